@@ -1,0 +1,162 @@
+"""The command line: flags in, exit code out.  The only place that prints errors and exits.
+
+The axis flags come from `bench.axes`.  What a command needs beyond that is imported when it
+runs, so that `bench --help` answers at once.
+"""
+
+import inspect
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.axes import AXES
+
+app = typer.Typer(
+    name="bench",
+    help="Measure what a PyTorch network and each of its layers cost, and say how sure that is.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+
+OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+
+SWITCHES = ("--quick", "--list", "--strict")
+
+Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
+
+
+def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Add a repeatable flag for every axis; they arrive together as `axes`."""
+
+    def run(**given: Any) -> None:
+        axes = {axis.name: given.pop(axis.name) or [] for axis in AXES}
+        command(axes=axes, **given)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for name, one in signature.parameters.items() if name != "axes"]
+    flags = [
+        inspect.Parameter(
+            axis.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                list[str] | None,
+                typer.Option(
+                    axis.flag,
+                    help=axis.help + (f" ({', '.join(axis.values)})" if axis.values else ""),
+                    metavar="VALUE",
+                    show_default=False,
+                ),
+            ],
+        )
+        for axis in AXES
+    ]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + flags
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
+
+
+def _option(flag: str, help_: str) -> Any:
+    return typer.Option(flag, help=help_, show_default=False, metavar="" if flag in SWITCHES else "VALUE")
+
+
+@app.command(name="run")
+@with_axis_flags
+def run_command(
+    *,
+    axes: Mapping[str, Sequence[str]],
+    config: Annotated[Path | None, _option("--config", "a TOML file instead of ./bench.toml")] = None,
+    subject: Annotated[
+        list[str] | None,
+        _option("--subject", "convnet, package.module:callable, torch.nn:Conv2d(3, 8, 3), …/layer, …/*"),
+    ] = None,
+    case: Annotated[list[str] | None, _option("--case", "only this case id (see --list)")] = None,
+    replicates: Annotated[int | None, _option("--replicates", "fresh interpreters a case (5)")] = None,
+    precision: Annotated[
+        float | None, _option("--precision", "relative half-width of the interval to reach (0.10)")
+    ] = None,
+    budget: Annotated[float | None, _option("--budget", "seconds after which nothing is started")] = None,
+    timeout: Annotated[float | None, _option("--timeout", "seconds an outcome may take (180)")] = None,
+    seed: Annotated[int | None, _option("--seed", "of the order of the cases (0)")] = None,
+    quick: Annotated[bool, _option("--quick", "three short replicates, within a minute or so")] = False,
+    name: Annotated[str | None, _option("--name", "goes into the run directory's name")] = None,
+    out: Annotated[Path | None, _option("--out", "the run directory (results/<utc>-…)")] = None,
+    resume: Annotated[Path | None, _option("--resume", "go on with this run directory")] = None,
+    list_: Annotated[bool, _option("--list", "show every case and what is left out; measure nothing")] = False,
+) -> None:
+    """Measure the sweep: a table here, CSV and plots in the run directory."""
+    from bench import measure
+
+    _end(
+        lambda: measure.run(
+            measure.Asked(
+                config=config,
+                axes={name: tuple(values) for name, values in axes.items() if values},
+                subjects=tuple(subject or ()),
+                cases=tuple(case or ()),
+                options={
+                    "replicates": replicates,
+                    "precision": precision,
+                    "budget_s": budget,
+                    "timeout_s": timeout,
+                    "seed": seed,
+                },
+                quick=quick,
+                name=name,
+                out=out,
+                resume=resume,
+                list_only=list_,
+            )
+        )
+    )
+
+
+@app.command()
+def compare(
+    run: Paths,
+    run2: Annotated[Path | None, typer.Argument(metavar="[RUN2]", help="the candidate")] = None,
+    by: Annotated[str | None, _option("--by", "an axis: what does each of its values gain?")] = None,
+) -> None:
+    """What each value of an axis gains within a run, or how two runs differ row by row."""
+    from bench import judge
+
+    _end(lambda: judge.compare(run, run2, by))
+
+
+@app.command()
+def check(
+    run: Paths,
+    baseline: Annotated[Path, typer.Option("--baseline", metavar="RUN", help="the run to compare with")],
+    threshold: Annotated[float, typer.Option("--threshold", help="what counts as slower")] = 0.05,
+    strict: Annotated[bool, _option("--strict", "what is undecided fails, too")] = False,
+) -> None:
+    """Did anything get worse than the stored baseline?  Measures nothing."""
+    from bench import judge
+
+    _end(lambda: judge.check(run, baseline, threshold, strict=strict))
+
+
+def _end(command: Callable[[], int]) -> None:
+    """Exit with the command's code; its known errors become one line on stderr."""
+    from bench.errors import UserError, one_line
+
+    try:
+        code = command()
+    except UserError as error:
+        print(f"bench: {one_line(error)}", file=sys.stderr)
+        code = WRONG_USE
+    except KeyboardInterrupt:
+        print("bench: interrupted", file=sys.stderr)
+        code = INTERRUPTED
+    except BrokenPipeError:  # the reader of a pipe has enough
+        sys.stderr.close()
+        code = OK
+    raise typer.Exit(code)

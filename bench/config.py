@@ -1,0 +1,189 @@
+"""What to measure: TOML and flags, checked and merged.
+
+`[run]` says how long and how sure, each `[[sweep]]` is a list of values per axis; a flag
+replaces its axis in every sweep.  Every mistake is reported in one line that names the place.
+"""
+
+import dataclasses
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import pydantic
+
+from bench.axes import BY_NAME, AxisError
+from bench.errors import UserError
+from bench.subject import SubjectError, parse
+
+DEFAULT = Path(__file__).with_name("default.toml")
+LOCAL = Path("bench.toml")
+
+
+class ConfigError(UserError):
+    """A configuration that says nothing sensible: what, where, what would be right."""
+
+
+class RunOptions(pydantic.BaseModel):
+    """The `[run]` table: how long, how sure."""
+
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+
+    replicates: Annotated[int, pydantic.Field(ge=1, le=1000)] = 5
+    max_replicates: Annotated[int, pydantic.Field(ge=1, le=1000)] | None = None
+    precision: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.10
+    budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
+    timeout_s: Annotated[float, pydantic.Field(gt=0)] = 180.0
+    samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6
+    warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
+    min_samples: Annotated[int, pydantic.Field(ge=1, le=10_000)] = 5
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
+
+    @property
+    def most_replicates(self) -> int:
+        """Cases that are not yet precise get further replicates, up to here."""
+        return max(self.replicates, self.max_replicates or self.replicates)
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """The values of each axis, every combination of which is asked for."""
+
+    axes: Mapping[str, tuple[str, ...]]
+    subjects: tuple[str, ...] = ("convnet",)
+    layers: bool = False  # the layers of the subjects instead of the subjects
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """All that a run was asked to do."""
+
+    run: RunOptions
+    sweeps: tuple[Sweep, ...]
+    source: str
+    only: tuple[str, ...] = field(default=())  # case ids; () = all
+
+    def as_dict(self) -> dict[str, Any]:
+        """For run.json."""
+        return {
+            **self.run.model_dump(),
+            "source": self.source,
+            "only": list(self.only),
+            "sweeps": [dataclasses.asdict(sweep) for sweep in self.sweeps],
+        }
+
+    def subjects(self) -> tuple[str, ...]:
+        """Every name asked for, layers as SUBJECT/*, without repetition."""
+        names: dict[str, None] = {}
+        for sweep in self.sweeps:
+            for subject in sweep.subjects:
+                names.setdefault(layers_of(subject) if sweep.layers else subject)
+        return tuple(names)
+
+
+def layers_of(subject: str) -> str:
+    """`convnet` → `convnet/*`; a name that has a layer already stays."""
+    return subject if parse(subject).layer else f"{subject}/*"
+
+
+def load(
+    path: Path | None = None,
+    *,
+    flags: Mapping[str, Sequence[str]] | None = None,
+    subjects: Sequence[str] = (),
+    only: Sequence[str] = (),
+    **options: Any,
+) -> Config:
+    """The configuration of `path`, else of ./bench.toml, else the default that ships.
+
+    flags:   axis name → values that replace the axis in every sweep.
+    options: replace keys of `[run]` where they are not None.
+
+    Raises ConfigError.
+    """
+    if path is None:
+        path = LOCAL if LOCAL.exists() else DEFAULT
+    source = "the default sweep" if path == DEFAULT else str(path)
+    document = _read(path, source)
+    unknown = set(document) - {"run", "sweep"}
+    if unknown:
+        raise ConfigError(
+            f"{source}: unknown table [{sorted(unknown)[0]}]; there are [run] and [[sweep]]"
+        )
+    run = _options(document.get("run", {}), options, source)
+    tables = document.get("sweep", [{}])
+    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
+        raise ConfigError(f"{source}: sweep is no list of tables; write [[sweep]]")
+    sweeps = tuple(
+        _sweep(table, f"{source}, sweep {number}", flags or {}, subjects)
+        for number, table in enumerate(tables, 1)
+    )
+    return Config(run=run, sweeps=sweeps, source=source, only=tuple(only))
+
+
+def _read(path: Path, source: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ConfigError(f"{source}: no such file") from None
+    except OSError as error:
+        raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{source}: is no UTF-8 text, so no TOML") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{source}: is no TOML: {error}") from None
+    except RecursionError:
+        raise ConfigError(f"{source}: is nested too deeply") from None
+
+
+def _options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:
+    if not isinstance(table, dict):
+        raise ConfigError(f"{source}: run is no table; write [run]")
+    given = {key: value for key, value in options.items() if value is not None}
+    try:
+        return RunOptions(**{**table, **given})
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(map(str, first["loc"]))
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(RunOptions.model_fields)
+            raise ConfigError(f"{source}: [run] has no key {key!r}; it has {known}") from None
+        place = f"--{key.removesuffix('_s').replace('_', '-')}" if key in given else source
+        raise ConfigError(f"{place}: {key} = {first['input']!r}: {first['msg']}") from None
+
+
+def _sweep(
+    table: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[str]], names: Sequence[str]
+) -> Sweep:
+    unknown = set(table) - set(BY_NAME) - {"subject", "layers"}
+    if unknown:
+        known = ", ".join(["subject", "layers", *BY_NAME])
+        raise ConfigError(f"{where}: unknown key {sorted(unknown)[0]!r}; there are {known}")
+    layers = table.get("layers", False)
+    if not isinstance(layers, bool):
+        raise ConfigError(f"{where}: layers = {layers!r}; write true or false")
+    axes: dict[str, tuple[str, ...]] = {}
+    for name, axis in BY_NAME.items():
+        flagged = name in flags and bool(flags[name])
+        place = axis.flag if flagged else where
+        values = flags[name] if flagged else _as_list(table.get(name, []))
+        if not values and name in table:
+            raise ConfigError(f"{where}: {name} is an empty list")
+        try:
+            axes[name] = tuple(dict.fromkeys(axis.check(value) for value in values))
+        except AxisError as error:
+            raise ConfigError(f"{place}: {error}") from None
+    subjects = tuple(map(str, names or _as_list(table.get("subject", "convnet"))))
+    if not subjects:
+        raise ConfigError(f"{where}: subject is an empty list")
+    for subject in subjects:
+        try:
+            parse(subject)
+        except SubjectError as error:
+            raise ConfigError(f"{'--subject' if names else where}: {error}") from None
+    return Sweep(axes=axes, subjects=subjects, layers=layers)
+
+
+def _as_list(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [value]

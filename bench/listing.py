@@ -1,0 +1,26 @@
+"""`bench run --list`: every case, what is left out and why, and how long it will take."""
+
+from collections import Counter
+
+from rich.console import Console
+from rich.text import Text
+
+from bench import units
+from bench.plan import Plan
+from bench.progress import printable
+
+
+def show(plan: Plan, estimate_s: float, console: Console) -> None:
+    """Print the plan, a case id a line, so that it can be searched and piped."""
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+    for case in plan.cases:
+        say(case.case_id)
+    if plan.left_out:
+        say("\nleft out:")
+        counted = Counter((one.subject, one.reason) for one in plan.left_out)
+        for (subject, reason), count in counted.items():
+            say(f"  {subject}: {reason} ({count} combination{'s' if count > 1 else ''})")
+    say(f"\n{len(plan.cases)} cases, about {units.duration(estimate_s)} (min:s) on two cores")

@@ -1,0 +1,212 @@
+"""`bench run` from beginning to end: configuration, probe, plan, run, tables, plots.
+
+`run` reads as the table of contents of a run.
+"""
+
+import dataclasses
+import datetime
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from bench import config, environment, journal, plan, probe, rundir
+from bench.errors import UserError
+from bench.progress import Bar
+from bench.records import Case
+from bench.runner import Runner, Seen
+
+QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
+OK, FAILED, INTERRUPTED = 0, 4, 130
+
+
+class MeasureError(UserError):
+    """A run that cannot be begun or gone on with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The flags of `bench run`."""
+
+    config: Path | None = None
+    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    subjects: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    quick: bool = False
+    name: str | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    list_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A directory, and what is measured into it."""
+
+    directory: rundir.RunDir
+    plan: plan.Plan
+    options: config.RunOptions
+
+
+def run(asked: Asked) -> int:
+    """Measure, and leave a run directory.  The exit code."""
+    console = Console()
+    if asked.resume:
+        begun = _resume(asked)
+    else:
+        settings = _config(asked)
+        found = _look(settings)
+        planned = plan.make(settings, found)
+        if asked.list_only:
+            from bench import listing
+
+            listing.show(planned, plan.estimate_s(planned, settings), console)
+            return OK
+        begun = _begin(asked, settings, found, planned)
+    for warning in environment.warnings():
+        console.print(f"note: {warning}", highlight=False)
+    return _measure(begun, console)
+
+
+def _config(asked: Asked) -> config.Config:
+    quick = QUICK if asked.quick else {}
+    given = {name: value for name, value in asked.options.items() if value is not None}
+    return config.load(
+        asked.config,
+        flags=asked.axes,
+        subjects=asked.subjects,
+        only=asked.cases,
+        **{**quick, **given},
+    )
+
+
+def _look(settings: config.Config) -> probe.Probe:
+    inputs = [value for sweep in settings.sweeps for value in sweep.axes.get("input", ())]
+    found = probe.look(settings.subjects(), inputs, settings.run.timeout_s)
+    for name, subject in found.subjects.items():
+        if subject.error:
+            raise MeasureError(f"subject {name}: {subject.error}")
+    return found
+
+
+def _begin(
+    asked: Asked, settings: config.Config, found: probe.Probe, planned: plan.Plan
+) -> _Begun:
+    around = environment.environment()
+    names = {name: device.shown for name, device in found.devices.items()}
+    accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
+    path = asked.out or rundir.default_path(
+        asked.name, around["git_commit"], datetime.datetime.now(datetime.UTC)
+    )
+    directory = rundir.create(
+        path,
+        {
+            "command": ["bench", *sys.argv[1:]],
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "name": asked.name,
+            "config": settings.as_dict(),
+            "machine": environment.machine(accelerators),
+            "environment": {**found.facts, **around},
+            "devices": names,
+            "subjects": {name: dataclasses.asdict(one) for name, one in found.subjects.items()},
+            "layers": {
+                name: [dataclasses.asdict(layer) for layer in one.layers]
+                for name, one in found.subjects.items()
+            },
+            "cases": [case.as_dict() for case in planned.cases],
+            "left_out": [dataclasses.asdict(one) for one in planned.left_out],
+        },
+    )
+    return _Begun(directory, planned, settings.run)
+
+
+def _resume(asked: Asked) -> _Begun:
+    """The plan as it was stored.  Refused where the figures would not belong together."""
+    path = asked.resume
+    assert path is not None
+    others = asked.axes or asked.subjects or asked.cases or asked.config or asked.out
+    if others or asked.list_only:
+        raise MeasureError(f"--resume {path}: goes on with what that run was; give no sweep flags")
+    directory, stored = rundir.reopen(path)
+    try:
+        cases = tuple(Case.of(fields) for fields in stored["cases"])
+        options = config.RunOptions(
+            **{key: stored["config"][key] for key in config.RunOptions.model_fields}
+        )
+        before = {
+            "machine": stored["machine"]["machine_id"],
+            "torch": stored["environment"]["torch"],
+            "commit": stored["environment"]["git_commit"],
+        }
+    except (KeyError, TypeError, ValueError) as error:
+        raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
+    found = probe.look((), (), options.timeout_s)
+    accelerators = {
+        name: device.shown for name, device in found.devices.items() if name != "cpu"
+    }
+    now = {
+        "machine": environment.machine(accelerators)["machine_id"],
+        "torch": found.torch,
+        "commit": environment.environment()["git_commit"],
+    }
+    for what, value in before.items():
+        if value != now[what]:
+            raise MeasureError(
+                f"--resume {path}: another {what}: it was {value}, this is {now[what]}; start a "
+                "new run and compare the two"
+            )
+    wanted = {name: value for name, value in asked.options.items() if value is not None}
+    longer = config.RunOptions(**{**options.model_dump(), **wanted})
+    return _Begun(directory, plan.Plan(cases, ()), longer)
+
+
+def _measure(begun: _Begun, console: Console) -> int:
+    directory = begun.directory
+    holder = rundir.lock(directory)
+    log = journal.Journal(directory.journal)
+    seen = Seen()
+    for entry in journal.read(directory.journal):
+        seen.add(entry)
+    interrupted, stopped = False, None
+    with Bar(console) as bar:
+        bar.budget_s = begun.options.budget_s
+        runner = Runner(
+            plan=begun.plan,
+            run=begun.options,
+            folders=directory.folders,
+            journal=log,
+            watcher=bar,
+            seen=seen,
+        )
+        try:
+            runner.measure()
+        except KeyboardInterrupt:
+            interrupted = True
+        except UserError as error:  # a full disk: what was measured is still there
+            stopped = error
+        finally:
+            log.close()
+    code = _derive(directory, console)
+    rundir.finish(directory, complete=not interrupted and stopped is None)
+    rundir.release(holder)
+    if stopped:
+        raise stopped
+    if interrupted:
+        console.print(f"interrupted; go on with: bench run --resume {directory.path}")
+        return INTERRUPTED
+    return code
+
+
+def _derive(directory: rundir.RunDir, console: Console) -> int:
+    """The tables, plots and the summary, from the journal alone."""
+    from bench.read import derive, summary
+
+    result = derive.write_all(directory.path)
+    summary.show(result, console)
+    bad = {"invalid", "timeout", "crash", "error"}
+    nothing = not any(row.status == "ok" for row in result.rows)
+    return FAILED if nothing or any(row.status in bad for row in result.rows) else OK

@@ -1,0 +1,242 @@
+"""From a configuration and what the probe found to the list of cases.  Pure.
+
+What makes no sense is left out, with its reason, so that no row pretends to show a setting
+that cannot have an effect.
+"""
+
+import itertools
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.axes import AXES, BY_NAME
+from bench.config import Config, Sweep, layers_of
+from bench.errors import UserError
+from bench.probe import Device, Layer, Probe, SubjectFound
+from bench.records import Case
+from bench.subject import SHIPPED, parse
+
+SHIPPED_INPUT = {"convnet": "3,224,224"}
+NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # views: nothing to compile
+
+# For --list only: measured on two cores, torch 2.13 (README, "What a sweep costs").
+CASE_S = 0.06
+COMPILE_COLD_S = 20.0
+COMPILE_WARM_S = 4.0
+REPLICATE_S = 4.0
+
+
+class PlanError(UserError):
+    """Nothing can be planned: what is missing and what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A combination that is not measured."""
+
+    subject: str
+    settings: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be measured."""
+
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...]
+
+    def order(self, replicate: int, seed: int) -> list[Case]:
+        """The cases as this replicate takes them: shuffled, the same for the same seed."""
+        cases = list(self.cases)
+        random.Random(f"{seed}:{replicate}").shuffle(cases)
+        return cases
+
+
+def make(config: Config, probe: Probe) -> Plan:
+    """Every sensible combination once.  Raises PlanError."""
+    cases: dict[str, Case] = {}
+    left_out: dict[tuple[str, str, str], LeftOut] = {}
+    for sweep in config.sweeps:
+        for whole, reason in _without_layers(sweep, probe).items():
+            left_out[whole, "layers", reason] = LeftOut(f"{whole}/*", "layers", reason)
+        for subject, layer in _subjects(sweep, probe):
+            for settings in _combinations(sweep, subject, probe):
+                device = probe.devices[settings["device"]]
+                reason = _senseless(settings, device, layer)
+                if reason:
+                    shown = " ".join(f"{key}={value}" for key, value in settings.items())
+                    left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
+                    continue
+                case = _case(subject, settings, device)
+                cases.setdefault(case.case_id, case)
+    chosen = _only(cases, config.only)
+    if not chosen:
+        reasons = {one.reason for one in left_out.values()}
+        raise PlanError("nothing to measure: " + ("; ".join(sorted(reasons)) or "no cases"))
+    return Plan(cases=tuple(chosen), left_out=tuple(left_out.values()))
+
+
+def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
+    """The names to measure, layers in the order in which the network calls them."""
+    for asked in sweep.subjects:
+        name = layers_of(asked) if sweep.layers else asked
+        ref = parse(name)
+        found = probe.subjects[ref.whole]
+        if ref.layer is None:
+            yield ref.whole, None
+        elif ref.layer == "*":
+            if not found.layers and not sweep.layers:
+                raise PlanError(f"{ref.whole}/*: {_no_layers(found)}")
+            for layer in found.layers:
+                yield f"{ref.whole}/{layer.shown}", layer
+        else:
+            layer = _layer(ref.whole, ref.layer, found)
+            yield f"{ref.whole}/{layer.shown}", layer
+
+
+def _without_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
+    """Subjects of a sweep over layers that have none: no mistake of the user's."""
+    wholes = [parse(name).whole for name in sweep.subjects] if sweep.layers else []
+    return {
+        whole: _no_layers(probe.subjects[whole])
+        for whole in wholes
+        if not probe.subjects[whole].layers
+    }
+
+
+def _no_layers(found: SubjectFound) -> str:
+    return f"its layers are unknown: {found.layers_error or 'it calls no module inside'}"
+
+
+def _layer(whole: str, name: str, found: SubjectFound) -> Layer:
+    for layer in (*found.layers, *found.modules):
+        if name in (layer.name, layer.alias, *layer.same_as):
+            return layer
+    if found.layers_error:
+        raise PlanError(f"{whole}/{name}: its layers are unknown: {found.layers_error}")
+    there = ", ".join(layer.shown for layer in found.layers[:12])
+    more = ", …" if len(found.layers) > 12 else ""
+    raise PlanError(f"{whole} has no layer {name!r} that it calls; it has {there}{more}")
+
+
+def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str, str]]:
+    whole = parse(subject).whole
+    values: list[Sequence[str]] = []
+    for axis in AXES:
+        given: Sequence[str] = sweep.axes.get(axis.name, ())
+        if axis.name == "device":
+            given = _devices(given or (str(axis.default),), probe)
+        elif axis.name == "input" and not given:
+            given = (_own_input(whole, probe.subjects[whole]),)
+        values.append(given or (str(axis.default),))
+    for combination in itertools.product(*values):
+        yield dict(zip(BY_NAME, combination, strict=True))
+
+
+def _devices(asked: Sequence[str], probe: Probe) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for device in asked:
+        if device == "auto":
+            names.update(dict.fromkeys(probe.devices))
+            continue
+        full = device if device in probe.devices else f"{device}:0"
+        if full not in probe.devices:
+            there = ", ".join(probe.devices)
+            raise PlanError(f"--device {device}: torch {probe.torch} finds no such device; it finds {there}")
+        names.setdefault(full)
+    return tuple(names)
+
+
+def _own_input(whole: str, found: SubjectFound) -> str:
+    if whole in SHIPPED:
+        return SHIPPED_INPUT[whole]
+    if found.has_inputs:
+        return "own"
+    raise PlanError(
+        f"{whole}: what shape is its input? Give --input, e.g. --input 3,224,224 (without the "
+        "batch), or give the module a method example_inputs(batch)"
+    )
+
+
+def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None) -> str | None:
+    """Why this combination cannot show anything, or None."""
+    on_cpu = device.type == "cpu"
+    compile_, amp = settings["compile"], settings["amp"]
+    rules: tuple[tuple[bool, str], ...] = (
+        (
+            not device.has_cudnn and settings["cudnn_benchmark"] == "on",
+            f"{device.type} has no cuDNN to benchmark",
+        ),
+        (not device.has_tf32 and settings["tf32"] == "on", f"{device.shown} has no TF32"),
+        (
+            on_cpu and compile_ in ("reduce-overhead", "max-autotune-no-cudagraphs"),
+            f"{compile_} is about CUDA graphs; on a CPU it is "
+            + ("default" if compile_ == "reduce-overhead" else "max-autotune"),
+        ),
+        (
+            not on_cpu and settings["threads"] != "auto",
+            "threads are the CPU's",
+        ),
+        (not on_cpu and settings["allocator"] == "system", "the C allocator is the CPU's"),
+        (
+            amp != "off" and settings["dtype"] != "float32",
+            f"autocast is for float32 weights, not {settings['dtype']}",
+        ),
+        (
+            compile_ != "off" and layer is not None and layer.type in NO_ARITHMETIC,
+            f"{layer.type if layer else ''} computes nothing that could be compiled",
+        ),
+        (
+            settings["memory_format"] == "channels_last" and not _has_images(settings["input"]),
+            "channels_last needs an image (C, H, W) among the inputs",
+        ),
+    )
+    return next((reason for holds, reason in rules if holds), None)
+
+
+def _has_images(input_: str) -> bool:
+    if input_ == "own":
+        return True
+    return any(part.split(":")[0].count(",") == 2 for part in input_.split(";"))
+
+
+def _case(subject: str, settings: Mapping[str, str], device: Device) -> Case:
+    on_cpu = device.type == "cpu"
+    return Case(
+        subject=subject,
+        mode=settings["mode"],
+        batch=int(settings["batch"]),
+        input=";".join(part.strip() for part in settings["input"].split(";")),
+        device=device.name,
+        dtype=settings["dtype"],
+        amp=settings["amp"],
+        memory_format=settings["memory_format"],
+        compile=settings["compile"],
+        cudnn_benchmark=settings["cudnn_benchmark"] if device.has_cudnn else None,
+        tf32=settings["tf32"] if device.has_tf32 else None,
+        threads=settings["threads"] if on_cpu else None,
+        allocator=settings["allocator"] if on_cpu else None,
+    )
+
+
+def _only(cases: Mapping[str, Case], only: Sequence[str]) -> list[Case]:
+    if not only:
+        return list(cases.values())
+    for case_id in only:
+        if case_id not in cases:
+            raise PlanError(
+                f"--case {case_id}: the sweep has no such case; `bench run --list` shows all "
+                f"{len(cases)}"
+            )
+    return [cases[case_id] for case_id in dict.fromkeys(only)]
+
+
+def estimate_s(plan: Plan, config: Config) -> float:
+    """About how long the run will take.  A budget bounds it."""
+    run = config.run
+    compiled = sum(case.compile != "off" for case in plan.cases)
+    outcome_s = CASE_S + run.warmup_s * 1.3 + run.samples_s
+    total_s = run.replicates * (REPLICATE_S + len(plan.cases) * outcome_s)
+    total_s += compiled * (COMPILE_COLD_S + (run.replicates - 1) * COMPILE_WARM_S)
+    return min(total_s, run.budget_s * 1.15) if run.budget_s else total_s

@@ -1,0 +1,107 @@
+"""Progress of a run: a bar on a terminal, plain lines elsewhere, drawn between cases alone.
+
+Nothing here runs while a case is measured: rich's refreshing thread stays off.
+"""
+
+import time
+from collections.abc import Callable
+from typing import Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.text import Text
+
+from bench import units
+from bench.records import Failure, Outcome, whole_phase
+
+PLAIN_EVERY_S = 10.0  # one line in ten seconds is enough for a log
+
+
+class Bar:
+    """A `runner.Watcher` that draws."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console = console
+        self._clock = clock
+        self._start = clock()
+        self._last_line = -PLAIN_EVERY_S
+        self._done = 0
+        self._bar: Progress | None = None
+        self.budget_s: float | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._bar:
+            self._bar.stop()
+
+    def begin(self, outcomes: int) -> None:
+        self._start = self._clock()
+        if self._console.is_terminal:
+            self._bar = Progress(
+                BarColumn(bar_width=28),
+                MofNCompleteColumn(),
+                TextColumn("{task.fields[left]} left"),
+                TextColumn("{task.description}", markup=False),
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+            )
+            self._task = self._bar.add_task("", total=outcomes, left="?")
+            self._bar.start()
+            self._bar.refresh()
+        else:
+            self._console.print(f"measuring {outcomes} outcomes", highlight=False)
+
+    def done(self, outcome: Outcome, left: int) -> None:
+        self._done += 1
+        passed_s = self._clock() - self._start
+        left_s = passed_s / self._done * left
+        if self.budget_s is not None:
+            left_s = min(left_s, max(0.0, self.budget_s - passed_s))
+        if isinstance(outcome, Failure):
+            self.note(
+                f"{outcome.case.case_id}, replicate {outcome.replicate + 1}: "
+                f"{outcome.status}: {outcome.reason}"
+            )
+        if self._bar:
+            self._bar.update(
+                self._task,
+                completed=self._done,
+                total=self._done + left,
+                description=_short(outcome, self._console.width - 62),
+                left=units.duration(left_s),
+            )
+            self._bar.refresh()
+        elif passed_s - self._last_line >= PLAIN_EVERY_S or left == 0:
+            self._last_line = passed_s
+            self._console.print(
+                f"{self._done}/{self._done + left}  {units.duration(left_s)} left  "
+                f"{_short(outcome, 80)}",
+                highlight=False,
+                markup=False,
+            )
+
+    def note(self, text: str) -> None:
+        self._console.print(Text(printable(text)), soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """A name may hold what a terminal would act on: such signs become `?`."""
+    return "".join(sign if sign.isprintable() else "?" for sign in text)
+
+
+def _short(outcome: Outcome, width: int) -> str:
+    case = outcome.case
+    text = f"{case.subject} {case.mode} b{case.batch}"
+    if not isinstance(outcome, Failure):
+        times = [
+            one.times_s
+            for one in outcome.samples
+            if one.phase == whole_phase(case.mode) and one.kind == "latency"
+        ]
+        if times:
+            middle = sorted(times[0])[len(times[0]) // 2]
+            text += f"  {units.seconds(middle)}"
+    return printable(text)[: max(width, 12)]

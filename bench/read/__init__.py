@@ -1,0 +1,1 @@
+"""What only reads results: tables, statistics, comparisons, plots.  Never imports torch."""

@@ -1,0 +1,282 @@
+"""From a journal's entries to the rows of measurements.csv.  Pure.
+
+A row stands for a phase of a case over all its replicates.  Figures of the whole case stand on
+the row of the whole phase (`forward` of inference, `step` of training) and nowhere else, so
+that a column may be summed.
+"""
+
+import dataclasses
+import math
+import statistics
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.precision import log_interval, relative_half_width
+from bench.read.samples import bimodal, percentile
+from bench.records import (
+    FLAGS,
+    INFERENCE_PHASES,
+    TRAINING_PHASES,
+    Case,
+    Entry,
+    Facts,
+    Failure,
+    Measurement,
+    Outcome,
+    Row,
+    Status,
+    whole_phase,
+)
+
+ENOUGH = 3  # ok replicates that outweigh failed ones
+# Of the replicate as a whole, so true of each of its phases.
+EVERYWHERE = frozenset({"page_faults", "contention_ratio", "control_s"})
+# Made here from samples, case or run, or by `_rates`; a fact of that name is no news.
+_MADE_HERE = frozenset(
+    {"replicates", "samples", "batch", "images_per_s", "flop_per_s", "bytes_per_s"}
+    | {"latency_mean_s", "latency_min_s", "device_s"}
+    | {f"latency_{end}_s" for end in ("median", "low", "high", "p90", "p95", "p99")}
+    | {"pipelined_s", "pipelined_low_s", "pipelined_high_s"}
+)
+_WHOLE_NUMBERS = frozenset(
+    column.name for column in dataclasses.fields(Row) if column.type == int | None
+)
+FACTS = (
+    frozenset(
+        column.name
+        for column in dataclasses.fields(Row)
+        if column.type in (int | None, float | None)
+    )
+    - _MADE_HERE
+)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """All that the journal has about one case."""
+
+    case: Case
+    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    facts: dict[str, float] = field(default_factory=dict)
+
+
+def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
+    """A row per phase of every case that has an outcome, in the journal's order.
+
+    entries: an outcome counts once per (case, replicate), a fact once per case; the first wins,
+             so journals may be concatenated.  A fact that is no column is left out;
+             `flops:backward` stands on the row of that phase.
+    run:     run.json: `run_id`, `config` (replicates, precision), `machine`, `environment`,
+             `devices`.
+    """
+    config = run.get("config", {})
+    asked, precision = int(config.get("replicates", 5)), float(config.get("precision", 0.10))
+    lines: list[Row] = []
+    for seen in _by_case(entries):
+        outcomes = [seen.outcomes[number] for number in sorted(seen.outcomes)]
+        ok = [one for one in outcomes if isinstance(one, Measurement)]
+        failed = [one for one in outcomes if isinstance(one, Failure)]
+        known = _of_run(seen.case, run)
+        verdict = _failure(ok, failed, asked)
+        if verdict is not None:
+            status, reason = verdict
+            lines.append(Row(**known, status=status, reason=reason, replicates=len(ok)))
+            continue
+        flags = _flags(seen.case, ok, failed, asked, precision)
+        lines.extend(_ok_rows(seen, ok, known, flags))
+    return lines
+
+
+def _by_case(entries: Iterable[Entry]) -> Iterator[_Seen]:
+    """Cases that have an outcome; one that has but facts was not measured."""
+    seen: dict[str, _Seen] = {}
+    for entry in entries:
+        one = seen.setdefault(entry.case.case_id, _Seen(entry.case))
+        if isinstance(entry, Facts):
+            one.facts = {**entry.facts, **one.facts}
+        else:
+            one.outcomes.setdefault(entry.replicate, _believable(entry))
+    return (one for one in seen.values() if one.outcomes)
+
+
+def _believable(outcome: Outcome) -> Outcome:
+    """A duration that cannot be makes the replicate invalid: it has no logarithm, either."""
+    if isinstance(outcome, Failure):
+        return outcome
+    for samples in outcome.samples:
+        for time_s in samples.times_s:
+            if not (math.isfinite(time_s) and time_s > 0):
+                reason = f"a {samples.kind} sample of {samples.phase} took {time_s} s: impossible"
+                return Failure(
+                    case=outcome.case,
+                    replicate=outcome.replicate,
+                    status="invalid",
+                    reason=reason,
+                    state=outcome.state,
+                    wall_s=outcome.wall_s,
+                )
+    return outcome
+
+
+def _failure(
+    ok: Sequence[Measurement], failed: Sequence[Failure], asked: int
+) -> tuple[Status, str] | None:
+    """Status and reason of a case that is not ok; None where it is."""
+    invalid = [one for one in failed if one.status == "invalid"]
+    if invalid:
+        return "invalid", invalid[0].reason
+    if not failed or len(ok) >= min(ENOUGH, asked):
+        return None
+    commonest = Counter(one.status for one in failed).most_common(1)[0][0]
+    return commonest, next(one.reason for one in failed if one.status == commonest)
+
+
+def _flags(
+    case: Case, ok: Sequence[Measurement], failed: Sequence[Failure], asked: int, precision: float
+) -> str | None:
+    """The doubts, in the order of FLAGS.  Replicates' own count from a third of them on."""
+    counts = Counter(flag for one in ok for flag in set(one.flags))
+    found = {flag for flag, count in counts.items() if 3 * count >= len(ok)}
+    whole = whole_phase(case.mode)
+    by_kind = [_medians(ok, whole, kind) for kind in ("latency", "pipelined", "device")]
+    judged = next(filter(None, by_kind), [])
+    width = relative_half_width(judged)
+    if width is None or width > precision:
+        found.add("noisy")
+    if any(bimodal(medians) for medians in by_kind):
+        found.add("bimodal")
+    if len(ok) < asked:
+        found.add("few-replicates")
+    if failed:
+        found.add("partial")
+    return (
+        ";".join([flag for flag in FLAGS if flag in found] + sorted(found - FLAGS.keys())) or None
+    )
+
+
+def _of_run(case: Case, run: Mapping[str, Any]) -> dict[str, Any]:
+    """The columns that are known before anything is measured."""
+    return {
+        **case.as_dict(),
+        "case_id": case.case_id,
+        "run_id": run.get("run_id"),
+        "device_name": run.get("devices", {}).get(case.device),
+        "torch_version": run.get("environment", {}).get("torch"),
+        "machine_id": run.get("machine", {}).get("machine_id"),
+    }
+
+
+def _ok_rows(
+    seen: _Seen, ok: Sequence[Measurement], known: Mapping[str, Any], flags: str | None
+) -> Iterator[Row]:
+    whole = whole_phase(seen.case.mode)
+    order = TRAINING_PHASES if seen.case.mode == "training" else INFERENCE_PHASES
+    present = {samples.phase for one in ok for samples in one.samples} | {whole}
+    facts = _facts(seen, ok)
+    for phase in [name for name in order if name in present] + sorted(present - set(order)):
+        figures = _times(ok, phase) | _facts_of(facts, phase, whole)
+        figures |= _rates(seen.case.batch, figures)
+        yield Row(**known, phase=phase, status="ok", flags=flags, replicates=len(ok), **figures)
+
+
+def _times(ok: Sequence[Measurement], phase: str) -> dict[str, Any]:
+    """Medians of replicate medians, their intervals, and what all latency samples say."""
+    latency, device = _pooled(ok, phase, "latency"), _pooled(ok, phase, "device")
+    latency_medians = _medians(ok, phase, "latency")
+    pipelined_medians = _medians(ok, phase, "pipelined")
+    low, high = log_interval(latency_medians) or (None, None)
+    pipelined_low, pipelined_high = log_interval(pipelined_medians) or (None, None)
+    return {
+        "samples": len(latency) or len(device) or None,
+        "latency_median_s": _median(latency_medians),
+        "latency_low_s": low,
+        "latency_high_s": high,
+        "latency_min_s": min(latency, default=None),
+        "latency_mean_s": statistics.fmean(latency) if latency else None,
+        "latency_p90_s": percentile(latency, 90),
+        "latency_p95_s": percentile(latency, 95),
+        "latency_p99_s": percentile(latency, 99),
+        "pipelined_s": _median(pipelined_medians),
+        "pipelined_low_s": pipelined_low,
+        "pipelined_high_s": pipelined_high,
+        "device_s": _median(_medians(ok, phase, "device")),
+    }
+
+
+def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
+    """By name: what was found once for the case, else the median over its replicates."""
+    by_name: dict[str, list[float]] = {}
+    for one in ok:
+        facts = dict(one.facts)
+        control_s = _control_s(one)
+        if control_s is not None:
+            facts.setdefault("control_s", control_s)
+        for name, value in facts.items():
+            by_name.setdefault(name, []).append(value)
+    medians = {
+        # of whole numbers one that was seen, not the half between two
+        name: (
+            statistics.median_low(values)
+            if name.partition(":")[0] in _WHOLE_NUMBERS
+            else statistics.median(values)
+        )
+        for name, values in by_name.items()
+    }
+    return medians | seen.facts
+
+
+def _control_s(one: Measurement) -> float | None:
+    """Geometric mean of the controls' medians, so that none outweighs the others."""
+    medians = [statistics.median(times_s) for times_s in one.controls.values() if times_s]
+    if not medians or min(medians) <= 0:
+        return None
+    return statistics.geometric_mean(medians)
+
+
+def _facts_of(facts: Mapping[str, float], phase: str, whole: str) -> dict[str, Any]:
+    """The facts that stand on this phase's row, by column."""
+    found: dict[str, Any] = {}
+    for name, value in facts.items():
+        column, _, of_phase = name.partition(":")
+        if column not in FACTS or not math.isfinite(value):
+            continue
+        if column in EVERYWHERE or (of_phase or whole) == phase:
+            found[column] = round(value) if column in _WHOLE_NUMBERS else float(value)
+    return found
+
+
+def _rates(batch: int, figures: Mapping[str, Any]) -> dict[str, float]:
+    """Throughputs: of back-to-back calls alone."""
+    pipelined_s = figures["pipelined_s"]
+    if pipelined_s is None:
+        return {}
+    rates = {"images_per_s": batch / pipelined_s}
+    if figures.get("flops"):
+        rates["flop_per_s"] = figures["flops"] / pipelined_s
+    if figures.get("bytes_moved"):
+        rates["bytes_per_s"] = figures["bytes_moved"] / pipelined_s
+    return rates
+
+
+def _pooled(ok: Sequence[Measurement], phase: str, kind: str) -> list[float]:
+    return [time for one in ok for time in _of(one, phase, kind)]
+
+
+def _medians(ok: Sequence[Measurement], phase: str, kind: str) -> list[float]:
+    """One median per replicate that has such samples."""
+    return [statistics.median(times) for one in ok if (times := _of(one, phase, kind))]
+
+
+def _of(one: Measurement, phase: str, kind: str) -> list[float]:
+    return [
+        time
+        for samples in one.samples
+        if samples.phase == phase and samples.kind == kind
+        for time in samples.times_s
+    ]
+
+
+def _median(medians: Sequence[float]) -> float | None:
+    return statistics.median(medians) if medians else None

@@ -1,0 +1,166 @@
+"""A run against a stored baseline: what got worse.  Pure; it never measures.
+
+Counted figures are held to the baseline exactly, on any machine.  Times only on the baseline's
+own machine: against earlier runs of it where there are enough, else between the replicates of
+the two runs, which leaves a suspicion that `bench ab` settles (two runs of identical code
+differ by 5–8 %).
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bench.read.cases import Case, any_row, by_case, is_ok, same_machine
+from bench.read.command import settling_command
+from bench.read.counted import counted_findings
+from bench.read.table import RunData
+from bench.read.times import judge, tests_of
+from bench.read.verdict import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
+
+
+class CheckError(ValueError):
+    """A threshold that is none."""
+
+
+def check(
+    run: RunData,
+    baseline: RunData | None,
+    threshold: float = 0.05,
+    history: Sequence[RunData] = (),
+) -> Report:
+    """Judge every case of the baseline and of the run.
+
+    threshold: τ, the slowdown that counts, as a ratio - 1.
+    history:   earlier runs of the baseline's machine, the baseline itself left out.
+
+    Raises CheckError.
+    """
+    if not (math.isfinite(threshold) and threshold > 0):
+        raise CheckError(f"--threshold {threshold}: is no slowdown; write e.g. 0.05 for 5 %")
+    here = by_case(run)
+    there = by_case(baseline) if baseline is not None else {}
+    both = {
+        case_id: (there[case_id], here[case_id])
+        for case_id in there
+        if case_id in here and is_ok(there[case_id]) and is_ok(here[case_id])
+    }
+    tests = tests_of(both, run, baseline, history) if baseline is not None else []
+    timed = judge(tests, threshold)
+    cases = []
+    for case_id in [*there, *(one for one in here if one not in there)]:
+        if case_id in both:
+            findings = [*counted_findings(*both[case_id]), *timed.get(case_id, [])]
+            cases.append(_of_findings(*both[case_id], findings))
+        else:
+            cases.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
+    commit = _environment(baseline).get("git_commit")
+    same = [same_machine(base, value) for base, value in both.values()]
+    return Report(
+        run_id=_run_id(run),
+        baseline_id=_run_id(baseline) if baseline is not None else "",
+        threshold=threshold,
+        measured=any(map(is_ok, here.values())),
+        has_baseline=any(map(is_ok, there.values())),
+        same_machine=all(same),
+        earlier_runs=max((t.predicted.n for t in tests if t.predicted), default=0),
+        cases=tuple(_with_command(one, both, commit, threshold) for one in cases),
+        notes=tuple(_notes(run, baseline, list(both.values()), threshold)),
+    )
+
+
+def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVerdict:
+    """As bad as its worst finding; undecided where nothing could be held against anything."""
+    verdicts: set[Verdict] = {one.verdict for one in findings} or {"INCONCLUSIVE"}
+    return CaseVerdict(
+        case_id=any_row(base)["case_id"],
+        subject=any_row(value)["subject"],
+        verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
+        note="" if findings else "no figure that both have",
+        findings=tuple(findings),
+    )
+
+
+def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdict:
+    """A case that is on one side alone, or not ok on one."""
+    line = any_row(base or value or {})
+    verdict: Verdict
+    if value is None:
+        verdict, note = "MISSING", "in the baseline, not in this run; renamed?"
+    elif base is None:
+        verdict, note = "NEW", "" if is_ok(value) else _why(value)
+    elif is_ok(base):
+        verdict, note = "FAILED", _why(value)
+    elif is_ok(value):
+        verdict, note = "NEW", f"was {_why(base)}"
+    else:
+        verdict, note = "UNMEASURED", _why(value)
+    return CaseVerdict(case_id=case_id, subject=line["subject"], verdict=verdict, note=note)
+
+
+def _why(case: Case) -> str:
+    line = next(one for one in case.values() if one["status"] != "ok")
+    return f"{line['status']}: {line['reason'] or 'no reason given'}"
+
+
+def _with_command(
+    case: CaseVerdict,
+    both: Mapping[str, tuple[Case, Case]],
+    commit: object,
+    threshold: float,
+) -> CaseVerdict:
+    """With the `bench ab` that settles a time that these two runs cannot."""
+    open_ = any(
+        one.verdict == "SUSPECT"
+        or (one.verdict == "ADVISORY" and one.worse is not None and one.worse > 1 + threshold)
+        for one in case.findings
+    )
+    if not open_ or case.case_id not in both:
+        return case
+    line = any_row(both[case.case_id][0])
+    return replace(case, command=settling_command(line, commit, threshold))
+
+
+def _notes(
+    run: RunData,
+    baseline: RunData | None,
+    both: Sequence[tuple[Case, Case]],
+    threshold: float,
+) -> list[str]:
+    """What bears on every case, a sentence each."""
+    if baseline is None:
+        return []
+    notes = []
+    if not all(same_machine(*pair) for pair in both):
+        notes.append(
+            "The baseline comes from another machine: times are advisory. `bench ab` against the "
+            "baseline's revision, here and now, settles them."
+        )
+    moved = [
+        value["control_s"] / base["control_s"]
+        for pair in both
+        if same_machine(*pair)
+        for base, value in [(any_row(pair[0]), any_row(pair[1]))]
+        if base["control_s"] and value["control_s"]
+    ]
+    if moved and abs(math.log(statistics.median(moved))) > math.log1p(threshold):
+        notes.append(
+            f"The controls, the same work in both runs, took {statistics.median(moved):.2f} times "
+            "as long as in the baseline: the machine moved, and not the code alone."
+        )
+    torches = [sorted({str(v) for v in one.rows["torch_version"] if v}) for one in (baseline, run)]
+    if torches[0] and torches[1] and torches[0] != torches[1]:
+        notes.append(f"torch was {', '.join(torches[0])}, now it is {', '.join(torches[1])}.")
+    if _environment(baseline).get("git_dirty"):
+        notes.append("The baseline was measured with uncommitted changes: its commit is not it.")
+    return notes
+
+
+def _environment(run: RunData | None) -> Mapping[str, object]:
+    found = run.run.get("environment") if run is not None else None
+    return found if isinstance(found, dict) else {}
+
+
+def _run_id(run: RunData) -> str:
+    names = [name for name in run.rows["run_id"] if name]
+    return str(names[0]) if names else run.path.name

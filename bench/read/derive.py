@@ -1,0 +1,34 @@
+"""The files that follow from run.json and the journal: made anew at any time."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import journal
+from bench.read import aggregate, plot, write
+from bench.records import Entry, Row
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run as read back."""
+
+    path: Path
+    run: dict[str, Any]
+    entries: Sequence[Entry]
+    rows: Sequence[Row]
+    plots: Sequence[Path]
+    not_drawn: Sequence[str]
+
+
+def write_all(path: Path) -> Result:
+    """measurements.csv, samples.csv and plots/ of a run directory."""
+    run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    entries = journal.read(path / journal.NAME)
+    rows = aggregate.rows(entries, run=run)
+    write.write_measurements(path / "measurements.csv", rows)
+    write.write_samples(path / "samples.csv", entries, run["run_id"])
+    drawn, reasons = plot.draw(path)
+    return Result(path, run, entries, rows, drawn, reasons)

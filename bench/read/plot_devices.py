@@ -1,0 +1,213 @@
+"""Accelerators against the CPU: images per second, and how many times as fast."""
+
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench import units
+from bench.read import compare
+from bench.read.plot_data import (
+    PLAIN,
+    Group,
+    Span,
+    device_name,
+    flags,
+    footer,
+    groups,
+    label,
+    records,
+    subtitle,
+)
+from bench.read.plot_gain import ratio
+from bench.read.plot_marks import bounds, broken, flag_handle, point, say
+from bench.read.plot_quantity import throughput_of
+from bench.read.plot_style import (
+    LOOKS,
+    Look,
+    NothingToDraw,
+    Words,
+    batch_ticks,
+    legend,
+    plain,
+    ruler,
+    sheet,
+)
+from bench.read.table import RunData
+from bench.records import Row, whole_phase
+
+KINDS = ("plain", "fastest")
+Side = Mapping[int, Row]  # by batch
+
+
+def devices(run: RunData) -> dict[str, Figure]:
+    """By subject and input.  Raises NothingToDraw."""
+    drawn: dict[str, Figure] = {}
+    for whole in groups(records(run.rows)):
+        group = whole.of(row for row in whole.rows if throughput_of(row))
+        if len(group.devices) > 1 and "cpu" in group.devices:
+            drawn[f"{group.subject} {group.input}"] = _figure(run, group)
+    if not drawn:
+        raise NothingToDraw("no subject was measured on both the CPU and an accelerator")
+    return drawn
+
+
+def side(group: Group, device: str, mode: str, kind: str) -> Side:
+    """A device's rows by batch: those of the plain setting, or the fastest of all."""
+    found: dict[int, Row] = {}
+    for row in group.rows:
+        if (row.device, row.mode) != (device, mode):
+            continue
+        if kind == "plain" and group.setting(row) != PLAIN:
+            continue
+        before = found.get(int(row.batch or 0))
+        if before is None or (row.images_per_s or 0) > (before.images_per_s or 0):
+            found[int(row.batch or 0)] = row
+    return found
+
+
+def _figure(run: RunData, group: Group) -> Figure:
+    medians = compare.replicate_medians(run.samples)
+    several = len(group.settings) > 1
+    kinds = KINDS if several else KINDS[:1]
+    page = sheet(
+        Words(
+            f"When does an accelerator pay for {plain(group.subject)}?",
+            subtitle(run, group),
+            footer(run, group, group.rows, "bars: 95 % interval over replicates"),
+        ),
+        2,
+        len(group.modes),
+        panel_in=(4.2, 2.9),
+        legend_in=2.5,
+    )
+    speed, times = page.panels
+    for column, mode in enumerate(group.modes):
+        speed[column].set_label(f"{mode} images/s")
+        speed[column].set_title(f"{mode} ({whole_phase(mode)})")
+        times[column].set_label(f"{mode} gain")
+        times[column].set_xlabel("batch (images per call)")
+        times[column].axhline(1, color="#6b6b6b", linewidth=1.2)
+        for axes in (speed[column], times[column]):
+            axes.set_yscale("log")
+            axes.grid(visible=True)
+            batch_ticks(axes, group.batches)
+        for kind in kinds:
+            _speeds(speed[column], group, mode, kind)
+            _times(times[column], group, mode, kind, medians)
+    _rulers(speed, times, group, medians)
+    legend(page, _handles(run, group, kinds))
+    return page.figure
+
+
+def _look(group: Group, device: str, kind: str) -> Look:
+    look = LOOKS[group.devices.index(device) % len(LOOKS)]
+    return Look(look.color, look.marker, "-" if kind == "plain" else "--")
+
+
+def _speeds(axes: Axes, group: Group, mode: str, kind: str) -> None:
+    for device in group.devices:
+        rows = sorted(side(group, device, mode, kind).items())
+        points = [(batch, span, [row]) for batch, row in rows if (span := throughput_of(row))]
+        _draw(axes, points, _look(group, device, kind), f"{device} {kind}")
+
+
+def gains(
+    group: Group, device: str, mode: str, kind: str, medians: compare.Medians
+) -> list[tuple[int, Span, list[Row]]]:
+    """By batch, time on the CPU / time on the device, and the rows compared."""
+    base, other = side(group, "cpu", mode, kind), side(group, device, mode, kind)
+    found = []
+    for batch in sorted(base.keys() & other.keys()):
+        one = ratio(base[batch], other[batch], medians)
+        if one is not None:
+            found.append((batch, one[0], [base[batch], other[batch]]))
+    return found
+
+
+def _times(axes: Axes, group: Group, mode: str, kind: str, medians: compare.Medians) -> None:
+    drawn = False
+    for device in group.devices[1:]:
+        points = gains(group, device, mode, kind, medians)
+        _draw(axes, points, _look(group, device, kind), f"{device} {kind}")
+        drawn = drawn or bool(points)
+        if kind == "plain" and len(group.devices) == 2:
+            for batch, span, _ in points:
+                axes.annotate(
+                    f"{span.value:.3g}×",
+                    (batch, span.value),
+                    xytext=(0, -14),
+                    textcoords="offset points",
+                    ha="center",
+                )
+    if kind == "plain" and not drawn and len(group.settings) == 1:
+        say(axes, "no batch size in common")
+
+
+def _draw(axes: Axes, points: Sequence[tuple[int, Span, list[Row]]], look: Look, name: str) -> None:
+    if not points:
+        return
+    axes.plot(
+        [batch for batch, _, _ in points],
+        [span.value for _, span, _ in points],
+        color=look.color,
+        linestyle=look.line,
+        linewidth=1.5,
+        label=name,
+    )
+    for batch, span, rows in points:
+        if span.low is not None and span.high is not None:
+            axes.vlines(batch, span.low, span.high, color=look.color, linewidth=1.2)
+        axes.plot(batch, span.value, **point(look, hollow=bool(flags(rows))))
+
+
+def _rulers(
+    speed: Sequence[Axes], times: Sequence[Axes], group: Group, medians: compare.Medians
+) -> None:
+    low, high = bounds([span for row in group.rows if (span := throughput_of(row))])
+    speed[0].set_ylim(low, high)
+    ruler(speed[0].yaxis, low, high, units.count)
+    speed[0].set_ylabel("throughput (images/s)")
+    found = [
+        span
+        for device in group.devices[1:]
+        for mode in group.modes
+        for kind in KINDS
+        for _, span, _ in gains(group, device, mode, kind, medians)
+    ]
+    low, high = bounds([*found, Span(1.0)], room=0.12)
+    times[0].set_ylim(low, high)
+    ruler(times[0].yaxis, low, high, lambda value: f"{value:.3g}×")
+    times[0].set_ylabel("times as fast as the CPU")
+
+
+def _handles(run: RunData, group: Group, kinds: Sequence[str]) -> list[Line2D]:
+    handles = []
+    for device in group.devices:
+        name = device_name(run, group, device)
+        for kind in kinds:
+            look = _look(group, device, kind)
+            text = f"{name}, {_kind(group, device, kind)}" if len(kinds) > 1 else name
+            handles.append(
+                Line2D(
+                    [],
+                    [],
+                    **{**point(look, hollow=False), "linestyle": look.line},
+                    color=look.color,
+                    label=broken(text),
+                )
+            )
+    return [*handles, *flag_handle(group.rows)]
+
+
+def _kind(group: Group, device: str, kind: str) -> str:
+    """The fastest setting by name where it is one and the same throughout."""
+    if kind == "plain":
+        return kind
+    best = {
+        label(group.setting(row))
+        for mode in group.modes
+        for row in side(group, device, mode, kind).values()
+    }
+    return f"fastest ({best.pop()})" if len(best) == 1 else "fastest setting of each"

@@ -1,0 +1,257 @@
+"""What each setting gains over the plain one, all else equal."""
+
+import dataclasses
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.read import compare
+from bench.read.plot_data import (
+    PLAIN,
+    Group,
+    Setting,
+    Span,
+    flags,
+    footer,
+    groups,
+    label,
+    panel_title,
+    records,
+    subtitle,
+)
+from bench.read.plot_marks import bounds, flag_handle, point, say
+from bench.read.plot_style import (
+    BLUE,
+    FAINT,
+    GREY,
+    INK,
+    VERMILION,
+    Look,
+    NothingToDraw,
+    Words,
+    label_in,
+    legend,
+    plain,
+    ruler,
+    sheet,
+)
+from bench.read.table import RunData
+from bench.records import Row
+
+MOST_ROWS = 45  # of a panel: more cannot be read on one page
+
+FASTER = Look(BLUE, ">", "-")
+SLOWER = Look(VERMILION, "<", "-")
+UNCLEAR = Look(GREY, "o", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """time(plain) / time(setting) at one mode, device and batch.
+
+    rows: the two that were compared.
+    """
+
+    mode: str
+    device: str
+    batch: int
+    setting: Setting
+    span: Span
+    method: str
+    rows: tuple[Row, Row]
+
+    @property
+    def look(self) -> Look:
+        """By the interval: where it holds 1, or is unknown, nothing is claimed."""
+        if self.span.low is None or self.span.high is None:
+            return UNCLEAR
+        if self.span.low > 1:
+            return FASTER
+        return SLOWER if self.span.high < 1 else UNCLEAR
+
+
+def gain(run: RunData) -> dict[str, Figure]:
+    """By subject and input.  Raises NothingToDraw."""
+    medians = compare.replicate_medians(run.samples)
+    drawn: dict[str, Figure] = {}
+    for group in groups(records(run.rows)):
+        ratios = list(against_plain(group, medians))
+        if ratios:
+            drawn[f"{group.subject} {group.input}"] = _figure(run, group, ratios)
+    if not drawn:
+        raise NothingToDraw("no setting was measured beside the plain one, all else equal")
+    return drawn
+
+
+def ratio(base: Row, value: Row, medians: compare.Medians) -> tuple[Span, str] | None:
+    """time(base) / time(value) and how its interval came about; None where a time is unknown."""
+    one, other = dataclasses.asdict(base), dataclasses.asdict(value)
+    names = compare.quantities(one, other)
+    if names is None:
+        return None
+    found, method = compare.estimate(one, other, names, medians, medians, same_run=True)
+    low, high = found.interval() or (None, None)
+    return Span(found.ratio, low, high), method
+
+
+def against_plain(group: Group, medians: compare.Medians) -> Iterator[Ratio]:
+    """Every setting against the plain one of the same mode, device and batch."""
+    bases = {
+        (row.mode, row.device, row.batch): row for row in group.rows if group.setting(row) == PLAIN
+    }
+    for row in group.rows:
+        base = bases.get((row.mode, row.device, row.batch))
+        if base is None or base is row or group.setting(row) == PLAIN:
+            continue
+        found = ratio(base, row, medians)
+        if found is not None:
+            yield Ratio(
+                mode=str(row.mode),
+                device=str(row.device),
+                batch=int(row.batch or 0),
+                setting=group.setting(row),
+                span=found[0],
+                method=found[1],
+                rows=(base, row),
+            )
+
+
+def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:
+    used = [row for one in ratios for row in one.rows]
+    group = whole.of(used)
+    devices = group.devices
+    lines = {device: _lines(group, [r for r in ratios if r.device == device]) for device in devices}
+    left_out = len({(r.device, r.batch, r.setting) for r in ratios}) - sum(map(len, lines.values()))
+    more = f"the {MOST_ROWS} largest effects, {left_out} more not shown" if left_out else ""
+    methods = "paired by replicate" if {r.method for r in ratios} <= {"paired"} else ""
+    note = "whiskers: 95 % interval over replicates" + (f", {methods}" if methods else "")
+    page = sheet(
+        Words(
+            f"What does each setting gain on {plain(group.subject)}?",
+            subtitle(run, group, "time of the plain setting / time of the setting", more),
+            footer(run, group, used, note if any(r.span.low for r in ratios) else ""),
+        ),
+        len(devices),
+        len(group.modes),
+        panel_in=(4.2, 0.0),
+        heights_in=[1.25 + 0.25 * _height(lines[device]) for device in devices],
+        label_in=label_in([label(r.setting) for r in ratios]),
+        legend_in=1.9,
+    )
+    for row, device in zip(page.panels, devices, strict=True):
+        places = _places(lines[device])
+        for axes, mode in zip(row, group.modes, strict=True):
+            here = [r for r in ratios if (r.device, r.mode) == (device, mode)]
+            axes.set_label(f"{mode} {device}")
+            axes.set_title(panel_title(run, group, mode, device), pad=18)
+            _panel(axes, [r for r in here if (r.batch, r.setting) in places], places)
+        _labels(row, places)
+    legend(page, [*_handles(ratios), *flag_handle(used)])
+    return page.figure
+
+
+Line = tuple[int, Setting]  # batch and setting: a line of the panel
+
+
+def _lines(group: Group, ratios: Sequence[Ratio]) -> list[Line]:
+    """By batch, then setting; the largest effects where there are too many."""
+    effect: dict[Line, float] = {}
+    for one in ratios:
+        key = (one.batch, one.setting)
+        effect[key] = max(effect.get(key, 0.0), abs(math.log(one.span.value)))
+    kept = sorted(effect, key=lambda line: -effect[line])[:MOST_ROWS]
+    order = group.settings
+    return sorted(kept, key=lambda line: (line[0], order.index(line[1])))
+
+
+def _height(lines: Sequence[Line]) -> int:
+    return len(lines) + len({batch for batch, _ in lines})
+
+
+def _places(lines: Sequence[Line]) -> dict[Line, int]:
+    """The y of each line; every batch has a heading's room above its first."""
+    places: dict[Line, int] = {}
+    at, before = -1, None
+    for batch, setting in lines:
+        at += 2 if batch != before else 1
+        places[batch, setting] = at
+        before = batch
+    return places
+
+
+def _labels(row: Sequence[Axes], places: dict[Line, int]) -> None:
+    heads = {batch: at - 1 for (batch, _), at in reversed(places.items())}
+    axes = row[0]
+    at = [*heads.values(), *places.values()]
+    names = [*(f"batch {batch}" for batch in heads), *(label(setting) for _, setting in places)]
+    axes.set_yticks(at, names)
+    for tick, name in zip(axes.yaxis.get_major_ticks(), names, strict=True):
+        if name.startswith("batch "):
+            tick.label1.set(fontweight="bold", color=INK)
+            tick.tick1line.set_visible(False)
+    axes.set_ylim(max(at) + 0.7, min(at) - 0.7)
+
+
+def _panel(axes: Axes, ratios: Sequence[Ratio], places: dict[Line, int]) -> None:
+    if not ratios:
+        say(axes, "not measured")
+        return
+    axes.set_xscale("log")
+    low, high = bounds([r.span for r in ratios], room=0.08)
+    low, high = min(low, 1 / 1.15), max(high, 1.15)
+    axes.set_xlim(low, high)
+    ruler(axes.xaxis, low, high, lambda value: f"{value:.3g}×")
+    axes.grid(visible=True, axis="x")
+    axes.axvline(1, color=FAINT, linewidth=1.2)
+    axes.set_xlabel("gain (times as fast as plain)")
+    _corner(axes, 0.0, "◀ slower", "left", SLOWER.color)
+    _corner(axes, 1.0, "faster ▶", "right", FASTER.color)
+    for one in ratios:
+        _mark(axes, one, places[one.batch, one.setting])
+
+
+def _corner(axes: Axes, x: float, text: str, side: Literal["left", "right"], color: str) -> None:
+    axes.annotate(
+        text,
+        (x, 1.0),
+        xytext=(0, 4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        color=color,
+        ha=side,
+    )
+
+
+def _mark(axes: Axes, one: Ratio, at: int) -> None:
+    look, span = one.look, one.span
+    if span.low is not None and span.high is not None:
+        axes.hlines(at, span.low, span.high, color=look.color, linewidth=1.4)
+    doubted = bool(flags(one.rows))
+    axes.plot(span.value, at, label=label(one.setting), **point(look, hollow=doubted))
+    axes.annotate(
+        f"{span.value:.2f}×" if span.value < 99.5 else f"{span.value:.0f}×",
+        (1.02, at),
+        xycoords=("axes fraction", "data"),
+        va="center",
+        color=look.color if look is not UNCLEAR else FAINT,
+        annotation_clip=False,
+    )
+
+
+def _handles(ratios: Sequence[Ratio]) -> list[Line2D]:
+    there = [r.look for r in ratios]
+    named = (
+        (FASTER, "faster"),
+        (SLOWER, "slower"),
+        (UNCLEAR, "no difference\nshown"),
+    )
+    return [
+        Line2D([], [], label=text, **point(look, hollow=False))
+        for look, text in named
+        if look in there
+    ]

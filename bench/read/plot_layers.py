@@ -1,0 +1,265 @@
+"""Where the time goes: every layer's forward and backward."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+from bench import units
+from bench.read.plot_data import (
+    Group,
+    Span,
+    device_name,
+    finite,
+    flags,
+    footer,
+    groups,
+    label,
+    records,
+    split,
+    subtitle,
+)
+from bench.read.plot_marks import say
+from bench.read.plot_style import (
+    BLUE,
+    INK,
+    ORANGE,
+    NothingToDraw,
+    Words,
+    label_in,
+    legend,
+    plain,
+    ruler,
+    sheet,
+)
+from bench.read.table import RunData
+from bench.records import Row
+
+MOST_LAYERS = 40
+PHASES = ("forward", "backward")
+COLORS = {"forward": BLUE, "backward": ORANGE}
+HATCH = {"forward": "", "backward": "////"}
+TIMES = {  # column, its interval's ends, what it is
+    "latency_median_s": ("latency_low_s", "latency_high_s", "latency"),
+    "device_s": ("", "", "device time"),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The layers of one device: what one batch size and one setting say.
+
+    rows: mode → layer → phase → its row.
+    """
+
+    device: str
+    batch: int
+    setting: str
+    column: str
+    rows: Mapping[str, Mapping[str, Mapping[str, Row]]] = field(default_factory=dict)
+
+    def span(self, row: Row) -> Span | None:
+        """The time of a phase, in seconds."""
+        low, high, _ = TIMES[self.column]
+        value = finite(getattr(row, self.column))
+        if value is None:
+            return None
+        if not low:
+            return Span(value)
+        return Span(value, finite(getattr(row, low)), finite(getattr(row, high)))
+
+    def total_s(self, mode: str, layer: str) -> float:
+        """Forward and backward together."""
+        spans = (self.span(row) for row in self.rows[mode].get(layer, {}).values())
+        return math.fsum(span.value for span in spans if span)
+
+    @property
+    def layers(self) -> set[str]:
+        return {layer for of_mode in self.rows.values() for layer in of_mode}
+
+    @property
+    def all_rows(self) -> list[Row]:
+        return [row for m in self.rows.values() for phases in m.values() for row in phases.values()]
+
+
+def layers(run: RunData) -> dict[str, Figure]:
+    """By subject and input.  Raises NothingToDraw."""
+    drawn: dict[str, Figure] = {}
+    for group in groups(records(run.rows), layers=True):
+        tables = [found for device in group.devices if (found := _table(group, device))]
+        if tables:
+            drawn[f"{group.subject} {group.input}"] = _figure(run, group, tables)
+    if not drawn:
+        raise NothingToDraw("no layer was measured (subjects SUBJECT/LAYER or SUBJECT/*)")
+    return drawn
+
+
+def _table(group: Group, device: str) -> Table | None:
+    """At the setting nearest to plain and the largest batch that have most layers."""
+    rows = [row for row in group.rows if row.device == device and row.phase in PHASES]
+    column = _column(rows, device)
+    rows = [row for row in rows if finite(getattr(row, column)) is not None]
+    if not rows:
+        return None
+    order = group.settings
+    counts: dict[tuple[int, int], set[tuple[str | None, str | None]]] = {}
+    for row in rows:
+        key = (-order.index(group.setting(row)), int(row.batch or 0))
+        counts.setdefault(key, set()).add((row.subject, row.mode))
+    best = max(counts, key=lambda key: (len(counts[key]), key))
+    setting, batch = order[-best[0]], best[1]
+    table: dict[str, dict[str, dict[str, Row]]] = {}
+    for row in rows:
+        if group.setting(row) == setting and row.batch == batch:
+            layer = split(row.subject or "")[1] or ""
+            of_layer = table.setdefault(str(row.mode), {}).setdefault(layer, {})
+            of_layer[str(row.phase)] = row
+    return Table(device, batch, label(setting), column, table)
+
+
+def _column(rows: Sequence[Row], device: str) -> str:
+    """Accelerators by events: a host time of a phase would be launch time."""
+    by_event = sum(finite(row.device_s) is not None for row in rows)
+    by_host = sum(finite(row.latency_median_s) is not None for row in rows)
+    return "device_s" if device != "cpu" and by_event >= by_host else "latency_median_s"
+
+
+def _order(run: RunData, group: Group) -> dict[str, int]:
+    """The network's own order from run.json, else that of the rows."""
+    known = run.run.get("layers")
+    names = known.get(group.subject) if isinstance(known, dict) else known
+    found: dict[str, int] = {}
+    for name in names if isinstance(names, list) else []:
+        found.setdefault(str(name), len(found))
+    for row in group.rows:
+        found.setdefault(split(row.subject or "")[1] or "", len(found))
+    return found
+
+
+def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
+    order = _order(run, whole)
+    rows = [row for table in tables for row in table.all_rows]
+    group = whole.of(rows)
+    shown = {table.device: _shown(table, order) for table in tables}
+    most = max(len(table.layers) for table in tables)
+    intervals = any((s := t.span(r)) and s.low for t in tables for r in t.all_rows)
+    names = [plain(name, 44) for part in shown.values() for name in part]
+    page = sheet(
+        Words(
+            f"Where does the time of {plain(group.subject)} go, layer by layer?",
+            subtitle(
+                run,
+                group,
+                _under(tables),
+                f"the {MOST_LAYERS} slowest of {most} layers" if most > MOST_LAYERS else "",
+            ),
+            footer(
+                run,
+                whole.of(rows),
+                rows,
+                "whiskers: 95 % interval of each phase" if intervals else "",
+            ),
+        ),
+        len(tables),
+        len(group.modes),
+        panel_in=(4.4, 0.0),
+        heights_in=[1.05 + 0.27 * len(shown[table.device]) for table in tables],
+        label_in=label_in(names),
+        legend_in=1.7,
+    )
+    for line, table in zip(page.panels, tables, strict=True):
+        for axes, mode in zip(line, group.modes, strict=True):
+            axes.set_label(f"{mode} {table.device}")
+            title = "forward + backward" if mode == "training" else "forward"
+            several = len(tables) > 1
+            name = f", {device_name(run, group, table.device)}" if several else ""
+            axes.set_title(f"{mode} ({title}){name}")
+            _panel(axes, table, mode, shown[table.device])
+        _frame(line, table, group.modes, shown[table.device])
+    legend(page, _handles(rows))
+    return page.figure
+
+
+def _under(tables: Sequence[Table]) -> str:
+    said = {f"batch {table.batch}, {table.setting}" for table in tables}
+    if len(said) == 1:
+        return said.pop()
+    return "; ".join(f"{t.device}: batch {t.batch}, {t.setting}" for t in tables)
+
+
+def _shown(table: Table, order: Mapping[str, int]) -> list[str]:
+    def cost_s(layer: str) -> float:
+        return max(table.total_s(mode, layer) for mode in table.rows)
+
+    kept = sorted(table.layers, key=cost_s, reverse=True)[:MOST_LAYERS]
+    return sorted(kept, key=lambda layer: order.get(layer, len(order)))
+
+
+def _panel(axes: Axes, table: Table, mode: str, shown: Sequence[str]) -> None:
+    of_mode = table.rows.get(mode, {})
+    if not of_mode:
+        say(axes, "not measured")
+        return
+    sum_s = math.fsum(table.total_s(mode, layer) for layer in of_mode)
+    for at, layer in enumerate(shown):
+        left = 0.0
+        for phase in PHASES:
+            row = of_mode.get(layer, {}).get(phase)
+            span = table.span(row) if row else None
+            if row and span:
+                _bar(axes, at, left, span, phase, hollow=bool(row.flags))
+                left += span.value
+        if left:
+            axes.annotate(
+                f"{units.seconds(left)}  {100 * left / sum_s:.0f} %",
+                (1.02, at),
+                xycoords=("axes fraction", "data"),
+                va="center",
+                color=INK,
+                annotation_clip=False,
+            )
+
+
+def _bar(axes: Axes, at: int, left: float, span: Span, phase: str, *, hollow: bool) -> None:
+    color = COLORS[phase]
+    axes.barh(
+        at,
+        span.value,
+        left=left,
+        height=0.66,
+        facecolor="white" if hollow else color,
+        edgecolor=color if hollow else "white",
+        linewidth=1.2 if hollow else 0.6,
+        hatch="" if hollow else HATCH[phase],
+    )
+    if span.low is not None and span.high is not None:
+        axes.hlines(at, left + span.low, left + span.high, color=INK, linewidth=0.9)
+
+
+def _frame(line: Sequence[Axes], table: Table, modes: Sequence[str], shown: Sequence[str]) -> None:
+    longest = max(table.total_s(mode, layer) for mode in table.rows for layer in shown)
+    for axes in line[: len(modes)]:
+        axes.set_xlim(0, longest * 1.12)
+        ruler(axes.xaxis, 0, 0, units.seconds)
+        axes.grid(visible=True, axis="x")
+        axes.set_xlabel(f"{TIMES[table.column][2]} of one call")
+    line[0].set_yticks(range(len(shown)), [plain(name, 44) for name in shown])
+    line[0].tick_params(axis="y", length=0)
+    line[0].set_ylim(len(shown) - 0.4, -0.6)
+
+
+def _handles(rows: Sequence[Row]) -> list[Patch]:
+    there = {row.phase for row in rows}
+    handles = [
+        Patch(facecolor=COLORS[phase], edgecolor="white", hatch=HATCH[phase], label=phase)
+        for phase in PHASES
+        if phase in there
+    ]
+    names = flags(rows)
+    if names:
+        text = "hollow:\n" + ",\n".join(names)
+        handles.append(Patch(facecolor="white", edgecolor=INK, label=text))
+    return handles

@@ -1,0 +1,159 @@
+"""Latency, throughput and memory against batch size, a line per setting."""
+
+import math
+from collections.abc import Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from bench.read.plot_data import (
+    Group,
+    Setting,
+    footer,
+    groups,
+    label,
+    looks,
+    panel_title,
+    records,
+    subtitle,
+)
+from bench.read.plot_dots import dots
+from bench.read.plot_marks import bounds, broken, flag_handle, point, say
+from bench.read.plot_quantity import LATENCY, MEMORY, THROUGHPUT, Quantity, rank
+from bench.read.plot_style import (
+    GREY,
+    REST,
+    Look,
+    NothingToDraw,
+    Sheet,
+    Words,
+    batch_ticks,
+    legend,
+    plain,
+    ruler,
+    sheet,
+)
+from bench.read.table import RunData
+from bench.records import Row
+
+
+def latency(run: RunData) -> dict[str, Figure]:
+    """By subject and input.  Raises NothingToDraw."""
+    return _all(run, LATENCY)
+
+
+def throughput(run: RunData) -> dict[str, Figure]:
+    """By subject and input.  Raises NothingToDraw."""
+    return _all(run, THROUGHPUT)
+
+
+def memory(run: RunData) -> dict[str, Figure]:
+    """By subject and input.  Raises NothingToDraw."""
+    return _all(run, MEMORY)
+
+
+def _all(run: RunData, quantity: Quantity) -> dict[str, Figure]:
+    drawn = {
+        f"{group.subject} {group.input}": _figure(run, group, quantity)
+        for group in groups(records(run.rows))
+        if any(quantity.span(row) for row in group.rows)
+    }
+    if not drawn:
+        raise NothingToDraw(f"no whole subject has a {quantity.short}")
+    return drawn
+
+
+def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure:
+    group = whole.of(row for row in whole.rows if quantity.span(row))
+    one_batch = len(group.batches) == 1
+    note = "bars: 95 % interval over replicates" if _intervals(group, quantity) else ""
+    words = Words(
+        quantity.title.format(plain(group.subject)),
+        subtitle(run, group, f"batch {group.batches[0]}" if one_batch else ""),
+        footer(run, group, group.rows, note),
+    )
+    return (dots if one_batch else _lines)(run, group, quantity, words).figure
+
+
+def _intervals(group: Group, quantity: Quantity) -> bool:
+    spans = (quantity.span(row) for row in group.rows)
+    return any(span and span.low and span.high for span in spans)
+
+
+def _lines(run: RunData, group: Group, quantity: Quantity, words: Words) -> Sheet:
+    page = sheet(words, len(group.devices), len(group.modes))
+    style = looks(group, rank(group, quantity))
+    for line, device in zip(page.panels, group.devices, strict=True):
+        for axes, mode in zip(line, group.modes, strict=True):
+            rows = [row for row in group.rows if (row.device, row.mode) == (device, mode)]
+            axes.set_label(f"{mode} {device}")
+            axes.set_title(panel_title(run, group, mode, device))
+            axes.set_xlabel("batch (images per call)")
+            axes.set_yscale("log")
+            axes.grid(visible=True)
+            batch_ticks(axes, group.batches)
+            for at, setting in enumerate(group.settings):
+                mine = [row for row in rows if group.setting(row) == setting]
+                nudge = _nudge(at, len(group.settings), group.batches)
+                _line(axes, mine, quantity, style[setting], label(setting), nudge)
+            if not rows:
+                say(axes, "not measured")
+        line[0].set_ylabel(quantity.axis)
+        here = [span for r in group.rows if r.device == device and (span := quantity.span(r))]
+        low, high = bounds(here)
+        line[0].set_ylim(low, high)
+        ruler(line[0].yaxis, low, high, quantity.show)
+    legend(page, _handles(group, style, page), "setting")
+    return page
+
+
+def _nudge(at: int, of: int, batches: Sequence[int]) -> float:
+    """A factor on x that sets the settings' intervals side by side, within ±2.5 % of the axis."""
+    span = math.log2(batches[-1] / batches[0])
+    share = at / (of - 1) - 0.5 if of > 1 else 0.0
+    return float(2 ** (0.05 * span * share))
+
+
+def _line(
+    axes: Axes, rows: Sequence[Row], quantity: Quantity, look: Look, name: str, nudge: float
+) -> None:
+    rows = sorted(rows, key=lambda row: row.batch or 0)
+    spans = [span for row in rows if (span := quantity.span(row))]
+    if not spans:
+        return
+    x = [float(row.batch or 0) * nudge for row in rows]
+    front = 2 if look is REST else 3
+    axes.plot(
+        x,
+        [span.value for span in spans],
+        color=look.color,
+        linestyle=look.line,
+        linewidth=0.8 if look is REST else 1.5,
+        label=name,
+        zorder=front,
+    )
+    for place, span, row in zip(x, spans, rows, strict=True):
+        if span.low and span.high:
+            axes.vlines(place, span.low, span.high, color=look.color, linewidth=1.2, zorder=front)
+        axes.plot(place, span.value, **point(look, hollow=bool(row.flags)), zorder=front + 1)
+
+
+def _handles(group: Group, style: Mapping[Setting, Look], page: Sheet) -> list[Line2D]:
+    drawn = {str(line.get_label()) for row in page.panels for axes in row for line in axes.lines}
+    named = [s for s in group.settings if style[s] is not REST and label(s) in drawn]
+    handles = [
+        Line2D(
+            [],
+            [],
+            label=broken(label(setting)),
+            **{**point(style[setting], hollow=False), "linestyle": style[setting].line},
+            color=style[setting].color,
+            linewidth=1.5,
+        )
+        for setting in named
+    ]
+    rest = len(group.settings) - len(named)
+    if rest:
+        handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=f"{rest} other settings"))
+    return [*handles, *flag_handle(group.rows)]

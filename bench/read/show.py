@@ -1,0 +1,92 @@
+"""Comparisons and checks as tables for a terminal, at most 100 columns wide."""
+
+from collections.abc import Iterable, Sequence
+
+from rich.table import Table
+from rich.text import Text
+
+from bench.read.compare import Gain
+from bench.read.markdown import figure, worse
+from bench.read.verdict import WORST_FIRST, Report
+
+WIDTH = 100
+
+
+def gain_tables(gains: Iterable[Gain]) -> list[Table]:
+    """A table per pair of values, in the order of the gains."""
+    groups: dict[tuple[str, str, str], list[Gain]] = {}
+    for gain in gains:
+        groups.setdefault((gain.axis, gain.base, gain.value), []).append(gain)
+    return [_gain_table(key, group) for key, group in groups.items()]
+
+
+def _gain_table(key: tuple[str, str, str], gains: Sequence[Gain]) -> Table:
+    axis, base, value = key
+    what = "images per second" if axis == "batch" else "speed"
+    table = _table(f"{axis}: {what} of {value} as a multiple of {base}")
+    for name in ("subject", "phase", "settings"):
+        table.add_column(name, overflow="fold")
+    for name in ("base", "value"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("gain (95 %)", justify="right", no_wrap=True)
+    table.add_column("verdict", overflow="fold", min_width=8)
+    for gain in gains:
+        several = gain.base_of > 1 or gain.value_of > 1
+        settings = gain.settings
+        if several:
+            settings = (
+                f"fastest of {gain.base_of}: {gain.base_case_id}; "
+                f"of {gain.value_of}: {gain.value_case_id}"
+            )
+        cells = (
+            gain.subject,
+            gain.phase,
+            settings,
+            figure("s_s", gain.base_s),
+            figure("s_s", gain.value_s),
+            _interval(gain),
+            gain.verdict,
+        )
+        table.add_row(*map(Text, cells))
+    quantities = ", ".join(dict.fromkeys(gain.quantity for gain in gains))
+    methods = ", ".join(dict.fromkeys(gain.method for gain in gains))
+    table.caption = Text(f"compared: {quantities}; intervals: {methods}")
+    return table
+
+
+def check_table(report: Report) -> Table:
+    """What changed or is open; the cases that are the same are counted in the headline."""
+    table = _table(report.headline)
+    for name in ("case", "figure"):
+        table.add_column(name, overflow="fold")
+    table.add_column("verdict", no_wrap=True)
+    for name in ("baseline", "now"):
+        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("worse by", justify="right", overflow="fold", min_width=10)
+    for case in sorted(report.cases, key=lambda one: WORST_FIRST.index(one.verdict)):
+        if not case.findings and case.verdict != "SAME":
+            table.add_row(*map(Text, (case.case_id, case.note, case.verdict, "", "", "")))
+        for one in case.findings:
+            if one.verdict != "SAME":
+                cells = (
+                    case.case_id,
+                    f"{one.phase} {one.figure}",
+                    one.verdict,
+                    figure(one.figure, one.base),
+                    figure(one.figure, one.value),
+                    worse(one),
+                )
+                table.add_row(*map(Text, cells))
+    return table
+
+
+def _table(title: str) -> Table:
+    # Text, not str: rich would take brackets in a subject's name for markup.
+    return Table(title=Text(title), title_justify="left", caption_justify="left", width=WIDTH)
+
+
+def _interval(gain: Gain) -> str:
+    text = f"×{gain.gain:.2f}"
+    if gain.low is not None and gain.high is not None:
+        text += f" ({gain.low:.2f}–{gain.high:.2f})"
+    return text

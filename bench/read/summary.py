@@ -1,0 +1,152 @@
+"""What `bench run` prints at its end: what the settings gain, a table, where the files lie."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from bench import units
+from bench.axes import AXES
+from bench.read.compare import Gain, within
+from bench.read.derive import Result
+from bench.read.match import MatchError
+from bench.read.table import load
+from bench.records import Facts, Failure, Measurement, Row, whole_phase
+
+WIDTH = 100
+MOST_ROWS = 60
+PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
+NOT_SETTINGS = ("mode", "batch", "device")
+GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
+
+
+def show(result: Result, console: Console) -> None:
+    """Print it, in at most 100 columns."""
+    console.print()
+    gains = _gains(result.path)
+    if gains:
+        console.print(_gain_table(gains), width=WIDTH)
+    console.print(_table(result.rows), width=WIDTH)
+    for line in (*_odd(result.rows), *_spent(result), *_files(result)):
+        console.print(Text(line), soft_wrap=True)
+
+
+def _gains(path: Path) -> list[Gain]:
+    """What each setting gains for the subjects as a whole."""
+    run = load(path)
+    found: list[Gain] = []
+    for axis in GAIN_AXES:
+        try:
+            found.extend(within(run, axis))
+        except MatchError:
+            continue  # the run has one value of it
+    return [
+        gain
+        for gain in found
+        if gain.phase in ("forward", "step")
+        and "/" not in gain.subject
+        and (gain.phase == "step" or "training" not in gain.base_case_id.split(":"))
+    ]
+
+
+def _gain_table(gains: Sequence[Gain]) -> Table:
+    table = Table(title="What each setting gains (time without it / time with it)", width=WIDTH)
+    table.add_column("setting", overflow="fold", ratio=3)
+    table.add_column("of", overflow="fold", ratio=4)
+    table.add_column("gain", justify="right", min_width=6)
+    table.add_column("95 % interval", justify="right", min_width=13)
+    table.add_column("", min_width=19)
+    for gain in gains:
+        interval = "" if gain.low is None else f"{gain.low:.2f} – {gain.high:.2f}"
+        table.add_row(
+            Text(f"{gain.axis}={gain.value}"),
+            Text(f"{gain.subject} {gain.settings}"),
+            f"{gain.gain:.2f}×",
+            interval,
+            gain.verdict,
+        )
+    return table
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """The whole phase of each case; phases and layers are in the CSV where there are many."""
+    table = Table(title="Medians over replicates, with 95 % intervals", width=WIDTH)
+    table.add_column("subject", overflow="fold", ratio=3)
+    table.add_column("mode", min_width=5)
+    table.add_column("N", justify="right", min_width=3)
+    table.add_column("settings", overflow="fold", ratio=4)
+    table.add_column("latency", justify="right", min_width=8)
+    table.add_column("±", justify="right", min_width=6)
+    table.add_column("images/s", justify="right", min_width=7)
+    table.add_column("peak", justify="right", min_width=7)
+    table.add_column("flags", overflow="fold", min_width=8, ratio=2)
+    whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
+    for row in whole[:MOST_ROWS]:
+        table.add_row(*_cells(row))
+    if len(whole) > MOST_ROWS:
+        table.caption = f"{len(whole) - MOST_ROWS} more cases in measurements.csv"
+    return table
+
+
+def _cells(row: Row) -> list[Text | str]:
+    doubt = row.flags or "" if row.status == "ok" else str(row.status)
+    return [
+        Text(row.subject or ""),
+        "infer" if row.mode == "inference" else "train",
+        str(row.batch),
+        Text(settings(row)),
+        units.seconds(row.latency_median_s),
+        units.percent(_half_width(row)),
+        units.count(row.images_per_s),
+        units.bytes_(row.peak_bytes),
+        Text(doubt.replace(";", " ")),
+    ]
+
+
+def settings(row: Row) -> str:
+    """What differs from the plain setting, or `plain`."""
+    parts = [] if row.device == "cpu" else [str(row.device)]
+    for axis in AXES:
+        value = getattr(row, axis.name)
+        if axis.name in NOT_SETTINGS or axis.name == "input" or value is None:
+            continue
+        if value != (PLAIN.get(axis.name) or axis.default):
+            parts.append(f"{axis.name}={value}" if axis.name != "memory_format" else str(value))
+    return " ".join(parts) or "plain"
+
+
+def _half_width(row: Row) -> float | None:
+    low, high, median = row.latency_low_s, row.latency_high_s, row.latency_median_s
+    return None if low is None or high is None or not median else (high - low) / 2 / median
+
+
+def _odd(rows: Iterable[Row]) -> list[str]:
+    """Each case that is not ok, with its reason."""
+    return [f"{row.status}: {row.case_id}: {row.reason}" for row in rows if row.status != "ok"]
+
+
+def _spent(result: Result) -> list[str]:
+    """Where the time went: what a user pays for, and what the harness adds."""
+    outcomes = [one for one in result.entries if not isinstance(one, Facts)]
+    measured = [one for one in outcomes if isinstance(one, Measurement)]
+    failed = sum(isinstance(one, Failure) for one in outcomes)
+    timed_s = sum(one.timed_s for one in measured)
+    wall_s = sum(one.wall_s for one in result.entries)
+    if not wall_s:
+        return []
+    return [
+        f"{len(measured)} outcomes measured, {failed} failed; "
+        f"{units.duration(wall_s)} in cases, {units.percent(timed_s / wall_s)} of it warm-up and "
+        "samples"
+    ]
+
+
+def _files(result: Result) -> list[str]:
+    where: list[Any] = [f"{result.path}/measurements.csv, samples.csv, journal.jsonl"]
+    if result.plots:
+        names = sorted(path.name for path in result.plots if path.suffix == ".png")
+        where.append(f"{result.path}/plots/: {', '.join(names)}")
+    return ["", *where, f"compare: bench compare {result.path} --by memory_format"]

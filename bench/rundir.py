@@ -1,0 +1,127 @@
+"""A run directory: made, reopened for a resume, finished."""
+
+import datetime
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.errors import UserError
+from bench.records import SCHEMA_VERSION
+from bench.session import Folders
+
+RESULTS = Path("results")
+
+
+class RunDirError(UserError):
+    """The directory cannot be used: what, where, what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunDir:
+    """Where everything of a run lies."""
+
+    path: Path
+
+    @property
+    def folders(self) -> Folders:
+        return Folders(self.path / ".scratch", self.path / "failures")
+
+    @property
+    def description(self) -> Path:
+        return self.path / "run.json"
+
+    @property
+    def journal(self) -> Path:
+        return self.path / "journal.jsonl"
+
+
+def default_path(name: str | None, commit: str | None, now: datetime.datetime) -> Path:
+    """`results/<utc>-<name>-<short sha>`, as far as they are known."""
+    parts = [now.strftime("%Y%m%dT%H%M%SZ")]
+    if name:
+        parts.append(re.sub(r"[^A-Za-z0-9._-]+", "_", name))
+    if commit:
+        parts.append(commit[:8])
+    return RESULTS / "-".join(parts)
+
+
+def create(path: Path, description: Mapping[str, Any]) -> RunDir:
+    """A new directory with its run.json.  Raises RunDirError."""
+    try:
+        path.mkdir(parents=True)
+    except FileExistsError:
+        raise RunDirError(
+            f"--out {path}: exists already; choose another, or go on with it: --resume {path}"
+        ) from None
+    except OSError as error:
+        raise RunDirError(f"--out {path}: cannot be made: {error.strerror}") from None
+    run = RunDir(path)
+    try:
+        run.folders.scratch.mkdir()
+        document = {"schema": SCHEMA_VERSION, "run_id": path.name, **description}
+        write_atomically(run.description, json.dumps(document, indent=1) + "\n")
+        run.journal.touch()
+    except OSError as error:
+        raise RunDirError(f"--out {path}: cannot be written: {error.strerror}") from None
+    return run
+
+
+def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:
+    """A directory to go on with, and its run.json.  Raises RunDirError."""
+    run = RunDir(path)
+    try:
+        document = json.loads(run.description.read_text(encoding="utf-8"))
+        if document["schema"] != SCHEMA_VERSION:
+            raise RunDirError(
+                f"--resume {path}: written by another version (schema {document['schema']}, "
+                f"this is {SCHEMA_VERSION})"
+            )
+        run.folders.scratch.mkdir(exist_ok=True)
+    except OSError as error:
+        raise RunDirError(f"--resume {path}: is no run directory: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError):
+        raise RunDirError(f"--resume {path}: its run.json is damaged; start a new run") from None
+    return run, document
+
+
+def finish(run: RunDir, *, complete: bool) -> None:
+    """Scratch is removed when nothing is left to resume; `latest` points here."""
+    if complete:
+        shutil.rmtree(run.folders.scratch, ignore_errors=True)
+    if run.path.resolve().parent == RESULTS.resolve():
+        link = RESULTS / "latest"
+        try:
+            link.unlink(missing_ok=True)
+            link.symlink_to(run.path.name)
+        except OSError:
+            return  # a file system without links: a convenience less
+
+
+def lock(run: RunDir) -> int:
+    """Hold the directory until this process ends.  Raises RunDirError where another does."""
+    import fcntl
+
+    handle = os.open(run.folders.scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        os.close(handle)
+        raise RunDirError(f"{run.path}: another `bench run` is writing here; wait for it") from None
+    return handle
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """All of it or what was there before."""
+    beside = path.with_name(path.name + ".tmp")
+    beside.write_text(text, encoding="utf-8")
+    beside.replace(path)
+
+
+def release(handle: int) -> None:
+    """Let another process write there."""
+    os.close(handle)

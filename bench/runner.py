@@ -1,0 +1,221 @@
+"""Measure a plan: replicates outermost, cases shuffled inside each, one line of journal an outcome.
+
+The runner decides what is measured next and when it is enough; it never touches torch.  What
+is in the journal already is not measured again, so a resume is the same loop.
+"""
+
+import contextlib
+import dataclasses
+import math
+import statistics
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bench.config import RunOptions
+from bench.journal import Journal
+from bench.plan import Plan
+from bench.precision import relative_half_width
+from bench.records import (
+    Case,
+    Entry,
+    Facts,
+    Failure,
+    Measurement,
+    Outcome,
+    Status,
+    whole_phase,
+)
+from bench.session import Folders, ReplicateDied, Session, collect, request
+from bench.subject import parse
+
+FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these
+MOST_FAILURES = 2  # of the others: then the case is given up
+
+
+class Watcher(Protocol):
+    """Who is told what happens, between the cases."""
+
+    def begin(self, outcomes: int) -> None: ...
+    def done(self, outcome: Outcome, left: int) -> None: ...
+    def note(self, text: str) -> None: ...
+
+
+@dataclass
+class Seen:
+    """All outcomes of a run so far, and what follows for the next."""
+
+    outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
+    facts: set[str] = field(default_factory=set)
+
+    def add(self, entry: Entry) -> None:
+        if isinstance(entry, Facts):
+            self.facts.add(entry.case.case_id)
+        else:
+            self.outcomes.setdefault(entry.case.case_id, []).append(entry)
+
+    def of(self, case: Case) -> list[Outcome]:
+        return self.outcomes.get(case.case_id, [])
+
+    def has(self, case: Case, replicate: int) -> bool:
+        return any(outcome.replicate == replicate for outcome in self.of(case))
+
+    def given_up(self, case: Case) -> bool:
+        failures = [one for one in self.of(case) if isinstance(one, Failure)]
+        return len(failures) >= MOST_FAILURES or any(one.status in FINAL for one in failures)
+
+    def calls(self, case: Case) -> int | None:
+        """Calls per pipelined sample, frozen by the first replicate that measured."""
+        for outcome in self.of(case):
+            if isinstance(outcome, Measurement):
+                for one in outcome.samples:
+                    if one.kind == "pipelined" and one.phase == whole_phase(case.mode):
+                        return one.calls_per_sample
+        return None
+
+    def half_width(self, case: Case) -> float:
+        """Relative half-width of the 95 % interval of the whole's latency; unknown: infinity."""
+        medians = [
+            statistics.median(one.times_s)
+            for outcome in self.of(case)
+            if isinstance(outcome, Measurement)
+            for one in outcome.samples
+            if one.kind == "latency" and one.phase == whole_phase(case.mode)
+        ]
+        width = relative_half_width(medians)
+        return math.inf if width is None else width
+
+    def smaller_oom(self, case: Case) -> Failure | None:
+        """The failure of the same case at a smaller batch, where memory ran out."""
+        for outcomes in self.outcomes.values():
+            for one in outcomes:
+                if (
+                    isinstance(one, Failure)
+                    and one.status == "oom"
+                    and one.case.batch < case.batch
+                    and dataclasses.replace(one.case, batch=case.batch) == case
+                ):
+                    return one
+        return None
+
+
+@dataclass(kw_only=True)
+class Runner:
+    """One run of a plan into a journal."""
+
+    plan: Plan
+    run: RunOptions
+    folders: Folders
+    journal: Journal
+    watcher: Watcher
+    seen: Seen
+    clock: Callable[[], float] = time.monotonic
+    start_session: Callable[..., Session] = Session
+
+    def measure(self) -> bool:
+        """Measure until it is enough.  Whether that was before the budget ended.
+
+        KeyboardInterrupt passes through; the journal then holds what was finished.
+        """
+        start = self.clock()
+        self.watcher.begin(self._left(0))
+        for replicate in range(self.run.most_replicates):
+            todo = self._todo(replicate)
+            with self._sessions(replicate, todo) as session_of:
+                for position, case in enumerate(todo):
+                    if self.run.budget_s and self.clock() - start > self.run.budget_s:
+                        self.watcher.note(
+                            f"the budget of {self.run.budget_s:.0f} s is used up in replicate "
+                            f"{replicate + 1} of {self.run.replicates}"
+                        )
+                        return False
+                    outcome = self._outcome(case, replicate, session_of)
+                    left = len(todo) - position - 1 + self._left(replicate + 1)
+                    self.watcher.done(outcome, left)
+        return True
+
+    def _todo(self, replicate: int) -> list[Case]:
+        """The cases that this replicate measures, in its order."""
+        cases = [
+            case
+            for case in self.plan.order(replicate, self.run.seed)
+            if not self.seen.has(case, replicate) and not self.seen.given_up(case)
+        ]
+        if replicate < self.run.replicates:
+            return cases
+        # Beyond what was asked for, only what is not yet precise, the widest first.
+        wide = [case for case in cases if self.seen.half_width(case) > self.run.precision]
+        return sorted(wide, key=self.seen.half_width, reverse=True)
+
+    def _left(self, replicate: int) -> int:
+        """Outcomes still to be measured from this replicate on, as far as is known."""
+        return sum(
+            not self.seen.has(case, later) and not self.seen.given_up(case)
+            for later in range(replicate, self.run.replicates)
+            for case in self.plan.cases
+        )
+
+    def _outcome(
+        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
+    ) -> Outcome:
+        if smaller := self.seen.smaller_oom(case):
+            outcome: Outcome = Failure(
+                case=case,
+                replicate=replicate,
+                status="oom",
+                reason=f"not tried: batch {smaller.case.batch} ran out of memory already",
+            )
+        else:
+            entry = self._ask("measure", case, replicate, session_of)
+            assert not isinstance(entry, Facts)
+            outcome = entry
+        self._keep(outcome)
+        if isinstance(outcome, Measurement) and case.case_id not in self.seen.facts:
+            found = self._ask("facts", case, replicate, session_of)
+            if isinstance(found, Failure):  # the speed stands; what is missing says why
+                found = Facts(case=case, facts={}, problems={"all": found.reason})
+            self._keep(found)
+        return outcome
+
+    def _keep(self, entry: Entry) -> None:
+        self.journal.append(entry)
+        self.seen.add(entry)
+
+    def _ask(
+        self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
+    ) -> Entry:
+        asked = request(job, case, replicate, self.seen.calls(case), self.run, self.folders)
+        try:
+            ended = session_of(case).ask(asked)
+        except ReplicateDied as error:
+            self.watcher.note(f"{case.case_id}: {error}; a new one is started")
+            ended = {"end": "replicate"}
+        entry = collect(asked, ended, self.folders)
+        return dataclasses.replace(entry, wall_s=float(ended.get("wall_s", 0.0)))
+
+    @contextlib.contextmanager
+    def _sessions(
+        self, replicate: int, todo: Sequence[Case]
+    ) -> Iterator[Callable[[Case], Session]]:
+        """Fresh interpreters for this replicate: one for each allocator, started when needed."""
+        open_: dict[str | None, Session] = {}
+
+        def session_of(case: Case) -> Session:
+            session = open_.get(case.allocator)
+            if session is None or session.dead:
+                open_[case.allocator] = session = self.start_session(
+                    allocator=case.allocator,
+                    modules=sorted({parse(one.subject).module for one in todo}),
+                    inductor=any(
+                        one.compile != "off" and one.allocator == case.allocator for one in todo
+                    ),
+                    log=self.folders.scratch / f"replicate-{replicate}.log",
+                )
+            return session
+
+        try:
+            yield session_of
+        finally:
+            for session in open_.values():
+                session.close()

@@ -1,0 +1,56 @@
+"""Numbers as people read them: the only place where units are scaled."""
+
+import math
+
+_PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+_SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
+
+
+def seconds(value_s: float | None) -> str:
+    """`0.01234` → `12.3 ms`; unknown is an en dash."""
+    if value_s is None or not math.isfinite(value_s):
+        return "–"
+    if value_s == 0:
+        return "0 s"
+    for scale, prefix in _SMALL:
+        if abs(value_s) >= 0.9995 * scale:
+            return f"{_three(value_s / scale)} {prefix}s"
+    return f"{_three(value_s / 1e-9)} ns"
+
+
+def count(value: float | None, unit: str = "") -> str:
+    """`4712484864` → `4.71 G`; `count(2e9, "FLOP/s")` → `2.00 GFLOP/s`."""
+    if value is None or not math.isfinite(value):
+        return "–"
+    for scale, prefix in _PREFIXES:
+        if abs(value) >= 0.9995 * scale:
+            return f"{_three(value / scale)} {prefix}{unit}".rstrip()
+    return f"{_three(value)} {unit}".rstrip()
+
+
+def bytes_(value_bytes: float | None) -> str:
+    """Decimal, as the columns are: `48140000` → `48.1 MB`."""
+    return count(value_bytes, "B")
+
+
+def percent(ratio: float | None) -> str:
+    """`0.0834` → `8.3 %`."""
+    return "–" if ratio is None or not math.isfinite(ratio) else f"{100 * ratio:.1f} %"
+
+
+def duration(value_s: float) -> str:
+    """A wait: `75` → `1:15`, `4000` → `1:06:40`."""
+    whole = max(0, round(value_s))
+    hours, rest = divmod(whole, 3600)
+    minutes, secs = divmod(rest, 60)
+    return f"{hours}:{minutes:02}:{secs:02}" if hours else f"{minutes}:{secs:02}"
+
+
+def _three(value: float) -> str:
+    """Three significant digits, never in scientific notation below a million."""
+    size = abs(value)
+    if size >= 99.95:
+        return f"{value:.0f}"
+    if size >= 9.995:
+        return f"{value:.1f}"
+    return f"{value:.2f}"

@@ -1,0 +1,122 @@
+"""What CUDA alone has (NVIDIA's, and AMD's ROCm under the same name in torch).
+
+Importable, and its flags settable, on a machine without a GPU.
+"""
+
+from typing import Any, Literal
+
+import pynvml
+import torch
+
+_backends: Any = torch.backends  # replaced at run time by objects that its annotations lack
+
+
+class CudaError(Exception):
+    """A flag did not take the value that it was given."""
+
+
+def has_cudnn() -> bool:
+    """Whether convolutions can go to cuDNN (on ROCm: to MIOpen, under the same flags)."""
+    return bool(torch.backends.cudnn.is_available())  # type: ignore[no-untyped-call]
+
+
+def has_tf32(index: int) -> bool:
+    """TensorFloat-32 came with compute capability 8.0 (Ampere); torch's flag is NVIDIA's only."""
+    if torch.version.hip is not None or not torch.cuda.is_available():
+        return False
+    return torch.cuda.get_device_capability(index) >= (8, 0)
+
+
+def set_cudnn_benchmark(on: bool) -> None:
+    """Before the model is built: cuDNN tunes once per shape and process.  Raises CudaError."""
+    torch.backends.cudnn.benchmark = on
+    if cudnn_benchmark() is not on:
+        raise CudaError(f"cudnn_benchmark was set to {on} and reads {not on}")
+
+
+def cudnn_benchmark() -> bool:
+    """The state in force."""
+    return bool(torch.backends.cudnn.benchmark)
+
+
+def set_tf32(on: bool) -> None:
+    """Convolutions, recurrent layers and matrix products alike.  Raises CudaError.
+
+    torch has an older and a newer way (`allow_tf32`, `fp32_precision`), and reading the older
+    after setting the newer raises; Inductor reads both (`_inductor/codecache.py`,
+    `_inductor/kernel/conv.py`).  The older setters keep both in step; what they inherit from is
+    put back to torch's default first, so that nothing set before shows through.
+    """
+    _backends.fp32_precision = "none"
+    _backends.cudnn.fp32_precision = "none"
+    torch.set_float32_matmul_precision("high" if on else "highest")
+    torch.backends.cudnn.allow_tf32 = on
+    if tf32_state() != ("on" if on else "off"):
+        raise CudaError(f"tf32 was set to {on} and reads {tf32_precisions()}")
+
+
+def tf32() -> bool:
+    """Whether anything may use TensorFloat-32."""
+    return tf32_state() != "off"
+
+
+def tf32_state() -> Literal["off", "on", "mixed"]:
+    """The state in force.  torch comes `mixed`: convolutions use it, matrix products do not."""
+    used = {precision == "tf32" for precision in tf32_precisions().values()}
+    if len(used) > 1:
+        return "mixed"
+    return "on" if used.pop() else "off"
+
+
+def tf32_precisions() -> dict[str, str]:
+    """By operation, as torch resolves it: `tf32`, `ieee` or `none` (nobody asked: IEEE)."""
+    return {
+        "conv": str(_backends.cudnn.conv.fp32_precision),
+        "rnn": str(_backends.cudnn.rnn.fp32_precision),
+        "matmul": str(_backends.cuda.matmul.fp32_precision),
+    }
+
+
+def facts(index: int) -> dict[str, str | int]:
+    """Of one device: name, compute capability, memory in bytes, versions.  Unknown: absent."""
+    properties = torch.cuda.get_device_properties(index)
+    found: dict[str, str | int | None] = {
+        "device_name": properties.name,
+        "capability": f"{properties.major}.{properties.minor}",
+        "total_bytes": properties.total_memory,
+        "multiprocessors": properties.multi_processor_count,
+        "l2_bytes": getattr(properties, "L2_cache_size", None),
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "driver": driver_version(str(getattr(properties, "uuid", ""))),
+    }
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def driver_version(uuid: str, nvml: Any = pynvml) -> str | None:
+    """Of the driver that knows this very device; None where NVML does not (ROCm, no library)."""
+    try:
+        nvml.nvmlInit()
+    except nvml.NVMLError:
+        return None
+    try:
+        return str(nvml.nvmlSystemGetDriverVersion()) if nvml_handle(uuid, nvml) else None
+    except nvml.NVMLError:
+        return None
+    finally:
+        nvml.nvmlShutdown()
+
+
+def nvml_handle(uuid: str, nvml: Any = pynvml) -> Any | None:
+    """NVML's handle of torch's device, or None.  NVML has to be initialised.
+
+    By UUID: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER renumber torch's devices, not NVML's.
+    torch leaves the prefix out (`torch.cuda.get_device_properties(0).uuid`).
+    """
+    for prefix in ("GPU-", "MIG-") if uuid else ():
+        try:
+            return nvml.nvmlDeviceGetHandleByUUID(prefix + uuid)
+        except nvml.NVMLError:
+            continue
+    return None

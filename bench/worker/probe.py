@@ -1,0 +1,147 @@
+"""Look at the machine and at the subjects, in a process that exits.
+
+Standard input: a line of JSON (`bench.probe.look`).  The answer goes to a file, since a
+subject may print.
+"""
+
+import dataclasses
+import inspect
+import json
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench import probe as records
+from bench.environment import cpu_model
+from bench.subject import SHIPPED, SubjectRef, parse
+from bench.worker import compiled, cuda, inputs, layers
+from bench.worker.subject import SubjectError, build
+
+LOOK_BATCH = 2  # BatchNorm in training needs two values a channel
+SHIPPED_INPUT = "3,224,224"
+
+
+def main() -> None:
+    """Answer one request."""
+    request = json.loads(sys.stdin.read())
+    answer = {
+        "torch": torch.__version__,
+        "facts": facts(),
+        "devices": [records.as_json(device) for device in devices()],
+        "subjects": {
+            whole: records.as_json(subject(whole, names, request["inputs"]))
+            for whole, names in wholes(request["subjects"]).items()
+        },
+    }
+    Path(request["out"]).write_text(json.dumps(answer), encoding="utf-8")
+    sys.stdout.flush()
+    os._exit(0)  # a subject's threads must not keep the probe alive
+
+
+def wholes(names: Sequence[str]) -> dict[str, bool]:
+    """The subjects without their layers → whether layers are asked for."""
+    found: dict[str, bool] = {}
+    for name in names:
+        ref = parse(name)
+        found[ref.whole] = found.get(ref.whole, False) or ref.layer is not None
+    return found
+
+
+def facts() -> dict[str, Any]:
+    """What torch knows of its build, for run.json."""
+    found: dict[str, Any] = {
+        "torch": torch.__version__,
+        "torch_git": torch.version.git_version,
+        "cuda": torch.version.cuda,
+        "hip": torch.version.hip,
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "mkldnn": torch.backends.mkldnn.is_available(),
+        "threads": torch.get_num_threads(),
+        "interop_threads": torch.get_num_interop_threads(),
+        "compiler": compiled.compiler(),
+    }
+    if torch.backends.cudnn.is_available():
+        found["cudnn"] = torch.backends.cudnn.version()
+    return found
+
+
+def devices() -> list[records.Device]:
+    """The CPU and every accelerator that torch finds."""
+    found = [records.Device(name="cpu", shown=cpu_model())]
+    accelerator = torch.accelerator.current_accelerator(check_available=True)
+    if accelerator is None:
+        return found
+    for index in range(torch.accelerator.device_count()):
+        name = f"{accelerator.type}:{index}" if accelerator.type != "mps" else "mps"
+        on_cuda = accelerator.type == "cuda"
+        found.append(
+            records.Device(
+                name=name,
+                shown=_device_name(accelerator.type, index),
+                has_cudnn=on_cuda and torch.backends.cudnn.is_available(),
+                has_tf32=on_cuda and cuda.has_tf32(index),
+                memory_bytes=_memory_bytes(accelerator.type, index),
+            )
+        )
+    return found
+
+
+def _device_name(type_: str, index: int) -> str:
+    module = getattr(torch, type_, None)
+    name = getattr(module, "get_device_name", None)
+    return str(name(index)) if name else type_
+
+
+def _memory_bytes(type_: str, index: int) -> int | None:
+    module = getattr(torch, type_, None)
+    properties = getattr(module, "get_device_properties", None)
+    return getattr(properties(index), "total_memory", None) if properties else None
+
+
+def subject(whole: str, want_layers: bool, given: Sequence[str]) -> records.SubjectFound:
+    """Build it once, and call it once where its layers are asked for."""
+    ref = parse(whole)
+    try:
+        module = build(ref)
+    except SubjectError as error:
+        return records.SubjectFound(error=str(error))
+    found = records.SubjectFound(
+        has_inputs=callable(getattr(module, "example_inputs", None)),
+        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        file=_file(ref, module),
+    )
+    if not want_layers:
+        return found
+    spec = given[0] if given else SHIPPED_INPUT if whole in SHIPPED else "own"
+    try:
+        args, kwargs = inputs.make(spec, module, LOOK_BATCH, torch.float32)
+        seen, others = layers.listing(module, args, kwargs)
+    except Exception as error:  # whatever a forward raises, in one line
+        text = " ".join(str(error).split())[:300]
+        return dataclasses.replace(found, layers_error=f"{type(error).__name__}: {text}")
+    return dataclasses.replace(
+        found, layers=tuple(map(_layer, seen)), modules=tuple(map(_layer, others))
+    )
+
+
+def _layer(layer: "layers.Layer") -> records.Layer:
+    return records.Layer(
+        name=layer.name, alias=layer.alias, type=layer.type, same_as=tuple(layer.same_as)
+    )
+
+
+def _file(ref: SubjectRef, module: nn.Module) -> str | None:
+    try:
+        return inspect.getsourcefile(sys.modules[ref.module]) or inspect.getsourcefile(type(module))
+    except (TypeError, KeyError):
+        return None
+
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,319 @@
+"""One real call of a case: an inference, or a whole training step with its phases.
+
+Not timed here: `timing` calls a step and passes it a mark to set between two phases.
+"""
+
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+from torch.utils._pytree import tree_iter, tree_map_only
+
+# Room for prepared inputs of a layer that writes to its input; beyond it a sample has fewer
+# calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
+ROOM_BYTES = 256_000_000
+
+# GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
+# Never inside a measurement: every sample of a step then does the same work.
+NEVER = 2**30
+
+# From GradScaler's first scale, 2^16, down to 1 are 16 halvings, each a skipped step.
+SETTLE_CALLS = 24
+SETTLED_CALLS = 3  # in a row
+
+_AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class StepError(RuntimeError):
+    """The case cannot be called as its mode asks; the message says why."""
+
+
+class Step(Protocol):
+    """One call of a case, again and again."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """In order; the mark is called between two of them."""
+
+    @property
+    def whole(self) -> str:
+        """The phase that stands for the whole call: `forward` or `step`."""
+
+    @property
+    def output(self) -> Any:
+        """Of the last call; None before the first."""
+
+    @property
+    def skipped_steps(self) -> int:
+        """Training steps that GradScaler skipped: they timed no optimizer."""
+
+    def prepare(self, calls: int) -> int:
+        """Restore the inputs for at most so many calls; returns for how many.
+
+        To be called outside the timed span, before `calls` calls.  A step whose layer does not
+        write to its input has nothing to restore and can always be called.
+        """
+
+    def settle(self) -> None:
+        """Call until GradScaler has found its scale.  Raises StepError if it does not."""
+
+    def __call__(self, mark: Callable[[], None] | None = None) -> None:
+        """One call.  Raises StepError."""
+
+
+class InferenceStep:
+    """A forward under inference_mode, with autocast entered inside the call as users do."""
+
+    phases = ("forward",)
+    whole = "forward"
+    skipped_steps = 0
+
+    def __init__(
+        self,
+        module: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        device_type: str,
+        amp: str = "off",
+        restore: bool = False,
+        cudagraphs: bool = False,
+    ) -> None:
+        """amp: `off`, `bfloat16` or `float16`; restore: the layer writes to its input.
+
+        Raises StepError.
+        """
+        _require_mode(module, training=False)
+        self.output: Any = None
+        self._module = module
+        self._inputs = _Inputs(args, kwargs, restore=restore, gradients=False)
+        self._autocast = _autocast(device_type, amp)
+        self._cudagraphs = cudagraphs
+        self._looked = False  # at the first output
+
+    def prepare(self, calls: int) -> int:
+        return self._inputs.prepare(calls)
+
+    def settle(self) -> None:
+        """Nothing is scaled."""
+
+    def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
+        args, kwargs = self._inputs.take()
+        self.output = None  # the last output would count towards this call's peak memory
+        if self._cudagraphs:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        with torch.inference_mode(), self._autocast():
+            self.output = self._module(*args, **kwargs)
+        if not self._looked:
+            self._looked = True
+            if not any(isinstance(leaf, Tensor) for leaf in tree_iter(self.output)):
+                raise StepError("the output holds no tensor, so there is no work to wait for")
+
+
+class TrainingStep:
+    """Forward and loss under autocast, backward outside it, SGD with learning rate 0.
+
+    Gradients are None before each backward: emptying them belongs to the optimizer phase.  The
+    step of float16 AMP goes through GradScaler, whose `step` waits on the host for the device
+    (it asks whether a gradient overflowed), in real training as here.
+    """
+
+    whole = "step"
+
+    def __init__(
+        self,
+        module: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        loss: Callable[[Any], Tensor],
+        device_type: str,
+        amp: str = "off",
+        restore: bool = False,
+        cudagraphs: bool = False,
+    ) -> None:
+        """loss: of the module's output, a tensor of one number.  Raises StepError."""
+        _require_mode(module, training=True)
+        self.output: Any = None
+        self._module = module
+        self._loss = loss
+        self._inputs = _Inputs(args, kwargs, restore=restore, gradients=True)
+        self._autocast = _autocast(device_type, amp)
+        self._cudagraphs = cudagraphs
+        self._optimizer = _optimizer(module)
+        self._scaler = _scaler(self._optimizer, device_type, amp)
+        self._scaled_steps = 0  # handed to GradScaler
+        self._taken_steps = 0  # of these, taken
+        if self._optimizer and self._scaler:
+            self._optimizer.register_step_post_hook(self._count_step)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return ("forward", "backward", "optimizer") if self._optimizer else ("forward", "backward")
+
+    @property
+    def skipped_steps(self) -> int:
+        return self._scaled_steps - self._taken_steps
+
+    @property
+    def optimizer_settings(self) -> dict[str, Any]:
+        """As asked for; `foreach` and `fused` None: torch chooses by device."""
+        if self._optimizer is None:
+            return {}
+        defaults = self._optimizer.defaults
+        return {"name": "SGD", **{name: defaults[name] for name in ("lr", "foreach", "fused")}}
+
+    def prepare(self, calls: int) -> int:
+        return self._inputs.prepare(calls)
+
+    def settle(self) -> None:
+        if not (self._optimizer and self._scaler):
+            return
+        taken_in_a_row = 0
+        for _ in range(SETTLE_CALLS):
+            skipped = self.skipped_steps
+            self.prepare(1)
+            self()
+            taken_in_a_row = taken_in_a_row + 1 if self.skipped_steps == skipped else 0
+            if taken_in_a_row == SETTLED_CALLS:
+                return
+        raise StepError(
+            f"GradScaler skipped {self.skipped_steps} of {self._scaled_steps} steps: the gradients "
+            "are not finite in float16 at any scale"
+        )
+
+    def __call__(self, mark: Callable[[], None] | None = None) -> None:
+        args, kwargs = self._inputs.take()
+        self.output = None  # the last output would count towards this call's peak memory
+        if self._cudagraphs:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        with self._autocast():
+            self.output = self._module(*args, **kwargs)
+            loss = self._loss(self.output)
+        if mark:
+            mark()
+        if not loss.requires_grad:
+            raise StepError(
+                "training is not supported here: nothing in the output requires a gradient (no "
+                "parameter, no input that does), so there is no backward"
+            )
+        (self._scaler.scale(loss) if self._scaler else loss).backward()  # type: ignore[no-untyped-call]
+        if self._optimizer:
+            if mark:
+                mark()
+            if self._scaler:
+                self._scaled_steps += 1
+                self._scaler.step(self._optimizer)
+                self._scaler.update()
+            else:
+                self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        self._inputs.drop_gradients()
+
+    def _count_step(self, *_: object) -> None:
+        self._taken_steps += 1
+
+
+class _Inputs:
+    """What the module is called with; restored where it writes to it."""
+
+    def __init__(
+        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, restore: bool, gradients: bool
+    ) -> None:
+        """gradients: inputs that require them keep that."""
+        self._given = (tuple(args), dict(kwargs))
+        self._gradients = gradients
+        self._ready: list[tuple[tuple[Any, ...], dict[str, Any]]] | None = None
+        self._leaves = [
+            leaf
+            for leaf in tree_iter(self._given)
+            if isinstance(leaf, Tensor) and leaf.requires_grad and leaf.is_leaf
+        ]
+        if restore:
+            self._ready = []
+            self._given = tree_map_only(Tensor, _kept, self._given)
+        self._call_bytes = sum(
+            leaf.nbytes for leaf in tree_iter(self._given) if isinstance(leaf, Tensor)
+        )
+
+    def prepare(self, calls: int) -> int:
+        if self._ready is None:
+            return calls
+        room = max(1, ROOM_BYTES // max(1, self._call_bytes))
+        self._ready.clear()  # what was left over would hold memory beyond the cap
+        for _ in range(min(calls, room)):
+            self._ready.append(tree_map_only(Tensor, self._fresh, self._given))
+        return len(self._ready)
+
+    def take(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        if self._ready is None:
+            return self._given
+        if not self._ready:
+            raise StepError("the layer writes to its input: prepare(calls) restores it first")
+        return self._ready.pop()
+
+    def drop_gradients(self) -> None:
+        """Those of restored inputs go with them."""
+        for leaf in self._leaves:
+            leaf.grad = None
+
+    def _fresh(self, kept: Tensor) -> Tensor:
+        if self._gradients and kept.requires_grad:
+            # A leaf that requires a gradient must not be written to; its copy may be, as may
+            # the output of the layer before, which is what the input is inside a network.
+            return kept.detach().requires_grad_().clone()
+        return kept.detach().clone()
+
+
+def _kept(given: Tensor) -> Tensor:
+    """A copy that nobody writes to, in the same memory format."""
+    return given.detach().clone().requires_grad_(given.requires_grad)
+
+
+def _require_mode(module: Callable[..., Any], *, training: bool) -> None:
+    """A model left in the wrong mode measures other work (BatchNorm, dropout)."""
+    if isinstance(module, nn.Module) and module.training is not training:
+        mode, call = ("training", "train()") if training else ("inference", "eval()")
+        raise StepError(f"the module is in the wrong mode for {mode}: call {call} on it")
+
+
+def _autocast(device_type: str, amp: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """Makes the context of one call: its cache of cast weights must not outlive the call.
+
+    Where a device cannot do it, torch warns and runs without: StepError here.
+    """
+    if amp == "off":
+        return contextlib.nullcontext
+    if amp not in _AMP_DTYPES:
+        raise StepError(f"amp {amp!r} is unknown; choose from off, {', '.join(_AMP_DTYPES)}")
+    dtype = _AMP_DTYPES[amp]
+    with torch.autocast(device_type, dtype=dtype):
+        if not torch.is_autocast_enabled(device_type):
+            raise StepError(f"autocast to {amp} is not supported on {device_type}")
+    return lambda: torch.autocast(device_type, dtype=dtype)
+
+
+def _optimizer(module: Callable[..., Any]) -> torch.optim.SGD | None:
+    """Over what requires a gradient; None where nothing does.
+
+    The learning rate is 0: the same arithmetic, and a model that does not drift.
+    """
+    parameters = module.parameters() if isinstance(module, nn.Module) else ()
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    return torch.optim.SGD(trained, lr=0.0) if trained else None
+
+
+def _scaler(
+    optimizer: torch.optim.SGD | None, device_type: str, amp: str
+) -> torch.amp.GradScaler | None:
+    """For float16 AMP; bfloat16 has float32's range and needs none."""
+    if amp != "float16" or optimizer is None:
+        return None
+    weights = {weight.dtype for group in optimizer.param_groups for weight in group["params"]}
+    if torch.float16 in weights:
+        raise StepError(
+            "float16 AMP trains float32 weights: GradScaler is not supported with float16 weights"
+        )
+    return torch.amp.GradScaler(device_type, growth_interval=NEVER)

@@ -1,0 +1,105 @@
+"""What else the machine did around the samples: waiting for a processor, page faults.
+
+Read from Linux' /proc and from getrusage(2); what a system lacks is None.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.worker.timing import wall_clock
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+# From here on a case is flagged `contended`.  Run-queue wait was 0.04 s of 3 s on a quiet machine
+# (ratio 0.013) and 2.2 s of 3 s beside one busy process (0.73), two threads on two cores: 0.1 is
+# the geometric mean of the two, a factor of seven from either.
+CONTENDED_RATIO = 0.1
+
+TASKS = Path("/proc/self/task")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Snapshot:
+    """Counters of this process since its start."""
+
+    at_s: float
+    run_wait_ns: Mapping[int, int] | None  # by thread: ready to run, but no processor free
+    page_faults: int | None  # minor: a page that had to be mapped, without the disk
+    involuntary_switches: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Difference:
+    """What happened between two snapshots.  None: unknown."""
+
+    wall_s: float
+    contention_ratio: float | None  # run-queue wait of all threads / wall; may exceed 1
+    page_faults: int | None
+    involuntary_switches: int | None
+    threads_ended: int  # their waiting is not in the ratio, which is then too low
+
+    @property
+    def contended(self) -> bool | None:
+        if self.contention_ratio is None:
+            return None
+        return self.contention_ratio >= CONTENDED_RATIO
+
+
+def snapshot(tasks: Path = TASKS, clock: Callable[[], float] = wall_clock) -> Snapshot:
+    """The counters now.  tasks: where the kernel lists the threads of this process."""
+    # RUSAGE_SELF is the whole process, all its threads.
+    usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
+    return Snapshot(
+        at_s=clock(),
+        run_wait_ns=_run_wait_ns(tasks),
+        page_faults=usage.ru_minflt if usage else None,
+        involuntary_switches=usage.ru_nivcsw if usage else None,
+    )
+
+
+def difference(before: Snapshot, after: Snapshot) -> Difference:
+    """What happened from `before` to `after`."""
+    wall_s = after.at_s - before.at_s
+    early, late = before.run_wait_ns, after.run_wait_ns
+    ratio, ended = None, 0
+    if early is not None and late is not None and wall_s > 0:
+        # A thread that is new has waited since its start, and so has one that got the number of
+        # one that ended (its count is then lower than before).
+        waited_ns = sum(
+            now - early.get(thread, 0) if now >= early.get(thread, 0) else now
+            for thread, now in late.items()
+        )
+        ratio = waited_ns / 1e9 / wall_s
+        ended = len(early.keys() - late.keys())
+    return Difference(
+        wall_s=wall_s,
+        contention_ratio=ratio,
+        page_faults=_minus(after.page_faults, before.page_faults),
+        involuntary_switches=_minus(after.involuntary_switches, before.involuntary_switches),
+        threads_ended=ended,
+    )
+
+
+def _run_wait_ns(tasks: Path) -> dict[int, int] | None:
+    """Second figure of each thread's schedstat (Documentation/scheduler/sched-stats.rst)."""
+    waits: dict[int, int] = {}
+    try:
+        threads = list(tasks.iterdir())
+    except OSError:
+        return None
+    for thread in threads:
+        try:
+            waits[int(thread.name)] = int((thread / "schedstat").read_text().split()[1])
+        except FileNotFoundError:
+            continue  # ended meanwhile, or a kernel without schedstat
+        except (OSError, ValueError, IndexError):
+            return None
+    return waits or None
+
+
+def _minus(late: int | None, early: int | None) -> int | None:
+    return None if late is None or early is None else late - early

@@ -1,0 +1,71 @@
+"""The sessions of the project: `nox -s bench` measures, `nox -s tests` tests.
+
+Each session makes its own environment from constraints.txt.  `nox --no-venv -s bench` takes
+the Python that runs nox instead, for those who have their own torch.
+"""
+
+from pathlib import Path
+
+import nox
+
+nox.options.sessions = ["lint", "types", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_external_run = True
+
+CONSTRAINTS = "constraints.txt"
+CODE = ("bench", "convnet", "tests", "benchmarks", "noxfile.py")
+EXAMPLE_BASELINE = Path("results/baseline")
+
+
+def install(session: nox.Session, *extras: str) -> None:
+    """This project, its pinned dependencies, and the extras."""
+    if session.virtualenv.is_sandboxed:
+        target = f".[{','.join(extras)}]" if extras else "."
+        session.install("-c", CONSTRAINTS, "-e", target)
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measure the default sweep, with plots: `nox -s bench -- --device cuda --batch 64`."""
+    install(session)
+    session.run("python", "-m", "bench", "run", *session.posargs)
+
+
+@nox.session
+def micro(session: nox.Session) -> None:
+    """pytest-benchmark's table of the ConvNet and its layers."""
+    install(session)
+    session.run("python", "-m", "pytest", "benchmarks", *session.posargs)
+
+
+@nox.session
+def check(session: nox.Session) -> None:
+    """Compare the latest run, or the one given, with results/baseline."""
+    install(session)
+    arguments = session.posargs or ["results/latest"]
+    if not any(one.startswith("--baseline") for one in arguments):
+        arguments = [*arguments, "--baseline", str(EXAMPLE_BASELINE)]
+    session.run("python", "-m", "bench", "check", *arguments)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; `nox -s tests -- -m 'not slow'` for the quick ones."""
+    install(session, "dev")
+    session.run("python", "-m", "pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """ruff, as linter and formatter."""
+    if session.virtualenv.is_sandboxed:
+        session.install("-c", CONSTRAINTS, "ruff")
+    session.run("python", "-m", "ruff", "check", *CODE)
+    session.run("python", "-m", "ruff", "format", "--check", *CODE)
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy, strict."""
+    install(session, "dev")
+    session.run("python", "-m", "mypy")

@@ -1,0 +1,203 @@
+"""From a journal to the rows of the table."""
+
+import math
+import statistics
+
+import pytest
+
+from bench.precision import log_interval
+from bench.read.aggregate import rows
+from bench.records import Entry, Facts, Failure, Measurement, Row, Samples, Status
+from tests.cases import case
+from tests.results import RUN, measurement, replicates
+
+FIVE = [0.010, 0.011, 0.012, 0.010, 0.011]
+TRAINING = case(mode="training")
+
+
+def only(entries: list[Entry], **config: float) -> Row:
+    run = {**RUN, "config": {"replicates": 5, "precision": 0.10, **config}}
+    (row,) = rows(entries, run=run)
+    return row
+
+
+def failure(replicate: int, status: Status, reason: str = "why") -> Failure:
+    return Failure(case=case(), replicate=replicate, status=status, reason=reason)
+
+
+def phase(name: str, kind: str, *times_s: float) -> Samples:
+    return Samples(phase=name, kind=kind, calls_per_sample=1, times_s=times_s)
+
+
+def test_a_row_has_the_median_of_the_replicates_medians_and_its_interval() -> None:
+    entries: list[Entry] = [
+        measurement(case(), number, time_s, time_s, 1.0) for number, time_s in enumerate(FIVE)
+    ]
+    row = only(entries)
+    assert row.latency_median_s == 0.011
+    assert (row.latency_low_s, row.latency_high_s) == log_interval(FIVE)
+    assert (row.samples, row.replicates) == (15, 5)
+    assert row.latency_min_s == 0.010
+    assert row.latency_mean_s == pytest.approx((2 * 0.054 + 5) / 15)
+
+
+def test_a_row_says_whose_it_is() -> None:
+    row = only(replicates(case(), FIVE))
+    assert (row.run_id, row.case_id, row.phase) == ("one", case().case_id, "forward")
+    assert (row.device_name, row.torch_version, row.machine_id) == ("AMD EPYC", "2.13.0", "m1")
+
+
+def test_throughput_comes_from_back_to_back_calls_alone() -> None:
+    row = only(replicates(case(batch=8), FIVE, pipelined_s=0.004, facts={"flops": 2000}))
+    assert row.images_per_s == 8 / 0.004
+    assert row.flop_per_s == 2000 / 0.004
+    single = [
+        Measurement(case=case(), replicate=n, samples=(phase("forward", "latency", 0.01),))
+        for n in range(5)
+    ]
+    assert only([*single]).images_per_s is None
+
+
+def test_percentiles_are_pooled_and_stay_empty_below_their_minimum() -> None:
+    entries = [measurement(case(), n, *[0.01] * 7) for n in range(4)]
+    assert only([*entries]).latency_p90_s is None  # 28 samples
+    entries = [measurement(case(), n, *[0.01] * 6) for n in range(5)]
+    assert only([*entries]).latency_p90_s == 0.01  # 30
+
+
+def test_one_replicate_has_no_interval() -> None:
+    row = only(replicates(case(), [0.01]), replicates=1)
+    assert (row.latency_low_s, row.latency_high_s) == (None, None)
+    assert row.status == "ok"
+
+
+def test_journals_may_be_concatenated_and_the_first_wins() -> None:
+    entries = [*replicates(case(), FIVE), *replicates(case(), [9.0] * 5), failure(0, "crash")]
+    row = only(entries)
+    assert (row.latency_median_s, row.replicates, row.flags) == (0.011, 5, None)
+
+
+def test_facts_of_the_case_stand_on_its_whole_phase_and_others_where_they_say() -> None:
+    samples = tuple(phase(name, "latency", 0.01) for name in ("forward", "backward", "step"))
+    entries: list[Entry] = [
+        Facts(case=TRAINING, facts={"peak_bytes": 700, "flops": 30, "flops:backward": 20}),
+        *(
+            Measurement(
+                case=TRAINING,
+                replicate=n,
+                samples=samples,
+                facts={"page_faults": n, "peak_bytes": 999, "unknown_thing": 1},
+                controls={"matmul": (0.02, 0.02), "copy": (0.08,)},
+            )
+            for n in range(5)
+        ),
+    ]
+    forward, backward, step = rows(entries, run=RUN)
+    assert [row.phase for row in (forward, backward, step)] == ["forward", "backward", "step"]
+    assert [row.flops for row in (forward, backward, step)] == [None, 20, 30]
+    assert [row.peak_bytes for row in (forward, backward, step)] == [None, None, 700]
+    assert [row.page_faults for row in (forward, backward, step)] == [2.0, 2.0, 2.0]
+    assert step.control_s == pytest.approx(0.04)
+
+
+def test_a_fact_that_some_replicates_lack_is_the_median_of_the_others() -> None:
+    entries = [
+        measurement(case(), 0, 0.01, facts={"compile_cold_s": 20.0, "graph_breaks": 0}),
+        measurement(case(), 1, 0.01, facts={"compile_warm_s": 2.0, "graph_breaks": 1}),
+        measurement(case(), 2, 0.01, facts={"compile_warm_s": 3.0}),
+    ]
+    row = only([*entries], replicates=3)
+    assert (row.compile_cold_s, row.compile_warm_s) == (20.0, 2.5)
+    assert row.graph_breaks == 0  # a count that was seen, not the half between two
+
+
+def test_the_device_time_is_a_column_of_its_own() -> None:
+    entries: list[Entry] = [
+        Measurement(
+            case=TRAINING,
+            replicate=n,
+            samples=(
+                phase("backward", "device", 0.002, 0.004, 0.003),
+                phase("step", "latency", 0.01),
+            ),
+        )
+        for n in range(3)
+    ]
+    backward, step = rows(entries, run=RUN)
+    assert (backward.device_s, backward.latency_median_s, backward.samples) == (0.003, None, 9)
+    assert (step.device_s, step.latency_median_s) == (None, 0.01)
+
+
+def test_one_invalid_replicate_makes_the_case_invalid() -> None:
+    row = only([*replicates(case(), FIVE[:4]), failure(4, "invalid", "wrong result")])
+    assert (row.status, row.phase, row.reason) == ("invalid", None, "wrong result")
+    assert row.latency_median_s is None
+
+
+@pytest.mark.parametrize("impossible_s", [0.0, -1.0, math.inf, math.nan])
+def test_an_impossible_duration_makes_the_case_invalid(impossible_s: float) -> None:
+    row = only([*replicates(case(), FIVE[:4]), measurement(case(), 4, impossible_s)])
+    assert row.status == "invalid"
+    assert "impossible" in (row.reason or "")
+
+
+def test_three_good_replicates_outweigh_failed_ones_and_say_partial() -> None:
+    row = only([*replicates(case(), FIVE[:3]), failure(3, "crash"), failure(4, "crash")])
+    assert (row.status, row.replicates) == ("ok", 3)
+    assert (row.flags or "").split(";") == ["noisy", "few-replicates", "partial"]
+
+
+def test_two_good_replicates_do_not_outweigh_a_failure() -> None:
+    entries = [
+        *replicates(case(), FIVE[:2]),
+        failure(2, "oom"),
+        failure(3, "crash", "signal 11"),
+        failure(4, "crash"),
+    ]
+    row = only(entries)
+    assert (row.status, row.reason, row.replicates) == ("crash", "signal 11", 2)
+
+
+def test_all_are_enough_where_fewer_were_asked_for() -> None:
+    row = only([*replicates(case(), FIVE[:2]), failure(2, "crash")], replicates=2)
+    assert row.status == "ok"
+
+
+def test_a_run_that_ended_early_is_ok_with_few_replicates() -> None:
+    row = only(replicates(case(), [0.01, 0.01]))
+    assert (row.status, row.flags) == ("ok", "few-replicates")
+
+
+def test_a_case_that_has_facts_alone_was_not_measured() -> None:
+    assert rows([Facts(case=case(), facts={"flops": 1})], run=RUN) == []
+
+
+def test_a_flag_counts_from_a_third_of_the_replicates_on() -> None:
+    def flagged(count: int) -> str | None:
+        return only(
+            [
+                measurement(case(), n, 0.01, flags=("contended",) if n < count else ())
+                for n in range(6)
+            ]
+        ).flags
+
+    assert flagged(1) is None
+    assert flagged(2) == "contended"
+
+
+def test_noisy_is_judged_on_latency_against_the_precision_asked_for() -> None:
+    low, high = log_interval(FIVE) or (0.0, 0.0)
+    width = (high - low) / 2 / statistics.median(FIVE)
+    assert only(replicates(case(), FIVE), precision=width * 1.01).flags is None
+    assert only(replicates(case(), FIVE), precision=width * 0.99).flags == "noisy"
+
+
+def test_two_groups_of_replicates_are_flagged_bimodal() -> None:
+    times_s = [0.0100, 0.0101, 0.0100, 0.0150, 0.0151]
+    assert "bimodal" in (only(replicates(case(), times_s)).flags or "")
+
+
+def test_all_equal_samples_have_an_interval_of_no_width_and_no_flag() -> None:
+    row = only(replicates(case(), [0.01] * 5))
+    assert row.latency_low_s == row.latency_high_s == pytest.approx(0.01)
+    assert row.flags is None

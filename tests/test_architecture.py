@@ -1,0 +1,102 @@
+"""Who may import whom, and which part owns which library.  One line a folder."""
+
+import ast
+import sys
+from collections.abc import Iterator
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+PURE = ("bench.axes", "bench.records", "bench.subject", "bench.units", "bench.precision")
+# folder → project modules it may import
+MAY_IMPORT = {
+    "convnet": ("convnet",),
+    "bench/worker": ("bench.worker", "bench.environment", "bench.probe", "bench.errors", *PURE),
+    "bench/read": ("bench.read", "bench.journal", "bench.errors", *PURE),
+    "bench": ("bench",),
+}
+# library → folders that may import it
+OWNED = {
+    "torch": ("bench/worker", "convnet"),
+    "pynvml": ("bench/worker",),
+    "pandas": ("bench/read",),
+    "scipy": ("bench/read",),
+    "matplotlib": ("bench/read",),
+    "numpy": ("bench/read",),
+    "typer": ("bench",),
+    "pydantic": ("bench",),
+    "rich": ("bench", "bench/read"),
+    "psutil": ("bench", "bench/worker"),
+    "pytest": ("bench",),
+    "pytest_benchmark": ("bench",),
+}
+# the pytest plugin runs in the user's process and so is the only one outside to use a worker
+USES_WORKERS = ("bench.pytest_plugin",)
+
+
+def _modules() -> dict[str, Path]:
+    paths = [*(ROOT / "bench").rglob("*.py"), *(ROOT / "convnet").rglob("*.py")]
+    return {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path
+        for path in paths
+    }
+
+
+def _imports(path: Path) -> Iterator[tuple[str, bool]]:
+    """Names imported, and whether at the top of the module."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    top = set(map(id, tree.body))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from ((alias.name, id(node) in top) for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                full = f"{node.module}.{alias.name}"
+                yield (full if full in MODULES else node.module, id(node) in top)
+
+
+MODULES = _modules()
+
+
+def _folder(path: Path) -> str:
+    return path.parent.relative_to(ROOT).as_posix()
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_a_module_imports_only_what_its_folder_may(name: str) -> None:
+    path = MODULES[name]
+    folder = _folder(path)
+    for imported, _ in _imports(path):
+        if imported.split(".")[0] in ("bench", "convnet"):
+            allowed = MAY_IMPORT[folder]
+            assert any(imported == one or imported.startswith(one + ".") for one in allowed), (
+                f"{name} imports {imported}"
+            )
+            if folder == "bench" and imported.startswith("bench.worker"):
+                assert name in USES_WORKERS, f"{name} imports {imported}"
+        library = imported.split(".")[0]
+        if library in OWNED and name not in USES_WORKERS:
+            assert folder in OWNED[library], f"{name} imports {imported}"
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
+    graph = {
+        name: {one for one, _ in _imports(path) if one in MODULES and one != name}
+        for name, path in MODULES.items()
+    }
+    assert len(list(TopologicalSorter(graph).static_order())) >= len(MODULES)
+
+
+def test_every_library_is_either_owned_or_part_of_python() -> None:
+    known = {*OWNED, "bench", "convnet", "jinja2", "mpl_toolkits"} | sys.stdlib_module_names
+    found = {one.split(".")[0] for path in MODULES.values() for one, _ in _imports(path)}
+    assert found <= known
+
+
+def test_start_up_needs_no_heavy_library() -> None:
+    """`bench --help` imports these at the top alone: typer, the axes, and nothing that measures."""
+    top = {one for one, is_top in _imports(MODULES["bench.cli"]) if is_top}
+    assert top <= {"inspect", "sys", "collections.abc", "pathlib", "typing", "typer", "bench.axes"}

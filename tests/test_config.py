@@ -1,0 +1,104 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.config import ConfigError, load
+
+
+def _write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_shipped_sweep_is_taken_where_nothing_else_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load()
+    assert config.source == "the default sweep"
+    assert config.run.replicates == 5
+    assert config.subjects() == ("convnet", "convnet/*")
+
+
+def test_a_bench_toml_in_the_current_directory_replaces_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench.toml").write_text('[[sweep]]\nsubject = "a:b"\nbatch = 3\n')
+    config = load()
+    assert [sweep.subjects for sweep in config.sweeps] == [("a:b",)]
+    assert config.sweeps[0].axes["batch"] == ("3",)
+
+
+def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
+    path = _write(tmp_path, "[[sweep]]\nbatch = [1, 2]\n[[sweep]]\nmode = 'training'\n")
+    config = load(path, flags={"batch": ["64"]}, subjects=["a:b", "a:c/*"])
+    assert [sweep.axes["batch"] for sweep in config.sweeps] == [("64",), ("64",)]
+    assert [sweep.axes["mode"] for sweep in config.sweeps] == [(), ("training",)]
+    assert config.subjects() == ("a:b", "a:c/*")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[sweep]]\nbatch = [0]", r"sweep 1: batch '0' .* write e.g. 32"),
+        ("[[sweep]]\nbach = [1]", r"sweep 1: unknown key 'bach'; there are subject, layers, mode"),
+        ("[sweep]\nbatch = [1]", r"write \[\[sweep\]\]"),
+        ("[runs]", r"unknown table \[runs\]"),
+        ("[run]\nreplicate = 5", r"\[run\] has no key 'replicate'; it has replicates"),
+        ("[run]\nreplicates = 0", r"replicates = 0: .*greater than or equal to 1"),
+        ("[run]\nprecision = 'x'", r"precision = 'x'"),
+        ("[[sweep]]\nsubject = 'nothing'", r"sweep 1: subject 'nothing' is not understood"),
+        ("[[sweep]]\nsubject = []", r"subject is an empty list"),
+        ("[[sweep]]\nbatch = []", r"batch is an empty list"),
+        ("[[sweep]]\nlayers = 'yes'", r"write true or false"),
+        ("= 3", r"is no TOML"),
+        ("run = 3", r"write \[run\]"),
+    ],
+)
+def test_each_mistake_is_one_line_that_names_the_place(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = _write(tmp_path, text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_flag_is_named_as_a_flag() -> None:
+    with pytest.raises(ConfigError, match=r"^--memory-format: memory_format 'nhwc' is unknown"):
+        load(flags={"memory_format": ["nhwc"]})
+    with pytest.raises(ConfigError, match=r"^--replicates: replicates = 0"):
+        load(replicates=0)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a=[" * 3000])
+def test_a_file_that_is_no_text_or_too_deep_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"odd\.toml"):
+        load(path)
+
+
+def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
+@given(content=st.binary(max_size=200))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+def test_any_bytes_are_a_configuration_or_a_clear_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.toml"
+    path.write_bytes(content)
+    try:
+        config = load(path)
+    except ConfigError as error:
+        assert str(path) in str(error)
+    else:
+        assert config.sweeps

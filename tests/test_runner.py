@@ -1,0 +1,267 @@
+"""The runner against sessions that answer from memory: no process, no torch, a clock of our own."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.config import RunOptions
+from bench.journal import Journal, read
+from bench.plan import Plan
+from bench.records import (
+    Case,
+    Entry,
+    Facts,
+    Failure,
+    Measurement,
+    Outcome,
+    Samples,
+    to_line,
+)
+from bench.runner import Runner, Seen
+from bench.session import Folders, ReplicateDied
+from tests.cases import case
+
+Answer = Callable[[str, Case, int], Entry | None]
+CASES = (case(batch=1), case(batch=8), case(batch=32))
+
+
+def measured(one: Case, replicate: int, seconds: float = 0.01) -> Measurement:
+    times = (seconds, seconds, seconds)
+    kinds = (("latency", 1), ("pipelined", 7))
+    return Measurement(
+        case=one,
+        replicate=replicate,
+        samples=tuple(
+            Samples(phase="forward", kind=kind, calls_per_sample=calls, times_s=times)
+            for kind, calls in kinds
+        ),
+    )
+
+
+def works(job: str, one: Case, replicate: int) -> Entry | None:
+    if job == "facts":
+        return Facts(case=one, facts={"flops": 5.0})
+    return measured(one, replicate)
+
+
+@dataclass
+class FakeSession:
+    """Leaves what a child would leave, or nothing where the child died."""
+
+    answer: Answer
+    asked: list[dict[str, Any]]
+    dead: bool = False
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append(dict(request))
+        entry = self.answer(request["job"], Case.of(request["case"]), request["replicate"])
+        if entry is None:
+            return {"end": "signal", "signal": "SIGSEGV"}
+        Path(request["out"]).write_text(to_line(entry))
+        return {"end": "exit", "code": 0, "wall_s": 0.5}
+
+    def close(self) -> None:
+        self.dead = True
+
+
+@dataclass
+class Watched:
+    """A watcher that remembers, and a clock that a finished outcome moves by a second."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def begin(self, outcomes: int) -> None:
+        self.left.append(outcomes)
+
+    def done(self, outcome: Outcome, left: int) -> None:
+        self.outcomes.append(outcome)
+        self.left.append(left)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def clock(self) -> float:
+        return float(len(self.outcomes))
+
+
+@dataclass
+class Stage:
+    """A runner and all that it was given."""
+
+    runner: Runner
+    watched: Watched
+    asked: list[dict[str, Any]]
+    path: Path
+
+    def ids(self) -> list[tuple[str, int]]:
+        return [
+            (one.case.case_id, one.replicate)
+            for one in read(self.path)
+            if not isinstance(one, Facts)
+        ]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Callable[..., Stage]:
+    def build(
+        answer: Answer = works, cases: tuple[Case, ...] = CASES, **options: Any
+    ) -> Stage:
+        watched = Watched()
+        asked: list[dict[str, Any]] = []
+        path = tmp_path / "journal.jsonl"
+        seen = Seen()
+        if path.exists():
+            for entry in read(path):
+                seen.add(entry)
+        folders = Folders(tmp_path / "scratch", tmp_path / "failures")
+        folders.scratch.mkdir(exist_ok=True)
+        runner = Runner(
+            plan=Plan(cases, ()),
+            run=RunOptions(**options),
+            folders=folders,
+            journal=Journal(path),
+            watcher=watched,
+            seen=seen,
+            clock=watched.clock,
+            start_session=lambda **_: FakeSession(answer, asked),  # type: ignore[arg-type]
+        )
+        return Stage(runner, watched, asked, path)
+
+    return build
+
+
+def test_every_case_is_measured_in_every_replicate_and_replicates_are_outermost(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=3)
+    assert run.runner.measure()
+    assert sorted(run.ids()) == sorted((c.case_id, r) for c in CASES for r in range(3))
+    assert [replicate for _, replicate in run.ids()] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert run.watched.left[0] == 9
+    assert run.watched.left[-1] == 0
+
+
+def test_facts_are_found_once_a_case(stage: Callable[..., Stage]) -> None:
+    run = stage(replicates=3)
+    run.runner.measure()
+    facts = [one for one in read(run.path) if isinstance(one, Facts)]
+    assert sorted(one.case.batch for one in facts) == [1, 8, 32]
+
+
+def test_calls_per_sample_are_frozen_by_the_first_replicate(stage: Callable[..., Stage]) -> None:
+    run = stage(replicates=2)
+    run.runner.measure()
+    calls = [one["calls"] for one in run.asked if one["job"] == "measure"]
+    assert calls == [None] * 3 + [7] * 3
+
+
+def test_a_resume_measures_what_is_missing_and_nothing_twice(stage: Callable[..., Stage]) -> None:
+    stage(replicates=5, budget_s=4.5).runner.measure()
+    again = stage(replicates=5)
+    again.runner.measure()
+    assert sorted(again.ids()) == sorted((c.case_id, r) for c in CASES for r in range(5))
+    assert len(again.watched.outcomes) == 10
+
+
+def test_at_the_budget_nothing_further_is_started_and_it_is_said(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=5, budget_s=3.5)
+    assert not run.runner.measure()
+    assert len(run.ids()) == 4
+    assert "the budget of 4 s is used up in replicate 2 of 5" in run.watched.notes[0]
+
+
+def test_a_child_that_dies_is_one_row_and_the_run_goes_on(stage: Callable[..., Stage]) -> None:
+    def dies(job: str, one: Case, replicate: int) -> Entry | None:
+        return None if one.batch == 8 and replicate == 1 else works(job, one, replicate)
+
+    run = stage(dies, replicates=3)
+    assert run.runner.measure()
+    failures = [one for one in read(run.path) if isinstance(one, Failure)]
+    assert [(one.status, one.reason) for one in failures] == [("crash", "ended by SIGSEGV")]
+    assert len(run.ids()) == 9
+
+
+def test_a_case_is_given_up_after_two_failures(stage: Callable[..., Stage]) -> None:
+    def dies(job: str, one: Case, replicate: int) -> Entry | None:
+        return None if one.batch == 8 else works(job, one, replicate)
+
+    run = stage(dies, replicates=5)
+    run.runner.measure()
+    assert [replicate for name, replicate in run.ids() if ":b8:" in name] == [0, 1]
+
+
+def test_what_no_chance_decides_is_tried_once(stage: Callable[..., Stage]) -> None:
+    def unsupported(job: str, one: Case, replicate: int) -> Entry | None:
+        return Failure(case=one, replicate=replicate, status="unsupported", reason="no")
+
+    run = stage(unsupported, replicates=5)
+    run.runner.measure()
+    assert len(run.ids()) == 3
+
+
+def test_larger_batches_are_not_tried_where_a_smaller_one_ran_out_of_memory(
+    stage: Callable[..., Stage],
+) -> None:
+    def hungry(job: str, one: Case, replicate: int) -> Entry | None:
+        if one.batch >= 8:
+            return Failure(case=one, replicate=replicate, status="oom", reason="no memory")
+        return works(job, one, replicate)
+
+    cases = tuple(case(batch=batch) for batch in (8, 16, 32, 64, 1))
+    run = stage(hungry, cases=cases, replicates=1, seed=1)
+    run.runner.measure()
+    failures = {one.case.batch: one.reason for one in read(run.path) if isinstance(one, Failure)}
+    assert set(failures) == {8, 16, 32, 64}
+    order = [one["case"]["batch"] for one in run.asked if one["job"] == "measure"]
+    first = min(order.index(batch) for batch in order if batch >= 8)
+    tried = [batch for batch in order[first + 1 :] if batch > order[first]]
+    assert tried == []
+
+
+def test_further_replicates_go_to_the_widest_cases_alone(stage: Callable[..., Stage]) -> None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+        if job == "measure" and one.batch == 32:
+            return measured(one, replicate, 0.01 * (1 + replicate % 2))
+        return works(job, one, replicate)
+
+    run = stage(scattered, replicates=5, max_replicates=8)
+    run.runner.measure()
+    extra = [name for name, replicate in run.ids() if replicate >= 5]
+    assert len(extra) == 3
+    assert all(":b32:" in name for name in extra)
+
+
+def test_a_replicate_that_dies_is_replaced_and_its_case_is_a_crash(
+    stage: Callable[..., Stage],
+) -> None:
+    died = []
+
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        if not died:
+            died.append(one)
+            raise ReplicateDied("the replicate ended with exit code -9")
+        return works(job, one, replicate)
+
+    run = stage(answer, replicates=2)
+    assert run.runner.measure()
+    assert len(run.ids()) == 6
+    assert "a new one is started" in run.watched.notes[0]
+
+
+def test_an_interrupt_keeps_what_is_finished(stage: Callable[..., Stage]) -> None:
+    def interrupt(job: str, one: Case, replicate: int) -> Entry | None:
+        if replicate == 1:
+            raise KeyboardInterrupt
+        return works(job, one, replicate)
+
+    run = stage(interrupt, replicates=3)
+    with pytest.raises(KeyboardInterrupt):
+        run.runner.measure()
+    assert len(run.ids()) == 3

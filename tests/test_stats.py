@@ -1,0 +1,97 @@
+"""Ratios and their intervals, against scipy and by hand."""
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats as reference
+
+from bench.precision import log_interval
+from bench.read import stats
+
+A = [0.0100, 0.0104, 0.0099, 0.0107, 0.0101]
+B = [0.0112, 0.0109, 0.0118]
+
+
+def test_welch_agrees_with_scipy() -> None:
+    found = stats.welch(stats.centre(A), stats.centre(B))
+    test = reference.ttest_ind(np.log(A), np.log(B), equal_var=False)
+    interval = test.confidence_interval(0.95)
+    assert found.df == pytest.approx(test.df)
+    assert found.interval() == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+    one_sided = reference.ttest_ind(np.log(A), np.log(B), equal_var=False, alternative="less")
+    assert found.p_below(0.0) == pytest.approx(one_sided.pvalue)
+
+
+def test_paired_uses_only_the_replicates_that_both_have() -> None:
+    found = stats.paired({0: 2.0, 1: 4.0, 3: 9.0}, {0: 1.0, 1: 2.0, 2: 5.0})
+    assert found is not None
+    assert (found.ratio, found.n) == (pytest.approx(2.0), 2)
+
+
+def test_paired_agrees_with_scipy() -> None:
+    base, value = np.array(A), np.array([*B, 0.0120, 0.0111])
+    found = stats.paired(dict(enumerate(base)), dict(enumerate(value)))
+    interval = reference.ttest_rel(np.log(base), np.log(value)).confidence_interval()
+    assert found is not None
+    assert found.interval() == pytest.approx((math.exp(interval.low), math.exp(interval.high)))
+
+
+def test_drift_that_both_share_cancels_in_pairs() -> None:
+    found = stats.paired({0: 1.0, 1: 2.0, 2: 3.0}, {0: 0.5, 1: 1.0, 2: 1.5})
+    assert found is not None
+    assert found.interval() == pytest.approx((2.0, 2.0))
+
+
+def test_sides_that_share_no_replicate_have_no_pairs() -> None:
+    assert stats.paired({0: 1.0}, {1: 1.0}) is None
+
+
+def test_one_replicate_gives_a_ratio_and_no_interval() -> None:
+    found = stats.welch(stats.centre([2.0]), stats.centre([1.0, 1.1]))
+    assert found.ratio == pytest.approx(2 / math.sqrt(1.1))
+    assert found.interval() is None
+    assert found.p_above(0.0) is None
+    assert found.smallest_effect(0.05) is None
+
+
+def test_zero_variance_is_certain_and_no_division_by_zero() -> None:
+    found = stats.welch(stats.centre([1.1, 1.1]), stats.centre([1.0, 1.0, 1.0]))
+    assert found.interval() == pytest.approx((1.1, 1.1))
+    assert found.p_above(math.log(1.05)) == 0.0
+    assert found.p_above(math.log(1.2)) == 1.0
+    equal = stats.welch(stats.centre([1.0, 1.0]), stats.centre([1.0, 1.0]))
+    assert equal.p_above(0.0) == 1.0
+    assert equal.p_below(0.0) == 1.0
+
+
+def test_zero_variance_on_one_side_leaves_the_other_sides_degrees_of_freedom() -> None:
+    found = stats.welch(stats.centre([1.0, 1.0, 1.0]), stats.centre([1.0, 1.1]))
+    assert found.df == pytest.approx(1.0)
+
+
+def test_a_row_of_the_table_gives_the_interval_back_that_it_came_from() -> None:
+    low, high = log_interval(A) or (0.0, 0.0)
+    found = stats.centre_of_interval(0.0101, low, high, len(A))
+    direct = stats.centre(A)
+    assert found.log == pytest.approx(direct.log)
+    assert found.variance == pytest.approx(direct.variance)
+
+
+def test_a_row_without_an_interval_gives_its_median_alone() -> None:
+    assert stats.centre_of_interval(1.0, None, None, 1) == stats.Centre(0.0, None, 1)
+
+
+def test_a_prediction_allows_for_one_further_run() -> None:
+    history = [1.00, 1.02, 0.98, 1.01, 0.99, 1.00]
+    logs = np.log(history)
+    found = stats.prediction(history, 1.10)
+    assert found.error == pytest.approx(logs.std(ddof=1) * math.sqrt(1 + 1 / 6))
+    assert (found.df, found.n) == (5, 6)
+    assert found.log == pytest.approx(math.log(1.10) - logs.mean())
+
+
+def test_the_smallest_effect_is_tau_and_both_quantiles() -> None:
+    found = stats.Estimate(0.0, 0.01, 10, 11)
+    reach = reference.t.ppf(0.95, 10) + reference.t.ppf(0.80, 10)
+    assert found.smallest_effect(0.05) == pytest.approx(1.05 * math.exp(0.01 * reach) - 1)

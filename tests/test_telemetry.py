@@ -1,0 +1,121 @@
+"""Counters of the machine around samples, from files that look like Linux' /proc."""
+
+from pathlib import Path
+
+import pytest
+
+from bench.worker import telemetry
+from bench.worker.telemetry import CONTENDED_RATIO, Difference, Snapshot, difference, snapshot
+
+
+def at(
+    seconds: float,
+    waits: dict[int, int] | None = None,
+    faults: int | None = 0,
+    switches: int | None = 0,
+) -> Snapshot:
+    return Snapshot(
+        at_s=seconds, run_wait_ns=waits, page_faults=faults, involuntary_switches=switches
+    )
+
+
+def threads(folder: Path, waits: dict[int, int]) -> Path:
+    for thread, wait_ns in waits.items():
+        task = folder / str(thread)
+        task.mkdir()
+        (task / "schedstat").write_text(f"987654321 {wait_ns} 42\n")
+    return folder
+
+
+def test_run_queue_wait_is_the_second_figure_of_each_thread(tmp_path: Path) -> None:
+    tasks = threads(tmp_path, {7: 1000, 8: 2500})
+    assert snapshot(tasks, lambda: 5.0).run_wait_ns == {7: 1000, 8: 2500}
+
+
+def test_a_snapshot_is_taken_at_the_time_of_its_clock(tmp_path: Path) -> None:
+    assert snapshot(tmp_path, lambda: 5.0).at_s == 5.0
+
+
+def test_contention_is_waiting_of_all_threads_over_wall_time() -> None:
+    before = at(10.0, {1: 10**9, 2: 0})
+    after = at(13.0, {1: 2 * 10**9, 2: 5 * 10**8})
+    assert difference(before, after).contention_ratio == pytest.approx(0.5)
+
+
+def test_a_new_thread_counts_with_all_it_has_waited() -> None:
+    found = difference(at(0.0, {1: 10**9}), at(1.0, {1: 10**9, 2: 10**8}))
+    assert found.contention_ratio == pytest.approx(0.1)
+    assert found.threads_ended == 0
+
+
+def test_threads_that_ended_are_told() -> None:
+    found = difference(at(0.0, {1: 0, 2: 10**9}), at(1.0, {1: 10**8}))
+    assert found.contention_ratio == pytest.approx(0.1)
+    assert found.threads_ended == 1
+
+
+def test_a_thread_number_that_was_given_again_is_a_new_thread() -> None:
+    found = difference(at(0.0, {1: 10**9}), at(1.0, {1: 2 * 10**8}))
+    assert found.contention_ratio == pytest.approx(0.2)
+
+
+def test_quiet_and_contended_as_they_were_seen_lie_on_either_side_of_the_threshold() -> None:
+    quiet = difference(at(0.0, {1: 0}), at(3.0, {1: 40_000_000}))
+    loud = difference(at(0.0, {1: 0}), at(3.0, {1: 2_200_000_000}))
+    assert quiet.contended is False
+    assert loud.contended is True
+    assert CONTENDED_RATIO == 0.1
+
+
+def test_faults_and_switches_are_differences() -> None:
+    found = difference(at(0.0, None, 1000, 5), at(1.0, None, 1500, 7))
+    assert (found.page_faults, found.involuntary_switches) == (500, 2)
+
+
+def test_a_system_without_proc_knows_nothing_and_says_none(tmp_path: Path) -> None:
+    seen = snapshot(tmp_path / "missing", lambda: 5.0)
+    assert seen.run_wait_ns is None
+    found = difference(seen, snapshot(tmp_path / "missing", lambda: 6.0))
+    assert found.contention_ratio is None
+    assert found.contended is None
+
+
+def test_a_kernel_without_schedstat_knows_nothing(tmp_path: Path) -> None:
+    (tmp_path / "7").mkdir()
+    assert snapshot(tmp_path, lambda: 5.0).run_wait_ns is None
+
+
+def test_a_thread_that_ends_while_it_is_looked_at_is_left_out(tmp_path: Path) -> None:
+    (threads(tmp_path, {7: 1000}) / "8").mkdir()
+    assert snapshot(tmp_path, lambda: 5.0).run_wait_ns == {7: 1000}
+
+
+def test_a_file_that_is_not_understood_is_unknown(tmp_path: Path) -> None:
+    (threads(tmp_path, {7: 1000}) / "7" / "schedstat").write_text("x\n")
+    assert snapshot(tmp_path, lambda: 5.0).run_wait_ns is None
+
+
+def test_a_system_without_getrusage_knows_no_faults(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(telemetry, "resource", None)
+    seen = snapshot(tmp_path, lambda: 5.0)
+    assert (seen.page_faults, seen.involuntary_switches) == (None, None)
+    assert difference(seen, seen) == Difference(
+        wall_s=0.0,
+        contention_ratio=None,
+        page_faults=None,
+        involuntary_switches=None,
+        threads_ended=0,
+    )
+
+
+def test_touching_fresh_memory_shows_as_page_faults(tmp_path: Path) -> None:
+    before = snapshot(tmp_path)
+    fresh = bytearray(64 * 2**20)
+    fresh[::4096] = b"x" * len(fresh[::4096])
+    after = snapshot(tmp_path)
+    faults = difference(before, after).page_faults
+    if faults is None:
+        pytest.skip("no getrusage here")
+    assert faults > 0

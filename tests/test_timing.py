@@ -1,0 +1,366 @@
+"""Durations are told in advance by a device whose clock moves with its work alone."""
+
+import gc
+import itertools
+from dataclasses import replace
+
+import pytest
+
+from bench.records import Samples
+from bench.worker.timing import (
+    Budget,
+    ClockError,
+    Timing,
+    agree,
+    calls_for,
+    clock_resolution_s,
+    first_call,
+    measure,
+    warm_up,
+)
+from tests.fake_device import FakeDevice, FakeStep
+
+TRAINING_S = {"forward": 0.002, "backward": 0.004, "optimizer": 0.001}
+RESOLUTION_S = 1e-7
+LAUNCH_S = 1e-5
+
+
+def cpu() -> FakeDevice:
+    return FakeDevice(launch_s=0.0, has_events=False, synchronous=True)
+
+
+def timed(device: FakeDevice, step: FakeStep, budget: Budget | None = None) -> Timing:
+    return measure(step, device, budget or Budget(), device.clock, resolution_s=RESOLUTION_S)
+
+
+def only(timing: Timing, phase: str, kind: str) -> Samples:
+    (found,) = [s for s in timing.samples if (s.phase, s.kind) == (phase, kind)]
+    return found
+
+
+def each(timing: Timing, phase: str, kind: str) -> float:
+    """The time that all samples of a row have: seconds per call."""
+    times_s = only(timing, phase, kind).times_s
+    assert max(times_s) - min(times_s) < 1e-9
+    return times_s[0]
+
+
+def kinds(timing: Timing) -> list[tuple[str, str]]:
+    return [(s.phase, s.kind) for s in timing.samples]
+
+
+# What is measured
+
+
+def test_latency_is_launch_and_work_of_one_call_on_an_idle_device() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    timing = timed(device, FakeStep(device, {"forward": 0.003}))
+    assert each(timing, "forward", "latency") == pytest.approx(0.00301)
+
+
+def test_pipelined_calls_hide_their_launches_behind_the_work() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    timing = timed(device, FakeStep(device, {"forward": 0.0005}))
+    pipelined = only(timing, "forward", "pipelined")
+    assert pipelined.calls_per_sample == timing.calls_per_sample == 10
+    assert each(timing, "forward", "pipelined") == pytest.approx(0.0005 + LAUNCH_S / 10)
+
+
+def test_device_time_leaves_the_launch_of_the_first_phase_out_of_later_ones() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    timing = timed(device, FakeStep(device, TRAINING_S))
+    assert each(timing, "forward", "device") == pytest.approx(0.00201)
+    assert each(timing, "backward", "device") == pytest.approx(0.004)
+    assert each(timing, "optimizer", "device") == pytest.approx(0.001)
+    assert each(timing, "step", "device") == pytest.approx(0.00701)
+
+
+def test_an_accelerator_with_events_gets_phases_from_events_alone() -> None:
+    device = FakeDevice()
+    assert kinds(timed(device, FakeStep(device, TRAINING_S))) == [
+        ("step", "latency"),
+        ("step", "pipelined"),
+        ("step", "device"),
+        ("forward", "device"),
+        ("backward", "device"),
+        ("optimizer", "device"),
+    ]
+
+
+def test_inference_on_an_accelerator_has_one_row_of_each_kind() -> None:
+    device = FakeDevice()
+    assert kinds(timed(device, FakeStep(device, {"forward": 0.001}))) == [
+        ("forward", "latency"),
+        ("forward", "pipelined"),
+        ("forward", "device"),
+    ]
+
+
+def test_an_accelerator_without_events_gets_the_whole_alone() -> None:
+    device = FakeDevice(has_events=False)
+    assert kinds(timed(device, FakeStep(device, TRAINING_S))) == [
+        ("step", "latency"),
+        ("step", "pipelined"),
+    ]
+
+
+def test_a_cpu_gets_its_phases_from_the_clock_and_they_add_up_to_the_step() -> None:
+    device = cpu()
+    timing = timed(device, FakeStep(device, TRAINING_S))
+    assert kinds(timing) == [
+        ("step", "latency"),
+        ("forward", "latency"),
+        ("backward", "latency"),
+        ("optimizer", "latency"),
+        ("step", "pipelined"),
+    ]
+    assert each(timing, "forward", "latency") == pytest.approx(0.002)
+    assert each(timing, "backward", "latency") == pytest.approx(0.004)
+    assert each(timing, "optimizer", "latency") == pytest.approx(0.001)
+    assert each(timing, "step", "latency") == pytest.approx(0.007)
+
+
+def test_restoring_an_input_is_never_inside_a_sample() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    step = FakeStep(device, {"forward": 0.001}, copy_s=0.5)
+    timing = timed(device, step, Budget(samples_s=0.0))
+    assert each(timing, "forward", "latency") == pytest.approx(0.00101)
+    assert each(timing, "forward", "device") == pytest.approx(0.001)
+    assert max(only(timing, "forward", "pipelined").times_s) < 0.00101
+
+
+def test_a_sample_has_no_more_calls_than_inputs_could_be_prepared() -> None:
+    device = FakeDevice()
+    timing = timed(device, FakeStep(device, {"forward": 0.0005}, copy_s=1e-6, room=3))
+    pipelined = only(timing, "forward", "pipelined")
+    assert pipelined.calls_per_sample == timing.calls_per_sample == 3
+    assert each(timing, "forward", "pipelined") == pytest.approx(0.0005 + LAUNCH_S / 3)
+
+
+def test_the_first_call_waits_before_and_after() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    device.submit(7.0)  # weights that are still being copied
+    step = FakeStep(device, {"forward": 0.01}, slower=(100,))
+    assert first_call(step, device, device.clock) == pytest.approx(1.00001)
+    assert step.calls == 1
+
+
+# How much is measured
+
+
+def test_the_slow_first_calls_are_no_samples_and_size_none() -> None:
+    device = cpu()
+    timing = timed(device, FakeStep(device, {"forward": 0.0005}, slower=(2000, 50, 50)))
+    assert max(max(s.times_s) for s in timing.samples) == pytest.approx(0.0005)
+    assert timing.calls_per_sample == 10
+
+
+def test_warm_up_takes_three_calls_at_least() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 2.0})
+    steady = warm_up(step, device, Budget(), device.clock)
+    assert (step.calls, steady.calls_made) == (3, 3)
+    assert steady.timed_s == pytest.approx(6.0)
+
+
+def test_warm_up_takes_two_tenths_of_a_second_at_least() -> None:
+    device = cpu()
+    steady = warm_up(FakeStep(device, {"forward": 0.001}), device, Budget(), device.clock)
+    assert steady.settled
+    assert 0.2 <= steady.timed_s < 0.22
+
+
+def test_warm_up_goes_on_while_the_calls_get_faster() -> None:
+    device = cpu()
+    slower = [1 + 9 * 0.8**i for i in range(40)]  # settled within 1 % from the 31st call on
+    step = FakeStep(device, {"forward": 0.02}, slower=slower)
+    steady = warm_up(step, device, Budget(), device.clock)
+    assert steady.settled
+    assert step.calls > 20
+    assert steady.timed_s > 1.2
+
+
+def test_a_case_that_never_settles_is_measured_and_says_so() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 0.02}, slower=[1.2**i for i in range(40)])
+    timing = timed(device, step, Budget(samples_s=0.1))
+    assert not timing.settled
+    assert len(only(timing, "forward", "latency").times_s) >= 5
+
+
+def test_a_settled_case_says_so() -> None:
+    device = cpu()
+    assert timed(device, FakeStep(device, {"forward": 0.02})).settled
+
+
+@pytest.mark.parametrize(
+    ("blocks_s", "size", "settled"),
+    [
+        ([1.0] * 9, 5, False),  # no two windows yet
+        ([1.0] * 10, 5, True),
+        ([1.0], 1, False),
+        ([1.0, 1.1], 1, True),  # windows of one: 11 % allowed
+        ([1.0, 1.12], 1, False),
+        ([1.0] * 5 + [1.049] * 5, 5, True),
+        ([1.0] * 5 + [1.051] * 5, 5, False),
+        ([1.051] * 5 + [1.0] * 5, 5, False),
+        ([9.0] * 20 + [1.0] * 10, 5, True),  # what lies further back is forgotten
+        ([1.0] * 5 + [1.0, 1.0, 1.0, 7.0, 7.0], 5, True),  # two outliers of five
+    ],
+)
+def test_windows_agree_within_five_percent(blocks_s: list[float], size: int, settled: bool) -> None:
+    assert agree(blocks_s, size) is settled
+
+
+def test_fast_calls_get_as_many_single_samples_as_are_wanted() -> None:
+    device = cpu()
+    timing = timed(device, FakeStep(device, {"forward": 5e-6}))
+    assert len(only(timing, "forward", "latency").times_s) == 200
+    assert timing.calls_per_sample == 1000
+    assert 50 <= len(only(timing, "forward", "pipelined").times_s) <= 200
+
+
+def test_slow_calls_get_the_fewest_samples_of_each_kind() -> None:
+    device = FakeDevice()
+    step = FakeStep(device, {"forward": 0.5})
+    timing = timed(device, step)
+    assert [len(s.times_s) for s in timing.samples] == [5, 5, 5]
+    assert timing.calls_made == step.calls == 18  # three of them warm-up
+
+
+def test_samples_stop_when_their_time_is_spent() -> None:
+    device = cpu()
+    timing = timed(device, FakeStep(device, {"forward": 0.01}))
+    assert len(only(timing, "forward", "latency").times_s) == 30
+    assert len(only(timing, "forward", "pipelined").times_s) == 30
+    assert timing.timed_s == pytest.approx(0.8)
+
+
+def test_samples_of_all_kinds_are_taken_in_turn() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 0.01}, slower=[1] * 20 + [2] * 1000)  # drift in the middle
+    timing = timed(device, step, Budget(warmup_s=0.1))
+    for kind in ("latency", "pipelined"):
+        times_s = only(timing, "forward", kind).times_s
+        assert times_s[0] == pytest.approx(0.01)
+        assert times_s[-1] == pytest.approx(0.02)
+        assert times_s.count(times_s[0]) == 5
+
+
+def test_frozen_calls_per_sample_are_kept() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 0.001})
+    timing = measure(step, device, Budget(), device.clock, resolution_s=RESOLUTION_S, calls=7)
+    assert timing.calls_per_sample == only(timing, "forward", "pipelined").calls_per_sample == 7
+    assert each(timing, "forward", "pipelined") == pytest.approx(0.001)
+
+
+def test_a_sample_is_a_thousand_times_the_clocks_resolution() -> None:
+    assert calls_for(0.001, Budget(), resolution_s=1e-7) == 5
+    assert calls_for(0.001, Budget(), resolution_s=1e-3) == 1000
+    assert calls_for(0.5, Budget(), resolution_s=1e-7) == 1
+
+
+def test_an_outlier_stays_among_the_samples() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 0.01}, slower=[1] * 30 + [100] + [1] * 100)
+    timing = timed(device, step)
+    assert max(max(s.times_s) for s in timing.samples) == pytest.approx(1.0)
+
+
+def test_calls_made_are_all_calls_but_the_first() -> None:
+    device = FakeDevice()
+    step = FakeStep(device, TRAINING_S)
+    first_call(step, device, device.clock)
+    assert timed(device, step).calls_made == step.calls - 1
+
+
+def test_controls_run_between_blocks_of_samples_and_cost_no_sample_time() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 0.01})
+    ran_after: list[int] = []
+
+    def control() -> None:
+        ran_after.append(step.calls)
+        device.submit(5.0)
+
+    timing = measure(
+        step, device, Budget(), device.clock, resolution_s=RESOLUTION_S, between=control
+    )
+    assert len(ran_after) == 6  # 0.6 s in blocks of 0.1 s
+    # ten samples and one untimed call from one control to the next
+    assert {b - a for a, b in itertools.pairwise(ran_after)} == {11}
+    assert timing.timed_s == pytest.approx(0.8)
+    assert timing.calls_made == step.calls
+
+
+# The clock
+
+
+def test_a_clock_that_stands_still_is_an_error() -> None:
+    device = FakeDevice(launch_s=0.0, synchronous=True)
+    with pytest.raises(ClockError, match="did not advance"):
+        measure(FakeStep(device, {"forward": 0.001}), device, Budget(), lambda: 5.0)
+    with pytest.raises(ClockError, match="does not advance"):
+        measure(
+            FakeStep(device, {"forward": 0.001}),
+            device,
+            Budget(),
+            lambda: 5.0,
+            resolution_s=RESOLUTION_S,
+        )
+
+
+def test_a_clock_that_runs_backwards_is_an_error() -> None:
+    looks = itertools.count()
+    with pytest.raises(ClockError):
+        clock_resolution_s(lambda: -1e-6 * next(looks))
+    device = cpu()
+    with pytest.raises(ClockError):
+        first_call(FakeStep(device, {"forward": 0.001}), device, lambda: -device.clock())
+
+
+def test_the_resolution_is_the_smallest_step_between_two_looks() -> None:
+    looks = itertools.count()
+    assert clock_resolution_s(lambda: (next(looks) // 8) * 0.25) == 0.25
+
+
+# Garbage collection
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_nothing_is_collected_inside_a_sample_and_the_collector_is_left_as_it_was(
+    enabled: bool,
+) -> None:
+    device = cpu()
+    inside: set[bool] = set()
+    step = FakeStep(device, TRAINING_S, on_call=lambda: inside.add(gc.isenabled()))
+    was_enabled = gc.isenabled()
+    try:
+        (gc.enable if enabled else gc.disable)()
+        timed(device, step)
+        after = gc.isenabled()
+    finally:
+        (gc.enable if was_enabled else gc.disable)()
+    assert inside == {False}
+    assert after is enabled
+
+
+def test_the_collector_is_left_as_it_was_when_a_call_raises() -> None:
+    device = cpu()
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    step = FakeStep(device, TRAINING_S, on_call=fail)
+    assert gc.isenabled()
+    with pytest.raises(ZeroDivisionError):
+        first_call(step, device, device.clock)
+    assert gc.isenabled()
+
+
+def test_the_budget_bounds_the_samples_of_each_kind() -> None:
+    device = FakeDevice()
+    budget = replace(Budget(), max_samples=20, samples_s=10.0)
+    timing = timed(device, FakeStep(device, {"forward": 0.001}), budget)
+    assert [len(s.times_s) for s in timing.samples] == [20, 20, 20]
