@@ -22,6 +22,7 @@ class FakeAccelerator:
         self.stats = stats
         self.can_reset = can_reset
         self.busy = {0, 1}
+        self.earlier_peak = {0: 10**6, 1: 10**6}  # of what ran before the peak was reset
 
     def synchronize(self, index: int = 0) -> None:
         self.busy.discard(index)
@@ -29,11 +30,13 @@ class FakeAccelerator:
     def memory_stats(self, index: int = 0) -> dict[str, int]:
         if self.stats is None:
             raise RuntimeError("Allocator for mps is not a DeviceAllocator.")
-        return {name: value + index for name, value in self.stats.items()}
+        earlier = self.earlier_peak[index]
+        return {name: max(earlier, value + index) for name, value in self.stats.items()}
 
     def reset_peak_memory_stats(self, index: int = 0) -> None:
         if not self.can_reset:
-            raise RuntimeError(f"not supported on {index}")
+            raise RuntimeError("not supported")
+        self.earlier_peak[index] = 0
 
 
 def accelerator(fake: FakeAccelerator, index: int = 0) -> Accelerator:

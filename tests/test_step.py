@@ -296,6 +296,13 @@ def test_inputs_inside_containers_are_restored_too() -> None:
         assert torch.equal(call(step), torch.full((2,), 3.0))
 
 
+def test_restored_inputs_are_those_given_even_if_somebody_writes_to_them_later() -> None:
+    x = torch.tensor([-1.0, 2.0])
+    step = inference(nn.ReLU(inplace=True), x, restore=True)
+    x.fill_(7.0)
+    assert torch.equal(call(step), torch.tensor([0.0, 2.0]))
+
+
 def test_a_restoring_step_called_without_preparation_is_refused() -> None:
     step = inference(nn.ReLU(inplace=True), torch.randn(2, 4), restore=True)
     step.prepare(1)
@@ -307,7 +314,8 @@ def test_a_restoring_step_called_without_preparation_is_refused() -> None:
 def test_prepared_inputs_are_bounded_by_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(steps, "ROOM_BYTES", 1000)
     x = torch.randn(10, 10)  # 400 bytes
-    assert inference(nn.ReLU(inplace=True), x, restore=True).prepare(50) == 2
+    step = inference(nn.ReLU(inplace=True), x, restore=True)
+    assert (step.prepare(50), step.prepare(50), step.prepare(1)) == (2, 2, 1)
     big = torch.randn(100, 100)
     assert inference(nn.ReLU(inplace=True), big, restore=True).prepare(50) == 1
     assert inference(nn.ReLU(), big).prepare(50) == 50

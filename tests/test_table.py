@@ -16,7 +16,7 @@ from tests.results import replicates, run_of
 
 ROW = Row(case_id="c", phase="forward", status="ok", mode="inference", batch=8)
 QUICK = settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 
 
@@ -112,9 +112,7 @@ def test_an_arbitrary_line_is_read_right_or_refused(tmp_path: Path, cells: list[
 
 @QUICK
 @given(column=st.sampled_from(COLUMNS), cell=st.text(st.characters(codec="utf-8")))
-def test_an_arbitrary_cell_is_read_right_or_refused(
-    tmp_path: Path, column: str, cell: str
-) -> None:
+def test_an_arbitrary_cell_is_read_right_or_refused(tmp_path: Path, column: str, cell: str) -> None:
     try:
         value = load(with_cell(tmp_path, column, cell)).rows[column][0]
     except ReadError:

@@ -2,6 +2,7 @@
 
 import gc
 import itertools
+import weakref
 from dataclasses import replace
 
 import pytest
@@ -137,6 +138,26 @@ def test_a_sample_has_no_more_calls_than_inputs_could_be_prepared() -> None:
     assert each(timing, "forward", "pipelined") == pytest.approx(0.0005 + LAUNCH_S / 3)
 
 
+def test_a_sample_holds_one_look_at_the_clock_and_no_more() -> None:
+    device = FakeDevice(launch_s=0.0, look_s=1e-6, has_events=False, synchronous=True)
+    timing = timed(device, FakeStep(device, {"forward": 0.0005}))
+    assert each(timing, "forward", "latency") == pytest.approx(0.000501)
+    assert each(timing, "forward", "pipelined") == pytest.approx(0.0005001)
+
+
+def test_a_sample_with_fewer_inputs_than_before_is_divided_by_its_own_calls() -> None:
+    device = FakeDevice(launch_s=0.0)
+    step = FakeStep(device, {"forward": 0.0005})
+
+    def shrink() -> None:
+        step.room = 2
+
+    timing = measure(
+        step, device, Budget(), device.clock, resolution_s=RESOLUTION_S, between=shrink
+    )
+    assert each(timing, "forward", "pipelined") == pytest.approx(0.0005)
+
+
 def test_the_first_call_waits_before_and_after() -> None:
     device = FakeDevice(launch_s=LAUNCH_S)
     device.submit(7.0)  # weights that are still being copied
@@ -153,6 +174,19 @@ def test_the_slow_first_calls_are_no_samples_and_size_none() -> None:
     timing = timed(device, FakeStep(device, {"forward": 0.0005}, slower=(2000, 50, 50)))
     assert max(max(s.times_s) for s in timing.samples) == pytest.approx(0.0005)
     assert timing.calls_per_sample == 10
+
+
+def test_an_outlier_of_the_warm_up_sizes_no_sample() -> None:
+    device = cpu()
+    slower = [1.0] * 395 + [100.0]  # the last block before 0.2 s are over
+    timing = timed(device, FakeStep(device, {"forward": 0.0005}, slower=slower))
+    assert timing.calls_per_sample == 10
+
+
+def test_warm_up_divides_by_the_calls_that_it_made() -> None:
+    device = cpu()
+    steady = warm_up(FakeStep(device, {"forward": 0.0005}, room=3), device, Budget(), device.clock)
+    assert steady.call_s == pytest.approx(0.0005)
 
 
 def test_warm_up_takes_three_calls_at_least() -> None:
@@ -268,8 +302,8 @@ def test_an_outlier_stays_among_the_samples() -> None:
     assert max(max(s.times_s) for s in timing.samples) == pytest.approx(1.0)
 
 
-def test_calls_made_are_all_calls_but_the_first() -> None:
-    device = FakeDevice()
+@pytest.mark.parametrize("device", [FakeDevice(), cpu()], ids=["accelerator", "cpu"])
+def test_calls_made_are_all_calls_but_the_first(device: FakeDevice) -> None:
     step = FakeStep(device, TRAINING_S)
     first_call(step, device, device.clock)
     assert timed(device, step).calls_made == step.calls - 1
@@ -321,8 +355,9 @@ def test_a_clock_that_runs_backwards_is_an_error() -> None:
 
 
 def test_the_resolution_is_the_smallest_step_between_two_looks() -> None:
-    looks = itertools.count()
-    assert clock_resolution_s(lambda: (next(looks) // 8) * 0.25) == 0.25
+    looks = itertools.cycle([0.5, 0.5, 0.25, 0.0])
+    now_s = itertools.accumulate(looks)
+    assert clock_resolution_s(lambda: next(now_s)) == 0.25
 
 
 # Garbage collection
@@ -344,6 +379,21 @@ def test_nothing_is_collected_inside_a_sample_and_the_collector_is_left_as_it_wa
         (gc.enable if was_enabled else gc.disable)()
     assert inside == {False}
     assert after is enabled
+
+
+def test_what_was_left_behind_is_cleared_away_before_the_samples() -> None:
+    class Loop:
+        def __init__(self) -> None:
+            self.me = self
+
+    device = cpu()
+    left = weakref.ref(Loop())
+    gc.disable()
+    try:
+        timed(device, FakeStep(device, TRAINING_S))
+    finally:
+        gc.enable()
+    assert left() is None
 
 
 def test_the_collector_is_left_as_it_was_when_a_call_raises() -> None:

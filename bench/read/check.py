@@ -11,6 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from bench.errors import UserError
 from bench.read.cases import Case, any_row, by_case, is_ok, same_machine
 from bench.read.command import settling_command
 from bench.read.counted import counted_findings
@@ -19,7 +20,7 @@ from bench.read.times import judge, tests_of
 from bench.read.verdict import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
 
 
-class CheckError(ValueError):
+class CheckError(UserError):
     """A threshold that is none."""
 
 

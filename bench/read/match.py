@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from bench.axes import AXES, BY_NAME
+from bench.errors import UserError
 
 Line = Mapping[str, Any]  # a row of RunData.rows: unknown texts are None
 
@@ -18,7 +19,7 @@ Line = Mapping[str, Any]  # a row of RunData.rows: unknown texts are None
 COMPARABLE = tuple(axis.name for axis in AXES if axis.name != "input")
 
 
-class MatchError(ValueError):
+class MatchError(UserError):
     """An axis by which these rows cannot be compared; the message says which can."""
 
 

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -52,14 +53,16 @@ TIMES = {  # column, its interval's ends, what it is
 class Table:
     """The layers of one device: what one batch size and one setting say.
 
-    rows: mode → layer → phase → its row.
+    rows:   mode → layer → phase → its row.
+    counts: how many equal layers one stands for; absent: one.
     """
 
     device: str
     batch: int
     setting: str
     column: str
-    rows: Mapping[str, Mapping[str, Mapping[str, Row]]] = field(default_factory=dict)
+    rows: Mapping[str, Mapping[str, Mapping[str, Row]]]
+    counts: Mapping[str, int]
 
     def span(self, row: Row) -> Span | None:
         """The time of a phase, in seconds."""
@@ -76,6 +79,19 @@ class Table:
         spans = (self.span(row) for row in self.rows[mode].get(layer, {}).values())
         return math.fsum(span.value for span in spans if span)
 
+    def share(self, mode: str, layer: str) -> float:
+        """Of the time of all layers, equal ones counted as often as they are there."""
+
+        def all_s(name: str) -> float:
+            return self.total_s(mode, name) * self.counts.get(name, 1)
+
+        return all_s(layer) / math.fsum(all_s(name) for name in self.rows[mode])
+
+    def shown(self, layer: str) -> str:
+        """Its name, and ×3 where it stands for three equal ones."""
+        count = self.counts.get(layer, 1)
+        return plain(layer, 44) + (f" ×{count}" if count > 1 else "")
+
     @property
     def layers(self) -> set[str]:
         return {layer for of_mode in self.rows.values() for layer in of_mode}
@@ -89,7 +105,7 @@ def layers(run: RunData) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
     drawn: dict[str, Figure] = {}
     for group in groups(records(run.rows), layers=True):
-        tables = [found for device in group.devices if (found := _table(group, device))]
+        tables = [found for device in group.devices if (found := _table(run, group, device))]
         if tables:
             drawn[f"{group.subject} {group.input}"] = _figure(run, group, tables)
     if not drawn:
@@ -97,7 +113,7 @@ def layers(run: RunData) -> dict[str, Figure]:
     return drawn
 
 
-def _table(group: Group, device: str) -> Table | None:
+def _table(run: RunData, group: Group, device: str) -> Table | None:
     """At the setting nearest to plain and the largest batch that have most layers."""
     rows = [row for row in group.rows if row.device == device and row.phase in PHASES]
     column = _column(rows, device)
@@ -117,7 +133,7 @@ def _table(group: Group, device: str) -> Table | None:
             layer = split(row.subject or "")[1] or ""
             of_layer = table.setdefault(str(row.mode), {}).setdefault(layer, {})
             of_layer[str(row.phase)] = row
-    return Table(device, batch, label(setting), column, table)
+    return Table(device, batch, label(setting), column, table, _counts(run, group))
 
 
 def _column(rows: Sequence[Row], device: str) -> str:
@@ -127,16 +143,30 @@ def _column(rows: Sequence[Row], device: str) -> str:
     return "device_s" if device != "cpu" and by_event >= by_host else "latency_median_s"
 
 
-def _order(run: RunData, group: Group) -> dict[str, int]:
-    """The network's own order from run.json, else that of the rows."""
+def _listed(run: RunData, subject: str) -> list[Mapping[str, Any]]:
+    """The subject's layers in the order of its calls, as run.json lists them."""
     known = run.run.get("layers")
-    names = known.get(group.subject) if isinstance(known, dict) else known
+    found = known.get(subject) if isinstance(known, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def _order(run: RunData, group: Group) -> dict[str, int]:
+    """The network's own order; layers that run.json does not list come last."""
     found: dict[str, int] = {}
-    for name in names if isinstance(names, list) else []:
-        found.setdefault(str(name), len(found))
+    for layer in _listed(run, group.subject):
+        for name in (layer.get("alias"), layer.get("name")):
+            found.setdefault(str(name), len(found))
     for row in group.rows:
         found.setdefault(split(row.subject or "")[1] or "", len(found))
     return found
+
+
+def _counts(run: RunData, group: Group) -> dict[str, int]:
+    """How many equal layers a measured one stands for."""
+    return {
+        str(layer.get("alias") or layer.get("name")): 1 + len(layer.get("same_as") or ())
+        for layer in _listed(run, group.subject)
+    }
 
 
 def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
@@ -145,8 +175,7 @@ def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
     group = whole.of(rows)
     shown = {table.device: _shown(table, order) for table in tables}
     most = max(len(table.layers) for table in tables)
-    intervals = any((s := t.span(r)) and s.low for t in tables for r in t.all_rows)
-    names = [plain(name, 44) for part in shown.values() for name in part]
+    names = [table.shown(layer) for table in tables for layer in shown[table.device]]
     page = sheet(
         Words(
             f"Where does the time of {plain(group.subject)} go, layer by layer?",
@@ -160,7 +189,7 @@ def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
                 run,
                 whole.of(rows),
                 rows,
-                "whiskers: 95 % interval of each phase" if intervals else "",
+                _note(tables),
             ),
         ),
         len(tables),
@@ -183,6 +212,15 @@ def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
     return page.figure
 
 
+def _note(tables: Sequence[Table]) -> str:
+    notes = ["%: share of all layers"]
+    if any((span := t.span(row)) and span.low for t in tables for row in t.all_rows):
+        notes.append("whiskers: 95 % interval of each phase")
+    if any(t.counts.get(layer, 1) > 1 for t in tables for layer in t.layers):
+        notes.append("×n: n equal layers, one of them measured and drawn, all in its share")
+    return " · ".join(notes)
+
+
 def _under(tables: Sequence[Table]) -> str:
     said = {f"batch {table.batch}, {table.setting}" for table in tables}
     if len(said) == 1:
@@ -203,7 +241,6 @@ def _panel(axes: Axes, table: Table, mode: str, shown: Sequence[str]) -> None:
     if not of_mode:
         say(axes, "not measured")
         return
-    sum_s = math.fsum(table.total_s(mode, layer) for layer in of_mode)
     for at, layer in enumerate(shown):
         left = 0.0
         for phase in PHASES:
@@ -214,7 +251,7 @@ def _panel(axes: Axes, table: Table, mode: str, shown: Sequence[str]) -> None:
                 left += span.value
         if left:
             axes.annotate(
-                f"{units.seconds(left)}  {100 * left / sum_s:.0f} %",
+                f"{units.seconds(left)}  {100 * table.share(mode, layer):.0f} %",
                 (1.02, at),
                 xycoords=("axes fraction", "data"),
                 va="center",
@@ -246,7 +283,7 @@ def _frame(line: Sequence[Axes], table: Table, modes: Sequence[str], shown: Sequ
         ruler(axes.xaxis, 0, 0, units.seconds)
         axes.grid(visible=True, axis="x")
         axes.set_xlabel(f"{TIMES[table.column][2]} of one call")
-    line[0].set_yticks(range(len(shown)), [plain(name, 44) for name in shown])
+    line[0].set_yticks(range(len(shown)), [table.shown(layer) for layer in shown])
     line[0].tick_params(axis="y", length=0)
     line[0].set_ylim(len(shown) - 0.4, -0.6)
 

@@ -17,6 +17,7 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
+from bench.errors import UserError
 from bench.read.write import FORMULA, MEASUREMENTS, RUN, SAMPLE_COLUMNS, SAMPLES
 from bench.records import COLUMNS, STATUSES, Row
 
@@ -32,7 +33,7 @@ _POSITIVE = frozenset(
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,4})?")
 
 
-class ReadError(ValueError):
+class ReadError(UserError):
     """Results that cannot be read: what, where, what would be right, in one line."""
 
 
@@ -200,8 +201,6 @@ def _run(path: Path) -> dict[str, Any]:
     try:
         run = json.loads(_read(path))
     except (ValueError, RecursionError) as error:
-        if isinstance(error, ReadError):
-            raise
         raise ReadError(f"{path}: is no JSON: {error}") from None
     if not isinstance(run, dict):
         raise ReadError(f"{path}: is no JSON object; a run's facts are one")

@@ -67,7 +67,9 @@ def _parse(part: str, text: str) -> InputSpec:
     if found["dtype"]:
         dtype = _DTYPES.get(found["dtype"])
         if dtype is None:
-            raise InputError(f"input {text!r}: dtype {found['dtype']!r}; choose {', '.join(_DTYPES)}")
+            raise InputError(
+                f"input {text!r}: dtype {found['dtype']!r}; choose {', '.join(_DTYPES)}"
+            )
     bound = int(found["bound"]) if found["bound"] else None
     if bound is not None and (dtype is None or dtype.is_floating_point or dtype == torch.bool):
         raise InputError(f"input {text!r}: an upper bound (<{bound}) is for integers; {_HOW}")

@@ -1,231 +1,242 @@
-"""The layers of a module: which there are, and what each gets inside the whole.
+"""The layers of a network: which there are, and what each is given inside it.
 
-Both are seen in one untimed call of the whole in training mode with gradients, as a training
-step would make it.
+Both are seen in one untimed, training-mode, grad-enabled call of the whole.  A layer is a module
+that was called and that called no other: where nothing inside is called (MultiheadAttention
+multiplies with the weights of its out_proj itself), the outer one is the layer.
 """
 
-import difflib
-from collections import Counter
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
 
-from bench.worker import tree
+from bench.worker import inplace, layer_names, tree
 
-
-class LayerError(Exception):
-    """A layer that the module does not have, or does not call."""
+Context = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
-class _Found(Exception):  # noqa: N818 - ends the call of the whole once the layer was seen
-    """The layer has been called; the rest of the forward is not needed."""
-
-
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Layer:
-    """One call of a module inside the whole."""
+    """One call of a module inside a network."""
 
     name: str  # dotted; name#2 for the second call
-    alias: str | None
+    alias: str | None  # the network's own name for it, from its `layer_names`
     type: str
-    key: tuple[Any, ...]  # equal layers have equal keys
-    inside: tuple[str, ...]  # names of the modules around it
-    same_as: list[str] = field(default_factory=list)
+    parameters: int
+    writes_input: bool
+    same_as: tuple[str, ...] = ()  # names of equal calls, measured through this one
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """A layer with what it got."""
+    """A layer with what it was given."""
 
+    name: str
     module: nn.Module
-    args: tuple[Any, ...]
+    args: tuple[Any, ...]  # leaves; requires_grad as inside the network
     kwargs: dict[str, Any]
+    output: Any  # as inside the network, without its graph
     writes_input: bool
 
 
 def listing(
-    whole: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[list[Layer], list[Layer]]:
-    """The layers in the order of their first call, and the other modules that are called.
+    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
+    """The layers in the order of their calls, equal ones grouped; and the other called modules.
 
-    A layer is a called module none of whose descendants is called.  Equal layers stand once;
-    the others' names are in `same_as`.
+    Calls `module` once; its modes and buffers are put back.
     """
-    calls: list[Layer] = []
-    counted: Counter[str] = Counter()
-    aliases = getattr(whole, "layer_names", {})
-    open_: list[str] = []
+    watch = _Watch(layer_names.dotted_names(module))
+    with watch.on(module), torch.enable_grad():
+        module(*args, **kwargs)
+    leaves: dict[str, list[_Call]] = {}
+    for call in watch.calls:
+        if call.is_leaf:
+            leaves.setdefault(call.key, []).append(call)
+    aliases = layer_names.aliases(module)
+    others = [call for call in watch.calls if not call.is_leaf]
+    return (
+        tuple(_layer(first, aliases, same) for first, *same in leaves.values()),
+        tuple(_layer(call, aliases, ()) for call in others),
+    )
 
-    def enter(name: str, module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        counted[name] += 1
-        number = counted[name]
-        shown = name if number == 1 else f"{name}#{number}"
-        calls.append(
-            Layer(
-                name=shown,
-                alias=aliases.get(name) if number == 1 else None,
-                type=type(module).__name__,
-                key=_key(module, given, named),
-                inside=tuple(open_),
-            )
-        )
-        open_.append(shown)
 
-    with _as_in_training(whole):
-        handles: list[RemovableHandle] = []
-        for name, module in _named(whole):
-            handles += [
-                module.register_forward_pre_hook(
-                    lambda module, given, named, name=name: enter(name, module, given, named),
-                    with_kwargs=True,
-                ),
-                module.register_forward_hook(lambda *_: _close(open_), always_call=True),
-            ]
-        try:
-            whole(*_cloned(args), **_cloned(kwargs))
-        finally:
-            for handle in handles:
-                handle.remove()
-    around = {name for layer in calls for name in layer.inside}
-    leaves = [layer for layer in calls if layer.name not in around]
-    others = [layer for layer in calls if layer.name in around]
-    return _once(leaves), others
+def leaves(
+    module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[Layer, ...]:
+    """What `SUBJECT/*` stands for."""
+    return listing(module, args, kwargs)[0]
 
 
 def capture(
-    whole: nn.Module,
+    module: nn.Module,
     name: str,
     args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    autocast: AbstractContextManager[Any],
+    kwargs: Mapping[str, Any],
+    context: Context = contextlib.nullcontext,
 ) -> Captured:
-    """The layer `name` (dotted, shipped, or with #2) and clones of what it gets.
+    """One layer, or any other called module, with its input as it is inside `module`.
 
-    Clones keep memory format and whether a gradient is wanted; they are leaves.
-    Raises LayerError, or what the forward raises before the layer is called.
+    name:    dotted or the network's own; `name#2` for the second call.
+    context: entered around the call, e.g. autocast.
+
+    Calls `module` up to the end of that layer; its modes and buffers are put back.  Raises
+    LayerError.
     """
-    plain, number = _resolve(whole, name)
-    module = whole.get_submodule(plain)
-    seen: list[tuple[tuple[Any, ...], dict[str, Any], list[int]]] = []
-    calls = 0
-    writes = False
-
-    def before(_module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> None:
-        nonlocal calls
-        calls += 1
-        if calls == number:
-            versions = [one._version for one in tree.tensors((given, named))]
-            seen.append((_cloned(given), _cloned(named), versions))
-
-    def after(
-        _module: nn.Module, given: tuple[Any, ...], named: dict[str, Any], _output: Any
-    ) -> None:
-        nonlocal writes
-        if calls == number and seen:
-            writes = [one._version for one in tree.tensors((given, named))] != seen[0][2]
-            raise _Found
-
-    with _as_in_training(whole), autocast:
-        handles = [
-            module.register_forward_pre_hook(before, with_kwargs=True),
-            module.register_forward_hook(after, with_kwargs=True),
-        ]
-        try:
-            whole(*_cloned(args), **_cloned(kwargs))
-        except _Found:
-            pass
-        finally:
-            for handle in handles:
-                handle.remove()
-    if not seen:
-        raise LayerError(f"{name!r} is called {calls} times, so there is nothing to measure")
-    given, named, _ = seen[0]
-    return Captured(module, given, named, writes)
+    names = layer_names.dotted_names(module)
+    watch = _Watch(names, wanted=layer_names.resolve(module, name, names))
+    with watch.on(module), torch.enable_grad(), context(), contextlib.suppress(_EnoughSeen):
+        module(*args, **kwargs)
+    if watch.captured is None:
+        called = dict.fromkeys(call.name for call in watch.calls)
+        there_is = layer_names.there_is(name, called, layer_names.aliases(module))
+        raise layer_names.LayerError(f"{name!r} is not called: {there_is}")
+    return watch.captured
 
 
-def _resolve(whole: nn.Module, name: str) -> tuple[str, int]:
-    """Dotted name and number of the call.  Raises LayerError."""
-    plain, _, number = name.partition("#")
-    by_alias = {alias: dotted for dotted, alias in getattr(whole, "layer_names", {}).items()}
-    plain = by_alias.get(plain, plain)
-    names = [one for one, _ in _named(whole)]
-    if plain not in names or (number and not number.isdecimal()):
-        near = difflib.get_close_matches(name, [*by_alias, *names], n=5) or [*by_alias, *names][:8]
-        raise LayerError(f"there is no layer {name!r}; there are {', '.join(near)}")
-    return plain, int(number or 1)
+class _EnoughSeen(BaseException):
+    """Ends the call of the whole once the layer has been seen.
+
+    Not an error, and no `except Exception` of the network may stop it.
+    """
 
 
-def _named(whole: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """The modules inside, each once, under its first name."""
-    return ((name, module) for name, module in whole.named_modules() if name)
+@dataclass(slots=True)
+class _Call:
+    """One call of a module, as the hooks see it."""
+
+    name: str
+    module: nn.Module
+    key: str  # equal calls have the same
+    inputs: list[Tensor]
+    versions: list[int]
+    is_leaf: bool = True
+    writes_input: bool = False
 
 
-@contextmanager
-def _as_in_training(whole: nn.Module) -> Iterator[None]:
-    """Training mode and gradients; modes, buffers and random numbers are put back."""
-    modes = {module: module.training for module in whole.modules()}
-    buffers = {name: one.clone() for name, one in whole.named_buffers()}
-    numbers = torch.get_rng_state()
-    whole.train()
+@dataclass(slots=True)
+class _Watch:
+    """Hooks on every module inside a network."""
+
+    names: Mapping[nn.Module, str]
+    wanted: str | None = None  # capture this call instead of describing all
+    calls: list[_Call] = field(default_factory=list)
+    captured: Captured | None = None
+    _open: list[_Call] = field(default_factory=list)
+    _counts: dict[str, int] = field(default_factory=dict)
+    _given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
+
+    @contextlib.contextmanager
+    def on(self, whole: nn.Module) -> Iterator[None]:
+        """In training mode, with hooks on; all is put back."""
+        handles = []
+        with _put_back(whole):
+            whole.train()
+            try:
+                for inner in self.names:
+                    # before the module's own hooks, which are part of its work
+                    handles += [
+                        inner.register_forward_pre_hook(
+                            self._enter, prepend=True, with_kwargs=True
+                        ),
+                        inner.register_forward_hook(self._leave),
+                    ]
+                yield
+            finally:
+                for handle in handles:
+                    handle.remove()
+                self._open.clear()
+
+    def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        name = self.names[module]
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        name = name if count == 1 else f"{name}#{count}"
+        for outer in self._open:
+            outer.is_leaf = False
+        if self.wanted == name:
+            self._given = tree.map_tensors(tree.twin, (args, kwargs))
+        key = "" if self.wanted else f"{_configuration(module)} {tree.signature((args, kwargs))}"
+        inputs = list(tree.tensors((args, kwargs)))
+        call = _Call(name, module, key, inputs, inplace.versions(inputs))
+        self.calls.append(call)
+        self._open.append(call)
+
+    def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
+        call = self._open.pop()
+        while call.module is not module:  # one that raised, and whose caller went on
+            call = self._open.pop()
+        call.writes_input = inplace.versions(call.inputs) != call.versions
+        call.inputs.clear()  # would hold every activation of the network
+        if self.wanted == call.name and self._given is not None:
+            self.captured = Captured(
+                name=call.name,
+                module=module,
+                args=self._given[0],
+                kwargs=self._given[1],
+                output=tree.map_tensors(_without_graph, output),
+                writes_input=call.writes_input,
+            )
+            raise _EnoughSeen
+
+
+def _without_graph(tensor: Tensor) -> Tensor:
+    return tensor.detach().requires_grad_(tensor.requires_grad)
+
+
+@contextlib.contextmanager
+def _put_back(whole: nn.Module) -> Iterator[None]:
+    """Modes, buffers and the random state as they were: the call inside has not happened."""
+    modes = [(module, module.training) for module in whole.modules()]
+    buffers = [
+        (module, name, buffer, None if buffer is None else buffer.detach().clone())
+        for module in whole.modules()
+        for name, buffer in module._buffers.items()
+    ]
+    random = torch.get_rng_state()
     try:
-        with torch.enable_grad():
-            yield
+        yield
     finally:
-        for module, mode in modes.items():
-            module.training = mode
+        torch.set_rng_state(random)
+        for module, training in modes:
+            module.training = training
         with torch.no_grad():
-            for name, one in whole.named_buffers():
-                if name in buffers and one.shape == buffers[name].shape:
-                    one.copy_(buffers[name])
-        torch.set_rng_state(numbers)
+            for module, name, buffer, before in buffers:
+                if buffer is not None and before is not None:
+                    buffer.copy_(before)
+                module._buffers[name] = buffer
 
 
-def _close(open_: list[str]) -> None:
-    if open_:
-        open_.pop()
-
-
-def _cloned(arguments: Any) -> Any:
-    """Leaves with the same numbers, strides and requires_grad.
-
-    One tensor given twice (query, key and value of an attention) stays one: other code runs.
-    """
-    made: dict[int, Tensor] = {}
-
-    def clone(one: Tensor) -> Tensor:
-        if id(one) not in made:
-            made[id(one)] = one.detach().clone().requires_grad_(one.requires_grad)
-        return made[id(one)]
-
-    return tree.mapped(arguments, clone)
-
-
-def _once(layers: list[Layer]) -> list[Layer]:
-    """Equal layers once, the others' names with the first."""
-    first: dict[Any, Layer] = {}
-    for layer in layers:
-        kept = first.setdefault(layer.key, layer)
-        if kept is not layer:
-            kept.same_as.append(layer.name)
-    return list(first.values())
-
-
-def _key(module: nn.Module, given: tuple[Any, ...], named: dict[str, Any]) -> tuple[Any, ...]:
-    """Type, configuration and input: what decides a layer's cost."""
-    shapes = tuple(
-        (tuple(one.shape), one.dtype, one.stride(), one.requires_grad)
-        for one in tree.tensors((given, named))
+def _layer(call: _Call, aliases: Mapping[str, str], same: Any) -> Layer:
+    others = (one for twin in same for one in (twin.name, layer_names.alias(twin.name, aliases)))
+    return Layer(
+        name=call.name,
+        alias=layer_names.alias(call.name, aliases),
+        type=type(call.module).__name__,
+        parameters=sum(parameter.numel() for parameter in call.module.parameters()),
+        writes_input=call.writes_input,
+        same_as=tuple(other for other in others if other is not None),
     )
-    parameters = tuple((name, tuple(one.shape)) for name, one in module.named_parameters())
-    values = tuple(sorted((key, repr(value)) for key, value in named.items() if _plain(value)))
-    places = tuple(repr(value) for value in given if _plain(value))
-    return (type(module), repr(module), parameters, shapes, values, places)
 
 
-def _plain(value: Any) -> bool:
-    return value is None or isinstance(value, bool | int | float | str)
+_OF_EVERY_MODULE = frozenset(vars(nn.Module()))
+
+
+def _configuration(module: nn.Module) -> str:
+    """Type and settings of a module and of those inside it.
+
+    Not its `repr` alone: a module without `extra_repr` would equal every other of its type.
+    """
+    parts = []
+    for name, inner in module.named_modules():
+        settings = {k: v for k, v in vars(inner).items() if k not in _OF_EVERY_MODULE}
+        shapes = {**inner._parameters, **inner._buffers}
+        kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
+        parts.append(f"{name} {kind} {inner.training} {_settings(settings)} {_settings(shapes)}")
+    return "; ".join(parts)
+
+
+def _settings(settings: Mapping[str, Any]) -> str:
+    return tree.signature({name: settings[name] for name in sorted(settings)})

@@ -42,7 +42,9 @@ class FixedGradient:
         """A scalar.  Raises LossError where nothing in the output has a gradient."""
         wanted = [one for one in tree.floating(output) if one.requires_grad]
         if not wanted:
-            raise LossError("no floating tensor in the output has a gradient: nothing to train")
+            raise LossError(
+                "training is not supported here: nothing in the output requires a gradient"
+            )
         gradients = tuple(self.gradient(place, one) for place, one in enumerate(wanted))
         loss: Tensor = _Seed.apply(gradients, self._scaled, *wanted)  # type: ignore[no-untyped-call]
         return loss
@@ -56,6 +58,10 @@ class FixedGradient:
             with torch.no_grad():
                 self._numbers[key] = torch.empty_like(one, requires_grad=False).copy_(made)
         return self._numbers[key]
+
+    def held(self) -> tuple[Tensor, ...]:
+        """What was made so far: it is alive in every call."""
+        return tuple(self._numbers.values())
 
 
 class _Seed(torch.autograd.Function):

@@ -1,9 +1,10 @@
-"""Build a subject under a case's settings: module, inputs, loss."""
+"""From a subject's name to a module, ready to be called under a case's settings."""
 
+import contextlib
+import functools
 import importlib
 import sys
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,89 +14,134 @@ from torch import Tensor, nn
 
 from bench.records import Case
 from bench.subject import SubjectRef, parse
-from bench.worker import inputs, layers, loss
+from bench.worker import inplace, inputs, layers, loss, tree
 
 SEED = 0
 
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 class SubjectError(Exception):
-    """A subject that cannot be built; the message is one line."""
+    """The subject cannot be built; the message is one line."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A subject ready to be called."""
+    """A module, or one layer of it, with what it is called with."""
 
-    module: nn.Module
+    module: nn.Module  # on its device, in its mode; not compiled
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     loss: Callable[[Any], Tensor]
-    restore: bool  # the layer writes to its input
+    restore: bool  # a call writes to its input
+    layer: str | None = None  # dotted name, where it is a layer of the subject
 
 
 def build(ref: SubjectRef) -> nn.Module:
-    """The whole module, with the random seed set.  Raises SubjectError."""
-    target: Any = _module(ref)
-    try:
-        for name in ref.callable.split("."):
-            target = getattr(target, name)
-    except AttributeError:
-        raise SubjectError(f"{ref.module} has no {ref.callable!r}") from None
-    if isinstance(target, nn.Module):
-        raise SubjectError(f"{ref.whole} is a module already; name what makes one")
+    """Import, seed and call.  On the CPU, in float32.  Raises SubjectError."""
+    shown = ref.whole
+    module = _import(ref)
+    made: Any = module
+    for name in ref.callable.split("."):
+        made = getattr(made, name, None)
+    if not callable(made):
+        raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}")
     torch.manual_seed(SEED)
     try:
-        made = target(*ref.args, **ref.kwargs)
-    except Exception as error:  # whatever it raises is its author's message
-        text = " ".join(str(error).split())[:300]
-        raise SubjectError(f"calling it raised {type(error).__name__}: {text}") from error
-    if not isinstance(made, nn.Module):
-        raise SubjectError(f"calling it gave a {type(made).__name__}, not an nn.Module")
-    return made
+        result = made(*ref.args, **ref.kwargs)
+    except Exception as error:  # a subject may raise anything
+        raise SubjectError(f"{shown}: {ref.callable} raised {_words(error)}") from error
+    if not isinstance(result, nn.Module):
+        raise SubjectError(f"{shown}: gave a {type(result).__name__}, not an nn.Module")
+    if any(nn.parameter.is_lazy(one) for one in result.parameters()):
+        raise SubjectError(f"{shown}: its lazy layers have no weights yet; give them their sizes")
+    return result
 
 
-def _module(ref: SubjectRef) -> Any:
+def _import(ref: SubjectRef) -> Any:
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)
+        sys.path.insert(0, here)  # a user's own modules lie in the current directory
     try:
         return importlib.import_module(ref.module)
     except ModuleNotFoundError as error:
-        if error.name and (ref.module == error.name or ref.module.startswith(error.name + ".")):
+        missing = error.name or ref.module
+        if ref.module == missing or ref.module.startswith(f"{missing}."):
             raise SubjectError(
-                f"there is no module {error.name!r} here (the current directory is on the path)"
+                f"{ref.whole}: no module named {missing!r}, installed or in the current directory"
             ) from None
-        raise SubjectError(f"importing {ref.module} raised {error}") from error
-    except (Exception, SystemExit) as error:
-        text = " ".join(str(error).split())[:300]
-        raise SubjectError(f"importing it raised {type(error).__name__}: {text}") from error
+        raise SubjectError(f"{ref.whole}: {ref.module} needs {missing!r}, not installed") from error
+    except Exception as error:  # importing runs the user's code
+        raise SubjectError(f"{ref.whole}: importing it raised {_words(error)}") from error
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def prepare(case: Case) -> Prepared:
-    """The subject of a case on its device, dtype and memory format, in its mode.
+    """Build the case's subject and its inputs on the case's device, in its mode.
 
-    For a layer, the whole is called once, untimed, in training mode and with gradients, to see
-    what the layer gets.  Raises SubjectError, InputError, LayerError, or what the forward raises.
+    channels_last is for 4-dimensional weights and inputs; those of other dimensions (text,
+    video) stay as they are.  Raises SubjectError, inputs.InputError or layers.LayerError.
     """
     ref = parse(case.subject)
-    device, dtype = torch.device(case.device), getattr(torch, case.dtype)
-    whole = build(ref)
-    args, kwargs = inputs.make(case.input, whole, case.batch, dtype)
-    args, kwargs = inputs.placed((args, kwargs), device, case.memory_format)
-    whole = whole.to(device=device, dtype=dtype)
+    whole = _place(build(ref), case)
+    args, kwargs = inputs.make(
+        case.input,
+        whole,
+        case.batch,
+        DTYPES[case.dtype],
+        device=case.device,
+        memory_format=case.memory_format,
+    )
+    training = case.mode == "training"
+    if ref.layer is not None:
+        prepared = _layer(case, ref.layer, whole.train(training), args, kwargs)
+    else:
+        if training and not any(parameter.requires_grad for parameter in whole.parameters()):
+            # Nothing to train: the gradient of its input is the only backward there is.
+            for tensor in tree.floating((args, kwargs)):
+                tensor.requires_grad_()
+        prepared = Prepared(
+            module=whole.train(training),
+            args=args,
+            kwargs=kwargs,
+            loss=loss.of(whole, scaled=case.amp == "float16"),
+            restore=inplace.writes_input(whole, args, kwargs),
+        )
+    torch.manual_seed(SEED)  # dropout: the same masks whatever was called before
+    return prepared
+
+
+def _place(module: nn.Module, case: Case) -> nn.Module:
+    module.to(device=case.device, dtype=DTYPES[case.dtype])
     if case.memory_format == "channels_last":
-        whole = whole.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
-    training, scaled = case.mode == "training", case.amp == "float16"
-    if ref.layer is None:
-        whole.train(training)
-        return Prepared(whole, args, kwargs, loss.of(whole, scaled=scaled), restore=False)
-    seen = layers.capture(whole, ref.layer, args, kwargs, autocast(case, device.type))
-    seen.module.train(training)
-    return Prepared(seen.module, seen.args, seen.kwargs, loss.FixedGradient(scaled=scaled), seen.writes_input)
+        # not module.to(memory_format=…), which raises for 5-dimensional weights
+        for tensor in (*module.parameters(), *module.buffers()):
+            if tensor.ndim == 4:
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    return module
 
 
-def autocast(case: Case, device_type: str) -> AbstractContextManager[Any]:
-    """Autocast as the case has it."""
-    on = case.amp != "off"
-    dtype = getattr(torch, case.amp) if on else None
-    return torch.autocast(device_type, dtype=dtype, enabled=on)
+def _layer(
+    case: Case, name: str, whole: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Prepared:
+    context: layers.Context = contextlib.nullcontext
+    if case.amp != "off":
+        device_type = case.device.partition(":")[0]
+        context = functools.partial(torch.autocast, device_type, dtype=DTYPES[case.amp])
+    seen = layers.capture(whole, name, args, kwargs, context)
+    gradient = loss.FixedGradient(scaled=case.amp == "float16")
+    if case.mode == "training":
+        with contextlib.suppress(loss.LossError):  # the step says so, in its own words
+            gradient(seen.output)  # made here, not in the first call
+    return Prepared(
+        module=seen.module,
+        args=seen.args,
+        kwargs=seen.kwargs,
+        loss=gradient,
+        restore=seen.writes_input,
+        layer=seen.name,
+    )

@@ -258,15 +258,16 @@ class _Stopwatch:
         return _positive(end - start)
 
     def latency_s(self, *, marked: bool = False) -> list[float]:
-        """Seconds of one call, the device idle before and after; then of its phases if marked."""
+        """Seconds of one call, the device idle before and after; then of its phases if marked.
+
+        marked: on a synchronous device alone, where there is nothing to wait for.
+        """
         self.step.prepare(1)
         if not marked:
             return [self.span_s(1)]
         with _no_garbage_collection():
-            self.device.wait()
             looks = [self.clock()]
             self.step(lambda: looks.append(self.clock()))
-            self.device.wait()
             looks.append(self.clock())
         self.calls_made += 1
         return [_positive(looks[-1] - looks[0]), *(b - a for a, b in itertools.pairwise(looks))]

@@ -6,6 +6,7 @@ of trees, or a value of any other kind, which is left as it is.
 
 import copy
 import dataclasses
+import weakref
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -116,6 +117,8 @@ def signature(tree: Any) -> str:
             return f"{{{', '.join(inner)}}}"
         case tuple() | list():
             return f"{type(tree).__name__}({', '.join(map(signature, tree))})"
+        case weakref.ref():  # an RNN keeps some to its weights
+            return signature(tree())
         case _ if isinstance(tree, _PLAIN):
             return repr(tree)
         case _ if _is_dataclass(tree):

@@ -1,0 +1,136 @@
+"""What is found once per case, outside the timing: memory, FLOPs, traffic, operators, layouts.
+
+Each fact fails alone: what is unknown is left out, and said why.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from bench.records import Case
+from bench.worker import compiled, flops, layout, loss, memory, traffic
+from bench.worker.device import Device
+from bench.worker.step import Step
+from bench.worker.subject import Prepared
+
+WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
+
+
+class FactError(RuntimeError):
+    """A fact that has no meaning, or cannot be known, for this case; the message says why."""
+
+
+Found = Mapping[str, float]
+
+
+def find(
+    step: Step, eager: Step, prepared: Prepared, case: Case, device: Device
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Facts by column name, and by fact why others are unknown.
+
+    step:  what is timed; eager: the same, not compiled (hooks and dispatch modes see nothing of
+           compiled code).  The same object where nothing is compiled.
+
+    `flops:forward`, `bytes_moved:backward` and the like are those of a phase.  A column that
+    the device does not have (`reserved_bytes` of a CPU) is in neither.
+    """
+    step.settle()
+    for _ in range(WARM_UP_CALLS):
+        step.prepare(1)
+        step()
+    # Memory first: what the other passes leave behind must not count.
+    ways: tuple[tuple[str, Callable[[], Found]], ...] = (
+        ("process_peak_bytes", lambda: _process_peak(step, prepared)),
+        ("peak_bytes", lambda: _peak(step, prepared, case, device)),
+        ("parameters", lambda: {"parameters": _parameters(prepared)}),
+        ("flops", lambda: _flops(eager)),
+        ("operators", lambda: _operators(step, eager)),
+        ("bytes_moved", lambda: _bytes_moved(eager, prepared)),
+        ("layout_flips", lambda: _layout_flips(step, eager, prepared)),
+    )
+    found: dict[str, float] = {}
+    problems: dict[str, str] = {}
+    for name, way in ways:
+        try:
+            found |= way()
+        except Exception as error:  # the other facts are still worth having
+            problems[name] = _words(error)
+    return found, problems
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, FactError) else f"{type(error).__name__}: {text}"
+
+
+def _begin(step: Step, prepared: Prepared) -> None:
+    """As a call begins: gradients None, inputs restored, no output left over."""
+    forgetful: Any = step  # read-only to all others
+    forgetful.output = None
+    step.prepare(1)
+    memory.drop_gradients(prepared.module, prepared.args, prepared.kwargs)
+
+
+def _parameters(prepared: Prepared) -> int:
+    return sum(parameter.numel() for parameter in prepared.module.parameters())
+
+
+def _process_peak(step: Step, prepared: Prepared) -> Found:
+    _begin(step, prepared)
+    return {"process_peak_bytes": memory.process_peak_bytes(step)}
+
+
+def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Found:
+    """Peak and reserved bytes.
+
+    With CUDA graphs the peak is the reserved one: a replay allocates nothing.
+    """
+    _begin(step, prepared)
+    if device.type == "cpu":
+        held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
+        before = memory.alive_bytes(prepared.module, prepared.args, prepared.kwargs, held)
+        return {"peak_bytes": before + memory.allocated_peak_bytes(step)}
+    device.wait()
+    device.empty_cache()
+    device.reset_peak()
+    step()
+    device.wait()
+    peak, reserved = device.peak_bytes(), device.reserved_peak_bytes()
+    if compiled.uses_cuda_graphs(case.compile, device.type):
+        peak = reserved
+    if peak is None:
+        raise FactError(f"{device.name} does not count its memory")
+    return {"peak_bytes": peak} | ({} if reserved is None else {"reserved_bytes": reserved})
+
+
+def _flops(eager: Step) -> Found:
+    """Of the mathematics, so of the eager code: compiled code hides its operators."""
+    counted = flops.count(eager)
+    phases = counted.by_phase if len(counted.by_phase) > 1 else {}
+    return {"flops": counted.total} | {f"flops:{name}": n for name, n in phases.items()}
+
+
+def _operators(step: Step, eager: Step) -> Found:
+    if step is not eager:
+        raise FactError("compiled code dispatches no operators that could be counted")
+    return {"operators": flops.operators(eager).total()}
+
+
+def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
+    eager.prepare(1)
+    eager()
+    moved = traffic.least(
+        prepared.module,
+        (prepared.args, prepared.kwargs),
+        eager.output,
+        training="backward" in eager.phases,
+        writes_input=prepared.restore,
+    )
+    phases = moved.by_phase if len(moved.by_phase) > 1 else {}
+    return {"bytes_moved": moved.total} | {f"bytes_moved:{name}": n for name, n in phases.items()}
+
+
+def _layout_flips(step: Step, eager: Step, prepared: Prepared) -> Found:
+    if step is not eager:
+        raise FactError("the layouts inside compiled code are the compiler's choice")
+    eager.prepare(1)
+    return {"layout_flips": layout.flips(prepared.module, eager)}

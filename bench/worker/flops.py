@@ -1,0 +1,156 @@
+"""Operators and floating-point operations of one call, as torch dispatches them.
+
+A multiply and an add are two; only convolutions and matrix products are counted
+(torch.utils.flop_counter).
+"""
+
+import contextlib
+import itertools
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils.flop_counter import FlopCounterMode
+
+from bench.worker.timing import TimedStep
+
+# Fused kernels that multiply matrices and that torch's counter takes for nothing (torch 2.13):
+# parts of their names.
+BLIND = (
+    "rnn",  # mkldnn_rnn_layer, _cudnn_rnn, miopen_rnn
+    "lstm",  # lstm, _lstm_mps
+    "gru",
+    "_native_multi_head_attention",
+    "_transformer_encoder_layer_fwd",
+    "_scaled_dot_product_flash_attention_for_cpu",
+    "_scaled_dot_product_fused_attention_overrideable",
+    "mkldnn_linear",
+    "_addmm_activation",
+    "_grouped_mm",
+    "_int_mm",
+    "cdist",
+)
+# Names that hold such a part and multiply nothing: the gates, after the products.
+NOT_BLIND = ("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
+CUSTOM_FREE = ("aten", "prim", "prims", "profiler", "torchvision")  # namespaces seen through
+
+
+class FlopError(RuntimeError):
+    """The call runs operators whose work the counter does not know; the message names them."""
+
+
+@dataclass(slots=True)
+class Flops:
+    """Of one call, and of its phases."""
+
+    total: int
+    by_phase: dict[str, int] = field(default_factory=dict)
+
+
+class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """Counts what is dispatched, by name."""
+
+    def __init__(self, *, composed: bool) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.counts: Counter[str] = Counter()
+        self._composed = composed
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if not self._composed and isinstance(func, torch._ops.OpOverload):
+            with self:
+                result = func.decompose(*args, **(kwargs or {}))
+            if result is not NotImplemented:
+                return result
+        self.counts[str(func.name())] += 1
+        return func(*args, **(kwargs or {}))
+
+
+def operators(step: TimedStep, *, composed: bool = True) -> Counter[str]:
+    """How often each operator is dispatched in one call, e.g. `aten::addmm`.
+
+    composed: as torch dispatches them; False = taken apart as torch's FLOP counter does (under
+    inference_mode `aten::linear` comes whole, in training as `aten::addmm`).
+    """
+    step.prepare(1)  # restoring an input is not part of the call
+    seen = _Operators(composed=composed)
+    with seen:
+        step()
+    return seen.counts
+
+
+def count(step: TimedStep) -> Flops:
+    """Floating-point operations of one call and of its phases.  Raises FlopError.
+
+    Fused recurrent and attention kernels are taken apart for the count: where some are seen,
+    the call is repeated with the backends that have them switched off.
+    """
+    if not blind(operators(step, composed=False)):
+        return _counted(step)
+    with _taken_apart():
+        left = blind(operators(step, composed=False))
+        if left:
+            raise FlopError(f"the work of {', '.join(left)} is not counted by torch")
+        return _counted(step)
+
+
+def blind(seen: Counter[str]) -> list[str]:
+    """Those of the operators that may multiply matrices unseen by torch's counter."""
+    found = []
+    for name in seen:
+        space, _, operator = name.partition("::")
+        hidden = any(part in operator for part in BLIND) and not any(
+            part in operator for part in NOT_BLIND
+        )
+        if hidden or space not in CUSTOM_FREE:
+            found.append(name.partition(".")[0])
+    return sorted(set(found))
+
+
+def _counted(step: TimedStep) -> Flops:
+    counter = FlopCounterMode(display=False, custom_mapping=_VECTORS)
+    marks = [0]
+    step.prepare(1)
+    with counter:
+        step(lambda: marks.append(counter.get_total_flops()))
+    total = counter.get_total_flops()
+    marks.append(total)
+    parts = (end - begin for begin, end in itertools.pairwise(marks))
+    return Flops(total=total, by_phase=dict(zip(step.phases, parts, strict=True)))
+
+
+def _product(shape: Sequence[int], *_: object, **__: object) -> int:
+    """Of a matrix or vector with a vector."""
+    return 2 * math.prod(shape)
+
+
+def _added_product(_to: object, shape: Sequence[int], *_: object, **__: object) -> int:
+    return _product(shape)
+
+
+# Products that torch's counter leaves out.
+_VECTORS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.mv: _product,
+    torch.ops.aten.dot: _product,
+    torch.ops.aten.addmv: _added_product,
+}
+
+
+@contextlib.contextmanager
+def _taken_apart() -> Iterator[None]:
+    """Without the backends whose kernels hide their products."""
+    fast = torch.backends.mha.get_fastpath_enabled()
+    with (
+        torch.backends.mkldnn.flags(enabled=False),
+        torch.backends.cudnn.flags(enabled=False),
+        sdpa_kernel(SDPBackend.MATH),
+    ):
+        torch.backends.mha.set_fastpath_enabled(False)
+        try:
+            yield
+        finally:
+            torch.backends.mha.set_fastpath_enabled(fast)

@@ -1,0 +1,376 @@
+"""A run against a stored baseline: verdicts, exit codes, and the page that tells of them."""
+
+import random
+import shlex
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.read.check import CheckError, check
+from bench.read.history import beside
+from bench.read.markdown import report_markdown
+from bench.read.show import check_table
+from bench.read.table import RunData, load
+from bench.read.verdict import CaseVerdict, Report, exit_code
+from bench.records import Case, Entry, Facts, Failure
+from tests.cases import case
+from tests.results import RUN, measurement, replicates, run_of
+
+QUIET = [0.01000, 0.01001, 0.01002, 0.01001, 0.01000]
+OTHER = case(batch=32)
+
+
+def slower(by: float, times_s: Sequence[float] = QUIET) -> list[float]:
+    return [time_s * by for time_s in times_s]
+
+
+def judged(report: Report, of: Case) -> CaseVerdict:
+    return next(one for one in report.cases if one.case_id == of.case_id)
+
+
+@pytest.fixture
+def baseline(tmp_path: Path) -> RunData:
+    return run_of(tmp_path / "base", [*replicates(case(), QUIET), *replicates(OTHER, QUIET)])
+
+
+def now(tmp_path: Path, entries: Sequence[Entry], **run: Any) -> RunData:
+    return run_of(tmp_path / "now", entries, **run)
+
+
+def test_the_same_times_are_the_same(tmp_path: Path, baseline: RunData) -> None:
+    run = now(tmp_path, [*replicates(case(), slower(1.001)), *replicates(OTHER, QUIET)])
+    report = check(run, baseline)
+    assert [one.verdict for one in report.cases] == ["SAME", "SAME"]
+    assert report.headline == "no regression found (2 same, 0 undecided)"
+    assert (exit_code(report), exit_code(report, strict=True)) == (0, 0)
+
+
+def test_a_slower_case_is_suspect_with_the_command_that_settles_it(
+    tmp_path: Path, baseline: RunData
+) -> None:
+    run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(OTHER, QUIET)])
+    report = check(run, baseline)
+    found = judged(report, case())
+    assert (found.verdict, judged(report, OTHER).verdict) == ("SUSPECT", "SAME")
+    assert shlex.split(found.command or "")[:8] == [
+        *("bench", "ab", "0123abc4567", "."),
+        *("--subject", "convnet", "--mode", "inference"),
+    ]
+    assert "--memory-format contiguous" in (found.command or "")
+    assert "--tf32" not in (found.command or "")  # empty on a CPU
+    assert (exit_code(report), exit_code(report, strict=True)) == (3, 1)
+
+
+def test_higher_throughput_is_better(tmp_path: Path, baseline: RunData) -> None:
+    def run(name: str, pipelined_s: float) -> Report:
+        entries = [*replicates(case(), QUIET, pipelined_s=pipelined_s), *replicates(OTHER, QUIET)]
+        return check(run_of(tmp_path / name, entries), baseline)
+
+    def figure(report: Report, name: str) -> tuple[str, bool]:
+        found = next(one for one in judged(report, case()).findings if one.figure == name)
+        return found.verdict, (found.worse or 0) > 1
+
+    fast, slow = run("fast", 0.005), run("slow", 0.02)
+    assert figure(fast, "images_per_s") == ("IMPROVED", False)
+    assert figure(slow, "images_per_s") == ("SUSPECT", True)
+    assert figure(slow, "latency_median_s")[0] == "SAME"
+    assert judged(fast, case()).verdict == "IMPROVED"
+    assert exit_code(fast, strict=True) == 0
+
+
+def test_noise_that_hides_a_slowdown_is_inconclusive_and_says_what_it_could_find(
+    tmp_path: Path,
+) -> None:
+    loud = [0.010, 0.013, 0.009, 0.012, 0.011]
+    base = run_of(tmp_path / "base", replicates(case(), loud))
+    report = check(now(tmp_path, replicates(case(), slower(1.1, loud))), base)
+    (found,) = report.cases
+    assert found.verdict == "INCONCLUSIVE"
+    assert "smallest slowdown found 4 times in 5: " in found.findings[0].note
+    assert (exit_code(report), exit_code(report, strict=True)) == (0, 3)
+
+
+def test_one_replicate_cannot_be_judged(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), QUIET))
+    report = check(now(tmp_path, replicates(case(), [0.02])), base)
+    assert report.cases[0].verdict == "INCONCLUSIVE"
+
+
+def test_unequal_replicate_counts_are_judged(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), QUIET))
+    report = check(now(tmp_path, replicates(case(), slower(1.2)[:3])), base)
+    assert report.cases[0].verdict == "SUSPECT"
+
+
+def test_zero_variance_is_judged(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), [0.01] * 5))
+    assert check(now(tmp_path, replicates(case(), [0.01] * 5)), base).cases[0].verdict == "SAME"
+    slow = run_of(tmp_path / "slow", replicates(case(), [0.011] * 5))
+    assert check(slow, base).cases[0].verdict == "SUSPECT"
+
+
+def test_chance_over_sixty_cases_is_corrected_for(tmp_path: Path) -> None:
+    """Noise of 6 % in both runs, no case slower: uncorrected, one in twenty would be found."""
+    draw = random.Random(3)
+    cases = [case(batch=number) for number in range(1, 61)]
+
+    def entries() -> list[Entry]:
+        return [
+            entry
+            for one in cases
+            for entry in replicates(one, [0.01 * draw.lognormvariate(0.02, 0.06) for _ in range(5)])
+        ]
+
+    report = check(now(tmp_path, entries()), run_of(tmp_path / "base", entries()), threshold=0.001)
+    assert report.count("SUSPECT") == 0
+
+
+@pytest.mark.parametrize(
+    ("figure", "before", "after", "verdict"),
+    [
+        ("flops", 1000, 1001, "REGRESSED"),
+        ("flops", 1000, 999, "IMPROVED"),
+        ("graph_breaks", 0, 1, "REGRESSED"),
+        ("recompiles", 0, 1, "REGRESSED"),
+        ("layout_flips", 2, 3, "REGRESSED"),
+        ("operators", 17, 18, "REGRESSED"),
+        ("peak_bytes", 100_000, 100_900, "SAME"),
+        ("peak_bytes", 100_000, 101_100, "REGRESSED"),
+        ("peak_bytes", 100_000, 98_000, "IMPROVED"),
+        ("parameters", 1, 2, "SAME"),
+    ],
+)
+@pytest.mark.parametrize("machine", ["m1", "m2"])
+def test_counted_figures_are_exact_on_any_machine(
+    tmp_path: Path, figure: str, before: int, after: int, verdict: str, machine: str
+) -> None:
+    def entries(value: int) -> list[Entry]:
+        return [*replicates(case(), QUIET), Facts(case=case(), facts={figure: value})]
+
+    base = run_of(tmp_path / "base", entries(before))
+    report = check(now(tmp_path, entries(after), machine={"machine_id": machine}), base)
+    found = {one.figure: one.verdict for one in report.cases[0].findings}
+    assert found.get(figure, "SAME") == verdict
+    assert exit_code(report) == (1 if verdict == "REGRESSED" else 0)
+
+
+def test_a_counted_figure_that_is_gone_is_not_passed_over(tmp_path: Path) -> None:
+    facts = Facts(case=case(), facts={"flops": 1000})
+    base = run_of(tmp_path / "base", [*replicates(case(), QUIET), facts])
+    report = check(now(tmp_path, replicates(case(), QUIET)), base)
+    assert report.cases[0].verdict == "INCONCLUSIVE"
+
+
+def test_times_of_another_machine_are_advisory_and_the_way_out_is_named(
+    tmp_path: Path, baseline: RunData
+) -> None:
+    entries = [*replicates(case(), slower(2.0)), *replicates(OTHER, QUIET)]
+    report = check(now(tmp_path, entries, machine={"machine_id": "m2"}), baseline)
+    assert [one.verdict for one in report.cases] == ["ADVISORY", "ADVISORY"]
+    assert (judged(report, case()).command or "").startswith("bench ab 0123abc4567 .")
+    assert judged(report, OTHER).command is None
+    assert "another machine" in report.notes[0]
+    assert (exit_code(report), exit_code(report, strict=True)) == (0, 3)
+
+
+def test_an_unknown_machine_is_another_one(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), QUIET), machine={})
+    report = check(now(tmp_path, replicates(case(), QUIET), machine={}), base)
+    assert report.cases[0].verdict == "ADVISORY"
+
+
+def test_a_case_that_is_missing_is_an_error(tmp_path: Path, baseline: RunData) -> None:
+    report = check(now(tmp_path, replicates(case(), QUIET)), baseline)
+    assert judged(report, OTHER).verdict == "MISSING"
+    assert exit_code(report) == 4
+
+
+def test_a_renamed_case_does_not_pass_in_silence(tmp_path: Path, baseline: RunData) -> None:
+    renamed = case(subject="convnet2", batch=32)
+    report = check(
+        now(tmp_path, [*replicates(case(), QUIET), *replicates(renamed, QUIET)]), baseline
+    )
+    assert judged(report, OTHER).verdict == "MISSING"
+    assert judged(report, renamed).verdict == "NEW"
+    assert exit_code(report) == 4
+
+
+def test_a_new_case_fails_nothing(tmp_path: Path, baseline: RunData) -> None:
+    new = case(batch=64)
+    entries = [e for one in (case(), OTHER, new) for e in replicates(one, QUIET)]
+    report = check(now(tmp_path, entries), baseline)
+    assert judged(report, new).verdict == "NEW"
+    assert exit_code(report, strict=True) == 0
+
+
+def test_a_case_that_no_longer_runs_has_failed(tmp_path: Path, baseline: RunData) -> None:
+    crash = Failure(case=OTHER, replicate=0, status="crash", reason="signal 11")
+    report = check(now(tmp_path, [*replicates(case(), QUIET), crash]), baseline)
+    assert judged(report, OTHER).verdict == "FAILED"
+    assert judged(report, OTHER).note == "crash: signal 11"
+    assert exit_code(report) == 4
+
+
+def test_nothing_measured_is_a_failure(tmp_path: Path, baseline: RunData) -> None:
+    crash = Failure(case=case(), replicate=0, status="crash", reason="signal 11")
+    for name, entries in (("none", []), ("crashed", [crash])):
+        report = check(run_of(tmp_path / name, entries), baseline)
+        assert report.headline.startswith("NOTHING MEASURED")
+        assert exit_code(report) == 4
+
+
+def test_no_baseline_is_not_a_pass_when_strict(tmp_path: Path) -> None:
+    report = check(now(tmp_path, replicates(case(), QUIET)), None)
+    assert report.headline.startswith("NO BASELINE")
+    assert (exit_code(report), exit_code(report, strict=True)) == (0, 3)
+
+
+def test_a_failed_case_outweighs_a_regression(tmp_path: Path) -> None:
+    report = check(now(tmp_path, replicates(case(), QUIET)), None)
+
+    def with_(*verdicts: Any) -> Report:
+        cases = [CaseVerdict(case_id=one, subject="s", verdict=one) for one in verdicts]
+        return replace(report, has_baseline=True, cases=tuple(cases))
+
+    assert exit_code(with_("REGRESSED", "FAILED", "SUSPECT")) == 4
+    assert exit_code(with_("REGRESSED", "SUSPECT")) == 1
+    assert exit_code(with_("SUSPECT", "SAME")) == 3
+    assert exit_code(with_("UNMEASURED", "SAME", "NEW"), strict=True) == 0
+
+
+def history(tmp_path: Path, factors: Sequence[float]) -> list[RunData]:
+    return [
+        run_of(tmp_path / f"h{number}", replicates(case(), slower(factor)))
+        for number, factor in enumerate(factors)
+    ]
+
+
+def test_beyond_five_earlier_runs_a_slowdown_is_a_regression(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), QUIET))
+    past = history(tmp_path, [0.98, 1.02, 1.01, 0.99, 1.00])
+    report = check(now(tmp_path, replicates(case(), slower(1.15))), base, history=past)
+    assert report.cases[0].verdict == "REGRESSED"
+    assert report.earlier_runs == 6  # the baseline is one
+    assert exit_code(report) == 1
+
+
+def test_within_the_spread_of_earlier_runs_nothing_is_said_to_be_slower(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), QUIET))
+    past = history(tmp_path, [0.90, 1.10, 1.05, 0.93, 1.00])
+    report = check(now(tmp_path, replicates(case(), slower(1.12))), base, history=past)
+    assert report.cases[0].verdict == "INCONCLUSIVE"  # Welch alone would suspect it
+
+
+def test_four_earlier_runs_are_too_few(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), QUIET))
+    past = history(tmp_path, [0.98, 1.02, 1.01, 0.99])
+    report = check(now(tmp_path, replicates(case(), slower(1.15))), base, history=past)
+    assert (report.cases[0].verdict, report.earlier_runs) == ("SUSPECT", 0)
+
+
+def test_a_slower_baseline_that_was_accepted_is_not_held_against_older_runs(
+    tmp_path: Path,
+) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), slower(1.2)))
+    past = history(tmp_path, [1.00, 1.00, 1.01, 0.99, 1.00])
+    report = check(now(tmp_path, replicates(case(), slower(1.2))), base, history=past)
+    assert report.cases[0].verdict != "REGRESSED"
+
+
+def test_earlier_runs_are_those_of_the_machine_beside_the_baseline(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", replicates(case(), QUIET))
+    run = now(tmp_path, replicates(case(), QUIET))
+    run_of(tmp_path / "earlier", replicates(case(), QUIET))
+    run_of(tmp_path / "elsewhere", replicates(case(), QUIET), machine={"machine_id": "m2"})
+    run_of(tmp_path / "copy", replicates(case(), QUIET), run_id="base")
+    (tmp_path / "latest").symlink_to(tmp_path / "earlier")
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken" / "measurements.csv").write_text("no csv", encoding="utf-8")
+    found = [one.path.name for one in beside(base, run)]
+    assert "elsewhere" not in found
+    assert found == ["earlier"]
+    assert beside(load(tmp_path / "base" / "measurements.csv"), run) == []
+
+
+def test_controls_that_moved_are_mentioned(tmp_path: Path) -> None:
+    def entries(control_s: float) -> list[Entry]:
+        controls = {"matmul": (control_s,)}
+        return [measurement(case(), n, t, controls=controls) for n, t in enumerate(QUIET)]
+
+    base = run_of(tmp_path / "base", entries(0.010))
+    moved = check(run_of(tmp_path / "moved", entries(0.013)), base)
+    still = check(run_of(tmp_path / "still", entries(0.0101)), base)
+    assert moved.notes[0].startswith("The controls, the same work in both runs, took 1.30 times")
+    assert still.notes == ()
+
+
+def test_a_baseline_without_a_believable_commit_leaves_it_to_be_filled_in(
+    tmp_path: Path,
+) -> None:
+    environment = {**RUN["environment"], "git_commit": "$(reboot)"}
+    base = run_of(tmp_path / "base", replicates(case(), QUIET), environment=environment)
+    report = check(now(tmp_path, replicates(case(), slower(1.2))), base)
+    assert (report.cases[0].command or "").startswith("bench ab BASELINE_REVISION . ")
+
+
+@pytest.mark.parametrize("threshold", [0.0, -0.05, float("nan")])
+def test_a_threshold_that_is_none_is_refused(
+    tmp_path: Path, baseline: RunData, threshold: float
+) -> None:
+    with pytest.raises(CheckError, match="--threshold"):
+        check(now(tmp_path, replicates(case(), QUIET)), baseline, threshold)
+
+
+def test_the_page_has_its_verdict_first_and_everything_folded(
+    tmp_path: Path, baseline: RunData
+) -> None:
+    run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(OTHER, QUIET)])
+    text = report_markdown(check(run, baseline))
+    assert text.splitlines()[0] == "**1 SUSPECT (1 same, 0 undecided)**"
+    assert "<details><summary>All 2 cases</summary>" in text
+    assert "bench ab 0123abc4567 ." in text
+    changed, folded = text.split("<details>")
+    assert OTHER.case_id not in changed
+    assert OTHER.case_id.replace("_", "&#95;") in folded
+
+
+@pytest.mark.parametrize("name", ["a|b", "</details><b>", "`x`", "a\nb\n# c", "[l](http://x)@me"])
+def test_names_are_harmless_in_the_page(tmp_path: Path, name: str) -> None:
+    base = run_of(tmp_path / "base", replicates(case(subject=name), QUIET))
+    text = report_markdown(check(now(tmp_path, replicates(case(), QUIET)), base))
+    table = [line for line in text.splitlines() if line.startswith("| <code>")]
+    assert all(line.count("|") == 7 for line in table)
+    assert text.count("</details>") == 1
+    assert "<b>" not in text
+    assert "http://" not in text
+    assert "\n# c" not in text
+    assert "@me" not in text
+
+
+def test_the_page_stays_under_sixty_kilobytes_and_says_what_it_leaves_out(
+    tmp_path: Path,
+) -> None:
+    name = "💥" * 100 + "|<`>" * 300
+    old = [
+        Failure(case=case(subject=f"{name}{n}"), replicate=0, status="crash", reason=name)
+        for n in range(400)
+    ]
+    base = run_of(tmp_path / "base", [*replicates(case(), QUIET), *old])
+    text = report_markdown(check(now(tmp_path, replicates(case(), QUIET)), base))
+    assert len(text.encode()) < 60_000
+    assert "… and 380 more changed cases" in text
+    assert "cases are left out: the file is limited to 60 kB." in text
+
+
+def test_the_table_of_a_check_fits_a_hundred_columns(tmp_path: Path, baseline: RunData) -> None:
+    run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(case(batch=64), QUIET)])
+    console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
+    console.print(check_table(check(run, baseline)))
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 100
+    assert "SUSPECT" in text
+    assert "MISSING" in text

@@ -1,0 +1,119 @@
+"""The command line in processes of its own: what a user sees of a mistake, and how fast."""
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+Bench = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("COLUMNS", "100")
+
+    def call(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "bench", *arguments],
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    return call
+
+
+def test_help_names_every_command_and_imports_nothing_heavy(bench: Bench, tmp_path: Path) -> None:
+    assert "Measure the sweep" in bench("--help").stdout
+    script = (
+        "import sys, bench.cli, bench.judge\n"
+        "heavy = {'torch'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+        "print('fine')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_the_start_of_the_command_line_imports_no_pandas_scipy_or_matplotlib() -> None:
+    script = (
+        "import sys, bench.cli\n"
+        "print({'torch', 'pandas', 'scipy', 'matplotlib', 'pydantic', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.stdout == "set()\n", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("run", "--amp", "fp8"), "bench: --amp: amp 'fp8' is unknown; choose from off, bfloat16"),
+        (("run", "--config", "none.toml"), "bench: none.toml: no such file"),
+        (("run", "--subject", "resnet"), "bench: --subject: subject 'resnet' is not understood"),
+        (("run", "--replicates", "0"), "bench: --replicates: replicates = 0"),
+        (("run", "--resume", "nowhere"), "bench: --resume nowhere: is no run directory"),
+        (("compare", "nowhere", "--by", "amp"), "bench: nowhere: no such file or directory"),
+        (("check", "nowhere", "--baseline", "."), "bench: nowhere: no such file or directory"),
+    ],
+)
+def test_a_mistake_is_one_line_and_exit_code_2(
+    bench: Bench, arguments: tuple[str, ...], message: str
+) -> None:
+    done = bench(*arguments)
+    assert done.returncode == 2
+    assert done.stderr.startswith(message)
+    assert done.stderr.count("\n") == 1
+    assert done.stdout == ""
+
+
+def test_an_unknown_flag_is_exit_code_2(bench: Bench) -> None:
+    done = bench("run", "--bach", "3")
+    assert done.returncode == 2
+    assert "--bach" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--subject", "no_such:Net"), "subject no_such:Net: there is no module 'no_such'"),
+        (("--subject", "torch.nn:Nothing"), "torch.nn has no 'Nothing'"),
+        (("--subject", "torch.nn:Conv2d(3)"), "calling it raised TypeError"),
+        (("--subject", "torch:ones(3)"), "not an nn.Module"),
+        (("--subject", "torch.nn:ReLU"), "what shape is its input?"),
+        (("--subject", "convnet/conv9"), "has no layer 'conv9' that it calls; it has conv1, bn1"),
+        (("--device", "xpu"), "--device xpu: torch 2."),
+        (("--case", "nothing"), "--case nothing: the sweep has no such case"),
+    ],
+)
+def test_what_only_torch_can_tell_is_one_line_as_well(
+    bench: Bench, arguments: tuple[str, ...], message: str
+) -> None:
+    done = bench("run", "--list", *arguments)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert done.stderr.startswith("bench: ")
+
+
+@pytest.mark.slow
+def test_the_list_shows_every_case_what_is_left_out_and_the_time(bench: Bench) -> None:
+    done = bench("run", "--list")
+    assert done.returncode == 0, done.stderr
+    assert "convnet/conv1:training:b8:3x224x224:cpu:float32:amp=off:contiguous:" in done.stdout
+    assert "cpu has no cuDNN to benchmark" in done.stdout
+    cases = [line for line in done.stdout.splitlines() if line.startswith("convnet")]
+    assert len(cases) >= 40
+    assert f"{len(cases)} cases, about " in done.stdout
