@@ -221,6 +221,7 @@ def test_nothing_measured_is_a_failure(tmp_path: Path, baseline: RunData) -> Non
         report = check(run_of(tmp_path / name, entries), baseline)
         assert report.headline.startswith("NOTHING MEASURED")
         assert exit_code(report) == 4
+    assert exit_code(check(run_of(tmp_path / "alone", []), None)) == 4
 
 
 def test_no_baseline_is_not_a_pass_when_strict(tmp_path: Path) -> None:
@@ -276,7 +277,7 @@ def test_a_slower_baseline_that_was_accepted_is_not_held_against_older_runs(
     tmp_path: Path,
 ) -> None:
     base = run_of(tmp_path / "base", replicates(case(), slower(1.2)))
-    past = history(tmp_path, [1.00, 1.00, 1.01, 0.99, 1.00])
+    past = history(tmp_path, [1.00, 1.00, 1.01, 0.99, 1.00] * 3)
     report = check(now(tmp_path, replicates(case(), slower(1.2))), base, history=past)
     assert report.cases[0].verdict != "REGRESSED"
 

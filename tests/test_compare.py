@@ -76,12 +76,8 @@ def test_zero_variance_gives_an_interval_of_no_width(tmp_path: Path) -> None:
 def test_one_replicate_gives_a_gain_and_no_interval(tmp_path: Path) -> None:
     data = run_of(tmp_path / "one", [*replicates(case(), [0.02]), *replicates(AMP, [0.01])])
     (gain,) = compare.within(data, "amp")
-    assert (gain.gain, gain.low, gain.method, gain.verdict) == (
-        pytest.approx(2.0),
-        None,
-        "none",
-        "no interval",
-    )
+    assert gain.gain == pytest.approx(2.0)
+    assert (gain.low, gain.method, gain.verdict) == (None, "none", "no interval")
 
 
 def test_an_interval_that_holds_1_is_no_difference(tmp_path: Path) -> None:
@@ -102,7 +98,8 @@ def test_a_larger_batch_gains_images_per_second(tmp_path: Path) -> None:
     (gain,) = compare.within(run_of(tmp_path / "one", entries), "batch")
     assert (gain.base, gain.value) == ("8", "32")
     assert gain.gain == pytest.approx((32 / 0.02) / (8 / 0.01))
-    assert (gain.low, gain.verdict) == (pytest.approx(2.0), "faster")
+    assert gain.low == pytest.approx(2.0)
+    assert gain.verdict == "faster"
 
 
 def test_a_phase_inside_a_step_is_compared_by_what_both_sides_have(tmp_path: Path) -> None:

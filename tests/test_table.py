@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bench.read.table import ReadError, load
 from bench.read.write import SAMPLE_COLUMNS, write_measurements
-from bench.records import COLUMNS, Row
+from bench.records import COLUMNS, STATUSES, Row
 from tests.cases import case
 from tests.results import replicates, run_of
 
@@ -34,6 +34,14 @@ def with_cell(folder: Path, column: str, cell: str) -> Path:
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([header, line])
     return path
+
+
+def outcome(path: Path) -> tuple[pd.DataFrame | None, str]:
+    """The rows, or why they are refused."""
+    try:
+        return load(path).rows, ""
+    except ReadError as error:
+        return None, str(error)
 
 
 def test_a_run_directory_comes_back_whole(tmp_path: Path) -> None:
@@ -102,12 +110,9 @@ def test_an_arbitrary_line_is_read_right_or_refused(tmp_path: Path, cells: list[
     path = tmp_path / "measurements.csv"
     with path.open("w", encoding="utf-8", newline="") as file:
         csv.writer(file).writerows([COLUMNS, cells])
-    try:
-        rows = load(path).rows
-    except ReadError as error:
-        assert "\n" not in str(error)
-    else:
-        assert len(rows) == 0 or set(rows["status"]) <= {"ok", "crash"}
+    rows, refused = outcome(path)
+    assert "\n" not in refused
+    assert rows is None or len(rows) == 0 or set(rows["status"]) <= set(STATUSES)
 
 
 @QUICK
@@ -132,10 +137,8 @@ def test_arbitrary_bytes_as_run_json_are_refused_or_an_object(
 ) -> None:
     written(tmp_path, ROW)
     (tmp_path / "run.json").write_bytes(content)
-    try:
-        assert isinstance(load(tmp_path).run, dict)
-    except ReadError as error:
-        assert "run.json" in str(error)
+    rows, refused = outcome(tmp_path)
+    assert (rows is None) == ("run.json" in refused)
 
 
 @pytest.mark.parametrize(
@@ -168,7 +171,7 @@ def test_the_same_phase_of_a_case_twice_is_refused(tmp_path: Path) -> None:
 def test_a_missing_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="nowhere: no such file or directory"):
         load(tmp_path / "nowhere")
-    with pytest.raises(ReadError, match="holds no measurements.csv"):
+    with pytest.raises(ReadError, match=r"holds no measurements\.csv"):
         load(tmp_path)
 
 

@@ -26,7 +26,7 @@ def whole(case: Case) -> Line | None:
     return case.get(whole_phase(str(any_row(case)["mode"])))
 
 
-def same_machine(base: Case, value: Case) -> bool:
+def same_machine(base: Line, value: Line) -> bool:
     """By fingerprint; an unknown machine is another one."""
-    machine = any_row(base)["machine_id"]
-    return machine is not None and machine == any_row(value)["machine_id"]
+    machine = base["machine_id"]
+    return machine is not None and machine == value["machine_id"]

@@ -15,6 +15,7 @@ from bench.errors import UserError
 from bench.read.cases import Case, any_row, by_case, is_ok, same_machine
 from bench.read.command import settling_command
 from bench.read.counted import counted_findings
+from bench.read.match import Line
 from bench.read.table import RunData
 from bench.read.times import judge, tests_of
 from bench.read.verdict import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
@@ -56,17 +57,17 @@ def check(
         else:
             cases.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
     commit = _environment(baseline).get("git_commit")
-    same = [same_machine(base, value) for base, value in both.values()]
+    rows = [(any_row(base), any_row(value)) for base, value in both.values()]
     return Report(
         run_id=_run_id(run),
         baseline_id=_run_id(baseline) if baseline is not None else "",
         threshold=threshold,
         measured=any(map(is_ok, here.values())),
         has_baseline=any(map(is_ok, there.values())),
-        same_machine=all(same),
+        same_machine=all(same_machine(*pair) for pair in rows),
         earlier_runs=max((t.predicted.n for t in tests if t.predicted), default=0),
         cases=tuple(_with_command(one, both, commit, threshold) for one in cases),
-        notes=tuple(_notes(run, baseline, list(both.values()), threshold)),
+        notes=tuple(_notes(run, baseline, rows, threshold)),
     )
 
 
@@ -125,24 +126,22 @@ def _with_command(
 def _notes(
     run: RunData,
     baseline: RunData | None,
-    both: Sequence[tuple[Case, Case]],
+    rows: Sequence[tuple[Line, Line]],
     threshold: float,
 ) -> list[str]:
     """What bears on every case, a sentence each."""
     if baseline is None:
         return []
     notes = []
-    if not all(same_machine(*pair) for pair in both):
+    if not all(same_machine(*pair) for pair in rows):
         notes.append(
             "The baseline comes from another machine: times are advisory. `bench ab` against the "
             "baseline's revision, here and now, settles them."
         )
     moved = [
         value["control_s"] / base["control_s"]
-        for pair in both
-        if same_machine(*pair)
-        for base, value in [(any_row(pair[0]), any_row(pair[1]))]
-        if base["control_s"] and value["control_s"]
+        for base, value in rows
+        if same_machine(base, value) and base["control_s"] and value["control_s"]
     ]
     if moved and abs(math.log(statistics.median(moved))) > math.log1p(threshold):
         notes.append(

@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import journal
 from bench.read import aggregate, plot, write
-from bench.records import Entry, Row
+from bench.records import Case, Entry, Row
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,8 +27,14 @@ def write_all(path: Path) -> Result:
     """measurements.csv, samples.csv and plots/ of a run directory."""
     run = json.loads((path / "run.json").read_text(encoding="utf-8"))
     entries = journal.read(path / journal.NAME)
-    rows = aggregate.rows(entries, run=run)
+    rows = _in_order_of_plan(aggregate.rows(entries, run=run), run)
     write.write_measurements(path / "measurements.csv", rows)
     write.write_samples(path / "samples.csv", entries, run["run_id"])
     drawn, reasons = plot.draw(path)
     return Result(path, run, entries, rows, drawn, reasons)
+
+
+def _in_order_of_plan(rows: Sequence[Row], run: dict[str, Any]) -> list[Row]:
+    """As the plan lists them: layers in the order of the network, not as they were shuffled."""
+    places = {Case.of(fields).case_id: place for place, fields in enumerate(run["cases"])}
+    return sorted(rows, key=lambda row: places.get(row.case_id or "", len(places)))

@@ -165,7 +165,14 @@ def _draw(axes: Axes, points: Sequence[tuple[int, Span, list[Row]]], look: Look,
 def _rulers(
     speed: Sequence[Axes], times: Sequence[Axes], group: Group, medians: compare.Medians
 ) -> None:
-    low, high = bounds([span for row in group.rows if (span := throughput_of(row))])
+    drawn = (
+        row
+        for device in group.devices
+        for mode in group.modes
+        for kind in KINDS
+        for row in side(group, device, mode, kind).values()
+    )
+    low, high = bounds([span for row in drawn if (span := throughput_of(row))])
     speed[0].set_ylim(low, high)
     ruler(speed[0].yaxis, low, high, units.count)
     speed[0].set_ylabel("throughput (images/s)")

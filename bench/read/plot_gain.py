@@ -190,10 +190,9 @@ def _labels(row: Sequence[Axes], places: dict[Line, int]) -> None:
     at = [*heads.values(), *places.values()]
     names = [*(f"batch {batch}" for batch in heads), *(label(setting) for _, setting in places)]
     axes.set_yticks(at, names)
-    for tick, name in zip(axes.yaxis.get_major_ticks(), names, strict=True):
-        if name.startswith("batch "):
-            tick.label1.set(fontweight="bold", color=INK)
-            tick.tick1line.set_visible(False)
+    for tick in axes.yaxis.get_major_ticks()[: len(heads)]:
+        tick.label1.set(fontweight="bold", color=INK)
+    axes.tick_params(axis="y", length=0)
     axes.set_ylim(max(at) + 0.7, min(at) - 0.7)
 
 

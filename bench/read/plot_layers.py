@@ -251,13 +251,17 @@ def _panel(axes: Axes, table: Table, mode: str, shown: Sequence[str]) -> None:
                 left += span.value
         if left:
             axes.annotate(
-                f"{units.seconds(left)}  {100 * table.share(mode, layer):.0f} %",
+                f"{units.seconds(left)}  {_percent(table.share(mode, layer))}",
                 (1.02, at),
                 xycoords=("axes fraction", "data"),
                 va="center",
                 color=INK,
                 annotation_clip=False,
             )
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %" if share >= 0.005 else "<1 %"
 
 
 def _bar(axes: Axes, at: int, left: float, span: Span, phase: str, *, hollow: bool) -> None:

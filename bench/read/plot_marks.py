@@ -16,7 +16,7 @@ def point(look: Look, *, hollow: bool) -> dict[str, Any]:
     return {
         "linestyle": "none",
         "marker": look.marker,
-        "markersize": 6.5,
+        "markersize": 5.5,
         "markeredgecolor": look.color,
         "markerfacecolor": "white" if hollow else look.color,
         "markeredgewidth": 1.3,

@@ -57,7 +57,7 @@ LATENCY = Quantity(
 )
 THROUGHPUT = Quantity(
     "How many images per second does {} get through?",
-    "throughput, calls back to back (images/s)",
+    "throughput (images/s), back to back",
     "throughput",
     throughput_of,
     units.count,

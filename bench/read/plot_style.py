@@ -109,7 +109,7 @@ def sheet(
     panel_in: tuple[float, float] = (4.0, 3.1),
     heights_in: Sequence[float] = (),
     label_in: float = 0.0,
-    legend_in: float = 2.3,
+    legend_in: float = 2.0,
 ) -> Sheet:
     """An empty sheet; y is shared along a row.
 
@@ -160,7 +160,7 @@ def _panels(figure: Figure, heights: Sequence[float], columns: int, legend: floa
         for column in range(columns):
             axes = figure.add_subplot(grid[row, column], sharey=line[0] if line else None)
             if line:
-                axes.tick_params(labelleft=False)
+                axes.tick_params(axis="y", labelleft=False, length=0)
             line.append(axes)
         panels.append(tuple(line))
     side = figure.add_subplot(grid[:, -1], label="legend")

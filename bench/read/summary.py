@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -53,18 +54,18 @@ def _gains(path: Path) -> list[Gain]:
 
 
 def _gain_table(gains: Sequence[Gain]) -> Table:
-    table = Table(title="What each setting gains (time without it / time with it)", width=WIDTH)
-    table.add_column("setting", overflow="fold", ratio=3)
-    table.add_column("of", overflow="fold", ratio=4)
-    table.add_column("gain", justify="right", min_width=6)
-    table.add_column("95 % interval", justify="right", min_width=13)
-    table.add_column("", min_width=19)
+    table = _plain_table("What each setting gains: time without it / time with it")
+    table.add_column("setting", overflow="fold")
+    table.add_column("of", overflow="fold")
+    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
     for gain in gains:
         interval = "" if gain.low is None else f"{gain.low:.2f} – {gain.high:.2f}"
         table.add_row(
             Text(f"{gain.axis}={gain.value}"),
             Text(f"{gain.subject} {gain.settings}"),
-            f"{gain.gain:.2f}×",
+            f"×{gain.gain:.2f}",
             interval,
             gain.verdict,
         )
@@ -72,23 +73,27 @@ def _gain_table(gains: Sequence[Gain]) -> Table:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    """The whole phase of each case; phases and layers are in the CSV where there are many."""
-    table = Table(title="Medians over replicates, with 95 % intervals", width=WIDTH)
-    table.add_column("subject", overflow="fold", ratio=3)
-    table.add_column("mode", min_width=5)
-    table.add_column("N", justify="right", min_width=3)
-    table.add_column("settings", overflow="fold", ratio=4)
-    table.add_column("latency", justify="right", min_width=8)
-    table.add_column("±", justify="right", min_width=6)
-    table.add_column("images/s", justify="right", min_width=7)
-    table.add_column("peak", justify="right", min_width=7)
-    table.add_column("flags", overflow="fold", min_width=8, ratio=2)
+    """The whole phase of each case; its phases are in the CSV."""
+    table = _plain_table("Median over replicates of one call, its 95 % interval; throughput; memory")
+    table.add_column("subject", overflow="fold")
+    table.add_column("mode", no_wrap=True)
+    table.add_column("N", justify="right", no_wrap=True)
+    table.add_column("settings", overflow="fold")
+    table.add_column("latency", justify="right", no_wrap=True)
+    table.add_column("±", justify="right", no_wrap=True)
+    table.add_column("images/s", justify="right", no_wrap=True)
+    table.add_column("peak", justify="right", no_wrap=True)
+    table.add_column("flags", overflow="fold")
     whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
     for row in whole[:MOST_ROWS]:
         table.add_row(*_cells(row))
     if len(whole) > MOST_ROWS:
         table.caption = f"{len(whole) - MOST_ROWS} more cases in measurements.csv"
     return table
+
+
+def _plain_table(title: str) -> Table:
+    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
 
 
 def _cells(row: Row) -> list[Text | str]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from scipy.stats import false_discovery_control
 
 from bench.read import stats
-from bench.read.cases import Case, by_case, whole
+from bench.read.cases import Case, by_case, same_machine, whole
 from bench.read.compare import Medians, estimate, replicate_medians
 from bench.read.match import Line
 from bench.read.stats import ALPHA, Estimate
@@ -31,12 +31,11 @@ class Timed:
 
     name: str
     duration: str
-    higher_is_better: bool = False
 
 
 TIMED = (
     Timed("latency_median_s", "latency_median_s"),
-    Timed("images_per_s", "pipelined_s", higher_is_better=True),
+    Timed("images_per_s", "pipelined_s"),
 )
 
 
@@ -107,13 +106,15 @@ def _past(
 def judge(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding]]:
     """A finding per test; p-values of one machine corrected together (Benjamini–Hochberg)."""
     log_bound = math.log1p(threshold)
-    testable = [one for one in tests if _here(one) and _used(one).error is not None]
+    testable = [
+        one for one in tests if same_machine(one.base, one.value) and _used(one).error is not None
+    ]
     worse = dict(zip(map(id, testable), _adjusted(testable, log_bound, +1), strict=True))
     better = dict(zip(map(id, testable), _adjusted(testable, log_bound, -1), strict=True))
     findings: dict[str, list[Finding]] = {}
     for one in tests:
         verdict: Verdict
-        if not _here(one):
+        if not same_machine(one.base, one.value):
             verdict, note = "ADVISORY", "another machine"
         elif id(one) not in worse:
             verdict, note = "INCONCLUSIVE", "one replicate on a side: its noise is unknown"
@@ -121,11 +122,6 @@ def judge(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding
             verdict, note = _timed(one, worse[id(one)], better[id(one)], log_bound, threshold)
         findings.setdefault(one.case_id, []).append(_finding(one, verdict, note))
     return findings
-
-
-def _here(test: TimeTest) -> bool:
-    machine = test.base["machine_id"]
-    return machine is not None and machine == test.value["machine_id"]
 
 
 def _used(test: TimeTest) -> Estimate:

@@ -4,6 +4,7 @@ The flow of a case reads from top to bottom in `_measure`.
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
@@ -55,7 +56,8 @@ class Request:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Request":
-        return cls(**{**fields, "case": Case.of(fields["case"])})
+        own = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
+        return cls(**{**own, "case": Case.of(fields["case"])})
 
 
 def run(request: Request) -> None:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,11 @@ def _forked(fields: Mapping[str, Any]) -> dict[str, Any]:
             else:
                 child.run(child.Request.of(fields))
                 code = 0
+        except BaseException:  # nothing of the child may run on in this interpreter
+            traceback.print_exc()
+        finally:
             sys.stdout.flush()
             sys.stderr.flush()
-        finally:
             os._exit(code)
     status = _wait(pid, fields["timeout_s"])
     return _how(status) | ({"poisoned": True} if status == 71 << 8 else {})

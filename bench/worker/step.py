@@ -9,7 +9,8 @@ from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_iter, tree_map_only
+
+from bench.worker import tree
 
 # Room for prepared inputs of a layer that writes to its input; beyond it a sample has fewer
 # calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
@@ -108,7 +109,7 @@ class InferenceStep:
             self.output = self._module(*args, **kwargs)
         if not self._looked:
             self._looked = True
-            if not any(isinstance(leaf, Tensor) for leaf in tree_iter(self.output)):
+            if not any(True for _ in tree.tensors(self.output)):
                 raise StepError("the output holds no tensor, so there is no work to wait for")
 
 
@@ -227,16 +228,12 @@ class _Inputs:
         self._gradients = gradients
         self._ready: list[tuple[tuple[Any, ...], dict[str, Any]]] | None = None
         self._leaves = [
-            leaf
-            for leaf in tree_iter(self._given)
-            if isinstance(leaf, Tensor) and leaf.requires_grad and leaf.is_leaf
+            leaf for leaf in tree.tensors(self._given) if leaf.requires_grad and leaf.is_leaf
         ]
         if restore:
             self._ready = []
-            self._given = tree_map_only(Tensor, _kept, self._given)
-        self._call_bytes = sum(
-            leaf.nbytes for leaf in tree_iter(self._given) if isinstance(leaf, Tensor)
-        )
+            self._given = tree.map_tensors(tree.twin, self._given)
+        self._call_bytes = sum(leaf.nbytes for leaf in tree.tensors(self._given))
 
     def prepare(self, calls: int) -> int:
         if self._ready is None:
@@ -244,7 +241,7 @@ class _Inputs:
         room = max(1, ROOM_BYTES // max(1, self._call_bytes))
         self._ready.clear()  # what was left over would hold memory beyond the cap
         for _ in range(min(calls, room)):
-            self._ready.append(tree_map_only(Tensor, self._fresh, self._given))
+            self._ready.append(tree.map_tensors(self._fresh, self._given))
         return len(self._ready)
 
     def take(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -264,12 +261,7 @@ class _Inputs:
             # A leaf that requires a gradient must not be written to; its copy may be, as may
             # the output of the layer before, which is what the input is inside a network.
             return kept.detach().requires_grad_().clone()
-        return kept.detach().clone()
-
-
-def _kept(given: Tensor) -> Tensor:
-    """A copy that nobody writes to, in the same memory format."""
-    return given.detach().clone().requires_grad_(given.requires_grad)
+        return tree.twin(kept.detach())
 
 
 def _require_mode(module: Callable[..., Any], *, training: bool) -> None:
