@@ -36,7 +36,9 @@ class Axis:
             value = "on" if value else "off"
         text = str(value).strip()
         if self.values and text not in self.values:
-            raise AxisError(f"{self.name} {text!r} is unknown; choose from {', '.join(self.values)}")
+            raise AxisError(
+                f"{self.name} {text!r} is unknown; choose from {', '.join(self.values)}"
+            )
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise AxisError(f"{self.name} {text!r} is no {self.name}; write e.g. {self.example}")
         return text
@@ -128,7 +130,7 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="allocator",
-        help="of the CPU: freed memory stays with the process (repeatable), or as the C library comes",
+        help="of the CPU: freed memory stays with the process, or as the C library comes",
         values=("retained", "system"),
         default="retained",
     ),

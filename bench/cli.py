@@ -65,7 +65,9 @@ def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _option(flag: str, help_: str) -> Any:
-    return typer.Option(flag, help=help_, show_default=False, metavar="" if flag in SWITCHES else "VALUE")
+    return typer.Option(
+        flag, help=help_, show_default=False, metavar="" if flag in SWITCHES else "VALUE"
+    )
 
 
 @app.command(name="run")
@@ -73,24 +75,38 @@ def _option(flag: str, help_: str) -> Any:
 def run_command(
     *,
     axes: Mapping[str, Sequence[str]],
-    config: Annotated[Path | None, _option("--config", "a TOML file instead of ./bench.toml")] = None,
+    config: Annotated[
+        Path | None, _option("--config", "a TOML file instead of ./bench.toml")
+    ] = None,
     subject: Annotated[
         list[str] | None,
-        _option("--subject", "convnet, package.module:callable, torch.nn:Conv2d(3, 8, 3), …/layer, …/*"),
+        _option(
+            "--subject", "convnet, package.module:callable, torch.nn:Conv2d(3, 8, 3), …/layer, …/*"
+        ),
     ] = None,
     case: Annotated[list[str] | None, _option("--case", "only this case id (see --list)")] = None,
-    replicates: Annotated[int | None, _option("--replicates", "fresh interpreters a case (5)")] = None,
+    replicates: Annotated[
+        int | None, _option("--replicates", "fresh interpreters a case (5)")
+    ] = None,
     precision: Annotated[
         float | None, _option("--precision", "relative half-width of the interval to reach (0.10)")
     ] = None,
-    budget: Annotated[float | None, _option("--budget", "seconds after which nothing is started")] = None,
-    timeout: Annotated[float | None, _option("--timeout", "seconds an outcome may take (180)")] = None,
+    budget: Annotated[
+        float | None, _option("--budget", "seconds after which nothing is started")
+    ] = None,
+    timeout: Annotated[
+        float | None, _option("--timeout", "seconds an outcome may take (180)")
+    ] = None,
     seed: Annotated[int | None, _option("--seed", "of the order of the cases (0)")] = None,
-    quick: Annotated[bool, _option("--quick", "three short replicates, within a minute or so")] = False,
+    quick: Annotated[
+        bool, _option("--quick", "three short replicates, within a minute or so")
+    ] = False,
     name: Annotated[str | None, _option("--name", "goes into the run directory's name")] = None,
     out: Annotated[Path | None, _option("--out", "the run directory (results/<utc>-…)")] = None,
     resume: Annotated[Path | None, _option("--resume", "go on with this run directory")] = None,
-    list_: Annotated[bool, _option("--list", "show every case and what is left out; measure nothing")] = False,
+    list_: Annotated[
+        bool, _option("--list", "show every case and what is left out; measure nothing")
+    ] = False,
 ) -> None:
     """Measure the sweep: a table here, CSV and plots in the run directory."""
     from bench import measure
@@ -123,7 +139,9 @@ def run_command(
 def compare(
     run: Paths,
     run2: Annotated[Path | None, typer.Argument(metavar="[RUN2]", help="the candidate")] = None,
-    by: Annotated[str | None, _option("--by", "an axis: what does each of its values gain?")] = None,
+    by: Annotated[
+        str | None, _option("--by", "an axis: what does each of its values gain?")
+    ] = None,
 ) -> None:
     """What each value of an axis gains within a run, or how two runs differ row by row."""
     from bench import judge
@@ -134,7 +152,9 @@ def compare(
 @app.command()
 def check(
     run: Paths,
-    baseline: Annotated[Path, typer.Option("--baseline", metavar="RUN", help="the run to compare with")],
+    baseline: Annotated[
+        Path, typer.Option("--baseline", metavar="RUN", help="the run to compare with")
+    ],
     threshold: Annotated[float, typer.Option("--threshold", help="what counts as slower")] = 0.05,
     strict: Annotated[bool, _option("--strict", "what is undecided fails, too")] = False,
 ) -> None:

@@ -1,4 +1,7 @@
-"""The text of results/README.md, made from the records: `python -m bench.columns > results/README.md`."""
+"""The text of results/README.md, made from the records.
+
+Run `python -m bench.columns > results/README.md` after a change of the records.
+"""
 
 import dataclasses
 

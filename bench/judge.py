@@ -80,7 +80,7 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
 
 
 def _baseline(path: Path, run: RunData) -> RunData | None:
-    """The run at `path`, or the newest of this machine in a folder of runs; None where it is empty."""
+    """The run at `path`, or this machine's newest in a folder of runs; None where it is empty."""
     if not path.exists():
         raise JudgeError(f"--baseline {path}: no such file or directory")
     if path.is_file() or (path / "run.json").exists() or (path / "measurements.csv").exists():
@@ -88,4 +88,5 @@ def _baseline(path: Path, run: RunData) -> RunData | None:
     stored = [load(one.parent) for one in sorted(path.glob("*/measurements.csv"))]
     machines = set(run.rows["machine_id"])
     same = [one for one in stored if machines.intersection(one.rows["machine_id"])]
-    return (same or stored or [None])[-1]
+    chosen = same or stored
+    return chosen[-1] if chosen else None

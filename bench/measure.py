@@ -93,9 +93,7 @@ def _look(settings: config.Config) -> probe.Probe:
     return found
 
 
-def _begin(
-    asked: Asked, settings: config.Config, found: probe.Probe, planned: plan.Plan
-) -> _Begun:
+def _begin(asked: Asked, settings: config.Config, found: probe.Probe, planned: plan.Plan) -> _Begun:
     around = environment.environment()
     names = {name: device.shown for name, device in found.devices.items()}
     accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
@@ -145,9 +143,7 @@ def _resume(asked: Asked) -> _Begun:
     except (KeyError, TypeError, ValueError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
     found = probe.look((), (), options.timeout_s)
-    accelerators = {
-        name: device.shown for name, device in found.devices.items() if name != "cpu"
-    }
+    accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = {
         "machine": environment.machine(accelerators)["machine_id"],
         "torch": found.torch,

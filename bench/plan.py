@@ -58,8 +58,8 @@ def make(config: Config, probe: Probe) -> Plan:
     cases: dict[str, Case] = {}
     left_out: dict[tuple[str, str, str], LeftOut] = {}
     for sweep in config.sweeps:
-        for whole, reason in _without_layers(sweep, probe).items():
-            left_out[whole, "layers", reason] = LeftOut(f"{whole}/*", "layers", reason)
+        for whole, why in _without_layers(sweep, probe).items():
+            left_out[whole, "layers", why] = LeftOut(f"{whole}/*", "layers", why)
         for subject, layer in _subjects(sweep, probe):
             for settings in _combinations(sweep, subject, probe):
                 device = probe.devices[settings["device"]]
@@ -143,7 +143,9 @@ def _devices(asked: Sequence[str], probe: Probe) -> tuple[str, ...]:
         full = device if device in probe.devices else f"{device}:0"
         if full not in probe.devices:
             there = ", ".join(probe.devices)
-            raise PlanError(f"--device {device}: torch {probe.torch} finds no such device; it finds {there}")
+            raise PlanError(
+                f"--device {device}: torch {probe.torch} finds no such device; it finds {there}"
+            )
         names.setdefault(full)
     return tuple(names)
 

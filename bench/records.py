@@ -232,7 +232,9 @@ class Row:
     device_s: float | None = _column("between two events on the accelerator: s")
     images_per_s: float | None = _column("batch / pipelined_s: 1/s")
     first_call_s: float | None = _column("the first call of a process, compiling included: s")
-    tuning_s: float | None = _column("cuDNN's search: first call with this shape less a steady one: s")
+    tuning_s: float | None = _column(
+        "cuDNN's search: first call with this shape less a steady one: s"
+    )
     compile_cold_s: float | None = _column("first call less a steady one, cache empty: s")
     compile_warm_s: float | None = _column("first call less a steady one, cache filled: s")
     parameters: int | None = _column("numbers in the module's parameters")

@@ -70,9 +70,7 @@ class Session:
                 start_new_session=True,  # Ctrl-C is for the runner
             )
         try:
-            answer = self._exchange(
-                {"modules": list(modules), "inductor": inductor, "fork": True}
-            )
+            answer = self._exchange({"modules": list(modules), "inductor": inductor, "fork": True})
         except ReplicateDied as error:
             tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise SessionError(f"{error}: {tail[-1] if tail else 'it said nothing'}") from None
@@ -143,9 +141,7 @@ def collect(asked: Mapping[str, Any], ended: Mapping[str, Any], folders: Folders
         entry = from_line(out.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, RecordError):
         status, reason = _explain(ended, asked["timeout_s"])
-        entry = Failure(
-            case=case, replicate=asked["replicate"], status=status, reason=reason
-        )
+        entry = Failure(case=case, replicate=asked["replicate"], status=status, reason=reason)
     out.unlink(missing_ok=True)
     if isinstance(entry, Failure) and log.exists() and log.stat().st_size:
         entry = _with_log(entry, log, folders)

@@ -38,9 +38,7 @@ def pooled_size(
     size: int, kernel: int, *, stride: int | None = None, padding: int = 0, dilation: int = 1
 ) -> int:
     """The same for a pooling, whose stride is its kernel where none is given."""
-    return output_size(
-        size, kernel, stride=stride or kernel, padding=padding, dilation=dilation
-    )
+    return output_size(size, kernel, stride=stride or kernel, padding=padding, dilation=dilation)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,17 +8,17 @@ from torch import Tensor, nn
 
 from convnet.geometry import Convolution, GeometryError, pooled_size
 
-CONV1 = {"kernel": 8, "stride": 4, "out_channels": 32}
-CONV2 = {"kernel": 7, "stride": 2, "out_channels": 64}
+CONV1 = Convolution(in_channels=3, out_channels=32, kernel=8, stride=4)
+CONV2 = Convolution(in_channels=32, out_channels=64, kernel=7, stride=2)
 POOL = 2
 SEED = 0
 
 
 def feature_size(image_size: int) -> int:
     """Side of the map that reaches the classifier: 224 → 5.  Raises GeometryError."""
-    size = Convolution(in_channels=1, **CONV1).output(image_size)
+    size = CONV1.output(image_size)
     size = pooled_size(size, POOL)
-    size = Convolution(in_channels=1, **CONV2).output(size)
+    size = CONV2.output(size)
     return pooled_size(size, POOL)
 
 
@@ -66,13 +66,13 @@ class ConvNet(nn.Module):
                 f"is {smallest_image()}"
             ) from None
         self.class_n, self.in_channels, self.image_size = class_n, in_channels, image_size
-        first, second = CONV1["out_channels"], CONV2["out_channels"]
+        first, second = CONV1.out_channels, CONV2.out_channels
         self.model = nn.Sequential(
-            nn.Conv2d(in_channels, first, CONV1["kernel"], CONV1["stride"]),
+            nn.Conv2d(in_channels, first, CONV1.kernel, CONV1.stride),
             nn.BatchNorm2d(first),
             nn.ReLU(),
             nn.MaxPool2d((POOL, POOL)),
-            nn.Conv2d(first, second, CONV2["kernel"], CONV2["stride"]),
+            nn.Conv2d(first, second, CONV2.kernel, CONV2.stride),
             nn.BatchNorm2d(second),
             nn.ReLU(),
             nn.MaxPool2d((POOL, POOL)),

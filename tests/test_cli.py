@@ -30,7 +30,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return call
 
 
-def test_help_names_every_command_and_imports_nothing_heavy(bench: Bench, tmp_path: Path) -> None:
+def test_help_names_every_command_and_imports_no_torch(bench: Bench) -> None:
     assert "Measure the sweep" in bench("--help").stdout
     script = (
         "import sys, bench.cli, bench.judge\n"

@@ -67,6 +67,6 @@ def test_any_bytes_are_entries_or_a_clear_error(tmp_path: Path, content: bytes) 
         assert "line" in str(error)
 
 
-def test_a_full_disk_is_an_error_and_what_was_there_stays(tmp_path: Path) -> None:
+def test_a_full_disk_is_an_error_that_names_the_file() -> None:
     with pytest.raises(JournalError, match=r"/dev/full: cannot be written"):
         Journal(Path("/dev/full")).append(_failure(0))

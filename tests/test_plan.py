@@ -25,7 +25,7 @@ def _probe(*devices: Device, **subjects: SubjectFound) -> Probe:
 
 def _ids(probe: Probe, **flags: list[str]) -> list[str]:
     subjects = flags.pop("subject", ["convnet"])
-    config = load(flags={name: values for name, values in flags.items()}, subjects=subjects)
+    config = load(flags=flags, subjects=subjects)
     return [case.case_id for case in make(config, probe).cases]
 
 
@@ -89,7 +89,7 @@ def test_a_device_may_be_named_without_its_number() -> None:
 
 
 def test_a_device_that_is_not_there_is_wrong_use_and_names_what_is() -> None:
-    with pytest.raises(PlanError, match="--device cuda: .*finds cpu"):
+    with pytest.raises(PlanError, match=r"--device cuda: .*finds cpu"):
         make(load(flags={"device": ["cuda"]}), _probe())
 
 
@@ -104,7 +104,7 @@ def test_a_layer_equal_to_an_earlier_one_is_found_under_either_name() -> None:
 
 
 def test_a_layer_that_is_not_there_is_wrong_use_and_names_some_that_are() -> None:
-    with pytest.raises(PlanError, match="convnet has no layer 'conv9' .* it has conv1, flatten"):
+    with pytest.raises(PlanError, match=r"convnet has no layer 'conv9' .* it has conv1, flatten"):
         _ids(_probe(), subject=["convnet/conv9"])
 
 

@@ -71,7 +71,10 @@ def test_any_text_is_an_entry_or_a_clear_error(text: str) -> None:
     )
 )
 def test_any_json_in_the_place_of_a_case_is_refused(value: object) -> None:
-    line = {**json.loads(to_line(Failure(case=PLAIN, replicate=0, status="ok", reason=""))), "case": value}
+    line = {
+        **json.loads(to_line(Failure(case=PLAIN, replicate=0, status="ok", reason=""))),
+        "case": value,
+    }
     with pytest.raises(RecordError):
         from_line(json.dumps(line))
 

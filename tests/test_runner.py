@@ -108,9 +108,7 @@ class Stage:
 
 @pytest.fixture
 def stage(tmp_path: Path) -> Callable[..., Stage]:
-    def build(
-        answer: Answer = works, cases: tuple[Case, ...] = CASES, **options: Any
-    ) -> Stage:
+    def build(answer: Answer = works, cases: tuple[Case, ...] = CASES, **options: Any) -> Stage:
         watched = Watched()
         asked: list[dict[str, Any]] = []
         path = tmp_path / "journal.jsonl"
@@ -198,7 +196,7 @@ def test_a_case_is_given_up_after_two_failures(stage: Callable[..., Stage]) -> N
 
 
 def test_what_no_chance_decides_is_tried_once(stage: Callable[..., Stage]) -> None:
-    def unsupported(job: str, one: Case, replicate: int) -> Entry | None:
+    def unsupported(_job: str, one: Case, replicate: int) -> Entry | None:
         return Failure(case=one, replicate=replicate, status="unsupported", reason="no")
 
     run = stage(unsupported, replicates=5)
@@ -241,7 +239,7 @@ def test_further_replicates_go_to_the_widest_cases_alone(stage: Callable[..., St
 def test_a_replicate_that_dies_is_replaced_and_its_case_is_a_crash(
     stage: Callable[..., Stage],
 ) -> None:
-    died = []
+    died: list[Case] = []
 
     def answer(job: str, one: Case, replicate: int) -> Entry | None:
         if not died:

@@ -144,7 +144,7 @@ def _place(axis: str, value: str) -> tuple[int, tuple[int, str]]:
 
 def label(setting: Setting) -> str:
     """`(("amp", "bfloat16"), ("memory_format", "channels_last"))` in words."""
-    return plain(", ".join(_part(axis, value) for axis, value in setting) or "plain", 52)
+    return plain(", ".join(_part(axis, value) for axis, value in setting) or "plain", 72)
 
 
 def _part(axis: str, value: str) -> str:
@@ -155,7 +155,11 @@ def _part(axis: str, value: str) -> str:
             return "cuDNN benchmark"
         case "tf32", "on":
             return "TF32"
-    return f"{axis.replace('_benchmark', '')} {value}"
+        case "tf32", _:
+            return f"TF32 {value}"
+        case "cudnn_benchmark", _:
+            return f"cuDNN benchmark {value}"
+    return f"{axis} {value}"
 
 
 def looks(group: Group, rank: Mapping[Setting, float]) -> dict[Setting, Look]:
@@ -203,7 +207,14 @@ def panel_title(run: RunData, group: Group, mode: str, device: str) -> str:
     return title if len(group.devices) == 1 else f"{title}, {device_name(run, group, device)}"
 
 
-def footer(run: RunData, group: Group, rows: Sequence[Row], note: str = "") -> str:
+def plain_means(group: Group) -> list[str]:
+    """What "plain" is, as far as settings differ from it here."""
+    differing = dict.fromkeys(axis for setting in group.settings for axis, _ in setting)
+    words = [_part(axis, group.base[axis]) for axis in SETTINGS if axis in differing]
+    return [f"plain: {', '.join(words)}"] if words else []
+
+
+def footer(run: RunData, group: Group, rows: Sequence[Row], *notes: str) -> str:
     """What one has to know to believe the figure: versions, replicates, what is left out."""
     environment = run.run.get("environment")
     torch = next((row.torch_version for row in rows if row.torch_version), None)
@@ -213,7 +224,7 @@ def footer(run: RunData, group: Group, rows: Sequence[Row], note: str = "") -> s
     parts = [
         f"torch {torch}" if torch else "",
         _replicates(rows),
-        note,
+        *notes,
         _left_out(group.failed),
         f"run {plain(str(run_id), 80)}" if run_id else "",
     ]

@@ -17,22 +17,21 @@ from bench.read.plot_data import (
     footer,
     groups,
     label,
+    plain_means,
     records,
     subtitle,
 )
 from bench.read.plot_gain import ratio
 from bench.read.plot_marks import bounds, broken, flag_handle, point, say
 from bench.read.plot_quantity import throughput_of
+from bench.read.plot_sheet import Words, sheet
 from bench.read.plot_style import (
     LOOKS,
     Look,
     NothingToDraw,
-    Words,
     batch_ticks,
-    legend,
     plain,
     ruler,
-    sheet,
 )
 from bench.read.table import RunData
 from bench.records import Row, whole_phase
@@ -75,12 +74,14 @@ def _figure(run: RunData, group: Group) -> Figure:
         Words(
             f"When does an accelerator pay for {plain(group.subject)}?",
             subtitle(run, group),
-            footer(run, group, group.rows, "bars: 95 % interval over replicates"),
+            footer(
+                run, group, group.rows, *plain_means(group), "bars: 95 % interval over replicates"
+            ),
         ),
-        2,
+        [2.8, 2.9],
         len(group.modes),
-        panel_in=(4.2, 2.9),
-        legend_in=2.5,
+        panel_in=4.2,
+        legend=_handles(run, group, kinds),
     )
     speed, times = page.panels
     for column, mode in enumerate(group.modes):
@@ -97,13 +98,14 @@ def _figure(run: RunData, group: Group) -> Figure:
             _speeds(speed[column], group, mode, kind)
             _times(times[column], group, mode, kind, medians)
     _rulers(speed, times, group, medians)
-    legend(page, _handles(run, group, kinds))
     return page.figure
 
 
 def _look(group: Group, device: str, kind: str) -> Look:
-    look = LOOKS[group.devices.index(device) % len(LOOKS)]
-    return Look(look.color, look.marker, "-" if kind == "plain" else "--")
+    at = group.devices.index(device) % len(LOOKS)
+    if kind == "plain":
+        return Look(LOOKS[at].color, LOOKS[at].marker, "-")
+    return Look(LOOKS[at].color, LOOKS[at - len(LOOKS) // 2].marker, "--")
 
 
 def _speeds(axes: Axes, group: Group, mode: str, kind: str) -> None:

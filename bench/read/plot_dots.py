@@ -4,37 +4,44 @@ import math
 from collections.abc import Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bench.read.plot_data import Group, Setting, label, panel_title
 from bench.read.plot_marks import bounds, flag_handle, point, say
 from bench.read.plot_quantity import Quantity, rank
-from bench.read.plot_style import BLUE, INK, Look, Sheet, Words, label_in, legend, ruler, sheet
+from bench.read.plot_sheet import Words, sheet, text_in
+from bench.read.plot_style import BLUE, INK, Look, ruler
 from bench.read.table import RunData
 from bench.records import Row
 
 MOST_ROWS = 40  # of a panel: more cannot be read on one page
 
 
-def dots(run: RunData, group: Group, quantity: Quantity, words: Words) -> Sheet:
+def dots(run: RunData, group: Group, quantity: Quantity, words: Words) -> Figure:
     """A panel per mode and device, a row per setting; the group has one batch size."""
     best = rank(group, quantity)
-    shown = sorted(group.settings, key=lambda setting: best.get(setting, math.inf))[:MOST_ROWS]
-    settings = [setting for setting in group.settings if setting in shown]
-    height = 1.0 + 0.27 * len(settings)
-    names = [label(setting) for setting in settings]
-    if len(settings) < len(group.settings):
-        more = f"the {len(settings)} best of {len(group.settings)} settings"
+    kept = sorted(group.settings, key=lambda setting: best.get(setting, math.inf))[:MOST_ROWS]
+    if len(kept) < len(group.settings):
+        more = f"the {len(kept)} best of {len(group.settings)} settings"
         words = Words(words.title, f"{words.subtitle} · {more}", words.footer)
-    flagged = flag_handle(group.rows)
+    shown = {
+        device: [
+            setting
+            for setting in group.settings
+            if setting in kept
+            and any(r.device == device and group.setting(r) == setting for r in group.rows)
+        ]
+        for device in group.devices
+    }
     page = sheet(
         words,
-        len(group.devices),
+        [1.0 + 0.27 * len(settings) for settings in shown.values()],
         len(group.modes),
-        panel_in=(4.4, height),
-        label_in=label_in(names),
-        legend_in=2.3 if flagged else 0.1,
+        panel_in=4.4,
+        label_in=text_in([label(setting) for setting in kept]),
+        legend=flag_handle(group.rows),
     )
-    for line, device in zip(page.panels, group.devices, strict=True):
+    for line, (device, settings) in zip(page.panels, shown.items(), strict=True):
         for axes, mode in zip(line, group.modes, strict=True):
             rows = [row for row in group.rows if (row.device, row.mode) == (device, mode)]
             axes.set_label(f"{mode} {device}")
@@ -42,10 +49,10 @@ def dots(run: RunData, group: Group, quantity: Quantity, words: Words) -> Sheet:
             axes.set_xlabel(quantity.axis)
             axes.grid(visible=True, axis="x")
             _dot_panel(axes, {group.setting(row): row for row in rows}, settings, quantity)
-        line[0].set_yticks(range(len(settings)), names)
+        line[0].set_yticks(range(len(settings)), [label(setting) for setting in settings])
+        line[0].tick_params(axis="y", length=0)
         line[0].set_ylim(len(settings) - 0.4, -0.6)
-    legend(page, flagged)
-    return page
+    return page.figure
 
 
 def _dot_panel(

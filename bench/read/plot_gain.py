@@ -21,10 +21,12 @@ from bench.read.plot_data import (
     groups,
     label,
     panel_title,
+    plain_means,
     records,
     subtitle,
 )
 from bench.read.plot_marks import bounds, flag_handle, point, say
+from bench.read.plot_sheet import Words, sheet, text_in
 from bench.read.plot_style import (
     BLUE,
     FAINT,
@@ -33,12 +35,8 @@ from bench.read.plot_style import (
     VERMILION,
     Look,
     NothingToDraw,
-    Words,
-    label_in,
-    legend,
     plain,
     ruler,
-    sheet,
 )
 from bench.read.table import RunData
 from bench.records import Row
@@ -130,18 +128,18 @@ def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:
     more = f"the {MOST_ROWS} largest effects, {left_out} more not shown" if left_out else ""
     methods = "paired by replicate" if {r.method for r in ratios} <= {"paired"} else ""
     note = "whiskers: 95 % interval over replicates" + (f", {methods}" if methods else "")
+    intervals = any(one.span.low for one in ratios)
     page = sheet(
         Words(
             f"What does each setting gain on {plain(group.subject)}?",
             subtitle(run, group, "time of the plain setting / time of the setting", more),
-            footer(run, group, used, note if any(r.span.low for r in ratios) else ""),
+            footer(run, group, used, *plain_means(group), note if intervals else ""),
         ),
-        len(devices),
+        [1.25 + 0.25 * _height(lines[device]) for device in devices],
         len(group.modes),
-        panel_in=(4.2, 0.0),
-        heights_in=[1.25 + 0.25 * _height(lines[device]) for device in devices],
-        label_in=label_in([label(r.setting) for r in ratios]),
-        legend_in=1.9,
+        panel_in=4.2,
+        label_in=text_in([label(r.setting) for r in ratios]),
+        legend=[*_handles(ratios), *flag_handle(used)],
     )
     for row, device in zip(page.panels, devices, strict=True):
         places = _places(lines[device])
@@ -151,7 +149,6 @@ def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:
             axes.set_title(panel_title(run, group, mode, device), pad=18)
             _panel(axes, [r for r in here if (r.batch, r.setting) in places], places)
         _labels(row, places)
-    legend(page, [*_handles(ratios), *flag_handle(used)])
     return page.figure
 
 

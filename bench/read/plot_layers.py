@@ -24,17 +24,14 @@ from bench.read.plot_data import (
     subtitle,
 )
 from bench.read.plot_marks import say
+from bench.read.plot_sheet import Words, sheet, text_in
 from bench.read.plot_style import (
     BLUE,
     INK,
     ORANGE,
     NothingToDraw,
-    Words,
-    label_in,
-    legend,
     plain,
     ruler,
-    sheet,
 )
 from bench.read.table import RunData
 from bench.records import Row
@@ -192,12 +189,11 @@ def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
                 _note(tables),
             ),
         ),
-        len(tables),
+        [1.05 + 0.27 * len(shown[table.device]) for table in tables],
         len(group.modes),
-        panel_in=(4.4, 0.0),
-        heights_in=[1.05 + 0.27 * len(shown[table.device]) for table in tables],
-        label_in=label_in(names),
-        legend_in=1.7,
+        panel_in=4.4,
+        label_in=text_in(names),
+        legend=_handles(rows),
     )
     for line, table in zip(page.panels, tables, strict=True):
         for axes, mode in zip(line, group.modes, strict=True):
@@ -208,7 +204,6 @@ def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
             axes.set_title(f"{mode} ({title}){name}")
             _panel(axes, table, mode, shown[table.device])
         _frame(line, table, group.modes, shown[table.device])
-    legend(page, _handles(rows))
     return page.figure
 
 

@@ -15,24 +15,22 @@ from bench.read.plot_data import (
     label,
     looks,
     panel_title,
+    plain_means,
     records,
     subtitle,
 )
 from bench.read.plot_dots import dots
 from bench.read.plot_marks import bounds, broken, flag_handle, point, say
 from bench.read.plot_quantity import LATENCY, MEMORY, THROUGHPUT, Quantity, rank
+from bench.read.plot_sheet import Words, sheet
 from bench.read.plot_style import (
     GREY,
     REST,
     Look,
     NothingToDraw,
-    Sheet,
-    Words,
     batch_ticks,
-    legend,
     plain,
     ruler,
-    sheet,
 )
 from bench.read.table import RunData
 from bench.records import Row
@@ -71,9 +69,9 @@ def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure:
     words = Words(
         quantity.title.format(plain(group.subject)),
         subtitle(run, group, f"batch {group.batches[0]}" if one_batch else ""),
-        footer(run, group, group.rows, note),
+        footer(run, group, group.rows, *plain_means(group), note),
     )
-    return (dots if one_batch else _lines)(run, group, quantity, words).figure
+    return (dots if one_batch else _lines)(run, group, quantity, words)
 
 
 def _intervals(group: Group, quantity: Quantity) -> bool:
@@ -81,9 +79,15 @@ def _intervals(group: Group, quantity: Quantity) -> bool:
     return any(span and span.low and span.high for span in spans)
 
 
-def _lines(run: RunData, group: Group, quantity: Quantity, words: Words) -> Sheet:
-    page = sheet(words, len(group.devices), len(group.modes))
+def _lines(run: RunData, group: Group, quantity: Quantity, words: Words) -> Figure:
     style = looks(group, rank(group, quantity))
+    page = sheet(
+        words,
+        [3.1] * len(group.devices),
+        len(group.modes),
+        legend=_handles(group, style),
+        legend_title="setting",
+    )
     for line, device in zip(page.panels, group.devices, strict=True):
         for axes, mode in zip(line, group.modes, strict=True):
             rows = [row for row in group.rows if (row.device, row.mode) == (device, mode)]
@@ -93,9 +97,9 @@ def _lines(run: RunData, group: Group, quantity: Quantity, words: Words) -> Shee
             axes.set_yscale("log")
             axes.grid(visible=True)
             batch_ticks(axes, group.batches)
-            for at, setting in enumerate(group.settings):
+            for setting in group.settings:
                 mine = [row for row in rows if group.setting(row) == setting]
-                nudge = _nudge(at, len(group.settings), group.batches)
+                nudge = _nudge(setting, style, group.batches)
                 _line(axes, mine, quantity, style[setting], label(setting), nudge)
             if not rows:
                 say(axes, "not measured")
@@ -104,15 +108,16 @@ def _lines(run: RunData, group: Group, quantity: Quantity, words: Words) -> Shee
         low, high = bounds(here)
         line[0].set_ylim(low, high)
         ruler(line[0].yaxis, low, high, quantity.show)
-    legend(page, _handles(group, style, page), "setting")
-    return page
+    return page.figure
 
 
-def _nudge(at: int, of: int, batches: Sequence[int]) -> float:
+def _nudge(setting: Setting, style: Mapping[Setting, Look], batches: Sequence[int]) -> float:
     """A factor on x that sets the settings' intervals side by side, within ±2.5 % of the axis."""
+    named = [one for one, look in style.items() if look is not REST]
+    if setting not in named or len(named) == 1:
+        return 1.0
     span = math.log2(batches[-1] / batches[0])
-    share = at / (of - 1) - 0.5 if of > 1 else 0.0
-    return float(2 ** (0.05 * span * share))
+    return float(2 ** (0.05 * span * (named.index(setting) / (len(named) - 1) - 0.5)))
 
 
 def _line(
@@ -133,15 +138,14 @@ def _line(
         label=name,
         zorder=front,
     )
-    for place, span, row in zip(x, spans, rows, strict=True):
+    for place, span, row in zip(x, spans, rows, strict=True) if look is not REST else ():
         if span.low and span.high:
             axes.vlines(place, span.low, span.high, color=look.color, linewidth=1.2, zorder=front)
         axes.plot(place, span.value, **point(look, hollow=bool(row.flags)), zorder=front + 1)
 
 
-def _handles(group: Group, style: Mapping[Setting, Look], page: Sheet) -> list[Line2D]:
-    drawn = {str(line.get_label()) for row in page.panels for axes in row for line in axes.lines}
-    named = [s for s in group.settings if style[s] is not REST and label(s) in drawn]
+def _handles(group: Group, style: Mapping[Setting, Look]) -> list[Line2D]:
+    named = [setting for setting in group.settings if style[setting] is not REST]
     handles = [
         Line2D(
             [],

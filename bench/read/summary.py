@@ -15,11 +15,12 @@ from bench.read.compare import Gain, within
 from bench.read.derive import Result
 from bench.read.match import MatchError
 from bench.read.table import load
-from bench.records import Facts, Failure, Measurement, Row, whole_phase
+from bench.records import FLAGS, Facts, Failure, Measurement, Row, whole_phase
 
 WIDTH = 100
 MOST_ROWS = 60
 PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
+FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
 NOT_SETTINGS = ("mode", "batch", "device")
 GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
@@ -29,9 +30,9 @@ def show(result: Result, console: Console) -> None:
     console.print()
     gains = _gains(result.path)
     if gains:
-        console.print(_gain_table(gains), width=WIDTH)
+        console.print(_gain_table(gains, result.rows), width=WIDTH)
     console.print(_table(result.rows), width=WIDTH)
-    for line in (*_odd(result.rows), *_spent(result), *_files(result)):
+    for line in (*_legend(result.rows), "", *_odd(result.rows), *_spent(result), *_files(result)):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -53,18 +54,21 @@ def _gains(path: Path) -> list[Gain]:
     ]
 
 
-def _gain_table(gains: Sequence[Gain]) -> Table:
+def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
     table = _plain_table("What each setting gains: time without it / time with it")
     table.add_column("setting", overflow="fold")
     table.add_column("of", overflow="fold")
     table.add_column("gain", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
+    by_id = {row.case_id: row for row in rows}
     for gain in gains:
+        base = by_id[gain.base_case_id]
+        where = settings(base, apart=gain.axis).replace("plain", "")
         interval = "" if gain.low is None else f"{gain.low:.2f} – {gain.high:.2f}"
         table.add_row(
             Text(f"{gain.axis}={gain.value}"),
-            Text(f"{gain.subject} {gain.settings}"),
+            Text(f"{base.subject} {base.mode} N={base.batch} {where}"),
             f"×{gain.gain:.2f}",
             interval,
             gain.verdict,
@@ -74,8 +78,12 @@ def _gain_table(gains: Sequence[Gain]) -> Table:
 
 def _table(rows: Sequence[Row]) -> Table:
     """The whole phase of each case; its phases are in the CSV."""
-    table = _plain_table("Median over replicates of one call, its 95 % interval; throughput; memory")
-    table.add_column("subject", overflow="fold")
+    table = _plain_table(
+        "Median over replicates of one call, its 95 % interval; throughput; memory"
+    )
+    whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
+    longest = max((len(row.subject or "") for row in whole), default=0)
+    table.add_column("subject", overflow="fold", min_width=min(longest, 24))
     table.add_column("mode", no_wrap=True)
     table.add_column("N", justify="right", no_wrap=True)
     table.add_column("settings", overflow="fold")
@@ -83,8 +91,7 @@ def _table(rows: Sequence[Row]) -> Table:
     table.add_column("±", justify="right", no_wrap=True)
     table.add_column("images/s", justify="right", no_wrap=True)
     table.add_column("peak", justify="right", no_wrap=True)
-    table.add_column("flags", overflow="fold")
-    whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
+    table.add_column("", no_wrap=True)
     for row in whole[:MOST_ROWS]:
         table.add_row(*_cells(row))
     if len(whole) > MOST_ROWS:
@@ -97,7 +104,8 @@ def _plain_table(title: str) -> Table:
 
 
 def _cells(row: Row) -> list[Text | str]:
-    doubt = row.flags or "" if row.status == "ok" else str(row.status)
+    letters = "".join(FLAG_LETTERS[flag] for flag in (row.flags or "").split(";") if flag)
+    doubt = letters if row.status == "ok" else str(row.status)
     return [
         Text(row.subject or ""),
         "infer" if row.mode == "inference" else "train",
@@ -107,20 +115,26 @@ def _cells(row: Row) -> list[Text | str]:
         units.percent(_half_width(row)),
         units.count(row.images_per_s),
         units.bytes_(row.peak_bytes),
-        Text(doubt.replace(";", " ")),
+        doubt,
     ]
 
 
-def settings(row: Row) -> str:
-    """What differs from the plain setting, or `plain`."""
+def settings(row: Row, apart: str = "") -> str:
+    """What differs from the plain setting, but for the axis `apart`; or `plain`."""
     parts = [] if row.device == "cpu" else [str(row.device)]
     for axis in AXES:
         value = getattr(row, axis.name)
-        if axis.name in NOT_SETTINGS or axis.name == "input" or value is None:
+        if axis.name in NOT_SETTINGS or axis.name in ("input", apart) or value is None:
             continue
         if value != (PLAIN.get(axis.name) or axis.default):
             parts.append(f"{axis.name}={value}" if axis.name != "memory_format" else str(value))
     return " ".join(parts) or "plain"
+
+
+def _legend(rows: Iterable[Row]) -> list[str]:
+    """What the letters in the last column mean, those that occur."""
+    used = {flag for row in rows for flag in (row.flags or "").split(";") if flag}
+    return [f"{FLAG_LETTERS[flag]}  {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in used]
 
 
 def _half_width(row: Row) -> float | None:
@@ -142,10 +156,10 @@ def _spent(result: Result) -> list[str]:
     wall_s = sum(one.wall_s for one in result.entries)
     if not wall_s:
         return []
+    share = units.percent(timed_s / wall_s)
     return [
-        f"{len(measured)} outcomes measured, {failed} failed; "
-        f"{units.duration(wall_s)} in cases, {units.percent(timed_s / wall_s)} of it warm-up and "
-        "samples"
+        f"{len(measured)} outcomes measured, {failed} failed",
+        f"{units.duration(wall_s)} spent in cases, {share} of it on warm-up and samples",
     ]
 
 

@@ -168,7 +168,8 @@ def _measure(request: Request) -> Entry:
     step.settle()
     before = state.global_state(module, case.device.partition(":")[0])
     if case.compile == compiled.OFF:
-        before |= state.layer_state(module, lambda: (step.prepare(1), step()))
+        step.prepare(1)
+        before |= state.layer_state(module, step)
     _refuse(state.problems(case, before))
     graphs_before = compiled.read() if case.compile != compiled.OFF else None
     budget = timing.Budget(**request.budget)
@@ -180,7 +181,7 @@ def _measure(request: Request) -> Entry:
     _refuse(state.problems(case, after, before))
     found: dict[str, float] = {"first_call_s": first_call_s}
     if graphs_before is not None:
-        found |= _compile_facts(case, ready, graphs_before, first_call_s, times)
+        found |= _compile_facts(ready, graphs_before, first_call_s, times)
     _refuse(_not_finite(step))
     if load.page_faults is not None and times.calls_made:
         found["page_faults"] = load.page_faults / times.calls_made
@@ -204,11 +205,11 @@ def _no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
     """A recompile inside the samples raises instead of being timed."""
     if case.compile == compiled.OFF:
         return contextlib.nullcontext()
-    return torch.compiler.set_stance("fail_on_recompile")
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("fail_on_recompile")
+    return stance
 
 
 def _compile_facts(
-    case: Case,
     ready: _Ready,
     before: compiled.CompileState,
     first_call_s: float,
@@ -244,7 +245,9 @@ def _not_finite(step: Step) -> list[str]:
 def _facts(request: Request) -> Facts:
     start = time.perf_counter()
     ready = _build(request)
-    found, problems = facts.find(ready.step, ready.eager, ready.prepared, request.case, ready.device)
+    found, problems = facts.find(
+        ready.step, ready.eager, ready.prepared, request.case, ready.device
+    )
     finite = {name: value for name, value in found.items() if math.isfinite(value)}
     return Facts(
         case=request.case,

@@ -15,7 +15,7 @@ from torch import nn
 OFF = "off"
 
 
-class CompileUnavailable(RuntimeError):
+class CompileUnavailable(RuntimeError):  # noqa: N818 - a state of the machine
     """torch.compile cannot work here; the message says what is missing."""
 
 
@@ -33,7 +33,7 @@ class CompileState:
 
 
 def prepare(cache: Path) -> None:
-    """Point inductor's caches at `cache`, a folder of this case alone.  Before the first compile."""
+    """Point inductor's caches at `cache`, a folder of this case, before the first compile."""
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
     os.environ["TRITON_CACHE_DIR"] = str(cache / "triton")
 
@@ -67,7 +67,7 @@ def uses_cuda_graphs(mode: str, device_type: str) -> bool:
 
 def read() -> CompileState:
     """What the counters say now."""
-    from torch._dynamo.utils import counters  # noqa: PLC0415 - 2 s that eager cases need not pay
+    from torch._dynamo.utils import counters  # 2 s that eager cases need not pay
 
     breaks = counters["graph_break"]
     return CompileState(

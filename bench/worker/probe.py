@@ -142,6 +142,5 @@ def _file(ref: SubjectRef, module: nn.Module) -> str | None:
         return None
 
 
-
 if __name__ == "__main__":
     main()

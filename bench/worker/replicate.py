@@ -5,6 +5,7 @@ when the child has ended.  It blocks meanwhile, and never does tensor arithmetic
 forked after one OpenMP operator in its parent hangs for ever.
 """
 
+import contextlib
 import ctypes
 import importlib
 import json
@@ -74,7 +75,7 @@ def _import(modules: Sequence[str], *, inductor: bool) -> bool:
 
 def _threads() -> int:
     try:
-        return len(os.listdir("/proc/self/task"))
+        return len(list(Path("/proc/self/task").iterdir()))
     except OSError:
         return threading.active_count()
 
@@ -185,10 +186,8 @@ def _spawned(fields: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _end_session(pid: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
         os.killpg(pid, signal.SIGKILL)
-    except (ProcessLookupError, PermissionError):
-        pass
 
 
 def _end_what_is_left() -> None:

@@ -90,7 +90,7 @@ def problems(
     state: global_state, with layer_state in it where that was looked at.
     first: the state before the samples; what changed since is a problem too.
     """
-    found = []
+    found: list[str] = []
     wanted: dict[str, Any] = {
         "training": case.mode == "training",
         "grad_enabled": True,  # inference_mode is entered inside each call, not around it
@@ -105,12 +105,13 @@ def problems(
     for name in ("cudnn_benchmark", "tf32"):
         if getattr(case, name) is not None:
             wanted[name] = getattr(case, name)
-    for name, value in wanted.items():
-        if state.get(name, value) != value:
-            found.append(f"{name} is {state[name]}, should be {value}")
-    for name in ("threads", *wanted):
-        if first is not None and first.get(name) != state.get(name) and name not in wanted:
-            found.append(f"{name} changed from {first.get(name)} to {state.get(name)}")
+    found.extend(
+        f"{name} is {state[name]}, should be {value}"
+        for name, value in wanted.items()
+        if state.get(name, value) != value
+    )
+    if first is not None and "threads" not in wanted and first["threads"] != state["threads"]:
+        found.append(f"threads changed from {first['threads']} to {state['threads']}")
     found.extend(_arithmetic_problems(case, state))
     return found
 

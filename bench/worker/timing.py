@@ -245,7 +245,7 @@ class _Stopwatch:
 
     def span_s(self, calls: int) -> float:
         """Seconds of prepared calls back to back."""
-        with _no_garbage_collection():
+        with no_garbage_collection():
             # Wait at the two ends only: a wait between calls would empty the device's queue,
             # and the launch of each call would be timed instead of its work.
             self.device.wait()
@@ -265,7 +265,7 @@ class _Stopwatch:
         self.step.prepare(1)
         if not marked:
             return [self.span_s(1)]
-        with _no_garbage_collection():
+        with no_garbage_collection():
             looks = [self.clock()]
             self.step(lambda: looks.append(self.clock()))
             looks.append(self.clock())
@@ -279,7 +279,7 @@ class _Stopwatch:
         No wait inside: it would insert idle time between two phases.
         """
         self.step.prepare(1)
-        with _no_garbage_collection():
+        with no_garbage_collection():
             events = [self.device.event()]
             self.step(lambda: events.append(self.device.event()))
             events.append(self.device.event())
@@ -381,7 +381,7 @@ def _positive(duration_s: float) -> float:
 
 
 @contextmanager
-def _no_garbage_collection() -> Iterator[None]:
+def no_garbage_collection() -> Iterator[None]:
     """None inside; as it was outside, where what calls leave behind is collected in time."""
     was_enabled = gc.isenabled()
     gc.disable()

@@ -1,0 +1,156 @@
+"""The pytest front door, seen as its users see it: in pytests of their own."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.pytest_plugin import BenchCaseError, CallableStep, make_case
+
+pytest_plugins = ["pytester"]
+
+ROOT = Path(__file__).parents[1]
+OURS = ("-p", "bench.pytest_plugin", "-p", "no:cacheprovider")
+BOTH = ("-p", "pytest_benchmark.plugin", *OURS, "--benchmark-max-time=0.001")
+
+CASES = """
+import pytest
+import torch
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_case(bench_case, mode):
+    torch.set_num_threads(2)
+    output = bench_case("torch.nn:Linear(4, 3)", input="4", batch=2, mode=mode, threads=1)
+    assert output.shape == (2, 3)
+    assert torch.get_num_threads() == 2
+
+def test_writes_to_its_input(bench_case):
+    bench_case("torch.nn:ReLU(inplace=True)", input="16", batch=2)
+"""
+
+COUNTING = """
+calls = []
+
+def work(x, *, more):
+    calls.append(x)
+    return x + more
+
+def test_mine(bench_callable):
+    assert bench_callable(work, 1, more=2) == 3
+
+def test_afterwards():
+    assert len(calls) {condition}, len(calls)
+"""
+
+
+@pytest.fixture
+def runner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    """Loads the plugins that are named and no others, from this working tree."""
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    return pytester
+
+
+def stored(folder: Path) -> dict[str, Any]:
+    """What --benchmark-json left, by test."""
+    entries = json.loads((folder / "out.json").read_text())["benchmarks"]
+    return {entry["name"]: entry for entry in entries}
+
+
+@pytest.mark.slow
+def test_cases_are_in_pytest_benchmarks_table_and_json(runner: pytest.Pytester) -> None:
+    runner.makepyfile(CASES)
+    result = runner.runpytest_subprocess(*BOTH, "--benchmark-json=out.json")
+    result.assert_outcomes(passed=3)
+    result.stdout.fnmatch_lines(["*Name*Rounds*Iterations*", "test_case*"])
+    found = stored(runner.path)
+    for mode in ("inference", "training"):
+        info = found[f"test_case[{mode}]"]["extra_info"]
+        assert info["case_id"] == (
+            f"torch.nn:Linear(4x3):{mode}:b2:4:cpu:float32:amp=off:contiguous:compile=off:t=1"
+        )
+        assert (info["quantity"], info["mode"], info["batch"]) == ("latency", mode, 2)
+        assert info["first_call_s"] > 0
+        assert info["settled"] in (True, False)
+    assert found["test_case[inference]"]["stats"]["iterations"] > 10
+    assert found["test_writes_to_its_input"]["stats"]["iterations"] == 1
+
+
+@pytest.mark.slow
+def test_any_callable_is_measured_and_a_stored_run_can_be_compared_with(
+    runner: pytest.Pytester,
+) -> None:
+    runner.makepyfile(COUNTING.format(condition="> 100"))
+    result = runner.runpytest_subprocess(*BOTH, "--benchmark-autosave", "--benchmark-min-rounds=7")
+    result.assert_outcomes(passed=2)
+    result = runner.runpytest_subprocess(
+        *BOTH, "--benchmark-compare", "--benchmark-json=out.json", "--benchmark-min-rounds=7"
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["test_mine (0001_*", "test_mine (NOW)*"])
+    assert stored(runner.path)["test_mine"]["stats"]["rounds"] == 7
+
+
+@pytest.mark.slow
+def test_under_benchmark_disable_the_work_is_done_once(runner: pytest.Pytester) -> None:
+    runner.makepyfile(test_one=COUNTING.format(condition="== 1"), test_two=CASES)
+    runner.runpytest_subprocess(*BOTH, "--benchmark-disable").assert_outcomes(passed=5)
+
+
+@pytest.mark.slow
+def test_without_pytest_benchmark_the_work_is_done_once(runner: pytest.Pytester) -> None:
+    runner.makepyfile(test_one=COUNTING.format(condition="== 1"), test_two=CASES)
+    runner.runpytest_subprocess(*OURS).assert_outcomes(passed=5)
+
+
+@pytest.mark.slow
+def test_benchmark_skip_and_only_see_the_tests_that_use_our_fixtures(
+    runner: pytest.Pytester,
+) -> None:
+    runner.makepyfile(COUNTING.format(condition="== 0"))
+    skipping = runner.runpytest_subprocess(*BOTH, "--benchmark-skip")
+    skipping.assert_outcomes(passed=1, skipped=1)
+    only = runner.runpytest_subprocess(*BOTH, "--benchmark-only")
+    only.assert_outcomes(passed=1, skipped=1)
+
+
+@pytest.mark.slow
+def test_torch_is_not_imported_before_a_fixture_is_used(runner: pytest.Pytester) -> None:
+    runner.makepyfile(
+        """
+        import sys
+
+        def test_plain():
+            assert not {"torch", "pandas", "bench.worker"} & set(sys.modules)
+        """
+    )
+    runner.runpytest_subprocess(*BOTH).assert_outcomes(passed=1)
+
+
+def test_a_case_has_the_defaults_of_the_axes() -> None:
+    assert make_case("convnet/conv1", {}).case_id == (
+        "convnet/conv1:inference:b32:3x224x224:cpu:float32:amp=off:contiguous:compile=off:t=auto"
+    )
+
+
+def test_a_case_on_cuda_has_cudas_settings_and_no_threads() -> None:
+    case = make_case("convnet", {"device": "cuda:0", "tf32": "on"})
+    assert (case.threads, case.tf32, case.cudnn_benchmark) == (None, "on", "off")
+
+
+@pytest.mark.parametrize("name", ["compile", "allocator"])
+def test_what_needs_a_process_of_its_own_is_refused(name: str) -> None:
+    with pytest.raises(BenchCaseError, match=f"bench run --{name}"):
+        make_case("convnet", {name: "default"})
+
+
+def test_an_unknown_setting_is_refused() -> None:
+    with pytest.raises(BenchCaseError, match="'size' is no setting; choose from mode, batch"):
+        make_case("convnet", {"size": 3})
+
+
+def test_a_callable_is_a_step_of_one_phase() -> None:
+    step = CallableStep(lambda: 7)
+    step()
+    assert (step.phases, step.whole, step.output) == (("forward",), "forward", 7)
