@@ -81,9 +81,7 @@ def test_a_dtype_of_its_own_outlives_that_of_the_case() -> None:
 
 
 def test_channels_last_is_for_images_alone() -> None:
-    (image, matrix, mask), _ = make(
-        "3,4,5; 6,7; 3,4,5:int64<9", memory_format="channels_last"
-    )
+    (image, matrix, mask), _ = make("3,4,5; 6,7; 3,4,5:int64<9", memory_format="channels_last")
     assert image.is_contiguous(memory_format=torch.channels_last)
     assert not image.is_contiguous()
     assert matrix.is_contiguous()

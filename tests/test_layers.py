@@ -115,7 +115,9 @@ def test_looking_leaves_the_network_as_it_was(kind: str) -> None:
     drawn = torch.rand(2)
     assert not any(module.training for module in network.modules())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-    assert not any(module._forward_hooks or module._forward_pre_hooks for module in network.modules())
+    assert not any(
+        module._forward_hooks or module._forward_pre_hooks for module in network.modules()
+    )
     assert torch.equal(drawn, torch.rand(2, generator=torch.manual_seed(3)))
 
 
@@ -181,8 +183,15 @@ def test_the_second_call_is_given_the_second_input() -> None:
 
 
 def test_the_input_keeps_the_layout_that_it_has_inside() -> None:
-    network, args, kwargs = NETWORKS["recurrent"]
-    seen = layers.capture(network, "last", args, kwargs)
+    class LastStep(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.as_tensor(self.last(x[:, -1]))
+
+    seen = layers.capture(LastStep(), "last", (torch.randn(2, 5, 6),), {})
     assert seen.args[0].stride() == (30, 1)  # the last of five steps, not packed
     image = IMAGE.contiguous(memory_format=torch.channels_last)
     last = layers.capture(Residual().to(memory_format=torch.channels_last), "bn", (image,), {})
@@ -218,11 +227,11 @@ def test_a_layer_goes_by_any_name_of_a_shared_module() -> None:
 @pytest.mark.parametrize(
     ("name", "says"),
     [
-        ("blocks.2", "there is no 'blocks.2': did you mean blocks.0, blocks.1"),
+        ("blocks.2", "there is no 'blocks.2': did you mean blocks.1, blocks.0"),
         ("frist", "did you mean first"),
         ("zzz", "there is no 'zzz': there is first, bn, relu1, depthwise"),
         ("never", "'never' is not called: there is first, bn, relu1, depthwise"),
-        ("relu#3", "'relu#3' is not called: did you mean relu1#2"),
+        ("relu#3", "'relu#3' is not called: did you mean relu#2, relu, relu1#2"),
         ("relu#x", "there is no 'relu#x'"),
         ("blocks", "'blocks' is not called: did you mean blocks."),
     ],

@@ -139,6 +139,7 @@ def test_a_layer_comes_with_its_input_mode_and_gradient(mode: str) -> None:
     assert prepared.restore
     assert prepared.module.training is (mode == "training")
     assert prepared.args[0].shape == (2, 8, 8, 8)
+    assert prepared.args[0].requires_grad is (mode == "training")
     assert isinstance(prepared.loss, FixedGradient)
     # made before the first call, which is a figure; inference has no use for it
     assert len(prepared.loss.held()) == (mode == "training")

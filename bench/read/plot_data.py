@@ -182,7 +182,8 @@ def subtitle(run: RunData, group: Group, *more: str) -> str:
     shared = [
         _part(axis, value)
         for axis, value in group.base.items()
-        if value != BY_NAME[axis].default and any(getattr(r, axis) is not None for r in group.rows)
+        if value != BY_NAME[axis].default
+        and {getattr(row, axis) for row in group.rows} - {None} == {value}
     ]
     parts = [
         ", ".join(device_name(run, group, device) for device in group.devices),

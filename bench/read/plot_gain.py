@@ -25,7 +25,7 @@ from bench.read.plot_data import (
     records,
     subtitle,
 )
-from bench.read.plot_marks import bounds, flag_handle, point, say
+from bench.read.plot_marks import bounds, flag_handle, point, say, times
 from bench.read.plot_sheet import Words, sheet, text_in
 from bench.read.plot_style import (
     BLUE,
@@ -201,7 +201,7 @@ def _panel(axes: Axes, ratios: Sequence[Ratio], places: dict[Line, int]) -> None
     low, high = bounds([r.span for r in ratios], room=0.08)
     low, high = min(low, 1 / 1.15), max(high, 1.15)
     axes.set_xlim(low, high)
-    ruler(axes.xaxis, low, high, lambda value: f"{value:.3g}×")
+    ruler(axes.xaxis, low, high, times)
     axes.grid(visible=True, axis="x")
     axes.axvline(1, color=FAINT, linewidth=1.2)
     axes.set_xlabel("gain (times as fast as plain)")
@@ -230,7 +230,7 @@ def _mark(axes: Axes, one: Ratio, at: int) -> None:
     doubted = bool(flags(one.rows))
     axes.plot(span.value, at, label=label(one.setting), **point(look, hollow=doubted))
     axes.annotate(
-        f"{span.value:.2f}×" if span.value < 99.5 else f"{span.value:.0f}×",
+        f"{span.value:.2f}×" if span.value < 10 else times(span.value),
         (1.02, at),
         xycoords=("axes fraction", "data"),
         va="center",

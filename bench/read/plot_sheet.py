@@ -139,4 +139,5 @@ def _height_in(lines: Sequence[str], size_pt: float) -> float:
 
 def _wrapped(text: str, width_in: float, size_pt: float) -> list[str]:
     columns = int((width_in - 2 * MARGIN_IN) * 72 / (size_pt * WIDE))
-    return textwrap.wrap(text, max(columns, 20))
+    # A no-break space before the dot: lines end with it, and none begins with it.
+    return textwrap.wrap(text.replace(" · ", "\u00a0· "), max(columns, 20))

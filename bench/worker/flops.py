@@ -7,6 +7,7 @@ A multiply and an add are two; only convolutions and matrix products are counted
 import contextlib
 import itertools
 import math
+import warnings
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -145,6 +146,7 @@ def _taken_apart() -> Iterator[None]:
     """Without the backends whose kernels hide their products."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with (
+        warnings.catch_warnings(action="ignore"),  # mkldnn.flags speaks of TF32, which is not asked
         torch.backends.mkldnn.flags(enabled=False),
         torch.backends.cudnn.flags(enabled=False),
         sdpa_kernel(SDPBackend.MATH),

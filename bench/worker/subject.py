@@ -137,6 +137,9 @@ def _layer(
     if case.mode == "training":
         with contextlib.suppress(loss.LossError):  # the step says so, in its own words
             gradient(seen.output)  # made here, not in the first call
+    else:
+        for tensor in tree.tensors((seen.args, seen.kwargs)):
+            tensor.requires_grad_(False)
     return Prepared(
         module=seen.module,
         args=seen.args,

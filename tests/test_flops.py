@@ -1,0 +1,120 @@
+"""FLOPs and operators, against what can be counted by hand."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.worker import flops
+from bench.worker.flops import FlopError
+from bench.worker.loss import FixedGradient
+from bench.worker.step import InferenceStep, Step, TrainingStep
+from bench.worker.subject import prepare
+
+from .cases import case
+from .models import Recurrent
+
+
+def inference(module: nn.Module, *args: Any) -> Step:
+    return InferenceStep(module.eval(), args, {}, device_type="cpu")
+
+
+def training(module: nn.Module, *args: Any) -> Step:
+    return TrainingStep(
+        module.train(), args, {}, loss=FixedGradient(scaled=False), device_type="cpu"
+    )
+
+
+LINEAR = 2 * 5 * 8 * 3  # a multiply and an add are two; (5, 8) times (8, 3)
+
+
+def test_a_matrix_product_is_two_operations_a_number() -> None:
+    assert flops.count(inference(nn.Linear(8, 3), torch.randn(5, 8))).total == LINEAR
+
+
+def test_training_is_told_apart_by_phase() -> None:
+    first = flops.count(training(nn.Linear(8, 3), torch.randn(5, 8)))
+    assert first.by_phase == {"forward": LINEAR, "backward": LINEAR, "optimizer": 0}
+    inner = flops.count(training(nn.Linear(8, 3), torch.randn(5, 8, requires_grad=True)))
+    assert inner.by_phase["backward"] == 2 * LINEAR  # of the weights and of the input
+    assert inner.total == 3 * LINEAR
+
+
+def test_a_convolution_is_counted() -> None:
+    found = flops.count(inference(nn.Conv2d(3, 4, 3, groups=1), torch.randn(2, 3, 6, 6)))
+    assert found.total == 2 * 2 * 4 * 4 * 4 * 3 * 3 * 3
+
+
+def test_a_layer_without_products_has_none() -> None:
+    assert flops.count(training(nn.BatchNorm2d(3), torch.randn(2, 3, 4, 4))).total == 0
+
+
+def test_the_convnet_takes_4_712_484_864_at_32_images() -> None:
+    # counted at 1 image: nothing in it depends on the batch, so 32 images take 32 times as many
+    prepared = prepare(case(mode="training", batch=2))
+    step = TrainingStep(prepared.module, prepared.args, {}, loss=prepared.loss, device_type="cpu")
+    found = flops.count(step)
+    assert found.total * 16 == 4_712_484_864
+    assert found.by_phase["optimizer"] == 0
+    evaluated = InferenceStep(prepared.module.eval(), prepared.args, {}, device_type="cpu")
+    assert flops.count(evaluated).total == found.by_phase["forward"]
+
+
+@pytest.mark.parametrize("make", [inference, training])
+def test_a_recurrent_layer_is_not_taken_for_free(make: Any) -> None:
+    found = flops.count(make(Recurrent(), torch.randn(2, 5, 6)))
+    # two calls of the LSTM: five steps of 4 gates, from input and from state; and the last layer
+    forward = 2 * (2 * 2 * 5 * 24 * (6 + 6)) + 2 * 2 * 6 * 3
+    assert found.by_phase["forward"] == forward
+
+
+@pytest.mark.parametrize("make", [inference, training])
+def test_attention_is_not_taken_for_free(make: Any) -> None:
+    class SelfAttention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.MultiheadAttention(8, 2, batch_first=True)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.as_tensor(self.inner(x, x, x, need_weights=False)[0])
+
+    found = flops.count(make(SelfAttention(), torch.randn(2, 5, 8)))
+    projections = 2 * (2 * 5) * 8 * (3 * 8 + 8)
+    products = 2 * (2 * 2) * (5 * 4 * 5) * 2
+    assert found.by_phase["forward"] == projections + products
+
+
+def test_a_vector_product_is_counted_too() -> None:
+    class Vector(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return x @ x[0]
+
+    assert flops.count(inference(Vector(), torch.randn(3, 4))).total == 24
+
+
+def test_an_operator_nobody_knows_makes_the_count_unknown() -> None:
+    @torch.library.custom_op("benchtest::hidden", mutates_args=())
+    def hidden(x: Tensor) -> Tensor:
+        return x @ x
+
+    class Custom(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return hidden(x)
+
+    with pytest.raises(FlopError, match="benchtest::hidden"):
+        flops.count(inference(Custom(), torch.randn(3, 3)))
+
+
+def test_operators_are_counted_as_dispatched() -> None:
+    x = torch.randn(5, 8)
+    assert flops.operators(inference(nn.Sequential(nn.ReLU(), nn.ReLU()), x)) == {"aten::relu": 2}
+    names = flops.operators(training(nn.Linear(8, 3), x))
+    assert names["aten::addmm"] == 1
+    assert names["aten::mm"] == 1
+
+
+def test_restoring_the_input_is_no_operator_of_the_call() -> None:
+    relu = nn.ReLU(inplace=True).eval()
+    step = InferenceStep(relu, (torch.randn(3),), {}, device_type="cpu", restore=True)
+    assert flops.operators(step) == {"aten::relu_": 1}
