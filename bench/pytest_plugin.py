@@ -33,6 +33,10 @@ OWN_PROCESS = ("compile", "allocator")
 Bench = Callable[..., Any]
 
 
+class BenchWarning(pytest.PytestWarning):
+    """The figures of a test are in doubt."""
+
+
 class BenchCaseError(ValueError):
     """A case that cannot be measured inside pytest; the message says what would be right."""
 
@@ -188,7 +192,7 @@ def _measure(
     restores: bool,
 ) -> None:
     """Warm up, choose rounds and calls, and hand the call and its wait to pytest-benchmark."""
-    from bench.worker import timing
+    from bench.worker import telemetry, timing
 
     def restore() -> None:
         step.prepare(1)
@@ -216,6 +220,7 @@ def _measure(
     benchmark.extra_info.update(
         info, quantity="latency", first_call_s=first_call_s, settled=steady.settled
     )
+    before = telemetry.snapshot()
     with timing.no_garbage_collection():
         benchmark.pedantic(
             call_and_wait,
@@ -223,6 +228,25 @@ def _measure(
             rounds=min(budget.max_samples, max(budget.min_samples, rounds)),
             iterations=calls,
         )
+    load = telemetry.difference(before, telemetry.snapshot())
+    benchmark.extra_info["contention_ratio"] = load.contention_ratio
+    for doubt in doubts(settled=steady.settled, contention_ratio=load.contention_ratio):
+        request.node.warn(BenchWarning(doubt))
+
+
+def doubts(*, settled: bool, contention_ratio: float | None) -> list[str]:
+    """Why the figures should not be believed yet, in words: other work triples them silently."""
+    from bench.worker.telemetry import CONTENDED_RATIO
+
+    found = []
+    if not settled:
+        found.append("the times had not settled when the warm-up ended")
+    if contention_ratio is not None and contention_ratio >= CONTENDED_RATIO:
+        found.append(
+            f"other work on this machine: threads waited for a processor during "
+            f"{100 * contention_ratio:.0f} % of the time"
+        )
+    return found
 
 
 def _budget(request: pytest.FixtureRequest) -> "Budget":

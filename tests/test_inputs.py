@@ -114,7 +114,7 @@ def test_own_inputs_may_be_a_tensor_or_a_tuple(given: Any, count: int) -> None:
 
 
 def test_without_any_input_the_message_says_how_to_give_one() -> None:
-    with pytest.raises(InputError, match="--input 3,224,224 .* example_inputs"):
+    with pytest.raises(InputError, match=r"--input 3,224,224 .* example_inputs"):
         make("own")
 
 

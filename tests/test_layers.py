@@ -194,12 +194,13 @@ def test_the_input_keeps_the_layout_that_it_has_inside() -> None:
     seen = layers.capture(LastStep(), "last", (torch.randn(2, 5, 6),), {})
     assert seen.args[0].stride() == (30, 1)  # the last of five steps, not packed
     image = IMAGE.contiguous(memory_format=torch.channels_last)
-    last = layers.capture(Residual().to(memory_format=torch.channels_last), "bn", (image,), {})
+    last = layers.capture(Residual(), "bn", (image,), {})
     assert last.args[0].is_contiguous(memory_format=torch.channels_last)
 
 
 def test_query_key_and_value_stay_one_tensor() -> None:
-    seen = layers.capture(*NETWORKS["text"][:1], "encoder.self_attn", *NETWORKS["text"][1:])
+    network, args, kwargs = NETWORKS["text"]
+    seen = layers.capture(network, "encoder.self_attn", args, kwargs)
     assert seen.args[0] is seen.args[1] is seen.args[2]
     assert seen.kwargs["key_padding_mask"] is None
 
@@ -251,10 +252,8 @@ def test_no_except_clause_of_the_network_swallows_the_end_of_the_capture() -> No
             self.went_on = False
 
         def forward(self, x: Tensor) -> Tensor:
-            try:
+            with contextlib.suppress(Exception):
                 x = self.inner(x)
-            except Exception:
-                pass
             self.went_on = True
             return torch.as_tensor(self.after(x))
 

@@ -18,13 +18,20 @@ class Packs(nn.Module):
         return x.contiguous()
 
 
+class Unpacks(nn.Module):
+    """Gives its input in channels_last."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.contiguous(memory_format=torch.channels_last)
+
+
 def flips(module: nn.Module, image: Tensor) -> int:
     return layout.flips(module, lambda: module(image))
 
 
 def test_a_network_that_keeps_its_layout_has_no_flips() -> None:
     assert flips(Residual(), IMAGE) == 0
-    assert flips(Residual().to(memory_format=torch.channels_last), LAST) == 0
+    assert flips(Residual(), LAST) == 0
 
 
 def test_a_layer_that_packs_its_input_is_one_flip() -> None:
@@ -44,8 +51,7 @@ def test_a_packing_between_two_layers_is_one_flip() -> None:
 
 
 def test_back_and_forth_is_two() -> None:
-    back = nn.Conv2d(3, 3, 1).to(memory_format=torch.channels_last)
-    assert flips(nn.Sequential(nn.ReLU(), Packs(), back), LAST) == 2
+    assert flips(nn.Sequential(nn.ReLU(), Packs(), Unpacks()), LAST) == 2
 
 
 def test_one_channel_or_one_pixel_is_both_layouts_and_no_flip() -> None:

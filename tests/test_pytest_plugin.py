@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench.pytest_plugin import BenchCaseError, CallableStep, make_case
+from bench.pytest_plugin import BenchCaseError, CallableStep, doubts, make_case
 
 pytest_plugins = ["pytester"]
 
@@ -73,6 +73,7 @@ def test_cases_are_in_pytest_benchmarks_table_and_json(runner: pytest.Pytester) 
         assert (info["quantity"], info["mode"], info["batch"]) == ("latency", mode, 2)
         assert info["first_call_s"] > 0
         assert info["settled"] in (True, False)
+        assert "contention_ratio" in info
     assert found["test_case[inference]"]["stats"]["iterations"] > 10
     assert found["test_writes_to_its_input"]["stats"]["iterations"] == 1
 
@@ -154,3 +155,12 @@ def test_a_callable_is_a_step_of_one_phase() -> None:
     step = CallableStep(lambda: 7)
     step()
     assert (step.phases, step.whole, step.output) == (("forward",), "forward", 7)
+
+
+def test_unsettled_and_contended_figures_are_doubted_in_words() -> None:
+    assert doubts(settled=True, contention_ratio=0.01) == []
+    assert doubts(settled=True, contention_ratio=None) == []
+    assert doubts(settled=False, contention_ratio=0.73) == [
+        "the times had not settled when the warm-up ended",
+        "other work on this machine: threads waited for a processor during 73 % of the time",
+    ]

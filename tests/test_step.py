@@ -32,7 +32,7 @@ class Spy(nn.Module):
 
 
 def on_gradient(tensor: Tensor, hook: Callable[[Tensor], None]) -> None:
-    tensor.register_hook(hook)  # type: ignore[no-untyped-call]
+    tensor.register_hook(hook)
 
 
 def total(output: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bench.worker import tree
 
-Pair = namedtuple("Pair", "left right")  # noqa: PYI024 - as users write it
+Pair = namedtuple("Pair", "left right")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -70,16 +70,21 @@ def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
                 reasons.append(f"{name}: {nothing}")
                 continue
             for of, figure in found.items():
-                figures[name if len(found) == 1 else f"{name}-{slug(of)}"] = figure
+                stem = name if len(found) == 1 else f"{name}-{slug(of)}"
+                if stem in figures:  # two names that differ only in what no file name bears
+                    stem = f"{stem}-{_digest(of)}"
+                figures[stem] = figure
     return figures, reasons
 
 
 def slug(text: str) -> str:
-    """A file name from any text: readable, safe in a shell and an address, unique."""
-    readable = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-.")[:60]
-    if readable.replace("-", " ") == text:
-        return readable
-    return f"{readable}-{hashlib.sha256(text.encode()).hexdigest()[:6]}".lstrip("-")
+    """A file name from any text: readable, safe in a shell and an address."""
+    readable = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")
+    return readable if 0 < len(readable) <= 60 else f"{readable[:50]}-{_digest(text)}".lstrip("-")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
 def _style() -> AbstractContextManager[None]:

@@ -35,11 +35,13 @@ class Span:
 class Group:
     """What stands in one figure: a subject on one input shape, over all modes and devices.
 
+    name:   subject, and input where the subject has several.
     rows:   those that are ok.
     failed: the others, one a case.
     base:   by axis, the value that "plain" has here.
     """
 
+    name: str
     subject: str
     input: str
     rows: tuple[Row, ...]
@@ -113,8 +115,16 @@ def groups(rows: Iterable[Row], *, layers: bool = False) -> list[Group]:
             failed.append(row)
         elif layers or row.phase == whole_phase(row.mode or ""):
             good.append(row)
+    inputs = Counter(subject for subject, _ in gathered)
     return [
-        Group(subject, input_, tuple(good), tuple(failed), _base(good))
+        Group(
+            name=subject if inputs[subject] == 1 else f"{subject} {input_}",
+            subject=subject,
+            input=input_,
+            rows=tuple(good),
+            failed=tuple(failed),
+            base=_base(good),
+        )
         for (subject, input_), (good, failed) in gathered.items()
         if good or failed
     ]

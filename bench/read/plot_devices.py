@@ -21,9 +21,9 @@ from bench.read.plot_data import (
     records,
     subtitle,
 )
-from bench.read.plot_gain import ratio
-from bench.read.plot_marks import bounds, broken, flag_handle, point, say
+from bench.read.plot_marks import bounds, broken, flag_handle, point, say, times
 from bench.read.plot_quantity import throughput_of
+from bench.read.plot_ratio import ratio
 from bench.read.plot_sheet import Words, sheet
 from bench.read.plot_style import (
     LOOKS,
@@ -46,7 +46,7 @@ def devices(run: RunData) -> dict[str, Figure]:
     for whole in groups(records(run.rows)):
         group = whole.of(row for row in whole.rows if throughput_of(row))
         if len(group.devices) > 1 and "cpu" in group.devices:
-            drawn[f"{group.subject} {group.input}"] = _figure(run, group)
+            drawn[group.name] = _figure(run, group)
     if not drawn:
         raise NothingToDraw("no subject was measured on both the CPU and an accelerator")
     return drawn
@@ -83,21 +83,21 @@ def _figure(run: RunData, group: Group) -> Figure:
         panel_in=4.2,
         legend=_handles(run, group, kinds),
     )
-    speed, times = page.panels
+    speed, ratios = page.panels
     for column, mode in enumerate(group.modes):
         speed[column].set_label(f"{mode} images/s")
         speed[column].set_title(f"{mode} ({whole_phase(mode)})")
-        times[column].set_label(f"{mode} gain")
-        times[column].set_xlabel("batch (images per call)")
-        times[column].axhline(1, color="#6b6b6b", linewidth=1.2)
-        for axes in (speed[column], times[column]):
+        ratios[column].set_label(f"{mode} gain")
+        ratios[column].set_xlabel("batch (images per call)")
+        ratios[column].axhline(1, color="#6b6b6b", linewidth=1.2)
+        for axes in (speed[column], ratios[column]):
             axes.set_yscale("log")
             axes.grid(visible=True)
             batch_ticks(axes, group.batches)
         for kind in kinds:
             _speeds(speed[column], group, mode, kind)
-            _times(times[column], group, mode, kind, medians)
-    _rulers(speed, times, group, medians)
+            _ratios(ratios[column], group, mode, kind, medians)
+    _rulers(speed, ratios, group, medians)
     return page.figure
 
 
@@ -128,7 +128,7 @@ def gains(
     return found
 
 
-def _times(axes: Axes, group: Group, mode: str, kind: str, medians: compare.Medians) -> None:
+def _ratios(axes: Axes, group: Group, mode: str, kind: str, medians: compare.Medians) -> None:
     drawn = False
     for device in group.devices[1:]:
         points = gains(group, device, mode, kind, medians)
@@ -137,7 +137,7 @@ def _times(axes: Axes, group: Group, mode: str, kind: str, medians: compare.Medi
         if kind == "plain" and len(group.devices) == 2:
             for batch, span, _ in points:
                 axes.annotate(
-                    f"{span.value:.3g}×",
+                    times(span.value),
                     (batch, span.value),
                     xytext=(0, -14),
                     textcoords="offset points",
@@ -165,7 +165,7 @@ def _draw(axes: Axes, points: Sequence[tuple[int, Span, list[Row]]], look: Look,
 
 
 def _rulers(
-    speed: Sequence[Axes], times: Sequence[Axes], group: Group, medians: compare.Medians
+    speed: Sequence[Axes], ratios: Sequence[Axes], group: Group, medians: compare.Medians
 ) -> None:
     drawn = (
         row
@@ -186,9 +186,9 @@ def _rulers(
         for _, span, _ in gains(group, device, mode, kind, medians)
     ]
     low, high = bounds([*found, Span(1.0)], room=0.12)
-    times[0].set_ylim(low, high)
-    ruler(times[0].yaxis, low, high, lambda value: f"{value:.3g}×")
-    times[0].set_ylabel("times as fast as the CPU")
+    ratios[0].set_ylim(low, high)
+    ruler(ratios[0].yaxis, low, high, times)
+    ratios[0].set_ylabel("times as fast as the CPU")
 
 
 def _handles(run: RunData, group: Group, kinds: Sequence[str]) -> list[Line2D]:

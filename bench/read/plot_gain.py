@@ -1,9 +1,7 @@
 """What each setting gains over the plain one, all else equal."""
 
-import dataclasses
 import math
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Literal
 
 from matplotlib.axes import Axes
@@ -12,10 +10,8 @@ from matplotlib.lines import Line2D
 
 from bench.read import compare
 from bench.read.plot_data import (
-    PLAIN,
     Group,
     Setting,
-    Span,
     flags,
     footer,
     groups,
@@ -26,51 +22,18 @@ from bench.read.plot_data import (
     subtitle,
 )
 from bench.read.plot_marks import bounds, flag_handle, point, say, times
+from bench.read.plot_ratio import FASTER, SLOWER, UNCLEAR, Ratio, against_plain
 from bench.read.plot_sheet import Words, sheet, text_in
 from bench.read.plot_style import (
-    BLUE,
     FAINT,
-    GREY,
     INK,
-    VERMILION,
-    Look,
     NothingToDraw,
     plain,
     ruler,
 )
 from bench.read.table import RunData
-from bench.records import Row
 
 MOST_ROWS = 45  # of a panel: more cannot be read on one page
-
-FASTER = Look(BLUE, ">", "-")
-SLOWER = Look(VERMILION, "<", "-")
-UNCLEAR = Look(GREY, "o", "-")
-
-
-@dataclass(frozen=True, slots=True)
-class Ratio:
-    """time(plain) / time(setting) at one mode, device and batch.
-
-    rows: the two that were compared.
-    """
-
-    mode: str
-    device: str
-    batch: int
-    setting: Setting
-    span: Span
-    method: str
-    rows: tuple[Row, Row]
-
-    @property
-    def look(self) -> Look:
-        """By the interval: where it holds 1, or is unknown, nothing is claimed."""
-        if self.span.low is None or self.span.high is None:
-            return UNCLEAR
-        if self.span.low > 1:
-            return FASTER
-        return SLOWER if self.span.high < 1 else UNCLEAR
 
 
 def gain(run: RunData) -> dict[str, Figure]:
@@ -80,43 +43,10 @@ def gain(run: RunData) -> dict[str, Figure]:
     for group in groups(records(run.rows)):
         ratios = list(against_plain(group, medians))
         if ratios:
-            drawn[f"{group.subject} {group.input}"] = _figure(run, group, ratios)
+            drawn[group.name] = _figure(run, group, ratios)
     if not drawn:
         raise NothingToDraw("no setting was measured beside the plain one, all else equal")
     return drawn
-
-
-def ratio(base: Row, value: Row, medians: compare.Medians) -> tuple[Span, str] | None:
-    """time(base) / time(value) and how its interval came about; None where a time is unknown."""
-    one, other = dataclasses.asdict(base), dataclasses.asdict(value)
-    names = compare.quantities(one, other)
-    if names is None:
-        return None
-    found, method = compare.estimate(one, other, names, medians, medians, same_run=True)
-    low, high = found.interval() or (None, None)
-    return Span(found.ratio, low, high), method
-
-
-def against_plain(group: Group, medians: compare.Medians) -> Iterator[Ratio]:
-    """Every setting against the plain one of the same mode, device and batch."""
-    bases = {
-        (row.mode, row.device, row.batch): row for row in group.rows if group.setting(row) == PLAIN
-    }
-    for row in group.rows:
-        base = bases.get((row.mode, row.device, row.batch))
-        if base is None or base is row or group.setting(row) == PLAIN:
-            continue
-        found = ratio(base, row, medians)
-        if found is not None:
-            yield Ratio(
-                mode=str(row.mode),
-                device=str(row.device),
-                batch=int(row.batch or 0),
-                setting=group.setting(row),
-                span=found[0],
-                method=found[1],
-                rows=(base, row),
-            )
 
 
 def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:

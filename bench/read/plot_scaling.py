@@ -53,7 +53,7 @@ def memory(run: RunData) -> dict[str, Figure]:
 
 def _all(run: RunData, quantity: Quantity) -> dict[str, Figure]:
     drawn = {
-        f"{group.subject} {group.input}": _figure(run, group, quantity)
+        group.name: _figure(run, group, quantity)
         for group in groups(records(run.rows))
         if any(quantity.span(row) for row in group.rows)
     }

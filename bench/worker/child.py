@@ -65,7 +65,8 @@ def run(request: Request) -> None:
     try:
         entry = _facts(request) if request.job == "facts" else _measure(request)
     except BaseException as error:  # a subject may raise anything, SystemExit as well
-        traceback.print_exc()
+        with contextlib.suppress(OSError, ValueError):  # it may have closed its streams
+            traceback.print_exc()
         status, reason = describe(error)
         entry = Failure(
             case=request.case, replicate=request.replicate, status=status, reason=reason
@@ -139,6 +140,7 @@ class _Ready:
     step: Step  # what is timed
     eager: Step  # the same, not compiled
     graphs: bool
+    threads: int  # as the settings left them, before the subject could
 
 
 def _build(request: Request) -> _Ready:
@@ -147,6 +149,7 @@ def _build(request: Request) -> _Ready:
     if case.compile != compiled.OFF:
         compiled.prepare(Path(request.cache))
     settings.apply(case)
+    threads = torch.get_num_threads()
     device = open_device(case.device)
     prepared = prepare(case)
     graphs = compiled.uses_cuda_graphs(case.compile, device_type)
@@ -157,7 +160,7 @@ def _build(request: Request) -> _Ready:
         if module is prepared.module
         else make_step(prepared, module, case, device_type, graphs=graphs)
     )
-    return _Ready(device, prepared, step, eager, graphs)
+    return _Ready(device, prepared, step, eager, graphs, threads)
 
 
 def _measure(request: Request) -> Entry:
@@ -170,7 +173,7 @@ def _measure(request: Request) -> Entry:
     if case.compile == compiled.OFF:
         step.prepare(1)
         before |= state.layer_state(module, step)
-    _refuse(state.problems(case, before))
+    _refuse(state.problems(case, before, ready.threads))
     graphs_before = compiled.read() if case.compile != compiled.OFF else None
     budget = timing.Budget(**request.budget)
     around = telemetry.snapshot()
@@ -178,7 +181,7 @@ def _measure(request: Request) -> Entry:
         times = timing.measure(step, device, budget, calls=request.calls)
     load = telemetry.difference(around, telemetry.snapshot())
     after = state.global_state(module, case.device.partition(":")[0])
-    _refuse(state.problems(case, after, before))
+    _refuse(state.problems(case, after, ready.threads))
     found: dict[str, float] = {"first_call_s": first_call_s}
     if graphs_before is not None:
         found |= _compile_facts(ready, graphs_before, first_call_s, times)

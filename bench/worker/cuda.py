@@ -17,7 +17,7 @@ class CudaError(Exception):
 
 def has_cudnn() -> bool:
     """Whether convolutions can go to cuDNN (on ROCm: to MIOpen, under the same flags)."""
-    return bool(torch.backends.cudnn.is_available())  # type: ignore[no-untyped-call]
+    return bool(torch.backends.cudnn.is_available())
 
 
 def has_tf32(index: int) -> bool:
@@ -88,7 +88,7 @@ def facts(index: int) -> dict[str, str | int]:
         "l2_bytes": getattr(properties, "L2_cache_size", None),
         "cuda": torch.version.cuda,
         "hip": torch.version.hip,
-        "cudnn": torch.backends.cudnn.version(),  # type: ignore[no-untyped-call]
+        "cudnn": torch.backends.cudnn.version(),
         "driver": driver_version(str(getattr(properties, "uuid", ""))),
     }
     return {name: value for name, value in found.items() if value is not None}

@@ -101,10 +101,12 @@ def _forked(fields: Mapping[str, Any]) -> dict[str, Any]:
                 child.run(child.Request.of(fields))
                 code = 0
         except BaseException:  # nothing of the child may run on in this interpreter
-            traceback.print_exc()
+            with contextlib.suppress(OSError, ValueError):
+                traceback.print_exc()
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
+            with contextlib.suppress(OSError, ValueError):  # a subject may have closed them
+                sys.stdout.flush()
+                sys.stderr.flush()
             os._exit(code)
     status = _wait(pid, fields["timeout_s"])
     return _how(status) | ({"poisoned": True} if status == 71 << 8 else {})

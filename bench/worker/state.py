@@ -82,38 +82,31 @@ def layout_of(tensor: torch.Tensor) -> str | None:
     return "channels_last" if last else "contiguous" if first else "other"
 
 
-def problems(
-    case: Case, state: Mapping[str, Any], first: Mapping[str, Any] | None = None
-) -> list[str]:
+def problems(case: Case, state: Mapping[str, Any], threads: int) -> list[str]:
     """What is not as the case asked, in words.
 
-    state: global_state, with layer_state in it where that was looked at.
-    first: the state before the samples; what changed since is a problem too.
+    state:   global_state, with layer_state in it where that was looked at.
+    threads: intra-op threads as they stood once the settings were applied.
     """
-    found: list[str] = []
     wanted: dict[str, Any] = {
         "training": case.mode == "training",
         "grad_enabled": True,  # inference_mode is entered inside each call, not around it
         "inference_mode": False,
         "autocast": False,
         "default_dtype": "float32",
+        "threads": threads,
         "deterministic": False,
         "anomaly_mode": False,
     }
-    if case.threads not in (None, "auto"):
-        wanted["threads"] = int(str(case.threads))
     for name in ("cudnn_benchmark", "tf32"):
         if getattr(case, name) is not None:
             wanted[name] = getattr(case, name)
-    found.extend(
+    found = [
         f"{name} is {state[name]}, should be {value}"
         for name, value in wanted.items()
         if state.get(name, value) != value
-    )
-    if first is not None and "threads" not in wanted and first["threads"] != state["threads"]:
-        found.append(f"threads changed from {first['threads']} to {state['threads']}")
-    found.extend(_arithmetic_problems(case, state))
-    return found
+    ]
+    return found + _arithmetic_problems(case, state)
 
 
 def _arithmetic_problems(case: Case, state: Mapping[str, Any]) -> list[str]:

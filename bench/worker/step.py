@@ -104,7 +104,7 @@ class InferenceStep:
         args, kwargs = self._inputs.take()
         self.output = None  # the last output would count towards this call's peak memory
         if self._cudagraphs:
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            torch.compiler.cudagraph_mark_step_begin()
         with torch.inference_mode(), self._autocast():
             self.output = self._module(*args, **kwargs)
         if not self._looked:
@@ -189,7 +189,7 @@ class TrainingStep:
         args, kwargs = self._inputs.take()
         self.output = None  # the last output would count towards this call's peak memory
         if self._cudagraphs:
-            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+            torch.compiler.cudagraph_mark_step_begin()
         with self._autocast():
             self.output = self._module(*args, **kwargs)
             loss = self._loss(self.output)
@@ -200,7 +200,7 @@ class TrainingStep:
                 "training is not supported here: nothing in the output requires a gradient (no "
                 "parameter, no input that does), so there is no backward"
             )
-        (self._scaler.scale(loss) if self._scaler else loss).backward()  # type: ignore[no-untyped-call]
+        (self._scaler.scale(loss) if self._scaler else loss).backward()
         if self._optimizer:
             if mark:
                 mark()

@@ -1,0 +1,72 @@
+"""Times of two settings or devices as a ratio, as the comparison reckons it."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from bench.read import compare
+from bench.read.plot_data import PLAIN, Group, Setting, Span
+from bench.read.plot_style import BLUE, GREY, VERMILION, Look
+from bench.records import Row
+
+FASTER = Look(BLUE, ">", "-")
+SLOWER = Look(VERMILION, "<", "-")
+UNCLEAR = Look(GREY, "o", "-")
+
+
+@dataclass(frozen=True, slots=True)
+class Ratio:
+    """time(plain) / time(setting) at one mode, device and batch.
+
+    rows: the two that were compared.
+    """
+
+    mode: str
+    device: str
+    batch: int
+    setting: Setting
+    span: Span
+    method: str
+    rows: tuple[Row, Row]
+
+    @property
+    def look(self) -> Look:
+        """By the interval: where it holds 1, or is unknown, nothing is claimed."""
+        if self.span.low is None or self.span.high is None:
+            return UNCLEAR
+        if self.span.low > 1:
+            return FASTER
+        return SLOWER if self.span.high < 1 else UNCLEAR
+
+
+def ratio(base: Row, value: Row, medians: compare.Medians) -> tuple[Span, str] | None:
+    """time(base) / time(value) and how its interval came about; None where a time is unknown."""
+    one, other = dataclasses.asdict(base), dataclasses.asdict(value)
+    names = compare.quantities(one, other)
+    if names is None:
+        return None
+    found, method = compare.estimate(one, other, names, medians, medians, same_run=True)
+    low, high = found.interval() or (None, None)
+    return Span(found.ratio, low, high), method
+
+
+def against_plain(group: Group, medians: compare.Medians) -> Iterator[Ratio]:
+    """Every setting against the plain one of the same mode, device and batch."""
+    bases = {
+        (row.mode, row.device, row.batch): row for row in group.rows if group.setting(row) == PLAIN
+    }
+    for row in group.rows:
+        base = bases.get((row.mode, row.device, row.batch))
+        if base is None or base is row or group.setting(row) == PLAIN:
+            continue
+        found = ratio(base, row, medians)
+        if found is not None:
+            yield Ratio(
+                mode=str(row.mode),
+                device=str(row.device),
+                batch=int(row.batch or 0),
+                setting=group.setting(row),
+                span=found[0],
+                method=found[1],
+                rows=(base, row),
+            )
