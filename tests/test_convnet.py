@@ -91,7 +91,7 @@ def test_a_state_dict_of_the_notes_class_loads_strictly_and_computes_the_same(ne
 def test_class_n_is_the_first_argument_and_there_is_no_args() -> None:
     assert ConvNet(10).fc.out_features == 10
     with pytest.raises(TypeError):
-        ConvNet(object(), 7)  # type: ignore[arg-type,misc]
+        ConvNet(object(), 7)  # type: ignore[arg-type,call-arg]
 
 
 def test_channels_last_works_where_the_notes_forward_raises(net: ConvNet) -> None:
@@ -134,7 +134,7 @@ def test_one_filter_has_192_weights_and_the_first_layer_6176_parameters(net: Con
 def test_batchnorm_takes_the_number_of_channels_alone(net: ConvNet) -> None:
     assert isinstance(net.model[1], nn.BatchNorm2d)
     assert net.model[1].num_features == 32
-    wrong = nn.BatchNorm2d(2, 32, 55, 55)  # the notes' (N, C, H, W): C becomes eps, in silence
+    wrong = nn.BatchNorm2d(2, 32, 55, 55)  # type: ignore[arg-type]  # the notes' (N, C, H, W): C becomes eps, in silence
     assert (wrong.num_features, wrong.eps, wrong.momentum) == (2, 32, 55)
 
 

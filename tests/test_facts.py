@@ -25,6 +25,7 @@ def small(**changes: Any) -> Case:
     return case(**{"subject": RESIDUAL, "batch": 2, "input": "3,8,8"} | changes)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("layer", ["", "/relu1", "/bn"])
 def test_every_fact_of_a_cpu_is_found(mode: str, layer: str) -> None:

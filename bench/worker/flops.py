@@ -53,7 +53,7 @@ class Flops:
     by_phase: dict[str, int] = field(default_factory=dict)
 
 
-class _Operators(TorchDispatchMode):  # type: ignore[no-untyped-call]
+class _Operators(TorchDispatchMode):
     """Counts what is dispatched, by name."""
 
     def __init__(self, *, composed: bool) -> None:

@@ -55,7 +55,6 @@ def allocated_peak_bytes(call: Callable[[], object]) -> int:
     From the profiler's allocation events.  It does not see memory freed that was allocated
     before it began: call it when nothing is left over from the last call.
     """
-    gc.collect()
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
         call()
     results = prof.profiler.kineto_results if prof.profiler else None
