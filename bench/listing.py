@@ -19,8 +19,10 @@ def show(plan: Plan, estimate_s: float, console: Console) -> None:
     for case in plan.cases:
         say(case.case_id)
     if plan.left_out:
-        say("\nleft out:")
+        say("")
+        say("left out:")
         counted = Counter((one.subject, one.reason) for one in plan.left_out)
         for (subject, reason), count in counted.items():
             say(f"  {subject}: {reason} ({count} combination{'s' if count > 1 else ''})")
-    say(f"\n{len(plan.cases)} cases, about {units.duration(estimate_s)} (min:s) on two cores")
+    say("")
+    say(f"{len(plan.cases)} cases, about {units.duration(estimate_s)} (min:s) on two cores")

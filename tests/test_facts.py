@@ -8,6 +8,7 @@ from bench.records import COLUMNS, Case
 from bench.worker import facts
 from bench.worker.child import make_step
 from bench.worker.device import open_device
+from bench.worker.step import Step
 from bench.worker.subject import prepare
 
 from .cases import case
@@ -89,6 +90,7 @@ class FakeGpu:
     def __init__(self, peak: int | None, reserved: int | None) -> None:
         self.peak, self.reserved = peak, reserved
         self.asked: list[str] = []
+        self.step: Step | None = None
 
     def wait(self) -> None:
         self.asked.append("wait")
@@ -100,7 +102,8 @@ class FakeGpu:
         self.asked.append("empty")
 
     def reset_peak(self) -> None:
-        self.asked.append("reset")
+        left_over = self.step is not None and self.step.output is not None
+        self.asked.append("reset with an output left over" if left_over else "reset")
 
     def peak_bytes(self) -> int | None:
         self.asked.append("peak")
@@ -114,6 +117,7 @@ def on_gpu(gpu: FakeGpu, **changes: Any) -> tuple[dict[str, float], dict[str, st
     of = small(**changes)
     prepared = prepare(of)
     step = make_step(prepared, prepared.module, of, "cpu")
+    gpu.step = step
     return facts.find(step, step, prepared, of, gpu)
 
 

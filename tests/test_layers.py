@@ -244,6 +244,13 @@ def test_a_wrong_name_is_answered_with_the_right_ones(name: str, says: str) -> N
     assert says in str(caught.value)
 
 
+def test_the_input_is_taken_before_the_layers_own_hooks_change_it() -> None:
+    network = nn.Sequential(nn.Linear(2, 2, bias=False))
+    network[0].register_forward_pre_hook(lambda _, args: (args[0] + 1,))
+    seen = layers.capture(network, "0", (torch.zeros(1, 2),), {})
+    assert torch.equal(seen.args[0], torch.zeros(1, 2))
+
+
 def test_no_except_clause_of_the_network_swallows_the_end_of_the_capture() -> None:
     class Careful(nn.Module):
         def __init__(self) -> None:

@@ -153,6 +153,13 @@ def test_a_layer_under_autocast_is_given_what_autocast_made() -> None:
     assert prepared.module.get_parameter("weight").dtype == torch.float32
 
 
+def test_random_layers_begin_with_the_same_numbers_whatever_was_called_before() -> None:
+    prepare(replace(RESIDUAL, subject=f"{RESIDUAL.subject}/bn"))
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.manual_seed(0)))
+    conv()
+    assert torch.equal(torch.rand(3), torch.rand(3, generator=torch.manual_seed(0)))
+
+
 def test_an_unknown_layer_is_refused() -> None:
     with pytest.raises(LayerError, match="did you mean"):
         prepare(replace(RESIDUAL, subject=f"{RESIDUAL.subject}/blocks.7"))

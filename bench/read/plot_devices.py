@@ -139,9 +139,9 @@ def _ratios(axes: Axes, group: Group, mode: str, kind: str, medians: compare.Med
                 axes.annotate(
                     times(span.value),
                     (batch, span.value),
-                    xytext=(0, -14),
+                    xytext=(6, -12),
                     textcoords="offset points",
-                    ha="center",
+                    ha="left",
                 )
     if kind == "plain" and not drawn and len(group.settings) == 1:
         say(axes, "no batch size in common")

@@ -112,15 +112,17 @@ def _places(lines: Sequence[Line]) -> dict[Line, int]:
 
 
 def _labels(row: Sequence[Axes], places: dict[Line, int]) -> None:
-    heads = {batch: at - 1 for (batch, _), at in reversed(places.items())}
+    heads: dict[int, int] = {}
+    for (batch, _), at in places.items():
+        heads.setdefault(batch, at - 1)
     axes = row[0]
-    at = [*heads.values(), *places.values()]
+    ticks = [*heads.values(), *places.values()]
     names = [*(f"batch {batch}" for batch in heads), *(label(setting) for _, setting in places)]
-    axes.set_yticks(at, names)
+    axes.set_yticks(ticks, names)
     for tick in axes.yaxis.get_major_ticks()[: len(heads)]:
         tick.label1.set(fontweight="bold", color=INK)
     axes.tick_params(axis="y", length=0)
-    axes.set_ylim(max(at) + 0.7, min(at) - 0.7)
+    axes.set_ylim(max(ticks) + 0.7, min(ticks) - 0.7)
 
 
 def _panel(axes: Axes, ratios: Sequence[Ratio], places: dict[Line, int]) -> None:
