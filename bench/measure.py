@@ -6,6 +6,7 @@
 import dataclasses
 import datetime
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +21,7 @@ from bench.records import Case
 from bench.runner import Runner, Seen
 
 QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
+PLAIN_WIDTH = 100  # of what goes to a file or a pipe
 OK, FAILED, INTERRUPTED = 0, 4, 130
 
 
@@ -54,7 +56,7 @@ class _Begun:
 
 def run(asked: Asked) -> int:
     """Measure, and leave a run directory.  The exit code."""
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
     if asked.resume:
         begun = _resume(asked)
     else:
@@ -170,6 +172,7 @@ def _measure(begun: _Begun, console: Console) -> int:
     interrupted, stopped = False, None
     with Bar(console) as bar:
         bar.budget_s = begun.options.budget_s
+        start = time.monotonic()
         runner = Runner(
             plan=begun.plan,
             run=begun.options,
@@ -186,7 +189,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             stopped = error
         finally:
             log.close()
-    code = _derive(directory, console)
+    code = _derive(directory, console, time.monotonic() - start)
     rundir.finish(directory, complete=not interrupted and stopped is None)
     rundir.release(holder)
     if stopped:
@@ -197,12 +200,12 @@ def _measure(begun: _Begun, console: Console) -> int:
     return code
 
 
-def _derive(directory: rundir.RunDir, console: Console) -> int:
+def _derive(directory: rundir.RunDir, console: Console, elapsed_s: float) -> int:
     """The tables, plots and the summary, from the journal alone."""
     from bench.read import derive, summary
 
     result = derive.write_all(directory.path)
-    summary.show(result, console)
+    summary.show(result, console, elapsed_s)
     bad = {"invalid", "timeout", "crash", "error"}
     nothing = not any(row.status == "ok" for row in result.rows)
     return FAILED if nothing or any(row.status in bad for row in result.rows) else OK

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker import step as steps
+from bench.worker.loss import FixedGradient, LossError
 from bench.worker.step import InferenceStep, Step, StepError, TrainingStep
 
 
@@ -349,3 +350,27 @@ def test_the_last_output_is_gone_before_the_next_call_begins() -> None:
     call(step)
     call(step)
     assert step.output is not None
+
+
+def test_a_fixed_gradient_begins_the_backward_itself() -> None:
+    layer = nn.Linear(3, 2).train()
+    x = torch.randn(4, 3, generator=torch.Generator().manual_seed(0))
+    loss = FixedGradient(scaled=False)
+    step = TrainingStep(layer, (x,), {}, loss=loss, device_type="cpu")
+    seen: list[torch.Tensor | None] = []
+
+    def look() -> None:
+        seen.append(None if layer.weight.grad is None else layer.weight.grad.clone())
+
+    step(look)
+    g = loss.gradient(0, step.output)
+    before, after = seen  # the marks stand before and after the backward
+    assert before is None
+    torch.testing.assert_close(after, g.T @ x)
+
+
+def test_a_layer_without_any_gradient_is_unsupported_in_training() -> None:
+    loss = FixedGradient(scaled=False)
+    step = TrainingStep(nn.Flatten(), (torch.zeros(2, 3),), {}, loss=loss, device_type="cpu")
+    with pytest.raises(LossError, match="training is not supported here"):
+        step()

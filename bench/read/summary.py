@@ -25,14 +25,20 @@ NOT_SETTINGS = ("mode", "batch", "device")
 GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
 
-def show(result: Result, console: Console) -> None:
-    """Print it, in at most 100 columns."""
+def show(result: Result, console: Console, elapsed_s: float) -> None:
+    """Print it, in at most 100 columns.  elapsed_s: of the measuring, in this process."""
     console.print()
     gains = _gains(result.path)
     if gains:
         console.print(_gain_table(gains, result.rows), width=WIDTH)
     console.print(_table(result.rows), width=WIDTH)
-    for line in (*_legend(result.rows), "", *_odd(result.rows), *_spent(result), *_files(result)):
+    for line in (
+        *_legend(result.rows),
+        "",
+        *_odd(result.rows),
+        *_spent(result, elapsed_s),
+        *_files(result),
+    ):
         console.print(Text(line), soft_wrap=True)
 
 
@@ -56,7 +62,7 @@ def _gains(path: Path) -> list[Gain]:
 
 def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
     table = _plain_table("What each setting gains: time without it / time with it")
-    table.add_column("setting", overflow="fold")
+    table.add_column("setting", overflow="fold", min_width=27)
     table.add_column("of", overflow="fold")
     table.add_column("gain", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
@@ -147,20 +153,17 @@ def _odd(rows: Iterable[Row]) -> list[str]:
     return [f"{row.status}: {row.case_id}: {row.reason}" for row in rows if row.status != "ok"]
 
 
-def _spent(result: Result) -> list[str]:
+def _spent(result: Result, elapsed_s: float) -> list[str]:
     """Where the time went: what a user pays for, and what the harness adds."""
     outcomes = [one for one in result.entries if not isinstance(one, Facts)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
+    lines = [f"{len(measured)} outcomes measured, {failed} failed"]
     timed_s = sum(one.timed_s for one in measured)
-    wall_s = sum(one.wall_s for one in result.entries)
-    if not wall_s:
-        return []
-    share = units.percent(timed_s / wall_s)
-    return [
-        f"{len(measured)} outcomes measured, {failed} failed",
-        f"{units.duration(wall_s)} spent in cases, {share} of it on warm-up and samples",
-    ]
+    if 0 < timed_s <= elapsed_s:  # a resumed run measured most of it earlier
+        share = units.percent(timed_s / elapsed_s)
+        lines.append(f"{units.duration(elapsed_s)} measuring, {share} of it warm-up and samples")
+    return lines
 
 
 def _files(result: Result) -> list[str]:

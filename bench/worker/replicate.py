@@ -7,6 +7,7 @@ forked after one OpenMP operator in its parent hangs for ever.
 
 import contextlib
 import ctypes
+import gc
 import importlib
 import json
 import os
@@ -41,6 +42,8 @@ def main() -> None:
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
     fork = _import(hello["modules"], inductor=hello["inductor"]) and hello["fork"]
+    gc.collect()
+    gc.freeze()  # a collection in a child would touch, and so copy, every page of the imports
     _answer(answers, {"ready": True, "fork": fork})
     for line in iter(sys.stdin.readline, ""):
         fields = json.loads(line)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker import tree
+from bench.worker.loss import FixedGradient
 
 # Room for prepared inputs of a layer that writes to its input; beyond it a sample has fewer
 # calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
@@ -145,6 +146,8 @@ class TrainingStep:
         self._cudagraphs = cudagraphs
         self._optimizer = _optimizer(module)
         self._scaler = _scaler(self._optimizer, device_type, amp)
+        # A fixed gradient needs no scalar, unless a GradScaler has to multiply one.
+        self._seeded = loss if isinstance(loss, FixedGradient) and not self._scaler else None
         self._scaled_steps = 0  # handed to GradScaler
         self._taken_steps = 0  # of these, taken
         if self._optimizer and self._scaler:
@@ -185,6 +188,17 @@ class TrainingStep:
             "are not finite in float16 at any scale"
         )
 
+    def _backward(self, loss: Tensor | None) -> None:
+        if self._seeded is not None:
+            torch.autograd.backward(*self._seeded.seeds(self.output))
+            return
+        if loss is None or not loss.requires_grad:
+            raise StepError(
+                "training is not supported here: nothing in the output requires a gradient (no "
+                "parameter, no input that does), so there is no backward"
+            )
+        (self._scaler.scale(loss) if self._scaler else loss).backward()
+
     def __call__(self, mark: Callable[[], None] | None = None) -> None:
         args, kwargs = self._inputs.take()
         self.output = None  # the last output would count towards this call's peak memory
@@ -192,15 +206,10 @@ class TrainingStep:
             torch.compiler.cudagraph_mark_step_begin()
         with self._autocast():
             self.output = self._module(*args, **kwargs)
-            loss = self._loss(self.output)
+            loss = None if self._seeded else self._loss(self.output)
         if mark:
             mark()
-        if not loss.requires_grad:
-            raise StepError(
-                "training is not supported here: nothing in the output requires a gradient (no "
-                "parameter, no input that does), so there is no backward"
-            )
-        (self._scaler.scale(loss) if self._scaler else loss).backward()
+        self._backward(loss)
         if self._optimizer:
             if mark:
                 mark()
