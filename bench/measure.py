@@ -89,9 +89,9 @@ def _config(asked: Asked) -> config.Config:
 def _look(settings: config.Config) -> probe.Probe:
     inputs = [value for sweep in settings.sweeps for value in sweep.axes.get("input", ())]
     found = probe.look(settings.subjects(), inputs, settings.run.timeout_s)
-    for name, subject in found.subjects.items():
+    for subject in found.subjects.values():
         if subject.error:
-            raise MeasureError(f"subject {name}: {subject.error}")
+            raise MeasureError(f"subject {subject.error}")
     return found
 
 

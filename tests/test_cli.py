@@ -88,9 +88,18 @@ def test_an_unknown_flag_is_exit_code_2(bench: Bench) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("--subject", "no_such:Net"), "subject no_such:Net: there is no module 'no_such'"),
-        (("--subject", "torch.nn:Nothing"), "torch.nn has no 'Nothing'"),
-        (("--subject", "torch.nn:Conv2d(3)"), "calling it raised TypeError"),
+        (
+            ("--subject", "no_such:Net"),
+            "subject no_such:Net: no module named 'no_such', installed or in",
+        ),
+        (
+            ("--subject", "torch.nn:Nothing"),
+            "subject torch.nn:Nothing: torch.nn has no callable",
+        ),
+        (
+            ("--subject", "torch.nn:Conv2d(3)"),
+            "subject torch.nn:Conv2d(3): Conv2d raised Type",
+        ),
         (("--subject", "torch:ones(3)"), "not an nn.Module"),
         (("--subject", "torch.nn:ReLU"), "what shape is its input?"),
         (("--subject", "convnet/conv9"), "has no layer 'conv9' that it calls; it has conv1, bn1"),
