@@ -3,10 +3,10 @@
 import os
 from pathlib import Path
 
-from rich.console import Console
 from rich.text import Text
 
 from bench.errors import UserError
+from bench.progress import wide_console
 from bench.read import check as checking
 from bench.read import compare as comparing
 from bench.read import history, markdown, show
@@ -24,7 +24,7 @@ class JudgeError(UserError):
 
 def compare(path: Path, other: Path | None, by: str | None) -> int:
     """Print what the values of `by` gain, or how `other` differs from `path`.  The exit code."""
-    console = Console()
+    console = wide_console()
     run = load(path)
     if other is None and by is None:
         raise JudgeError(
@@ -68,8 +68,11 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
                 file.write(text + "\n")
     except OSError as error:
         raise JudgeError(f"{written}: the report cannot be written: {error.strerror}") from None
-    console = Console()
-    console.print(show.check_table(report))
+    console = wide_console()
+    if any(case.changed for case in report.cases):
+        console.print(show.check_table(report))
+    else:
+        console.print(Text(report.headline))
     for note in report.notes:
         console.print(Text(note), soft_wrap=True)
     for case in report.cases:

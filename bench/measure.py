@@ -16,12 +16,11 @@ from rich.console import Console
 
 from bench import config, environment, journal, plan, probe, rundir
 from bench.errors import UserError
-from bench.progress import Bar
+from bench.progress import Bar, wide_console
 from bench.records import Case
 from bench.runner import Runner, Seen
 
 QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
-PLAIN_WIDTH = 100  # of what goes to a file or a pipe
 OK, FAILED, INTERRUPTED = 0, 4, 130
 
 
@@ -56,11 +55,13 @@ class _Begun:
 
 def run(asked: Asked) -> int:
     """Measure, and leave a run directory.  The exit code."""
-    console = Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    console = wide_console()
     if asked.resume:
         begun = _resume(asked)
     else:
         settings = _config(asked)
+        if asked.out and not asked.list_only:
+            rundir.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
         planned = plan.make(settings, found)
         if asked.list_only:

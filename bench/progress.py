@@ -3,6 +3,7 @@
 Nothing here runs while a case is measured: rich's refreshing thread stays off.
 """
 
+import sys
 import time
 from collections.abc import Callable
 from typing import Self
@@ -14,7 +15,13 @@ from rich.text import Text
 from bench import units
 from bench.records import Failure, Outcome, whole_phase
 
+PLAIN_WIDTH = 100  # columns, where the output goes to a file or a pipe
 PLAIN_EVERY_S = 10.0  # one line in ten seconds is enough for a log
+
+
+def wide_console() -> Console:
+    """As wide as the terminal; where there is none, 100 columns."""
+    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 class Bar:

@@ -52,12 +52,9 @@ def default_path(name: str | None, commit: str | None, now: datetime.datetime) -
 
 def create(path: Path, description: Mapping[str, Any]) -> RunDir:
     """A new directory with its run.json.  Raises RunDirError."""
+    refuse_existing(path)
     try:
         path.mkdir(parents=True)
-    except FileExistsError:
-        raise RunDirError(
-            f"--out {path}: exists already; choose another, or go on with it: --resume {path}"
-        ) from None
     except OSError as error:
         raise RunDirError(f"--out {path}: cannot be made: {error.strerror}") from None
     run = RunDir(path)
@@ -69,6 +66,14 @@ def create(path: Path, description: Mapping[str, Any]) -> RunDir:
     except OSError as error:
         raise RunDirError(f"--out {path}: cannot be written: {error.strerror}") from None
     return run
+
+
+def refuse_existing(path: Path) -> None:
+    """Raises RunDirError: what lies there is somebody's results."""
+    if path.exists() or path.is_symlink():
+        raise RunDirError(
+            f"--out {path}: exists already; choose another, or go on with it: --resume {path}"
+        )
 
 
 def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:

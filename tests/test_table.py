@@ -1,6 +1,7 @@
 """The files of a run: what is written comes back, what is none is refused in one line."""
 
 import csv
+import json
 from pathlib import Path
 
 import pandas as pd
@@ -8,9 +9,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from bench.read import aggregate
 from bench.read.table import ReadError, load
-from bench.read.write import SAMPLE_COLUMNS, write_measurements
-from bench.records import COLUMNS, STATUSES, Row
+from bench.read.write import SAMPLE_COLUMNS, write_measurements, write_samples
+from bench.records import COLUMNS, STATUSES, Measurement, Row, Samples, to_line
 from tests.cases import case
 from tests.results import replicates, run_of
 
@@ -213,3 +215,19 @@ def test_a_write_that_fails_leaves_the_old_file(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError):
         write_measurements(path, broken())  # type: ignore[arg-type]
     assert path.read_bytes() == before
+
+
+def test_samples_left_out_to_save_space_are_read_from_the_journal(tmp_path: Path) -> None:
+    times = Samples(phase="forward", kind="latency", calls_per_sample=1, times_s=(0.25, 0.5))
+    entries = [
+        Measurement(case=case(), replicate=replicate, samples=(times,)) for replicate in range(2)
+    ]
+    lines = "".join(to_line(entry) + "\n" for entry in entries)
+    (tmp_path / "journal.jsonl").write_text(lines)
+    run = {"run_id": "r", "config": {"replicates": 2}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    write_measurements(tmp_path / "measurements.csv", aggregate.rows(entries, run=run))
+    from_journal = load(tmp_path).samples
+    write_samples(tmp_path / "samples.csv", entries, "r")
+    pd.testing.assert_frame_equal(from_journal, load(tmp_path).samples)
+    assert list(from_journal["seconds"]) == [0.25, 0.5, 0.25, 0.5]

@@ -236,9 +236,12 @@ def _memory_ratio(base: Line, value: Line) -> float | None:
 
 
 def _settings(line: Line, apart: str) -> str:
-    """The base's other axes, as they stand in a case_id."""
+    """The base's mode and batch, and of its other axes those that are not at their default."""
     return " ".join(
         axis.in_id.format(line[axis.name])
         for axis in AXES
-        if axis.name != apart and line[axis.name] is not None
+        if axis.name != apart
+        and line[axis.name] is not None
+        and (axis.name in ("mode", "batch") or axis.default not in (None, line[axis.name]))
+        and (axis.name, line[axis.name]) != ("device", "cpu")
     )

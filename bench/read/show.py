@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
+from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
@@ -10,6 +11,8 @@ from bench.read.markdown import figure, worse
 from bench.read.verdict import WORST_FIRST, Report
 
 WIDTH = 100
+MOST_CASES = 20  # of changed ones; the report has all
+QUIET = frozenset({"SAME", "INCONCLUSIVE", "ADVISORY"})
 
 
 def gain_tables(gains: Iterable[Gain]) -> list[Table]:
@@ -55,19 +58,20 @@ def _gain_table(key: tuple[str, str, str], gains: Sequence[Gain]) -> Table:
 
 
 def check_table(report: Report) -> Table:
-    """What changed or is open; the cases that are the same are counted in the headline."""
+    """What changed, at most MOST_CASES cases of it; what is undecided stands in the report."""
     table = _table(report.headline)
-    for name in ("case", "figure"):
-        table.add_column(name, overflow="fold")
+    table.add_column("case", overflow="fold", min_width=36)
+    table.add_column("figure", overflow="fold")
     table.add_column("verdict", no_wrap=True)
     for name in ("baseline", "now"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("worse by", justify="right", overflow="fold", min_width=10)
-    for case in sorted(report.cases, key=lambda one: WORST_FIRST.index(one.verdict)):
-        if not case.findings and case.verdict != "SAME":
+    changed = [case for case in report.cases if case.changed]
+    for case in sorted(changed, key=lambda one: WORST_FIRST.index(one.verdict))[:MOST_CASES]:
+        if not case.findings:
             table.add_row(*map(Text, (case.case_id, case.note, case.verdict, "", "", "")))
         for one in case.findings:
-            if one.verdict != "SAME":
+            if one.verdict not in QUIET:
                 cells = (
                     case.case_id,
                     f"{one.phase} {one.figure}",
@@ -77,12 +81,20 @@ def check_table(report: Report) -> Table:
                     worse(one),
                 )
                 table.add_row(*map(Text, cells))
+    if len(changed) > MOST_CASES:
+        table.caption = f"{len(changed) - MOST_CASES} more changed cases in the report"
     return table
 
 
 def _table(title: str) -> Table:
     # Text, not str: rich would take brackets in a subject's name for markup.
-    return Table(title=Text(title), title_justify="left", caption_justify="left", width=WIDTH)
+    return Table(
+        title=Text(title),
+        title_justify="left",
+        caption_justify="left",
+        width=WIDTH,
+        box=SIMPLE_HEAD,
+    )
 
 
 def _interval(gain: Gain) -> str:

@@ -171,4 +171,12 @@ def _files(result: Result) -> list[str]:
     if result.plots:
         names = sorted(path.name for path in result.plots if path.suffix == ".png")
         where.append(f"{result.path}/plots/: {', '.join(names)}")
-    return ["", *where, f"compare: bench compare {result.path} --by memory_format"]
+    compare = [f"compare: bench compare {result.path} --by {axis}" for axis in _varied(result.rows)]
+    return ["", *where, *compare[:1]]
+
+
+def _varied(rows: Sequence[Row]) -> list[str]:
+    """The axes of which the run has several values, those that are worth most first."""
+    order = [*GAIN_AXES, "batch", "mode"]
+    ok = [row for row in rows if row.status == "ok"]
+    return [name for name in order if len({getattr(row, name) for row in ok} - {None}) > 1]

@@ -17,8 +17,16 @@ from typing import Any, NoReturn
 
 import pandas as pd
 
+from bench import journal
 from bench.errors import UserError
-from bench.read.write import FORMULA, MEASUREMENTS, RUN, SAMPLE_COLUMNS, SAMPLES
+from bench.read.write import (
+    FORMULA,
+    MEASUREMENTS,
+    RUN,
+    SAMPLE_COLUMNS,
+    SAMPLES,
+    sample_lines,
+)
 from bench.records import COLUMNS, STATUSES, Row
 
 _SAMPLE_WHOLE = frozenset({"replicate", "sample", "calls_per_sample"})
@@ -71,7 +79,7 @@ def load(path: Path, *, samples: bool = True) -> RunData:
         path=path,
         run=_run(folder / RUN) if folder else {},
         rows=rows,
-        samples=_samples(folder / SAMPLES if folder and samples else None),
+        samples=_samples(folder if samples else None, rows),
     )
 
 
@@ -120,19 +128,27 @@ def _measurements(path: Path) -> pd.DataFrame:
     return pd.DataFrame(frame, columns=list(COLUMNS))
 
 
-def _samples(path: Path | None) -> pd.DataFrame:
+def _samples(folder: Path | None, rows: pd.DataFrame) -> pd.DataFrame:
+    """From samples.csv; where it was left out to save space, from the journal."""
     columns: dict[str, list[Any]] = {name: [] for name in SAMPLE_COLUMNS}
-    whole = _SAMPLE_WHOLE
-    if path is not None and path.exists():
+    if folder is not None and (folder / SAMPLES).exists():
+        path = folder / SAMPLES
         for number, line in _lines(path, SAMPLE_COLUMNS):
             for name in SAMPLE_COLUMNS:
-                numeric = name in whole or name == "seconds"
+                numeric = name in _SAMPLE_WHOLE or name == "seconds"
                 value = _value(path, number, name, line[name], numeric)
                 if value is None and name != "run_id":
                     _wrong(path, number, name, "", "is empty; a sample has it")
                 columns[name].append(value)
+    elif folder is not None and (folder / journal.NAME).exists() and len(rows):
+        entries = journal.read(folder / journal.NAME)
+        for values in sample_lines(entries, rows["run_id"].iloc[0]):
+            for name, value in zip(SAMPLE_COLUMNS, values, strict=True):
+                columns[name].append(value)
     frame = {
-        name: pd.Series(values, dtype="int64" if name in whole else _dtype(name == "seconds"))
+        name: pd.Series(
+            values, dtype="int64" if name in _SAMPLE_WHOLE else _dtype(name == "seconds")
+        )
         for name, values in columns.items()
     }
     return pd.DataFrame(frame, columns=list(SAMPLE_COLUMNS))

@@ -9,7 +9,7 @@ away again, so that every text comes back as it was.
 import csv
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -41,17 +41,24 @@ def write_measurements(path: Path, rows: Iterable[Row]) -> None:
 
 def write_samples(path: Path, entries: Iterable[Entry], run_id: str) -> None:
     """A line per sample, in seconds per call.  Replaces the file at once."""
-    _write(
-        path,
-        SAMPLE_COLUMNS,
-        (
-            [run_id, one.case.case_id, one.replicate, s.phase, s.kind, i, s.calls_per_sample, time]
-            for one in entries
-            if isinstance(one, Measurement)
-            for s in one.samples
-            for i, time in enumerate(s.times_s)
-        ),
-    )
+    _write(path, SAMPLE_COLUMNS, sample_lines(entries, run_id))
+
+
+def sample_lines(entries: Iterable[Entry], run_id: str) -> Iterator[list[Any]]:
+    """The samples of a journal, in the columns of `SAMPLE_COLUMNS`."""
+    for one in entries:
+        if isinstance(one, Measurement):
+            head = [run_id, one.case.case_id, one.replicate]
+            for taken in one.samples:
+                for number, time_s in enumerate(taken.times_s):
+                    yield [
+                        *head,
+                        taken.phase,
+                        taken.kind,
+                        number,
+                        taken.calls_per_sample,
+                        time_s,
+                    ]
 
 
 def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
