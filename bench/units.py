@@ -33,6 +33,13 @@ def bytes_(value_bytes: float | None) -> str:
     return count(value_bytes, "B")
 
 
+def times(ratio: float | None) -> str:
+    """A gain: `1.468` → `×1.47`, `0.0432` → `×0.043`; two digits at least are said."""
+    if ratio is None or not math.isfinite(ratio):
+        return "–"
+    return f"×{ratio:.2f}" if ratio >= 0.0995 else f"×{ratio:#.2g}"
+
+
 def percent(ratio: float | None) -> str:
     """`0.0834` → `8.3 %`."""
     return "–" if ratio is None or not math.isfinite(ratio) else f"{100 * ratio:.1f} %"

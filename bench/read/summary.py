@@ -71,11 +71,12 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
     for gain in gains:
         base = by_id[gain.base_case_id]
         where = settings(base, apart=gain.axis).replace("plain", "")
-        interval = "" if gain.low is None else f"{gain.low:.2f} – {gain.high:.2f}"
+        ends = [units.times(end).removeprefix("×") for end in (gain.low, gain.high)]
+        interval = "" if gain.low is None else " – ".join(ends)
         table.add_row(
             Text(f"{gain.axis}={gain.value}"),
             Text(f"{base.subject} {base.mode} N={base.batch} {where}"),
-            f"×{gain.gain:.2f}",
+            units.times(gain.gain),
             interval,
             gain.verdict,
         )

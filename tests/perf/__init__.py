@@ -1,0 +1,1 @@
+"""Scripts that print what the harness itself costs: figures, no tests."""
