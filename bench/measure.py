@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.text import Text
 
 from bench import config, environment, journal, plan, probe, rundir
 from bench.errors import UserError
@@ -51,6 +52,8 @@ class _Begun:
     directory: rundir.RunDir
     plan: plan.Plan
     options: config.RunOptions
+    torch: str
+    devices: Mapping[str, str]  # as torch finds them → as their drivers name them
 
 
 def run(asked: Asked) -> int:
@@ -70,9 +73,17 @@ def run(asked: Asked) -> int:
             listing.show(planned, plan.estimate_s(planned, settings), console)
             return OK
         begun = _begin(asked, settings, found, planned)
+    _say_what_is_here(begun, console)
     for warning in environment.warnings():
         console.print(f"note: {warning}", highlight=False)
     return _measure(begun, console)
+
+
+def _say_what_is_here(begun: _Begun, console: Console) -> None:
+    here = ", ".join(f"{name} ({shown})" for name, shown in begun.devices.items())
+    none = "" if len(begun.devices) > 1 else "; torch finds no accelerator"
+    text = f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}"
+    console.print(Text(text), soft_wrap=True)
 
 
 def _config(asked: Asked) -> config.Config:
@@ -122,7 +133,7 @@ def _begin(asked: Asked, settings: config.Config, found: probe.Probe, planned: p
             "left_out": [dataclasses.asdict(one) for one in planned.left_out],
         },
     )
-    return _Begun(directory, planned, settings.run)
+    return _Begun(directory, planned, settings.run, found.torch, names)
 
 
 def _resume(asked: Asked) -> _Begun:
@@ -160,7 +171,8 @@ def _resume(asked: Asked) -> _Begun:
             )
     wanted = {name: value for name, value in asked.options.items() if value is not None}
     longer = config.RunOptions(**{**options.model_dump(), **wanted})
-    return _Begun(directory, plan.Plan(cases, ()), longer)
+    names = {name: device.shown for name, device in found.devices.items()}
+    return _Begun(directory, plan.Plan(cases, ()), longer, found.torch, names)
 
 
 def _measure(begun: _Begun, console: Console) -> int:
@@ -188,9 +200,16 @@ def _measure(begun: _Begun, console: Console) -> int:
             interrupted = True
         except UserError as error:  # a full disk: what was measured is still there
             stopped = error
+        except OSError as error:
+            stopped = MeasureError(f"{directory.path}: {error.strerror or error}")
         finally:
             log.close()
-    code = _derive(directory, console, time.monotonic() - start)
+    try:
+        code = _derive(directory, console, time.monotonic() - start)
+    except OSError as error:
+        where = f"{directory.path}: its tables and plots cannot be written: {error.strerror}"
+        stopped = stopped or MeasureError(where)
+        code = FAILED
     rundir.finish(directory, complete=not interrupted and stopped is None)
     rundir.release(holder)
     if stopped:

@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 SWEEP = """
 [run]
 replicates = 3
+max_replicates = 3
 samples_s = 0.02
 warmup_s = 0.01
 

@@ -158,3 +158,10 @@ def test_the_phases_of_a_layers_training_step_are_measured(measure: Measure) -> 
     found = measure("Small/fc", mode="training")
     assert isinstance(found, Measurement)
     assert {one.phase for one in found.samples} == {"forward", "backward", "optimizer", "step"}
+
+
+def test_autocast_switched_off_inside_is_seen_under_compile_as_well(measure: Measure) -> None:
+    found = measure("IgnoresAutocast", amp="bfloat16", compile="default", timeout_s=120.0)
+    assert isinstance(found, Failure)
+    assert found.status == "invalid"
+    assert "autocast to bfloat16 was asked for, but the layers put out float32" in found.reason

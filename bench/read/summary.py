@@ -66,7 +66,7 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
     table.add_column("of", overflow="fold")
     table.add_column("gain", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    table.add_column("", no_wrap=True, min_width=len("no difference found"))
     by_id = {row.case_id: row for row in rows}
     for gain in gains:
         base = by_id[gain.base_case_id]

@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from bench.records import Case, Entry, Facts, Failure, Measurement, Status, to_line
-from bench.worker import compiled, facts, settings, state, telemetry, timing, tree
+from bench.worker import compiled, cuda, facts, settings, state, telemetry, timing, tree
 from bench.worker.device import Device, open_device
 from bench.worker.step import InferenceStep, Step, TrainingStep
 from bench.worker.subject import Prepared, prepare
@@ -167,6 +167,8 @@ def _measure(request: Request) -> Entry:
     case = request.case
     ready = _build(request)
     device, step, module = ready.device, ready.step, ready.prepared.module
+    if case.cudnn_benchmark == "on":
+        cuda.prime_cudnn(case.device)
     first_call_s = timing.first_call(step, device)
     step.settle()
     before = state.global_state(module, case.device.partition(":")[0])
@@ -183,8 +185,13 @@ def _measure(request: Request) -> Entry:
     after = state.global_state(module, case.device.partition(":")[0])
     _refuse(state.problems(case, after, ready.threads))
     found: dict[str, float] = {"first_call_s": first_call_s}
+    steady_s = _steady_s(times, step.whole)
+    if case.cudnn_benchmark == "on":
+        found["tuning_s"] = max(0.0, first_call_s - steady_s)
     if graphs_before is not None:
-        found |= _compile_facts(ready, graphs_before, first_call_s, times)
+        found |= _compile_facts(ready, graphs_before, first_call_s - steady_s)
+        before |= _eager_state(ready)
+        _refuse(state.problems(case, before, ready.threads))
     _refuse(_not_finite(step))
     if load.page_faults is not None and times.calls_made:
         found["page_faults"] = load.page_faults / times.calls_made
@@ -215,21 +222,37 @@ def _no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
 def _compile_facts(
     ready: _Ready,
     before: compiled.CompileState,
-    first_call_s: float,
-    times: timing.Timing,
+    compiling_s: float,
 ) -> dict[str, float]:
     after = compiled.read()
     problem = compiled.problem(before, after, cuda_graphs=ready.graphs)
     _refuse([problem] if problem else [])
-    steady_s = min(
-        (min(one.times_s) for one in times.samples if one.phase == ready.step.whole), default=0.0
-    )
     name = "compile_cold_s" if before.cache_misses else "compile_warm_s"
     return {
-        name: max(0.0, first_call_s - steady_s),
+        name: max(0.0, compiling_s),
         "graph_breaks": before.graph_breaks,
         "recompiles": after.frames_total - before.frames_total,
     }
+
+
+def _eager_state(ready: _Ready) -> dict[str, Any]:
+    """dtypes and layouts of the layers, which hooks cannot see in compiled code.
+
+    The module is called once more, not compiled, under the same settings; that compiled code
+    did the same arithmetic shows in the dtypes of its output.
+    """
+    wanted = [str(one.dtype) for one in tree.tensors(ready.step.output)]
+    ready.eager.prepare(1)
+    seen = state.layer_state(ready.prepared.module, ready.eager)
+    eager = [str(one.dtype) for one in tree.tensors(ready.eager.output)]
+    if wanted != eager:
+        raise Invalid(f"compiled code puts out {wanted}, eager code {eager}")
+    return seen
+
+
+def _steady_s(times: timing.Timing, whole: str) -> float:
+    """The fastest call of the whole, to be taken from the first one: seconds."""
+    return min((min(one.times_s) for one in times.samples if one.phase == whole), default=0.0)
 
 
 def _refuse(problems: list[str]) -> None:
