@@ -81,7 +81,7 @@ def run(asked: Asked) -> int:
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
     here = ", ".join(f"{name} ({shown})" for name, shown in begun.devices.items())
-    none = "" if len(begun.devices) > 1 else "; torch finds no accelerator"
+    none = "" if len(begun.devices) > 1 else "; no accelerator"
     text = f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}"
     console.print(Text(text), soft_wrap=True)
 

@@ -3,6 +3,7 @@
 Nothing here runs while a case is measured: rich's refreshing thread stays off.
 """
 
+import statistics
 import sys
 import time
 from collections.abc import Callable
@@ -100,15 +101,16 @@ def printable(text: str) -> str:
 
 
 def _short(outcome: Outcome, width: int) -> str:
+    """The case, cut where it is long, and the median of its whole call."""
     case = outcome.case
-    text = f"{case.subject} {case.mode} b{case.batch}"
+    name = printable(f"{case.subject} {case.mode} b{case.batch}")
+    took = ""
     if not isinstance(outcome, Failure):
-        times = [
-            one.times_s
+        times_s = [
+            statistics.median(one.times_s)
             for one in outcome.samples
             if one.phase == whole_phase(case.mode) and one.kind == "latency"
         ]
-        if times:
-            middle = sorted(times[0])[len(times[0]) // 2]
-            text += f"  {units.seconds(middle)}"
-    return printable(text)[: max(width, 12)]
+        took = f"  {units.seconds(times_s[0])}" if times_s else ""
+    room = max(width - len(took), 12)
+    return (name if len(name) <= room else name[: room - 1] + "…") + took

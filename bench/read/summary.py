@@ -107,7 +107,9 @@ def _table(rows: Sequence[Row]) -> Table:
 
 
 def _plain_table(title: str) -> Table:
-    return Table(title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False)
+    return Table(
+        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+    )
 
 
 def _cells(row: Row) -> list[Text | str]:
