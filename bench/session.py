@@ -22,6 +22,7 @@ RETAINED = {
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**28),
 }
+NOT_WRITTEN = 74  # a child's exit code: bench.worker.child
 LOG_KEPT_BYTES = 64 * 2**10
 
 
@@ -140,6 +141,8 @@ def collect(asked: Mapping[str, Any], ended: Mapping[str, Any], folders: Folders
     try:
         entry = from_line(out.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, RecordError):
+        if ended.get("code") == NOT_WRITTEN:  # says nothing about the case: it is to be resumed
+            raise SessionError(f"{out.parent}: cannot be written; is the disk full?") from None
         status, reason = _explain(ended, asked["timeout_s"])
         entry = Failure(case=case, replicate=asked["replicate"], status=status, reason=reason)
     out.unlink(missing_ok=True)

@@ -26,6 +26,7 @@ from bench.worker.device import Device, open_device
 from bench.worker.step import InferenceStep, Step, TrainingStep
 from bench.worker.subject import Prepared, prepare
 
+NOT_WRITTEN = 74  # EX_IOERR of sysexits(3): the record has no place to go
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory"
 )
@@ -71,7 +72,12 @@ def run(request: Request) -> None:
         entry = Failure(
             case=request.case, replicate=request.replicate, status=status, reason=reason
         )
-    write(entry, Path(request.out))
+    try:
+        write(entry, Path(request.out))
+    except OSError as error:
+        with contextlib.suppress(OSError, ValueError):
+            print(f"{request.out}: {error.strerror}", file=sys.stderr)
+        os._exit(NOT_WRITTEN)
 
 
 def write(entry: Entry, path: Path) -> None:
