@@ -4,6 +4,7 @@ Each session makes its own environment from constraints.txt.  `nox --no-venv -s 
 the Python that runs nox instead, for those who have their own torch.
 """
 
+import sys
 from pathlib import Path
 
 import nox
@@ -17,6 +18,11 @@ CODE = ("bench", "convnet", "tests", "benchmarks", "noxfile.py")
 EXAMPLE_BASELINE = Path("results/baseline")
 
 
+def python(session: nox.Session) -> str:
+    """The session's own interpreter; with --no-venv the one that runs nox."""
+    return "python" if session.virtualenv.is_sandboxed else sys.executable
+
+
 def install(session: nox.Session, *extras: str) -> None:
     """This project, its pinned dependencies, and the extras."""
     if session.virtualenv.is_sandboxed:
@@ -28,14 +34,14 @@ def install(session: nox.Session, *extras: str) -> None:
 def bench(session: nox.Session) -> None:
     """Measure the default sweep, with plots: `nox -s bench -- --device cuda --batch 64`."""
     install(session)
-    session.run("python", "-m", "bench", "run", *session.posargs)
+    session.run(python(session), "-m", "bench", "run", *session.posargs)
 
 
 @nox.session
 def micro(session: nox.Session) -> None:
     """pytest-benchmark's table of the ConvNet and its layers."""
     install(session)
-    session.run("python", "-m", "pytest", "benchmarks", *session.posargs)
+    session.run(python(session), "-m", "pytest", "benchmarks", *session.posargs)
 
 
 @nox.session
@@ -45,14 +51,14 @@ def check(session: nox.Session) -> None:
     arguments = session.posargs or ["results/latest"]
     if not any(one.startswith("--baseline") for one in arguments):
         arguments = [*arguments, "--baseline", str(EXAMPLE_BASELINE)]
-    session.run("python", "-m", "bench", "check", *arguments)
+    session.run(python(session), "-m", "bench", "check", *arguments)
 
 
 @nox.session
 def tests(session: nox.Session) -> None:
     """All tests; `nox -s tests -- -m 'not slow'` for the quick ones."""
     install(session, "dev")
-    session.run("python", "-m", "pytest", *session.posargs)
+    session.run(python(session), "-m", "pytest", *session.posargs)
 
 
 @nox.session
@@ -60,12 +66,12 @@ def lint(session: nox.Session) -> None:
     """ruff, as linter and formatter."""
     if session.virtualenv.is_sandboxed:
         session.install("-c", CONSTRAINTS, "ruff")
-    session.run("python", "-m", "ruff", "check", *CODE)
-    session.run("python", "-m", "ruff", "format", "--check", *CODE)
+    session.run(python(session), "-m", "ruff", "check", *CODE)
+    session.run(python(session), "-m", "ruff", "format", "--check", *CODE)
 
 
 @nox.session
 def types(session: nox.Session) -> None:
     """mypy, strict."""
     install(session, "dev")
-    session.run("python", "-m", "mypy")
+    session.run(python(session), "-m", "mypy")

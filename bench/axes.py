@@ -44,7 +44,11 @@ class Axis:
         return text
 
 
-_INPUT = r"[0-9]+(?:,[0-9]+)*(?::[a-z]+[0-9]*(?:<[0-9]+)?)?|:[a-z]+[0-9]*(?:<[0-9]+)?"
+_DTYPE = (
+    r":(?:float16|float32|float64|bfloat16|bool|uint8|int8|int16|int32|int64)"
+    r"(?:<[1-9][0-9]*)?"
+)
+_INPUT = rf"[1-9][0-9]*(?:,[1-9][0-9]*)*(?:{_DTYPE})?|{_DTYPE}"
 
 AXES: tuple[Axis, ...] = (
     Axis(

@@ -5,6 +5,7 @@ runs, so that `bench --help` answers at once.
 """
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -177,6 +178,9 @@ def _end(command: Callable[[], int]) -> None:
         print("bench: interrupted", file=sys.stderr)
         code = INTERRUPTED
     except BrokenPipeError:  # the reader of a pipe has enough
-        sys.stderr.close()
         code = OK
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it fails at the exit
     raise typer.Exit(code)

@@ -18,7 +18,11 @@ are kept in git. Made by `python -m bench.columns`; a test compares it with the 
 ## measurements.csv: a line per case and phase
 
 SI base units; an empty cell is unknown. Figures of the whole case stand on the line of its whole
-phase (`forward` of inference, `step` of training).
+phase (`forward` of inference, `step` of training); but `flops`, `bytes_moved` and their rates are
+each phase's own, and `page_faults`, `contention_ratio` and `control_s` are the replicate's and
+stand on each line. Not measured yet, so always empty: `relative_error`, `control_s`,
+`sm_clock_hz`, `power_w`, `temperature_c`, `gpu_utilization_ratio`, `energy_j_per_image`. Never set
+yet: the flags `throttled`, `implausible` and `unverified`.
 
 | column | meaning |
 |---|---|

@@ -29,7 +29,7 @@ class ConfigError(UserError):
 class RunOptions(pydantic.BaseModel):
     """The `[run]` table: how long, how sure."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True)
+    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
 
     replicates: Annotated[int, pydantic.Field(ge=1, le=1000)] = 5
     max_replicates: Annotated[int, pydantic.Field(ge=1, le=1000)] | None = None

@@ -1,5 +1,7 @@
 """The base of the errors that the command line turns into one line and exit code 2."""
 
+from bench.plain_text import printable
+
 
 class UserError(Exception):
     """Its message says what, where, and what would be right, in one line."""
@@ -7,5 +9,4 @@ class UserError(Exception):
 
 def one_line(error: BaseException) -> str:
     """The message without what a terminal would act on."""
-    text = " ".join(str(error).split())
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
+    return printable(" ".join(str(error).split()))

@@ -1,9 +1,10 @@
 """`bench compare` and `bench check` from beginning to end: they read results, measure nothing."""
 
+import contextlib
 import os
 from pathlib import Path
 
-from rich.text import Text
+from rich.console import Console
 
 from bench.errors import UserError
 from bench.progress import wide_console
@@ -11,11 +12,13 @@ from bench.read import check as checking
 from bench.read import compare as comparing
 from bench.read import history, markdown, show
 from bench.read.table import RunData, load
-from bench.read.verdict import exit_code
+from bench.read.verdict import Report, exit_code
 
 OK = 0
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 REPORT = "report.md"
+MOST_COMMANDS = 5  # on the terminal
+NOT_YET = "bench ab is not built yet: until then, bench run on both revisions, here and now"
 
 
 class JudgeError(UserError):
@@ -42,9 +45,9 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
         left_out += [f"only in {path}: {one}" for one in comparing.only_in(run, second)]
         left_out += [f"only in {other}: {one}" for one in comparing.only_in(second, run)]
     for table in show.gain_tables(gains):
-        console.print(table)
+        console.print(table, width=min(show.WIDTH, console.width))
     for line in left_out[:20]:
-        console.print(Text(line), soft_wrap=True)
+        console.print(show.safe(line), soft_wrap=True)
     if len(left_out) > 20:
         console.print(f"… and {len(left_out) - 20} more that only one of them has")
     if not gains:
@@ -58,28 +61,49 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     stored = _baseline(baseline, run)
     past = history.beside(stored, run) if stored else []
     report = checking.check(run, stored, threshold, history=past)
-    text = markdown.report_markdown(report)
     code = exit_code(report, strict)
+    text = markdown.report_markdown(report)
     written = (path if path.is_dir() else path.parent) / REPORT
     try:
         written.write_text(text, encoding="utf-8")
-        if summary := os.environ.get(STEP_SUMMARY):
-            with Path(summary).open("a", encoding="utf-8") as file:
-                file.write(text + "\n")
     except OSError as error:
         raise JudgeError(f"{written}: the report cannot be written: {error.strerror}") from None
-    console = wide_console()
-    if any(case.changed for case in report.cases):
-        console.print(show.check_table(report))
-    else:
-        console.print(Text(report.headline))
-    for note in report.notes:
-        console.print(Text(note), soft_wrap=True)
-    for case in report.cases:
-        if case.command:
-            console.print(Text(f"to settle it: {case.command}"), soft_wrap=True)
-    console.print(Text(f"report: {written}"), soft_wrap=True)
+    with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
+        _print_report(report, wide_console(), _step_summary(text), written)
     return code
+
+
+def _step_summary(text: str) -> str | None:
+    """Append to GitHub's step summary; why that failed, which changes no verdict."""
+    target = os.environ.get(STEP_SUMMARY)
+    if not target:
+        return None
+    try:
+        with Path(target).open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        return f"{target}: the step summary cannot be written: {error.strerror}"
+    return None
+
+
+def _print_report(report: Report, console: Console, problem: str | None, written: Path) -> None:
+    if report.baseline_id is None:
+        lines = [report.headline, "keep this run as one: copy its folder into results/baseline/"]
+    else:
+        lines = [report.headline]
+        if any(case.changed for case in report.cases):
+            console.print(show.check_table(report), width=min(show.WIDTH, console.width))
+            lines = []
+    commands = [case.command for case in report.cases if case.command]
+    lines += report.notes
+    lines += [f"to settle it: {command}" for command in commands[:MOST_COMMANDS]]
+    if len(commands) > MOST_COMMANDS:
+        lines.append(f"… and {len(commands) - MOST_COMMANDS} more such commands in the report")
+    if commands:
+        lines.append(f"({NOT_YET})")
+    lines += [problem] if problem else []
+    for line in (*lines, f"report: {written}"):
+        console.print(show.safe(line), soft_wrap=True)
 
 
 def _baseline(path: Path, run: RunData) -> RunData | None:
@@ -88,7 +112,15 @@ def _baseline(path: Path, run: RunData) -> RunData | None:
         raise JudgeError(f"--baseline {path}: no such file or directory")
     if path.is_file() or (path / "run.json").exists() or (path / "measurements.csv").exists():
         return load(path)
-    stored = [load(one.parent) for one in sorted(path.glob("*/measurements.csv"))]
+    own = {run_id for run_id in run.rows["run_id"] if run_id}
+    folders = [
+        one
+        for one in sorted(path.iterdir())
+        if not one.is_symlink()
+        and (one / "measurements.csv").exists()
+        and one.resolve() != run.path.resolve()
+    ]
+    stored = [one for one in map(load, folders) if own.isdisjoint(one.rows["run_id"])]
     machines = set(run.rows["machine_id"])
     same = [one for one in stored if machines.intersection(one.rows["machine_id"])]
     chosen = same or stored

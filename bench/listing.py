@@ -6,8 +6,8 @@ from rich.console import Console
 from rich.text import Text
 
 from bench import units
+from bench.plain_text import printable
 from bench.plan import Plan
-from bench.progress import printable
 
 
 def show(plan: Plan, estimate_s: float, console: Console) -> None:

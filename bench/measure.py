@@ -141,8 +141,12 @@ def _resume(asked: Asked) -> _Begun:
     path = asked.resume
     assert path is not None
     others = asked.axes or asked.subjects or asked.cases or asked.config or asked.out
-    if others or asked.list_only:
-        raise MeasureError(f"--resume {path}: goes on with what that run was; give no sweep flags")
+    more = asked.quick or asked.name or asked.options.get("seed") is not None
+    if others or more or asked.list_only:
+        raise MeasureError(
+            f"--resume {path}: goes on with what that run was; of all flags only "
+            "--replicates, --precision, --budget and --timeout may stand beside it"
+        )
     directory, stored = rundir.reopen(path)
     try:
         cases = tuple(Case.of(fields) for fields in stored["cases"])

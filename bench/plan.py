@@ -19,7 +19,7 @@ from bench.subject import SHIPPED, parse
 SHIPPED_INPUT = {"convnet": "3,224,224"}
 NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # views: nothing to compile
 
-# For --list only: measured on two cores, torch 2.13 (README, "What a sweep costs").
+# For --list only: measured on two cores, torch 2.13 (tests/perf/overhead.py).
 CASE_S = 0.06
 COMPILE_COLD_S = 20.0
 COMPILE_WARM_S = 4.0

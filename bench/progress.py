@@ -14,15 +14,23 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 from rich.text import Text
 
 from bench import units
+from bench.plain_text import printable
 from bench.records import Failure, Outcome, whole_phase
 
 PLAIN_WIDTH = 100  # columns, where the output goes to a file or a pipe
 PLAIN_EVERY_S = 10.0  # one line in ten seconds is enough for a log
 
 
+class PipedConsole(Console):
+    """A console that leaves a closed pipe to its user: rich would exit with 1, a verdict."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def wide_console() -> Console:
     """As wide as the terminal; where there is none, 100 columns."""
-    return Console(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+    return PipedConsole(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 class Bar:
@@ -93,11 +101,6 @@ class Bar:
 
     def note(self, text: str) -> None:
         self._console.print(Text(printable(text)), soft_wrap=True)
-
-
-def printable(text: str) -> str:
-    """A name may hold what a terminal would act on: such signs become `?`."""
-    return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def _short(outcome: Outcome, width: int) -> str:

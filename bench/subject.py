@@ -46,7 +46,7 @@ def parse(text: str) -> SubjectRef:
             raise SubjectError(f"subject {text!r} names no layer behind the slash; {_HOW}")
         return SubjectRef(module=module, callable=callable_, layer=layer or None, whole=head)
     found = _FORM.fullmatch(text.strip())
-    if not found or any(ord(sign) < 32 for sign in text):
+    if not found or not text.strip().isprintable():
         raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
     args, kwargs = _literals(found["call"], text)
     whole = f"{found['module']}:{found['callable']}{found['call'] or ''}"

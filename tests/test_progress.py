@@ -2,7 +2,8 @@ import io
 
 from rich.console import Console
 
-from bench.progress import Bar, printable
+from bench.plain_text import printable
+from bench.progress import Bar
 from bench.records import Failure, Measurement, Samples
 from tests.cases import case
 

@@ -135,8 +135,8 @@ def _notes(
     notes = []
     if not all(same_machine(*pair) for pair in rows):
         notes.append(
-            "The baseline comes from another machine: times are advisory. `bench ab` against the "
-            "baseline's revision, here and now, settles them."
+            "The baseline comes from another machine: times are advisory. Measuring both "
+            "revisions here and now settles them."
         )
     moved = [
         value["control_s"] / base["control_s"]

@@ -6,13 +6,20 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
+from bench import units
+from bench.plain_text import printable
 from bench.read.compare import Gain
 from bench.read.markdown import figure, worse
 from bench.read.verdict import WORST_FIRST, Report
 
-WIDTH = 100
+WIDTH = 100  # columns at most; less where the terminal has less
 MOST_CASES = 20  # of changed ones; the report has all
 QUIET = frozenset({"SAME", "INCONCLUSIVE", "ADVISORY"})
+
+
+def safe(text: str) -> Text:
+    """As it is, but for what a terminal would act on; never markup."""
+    return Text(printable(text))
 
 
 def gain_tables(gains: Iterable[Gain]) -> list[Table]:
@@ -34,27 +41,30 @@ def _gain_table(key: tuple[str, str, str], gains: Sequence[Gain]) -> Table:
     table.add_column("gain (95 %)", justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold", min_width=8)
     for gain in gains:
-        several = gain.base_of > 1 or gain.value_of > 1
-        settings = gain.settings
-        if several:
-            settings = (
-                f"fastest of {gain.base_of}: {gain.base_case_id}; "
-                f"of {gain.value_of}: {gain.value_case_id}"
-            )
         cells = (
             gain.subject,
             gain.phase,
-            settings,
+            gain.settings + _chosen(gain, gain.base_of, gain.value_of),
             figure("s_s", gain.base_s),
             figure("s_s", gain.value_s),
             _interval(gain),
             gain.verdict,
         )
-        table.add_row(*map(Text, cells))
+        table.add_row(*map(safe, cells))
     quantities = ", ".join(dict.fromkeys(gain.quantity for gain in gains))
     methods = ", ".join(dict.fromkeys(gain.method for gain in gains))
-    table.caption = Text(f"compared: {quantities}; intervals: {methods}")
+    table.caption = safe(f"compared: {quantities}; intervals: {methods}")
     return table
+
+
+def _chosen(gain: Gain, base_of: int, value_of: int) -> str:
+    """Which of several matching rows stands for its side: the fastest."""
+    sides = (("base", base_of, gain.base_case_id), ("value", value_of, gain.value_case_id))
+    return "".join(
+        f" ({side}: fastest of {count}, …{case_id[-20:]})"
+        for side, count, case_id in sides
+        if count > 1
+    )
 
 
 def check_table(report: Report) -> Table:
@@ -69,7 +79,7 @@ def check_table(report: Report) -> Table:
     changed = [case for case in report.cases if case.changed]
     for case in sorted(changed, key=lambda one: WORST_FIRST.index(one.verdict))[:MOST_CASES]:
         if not case.findings:
-            table.add_row(*map(Text, (case.case_id, case.note, case.verdict, "", "", "")))
+            table.add_row(*map(safe, (case.case_id, case.note, case.verdict, "", "", "")))
         for one in case.findings:
             if one.verdict not in QUIET:
                 cells = (
@@ -80,7 +90,7 @@ def check_table(report: Report) -> Table:
                     figure(one.figure, one.value),
                     worse(one),
                 )
-                table.add_row(*map(Text, cells))
+                table.add_row(*map(safe, cells))
     if len(changed) > MOST_CASES:
         table.caption = f"{len(changed) - MOST_CASES} more changed cases in the report"
     return table
@@ -89,16 +99,16 @@ def check_table(report: Report) -> Table:
 def _table(title: str) -> Table:
     # Text, not str: rich would take brackets in a subject's name for markup.
     return Table(
-        title=Text(title),
+        title=safe(title),
         title_justify="left",
         caption_justify="left",
-        width=WIDTH,
         box=SIMPLE_HEAD,
     )
 
 
 def _interval(gain: Gain) -> str:
-    text = f"×{gain.gain:.2f}"
+    text = units.times(gain.gain)
     if gain.low is not None and gain.high is not None:
-        text += f" ({gain.low:.2f}–{gain.high:.2f})"
+        ends = [units.times(end).removeprefix("×") for end in (gain.low, gain.high)]
+        text += f" ({'–'.join(ends)})"
     return text

@@ -5,15 +5,15 @@ from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
-from rich.text import Text
 
 from bench import units
 from bench.axes import AXES
 from bench.read.compare import Gain, within
 from bench.read.derive import Result
 from bench.read.match import MatchError
+from bench.read.show import safe
 from bench.read.table import load
 from bench.records import FLAGS, Facts, Failure, Measurement, Row, whole_phase
 
@@ -27,11 +27,12 @@ GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf
 
 def show(result: Result, console: Console, elapsed_s: float) -> None:
     """Print it, in at most 100 columns.  elapsed_s: of the measuring, in this process."""
+    width = min(WIDTH, console.width)
     console.print()
     gains = _gains(result.path)
     if gains:
-        console.print(_gain_table(gains, result.rows), width=WIDTH)
-    console.print(_table(result.rows), width=WIDTH)
+        console.print(_gain_table(gains, result.rows), width=width)
+    console.print(_table(result.rows), width=width)
     for line in (
         *_legend(result.rows),
         "",
@@ -39,7 +40,7 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
         *_spent(result, elapsed_s),
         *_files(result),
     ):
-        console.print(Text(line), soft_wrap=True)
+        console.print(safe(line), soft_wrap=True)
 
 
 def _gains(path: Path) -> list[Gain]:
@@ -74,8 +75,8 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
         ends = [units.times(end).removeprefix("×") for end in (gain.low, gain.high)]
         interval = "" if gain.low is None else " – ".join(ends)
         table.add_row(
-            Text(f"{gain.axis}={gain.value}"),
-            Text(f"{base.subject} {base.mode} N={base.batch} {where}"),
+            safe(f"{gain.axis}={gain.value}"),
+            safe(f"{base.subject} {base.mode} N={base.batch} {where}"),
             units.times(gain.gain),
             interval,
             gain.verdict,
@@ -112,14 +113,14 @@ def _plain_table(title: str) -> Table:
     )
 
 
-def _cells(row: Row) -> list[Text | str]:
+def _cells(row: Row) -> list[RenderableType]:
     letters = "".join(FLAG_LETTERS[flag] for flag in (row.flags or "").split(";") if flag)
     doubt = letters if row.status == "ok" else str(row.status)
     return [
-        Text(row.subject or ""),
+        safe(row.subject or ""),
         "infer" if row.mode == "inference" else "train",
         str(row.batch),
-        Text(settings(row)),
+        safe(settings(row)),
         units.seconds(row.latency_median_s),
         units.percent(_half_width(row)),
         units.count(row.images_per_s),
