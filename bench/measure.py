@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import sys
 import time
+import traceback
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -186,7 +187,7 @@ def _measure(begun: _Begun, console: Console) -> int:
     seen = Seen()
     for entry in journal.read(directory.journal):
         seen.add(entry)
-    interrupted, stopped = False, None
+    interrupted, stopped, enough = False, None, False
     with Bar(console) as bar:
         bar.budget_s = begun.options.budget_s
         start = time.monotonic()
@@ -199,7 +200,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             seen=seen,
         )
         try:
-            runner.measure()
+            enough = runner.measure()
         except KeyboardInterrupt:
             interrupted = True
         except UserError as error:  # a full disk: what was measured is still there
@@ -214,13 +215,22 @@ def _measure(begun: _Begun, console: Console) -> int:
         where = f"{directory.path}: its tables and plots cannot be written: {error.strerror}"
         stopped = stopped or MeasureError(where)
         code = FAILED
-    rundir.finish(directory, complete=not interrupted and stopped is None)
+    except Exception as error:  # whatever a table or a plot trips over: the figures are safe
+        traceback.print_exc(file=(directory.path / "derive-error.txt").open("w"))
+        stopped = stopped or MeasureError(
+            f"{directory.path}: its tables or plots failed ({type(error).__name__}: {error}); the "
+            "journal is whole, derive-error.txt says more"
+        )
+        code = FAILED
+    rundir.finish(directory, complete=enough)
     rundir.release(holder)
     if stopped:
         raise stopped
     if interrupted:
         console.print(f"interrupted; go on with: bench run --resume {directory.path}")
         return INTERRUPTED
+    if not enough:
+        console.print(f"to measure the rest: bench run --resume {directory.path}")
     return code
 
 

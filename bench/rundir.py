@@ -111,10 +111,12 @@ def lock(run: RunDir) -> int:
     """Hold the directory until this process ends.  Raises RunDirError where another does."""
     import fcntl
 
-    handle = os.open(run.folders.scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     try:
+        handle = os.open(run.folders.scratch / "lock", os.O_RDWR | os.O_CREAT, 0o644)
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if not isinstance(error, BlockingIOError):
+            raise RunDirError(f"{run.path}: cannot be written: {error.strerror}") from None
         os.close(handle)
         raise RunDirError(f"{run.path}: another `bench run` is writing here; wait for it") from None
     return handle

@@ -11,6 +11,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 from bench.config import RunOptions
@@ -125,15 +126,21 @@ class Runner:
             with self._sessions(replicate, todo) as session_of:
                 for position, case in enumerate(todo):
                     if self.run.budget_s and self.clock() - start > self.run.budget_s:
-                        self.watcher.note(
-                            f"the budget of {self.run.budget_s:.0f} s is used up in replicate "
-                            f"{replicate + 1} of {self.run.replicates}"
-                        )
-                        return False
+                        return self._out_of_budget(replicate)
                     outcome = self._outcome(case, replicate, session_of)
                     left = len(todo) - position - 1 + self._left(replicate + 1)
                     self.watcher.done(outcome, left)
         return True
+
+    def _out_of_budget(self, replicate: int) -> bool:
+        """Whether all that was asked for is there, beside what precision wanted further."""
+        if replicate >= self.run.replicates:
+            return True
+        self.watcher.note(
+            f"the budget of {self.run.budget_s:.0f} s is used up in replicate {replicate + 1} of "
+            f"{self.run.replicates}"
+        )
+        return False
 
     def _todo(self, replicate: int) -> list[Case]:
         """The cases that this replicate measures, in its order."""
@@ -186,6 +193,7 @@ class Runner:
         self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> Entry:
         asked = request(job, case, replicate, self.seen.calls(case), self.run, self.folders)
+        Path(asked["out"]).unlink(missing_ok=True)  # of a run that was killed: not this answer
         try:
             ended = session_of(case).ask(asked)
         except ReplicateDied as error:

@@ -114,6 +114,30 @@ class WithoutCompiling(Small):
         return self.fc(x)
 
 
+class CachesInItsFirstCall(Small):
+    """As position tables and masks are: compiled code settles in the second call."""
+
+    mask: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Any:
+        if self.mask is None:
+            self.mask = torch.ones(4)
+        return self.fc(x) * self.mask
+
+
+class RecompilesEachTime(Small):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        return self.fc(x) * self.calls
+
+
+class TrainGivesNone(Small):
+    def train(self, mode: bool = True) -> Any:
+        super().train(mode)
+
+
 class ConvertsBack(nn.Module):
     """(N, 3, H, W): asks for channels_last and gets contiguous."""
 

@@ -165,3 +165,22 @@ def test_autocast_switched_off_inside_is_seen_under_compile_as_well(measure: Mea
     assert isinstance(found, Failure)
     assert found.status == "invalid"
     assert "autocast to bfloat16 was asked for, but the layers put out float32" in found.reason
+
+
+def test_what_is_cached_in_the_first_call_recompiles_once_and_is_measured(
+    measure: Measure,
+) -> None:
+    found = measure("CachesInItsFirstCall", compile="default", timeout_s=120.0)
+    assert isinstance(found, Measurement)
+    assert found.facts["recompiles"] == 1
+
+
+def test_recompiling_in_every_call_is_invalid(measure: Measure) -> None:
+    found = measure("RecompilesEachTime", compile="default", timeout_s=120.0)
+    assert isinstance(found, Failure)
+    assert found.status == "invalid"
+    assert "recompile" in found.reason
+
+
+def test_a_train_method_that_gives_nothing_back_does_no_harm(measure: Measure) -> None:
+    assert isinstance(measure("TrainGivesNone", mode="training"), Measurement)

@@ -23,9 +23,10 @@ from torch import nn
 from bench.records import Case, Entry, Facts, Failure, Measurement, Status, to_line
 from bench.worker import compiled, cuda, facts, settings, state, telemetry, timing, tree
 from bench.worker.device import Device, open_device
-from bench.worker.step import InferenceStep, Step, TrainingStep
+from bench.worker.step import InferenceStep, Step, StepError, TrainingStep
 from bench.worker.subject import Prepared, prepare
 
+SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
 NOT_WRITTEN = 74  # EX_IOERR of sysexits(3): the record has no place to go
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory"
@@ -54,10 +55,12 @@ class Request:
     out: str  # the record goes here
     log: str  # standard output and error go here
     timeout_s: float
+    threads: int | None = None  # as torch had them before any subject was imported
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Request":
-        own = {field.name: fields[field.name] for field in dataclasses.fields(cls)}
+        names = [field.name for field in dataclasses.fields(cls)]
+        own = {name: fields[name] for name in names if name in fields}
         return cls(**{**own, "case": Case.of(fields["case"])})
 
 
@@ -93,6 +96,8 @@ def describe(error: BaseException) -> tuple[Status, str]:
     short = text if len(text) <= 300 else text[:297] + "…"
     match error:
         case Invalid():
+            return "invalid", short
+        case StepError() if "GradScaler skipped" in text:
             return "invalid", short
         case compiled.CompileUnavailable():
             return "unsupported", short
@@ -154,6 +159,8 @@ def _build(request: Request) -> _Ready:
     device_type = case.device.partition(":")[0]
     if case.compile != compiled.OFF:
         compiled.prepare(Path(request.cache))
+    if request.threads not in (None, torch.get_num_threads()):
+        torch.set_num_threads(int(request.threads or 1))  # the import of some subject turned it
     settings.apply(case)
     threads = torch.get_num_threads()
     device = open_device(case.device)
@@ -182,22 +189,25 @@ def _measure(request: Request) -> Entry:
         step.prepare(1)
         before |= state.layer_state(module, step)
     _refuse(state.problems(case, before, ready.threads))
-    graphs_before = compiled.read() if case.compile != compiled.OFF else None
-    budget = timing.Budget(**request.budget)
+    graphs = _settle_graphs(ready) if case.compile != compiled.OFF else None
+    skipped = step.skipped_steps
     around = telemetry.snapshot()
     with _no_recompiles(case):
+        budget = timing.Budget(**request.budget)
         times = timing.measure(step, device, budget, calls=request.calls)
     load = telemetry.difference(around, telemetry.snapshot())
     after = state.global_state(module, case.device.partition(":")[0])
     _refuse(state.problems(case, after, ready.threads))
+    if step.skipped_steps > skipped:
+        raise Invalid(f"GradScaler skipped {step.skipped_steps - skipped} steps while timed")
     found: dict[str, float] = {"first_call_s": first_call_s}
-    steady_s = _steady_s(times, step.whole)
-    if case.cudnn_benchmark == "on":
-        found["tuning_s"] = max(0.0, first_call_s - steady_s)
-    if graphs_before is not None:
-        found |= _compile_facts(ready, graphs_before, first_call_s - steady_s)
+    extra_s = max(0.0, first_call_s - _steady_s(times, step.whole))
+    if graphs is not None:
+        found |= _compile_facts(ready, graphs, extra_s)
         before |= _eager_state(ready)
         _refuse(state.problems(case, before, ready.threads))
+    elif case.cudnn_benchmark == "on" and _convolves(module):
+        found["tuning_s"] = extra_s
     _refuse(_not_finite(step))
     if load.page_faults is not None and times.calls_made:
         found["page_faults"] = load.page_faults / times.calls_made
@@ -225,20 +235,39 @@ def _no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
     return stance
 
 
-def _compile_facts(
-    ready: _Ready,
-    before: compiled.CompileState,
-    compiling_s: float,
-) -> dict[str, float]:
+@dataclass(frozen=True, slots=True)
+class _Graphs:
+    """What dynamo did in the first call, and in the calls after it that let it settle."""
+
+    first: compiled.CompileState
+    settled: compiled.CompileState
+
+
+def _settle_graphs(ready: _Ready) -> _Graphs:
+    """A few calls more: what a forward caches in its first call recompiles once, in the second."""
+    first = compiled.read()
+    for _ in range(SETTLE_CALLS):
+        ready.step.prepare(1)
+        ready.step()
+    ready.device.wait()
+    return _Graphs(first, compiled.read())
+
+
+def _compile_facts(ready: _Ready, graphs: _Graphs, compiling_s: float) -> dict[str, float]:
     after = compiled.read()
-    problem = compiled.problem(before, after, cuda_graphs=ready.graphs)
+    problem = compiled.problem(graphs.settled, after, cuda_graphs=ready.graphs)
     _refuse([problem] if problem else [])
-    name = "compile_cold_s" if before.cache_misses else "compile_warm_s"
+    name = "compile_warm_s" if graphs.first.warm else "compile_cold_s"
     return {
-        name: max(0.0, compiling_s),
-        "graph_breaks": before.graph_breaks,
-        "recompiles": after.frames_total - before.frames_total,
+        name: compiling_s,
+        "graph_breaks": after.graph_breaks,
+        "recompiles": graphs.settled.frames_total - graphs.first.frames_total,
     }
+
+
+def _convolves(module: nn.Module) -> bool:
+    """Whether cuDNN has anything to search for."""
+    return any(isinstance(layer, state.CONVOLUTIONS) for layer in module.modules())
 
 
 def _eager_state(ready: _Ready) -> dict[str, Any]:
@@ -249,7 +278,10 @@ def _eager_state(ready: _Ready) -> dict[str, Any]:
     """
     wanted = [str(one.dtype) for one in tree.tensors(ready.step.output)]
     ready.eager.prepare(1)
-    seen = state.layer_state(ready.prepared.module, ready.eager)
+    try:
+        seen = state.layer_state(ready.prepared.module, ready.eager)
+    except (MemoryError, RuntimeError) as error:  # eager code takes more memory: no verdict
+        return {"layers": f"not looked at: {error}"}
     eager = [str(one.dtype) for one in tree.tensors(ready.eager.output)]
     if wanted != eager:
         raise Invalid(f"compiled code puts out {wanted}, eager code {eager}")

@@ -6,6 +6,7 @@ dynamo keeps counters of what it did; a fallback to eager code shows there and n
 
 import os
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,7 +28,7 @@ class CompileState:
     frames_total: int
     frames_ok: int
     graph_breaks: int
-    cache_misses: int
+    warm: bool  # all that was compiled came out of a cache
     cudagraph_skips: int
     recompile_limit: bool
 
@@ -75,10 +76,16 @@ def read() -> CompileState:
         frames_total=int(counters["frames"]["total"]),
         frames_ok=int(counters["frames"]["ok"]),
         graph_breaks=sum(int(count) for count in breaks.values()),
-        cache_misses=int(counters["inductor"]["fxgraph_cache_miss"]),
+        warm=_warm(counters["inductor"], counters["aot_autograd"]),
         cudagraph_skips=int(counters["inductor"]["cudagraph_skips"]),
         recompile_limit=any("recompile_limit" in str(reason) for reason in breaks),
     )
+
+
+def _warm(inductor: Mapping[str, int], autograd: Mapping[str, int]) -> bool:
+    hits = inductor.get("fxgraph_cache_hit", 0) + autograd.get("autograd_cache_hit", 0)
+    misses = inductor.get("fxgraph_cache_miss", 0) + inductor.get("fxgraph_cache_bypass", 0)
+    return hits > 0 and misses == 0
 
 
 def problem(before: CompileState, after: CompileState, *, cuda_graphs: bool) -> str | None:

@@ -41,12 +41,13 @@ def main() -> None:
     hello = json.loads(sys.stdin.readline())
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    threads = torch.get_num_threads()  # before a subject can turn it
     fork = _import(hello["modules"], inductor=hello["inductor"]) and hello["fork"]
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the imports
     _answer(answers, {"ready": True, "fork": fork})
     for line in iter(sys.stdin.readline, ""):
-        fields = json.loads(line)
+        fields = {**json.loads(line), "threads": threads}
         start = time.perf_counter()
         ended = _forked(fields) if fork else _spawned(fields)
         if ended.get("poisoned"):

@@ -97,15 +97,16 @@ def prepare(case: Case) -> Prepared:
         memory_format=case.memory_format,
     )
     training = case.mode == "training"
+    whole.train(training)  # not its result: an override may give none
     if ref.layer is not None:
-        prepared = _layer(case, ref.layer, whole.train(training), args, kwargs)
+        prepared = _layer(case, ref.layer, whole, args, kwargs)
     else:
         if training and not any(parameter.requires_grad for parameter in whole.parameters()):
             # Nothing to train: the gradient of its input is the only backward there is.
             for tensor in tree.floating((args, kwargs)):
                 tensor.requires_grad_()
         prepared = Prepared(
-            module=whole.train(training),
+            module=whole,
             args=args,
             kwargs=kwargs,
             loss=loss.of(whole, scaled=case.amp == "float16"),
