@@ -184,3 +184,22 @@ def test_recompiling_in_every_call_is_invalid(measure: Measure) -> None:
 
 def test_a_train_method_that_gives_nothing_back_does_no_harm(measure: Measure) -> None:
     assert isinstance(measure("TrainGivesNone", mode="training"), Measurement)
+
+
+def test_a_module_that_computes_when_it_is_imported_is_measured_in_an_interpreter_of_its_own(
+    tmp_path: Path,
+) -> None:
+    log = tmp_path / "log"
+    one = Session(allocator="retained", modules=["tests.busy_import"], inductor=False, log=log)
+    folders = Folders(tmp_path / "scratch", tmp_path / "failures")
+    folders.scratch.mkdir()
+    options = RunOptions(samples_s=0.02, warmup_s=0.01)
+    asked = request(
+        "measure", case(subject="tests.busy_import:Net", input="4"), 0, None, options, folders
+    )
+    try:
+        assert not one.forks
+        found = collect(asked, one.ask(asked), folders)
+    finally:
+        one.close()
+    assert isinstance(found, Measurement)

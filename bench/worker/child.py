@@ -21,7 +21,7 @@ import torch
 from torch import nn
 
 from bench.records import Case, Entry, Facts, Failure, Measurement, Status, to_line
-from bench.worker import compiled, cuda, facts, settings, state, telemetry, timing, tree
+from bench.worker import compiled, cuda, facts, limits, settings, state, telemetry, timing, tree
 from bench.worker.device import Device, open_device
 from bench.worker.step import InferenceStep, Step, StepError, TrainingStep
 from bench.worker.subject import Prepared, prepare
@@ -323,7 +323,10 @@ def _facts(request: Request) -> Facts:
 
 def main() -> None:
     """A child in an interpreter of its own, where a fork would not do."""
+    limits.die_with_parent()
     request = Request.of(json.loads(sys.stdin.read()))
+    case = request.case
+    limits.bound(on_cpu=case.device == "cpu", compiles=case.compile != compiled.OFF)
     run(request)
     sys.stdout.flush()
     sys.stderr.flush()

@@ -6,12 +6,10 @@ forked after one OpenMP operator in its parent hangs for ever.
 """
 
 import contextlib
-import ctypes
 import gc
 import importlib
 import json
 import os
-import resource
 import select
 import signal
 import subprocess
@@ -27,11 +25,7 @@ import psutil
 import torch
 import torch._dynamo  # the first torch.optim.SGD() would import it in every child: 2 s
 
-from bench.worker import child
-
-LOG_LIMIT_BYTES = 64 * 2**20  # a child that floods its output gets an error, not the disk
-SPARE_MEMORY = 0.9  # of what is free when the child starts: the machine survives
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+from bench.worker import child, limits
 
 
 def main() -> None:
@@ -39,8 +33,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what imports print must not look like an answer
     hello = json.loads(sys.stdin.readline())
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    _prctl(PR_SET_CHILD_SUBREAPER, 1)
+    limits.die_with_parent()
+    limits.adopt_orphans()
     threads = torch.get_num_threads()  # before a subject can turn it
     fork = _import(hello["modules"], inductor=hello["inductor"]) and hello["fork"]
     gc.collect()
@@ -119,25 +113,15 @@ def _forked(fields: Mapping[str, Any]) -> dict[str, Any]:
 def _become_child(fields: Mapping[str, Any]) -> None:
     """A session, streams and limits of its own."""
     os.setsid()
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    limits.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     log = os.open(fields["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     nothing = os.open(os.devnull, os.O_RDONLY)
     for source, target in ((nothing, 0), (log, 1), (log, 2)):
         os.dup2(source, target)
     os.closerange(3, 256)  # the pipe to the runner above all
-    _limit(resource.RLIMIT_FSIZE, max(LOG_LIMIT_BYTES, 2**31 if fields["inductor"] else 0))
-    _limit(resource.RLIMIT_CORE, 0)
-    if fields["case"]["device"] == "cpu":
-        free = psutil.virtual_memory().available
-        _limit(resource.RLIMIT_DATA, int(free * SPARE_MEMORY) + psutil.Process().memory_info().data)
-
-
-def _limit(which: int, value: int) -> None:
-    _, hard = resource.getrlimit(which)
-    if hard != resource.RLIM_INFINITY:
-        value = min(value, hard)
-    resource.setrlimit(which, (value, hard))
+    case = fields["case"]
+    limits.bound(on_cpu=case["device"] == "cpu", compiles=case["compile"] != "off")
 
 
 def _device_poisoned(device: str) -> bool:
@@ -208,12 +192,6 @@ def _end_what_is_left() -> None:
             pass
     except ChildProcessError:
         pass
-
-
-def _prctl(option: int, value: int) -> None:
-    """prctl(2); Linux alone."""
-    if sys.platform.startswith("linux"):
-        ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)
 
 
 if __name__ == "__main__":
