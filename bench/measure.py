@@ -125,7 +125,7 @@ def _begin(asked: Asked, settings: config.Config, found: probe.Probe, planned: p
             "machine": environment.machine(accelerators),
             "environment": {**found.facts, **around},
             "devices": names,
-            "subjects": {name: dataclasses.asdict(one) for name, one in found.subjects.items()},
+            "parameters": {name: one.parameters for name, one in found.subjects.items()},
             "layers": {
                 name: [dataclasses.asdict(layer) for layer in one.layers]
                 for name, one in found.subjects.items()
