@@ -82,8 +82,8 @@ class WithoutBenchmark:
 
 def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
     def bench_case(subject: str = "convnet", **settings: object) -> Any:
-        from bench.worker.child import make_step
         from bench.worker.device import open_device
+        from bench.worker.ready import make_step
         from bench.worker.subject import prepare
 
         case = make_case(subject, settings)

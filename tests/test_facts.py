@@ -6,8 +6,8 @@ import pytest
 
 from bench.records import COLUMNS, Case
 from bench.worker import facts
-from bench.worker.child import make_step
 from bench.worker.device import open_device
+from bench.worker.ready import make_step
 from bench.worker.step import Step
 from bench.worker.subject import prepare
 

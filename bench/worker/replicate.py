@@ -26,6 +26,7 @@ import torch
 import torch._dynamo  # the first torch.optim.SGD() would import it in every child: 2 s
 
 from bench.worker import child, limits
+from bench.worker.request import Request
 
 
 def main() -> None:
@@ -96,7 +97,7 @@ def _forked(fields: Mapping[str, Any]) -> dict[str, Any]:
             if _device_poisoned(fields["case"]["device"]):
                 code = 71
             else:
-                child.run(child.Request.of(fields))
+                child.run(Request.of(fields))
                 code = 0
         except BaseException:  # nothing of the child may run on in this interpreter
             with contextlib.suppress(OSError, ValueError):

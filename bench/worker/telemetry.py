@@ -3,8 +3,9 @@
 Read from Linux' /proc and from getrusage(2); what a system lacks is None.
 """
 
+import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.worker.timing import wall_clock
@@ -47,6 +48,47 @@ class Difference:
         if self.contention_ratio is None:
             return None
         return self.contention_ratio >= CONTENDED_RATIO
+
+
+@dataclass(slots=True)
+class Meter:
+    """Adds up what happened over the blocks of samples of one case."""
+
+    look: "Callable[[], Snapshot]" = field(default_factory=lambda: snapshot)
+    blocks: list[Difference] = field(default_factory=list)
+    _since: Snapshot | None = None
+
+    def start(self) -> None:
+        self._since = self.look()
+
+    def stop(self) -> None:
+        assert self._since is not None, "stopped before it was started"
+        self.blocks.append(difference(self._since, self.look()))
+        self._since = None
+
+    @property
+    def contention_ratio(self) -> float | None:
+        """Run-queue wait of all blocks / their time; None where a block's is unknown."""
+        waits = [one.contention_ratio for one in self.blocks]
+        wall_s = math.fsum(one.wall_s for one in self.blocks)
+        if wall_s <= 0 or None in waits:
+            return None
+        return math.fsum((one.contention_ratio or 0) * one.wall_s for one in self.blocks) / wall_s
+
+    @property
+    def contended(self) -> bool:
+        ratio = self.contention_ratio
+        return ratio is not None and ratio >= CONTENDED_RATIO
+
+    def facts(self, calls: int) -> dict[str, float]:
+        """By column name; unknown ones are left out.  calls: made during the blocks."""
+        found: dict[str, float] = {}
+        faults = [one.page_faults for one in self.blocks]
+        if calls and None not in faults:
+            found["page_faults"] = sum(one or 0 for one in faults) / calls
+        if (ratio := self.contention_ratio) is not None:
+            found["contention_ratio"] = ratio
+        return found
 
 
 def snapshot(tasks: Path = TASKS, clock: Callable[[], float] = wall_clock) -> Snapshot:

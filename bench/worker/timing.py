@@ -73,6 +73,16 @@ class TimedStep(Protocol):
         """One call; `mark` is called between two phases."""
 
 
+class Meter(Protocol):
+    """Counts what else happens while samples are taken."""
+
+    def start(self) -> None:
+        """A block of samples begins."""
+
+    def stop(self) -> None:
+        """It has ended."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
     """How long one case may be measured in one replicate.
@@ -109,6 +119,7 @@ class Timing:
     calls_per_sample: int  # of the pipelined ones
     settled: bool  # False: the times still moved when the warm-up's cap was reached
     calls_made: int  # warm-up and samples
+    calls_sampled: int  # of them, inside a sample
     timed_s: float  # warm-up and samples, without `between`
 
 
@@ -204,6 +215,7 @@ def measure(
     resolution_s: float | None = None,
     calls: int | None = None,
     between: Callable[[], None] | None = None,
+    meter: Meter | None = None,
 ) -> Timing:
     """Warm `step` up and sample it within `budget`.
 
@@ -212,6 +224,7 @@ def measure(
     resolution_s: of the clock; None = find out.
     calls:        per pipelined sample where an earlier replicate has fixed them.
     between:      called after every `budget.block_s` of samples, outside them: the controls.
+    meter:        runs during the samples alone, neither while warming up nor in `between`.
 
     Raises ClockError.
     """
@@ -222,7 +235,7 @@ def measure(
         calls = calls_for(steady.call_s, budget, resolution_s)
     calls = step.prepare(calls)
     watch = _Stopwatch(step, device, clock)
-    sampler = _Sampler(watch=watch, budget=budget, calls=calls, between=between)
+    sampler = _Sampler(watch=watch, budget=budget, calls=calls, between=between, meter=meter)
     gc.collect()  # what the building left behind is not cleared away during a sample
     samples = sampler.take(steady.call_s)
     return Timing(
@@ -230,6 +243,7 @@ def measure(
         calls_per_sample=calls,
         settled=steady.settled,
         calls_made=steady.calls_made + watch.calls_made,
+        calls_sampled=sampler.calls_sampled,
         timed_s=steady.timed_s + sampler.spent_s,
     )
 
@@ -297,7 +311,9 @@ class _Sampler:
     budget: Budget
     calls: int  # per pipelined sample
     between: Callable[[], None] | None
+    meter: Meter | None
     spent_s: float = 0.0
+    calls_sampled: int = 0
     latency: list[list[float]] = field(default_factory=list)
     pipelined: list[float] = field(default_factory=list)
     device: list[list[float]] = field(default_factory=list)
@@ -311,19 +327,34 @@ class _Sampler:
         rounds = budget.samples_s / (kinds * self.calls * call_s)
         rounds = min(budget.max_samples, max(budget.min_samples, rounds))
         singles = min(self.calls, math.ceil(budget.max_samples / rounds))
-        block_s = 0.0
         while not self._enough():
-            start = clock()
-            self._round(singles)
-            took_s = clock() - start
-            self.spent_s += took_s
-            block_s += took_s
-            if self.between is not None and block_s >= budget.block_s:
+            with self._metered():
+                block_end_s = clock() + budget.block_s
+                while not self._enough():
+                    start = clock()
+                    self._round(singles)
+                    now = clock()
+                    self.spent_s += now - start
+                    if now >= block_end_s:
+                        break
+            if self.between is not None:
                 self.between()
                 self.watch.step.prepare(1)
                 self.watch.span_s(1)  # untimed: what ran between has cooled the caches
-                block_s = 0.0
         return self._records()
+
+    @contextmanager
+    def _metered(self) -> Iterator[None]:
+        """A block of samples."""
+        made = self.watch.calls_made
+        if self.meter is not None:
+            self.meter.start()
+        try:
+            yield
+        finally:
+            if self.meter is not None:
+                self.meter.stop()
+        self.calls_sampled += self.watch.calls_made - made
 
     def _round(self, singles: int) -> None:
         watch, most = self.watch, self.budget.max_samples

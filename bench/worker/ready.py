@@ -1,0 +1,228 @@
+"""A case from its request to the moment when it may be timed, and the proof of what ran.
+
+`build`, then `begin`, then the samples under `no_recompiles`, then `end`: whoever times a case
+goes this way, so that no figure comes without its proof.
+"""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.records import Case
+from bench.worker import compiled, cuda, settings, state, timing, tree
+from bench.worker.device import Device, open_device
+from bench.worker.request import Request
+from bench.worker.step import InferenceStep, Step, TrainingStep
+from bench.worker.subject import Prepared, prepare
+
+SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
+
+
+class Invalid(Exception):  # noqa: N818 - a verdict on the row, not an error of the program
+    """What ran is not what was asked for; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A case built under its settings."""
+
+    case: Case
+    device: Device
+    prepared: Prepared
+    step: Step  # what is timed
+    eager: Step  # the same, not compiled
+    graphs: bool  # CUDA graphs are recorded
+    threads: int  # as the settings left them, before the subject could turn them
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A case that was called, settled, and found to be what was asked for."""
+
+    first_call_s: float
+    state: dict[str, Any]  # as read back
+    compiling: "_Compiling | None"
+    skipped_steps: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiling:
+    """What dynamo did in the first call, and in the calls after it that let it settle."""
+
+    first: compiled.CompileState
+    settled: compiled.CompileState
+
+
+def build(request: Request) -> Ready:
+    """Settings first, then the subject.  Raises what a subject or a setting may."""
+    case = request.case
+    device_type = case.device.partition(":")[0]
+    if case.compile != compiled.OFF:
+        compiled.prepare(Path(request.cache))
+    if request.threads not in (None, torch.get_num_threads()):
+        torch.set_num_threads(int(request.threads or 1))  # the import of some subject turned it
+    settings.apply(case)
+    threads = torch.get_num_threads()
+    device = open_device(case.device)
+    prepared = prepare(case)
+    graphs = compiled.uses_cuda_graphs(case.compile, device_type)
+    module = compiled.compile_module(prepared.module, case.compile, device_type)
+    eager = make_step(prepared, prepared.module, case, device_type)
+    step = (
+        eager
+        if module is prepared.module
+        else make_step(prepared, module, case, device_type, graphs=graphs)
+    )
+    return Ready(case, device, prepared, step, eager, graphs, threads)
+
+
+def make_step(
+    prepared: Prepared, module: nn.Module, case: Case, device_type: str, *, graphs: bool = False
+) -> Step:
+    """One real call of the case."""
+    if case.mode == "inference":
+        return InferenceStep(
+            module,
+            prepared.args,
+            prepared.kwargs,
+            device_type=device_type,
+            amp=case.amp,
+            restore=prepared.restore,
+            cudagraphs=graphs,
+        )
+    return TrainingStep(
+        module,
+        prepared.args,
+        prepared.kwargs,
+        loss=prepared.loss,
+        device_type=device_type,
+        amp=case.amp,
+        restore=prepared.restore,
+        cudagraphs=graphs,
+    )
+
+
+def begin(ready: Ready) -> Begun:
+    """The first call, the calls until the step has settled, and the state that it left.
+
+    Raises Invalid where the state is not what the case asks for.
+    """
+    case, step, module = ready.case, ready.step, ready.prepared.module
+    if case.cudnn_benchmark == "on":
+        cuda.prime_cudnn(case.device)
+    first_call_s = timing.first_call(step, ready.device)
+    step.settle()
+    seen = state.global_state(module, ready.device.type)
+    if case.compile == compiled.OFF:
+        step.prepare(1)
+        seen |= state.layer_state(module, step)
+    refuse(state.problems(case, seen, ready.threads))
+    compiling = _settle_graphs(ready) if case.compile != compiled.OFF else None
+    return Begun(first_call_s, seen, compiling, step.skipped_steps)
+
+
+def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
+    """A recompile inside the samples raises instead of being timed."""
+    if case.compile == compiled.OFF:
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("fail_on_recompile")
+    return stance
+
+
+def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], dict[str, Any]]:
+    """Facts of the first call, and the state before and after the samples.
+
+    steady_s: a call once it has settled, in seconds, to be taken from the first one.
+
+    Raises Invalid where anything is no longer what the case asks for.
+    """
+    case, step = ready.case, ready.step
+    after = state.global_state(ready.prepared.module, ready.device.type)
+    refuse(state.problems(case, after, ready.threads))
+    if step.skipped_steps > begun.skipped_steps:
+        skipped = step.skipped_steps - begun.skipped_steps
+        raise Invalid(f"GradScaler skipped {skipped} steps while timed")
+    found = {"first_call_s": begun.first_call_s}
+    seen = dict(begun.state)
+    extra_s = max(0.0, begun.first_call_s - steady_s)
+    if begun.compiling is not None:
+        found |= _compile_facts(begun.compiling, ready, extra_s)
+        seen |= _eager_state(ready)
+        refuse(state.problems(case, seen, ready.threads))
+    elif case.cudnn_benchmark == "on" and _convolves(ready.prepared.module):
+        found["tuning_s"] = extra_s
+    refuse(not_finite(step.output))
+    return found, {**seen, "end": after}
+
+
+def refuse(problems: list[str]) -> None:
+    """Raises Invalid where there is any."""
+    if problems:
+        raise Invalid("; ".join(problems))
+
+
+def not_finite(output: Any) -> list[str]:
+    """Non-finite output never passes, however fast it came (rule 26).  Names the first place."""
+    for place, tensor in enumerate(tree.tensors(output), start=1):
+        if not (tensor.is_floating_point() or tensor.is_complex()):
+            continue
+        wrong = tensor.numel() - int(torch.isfinite(tensor).sum())
+        if wrong:
+            shape, kinds = tuple(tensor.shape), _kinds(tensor)
+            what = f"{wrong} of {tensor.numel()} numbers of its tensor {place} {shape} are {kinds}"
+            return [f"the output is not finite: {what}"]
+    return []
+
+
+def _kinds(tensor: Tensor) -> str:
+    found = {"NaN": bool(torch.isnan(tensor).any()), "infinite": bool(torch.isinf(tensor).any())}
+    return " or ".join(name for name, there in found.items() if there)
+
+
+def _settle_graphs(ready: Ready) -> _Compiling:
+    """A few calls more: what a forward caches in its first call recompiles once, in the second."""
+    first = compiled.read()
+    for _ in range(SETTLE_CALLS):
+        ready.step.prepare(1)
+        ready.step()
+    ready.device.wait()
+    return _Compiling(first, compiled.read())
+
+
+def _compile_facts(compiling: _Compiling, ready: Ready, compiling_s: float) -> dict[str, float]:
+    after = compiled.read()
+    problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs)
+    refuse([problem] if problem else [])
+    name = "compile_warm_s" if compiling.first.warm else "compile_cold_s"
+    return {
+        name: compiling_s,
+        "graph_breaks": after.graph_breaks,
+        "recompiles": compiling.settled.frames_total - compiling.first.frames_total,
+    }
+
+
+def _convolves(module: nn.Module) -> bool:
+    """Whether cuDNN has anything to search for."""
+    return any(isinstance(layer, state.CONVOLUTIONS) for layer in module.modules())
+
+
+def _eager_state(ready: Ready) -> dict[str, Any]:
+    """dtypes and layouts of the layers, which hooks cannot see in compiled code.
+
+    The module is called once more, not compiled, under the same settings; that compiled code
+    did the same arithmetic shows in the dtypes of its output.
+    """
+    wanted = [str(one.dtype) for one in tree.tensors(ready.step.output)]
+    ready.eager.prepare(1)
+    try:
+        seen = state.layer_state(ready.prepared.module, ready.eager)
+    except (MemoryError, RuntimeError) as error:  # eager code takes more memory: no verdict
+        return {"layers": f"not looked at: {error}"}
+    eager = [str(one.dtype) for one in tree.tensors(ready.eager.output)]
+    if wanted != eager:
+        raise Invalid(f"compiled code puts out {wanted}, eager code {eager}")
+    return seen

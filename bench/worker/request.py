@@ -1,0 +1,31 @@
+"""What a child is asked to do."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.records import Case
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One job for one child, as it comes through a pipe."""
+
+    job: str  # measure | facts
+    case: Case
+    replicate: int
+    calls: int | None  # calls per pipelined sample, frozen by an earlier replicate
+    budget: Mapping[str, Any]  # of timing.Budget
+    cache: str  # folder for what compiling leaves
+    out: str  # the record goes here
+    log: str  # standard output and error go here
+    timeout_s: float
+    threads: int | None = None  # as torch had them before any subject was imported
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> "Request":
+        """From a JSON object; fields of others are left out.  Raises RecordError."""
+        names = [field.name for field in dataclasses.fields(cls)]
+        own = {name: fields[name] for name in names if name in fields}
+        return cls(**{**own, "case": Case.of(fields["case"])})
