@@ -138,6 +138,7 @@ class Facts:
     case: Case
     facts: Mapping[str, float]
     problems: Mapping[str, str] = field(default_factory=dict)  # by fact: why it is unknown
+    invalid: str | None = None  # the case computes something else: why its speed means nothing
     wall_s: float = 0.0
 
 

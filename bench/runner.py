@@ -49,10 +49,13 @@ class Seen:
 
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     facts: set[str] = field(default_factory=set)
+    wrong: set[str] = field(default_factory=set)  # cases that compute something else
 
     def add(self, entry: Entry) -> None:
         if isinstance(entry, Facts):
             self.facts.add(entry.case.case_id)
+            if entry.invalid:
+                self.wrong.add(entry.case.case_id)
         else:
             self.outcomes.setdefault(entry.case.case_id, []).append(entry)
 
@@ -64,7 +67,8 @@ class Seen:
 
     def given_up(self, case: Case) -> bool:
         failures = [one for one in self.of(case) if isinstance(one, Failure)]
-        return len(failures) >= MOST_FAILURES or any(one.status in FINAL for one in failures)
+        final = any(one.status in FINAL for one in failures) or case.case_id in self.wrong
+        return final or len(failures) >= MOST_FAILURES
 
     def calls(self, case: Case) -> int | None:
         """Calls per pipelined sample, frozen by the first replicate that measured."""
@@ -179,11 +183,25 @@ class Runner:
             outcome = entry
         self._keep(outcome)
         if isinstance(outcome, Measurement) and case.case_id not in self.seen.facts:
+            self._need_reference(case, replicate, session_of)
             found = self._ask("facts", case, replicate, session_of)
             if isinstance(found, Failure):  # the speed stands; what is missing says why
                 found = Facts(case=case, facts={}, problems={"all": found.reason})
             self._keep(found)
         return outcome
+
+    def _need_reference(
+        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
+    ) -> None:
+        """Once for all settings of a subject; a layer makes its own, on the input that it got."""
+        path = self.folders.reference(case)
+        why_not = path.with_suffix(".txt")
+        if parse(case.subject).layer is not None or path.exists() or why_not.exists():
+            return
+        made = self._ask("reference", case, replicate, session_of)
+        if isinstance(made, Failure):
+            path.parent.mkdir(exist_ok=True)
+            why_not.write_text(f"there is no float64 reference: {made.reason}", encoding="utf-8")
 
     def _keep(self, entry: Entry) -> None:
         self.journal.append(entry)

@@ -41,6 +41,11 @@ class Folders:
     scratch: Path  # results, logs and compile caches of the run, removed at its end
     failures: Path
 
+    def reference(self, case: Case) -> Path:
+        """File of the float64 values of a subject, one for all its settings."""
+        key = repr((case.subject, case.mode, case.batch, case.input))
+        return self.scratch / "reference" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
+
     def of(self, case: Case) -> str:
         """A file name for a case: readable, safe in a shell, unique."""
         digest = hashlib.sha256(case.case_id.encode()).hexdigest()[:8]
@@ -128,6 +133,7 @@ def request(
             "min_samples": run.min_samples,
         },
         "cache": str(folders.scratch / "compile" / name),
+        "reference": str(folders.reference(case)),
         "out": str(folders.scratch / f"{name}.{job}.json"),
         "log": str(folders.scratch / f"{name}.{job}.log"),
         "timeout_s": run.timeout_s,

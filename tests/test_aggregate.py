@@ -16,6 +16,8 @@ TRAINING = case(mode="training")
 
 
 def only(entries: list[Entry], **config: float) -> Row:
+    """The one row of a case whose result was verified."""
+    entries = [*entries, Facts(case=entries[0].case, facts={"relative_error": 1e-7})]
     run = {**RUN, "config": {"replicates": 5, "precision": 0.10, **config}}
     (row,) = rows(entries, run=run)
     return row
@@ -98,6 +100,45 @@ def test_facts_of_the_case_stand_on_its_whole_phase_and_others_where_they_say() 
     assert [row.peak_bytes for row in (forward, backward, step)] == [None, None, 700]
     assert [row.page_faults for row in (forward, backward, step)] == [2.0, 2.0, 2.0]
     assert step.control_s == pytest.approx(0.04)
+
+
+def test_errors_stand_on_the_phases_that_made_them_and_the_largest_on_the_whole() -> None:
+    errors = {"relative_error:forward": 1e-7, "relative_error:backward": 3e-6}
+    samples = tuple(phase(name, "latency", 0.01) for name in ("forward", "backward", "step"))
+    found = rows(
+        [
+            Measurement(case=TRAINING, replicate=0, samples=samples),
+            Facts(case=TRAINING, facts={**errors, "relative_error": 3e-6}),
+        ],
+        run=RUN,
+    )
+    assert [row.relative_error for row in found] == [1e-7, 3e-6, 3e-6]
+
+
+def test_a_case_that_computes_something_else_is_invalid_however_fast() -> None:
+    wrong = Facts(case=case(), facts={"relative_error": 0.3}, invalid="output differ by 0.3")
+    (row,) = rows([*replicates(case(), FIVE), wrong], run=RUN)
+    assert (row.status, row.reason, row.phase) == ("invalid", "output differ by 0.3", None)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        [],
+        [Facts(case=case(), facts={"flops": 1.0}, problems={"all": "killed"})],
+        [Facts(case=case(), facts={}, problems={"relative_error": "dropout"})],
+        [
+            Facts(
+                case=case(),
+                facts={"relative_error": 0.6},
+                problems={"relative_error": "rounding may do this"},
+            )
+        ],
+    ],
+)
+def test_a_result_that_was_not_compared_is_unverified(facts: list[Facts]) -> None:
+    (row,) = rows([*replicates(case(), FIVE), *facts], run=RUN)
+    assert (row.status, row.flags) == ("ok", "unverified")
 
 
 def test_a_fact_that_some_replicates_lack_is_the_median_of_the_others() -> None:

@@ -60,6 +60,8 @@ class _Seen:
     case: Case
     outcomes: dict[int, Outcome] = field(default_factory=dict)
     facts: dict[str, float] = field(default_factory=dict)
+    invalid: str | None = None  # it computes something else
+    unverified: bool = True  # until a comparison with a reference says more
 
 
 def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
@@ -79,12 +81,12 @@ def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
         ok = [one for one in outcomes if isinstance(one, Measurement)]
         failed = [one for one in outcomes if isinstance(one, Failure)]
         known = _of_run(seen.case, run)
-        verdict = _failure(ok, failed, asked)
+        verdict = ("invalid", seen.invalid) if seen.invalid else _failure(ok, failed, asked)
         if verdict is not None:
             status, reason = verdict
             lines.append(Row(**known, status=status, reason=reason, replicates=len(ok)))
             continue
-        flags = _flags(seen.case, ok, failed, asked, precision)
+        flags = _flags(seen, ok, failed, asked, precision)
         lines.extend(_ok_rows(seen, ok, known, flags))
     return lines
 
@@ -95,7 +97,10 @@ def _by_case(entries: Iterable[Entry]) -> Iterator[_Seen]:
     for entry in entries:
         one = seen.setdefault(entry.case.case_id, _Seen(entry.case))
         if isinstance(entry, Facts):
+            if "relative_error" in entry.facts and "relative_error" not in entry.problems:
+                one.unverified = False
             one.facts = {**entry.facts, **one.facts}
+            one.invalid = one.invalid or entry.invalid
         else:
             one.outcomes.setdefault(entry.replicate, _believable(entry))
     return (one for one in seen.values() if one.outcomes)
@@ -134,12 +139,12 @@ def _failure(
 
 
 def _flags(
-    case: Case, ok: Sequence[Measurement], failed: Sequence[Failure], asked: int, precision: float
+    seen: _Seen, ok: Sequence[Measurement], failed: Sequence[Failure], asked: int, precision: float
 ) -> str | None:
     """The doubts, in the order of FLAGS.  Replicates' own count from a third of them on."""
     counts = Counter(flag for one in ok for flag in set(one.flags))
     found = {flag for flag, count in counts.items() if 3 * count >= len(ok)}
-    whole = whole_phase(case.mode)
+    whole = whole_phase(seen.case.mode)
     by_kind = [_medians(ok, whole, kind) for kind in ("latency", "pipelined", "device")]
     judged = next(filter(None, by_kind), [])
     width = relative_half_width(judged)
@@ -151,6 +156,8 @@ def _flags(
         found.add("few-replicates")
     if failed:
         found.add("partial")
+    if seen.unverified:
+        found.add("unverified")
     return (
         ";".join([flag for flag in FLAGS if flag in found] + sorted(found - FLAGS.keys())) or None
     )

@@ -6,16 +6,17 @@ import math
 import os
 import re
 import sys
-import time
 import traceback
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
 
 from bench.records import Entry, Facts, Failure, Measurement, Status, to_line
-from bench.worker import compiled, facts, limits, ready, telemetry, timing
+from bench.worker import compiled, facts, limits, ready, reference, telemetry, timing, verify
 from bench.worker.request import Request
 from bench.worker.step import StepError
+from bench.worker.truth import TruthError
 
 NOT_WRITTEN = 74  # EX_IOERR of sysexits(3): the record has no place to go
 OUT_OF_MEMORY = re.compile(
@@ -31,7 +32,7 @@ UNSUPPORTED = re.compile(
 def run(request: Request) -> None:
     """Do the job; whatever happens, a record is written, whole or not at all."""
     try:
-        entry = _facts(request) if request.job == "facts" else _measure(request)
+        entry = JOBS[request.job](request)
     except BaseException as error:  # a subject may raise anything, SystemExit as well
         with contextlib.suppress(OSError, ValueError):  # it may have closed its streams
             traceback.print_exc()
@@ -113,18 +114,36 @@ def _steady_s(times: timing.Timing, whole: str) -> float:
 
 
 def _facts(request: Request) -> Facts:
-    start = time.perf_counter()
     built = ready.build(request)
+    kept = Path(request.out).with_suffix(".values")
+    verify.keep_first_call(built, kept)
     found, problems = facts.find(
         built.step, built.eager, built.prepared, request.case, built.device
     )
+    truth = verify.verdict(built, kept, request.reference)
+    found |= truth.facts()
+    if truth.doubt:
+        problems["relative_error"] = truth.doubt
     finite = {name: value for name, value in found.items() if math.isfinite(value)}
-    return Facts(
-        case=request.case,
-        facts=finite,
-        problems=problems,
-        wall_s=time.perf_counter() - start,
-    )
+    return Facts(case=request.case, facts=finite, problems=problems, invalid=truth.wrong)
+
+
+def _reference(request: Request) -> Facts:
+    """The float64 values of a subject that is no layer go to a file, or why there are none."""
+    path = Path(str(request.reference))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        reference.save(reference.of_whole(request.case), path)
+    except TruthError as error:
+        path.with_suffix(".txt").write_text(str(error), encoding="utf-8")
+    return Facts(case=request.case, facts={})
+
+
+JOBS: Mapping[str, Callable[[Request], Entry]] = {
+    "measure": _measure,
+    "facts": _facts,
+    "reference": _reference,
+}
 
 
 def main() -> None:

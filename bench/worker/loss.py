@@ -63,7 +63,9 @@ class FixedGradient:
         key = (place, one.shape, one.dtype, one.device, one.stride())
         if key not in self._numbers:
             numbers = torch.Generator().manual_seed(SEED + place)
-            made = torch.randn(one.shape, generator=numbers).to(one.device, one.dtype)
+            # float32 whatever the default is: the same numbers in every dtype
+            made = torch.randn(one.shape, generator=numbers, dtype=torch.float32)
+            made = made.to(one.device, one.dtype)
             with torch.no_grad():
                 self._numbers[key] = torch.empty_like(one, requires_grad=False).copy_(made)
         return self._numbers[key]

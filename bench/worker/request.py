@@ -12,7 +12,7 @@ from bench.records import Case
 class Request:
     """One job for one child, as it comes through a pipe."""
 
-    job: str  # measure | facts
+    job: str  # measure | facts | reference
     case: Case
     replicate: int
     calls: int | None  # calls per pipelined sample, frozen by an earlier replicate
@@ -21,6 +21,7 @@ class Request:
     out: str  # the record goes here
     log: str  # standard output and error go here
     timeout_s: float
+    reference: str | None = None  # file with the float64 values of a subject that is no layer
     threads: int | None = None  # as torch had them before any subject was imported
 
     @classmethod

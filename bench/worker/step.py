@@ -32,6 +32,11 @@ class StepError(RuntimeError):
     """The case cannot be called as its mode asks; the message says why."""
 
 
+# Sees the inputs and the loss (None where no number is computed) of a training step, when the
+# gradients are there and before the optimizer has taken them.
+Look = Callable[[Any, Tensor | None], None]
+
+
 class Step(Protocol):
     """One call of a case, again and again."""
 
@@ -162,6 +167,11 @@ class TrainingStep:
         return self._scaled_steps - self._taken_steps
 
     @property
+    def scale(self) -> float:
+        """What GradScaler multiplies the loss, and so the gradients, with; 1 without one."""
+        return float(self._scaler.get_scale()) if self._scaler else 1.0
+
+    @property
     def optimizer_settings(self) -> dict[str, Any]:
         """As asked for; `foreach` and `fused` None: torch chooses by device."""
         if self._optimizer is None:
@@ -199,7 +209,7 @@ class TrainingStep:
             )
         (self._scaler.scale(loss) if self._scaler else loss).backward()
 
-    def __call__(self, mark: Callable[[], None] | None = None) -> None:
+    def __call__(self, mark: Callable[[], None] | None = None, look: Look | None = None) -> None:
         args, kwargs = self._inputs.take()
         self.output = None  # the last output would count towards this call's peak memory
         if self._cudagraphs:
@@ -210,6 +220,8 @@ class TrainingStep:
         if mark:
             mark()
         self._backward(loss)
+        if look:
+            look((args, kwargs), None if isinstance(self._loss, FixedGradient) else loss)
         if self._optimizer:
             if mark:
                 mark()

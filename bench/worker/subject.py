@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import importlib
+import random
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -18,7 +19,12 @@ from bench.worker import inplace, inputs, layers, loss, tree
 
 SEED = 0
 
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+DTYPES = {
+    "float64": torch.float64,  # of references alone, no value of the axis
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
 
 
 class SubjectError(Exception):
@@ -46,7 +52,7 @@ def build(ref: SubjectRef) -> nn.Module:
         made = getattr(made, name, None)
     if not callable(made):
         raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}")
-    torch.manual_seed(SEED)
+    seed_all(SEED)
     try:
         result = made(*ref.args, **ref.kwargs)
     except Exception as error:  # a subject may raise anything
@@ -87,7 +93,7 @@ def prepare(case: Case) -> Prepared:
     video) stay as they are.  Raises SubjectError, inputs.InputError or layers.LayerError.
     """
     ref = parse(case.subject)
-    whole = _place(build(ref), case)
+    whole = place_in_mode(case)
     args, kwargs = inputs.make(
         case.input,
         whole,
@@ -97,7 +103,6 @@ def prepare(case: Case) -> Prepared:
         memory_format=case.memory_format,
     )
     training = case.mode == "training"
-    whole.train(training)  # not its result: an override may give none
     if ref.layer is not None:
         prepared = _layer(case, ref.layer, whole, args, kwargs)
     else:
@@ -112,17 +117,28 @@ def prepare(case: Case) -> Prepared:
             loss=loss.of(whole, scaled=case.amp == "float16"),
             restore=inplace.writes_input(whole, args, kwargs),
         )
-    torch.manual_seed(SEED)  # dropout: the same masks whatever was called before
+    seed_all(SEED)  # dropout: the same masks whatever was called before
     return prepared
 
 
-def _place(module: nn.Module, case: Case) -> nn.Module:
+def seed_all(seed: int) -> None:
+    """torch's, Python's and numpy's random numbers: any of them may draw weights or masks."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+
+
+def place_in_mode(case: Case) -> nn.Module:
+    """The case's subject, or the whole that its layer is of: built, placed, in its mode."""
+    module = build(parse(case.subject))
     module.to(device=case.device, dtype=DTYPES[case.dtype])
     if case.memory_format == "channels_last":
         # not module.to(memory_format=…), which raises for 5-dimensional weights
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.ndim == 4:
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    module.train(case.mode == "training")  # not its result: an override may give none
     return module
 
 

@@ -1,0 +1,164 @@
+"""Make the reference that a case is held against: float64 eager on the CPU, contiguous.
+
+Computed once for a subject, mode, batch and input, in a process of its own, and kept in a file
+while the run lasts; that of a layer on the input which the layer was given under the case's own
+settings.  A subject that draws random numbers, or a reference that would cost too much, is told
+apart (TruthError): then nothing is said about the result.
+"""
+
+import contextlib
+import dataclasses
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from bench.records import Case
+from bench.worker import loss, tree
+from bench.worker.ready import make_step
+from bench.worker.subject import DTYPES, SEED, Prepared, place_in_mode, prepare, seed_all
+from bench.worker.timing import wall_clock
+from bench.worker.truth import Reference, TruthError, Values, gather
+from bench.worker.truth import reference as of_values
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+MOST_S = 5.0
+# Of float64 beside float32 on the CPU: convolutions, which lose their fast kernels, were 4 times
+# slower, matrix products twice.
+SLOWER = 4.0
+MOST_MEMORY = 0.25  # of what is free
+
+
+def plain(case: Case, dtype: str) -> Case:
+    """The same call without anything that makes it faster."""
+    return dataclasses.replace(
+        case,
+        device="cpu",
+        dtype=dtype,
+        amp="off",
+        memory_format="contiguous",
+        compile="off",
+        cudnn_benchmark=None,
+        tf32=None,
+        threads=case.threads or "auto",
+    )
+
+
+def of_whole(case: Case) -> Reference:
+    """Of a subject that is no layer.  Raises TruthError, and what the subject may."""
+    return _compute(case, lambda dtype: prepare(plain(case, dtype)))
+
+
+def of_layer(case: Case, captured: Prepared) -> Reference:
+    """Of a layer, on the input with which it was captured.  Raises TruthError."""
+    name = (captured.layer or "").partition("#")[0]
+
+    def build(dtype: str) -> Prepared:
+        whole = place_in_mode(plain(case, dtype))
+        kind = DTYPES[dtype]
+
+        def cast(tensor: Tensor) -> Tensor:
+            wide = tensor.detach().to("cpu", kind if tensor.is_floating_point() else tensor.dtype)
+            return tree.twin(wide).requires_grad_(tensor.requires_grad)
+
+        args, kwargs = tree.map_tensors(cast, (captured.args, captured.kwargs))
+        seed_all(SEED)
+        return Prepared(
+            module=whole.get_submodule(name),
+            args=args,
+            kwargs=kwargs,
+            loss=loss.FixedGradient(scaled=False),
+            restore=captured.restore,
+            layer=captured.layer,
+        )
+
+    return _compute(case, build)
+
+
+def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
+    single, spent_s = _values(case, build("float32"), "float32")
+    if spent_s * SLOWER > MOST_S:
+        raise TruthError(
+            f"the float64 reference would take over {MOST_S:.0f} s (float32: {spent_s:.1f} s)"
+        )
+    other = build("float32")
+    seed_all(SEED + 1)
+    again, _ = _values(case, other, "float32")
+    del other
+    with _quarter_of_memory():
+        try:
+            wide = build("float64")
+            with _default_dtype(torch.float64):
+                exact, _ = _values(case, wide, "float64")
+        except (MemoryError, RuntimeError) as error:
+            text = " ".join(str(error).split())[:200]
+            raise TruthError(f"there is no float64 reference: {text}") from error
+    return of_values(exact, single, again)
+
+
+def _values(case: Case, prepared: Prepared, dtype: str) -> tuple[Values, float]:
+    """What one call computed, and its seconds."""
+    step = make_step(prepared, prepared.module, plain(case, dtype), "cpu")
+    start = wall_clock()
+    values = gather(step, prepared.module, (prepared.args, prepared.kwargs))
+    return values, wall_clock() - start
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Of tensors that a forward makes on its way; those of the weights are made already."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _quarter_of_memory() -> Iterator[None]:
+    """What the reference may take of the memory that is free."""
+    if resource is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    used = psutil.Process().memory_info()
+    most = getattr(used, "data", used.vms) + int(psutil.virtual_memory().available * MOST_MEMORY)
+    lower = most if soft == resource.RLIM_INFINITY else min(most, soft)
+    resource.setrlimit(resource.RLIMIT_DATA, (lower, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def save(made: Reference, path: Path) -> None:
+    """Written beside, then renamed."""
+    beside = path.with_suffix(".tmp")
+    torch.save(
+        {
+            "groups": {name: list(tensors) for name, tensors in made.values.groups.items()},
+            "given": list(made.values.given),
+            "rounding": dict(made.rounding),
+        },
+        beside,
+    )
+    beside.rename(path)
+
+
+def load(path: Path) -> Reference:
+    """Raises TruthError where there is none, saying why as far as is known."""
+    if not path.exists():
+        why = path.with_suffix(".txt")
+        said = why.read_text(encoding="utf-8") if why.exists() else "it was not made"
+        raise TruthError(said)
+    found: dict[str, Any] = torch.load(path, weights_only=True)
+    groups = {name: tuple(tensors) for name, tensors in found["groups"].items()}
+    return Reference(Values(groups, tuple(found["given"])), found["rounding"])

@@ -1,0 +1,69 @@
+"""The truth about one case: its first call is kept, and later held against the reference.
+
+The values lie in a file in between: what memory is measured meanwhile shall not hold them.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench.worker import reference, truth
+from bench.worker.ready import Ready
+from bench.worker.step import TrainingStep
+from bench.worker.subject import SEED, seed_all
+
+WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
+
+
+def keep_first_call(built: Ready, path: Path) -> None:
+    """Call once and keep what it computed.
+
+    Where the first call is not yet what is timed (a CUDA graph is still to be recorded, a
+    GradScaler looks for its scale), some calls go before, and are undone.
+    """
+    step, prepared = built.step, built.prepared
+    if built.graphs or (isinstance(step, TrainingStep) and step.scale != 1.0):
+        with _buffers_kept(prepared.module):
+            step.settle()
+            for _ in range(WARM_UP_CALLS):
+                step.prepare(1)
+                step()
+            built.device.wait()
+        seed_all(SEED)
+    given = (prepared.args, prepared.kwargs)
+    values = truth.gather(step, prepared.module, given)
+    reference.save(truth.Reference(values, {}), path)
+
+
+def verdict(built: Ready, kept: Path, whole: str | None) -> truth.Verdict:
+    """What the kept call is worth.  Of what cannot be said, `doubt` says why.
+
+    whole: file with the reference of a subject that is no layer.
+    """
+    try:
+        values = reference.load(kept).values
+        if built.prepared.layer is None:
+            against = reference.load(Path(whole or ""))
+        else:
+            against = reference.of_layer(built.case, built.prepared)
+        return truth.compare(values, against, truth.arithmetic(built.case))
+    except truth.TruthError as error:
+        return truth.Verdict(doubt=str(error))
+    except Exception as error:  # a subject may raise anything, in float64 above all
+        text = " ".join(str(error).split())[:200]
+        return truth.Verdict(doubt=f"there is no reference: {type(error).__name__}: {text}")
+    finally:
+        kept.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def _buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Written back in place: a recorded graph knows buffers by their address."""
+    before = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    yield
+    with torch.no_grad():
+        for buffer, kept in before:
+            buffer.copy_(kept)
