@@ -36,7 +36,7 @@ class Ready:
     step: Step  # what is timed
     eager: Step  # the same, not compiled
     graphs: bool  # CUDA graphs are recorded
-    threads: int  # as the settings left them, before the subject could turn them
+    asked: dict[str, Any]  # switches as the settings left them, before the subject could turn any
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,10 +63,9 @@ def build(request: Request) -> Ready:
     device_type = case.device.partition(":")[0]
     if case.compile != compiled.OFF:
         compiled.prepare(Path(request.cache))
-    if request.threads not in (None, torch.get_num_threads()):
-        torch.set_num_threads(int(request.threads or 1))  # the import of some subject turned it
+    state.put_back(request.switches)
     settings.apply(case)
-    threads = torch.get_num_threads()
+    asked = state.switches()
     device = open_device(case.device)
     prepared = prepare(case)
     graphs = compiled.uses_cuda_graphs(case.compile, device_type)
@@ -77,7 +76,7 @@ def build(request: Request) -> Ready:
         if module is prepared.module
         else make_step(prepared, module, case, device_type, graphs=graphs)
     )
-    return Ready(case, device, prepared, step, eager, graphs, threads)
+    return Ready(case, device, prepared, step, eager, graphs, asked)
 
 
 def make_step(
@@ -120,7 +119,7 @@ def begin(ready: Ready) -> Begun:
     if case.compile == compiled.OFF:
         step.prepare(1)
         seen |= state.layer_state(module, step)
-    refuse(state.problems(case, seen, ready.threads))
+    refuse(state.problems(case, seen, ready.asked))
     compiling = _settle_graphs(ready) if case.compile != compiled.OFF else None
     return Begun(first_call_s, seen, compiling, step.skipped_steps)
 
@@ -142,7 +141,7 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
     """
     case, step = ready.case, ready.step
     after = state.global_state(ready.prepared.module, ready.device.type)
-    refuse(state.problems(case, after, ready.threads))
+    refuse(state.problems(case, after, ready.asked))
     if step.skipped_steps > begun.skipped_steps:
         skipped = step.skipped_steps - begun.skipped_steps
         raise Invalid(f"GradScaler skipped {skipped} steps while timed")
@@ -152,7 +151,7 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
     if begun.compiling is not None:
         found |= _compile_facts(begun.compiling, ready, extra_s)
         seen |= _eager_state(ready)
-        refuse(state.problems(case, seen, ready.threads))
+        refuse(state.problems(case, seen, ready.asked))
     elif case.cudnn_benchmark == "on" and _convolves(ready.prepared.module):
         found["tuning_s"] = extra_s
     refuse(not_finite(step.output))

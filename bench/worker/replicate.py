@@ -25,7 +25,7 @@ import psutil
 import torch
 import torch._dynamo  # the first torch.optim.SGD() would import it in every child: 2 s
 
-from bench.worker import child, limits
+from bench.worker import child, limits, state
 from bench.worker.request import Request
 
 
@@ -36,13 +36,13 @@ def main() -> None:
     hello = json.loads(sys.stdin.readline())
     limits.die_with_parent()
     limits.adopt_orphans()
-    threads = torch.get_num_threads()  # before a subject can turn it
+    switches = state.switches()  # before a subject can turn any
     fork = _import(hello["modules"], inductor=hello["inductor"]) and hello["fork"]
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the imports
     _answer(answers, {"ready": True, "fork": fork})
     for line in iter(sys.stdin.readline, ""):
-        fields = {**json.loads(line), "threads": threads}
+        fields = {**json.loads(line), "switches": switches}
         start = time.perf_counter()
         ended = _forked(fields) if fork else _spawned(fields)
         if ended.get("poisoned"):

@@ -22,7 +22,8 @@ class Request:
     log: str  # standard output and error go here
     timeout_s: float
     reference: str | None = None  # file with the float64 values of a subject that is no layer
-    threads: int | None = None  # as torch had them before any subject was imported
+    # torch's switches as they stood before any subject was imported: bench.worker.state
+    switches: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Request":

@@ -4,10 +4,11 @@ A setting that was asked for and is not in force makes the row `invalid`, naming
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from bench.records import Case
 from bench.worker import cuda, tree
@@ -22,19 +23,71 @@ AMP_LAYERS = (
     nn.Linear,
 )
 CONVOLUTIONS = AMP_LAYERS[:-1]
+# Share of the multiply-adds that a setting has to reach.  A network may keep a layer out of
+# autocast on purpose (a head in float32), and a row then shows what AMP does to that network; one
+# that keeps most of its work out of it shows something else.
+LEAST_SHARE = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Switch:
+    """A setting of the whole process that a subject, or the import of one, may turn."""
+
+    get: Callable[[], Any]
+    set: Callable[[Any], object]
+
+
+def _set_dtype(name: str) -> None:
+    torch.set_default_dtype(getattr(torch, name))
+
+
+def _precision() -> str:
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:  # set through torch's newer way, which the older does not read
+        return "mixed"
+
+
+SWITCHES: Mapping[str, Switch] = {
+    "threads": Switch(torch.get_num_threads, torch.set_num_threads),
+    "default_dtype": Switch(
+        lambda: str(torch.get_default_dtype()).removeprefix("torch."), _set_dtype
+    ),
+    "default_device": Switch(lambda: str(torch.get_default_device()), torch.set_default_device),
+    "grad_enabled": Switch(torch.is_grad_enabled, torch.set_grad_enabled),
+    "deterministic": Switch(
+        torch.are_deterministic_algorithms_enabled, torch.use_deterministic_algorithms
+    ),
+    "anomaly_mode": Switch(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
+    "matmul_precision": Switch(_precision, torch.set_float32_matmul_precision),
+    "mkldnn": Switch(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
+    "cudnn": Switch(torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
+    "cudnn_deterministic": Switch(
+        torch._C._get_cudnn_deterministic, torch._C._set_cudnn_deterministic
+    ),
+}
+
+
+def switches() -> dict[str, Any]:
+    """As they stand.  Computes nothing, so that a process that forks may ask, too."""
+    return {name: switch.get() for name, switch in SWITCHES.items()}
+
+
+def put_back(stood: Mapping[str, Any]) -> None:
+    """Undo what the imports of subjects turned: a case shall not depend on its neighbours."""
+    for name, value in stood.items():
+        if SWITCHES[name].get() != value:
+            SWITCHES[name].set(value)
 
 
 def global_state(module: nn.Module, device_type: str) -> dict[str, Any]:
-    """Process-wide switches that a subject may have turned."""
+    """Process-wide switches, and the mode of the module."""
     state: dict[str, Any] = {
+        **switches(),
         "training": module.training,
-        "grad_enabled": torch.is_grad_enabled(),
         "inference_mode": torch.is_inference_mode_enabled(),
         "autocast": torch.is_autocast_enabled(device_type),
-        "default_dtype": str(torch.get_default_dtype()).removeprefix("torch."),
-        "threads": torch.get_num_threads(),
-        "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "anomaly_mode": torch.is_anomaly_enabled(),
+        "flushes_denormals": _flushes_denormals(),
     }
     if device_type == "cuda":
         state["cudnn_benchmark"] = "on" if cuda.cudnn_benchmark() else "off"
@@ -42,21 +95,46 @@ def global_state(module: nn.Module, device_type: str) -> dict[str, Any]:
     return state
 
 
+def _flushes_denormals() -> bool:
+    """`torch.set_flush_denormal` has no getter.  Below float32's smallest normal number, 2^-126."""
+    return float(torch.full((1,), 2.0**-127) * 0.5) == 0.0
+
+
+@dataclass(slots=True)
+class _Shares:
+    """Multiply-adds by what their layer put out, and the first layer of each kind."""
+
+    work: dict[str, float] = field(default_factory=dict)
+    first: dict[str, str] = field(default_factory=dict)
+
+    def add(self, kind: str, name: str, work: float) -> None:
+        self.work[kind] = self.work.get(kind, 0.0) + work
+        self.first.setdefault(kind, name)
+
+    def as_state(self) -> dict[str, Any]:
+        total = sum(self.work.values())
+        return {
+            kind: {"share": work / total if total else 0.0, "first": self.first[kind]}
+            for kind, work in self.work.items()
+        }
+
+
 def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]:
     """dtypes and layouts of what each convolution and linear layer puts out, in one call.
 
+    By kind the share of all multiply-adds, and the first layer that put it out.
+
     `call` runs the module once as the samples will, not compiled: hooks would change the graph.
     """
-    dtypes: dict[str, int] = {}
-    layouts: dict[str, int] = {}
+    names = {inner: name or "itself" for name, inner in module.named_modules()}
+    dtypes, layouts = _Shares(), _Shares()
 
     def look(layer: nn.Module, _arguments: object, output: object) -> None:
-        for tensor in tree.tensors(output):
-            if tensor.is_floating_point():
-                name = str(tensor.dtype).removeprefix("torch.")
-                dtypes[name] = dtypes.get(name, 0) + 1
+        for tensor in tree.floating(output):
+            work = _multiply_adds(layer, tensor)
+            dtypes.add(str(tensor.dtype).removeprefix("torch."), names[layer], work)
             if isinstance(layer, CONVOLUTIONS) and (layout := layout_of(tensor)):
-                layouts[layout] = layouts.get(layout, 0) + 1
+                layouts.add(layout, names[layer], work)
 
     handles = [
         layer.register_forward_hook(look)
@@ -68,7 +146,15 @@ def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]
     finally:
         for handle in handles:
             handle.remove()
-    return {"output_dtypes": dtypes, "convolution_layouts": layouts}
+    return {"output_dtypes": dtypes.as_state(), "convolution_layouts": layouts.as_state()}
+
+
+def _multiply_adds(layer: nn.Module, output: Tensor) -> float:
+    """Of a convolution or linear layer: each output is a sum over the weights of its channel."""
+    weight = getattr(layer, "weight", None)
+    if not isinstance(weight, Tensor) or not weight.numel():
+        return float(output.numel())
+    return float(output.numel()) * weight.numel() / weight.shape[0]
 
 
 def layout_of(tensor: torch.Tensor) -> str | None:
@@ -82,21 +168,18 @@ def layout_of(tensor: torch.Tensor) -> str | None:
     return "channels_last" if last else "contiguous" if first else "other"
 
 
-def problems(case: Case, state: Mapping[str, Any], threads: int) -> list[str]:
+def problems(case: Case, state: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
     """What is not as the case asked, in words.
 
-    state:   global_state, with layer_state in it where that was looked at.
-    threads: intra-op threads as they stood once the settings were applied.
+    state: global_state, with layer_state in it where that was looked at.
+    asked: the switches as they stood once the settings were applied, before the subject was built.
     """
     wanted: dict[str, Any] = {
+        **asked,
         "training": case.mode == "training",
-        "grad_enabled": True,  # inference_mode is entered inside each call, not around it
-        "inference_mode": False,
+        "inference_mode": False,  # it is entered inside each call, not around it
         "autocast": False,
-        "default_dtype": "float32",
-        "threads": threads,
-        "deterministic": False,
-        "anomaly_mode": False,
+        "flushes_denormals": False,
     }
     for name in ("cudnn_benchmark", "tf32"):
         if getattr(case, name) is not None:
@@ -110,13 +193,22 @@ def problems(case: Case, state: Mapping[str, Any], threads: int) -> list[str]:
 
 
 def _arithmetic_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
-    found = []
-    dtypes: Mapping[str, int] = state.get("output_dtypes", {})
     asked = case.amp if case.amp != "off" else case.dtype
-    if dtypes and asked not in dtypes:
-        what = f"autocast to {case.amp}" if case.amp != "off" else f"dtype {case.dtype}"
-        found.append(f"{what} was asked for, but the layers put out {', '.join(sorted(dtypes))}")
-    layouts: Mapping[str, int] = state.get("convolution_layouts", {})
-    if case.memory_format == "channels_last" and layouts and "channels_last" not in layouts:
-        found.append("channels_last was asked for, but no convolution puts it out")
+    what = f"autocast to {case.amp}" if case.amp != "off" else f"dtype {case.dtype}"
+    found = _too_small_a_share(what, asked, state.get("output_dtypes", {}))
+    if case.memory_format == "channels_last":
+        layouts = state.get("convolution_layouts", {})
+        found += _too_small_a_share("channels_last", "channels_last", layouts)
     return found
+
+
+def _too_small_a_share(what: str, asked: str, shares: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A sentence where most of the work was done otherwise."""
+    share = shares[asked]["share"] if asked in shares else 0.0
+    others = {kind: one for kind, one in shares.items() if kind != asked}
+    if not others or share >= LEAST_SHARE:
+        return []
+    said = ", ".join(
+        f"{kind} {one['share']:.0%} (first {one['first']})" for kind, one in others.items()
+    )
+    return [f"{what} was asked for, but the layers put out {said}, by their multiply-adds"]
