@@ -1,5 +1,6 @@
 """The runner against sessions that answer from memory: no process, no torch, a clock of our own."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +21,7 @@ from bench.records import (
     Samples,
     to_line,
 )
-from bench.runner import Runner, Seen
+from bench.runner import FRUITLESS, Runner, Seen
 from bench.session import Folders, ReplicateDied
 from tests.cases import case
 
@@ -251,6 +252,81 @@ def test_a_replicate_that_dies_is_replaced_and_its_case_is_a_crash(
     assert run.runner.measure()
     assert len(run.ids()) == 6
     assert "a new one is started" in run.watched.notes[0]
+
+
+def disturbed(one: Case, replicate: int, ratio: float) -> Measurement:
+    found = measured(one, replicate)
+    flags = ("contended",) if ratio >= 0.1 else ()
+    return dataclasses.replace(found, flags=flags, facts={"contention_ratio": ratio})
+
+
+def measures(run: Stage) -> int:
+    return sum(one["job"] == "measure" for one in run.asked)
+
+
+def test_a_disturbed_replicate_is_measured_again_and_the_quiet_one_counts(
+    stage: Callable[..., Stage],
+) -> None:
+    ratios = iter([0.7, 0.0])
+
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        return (
+            works(job, one, replicate)
+            if job != "measure"
+            else disturbed(one, replicate, next(ratios))
+        )
+
+    run = stage(answer, cases=CASES[:1], replicates=1)
+    assert run.runner.measure()
+    (kept,) = run.watched.outcomes
+    assert isinstance(kept, Measurement)
+    assert (kept.flags, kept.state["repeats"]) == ((), 1)
+
+
+def test_of_several_disturbed_ones_the_least_disturbed_counts(stage: Callable[..., Stage]) -> None:
+    ratios = iter([0.7, 0.2, 0.5])
+
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        return (
+            works(job, one, replicate)
+            if job != "measure"
+            else disturbed(one, replicate, next(ratios))
+        )
+
+    run = stage(answer, cases=CASES[:1], replicates=1)
+    assert run.runner.measure()
+    (kept,) = run.watched.outcomes
+    assert isinstance(kept, Measurement)
+    assert kept.facts["contention_ratio"] == 0.2
+    assert (kept.flags, kept.state["repeats"]) == (("contended",), 2)
+
+
+def test_on_a_machine_that_is_busy_for_good_nothing_is_measured_again_and_again(
+    stage: Callable[..., Stage],
+) -> None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        return works(job, one, replicate) if job != "measure" else disturbed(one, replicate, 0.7)
+
+    run = stage(answer, replicates=5)
+    assert run.runner.measure()
+    assert measures(run) == 15 + FRUITLESS
+    assert {one.flags for one in run.watched.outcomes if isinstance(one, Measurement)} == {
+        ("contended",)
+    }
+
+
+def test_repeats_end_with_the_budget_and_with_their_share_of_the_time(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=5, budget_s=100.0)
+    run.watched.outcomes += [measured(CASES[0], 0)] * 50  # the clock stands at 50 s
+    run.runner._repeats_s = 10.0
+    assert run.runner._may_repeat()
+    run.runner._repeats_s = 10.1  # a fifth of the time
+    assert not run.runner._may_repeat()
+    run.runner._repeats_s = 0.0
+    run.watched.outcomes += [measured(CASES[0], 0)] * 51
+    assert not run.runner._may_repeat()
 
 
 def test_an_interrupt_keeps_what_is_finished(stage: Callable[..., Stage]) -> None:

@@ -162,12 +162,22 @@ def _spent(result: Result, elapsed_s: float) -> list[str]:
     outcomes = [one for one in result.entries if not isinstance(one, Facts)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
-    lines = [f"{len(measured)} outcomes measured, {failed} failed"]
+    lines = [f"{len(measured)} outcomes measured, {failed} failed", *_disturbed(measured)]
     timed_s = sum(one.timed_s for one in measured)
     if 0 < timed_s <= elapsed_s:  # a resumed run measured most of it earlier
         share = units.percent(timed_s / elapsed_s)
         lines.append(f"{units.duration(elapsed_s)} measuring, {share} of it warm-up and samples")
     return lines
+
+
+def _disturbed(measured: Sequence[Measurement]) -> list[str]:
+    """How much of the run other work on the machine has touched."""
+    contended = sum("contended" in one.flags for one in measured)
+    repeats = sum(int(one.state.get("repeats", 0)) for one in measured)
+    if not contended and not repeats:
+        return []
+    again = f" after {repeats} were measured again" if repeats else ""
+    return [f"other work on the machine disturbed {contended} of {len(measured)} outcomes{again}"]
 
 
 def _files(result: Result) -> list[str]:

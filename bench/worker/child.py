@@ -13,7 +13,17 @@ from pathlib import Path
 import torch
 
 from bench.records import Entry, Facts, Failure, Measurement, Status, to_line
-from bench.worker import compiled, facts, limits, ready, reference, telemetry, timing, verify
+from bench.worker import (
+    compiled,
+    controls,
+    facts,
+    limits,
+    ready,
+    reference,
+    telemetry,
+    timing,
+    verify,
+)
 from bench.worker.request import Request
 from bench.worker.step import StepError
 from bench.worker.truth import TruthError
@@ -85,12 +95,14 @@ def _measure(request: Request) -> Entry:
     built = ready.build(request)
     begun = ready.begin(built)
     load = telemetry.Meter()
+    known = controls.Controls(request.case.device, built.device)
     with ready.no_recompiles(request.case):
         times = timing.measure(
             built.step,
             built.device,
             timing.Budget(**request.budget),
             calls=request.calls,
+            between=known,
             meter=load,
         )
     found, seen = ready.end(built, begun, _steady_s(times, built.step.whole))
@@ -104,6 +116,7 @@ def _measure(request: Request) -> Entry:
         flags=tuple(flags),
         facts=found | load.facts(times.calls_sampled),
         state=seen,
+        controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
     )
 
