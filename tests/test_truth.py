@@ -85,6 +85,14 @@ def test_where_rounding_may_do_as_much_as_a_mistake_nothing_is_said() -> None:
     assert compare(values(3.0, 4.0), against(1e-3, 3.0, 4.0), "bfloat16").doubt is None
 
 
+def test_what_is_too_small_for_float16_is_no_mistake() -> None:
+    small = against(0.0, 3e-5, 4e-5)
+    seen = compare(values(0.0, 0.0), small, "float16")
+    assert seen.wrong is None
+    assert seen.doubt is not None
+    assert compare(values(0.0, 0.0), small, "bfloat16").wrong is not None
+
+
 def test_not_finite_shapes_and_missing_tensors_are_wrong() -> None:
     exact = against(1.0, 3.0, 4.0)
     assert compare(values(3.0, math.nan), exact, "float32").wrong == (

@@ -1,5 +1,6 @@
 """What `bench run` prints at its end: what the settings gain, a table, where the files lie."""
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bench.records import FLAGS, Facts, Failure, Measurement, Row, whole_phase
 
 WIDTH = 100
 MOST_ROWS = 60
+MOST_REASONS = 3
 PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
 FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
 NOT_SETTINGS = ("mode", "batch", "device")
@@ -37,6 +39,7 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
         *_legend(result.rows),
         "",
         *_odd(result.rows),
+        *_unverified(result),
         *_spent(result, elapsed_s),
         *_files(result),
     ):
@@ -155,6 +158,22 @@ def _half_width(row: Row) -> float | None:
 def _odd(rows: Iterable[Row]) -> list[str]:
     """Each case that is not ok, with its reason."""
     return [f"{row.status}: {row.case_id}: {row.reason}" for row in rows if row.status != "ok"]
+
+
+def _unverified(result: Result) -> list[str]:
+    """Why results could not be compared with float64, the commonest reasons first."""
+    ok = {row.case_id for row in result.rows if row.status == "ok"}
+    reasons = Counter(
+        reason
+        for one in result.entries
+        if isinstance(one, Facts) and one.case.case_id in ok
+        for name in ("relative_error", "all")
+        if (reason := one.problems.get(name))
+    )
+    return [
+        f"unverified: {count} case{'s' if count > 1 else ''}: {reason}"
+        for reason, count in reasons.most_common(MOST_REASONS)
+    ]
 
 
 def _spent(result: Result, elapsed_s: float) -> list[str]:

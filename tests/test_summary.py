@@ -1,0 +1,49 @@
+"""What is printed at the end of a run."""
+
+import dataclasses
+from pathlib import Path
+
+from bench.read.aggregate import rows
+from bench.read.derive import Result
+from bench.read.summary import _disturbed, _unverified
+from bench.records import Entry, Facts, Measurement
+from tests.cases import case
+from tests.results import RUN, measurement, replicates
+
+DROPOUT = {"relative_error": "output differ by 0.5 under another seed"}
+
+
+def result(*entries: Entry) -> Result:
+    found = rows(entries, run=RUN)
+    return Result(path=Path(), run=dict(RUN), entries=entries, rows=found, plots=[], not_drawn=[])
+
+
+def test_reasons_of_unverified_cases_are_said_once_each_with_their_number() -> None:
+    one, other, third = case(batch=1), case(batch=2), case(batch=4)
+    found = result(
+        *(entry for each in (one, other, third) for entry in replicates(each, [0.01] * 3)),
+        Facts(case=one, facts={}, problems=DROPOUT),
+        Facts(case=other, facts={}, problems=DROPOUT),
+        Facts(case=third, facts={"relative_error": 1e-7}),
+    )
+    assert _unverified(found) == ["unverified: 2 cases: output differ by 0.5 under another seed"]
+
+
+def test_a_case_that_did_not_run_is_not_called_unverified() -> None:
+    assert _unverified(result(Facts(case=case(), facts={}, problems=DROPOUT))) == []
+
+
+def disturbed(replicate: int, *, flags: tuple[str, ...] = (), repeats: int = 0) -> Measurement:
+    made = measurement(case(), replicate, 0.01)
+    return dataclasses.replace(made, flags=flags, state={"repeats": repeats} if repeats else {})
+
+
+def test_a_quiet_run_says_nothing_of_disturbance() -> None:
+    assert _disturbed([disturbed(0), disturbed(1)]) == []
+
+
+def test_how_much_of_a_run_was_disturbed_is_said() -> None:
+    seen = [disturbed(0, flags=("contended",), repeats=2), disturbed(1, repeats=1), disturbed(2)]
+    assert _disturbed(seen) == [
+        "other work on the machine disturbed 1 of 3 outcomes after 3 were measured again"
+    ]
