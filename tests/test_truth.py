@@ -49,17 +49,30 @@ def test_the_error_is_that_of_all_numbers_of_a_group_together() -> None:
     assert seen.wrong is None
 
 
-def test_what_float32_rounds_has_room_in_float32_and_in_proportion_in_coarser_arithmetic() -> None:
-    exact = against(1e-5, 3.0, 4.0)
-    assert compare(values(3.0, 4.0), exact, "float32").allowed["output"] == pytest.approx(
-        32 * 1e-5 / 5
-    )
-    assert compare(values(3.0, 4.0), exact, "bfloat16").allowed["output"] == pytest.approx(
-        4 * 1e-5 / 5 * 2**16
-    )
-    assert compare(values(3.0, 4.0), exact, "tf32").allowed["output"] == pytest.approx(
-        8 * 1e-5 / 5 * 2**13
-    )
+@pytest.mark.parametrize(
+    ("used", "group", "allowed"),
+    [
+        ("float32", "output", 32 * 1e-6 / 5),
+        ("float32", "gradients", 256 * 1e-6 / 5),
+        ("tf32", "output", 16 * 1e-6 / 5 * 2**13),
+        ("float16", "gradients", 32 * 1e-6 / 5 * 2**13),
+        ("bfloat16", "output", 8 * 1e-6 / 5 * 2**16),
+        ("bfloat16", "gradients", 16 * 1e-6 / 5 * 2**16),
+    ],
+)
+def test_what_float32_rounds_has_room_in_proportion_to_the_arithmetic(
+    used: str, group: str, allowed: float
+) -> None:
+    exact = against(1e-6, 3.0, 4.0, group=group)
+    seen = compare(values(3.0, 4.0, group=group), exact, used)
+    assert seen.allowed[group] == pytest.approx(allowed)
+
+
+def test_no_room_lets_a_doubled_result_pass() -> None:
+    exact = against(1e-5, 3.0, 4.0)  # of which bfloat16 makes 0.13 at most, eightfold over one
+    seen = compare(values(6.0, 8.0), exact, "bfloat16")
+    assert seen.allowed["output"] == 0.9
+    assert seen.wrong is not None
 
 
 def test_what_is_exact_in_float32_may_still_round_by_eight_of_its_spacings() -> None:
