@@ -94,7 +94,7 @@ def test_where_rounding_may_do_as_much_as_a_mistake_nothing_is_said() -> None:
     seen = compare(values(0.0, 0.0), against(1e-3, 3.0, 4.0), "bfloat16")
     assert seen.wrong is None
     assert seen.doubt is not None
-    assert "rounding in bfloat16 may do" in seen.doubt
+    assert "rounding may do that" in seen.doubt
     assert compare(values(3.0, 4.0), against(1e-3, 3.0, 4.0), "bfloat16").doubt is None
 
 
@@ -102,7 +102,7 @@ def test_what_is_too_small_for_float16_is_no_mistake() -> None:
     small = against(0.0, 3e-5, 4e-5)
     seen = compare(values(0.0, 0.0), small, "float16")
     assert seen.wrong is None
-    assert seen.doubt is not None
+    assert "too small" in str(seen.doubt)
     assert compare(values(0.0, 0.0), small, "bfloat16").wrong is not None
 
 

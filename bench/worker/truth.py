@@ -170,9 +170,12 @@ def compare(values: Values, reference: Reference, used: str) -> Verdict:
             bound = min(bound, NEVER_ROUNDING * size)
         errors[group], allowed[group] = difference / size, bound / size
         if chaotic and errors[group] >= MUCH:
+            why = (
+                "its numbers are too small for that" if tiny > expected else "rounding may do that"
+            )
             doubts.append(
-                f"{group} differ from float64 eager by {errors[group]:.0%}, which rounding in "
-                f"{used} may do to this network, as may a wrong result"
+                f"{group} in {used} differ from float64 eager by {errors[group]:.0%}: {why} in this "
+                "network, as may a mistake"
             )
         elif difference > bound:
             wrong.append(
