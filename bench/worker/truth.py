@@ -174,8 +174,8 @@ def compare(values: Values, reference: Reference, used: str) -> Verdict:
                 "its numbers are too small for that" if tiny > expected else "rounding may do that"
             )
             doubts.append(
-                f"{group} in {used} differ from float64 eager by {errors[group]:.0%}: {why} in this "
-                "network, as may a mistake"
+                f"{group} in {used} differ from float64 eager by {errors[group]:.0%}: {why} here, "
+                "as may a mistake"
             )
         elif difference > bound:
             wrong.append(
