@@ -6,7 +6,14 @@ from pathlib import Path
 import pytest
 
 from bench.worker import telemetry
-from bench.worker.telemetry import CONTENDED_RATIO, Difference, Snapshot, difference, snapshot
+from bench.worker.telemetry import (
+    CONTENDED_RATIO,
+    Difference,
+    Meter,
+    Snapshot,
+    difference,
+    snapshot,
+)
 
 
 def at(
@@ -122,3 +129,66 @@ def test_touching_fresh_memory_shows_as_page_faults(tmp_path: Path) -> None:
     if faults is None:
         pytest.skip("no getrusage here")
     assert faults > 0
+
+
+def test_what_a_hypervisor_took_counts_as_lost_to_others(tmp_path: Path) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text("cpu  100 0 50 900 1 0 2 150 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+    assert snapshot(tmp_path, lambda: 0.0, stat).stolen_s == 1.5  # ticks of 10 ms
+    before = Snapshot(
+        at_s=0.0, run_wait_ns={1: 0}, page_faults=0, involuntary_switches=0, stolen_s=1.5
+    )
+    after = Snapshot(
+        at_s=1.0, run_wait_ns={1: 10**8}, page_faults=0, involuntary_switches=0, stolen_s=1.7
+    )
+    assert difference(before, after).contention_ratio == pytest.approx(0.3)
+
+
+@pytest.mark.parametrize("text", ["", "cpu  100 0 50\n", "cpu a b c d e f g h i\n"])
+def test_a_kernel_that_does_not_tell_what_was_stolen_says_nothing(
+    tmp_path: Path, text: str
+) -> None:
+    stat = tmp_path / "stat"
+    stat.write_text(text)
+    assert snapshot(tmp_path, lambda: 0.0, stat).stolen_s is None
+
+
+def meter(*looks: Snapshot) -> Meter:
+    later = iter(looks)
+    return Meter(look=lambda: next(later))
+
+
+def test_a_meter_adds_up_its_blocks_and_leaves_out_what_lies_between() -> None:
+    found = meter(
+        at(0.0, {1: 0}, faults=10, switches=1),
+        at(1.0, {1: 2 * 10**8}, faults=14, switches=2),
+        at(5.0, {1: 9 * 10**9}, faults=999, switches=77),  # warm-up, controls: nobody's
+        at(8.0, {1: 9 * 10**9}, faults=1001, switches=77),
+    )
+    for _ in range(2):
+        found.start()
+        found.stop()
+    assert found.contention_ratio == pytest.approx(0.2 / 4)
+    assert not found.contended
+    assert found.facts(calls=3) == {
+        "page_faults": 2.0,
+        "contention_ratio": pytest.approx(0.05),
+        "involuntary_switches": 1.0,
+    }
+
+
+def test_a_meter_over_its_threshold_is_contended_and_one_that_never_ran_is_not() -> None:
+    found = meter(at(0.0, {1: 0}), at(1.0, {1: 10**8}))
+    found.start()
+    found.stop()
+    assert found.contended
+    assert not meter().contended
+    assert meter().facts(calls=0) == {}
+
+
+def test_a_meter_that_cannot_see_knows_nothing() -> None:
+    found = meter(at(0.0, None, faults=None), at(1.0, None, faults=None))
+    found.start()
+    found.stop()
+    assert found.contention_ratio is None
+    assert "page_faults" not in found.facts(calls=1)

@@ -4,6 +4,7 @@ Read from Linux' /proc and from getrusage(2); what a system lacks is None.
 """
 
 import math
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,6 +22,7 @@ except ImportError:  # Windows
 CONTENDED_RATIO = 0.1
 
 TASKS = Path("/proc/self/task")
+STAT = Path("/proc/stat")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +33,7 @@ class Snapshot:
     run_wait_ns: Mapping[int, int] | None  # by thread: ready to run, but no processor free
     page_faults: int | None  # minor: a page that had to be mapped, without the disk
     involuntary_switches: int | None
+    stolen_s: float | None = None  # by the hypervisor, of all processors together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +41,8 @@ class Difference:
     """What happened between two snapshots.  None: unknown."""
 
     wall_s: float
-    contention_ratio: float | None  # run-queue wait of all threads / wall; may exceed 1
+    # Run-queue wait of all threads, and what a hypervisor took, / wall; may exceed 1.
+    contention_ratio: float | None
     page_faults: int | None
     involuntary_switches: int | None
     threads_ended: int  # their waiting is not in the ratio, which is then too low
@@ -68,7 +72,7 @@ class Meter:
 
     @property
     def contention_ratio(self) -> float | None:
-        """Run-queue wait of all blocks / their time; None where a block's is unknown."""
+        """Time lost to others in all blocks / their time; None where a block's is unknown."""
         waits = [one.contention_ratio for one in self.blocks]
         wall_s = math.fsum(one.wall_s for one in self.blocks)
         if wall_s <= 0 or None in waits:
@@ -88,11 +92,19 @@ class Meter:
             found["page_faults"] = sum(one or 0 for one in faults) / calls
         if (ratio := self.contention_ratio) is not None:
             found["contention_ratio"] = ratio
+        switches = [one.involuntary_switches for one in self.blocks]
+        if switches and None not in switches:
+            found["involuntary_switches"] = float(sum(one or 0 for one in switches))
         return found
 
 
-def snapshot(tasks: Path = TASKS, clock: Callable[[], float] = wall_clock) -> Snapshot:
-    """The counters now.  tasks: where the kernel lists the threads of this process."""
+def snapshot(
+    tasks: Path = TASKS, clock: Callable[[], float] = wall_clock, stat: Path = STAT
+) -> Snapshot:
+    """The counters now.
+
+    tasks: where the kernel lists the threads of this process; stat: the time of the processors.
+    """
     # RUSAGE_SELF is the whole process, all its threads.
     usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
     return Snapshot(
@@ -100,6 +112,7 @@ def snapshot(tasks: Path = TASKS, clock: Callable[[], float] = wall_clock) -> Sn
         run_wait_ns=_run_wait_ns(tasks),
         page_faults=usage.ru_minflt if usage else None,
         involuntary_switches=usage.ru_nivcsw if usage else None,
+        stolen_s=_stolen_s(stat),
     )
 
 
@@ -115,7 +128,8 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
             now - early.get(thread, 0) if now >= early.get(thread, 0) else now
             for thread, now in late.items()
         )
-        ratio = waited_ns / 1e9 / wall_s
+        stolen_s = max(0.0, (after.stolen_s or 0.0) - (before.stolen_s or 0.0))
+        ratio = (waited_ns / 1e9 + stolen_s) / wall_s
         ended = len(early.keys() - late.keys())
     return Difference(
         wall_s=wall_s,
@@ -141,6 +155,15 @@ def _run_wait_ns(tasks: Path) -> dict[int, int] | None:
         except (OSError, ValueError, IndexError):
             return None
     return waits or None
+
+
+def _stolen_s(stat: Path) -> float | None:
+    """Eighth figure of the first line, in ticks (proc_stat(5)); it is whole ticks of 10 ms."""
+    try:
+        with stat.open(encoding="ascii") as file:
+            return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 def _minus(late: int | None, early: int | None) -> int | None:
