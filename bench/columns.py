@@ -21,9 +21,8 @@ SI base units; an empty cell is unknown. Figures of the whole case stand on the 
 phase (`forward` of inference, `step` of training); but `flops`, `bytes_moved` and their rates are
 each phase's own, `page_faults`, `contention_ratio` and `control_s` are the replicate's and stand on
 each line, and `relative_error` is that of output, loss and buffers on `forward`, that of the
-gradients on `backward`, and the larger on the line of the whole. Not measured yet, so always empty:
-`sm_clock_hz`, `power_w`, `temperature_c`, `gpu_utilization_ratio`, `energy_j_per_image`. Never set
-yet: the flags `throttled` and `implausible`.
+gradients on `backward`, and the larger on the line of the whole. Clock, power, temperature,
+utilisation and energy are those of NVIDIA GPUs, as their driver tells them.
 
 | column | meaning |
 |---|---|

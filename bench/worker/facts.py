@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from bench.records import Case
-from bench.worker import compiled, flops, layout, loss, memory, traffic
+from bench.worker import compiled, flops, layout, loss, memory, nvidia, traffic
 from bench.worker.device import Device
 from bench.worker.step import Step
 from bench.worker.subject import Prepared
@@ -45,6 +45,7 @@ def find(
         ("flops", lambda: _flops(eager)),
         ("operators", lambda: _operators(step, eager)),
         ("bytes_moved", lambda: _bytes_moved(eager, prepared)),
+        ("energy_j_per_image", lambda: _energy(step, case, device)),
         ("layout_flips", lambda: _layout_flips(step, eager, prepared)),
     )
     found: dict[str, float] = {}
@@ -127,6 +128,23 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
     )
     phases = moved.by_phase if len(moved.by_phase) > 1 else {}
     return {"bytes_moved": moved.total} | {f"bytes_moved:{name}": n for name, n in phases.items()}
+
+
+def _energy(step: Step, case: Case, device: Device) -> Found:
+    """Of an NVIDIA GPU: in a pass of its own, for samples are too short to count energy."""
+    gpu = nvidia.gpu_of(device.name)
+    if gpu is None:
+        return {}
+
+    def call() -> None:
+        step.prepare(1)
+        step()
+
+    joules = nvidia.energy_j_per_call(gpu, call, device.wait)
+    gpu.close()
+    if joules is None:
+        raise FactError("the driver does not count this GPU's energy")
+    return {"energy_j_per_image": joules / case.batch}
 
 
 def _layout_flips(step: Step, eager: Step, prepared: Prepared) -> Found:
