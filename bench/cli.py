@@ -165,6 +165,17 @@ def check(
     _end(lambda: judge.check(run, baseline, threshold, strict=strict))
 
 
+@app.command()
+def selftest(
+    *,
+    quick: Annotated[bool, _option("--quick", "under a minute: fewer and shorter samples")] = False,
+) -> None:
+    """Is the suite right on this machine?  Measures known work, a line a check."""
+    from bench.selftest import command
+
+    _end(lambda: command.run(quick=quick))
+
+
 def _end(command: Callable[[], int]) -> None:
     """Exit with the command's code; its known errors become one line on stderr."""
     from bench.errors import UserError, one_line

@@ -116,7 +116,7 @@ def load(
         raise ConfigError(
             f"{source}: unknown table [{sorted(unknown)[0]}]; there are [run] and [[sweep]]"
         )
-    run = _options(document.get("run", {}), options, source)
+    run = run_options(document.get("run", {}), options, source)
     tables = document.get("sweep", [{}])
     if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
         raise ConfigError(f"{source}: sweep is no list of tables; write [[sweep]]")
@@ -142,7 +142,8 @@ def _read(path: Path, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: is nested too deeply") from None
 
 
-def _options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:
+def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:
+    """The `[run]` table with the options that are not None in its place.  Raises ConfigError."""
     if not isinstance(table, dict):
         raise ConfigError(f"{source}: run is no table; write [run]")
     given = {key: value for key, value in options.items() if value is not None}

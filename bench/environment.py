@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ WANTED_VARIABLES = re.compile(
     r"PYTORCH|TRITON)_[A-Z0-9_]+"
 )
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
+PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
 WANTED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma")
 
 
@@ -43,9 +44,9 @@ def machine(accelerators: Mapping[str, str]) -> dict[str, Any]:
     return {
         "machine_id": digest,
         **stable,
-        "affinity": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None,
+        "affinity": affinity(),
         "quota_cores": quota_cores(),
-        "governor": _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor")),
+        "governor": _first_line(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
     }
 
 
@@ -64,50 +65,76 @@ def environment() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """The commit of `folder` and whether its tracked files differ from it."""
+    """The commit of `folder`, and a digest of what its tracked files differ from it in."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
-        return {"git_commit": None, "git_dirty": None}
-    status = _git(folder, "status", "--porcelain", "--untracked-files=no")
-    return {"git_commit": commit, "git_dirty": None if status is None else bool(status)}
+        return {"git_commit": None, "git_dirty": None, "git_changes": None}
+    changes = _git(folder, "diff", "HEAD")
+    digest = hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
+    return {
+        "git_commit": commit,
+        "git_dirty": None if changes is None else bool(changes),
+        "git_changes": digest,
+    }
 
 
-def quota_cores() -> float | None:
+def affinity() -> int | None:
+    """Processors that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def cgroup_files(controller: str, name: str, proc: Path, groups: Path) -> Iterator[Path]:
+    """Where `name` of this process' control group may lie, its own first, then its parents'.
+
+    Version 2 has one tree for all controllers, version 1 one for each (cgroups(7)); in a
+    container the paths may be those of the host, then the root of the tree is what counts.
+    """
+    try:
+        lines = (proc / "self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    for line in lines or ["0::/"]:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = groups / controller if controllers else groups
+        own = root / path.strip("/")
+        for folder in (own, *own.parents):
+            if folder.is_relative_to(root):
+                yield folder / name
+
+
+def quota_cores(proc: Path = PROC, groups: Path = GROUPS) -> float | None:
     """Processors that the container may use; None = no limit.  Source: cgroup v2 and v1."""
-    line = _first_line(Path("/sys/fs/cgroup/cpu.max"))
-    if line:
-        quota, _, period = line.partition(" ")
-        return None if quota == "max" or not period else int(quota) / int(period)
-    quota_us = _first_line(Path("/sys/fs/cgroup/cpu/cpu.cfs_quota_us"))
-    period_us = _first_line(Path("/sys/fs/cgroup/cpu/cpu.cfs_period_us"))
-    if quota_us and period_us and int(quota_us) > 0:
-        return int(quota_us) / int(period_us)
-    return None
+    limits = [
+        _ratio(*(_first_line(file) or "").split(" ")[:2])
+        for file in cgroup_files("cpu", "cpu.max", proc, groups)
+    ] + [
+        _ratio(_first_line(file), _first_line(file.with_name("cpu.cfs_period_us")))
+        for file in cgroup_files("cpu", "cpu.cfs_quota_us", proc, groups)
+    ]
+    return min((one for one in limits if one is not None), default=None)
 
 
-def warnings() -> list[str]:
-    """What about this machine, now, would disturb a measurement."""
-    found = []
-    processors = psutil.cpu_count() or 1
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
-    if load > 0.5 * processors:
-        found.append(
-            f"the machine is busy (load {load:.1f} on {processors} processors): expect wide "
-            "intervals"
-        )
-    quota = quota_cores()
-    if quota is not None and quota < processors:
-        found.append(f"the container may use {quota:g} of {processors} processors: set --threads")
-    governor = _first_line(Path("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"))
-    if governor == "powersave":
-        found.append("the processor saves power (governor powersave): choose performance")
-    return found
+def _ratio(quota: str | None = None, period: str | None = None) -> float | None:
+    """Of two whole numbers above 0; else (`max`, -1, nothing) there is no limit."""
+    try:
+        return int(quota or "") / int(period or "") if int(quota or "") > 0 else None
+    except (ValueError, ZeroDivisionError):
+        return None
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
-            ["git", *arguments], cwd=folder, capture_output=True, text=True, timeout=20, check=False
+            ["git", *arguments],
+            cwd=folder,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=20,
+            check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
         return None

@@ -2,6 +2,9 @@
 
 from bench.plain_text import printable
 
+# How a reason begins that says nothing of the case: the run stops, and may be gone on with.
+NO_SPACE = "no space left on the disk"
+
 
 class UserError(Exception):
     """Its message says what, where, and what would be right, in one line."""

@@ -16,11 +16,12 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench import config, environment, journal, plan, probe, rundir
+from bench import config, environment, journal, peaks, plan, probe, quiet, rundir
 from bench.errors import UserError
 from bench.progress import Bar, wide_console
 from bench.records import Case
 from bench.runner import Runner, Seen
+from bench.subject import parse
 
 QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
 OK, FAILED, INTERRUPTED = 0, 4, 130
@@ -73,9 +74,9 @@ def run(asked: Asked) -> int:
 
             listing.show(planned, plan.estimate_s(planned, settings), console)
             return OK
-        begun = _begin(asked, settings, found, planned)
+        begun = _begin(asked, settings, found, planned, console)
     _say_what_is_here(begun, console)
-    for warning in environment.warnings():
+    for warning in quiet.warnings():
         console.print(f"note: {warning}", highlight=False)
     return _measure(begun, console)
 
@@ -108,7 +109,13 @@ def _look(settings: config.Config) -> probe.Probe:
     return found
 
 
-def _begin(asked: Asked, settings: config.Config, found: probe.Probe, planned: plan.Plan) -> _Begun:
+def _begin(
+    asked: Asked,
+    settings: config.Config,
+    found: probe.Probe,
+    planned: plan.Plan,
+    console: Console,
+) -> _Begun:
     around = environment.environment()
     names = {name: device.shown for name, device in found.devices.items()}
     accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
@@ -122,7 +129,10 @@ def _begin(asked: Asked, settings: config.Config, found: probe.Probe, planned: p
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "name": asked.name,
             "config": settings.as_dict(),
-            "machine": environment.machine(accelerators),
+            "machine": {
+                **environment.machine(accelerators),
+                "peaks": _peaks(planned, settings, console),
+            },
             "environment": {**found.facts, **around},
             "devices": names,
             "parameters": {name: one.parameters for name, one in found.subjects.items()},
@@ -135,6 +145,16 @@ def _begin(asked: Asked, settings: config.Config, found: probe.Probe, planned: p
         },
     )
     return _Begun(directory, planned, settings.run, found.torch, names)
+
+
+def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dict[str, Any]:
+    """What this machine can do at most; a run that cannot find out goes without."""
+    try:
+        return peaks.measure(planned.cases, settings.run.timeout_s)
+    except peaks.PeaksError as error:
+        said = f"note: the machine's peaks are unknown, so no row is held against them ({error})"
+        console.print(said, highlight=False, markup=False)
+        return {}
 
 
 def _resume(asked: Asked) -> _Begun:
@@ -150,34 +170,55 @@ def _resume(asked: Asked) -> _Begun:
         )
     directory, stored = rundir.reopen(path)
     try:
-        cases = tuple(Case.of(fields) for fields in stored["cases"])
+        cases = _cases(stored)
         options = config.RunOptions(
             **{key: stored["config"][key] for key in config.RunOptions.model_fields}
         )
-        before = {
-            "machine": stored["machine"]["machine_id"],
-            "torch": stored["environment"]["torch"],
-            "commit": stored["environment"]["git_commit"],
-        }
-    except (KeyError, TypeError, ValueError) as error:
+        before = _what_counts(stored["machine"], stored["environment"])
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
     found = probe.look((), (), options.timeout_s)
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
-    now = {
-        "machine": environment.machine(accelerators)["machine_id"],
-        "torch": found.torch,
-        "commit": environment.environment()["git_commit"],
-    }
-    for what, value in before.items():
-        if value != now[what]:
-            raise MeasureError(
-                f"--resume {path}: another {what}: it was {value}, this is {now[what]}; start a "
-                "new run and compare the two"
-            )
-    wanted = {name: value for name, value in asked.options.items() if value is not None}
-    longer = config.RunOptions(**{**options.model_dump(), **wanted})
+    now = _what_counts(
+        environment.machine(accelerators), {**found.facts, **environment.environment()}
+    )
+    differs = [
+        f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
+        for what in dict.fromkeys((*before, *now))
+        if before.get(what) != now.get(what)
+    ]
+    if differs:
+        raise MeasureError(
+            f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
+        )
+    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
     names = {name: device.shown for name, device in found.devices.items()}
     return _Begun(directory, plan.Plan(cases, ()), longer, found.torch, names)
+
+
+def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
+    """Raises KeyError, TypeError or ValueError where they are none."""
+    cases = tuple(Case.of(fields) for fields in stored["cases"])
+    for case in cases:
+        parse(case.subject)
+        if not journal.is_case(case):
+            raise ValueError(f"{case.case_id} is no case")
+    return cases
+
+
+def _what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be the same for the figures of one run, by the name that a message gives it."""
+    return {
+        "machine": machine["machine_id"],
+        "torch": around["torch"],
+        "Python": around["python"],
+        "commit": around["git_commit"],
+        "state of the working tree": around.get("git_changes"),
+        "number of threads": around["threads"],
+        "number of processors allowed": machine["affinity"],
+        "quota of processors": machine["quota_cores"],
+        **{f"environment variable {name}": value for name, value in around["variables"].items()},
+    }
 
 
 def _measure(begun: _Begun, console: Console) -> int:
@@ -224,13 +265,13 @@ def _measure(begun: _Begun, console: Console) -> int:
         code = FAILED
     rundir.finish(directory, complete=enough)
     rundir.release(holder)
-    if stopped:
-        raise stopped
     if interrupted:
         console.print(f"interrupted; go on with: bench run --resume {directory.path}")
         return INTERRUPTED
     if not enough:
         console.print(f"to measure the rest: bench run --resume {directory.path}")
+    if stopped:
+        raise stopped
     return code
 
 

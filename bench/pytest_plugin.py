@@ -118,6 +118,7 @@ class CallableStep:
 
     phases = ("forward",)
     whole = "forward"
+    cold = False
     skipped_steps = 0
 
     def __init__(self, function: Callable[[], Any]) -> None:

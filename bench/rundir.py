@@ -89,7 +89,7 @@ def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:
         run.folders.scratch.mkdir(exist_ok=True)
     except OSError as error:
         raise RunDirError(f"--resume {path}: is no run directory: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise RunDirError(f"--resume {path}: its run.json is damaged; start a new run") from None
     return run, document
 

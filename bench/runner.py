@@ -123,6 +123,7 @@ class Runner:
     _start_s: float = 0.0
     _repeats_s: float = 0.0
     _fruitless: int = 0
+    _share_imports: bool = True  # until an import has ended or hung a replicate
 
     def measure(self) -> bool:
         """Measure until it is enough.  Whether that was before the budget ended.
@@ -131,6 +132,7 @@ class Runner:
         """
         self._start_s = self.clock()
         self.watcher.begin(self._left(0))
+        self._make_up_facts()
         for replicate in range(self.run.most_replicates):
             todo = self._todo(replicate)
             with self._sessions(replicate, todo) as session_of:
@@ -191,12 +193,29 @@ class Runner:
             outcome = self._undisturbed(case, replicate, session_of)
         self._keep(outcome)
         if isinstance(outcome, Measurement) and case.case_id not in self.seen.facts:
-            self._need_reference(case, replicate, session_of)
-            found = self._ask("facts", case, replicate, session_of)
-            if isinstance(found, Failure):  # the speed stands; what is missing says why
-                found = Facts(case=case, facts={}, problems={"all": found.reason})
-            self._keep(found)
+            self._find_facts(case, replicate, session_of)
         return outcome
+
+    def _find_facts(
+        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
+    ) -> None:
+        self._need_reference(case, replicate, session_of)
+        found = self._ask("facts", case, replicate, session_of)
+        if isinstance(found, Failure):  # the speed stands; what is missing says why
+            found = Facts(case=case, facts={}, problems={"all": found.reason})
+        self._keep(found)
+
+    def _make_up_facts(self) -> None:
+        """Of cases that were measured when the run ended before their facts were found."""
+        todo = [
+            case
+            for case in self.plan.cases
+            if case.case_id not in self.seen.facts
+            and any(isinstance(one, Measurement) for one in self.seen.of(case))
+        ]
+        with self._sessions(0, todo) as session_of:
+            for case in todo:
+                self._find_facts(case, 0, session_of)
 
     def _undisturbed(
         self, case: Case, replicate: int, session_of: Callable[[Case], Session]
@@ -238,7 +257,7 @@ class Runner:
             return
         made = self._ask("reference", case, replicate, session_of)
         if isinstance(made, Failure):
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             why_not.write_text(f"there is no float64 reference: {made.reason}", encoding="utf-8")
 
     def _keep(self, entry: Entry) -> None:
@@ -249,12 +268,14 @@ class Runner:
         self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> Entry:
         asked = request(job, case, replicate, self.seen.calls(case), self.run, self.folders)
-        Path(asked["out"]).unlink(missing_ok=True)  # of a run that was killed: not this answer
+        for file in (Path(asked["out"]), Path(asked["log"])):
+            file.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
+            file.unlink(missing_ok=True)  # of a run that was killed: not this answer
         try:
             ended = session_of(case).ask(asked)
         except ReplicateDied as error:
             self.watcher.note(f"{case.case_id}: {error}; a new one is started")
-            ended = {"end": "replicate"}
+            ended = {"end": "replicate", "why": str(error)}
         entry = collect(asked, ended, self.folders)
         return dataclasses.replace(entry, wall_s=float(ended.get("wall_s", 0.0)))
 
@@ -270,12 +291,16 @@ class Runner:
             if session is None or session.dead:
                 open_[case.allocator] = session = self.start_session(
                     allocator=case.allocator,
-                    modules=sorted({parse(one.subject).module for one in todo}),
+                    modules=sorted({parse(one.subject).module for one in todo})
+                    if self._share_imports
+                    else (),
                     inductor=any(
                         one.compile != "off" and one.allocator == case.allocator for one in todo
                     ),
                     log=self.folders.scratch / f"replicate-{replicate}.log",
+                    timeout_s=self.run.timeout_s,
                 )
+                self._share_imports &= session.imported
             return session
 
         try:

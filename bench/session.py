@@ -1,19 +1,26 @@
 """A replicate as its runner sees it: a process that answers one request at a time."""
 
+import contextlib
+import dataclasses
 import hashlib
 import json
 import os
 import re
+import selectors
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.config import RunOptions
-from bench.errors import UserError
-from bench.records import Case, Entry, Failure, RecordError, Status, from_line
+from bench.errors import NO_SPACE, UserError
+from bench.journal import entry_of
+from bench.plain_text import printable
+from bench.records import Case, Entry, Failure, RecordError, Status
 
 # Freed memory stays with the process: above these, glibc neither maps nor returns single
 # blocks (mallopt(3)).  Measured: docs/trust.md, rule 33b.
@@ -22,8 +29,12 @@ RETAINED = {
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
     "MALLOC_TOP_PAD_": str(2**28),
 }
-NOT_WRITTEN = 74  # a child's exit code: bench.worker.child
 LOG_KEPT_BYTES = 64 * 2**10
+START_S = 60.0  # for importing torch, beside what importing the subjects may take
+GRACE_S = 60.0  # for ending a child and clearing up after it, beside what the child may take
+END_S = 20.0  # a replicate clears up for ten seconds at most (bench.worker.watch)
+LONGEST_S = 1e6  # epoll(7) counts milliseconds in an int
+ROOM_BYTES = 2**20  # a record and its log need less
 
 
 class SessionError(UserError):
@@ -56,31 +67,54 @@ class Session:
     """One fresh interpreter; `ask` blocks until its child has ended."""
 
     def __init__(
-        self, *, allocator: str | None, modules: Sequence[str], inductor: bool, log: Path
+        self,
+        *,
+        allocator: str | None,
+        modules: Sequence[str],
+        inductor: bool,
+        log: Path,
+        timeout_s: float = 180.0,
     ) -> None:
-        """Start it.  Raises SessionError."""
+        """Start it.  Raises SessionError.
+
+        modules: imported once for all children.  Where that ends or hangs the process, `imported`
+                 is False and each child imports for itself, so that only its own row suffers.
+        """
         environment = {name: value for name, value in os.environ.items() if name not in RETAINED}
         if allocator == "retained":
             environment |= RETAINED
         environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool beside the timing
         environment["PYTHONUNBUFFERED"] = "1"
         self._inductor = inductor
+        self.imported = True
+        try:
+            answer = self._start(environment, modules, log, START_S + timeout_s)
+        except SessionError:
+            if not modules:
+                raise
+            self.imported = False
+            answer = self._start(environment, (), log, START_S)
+        self.forks = bool(answer["fork"])
+
+    def _start(
+        self, environment: Mapping[str, str], modules: Sequence[str], log: Path, limit_s: float
+    ) -> dict[str, Any]:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "bench.worker.replicate"],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                encoding="utf-8",
+                bufsize=0,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the runner
             )
+        hello = {"modules": list(modules), "inductor": self._inductor, "fork": True}
         try:
-            answer = self._exchange({"modules": list(modules), "inductor": inductor, "fork": True})
+            return self._exchange(hello, limit_s)
         except ReplicateDied as error:
             tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
             raise SessionError(f"{error}: {tail[-1] if tail else 'it said nothing'}") from None
-        self.forks = bool(answer["fork"])
 
     @property
     def dead(self) -> bool:
@@ -88,40 +122,60 @@ class Session:
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """One child.  Raises ReplicateDied."""
-        return self._exchange({**request, "inductor": self._inductor})
+        limit_s = GRACE_S + float(request["timeout_s"])
+        return self._exchange({**request, "inductor": self._inductor}, limit_s)
 
     def close(self) -> None:
-        """End it, and with it what it started."""
-        self._process.kill()
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            if pipe:
-                try:
-                    pipe.close()
-                except OSError:
-                    continue  # the process is gone; nothing was owed
-
-    def _exchange(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """End it.  It sees its pipe end, and ends first what it started."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+        self._process.kill()
+        self._process.wait()
+        self._process.stdout.close()
+
+    def _exchange(self, message: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+        assert self._process.stdin is not None
         try:
-            self._process.stdin.write(json.dumps(dict(message)) + "\n")
-            self._process.stdin.flush()
-            line = self._process.stdout.readline()
+            self._process.stdin.write((json.dumps(dict(message)) + "\n").encode())
+            line = self._line(limit_s)
         except OSError:
-            line = ""
-        if not line.endswith("\n"):
-            self._process.wait()
-            raise ReplicateDied(f"the replicate ended with exit code {self._process.returncode}")
-        answer: dict[str, Any] = json.loads(line)
-        return answer
+            line = b""
+        if line is not None and line.endswith(b"\n"):
+            with contextlib.suppress(ValueError, TypeError):
+                return dict(json.loads(line))
+        self._process.kill()
+        code = self._process.wait()
+        if line is None:
+            raise ReplicateDied(f"the replicate did not answer within {limit_s:.0f} s")
+        raise ReplicateDied(f"the replicate ended with exit code {code}")
+
+    def _line(self, limit_s: float) -> bytes | None:
+        """What it answers: a line, the beginning of one where it ended, None where it is late."""
+        assert self._process.stdout is not None
+        end_s = time.monotonic() + min(limit_s, LONGEST_S)
+        line = b""
+        with selectors.DefaultSelector() as answered:
+            answered.register(self._process.stdout, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                if not answered.select(max(0.0, end_s - time.monotonic())):
+                    return None
+                piece = os.read(self._process.stdout.fileno(), 2**16)
+                if not piece:
+                    break
+                line += piece
+        return line
 
 
 def request(
     job: str, case: Case, replicate: int, calls: int | None, run: RunOptions, folders: Folders
 ) -> dict[str, Any]:
-    """What a child is asked."""
+    """What a child is asked.  Its paths are absolute: a subject may change the directory."""
     name = folders.of(case)
+    scratch = folders.scratch.absolute()
     return {
         "job": job,
         "case": case.as_dict(),
@@ -132,25 +186,31 @@ def request(
             "samples_s": run.samples_s,
             "min_samples": run.min_samples,
         },
-        "cache": str(folders.scratch / "compile" / name),
-        "reference": str(folders.reference(case)),
-        "out": str(folders.scratch / f"{name}.{job}.json"),
-        "log": str(folders.scratch / f"{name}.{job}.log"),
+        "cache": str(scratch / "compile" / name),
+        "reference": str(folders.reference(case).absolute()),
+        "out": str(scratch / f"{name}.{job}.json"),
+        "log": str(scratch / f"{name}.{job}.log"),
         "timeout_s": run.timeout_s,
     }
 
 
 def collect(asked: Mapping[str, Any], ended: Mapping[str, Any], folders: Folders) -> Entry:
-    """The record that the child left, or what its end says instead."""
+    """The record that the child left, or what its end says instead.
+
+    Raises SessionError where the disk is full: that is no verdict on the case.
+    """
     out, log = Path(asked["out"]), Path(asked["log"])
     case = Case.of(asked["case"])
     try:
-        entry = from_line(out.read_text(encoding="utf-8"))
+        entry = entry_of(out.read_text(encoding="utf-8"))
+        if entry.case != case:
+            raise RecordError("of another case")
     except (OSError, UnicodeDecodeError, RecordError):
-        if ended.get("code") == NOT_WRITTEN:  # says nothing about the case: it is to be resumed
-            raise SessionError(f"{out.parent}: cannot be written; is the disk full?") from None
+        _refuse_full_disk(out.parent, tempfile.gettempdir())
         status, reason = _explain(ended, asked["timeout_s"])
         entry = Failure(case=case, replicate=asked["replicate"], status=status, reason=reason)
+    if isinstance(entry, Failure):
+        entry = _judge(entry, ended, out.parent)
     out.unlink(missing_ok=True)
     if isinstance(entry, Failure) and log.exists() and log.stat().st_size:
         entry = _with_log(entry, log, folders)
@@ -158,32 +218,60 @@ def collect(asked: Mapping[str, Any], ended: Mapping[str, Any], folders: Folders
     return entry
 
 
+def _judge(failure: Failure, ended: Mapping[str, Any], scratch: Path) -> Failure:
+    """A failure as its child told it, in the light of what the child could not know."""
+    if failure.reason.startswith(NO_SPACE):
+        if failure.case.compile != "off":  # a compiler takes away what it could not finish
+            raise SessionError(f"{scratch}: {NO_SPACE}: {_HOW_ON}")
+        _refuse_full_disk(scratch, tempfile.gettempdir())
+    if ended.get("out_of_memory") and failure.status in ("error", "crash"):
+        reason = f"memory ran out: the kernel ended a process of it ({failure.reason})"
+        return dataclasses.replace(failure, status="oom", reason=reason)
+    return failure
+
+
+_HOW_ON = "make room, then go on with --resume"
+
+
+def _refuse_full_disk(*folders: Path | str) -> None:
+    """Raises SessionError where nothing can be written.
+
+    Found by writing: an exit code may be a subject's own, and quotas show nowhere else.
+    """
+    for folder in folders:
+        try:
+            with tempfile.TemporaryFile(dir=folder) as file:
+                file.write(bytes(ROOM_BYTES))
+                file.flush()
+        except OSError as error:
+            raise SessionError(f"{folder}: {NO_SPACE}: {error.strerror}; {_HOW_ON}") from None
+
+
 def _explain(ended: Mapping[str, Any], timeout_s: float) -> tuple[Status, str]:
     match ended:
         case {"end": "timeout"}:
             return "timeout", f"not done after {timeout_s:.0f} s (--timeout)"
+        case {"end": "signal", "signal": "SIGKILL", "out_of_memory": True}:
+            return "oom", "ended by the kernel, for memory ran out"
         case {"end": "signal", "signal": "SIGKILL"}:
-            return "oom", "ended by SIGKILL, as the kernel does when memory runs out"
+            return "crash", "ended by SIGKILL, and not by the kernel for want of memory"
         case {"end": "signal", "signal": name}:
             return "crash", f"ended by {name}"
         case {"end": "exit", "code": code}:
             return "crash", f"the process ended itself with exit code {code}"
+        case {"end": "replicate", "why": why}:
+            return "crash", f"{why}, while it ran this case"
     return "crash", "the replicate ended"
 
 
 def _with_log(failure: Failure, log: Path, folders: Folders) -> Failure:
     """Keep the end of what the child printed, its traceback above all, and name the file."""
-    folders.failures.mkdir(exist_ok=True)
+    folders.failures.mkdir(parents=True, exist_ok=True)
     kept = folders.failures / f"{folders.of(failure.case)}.txt"
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LOG_KEPT_BYTES))
-        text = file.read().decode("utf-8", errors="replace")
+        lines = file.read().decode("utf-8", errors="replace").split("\n")
     head = f"{failure.case.case_id}\nreplicate {failure.replicate}: {failure.status}\n\n"
+    text = "\n".join(printable(line.replace("\t", "    ")) for line in lines)
     kept.write_text(head + text, encoding="utf-8")
-    return Failure(
-        case=failure.case,
-        replicate=failure.replicate,
-        status=failure.status,
-        reason=f"{failure.reason} (failures/{kept.name})",
-        state=failure.state,
-    )
+    return dataclasses.replace(failure, reason=f"{failure.reason} (failures/{kept.name})")

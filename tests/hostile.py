@@ -1,11 +1,17 @@
 """Subjects that misbehave, each in its own way."""
 
+import ctypes
 import os
+import resource
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -38,30 +44,83 @@ class RaisesAtTheTenth(Small):
         return self.fc(x)
 
 
-class Segfaults(Small):
+def acts(act: Callable[[], object]) -> type[Small]:
+    """A subject that does something in each call, and then what it should."""
+
+    class Acts(Small):
+        def forward(self, x: Tensor) -> Any:
+            act()
+            return self.fc(x)
+
+    return Acts
+
+
+def once(act: Callable[[], object]) -> type[Small]:
+    """The same, in its first call alone."""
+    left = [act]
+    return acts(lambda: left and left.pop()())
+
+
+def raises(error: BaseException) -> type[Small]:
+    def act() -> None:
+        raise error
+
+    return acts(act)
+
+
+class Nameless(BaseException):
+    """No Exception, and what it says cannot be said."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("never")
+
+
+RaisesBase = raises(Nameless())
+RaisesHuge = raises(ValueError("much " * 2_000_000))
+RaisesEscapes = raises(ValueError("=cmd|'/c calc'\n\x1b]0;owned\x07\x1b[2J<script>"))
+RaisesMemoryError = raises(MemoryError("no more"))
+RaisesBadAlloc = raises(RuntimeError("std::bad_alloc"))
+DeviceIsFull = raises(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 9 GiB"))
+SaysTheDiskIsFull = raises(OSError(28, "No space left on device", "/dev/full"))
+
+Segfaults = acts(lambda: ctypes.string_at(0))
+Aborts = acts(os.abort)
+KillsItself = acts(lambda: os.kill(os.getpid(), signal.SIGKILL))
+KillsItsReplicate = acts(lambda: os.kill(os.getppid(), signal.SIGKILL))
+
+
+class Exits(Small):
+    def __init__(self, code: int) -> None:
+        super().__init__()
+        self.code = code
+
     def forward(self, x: Tensor) -> Any:
-        os.kill(os.getpid(), signal.SIGSEGV)
+        os._exit(self.code)
 
 
-class ExitsHard(Small):
-    def forward(self, x: Tensor) -> Any:
-        os._exit(3)
+class ExitsWhenBuilt(Small):
+    def __init__(self) -> None:
+        sys.exit("no")
 
 
-class ExitsSoftly(Small):
-    def forward(self, x: Tensor) -> Any:
-        sys.exit("enough")
-
-
-class Hangs(Small):
-    def forward(self, x: Tensor) -> Any:
+class HangsWhenBuilt(Small):
+    def __init__(self) -> None:
         time.sleep(3600)
 
 
-class Floods(Small):
+ExitsSoftly = acts(lambda: sys.exit("enough"))
+Hangs = acts(lambda: time.sleep(3600))
+HangsInC = acts(lambda: ctypes.PyDLL(None).sleep(3600))  # never lets go of the interpreter
+
+
+class HangsAndListensToNoSignal(Small):
     def forward(self, x: Tensor) -> Any:
-        print("flood " * 1000)
-        return self.fc(x)
+        signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        while True:
+            time.sleep(3600)
+
+
+Floods = acts(lambda: print("flood " * 2**24))
 
 
 class ClosesStreams(Small):
@@ -70,20 +129,113 @@ class ClosesStreams(Small):
         raise RuntimeError("in silence")
 
 
-class LeavesAThread(Small):
+class HasNoStreams(Small):
     def forward(self, x: Tensor) -> Any:
-        threading.Thread(target=time.sleep, args=(3600,)).start()
-        return self.fc(x)
+        sys.stdout = sys.stderr = None
+        raise RuntimeError("in silence")
 
 
-class LeavesAProcess(Small):
-    started = False
+class HasWrongStreams(Small):
+    def forward(self, x: Tensor) -> Any:
+        sys.stdout = sys.stderr = 7
+        raise RuntimeError("in silence")
+
+
+def write_to_all() -> None:
+    for handle in range(3, 64):
+        try:
+            os.write(handle, b'{"ready": true}\n')
+        except OSError:
+            continue
+
+
+ClosesAll = once(lambda: os.closerange(0, 1024))
+WritesToAll = acts(write_to_all)
+
+LeavesAThread = acts(lambda: threading.Thread(target=time.sleep, args=(3600,)).start())
+LeavesADaemon = acts(lambda: threading.Thread(target=time.sleep, args=(3600,), daemon=True).start())
+LeavesAProcess = once(lambda: subprocess.Popen(["sleep", "3601"], start_new_session=True))
+LeavesADeafProcess = once(
+    lambda: subprocess.Popen(["sh", "-c", "trap '' TERM HUP INT; while :; do sleep 3601; done"])
+)
+
+
+class LeavesAndHangs(Small):
+    """The process that it leaves can be told by the seconds that it sleeps."""
+
+    def __init__(self, sleep_s: int) -> None:
+        super().__init__()
+        self.sleep_s = sleep_s
 
     def forward(self, x: Tensor) -> Any:
-        if not self.started:
-            subprocess.Popen(["sleep", "3601"], start_new_session=True)
-            self.started = True
-        return self.fc(x)
+        subprocess.Popen(["sleep", str(self.sleep_s)], start_new_session=True)
+        time.sleep(3600)
+
+
+def detach() -> None:
+    """As daemons do: fork, a session of its own, fork again."""
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            os.execvp("sleep", ["sleep", "3601"])
+        os._exit(0)
+
+
+LeavesAnOrphan = once(detach)
+ForksInEachCall = acts(os.fork)
+
+
+class Fills(Small):
+    def forward(self, x: Tensor) -> Any:
+        kept = []
+        while True:
+            kept.append(torch.empty(2**28))  # 1 GiB, never touched
+
+
+class EatsUp(Small):
+    """Beyond what it was allowed, until the kernel ends it."""
+
+    def forward(self, x: Tensor) -> Any:
+        hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
+        resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+        kept = []
+        while True:
+            kept.append(torch.ones(2**24))
+
+
+def go_where_nothing_is() -> None:
+    folder = tempfile.mkdtemp()
+    os.chdir(folder)
+    Path(folder).rmdir()
+
+
+def raise_in_a_handler() -> None:
+    def handler(*_: object) -> None:
+        raise RuntimeError("in a handler")
+
+    signal.signal(signal.SIGALRM, handler)
+    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+
+
+def lower_limits() -> None:
+    for which in (resource.RLIMIT_FSIZE, resource.RLIMIT_NOFILE):
+        resource.setrlimit(which, (0, resource.getrlimit(which)[1]))
+
+
+def remove_records() -> None:
+    """Where its log lies, there lies its record."""
+    shutil.rmtree(Path("/proc/self/fd/1").readlink().parent)
+
+
+ChangesFolder = acts(lambda: os.chdir("/"))
+GoesWhereNothingIs = once(go_where_nothing_is)
+SetsAnAlarm = acts(lambda: signal.setitimer(signal.ITIMER_REAL, 0.001))
+RaisesInAHandler = acts(raise_in_a_handler)
+LowersLimits = once(lower_limits)
+RemovesRecords = once(remove_records)
+ChangesUmask = acts(lambda: os.umask(0o777))
+TurnsDtype = acts(lambda: torch.set_default_dtype(torch.float64))
+TurnsDeterministic = acts(lambda: torch.use_deterministic_algorithms(True))
 
 
 class Hungry(Small):
@@ -136,6 +288,24 @@ class RecompilesEachTime(Small):
 class TrainGivesNone(Small):
     def train(self, mode: bool = True) -> Any:
         super().train(mode)
+
+
+class TrainDoesNothing(Small):
+    def train(self, mode: bool = True) -> Any:
+        return self
+
+
+class EvalRaises(Small):
+    def eval(self) -> Any:
+        raise RuntimeError("never in eval")
+
+    def train(self, mode: bool = True) -> Any:
+        return super().train(mode) if mode else self.eval()
+
+
+class CallGivesNone(Small):
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return None
 
 
 class ConvertsBack(nn.Module):

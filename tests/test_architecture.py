@@ -23,6 +23,16 @@ MAY_IMPORT = {
     "convnet": ("convnet",),
     "bench/worker": ("bench.worker", "bench.environment", "bench.probe", "bench.errors", *PURE),
     "bench/read": ("bench.read", "bench.journal", "bench.errors", *PURE),
+    "bench/selftest": (
+        "bench.selftest",
+        "bench.config",
+        "bench.errors",
+        "bench.probe",
+        "bench.progress",
+        "bench.read.stats",
+        "bench.session",
+        *PURE,
+    ),
     "bench": ("bench",),
 }
 # library → folders that may import it
@@ -35,8 +45,8 @@ OWNED = {
     "numpy": ("bench/read",),
     "typer": ("bench",),
     "pydantic": ("bench",),
-    "rich": ("bench", "bench/read"),
-    "psutil": ("bench", "bench/worker"),
+    "rich": ("bench", "bench/read", "bench/selftest"),
+    "psutil": ("bench", "bench/worker", "bench/selftest"),
     "pytest": ("bench",),
     "pytest_benchmark": ("bench",),
 }

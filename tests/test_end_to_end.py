@@ -9,10 +9,12 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bench.records import COLUMNS
+from tests.perf import kills
 
 pytestmark = pytest.mark.slow
 
@@ -32,11 +34,11 @@ mode = ["inference", "training"]
 """
 
 
-def bench(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def bench(folder: Path, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "bench", *arguments],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), **variables},
         capture_output=True,
         text=True,
         timeout=300,
@@ -191,6 +193,63 @@ def test_a_resume_on_another_machine_is_refused_and_says_what_differs(
     moved.mkdir()
     (moved / "run.json").write_text(json.dumps(described))
     (moved / "journal.jsonl").touch()
-    refused = bench(folder, "run", "--resume", "moved")
+    refused = bench(folder, "run", "--resume", "moved", OMP_NUM_THREADS="1")
     assert refused.returncode == 2
+    assert refused.stderr.count("\n") == 1
     assert "another machine: it was another, this is" in refused.stderr
+    assert "another environment variable OMP_NUM_THREADS: it was None, this is 1" in refused.stderr
+
+
+def test_a_run_of_which_anything_is_killed_goes_on_and_has_everything_once(tmp_path: Path) -> None:
+    killed = kills.torment(tmp_path, kills=3, seed=6)
+    assert killed == {"worker": 1, "replicate": 1, "runner": 1}
+
+
+SMALL_DISK = """
+mount -t tmpfs -o size=24m none disk || exit 77
+cp bench.toml disk && cd disk || exit 78
+head -c {filler} /dev/zero > filler
+to=../kept
+"{python}" -m bench run --out run > $to/first.out 2> $to/first.err; echo $? > $to/first.code
+rm filler
+"{python}" -m bench run --resume run > $to/second.out 2> $to/second.err; echo $? > $to/second.code
+cp -r run $to
+"""
+
+
+def test_a_run_on_a_disk_that_is_full_stops_and_goes_on_when_there_is_room(tmp_path: Path) -> None:
+    (tmp_path / "bench.toml").write_text(SWEEP)
+    for name in ("disk", "kept"):
+        (tmp_path / name).mkdir()
+    room = 64 * 2**10  # for a few outcomes
+    script = SMALL_DISK.format(filler=24 * 2**20 - room, python=sys.executable)
+    done = subprocess.run(
+        ["unshare", "--map-root-user", "--mount", "sh", "-c", script],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    if done.returncode == 77 or "unshare" in done.stderr:
+        pytest.skip(f"no file system of a chosen size here: {done.stderr}")
+    kept = tmp_path / "kept"
+    said = (kept / "first.err").read_text()
+    assert (kept / "first.code").read_text() == "2\n", said
+    assert said.startswith("bench: ")
+    assert said.count("\n") == 1
+    assert "o space left on" in said
+    assert "make room, then go on with --resume" in said
+    assert "bench run --resume run" in (kept / "first.out").read_text()
+    assert (kept / "second.code").read_text() == "4\n", (kept / "second.err").read_text()
+    after = outcomes(kept / "run")
+    assert set(after.values()) == {1}
+    assert sum("Small" in case_id for case_id, _ in after) == 4 * 3
+    reasons = {one["reason"].split(" (")[0] for one in _failures(kept / "run")}
+    assert reasons == {"RuntimeError: shapes do not fit <b>here</b>"}
+
+
+def _failures(run: Path) -> list[dict[str, Any]]:
+    lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
+    return [one for one in lines if one["kind"] == "failure"]

@@ -1,5 +1,10 @@
 """Real children with subjects that misbehave: one record each, and nothing is left running."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -8,8 +13,9 @@ import psutil
 import pytest
 
 from bench.config import RunOptions
+from bench.environment import GROUPS, PROC, cgroup_files
 from bench.records import Entry, Failure, Measurement
-from bench.session import Folders, Session, collect, request
+from bench.session import Folders, ReplicateDied, Session, collect, request
 from tests.cases import case
 
 pytestmark = pytest.mark.slow
@@ -17,27 +23,61 @@ pytestmark = pytest.mark.slow
 Measure = Callable[..., Entry]
 
 
+SUBJECT = """
+from torch import nn
+
+class Net(nn.Linear):
+    def __init__(self):
+        super().__init__(4, 4)
+"""
+
+
+def started(folder: Path, *modules: str, timeout_s: float = 60.0) -> Session:
+    return Session(
+        allocator="retained",
+        modules=modules,
+        inductor=False,
+        log=folder / "session.log",
+        timeout_s=timeout_s,
+    )
+
+
 @pytest.fixture(scope="module")
 def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
-    log = tmp_path_factory.mktemp("session") / "log"
-    one = Session(allocator="retained", modules=["tests.hostile"], inductor=False, log=log)
+    one = started(tmp_path_factory.mktemp("session"), "tests.hostile")
     yield one
     one.close()
 
 
+def folders(tmp_path: Path) -> Folders:
+    made = Folders(tmp_path / "scratch", tmp_path / "failures")
+    made.scratch.mkdir(exist_ok=True)
+    return made
+
+
+def ask(session: Session, subject: str, where: Folders, timeout_s: float, **changes: Any) -> Entry:
+    fast: dict[str, Any] = {"samples_s": 0.02, "warmup_s": 0.01, "timeout_s": timeout_s}
+    hostile = case(subject=subject, **{"input": "4", "batch": 2, **changes})
+    asked = request("measure", hostile, 0, None, RunOptions(**fast), where)
+    try:
+        ended = session.ask(asked)
+    except ReplicateDied as error:
+        ended = {"end": "replicate", "why": str(error)}
+    return collect(asked, ended, where)
+
+
 @pytest.fixture
 def measure(session: Session, tmp_path: Path) -> Measure:
-    folders = Folders(tmp_path / "scratch", tmp_path / "failures")
-    folders.scratch.mkdir()
+    where = folders(tmp_path)
 
     def one(name: str, timeout_s: float = 60.0, **changes: Any) -> Entry:
-        fast: dict[str, Any] = {"samples_s": 0.02, "warmup_s": 0.01, "timeout_s": timeout_s}
-        hostile = case(subject=f"tests.hostile:{name}", **{"input": "4", "batch": 2, **changes})
-        asked = request("measure", hostile, 0, None, RunOptions(**fast), folders)
-        ended = session.ask(asked)
-        return collect(asked, ended, folders)
+        return ask(session, f"tests.hostile:{name}", where, timeout_s, **changes)
 
     return one
+
+
+def below(session: Session) -> list[psutil.Process]:
+    return psutil.Process(session._process.pid).children(recursive=True)
 
 
 def test_a_replicate_forks(session: Session) -> None:
@@ -57,55 +97,299 @@ def test_a_well_behaved_subject_is_measured(measure: Measure) -> None:
 @pytest.mark.parametrize(
     ("name", "status", "reason"),
     [
-        ("Raises", "error", "RuntimeError: shapes do not fit <b>here</b>"),
-        ("RaisesAtTheTenth", "error", "ValueError: tenth call"),
-        ("Segfaults", "crash", "ended by SIGSEGV"),
-        ("ExitsHard", "crash", "the process ended itself with exit code 3"),
-        ("ExitsSoftly", "crash", "SystemExit: enough"),
+        ("Raises", "error", "RuntimeError: shapes do not fit <b>here</b> (failures/"),
+        ("RaisesAtTheTenth", "error", "ValueError: tenth call (failures/"),
+        ("RaisesBase", "error", "Nameless: what it says cannot be shown (failures/"),
+        ("RaisesHuge", "error", "ValueError: much much much "),
+        (
+            "RaisesEscapes",
+            "error",
+            "ValueError: =cmd|'/c calc' ?]0;owned??[2J<script> (failures/",
+        ),
+        ("RaisesMemoryError", "oom", "no more (failures/"),
+        ("RaisesBadAlloc", "oom", "std::bad_alloc (failures/"),
+        ("DeviceIsFull", "oom", "CUDA out of memory. Tried to allocate 9 GiB (failures/"),
+        ("SaysTheDiskIsFull", "error", "no space left on the disk: OSError: [Errno 28] No space"),
+        ("Segfaults", "crash", "ended by SIGSEGV (failures/"),
+        ("Aborts", "crash", "ended by SIGABRT (failures/"),
+        ("KillsItself", "crash", "ended by SIGKILL, and not by the kernel for want of memory"),
+        ("Exits(0)", "crash", "the process ended itself with exit code 0"),
+        ("Exits(3)", "crash", "the process ended itself with exit code 3"),
+        ("Exits(70)", "crash", "the process ended itself with exit code 70"),
+        ("Exits(71)", "crash", "the process ended itself with exit code 71"),
+        ("Exits(74)", "crash", "the process ended itself with exit code 74"),
+        ("ExitsSoftly", "crash", "SystemExit: enough (failures/"),
+        ("ExitsWhenBuilt", "crash", "SystemExit: no (failures/"),
         ("ClosesStreams", "error", "RuntimeError: in silence"),
+        ("HasNoStreams", "error", "RuntimeError: in silence"),
+        ("HasWrongStreams", "error", "RuntimeError: in silence"),
+        ("SetsAnAlarm", "crash", "ended by SIGALRM"),
+        ("RaisesInAHandler", "error", "RuntimeError: in a handler (failures/"),
+        ("Fills", "oom", "can't allocate memory: you tried to allocate 1073741824 bytes"),
         ("Hungry", "oom", "allocate memory"),
         ("NotFinite", "invalid", "the output is not finite"),
         ("TurnsThreads", "invalid", "threads is 1, should be"),
+        ("TurnsDtype", "invalid", "default_dtype is float64, should be float32"),
+        ("TurnsDeterministic", "invalid", "deterministic is True, should be False"),
+        ("TrainDoesNothing", "error", "the module is in the wrong mode for inference"),
+        ("CallGivesNone", "error", "the output holds no tensor"),
+        ("EvalRaises", "error", "RuntimeError: never in eval (failures/"),
     ],
 )
 def test_a_subject_that_misbehaves_is_one_record_with_its_reason(
-    measure: Measure, name: str, status: str, reason: str
+    measure: Measure, session: Session, name: str, status: str, reason: str
 ) -> None:
     found = measure(name)
     assert isinstance(found, Failure)
     assert found.status == status
     assert reason in found.reason
+    assert found.reason.isprintable()
+    assert len(found.reason) < 600
+    assert session.forks
+    assert below(session) == []
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "ClosesAll",
+        "WritesToAll",
+        "LeavesAThread",
+        "LeavesADaemon",
+        "LeavesAProcess",
+        "LeavesADeafProcess",
+        "LeavesAnOrphan",
+        "ForksInEachCall",
+        "ChangesFolder",
+        "GoesWhereNothingIs",
+        "LowersLimits",
+        "RemovesRecords",
+        "ChangesUmask",
+    ],
+)
+def test_what_does_not_touch_the_figures_is_measured_and_nothing_is_left_running(
+    measure: Measure, session: Session, tmp_path: Path, name: str
+) -> None:
+    assert isinstance(measure(name), Measurement)
+    assert session.forks
+    assert below(session) == []
+    assert isinstance(ask(session, "tests.hostile:Small", folders(tmp_path), 60.0), Measurement)
+
+
+@pytest.mark.parametrize(
+    ("name", "where"),
+    [
+        ("Hangs", "in <lambda>"),
+        ("HangsInC", "in <lambda>"),
+        ("HangsWhenBuilt", "in __init__"),
+        ("HangsAndListensToNoSignal", ""),
+    ],
+)
+def test_a_subject_that_hangs_ends_at_its_limit_and_its_file_says_where(
+    measure: Measure, session: Session, tmp_path: Path, name: str, where: str
+) -> None:
+    found = measure(name, timeout_s=2.0)
+    assert isinstance(found, Failure)
+    assert found.status == "timeout"
+    assert found.reason.startswith("not done after 2 s (--timeout)")
+    assert where in "".join(one.read_text() for one in tmp_path.rglob("failures/*"))
+    assert below(session) == []
 
 
 def test_a_failure_keeps_its_traceback_and_names_the_file(measure: Measure, tmp_path: Path) -> None:
-    found = measure("Raises")
+    found = measure("RaisesEscapes")
     assert isinstance(found, Failure)
     (kept,) = (tmp_path / "failures").iterdir()
     assert f"failures/{kept.name}" in found.reason
     text = kept.read_text()
     assert "Traceback" in text
     assert found.case.case_id in text
+    assert "\x1b" not in text
 
 
-def test_a_subject_that_hangs_ends_at_its_limit(measure: Measure) -> None:
-    found = measure("Hangs", timeout_s=2.0)
+def test_a_flood_of_output_is_bounded_and_its_row_says_so(measure: Measure, tmp_path: Path) -> None:
+    found = measure("Floods")
     assert isinstance(found, Failure)
-    assert (found.status, found.reason) == ("timeout", "not done after 2 s (--timeout)")
-
-
-def test_a_flood_of_output_is_bounded_and_does_not_stop_the_case(
-    measure: Measure, tmp_path: Path
-) -> None:
-    measure("Floods")
+    assert "a case may write 64 MiB to a file, or print them" in found.reason
     kept = sum(one.stat().st_size for one in tmp_path.rglob("*") if one.is_file())
-    assert kept <= 65 * 2**20
+    assert kept <= 2**20
 
 
-@pytest.mark.parametrize("name", ["LeavesAThread", "LeavesAProcess"])
-def test_what_a_subject_leaves_running_is_ended(measure: Measure, name: str) -> None:
-    assert isinstance(measure(name), Measurement)
-    left = [one.info["cmdline"] for one in psutil.process_iter(["cmdline"])]
-    assert ["sleep", "3601"] not in left
+def test_a_subject_that_ends_its_replicate_is_a_row_that_says_so(tmp_path: Path) -> None:
+    one = started(tmp_path, "tests.hostile")
+    found = ask(one, "tests.hostile:KillsItsReplicate", folders(tmp_path), 60.0)
+    one.close()
+    assert isinstance(found, Failure)
+    assert found.reason == "the replicate ended with exit code -9, while it ran this case"
+
+
+CHANGES_ALL = """
+import os, signal, subprocess, sys, threading, time
+threading.Thread(target=time.sleep, args=(99,)).start()
+subprocess.Popen(["sleep", "3602"])
+os.chdir("/")
+os.umask(0o777)
+signal.signal(signal.SIGTERM, print)
+signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
+signal.alarm(3600)
+sys.stdin = sys.stdout = sys.stderr = None
+"""
+
+
+@pytest.mark.parametrize(
+    ("source", "shared", "status", "changed"),
+    [
+        ("print('hello'); import sys; print('again', file=sys.stderr)", True, "ok", ""),
+        ("import sys; sys.exit(3)", True, "crash", ""),
+        (
+            CHANGES_ALL,
+            False,
+            "ok",
+            "threads, processes, folder, umask, handlers, blocked signals, timers, streams",
+        ),
+        (
+            "import torch; torch.nn.Module.train = lambda self, mode=True: self",
+            False,
+            "error",
+            "torch.nn.Module",
+        ),
+    ],
+)
+def test_an_import_that_misbehaves_costs_its_own_cases_alone(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    source: str,
+    shared: bool,
+    status: str,
+    changed: str,
+) -> None:
+    """shared: children are forked from the import, else each imports for itself."""
+    one, found = _imported(tmp_path, monkeypatch, source)
+    assert found == status
+    assert one.forks == shared
+    assert one.imported
+    log = (tmp_path / "session.log").read_text()
+    assert (f"not shared, for their import changes {changed}\n" in log) == (not shared)
+
+
+@pytest.mark.parametrize(
+    ("source", "status"),
+    [
+        ("import os; os._exit(7)", "crash"),
+        ("import os; os.kill(os.getpid(), 11)", "crash"),
+        ("import os; os.closerange(0, 64)", "ok"),
+    ],
+)
+def test_an_import_that_ends_who_imports_it_is_left_to_the_child_of_its_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, status: str
+) -> None:
+    one, found = _imported(tmp_path, monkeypatch, source)
+    assert found == status
+    assert one.forks
+    assert not one.imported
+
+
+def _imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> tuple[Session, str]:
+    """The status of a case of that source; a case beside it is measured, nothing is left."""
+    (tmp_path / "imported.py").write_text(f"{source}\n{SUBJECT}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    one = started(tmp_path, "imported", "tests.hostile")
+    try:
+        found = ask(one, "imported:Net", folders(tmp_path), 60.0)
+        beside = ask(one, "tests.hostile:Small", folders(tmp_path), 60.0)
+        assert isinstance(beside, Measurement)
+        assert below(one) == []
+    finally:
+        one.close()
+    return one, found.status if isinstance(found, Failure) else "ok"
+
+
+def test_an_import_that_hangs_costs_its_own_cases_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "imported.py").write_text(f"import time; time.sleep(3600)\n{SUBJECT}")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setattr("bench.session.START_S", 20.0)
+    one = started(tmp_path, "imported", "tests.hostile", timeout_s=1.0)
+    try:
+        found = ask(one, "imported:Net", folders(tmp_path), 2.0)
+        assert isinstance(found, Failure)
+        assert found.status == "timeout"
+        assert isinstance(ask(one, "tests.hostile:Small", folders(tmp_path), 60.0), Measurement)
+    finally:
+        one.close()
+
+
+def test_a_replicate_that_does_not_answer_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.session.GRACE_S", 1.0)
+    one = started(tmp_path, "tests.hostile")
+    os.kill(one._process.pid, signal.SIGSTOP)
+    found = ask(one, "tests.hostile:Small", folders(tmp_path), 1.0)
+    assert isinstance(found, Failure)
+    assert found.reason == "the replicate did not answer within 2 s, while it ran this case"
+    assert one.dead
+    one.close()
+
+
+@pytest.fixture
+def small_group() -> Iterator[Path]:
+    """A control group with 1 GiB of memory, where the kernel lets us make one."""
+    own = next(cgroup_files("memory", "bench-test", PROC, GROUPS))
+    names = ("memory.max", "memory.limit_in_bytes")
+    try:
+        own.mkdir()
+    except OSError as error:
+        pytest.skip(f"no control group can be made here: {error}")
+    try:
+        limit = next((own / name for name in names if (own / name).exists()), None)
+        if limit is None:
+            pytest.skip("the control group here has no limit of memory")
+        limit.write_text(str(2**30))
+        yield own
+    finally:
+        own.rmdir()
+
+
+def test_the_kernel_ends_the_child_and_not_the_replicate_where_memory_runs_out(
+    small_group: Path, tmp_path: Path
+) -> None:
+    one = started(tmp_path, "tests.hostile")
+    try:
+        (small_group / "cgroup.procs").write_text(str(one._process.pid))
+        found = ask(one, "tests.hostile:EatsUp", folders(tmp_path), 60.0)
+        assert isinstance(found, Failure)
+        assert (found.status, found.reason) == ("oom", "ended by the kernel, for memory ran out")
+        assert isinstance(ask(one, "tests.hostile:Small", folders(tmp_path), 60.0), Measurement)
+    finally:
+        one.close()
+
+
+def test_what_runs_ends_with_its_runner_however_that_ends(tmp_path: Path) -> None:
+    sleeping = ["sleep", str(10**6 + os.getpid())]
+    script = f"""
+import os, pathlib, signal, threading
+from tests.test_faults import ask, folders, started
+folder = pathlib.Path({str(tmp_path)!r})
+one = started(folder, "tests.hostile")
+print(one._process.pid, flush=True)
+threading.Timer(2.0, os.kill, (os.getpid(), signal.SIGKILL)).start()
+ask(one, "tests.hostile:LeavesAndHangs({sleeping[1]})", folders(folder), 60.0)
+"""
+    runner = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert runner.returncode == -signal.SIGKILL, runner.stderr
+    replicate = int(runner.stdout)
+    until_s = time.monotonic() + 50
+    while psutil.pid_exists(replicate) or _running(sleeping):
+        assert time.monotonic() < until_s, "something is left running"
+        time.sleep(0.05)  # waits for other processes, whose speed is not what is tested
+
+
+def _running(command: list[str]) -> bool:
+    return any(one.info["cmdline"] == command for one in psutil.process_iter(["cmdline"]))
 
 
 def test_a_subject_in_the_wrong_mode_is_invalid(measure: Measure) -> None:
@@ -189,17 +473,10 @@ def test_a_train_method_that_gives_nothing_back_does_no_harm(measure: Measure) -
 def test_a_module_that_computes_when_it_is_imported_is_measured_in_an_interpreter_of_its_own(
     tmp_path: Path,
 ) -> None:
-    log = tmp_path / "log"
-    one = Session(allocator="retained", modules=["tests.busy_import"], inductor=False, log=log)
-    folders = Folders(tmp_path / "scratch", tmp_path / "failures")
-    folders.scratch.mkdir()
-    options = RunOptions(samples_s=0.02, warmup_s=0.01)
-    asked = request(
-        "measure", case(subject="tests.busy_import:Net", input="4"), 0, None, options, folders
-    )
+    one = started(tmp_path, "tests.busy_import")
     try:
         assert not one.forks
-        found = collect(asked, one.ask(asked), folders)
+        found = ask(one, "tests.busy_import:Net", folders(tmp_path), 60.0)
     finally:
         one.close()
     assert isinstance(found, Measurement)

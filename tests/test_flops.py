@@ -46,6 +46,18 @@ def test_a_convolution_is_counted() -> None:
     assert found.total == 2 * 2 * 4 * 4 * 4 * 3 * 3 * 3
 
 
+@pytest.mark.parametrize("groups", [1, 2, 4])
+@pytest.mark.parametrize("kind", [nn.Conv2d, nn.ConvTranspose2d])
+def test_each_gradient_of_a_grouped_convolution_takes_as_much_as_its_forward(
+    kind: type[nn.Module], groups: int
+) -> None:
+    layer = kind(4, 8, 3, groups=groups)
+    found = flops.count(training(layer, torch.randn(2, 4, 6, 6, requires_grad=True)))
+    assert found.by_phase["backward"] == 2 * found.by_phase["forward"]
+    first = flops.count(training(layer, torch.randn(2, 4, 6, 6)))  # of the weights alone
+    assert first.by_phase["backward"] == first.by_phase["forward"]
+
+
 def test_a_layer_without_products_has_none() -> None:
     assert flops.count(training(nn.BatchNorm2d(3), torch.randn(2, 3, 4, 4))).total == 0
 

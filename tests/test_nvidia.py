@@ -117,6 +117,19 @@ def test_energy_is_counted_over_two_seconds_or_longer() -> None:
     assert found == 4 * 50.0 / (4 * 16)
 
 
+def test_the_gpu_is_idle_when_its_energy_is_read() -> None:
+    order: list[str] = []
+
+    class Noted(Counter):
+        def look(self) -> Look:
+            order.append("look")
+            return super().look()
+
+    nvidia.energy_j_per_call(Noted(), lambda: order.append("call"), lambda: order.append("wait"))  # type: ignore[arg-type]
+    looks = [place for place, what in enumerate(order) if what == "look"]
+    assert [order[place - 1] for place in looks] == ["wait"] * 5
+
+
 def test_without_a_counter_there_is_no_energy_and_nothing_is_called() -> None:
     calls: list[None] = []
     found = nvidia.energy_j_per_call(Counter(None), lambda: calls.append(None), lambda: None)  # type: ignore[arg-type]

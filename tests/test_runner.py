@@ -55,6 +55,7 @@ class FakeSession:
     answer: Answer
     asked: list[dict[str, Any]]
     dead: bool = False
+    imported: bool = True
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self.asked.append(dict(request))

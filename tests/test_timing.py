@@ -331,6 +331,36 @@ def test_controls_run_between_blocks_of_samples_and_cost_no_sample_time() -> Non
 # The clock
 
 
+def test_the_meter_runs_during_samples_alone() -> None:
+    running, seen = False, list[bool]()
+
+    class Switch:
+        def start(self) -> None:
+            nonlocal running
+            running = True
+
+        def stop(self) -> None:
+            nonlocal running
+            running = False
+
+    device = FakeDevice()
+    step = FakeStep(device, {"forward": 0.01}, on_call=lambda: seen.append(running))
+    between: list[bool] = []
+    timing = measure(
+        step,
+        device,
+        Budget(),
+        device.clock,
+        resolution_s=RESOLUTION_S,
+        between=lambda: between.append(running),
+        meter=Switch(),
+    )
+    assert between == [False] * 5  # of more than 0.1 s each
+    assert not running
+    assert sum(seen) == timing.calls_sampled
+    assert seen[0] is False  # while it warms up
+
+
 def test_a_clock_that_stands_still_is_an_error() -> None:
     device = FakeDevice(launch_s=0.0, synchronous=True)
     with pytest.raises(ClockError, match="did not advance"):

@@ -141,6 +141,14 @@ def test_a_seed_that_decides_the_result_leaves_it_unverified() -> None:
     assert made.rounding == {"output": 0.5}
 
 
+def test_a_mask_of_infinities_is_the_same_mask() -> None:
+    mask = torch.tensor([0.0, -math.inf, 1.0], dtype=torch.float64)
+    exact = Reference(Values({"output": ONE}, (mask,)), {"output": 0})
+    assert compare(Values({"output": ONE}, (mask.clone(),)), exact, "float32").wrong is None
+    with pytest.raises(TruthError, match="other weights or inputs"):
+        compare(Values({"output": ONE}, (mask.flip(0).neg(),)), exact, "float32")
+
+
 def test_builds_with_other_weights_are_not_compared() -> None:
     one = Values({"output": ONE}, (torch.ones(3, dtype=torch.float64),))
     other = Reference(

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from bench.precision import log_interval, relative_half_width
+from bench.read import plausible
 from bench.read.samples import bimodal, percentile
 from bench.records import (
     FLAGS,
@@ -87,7 +88,8 @@ def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
             lines.append(Row(**known, status=status, reason=reason, replicates=len(ok)))
             continue
         flags = _flags(seen, ok, failed, asked, precision)
-        lines.extend(_ok_rows(seen, ok, known, flags))
+        made = list(_ok_rows(seen, ok, known, flags))
+        lines.extend(_plausible(made, known, run.get("machine", {})))
     return lines
 
 
@@ -123,6 +125,23 @@ def _believable(outcome: Outcome) -> Outcome:
                     wall_s=outcome.wall_s,
                 )
     return outcome
+
+
+def _plausible(
+    made: Sequence[Row], known: Mapping[str, Any], machine: Mapping[str, Any]
+) -> list[Row]:
+    """The rows of a case, held against the machine's peaks."""
+    peaks = plausible.of_row(made[0], machine)
+    if peaks is None:
+        return list(made)
+    reasons = [why for row in made if (why := plausible.impossible(row, peaks))]
+    if reasons:
+        return [Row(**known, status="invalid", reason=reasons[0], replicates=made[0].replicates)]
+    if not any(plausible.doubtful(row, peaks) for row in made):
+        return list(made)
+    flags = {*(made[0].flags or "").split(";"), "implausible"} - {""}
+    joined = ";".join([flag for flag in FLAGS if flag in flags] + sorted(flags - FLAGS.keys()))
+    return [dataclasses.replace(row, flags=joined) for row in made]
 
 
 def _failure(

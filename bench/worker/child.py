@@ -1,6 +1,7 @@
 """Measure one case in this process, or find its facts; leave the record in a file."""
 
 import contextlib
+import errno
 import json
 import math
 import os
@@ -12,12 +13,15 @@ from pathlib import Path
 
 import torch
 
+from bench.errors import NO_SPACE
+from bench.plain_text import printable
 from bench.records import Entry, Facts, Failure, Measurement, Status, to_line
 from bench.worker import (
     compiled,
     controls,
     facts,
     limits,
+    nvidia,
     ready,
     reference,
     telemetry,
@@ -28,9 +32,8 @@ from bench.worker.request import Request
 from bench.worker.step import StepError
 from bench.worker.truth import TruthError
 
-NOT_WRITTEN = 74  # EX_IOERR of sysexits(3): the record has no place to go
 OUT_OF_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory"
+    r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|std::bad_alloc"
 )
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"
@@ -40,26 +43,27 @@ UNSUPPORTED = re.compile(
 
 
 def run(request: Request) -> None:
-    """Do the job; whatever happens, a record is written, whole or not at all."""
+    """Do the job; whatever happens, a record is written, whole or not at all.
+
+    Raises OSError where it cannot be written.
+    """
     try:
         entry = JOBS[request.job](request)
     except BaseException as error:  # a subject may raise anything, SystemExit as well
-        with contextlib.suppress(OSError, ValueError):  # it may have closed its streams
+        limits.let_write()
+        with contextlib.suppress(BaseException):  # it may have replaced its streams
             traceback.print_exc()
         status, reason = describe(error)
         entry = Failure(
             case=request.case, replicate=request.replicate, status=status, reason=reason
         )
-    try:
-        write(entry, Path(request.out))
-    except OSError as error:
-        with contextlib.suppress(OSError, ValueError):
-            print(f"{request.out}: {error.strerror}", file=sys.stderr)
-        os._exit(NOT_WRITTEN)
+    limits.let_write()
+    write(entry, Path(request.out))
 
 
 def write(entry: Entry, path: Path) -> None:
     """Written beside, then renamed: a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
     beside = path.with_suffix(".tmp")
     beside.write_text(to_line(entry), encoding="utf-8")
     beside.rename(path)
@@ -67,8 +71,10 @@ def write(entry: Entry, path: Path) -> None:
 
 def describe(error: BaseException) -> tuple[Status, str]:
     """The status that an exception means, and its first line."""
-    text = " ".join(str(error).split()) or type(error).__name__
+    name, text = printable(type(error).__name__), _text(error)
     short = text if len(text) <= 300 else text[:297] + "…"
+    if why := _of_the_disk(error):
+        return "error", f"{why}: {name}: {short}"
     match error:
         case ready.Invalid():
             return "invalid", short
@@ -79,16 +85,39 @@ def describe(error: BaseException) -> tuple[Status, str]:
         case MemoryError() | torch.OutOfMemoryError():
             return "oom", short
         case SystemExit() | KeyboardInterrupt():
-            return "crash", f"{type(error).__name__}: {short}"
+            return "crash", f"{name}: {short}"
         case NotImplementedError():
-            return "unsupported", f"{type(error).__name__}: {short}"
+            return "unsupported", f"{name}: {short}"
         case RuntimeError() | ValueError() if OUT_OF_MEMORY.search(text):
             return "oom", short
         case RuntimeError() | ValueError() if UNSUPPORTED.search(text):
             return "unsupported", short
-        case _ if type(error).__name__ == "FailOnRecompileLimitHit" or "fail_on_recompile" in text:
+        case _ if name == "FailOnRecompileLimitHit" or "fail_on_recompile" in text:
             return "invalid", f"recompiled inside the samples: {short}"
-    return "error", f"{type(error).__name__}: {short}"
+    return "error", f"{name}: {short}"
+
+
+def _text(error: BaseException) -> str:
+    """What it says, on one line, harmless; its own __str__ is the subject's and may raise."""
+    try:
+        return printable(" ".join(str(error).split()) or type(error).__name__)
+    except BaseException:
+        return "what it says cannot be shown"
+
+
+def _of_the_disk(error: BaseException) -> str | None:
+    """What of the disk is behind it, wrapped repeatedly: a compiler's cache that is full mostly."""
+    seen: BaseException | None = error
+    for _ in range(20):
+        if seen is None:
+            break
+        number = seen.errno if isinstance(seen, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in _text(seen):
+            return NO_SPACE
+        if number == errno.EFBIG:
+            return f"a case may write {limits.FILE_BYTES // 2**20} MiB to a file, or print them"
+        seen = seen.__cause__ or seen.__context__
+    return None
 
 
 def _measure(request: Request) -> Entry:
@@ -96,6 +125,8 @@ def _measure(request: Request) -> Entry:
     begun = ready.begin(built)
     load = telemetry.Meter()
     known = controls.Controls(request.case.device, built.device)
+    driver = nvidia.Around(nvidia.gpu_of(request.case.device))
+    driver.start()
     with ready.no_recompiles(request.case):
         times = timing.measure(
             built.step,
@@ -105,16 +136,18 @@ def _measure(request: Request) -> Entry:
             between=known,
             meter=load,
         )
+    driver.stop()
     found, seen = ready.end(built, begun, _steady_s(times, built.step.whole))
     flags = [] if times.settled else ["unsteady"]
     if load.contended:
         flags.append("contended")
+    flags += driver.flags()
     return Measurement(
         case=request.case,
         replicate=request.replicate,
         samples=times.samples,
-        flags=tuple(flags),
-        facts=found | load.facts(times.calls_sampled),
+        flags=tuple(dict.fromkeys(flags)),
+        facts=found | driver.facts() | load.facts(times.calls_sampled),
         state=seen,
         controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
@@ -161,8 +194,9 @@ JOBS: Mapping[str, Callable[[Request], Entry]] = {
 
 def main() -> None:
     """A child in an interpreter of its own, where a fork would not do."""
-    limits.die_with_parent()
-    request = Request.of(json.loads(sys.stdin.read()))
+    fields = json.loads(sys.stdin.read())
+    limits.begin_child(fields["parent"])
+    request = Request.of(fields)
     case = request.case
     limits.bound(on_cpu=case.device == "cpu", compiles=case.compile != compiled.OFF)
     run(request)

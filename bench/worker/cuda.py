@@ -39,17 +39,29 @@ def cudnn_benchmark() -> bool:
     return bool(torch.backends.cudnn.benchmark)
 
 
-def prime_cudnn(device: str) -> None:
+def prime_cudnn(
+    device: str, dtype: torch.dtype = torch.float32, *, channels_last: bool = False
+) -> None:
     """Use cuDNN once, forward and backward, with a shape that no case has.
 
-    Its handles and libraries are then loaded, so that the first call with the case's own shape
-    shows the search of benchmark mode (`tuning_s`), and little else.
+    Its handles and the kernels of this arithmetic are then loaded, so that the first call with the
+    case's own shape shows the search of benchmark mode (`tuning_s`), and little else.  Who times
+    that call waits for the device before.
     """
-    image = torch.zeros(1, 5, 11, 13, device=device, requires_grad=True)
-    kernel = torch.zeros(3, 5, 3, 3, device=device, requires_grad=True)
-    torch.nn.functional.conv2d(image, kernel).sum().backward()
-    if device != "cpu":  # where tests call it
-        torch.accelerator.synchronize(torch.device(device))
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    image = torch.zeros(1, 8, 11, 13, device=device, dtype=dtype).contiguous(memory_format=layout)
+    kernel = torch.zeros(16, 8, 3, 3, device=device, dtype=dtype).contiguous(memory_format=layout)
+    output = torch.nn.functional.conv2d(image.requires_grad_(), kernel.requires_grad_())
+    output.sum().backward()
+
+
+def l2_bytes(device: str) -> int | None:
+    """Of the last cache before memory; None where the driver does not tell, or no CUDA device."""
+    type_, _, index = device.partition(":")
+    if type_ != "cuda":
+        return None
+    properties = torch.cuda.get_device_properties(int(index or 0))
+    return getattr(properties, "L2_cache_size", None) or None
 
 
 def set_tf32(on: bool) -> None:

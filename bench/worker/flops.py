@@ -133,8 +133,25 @@ def _added_product(_to: object, shape: Sequence[int], *_: object, **__: object) 
     return _product(shape)
 
 
-# Products that torch's counter leaves out.
+def _convolution_backward(
+    out: Sequence[int],
+    image: Sequence[int],
+    weight: Sequence[int],
+    *more: Any,
+    **_: object,
+) -> int:
+    """Each gradient multiplies as often as the forward call; torch 2.13 (conv_backward_flop) counts
+    that of the weight as if there were one group: 32 times too much for 64 groups of one.
+    """
+    transposed, wanted = more[4], more[7]  # bias, stride, padding, dilation, …, groups, mask
+    over = image if transposed else out
+    once: int = 2 * over[0] * math.prod(over[2:]) * math.prod(weight)
+    return once * sum(map(bool, wanted[:2]))
+
+
+# Products that torch's counter leaves out, or counts wrongly.
 _VECTORS: dict[Any, Callable[..., int]] = {
+    torch.ops.aten.convolution_backward: _convolution_backward,
     torch.ops.aten.mv: _product,
     torch.ops.aten.dot: _product,
     torch.ops.aten.addmv: _added_product,

@@ -9,118 +9,141 @@ import contextlib
 import gc
 import importlib
 import json
+import mmap
 import os
-import select
 import signal
 import subprocess
 import sys
-import threading
 import time
 import traceback
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
-import psutil
 import torch
 import torch._dynamo  # the first torch.optim.SGD() would import it in every child: 2 s
 
-from bench.worker import child, limits, state
+from bench.worker import child, footprint, limits, state, watch
 from bench.worker.request import Request
 
 
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """To and from the runner; no child and no subject has them."""
+
+    requests: TextIO
+    answers: TextIO
+
+    @classmethod
+    def take(cls) -> "Pipes":
+        """The standard streams, which lead elsewhere from here on: imports read and print."""
+        own = cls(os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w"))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(2, 1)
+        return own
+
+    def answer(self, what: Mapping[str, Any]) -> None:
+        self.answers.write(json.dumps(what) + "\n")
+        self.answers.flush()
+
+    def handles(self) -> tuple[int, int]:
+        return self.requests.fileno(), self.answers.fileno()
+
+    def files(self) -> list[tuple[int, int] | None]:
+        """What the handles lead to: not the same where a subject closed them."""
+        return [footprint.file(handle) for handle in self.handles()]
+
+
 def main() -> None:
-    """Serve requests until standard input ends."""
-    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(2, 1)  # what imports print must not look like an answer
-    hello = json.loads(sys.stdin.readline())
+    """Serve requests until their pipe ends."""
+    pipes = Pipes.take()
+    hello = json.loads(pipes.requests.readline())
     limits.die_with_parent()
     limits.adopt_orphans()
     switches = state.switches()  # before a subject can turn any
+    files = pipes.files()
     fork = _import(hello["modules"], inductor=hello["inductor"]) and hello["fork"]
+    if pipes.files() != files:
+        os._exit(1)  # the runner starts a replicate that leaves imports to its children
+    limits.outlive_parent()  # from here on its end is seen, and what runs can be ended
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the imports
-    _answer(answers, {"ready": True, "fork": fork})
-    for line in iter(sys.stdin.readline, ""):
-        fields = {**json.loads(line), "switches": switches}
-        start = time.perf_counter()
-        ended = _forked(fields) if fork else _spawned(fields)
+    pipes.answer({"ready": True, "fork": fork})
+    for line in iter(pipes.requests.readline, ""):
+        fields = {**json.loads(line), "switches": switches, "parent": os.getpid()}
+        start, killed = time.perf_counter(), limits.oom_kills()
+        ended = _forked(fields, pipes) if fork else _spawned(fields, pipes)
         if ended.get("poisoned"):
             fork = False
-            ended = _spawned(fields)
-        _end_what_is_left()
-        _answer(answers, ended | {"wall_s": time.perf_counter() - start})
-
-
-def _answer(answers: Any, what: Mapping[str, Any]) -> None:
-    answers.write(json.dumps(what) + "\n")
-    answers.flush()
+            ended = _spawned(fields, pipes)
+        watch.end_what_is_left()
+        out_of_memory = killed is not None and (limits.oom_kills() or 0) > killed
+        wall_s = time.perf_counter() - start
+        pipes.answer(ended | {"out_of_memory": out_of_memory, "wall_s": wall_s})
+    os._exit(0)  # threads that an import left must not delay the end
 
 
 def _import(modules: Sequence[str], *, inductor: bool) -> bool:
     """Import once what every child needs.  Whether forking is still safe afterwards."""
-    if not hasattr(os, "fork") or not sys.platform.startswith("linux"):
+    if not sys.platform.startswith("linux") or not watch.can_watch():
         return False
     if inductor:
         importlib.import_module("torch._inductor.compile_fx")
-    threads = _threads()
+    before = footprint.look()
     for module in modules:
         try:
             importlib.import_module(module)
         except BaseException as error:  # the child says so in its row
-            print(f"{module}: {type(error).__name__}: {error}", file=sys.stderr)
-    return _threads() == threads and not _device_alive()
+            with contextlib.suppress(Exception):
+                print(f"{module}: {type(error).__name__}: {error}", file=sys.stderr)
+    changed = footprint.changes(before, footprint.look())
+    if changed:
+        footprint.undo(before)
+        watch.end_what_is_left()
+        print(f"not shared, for their import changes {', '.join(changed)}", file=sys.stderr)
+    return not changed
 
 
-def _threads() -> int:
-    try:
-        return len(list(Path("/proc/self/task").iterdir()))
-    except OSError:
-        return threading.active_count()
-
-
-def _device_alive() -> bool:
-    return any(
-        bool(getattr(getattr(torch, name, None), "is_initialized", lambda: False)())
-        for name in ("cuda", "xpu")
-    )
-
-
-def _forked(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _forked(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
+    poisoned = mmap.mmap(-1, 1)  # shared; an exit code could be a subject's own
     sys.stdout.flush()
     sys.stderr.flush()
     pid = os.fork()
     if pid == 0:
-        code = 70
+        code = 1
         try:
-            _become_child(fields)
+            _become_child(fields, pipes)
             if _device_poisoned(fields["case"]["device"]):
-                code = 71
+                poisoned[0] = 1
             else:
                 child.run(Request.of(fields))
-                code = 0
+            code = 0
         except BaseException:  # nothing of the child may run on in this interpreter
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(BaseException):
                 traceback.print_exc()
         finally:
-            with contextlib.suppress(OSError, ValueError):  # a subject may have closed them
+            with contextlib.suppress(BaseException):  # a subject may have replaced or closed them
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
-    status = _wait(pid, fields["timeout_s"])
-    return _how(status) | ({"poisoned": True} if status == 71 << 8 else {})
+    ended = watch.how(watch.wait(pid, fields["timeout_s"], pipes.requests.fileno()))
+    return ended | ({"poisoned": True} if poisoned[0] else {})
 
 
-def _become_child(fields: Mapping[str, Any]) -> None:
+def _become_child(fields: Mapping[str, Any], pipes: Pipes) -> None:
     """A session, streams and limits of its own."""
     os.setsid()
-    limits.die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for handle in pipes.handles():  # those of modules that a subject imported stay open
+        os.close(handle)
     log = os.open(fields["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for source, target in ((nothing, 0), (log, 1), (log, 2)):
-        os.dup2(source, target)
-    os.closerange(3, 256)  # the pipe to the runner above all
+    for target in (1, 2):
+        os.dup2(log, target)
+    os.close(log)
+    limits.begin_child(fields["parent"])
     case = fields["case"]
     limits.bound(on_cpu=case["device"] == "cpu", compiles=case["compile"] != "off")
 
@@ -131,31 +154,7 @@ def _device_poisoned(device: str) -> bool:
     return bool(getattr(module, "_is_in_bad_fork", lambda: False)())
 
 
-def _wait(pid: int, timeout_s: float) -> int:
-    """The child's wait status; it is ended at its limit.  Blocks: no polling beside a timing."""
-    handle = os.pidfd_open(pid)
-    try:
-        ready, _, _ = select.select([handle], [], [], timeout_s)
-        if not ready:
-            _end_session(pid)
-            os.waitpid(pid, 0)
-            return -1
-    finally:
-        os.close(handle)
-    _, status = os.waitpid(pid, 0)
-    return status
-
-
-def _how(status: int) -> dict[str, Any]:
-    if status == -1:
-        return {"end": "timeout"}
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        return {"end": "signal", "signal": signal.Signals(-code).name}
-    return {"end": "exit", "code": code}
-
-
-def _spawned(fields: Mapping[str, Any]) -> dict[str, Any]:
+def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
     """The same in a fresh interpreter: where forks do not work."""
     with Path(fields["log"]).open("ab") as log:
         process = subprocess.Popen(
@@ -165,34 +164,20 @@ def _spawned(fields: Mapping[str, Any]) -> dict[str, Any]:
             stderr=log,
             start_new_session=True,
         )
-        try:
-            process.communicate(json.dumps(dict(fields)).encode(), timeout=fields["timeout_s"])
-        except subprocess.TimeoutExpired:
-            _end_session(process.pid)
-            process.wait()
-            return {"end": "timeout"}
-    if process.returncode < 0:
-        return {"end": "signal", "signal": signal.Signals(-process.returncode).name}
-    return {"end": "exit", "code": process.returncode}
-
-
-def _end_session(pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        os.killpg(pid, signal.SIGKILL)
-
-
-def _end_what_is_left() -> None:
-    """Processes that a subject left running: as subreaper they are ours."""
-    for process in psutil.Process().children(recursive=True):
-        try:
-            process.kill()
-        except psutil.NoSuchProcess:
-            continue
+    assert process.stdin is not None
+    with contextlib.suppress(OSError), process.stdin as stdin:  # it may have ended already
+        stdin.write(json.dumps(dict(fields)).encode())
+    if watch.can_watch():
+        return watch.how(watch.wait(process.pid, fields["timeout_s"], pipes.requests.fileno()))
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
-    except ChildProcessError:
-        pass
+        code = process.wait(timeout=fields["timeout_s"])
+    except subprocess.TimeoutExpired:
+        watch.end_session(process.pid)
+        process.wait()
+        return {"end": "timeout"}
+    if code < 0:
+        return {"end": "signal", "signal": watch.signal_name(-code)}
+    return {"end": "exit", "code": code}
 
 
 if __name__ == "__main__":

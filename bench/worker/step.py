@@ -53,6 +53,10 @@ class Step(Protocol):
         """Of the last call; None before the first."""
 
     @property
+    def cold(self) -> bool:
+        """Inputs take turns, so that a cache does not hold the next one."""
+
+    @property
     def skipped_steps(self) -> int:
         """Training steps that GradScaler skipped: they timed no optimizer."""
 
@@ -86,19 +90,29 @@ class InferenceStep:
         device_type: str,
         amp: str = "off",
         restore: bool = False,
+        rotate_bytes: int = 0,
         cudagraphs: bool = False,
     ) -> None:
         """amp: `off`, `bfloat16` or `float16`; restore: the layer writes to its input.
+
+        rotate_bytes: take turns among inputs that together exceed this, so that none is in a
+        cache of half of it when its turn comes again.
 
         Raises StepError.
         """
         _require_mode(module, training=False)
         self.output: Any = None
         self._module = module
-        self._inputs = _Inputs(args, kwargs, restore=restore, gradients=False)
+        self._inputs = _Inputs(
+            args, kwargs, restore=restore, gradients=False, rotate_bytes=rotate_bytes
+        )
         self._autocast = _autocast(device_type, amp)
         self._cudagraphs = cudagraphs
         self._looked = False  # at the first output
+
+    @property
+    def cold(self) -> bool:
+        return self._inputs.cold
 
     def prepare(self, calls: int) -> int:
         return self._inputs.prepare(calls)
@@ -139,6 +153,7 @@ class TrainingStep:
         device_type: str,
         amp: str = "off",
         restore: bool = False,
+        rotate_bytes: int = 0,
         cudagraphs: bool = False,
     ) -> None:
         """loss: of the module's output, a tensor of one number.  Raises StepError."""
@@ -146,7 +161,9 @@ class TrainingStep:
         self.output: Any = None
         self._module = module
         self._loss = loss
-        self._inputs = _Inputs(args, kwargs, restore=restore, gradients=True)
+        self._inputs = _Inputs(
+            args, kwargs, restore=restore, gradients=True, rotate_bytes=rotate_bytes
+        )
         self._autocast = _autocast(device_type, amp)
         self._cudagraphs = cudagraphs
         self._optimizer = _optimizer(module)
@@ -165,6 +182,10 @@ class TrainingStep:
     @property
     def skipped_steps(self) -> int:
         return self._scaled_steps - self._taken_steps
+
+    @property
+    def cold(self) -> bool:
+        return self._inputs.cold
 
     @property
     def scale(self) -> float:
@@ -239,22 +260,45 @@ class TrainingStep:
 
 
 class _Inputs:
-    """What the module is called with; restored where it writes to it."""
+    """What the module is called with: restored where it writes to it, or cold where asked for."""
 
     def __init__(
-        self, args: Sequence[Any], kwargs: Mapping[str, Any], *, restore: bool, gradients: bool
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        restore: bool,
+        gradients: bool,
+        rotate_bytes: int = 0,
     ) -> None:
-        """gradients: inputs that require them keep that."""
+        """gradients: inputs that require them keep that.
+
+        rotate_bytes: take turns among copies that together exceed this; 0 = always the same.
+        """
         self._given = (tuple(args), dict(kwargs))
         self._gradients = gradients
         self._ready: list[tuple[tuple[Any, ...], dict[str, Any]]] | None = None
-        self._leaves = [
-            leaf for leaf in tree.tensors(self._given) if leaf.requires_grad and leaf.is_leaf
-        ]
         if restore:
             self._ready = []
             self._given = tree.map_tensors(tree.twin, self._given)
         self._call_bytes = sum(leaf.nbytes for leaf in tree.tensors(self._given))
+        # Inputs written to are fresh copies already.
+        copies = 1 if restore else self._copies(rotate_bytes)
+        self._turns = [self._given]
+        self._turns += [tree.map_tensors(tree.twin, self._given) for _ in range(copies - 1)]
+        self._leaves = [
+            [leaf for leaf in tree.tensors(one) if leaf.requires_grad and leaf.is_leaf]
+            for one in self._turns
+        ]
+        self._turn = 0
+        self.cold = copies > 1
+
+    def _copies(self, rotate_bytes: int) -> int:
+        """As many as exceed `rotate_bytes` together, two at least, where there is room."""
+        if not rotate_bytes or not self._call_bytes:
+            return 1
+        wanted = max(2, rotate_bytes // self._call_bytes + 1)
+        return max(2, min(wanted, ROOM_BYTES // self._call_bytes))
 
     def prepare(self, calls: int) -> int:
         if self._ready is None:
@@ -267,14 +311,15 @@ class _Inputs:
 
     def take(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if self._ready is None:
-            return self._given
+            self._turn = (self._turn + 1) % len(self._turns)
+            return self._turns[self._turn]
         if not self._ready:
             raise StepError("the layer writes to its input: prepare(calls) restores it first")
         return self._ready.pop()
 
     def drop_gradients(self) -> None:
         """Those of restored inputs go with them."""
-        for leaf in self._leaves:
+        for leaf in self._leaves[self._turn]:
             leaf.grad = None
 
     def _fresh(self, kept: Tensor) -> Tensor:

@@ -41,12 +41,14 @@ def least(
     inputs = _distinct(list(tree.tensors(given)))
     outputs = _distinct(list(tree.tensors(output)))
     parameters = list(module.parameters())
+    tables = _looked_up(module)
     storages = {one.untyped_storage().data_ptr() for one in inputs}
     views = [one.untyped_storage().data_ptr() in storages for one in outputs]
     if not parameters and not writes_input and views and all(views):
         phases = ("forward", "backward") if training else ("forward",)
         return Traffic(total=0, by_phase=dict.fromkeys(phases, 0))
-    forward = sum(map(nbytes, (*inputs, *outputs, *parameters)))
+    read = [one for one in parameters if id(one) not in tables]
+    forward = sum(map(nbytes, (*inputs, *outputs, *read)))
     if not training:
         return Traffic(total=forward, by_phase={"forward": forward})
     gradients = (
@@ -55,6 +57,12 @@ def least(
     )
     backward = sum(map(nbytes, gradients))
     return Traffic(total=forward + backward, by_phase={"forward": forward, "backward": backward})
+
+
+def _looked_up(module: nn.Module) -> set[int]:
+    """Tables of which a call reads a few rows alone; how many, its inputs say, not its shapes."""
+    tables = (nn.Embedding, nn.EmbeddingBag)
+    return {id(one.weight) for one in module.modules() if isinstance(one, tables)}
 
 
 def nbytes(tensor: Tensor) -> int:

@@ -31,7 +31,6 @@ def keep_first_call(built: Ready, path: Path) -> None:
             for _ in range(WARM_UP_CALLS):
                 step.prepare(1)
                 step()
-            built.device.wait()
         seed_all(SEED)
     given = (prepared.args, prepared.kwargs)
     values = truth.gather(step, prepared.module, given)

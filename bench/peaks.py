@@ -1,0 +1,65 @@
+"""The machine's peaks as a run keeps them, and how they are measured (`bench.worker.peaks`)."""
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from bench.records import Case
+from bench.session import RETAINED
+
+
+class PeaksError(RuntimeError):
+    """They could not be measured; the message is one line.  A run does without."""
+
+
+def measure(cases: Sequence[Case], timeout_s: float) -> dict[str, list[dict[str, Any]]]:
+    """By device: ladders per thread count, for `machine.peaks` of run.json.  Raises PeaksError."""
+    return {
+        device: _of_device(device, [one for one in cases if one.device == device], timeout_s)
+        for device in dict.fromkeys(one.device for one in cases)
+    }
+
+
+def arithmetics(cases: Sequence[Case]) -> list[str]:
+    """The kinds of arithmetic that the cases use, float32 first."""
+    used = {"float32"}
+    for one in cases:
+        used |= {one.dtype, one.amp} - {"off"}
+        if one.tf32 == "on":
+            used.add("tf32")
+    return sorted(used, key=lambda name: (name != "float32", name))
+
+
+def _of_device(device: str, cases: Sequence[Case], timeout_s: float) -> list[dict[str, Any]]:
+    with tempfile.TemporaryDirectory(prefix="bench-peaks-") as folder:
+        out = Path(folder) / "peaks.json"
+        asked = {
+            "device": device,
+            "arithmetics": arithmetics(cases),
+            "threads": list(dict.fromkeys(one.threads for one in cases)),
+            "out": str(out),
+        }
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "bench.worker.peaks"],
+                input=json.dumps(asked),
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                timeout=timeout_s,
+                env={**os.environ, **RETAINED},
+                check=False,
+            )
+            found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
+        except subprocess.TimeoutExpired:
+            raise PeaksError(f"{device}: not done after {timeout_s:.0f} s") from None
+        except (OSError, ValueError):
+            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+            raise PeaksError(f"{device}: {said}") from None
+    return found

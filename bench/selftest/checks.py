@@ -1,0 +1,172 @@
+"""The checks of `bench selftest`, in their order: what is measured, and what it has to be."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import units
+from bench.probe import Probe
+from bench.selftest import devices, judge, pairs, work
+from bench.selftest.judge import Result
+from bench.selftest.work import KNOWN, Check, Workbench, single, spin
+
+# Of 512 × 512 weights for 256 rows: a multiply and an add for each weight and row.
+LINEAR: tuple[str, dict[str, Any]] = (
+    "torch.nn:Linear(512, 512, bias=False)",
+    {"input": "512", "batch": 256},
+)
+LINEAR_FLOPS = 2 * 256 * 512 * 512
+TEMPORARY_BYTES = 2**20
+# Beside it the weights (1024 numbers), and input and output (4 × 1024 each), in float32.
+PEAK_BYTES = TEMPORARY_BYTES + 4 * (1024 + 2 * 4 * 1024)
+CONVOLUTION: tuple[str, dict[str, Any]] = (
+    "torch.nn:Conv2d(16, 32, 3)",
+    {"input": "16,56,56", "batch": 4},
+)
+ALONE_TRIES = 3  # a moment's other work is no fault
+COMPILE_LIMIT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extent:
+    """How much is measured."""
+
+    pairs: int  # in forks of one interpreter
+    replicates: int  # fresh interpreters
+    compiles: bool  # a module whose compiling takes many seconds
+
+
+def every(
+    bench: Workbench, extent: Extent, found: Probe, folder: Path, say: Callable[[str], None]
+) -> Iterator[Check]:
+    """All of them.
+
+    folder: for what is kept while they run.  say: is told of what takes long, between two
+    measurements.
+    """
+    yield from _clock(bench)
+    yield pairs.twice(bench, extent.pairs)
+    yield from _figures(bench)
+    yield from _faults(bench)
+    yield from _compiled(bench, extent, found)
+    yield from _neighbours(bench)
+    yield pairs.little_more(bench, extent.replicates, say)
+    yield devices.all_([name for name in found.devices if name != "cpu"], folder)
+
+
+def _clock(bench: Workbench) -> Iterator[Check]:
+    def waited(duration_s: float) -> Result:
+        seen = bench.timed(spin(duration_s))
+        return judge.duration(duration_s, seen.latency_s, seen.pipelined_s, busy=seen.contended)
+
+    def twice() -> Result:
+        one, two = bench.timed(spin(0.01)), bench.timed(spin(0.02))
+        return judge.twice(one.latency_s, two.latency_s, busy=one.contended or two.contended)
+
+    def empty() -> Result:
+        seen = bench.timed("torch.nn:Identity")
+        return judge.floor(seen.latency_s, busy=seen.contended)
+
+    exact = f"± {units.percent(judge.EXACT)}"
+    yield single("busy-wait of 2 ms, and in a row", f"0.002 s {exact}", lambda: waited(0.002))
+    yield single("busy-wait of 20 ms, and in a row", f"0.02 s {exact}", lambda: waited(0.02))
+    yield single("twice the busy-wait", f"×2 {exact}", twice)
+    yield single("empty call", f"< {units.seconds(judge.FLOOR_S)}", empty)
+
+
+def _figures(bench: Workbench) -> Iterator[Check]:
+    def linear() -> list[Result]:
+        subject, axes = LINEAR
+        seen, facts = bench.timed(subject, **axes), bench.facts(subject, **axes)
+        rate = LINEAR_FLOPS / seen.pipelined_s
+        return [
+            judge.counted(LINEAR_FLOPS, facts.facts.get("flops")),
+            judge.rate(rate),
+            judge.right(facts.facts.get("relative_error"), facts.invalid),
+        ]
+
+    def peak() -> Result:
+        subject = f"{KNOWN}:Temporary({TEMPORARY_BYTES})"
+        seen = bench.facts(subject, input="1024", batch=4).facts
+        return judge.counted(PEAK_BYTES, seen.get("peak_bytes"))
+
+    low, high = judge.RATES
+    yield Check(
+        (
+            ("FLOPs of a linear layer", f"{LINEAR_FLOPS}"),
+            ("its rate", f"{low:.0e} – {high:.0e}/s"),
+            ("its result", f"off by ≤ {judge.RIGHT:.0e}"),
+        ),
+        linear,
+    )
+    yield single("peak memory of known tensors", f"{PEAK_BYTES} B", peak)
+
+
+def _faults(bench: Workbench) -> Iterator[Check]:
+    def other(name: str, **axes: Any) -> Result:
+        return judge.other_result(bench.facts(f"{KNOWN}:{name}", batch=2, **axes).invalid)
+
+    def hung() -> Result:
+        entry = bench.ask("measure", f"{KNOWN}:Loops", limit_s=judge.LIMIT_S)
+        return judge.hung(*work.ending(entry), entry.wall_s)
+
+    yield single(
+        "other result in channels_last",
+        "invalid",
+        lambda: other("OtherInChannelsLast", input="3,8,8", memory_format="channels_last"),
+    )
+    yield single(
+        "other result under autocast",
+        "invalid",
+        lambda: other("OtherUnderAutocast", amp="bfloat16"),
+    )
+    yield _ends(bench, "output that is not finite", "NotFinite", "invalid", "not finite")
+    yield _ends(bench, "threads turned by the subject", "TurnsThreads", "invalid", "threads is")
+    yield _ends(bench, "segmentation fault", "Crashes", "crash", "SIGSEGV")
+    yield single("endless loop", f"timeout after {judge.LIMIT_S:.0f} s", hung)
+    yield _ends(bench, "the case after these", "Temporary(4096)", "measured", input="1024")
+
+
+def _ends(
+    bench: Workbench, check: str, name: str, wanted: str, words: str = "", **axes: Any
+) -> Check:
+    """A known subject's case ends with that status, and these words in its reason."""
+
+    def ask() -> Result:
+        entry = bench.ask("measure", f"{KNOWN}:{name}", **axes)
+        return judge.ended_as(*work.ending(entry), wanted, words)
+
+    return single(check, wanted, ask)
+
+
+def _compiled(bench: Workbench, extent: Extent, found: Probe) -> Iterator[Check]:
+    name = "eager code under torch.compile"
+    if not found.facts.get("compiler"):
+        yield single(name, "invalid", lambda: Result("", "skipped", "no C++ compiler"))
+        return
+    axes: dict[str, Any] = {"compile": "default", "limit_s": COMPILE_LIMIT_S}
+    yield _ends(bench, name, "NeverCompiled", "invalid", "nothing was compiled", **axes)
+    if extent.compiles:
+        yield _ends(bench, "code that compiles", "Well", "measured", **axes)
+
+
+def _neighbours(bench: Workbench) -> Iterator[Check]:
+    subject, axes = CONVOLUTION
+
+    def alone() -> Result:
+        for _ in range(ALONE_TRIES):
+            before = work.busy_share()
+            seen = bench.timed(subject, **axes)
+            share = max(before, work.busy_share())
+            if not seen.contended:
+                break
+        return judge.alone(seen.contention_ratio, contended=seen.contended, busy_share=share)
+
+    def beside() -> Result:
+        with work.neighbours():
+            seen = bench.timed(subject, **axes)
+        return judge.beside(seen.contention_ratio, contended=seen.contended)
+
+    yield single("convolution alone", "not flagged", alone)
+    yield single("beside a busy process a core", "contended", beside)

@@ -1,0 +1,132 @@
+"""`bench selftest`: is the suite right here and now?  Known work is measured, and judged.
+
+One line about the machine, then a table with a line a check, to be pasted into a bug report.
+"""
+
+import os
+import platform
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Self
+
+from rich.console import Console
+from rich.progress import Progress, TextColumn
+from rich.table import Table
+from rich.text import Text
+
+from bench import probe
+from bench.config import RunOptions
+from bench.errors import UserError, one_line
+from bench.plain_text import printable
+from bench.progress import PLAIN_WIDTH, PipedConsole
+from bench.selftest import checks
+from bench.selftest.checks import Extent
+from bench.selftest.work import Line, Workbench, processors
+
+QUICK = RunOptions(samples_s=0.05, warmup_s=0.05), Extent(pairs=6, replicates=3, compiles=False)
+FULL = RunOptions(samples_s=0.2, warmup_s=0.1), Extent(pairs=10, replicates=10, compiles=True)
+PROBE_LIMIT_S = 120.0
+OK, WRONG, NOTHING = 0, 1, 4
+
+
+class Saying:
+    """What is measured now, on a terminal alone; drawn between two measurements."""
+
+    def __init__(self, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}", markup=False),
+            console=console,
+            auto_refresh=False,  # no thread draws beside a measurement
+            transient=True,
+            disable=not console.is_terminal,
+        )
+        self._task = self._bar.add_task("")
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def __call__(self, text: str) -> None:
+        self._bar.update(self._task, description=text, refresh=True)
+
+
+def run(*, quick: bool) -> int:
+    """Measure known work and print what came of it.  The exit code."""
+    width = PLAIN_WIDTH if not sys.stdout.isatty() else min(PLAIN_WIDTH, Console().width)
+    console = PipedConsole(width=width)
+    lines: list[Line] = []
+    stopped = ""
+    try:
+        found = probe.look((), (), PROBE_LIMIT_S)
+        console.print(Text(printable(heading(found, quick=quick))))
+        with Saying(Console(stderr=True)) as say:
+            _measure(found, quick, say, lines)
+    except (UserError, OSError) as error:
+        stopped = one_line(error)
+    if lines:
+        console.print(table(lines))
+        console.print(summary(lines), highlight=False)
+    if stopped:
+        console.print(Text(f"nothing further could be measured: {stopped}"))
+        return NOTHING
+    return code(lines)
+
+
+def _measure(found: probe.Probe, quick: bool, say: Saying, lines: list[Line]) -> None:
+    """Fills `lines` as far as it comes.  Raises SessionError, OSError."""
+    options, extent = QUICK if quick else FULL
+    prefix = "bench-selftest-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        bench = Workbench(folder, options)
+        try:
+            for check in checks.every(bench, extent, found, folder, say):
+                say(check.lines[0][0])
+                lines += check.run()
+        finally:
+            bench.close()
+
+
+def heading(found: probe.Probe, *, quick: bool) -> str:
+    """The machine, torch and the devices."""
+    shown = [f"{name} ({device.shown})" for name, device in found.devices.items()]
+    return (
+        f"bench selftest{' --quick' if quick else ''}: {len(processors())} of {os.cpu_count()} "
+        f"processors; {platform.system()} {platform.release()} {platform.machine()}; "
+        f"Python {platform.python_version()}; torch {found.torch}; {', '.join(shown)}"
+    )
+
+
+def table(lines: Iterable[Line]) -> Table:
+    """A line a check; without lines to draw, so that it survives a paste."""
+    made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for name in ("check", "expected"):
+        made.add_column(name, no_wrap=True)
+    for name in ("measured", "verdict"):
+        made.add_column(name, overflow="fold")
+    for line in lines:
+        result = line.result
+        verdict = f"{result.verdict}: {result.why}" if result.why else result.verdict
+        cells = (line.check, line.expected, result.measured, verdict)
+        made.add_row(*(Text(printable(cell)) for cell in cells))
+    return made
+
+
+def summary(lines: Sequence[Line]) -> str:
+    """How many of each verdict."""
+    counts = Counter(line.result.verdict for line in lines)
+    return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
+
+
+def code(lines: Sequence[Line]) -> int:
+    """1 where a check failed, 4 where nothing could be judged."""
+    verdicts = {line.result.verdict for line in lines}
+    if "FAILED" in verdicts:
+        return WRONG
+    return OK if "ok" in verdicts else NOTHING

@@ -1,0 +1,118 @@
+"""What importing a subject does to the process that imports it, and how that is undone.
+
+A replicate imports once what its children share.  What the import changes in the process (a
+thread, a signal's handler, the working directory, a method of torch.nn.Module) would reach the
+cases of every other subject, so it is undone, and the children import for themselves.
+"""
+
+import contextlib
+import os
+import signal
+import sys
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC")
+TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
+
+
+def look() -> dict[str, Any]:
+    """All that is compared, by name."""
+    return {
+        "threads": _threads(),
+        "processes": _has_children(),
+        "device": _device_alive(),
+        "folder": _folder(),
+        "umask": _umask(),
+        "limits": {name: resource.getrlimit(getattr(resource, name)) for name in LIMITS}
+        if resource
+        else {},
+        "handlers": {one: signal.getsignal(one) for one in signal.valid_signals()},
+        "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
+        "timers": [signal.getitimer(which)[0] > 0 for which in TIMERS],
+        "streams": (sys.stdin, sys.stdout, sys.stderr),
+        "files": [file(handle) for handle in (0, 1, 2)],
+        "torch.nn.Module": dict(vars(nn.Module)),
+    }
+
+
+def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
+    """The names of what differs."""
+    return [name for name, value in before.items() if after[name] != value]
+
+
+def undo(before: Mapping[str, Any]) -> None:
+    """Put back what can be; threads, a device and closed files stay as they are."""
+    sys.stdin, sys.stdout, sys.stderr = before["streams"]
+    os.umask(before["umask"])
+    for which in TIMERS:
+        signal.setitimer(which, 0)
+    signal.pthread_sigmask(signal.SIG_SETMASK, before["blocked signals"])
+    for number, handler in before["handlers"].items():
+        with contextlib.suppress(OSError, ValueError, TypeError):  # of SIGKILL, or not Python's
+            signal.signal(number, handler)
+    with contextlib.suppress(OSError):
+        os.chdir(before["folder"] or "/")
+    for name, (soft, hard) in before["limits"].items():
+        with contextlib.suppress(OSError, ValueError):  # a lowered hard limit stays
+            resource.setrlimit(getattr(resource, name), (soft, hard))
+    methods: Mapping[str, Any] = before["torch.nn.Module"]
+    for name in vars(nn.Module).keys() - methods.keys():
+        delattr(nn.Module, name)
+    for name, value in methods.items():
+        if vars(nn.Module).get(name) is not value:
+            setattr(nn.Module, name, value)
+
+
+def _threads() -> int:
+    try:
+        return len(list(Path("/proc/self/task").iterdir()))
+    except OSError:
+        return threading.active_count()
+
+
+def _has_children() -> bool:
+    try:
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return False
+    return True
+
+
+def _device_alive() -> bool:
+    return any(
+        bool(getattr(getattr(torch, name, None), "is_initialized", lambda: False)())
+        for name in ("cuda", "xpu")
+    )
+
+
+def _folder() -> str | None:
+    try:
+        return str(Path.cwd())
+    except OSError:  # it was removed
+        return None
+
+
+def _umask() -> int:
+    now = os.umask(0o022)
+    os.umask(now)
+    return now
+
+
+def file(handle: int) -> tuple[int, int] | None:
+    """What an open handle leads to."""
+    try:
+        found = os.fstat(handle)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

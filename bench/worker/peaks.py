@@ -1,0 +1,177 @@
+"""How fast this machine is at most: arithmetic by dtype, and traffic by how much is touched.
+
+Measured once a run, in a process of its own (`python -m bench.worker.peaks`, a line of JSON on
+standard input, the answer in a file), so that a row can be held against what is possible here.
+
+Ladders of sizes, in cache and out of it, the best of several samples each: a large matrix product
+is not the fastest there is, convolutions may beat it (Winograd, FFT), and small layers run from
+caches at several times the rate of a large copy.
+"""
+
+import json
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.nn import functional
+
+from bench.worker import cuda, telemetry
+from bench.worker.device import Device, open_device
+from bench.worker.timing import TimedDevice, no_garbage_collection, wall_clock
+
+SAMPLE_S = 0.005
+SAMPLES = 5
+MOST_CALLS = 2**20
+MATRICES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)  # the large ones only where they fit in time
+# (N, C, H, W), output channels: 3 × 3 with a padding of 1, as in most networks
+CONVOLUTIONS = (((8, 64, 28, 28), 64), ((4, 128, 28, 28), 128), ((32, 128, 28, 28), 128))
+TOUCHED_BYTES = tuple(2**power for power in range(15, 31))  # 32 KiB to 1 GiB
+DTYPE_S, TRAFFIC_S = 0.8, 0.8  # what is not reached by then is left out
+DTYPES = {
+    "float32": torch.float32,
+    "tf32": torch.float32,
+    "float16": torch.float16,
+    "bfloat16": torch.bfloat16,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A call whose amount is known."""
+
+    what: str
+    amount: float  # floating-point operations, or bytes
+    call: Callable[[], object]
+
+
+def main() -> None:
+    """Answer one request: device, arithmetics, thread counts, file."""
+    asked = json.loads(sys.stdin.read())
+    device = open_device(asked["device"])
+    found: list[dict[str, Any]] = []
+    auto = torch.get_num_threads()
+    for threads in asked["threads"]:
+        torch.set_num_threads(auto if threads in (None, "auto") else int(threads))
+        others = telemetry.Meter()
+        others.start()
+        with torch.inference_mode():
+            found.append(
+                {
+                    "threads": threads,
+                    "arithmetic": {name: arithmetic(device, name) for name in asked["arithmetics"]},
+                    "traffic": traffic(device),
+                }
+            )
+        others.stop()
+        found[-1]["contention_ratio"] = others.contention_ratio
+    Path(asked["out"]).write_text(json.dumps(found), encoding="utf-8")
+
+
+def arithmetic(device: Device, name: str) -> list[dict[str, Any]]:
+    """Rates of matrix products and convolutions: what, FLOP, FLOP/s; none where unsupported."""
+    if name == "tf32" or device.type == "cuda":
+        cuda.set_tf32(name == "tf32")
+    return ladder(device, _products(device.name, DTYPES[name]), DTYPE_S) + ladder(
+        device, _convolutions(device.name, DTYPES[name]), DTYPE_S
+    )
+
+
+def traffic(device: Device) -> list[dict[str, Any]]:
+    """Rates of a copy and of a sum: what, bytes touched, bytes/s."""
+    return ladder(device, _copies(device.name), TRAFFIC_S) + ladder(
+        device, _sums(device.name), TRAFFIC_S
+    )
+
+
+def ladder(
+    device: TimedDevice,
+    works: Iterator[Work],
+    most_s: float,
+    clock: Callable[[], float] = wall_clock,
+) -> list[dict[str, Any]]:
+    """Upwards until the time is spent, memory ends, or the device refuses."""
+    found: list[dict[str, Any]] = []
+    try:
+        first = next(works)
+        # An accelerator's libraries load in it, for longer than the ladder may take: a ladder that
+        # ended there would end far below the peak.
+        first.call()
+        device.wait()
+        begin = clock()
+        for work in chain((first,), works):
+            seconds = best_s(work.call, device, begin + most_s, clock)
+            if seconds is None:
+                break
+            rate = work.amount / seconds
+            found.append({"what": work.what, "amount": work.amount, "per_s": rate})
+    except (RuntimeError, MemoryError, NotImplementedError):
+        return found
+    return found
+
+
+def best_s(
+    call: Callable[[], object],
+    device: TimedDevice,
+    end_s: float,
+    clock: Callable[[], float] = wall_clock,
+) -> float | None:
+    """Seconds of the fastest call, calls back to back; None where the time ended before one."""
+    call()
+    device.wait()
+    if clock() > end_s:
+        return None
+    calls, best, taken = 1, None, 0
+    while taken < SAMPLES and (best is None or clock() <= end_s):
+        with no_garbage_collection():
+            start = clock()
+            for _ in range(calls):
+                call()
+            device.wait()
+            took_s = clock() - start
+        if took_s < SAMPLE_S and calls < MOST_CALLS:
+            calls *= 2
+            continue
+        best = took_s / calls if best is None else min(best, took_s / calls)
+        taken += 1
+    return best
+
+
+def _products(device: str, dtype: torch.dtype) -> Iterator[Work]:
+    for size in MATRICES:
+        one = torch.randn(size, size).to(device, dtype)
+        call = partial(torch.mm, one, one, out=torch.empty_like(one))
+        yield Work(f"matrix product {size}", 2.0 * size**3, call)
+
+
+def _convolutions(device: str, dtype: torch.dtype) -> Iterator[Work]:
+    for shape, channels in CONVOLUTIONS:
+        for layout in (torch.contiguous_format, torch.channels_last):
+            image = torch.randn(shape).to(device, dtype).contiguous(memory_format=layout)
+            kernel = torch.randn(channels, shape[1], 3, 3).to(device, dtype)
+            kernel = kernel.contiguous(memory_format=layout)
+            flops = 2.0 * shape[0] * channels * shape[2] * shape[3] * shape[1] * 9
+            call = partial(functional.conv2d, image, kernel, padding=1)
+            yield Work(f"convolution {shape} {layout}".replace("torch.", ""), flops, call)
+
+
+def _copies(device: str) -> Iterator[Work]:
+    """Half of the bytes are read, half are written."""
+    for touched in TOUCHED_BYTES:
+        source = torch.ones(touched // 8, device=device)
+        yield Work("copy", touched, partial(torch.empty_like(source).copy_, source))
+
+
+def _sums(device: str) -> Iterator[Work]:
+    """All bytes are read."""
+    for touched in TOUCHED_BYTES:
+        source = torch.ones(touched // 4, device=device)
+        yield Work("sum", touched, partial(torch.sum, source))
+
+
+if __name__ == "__main__":
+    main()

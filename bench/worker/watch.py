@@ -1,0 +1,95 @@
+"""A child from outside: waited for, ended at its limit, its end put into words.
+
+As subreaper a replicate has everything that descends from it, however that detached itself.
+"""
+
+import contextlib
+import os
+import select
+import signal
+import time
+from typing import Any
+
+import psutil
+
+TRACE_S = 0.5  # for a child that hangs to write where, before it is ended
+CLEAR_UP_S = 10.0  # then what is left is in the kernel's hands
+LONGEST_S = 1e6  # poll(2) counts milliseconds in an int
+
+
+def can_watch() -> bool:
+    """pidfd_open(2) came with Linux 5.3, and some sandboxes lack it."""
+    try:
+        os.close(os.pidfd_open(os.getpid()))
+    except (AttributeError, OSError):
+        return False
+    return True
+
+
+def wait(pid: int, timeout_s: float, runner: int) -> int | None:
+    """The child's wait status; None: it was ended at its limit.
+
+    runner: handle of a pipe from there; where its other end is gone, all of this ends.
+    Blocks: no polling beside a timing.
+    """
+    handle = os.pidfd_open(pid)
+    watched = select.poll()
+    watched.register(handle, select.POLLIN)
+    watched.register(runner, 0)  # nothing but that its other end is gone
+    try:
+        seen = dict(watched.poll(1000 * min(timeout_s, LONGEST_S)))
+        if handle in seen:
+            return os.waitpid(pid, 0)[1]
+        if not seen:  # it hangs: the log shall say where
+            watched.unregister(runner)
+            os.kill(pid, signal.SIGQUIT)
+            watched.poll(1000 * TRACE_S)
+    finally:
+        os.close(handle)
+    end_session(pid)
+    os.waitpid(pid, 0)
+    if seen:
+        end_what_is_left()
+        os._exit(1)
+    return None
+
+
+def how(status: int | None) -> dict[str, Any]:
+    if status is None:
+        return {"end": "timeout"}
+    code = os.waitstatus_to_exitcode(status)
+    if code < 0:
+        return {"end": "signal", "signal": signal_name(-code)}
+    return {"end": "exit", "code": code}
+
+
+def signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # real-time signals have no names of their own
+        return f"signal {number}"
+
+
+def end_session(pid: int) -> None:
+    """The process and its group; it may not have made its group yet."""
+    for end in (os.kill, os.killpg):
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            end(pid, signal.SIGKILL)
+
+
+def end_what_is_left() -> None:
+    """Processes that a subject left running, however they detached: as subreaper they are ours.
+
+    The kernel says when there are none; a list of processes can miss one that is just forking.
+    """
+    give_up_s = time.monotonic() + CLEAR_UP_S
+    while time.monotonic() < give_up_s:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        for process in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                process.kill()
+        time.sleep(0.001)  # nothing is being timed: the next child comes after this

@@ -1,0 +1,227 @@
+"""The path of a GPU, from the opening of the device to the figures, on one that behaves like it.
+
+Every wait on that path, if it is deleted, fails a test here or in tests/test_timing.py.
+"""
+
+import statistics
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.worker import cuda, facts, timing
+from bench.worker.controls import Controls
+from bench.worker.device import Device, DeviceError, open_device
+from bench.worker.loss import FixedGradient
+from bench.worker.step import InferenceStep, TrainingStep
+from bench.worker.subject import Prepared
+from tests.cases import case
+from tests.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, install
+
+X = torch.zeros(2, 4)
+BUDGET = timing.Budget()
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    return install(monkeypatch)
+
+
+def opened(machine: Machine) -> Device:
+    device = open_device(NAME)
+    assert machine.queues[1].initialised
+    return device
+
+
+def inference(machine: Machine, **costs: Any) -> InferenceStep:
+    layer = Layer(machine, **costs).eval()
+    return InferenceStep(layer, (X,), {}, device_type="cpu")
+
+
+def training(machine: Machine, **costs: Any) -> TrainingStep:
+    layer = Layer(machine, **costs).train()
+    loss = FixedGradient(scaled=False)
+    return TrainingStep(layer, (X,), {}, loss=loss, device_type="cpu")
+
+
+def median(times: timing.Timing, phase: str, kind: str) -> float:
+    (found,) = [one for one in times.samples if (one.phase, one.kind) == (phase, kind)]
+    return statistics.median(found.times_s)
+
+
+def measured(step: Any, device: Device, machine: Machine) -> timing.Timing:
+    timing.first_call(step, device, machine.clock)
+    return timing.measure(step, device, BUDGET, machine.clock, resolution_s=1e-9)
+
+
+def test_the_device_that_is_opened_is_the_one_asked_for_and_has_events(machine: Machine) -> None:
+    device = opened(machine)
+    assert (device.name, device.type) == ("cuda:1", "cuda")
+    assert device.has_events
+    assert not device.synchronous
+    assert not machine.queues[0].initialised  # the current one was left alone
+
+
+@pytest.mark.usefixtures("machine")
+def test_opening_waits_so_that_a_device_that_cannot_be_waited_for_is_an_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fails(*_: object) -> None:
+        raise RuntimeError("no such backend")
+
+    monkeypatch.setattr(torch.accelerator, "synchronize", fails)
+    with pytest.raises(DeviceError, match="cannot be waited for"):
+        open_device(NAME)
+
+
+def test_the_first_call_has_all_of_its_work_and_nothing_of_what_was_queued_before(
+    machine: Machine,
+) -> None:
+    device = opened(machine)
+    step = inference(machine, forward_s=0.001, slow_first_s=0.5)
+    machine.submit(3.0)  # what building and moving the weights left in the queue
+    first_s = timing.first_call(step, device, machine.clock)
+    assert first_s == pytest.approx(0.501 + LAUNCH_S)
+
+
+def test_one_call_takes_launch_and_work_and_calls_in_a_row_hide_the_launches(
+    machine: Machine,
+) -> None:
+    times = measured(inference(machine, forward_s=0.001), opened(machine), machine)
+    assert median(times, "forward", "latency") == pytest.approx(0.001 + LAUNCH_S)
+    assert median(times, "forward", "pipelined") == pytest.approx(0.001, rel=0.01)
+    # The queue is empty when the first event comes, so that its window holds a launch (rule 2).
+    assert median(times, "forward", "device") == pytest.approx(0.001 + LAUNCH_S)
+
+
+def test_calls_that_are_bound_by_their_launches_are_seen_as_such(machine: Machine) -> None:
+    times = measured(inference(machine, forward_s=1e-6), opened(machine), machine)
+    assert median(times, "forward", "pipelined") == pytest.approx(LAUNCH_S, rel=0.01)
+    assert median(times, "forward", "device") == pytest.approx(1e-6 + LAUNCH_S, rel=0.01)
+
+
+def test_phases_are_told_by_events_alone_and_make_up_the_step(machine: Machine) -> None:
+    step = training(machine, forward_s=0.002, backward_s=0.005)
+    times = measured(step, opened(machine), machine)
+    kinds = {(one.phase, one.kind) for one in times.samples}
+    assert ("forward", "latency") not in kinds  # it would be the time of the launch
+    phases = [median(times, name, "device") for name in ("forward", "backward", "optimizer")]
+    assert phases[0] == pytest.approx(0.002, rel=0.02)
+    assert phases[1] == pytest.approx(0.005, rel=0.02)
+    assert sum(phases) == pytest.approx(median(times, "step", "device"))
+    assert median(times, "step", "latency") == pytest.approx(0.007, rel=0.01)
+
+
+class Copying(InferenceStep):
+    """Restoring an input is work on the device, and no part of a sample."""
+
+    machine: Machine
+
+    def prepare(self, calls: int) -> int:
+        self.machine.submit(0.02 * calls)
+        return super().prepare(calls)
+
+
+def test_work_that_was_queued_before_a_sample_is_not_in_it(machine: Machine) -> None:
+    step = Copying(Layer(machine, forward_s=0.001).eval(), (X,), {}, device_type="cpu")
+    step.machine = machine
+    times = measured(step, opened(machine), machine)
+    assert median(times, "forward", "latency") == pytest.approx(0.001 + LAUNCH_S)
+    assert median(times, "forward", "pipelined") == pytest.approx(0.001, rel=0.01)
+    assert median(times, "forward", "device") == pytest.approx(0.001)
+
+
+def test_controls_take_what_they_take_on_the_device_whatever_the_case_left_there(
+    machine: Machine,
+) -> None:
+    device = opened(machine)
+    controls = Controls("cpu", device, machine.clock)
+    for name in controls._works:
+        controls._works[name] = lambda: machine.submit(0.003)
+    machine.submit(1.0)
+    controls()
+    assert [times[-1] for times in controls.times_s.values()] == pytest.approx(
+        [0.003 + LAUNCH_S] * 3
+    )
+
+
+def peak(device: Device, step: Any) -> dict[str, float]:
+    prepared = Prepared(
+        module=step._module,
+        args=(X,),
+        kwargs={},
+        loss=FixedGradient(scaled=False),
+        restore=False,
+    )
+    one = case(device=NAME, threads=None, allocator=None)
+    return dict(facts._peak(step, prepared, one, device))
+
+
+def test_the_peak_is_that_of_the_call_and_not_of_what_ran_before(machine: Machine) -> None:
+    device = opened(machine)
+    step = inference(machine, forward_s=0.001, bytes_=1_000)
+    machine.submit(0.1, bytes_=1_000_000)  # warm-up that is still in the queue
+    found = peak(device, step)
+    assert found["peak_bytes"] == 1_000 + machine.queues[1].held
+    assert found["reserved_bytes"] == 1_000 + machine.queues[1].held
+
+
+# --- inputs that no cache holds (rule 17) ----------------------------------------------------
+
+
+class Seen(nn.Module):
+    """Remembers where its input lies."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.places: list[int] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.places.append(x.data_ptr())
+        return x * 2
+
+
+def test_a_layers_inputs_take_turns_until_they_exceed_what_a_cache_holds() -> None:
+    layer = Seen().eval()
+    x = torch.zeros(8)  # 32 bytes
+    step = InferenceStep(layer, (x,), {}, device_type="cpu", rotate_bytes=100)
+    assert step.cold
+    for _ in range(8):
+        step()
+    assert len(set(layer.places)) == 4  # 128 bytes
+    assert layer.places[:4] == layer.places[4:]
+
+
+def test_a_large_input_has_one_other_at_least() -> None:
+    layer = Seen().eval()
+    step = InferenceStep(layer, (torch.zeros(1000),), {}, device_type="cpu", rotate_bytes=100)
+    for _ in range(4):
+        step()
+    assert len(set(layer.places)) == 2
+
+
+def test_a_model_and_a_layer_that_writes_to_its_input_take_no_turns() -> None:
+    layer = Seen().eval()
+    assert not InferenceStep(layer, (X,), {}, device_type="cpu").cold
+    restored = InferenceStep(layer, (X,), {}, device_type="cpu", restore=True, rotate_bytes=100)
+    assert not restored.cold
+
+
+def test_inputs_that_take_turns_keep_strides_and_gradients_and_lose_them_after_each_step() -> None:
+    x = torch.zeros(4, 2, requires_grad=True).t().detach().requires_grad_()
+    seen: list[torch.Tensor] = []
+    layer = nn.Linear(4, 4)
+    step = TrainingStep(
+        layer, (x,), {}, loss=FixedGradient(scaled=False), device_type="cpu", rotate_bytes=100
+    )
+    for _ in range(5):
+        step(look=lambda inputs, _loss: seen.append(inputs[0][0]))
+    assert {one.stride() for one in seen} == {(1, 2)}
+    assert all(one.requires_grad and one.grad is None for one in seen)
+    assert len({one.data_ptr() for one in seen}) == 4
+
+
+def test_the_cache_of_what_is_no_cuda_device_is_unknown() -> None:
+    assert cuda.l2_bytes("cpu") is None
+    assert cuda.l2_bytes("xpu:0") is None

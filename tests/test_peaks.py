@@ -1,0 +1,94 @@
+"""The machine's peaks: the search for the fastest call, and a real ladder."""
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from bench import peaks
+from bench.worker import peaks as measured
+from bench.worker.peaks import Work, best_s, ladder
+from tests.cases import case
+from tests.fake_device import FakeDevice
+
+
+def test_the_best_of_several_samples_counts_and_the_device_is_waited_for() -> None:
+    device = FakeDevice(launch_s=0.0)
+    slow = iter([9.0, 3.0, 2.0, 4.0, 5.0, 6.0, 1.0])  # the first is thrown away
+
+    def call() -> None:
+        device.submit(next(slow))
+
+    assert best_s(call, device, end_s=1e9, clock=device.clock) == pytest.approx(2.0)
+
+
+def test_short_calls_are_timed_many_at_once() -> None:
+    device = FakeDevice(launch_s=0.0, look_s=1e-7)
+    found = best_s(lambda: device.submit(1e-6), device, end_s=1e9, clock=device.clock)
+    assert found == pytest.approx(1e-6, rel=1e-3)
+
+
+def test_what_is_not_reached_in_time_is_left_out() -> None:
+    device = FakeDevice()
+    assert best_s(lambda: device.submit(1.0), device, end_s=100.5, clock=device.clock) is None
+
+
+def test_loading_an_accelerators_libraries_does_not_count_as_time_of_the_ladder() -> None:
+    device = FakeDevice(launch_s=0.0)
+    loading = iter([5.0])
+    works = [Work(f"{n}", 100.0, lambda: device.submit(next(loading, 0.01))) for n in range(3)]
+    found = ladder(device, iter(works), 0.8, device.clock)
+    assert [rung["what"] for rung in found] == ["0", "1", "2"]
+    assert [rung["per_s"] for rung in found] == pytest.approx([1e4] * 3)
+
+
+def test_a_ladder_ends_where_the_device_refuses() -> None:
+    device = FakeDevice(launch_s=0.0)
+
+    def refused() -> None:
+        raise RuntimeError("not implemented for 'Half'")
+
+    works = [Work("small", 1.0, lambda: device.submit(0.01)), Work("large", 8.0, refused)]
+    assert [one["what"] for one in ladder(device, iter(works), 9.0, device.clock)] == ["small"]
+    assert ladder(device, iter(works[1:]), 9.0, device.clock) == []
+
+
+def test_auto_is_all_threads_whatever_count_came_before(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    auto, seen = torch.get_num_threads(), list[int]()
+    monkeypatch.setattr(measured, "arithmetic", lambda *_: seen.append(torch.get_num_threads()))
+    monkeypatch.setattr(measured, "traffic", lambda _: [])
+    asked = {"device": "cpu", "arithmetics": ["float32"], "threads": ["1", "auto", "3"]}
+    asked["out"] = str(tmp_path / "peaks.json")
+    monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
+    try:
+        measured.main()
+    finally:
+        torch.set_num_threads(auto)
+    assert seen == [1, auto, 3]
+
+
+def test_the_arithmetics_of_a_plan_are_those_its_cases_use() -> None:
+    assert peaks.arithmetics([case()]) == ["float32"]
+    several = [case(amp="bfloat16"), case(dtype="float16"), case(tf32="on")]
+    assert peaks.arithmetics(several) == ["float32", "bfloat16", "float16", "tf32"]
+
+
+@pytest.mark.slow
+def test_a_real_machine_has_a_ladder_of_each_kind_and_thread_count() -> None:
+    found = peaks.measure([case(), case(threads="1")], timeout_s=120)
+    assert list(found) == ["cpu"]
+    assert [one["threads"] for one in found["cpu"]] == ["auto", "1"]
+    for one in found["cpu"]:
+        assert max(rung["per_s"] for rung in one["arithmetic"]["float32"]) > 1e9
+        assert max(rung["per_s"] for rung in one["traffic"]) > 1e9
+        assert one["contention_ratio"] >= 0
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_there_is_one_line() -> None:
+    with pytest.raises(peaks.PeaksError, match="cuda:7"):
+        peaks.measure([case(device="cuda:7", threads=None, allocator=None)], timeout_s=120)
