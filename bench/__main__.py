@@ -6,18 +6,20 @@ from typer.main import get_command
 
 from bench.cli import INTERRUPTED, WRONG_USE, app
 
+COMMAND = get_command(app)
+
 
 def main() -> None:
     """Run the command line; a flag or a command that is none is one line, as other errors."""
     try:
-        code = get_command(app).main(prog_name="bench", standalone_mode=False)
+        code = COMMAND.main(prog_name="bench", standalone_mode=False)
     except Exception as error:
         # The class of these errors is click's own or, in later versions, a copy inside typer.
         message = getattr(error, "format_message", None)
         if message is None:
             raise
         words = " ".join(sys.argv[1:2])
-        command = f"bench {words}" if words in ("run", "compare", "check") else "bench"
+        command = f"bench {words}" if words in getattr(COMMAND, "commands", {}) else "bench"
         print(f"bench: {' '.join(message().split())}; see {command} --help", file=sys.stderr)
         code = WRONG_USE
     except KeyboardInterrupt:

@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ def measure(cases: Sequence[Case], timeout_s: float) -> dict[str, list[dict[str,
         device: _of_device(device, [one for one in cases if one.device == device], timeout_s)
         for device in dict.fromkeys(one.device for one in cases)
     }
+
+
+def disturbed(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
+    """Whether any of the ladders was measured on a busy machine."""
+    return any(one["disturbed"] for ladders in found.values() for one in ladders)
 
 
 def arithmetics(cases: Sequence[Case]) -> list[str]:

@@ -85,7 +85,7 @@ def test_a_real_machine_has_a_ladder_of_each_kind_and_thread_count() -> None:
     for one in found["cpu"]:
         assert max(rung["per_s"] for rung in one["arithmetic"]["float32"]) > 1e9
         assert max(rung["per_s"] for rung in one["traffic"]) > 1e9
-        assert one["contention_ratio"] >= 0
+        assert one["disturbed"] in (True, False)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ PEAKS: dict[str, Any] = {
     "cpu": [
         {
             "threads": "auto",
-            "contention_ratio": 0.01,
+            "disturbed": False,
             "arithmetic": {
                 "float32": [
                     {"what": "matrix product 512", "amount": 2.7e8, "per_s": 1.0e11},
@@ -97,7 +97,7 @@ def test_without_peaks_of_its_device_and_threads_a_row_is_not_judged(
 
 
 def test_peaks_of_a_busy_machine_say_nothing() -> None:
-    busy = {"peaks": {"cpu": [{**PEAKS["cpu"][0], "contention_ratio": 0.4}]}}
+    busy = {"peaks": {"cpu": [{**PEAKS["cpu"][0], "disturbed": True}]}}
     assert of_row(ROW, busy) is None
     assert of_row(ROW, {}) is None
 

@@ -17,7 +17,6 @@ from bench.records import Row
 # a ladder that was measured in a slower moment, explain so much.
 DOUBTED = 1.5
 IMPOSSIBLE = 3.0
-BUSY = 0.1  # contention while the peaks were measured, from which on they say nothing
 # A ladder's rung says what a cache of its size can do; what a layer touches several times may stay
 # in a cache of a fraction of all its bytes.
 IN_CACHE = 4
@@ -34,7 +33,7 @@ class Peaks:
 def of_row(row: Row, machine: Mapping[str, Any]) -> Peaks | None:
     """The peaks that bound a row; None where they were not measured, or on a busy machine."""
     for one in machine.get("peaks", {}).get(row.device, ()):
-        if one["threads"] == row.threads and (one.get("contention_ratio") or 0.0) < BUSY:
+        if one["threads"] == row.threads and not one["disturbed"]:
             return Peaks(
                 {name: best for name, rungs in one["arithmetic"].items() if (best := _best(rungs))},
                 [(rung["amount"], rung["per_s"]) for rung in one["traffic"]],

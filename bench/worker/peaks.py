@@ -68,7 +68,7 @@ def main() -> None:
                 }
             )
         others.stop()
-        found[-1]["contention_ratio"] = others.contention_ratio
+        found[-1]["disturbed"] = others.contended
     Path(asked["out"]).write_text(json.dumps(found), encoding="utf-8")
 
 
