@@ -33,7 +33,7 @@ class Peaks:
 def of_row(row: Row, machine: Mapping[str, Any]) -> Peaks | None:
     """The peaks that bound a row; None where they were not measured, or on a busy machine."""
     for one in machine.get("peaks", {}).get(row.device, ()):
-        if one["threads"] == row.threads and not one["disturbed"]:
+        if one["threads"] == row.threads and not one.get("disturbed"):
             return Peaks(
                 {name: best for name, rungs in one["arithmetic"].items() if (best := _best(rungs))},
                 [(rung["amount"], rung["per_s"]) for rung in one["traffic"]],

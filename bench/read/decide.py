@@ -1,0 +1,241 @@
+"""The verdicts of a paired comparison.  Pure functions of numbers.
+
+A pair is two fresh processes, one of each side, that took turns; its value is the median of the
+paired log-differences of their samples, log(B / A).  Pairs are the unit of noise: everything is
+Student's t over pairs.  In two stages: every case gets FIRST_PAIRS; those that may have become
+slower get FRESH_PAIRS more, and of these cases the fresh pairs alone decide, corrected for their
+number (Benjamini & Hochberg 1995), since the first ones have chosen them.
+`python -m tests.perf.replay` shows how often that is wrong.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from bench.read.stats import ALPHA, POWER, Estimate, quantile
+
+FIRST_PAIRS = 6
+FRESH_PAIRS = 16
+SUSPECT_P = 0.2  # of the first pairs, against "not slower at all"
+# Six pairs that agree by luck shall not call a slowed case the same.
+SAME_ALPHA = 0.02
+AGREEING = 0.75  # of the pairs, that a difference is one of them all and not of a few
+NULL_RUNS = 20  # of this machine, whose null cases bound what may be called a difference
+
+Verdict = Literal["REGRESSED", "IMPROVED", "SAME", "INCONCLUSIVE", "UNTRUSTED"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Case:
+    """One phase of one case: the values of its pairs, log(B / A)."""
+
+    key: str
+    first: tuple[float, ...]
+    fresh: tuple[float, ...] = ()
+    higher_is_better: bool = False
+    threshold: float | None = None  # as a ratio - 1; None = the run's
+
+    @property
+    def decisive(self) -> tuple[float, ...]:
+        """The values that decide, larger is worse."""
+        sign = -1.0 if self.higher_is_better else 1.0
+        return tuple(sign * value for value in (self.fresh or self.first))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """What the pairs of one case say.  Ratios are B / A in the figure's own unit."""
+
+    key: str
+    verdict: Verdict
+    ratio: float | None
+    low: float | None  # of the 95 % interval
+    high: float | None
+    p: float | None  # one-sided, of "not worse by more than the threshold"
+    p_adjusted: float | None  # over the family that was judged together
+    smallest_effect: float | None  # that this run would have found four times in five, ratio - 1
+    pairs: int
+    pairs_needed: int | None  # to find twice the threshold four times in five
+    note: str = ""
+
+
+def pair_value(a: Sequence[float], b: Sequence[float]) -> float | None:
+    """Median of log(b / a) over the turns that both sides have; None where there is none.
+
+    a, b: samples in the order of the turns.  A sample that is no positive number spoils its pair.
+    """
+    turns = list(zip(a, b, strict=False))
+    if not turns or not all(math.isfinite(x) and x > 0 for turn in turns for x in turn):
+        return None
+    return statistics.median(math.log(y / x) for x, y in turns)
+
+
+def suspects(cases: Sequence[Case], threshold: float) -> tuple[str, ...]:
+    """The cases that get fresh pairs: beyond half of the threshold, and not by chance alone.
+
+    One pair says nothing of chance: it is a suspect, too, where it lies beyond.
+    """
+    found = []
+    for case in cases:
+        estimate = _estimate(case.decisive)
+        if estimate is None or estimate.log <= math.log1p(_own(case, threshold)) / 2:
+            continue
+        p = estimate.p_above(0.0)
+        if p is None or p < SUSPECT_P:
+            found.append(case.key)
+    return tuple(found)
+
+
+def decide(
+    cases: Sequence[Case],
+    null: Sequence[Case],
+    threshold: float,
+    null_history: Sequence[float] = (),
+) -> tuple[Decision, ...]:
+    """A verdict for each case.
+
+    null:         A against A, measured along; if one is called different, nothing is believed.
+    threshold:    what counts as slower, a ratio - 1.
+    null_history: mean values of the null cases of this machine's last runs: a threshold under twice
+                  their mean would call the machine's own bias a difference.
+    """
+    least = _bias(null_history)
+    flagged = [
+        one.key
+        for one in _judged(null, threshold, least)
+        if one.verdict in ("REGRESSED", "IMPROVED")
+    ]
+    decisions = _judged(cases, threshold, least)
+    if not flagged:
+        return decisions
+    why = f"A against itself was called different ({', '.join(flagged)}): nothing here is believed"
+    return tuple(_untrusted(one, why) for one in decisions)
+
+
+def _judged(cases: Sequence[Case], threshold: float, least: float) -> tuple[Decision, ...]:
+    """The family that may be worse: those with fresh pairs, where any has; else all."""
+    bounds = {one.key: math.log1p(max(_own(one, threshold), least)) for one in cases}
+    estimates = {one.key: _estimate(one.decisive) for one in cases}
+    again = [one for one in cases if one.fresh]
+    worse = _adjusted(again or cases, estimates, bounds, sign=1)
+    better = _adjusted(cases, estimates, bounds, sign=-1)
+    return tuple(
+        _decision(one, estimates[one.key], bounds[one.key], worse.get(one.key), better.get(one.key))
+        for one in cases
+    )
+
+
+def _adjusted(
+    family: Sequence[Case],
+    estimates: Mapping[str, Estimate | None],
+    bounds: Mapping[str, float],
+    *,
+    sign: int,
+) -> dict[str, float]:
+    """p of "not worse than the bound" (sign 1) or "not better" (-1), after Benjamini–Hochberg."""
+    raw: dict[str, float] = {}
+    for one in family:
+        estimate = estimates[one.key]
+        if estimate is None:
+            continue
+        p = estimate.p_above(bounds[one.key]) if sign > 0 else estimate.p_below(-bounds[one.key])
+        if p is not None:
+            raw[one.key] = p
+    if not raw:
+        return {}
+    from scipy.stats import false_discovery_control  # a second that reading a table need not pay
+
+    return dict(zip(raw, map(float, false_discovery_control(list(raw.values()))), strict=True))
+
+
+def _decision(
+    case: Case, estimate: Estimate | None, bound: float, worse: float | None, better: float | None
+) -> Decision:
+    if estimate is None:
+        return Decision(
+            key=case.key, verdict="INCONCLUSIVE", ratio=None, low=None, high=None, p=None,
+            p_adjusted=None, smallest_effect=None, pairs=0, pairs_needed=None,
+            note="no pair has samples of both sides",
+        )  # fmt: skip
+    verdict, note = _verdict(case.decisive, estimate, bound, worse, better)
+    shown = estimate.flipped() if case.higher_is_better else estimate
+    low, high = shown.interval() or (None, None)
+    return Decision(
+        key=case.key,
+        verdict=verdict,
+        ratio=shown.ratio,
+        low=low,
+        high=high,
+        p=estimate.p_above(bound),
+        p_adjusted=worse,
+        smallest_effect=estimate.smallest_effect(math.expm1(bound)),
+        pairs=estimate.n,
+        pairs_needed=None if verdict != "INCONCLUSIVE" else _pairs_needed(estimate, bound),
+        note=note,
+    )
+
+
+def _verdict(
+    values: Sequence[float],
+    estimate: Estimate,
+    bound: float,
+    worse: float | None,
+    better: float | None,
+) -> tuple[Verdict, str]:
+    """The mean has to be beyond the bound, and not by a few pairs far out: most point its way."""
+    slower = sum(value > 0 for value in values) >= AGREEING * len(values)
+    faster = sum(value < 0 for value in values) >= AGREEING * len(values)
+    below, above = estimate.p_below(bound), estimate.p_above(-bound)
+    if below is None or above is None:
+        return "INCONCLUSIVE", "one pair says nothing of chance"
+    if worse is not None and worse < ALPHA and slower:
+        return "REGRESSED", ""
+    if better is not None and better < ALPHA and faster:
+        return "IMPROVED", ""
+    if below < SAME_ALPHA and above < SAME_ALPHA:  # two one-sided tests (Schuirmann 1987)
+        return "SAME", ""
+    return "INCONCLUSIVE", ""
+
+
+def _pairs_needed(estimate: Estimate, bound: float) -> int | None:
+    """Pairs after which twice the threshold is found four times in five, with this scatter."""
+    if not estimate.error or estimate.n < 2:
+        return None
+    scatter = estimate.error * math.sqrt(estimate.n)
+    room = math.log1p(2 * math.expm1(bound)) - bound
+    pairs = 2
+    while pairs < 10_000:
+        reach = quantile(1 - ALPHA, pairs - 1) + quantile(POWER, pairs - 1)
+        if reach * scatter / math.sqrt(pairs) <= room:
+            return pairs
+        pairs += max(1, pairs // 10)
+    return None
+
+
+def _untrusted(one: Decision, why: str) -> Decision:
+    return Decision(
+        key=one.key, verdict="UNTRUSTED", ratio=one.ratio, low=one.low, high=one.high, p=one.p,
+        p_adjusted=one.p_adjusted, smallest_effect=one.smallest_effect, pairs=one.pairs,
+        pairs_needed=one.pairs_needed, note=why,
+    )  # fmt: skip
+
+
+def _estimate(values: Sequence[float]) -> Estimate | None:
+    """Mean over pairs; None where there is no pair."""
+    n = len(values)
+    if not n:
+        return None
+    error = statistics.stdev(values) / math.sqrt(n) if n > 1 else None
+    return Estimate(math.fsum(values) / n, error, n - 1, n)
+
+
+def _own(case: Case, threshold: float) -> float:
+    return threshold if case.threshold is None else case.threshold
+
+
+def _bias(null_history: Sequence[float]) -> float:
+    """Twice the mean of what A against A came to, as a ratio - 1."""
+    last = list(null_history)[-NULL_RUNS:]
+    return math.expm1(2 * abs(statistics.fmean(last))) if last else 0.0

@@ -1,0 +1,122 @@
+"""False alarms and power of `bench ab`'s decision, replayed on real pairs of identical processes.
+
+    python -m tests.perf.replay                             both files, 3200 draws each
+    python -m tests.perf.replay --draws 500 --data FILE     one of them
+
+A line of a file is a pair: by case the samples of two fresh processes of identical code, taken in
+turns.  A draw is a suite of all its cases: FIRST_PAIRS pairs of each, drawn with replacement, then
+FRESH_PAIRS for the suspects.  Which of a pair's processes is called A is drawn as well: the code is
+identical, and the chance mean of thirty noisy pairs would else count as a real difference (--fixed
+leaves the sides as they were measured).  In a slowed suite the samples of one case, drawn at
+random, are multiplied on side B.  The functions that decide are those of `bench.read.decide`.
+"""
+
+import argparse
+import gzip
+import json
+import math
+import random
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from bench.read.decide import FIRST_PAIRS, FRESH_PAIRS, Case, decide, pair_value, suspects
+
+DATA = Path(__file__).parents[1] / "data"
+FILES = ("aa-pairs.jsonl.gz", "aa-pairs-convnet.jsonl.gz")
+SLOWDOWNS = (1.05, 1.07, 1.10, 1.15)
+THRESHOLD = 0.05
+
+# By case the values of its pairs, with either of the two processes as B.
+Values = Mapping[str, Sequence[tuple[float, ...]]]
+
+
+def load(path: Path, factor: float = 1.0, *, fixed: bool = False) -> Values:
+    """By case the values of its pairs, side B slowed by `factor`."""
+    found: dict[str, list[tuple[float, ...]]] = {}
+    with gzip.open(path, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            for key, (a, b) in json.loads(line)["s"].items():
+                ways = ((a, b),) if fixed else ((a, b), (b, a))
+                values = [pair_value(one, [factor * x for x in other]) for one, other in ways]
+                found.setdefault(key, []).append(tuple(v for v in values if v is not None))
+    return found
+
+
+def suite(same: Values, slowed: Values, key: str | None, rng: random.Random) -> dict[str, str]:
+    """The verdicts of one drawn suite, in which `key` is slowed."""
+
+    def draw(case: str, count: int) -> tuple[float, ...]:
+        pairs = rng.choices((slowed if case == key else same)[case], k=count)
+        return tuple(rng.choice(ways) for ways in pairs)
+
+    first = [Case(key=one, first=draw(one, FIRST_PAIRS)) for one in same]
+    again = suspects(first, THRESHOLD)
+    both = [
+        Case(key=one.key, first=one.first, fresh=draw(one.key, FRESH_PAIRS))
+        if one.key in again
+        else one
+        for one in first
+    ]
+    return {one.key: one.verdict for one in decide(both, (), THRESHOLD)}
+
+
+def false_alarms(
+    path: Path, draws: int, seed: int = 0, *, fixed: bool = False
+) -> tuple[int, Counter[str]]:
+    """Suites of identical code in which any case is REGRESSED; the verdicts of all cases."""
+    same, rng, alarms = load(path, fixed=fixed), random.Random(seed), 0
+    verdicts: Counter[str] = Counter()
+    for _ in range(draws):
+        found = suite(same, same, None, rng)
+        alarms += "REGRESSED" in found.values()
+        verdicts.update(found.values())
+    return alarms, verdicts
+
+
+def power(
+    path: Path, factor: float, draws: int, seed: int = 0, *, fixed: bool = False
+) -> Counter[str]:
+    """The verdicts of the slowed case."""
+    same, slowed = load(path, fixed=fixed), load(path, factor, fixed=fixed)
+    rng = random.Random(seed)
+    verdicts: Counter[str] = Counter()
+    for _ in range(draws):
+        key = rng.choice(list(same))
+        verdicts[suite(same, slowed, key, rng)[key]] += 1
+    return verdicts
+
+
+def interval(count: int, of: int) -> str:
+    """Wilson's 95 % interval (1927)."""
+    z, share = 1.96, count / of
+    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
+    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
+    return f"{share:.1%} ({max(0.0, middle - half):.1%} to {middle + half:.1%})"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--draws", type=int, default=3200)
+    parser.add_argument("--data", type=Path, action="append")
+    parser.add_argument("--fixed", action="store_true", help="sides as they were measured")
+    asked = parser.parse_args()
+    for path in asked.data or [DATA / name for name in FILES]:
+        alarms, verdicts = false_alarms(path, asked.draws, fixed=asked.fixed)
+        cases = sum(verdicts.values())
+        print(f"{path.name}: suites of {len(load(path))} cases, {asked.draws} draws each")
+        print(f"  identical code: REGRESSED in {interval(alarms, asked.draws)} of the suites")
+        shares = ", ".join(f"{name} {n / cases:.1%}" for name, n in verdicts.most_common())
+        print(f"    cases: {shares}")
+        for factor in SLOWDOWNS:
+            found = power(path, factor, asked.draws, fixed=asked.fixed)
+            rest = ", ".join(
+                f"{name} {n / asked.draws:.1%}"
+                for name, n in found.most_common()
+                if name != "REGRESSED"
+            )
+            print(f"  +{factor - 1:.0%}: found {interval(found['REGRESSED'], asked.draws)}; {rest}")
+
+
+if __name__ == "__main__":
+    main()
