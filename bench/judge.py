@@ -11,14 +11,16 @@ from bench.progress import wide_console
 from bench.read import check as checking
 from bench.read import compare as comparing
 from bench.read import history, markdown, show
+from bench.read.annotations import annotations
+from bench.read.junit import junit
 from bench.read.table import RunData, load
 from bench.read.verdict import Report, exit_code
 
 OK = 0
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
 REPORT = "report.md"
+JUNIT = "junit.xml"
 MOST_COMMANDS = 5  # on the terminal
-NOT_YET = "bench ab is not built yet: until then, bench run on both revisions, here and now"
 
 
 class JudgeError(UserError):
@@ -66,14 +68,19 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     written = (path if path.is_dir() else path.parent) / REPORT
     try:
         written.write_text(text, encoding="utf-8")
+        written.with_name(JUNIT).write_text(junit(report, strict=strict), encoding="utf-8")
     except OSError as error:
         raise JudgeError(f"{written}: the report cannot be written: {error.strerror}") from None
     with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
-        _print_report(report, wide_console(), _step_summary(text), written)
+        console = wide_console()
+        _print_report(report, console, step_summary(text), written)
+        if os.environ.get("GITHUB_ACTIONS") == "true":
+            for line in annotations(report, strict=strict):
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
     return code
 
 
-def _step_summary(text: str) -> str | None:
+def step_summary(text: str) -> str | None:
     """Append to GitHub's step summary; why that failed, which changes no verdict."""
     target = os.environ.get(STEP_SUMMARY)
     if not target:
@@ -99,8 +106,6 @@ def _print_report(report: Report, console: Console, problem: str | None, written
     lines += [f"to settle it: {command}" for command in commands[:MOST_COMMANDS]]
     if len(commands) > MOST_COMMANDS:
         lines.append(f"… and {len(commands) - MOST_COMMANDS} more such commands in the report")
-    if commands:
-        lines.append(f"({NOT_YET})")
     lines += [problem] if problem else []
     for line in (*lines, f"report: {written}"):
         console.print(show.safe(line), soft_wrap=True)

@@ -16,7 +16,7 @@ from bench.read.markdown import report_markdown
 from bench.read.show import check_table
 from bench.read.table import RunData, load
 from bench.read.verdict import CaseVerdict, Report, exit_code
-from bench.records import Case, Entry, Facts, Failure
+from bench.records import Case, Entry, Facts, Failure, Measurement
 from tests.cases import case
 from tests.results import RUN, measurement, replicates, run_of
 
@@ -264,6 +264,36 @@ def test_within_the_spread_of_earlier_runs_nothing_is_said_to_be_slower(tmp_path
     past = history(tmp_path, [0.90, 1.10, 1.05, 0.93, 1.00])
     report = check(now(tmp_path, replicates(case(), slower(1.12))), base, history=past)
     assert report.cases[0].verdict == "INCONCLUSIVE"  # Welch alone would suspect it
+    # Nothing is hidden: it is said, with the way to find out.
+    notes = [one.note for one in report.cases[0].findings]
+    assert "1.12 times the baseline, within the scatter of 6 earlier runs" in notes[0]
+    assert (report.cases[0].command or "").startswith("bench ab 0123abc4567 .")
+
+
+def with_control(entries: Sequence[Entry], control_s: float) -> list[Entry]:
+    return [
+        replace(one, controls={"copy": (control_s,)}) if isinstance(one, Measurement) else one
+        for one in entries
+    ]
+
+
+@pytest.mark.parametrize(("control_s", "verdict"), [(1.0, "REGRESSED"), (1.2, "SUSPECT")])
+def test_a_slowdown_that_the_controls_share_is_no_regression_of_the_code(
+    tmp_path: Path, control_s: float, verdict: str
+) -> None:
+    base = run_of(tmp_path / "base", with_control(replicates(case(), QUIET), 1.0))
+    past = history(tmp_path, [1.00, 1.00, 1.01, 0.99, 1.00])
+    run = now(tmp_path, with_control(replicates(case(), slower(1.2)), control_s))
+    found = check(run, base, history=past).cases[0]
+    assert found.verdict == verdict
+    assert any("which explains it" in one.note for one in found.findings) is (control_s > 1)
+
+
+def test_controls_that_moved_less_than_the_case_explain_nothing(tmp_path: Path) -> None:
+    base = run_of(tmp_path / "base", with_control(replicates(case(), QUIET), 1.0))
+    past = history(tmp_path, [1.00, 1.00, 1.01, 0.99, 1.00])
+    run = now(tmp_path, with_control(replicates(case(), slower(1.3)), 1.05))
+    assert check(run, base, history=past).cases[0].verdict == "REGRESSED"
 
 
 def test_four_earlier_runs_are_too_few(tmp_path: Path) -> None:
@@ -280,6 +310,25 @@ def test_a_slower_baseline_that_was_accepted_is_not_held_against_older_runs(
     past = history(tmp_path, [1.00, 1.00, 1.01, 0.99, 1.00] * 3)
     report = check(now(tmp_path, replicates(case(), slower(1.2))), base, history=past)
     assert report.cases[0].verdict != "REGRESSED"
+
+
+@pytest.mark.parametrize(
+    "neighbour",
+    [
+        {"started": "2026-03-02T00:00:00+00:00"},
+        {"started": "2026-01-01T00:00:00+00:00", "config": {"replicates": 3, "samples_s": 0.1}},
+    ],
+)
+def test_later_runs_and_quick_looks_are_no_history(
+    tmp_path: Path, neighbour: dict[str, Any]
+) -> None:
+    full = {"replicates": 5, "samples_s": 0.5}
+    entries = replicates(case(), QUIET)
+    base = run_of(tmp_path / "base", entries, started="2026-02-01T00:00:00+00:00", config=full)
+    run = run_of(tmp_path / "now", entries, started="2026-03-01T00:00:00+00:00", config=full)
+    run_of(tmp_path / "other", entries, **{"config": full, **neighbour})
+    run_of(tmp_path / "good", entries, started="2026-01-01T00:00:00+00:00", config=full)
+    assert [one.path.name for one in beside(base, run)] == ["good"]
 
 
 def test_earlier_runs_are_those_of_the_machine_beside_the_baseline(tmp_path: Path) -> None:

@@ -115,6 +115,7 @@ def _with_command(
     open_ = any(
         one.verdict == "SUSPECT"
         or (one.verdict == "ADVISORY" and one.worse is not None and one.worse > 1 + threshold)
+        or "within the scatter" in one.note
         for one in case.findings
     )
     if not open_ or case.case_id not in both:

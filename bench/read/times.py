@@ -7,7 +7,7 @@ suites of identical code).
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scipy.stats import false_discovery_control
 
@@ -111,6 +111,8 @@ def judge(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding
     ]
     worse = dict(zip(map(id, testable), _adjusted(testable, log_bound, +1), strict=True))
     better = dict(zip(map(id, testable), _adjusted(testable, log_bound, -1), strict=True))
+    direct = [replace(one, predicted=None) for one in testable]
+    suspected = dict(zip(map(id, testable), _adjusted(direct, log_bound, +1), strict=True))
     findings: dict[str, list[Finding]] = {}
     for one in tests:
         verdict: Verdict
@@ -119,7 +121,8 @@ def judge(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding
         elif id(one) not in worse:
             verdict, note = "INCONCLUSIVE", "one replicate on a side: its noise is unknown"
         else:
-            verdict, note = _timed(one, worse[id(one)], better[id(one)], log_bound, threshold)
+            ps = _Ps(worse[id(one)], better[id(one)], suspected[id(one)])
+            verdict, note = _timed(one, ps, log_bound, threshold)
         findings.setdefault(one.case_id, []).append(_finding(one, verdict, note))
     return findings
 
@@ -139,28 +142,42 @@ def _adjusted(tests: Sequence[TimeTest], log_bound: float, sign: int) -> list[fl
     return [float(p) for p in false_discovery_control(ps)] if ps else []
 
 
-def _timed(
-    test: TimeTest, p_worse: float, p_better: float, log_bound: float, threshold: float
-) -> tuple[Verdict, str]:
+@dataclass(frozen=True, slots=True)
+class _Ps:
+    """Corrected over all cases."""
+
+    worse: float
+    better: float
+    suspected: float  # slower by the replicates of the two runs alone
+
+
+def _timed(test: TimeTest, ps: _Ps, log_bound: float, threshold: float) -> tuple[Verdict, str]:
     """The verdict of one time on the baseline's own machine."""
     used = _used(test)
     if test.predicted:
         # Beyond τ of the baseline as well: one that was recorded anew, slower, is accepted.
         logs = test.predicted.log, test.direct.log
         where = f"against {test.predicted.n} earlier runs"
-        if p_worse < ALPHA and min(logs) > log_bound:
-            return "REGRESSED", where
-        if p_better < ALPHA and max(logs) < -log_bound:
+        if ps.worse < ALPHA and min(logs) > log_bound:
+            moved = _machine_moved(test, log_bound)
+            return ("SUSPECT", f"{where}; {moved}") if moved else ("REGRESSED", where)
+        if ps.better < ALPHA and max(logs) < -log_bound:
             return "IMPROVED", where
+        if ps.suspected < ALPHA:  # a wide history shall not hide it: it is said, with a way out
+            slower = f"{test.direct.ratio:.2f} times the baseline"
+            return (
+                "INCONCLUSIVE",
+                f"{slower}, within the scatter of {test.predicted.n} earlier runs",
+            )
         reach = stats.quantile(1 - ALPHA, used.df) * (used.error or 0.0)
         # A slowdown by τ would have stood out, and none that large is seen.
         if reach <= log_bound and abs(used.log) <= log_bound:
             return "SAME", where
     else:
         where = f"{used.n} replicates"
-        if p_worse < ALPHA:
-            return "SUSPECT", where
-        if p_better < ALPHA:
+        if ps.worse < ALPHA:
+            return "SUSPECT", "; ".join(filter(None, (where, _machine_moved(test, log_bound))))
+        if ps.better < ALPHA:
             return "IMPROVED", where
         # Two one-sided tests within ±τ.
         inside = used.p_below(log_bound), used.p_above(-log_bound)
@@ -169,6 +186,19 @@ def _timed(
     effect = used.smallest_effect(threshold)
     found = "" if effect is None else f"; smallest slowdown found 4 times in 5: {effect:.0%}"
     return "INCONCLUSIVE", where + found
+
+
+def _machine_moved(test: TimeTest, log_bound: float) -> str:
+    """That the controls explain the slowdown: the same work took longer as well; else nothing.
+
+    It softens a verdict and never makes one: a case need not follow the controls one to one.
+    """
+    base, value = test.base["control_s"], test.value["control_s"]
+    if not base or not value or value <= base:
+        return ""
+    if test.direct.log - math.log(value / base) > log_bound:
+        return ""
+    return f"the controls took {value / base:.2f} times as long, which explains it"
 
 
 def _finding(test: TimeTest, verdict: Verdict, note: str) -> Finding:
