@@ -55,6 +55,13 @@ def check(session: nox.Session) -> None:
 
 
 @nox.session
+def ab(session: nox.Session) -> None:
+    """Is B slower than A, here and now?  `nox -s ab -- main .`"""
+    install(session)
+    session.run(python(session), "-m", "bench", "ab", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """All tests; `nox -s tests -- -m 'not slow'` for the quick ones."""
     install(session, "dev")

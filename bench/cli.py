@@ -166,6 +166,53 @@ def check(
 
 
 @app.command()
+@with_axis_flags
+def ab(
+    *,
+    axes: Mapping[str, Sequence[str]],
+    a: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="A", help="a git revision, . (working tree), axis=value, python=PATH"
+        ),
+    ] = None,
+    b: Annotated[str | None, typer.Argument(metavar="B", help="the same kind of thing")] = None,
+    config: Annotated[Path | None, _option("--config", "a TOML file: the cases")] = None,
+    subject: Annotated[list[str] | None, _option("--subject", "as for run")] = None,
+    threshold: Annotated[float, _option("--threshold", "what counts as slower (0.05)")] = 0.05,
+    budget: Annotated[
+        float | None, _option("--budget", "seconds after which nothing is started")
+    ] = None,
+    timeout: Annotated[
+        float | None, _option("--timeout", "seconds that building or a turn may take (180)")
+    ] = None,
+    seed: Annotated[int | None, _option("--seed", "of the order of cases and turns (0)")] = None,
+    strict: Annotated[bool, _option("--strict", "what is undecided fails, too")] = False,
+    out: Annotated[Path | None, _option("--out", "the directory (results/<utc>-ab-…)")] = None,
+    resume: Annotated[Path | None, _option("--resume", "go on with this directory")] = None,
+) -> None:
+    """Is B slower than A?  Both are measured here and now, in turns."""
+    from bench import ab as comparison
+
+    _end(
+        lambda: comparison.run(
+            comparison.Asked(
+                a=a,
+                b=b,
+                config=config,
+                axes={name: tuple(values) for name, values in axes.items() if values},
+                subjects=tuple(subject or ()),
+                threshold=threshold,
+                options={"budget_s": budget, "timeout_s": timeout, "seed": seed},
+                strict=strict,
+                out=out,
+                resume=resume,
+            )
+        )
+    )
+
+
+@app.command()
 def selftest(
     *,
     quick: Annotated[bool, _option("--quick", "under a minute: fewer and shorter samples")] = False,

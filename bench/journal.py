@@ -49,7 +49,11 @@ class Journal:
 
     def append(self, entry: Entry) -> None:
         """Raises JournalError where the disk is full; what was there before stays whole."""
-        line = memoryview((to_line(entry) + "\n").encode())
+        self.append_line(to_line(entry))
+
+    def append_line(self, text: str) -> None:
+        """A line of JSON, as `append` does it."""
+        line = memoryview((text + "\n").encode())
         before = os.fstat(self._handle).st_size
         try:
             while line:  # a disk that fills up takes a part of it

@@ -8,7 +8,6 @@ import dataclasses
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
+from bench.place import HERE, Place
 
 
 class ProbeError(UserError):
@@ -74,7 +74,9 @@ class Probe:
     subjects: Mapping[str, SubjectFound]
 
 
-def look(subjects: Sequence[str], inputs: Sequence[str], timeout_s: float) -> Probe:
+def look(
+    subjects: Sequence[str], inputs: Sequence[str], timeout_s: float, place: Place = HERE
+) -> Probe:
     """Start a probe and wait for it.  Raises ProbeError.
 
     subjects: names without layers → whether their layers are asked for is told by a `/*`.
@@ -85,14 +87,15 @@ def look(subjects: Sequence[str], inputs: Sequence[str], timeout_s: float) -> Pr
         request = json.dumps({"subjects": list(subjects), "inputs": list(inputs), "out": str(out)})
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "bench.worker.probe"],
+                [place.python, "-m", "bench.worker.probe"],
+                cwd=place.folder,
                 input=request,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 encoding="utf-8",
                 errors="replace",
                 timeout=timeout_s,
-                env={**os.environ, "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **place.environment(), "PYTHONUNBUFFERED": "1"},
                 check=False,
             )
         except subprocess.TimeoutExpired:

@@ -8,7 +8,6 @@ import os
 import re
 import selectors
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -19,6 +18,7 @@ from typing import Any
 from bench.config import RunOptions
 from bench.errors import NO_SPACE, UserError
 from bench.journal import entry_of
+from bench.place import HERE, Place
 from bench.plain_text import printable
 from bench.records import Case, Entry, Failure, RecordError, Status
 
@@ -74,6 +74,7 @@ class Session:
         inductor: bool,
         log: Path,
         timeout_s: float = 180.0,
+        place: Place = HERE,
     ) -> None:
         """Start it.  Raises SessionError.
 
@@ -83,6 +84,8 @@ class Session:
         environment = {name: value for name, value in os.environ.items() if name not in RETAINED}
         if allocator == "retained":
             environment |= RETAINED
+        environment |= place.environment()
+        self._place = place
         environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool beside the timing
         environment["PYTHONUNBUFFERED"] = "1"
         self._inductor = inductor
@@ -101,7 +104,8 @@ class Session:
     ) -> dict[str, Any]:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "bench.worker.replicate"],
+                [self._place.python, "-m", "bench.worker.replicate"],
+                cwd=self._place.folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
@@ -122,8 +126,27 @@ class Session:
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         """One child.  Raises ReplicateDied."""
-        limit_s = GRACE_S + float(request["timeout_s"])
-        return self._exchange({**request, "inductor": self._inductor}, limit_s)
+        self.begin(request)
+        return self.end(GRACE_S + float(request["timeout_s"]))
+
+    def begin(self, request: Mapping[str, Any]) -> None:
+        """Start a child; `answered` can be waited for, then `end` has what `ask` would return."""
+        self._send({**request, "inductor": self._inductor})
+
+    def end(self, limit_s: float) -> dict[str, Any]:
+        """What the replicate says of the end of its child.  Raises ReplicateDied."""
+        return self._answer(limit_s)
+
+    @property
+    def answered(self) -> int:
+        """A handle that can be read from once the replicate answers, or has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def kill(self) -> None:
+        """At once, and its child with it."""
+        self._process.kill()
+        self._process.wait()
 
     def close(self) -> None:
         """End it.  It sees its pipe end, and ends first what it started."""
@@ -138,9 +161,17 @@ class Session:
         self._process.stdout.close()
 
     def _exchange(self, message: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
+        self._send(message)
+        return self._answer(limit_s)
+
+    def _send(self, message: Mapping[str, Any]) -> None:
+        """Where the replicate has ended, its answer says so."""
         assert self._process.stdin is not None
-        try:
+        with contextlib.suppress(OSError):
             self._process.stdin.write((json.dumps(dict(message)) + "\n").encode())
+
+    def _answer(self, limit_s: float) -> dict[str, Any]:
+        try:
             line = self._line(limit_s)
         except OSError:
             line = b""

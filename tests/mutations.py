@@ -4,16 +4,31 @@ from dataclasses import dataclass
 
 TIMER = ("tests/test_timing.py",)
 PATH = ("tests/test_accelerator.py",)
+# Of a file whose other tests take seconds, the one that has to fail.
+PEAK = (f"{PATH[0]}::test_the_peak_is_that_of_the_call_and_not_of_what_ran_before",)
+CONTROLS = (
+    f"{PATH[0]}::test_controls_take_what_they_take_on_the_device_whatever_the_case_left_there",
+)
+TURNS = (f"{PATH[0]}::test_a_layers_inputs_take_turns_until_they_exceed_what_a_cache_holds",)
+FLUSH = (f"{PATH[0]}::test_a_restored_input_is_driven_out_of_the_cache_before_the_call",)
 STEP = ("tests/test_step.py",)
 ROWS = ("tests/test_aggregate.py",)
 RUNNER = ("tests/test_runner.py",)
 STATE = ("tests/test_state.py",)
 TRUTH = ("tests/test_truth.py",)
+READY = ("tests/test_ready.py",)
+CHILD = ("tests/test_child.py",)
+COMPILED = ("tests/test_compiled.py",)
+PLAN = ("tests/test_plan.py",)
+SESSION = ("tests/test_session.py",)
 
 
 @dataclass(frozen=True, slots=True)
 class Mutation:
-    """`old` stands once in `file`; with `new` in its place a test of `tests` has to fail."""
+    """`old` stands once in `file`; with `new` in its place one of `tests` has to fail.
+
+    tests: files, or single tests of them.
+    """
 
     name: str
     file: str
@@ -74,10 +89,11 @@ MUTATIONS = (
         TIMER,
     ),
     Mutation(
-        "no warm-up, so that the first calls are samples",
+        "no warm-up, so that slow first calls are samples",
         TIMING,
         "    steady = warm_up(step, device, budget, clock)\n",
-        "    steady = Steady(settled=True, call_s=0.001, calls_made=0, timed_s=0.0)\n",
+        "    call_s = first_call(step, device, clock)\n"
+        "    steady = Steady(settled=True, call_s=call_s, calls_made=1, timed_s=call_s)\n",
         TIMER,
     ),
     Mutation(
@@ -118,8 +134,10 @@ MUTATIONS = (
     Mutation(
         "latency of several calls",
         TIMING,
-        "return [self.span_s(1)]",
-        "return [self.span_s(3)]",
+        "        self.step.prepare(1)\n        if not marked:\n"
+        "            return [self.span_s(1)]\n",
+        "        self.step.prepare(3)\n        if not marked:\n"
+        "            return [self.span_s(3)]\n",
         TIMER,
     ),
     Mutation(
@@ -162,21 +180,21 @@ MUTATIONS = (
         "bench/worker/facts.py",
         "    device.reset_peak()\n",
         "",
-        PATH,
+        PEAK,
     ),
     Mutation(
         "the peak is read before the work is done",
         "bench/worker/facts.py",
         "    step()\n    device.wait()\n    peak, reserved",
         "    step()\n    peak, reserved",
-        PATH,
+        PEAK,
     ),
     Mutation(
         "the control's work is not waited for",
         "bench/worker/controls.py",
         "                work()\n                self._device.wait()\n                self.times",
         "                work()\n                self.times",
-        PATH,
+        CONTROLS,
     ),
     Mutation(
         "zero_grad left out",
@@ -209,9 +227,8 @@ MUTATIONS = (
     Mutation(
         "autocast around the backward",
         "bench/worker/step.py",
-        "            loss = None if self._seeded else self._loss(self.output)\n",
-        "            loss = None if self._seeded else self._loss(self.output)\n"
-        "            self._backward(loss)\n",
+        "        if mark:\n            mark()\n        self._backward(loss)\n",
+        "            if mark:\n                mark()\n            self._backward(loss)\n",
         STEP,
     ),
     Mutation(
@@ -271,13 +288,6 @@ MUTATIONS = (
         RUNNER,
     ),
     Mutation(
-        "cases in the same order in every replicate",
-        "bench/plan.py",
-        "shuffle(",
-        "sample(",
-        ("tests/test_plan.py",),
-    ),
-    Mutation(
         "state not held against what was asked for",
         "bench/worker/state.py",
         "    return found + _arithmetic_problems(case, state)\n",
@@ -297,5 +307,360 @@ MUTATIONS = (
         "sum(one or 0 for one in faults) / calls",
         "sum(one or 0 for one in faults)",
         ("tests/test_telemetry.py",),
+    ),
+    Mutation(
+        "untimed calls counted as sampled",
+        TIMING,
+        "calls_sampled=sampler.calls_sampled",
+        "calls_sampled=watch.calls_made",
+        TIMER,
+    ),
+    Mutation(
+        "the first call after a control is a sample",
+        TIMING,
+        "                self.watch.span_s(1)  # untimed",
+        "                self.latency.append([self.watch.span_s(1)])  # untimed",
+        TIMER,
+    ),
+    Mutation(
+        "controls once, and not in turn with the samples",
+        TIMING,
+        "budget.block_s\n",
+        "1e9\n",
+        TIMER,
+    ),
+    Mutation(
+        "a step without its last phase",
+        TIMING,
+        "_positive(looks[-1] - looks[0])",
+        "_positive(looks[-2] - looks[0])",
+        TIMER,
+    ),
+    Mutation(
+        "a device whose work is not waited for is opened",
+        "bench/worker/device.py",
+        "        torch.accelerator.synchronize(index)\n    except",
+        "    except",
+        PATH,
+    ),
+    Mutation(
+        "a layer's input stays in the cache",
+        "bench/worker/step.py",
+        "self._turn = (self._turn + 1) % len(self._turns)",
+        "self._turn = 0",
+        TURNS,
+    ),
+    Mutation(
+        "a restored input is left in the cache",
+        "bench/worker/step.py",
+        "            self._flush.zero_()\n",
+        "            pass\n",
+        FLUSH,
+    ),
+    Mutation(
+        "autocast entered once, outside",
+        "bench/worker/step.py",
+        "    return lambda: torch.autocast(device_type, dtype=dtype)\n",
+        "    torch.autocast(device_type, dtype=dtype).__enter__()\n"
+        "    return contextlib.nullcontext\n",
+        STEP,
+    ),
+    Mutation(
+        "inputs of zeros",
+        "bench/worker/inputs.py",
+        "torch.randn(shape, generator=generator, dtype=torch.float32)",
+        "torch.zeros(shape, dtype=torch.float32)",
+        ("tests/test_inputs.py",),
+    ),
+    Mutation(
+        "the first call is timed after others",
+        "bench/worker/ready.py",
+        "    first_call_s = timing.first_call(step, ready.device)\n    step.settle()\n",
+        "    step.prepare(1)\n    step()\n"
+        "    first_call_s = timing.first_call(step, ready.device)\n    step.settle()\n",
+        READY,
+    ),
+    Mutation(
+        "GradScaler looks for its scale among the samples",
+        "bench/worker/ready.py",
+        "    step.settle()\n",
+        "",
+        READY,
+    ),
+    Mutation(
+        "skipped steps pass for optimizer time",
+        "bench/worker/ready.py",
+        "    if step.skipped_steps > begun.skipped_steps:\n",
+        "    if False:\n",
+        READY,
+    ),
+    Mutation(
+        "state not read back before the samples",
+        "bench/worker/ready.py",
+        "        seen |= state.layer_state(module, step)\n"
+        "    refuse(state.problems(case, seen, ready.asked))\n",
+        "        seen |= state.layer_state(module, step)\n",
+        READY,
+    ),
+    Mutation(
+        "state not read back after the samples",
+        "bench/worker/ready.py",
+        "    refuse(state.problems(case, after, ready.asked))\n",
+        "",
+        READY,
+    ),
+    Mutation(
+        "state of compiled layers not read back",
+        "bench/worker/ready.py",
+        "        seen |= _eager_state(ready)\n"
+        "        refuse(state.problems(case, seen, ready.asked))\n",
+        "        seen |= _eager_state(ready)\n",
+        READY,
+    ),
+    Mutation(
+        "an output of infinities passes",
+        "bench/worker/ready.py",
+        "    refuse(not_finite(step.output))\n",
+        "",
+        READY,
+    ),
+    Mutation(
+        "eager code passes for compiled code",
+        "bench/worker/ready.py",
+        "    refuse([problem] if problem else [])\n",
+        "",
+        READY,
+    ),
+    Mutation(
+        "recompiling is allowed",
+        "bench/worker/ready.py",
+        'torch.compiler.set_stance("fail_on_recompile")',
+        "contextlib.nullcontext()",
+        READY,
+    ),
+    Mutation(
+        "compiled code is sampled before it has settled",
+        "bench/worker/ready.py",
+        "SETTLE_CALLS = 3",
+        "SETTLE_CALLS = 0",
+        READY,
+    ),
+    Mutation(
+        "recompiling is allowed while samples are taken",
+        "bench/worker/child.py",
+        "    with ready.no_recompiles(request.case):\n",
+        "    with contextlib.nullcontext():\n",
+        CHILD,
+    ),
+    Mutation(
+        "the child says nothing of an unsteady case",
+        "bench/worker/child.py",
+        'flags = [] if times.settled else ["unsteady"]',
+        "flags = list[str]()",
+        CHILD,
+    ),
+    Mutation(
+        "the child says nothing of a contended case",
+        "bench/worker/child.py",
+        "    if load.contended:\n",
+        "    if False:\n",
+        CHILD,
+    ),
+    Mutation(
+        "page faults divided by the calls of the warm-up as well",
+        "bench/worker/child.py",
+        "load.facts(times.calls_sampled)",
+        "load.facts(times.calls_made)",
+        CHILD,
+    ),
+    Mutation(
+        "the child chooses its own calls per sample",
+        "bench/worker/child.py",
+        "            calls=request.calls,\n",
+        "",
+        CHILD,
+    ),
+    Mutation(
+        "no controls",
+        "bench/worker/child.py",
+        "            between=known,\n",
+        "",
+        CHILD,
+    ),
+    Mutation(
+        "failed frames pass for compiled ones",
+        "bench/worker/compiled.py",
+        "    if before.frames_total != before.frames_ok:\n",
+        "    if False:\n",
+        COMPILED,
+    ),
+    Mutation(
+        "the recompile limit passes for compiled code",
+        "bench/worker/compiled.py",
+        "    if after.recompile_limit:\n",
+        "    if False:\n",
+        COMPILED,
+    ),
+    Mutation(
+        "skipped CUDA graphs pass for recorded ones",
+        "bench/worker/compiled.py",
+        "    if cuda_graphs and after.cudagraph_skips:\n",
+        "    if False:\n",
+        COMPILED,
+    ),
+    Mutation(
+        "the allocator as the C library has it",
+        "bench/session.py",
+        "            environment |= RETAINED\n",
+        "            pass\n",
+        SESSION,
+    ),
+    Mutation(
+        "a user's own allocator settings left in place",
+        "bench/session.py",
+        "for name, value in os.environ.items() if name not in RETAINED}",
+        "for name, value in os.environ.items()}",
+        SESSION,
+    ),
+    Mutation(
+        "one interpreter for both allocators",
+        "bench/runner.py",
+        "open_.get(case.allocator)",
+        "next(iter(open_.values()), None)",
+        RUNNER,
+    ),
+    Mutation(
+        "one interpreter for all replicates",
+        "bench/runner.py",
+        "            for session in open_.values():\n                session.close()\n",
+        "            pass\n",
+        RUNNER,
+    ),
+    Mutation(
+        "a disturbed measurement is kept",
+        "bench/runner.py",
+        "best = min(best, other, key=_disturbance)",
+        "best = max(best, other, key=_disturbance)",
+        RUNNER,
+    ),
+    Mutation(
+        "more replicates for every case",
+        "bench/runner.py",
+        "if self.seen.half_width(case) > self.run.precision]",
+        "]",
+        RUNNER,
+    ),
+    Mutation(
+        "cases are not shuffled",
+        "bench/plan.py",
+        '        random.Random(f"{seed}:{replicate}").shuffle(cases)\n',
+        "",
+        PLAN,
+    ),
+    Mutation(
+        "the same order in every replicate",
+        "bench/plan.py",
+        'random.Random(f"{seed}:{replicate}")',
+        "random.Random(seed)",
+        PLAN,
+    ),
+    Mutation(
+        "the seed is ignored",
+        "bench/plan.py",
+        'random.Random(f"{seed}:{replicate}")',
+        "random.Random(replicate)",
+        PLAN,
+    ),
+    Mutation(
+        "an order that no seed decides",
+        "bench/plan.py",
+        'random.Random(f"{seed}:{replicate}")',
+        "random.Random()",
+        PLAN,
+    ),
+    Mutation(
+        "weights that no seed decides",
+        "bench/worker/subject.py",
+        "    torch.manual_seed(seed)\n",
+        "    torch.seed()\n",
+        ("tests/test_subject_build.py",),
+    ),
+    Mutation(
+        "the mean of a replicate's samples",
+        "bench/read/aggregate.py",
+        "return [statistics.median(times) for one",
+        "return [statistics.fmean(times) for one",
+        ROWS,
+    ),
+    Mutation(
+        "the mean over the replicates",
+        "bench/read/aggregate.py",
+        "return statistics.median(medians) if medians else None",
+        "return statistics.fmean(medians) if medians else None",
+        ROWS,
+    ),
+    Mutation(
+        "latency from calls in a row",
+        "bench/read/aggregate.py",
+        'latency_medians = _medians(ok, phase, "latency")',
+        'latency_medians = _medians(ok, phase, "pipelined")',
+        ROWS,
+    ),
+    Mutation(
+        "percentiles from calls in a row",
+        "bench/read/aggregate.py",
+        '_pooled(ok, phase, "latency"), ',
+        '_pooled(ok, phase, "pipelined"), ',
+        ROWS,
+    ),
+    Mutation(
+        "latency passes for device time",
+        "bench/read/aggregate.py",
+        '_median(_medians(ok, phase, "device"))',
+        "_median(latency_medians)",
+        ROWS,
+    ),
+    Mutation(
+        "an invalid replicate is outvoted",
+        "bench/read/aggregate.py",
+        "    if invalid:\n",
+        "    if len(invalid) > len(ok):\n",
+        ROWS,
+    ),
+    Mutation(
+        "an unverified result passes for a verified one",
+        "bench/read/aggregate.py",
+        "    if seen.unverified:\n",
+        "    if False:\n",
+        ROWS,
+    ),
+    Mutation(
+        "images a second for a batch of one",
+        "bench/read/aggregate.py",
+        '"images_per_s": batch / pipelined_s',
+        '"images_per_s": 1 / pipelined_s',
+        ROWS,
+    ),
+    Mutation(
+        "a normal quantile in place of Student's",
+        "bench/precision.py",
+        "half = t_quantile(len(logs) - 1)",
+        "half = 1.96",
+        ("tests/test_precision.py",),
+    ),
+    Mutation(
+        "an interval over samples that never narrows",
+        "bench/precision.py",
+        "statistics.stdev(logs) / math.sqrt(len(logs))",
+        "statistics.stdev(logs)",
+        ("tests/test_precision.py",),
+    ),
+    Mutation(
+        "pairs of replicates torn apart",
+        "bench/read/stats.py",
+        "math.log(base[one]) - math.log(value[one]) for one in shared",
+        "math.log(base[one]) - math.log(value[two])\n"
+        "        for one, two in zip(shared, reversed(shared), strict=True)",
+        ("tests/test_stats.py",),
     ),
 )

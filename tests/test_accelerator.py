@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.worker import cuda, facts, timing
 from bench.worker.controls import Controls
@@ -20,7 +21,7 @@ from tests.cases import case
 from tests.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, install
 
 X = torch.zeros(2, 4)
-BUDGET = timing.Budget()
+BUDGET = timing.Budget(warmup_s=0.05, samples_s=0.1)  # of the made-up clock
 
 
 @pytest.fixture
@@ -73,6 +74,25 @@ def test_opening_waits_so_that_a_device_that_cannot_be_waited_for_is_an_error(
     monkeypatch.setattr(torch.accelerator, "synchronize", fails)
     with pytest.raises(DeviceError, match="cannot be waited for"):
         open_device(NAME)
+
+
+def test_a_device_without_events_of_its_own_is_in_use_before_it_is_waited_for(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.worker.device.TRUSTED_EVENTS", ())
+    device = opened(machine)  # else the wait for it returned at once, and nobody noticed
+    assert not device.has_events
+    assert machine.queues[1].done_s == machine.now_s
+
+
+def test_the_cpu_is_opened_without_a_look_at_the_accelerators(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def loads_a_driver(**_: object) -> None:
+        raise AssertionError("its memory would count as that of the case")
+
+    monkeypatch.setattr(torch.accelerator, "current_accelerator", loads_a_driver)
+    assert open_device("cpu").name == "cpu"
 
 
 def test_the_first_call_has_all_of_its_work_and_nothing_of_what_was_queued_before(
@@ -201,11 +221,50 @@ def test_a_large_input_has_one_other_at_least() -> None:
     assert len(set(layer.places)) == 2
 
 
-def test_a_model_and_a_layer_that_writes_to_its_input_take_no_turns() -> None:
+def test_a_model_is_hot() -> None:
     layer = Seen().eval()
-    assert not InferenceStep(layer, (X,), {}, device_type="cpu").cold
-    restored = InferenceStep(layer, (X,), {}, device_type="cpu", restore=True, rotate_bytes=100)
-    assert not restored.cold
+    step = InferenceStep(layer, (X,), {}, device_type="cpu")
+    step()
+    step()
+    assert not step.cold
+    assert len(set(layer.places)) == 1
+
+
+def test_an_input_that_would_need_too_many_turns_stays_hot_and_says_so() -> None:
+    layer = Seen().eval()  # X has 32 bytes
+    most = InferenceStep(layer, (X,), {}, device_type="cpu", rotate_bytes=32 * 4096 - 1)
+    assert most.cold
+    assert not InferenceStep(layer, (X,), {}, device_type="cpu", rotate_bytes=32 * 4096).cold
+
+
+class Operators(TorchDispatchMode):
+    """Every operator, with the tensor that comes first."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.seen: list[tuple[str, torch.Tensor]] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if args and isinstance(args[0], torch.Tensor):
+            self.seen.append((func.overloadpacket.__name__, args[0]))
+        return func(*args, **(kwargs or {}))
+
+
+def test_a_restored_input_is_driven_out_of_the_cache_before_the_call() -> None:
+    layer = nn.ReLU(inplace=True).eval()
+    step = InferenceStep(layer, (X,), {}, device_type="cpu", restore=True, rotate_bytes=100)
+    assert step.cold
+    with Operators() as run:
+        step.prepare(3)
+    names = [name for name, _ in run.seen]
+    assert names.count("copy_") == 3
+    assert names[-1] == "zero_"  # after the last copy
+    assert run.seen[-1][1].nbytes == 100
+    hot = InferenceStep(layer, (X,), {}, device_type="cpu", restore=True)
+    assert not hot.cold
+    with Operators() as run:
+        hot.prepare(3)
+    assert "zero_" not in [name for name, _ in run.seen]
 
 
 def test_inputs_that_take_turns_keep_strides_and_gradients_and_lose_them_after_each_step() -> None:
@@ -225,3 +284,21 @@ def test_inputs_that_take_turns_keep_strides_and_gradients_and_lose_them_after_e
 def test_the_cache_of_what_is_no_cuda_device_is_unknown() -> None:
     assert cuda.l2_bytes("cpu") is None
     assert cuda.l2_bytes("xpu:0") is None
+
+
+# --- cuDNN's search (rule 20) ----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_cudnn_is_primed_in_the_cases_own_arithmetic_forward_and_backward(
+    dtype: torch.dtype, channels_last: bool
+) -> None:
+    with Operators() as run:
+        cuda.prime_cudnn("cpu", dtype, channels_last=channels_last)
+    tensors = {name: tensor for name, tensor in run.seen if name.startswith("convolution")}
+    assert tensors.keys() == {"convolution", "convolution_backward"}
+    assert {tensor.dtype for tensor in tensors.values()} == {dtype}
+    image = tensors["convolution"]
+    assert image.is_contiguous(memory_format=torch.channels_last) is channels_last
+    assert image.is_contiguous() is not channels_last

@@ -18,8 +18,9 @@ from torch import nn
 from bench.config import RunOptions
 from bench.records import Entry, Facts, Measurement
 from bench.session import Folders, Session, collect, request
-from bench.worker import cuda, nvidia, peaks
-from bench.worker.device import Device, open_device
+from bench.worker import cuda, nvidia, peaks, timing
+from bench.worker.device import Device, device_names, open_device
+from bench.worker.step import InferenceStep
 from tests.cases import case
 
 pytestmark = [
@@ -27,10 +28,14 @@ pytestmark = [
     pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs an accelerator"),
 ]
 needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+needs_nvidia = pytest.mark.skipif(
+    not torch.cuda.is_available() or torch.version.cuda is None, reason="needs an NVIDIA GPU"
+)
+needs_two = pytest.mark.skipif(len(device_names()) < 3, reason="needs two accelerators")
 needs_tf32 = pytest.mark.skipif(
     not (torch.cuda.is_available() and cuda.has_tf32(0)), reason="needs a GPU with TF32"
 )
-NAME = "cuda:0" if torch.cuda.is_available() else "mps"
+NAME = device_names()[-1]  # where there are several, not the current one
 
 
 @pytest.fixture
@@ -78,11 +83,13 @@ def test_events_agree_with_the_hosts_clock(device: Device) -> None:
 
 def test_the_peak_counts_a_known_allocation(device: Device) -> None:
     device.wait()
-    device.empty_cache()
+    device.empty_cache()  # a larger block from the cache would count as a whole
+    small = torch.empty(2**18, device=NAME)  # a peak of nothing is none
     device.reset_peak()
     before = device.peak_bytes()
     if before is None:
         pytest.skip("the device does not count its memory")
+    assert before >= small.nbytes
     held = torch.empty(2**24, device=NAME)  # 64 MiB in float32
     after = device.peak_bytes()
     assert after is not None
@@ -90,9 +97,39 @@ def test_the_peak_counts_a_known_allocation(device: Device) -> None:
     assert (device.reserved_peak_bytes() or 0) >= after
 
 
-@needs_cuda
+def test_events_that_have_not_passed_tell_no_time(device: Device) -> None:
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    one = torch.randn(4096, 4096, device=NAME)
+    one @ one
+    device.wait()
+    first = device.event()
+    for _ in range(50):
+        one @ one
+    last = device.event()
+    with pytest.raises(RuntimeError, match="completed"):
+        first.seconds_until(last)
+    device.wait()
+    assert first.seconds_until(last) > 0
+
+
+@needs_two
+def test_the_cases_own_device_is_meant_where_another_is_the_current_one(device: Device) -> None:
+    assert torch.accelerator.current_device_index() == 0
+    one = torch.randn(4096, 4096, device=NAME)
+    launched = timed(lambda: one @ one, device, wait=False)
+    device.wait()
+    assert timed(lambda: one @ one, device, wait=True) > 3 * launched
+    first = device.event()
+    one @ one
+    last = device.event()
+    device.wait()
+    assert first.seconds_until(last) > 1e-4
+
+
+@needs_nvidia
 def test_the_driver_knows_torchs_device_by_its_uuid() -> None:
-    gpu = nvidia.gpu_of("cuda:0")
+    gpu = nvidia.gpu_of(NAME)
     assert gpu is not None
     found = gpu.look()
     gpu.close()
@@ -100,9 +137,9 @@ def test_the_driver_knows_torchs_device_by_its_uuid() -> None:
     assert found.sm_clock_hz is not None
 
 
-@needs_cuda
+@needs_nvidia
 def test_energy_is_that_of_a_gpu_at_work(device: Device) -> None:
-    gpu = nvidia.gpu_of("cuda:0")
+    gpu = nvidia.gpu_of(NAME)
     assert gpu is not None
     joules = nvidia.energy_j_per_call(gpu, work, device.wait)
     gpu.close()
@@ -111,8 +148,38 @@ def test_energy_is_that_of_a_gpu_at_work(device: Device) -> None:
 
 @needs_cuda
 def test_a_gpu_has_a_cache_of_known_size() -> None:
-    size = cuda.l2_bytes("cuda:0")
+    size = cuda.l2_bytes(NAME)
     assert size is None or 2**17 < size < 2**31
+
+
+@needs_cuda
+def test_an_input_that_no_cache_holds_is_not_read_faster_than_one_that_it_holds(
+    device: Device,
+) -> None:
+    cache = cuda.l2_bytes(NAME)
+    if cache is None:
+        pytest.skip("the driver does not tell the size of the cache")
+    x = torch.randn(cache // 16, device=NAME)  # a quarter of it
+
+    def device_s(rotate_bytes: int) -> float:
+        layer = nn.Threshold(0.0, 0.0).eval()
+        step = InferenceStep(layer, (x,), {}, device_type="cuda", rotate_bytes=rotate_bytes)
+        assert step.cold is (rotate_bytes > 0)
+        timing.first_call(step, device)
+        times = timing.measure(step, device, timing.Budget())
+        (found,) = [one for one in times.samples if one.kind == "pipelined"]
+        return statistics.median(found.times_s)
+
+    assert device_s(2 * cache) > 0.97 * device_s(0)
+
+
+@needs_cuda
+def test_the_mode_of_cudnn_is_read_back() -> None:
+    image, kernel = torch.randn(1, 8, 28, 28, device=NAME), torch.randn(8, 8, 3, 3, device=NAME)
+    for on in (True, False):
+        cuda.set_cudnn_benchmark(on)
+        nn.functional.conv2d(image, kernel)
+        assert cuda.cudnn_benchmark() is on
 
 
 @needs_tf32
@@ -195,6 +262,8 @@ def test_every_setting_is_measured_read_back_and_right(
     if settings.get("mode") == "training":
         assert ("backward", "device") in kinds
         assert ("backward", "latency") not in kinds
+    assert found.state["cudnn_benchmark"] == settings.get("cudnn_benchmark", "off")
+    assert found.state["tf32"] == settings.get("tf32", "off")
     if settings.get("cudnn_benchmark") == "on":
         assert found.facts["tuning_s"] >= 0
     if "/" not in str(settings.get("subject", "")):

@@ -330,6 +330,26 @@ def test_repeats_end_with_the_budget_and_with_their_share_of_the_time(
     assert not run.runner._may_repeat()
 
 
+def test_a_case_is_measured_in_an_interpreter_that_has_its_allocator(
+    stage: Callable[..., Stage],
+) -> None:
+    cases = tuple(case(batch=n, allocator=kind) for n in (1, 8) for kind in ("retained", "system"))
+    run = stage(cases=cases, replicates=2)
+    asked: dict[str, list[dict[str, Any]]] = {"retained": [], "system": []}
+    sessions: list[FakeSession] = []
+
+    def start(*, allocator: str, **_: object) -> FakeSession:
+        sessions.append(FakeSession(works, asked[allocator]))
+        return sessions[-1]
+
+    run.runner.start_session = start  # type: ignore[assignment]
+    assert run.runner.measure()
+    for kind, requests in asked.items():
+        assert {one["case"]["allocator"] for one in requests} == {kind}
+    assert len(sessions) == 4  # one of each kind, anew in each replicate
+    assert all(one.dead for one in sessions)
+
+
 def test_an_interrupt_keeps_what_is_finished(stage: Callable[..., Stage]) -> None:
     def interrupt(job: str, one: Case, replicate: int) -> Entry | None:
         if replicate == 1:

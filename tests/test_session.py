@@ -1,6 +1,7 @@
 """What a child left, and what its end says, become a record; a full disk becomes none."""
 
 import errno
+import subprocess
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import pytest
 
 from bench.config import RunOptions
 from bench.records import Failure, to_line
-from bench.session import Folders, SessionError, collect, request
+from bench.session import RETAINED, Folders, Session, SessionError, collect, request
 from tests.cases import PLAIN, case
 
 
@@ -130,3 +131,37 @@ def test_paths_do_not_depend_on_the_current_directory() -> None:
     one = asked(Folders(Path("results/run/.scratch"), Path("results/run/failures")))
     for name in ("out", "log", "cache", "reference"):
         assert Path(one[name]).is_absolute()
+
+
+class Started(Exception):  # noqa: N818 - what a process would have been given
+    """In place of starting it."""
+
+
+@pytest.mark.parametrize(
+    ("allocator", "thresholds"),
+    [
+        ("retained", ["1073741824", "4294967296", "268435456"]),
+        ("system", [None, None, None]),
+        (None, [None, None, None]),
+    ],
+)
+def test_the_allocator_is_set_before_its_process_starts_whatever_the_user_has_set(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    allocator: str | None,
+    thresholds: list[str | None],
+) -> None:
+    def start(*_: object, env: dict[str, str], **__: object) -> None:
+        raise Started(env)
+
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(Started) as caught:
+        Session(allocator=allocator, modules=[], inductor=False, log=tmp_path / "log")
+    (environment,) = caught.value.args
+    assert list(RETAINED) == [
+        "MALLOC_MMAP_THRESHOLD_",
+        "MALLOC_TRIM_THRESHOLD_",
+        "MALLOC_TOP_PAD_",
+    ]
+    assert [environment.get(name) for name in RETAINED] == thresholds

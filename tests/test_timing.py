@@ -328,6 +328,26 @@ def test_controls_run_between_blocks_of_samples_and_cost_no_sample_time() -> Non
     assert timing.calls_made == step.calls
 
 
+def test_the_call_whose_caches_a_control_has_cooled_is_no_sample() -> None:
+    device, cooled = cpu(), list[float]()
+
+    def fill_caches() -> None:
+        while cooled:
+            device.submit(cooled.pop())
+
+    step = FakeStep(device, {"forward": 0.01}, on_call=fill_caches)
+    timing = measure(
+        step,
+        device,
+        Budget(),
+        device.clock,
+        resolution_s=RESOLUTION_S,
+        between=lambda: cooled.append(0.05),
+    )
+    assert each(timing, "forward", "latency") == pytest.approx(0.01)
+    assert each(timing, "forward", "pipelined") == pytest.approx(0.01)
+
+
 # The clock
 
 

@@ -98,11 +98,7 @@ def _commands(changed: list[CaseVerdict]) -> str:
         return ""
     text = "\n".join(short)
     fence = "`" * max(3, 1 + max(len(run) for run in re.findall("`*", text)))
-    how = (
-        "To settle what is suspect, here and now (`bench ab` is not built yet: until then, "
-        "`bench run` on both revisions)"
-    )
-    return f"\n{how}:\n\n{fence}sh\n{text}\n{fence}\n"
+    return f"\nTo settle what is suspect, here and now:\n\n{fence}sh\n{text}\n{fence}\n"
 
 
 def _folded(report: Report, room: int) -> str:

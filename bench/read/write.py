@@ -36,12 +36,12 @@ FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 def write_measurements(path: Path, rows: Iterable[Row]) -> None:
     """A line per row, a column per field.  Replaces the file at once."""
-    _write(path, COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
+    write_csv(path, COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
 
 
 def write_samples(path: Path, entries: Iterable[Entry], run_id: str) -> None:
     """A line per sample, in seconds per call.  Replaces the file at once."""
-    _write(path, SAMPLE_COLUMNS, sample_lines(entries, run_id))
+    write_csv(path, SAMPLE_COLUMNS, sample_lines(entries, run_id))
 
 
 def sample_lines(entries: Iterable[Entry], run_id: str) -> Iterator[list[Any]]:
@@ -61,7 +61,8 @@ def sample_lines(entries: Iterable[Entry], run_id: str) -> Iterator[list[Any]]:
                     ]
 
 
-def _write(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
+    """Replaces the file at once."""
     scratch = path.with_name(f".{path.name}.part")
     with scratch.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)

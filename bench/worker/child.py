@@ -26,6 +26,7 @@ from bench.worker import (
     reference,
     telemetry,
     timing,
+    turns,
     verify,
 )
 from bench.worker.request import Request
@@ -189,6 +190,7 @@ JOBS: Mapping[str, Callable[[Request], Entry]] = {
     "measure": _measure,
     "facts": _facts,
     "reference": _reference,
+    "turns": turns.run,
 }
 
 

@@ -30,8 +30,11 @@ class Controls:
         def draw(*shape: int) -> torch.Tensor:
             return torch.randn(shape, generator=numbers, dtype=torch.float32).to(device_name)
 
-        one, other, product = draw(MATRIX, MATRIX), draw(MATRIX, MATRIX), draw(MATRIX, MATRIX)
-        source, target = draw(COPIED), draw(COPIED)
+        one, other = draw(MATRIX, MATRIX), draw(MATRIX, MATRIX)
+        product = torch.empty_like(one)
+        # A copy takes as long whatever the numbers are, and drawing them would take longer.
+        source = torch.ones(COPIED, device=device_name)
+        target = torch.ones_like(source)
         image, kernel = draw(*IMAGE), draw(32, IMAGE[1], 3, 3)
         self._works: dict[str, Callable[[], object]] = {
             "matmul": lambda: torch.mm(one, other, out=product),

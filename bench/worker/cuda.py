@@ -15,11 +15,6 @@ class CudaError(Exception):
     """A flag did not take the value that it was given."""
 
 
-def has_cudnn() -> bool:
-    """Whether convolutions can go to cuDNN (on ROCm: to MIOpen, under the same flags)."""
-    return bool(torch.backends.cudnn.is_available())
-
-
 def has_tf32(index: int) -> bool:
     """TensorFloat-32 came with compute capability 8.0 (Ampere); torch's flag is NVIDIA's only."""
     if torch.version.hip is not None or not torch.cuda.is_available():
@@ -78,11 +73,6 @@ def set_tf32(on: bool) -> None:
     torch.backends.cudnn.allow_tf32 = on
     if tf32_state() != ("on" if on else "off"):
         raise CudaError(f"tf32 was set to {on} and reads {tf32_precisions()}")
-
-
-def tf32() -> bool:
-    """Whether anything may use TensorFloat-32."""
-    return tf32_state() != "off"
 
 
 def tf32_state() -> Literal["off", "on", "mixed"]:

@@ -57,6 +57,10 @@ def device_names() -> tuple[str, ...]:
 
 def open_device(name: str) -> Device:
     """The device, initialised and idle.  Raises DeviceError."""
+    if name == "cpu":
+        # Without a look at the others: it would load the accelerator's driver into a process whose
+        # memory is measured.
+        return CpuDevice()
     there_is = f"there is: {', '.join(device_names())}"
     try:
         asked = torch.device(name)
@@ -65,7 +69,7 @@ def open_device(name: str) -> Device:
     index = asked.index or 0
     if _name(asked.type, index) not in device_names():
         raise DeviceError(f"device {name!r} does not exist here; {there_is}")
-    if asked.type == "cpu":
+    if asked.type == "cpu":  # `cpu:0`
         return CpuDevice()
     try:
         # Before the first use of a device `synchronize` returns at once (DeviceAccelerator.cpp).

@@ -119,7 +119,7 @@ def _rotate_bytes(request: Request, prepared: Prepared) -> int:
 
     A model is hot by nature, and what is counted is not timed.
     """
-    if request.job != "measure" or prepared.layer is None:
+    if request.job not in ("measure", "turns") or prepared.layer is None:
         return 0
     return 2 * (cuda.l2_bytes(request.case.device) or 0)
 

@@ -12,7 +12,7 @@ from bench.records import Case
 class Request:
     """One job for one child, as it comes through a pipe."""
 
-    job: str  # measure | facts | reference
+    job: str  # measure | facts | reference | turns
     case: Case
     replicate: int
     calls: int | None  # calls per pipelined sample, frozen by an earlier replicate
@@ -22,6 +22,7 @@ class Request:
     log: str  # standard output and error go here
     timeout_s: float
     reference: str | None = None  # file with the float64 values of a subject that is no layer
+    pipes: str | None = None  # of turns: names of its two pipes, without their endings
     # torch's switches as they stood before any subject was imported: bench.worker.state
     switches: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

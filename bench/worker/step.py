@@ -17,6 +17,11 @@ from bench.worker.loss import FixedGradient
 # calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
 ROOM_BYTES = 256_000_000
 
+# Most inputs that take turns.  One so small that it would need more (under 25 kB where a cache has
+# 50 MB) comes out of memory in less time than a launch takes, and to make tens of thousands of them
+# would take longer than to measure the case.
+MOST_TURNS = 4096
+
 # GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
 # Never inside a measurement: every sample of a step then does the same work.
 NEVER = 2**30
@@ -96,7 +101,8 @@ class InferenceStep:
         """amp: `off`, `bfloat16` or `float16`; restore: the layer writes to its input.
 
         rotate_bytes: take turns among inputs that together exceed this, so that none is in a
-        cache of half of it when its turn comes again.
+        cache of half of it when its turn comes again.  CUDA graphs copy the input to a place of
+        their own first: that copy is part of the call, and it reads what no cache holds.
 
         Raises StepError.
         """
@@ -273,7 +279,8 @@ class _Inputs:
     ) -> None:
         """gradients: inputs that require them keep that.
 
-        rotate_bytes: take turns among copies that together exceed this; 0 = always the same.
+        rotate_bytes: take turns among copies that together exceed this, or, where inputs are
+        restored, write over as much after that; 0 = always the same, as hot as it is.
         """
         self._given = (tuple(args), dict(kwargs))
         self._gradients = gradients
@@ -282,7 +289,8 @@ class _Inputs:
             self._ready = []
             self._given = tree.map_tensors(tree.twin, self._given)
         self._call_bytes = sum(leaf.nbytes for leaf in tree.tensors(self._given))
-        # Inputs written to are fresh copies already.
+        # A restored input is hot, for it has just been written: other writes drive it out.
+        self._flush = self._flushing(rotate_bytes) if restore else None
         copies = 1 if restore else self._copies(rotate_bytes)
         self._turns = [self._given]
         self._turns += [tree.map_tensors(tree.twin, self._given) for _ in range(copies - 1)]
@@ -291,14 +299,23 @@ class _Inputs:
             for one in self._turns
         ]
         self._turn = 0
-        self.cold = copies > 1
+        self.cold = copies > 1 or self._flush is not None
 
     def _copies(self, rotate_bytes: int) -> int:
         """As many as exceed `rotate_bytes` together, two at least, where there is room."""
         if not rotate_bytes or not self._call_bytes:
             return 1
         wanted = max(2, rotate_bytes // self._call_bytes + 1)
+        if wanted > MOST_TURNS:
+            return 1
         return max(2, min(wanted, ROOM_BYTES // self._call_bytes))
+
+    def _flushing(self, rotate_bytes: int) -> Tensor | None:
+        """Memory whose writing leaves no room for anything else in the device's cache."""
+        leaf = next(iter(tree.tensors(self._given)), None)
+        if not rotate_bytes or leaf is None:
+            return None
+        return torch.empty(rotate_bytes, dtype=torch.uint8, device=leaf.device)
 
     def prepare(self, calls: int) -> int:
         if self._ready is None:
@@ -307,6 +324,8 @@ class _Inputs:
         self._ready.clear()  # what was left over would hold memory beyond the cap
         for _ in range(min(calls, room)):
             self._ready.append(tree.map_tensors(self._fresh, self._given))
+        if self._flush is not None:
+            self._flush.zero_()
         return len(self._ready)
 
     def take(self) -> tuple[tuple[Any, ...], dict[str, Any]]:

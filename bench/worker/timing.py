@@ -139,7 +139,7 @@ def first_call(
 
     A figure of its own; it is never a sample and never sizes one.
     """
-    return _Stopwatch(step, device, clock).latency_s()[0]
+    return Stopwatch(step, device, clock).latency_s()[0]
 
 
 def warm_up(
@@ -153,7 +153,7 @@ def warm_up(
     Blocks of calls are timed; once enough calls and time are spent, the work is settled when
     the medians of the last two windows of blocks agree.  Raises ClockError.
     """
-    watch = _Stopwatch(step, device, clock)
+    watch = Stopwatch(step, device, clock)
     begin = clock()
     # Twenty blocks in the shortest warm-up: two windows, and room for the sizing of blocks.
     target_s = max(budget.sample_s, budget.warmup_s / 20)
@@ -234,7 +234,7 @@ def measure(
     if calls is None:
         calls = calls_for(steady.call_s, budget, resolution_s)
     calls = step.prepare(calls)
-    watch = _Stopwatch(step, device, clock)
+    watch = Stopwatch(step, device, clock)
     sampler = _Sampler(watch=watch, budget=budget, calls=calls, between=between, meter=meter)
     gc.collect()  # what the building left behind is not cleared away during a sample
     samples = sampler.take(steady.call_s)
@@ -249,7 +249,7 @@ def measure(
 
 
 @dataclass(slots=True)
-class _Stopwatch:
+class Stopwatch:
     """Reads the clock around calls, and counts them."""
 
     step: TimedStep
@@ -307,7 +307,7 @@ class _Stopwatch:
 class _Sampler:
     """Takes the samples of all kinds in turn, so that drift hits them alike."""
 
-    watch: _Stopwatch
+    watch: Stopwatch
     budget: Budget
     calls: int  # per pipelined sample
     between: Callable[[], None] | None

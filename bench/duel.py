@@ -1,0 +1,161 @@
+"""Two children that take turns: one case of one pair, as the runner drives it.
+
+Both are built and warm before anything is timed.  While one has its turn the other is blocked
+in a read of its pipe, and so is this process.
+"""
+
+import contextlib
+import json
+import math
+import os
+import random
+import selectors
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from bench.records import Case, Entry, Failure
+from bench.session import GRACE_S, Folders, ReplicateDied, Session, collect
+
+TURNS = 8
+TURN_S = 0.1  # of samples: long against the pause and the untimed calls of a hand-over
+MOST_SAMPLES = 20  # a turn
+END_S = 60.0  # for proving itself
+
+
+class ChildEnded(Exception):  # noqa: N818 - says what happened
+    """A child ended, or hung, before its pair was through."""
+
+
+class Turning(Protocol):
+    """What taking turns asks of a side."""
+
+    def start(self) -> float:
+        """Build and warm up.  Seconds of a call.  Raises ChildEnded."""
+
+    def turn(self, calls: int, samples: int) -> None:
+        """Have a turn.  Raises ChildEnded."""
+
+    def finish(self) -> Entry:
+        """What it took and proved, or why not."""
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """The same for both sides, and for the whole pair."""
+
+    calls: int  # whose mean is a sample
+    samples: int
+
+
+def turn_for(call_s: float) -> Turn:
+    """Samples of TURN_S together; short calls are joined, so that there are not too many."""
+    calls = max(1, math.ceil(TURN_S / MOST_SAMPLES / max(call_s, 1e-9)))
+    return Turn(calls, max(1, min(MOST_SAMPLES, round(TURN_S / (calls * max(call_s, 1e-9))))))
+
+
+def take_turns(
+    a: Turning, b: Turning, draw: random.Random, turns: int = TURNS
+) -> tuple[Entry, Entry]:
+    """One case on both sides.  Who builds first, and who begins each turn, is drawn.
+
+    Where a side fails, the other ends without its turns.
+    """
+    sides = [a, b]
+    try:
+        call_s = {id(side): side.start() for side in draw.sample(sides, 2)}
+        turn = turn_for(call_s[id(a)])
+        for _ in range(turns):
+            for side in draw.sample(sides, 2):
+                side.turn(turn.calls, turn.samples)
+    except ChildEnded:
+        pass  # its entry says why
+    return a.finish(), b.finish()
+
+
+class Player:
+    """A child of one side, behind two named pipes."""
+
+    def __init__(self, session: Session, asked: Mapping[str, Any], folders: Folders) -> None:
+        """asked: as `bench.session.request` makes it."""
+        self._session, self._asked, self._folders = session, dict(asked), folders
+        self._prefix = str(asked["out"])
+        self._ended: Mapping[str, Any] | None = None
+        self._open: list[int] = []
+        self._unread = b""
+        self.proof: Mapping[str, Any] = {}
+
+    def start(self) -> float:
+        for file in (self._asked["out"], self._asked["log"]):
+            Path(file).parent.mkdir(parents=True, exist_ok=True)
+            Path(file).unlink(missing_ok=True)
+        for name in (f"{self._prefix}.orders", f"{self._prefix}.answers"):
+            Path(name).unlink(missing_ok=True)
+            os.mkfifo(name)
+            # For both: then neither end waits for the other to be opened.
+            self._open.append(os.open(name, os.O_RDWR))
+        # It lives while the other side builds and has its turns; each answer has its own limit.
+        lives_s = 3 * self._asked["timeout_s"] + GRACE_S
+        self._session.begin({**self._asked, "pipes": self._prefix, "timeout_s": lives_s})
+        said = self._hear()
+        self.proof = said["proof"]
+        return float(said["call_s"])
+
+    def turn(self, calls: int, samples: int) -> None:
+        self._say(do="turn", calls=calls, samples=samples)
+        self._hear()
+
+    def finish(self) -> Entry:
+        if not self._open:  # the other side failed before this one began
+            case = Case.of(self._asked["case"])
+            return Failure(
+                case=case,
+                replicate=self._asked["replicate"],
+                status="error",
+                reason="not tried: the other side failed",
+            )
+        if self._ended is None:
+            self._say(do="end")
+            try:
+                self._ended = self._session.end(END_S + GRACE_S)
+            except ReplicateDied as error:
+                self._ended = {"end": "replicate", "why": str(error)}
+        for handle in self._open:
+            os.close(handle)
+        for ending in ("orders", "answers"):
+            Path(f"{self._prefix}.{ending}").unlink(missing_ok=True)
+        return collect(self._asked, self._ended, self._folders)
+
+    def _say(self, **what: Any) -> None:
+        with contextlib.suppress(OSError):
+            os.write(self._open[0], (json.dumps(what) + "\n").encode())
+
+    def _hear(self) -> dict[str, Any]:
+        """Its next line.  Blocks.  Raises ChildEnded."""
+        answers = self._open[1]
+        end_s = time.monotonic() + self._asked["timeout_s"]
+        with selectors.DefaultSelector() as either:
+            either.register(answers, selectors.EVENT_READ)
+            either.register(self._session.answered, selectors.EVENT_READ)
+            while b"\n" not in self._unread:
+                ready = {key.fd for key, _ in either.select(max(0.0, end_s - time.monotonic()))}
+                if answers in ready:
+                    self._unread += os.read(answers, 2**16)
+                elif ready:
+                    self._end_early()
+                else:
+                    self._session.kill()
+                    self._ended = {"end": "timeout"}
+                    raise ChildEnded
+        line, _, self._unread = self._unread.partition(b"\n")
+        return dict(json.loads(line))
+
+    def _end_early(self) -> None:
+        """Raises ChildEnded."""
+        try:
+            self._ended = self._session.end(GRACE_S)
+        except ReplicateDied as error:
+            self._ended = {"end": "replicate", "why": str(error)}
+        raise ChildEnded

@@ -1,0 +1,194 @@
+"""Which pair is measured next, and what its samples say: both stages, the null case, the budget.
+
+Pairs outermost, cases shuffled inside each.  The null case, A against A, runs along in every
+pair.  What the journal holds already is not measured again, so a resume is the same loop.
+"""
+
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from bench.journal import Journal
+from bench.pair_journal import Pair, Seen, SideFacts, Stage, contended, disturbance, to_line
+from bench.read import decide
+from bench.records import Case, whole_phase
+from bench.subject import parse
+
+MOST_FAILURES = 2  # of a case: then it is given up
+MOST_REPEATS = 2  # of a case in a pair that other work disturbed
+FRUITLESS = 3  # repeats in a row that were disturbed as well: the machine is busy for good
+PAIRS: Mapping[Stage, int] = {"first": decide.FIRST_PAIRS, "fresh": decide.FRESH_PAIRS}
+
+
+class Arena(Protocol):
+    """The interpreters of one pair."""
+
+    def compare(self, key: str, *, null: bool) -> Pair: ...
+
+    def facts(self, key: str) -> Sequence[SideFacts]: ...
+
+
+def phase_key(key: str, phase: str) -> str:
+    """What the decision knows a phase of a case by."""
+    return f"{key}|{phase}"
+
+
+@dataclass(kw_only=True)
+class Pairs:
+    """One comparison into a journal."""
+
+    cases: Mapping[str, Case]  # key → case of side A
+    seed: int
+    threshold: float
+    budget_s: float | None
+    journal: Journal
+    seen: Seen
+    open_arena: Callable[[Stage, int], AbstractContextManager[Arena]]
+    tell: Callable[[str], None]  # between pairs
+    clock: Callable[[], float] = time.monotonic
+    _start_s: float = 0.0
+    _fruitless: int = 0
+
+    def measure(self) -> bool:
+        """Both stages.  Whether that was before the budget ended.
+
+        KeyboardInterrupt passes through; the journal holds what was finished.
+        """
+        self._start_s = self.clock()
+        for number in range(PAIRS["first"]):
+            if not self._pair("first", number, list(self.cases)):
+                return False
+        again = sorted({key.rpartition("|")[0] for key in self.suspects()})
+        if again:
+            self.tell(f"{len(again)} of {len(self.cases)} cases may be slower: measured again")
+            for number in range(PAIRS["fresh"]):
+                if not self._pair("fresh", number, again):
+                    return False
+        return True
+
+    def _pair(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
+        """One pair of interpreters for all these cases.  False: the budget is spent."""
+        draw = random.Random(f"{self.seed}:{stage}:{number}")
+        left = [key for key in keys if self._wanted(stage, number, key)]
+        draw.shuffle(left)
+        done = [(stage, number, key, False) in self.seen.pairs for key in keys]
+        null = self.null_key()
+        if not left and (null is None or not self._wants_null(stage, number, keys)):
+            return True
+        if self._spent():
+            return self._out_of_budget(stage, number)
+        with self.open_arena(stage, number) as arena:
+            order: list[str | None] = [*left]
+            # Which case is the cheapest is known after the others alone.
+            last = stage == "first" and number == 0 and not all(done)
+            order.insert(len(left) if last else draw.randrange(len(left) + 1), None)
+            for key in order:
+                if self._spent():
+                    return self._out_of_budget(stage, number)
+                if key is not None:
+                    self._compare(arena, key, null=False)
+                elif (null := self.null_key()) and self._wants_null(stage, number, keys):
+                    self._compare(arena, null, null=True)
+            if stage == "first" and number == 0:
+                self._find_facts(arena)
+        self.tell(f"pair {number + 1} of {PAIRS[stage]} ({stage}) done")
+        return True
+
+    def _find_facts(self, arena: Arena) -> None:
+        for key in self.cases:
+            if (key, "A") not in self.seen.facts and not self.seen.failures(key):
+                for found in arena.facts(key):
+                    self.journal.append_line(to_line(found))
+                    self.seen.add(found)
+
+    def _compare(self, arena: Arena, key: str, *, null: bool) -> None:
+        """Again where other work disturbed it: the least disturbed counts, whatever it says."""
+        pair = arena.compare(key, null=null)
+        for _ in range(MOST_REPEATS):
+            if not contended(pair) or self._fruitless >= FRUITLESS or self._spent():
+                break
+            other = arena.compare(key, null=null)
+            self._fruitless = self._fruitless + 1 if contended(other) else 0
+            pair = min(pair, other, key=disturbance)
+        if not contended(pair):
+            self._fruitless = 0
+        self.journal.append_line(to_line(pair))
+        self.seen.add(pair)
+        for side, why in pair.failed.items():
+            self.tell(f"{pair.key}, side {side}: {why}")
+
+    def _wanted(self, stage: Stage, number: int, key: str) -> bool:
+        known = (stage, number, key, False) in self.seen.pairs
+        return not known and not self.given_up(key)
+
+    def _wants_null(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
+        known = any(at[:2] == (stage, number) and at[3] for at in self.seen.pairs)
+        return not known and not all(map(self.given_up, keys))
+
+    def given_up(self, key: str) -> bool:
+        return len(self.seen.failures(key)) >= MOST_FAILURES
+
+    def null_key(self) -> str | None:
+        """The cheapest whole case, as its first pair on side A had it; chosen once."""
+        chosen = [one.key for one in self.seen.pairs.values() if one.null]
+        if chosen:
+            return chosen[0]
+        wholes = [key for key, case in self.cases.items() if parse(case.subject).layer is None]
+        known = {
+            key: self.seen.call_s(key, whole_phase(self.cases[key].mode))
+            for key in wholes or self.cases
+            if self.seen.of(key, "first")
+        }
+        return min(known, key=lambda key: known[key], default=None)
+
+    def _spent(self) -> bool:
+        return self.budget_s is not None and self.clock() - self._start_s > self.budget_s
+
+    def _out_of_budget(self, stage: Stage, number: int) -> bool:
+        self.tell(
+            f"the budget of {self.budget_s:.0f} s is used up in pair {number + 1} of "
+            f"{PAIRS[stage]} ({stage})"
+        )
+        return False
+
+    def suspects(self) -> tuple[str, ...]:
+        return decide.suspects(values(self.seen, self.cases), self.threshold)
+
+
+def values(
+    seen: Seen,
+    keys: Sequence[str] | Mapping[str, Case],
+    *,
+    null: bool = False,
+    again: Sequence[str] | None = None,
+) -> list[decide.Case]:
+    """The values of all pairs by phase, for the decision.
+
+    again: phases that the first stage chose, of which the fresh pairs decide; None: the first
+           pairs alone.
+    """
+    found = []
+    for key in keys:
+        phases = dict.fromkeys(
+            phase for one in seen.of(key, "first", null=null) for phase in one.samples
+        )
+        for phase in phases:
+            name = phase_key(key, phase)
+            chosen = again is not None and (null or name in again)
+            found.append(
+                decide.Case(
+                    key=name,
+                    first=_of_stage(seen, key, phase, "first", null=null),
+                    fresh=_of_stage(seen, key, phase, "fresh", null=null) if chosen else (),
+                )
+            )
+    return found
+
+
+def _of_stage(seen: Seen, key: str, phase: str, stage: Stage, *, null: bool) -> tuple[float, ...]:
+    pairs = [one.samples[phase] for one in seen.of(key, stage, null=null) if phase in one.samples]
+    each = [decide.pair_value(a, b) for a, b in pairs]
+    return tuple(value for value in each if value is not None)

@@ -1,0 +1,244 @@
+"""What a comparison of two sides says: its rows, its first line, its exit code, its files."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from bench import units
+from bench.read.counted import counted_findings
+from bench.read.decide import Decision
+from bench.read.markdown import MAX_BYTES, MAX_CHANGED, code, escape, figure
+from bench.read.show import safe
+from bench.read.write import write_csv
+
+Verdict = Literal[
+    "FAILED",  # ran on one side alone, or on none
+    "REGRESSED",
+    "UNTRUSTED",  # A against itself was called different
+    "INCONCLUSIVE",
+    "IMPROVED",
+    "DIFFERS",  # a counted figure of two settings or interpreters, which may differ
+    "SAME",
+]
+WORST_FIRST: tuple[Verdict, ...] = (
+    "FAILED",
+    "REGRESSED",
+    "UNTRUSTED",
+    "INCONCLUSIVE",
+    "IMPROVED",
+    "DIFFERS",
+    "SAME",
+)
+TIME = "time_s"
+COUNTED = ("flops", "graph_breaks", "recompiles", "layout_flips", "operators", "peak_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure of one phase of one case; the fields are the columns of ab.csv.
+
+    Times in seconds, medians over the pairs; ratios are B / A.
+    """
+
+    case_id: str  # of side A
+    phase: str | None = None
+    figure: str | None = None  # time_s, or one that is counted
+    a: float | None = None
+    b: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None  # of its 95 % interval
+    ratio_high: float | None = None
+    verdict: Verdict
+    pairs: int | None = None
+    p_adjusted: float | None = None
+    smallest_effect_ratio: float | None = None  # that would have been found, B / A - 1
+    pairs_needed: int | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that a comparison found."""
+
+    a: str  # the sides, as shown
+    b: str
+    threshold: float
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def count(self, *verdicts: Verdict, times: bool = False) -> int:
+        """Rows with one of these verdicts; times: without what is counted."""
+        rows = [row for row in self.rows if not times or row.figure == TIME]
+        return sum(row.verdict in verdicts for row in rows)
+
+    @property
+    def headline(self) -> str:
+        """The verdict, in one line."""
+        if not any(row.figure == TIME for row in self.rows):
+            return "NOTHING MEASURED: no case ran on both sides"
+        if self.count("UNTRUSTED"):
+            why = next(row.note for row in self.rows if row.verdict == "UNTRUSTED")
+            return f"UNTRUSTED: {why}"
+        bad = [f"{n} {word}" for word in ("FAILED", "REGRESSED") if (n := self.count(word))]
+        improved = self.count("IMPROVED", times=True)
+        same = self.count("SAME", "IMPROVED", times=True)
+        rest = f"{same} same" + (f" or better ({improved} IMPROVED)" if improved else "")
+        undecided = self.count("INCONCLUSIVE", times=True)
+        return f"{', '.join(bad) or 'no regression found'} ({rest}, {undecided} undecided)"
+
+    def exit_code(self, *, strict: bool) -> int:
+        """4 failed or nothing measured; 1 regressed; 3, strictly, what is not known; else 0.
+
+        Where A differs from itself, no time is believed; what is counted still is.
+        """
+        if self.count("FAILED") or not any(row.figure == TIME for row in self.rows):
+            return 4
+        if self.count("REGRESSED"):
+            return 1
+        return 3 if strict and self.count("UNTRUSTED", "INCONCLUSIVE", times=True) else 0
+
+
+def time_row(case_id: str, phase: str, a_s: float, b_s: float, decision: Decision) -> Row:
+    """a_s, b_s: medians over the pairs."""
+    return Row(
+        case_id=case_id,
+        phase=phase,
+        figure=TIME,
+        a=a_s,
+        b=b_s,
+        ratio=decision.ratio,
+        ratio_low=decision.low,
+        ratio_high=decision.high,
+        verdict=decision.verdict,
+        pairs=decision.pairs,
+        p_adjusted=decision.p_adjusted,
+        smallest_effect_ratio=decision.smallest_effect,
+        pairs_needed=decision.pairs_needed,
+        note=decision.note,
+    )
+
+
+def counted_rows(
+    case_id: str,
+    phase: str,
+    a: Mapping[str, float],
+    b: Mapping[str, float],
+    *,
+    gated: bool,
+) -> list[Row]:
+    """What repeats exactly.  gated: more is worse; else a difference is only shown."""
+    base, value = ({name: side.get(name) for name in COUNTED} for side in (a, b))
+    rows = []
+    for one in counted_findings({phase: base}, {phase: value}):
+        verdict: Verdict = "SAME"
+        if one.verdict == "INCONCLUSIVE":
+            verdict = "INCONCLUSIVE"
+        elif one.verdict in ("REGRESSED", "IMPROVED"):
+            verdict = one.verdict if gated else "DIFFERS"
+        rows.append(
+            Row(
+                case_id=case_id,
+                phase=phase,
+                figure=one.figure,
+                a=one.base,
+                b=one.value,
+                ratio=one.worse,
+                verdict=verdict,
+                note="unknown on side B" if one.verdict == "INCONCLUSIVE" else "",
+            )
+        )
+    return rows
+
+
+def table(report: Report) -> Table:
+    """Every time, and of what is counted that which differs."""
+    made = Table(
+        title=safe(report.headline),
+        title_justify="left",
+        caption=safe(
+            f"A: {report.a}; B: {report.b}; threshold {units.percent(report.threshold)}; "
+            "B / A with the 95 % interval over pairs"
+        ),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    made.add_column("case", overflow="fold", min_width=30)
+    made.add_column("figure", overflow="fold")
+    for name in ("A", "B"):
+        made.add_column(name, justify="right", no_wrap=True)
+    made.add_column("B / A (95 %)", justify="right", overflow="fold", min_width=10)
+    made.add_column("verdict", no_wrap=True)
+    for row in ordered(report.rows):
+        if row.figure == TIME or row.verdict != "SAME":
+            made.add_row(*map(safe, (row.case_id, *_cells(row))))
+    return made
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: WORST_FIRST.index(row.verdict))
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    """figure, A, B, ratio, verdict."""
+    if row.figure is None:
+        return row.note, "", "", "", row.verdict
+    name = "" if row.figure == TIME else f" {row.figure}"
+    a, b = figure(row.figure, row.a), figure(row.figure, row.b)
+    return f"{row.phase}{name}", a, b, ratio(row), row.verdict
+
+
+def ratio(row: Row) -> str:
+    """`+2.1 % (-0.4 to +4.7 %)`: what B takes more than A."""
+    if row.ratio is None:
+        return ""
+    text = f"{100 * (row.ratio - 1):+.1f} %"
+    if row.ratio_low is not None and row.ratio_high is not None:
+        text += f" ({100 * (row.ratio_low - 1):+.1f} to {100 * (row.ratio_high - 1):+.1f} %)"
+    return text
+
+
+_HEAD = "| case | figure | A | B | B / A (95 %) | verdict |\n|---|---|---|---|---|---|\n"
+
+
+def markdown(report: Report) -> str:
+    """report.md: the verdict in its first line; always under 60 kB."""
+    head = [f"**{escape(report.headline)}**\n"]
+    head.append(
+        f"A is {code(report.a)}, B is {code(report.b)}; threshold "
+        f"{units.percent(report.threshold)}; B / A above 1 is slower.\n"
+    )
+    head += [f"- {escape(note)}" for note in report.notes]
+    rows = ordered(report.rows)
+    changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
+    if changed:
+        head.append(f"\n{_HEAD}" + "".join(map(_line, changed[:MAX_CHANGED])))
+    if len(changed) > MAX_CHANGED:
+        head.append(f"… and {len(changed) - MAX_CHANGED} more in the full table.\n")
+    text = "\n".join(head) + f"\n<details><summary>All {len(rows)} figures</summary>\n\n{_HEAD}"
+    foot = "\n</details>\n"
+    room = MAX_BYTES - len((text + foot).encode()) - 100
+    for number, row in enumerate(rows):
+        line = _line(row)
+        room -= len(line.encode())
+        if room < 0:
+            text += f"\nThe last {len(rows) - number} are left out: the file is limited to 60 kB.\n"
+            break
+        text += line
+    return text + foot
+
+
+def _line(row: Row) -> str:
+    name, a, b, shown, verdict = _cells(row)
+    note = f" ({escape(row.note)})" if row.note and row.figure else ""
+    return f"| {code(row.case_id)} | {escape(name)} | {a} | {b} | {shown} | {verdict}{note} |\n"
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """ab.csv: a line a row, a column a field."""
+    names = [one.name for one in dataclasses.fields(Row)]
+    write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))

@@ -1,0 +1,241 @@
+"""The two sides of `bench ab`: what they are, where their code lies, and the proof of it.
+
+A revision gets a worktree of its own beside the repository; the working tree is never touched.
+The suite itself is the same on both sides: a folder that holds a link to it, and nothing else,
+comes first on the import path, then the side's tree.
+"""
+
+import contextlib
+import dataclasses
+import re
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.axes import BY_NAME, AxisError
+from bench.environment import git_state
+from bench.errors import UserError
+from bench.place import HERE, Place
+
+Kind = Literal["revision", "settings", "python"]
+WORKING_TREE = "."
+SUITE = Path(__file__).resolve().parent
+_SETTING = re.compile(rf",(?=(?:{'|'.join(BY_NAME)})=)")  # a value may hold commas itself
+_HOW = "write a git revision, `.` for the working tree, axis=value, or python=PATH"
+
+
+class SideError(UserError):
+    """A side that is none, or whose code is not what ran; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison."""
+
+    name: str  # A or B
+    asked: str
+    kind: Kind
+    settings: Mapping[str, str] = field(default_factory=dict)  # axis → value
+    commit: str | None = None  # of a revision, or the one that the working tree comes from
+    changes: str | None = None  # digest of what is not committed in the working tree
+    tree: Path | None = None  # where the code of a revision lies
+    place: Place = HERE
+
+    @property
+    def shown(self) -> str:
+        """For the head of a table."""
+        if self.kind != "revision" or not self.commit:
+            return self.asked
+        if self.asked == WORKING_TREE:
+            return f". ({self.commit[:8]}{' and uncommitted work' if self.changes else ''})"
+        return (
+            self.asked
+            if self.commit.startswith(self.asked)
+            else f"{self.asked} ({self.commit[:8]})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ab.json: what makes the side, and not where it lies today."""
+        return {
+            "asked": self.asked,
+            "kind": self.kind,
+            "settings": dict(self.settings),
+            "commit": self.commit,
+            "changes": self.changes,
+            "python": self.place.python if self.kind == "python" else None,
+        }
+
+
+def parse(a: str, b: str, folder: Path | None = None) -> tuple[Side, Side]:
+    """Both sides as asked; no worktree is made yet.  Raises SideError."""
+    folder = folder or Path.cwd()
+    one, other = _parse("A", a, folder), _parse("B", b, folder)
+    if one.kind != other.kind:
+        raise SideError(f"{a} is a {one.kind}, {b} a {other.kind}: both have to be of one kind")
+    if set(one.settings) != set(other.settings):
+        raise SideError(f"{a} and {b} set different axes: give each axis on both sides")
+    return one, other
+
+
+def _parse(name: str, text: str, folder: Path) -> Side:
+    head, equals, value = text.partition("=")
+    if equals and head == "python":
+        found = shutil.which(value)
+        if not found:
+            raise SideError(f"{text}: no interpreter there; write e.g. python=/usr/bin/python3")
+        # Not resolved: a virtual environment is known by the link that it is started by.
+        python = str(Path(found).absolute())
+        return Side(name=name, asked=text, kind="python", place=Place(python=python))
+    if equals:
+        return Side(name=name, asked=text, kind="settings", settings=_settings(text))
+    if text == WORKING_TREE:
+        state = git_state(folder)
+        return Side(
+            name=name,
+            asked=text,
+            kind="revision",
+            commit=state["git_commit"],
+            changes=state["git_changes"],
+        )
+    return Side(name=name, asked=text, kind="revision", commit=_commit(text, folder))
+
+
+def _settings(text: str) -> dict[str, str]:
+    settings = {}
+    for part in _SETTING.split(text):
+        axis, _, value = part.partition("=")
+        if axis not in BY_NAME:
+            raise SideError(f"{text}: there is no axis {axis!r}; there are {', '.join(BY_NAME)}")
+        try:
+            settings[axis] = BY_NAME[axis].check(value)
+        except AxisError as error:
+            raise SideError(f"{text}: {error}") from None
+    return settings
+
+
+def _commit(revision: str, folder: Path) -> str:
+    if not revision or revision.startswith("-"):
+        raise SideError(f"{revision!r} is no side; {_HOW}")
+    _git(folder, "rev-parse", "--git-dir", why=f"{revision}: this is no git repository; {_HOW}")
+    return _git(
+        folder,
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        f"{revision}^{{commit}}",
+        why=f"{revision}: the repository has no such revision; {_HOW}",
+    )
+
+
+@contextlib.contextmanager
+def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side, Side]]:
+    """Both sides with their places; worktrees are gone afterwards, however that ends.
+
+    Raises SideError.
+    """
+    if a.kind == "settings":
+        yield a, b
+        return
+    here = (folder or Path.cwd()).resolve()
+    top = _top(here)
+    scratch = Path(tempfile.mkdtemp(prefix="bench-ab-")).resolve()
+    try:
+        (scratch / "suite").mkdir()
+        (scratch / "suite" / SUITE.name).symlink_to(SUITE)
+        yield _open(a, scratch, here, top), _open(b, scratch, here, top)
+    finally:
+        for side in (a, b):
+            _remove_worktree(top, scratch / side.name)
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
+    suite = scratch / "suite"
+    if side.kind == "python":
+        place = Place(python=side.place.python, folder=here, path=(suite, here))
+        return dataclasses.replace(side, place=place)
+    tree = top
+    if side.asked != WORKING_TREE:
+        tree = scratch / side.name
+        _git(
+            top, "worktree", "add", "--detach", "--quiet", str(tree), str(side.commit),
+            why=f"{side.asked}: git could not make a worktree of it",
+        )  # fmt: skip
+    inside = tree / here.relative_to(top)
+    if not inside.is_dir():
+        raise SideError(f"{side.asked}: has no folder {here.relative_to(top)}")
+    path = dict.fromkeys((suite, inside, tree, tree / "src"))
+    return dataclasses.replace(side, tree=tree, place=Place(folder=inside, path=tuple(path)))
+
+
+def _remove_worktree(top: Path, tree: Path) -> None:
+    """Ours alone: `git worktree prune` would look at those of others, too."""
+    if tree.exists():
+        with contextlib.suppress(SideError):
+            _git(top, "worktree", "remove", "--force", str(tree), why="")
+
+
+def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
+    """Why what a process ran is not the side's own code, or None.
+
+    proof: as `bench.worker.turns.proof` has it.
+    """
+    if side.tree is None:
+        return None
+    subject = proof["subject"]
+    if subject is None or not Path(subject).is_relative_to(side.tree):
+        where = "nowhere" if subject is None else subject
+        return (
+            f"{side.asked}: the subject was imported from {where}, not from the revision's own "
+            "tree; is it installed? then both sides would run the same code"
+        )
+    foreign = _outside(proof["files"], side, other)
+    if foreign:
+        return (
+            f"{side.asked}: {foreign} was imported besides, which is not of this revision; is the "
+            "package installed in editable mode?"
+        )
+    return None
+
+
+def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:
+    """The first file of the other side's tree, or of the working tree where that is not its own."""
+    assert side.tree is not None
+    trees = [tree for tree in (other.tree, _top(Path.cwd())) if tree not in (None, side.tree)]
+    for file in map(Path, files):
+        if not file.is_relative_to(side.tree) and any(
+            tree is not None and file.is_relative_to(tree) for tree in trees
+        ):
+            return str(file)
+    return None
+
+
+def _top(folder: Path) -> Path:
+    """Of the repository; where there is none, the folder itself."""
+    with contextlib.suppress(SideError):
+        return Path(_git(folder, "rev-parse", "--show-toplevel", why="")).resolve()
+    return folder.resolve()
+
+
+def _git(folder: Path, *arguments: str, why: str) -> str:
+    """What git says.  Raises SideError with `why`, and git's own words."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+        )
+    except OSError as error:
+        raise SideError(f"{why} (git: {error.strerror})") from None
+    if done.returncode:
+        said = done.stderr.strip().splitlines()
+        raise SideError(f"{why} ({said[-1]})" if said else why)
+    return done.stdout.strip()

@@ -1,0 +1,171 @@
+"""One side of a pair: built and warm, it waits for its turn, takes samples, and waits again.
+
+The runner tells it through a named pipe when its turn is, and hears through another that it
+is over (`bench.duel`).  Between turns this process is blocked in a read, and the other side
+has the machine.
+"""
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from bench.records import Measurement, Samples
+from bench.subject import parse
+from bench.worker import ready, telemetry, timing
+from bench.worker.request import Request
+
+PAUSE_S = 0.02  # libgomp's threads of the other side spin on for 10 ms
+UNTIMED_CALLS = 2  # caches are the other side's, and one's own threads sleep
+MOST_TURN_S = 0.4  # of samples, where a turn that suits the other side is long here
+
+
+class TurnsError(Exception):
+    """The runner is gone, or says what no runner says."""
+
+
+class Sampler:
+    """Samples of the whole call and of its phases, from the same calls."""
+
+    def __init__(
+        self,
+        step: timing.TimedStep,
+        device: timing.TimedDevice,
+        meter: timing.Meter,
+        clock: Callable[[], float] = timing.wall_clock,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> None:
+        """step: warm.  meter: runs during the samples alone.  pause: seconds without work."""
+        self._watch = timing.Stopwatch(step, device, clock)
+        self._pause = pause
+        self._meter = meter
+        self.calls_sampled = 0
+        # As in `timing`: events where they can be trusted; else the host's clock, inside the
+        # step only where work is done when its call returns.
+        self._events = device.has_events
+        self._marked = device.synchronous and len(step.phases) > 1
+        shown = len(step.phases) > 1 and (self._events or self._marked)
+        self._phases = (step.whole, *(step.phases if shown else ()))
+
+    def turn(self, calls: int, samples: int) -> list[Samples]:
+        """One turn: at most so many samples, each the mean of `calls` single calls."""
+        watch = self._watch
+        self._pause(PAUSE_S)
+        for _ in range(UNTIMED_CALLS):
+            watch.latency_s()
+        rows: list[list[float]] = []
+        made = watch.calls_made
+        self._meter.start()
+        end_s = watch.clock() + MOST_TURN_S
+        while len(rows) < samples and (not rows or watch.clock() < end_s):
+            each = [self._once() for _ in range(calls)]
+            rows.append([sum(column) / calls for column in zip(*each, strict=True)])
+        self._meter.stop()
+        self.calls_sampled += watch.calls_made - made
+        kind = "device" if self._events else "latency"
+        return [
+            Samples(phase=phase, kind=kind, calls_per_sample=calls, times_s=tuple(times_s))
+            for phase, times_s in zip(self._phases, zip(*rows, strict=True), strict=True)
+        ]
+
+    def _once(self) -> list[float]:
+        """The whole, then its phases: seconds."""
+        if self._events:
+            return self._watch.device_s()[: len(self._phases)]
+        return self._watch.latency_s(marked=self._marked)
+
+
+class Line(AbstractContextManager["Line"]):
+    """Two named pipes to the runner: a line of JSON each way."""
+
+    def __init__(self, prefix: str) -> None:
+        """prefix: their names without `.orders` and `.answers`."""
+        self._answers = Path(f"{prefix}.answers").open("w", encoding="utf-8")  # noqa: SIM115
+        self._orders = Path(f"{prefix}.orders").open(encoding="utf-8")  # noqa: SIM115
+
+    def say(self, **what: Any) -> None:
+        self._answers.write(json.dumps(what) + "\n")
+        self._answers.flush()
+
+    def orders(self) -> Iterator[dict[str, Any]]:
+        """Until there are none left.  Blocks.  Raises TurnsError."""
+        for line in iter(self._orders.readline, ""):
+            order = json.loads(line)
+            if order["do"] == "end":
+                return
+            yield order
+        raise TurnsError("the runner ended before the pair did")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._answers.close()
+        self._orders.close()
+
+
+def run(request: Request) -> Measurement:
+    """The samples, a record a turn and phase in the order of the turns.
+
+    Raises what building, settling or proving the case may.
+    """
+    built = ready.build(request)
+    begun = ready.begin(built)
+    load = telemetry.Meter()
+    taken: list[Samples] = []
+    with ready.no_recompiles(request.case), Line(str(request.pipes)) as line:
+        steady = timing.warm_up(built.step, built.device, timing.Budget(**request.budget))
+        sampler = Sampler(built.step, built.device, load)
+        gc.collect()  # what the building left behind is not cleared away during a sample
+        seen = proof(parse(request.case.subject).module)
+        line.say(call_s=steady.call_s, proof=seen)
+        for order in line.orders():
+            taken += sampler.turn(order["calls"], order["samples"])
+            line.say(done=True)
+    whole = [min(one.times_s) for one in taken if one.phase == built.step.whole]
+    found, state = ready.end(built, begun, min(whole, default=0.0))
+    flags = [] if steady.settled else ["unsteady"]
+    return Measurement(
+        case=request.case,
+        replicate=request.replicate,
+        samples=tuple(taken),
+        flags=tuple([*flags, "contended"] if load.contended else flags),
+        facts=found | load.facts(sampler.calls_sampled),
+        state={**state, "proof": seen},
+    )
+
+
+def proof(module: str) -> dict[str, Any]:
+    """Which code this process runs: the subject's file, and every other that is no library's.
+
+    Files of the interpreter, of its libraries and of this suite are left out.
+    """
+    suite, libraries = Path(__file__).parents[1], Path(torch.__file__).parents[1]
+    own = [Path(one).resolve() for one in (sys.prefix, sys.base_prefix, libraries, suite)]
+    files = {
+        str(path)
+        for one in list(sys.modules.values())
+        if (path := _file(one)) and not any(path.is_relative_to(folder) for folder in own)
+    }
+    subject = _file(sys.modules.get(module))
+    return {
+        "subject": str(subject) if subject else None,
+        "files": sorted(files),
+        "python": sys.executable,
+        "torch": torch.__version__,
+    }
+
+
+def _file(module: Any) -> Path | None:
+    """What stands in sys.modules may be anything."""
+    name = getattr(module, "__file__", None)
+    return Path(name).resolve() if isinstance(name, str) else None

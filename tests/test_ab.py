@@ -1,0 +1,256 @@
+"""`bench ab`: its report, its exit codes, and the real thing on small subjects."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench import ab, pairs
+from bench.ab import AbError, Asked
+from bench.read import ab_report
+from bench.read.ab_report import Report, Row
+from bench.sides import SideError
+from tests.test_sides import git
+
+SUBJECTS = Path(__file__).with_name("ab_subjects.py")
+
+
+def row(verdict: ab_report.Verdict, figure: str = "time_s", **changes: Any) -> Row:
+    wanted = {"case_id": "net", "phase": "forward", "figure": figure, "verdict": verdict}
+    return Row(**{**wanted, **changes})
+
+
+def report(*rows: Row, **changes: Any) -> Report:
+    return Report(**{"a": "main", "b": ".", "threshold": 0.05, "rows": rows, **changes})
+
+
+@pytest.mark.parametrize(
+    ("rows", "headline", "code", "strictly"),
+    [
+        (
+            [row("SAME"), row("INCONCLUSIVE"), row("SAME", "flops")],
+            "no regression found (1 same, 1 undecided)",
+            0,
+            3,
+        ),
+        ([row("SAME")], "no regression found (1 same, 0 undecided)", 0, 0),
+        (
+            [row("IMPROVED"), row("SAME")],
+            "no regression found (2 same or better (1 IMPROVED), 0 undecided)",
+            0,
+            0,
+        ),
+        ([row("REGRESSED"), row("SAME")], "1 REGRESSED (1 same, 0 undecided)", 1, 1),
+        ([row("SAME"), row("REGRESSED", "flops")], "1 REGRESSED (1 same, 0 undecided)", 1, 1),
+        ([row("SAME"), row("DIFFERS", "flops")], "no regression found (1 same, 0 undecided)", 0, 0),
+        (
+            [row("REGRESSED"), row("FAILED", figure=None)],  # type: ignore[arg-type]
+            "1 FAILED, 1 REGRESSED (0 same, 0 undecided)",
+            4,
+            4,
+        ),
+        ([row("UNTRUSTED", note="A differs from A")], "UNTRUSTED: A differs from A", 0, 3),
+        ([], "NOTHING MEASURED: no case ran on both sides", 4, 4),
+    ],
+)
+def test_the_first_line_and_the_exit_code_follow_from_the_rows(
+    rows: list[Row], headline: str, code: int, strictly: int
+) -> None:
+    one = report(*rows)
+    assert one.headline == headline
+    assert (one.exit_code(strict=False), one.exit_code(strict=True)) == (code, strictly)
+
+
+def test_more_operators_are_a_regression_of_a_revision_and_a_difference_of_a_setting() -> None:
+    a, b = {"operators": 10.0, "flops": 5.0}, {"operators": 11.0, "flops": 4.0}
+    gated = ab_report.counted_rows("net", "forward", a, b, gated=True)
+    shown = ab_report.counted_rows("net", "forward", a, b, gated=False)
+    assert {one.figure: one.verdict for one in gated} == {
+        "flops": "IMPROVED",
+        "operators": "REGRESSED",
+    }
+    assert {one.verdict for one in shown} == {"DIFFERS"}
+
+
+def test_the_report_begins_with_the_verdict_shows_all_and_bears_hostile_names() -> None:
+    hostile = row("REGRESSED", case_id="net|<script>`", a=0.001, b=0.0011, ratio=1.1)
+    text = ab_report.markdown(report(hostile, row("SAME")))
+    assert text.splitlines()[0] == "**1 REGRESSED (1 same, 0 undecided)**"
+    assert "<script>" not in text
+    assert "net&#124;&lt;script&gt;&#96;" in text
+    assert "| 1.00 ms | 1.10 ms | +10.0 % | REGRESSED |" in text
+    assert "All 2 figures" in text
+
+
+def test_a_report_of_very_many_cases_stays_under_60_kb_and_says_what_it_leaves_out() -> None:
+    rows = [row("SAME", case_id=f"net{n}" * 20) for n in range(2000)]
+    text = ab_report.markdown(report(*rows))
+    assert len(text.encode()) <= 60_000
+    assert "are left out: the file is limited to 60 kB" in text
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (Asked(), "two sides are needed"),
+        (Asked(a="amp=off"), "two sides are needed"),
+        (Asked(a="amp=off", b="amp=off", threshold=0.0), "--threshold 0.0: is no slowdown"),
+        (Asked(a="a", b="b", resume=Path("x")), "--resume x: goes on with what"),
+        (Asked(resume=Path("nowhere")), "--resume nowhere: is no comparison"),
+    ],
+)
+def test_wrong_use_is_one_line(asked: Asked, said: str) -> None:
+    with pytest.raises(AbError) as caught:
+        ab.run(asked)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two commits of a package; the second does four times the work.  The current directory."""
+    folder = tmp_path / "repository"
+    (folder / "pkg").mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    text = SUBJECTS.read_text()
+    for times in (1, 4):
+        (folder / "pkg/__init__.py").write_text("")
+        (folder / "pkg/net.py").write_text(
+            text.replace("range(self.count", f"range({times} * self.count")
+        )
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "-m", f"{times} times")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(pairs, "PAIRS", {"first": 2, "fresh": 1})
+    return folder
+
+
+NET = ("pkg.net:Products(8)",)
+AXES = {"mode": ("inference",), "batch": ("8",), "threads": ("1",)}
+
+
+def rows(folder: Path) -> list[dict[str, str]]:
+    with (folder / "ab.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+def test_four_times_the_work_in_the_second_revision_is_found_and_nothing_is_left_behind(
+    repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (repository / "pkg/net.py").write_text("raise ImportError('uncommitted work')\n")
+    before = git(repository, "status", "--porcelain")
+    out = tmp_path / "out"
+    code = ab.run(Asked(a="HEAD~1", b="main", subjects=NET, axes=AXES, out=out))
+    printed = capsys.readouterr().out
+    found = {one["figure"]: one for one in rows(out)}
+    assert (found["flops"]["a"], found["flops"]["b"]) == ("2097152.0", "8388608.0")
+    assert found["flops"]["verdict"] == "REGRESSED"
+    assert found["time_s"]["verdict"] in ("REGRESSED", "INCONCLUSIVE")  # of two pairs
+    assert float(found["time_s"]["ratio"]) > 1.5
+    assert code == 1
+    assert "REGRESSED" in printed
+    assert (out / "report.md").read_text().startswith("**")
+    assert git(repository, "status", "--porcelain") == before
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+    stored = json.loads((out / "ab.json").read_text())
+    assert stored["sides"]["A"]["commit"] == git(repository, "rev-parse", "HEAD~1")
+    assert stored["proof"]["B"] == {NET[0]: "pkg/net.py"}
+    assert not (out / ".scratch").exists()
+
+
+@pytest.mark.slow
+def test_an_installed_package_that_both_sides_would_import_is_refused(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As an editable install does it: its folder is on the import path by its absolute name."""
+    (repository / "lib").mkdir()
+    git(repository, "mv", "pkg", "lib/pkg")
+    git(repository, "commit", "--quiet", "-m", "moved")
+    monkeypatch.setenv("PYTHONPATH", str(repository / "lib"))
+    with pytest.raises(SideError) as caught:
+        ab.run(Asked(a="HEAD", b=".", subjects=NET, axes=AXES, out=tmp_path / "out"))
+    assert str(caught.value).startswith(
+        f"HEAD: the subject was imported from {repository}/lib/pkg/net.py"
+    )
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_revision_that_does_not_import_is_one_line(repository: Path, tmp_path: Path) -> None:
+    (repository / "pkg/net.py").write_text("import nothing_of_that_name\n")
+    git(repository, "commit", "--quiet", "--all", "-m", "broken")
+    with pytest.raises(AbError) as caught:
+        ab.run(Asked(a="HEAD~1", b="HEAD", subjects=NET, axes=AXES, out=tmp_path / "out"))
+    assert "side B (HEAD" in str(caught.value)
+    assert "needs 'nothing_of_that_name', not installed" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_side_that_fails_between_two_turns_is_a_failed_row(
+    repository: Path, tmp_path: Path
+) -> None:
+    good = (repository / "pkg/net.py").read_text()
+    (repository / "pkg/net.py").write_text(
+        good.replace("class Products(", "class Other(").replace(
+            "class FailsHalfway(Products", "class Products(Other"
+        )
+    )
+    git(repository, "commit", "--quiet", "--all", "-m", "fails")
+    out = tmp_path / "out"
+    subject = ("pkg.net:Products(20000)",)
+    (repository / "pkg/net.py").write_text(good)
+    git(repository, "commit", "--quiet", "--all", "-m", "good again")
+    text = (repository / "pkg/net.py").read_text().replace("range(4 * self.count", "range(1")
+    (repository / "pkg/net.py").write_text(text)
+    code = ab.run(Asked(a=".", b="HEAD~1", subjects=subject, axes=AXES, out=out))
+    (only,) = rows(out)
+    assert code == 4
+    assert only["verdict"] == "FAILED"
+    assert "side B: error: ValueError: halfway" in only["note"]
+    assert list((out / "failures/B").iterdir())
+
+
+@pytest.mark.slow
+def test_an_interrupted_comparison_says_how_to_go_on_and_does(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out"
+    kept = pairs.Pairs._compare
+
+    def interrupt(self: pairs.Pairs, *given: Any, **more: Any) -> None:
+        if len(self.seen.pairs) >= 2:
+            raise KeyboardInterrupt
+        kept(self, *given, **more)
+
+    monkeypatch.setattr(pairs.Pairs, "_compare", interrupt)
+    asked = Asked(a="main~1", b="main~1", subjects=NET, axes=AXES, out=out)
+    assert ab.run(asked) == 130
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+    half = (out / "pairs.jsonl").read_text()
+    monkeypatch.setattr(pairs.Pairs, "_compare", kept)
+    assert ab.run(Asked(resume=out)) in (0, 1)
+    whole = (out / "pairs.jsonl").read_text()
+    assert whole.startswith(half)
+    assert len(whole) > len(half)
+
+
+@pytest.mark.slow
+def test_settings_and_interpreters_take_the_same_way_from_the_command_line(tmp_path: Path) -> None:
+    for side, threads in ((f"python={sys.executable}", ["--threads", "1"]), ("threads=1", [])):
+        out = tmp_path / side.partition("=")[0]
+        done = subprocess.run(
+            [sys.executable, "-m", "bench", "ab", side, side, "--subject", "torch.nn:ReLU",
+             "--input", "16", "--mode", "inference", *threads, "--out", str(out), "--budget", "1"],
+            cwd=SUBJECTS.parents[1], capture_output=True, encoding="utf-8", check=False,
+            env={**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")},
+        )  # fmt: skip
+        assert done.returncode in (0, 4), done.stderr
+        assert f"A: {side}; B: {side}; 1 cases" in done.stdout
+        assert f"to measure the rest: bench ab --resume {out}" in done.stdout
+    assert "ReLU" in (tmp_path / "summary.md").read_text()

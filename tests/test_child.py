@@ -1,0 +1,94 @@
+"""One case measured in this process: its record has what was found, and every doubt."""
+
+import math
+from typing import Any
+
+import pytest
+
+from bench.records import Measurement
+from bench.worker import child, telemetry, timing
+from bench.worker.request import Request
+from tests import fake_compiler
+from tests.cases import case
+
+QUICK: dict[str, Any] = {"warmup_cap_s": 0.0, "samples_s": 0.0, "block_s": 0.005}
+
+
+def measured(
+    subject: str = "Small", *, compile_: str = "off", calls: int | None = None, **budget: Any
+) -> Measurement:
+    asked = Request(
+        job="measure",
+        case=case(subject=f"tests.hostile:{subject}", batch=2, input="4", compile=compile_),
+        replicate=3,
+        calls=calls,
+        budget={**QUICK, **budget},
+        cache="unused",
+        out="unused",
+        log="unused",
+        timeout_s=60.0,
+    )
+    found = child.JOBS["measure"](asked)
+    assert isinstance(found, Measurement)
+    return found
+
+
+def test_a_case_that_has_not_settled_is_flagged_unsteady() -> None:
+    assert "unsteady" in measured(warmup_s=math.inf, warmup_cap_s=0.0).flags
+    assert "unsteady" not in measured(warmup_s=0.0, warmup_cap_s=math.inf).flags
+
+
+def test_calls_per_sample_are_those_of_the_request() -> None:
+    (pipelined,) = [one for one in measured(calls=7).samples if one.kind == "pipelined"]
+    assert pipelined.calls_per_sample == 7
+
+
+def test_a_record_has_first_call_controls_and_the_state_after_the_samples() -> None:
+    found = measured()
+    assert found.replicate == 3
+    assert found.facts["first_call_s"] > 0
+    assert set(found.controls) == {"matmul", "copy", "convolution"}
+    assert all(found.controls.values())
+    assert found.state["end"]["training"] is False
+
+
+def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A made-up machine: from look to look a second, half of it waited, and 600 pages faulted."""
+    looks, sampled = list[telemetry.Snapshot](), list[int]()
+
+    def look() -> telemetry.Snapshot:
+        n = len(looks)
+        looks.append(
+            telemetry.Snapshot(
+                at_s=float(n),
+                run_wait_ns={1: n * 500_000_000},
+                page_faults=n * 600,
+                involuntary_switches=0,
+            )
+        )
+        return looks[-1]
+
+    measure = timing.measure
+
+    def counted(*args: Any, **more: Any) -> timing.Timing:
+        times = measure(*args, **more)
+        sampled.append(times.calls_sampled)
+        return times
+
+    monkeypatch.setattr(telemetry, "snapshot", look)
+    monkeypatch.setattr(timing, "measure", counted)
+    found = measured()
+    assert found.facts["page_faults"] == len(looks) / 2 * 600 / sampled[0]
+    assert found.facts["contention_ratio"] == 0.5
+    assert "contended" in found.flags
+
+
+def test_compiled_code_that_recompiles_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_compiler.install(monkeypatch)
+    with pytest.raises(RuntimeError) as caught:
+        measured("RecompilesEachTime", compile_="default")
+    status, reason = child.describe(caught.value)
+    assert status == "invalid"
+    assert reason.startswith("recompiled inside the samples: ")

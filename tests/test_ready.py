@@ -1,0 +1,159 @@
+"""What ran is held against what was asked for, before the samples and after them.
+
+In this process, and compiled by dynamo alone: `test_faults` and `test_state` go the way of a run.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+
+from bench.worker import child, ready, state, timing
+from bench.worker.ready import Invalid, Ready, begin, end, no_recompiles
+from bench.worker.request import Request
+from bench.worker.step import TrainingStep
+from tests import fake_compiler
+from tests.cases import case
+
+
+@pytest.fixture(autouse=True)
+def _switches_are_put_back() -> Iterator[None]:
+    stood = state.switches()
+    yield
+    state.put_back(stood)
+
+
+@pytest.fixture
+def dynamo(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_compiler.install(monkeypatch)
+
+
+def build(subject: str, **settings: Any) -> Ready:
+    asked = case(subject=f"tests.{subject}", **{"batch": 2, "input": "4", **settings})
+    return ready.build(
+        Request(
+            job="measure",
+            case=asked,
+            replicate=0,
+            calls=None,
+            budget={},
+            cache="unused",
+            out="unused",
+            log="unused",
+            timeout_s=60.0,
+        )
+    )
+
+
+def call(built: Ready) -> None:
+    built.step.prepare(1)
+    built.step()
+
+
+@pytest.mark.parametrize(
+    ("subject", "settings", "words"),
+    [
+        ("turncoats:Deterministic", {}, "deterministic is True, should be False"),
+        ("hostile:GoesToEval", {"mode": "training"}, "training is False, should be True"),
+        ("hostile:IgnoresAutocast", {"amp": "bfloat16"}, "the layers put out float32 100%"),
+    ],
+)
+def test_what_is_not_as_asked_is_refused_before_the_samples(
+    subject: str, settings: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(Invalid, match=words):
+        begin(build(subject, **settings))
+
+
+def test_what_was_turned_during_the_samples_is_refused_after_them() -> None:
+    built = build("hostile:Small")
+    begun = begin(built)
+    torch.set_float32_matmul_precision("medium")
+    with pytest.raises(Invalid, match="matmul_precision is medium, should be highest"):
+        end(built, begun, 0.001)
+
+
+def test_an_output_that_is_not_finite_is_refused_and_its_place_named() -> None:
+    built = build("hostile:NotFinite")
+    begun = begin(built)
+    with pytest.raises(Invalid, match=r"8 of 8 numbers of its tensor 1 \(2, 4\) are infinite"):
+        end(built, begun, 0.001)
+
+
+def test_the_call_that_is_timed_as_the_first_is_the_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    built = build("hostile:Small")
+    outputs: list[Any] = []
+
+    def first_call(step: Any, _device: object) -> float:
+        outputs.append(step.output)
+        call(built)
+        return 0.5
+
+    monkeypatch.setattr(timing, "first_call", first_call)
+    found, _ = end(built, begin(built), 0.001)
+    assert outputs == [None]
+    assert found == {"first_call_s": 0.5}
+
+
+def scaled() -> tuple[Ready, TrainingStep]:
+    built = build("hostile:Small", mode="training", amp="float16", batch=256)
+    assert isinstance(built.step, TrainingStep)
+    return built, built.step
+
+
+def test_a_grad_scaler_has_settled_before_the_samples() -> None:
+    built, step = scaled()
+    begun = begin(built)
+    assert begun.skipped_steps > 2  # more than there are calls before the samples anyway
+    for _ in range(5):
+        call(built)
+    assert step.skipped_steps == begun.skipped_steps
+    end(built, begun, 0.001)
+
+
+def test_a_step_that_was_skipped_among_the_samples_is_refused() -> None:
+    built, step = scaled()
+    begun = begin(built)
+    assert step._scaler is not None
+    step._scaler.update(2.0**40)  # what float16 cannot hold
+    call(built)
+    with pytest.raises(Invalid, match="GradScaler skipped 1 steps while timed"):
+        end(built, begun, 0.001)
+
+
+@pytest.mark.usefixtures("dynamo")
+def test_eager_code_under_the_name_of_compiled_code_is_refused() -> None:
+    built = build("hostile:WithoutCompiling", compile="default")
+    begun = begin(built)
+    with pytest.raises(Invalid, match="nothing was compiled"):
+        end(built, begun, 0.001)
+
+
+@pytest.mark.usefixtures("dynamo")
+def test_compiled_layers_are_held_against_what_was_asked_for_as_well() -> None:
+    built = build("hostile:IgnoresAutocast", compile="default", amp="bfloat16")
+    begun = begin(built)
+    with pytest.raises(Invalid, match="the layers put out float32 100%"):
+        end(built, begun, 0.001)
+
+
+@pytest.mark.usefixtures("dynamo")
+def test_a_recompile_among_the_samples_raises_and_is_invalid() -> None:
+    built = build("hostile:RecompilesEachTime", compile="default")
+    begin(built)
+    with no_recompiles(built.case), pytest.raises(RuntimeError) as caught:
+        call(built)
+    status, reason = child.describe(caught.value)
+    assert status == "invalid"
+    assert reason.startswith("recompiled inside the samples: ")
+
+
+@pytest.mark.usefixtures("dynamo")
+def test_what_a_first_call_caches_has_recompiled_before_the_samples() -> None:
+    built = build("hostile:CachesInItsFirstCall", compile="default")
+    begun = begin(built)
+    with no_recompiles(built.case):
+        call(built)
+    found, _ = end(built, begun, 0.001)
+    assert (found["recompiles"], found["graph_breaks"]) == (1, 0)

@@ -1,0 +1,160 @@
+"""What a side is, where its code lies, and when what ran was not its code."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from bench import sides
+from bench.sides import Side, SideError, opened, parse, unproven
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
+    done = subprocess.run(
+        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True
+    )
+    return done.stdout.strip()
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """Two commits of net.py, and uncommitted work on it."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    for text in ("first", "second"):
+        (folder / "net.py").write_text(f"{text!r}\n")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "-m", text)
+    (folder / "net.py").write_text("'uncommitted'\n")
+    return folder
+
+
+def test_settings_may_be_several_and_their_values_may_hold_commas(tmp_path: Path) -> None:
+    a, b = parse("amp=off,input=3,32,32", "input=3,64,64,amp=bfloat16", tmp_path)
+    assert (a.kind, a.settings) == ("settings", {"amp": "off", "input": "3,32,32"})
+    assert b.settings == {"input": "3,64,64", "amp": "bfloat16"}
+
+
+def test_an_interpreter_is_taken_by_its_path(tmp_path: Path) -> None:
+    a, b = parse(f"python={sys.executable}", f"python={sys.executable}", tmp_path)
+    assert (a.kind, b.place.python) == ("python", sys.executable)
+
+
+def test_revisions_become_commits_and_the_working_tree_says_whether_it_differs(
+    repository: Path,
+) -> None:
+    first = git(repository, "rev-parse", "HEAD~1")
+    a, b = parse("HEAD~1", ".", repository)
+    assert (a.commit, a.changes) == (first, None)
+    assert a.shown == f"HEAD~1 ({first[:8]})"
+    assert b.changes is not None
+    assert b.shown.endswith("and uncommitted work)")
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "said"),
+    [
+        ("nowhere", ".", "nowhere: the repository has no such revision"),
+        ("--upload-pack=x", ".", "there is no axis '--upload-pack'"),
+        ("-x", ".", "'-x' is no side"),
+        ("amp=of", "amp=off", "amp 'of' is unknown"),
+        ("ampp=off", "amp=off", "there is no axis 'ampp'"),
+        ("amp=off", "compile=off", "set different axes"),
+        ("amp=off", ".", "both have to be of one kind"),
+        ("python=/nowhere/python", "python=python3", "no interpreter there"),
+    ],
+)
+def test_what_is_no_side_is_refused_in_one_line(
+    repository: Path, a: str, b: str, said: str
+) -> None:
+    with pytest.raises(SideError) as caught:
+        parse(a, b, repository)
+    assert said in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_outside_a_repository_there_are_no_revisions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    with pytest.raises(SideError, match="main: this is no git repository"):
+        parse("main", ".", tmp_path)
+
+
+def test_each_revision_has_its_own_tree_and_uncommitted_work_stays(repository: Path) -> None:
+    before = git(repository, "status", "--porcelain")
+    with opened(*parse("HEAD~1", ".", repository), repository) as (a, b):
+        assert a.tree is not None
+        assert (a.tree / "net.py").read_text() == "'first'\n"
+        assert b.tree == repository
+        assert (repository / "net.py").read_text() == "'uncommitted'\n"
+        suite = a.place.path[0]
+        assert [one.name for one in suite.iterdir()] == ["bench"]  # and no convnet beside it
+        assert a.place.path[1] == a.tree == a.place.folder
+    assert git(repository, "status", "--porcelain") == before
+    assert (repository / "net.py").read_text() == "'uncommitted'\n"
+
+
+def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
+    repository: Path, tmp_path: Path
+) -> None:
+    git(repository, "worktree", "add", "--detach", "--quiet", str(tmp_path / "theirs"), "HEAD")
+    (tmp_path / "theirs").rename(tmp_path / "moved")  # `git worktree prune` would forget it
+    before = git(repository, "worktree", "list")
+    made: list[Path] = []
+
+    def interrupted() -> None:
+        with opened(*parse("HEAD~1", "HEAD", repository), repository) as both:
+            made.extend(path for side in both for path in side.place.path[:2])
+            assert all(path.exists() for path in made)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    assert git(repository, "worktree", "list") == before
+    assert not any(path.exists() for path in made)
+
+
+def test_a_folder_that_a_revision_lacks_is_named(repository: Path) -> None:
+    (repository / "new").mkdir()
+    with (
+        pytest.raises(SideError, match=r"HEAD~1: has no folder new"),
+        opened(*parse("HEAD~1", ".", repository / "new"), repository / "new"),
+    ):
+        pass
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+A = Side(name="A", asked="main", kind="revision", tree=Path("/trees/A"))
+B = Side(name="B", asked=".", kind="revision", tree=Path("/repository"))
+
+
+def test_a_subject_from_its_own_tree_is_proven() -> None:
+    proof = {"subject": "/trees/A/net.py", "files": ["/trees/A/net.py", "/elsewhere/other.py"]}
+    assert unproven(A, B, proof) is None
+
+
+@pytest.mark.parametrize("subject", ["/repository/net.py", "/lib/net.py", None])
+def test_a_subject_from_elsewhere_would_be_the_same_on_both_sides(subject: str | None) -> None:
+    said = unproven(A, B, {"subject": subject, "files": []})
+    assert said is not None
+    assert said.startswith("main: the subject was imported from")
+
+
+def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
+    files = ["/repository/layers.py", "/trees/A/net.py"]
+    said = unproven(A, B, {"subject": "/trees/A/net.py", "files": files})
+    assert said is not None
+    assert said.startswith("main: /repository/layers.py was imported besides")
+
+
+def test_settings_need_no_proof_of_their_code() -> None:
+    one = Side(name="A", asked="amp=off", kind="settings")
+    assert unproven(one, one, {"subject": None, "files": []}) is None
+
+
+def test_the_suite_is_the_one_that_runs() -> None:
+    assert Path(sides.__file__).parent == sides.SUITE
