@@ -36,7 +36,7 @@ TINY = {
     "bfloat16": torch.finfo(torch.bfloat16).smallest_normal,
 }
 FLOOR_EPS = 8  # ReLU and MaxPool are exact in float32; theirs is no budget of zero
-# Times the error of float32 eager code, scaled by EPS.  Seen on ConvNet and 32 other networks
+# Times the error of float32 eager code, scaled by EPS.  Seen on ConvNet and 27 other networks
 # (docs/trust.md): outputs up to 1.8 times in float32 (channels_last), 0.5 in bfloat16; gradients,
 # where a ReLU that switches moves a whole column, 37 times in float32, 4.4 in float16, 1.9 in
 # bfloat16.
