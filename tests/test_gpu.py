@@ -203,11 +203,15 @@ def test_tf32_changes_matrix_products_and_convolutions_alike() -> None:
 
 
 @needs_cuda
-def test_priming_cudnn_takes_every_arithmetic() -> None:
+def test_priming_cudnn_takes_every_arithmetic_and_leaves_the_next_call_fast(device: Device) -> None:
     for dtype in (torch.float32, torch.float16, torch.bfloat16):
         for channels_last in (False, True):
             cuda.prime_cudnn(NAME, dtype, channels_last=channels_last)
-    torch.accelerator.synchronize()
+    device.wait()
+    start = time.perf_counter()
+    cuda.prime_cudnn(NAME)
+    device.wait()
+    assert time.perf_counter() - start < 0.1  # loading cuDNN takes longer
 
 
 @needs_cuda
