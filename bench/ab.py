@@ -22,7 +22,8 @@ from bench.errors import UserError
 from bench.journal import Journal
 from bench.pairs import Pairs, phase_key, values
 from bench.progress import wide_console
-from bench.read import ab_report, decide, show
+from bench.read import ab_report, ci, decide, plot_forest, show
+from bench.read.junit import junit
 from bench.records import SCHEMA_VERSION, Case, whole_phase
 
 DEFAULT = Path(__file__).with_name("ab.toml")
@@ -61,6 +62,7 @@ class Planned:
     missing: Mapping[str, str]  # key of a case that one side lacks → why
     run: config.RunOptions
     threshold: float
+    thresholds: Mapping[str, float]  # by key, where its sweep has one of its own
     machine_id: str
     versions: Mapping[str, str]  # side → torch
     proof: Mapping[str, Mapping[str, str | None]]  # side → subject → file, inside its tree
@@ -116,6 +118,11 @@ def _plan(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         missing=missing,
         run=_config(asked, a).run,
         threshold=asked.threshold,
+        thresholds={
+            key: plans["A"].thresholds[one["A"].case_id]
+            for key, one in cases.items()
+            if one["A"].case_id in plans["A"].thresholds
+        },
         machine_id=environment.machine(accelerators)["machine_id"],
         versions={name: one.torch for name, one in found.items()},
         proof={side.name: _files(side, found[side.name]) for side in (a, b)},
@@ -199,6 +206,7 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
         "machine_id": planned.machine_id,
         "cases": list(planned.cases),
         "missing": dict(planned.missing),
+        "thresholds": dict(planned.thresholds),
     }
 
 
@@ -259,10 +267,12 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     journal = Journal(path / pair_journal.NAME)
     seen = pair_journal.read(path / pair_journal.NAME)
     by_side = {side.name: side for side in planned.sides}
+    history = _null_history(path, planned.machine_id)
     pairs = Pairs(
         cases={key: one["A"] for key, one in planned.cases.items()},
         seed=planned.run.seed,
-        threshold=planned.threshold,
+        threshold=max(planned.threshold, decide.bias(history)),
+        thresholds=planned.thresholds,
         budget_s=planned.run.budget_s,
         journal=journal,
         seen=seen,
@@ -285,7 +295,7 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     finally:
         journal.close()
         rundir.release(holder)
-    report = _decide(planned, pairs, path, complete=complete)
+    report = _decide(planned, pairs, history, complete=complete)
     code = _write(path, report, seen, pairs, strict=strict)
     rundir.finish(directory, complete=complete)
     if not complete:
@@ -294,15 +304,17 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     return code
 
 
-def _decide(planned: Planned, pairs: Pairs, path: Path, *, complete: bool) -> ab_report.Report:
+def _decide(
+    planned: Planned, pairs: Pairs, history: Sequence[float], *, complete: bool
+) -> ab_report.Report:
     seen, keys = pairs.seen, [key for key in planned.cases if not pairs.given_up(key)]
     null = pairs.null_key()
     nulls = values(seen, [null], null=True, again=()) if null else []
     found = decide.decide(
-        values(seen, keys, again=pairs.suspects()),
+        pairs.values(keys, again=pairs.suspects()),
         nulls,
         planned.threshold,
-        _null_history(path, planned.machine_id),
+        history,
     )
     decisions = {one.key: one for one in found}
     rows = [
@@ -349,14 +361,17 @@ def _rows_of(
 
 
 def _null_history(path: Path, machine_id: str) -> list[float]:
-    """What A against A came to in earlier comparisons beside this one, on this machine: logs."""
+    """What A against A came to in earlier comparisons beside this one, on this machine: logs.
+
+    In the order of time.
+    """
     found = []
-    for file in sorted(path.absolute().parent.glob(f"*/{DESCRIPTION}")):
+    for file in path.absolute().parent.glob(f"*/{DESCRIPTION}"):
         with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             stored = json.loads(file.read_text(encoding="utf-8"))
             if stored["machine_id"] == machine_id and file.parent.name != path.name:
-                found.append(float(stored["null_log_ratio"]))
-    return found
+                found.append((str(stored["started"]), float(stored["null_log_ratio"])))
+    return [value for _, value in sorted(found)]
 
 
 def _write(
@@ -368,6 +383,9 @@ def _write(
     try:
         ab_report.write_rows(path / TABLE, report.rows)
         (path / REPORT).write_text(text, encoding="utf-8")
+        suite = f"bench ab {report.a} {report.b}"
+        (path / judge.JUNIT).write_text(junit(suite, ci.of_ab(report)), encoding="utf-8")
+        plot_forest.draw(path, report)
         stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         whole = phase_key(key, whole_phase(pairs.cases[key].mode)) if key else ""
         logs = [
@@ -392,3 +410,4 @@ def _show(report: ab_report.Report, console: Console, path: Path) -> None:
         for note in report.notes:
             console.print(show.safe(note), soft_wrap=True)
         console.print(show.safe(f"report: {path / REPORT}"), soft_wrap=True)
+        judge.annotate(ci.of_ab(report), console)

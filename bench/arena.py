@@ -13,7 +13,8 @@ from typing import Any, Self
 
 from bench.config import RunOptions
 from bench.duel import Player, take_turns
-from bench.pair_journal import Pair, SideFacts, Stage, pair_of
+from bench.pair_journal import Pair, SideFacts, pair_of
+from bench.read.decide import Stage
 from bench.records import Case, Facts, Failure
 from bench.session import Folders, ReplicateDied, Session, collect, request
 from bench.sides import Side, SideError, unproven

@@ -58,6 +58,7 @@ class Sweep:
     axes: Mapping[str, tuple[str, ...]]
     subjects: tuple[str, ...] = ("convnet",)
     layers: bool = False  # the layers of the subjects instead of the subjects
+    threshold: float | None = None  # of `bench ab`, for these cases; None = the comparison's
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,13 +163,17 @@ def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptio
 def _sweep(
     table: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[str]], names: Sequence[str]
 ) -> Sweep:
-    unknown = set(table) - set(BY_NAME) - {"subject", "layers"}
+    own = ("subject", "layers", "threshold")
+    unknown = set(table) - {*BY_NAME, *own}
     if unknown:
-        known = ", ".join(["subject", "layers", *BY_NAME])
+        known = ", ".join([*own, *BY_NAME])
         raise ConfigError(f"{where}: unknown key {sorted(unknown)[0]!r}; there are {known}")
     layers = table.get("layers", False)
     if not isinstance(layers, bool):
         raise ConfigError(f"{where}: layers = {layers!r}; write true or false")
+    threshold = table.get("threshold")
+    if threshold is not None and (not isinstance(threshold, float) or not 0 < threshold < 10):
+        raise ConfigError(f"{where}: threshold = {threshold!r}; write e.g. 0.05 for 5 %")
     axes: dict[str, tuple[str, ...]] = {}
     for name, axis in BY_NAME.items():
         flagged = name in flags and bool(flags[name])
@@ -188,7 +193,7 @@ def _sweep(
             parse(subject)
         except SubjectError as error:
             raise ConfigError(f"{'--subject' if names else where}: {error}") from None
-    return Sweep(axes=axes, subjects=subjects, layers=layers)
+    return Sweep(axes=axes, subjects=subjects, layers=layers, threshold=threshold)
 
 
 def _as_list(value: Any) -> list[Any]:

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
@@ -9,8 +10,8 @@ from rich.console import Console
 from bench.errors import UserError
 from bench.progress import wide_console
 from bench.read import check as checking
+from bench.read import ci, history, markdown, show
 from bench.read import compare as comparing
-from bench.read import history, markdown, show
 from bench.read.annotations import annotations
 from bench.read.junit import junit
 from bench.read.table import RunData, load
@@ -65,19 +66,26 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     report = checking.check(run, stored, threshold, history=past)
     code = exit_code(report, strict)
     text = markdown.report_markdown(report)
+    cases = ci.of_check(report, strict=strict)
+    suite = f"bench check {report.run_id} against {report.baseline_id}"
     written = (path if path.is_dir() else path.parent) / REPORT
     try:
         written.write_text(text, encoding="utf-8")
-        written.with_name(JUNIT).write_text(junit(report, strict=strict), encoding="utf-8")
+        written.with_name(JUNIT).write_text(junit(suite, cases), encoding="utf-8")
     except OSError as error:
         raise JudgeError(f"{written}: the report cannot be written: {error.strerror}") from None
     with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
         console = wide_console()
         _print_report(report, console, step_summary(text), written)
-        if os.environ.get("GITHUB_ACTIONS") == "true":
-            for line in annotations(report, strict=strict):
-                console.print(line, markup=False, highlight=False, soft_wrap=True)
+        annotate(cases, console)
     return code
+
+
+def annotate(cases: Sequence[ci.Judged], console: Console) -> None:
+    """Where GitHub reads along."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in annotations(cases):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def step_summary(text: str) -> str | None:

@@ -149,19 +149,19 @@ def _begin(
 
 def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dict[str, Any]:
     """What this machine can do at most; a run that cannot find out goes without."""
-    try:
-        found = peaks.measure(planned.cases, settings.run.timeout_s)
-        if peaks.disturbed(found):
-            console.print(
-                "note: other work disturbed the measuring of the machine's peaks; no row is held "
-                "against those",
-                highlight=False,
-            )
-        return found
-    except peaks.PeaksError as error:
-        said = f"note: the machine's peaks are unknown, so no row is held against them ({error})"
-        console.print(said, highlight=False, markup=False)
-        return {}
+    found, problems = peaks.measure(planned.cases, settings.run.timeout_s)
+    notes = [
+        f"note: its peaks are unknown, so no row is held against them ({problem})"
+        for problem in problems
+    ]
+    if peaks.disturbed(found):
+        notes.append(
+            "note: other work disturbed the measuring of the machine's peaks; no row is held "
+            "against those"
+        )
+    for note in notes:
+        console.print(note, highlight=False, markup=False)
+    return found
 
 
 def _resume(asked: Asked) -> _Begun:

@@ -6,13 +6,13 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from bench.errors import UserError
+from bench.read.decide import Stage
 from bench.records import Entry, Failure, Measurement
 
 NAME = "pairs.jsonl"
-Stage = Literal["first", "fresh"]
 
 
 class PairJournalError(UserError):

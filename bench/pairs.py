@@ -8,12 +8,13 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from bench.journal import Journal
-from bench.pair_journal import Pair, Seen, SideFacts, Stage, contended, disturbance, to_line
+from bench.pair_journal import Pair, Seen, SideFacts, contended, disturbance, to_line
 from bench.read import decide
+from bench.read.decide import Stage
 from bench.records import Case, whole_phase
 from bench.subject import parse
 
@@ -43,6 +44,7 @@ class Pairs:
     cases: Mapping[str, Case]  # key → case of side A
     seed: int
     threshold: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # by key: of its own
     budget_s: float | None
     journal: Journal
     seen: Seen
@@ -75,8 +77,7 @@ class Pairs:
         left = [key for key in keys if self._wanted(stage, number, key)]
         draw.shuffle(left)
         done = [(stage, number, key, False) in self.seen.pairs for key in keys]
-        null = self.null_key()
-        if not left and (null is None or not self._wants_null(stage, number, keys)):
+        if not left and (self.null_key() is None or not self._wants_null(stage, number, keys)):
             return True
         if self._spent():
             return self._out_of_budget(stage, number)
@@ -121,12 +122,21 @@ class Pairs:
             self.tell(f"{pair.key}, side {side}: {why}")
 
     def _wanted(self, stage: Stage, number: int, key: str) -> bool:
-        known = (stage, number, key, False) in self.seen.pairs
-        return not known and not self.given_up(key)
+        if (stage, number, key, False) in self.seen.pairs or self.given_up(key):
+            return False
+        chosen = self.suspects() if stage == "fresh" else ()
+        phases = [
+            one for one in self.values([key], again=chosen) if stage == "first" or one.key in chosen
+        ]
+        return not decide.settled(phases, stage, number, self.threshold, len(chosen))
 
     def _wants_null(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
+        """Along with what is measured: never on its own account."""
         known = any(at[:2] == (stage, number) and at[3] for at in self.seen.pairs)
-        return not known and not all(map(self.given_up, keys))
+        return not known and any(
+            (stage, number, key, False) in self.seen.pairs or self._wanted(stage, number, key)
+            for key in keys
+        )
 
     def given_up(self, key: str) -> bool:
         return len(self.seen.failures(key)) >= MOST_FAILURES
@@ -155,7 +165,12 @@ class Pairs:
         return False
 
     def suspects(self) -> tuple[str, ...]:
-        return decide.suspects(values(self.seen, self.cases), self.threshold)
+        return decide.suspects(self.values(self.cases), self.threshold)
+
+    def values(
+        self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[str] | None = None
+    ) -> list[decide.Case]:
+        return values(self.seen, keys, again=again, thresholds=self.thresholds)
 
 
 def values(
@@ -164,6 +179,7 @@ def values(
     *,
     null: bool = False,
     again: Sequence[str] | None = None,
+    thresholds: Mapping[str, float] | None = None,
 ) -> list[decide.Case]:
     """The values of all pairs by phase, for the decision.
 
@@ -183,6 +199,7 @@ def values(
                     key=name,
                     first=_of_stage(seen, key, phase, "first", null=null),
                     fresh=_of_stage(seen, key, phase, "fresh", null=null) if chosen else (),
+                    threshold=(thresholds or {}).get(key),
                 )
             )
     return found

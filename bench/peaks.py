@@ -9,20 +9,29 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench import allocator
 from bench.records import Case
-from bench.session import RETAINED
 
 
 class PeaksError(RuntimeError):
-    """They could not be measured; the message is one line.  A run does without."""
+    """Those of a device could not be measured; the message is one line.  A run does without."""
 
 
-def measure(cases: Sequence[Case], timeout_s: float) -> dict[str, list[dict[str, Any]]]:
-    """By device: ladders per thread count, for `machine.peaks` of run.json.  Raises PeaksError."""
-    return {
-        device: _of_device(device, [one for one in cases if one.device == device], timeout_s)
-        for device in dict.fromkeys(one.device for one in cases)
-    }
+def measure(
+    cases: Sequence[Case], timeout_s: float
+) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
+    """By device: ladders per thread count, for `machine.peaks` of run.json.
+
+    And why there are none of a device: that costs no other its own.
+    """
+    found, problems = {}, []
+    for device in dict.fromkeys(one.device for one in cases):
+        own = [one for one in cases if one.device == device]
+        try:
+            found[device] = _of_device(device, own, timeout_s)
+        except PeaksError as error:
+            problems.append(str(error))
+    return found, problems
 
 
 def disturbed(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
@@ -58,7 +67,7 @@ def _of_device(device: str, cases: Sequence[Case], timeout_s: float) -> list[dic
                 encoding="utf-8",
                 errors="replace",
                 timeout=timeout_s,
-                env={**os.environ, **RETAINED},
+                env=allocator.environment("retained", os.environ),
                 check=False,
             )
             found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))

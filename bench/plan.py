@@ -7,7 +7,7 @@ that cannot have an effect.
 import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bench.axes import AXES, BY_NAME
 from bench.config import Config, Sweep, layers_of
@@ -45,6 +45,7 @@ class Plan:
 
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...]
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # by case id: of its sweep
 
     def order(self, replicate: int, seed: int) -> list[Case]:
         """The cases as this replicate takes them: shuffled, the same for the same seed."""
@@ -57,6 +58,7 @@ def make(config: Config, probe: Probe) -> Plan:
     """Every sensible combination once.  Raises PlanError."""
     cases: dict[str, Case] = {}
     left_out: dict[tuple[str, str, str], LeftOut] = {}
+    thresholds: dict[str, float] = {}
     for sweep in config.sweeps:
         for whole, why in _without_layers(sweep, probe).items():
             left_out[whole, "layers", why] = LeftOut(f"{whole}/*", "layers", why)
@@ -69,12 +71,14 @@ def make(config: Config, probe: Probe) -> Plan:
                     left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
                     continue
                 case = _case(subject, settings, device)
+                if sweep.threshold is not None and case.case_id not in cases:
+                    thresholds[case.case_id] = sweep.threshold
                 cases.setdefault(case.case_id, case)
     chosen = _only(cases, config.only)
     if not chosen:
         reasons = {one.reason for one in left_out.values()}
         raise PlanError("nothing to measure: " + ("; ".join(sorted(reasons)) or "no cases"))
-    return Plan(cases=tuple(chosen), left_out=tuple(left_out.values()))
+    return Plan(tuple(chosen), tuple(left_out.values()), thresholds)
 
 
 def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:

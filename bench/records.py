@@ -257,7 +257,9 @@ class Row:
     layout_flips: int | None = _column("changes of memory format from layer to layer")
     page_faults: float | None = _column("minor page faults per call")
     contention_ratio: float | None = _column("time spent waiting for a processor / time")
-    control_s: float | None = _column("geometric mean of the controls sampled in turn: s")
+    control_s: float | None = _column(
+        "geometric mean of two controls sampled in turn, a matrix product and a convolution: s"
+    )
     sm_clock_hz: float | None = _column("streaming-multiprocessor clock: Hz")
     power_w: float | None = _column("mean power: W")
     temperature_c: float | None = _column("temperature: °C")

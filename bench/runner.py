@@ -10,6 +10,7 @@ import math
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -283,27 +284,32 @@ class Runner:
     def _sessions(
         self, replicate: int, todo: Sequence[Case]
     ) -> Iterator[Callable[[Case], Session]]:
-        """Fresh interpreters for this replicate: one for each allocator, started when needed."""
+        """Fresh interpreters for this replicate: one for each allocator, and anew where it died."""
         open_: dict[str | None, Session] = {}
 
-        def session_of(case: Case) -> Session:
-            session = open_.get(case.allocator)
-            if session is None or session.dead:
-                open_[case.allocator] = session = self.start_session(
-                    allocator=case.allocator,
-                    modules=sorted({parse(one.subject).module for one in todo})
-                    if self._share_imports
-                    else (),
-                    inductor=any(
-                        one.compile != "off" and one.allocator == case.allocator for one in todo
-                    ),
-                    log=self.folders.scratch / f"replicate-{replicate}.log",
-                    timeout_s=self.run.timeout_s,
-                )
-                self._share_imports &= session.imported
-            return session
+        def start(allocator: str | None) -> None:
+            open_[allocator] = session = self.start_session(
+                allocator=allocator,
+                modules=sorted({parse(one.subject).module for one in todo})
+                if self._share_imports
+                else (),
+                inductor=any(one.compile != "off" and one.allocator == allocator for one in todo),
+                log=self.folders.scratch / f"replicate-{replicate}-{allocator}.log",
+                timeout_s=self.run.timeout_s,
+            )
+            self._share_imports &= session.imported
 
+        def session_of(case: Case) -> Session:
+            if open_[case.allocator].dead:
+                start(case.allocator)
+            return open_[case.allocator]
+
+        needed = dict.fromkeys(case.allocator for case in todo)
         try:
+            # All at once, which takes half as long: nothing is timed yet.
+            with ThreadPoolExecutor(max(1, len(needed))) as starting:
+                for started in [starting.submit(start, allocator) for allocator in needed]:
+                    started.result()
             yield session_of
         finally:
             for session in open_.values():

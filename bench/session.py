@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench import allocator as allocators
 from bench.config import RunOptions
 from bench.errors import NO_SPACE, UserError
 from bench.journal import entry_of
@@ -22,13 +23,6 @@ from bench.place import HERE, Place
 from bench.plain_text import printable
 from bench.records import Case, Entry, Failure, RecordError, Status
 
-# Freed memory stays with the process: above these, glibc neither maps nor returns single
-# blocks (mallopt(3)).  Measured: docs/trust.md, rule 33b.
-RETAINED = {
-    "MALLOC_MMAP_THRESHOLD_": str(2**30),
-    "MALLOC_TRIM_THRESHOLD_": str(2**32),
-    "MALLOC_TOP_PAD_": str(2**28),
-}
 LOG_KEPT_BYTES = 64 * 2**10
 START_S = 60.0  # for importing torch, beside what importing the subjects may take
 GRACE_S = 60.0  # for ending a child and clearing up after it, beside what the child may take
@@ -81,10 +75,7 @@ class Session:
         modules: imported once for all children.  Where that ends or hangs the process, `imported`
                  is False and each child imports for itself, so that only its own row suffers.
         """
-        environment = {name: value for name, value in os.environ.items() if name not in RETAINED}
-        if allocator == "retained":
-            environment |= RETAINED
-        environment |= place.environment()
+        environment = {**allocators.environment(allocator, os.environ), **place.environment()}
         self._place = place
         environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool beside the timing
         environment["PYTHONUNBUFFERED"] = "1"

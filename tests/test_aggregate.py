@@ -89,7 +89,7 @@ def test_facts_of_the_case_stand_on_its_whole_phase_and_others_where_they_say() 
                 replicate=n,
                 samples=samples,
                 facts={"page_faults": n, "peak_bytes": 999, "unknown_thing": 1},
-                controls={"matmul": (0.02, 0.02), "copy": (0.08,)},
+                controls={"matmul": (0.02, 0.02), "copy": (9.9,), "convolution": (0.08,)},
             )
             for n in range(5)
         ),

@@ -272,7 +272,7 @@ def test_within_the_spread_of_earlier_runs_nothing_is_said_to_be_slower(tmp_path
 
 def with_control(entries: Sequence[Entry], control_s: float) -> list[Entry]:
     return [
-        replace(one, controls={"copy": (control_s,)}) if isinstance(one, Measurement) else one
+        replace(one, controls={"matmul": (control_s,)}) if isinstance(one, Measurement) else one
         for one in entries
     ]
 

@@ -45,7 +45,12 @@ def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
     ("text", "message"),
     [
         ("[[sweep]]\nbatch = [0]", r"sweep 1: batch '0' .* write e.g. 32"),
-        ("[[sweep]]\nbach = [1]", r"sweep 1: unknown key 'bach'; there are subject, layers, mode"),
+        (
+            "[[sweep]]\nbach = [1]",
+            r"sweep 1: unknown key 'bach'; there are subject, layers, threshold, mode",
+        ),
+        ("[[sweep]]\nthreshold = -0.1", r"sweep 1: threshold = -0.1; write e.g. 0.05 for 5 %"),
+        ("[[sweep]]\nthreshold = '5 %'", r"sweep 1: threshold = '5 %'; write e.g. 0.05"),
         ("[sweep]\nbatch = [1]", r"write \[\[sweep\]\]"),
         ("[runs]", r"unknown table \[runs\]"),
         ("[run]\nreplicate = 5", r"\[run\] has no key 'replicate'; it has replicates"),

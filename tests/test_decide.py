@@ -14,6 +14,7 @@ from bench.read.decide import (
     Decision,
     decide,
     pair_value,
+    settled,
     suspects,
 )
 from tests.perf.replay import DATA, false_alarms, power
@@ -206,6 +207,45 @@ def test_of_five_hundred_identical_cases_hardly_one_is_called_slower() -> None:
     assert found["SAME"] > 200
 
 
+# --- stopping early --------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("centre", "number", "stops"),
+    [(0.0, 3, False), (0.0, 4, True), (0.03, 4, False), (SLOWER, 4, False), (-SLOWER, 4, False)],
+)
+def test_the_first_stage_ends_early_for_what_is_clearly_the_same_alone(
+    centre: float, number: int, stops: bool
+) -> None:
+    case = Case(key="a", first=around(centre, 6))
+    assert settled([case], "first", number, 0.05, 0) is stops
+
+
+@pytest.mark.parametrize(
+    ("centre", "number", "stops"),
+    [(SLOWER, 7, False), (SLOWER, 8, True), (0.0, 8, True), (math.log(1.05), 15, False)],
+)
+def test_the_second_stage_ends_early_for_what_is_clear_either_way(
+    centre: float, number: int, stops: bool
+) -> None:
+    case = Case(key="a", first=around(SLOWER), fresh=around(centre, 16))
+    assert settled([case], "fresh", number, 0.05, 1) is stops
+
+
+def test_a_case_goes_on_as_long_as_one_of_its_phases_is_not_clear() -> None:
+    clear, unclear = Case(key="a", first=around(0.0)), Case(key="b", first=around(0.03))
+    assert not settled([clear, unclear], "first", 5, 0.05, 0)
+
+
+def test_pairs_after_a_look_do_not_change_what_it_said() -> None:
+    case = Case(key="a", first=(*around(0.0, 4), SLOWER, SLOWER))
+    assert settled([case], "first", 6, 0.05, 0)
+
+
+def test_a_pair_that_failed_is_not_counted_as_seen() -> None:
+    assert not settled([Case(key="a", first=around(0.0, 3))], "first", 5, 0.05, 0)
+
+
 # --- replayed on real pairs ------------------------------------------------------------------
 
 QUIET, NOISY = DATA / "aa-pairs.jsonl.gz", DATA / "aa-pairs-convnet.jsonl.gz"
@@ -214,7 +254,7 @@ QUIET, NOISY = DATA / "aa-pairs.jsonl.gz", DATA / "aa-pairs-convnet.jsonl.gz"
 @pytest.mark.slow
 @pytest.mark.parametrize("path", [QUIET, NOISY], ids=lambda path: path.name)
 def test_identical_code_alarms_in_at_most_one_suite_of_a_hundred(path: Path) -> None:
-    alarms, _ = false_alarms(path, draws=400)
+    alarms, *_ = false_alarms(path, draws=400)
     assert alarms <= 4
 
 

@@ -4,6 +4,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from bench.read import ab_report, ci
 from bench.read.annotations import annotations
 from bench.read.junit import junit
 from bench.read.verdict import CaseVerdict, Finding, Report, Verdict
@@ -41,9 +42,13 @@ def test_a_test_case_a_case_and_its_verdict_decides_what_it_is() -> None:
     verdicts: tuple[Verdict, ...] = (
         "REGRESSED", "SUSPECT", "FAILED", "MISSING", "INCONCLUSIVE", "ADVISORY", "SAME", "IMPROVED"
     )  # fmt: skip
-    root = ElementTree.fromstring(junit(report(*(case(one, one) for one in verdicts))))
+    root = ElementTree.fromstring(
+        junit(
+            "bench check", ci.of_check(report(*(case(one, one) for one in verdicts)), strict=False)
+        )
+    )
     assert dict(root.attrib) == {
-        "name": "bench check now against then",
+        "name": "bench check",
         "tests": "8",
         "failures": "1",
         "errors": "2",
@@ -64,7 +69,7 @@ def test_a_test_case_a_case_and_its_verdict_decides_what_it_is() -> None:
 
 def test_strictly_a_suspect_is_a_failure_and_names_the_way_out() -> None:
     suspect = case("SUSPECT", command="bench ab 0123abc .")
-    root = ElementTree.fromstring(junit(report(suspect), strict=True))
+    root = ElementTree.fromstring(junit("a", ci.of_check(report(suspect), strict=True)))
     (failure,) = root.iter("failure")
     assert failure.get("message") == (
         "SUSPECT: forward latency_median_s +20.0% worse (5 replicates)"
@@ -73,7 +78,9 @@ def test_strictly_a_suspect_is_a_failure_and_names_the_way_out() -> None:
 
 
 def test_names_that_xml_cannot_hold_are_text_all_the_same() -> None:
-    root = ElementTree.fromstring(junit(report(case("REGRESSED", NASTY))))
+    root = ElementTree.fromstring(
+        junit("a", ci.of_check(report(case("REGRESSED", NASTY)), strict=False))
+    )
     (found,) = root.iter("testcase")
     assert str(found.get("name")).startswith('net<b>&"\N{REPLACEMENT CHARACTER}[31m:b8,')
 
@@ -90,18 +97,65 @@ def test_names_that_xml_cannot_hold_are_text_all_the_same() -> None:
 def test_github_is_told_what_fails_and_warned_of_what_might(
     verdict: Verdict, strict: bool, level: str
 ) -> None:
-    (line,) = annotations(report(case(verdict), case("SAME")), strict=strict)
+    (line,) = annotations(ci.of_check(report(case(verdict), case("SAME")), strict=strict))
     assert line == (
         f"::{level} title=one::{verdict}: forward latency_median_s +20.0%25 worse (5 replicates)"
     )
 
 
 def test_a_name_cannot_end_its_annotation_or_begin_another() -> None:
-    (line,) = annotations(report(case("REGRESSED", "a::error\n::warning title=b,c::d%")))
+    nasty = report(case("REGRESSED", "a::error\n::warning title=b,c::d%"))
+    (line,) = annotations(ci.of_check(nasty, strict=False))
     assert "\n" not in line
     assert line.startswith("::error title=a%3A%3Aerror%0A%3A%3Awarning title=b%2Cc%3A%3Ad%25::")
 
 
 def test_github_shows_ten_of_a_kind() -> None:
     many = report(*(case("REGRESSED", str(number)) for number in range(40)))
-    assert len(list(annotations(many))) == 10
+    assert len(list(annotations(ci.of_check(many, strict=False)))) == 10
+
+
+def row(verdict: ab_report.Verdict, name: str = "one", **more: object) -> ab_report.Row:
+    given = {
+        "phase": "forward", "figure": "time_s", "a": 1.0, "b": 1.2, "ratio": 1.2,
+        "ratio_low": 1.1, "ratio_high": 1.3, "pairs": 6,
+    }  # fmt: skip
+    return ab_report.Row(case_id=name, verdict=verdict, **{**given, **more})  # type: ignore[arg-type]
+
+
+def compared(*rows: ab_report.Row) -> list[ci.Judged]:
+    return ci.of_ab(ab_report.Report(a="main", b=".", threshold=0.05, rows=rows))
+
+
+def test_a_case_of_a_comparison_is_judged_by_its_worst_phase() -> None:
+    (one,) = compared(row("SAME"), row("REGRESSED", phase="backward"), row("INCONCLUSIVE"))
+    assert one.outcome == "failure"
+    assert one.sentence == "REGRESSED: backward +20.0 % (+10.0 to +30.0 %)"
+
+
+@pytest.mark.parametrize(
+    ("verdict", "outcome"),
+    [
+        ("FAILED", "error"),
+        ("UNTRUSTED", "skipped"),
+        ("INCONCLUSIVE", "skipped"),
+        ("IMPROVED", "passed"),
+        ("DIFFERS", "passed"),
+        ("SAME", "passed"),
+    ],
+)
+def test_only_a_confirmed_regression_or_a_failure_fails(
+    verdict: ab_report.Verdict, outcome: str
+) -> None:
+    (one,) = compared(row(verdict))
+    assert one.outcome == outcome
+
+
+def test_an_undecided_case_says_what_would_have_been_found() -> None:
+    (one,) = compared(row("INCONCLUSIVE", smallest_effect_ratio=0.12))
+    assert one.sentence.endswith("; +12% would have been found")
+
+
+def test_a_comparison_that_is_not_believed_is_a_warning() -> None:
+    (line,) = annotations(compared(row("UNTRUSTED", note="A differs from itself")))
+    assert line.startswith("::warning title=one::UNTRUSTED: forward")

@@ -10,8 +10,9 @@ import pytest
 
 from bench import pair_journal
 from bench.journal import Journal
-from bench.pair_journal import Pair, PairJournalError, Seen, SideFacts, Stage, pair_of, to_line
+from bench.pair_journal import Pair, PairJournalError, Seen, SideFacts, pair_of, to_line
 from bench.pairs import Pairs, values
+from bench.read.decide import Stage
 from bench.records import Case, Failure, Measurement, Samples
 from tests.cases import case
 
@@ -25,6 +26,7 @@ class World:
 
     path: Path
     factor: dict[str, float] = field(default_factory=dict)
+    noise: float = 1.04  # so much that no case is clear before its stage ends
     failing: dict[str, str] = field(default_factory=dict)  # key → side
     disturbed: list[bool] = field(default_factory=list)  # one a comparison, in their order
     opened: list[tuple[Stage, int]] = field(default_factory=list)
@@ -67,8 +69,8 @@ class _Arena:
             failed = {world.failing[key]: "error: broken"}
             return Pair(stage=self.stage, number=self.number, key=key, null=null, failed=failed)
         a_s = 0.001 * CASES[key].batch
-        # Pairs scatter by 1 %, as far to one side as to the other.
-        noise = 1.01 if self.number % 2 else 1 / 1.01
+        # Pairs scatter, as far to one side as to the other.
+        noise = world.noise if self.number % 2 else 1 / world.noise
         b_s = a_s * noise * (1.0 if null else world.factor.get(key, 1.0))
         disturbed = world.disturbed.pop(0) if world.disturbed else False
         return Pair(
@@ -109,9 +111,47 @@ def test_a_suspect_gets_sixteen_fresh_pairs_with_the_null_case_and_alone(world: 
     assert len(fresh) == 2 * 16
     (dear,) = values(pairs.seen, [DEAR.case_id], again=pairs.suspects())
     assert (len(dear.first), len(dear.fresh)) == (6, 16)
-    assert dear.fresh[0] == pytest.approx(math.log(1.10 / 1.01))
+    assert dear.fresh[0] == pytest.approx(math.log(1.10 / 1.04))
     (cheap,) = values(pairs.seen, [CHEAP.case_id], again=pairs.suspects())
     assert (len(cheap.first), cheap.fresh) == (6, ())
+
+
+def test_a_case_that_is_clearly_the_same_gets_no_more_than_four_pairs(world: World) -> None:
+    world.noise = 1.01
+    _, complete = world.run()
+    assert complete
+    assert world.opened == [("first", number) for number in range(4)]
+    assert len(world.made) == 4 * 3  # and the null case ends with the others
+
+
+def test_a_case_that_is_clearly_worse_gets_no_more_than_eight_fresh_pairs(world: World) -> None:
+    world.noise, world.factor = 1.01, {DEAR.case_id: 1.10}
+    _, complete = world.run()
+    assert complete
+    assert sum(at[2] == DEAR.case_id for at in world.made if at[0] == "first") == 6
+    assert sum(at[2:] == (CHEAP.case_id, False) for at in world.made) == 4
+    assert world.opened[6:] == [("fresh", number) for number in range(8)]
+
+
+def test_a_suspect_that_turns_out_harmless_gets_no_more_than_eight_fresh_pairs(
+    world: World,
+) -> None:
+    world.noise, world.factor = 1.01, {DEAR.case_id: 1.03}
+    _, complete = world.run()
+    assert complete
+    assert world.opened[6:] == [("fresh", number) for number in range(8)]
+
+
+def test_a_resume_stops_where_the_whole_would_have_stopped(world: World) -> None:
+    world.noise, world.factor, world.stop_at = 1.01, {DEAR.case_id: 1.10}, 15
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+    world.stop_at = None
+    world.run()
+    after = list(world.made)
+    world.run()
+    assert world.made == after
+    assert len(after) == len(set(after)) == 6 * 2 + 4 + 8 * 2
 
 
 def test_the_order_is_drawn_anew_in_each_pair_and_is_the_same_for_the_same_seed(
@@ -206,3 +246,10 @@ def test_a_line_that_is_none_is_named(tmp_path: Path, line: str) -> None:
     path.write_text(line + "\n")
     with pytest.raises(PairJournalError, match=r"pairs.jsonl, line 1: not a pair"):
         pair_journal.read(path)
+
+
+def test_a_case_with_a_threshold_of_its_own_is_judged_by_it(world: World) -> None:
+    world.noise, world.factor = 1.01, {DEAR.case_id: 1.10}
+    pairs, _ = world.run(thresholds={DEAR.case_id: 0.25})
+    assert not pairs.suspects()
+    assert world.opened == [("first", number) for number in range(4)]

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import pytest
 
 from bench.config import load
@@ -43,6 +45,19 @@ def test_the_default_sweep_covers_what_it_promises() -> None:
 def test_a_case_stands_once_however_many_sweeps_ask_for_it() -> None:
     ids = _ids(_probe(), batch=["8"], memory_format=["contiguous"], compile=["off"], amp=["off"])
     assert len(ids) == len(set(ids))
+
+
+def test_the_threshold_of_a_case_is_that_of_the_sweep_that_asks_for_it_first(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ci.toml"
+    path.write_text(
+        "[[sweep]]\nbatch = 1\n[[sweep]]\nbatch = [1, 8]\nthreshold = 0.2\n"
+        "[[sweep]]\nbatch = [8, 32]\nthreshold = 0.1\n"
+    )
+    planned = make(load(path), _probe())
+    by_batch = {one.batch: planned.thresholds.get(one.case_id) for one in planned.cases}
+    assert by_batch == {1: None, 8: 0.2, 32: 0.1}
 
 
 def test_the_same_configuration_gives_the_same_order_and_each_replicate_another() -> None:

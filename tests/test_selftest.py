@@ -5,7 +5,8 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +114,8 @@ def times(by: float, of: dict[int, float] = QUIET) -> dict[int, float]:
         (lambda: judge.waits(0.02, 1e-4), lambda: judge.waits(0.02, 0.019)),
         (lambda: judge.events(0.02, 0.0195), lambda: judge.events(0.02, 0.0185)),
         (lambda: judge.allocated(67108864), lambda: judge.allocated(67108863)),
+        (lambda: judge.foreign(0, 1), lambda: judge.foreign(0, 0)),
+        (lambda: judge.foreign(2, 3), lambda: judge.foreign(2, 2)),
     ],
 )
 def test_a_right_figure_is_ok_and_a_wrong_one_failed(
@@ -175,6 +178,7 @@ def test_what_this_machine_can_tell_apart_is_said_and_cannot_fail() -> None:
         judge.beside(None, contended=False),
         judge.events(0.02, None),
         judge.allocated(None),
+        judge.foreign(None, None),
     ],
 )
 def test_what_the_machine_does_not_tell_is_skipped_and_said_why(unknown: Result) -> None:
@@ -249,6 +253,33 @@ def verdicts(on: CountingDevice) -> list[str]:
 
 def test_an_accelerator_that_waits_and_counts_is_right() -> None:
     assert verdicts(CountingDevice()) == ["ok", "ok", "ok", "skipped"]
+
+
+@pytest.mark.parametrize(
+    ("seen", "figures"),
+    [
+        ([1, 2], {"foreign_alone": 1, "foreign_beside": 2}),
+        ([None, None], {}),
+        ([1, None], {"foreign_alone": 1, "foreign_beside": 1}),
+    ],
+)
+def test_the_driver_is_asked_without_the_planted_process_and_beside_it(
+    seen: list[int | None], figures: dict[str, int]
+) -> None:
+    told: list[str] = []
+
+    @contextmanager
+    def beside() -> Iterator[None]:
+        told.append("planted")
+        yield
+        told.append("gone")
+
+    def foreign() -> int | None:
+        told.append("asked")
+        return seen.pop(0)
+
+    assert known_devices.neighbour(foreign, beside) == figures
+    assert told in (["asked"], ["asked", "planted", "asked", "gone"])
 
 
 def test_an_accelerator_without_a_wait_fails() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.config import RunOptions
 from bench.records import Failure, to_line
-from bench.session import RETAINED, Folders, Session, SessionError, collect, request
+from bench.session import Folders, Session, SessionError, collect, request
 from tests.cases import PLAIN, case
 
 
@@ -138,11 +138,15 @@ class Started(Exception):  # noqa: N818 - what a process would have been given
 
 
 @pytest.mark.parametrize(
-    ("allocator", "thresholds"),
+    ("allocator", "thresholds", "tunables"),
     [
-        ("retained", ["1073741824", "4294967296", "268435456"]),
-        ("system", [None, None, None]),
-        (None, [None, None, None]),
+        (
+            "retained",
+            ["1073741824", "4294967296", "268435456"],
+            "glibc.rtld.optional_static_tls=512:glibc.malloc.hugetlb=1",
+        ),
+        ("system", [None, None, None], "glibc.rtld.optional_static_tls=512"),
+        (None, [None, None, None], "glibc.rtld.optional_static_tls=512"),
     ],
 )
 def test_the_allocator_is_set_before_its_process_starts_whatever_the_user_has_set(
@@ -150,18 +154,19 @@ def test_the_allocator_is_set_before_its_process_starts_whatever_the_user_has_se
     monkeypatch: pytest.MonkeyPatch,
     allocator: str | None,
     thresholds: list[str | None],
+    tunables: str,
 ) -> None:
     def start(*_: object, env: dict[str, str], **__: object) -> None:
         raise Started(env)
 
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
+    monkeypatch.setenv(
+        "GLIBC_TUNABLES", "glibc.malloc.hugetlb=2:glibc.rtld.optional_static_tls=512"
+    )
     monkeypatch.setattr(subprocess, "Popen", start)
     with pytest.raises(Started) as caught:
         Session(allocator=allocator, modules=[], inductor=False, log=tmp_path / "log")
     (environment,) = caught.value.args
-    assert list(RETAINED) == [
-        "MALLOC_MMAP_THRESHOLD_",
-        "MALLOC_TRIM_THRESHOLD_",
-        "MALLOC_TOP_PAD_",
-    ]
-    assert [environment.get(name) for name in RETAINED] == thresholds
+    names = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"]
+    assert [environment.get(name) for name in names] == thresholds
+    assert environment.get("GLIBC_TUNABLES") == tunables

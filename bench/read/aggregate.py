@@ -33,6 +33,9 @@ from bench.records import (
 
 ENOUGH = 3  # ok replicates that outweigh failed ones
 # Of the replicate as a whole, so true of each of its phases.
+# The copy differs by 10 % between runs of one code, more than any case does, and follows none of
+# them (`python -m tests.perf.drift`): it stands in the journal alone.
+UNSTEADY_CONTROLS = frozenset({"copy"})
 EVERYWHERE = frozenset({"page_faults", "contention_ratio", "control_s"})
 # Made here from samples, case or run, or by `_rates`; a fact of that name is no news.
 _MADE_HERE = frozenset(
@@ -255,7 +258,11 @@ def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
 
 def _control_s(one: Measurement) -> float | None:
     """Geometric mean of the controls' medians, so that none outweighs the others."""
-    medians = [statistics.median(times_s) for times_s in one.controls.values() if times_s]
+    medians = [
+        statistics.median(times_s)
+        for name, times_s in one.controls.items()
+        if times_s and name not in UNSTEADY_CONTROLS
+    ]
     if not medians or min(medians) <= 0:
         return None
     return statistics.geometric_mean(medians)

@@ -3,21 +3,20 @@
 Source: GitHub Docs, "Workflow commands for GitHub Actions" (escapes as actions/toolkit has them).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
-from bench.read.junit import sentence
-from bench.read.verdict import Report
+from bench.read.ci import Judged
 
 MOST = 10  # of a kind and step: GitHub shows no more
 
 
-def annotations(report: Report, *, strict: bool = False) -> Iterator[str]:
-    """`::error` where the check fails, `::warning` for a suspect that does not make it fail."""
-    errors = {"REGRESSED", "FAILED", "MISSING"} | ({"SUSPECT"} if strict else set())
-    for level, verdicts in (("error", errors), ("warning", {"SUSPECT"} - errors)):
-        found = [one for one in report.cases if one.verdict in verdicts]
+def annotations(cases: Sequence[Judged]) -> Iterator[str]:
+    """`::error` for what fails, `::warning` for what is worth a word without failing."""
+    failing = [one for one in cases if one.outcome in ("failure", "error")]
+    warning = [one for one in cases if one.warns]
+    for level, found in (("error", failing), ("warning", warning)):
         for one in found[:MOST]:
-            yield f"::{level} title={_property(one.case_id)}::{_data(sentence(one))}"
+            yield f"::{level} title={_property(one.name)}::{_data(one.sentence)}"
 
 
 def _data(text: str) -> str:

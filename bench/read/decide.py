@@ -8,6 +8,7 @@ number (Benjamini & Hochberg 1995), since the first ones have chosen them.
 `python -m tests.perf.replay` shows how often that is wrong.
 """
 
+import dataclasses
 import math
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,8 +17,15 @@ from typing import Literal
 
 from bench.read.stats import ALPHA, POWER, Estimate, quantile
 
+Stage = Literal["first", "fresh"]
 FIRST_PAIRS = 6
 FRESH_PAIRS = 16
+# Pairs of a stage after which a clear case gets no more.
+LOOKS: Mapping[Stage, tuple[int, ...]] = {"first": (4,), "fresh": (8, 12)}
+CLEARLY_SAME = 0.01  # of each of the two one-sided tests
+# Looking early costs the last look nothing where the early one is so strict (Haybittle 1971,
+# Peto 1976); over all cases that are measured again, hence shared among them (Bonferroni).
+CLEARLY_WORSE = 0.001
 SUSPECT_P = 0.2  # of the first pairs, against "not slower at all"
 # Six pairs that agree by luck shall not call a slowed case the same.
 SAME_ALPHA = 0.02
@@ -88,6 +96,41 @@ def suspects(cases: Sequence[Case], threshold: float) -> tuple[str, ...]:
     return tuple(found)
 
 
+def settled(
+    phases: Sequence[Case], stage: Stage, number: int, threshold: float, family: int
+) -> bool:
+    """Whether a case was clear at a look before pair `number` of a stage: then it gets no more.
+
+    phases: of one case, with the pairs of both stages; in the second those that it is about.
+    family: phases of all cases that are measured again.
+
+    In the first stage: called the same beyond doubt.  In the second: worse beyond doubt, or so
+    surely not that no further pair could turn it, which can only make fewer REGRESSED.
+    """
+    return any(
+        all(_clear(one, stage, look, threshold, family) for one in phases)
+        for look in LOOKS[stage]
+        if look <= number
+    )
+
+
+def _clear(case: Case, stage: Stage, look: int, threshold: float, family: int) -> bool:
+    pairs = case.first if stage == "first" else case.fresh
+    seen = dataclasses.replace(case, first=pairs[:look], fresh=())
+    estimate = _estimate(seen.decisive)
+    if estimate is None or estimate.n < look:
+        return False
+    bound = math.log1p(_own(case, threshold))
+    worse, below = estimate.p_above(bound), estimate.p_below(bound)
+    above = estimate.p_above(-bound)
+    if worse is None or below is None or above is None:  # one pair alone
+        return False
+    if stage == "first":
+        same = below < CLEARLY_SAME and above < CLEARLY_SAME
+        return same and not suspects([seen], threshold)
+    return worse < CLEARLY_WORSE / family or below < ALPHA
+
+
 def decide(
     cases: Sequence[Case],
     null: Sequence[Case],
@@ -101,7 +144,7 @@ def decide(
     null_history: mean values of the null cases of this machine's last runs: a threshold under twice
                   their mean would call the machine's own bias a difference.
     """
-    least = _bias(null_history)
+    least = bias(null_history)
     flagged = [
         one.key
         for one in _judged(null, threshold, least)
@@ -235,7 +278,7 @@ def _own(case: Case, threshold: float) -> float:
     return threshold if case.threshold is None else case.threshold
 
 
-def _bias(null_history: Sequence[float]) -> float:
+def bias(null_history: Sequence[float]) -> float:
     """Twice the mean of what A against A came to, as a ratio - 1."""
     last = list(null_history)[-NULL_RUNS:]
     return math.expm1(2 * abs(statistics.fmean(last))) if last else 0.0

@@ -62,7 +62,7 @@ def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
     """The figures by file name without its ending, and why others are missing."""
     figures: dict[str, Figure] = {}
     reasons: list[str] = []
-    with _style():
+    with style():
         for name, plot in PLOTS.items():
             try:
                 found = plot(run)
@@ -87,7 +87,7 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-def _style() -> AbstractContextManager[None]:
+def style() -> AbstractContextManager[None]:
     # Not a user's matplotlibrc: the same run gives the same picture.  rc_context does not
     # restore the backend, so that is left alone.
     style: Any = {**matplotlib.rcParamsDefault, **STYLE}
@@ -102,7 +102,7 @@ def _clear(folder: Path) -> None:
 
 
 def _save(figure: Figure, path: Path) -> Path:
-    with _style(), warnings.catch_warnings():
+    with style(), warnings.catch_warnings():
         # A subject may have letters that the font has not: an empty box, no word on stderr.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         figure.savefig(path, dpi=DPI, metadata={"Software": None})

@@ -53,7 +53,7 @@ def accelerator(figures: Mapping[str, Any]) -> list[Result]:
         judge.waits(figures["latency_s"], figures["launch_s"]),
         judge.events(figures["latency_s"], figures.get("device_s")),
         judge.allocated(figures.get("counted_bytes")),
-        Result("", "skipped", "nothing here looks at other processes on a device"),
+        judge.foreign(figures.get("foreign_alone"), figures.get("foreign_beside")),
     ]
 
 

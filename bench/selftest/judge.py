@@ -221,6 +221,14 @@ def allocated(counted_bytes: float | None) -> Result:
     return counted(ALLOCATED_BYTES, counted_bytes)
 
 
+def foreign(alone: int | None, beside: int | None) -> Result:
+    """Other processes that the driver names, without and with one that was planted."""
+    if alone is None or beside is None:
+        return Result("unknown", "skipped", "the driver tells nothing of other processes")
+    found = beside == alone + 1
+    return judged("contended" if found else f"{beside - alone} more processes", found)
+
+
 def _exact(value_s: float) -> str:
     """More digits than `units` gives: 1 % has to be seen."""
     return f"{value_s:.6f} s"

@@ -4,17 +4,20 @@
 initialises it.  OUT gets a JSON object: device name → its figures; the queue's name is `queue`.
 """
 
+import contextlib
 import json
 import statistics
+import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
 import torch
 
-from bench.worker import device, timing
+from bench.worker import device, nvidia, timing
 
 # Of one call of the queue: handing over, working, waking the host that waits.
 LAUNCH_S, WORK_S, WAKE_S = 1e-5, 1e-3, 1e-4
@@ -24,6 +27,7 @@ QUEUE_RESOLUTION_S = 1e-7
 MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
 ALLOCATED_BYTES = 64 * 2**20  # whole pages of every allocator, so counted without rounding
 LAUNCHES = 5
+BESIDE = "--beside"
 
 Figures = dict[str, float | str]
 
@@ -134,6 +138,41 @@ def counted_bytes(on: device.Device, allocate: Callable[[int], object]) -> int |
     return None if before is None or after is None else after - before
 
 
+def neighbour(
+    foreign: Callable[[], int | None], beside: Callable[[], AbstractContextManager[object]]
+) -> Figures:
+    """How many other processes the driver sees, alone and beside one that is planted.
+
+    foreign: asks the driver; where it does not know, so does the result not.
+    beside:  another process that computes on the device, as long as it is entered.
+    """
+    alone = foreign()
+    if alone is None:
+        return {}
+    with beside():
+        with_it = foreign()
+    return {"foreign_alone": alone, "foreign_beside": alone if with_it is None else with_it}
+
+
+@contextlib.contextmanager
+def another_process(name: str) -> Iterator[None]:
+    """One that has computed on the device and keeps its context, until this is left."""
+    command = [sys.executable, "-m", "bench.worker.known_devices", BESIDE, name]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it is there, or has ended
+        yield  # leaving closes its input, at which it ends
+
+
+def _be_beside(name: str) -> None:
+    held = torch.randn(MATRIX, MATRIX, device=name)
+    torch.mm(held, held)
+    device.open_device(name).wait()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+
 def medians(found: timing.Timing) -> Figures:
     """`latency_s`, `pipelined_s`, and `device_s` where there are events."""
     return {f"{one.kind}_s": statistics.median(one.times_s) for one in found.samples}
@@ -152,13 +191,21 @@ def _look(name: str) -> Figures:
         def allocate(size_bytes: int) -> object:
             return torch.empty(size_bytes, dtype=torch.uint8, device=name)
 
-        return accelerator(on, work, allocate)
+        found = accelerator(on, work, allocate)
+        if gpu := nvidia.gpu_of(name):
+            found |= neighbour(
+                lambda: nvidia.foreign_processes(gpu.look()), lambda: another_process(name)
+            )
+        return found
     except (RuntimeError, device.DeviceError, timing.ClockError) as error:
         return {"error": " ".join(str(error).split())[:200] or type(error).__name__}
 
 
 def main() -> None:
-    """Answer in the file that the command line names."""
+    """Answer in the file that the command line names, or be the process beside."""
+    if sys.argv[1] == BESIDE:
+        _be_beside(sys.argv[2])
+        return
     found = {"queue": queue()} | {name: _look(name) for name in device.device_names()[1:]}
     Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
 

@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 
-from bench.session import RETAINED
+from bench.allocator import HUGE_PAGES, THRESHOLDS, TUNABLES
 from tests.cases import case
 
 CASES = (
@@ -25,13 +25,15 @@ CASES = (
     case(mode="training"),
     case(subject="convnet/conv1", mode="training"),
 )
-HUGE = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}  # mallopt's pages by madvise, 2 MB each
+HUGE = {TUNABLES: f"{HUGE_PAGES}=1"}
 VARIANTS: dict[str, tuple[list[str], dict[str, str]]] = {
-    "retained": ([], RETAINED),
-    "retained, huge pages": ([], RETAINED | HUGE),
-    "retained, torch's huge pages": ([], RETAINED | {"THP_MEM_ALLOC_ENABLE": "1"}),
-    "retained, no address randomisation": (["setarch", "-R"], RETAINED),
-    "retained, threads bound": ([], RETAINED | {"OMP_PROC_BIND": "true"}),
+    "retained": ([], THRESHOLDS | HUGE),
+    "small pages": ([], THRESHOLDS),
+    "small pages, torch's huge ones": ([], THRESHOLDS | {"THP_MEM_ALLOC_ENABLE": "1"}),
+    "small pages, no address randomisation": (["setarch", "-R"], THRESHOLDS),
+    "small pages, threads bound": ([], THRESHOLDS | {"OMP_PROC_BIND": "true"}),
+    "retained, no address randomisation": (["setarch", "-R"], THRESHOLDS | HUGE),
+    "retained, threads bound": ([], THRESHOLDS | HUGE | {"OMP_PROC_BIND": "true"}),
     "system": ([], {}),
 }
 
@@ -90,7 +92,7 @@ def main() -> None:
         name for name in VARIANTS if not asked.only or any(part in name for part in asked.only)
     ]
     seen: dict[str, list[list[float]]] = {name: [] for name in names}
-    kept = {k: v for k, v in os.environ.items() if k not in RETAINED}
+    kept = {k: v for k, v in os.environ.items() if k not in {*THRESHOLDS, TUNABLES}}
     for number in range(asked.rounds):
         for name in random.Random(number).sample(names, len(names)):
             before, variables = VARIANTS[name]
@@ -110,7 +112,7 @@ def main() -> None:
             times_s = [row[position] for row in seen[name]]
             robust, plain = variation(times_s)
             ratio = statistics.median(times_s) / first
-            print(f"  {name:36} CV {robust:6.1%} (plain {plain:6.1%})  time ×{ratio:.2f}")
+            print(f"  {name:38} CV {robust:6.1%} (plain {plain:6.1%})  time ×{ratio:.2f}")
 
 
 if __name__ == "__main__":

@@ -5,13 +5,15 @@
 
 A line of a file is a pair: by case the samples of two fresh processes of identical code, taken in
 turns.  A draw is a suite of all its cases: FIRST_PAIRS pairs of each, drawn with replacement, then
-FRESH_PAIRS for the suspects.  Which of a pair's processes is called A is drawn as well: the code is
-identical, and the chance mean of thirty noisy pairs would else count as a real difference (--fixed
-leaves the sides as they were measured).  In a slowed suite the samples of one case, drawn at
-random, are multiplied on side B.  The functions that decide are those of `bench.read.decide`.
+FRESH_PAIRS for the suspects, fewer where a case is clear early.  Which of a pair's processes is
+called A is drawn as well: the code is identical, and the chance mean of thirty noisy pairs would
+else count as a real difference (--fixed leaves the sides as they were measured).  In a slowed suite
+the samples of one case, drawn at random, are multiplied on side B.  The functions that decide are
+those of `bench.read.decide`.
 """
 
 import argparse
+import dataclasses
 import gzip
 import json
 import math
@@ -20,7 +22,16 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from bench.read.decide import FIRST_PAIRS, FRESH_PAIRS, Case, decide, pair_value, suspects
+from bench.read.decide import (
+    FIRST_PAIRS,
+    FRESH_PAIRS,
+    Case,
+    Stage,
+    decide,
+    pair_value,
+    settled,
+    suspects,
+)
 
 DATA = Path(__file__).parents[1] / "data"
 FILES = ("aa-pairs.jsonl.gz", "aa-pairs-convnet.jsonl.gz")
@@ -43,35 +54,53 @@ def load(path: Path, factor: float = 1.0, *, fixed: bool = False) -> Values:
     return found
 
 
-def suite(same: Values, slowed: Values, key: str | None, rng: random.Random) -> dict[str, str]:
-    """The verdicts of one drawn suite, in which `key` is slowed."""
+def suite(
+    same: Values, slowed: Values, key: str | None, rng: random.Random, spent: Counter[str]
+) -> dict[str, str]:
+    """The verdicts of one drawn suite, in which `key` is slowed.  spent: counts the pairs."""
 
-    def draw(case: str, count: int) -> tuple[float, ...]:
-        pairs = rng.choices((slowed if case == key else same)[case], k=count)
-        return tuple(rng.choice(ways) for ways in pairs)
+    def draw(case: str) -> float:
+        pair = rng.choice((slowed if case == key else same)[case])
+        return rng.choice(pair)
 
-    first = [Case(key=one, first=draw(one, FIRST_PAIRS)) for one in same]
-    again = suspects(first, THRESHOLD)
-    both = [
-        Case(key=one.key, first=one.first, fresh=draw(one.key, FRESH_PAIRS))
-        if one.key in again
-        else one
-        for one in first
-    ]
-    return {one.key: one.verdict for one in decide(both, (), THRESHOLD)}
+    cases = {one: Case(key=one, first=()) for one in same}
+    family = 0
+
+    def stage_of(stage: Stage, pairs: int, keys: Sequence[str]) -> None:
+        for number in range(pairs):
+            for one in keys:
+                if not settled([cases[one]], stage, number, THRESHOLD, family):
+                    old, value = cases[one], draw(one)
+                    cases[one] = (
+                        dataclasses.replace(old, first=(*old.first, value))
+                        if stage == "first"
+                        else dataclasses.replace(old, fresh=(*old.fresh, value))
+                    )
+
+    stage_of("first", FIRST_PAIRS, list(cases))
+    again = suspects(list(cases.values()), THRESHOLD)
+    family = len(again)
+    stage_of("fresh", FRESH_PAIRS, again)
+    spent.update(
+        first=sum(len(one.first) for one in cases.values()),
+        fresh=sum(len(one.fresh) for one in cases.values()),
+        suites=1,
+    )
+    return {one.key: one.verdict for one in decide(list(cases.values()), (), THRESHOLD)}
 
 
 def false_alarms(
     path: Path, draws: int, seed: int = 0, *, fixed: bool = False
-) -> tuple[int, Counter[str]]:
-    """Suites of identical code in which any case is REGRESSED; the verdicts of all cases."""
+) -> tuple[int, Counter[str], Counter[str]]:
+    """Suites of identical code in which any case is REGRESSED; the verdicts of all; the pairs."""
     same, rng, alarms = load(path, fixed=fixed), random.Random(seed), 0
     verdicts: Counter[str] = Counter()
+    spent: Counter[str] = Counter()
     for _ in range(draws):
-        found = suite(same, same, None, rng)
+        found = suite(same, same, None, rng, spent)
         alarms += "REGRESSED" in found.values()
         verdicts.update(found.values())
-    return alarms, verdicts
+    return alarms, verdicts, spent
 
 
 def power(
@@ -83,7 +112,7 @@ def power(
     verdicts: Counter[str] = Counter()
     for _ in range(draws):
         key = rng.choice(list(same))
-        verdicts[suite(same, slowed, key, rng)[key]] += 1
+        verdicts[suite(same, slowed, key, rng, Counter())[key]] += 1
     return verdicts
 
 
@@ -102,12 +131,14 @@ def main() -> None:
     parser.add_argument("--fixed", action="store_true", help="sides as they were measured")
     asked = parser.parse_args()
     for path in asked.data or [DATA / name for name in FILES]:
-        alarms, verdicts = false_alarms(path, asked.draws, fixed=asked.fixed)
+        alarms, verdicts, spent = false_alarms(path, asked.draws, fixed=asked.fixed)
         cases = sum(verdicts.values())
         print(f"{path.name}: suites of {len(load(path))} cases, {asked.draws} draws each")
         print(f"  identical code: REGRESSED in {interval(alarms, asked.draws)} of the suites")
         shares = ", ".join(f"{name} {n / cases:.1%}" for name, n in verdicts.most_common())
         print(f"    cases: {shares}")
+        each = {stage: spent[stage] / asked.draws for stage in ("first", "fresh")}
+        print(f"    pairs a suite: {each['first']:.1f} first, {each['fresh']:.1f} fresh")
         for factor in SLOWDOWNS:
             found = power(path, factor, asked.draws, fixed=asked.fixed)
             rest = ", ".join(
