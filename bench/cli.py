@@ -6,6 +6,7 @@ runs, so that `bench --help` answers at once.
 
 import inspect
 import os
+import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -227,6 +228,9 @@ def _end(command: Callable[[], int]) -> None:
     """Exit with the command's code; its known errors become one line on stderr."""
     from bench.errors import UserError, one_line
 
+    for ending in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what was begun is cleared away
+        if signal.getsignal(number := getattr(signal, ending)) == signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
     try:
         code = command()
     except UserError as error:

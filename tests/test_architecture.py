@@ -117,5 +117,5 @@ def test_every_library_is_either_owned_or_part_of_python() -> None:
 def test_start_up_needs_no_heavy_library() -> None:
     """`bench --help` imports these at the top alone: typer, the axes, and nothing that measures."""
     top = {one for one, is_top in _imports(MODULES["bench.cli"]) if is_top}
-    allowed = {"inspect", "os", "sys", "collections.abc", "pathlib", "typing", "typer"}
+    allowed = {"inspect", "os", "signal", "sys", "collections.abc", "pathlib", "typing", "typer"}
     assert top <= allowed | {"bench.axes"}

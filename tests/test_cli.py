@@ -1,11 +1,16 @@
 """The command line in processes of its own: what a user sees of a mistake, and how fast."""
 
+import os
+import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import typer
+
+from bench import cli
 
 ROOT = Path(__file__).parents[1]
 
@@ -143,3 +148,39 @@ def test_the_list_shows_every_case_what_is_left_out_and_the_time(bench: Bench) -
     cases = [line for line in done.stdout.splitlines() if line.startswith("convnet")]
     assert len(cases) >= 40
     assert f"{len(cases)} cases, about " in done.stdout
+
+
+@pytest.fixture
+def own_signals() -> Iterator[None]:
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    for number in kept:
+        signal.signal(number, signal.SIG_DFL)
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("own_signals")
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_being_ended_clears_away_what_was_begun_as_ctrl_c_does(ending: signal.Signals) -> None:
+    cleared: list[str] = []
+
+    def command() -> int:
+        try:
+            os.kill(os.getpid(), ending)
+            return 0
+        finally:
+            cleared.append("worktrees")
+
+    with pytest.raises(typer.Exit) as caught:
+        cli._end(command)
+    assert caught.value.exit_code == 130
+    assert cleared == ["worktrees"]
+
+
+@pytest.mark.usefixtures("own_signals")
+def test_what_nohup_ignores_stays_ignored() -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    with pytest.raises(typer.Exit):
+        cli._end(lambda: 0)
+    assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
