@@ -45,6 +45,13 @@ def micro(session: nox.Session) -> None:
 
 
 @nox.session
+def claims(session: nox.Session) -> None:
+    """Measure what is said of the ConvNet's layers, and write docs/convnet.md."""
+    install(session)
+    session.run(python(session), "-m", "benchmarks.claims", *session.posargs)
+
+
+@nox.session
 def check(session: nox.Session) -> None:
     """Compare the latest run, or the one given, with results/baseline."""
     install(session)
@@ -52,6 +59,13 @@ def check(session: nox.Session) -> None:
     if not any(one.startswith("--baseline") for one in arguments):
         arguments = [*arguments, "--baseline", str(EXAMPLE_BASELINE)]
     session.run(python(session), "-m", "bench", "check", *arguments)
+
+
+@nox.session
+def report(session: nox.Session) -> None:
+    """Make the page of results/latest, or of the runs that are named."""
+    install(session)
+    session.run(python(session), "-m", "bench", "report", *(session.posargs or ["results/latest"]))
 
 
 @nox.session

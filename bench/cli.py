@@ -214,6 +214,19 @@ def ab(
 
 
 @app.command()
+def report(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN…", help="run directories, the oldest first")
+    ],
+    out: Annotated[Path | None, _option("--out", "a folder (the run's own)")] = None,
+) -> None:
+    """One self-contained HTML page: what the run says, plots, every row."""
+    from bench import report as page
+
+    _end(lambda: page.report(runs, out))
+
+
+@app.command()
 def selftest(
     *,
     quick: Annotated[bool, _option("--quick", "under a minute: fewer and shorter samples")] = False,

@@ -10,7 +10,7 @@ from rich.console import Console
 from bench.errors import UserError
 from bench.progress import wide_console
 from bench.read import check as checking
-from bench.read import ci, history, markdown, show
+from bench.read import ci, history, markdown, show, transfers
 from bench.read import compare as comparing
 from bench.read.annotations import annotations
 from bench.read.junit import junit
@@ -39,9 +39,9 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
         )
     left_out: list[str] = []
     if other is None:
-        gains = comparing.within(run, by or "")
+        gains = _within(run, by or "")
     elif by is not None:
-        gains = comparing.within(comparing.together(run, load(other)), by)
+        gains = _within(comparing.together(run, load(other)), by)
     else:
         second = load(other)
         gains = comparing.between(run, second)
@@ -56,6 +56,15 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
     if not gains:
         raise JudgeError(f"{path}: no two rows match" + (f" with {other}" if other else ""))
     return OK
+
+
+def _within(run: RunData, by: str) -> list[comparing.Gain]:
+    """What the values of `by` gain; of a device with the way of the data as well."""
+    gains = comparing.within(run, by)
+    if by != "device":
+        return gains
+    medians = comparing.replicate_medians(run.samples)
+    return [*gains, *transfers.with_transfers(run, gains, medians)]
 
 
 def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:

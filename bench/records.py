@@ -40,6 +40,8 @@ FLAGS: Mapping[str, str] = {
 
 INFERENCE_PHASES = ("forward",)
 TRAINING_PHASES = ("forward", "backward", "optimizer", "step")
+# Of subjects as a whole on an accelerator, outside their steps: from and to memory of the host.
+TRANSFER_PHASES = ("input_pageable", "input_pinned", "output_pageable", "output_pinned")
 
 
 def whole_phase(mode: str) -> str:
@@ -202,7 +204,10 @@ class Row:
     case_id: str | None = _column("identifies the case across runs and machines; join on it")
     subject: str | None = _column("what was called")
     mode: str | None = _column("inference or training")
-    phase: str | None = _column("forward, backward, optimizer or step; empty unless status is ok")
+    phase: str | None = _column(
+        "forward, backward, optimizer or step; transfers of an accelerator: input_pageable, "
+        "input_pinned, output_pageable, output_pinned; empty unless status is ok"
+    )
     batch: int | None = _column("images per call")
     input: str | None = _column("input shape without the batch; own = the module's example_inputs")
     device: str | None = _column("cpu, cuda:0, …")

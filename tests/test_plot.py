@@ -115,12 +115,15 @@ PLAIN = {
 }
 
 
-def test_a_run_on_one_device_gives_five_plots_and_says_why_there_is_no_sixth(
+def test_a_run_on_one_device_gives_five_plots_and_says_why_there_are_no_more(
     on_cpu: RunData,
 ) -> None:
     figures, reasons = plot.build(on_cpu)
     assert list(figures) == ["latency", "throughput", "gain", "layers", "memory"]
-    assert reasons == ["devices: no subject was measured on both the CPU and an accelerator"]
+    assert reasons == [
+        "roofline: no layers beside measured peaks of the machine",
+        "devices: no subject was measured on both the CPU and an accelerator",
+    ]
 
 
 def test_a_run_on_two_devices_gives_all_six_plots(both: dict[str, Figure]) -> None:
@@ -527,7 +530,7 @@ def test_drawing_writes_a_png_and_an_svg_each_and_clears_old_ones(tmp_path: Path
     ]
     assert (folder / "latency.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (folder / "latency.svg").read_text(encoding="utf-8")
-    assert len(drawn.reasons) == 4
+    assert len(drawn.reasons) == 5
 
 
 def test_the_same_run_gives_the_same_files(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from bench.read.plot_devices import devices
 from bench.read.plot_gain import gain
 from bench.read.plot_layers import layers
+from bench.read.plot_roofline import roofline
 from bench.read.plot_scaling import latency, memory, throughput
 from bench.read.plot_style import STYLE, NothingToDraw
 from bench.read.table import RunData, load
@@ -29,6 +30,7 @@ PLOTS: Mapping[str, Callable[[RunData], dict[str, Figure]]] = {
     "throughput": throughput,
     "gain": gain,
     "layers": layers,
+    "roofline": roofline,
     "memory": memory,
     "devices": devices,
 }
@@ -54,12 +56,15 @@ def draw(run_dir: Path) -> Drawn:
     folder = run_dir / FOLDER
     folder.mkdir(exist_ok=True)
     _clear(folder)
-    paths = [_save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+    paths = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
     return Drawn(paths, reasons)
 
 
-def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
-    """The figures by file name without its ending, and why others are missing."""
+def build(run: RunData, *, most: int | None = None) -> tuple[dict[str, Figure], list[str]]:
+    """The figures by file name without its ending, and why others are missing.
+
+    most: figures of each kind.
+    """
     figures: dict[str, Figure] = {}
     reasons: list[str] = []
     with style():
@@ -69,7 +74,7 @@ def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
             except NothingToDraw as nothing:
                 reasons.append(f"{name}: {nothing}")
                 continue
-            for of, figure in found.items():
+            for of, figure in list(found.items())[:most]:
                 stem = name if len(found) == 1 else f"{name}-{slug(of)}"
                 if stem in figures:  # two names that differ only in what no file name bears
                     stem = f"{stem}-{_digest(of)}"
@@ -101,7 +106,8 @@ def _clear(folder: Path) -> None:
             old.unlink()
 
 
-def _save(figure: Figure, path: Path) -> Path:
+def save(figure: Figure, path: Path) -> Path:
+    """As PNG and, beside it, SVG."""
     with style(), warnings.catch_warnings():
         # A subject may have letters that the font has not: an empty box, no word on stderr.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")

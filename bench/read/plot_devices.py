@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench import units
-from bench.read import compare
+from bench.read import compare, stats, transfers
 from bench.read.plot_data import (
     PLAIN,
     Group,
@@ -26,7 +26,9 @@ from bench.read.plot_quantity import throughput_of
 from bench.read.plot_ratio import ratio
 from bench.read.plot_sheet import Words, sheet
 from bench.read.plot_style import (
+    GREEN,
     LOOKS,
+    VERMILION,
     Look,
     NothingToDraw,
     batch_ticks,
@@ -37,6 +39,7 @@ from bench.read.table import RunData
 from bench.records import Row, whole_phase
 
 KINDS = ("plain", "fastest")
+WAYS = {"pageable": Look(VERMILION, "v", ":"), "pinned": Look(GREEN, "^", "-.")}
 Side = Mapping[int, Row]  # by batch
 
 
@@ -81,7 +84,7 @@ def _figure(run: RunData, group: Group) -> Figure:
         [2.8, 2.9],
         len(group.modes),
         panel_in=4.2,
-        legend=_handles(run, group, kinds),
+        legend=_handles(run, group, kinds, medians),
     )
     speed, ratios = page.panels
     for column, mode in enumerate(group.modes):
@@ -128,11 +131,45 @@ def gains(
     return found
 
 
+def gains_with_transfers(
+    group: Group, device: str, mode: str, way: str, medians: compare.Medians
+) -> list[tuple[int, Span, list[Row]]]:
+    """The same of single calls in the plain setting, the data fetched from the host and back."""
+    base, other = side(group, "cpu", mode, "plain"), side(group, device, mode, "plain")
+    run_ids = {str(row.case_id): row.run_id for row in group.rows}
+    found = []
+    for batch in sorted(base.keys() & other.keys()):
+        cpu, there = base[batch], other[batch]
+        phase = whole_phase(mode)
+        total = transfers.total(str(there.case_id), phase, way, run_ids, medians)
+        alone = medians.get((cpu.run_id, str(cpu.case_id), phase, "latency"), {})
+        if not total or not alone:
+            continue
+        paired = stats.paired(alone, total) if cpu.run_id == there.run_id else None
+        centres = [stats.centre(list(one.values())) for one in (alone, total)]
+        one = paired or stats.welch(*centres)
+        low, high = one.interval() or (None, None)
+        found.append((batch, Span(one.ratio, low, high), [cpu, there]))
+    return found
+
+
+def _ways(group: Group, device: str, medians: compare.Medians) -> list[str]:
+    """The kinds of memory that transfers were measured from."""
+    return [
+        way
+        for way in transfers.KINDS
+        if any(gains_with_transfers(group, device, mode, way, medians) for mode in group.modes)
+    ]
+
+
 def _ratios(axes: Axes, group: Group, mode: str, kind: str, medians: compare.Medians) -> None:
     drawn = False
     for device in group.devices[1:]:
         points = gains(group, device, mode, kind, medians)
         _draw(axes, points, _look(group, device, kind), f"{device} {kind}")
+        for way in transfers.KINDS if kind == "plain" else ():
+            moved = gains_with_transfers(group, device, mode, way, medians)
+            _draw(axes, moved, WAYS[way], f"{device} with {way} transfers")
         drawn = drawn or bool(points)
         if kind == "plain" and len(group.devices) == 2:
             for batch, span, _ in points:
@@ -185,13 +222,22 @@ def _rulers(
         for kind in KINDS
         for _, span, _ in gains(group, device, mode, kind, medians)
     ]
+    found += [
+        span
+        for device in group.devices[1:]
+        for mode in group.modes
+        for way in transfers.KINDS
+        for _, span, _ in gains_with_transfers(group, device, mode, way, medians)
+    ]
     low, high = bounds([*found, Span(1.0)], room=0.12)
     ratios[0].set_ylim(low, high)
     ruler(ratios[0].yaxis, low, high, times)
     ratios[0].set_ylabel("times as fast as the CPU")
 
 
-def _handles(run: RunData, group: Group, kinds: Sequence[str]) -> list[Line2D]:
+def _handles(
+    run: RunData, group: Group, kinds: Sequence[str], medians: compare.Medians
+) -> list[Line2D]:
     handles = []
     for device in group.devices:
         name = device_name(run, group, device)
@@ -207,6 +253,17 @@ def _handles(run: RunData, group: Group, kinds: Sequence[str]) -> list[Line2D]:
                     label=broken(text),
                 )
             )
+    ways = [way for device in group.devices[1:] for way in _ways(group, device, medians)]
+    handles += [
+        Line2D(
+            [],
+            [],
+            **{**point(WAYS[way], hollow=False), "linestyle": WAYS[way].line},
+            color=WAYS[way].color,
+            label=broken(f"single calls, with {way} transfers"),
+        )
+        for way in dict.fromkeys(ways)
+    ]
     return [*handles, *flag_handle(group.rows)]
 
 

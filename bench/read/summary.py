@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -11,15 +10,18 @@ from rich.table import Table
 
 from bench import units
 from bench.axes import AXES
+from bench.read import advice
 from bench.read.compare import Gain, within
 from bench.read.derive import Result
 from bench.read.match import MatchError
 from bench.read.show import safe
-from bench.read.table import load
+from bench.read.table import RunData, load
 from bench.records import FLAGS, Facts, Failure, Measurement, Row, whole_phase
 
 WIDTH = 100
 MOST_ROWS = 60
+TOLD = ("doubt", "device", "best")
+MOST_SENTENCES = 6
 MOST_REASONS = 3
 PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
 FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
@@ -31,7 +33,11 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
     """Print it, in at most 100 columns.  elapsed_s: of the measuring, in this process."""
     width = min(WIDTH, console.width)
     console.print()
-    gains = _gains(result.path)
+    run = load(result.path)
+    told = [one for one in advice.of_run(run) if one.kind in TOLD]
+    for one in told[:MOST_SENTENCES]:
+        console.print(safe(f"- {one.text}"), width=width)
+    gains = _gains(run)
     if gains:
         console.print(_gain_table(gains, result.rows), width=width)
     console.print(_table(result.rows), width=width)
@@ -46,9 +52,8 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
         console.print(safe(line), soft_wrap=True)
 
 
-def _gains(path: Path) -> list[Gain]:
+def _gains(run: RunData) -> list[Gain]:
     """What each setting gains for the subjects as a whole."""
-    run = load(path)
     found: list[Gain] = []
     for axis in GAIN_AXES:
         try:
@@ -125,7 +130,7 @@ def _cells(row: Row) -> list[RenderableType]:
         str(row.batch),
         safe(settings(row)),
         units.seconds(row.latency_median_s),
-        units.percent(_half_width(row)),
+        units.percent(half_width(row)),
         units.count(row.images_per_s),
         units.bytes_(row.peak_bytes),
         doubt,
@@ -150,7 +155,7 @@ def _legend(rows: Iterable[Row]) -> list[str]:
     return [f"{FLAG_LETTERS[flag]}  {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in used]
 
 
-def _half_width(row: Row) -> float | None:
+def half_width(row: Row) -> float | None:
     low, high, median = row.latency_low_s, row.latency_high_s, row.latency_median_s
     return None if low is None or high is None or not median else (high - low) / 2 / median
 

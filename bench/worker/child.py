@@ -15,7 +15,8 @@ import torch
 
 from bench.errors import NO_SPACE
 from bench.plain_text import printable
-from bench.records import Entry, Facts, Failure, Measurement, Status, to_line
+from bench.records import Entry, Facts, Failure, Measurement, Samples, Status, to_line
+from bench.subject import parse
 from bench.worker import (
     compiled,
     controls,
@@ -26,6 +27,7 @@ from bench.worker import (
     reference,
     telemetry,
     timing,
+    transfer,
     turns,
     verify,
 )
@@ -138,6 +140,7 @@ def _measure(request: Request) -> Entry:
             meter=load,
         )
     driver.stop()
+    moved, moved_facts = _transfers(built)
     found, seen = ready.end(built, begun, _steady_s(times, built.step.whole))
     flags = [] if times.settled else ["unsteady"]
     if load.contended:
@@ -146,13 +149,25 @@ def _measure(request: Request) -> Entry:
     return Measurement(
         case=request.case,
         replicate=request.replicate,
-        samples=times.samples,
+        samples=times.samples + moved,
         flags=tuple(dict.fromkeys(flags)),
-        facts=found | driver.facts() | load.facts(times.calls_sampled),
+        facts=found | moved_facts | driver.facts() | load.facts(times.calls_sampled),
         state=seen,
         controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
     )
+
+
+def _transfers(built: ready.Ready) -> tuple[tuple[Samples, ...], dict[str, float]]:
+    """To an accelerator and back, for subjects as a whole: a layer's data is there already.
+
+    Of training nothing comes back but a loss, which no user fetches at every step.
+    """
+    if built.device.synchronous or parse(built.case.subject).layer is not None:
+        return (), {}
+    inputs = (built.prepared.args, built.prepared.kwargs)
+    outputs = built.step.output if built.case.mode == "inference" else ()
+    return transfer.measure(transfer.copies(inputs, outputs, built.case.device), built.device)
 
 
 def _steady_s(times: timing.Timing, whole: str) -> float:

@@ -1,0 +1,191 @@
+"""What a run says, in sentences that a person can act on, each with its evidence.
+
+The order is that of use: the best settings first, then what each one gains, batch sizes, devices,
+where the time goes, and how far that is from what the machine can do; doubts come first of all.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from bench import units
+from bench.axes import AXES
+from bench.read import batch_size, compare, layer_share, roofline, settings_gain, transfers
+from bench.read.match import MatchError
+from bench.read.plot_data import Group, Span, groups, records, split
+from bench.read.sentence import Sentence, factor, listed
+from bench.read.table import RunData, load
+from bench.records import FLAGS, Row, whole_phase
+
+DOUBTS = ("contended", "throttled", "implausible", "unsteady", "bimodal")  # of the machine
+MANY = 0.1  # of the cases: fewer are told by their own rows
+
+
+def advice(directory: Path) -> list[Sentence]:
+    """Of a finished run directory.  Raises table.ReadError."""
+    return of_run(load(directory))
+
+
+def of_run(run: RunData) -> list[Sentence]:
+    """The same of a run that is read already."""
+    rows = records(run.rows)
+    medians = compare.replicate_medians(run.samples)
+    wholes = groups(rows)
+    by_layer = {(one.subject, one.input): one for one in groups(rows, layers=True)}
+    found = [*doubts(rows), *_devices(run)]
+    for group in wholes:
+        found += settings_gain.best(group, medians)
+    for group in wholes:
+        found += settings_gain.gains(group, medians)
+    for group in wholes:
+        found += batch_size.scaling(group)
+    for group in wholes:
+        layers = by_layer.get((group.subject, group.input))
+        shares = layer_share.shares(run, _with_phases(group, rows), layers, medians)
+        found += layer_share.sentences(shares, group.name)
+    found += roofline.sentences(roofline.points(rows, _machine(run)), no_ceilings(run))
+    return found
+
+
+def _with_phases(group: Group, rows: Iterable[Row]) -> Group:
+    """A group's rows are those of whole calls; one of each stands for all its phases."""
+    ids = {row.case_id for row in group.rows}
+    return group.of(
+        row for row in rows if row.case_id in ids and row.phase == whole_phase(str(row.mode))
+    )
+
+
+def _machine(run: RunData) -> dict[str, object]:
+    machine = run.run.get("machine")
+    return machine if isinstance(machine, dict) else {}
+
+
+def no_ceilings(run: RunData) -> str | None:
+    """Why the run has no measured peaks to hold its rows against, or None."""
+    peaks = _machine(run).get("peaks")
+    if not isinstance(peaks, dict) or not peaks:
+        return "the run did not measure the machine's peaks"
+    ladders = [one for own in peaks.values() for one in own]
+    if all(one.get("disturbed") for one in ladders):
+        return "other work disturbed the measuring of the machine's peaks"
+    return None
+
+
+def doubts(rows: Sequence[Row]) -> list[Sentence]:
+    """What the machine did to many cases; and cases that must not be believed."""
+    whole = [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
+    cases = {row.case_id: row for row in whole}
+    flags = {name: (row.flags or "").split(";") for name, row in cases.items()}
+    counts = Counter(flag for own in flags.values() for flag in own)
+    found = [
+        Sentence(
+            kind="doubt",
+            text=f"{counts[flag]} of {len(cases)} cases are {flag}: {FLAGS[flag]}. "
+            "Measure them again on a quiet machine before acting on them.",
+            evidence="",
+            case_ids=tuple(str(name) for name, own in flags.items() if flag in own),
+        )
+        for flag in DOUBTS
+        if counts[flag] > MANY * len(cases)
+    ]
+    bad = {name: row for name, row in cases.items() if row.status not in ("ok", "unsupported")}
+    if bad:
+        kinds = Counter(str(row.status) for row in bad.values())
+        told = listed([f"{count} {status}" for status, count in kinds.most_common()])
+        first = next(iter(bad.values()))
+        found.append(
+            Sentence(
+                kind="doubt",
+                text=f"Of {len(cases)} cases {told}, which have no figures.",
+                evidence=f"{first.case_id}: {first.reason}",
+                case_ids=tuple(map(str, bad)),
+            )
+        )
+    return found
+
+
+def _devices(run: RunData) -> list[Sentence]:
+    """The CPU against each accelerator, by batch size."""
+    try:
+        gains = compare.within(run, "device")
+    except MatchError:
+        return []
+    by: dict[tuple[str, str, str], list[compare.Gain]] = {}
+    batches = {str(row.case_id): int(row.batch or 0) for row in records(run.rows)}
+    for gain in gains:
+        mode = _mode(gain)
+        if gain.phase == whole_phase(mode) and split(gain.subject)[1] is None:
+            by.setdefault((gain.subject, mode, gain.value), []).append(gain)
+    medians = compare.replicate_medians(run.samples)
+    return [
+        _device(
+            key,
+            sorted(own, key=lambda one: batches[one.base_case_id]),
+            batches,
+            transfers.with_transfers(run, own, medians),
+        )
+        for key, own in by.items()
+    ]
+
+
+def _mode(gain: compare.Gain) -> str:
+    modes = next(axis.values for axis in AXES if axis.name == "mode")
+    return next((word for word in gain.settings.split() if word in modes), "inference")
+
+
+def _device(
+    key: tuple[str, str, str],
+    gains: Sequence[compare.Gain],
+    batches: dict[str, int],
+    moved: Sequence[compare.Gain],
+) -> Sentence:
+    subject, mode, value = key
+    best_of_batch: dict[int, compare.Gain] = {}
+    for one in gains:
+        kept = best_of_batch.setdefault(batches[one.base_case_id], one)
+        if one.value_s < kept.value_s:
+            best_of_batch[batches[one.base_case_id]] = one
+    parts = [
+        f"{factor(Span(one.gain, one.low, one.high))} at N={batch}"
+        for batch, one in best_of_batch.items()
+    ]
+    wins = [batch for batch, one in best_of_batch.items() if one.low is not None and one.low > 1]
+    loses = [batch for batch, one in best_of_batch.items() if one.high and one.high < 1]
+    if wins and not loses:
+        verdict = f"is worth it from N={min(wins)} on"
+    elif wins:
+        at, not_at = (listed([str(n) for n in batches_]) for batches_ in (wins, loses))
+        verdict = f"is worth it at N={at}, not at N={not_at}"
+    elif loses:
+        verdict = "is not worth it"
+    else:
+        verdict = "gains nothing that could be told"
+    return Sentence(
+        kind="device",
+        text=f"{mode} of {subject}: {value} {verdict}: {listed(parts)} as fast as {gains[0].base}, "
+        f"the data on the device already.{_with_the_way(moved, best_of_batch)}",
+        evidence="; ".join(
+            f"N={batch}: {units.seconds(one.base_s)} → {units.seconds(one.value_s)}"
+            for batch, one in best_of_batch.items()
+        ),
+        case_ids=tuple(one.value_case_id for one in best_of_batch.values()),
+    )
+
+
+def _with_the_way(moved: Sequence[compare.Gain], shown: dict[int, compare.Gain]) -> str:
+    """The same with the transfers, at the batch sizes that are shown."""
+    told = []
+    for kind in transfers.KINDS:
+        of_case = {one.value_case_id: one for one in moved if f" {kind} " in f"{one.phase} "}
+        parts = [
+            f"{factor(Span(own.gain, own.low, own.high))} at N={batch}"
+            for batch, one in shown.items()
+            if (own := of_case.get(one.value_case_id))
+        ]
+        if parts:
+            told.append(f"from {kind} memory and back: {listed(parts)}")
+    return f" {_capital('; '.join(told))}." if told else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -1,0 +1,75 @@
+"""From which batch size on a larger one gains little, and what each further image takes."""
+
+from collections.abc import Sequence
+
+from bench import units
+from bench.read.plot_data import PLAIN, Group, finite
+from bench.read.sentence import Sentence
+from bench.records import Row
+
+ENOUGH = 0.95  # of the best throughput
+
+
+def scaling(group: Group) -> list[Sentence]:
+    """A sentence a mode and device, from the plain setting at two batch sizes or more."""
+    found = []
+    for device in group.devices:
+        for mode in group.modes:
+            rows = [
+                row
+                for row in group.rows
+                if (row.mode, row.device) == (mode, device)
+                and group.setting(row) == PLAIN
+                and row.batch
+                and finite(row.images_per_s)
+            ]
+            if len({row.batch for row in rows}) > 1:
+                on = f" on {device}" if len(group.devices) > 1 else ""
+                ordered = sorted(rows, key=lambda row: row.batch or 0)
+                found.append(_sentence(f"{mode} of {group.name}{on}", ordered))
+    return found
+
+
+def _sentence(what: str, rows: Sequence[Row]) -> Sentence:
+    """rows: by batch."""
+    best = max(rows, key=_rate)
+    enough = next(row for row in rows if _rate(row) >= ENOUGH * _rate(best))
+    largest = rows[-1]
+    if enough is largest:
+        told = (
+            f"Throughput of {what} still grows at N={largest.batch}, the largest measured: "
+            f"{units.count(_rate(largest))} images/s, {_rate(largest) / _rate(rows[-2]):.2f} times "
+            f"that at N={rows[-2].batch}; try larger ones."
+        )
+    else:
+        told = (
+            f"A batch of {enough.batch} is enough for {what}: {units.count(_rate(enough))} "
+            f"images/s, {100 * _rate(enough) / _rate(best):.0f} % of the most "
+            f"({units.count(_rate(best))} at N={best.batch})."
+        )
+    return Sentence(
+        kind="batch",
+        text=told + _memory(rows),
+        evidence="; ".join(
+            f"N={row.batch}: {units.count(_rate(row))} images/s"
+            + (f", peak {units.bytes_(row.peak_bytes)}" if row.peak_bytes else "")
+            for row in rows
+        ),
+        case_ids=tuple(row.case_id for row in rows if row.case_id is not None),
+    )
+
+
+def _memory(rows: Sequence[Row]) -> str:
+    """What an image more takes: the slope between the smallest and the largest batch."""
+    known = [row for row in rows if row.peak_bytes and row.batch]
+    if len(known) < 2:
+        return ""
+    first, last = known[0], known[-1]
+    slope = ((last.peak_bytes or 0) - (first.peak_bytes or 0)) / (
+        (last.batch or 0) - (first.batch or 0)
+    )
+    return f" Each further image takes {units.bytes_(slope)}." if slope > 0 else ""
+
+
+def _rate(row: Row) -> float:
+    return row.images_per_s or 0.0

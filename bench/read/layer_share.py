@@ -1,0 +1,171 @@
+"""The layers, each measured alone, beside the whole that they are part of.
+
+A layer alone gets its own calls and looks at the clock, and its input may lie in a cache or not;
+inside, neighbours hand over what is still there, and a compiler fuses them.  What the sum of the
+layers differs from the whole is what that gains or loses.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.read import stats
+from bench.read.compare import Medians
+from bench.read.plot_data import PLAIN, Group, Span, split
+from bench.read.sentence import Sentence, factor, listed
+from bench.read.table import RunData
+from bench.records import Row
+
+MOST_NAMED = 3
+WORTH_NAMING = 0.05  # of the sum
+
+
+@dataclass(frozen=True, slots=True)
+class Shares:
+    """The layers of one whole, in one mode, batch size and phase.
+
+    sum_of_whole: the layers' sum / the whole, paired by replicate.
+    shares:       of the sum, by layer, the largest first; a layer called several times counts
+                  as often.
+    missing:      layers that were not measured: then the sum says nothing.
+    """
+
+    whole: Row
+    phase: str
+    sum_of_whole: Span | None
+    shares: tuple[tuple[str, float], ...]
+    missing: tuple[str, ...]
+    compiled: bool
+
+
+def shares(run: RunData, wholes: Group, layers: Group | None, medians: Medians) -> list[Shares]:
+    """Of every whole that stands beside its layers at the same mode, batch and device.
+
+    The layers are those of the plain setting; the wholes also the compiled one.
+    """
+    calls = _calls(run, wholes.subject)
+    if layers is None or not calls:
+        return []
+    found = []
+    for whole in wholes.rows:
+        setting = wholes.setting(whole)
+        if setting != PLAIN and [axis for axis, _ in setting] != ["compile"]:
+            continue
+        own = [
+            row
+            for row in layers.rows
+            if (row.mode, row.batch, row.device) == (whole.mode, whole.batch, whole.device)
+            and row.input == whole.input
+            and layers.setting(row) == PLAIN
+        ]
+        for phase in ("forward",) if whole.mode == "inference" else ("forward", "backward"):
+            by_layer = {split(row.subject or "")[1] or "": row for row in own if row.phase == phase}
+            if by_layer:
+                found.append(_of(whole, phase, by_layer, calls, medians, bool(setting)))
+    return found
+
+
+def _calls(run: RunData, subject: str) -> dict[str, int]:
+    """By the name that its row has: how often a layer is called; {} where the run does not tell."""
+    listed_ = run.run.get("layers")
+    own: Any = listed_.get(subject) if isinstance(listed_, Mapping) else None
+    if not isinstance(own, list):
+        return {}
+    return {
+        str(one.get("alias") or one.get("name")): 1 + len(one.get("same_as") or ())
+        for one in own
+        if isinstance(one, Mapping)
+    }
+
+
+def _of(
+    whole: Row,
+    phase: str,
+    by_layer: Mapping[str, Row],
+    calls: Mapping[str, int],
+    medians: Medians,
+    compiled: bool,
+) -> Shares:
+    times = {
+        name: (row.latency_median_s or row.device_s or 0.0) * calls.get(name, 1)
+        for name, row in by_layer.items()
+    }
+    total = sum(times.values())
+    missing = tuple(name for name in calls if name not in by_layer)
+    ordered = sorted(times.items(), key=lambda item: -item[1])
+    return Shares(
+        whole=whole,
+        phase=phase,
+        sum_of_whole=None if missing else _ratio(whole, phase, by_layer, calls, medians),
+        shares=tuple((name, time_s / total) for name, time_s in ordered) if total else (),
+        missing=missing,
+        compiled=compiled,
+    )
+
+
+def _ratio(
+    whole: Row, phase: str, by_layer: Mapping[str, Row], calls: Mapping[str, int], medians: Medians
+) -> Span | None:
+    """From the replicates that have the whole and every layer."""
+    for kind in ("latency", "device"):
+        of_whole = medians.get((whole.run_id, str(whole.case_id), phase, kind), {})
+        of_layers = {
+            name: medians.get((row.run_id, str(row.case_id), phase, kind), {})
+            for name, row in by_layer.items()
+        }
+        shared = set(of_whole).intersection(*of_layers.values())
+        sums = {
+            replicate: sum(calls.get(name, 1) * own[replicate] for name, own in of_layers.items())
+            for replicate in shared
+        }
+        found = stats.paired(sums, of_whole)
+        if found is not None:
+            low, high = found.interval() or (None, None)
+            return Span(found.ratio, low, high)
+    return None
+
+
+def sentences(found: Sequence[Shares], name: str) -> list[Sentence]:
+    """A sentence a whole and phase."""
+    return [_sentence(one, name) for one in found if one.shares]
+
+
+def _sentence(one: Shares, name: str) -> Sentence:
+    phase = "" if one.whole.mode == "inference" else f" ({one.phase})"
+    where = f"{one.whole.mode} of {name} at N={one.whole.batch}{phase}"
+    largest = [
+        f"{layer} ({100 * share:.0f} %)"
+        for layer, share in one.shares[:MOST_NAMED]
+        if share >= WORTH_NAMING
+    ]
+    told = f"In {where} most of the layers' time goes to {listed(largest)}."
+    if one.compiled:
+        told = f"Compiled, {where}, against the layers uncompiled:"
+    return Sentence(
+        kind="layers",
+        text=f"{told} {_against_whole(one)}",
+        evidence=", ".join(f"{layer} {100 * share:.1f} %" for layer, share in one.shares),
+        case_ids=(str(one.whole.case_id),),
+    )
+
+
+def _against_whole(one: Shares) -> str:
+    if one.missing:
+        return f"Not all were measured ({listed(one.missing[:MOST_NAMED])} are missing)."
+    if one.sum_of_whole is None or one.sum_of_whole.low is None or one.sum_of_whole.high is None:
+        return "What the whole adds or saves is unknown: too few replicates have both."
+    span = one.sum_of_whole
+    low, high = one.sum_of_whole.low, one.sum_of_whole.high
+    alone = (
+        "alone, one after the other, they take"
+        if one.compiled
+        else ("Alone, one after the other, they take")
+    )
+    sum_ = f"{alone} {factor(span)} the time of the whole"
+    if low <= 1 <= high:
+        return f"{sum_}: no difference found."
+    if low > 1 and one.compiled:
+        return f"{sum_}: that is what fusing gains."
+    if low > 1:
+        return f"{sum_}: inside, data is still in a cache, and a call costs less."
+    return f"{sum_}: the rest is work between the layers (the loss among it), and colder caches."

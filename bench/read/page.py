@@ -1,0 +1,239 @@
+"""The report: one self-contained HTML page of one run or several.
+
+Names from files are text, whatever they hold: the template escapes all of it, and what a terminal
+or a page could act on is replaced before.
+"""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from bench.plain_text import printable
+from bench.read import advice, page_plots, page_rows, page_runs, plot
+from bench.read.plot_data import records, split
+from bench.read.sentence import Sentence
+from bench.read.table import RunData
+from bench.records import FLAGS, Row, whole_phase
+
+PARTS = Path(__file__).with_name("page")
+MOST_LINES = 4000  # of the table; beyond, the whole phases alone, and the CSV beside the page
+MOST_FAILURES = 200
+MOST_WORDS = 5  # on the terminal
+MOST_PLOTS = 4  # of a kind and run: a figure takes a second
+PLOTS_BYTES = 2_000_000  # of all pictures together: a page stays under 5 MB
+_NOT_SHOWN = ("peaks",)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The text, and what lies beside it."""
+
+    html: str
+    figures: Mapping[str, Figure]  # by file name without its ending
+    first_words: tuple[str, ...]  # its most important sentences
+    whole: bool  # every row is in the table
+
+
+def build(runs: Sequence[RunData]) -> Page:
+    """Of runs in the order given.  The first gives the plots where there are several."""
+    several = len(runs) > 1
+    rows = [row for run in runs for row in records(run.rows)]
+    shown = rows if len(rows) <= MOST_LINES else _wholes(rows)[:MOST_LINES]
+    figures = _figures(runs)
+    pictures, plots_note = _pictures(figures)
+    cases = _wholes(rows)
+    context: dict[str, Any] = {
+        "css": Markup((PARTS / "page.css").read_text(encoding="utf-8")),
+        "js": Markup((PARTS / "page.js").read_text(encoding="utf-8")),
+        "title": _title(runs),
+        "subtitle": _subtitle(runs),
+        "facts": list(_facts(runs, cases)),
+        "sentences": [(page_runs.name(run), told) for run in runs if (told := _told(run))],
+        "changes": page_runs.changes(*runs) if len(runs) == 2 else None,
+        "history": page_runs.history(runs) if len(runs) > 2 else None,
+        "plots": pictures,
+        "plots_note": plots_note,
+        "failures": _failures(cases),
+        "failures_note": _more([row for row in cases if row.status != "ok"], MOST_FAILURES),
+        "flags": _flags(cases),
+        "several": several,
+        "columns": page_rows.columns(several=several),
+        "rows": page_rows.lines(shown, several=several),
+        "rows_note": _rows_note(rows, shown),
+        "selects": page_rows.selects(shown, several=several),
+        "data": Markup(page_rows.data(shown)),
+        "runs": [_described(run) for run in runs],
+    }
+    template = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    ).from_string((PARTS / "page.html").read_text(encoding="utf-8"))
+    first = [one.text for _, told in context["sentences"] for one in told]
+    return Page(template.render(context), figures, tuple(first[:MOST_WORDS]), shown is rows)
+
+
+def _wholes(rows: Sequence[Row]) -> list[Row]:
+    """One a case."""
+    return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
+
+
+def _told(run: RunData) -> list[Sentence]:
+    return [
+        Sentence(
+            text=_capital(printable(one.text)),
+            evidence=printable(one.evidence),
+            kind=one.kind,
+            case_ids=one.case_ids,
+        )
+        for one in advice.of_run(run)
+    ]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:] if text[:9] in ("training ", "inference") else text
+
+
+def _title(runs: Sequence[RunData]) -> str:
+    wholes = (split(str(one))[0] for run in runs for one in run.rows["subject"] if one)
+    names = [printable(one) for one in dict.fromkeys(wholes)]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    if len(runs) == 2:
+        return f"{shown}: two runs"
+    return f"{shown}: {len(runs)} runs" if len(runs) > 2 else f"What {shown or 'nothing'} costs"
+
+
+def _subtitle(runs: Sequence[RunData]) -> str:
+    return " · ".join(page_runs.name(run) for run in runs[:4]) + (" · …" if len(runs) > 4 else "")
+
+
+def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """A line that says on what, with what, when, how much and how disturbed."""
+    devices = dict.fromkeys(
+        str(row.device_name or row.device) for row in cases if row.device_name or row.device
+    )
+    yield "on", printable(", ".join(devices))
+    yield "torch", printable(", ".join(dict.fromkeys(str(r.torch_version) for r in cases)))
+    started = [str(run.run["started"]) for run in runs if run.run.get("started")]
+    if started:
+        yield "measured", printable(min(started)[:16].replace("T", " "))
+    good = sum(row.status == "ok" for row in cases)
+    yield "cases", f"{good}" + (f" of {len(cases)}" if good < len(cases) else "")
+    replicates = [int(row.replicates) for row in cases if row.replicates]
+    if replicates:
+        low, high = min(replicates), max(replicates)
+        yield "replicates", f"{high}" if low == high else f"{low} to {high}"
+    contended = sum("contended" in (row.flags or "") for row in cases)
+    yield "disturbed by other work", f"{contended} of {good}" if contended else "none"
+
+
+def _figures(runs: Sequence[RunData]) -> dict[str, Figure]:
+    """Of the first run; of each where there are two or three, by their names."""
+    found: dict[str, Figure] = {}
+    for number, run in enumerate(runs[:3]):
+        own, _ = plot.build(run, most=MOST_PLOTS)
+        found |= {name if not number else f"{name}-{number + 1}": one for name, one in own.items()}
+    return found
+
+
+def _pictures(figures: Mapping[str, Figure]) -> tuple[list[dict[str, str]], str]:
+    found: list[dict[str, str]] = []
+    room = PLOTS_BYTES
+    for name, figure in figures.items():
+        source = page_plots.picture(figure)
+        room -= len(source)
+        if room < 0:
+            break
+        found.append({"name": name.replace("-", " "), "source": source})
+    left = len(figures) - len(found)
+    return found, f"{left} more plots lie in the folder beside this page." if left else ""
+
+
+def _failures(cases: Sequence[Row]) -> list[dict[str, str]]:
+    return [
+        {
+            "run": printable(str(row.run_id)),
+            "case": printable(str(row.case_id)),
+            "status": str(row.status),
+            "reason": printable(row.reason or ""),
+        }
+        for row in cases
+        if row.status != "ok"
+    ][:MOST_FAILURES]
+
+
+def _more(rows: Sequence[Row], most: int) -> str:
+    return f"{len(rows) - most} more in the table below." if len(rows) > most else ""
+
+
+def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
+    counts = Counter(flag for row in cases for flag in (row.flags or "").split(";") if flag)
+    return [
+        {"name": flag, "count": counts[flag], "meaning": meaning}
+        for flag, meaning in FLAGS.items()
+        if counts[flag]
+    ]
+
+
+def _rows_note(rows: Sequence[Row], shown: Sequence[Row]) -> str:
+    if len(rows) == len(shown):
+        return ""
+    return (
+        f"{len(shown):,} of {len(rows):,} rows: those of whole cases. All are in measurements.csv, "
+        "which lies beside this page."
+    )
+
+
+def _described(run: RunData) -> dict[str, Any]:
+    machine, around = _mapping(run.run.get("machine")), _mapping(run.run.get("environment"))
+    environment = [
+        (printable(str(name).replace("_", " ")), printable(_shown(value)))
+        for name, value in (*machine.items(), *around.items())
+        if name not in _NOT_SHOWN and value not in (None, "", [], {})
+    ]
+    config = run.run.get("config")
+    return {
+        "name": page_runs.name(run),
+        "repeat": printable(repeat(run.run)) if run.run else "unknown",
+        "environment": environment,
+        "config": "\n".join(map(printable, json.dumps(config, indent=1).split("\n"))),
+    }
+
+
+def repeat(described: Mapping[str, Any]) -> str:
+    """The command line, in the state of the repository that it was run in."""
+    command = [str(part) for part in described.get("command") or ()]
+    kept: list[str] = []
+    skip = False
+    for part in command:
+        if skip or part.startswith(("--out=", "--resume=")):
+            skip = False
+            continue
+        skip = part in ("--out", "--resume")
+        if not skip:
+            kept.append(part)
+    around = _mapping(described.get("environment"))
+    commit = around.get("git_commit")
+    first = f"git checkout {shlex.quote(str(commit))} && " if commit else ""
+    return first + shlex.join(kept)
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case Mapping():
+            return ", ".join(f"{key} {_shown(one)}" for key, one in value.items())
+        case list() | tuple():
+            return ", ".join(map(_shown, value))
+        case bool():
+            return "yes" if value else "no"
+    return str(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

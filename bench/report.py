@@ -1,0 +1,89 @@
+"""`bench report RUN…` from beginning to end: reads results, leaves one page."""
+
+import datetime
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench import rundir
+from bench.errors import UserError
+from bench.progress import wide_console
+from bench.read import page, plot, show
+from bench.read.table import RunData, load
+from bench.read.write import MEASUREMENTS
+
+NAME = "report.html"
+OK = 0
+
+
+class ReportError(UserError):
+    """Results of which no page can be made."""
+
+
+def report(paths: Sequence[Path], out: Path | None) -> int:
+    """Write the page, its plots, and a CSV where not all rows fit.  The exit code.
+
+    out: a folder; the run's own where there is one run, else a new one in results/.
+    """
+    console = wide_console()
+    runs = [_load(path) for path in paths]
+    folder = out or _folder(paths)
+    made = page.build(runs)
+    own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (own and any((folder / plot.FOLDER).glob("*.png"))):
+            _plots(folder, made)
+        if not made.whole and not own:
+            _copy_tables(folder, runs)
+        rundir.write_atomically(folder / NAME, made.html)
+    except OSError as error:
+        raise ReportError(f"{folder}: cannot be written: {error.strerror}") from None
+    _tell(console, folder, made)
+    return OK
+
+
+def _load(path: Path) -> RunData:
+    """Raises ReportError, and what `load` raises."""
+    for other, command in (("ab.json", "ab"), ("profile.json", "profile")):
+        if (path / other).exists():
+            raise ReportError(
+                f"{path}: was left by `bench {command}`, whose own report lies in it; give the "
+                "directory of a `bench run`"
+            )
+    found = load(path)
+    if not len(found.rows):
+        raise ReportError(f"{path}: its {MEASUREMENTS} has no rows; is the run finished?")
+    return found
+
+
+def _directory(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _folder(paths: Sequence[Path]) -> Path:
+    if len(paths) == 1:
+        return _directory(paths[0])
+    return rundir.default_path("report", None, datetime.datetime.now(datetime.UTC))
+
+
+def _plots(folder: Path, made: page.Page) -> None:
+    (folder / plot.FOLDER).mkdir(exist_ok=True)
+    for name, figure in made.figures.items():
+        plot.save(figure, folder / plot.FOLDER / f"{name}.png")
+
+
+def _copy_tables(folder: Path, runs: Sequence[RunData]) -> None:
+    """What the table of the page leaves out, a file a run."""
+    for number, run in enumerate(runs, 1):
+        source = run.path / MEASUREMENTS if run.path.is_dir() else run.path
+        name = MEASUREMENTS if len(runs) == 1 else f"measurements-{number}.csv"
+        shutil.copyfile(source, folder / name)
+
+
+def _tell(console: Console, folder: Path, made: page.Page) -> None:
+    for one in made.first_words:
+        console.print(show.safe(f"- {one}"), soft_wrap=True)
+    console.print(show.safe(f"report: {folder / NAME}"), soft_wrap=True)

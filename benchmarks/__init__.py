@@ -1,0 +1,1 @@
+"""Microbenchmarks of the ConvNet, and the answers to what is claimed of its layers."""

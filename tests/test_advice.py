@@ -1,0 +1,230 @@
+"""The sentences of a run: what each kind says, and what it does not dare to say."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.read.advice import advice, of_run
+from bench.read.sentence import Sentence
+from bench.records import Case, Entry, Facts, Failure, Measurement, Samples
+from tests import synthetic
+from tests.cases import case
+from tests.results import replicates, run_of
+
+STEADY = (1.00, 1.01, 0.99, 1.005, 0.995)
+LAST = case(memory_format="channels_last")
+
+
+def times(scale: float, noise: Sequence[float] = STEADY) -> list[float]:
+    return [0.01 * scale * one for one in noise]
+
+
+def told(tmp_path: Path, *entries: Entry, kind: str, **run: Any) -> list[Sentence]:
+    found = of_run(run_of(tmp_path / "run", entries, **run))
+    return [one for one in found if one.kind == kind]
+
+
+def facts(one: Case, **values: float) -> Facts:
+    return Facts(case=one, facts=values)
+
+
+# --- settings --------------------------------------------------------------------------------
+
+
+def test_a_setting_that_gains_says_how_much_what_it_costs_and_on_what_that_rests(
+    tmp_path: Path,
+) -> None:
+    (gain,) = told(
+        tmp_path,
+        *replicates(case(), times(1.0)),
+        *replicates(LAST, times(0.5)),
+        facts(case(), peak_bytes=1_000_000),
+        facts(LAST, peak_bytes=1_200_000),
+        kind="gain",
+    )
+    assert gain.text == (
+        "channels_last, inference of convnet: 2.00× (2.00–2.00) at N=8 as fast. "
+        "It needs up to 20 % more memory."
+    )
+    assert gain.evidence == "N=8: 10.0 ms → 5.00 ms, 5 replicates, paired, unverified"
+    assert gain.case_ids == (case().case_id, LAST.case_id)
+
+
+def test_what_is_paid_once_is_told_with_the_calls_after_which_it_has_paid(tmp_path: Path) -> None:
+    compiled = case(compile="default")
+    (gain,) = told(
+        tmp_path,
+        *replicates(case(), times(1.0, [1.0] * 5)),
+        *replicates(compiled, times(0.5, [1.0] * 5), facts={"compile_cold_s": 10.0}),
+        kind="gain",
+    )
+    assert "Compiling takes 10.0 s once, at N=8 paid back after 2,000 calls." in gain.text
+
+
+def test_an_interval_that_holds_1_is_no_difference_found(tmp_path: Path) -> None:
+    entries = [
+        *replicates(case(), times(1.0, (1.0, 1.2, 0.9, 1.1, 0.8))),
+        *replicates(LAST, times(1.0, (1.1, 0.9, 1.2, 0.8, 1.0))),
+    ]
+    best, gain = told(tmp_path, *entries, kind="none")
+    assert "leave the settings plain" in best.text
+    assert "no difference found at N=8 (" in gain.text
+
+
+def test_a_setting_that_loses_says_how_many_times_as_long_it_takes(tmp_path: Path) -> None:
+    slow = case(amp="bfloat16")
+    entries = [*replicates(case(), times(1.0)), *replicates(slow, times(11.0))]
+    (loss,) = told(tmp_path, *entries, kind="loss")
+    assert "takes 11× (11–11) at N=8 as long" in loss.text
+
+
+def test_one_replicate_has_no_interval_and_so_no_difference(tmp_path: Path) -> None:
+    entries = [*replicates(case(), [0.01]), *replicates(LAST, [0.005])]
+    texts = [one.text for one in told(tmp_path, *entries, kind="none")]
+    assert any("no difference found at N=8 (no interval)" in text for text in texts)
+
+
+def test_an_error_of_another_kind_than_the_plain_settings_is_a_price(tmp_path: Path) -> None:
+    (gain,) = told(
+        tmp_path,
+        *replicates(case(), times(1.0)),
+        *replicates(case(amp="bfloat16"), times(0.5)),
+        facts(case(), relative_error=1e-6),
+        facts(case(amp="bfloat16"), relative_error=5e-3),
+        kind="gain",
+    )
+    assert "Its result is off by up to 0.005" in gain.text
+
+
+def test_what_is_faster_than_possible_supports_nothing(tmp_path: Path) -> None:
+    machine = {
+        "machine_id": "m1",
+        "peaks": {
+            "cpu": [
+                {
+                    "threads": "auto",
+                    "disturbed": False,
+                    "arithmetic": {"float32": [{"what": "a", "amount": 1, "per_s": 1e9}]},
+                    "traffic": [{"what": "copy", "amount": 1e9, "per_s": 1e9}],
+                }
+            ]
+        },
+    }
+    impossible = replicates(LAST, times(0.5))
+    entries = [
+        *replicates(case(), times(1.0)),
+        *impossible,
+        facts(LAST, flops=10_000_000),  # 2 GFLOP/s, at most 1
+    ]
+    assert not told(tmp_path, *entries, kind="gain", machine=machine)
+
+
+def test_the_best_setting_of_each_batch_size_is_named_and_how_many_it_was_chosen_from(
+    tmp_path: Path,
+) -> None:
+    run_of(tmp_path / "run", synthetic.entries())
+    (best, other) = (one for one in advice(tmp_path / "run") if one.kind == "best")
+    assert best.text.startswith("Fastest for inference of convnet, in times as fast as plain: ")
+    assert "compile default, 1.39× (1.30–1.49) at N=1" in best.text
+    assert "Chosen from 4 settings" in best.text
+    assert "training" in other.text
+
+
+# --- batch sizes and devices -----------------------------------------------------------------
+
+
+def test_a_batch_beyond_which_little_is_gained_is_named(tmp_path: Path) -> None:
+    entries: list[Entry] = []
+    for batch, time_s in ((1, 0.01), (8, 0.02), (32, 0.0798)):
+        one = case(batch=batch)
+        entries += replicates(one, [time_s] * 5)
+        entries.append(facts(one, peak_bytes=1_000_000 * (batch + 1)))
+    (batch_,) = told(tmp_path, *entries, kind="batch")
+    assert batch_.text == (
+        "A batch of 8 is enough for inference of convnet: 400 images/s, 100 % of the most "
+        "(401 at N=32). Each further image takes 1.00 MB."
+    )
+
+
+def test_throughput_that_still_grows_asks_for_larger_batches(tmp_path: Path) -> None:
+    entries = [
+        entry
+        for batch, time_s in ((1, 0.01), (8, 0.02))
+        for entry in replicates(case(batch=batch), [time_s] * 5)
+    ]
+    (batch_,) = told(tmp_path, *entries, kind="batch")
+    assert "still grows at N=8" in batch_.text
+    assert "4.00 times that at N=1" in batch_.text
+
+
+def test_a_device_is_worth_it_from_a_batch_size_on(tmp_path: Path) -> None:
+    run_of(tmp_path / "run", synthetic.entries(gpu=True))
+    first, *_ = (one for one in advice(tmp_path / "run") if one.kind == "device")
+    assert first.text.startswith("inference of convnet: cuda:0 is worth it from N=1 on: ")
+
+
+# --- layers ----------------------------------------------------------------------------------
+
+TWO = {"net": [{"name": "a", "alias": "a", "same_as": []}, {"name": "b", "same_as": ["b#2"]}]}
+
+
+def layered(a_s: float, b_s: float, whole_s: float = 0.01) -> list[Entry]:
+    parts = {"net/a": a_s, "net/b": b_s, "net": whole_s}
+    return [e for name, s in parts.items() for e in replicates(case(subject=name), [s] * 5)]
+
+
+@pytest.mark.parametrize(
+    ("a_s", "b_s", "said"),
+    [
+        (0.004, 0.003, "take 1.00× (1.00–1.00) the time of the whole: no difference found"),
+        (0.004, 0.001, "take 0.60× (0.60–0.60) the time of the whole: the rest is work between"),
+        (0.008, 0.004, "take 1.60× (1.60–1.60) the time of the whole: inside, data is still in"),
+    ],
+)
+def test_layers_alone_stand_beside_the_whole_and_equal_ones_count_as_often_as_they_are_called(
+    tmp_path: Path, a_s: float, b_s: float, said: str
+) -> None:
+    (layers,) = told(tmp_path, *layered(a_s, b_s), kind="layers", layers=TWO)
+    assert said in layers.text
+
+
+def test_a_layer_that_was_not_measured_leaves_the_sum_unknown(tmp_path: Path) -> None:
+    three = {"net": [*TWO["net"], {"name": "c", "same_as": []}]}
+    (layers,) = told(tmp_path, *layered(0.004, 0.003), kind="layers", layers=three)
+    assert "Not all were measured (c are missing)" in layers.text
+
+
+def test_a_compiled_whole_beside_its_layers_says_what_fusing_gains(tmp_path: Path) -> None:
+    entries = layered(0.004, 0.003)
+    entries += replicates(case(subject="net", compile="default"), [0.005] * 5)
+    _, compiled = told(tmp_path, *entries, kind="layers", layers=TWO)
+    assert "2.00× (2.00–2.00) the time of the whole: that is what fusing gains" in compiled.text
+
+
+# --- doubts ----------------------------------------------------------------------------------
+
+
+def test_a_disturbed_machine_and_failed_cases_are_said_first(tmp_path: Path) -> None:
+    disturbed = [
+        Measurement(
+            case=case(),
+            replicate=number,
+            samples=(Samples(phase="forward", kind="latency", calls_per_sample=1, times_s=(1.0,)),),
+            flags=("contended",),
+        )
+        for number in range(5)
+    ]
+    broken = Failure(case=LAST, replicate=0, status="crash", reason="ended by SIGSEGV")
+    found = of_run(run_of(tmp_path / "run", [*disturbed, broken]))
+    assert [one.kind for one in found[:2]] == ["doubt", "doubt"]
+    assert found[0].text.startswith("1 of 2 cases are contended: other work took")
+    assert found[1].text == "Of 2 cases 1 crash, which have no figures."
+    assert "ended by SIGSEGV" in found[1].evidence
+
+
+def test_an_empty_run_says_nothing_of_settings(tmp_path: Path) -> None:
+    broken = Failure(case=case(), replicate=0, status="oom", reason="too big")
+    found = of_run(run_of(tmp_path / "run", [broken]))
+    assert {one.kind for one in found} == {"doubt"}

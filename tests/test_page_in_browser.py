@@ -1,0 +1,137 @@
+"""The page in a real browser: it sorts, it filters, it complains of nothing."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bench import report
+from bench.records import Entry, Failure
+from tests import synthetic
+from tests.cases import case
+from tests.chromium import PATH, Browser, browser
+from tests.results import replicates, run_of
+from tests.test_page import HOSTILE
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(PATH is None, reason="needs Chromium (Debian: apt install chromium)"),
+]
+ROWS = "Array.from(document.querySelectorAll('#rows tbody tr'))"
+SHOWN = f"{ROWS}.filter((one) => !one.hidden)"
+
+
+@pytest.fixture(scope="module")
+def html(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("page") / "run"
+    nasty = replicates(case(subject=f"net{HOSTILE}"), [0.5] * 5)
+    broken: list[Entry] = [
+        Failure(case=case(batch=64), replicate=0, status="oom", reason="too big")
+    ]
+    run_of(folder, [*synthetic.entries(), *nasty, *broken], layers=synthetic.LISTED)
+    assert report.report([folder], None) == 0
+    return folder / "report.html"
+
+
+@pytest.fixture(scope="module")
+def chrome(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Browser]:
+    with browser(tmp_path_factory.mktemp("profile")) as one:
+        yield one
+
+
+@pytest.fixture
+def shown(chrome: Browser, html: Path) -> Browser:
+    chrome.said.clear()
+    chrome.asked.clear()
+    chrome.open(html)
+    return chrome
+
+
+def click(header: str) -> str:
+    return f"document.querySelector('th[data-column={header}] button').click()"
+
+
+def test_it_complains_of_nothing_and_asks_nobody(shown: Browser, html: Path) -> None:
+    assert shown.said == []
+    outside = [one for one in shown.asked if not one.startswith("data:")]
+    assert outside == [html.resolve().as_uri()]
+
+
+def test_nothing_that_a_name_holds_becomes_a_part_of_the_page(shown: Browser) -> None:
+    assert shown.run("document.querySelectorAll('img[onerror], img[src=x]').length") == 0
+    assert shown.run("document.body.textContent.includes('onerror=alert(1)')")
+
+
+def test_a_click_sorts_by_number_and_a_second_turns_it_round(shown: Browser) -> None:
+    shown.run(click("latency_median_s"))
+    values = (
+        f"{ROWS}.map((one) => JSON.parse(document.getElementById('data').textContent)"
+        ".columns.latency_median_s[Number(one.dataset.row)])"
+    )
+    found = shown.run(values)
+    known = [one for one in found if one is not None]
+    assert known == sorted(known)
+    assert found[len(known) :] == [None] * (len(found) - len(known))
+    assert shown.run("document.querySelector('[aria-sort]').getAttribute('aria-sort')") == (
+        "ascending"
+    )
+    shown.run(click("latency_median_s"))
+    found = shown.run(values)
+    assert [one for one in found if one is not None] == sorted(known, reverse=True)
+    assert found[-1] is None
+
+
+def test_words_in_any_order_filter_the_rows_and_the_count_says_how_many(shown: Browser) -> None:
+    every = shown.run(f"{ROWS}.length")
+    shown.run(
+        "const box = document.getElementById('search'); box.value = 'training conv1 FORWARD';"
+        "box.dispatchEvent(new Event('input'))"
+    )
+    assert shown.run(f"{SHOWN}.length") == 1
+    assert shown.run("document.getElementById('count').textContent") == f"1 of {every} rows"
+
+
+def test_a_choice_filters_by_a_setting(shown: Browser) -> None:
+    shown.run(
+        "const one = document.querySelector('select[data-column=amp]'); one.value = 'bfloat16';"
+        "one.dispatchEvent(new Event('change'))"
+    )
+    texts = shown.run(f"{SHOWN}.map((one) => one.textContent)")
+    assert texts
+    assert all("amp=bfloat16" in text for text in texts)
+
+
+def test_a_row_opens_all_its_columns(shown: Browser) -> None:
+    shown.run(f"{ROWS}[0].click()")
+    assert shown.run("document.getElementById('details').open")
+    assert "case_id" in shown.run("document.querySelector('#details dl').textContent")
+
+
+@pytest.mark.parametrize("dark", [False, True])
+def test_on_a_phone_nothing_is_wider_than_the_screen(
+    chrome: Browser, html: Path, dark: bool
+) -> None:
+    chrome.open(html, width=375, dark=dark)
+    assert chrome.run("document.documentElement.scrollWidth") <= 375
+
+
+def test_dark_paper_is_dark_and_its_ink_light(chrome: Browser, html: Path) -> None:
+    chrome.open(html, dark=True)
+    style = "getComputedStyle(document.body)"
+    assert chrome.run(f"{style}.backgroundColor") == "rgb(20, 23, 27)"
+    assert chrome.run(f"{style}.color") == "rgb(230, 233, 237)"
+
+
+def test_it_prints(shown: Browser, tmp_path: Path) -> None:
+    shown.pdf(tmp_path / "page.pdf")
+    assert (tmp_path / "page.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_without_scripts_it_is_a_plain_table(chrome: Browser, html: Path) -> None:
+    chrome.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        chrome.open(html)
+        assert chrome.run(f"{ROWS}.length") > 50
+        assert chrome.run("document.querySelector('.controls').hidden")
+    finally:
+        chrome.call("Emulation.setScriptExecutionDisabled", value=False)

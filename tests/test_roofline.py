@@ -1,0 +1,118 @@
+"""The roofline: each row against ceilings that the run itself has measured."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.read.advice import no_ceilings, of_run
+from bench.read.plot import build
+from bench.read.roofline import points
+from bench.records import Entry, Facts, Row
+from tests.cases import case
+from tests.results import replicates, run_of
+
+LADDER: dict[str, Any] = {
+    "threads": "auto",
+    "disturbed": False,
+    "arithmetic": {"float32": [{"what": "product", "amount": 1, "per_s": 100e9}]},
+    "traffic": [
+        {"what": "copy", "amount": 1e6, "per_s": 80e9},  # in a cache
+        {"what": "copy", "amount": 1e8, "per_s": 20e9},
+        {"what": "sum", "amount": 2e8, "per_s": 18e9},
+    ],
+}
+MACHINE = {"machine_id": "m1", "peaks": {"cpu": [LADDER]}}
+
+
+def row(**changes: Any) -> Row:
+    given = {
+        "case_id": "net", "subject": "net/a", "mode": "inference", "phase": "forward", "batch": 8,
+        "device": "cpu", "dtype": "float32", "amp": "off", "threads": "auto", "status": "ok",
+        "flops": 10**9, "flop_per_s": 50e9, "bytes_moved": 10**7, "bytes_per_s": 0.5e9,
+        "pipelined_s": 0.02,
+    }  # fmt: skip
+    return Row(**{**given, **changes})
+
+
+def test_beyond_the_ridge_arithmetic_binds_and_the_share_of_it_is_told() -> None:
+    (one,) = points([row()], MACHINE)
+    assert one.ridge == pytest.approx(5.0)  # 100 GFLOP/s over 20 GB/s
+    assert one.intensity == pytest.approx(100.0)
+    assert one.bound == "compute"
+    assert one.reached == pytest.approx(0.5)
+
+
+def test_before_the_ridge_memory_binds() -> None:
+    thin = row(flops=10**7, flop_per_s=5e9, bytes_per_s=5e9)
+    (one,) = points([thin], MACHINE)
+    assert one.bound == "memory"
+    assert one.reached == pytest.approx(0.25)
+
+
+def test_without_flops_memory_binds_and_a_cache_shows_as_more_than_all() -> None:
+    (one,) = points([row(flops=0, flop_per_s=None, bytes_per_s=60e9)], MACHINE)
+    assert (one.intensity, one.flop_per_s) == (None, None)
+    assert one.bound == "memory"
+    assert one.reached == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "machine"),
+    [
+        ({}, {}),
+        ({}, {"peaks": {"cpu": [{**LADDER, "disturbed": True}]}}),
+        ({"amp": "bfloat16"}, MACHINE),  # whose arithmetic was not measured
+        ({"threads": "1"}, MACHINE),
+        ({"bytes_moved": None}, MACHINE),
+        ({"status": "invalid"}, MACHINE),
+    ],
+)
+def test_without_a_measured_ceiling_there_is_no_point(
+    changes: dict[str, Any], machine: dict[str, Any]
+) -> None:
+    assert points([row(**changes)], machine) == []
+
+
+def entries() -> list[Entry]:
+    found: list[Entry] = []
+    for name, time_s, flops, moved in (
+        ("net/fast", 0.01, 900_000_000, 10_000_000),
+        ("net/slow", 0.02, 200_000_000, 10_000_000),
+        ("net/view", 0.001, 0, 10_000_000),
+    ):
+        one = case(subject=name)
+        found += replicates(one, [time_s] * 5)
+        found.append(Facts(case=one, facts={"flops": flops, "bytes_moved": moved}))
+    return found
+
+
+def test_the_sentence_names_what_binds_and_what_neither_bound_explains(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", entries(), machine=MACHINE)
+    (told,) = (one for one in of_run(run) if one.kind == "roofline")
+    assert (
+        "slow (10 %) and fast (90 %) bound by arithmetic; view (50 %) bound by memory" in told.text
+    )
+    assert "slow is far from it" in told.text
+    assert "100 GFLOP/s (float32), 20.0 GB/s beyond its caches" in told.evidence
+
+
+def test_a_run_without_peaks_says_so_once(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", entries())
+    assert no_ceilings(run) == "the run did not measure the machine's peaks"
+    assert [one.text for one in of_run(run) if one.kind == "doubt"] == [
+        "There is no roofline: the run did not measure the machine's peaks."
+    ]
+
+
+def test_the_plot_has_a_point_a_layer_with_its_share(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", entries(), machine=MACHINE)
+    figures, _ = build(run)
+    texts = [text.get_text() for axes in figures["roofline"].axes for text in axes.texts]
+    assert sorted(texts) == ["50 %", "fast  90 %", "slow  10 %"]
+
+
+def test_without_peaks_there_is_no_plot_and_a_reason(tmp_path: Path) -> None:
+    figures, reasons = build(run_of(tmp_path / "run", entries()))
+    assert "roofline" not in figures
+    assert "roofline: no layers beside measured peaks of the machine" in reasons
