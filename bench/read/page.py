@@ -30,6 +30,12 @@ MOST_WORDS = 5  # on the terminal
 MOST_PLOTS = 4  # of a kind and run: a figure takes a second
 PLOTS_BYTES = 2_000_000  # of all pictures together: a page stays under 5 MB
 _NOT_SHOWN = ("peaks",)
+HEADINGS = (
+    ("Setting by setting", ("gain", "none", "loss")),
+    ("Batch size", ("batch",)),
+    ("Layers against the whole", ("layers",)),
+    ("Against what this machine can do", ("roofline",)),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +81,7 @@ def build(runs: Sequence[RunData]) -> Page:
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     ).from_string((PARTS / "page.html").read_text(encoding="utf-8"))
-    first = [one.text for _, told in context["sentences"] for one in told]
+    first = [one.text for _, parts in context["sentences"] for _, own in parts for one in own]
     return Page(template.render(context), figures, tuple(first[:MOST_WORDS]), shown is rows)
 
 
@@ -84,7 +90,16 @@ def _wholes(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
 
 
-def _told(run: RunData) -> list[Sentence]:
+def _told(run: RunData) -> list[tuple[str, list[Sentence]]]:
+    """By heading, what is of most use without one."""
+    said = _said(run)
+    kinds = {kind for _, own in HEADINGS for kind in own}
+    parts = [("", [one for one in said if one.kind not in kinds])]
+    parts += [(head, [one for one in said if one.kind in own]) for head, own in HEADINGS]
+    return [(head, own) for head, own in parts if own]
+
+
+def _said(run: RunData) -> list[Sentence]:
     return [
         Sentence(
             text=_capital(printable(one.text)),

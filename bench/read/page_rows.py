@@ -90,8 +90,8 @@ def _line(row: Row, *, several: bool) -> Line:
     error = "" if row.relative_error is None else f"{row.relative_error:.1e}"
     cells = (
         Cell(_text(row.subject), "name"),
-        Cell(_text(row.mode)),
-        Cell(_text(row.phase)),
+        Cell(_text(row.mode), "word"),
+        Cell(_text(row.phase), "word"),
         Cell(str(row.batch), "n"),
         Cell(_text(settings(row))),
         Cell(_known(units.seconds(time_s)), "n"),

@@ -157,7 +157,7 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     )
     longest = sorted(shown, key=lambda one: -(one.row.pipelined_s or 0.0))[:MOST_LABELS]
     labelled: list[float] = []
-    for one in sorted(shown, key=lambda one: one.flop_per_s or 0.0):
+    for one in sorted(shown, key=lambda one: -(one.flop_per_s or 0.0)):
         x, y = one.intensity or 1.0, one.flop_per_s or 1.0
         axes.plot(x, y, **point(_look(one, group), hollow=bool(flags([one.row]))))
         if one in longest:
@@ -175,9 +175,9 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
 
 
 def _free(wanted: float, taken: Sequence[float], room: float) -> float:
-    """The next place upwards where no other label stands."""
+    """The next place downwards where no other label stands: above is the roof."""
     while any(abs(wanted - one) < room for one in taken):
-        wanted += room / 4
+        wanted -= room / 4
     return wanted
 
 
@@ -194,7 +194,7 @@ def _rates(
     ruler(axes.xaxis, low, high, lambda value: f"{units.bytes_(value)}/s")
     axes.grid(visible=True, axis="x")
     axes.axvline(roof, color=INK, linewidth=1.5)
-    axes.set_xlabel("layers without FLOPs: rate of bytes; the line is the main memory's")
+    axes.set_xlabel("without FLOPs: rate of bytes (line: main memory)")
     for one in shown:
         at = names.index(_name(one.row, group))
         axes.plot(one.bytes_per_s, at, **point(MEMORY, hollow=bool(flags([one.row]))))

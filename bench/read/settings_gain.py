@@ -67,7 +67,7 @@ def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sent
     what = _what(group, mode, device)
     if not winners:
         return Sentence(
-            kind="none",
+            kind="best",
             text=f"For {what} leave the settings plain: none of {len(compared)} others was faster.",
             evidence=_evidence(ratios),
             case_ids=_case_ids(ratios),
