@@ -101,6 +101,13 @@ def _clear(folder: Path) -> None:
             old.unlink()
 
 
+def save(make: Callable[[], Figure], path: Path) -> Path:
+    """A single figure as PNG, and as SVG beside it.  Raises NothingToDraw."""
+    with _style():
+        figure = make()
+    return _save(figure, path)
+
+
 def _save(figure: Figure, path: Path) -> Path:
     with _style(), warnings.catch_warnings():
         # A subject may have letters that the font has not: an empty box, no word on stderr.
