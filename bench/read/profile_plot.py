@@ -32,7 +32,7 @@ COLORS = {
     "temporary": VERMILION,
 }
 # A colour is never the only difference: neighbours in the pile are hatched in turns.
-HATCHES = {"buffers": "//", "optimizer": "\\\\", "activations": "..", "gradients": "//"}
+HATCHES = {"buffers": "//", "optimizer": "\\\\", "gradients": "//", "temporary": ".."}
 MOST_ALIVE = 12
 
 
@@ -50,6 +50,8 @@ def memory(profile: Profile) -> Figure:
     figure.suptitle(title, fontsize=11, x=0.01, ha="left", color=INK)
     _pile(pile, profile)
     _alive(side, profile)
+    handles, labels = pile.get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower left", ncols=len(labels), fontsize=8)
     return figure
 
 
@@ -87,8 +89,6 @@ def _pile(axes: Axes, profile: Profile) -> None:
         ruler.set_major_formatter(FuncFormatter(lambda value, _, show=show: short(show(value))))
     axes.set_xlabel("time in the step, as the memory profiler slows it")
     axes.set_title("memory alive")
-    handles, labels = axes.get_legend_handles_labels()
-    axes.legend(handles[::-1], labels[::-1], loc="upper left", fontsize=8, frameon=True)
 
 
 def _alive(axes: Axes, profile: Profile) -> None:

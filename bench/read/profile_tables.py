@@ -5,6 +5,7 @@ SI base units, of one step; unknown is an empty cell.
 """
 
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,12 +76,14 @@ class Profile:
     @property
     def busy_s(self) -> float | None:
         """In which the accelerator worked."""
-        return sum(row["device_s"] or 0.0 for row in self.layers) if self.on_device else None
+        if not self.on_device:
+            return None
+        return math.fsum(row["device_s"] or 0.0 for row in self.layers)
 
     @property
     def residual_s(self) -> float:
         """What no layer owns: the loss, autograd's own work, the optimizer."""
-        return sum(row["host_s"] for row in self.layers if row["kind"] == "residual")
+        return math.fsum(row["host_s"] for row in self.layers if row["kind"] == "residual")
 
 
 def load(folder: Path) -> Profile:

@@ -19,7 +19,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, supported_activities
 
 from bench.records import Facts
-from bench.worker import compiled, facts, flops, limits, profile_memory, ready, timing
+from bench.worker import compiled, facts, flops, limits, profile_memory, ready, telemetry, timing
 from bench.worker.profile_device import (
     Work,
     launched_within,
@@ -74,7 +74,10 @@ def run(request: Request) -> Facts:
     with ready.no_recompiles(request.case):
         plain = _plain(built)
         ranges = Ranges(built.prepared.module if eager else None)
+        load = telemetry.Meter()
+        load.start()
         prof, events = _traced(built, ranges)
+        load.stop()
         found = _found(events, ranges, plain, built)
         memory = _memory(built, eager=eager)
     ready.end(built, begun, plain["whole_s"])
@@ -82,7 +85,7 @@ def run(request: Request) -> Facts:
     found |= memory | _flops(built, found["operators"])
     limits.let_write()  # a trace is larger than what a subject may write
     prof.export_chrome_trace(str(folder / TRACE))
-    found["notes"] = _notes(found, folder / TRACE, built)
+    found["notes"] = _notes(found, folder / TRACE, built, load)
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     return Facts(case=request.case, facts={"profiled_s": found["host"]["whole_s"]})
 
@@ -286,11 +289,18 @@ def _flops(built: ready.Ready, operators: Iterable[Mapping[str, Any]]) -> dict[s
     return {"flops": counted, "flops_unknown": why}
 
 
-def _notes(found: Mapping[str, Any], trace: Path, built: ready.Ready) -> list[str]:
+def _notes(
+    found: Mapping[str, Any], trace: Path, built: ready.Ready, load: telemetry.Meter
+) -> list[str]:
     """What a reader of the figures has to know."""
     notes = []
+    if load.contended:
+        notes.append("other work on the machine took a part of the processors: the times are long")
     if built.step is not built.eager:
-        notes.append("compiled: inside a graph there are no layers, so a graph is one row")
+        notes.append(
+            "compiled: inside a graph there are no layers, so a graph is one row and only what the "
+            "backward needs counts as activation"
+        )
     if why := found["flops_unknown"]:
         notes.append(f"FLOPs by operator are not known: {why}")
     if found["memory"] is None:

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch._C._profiler import _EventType, _ExtraFields_Allocation
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench.worker import facts, loss, tree
+from bench.worker import facts, layer_names, loss, tree
 from bench.worker.profile_events import Event, of_kineto
 from bench.worker.profile_owners import PHASES, Timeline, timeline
 from bench.worker.profile_ranges import Ranges
@@ -202,9 +202,10 @@ def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[i
     held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
     own = [list(vars(inner).values()) for inner in prepared.module.modules()]
     state = step.optimizer_state if isinstance(step, TrainingStep) else []
+    buffers = prepared.module.named_buffers()
     every: Iterator[tuple[str, str, Tensor]] = itertools.chain(
-        (("parameters", name, one) for name, one in prepared.module.named_parameters()),
-        (("buffers", name, one) for name, one in prepared.module.named_buffers()),
+        (("parameters", name, one) for name, one in _named_parameters(prepared.module)),
+        (("buffers", _shown(name, prepared.module), one) for name, one in buffers),
         (("optimizer", "state", one) for one in state),
         (("inputs", "input", one) for one in tree.tensors((prepared.args, prepared.kwargs))),
         (("inputs", "kept by the module or the loss", one) for one in tree.tensors((own, held))),
@@ -215,6 +216,17 @@ def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[i
         if _same(storage.device, device) and storage.nbytes():
             found.setdefault(storage.data_ptr(), Block(storage.nbytes(), category, name))
     return found
+
+
+def _named_parameters(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return ((_shown(name, module), one) for name, one in module.named_parameters())
+
+
+def _shown(name: str, module: torch.nn.Module) -> str:
+    """`model.0.weight` → `conv1.weight`, where the network has names of its own."""
+    layer, _, last = name.rpartition(".")
+    own = layer_names.alias(layer, layer_names.aliases(module)) or layer
+    return f"{own}.{last}" if own else last
 
 
 @dataclass(slots=True)
@@ -228,7 +240,7 @@ class _Notes:
         self._note("activations", "", tree.tensors(output), row)
 
     def gradients(self, prepared: Prepared, inputs: Any) -> None:
-        for name, parameter in prepared.module.named_parameters():
+        for name, parameter in _named_parameters(prepared.module):
             if parameter.grad is not None:
                 self._note("gradients", name, [parameter.grad])
         leaves = [one for one in tree.tensors(inputs) if one.requires_grad and one.is_leaf]

@@ -120,7 +120,7 @@ def timeline(events: Sequence[Event], layers: Mapping[str, str]) -> Timeline:
     for one in events:
         row = layers.get(one.name) if one.kind == "user_annotation" else None
         if one.name.startswith(COMPILED_REGION):
-            row = one.name.removeprefix("Torch-")
+            row = f"(compiled graph {one.name.removeprefix(COMPILED_REGION).strip()})"
         if row is not None:
             spans.append(Span(one.start_ns, one.end_ns, Owner(row, _phase(phase_of, one))))
     forward = Timeline.of(spans)

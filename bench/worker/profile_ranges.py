@@ -71,11 +71,11 @@ class Ranges:
                 return _OWN_CALL(module, *args, **kwargs)
             return self._call(name, module, args, kwargs)
 
-        nn.Module.__call__ = call
+        nn.Module.__call__ = call  # type: ignore[method-assign]
         try:
             yield
         finally:
-            nn.Module.__call__ = _OWN_CALL
+            nn.Module.__call__ = _OWN_CALL  # type: ignore[method-assign]
 
     def run(self, step: Step, look: Look | None = None) -> None:
         """One step with its phases marked.  look: see `TrainingStep`."""
