@@ -99,6 +99,8 @@ def test_layers_and_residual_of_the_convnet_are_the_whole(profiled: Profiled, mo
     found = profiled("convnet", mode, "3,224,224", batch=8)
     whole_s = found["host"]["whole_s"]
     assert sum(row["host_s"] for row in found["layers"]) == pytest.approx(whole_s, rel=1e-9)
+    own_s = sum(row["self_host_s"] for row in found["operators"])
+    assert 0.5 * whole_s < own_s <= whole_s
     layers = {row["layer"] for row in found["layers"] if row["kind"] == "layer"}
     assert layers == {
         *("conv1", "bn1", "relu1", "pool1", "conv2", "bn2", "relu2", "pool2", "flatten", "fc")

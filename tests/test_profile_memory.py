@@ -112,6 +112,12 @@ def test_activations_grow_in_the_forward_and_are_gone_after_the_backward() -> No
     assert {"conv1", "conv2"} & {one.name for one in found.alive if one.category == "activations"}
 
 
+def test_what_the_backward_needs_is_an_activation_though_no_layer_puts_it_out() -> None:
+    step, prepared = stepped(subject="tests.profiled:KeepsItsOwn", input="4", mode="training")
+    found = profile_memory.record(step, prepared, prepared.module, CPU)
+    assert max(found.bytes_by_category["activations"]) >= 4000
+
+
 def test_tied_weights_are_held_once() -> None:
     step, prepared = stepped(subject="tests.networks:LanguageModel", input="own", mode="training")
     found = profile_memory.record(step, prepared, prepared.module, CPU)

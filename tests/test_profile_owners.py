@@ -114,6 +114,12 @@ def test_an_equal_number_of_another_thread_is_not_the_same_node() -> None:
     assert Owner("conv", "backward") not in found
 
 
+def test_operators_of_two_threads_may_bear_one_number() -> None:
+    other = operator(31, 33, 0, thread=9)
+    found = timeline(training(other, node(45, 50, 0)), LAYERS).within(0, 100)
+    assert found[Owner("conv", "backward")] == 5
+
+
 def test_of_operators_with_one_number_the_latest_made_the_node() -> None:
     early = operator(16, 18, 1)  # made no node; the next operator got its number
     found = timeline(training(early, node(45, 50, 1)), LAYERS).within(0, 100)
