@@ -76,6 +76,13 @@ def ab(session: nox.Session) -> None:
 
 
 @nox.session
+def profile(session: nox.Session) -> None:
+    """Where time and memory go: `nox -s profile -- --mode training --batch 32`."""
+    install(session)
+    session.run(python(session), "-m", "bench", "profile", *session.posargs)
+
+
+@nox.session
 def tests(session: nox.Session) -> None:
     """All tests; `nox -s tests -- -m 'not slow'` for the quick ones."""
     install(session, "dev")

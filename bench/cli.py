@@ -227,6 +227,32 @@ def report(
 
 
 @app.command()
+@with_axis_flags
+def profile(
+    *,
+    axes: Mapping[str, Sequence[str]],
+    config: Annotated[Path | None, _option("--config", "a TOML file: the cases")] = None,
+    subject: Annotated[list[str] | None, _option("--subject", "as for run")] = None,
+    timeout: Annotated[float | None, _option("--timeout", "seconds a case may take (180)")] = None,
+    out: Annotated[Path | None, _option("--out", "the directory (results/<utc>-profile-…)")] = None,
+) -> None:
+    """Where the time and the memory go: traces, layers, operators, memory over time."""
+    from bench import profile as profiling
+
+    _end(
+        lambda: profiling.run(
+            profiling.Asked(
+                config=config,
+                axes={name: tuple(values) for name, values in axes.items() if values},
+                subjects=tuple(subject or ()),
+                timeout_s=timeout,
+                out=out,
+            )
+        )
+    )
+
+
+@app.command()
 def selftest(
     *,
     quick: Annotated[bool, _option("--quick", "under a minute: fewer and shorter samples")] = False,

@@ -4,6 +4,7 @@ Each test asks one thing of the device that the fake one (`tests/fake_accelerato
 pretend: that waits wait, events agree with the clock, counters count, and flags change what runs.
 """
 
+import json
 import os
 import statistics
 import time
@@ -18,8 +19,9 @@ from torch import nn
 from bench.config import RunOptions
 from bench.records import Entry, Facts, Measurement
 from bench.session import Folders, Session, collect, request
-from bench.worker import cuda, nvidia, peaks, timing
+from bench.worker import cuda, limits, nvidia, peaks, profile, timing
 from bench.worker.device import Device, device_names, open_device
+from bench.worker.request import Request
 from bench.worker.step import InferenceStep
 from tests.cases import case
 
@@ -306,3 +308,41 @@ def test_a_phase_of_a_step_and_its_whole_agree(session: Session, tmp_path: Path)
     }
     parts = sum(medians[name] for name in ("forward", "backward", "optimizer"))
     assert parts == pytest.approx(medians["step"], rel=0.05)
+
+
+def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
+    tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large products, back to back: device-bound, and busy as long as the events say."""
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    monkeypatch.setattr(limits, "let_write", lambda: None)
+    asked = Request(
+        job="profile",
+        case=case(
+            subject="torch.nn:Linear(4096, 4096)",
+            input="4096",
+            batch=4096,
+            mode="training",
+            device=NAME,
+            threads=None,
+            allocator=None,
+        ),
+        replicate=0,
+        calls=None,
+        budget={},
+        cache=str(tmp_path),
+        out=str(tmp_path / "x.profile.json"),
+        log=str(tmp_path / "log"),
+        timeout_s=60.0,
+    )
+    profile.run(asked)
+    found = json.loads((profile.folder_of(asked.out) / profile.FOUND).read_text())
+    assert found["kernels"]
+    assert found["device"]["bound_by"] == "device"
+    assert found["device"]["busy_s"] == pytest.approx(found["device"]["event_s"], rel=0.1)
+    (network,) = [row for row in found["layers"] if row["layer"] == "(network)"]
+    assert network["backward_device_s"] > network["forward_device_s"] > 0
+    owned_s = sum(row["device_s"] for row in found["layers"])
+    assert owned_s == pytest.approx(found["device"]["busy_s"], rel=1e-6)
+    assert found["memory"]["bytes"]["parameters"][0] == 4 * (4096 * 4096 + 4096)

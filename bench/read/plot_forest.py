@@ -1,7 +1,6 @@
 """The forest plot of a comparison: every time with its interval, and the band of the threshold."""
 
 import math
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,7 +10,7 @@ from matplotlib.lines import Line2D
 
 from bench import units
 from bench.read import ab_report
-from bench.read.plot import DPI, style
+from bench.read.plot import save, style
 from bench.read.plot_marks import point
 from bench.read.plot_sheet import Words, sheet, text_in
 from bench.read.plot_style import (
@@ -43,14 +42,7 @@ def draw(folder: Path, report: ab_report.Report) -> Path | None:
     """Write forest.png and .svg; None where nothing was timed on both sides."""
     with style():
         figure = forest(report)
-        if figure is None:
-            return None
-        path = folder / NAME
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-            figure.savefig(path, dpi=DPI, metadata={"Software": None})
-            figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
-    return path
+    return save(figure, folder / NAME) if figure else None
 
 
 def forest(report: ab_report.Report) -> Figure | None:

@@ -23,6 +23,7 @@ from bench.worker import (
     facts,
     limits,
     nvidia,
+    profile,
     ready,
     reference,
     telemetry,
@@ -204,6 +205,7 @@ def _reference(request: Request) -> Facts:
 JOBS: Mapping[str, Callable[[Request], Entry]] = {
     "measure": _measure,
     "facts": _facts,
+    "profile": profile.run,
     "reference": _reference,
     "turns": turns.run,
 }

@@ -63,7 +63,7 @@ def _words(error: Exception) -> str:
     return text if isinstance(error, FactError) else f"{type(error).__name__}: {text}"
 
 
-def _begin(step: Step, prepared: Prepared) -> None:
+def begin_call(step: Step, prepared: Prepared) -> None:
     """As a call begins: gradients None, inputs restored, no output left over."""
     forgetful: Any = step  # read-only to all others
     forgetful.output = None
@@ -76,7 +76,7 @@ def _parameters(prepared: Prepared) -> int:
 
 
 def _process_peak(step: Step, prepared: Prepared) -> Found:
-    _begin(step, prepared)
+    begin_call(step, prepared)
     return {"process_peak_bytes": memory.process_peak_bytes(step)}
 
 
@@ -85,7 +85,7 @@ def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Found:
 
     With CUDA graphs the peak is the reserved one: a replay allocates nothing.
     """
-    _begin(step, prepared)
+    begin_call(step, prepared)
     if device.type == "cpu":
         held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
         before = memory.alive_bytes(prepared.module, prepared.args, prepared.kwargs, held)

@@ -99,6 +99,22 @@ def count(step: TimedStep) -> Flops:
         return _counted(step)
 
 
+def by_operator(step: TimedStep) -> dict[str, int]:
+    """Floating-point operations of one call, by the operator that does them: `aten::addmm`.
+
+    Raises FlopError where kernels hide their work: taken apart, they would be other operators.
+    """
+    hidden = blind(operators(step, composed=False))
+    if hidden:
+        raise FlopError(f"{', '.join(hidden)} hide their work")
+    counter = FlopCounterMode(display=False, custom_mapping=_VECTORS)
+    step.prepare(1)
+    with counter:
+        step()
+    counts = counter.get_flop_counts().get("Global", {})
+    return {str(packet).replace(".", "::", 1): int(count) for packet, count in counts.items()}
+
+
 def blind(seen: Counter[str]) -> list[str]:
     """Those of the operators that may multiply matrices unseen by torch's counter."""
     found = []

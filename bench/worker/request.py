@@ -12,7 +12,7 @@ from bench.records import Case
 class Request:
     """One job for one child, as it comes through a pipe."""
 
-    job: str  # measure | facts | reference | turns
+    job: str  # measure | facts | profile | reference | turns
     case: Case
     replicate: int
     calls: int | None  # calls per pipelined sample, frozen by an earlier replicate

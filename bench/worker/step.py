@@ -206,6 +206,11 @@ class TrainingStep:
         defaults = self._optimizer.defaults
         return {"name": "SGD", **{name: defaults[name] for name in ("lr", "foreach", "fused")}}
 
+    @property
+    def optimizer_state(self) -> list[Tensor]:
+        """What the optimizer keeps from step to step; nothing, for SGD without momentum."""
+        return list(tree.tensors(list(self._optimizer.state.values()))) if self._optimizer else []
+
     def prepare(self, calls: int) -> int:
         return self._inputs.prepare(calls)
 

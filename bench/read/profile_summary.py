@@ -1,0 +1,150 @@
+"""What `bench profile` prints: the dearest layers and operators of each case, in words as well."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench import units
+from bench.read.profile_tables import LAYERS, MEMORY, OPERATORS, SUMMARY, Profile
+from bench.read.show import safe
+
+WIDTH = 100
+MOST = 10
+TRACE = "trace.json.gz"
+WORTH_SAYING = 0.1  # share of the step from which on a layer's backward is named by itself
+BOUND_BY = {
+    "device": "bound by the device: only less or faster work on it helps",
+    "launches": "bound by launches: the host issues work more slowly than the device does it "
+    "(CUDA graphs, torch.compile, a larger batch)",
+    "waits": "bound by waits: host and device take turns (look for .item(), copies, GradScaler)",
+}
+
+
+def show(profile: Profile, console: Console) -> None:
+    """Print one case, in at most 100 columns."""
+    width = min(WIDTH, console.width)
+    where = "device" if profile.on_device else "host"
+    console.print()
+    console.print(safe(profile.case.case_id), soft_wrap=True, style="bold")
+    for line in (*sentences(profile), *(f"note: {note}" for note in profile.notes)):
+        console.print(safe(line), soft_wrap=True)
+    console.print(_layers(profile, where), width=width)
+    console.print(_operators(profile, where), width=width)
+    files = [TRACE, LAYERS, OPERATORS, *([MEMORY, "memory.png"] if profile.memory else []), SUMMARY]
+    console.print(safe(f"{profile.folder}/: {', '.join(files)}"), soft_wrap=True)
+
+
+def sentences(profile: Profile) -> list[str]:
+    """The verdict: where the time goes, what bounds it, what the profiler cost, what memory."""
+    where, whole_s = _whole(profile)
+    rows = sorted(profile.layers, key=lambda row: -(row[f"{where}_s"] or 0.0))
+    own = [row for row in rows if row["kind"] != "residual" and row[f"{where}_s"]]
+    lines = []
+    if own and whole_s:
+        top = own[0]
+        text = f"{_share(top[f'{where}_s'], whole_s)} of the {_what(profile)} is in {top['layer']}"
+        part_s, phase = max((top[f"{phase}_{where}_s"], phase) for phase in ("forward", "backward"))
+        if phase == "backward" and part_s >= WORTH_SAYING * whole_s:
+            text += f", {_share(part_s, whole_s)} in its backward"
+        if len(own) > 1:
+            text += f"; {_share(own[1][f'{where}_s'], whole_s)} in {own[1]['layer']}"
+        lines.append(text)
+    lines.append(
+        f"{units.seconds(profile.whole_s)} a profiled step "
+        f"({units.seconds(profile.unprofiled_s)} without the profiler); "
+        f"{_share(profile.residual_s, profile.whole_s)} of the host's time in no layer"
+    )
+    if profile.device:
+        lines.append(_bound(profile.device))
+    if profile.memory:
+        lines.append(_peak(profile.memory))
+    return lines
+
+
+def _bound(device: Mapping[str, Any]) -> str:
+    times = ", ".join(
+        f"{name} {units.seconds(device[key])}"
+        for name, key in (("host", "host_s"), ("events", "event_s"), ("kernels", "busy_s"))
+    )
+    return f"{BOUND_BY.get(device['bound_by'], 'bound by neither')}: {device['why']} ({times})"
+
+
+def _peak(memory: Mapping[str, Any]) -> str:
+    parts = {name: values[memory["peak"]] for name, values in memory["bytes"].items()}
+    shown = sorted(parts.items(), key=lambda part: -part[1])
+    listed = ", ".join(f"{units.bytes_(size)} {name}" for name, size in shown if size)
+    return f"peak {units.bytes_(memory['peak_bytes'])}: {listed}"
+
+
+def _what(profile: Profile) -> str:
+    step = "step" if profile.case.mode == "training" else "forward"
+    return f"device's time in the {step}" if profile.on_device else step
+
+
+def _whole(profile: Profile) -> tuple[str, float]:
+    busy_s = profile.busy_s
+    return ("host", profile.whole_s) if busy_s is None else ("device", busy_s)
+
+
+def _share(part_s: float | None, whole_s: float) -> str:
+    return f"{100 * (part_s or 0.0) / whole_s:.0f} %" if whole_s else "–"
+
+
+def _layers(profile: Profile, where: str) -> Table:
+    rows = sorted(profile.layers, key=lambda row: -(row[f"{where}_s"] or 0.0))
+    table = _table(f"the dearest layers, {where} time a step")
+    table.add_column("layer", overflow="fold", min_width=24)
+    table.add_column("type", overflow="fold")
+    for name in ("forward", "backward", "together", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    whole_s = _whole(profile)[1]
+    for row in rows[:MOST]:
+        times = [row[f"{key}_s"] for key in (f"forward_{where}", f"backward_{where}", where)]
+        table.add_row(
+            safe(row["layer"]),
+            safe(row["type"]),
+            *(units.seconds(time) if time else "" for time in times),
+            _share(times[-1], whole_s),
+        )
+    _rest(table, rows, where, whole_s)
+    return table
+
+
+def _rest(table: Table, rows: Sequence[Mapping[str, Any]], where: str, whole_s: float) -> None:
+    rest = rows[MOST:]
+    if rest:
+        rest_s = sum(row[f"{where}_s"] or 0.0 for row in rest)
+        shown = f"{len(rest)} more"
+        table.add_row(shown, "", "", "", units.seconds(rest_s), _share(rest_s, whole_s))
+
+
+def _operators(profile: Profile, where: str) -> Table:
+    table = _table(f"the dearest operators, {where} time a step")
+    table.add_column("operator", overflow="fold", min_width=24)
+    for name in ("calls", "self", "total", "share", "allocates", "FLOP"):
+        table.add_column(name, justify="right", no_wrap=True)
+    whole_s = _whole(profile)[1]
+    for row in profile.operators[:MOST]:
+        table.add_row(
+            safe(row["operator"]),
+            str(row["calls"]),
+            units.seconds(row[f"self_{where}_s"]),
+            units.seconds(row[f"{where}_s"]),
+            _share(row[f"self_{where}_s"], whole_s),
+            units.bytes_(row["allocated_bytes"]) if row["allocated_bytes"] else "",
+            units.count(row["flops"]) if row["flops"] else "",
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=safe(title),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
