@@ -155,8 +155,7 @@ def _config(asked: Asked, side: sides.Side) -> config.Config:
 def _look(asked: Asked, side: sides.Side) -> probe.Probe:
     """Raises AbError or SideError where a subject is not the side's own, or cannot be built."""
     settings = _config(asked, side)
-    inputs = [value for sweep in settings.sweeps for value in sweep.axes.get("input", ())]
-    found = probe.look(settings.subjects(), inputs, settings.run.timeout_s, side.place)
+    found = probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s, side.place)
     for subject in found.subjects.values():
         if subject.error:
             raise AbError(f"side {side.name} ({side.shown}): subject {subject.error}")

@@ -87,6 +87,15 @@ class Config:
                 names.setdefault(layers_of(subject) if sweep.layers else subject)
         return tuple(names)
 
+    def inputs(self) -> dict[str, str]:
+        """By subject without its layer: the first input that a sweep of its own asks for."""
+        found: dict[str, str] = {}
+        for sweep in self.sweeps:
+            for subject in sweep.subjects:
+                for value in sweep.axes.get("input", ())[:1]:
+                    found.setdefault(parse(subject).whole, value)
+        return found
+
 
 def layers_of(subject: str) -> str:
     """`convnet` → `convnet/*`; a name that has a layer already stays."""

@@ -101,8 +101,7 @@ def _config(asked: Asked) -> config.Config:
 
 
 def _look(settings: config.Config) -> probe.Probe:
-    inputs = [value for sweep in settings.sweeps for value in sweep.axes.get("input", ())]
-    found = probe.look(settings.subjects(), inputs, settings.run.timeout_s)
+    found = probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s)
     for subject in found.subjects.values():
         if subject.error:
             raise MeasureError(f"subject {subject.error}")
@@ -184,7 +183,7 @@ def _resume(asked: Asked) -> _Begun:
         before = _what_counts(stored["machine"], stored["environment"])
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
-    found = probe.look((), (), options.timeout_s)
+    found = probe.look((), {}, options.timeout_s)
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = _what_counts(
         environment.machine(accelerators), {**found.facts, **environment.environment()}

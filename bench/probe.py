@@ -75,16 +75,16 @@ class Probe:
 
 
 def look(
-    subjects: Sequence[str], inputs: Sequence[str], timeout_s: float, place: Place = HERE
+    subjects: Sequence[str], inputs: Mapping[str, str], timeout_s: float, place: Place = HERE
 ) -> Probe:
     """Start a probe and wait for it.  Raises ProbeError.
 
     subjects: names without layers → whether their layers are asked for is told by a `/*`.
-    inputs:   values of the input axis, the first of which is used to call a subject once.
+    inputs:   by subject without its layer, the input that it is called with once; else its own.
     """
     with tempfile.TemporaryDirectory(prefix="bench-probe-") as folder:
         out = Path(folder) / "probe.json"
-        request = json.dumps({"subjects": list(subjects), "inputs": list(inputs), "out": str(out)})
+        request = json.dumps({"subjects": list(subjects), "inputs": dict(inputs), "out": str(out)})
         try:
             done = subprocess.run(
                 [place.python, "-m", "bench.worker.probe"],

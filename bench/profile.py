@@ -83,8 +83,7 @@ def run(asked: Asked) -> int:
 
 
 def _look(settings: config.Config) -> probe.Probe:
-    inputs = [value for sweep in settings.sweeps for value in sweep.axes.get("input", ())]
-    found = probe.look(settings.subjects(), inputs, settings.run.timeout_s)
+    found = probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s)
     for subject in found.subjects.values():
         if subject.error:
             raise ProfileError(f"subject {subject.error}")

@@ -247,8 +247,7 @@ def pooling_memory(run: Run) -> Answer:
         "MaxPool2d",
         "feature maps eat memory, pooling compresses them",
         "true" if less else "not found",
-        f"peak at N=32: {'; '.join(told)}; most of it is held by layers before the pooling and by "
-        "the larger linear layer after none",
+        f"peak at N=32: {'; '.join(told)}",
     )
 
 

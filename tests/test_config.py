@@ -107,3 +107,14 @@ def test_any_bytes_are_a_configuration_or_a_clear_error(tmp_path: Path, content:
         assert str(path) in str(error)
     else:
         assert config.sweeps
+
+
+def test_an_input_is_that_of_the_subjects_of_its_own_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text(
+        '[[sweep]]\nsubject = "convnet/bn1"\n'
+        '[[sweep]]\nsubject = ["torch.nn:ReLU", "torch.nn:Sigmoid"]\ninput = ["32,55,55", "8"]\n'
+    )
+    asked = load(path)
+    assert asked.inputs() == {"torch.nn:ReLU": "32,55,55", "torch.nn:Sigmoid": "32,55,55"}
+    assert load(path, flags={"input": ["4"]}).inputs()["convnet"] == "4"

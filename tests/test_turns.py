@@ -161,7 +161,7 @@ def test_the_proof_names_the_subject_and_no_file_of_python_or_of_the_suite() -> 
     assert str(found["subject"]).endswith("tests/cases.py")
     assert found["subject"] in found["files"]
     libraries = tuple(
-        str(Path(str(one.__file__)).resolve().parent) for one in (bench, pytest, random)
+        f"{Path(str(one.__file__)).resolve().parent}/" for one in (bench, pytest, random)
     )
     assert not any(one.startswith(libraries) for one in found["files"])
 

@@ -8,7 +8,7 @@ import json
 import shlex
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +27,8 @@ PARTS = Path(__file__).with_name("page")
 MOST_LINES = 4000  # of the table; beyond, the whole phases alone, and the CSV beside the page
 MOST_FAILURES = 200
 MOST_WORDS = 5  # on the terminal
-MOST_PLOTS = 4  # of a kind and run: a figure takes a second
-PLOTS_BYTES = 2_000_000  # of all pictures together: a page stays under 5 MB
+MOST_SUBJECTS = 2  # whose plots are drawn
+PLOTS_BYTES = 1_500_000  # of all pictures together: a page stays under 5 MB
 _NOT_SHOWN = ("peaks",)
 HEADINGS = (
     ("Setting by setting", ("gain", "none", "loss")),
@@ -54,7 +54,7 @@ def build(runs: Sequence[RunData]) -> Page:
     rows = [row for run in runs for row in records(run.rows)]
     shown = rows if len(rows) <= MOST_LINES else _wholes(rows)[:MOST_LINES]
     figures = _figures(runs)
-    pictures, plots_note = _pictures(figures)
+    pictures, plots_note = _pictures(figures, runs)
     cases = _wholes(rows)
     context: dict[str, Any] = {
         "css": Markup((PARTS / "page.css").read_text(encoding="utf-8")),
@@ -149,15 +149,24 @@ def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str,
 
 
 def _figures(runs: Sequence[RunData]) -> dict[str, Figure]:
-    """Of the first run; of each where there are two or three, by their names."""
+    """Of each run where there are three at most, else of the first three."""
     found: dict[str, Figure] = {}
     for number, run in enumerate(runs[:3]):
-        own, _ = plot.build(run, most=MOST_PLOTS)
+        own, _ = plot.build(_first_subjects(run))
         found |= {name if not number else f"{name}-{number + 1}": one for name, one in own.items()}
     return found
 
 
-def _pictures(figures: Mapping[str, Figure]) -> tuple[list[dict[str, str]], str]:
+def _first_subjects(run: RunData) -> RunData:
+    """Of a run with many subjects the first ones: a figure takes a second."""
+    wholes = [split(str(one))[0] for one in run.rows["subject"]]
+    kept = list(dict.fromkeys(wholes))[:MOST_SUBJECTS]
+    return replace(run, rows=run.rows[[one in kept for one in wholes]])
+
+
+def _pictures(
+    figures: Mapping[str, Figure], runs: Sequence[RunData]
+) -> tuple[list[dict[str, str]], str]:
     found: list[dict[str, str]] = []
     room = PLOTS_BYTES
     for name, figure in figures.items():
@@ -167,7 +176,14 @@ def _pictures(figures: Mapping[str, Figure]) -> tuple[list[dict[str, str]], str]
             break
         found.append({"name": name.replace("-", " "), "source": source})
     left = len(figures) - len(found)
-    return found, f"{left} more plots lie in the folder beside this page." if left else ""
+    notes = [f"{left} more plots lie in the folder beside this page."] if left else []
+    subjects = {split(str(one))[0] for run in runs for one in run.rows["subject"]}
+    if len(subjects) > MOST_SUBJECTS:
+        notes.append(
+            f"Plots are of the first {MOST_SUBJECTS} of {len(subjects)} subjects; those of all lie "
+            "in the run's own folder plots/."
+        )
+    return found, " ".join(notes)
 
 
 def _failures(cases: Sequence[Row]) -> list[dict[str, str]]:

@@ -14,7 +14,7 @@ from bench.read.summary import half_width, settings
 from bench.records import Row
 
 MOST_CHOICES = 30  # of a select
-DIGITS = 5  # of a number that the script sorts by and the details show
+DIGITS = 4  # of a number that the script sorts by and the details show
 MEANING = {column.name: str(column.metadata["doc"]) for column in dataclasses.fields(Row)}
 
 

@@ -60,11 +60,8 @@ def draw(run_dir: Path) -> Drawn:
     return Drawn(paths, reasons)
 
 
-def build(run: RunData, *, most: int | None = None) -> tuple[dict[str, Figure], list[str]]:
-    """The figures by file name without its ending, and why others are missing.
-
-    most: figures of each kind.
-    """
+def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
+    """The figures by file name without its ending, and why others are missing."""
     figures: dict[str, Figure] = {}
     reasons: list[str] = []
     with style():
@@ -74,7 +71,7 @@ def build(run: RunData, *, most: int | None = None) -> tuple[dict[str, Figure], 
             except NothingToDraw as nothing:
                 reasons.append(f"{name}: {nothing}")
                 continue
-            for of, figure in list(found.items())[:most]:
+            for of, figure in found.items():
                 stem = name if len(found) == 1 else f"{name}-{slug(of)}"
                 if stem in figures:  # two names that differ only in what no file name bears
                     stem = f"{stem}-{_digest(of)}"

@@ -131,6 +131,8 @@ def _measurements(path: Path) -> pd.DataFrame:
 def _samples(folder: Path | None, rows: pd.DataFrame) -> pd.DataFrame:
     """From samples.csv; where it was left out to save space, from the journal."""
     columns: dict[str, list[Any]] = {name: [] for name in SAMPLE_COLUMNS}
+    if folder is not None and (plain := _plain_samples(folder / SAMPLES)) is not None:
+        return plain
     if folder is not None and (folder / SAMPLES).exists():
         path = folder / SAMPLES
         for number, line in _lines(path, SAMPLE_COLUMNS):
@@ -152,6 +154,33 @@ def _samples(folder: Path | None, rows: pd.DataFrame) -> pd.DataFrame:
         for name, values in columns.items()
     }
     return pd.DataFrame(frame, columns=list(SAMPLE_COLUMNS))
+
+
+def _plain_samples(path: Path) -> pd.DataFrame | None:
+    """The same, a tenth of the time, where nothing is unusual; None leaves it to the strict way.
+
+    A run of a thousand cases has half a million samples.
+    """
+    texts = [name for name in SAMPLE_COLUMNS if name not in (*_SAMPLE_WHOLE, "seconds")]
+    kinds: Any = {
+        name: "str" if name in texts else "int64" if name in _SAMPLE_WHOLE else "float64"
+        for name in SAMPLE_COLUMNS
+    }
+    try:
+        frame = pd.read_csv(path, dtype=kinds, na_filter=False, encoding="utf-8-sig")
+    except (OSError, ValueError, OverflowError, pd.errors.ParserError):
+        return None
+    if list(frame.columns) != list(SAMPLE_COLUMNS) or frame.empty:
+        return None
+    seconds = frame["seconds"]
+    if not ((seconds > 0) & (seconds < math.inf)).all():
+        return None
+    for name in texts:
+        known = {value: _text(value) for value in frame[name].unique()}
+        if name != "run_id" and None in known.values():
+            return None
+        frame[name] = pd.Series([known[value] for value in frame[name]], dtype="object")
+    return frame
 
 
 def _dtype(numeric: bool) -> str:

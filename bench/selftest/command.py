@@ -63,7 +63,7 @@ def run(*, quick: bool) -> int:
     lines: list[Line] = []
     stopped = ""
     try:
-        found = probe.look((), (), PROBE_LIMIT_S)
+        found = probe.look((), {}, PROBE_LIMIT_S)
         console.print(Text(printable(heading(found, quick=quick))))
         with Saying(Console(stderr=True)) as say:
             _measure(found, quick, say, lines)

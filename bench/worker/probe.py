@@ -34,7 +34,7 @@ def main() -> None:
         "facts": facts(),
         "devices": [records.as_json(device) for device in devices()],
         "subjects": {
-            whole: records.as_json(subject(whole, names, request["inputs"]))
+            whole: records.as_json(subject(whole, names, request["inputs"].get(whole)))
             for whole, names in wholes(request["subjects"]).items()
         },
     }
@@ -103,7 +103,7 @@ def _memory_bytes(type_: str, index: int) -> int | None:
     return getattr(properties(index), "total_memory", None) if properties else None
 
 
-def subject(whole: str, want_layers: bool, given: Sequence[str]) -> records.SubjectFound:
+def subject(whole: str, want_layers: bool, given: str | None) -> records.SubjectFound:
     """Build it once, and call it once where its layers are asked for."""
     ref = parse(whole)
     try:
@@ -117,7 +117,7 @@ def subject(whole: str, want_layers: bool, given: Sequence[str]) -> records.Subj
     )
     if not want_layers:
         return found
-    spec = given[0] if given else SHIPPED_INPUT if whole in SHIPPED else "own"
+    spec = given or (SHIPPED_INPUT if whole in SHIPPED else "own")
     try:
         args, kwargs = inputs.make(spec, module, LOOK_BATCH, torch.float32)
         seen, others = layers.listing(module, args, kwargs)
