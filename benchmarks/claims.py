@@ -355,7 +355,7 @@ def memory(run: Run) -> Figure:
     axes.invert_yaxis()
     axes.set_xlim(0, axes.get_xlim()[1] * 1.12)
     axes.xaxis.set_major_formatter(lambda value, _: units.bytes_(value) if value else "0")
-    axes.legend(loc="lower right")
+    axes.legend(loc="upper right")
     return page.figure
 
 
