@@ -5,6 +5,7 @@ JSON that end with a zero byte, read from handle 3 and written to handle 4).
 """
 
 import base64
+import fcntl
 import json
 import os
 import selectors
@@ -112,7 +113,8 @@ def browser(profile: Path) -> Iterator[Browser]:
 
     def handles() -> None:
         # Both first out of the way of 3 and 4, which they may be themselves.
-        reads, writes = os.dup(to_read), os.dup(from_write)
+        reads = fcntl.fcntl(to_read, fcntl.F_DUPFD, 10)
+        writes = fcntl.fcntl(from_write, fcntl.F_DUPFD, 10)
         os.dup2(reads, 3)
         os.dup2(writes, 4)
 

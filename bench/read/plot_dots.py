@@ -76,7 +76,7 @@ def _dot_panel(
             color=look.color,
             annotation_clip=False,
         )
-    axes.set_xscale("log")
     low, high = bounds(list(there.values()), room=0.08)
     axes.set_xlim(low, high)
+    axes.set_xscale("log")
     ruler(axes.xaxis, low, high, quantity.show)

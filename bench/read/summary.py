@@ -35,8 +35,12 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
     console.print()
     run = load(result.path)
     told = [one for one in advice.of_run(run) if one.kind in TOLD]
-    for one in told[:MOST_SENTENCES]:
-        console.print(safe(f"- {one.text}"), width=width)
+    if told:
+        sentences = Table.grid(padding=(0, 1))
+        for one in told[:MOST_SENTENCES]:
+            sentences.add_row("-", safe(one.text))
+        console.print(sentences, width=width)
+        console.print()
     gains = _gains(run)
     if gains:
         console.print(_gain_table(gains, result.rows), width=width)
