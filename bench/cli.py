@@ -194,10 +194,11 @@ def ab(
 ) -> None:
     """Is B slower than A?  Both are measured here and now, in turns."""
     from bench import ab as comparison
+    from bench.ab_plan import Asked
 
     _end(
         lambda: comparison.run(
-            comparison.Asked(
+            Asked(
                 a=a,
                 b=b,
                 config=config,

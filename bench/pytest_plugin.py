@@ -24,8 +24,8 @@ import pytest
 if TYPE_CHECKING:
     from bench.records import Case
     from bench.worker.device import Device
+    from bench.worker.sampler import Budget
     from bench.worker.step import Step
-    from bench.worker.timing import Budget
 
 # What a process decides at its start or once for all; `bench run` gives each case its own.
 OWN_PROCESS = ("compile", "allocator")
@@ -193,7 +193,7 @@ def _measure(
     restores: bool,
 ) -> None:
     """Warm up, choose rounds and calls, and hand the call and its wait to pytest-benchmark."""
-    from bench.worker import telemetry, timing
+    from bench.worker import stopwatch, telemetry, timing
 
     def restore() -> None:
         step.prepare(1)
@@ -214,7 +214,7 @@ def _measure(
     first_call_s = timing.first_call(step, device)
     step.settle()
     steady = timing.warm_up(step, device, budget)
-    calls = timing.calls_for(steady.call_s, budget, timing.clock_resolution_s())
+    calls = timing.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
     if restores:
         calls = 1  # its setup, outside the timed span, goes with one call a round
     rounds = round(budget.samples_s / (calls * steady.call_s))
@@ -222,7 +222,7 @@ def _measure(
         info, quantity="latency", first_call_s=first_call_s, settled=steady.settled
     )
     before = telemetry.snapshot()
-    with timing.no_garbage_collection():
+    with stopwatch.no_garbage_collection():
         benchmark.pedantic(
             call_and_wait,
             setup=restore if restores else None,
@@ -252,7 +252,7 @@ def doubts(*, settled: bool, contention_ratio: float | None) -> list[str]:
 
 def _budget(request: pytest.FixtureRequest) -> "Budget":
     """As --benchmark-max-time and --benchmark-min-rounds say, or the test's own mark."""
-    from bench.worker.timing import Budget
+    from bench.worker.sampler import Budget
 
     mark = request.node.get_closest_marker("benchmark")
     own = mark.kwargs if mark else {}

@@ -38,52 +38,54 @@ class Mutation:
 
 
 TIMING = "bench/worker/timing.py"
+STOPWATCH = "bench/worker/stopwatch.py"
+SAMPLER = "bench/worker/sampler.py"
 MUTATIONS = (
     Mutation(
         "no wait before a span",
-        TIMING,
+        STOPWATCH,
         "            self.device.wait()\n            start = self.clock()",
         "            start = self.clock()",
         TIMER,
     ),
     Mutation(
         "no wait after a span",
-        TIMING,
+        STOPWATCH,
         "                self.step()\n            self.device.wait()\n",
         "                self.step()\n",
         TIMER,
     ),
     Mutation(
         "no wait before the time of events is read",
-        TIMING,
+        STOPWATCH,
         "            events.append(self.device.event())\n            self.device.wait()\n",
         "            events.append(self.device.event())\n",
         TIMER,
     ),
     Mutation(
         "start and end swapped",
-        TIMING,
+        STOPWATCH,
         "return _positive(end - start)",
         "return _positive(start - end)",
         TIMER,
     ),
     Mutation(
         "divided by one call too many",
-        TIMING,
+        SAMPLER,
         "self.pipelined.append(watch.span_s(ready) / ready)",
         "self.pipelined.append(watch.span_s(ready) / (ready + 1))",
         TIMER,
     ),
     Mutation(
         "divided by the calls asked for, not those made",
-        TIMING,
+        SAMPLER,
         "self.pipelined.append(watch.span_s(ready) / ready)",
         "self.pipelined.append(watch.span_s(ready) / self.calls)",
         TIMER,
     ),
     Mutation(
         "not divided at all",
-        TIMING,
+        SAMPLER,
         "self.pipelined.append(watch.span_s(ready) / ready)",
         "self.pipelined.append(watch.span_s(ready))",
         TIMER,
@@ -126,14 +128,14 @@ MUTATIONS = (
     ),
     Mutation(
         "garbage collected inside samples",
-        TIMING,
+        STOPWATCH,
         "    gc.disable()\n",
         "",
         TIMER,
     ),
     Mutation(
         "latency of several calls",
-        TIMING,
+        STOPWATCH,
         "        self.step.prepare(1)\n        if not marked:\n"
         "            return [self.span_s(1)]\n",
         "        self.step.prepare(3)\n        if not marked:\n"
@@ -142,14 +144,14 @@ MUTATIONS = (
     ),
     Mutation(
         "controls counted as samples",
-        TIMING,
+        SAMPLER,
         "                    now = clock()\n",
         "                    self.between and self.between()\n                    now = clock()\n",
         TIMER,
     ),
     Mutation(
         "the meter runs on while the controls do",
-        TIMING,
+        SAMPLER,
         "            if self.meter is not None:\n                self.meter.stop()\n",
         "            pass\n",
         TIMER,
@@ -212,7 +214,7 @@ MUTATIONS = (
     ),
     Mutation(
         "an input that is written to is not restored",
-        "bench/worker/step.py",
+        "bench/worker/step_inputs.py",
         "        return tree.twin(kept.detach())\n",
         "        return kept.detach()\n",
         STEP,
@@ -317,21 +319,21 @@ MUTATIONS = (
     ),
     Mutation(
         "the first call after a control is a sample",
-        TIMING,
+        SAMPLER,
         "                self.watch.span_s(1)  # untimed",
         "                self.latency.append([self.watch.span_s(1)])  # untimed",
         TIMER,
     ),
     Mutation(
         "controls once, and not in turn with the samples",
-        TIMING,
+        SAMPLER,
         "budget.block_s\n",
         "1e9\n",
         TIMER,
     ),
     Mutation(
         "a step without its last phase",
-        TIMING,
+        STOPWATCH,
         "_positive(looks[-1] - looks[0])",
         "_positive(looks[-2] - looks[0])",
         TIMER,
@@ -345,14 +347,14 @@ MUTATIONS = (
     ),
     Mutation(
         "a layer's input stays in the cache",
-        "bench/worker/step.py",
+        "bench/worker/step_inputs.py",
         "self._turn = (self._turn + 1) % len(self._turns)",
         "self._turn = 0",
         TURNS,
     ),
     Mutation(
         "a restored input is left in the cache",
-        "bench/worker/step.py",
+        "bench/worker/step_inputs.py",
         "            self._flush.zero_()\n",
         "            pass\n",
         FLUSH,

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench import ab, pairs
-from bench.ab import AbError, Asked
+from bench.ab_plan import AbError, Asked
 from bench.read import ab_report
 from bench.read.ab_report import Report, Row
 from bench.sides import SideError

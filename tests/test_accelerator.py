@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.worker import cuda, facts, timing
+from bench.worker import cuda, facts, sampler, timing
 from bench.worker.controls import Controls
 from bench.worker.device import Device, DeviceError, open_device
 from bench.worker.loss import FixedGradient
@@ -21,7 +21,7 @@ from tests.cases import case
 from tests.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, install
 
 X = torch.zeros(2, 4)
-BUDGET = timing.Budget(warmup_s=0.05, samples_s=0.1)  # of the made-up clock
+BUDGET = sampler.Budget(warmup_s=0.05, samples_s=0.1)  # of the made-up clock
 
 
 @pytest.fixture

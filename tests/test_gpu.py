@@ -19,7 +19,7 @@ from torch import nn
 from bench.config import RunOptions
 from bench.records import Entry, Facts, Measurement
 from bench.session import Folders, Session, collect, request
-from bench.worker import cuda, limits, nvidia, peaks, profile, timing
+from bench.worker import cuda, limits, nvidia, peaks, profile, sampler, timing
 from bench.worker.device import Device, device_names, open_device
 from bench.worker.request import Request
 from bench.worker.step import InferenceStep
@@ -168,7 +168,7 @@ def test_an_input_that_no_cache_holds_is_not_read_faster_than_one_that_it_holds(
         step = InferenceStep(layer, (x,), {}, device_type="cuda", rotate_bytes=rotate_bytes)
         assert step.cold is (rotate_bytes > 0)
         timing.first_call(step, device)
-        times = timing.measure(step, device, timing.Budget())
+        times = timing.measure(step, device, sampler.Budget())
         (found,) = [one for one in times.samples if one.kind == "pipelined"]
         return statistics.median(found.times_s)
 

@@ -8,17 +8,9 @@ from dataclasses import replace
 import pytest
 
 from bench.records import Samples
-from bench.worker.timing import (
-    Budget,
-    ClockError,
-    Timing,
-    agree,
-    calls_for,
-    clock_resolution_s,
-    first_call,
-    measure,
-    warm_up,
-)
+from bench.worker.sampler import Budget
+from bench.worker.stopwatch import ClockError, clock_resolution_s
+from bench.worker.timing import Timing, agree, calls_for, first_call, measure, warm_up
 from tests.fake_device import FakeDevice, FakeStep
 
 TRAINING_S = {"forward": 0.002, "backward": 0.004, "optimizer": 0.001}

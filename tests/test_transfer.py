@@ -11,13 +11,13 @@ from bench.read import compare, transfers
 from bench.read.advice import of_run
 from bench.read.plot import build
 from bench.records import Entry, Measurement, Samples
-from bench.worker import timing, transfer
+from bench.worker import sampler, transfer
 from bench.worker.device import open_device
 from tests.cases import case
 from tests.fake_accelerator import LAUNCH_S, NAME, Machine, install
 from tests.results import run_of
 
-BUDGET = timing.Budget(warmup_s=0.05, samples_s=0.05)
+BUDGET = sampler.Budget(warmup_s=0.05, samples_s=0.05)
 
 
 @pytest.fixture

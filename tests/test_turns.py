@@ -10,7 +10,7 @@ import pytest
 import bench
 from bench.duel import ChildEnded, Turn, take_turns, turn_for
 from bench.records import Entry, Failure, Measurement
-from bench.worker.turns import Line, Sampler, TurnsError, proof
+from bench.worker.turns import Line, TurnSampler, TurnsError, proof
 from tests.cases import PLAIN
 from tests.fake_device import FakeDevice, FakeStep
 
@@ -28,11 +28,11 @@ class Meter:
         self.blocks += 1
 
 
-def sampler(device: FakeDevice, step: FakeStep, meter: Meter | None = None) -> Sampler:
+def sampler(device: FakeDevice, step: FakeStep, meter: Meter | None = None) -> TurnSampler:
     def pause(seconds: float) -> None:
         device.now_s += seconds
 
-    return Sampler(step, device, meter or Meter(), device.clock, pause)
+    return TurnSampler(step, device, meter or Meter(), device.clock, pause)
 
 
 def test_a_turn_begins_with_twenty_milliseconds_of_rest_and_two_calls_that_do_not_count() -> None:

@@ -26,6 +26,7 @@ from bench.worker import (
     profile,
     ready,
     reference,
+    sampler,
     telemetry,
     timing,
     transfer,
@@ -33,7 +34,7 @@ from bench.worker import (
     verify,
 )
 from bench.worker.request import Request
-from bench.worker.step import StepError
+from bench.worker.step_inputs import StepError
 from bench.worker.truth import TruthError
 
 OUT_OF_MEMORY = re.compile(
@@ -135,7 +136,7 @@ def _measure(request: Request) -> Entry:
         times = timing.measure(
             built.step,
             built.device,
-            timing.Budget(**request.budget),
+            sampler.Budget(**request.budget),
             calls=request.calls,
             between=known,
             meter=load,

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from bench.worker.timing import TimedDevice, no_garbage_collection, wall_clock
+from bench.worker.stopwatch import TimedDevice, no_garbage_collection, wall_clock
 
 MATRIX = 512  # 512 × 512 in float32: 1 MB, 0.27 GFLOP
 COPIED = 2**21  # numbers: 8 MB read, 8 MB written

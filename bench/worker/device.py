@@ -9,7 +9,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from bench.worker.timing import Event, TimedDevice
+from bench.worker.stopwatch import Event, TimedDevice
 
 # Backends whose events carry the device's own time stamps.  MPS has events, too, but stamps them
 # when a listener on the host hears of them (ATen/mps/MPSEvent.h), which is host time.

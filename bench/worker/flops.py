@@ -18,7 +18,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from bench.worker.timing import TimedStep
+from bench.worker.stopwatch import TimedStep
 
 # Fused kernels that multiply matrices and that torch's counter takes for nothing (torch 2.13):
 # parts of their names.

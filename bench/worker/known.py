@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.worker.timing import wall_clock
+from bench.worker.stopwatch import wall_clock
 
 
 class Spin(nn.Module):

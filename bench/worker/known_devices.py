@@ -17,11 +17,11 @@ from typing import Self
 
 import torch
 
-from bench.worker import device, nvidia, timing
+from bench.worker import device, nvidia, sampler, stopwatch, timing
 
 # Of one call of the queue: handing over, working, waking the host that waits.
 LAUNCH_S, WORK_S, WAKE_S = 1e-5, 1e-3, 1e-4
-QUEUE_BUDGET = timing.Budget(warmup_s=0.02, samples_s=0.05)
+QUEUE_BUDGET = sampler.Budget(warmup_s=0.02, samples_s=0.05)
 QUEUE_RESOLUTION_S = 1e-7
 
 MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
@@ -102,7 +102,7 @@ def accelerator(
     on: device.Device,
     work: Callable[[], object],
     allocate: Callable[[int], object],
-    clock: Callable[[], float] = timing.wall_clock,
+    clock: Callable[[], float] = stopwatch.wall_clock,
 ) -> Figures:
     """What the suite makes of an accelerator; a figure that it does not have is absent.
 
@@ -111,7 +111,7 @@ def accelerator(
     """
     work()
     on.wait()
-    found = medians(timing.measure(Forward(work), on, timing.Budget(), clock))
+    found = medians(timing.measure(Forward(work), on, sampler.Budget(), clock))
     launches_s = []
     for _ in range(LAUNCHES):
         on.wait()
@@ -197,7 +197,7 @@ def _look(name: str) -> Figures:
                 lambda: nvidia.foreign_processes(gpu.look()), lambda: another_process(name)
             )
         return found
-    except (RuntimeError, device.DeviceError, timing.ClockError) as error:
+    except (RuntimeError, device.DeviceError, stopwatch.ClockError) as error:
         return {"error": " ".join(str(error).split())[:200] or type(error).__name__}
 
 

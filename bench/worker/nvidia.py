@@ -13,7 +13,7 @@ import pynvml
 import torch
 
 from bench.worker.cuda import nvml_handle
-from bench.worker.timing import wall_clock
+from bench.worker.stopwatch import wall_clock
 
 ENERGY_S = 2.0  # shortest time over which the energy counter, renewed every 0.1 s or so, says much
 THROTTLED_SHARE = 0.01  # of the time held back by heat

@@ -22,7 +22,7 @@ from torch.nn import functional
 
 from bench.worker import cuda, telemetry
 from bench.worker.device import Device, open_device
-from bench.worker.timing import TimedDevice, no_garbage_collection, wall_clock
+from bench.worker.stopwatch import TimedDevice, no_garbage_collection, wall_clock
 
 SAMPLE_S = 0.005
 SAMPLES = 5

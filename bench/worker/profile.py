@@ -20,7 +20,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, supported_activities
 
 from bench.records import Facts
-from bench.worker import compiled, facts, flops, limits, profile_memory, ready, telemetry, timing
+from bench.worker import compiled, facts, flops, limits, profile_memory, ready, stopwatch, telemetry
 from bench.worker.profile_device import (
     Work,
     launched_within,
@@ -98,7 +98,7 @@ def _plain(built: ready.Ready) -> dict[str, float]:
     whole_s: until the device is done; on an accelerator, of calls back to back, host_s to issue
     one and event_s of it between two events.
     """
-    step, device, clock = built.step, built.device, timing.wall_clock
+    step, device, clock = built.step, built.device, stopwatch.wall_clock
     whole = []
     for _ in range(STEPS):
         step.prepare(1)

@@ -19,8 +19,8 @@ from torch import Tensor
 from bench.records import Case
 from bench.worker import loss, tree
 from bench.worker.ready import make_step
+from bench.worker.stopwatch import wall_clock
 from bench.worker.subject import DTYPES, SEED, Prepared, place_in_mode, prepare, seed_all
-from bench.worker.timing import wall_clock
 from bench.worker.truth import Reference, TruthError, Values, gather
 from bench.worker.truth import reference as of_values
 

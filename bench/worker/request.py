@@ -16,7 +16,7 @@ class Request:
     case: Case
     replicate: int
     calls: int | None  # calls per pipelined sample, frozen by an earlier replicate
-    budget: Mapping[str, Any]  # of timing.Budget
+    budget: Mapping[str, Any]  # of sampler.Budget
     cache: str  # folder for what compiling leaves
     out: str  # the record goes here
     log: str  # standard output and error go here

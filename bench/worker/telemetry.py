@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.worker.timing import wall_clock
+from bench.worker.stopwatch import wall_clock
 
 try:
     import resource

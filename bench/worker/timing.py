@@ -1,22 +1,25 @@
 """Time one step: warm it up, choose the calls per sample, take the samples.
 
-The only module that reads a clock.  It knows nothing of torch, cases or files: the worker says
-what to call, how to wait for the device, and how long it may take.
+It knows nothing of torch, cases or files: the worker says what to call, how to wait for the
+device, and how long it may take.
 """
 
 import gc
-import itertools
 import math
 import statistics
-import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from typing import Protocol, Self
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from bench.records import Samples
-
-wall_clock = time.perf_counter  # monotonic seconds; what else needs wall time takes it from here
+from bench.worker.sampler import Budget, Meter, Sampler
+from bench.worker.stopwatch import (
+    ClockError,
+    Stopwatch,
+    TimedDevice,
+    TimedStep,
+    clock_resolution_s,
+    wall_clock,
+)
 
 MAX_CALLS = 2**20  # a million calls and still too short: the clock is broken
 RESOLUTIONS_PER_SAMPLE = 1000  # so that the clock's step is 0.1 % of a sample at most
@@ -26,79 +29,6 @@ WINDOW_S = 0.25  # fewer blocks where five would take longer than this
 # 5 % (SD 5 % x 1.25 / sqrt(5) = 3 %, so 5 % is 1.2 SD of the difference and is soon met); work
 # that still warms up (clocks, allocator, caches) differs by tens of percent.
 AGREE_RATIO = 0.05
-
-
-class ClockError(Exception):
-    """The clock does not advance, or runs backwards, so there is no duration to report."""
-
-
-class Event(Protocol):
-    """A moment in a device's queue."""
-
-    def seconds_until(self, later: Self) -> float:
-        """Device time from this event to a later one; only after the device was waited for."""
-
-
-class TimedDevice(Protocol):
-    """What timing asks of a device."""
-
-    @property
-    def synchronous(self) -> bool:
-        """Work is done when its call returns, so that the host's clock may be read inside."""
-
-    @property
-    def has_events(self) -> bool:
-        """Its events tell the time of the device, not of the host that hears of them."""
-
-    def wait(self) -> None:
-        """Return once the device is idle."""
-
-    def event(self) -> Event:
-        """Mark now in the device's queue."""
-
-
-class TimedStep(Protocol):
-    """What timing asks of a step."""
-
-    @property
-    def phases(self) -> tuple[str, ...]: ...
-
-    @property
-    def whole(self) -> str: ...
-
-    def prepare(self, calls: int) -> int:
-        """Fresh inputs for at most that many calls; returns for how many."""
-
-    def __call__(self, mark: Callable[[], None] | None = None) -> None:
-        """One call; `mark` is called between two phases."""
-
-
-class Meter(Protocol):
-    """Counts what else happens while samples are taken."""
-
-    def start(self) -> None:
-        """A block of samples begins."""
-
-    def stop(self) -> None:
-        """It has ended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How long one case may be measured in one replicate.
-
-    A slow call exceeds it: three calls of warm-up and `min_samples` of each kind are always
-    made, so a call of 0.5 s takes 1.5 s + 5 x 2 x 0.5 s (on an accelerator with events 3 x).
-    """
-
-    warmup_s: float = 0.2  # thrown away: clocks, caches and the allocator settle
-    warmup_calls: int = 3
-    warmup_cap_s: float = 1.5  # not settled by then: measured all the same, and said
-    sample_s: float = 0.005  # shortest pipelined sample: drowns the clock's own cost
-    samples_s: float = 0.6  # for the samples of all kinds together
-    min_samples: int = 5  # of each kind
-    max_samples: int = 200  # of each kind
-    block_s: float = 0.1  # of samples between two calls of `between`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,15 +51,6 @@ class Timing:
     calls_made: int  # warm-up and samples
     calls_sampled: int  # of them, inside a sample
     timed_s: float  # warm-up and samples, without `between`
-
-
-def clock_resolution_s(clock: Callable[[], float] = wall_clock) -> float:
-    """The smallest step seen between two looks: seconds.  Raises ClockError if there is none."""
-    looks = [clock() for _ in range(10_000)]
-    steps = [late - early for early, late in itertools.pairwise(looks) if late != early]
-    if not steps or min(steps) < 0:
-        raise ClockError("the clock did not advance, or ran backwards, over 10,000 looks")
-    return min(steps)
 
 
 def first_call(
@@ -235,7 +156,7 @@ def measure(
         calls = calls_for(steady.call_s, budget, resolution_s)
     calls = step.prepare(calls)
     watch = Stopwatch(step, device, clock)
-    sampler = _Sampler(watch=watch, budget=budget, calls=calls, between=between, meter=meter)
+    sampler = Sampler(watch=watch, budget=budget, calls=calls, between=between, meter=meter)
     gc.collect()  # what the building left behind is not cleared away during a sample
     samples = sampler.take(steady.call_s)
     return Timing(
@@ -246,178 +167,3 @@ def measure(
         calls_sampled=sampler.calls_sampled,
         timed_s=steady.timed_s + sampler.spent_s,
     )
-
-
-@dataclass(slots=True)
-class Stopwatch:
-    """Reads the clock around calls, and counts them."""
-
-    step: TimedStep
-    device: TimedDevice
-    clock: Callable[[], float]
-    calls_made: int = 0
-
-    def span_s(self, calls: int) -> float:
-        """Seconds of prepared calls back to back."""
-        with no_garbage_collection():
-            # Wait at the two ends only: a wait between calls would empty the device's queue,
-            # and the launch of each call would be timed instead of its work.
-            self.device.wait()
-            start = self.clock()
-            for _ in range(calls):
-                self.step()
-            self.device.wait()
-            end = self.clock()
-        self.calls_made += calls
-        return _positive(end - start)
-
-    def latency_s(self, *, marked: bool = False) -> list[float]:
-        """Seconds of one call, the device idle before and after; then of its phases if marked.
-
-        marked: on a synchronous device alone, where there is nothing to wait for.
-        """
-        self.step.prepare(1)
-        if not marked:
-            return [self.span_s(1)]
-        with no_garbage_collection():
-            looks = [self.clock()]
-            self.step(lambda: looks.append(self.clock()))
-            looks.append(self.clock())
-        self.calls_made += 1
-        return [_positive(looks[-1] - looks[0]), *(b - a for a, b in itertools.pairwise(looks))]
-
-    def device_s(self) -> list[float]:
-        """Device seconds of one call by events, then of its phases.
-
-        No wait before: events lie in the queue, so what was queued earlier is not between them.
-        No wait inside: it would insert idle time between two phases.
-        """
-        self.step.prepare(1)
-        with no_garbage_collection():
-            events = [self.device.event()]
-            self.step(lambda: events.append(self.device.event()))
-            events.append(self.device.event())
-            self.device.wait()
-        self.calls_made += 1
-        phases = [a.seconds_until(b) for a, b in itertools.pairwise(events)]
-        return [_positive(events[0].seconds_until(events[-1])), *phases]
-
-
-@dataclass(slots=True, kw_only=True)
-class _Sampler:
-    """Takes the samples of all kinds in turn, so that drift hits them alike."""
-
-    watch: Stopwatch
-    budget: Budget
-    calls: int  # per pipelined sample
-    between: Callable[[], None] | None
-    meter: Meter | None
-    spent_s: float = 0.0
-    calls_sampled: int = 0
-    latency: list[list[float]] = field(default_factory=list)
-    pipelined: list[float] = field(default_factory=list)
-    device: list[list[float]] = field(default_factory=list)
-
-    def take(self, call_s: float) -> tuple[Samples, ...]:
-        """All samples; `call_s` is about what a call takes, for planning only."""
-        budget, clock = self.budget, self.watch.clock
-        kinds = 3 if self.watch.device.has_events else 2
-        # A pipelined sample of short calls takes as long as many single ones: take several of
-        # these a round, as many as fill max_samples, but no longer than the pipelined one.
-        rounds = budget.samples_s / (kinds * self.calls * call_s)
-        rounds = min(budget.max_samples, max(budget.min_samples, rounds))
-        singles = min(self.calls, math.ceil(budget.max_samples / rounds))
-        while not self._enough():
-            with self._metered():
-                block_end_s = clock() + budget.block_s
-                while not self._enough():
-                    start = clock()
-                    self._round(singles)
-                    now = clock()
-                    self.spent_s += now - start
-                    if now >= block_end_s:
-                        break
-            if self.between is not None:
-                self.between()
-                self.watch.step.prepare(1)
-                self.watch.span_s(1)  # untimed: what ran between has cooled the caches
-        return self._records()
-
-    @contextmanager
-    def _metered(self) -> Iterator[None]:
-        """A block of samples."""
-        made = self.watch.calls_made
-        if self.meter is not None:
-            self.meter.start()
-        try:
-            yield
-        finally:
-            if self.meter is not None:
-                self.meter.stop()
-        self.calls_sampled += self.watch.calls_made - made
-
-    def _round(self, singles: int) -> None:
-        watch, most = self.watch, self.budget.max_samples
-        for _ in range(min(singles, most - len(self.latency))):
-            self.latency.append(watch.latency_s(marked=self._marked))
-        if len(self.pipelined) < most:
-            ready = watch.step.prepare(self.calls)
-            self.pipelined.append(watch.span_s(ready) / ready)
-        if watch.device.has_events:
-            for _ in range(min(singles, most - len(self.device))):
-                self.device.append(watch.device_s())
-
-    @property
-    def _marked(self) -> bool:
-        """Between phases the host's clock means something on a synchronous device alone."""
-        return self.watch.device.synchronous and len(self.watch.step.phases) > 1
-
-    def _enough(self) -> bool:
-        kinds = [len(self.latency), len(self.pipelined)]
-        if self.watch.device.has_events:
-            kinds.append(len(self.device))
-        if min(kinds) >= self.budget.max_samples:
-            return True
-        return min(kinds) >= self.budget.min_samples and self.spent_s >= self.budget.samples_s
-
-    def _records(self) -> tuple[Samples, ...]:
-        whole, phases = self.watch.step.whole, self.watch.step.phases
-        records = [_samples(whole, "latency", [times[0] for times in self.latency])]
-        if self._marked:
-            records += _by_phase(phases, "latency", self.latency)
-        records.append(_samples(whole, "pipelined", self.pipelined, self.calls))
-        if self.device:
-            records.append(_samples(whole, "device", [times[0] for times in self.device]))
-            if len(phases) > 1:
-                records += _by_phase(phases, "device", self.device)
-        return tuple(records)
-
-
-def _by_phase(phases: tuple[str, ...], kind: str, times: list[list[float]]) -> list[Samples]:
-    """times: rows of whole, first phase, second phase, …: seconds."""
-    columns = zip(*times, strict=True)
-    next(columns)  # the whole
-    return [_samples(name, kind, column) for name, column in zip(phases, columns, strict=True)]
-
-
-def _samples(phase: str, kind: str, times_s: Iterable[float], calls: int = 1) -> Samples:
-    return Samples(phase=phase, kind=kind, calls_per_sample=calls, times_s=tuple(times_s))
-
-
-def _positive(duration_s: float) -> float:
-    """Raises ClockError where a call took no time at all, or less."""
-    if duration_s <= 0:
-        raise ClockError(f"a call took {duration_s} s: the clock does not advance")
-    return duration_s
-
-
-@contextmanager
-def no_garbage_collection() -> Iterator[None]:
-    """None inside; as it was outside, where what calls leave behind is collected in time."""
-    was_enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if was_enabled:
-            gc.enable()

@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from bench.records import TRANSFER_PHASES, Samples
-from bench.worker import timing, tree
+from bench.worker import sampler, stopwatch, timing, tree
 from bench.worker.device import Device
 
 # A copy does the same each time, and needs neither a long warm-up nor many samples.
 INPUT, INPUT_PINNED, OUTPUT, OUTPUT_PINNED = TRANSFER_PHASES
-BUDGET = timing.Budget(warmup_s=0.02, warmup_cap_s=0.2, samples_s=0.06, max_samples=50)
+BUDGET = sampler.Budget(warmup_s=0.02, warmup_cap_s=0.2, samples_s=0.06, max_samples=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,9 +94,9 @@ def _pinned(hosts: Sequence[Tensor]) -> list[Tensor]:
 def measure(
     ways: Sequence[Copies],
     device: Device,
-    clock: Callable[[], float] = timing.wall_clock,
+    clock: Callable[[], float] = stopwatch.wall_clock,
     *,
-    budget: timing.Budget = BUDGET,
+    budget: sampler.Budget = BUDGET,
     resolution_s: float | None = None,
 ) -> tuple[tuple[Samples, ...], dict[str, float]]:
     """Samples of every way, and the bytes that each moves, as facts of its phase."""

@@ -19,7 +19,7 @@ import torch
 
 from bench.records import Measurement, Samples
 from bench.subject import parse
-from bench.worker import ready, telemetry, timing
+from bench.worker import ready, sampler, stopwatch, telemetry, timing
 from bench.worker.request import Request
 
 PAUSE_S = 0.02  # libgomp's threads of the other side spin on for 10 ms
@@ -31,19 +31,19 @@ class TurnsError(Exception):
     """The runner is gone, or says what no runner says."""
 
 
-class Sampler:
+class TurnSampler:
     """Samples of the whole call and of its phases, from the same calls."""
 
     def __init__(
         self,
-        step: timing.TimedStep,
-        device: timing.TimedDevice,
-        meter: timing.Meter,
-        clock: Callable[[], float] = timing.wall_clock,
+        step: stopwatch.TimedStep,
+        device: stopwatch.TimedDevice,
+        meter: sampler.Meter,
+        clock: Callable[[], float] = stopwatch.wall_clock,
         pause: Callable[[float], None] = time.sleep,
     ) -> None:
         """step: warm.  meter: runs during the samples alone.  pause: seconds without work."""
-        self._watch = timing.Stopwatch(step, device, clock)
+        self._watch = stopwatch.Stopwatch(step, device, clock)
         self._pause = pause
         self._meter = meter
         self.calls_sampled = 0
@@ -123,13 +123,13 @@ def run(request: Request) -> Measurement:
     load = telemetry.Meter()
     taken: list[Samples] = []
     with ready.no_recompiles(request.case), Line(str(request.pipes)) as line:
-        steady = timing.warm_up(built.step, built.device, timing.Budget(**request.budget))
-        sampler = Sampler(built.step, built.device, load)
+        steady = timing.warm_up(built.step, built.device, sampler.Budget(**request.budget))
+        turn_sampler = TurnSampler(built.step, built.device, load)
         gc.collect()  # what the building left behind is not cleared away during a sample
         seen = proof(parse(request.case.subject).module)
         line.say(call_s=steady.call_s, proof=seen)
         for order in line.orders():
-            taken += sampler.turn(order["calls"], order["samples"])
+            taken += turn_sampler.turn(order["calls"], order["samples"])
             line.say(done=True)
     whole = [min(one.times_s) for one in taken if one.phase == built.step.whole]
     found, state = ready.end(built, begun, min(whole, default=0.0))
@@ -139,7 +139,7 @@ def run(request: Request) -> Measurement:
         replicate=request.replicate,
         samples=tuple(taken),
         flags=tuple([*flags, "contended"] if load.contended else flags),
-        facts=found | load.facts(sampler.calls_sampled),
+        facts=found | load.facts(turn_sampler.calls_sampled),
         state={**state, "proof": seen},
     )
 

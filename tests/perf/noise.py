@@ -40,7 +40,7 @@ VARIANTS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 def one_process() -> None:
     """The medians of the cases, as a line of JSON."""
-    from bench.worker import ready, timing
+    from bench.worker import ready, sampler, timing
     from bench.worker.request import Request
 
     found = []
@@ -59,7 +59,7 @@ def one_process() -> None:
             )
         )
         ready.begin(built)
-        times = timing.measure(built.step, built.device, timing.Budget(samples_s=0.5))
+        times = timing.measure(built.step, built.device, sampler.Budget(samples_s=0.5))
         found.append(
             statistics.median(
                 next(

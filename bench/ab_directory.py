@@ -1,0 +1,123 @@
+"""The directory of a comparison: made, gone on with, and what its neighbours remember."""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench import environment, pair_journal, rundir, sides
+from bench.ab_plan import AbError, Asked, Planned
+from bench.records import SCHEMA_VERSION
+
+DESCRIPTION = "ab.json"
+
+
+def create(asked: Asked, planned: Planned) -> Path:
+    now = datetime.datetime.now(datetime.UTC)
+    commit = planned.sides[1].commit
+    path = asked.out or rundir.default_path("ab", commit, now)
+    rundir.refuse_existing(path)
+    document = {
+        "schema": SCHEMA_VERSION,
+        "run_id": path.name,
+        "command": ["bench", *sys.argv[1:]],
+        "started": now.isoformat(timespec="seconds"),
+        **_description(asked, planned),
+        "environment": {**planned.facts, **environment.environment()},
+    }
+    try:
+        (path / ".scratch").mkdir(parents=True)
+        (path / pair_journal.NAME).touch()
+        rundir.write_atomically(path / DESCRIPTION, json.dumps(document, indent=1) + "\n")
+    except OSError as error:
+        raise AbError(f"{path}: cannot be written: {error.strerror}") from None
+    return path
+
+
+def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
+    """What has to be the same for a resume."""
+    return {
+        "sides": {side.name: side.as_dict() for side in planned.sides},
+        "asked": {
+            "config": str(asked.config) if asked.config else None,
+            "axes": {name: list(values) for name, values in asked.axes.items()},
+            "subjects": list(asked.subjects),
+            "threshold": asked.threshold,
+            "seed": planned.run.seed,
+        },
+        "torch": dict(planned.versions),
+        "proof": {name: dict(files) for name, files in planned.proof.items()},
+        "machine_id": planned.machine_id,
+        "cases": list(planned.cases),
+        "missing": dict(planned.missing),
+        "thresholds": dict(planned.thresholds),
+    }
+
+
+def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
+    """What that comparison was asked; of all flags only those of time may stand beside it."""
+    path = asked.resume
+    assert path is not None
+    others = asked.a or asked.b or asked.axes or asked.subjects or asked.config or asked.out
+    if others or asked.options.get("seed") is not None:
+        raise AbError(
+            f"--resume {path}: goes on with what that comparison was; only --budget, --timeout "
+            "and --strict may stand beside it"
+        )
+    try:
+        stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        before, commits = stored["asked"], {}
+        for name, side in stored["sides"].items():
+            moves = side["kind"] == "revision" and side["asked"] != sides.WORKING_TREE
+            commits[name] = side["commit"] if moves else side["asked"]
+        again = dataclasses.replace(
+            asked,
+            a=commits["A"],
+            b=commits["B"],
+            config=Path(before["config"]) if before["config"] else None,
+            axes={name: tuple(given) for name, given in before["axes"].items()},
+            subjects=tuple(before["subjects"]),
+            threshold=before["threshold"],
+            options={**asked.options, "seed": before["seed"]},
+        )
+    except OSError as error:
+        raise AbError(f"--resume {path}: is no comparison: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AbError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
+    return again, stored
+
+
+def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
+    """Refused where the figures would not belong together."""
+    path = asked.resume
+    assert path is not None
+    now = _description(asked, planned)
+    now["sides"] = {
+        name: {**side, "asked": stored["sides"][name]["asked"]}
+        for name, side in now["sides"].items()
+    }
+    differs = [name for name, value in now.items() if stored.get(name) != value]
+    if differs:
+        raise AbError(
+            f"--resume {path}: not the same any more: {', '.join(differs)}; start a new comparison"
+        )
+    (path / ".scratch").mkdir(exist_ok=True)
+    return path
+
+
+def null_history(path: Path, machine_id: str) -> list[float]:
+    """What A against A came to in earlier comparisons beside this one, on this machine: logs.
+
+    In the order of time.
+    """
+    found = []
+    for file in path.absolute().parent.glob(f"*/{DESCRIPTION}"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            if stored["machine_id"] == machine_id and file.parent.name != path.name:
+                found.append((str(stored["started"]), float(stored["null_log_ratio"])))
+    return [value for _, value in sorted(found)]

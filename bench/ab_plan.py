@@ -1,0 +1,125 @@
+"""What `bench ab` was asked, and what follows: two sides and the cases that both have.
+
+The only module that looks at the code of both before anything is measured.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench import config, environment, plan, probe, sides
+from bench.errors import UserError
+from bench.records import Case
+
+DEFAULT = Path(__file__).with_name("ab.toml")
+# Where one of these is what the sides differ in, these differ as well, or have no meaning.
+DEVICES_OWN = ("cudnn_benchmark", "tf32", "threads", "allocator")
+
+
+class AbError(UserError):
+    """A comparison that cannot be begun or gone on with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The words and flags of `bench ab`."""
+
+    a: str | None = None
+    b: str | None = None
+    config: Path | None = None
+    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    subjects: tuple[str, ...] = ()
+    threshold: float = 0.05
+    options: Mapping[str, Any] = field(default_factory=dict)  # of config.RunOptions
+    strict: bool = False
+    out: Path | None = None
+    resume: Path | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Planned:
+    """What is compared, as ab.json keeps it."""
+
+    sides: tuple[sides.Side, sides.Side]
+    cases: Mapping[str, Mapping[str, Case]]  # key → side → case
+    missing: Mapping[str, str]  # key of a case that one side lacks → why
+    run: config.RunOptions
+    threshold: float
+    thresholds: Mapping[str, float]  # by key, where its sweep has one of its own
+    machine_id: str
+    versions: Mapping[str, str]  # side → torch
+    proof: Mapping[str, Mapping[str, str | None]]  # side → subject → file, inside its tree
+    facts: Mapping[str, Any]  # what side A's torch knows of its build
+
+
+def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
+    """The cases of both sides; each side's code is looked at where it lies."""
+    found = {side.name: _look(asked, side) for side in (a, b)}
+    plans = {side.name: plan.make(_config(asked, side), found[side.name]) for side in (a, b)}
+    changed = set(a.settings)
+    by_key = {
+        name: {_key(case, changed): case for case in one.cases} for name, one in plans.items()
+    }
+    cases, missing = {}, {}
+    for key in dict.fromkeys((*by_key["A"], *by_key["B"])):
+        own = {name: by_key[name][key] for name in ("A", "B") if key in by_key[name]}
+        shown = next(iter(own.values())).case_id
+        if len(own) == 2:
+            cases[shown] = own
+        else:
+            missing[shown] = f"side {'B' if 'A' in own else 'A'} has no such case"
+    accelerators = {name: one.shown for name, one in found["A"].devices.items() if name != "cpu"}
+    return Planned(
+        sides=(a, b),
+        cases=cases,
+        missing=missing,
+        run=_config(asked, a).run,
+        threshold=asked.threshold,
+        thresholds={
+            key: plans["A"].thresholds[one["A"].case_id]
+            for key, one in cases.items()
+            if one["A"].case_id in plans["A"].thresholds
+        },
+        machine_id=environment.machine(accelerators)["machine_id"],
+        versions={name: one.torch for name, one in found.items()},
+        proof={side.name: _files(side, found[side.name]) for side in (a, b)},
+        facts=found["A"].facts,
+    )
+
+
+def _files(side: sides.Side, found: probe.Probe) -> dict[str, str | None]:
+    """Where the code of each subject lies; a folder of this machine is nobody's business."""
+    if side.tree is None:
+        return {}
+    return {
+        subject: str(Path(one.file).resolve().relative_to(side.tree)) if one.file else None
+        for subject, one in found.subjects.items()
+    }
+
+
+def _key(case: Case, changed: set[str]) -> tuple[Any, ...]:
+    """What a case has in common with that of the other side."""
+    left_out = changed | (set(DEVICES_OWN) if "device" in changed else set())
+    return tuple(value for name, value in case.as_dict().items() if name not in left_out)
+
+
+def _config(asked: Asked, side: sides.Side) -> config.Config:
+    axes = {**asked.axes, **{name: (value,) for name, value in side.settings.items()}}
+    given = {name: value for name, value in asked.options.items() if value is not None}
+    return config.load(asked.config or DEFAULT, flags=axes, subjects=asked.subjects, **given)
+
+
+def _look(asked: Asked, side: sides.Side) -> probe.Probe:
+    """Raises AbError or SideError where a subject is not the side's own, or cannot be built."""
+    settings = _config(asked, side)
+    found = probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s, side.place)
+    for subject in found.subjects.values():
+        if subject.error:
+            raise AbError(f"side {side.name} ({side.shown}): subject {subject.error}")
+        if side.tree is not None:
+            file = str(Path(subject.file).resolve()) if subject.file else None
+            proof = {"subject": file, "files": ()}
+            if why := sides.unproven(side, side, proof):
+                raise sides.SideError(why)
+    return found
