@@ -1,12 +1,13 @@
 """One case measured in this process: its record has what was found, and every doubt."""
 
 import math
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.records import Measurement
-from bench.worker import child, telemetry, timing
+from bench.records import Failure, Measurement, from_line
+from bench.worker import child, limits, telemetry, timing
 from bench.worker.request import Request
 from tests import fake_compiler
 from tests.cases import case
@@ -14,21 +15,31 @@ from tests.cases import case
 QUICK: dict[str, Any] = {"warmup_cap_s": 0.0, "samples_s": 0.0, "block_s": 0.005}
 
 
-def measured(
-    subject: str = "Small", *, compile_: str = "off", calls: int | None = None, **budget: Any
-) -> Measurement:
-    asked = Request(
+def asked(
+    subject: str = "Small",
+    *,
+    compile_: str = "off",
+    calls: int | None = None,
+    out: str = "unused",
+    **budget: Any,
+) -> Request:
+    return Request(
         job="measure",
         case=case(subject=f"tests.hostile:{subject}", batch=2, input="4", compile=compile_),
         replicate=3,
         calls=calls,
         budget={**QUICK, **budget},
         cache="unused",
-        out="unused",
+        out=out,
         log="unused",
         timeout_s=60.0,
     )
-    found = child.JOBS["measure"](asked)
+
+
+def measured(
+    subject: str = "Small", *, compile_: str = "off", calls: int | None = None, **budget: Any
+) -> Measurement:
+    found = child.JOBS["measure"](asked(subject, compile_=compile_, calls=calls, **budget))
     assert isinstance(found, Measurement)
     return found
 
@@ -92,3 +103,21 @@ def test_compiled_code_that_recompiles_is_not_sampled(monkeypatch: pytest.Monkey
     status, reason = child.describe(caught.value)
     assert status == "invalid"
     assert reason.startswith("recompiled inside the samples: ")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("Small", Measurement), ("Raises", Failure)])
+def test_handlers_that_raise_until_signals_are_blocked_change_no_record(
+    name: str, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = ["first", "second", "third"]
+
+    def let_write() -> None:
+        if left:
+            raise RuntimeError(f"in a handler, the {left.pop(0)} time")
+
+    monkeypatch.setattr(limits, "let_write", let_write)
+    child.run(asked(name, out=str(tmp_path / "record")))
+    found = from_line((tmp_path / "record").read_text())
+    assert isinstance(found, kind)
+    assert left == []
+    assert not isinstance(found, Failure) or "shapes do not fit" in found.reason

@@ -46,24 +46,35 @@ UNSUPPORTED = re.compile(
     r"|Could not run '.*' with arguments"
 )
 
+ROUNDS = 100  # of trying to block the signals whose handlers raise
+
 
 def run(request: Request) -> None:
     """Do the job; whatever happens, a record is written, whole or not at all.
 
     Raises OSError where it cannot be written.
     """
-    try:
-        entry = JOBS[request.job](request)
-    except BaseException as error:  # a subject may raise anything, SystemExit as well
-        limits.let_write()
-        with contextlib.suppress(BaseException):  # it may have replaced its streams
-            traceback.print_exc()
-        status, reason = describe(error)
-        entry = Failure(
-            case=request.case, replicate=request.replicate, status=status, reason=reason
-        )
-    limits.let_write()
+    entry: Entry | None = None
+    caught: BaseException | None = None
+    for _ in range(ROUNDS):
+        try:
+            if entry is None and caught is None:
+                entry = JOBS[request.job](request)
+            limits.let_write()
+            break
+        except BaseException as error:  # a subject may raise anything, SystemExit as well, and a
+            caught = caught or error  # handler that it has set does so until signals are blocked
+    if entry is None:
+        entry = _failure(request, caught)
     write(entry, Path(request.out))
+
+
+def _failure(request: Request, error: BaseException | None) -> Failure:
+    assert error is not None
+    with contextlib.suppress(BaseException):  # it may have replaced its streams
+        traceback.print_exception(error)
+    status, reason = describe(error)
+    return Failure(case=request.case, replicate=request.replicate, status=status, reason=reason)
 
 
 def write(entry: Entry, path: Path) -> None:
