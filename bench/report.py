@@ -30,6 +30,7 @@ def report(paths: Sequence[Path], out: Path | None) -> int:
     console = wide_console()
     runs = [_load(path) for path in paths]
     folder = out or _folder(paths)
+    _refuse_foreign(folder, paths)
     made = page.build(runs)
     own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
     try:
@@ -47,16 +48,25 @@ def report(paths: Sequence[Path], out: Path | None) -> int:
 
 def _load(path: Path) -> RunData:
     """Raises ReportError, and what `load` raises."""
-    for other, command in (("ab.json", "ab"), ("profile.json", "profile")):
-        if (path / other).exists():
+    for other, command in (("ab.json", "ab"), ("*/profile.json", "profile")):
+        if any(path.glob(other)):
             raise ReportError(
                 f"{path}: was left by `bench {command}`, whose own report lies in it; give the "
                 "directory of a `bench run`"
             )
+    if rundir.RunDir(path).description.exists() and not (path / MEASUREMENTS).exists():
+        raise ReportError(f"{path}: the run is not finished; go on with: bench run --resume {path}")
     found = load(path)
     if not len(found.rows):
         raise ReportError(f"{path}: its {MEASUREMENTS} has no rows; is the run finished?")
     return found
+
+
+def _refuse_foreign(folder: Path, paths: Sequence[Path]) -> None:
+    """Raises ReportError: the plots and tables of another run lie there."""
+    own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
+    if not own and rundir.RunDir(folder).description.exists():
+        raise ReportError(f"--out {folder}: is the directory of a run; choose another folder")
 
 
 def _directory(path: Path) -> Path:

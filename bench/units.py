@@ -41,8 +41,10 @@ def times(ratio: float | None) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """`0.0834` → `8.3 %`."""
-    return "–" if ratio is None or not math.isfinite(ratio) else f"{100 * ratio:.1f} %"
+    """`0.0834` → `8.3 %`; from tenfold on, as intervals of two replicates may be, no figure."""
+    if ratio is None or not math.isfinite(ratio):
+        return "–"
+    return f"{100 * ratio:.1f} %" if ratio < 10 else "> 1000 %"
 
 
 def duration(value_s: float) -> str:

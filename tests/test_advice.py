@@ -81,6 +81,27 @@ def test_a_setting_that_loses_says_how_many_times_as_long_it_takes(tmp_path: Pat
     assert "takes 11× (11–11) at N=8 as long" in loss.text
 
 
+def test_nothing_is_paid_back_where_nothing_was_found_to_be_gained(tmp_path: Path) -> None:
+    compiled = case(compile="default", batch=32)
+    noise = ((1.0, 1.2, 0.9, 1.1, 0.8), (1.1, 0.9, 1.2, 0.7, 0.9))
+    entries = [
+        *replicates(case(), times(1.0)),
+        *replicates(case(compile="default"), times(0.5), facts={"compile_cold_s": 10.0}),
+        *replicates(case(batch=32), times(1.0, noise[0])),
+        *replicates(compiled, times(0.99, noise[1]), facts={"compile_cold_s": 10.0}),
+    ]
+    (gain,) = told(tmp_path, *entries, kind="gain")
+    assert "no difference found at N=32" in gain.text
+    assert gain.text.count("paid back") == 1
+    assert "at N=8 paid back after 2,000 calls" in gain.text
+
+
+def test_of_single_replicates_no_setting_is_called_the_fastest(tmp_path: Path) -> None:
+    entries = [*replicates(case(), [0.03]), *replicates(LAST, [0.01])]
+    (best,) = told(tmp_path, *entries, kind="best")
+    assert "cannot be told: too few replicates" in best.text
+
+
 def test_one_replicate_has_no_interval_and_so_no_difference(tmp_path: Path) -> None:
     entries = [*replicates(case(), [0.01]), *replicates(LAST, [0.005])]
     texts = [one.text for one in told(tmp_path, *entries, kind="none")]
@@ -157,7 +178,51 @@ def test_throughput_that_still_grows_asks_for_larger_batches(tmp_path: Path) -> 
     ]
     (batch_,) = told(tmp_path, *entries, kind="batch")
     assert "still grows at N=8" in batch_.text
-    assert "4.00 times that at N=1" in batch_.text
+    assert "4.00× (4.00–4.00) that at N=1" in batch_.text
+
+
+def test_throughput_that_noise_hides_is_no_difference_found(tmp_path: Path) -> None:
+    entries = [
+        *replicates(case(batch=8), times(1.0, (1.4, 0.7, 1.3, 0.6, 1.0))),
+        *replicates(case(batch=32), times(3.6, (0.6, 1.3, 0.7, 1.4, 1.0))),
+    ]
+    (batch_,) = told(tmp_path, *entries, kind="batch")
+    assert "no difference found between N=8 and N=32" in batch_.text
+
+
+def on(device: str, scale: float, **settings: Any) -> list[Entry]:
+    own = {} if device == "cpu" else {"threads": None, "allocator": None}
+    return replicates(case(device=device, **own, **settings), times(scale))
+
+
+def test_devices_are_compared_in_the_plain_setting_whatever_another_does_to_one(
+    tmp_path: Path,
+) -> None:
+    entries = [
+        *on("cpu", 1.0),
+        *on("cuda:0", 0.5),
+        *on("cpu", 20.0, amp="bfloat16"),
+        *on("cuda:0", 0.4, amp="bfloat16"),
+    ]
+    (device,) = told(tmp_path, *entries, kind="device")
+    assert "cuda:0 is worth it at N=8: 2.00× (2.00–2.00) at N=8 as fast as cpu, both" in device.text
+
+
+def test_every_input_has_a_verdict_of_its_own(tmp_path: Path) -> None:
+    entries = []
+    for input_, scale in (("3,32,32", 2.0), ("3,224,224", 0.05)):
+        entries += [*on("cpu", 1.0, input=input_), *on("cuda:0", scale, input=input_)]
+    small, large = told(tmp_path, *entries, kind="device")
+    assert "3,32,32: cuda:0 is not worth it" in small.text
+    assert "3,224,224: cuda:0 is worth it" in large.text
+
+
+def test_from_a_batch_size_on_is_said_only_where_all_larger_ones_win(tmp_path: Path) -> None:
+    entries = []
+    for batch, scale in ((1, 0.5), (8, 1.0)):
+        entries += [*on("cpu", 1.0, batch=batch), *on("cuda:0", scale, batch=batch)]
+    (device,) = told(tmp_path, *entries, kind="device")
+    assert "cuda:0 is worth it at N=1: " in device.text
 
 
 def test_a_device_is_worth_it_from_a_batch_size_on(tmp_path: Path) -> None:
@@ -197,11 +262,71 @@ def test_a_layer_that_was_not_measured_leaves_the_sum_unknown(tmp_path: Path) ->
     assert "Not all were measured (c are missing)" in layers.text
 
 
-def test_a_compiled_whole_beside_its_layers_says_what_fusing_gains(tmp_path: Path) -> None:
+def test_layers_of_another_setting_than_the_wholes_are_not_held_against_it(tmp_path: Path) -> None:
+    entries = replicates(case(subject="net"), [0.01] * 5)
+    for name in ("net/a", "net/b"):
+        entries += replicates(case(subject=name, memory_format="channels_last"), [0.001] * 5)
+    assert not told(tmp_path, *entries, kind="layers", layers=TWO)
+
+
+def test_a_module_that_is_no_layer_of_the_list_is_not_counted_twice(tmp_path: Path) -> None:
+    entries = [*layered(0.004, 0.003), *replicates(case(subject="net/block"), [0.01] * 5)]
+    (layers,) = told(tmp_path, *entries, kind="layers", layers=TWO)
+    assert "block" not in layers.text + layers.evidence
+    assert "take 1.00×" in layers.text
+
+
+def test_of_many_equal_layers_none_takes_most(tmp_path: Path) -> None:
+    names = [f"l{number}" for number in range(40)]
+    entries = replicates(case(subject="net"), [0.04] * 5)
+    for name in names:
+        entries += replicates(case(subject=f"net/{name}"), [0.001] * 5)
+    many = {"net": [{"name": name, "calls": 1} for name in names]}
+    (layers,) = told(tmp_path, *entries, kind="layers", layers=many)
+    assert "no layer dominates: the largest of 40: l0 (2 %)" in layers.text
+
+
+def test_a_layer_without_a_backward_adds_its_forward_alone(tmp_path: Path) -> None:
+    def trained(name: str, forward_s: float, backward_s: float) -> list[Measurement]:
+        return [
+            Measurement(
+                case=case(subject=name, mode="training"),
+                replicate=number,
+                samples=tuple(
+                    Samples(phase=phase, kind="latency", calls_per_sample=1, times_s=(time_s,))
+                    for phase, time_s in (
+                        ("forward", forward_s),
+                        ("backward", backward_s),
+                        ("step", forward_s + backward_s),
+                    )
+                ),
+            )
+            for number in range(5)
+        ]
+
+    none = Failure(
+        case=case(subject="net/a", mode="training"),
+        replicate=0,
+        status="unsupported",
+        reason="training is not supported here: nothing requires a gradient",
+    )
+    own = {"net": [{"name": "a", "calls": 1}, {"name": "b", "calls": 1}]}
+    entries: list[Entry] = [
+        *trained("net", 0.003, 0.002),
+        *trained("net/b", 0.002, 0.002),
+        *replicates(case(subject="net/a"), [0.001] * 5),
+        none,
+    ]
+    forward, backward = told(tmp_path, *entries, kind="layers", layers=own)
+    assert "take 1.00× (1.00–1.00)" in forward.text
+    assert "take 1.00× (1.00–1.00)" in backward.text
+
+
+def test_a_compiled_whole_beside_its_layers_names_no_single_cause(tmp_path: Path) -> None:
     entries = layered(0.004, 0.003)
     entries += replicates(case(subject="net", compile="default"), [0.005] * 5)
     _, compiled = told(tmp_path, *entries, kind="layers", layers=TWO)
-    assert "2.00× (2.00–2.00) the time of the whole: that is what fusing gains" in compiled.text
+    assert "2.00× (2.00–2.00) the time of the compiled whole: what running" in compiled.text
 
 
 # --- doubts ----------------------------------------------------------------------------------

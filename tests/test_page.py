@@ -167,11 +167,27 @@ def test_the_page_of_one_run_lies_in_its_folder_beside_its_plots(tmp_path: Path)
     assert list((folder / "plots").glob("*.svg"))
 
 
-@pytest.mark.parametrize(("left", "command"), [("ab.json", "ab"), ("profile.json", "profile")])
+@pytest.mark.parametrize(("left", "command"), [("ab.json", "ab"), ("case/profile.json", "profile")])
 def test_what_another_command_left_is_no_run(tmp_path: Path, left: str, command: str) -> None:
+    (tmp_path / left).parent.mkdir(exist_ok=True)
     (tmp_path / left).touch()
     with pytest.raises(report.ReportError, match=f"was left by `bench {command}`"):
         report.report([tmp_path], None)
+
+
+def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text("{}")
+    with pytest.raises(report.ReportError, match="go on with: bench run --resume"):
+        report.report([tmp_path], None)
+
+
+def test_the_directory_of_another_run_is_not_written_to(tmp_path: Path) -> None:
+    for name in ("one", "other"):
+        run_of(tmp_path / name, synthetic.entries())
+    before = sorted((tmp_path / "other").rglob("*"))
+    with pytest.raises(report.ReportError, match="is the directory of a run"):
+        report.report([tmp_path / "one"], tmp_path / "other")
+    assert sorted((tmp_path / "other").rglob("*")) == before
 
 
 def test_a_folder_without_results_is_one_line(tmp_path: Path) -> None:

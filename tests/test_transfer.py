@@ -132,8 +132,8 @@ def test_the_line_from_cpu_to_gpu_has_the_way_there_and_back(
 
 def test_the_sentence_of_a_device_has_both(tmp_path: Path) -> None:
     (told,) = (one for one in of_run(run_of(tmp_path / "run", entries())) if one.kind == "device")
-    assert "10× (10–10) at N=8 as fast as cpu, the data on the device already" in told.text
-    assert "From pageable memory and back: 4.44× (4.44–4.44) at N=8" in told.text
+    assert "10× (10–10) at N=8 as fast as cpu, both in the plain setting, the data" in told.text
+    assert "Single calls from pageable memory and back: 4.44× (4.44–4.44) at N=8" in told.text
     assert "from pinned memory and back: 5.71× (5.71–5.71) at N=8" in told.text
 
 

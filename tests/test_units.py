@@ -40,6 +40,7 @@ def test_gains_keep_two_digits_however_small() -> None:
 
 def test_shares_and_waits() -> None:
     assert units.percent(0.0834) == "8.3 %"
+    assert units.percent(755347963.89) == "> 1000 %"
     assert units.duration(75) == "1:15"
     assert units.duration(4000) == "1:06:40"
     assert units.duration(-3) == "0:00"

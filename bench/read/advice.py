@@ -12,7 +12,7 @@ from bench import units
 from bench.axes import AXES
 from bench.read import batch_size, compare, layer_share, roofline, settings_gain, transfers
 from bench.read.match import MatchError
-from bench.read.plot_data import Group, Span, groups, records, split
+from bench.read.plot_data import PLAIN, Group, Span, flags, groups, records
 from bench.read.sentence import Sentence, factor, listed
 from bench.read.table import RunData, load
 from bench.records import FLAGS, Row, whole_phase
@@ -38,12 +38,13 @@ def of_run(run: RunData) -> list[Sentence]:
     for group in wholes:
         found += settings_gain.gains(group, medians)
     for group in wholes:
-        found += batch_size.scaling(group)
+        found += batch_size.scaling(group, medians)
     for group in wholes:
         layers = by_layer.get((group.subject, group.input))
         shares = layer_share.shares(run, _with_phases(group, rows), layers, medians)
         found += layer_share.sentences(shares, group.name)
-    found += roofline.sentences(roofline.points(rows, _machine(run)), no_ceilings(run))
+    problem = no_ceilings(run) if by_layer else None
+    found += roofline.sentences(roofline.points(rows, _machine(run)), problem)
     return found
 
 
@@ -63,6 +64,8 @@ def _machine(run: RunData) -> dict[str, object]:
 def no_ceilings(run: RunData) -> str | None:
     """Why the run has no measured peaks to hold its rows against, or None."""
     peaks = _machine(run).get("peaks")
+    if not run.run:
+        return "the machine's peaks stand in run.json, which is not here"
     if not isinstance(peaks, dict) or not peaks:
         return "the run did not measure the machine's peaks"
     ladders = [one for own in peaks.values() for one in own]
@@ -105,17 +108,26 @@ def doubts(rows: Sequence[Row]) -> list[Sentence]:
 
 
 def _devices(run: RunData) -> list[Sentence]:
-    """The CPU against each accelerator, by batch size."""
+    """The CPU against each accelerator, by batch size, both in their plain settings.
+
+    A setting that is slow on one of them (bfloat16 on most CPUs) says nothing of the other.
+    """
     try:
         gains = compare.within(run, "device")
     except MatchError:
         return []
     by: dict[tuple[str, str, str], list[compare.Gain]] = {}
-    batches = {str(row.case_id): int(row.batch or 0) for row in records(run.rows)}
+    batches: dict[str, int] = {}
+    names: dict[str, str] = {}
+    for group in groups(records(run.rows)):
+        for row in group.rows:
+            if group.setting(row) == PLAIN and "implausible" not in flags([row]):
+                batches[str(row.case_id)] = int(row.batch or 0)
+                names[str(row.case_id)] = group.name
     for gain in gains:
-        mode = _mode(gain)
-        if gain.phase == whole_phase(mode) and split(gain.subject)[1] is None:
-            by.setdefault((gain.subject, mode, gain.value), []).append(gain)
+        mode, plain = _mode(gain), {gain.base_case_id, gain.value_case_id} <= names.keys()
+        if gain.phase == whole_phase(mode) and plain:
+            by.setdefault((names[gain.base_case_id], mode, gain.value), []).append(gain)
     medians = compare.replicate_medians(run.samples)
     return [
         _device(
@@ -140,41 +152,39 @@ def _device(
     moved: Sequence[compare.Gain],
 ) -> Sentence:
     subject, mode, value = key
-    best_of_batch: dict[int, compare.Gain] = {}
-    for one in gains:
-        kept = best_of_batch.setdefault(batches[one.base_case_id], one)
-        if one.value_s < kept.value_s:
-            best_of_batch[batches[one.base_case_id]] = one
+    of_batch = {batches[one.base_case_id]: one for one in gains}
     parts = [
         f"{factor(Span(one.gain, one.low, one.high))} at N={batch}"
-        for batch, one in best_of_batch.items()
+        for batch, one in of_batch.items()
     ]
-    wins = [batch for batch, one in best_of_batch.items() if one.low is not None and one.low > 1]
-    loses = [batch for batch, one in best_of_batch.items() if one.high and one.high < 1]
-    if wins and not loses:
+    wins = [batch for batch, one in of_batch.items() if one.low is not None and one.low > 1]
+    loses = [batch for batch, one in of_batch.items() if one.high and one.high < 1]
+    if wins and wins == [batch for batch in of_batch if batch >= min(wins)] and len(of_batch) > 1:
         verdict = f"is worth it from N={min(wins)} on"
     elif wins:
-        at, not_at = (listed([str(n) for n in batches_]) for batches_ in (wins, loses))
-        verdict = f"is worth it at N={at}, not at N={not_at}"
+        verdict = f"is worth it at {listed([f'N={n}' for n in wins])}"
+        verdict += f", not at {listed([f'N={n}' for n in loses])}" if loses else ""
     elif loses:
         verdict = "is not worth it"
     else:
         verdict = "gains nothing that could be told"
+    way = _with_the_way(moved, of_batch, mode)
     return Sentence(
         kind="device",
         text=f"{mode} of {subject}: {value} {verdict}: {listed(parts)} as fast as {gains[0].base}, "
-        f"the data on the device already.{_with_the_way(moved, best_of_batch)}",
+        f"both in the plain setting, the data on the device already.{way}",
         evidence="; ".join(
             f"N={batch}: {units.seconds(one.base_s)} → {units.seconds(one.value_s)}"
-            for batch, one in best_of_batch.items()
+            for batch, one in of_batch.items()
         ),
-        case_ids=tuple(one.value_case_id for one in best_of_batch.values()),
+        case_ids=tuple(one.value_case_id for one in of_batch.values()),
     )
 
 
-def _with_the_way(moved: Sequence[compare.Gain], shown: dict[int, compare.Gain]) -> str:
-    """The same with the transfers, at the batch sizes that are shown."""
+def _with_the_way(moved: Sequence[compare.Gain], shown: dict[int, compare.Gain], mode: str) -> str:
+    """The same with the transfers, at the batch sizes that are shown; of training the input's."""
     told = []
+    back = " and back" if mode == "inference" else ""
     for kind in transfers.KINDS:
         of_case = {one.value_case_id: one for one in moved if f" {kind} " in f"{one.phase} "}
         parts = [
@@ -183,9 +193,5 @@ def _with_the_way(moved: Sequence[compare.Gain], shown: dict[int, compare.Gain])
             if (own := of_case.get(one.value_case_id))
         ]
         if parts:
-            told.append(f"from {kind} memory and back: {listed(parts)}")
-    return f" {_capital('; '.join(told))}." if told else ""
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:]
+            told.append(f"from {kind} memory{back}: {listed(parts)}")
+    return f" Single calls {'; '.join(told)}." if told else ""

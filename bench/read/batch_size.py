@@ -3,14 +3,16 @@
 from collections.abc import Sequence
 
 from bench import units
-from bench.read.plot_data import PLAIN, Group, finite
-from bench.read.sentence import Sentence
+from bench.read.compare import Medians
+from bench.read.plot_data import PLAIN, Group, Span, finite, flags
+from bench.read.plot_ratio import ratio
+from bench.read.sentence import Sentence, factor
 from bench.records import Row
 
 ENOUGH = 0.95  # of the best throughput
 
 
-def scaling(group: Group) -> list[Sentence]:
+def scaling(group: Group, medians: Medians) -> list[Sentence]:
     """A sentence a mode and device, from the plain setting at two batch sizes or more."""
     found = []
     for device in group.devices:
@@ -22,25 +24,22 @@ def scaling(group: Group) -> list[Sentence]:
                 and group.setting(row) == PLAIN
                 and row.batch
                 and finite(row.images_per_s)
+                and "implausible" not in flags([row])
             ]
             if len({row.batch for row in rows}) > 1:
                 on = f" on {device}" if len(group.devices) > 1 else ""
                 ordered = sorted(rows, key=lambda row: row.batch or 0)
-                found.append(_sentence(f"{mode} of {group.name}{on}", ordered))
+                found.append(_sentence(f"{mode} of {group.name}{on}", ordered, medians))
     return found
 
 
-def _sentence(what: str, rows: Sequence[Row]) -> Sentence:
+def _sentence(what: str, rows: Sequence[Row], medians: Medians) -> Sentence:
     """rows: by batch."""
     best = max(rows, key=_rate)
     enough = next(row for row in rows if _rate(row) >= ENOUGH * _rate(best))
     largest = rows[-1]
     if enough is largest:
-        told = (
-            f"Throughput of {what} still grows at N={largest.batch}, the largest measured: "
-            f"{units.count(_rate(largest))} images/s, {_rate(largest) / _rate(rows[-2]):.2f} times "
-            f"that at N={rows[-2].batch}; try larger ones."
-        )
+        told = _at_the_end(what, rows[-2], largest, medians)
     else:
         told = (
             f"A batch of {enough.batch} is enough for {what}: {units.count(_rate(enough))} "
@@ -56,6 +55,28 @@ def _sentence(what: str, rows: Sequence[Row]) -> Sentence:
             for row in rows
         ),
         case_ids=tuple(row.case_id for row in rows if row.case_id is not None),
+    )
+
+
+def _at_the_end(what: str, before: Row, largest: Row, medians: Medians) -> str:
+    """The largest batch has the most throughput: whether more than the one before it."""
+    found = ratio(before, largest, medians)
+    if found is None:
+        return f"Whether throughput of {what} still grows at N={largest.batch} is unknown."
+    per_call, _ = found
+    images = (largest.batch or 1) / (before.batch or 1)
+    ends = (None if end is None else end * images for end in (per_call.low, per_call.high))
+    gain = Span(per_call.value * images, *ends)
+    known = gain.low is not None
+    if gain.low is not None and gain.low <= 1:
+        return (
+            f"Throughput of {what}: no difference found between N={before.batch} and "
+            f"N={largest.batch}, the largest measured: {factor(gain)}."
+        )
+    return (
+        f"Throughput of {what} still grows at N={largest.batch}, the largest measured: "
+        f"{units.count(_rate(largest))} images/s, {factor(gain)} that at N={before.batch}"
+        f"{'' if known else ' (one replicate: how sure that is cannot be told)'}; try larger ones."
     )
 
 

@@ -9,9 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.read import stats
+from bench.read import plot_data, stats
 from bench.read.compare import Medians
-from bench.read.plot_data import PLAIN, Group, Span, split
+from bench.read.plot_data import PLAIN, SETTINGS, Group, Span, split
 from bench.read.sentence import Sentence, factor, listed
 from bench.read.table import RunData
 from bench.records import Row
@@ -39,9 +39,9 @@ class Shares:
 
 
 def shares(run: RunData, wholes: Group, layers: Group | None, medians: Medians) -> list[Shares]:
-    """Of every whole that stands beside its layers at the same mode, batch and device.
+    """Of every whole that stands beside its layers at the same mode, batch, device and settings.
 
-    The layers are those of the plain setting; the wholes also the compiled one.
+    Of the wholes the plain one and the compiled one; the layers are never compiled.
     """
     calls = _calls(run, wholes.subject)
     if layers is None or not calls:
@@ -51,18 +51,43 @@ def shares(run: RunData, wholes: Group, layers: Group | None, medians: Medians) 
         setting = wholes.setting(whole)
         if setting != PLAIN and [axis for axis, _ in setting] != ["compile"]:
             continue
-        own = [
-            row
-            for row in layers.rows
-            if (row.mode, row.batch, row.device) == (whole.mode, whole.batch, whole.device)
-            and row.input == whole.input
-            and layers.setting(row) == PLAIN
-        ]
+        beside = [row for row in layers.rows if _alike(row, whole)]
+        own = [row for row in beside if row.mode == whole.mode]
+        # What has no backward is not measured in training; its forward is that of inference.
+        one_way = {
+            _layer(row)
+            for row in layers.failed
+            if _alike(row, whole) and row.mode == whole.mode and row.status == "unsupported"
+        }
         for phase in ("forward",) if whole.mode == "inference" else ("forward", "backward"):
-            by_layer = {split(row.subject or "")[1] or "": row for row in own if row.phase == phase}
+            by_layer = {_layer(row): row for row in own if row.phase == phase}
+            if phase == "forward":
+                by_layer = {
+                    _layer(row): row
+                    for row in beside
+                    if _layer(row) in one_way and row.mode == "inference"
+                } | by_layer
+            by_layer = {name: row for name, row in by_layer.items() if name in calls}
+            needed = {
+                name: count
+                for name, count in calls.items()
+                if phase == "forward" or name not in one_way
+            }
             if by_layer:
-                found.append(_of(whole, phase, by_layer, calls, medians, bool(setting)))
+                found.append(_of(whole, phase, by_layer, needed, medians, bool(setting)))
     return found
+
+
+def _layer(row: Row) -> str:
+    return split(row.subject or "")[1] or ""
+
+
+def _alike(layer: Row, whole: Row) -> bool:
+    """Measured on the same input and device, in the same settings but for compiling."""
+    same = ("batch", "device", "input", *(axis for axis in SETTINGS if axis != "compile"))
+    return layer.compile in (None, "off") and all(
+        getattr(layer, name) == getattr(whole, name) for name in same
+    )
 
 
 def _calls(run: RunData, subject: str) -> dict[str, int]:
@@ -72,7 +97,7 @@ def _calls(run: RunData, subject: str) -> dict[str, int]:
     if not isinstance(own, list):
         return {}
     return {
-        str(one.get("alias") or one.get("name")): 1 + len(one.get("same_as") or ())
+        str(one.get("alias") or one.get("name")): plot_data.calls(one)
         for one in own
         if isinstance(one, Mapping)
     }
@@ -133,12 +158,13 @@ def sentences(found: Sequence[Shares], name: str) -> list[Sentence]:
 def _sentence(one: Shares, name: str) -> Sentence:
     phase = "" if one.whole.mode == "inference" else f" ({one.phase})"
     where = f"{one.whole.mode} of {name} at N={one.whole.batch}{phase}"
-    largest = [
-        f"{layer} ({100 * share:.0f} %)"
-        for layer, share in one.shares[:MOST_NAMED]
-        if share >= WORTH_NAMING
-    ]
-    told = f"In {where} most of the layers' time goes to {listed(largest)}."
+    named = [pair for pair in one.shares[:MOST_NAMED] if pair[1] >= WORTH_NAMING]
+    named = named or list(one.shares[:1])
+    largest = listed([f"{layer} ({100 * share:.0f} %)" for layer, share in named])
+    if sum(share for _, share in named) > 0.5:
+        told = f"In {where} most of the layers' time goes to {largest}."
+    else:
+        told = f"In {where} no layer dominates: the largest of {len(one.shares)}: {largest}."
     if one.compiled:
         told = f"Compiled, {where}, against the layers uncompiled:"
     return Sentence(
@@ -161,11 +187,12 @@ def _against_whole(one: Shares) -> str:
         if one.compiled
         else ("Alone, one after the other, they take")
     )
-    sum_ = f"{alone} {factor(span)} the time of the whole"
+    sum_ = f"{alone} {factor(span)} the time of the {'compiled ' * one.compiled}whole"
     if low <= 1 <= high:
         return f"{sum_}: no difference found."
     if low > 1 and one.compiled:
-        return f"{sum_}: that is what fusing gains."
+        return f"{sum_}: what running together and compiling gain, both in one."
     if low > 1:
         return f"{sum_}: inside, data is still in a cache, and a call costs less."
-    return f"{sum_}: the rest is work between the layers (the loss among it), and colder caches."
+    loss = "" if one.whole.mode == "inference" else " (the loss among it)"
+    return f"{sum_}: the rest is work between the layers{loss}, and colder caches."

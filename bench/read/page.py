@@ -73,7 +73,7 @@ def build(runs: Sequence[RunData]) -> Page:
         "several": several,
         "columns": page_rows.columns(several=several),
         "rows": page_rows.lines(shown, several=several),
-        "rows_note": _rows_note(rows, shown),
+        "rows_note": _rows_note(rows, shown, several=several),
         "selects": page_rows.selects(shown, several=several),
         "data": Markup(page_rows.data(shown)),
         "runs": [_described(run) for run in runs],
@@ -212,12 +212,14 @@ def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows_note(rows: Sequence[Row], shown: Sequence[Row]) -> str:
+def _rows_note(rows: Sequence[Row], shown: Sequence[Row], *, several: bool) -> str:
     if len(rows) == len(shown):
         return ""
+    first = "the first " if len(shown) == MOST_LINES else ""
+    where = "measurements-1.csv and so on, which lie" if several else "measurements.csv, which lies"
     return (
-        f"{len(shown):,} of {len(rows):,} rows: those of whole cases. All are in measurements.csv, "
-        "which lies beside this page."
+        f"{len(shown):,} of {len(rows):,} rows: {first}those of whole cases. All are in {where} "
+        "beside this page."
     )
 
 
@@ -252,7 +254,8 @@ def repeat(described: Mapping[str, Any]) -> str:
     around = _mapping(described.get("environment"))
     commit = around.get("git_commit")
     first = f"git checkout {shlex.quote(str(commit))} && " if commit else ""
-    return first + shlex.join(kept)
+    changed = "  # and with the changes that were not committed" if around.get("git_dirty") else ""
+    return f"{first}{shlex.join(kept)}{changed}"
 
 
 def _shown(value: Any) -> str:

@@ -15,12 +15,15 @@ from bench.records import Row
 
 MOST_CHOICES = 30  # of a select
 DIGITS = 4  # of a number that the script sorts by and the details show
-MEANING = {column.name: str(column.metadata["doc"]) for column in dataclasses.fields(Row)}
+HALF_WIDTH = "half_width_ratio"  # is no column of the CSV, but sorted by
+MEANING = {column.name: str(column.metadata["doc"]) for column in dataclasses.fields(Row)} | {
+    HALF_WIDTH: "half of the latency's 95 % interval / the latency"
+}
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One of the table; its name is that of the CSV's column that it is sorted by."""
+    """One of the table; its name is that of the column of `data` that it is sorted by."""
 
     name: str
     shown: str
@@ -63,7 +66,7 @@ COLUMNS = (
     Column("batch", "N"),
     Column("case_id", "settings", number=False),
     Column("latency_median_s", "latency"),
-    Column("latency_low_s", "±"),
+    Column(HALF_WIDTH, "±"),
     Column("images_per_s", "images/s"),
     Column("peak_bytes", "peak"),
     Column("flop_per_s", "FLOP/s"),
@@ -131,6 +134,7 @@ def data(rows: Sequence[Row]) -> str:
     """All columns that hold anything, as JSON that no HTML parser takes for its own."""
     names = [column.name for column in dataclasses.fields(Row)]
     values = {name: [_value(getattr(row, name)) for row in rows] for name in names}
+    values[HALF_WIDTH] = [_value(half_width(row)) for row in rows]
     kept = {name: own for name, own in values.items() if any(one is not None for one in own)}
     text = json.dumps(
         {"columns": kept, "meaning": {name: MEANING[name] for name in kept}},

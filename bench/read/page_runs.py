@@ -58,6 +58,7 @@ class History:
     told: str
     runs: tuple[Head, ...]
     rows: tuple[Past, ...]
+    left_out: str = ""
 
 
 def changes(a: RunData, b: RunData) -> Changes:
@@ -104,6 +105,9 @@ def history(runs: Sequence[RunData]) -> History:
         told=f"Median of one call and its 95 % interval, the oldest run first. {_machines(runs)}",
         runs=tuple(Head(_short(run), name(run)) for run in ordered),
         rows=tuple(Past(case, tuple(own)) for case, own in list(cells.items())[:MOST_ROWS]),
+        left_out=f"{len(cells) - MOST_ROWS} more cases are left out."
+        if len(cells) > MOST_ROWS
+        else "",
     )
 
 

@@ -90,6 +90,11 @@ def finite(value: float | None) -> float | None:
     return value if value is not None and math.isfinite(value) and value > 0 else None
 
 
+def calls(layer: Mapping[str, Any]) -> int:
+    """How often a layer of run.json and those equal to it are called, in one call of the whole."""
+    return int(layer.get("calls") or 1 + len(layer.get("same_as") or ()))
+
+
 def split(subject: str) -> tuple[str, str | None]:
     """`convnet/conv1` → `convnet`, `conv1`."""
     try:

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.read.plot_data import Group, Span, finite, label, split
+from bench.read.plot_data import Group, Span, calls, finite, label, split
 from bench.read.plot_style import plain
 from bench.read.table import RunData
 from bench.records import Row
@@ -120,6 +120,6 @@ def network_order(run: RunData, group: Group) -> dict[str, int]:
 def _counts(run: RunData, group: Group) -> dict[str, int]:
     """How many equal layers a measured one stands for."""
     return {
-        str(layer.get("alias") or layer.get("name")): 1 + len(layer.get("same_as") or ())
+        str(layer.get("alias") or layer.get("name")): calls(layer)
         for layer in _listed(run, group.subject)
     }

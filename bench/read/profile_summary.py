@@ -55,7 +55,7 @@ def sentences(profile: Profile) -> list[str]:
     lines.append(
         f"{units.seconds(profile.whole_s)} a profiled step "
         f"({units.seconds(profile.unprofiled_s)} without the profiler); "
-        f"{_share(profile.residual_s, profile.whole_s)} of the host's time in no layer"
+        f"{_share(profile.residual_s, profile.whole_s)} of the host's time outside the network"
     )
     if profile.device:
         lines.append(_bound(profile.device))

@@ -12,7 +12,7 @@ from typing import Any, Literal
 from bench import units
 from bench.read import plausible
 from bench.read.plausible import Peaks
-from bench.read.plot_data import finite, split
+from bench.read.plot_data import PLAIN, finite, groups, split
 from bench.read.sentence import Sentence, listed
 from bench.records import Row, whole_phase
 
@@ -97,18 +97,20 @@ def main_memory(peaks: Peaks) -> float | None:
 def sentences(found: Iterable[Point], problem: str | None) -> list[Sentence]:
     """What holds the layers back, one sentence a mode, batch and device; else why not.
 
+    In the plain setting, so that every layer is there once and under one roof.
+
     problem: why the run has no ceilings, or None.
     """
-    groups: dict[tuple[str, str, int | None, str], list[Point]] = {}
-    for one in found:
-        row = one.row
-        whole, layer = split(row.subject or "")
-        if layer is not None and row.phase == whole_phase(str(row.mode)):
-            key = (whole, str(row.mode), row.batch, str(row.device))
-            groups.setdefault(key, []).append(one)
-    if not groups and problem:
+    own = {id(one.row): one for one in found}
+    told: dict[tuple[str, str, int | None, str], list[Point]] = {}
+    for group in groups((one.row for one in own.values()), layers=True):
+        for row in group.rows:
+            if row.phase == whole_phase(str(row.mode)) and group.setting(row) == PLAIN:
+                key = (group.name, str(row.mode), row.batch, str(row.device))
+                told.setdefault(key, []).append(own[id(row)])
+    if not told and problem:
         return [Sentence(kind="doubt", text=f"There is no roofline: {problem}.", evidence="")]
-    return [_sentence(key, points_) for key, points_ in groups.items()]
+    return [_sentence(key, points_) for key, points_ in told.items()]
 
 
 def _sentence(key: tuple[str, str, int | None, str], found: list[Point]) -> Sentence:

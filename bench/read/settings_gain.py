@@ -66,9 +66,14 @@ def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sent
             winners.append(max(faster, key=lambda one: one.span.value))
     what = _what(group, mode, device)
     if not winners:
+        told = (
+            f"For {what} leave the settings plain: none of {len(compared)} others was found faster."
+        )
+        if all(one.span.low is None for one in ratios):
+            told = f"Which setting is the fastest for {what} cannot be told: too few replicates."
         return Sentence(
             kind="best",
-            text=f"For {what} leave the settings plain: none of {len(compared)} others was faster.",
+            text=told,
             evidence=_evidence(ratios),
             case_ids=_case_ids(ratios),
         )
@@ -105,7 +110,7 @@ def _sentence(group: Group, one: Series) -> Sentence:
         each = [f"N={r.batch} ({_interval(r)})" for r in unclear]
         parts.append(f"no difference found at {listed(each)}")
     kind: Kind = "gain" if faster and not slower else "loss" if slower else "none"
-    costs = _costs(one.ratios) if faster else []
+    costs = _costs(one.ratios) + _paybacks(faster) if faster else []
     tail = f". {' '.join(costs)}" if costs else "."
     return Sentence(
         kind=kind,
@@ -122,7 +127,7 @@ def _what(group: Group, mode: str, device: str) -> str:
 
 
 def _costs(ratios: Sequence[Ratio]) -> list[str]:
-    """Memory, error, and what has to be paid once: whole sentences."""
+    """Memory and error: whole sentences."""
     found = []
     rows = [one.rows for one in ratios]
     memory = [
@@ -139,10 +144,12 @@ def _costs(ratios: Sequence[Ratio]) -> list[str]:
     worst = max((_error(base, value) for base, value in rows), default=0.0)
     if worst:
         found.append(f"Its result is off by up to {worst:.1g} (relative, against float64).")
-    for base, value in rows:
-        if once := _paid_once(base, value):
-            found.append(once)
     return found
+
+
+def _paybacks(faster: Iterable[Ratio]) -> list[str]:
+    """What is spent once, where something is gained that can pay it back."""
+    return [once for one in faster if (once := _paid_once(*one.rows))]
 
 
 def _error(base: Row, value: Row) -> float:
@@ -155,14 +162,16 @@ def _error(base: Row, value: Row) -> float:
 
 def _paid_once(base: Row, value: Row) -> str:
     """Compiling or cuDNN's search, and after how many calls it has paid."""
-    once = value.compile_cold_s if value.compile_cold_s is not None else value.tuning_s
+    once = (value.compile_cold_s or 0.0) + (value.tuning_s or 0.0)
     before, after = _call_s(base), _call_s(value)
     if not once or before is None or after is None or after >= before:
         return ""
-    what = "Compiling" if value.compile_cold_s is not None else "cuDNN's search"
+    kinds = (("compiling", value.compile_cold_s), ("cuDNN's search", value.tuning_s))
+    what = " and ".join(kind for kind, spent_s in kinds if spent_s)
+    what, takes = what[:1].upper() + what[1:], "take" if " and " in what else "takes"
     calls = math.ceil(once / (before - after))
     return (
-        f"{what} takes {units.seconds(once)} once, at N={value.batch} paid back after "
+        f"{what} {takes} {units.seconds(once)} once, at N={value.batch} paid back after "
         f"{calls:,} calls."
     )
 
