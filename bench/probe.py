@@ -4,6 +4,7 @@ The probe runs in a process that exits (`bench.worker.probe`), because looking a
 initialises it and poisons forks.  Here are its records and how it is started.
 """
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -14,8 +15,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from bench.errors import UserError
 from bench.place import HERE, Place
+from bench.plain_text import printable
+from bench.subject import parse
+
+TAIL_BYTES = 10_000
 
 
 class ProbeError(UserError):
@@ -44,7 +51,8 @@ class Layer:
     name: str  # dotted; name#2 for a second call
     alias: str | None
     type: str
-    same_as: tuple[str, ...] = ()  # names of equal layers, measured once
+    same_as: tuple[str, ...] = ()  # names and aliases of equal layers, measured once
+    calls: int = 1  # of this and the equal ones, in one call of the subject
 
     @property
     def shown(self) -> str:
@@ -82,34 +90,88 @@ def look(
     subjects: names without layers → whether their layers are asked for is told by a `/*`.
     inputs:   by subject without its layer, the input that it is called with once; else its own.
     """
-    with tempfile.TemporaryDirectory(prefix="bench-probe-") as folder:
-        out = Path(folder) / "probe.json"
-        request = json.dumps({"subjects": list(subjects), "inputs": dict(inputs), "out": str(out)})
+    try:
+        return _ask(subjects, inputs, timeout_s, place)
+    except ProbeError:
+        wholes = list(dict.fromkeys(parse(one).whole for one in subjects))
+        if len(wholes) < 2:
+            raise
+    # One of them ends the process that looks at it: each alone, and that one's cases will say so.
+    found = _ask((), {}, timeout_s, place)
+    seen: dict[str, SubjectFound] = {}
+    lost: list[str] = []
+    for whole in wholes:
+        own = [one for one in subjects if parse(one).whole == whole]
         try:
-            done = subprocess.run(
+            seen |= _ask(own, inputs, timeout_s, place).subjects
+        except ProbeError as error:
+            seen[whole] = SubjectFound(layers_error=str(error), has_inputs=True)
+            lost.append(str(error))
+    if len(lost) == len(wholes):
+        raise ProbeError("; ".join(lost))
+    return dataclasses.replace(found, subjects=seen)
+
+
+def _ask(
+    subjects: Sequence[str], inputs: Mapping[str, str], timeout_s: float, place: Place
+) -> Probe:
+    """One probe process.  Raises ProbeError."""
+    shown = ", ".join(subjects) or "torch"
+    with tempfile.TemporaryDirectory(prefix="bench-probe-") as folder:
+        out, errors = Path(folder) / "probe.json", Path(folder) / "errors"
+        asked = Path(folder) / "request.json"
+        request = {
+            "subjects": list(subjects),
+            "inputs": dict(inputs),
+            "out": str(out),
+            "parent": os.getpid(),
+        }
+        asked.write_text(json.dumps(request), encoding="utf-8")
+        # Files, not pipes: what a subject leaves running would hold a pipe open.
+        with asked.open("rb") as given, errors.open("wb") as said:
+            process = subprocess.Popen(
                 [place.python, "-m", "bench.worker.probe"],
                 cwd=place.folder,
-                input=request,
+                stdin=given,
                 stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                timeout=timeout_s,
+                stderr=said,
                 env={**os.environ, **place.environment(), "PYTHONUNBUFFERED": "1"},
-                check=False,
             )
+        try:
+            code = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             raise ProbeError(
-                f"importing and building {', '.join(subjects)} took more than {timeout_s:.0f} s; "
+                f"importing and building {shown} took more than {timeout_s:.0f} s; "
                 "give --timeout, or look at what it does"
             ) from None
+        finally:
+            _end(process)
         if not out.exists():
-            tail = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise ProbeError(
-                f"looking at torch and {', '.join(subjects)} ended with exit code "
-                f"{done.returncode}: {tail}"
-            )
+            tail = (_tail(errors).splitlines() or ["it said nothing"])[-1]
+            raise ProbeError(f"looking at {shown} ended with exit code {code}: {printable(tail)}")
         return _read(json.loads(out.read_text(encoding="utf-8")))
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """With what it has started, unless it has ended, and has seen to that itself."""
+    if process.poll() is not None:
+        return
+    try:
+        below = psutil.Process(process.pid).children(recursive=True)
+    except psutil.Error:
+        below = []
+    process.kill()
+    process.wait()
+    for one in below:
+        with contextlib.suppress(psutil.Error):
+            one.kill()
+
+
+def _tail(file: Path) -> str:
+    """The last of what was said, however much that was."""
+    with file.open("rb") as said:
+        said.seek(max(0, file.stat().st_size - TAIL_BYTES))
+        return said.read().decode("utf-8", errors="replace").strip()
 
 
 def _read(found: Mapping[str, Any]) -> Probe:

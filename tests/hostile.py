@@ -108,6 +108,12 @@ class HangsWhenBuilt(Small):
         time.sleep(3600)
 
 
+class LeavesAProcessWhenBuilt(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        subprocess.Popen(["sleep", "3604"], start_new_session=True)
+
+
 ExitsSoftly = acts(lambda: sys.exit("enough"))
 Hangs = acts(lambda: time.sleep(3600))
 HangsInC = acts(lambda: ctypes.PyDLL(None).sleep(3600))  # never lets go of the interpreter
@@ -241,6 +247,18 @@ TurnsDeterministic = acts(lambda: torch.use_deterministic_algorithms(True))
 class Hungry(Small):
     def forward(self, x: Tensor) -> Any:
         return torch.ones(2**46)
+
+
+class Large(nn.Module):
+    """Its gradients in float64 take 72 MB."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(3000, 3000)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: Tensor = self.fc(x)
+        return found
 
 
 class NotFinite(Small):

@@ -42,6 +42,7 @@ def test_equal_layers_are_one_and_name_the_others() -> None:
     assert found["blocks.0"].same_as == ("blocks.1",)
     assert found["relu"].same_as == ("relu#2", "relu1#2")
     assert found["fc"].same_as == ()
+    assert [found[name].calls for name in ("blocks.0", "relu", "fc")] == [2, 2, 1]
 
 
 def test_the_networks_own_names_are_known() -> None:

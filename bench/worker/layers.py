@@ -6,7 +6,7 @@ multiplies with the weights of its out_proj itself), the outer one is the layer.
 """
 
 import contextlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -27,7 +27,8 @@ class Layer:
     type: str
     parameters: int
     writes_input: bool
-    same_as: tuple[str, ...] = ()  # names of equal calls, measured through this one
+    same_as: tuple[str, ...] = ()  # names of equal calls, measured through this one, and aliases
+    calls: int = 1  # of these and this one together
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +210,7 @@ def _put_back(whole: nn.Module) -> Iterator[None]:
                 module._buffers[name] = buffer
 
 
-def _layer(call: _Call, aliases: Mapping[str, str], same: Any) -> Layer:
+def _layer(call: _Call, aliases: Mapping[str, str], same: Sequence[Any]) -> Layer:
     others = (one for twin in same for one in (twin.name, layer_names.alias(twin.name, aliases)))
     return Layer(
         name=call.name,
@@ -218,6 +219,7 @@ def _layer(call: _Call, aliases: Mapping[str, str], same: Any) -> Layer:
         parameters=sum(parameter.numel() for parameter in call.module.parameters()),
         writes_input=call.writes_input,
         same_as=tuple(other for other in others if other is not None),
+        calls=1 + len(same),
     )
 
 

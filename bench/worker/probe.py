@@ -19,7 +19,7 @@ from torch import nn
 from bench import probe as records
 from bench.environment import cpu_model
 from bench.subject import SHIPPED, SubjectRef, parse
-from bench.worker import compiled, cuda, inputs, layers
+from bench.worker import compiled, cuda, inputs, layers, limits, watch
 from bench.worker.subject import SubjectError, build
 
 LOOK_BATCH = 2  # BatchNorm in training needs two values a channel
@@ -29,17 +29,22 @@ SHIPPED_INPUT = "3,224,224"
 def main() -> None:
     """Answer one request."""
     request = json.loads(sys.stdin.read())
+    limits.die_with_parent(request["parent"])
+    limits.adopt_orphans()
+    found = devices()
+    limits.bound(on_cpu=len(found) == 1, compiles=True)  # it may load weights, which are kept
     answer = {
         "torch": torch.__version__,
         "facts": facts(),
-        "devices": [records.as_json(device) for device in devices()],
+        "devices": [records.as_json(device) for device in found],
         "subjects": {
             whole: records.as_json(subject(whole, names, request["inputs"].get(whole)))
             for whole, names in wholes(request["subjects"]).items()
         },
     }
+    limits.let_write()
     Path(request["out"]).write_text(json.dumps(answer), encoding="utf-8")
-    sys.stdout.flush()
+    watch.end_what_is_left()
     os._exit(0)  # a subject's threads must not keep the probe alive
 
 
@@ -131,7 +136,11 @@ def subject(whole: str, want_layers: bool, given: str | None) -> records.Subject
 
 def _layer(layer: "layers.Layer") -> records.Layer:
     return records.Layer(
-        name=layer.name, alias=layer.alias, type=layer.type, same_as=tuple(layer.same_as)
+        name=layer.name,
+        alias=layer.alias,
+        type=layer.type,
+        same_as=tuple(layer.same_as),
+        calls=layer.calls,
     )
 
 

@@ -1,0 +1,48 @@
+"""What a probe finds where a subject will not be looked at."""
+
+import psutil
+import pytest
+
+from bench import probe
+
+SMALL, LONG_S = "tests.hostile:Small", 60.0
+
+pytestmark = pytest.mark.slow
+
+
+def look(*subjects: str, timeout_s: float = LONG_S) -> probe.Probe:
+    return probe.look(subjects, dict.fromkeys(subjects, "4"), timeout_s)
+
+
+def running(*command: str) -> list[psutil.Process]:
+    return [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == list(command)]
+
+
+@pytest.mark.parametrize(
+    ("name", "timeout_s", "why"),
+    [
+        ("ExitsWhenBuilt", LONG_S, "ended with exit code 1: no"),
+        ("HangsWhenBuilt", 12.0, "took more than 12 s"),
+    ],
+)
+def test_a_subject_that_ends_who_looks_at_it_costs_itself_alone(
+    name: str, timeout_s: float, why: str
+) -> None:
+    found = look(f"tests.hostile:{name}", SMALL, timeout_s=timeout_s)
+    assert found.subjects[SMALL].parameters == 20
+    lost = found.subjects[f"tests.hostile:{name}"]
+    assert lost.error is None  # it is measured, so that its cases say what it does
+    assert lost.layers_error is not None
+    assert name in lost.layers_error
+    assert why in lost.layers_error
+
+
+def test_alone_it_is_an_error_that_names_it() -> None:
+    with pytest.raises(probe.ProbeError, match=r"looking at tests\.hostile:ExitsWhenBuilt ended"):
+        look("tests.hostile:ExitsWhenBuilt")
+
+
+def test_what_it_leaves_running_is_ended_and_not_waited_for() -> None:
+    found = look("tests.hostile:LeavesAProcessWhenBuilt")
+    assert found.subjects["tests.hostile:LeavesAProcessWhenBuilt"].error is None
+    assert running("sleep", "3604") == []
