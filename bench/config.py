@@ -38,7 +38,7 @@ class RunOptions(pydantic.BaseModel):
     timeout_s: Annotated[float, pydantic.Field(gt=0)] = 180.0
     samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6
     warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
-    min_samples: Annotated[int, pydantic.Field(ge=1, le=10_000)] = 5
+    min_samples: Annotated[int, pydantic.Field(ge=1, le=200)] = 5  # no kind has more than 200
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
 
     @property

@@ -170,7 +170,7 @@ def _of_outcome(entry: Measurement | Failure) -> dict[str, bool]:
 def _is_sample(one: Samples) -> bool:
     names = isinstance(one.phase, str) and isinstance(one.kind, str)
     calls = type(one.calls_per_sample) is int and one.calls_per_sample > 0
-    return names and calls and all(map(_number, one.times_s))
+    return names and calls and bool(one.times_s) and all(map(_number, one.times_s))
 
 
 def _number(value: Any) -> bool:

@@ -198,6 +198,7 @@ def _resume(asked: Asked) -> _Begun:
             f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
         )
     longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
+    rundir.change(directory, {**stored, "config": {**stored["config"], **longer.model_dump()}})
     names = {name: device.shown for name, device in found.devices.items()}
     return _Begun(directory, plan.Plan(cases, ()), longer, found.torch, names)
 

@@ -70,10 +70,22 @@ def create(path: Path, description: Mapping[str, Any]) -> RunDir:
 
 def refuse_existing(path: Path) -> None:
     """Raises RunDirError: what lies there is somebody's results."""
-    if path.exists() or path.is_symlink():
+    try:
+        there = path.exists() or path.is_symlink()
+    except OSError as error:  # its name is too long, or its folder closed to us
+        raise RunDirError(f"--out {path}: cannot be written: {error.strerror}") from None
+    if there:
         raise RunDirError(
             f"--out {path}: exists already; choose another, or go on with it: --resume {path}"
         )
+
+
+def change(run: RunDir, document: Mapping[str, Any]) -> None:
+    """Replace run.json by `document`.  Raises RunDirError."""
+    try:
+        write_atomically(run.description, json.dumps(document, indent=1) + "\n")
+    except OSError as error:
+        raise RunDirError(f"{run.path}: cannot be written: {error.strerror}") from None
 
 
 def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:

@@ -92,6 +92,8 @@ class Seen:
             for one in outcome.samples
             if one.kind == "latency" and one.phase == whole_phase(case.mode)
         ]
+        if any(one <= 0 for one in medians):  # a damaged journal: nobody measured that
+            return math.inf
         width = relative_half_width(medians)
         return math.inf if width is None else width
 
@@ -201,7 +203,7 @@ class Runner:
         self, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> None:
         self._need_reference(case, replicate, session_of)
-        found = self._ask("facts", case, replicate, session_of)
+        found = self._ask_again("facts", case, replicate, session_of)
         if isinstance(found, Failure):  # the speed stands; what is missing says why
             found = Facts(case=case, facts={}, problems={"all": found.reason})
         self._keep(found)
@@ -230,6 +232,8 @@ class Runner:
             self._repeats_s += self.clock() - start
             repeats += 1
             self._fruitless = self._fruitless + 1 if _contended(other) else 0
+            if isinstance(other, Failure) and other.status == "invalid":
+                return other  # a wrong result stays one
             best = min(best, other, key=_disturbance)
         if not _contended(best):
             self._fruitless = 0
@@ -256,10 +260,19 @@ class Runner:
         why_not = path.with_suffix(".txt")
         if parse(case.subject).layer is not None or path.exists() or why_not.exists():
             return
-        made = self._ask("reference", case, replicate, session_of)
+        made = self._ask_again("reference", case, replicate, session_of)
         if isinstance(made, Failure):
             path.parent.mkdir(parents=True, exist_ok=True)
             why_not.write_text(f"there is no float64 reference: {made.reason}", encoding="utf-8")
+
+    def _ask_again(
+        self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
+    ) -> Entry:
+        """Once more where it crashed: a kill from outside shall not cost what is asked for once."""
+        found = self._ask(job, case, replicate, session_of)
+        if isinstance(found, Failure) and found.status == "crash":
+            return self._ask(job, case, replicate, session_of)
+        return found
 
     def _keep(self, entry: Entry) -> None:
         self.journal.append(entry)
@@ -320,8 +333,8 @@ def _contended(outcome: Outcome) -> bool:
     return isinstance(outcome, Measurement) and "contended" in outcome.flags
 
 
-def _disturbance(outcome: Outcome) -> float:
+def _disturbance(outcome: Outcome) -> tuple[bool, float]:
     """Of two measurements the smaller is the better; a failure is worse than either."""
     if isinstance(outcome, Failure):
-        return math.inf
-    return outcome.facts.get("contention_ratio", 0.0)
+        return True, math.inf
+    return _contended(outcome), outcome.facts.get("contention_ratio", 0.0)

@@ -28,6 +28,7 @@ START_S = 60.0  # for importing torch, beside what importing the subjects may ta
 GRACE_S = 60.0  # for ending a child and clearing up after it, beside what the child may take
 END_S = 20.0  # a replicate clears up for ten seconds at most (bench.worker.watch)
 LONGEST_S = 1e6  # epoll(7) counts milliseconds in an int
+WARMUP_CAP_S = 1.5  # not settled by then: measured all the same, and said
 ROOM_BYTES = 2**20  # a record and its log need less
 
 
@@ -205,6 +206,7 @@ def request(
         "calls": calls,
         "budget": {
             "warmup_s": run.warmup_s,
+            "warmup_cap_s": max(WARMUP_CAP_S, 2 * run.warmup_s),
             "samples_s": run.samples_s,
             "min_samples": run.min_samples,
         },

@@ -14,7 +14,7 @@ import pytest
 
 from bench.config import RunOptions
 from bench.environment import GROUPS, PROC, cgroup_files
-from bench.records import Entry, Failure, Measurement
+from bench.records import Entry, Facts, Failure, Measurement
 from bench.session import Folders, ReplicateDied, Session, collect, request
 from tests.cases import case
 
@@ -55,10 +55,17 @@ def folders(tmp_path: Path) -> Folders:
     return made
 
 
-def ask(session: Session, subject: str, where: Folders, timeout_s: float, **changes: Any) -> Entry:
+def ask(
+    session: Session,
+    subject: str,
+    where: Folders,
+    timeout_s: float,
+    job: str = "measure",
+    **changes: Any,
+) -> Entry:
     fast: dict[str, Any] = {"samples_s": 0.02, "warmup_s": 0.01, "timeout_s": timeout_s}
     hostile = case(subject=subject, **{"input": "4", "batch": 2, **changes})
-    asked = request("measure", hostile, 0, None, RunOptions(**fast), where)
+    asked = request(job, hostile, 0, None, RunOptions(**fast), where)
     try:
         ended = session.ask(asked)
     except ReplicateDied as error:
@@ -215,6 +222,19 @@ def test_a_flood_of_output_is_bounded_and_its_row_says_so(measure: Measure, tmp_
     assert kept <= 2**20
 
 
+def test_values_larger_than_an_output_may_be_are_kept_and_held_against_the_reference(
+    measure: Measure,
+) -> None:
+    large = {"input": "3000", "mode": "training"}
+    for job in ("reference", "facts"):
+        found = measure("Large", job=job, **large)
+        assert isinstance(found, Facts)
+    assert isinstance(found, Facts)
+    assert found.problems == {}
+    assert found.facts["relative_error:backward"] < 1e-4
+    assert found.facts["parameters"] == 9_003_000
+
+
 def test_a_subject_that_ends_its_replicate_is_a_row_that_says_so(tmp_path: Path) -> None:
     one = started(tmp_path, "tests.hostile")
     found = ask(one, "tests.hostile:KillsItsReplicate", folders(tmp_path), 60.0)
@@ -235,6 +255,13 @@ signal.alarm(3600)
 sys.stdin = sys.stdout = sys.stderr = None
 """
 
+TURNS_THE_PROCESSOR = """
+import os, torch
+os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+os.nice(1)
+torch.set_flush_denormal(True)
+"""
+
 
 @pytest.mark.parametrize(
     ("source", "shared", "status", "changed"),
@@ -253,6 +280,7 @@ sys.stdin = sys.stdout = sys.stderr = None
             "error",
             "torch.nn.Module",
         ),
+        (TURNS_THE_PROCESSOR, False, "invalid", "processors, priority, small numbers"),
     ],
 )
 def test_an_import_that_misbehaves_costs_its_own_cases_alone(

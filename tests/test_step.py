@@ -234,6 +234,19 @@ def test_the_wrong_mode_is_refused() -> None:
         TrainingStep(nn.Linear(4, 3).eval(), (), {}, loss=total, device_type="cpu")
 
 
+def test_gradients_that_the_subject_switched_off_are_its_own_error() -> None:
+    class SwitchesOff(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            torch.set_grad_enabled(False)
+            return super().forward(x)
+
+    try:
+        with pytest.raises(StepError, match="has switched gradients off"):
+            call(training(SwitchesOff(4, 3), torch.randn(2, 4)))
+    finally:
+        torch.set_grad_enabled(True)
+
+
 def test_an_unknown_amp_is_refused() -> None:
     with pytest.raises(StepError, match="choose from off, bfloat16, float16"):
         inference(nn.Linear(4, 3), torch.randn(2, 4), amp="float8")

@@ -1,6 +1,7 @@
 """Counters of the machine around samples, from files that look like Linux' /proc."""
 
 import mmap
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -131,9 +132,36 @@ def test_touching_fresh_memory_shows_as_page_faults(tmp_path: Path) -> None:
     assert faults > 0
 
 
-def test_what_a_hypervisor_took_counts_as_lost_to_others(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("ran_s", "waited_s", "lost"),
+    [
+        ((2.0,) * 4, (2.0,) * 4, 0.0),  # four threads of its own on two processors
+        ((1.0,) * 4, (3.0,) * 4, 1.0),  # the same beside a process that has one of them
+        ((2.0,) * 2, (2.0,) * 2, 1.0),  # two threads, one other process on each processor
+        ((1.0,), (3.0,), 0.75),
+        ((0.0,), (4.0,), 1.0),
+    ],
+)
+def test_threads_that_wait_for_each_other_have_lost_nothing_to_others(
+    ran_s: tuple[float, ...], waited_s: tuple[float, ...], lost: float
+) -> None:
+    def of(seconds: tuple[float, ...]) -> dict[int, int]:
+        return {number: round(one * 1e9) for number, one in enumerate(seconds)}
+
+    none = dict.fromkeys(range(len(ran_s)), 0)
+    before = replace(at(0.0, none), run_ns=none, processors=2)
+    after = replace(at(4.0, of(waited_s)), run_ns=of(ran_s), processors=2)
+    assert difference(before, after).contention_ratio == pytest.approx(lost)
+
+
+def test_what_a_hypervisor_took_counts_as_lost_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stat = tmp_path / "stat"
-    stat.write_text("cpu  100 0 50 900 1 0 2 150 0 0\ncpu0 1 1 1 1 1 1 1 1 1 1\n")
+    monkeypatch.setattr(telemetry, "processors", lambda: frozenset({0, 2}))
+    counts = ("  9 0 0 0 0 0 0 900 0 0", "0 1 1 1 1 1 1 1 100 1 1", "1 1 1 1 1 1 1 1 7 1 1")
+    lines = (*counts, "2 1 1 1 1 1 1 1 50 1 1")
+    stat.write_text("".join(f"cpu{line}\n" for line in lines))
     assert snapshot(tmp_path, lambda: 0.0, stat).stolen_s == 1.5  # ticks of 10 ms
     before = Snapshot(
         at_s=0.0, run_wait_ns={1: 0}, page_faults=0, involuntary_switches=0, stolen_s=1.5

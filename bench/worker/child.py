@@ -35,7 +35,7 @@ from bench.worker import (
 )
 from bench.worker.request import Request
 from bench.worker.step_inputs import StepError
-from bench.worker.truth import TruthError
+from bench.worker.truth import TruthError, Verdict
 
 OUT_OF_MEMORY = re.compile(
     r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|std::bad_alloc"
@@ -190,12 +190,15 @@ def _steady_s(times: timing.Timing, whole: str) -> float:
 
 def _facts(request: Request) -> Facts:
     built = ready.build(request)
-    kept = Path(request.out).with_suffix(".values")
-    verify.keep_first_call(built, kept)
+    kept, doubt = Path(request.out).with_suffix(".values"), None
+    try:
+        verify.keep_first_call(built, kept)
+    except TruthError as error:
+        doubt = str(error)
     found, problems = facts.find(
         built.step, built.eager, built.prepared, request.case, built.device
     )
-    truth = verify.verdict(built, kept, request.reference)
+    truth = Verdict(doubt=doubt) if doubt else verify.verdict(built, kept, request.reference)
     found |= truth.facts()
     if truth.doubt:
         problems["relative_error"] = truth.doubt

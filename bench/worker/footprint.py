@@ -17,6 +17,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.worker import telemetry
+
 try:
     import resource
 except ImportError:  # Windows
@@ -43,6 +45,9 @@ def look() -> dict[str, Any]:
         "streams": (sys.stdin, sys.stdout, sys.stderr),
         "files": [file(handle) for handle in (0, 1, 2)],
         "torch.nn.Module": dict(vars(nn.Module)),
+        "processors": telemetry.processors(),
+        "priority": os.getpriority(os.PRIO_PROCESS, 0),
+        "small numbers": flushes_denormals(),
     }
 
 
@@ -66,6 +71,11 @@ def undo(before: Mapping[str, Any]) -> None:
     for name, (soft, hard) in before["limits"].items():
         with contextlib.suppress(OSError, ValueError):  # a lowered hard limit stays
             resource.setrlimit(getattr(resource, name), (soft, hard))
+    if before["processors"] is not None:
+        os.sched_setaffinity(0, before["processors"])
+    with contextlib.suppress(OSError):  # who is not root cannot take a lowered one back
+        os.setpriority(os.PRIO_PROCESS, 0, before["priority"])
+    torch.set_flush_denormal(before["small numbers"])
     methods: Mapping[str, Any] = before["torch.nn.Module"]
     for name in vars(nn.Module).keys() - methods.keys():
         delattr(nn.Module, name)
@@ -101,6 +111,14 @@ def _folder() -> str | None:
         return str(Path.cwd())
     except OSError:  # it was removed
         return None
+
+
+def flushes_denormals(smallest: float = sys.float_info.min) -> bool:
+    """Whether `torch.set_flush_denormal` is on: it holds for Python's own numbers as well.
+
+    It has no getter.  Computed without torch, so that a process that forks may ask.
+    """
+    return smallest / 2 == 0.0
 
 
 def _umask() -> int:

@@ -6,6 +6,7 @@ import faulthandler
 import os
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -86,6 +87,21 @@ def bound(*, on_cpu: bool, compiles: bool) -> None:
         used = psutil.Process().memory_info()
         may = int(free_bytes() * SPARE_MEMORY) + getattr(used, "data", used.vms)
         _limit(resource.RLIMIT_DATA, may)
+
+
+@contextlib.contextmanager
+def large_files() -> Iterator[None]:
+    """For what this suite itself writes: a model's gradients may be larger than its output may."""
+    if resource is None:
+        yield
+        return
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    _raise_limit(resource.RLIMIT_FSIZE)
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # the subject has lowered the hard limit
+            resource.setrlimit(resource.RLIMIT_FSIZE, before)
 
 
 def free_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:

@@ -212,6 +212,8 @@ def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[i
     )
     found: dict[int, Block] = {}
     for category, name, tensor in every:
+        if tensor.layout != torch.strided:
+            continue  # its parts lie in tensors of their own; it has no storage
         storage = tensor.untyped_storage()
         if _same(storage.device, device) and storage.nbytes():
             found.setdefault(storage.data_ptr(), Block(storage.nbytes(), category, name))

@@ -8,6 +8,7 @@ apart (TruthError): then nothing is said about the result.
 
 import contextlib
 import dataclasses
+import errno
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bench.records import Case
-from bench.worker import loss, tree
+from bench.worker import limits, loss, tree
 from bench.worker.ready import make_step
 from bench.worker.stopwatch import wall_clock
 from bench.worker.subject import DTYPES, SEED, Prepared, place_in_mode, prepare, seed_all
@@ -140,17 +141,23 @@ def _quarter_of_memory() -> Iterator[None]:
 
 
 def save(made: Reference, path: Path) -> None:
-    """Written beside, then renamed."""
+    """Written beside, then renamed.  Raises TruthError where there is no room."""
     beside = path.with_suffix(".tmp")
-    torch.save(
-        {
-            "groups": {name: list(tensors) for name, tensors in made.values.groups.items()},
-            "given": list(made.values.given),
-            "rounding": dict(made.rounding),
-        },
-        beside,
-    )
-    beside.rename(path)
+    values = {
+        "groups": {name: list(tensors) for name, tensors in made.values.groups.items()},
+        "given": list(made.values.given),
+        "rounding": dict(made.rounding),
+    }
+    try:
+        with limits.large_files():
+            torch.save(values, beside)
+        beside.rename(path)
+    except (OSError, RuntimeError) as error:  # torch raises the latter where a write fails
+        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # no verdict on the case
+        text = " ".join(str(error).split())[:200]
+        raise TruthError(f"its values cannot be written to {path.parent}: {text}") from error
 
 
 def load(path: Path) -> Reference:

@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,8 @@ def _import(modules: Sequence[str], *, inductor: bool) -> bool:
     before = footprint.look()
     for module in modules:
         try:
-            importlib.import_module(module)
+            with warnings.catch_warnings():  # a filter of one is not for the others
+                importlib.import_module(module)
         except BaseException as error:  # the child says so in its row
             with contextlib.suppress(Exception):
                 print(f"{module}: {type(error).__name__}: {error}", file=sys.stderr)

@@ -9,6 +9,8 @@ from typing import Protocol
 from bench.records import Samples
 from bench.worker.stopwatch import Stopwatch
 
+CACHES_S = 0.05  # a call as long as this does not feel in what state the caches were
+
 
 class Meter(Protocol):
     """Counts what else happens while samples are taken."""
@@ -74,8 +76,9 @@ class Sampler:
                         break
             if self.between is not None:
                 self.between()
-                self.watch.step.prepare(1)
-                self.watch.span_s(1)  # untimed: what ran between has cooled the caches
+                if call_s < CACHES_S:
+                    self.watch.step.prepare(1)
+                    self.watch.span_s(1)  # untimed: what ran between has cooled the caches
         return self._records()
 
     @contextmanager

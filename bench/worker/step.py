@@ -219,6 +219,11 @@ class TrainingStep:
         )
 
     def _backward(self, loss: Tensor | None) -> None:
+        if not torch.is_grad_enabled():
+            raise StepError(
+                "the subject has switched gradients off for the whole process "
+                "(torch.set_grad_enabled), so there is no backward"
+            )
         if self._seeded is not None:
             torch.autograd.backward(*self._seeded.seeds(self.output))
             return

@@ -5,7 +5,7 @@ Read from Linux' /proc and from getrusage(2); what a system lacks is None.
 
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,7 +33,9 @@ class Snapshot:
     run_wait_ns: Mapping[int, int] | None  # by thread: ready to run, but no processor free
     page_faults: int | None  # minor: a page that had to be mapped, without the disk
     involuntary_switches: int | None
-    stolen_s: float | None = None  # by the hypervisor, of all processors together
+    stolen_s: float | None = None  # by the hypervisor, of the processors it may run on, together
+    run_ns: Mapping[int, int] | None = None  # by thread: on a processor
+    processors: int | None = None  # that it may run on
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +43,9 @@ class Difference:
     """What happened between two snapshots.  None: unknown."""
 
     wall_s: float
-    # Run-queue wait of all threads, and what a hypervisor took, / wall; may exceed 1.
+    # Run-queue wait of all threads, and what a hypervisor took, / wall; may exceed 1.  Threads
+    # that wait for each other, being more than there are processors, lost nothing to anybody:
+    # never more than what the processors had left beside this process.
     contention_ratio: float | None
     page_faults: int | None
     involuntary_switches: int | None
@@ -107,12 +111,16 @@ def snapshot(
     """
     # RUSAGE_SELF is the whole process, all its threads.
     usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
+    ran, waited = _schedule_ns(tasks)
+    allowed = processors()
     return Snapshot(
         at_s=clock(),
-        run_wait_ns=_run_wait_ns(tasks),
+        run_wait_ns=waited,
+        run_ns=ran,
+        processors=len(allowed) if allowed else os.cpu_count(),
         page_faults=usage.ru_minflt if usage else None,
         involuntary_switches=usage.ru_nivcsw if usage else None,
-        stolen_s=_stolen_s(stat),
+        stolen_s=_stolen_s(stat, allowed),
     )
 
 
@@ -122,14 +130,12 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
     early, late = before.run_wait_ns, after.run_wait_ns
     ratio, ended = None, 0
     if early is not None and late is not None and wall_s > 0:
-        # A thread that is new has waited since its start, and so has one that got the number of
-        # one that ended (its count is then lower than before).
-        waited_ns = sum(
-            now - early.get(thread, 0) if now >= early.get(thread, 0) else now
-            for thread, now in late.items()
-        )
+        lost_s = _since_s(early, late)
+        if before.run_ns is not None and after.run_ns is not None and after.processors:
+            left_s = after.processors * wall_s - _since_s(before.run_ns, after.run_ns)
+            lost_s = min(lost_s, max(0.0, left_s))
         stolen_s = max(0.0, (after.stolen_s or 0.0) - (before.stolen_s or 0.0))
-        ratio = (waited_ns / 1e9 + stolen_s) / wall_s
+        ratio = (lost_s + stolen_s) / wall_s
         ended = len(early.keys() - late.keys())
     return Difference(
         wall_s=wall_s,
@@ -140,28 +146,59 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
     )
 
 
-def _run_wait_ns(tasks: Path) -> dict[int, int] | None:
-    """Second figure of each thread's schedstat (Documentation/scheduler/sched-stats.rst)."""
+def processors() -> frozenset[int] | None:
+    """That this process may run on, where the system tells."""
+    return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def _since_s(early: Mapping[int, int], late: Mapping[int, int]) -> float:
+    """Of all threads, from their counts in ns.
+
+    One that is new has counted since its start, and so has one that got the number of one that
+    ended (its count is then lower than before).
+    """
+    return math.fsum(
+        (now - early.get(thread, 0) if now >= early.get(thread, 0) else now) / 1e9
+        for thread, now in late.items()
+    )
+
+
+def _schedule_ns(tasks: Path) -> tuple[dict[int, int] | None, dict[int, int] | None]:
+    """By thread on a processor, and ready for one.
+
+    The first two figures of its schedstat (Documentation/scheduler/sched-stats.rst).
+    """
+    ran: dict[int, int] = {}
     waits: dict[int, int] = {}
     try:
         threads = list(tasks.iterdir())
     except OSError:
-        return None
+        return None, None
     for thread in threads:
         try:
-            waits[int(thread.name)] = int((thread / "schedstat").read_text().split()[1])
+            on, ready, *_ = map(int, (thread / "schedstat").read_text().split())
+            ran[int(thread.name)], waits[int(thread.name)] = on, ready
         except FileNotFoundError:
             continue  # ended meanwhile, or a kernel without schedstat
-        except (OSError, ValueError, IndexError):
-            return None
-    return waits or None
+        except (OSError, ValueError):
+            return None, None
+    return ran or None, waits or None
 
 
-def _stolen_s(stat: Path) -> float | None:
-    """Eighth figure of the first line, in ticks (proc_stat(5)); it is whole ticks of 10 ms."""
+def _stolen_s(stat: Path, allowed: Collection[int] | None) -> float | None:
+    """Eighth figure of each processor's line, in ticks (proc_stat(5)) of 10 ms, whole ones.
+
+    allowed: the numbers of the processors that count; None: all.
+    """
     try:
-        with stat.open(encoding="ascii") as file:
-            return int(file.readline().split()[8]) / os.sysconf("SC_CLK_TCK")
+        lines = [line.split() for line in stat.read_text(encoding="ascii").splitlines()]
+        ticks = [
+            int(line[8])
+            for line in lines
+            if line[0][:3] == "cpu" and line[0][3:].isdecimal()
+            if allowed is None or int(line[0][3:]) in allowed
+        ]
+        return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
     except (OSError, ValueError, IndexError):
         return None
 

@@ -2,7 +2,7 @@
 
     python -m tests.perf.contention
 
-The same sweep twice: ConvNet and its layers, 50 cases in three replicates; first alone, then beside
+The same sweep twice: ConvNet and its layers, in three replicates; first alone, then beside
 one busy process a core.  Nothing else may run meanwhile.
 """
 
