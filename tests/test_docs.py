@@ -15,8 +15,12 @@ PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "resul
 RULES = [str(number) for number in range(1, 35)] + ["17b", "17c", "33b"]
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 FLAGS = {flag for one in COMMANDS.values() for parameter in one.params for flag in parameter.opts}
-# pytest-benchmark's, pytest's and nox's
-OTHERS = {"--benchmark-compare", "--benchmark-json", "--no-venv"}
+# pytest-benchmark's, nox's, and those of the scripts in tests/perf
+OTHERS = {"--benchmark-compare", "--benchmark-json", "--no-venv"} | {
+    flag
+    for script in (ROOT / "tests" / "perf").glob("*.py")
+    for flag in re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text(encoding="utf-8"))
+}
 
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 

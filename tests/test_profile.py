@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -199,7 +200,8 @@ def test_a_wrong_state_is_found_before_anything_is_profiled(tmp_path: Path) -> N
 def test_compiled_code_is_one_row_a_graph_and_says_so(profiled: Profiled) -> None:
     found = profiled("tests.networks:ResNet", "training", "3,32,32", compile="default")
     (graph,) = [row for row in found["layers"] if row["kind"] == "graph"]
-    assert graph["layer"].startswith("(compiled graph 0/")
+    # torch numbers the graphs of a process, and other tests of it may have compiled some
+    assert re.fullmatch(r"\(compiled graph \d+/0\)", graph["layer"])
     assert graph["host_s"] > 0.3 * found["host"]["whole_s"]
     assert graph["backward_host_s"] > 0.2 * graph["host_s"]
     assert any("inside a graph there are no layers" in note for note in found["notes"])
