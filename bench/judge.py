@@ -10,7 +10,7 @@ from rich.console import Console
 from bench.errors import UserError
 from bench.progress import wide_console
 from bench.read import check as checking
-from bench.read import ci, history, markdown, show, transfers
+from bench.read import ci, history, markdown, several, show, transfers
 from bench.read import compare as comparing
 from bench.read.annotations import annotations
 from bench.read.junit import junit
@@ -41,9 +41,9 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
     if other is None:
         gains = _within(run, by or "")
     elif by is not None:
-        gains = _within(comparing.together(run, load(other)), by)
+        gains = _within(comparing.together(*several.apart([run, load(other)])), by)
     else:
-        second = load(other)
+        run, second = several.apart([run, load(other)])
         gains = comparing.between(run, second)
         left_out += [f"only in {path}: {one}" for one in comparing.only_in(run, second)]
         left_out += [f"only in {other}: {one}" for one in comparing.only_in(second, run)]

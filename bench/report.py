@@ -10,7 +10,7 @@ from rich.console import Console
 from bench import rundir
 from bench.errors import UserError
 from bench.progress import wide_console
-from bench.read import page, plot, show
+from bench.read import page, plot, several, show
 from bench.read.table import RunData, load
 from bench.read.write import MEASUREMENTS
 
@@ -28,7 +28,7 @@ def report(paths: Sequence[Path], out: Path | None) -> int:
     out: a folder; the run's own where there is one run, else a new one in results/.
     """
     console = wide_console()
-    runs = [_load(path) for path in paths]
+    runs = several.apart([_load(path) for path in paths])
     folder = out or _folder(paths)
     _refuse_foreign(folder, paths)
     made = page.build(runs)

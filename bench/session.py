@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -291,7 +292,7 @@ def _explain(ended: Mapping[str, Any], timeout_s: float) -> tuple[Status, str]:
 def _with_log(failure: Failure, log: Path, folders: Folders) -> Failure:
     """Keep the end of what the child printed, its traceback above all, and name the file."""
     folders.failures.mkdir(parents=True, exist_ok=True)
-    kept = folders.failures / f"{folders.of(failure.case)}.txt"
+    kept = _unused(folders.failures / f"{folders.of(failure.case)}.txt")
     with log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - LOG_KEPT_BYTES))
         lines = file.read().decode("utf-8", errors="replace").split("\n")
@@ -299,3 +300,9 @@ def _with_log(failure: Failure, log: Path, folders: Folders) -> Failure:
     text = "\n".join(printable(line.replace("\t", "    ")) for line in lines)
     kept.write_text(head + text, encoding="utf-8")
     return dataclasses.replace(failure, reason=f"{failure.reason} (failures/{kept.name})")
+
+
+def _unused(path: Path) -> Path:
+    """The path, or with `-2`, `-3` … in its name where a failure of the case lies there already."""
+    numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
+    return next(one for one in itertools.chain([path], numbered) if not one.exists())

@@ -156,6 +156,17 @@ def test_a_subject_that_misbehaves_is_one_record_with_its_reason(
     assert below(session) == []
 
 
+def test_each_failure_of_a_case_leaves_a_file_of_its_own(measure: Measure, tmp_path: Path) -> None:
+    named = []
+    for _ in range(3):
+        found = measure("Raises")
+        assert isinstance(found, Failure)
+        named.append(found.reason.partition(" (")[2].rstrip(")"))
+    assert len(set(named)) == 3
+    for one in named:
+        assert "RuntimeError: shapes do not" in (tmp_path / one).read_text(), one
+
+
 @pytest.mark.parametrize(
     "name",
     [

@@ -9,6 +9,7 @@ import pytest
 from bench.config import RunOptions
 from bench.records import Entry, Failure, Measurement
 from bench.session import Folders, Session, collect, request
+from bench.worker import telemetry
 from bench.worker.state import problems
 from tests.cases import case
 
@@ -103,6 +104,15 @@ def measured(session: Session, folder: Path, subject: str, **settings: Any) -> E
         ("Deterministic", "deterministic is True"),
         ("DefaultDtype", "default_dtype is bfloat16"),
         ("GradOff", "grad_enabled is False"),
+        pytest.param(
+            "Pinned",
+            "processors is [",
+            marks=pytest.mark.skipif(
+                telemetry.processors() is None or len(telemetry.processors() or ()) < 2,
+                reason="one processor, or a system that does not pin",
+            ),
+        ),
+        ("Nice", "priority is 19"),
         ("InItsConstructor", "threads is 1"),
         ("InItsConstructor", "cudnn_deterministic is True"),
         ("LateTurn", "matmul_precision is medium"),

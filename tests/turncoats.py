@@ -1,5 +1,6 @@
 """Networks that turn what a process has once, or do their work otherwise than they were asked."""
 
+import os
 from typing import Any
 
 import torch
@@ -51,6 +52,16 @@ class GradOff(_Small):
 
     def turn(self) -> None:
         torch.set_grad_enabled(False)
+
+
+class Pinned(_Small):
+    def turn(self) -> None:
+        os.sched_setaffinity(0, [min(os.sched_getaffinity(0))])
+
+
+class Nice(_Small):
+    def turn(self) -> None:
+        os.setpriority(os.PRIO_PROCESS, 0, 19)
 
 
 class InItsConstructor(_Small):

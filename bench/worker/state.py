@@ -3,6 +3,8 @@
 A setting that was asked for and is not in force makes the row `invalid`, naming it.
 """
 
+import contextlib
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.records import Case
-from bench.worker import cuda, tree
+from bench.worker import cuda, telemetry, tree
 
 AMP_LAYERS = (
     nn.Conv1d,
@@ -48,6 +50,21 @@ def _precision() -> str:
         return "mixed"
 
 
+def _processors() -> list[int] | None:
+    allowed = telemetry.processors()
+    return None if allowed is None else sorted(allowed)
+
+
+def _allow(processors: list[int] | None) -> None:
+    if processors is not None:
+        os.sched_setaffinity(0, processors)
+
+
+def _set_priority(value: int) -> None:
+    with contextlib.suppress(OSError):  # who is not root cannot take a lowered one back
+        os.setpriority(os.PRIO_PROCESS, 0, value)
+
+
 SWITCHES: Mapping[str, Switch] = {
     "threads": Switch(torch.get_num_threads, torch.set_num_threads),
     "default_dtype": Switch(
@@ -65,6 +82,8 @@ SWITCHES: Mapping[str, Switch] = {
     "cudnn_deterministic": Switch(
         torch._C._get_cudnn_deterministic, torch._C._set_cudnn_deterministic
     ),
+    "processors": Switch(_processors, _allow),
+    "priority": Switch(lambda: os.getpriority(os.PRIO_PROCESS, 0), _set_priority),
 }
 
 
