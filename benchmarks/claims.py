@@ -14,10 +14,12 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from matplotlib.figure import Figure
 
 from bench import units
+from bench.precision import LEVEL
 from bench.read import compare, stats
 from bench.read.plot import save, style
 from bench.read.plot_data import Span, records
@@ -30,6 +32,7 @@ from benchmarks.claims_seen import Seen, look
 
 CONFIG = Path(__file__).with_name("claims.toml")
 COMMAND = "python -m benchmarks.claims"
+BATCHED = "convnet/bn1"
 POOLED, BARE = "convnet", "benchmarks.subjects:without_pooling"
 SHAPES = {
     "model.0": (32, 32, 55, 55),
@@ -68,8 +71,31 @@ class Run:
         }
         return cls(data, rows, compare.replicate_medians(data.samples))
 
-    def ratio(self, base: Row, value: Row) -> Span:
-        """time(base) / time(value), paired by replicate."""
+    def row(self, subject: str, mode: str, batch: int) -> Row:
+        """Raises SystemExit where the run has none."""
+        found = self.rows.get((subject, mode, batch))
+        if found is None:
+            self._lacks(f"{mode} of {subject} at N={batch}")
+        return found
+
+    def by_batch(self, subject: str, mode: str) -> list[Row]:
+        """The smallest batch first.  Raises SystemExit where there are not two."""
+        batches = sorted(n for (one, of, n) in self.rows if (one, of) == (subject, mode))
+        if len(batches) < 2:
+            self._lacks(f"{mode} of {subject} at two batch sizes")
+        return [self.rows[subject, mode, batch] for batch in batches]
+
+    def _lacks(self, what: str) -> NoReturn:
+        raise SystemExit(
+            f"{self.data.path}: has no {what} that is ok; give a finished run of {CONFIG.name}, "
+            "or none to measure it now"
+        )
+
+    def ratio(self, base: Row, value: Row, *, of: int = 1) -> Span:
+        """time(base) / time(value), paired by replicate.
+
+        of: so many ratios it was chosen from; the interval is as much wider (Bonferroni).
+        """
         one, other = (
             self.medians.get((row.run_id, str(row.case_id), str(row.phase), "latency"), {})
             for row in (base, value)
@@ -77,7 +103,7 @@ class Run:
         found = stats.paired(one, other)
         if found is None:
             raise SystemExit(f"{base.case_id} and {value.case_id} share no replicate")
-        low, high = found.interval() or (None, None)
+        low, high = found.interval(1 - (1 - LEVEL) / of) or (None, None)
         return Span(found.ratio, low, high)
 
 
@@ -176,18 +202,11 @@ def per_image_s(row: Row) -> float:
     return (row.latency_median_s or math.nan) / (row.batch or 1)
 
 
-def bn_rows(run: Run, mode: str) -> list[Row]:
-    rows = [
-        row for (subject, of, _), row in run.rows.items() if (subject, of) == ("convnet/bn1", mode)
-    ]
-    return sorted(rows, key=lambda row: row.batch or 0)
-
-
 def batchnorm_large(run: Run) -> Answer:
-    rows = bn_rows(run, "training")
+    rows = run.by_batch(BATCHED, "training")
     best = min(rows, key=per_image_s)
     last = rows[-1]
-    ratio = run.ratio(last, best)
+    ratio = run.ratio(last, best, of=len(rows) - 1)
     scale = (best.batch or 1) / (last.batch or 1)
     low, high = (None if end is None else end * scale for end in (ratio.low, ratio.high))
     span = Span(ratio.value * scale, low, high)
@@ -199,15 +218,15 @@ def batchnorm_large(run: Run) -> Answer:
         f"a training step of bn1 takes {units.seconds(per_image_s(rows[0]))} an image at "
         f"N={rows[0].batch}, {units.seconds(per_image_s(best))} at N={best.batch} and "
         f"{units.seconds(per_image_s(last))} at N={last.batch}: {factor(span)} as long as at "
-        f"N={best.batch}",
+        f"N={best.batch}, the interval widened for the choice of the best of {len(rows)}",
     )
 
 
 def relu_cheap(run: Run) -> Answer:
     told, cheaper = [], True
-    for batch in sorted({n for (subject, _, n) in run.rows if subject == "torch.nn:ReLU"}):
-        relu = run.rows["torch.nn:ReLU", "inference", batch]
-        sigmoid = run.rows["torch.nn:Sigmoid", "inference", batch]
+    for relu in run.by_batch("torch.nn:ReLU", "inference"):
+        batch = relu.batch or 0
+        sigmoid = run.row("torch.nn:Sigmoid", "inference", batch)
         span = run.ratio(sigmoid, relu)
         cheaper &= span.low is not None and span.low > 1
         told.append(
@@ -235,7 +254,7 @@ def relu_gradient(seen: Seen) -> Answer:
 def pooling_memory(run: Run) -> Answer:
     told, less = [], True
     for mode in ("inference", "training"):
-        with_, without = (run.rows[subject, mode, 32].peak_bytes for subject in (POOLED, BARE))
+        with_, without = (run.row(subject, mode, 32).peak_bytes for subject in (POOLED, BARE))
         if not with_ or not without:
             raise SystemExit("a peak is unknown: measure again")
         less &= with_ < without
@@ -301,7 +320,7 @@ def batchnorm(run: Run, seen: Seen) -> Figure:
     (speed,), (off,) = page.panels
     batches = sorted(seen.deviation)
     for mode, color, marker in (("training", VERMILION, "^"), ("inference", BLUE, "s")):
-        rows = bn_rows(run, mode)
+        rows = run.by_batch(BATCHED, mode)
         xs = [row.batch or 1 for row in rows]
         speed.plot(xs, [per_image_s(row) for row in rows], color=color, marker=marker, label=mode)
         for row in rows:
@@ -348,7 +367,7 @@ def memory(run: Run) -> Figure:
             (-0.19, POOLED, BLUE, "with pooling"),
             (0.19, BARE, VERMILION, "without"),
         ):
-            peak = run.rows[subject, mode, batch].peak_bytes or 0
+            peak = run.row(subject, mode, batch).peak_bytes or 0
             axes.barh(place + shift, peak, 0.34, color=color, label=word if not place else None)
             axes.annotate(f" {units.bytes_(peak)}", (peak, place + shift), va="center")
     axes.set_yticks(range(len(names)), names)

@@ -37,8 +37,9 @@ def entries(relu_s: float = 0.001, bare_bytes: int = 9_000_000) -> list[Entry]:
                 one = case(subject=subject, mode=mode, batch=batch)
                 found += [*replicates(one, [0.01]), Facts(case=one, facts={"peak_bytes": peak})]
     for subject, time_s in (("torch.nn:ReLU", relu_s), ("torch.nn:Sigmoid", 0.004)):
-        one = case(subject=subject)
-        found += replicates(one, [time_s * noise for noise in STEADY])
+        for batch in (8, 32):
+            one = case(subject=subject, batch=batch)
+            found += replicates(one, [batch * time_s * noise for noise in STEADY])
     return found
 
 
@@ -50,6 +51,33 @@ def test_times_an_image_by_batch_size_are_compared_with_the_best(tmp_path: Path)
     answer = claims.batchnorm_large(run(tmp_path))
     assert answer.verdict == "true here"
     assert "100 µs at N=8 and 200 µs at N=64: 2.00× (2.00–2.00) as long as at N=8" in answer.figures
+
+
+def test_the_best_of_many_is_not_better_by_chance_alone(tmp_path: Path) -> None:
+    """2.5 % more: beyond the interval of one comparison, within that of the best of five."""
+    noisy = (1.00, 1.01, 0.99, 1.02, 0.97)
+    given = [one for one in entries() if one.case.subject != "convnet/bn1"]
+    for batch, per_image_s in [
+        (1, 1.025e-4),
+        (2, 1.025e-4),
+        (4, 1.025e-4),
+        (8, 1e-4),
+        (16, 1.025e-4),
+    ]:
+        one = case(subject="convnet/bn1", mode="training", batch=batch)
+        spread = STEADY if batch == 16 else noisy
+        given += replicates(one, [batch * per_image_s * noise for noise in spread])
+    data = run(tmp_path, *given)
+    best, last = data.row("convnet/bn1", "training", 8), data.row("convnet/bn1", "training", 16)
+    assert (data.ratio(last, best).low or 0.0) > 2 > (data.ratio(last, best, of=4).low or 0.0)
+    assert claims.batchnorm_large(data).verdict == "no difference found"
+
+
+def test_a_run_of_something_else_is_one_line(tmp_path: Path) -> None:
+    foreign = run(tmp_path, *replicates(case(), [0.01] * 3))
+    for answer in (claims.batchnorm_large, claims.relu_cheap, claims.pooling_memory):
+        with pytest.raises(SystemExit, match=r"run: has no .* that is ok; give a finished run"):
+            answer(foreign)
 
 
 @pytest.mark.parametrize(
