@@ -132,7 +132,7 @@ def _begin(
                 **environment.machine(accelerators),
                 "peaks": _peaks(planned, settings, console),
             },
-            "environment": {**found.facts, **around},
+            "environment": {**found.facts, **around, "sources": _sources(planned.cases)},
             "devices": names,
             "parameters": {name: one.parameters for name, one in found.subjects.items()},
             "layers": {
@@ -186,7 +186,8 @@ def _resume(asked: Asked) -> _Begun:
     found = probe.look((), {}, options.timeout_s)
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = _what_counts(
-        environment.machine(accelerators), {**found.facts, **environment.environment()}
+        environment.machine(accelerators),
+        {**found.facts, **environment.environment(), "sources": _sources(cases)},
     )
     differs = [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
@@ -213,6 +214,10 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
     return cases
 
 
+def _sources(cases: Sequence[Case]) -> dict[str, str | None]:
+    return environment.sources(parse(case.subject).module for case in cases)
+
+
 def _what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be the same for the figures of one run, by the name that a message gives it."""
     return {
@@ -224,6 +229,7 @@ def _what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[
         "number of threads": around["threads"],
         "number of processors allowed": machine["affinity"],
         "quota of processors": machine["quota_cores"],
+        **{f"source of {name}": digest for name, digest in around.get("sources", {}).items()},
         **{f"environment variable {name}": value for name, value in around["variables"].items()},
     }
 

@@ -23,6 +23,8 @@ HERE: dict[str, Any] = {
     "git_dirty": False,
     "git_changes": None,
 }
+MODULE = "convnet.network"  # of PLAIN
+SOURCES = environment.sources([MODULE])
 MACHINE: dict[str, Any] = {"machine_id": "m1", "affinity": 2, "quota_cores": None}
 QUICK = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None
@@ -50,7 +52,7 @@ def store(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         "schema": SCHEMA_VERSION,
         "config": config.RunOptions().model_dump(),
         "machine": dict(MACHINE),
-        "environment": {**FACTS, **HERE},
+        "environment": {**FACTS, **HERE, "sources": SOURCES},
         "cases": [PLAIN.as_dict()],
     }
     change(document)
@@ -100,6 +102,12 @@ def test_an_option_that_makes_no_sense_is_one_line(run: Path) -> None:
             "variables",
             {},
             "another environment variable OMP_NUM_THREADS: it was None, this is 2",
+        ),
+        (
+            "environment",
+            "sources",
+            {MODULE: "0123"},
+            f"another source of {MODULE}: it was 0123, this is {SOURCES[MODULE]}",
         ),
     ],
 )
