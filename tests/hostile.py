@@ -116,6 +116,7 @@ class LeavesAProcessWhenBuilt(Small):
 
 ExitsSoftly = acts(lambda: sys.exit("enough"))
 Hangs = acts(lambda: time.sleep(3600))
+TakesASecond = acts(lambda: time.sleep(1.0))
 HangsInC = acts(lambda: ctypes.PyDLL(None).sleep(3600))  # never lets go of the interpreter
 
 

@@ -214,6 +214,14 @@ def test_a_subject_that_hangs_ends_at_its_limit_and_its_file_says_where(
     assert below(session) == []
 
 
+def test_a_subject_too_slow_for_its_limit_says_what_it_needs(measure: Measure) -> None:
+    found = measure("TakesASecond", timeout_s=8.0)
+    assert isinstance(found, Failure)
+    assert found.status == "timeout"
+    assert found.reason.startswith("a call takes 1 s: ")
+    assert "give --timeout 30, or a smaller batch" in found.reason
+
+
 def test_a_failure_keeps_its_traceback_and_names_the_file(measure: Measure, tmp_path: Path) -> None:
     found = measure("RaisesEscapes")
     assert isinstance(found, Failure)

@@ -10,7 +10,16 @@ import pytest
 from bench.records import Samples
 from bench.worker.sampler import Budget
 from bench.worker.stopwatch import ClockError, clock_resolution_s
-from bench.worker.timing import Timing, agree, calls_for, first_call, measure, warm_up
+from bench.worker.timing import (
+    Limit,
+    Timing,
+    TooSlowError,
+    agree,
+    calls_for,
+    first_call,
+    measure,
+    warm_up,
+)
 from tests.fake_device import FakeDevice, FakeStep
 
 TRAINING_S = {"forward": 0.002, "backward": 0.004, "optimizer": 0.001}
@@ -43,6 +52,36 @@ def kinds(timing: Timing) -> list[tuple[str, str]]:
 
 
 # What is measured
+
+
+def test_samples_that_would_exceed_the_limit_are_not_begun() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 20.0})
+    limit = Limit(device.clock(), 180.0)
+    with pytest.raises(TooSlowError) as caught:
+        measure(step, device, Budget(), device.clock, resolution_s=RESOLUTION_S, limit=limit)
+    assert str(caught.value) == (
+        "a call takes 20 s: 60 s were spent, and the 10 calls of the least samples would take "
+        "200 s more; give --timeout 390, or a smaller batch"
+    )
+    enough = Limit(device.clock(), 260.0)
+    found = measure(step, device, Budget(), device.clock, resolution_s=RESOLUTION_S, limit=enough)
+    assert device.clock() - enough.start_s == pytest.approx(260.0)
+    assert len(only(found, "forward", "latency").times_s) == Budget().min_samples
+
+
+def test_the_limit_counts_the_device_times_as_well() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    step = FakeStep(device, {"forward": 1.0})
+    with pytest.raises(TooSlowError, match="the 15 calls of the least samples"):
+        measure(
+            step,
+            device,
+            Budget(),
+            device.clock,
+            resolution_s=RESOLUTION_S,
+            limit=Limit(device.clock(), 17.9),
+        )
 
 
 def test_latency_is_launch_and_work_of_one_call_on_an_idle_device() -> None:

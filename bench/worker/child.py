@@ -35,6 +35,7 @@ from bench.worker import (
 )
 from bench.worker.request import Request
 from bench.worker.step_inputs import StepError
+from bench.worker.stopwatch import wall_clock
 from bench.worker.truth import TruthError, Verdict
 
 OUT_OF_MEMORY = re.compile(
@@ -96,6 +97,8 @@ def describe(error: BaseException) -> tuple[Status, str]:
             return "invalid", short
         case StepError() if "GradScaler skipped" in text:
             return "invalid", short
+        case timing.TooSlowError():
+            return "timeout", short
         case compiled.CompileUnavailable():
             return "unsupported", short
         case MemoryError() | torch.OutOfMemoryError():
@@ -137,6 +140,7 @@ def _of_the_disk(error: BaseException) -> str | None:
 
 
 def _measure(request: Request) -> Entry:
+    limit = timing.Limit(wall_clock(), request.timeout_s)
     built = ready.build(request)
     begun = ready.begin(built)
     load = telemetry.Meter()
@@ -151,6 +155,7 @@ def _measure(request: Request) -> Entry:
             calls=request.calls,
             between=known,
             meter=load,
+            limit=limit,
         )
     driver.stop()
     moved, moved_facts = _transfers(built)

@@ -29,6 +29,7 @@ WINDOW_S = 0.25  # fewer blocks where five would take longer than this
 # 5 % (SD 5 % x 1.25 / sqrt(5) = 3 %, so 5 % is 1.2 SD of the difference and is soon met); work
 # that still warms up (clocks, allocator, caches) differs by tens of percent.
 AGREE_RATIO = 0.05
+ROOM = 1.5  # between what a case needs and the time limit that is proposed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,30 @@ class Timing:
     calls_made: int  # warm-up and samples
     calls_sampled: int  # of them, inside a sample
     timed_s: float  # warm-up and samples, without `between`
+
+
+class TooSlowError(Exception):
+    """What is left to do would not end within the time limit of the case."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Of the whole case, building and warming up included."""
+
+    start_s: float  # by the clock
+    timeout_s: float
+
+    def refuse(self, now_s: float, call_s: float, calls: int) -> None:
+        """Raises TooSlowError where so many calls more would take too long."""
+        spent_s, needed_s = now_s - self.start_s, call_s * calls
+        if spent_s + needed_s <= self.timeout_s:
+            return
+        enough_s = 10 * math.ceil((spent_s + needed_s) * ROOM / 10)
+        raise TooSlowError(
+            f"a call takes {call_s:.3g} s: {spent_s:.0f} s were spent, and the {calls} calls of "
+            f"the least samples would take {needed_s:.0f} s more; give --timeout {enough_s}, or a "
+            "smaller batch"
+        )
 
 
 def first_call(
@@ -137,6 +162,7 @@ def measure(
     calls: int | None = None,
     between: Callable[[], None] | None = None,
     meter: Meter | None = None,
+    limit: Limit | None = None,
 ) -> Timing:
     """Warm `step` up and sample it within `budget`.
 
@@ -146,8 +172,9 @@ def measure(
     calls:        per pipelined sample where an earlier replicate has fixed them.
     between:      called after every `budget.block_s` of samples, outside them: the controls.
     meter:        runs during the samples alone, neither while warming up nor in `between`.
+    limit:        of the case; samples that would exceed it are not begun.
 
-    Raises ClockError.
+    Raises ClockError, and TooSlowError.
     """
     if resolution_s is None:
         resolution_s = clock_resolution_s(clock)
@@ -155,6 +182,9 @@ def measure(
     if calls is None:
         calls = calls_for(steady.call_s, budget, resolution_s)
     calls = step.prepare(calls)
+    if limit is not None:
+        singles = 2 if device.has_events else 1
+        limit.refuse(clock(), steady.call_s, budget.min_samples * (singles + calls))
     watch = Stopwatch(step, device, clock)
     sampler = Sampler(watch=watch, budget=budget, calls=calls, between=between, meter=meter)
     gc.collect()  # what the building left behind is not cleared away during a sample
