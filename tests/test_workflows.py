@@ -1,0 +1,56 @@
+"""What decides whether a pull request passes, run as a runner's shell runs it."""
+
+import os
+import re
+import subprocess
+import textwrap
+from pathlib import Path
+
+import pytest
+
+WORKFLOW = Path(__file__).parents[1] / ".github" / "workflows" / "performance.yml"
+
+
+def script() -> str:
+    found = re.search(
+        r"- name: merge base against head\n.*?run: \|\n(.*?)\n {6}- name",
+        WORKFLOW.read_text(encoding="utf-8"),
+        flags=re.DOTALL,
+    )
+    assert found is not None
+    return textwrap.dedent(found[1])
+
+
+@pytest.mark.parametrize(
+    ("code", "verdict", "expected"),
+    [
+        (0, "SAME", 0),
+        (1, "REGRESSED", 1),
+        (2, "SAME", 2),
+        (4, "FAILED", 0),
+        (4, "FAILED\nother,REGRESSED", 4),
+        (130, "SAME", 130),
+    ],
+)
+def test_a_pull_request_fails_on_a_regression_and_where_nothing_was_compared(
+    tmp_path: Path, code: int, verdict: str, expected: int
+) -> None:
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    for name, body in (
+        ("git", '[ "$*" = "merge-base origin/main HEAD" ] && echo 0123'),
+        ("bench", f"echo $@ > asked; mkdir ab; echo 'a,{verdict}' > ab/ab.csv; exit {code}"),
+    ):
+        (commands / name).write_text(f"#!/bin/sh\n{body}\n")
+        (commands / name).chmod(0o755)
+    done = subprocess.run(
+        ["bash", "--noprofile", "--norc", "-eo", "pipefail", "-c", script()],
+        cwd=tmp_path,
+        env={"PATH": f"{commands}:{os.environ['PATH']}", "BASE": "origin/main"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == expected, done.stderr
+    assert (tmp_path / "asked").read_text().startswith("ab 0123 HEAD ")
+    assert ("::warning::" in done.stdout) == (code == 4 and expected == 0)
