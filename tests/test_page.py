@@ -91,6 +91,15 @@ def test_every_column_that_holds_anything_is_in_the_details_with_its_meaning(
     assert data["meaning"]["batch"] == "images per call"
 
 
+def test_rows_of_one_subject_on_two_inputs_are_told_apart(tmp_path: Path) -> None:
+    given = [case(input="3,32,32"), case(input="3,64,64"), case(subject="m:net")]
+    run = run_of(tmp_path / "run", [one for each in given for one in replicates(each, [0.01] * 3)])
+    html = build([run]).html
+    assert ">convnet on 3,32,32<" in html
+    assert ">convnet on 3,64,64<" in html
+    assert "m:net on" not in html
+
+
 def test_two_runs_are_before_and_after_and_more_are_a_history(tmp_path: Path) -> None:
     runs = [
         run_of(

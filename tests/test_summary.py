@@ -1,11 +1,14 @@
 """What is printed at the end of a run."""
 
 import dataclasses
+import io
 from pathlib import Path
+
+from rich.console import Console
 
 from bench.read.aggregate import rows
 from bench.read.derive import Result
-from bench.read.summary import _disturbed, _unverified
+from bench.read.summary import _disturbed, _files, _table, _unverified
 from bench.records import Entry, Facts, Measurement
 from tests.cases import case
 from tests.results import RUN, measurement, replicates
@@ -47,3 +50,29 @@ def test_how_much_of_a_run_was_disturbed_is_said() -> None:
     assert _disturbed(seen) == [
         "other work on the machine disturbed 1 of 3 outcomes after 3 were measured again"
     ]
+
+
+def printed(found: Result) -> str:
+    console = Console(file=io.StringIO(), width=100)
+    console.print(_table(found.rows))
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def test_a_subject_of_several_inputs_is_named_with_them() -> None:
+    small, large, other = case(input="3,32,32"), case(input="3,64,64"), case(subject="m:net")
+    text = printed(
+        result(*(entry for one in (small, large, other) for entry in replicates(one, [0.01] * 3)))
+    )
+    assert "convnet on 3,32,32" in text
+    assert "convnet on 3,64,64" in text
+    assert "m:net on" not in text
+
+
+def test_of_many_plots_the_first_are_named(tmp_path: Path) -> None:
+    found = dataclasses.replace(
+        result(*replicates(case(), [0.01] * 3)),
+        plots=[tmp_path / f"latency-{number}.png" for number in range(10)],
+    )
+    (line,) = [one for one in _files(found) if "plots/" in one]
+    assert line.endswith("latency-7.png and 2 more")

@@ -194,6 +194,7 @@ def test_the_coarsest_arithmetic_in_force_is_allowed_for(
         ("tests.models:Recurrent/lstm#2", "4,6"),
         ("tests.models:Text/embedding", "own"),
         ("tests.truths:Complex", "8"),
+        ("tests.truths:SparseGradient", "6:int64<10"),
         ("tests.truths:OwnLoss", "4"),
         ("tests.truths:FloatInside", "4"),
     ],

@@ -3,14 +3,14 @@
 import dataclasses
 import json
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench import units
 from bench.axes import AXES
 from bench.plain_text import printable
-from bench.read.summary import half_width, settings
+from bench.read.summary import half_width, named, of_several_inputs, settings
 from bench.records import Row
 
 MOST_CHOICES = 30  # of a select
@@ -81,18 +81,19 @@ def columns(*, several: bool) -> tuple[Column, ...]:
     return (Column("run_id", "run", number=False), *COLUMNS) if several else COLUMNS
 
 
-def lines(rows: Iterable[Row], *, several: bool) -> list[Line]:
+def lines(rows: Sequence[Row], *, several: bool) -> list[Line]:
     """A line a row, the cells in the order of the columns."""
-    return [_line(row, several=several) for row in rows]
+    of_inputs = of_several_inputs(rows)
+    return [_line(row, named(row, of_inputs), several=several) for row in rows]
 
 
-def _line(row: Row, *, several: bool) -> Line:
+def _line(row: Row, name: str, *, several: bool) -> Line:
     flags = tuple(flag for flag in (row.flags or "").split(";") if flag)
     last = Cell(flags=flags) if row.status == "ok" else Cell(f"{row.status}")
     time_s = row.latency_median_s if row.latency_median_s is not None else row.device_s
     error = "" if row.relative_error is None else f"{row.relative_error:.1e}"
     cells = (
-        Cell(_text(row.subject), "name"),
+        Cell(_text(name), "name"),
         Cell(_text(row.mode), "word"),
         Cell(_text(row.phase), "word"),
         Cell(str(row.batch), "n"),

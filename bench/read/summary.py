@@ -1,7 +1,7 @@
 """What `bench run` prints at its end: what the settings gain, a table, where the files lie."""
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -23,9 +23,10 @@ MOST_ROWS = 60
 TOLD = ("doubt", "device", "best")
 MOST_SENTENCES = 6
 MOST_REASONS = 3
+MOST_PLOTS = 8  # that are named
 PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
 FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
-NOT_SETTINGS = ("mode", "batch", "device")
+NOT_SETTINGS = ("mode", "batch", "device", "input")
 GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
 
@@ -81,6 +82,7 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, min_width=len("no difference found"))
     by_id = {row.case_id: row for row in rows}
+    several = of_several_inputs(rows)
     for gain in gains:
         base = by_id[gain.base_case_id]
         where = settings(base, apart=gain.axis).replace("plain", "")
@@ -88,7 +90,7 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
         interval = "" if gain.low is None else " – ".join(ends)
         table.add_row(
             safe(f"{gain.axis}={gain.value}"),
-            safe(f"{base.subject} {base.mode} N={base.batch} {where}"),
+            safe(f"{named(base, several)} {base.mode} N={base.batch} {where}"),
             units.times(gain.gain),
             interval,
             gain.verdict,
@@ -102,7 +104,8 @@ def _table(rows: Sequence[Row]) -> Table:
         "Median over replicates of one call, its 95 % interval; throughput; memory"
     )
     whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
-    longest = max((len(row.subject or "") for row in whole), default=0)
+    several = of_several_inputs(whole)
+    longest = max((len(named(row, several)) for row in whole), default=0)
     table.add_column("subject", overflow="fold", min_width=min(longest, 24))
     table.add_column("mode", no_wrap=True)
     table.add_column("N", justify="right", no_wrap=True)
@@ -113,7 +116,7 @@ def _table(rows: Sequence[Row]) -> Table:
     table.add_column("peak", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True)
     for row in whole[:MOST_ROWS]:
-        table.add_row(*_cells(row))
+        table.add_row(safe(named(row, several)), *_cells(row))
     if len(whole) > MOST_ROWS:
         table.caption = f"{len(whole) - MOST_ROWS} more cases in measurements.csv"
     return table
@@ -129,7 +132,6 @@ def _cells(row: Row) -> list[RenderableType]:
     letters = "".join(FLAG_LETTERS[flag] for flag in (row.flags or "").split(";") if flag)
     doubt = letters if row.status == "ok" else str(row.status)
     return [
-        safe(row.subject or ""),
         "infer" if row.mode == "inference" else "train",
         str(row.batch),
         safe(settings(row)),
@@ -141,12 +143,24 @@ def _cells(row: Row) -> list[RenderableType]:
     ]
 
 
+def of_several_inputs(rows: Iterable[Row]) -> set[str | None]:
+    """The subjects whose name alone does not tell two rows apart."""
+    inputs = {(row.subject, row.input) for row in rows}
+    return {name for name, count in Counter(name for name, _ in inputs).items() if count > 1}
+
+
+def named(row: Row, several: Collection[str | None]) -> str:
+    """The subject, with its input where it is one of `several`."""
+    name = row.subject or ""
+    return f"{name} on {row.input}" if row.subject in several else name
+
+
 def settings(row: Row, apart: str = "") -> str:
     """What differs from the plain setting, but for the axis `apart`; or `plain`."""
     parts = [] if row.device == "cpu" else [str(row.device)]
     for axis in AXES:
         value = getattr(row, axis.name)
-        if axis.name in NOT_SETTINGS or axis.name in ("input", apart) or value is None:
+        if axis.name in (*NOT_SETTINGS, apart) or value is None:
             continue
         if value != (PLAIN.get(axis.name) or axis.default):
             parts.append(f"{axis.name}={value}" if axis.name != "memory_format" else str(value))
@@ -212,7 +226,8 @@ def _files(result: Result) -> list[str]:
     where: list[Any] = [f"{result.path}/measurements.csv, samples.csv, journal.jsonl"]
     if result.plots:
         names = sorted(path.name for path in result.plots if path.suffix == ".png")
-        where.append(f"{result.path}/plots/: {', '.join(names)}")
+        more = f" and {len(names) - MOST_PLOTS} more" if len(names) > MOST_PLOTS else ""
+        where.append(f"{result.path}/plots/: {', '.join(names[:MOST_PLOTS])}{more}")
     compare = [f"compare: bench compare {result.path} --by {axis}" for axis in _varied(result.rows)]
     return ["", *where, *compare[:1]]
 

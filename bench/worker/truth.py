@@ -242,6 +242,7 @@ def _floats(tree_: Any) -> tuple[Tensor, ...]:
 def _float64(tensor: Tensor) -> Tensor:
     with torch.no_grad():
         kept = tensor.detach()
+        kept = kept if kept.layout is torch.strided else kept.to_dense()  # an Embedding's gradient
         kept = torch.view_as_real(kept.resolve_conj()) if kept.is_complex() else kept
         return kept.to("cpu", torch.float64, copy=True).contiguous()
 
