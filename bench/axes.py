@@ -61,7 +61,7 @@ AXES: tuple[Axis, ...] = (
         name="batch",
         help="images per call",
         pattern=r"[1-9][0-9]{0,6}",
-        example="32",
+        example="32, at most 9999999",
         default="32",
         in_id="b{}",
     ),

@@ -29,13 +29,15 @@ class ConfigError(UserError):
 class RunOptions(pydantic.BaseModel):
     """The `[run]` table: how long, how sure."""
 
-    model_config = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = pydantic.ConfigDict(
+        extra="forbid", frozen=True, strict=True, allow_inf_nan=False
+    )
 
     replicates: Annotated[int, pydantic.Field(ge=1, le=1000)] = 5
     max_replicates: Annotated[int, pydantic.Field(ge=1, le=1000)] | None = None
     precision: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.10
     budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
-    timeout_s: Annotated[float, pydantic.Field(gt=0)] = 180.0
+    timeout_s: Annotated[float, pydantic.Field(gt=0, le=1e6)] = 180.0
     samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6
     warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
     min_samples: Annotated[int, pydantic.Field(ge=1, le=200)] = 5  # no kind has more than 200
@@ -158,7 +160,7 @@ def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptio
         raise ConfigError(f"{source}: run is no table; write [run]")
     given = {key: value for key, value in options.items() if value is not None}
     try:
-        return RunOptions(**{**table, **given})
+        found = RunOptions(**{**table, **given})
     except pydantic.ValidationError as error:
         first = error.errors()[0]
         key = ".".join(map(str, first["loc"]))
@@ -167,6 +169,13 @@ def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptio
             raise ConfigError(f"{source}: [run] has no key {key!r}; it has {known}") from None
         place = f"--{key.removesuffix('_s').replace('_', '-')}" if key in given else source
         raise ConfigError(f"{place}: {key} = {first['input']!r}: {first['msg']}") from None
+    if found.samples_s + found.warmup_s >= found.timeout_s:
+        place = "--timeout" if "timeout_s" in given else source
+        raise ConfigError(
+            f"{place}: timeout_s = {found.timeout_s:g} ends a case before its samples are taken: "
+            f"warmup_s = {found.warmup_s:g} and samples_s = {found.samples_s:g}"
+        )
+    return found
 
 
 def _sweep(

@@ -74,6 +74,9 @@ def run(asked: Asked) -> int:
 
             listing.show(planned, plan.estimate_s(planned, settings), console)
             return OK
+        for one in planned.left_out:
+            if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
+                console.print(Text(f"note: {one.reason}"), soft_wrap=True)
         begun = _begin(asked, settings, found, planned, console)
     _say_what_is_here(begun, console)
     for warning in quiet.warnings():

@@ -17,6 +17,7 @@ from bench.records import Case
 from bench.subject import SHIPPED, parse
 
 SHIPPED_INPUT = {"convnet": "3,224,224"}
+LAYERS = "layers"  # in LeftOut.settings: all of a subject's
 NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # views: nothing to compile
 
 # For --list only: measured on two cores, torch 2.13 (tests/perf/overhead.py).
@@ -61,7 +62,7 @@ def make(config: Config, probe: Probe) -> Plan:
     thresholds: dict[str, float] = {}
     for sweep in config.sweeps:
         for whole, why in _without_layers(sweep, probe).items():
-            left_out[whole, "layers", why] = LeftOut(f"{whole}/*", "layers", why)
+            left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
         for subject, layer in _subjects(sweep, probe):
             for settings in _combinations(sweep, subject, probe):
                 device = probe.devices[settings["device"]]
@@ -90,35 +91,31 @@ def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
         if ref.layer is None:
             yield ref.whole, None
         elif ref.layer == "*":
-            if not found.layers and not sweep.layers:
-                raise PlanError(f"{ref.whole}/*: {_no_layers(found)}")
             for layer in found.layers:
                 yield f"{ref.whole}/{layer.shown}", layer
+        elif found.layers_error:  # that it cannot be looked at, its own row will say
+            yield f"{ref.whole}/{ref.layer}", None
         else:
             layer = _layer(ref.whole, ref.layer, found)
             yield f"{ref.whole}/{layer.shown}", layer
 
 
 def _without_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
-    """Subjects of a sweep over layers that have none: no mistake of the user's."""
-    wholes = [parse(name).whole for name in sweep.subjects] if sweep.layers else []
+    """Subjects all of whose layers are asked for, and none of which is known: by name, why."""
+    refs = [parse(layers_of(name) if sweep.layers else name) for name in sweep.subjects]
+    found = {ref.whole: probe.subjects[ref.whole] for ref in refs if ref.layer == "*"}
+    why = {whole: one.layers_error or "it calls no module inside" for whole, one in found.items()}
     return {
-        whole: _no_layers(probe.subjects[whole])
-        for whole in wholes
-        if not probe.subjects[whole].layers
+        whole: f"the layers of {whole} are unknown: {why[whole]}"
+        for whole, one in found.items()
+        if not one.layers
     }
-
-
-def _no_layers(found: SubjectFound) -> str:
-    return f"its layers are unknown: {found.layers_error or 'it calls no module inside'}"
 
 
 def _layer(whole: str, name: str, found: SubjectFound) -> Layer:
     for layer in (*found.layers, *found.modules):
         if name in (layer.name, layer.alias, *layer.same_as):
             return layer
-    if found.layers_error:
-        raise PlanError(f"{whole}/{name}: its layers are unknown: {found.layers_error}")
     there = ", ".join(layer.shown for layer in found.layers[:12])
     more = ", …" if len(found.layers) > 12 else ""
     raise PlanError(f"{whole} has no layer {name!r} that it calls; it has {there}{more}")

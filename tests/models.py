@@ -76,3 +76,28 @@ class TwoInputs(nn.Module):
 
     def forward(self, a: Tensor, b: Tensor) -> list[Tensor]:
         return [self.join(input1=self.left(a), input2=self.right(b)), a]
+
+
+class FrozenTrunk(nn.Module):
+    """(N, 8): its trunk is called without gradients, its head with; equal layers otherwise."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.head = nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            y = self.trunk(x)
+        return torch.as_tensor(self.head(y))
+
+
+class AllFrozen(nn.Module):
+    """(N, 8): nothing to train, and its first layer writes to its input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu, self.fc = nn.ReLU(inplace=True), nn.Linear(8, 8)
+        self.requires_grad_(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.fc(self.relu(x)))

@@ -102,10 +102,11 @@ def test_of_single_replicates_no_setting_is_called_the_fastest(tmp_path: Path) -
     assert "cannot be told: too few replicates" in best.text
 
 
-def test_one_replicate_has_no_interval_and_so_no_difference(tmp_path: Path) -> None:
+def test_of_one_replicate_a_ratio_is_said_and_that_nothing_was_tested(tmp_path: Path) -> None:
     entries = [*replicates(case(), [0.01]), *replicates(LAST, [0.005])]
     texts = [one.text for one in told(tmp_path, *entries, kind="none")]
-    assert any("no difference found at N=8 (no interval)" in text for text in texts)
+    assert any("2× (no interval) at N=8 as fast: too few" in text for text in texts), texts
+    assert not any("no difference" in text for text in texts)
 
 
 def test_an_error_of_another_kind_than_the_plain_settings_is_a_price(tmp_path: Path) -> None:
@@ -259,7 +260,16 @@ def test_layers_alone_stand_beside_the_whole_and_equal_ones_count_as_often_as_th
 def test_a_layer_that_was_not_measured_leaves_the_sum_unknown(tmp_path: Path) -> None:
     three = {"net": [*TWO["net"], {"name": "c", "same_as": []}]}
     (layers,) = told(tmp_path, *layered(0.004, 0.003), kind="layers", layers=three)
-    assert "Not all were measured (c are missing)" in layers.text
+    assert layers.text == (
+        "In inference of net at N=8 the layers' shares are unknown. Not all were measured "
+        "(missing: c)."
+    )
+    assert "%" not in layers.evidence
+
+
+def test_what_equal_layers_take_together_is_not_said_of_one(tmp_path: Path) -> None:
+    (layers,) = told(tmp_path, *layered(0.004, 0.003), kind="layers", layers=TWO)
+    assert "goes to b and 1 equal call (60 %) and a (40 %)" in layers.text
 
 
 def test_layers_of_another_setting_than_the_wholes_are_not_held_against_it(tmp_path: Path) -> None:

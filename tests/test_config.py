@@ -1,4 +1,5 @@
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -118,3 +119,19 @@ def test_an_input_is_that_of_the_subjects_of_its_own_sweep(tmp_path: Path) -> No
     asked = load(path)
     assert asked.inputs() == {"torch.nn:ReLU": "32,55,55", "torch.nn:Sigmoid": "32,55,55"}
     assert load(path, flags={"input": ["4"]}).inputs()["convnet"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"timeout_s": float("inf")}, "--timeout: timeout_s = inf"),
+        ({"timeout_s": 1e30}, "--timeout: timeout_s = 1e+30"),
+        ({"budget_s": float("nan")}, "--budget: budget_s = nan"),
+        ({"timeout_s": 0.3}, "--timeout: timeout_s = 0.3 ends a case before its samples are taken"),
+    ],
+)
+def test_a_time_that_nothing_can_wait_for_is_one_line(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(**options)
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)

@@ -11,7 +11,7 @@ from bench.worker import layers, tree
 from bench.worker.layer_names import LayerError
 from bench.worker.loss import FixedGradient
 
-from .models import Recurrent, Residual, Text, TwoInputs
+from .models import AllFrozen, FrozenTrunk, Recurrent, Residual, Text, TwoInputs
 
 IMAGE = torch.randn(2, 3, 8, 8)
 NETWORKS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, Any]]] = {
@@ -43,6 +43,18 @@ def test_equal_layers_are_one_and_name_the_others() -> None:
     assert found["relu"].same_as == ("relu#2", "relu1#2")
     assert found["fc"].same_as == ()
     assert [found[name].calls for name in ("blocks.0", "relu", "fc")] == [2, 2, 1]
+
+
+def test_a_layer_called_without_gradients_equals_none_called_with_them() -> None:
+    found = layers.leaves(FrozenTrunk(), (torch.zeros(2, 8),), {})
+    assert [(one.name, one.same_as) for one in found] == [("trunk", ()), ("head", ())]
+
+
+def test_a_leaf_that_needs_a_gradient_may_be_written_to_by_the_first_layer() -> None:
+    given = torch.ones(2, 8, requires_grad=True)
+    found = layers.leaves(AllFrozen(), (given,), {})
+    assert [(one.name, one.writes_input) for one in found] == [("relu", True), ("fc", False)]
+    assert layers.capture(AllFrozen(), "fc", (given,), {}).args[0].requires_grad
 
 
 def test_the_networks_own_names_are_known() -> None:

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from bench.config import load
-from bench.plan import PlanError, estimate_s, make
+from bench.plan import LeftOut, PlanError, estimate_s, make
 from bench.probe import Device, Layer, Probe, SubjectFound
 
 CPU = Device(name="cpu", shown="a CPU")
@@ -132,8 +132,15 @@ def test_a_subject_without_an_input_asks_for_one() -> None:
 
 def test_layers_of_a_forward_that_raises_are_wrong_use_with_its_words() -> None:
     probe = _probe(**{"a:b": SubjectFound(layers_error="RuntimeError: shape")})
-    with pytest.raises(PlanError, match="its layers are unknown: RuntimeError: shape"):
+    with pytest.raises(PlanError, match="the layers of a:b are unknown: RuntimeError: shape"):
         _ids(probe, subject=["a:b/*"], input=["16"])
+
+
+def test_layers_that_cannot_be_known_cost_no_other_case() -> None:
+    probe = _probe(**{"a:b": SubjectFound(layers_error="it ended", has_inputs=True)})
+    plan = make(load(subjects=["a:b/*", "a:b/fc", "convnet"]), probe)
+    assert {case.subject for case in plan.cases} >= {"a:b/fc", "convnet"}
+    assert LeftOut("a:b/*", "layers", "the layers of a:b are unknown: it ended") in plan.left_out
 
 
 def test_a_sweep_over_layers_leaves_out_a_subject_without_any() -> None:

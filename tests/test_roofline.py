@@ -91,10 +91,24 @@ def test_the_sentence_names_what_binds_and_what_neither_bound_explains(tmp_path:
     run = run_of(tmp_path / "run", entries(), machine=MACHINE)
     (told,) = (one for one in of_run(run) if one.kind == "roofline")
     assert (
-        "slow (10 %) and fast (90 %) bound by arithmetic; view (50 %) bound by memory" in told.text
+        "slow at 10 % and fast at 90 % of what arithmetic allows; view at 50 % of what memory "
+        "allows (as this machine was seen to do). slow is far from it" in told.text
     )
-    assert "slow is far from it" in told.text
     assert "100 GFLOP/s (float32), 20.0 GB/s beyond its caches" in told.evidence
+
+
+def test_a_layer_too_short_to_tell_is_held_by_neither_roof(tmp_path: Path) -> None:
+    one = case(subject="net/tiny")
+    tiny = [*replicates(one, [2e-5] * 5), Facts(case=one, facts={"flops": 9, "bytes_moved": 99})]
+    run = run_of(tmp_path / "run", [*entries(), *tiny], machine=MACHINE)
+    (told,) = (item for item in of_run(run) if item.kind == "roofline")
+    assert "tiny" not in told.text
+    assert told.text.endswith(
+        "1 of 4 layers take under 50.0 µs a call, mostly Python and dispatch."
+    )
+    alone = run_of(tmp_path / "alone", tiny, machine=MACHINE)
+    (told,) = (item for item in of_run(alone) if item.kind == "roofline")
+    assert told.text.startswith("Layers of net, inference at N=8: 1 of 1 layers take under 50.0 µs")
 
 
 def test_a_run_without_peaks_says_so_once(tmp_path: Path) -> None:

@@ -47,4 +47,6 @@ def test_a_run_given_twice_is_refused_also_through_a_link(tmp_path: Path) -> Non
     with pytest.raises(ReadError, match=r"one: is given twice; give another run"):
         apart([load(tmp_path / "one"), load(tmp_path / "latest")])
     with pytest.raises(ReadError, match="is given twice"):
+        apart([load(tmp_path / "one"), load(tmp_path / "one" / "measurements.csv")])
+    with pytest.raises(ReadError, match="is given twice"):
         report.report([tmp_path / "one", tmp_path / "latest"], tmp_path / "out")

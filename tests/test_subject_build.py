@@ -13,6 +13,7 @@ from bench.subject import parse
 from bench.worker import inputs
 from bench.worker.layer_names import LayerError
 from bench.worker.loss import FixedGradient
+from bench.worker.step_inputs import StepError
 from bench.worker.subject import Prepared, SubjectError, build, prepare
 
 from .cases import case
@@ -177,3 +178,20 @@ def test_the_shipped_network_brings_its_own_loss() -> None:
     prepared = prepare(case(batch=2, mode="training"))
     assert not isinstance(prepared.loss, FixedGradient)
     assert not prepared.restore
+
+
+def test_a_layer_called_without_gradients_has_no_backward() -> None:
+    trunk = case(subject="tests.models:FrozenTrunk/trunk", mode="training", input="8")
+    with pytest.raises(StepError, match="training is not supported here: the network calls trunk"):
+        prepare(trunk)
+    head = prepare(replace(trunk, subject="tests.models:FrozenTrunk/head"))
+    assert not head.args[0].requires_grad
+    assert prepare(replace(trunk, mode="inference")).module(torch.zeros(2, 8)).shape == (2, 8)
+
+
+def test_the_layers_of_a_frozen_network_have_the_backward_that_they_have_inside() -> None:
+    for layer, writes in (("relu", True), ("fc", False)):
+        one = case(subject=f"tests.models:AllFrozen/{layer}", mode="training", input="8")
+        made = prepare(one)
+        assert made.args[0].requires_grad
+        assert made.restore is writes

@@ -26,7 +26,7 @@ class Shares:
 
     sum_of_whole: the layers' sum / the whole, paired by replicate.
     shares:       of the sum, by layer, the largest first; a layer called several times counts
-                  as often.
+                  as often, and is named with the number of its equal calls.
     missing:      layers that were not measured: then the sum says nothing.
     """
 
@@ -122,10 +122,17 @@ def _of(
         whole=whole,
         phase=phase,
         sum_of_whole=None if missing else _ratio(whole, phase, by_layer, calls, medians),
-        shares=tuple((name, time_s / total) for name, time_s in ordered) if total else (),
+        shares=tuple((_with_equals(name, calls), time_s / total) for name, time_s in ordered)
+        if total
+        else (),
         missing=missing,
         compiled=compiled,
     )
+
+
+def _with_equals(name: str, calls: Mapping[str, int]) -> str:
+    more = calls.get(name, 1) - 1
+    return f"{name} and {more} equal call{'s' * (more > 1)}" if more else name
 
 
 def _ratio(
@@ -165,19 +172,24 @@ def _sentence(one: Shares, name: str) -> Sentence:
         told = f"In {where} most of the layers' time goes to {largest}."
     else:
         told = f"In {where} no layer dominates: the largest of {len(one.shares)}: {largest}."
-    if one.compiled:
+    if one.missing:
+        told = f"In {where} the layers' shares are unknown."
+    elif one.compiled:
         told = f"Compiled, {where}, against the layers uncompiled:"
     return Sentence(
         kind="layers",
         text=f"{told} {_against_whole(one)}",
-        evidence=", ".join(f"{layer} {100 * share:.1f} %" for layer, share in one.shares),
+        evidence=f"measured: {', '.join(layer for layer, _ in one.shares)}"
+        if one.missing
+        else ", ".join(f"{layer} {100 * share:.1f} %" for layer, share in one.shares),
         case_ids=(str(one.whole.case_id),),
     )
 
 
 def _against_whole(one: Shares) -> str:
     if one.missing:
-        return f"Not all were measured ({listed(one.missing[:MOST_NAMED])} are missing)."
+        more = f" and {len(one.missing) - MOST_NAMED} more" if len(one.missing) > MOST_NAMED else ""
+        return f"Not all were measured (missing: {', '.join(one.missing[:MOST_NAMED])}{more})."
     if one.sum_of_whole is None or one.sum_of_whole.low is None or one.sum_of_whole.high is None:
         return "What the whole adds or saves is unknown: too few replicates have both."
     span = one.sum_of_whole

@@ -54,14 +54,22 @@ def sentences(profile: Profile) -> list[str]:
         lines.append(text)
     lines.append(
         f"{units.seconds(profile.whole_s)} a profiled step "
-        f"({units.seconds(profile.unprofiled_s)} without the profiler); "
-        f"{_share(profile.residual_s, profile.whole_s)} of the host's time outside the network"
+        f"({units.seconds(profile.unprofiled_s)} without the profiler); {_in_no_layer(profile)}"
     )
     if profile.device:
         lines.append(_bound(profile.device))
     if profile.memory:
         lines.append(_peak(profile.memory))
     return lines
+
+
+def _in_no_layer(profile: Profile) -> str:
+    """How much of the host's time, and to what it went, the largest first."""
+    rest = [row for row in profile.layers if row["kind"] == "residual" and row["host_s"]]
+    rest.sort(key=lambda row: -row["host_s"])
+    parts = [f"{row['layer'].strip('()')} {_share(row['host_s'], profile.whole_s)}" for row in rest]
+    to = f" ({', '.join(parts)})" if parts else ""
+    return f"{_share(profile.residual_s, profile.whole_s)} of the host's time in no layer{to}"
 
 
 def _bound(device: Mapping[str, Any]) -> str:

@@ -116,15 +116,16 @@ def sentences(found: Iterable[Point], problem: str | None) -> list[Sentence]:
 def _sentence(key: tuple[str, str, int | None, str], found: list[Point]) -> Sentence:
     whole, mode, batch, device = key
     found = sorted(found, key=lambda one: -(one.row.pipelined_s or 0.0))
-    by_compute = [one for one in found if one.bound == "compute"]
-    by_memory = [one for one in found if one.bound == "memory"]
+    short = [one for one in found if (one.row.pipelined_s or 1.0) < SHORT_S]
+    long = [one for one in found if one not in short]
+    by_compute = [one for one in long if one.bound == "compute"]
+    by_memory = [one for one in long if one.bound == "memory"]
     parts = [
-        f"{listed([_told(one) for one in own[:MOST_NAMED]])} bound by {what}"
+        f"{listed([_told(one) for one in own[:MOST_NAMED]])} of what {what} allows"
         for own, what in ((by_compute, "arithmetic"), (by_memory, "memory"))
         if own
     ]
-    short = [one for one in found if (one.row.pipelined_s or 1.0) < SHORT_S]
-    slow = [one for one in found[:MOST_NAMED] if one.reached < FAR and one not in short]
+    slow = [one for one in long[:MOST_NAMED] if one.reached < FAR]
     tail = ""
     if slow:
         are = "is" if len(slow) == 1 else "are"
@@ -132,11 +133,16 @@ def _sentence(key: tuple[str, str, int | None, str], found: list[Point]) -> Sent
             f" {listed([_name(one) for one in slow])} {are} far from it: not the machine's "
             "arithmetic or memory holds back here, but how it is computed."
         )
+    if short:
+        tail += (
+            f" {len(short)} of {len(found)} layers take under {units.seconds(SHORT_S)} a call, "
+            "mostly Python and dispatch."
+        )
+    reached = f"{'; '.join(parts)} (as this machine was seen to do)." if parts else ""
     peak = found[0]
     return Sentence(
         kind="roofline",
-        text=f"Layers of {whole}, {mode} at N={batch}: {'; '.join(parts)} (percentages of what "
-        f"this machine was seen to do).{tail}",
+        text=f"Layers of {whole}, {mode} at N={batch}: {reached}{tail}".replace(":  ", ": "),
         evidence=f"{device}: at most {units.count(peak.compute_per_s, 'FLOP/s')} "
         f"({arithmetic(peak.row)}), {units.bytes_(peak.memory_per_s)}/s beyond its caches; "
         f"above 100 % of the latter a layer works from a cache",
@@ -145,7 +151,7 @@ def _sentence(key: tuple[str, str, int | None, str], found: list[Point]) -> Sent
 
 
 def _told(one: Point) -> str:
-    return f"{_name(one)} ({100 * one.reached:.0f} %)"
+    return f"{_name(one)} at {100 * one.reached:.0f} %"
 
 
 def _name(one: Point) -> str:

@@ -97,7 +97,9 @@ def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sent
 def _sentence(group: Group, one: Series) -> Sentence:
     faster = [ratio for ratio in one.ratios if ratio.look is FASTER]
     slower = [ratio for ratio in one.ratios if ratio.look is SLOWER]
-    unclear = [ratio for ratio in one.ratios if ratio.look not in (FASTER, SLOWER)]
+    rest = [ratio for ratio in one.ratios if ratio.look not in (FASTER, SLOWER)]
+    unclear = [ratio for ratio in rest if ratio.span.low is not None]
+    unsure = [ratio for ratio in rest if ratio.span.low is None]
     parts = []
     if faster:
         each = [f"{factor(r.span)} at N={r.batch}" for r in faster]
@@ -107,8 +109,11 @@ def _sentence(group: Group, one: Series) -> Sentence:
         each = [f"{_longer(r)} at N={r.batch}" for r in slower]
         parts.append(f"takes {listed(each)} as long")
     if unclear:
-        each = [f"N={r.batch} ({_interval(r)})" for r in unclear]
+        each = [f"N={r.batch} ({r.span.low:.2f}–{r.span.high:.2f})" for r in unclear]
         parts.append(f"no difference found at {listed(each)}")
+    if unsure:
+        each = [f"{factor(r.span)} at N={r.batch}" for r in unsure]
+        parts.append(f"{listed(each)} as fast: too few replicates to be sure")
     kind: Kind = "gain" if faster and not slower else "loss" if slower else "none"
     costs = _costs(one.ratios) + _paybacks(faster) if faster else []
     tail = f". {' '.join(costs)}" if costs else "."
@@ -186,12 +191,6 @@ def _longer(one: Ratio) -> str:
     if not low or not high:
         return factor(Span(1 / one.span.value))
     return factor(Span(1 / one.span.value, 1 / high, 1 / low))
-
-
-def _interval(one: Ratio) -> str:
-    if one.span.low is None or one.span.high is None:
-        return "no interval"
-    return f"{one.span.low:.2f}–{one.span.high:.2f}"
 
 
 def _evidence(ratios: Iterable[Ratio]) -> str:

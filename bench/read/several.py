@@ -7,8 +7,10 @@ taken for one run, their replicates would be paired with each other.
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
+from pathlib import Path
 
 from bench.read.table import ReadError, RunData
+from bench.read.write import MEASUREMENTS
 
 
 def apart(runs: Sequence[RunData]) -> list[RunData]:
@@ -16,12 +18,18 @@ def apart(runs: Sequence[RunData]) -> list[RunData]:
 
     Raises ReadError where one is given twice: it would be compared with itself.
     """
-    places = Counter(run.path.resolve() for run in runs)
+    places = Counter(_place(run) for run in runs)
     for run in runs:
-        if places[run.path.resolve()] > 1:
+        if places[_place(run)] > 1:
             raise ReadError(f"{run.path}: is given twice; give another run to put beside it")
     ids = Counter(one for run in runs for one in _ids(run))
     return [_called(run, str(run.path)) if _shared(run, ids) else run for run in runs]
+
+
+def _place(run: RunData) -> Path:
+    """The run's directory, given as such or by the table in it."""
+    path = run.path.resolve()
+    return path.parent if path.name == MEASUREMENTS else path
 
 
 def _ids(run: RunData) -> set[str]:

@@ -41,6 +41,7 @@ class Captured:
     kwargs: dict[str, Any]
     output: Any  # as inside the network, without its graph
     writes_input: bool
+    with_gradients: bool  # False: the network calls it under torch.no_grad, or inference_mode
 
 
 def listing(
@@ -52,7 +53,7 @@ def listing(
     """
     watch = _Watch(layer_names.dotted_names(module))
     with watch.on(module), torch.enable_grad():
-        module(*args, **kwargs)
+        _call(module, args, kwargs)
     leaves: dict[str, list[_Call]] = {}
     for call in watch.calls:
         if call.is_leaf:
@@ -90,12 +91,19 @@ def capture(
     names = layer_names.dotted_names(module)
     watch = _Watch(names, wanted=layer_names.resolve(module, name, names))
     with watch.on(module), torch.enable_grad(), context(), contextlib.suppress(_EnoughSeen):
-        module(*args, **kwargs)
+        _call(module, args, kwargs)
     if watch.captured is None:
         called = dict.fromkeys(call.name for call in watch.calls)
         there_is = layer_names.there_is(name, called, layer_names.aliases(module))
         raise layer_names.LayerError(f"{name!r} is not called: {there_is}")
     return watch.captured
+
+
+def _call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    """With copies of what needs a gradient: nobody may write to a leaf that does."""
+    given = (args, dict(kwargs))
+    own, named = tree.map_tensors(lambda one: one.clone() if one.requires_grad else one, given)
+    module(*own, **named)
 
 
 class _EnoughSeen(BaseException):
@@ -112,6 +120,7 @@ class _Call:
     name: str
     module: nn.Module
     key: str  # equal calls have the same
+    with_gradients: bool
     inputs: list[Tensor]
     versions: list[int]
     is_leaf: bool = True
@@ -159,9 +168,11 @@ class _Watch:
             outer.is_leaf = False
         if self.wanted == name:
             self._given = tree.map_tensors(tree.twin, (args, kwargs))
-        key = "" if self.wanted else f"{_configuration(module)} {tree.signature((args, kwargs))}"
-        inputs = list(tree.tensors((args, kwargs)))
-        call = _Call(name, module, key, inputs, inplace.versions(inputs))
+        grad = torch.is_grad_enabled()
+        given = (args, kwargs)
+        key = "" if self.wanted else f"{grad} {_configuration(module)} {tree.signature(given)}"
+        inputs = list(tree.tensors(given))
+        call = _Call(name, module, key, grad, inputs, inplace.versions(inputs))
         self.calls.append(call)
         self._open.append(call)
 
@@ -179,6 +190,7 @@ class _Watch:
                 kwargs=self._given[1],
                 output=tree.map_tensors(_without_graph, output),
                 writes_input=call.writes_input,
+                with_gradients=call.with_gradients,
             )
             raise _EnoughSeen
 

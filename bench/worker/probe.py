@@ -20,7 +20,7 @@ from bench import probe as records
 from bench.environment import cpu_model
 from bench.subject import SHIPPED, SubjectRef, parse
 from bench.worker import compiled, cuda, inputs, layers, limits, watch
-from bench.worker.subject import SubjectError, build
+from bench.worker.subject import SubjectError, build, need_gradients
 
 LOOK_BATCH = 2  # BatchNorm in training needs two values a channel
 SHIPPED_INPUT = "3,224,224"
@@ -125,6 +125,7 @@ def subject(whole: str, want_layers: bool, given: str | None) -> records.Subject
     spec = given or (SHIPPED_INPUT if whole in SHIPPED else "own")
     try:
         args, kwargs = inputs.make(spec, module, LOOK_BATCH, torch.float32)
+        need_gradients(module, (args, kwargs))
         seen, others = layers.listing(module, args, kwargs)
     except Exception as error:  # whatever a forward raises, in one line
         text = " ".join(str(error).split())[:300]

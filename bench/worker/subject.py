@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from bench.records import Case
 from bench.subject import SubjectRef, parse
 from bench.worker import inplace, inputs, layers, loss, tree
+from bench.worker.step_inputs import StepError
 
 SEED = 0
 
@@ -90,7 +91,8 @@ def prepare(case: Case) -> Prepared:
     """Build the case's subject and its inputs on the case's device, in its mode.
 
     channels_last is for 4-dimensional weights and inputs; those of other dimensions (text,
-    video) stay as they are.  Raises SubjectError, inputs.InputError or layers.LayerError.
+    video) stay as they are.  Raises SubjectError, inputs.InputError, layers.LayerError,
+    or StepError for a layer that has no backward.
     """
     ref = parse(case.subject)
     whole = place_in_mode(case)
@@ -102,14 +104,11 @@ def prepare(case: Case) -> Prepared:
         device=case.device,
         memory_format=case.memory_format,
     )
-    training = case.mode == "training"
+    if case.mode == "training":
+        need_gradients(whole, (args, kwargs))
     if ref.layer is not None:
         prepared = _layer(case, ref.layer, whole, args, kwargs)
     else:
-        if training and not any(parameter.requires_grad for parameter in whole.parameters()):
-            # Nothing to train: the gradient of its input is the only backward there is.
-            for tensor in tree.floating((args, kwargs)):
-                tensor.requires_grad_()
         prepared = Prepared(
             module=whole,
             args=args,
@@ -119,6 +118,13 @@ def prepare(case: Case) -> Prepared:
         )
     seed_all(SEED)  # dropout: the same masks whatever was called before
     return prepared
+
+
+def need_gradients(whole: nn.Module, given: Any) -> None:
+    """Where nothing is to be trained, the gradient of the input is the only backward there is."""
+    if not any(parameter.requires_grad for parameter in whole.parameters()):
+        for tensor in tree.floating(given):
+            tensor.requires_grad_()
 
 
 def seed_all(seed: int) -> None:
@@ -150,6 +156,11 @@ def _layer(
         device_type = case.device.partition(":")[0]
         context = functools.partial(torch.autocast, device_type, dtype=DTYPES[case.amp])
     seen = layers.capture(whole, name, args, kwargs, context)
+    if case.mode == "training" and not seen.with_gradients:
+        raise StepError(
+            f"training is not supported here: the network calls {name} without gradients "
+            "(torch.no_grad), so there is no backward"
+        )
     gradient = loss.FixedGradient(scaled=case.amp == "float16")
     if case.mode == "training":
         with contextlib.suppress(loss.LossError):  # the step says so, in its own words
