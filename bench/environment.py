@@ -10,8 +10,7 @@ import os
 import platform
 import re
 import subprocess
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,28 +76,6 @@ def git_state(folder: Path) -> dict[str, Any]:
         "git_dirty": None if changes is None else bool(changes),
         "git_changes": digest,
     }
-
-
-def sources(modules: Iterable[str]) -> dict[str, str | None]:
-    """A digest of each module's file, as it would be imported from here; None where none is found.
-
-    What git does not track, or what lies outside of it, changes unseen otherwise.  Nothing is
-    imported.
-    """
-    return {name: _digest(_source_of(name)) for name in sorted(set(modules))}
-
-
-def _source_of(module: str) -> Path | None:
-    places = (Path(folder, *module.split(".")) for folder in (str(Path.cwd()), *sys.path))
-    files = (file for one in places for file in (one / "__init__.py", one.with_suffix(".py")))
-    return next((file for file in files if file.is_file()), None)
-
-
-def _digest(file: Path | None) -> str | None:
-    try:
-        return hashlib.sha256(file.read_bytes()).hexdigest()[:12] if file else None
-    except OSError:
-        return None
 
 
 def affinity() -> int | None:

@@ -104,7 +104,10 @@ def _config(asked: Asked) -> config.Config:
 
 
 def _look(settings: config.Config) -> probe.Probe:
-    found = probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s)
+    return _built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
+
+
+def _built(found: probe.Probe) -> probe.Probe:
     for subject in found.subjects.values():
         if subject.error:
             raise MeasureError(f"subject {subject.error}")
@@ -135,7 +138,7 @@ def _begin(
                 **environment.machine(accelerators),
                 "peaks": _peaks(planned, settings, console),
             },
-            "environment": {**found.facts, **around, "sources": _sources(planned.cases)},
+            "environment": {**found.facts, **around, "sources": dict(found.sources)},
             "devices": names,
             "parameters": {name: one.parameters for name, one in found.subjects.items()},
             "layers": {
@@ -184,18 +187,23 @@ def _resume(asked: Asked) -> _Begun:
             **{key: stored["config"][key] for key in config.RunOptions.model_fields}
         )
         before = _what_counts(stored["machine"], stored["environment"])
+        sources = dict(stored["environment"].get("sources", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
-    found = probe.look((), {}, options.timeout_s)
+    wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
+    found = _built(probe.look(tuple(wholes), {}, options.timeout_s))
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = _what_counts(
-        environment.machine(accelerators),
-        {**found.facts, **environment.environment(), "sources": _sources(cases)},
+        environment.machine(accelerators), {**found.facts, **environment.environment()}
     )
     differs = [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
         for what in dict.fromkeys((*before, *now))
         if before.get(what) != now.get(what)
+    ] + [
+        f"another {name}: its file has changed since"
+        for name, digest in found.sources.items()
+        if sources.get(name, digest) != digest
     ]
     if differs:
         raise MeasureError(
@@ -217,10 +225,6 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
     return cases
 
 
-def _sources(cases: Sequence[Case]) -> dict[str, str | None]:
-    return environment.sources(parse(case.subject).module for case in cases)
-
-
 def _what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
     """What has to be the same for the figures of one run, by the name that a message gives it."""
     return {
@@ -232,7 +236,6 @@ def _what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[
         "number of threads": around["threads"],
         "number of processors allowed": machine["affinity"],
         "quota of processors": machine["quota_cores"],
-        **{f"source of {name}": digest for name, digest in around.get("sources", {}).items()},
         **{f"environment variable {name}": value for name, value in around["variables"].items()},
     }
 

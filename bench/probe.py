@@ -80,6 +80,8 @@ class Probe:
     facts: Mapping[str, Any]  # for run.json
     devices: Mapping[str, Device]
     subjects: Mapping[str, SubjectFound]
+    # Modules that the subjects came with, neither installed nor of this project: digests of files
+    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 def look(
@@ -99,17 +101,20 @@ def look(
     # One of them ends the process that looks at it: each alone, and that one's cases will say so.
     found = _ask((), {}, timeout_s, place)
     seen: dict[str, SubjectFound] = {}
+    sources: dict[str, str] = {}
     lost: list[str] = []
     for whole in wholes:
         own = [one for one in subjects if parse(one).whole == whole]
         try:
-            seen |= _ask(own, inputs, timeout_s, place).subjects
+            alone = _ask(own, inputs, timeout_s, place)
+            seen |= alone.subjects
+            sources |= alone.sources
         except ProbeError as error:
             seen[whole] = SubjectFound(layers_error=str(error), has_inputs=True)
             lost.append(str(error))
     if len(lost) == len(wholes):
         raise ProbeError("; ".join(lost))
-    return dataclasses.replace(found, subjects=seen)
+    return dataclasses.replace(found, subjects=seen, sources=sources)
 
 
 def _ask(
@@ -180,6 +185,7 @@ def _read(found: Mapping[str, Any]) -> Probe:
         facts=found["facts"],
         devices={one["name"]: Device(**one) for one in found["devices"]},
         subjects={name: _subject(one) for name, one in found["subjects"].items()},
+        sources=found.get("sources", {}),  # another tree's own probe may know none
     )
 
 

@@ -1,5 +1,7 @@
 """What a probe finds where a subject will not be looked at."""
 
+from pathlib import Path
+
 import psutil
 import pytest
 
@@ -46,3 +48,17 @@ def test_what_it_leaves_running_is_ended_and_not_waited_for() -> None:
     found = look("tests.hostile:LeavesAProcessWhenBuilt")
     assert found.subjects["tests.hostile:LeavesAProcessWhenBuilt"].error is None
     assert running("sleep", "3604") == []
+
+
+def test_what_a_subject_imports_is_known_by_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text("from torch import nn\nimport sizes\nmade = sizes.Made\n")
+    (tmp_path / "sizes.py").write_text("from torch import nn\nclass Made(nn.ReLU): pass\n")
+    before = probe.look(["net:made"], {}, LONG_S).sources
+    assert set(before) == {"net", "sizes"}  # and nothing that is installed
+    (tmp_path / "sizes.py").write_text("from torch import nn\nclass Made(nn.Tanh): pass\n")
+    after = probe.look(["net:made"], {}, LONG_S).sources
+    assert after["net"] == before["net"]
+    assert after["sizes"] != before["sizes"]

@@ -23,8 +23,7 @@ HERE: dict[str, Any] = {
     "git_dirty": False,
     "git_changes": None,
 }
-MODULE = "convnet.network"  # of PLAIN
-SOURCES = environment.sources([MODULE])
+SOURCES = {"convnet.network": "0123", "convnet": "4567"}
 MACHINE: dict[str, Any] = {"machine_id": "m1", "affinity": 2, "quota_cores": None}
 QUICK = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None
@@ -39,6 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         facts=FACTS,
         devices={"cpu": probe.Device(name="cpu", shown="AMD EPYC")},
         subjects={},
+        sources=SOURCES,
     )
     monkeypatch.setattr(probe, "look", lambda *_: found)
     monkeypatch.setattr(environment, "environment", lambda: HERE)
@@ -106,8 +106,8 @@ def test_an_option_that_makes_no_sense_is_one_line(run: Path) -> None:
         (
             "environment",
             "sources",
-            {MODULE: "0123"},
-            f"another source of {MODULE}: it was 0123, this is {SOURCES[MODULE]}",
+            {"convnet": "89ab", "of.old": "cdef"},
+            "another convnet: its file has changed since",
         ),
     ],
 )

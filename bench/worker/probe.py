@@ -4,11 +4,15 @@ Standard input: a line of JSON (`bench.probe.look`).  The answer goes to a file,
 subject may print.
 """
 
+import contextlib
 import dataclasses
+import hashlib
 import inspect
 import json
 import os
+import site
 import sys
+import sysconfig
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -23,6 +27,7 @@ from bench.worker import compiled, cuda, inputs, layers, limits, watch
 from bench.worker.subject import SubjectError, build, need_gradients
 
 LOOK_BATCH = 2  # BatchNorm in training needs two values a channel
+INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
 SHIPPED_INPUT = "3,224,224"
 
 
@@ -42,10 +47,32 @@ def main() -> None:
             for whole, names in wholes(request["subjects"]).items()
         },
     }
+    answer["sources"] = sources()
     limits.let_write()
     Path(request["out"]).write_text(json.dumps(answer), encoding="utf-8")
     watch.end_what_is_left()
     os._exit(0)  # a subject's threads must not keep the probe alive
+
+
+def sources() -> dict[str, str]:
+    """By module a digest of its file: of what the subjects brought, and what that imported.
+
+    Left out is what is installed, and this project itself.
+    """
+    places = (*(sysconfig.get_path(name) for name in INSTALLED), *site.getsitepackages())
+    installed = [Path(one).resolve() for one in (*places, site.getusersitepackages())]
+    installed.append(Path(records.__file__).resolve().parent)
+    found = {}
+    for name, module in sorted(sys.modules.items()):
+        file = getattr(module, "__file__", None)
+        if not isinstance(file, str) or name.partition(".")[0] in ("__main__", "torch"):
+            continue
+        path = Path(file).resolve()
+        if any(path.is_relative_to(one) for one in installed):
+            continue
+        with contextlib.suppress(OSError):  # it was removed
+            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+    return found
 
 
 def wholes(names: Sequence[str]) -> dict[str, bool]:
