@@ -51,6 +51,10 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
         },
         "torch": dict(planned.versions),
         "proof": {name: dict(files) for name, files in planned.proof.items()},
+        "sources": {
+            side: {name: one.digest for name, one in files.items()}
+            for side, files in planned.sources.items()
+        },
         "machine_id": planned.machine_id,
         "cases": list(planned.cases),
         "missing": dict(planned.missing),

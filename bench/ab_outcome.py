@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import judge, pair_journal, rundir
+from bench import judge, pair_journal, probe, rundir
 from bench.ab_directory import DESCRIPTION
 from bench.ab_plan import AbError, Planned
 from bench.pairs import Pairs, phase_key, values
@@ -31,6 +31,8 @@ def decided(
         planned.threshold,
         history,
     )
+    for mixed in filter(None, map(probe.edited, planned.sources.values())):
+        found = decide.untrusted(found, mixed)
     decisions = {one.key: one for one in found}
     rows = [
         ab_report.Row(case_id=key, verdict="FAILED", note=why)

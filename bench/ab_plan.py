@@ -51,6 +51,7 @@ class Planned:
     versions: Mapping[str, str]  # side → torch
     proof: Mapping[str, Mapping[str, str | None]]  # side → subject → file, inside its tree
     facts: Mapping[str, Any]  # what side A's torch knows of its build
+    sources: Mapping[str, Mapping[str, probe.Source]]  # side → module → its file as it was then
 
 
 def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
@@ -85,6 +86,7 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         versions={name: one.torch for name, one in found.items()},
         proof={side.name: _files(side, found[side.name]) for side in (a, b)},
         facts=found["A"].facts,
+        sources={name: one.sources for name, one in found.items()},
     )
 
 

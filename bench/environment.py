@@ -40,9 +40,9 @@ def machine(accelerators: Mapping[str, str]) -> dict[str, Any]:
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
         "accelerators": dict(accelerators),
     }
-    digest = hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
+    of_stable = hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
     return {
-        "machine_id": digest,
+        "machine_id": of_stable,
         **stable,
         "affinity": affinity(),
         "quota_cores": quota_cores(),
@@ -70,12 +70,20 @@ def git_state(folder: Path) -> dict[str, Any]:
     if commit is None:
         return {"git_commit": None, "git_dirty": None, "git_changes": None}
     changes = _git(folder, "diff", "HEAD")
-    digest = hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
+    of_changes = hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
     return {
         "git_commit": commit,
         "git_dirty": None if changes is None else bool(changes),
-        "git_changes": digest,
+        "git_changes": of_changes,
     }
+
+
+def digest(file: Path) -> str | None:
+    """Of its bytes; None where it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return None
 
 
 def affinity() -> int | None:

@@ -76,7 +76,7 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     code = exit_code(report, strict)
     text = markdown.report_markdown(report)
     cases = ci.of_check(report, strict=strict)
-    suite = f"bench check {report.run_id} against {report.baseline_id}"
+    suite = f"bench check {report.run_id} against {report.baseline_id or 'nothing'}"
     written = (path if path.is_dir() else path.parent) / REPORT
     try:
         written.write_text(text, encoding="utf-8")
@@ -111,7 +111,7 @@ def step_summary(text: str) -> str | None:
 
 
 def _print_report(report: Report, console: Console, problem: str | None, written: Path) -> None:
-    if report.baseline_id is None:
+    if not report.baseline_id:
         lines = [report.headline, "keep this run as one: copy its folder into results/baseline/"]
     else:
         lines = [report.headline]

@@ -56,6 +56,7 @@ class _Begun:
     options: config.RunOptions
     torch: str
     devices: Mapping[str, str]  # as torch finds them → as their drivers name them
+    sources: Mapping[str, probe.Source]  # what the subjects came with, as it was then
 
 
 def run(asked: Asked) -> int:
@@ -138,7 +139,7 @@ def _begin(
                 **environment.machine(accelerators),
                 "peaks": _peaks(planned, settings, console),
             },
-            "environment": {**found.facts, **around, "sources": dict(found.sources)},
+            "environment": {**found.facts, **around, "sources": found.digests},
             "devices": names,
             "parameters": {name: one.parameters for name, one in found.subjects.items()},
             "layers": {
@@ -149,7 +150,7 @@ def _begin(
             "left_out": [dataclasses.asdict(one) for one in planned.left_out],
         },
     )
-    return _Begun(directory, planned, settings.run, found.torch, names)
+    return _Begun(directory, planned, settings.run, found.torch, names, found.sources)
 
 
 def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dict[str, Any]:
@@ -202,7 +203,7 @@ def _resume(asked: Asked) -> _Begun:
         if before.get(what) != now.get(what)
     ] + [
         f"another {name}: its file has changed since"
-        for name, digest in found.sources.items()
+        for name, digest in found.digests.items()
         if sources.get(name, digest) != digest
     ]
     if differs:
@@ -212,7 +213,7 @@ def _resume(asked: Asked) -> _Begun:
     longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
     rundir.change(directory, {**stored, "config": {**stored["config"], **longer.model_dump()}})
     names = {name: device.shown for name, device in found.devices.items()}
-    return _Begun(directory, plan.Plan(cases, ()), longer, found.torch, names)
+    return _Begun(directory, plan.Plan(cases, ()), longer, found.torch, names, found.sources)
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
@@ -284,6 +285,8 @@ def _measure(begun: _Begun, console: Console) -> int:
         code = FAILED
     rundir.finish(directory, complete=enough)
     rundir.release(holder)
+    if mixed := probe.edited(begun.sources):
+        console.print(Text(f"note: {mixed}; start a new run"), soft_wrap=True)
     if interrupted:
         console.print(f"interrupted; go on with: bench run --resume {directory.path}")
         return INTERRUPTED

@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from bench.environment import digest
 from bench.errors import UserError
 from bench.place import HERE, Place
 from bench.plain_text import printable
@@ -73,6 +74,14 @@ class SubjectFound:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A module of the user's own, as it was imported."""
+
+    file: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
     """All that the plan has to know."""
 
@@ -80,8 +89,22 @@ class Probe:
     facts: Mapping[str, Any]  # for run.json
     devices: Mapping[str, Device]
     subjects: Mapping[str, SubjectFound]
-    # Modules that the subjects came with, neither installed nor of this project: digests of files
-    sources: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    # By module what the subjects came with, neither installed nor of this project.
+    sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of the sources, for run.json: a folder of this machine is nobody's business."""
+        return {name: one.digest for name, one in self.sources.items()}
+
+
+def edited(sources: Mapping[str, Source]) -> str:
+    """What is to be said where files are not as they were imported; empty where all are."""
+    names = [name for name, one in sources.items() if digest(Path(one.file)) != one.digest]
+    if not names:
+        return ""
+    were = "was" if len(names) == 1 else "were"
+    return f"{', '.join(names)} {were} edited meanwhile: two versions may be mixed here"
 
 
 def look(
@@ -101,7 +124,7 @@ def look(
     # One of them ends the process that looks at it: each alone, and that one's cases will say so.
     found = _ask((), {}, timeout_s, place)
     seen: dict[str, SubjectFound] = {}
-    sources: dict[str, str] = {}
+    sources: dict[str, Source] = {}
     lost: list[str] = []
     for whole in wholes:
         own = [one for one in subjects if parse(one).whole == whole]
@@ -185,7 +208,7 @@ def _read(found: Mapping[str, Any]) -> Probe:
         facts=found["facts"],
         devices={one["name"]: Device(**one) for one in found["devices"]},
         subjects={name: _subject(one) for name, one in found["subjects"].items()},
-        sources=found.get("sources", {}),  # another tree's own probe may know none
+        sources={name: Source(**one) for name, one in found["sources"].items()},
     )
 
 

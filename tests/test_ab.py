@@ -217,6 +217,22 @@ def test_a_side_that_fails_between_two_turns_is_a_failed_row(
 
 
 @pytest.mark.slow
+def test_nothing_is_believed_of_a_working_tree_that_was_edited_meanwhile(
+    repository: Path, tmp_path: Path
+) -> None:
+    text = (repository / "pkg/net.py").read_text()
+    edits = "    def forward(self, x: Tensor) -> Tensor:  # (N, 128)\n"
+    assert edits in text
+    edited = text.replace(edits, f"{edits}        open(__file__, 'a').write('# later\\n')\n", 1)
+    (repository / "pkg/net.py").write_text(edited)
+    out = tmp_path / "out"
+    assert ab.run(Asked(a="HEAD", b=".", subjects=NET, axes=AXES, out=out)) == 0
+    (time,) = [one for one in rows(out) if one["figure"] == "time_s"]
+    assert time["verdict"] == "UNTRUSTED"
+    assert time["note"] == "pkg.net was edited meanwhile: two versions may be mixed here"
+
+
+@pytest.mark.slow
 def test_an_interrupted_comparison_says_how_to_go_on_and_does(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

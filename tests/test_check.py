@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from bench import judge
 from bench.read.check import CheckError, check
 from bench.read.history import beside
 from bench.read.markdown import report_markdown
@@ -228,6 +229,18 @@ def test_no_baseline_is_not_a_pass_when_strict(tmp_path: Path) -> None:
     report = check(now(tmp_path, replicates(case(), QUIET)), None)
     assert report.headline.startswith("NO BASELINE")
     assert (exit_code(report), exit_code(report, strict=True)) == (0, 3)
+
+
+def test_where_there_is_no_baseline_it_is_said_how_to_keep_one(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = now(tmp_path, replicates(case(), QUIET))
+    (tmp_path / "baselines").mkdir()
+    assert judge.check(run.path, tmp_path / "baselines", 0.05, strict=False) == 0
+    printed = capsys.readouterr().out
+    assert "NO BASELINE" in printed
+    assert "keep this run as one: copy its folder into results/baseline/" in printed
+    assert "against nothing" in (run.path / "junit.xml").read_text()
 
 
 def test_a_failed_case_outweighs_a_regression(tmp_path: Path) -> None:

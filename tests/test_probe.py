@@ -56,9 +56,13 @@ def test_what_a_subject_imports_is_known_by_its_files(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "net.py").write_text("from torch import nn\nimport sizes\nmade = sizes.Made\n")
     (tmp_path / "sizes.py").write_text("from torch import nn\nclass Made(nn.ReLU): pass\n")
-    before = probe.look(["net:made"], {}, LONG_S).sources
+    found = probe.look(["net:made"], {}, LONG_S)
+    before = found.digests
     assert set(before) == {"net", "sizes"}  # and nothing that is installed
+    assert probe.edited(found.sources) == ""
     (tmp_path / "sizes.py").write_text("from torch import nn\nclass Made(nn.Tanh): pass\n")
-    after = probe.look(["net:made"], {}, LONG_S).sources
+    said = probe.edited(found.sources)
+    assert said == "sizes was edited meanwhile: two versions may be mixed here"
+    after = probe.look(["net:made"], {}, LONG_S).digests
     assert after["net"] == before["net"]
     assert after["sizes"] != before["sizes"]

@@ -38,7 +38,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         facts=FACTS,
         devices={"cpu": probe.Device(name="cpu", shown="AMD EPYC")},
         subjects={},
-        sources=SOURCES,
+        sources={name: probe.Source(file=name, digest=one) for name, one in SOURCES.items()},
     )
     monkeypatch.setattr(probe, "look", lambda *_: found)
     monkeypatch.setattr(environment, "environment", lambda: HERE)

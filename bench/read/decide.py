@@ -154,7 +154,7 @@ def decide(
     if not flagged:
         return decisions
     why = f"A against itself was called different ({', '.join(flagged)}): nothing here is believed"
-    return tuple(_untrusted(one, why) for one in decisions)
+    return untrusted(decisions, why)
 
 
 def _judged(cases: Sequence[Case], threshold: float, least: float) -> tuple[Decision, ...]:
@@ -257,12 +257,9 @@ def _pairs_needed(estimate: Estimate, bound: float) -> int | None:
     return None
 
 
-def _untrusted(one: Decision, why: str) -> Decision:
-    return Decision(
-        key=one.key, verdict="UNTRUSTED", ratio=one.ratio, low=one.low, high=one.high, p=one.p,
-        p_adjusted=one.p_adjusted, smallest_effect=one.smallest_effect, pairs=one.pairs,
-        pairs_needed=one.pairs_needed, note=why,
-    )  # fmt: skip
+def untrusted(decisions: Sequence[Decision], why: str) -> tuple[Decision, ...]:
+    """The same figures, none of which is believed."""
+    return tuple(dataclasses.replace(one, verdict="UNTRUSTED", note=why) for one in decisions)
 
 
 def _estimate(values: Sequence[float]) -> Estimate | None:

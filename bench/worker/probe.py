@@ -4,9 +4,7 @@ Standard input: a line of JSON (`bench.probe.look`).  The answer goes to a file,
 subject may print.
 """
 
-import contextlib
 import dataclasses
-import hashlib
 import inspect
 import json
 import os
@@ -21,7 +19,7 @@ import torch
 from torch import nn
 
 from bench import probe as records
-from bench.environment import cpu_model
+from bench.environment import cpu_model, digest
 from bench.subject import SHIPPED, SubjectRef, parse
 from bench.worker import compiled, cuda, inputs, layers, limits, watch
 from bench.worker.subject import SubjectError, build, need_gradients
@@ -47,15 +45,15 @@ def main() -> None:
             for whole, names in wholes(request["subjects"]).items()
         },
     }
-    answer["sources"] = sources()
+    answer["sources"] = {name: records.as_json(one) for name, one in sources().items()}
     limits.let_write()
     Path(request["out"]).write_text(json.dumps(answer), encoding="utf-8")
     watch.end_what_is_left()
     os._exit(0)  # a subject's threads must not keep the probe alive
 
 
-def sources() -> dict[str, str]:
-    """By module a digest of its file: of what the subjects brought, and what that imported.
+def sources() -> dict[str, records.Source]:
+    """By module: the files that the subjects brought, and what those imported.
 
     Left out is what is installed, and this project itself.
     """
@@ -70,8 +68,8 @@ def sources() -> dict[str, str]:
         path = Path(file).resolve()
         if any(path.is_relative_to(one) for one in installed):
             continue
-        with contextlib.suppress(OSError):  # it was removed
-            found[name] = hashlib.sha256(path.read_bytes()).hexdigest()[:12]
+        if of_file := digest(path):
+            found[name] = records.Source(file=str(path), digest=of_file)
     return found
 
 
