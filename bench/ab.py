@@ -22,7 +22,7 @@ def run(asked: Asked) -> int:
     """Compare, and leave a directory.  The exit code."""
     console = wide_console()
     asked, stored = ab_directory.stored(asked) if asked.resume else (asked, None)
-    if not asked.threshold > 0:
+    if not 0 < asked.threshold < 1:
         raise AbError(f"--threshold {asked.threshold}: is no slowdown; write e.g. 0.05 for 5 %")
     if asked.a is None or asked.b is None:
         raise AbError("two sides are needed: bench ab A B, e.g. bench ab main .")

@@ -1,6 +1,7 @@
 """From pairs to a verdict: what is decided, written into the directory, and shown."""
 
 import contextlib
+import dataclasses
 import json
 import statistics
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from bench.read import ab_report, ci, decide, plot_forest, show
 from bench.read.junit import junit
 from bench.records import whole_phase
 
+LEAST_NULL_PAIRS = 4  # that a later comparison may learn from
 REPORT, TABLE = "report.md", "ab.csv"
 
 
@@ -24,7 +26,7 @@ def decided(
 ) -> ab_report.Report:
     seen, keys = pairs.seen, [key for key in planned.cases if not pairs.given_up(key)]
     null = pairs.null_key()
-    nulls = values(seen, [null], null=True, again=()) if null else []
+    nulls = _by_stage(values(seen, [null], null=True, again=()) if null else [])
     found = decide.decide(
         pairs.values(keys, again=pairs.suspects()),
         nulls,
@@ -42,10 +44,52 @@ def decided(
         rows += _rows_of(key, planned, pairs, decisions)
     a, b = planned.sides
     notes = [] if nulls else ["A was not measured against itself: nothing guards these figures."]
+    least = decide.bias(history)
+    if least > planned.threshold:
+        notes.append(
+            f"A against itself came to {least / 2:.1%} in the last comparisons of this machine: "
+            f"the threshold is {least:.1%} instead of {planned.threshold:.1%}."
+        )
+    notes += _not_counted(planned, pairs)
     notes += [] if complete else ["The comparison is not complete: its budget was used up."]
     return ab_report.Report(
-        a=a.shown, b=b.shown, threshold=planned.threshold, rows=tuple(rows), notes=tuple(notes)
+        a=a.shown,
+        b=b.shown,
+        threshold=max(planned.threshold, least),
+        rows=tuple(rows),
+        notes=tuple(notes),
     )
+
+
+def _by_stage(nulls: Sequence[decide.Case]) -> list[decide.Case]:
+    """Each stage by itself: the verdicts rest on either, and the one must not hide the other."""
+    found = []
+    for one in nulls:
+        found.append(dataclasses.replace(one, fresh=()))
+        if one.fresh:
+            found.append(
+                dataclasses.replace(one, key=f"{one.key} (fresh)", first=one.fresh, fresh=())
+            )
+    return found
+
+
+def _not_counted(planned: Planned, pairs: Pairs) -> list[str]:
+    """Of which cases a side's counted figures are unknown."""
+    found = []
+    for side in ("A", "B"):
+        without = [
+            key
+            for key in planned.cases
+            if pairs.seen.of(key, "first")
+            and not ((facts := pairs.seen.facts.get((key, side))) and facts.facts)
+        ]
+        if without:
+            found.append(
+                f"Nothing was counted on side {side} of {len(without)} of {len(planned.cases)} "
+                f"cases, so that only times are compared there: {without[0]}"
+                + (", …" if len(without) > 1 else "")
+            )
+    return found
 
 
 def _rows_of(
@@ -61,9 +105,11 @@ def _rows_of(
     if not measured:
         why = "not measured: the budget was used up"
         return [ab_report.Row(case_id=key, verdict="FAILED", note=why)]
-    rows = []
+    rows, again = [], pairs.suspects()
     for phase in measured[0].samples:
-        times = [one.samples[phase] for one in measured if phase in one.samples]
+        fresh = seen.of(key, "fresh") if phase_key(key, phase) in again else []
+        decisive = fresh or seen.of(key, "first")
+        times = [one.samples[phase] for one in decisive if phase in one.samples]
         a_s, b_s = (
             statistics.median(statistics.median(pair[side]) for pair in times) for side in (0, 1)
         )
@@ -98,7 +144,7 @@ def write(
             if one.key == whole
         ]
         stored |= {"headline": report.headline, "exit_code": code, "null_case": key}
-        if logs:
+        if len(logs) >= LEAST_NULL_PAIRS:
             stored["null_log_ratio"] = statistics.fmean(logs)
         rundir.write_atomically(path / DESCRIPTION, json.dumps(stored, indent=1) + "\n")
     except OSError as error:

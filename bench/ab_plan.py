@@ -3,6 +3,7 @@
 The only module that looks at the code of both before anything is measured.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 from bench import config, environment, plan, probe, sides
 from bench.errors import UserError
 from bench.records import Case
+from bench.subject import parse
 
 DEFAULT = Path(__file__).with_name("ab.toml")
 # Where one of these is what the sides differ in, these differ as well, or have no meaning.
@@ -57,7 +59,11 @@ class Planned:
 def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
     """The cases of both sides; each side's code is looked at where it lies."""
     found = {side.name: _look(asked, side) for side in (a, b)}
-    plans = {side.name: plan.make(_config(asked, side), found[side.name]) for side in (a, b)}
+    broken = {side.name: _broken(side, found[side.name]) for side in (a, b)}
+    for name, why in broken["A"].items():
+        if name in broken["B"]:
+            raise AbError(why)
+    plans = {side.name: _plan(asked, side, found[side.name], broken[side.name]) for side in (a, b)}
     changed = set(a.settings)
     by_key = {
         name: {_key(case, changed): case for case in one.cases} for name, one in plans.items()
@@ -69,7 +75,11 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         if len(own) == 2:
             cases[shown] = own
         else:
-            missing[shown] = f"side {'B' if 'A' in own else 'A'} has no such case"
+            lacks = "B" if "A" in own else "A"
+            whole = parse(next(iter(own.values())).subject).whole
+            missing[shown] = broken[lacks].get(whole, f"side {lacks} has no such case")
+    if not cases and (whys := [*broken["A"].values(), *broken["B"].values()]):
+        raise AbError(whys[0])
     accelerators = {name: one.shown for name, one in found["A"].devices.items() if name != "cpu"}
     return Planned(
         sides=(a, b),
@@ -84,19 +94,22 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         },
         machine_id=environment.machine(accelerators)["machine_id"],
         versions={name: one.torch for name, one in found.items()},
-        proof={side.name: _files(side, found[side.name]) for side in (a, b)},
+        proof={side.name: _files(side, found[side.name], broken[side.name]) for side in (a, b)},
         facts=found["A"].facts,
         sources={name: one.sources for name, one in found.items()},
     )
 
 
-def _files(side: sides.Side, found: probe.Probe) -> dict[str, str | None]:
+def _files(
+    side: sides.Side, found: probe.Probe, broken: Mapping[str, str]
+) -> dict[str, str | None]:
     """Where the code of each subject lies; a folder of this machine is nobody's business."""
     if side.tree is None:
         return {}
     return {
         subject: str(Path(one.file).resolve().relative_to(side.tree)) if one.file else None
         for subject, one in found.subjects.items()
+        if subject not in broken
     }
 
 
@@ -113,15 +126,55 @@ def _config(asked: Asked, side: sides.Side) -> config.Config:
 
 
 def _look(asked: Asked, side: sides.Side) -> probe.Probe:
-    """Raises AbError or SideError where a subject is not the side's own, or cannot be built."""
+    """Raises AbError where nothing can be looked at."""
     settings = _config(asked, side)
-    found = probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s, side.place)
-    for subject in found.subjects.values():
-        if subject.error:
-            raise AbError(f"side {side.name} ({side.shown}): subject {subject.error}")
-        if side.tree is not None:
+    try:
+        return probe.look(
+            settings.subjects(), settings.inputs(), settings.run.timeout_s, side.place
+        )
+    except probe.ProbeError as error:
+        raise AbError(f"{_which(side)}: {error}") from None
+
+
+def _broken(side: sides.Side, found: probe.Probe) -> dict[str, str]:
+    """By subject that cannot be built on this side, why.
+
+    Raises SideError where one is not the side's own code.
+    """
+    whys = {}
+    for name, subject in found.subjects.items():
+        why = subject.error or (subject.layers_error if subject.parameters is None else None)
+        if why:
+            modules = side.asked != sides.WORKING_TREE and side.tree is not None
+            if modules and (Path(str(side.tree)) / ".gitmodules").is_file():
+                why += " (its submodules are not checked out: such a revision cannot be compared)"
+            whys[name] = f"{_which(side)}: subject {why}"
+        elif side.tree is not None:
             file = str(Path(subject.file).resolve()) if subject.file else None
-            proof = {"subject": file, "files": ()}
-            if why := sides.unproven(side, side, proof):
-                raise sides.SideError(why)
-    return found
+            if not_own := sides.unproven(side, side, {"subject": file, "files": ()}):
+                raise sides.SideError(not_own)
+    return whys
+
+
+def _plan(
+    asked: Asked, side: sides.Side, found: probe.Probe, broken: Mapping[str, str]
+) -> plan.Plan:
+    """Of what can be built.  Raises AbError."""
+    settings = _config(asked, side)
+    sweeps = [
+        dataclasses.replace(
+            sweep, subjects=tuple(one for one in sweep.subjects if parse(one).whole not in broken)
+        )
+        for sweep in settings.sweeps
+    ]
+    left = tuple(sweep for sweep in sweeps if sweep.subjects)
+    if not left:
+        return plan.Plan((), ())
+    try:
+        return plan.make(dataclasses.replace(settings, sweeps=left), found)
+    except plan.PlanError as error:
+        raise AbError(f"{_which(side)}: {error}") from None
+
+
+def _which(side: sides.Side) -> str:
+    return f"side {side.name} ({side.shown})"

@@ -190,7 +190,7 @@ def _sweep(
     if not isinstance(layers, bool):
         raise ConfigError(f"{where}: layers = {layers!r}; write true or false")
     threshold = table.get("threshold")
-    if threshold is not None and (not isinstance(threshold, float) or not 0 < threshold < 10):
+    if threshold is not None and (not isinstance(threshold, float) or not 0 < threshold < 1):
         raise ConfigError(f"{where}: threshold = {threshold!r}; write e.g. 0.05 for 5 %")
     axes: dict[str, tuple[str, ...]] = {}
     for name, axis in BY_NAME.items():

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench.pair_journal import NOT_TRIED
 from bench.records import Case, Entry, Failure
 from bench.session import GRACE_S, Folders, ReplicateDied, Session, collect
 
@@ -116,7 +117,7 @@ class Player:
                 case=case,
                 replicate=self._asked["replicate"],
                 status="error",
-                reason="not tried: the other side failed",
+                reason=NOT_TRIED,
             )
         if self._ended is None:
             self._say(do="end")

@@ -133,11 +133,28 @@ def _ratio(quota: str | None = None, period: str | None = None) -> float | None:
         return None
 
 
+# Of git-rev-parse(1) --local-env-vars those that lead elsewhere than where one stands.  A hook has
+# them: what git does with them in force, it does to the user's own index.
+_GIT_ELSEWHERE = frozenset(
+    f"GIT_{name}"
+    for name in (
+        "DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY",
+        "ALTERNATE_OBJECT_DIRECTORIES", "COMMON_DIR", "PREFIX", "SHALLOW_FILE", "GRAFT_FILE",
+    )
+)  # fmt: skip
+
+
+def git_variables() -> dict[str, str]:
+    """The environment for git to look at the folder that it is started in, and at no other."""
+    return {name: value for name, value in os.environ.items() if name not in _GIT_ELSEWHERE}
+
+
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(
             ["git", *arguments],
             cwd=folder,
+            env=git_variables(),
             capture_output=True,
             encoding="utf-8",
             errors="replace",

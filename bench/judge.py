@@ -1,6 +1,7 @@
 """`bench compare` and `bench check` from beginning to end: they read results, measure nothing."""
 
 import contextlib
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from bench.read import ci, history, markdown, several, show, transfers
 from bench.read import compare as comparing
 from bench.read.annotations import annotations
 from bench.read.junit import junit
-from bench.read.table import RunData, load
+from bench.read.table import ReadError, RunData, load
 from bench.read.verdict import Report, exit_code
 
 OK = 0
@@ -70,9 +71,10 @@ def _within(run: RunData, by: str) -> list[comparing.Gain]:
 def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     """Compare with the stored baseline; print it, and write the report.  The exit code."""
     run = load(path)
-    stored = _baseline(baseline, run)
+    stored, notes = _baseline(baseline, run)
     past = history.beside(stored, run) if stored else []
     report = checking.check(run, stored, threshold, history=past)
+    report = dataclasses.replace(report, notes=(*report.notes, *notes))
     code = exit_code(report, strict)
     text = markdown.report_markdown(report)
     cases = ci.of_check(report, strict=strict)
@@ -128,22 +130,33 @@ def _print_report(report: Report, console: Console, problem: str | None, written
         console.print(show.safe(line), soft_wrap=True)
 
 
-def _baseline(path: Path, run: RunData) -> RunData | None:
-    """The run at `path`, or this machine's newest in a folder of runs; None where it is empty."""
+def _baseline(path: Path, run: RunData) -> tuple[RunData | None, list[str]]:
+    """The run at `path`, or this machine's newest in a folder of runs; None where it is empty.
+
+    And what could not be read there, a note each.
+    """
     if not path.exists():
         raise JudgeError(f"--baseline {path}: no such file or directory")
     if path.is_file() or (path / "run.json").exists() or (path / "measurements.csv").exists():
-        return load(path)
+        return load(path), []
     own = {run_id for run_id in run.rows["run_id"] if run_id}
-    folders = [
-        one
-        for one in sorted(path.iterdir())
-        if not one.is_symlink()
-        and (one / "measurements.csv").exists()
-        and one.resolve() != run.path.resolve()
-    ]
-    stored = [one for one in map(load, folders) if own.isdisjoint(one.rows["run_id"])]
+    stored, notes = [], []
+    for folder in sorted(path.iterdir()):
+        if folder.is_symlink() or folder.resolve() == run.path.resolve():
+            continue
+        if (folder / "measurements.csv").exists():
+            try:
+                one = load(folder)
+            except ReadError as error:
+                notes.append(f"Left out of the baselines: {error}")
+                continue
+            if own.isdisjoint(one.rows["run_id"]):
+                stored.append(one)
     machines = set(run.rows["machine_id"])
     same = [one for one in stored if machines.intersection(one.rows["machine_id"])]
-    chosen = same or stored
-    return chosen[-1] if chosen else None
+    return max(same or stored, key=_began, default=None), notes
+
+
+def _began(run: RunData) -> tuple[str, str]:
+    """ISO 8601 in UTC sorts as it reads; what does not say when it began is the oldest."""
+    return str(run.run.get("started") or ""), run.path.name

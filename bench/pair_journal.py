@@ -12,6 +12,7 @@ from bench.errors import UserError
 from bench.read.decide import Stage
 from bench.records import Entry, Failure, Measurement
 
+NOT_TRIED = "not tried: the other side failed"
 NAME = "pairs.jsonl"
 
 
@@ -67,6 +68,8 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
         for side, one in by_side.items()
         if isinstance(one, Failure)
     }
+    if len(failed) > 1:  # the cause alone: a side that was not tried for it is not to blame
+        failed = {side: why for side, why in failed.items() if not why.endswith(NOT_TRIED)}
     if not isinstance(a, Measurement) or not isinstance(b, Measurement):
         return Pair(stage=stage, number=number, key=key, null=null, failed=failed)
     return Pair(

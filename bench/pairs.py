@@ -77,7 +77,9 @@ class Pairs:
         left = [key for key in keys if self._wanted(stage, number, key)]
         draw.shuffle(left)
         done = [(stage, number, key, False) in self.seen.pairs for key in keys]
-        if not left and (self.null_key() is None or not self._wants_null(stage, number, keys)):
+        null_left = self.null_key() is not None and self._wants_null(stage, number, keys)
+        facts_left = stage == "first" and number == 0 and bool(self._without_facts())
+        if not (left or null_left or facts_left):
             return True
         if self._spent():
             return self._out_of_budget(stage, number)
@@ -99,11 +101,19 @@ class Pairs:
         return True
 
     def _find_facts(self, arena: Arena) -> None:
-        for key in self.cases:
-            if (key, "A") not in self.seen.facts and not self.seen.failures(key):
-                for found in arena.facts(key):
-                    self.journal.append_line(to_line(found))
-                    self.seen.add(found)
+        for key in self._without_facts():
+            for found in arena.facts(key):
+                self.journal.append_line(to_line(found))
+                self.seen.add(found)
+
+    def _without_facts(self) -> list[str]:
+        """Cases that ran and of which a side's counted figures were not looked for yet."""
+        return [
+            key
+            for key in self.cases
+            if not {(key, "A"), (key, "B")} <= self.seen.facts.keys()
+            and not self.seen.failures(key)
+        ]
 
     def _compare(self, arena: Arena, key: str, *, null: bool) -> None:
         """Again where other work disturbed it: the least disturbed counts, whatever it says."""

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.axes import BY_NAME, AxisError
-from bench.environment import git_state
+from bench.environment import git_state, git_variables
 from bench.errors import UserError
 from bench.place import HERE, Place
 
@@ -127,8 +127,15 @@ def _commit(revision: str, folder: Path) -> str:
         "--verify",
         "--quiet",
         f"{revision}^{{commit}}",
-        why=f"{revision}: the repository has no such revision; {_HOW}",
+        why=f"{revision}: the repository has no such revision; {_HOW}{_if_shallow(folder)}",
     )
+
+
+def _if_shallow(folder: Path) -> str:
+    with contextlib.suppress(SideError):
+        if _git(folder, "rev-parse", "--is-shallow-repository", why="") == "true":
+            return " (the clone is shallow: git fetch --unshallow)"
+    return ""
 
 
 @contextlib.contextmanager
@@ -168,7 +175,7 @@ def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
     inside = tree / here.relative_to(top)
     if not inside.is_dir():
         raise SideError(f"{side.asked}: has no folder {here.relative_to(top)}")
-    path = dict.fromkeys((suite, inside, tree, tree / "src"))
+    path = dict.fromkeys((suite, inside, inside / "src", tree, tree / "src"))
     return dataclasses.replace(side, tree=tree, place=Place(folder=inside, path=tuple(path)))
 
 
@@ -227,6 +234,7 @@ def _git(folder: Path, *arguments: str, why: str) -> str:
         done = subprocess.run(
             ["git", *arguments],
             cwd=folder,
+            env=git_variables(),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             encoding="utf-8",

@@ -55,6 +55,12 @@ def report(*rows: Row, **changes: Any) -> Report:
             4,
         ),
         ([row("UNTRUSTED", note="A differs from A")], "UNTRUSTED: A differs from A", 0, 3),
+        (
+            [row("UNTRUSTED", note="A differs from A"), row("REGRESSED", "graph_breaks")],
+            "1 REGRESSED, UNTRUSTED: A differs from A",
+            1,
+            1,
+        ),
         ([], "NOTHING MEASURED: no case ran on both sides", 4, 4),
     ],
 )
@@ -100,6 +106,7 @@ def test_a_report_of_very_many_cases_stays_under_60_kb_and_says_what_it_leaves_o
         (Asked(), "two sides are needed"),
         (Asked(a="amp=off"), "two sides are needed"),
         (Asked(a="amp=off", b="amp=off", threshold=0.0), "--threshold 0.0: is no slowdown"),
+        (Asked(a="amp=off", b="amp=off", threshold=5.0), "--threshold 5.0: is no slowdown"),
         (Asked(a="a", b="b", resume=Path("x")), "--resume x: goes on with what"),
         (Asked(resume=Path("nowhere")), "--resume nowhere: is no comparison"),
     ],
@@ -189,6 +196,23 @@ def test_a_revision_that_does_not_import_is_one_line(repository: Path, tmp_path:
         ab.run(Asked(a="HEAD~1", b="HEAD", subjects=NET, axes=AXES, out=tmp_path / "out"))
     assert "side B (HEAD" in str(caught.value)
     assert "needs 'nothing_of_that_name', not installed" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_a_subject_that_one_revision_alone_has_costs_no_other(
+    repository: Path, tmp_path: Path
+) -> None:
+    (repository / "pkg/new.py").write_text("from pkg.net import Products\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "new")
+    subjects = (*NET, "pkg.new:Products(8)")
+    out = tmp_path / "out"
+    assert ab.run(Asked(a="HEAD~1", b="HEAD", subjects=subjects, axes=AXES, out=out)) == 4
+    (failed,) = [one for one in rows(out) if one["verdict"] == "FAILED"]
+    assert failed["case_id"].startswith("pkg.new:Products(8):")
+    assert "side A (HEAD~1" in failed["note"]
+    assert "no module named 'pkg.new'" in failed["note"]
+    assert "time_s" in {one["figure"] for one in rows(out)}
 
 
 @pytest.mark.slow

@@ -208,6 +208,38 @@ def test_a_new_case_fails_nothing(tmp_path: Path, baseline: RunData) -> None:
     assert exit_code(report, strict=True) == 0
 
 
+def test_a_new_case_that_breaks_is_no_pass(tmp_path: Path, baseline: RunData) -> None:
+    new = Failure(case=case(batch=2), replicate=0, status="crash", reason="ended by SIGSEGV")
+    same = [*replicates(case(), QUIET), *replicates(OTHER, QUIET)]
+    report = check(now(tmp_path, [*same, new]), baseline)
+    assert judged(report, new.case).verdict == "FAILED"
+    assert judged(report, new.case).note == "new, crash: ended by SIGSEGV"
+    assert exit_code(report) == 4
+    unsupported = replace(new, status="unsupported")
+    report = check(run_of(tmp_path / "other", [*same, unsupported]), baseline)
+    assert exit_code(report) == 0
+
+
+def test_the_newest_baseline_of_a_folder_is_taken_whatever_it_is_called(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stored = tmp_path / "baselines"
+    for name, year in (("z-old", 2024), ("a-new", 2025)):
+        run_of(stored / name, replicates(case(), QUIET), started=f"{year}-01-01T00:00:00+00:00")
+    (stored / "broken").mkdir()
+    (stored / "broken" / "measurements.csv").write_text("what?")
+    run = now(tmp_path, replicates(case(), QUIET))
+    assert judge.check(run.path, stored, 0.05, strict=False) == 0
+    assert "against baseline <code>a-new</code>" in (run.path / "report.md").read_text()
+    assert "Left out of the baselines: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, 5.0, float("inf"), float("nan")])
+def test_a_threshold_in_percent_is_refused(tmp_path: Path, threshold: float) -> None:
+    with pytest.raises(CheckError, match=r"write e\.g\. 0\.05 for 5 %"):
+        check(now(tmp_path, replicates(case(), QUIET)), None, threshold)
+
+
 def test_a_case_that_no_longer_runs_has_failed(tmp_path: Path, baseline: RunData) -> None:
     crash = Failure(case=OTHER, replicate=0, status="crash", reason="signal 11")
     report = check(now(tmp_path, [*replicates(case(), QUIET), crash]), baseline)

@@ -176,6 +176,19 @@ def test_an_interrupted_comparison_goes_on_where_it_stopped(world: World) -> Non
     assert len(world.made) == len(set(world.made)) == 6 * 3 + 16 * 2
 
 
+def test_counted_figures_that_an_interrupt_prevented_are_found_by_the_resume(world: World) -> None:
+    world.run()
+    lines = world.path.read_text().splitlines()
+    kept = [one for one in lines if '"sidefacts"' not in one]
+    assert len(kept) == len(lines) - 4
+    world.path.write_text("\n".join(kept) + "\n")
+    before = len(world.made)
+    pairs, complete = world.run()
+    assert complete
+    assert len(world.made) == before
+    assert set(pairs.seen.facts) == {(key, side) for key in CASES for side in "AB"}
+
+
 def test_the_budget_ends_it_between_two_cases(world: World) -> None:
     _, complete = world.run(budget_s=4.0)
     assert not complete
@@ -229,6 +242,13 @@ def test_a_side_that_failed_is_named() -> None:
     broken = Failure(case=CHEAP, replicate=0, status="oom", reason="too big")
     pair = pair_of("first", 0, CHEAP.case_id, _measured(CHEAP, (1.0,)), broken)
     assert (pair.failed, pair.samples) == ({"B": "oom: too big"}, {})
+
+
+def test_a_side_that_was_not_tried_is_not_to_blame() -> None:
+    one = case()
+    a = Failure(case=one, replicate=0, status="error", reason=pair_journal.NOT_TRIED)
+    b = Failure(case=one, replicate=0, status="error", reason="ValueError: boom")
+    assert pair_of("first", 0, one.case_id, a, b).failed == {"B": "error: ValueError: boom"}
 
 
 def test_a_record_comes_back_as_it_was_and_a_torn_line_does_not_count(tmp_path: Path) -> None:

@@ -118,6 +118,31 @@ def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
     assert not any(path.exists() for path in made)
 
 
+def test_in_a_hook_of_git_the_users_index_stays_as_it_is(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """git starts a hook with the index of the commit that is being made."""
+    (repository / "new.py").write_text("1\n")
+    git(repository, "add", ".")
+    before = git(repository, "status", "--porcelain")
+    assert before.splitlines() == ["M  net.py", "A  new.py"]
+    monkeypatch.setenv("GIT_INDEX_FILE", str(repository / ".git" / "index"))
+    monkeypatch.setenv("GIT_DIR", str(repository / ".git"))
+    with opened(*parse("HEAD~1", ".", repository), repository) as (a, _):
+        assert a.tree is not None
+        assert (a.tree / "net.py").read_text() == "'first'\n"
+    monkeypatch.delenv("GIT_INDEX_FILE")
+    monkeypatch.delenv("GIT_DIR")
+    assert git(repository, "status", "--porcelain") == before
+
+
+def test_a_src_layout_in_a_folder_of_the_repository_is_on_the_path(repository: Path) -> None:
+    inside = repository / "part" / "src"
+    inside.mkdir(parents=True)
+    with opened(*parse(".", ".", repository), repository / "part") as (a, _):
+        assert inside in a.place.path
+
+
 def test_a_folder_that_a_revision_lacks_is_named(repository: Path) -> None:
     (repository / "new").mkdir()
     with (

@@ -27,8 +27,9 @@ def script() -> str:
         (0, "SAME", 0),
         (1, "REGRESSED", 1),
         (2, "SAME", 2),
-        (4, "FAILED", 0),
-        (4, "FAILED\nother,REGRESSED", 4),
+        (4, "forward,time_s,SAME,\nother,,,FAILED,", 0),
+        (4, "forward,time_s,SAME,\nother,forward,time_s,REGRESSED,", 4),
+        (4, "other,,,FAILED,", 4),  # nothing was compared
         (130, "SAME", 130),
     ],
 )

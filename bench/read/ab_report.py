@@ -81,10 +81,10 @@ class Report:
         """The verdict, in one line."""
         if not any(row.figure == TIME for row in self.rows):
             return "NOTHING MEASURED: no case ran on both sides"
+        bad = [f"{n} {word}" for word in ("FAILED", "REGRESSED") if (n := self.count(word))]
         if self.count("UNTRUSTED"):
             why = next(row.note for row in self.rows if row.verdict == "UNTRUSTED")
-            return f"UNTRUSTED: {why}"
-        bad = [f"{n} {word}" for word in ("FAILED", "REGRESSED") if (n := self.count(word))]
+            return f"{', '.join([*bad, 'UNTRUSTED'])}: {why}"
         improved = self.count("IMPROVED", times=True)
         same = self.count("SAME", "IMPROVED", times=True)
         rest = f"{same} same" + (f" or better ({improved} IMPROVED)" if improved else "")

@@ -20,6 +20,8 @@ from bench.read.table import RunData
 from bench.read.times import judge, tests_of
 from bench.read.verdict import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
 
+BROKEN = ("crash", "error", "invalid", "timeout")
+
 
 class CheckError(UserError):
     """A threshold that is none."""
@@ -38,7 +40,7 @@ def check(
 
     Raises CheckError.
     """
-    if not (math.isfinite(threshold) and threshold > 0):
+    if not 0 < threshold < 1:
         raise CheckError(f"--threshold {threshold}: is no slowdown; write e.g. 0.05 for 5 %")
     here = by_case(run)
     there = by_case(baseline) if baseline is not None else {}
@@ -89,6 +91,8 @@ def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdi
     verdict: Verdict
     if value is None:
         verdict, note = "MISSING", "in the baseline, not in this run; renamed?"
+    elif base is None and any(one["status"] in BROKEN for one in value.values()):
+        verdict, note = "FAILED", f"new, {_why(value)}"
     elif base is None:
         verdict, note = "NEW", "" if is_ok(value) else _why(value)
     elif is_ok(base):

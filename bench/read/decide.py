@@ -30,6 +30,7 @@ SUSPECT_P = 0.2  # of the first pairs, against "not slower at all"
 # Six pairs that agree by luck shall not call a slowed case the same.
 SAME_ALPHA = 0.02
 AGREEING = 0.75  # of the pairs, that a difference is one of them all and not of a few
+LEAST_NULL_RUNS = 5
 NULL_RUNS = 20  # of this machine, whose null cases bound what may be called a difference
 
 Verdict = Literal["REGRESSED", "IMPROVED", "SAME", "INCONCLUSIVE", "UNTRUSTED"]
@@ -159,13 +160,20 @@ def decide(
 
 def _judged(cases: Sequence[Case], threshold: float, least: float) -> tuple[Decision, ...]:
     """The family that may be worse: those with fresh pairs, where any has; else all."""
-    bounds = {one.key: math.log1p(max(_own(one, threshold), least)) for one in cases}
+    asked = {one.key: math.log1p(_own(one, threshold)) for one in cases}
+    bounds = {key: max(bound, math.log1p(least)) for key, bound in asked.items()}
     estimates = {one.key: _estimate(one.decisive) for one in cases}
     again = [one for one in cases if one.fresh]
     worse = _adjusted(again or cases, estimates, bounds, sign=1)
     better = _adjusted(cases, estimates, bounds, sign=-1)
     return tuple(
-        _decision(one, estimates[one.key], bounds[one.key], worse.get(one.key), better.get(one.key))
+        _decision(
+            one,
+            estimates[one.key],
+            _Bounds(bounds[one.key], asked[one.key]),
+            worse.get(one.key),
+            better.get(one.key),
+        )
         for one in cases
     )
 
@@ -193,16 +201,29 @@ def _adjusted(
     return dict(zip(raw, map(float, false_discovery_control(list(raw.values()))), strict=True))
 
 
+@dataclass(frozen=True, slots=True)
+class _Bounds:
+    """Logs.  A machine's own bias makes it harder to be different, not easier to be the same."""
+
+    different: float
+    same: float
+
+
 def _decision(
-    case: Case, estimate: Estimate | None, bound: float, worse: float | None, better: float | None
+    case: Case,
+    estimate: Estimate | None,
+    bounds: _Bounds,
+    worse: float | None,
+    better: float | None,
 ) -> Decision:
+    bound = bounds.different
     if estimate is None:
         return Decision(
             key=case.key, verdict="INCONCLUSIVE", ratio=None, low=None, high=None, p=None,
             p_adjusted=None, smallest_effect=None, pairs=0, pairs_needed=None,
             note="no pair has samples of both sides",
         )  # fmt: skip
-    verdict, note = _verdict(case.decisive, estimate, bound, worse, better)
+    verdict, note = _verdict(case.decisive, estimate, bounds.same, worse, better)
     shown = estimate.flipped() if case.higher_is_better else estimate
     low, high = shown.interval() or (None, None)
     return Decision(
@@ -227,7 +248,10 @@ def _verdict(
     worse: float | None,
     better: float | None,
 ) -> tuple[Verdict, str]:
-    """The mean has to be beyond the bound, and not by a few pairs far out: most point its way."""
+    """The mean has to be beyond the bound, and not by a few pairs far out: most point its way.
+
+    bound: within which it is the same.
+    """
     slower = sum(value > 0 for value in values) >= AGREEING * len(values)
     faster = sum(value < 0 for value in values) >= AGREEING * len(values)
     below, above = estimate.p_below(bound), estimate.p_above(-bound)
@@ -276,6 +300,9 @@ def _own(case: Case, threshold: float) -> float:
 
 
 def bias(null_history: Sequence[float]) -> float:
-    """Twice the mean of what A against A came to, as a ratio - 1."""
+    """Twice the mean of what A against A came to, as a ratio - 1; 0 of fewer than LEAST_NULL_RUNS.
+
+    One comparison's null case is off by chance; only what many have in common is the machine's.
+    """
     last = list(null_history)[-NULL_RUNS:]
-    return math.expm1(2 * abs(statistics.fmean(last))) if last else 0.0
+    return math.expm1(2 * abs(statistics.fmean(last))) if len(last) >= LEAST_NULL_RUNS else 0.0
