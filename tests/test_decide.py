@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+from scipy import stats
 
 from bench.read.decide import (
     FIRST_PAIRS,
@@ -79,6 +80,13 @@ def test_one_pair_beyond_is_a_suspect_and_none_is_not() -> None:
     assert suspects([Case(key="a", first=(0.2,)), Case(key="b", first=())], 0.05) == ("a",)
 
 
+def test_one_pair_far_out_hides_no_suspect_and_makes_none() -> None:
+    slowed = (*around(SLOWER, 5), -0.5)
+    same = (*around(0.0, 5), 0.5)
+    cases = [Case(key="slowed", first=slowed), Case(key="same", first=same)]
+    assert suspects(cases, 0.05) == ("slowed",)
+
+
 def test_the_fresh_pairs_alone_decide() -> None:
     assert one(around(SLOWER), around(0.0, FRESH_PAIRS)).verdict == "SAME"
     assert one(around(0.0), around(SLOWER, FRESH_PAIRS)).verdict == "REGRESSED"
@@ -122,6 +130,31 @@ def test_what_cannot_be_told_says_what_could_have_been_found_and_what_it_would_t
 
 def test_a_slowdown_below_the_threshold_is_none() -> None:
     assert one(around(math.log(1.03))).verdict in ("SAME", "INCONCLUSIVE")
+
+
+def test_pairs_far_out_on_either_side_hide_no_slowdown() -> None:
+    values = (*around(SLOWER, 10), -0.5, 0.6, -0.4, 0.7, -0.3, 0.5)
+    found = one(around(SLOWER), values)
+    assert found.verdict == "REGRESSED"
+    assert found.ratio == pytest.approx(1.10, rel=0.01)
+    assert one(around(0.0), tuple(value - SLOWER for value in values)).verdict == "SAME"
+
+
+@pytest.mark.parametrize(("count", "kept"), [(6, 6), (8, 6), (12, 8), (16, 10)])
+def test_of_eight_pairs_and_more_a_fifth_at_either_end_is_left_out(count: int, kept: int) -> None:
+    """Held against scipy's own trimmed t-test."""
+    rng = random.Random(count)
+    values = [rng.gauss(0.02, 0.05) for _ in range(count)]
+    found = one(around(0.0), tuple(values))
+    cut = (count - kept) // 2
+    middle = sorted(values)[cut : count - cut]
+    assert found.ratio == pytest.approx(math.exp(sum(middle) / kept))
+    # of equal sides: scipy's test of one side against itself moved has √2 of the error
+    t, _ = stats.ttest_ind(values, [v - 0.02 for v in values], trim=cut / count)
+    error = 0.02 / t / math.sqrt(2)
+    assert found.low == pytest.approx(
+        math.exp(sum(middle) / kept - stats.t.ppf(0.975, kept - 1) * error)
+    )
 
 
 def test_a_few_pairs_far_out_are_no_regression() -> None:

@@ -58,7 +58,7 @@ def compare(folder: Path, out: Path, name: str, flags: Sequence[str], seed: int)
     start_s = time.monotonic()
     done = subprocess.run([*command, "--out", str(out)], cwd=folder, capture_output=True, text=True)
     took = {"name": name, "wall_s": time.monotonic() - start_s, "exit_code": done.returncode}
-    if not out.is_dir():
+    if not (out / "ab.csv").exists():  # interrupted, or it did not begin
         raise SystemExit(done.stderr)
     (out / "live.json").write_text(json.dumps(took), encoding="utf-8")
     print(f"{out.name}: exit code {done.returncode}, {took['wall_s']:.0f} s", flush=True)
@@ -87,17 +87,24 @@ def share(count: int, of: int) -> str:
 
 
 def show(folders: Iterable[Path]) -> None:
-    """Both rates, and the time per case."""
+    """Both rates, and the time per case.
+
+    Cases of one comparison share its minutes, so comparisons are counted as well.
+    """
     cases: dict[str, list[dict[str, str]]] = {}
     wall_s: Counter[str] = Counter()
+    comparisons: Counter[tuple[str, bool]] = Counter()
     for folder in folders:
         name, found = verdicts(folder)
         cases.setdefault(name, []).extend(found.values())
+        comparisons[name, any("REGRESSED" in one.values() for one in found.values())] += 1
         wall_s[name] += json.loads((folder / "live.json").read_text(encoding="utf-8"))["wall_s"]
     for name, seen in cases.items():
         print(f"{name}: {len(seen)} cases, {wall_s[name] / len(seen):.0f} s each")
         regressed = sum("REGRESSED" in one.values() for one in seen)
         print(f"  cases with a phase that is REGRESSED: {share(regressed, len(seen))}")
+        alarmed, quiet = comparisons[name, True], comparisons[name, False]
+        print(f"  comparisons with such a case: {share(alarmed, alarmed + quiet)}")
         phases = Counter((phase, verdict) for one in seen for phase, verdict in one.items())
         for phase in ("forward", "backward", "optimizer", "step"):
             own = {verdict: n for (of, verdict), n in phases.items() if of == phase}

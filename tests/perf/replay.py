@@ -16,11 +16,12 @@ import argparse
 import dataclasses
 import gzip
 import json
-import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from scipy.stats import binomtest
 
 from bench.read.decide import (
     FIRST_PAIRS,
@@ -118,10 +119,8 @@ def power(
 
 def interval(count: int, of: int) -> str:
     """Wilson's 95 % interval (1927)."""
-    z, share = 1.96, count / of
-    middle = (share + z * z / (2 * of)) / (1 + z * z / of)
-    half = z / (1 + z * z / of) * math.sqrt(share * (1 - share) / of + z * z / (4 * of * of))
-    return f"{share:.1%} ({max(0.0, middle - half):.1%} to {middle + half:.1%})"
+    ends = binomtest(count, of).proportion_ci(method="wilson")
+    return f"{count / of:.1%} ({ends.low:.1%} to {ends.high:.1%})"
 
 
 def main() -> None:
