@@ -4,7 +4,6 @@ The probe runs in a process that exits (`bench.worker.probe`), because looking a
 initialises it and poisons forks.  Here are its records and how it is started.
 """
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -15,8 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
+from bench import leftovers
 from bench.environment import digest
 from bench.errors import UserError
 from bench.place import HERE, Place
@@ -155,6 +153,7 @@ def _ask(
             "parent": os.getpid(),
         }
         asked.write_text(json.dumps(request), encoding="utf-8")
+        marked = leftovers.mark()
         # Files, not pipes: what a subject leaves running would hold a pipe open.
         with asked.open("rb") as given, errors.open("wb") as said:
             process = subprocess.Popen(
@@ -163,7 +162,7 @@ def _ask(
                 stdin=given,
                 stdout=subprocess.DEVNULL,
                 stderr=said,
-                env={**os.environ, **place.environment(), "PYTHONUNBUFFERED": "1"},
+                env={**os.environ, **place.environment(), **marked, "PYTHONUNBUFFERED": "1"},
             )
         try:
             code = process.wait(timeout_s)
@@ -173,26 +172,14 @@ def _ask(
                 "give --timeout, or look at what it does"
             ) from None
         finally:
-            _end(process)
+            if process.returncode != 0:  # else it has ended what it started
+                process.kill()
+                process.wait()
+                leftovers.end(marked)
         if not out.exists():
             tail = (_tail(errors).splitlines() or ["it said nothing"])[-1]
             raise ProbeError(f"looking at {shown} ended with exit code {code}: {printable(tail)}")
         return _read(json.loads(out.read_text(encoding="utf-8")))
-
-
-def _end(process: subprocess.Popen[bytes]) -> None:
-    """With what it has started, unless it has ended, and has seen to that itself."""
-    if process.poll() is not None:
-        return
-    try:
-        below = psutil.Process(process.pid).children(recursive=True)
-    except psutil.Error:
-        below = []
-    process.kill()
-    process.wait()
-    for one in below:
-        with contextlib.suppress(psutil.Error):
-            one.kill()
 
 
 def _tail(file: Path) -> str:

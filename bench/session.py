@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import allocator as allocators
+from bench import leftovers
 from bench.config import RunOptions
 from bench.errors import NO_SPACE, UserError
 from bench.journal import entry_of
@@ -30,6 +31,7 @@ GRACE_S = 60.0  # for ending a child and clearing up after it, beside what the c
 END_S = 20.0  # a replicate clears up for ten seconds at most (bench.worker.watch)
 LONGEST_S = 1e6  # epoll(7) counts milliseconds in an int
 WARMUP_CAP_S = 1.5  # not settled by then: measured all the same, and said
+STAGE_CHARACTERS = 100
 ROOM_BYTES = 2**20  # a record and its log need less
 
 
@@ -81,6 +83,8 @@ class Session:
         self._place = place
         environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool beside the timing
         environment["PYTHONUNBUFFERED"] = "1"
+        self._mark = leftovers.mark()
+        environment |= self._mark
         self._inductor = inductor
         self.imported = True
         try:
@@ -137,9 +141,10 @@ class Session:
         return self._process.stdout.fileno()
 
     def kill(self) -> None:
-        """At once, and its child with it."""
+        """At once, and all that it has started."""
         self._process.kill()
         self._process.wait()
+        leftovers.end(self._mark)
 
     def close(self) -> None:
         """End it.  It sees its pipe end, and ends first what it started."""
@@ -149,8 +154,8 @@ class Session:
             self._process.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(END_S)
-        self._process.kill()
-        self._process.wait()
+        if self._process.poll() is None:
+            self.kill()
         self._process.stdout.close()
 
     def _exchange(self, message: Mapping[str, Any], limit_s: float) -> dict[str, Any]:
@@ -171,8 +176,8 @@ class Session:
         if line is not None and line.endswith(b"\n"):
             with contextlib.suppress(ValueError, TypeError):
                 return dict(json.loads(line))
-        self._process.kill()
-        code = self._process.wait()
+        self.kill()
+        code = self._process.returncode
         if line is None:
             raise ReplicateDied(f"the replicate did not answer within {limit_s:.0f} s")
         raise ReplicateDied(f"the replicate ended with exit code {code}")
@@ -215,6 +220,7 @@ def request(
         "reference": str(folders.reference(case).absolute()),
         "out": str(scratch / f"{name}.{job}.json"),
         "log": str(scratch / f"{name}.{job}.log"),
+        "stage": str(scratch / f"{name}.{job}.stage"),
         "timeout_s": run.timeout_s,
     }
 
@@ -232,11 +238,12 @@ def collect(asked: Mapping[str, Any], ended: Mapping[str, Any], folders: Folders
             raise RecordError("of another case")
     except (OSError, UnicodeDecodeError, RecordError):
         _refuse_full_disk(out.parent, tempfile.gettempdir())
-        status, reason = _explain(ended, asked["timeout_s"])
+        status, reason = _explain(ended, asked["timeout_s"], _stage(asked))
         entry = Failure(case=case, replicate=asked["replicate"], status=status, reason=reason)
     if isinstance(entry, Failure):
         entry = _judge(entry, ended, out.parent)
     out.unlink(missing_ok=True)
+    Path(asked["stage"]).unlink(missing_ok=True)
     if isinstance(entry, Failure) and log.exists() and log.stat().st_size:
         entry = _with_log(entry, log, folders)
     log.unlink(missing_ok=True)
@@ -272,10 +279,19 @@ def _refuse_full_disk(*folders: Path | str) -> None:
             raise SessionError(f"{folder}: {NO_SPACE}: {error.strerror}; {_HOW_ON}") from None
 
 
-def _explain(ended: Mapping[str, Any], timeout_s: float) -> tuple[Status, str]:
+def _stage(asked: Mapping[str, Any]) -> str:
+    """What the child was at when it ended, as it left word; a subject may have written it, too."""
+    try:
+        left = Path(asked["stage"]).read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return f", {printable(left[:STAGE_CHARACTERS])}" if left else ""
+
+
+def _explain(ended: Mapping[str, Any], timeout_s: float, stage: str) -> tuple[Status, str]:
     match ended:
         case {"end": "timeout"}:
-            return "timeout", f"not done after {timeout_s:.0f} s (--timeout)"
+            return "timeout", f"not done after {timeout_s:.0f} s (--timeout){stage}"
         case {"end": "signal", "signal": "SIGKILL", "out_of_memory": True}:
             return "oom", "ended by the kernel, for memory ran out"
         case {"end": "signal", "signal": "SIGKILL"}:

@@ -120,6 +120,16 @@ TakesASecond = acts(lambda: time.sleep(1.0))
 HangsInC = acts(lambda: ctypes.PyDLL(None).sleep(3600))  # never lets go of the interpreter
 
 
+class HangsAtTheThird(Small):
+    calls = 0
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        if self.calls == 3:
+            time.sleep(3600)
+        return self.fc(x)
+
+
 class HangsAndListensToNoSignal(Small):
     def forward(self, x: Tensor) -> Any:
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
@@ -179,6 +189,19 @@ class LeavesAndHangs(Small):
         time.sleep(3600)
 
 
+class LeavesAndKillsItsReplicate(LeavesAndHangs):
+    def forward(self, x: Tensor) -> Any:
+        subprocess.Popen(["sleep", str(self.sleep_s)], start_new_session=True)
+        os.kill(os.getppid(), signal.SIGKILL)
+        time.sleep(3600)
+
+
+class LeavesAndDiesWhenBuilt(Small):
+    def __init__(self, sleep_s: int) -> None:
+        subprocess.Popen(["sleep", str(sleep_s)], start_new_session=True)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
 def detach() -> None:
     """As daemons do: fork, a session of its own, fork again."""
     if os.fork() == 0:
@@ -216,12 +239,12 @@ def go_where_nothing_is() -> None:
     Path(folder).rmdir()
 
 
-def raise_in_a_handler() -> None:
+def raise_in_a_handler(every_s: float) -> None:
     def handler(*_: object) -> None:
         raise RuntimeError("in a handler")
 
     signal.signal(signal.SIGALRM, handler)
-    signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
+    signal.setitimer(signal.ITIMER_REAL, every_s, every_s)
 
 
 def lower_limits() -> None:
@@ -237,7 +260,8 @@ def remove_records() -> None:
 ChangesFolder = acts(lambda: os.chdir("/"))
 GoesWhereNothingIs = once(go_where_nothing_is)
 SetsAnAlarm = acts(lambda: signal.setitimer(signal.ITIMER_REAL, 0.001))
-RaisesInAHandler = acts(raise_in_a_handler)
+RaisesInAHandler = acts(lambda: raise_in_a_handler(1e-3))
+RaisesInAHandlerAllTheTime = acts(lambda: raise_in_a_handler(2e-5))
 LowersLimits = once(lower_limits)
 RemovesRecords = once(remove_records)
 ChangesUmask = acts(lambda: os.umask(0o777))

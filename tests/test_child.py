@@ -115,7 +115,11 @@ def test_handlers_that_raise_until_signals_are_blocked_change_no_record(
         if left:
             raise RuntimeError(f"in a handler, the {left.pop(0)} time")
 
+    def block_signals() -> None:
+        raise RuntimeError("in a handler, before all others")
+
     monkeypatch.setattr(limits, "let_write", let_write)
+    monkeypatch.setattr(limits, "block_signals", block_signals)  # this process goes on afterwards
     child.run(asked(name, out=str(tmp_path / "record")))
     found = from_line((tmp_path / "record").read_text())
     assert isinstance(found, kind)

@@ -17,6 +17,7 @@ from bench.environment import GROUPS, PROC, cgroup_files
 from bench.records import Entry, Facts, Failure, Measurement
 from bench.session import Folders, ReplicateDied, Session, collect, request
 from tests.cases import case
+from tests.processes import running
 
 pytestmark = pytest.mark.slow
 
@@ -132,6 +133,7 @@ def test_a_well_behaved_subject_is_measured(measure: Measure) -> None:
         ("HasWrongStreams", "error", "RuntimeError: in silence"),
         ("SetsAnAlarm", "crash", "ended by SIGALRM"),
         ("RaisesInAHandler", "error", "RuntimeError: in a handler (failures/"),
+        ("RaisesInAHandlerAllTheTime", "error", "RuntimeError: in a handler (failures/"),
         ("Fills", "oom", "can't allocate memory: you tried to allocate 1073741824 bytes"),
         ("Hungry", "oom", "allocate memory"),
         ("NotFinite", "invalid", "the output is not finite"),
@@ -195,21 +197,23 @@ def test_what_does_not_touch_the_figures_is_measured_and_nothing_is_left_running
 
 
 @pytest.mark.parametrize(
-    ("name", "where"),
+    ("name", "stage", "where"),
     [
-        ("Hangs", "in <lambda>"),
-        ("HangsInC", "in <lambda>"),
-        ("HangsWhenBuilt", "in __init__"),
-        ("HangsAndListensToNoSignal", ""),
+        ("Hangs", "in its first call", "in <lambda>"),
+        ("HangsInC", "in its first call", "in <lambda>"),
+        ("HangsWhenBuilt", "while it was built", "in __init__"),
+        ("HangsAtTheThird", "after a first call of ", "in forward"),
+        ("HangsAndListensToNoSignal", "in its first call", ""),
     ],
 )
 def test_a_subject_that_hangs_ends_at_its_limit_and_its_file_says_where(
-    measure: Measure, session: Session, tmp_path: Path, name: str, where: str
+    measure: Measure, session: Session, tmp_path: Path, name: str, stage: str, where: str
 ) -> None:
     found = measure(name, timeout_s=2.0)
     assert isinstance(found, Failure)
     assert found.status == "timeout"
-    assert found.reason.startswith("not done after 2 s (--timeout)")
+    assert found.reason.startswith(f"not done after 2 s (--timeout), {stage}")
+    assert [one for one in (tmp_path / "scratch").iterdir() if one.is_file()] == []
     assert where in "".join(one.read_text() for one in tmp_path.rglob("failures/*"))
     assert below(session) == []
 
@@ -430,13 +434,21 @@ ask(one, "tests.hostile:LeavesAndHangs({sleeping[1]})", folders(folder), 60.0)
     assert runner.returncode == -signal.SIGKILL, runner.stderr
     replicate = int(runner.stdout)
     until_s = time.monotonic() + 50
-    while psutil.pid_exists(replicate) or _running(sleeping):
+    while psutil.pid_exists(replicate) or running(*sleeping):
         assert time.monotonic() < until_s, "something is left running"
         time.sleep(0.05)  # waits for other processes, whose speed is not what is tested
 
 
-def _running(command: list[str]) -> bool:
-    return any(one.info["cmdline"] == command for one in psutil.process_iter(["cmdline"]))
+def test_nothing_is_left_of_a_replicate_that_was_killed(tmp_path: Path) -> None:
+    """Killed by the subject, it cannot clear up, and nothing descends from it any more."""
+    sleeping = ["sleep", str(2 * 10**6 + os.getpid())]
+    one = started(tmp_path, "tests.hostile")
+    subject = f"tests.hostile:LeavesAndKillsItsReplicate({sleeping[1]})"
+    found = ask(one, subject, folders(tmp_path), 60.0)
+    assert isinstance(found, Failure)
+    assert found.reason == "the replicate ended with exit code -9, while it ran this case"
+    assert not running(*sleeping)
+    one.close()
 
 
 def test_a_subject_in_the_wrong_mode_is_invalid(measure: Measure) -> None:

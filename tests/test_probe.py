@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-import psutil
 import pytest
 
 from bench import probe
+from tests.processes import running
 
 SMALL, LONG_S = "tests.hostile:Small", 60.0
 
@@ -14,10 +14,6 @@ pytestmark = pytest.mark.slow
 
 def look(*subjects: str, timeout_s: float = LONG_S) -> probe.Probe:
     return probe.look(subjects, dict.fromkeys(subjects, "4"), timeout_s)
-
-
-def running(*command: str) -> list[psutil.Process]:
-    return [one for one in psutil.process_iter(["cmdline"]) if one.info["cmdline"] == list(command)]
 
 
 @pytest.mark.parametrize(
@@ -48,6 +44,12 @@ def test_what_it_leaves_running_is_ended_and_not_waited_for() -> None:
     found = look("tests.hostile:LeavesAProcessWhenBuilt")
     assert found.subjects["tests.hostile:LeavesAProcessWhenBuilt"].error is None
     assert running("sleep", "3604") == []
+
+
+def test_what_is_left_of_a_look_that_was_killed_is_ended_as_well() -> None:
+    with pytest.raises(probe.ProbeError, match="exit code -9"):
+        look("tests.hostile:LeavesAndDiesWhenBuilt(3605)")
+    assert running("sleep", "3605") == []
 
 
 def test_what_a_subject_imports_is_known_by_its_files(

@@ -59,6 +59,16 @@ def test_the_end_of_a_child_without_a_record_is_put_into_words(
     assert found == Failure(case=PLAIN, replicate=3, status=status, reason=reason)  # type: ignore[arg-type]
 
 
+def test_a_case_ended_for_its_time_says_what_it_was_at(folders: Folders) -> None:
+    one = asked(folders)
+    Path(one["stage"]).write_text("in its first call\x1b[2J" + "y" * 1000)
+    found = collect(one, {"end": "timeout"}, folders)
+    assert isinstance(found, Failure)
+    assert found.reason.startswith("not done after 9 s (--timeout), in its first call?[2Jyyy")
+    assert len(found.reason) < 150
+    assert not Path(one["stage"]).exists()
+
+
 @pytest.mark.parametrize("left", ["", "nonsense", "[]", "{}"])
 def test_what_is_no_record_is_none(folders: Folders, left: str) -> None:
     one = asked(folders)

@@ -47,7 +47,7 @@ UNSUPPORTED = re.compile(
     r"|Could not run '.*' with arguments"
 )
 
-ROUNDS = 100  # of trying to block the signals whose handlers raise
+ROUNDS = 100  # of handlers that raise while they are being replaced
 
 
 def run(request: Request) -> None:
@@ -57,17 +57,33 @@ def run(request: Request) -> None:
     """
     entry: Entry | None = None
     caught: BaseException | None = None
-    for _ in range(ROUNDS):
-        try:
-            if entry is None and caught is None:
-                entry = JOBS[request.job](request)
-            limits.let_write()
-            break
-        except BaseException as error:  # a subject may raise anything, SystemExit as well, and a
-            caught = caught or error  # handler that it has set does so until signals are blocked
+    try:
+        entry = JOBS[request.job](request)
+    except BaseException as error:  # a subject may raise anything, SystemExit as well
+        caught = error
+    # A handler that it has set raises wherever Python looks for signals: at every call and at every
+    # turn of a loop.  So the first step is in no loop, and one call in C: it acts, then looks.
+    # What a signal to another thread still does ends with the second.
+    try:  # noqa: SIM105 - suppress() would be a call before it
+        limits.block_signals()
+    except BaseException:
+        pass
+    try:
+        _let_write()
+    except BaseException:
+        _let_write()
     if entry is None:
         entry = _failure(request, caught)
     write(entry, Path(request.out))
+
+
+def _let_write() -> None:
+    for _ in range(ROUNDS):
+        try:
+            limits.let_write()
+            return
+        except BaseException:
+            continue
 
 
 def _failure(request: Request, error: BaseException | None) -> Failure:
@@ -195,6 +211,7 @@ def _steady_s(times: timing.Timing, whole: str) -> float:
 
 def _facts(request: Request) -> Facts:
     built = ready.build(request)
+    request.enter("while it was counted and held against its reference")
     kept, doubt = Path(request.out).with_suffix(".values"), None
     try:
         verify.keep_first_call(built, kept)

@@ -1,12 +1,14 @@
 """What a child may use, how long it lives, and what its end says.  Elsewhere than on Linux less."""
 
+import _signal  # type: ignore[import-not-found]
 import contextlib
 import ctypes
 import faulthandler
+import functools
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -24,7 +26,15 @@ FILE_BYTES = 64 * 2**20  # a child that floods its output gets an error, not the
 COMPILER_FILE_BYTES = 2**31  # precompiled headers are large
 SPARE_MEMORY = 0.9  # of what is free when the child starts: the machine survives
 OOM_SCORE = 500  # counts as half the memory more than it has: the kernel takes it, not the runner
+SIGNALS = signal.valid_signals()
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
+
+# signal.pthread_sigmask is written in Python: a handler could raise before it has acted
+block_signals: Callable[[], object]
+if sys.platform == "win32":
+    block_signals = bool
+else:
+    block_signals = functools.partial(_signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -128,15 +138,25 @@ def let_write() -> None:
 
     Signals and timers, limits, the umask; what cannot be undone stays.
     """
-    if hasattr(signal, "pthread_sigmask"):
-        with contextlib.suppress(OSError, ValueError):
-            signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+    _end_signals()
     os.umask(0o022)
     if resource is None:
         return
     for which in (resource.RLIMIT_DATA, resource.RLIMIT_AS, resource.RLIMIT_NOFILE):
         _raise_limit(which)
     _raise_limit(resource.RLIMIT_FSIZE)
+
+
+def _end_signals() -> None:
+    """Stop timers; no handler of Python's runs any more, whichever thread a signal comes to."""
+    block_signals()
+    if hasattr(signal, "setitimer"):
+        for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
+            signal.setitimer(timer, 0)
+    for number in SIGNALS:
+        if callable(signal.getsignal(number)):
+            with contextlib.suppress(OSError, ValueError):
+                signal.signal(number, signal.SIG_IGN)
 
 
 def _raise_limit(which: int) -> None:

@@ -30,6 +30,7 @@ class Invalid(Exception):  # noqa: N818 - a verdict on the row, not an error of 
 class Ready:
     """A case built under its settings."""
 
+    request: Request
     case: Case
     device: Device
     prepared: Prepared
@@ -59,6 +60,7 @@ class _Compiling:
 
 def build(request: Request) -> Ready:
     """Settings first, then the subject.  Raises what a subject or a setting may."""
+    request.enter("while it was built")
     case = request.case
     device_type = case.device.partition(":")[0]
     if case.compile != compiled.OFF:
@@ -77,7 +79,7 @@ def build(request: Request) -> Ready:
         if module is prepared.module
         else make_step(prepared, module, case, device_type, graphs=graphs, rotate_bytes=turns)
     )
-    return Ready(case, device, prepared, step, eager, graphs, asked)
+    return Ready(request, case, device, prepared, step, eager, graphs, asked)
 
 
 def make_step(
@@ -134,14 +136,17 @@ def begin(ready: Ready) -> Begun:
         arithmetic = DTYPES[case.dtype if case.amp == "off" else case.amp]
         channels_last = case.memory_format == "channels_last"
         cuda.prime_cudnn(case.device, arithmetic, channels_last=channels_last)
+    compiles = case.compile != compiled.OFF
+    ready.request.enter("in its first call" + (", which compiles it" if compiles else ""))
     first_call_s = timing.first_call(step, ready.device)
+    ready.request.enter(f"after a first call of {first_call_s:.3g} s")
     step.settle()
     seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
-    if case.compile == compiled.OFF:
+    if not compiles:
         step.prepare(1)
         seen |= state.layer_state(module, step)
     refuse(state.problems(case, seen, ready.asked))
-    compiling = _settle_graphs(ready) if case.compile != compiled.OFF else None
+    compiling = _settle_graphs(ready) if compiles else None
     return Begun(first_call_s, seen, compiling, step.skipped_steps)
 
 

@@ -1,8 +1,10 @@
 """What a child is asked to do."""
 
+import contextlib
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from bench.records import Case
@@ -21,6 +23,7 @@ class Request:
     out: str  # the record goes here
     log: str  # standard output and error go here
     timeout_s: float
+    stage: str | None = None  # what it is at goes here
     reference: str | None = None  # file with the float64 values of a subject that is no layer
     pipes: str | None = None  # of turns: names of its two pipes, without their endings
     # torch's switches as they stood before any subject was imported: bench.worker.state
@@ -32,3 +35,9 @@ class Request:
         names = [field.name for field in dataclasses.fields(cls)]
         own = {name: fields[name] for name in names if name in fields}
         return cls(**{**own, "case": Case.of(fields["case"])})
+
+    def enter(self, stage: str) -> None:
+        """Leave word of what begins: where the case is ended for its time, its row says so."""
+        if self.stage is not None:
+            with contextlib.suppress(OSError):  # a full disk, or a subject that removed the folder
+                Path(self.stage).write_text(stage, encoding="utf-8")
