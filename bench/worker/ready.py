@@ -60,7 +60,6 @@ class _Compiling:
 
 def build(request: Request) -> Ready:
     """Settings first, then the subject.  Raises what a subject or a setting may."""
-    request.enter("while it was built")
     case = request.case
     device_type = case.device.partition(":")[0]
     if case.compile != compiled.OFF:
@@ -69,7 +68,7 @@ def build(request: Request) -> Ready:
     settings.apply(case)
     asked = state.switches()
     device = open_device(case.device)
-    prepared = prepare(case)
+    prepared = prepare(case, request.enter)
     graphs = compiled.uses_cuda_graphs(case.compile, device_type)
     module = compiled.compile_module(prepared.module, case.compile, device_type)
     turns = _rotate_bytes(request, prepared)

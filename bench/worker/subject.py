@@ -87,14 +87,15 @@ def _words(error: Exception) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def prepare(case: Case) -> Prepared:
+def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepared:
     """Build the case's subject and its inputs on the case's device, in its mode.
 
-    channels_last is for 4-dimensional weights and inputs; those of other dimensions (text,
+    enter: is told what begins (`bench.worker.request`).  channels_last is for 4-dimensional weights and inputs; those of other dimensions (text,
     video) stay as they are.  Raises SubjectError, inputs.InputError, layers.LayerError,
     or StepError for a layer that has no backward.
     """
     ref = parse(case.subject)
+    enter("while it was built")
     whole = place_in_mode(case)
     args, kwargs = inputs.make(
         case.input,
@@ -107,8 +108,10 @@ def prepare(case: Case) -> Prepared:
     if case.mode == "training":
         need_gradients(whole, (args, kwargs))
     if ref.layer is not None:
+        enter("in the call of the whole that shows what the layer is given")
         prepared = _layer(case, ref.layer, whole, args, kwargs)
     else:
+        enter("in a call without numbers (device meta) that shows whether it writes to its input")
         prepared = Prepared(
             module=whole,
             args=args,
