@@ -9,11 +9,11 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from bench.config import RunOptions
 from bench.journal import Journal
@@ -29,7 +29,7 @@ from bench.records import (
     Status,
     whole_phase,
 )
-from bench.session import Folders, ReplicateDied, Session, collect, request
+from bench.session import TRIES, Folders, ReplicateDied, Session, collect, killed, request
 from bench.subject import parse
 
 FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these
@@ -126,7 +126,7 @@ class Runner:
     _start_s: float = 0.0
     _repeats_s: float = 0.0
     _fruitless: int = 0
-    _share_imports: bool = True  # until an import has ended or hung a replicate
+    _unshared: set[str] = field(default_factory=set)  # modules that each child imports for itself
 
     def measure(self) -> bool:
         """Measure until it is enough.  Whether that was before the budget ended.
@@ -203,7 +203,7 @@ class Runner:
         self, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> None:
         self._need_reference(case, replicate, session_of)
-        found = self._ask_again("facts", case, replicate, session_of)
+        found = self._ask("facts", case, replicate, session_of)
         if isinstance(found, Failure):  # the speed stands; what is missing says why
             found = Facts(case=case, facts={}, problems={"all": found.reason})
         self._keep(found)
@@ -260,19 +260,10 @@ class Runner:
         why_not = path.with_suffix(".txt")
         if parse(case.subject).layer is not None or path.exists() or why_not.exists():
             return
-        made = self._ask_again("reference", case, replicate, session_of)
+        made = self._ask("reference", case, replicate, session_of)
         if isinstance(made, Failure):
             path.parent.mkdir(parents=True, exist_ok=True)
             why_not.write_text(f"there is no float64 reference: {made.reason}", encoding="utf-8")
-
-    def _ask_again(
-        self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Entry:
-        """Once more where it crashed: a kill from outside shall not cost what is asked for once."""
-        found = self._ask(job, case, replicate, session_of)
-        if isinstance(found, Failure) and found.status == "crash":
-            return self._ask(job, case, replicate, session_of)
-        return found
 
     def _keep(self, entry: Entry) -> None:
         self.journal.append(entry)
@@ -282,16 +273,25 @@ class Runner:
         self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> Entry:
         asked = request(job, case, replicate, self.seen.calls(case), self.run, self.folders)
+        for left in reversed(range(TRIES)):
+            ended = self._ended(asked, case, session_of)
+            if not (left and killed(ended)):
+                break
+        entry = collect(asked, ended, self.folders)
+        return dataclasses.replace(entry, wall_s=float(ended.get("wall_s", 0.0)))
+
+    def _ended(
+        self, asked: Mapping[str, Any], case: Case, session_of: Callable[[Case], Session]
+    ) -> dict[str, Any]:
+        """How the child ended.  Its replicate's end is one, too."""
         for file in (Path(asked["out"]), Path(asked["log"])):
             file.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
             file.unlink(missing_ok=True)  # of a run that was killed: not this answer
         try:
-            ended = session_of(case).ask(asked)
+            return session_of(case).ask(asked)
         except ReplicateDied as error:
             self.watcher.note(f"{case.case_id}: {error}; a new one is started")
-            ended = {"end": "replicate", "why": str(error)}
-        entry = collect(asked, ended, self.folders)
-        return dataclasses.replace(entry, wall_s=float(ended.get("wall_s", 0.0)))
+            return {"end": "replicate", "why": str(error), "killed": error.killed}
 
     @contextlib.contextmanager
     def _sessions(
@@ -303,14 +303,12 @@ class Runner:
         def start(allocator: str | None) -> None:
             open_[allocator] = session = self.start_session(
                 allocator=allocator,
-                modules=sorted({parse(one.subject).module for one in todo})
-                if self._share_imports
-                else (),
+                modules=sorted({parse(one.subject).module for one in todo} - self._unshared),
                 inductor=any(one.compile != "off" and one.allocator == allocator for one in todo),
                 log=self.folders.scratch / f"replicate-{replicate}-{allocator}.log",
                 timeout_s=self.run.timeout_s,
             )
-            self._share_imports &= session.imported
+            self._unshared |= session.unshared
 
         def session_of(case: Case) -> Session:
             if open_[case.allocator].dead:

@@ -8,6 +8,7 @@ import json
 import os
 import re
 import selectors
+import signal
 import subprocess
 import tempfile
 import time
@@ -29,6 +30,7 @@ LOG_KEPT_BYTES = 64 * 2**10
 START_S = 60.0  # for importing torch, beside what importing the subjects may take
 GRACE_S = 60.0  # for ending a child and clearing up after it, beside what the child may take
 END_S = 20.0  # a replicate clears up for ten seconds at most (bench.worker.watch)
+TRIES = 3  # of what something outside killed: that is no verdict on the case
 LONGEST_S = 1e6  # epoll(7) counts milliseconds in an int
 WARMUP_CAP_S = 1.5  # not settled by then: measured all the same, and said
 STAGE_CHARACTERS = 100
@@ -41,6 +43,11 @@ class SessionError(UserError):
 
 class ReplicateDied(RuntimeError):  # noqa: N818 - says what happened
     """The replicate itself ended while a case was under way."""
+
+    def __init__(self, why: str, *, killed: bool = False) -> None:
+        """killed: by SIGKILL, and not because it was late."""
+        super().__init__(why)
+        self.killed = killed
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +83,9 @@ class Session:
     ) -> None:
         """Start it.  Raises SessionError.
 
-        modules: imported once for all children.  Where that ends or hangs the process, `imported`
-                 is False and each child imports for itself, so that only its own row suffers.
+        modules: imported once for all children, but for those whose import changes the process:
+                 `unshared` names them, and each child imports them for itself, so that only its
+                 own row suffers.  Where an import ends or hangs the process, that is all of them.
         """
         environment = {**allocators.environment(allocator, os.environ), **place.environment()}
         self._place = place
@@ -86,19 +94,40 @@ class Session:
         self._mark = leftovers.mark()
         environment |= self._mark
         self._inductor = inductor
-        self.imported = True
-        try:
-            answer = self._start(environment, modules, log, START_S + timeout_s)
-        except SessionError:
-            if not modules:
-                raise
-            self.imported = False
-            answer = self._start(environment, (), log, START_S)
+        shared = list(modules)
+        while True:
+            try:
+                own_s = timeout_s if shared else 0.0
+                answer = self._start(environment, shared, log, START_S + own_s)
+                unshared = answer["unshared"]
+            except SessionError:
+                if not shared:
+                    raise
+                unshared = shared
+            if not unshared:
+                break
+            self.kill()
+            shared = [one for one in shared if one not in unshared]
+        self.unshared = frozenset(modules) - frozenset(shared)
         self.forks = bool(answer["fork"])
 
     def _start(
         self, environment: Mapping[str, str], modules: Sequence[str], log: Path, limit_s: float
     ) -> dict[str, Any]:
+        """Start it, and again where something killed it.  Raises SessionError."""
+        for left in reversed(range(TRIES)):
+            self._spawn(environment, log)
+            hello = {"modules": list(modules), "inductor": self._inductor, "fork": True}
+            try:
+                return self._exchange(hello, limit_s)
+            except ReplicateDied as error:
+                if not (left and error.killed):
+                    tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                    said = tail[-1] if tail else "it said nothing"
+                    raise SessionError(f"{error}: {said}") from None
+        raise AssertionError("the last try returns or raises")
+
+    def _spawn(self, environment: Mapping[str, str], log: Path) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
                 [self._place.python, "-m", "bench.worker.replicate"],
@@ -110,12 +139,6 @@ class Session:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the runner
             )
-        hello = {"modules": list(modules), "inductor": self._inductor, "fork": True}
-        try:
-            return self._exchange(hello, limit_s)
-        except ReplicateDied as error:
-            tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-            raise SessionError(f"{error}: {tail[-1] if tail else 'it said nothing'}") from None
 
     @property
     def dead(self) -> bool:
@@ -180,7 +203,8 @@ class Session:
         code = self._process.returncode
         if line is None:
             raise ReplicateDied(f"the replicate did not answer within {limit_s:.0f} s")
-        raise ReplicateDied(f"the replicate ended with exit code {code}")
+        killed = code == -signal.SIGKILL
+        raise ReplicateDied(f"the replicate ended with exit code {code}", killed=killed)
 
     def _line(self, limit_s: float) -> bytes | None:
         """What it answers: a line, the beginning of one where it ended, None where it is late."""
@@ -303,6 +327,16 @@ def _explain(ended: Mapping[str, Any], timeout_s: float, stage: str) -> tuple[St
         case {"end": "replicate", "why": why}:
             return "crash", f"{why}, while it ran this case"
     return "crash", "the replicate ended"
+
+
+def killed(ended: Mapping[str, Any]) -> bool:
+    """Whether it was killed; a subject that does so itself does it again at the next try."""
+    match ended:
+        case {"end": "signal", "signal": "SIGKILL"}:
+            return not ended.get("out_of_memory")
+        case {"end": "replicate"}:
+            return bool(ended.get("killed"))
+    return False
 
 
 def _with_log(failure: Failure, log: Path, folders: Folders) -> Failure:

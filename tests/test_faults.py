@@ -16,6 +16,7 @@ from bench.config import RunOptions
 from bench.environment import GROUPS, PROC, cgroup_files
 from bench.records import Entry, Facts, Failure, Measurement
 from bench.session import Folders, ReplicateDied, Session, collect, request
+from bench.worker import limits
 from tests.cases import case
 from tests.processes import running
 
@@ -287,41 +288,44 @@ torch.set_flush_denormal(True)
 """
 
 
+COMPUTES_ON = """
+import threading
+def run():
+    while True: pass
+threading.Thread(target=run, daemon=True).start()
+"""
+
+
 @pytest.mark.parametrize(
-    ("source", "shared", "status", "changed"),
+    ("source", "status", "changed"),
     [
-        ("print('hello'); import sys; print('again', file=sys.stderr)", True, "ok", ""),
-        ("import sys; sys.exit(3)", True, "crash", ""),
+        ("print('hello'); import sys; print('again', file=sys.stderr)", "ok", ""),
+        ("import sys; sys.exit(3)", "crash", ""),
         (
             CHANGES_ALL,
-            False,
             "ok",
             "threads, processes, folder, umask, handlers, blocked signals, timers, streams",
         ),
+        (COMPUTES_ON, "ok", "threads"),
+        ("import torch; torch.randn(512, 512) @ torch.randn(512, 512)", "ok", "threads"),
         (
             "import torch; torch.nn.Module.train = lambda self, mode=True: self",
-            False,
             "error",
             "torch.nn.Module",
         ),
-        (TURNS_THE_PROCESSOR, False, "invalid", "processors, priority, small numbers"),
+        (TURNS_THE_PROCESSOR, "invalid", "processors, priority, small numbers"),
     ],
 )
-def test_an_import_that_misbehaves_costs_its_own_cases_alone(
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    source: str,
-    shared: bool,
-    status: str,
-    changed: str,
+def test_an_import_that_misbehaves_is_left_to_the_child_of_its_case(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, status: str, changed: str
 ) -> None:
-    """shared: children are forked from the import, else each imports for itself."""
+    """changed: in the process that imports it; empty: children are forked from the import."""
     one, found = _imported(tmp_path, monkeypatch, source)
     assert found == status
-    assert one.forks == shared
-    assert one.imported
+    assert one.forks
+    assert one.unshared == ({"imported"} if changed else frozenset())
     log = (tmp_path / "session.log").read_text()
-    assert (f"not shared, for their import changes {changed}\n" in log) == (not shared)
+    assert (f"imported changes {changed}: not shared\n" in log) == bool(changed)
 
 
 @pytest.mark.parametrize(
@@ -329,16 +333,26 @@ def test_an_import_that_misbehaves_costs_its_own_cases_alone(
     [
         ("import os; os._exit(7)", "crash"),
         ("import os; os.kill(os.getpid(), 11)", "crash"),
+        ("import os; os.kill(os.getpid(), 9)", "crash"),
         ("import os; os.closerange(0, 64)", "ok"),
     ],
 )
-def test_an_import_that_ends_who_imports_it_is_left_to_the_child_of_its_case(
+def test_where_an_import_ends_who_imports_it_nothing_is_shared(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, status: str
 ) -> None:
     one, found = _imported(tmp_path, monkeypatch, source)
     assert found == status
     assert one.forks
-    assert not one.imported
+    assert one.unshared == {"imported", "tests.hostile"}
+
+
+def test_what_an_import_may_write_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = "import resource; print('up to', resource.getrlimit(resource.RLIMIT_FSIZE)[0])"
+    _imported(tmp_path, monkeypatch, source)
+    said = (tmp_path / "session.log").read_text()
+    assert f"up to {limits.COMPILER_FILE_BYTES}\n" in said
 
 
 def _imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> tuple[Session, str]:
@@ -528,15 +542,3 @@ def test_recompiling_in_every_call_is_invalid(measure: Measure) -> None:
 
 def test_a_train_method_that_gives_nothing_back_does_no_harm(measure: Measure) -> None:
     assert isinstance(measure("TrainGivesNone", mode="training"), Measurement)
-
-
-def test_a_module_that_computes_when_it_is_imported_is_measured_in_an_interpreter_of_its_own(
-    tmp_path: Path,
-) -> None:
-    one = started(tmp_path, "tests.busy_import")
-    try:
-        assert not one.forks
-        found = ask(one, "tests.busy_import:Net", folders(tmp_path), 60.0)
-    finally:
-        one.close()
-    assert isinstance(found, Measurement)

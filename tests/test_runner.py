@@ -55,7 +55,7 @@ class FakeSession:
     answer: Answer
     asked: list[dict[str, Any]]
     dead: bool = False
-    imported: bool = True
+    unshared: frozenset[str] = frozenset()
 
     def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
         self.asked.append(dict(request))
@@ -253,6 +253,56 @@ def test_a_replicate_that_dies_is_replaced_and_its_case_is_a_crash(
     assert run.runner.measure()
     assert len(run.ids()) == 6
     assert "a new one is started" in run.watched.notes[0]
+
+
+@pytest.mark.parametrize("job", ["measure", "facts", "reference"])
+def test_what_something_killed_is_done_again_and_leaves_no_failure(
+    stage: Callable[..., Stage], job: str
+) -> None:
+    killed: list[str] = []
+
+    def answer(asked: str, one: Case, replicate: int) -> Entry | None:
+        if asked == job and len(killed) < 2:
+            killed.append(asked)
+            raise ReplicateDied("the replicate ended with exit code -9", killed=True)
+        return works(asked, one, replicate)
+
+    run = stage(answer, replicates=2)
+    assert run.runner.measure()
+    assert [one for one in read(run.path) if isinstance(one, Failure)] == []
+    assert not any(one.problems for one in read(run.path) if isinstance(one, Facts))
+    assert len(run.ids()) == 6
+    assert len(run.watched.notes) == 2
+
+
+def test_a_case_that_is_killed_each_time_is_a_crash_and_given_up(
+    stage: Callable[..., Stage],
+) -> None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        if job == "measure" and one.batch == 8:
+            raise ReplicateDied("the replicate ended with exit code -9", killed=True)
+        return works(job, one, replicate)
+
+    run = stage(answer, replicates=5)
+    assert run.runner.measure()
+    failures = [one for one in read(run.path) if isinstance(one, Failure)]
+    assert [one.status for one in failures] == ["crash", "crash"]
+    assert sum(one["job"] == "measure" and one["case"]["batch"] == 8 for one in run.asked) == 6
+
+
+def test_a_module_that_cannot_be_shared_once_is_not_tried_again(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=3)
+    asked: list[list[str]] = []
+
+    def start(*, modules: list[str], **_: Any) -> FakeSession:
+        asked.append(modules)
+        return FakeSession(works, run.asked, unshared=frozenset(modules))
+
+    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.measure()
+    assert asked == [["convnet.network"], [], []]
 
 
 def disturbed(one: Case, replicate: int, ratio: float) -> Measurement:

@@ -10,7 +10,7 @@ import pytest
 
 from bench.config import RunOptions
 from bench.records import Failure, to_line
-from bench.session import Folders, Session, SessionError, collect, request
+from bench.session import Folders, Session, SessionError, collect, killed, request
 from tests.cases import PLAIN, case
 
 
@@ -57,6 +57,22 @@ def test_the_end_of_a_child_without_a_record_is_put_into_words(
 ) -> None:
     found = collect(asked(folders), ended, folders)
     assert found == Failure(case=PLAIN, replicate=3, status=status, reason=reason)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("ended", "from_outside"),
+    [
+        ({"end": "signal", "signal": "SIGKILL", "out_of_memory": False}, True),
+        ({"end": "signal", "signal": "SIGKILL", "out_of_memory": True}, False),
+        ({"end": "signal", "signal": "SIGSEGV", "out_of_memory": False}, False),
+        ({"end": "replicate", "why": "it ended", "killed": True}, True),
+        ({"end": "replicate", "why": "it did not answer", "killed": False}, False),
+        ({"end": "timeout"}, False),
+        ({"end": "exit", "code": 137}, False),
+    ],
+)
+def test_a_kill_is_told_from_every_other_end(ended: dict[str, Any], from_outside: bool) -> None:
+    assert killed(ended) is from_outside
 
 
 def test_a_case_ended_for_its_time_says_what_it_was_at(folders: Folders) -> None:

@@ -1,11 +1,10 @@
-"""What importing a subject does to the process that imports it, and how that is undone.
+"""What importing a subject does to the process that imports it.
 
 A replicate imports once what its children share.  What the import changes in the process (a
 thread, a signal's handler, the working directory, a method of torch.nn.Module) would reach the
-cases of every other subject, so it is undone, and the children import for themselves.
+cases of every other subject, so such a module is left to the children of its own cases.
 """
 
-import contextlib
 import os
 import signal
 import sys
@@ -54,34 +53,6 @@ def look() -> dict[str, Any]:
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
     """The names of what differs."""
     return [name for name, value in before.items() if after[name] != value]
-
-
-def undo(before: Mapping[str, Any]) -> None:
-    """Put back what can be; threads, a device and closed files stay as they are."""
-    sys.stdin, sys.stdout, sys.stderr = before["streams"]
-    os.umask(before["umask"])
-    for which in TIMERS:
-        signal.setitimer(which, 0)
-    signal.pthread_sigmask(signal.SIG_SETMASK, before["blocked signals"])
-    for number, handler in before["handlers"].items():
-        with contextlib.suppress(OSError, ValueError, TypeError):  # of SIGKILL, or not Python's
-            signal.signal(number, handler)
-    with contextlib.suppress(OSError):
-        os.chdir(before["folder"] or "/")
-    for name, (soft, hard) in before["limits"].items():
-        with contextlib.suppress(OSError, ValueError):  # a lowered hard limit stays
-            resource.setrlimit(getattr(resource, name), (soft, hard))
-    if before["processors"] is not None:
-        os.sched_setaffinity(0, before["processors"])
-    with contextlib.suppress(OSError):  # who is not root cannot take a lowered one back
-        os.setpriority(os.PRIO_PROCESS, 0, before["priority"])
-    torch.set_flush_denormal(before["small numbers"])
-    methods: Mapping[str, Any] = before["torch.nn.Module"]
-    for name in vars(nn.Module).keys() - methods.keys():
-        delattr(nn.Module, name)
-    for name, value in methods.items():
-        if vars(nn.Module).get(name) is not value:
-            setattr(nn.Module, name, value)
 
 
 def _threads() -> int:

@@ -66,13 +66,15 @@ def main() -> None:
     limits.adopt_orphans()
     switches = state.switches()  # before a subject can turn any
     files = pipes.files()
-    fork = _import(hello["modules"], inductor=hello["inductor"]) and hello["fork"]
+    limits.bound(on_cpu=False, compiles=True)  # what an import prints or writes, its threads too
+    fork = hello["fork"] and sys.platform.startswith("linux") and watch.can_watch()
+    unshared = _import(hello["modules"], inductor=hello["inductor"]) if fork else []
     if pipes.files() != files:
         os._exit(1)  # the runner starts a replicate that leaves imports to its children
     limits.outlive_parent()  # from here on its end is seen, and what runs can be ended
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the imports
-    pipes.answer({"ready": True, "fork": fork})
+    pipes.answer({"fork": fork, "unshared": unshared})
     for line in iter(pipes.requests.readline, ""):
         fields = {**json.loads(line), "switches": switches, "parent": os.getpid()}
         start, killed = time.perf_counter(), limits.oom_kills()
@@ -87,12 +89,15 @@ def main() -> None:
     os._exit(0)  # threads that an import left must not delay the end
 
 
-def _import(modules: Sequence[str], *, inductor: bool) -> bool:
-    """Import once what every child needs.  Whether forking is still safe afterwards."""
-    if not sys.platform.startswith("linux") or not watch.can_watch():
-        return False
+def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
+    """Import once what every child needs.
+
+    The modules whose import has changed this process: then forking is not safe, or would hand the
+    change on to every other subject, and the runner starts one that leaves them to their children.
+    """
     if inductor:
         importlib.import_module("torch._inductor.compile_fx")
+    unshared, errors = [], sys.stderr
     before = footprint.look()
     for module in modules:
         try:
@@ -100,13 +105,16 @@ def _import(modules: Sequence[str], *, inductor: bool) -> bool:
                 importlib.import_module(module)
         except BaseException as error:  # the child says so in its row
             with contextlib.suppress(Exception):
-                print(f"{module}: {type(error).__name__}: {error}", file=sys.stderr)
-    changed = footprint.changes(before, footprint.look())
-    if changed:
-        footprint.undo(before)
+                print(f"{module}: {type(error).__name__}: {error}", file=errors)
+        now = footprint.look()
+        if changed := footprint.changes(before, now):
+            unshared.append(module)
+            with contextlib.suppress(Exception):  # it may have closed the streams
+                print(f"{module} changes {', '.join(changed)}: not shared", file=errors)
+        before = now
+    if unshared:
         watch.end_what_is_left()
-        print(f"not shared, for their import changes {', '.join(changed)}", file=sys.stderr)
-    return not changed
+    return unshared
 
 
 def _forked(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:

@@ -90,8 +90,10 @@ def _words(error: Exception) -> str:
 def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepared:
     """Build the case's subject and its inputs on the case's device, in its mode.
 
-    enter: is told what begins (`bench.worker.request`).  channels_last is for 4-dimensional weights and inputs; those of other dimensions (text,
-    video) stay as they are.  Raises SubjectError, inputs.InputError, layers.LayerError,
+    enter: is told what begins (`bench.worker.request`).
+
+    channels_last is for 4-dimensional weights and inputs; those of other dimensions (text, video)
+    stay as they are.  Raises SubjectError, inputs.InputError, layers.LayerError,
     or StepError for a layer that has no backward.
     """
     ref = parse(case.subject)

@@ -20,12 +20,10 @@ from pathlib import Path
 
 import psutil
 
-from bench.runner import MOST_FAILURES
-
 ROOT = Path(__file__).parents[2]
 ROLES = ("runner", "replicate", "worker")
 LONGEST_DELAY_S = 5.0  # after a process of the chosen role is there: into the middle of its work
-DONE = (0, 4)  # 4: a case that was killed twice is given up
+FAILED = 4  # a case was not measured, which no kill from outside may bring about
 MOST_RUNS = 10  # beyond one for each kill: it does not get anywhere
 GONE_S = 30.0  # by then what a killed runner had started is gone
 SWEEP = """
@@ -90,11 +88,13 @@ class Sweep:
         return found
 
     def done(self) -> bool:
-        """Whether it ran to its end; a run that gave up on a killed replicate is gone on with."""
+        """Whether it ran to its end; else it is gone on with.  Raises KillsError."""
         assert self.process is not None
         code = self.process.poll()
-        if code in DONE:
+        if code == 0:
             return True
+        if code == FAILED:
+            raise KillsError(f"a case has failed: {_tail(self.folder)}")
         if code is not None:
             self.wait_until_all_are_gone()
             self.begin()
@@ -143,10 +143,11 @@ def problems(run: Path, replicates: int) -> list[str]:
         found.append(f"{len(cases)} of {planned} cases")
     for case_id in sorted(cases):
         own = [one for one in lines if one["case_id"] == case_id and one["kind"] != "facts"]
-        failed = sum(one["kind"] == "failure" for one in own)
-        if failed < MOST_FAILURES and {one["replicate"] for one in own} != set(range(replicates)):
+        if any(one["kind"] == "failure" for one in own):
+            found.append(f"{case_id}: a kill counts as its failure")
+        if {one["replicate"] for one in own} != set(range(replicates)):
             found.append(f"{case_id}: replicates are missing")
-        if failed < len(own) and not count[case_id, "facts"]:
+        if not count[case_id, "facts"]:
             found.append(f"{case_id}: facts are missing")
     if not (run / "measurements.csv").exists():
         found.append("there is no measurements.csv")
