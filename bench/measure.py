@@ -105,14 +105,7 @@ def _config(asked: Asked) -> config.Config:
 
 
 def _look(settings: config.Config) -> probe.Probe:
-    return _built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
-
-
-def _built(found: probe.Probe) -> probe.Probe:
-    for subject in found.subjects.values():
-        if subject.error:
-            raise MeasureError(f"subject {subject.error}")
-    return found
+    return probe.built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
 
 
 def _begin(
@@ -192,7 +185,7 @@ def _resume(asked: Asked) -> _Begun:
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
-    found = _built(probe.look(tuple(wholes), {}, options.timeout_s))
+    found = probe.built(probe.look(tuple(wholes), {}, options.timeout_s))
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = _what_counts(
         environment.machine(accelerators), {**found.facts, **environment.environment()}

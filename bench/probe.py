@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from bench import leftovers
 from bench.environment import digest
@@ -62,13 +62,19 @@ class Layer:
 class SubjectFound:
     """A subject as built by the probe."""
 
-    error: str | None = None  # it cannot be built
+    error: str | None = None  # no such subject
+    raised: str | None = None  # there is one, and its own code raised, or ended or hung the probe
     has_inputs: bool = False  # it has example_inputs
     parameters: int | None = None
     file: str | None = None  # where its code lies
     layers: tuple[Layer, ...] = ()  # what SUBJECT/* stands for
     modules: tuple[Layer, ...] = ()  # further modules that it calls
     layers_error: str | None = None
+
+    @classmethod
+    def unknown(cls, why: str) -> Self:
+        """One that could not be looked at: its own rows will say why."""
+        return cls(raised=why, layers_error=why, has_inputs=True)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,11 +137,25 @@ def look(
             seen |= alone.subjects
             sources |= alone.sources
         except ProbeError as error:
-            seen[whole] = SubjectFound(layers_error=str(error), has_inputs=True)
+            seen[whole] = SubjectFound.unknown(str(error))
             lost.append(str(error))
     if len(lost) == len(wholes):
         raise ProbeError("; ".join(lost))
     return dataclasses.replace(found, subjects=seen, sources=sources)
+
+
+def built(found: Probe) -> Probe:
+    """The same, where there is something to measure.  Raises ProbeError.
+
+    A subject of several that raises when it is built costs its own rows alone, which say so.
+    """
+    subjects = found.subjects.values()
+    for subject in subjects:
+        if subject.error:
+            raise ProbeError(f"subject {subject.error}")
+    if all(subject.raised for subject in subjects):
+        raise ProbeError("; ".join(f"subject {subject.raised}" for subject in subjects))
+    return found
 
 
 def _ask(

@@ -83,11 +83,7 @@ def run(asked: Asked) -> int:
 
 
 def _look(settings: config.Config) -> probe.Probe:
-    found = probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s)
-    for subject in found.subjects.values():
-        if subject.error:
-            raise ProfileError(f"subject {subject.error}")
-    return found
+    return probe.built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
 
 
 def _begin(

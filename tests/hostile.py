@@ -103,6 +103,17 @@ class ExitsWhenBuilt(Small):
         sys.exit("no")
 
 
+class RaisesWhenBuilt(Small):
+    def __init__(self) -> None:
+        raise ValueError("not today")
+
+
+class TooLargeToBuild(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(2**24, 2**24)  # a petabyte
+
+
 class HangsWhenBuilt(Small):
     def __init__(self) -> None:
         time.sleep(3600)

@@ -1,14 +1,20 @@
 """One case measured in this process: its record has what was found, and every doubt."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+from torch import nn
 
 from bench.records import Failure, Measurement, from_line
+from bench.subject import parse
 from bench.worker import child, limits, telemetry, timing
 from bench.worker.request import Request
+from bench.worker.step_inputs import StepError
+from bench.worker.subject import SubjectRaised, build
 from tests import fake_compiler
 from tests.cases import case
 
@@ -125,3 +131,54 @@ def test_handlers_that_raise_until_signals_are_blocked_change_no_record(
     assert isinstance(found, kind)
     assert left == []
     assert not isinstance(found, Failure) or "shapes do not fit" in found.reason
+
+
+def raised(act: Callable[[], object]) -> BaseException:
+    try:
+        act()
+    except BaseException as error:
+        return error
+    raise AssertionError("it raises")
+
+
+def refuses(error: BaseException) -> Callable[[], object]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def again() -> None:
+    try:
+        torch.bincount(torch.zeros(2))
+    except RuntimeError:
+        raise
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [
+        (lambda: torch.bincount(torch.zeros(2)), "unsupported"),  # C++
+        (again, "unsupported"),  # the same, passed on
+        (lambda: nn.BatchNorm2d(1)(torch.zeros(1, 1, 1, 1)), "unsupported"),  # Python
+        (lambda: torch.zeros(2).item(), "error"),  # no word of what is not supported
+        (nn.Module(), "error"),  # it has no forward
+        (refuses(ValueError("kernel size 9 is not supported")), "error"),
+        (refuses(NotImplementedError("later")), "error"),
+        (refuses(StepError("training is not supported here")), "unsupported"),
+        (refuses(RuntimeError("out of memory")), "oom"),
+        (refuses(MemoryError()), "oom"),
+    ],
+)
+def test_only_what_torch_itself_refuses_is_unsupported(
+    act: Callable[[], object], status: str
+) -> None:
+    assert child.describe(raised(act))[0] == status
+
+
+def test_a_subject_that_runs_out_of_memory_when_it_is_built_is_oom() -> None:
+    error = raised(lambda: build(parse("tests.hostile:TooLargeToBuild")))
+    assert isinstance(error, SubjectRaised)
+    status, reason = child.describe(error)
+    assert status == "oom"
+    assert reason.startswith("tests.hostile:TooLargeToBuild: TooLargeToBuild raised RuntimeError")

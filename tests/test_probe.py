@@ -35,6 +35,20 @@ def test_a_subject_that_ends_who_looks_at_it_costs_itself_alone(
     assert why in lost.layers_error
 
 
+def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
+    name = "tests.hostile:RaisesWhenBuilt"
+    found = look(name, SMALL)
+    assert probe.built(found) is found
+    assert found.subjects[SMALL].parameters == 20
+    assert found.subjects[name].raised == (
+        "tests.hostile:RaisesWhenBuilt: RaisesWhenBuilt raised ValueError: not today"
+    )
+    with pytest.raises(probe.ProbeError, match=r"subject tests\.hostile:RaisesWhenBuilt: .*today"):
+        probe.built(look(name))
+    with pytest.raises(probe.ProbeError, match="has no callable 'Smal'"):
+        probe.built(look("tests.hostile:Smal", SMALL))
+
+
 def test_alone_it_is_an_error_that_names_it() -> None:
     with pytest.raises(probe.ProbeError, match=r"looking at tests\.hostile:ExitsWhenBuilt ended"):
         look("tests.hostile:ExitsWhenBuilt")

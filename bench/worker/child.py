@@ -1,6 +1,7 @@
 """Measure one case in this process, or find its facts; leave the record in a file."""
 
 import contextlib
+import dis
 import errno
 import json
 import math
@@ -36,6 +37,7 @@ from bench.worker import (
 from bench.worker.request import Request
 from bench.worker.step_inputs import StepError
 from bench.worker.stopwatch import wall_clock
+from bench.worker.subject import SubjectError, SubjectRaised
 from bench.worker.truth import TruthError, Verdict
 
 OUT_OF_MEMORY = re.compile(
@@ -46,6 +48,9 @@ UNSUPPORTED = re.compile(
     r"|not implemented for '|is not supported|not supported on|unsupported (dtype|scalarType)"
     r"|Could not run '.*' with arguments"
 )
+
+NO_FORWARD = re.compile(r'missing the required "forward" function')
+TORCH = Path(torch.__file__).parent
 
 ROUNDS = 100  # of handlers that raise while they are being replaced
 
@@ -117,19 +122,53 @@ def describe(error: BaseException) -> tuple[Status, str]:
             return "timeout", short
         case compiled.CompileUnavailable():
             return "unsupported", short
-        case MemoryError() | torch.OutOfMemoryError():
-            return "oom", short
         case SystemExit() | KeyboardInterrupt():
             return "crash", f"{name}: {short}"
-        case NotImplementedError():
-            return "unsupported", f"{name}: {short}"
-        case RuntimeError() | ValueError() if OUT_OF_MEMORY.search(text):
+        case _ if _out_of_memory(error, text):
             return "oom", short
-        case RuntimeError() | ValueError() if UNSUPPORTED.search(text):
+        case NotImplementedError() if _unsupported(error, text):
+            return "unsupported", f"{name}: {short}"
+        case RuntimeError() | ValueError() | StepError() if _unsupported(error, text):
             return "unsupported", short
+        case SubjectError():
+            return "error", short
         case _ if name == "FailOnRecompileLimitHit" or "fail_on_recompile" in text:
             return "invalid", f"recompiled inside the samples: {short}"
     return "error", f"{name}: {short}"
+
+
+def _out_of_memory(error: BaseException, text: str) -> bool:
+    match error:
+        case MemoryError() | torch.OutOfMemoryError():
+            return True
+        case SubjectRaised(__cause__=Exception() as cause):
+            return _out_of_memory(cause, _text(cause))
+        case RuntimeError() | ValueError():
+            return bool(OUT_OF_MEMORY.search(text))
+    return False
+
+
+def _unsupported(error: BaseException, text: str) -> bool:
+    """What torch, or this suite's own step, cannot do; a subject's own words do not count."""
+    if isinstance(error, StepError):
+        return bool(UNSUPPORTED.search(text))
+    if isinstance(error, NotImplementedError):
+        return _of_torch(error) and not NO_FORWARD.search(text)
+    return bool(UNSUPPORTED.search(text)) and _of_torch(error)
+
+
+def _of_torch(error: BaseException) -> bool:
+    """Whether torch says so, in Python or in C++, and not a `raise` of the subject or a library."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return True
+    code = last.tb_frame.f_code
+    if Path(code.co_filename).is_relative_to(TORCH):
+        return True
+    # C++ has no frame: then the last one stands at a call, not at a statement that raises.
+    return dis.opname[code.co_code[last.tb_lasti]] != "RAISE_VARARGS"
 
 
 def _text(error: BaseException) -> str:

@@ -22,7 +22,7 @@ from bench import probe as records
 from bench.environment import cpu_model, digest
 from bench.subject import SHIPPED, SubjectRef, parse
 from bench.worker import compiled, cuda, inputs, layers, limits, watch
-from bench.worker.subject import SubjectError, build, need_gradients
+from bench.worker.subject import SubjectError, SubjectRaised, build, need_gradients
 
 LOOK_BATCH = 2  # BatchNorm in training needs two values a channel
 INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -138,6 +138,8 @@ def subject(whole: str, want_layers: bool, given: str | None) -> records.Subject
     ref = parse(whole)
     try:
         module = build(ref)
+    except SubjectRaised as error:
+        return records.SubjectFound.unknown(str(error))
     except SubjectError as error:
         return records.SubjectFound(error=str(error))
     found = records.SubjectFound(

@@ -32,6 +32,10 @@ class SubjectError(Exception):
     """The subject cannot be built; the message is one line."""
 
 
+class SubjectRaised(SubjectError):  # noqa: N818 - says what happened
+    """Its own code raised when it was imported or built: `__cause__`."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
     """A module, or one layer of it, with what it is called with."""
@@ -45,7 +49,7 @@ class Prepared:
 
 
 def build(ref: SubjectRef) -> nn.Module:
-    """Import, seed and call.  On the CPU, in float32.  Raises SubjectError."""
+    """Import, seed and call.  On the CPU, in float32.  Raises SubjectError, SubjectRaised."""
     shown = ref.whole
     module = _import(ref)
     made: Any = module
@@ -57,7 +61,7 @@ def build(ref: SubjectRef) -> nn.Module:
     try:
         result = made(*ref.args, **ref.kwargs)
     except Exception as error:  # a subject may raise anything
-        raise SubjectError(f"{shown}: {ref.callable} raised {_words(error)}") from error
+        raise SubjectRaised(f"{shown}: {ref.callable} raised {_words(error)}") from error
     if not isinstance(result, nn.Module):
         raise SubjectError(f"{shown}: gave a {type(result).__name__}, not an nn.Module")
     if any(nn.parameter.is_lazy(one) for one in result.parameters()):
@@ -79,7 +83,7 @@ def _import(ref: SubjectRef) -> Any:
             ) from None
         raise SubjectError(f"{ref.whole}: {ref.module} needs {missing!r}, not installed") from error
     except Exception as error:  # importing runs the user's code
-        raise SubjectError(f"{ref.whole}: importing it raised {_words(error)}") from error
+        raise SubjectRaised(f"{ref.whole}: importing it raised {_words(error)}") from error
 
 
 def _words(error: Exception) -> str:
