@@ -261,7 +261,9 @@ class Row:
     recompiles: int | None = _column("of the compiled module while it was measured")
     layout_flips: int | None = _column("changes of memory format from layer to layer")
     page_faults: float | None = _column("minor page faults per call")
-    contention_ratio: float | None = _column("time spent waiting for a processor / time")
+    contention_ratio: float | None = _column(
+        "time that the most delayed thread waited for a processor / time"
+    )
     control_s: float | None = _column(
         "geometric mean of two controls sampled in turn, a matrix product and a convolution: s"
     )

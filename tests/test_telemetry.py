@@ -45,9 +45,9 @@ def test_a_snapshot_is_taken_at_the_time_of_its_clock(tmp_path: Path) -> None:
     assert snapshot(tmp_path, lambda: 5.0).at_s == 5.0
 
 
-def test_contention_is_waiting_of_all_threads_over_wall_time() -> None:
+def test_contention_is_the_waiting_of_the_most_delayed_thread_over_wall_time() -> None:
     before = at(10.0, {1: 10**9, 2: 0})
-    after = at(13.0, {1: 2 * 10**9, 2: 5 * 10**8})
+    after = at(13.0, {1: 25 * 10**8, 2: 5 * 10**8})
     assert difference(before, after).contention_ratio == pytest.approx(0.5)
 
 
@@ -136,8 +136,9 @@ def test_touching_fresh_memory_shows_as_page_faults(tmp_path: Path) -> None:
     ("ran_s", "waited_s", "lost"),
     [
         ((2.0,) * 4, (2.0,) * 4, 0.0),  # four threads of its own on two processors
-        ((1.0,) * 4, (3.0,) * 4, 1.0),  # the same beside a process that has one of them
-        ((2.0,) * 2, (2.0,) * 2, 1.0),  # two threads, one other process on each processor
+        ((1.0,) * 4, (3.0,) * 4, 0.75),  # the same beside a process that has one of them
+        ((2.0,) * 2, (2.0,) * 2, 0.5),  # two threads, one other process on each processor
+        ((3.9, 2.0), (0.1, 2.0), 0.5),  # one other process on one of them: the step waits for both
         ((1.0,), (3.0,), 0.75),
         ((0.0,), (4.0,), 1.0),
     ],
@@ -154,6 +155,21 @@ def test_threads_that_wait_for_each_other_have_lost_nothing_to_others(
     assert difference(before, after).contention_ratio == pytest.approx(lost)
 
 
+def test_many_threads_that_wait_a_little_each_are_no_contention() -> None:
+    none = dict.fromkeys(range(64), 0)
+    waits = dict.fromkeys(range(64), 10**7)  # 10 ms of a second: together 0.64 s
+    ran = dict.fromkeys(range(64), 9 * 10**8)
+    before = replace(at(0.0, none), run_ns=none, processors=64)
+    after = replace(at(1.0, waits), run_ns=ran, processors=64)
+    assert difference(before, after).contention_ratio == pytest.approx(0.01)
+
+
+def test_a_kernel_that_counts_nothing_is_not_quiet_but_unknown() -> None:
+    none = {1: 0, 2: 0}
+    before, after = (replace(at(at_s, none), run_ns=none, processors=2) for at_s in (0.0, 1.0))
+    assert difference(before, after).contention_ratio is None
+
+
 def test_what_a_hypervisor_took_counts_as_lost_to_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -162,12 +178,17 @@ def test_what_a_hypervisor_took_counts_as_lost_to_others(
     counts = ("  9 0 0 0 0 0 0 900 0 0", "0 1 1 1 1 1 1 1 100 1 1", "1 1 1 1 1 1 1 1 7 1 1")
     lines = (*counts, "2 1 1 1 1 1 1 1 50 1 1")
     stat.write_text("".join(f"cpu{line}\n" for line in lines))
-    assert snapshot(tmp_path, lambda: 0.0, stat).stolen_s == 1.5  # ticks of 10 ms
+    assert snapshot(tmp_path, lambda: 0.0, stat).stolen_s == {0: 1.0, 2: 0.5}  # ticks of 10 ms
+    at_first = {0: 1.0, 2: 0.5}
     before = Snapshot(
-        at_s=0.0, run_wait_ns={1: 0}, page_faults=0, involuntary_switches=0, stolen_s=1.5
+        at_s=0.0, run_wait_ns={1: 0}, page_faults=0, involuntary_switches=0, stolen_s=at_first
     )
     after = Snapshot(
-        at_s=1.0, run_wait_ns={1: 10**8}, page_faults=0, involuntary_switches=0, stolen_s=1.7
+        at_s=1.0,
+        run_wait_ns={1: 10**8},
+        page_faults=0,
+        involuntary_switches=0,
+        stolen_s={0: 1.1, 2: 0.7},
     )
     assert difference(before, after).contention_ratio == pytest.approx(0.3)
 
