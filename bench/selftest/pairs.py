@@ -15,7 +15,7 @@ from bench.selftest.work import KNOWN, Check, Workbench, spin
 
 SPIN_S, CHAIN = 0.005, 100  # a wait; products in a row
 EFFECTS = (0.02, 0.05, 0.10)
-MUST = 0.10  # of the busy-wait, which has no noise of its own
+MUST = 0.05  # of the busy-wait, which has no noise of its own
 # One thread: threads that wait for each other, 100 times a call, tell of a busy machine alone.
 PRODUCTS: Mapping[str, Any] = {"input": "128", "batch": 128, "threads": "1"}
 

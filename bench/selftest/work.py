@@ -17,6 +17,7 @@ from typing import Any
 
 import psutil
 
+from bench import allocator
 from bench.config import RunOptions
 from bench.records import Case, Entry, Facts, Failure, Measurement
 from bench.selftest.judge import Result
@@ -165,6 +166,28 @@ def ending(entry: Entry) -> tuple[str, str]:
     if isinstance(entry, Failure):
         return entry.status, entry.reason.partition(" (failures/")[0]
     return "measured", ""
+
+
+def plain_loop_s(rows: int, size: int) -> float:
+    """Seconds of a product in a process that has nothing of this suite's path but its allocator.
+
+    Raises NotMeasured.
+    """
+    done = subprocess.run(
+        [sys.executable, "-m", KNOWN, str(rows), str(size)],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        env=allocator.environment(PLAIN.allocator, os.environ),
+        check=False,
+    )
+    try:
+        return float(done.stdout)
+    except ValueError:
+        raise NotMeasured(
+            (done.stderr.splitlines() or ["the plain loop said nothing"])[-1]
+        ) from None
 
 
 @contextlib.contextmanager

@@ -5,6 +5,8 @@ The first kind says beforehand what its figure has to be, the second has to be r
 
 import os
 import signal
+import sys
+import time
 from typing import Any
 
 import torch
@@ -128,3 +130,22 @@ class OtherUnderAutocast(Well):
 
     def forward(self, x: Tensor) -> Any:
         return self.fc(x) * (1.5 if torch.is_autocast_enabled("cpu") else 1.0)
+
+
+def plain_loop_s(rows: int, size: int, calls: int = 30) -> float:
+    """Seconds of one product of (rows, size) and (size, size), the best of `calls`.
+
+    Written as one would without this suite, to hold its path against: nothing of it is used.
+    """
+    x, weight = torch.randn(rows, size), torch.randn(size, size)
+    best_s = float("inf")
+    with torch.inference_mode():
+        for _ in range(calls):
+            start_s = time.monotonic()
+            torch.nn.functional.linear(x, weight)
+            best_s = min(best_s, time.monotonic() - start_s)
+    return best_s
+
+
+if __name__ == "__main__":
+    sys.stdout.write(str(plain_loop_s(int(sys.argv[1]), int(sys.argv[2]))))
