@@ -19,6 +19,7 @@ from bench.subject import SubjectError, parse
 
 DEFAULT = Path(__file__).with_name("default.toml")
 LOCAL = Path("bench.toml")
+MOST_REPLICATES = 1000
 ENOUGH = 5  # replicates, before an interval says whether it is narrow (rule 9)
 
 
@@ -33,8 +34,8 @@ class RunOptions(pydantic.BaseModel):
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False
     )
 
-    replicates: Annotated[int, pydantic.Field(ge=1, le=1000)] = 5
-    max_replicates: Annotated[int, pydantic.Field(ge=1, le=1000)] | None = None
+    replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] = 5
+    max_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None
     precision: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.10
     budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     timeout_s: Annotated[float, pydantic.Field(gt=0, le=1e6)] = 180.0
@@ -47,10 +48,12 @@ class RunOptions(pydantic.BaseModel):
     def most_replicates(self) -> int:
         """Cases that are not yet precise get further replicates, up to here.
 
-        Who asks for fewer than ENOUGH wants it quick, and gets no more than that.
+        Who asks for fewer than ENOUGH wants it quick, and gets no more than that.  Who gives a
+        budget says himself when it is enough.
         """
-        own = 2 * self.replicates if self.replicates >= ENOUGH else self.replicates
-        return max(self.replicates, self.max_replicates or own)
+        if self.max_replicates or self.replicates < ENOUGH:
+            return max(self.replicates, self.max_replicates or 0)
+        return MOST_REPLICATES if self.budget_s is not None else 2 * self.replicates
 
 
 @dataclass(frozen=True, slots=True)

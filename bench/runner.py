@@ -138,6 +138,8 @@ class Runner:
         self._make_up_facts()
         for replicate in range(self.run.most_replicates):
             todo = self._todo(replicate)
+            if not todo and replicate >= self.run.replicates:
+                break  # all is as precise as was asked for
             with self._sessions(replicate, todo) as session_of:
                 for position, case in enumerate(todo):
                     if self._spent():

@@ -238,6 +238,33 @@ def test_further_replicates_go_to_the_widest_cases_alone(stage: Callable[..., St
     assert all(":b32:" in name for name in extra)
 
 
+def test_what_is_left_of_a_budget_goes_to_the_widest_cases_until_it_is_spent(
+    stage: Callable[..., Stage],
+) -> None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+        if job == "measure" and one.batch >= 8:
+            spread = 100 if one.batch == 32 else 2
+            return measured(one, replicate, 0.01 * (spread if replicate % 2 else 1))
+        return works(job, one, replicate)
+
+    run = stage(scattered, replicates=5, budget_s=45.5)  # seconds, of an outcome each
+    assert run.runner.measure()
+    extra = [name.split(":")[2] for name, replicate in run.ids() if replicate >= 5]
+    assert len(extra) == 31
+    assert extra[:4] == ["b32", "b8"] * 2
+
+
+def test_without_a_budget_twice_the_replicates_have_to_do(stage: Callable[..., Stage]) -> None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+        if job == "measure":
+            return measured(one, replicate, 0.01 * (1 + replicate % 2))
+        return works(job, one, replicate)
+
+    run = stage(scattered, replicates=5)
+    assert run.runner.measure()
+    assert max(replicate for _, replicate in run.ids()) == 9
+
+
 def test_a_replicate_that_dies_is_replaced_and_its_case_is_a_crash(
     stage: Callable[..., Stage],
 ) -> None:
