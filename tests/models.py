@@ -101,3 +101,16 @@ class AllFrozen(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.as_tensor(self.fc(self.relu(x)))
+
+
+class Lazy(nn.Module):
+    """(N, 3, H, W) → (N, 2); its layers learn their sizes in the first call."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.LazyConv2d(4, 3)
+        self.norm = nn.LazyBatchNorm2d()
+        self.fc = nn.LazyLinear(2)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(self.norm(self.conv(x)).relu().mean((2, 3)))

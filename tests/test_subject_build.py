@@ -24,7 +24,6 @@ import torch
 number = 3
 def fails(): raise RuntimeError("no\\nweights")
 def gives(): return 3
-def lazy(): return nn.LazyLinear(3)
 class Holder:
     class Inner(nn.ReLU): pass
 class Odd(nn.Module):
@@ -54,7 +53,6 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("broken_subject:number", "has no callable 'number'"),
         ("broken_subject:fails", "fails raised RuntimeError: no weights"),
         ("broken_subject:gives", "gave a int, not an nn.Module"),
-        ("broken_subject:lazy", "lazy layers have no weights yet"),
         ("torch.nn:Conv2d(3)", "Conv2d raised TypeError"),
     ],
 )
@@ -195,3 +193,23 @@ def test_the_layers_of_a_frozen_network_have_the_backward_that_they_have_inside(
         made = prepare(one)
         assert made.args[0].requires_grad
         assert made.restore is writes
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_lazy_layers_have_the_same_weights_every_time_before_anything_is_timed(mode: str) -> None:
+    lazy = case(subject="tests.models:Lazy", batch=3, input="3,9,9", mode=mode)
+    one, other = prepare(lazy), prepare(replace(lazy, batch=5, memory_format="channels_last"))
+    assert {name: tuple(value.shape) for name, value in one.module.state_dict().items()} == {
+        "conv.weight": (4, 3, 3, 3),
+        "conv.bias": (4,),
+        "norm.weight": (4,),
+        "norm.bias": (4,),
+        "norm.running_mean": (4,),
+        "norm.running_var": (4,),
+        "norm.num_batches_tracked": (),
+        "fc.weight": (2, 4),
+        "fc.bias": (2,),
+    }
+    assert one.module.training == (mode == "training")
+    pairs = zip(one.module.state_dict().values(), other.module.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)

@@ -4,6 +4,7 @@ Standard input: a line of JSON (`bench.probe.look`).  The answer goes to a file,
 subject may print.
 """
 
+import contextlib
 import dataclasses
 import inspect
 import json
@@ -17,12 +18,19 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from bench import probe as records
 from bench.environment import cpu_model, digest
 from bench.subject import SHIPPED, SubjectRef, parse
 from bench.worker import compiled, cuda, inputs, layers, limits, watch
-from bench.worker.subject import SubjectError, SubjectRaised, build, need_gradients
+from bench.worker.subject import (
+    SubjectError,
+    SubjectRaised,
+    build,
+    give_weights,
+    need_gradients,
+)
 
 LOOK_BATCH = 2  # BatchNorm in training needs two values a channel
 INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -136,20 +144,22 @@ def _memory_bytes(type_: str, index: int) -> int | None:
 def subject(whole: str, want_layers: bool, given: str | None) -> records.SubjectFound:
     """Build it once, and call it once where its layers are asked for."""
     ref = parse(whole)
+    spec = given or (SHIPPED_INPUT if whole in SHIPPED else "own")
     try:
         module = build(ref)
     except SubjectRaised as error:
         return records.SubjectFound.unknown(str(error))
     except SubjectError as error:
         return records.SubjectFound(error=str(error))
+    with contextlib.suppress(Exception):  # without its input; its own rows will say why
+        give_weights(module, spec)
     found = records.SubjectFound(
         has_inputs=callable(getattr(module, "example_inputs", None)),
-        parameters=sum(parameter.numel() for parameter in module.parameters()),
+        parameters=sum(one.numel() for one in module.parameters() if not is_lazy(one)),
         file=_file(ref, module),
     )
     if not want_layers:
         return found
-    spec = given or (SHIPPED_INPUT if whole in SHIPPED else "own")
     try:
         args, kwargs = inputs.make(spec, module, LOOK_BATCH, torch.float32)
         need_gradients(module, (args, kwargs))

@@ -19,6 +19,7 @@ from bench.worker import inplace, inputs, layers, loss, tree
 from bench.worker.step_inputs import StepError
 
 SEED = 0
+LAZY_BATCH = 2  # images that tell a lazy layer its sizes
 
 DTYPES = {
     "float64": torch.float64,  # of references alone, no value of the axis
@@ -64,9 +65,24 @@ def build(ref: SubjectRef) -> nn.Module:
         raise SubjectRaised(f"{shown}: {ref.callable} raised {_words(error)}") from error
     if not isinstance(result, nn.Module):
         raise SubjectError(f"{shown}: gave a {type(result).__name__}, not an nn.Module")
-    if any(nn.parameter.is_lazy(one) for one in result.parameters()):
-        raise SubjectError(f"{shown}: its lazy layers have no weights yet; give them their sizes")
     return result
+
+
+def give_weights(module: nn.Module, spec: str) -> None:
+    """Lazy layers get theirs in a call: on two images of the input `spec`, in eval, untimed.
+
+    The same ones every time.  Raises inputs.InputError, and what a forward may.
+    """
+    tensors = (*module.parameters(), *module.buffers())
+    if not any(nn.parameter.is_lazy(one) for one in tensors):
+        return
+    args, kwargs = inputs.make(spec, module, LAZY_BATCH, torch.float32)
+    training = module.training
+    module.eval()
+    seed_all(SEED)
+    with torch.no_grad():
+        module(*args, **kwargs)
+    module.train(training)
 
 
 def _import(ref: SubjectRef) -> Any:
@@ -147,6 +163,7 @@ def seed_all(seed: int) -> None:
 def place_in_mode(case: Case) -> nn.Module:
     """The case's subject, or the whole that its layer is of: built, placed, in its mode."""
     module = build(parse(case.subject))
+    give_weights(module, case.input)
     module.to(device=case.device, dtype=DTYPES[case.dtype])
     if case.memory_format == "channels_last":
         # not module.to(memory_format=…), which raises for 5-dimensional weights
