@@ -8,8 +8,8 @@ from rich.console import Console
 
 from bench.read.aggregate import rows
 from bench.read.derive import Result
-from bench.read.summary import _disturbed, _files, _table, _unverified
-from bench.records import Entry, Facts, Measurement
+from bench.read.summary import _disturbed, _files, _odd, _table, _unverified
+from bench.records import Entry, Facts, Failure, Measurement
 from tests.cases import case
 from tests.results import RUN, measurement, replicates
 
@@ -34,6 +34,25 @@ def test_reasons_of_unverified_cases_are_said_once_each_with_their_number() -> N
 
 def test_a_case_that_did_not_run_is_not_called_unverified() -> None:
     assert _unverified(result(Facts(case=case(), facts={}, problems=DROPOUT))) == []
+
+
+def test_cases_that_failed_for_one_reason_are_one_line() -> None:
+    reasons = [
+        "ValueError: no (failures/a.txt)",
+        "ValueError: no (failures/b.txt)",
+        "shapes differ",
+    ]
+    found = result(
+        *(
+            Failure(case=case(batch=batch), replicate=0, status="error", reason=reason)
+            for batch, reason in enumerate(reasons, 1)
+        ),
+        *replicates(case(batch=8), [0.01] * 3),
+    )
+    assert _odd(found.rows) == [
+        f"error: {case(batch=1).case_id} and 1 more: ValueError: no (failures/a.txt)",
+        f"error: {case(batch=3).case_id}: shapes differ",
+    ]
 
 
 def disturbed(replicate: int, *, flags: tuple[str, ...] = (), repeats: int = 0) -> Measurement:

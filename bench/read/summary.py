@@ -179,8 +179,17 @@ def half_width(row: Row) -> float | None:
 
 
 def _odd(rows: Iterable[Row]) -> list[str]:
-    """Each case that is not ok, with its reason."""
-    return [f"{row.status}: {row.case_id}: {row.reason}" for row in rows if row.status != "ok"]
+    """Why cases are not ok: those with one and the same reason are a line, with the first named."""
+    same: dict[tuple[str | None, str], list[Row]] = {}
+    for row in rows:
+        if row.status != "ok":
+            reason = (row.reason or "").partition(" (failures/")[0]
+            same.setdefault((row.status, reason), []).append(row)
+    lines = []
+    for (status, _), (first, *others) in same.items():
+        more = f" and {len(others)} more" if others else ""
+        lines.append(f"{status}: {first.case_id}{more}: {first.reason}")
+    return lines
 
 
 def _unverified(result: Result) -> list[str]:
