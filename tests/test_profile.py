@@ -133,6 +133,9 @@ def test_the_fused_path_of_a_transformer_layer_is_profiled_as_it_is_timed(
     assert rows(found)["encoder"]["kind"] == "layer"
     names = {row["operator"] for row in found["operators"]}
     assert "aten::_transformer_encoder_layer_fwd" in names
+    assert sum(found["flops"].values()) > 0  # of the other layers
+    said = "FLOPs of aten::_transformer_encoder_layer_fwd are not known, as these hide their work"
+    assert said in found["notes"]
 
 
 @pytest.mark.parametrize(

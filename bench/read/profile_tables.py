@@ -43,7 +43,7 @@ OPERATOR_COLUMNS: Mapping[str, str] = {
     "device_s": "and those of what it calls",
     "self_allocated_bytes": "asked for by itself, whether freed since or not",
     "allocated_bytes": "and by what it calls",
-    "flops": "of convolutions and matrix products, multiply-add = 2; grouped ones right",
+    "flops": "of convolutions and matrix products, multiply-add = 2; empty where hidden",
 }
 KERNEL_COLUMNS = ("case_id", "kernel", "operator", "calls", "device_s")
 

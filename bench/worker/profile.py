@@ -291,17 +291,25 @@ def _memory(built: ready.Ready, *, eager: bool) -> dict[str, Any]:
 
 
 def _flops(built: ready.Ready, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """By operator; of compiled code they are not known."""
+    """By operator, and in words of which they are not known: of compiled code of none."""
     if built.step is not built.eager:
-        return {"flops": {}, "flops_unknown": "compiled code hides its operators"}
+        return _no_flops("compiled code hides its operators")
     try:
-        counted = flops.by_operator(built.eager)
+        counted, hidden = flops.by_operator(built.eager)
     except Exception as error:  # the rest of the profile is still worth having
-        return {"flops": {}, "flops_unknown": " ".join(str(error).split())[:300]}
+        return _no_flops(" ".join(str(error).split())[:300])
     there = {row["operator"] for row in operators}
-    lost = {name: n for name, n in counted.items() if n and name not in there}
-    why = f"{', '.join(lost)} are counted, and the trace has no such operators" if lost else None
-    return {"flops": counted, "flops_unknown": why}
+    lost = [name for name, count in counted.items() if count and name not in there]
+    notes = []
+    if hidden:
+        notes.append(f"FLOPs of {', '.join(hidden)} are not known, as these hide their work")
+    if lost:
+        notes.append(f"FLOPs of {', '.join(lost)} are in no row: the trace has no such operators")
+    return {"flops": counted, "flops_notes": notes}
+
+
+def _no_flops(why: str) -> dict[str, Any]:
+    return {"flops": {}, "flops_notes": [f"FLOPs by operator are not known: {why}"]}
 
 
 def _notes(
@@ -316,8 +324,7 @@ def _notes(
             "compiled: inside a graph there are no layers, so a graph is one row and only what the "
             "backward needs counts as activation"
         )
-    if why := found["flops_unknown"]:
-        notes.append(f"FLOPs by operator are not known: {why}")
+    notes += found["flops_notes"]
     if found["memory"] is None:
         notes.append("CUDA graphs allocate nothing when replayed: no memory over time")
     if not built.device.synchronous and not found["device"]:
