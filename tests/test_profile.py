@@ -83,6 +83,12 @@ def test_a_layer_that_is_never_called_has_no_row_and_one_called_twice_has_two(
     ]
 
 
+def test_all_calls_of_a_module_name_it(profiled: Profiled) -> None:
+    found = rows(profiled("tests.profiled:Planted", "inference"))
+    assert found["between"]["module"] == found["between#2"]["module"] == "between"
+    assert found[NETWORK]["module"] == NETWORK
+
+
 def test_what_the_network_does_itself_is_no_layers_time(profiled: Profiled) -> None:
     found = profiled("tests.profiled:OwnCode", "inference")
     assert shares(found, "host_s")[NETWORK] > 0.7

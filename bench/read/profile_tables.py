@@ -20,6 +20,7 @@ OPERATORS, LAYERS, KERNELS = "operators.csv", "layers.csv", "kernels.csv"
 LAYER_COLUMNS: Mapping[str, str] = {
     "case_id": "joins with the other files",
     "layer": "in the order of their calls; name#2 for the second call",
+    "module": "without the number of the call: the same in all calls of a module",
     "type": "class of the module",
     "kind": "layer · module (its own code beside its layers) · graph (compiled) · residual",
     "forward_host_s": "in which it owned the host's time",

@@ -224,10 +224,11 @@ def _rows(
 def _kind(name: str, ranges: Ranges) -> dict[str, str]:
     """layer: calls no other; module: its own code, beside the layers that it calls."""
     if name in RESIDUAL:
-        return {"type": "", "kind": "residual"}
+        return {"module": name, "type": "", "kind": "residual"}
     if seen := ranges.seen.get(name):
-        return {"type": seen.type, "kind": "layer" if seen.is_leaf else "module"}
-    return {"type": "", "kind": "graph"}
+        kind = "layer" if seen.is_leaf else "module"
+        return {"module": seen.module, "type": seen.type, "kind": kind}
+    return {"module": name, "type": "", "kind": "graph"}
 
 
 def _operators(
