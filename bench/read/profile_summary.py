@@ -21,7 +21,8 @@ BOUND_BY = {
     "device": "bound by the device: only less or faster work on it helps",
     "launches": "bound by launches: the host issues work more slowly than the device does it "
     "(CUDA graphs, torch.compile, a larger batch)",
-    "waits": "bound by waits: host and device take turns (look for .item(), copies, GradScaler)",
+    "waits": "bound by waits: host and device take turns (look for .item(), copies to or from the "
+    "host, GradScaler)",
 }
 
 

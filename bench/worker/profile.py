@@ -184,7 +184,8 @@ def _found(
     if done and "event_s" in plain:
         busy_s = _mean_s(sum(each.values()) for each in device)
         waited_s = _mean_s(waited_ns(events, one.start_ns, one.end_ns) for one in windows)
-        said = verdict(plain["host_s"], plain["event_s"], busy_s, waited_s)
+        profiled_s = found["host"]["whole_s"]
+        said = verdict(plain["host_s"], plain["event_s"], busy_s, waited_s, profiled_s)
         found["device"] = {
             "name": built.device.name,
             "host_s": plain["host_s"],
