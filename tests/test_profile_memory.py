@@ -61,6 +61,14 @@ def test_the_first_of_equal_peaks_is_marked() -> None:
     assert usage({}, changes, [], 0).peak == 1
 
 
+def test_what_is_alive_at_the_last_and_highest_of_many_peaks_is_listed() -> None:
+    before = {1: Block(100, "parameters", "w"), 2: Block(30, "inputs", "x")}
+    changes = [made(10, 7, 50), made(20, 2, -30), made(30, 8, 40), made(40, 7, -50)]
+    found = usage(before, [*changes, made(50, 9, 60), made(60, 8, -40)], [], 0)
+    assert [block.bytes for block in found.alive] == [100, 60, 40]
+    assert (found.peak, found.peak_bytes) == (5, 200)
+
+
 def test_an_operator_allocates_by_itself_and_with_what_it_calls() -> None:
     operators = ("aten::empty", "aten::add", "aten::add")
     change = Change(time_ns=1, address=7, bytes=50, operators=operators)

@@ -109,7 +109,7 @@ def usage(
     for block in before.values():
         now[block.category] += block.bytes
     series = {name: [value] for name, value in now.items()}
-    peak, peak_bytes, at_peak = 0, sum(now.values()), list(alive.values())
+    peak, peak_bytes = 0, sum(now.values())
     for number, change in enumerate(changes):
         if change.bytes > 0:
             block = alive[change.address] = made[number]
@@ -120,9 +120,22 @@ def usage(
         for name, value in now.items():
             series[name].append(value)
         if (total := sum(now.values())) > peak_bytes:
-            peak, peak_bytes, at_peak = len(times) - 1, total, list(alive.values())
-    largest = sorted(at_peak, key=lambda block: -block.bytes)
+            peak, peak_bytes = len(times) - 1, total
+    largest = sorted(_alive_after(peak, before, changes, made), key=lambda block: -block.bytes)
     return Usage(times, series, peak, largest, _by_operator(changes))
+
+
+def _alive_after(
+    count: int, before: Mapping[int, Block], changes: Sequence[Change], made: Mapping[int, Block]
+) -> list[Block]:
+    """After so many changes: the peak is known at the end alone, and a step has many new ones."""
+    alive = dict(before)
+    for number, change in enumerate(changes[:count]):
+        if change.bytes > 0:
+            alive[change.address] = made[number]
+        else:
+            alive.pop(change.address, None)
+    return list(alive.values())
 
 
 def _blocks(changes: Sequence[Change], sights: Sequence[Sight]) -> dict[int, Block]:
