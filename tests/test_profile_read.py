@@ -35,6 +35,7 @@ FOUND: dict[str, Any] = {
     "case": case(mode="training").as_dict(),
     "steps": 3,
     "host": {"whole_s": 0.010, "unprofiled_s": 0.009},
+    "contended": False,
     "layers": [
         layer("conv1", "layer", (0.002, 0.004, 0.0)),
         layer("relu", "layer", (0.001, 0.001, 0.0)),

@@ -62,6 +62,7 @@ class Profile:
     steps: int
     whole_s: float  # of the profiled step
     unprofiled_s: float
+    contended: bool  # by other work on the machine
     layers: Sequence[Mapping[str, Any]]
     operators: Sequence[Mapping[str, Any]]
     kernels: Sequence[Mapping[str, Any]]
@@ -102,6 +103,7 @@ def load(folder: Path) -> Profile:
             steps=found["steps"],
             whole_s=found["host"]["whole_s"],
             unprofiled_s=found["host"]["unprofiled_s"],
+            contended=found["contended"],
             layers=found["layers"],
             operators=found["operators"],
             kernels=found["kernels"],
@@ -163,6 +165,7 @@ def _summary(profile: Profile) -> dict[str, Any]:
         "steps": profile.steps,
         "whole_s": profile.whole_s,
         "unprofiled_s": profile.unprofiled_s,
+        "contended": profile.contended,
         "residual_s": profile.residual_s,
         "residual_ratio": profile.residual_s / profile.whole_s,
         "device": profile.device,

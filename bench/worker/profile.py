@@ -87,7 +87,8 @@ def run(request: Request) -> Facts:
     found |= memory | _flops(built, found["operators"])
     limits.let_write()  # a trace is larger than what a subject may write
     prof.export_chrome_trace(str(folder / TRACE))
-    found["notes"] = _notes(found, folder / TRACE, built, load)
+    found["contended"] = load.contended
+    found["notes"] = _notes(found, folder / TRACE, built)
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     return Facts(case=request.case, facts={"profiled_s": found["host"]["whole_s"]})
 
@@ -314,12 +315,10 @@ def _no_flops(why: str) -> dict[str, Any]:
     return {"flops": {}, "flops_notes": [f"FLOPs by operator are not known: {why}"]}
 
 
-def _notes(
-    found: Mapping[str, Any], trace: Path, built: ready.Ready, load: telemetry.Meter
-) -> list[str]:
+def _notes(found: Mapping[str, Any], trace: Path, built: ready.Ready) -> list[str]:
     """What a reader of the figures has to know."""
     notes = []
-    if load.contended:
+    if found["contended"]:
         notes.append("other work on the machine took a part of the processors: the times are long")
     if built.step is not built.eager:
         notes.append(
