@@ -65,7 +65,9 @@ def _case(folder: Path, machine_id: str | None) -> Profiled:
             machine_id=machine_id,
         )
     except (KeyError, TypeError, ValueError, RecordError) as error:
-        raise ReadError(f"{folder / SUMMARY}: is no profile of a case: {error!r}") from None
+        raise ReadError(
+            f"{folder / SUMMARY}: is no profile of a case, or one of another version: {error!r}"
+        ) from None
 
 
 def _json(path: Path) -> dict[str, Any]:
