@@ -217,11 +217,19 @@ def ab(
 @app.command()
 def report(
     runs: Annotated[
-        list[Path], typer.Argument(metavar="RUN…", help="run directories, the oldest first")
+        list[Path],
+        typer.Argument(
+            metavar="RUN…",
+            help="run directories, the oldest first; and directories of `bench profile`, whose "
+            "layers stand beside those that the runs measured alone",
+        ),
     ],
     out: Annotated[Path | None, _option("--out", "a folder (the run's own)")] = None,
 ) -> None:
-    """One self-contained HTML page: what the run says, plots, every row."""
+    """One self-contained HTML page: what the run says, plots, every row.
+
+    With the directory of a profile also each layer alone beside its share inside the network.
+    """
     from bench import report as page
 
     _end(lambda: page.report(runs, out))

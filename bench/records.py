@@ -267,11 +267,21 @@ class Row:
     control_s: float | None = _column(
         "geometric mean of two controls sampled in turn, a matrix product and a convolution: s"
     )
-    sm_clock_hz: float | None = _column("streaming-multiprocessor clock: Hz")
-    power_w: float | None = _column("mean power: W")
-    temperature_c: float | None = _column("temperature: °C")
-    gpu_utilization_ratio: float | None = _column("share of time in which a kernel ran")
-    energy_j_per_image: float | None = _column("energy / images: J")
+    sm_clock_hz: float | None = _column(
+        "streaming-multiprocessor clock, read once right after the samples: Hz"
+    )
+    power_w: float | None = _column(
+        "of the board: mean from its energy over warm-up, samples and controls where these take "
+        "2 s or longer, else one reading after them; empty for a slice of it (MIG): W"
+    )
+    temperature_c: float | None = _column("temperature, read once after the samples: °C")
+    gpu_utilization_ratio: float | None = _column(
+        "share of the driver's last sampling period, a second or less, in which a kernel ran, "
+        "read once right after the samples"
+    )
+    energy_j_per_image: float | None = _column(
+        "of the board, over calls back to back for 2 s or longer / images: J"
+    )
     device_name: str | None = _column("as its driver names it")
     torch_version: str | None = _column("torch.__version__")
     machine_id: str | None = _column("digest of the machine's stable facts")

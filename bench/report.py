@@ -1,4 +1,4 @@
-"""`bench report RUN…` from beginning to end: reads results, leaves one page."""
+"""`bench report RUN… [PROFILE…]` from beginning to end: reads results, leaves one page."""
 
 import datetime
 import shutil
@@ -10,7 +10,7 @@ from rich.console import Console
 from bench import rundir
 from bench.errors import UserError
 from bench.progress import wide_console
-from bench.read import page, plot, several, show
+from bench.read import page, plot, profile_files, several, show
 from bench.read.table import RunData, load
 from bench.read.write import MEASUREMENTS
 
@@ -22,16 +22,25 @@ class ReportError(UserError):
     """Results of which no page can be made."""
 
 
-def report(paths: Sequence[Path], out: Path | None) -> int:
+def report(given: Sequence[Path], out: Path | None) -> int:
     """Write the page, its plots, and a CSV where not all rows fit.  The exit code.
 
-    out: a folder; the run's own where there is one run, else a new one in results/.
+    given: directories of runs; and of profiles, which show the runs' layers inside the network.
+    out:   a folder; the run's own where there is one run, else a new one in results/.
     """
     console = wide_console()
+    profiled = [path for path in given if profile_files.is_profile(path)]
+    paths = [path for path in given if path not in profiled]
+    if not paths:
+        raise ReportError(
+            f"{given[0]}: was left by `bench profile`; give the directory of a `bench run` before "
+            "it, beside whose layers it is shown"
+        )
+    profiles = [case for path in profiled for case in profile_files.load(path)]
     runs = several.apart([_load(path) for path in paths])
     folder = out or _folder(paths)
     _refuse_foreign(folder, paths)
-    made = page.build(runs)
+    made = page.build(runs, profiles)
     own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -48,12 +57,11 @@ def report(paths: Sequence[Path], out: Path | None) -> int:
 
 def _load(path: Path) -> RunData:
     """Raises ReportError, and what `load` raises."""
-    for other, command in (("ab.json", "ab"), ("*/profile.json", "profile")):
-        if any(path.glob(other)):
-            raise ReportError(
-                f"{path}: was left by `bench {command}`, whose own report lies in it; give the "
-                "directory of a `bench run`"
-            )
+    if (path / "ab.json").exists():
+        raise ReportError(
+            f"{path}: was left by `bench ab`, whose own report lies in it; give the directory of a "
+            "`bench run`"
+        )
     if rundir.RunDir(path).description.exists() and not (path / MEASUREMENTS).exists():
         raise ReportError(f"{path}: the run is not finished; go on with: bench run --resume {path}")
     found = load(path)

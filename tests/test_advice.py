@@ -247,7 +247,7 @@ def layered(a_s: float, b_s: float, whole_s: float = 0.01) -> list[Entry]:
     [
         (0.004, 0.003, "take 1.00× (1.00–1.00) the time of the whole: no difference found"),
         (0.004, 0.001, "take 0.60× (0.60–0.60) the time of the whole: the rest is work between"),
-        (0.008, 0.004, "take 1.60× (1.60–1.60) the time of the whole: inside, data is still in"),
+        (0.008, 0.004, "take 1.60× (1.60–1.60) the time of the whole: inside, data may still"),
     ],
 )
 def test_layers_alone_stand_beside_the_whole_and_equal_ones_count_as_often_as_they_are_called(

@@ -1,11 +1,12 @@
 """All facts of a case together, each failing alone."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bench.records import COLUMNS, Case
-from bench.worker import facts
+from bench.worker import facts, nvidia
 from bench.worker.device import open_device
 from bench.worker.ready import make_step
 from bench.worker.step import Step
@@ -140,3 +141,21 @@ def test_with_cuda_graphs_the_peak_is_the_reserved_one() -> None:
     gpu.type = "cuda"
     found, _ = on_gpu(gpu, compile="reduce-overhead")
     assert found["peak_bytes"] == 4000
+
+
+def test_the_energy_of_a_board_is_not_that_of_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Slice:
+        is_slice = True
+
+        def look(self) -> Any:
+            return SimpleNamespace(at_s=0.0, energy_j=None)
+
+        def close(self) -> None:
+            pass
+
+    monkeypatch.setattr(nvidia, "gpu_of", lambda _: Slice())
+    found, problems = find(small())
+    assert "energy_j_per_image" not in found
+    assert problems["energy_j_per_image"] == (
+        "the driver counts the energy of the board, of which this is a slice"
+    )

@@ -130,3 +130,56 @@ def test_restoring_the_input_is_no_operator_of_the_call() -> None:
     relu = nn.ReLU(inplace=True).eval()
     step = InferenceStep(relu, (torch.randn(3),), {}, device_type="cpu", restore=True)
     assert flops.operators(step) == {"aten::relu_": 1}
+
+
+# --- by operator -----------------------------------------------------------------------------
+
+
+def test_flops_of_all_operators_together_are_those_of_the_call() -> None:
+    step = training(nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU()), torch.randn(2, 3, 6, 6))
+    found, hidden = flops.by_operator(step)
+    once = 2 * 2 * 4 * 4 * 4 * 3 * 3 * 3
+    assert found == {"aten::convolution": once, "aten::convolution_backward": once}
+    assert (sum(found.values()), hidden) == (flops.count(step).total, [])
+
+
+@pytest.mark.parametrize("make", [inference, training])
+def test_an_operator_that_hides_its_work_takes_the_flops_of_no_other(make: Any) -> None:
+    class Attention(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = nn.Linear(8, 8)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.inner(x)
+            return nn.functional.scaled_dot_product_attention(y, y, y)
+
+    found, hidden = flops.by_operator(make(Attention(), torch.randn(2, 2, 5, 8)))
+    fused = "aten::_scaled_dot_product_flash_attention_for_cpu"
+    assert hidden == ([fused] if make is inference else [fused, f"{fused}_backward"])
+    product = 2 * (2 * 2 * 5) * 8 * 8
+    assert {one for one in found.values() if one} == {product}
+    assert not set(found) & set(hidden)
+
+
+@pytest.mark.parametrize(
+    ("module", "hiding"),
+    [
+        (nn.LSTM(6, 4), "aten::mkldnn_rnn_layer"),
+        (nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), "aten::_transformer_encode"),
+    ],
+)
+def test_the_head_keeps_its_flops_behind_a_fused_layer(module: nn.Module, hiding: str) -> None:
+    class Network(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.body, self.head = module, nn.LazyLinear(3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.body(x)
+            return torch.as_tensor(self.head(y[0] if isinstance(y, tuple) else y))
+
+    width, out = (6, 4) if isinstance(module, nn.LSTM) else (8, 8)
+    found, hidden = flops.by_operator(inference(Network(), torch.randn(5, 2, width)))
+    assert [name[: len(hiding)] for name in hidden] == [hiding]
+    assert sum(found.values()) == 2 * (5 * 2) * out * 3

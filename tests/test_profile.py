@@ -83,6 +83,12 @@ def test_a_layer_that_is_never_called_has_no_row_and_one_called_twice_has_two(
     ]
 
 
+def test_all_calls_of_a_module_name_it(profiled: Profiled) -> None:
+    found = rows(profiled("tests.profiled:Planted", "inference"))
+    assert found["between"]["module"] == found["between#2"]["module"] == "between"
+    assert found[NETWORK]["module"] == NETWORK
+
+
 def test_what_the_network_does_itself_is_no_layers_time(profiled: Profiled) -> None:
     found = profiled("tests.profiled:OwnCode", "inference")
     assert shares(found, "host_s")[NETWORK] > 0.7
@@ -133,6 +139,9 @@ def test_the_fused_path_of_a_transformer_layer_is_profiled_as_it_is_timed(
     assert rows(found)["encoder"]["kind"] == "layer"
     names = {row["operator"] for row in found["operators"]}
     assert "aten::_transformer_encoder_layer_fwd" in names
+    assert sum(found["flops"].values()) > 0  # of the other layers
+    said = "FLOPs of aten::_transformer_encoder_layer_fwd are not known, as these hide their work"
+    assert said in found["notes"]
 
 
 @pytest.mark.parametrize(

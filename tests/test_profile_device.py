@@ -56,37 +56,88 @@ def test_a_step_has_the_work_that_was_launched_in_it() -> None:
     [
         "cudaDeviceSynchronize",
         "cudaStreamSynchronize",
-        "cudaMemcpyAsync",
         "hipEventSynchronize",
         "zeEventHostSynchronize",
         "urQueueFinish",
     ],
 )
-def test_the_host_waits_in_synchronisation_and_copies(name: str) -> None:
+def test_the_host_waits_in_synchronisation(name: str) -> None:
     events = [launch(1, 5, name, long=3), launch(2, 6), launch(3, 25, name, long=9)]
     assert waited_ns(events, 0, 20) == 3
 
 
+def copied(call: str, what: str, id_: int = 4) -> list[Event]:
+    """A call of 3 ns that copies, and what the device did for it while the call lasted."""
+    return [launch(4, 5, call, long=3), launch(5, 9), kernel(id_, 6, 8, name=f"Memcpy {what}")]
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        ("cudaMemcpyAsync", "HtoD (Pageable -> Device)"),
+        ("cudaMemcpyAsync", "DtoH (Device -> Pageable)"),
+        ("cudaMemcpy", "DtoH (Device -> Pinned)"),
+        ("hipMemcpy", "HtoD (Pinned -> Device)"),
+    ],
+)
+def test_the_host_waits_for_copies_that_block(call: str, what: str) -> None:
+    assert waited_ns(copied(call, what), 0, 20) == 3
+    assert waited_ns(copied(call, what, id_=0), 0, 20) == 3  # by overlap: no call has its id
+
+
+@pytest.mark.parametrize(
+    ("call", "what"),
+    [
+        ("cudaMemcpyAsync", "DtoD (Device -> Device)"),
+        ("cudaMemcpy", "DtoD (Device -> Device)"),
+        ("cudaMemcpyAsync", "DtoH (Device -> Pinned)"),
+        ("cudaMemcpyAsync", "HtoD (Pinned -> Device)"),
+        ("cudaMemsetAsync", "HtoD (Pageable -> Device)"),
+    ],
+)
+def test_a_copy_inside_the_device_or_with_pinned_memory_is_no_wait(call: str, what: str) -> None:
+    assert waited_ns(copied(call, what), 0, 20) == 0
+    assert waited_ns(copied(call, what, id_=0), 0, 20) == 0
+
+
+def test_a_copy_of_another_call_makes_none_wait() -> None:
+    blocks = "Memcpy HtoD (Pageable -> Device)"
+    clone = launch(4, 5, "cudaMemcpyAsync", long=3)
+    other = launch(9, 30, "cudaMemcpyAsync")
+    assert waited_ns([clone, other, kernel(9, 6, 8, name=blocks)], 0, 20) == 0
+    assert waited_ns([clone, kernel(0, 8, 10, name=blocks)], 0, 20) == 0  # begins as it returns
+
+
+def test_waits_are_held_against_the_profiled_step_in_which_they_were_seen() -> None:
+    slowed = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=1.5e-3, profiled_s=20e-3)
+    assert slowed.bound_by == "launches"
+    waits = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=2.1e-3, profiled_s=20e-3)
+    assert waits.bound_by == "waits"
+    assert waits.why.endswith("the host waited for it in 10% of a profiled step")
+
+
 def test_a_busy_device_is_what_bounds_the_step_however_long_the_host_waits() -> None:
-    found = verdict(host_s=10e-3, event_s=10e-3, busy_s=9.1e-3, waited_s=8e-3)
+    found = verdict(host_s=10e-3, event_s=10e-3, busy_s=9.1e-3, waited_s=8e-3, profiled_s=10e-3)
     assert found.bound_by == "device"
     assert found.why == "it worked in 91% of the time"
 
 
 def test_an_idle_device_and_a_host_that_issues_is_bound_by_launches() -> None:
-    found = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=0.2e-3)
+    found = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=0.2e-3, profiled_s=10e-3)
     assert found.bound_by == "launches"
     assert "idled in 70%" in found.why
 
 
 def test_an_idle_device_and_a_host_that_waits_is_bound_by_waits() -> None:
-    found = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=6e-3, waited_s=4e-3)
+    found = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=6e-3, waited_s=4e-3, profiled_s=10e-3)
     assert found.bound_by == "waits"
 
 
 def test_where_neither_explains_the_idle_device_nothing_is_claimed() -> None:
-    assert verdict(host_s=1e-3, event_s=10e-3, busy_s=3e-3, waited_s=0.0).bound_by is None
-    assert verdict(host_s=1e-3, event_s=0.0, busy_s=3e-3, waited_s=0.0).bound_by is None
+    idle = {"host_s": 1e-3, "busy_s": 3e-3, "waited_s": 0.0}
+    assert verdict(event_s=10e-3, profiled_s=10e-3, **idle).bound_by is None
+    assert verdict(event_s=0.0, profiled_s=10e-3, **idle).bound_by is None
+    assert verdict(event_s=10e-3, profiled_s=0.0, **idle).bound_by is None
 
 
 def test_an_operators_own_time_is_without_what_it_calls() -> None:

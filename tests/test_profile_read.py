@@ -1,6 +1,7 @@
 """The tables, the plot and the words of a profile, from a made-up one."""
 
 import csv
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -18,7 +19,8 @@ PHASES = ("forward", "backward", "optimizer")
 
 
 def layer(name: str, kind: str, host: tuple[float, ...], device: Any = None) -> dict[str, Any]:
-    row: dict[str, Any] = {"layer": name, "type": "Conv2d", "kind": kind, "host_s": sum(host)}
+    row: dict[str, Any] = {"layer": name, "module": name.partition("#")[0], "type": "Conv2d"}
+    row |= {"kind": kind, "host_s": sum(host)}
     row |= {f"{phase}_host_s": time for phase, time in zip(PHASES, host, strict=True)}
     device = device or (None, None, None)
     row |= {f"{phase}_device_s": time for phase, time in zip(PHASES, device, strict=True)}
@@ -33,6 +35,7 @@ FOUND: dict[str, Any] = {
     "case": case(mode="training").as_dict(),
     "steps": 3,
     "host": {"whole_s": 0.010, "unprofiled_s": 0.009},
+    "contended": False,
     "layers": [
         layer("conv1", "layer", (0.002, 0.004, 0.0)),
         layer("relu", "layer", (0.001, 0.001, 0.0)),
@@ -188,13 +191,32 @@ def test_the_peak_is_told_by_use_the_largest_first(tmp_path: Path) -> None:
 
 
 def test_what_is_printed_is_narrow_harmless_and_names_the_files(tmp_path: Path) -> None:
-    text = printed(profile(tmp_path, layers=[layer("[red]x", "layer", (0.01, 0.0, 0.0))] * 12))
+    layers = [layer(f"[red]x{number}", "layer", (0.01, 0.0, 0.0)) for number in range(12)]
+    text = printed(profile(tmp_path, layers=layers))
     assert "\x1b[31m" not in text
     assert "[red]x" in text
     assert "2 more" in text
     tables, files = text.rsplit("\n", 2)[:2]
     assert max(map(len, tables.splitlines()[-20:])) <= 100
     assert "trace.json.gz, layers.csv, operators.csv, memory.csv, memory.png" in files
+
+
+def test_a_layer_called_often_is_one_line_with_its_calls_and_their_sum(tmp_path: Path) -> None:
+    cells = [layer("cell", "layer", (0.001, 0.002, 0.0))]
+    cells += [layer(f"cell#{number}", "layer", (0.001, 0.002, 0.0)) for number in range(2, 13)]
+    one = profile(tmp_path, layers=[layer("fc", "layer", (0.003, 0.001, 0.0)), *cells])
+    one = dataclasses.replace(one, whole_s=0.040)
+    assert profile_summary.sentences(one)[0] == (
+        "90 % of the step is in the 12 calls of cell, 60 % in its backward; 10 % in fc"
+    )
+    lines = [line.split() for line in printed(one).splitlines()]
+    assert ["cell", "Conv2d", "12", "12.0", "ms", "24.0", "ms", "36.0", "ms", "90", "%"] in lines
+    assert ["fc", "Conv2d", "1", "3.00", "ms", "1.00", "ms", "4.00", "ms", "10", "%"] in lines
+    assert not any("more" in line for line in lines)
+    profile_tables.write_case(one)
+    rows = table(tmp_path / "layers.csv")
+    assert (rows[2]["layer"], rows[2]["module"]) == ("cell#2", "cell")
+    assert len(rows) == 13
 
 
 def test_the_plot_has_an_area_a_category_and_the_peak(tmp_path: Path) -> None:

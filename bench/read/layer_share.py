@@ -1,8 +1,8 @@
 """The layers, each measured alone, beside the whole that they are part of.
 
 A layer alone gets its own calls and looks at the clock, and its input may lie in a cache or not;
-inside, neighbours hand over what is still there, and a compiler fuses them.  What the sum of the
-layers differs from the whole is what that gains or loses.
+inside, neighbours may hand over what is still there, and a compiler fuses them.  What the sum of
+the layers differs from the whole is what that gains or loses.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ from bench.read.compare import Medians
 from bench.read.plot_data import PLAIN, SETTINGS, Group, Span, split
 from bench.read.sentence import Sentence, factor, listed
 from bench.read.table import RunData
-from bench.records import Row
+from bench.records import Case, Row
 
 MOST_NAMED = 3
 WORTH_NAMING = 0.05  # of the sum
@@ -43,7 +43,7 @@ def shares(run: RunData, wholes: Group, layers: Group | None, medians: Medians) 
 
     Of the wholes the plain one and the compiled one; the layers are never compiled.
     """
-    calls = _calls(run, wholes.subject)
+    calls = {name: plot_data.calls(one) for name, one in listed_layers(run, wholes.subject).items()}
     if layers is None or not calls:
         return []
     found = []
@@ -51,38 +51,49 @@ def shares(run: RunData, wholes: Group, layers: Group | None, medians: Medians) 
         setting = wholes.setting(whole)
         if setting != PLAIN and [axis for axis, _ in setting] != ["compile"]:
             continue
-        beside = [row for row in layers.rows if _alike(row, whole)]
-        own = [row for row in beside if row.mode == whole.mode]
-        # What has no backward is not measured in training; its forward is that of inference.
-        one_way = {
-            _layer(row)
-            for row in layers.failed
-            if _alike(row, whole) and row.mode == whole.mode and row.status == "unsupported"
-        }
-        for phase in ("forward",) if whole.mode == "inference" else ("forward", "backward"):
-            by_layer = {_layer(row): row for row in own if row.phase == phase}
-            if phase == "forward":
-                by_layer = {
-                    _layer(row): row
-                    for row in beside
-                    if _layer(row) in one_way and row.mode == "inference"
-                } | by_layer
-            by_layer = {name: row for name, row in by_layer.items() if name in calls}
-            needed = {
-                name: count
-                for name, count in calls.items()
-                if phase == "forward" or name not in one_way
-            }
+        for phase in phases(whole):
+            by_layer, needed = measured(whole, layers, calls, phase)
             if by_layer:
                 found.append(_of(whole, phase, by_layer, needed, medians, bool(setting)))
     return found
+
+
+def phases(like: Row | Case) -> tuple[str, ...]:
+    """In which layers take part."""
+    return ("forward",) if like.mode == "inference" else ("forward", "backward")
+
+
+def measured(
+    like: Row | Case, layers: Group, calls: Mapping[str, int], phase: str
+) -> tuple[dict[str, Row], dict[str, int]]:
+    """The rows of the layers measured alone as `like` was, and the layers that the phase has.
+
+    calls: of every layer in one call of the whole.  Layers that are called and have no row were
+    not measured.
+    """
+    beside = [row for row in layers.rows if _alike(row, like)]
+    # What has no backward is not measured in training; its forward is that of inference.
+    one_way = {
+        _layer(row)
+        for row in layers.failed
+        if _alike(row, like) and row.mode == like.mode and row.status == "unsupported"
+    }
+    by_layer = {_layer(row): row for row in beside if row.mode == like.mode and row.phase == phase}
+    if phase == "forward":
+        by_layer = {
+            _layer(row): row for row in beside if _layer(row) in one_way and row.mode == "inference"
+        } | by_layer
+    return (
+        {name: row for name, row in by_layer.items() if name in calls},
+        {name: n for name, n in calls.items() if phase == "forward" or name not in one_way},
+    )
 
 
 def _layer(row: Row) -> str:
     return split(row.subject or "")[1] or ""
 
 
-def _alike(layer: Row, whole: Row) -> bool:
+def _alike(layer: Row, whole: Row | Case) -> bool:
     """Measured on the same input and device, in the same settings but for compiling."""
     same = ("batch", "device", "input", *(axis for axis in SETTINGS if axis != "compile"))
     return layer.compile in (None, "off") and all(
@@ -90,16 +101,14 @@ def _alike(layer: Row, whole: Row) -> bool:
     )
 
 
-def _calls(run: RunData, subject: str) -> dict[str, int]:
-    """By the name that its row has: how often a layer is called; {} where the run does not tell."""
+def listed_layers(run: RunData, subject: str) -> dict[str, Mapping[str, Any]]:
+    """The layers as run.json has them, by the name of their rows; {} where it does not tell."""
     listed_ = run.run.get("layers")
     own: Any = listed_.get(subject) if isinstance(listed_, Mapping) else None
     if not isinstance(own, list):
         return {}
     return {
-        str(one.get("alias") or one.get("name")): plot_data.calls(one)
-        for one in own
-        if isinstance(one, Mapping)
+        str(one.get("alias") or one.get("name")): one for one in own if isinstance(one, Mapping)
     }
 
 
@@ -205,6 +214,6 @@ def _against_whole(one: Shares) -> str:
     if low > 1 and one.compiled:
         return f"{sum_}: what running together and compiling gain, both in one."
     if low > 1:
-        return f"{sum_}: inside, data is still in a cache, and a call costs less."
+        return f"{sum_}: inside, data may still be in a cache, and a call may cost less."
     loss = "" if one.whole.mode == "inference" else " (the loss among it)"
-    return f"{sum_}: the rest is work between the layers{loss}, and colder caches."
+    return f"{sum_}: the rest is work between the layers{loss}, and may be colder caches."

@@ -17,8 +17,9 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from bench.plain_text import printable
-from bench.read import advice, page_plots, page_rows, page_runs, plot
+from bench.read import advice, page_inside, page_plots, page_rows, page_runs, plot
 from bench.read.plot_data import records, split
+from bench.read.profile_files import Profiled
 from bench.read.sentence import Sentence
 from bench.read.table import RunData
 from bench.records import FLAGS, Row, whole_phase
@@ -48,14 +49,18 @@ class Page:
     whole: bool  # every row is in the table
 
 
-def build(runs: Sequence[RunData]) -> Page:
-    """Of runs in the order given.  The first gives the plots where there are several."""
+def build(runs: Sequence[RunData], profiles: Sequence[Profiled] = ()) -> Page:
+    """Of runs in the order given.  The first gives the plots where there are several.
+
+    profiles: of cases of the runs, whose layers are shown inside as well as alone.
+    """
     several = len(runs) > 1
     rows = [row for run in runs for row in records(run.rows)]
     shown = rows if len(rows) <= MOST_LINES else _wholes(rows)[:MOST_LINES]
     figures = _figures(runs)
     pictures, plots_note = _pictures(figures, runs)
     cases = _wholes(rows)
+    inside, not_inside = page_inside.sections([(page_runs.name(r), r) for r in runs], profiles)
     context: dict[str, Any] = {
         "css": Markup((PARTS / "page.css").read_text(encoding="utf-8")),
         "js": Markup((PARTS / "page.js").read_text(encoding="utf-8")),
@@ -65,6 +70,9 @@ def build(runs: Sequence[RunData]) -> Page:
         "sentences": [(page_runs.name(run), told) for run in runs if (told := _told(run))],
         "changes": page_runs.changes(*runs) if len(runs) == 2 else None,
         "history": page_runs.history(runs) if len(runs) > 2 else None,
+        "inside": inside,
+        "inside_head": page_inside.HEAD,
+        "inside_notes": not_inside,
         "plots": pictures,
         "plots_note": plots_note,
         "failures": _failures(cases),

@@ -1,6 +1,8 @@
 """What `bench profile` prints: the dearest layers and operators of each case, in words as well."""
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -19,7 +21,8 @@ BOUND_BY = {
     "device": "bound by the device: only less or faster work on it helps",
     "launches": "bound by launches: the host issues work more slowly than the device does it "
     "(CUDA graphs, torch.compile, a larger batch)",
-    "waits": "bound by waits: host and device take turns (look for .item(), copies, GradScaler)",
+    "waits": "bound by waits: host and device take turns (look for .item(), copies to or from the "
+    "host, GradScaler)",
 }
 
 
@@ -40,17 +43,15 @@ def show(profile: Profile, console: Console) -> None:
 def sentences(profile: Profile) -> list[str]:
     """The verdict: where the time goes, what bounds it, what the profiler cost, what memory."""
     where, whole_s = _whole(profile)
-    rows = sorted(profile.layers, key=lambda row: -(row[f"{where}_s"] or 0.0))
-    own = [row for row in rows if row["kind"] != "residual" and row[f"{where}_s"]]
+    own = [one for one in modules(profile.layers, where) if one.kind != "residual" and one.time_s]
     lines = []
     if own and whole_s:
         top = own[0]
-        text = f"{_share(top[f'{where}_s'], whole_s)} of the {_what(profile)} is in {top['layer']}"
-        part_s, phase = max((top[f"{phase}_{where}_s"], phase) for phase in ("forward", "backward"))
-        if phase == "backward" and part_s >= WORTH_SAYING * whole_s:
-            text += f", {_share(part_s, whole_s)} in its backward"
+        text = f"{_share(top.time_s, whole_s)} of the {_what(profile)} is in {_calls(top)}"
+        if top.forward_s < top.backward_s >= WORTH_SAYING * whole_s:
+            text += f", {_share(top.backward_s, whole_s)} in its backward"
         if len(own) > 1:
-            text += f"; {_share(own[1][f'{where}_s'], whole_s)} in {own[1]['layer']}"
+            text += f"; {_share(own[1].time_s, whole_s)} in {_calls(own[1])}"
         lines.append(text)
     lines.append(
         f"{units.seconds(profile.whole_s)} a profiled step "
@@ -61,6 +62,36 @@ def sentences(profile: Profile) -> list[str]:
     if profile.memory:
         lines.append(_peak(profile.memory))
     return lines
+
+
+@dataclass(slots=True)
+class Module:
+    """All calls of one module in a step, on the host or on the device."""
+
+    name: str
+    type: str
+    kind: str
+    calls: int = 0
+    forward_s: float = 0.0
+    backward_s: float = 0.0
+    time_s: float = 0.0
+
+
+def modules(layers: Iterable[Mapping[str, Any]], where: str) -> list[Module]:
+    """The dearest first.  layers: a row a call; where: `host` or `device`."""
+    found: dict[str, Module] = {}
+    for row in layers:
+        name = row["module"]
+        one = found.setdefault(name, Module(name, row["type"], row["kind"]))
+        one.calls += 1
+        one.forward_s += row[f"forward_{where}_s"] or 0.0
+        one.backward_s += row[f"backward_{where}_s"] or 0.0
+        one.time_s += row[f"{where}_s"] or 0.0
+    return sorted(found.values(), key=lambda one: -one.time_s)
+
+
+def _calls(one: Module) -> str:
+    return f"the {one.calls} calls of {one.name}" if one.calls > 1 else one.name
 
 
 def _in_no_layer(profile: Profile) -> str:
@@ -102,31 +133,26 @@ def _share(part_s: float | None, whole_s: float) -> str:
 
 
 def _layers(profile: Profile, where: str) -> Table:
-    rows = sorted(profile.layers, key=lambda row: -(row[f"{where}_s"] or 0.0))
+    ordered = modules(profile.layers, where)
     table = _table(f"the dearest layers, {where} time a step")
     table.add_column("layer", overflow="fold", min_width=24)
     table.add_column("type", overflow="fold")
-    for name in ("forward", "backward", "together", "share"):
+    for name in ("calls", "forward", "backward", "together", "share"):
         table.add_column(name, justify="right", no_wrap=True)
     whole_s = _whole(profile)[1]
-    for row in rows[:MOST]:
-        times = [row[f"{key}_s"] for key in (f"forward_{where}", f"backward_{where}", where)]
+    for one in ordered[:MOST]:
         table.add_row(
-            safe(row["layer"]),
-            safe(row["type"]),
-            *(units.seconds(time) if time else "" for time in times),
-            _share(times[-1], whole_s),
+            safe(one.name),
+            safe(one.type),
+            str(one.calls) if one.kind != "residual" else "",
+            *(units.seconds(t) if t else "" for t in (one.forward_s, one.backward_s, one.time_s)),
+            _share(one.time_s, whole_s),
         )
-    _rest(table, rows, where, whole_s)
+    if rest := ordered[MOST:]:
+        rest_s = math.fsum(one.time_s for one in rest)
+        shown = units.seconds(rest_s), _share(rest_s, whole_s)
+        table.add_row(f"{len(rest)} more", "", "", "", "", *shown)
     return table
-
-
-def _rest(table: Table, rows: Sequence[Mapping[str, Any]], where: str, whole_s: float) -> None:
-    rest = rows[MOST:]
-    if rest:
-        rest_s = sum(row[f"{where}_s"] or 0.0 for row in rest)
-        shown = f"{len(rest)} more"
-        table.add_row(shown, "", "", "", units.seconds(rest_s), _share(rest_s, whole_s))
 
 
 def _operators(profile: Profile, where: str) -> Table:

@@ -20,6 +20,7 @@ OPERATORS, LAYERS, KERNELS = "operators.csv", "layers.csv", "kernels.csv"
 LAYER_COLUMNS: Mapping[str, str] = {
     "case_id": "joins with the other files",
     "layer": "in the order of their calls; name#2 for the second call",
+    "module": "without the number of the call: the same in all calls of a module",
     "type": "class of the module",
     "kind": "layer · module (its own code beside its layers) · graph (compiled) · residual",
     "forward_host_s": "in which it owned the host's time",
@@ -43,7 +44,7 @@ OPERATOR_COLUMNS: Mapping[str, str] = {
     "device_s": "and those of what it calls",
     "self_allocated_bytes": "asked for by itself, whether freed since or not",
     "allocated_bytes": "and by what it calls",
-    "flops": "of convolutions and matrix products, multiply-add = 2; grouped ones right",
+    "flops": "of convolutions and matrix products, multiply-add = 2; empty where hidden",
 }
 KERNEL_COLUMNS = ("case_id", "kernel", "operator", "calls", "device_s")
 
@@ -61,6 +62,7 @@ class Profile:
     steps: int
     whole_s: float  # of the profiled step
     unprofiled_s: float
+    contended: bool  # by other work on the machine
     layers: Sequence[Mapping[str, Any]]
     operators: Sequence[Mapping[str, Any]]
     kernels: Sequence[Mapping[str, Any]]
@@ -101,6 +103,7 @@ def load(folder: Path) -> Profile:
             steps=found["steps"],
             whole_s=found["host"]["whole_s"],
             unprofiled_s=found["host"]["unprofiled_s"],
+            contended=found["contended"],
             layers=found["layers"],
             operators=found["operators"],
             kernels=found["kernels"],
@@ -162,6 +165,7 @@ def _summary(profile: Profile) -> dict[str, Any]:
         "steps": profile.steps,
         "whole_s": profile.whole_s,
         "unprofiled_s": profile.unprofiled_s,
+        "contended": profile.contended,
         "residual_s": profile.residual_s,
         "residual_ratio": profile.residual_s / profile.whole_s,
         "device": profile.device,

@@ -142,6 +142,8 @@ def _energy(step: Step, case: Case, device: Device) -> Found:
 
     joules = nvidia.energy_j_per_call(gpu, call, device.wait)
     gpu.close()
+    if gpu.is_slice:
+        raise FactError("the driver counts the energy of the board, of which this is a slice")
     if joules is None:
         raise FactError("the driver does not count this GPU's energy")
     return {"energy_j_per_image": joules / case.batch}

@@ -17,7 +17,7 @@ from bench.worker.stopwatch import wall_clock
 
 ENERGY_S = 2.0  # shortest time over which the energy counter, renewed every 0.1 s or so, says much
 THROTTLED_SHARE = 0.01  # of the time held back by heat
-CALLS_BETWEEN_WAITS = 16
+MOST_CALLS_BETWEEN_WAITS = 16
 
 # What slows a GPU down that is not a normal limit of its power: too hot, or the board pulled the
 # brake.  Snapshots can miss them, so the counter of time lost to heat is read as well.
@@ -38,7 +38,7 @@ class Look:
     """A GPU at one moment.  None: unknown."""
 
     at_s: float
-    energy_j: float | None  # since the driver was loaded
+    energy_j: float | None  # of the board since the driver was loaded; of a slice unknown
     sm_clock_hz: float | None
     power_w: float | None
     temperature_c: float | None
@@ -64,21 +64,31 @@ class Gpu:
         if self._handle is None:
             self.close()
             raise NvidiaError(f"NVML knows no GPU {uuid!r}")
+        # MIG, several GPUs on one board (NVML API Reference, Multi Instance GPU Management): torch
+        # computes on a slice.  A driver that knows nothing of it has none.
+        own = bool(self._ask("nvmlDeviceIsMigDeviceHandle", self._handle))
+        mode = self._ask("nvmlDeviceGetMigMode", self._handle)  # now, and after the next reset
+        self._sees_all_slices = not own and bool(mode) and mode[0] == nvml.NVML_DEVICE_MIG_ENABLE
+        self.is_slice = own or self._sees_all_slices
 
     def close(self) -> None:
         """Let go of the library."""
         self._ask("nvmlShutdown")
 
     def look(self) -> Look:
-        """All figures now."""
+        """All figures now.  The board's energy and power are not those of a slice of it."""
         nvml, handle = self._nvml, self._handle
+        energy_mj = power_mw = None
+        if not self.is_slice:
+            energy_mj = self._ask("nvmlDeviceGetTotalEnergyConsumption", handle)
+            power_mw = self._ask("nvmlDeviceGetPowerUsage", handle)
         return Look(
             at_s=self._clock(),
-            energy_j=_scaled(self._ask("nvmlDeviceGetTotalEnergyConsumption", handle), 1e-3),
+            energy_j=_scaled(energy_mj, 1e-3),
             sm_clock_hz=_scaled(
                 self._ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM), 1e6
             ),
-            power_w=_scaled(self._ask("nvmlDeviceGetPowerUsage", handle), 1e-3),
+            power_w=_scaled(power_mw, 1e-3),
             temperature_c=_scaled(
                 self._ask("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU), 1.0
             ),
@@ -103,6 +113,8 @@ class Gpu:
         return any(reasons & getattr(self._nvml, name) for name in FAULT_REASONS)
 
     def _processes(self) -> frozenset[int] | None:
+        if self._sees_all_slices:
+            return None
         found = self._ask("nvmlDeviceGetComputeRunningProcesses", self._handle)
         return None if found is None else frozenset(int(one.pid) for one in found)
 
@@ -150,7 +162,7 @@ class Around:
 
     def facts(self) -> dict[str, float]:
         """By column name."""
-        return figures(self._after) if self._after else {}
+        return figures(self._before, self._after) if self._before and self._after else {}
 
 
 def throttled(before: Look, after: Look) -> bool | None:
@@ -176,15 +188,35 @@ def foreign_processes(look: Look, own: int | None = None) -> int | None:
     return len(others) - (1 if hidden else 0)
 
 
-def figures(look: Look) -> dict[str, float]:
-    """By column name; unknown ones are left out.  To be taken while the GPU is still warm."""
+def figures(before: Look, after: Look) -> dict[str, float]:
+    """By column name; unknown ones are left out.
+
+    after: taken while the GPU is still warm, and its clock high.
+    """
     found = {
-        "sm_clock_hz": look.sm_clock_hz,
-        "power_w": look.power_w,
-        "temperature_c": look.temperature_c,
-        "gpu_utilization_ratio": look.utilization_ratio,
+        "sm_clock_hz": after.sm_clock_hz,
+        "power_w": power_w(before, after),
+        "temperature_c": after.temperature_c,
+        "gpu_utilization_ratio": after.utilization_ratio,
     }
     return {name: value for name, value in found.items() if value is not None}
+
+
+def power_w(before: Look, after: Look) -> float | None:
+    """The mean between two looks, ENERGY_S or more apart, from the energy; else the later reading.
+
+    On GPUs before Ampere a reading is of one moment, since then the mean of the last second
+    (nvmlDeviceGetPowerUsage).
+    """
+    spent_s, energy_j = after.at_s - before.at_s, energy_between_j(before, after)
+    return after.power_w if energy_j is None or spent_s < ENERGY_S else energy_j / spent_s
+
+
+def energy_between_j(before: Look, after: Look) -> float | None:
+    """None where it is not counted, or the counter began anew in between."""
+    if before.energy_j is None or after.energy_j is None or after.energy_j <= before.energy_j:
+        return None
+    return after.energy_j - before.energy_j
 
 
 def energy_j_per_call(
@@ -192,22 +224,31 @@ def energy_j_per_call(
 ) -> float | None:
     """From the counter of total energy over ENERGY_S or longer; None where there is none.
 
-    The whole board's energy, and so what it needs when idle is in it.
+    The whole board's energy, and so what it needs when idle is in it.  A call that takes longer
+    than ENERGY_S is made once.
     """
     wait()
     before, calls = gpu.look(), 0
     if before.energy_j is None:
         return None
     after = before
-    while after.at_s - before.at_s < ENERGY_S:
-        for _ in range(CALLS_BETWEEN_WAITS):
+    while (spent_s := after.at_s - before.at_s) < ENERGY_S:
+        more = _calls_that_fit(ENERGY_S - spent_s, spent_s, calls)
+        for _ in range(more):
             call()
-        calls += CALLS_BETWEEN_WAITS
+        calls += more
         wait()
         after = gpu.look()
-    if after.energy_j is None or after.energy_j <= before.energy_j:
-        return None
-    return (after.energy_j - before.energy_j) / calls
+    energy_j = energy_between_j(before, after)
+    return None if energy_j is None else energy_j / calls
+
+
+def _calls_that_fit(left_s: float, spent_s: float, calls: int) -> int:
+    """Before the next look at the time: one at first, for nobody knows how long it takes."""
+    if not calls:
+        return 1
+    fit = left_s * calls / spent_s if spent_s > 0 else MOST_CALLS_BETWEEN_WAITS
+    return max(1, min(MOST_CALLS_BETWEEN_WAITS, int(fit)))
 
 
 def _scaled(value: float | None, factor: float) -> float | None:

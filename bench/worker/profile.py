@@ -87,7 +87,8 @@ def run(request: Request) -> Facts:
     found |= memory | _flops(built, found["operators"])
     limits.let_write()  # a trace is larger than what a subject may write
     prof.export_chrome_trace(str(folder / TRACE))
-    found["notes"] = _notes(found, folder / TRACE, built, load)
+    found["contended"] = load.contended
+    found["notes"] = _notes(found, folder / TRACE, built)
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     return Facts(case=request.case, facts={"profiled_s": found["host"]["whole_s"]})
 
@@ -184,7 +185,8 @@ def _found(
     if done and "event_s" in plain:
         busy_s = _mean_s(sum(each.values()) for each in device)
         waited_s = _mean_s(waited_ns(events, one.start_ns, one.end_ns) for one in windows)
-        said = verdict(plain["host_s"], plain["event_s"], busy_s, waited_s)
+        profiled_s = found["host"]["whole_s"]
+        said = verdict(plain["host_s"], plain["event_s"], busy_s, waited_s, profiled_s)
         found["device"] = {
             "name": built.device.name,
             "host_s": plain["host_s"],
@@ -224,10 +226,11 @@ def _rows(
 def _kind(name: str, ranges: Ranges) -> dict[str, str]:
     """layer: calls no other; module: its own code, beside the layers that it calls."""
     if name in RESIDUAL:
-        return {"type": "", "kind": "residual"}
+        return {"module": name, "type": "", "kind": "residual"}
     if seen := ranges.seen.get(name):
-        return {"type": seen.type, "kind": "layer" if seen.is_leaf else "module"}
-    return {"type": "", "kind": "graph"}
+        kind = "layer" if seen.is_leaf else "module"
+        return {"module": seen.module, "type": seen.type, "kind": kind}
+    return {"module": name, "type": "", "kind": "graph"}
 
 
 def _operators(
@@ -291,33 +294,38 @@ def _memory(built: ready.Ready, *, eager: bool) -> dict[str, Any]:
 
 
 def _flops(built: ready.Ready, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """By operator; of compiled code they are not known."""
+    """By operator, and in words of which they are not known: of compiled code of none."""
     if built.step is not built.eager:
-        return {"flops": {}, "flops_unknown": "compiled code hides its operators"}
+        return _no_flops("compiled code hides its operators")
     try:
-        counted = flops.by_operator(built.eager)
+        counted, hidden = flops.by_operator(built.eager)
     except Exception as error:  # the rest of the profile is still worth having
-        return {"flops": {}, "flops_unknown": " ".join(str(error).split())[:300]}
+        return _no_flops(" ".join(str(error).split())[:300])
     there = {row["operator"] for row in operators}
-    lost = {name: n for name, n in counted.items() if n and name not in there}
-    why = f"{', '.join(lost)} are counted, and the trace has no such operators" if lost else None
-    return {"flops": counted, "flops_unknown": why}
+    lost = [name for name, count in counted.items() if count and name not in there]
+    notes = []
+    if hidden:
+        notes.append(f"FLOPs of {', '.join(hidden)} are not known, as these hide their work")
+    if lost:
+        notes.append(f"FLOPs of {', '.join(lost)} are in no row: the trace has no such operators")
+    return {"flops": counted, "flops_notes": notes}
 
 
-def _notes(
-    found: Mapping[str, Any], trace: Path, built: ready.Ready, load: telemetry.Meter
-) -> list[str]:
+def _no_flops(why: str) -> dict[str, Any]:
+    return {"flops": {}, "flops_notes": [f"FLOPs by operator are not known: {why}"]}
+
+
+def _notes(found: Mapping[str, Any], trace: Path, built: ready.Ready) -> list[str]:
     """What a reader of the figures has to know."""
     notes = []
-    if load.contended:
+    if found["contended"]:
         notes.append("other work on the machine took a part of the processors: the times are long")
     if built.step is not built.eager:
         notes.append(
             "compiled: inside a graph there are no layers, so a graph is one row and only what the "
             "backward needs counts as activation"
         )
-    if why := found["flops_unknown"]:
-        notes.append(f"FLOPs by operator are not known: {why}")
+    notes += found["flops_notes"]
     if found["memory"] is None:
         notes.append("CUDA graphs allocate nothing when replayed: no memory over time")
     if not built.device.synchronous and not found["device"]:

@@ -12,8 +12,15 @@ from bench.worker.profile_owners import Owner, Timeline
 DEVICE_BOUND = 0.9
 WAITS = 0.1
 # What holds the host up until the device is done: cuda*Synchronize, hip*Synchronize, xpu's
-# zeEventHostSynchronize and urQueueFinish; a copy that the host waits for.
-WAITING = re.compile(r"synchronize|memcpy|queuefinish|eventwait", re.IGNORECASE)
+# zeEventHostSynchronize and urQueueFinish.
+WAITING = re.compile(r"synchronize|queuefinish|eventwait", re.IGNORECASE)
+# Of the calls that copy, those between device and host hold it up where the host's memory is
+# pageable; with pinned memory those that do not end in Async; copies inside the device none (CUDA
+# Runtime API, API synchronization behavior).  Kineto names the copy itself, as the device does it
+# (CuptiActivity.cpp, memcpyName): "Memcpy HtoD (Pageable -> Device)".
+_COPIES = re.compile(r"memcpy", re.IGNORECASE)
+_TO_OR_FROM_HOST = re.compile(r"Memcpy (HtoD|DtoH)\b")
+_PAGEABLE = re.compile(r"\bPageable\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,27 +80,52 @@ def owned_ns(done: Iterable[Work], timeline: Timeline) -> dict[Owner, int]:
 
 def waited_ns(events: Iterable[Event], start_ns: int, end_ns: int) -> int:
     """How long the host was held up between two moments."""
+    events = list(events)
+    copies = [one for one in events if one.kind == "device" and _TO_OR_FROM_HOST.search(one.name)]
+    calls = [one for one in events if one.kind == "runtime" and start_ns <= one.start_ns < end_ns]
+    by_id = {one.id: one for one in copies if one.id}
+    called = {one.id for one in events if one.kind == "runtime"}
+    unclaimed = [one for one in copies if one.id not in called]
     return sum(
-        one.duration_ns
-        for one in events
-        if one.kind == "runtime" and start_ns <= one.start_ns < end_ns and WAITING.search(one.name)
+        call.duration_ns
+        for call in calls
+        if WAITING.search(call.name)
+        or (_COPIES.search(call.name) and _blocks(call, by_id.get(call.id), unclaimed))
     )
 
 
-def verdict(host_s: float, event_s: float, busy_s: float, waited_s: float) -> Verdict:
+def _blocks(call: Event, copy: Event | None, unclaimed: Iterable[Event]) -> bool:
+    """Whether a call that copies holds the host up.
+
+    copy:      what the device did for it; where the trace does not tell, what ran meanwhile of
+    unclaimed: the copies that no call in the trace has asked for.
+    """
+    own = [copy] if copy else [one for one in unclaimed if _during(one, call)]
+    is_async = "async" in call.name.lower()
+    return any(not is_async or _PAGEABLE.search(one.name) for one in own)
+
+
+def _during(one: Event, call: Event) -> bool:
+    return one.start_ns < call.end_ns and call.start_ns < one.end_ns
+
+
+def verdict(
+    host_s: float, event_s: float, busy_s: float, waited_s: float, profiled_s: float
+) -> Verdict:
     """What bounds a step.
 
-    host_s:   the host needs to issue a call, back to back; event_s: between events, a call;
-    busy_s:   in which the device worked; waited_s: in which the host was held up.
+    host_s:     the host needs to issue a call, back to back; event_s: between events, a call;
+    busy_s:     in which the device worked, which the profiler does not slow down;
+    waited_s:   in which the host was held up, of profiled_s: a step under the profiler.
     """
-    if event_s <= 0:
+    if event_s <= 0 or profiled_s <= 0:
         return Verdict(None, "no time passed between the events")
-    busy, waits = busy_s / event_s, waited_s / event_s
+    busy, waits = busy_s / event_s, waited_s / profiled_s
     if busy >= DEVICE_BOUND:
         return Verdict("device", f"it worked in {busy:.0%} of the time")
     idle = f"the device idled in {1 - busy:.0%} of the time"
     if waits >= WAITS:
-        return Verdict("waits", f"{idle}, the host waited for it in {waits:.0%}")
+        return Verdict("waits", f"{idle}, the host waited for it in {waits:.0%} of a profiled step")
     if host_s >= DEVICE_BOUND * event_s:
         return Verdict("launches", f"{idle}, while the host was issuing work")
     return Verdict(None, f"{idle}, and the host neither issued work nor waited")

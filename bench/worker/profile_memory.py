@@ -109,7 +109,7 @@ def usage(
     for block in before.values():
         now[block.category] += block.bytes
     series = {name: [value] for name, value in now.items()}
-    peak, peak_bytes, at_peak = 0, sum(now.values()), list(alive.values())
+    peak, peak_bytes = 0, sum(now.values())
     for number, change in enumerate(changes):
         if change.bytes > 0:
             block = alive[change.address] = made[number]
@@ -120,9 +120,22 @@ def usage(
         for name, value in now.items():
             series[name].append(value)
         if (total := sum(now.values())) > peak_bytes:
-            peak, peak_bytes, at_peak = len(times) - 1, total, list(alive.values())
-    largest = sorted(at_peak, key=lambda block: -block.bytes)
+            peak, peak_bytes = len(times) - 1, total
+    largest = sorted(_alive_after(peak, before, changes, made), key=lambda block: -block.bytes)
     return Usage(times, series, peak, largest, _by_operator(changes))
+
+
+def _alive_after(
+    count: int, before: Mapping[int, Block], changes: Sequence[Change], made: Mapping[int, Block]
+) -> list[Block]:
+    """After so many changes: the peak is known at the end alone, and a step has many new ones."""
+    alive = dict(before)
+    for number, change in enumerate(changes[:count]):
+        if change.bytes > 0:
+            alive[change.address] = made[number]
+        else:
+            alive.pop(change.address, None)
+    return list(alive.values())
 
 
 def _blocks(changes: Sequence[Change], sights: Sequence[Sight]) -> dict[int, Block]:
@@ -212,12 +225,25 @@ def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[i
     )
     found: dict[int, Block] = {}
     for category, name, tensor in every:
-        if tensor.layout != torch.strided:
-            continue  # its parts lie in tensors of their own; it has no storage
-        storage = tensor.untyped_storage()
-        if _same(storage.device, device) and storage.nbytes():
-            found.setdefault(storage.data_ptr(), Block(storage.nbytes(), category, name))
+        for part in _parts(tensor):
+            storage = part.untyped_storage()
+            if _same(storage.device, device) and storage.nbytes():
+                found.setdefault(storage.data_ptr(), Block(storage.nbytes(), category, name))
     return found
+
+
+def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Those that have a storage: a sparse tensor has none but in its indices and values."""
+    match tensor.layout:
+        case torch.strided:
+            return (tensor,)
+        case torch.sparse_coo:  # without the underscore it would have to be coalesced
+            return tensor._indices(), tensor._values()
+        case torch.sparse_csr | torch.sparse_bsr:
+            return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+        case torch.sparse_csc | torch.sparse_bsc:
+            return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return ()
 
 
 def _named_parameters(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
@@ -250,9 +276,9 @@ class _Notes:
 
     def _note(self, category: str, name: str, tensors: Iterable[Tensor], row: str = "") -> None:
         for one in tensors:
-            if _same(one.device, self.device) and one.layout == torch.strided:
+            for part in _parts(one) if _same(one.device, self.device) else ():
                 with record_function(f"{_SEEN}{len(self.found)}"):
-                    self.found.append((one.untyped_storage().data_ptr(), category, name or row))
+                    self.found.append((part.untyped_storage().data_ptr(), category, name or row))
 
 
 def _walk(

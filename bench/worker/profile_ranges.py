@@ -28,6 +28,7 @@ class Seen:
     """One call of a module in each step."""
 
     row: str
+    module: str  # whose call it is: the row without the number of the call
     type: str
     is_leaf: bool = True
 
@@ -97,7 +98,7 @@ class Ranges:
     def _call(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
         count = self._counts[name] = self._counts.get(name, 0) + 1
         row = name if count == 1 else f"{name}#{count}"
-        seen = self.seen.setdefault(row, Seen(row, type(module).__name__))
+        seen = self.seen.setdefault(row, Seen(row, name, type(module).__name__))
         for outer in self._open:
             outer.is_leaf = False
         self._open.append(seen)
