@@ -315,6 +315,38 @@ def test_within_the_spread_of_earlier_runs_nothing_is_said_to_be_slower(tmp_path
     assert (report.cases[0].command or "").startswith("bench ab 0123abc4567 .")
 
 
+def test_one_replicate_beside_a_history_is_no_suspicion(tmp_path: Path) -> None:
+    """The noise of the two runs is unknown; against the earlier runs the case is judged."""
+    base = run_of(tmp_path / "base", replicates(case(), QUIET))
+    past = history(tmp_path, [0.99, 1.01, 1.005, 0.995, 1.00])
+    report = check(now(tmp_path, replicates(case(), [0.0099])), base, history=past)
+    assert report.cases[0].verdict == "SAME"
+    assert report.cases[0].command is None
+    assert exit_code(report, strict=True) == 0
+
+
+def test_a_case_whose_noise_is_unknown_lowers_no_bar_for_the_others(tmp_path: Path) -> None:
+    """Corrected over the two that have a p, 0.028 is 0.056; with a p of 0 among them 0.042."""
+    loud = [0.01135 * factor for factor in (0.92, 0.96, 1.00, 1.04, 1.08)]
+    cases = (case(), OTHER, case(batch=64))
+
+    def entries(*times_s: Sequence[float]) -> list[Entry]:
+        return [
+            entry
+            for one, own_s in zip(cases, times_s, strict=True)
+            for entry in replicates(one, own_s)
+        ]
+
+    base = run_of(tmp_path / "base", entries(QUIET, QUIET, QUIET))
+    past = [
+        run_of(tmp_path / f"h{number}", entries(slower(factor), QUIET, QUIET))
+        for number, factor in enumerate([0.90, 1.10, 1.05, 0.93, 1.00])
+    ]
+    report = check(now(tmp_path, entries(loud, [0.01], QUIET)), base, history=past)
+    notes = [one.note for one in judged(report, case()).findings]
+    assert not any("within the scatter" in note for note in notes), notes
+
+
 def with_control(entries: Sequence[Entry], control_s: float) -> list[Entry]:
     return [
         replace(one, controls={"matmul": (control_s,)}) if isinstance(one, Measurement) else one
