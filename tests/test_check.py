@@ -248,6 +248,33 @@ def test_a_case_that_no_longer_runs_has_failed(tmp_path: Path, baseline: RunData
     assert exit_code(report) == 4
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "code"),
+    [
+        ("unsupported", "crash", "FAILED", 4),
+        ("oom", "error", "FAILED", 4),
+        ("error", "crash", "UNMEASURED", 0),
+        ("unsupported", "oom", "UNMEASURED", 0),
+        ("crash", "unsupported", "UNMEASURED", 0),
+    ],
+)
+def test_a_case_that_breaks_where_it_only_could_not_run_before_has_failed(
+    tmp_path: Path, before: Any, after: Any, verdict: str, code: int
+) -> None:
+    def entries(status: Any) -> list[Entry]:
+        return [
+            *replicates(case(), QUIET),
+            Failure(case=OTHER, replicate=0, status=status, reason="why"),
+        ]
+
+    base = run_of(tmp_path / "base", entries(before))
+    report = check(now(tmp_path, entries(after)), base)
+    assert judged(report, OTHER).verdict == verdict
+    assert exit_code(report, strict=True) == code
+    if verdict == "FAILED":
+        assert judged(report, OTHER).note == f"was {before}: why; now {after}: why"
+
+
 def test_nothing_measured_is_a_failure(tmp_path: Path, baseline: RunData) -> None:
     crash = Failure(case=case(), replicate=0, status="crash", reason="signal 11")
     for name, entries in (("none", []), ("crashed", [crash])):

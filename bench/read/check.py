@@ -91,17 +91,22 @@ def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdi
     verdict: Verdict
     if value is None:
         verdict, note = "MISSING", "in the baseline, not in this run; renamed?"
-    elif base is None and any(one["status"] in BROKEN for one in value.values()):
-        verdict, note = "FAILED", f"new, {_why(value)}"
+    elif is_ok(value):
+        verdict, note = "NEW", "" if base is None else f"was {_why(base)}"
+    elif _broken(value) and (base is None or not _broken(base)):
+        was = "new, " if base is None else "" if is_ok(base) else f"was {_why(base)}; now "
+        verdict, note = "FAILED", f"{was}{_why(value)}"
     elif base is None:
-        verdict, note = "NEW", "" if is_ok(value) else _why(value)
+        verdict, note = "NEW", _why(value)
     elif is_ok(base):
         verdict, note = "FAILED", _why(value)
-    elif is_ok(value):
-        verdict, note = "NEW", f"was {_why(base)}"
     else:
         verdict, note = "UNMEASURED", _why(value)
     return CaseVerdict(case_id=case_id, subject=line["subject"], verdict=verdict, note=note)
+
+
+def _broken(case: Case) -> bool:
+    return any(line["status"] in BROKEN for line in case.values())
 
 
 def _why(case: Case) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal[
-    "FAILED",  # ran in the baseline, not here
+    "FAILED",  # breaks here, and did not in the baseline
     "MISSING",  # is in the baseline, not here
     "REGRESSED",
     "SUSPECT",  # slower than the baseline, by more than two replicated runs' own noise
