@@ -147,6 +147,15 @@ def test_where_nothing_could_have_been_found_no_effect_is_named(least: float | N
     assert "four times in five" not in ab_report.markdown(one)
 
 
+def test_a_report_whose_changed_part_alone_is_large_stays_under_60_kb() -> None:
+    many = [row("REGRESSED", case_id="|" * 200, note="|" * 200, phase="|" * 200)] * 25
+    text = ab_report.markdown(report(*many, notes=("|" * 200,) * 100))
+    assert len(text.encode()) <= 60_000
+    shown = text.partition("<details>")[0].count("REGRESSED") - 1
+    assert shown > 8
+    assert f"… and {25 - shown} more in the full table." in text
+
+
 @pytest.mark.parametrize(
     ("asked", "said"),
     [

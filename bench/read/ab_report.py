@@ -15,7 +15,7 @@ from rich.text import Text
 from bench import units
 from bench.read.counted import counted_findings
 from bench.read.decide import Decision
-from bench.read.markdown import MAX_BYTES, MAX_CHANGED, code, escape, figure
+from bench.read.markdown import MAX_BYTES, MAX_CHANGED, MAX_NOTES, code, escape, figure, fitting
 from bench.read.show import safe
 from bench.read.write import write_csv
 
@@ -242,13 +242,14 @@ def markdown(report: Report) -> str:
         f"{units.percent(report.threshold)}; B / A above 1 is slower."
         + (f" {LEGEND}.\n" if _unfound(report) else "\n")
     )
-    head += [f"- {escape(note)}" for note in report.notes]
+    head += [f"- {escape(note)}" for note in report.notes[:MAX_NOTES]]
     rows = ordered(report.rows)
     changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
+    shown = fitting([_line(row) for row in changed[:MAX_CHANGED]], MAX_BYTES // 2)
     if changed:
-        head.append(f"\n{_HEAD}" + "".join(map(_line, changed[:MAX_CHANGED])))
-    if len(changed) > MAX_CHANGED:
-        head.append(f"… and {len(changed) - MAX_CHANGED} more in the full table.\n")
+        head.append(f"\n{_HEAD}" + "".join(shown))
+    if len(changed) > len(shown):
+        head.append(f"… and {len(changed) - len(shown)} more in the full table.\n")
     text = "\n".join(head) + f"\n<details><summary>All {len(rows)} figures</summary>\n\n{_HEAD}"
     foot = "\n</details>\n"
     room = MAX_BYTES - len((text + foot).encode()) - 100
