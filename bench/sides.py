@@ -9,8 +9,10 @@ import contextlib
 import dataclasses
 import re
 import shutil
+import signal
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,6 +25,8 @@ from bench.place import HERE, Place
 
 Kind = Literal["revision", "settings", "python"]
 WORKING_TREE = "."
+SCRATCH = "bench-ab-"  # begins the name of the folder that holds our worktrees
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SUITE = Path(__file__).resolve().parent
 _SETTING = re.compile(rf",(?=(?:{'|'.join(BY_NAME)})=)")  # a value may hold commas itself
 _HOW = "write a git revision, `.` for the working tree, axis=value, or python=PATH"
@@ -149,15 +153,35 @@ def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side,
         return
     here = (folder or Path.cwd()).resolve()
     top = _top(here)
-    scratch = Path(tempfile.mkdtemp(prefix="bench-ab-")).resolve()
+    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH)).resolve()
     try:
+        _forget_gone(top)
         (scratch / "suite").mkdir()
         (scratch / "suite" / SUITE.name).symlink_to(SUITE)
         yield _open(a, scratch, here, top), _open(b, scratch, here, top)
     finally:
-        for side in (a, b):
-            _remove_worktree(top, scratch / side.name)
-        shutil.rmtree(scratch, ignore_errors=True)
+        with _undisturbed():
+            for side in (a, b):
+                _remove_worktree(top, scratch / side.name)
+            shutil.rmtree(scratch, ignore_errors=True)
+            _forget_gone(top)
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """A second Ctrl-C, and the SIGTERM that a CI service sends after it, wait for the clearing up.
+
+    Of other threads signals are none of the business.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
@@ -180,10 +204,29 @@ def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
 
 
 def _remove_worktree(top: Path, tree: Path) -> None:
-    """Ours alone: `git worktree prune` would look at those of others, too."""
+    """Twice forced: one that was interrupted while it was made is locked."""
     if tree.exists():
         with contextlib.suppress(SideError):
-            _git(top, "worktree", "remove", "--force", str(tree), why="")
+            _clear_away(top, tree)
+
+
+def _forget_gone(top: Path) -> None:
+    """Worktrees of comparisons that were killed, where their folders are gone.
+
+    Ours alone: `git worktree prune` would forget those of others that are only away, too.
+    """
+    with contextlib.suppress(SideError):
+        listed = _git(top, "worktree", "list", "--porcelain", why="", own_session=True)
+        for line in listed.splitlines():
+            tree = Path(line.removeprefix("worktree "))
+            ours = line.startswith("worktree ") and tree.parent.name.startswith(SCRATCH)
+            if ours and not tree.parent.exists():
+                with contextlib.suppress(SideError):
+                    _clear_away(top, tree)
+
+
+def _clear_away(top: Path, tree: Path) -> None:
+    _git(top, "worktree", "remove", "--force", "--force", str(tree), why="", own_session=True)
 
 
 def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
@@ -228,8 +271,11 @@ def _top(folder: Path) -> Path:
     return folder.resolve()
 
 
-def _git(folder: Path, *arguments: str, why: str) -> str:
-    """What git says.  Raises SideError with `why`, and git's own words."""
+def _git(folder: Path, *arguments: str, why: str, own_session: bool = False) -> str:
+    """What git says.  Raises SideError with `why`, and git's own words.
+
+    own_session: a key that is pressed does not reach it.
+    """
     try:
         done = subprocess.run(
             ["git", *arguments],
@@ -239,6 +285,7 @@ def _git(folder: Path, *arguments: str, why: str) -> str:
             capture_output=True,
             encoding="utf-8",
             errors="replace",
+            start_new_session=own_session,
             check=False,
         )
     except OSError as error:

@@ -1,8 +1,12 @@
 """What a side is, where its code lies, and when what ran was not its code."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -116,6 +120,71 @@ def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
         interrupted()
     assert git(repository, "worktree", "list") == before
     assert not any(path.exists() for path in made)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_worktrees_are_gone_though_a_second_signal_comes_while_they_are_removed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    kept = sides._git
+
+    def hurried(folder: Path, *arguments: str, **more: Any) -> str:
+        if arguments[:2] == ("worktree", "remove"):
+            os.kill(os.getpid(), number)
+        return kept(folder, *arguments, **more)
+
+    made: list[Path] = []
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with opened(*parse("HEAD~1", "HEAD", repository), repository) as both:
+            made.extend(path for side in both for path in side.place.path[:2])
+            monkeypatch.setattr(sides, "_git", hurried)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+    assert not any(path.exists() for path in made)
+
+
+def test_git_removes_a_worktree_where_no_key_reaches_it(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands, seen = tmp_path / "commands", tmp_path / "seen"
+    commands.mkdir()
+    (commands / "git").write_text(
+        f"#!/bin/sh\necho $1 $2 $(cut -d' ' -f6 /proc/$$/stat) >> {seen}\n"
+        f'exec {shutil.which("git")} "$@"\n'
+    )
+    (commands / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    with opened(*parse("HEAD~1", "HEAD", repository), repository):
+        pass
+    removals = [line.split()[2] for line in seen.read_text().splitlines() if " remove " in line]
+    assert len(removals) == 2  # one try a side
+    assert str(os.getsid(0)) not in removals
+
+
+def test_worktrees_of_a_comparison_that_was_killed_are_forgotten_where_they_are_gone(
+    repository: Path, tmp_path: Path
+) -> None:
+    gone, there, theirs = (tmp_path / name for name in ("bench-ab-1", "bench-ab-2", "theirs"))
+    for folder in (gone, there, theirs):
+        git(repository, "worktree", "add", "--detach", "--quiet", str(folder / "A"), "HEAD")
+    shutil.rmtree(gone)
+    shutil.rmtree(theirs)
+    with opened(*parse("HEAD~1", "HEAD", repository), repository):
+        listed = git(repository, "worktree", "list")
+        assert str(gone) not in listed
+    listed = git(repository, "worktree", "list")
+    assert str(there) in listed  # perhaps it runs
+    assert str(theirs) in listed
+
+
+def test_what_is_left_of_a_worktree_that_was_not_finished_is_removed(repository: Path) -> None:
+    """git locks it while it makes it, and one that is killed leaves the lock."""
+    with opened(*parse("HEAD~1", "HEAD", repository), repository) as (a, _):
+        git(repository, "worktree", "lock", "--reason", "initializing", str(a.tree))
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
 def test_in_a_hook_of_git_the_users_index_stays_as_it_is(
