@@ -178,7 +178,9 @@ def ab(
         ),
     ] = None,
     b: Annotated[str | None, typer.Argument(metavar="B", help="the same kind of thing")] = None,
-    config: Annotated[Path | None, _option("--config", "a TOML file: the cases")] = None,
+    config: Annotated[
+        Path | None, _option("--config", "a TOML file instead of ./bench.toml: the cases")
+    ] = None,
     subject: Annotated[list[str] | None, _option("--subject", "as for run")] = None,
     threshold: Annotated[float, _option("--threshold", "what counts as slower (0.05)")] = 0.05,
     budget: Annotated[

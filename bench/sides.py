@@ -241,7 +241,9 @@ def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
         where = "nowhere" if subject is None else subject
         return (
             f"{side.asked}: the subject was imported from {where}, not from the revision's own "
-            "tree; is it installed? then both sides would run the same code"
+            "tree, so that both sides would run the same code; give a subject of this repository "
+            "(--subject, or bench.toml), or start in the folder that its package lies in, which "
+            "then comes before what is installed"
         )
     foreign = _outside(proof["files"], side, other)
     if foreign:

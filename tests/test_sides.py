@@ -236,6 +236,7 @@ def test_a_subject_from_elsewhere_would_be_the_same_on_both_sides(subject: str |
     said = unproven(A, B, {"subject": subject, "files": []})
     assert said is not None
     assert said.startswith("main: the subject was imported from")
+    assert "give a subject of this repository (--subject, or bench.toml)" in said
 
 
 def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:

@@ -8,7 +8,26 @@ from pathlib import Path
 
 import pytest
 
+import noxfile
+
 WORKFLOW = Path(__file__).parents[1] / ".github" / "workflows" / "performance.yml"
+
+
+@pytest.mark.parametrize(
+    ("given", "compared"),
+    [
+        ([], ["HEAD", "."]),
+        (["--budget", "60"], ["HEAD", ".", "--budget", "60"]),
+        (["main", "."], ["main", "."]),
+        (["amp=off", "amp=bfloat16", "--strict"], ["amp=off", "amp=bfloat16", "--strict"]),
+        (["--resume", "results/x"], ["--resume", "results/x"]),
+        (["--resume=results/x"], ["--resume=results/x"]),
+    ],
+)
+def test_the_session_alone_compares_head_with_the_working_tree(
+    given: list[str], compared: list[str]
+) -> None:
+    assert noxfile.sides(given) == compared
 
 
 def script() -> str:
