@@ -68,7 +68,7 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
     path = asked.resume
     assert path is not None
     others = asked.a or asked.b or asked.axes or asked.subjects or asked.config or asked.out
-    if others or asked.options.get("seed") is not None:
+    if others or asked.own_threshold or asked.options.get("seed") is not None:
         raise AbError(
             f"--resume {path}: goes on with what that comparison was; only --budget, --timeout "
             "and --strict may stand beside it"

@@ -35,6 +35,7 @@ class Asked:
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     subjects: tuple[str, ...] = ()
     threshold: float = 0.05
+    own_threshold: bool = False  # --threshold was given
     options: Mapping[str, Any] = field(default_factory=dict)  # of config.RunOptions
     strict: bool = False
     out: Path | None = None

@@ -182,7 +182,9 @@ def ab(
         Path | None, _option("--config", "a TOML file instead of ./bench.toml: the cases")
     ] = None,
     subject: Annotated[list[str] | None, _option("--subject", "as for run")] = None,
-    threshold: Annotated[float, _option("--threshold", "what counts as slower (0.05)")] = 0.05,
+    threshold: Annotated[
+        float | None, _option("--threshold", "what counts as slower (0.05)")
+    ] = None,
     budget: Annotated[
         float | None, _option("--budget", "seconds after which nothing is started")
     ] = None,
@@ -206,7 +208,8 @@ def ab(
                 config=config,
                 axes={name: tuple(values) for name, values in axes.items() if values},
                 subjects=tuple(subject or ()),
-                threshold=threshold,
+                threshold=0.05 if threshold is None else threshold,
+                own_threshold=threshold is not None,
                 options={"budget_s": budget, "timeout_s": timeout, "seed": seed},
                 strict=strict,
                 out=out,
