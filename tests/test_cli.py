@@ -72,7 +72,10 @@ def test_the_start_of_the_command_line_imports_no_pandas_scipy_or_matplotlib() -
             ("ab", "--resume", "nowhere", "--threshold", "0.05"),
             "bench: --resume nowhere: goes on with what that comparison was",
         ),
-        (("ab", "--resume", "nowhere", "--budget", "9"), "--resume nowhere: is no comparison"),
+        (
+            ("ab", "--resume", "nowhere", "--budget", "9"),
+            "bench: --resume nowhere: is no comparison",
+        ),
         (("compare", "nowhere", "--by", "amp"), "bench: nowhere: no such file or directory"),
         (("check", "nowhere", "--baseline", "."), "bench: nowhere: no such file or directory"),
     ],
