@@ -43,6 +43,12 @@ def report(*rows: Row, **changes: Any) -> Report:
         ),
         ([row("SAME")], "no regression found (1 same, 0 undecided)", 0, 0),
         (
+            [row("SAME"), row("INCONCLUSIVE", "flops")],  # unknown on side B
+            "no regression found (1 same, 1 undecided)",
+            0,
+            3,
+        ),
+        (
             [row("IMPROVED"), row("SAME")],
             "no regression found (2 same or better (1 IMPROVED), 0 undecided)",
             0,

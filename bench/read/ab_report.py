@@ -91,7 +91,7 @@ class Report:
         improved = self.count("IMPROVED", times=True)
         same = self.count("SAME", "IMPROVED", times=True)
         rest = f"{same} same" + (f" or better ({improved} IMPROVED)" if improved else "")
-        undecided = self.count("INCONCLUSIVE", times=True)
+        undecided = self.count("INCONCLUSIVE")
         return f"{', '.join(bad) or 'no regression found'} ({rest}, {undecided} undecided)"
 
     def exit_code(self, *, strict: bool) -> int:
@@ -103,7 +103,7 @@ class Report:
             return 4
         if self.count("REGRESSED"):
             return 1
-        return 3 if strict and self.count("UNTRUSTED", "INCONCLUSIVE", times=True) else 0
+        return 3 if strict and self.count("UNTRUSTED", "INCONCLUSIVE") else 0
 
 
 def time_row(case_id: str, phase: str, a_s: float, b_s: float, decision: Decision) -> Row:
