@@ -94,7 +94,7 @@ def _parse(name: str, text: str, folder: Path) -> Side:
         # Not resolved: a virtual environment is known by the link that it is started by.
         python = str(Path(found).absolute())
         return Side(name=name, asked=text, kind="python", place=Place(python=python))
-    if equals:
+    if equals and (head in BY_NAME or not _is_revision(text, folder)):
         return Side(name=name, asked=text, kind="settings", settings=_settings(text))
     if text == WORKING_TREE:
         state = git_state(folder)
@@ -106,6 +106,13 @@ def _parse(name: str, text: str, folder: Path) -> Side:
             changes=state["git_changes"],
         )
     return Side(name=name, asked=text, kind="revision", commit=_commit(text, folder))
+
+
+def _is_revision(text: str, folder: Path) -> bool:
+    """A branch may be called `feat=1`; one called as an axis is written `refs/heads/amp=off`."""
+    with contextlib.suppress(SideError):
+        return bool(_commit(text, folder))
+    return False
 
 
 def _settings(text: str) -> dict[str, str]:

@@ -58,6 +58,17 @@ def test_revisions_become_commits_and_the_working_tree_says_whether_it_differs(
     assert b.shown.endswith("and uncommitted work)")
 
 
+def test_a_branch_may_have_the_sign_of_a_setting_in_its_name(repository: Path) -> None:
+    for name in ("feat=1", "amp=off"):
+        git(repository, "branch", name, "HEAD~1")
+    first = git(repository, "rev-parse", "HEAD~1")
+    a, b = parse("feat=1", "refs/heads/amp=off", repository)
+    assert (a.kind, a.commit) == ("revision", first)
+    assert (b.kind, b.commit) == ("revision", first)
+    a, _ = parse("amp=off", "amp=bfloat16", repository)
+    assert a.kind == "settings"
+
+
 @pytest.mark.parametrize(
     ("a", "b", "said"),
     [
