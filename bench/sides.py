@@ -7,6 +7,7 @@ comes first on the import path, then the side's tree.
 
 import contextlib
 import dataclasses
+import functools
 import re
 import shutil
 import signal
@@ -21,6 +22,7 @@ from typing import Any, Literal
 from bench.axes import BY_NAME, AxisError
 from bench.environment import git_state, git_variables
 from bench.errors import UserError
+from bench.own_packages import own_packages
 from bench.place import HERE, Place
 
 Kind = Literal["revision", "settings", "python"]
@@ -258,7 +260,30 @@ def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
             f"{side.asked}: {foreign} was imported besides, which is not of this revision; is the "
             "package installed in editable mode?"
         )
+    return _installed(side, proof.get("packages", {}))
+
+
+def _installed(side: Side, packages: Mapping[str, str]) -> str | None:
+    """Why a package of the side's own is not the one that ran, or None."""
+    assert side.tree is not None
+    for below, file in packages.items():
+        if Path(file).is_relative_to(side.tree):
+            continue
+        if tracked := _own_packages(side.tree).get(below):
+            root = tracked.removesuffix(below).rstrip("/") or "the top of the repository"
+            return (
+                f"{side.asked}: {file} was imported, and not {tracked} of the revision: what is "
+                f"installed would run on both sides; start in {root}, which then comes before "
+                "what is installed, or uninstall it"
+            )
     return None
+
+
+@functools.cache
+def _own_packages(tree: Path) -> dict[str, str]:
+    with contextlib.suppress(SideError):
+        return own_packages(_git(tree, "ls-files", "-z", "*.py", why="").split("\0"))
+    return {}
 
 
 def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:

@@ -5,6 +5,7 @@ import io
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -254,6 +255,25 @@ def test_an_installed_package_that_both_sides_would_import_is_refused(
         f"HEAD: the subject was imported from {repository}/lib/pkg/net.py"
     )
     assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_package_behind_the_subject_that_is_installed_is_refused(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `pip install .` does it: its files are copied to where it is imported from."""
+    (repository / "python").mkdir()
+    git(repository, "mv", "pkg", "python/pkg")
+    (repository / "models.py").write_text("from pkg.net import Products\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "moved")
+    shutil.copytree(repository / "python/pkg", tmp_path / "site/pkg")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    asked = Asked(
+        a="HEAD", b=".", subjects=("models:Products(8)",), axes=AXES, out=tmp_path / "out"
+    )
+    with pytest.raises(SideError, match=r"and not python/pkg/__init__\.py of the revision"):
+        ab.run(asked)
 
 
 @pytest.mark.slow
