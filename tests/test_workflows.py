@@ -40,6 +40,14 @@ def script() -> str:
     return textwrap.dedent(found[1])
 
 
+def test_what_is_compared_is_the_head_of_the_pull_request_and_no_job_keeps_credentials() -> None:
+    performance = WORKFLOW.read_text(encoding="utf-8")
+    assert "ref: ${{ github.event.pull_request.head.sha }}" in performance
+    for file in WORKFLOW.parent.glob("*.yml"):
+        text = file.read_text(encoding="utf-8")
+        assert text.count("actions/checkout@") == text.count("persist-credentials: false"), file
+
+
 @pytest.mark.parametrize(
     ("code", "verdict", "expected"),
     [
