@@ -10,25 +10,21 @@ import dataclasses
 import functools
 import re
 import shutil
-import signal
-import subprocess
-import tempfile
-import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bench import worktrees
 from bench.axes import BY_NAME, AxisError
-from bench.environment import git_state, git_variables
+from bench.environment import git_state
 from bench.errors import UserError
 from bench.own_packages import own_packages
 from bench.place import HERE, Place
+from bench.worktrees import GitError, git, top_of
 
 Kind = Literal["revision", "settings", "python"]
 WORKING_TREE = "."
-SCRATCH = "bench-ab-"  # begins the name of the folder that holds our worktrees
-ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 SUITE = Path(__file__).resolve().parent
 _SETTING = re.compile(rf",(?=(?:{'|'.join(BY_NAME)})=)")  # a value may hold commas itself
 _HOW = "write a git revision, `.` for the working tree, axis=value, or python=PATH"
@@ -161,36 +157,11 @@ def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side,
         yield a, b
         return
     here = (folder or Path.cwd()).resolve()
-    top = _top(here)
-    scratch = Path(tempfile.mkdtemp(prefix=SCRATCH)).resolve()
-    try:
-        _forget_gone(top)
+    top = top_of(here)
+    with worktrees.scratch(top) as scratch:
         (scratch / "suite").mkdir()
         (scratch / "suite" / SUITE.name).symlink_to(SUITE)
         yield _open(a, scratch, here, top), _open(b, scratch, here, top)
-    finally:
-        with _undisturbed():
-            for side in (a, b):
-                _remove_worktree(top, scratch / side.name)
-            shutil.rmtree(scratch, ignore_errors=True)
-            _forget_gone(top)
-
-
-@contextlib.contextmanager
-def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C, and the SIGTERM that a CI service sends after it, wait for the clearing up.
-
-    Of other threads signals are none of the business.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
 
 
 def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
@@ -210,32 +181,6 @@ def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
         raise SideError(f"{side.asked}: has no folder {here.relative_to(top)}")
     path = dict.fromkeys((suite, inside, inside / "src", tree, tree / "src"))
     return dataclasses.replace(side, tree=tree, place=Place(folder=inside, path=tuple(path)))
-
-
-def _remove_worktree(top: Path, tree: Path) -> None:
-    """Twice forced: one that was interrupted while it was made is locked."""
-    if tree.exists():
-        with contextlib.suppress(SideError):
-            _clear_away(top, tree)
-
-
-def _forget_gone(top: Path) -> None:
-    """Worktrees of comparisons that were killed, where their folders are gone.
-
-    Ours alone: `git worktree prune` would forget those of others that are only away, too.
-    """
-    with contextlib.suppress(SideError):
-        listed = _git(top, "worktree", "list", "--porcelain", why="", own_session=True)
-        for line in listed.splitlines():
-            tree = Path(line.removeprefix("worktree "))
-            ours = line.startswith("worktree ") and tree.parent.name.startswith(SCRATCH)
-            if ours and not tree.parent.exists():
-                with contextlib.suppress(SideError):
-                    _clear_away(top, tree)
-
-
-def _clear_away(top: Path, tree: Path) -> None:
-    _git(top, "worktree", "remove", "--force", "--force", str(tree), why="", own_session=True)
 
 
 def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
@@ -289,7 +234,7 @@ def _own_packages(tree: Path) -> dict[str, str]:
 def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:
     """The first file of the other side's tree, or of the working tree where that is not its own."""
     assert side.tree is not None
-    trees = [tree for tree in (other.tree, _top(Path.cwd())) if tree not in (None, side.tree)]
+    trees = [tree for tree in (other.tree, top_of(Path.cwd())) if tree not in (None, side.tree)]
     for file in map(Path, files):
         if not file.is_relative_to(side.tree) and any(
             tree is not None and file.is_relative_to(tree) for tree in trees
@@ -298,33 +243,9 @@ def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:
     return None
 
 
-def _top(folder: Path) -> Path:
-    """Of the repository; where there is none, the folder itself."""
-    with contextlib.suppress(SideError):
-        return Path(_git(folder, "rev-parse", "--show-toplevel", why="")).resolve()
-    return folder.resolve()
-
-
-def _git(folder: Path, *arguments: str, why: str, own_session: bool = False) -> str:
-    """What git says.  Raises SideError with `why`, and git's own words.
-
-    own_session: a key that is pressed does not reach it.
-    """
+def _git(folder: Path, *arguments: str, why: str) -> str:
+    """What git says.  Raises SideError with `why`, and git's own words."""
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env=git_variables(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            start_new_session=own_session,
-            check=False,
-        )
-    except OSError as error:
-        raise SideError(f"{why} (git: {error.strerror})") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise SideError(f"{why} ({said[-1]})" if said else why)
-    return done.stdout.strip()
+        return git(folder, *arguments, why=why)
+    except GitError as error:
+        raise SideError(str(error)) from None

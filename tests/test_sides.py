@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from bench import sides
+from bench import sides, worktrees
 from bench.sides import Side, SideError, opened, parse, unproven
 
 
@@ -138,7 +138,7 @@ def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
 def test_worktrees_are_gone_though_a_second_signal_comes_while_they_are_removed(
     repository: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    kept = sides._git
+    kept = worktrees.git
 
     def hurried(folder: Path, *arguments: str, **more: Any) -> str:
         if arguments[:2] == ("worktree", "remove"):
@@ -150,7 +150,7 @@ def test_worktrees_are_gone_though_a_second_signal_comes_while_they_are_removed(
     try:
         with opened(*parse("HEAD~1", "HEAD", repository), repository) as both:
             made.extend(path for side in both for path in side.place.path[:2])
-            monkeypatch.setattr(sides, "_git", hurried)
+            monkeypatch.setattr(worktrees, "git", hurried)
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
         signal.signal(number, before)
