@@ -15,7 +15,7 @@ from rich.text import Text
 from bench import units
 from bench.read.counted import counted_findings
 from bench.read.decide import Decision
-from bench.read.markdown import MAX_BYTES, MAX_CHANGED, MAX_NOTES, code, escape, figure, fitting
+from bench.read.markdown import MAX_BYTES, MAX_CHANGED, code, escape, figure, fitting
 from bench.read.show import safe
 from bench.read.write import write_csv
 
@@ -242,7 +242,7 @@ def markdown(report: Report) -> str:
         f"{units.percent(report.threshold)}; B / A above 1 is slower."
         + (f" {LEGEND}.\n" if _unfound(report) else "\n")
     )
-    head += [f"- {escape(note)}" for note in report.notes[:MAX_NOTES]]
+    head += fitting([f"- {escape(note)}" for note in report.notes], MAX_BYTES // 8)
     rows = ordered(report.rows)
     changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
     shown = fitting([_line(row) for row in changed[:MAX_CHANGED]], MAX_BYTES // 2)

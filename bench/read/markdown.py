@@ -14,7 +14,6 @@ from bench.read.verdict import CaseVerdict, Finding, Report
 
 MAX_BYTES = 60_000
 MAX_CHANGED = 20
-MAX_NOTES = 10
 _MAX_NAME = 160  # characters; what is longer is cut in its middle
 _SPECIAL = {ord(sign): f"&#{ord(sign)};" for sign in "|`*_[]\\~#@$"}
 _HEAD = "| case | verdict | figure | baseline | now | worse by |\n|---|---|---|---|---|---|\n"
@@ -29,7 +28,7 @@ def report_markdown(report: Report) -> str:
         + ("the same machine" if report.same_machine else "another machine")
         + (f", {report.earlier_runs} earlier runs.\n" if report.earlier_runs else ".\n")
     )
-    parts += [f"- {escape(note)}" for note in report.notes[:MAX_NOTES]]
+    parts += fitting([f"- {escape(note)}" for note in report.notes], MAX_BYTES // 8)
     text = "\n".join(parts) + "\n"
     text += _changed([case for case in report.worst_first if case.changed], MAX_BYTES // 2)
     text += _commands(report.commands, MAX_BYTES // 4)
