@@ -158,7 +158,11 @@ def _key(case: Case, changed: set[str]) -> tuple[Any, ...]:
 def _config(asked: Asked, side: sides.Side) -> config.Config:
     axes = {**asked.axes, **{name: (value,) for name, value in side.settings.items()}}
     given = {name: value for name, value in asked.options.items() if value is not None}
-    return config.load(asked.config, default=DEFAULT, flags=axes, subjects=asked.subjects, **given)
+    found = config.load(asked.config, default=DEFAULT, flags=axes, subjects=asked.subjects, **given)
+    if "budget_s" in given or config.file_of(asked.config, DEFAULT) != config.LOCAL:
+        return found
+    # That of ./bench.toml is for `bench run`: here it would leave cases without their pairs.
+    return dataclasses.replace(found, run=found.run.model_copy(update={"budget_s": None}))
 
 
 def _look(asked: Asked, side: sides.Side) -> probe.Probe:

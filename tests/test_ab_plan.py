@@ -68,6 +68,19 @@ def test_a_bench_toml_says_which_cases_and_a_config_goes_before_it(
     assert asked_for(planned) == {("convnet", 3)}
 
 
+def test_the_budget_of_a_bench_toml_is_that_of_a_run_and_ends_no_comparison(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found(monkeypatch)
+    text = "[run]\nbudget_s = 120\ntimeout_s = 60\n"
+    for name in ("bench.toml", "ci.toml"):
+        (tmp_path / name).write_text(text)
+    run = make(Asked(), *SIDES).run
+    assert (run.budget_s, run.timeout_s) == (None, 60.0)
+    assert make(Asked(options={"budget_s": 9.0}), *SIDES).run.budget_s == 9.0
+    assert make(Asked(config=Path("ci.toml")), *SIDES).run.budget_s == 120.0
+
+
 def test_a_bench_toml_that_came_to_be_is_not_what_a_resumed_comparison_was_asked(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
