@@ -5,6 +5,7 @@ the Python that runs nox instead, for those who have their own torch.
 """
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import nox
@@ -70,9 +71,16 @@ def report(session: nox.Session) -> None:
 
 @nox.session
 def ab(session: nox.Session) -> None:
-    """Is B slower than A, here and now?  `nox -s ab -- main .`"""
+    """Is B slower than A, here and now?  `nox -s ab -- main .`; alone: HEAD against your work."""
     install(session)
-    session.run(python(session), "-m", "bench", "ab", *session.posargs)
+    session.run(python(session), "-m", "bench", "ab", *sides(session.posargs))
+
+
+def sides(arguments: Sequence[str]) -> list[str]:
+    """With HEAD and the working tree, where none are given."""
+    resumes = any(one.startswith("--resume") for one in arguments)
+    flags_alone = not arguments or arguments[0].startswith("-")
+    return ["HEAD", ".", *arguments] if flags_alone and not resumes else [*arguments]
 
 
 @nox.session

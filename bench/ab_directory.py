@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench import environment, pair_journal, rundir, sides
+from bench import ab_plan, config, environment, pair_journal, rundir, sides
 from bench.ab_plan import AbError, Asked, Planned
 from bench.records import SCHEMA_VERSION
 
@@ -40,10 +40,11 @@ def create(asked: Asked, planned: Planned) -> Path:
 
 def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
     """What has to be the same for a resume."""
+    cases_of = config.file_of(asked.config, ab_plan.DEFAULT)
     return {
         "sides": {side.name: side.as_dict() for side in planned.sides},
         "asked": {
-            "config": str(asked.config) if asked.config else None,
+            "config": None if cases_of == ab_plan.DEFAULT else str(cases_of),
             "axes": {name: list(values) for name, values in asked.axes.items()},
             "subjects": list(asked.subjects),
             "threshold": asked.threshold,
@@ -67,7 +68,7 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
     path = asked.resume
     assert path is not None
     others = asked.a or asked.b or asked.axes or asked.subjects or asked.config or asked.out
-    if others or asked.options.get("seed") is not None:
+    if others or asked.own_threshold or asked.options.get("seed") is not None:
         raise AbError(
             f"--resume {path}: goes on with what that comparison was; only --budget, --timeout "
             "and --strict may stand beside it"
@@ -82,7 +83,8 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             asked,
             a=commits["A"],
             b=commits["B"],
-            config=Path(before["config"]) if before["config"] else None,
+            # A ./bench.toml that came to be since is not what was asked.
+            config=Path(before["config"]) if before["config"] else ab_plan.DEFAULT,
             axes={name: tuple(given) for name, given in before["axes"].items()},
             subjects=tuple(before["subjects"]),
             threshold=before["threshold"],

@@ -9,12 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import config, environment, plan, probe, sides
+from bench import config, environment, plan, probe, sides, units
 from bench.errors import UserError
+from bench.read.decide import FIRST_PAIRS
 from bench.records import Case
 from bench.subject import parse
 
 DEFAULT = Path(__file__).with_name("ab.toml")
+CASE_S = 18.0  # its first stage and its share of the null case, on two cores (tests/perf/live.py)
 # Where one of these is what the sides differ in, these differ as well, or have no meaning.
 DEVICES_OWN = ("cudnn_benchmark", "tf32", "threads", "allocator")
 
@@ -33,6 +35,7 @@ class Asked:
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     subjects: tuple[str, ...] = ()
     threshold: float = 0.05
+    own_threshold: bool = False  # --threshold was given
     options: Mapping[str, Any] = field(default_factory=dict)  # of config.RunOptions
     strict: bool = False
     out: Path | None = None
@@ -54,6 +57,7 @@ class Planned:
     proof: Mapping[str, Mapping[str, str | None]]  # side → subject → file, inside its tree
     facts: Mapping[str, Any]  # what side A's torch knows of its build
     sources: Mapping[str, Mapping[str, probe.Source]]  # side → module → its file as it was then
+    source: str = ""  # what says which cases
 
 
 def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
@@ -63,29 +67,38 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
     for name, why in broken["A"].items():
         if name in broken["B"]:
             raise AbError(why)
-    plans = {side.name: _plan(asked, side, found[side.name], broken[side.name]) for side in (a, b)}
+    layerless = {side.name: _layerless(asked, side, found[side.name]) for side in (a, b)}
+    for name, why in layerless["A"].items():
+        if name in layerless["B"]:
+            raise AbError(why)
+    lost = {name: {**broken[name], **layerless[name]} for name in ("A", "B")}
+    plans = {side.name: _plan(asked, side, found[side.name], lost[side.name]) for side in (a, b)}
     changed = set(a.settings)
     by_key = {
         name: {_key(case, changed): case for case in one.cases} for name, one in plans.items()
     }
-    cases, missing = {}, {}
+    cases: dict[str, dict[str, Case]] = {}
+    missing: dict[str, str] = {}
     for key in dict.fromkeys((*by_key["A"], *by_key["B"])):
         own = {name: by_key[name][key] for name in ("A", "B") if key in by_key[name]}
         shown = next(iter(own.values())).case_id
         if len(own) == 2:
             cases[shown] = own
         else:
-            lacks = "B" if "A" in own else "A"
-            whole = parse(next(iter(own.values())).subject).whole
-            missing[shown] = broken[lacks].get(whole, f"side {lacks} has no such case")
-    if not cases and (whys := [*broken["A"].values(), *broken["B"].values()]):
-        raise AbError(whys[0])
+            has, lacks = ("A", "B") if "A" in own else ("B", "A")
+            whys = {_shown(name, found[has]): why for name, why in lost[lacks].items()}
+            subject = own[has].subject
+            none = f"side {lacks} has no such case"
+            missing[shown] = whys.get(subject, whys.get(parse(subject).whole, none))
+    if not cases and (every := [*lost["A"].values(), *lost["B"].values()]):
+        raise AbError(every[0])
+    settings = _config(asked, a)
     accelerators = {name: one.shown for name, one in found["A"].devices.items() if name != "cpu"}
     return Planned(
         sides=(a, b),
         cases=cases,
         missing=missing,
-        run=_config(asked, a).run,
+        run=settings.run,
         threshold=asked.threshold,
         thresholds={
             key: plans["A"].thresholds[one["A"].case_id]
@@ -97,7 +110,30 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         proof={side.name: _files(side, found[side.name], broken[side.name]) for side in (a, b)},
         facts=found["A"].facts,
         sources={name: one.sources for name, one in found.items()},
+        source=settings.source,
     )
+
+
+def begins(planned: Planned) -> str:
+    """What is compared, and about how long that takes, in one line."""
+    a, b = planned.sides
+    torch = " and ".join(dict.fromkeys(planned.versions.values()))
+    return (
+        f"A: {a.shown}; B: {b.shown}; {len(planned.cases)} cases of {planned.source}, about "
+        f"{units.duration(estimate_s(planned))} (min:s) where none is slower; torch {torch}"
+    )
+
+
+def estimate_s(planned: Planned) -> float:
+    """Of the first stage: what may be slower is measured again, and takes longer.
+
+    A budget bounds it.
+    """
+    compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
+    again = FIRST_PAIRS - 1
+    total_s = len(planned.cases) * CASE_S
+    total_s += 2 * compiled * (plan.COMPILE_COLD_S + again * plan.COMPILE_WARM_S)
+    return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
 
 
 def _files(
@@ -122,7 +158,11 @@ def _key(case: Case, changed: set[str]) -> tuple[Any, ...]:
 def _config(asked: Asked, side: sides.Side) -> config.Config:
     axes = {**asked.axes, **{name: (value,) for name, value in side.settings.items()}}
     given = {name: value for name, value in asked.options.items() if value is not None}
-    return config.load(asked.config or DEFAULT, flags=axes, subjects=asked.subjects, **given)
+    found = config.load(asked.config, default=DEFAULT, flags=axes, subjects=asked.subjects, **given)
+    if "budget_s" in given or config.file_of(asked.config, DEFAULT) != config.LOCAL:
+        return found
+    # That of ./bench.toml is for `bench run`: here it would leave cases without their pairs.
+    return dataclasses.replace(found, run=found.run.model_copy(update={"budget_s": None}))
 
 
 def _look(asked: Asked, side: sides.Side) -> probe.Probe:
@@ -156,14 +196,34 @@ def _broken(side: sides.Side, found: probe.Probe) -> dict[str, str]:
     return whys
 
 
-def _plan(
-    asked: Asked, side: sides.Side, found: probe.Probe, broken: Mapping[str, str]
-) -> plan.Plan:
-    """Of what can be built.  Raises AbError."""
+def _layerless(asked: Asked, side: sides.Side, found: probe.Probe) -> dict[str, str]:
+    """By subject that names a layer which this side's network does not call, why."""
+    whys = {}
+    for name in _config(asked, side).subjects():
+        ref = parse(name)
+        one = found.subjects[ref.whole]
+        known = one.error is None and not one.layers_error and ref.layer not in (None, "*")
+        if known and plan.layer_named(str(ref.layer), one) is None:
+            whys[name] = f"{_which(side)}: {plan.no_layer(ref.whole, str(ref.layer), one)}"
+    return whys
+
+
+def _shown(name: str, found: probe.Probe) -> str:
+    """A subject as its cases call it: a layer may have several names."""
+    ref = parse(name)
+    layer = plan.layer_named(ref.layer, found.subjects[ref.whole]) if ref.layer else None
+    return f"{ref.whole}/{layer.shown}" if layer else name
+
+
+def _plan(asked: Asked, side: sides.Side, found: probe.Probe, lost: Mapping[str, str]) -> plan.Plan:
+    """Of what can be built and has the layers.  Raises AbError."""
     settings = _config(asked, side)
     sweeps = [
         dataclasses.replace(
-            sweep, subjects=tuple(one for one in sweep.subjects if parse(one).whole not in broken)
+            sweep,
+            subjects=tuple(
+                one for one in sweep.subjects if one not in lost and parse(one).whole not in lost
+            ),
         )
         for sweep in settings.sweeps
     ]

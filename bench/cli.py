@@ -155,10 +155,15 @@ def compare(
 def check(
     run: Paths,
     baseline: Annotated[
-        Path, typer.Option("--baseline", metavar="RUN", help="the run to compare with")
+        Path,
+        typer.Option(
+            "--baseline", metavar="RUN", help="a run, or a folder of runs: this machine's newest"
+        ),
     ],
     threshold: Annotated[float, typer.Option("--threshold", help="what counts as slower")] = 0.05,
-    strict: Annotated[bool, _option("--strict", "what is undecided fails, too")] = False,
+    strict: Annotated[
+        bool, _option("--strict", "a suspect is exit code 1, what is undecided 3")
+    ] = False,
 ) -> None:
     """Did anything get worse than the stored baseline?  Measures nothing."""
     from bench import judge
@@ -178,9 +183,13 @@ def ab(
         ),
     ] = None,
     b: Annotated[str | None, typer.Argument(metavar="B", help="the same kind of thing")] = None,
-    config: Annotated[Path | None, _option("--config", "a TOML file: the cases")] = None,
+    config: Annotated[
+        Path | None, _option("--config", "a TOML file instead of ./bench.toml: the cases")
+    ] = None,
     subject: Annotated[list[str] | None, _option("--subject", "as for run")] = None,
-    threshold: Annotated[float, _option("--threshold", "what counts as slower (0.05)")] = 0.05,
+    threshold: Annotated[
+        float | None, _option("--threshold", "what counts as slower (0.05)")
+    ] = None,
     budget: Annotated[
         float | None, _option("--budget", "seconds after which nothing is started")
     ] = None,
@@ -188,9 +197,14 @@ def ab(
         float | None, _option("--timeout", "seconds that building or a turn may take (180)")
     ] = None,
     seed: Annotated[int | None, _option("--seed", "of the order of cases and turns (0)")] = None,
-    strict: Annotated[bool, _option("--strict", "what is undecided fails, too")] = False,
+    strict: Annotated[
+        bool, _option("--strict", "what is undecided or untrusted is exit code 3")
+    ] = False,
     out: Annotated[Path | None, _option("--out", "the directory (results/<utc>-ab-…)")] = None,
-    resume: Annotated[Path | None, _option("--resume", "go on with this directory")] = None,
+    resume: Annotated[
+        Path | None,
+        _option("--resume", "go on with this directory, with --budget, --timeout, --strict alone"),
+    ] = None,
 ) -> None:
     """Is B slower than A?  Both are measured here and now, in turns."""
     from bench import ab as comparison
@@ -204,7 +218,8 @@ def ab(
                 config=config,
                 axes={name: tuple(values) for name, values in axes.items() if values},
                 subjects=tuple(subject or ()),
-                threshold=threshold,
+                threshold=0.05 if threshold is None else threshold,
+                own_threshold=threshold is not None,
                 options={"budget_s": budget, "timeout_s": timeout, "seed": seed},
                 strict=strict,
                 out=out,

@@ -110,6 +110,7 @@ def layers_of(subject: str) -> str:
 def load(
     path: Path | None = None,
     *,
+    default: Path = DEFAULT,
     flags: Mapping[str, Sequence[str]] | None = None,
     subjects: Sequence[str] = (),
     only: Sequence[str] = (),
@@ -117,14 +118,14 @@ def load(
 ) -> Config:
     """The configuration of `path`, else of ./bench.toml, else the default that ships.
 
+    default: the latter.
     flags:   axis name → values that replace the axis in every sweep.
     options: replace keys of `[run]` where they are not None.
 
     Raises ConfigError.
     """
-    if path is None:
-        path = LOCAL if LOCAL.exists() else DEFAULT
-    source = "the default sweep" if path == DEFAULT else str(path)
+    path = file_of(path, default)
+    source = "the default sweep" if path == default else str(path)
     document = _read(path, source)
     unknown = set(document) - {"run", "sweep"}
     if unknown:
@@ -140,6 +141,11 @@ def load(
         for number, table in enumerate(tables, 1)
     )
     return Config(run=run, sweeps=sweeps, source=source, only=tuple(only))
+
+
+def file_of(path: Path | None, default: Path) -> Path:
+    """`path`, else ./bench.toml, else the default."""
+    return path or (LOCAL if LOCAL.exists() else default)
 
 
 def _read(path: Path, source: str) -> dict[str, Any]:

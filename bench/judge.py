@@ -120,7 +120,7 @@ def _print_report(report: Report, console: Console, problem: str | None, written
         if any(case.changed for case in report.cases):
             console.print(show.check_table(report), width=min(show.WIDTH, console.width))
             lines = []
-    commands = [case.command for case in report.cases if case.command]
+    commands = report.commands
     lines += report.notes
     lines += [f"to settle it: {command}" for command in commands[:MOST_COMMANDS]]
     if len(commands) > MOST_COMMANDS:

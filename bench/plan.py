@@ -113,12 +113,25 @@ def _without_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
 
 
 def _layer(whole: str, name: str, found: SubjectFound) -> Layer:
+    layer = layer_named(name, found)
+    if layer is None:
+        raise PlanError(no_layer(whole, name, found))
+    return layer
+
+
+def layer_named(name: str, found: SubjectFound) -> Layer | None:
+    """By its own name, its alias, or that of an equal one."""
     for layer in (*found.layers, *found.modules):
         if name in (layer.name, layer.alias, *layer.same_as):
             return layer
+    return None
+
+
+def no_layer(whole: str, name: str, found: SubjectFound) -> str:
+    """What is to be said of a layer that there is not."""
     there = ", ".join(layer.shown for layer in found.layers[:12])
     more = ", …" if len(found.layers) > 12 else ""
-    raise PlanError(f"{whole} has no layer {name!r} that it calls; it has {there}{more}")
+    return f"{whole} has no layer {name!r} that it calls; it has {there}{more}"
 
 
 def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str, str]]:

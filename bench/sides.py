@@ -7,19 +7,21 @@ comes first on the import path, then the side's tree.
 
 import contextlib
 import dataclasses
+import functools
 import re
 import shutil
-import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from bench import worktrees
 from bench.axes import BY_NAME, AxisError
-from bench.environment import git_state, git_variables
+from bench.environment import git_state
 from bench.errors import UserError
+from bench.own_packages import own_packages
 from bench.place import HERE, Place
+from bench.worktrees import GitError, git, top_of
 
 Kind = Literal["revision", "settings", "python"]
 WORKING_TREE = "."
@@ -90,7 +92,7 @@ def _parse(name: str, text: str, folder: Path) -> Side:
         # Not resolved: a virtual environment is known by the link that it is started by.
         python = str(Path(found).absolute())
         return Side(name=name, asked=text, kind="python", place=Place(python=python))
-    if equals:
+    if equals and (head in BY_NAME or not _is_revision(text, folder)):
         return Side(name=name, asked=text, kind="settings", settings=_settings(text))
     if text == WORKING_TREE:
         state = git_state(folder)
@@ -102,6 +104,13 @@ def _parse(name: str, text: str, folder: Path) -> Side:
             changes=state["git_changes"],
         )
     return Side(name=name, asked=text, kind="revision", commit=_commit(text, folder))
+
+
+def _is_revision(text: str, folder: Path) -> bool:
+    """A branch may be called `feat=1`; one called as an axis is written `refs/heads/amp=off`."""
+    with contextlib.suppress(SideError):
+        return bool(_commit(text, folder))
+    return False
 
 
 def _settings(text: str) -> dict[str, str]:
@@ -148,16 +157,11 @@ def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side,
         yield a, b
         return
     here = (folder or Path.cwd()).resolve()
-    top = _top(here)
-    scratch = Path(tempfile.mkdtemp(prefix="bench-ab-")).resolve()
-    try:
+    top = top_of(here)
+    with worktrees.scratch(top) as scratch:
         (scratch / "suite").mkdir()
         (scratch / "suite" / SUITE.name).symlink_to(SUITE)
         yield _open(a, scratch, here, top), _open(b, scratch, here, top)
-    finally:
-        for side in (a, b):
-            _remove_worktree(top, scratch / side.name)
-        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
@@ -179,13 +183,6 @@ def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
     return dataclasses.replace(side, tree=tree, place=Place(folder=inside, path=tuple(path)))
 
 
-def _remove_worktree(top: Path, tree: Path) -> None:
-    """Ours alone: `git worktree prune` would look at those of others, too."""
-    if tree.exists():
-        with contextlib.suppress(SideError):
-            _git(top, "worktree", "remove", "--force", str(tree), why="")
-
-
 def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
     """Why what a process ran is not the side's own code, or None.
 
@@ -198,7 +195,9 @@ def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
         where = "nowhere" if subject is None else subject
         return (
             f"{side.asked}: the subject was imported from {where}, not from the revision's own "
-            "tree; is it installed? then both sides would run the same code"
+            "tree, so that both sides would run the same code; give a subject of this repository "
+            "(--subject, or bench.toml), or start in the folder that its package lies in, which "
+            "then comes before what is installed"
         )
     foreign = _outside(proof["files"], side, other)
     if foreign:
@@ -206,13 +205,36 @@ def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
             f"{side.asked}: {foreign} was imported besides, which is not of this revision; is the "
             "package installed in editable mode?"
         )
+    return _installed(side, proof.get("packages", {}))
+
+
+def _installed(side: Side, packages: Mapping[str, str]) -> str | None:
+    """Why a package of the side's own is not the one that ran, or None."""
+    assert side.tree is not None
+    for below, file in packages.items():
+        if Path(file).is_relative_to(side.tree):
+            continue
+        if tracked := _own_packages(side.tree).get(below):
+            root = tracked.removesuffix(below).rstrip("/") or "the top of the repository"
+            return (
+                f"{side.asked}: {file} was imported, and not {tracked} of the revision: what is "
+                f"installed would run on both sides; start in {root}, which then comes before "
+                "what is installed, or uninstall it"
+            )
     return None
+
+
+@functools.cache
+def _own_packages(tree: Path) -> dict[str, str]:
+    with contextlib.suppress(SideError):
+        return own_packages(_git(tree, "ls-files", "-z", "*.py", why="").split("\0"))
+    return {}
 
 
 def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:
     """The first file of the other side's tree, or of the working tree where that is not its own."""
     assert side.tree is not None
-    trees = [tree for tree in (other.tree, _top(Path.cwd())) if tree not in (None, side.tree)]
+    trees = [tree for tree in (other.tree, top_of(Path.cwd())) if tree not in (None, side.tree)]
     for file in map(Path, files):
         if not file.is_relative_to(side.tree) and any(
             tree is not None and file.is_relative_to(tree) for tree in trees
@@ -221,29 +243,9 @@ def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:
     return None
 
 
-def _top(folder: Path) -> Path:
-    """Of the repository; where there is none, the folder itself."""
-    with contextlib.suppress(SideError):
-        return Path(_git(folder, "rev-parse", "--show-toplevel", why="")).resolve()
-    return folder.resolve()
-
-
 def _git(folder: Path, *arguments: str, why: str) -> str:
     """What git says.  Raises SideError with `why`, and git's own words."""
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env=git_variables(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            check=False,
-        )
-    except OSError as error:
-        raise SideError(f"{why} (git: {error.strerror})") from None
-    if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise SideError(f"{why} ({said[-1]})" if said else why)
-    return done.stdout.strip()
+        return git(folder, *arguments, why=why)
+    except GitError as error:
+        raise SideError(str(error)) from None

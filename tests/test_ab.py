@@ -1,18 +1,22 @@
 """`bench ab`: its report, its exit codes, and the real thing on small subjects."""
 
 import csv
+import io
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from bench import ab, pairs
 from bench.ab_plan import AbError, Asked
-from bench.read import ab_report
+from bench.read import ab_report, ci
 from bench.read.ab_report import Report, Row
 from bench.sides import SideError
 from tests.test_sides import git
@@ -39,6 +43,12 @@ def report(*rows: Row, **changes: Any) -> Report:
             3,
         ),
         ([row("SAME")], "no regression found (1 same, 0 undecided)", 0, 0),
+        (
+            [row("SAME"), row("INCONCLUSIVE", "flops")],  # unknown on side B
+            "no regression found (1 same, 1 undecided)",
+            0,
+            3,
+        ),
         (
             [row("IMPROVED"), row("SAME")],
             "no regression found (2 same or better (1 IMPROVED), 0 undecided)",
@@ -98,6 +108,59 @@ def test_a_report_of_very_many_cases_stays_under_60_kb_and_says_what_it_leaves_o
     text = ab_report.markdown(report(*rows))
     assert len(text.encode()) <= 60_000
     assert "are left out: the file is limited to 60 kB" in text
+
+
+def printed(one: Report, width: int) -> str:
+    console = Console(width=width, record=True, file=io.StringIO())
+    console.print(ab_report.table(one), width=width)
+    return console.export_text()
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_a_long_name_cuts_no_column_off(width: int) -> None:
+    long = (
+        "convnet/conv1:training:b32:3x224x224:cpu:float32:amp=off:channels_last:compile=off:t=auto"
+    )
+    figures = {"a": 0.0123, "b": 0.0456, "ratio": 1.1, "ratio_low": 0.9, "ratio_high": 1.3}
+    shown = printed(report(row("REGRESSED", "peak_bytes", case_id=long, **figures)), width)
+    assert "REGRESSED" in shown.splitlines()[4]
+    assert max(map(len, shown.splitlines())) <= width
+
+
+def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read() -> None:
+    undecided = row(
+        "INCONCLUSIVE",
+        a=0.001, b=0.0011, ratio=1.1, ratio_low=0.9, ratio_high=1.3,
+        smallest_effect_ratio=0.372, pairs_needed=88,
+    )  # fmt: skip
+    one = report(undecided, row("SAME", smallest_effect_ratio=0.06))
+    text = ab_report.markdown(one)
+    said = "would have found +37 %, needs about 88 pairs"
+    assert f"| +10.0 % (-10.0 to +30.0 %) | INCONCLUSIVE; {said} |" in text
+    assert "the pairs after which twice the threshold is" in text
+    assert "+6 %" not in text
+    shown = printed(one, 100)
+    for line in ("INCONCLUSIVE", "would have", "found +37 %,", "needs about", "88 pairs", "SAME"):
+        assert re.search(rf" {re.escape(line)} *$", shown, flags=re.MULTILINE), shown
+    assert "twice the threshold is" in " ".join(shown.split())
+    (judged,) = ci.of_ab(report(undecided))
+    assert judged.sentence == f"INCONCLUSIVE: forward +10.0 % (-10.0 to +30.0 %); {said}"
+
+
+@pytest.mark.parametrize("least", [None, float("inf")])
+def test_where_nothing_could_have_been_found_no_effect_is_named(least: float | None) -> None:
+    one = report(row("INCONCLUSIVE", smallest_effect_ratio=least))
+    assert "| INCONCLUSIVE |" in ab_report.markdown(one)
+    assert "four times in five" not in ab_report.markdown(one)
+
+
+def test_a_report_whose_changed_part_alone_is_large_stays_under_60_kb() -> None:
+    many = [row("REGRESSED", case_id="|" * 200, note="|" * 200, phase="|" * 200)] * 25
+    text = ab_report.markdown(report(*many, notes=("|" * 200,) * 100))
+    assert len(text.encode()) <= 60_000
+    shown = text.partition("<details>")[0].count("REGRESSED") - 1
+    assert shown > 8
+    assert f"… and {25 - shown} more in the full table." in text
 
 
 @pytest.mark.parametrize(
@@ -192,6 +255,25 @@ def test_an_installed_package_that_both_sides_would_import_is_refused(
         f"HEAD: the subject was imported from {repository}/lib/pkg/net.py"
     )
     assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_a_package_behind_the_subject_that_is_installed_is_refused(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `pip install .` does it: its files are copied to where it is imported from."""
+    (repository / "python").mkdir()
+    git(repository, "mv", "pkg", "python/pkg")
+    (repository / "models.py").write_text("from pkg.net import Products\n")
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "moved")
+    shutil.copytree(repository / "python/pkg", tmp_path / "site/pkg")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    asked = Asked(
+        a="HEAD", b=".", subjects=("models:Products(8)",), axes=AXES, out=tmp_path / "out"
+    )
+    with pytest.raises(SideError, match=r"and not python/pkg/__init__\.py of the revision"):
+        ab.run(asked)
 
 
 @pytest.mark.slow

@@ -16,7 +16,7 @@ from bench.read.history import beside
 from bench.read.markdown import report_markdown
 from bench.read.show import check_table
 from bench.read.table import RunData, load
-from bench.read.verdict import CaseVerdict, Report, exit_code
+from bench.read.verdict import CaseVerdict, Finding, Report, exit_code
 from bench.records import Case, Entry, Facts, Failure, Measurement
 from tests.cases import case
 from tests.results import RUN, measurement, replicates, run_of
@@ -173,7 +173,9 @@ def test_times_of_another_machine_are_advisory_and_the_way_out_is_named(
     report = check(now(tmp_path, entries, machine={"machine_id": "m2"}), baseline)
     assert [one.verdict for one in report.cases] == ["ADVISORY", "ADVISORY"]
     assert (judged(report, case()).command or "").startswith("bench ab 0123abc4567 .")
-    assert judged(report, OTHER).command is None
+    # Of times that say nothing, one that looks the same is as open as one that looks slower.
+    assert "--batch 32" in (judged(report, OTHER).command or "")
+    assert report.commands[0] == judged(report, case()).command
     assert "another machine" in report.notes[0]
     assert (exit_code(report), exit_code(report, strict=True)) == (0, 3)
 
@@ -248,6 +250,33 @@ def test_a_case_that_no_longer_runs_has_failed(tmp_path: Path, baseline: RunData
     assert exit_code(report) == 4
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "verdict", "code"),
+    [
+        ("unsupported", "crash", "FAILED", 4),
+        ("oom", "error", "FAILED", 4),
+        ("error", "crash", "UNMEASURED", 0),
+        ("unsupported", "oom", "UNMEASURED", 0),
+        ("crash", "unsupported", "UNMEASURED", 0),
+    ],
+)
+def test_a_case_that_breaks_where_it_only_could_not_run_before_has_failed(
+    tmp_path: Path, before: Any, after: Any, verdict: str, code: int
+) -> None:
+    def entries(status: Any) -> list[Entry]:
+        return [
+            *replicates(case(), QUIET),
+            Failure(case=OTHER, replicate=0, status=status, reason="why"),
+        ]
+
+    base = run_of(tmp_path / "base", entries(before))
+    report = check(now(tmp_path, entries(after)), base)
+    assert judged(report, OTHER).verdict == verdict
+    assert exit_code(report, strict=True) == code
+    if verdict == "FAILED":
+        assert judged(report, OTHER).note == f"was {before}: why; now {after}: why"
+
+
 def test_nothing_measured_is_a_failure(tmp_path: Path, baseline: RunData) -> None:
     crash = Failure(case=case(), replicate=0, status="crash", reason="signal 11")
     for name, entries in (("none", []), ("crashed", [crash])):
@@ -313,6 +342,38 @@ def test_within_the_spread_of_earlier_runs_nothing_is_said_to_be_slower(tmp_path
     notes = [one.note for one in report.cases[0].findings]
     assert "1.12 times the baseline, within the scatter of 6 earlier runs" in notes[0]
     assert (report.cases[0].command or "").startswith("bench ab 0123abc4567 .")
+
+
+def test_one_replicate_beside_a_history_is_no_suspicion(tmp_path: Path) -> None:
+    """The noise of the two runs is unknown; against the earlier runs the case is judged."""
+    base = run_of(tmp_path / "base", replicates(case(), QUIET))
+    past = history(tmp_path, [0.99, 1.01, 1.005, 0.995, 1.00])
+    report = check(now(tmp_path, replicates(case(), [0.0099])), base, history=past)
+    assert report.cases[0].verdict == "SAME"
+    assert report.cases[0].command is None
+    assert exit_code(report, strict=True) == 0
+
+
+def test_a_case_whose_noise_is_unknown_lowers_no_bar_for_the_others(tmp_path: Path) -> None:
+    """Corrected over the two that have a p, 0.028 is 0.056; with a p of 0 among them 0.042."""
+    loud = [0.01135 * factor for factor in (0.92, 0.96, 1.00, 1.04, 1.08)]
+    cases = (case(), OTHER, case(batch=64))
+
+    def entries(*times_s: Sequence[float]) -> list[Entry]:
+        return [
+            entry
+            for one, own_s in zip(cases, times_s, strict=True)
+            for entry in replicates(one, own_s)
+        ]
+
+    base = run_of(tmp_path / "base", entries(QUIET, QUIET, QUIET))
+    past = [
+        run_of(tmp_path / f"h{number}", entries(slower(factor), QUIET, QUIET))
+        for number, factor in enumerate([0.90, 1.10, 1.05, 0.93, 1.00])
+    ]
+    report = check(now(tmp_path, entries(loud, [0.01], QUIET)), base, history=past)
+    notes = [one.note for one in judged(report, case()).findings]
+    assert not any("within the scatter" in note for note in notes), notes
 
 
 def with_control(entries: Sequence[Entry], control_s: float) -> list[Entry]:
@@ -459,6 +520,71 @@ def test_the_page_stays_under_sixty_kilobytes_and_says_what_it_leaves_out(
     assert len(text.encode()) < 60_000
     assert "… and 380 more changed cases" in text
     assert "cases are left out: the file is limited to 60 kB." in text
+
+
+def of_cases(*cases: CaseVerdict) -> Report:
+    return Report(
+        run_id="now", baseline_id="then", threshold=0.05, measured=True, has_baseline=True,
+        same_machine=True, earlier_runs=0, cases=cases,
+    )  # fmt: skip
+
+
+def test_each_case_that_is_in_doubt_has_its_command_in_the_page(tmp_path: Path) -> None:
+    cases = [case(batch=2**power) for power in range(8)]
+    base = run_of(tmp_path / "base", [e for one in cases for e in replicates(one, QUIET)])
+    twice = [entry for one in cases for entry in replicates(one, slower(2.0))]
+    text = report_markdown(check(now(tmp_path, twice, machine={"machine_id": "m2"}), base))
+    assert text.count("bench ab 0123abc4567 .") == 8
+    assert "To settle what is in doubt, here and now:" in text
+
+
+def test_what_needs_no_settling_has_no_command(tmp_path: Path) -> None:
+    def entries(*cases: Case) -> list[Entry]:
+        return [entry for one in cases for entry in replicates(one, QUIET)]
+
+    same, gone, new = case(), OTHER, case(batch=64)
+    crash = Failure(case=case(batch=2), replicate=0, status="crash", reason="signal 11")
+    base = run_of(tmp_path / "base", entries(same, gone, case(batch=2)))
+    report = check(now(tmp_path, [*entries(same, new), crash]), base)
+    assert {one.verdict: one.command is None for one in report.cases} == {
+        "SAME": True,
+        "MISSING": True,
+        "NEW": True,
+        "FAILED": False,
+    }
+
+
+def test_a_long_command_is_kept_and_what_has_no_room_is_counted() -> None:
+    long = CaseVerdict(
+        case_id="a", subject="s", verdict="SUSPECT", command=f"bench ab A . --subject {'x' * 900}"
+    )
+    assert "x" * 900 in report_markdown(of_cases(long))
+    many = report_markdown(of_cases(*[replace(long, case_id=str(n)) for n in range(300)]))
+    kept = many.count("bench ab A .")
+    assert 10 < kept < 300
+    assert f"… and {300 - kept} more such commands: " in many
+    assert len(many.encode()) < 60_000
+
+
+def test_a_page_whose_changed_part_alone_is_large_stays_under_sixty_kilobytes() -> None:
+    finding = Finding(
+        figure="latency_median_s", phase="forward", base=1.0, value=2.0, worse=2.0,
+        verdict="SUSPECT", note="_" * 300,
+    )  # fmt: skip
+    cases = [
+        CaseVerdict(
+            case_id="_" * 300, subject="s", verdict="SUSPECT", findings=(finding,) * 8,
+            command="bench ab A . " + "_" * 900,
+        )
+        for _ in range(25)
+    ]  # fmt: skip
+    text = report_markdown(replace(of_cases(*cases), notes=("_" * 300,) * 100))
+    assert len(text.encode()) < 60_000
+    changed, folded = text.split("<details>")
+    shown = changed.count("SUSPECT") - 1
+    assert shown > 8
+    assert f"… and {25 - shown // 8} more changed cases in the full table." in changed
+    assert "cases are left out: the file is limited to 60 kB." in folded
 
 
 def test_the_table_of_a_check_fits_a_hundred_columns(tmp_path: Path, baseline: RunData) -> None:

@@ -68,6 +68,14 @@ def test_the_start_of_the_command_line_imports_no_pandas_scipy_or_matplotlib() -
         (("run", "--subject", "resnet"), "bench: --subject: subject 'resnet' is not understood"),
         (("run", "--replicates", "0"), "bench: --replicates: replicates = 0"),
         (("run", "--resume", "nowhere"), "bench: --resume nowhere: is no run directory"),
+        (
+            ("ab", "--resume", "nowhere", "--threshold", "0.05"),
+            "bench: --resume nowhere: goes on with what that comparison was",
+        ),
+        (
+            ("ab", "--resume", "nowhere", "--budget", "9"),
+            "bench: --resume nowhere: is no comparison",
+        ),
         (("compare", "nowhere", "--by", "amp"), "bench: nowhere: no such file or directory"),
         (("check", "nowhere", "--baseline", "."), "bench: nowhere: no such file or directory"),
     ],

@@ -153,7 +153,7 @@ def test_only_a_confirmed_regression_or_a_failure_fails(
 
 def test_an_undecided_case_says_what_would_have_been_found() -> None:
     (one,) = compared(row("INCONCLUSIVE", smallest_effect_ratio=0.12))
-    assert one.sentence.endswith("; +12% would have been found")
+    assert one.sentence.endswith("; would have found +12 %")
 
 
 def test_a_comparison_that_is_not_believed_is_a_warning() -> None:

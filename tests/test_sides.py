@@ -1,12 +1,17 @@
 """What a side is, where its code lies, and when what ran was not its code."""
 
+import os
+import shutil
+import signal
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bench import sides
+from bench import sides, worktrees
 from bench.sides import Side, SideError, opened, parse, unproven
 
 
@@ -52,6 +57,17 @@ def test_revisions_become_commits_and_the_working_tree_says_whether_it_differs(
     assert a.shown == f"HEAD~1 ({first[:8]})"
     assert b.changes is not None
     assert b.shown.endswith("and uncommitted work)")
+
+
+def test_a_branch_may_have_the_sign_of_a_setting_in_its_name(repository: Path) -> None:
+    for name in ("feat=1", "amp=off"):
+        git(repository, "branch", name, "HEAD~1")
+    first = git(repository, "rev-parse", "HEAD~1")
+    a, b = parse("feat=1", "refs/heads/amp=off", repository)
+    assert (a.kind, a.commit) == ("revision", first)
+    assert (b.kind, b.commit) == ("revision", first)
+    a, _ = parse("amp=off", "amp=bfloat16", repository)
+    assert a.kind == "settings"
 
 
 @pytest.mark.parametrize(
@@ -118,6 +134,71 @@ def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
     assert not any(path.exists() for path in made)
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_worktrees_are_gone_though_a_second_signal_comes_while_they_are_removed(
+    repository: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    kept = worktrees.git
+
+    def hurried(folder: Path, *arguments: str, **more: Any) -> str:
+        if arguments[:2] == ("worktree", "remove"):
+            os.kill(os.getpid(), number)
+        return kept(folder, *arguments, **more)
+
+    made: list[Path] = []
+    before = signal.signal(number, signal.default_int_handler)
+    try:
+        with opened(*parse("HEAD~1", "HEAD", repository), repository) as both:
+            made.extend(path for side in both for path in side.place.path[:2])
+            monkeypatch.setattr(worktrees, "git", hurried)
+        assert signal.getsignal(number) is signal.default_int_handler
+    finally:
+        signal.signal(number, before)
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+    assert not any(path.exists() for path in made)
+
+
+def test_git_removes_a_worktree_where_no_key_reaches_it(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commands, seen = tmp_path / "commands", tmp_path / "seen"
+    commands.mkdir()
+    (commands / "git").write_text(
+        f"#!/bin/sh\necho $1 $2 $(cut -d' ' -f6 /proc/$$/stat) >> {seen}\n"
+        f'exec {shutil.which("git")} "$@"\n'
+    )
+    (commands / "git").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{commands}:{os.environ['PATH']}")
+    with opened(*parse("HEAD~1", "HEAD", repository), repository):
+        pass
+    removals = [line.split()[2] for line in seen.read_text().splitlines() if " remove " in line]
+    assert len(removals) == 2  # one try a side
+    assert str(os.getsid(0)) not in removals
+
+
+def test_worktrees_of_a_comparison_that_was_killed_are_forgotten_where_they_are_gone(
+    repository: Path, tmp_path: Path
+) -> None:
+    gone, there, theirs = (tmp_path / name for name in ("bench-ab-1", "bench-ab-2", "theirs"))
+    for folder in (gone, there, theirs):
+        git(repository, "worktree", "add", "--detach", "--quiet", str(folder / "A"), "HEAD")
+    shutil.rmtree(gone)
+    shutil.rmtree(theirs)
+    with opened(*parse("HEAD~1", "HEAD", repository), repository):
+        listed = git(repository, "worktree", "list")
+        assert str(gone) not in listed
+    listed = git(repository, "worktree", "list")
+    assert str(there) in listed  # perhaps it runs
+    assert str(theirs) in listed
+
+
+def test_what_is_left_of_a_worktree_that_was_not_finished_is_removed(repository: Path) -> None:
+    """git locks it while it makes it, and one that is killed leaves the lock."""
+    with opened(*parse("HEAD~1", "HEAD", repository), repository) as (a, _):
+        git(repository, "worktree", "lock", "--reason", "initializing", str(a.tree))
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
 def test_in_a_hook_of_git_the_users_index_stays_as_it_is(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -167,6 +248,7 @@ def test_a_subject_from_elsewhere_would_be_the_same_on_both_sides(subject: str |
     said = unproven(A, B, {"subject": subject, "files": []})
     assert said is not None
     assert said.startswith("main: the subject was imported from")
+    assert "give a subject of this repository (--subject, or bench.toml)" in said
 
 
 def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
@@ -174,6 +256,25 @@ def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
     said = unproven(A, B, {"subject": "/trees/A/net.py", "files": files})
     assert said is not None
     assert said.startswith("main: /repository/layers.py was imported besides")
+
+
+def test_a_package_of_the_revision_that_is_installed_as_well_is_found(repository: Path) -> None:
+    (repository / "python/mylib").mkdir(parents=True)
+    (repository / "python/mylib/__init__.py").write_text("")
+    git(repository, "add", ".")
+    side = replace(A, tree=repository)
+
+    def said(file: str, below: str = "mylib/__init__.py") -> str | None:
+        net = f"{repository}/net.py"
+        return unproven(side, B, {"subject": net, "files": [net], "packages": {below: file}})
+
+    assert said(f"{repository}/python/mylib/__init__.py") is None
+    assert said("/site-packages/numpy/__init__.py", "numpy/__init__.py") is None
+    assert said("/site-packages/mylib/__init__.py") == (
+        "main: /site-packages/mylib/__init__.py was imported, and not python/mylib/__init__.py of "
+        "the revision: what is installed would run on both sides; start in python, which then "
+        "comes before what is installed, or uninstall it"
+    )
 
 
 def test_settings_need_no_proof_of_their_code() -> None:

@@ -8,7 +8,26 @@ from pathlib import Path
 
 import pytest
 
+import noxfile
+
 WORKFLOW = Path(__file__).parents[1] / ".github" / "workflows" / "performance.yml"
+
+
+@pytest.mark.parametrize(
+    ("given", "compared"),
+    [
+        ([], ["HEAD", "."]),
+        (["--budget", "60"], ["HEAD", ".", "--budget", "60"]),
+        (["main", "."], ["main", "."]),
+        (["amp=off", "amp=bfloat16", "--strict"], ["amp=off", "amp=bfloat16", "--strict"]),
+        (["--resume", "results/x"], ["--resume", "results/x"]),
+        (["--resume=results/x"], ["--resume=results/x"]),
+    ],
+)
+def test_the_session_alone_compares_head_with_the_working_tree(
+    given: list[str], compared: list[str]
+) -> None:
+    assert noxfile.sides(given) == compared
 
 
 def script() -> str:
@@ -19,6 +38,14 @@ def script() -> str:
     )
     assert found is not None
     return textwrap.dedent(found[1])
+
+
+def test_what_is_compared_is_the_head_of_the_pull_request_and_no_job_keeps_credentials() -> None:
+    performance = WORKFLOW.read_text(encoding="utf-8")
+    assert "ref: ${{ github.event.pull_request.head.sha }}" in performance
+    for file in WORKFLOW.parent.glob("*.yml"):
+        text = file.read_text(encoding="utf-8")
+        assert text.count("actions/checkout@") == text.count("persist-credentials: false"), file
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,8 @@
 """What a comparison of two sides says: its rows, its first line, its exit code, its files."""
 
 import dataclasses
+import math
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +10,12 @@ from typing import Literal
 
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
+from rich.text import Text
 
 from bench import units
 from bench.read.counted import counted_findings
 from bench.read.decide import Decision
-from bench.read.markdown import MAX_BYTES, MAX_CHANGED, code, escape, figure
+from bench.read.markdown import MAX_BYTES, MAX_CHANGED, code, escape, figure, fitting
 from bench.read.show import safe
 from bench.read.write import write_csv
 
@@ -88,7 +91,7 @@ class Report:
         improved = self.count("IMPROVED", times=True)
         same = self.count("SAME", "IMPROVED", times=True)
         rest = f"{same} same" + (f" or better ({improved} IMPROVED)" if improved else "")
-        undecided = self.count("INCONCLUSIVE", times=True)
+        undecided = self.count("INCONCLUSIVE")
         return f"{', '.join(bad) or 'no regression found'} ({rest}, {undecided} undecided)"
 
     def exit_code(self, *, strict: bool) -> int:
@@ -100,7 +103,7 @@ class Report:
             return 4
         if self.count("REGRESSED"):
             return 1
-        return 3 if strict and self.count("UNTRUSTED", "INCONCLUSIVE", times=True) else 0
+        return 3 if strict and self.count("UNTRUSTED", "INCONCLUSIVE") else 0
 
 
 def time_row(case_id: str, phase: str, a_s: float, b_s: float, decision: Decision) -> Row:
@@ -162,20 +165,23 @@ def table(report: Report) -> Table:
         title_justify="left",
         caption=safe(
             f"A: {report.a}; B: {report.b}; threshold {units.percent(report.threshold)}; "
-            "B / A with the 95 % interval over pairs"
+            "B / A with the 95 % interval over pairs" + (f". {LEGEND}" if _unfound(report) else "")
         ),
         caption_justify="left",
         box=SIMPLE_HEAD,
     )
-    made.add_column("case", overflow="fold", min_width=30)
+    # No column has a least width: where they do not fit together, rich cuts off the last one.
+    made.add_column("case", overflow="fold")
     made.add_column("figure", overflow="fold")
     for name in ("A", "B"):
         made.add_column(name, justify="right", no_wrap=True)
-    made.add_column("B / A (95 %)", justify="right", overflow="fold", min_width=10)
+    made.add_column("B / A (95 %)", justify="right", overflow="fold", max_width=17)
     made.add_column("verdict", no_wrap=True)
     for row in ordered(report.rows):
         if row.figure == TIME or row.verdict != "SAME":
-            made.add_row(*map(safe, (row.case_id, *_cells(row))))
+            *cells, verdict = map(safe, (row.case_id, *_cells(row)))
+            lines = [verdict, *map(safe, textwrap.wrap(reach(row), width=len("INCONCLUSIVE")))]
+            made.add_row(*cells, Text("\n").join(lines))
     return made
 
 
@@ -202,6 +208,29 @@ def ratio(row: Row) -> str:
     return text
 
 
+LEGEND = (
+    "Of what is INCONCLUSIVE: the smallest slowdown that would have been found four times in five, "
+    "and the pairs after which twice the threshold is"
+)
+
+
+def reach(row: Row) -> str:
+    """`would have found +37 %, needs about 88 pairs`, of what is undecided; what is known of it."""
+    if row.verdict != "INCONCLUSIVE":
+        return ""
+    found = []
+    least = row.smallest_effect_ratio
+    if least is not None and math.isfinite(least):
+        found.append(f"would have found {100 * least:+.0f} %")
+    if row.pairs_needed:
+        found.append(f"needs about {row.pairs_needed} pairs")
+    return ", ".join(found)
+
+
+def _unfound(report: Report) -> bool:
+    return any(map(reach, report.rows))
+
+
 _HEAD = "| case | figure | A | B | B / A (95 %) | verdict |\n|---|---|---|---|---|---|\n"
 
 
@@ -210,15 +239,17 @@ def markdown(report: Report) -> str:
     head = [f"**{escape(report.headline)}**\n"]
     head.append(
         f"A is {code(report.a)}, B is {code(report.b)}; threshold "
-        f"{units.percent(report.threshold)}; B / A above 1 is slower.\n"
+        f"{units.percent(report.threshold)}; B / A above 1 is slower."
+        + (f" {LEGEND}.\n" if _unfound(report) else "\n")
     )
-    head += [f"- {escape(note)}" for note in report.notes]
+    head += fitting([f"- {escape(note)}" for note in report.notes], MAX_BYTES // 8)
     rows = ordered(report.rows)
     changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
+    shown = fitting([_line(row) for row in changed[:MAX_CHANGED]], MAX_BYTES // 2)
     if changed:
-        head.append(f"\n{_HEAD}" + "".join(map(_line, changed[:MAX_CHANGED])))
-    if len(changed) > MAX_CHANGED:
-        head.append(f"… and {len(changed) - MAX_CHANGED} more in the full table.\n")
+        head.append(f"\n{_HEAD}" + "".join(shown))
+    if len(changed) > len(shown):
+        head.append(f"… and {len(changed) - len(shown)} more in the full table.\n")
     text = "\n".join(head) + f"\n<details><summary>All {len(rows)} figures</summary>\n\n{_HEAD}"
     foot = "\n</details>\n"
     room = MAX_BYTES - len((text + foot).encode()) - 100
@@ -234,6 +265,7 @@ def markdown(report: Report) -> str:
 
 def _line(row: Row) -> str:
     name, a, b, shown, verdict = _cells(row)
+    verdict = "; ".join(filter(None, (verdict, reach(row))))
     note = f" ({escape(row.note)})" if row.note and row.figure else ""
     return f"| {code(row.case_id)} | {escape(name)} | {a} | {b} | {shown} | {verdict}{note} |\n"
 

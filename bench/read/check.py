@@ -21,6 +21,8 @@ from bench.read.times import judge, tests_of
 from bench.read.verdict import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
 
 BROKEN = ("crash", "error", "invalid", "timeout")
+# Nothing that measuring both revisions would tell: no doubt, or a side that has no such case.
+SETTLED: frozenset[Verdict] = frozenset({"SAME", "IMPROVED", "NEW", "MISSING", "UNMEASURED"})
 
 
 class CheckError(UserError):
@@ -68,7 +70,7 @@ def check(
         has_baseline=any(map(is_ok, there.values())),
         same_machine=all(same_machine(*pair) for pair in rows),
         earlier_runs=max((t.predicted.n for t in tests if t.predicted), default=0),
-        cases=tuple(_with_command(one, both, commit, threshold) for one in cases),
+        cases=tuple(_with_command(one, there, commit, threshold) for one in cases),
         notes=tuple(_notes(run, baseline, rows, threshold)),
     )
 
@@ -91,17 +93,22 @@ def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdi
     verdict: Verdict
     if value is None:
         verdict, note = "MISSING", "in the baseline, not in this run; renamed?"
-    elif base is None and any(one["status"] in BROKEN for one in value.values()):
-        verdict, note = "FAILED", f"new, {_why(value)}"
+    elif is_ok(value):
+        verdict, note = "NEW", "" if base is None else f"was {_why(base)}"
+    elif _broken(value) and (base is None or not _broken(base)):
+        was = "new, " if base is None else "" if is_ok(base) else f"was {_why(base)}; now "
+        verdict, note = "FAILED", f"{was}{_why(value)}"
     elif base is None:
-        verdict, note = "NEW", "" if is_ok(value) else _why(value)
+        verdict, note = "NEW", _why(value)
     elif is_ok(base):
         verdict, note = "FAILED", _why(value)
-    elif is_ok(value):
-        verdict, note = "NEW", f"was {_why(base)}"
     else:
         verdict, note = "UNMEASURED", _why(value)
     return CaseVerdict(case_id=case_id, subject=line["subject"], verdict=verdict, note=note)
+
+
+def _broken(case: Case) -> bool:
+    return any(line["status"] in BROKEN for line in case.values())
 
 
 def _why(case: Case) -> str:
@@ -110,21 +117,12 @@ def _why(case: Case) -> str:
 
 
 def _with_command(
-    case: CaseVerdict,
-    both: Mapping[str, tuple[Case, Case]],
-    commit: object,
-    threshold: float,
+    case: CaseVerdict, there: Mapping[str, Case], commit: object, threshold: float
 ) -> CaseVerdict:
-    """With the `bench ab` that settles a time that these two runs cannot."""
-    open_ = any(
-        one.verdict == "SUSPECT"
-        or (one.verdict == "ADVISORY" and one.worse is not None and one.worse > 1 + threshold)
-        or "within the scatter" in one.note
-        for one in case.findings
-    )
-    if not open_ or case.case_id not in both:
+    """With the `bench ab` that settles it, where there is anything to settle."""
+    if case.verdict in SETTLED or case.case_id not in there:
         return case
-    line = any_row(both[case.case_id][0])
+    line = any_row(there[case.case_id])
     return replace(case, command=settling_command(line, commit, threshold))
 
 

@@ -89,11 +89,6 @@ def _ab_sentence(rows: Sequence[ab_report.Row]) -> str:
     if worst.figure is None:
         return f"{worst.verdict}: {worst.note}"
     figure = "" if worst.figure == ab_report.TIME else f" {worst.figure}"
-    reach = worst.smallest_effect_ratio
-    least = (
-        f"; {reach:+.0%} would have been found"
-        if worst.verdict == "INCONCLUSIVE" and reach is not None
-        else ""
-    )
+    least = f"; {reach}" if (reach := ab_report.reach(worst)) else ""
     note = f" ({worst.note})" if worst.note else ""
     return f"{worst.verdict}: {worst.phase}{figure} {ab_report.ratio(worst)}{least}{note}"

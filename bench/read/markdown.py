@@ -5,10 +5,12 @@ whoever wrote the subject: every sign that Markdown or HTML could take for its o
 """
 
 import html
+import itertools
 import re
+from collections.abc import Sequence
 
 from bench import units
-from bench.read.verdict import WORST_FIRST, CaseVerdict, Finding, Report
+from bench.read.verdict import CaseVerdict, Finding, Report
 
 MAX_BYTES = 60_000
 MAX_CHANGED = 20
@@ -19,10 +21,6 @@ _HEAD = "| case | verdict | figure | baseline | now | worse by |\n|---|---|---|-
 
 def report_markdown(report: Report) -> str:
     """The whole file."""
-    changed = sorted(
-        (case for case in report.cases if case.changed),
-        key=lambda case: WORST_FIRST.index(case.verdict),
-    )
     parts = [f"**{report.headline}**\n"]
     parts.append(
         f"Run {code(report.run_id)} against baseline {code(report.baseline_id or '(none)')}, "
@@ -30,15 +28,17 @@ def report_markdown(report: Report) -> str:
         + ("the same machine" if report.same_machine else "another machine")
         + (f", {report.earlier_runs} earlier runs.\n" if report.earlier_runs else ".\n")
     )
-    parts += [f"- {escape(note)}" for note in report.notes]
-    if changed:
-        shown = changed[:MAX_CHANGED]
-        more = len(changed) - len(shown)
-        parts.append(f"\n{_HEAD}" + "".join(_lines(case, only_changed=True) for case in shown))
-        if more:
-            parts.append(f"… and {more} more changed cases in the full table.\n")
-    text = "\n".join(parts) + _commands(changed)
+    parts += fitting([f"- {escape(note)}" for note in report.notes], MAX_BYTES // 8)
+    text = "\n".join(parts) + "\n"
+    text += _changed([case for case in report.worst_first if case.changed], MAX_BYTES // 2)
+    text += _commands(report.commands, MAX_BYTES // 4)
     return text + _folded(report, MAX_BYTES - len(text.encode()))
+
+
+def fitting(lines: Sequence[str], room: int) -> list[str]:
+    """The first of the lines, as many as fit into `room` bytes together."""
+    ends = itertools.accumulate(len(line.encode()) for line in lines)
+    return [line for line, end in zip(lines, ends, strict=True) if end <= room]
 
 
 def code(text: str) -> str:
@@ -55,18 +55,18 @@ def escape(text: str) -> str:
     return safe.replace("://", "&#58;//").replace("www.", "www&#46;")  # no link by itself
 
 
-def _lines(case: CaseVerdict, *, only_changed: bool) -> str:
+def _lines(case: CaseVerdict, *, only_changed: bool) -> list[str]:
     """A line of the table per figure."""
     findings = [one for one in case.findings if not only_changed or one.verdict != "SAME"]
     name = code(case.case_id)
     if not findings:
-        return f"| {name} | {case.verdict} | {escape(case.note)} |  |  |  |\n"
-    return "".join(
+        return [f"| {name} | {case.verdict} | {escape(case.note)} |  |  |  |\n"]
+    return [
         f"| {name} | {one.verdict} | {escape(f'{one.phase} {one.figure}')} "
         f"| {figure(one.figure, one.base)} | {figure(one.figure, one.value)} "
         f"| {worse(one)}{f' ({escape(one.note)})' if one.note else ''} |\n"
         for one in findings
-    )
+    ]
 
 
 def figure(name: str, value: float | None) -> str:
@@ -90,15 +90,35 @@ def worse(finding: Finding) -> str:
     return text
 
 
-def _commands(changed: list[CaseVerdict]) -> str:
-    """What settles the suspects; in a fence longer than any in the commands themselves."""
-    commands = [case.command for case in changed if case.command][:MAX_CHANGED]
-    short = [" ".join(command.split("\n")) for command in commands if len(command) <= 500]
-    if not short:
+def _changed(cases: Sequence[CaseVerdict], room: int) -> str:
+    """The table of what changed: the first MAX_CHANGED cases, as far as there is room."""
+    if not cases:
         return ""
-    text = "\n".join(short)
+    lines: list[str] = []
+    shown = 0
+    for case in cases[:MAX_CHANGED]:
+        own = _lines(case, only_changed=True)
+        fit = fitting(own, room - sum(len(line.encode()) for line in lines))
+        lines += fit
+        if len(fit) < len(own):
+            break
+        shown += 1
+    more = len(cases) - shown
+    rest = f"… and {more} more changed cases in the full table.\n" if more else ""
+    return f"\n{_HEAD}{''.join(lines)}\n{rest}"
+
+
+def _commands(commands: Sequence[str], room: int) -> str:
+    """What settles the doubts; in a fence longer than any in the commands themselves."""
+    if not commands:
+        return ""
+    lines = fitting([" ".join(command.split("\n")) + "\n" for command in commands], room)
+    text = "".join(lines)
     fence = "`" * max(3, 1 + max(len(run) for run in re.findall("`*", text)))
-    return f"\nTo settle what is suspect, here and now:\n\n{fence}sh\n{text}\n{fence}\n"
+    made = f"\nTo settle what is in doubt, here and now:\n\n{fence}sh\n{text}{fence}\n"
+    more = len(commands) - len(lines)
+    rest = f"… and {more} more such commands: there is no room for them here, junit.xml has all.\n"
+    return (made if lines else "\n") + (rest if more else "")
 
 
 def _folded(report: Report, room: int) -> str:
@@ -109,7 +129,7 @@ def _folded(report: Report, room: int) -> str:
     room -= sum(len(part.encode()) for part in (head, foot, spare))
     lines: list[str] = []
     for number, case in enumerate(report.cases):
-        line = _lines(case, only_changed=False)
+        line = "".join(_lines(case, only_changed=False))
         room -= len(line.encode())
         if room < 0:
             left = len(report.cases) - number

@@ -10,7 +10,7 @@ from bench import units
 from bench.plain_text import printable
 from bench.read.compare import Gain
 from bench.read.markdown import figure, worse
-from bench.read.verdict import WORST_FIRST, Report
+from bench.read.verdict import Report
 
 WIDTH = 100  # columns at most; less where the terminal has less
 MOST_CASES = 20  # of changed ones; the report has all
@@ -76,8 +76,8 @@ def check_table(report: Report) -> Table:
     for name in ("baseline", "now"):
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("worse by", justify="right", overflow="fold", min_width=10)
-    changed = [case for case in report.cases if case.changed]
-    for case in sorted(changed, key=lambda one: WORST_FIRST.index(one.verdict))[:MOST_CASES]:
+    changed = [case for case in report.worst_first if case.changed]
+    for case in changed[:MOST_CASES]:
         if not case.findings:
             table.add_row(*map(safe, (case.case_id, case.note, case.verdict, "", "", "")))
         for one in case.findings:

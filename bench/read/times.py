@@ -109,10 +109,10 @@ def judge(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding
     testable = [
         one for one in tests if same_machine(one.base, one.value) and _used(one).error is not None
     ]
-    worse = dict(zip(map(id, testable), _adjusted(testable, log_bound, +1), strict=True))
-    better = dict(zip(map(id, testable), _adjusted(testable, log_bound, -1), strict=True))
-    direct = [replace(one, predicted=None) for one in testable]
-    suspected = dict(zip(map(id, testable), _adjusted(direct, log_bound, +1), strict=True))
+    worse = _adjusted({id(one): one for one in testable}, log_bound, +1)
+    better = _adjusted({id(one): one for one in testable}, log_bound, -1)
+    direct = {id(one): replace(one, predicted=None) for one in testable}
+    suspected = _adjusted(direct, log_bound, +1)
     findings: dict[str, list[Finding]] = {}
     for one in tests:
         verdict: Verdict
@@ -121,7 +121,7 @@ def judge(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding
         elif id(one) not in worse:
             verdict, note = "INCONCLUSIVE", "one replicate on a side: its noise is unknown"
         else:
-            ps = _Ps(worse[id(one)], better[id(one)], suspected[id(one)])
+            ps = _Ps(worse[id(one)], better[id(one)], suspected.get(id(one)))
             verdict, note = _timed(one, ps, log_bound, threshold)
         findings.setdefault(one.case_id, []).append(_finding(one, verdict, note))
     return findings
@@ -131,15 +131,18 @@ def _used(test: TimeTest) -> Estimate:
     return test.predicted or test.direct
 
 
-def _adjusted(tests: Sequence[TimeTest], log_bound: float, sign: int) -> list[float]:
-    """p that the value is slower (+1) or faster (-1), over all cases."""
-    ps = []
-    for test in tests:
+def _adjusted(tests: Mapping[int, TimeTest], log_bound: float, sign: int) -> dict[int, float]:
+    """p that the value is slower (+1) or faster (-1), corrected over all that have one."""
+    ps = {}
+    for key, test in tests.items():
         # Earlier runs: outside their prediction interval.  Two runs: beyond the threshold.
         bound = 0.0 if test.predicted else log_bound
         estimate_ = _used(test) if sign > 0 else _used(test).flipped()
-        ps.append(estimate_.p_above(bound) or 0.0)
-    return [float(p) for p in false_discovery_control(ps)] if ps else []
+        if (p := estimate_.p_above(bound)) is not None:
+            ps[key] = p
+    if not ps:
+        return {}
+    return dict(zip(ps, map(float, false_discovery_control(list(ps.values()))), strict=True))
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +151,7 @@ class _Ps:
 
     worse: float
     better: float
-    suspected: float  # slower by the replicates of the two runs alone
+    suspected: float | None  # slower by the replicates of the two runs alone; of one unknown
 
 
 def _timed(test: TimeTest, ps: _Ps, log_bound: float, threshold: float) -> tuple[Verdict, str]:
@@ -163,7 +166,8 @@ def _timed(test: TimeTest, ps: _Ps, log_bound: float, threshold: float) -> tuple
             return ("SUSPECT", f"{where}; {moved}") if moved else ("REGRESSED", where)
         if ps.better < ALPHA and max(logs) < -log_bound:
             return "IMPROVED", where
-        if ps.suspected < ALPHA:  # a wide history shall not hide it: it is said, with a way out
+        # A wide history shall not hide it: it is said, with a way out.
+        if ps.suspected is not None and ps.suspected < ALPHA:
             slower = f"{test.direct.ratio:.2f} times the baseline"
             return (
                 "INCONCLUSIVE",

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Verdict = Literal[
-    "FAILED",  # ran in the baseline, not here
+    "FAILED",  # breaks here, and did not in the baseline
     "MISSING",  # is in the baseline, not here
     "REGRESSED",
     "SUSPECT",  # slower than the baseline, by more than two replicated runs' own noise
@@ -93,6 +93,21 @@ class Report:
     def count(self, *verdicts: Verdict) -> int:
         counts = Counter(case.verdict for case in self.cases)
         return sum(counts[verdict] for verdict in verdicts)
+
+    @property
+    def worst_first(self) -> list[CaseVerdict]:
+        """By verdict, then by how much worse the worst figure is."""
+
+        def rank(case: CaseVerdict) -> tuple[int, float]:
+            worse = max((one.worse or 0.0 for one in case.findings), default=0.0)
+            return WORST_FIRST.index(case.verdict), -worse
+
+        return sorted(self.cases, key=rank)
+
+    @property
+    def commands(self) -> list[str]:
+        """What settles the cases that are not clear, the worst first."""
+        return [case.command for case in self.worst_first if case.command]
 
     @property
     def headline(self) -> str:
