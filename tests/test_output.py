@@ -53,5 +53,6 @@ def test_a_stream_that_was_closed_is_nowhere() -> None:
 def test_what_the_stream_cannot_spell_is_a_question_mark() -> None:
     seen = io.BytesIO()
     given = io.TextIOWrapper(seen, encoding="ascii")
-    print("1.5 µs", file=steady(given), flush=True)
+    output = steady(given)
+    print("1.5 µs", file=output, flush=True)
     assert seen.getvalue() == b"1.5 ?s\n"
