@@ -159,7 +159,8 @@ def test_no_file_is_taken_for_an_output_that_was_closed_beforehand(tmp_path: Pat
         "try:\n"
         "    main()\n"
         "except SystemExit:\n"
-        "    open('number', 'w').write(str(os.open('file', os.O_CREAT)))\n"
+        "    number = os.open('file', os.O_CREAT)\n"
+        "open('number', 'w').write(str(number))\n"
     )
     (tmp_path / "script.py").write_text(script)
     in_a_shell(tmp_path, f"{sys.executable} script.py <&- >&- 2>&-")
