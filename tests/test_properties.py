@@ -45,14 +45,41 @@ HOSTILE = (
     "\u202eltr\u2066 \ud800".encode("utf-8", "replace").decode(),
 )
 
+
+class Written(str):
+    """A value of TOML as it is written there."""
+
+    __slots__ = ()
+
+
+HUGE = st.sampled_from(
+    [
+        Written(text)
+        for text in (
+            "9" * 5000,
+            "9" * 4000,
+            "-" + "9" * 4000,
+            "0x" + "f" * 5000,
+            "0x8000000000000000",
+            "-9223372036854775809",
+            "[" * 400 + "]" * 400,
+            "[0x" + "f" * 5000 + "]",
+            "{a = 0x" + "f" * 5000 + "}",
+            "0000-00-00",
+            '"\\u0000"',
+        )
+    ]
+)
 SCALARS = st.none() | st.booleans() | st.integers(-10, 10) | st.floats() | TEXT
-VALUES = SCALARS | st.lists(SCALARS, max_size=3)
+VALUES = SCALARS | HUGE | st.lists(SCALARS, max_size=3)
 KEYS = st.sampled_from([axis.name for axis in AXES] + ["subject", "layers", "what"])
 OPTIONS = st.sampled_from(["replicates", "precision", "budget_s", "timeout_s", "seed", "what"])
 
 
 def toml(value: Any) -> str:
     """As TOML writes it, near enough: what it has no word for makes the file none."""
+    if isinstance(value, Written):
+        return value
     return str(value) if isinstance(value, float) else json.dumps(value)
 
 
