@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -107,6 +108,22 @@ def test_a_configuration_of_any_values_is_taken_or_refused_in_one_line(
         return
     assert len(config.sweeps) == max(1, len(sweeps))
     assert json.loads(json.dumps(config.as_dict()))["replicates"] == config.run.replicates
+
+
+@QUICK
+@given(
+    table=st.tuples(st.just("[run]"), OPTIONS) | st.tuples(st.just("[[sweep]]"), KEYS), value=HUGE
+)
+def test_a_value_that_python_itself_refuses_to_show_is_refused_in_one_line(
+    tmp_path: Path, table: tuple[str, str], value: Written
+) -> None:
+    head, key = table
+    path = tmp_path / "bench.toml"
+    path.write_text(f"{head}\n{key} = {value}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert one_line(caught.value).isprintable()
+    assert len(one_line(caught.value)) < 1000
 
 
 DEVICES = (
