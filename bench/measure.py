@@ -57,6 +57,7 @@ class _Begun:
     torch: str
     devices: Mapping[str, str]  # as torch finds them → as their drivers name them
     sources: Mapping[str, probe.Source]  # what the subjects came with, as it was then
+    description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
 
 
 def run(asked: Asked) -> int:
@@ -191,8 +192,9 @@ def _resume(asked: Asked) -> _Begun:
         sources = dict(stored["environment"].get("sources", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
+    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
-    found = _built(probe.look(tuple(wholes), {}, options.timeout_s))
+    found = _built(probe.look(tuple(wholes), {}, longer.timeout_s))
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = _what_counts(
         environment.machine(accelerators), {**found.facts, **environment.environment()}
@@ -210,10 +212,11 @@ def _resume(asked: Asked) -> _Begun:
         raise MeasureError(
             f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
         )
-    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
-    rundir.change(directory, {**stored, "config": {**stored["config"], **longer.model_dump()}})
     names = {name: device.shown for name, device in found.devices.items()}
-    return _Begun(directory, plan.Plan(cases, ()), longer, found.torch, names, found.sources)
+    changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
+    return _Begun(
+        directory, plan.Plan(cases, ()), longer, found.torch, names, found.sources, changed
+    )
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
@@ -244,6 +247,8 @@ def _what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[
 def _measure(begun: _Begun, console: Console) -> int:
     directory = begun.directory
     holder = rundir.lock(directory)
+    if begun.description:  # not before: another run may be writing here
+        rundir.change(directory, begun.description)
     log = journal.Journal(directory.journal)
     seen = Seen()
     for entry in journal.read(directory.journal):
