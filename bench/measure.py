@@ -18,6 +18,7 @@ from rich.text import Text
 
 from bench import config, environment, journal, peaks, plan, probe, quiet, rundir
 from bench.errors import UserError
+from bench.plain_text import command, printable
 from bench.progress import Bar, wide_console
 from bench.records import Case
 from bench.runner import Runner, Seen
@@ -78,19 +79,23 @@ def run(asked: Asked) -> int:
             return OK
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
-                console.print(Text(f"note: {one.reason}"), soft_wrap=True)
+                _say(console, f"note: {one.reason}")
         begun = _begin(asked, settings, found, planned, console)
     _say_what_is_here(begun, console)
     for warning in quiet.warnings():
-        console.print(f"note: {warning}", highlight=False)
+        _say(console, f"note: {warning}")
     return _measure(begun, console)
 
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
     here = ", ".join(f"{name} ({shown})" for name, shown in begun.devices.items())
     none = "" if len(begun.devices) > 1 else "; no accelerator"
-    text = f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}"
-    console.print(Text(text), soft_wrap=True)
+    _say(console, f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}")
+
+
+def _say(console: Console, text: str) -> None:
+    """A line as it is, however long: what is copied from it must not be broken."""
+    console.print(Text(printable(text)), soft_wrap=True)
 
 
 def _config(asked: Asked) -> config.Config:
@@ -167,7 +172,7 @@ def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dic
             "against those"
         )
     for note in notes:
-        console.print(note, highlight=False, markup=False)
+        _say(console, note)
     return found
 
 
@@ -291,12 +296,13 @@ def _measure(begun: _Begun, console: Console) -> int:
     rundir.finish(directory, complete=enough)
     rundir.release(holder)
     if mixed := probe.edited(begun.sources):
-        console.print(Text(f"note: {mixed}; start a new run"), soft_wrap=True)
+        _say(console, f"note: {mixed}; start a new run")
+    go_on = command("bench", "run", "--resume", directory.path)
     if interrupted:
-        console.print(f"interrupted; go on with: bench run --resume {directory.path}")
+        _say(console, f"interrupted; go on with: {go_on}")
         return INTERRUPTED
     if not enough:
-        console.print(f"to measure the rest: bench run --resume {directory.path}")
+        _say(console, f"to measure the rest: {go_on}")
     if stopped:
         raise stopped
     return code

@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench import rundir
 from bench.errors import UserError
+from bench.plain_text import command
 from bench.progress import wide_console
 from bench.read import page, plot, several, show
 from bench.read.table import RunData, load
@@ -48,14 +49,15 @@ def report(paths: Sequence[Path], out: Path | None) -> int:
 
 def _load(path: Path) -> RunData:
     """Raises ReportError, and what `load` raises."""
-    for other, command in (("ab.json", "ab"), ("*/profile.json", "profile")):
+    for other, name in (("ab.json", "ab"), ("*/profile.json", "profile")):
         if any(path.glob(other)):
             raise ReportError(
-                f"{path}: was left by `bench {command}`, whose own report lies in it; give the "
+                f"{path}: was left by `bench {name}`, whose own report lies in it; give the "
                 "directory of a `bench run`"
             )
     if rundir.RunDir(path).description.exists() and not (path / MEASUREMENTS).exists():
-        raise ReportError(f"{path}: the run is not finished; go on with: bench run --resume {path}")
+        go_on = command("bench", "run", "--resume", path)
+        raise ReportError(f"{path}: the run is not finished; go on with: {go_on}")
     found = load(path)
     if not len(found.rows):
         raise ReportError(f"{path}: its {MEASUREMENTS} has no rows; is the run finished?")
