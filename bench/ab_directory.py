@@ -17,10 +17,10 @@ DESCRIPTION = "ab.json"
 
 
 def create(asked: Asked, planned: Planned) -> Path:
+    """A new directory with its ab.json.  Raises RunDirError."""
     now = datetime.datetime.now(datetime.UTC)
     commit = planned.sides[1].commit
     path = asked.out or rundir.default_path("ab", commit, now)
-    rundir.refuse_existing(path)
     document = {
         "schema": SCHEMA_VERSION,
         "run_id": path.name,
@@ -29,12 +29,10 @@ def create(asked: Asked, planned: Planned) -> Path:
         **_description(asked, planned),
         "environment": {**planned.facts, **environment.environment()},
     }
-    try:
-        (path / ".scratch").mkdir(parents=True)
-        (path / pair_journal.NAME).touch()
-        rundir.write_atomically(path / DESCRIPTION, json.dumps(document, indent=1) + "\n")
-    except OSError as error:
-        raise AbError(f"{path}: cannot be written: {error.strerror}") from None
+    with rundir.new(path) as folder:
+        rundir.RunDir(folder).folders.scratch.mkdir()
+        (folder / pair_journal.NAME).touch()
+        rundir.write_atomically(folder / DESCRIPTION, json.dumps(document, indent=1) + "\n")
     return path
 
 
@@ -88,8 +86,10 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             threshold=before["threshold"],
             options={**asked.options, "seed": before["seed"]},
         )
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise AbError(f"--resume {path}: is no comparison: {error.strerror}") from None
+    except OSError as error:
+        raise AbError(f"--resume {path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AbError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
     return again, stored
@@ -109,7 +109,7 @@ def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
         raise AbError(
             f"--resume {path}: not the same any more: {', '.join(differs)}; start a new comparison"
         )
-    (path / ".scratch").mkdir(exist_ok=True)
+    rundir.make_scratch(rundir.RunDir(path))
     return path
 
 
