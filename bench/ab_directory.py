@@ -14,6 +14,8 @@ from bench.ab_plan import AbError, Asked, Planned
 from bench.records import SCHEMA_VERSION
 
 DESCRIPTION = "ab.json"
+# The sides say which code they are, and the comparison which machine it is of.
+SAID_ELSEWHERE = ("machine", "commit", "state of the working tree")
 
 
 def create(asked: Asked, planned: Planned) -> Path:
@@ -54,10 +56,18 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
             for side, files in planned.sources.items()
         },
         "machine_id": planned.machine_id,
+        "conditions": _conditions(planned),
         "cases": list(planned.cases),
         "missing": dict(planned.missing),
         "thresholds": dict(planned.thresholds),
     }
+
+
+def _conditions(planned: Planned) -> dict[str, Any]:
+    """What both sides are measured under, by the name that a message gives it."""
+    around = {**planned.facts, **environment.environment()}
+    counts = environment.what_counts(environment.machine({}), around)
+    return {name: value for name, value in counts.items() if name not in SAID_ELSEWHERE}
 
 
 def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
@@ -105,6 +115,10 @@ def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
         for name, side in now["sides"].items()
     }
     differs = [name for name, value in now.items() if stored.get(name) != value]
+    if "conditions" in differs:
+        before, here = dict(stored.get("conditions", {})), now["conditions"]
+        differs.remove("conditions")
+        differs += [one for one in {**before, **here} if before.get(one) != here.get(one)]
     if differs:
         raise AbError(
             f"--resume {path}: not the same any more: {', '.join(differs)}; start a new comparison"

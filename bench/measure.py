@@ -193,7 +193,7 @@ def _resume(asked: Asked) -> _Begun:
         options = config.RunOptions(
             **{key: stored["config"][key] for key in config.RunOptions.model_fields}
         )
-        before = _what_counts(stored["machine"], stored["environment"])
+        before = environment.what_counts(stored["machine"], stored["environment"])
         sources = dict(stored["environment"].get("sources", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
@@ -201,7 +201,7 @@ def _resume(asked: Asked) -> _Begun:
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
     found = _built(probe.look(tuple(wholes), {}, longer.timeout_s))
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
-    now = _what_counts(
+    now = environment.what_counts(
         environment.machine(accelerators), {**found.facts, **environment.environment()}
     )
     differs = [
@@ -232,21 +232,6 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
         if not journal.is_case(case):
             raise ValueError(f"{case.case_id} is no case")
     return cases
-
-
-def _what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be the same for the figures of one run, by the name that a message gives it."""
-    return {
-        "machine": machine["machine_id"],
-        "torch": around["torch"],
-        "Python": around["python"],
-        "commit": around["git_commit"],
-        "state of the working tree": around.get("git_changes"),
-        "number of threads": around["threads"],
-        "number of processors allowed": machine["affinity"],
-        "quota of processors": machine["quota_cores"],
-        **{f"environment variable {name}": value for name, value in around["variables"].items()},
-    }
 
 
 def _measure(begun: _Begun, console: Console) -> int:

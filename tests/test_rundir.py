@@ -21,7 +21,7 @@ SIDES = (
 )
 PLANNED = Planned(
     sides=SIDES, cases={}, missing={}, run=config.RunOptions(), threshold=0.05, thresholds={},
-    machine_id="m1", versions={}, proof={}, facts={}, sources={},
+    machine_id="m1", versions={}, proof={}, facts={"torch": "2.13.0", "threads": 2}, sources={},
 )  # fmt: skip
 
 
@@ -53,6 +53,20 @@ def test_a_comparison_has_all_that_a_resume_needs(tmp_path: Path) -> None:
     assert (asked.a, asked.b) == ("amp=off", "amp=bfloat16")
     assert ab_directory.reopen(asked, PLANNED, stored) == tmp_path / "ab"
     assert (tmp_path / "ab/pairs.jsonl").read_bytes() == b""
+
+
+def test_a_comparison_is_not_gone_on_with_under_other_conditions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_comparison(tmp_path / "ab")
+    asked, stored = ab_directory.stored(Asked(resume=tmp_path / "ab"))
+    monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
+    with pytest.raises(UserError) as caught:
+        ab_directory.reopen(asked, PLANNED, stored)
+    assert str(caught.value) == (
+        f"--resume {tmp_path}/ab: not the same any more: environment variable "
+        "ATEN_CPU_CAPABILITY; start a new comparison"
+    )
 
 
 @BEGIN
