@@ -5,12 +5,16 @@ import sys
 from typer.main import get_command
 
 from bench.cli import INTERRUPTED, WRONG_USE, app
+from bench.errors import refused
+from bench.output import occupy_standard_handles, steady
 
 COMMAND = get_command(app)
 
 
 def main() -> None:
     """Run the command line; a flag or a command that is none is one line, as other errors."""
+    occupy_standard_handles()
+    sys.stdout, sys.stderr = output, _ = steady(sys.stdout), steady(sys.stderr)
     try:
         code = COMMAND.main(prog_name="bench", standalone_mode=False)
     except Exception as error:
@@ -24,6 +28,10 @@ def main() -> None:
         code = WRONG_USE
     except KeyboardInterrupt:
         code = INTERRUPTED
+    output.flush()
+    if output.problem and code != INTERRUPTED:
+        print(f"bench: {refused(output.problem, 'standard output')}", file=sys.stderr)
+        code = WRONG_USE
     sys.exit(code)
 
 

@@ -12,6 +12,7 @@ from bench.ab_plan import AbError, Asked, Planned
 from bench.arena import Interpreters
 from bench.journal import Journal
 from bench.pairs import Pairs
+from bench.plain_text import command
 from bench.progress import wide_console
 from bench.read import decide, show
 
@@ -72,11 +73,11 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         ),
         tell=lambda text: console.print(show.safe(text), soft_wrap=True),
     )
-    complete = False
+    complete, go_on = False, command("bench", "ab", "--resume", path)
     try:
         complete = pairs.measure() if planned.cases else True
     except KeyboardInterrupt:
-        console.print(f"interrupted; go on with: bench ab --resume {path}", soft_wrap=True)
+        console.print(show.safe(f"interrupted; go on with: {go_on}"), soft_wrap=True)
         return INTERRUPTED
     finally:
         journal.close()
@@ -85,6 +86,6 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     code = ab_outcome.write(path, report, seen, pairs, strict=strict)
     rundir.finish(directory, complete=complete)
     if not complete:
-        console.print(f"to measure the rest: bench ab --resume {path}", soft_wrap=True)
+        console.print(show.safe(f"to measure the rest: {go_on}"), soft_wrap=True)
     ab_outcome.tell(report, console, path)
     return code

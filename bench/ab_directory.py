@@ -14,13 +14,15 @@ from bench.ab_plan import AbError, Asked, Planned
 from bench.records import SCHEMA_VERSION
 
 DESCRIPTION = "ab.json"
+# The sides say which code they are, and the comparison which machine it is of.
+SAID_ELSEWHERE = ("machine", "commit", "state of the working tree")
 
 
 def create(asked: Asked, planned: Planned) -> Path:
+    """A new directory with its ab.json.  Raises RunDirError."""
     now = datetime.datetime.now(datetime.UTC)
     commit = planned.sides[1].commit
     path = asked.out or rundir.default_path("ab", commit, now)
-    rundir.refuse_existing(path)
     document = {
         "schema": SCHEMA_VERSION,
         "run_id": path.name,
@@ -29,12 +31,10 @@ def create(asked: Asked, planned: Planned) -> Path:
         **_description(asked, planned),
         "environment": {**planned.facts, **environment.environment()},
     }
-    try:
-        (path / ".scratch").mkdir(parents=True)
-        (path / pair_journal.NAME).touch()
-        rundir.write_atomically(path / DESCRIPTION, json.dumps(document, indent=1) + "\n")
-    except OSError as error:
-        raise AbError(f"{path}: cannot be written: {error.strerror}") from None
+    with rundir.new(path) as folder:
+        rundir.RunDir(folder).folders.scratch.mkdir()
+        (folder / pair_journal.NAME).touch()
+        rundir.write_atomically(folder / DESCRIPTION, json.dumps(document, indent=1) + "\n")
     return path
 
 
@@ -57,10 +57,18 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
             for side, files in planned.sources.items()
         },
         "machine_id": planned.machine_id,
+        "conditions": _conditions(planned),
         "cases": list(planned.cases),
         "missing": dict(planned.missing),
         "thresholds": dict(planned.thresholds),
     }
+
+
+def _conditions(planned: Planned) -> dict[str, Any]:
+    """What both sides are measured under, by the name that a message gives it."""
+    around = {**planned.facts, **environment.environment()}
+    counts = environment.what_counts(environment.machine({}), around)
+    return {name: value for name, value in counts.items() if name not in SAID_ELSEWHERE}
 
 
 def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
@@ -90,8 +98,10 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             threshold=before["threshold"],
             options={**asked.options, "seed": before["seed"]},
         )
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise AbError(f"--resume {path}: is no comparison: {error.strerror}") from None
+    except OSError as error:
+        raise AbError(f"--resume {path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AbError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
     return again, stored
@@ -107,11 +117,15 @@ def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
         for name, side in now["sides"].items()
     }
     differs = [name for name, value in now.items() if stored.get(name) != value]
+    if "conditions" in differs:
+        before, here = dict(stored.get("conditions", {})), now["conditions"]
+        differs.remove("conditions")
+        differs += [one for one in {**before, **here} if before.get(one) != here.get(one)]
     if differs:
         raise AbError(
             f"--resume {path}: not the same any more: {', '.join(differs)}; start a new comparison"
         )
-    (path / ".scratch").mkdir(exist_ok=True)
+    rundir.make_scratch(rundir.RunDir(path))
     return path
 
 

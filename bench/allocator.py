@@ -3,6 +3,7 @@
 glibc reads them once, when the process begins: mallopt(3), and "Tunables" in its manual.
 """
 
+import re
 from collections.abc import Mapping
 
 # Freed memory stays with the process: above these, glibc neither maps nor returns single
@@ -13,6 +14,8 @@ THRESHOLDS = {
     "MALLOC_TOP_PAD_": str(2**28),
 }
 TUNABLES = "GLIBC_TUNABLES"
+PRELOADED = "LD_PRELOAD"
+_OTHERS = re.compile(r"[^\s:/]*(?:(?:je|tc|mi|sn|rp)malloc|hoard|scudo)[^\s:/]*")
 HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: the heap asks the kernel for pages of 2 MB (glibc 2.35)
 
 
@@ -35,3 +38,17 @@ def environment(allocator: str | None, given: Mapping[str, str]) -> dict[str, st
     if tunables:
         found[TUNABLES] = ":".join(tunables)
     return found
+
+
+def displaced(given: Mapping[str, str]) -> str | None:
+    """What is to be said where an allocator of the user's own takes the place of the C library's.
+
+    It reads none of the variables above: `retained` and `system` are then one and the same.
+    """
+    other = _OTHERS.search(given.get(PRELOADED, ""))
+    if other is None:
+        return None
+    return (
+        f"{other[0]} is preloaded and allocates in place of the C library: allocator=retained is "
+        f"without effect; unset {PRELOADED}, or compare with such runs alone"
+    )

@@ -5,7 +5,6 @@ runs, so that `bench --help` answers at once.
 """
 
 import inspect
-import os
 import signal
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -288,8 +287,8 @@ def selftest(
 
 
 def _end(command: Callable[[], int]) -> None:
-    """Exit with the command's code; its known errors become one line on stderr."""
-    from bench.errors import UserError, one_line
+    """Exit with the command's code; what a user can mend becomes one line on stderr."""
+    from bench.errors import UserError, one_line, refused
 
     for ending in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what was begun is cleared away
         if signal.getsignal(number := getattr(signal, ending)) == signal.SIG_DFL:
@@ -302,10 +301,7 @@ def _end(command: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         code = INTERRUPTED
-    except BrokenPipeError:  # the reader of a pipe has enough
-        code = OK
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else it fails at the exit
+    except OSError as error:  # a disk that is full, a folder that is closed
+        print(f"bench: {one_line(UserError(refused(error)))}", file=sys.stderr)
+        code = WRONG_USE
     raise typer.Exit(code)

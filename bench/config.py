@@ -20,6 +20,8 @@ from bench.subject import SubjectError, parse
 DEFAULT = Path(__file__).with_name("default.toml")
 LOCAL = Path("bench.toml")
 MOST_REPLICATES = 1000
+WHOLE = range(-(2**63), 2**63)  # TOML's own integers, https://toml.io/en/v1.0.0#integer
+MOST_DEPTH = 8  # of tables and lists in each other; no key takes more than half of it
 ENOUGH = 5  # replicates, before an interval says whether it is narrow (rule 9)
 
 
@@ -127,6 +129,7 @@ def load(
     path = file_of(path, default)
     source = "the default sweep" if path == default else str(path)
     document = _read(path, source)
+    _refuse_what_nothing_takes(document, source)
     unknown = set(document) - {"run", "sweep"}
     if unknown:
         raise ConfigError(
@@ -161,6 +164,23 @@ def _read(path: Path, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: is no TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{source}: is nested too deeply") from None
+    except ValueError:  # what Python, and no rule of TOML, refuses: a number of 5000 digits
+        raise ConfigError(f"{source}: holds a number that is too long to be read") from None
+
+
+def _refuse_what_nothing_takes(document: Mapping[str, Any], source: str) -> None:
+    """Numbers and depths that could not even be shown in a message.  Raises ConfigError."""
+    left: list[tuple[str, Any, int]] = [("", document, 0)]
+    while left:
+        name, value, depth = left.pop()
+        if isinstance(value, int) and value not in WHOLE:
+            raise ConfigError(f"{source}: {name} is a number beyond 64 bits")
+        if depth > MOST_DEPTH:
+            raise ConfigError(f"{source}: {name} is nested too deeply")
+        if isinstance(value, dict):
+            left += [(str(key), one, depth + 1) for key, one in value.items()]
+        elif isinstance(value, list):
+            left += [(name, one, depth + 1) for one in value]
 
 
 def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:

@@ -17,10 +17,14 @@ from typing import Any
 import psutil
 
 WANTED_VARIABLES = re.compile(
-    r"(OMP|GOMP|KMP|MKL|OPENBLAS|MALLOC|CUDA|CUDNN|CUBLAS|NVIDIA|HIP|ROCR|TORCH|TORCHINDUCTOR|"
-    r"PYTORCH|TRITON)_[A-Z0-9_]+"
+    r"LD_PRELOAD|GLIBC_TUNABLES|"
+    r"(OMP|GOMP|KMP|MKL|OPENBLAS|DNNL|ONEDNN|MALLOC|CUDA|CUDNN|CUBLAS|NVIDIA|HIP|ROCR|MIOPEN|ATEN|"
+    r"TORCH|TORCHDYNAMO|TORCHINDUCTOR|PYTORCH|TRITON)_[A-Z0-9_]+"
 )
+# Where something lies that is the same anywhere: no figure depends on it.
+PLACES = re.compile(r".+_(HOME|CACHE_DIR|CACHE_PATH|EXTENSIONS_DIR)|(CUDA|HIP)_PATH")
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
+SUITE = Path(__file__).resolve().parent
 PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
 WANTED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma")
 
@@ -45,6 +49,7 @@ def machine(accelerators: Mapping[str, str]) -> dict[str, Any]:
         "machine_id": of_stable,
         **stable,
         "affinity": affinity(),
+        "processors_allowed": processors_allowed(),
         "quota_cores": quota_cores(),
         "governor": _first_line(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
     }
@@ -55,12 +60,58 @@ def environment() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "kernel": platform.release(),
-        "variables": {
-            name: value
-            for name, value in sorted(os.environ.items())
-            if WANTED_VARIABLES.fullmatch(name) and not SECRET.search(name)
-        },
+        "variables": variables(os.environ, os.environ.get("HOME", "")),
+        "suite": suite_digest(),
         **git_state(Path.cwd()),
+    }
+
+
+def variables(given: Mapping[str, str], home: str) -> dict[str, str]:
+    """Those that figures depend on, without what their values tell of the user.
+
+    home: the user's own folder, which becomes `~`.
+    """
+    found = {}
+    for name, value in sorted(given.items()):
+        wanted = WANTED_VARIABLES.fullmatch(name) and not PLACES.fullmatch(name)
+        if not wanted or SECRET.search(name):
+            continue
+        if name == "LD_PRELOAD":
+            value = " ".join(Path(one).name for one in re.split(r"[\s:]+", value) if one)
+        found[name] = value.replace(home, "~") if len(home) > 1 else value
+    return found
+
+
+def suite_digest(folder: Path = SUITE) -> str:
+    """Of the suite's own code: installed, it is part of no repository of the user's.
+
+    What only reads results changes no figure, and a run may be gone on with.
+    """
+    files = sorted(one for one in folder.rglob("*") if one.suffix in (".py", ".toml"))
+    named = [(one.relative_to(folder), one) for one in files]
+    each = [(str(name), digest(one)) for name, one in named if name.parts[0] != "read"]
+    return hashlib.sha256(json.dumps(each).encode()).hexdigest()[:12]
+
+
+def what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be the same for the figures of one run, by the name that a message gives it.
+
+    around: `environment()` and the probe's facts.  Raises KeyError, TypeError or AttributeError.
+    """
+    return {
+        "machine": machine["machine_id"],
+        "torch": around["torch"],
+        "cuDNN": around.get("cudnn"),
+        "instruction set": around.get("cpu_capability"),
+        "Python": around["python"],
+        "bench": around.get("suite"),
+        "commit": around["git_commit"],
+        "state of the working tree": around.get("git_changes"),
+        "number of threads": around["threads"],
+        "number of processors allowed": machine["affinity"],
+        "set of processors allowed": machine.get("processors_allowed"),
+        "quota of processors": machine["quota_cores"],
+        **{f"environment variable {name}": value for name, value in around["variables"].items()},
     }
 
 
@@ -69,7 +120,8 @@ def git_state(folder: Path) -> dict[str, Any]:
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": None, "git_dirty": None, "git_changes": None}
-    changes = _git(folder, "diff", "HEAD")
+    # A tool of the user's own that shows a difference is no difference.
+    changes = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "HEAD")
     of_changes = hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
     return {
         "git_commit": commit,
@@ -87,8 +139,14 @@ def digest(file: Path) -> str | None:
 
 
 def affinity() -> int | None:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+    """How many processors this process may run on."""
+    allowed = processors_allowed()
+    return None if allowed is None else len(allowed)
+
+
+def processors_allowed() -> list[int] | None:
+    """The processors that this process may run on: they are not all alike."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def cgroup_files(controller: str, name: str, proc: Path, groups: Path) -> Iterator[Path]:

@@ -18,6 +18,7 @@ from rich.text import Text
 
 from bench import config, environment, journal, peaks, plan, probe, quiet, rundir
 from bench.errors import UserError
+from bench.plain_text import command, printable
 from bench.progress import Bar, wide_console
 from bench.records import Case
 from bench.runner import Runner, Seen
@@ -57,6 +58,7 @@ class _Begun:
     torch: str
     devices: Mapping[str, str]  # as torch finds them → as their drivers name them
     sources: Mapping[str, probe.Source]  # what the subjects came with, as it was then
+    description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
 
 
 def run(asked: Asked) -> int:
@@ -77,19 +79,23 @@ def run(asked: Asked) -> int:
             return OK
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
-                console.print(Text(f"note: {one.reason}"), soft_wrap=True)
+                _say(console, f"note: {one.reason}")
         begun = _begin(asked, settings, found, planned, console)
     _say_what_is_here(begun, console)
     for warning in quiet.warnings():
-        console.print(f"note: {warning}", highlight=False)
+        _say(console, f"note: {warning}")
     return _measure(begun, console)
 
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
     here = ", ".join(f"{name} ({shown})" for name, shown in begun.devices.items())
     none = "" if len(begun.devices) > 1 else "; no accelerator"
-    text = f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}"
-    console.print(Text(text), soft_wrap=True)
+    _say(console, f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}")
+
+
+def _say(console: Console, text: str) -> None:
+    """A line as it is, however long: what is copied from it must not be broken."""
+    console.print(Text(printable(text)), soft_wrap=True)
 
 
 def _config(asked: Asked) -> config.Config:
@@ -159,7 +165,7 @@ def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dic
             "against those"
         )
     for note in notes:
-        console.print(note, highlight=False, markup=False)
+        _say(console, note)
     return found
 
 
@@ -180,14 +186,15 @@ def _resume(asked: Asked) -> _Begun:
         options = config.RunOptions(
             **{key: stored["config"][key] for key in config.RunOptions.model_fields}
         )
-        before = _what_counts(stored["machine"], stored["environment"])
+        before = environment.what_counts(stored["machine"], stored["environment"])
         sources = dict(stored["environment"].get("sources", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
+    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
-    found = probe.built(probe.look(tuple(wholes), {}, options.timeout_s))
+    found = probe.built(probe.look(tuple(wholes), {}, longer.timeout_s))
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
-    now = _what_counts(
+    now = environment.what_counts(
         environment.machine(accelerators), {**found.facts, **environment.environment()}
     )
     differs = [
@@ -203,10 +210,11 @@ def _resume(asked: Asked) -> _Begun:
         raise MeasureError(
             f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
         )
-    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
-    rundir.change(directory, {**stored, "config": {**stored["config"], **longer.model_dump()}})
     names = {name: device.shown for name, device in found.devices.items()}
-    return _Begun(directory, plan.Plan(cases, ()), longer, found.torch, names, found.sources)
+    changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
+    return _Begun(
+        directory, plan.Plan(cases, ()), longer, found.torch, names, found.sources, changed
+    )
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
@@ -219,24 +227,11 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
     return cases
 
 
-def _what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be the same for the figures of one run, by the name that a message gives it."""
-    return {
-        "machine": machine["machine_id"],
-        "torch": around["torch"],
-        "Python": around["python"],
-        "commit": around["git_commit"],
-        "state of the working tree": around.get("git_changes"),
-        "number of threads": around["threads"],
-        "number of processors allowed": machine["affinity"],
-        "quota of processors": machine["quota_cores"],
-        **{f"environment variable {name}": value for name, value in around["variables"].items()},
-    }
-
-
 def _measure(begun: _Begun, console: Console) -> int:
     directory = begun.directory
     holder = rundir.lock(directory)
+    if begun.description:  # not before: another run may be writing here
+        rundir.change(directory, begun.description)
     log = journal.Journal(directory.journal)
     seen = Seen()
     for entry in journal.read(directory.journal):
@@ -279,12 +274,13 @@ def _measure(begun: _Begun, console: Console) -> int:
     rundir.finish(directory, complete=enough)
     rundir.release(holder)
     if mixed := probe.edited(begun.sources):
-        console.print(Text(f"note: {mixed}; start a new run"), soft_wrap=True)
+        _say(console, f"note: {mixed}; start a new run")
+    go_on = command("bench", "run", "--resume", directory.path)
     if interrupted:
-        console.print(f"interrupted; go on with: bench run --resume {directory.path}")
+        _say(console, f"interrupted; go on with: {go_on}")
         return INTERRUPTED
     if not enough:
-        console.print(f"to measure the rest: bench run --resume {directory.path}")
+        _say(console, f"to measure the rest: {go_on}")
     if stopped:
         raise stopped
     return code

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bench import allocator
+from bench.errors import refused
+from bench.place import START_S
 from bench.records import Case
 
 
@@ -23,6 +25,8 @@ def measure(
     """By device: ladders per thread count, for `machine.peaks` of run.json.
 
     And why there are none of a device: that costs no other its own.
+
+    timeout_s: for each device, beside START_S.
     """
     found, problems = {}, []
     for device in dict.fromkeys(one.device for one in cases):
@@ -50,30 +54,41 @@ def arithmetics(cases: Sequence[Case]) -> list[str]:
 
 
 def _of_device(device: str, cases: Sequence[Case], timeout_s: float) -> list[dict[str, Any]]:
-    with tempfile.TemporaryDirectory(prefix="bench-peaks-") as folder:
-        out = Path(folder) / "peaks.json"
-        asked = {
-            "device": device,
-            "arithmetics": arithmetics(cases),
-            "threads": list(dict.fromkeys(one.threads for one in cases)),
-            "out": str(out),
-        }
-        try:
-            done = subprocess.run(
-                [sys.executable, "-m", "bench.worker.peaks"],
-                input=json.dumps(asked),
-                stdout=subprocess.DEVNULL,
-                stderr=subprocess.PIPE,
-                encoding="utf-8",
-                errors="replace",
-                timeout=timeout_s,
-                env=allocator.environment("retained", os.environ),
-                check=False,
-            )
-            found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
-        except subprocess.TimeoutExpired:
-            raise PeaksError(f"{device}: not done after {timeout_s:.0f} s") from None
-        except (OSError, ValueError):
-            said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
-            raise PeaksError(f"{device}: {said}") from None
+    """Raises PeaksError."""
+    asked = {
+        "device": device,
+        "arithmetics": arithmetics(cases),
+        "threads": list(dict.fromkeys(one.threads for one in cases)),
+    }
+    limit_s = START_S + timeout_s
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix="bench-peaks-", ignore_cleanup_errors=True
+        ) as folder:
+            return _answer(asked, Path(folder) / "peaks.json", limit_s)
+    except subprocess.TimeoutExpired:
+        raise PeaksError(f"{device}: not done after {limit_s:.0f} s") from None
+    except OSError as error:
+        where = refused(error, "the folder for temporary files")
+        raise PeaksError(f"{device}: {where}") from None
+
+
+def _answer(asked: Mapping[str, Any], out: Path, limit_s: float) -> list[dict[str, Any]]:
+    """Raises PeaksError, OSError, TimeoutExpired."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench.worker.peaks"],
+        input=json.dumps({**asked, "out": str(out)}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+        errors="replace",
+        timeout=limit_s,
+        env=allocator.environment("retained", os.environ),
+        check=False,
+    )
+    try:
+        found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):
+        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        raise PeaksError(f"{asked['device']}: {said}") from None
     return found

@@ -16,8 +16,8 @@ from typing import Any, Self
 
 from bench import leftovers
 from bench.environment import digest
-from bench.errors import UserError
-from bench.place import HERE, Place
+from bench.errors import UserError, refused
+from bench.place import HERE, START_S, Place
 from bench.plain_text import printable
 from bench.subject import parse
 
@@ -116,8 +116,9 @@ def look(
 ) -> Probe:
     """Start a probe and wait for it.  Raises ProbeError.
 
-    subjects: names without layers → whether their layers are asked for is told by a `/*`.
-    inputs:   by subject without its layer, the input that it is called with once; else its own.
+    subjects:  names without layers → whether their layers are asked for is told by a `/*`.
+    inputs:    by subject without its layer, the input that it is called with once; else its own.
+    timeout_s: for importing and building them, beside START_S.
     """
     try:
         return _ask(subjects, inputs, timeout_s, place)
@@ -153,7 +154,7 @@ def built(found: Probe) -> Probe:
     for subject in subjects:
         if subject.error:
             raise ProbeError(f"subject {subject.error}")
-    if all(subject.raised for subject in subjects):
+    if subjects and all(subject.raised for subject in subjects):
         raise ProbeError("; ".join(f"subject {subject.raised}" for subject in subjects))
     return found
 
@@ -162,44 +163,63 @@ def _ask(
     subjects: Sequence[str], inputs: Mapping[str, str], timeout_s: float, place: Place
 ) -> Probe:
     """One probe process.  Raises ProbeError."""
+    try:
+        with tempfile.TemporaryDirectory(
+            prefix="bench-probe-", ignore_cleanup_errors=True
+        ) as folder:
+            return _answer(subjects, inputs, timeout_s, place, Path(folder))
+    except OSError as error:
+        where = refused(error, "the folder for temporary files")
+        raise ProbeError(f"{where}, or choose another (TMPDIR)") from None
+
+
+def _answer(
+    subjects: Sequence[str],
+    inputs: Mapping[str, str],
+    timeout_s: float,
+    place: Place,
+    folder: Path,
+) -> Probe:
+    """Raises ProbeError, OSError."""
     shown = ", ".join(subjects) or "torch"
-    with tempfile.TemporaryDirectory(prefix="bench-probe-") as folder:
-        out, errors = Path(folder) / "probe.json", Path(folder) / "errors"
-        asked = Path(folder) / "request.json"
-        request = {
-            "subjects": list(subjects),
-            "inputs": dict(inputs),
-            "out": str(out),
-            "parent": os.getpid(),
-        }
-        asked.write_text(json.dumps(request), encoding="utf-8")
-        marked = leftovers.mark()
-        # Files, not pipes: what a subject leaves running would hold a pipe open.
-        with asked.open("rb") as given, errors.open("wb") as said:
-            process = subprocess.Popen(
-                [place.python, "-m", "bench.worker.probe"],
-                cwd=place.folder,
-                stdin=given,
-                stdout=subprocess.DEVNULL,
-                stderr=said,
-                env={**os.environ, **place.environment(), **marked, "PYTHONUNBUFFERED": "1"},
-            )
-        try:
-            code = process.wait(timeout_s)
-        except subprocess.TimeoutExpired:
-            raise ProbeError(
-                f"importing and building {shown} took more than {timeout_s:.0f} s; "
-                "give --timeout, or look at what it does"
-            ) from None
-        finally:
-            if process.returncode != 0:  # else it has ended what it started
-                process.kill()
-                process.wait()
-                leftovers.end(marked)
-        if not out.exists():
-            tail = (_tail(errors).splitlines() or ["it said nothing"])[-1]
-            raise ProbeError(f"looking at {shown} ended with exit code {code}: {printable(tail)}")
+    out, errors, asked = folder / "probe.json", folder / "errors", folder / "request.json"
+    request = {
+        "subjects": list(subjects),
+        "inputs": dict(inputs),
+        "out": str(out),
+        "parent": os.getpid(),
+    }
+    asked.write_text(json.dumps(request), encoding="utf-8")
+    marked = leftovers.mark()
+    # Files, not pipes: what a subject leaves running would hold a pipe open.
+    with asked.open("rb") as given, errors.open("wb") as said:
+        process = subprocess.Popen(
+            [place.python, "-m", "bench.worker.probe"],
+            cwd=place.folder,
+            stdin=given,
+            stdout=subprocess.DEVNULL,
+            stderr=said,
+            env={**os.environ, **place.environment(), **marked, "PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        code = process.wait(START_S + timeout_s)
+    except subprocess.TimeoutExpired:
+        raise ProbeError(
+            f"importing and building {shown} took more than {START_S + timeout_s:.0f} s; "
+            "give --timeout, or look at what it does"
+        ) from None
+    finally:
+        if process.returncode != 0:  # else it has ended what it started
+            process.kill()
+            process.wait()
+            leftovers.end(marked)
+    try:
         return _read(json.loads(out.read_text(encoding="utf-8")))
+    except (FileNotFoundError, ValueError, LookupError, TypeError):  # it ended while it wrote
+        tail = (_tail(errors).splitlines() or ["it said nothing"])[-1]
+        raise ProbeError(
+            f"looking at {shown} ended with exit code {code}: {printable(tail)}"
+        ) from None
 
 
 def _tail(file: Path) -> str:

@@ -76,7 +76,8 @@ def run(asked: Asked) -> int:
                     profile_summary.show(profiles[-1], console)
         return _end(profiles, failures, directory, console)
     except KeyboardInterrupt:
-        console.print(f"interrupted; what was done lies in {directory.path}", soft_wrap=True)
+        said = f"interrupted; what was done lies in {directory.path}"
+        console.print(show.safe(said), soft_wrap=True)
         return INTERRUPTED
     finally:
         shutil.rmtree(directory.folders.scratch, ignore_errors=True)

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench import environment, units
+from bench import allocator, environment, units
 
 LOOK_S = 0.25  # long enough to tell who computes from who woke up once
 BUSY_SHARE = 0.5  # of one processor
@@ -50,6 +50,7 @@ def warnings(
         _governor(places),
         _battery(places),
         _swap(places),
+        allocator.displaced(os.environ),
     )
     return [text for text in found if text]
 

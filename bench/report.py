@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench import rundir
 from bench.errors import UserError
+from bench.plain_text import command
 from bench.progress import wide_console
 from bench.read import page, plot, profile_files, several, show
 from bench.read.table import RunData, load
@@ -63,7 +64,8 @@ def _load(path: Path) -> RunData:
             "`bench run`"
         )
     if rundir.RunDir(path).description.exists() and not (path / MEASUREMENTS).exists():
-        raise ReportError(f"{path}: the run is not finished; go on with: bench run --resume {path}")
+        go_on = command("bench", "run", "--resume", path)
+        raise ReportError(f"{path}: the run is not finished; go on with: {go_on}")
     found = load(path)
     if not len(found.rows):
         raise ReportError(f"{path}: its {MEASUREMENTS} has no rows; is the run finished?")

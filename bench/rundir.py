@@ -1,20 +1,25 @@
 """A run directory: made, reopened for a resume, finished."""
 
+import contextlib
 import datetime
+import errno
 import json
 import os
 import re
 import shutil
-from collections.abc import Mapping
+import uuid
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.errors import UserError
+from bench.errors import UserError, refused
+from bench.plain_text import command
 from bench.records import SCHEMA_VERSION
 from bench.session import Folders
 
 RESULTS = Path("results")
+DESCRIPTIONS = ("run.json", "ab.json")  # of what can be gone on with
 
 
 class RunDirError(UserError):
@@ -52,20 +57,32 @@ def default_path(name: str | None, commit: str | None, now: datetime.datetime) -
 
 def create(path: Path, description: Mapping[str, Any]) -> RunDir:
     """A new directory with its run.json.  Raises RunDirError."""
-    refuse_existing(path)
-    try:
-        path.mkdir(parents=True)
-    except OSError as error:
-        raise RunDirError(f"--out {path}: cannot be made: {error.strerror}") from None
-    run = RunDir(path)
-    try:
+    with new(path) as folder:
+        run = RunDir(folder)
         run.folders.scratch.mkdir()
         document = {"schema": SCHEMA_VERSION, "run_id": path.name, **description}
         write_atomically(run.description, json.dumps(document, indent=1) + "\n")
         run.journal.touch()
+    return RunDir(path)
+
+
+@contextlib.contextmanager
+def new(path: Path) -> Iterator[Path]:
+    """A folder to be filled, which is `path` afterwards: all of it or, where that fails, nothing.
+
+    Raises RunDirError, also for what the system refuses meanwhile.
+    """
+    refuse_existing(path)
+    folder = path.with_name(f".bench-{uuid.uuid4().hex}")
+    try:
+        folder.mkdir(parents=True)
+        yield folder
+        folder.rename(path)
     except OSError as error:
-        raise RunDirError(f"--out {path}: cannot be written: {error.strerror}") from None
-    return run
+        why = refused(OSError(error.errno, error.strerror))
+        raise RunDirError(f"--out {path}: cannot be made: {why}") from None
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def refuse_existing(path: Path) -> None:
@@ -75,9 +92,9 @@ def refuse_existing(path: Path) -> None:
     except OSError as error:  # its name is too long, or its folder closed to us
         raise RunDirError(f"--out {path}: cannot be written: {error.strerror}") from None
     if there:
-        raise RunDirError(
-            f"--out {path}: exists already; choose another, or go on with it: --resume {path}"
-        )
+        begun = any((path / name).exists() for name in DESCRIPTIONS)
+        or_else = f", or go on with it: {command('--resume', path)}" if begun else ""
+        raise RunDirError(f"--out {path}: exists already; choose another{or_else}")
 
 
 def change(run: RunDir, document: Mapping[str, Any]) -> None:
@@ -98,12 +115,25 @@ def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:
                 f"--resume {path}: written by another version (schema {document['schema']}, "
                 f"this is {SCHEMA_VERSION})"
             )
-        run.folders.scratch.mkdir(exist_ok=True)
-    except OSError as error:
+    except (FileNotFoundError, NotADirectoryError) as error:
         raise RunDirError(f"--resume {path}: is no run directory: {error.strerror}") from None
+    except OSError as error:
+        raise RunDirError(f"--resume {path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise RunDirError(f"--resume {path}: its run.json is damaged; start a new run") from None
+    make_scratch(run)
     return run, document
+
+
+def make_scratch(run: RunDir) -> None:
+    """For a resume: a finished run has none any more.  Raises RunDirError."""
+    try:
+        run.folders.scratch.mkdir(exist_ok=True)
+        if not os.access(run.path, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:
+        why = refused(OSError(error.errno, error.strerror))
+        raise RunDirError(f"--resume {run.path}: cannot be written: {why}") from None
 
 
 def finish(run: RunDir, *, complete: bool) -> None:

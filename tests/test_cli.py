@@ -1,6 +1,8 @@
 """The command line in processes of its own: what a user sees of a mistake, and how fast."""
 
+import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -112,6 +114,78 @@ def test_a_reader_that_has_enough_changes_no_exit_code() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, "")
+
+
+EXAMPLE = ROOT / "results" / "example"
+COMMANDS = (
+    "--help",
+    "run --help",
+    f"compare {EXAMPLE} --by memory_format",
+    f"check copy --baseline {EXAMPLE}",
+    f"report {EXAMPLE} --out page",
+)
+
+
+def in_a_shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["/bin/bash", "-c", command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("arguments", COMMANDS)
+def test_a_full_disk_behind_the_output_is_one_line_and_no_verdict(
+    tmp_path: Path, arguments: str
+) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "copy")
+    done = in_a_shell(tmp_path, f"{sys.executable} -m bench {arguments} > /dev/full")
+    said = "bench: standard output: No space left on device; make room there\n"
+    assert (done.returncode, done.stderr) == (2, said)
+
+
+@pytest.mark.parametrize("arguments", COMMANDS)
+@pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
+def test_output_that_was_closed_beforehand_is_output_that_nobody_reads(
+    tmp_path: Path, arguments: str, closed: str
+) -> None:
+    shutil.copytree(EXAMPLE, tmp_path / "copy")
+    done = in_a_shell(tmp_path, f"{sys.executable} -m bench {arguments} {closed}")
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_no_file_is_taken_for_an_output_that_was_closed_beforehand(tmp_path: Path) -> None:
+    script = (
+        "import os, sys\n"
+        "from bench.__main__ import main\n"
+        "sys.argv = ['bench', '--help']\n"
+        "try:\n"
+        "    main()\n"
+        "except SystemExit:\n"
+        "    number = os.open('file', os.O_CREAT)\n"
+        "open('number', 'w').write(str(number))\n"
+    )
+    (tmp_path / "script.py").write_text(script)
+    in_a_shell(tmp_path, f"{sys.executable} script.py <&- >&- 2>&-")
+    assert int((tmp_path / "number").read_text()) > 2
+
+
+def test_what_the_system_refuses_is_one_line_and_no_verdict(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def command() -> int:
+        raise OSError(errno.ENOSPC, "No space left on device", "/some/\x1bfile")
+
+    with pytest.raises(typer.Exit) as caught:
+        cli._end(command)
+    assert caught.value.exit_code == 2
+    said = "bench: /some/?file: No space left on device; make room there\n"
+    assert capsys.readouterr().err == said
 
 
 @pytest.mark.slow

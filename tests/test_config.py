@@ -62,6 +62,15 @@ def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
         ("[[sweep]]\nbatch = []", r"batch is an empty list"),
         ("[[sweep]]\nlayers = 'yes'", r"write true or false"),
         ("= 3", r"is no TOML"),
+        ("[run]\nseed = " + "9" * 5000, r"holds a number that is too long to be read"),
+        ("[run]\nseed = 0x" + "f" * 5000, r"seed is a number beyond 64 bits"),
+        ("[[sweep]]\nbatch = [1, 0x" + "f" * 5000 + "]", r"batch is a number beyond 64 bits"),
+        ("[[sweep]]\nthreshold = 9223372036854775808", r"threshold is a number beyond 64 bits"),
+        ("[[sweep]]\nlayers = -9223372036854775809", r"layers is a number beyond 64 bits"),
+        ("[[sweep]]\nsubject = {a = 0x" + "f" * 5000 + "}", r"a is a number beyond 64 bits"),
+        ("[[sweep]]\nbatch = " + "[" * 100 + "]" * 100, r"batch is nested too deeply"),
+        ("0x" + "f" * 20 + " = 3", r"unknown table \[0xf"),
+        ("seed = \0", r"is no TOML"),
         ("run = 3", r"write \[run\]"),
     ],
 )
@@ -72,6 +81,17 @@ def test_each_mistake_is_one_line_that_names_the_place(
     with pytest.raises(ConfigError, match=message) as caught:
         load(path)
     assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_largest_seed_is_taken(tmp_path: Path) -> None:
+    assert load(_write(tmp_path, "[run]\nseed = 4294967295")).run.seed == 4294967295
+
+
+@pytest.mark.parametrize("digits", [19, 4000, 5000])
+def test_a_flag_of_very_many_digits_is_one_line(digits: int) -> None:
+    with pytest.raises(ConfigError, match=r"^--batch: batch '9+' is no batch") as caught:
+        load(flags={"batch": ["9" * digits]})
     assert "\n" not in str(caught.value)
 
 

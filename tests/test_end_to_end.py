@@ -136,6 +136,33 @@ def test_what_a_mode_gains_is_printed_in_a_table(
     assert wrong.stderr.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("output", "code", "says"),
+    [
+        ("| head -1", 4, ""),
+        ("> /dev/full", 2, "bench: standard output: No space left on device; make room there\n"),
+        (">&-", 4, ""),
+    ],
+)
+def test_a_run_whose_output_cannot_be_written_is_measured_to_its_end(
+    folder: Path, output: str, code: int, says: str
+) -> None:
+    out = f"run-{code}-{len(output)}"
+    script = f"{sys.executable} -m bench run --out {out} {output}; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(
+        ["/bin/bash", "-c", script],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (code, says)
+    assert sum("Small" in case_id for case_id, _ in outcomes(folder / out)) == 4 * 3
+    assert (folder / out / "measurements.csv").exists()
+
+
 def _begin(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "bench", "run", *arguments],

@@ -2,6 +2,7 @@
 
 import io
 import json
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,30 @@ def test_the_arithmetics_of_a_plan_are_those_its_cases_use() -> None:
     assert peaks.arithmetics([case()]) == ["float32"]
     several = [case(amp="bfloat16"), case(dtype="float16"), case(tf32="on")]
     assert peaks.arithmetics(several) == ["float32", "bfloat16", "float16", "tf32"]
+
+
+def test_a_folder_for_temporary_files_that_is_closed_costs_the_peaks_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    found, (problem,) = peaks.measure([case()], timeout_s=1)
+    assert found == {}
+    assert problem.startswith("cpu: /proc/bench-peaks-")
+
+
+def test_an_interpreter_that_does_not_start_costs_the_peaks_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    found, (problem,) = peaks.measure([case()], timeout_s=1)
+    assert found == {}
+    assert problem.startswith("cpu: /nowhere/python: No such file or directory; ")
+
+
+@pytest.mark.slow
+def test_importing_torch_takes_nothing_of_the_time_of_the_peaks() -> None:
+    found, problems = peaks.measure([case()], timeout_s=0.01)
+    assert (list(found), problems) == (["cpu"], [])
 
 
 @pytest.mark.slow

@@ -1,21 +1,52 @@
 """What a probe finds where a subject will not be looked at."""
 
+import sys
+import tempfile
 from pathlib import Path
 
 import pytest
 
-from bench import probe
+from bench import place, probe
 from tests.processes import running
 
 SMALL, LONG_S = "tests.hostile:Small", 60.0
-
-pytestmark = pytest.mark.slow
 
 
 def look(*subjects: str, timeout_s: float = LONG_S) -> probe.Probe:
     return probe.look(subjects, dict.fromkeys(subjects, "4"), timeout_s)
 
 
+def test_a_folder_for_temporary_files_that_is_closed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    with pytest.raises(probe.ProbeError) as caught:
+        look(SMALL)
+    said = str(caught.value)
+    assert said.startswith("/proc/bench-probe-")
+    assert said.endswith("may be read and written, or choose another (TMPDIR)")
+
+
+HALF = """#!{python}
+import json, pathlib, sys
+pathlib.Path(json.load(sys.stdin)["out"]).write_text("{{")
+"""
+
+
+def test_half_an_answer_is_one_line(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(HALF.format(python=sys.executable))
+    python.chmod(0o755)
+    with pytest.raises(probe.ProbeError, match=r"^looking at torch ended with exit code 0: "):
+        probe.look((), {}, LONG_S, place.Place(python=str(python)))
+
+
+@pytest.mark.slow
+def test_importing_torch_takes_nothing_of_the_time_that_a_subject_is_given() -> None:
+    assert look(SMALL, timeout_s=0.01).subjects[SMALL].parameters == 20
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "timeout_s", "why"),
     [
@@ -24,8 +55,9 @@ def look(*subjects: str, timeout_s: float = LONG_S) -> probe.Probe:
     ],
 )
 def test_a_subject_that_ends_who_looks_at_it_costs_itself_alone(
-    name: str, timeout_s: float, why: str
+    monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float, why: str
 ) -> None:
+    monkeypatch.setattr(probe, "START_S", 0.0)
     found = look(f"tests.hostile:{name}", SMALL, timeout_s=timeout_s)
     assert found.subjects[SMALL].parameters == 20
     lost = found.subjects[f"tests.hostile:{name}"]
@@ -35,6 +67,7 @@ def test_a_subject_that_ends_who_looks_at_it_costs_itself_alone(
     assert why in lost.layers_error
 
 
+@pytest.mark.slow
 def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
     name = "tests.hostile:RaisesWhenBuilt"
     found = look(name, SMALL)
@@ -49,23 +82,27 @@ def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
         probe.built(look("tests.hostile:Smal", SMALL))
 
 
+@pytest.mark.slow
 def test_alone_it_is_an_error_that_names_it() -> None:
     with pytest.raises(probe.ProbeError, match=r"looking at tests\.hostile:ExitsWhenBuilt ended"):
         look("tests.hostile:ExitsWhenBuilt")
 
 
+@pytest.mark.slow
 def test_what_it_leaves_running_is_ended_and_not_waited_for() -> None:
     found = look("tests.hostile:LeavesAProcessWhenBuilt")
     assert found.subjects["tests.hostile:LeavesAProcessWhenBuilt"].error is None
     assert running("sleep", "3604") == []
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_look_that_was_killed_is_ended_as_well() -> None:
     with pytest.raises(probe.ProbeError, match="exit code -9"):
         look("tests.hostile:LeavesAndDiesWhenBuilt(3605)")
     assert running("sleep", "3605") == []
 
 
+@pytest.mark.slow
 def test_what_a_subject_imports_is_known_by_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,7 +2,6 @@ import io
 
 from rich.console import Console
 
-from bench.plain_text import printable
 from bench.progress import Bar
 from bench.records import Failure, Measurement, Samples
 from tests.cases import case
@@ -34,7 +33,3 @@ def test_on_a_terminal_a_bar_shows_count_time_left_and_the_last_figure() -> None
     assert "1/2" in drawn
     assert "0:01 left" in drawn  # a second by the test's clock for the first, so one for the next
     assert "…  2.00 ms" in drawn  # the name is cut, the figure is not
-
-
-def test_what_a_terminal_would_act_on_is_made_harmless() -> None:
-    assert printable("a\x1b[2Jb\nc\td") == "a?[2Jb?c?d"

@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -45,14 +46,41 @@ HOSTILE = (
     "\u202eltr\u2066 \ud800".encode("utf-8", "replace").decode(),
 )
 
+
+class Written(str):
+    """A value of TOML as it is written there."""
+
+    __slots__ = ()
+
+
+HUGE = st.sampled_from(
+    [
+        Written(text)
+        for text in (
+            "9" * 5000,
+            "9" * 4000,
+            "-" + "9" * 4000,
+            "0x" + "f" * 5000,
+            "0x8000000000000000",
+            "-9223372036854775809",
+            "[" * 400 + "]" * 400,
+            "[0x" + "f" * 5000 + "]",
+            "{a = 0x" + "f" * 5000 + "}",
+            "0000-00-00",
+            '"\\u0000"',
+        )
+    ]
+)
 SCALARS = st.none() | st.booleans() | st.integers(-10, 10) | st.floats() | TEXT
-VALUES = SCALARS | st.lists(SCALARS, max_size=3)
+VALUES = SCALARS | HUGE | st.lists(SCALARS, max_size=3)
 KEYS = st.sampled_from([axis.name for axis in AXES] + ["subject", "layers", "what"])
 OPTIONS = st.sampled_from(["replicates", "precision", "budget_s", "timeout_s", "seed", "what"])
 
 
 def toml(value: Any) -> str:
     """As TOML writes it, near enough: what it has no word for makes the file none."""
+    if isinstance(value, Written):
+        return value
     return str(value) if isinstance(value, float) else json.dumps(value)
 
 
@@ -80,6 +108,22 @@ def test_a_configuration_of_any_values_is_taken_or_refused_in_one_line(
         return
     assert len(config.sweeps) == max(1, len(sweeps))
     assert json.loads(json.dumps(config.as_dict()))["replicates"] == config.run.replicates
+
+
+@QUICK
+@given(
+    table=st.tuples(st.just("[run]"), OPTIONS) | st.tuples(st.just("[[sweep]]"), KEYS), value=HUGE
+)
+def test_a_value_that_python_itself_refuses_to_show_is_refused_in_one_line(
+    tmp_path: Path, table: tuple[str, str], value: Written
+) -> None:
+    head, key = table
+    path = tmp_path / "bench.toml"
+    path.write_text(f"{head}\n{key} = {value}\n", encoding="utf-8")
+    with pytest.raises(ConfigError) as caught:
+        load(path)
+    assert one_line(caught.value).isprintable()
+    assert len(one_line(caught.value)) < 1000
 
 
 DEVICES = (

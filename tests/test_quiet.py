@@ -51,6 +51,24 @@ def test_of_a_machine_that_tells_nothing_nothing_is_said(tmp_path: Path) -> None
     assert quiet.warnings(nowhere, lambda: None, allowed=4) == []
 
 
+@pytest.mark.parametrize(
+    ("preloaded", "name"),
+    [
+        ("/usr/lib/libjemalloc.so.2", "libjemalloc.so.2"),
+        ("/home/me/libnuma.so:/home/me/libtcmalloc_minimal.so.4", "libtcmalloc_minimal.so.4"),
+        ("libmimalloc.so other.so", "libmimalloc.so"),
+    ],
+)
+def test_an_allocator_that_takes_the_place_of_the_c_librarys_is_named(
+    look: Look, monkeypatch: pytest.MonkeyPatch, preloaded: str, name: str
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD", preloaded)
+    (said,) = look()
+    assert said.startswith(f"{name} is preloaded and allocates in place of the C library: ")
+    monkeypatch.setenv("LD_PRELOAD", "/usr/lib/libnuma.so")
+    assert look() == []
+
+
 CPU = "sys/devices/system/cpu"
 
 

@@ -70,6 +70,21 @@ def test_the_plan_and_the_options_are_those_that_were_stored(run: Path) -> None:
     assert resume(run, replicates=9).options.replicates == 9
 
 
+def test_a_longer_limit_holds_for_the_look_at_the_subjects_as_well(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    limits_s: list[float] = []
+    found = probe.look((), {}, 1.0)
+
+    def look(_: object, __: object, timeout_s: float) -> probe.Probe:
+        limits_s.append(timeout_s)
+        return found
+
+    monkeypatch.setattr(probe, "look", look)
+    resume(run, timeout_s=600.0)
+    assert limits_s == [600.0]
+
+
 def test_an_option_that_makes_no_sense_is_one_line(run: Path) -> None:
     with pytest.raises(UserError, match="--replicates: replicates = 0: Input should be greater"):
         resume(run, replicates=0)

@@ -95,3 +95,9 @@ def test_of_many_plots_the_first_are_named(tmp_path: Path) -> None:
     )
     (line,) = [one for one in _files(found) if "plots/" in one]
     assert line.endswith("latency-7.png and 2 more")
+
+
+def test_the_command_to_compare_with_is_one_that_a_shell_takes_as_it_is() -> None:
+    entries = [one for batch in (1, 2) for one in replicates(case(batch=batch), [0.01] * 3)]
+    found = dataclasses.replace(result(*entries), path=Path("my run; touch owned"))
+    assert _files(found)[-1] == "compare: bench compare 'my run; touch owned' --by batch"

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from bench import units
 from bench.axes import AXES
+from bench.plain_text import command
 from bench.read import advice
 from bench.read.compare import Gain, within
 from bench.read.derive import Result
@@ -237,7 +238,8 @@ def _files(result: Result) -> list[str]:
         names = sorted(path.name for path in result.plots if path.suffix == ".png")
         more = f" and {len(names) - MOST_PLOTS} more" if len(names) > MOST_PLOTS else ""
         where.append(f"{result.path}/plots/: {', '.join(names[:MOST_PLOTS])}{more}")
-    compare = [f"compare: bench compare {result.path} --by {axis}" for axis in _varied(result.rows)]
+    words = ("bench", "compare", result.path, "--by")
+    compare = [f"compare: {command(*words, axis)}" for axis in _varied(result.rows)]
     return ["", *where, *compare[:1]]
 
 
