@@ -10,7 +10,15 @@ from pathlib import Path
 
 from bench import units
 from bench.axes import AXES
-from bench.read import batch_size, compare, layer_share, roofline, settings_gain, transfers
+from bench.read import (
+    batch_size,
+    compare,
+    layer_share,
+    main_memory,
+    roofline,
+    settings_gain,
+    transfers,
+)
 from bench.read.match import MatchError
 from bench.read.plot_data import PLAIN, Group, Span, flags, groups, records
 from bench.read.sentence import Sentence, factor, listed
@@ -44,7 +52,8 @@ def of_run(run: RunData) -> list[Sentence]:
         shares = layer_share.shares(run, _with_phases(group, rows), layers, medians)
         found += layer_share.sentences(shares, group.name)
     problem = no_ceilings(run) if by_layer else None
-    found += roofline.sentences(roofline.points(rows, _machine(run)), problem)
+    uncounted = roofline.unknown(rows, _machine(run))
+    found += roofline.sentences(roofline.points(rows, _machine(run)), problem, uncounted)
     return found
 
 
@@ -71,7 +80,7 @@ def no_ceilings(run: RunData) -> str | None:
     ladders = [one for own in peaks.values() for one in own]
     if all(one.get("disturbed") for one in ladders):
         return "other work disturbed the measuring of the machine's peaks"
-    return None
+    return main_memory.not_reached([one for one in ladders if not one.get("disturbed")])
 
 
 def doubts(rows: Sequence[Row]) -> list[Sentence]:
