@@ -105,6 +105,19 @@ def test_memory_that_no_call_reached_is_no_ceiling_and_that_is_said(tmp_path: Pa
     )
 
 
+def test_a_step_whose_bytes_are_without_the_optimizers_is_marked_so() -> None:
+    step = row(mode="training", phase="step")
+    without, with_ = (
+        row(mode="training", phase="optimizer", flops=None, bytes_moved=moved)
+        for moved in (None, 0)
+    )
+    assert [one.partial for one in points([step, without], MACHINE)] == [True]
+    assert [one.partial for one in points([step, with_], MACHINE)] == [False]
+    assert [one.partial for one in points([step], MACHINE)] == [False]
+    forward = row(mode="training", phase="forward")
+    assert [one.partial for one in points([forward, without], MACHINE)] == [False]
+
+
 def entries() -> list[Entry]:
     found: list[Entry] = []
     for name, time_s, flops, moved in (

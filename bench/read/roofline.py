@@ -55,7 +55,7 @@ class Point:
 def points(rows: Iterable[Row], machine: Mapping[str, Any]) -> list[Point]:
     """Of the phases with FLOPs, bytes and time; those without measured ceilings are left out."""
     rows = list(rows)
-    partial = {row.case_id for row in rows if row.phase == "optimizer" and not row.bytes_moved}
+    partial = {row.case_id for row in rows if row.phase == "optimizer" and row.bytes_moved is None}
     return [
         dataclasses.replace(one, partial=row.phase == "step" and row.case_id in partial)
         for row in rows
