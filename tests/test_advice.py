@@ -60,7 +60,10 @@ def test_what_is_paid_once_is_told_with_the_calls_after_which_it_has_paid(tmp_pa
         *replicates(compiled, times(0.5, [1.0] * 5), facts={"compile_cold_s": 10.0}),
         kind="gain",
     )
-    assert "Compiling takes 10.0 s once, at N=8 paid back after 2,000 calls." in gain.text
+    assert (
+        "Compiling takes 10.0 s once (as one replicate saw it), at N=8 paid back after 2,000 calls."
+        in gain.text
+    )
 
 
 def test_an_interval_that_holds_1_is_no_difference_found(tmp_path: Path) -> None:
