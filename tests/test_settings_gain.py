@@ -83,10 +83,10 @@ def test_the_best_settings_are_told_with_what_they_cost_on_the_terminal_too(
     ]
     (best,) = told(tmp_path, entries, "best")
     assert best.kind in TOLD
-    assert best.text.endswith(
-        " compile default: It needs up to 16 % more memory. Its result is off by up to 0.001 "
-        "(relative, against float64). Compiling takes 10.0 s once (as one replicate saw it), at "
-        "N=8 paid back after 2,000 calls."
+    assert (
+        " at N=8. compile default: It needs up to 16 % more memory. Its result is off by up to "
+        "0.001 (relative, against float64). Compiling takes 10.0 s once (as one replicate saw "
+        "it), at N=8 paid back after 2,000 calls. Chosen from 2" in best.text
     )
     assert "Memory is the same" not in best.text
 

@@ -94,7 +94,7 @@ def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sent
     return Sentence(
         kind="best",
         text=f"Fastest for {what}, in times as fast as plain: {'; '.join(parts)}."
-        f"{chosen}{''.join(_price(own, len(by_setting) > 1) for own in by_setting.values())}",
+        f"{''.join(_price(own, len(by_setting) > 1) for own in by_setting.values())}{chosen}",
         evidence=_evidence(winners),
         case_ids=_case_ids(winners),
     )
