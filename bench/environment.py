@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -222,6 +222,27 @@ def _git(folder: Path, *arguments: str) -> str | None:
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def last_cache_bytes(processors: Collection[int] | None = None, sys: Path = SYS) -> int | None:
+    """Of the processors' caches next to memory, all together; None where the system does not tell.
+
+    processors: by number; None = those that this process may run on.
+
+    A processor of several dies has a last cache on each, and work on all of them uses all of them.
+    Source: Documentation/ABI/testing/sysfs-devices-system-cpu.
+    """
+    if processors is None:
+        processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    sizes: dict[tuple[int, str], int] = {}
+    for number in processors:
+        for index in (sys / f"devices/system/cpu/cpu{number}/cache").glob("index*"):
+            level, size = _first_line(index / "level"), _first_line(index / "size")
+            shared = _first_line(index / "shared_cpu_list") or str(number)
+            if level and level.isdecimal() and (found := re.fullmatch(r"([0-9]+)K", size or "")):
+                sizes[int(level), shared] = int(found[1]) * 2**10
+    last = max((level for level, _ in sizes), default=None)
+    return sum(size for (level, _), size in sizes.items() if level == last) or None
 
 
 def _cpuinfo(key: str) -> str:

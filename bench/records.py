@@ -252,7 +252,8 @@ class Row:
     )
     flop_per_s: float | None = _column("flops / pipelined_s: 1/s")
     bytes_moved: int | None = _column(
-        "least that must move: inputs, outputs, parameters, gradients once each: B"
+        "least that must move: inputs, outputs, parameters, gradients once each, what backward "
+        "needs of them again, and what the optimizer reads and writes: B"
     )
     bytes_per_s: float | None = _column("bytes_moved / pipelined_s: B/s")
     operators: int | None = _column("operators that one call dispatches")

@@ -60,7 +60,10 @@ def test_what_is_paid_once_is_told_with_the_calls_after_which_it_has_paid(tmp_pa
         *replicates(compiled, times(0.5, [1.0] * 5), facts={"compile_cold_s": 10.0}),
         kind="gain",
     )
-    assert "Compiling takes 10.0 s once, at N=8 paid back after 2,000 calls." in gain.text
+    assert (
+        "Compiling takes 10.0 s once (as one replicate saw it), at N=8 paid back after 2,000 calls."
+        in gain.text
+    )
 
 
 def test_an_interval_that_holds_1_is_no_difference_found(tmp_path: Path) -> None:
@@ -166,9 +169,41 @@ def test_a_batch_beyond_which_little_is_gained_is_named(tmp_path: Path) -> None:
         entries.append(facts(one, peak_bytes=1_000_000 * (batch + 1)))
     (batch_,) = told(tmp_path, *entries, kind="batch")
     assert batch_.text == (
-        "A batch of 8 is enough for inference of convnet: 400 images/s, 100 % of the most "
-        "(401 at N=32). Each further image takes 1.00 MB."
+        "A batch of 8 is enough for inference of convnet: 400 images/s, 100 % (100–100) of the "
+        "401 at N=32. Each further image takes 1.00 MB."
     )
+
+
+def batches(first: Sequence[float], second: Sequence[float], third_s: float) -> list[Entry]:
+    """Replicates at N=1, 8 and 32."""
+    return [
+        *replicates(case(batch=1), first),
+        *replicates(case(batch=8), second),
+        *replicates(case(batch=32), [third_s] * len(first)),
+    ]
+
+
+def test_a_batch_that_is_not_sure_to_be_enough_is_not_said_to_be(tmp_path: Path) -> None:
+    noisy = [0.02 * one for one in (1.0, 1.1, 0.95, 1.05, 0.9)]
+    (batch_,) = told(tmp_path, *batches([0.01] * 5, noisy, 0.08), kind="batch")
+    assert batch_.text == (
+        "A batch of 8 may be enough for inference of convnet: 400 images/s, 100 % (91–111) of the "
+        "400 at N=32, which is not sure to be 95 %."
+    )
+
+
+def test_of_one_replicate_no_batch_is_surely_enough(tmp_path: Path) -> None:
+    (batch_,) = told(tmp_path, *batches([0.01], [0.02], 0.0816), kind="batch")
+    assert batch_.text == (
+        "A batch of 8 may be enough for inference of convnet: 400 images/s, 102 % of the 392 at "
+        "N=32 (one replicate: how sure that is cannot be told)."
+    )
+
+
+def test_a_batch_with_the_most_throughput_is_held_against_the_largest(tmp_path: Path) -> None:
+    (batch_,) = told(tmp_path, *batches([0.01] * 5, [0.02] * 5, 0.1), kind="batch")
+    assert "A batch of 8 is enough for inference of convnet: 400 images/s, 125 %" in batch_.text
+    assert "of the 320 at N=32." in batch_.text
 
 
 def test_throughput_that_still_grows_asks_for_larger_batches(tmp_path: Path) -> None:
@@ -218,12 +253,56 @@ def test_every_input_has_a_verdict_of_its_own(tmp_path: Path) -> None:
     assert "3,224,224: cuda:0 is worth it" in large.text
 
 
+def devices(tmp_path: Path, *scales: tuple[int, Sequence[float]]) -> str:
+    """The GPU's times over the CPU's, by batch size."""
+    entries = []
+    for batch, scale in scales:
+        gpu = case(device="cuda:0", batch=batch, threads=None, allocator=None)
+        entries += on("cpu", 1.0, batch=batch)
+        entries += replicates(
+            gpu, [one * more for one, more in zip(times(1.0), scale, strict=True)]
+        )
+    (device,) = told(tmp_path, *entries, kind="device")
+    return device.text.partition(" as fast")[0]
+
+
+NOISE = (1.3, 0.8, 1.1, 0.75, 1.2)
+
+
+def test_a_device_that_loses_somewhere_is_not_worth_it_there_alone(tmp_path: Path) -> None:
+    text = devices(tmp_path, (1, [2.0] * 5), (8, NOISE), (32, NOISE))
+    assert (
+        "cuda:0 is not worth it at N=1, no difference found at N=8 and N=32: 0.50× (0.50–0.50) at "
+        "N=1" in text
+    )
+
+
+def test_each_size_stands_in_the_verdict_of_a_device(tmp_path: Path) -> None:
+    text = devices(tmp_path, (1, [2.0] * 5), (2, NOISE), (8, [0.5] * 5), (32, [0.25] * 5))
+    assert "is worth it from N=8 on, not at N=1, no difference found at N=2: " in text
+
+
+def test_a_device_of_which_no_difference_is_found_gains_nothing_that_could_be_told(
+    tmp_path: Path,
+) -> None:
+    assert "cuda:0 gains nothing that could be told: no difference found at N=8: " in devices(
+        tmp_path, (8, NOISE)
+    )
+
+
+def test_of_single_replicates_no_device_is_judged(tmp_path: Path) -> None:
+    entries = [*replicates(case(), [0.01])]
+    entries += replicates(case(device="cuda:0", threads=None, allocator=None), [0.001])
+    (device,) = told(tmp_path, *entries, kind="device")
+    assert "cuda:0 cannot be judged: too few replicates at N=8: 10× (no interval)" in device.text
+
+
 def test_from_a_batch_size_on_is_said_only_where_all_larger_ones_win(tmp_path: Path) -> None:
     entries = []
     for batch, scale in ((1, 0.5), (8, 1.0)):
         entries += [*on("cpu", 1.0, batch=batch), *on("cuda:0", scale, batch=batch)]
     (device,) = told(tmp_path, *entries, kind="device")
-    assert "cuda:0 is worth it at N=1: " in device.text
+    assert "cuda:0 is worth it at N=1, no difference found at N=8: " in device.text
 
 
 def test_a_device_is_worth_it_from_a_batch_size_on(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """All facts of a case together, each failing alone."""
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -56,6 +57,21 @@ def test_the_facts_of_a_layer_are_those_of_the_layer() -> None:
     # input, weights and output are the least; a backend may need scratch memory on top
     assert found["peak_bytes"] >= image + maps + weights
     assert found["operators"] == 1
+
+
+@pytest.mark.parametrize("restored", [False, True])
+def test_training_moves_what_backward_needs_again_and_what_the_optimizer_does(
+    restored: bool,
+) -> None:
+    of = small(subject="torch.nn:Linear(8, 3)", input="8", mode="training")
+    prepared = dataclasses.replace(prepare(of), restore=restored)
+    step = make_step(prepared, prepared.module, of, "cpu")
+    found, _ = facts.find(step, step, prepared, of, open_device("cpu"))
+    x, y, weight, bias = 2 * 8 * 4, 2 * 3 * 4, 8 * 3 * 4, 3 * 4
+    assert found["bytes_moved:forward"] == x + y + weight + bias
+    assert found["bytes_moved:backward"] == y + weight + bias + x
+    assert found["bytes_moved:optimizer"] == 3 * (weight + bias)
+    assert found["bytes_moved"] == 2 * (x + y) + 5 * (weight + bias)
 
 
 def test_an_in_place_layers_input_counts_once() -> None:

@@ -10,6 +10,7 @@ import torch
 
 from bench import peaks
 from bench.worker import peaks as measured
+from bench.worker.device import open_device
 from bench.worker.peaks import Work, best_s, ladder
 from tests.cases import case
 from tests.fake_device import FakeDevice
@@ -54,6 +55,31 @@ def test_a_ladder_ends_where_the_device_refuses() -> None:
     works = [Work("small", 1.0, lambda: device.submit(0.01)), Work("large", 8.0, refused)]
     assert [one["what"] for one in ladder(device, iter(works), 9.0, device.clock)] == ["small"]
     assert ladder(device, iter(works[1:]), 9.0, device.clock) == []
+
+
+def test_a_ladder_that_ended_within_the_cache_gets_a_rung_beyond_it() -> None:
+    assert measured.beyond(32 * 2**20, [2**25, 2**26], None) == [2**27]
+    assert measured.beyond(33 * 2**20, [2**27], 2**40) == [2**28]
+
+
+def test_no_rung_is_added_where_one_is_beyond_the_cache_it_fits_nowhere_or_none_is_known() -> None:
+    assert measured.beyond(32 * 2**20, [2**25, 2**27], None) == []
+    assert measured.beyond(32 * 2**20, [2**25], 2**27 - 1) == []
+    assert measured.beyond(None, [2**25], None) == []
+
+
+def test_traffic_reaches_beyond_the_cache_and_never_beyond_the_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(measured, "TOUCHED_BYTES", (2**10, 2**12, 2**20))
+    monkeypatch.setattr(measured, "last_cache_bytes", lambda _: 2**11)
+    monkeypatch.setattr(measured, "most_bytes", lambda _: 2**16)
+    monkeypatch.setattr(measured, "SAMPLE_S", 0.0)
+    found = measured.traffic(open_device("cpu"))
+    assert [(one["what"], one["amount"]) for one in found] == [
+        ("copy", 2**10), ("copy", 2**12), ("copy", 2**13),
+        ("sum", 2**10), ("sum", 2**12), ("sum", 2**13),
+    ]  # fmt: skip
 
 
 def test_auto_is_all_threads_whatever_count_came_before(
@@ -110,6 +136,9 @@ def test_a_real_machine_has_a_ladder_of_each_kind_and_thread_count() -> None:
     for one in found["cpu"]:
         assert max(rung["per_s"] for rung in one["arithmetic"]["float32"]) > 1e9
         assert max(rung["per_s"] for rung in one["traffic"]) > 1e9
+        if one["cache_bytes"]:  # a virtual machine may not tell
+            largest = {rung["what"]: rung["amount"] for rung in one["traffic"]}
+            assert min(largest.values()) >= 4 * one["cache_bytes"]
         assert one["disturbed"] in (True, False)
 
 

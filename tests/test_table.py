@@ -153,6 +153,8 @@ def test_arbitrary_bytes_as_run_json_are_refused_or_an_object(
         ("latency_median_s", "1_0", "is no finite number"),
         ("latency_median_s", "0", "is not above 0"),
         ("images_per_s", "-1", "is not above 0"),
+        ("compile_cold_s", "-3", "compile_cold_s '-3' is below 0"),
+        ("tuning_s", "-0.1", "is below 0"),
         ("batch", "1.5", "is no whole number"),
         ("case_id", "", "case_id '' is empty"),
         ("phase", "", "rows that are ok have one"),
@@ -163,6 +165,10 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, cell: str, says: str
         load(with_cell(tmp_path, column, cell))
     assert str(caught.value).startswith(f"{tmp_path / 'measurements.csv'}, line 2: ")
     assert says in str(caught.value)
+
+
+def test_what_is_spent_once_may_be_nothing(tmp_path: Path) -> None:
+    assert load(with_cell(tmp_path, "tuning_s", "0")).rows["tuning_s"][0] == 0
 
 
 def test_the_same_phase_of_a_case_twice_is_refused(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Transfers: what is moved, that it is waited for, and what they make of a device's gain."""
 
+import dataclasses
 import statistics
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,28 @@ def test_the_sentence_of_a_device_has_both(tmp_path: Path) -> None:
     assert "10× (10–10) at N=8 as fast as cpu, both in the plain setting, the data" in told.text
     assert "Single calls from pageable memory and back: 4.44× (4.44–4.44) at N=8" in told.text
     assert "from pinned memory and back: 5.71× (5.71–5.71) at N=8" in told.text
+
+
+def test_a_verdict_that_turns_with_the_transfers_is_told(tmp_path: Path) -> None:
+    slow = [
+        dataclasses.replace(
+            one,
+            samples=tuple(
+                dataclasses.replace(samples, times_s=(0.02,))
+                if samples.phase == "input_pageable"
+                else samples
+                for samples in one.samples
+            ),
+        )
+        for one in entries()
+        if isinstance(one, Measurement)
+    ]
+    (told,) = (one for one in of_run(run_of(tmp_path / "run", slow)) if one.kind == "device")
+    assert "cuda:0 is worth it at N=8: 10× (10–10) at N=8 as fast" in told.text
+    assert (
+        "from pageable memory and back: 0.47× (0.47–0.47) at N=8, it is not worth it at N=8; "
+        "from pinned memory and back: 5.71× (5.71–5.71) at N=8." in told.text
+    )
 
 
 def test_the_plot_of_devices_has_a_line_with_transfers(tmp_path: Path) -> None:

@@ -5,12 +5,20 @@ where the time goes, and how far that is from what the machine can do; doubts co
 """
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from bench import units
 from bench.axes import AXES
-from bench.read import batch_size, compare, layer_share, roofline, settings_gain, transfers
+from bench.read import (
+    batch_size,
+    compare,
+    layer_share,
+    main_memory,
+    roofline,
+    settings_gain,
+    transfers,
+)
 from bench.read.match import MatchError
 from bench.read.plot_data import PLAIN, Group, Span, flags, groups, records
 from bench.read.sentence import Sentence, factor, listed
@@ -44,7 +52,8 @@ def of_run(run: RunData) -> list[Sentence]:
         shares = layer_share.shares(run, _with_phases(group, rows), layers, medians)
         found += layer_share.sentences(shares, group.name)
     problem = no_ceilings(run) if by_layer else None
-    found += roofline.sentences(roofline.points(rows, _machine(run)), problem)
+    uncounted = roofline.unknown(rows, _machine(run))
+    found += roofline.sentences(roofline.points(rows, _machine(run)), problem, uncounted)
     return found
 
 
@@ -71,7 +80,7 @@ def no_ceilings(run: RunData) -> str | None:
     ladders = [one for own in peaks.values() for one in own]
     if all(one.get("disturbed") for one in ladders):
         return "other work disturbed the measuring of the machine's peaks"
-    return None
+    return main_memory.not_reached([one for one in ladders if not one.get("disturbed")])
 
 
 def doubts(rows: Sequence[Row]) -> list[Sentence]:
@@ -157,17 +166,7 @@ def _device(
         f"{factor(Span(one.gain, one.low, one.high))} at N={batch}"
         for batch, one in of_batch.items()
     ]
-    wins = [batch for batch, one in of_batch.items() if one.low is not None and one.low > 1]
-    loses = [batch for batch, one in of_batch.items() if one.high and one.high < 1]
-    if wins and wins == [batch for batch in of_batch if batch >= min(wins)] and len(of_batch) > 1:
-        verdict = f"is worth it from N={min(wins)} on"
-    elif wins:
-        verdict = f"is worth it at {listed([f'N={n}' for n in wins])}"
-        verdict += f", not at {listed([f'N={n}' for n in loses])}" if loses else ""
-    elif loses:
-        verdict = "is not worth it"
-    else:
-        verdict = "gains nothing that could be told"
+    verdict = _worth(of_batch)
     way = _with_the_way(moved, of_batch, mode)
     return Sentence(
         kind="device",
@@ -181,17 +180,51 @@ def _device(
     )
 
 
+def _worth(of_batch: Mapping[int, compare.Gain]) -> str:
+    """`is worth it from N=8 on, not at N=1`: every size is in it."""
+    wins = [batch for batch, one in of_batch.items() if one.verdict == "faster"]
+    loses = [batch for batch, one in of_batch.items() if one.verdict == "slower"]
+    equal = [batch for batch, one in of_batch.items() if one.verdict == "no difference found"]
+    unsure = [batch for batch, one in of_batch.items() if one.verdict == "no interval"]
+    parts = []
+    if wins:
+        on = len(of_batch) > 1 and wins == [batch for batch in of_batch if batch >= min(wins)]
+        parts.append(f"is worth it {f'from N={min(wins)} on' if on else f'at {_sizes(wins)}'}")
+    if loses:
+        parts.append(f"{'not' if wins else 'is not worth it'} at {_sizes(loses)}")
+    if equal:
+        parts.append(
+            f"{'' if parts else 'gains nothing that could be told: '}no difference found "
+            f"at {_sizes(equal)}"
+        )
+    if unsure:
+        parts.append(
+            f"{'' if parts else 'cannot be judged: '}too few replicates at {_sizes(unsure)}"
+        )
+    return ", ".join(parts)
+
+
+def _sizes(batches: Sequence[int]) -> str:
+    return listed([f"N={batch}" for batch in batches])
+
+
 def _with_the_way(moved: Sequence[compare.Gain], shown: dict[int, compare.Gain], mode: str) -> str:
     """The same with the transfers, at the batch sizes that are shown; of training the input's."""
     told = []
     back = " and back" if mode == "inference" else ""
     for kind in transfers.KINDS:
         of_case = {one.value_case_id: one for one in moved if f" {kind} " in f"{one.phase} "}
+        there = {
+            batch: own for batch, one in shown.items() if (own := of_case.get(one.value_case_id))
+        }
         parts = [
             f"{factor(Span(own.gain, own.low, own.high))} at N={batch}"
-            for batch, one in shown.items()
-            if (own := of_case.get(one.value_case_id))
+            for batch, own in there.items()
         ]
         if parts:
-            told.append(f"from {kind} memory{back}: {listed(parts)}")
+            verdict = _worth(there)
+            turned = verdict != _worth({batch: shown[batch] for batch in there})
+            told.append(
+                f"from {kind} memory{back}: {listed(parts)}{f', it {verdict}' if turned else ''}"
+            )
     return f" Single calls {'; '.join(told)}." if told else ""

@@ -1,4 +1,8 @@
-"""From which batch size on a larger one gains little, and what each further image takes."""
+"""From which batch size on a larger one gains little, and what each further image takes.
+
+Which batch is enough is chosen by the figures; the interval of what it has of the most says how
+sure that is.
+"""
 
 from collections.abc import Sequence
 
@@ -41,11 +45,7 @@ def _sentence(what: str, rows: Sequence[Row], medians: Medians) -> Sentence:
     if enough is largest:
         told = _at_the_end(what, rows[-2], largest, medians)
     else:
-        told = (
-            f"A batch of {enough.batch} is enough for {what}: {units.count(_rate(enough))} "
-            f"images/s, {100 * _rate(enough) / _rate(best):.0f} % of the most "
-            f"({units.count(_rate(best))} at N={best.batch})."
-        )
+        told = _enough(what, enough, best if best is not enough else largest, medians)
     return Sentence(
         kind="batch",
         text=told + _memory(rows),
@@ -58,15 +58,39 @@ def _sentence(what: str, rows: Sequence[Row], medians: Medians) -> Sentence:
     )
 
 
+def _enough(what: str, enough: Row, other: Row, medians: Medians) -> str:
+    """other: the batch of the most throughput; the largest one where `enough` itself has it."""
+    share = _throughput(other, enough, medians) or Span(_rate(enough) / _rate(other))
+    percent, doubt = f"{100 * share.value:.0f} %", ""
+    if share.low is None or share.high is None:
+        doubt = " (one replicate: how sure that is cannot be told)"
+    else:
+        percent += f" ({100 * share.low:.0f}–{100 * share.high:.0f})"
+        if share.low < ENOUGH:
+            doubt = f", which is not sure to be {100 * ENOUGH:.0f} %"
+    return (
+        f"A batch of {enough.batch} {'may be' if doubt else 'is'} enough for {what}: "
+        f"{units.count(_rate(enough))} images/s, {percent} of the {units.count(_rate(other))} at "
+        f"N={other.batch}{doubt}."
+    )
+
+
+def _throughput(base: Row, value: Row, medians: Medians) -> Span | None:
+    """Images/s at `value` / those at `base`, with its interval."""
+    found = ratio(base, value, medians)
+    if found is None:
+        return None
+    per_call, _ = found
+    images = (value.batch or 1) / (base.batch or 1)
+    ends = (None if end is None else end * images for end in (per_call.low, per_call.high))
+    return Span(per_call.value * images, *ends)
+
+
 def _at_the_end(what: str, before: Row, largest: Row, medians: Medians) -> str:
     """The largest batch has the most throughput: whether more than the one before it."""
-    found = ratio(before, largest, medians)
-    if found is None:
+    gain = _throughput(before, largest, medians)
+    if gain is None:
         return f"Whether throughput of {what} still grows at N={largest.batch} is unknown."
-    per_call, _ = found
-    images = (largest.batch or 1) / (before.batch or 1)
-    ends = (None if end is None else end * images for end in (per_call.low, per_call.high))
-    gain = Span(per_call.value * images, *ends)
     known = gain.low is not None
     if gain.low is not None and gain.low <= 1:
         return (

@@ -32,7 +32,7 @@ MOST_SUBJECTS = 2  # whose plots are drawn
 PLOTS_BYTES = 1_500_000  # of all pictures together: a page stays under 5 MB
 _NOT_SHOWN = ("peaks",)
 HEADINGS = (
-    ("Setting by setting", ("gain", "none", "loss")),
+    ("Setting by setting", ("gain", "mixed", "none", "loss")),
     ("Batch size", ("batch",)),
     ("Layers against the whole", ("layers",)),
     ("Against what this machine can do", ("roofline",)),

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.read import main_memory
+from bench.read.main_memory import MainMemory
 from bench.records import Row
 
 # Beyond the fastest of the ladder a row is doubted: algorithms that the ladder does not have
@@ -27,7 +29,8 @@ class Peaks:
     """Of one device and thread count."""
 
     flop_per_s: Mapping[str, float]  # the best of the ladder, by arithmetic
-    bytes_per_s: Sequence[tuple[float, float]]  # bytes touched, bytes/s
+    bytes_per_s: Sequence[tuple[float, float]]  # bytes touched, bytes/s, in caches and out of them
+    memory: MainMemory | None  # None where the ladder did not reach it
 
 
 def of_row(row: Row, machine: Mapping[str, Any]) -> Peaks | None:
@@ -37,6 +40,7 @@ def of_row(row: Row, machine: Mapping[str, Any]) -> Peaks | None:
             return Peaks(
                 {name: best for name, rungs in one["arithmetic"].items() if (best := _best(rungs))},
                 [(rung["amount"], rung["per_s"]) for rung in one["traffic"]],
+                main_memory.of_ladder(one),
             )
     return None
 

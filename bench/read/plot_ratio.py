@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from bench.read import compare
 from bench.read.plot_data import PLAIN, Group, Setting, Span
 from bench.read.plot_style import BLUE, GREY, VERMILION, Look
+from bench.read.stats import Estimate
 from bench.records import Row
 
 FASTER = Look(BLUE, ">", "-")
@@ -18,6 +19,7 @@ UNCLEAR = Look(GREY, "o", "-")
 class Ratio:
     """time(plain) / time(setting) at one mode, device and batch.
 
+    estimate: what the span's 95 % interval is made of.
     rows: the two that were compared.
     """
 
@@ -26,6 +28,7 @@ class Ratio:
     batch: int
     setting: Setting
     span: Span
+    estimate: Estimate
     method: str
     rows: tuple[Row, Row]
 
@@ -38,16 +41,29 @@ class Ratio:
             return FASTER
         return SLOWER if self.span.high < 1 else UNCLEAR
 
+    def faster_at(self, level: float) -> bool:
+        """Whether its interval of another level lies above 1."""
+        interval = self.estimate.interval(level)
+        return interval is not None and interval[0] > 1
+
 
 def ratio(base: Row, value: Row, medians: compare.Medians) -> tuple[Span, str] | None:
     """time(base) / time(value) and how its interval came about; None where a time is unknown."""
+    found = _estimate(base, value, medians)
+    return None if found is None else (_span(found[0]), found[1])
+
+
+def _span(found: Estimate) -> Span:
+    low, high = found.interval() or (None, None)
+    return Span(found.ratio, low, high)
+
+
+def _estimate(base: Row, value: Row, medians: compare.Medians) -> tuple[Estimate, str] | None:
     one, other = dataclasses.asdict(base), dataclasses.asdict(value)
     names = compare.quantities(one, other)
     if names is None:
         return None
-    found, method = compare.estimate(one, other, names, medians, medians, same_run=True)
-    low, high = found.interval() or (None, None)
-    return Span(found.ratio, low, high), method
+    return compare.estimate(one, other, names, medians, medians, same_run=True)
 
 
 def against_plain(group: Group, medians: compare.Medians) -> Iterator[Ratio]:
@@ -59,14 +75,15 @@ def against_plain(group: Group, medians: compare.Medians) -> Iterator[Ratio]:
         base = bases.get((row.mode, row.device, row.batch))
         if base is None or base is row or group.setting(row) == PLAIN:
             continue
-        found = ratio(base, row, medians)
+        found = _estimate(base, row, medians)
         if found is not None:
             yield Ratio(
                 mode=str(row.mode),
                 device=str(row.device),
                 batch=int(row.batch or 0),
                 setting=group.setting(row),
-                span=found[0],
+                span=_span(found[0]),
+                estimate=found[0],
                 method=found[1],
                 rows=(base, row),
             )

@@ -1,7 +1,7 @@
 """How far each layer is from what this machine can do: a roofline, as it was measured."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,6 +15,7 @@ from bench.read.plot_style import (
     BLUE,
     FAINT,
     GREEN,
+    GREY,
     INK,
     VERMILION,
     Look,
@@ -22,12 +23,15 @@ from bench.read.plot_style import (
     plain,
     ruler,
 )
-from bench.read.roofline import Point, arithmetic, points
+from bench.read.roofline import Point, arithmetic, points, unknown
 from bench.read.table import RunData
 from bench.records import Row, whole_phase
 
-COMPUTE, MEMORY, WHOLE = Look(VERMILION, "^", "-"), Look(BLUE, "s", "-"), Look(GREEN, "D", "-")
+COMPUTE, MEMORY, NEITHER = Look(VERMILION, "^", "-"), Look(BLUE, "s", "-"), Look(GREY, "o", "-")
+WHOLE = Look(GREEN, "D", "-")
+LOOKS = {"compute": COMPUTE, "memory": MEMORY, "neither": NEITHER}
 MOST_LABELS = 10  # of a panel, the longest calls
+MOST_UNCOUNTED = 3  # that are named
 MOST_LINES = 24  # of the layers without FLOPs
 
 
@@ -35,7 +39,8 @@ def roofline(run: RunData) -> dict[str, Figure]:
     """By subject, input, device, arithmetic and batch.  Raises NothingToDraw."""
     machine = run.run.get("machine")
     rows = records(run.rows)
-    found = points(rows, machine if isinstance(machine, dict) else {})
+    machine = machine if isinstance(machine, dict) else {}
+    found, uncounted = points(rows, machine), unknown(rows, machine)
     found = [one for one in found if one.row.phase == whole_phase(str(one.row.mode))]
     drawn: dict[str, Figure] = {}
     for group in groups(rows, layers=True):
@@ -48,7 +53,8 @@ def roofline(run: RunData) -> dict[str, Figure]:
             shown = [one for one in here if one.row.batch == batch]
             shown += _wholes(found, group, str(device), kind, batch)
             name = group.name if len(kinds) == 1 else f"{group.name} {device} {kind}"
-            drawn[name] = _figure(run, group, shown)
+            without = [row for row in uncounted if row.case_id in ids and row.batch == batch]
+            drawn[name] = _figure(run, group, shown, without)
     if not drawn:
         raise NothingToDraw("no layers beside measured peaks of the machine")
     return drawn
@@ -73,7 +79,17 @@ def _wholes(
     ]
 
 
-def _figure(run: RunData, group: Group, found: Sequence[Point]) -> Figure:
+def _notes(found: Sequence[Point], uncounted: Sequence[Row]) -> Iterator[str]:
+    """What one has to know of the bytes, and which layers have no place."""
+    partial = any(one.partial for one in found)
+    yield "bytes are the least that must move, by shapes" + ", without the optimizer's" * partial
+    names = list(dict.fromkeys(split(row.subject or "")[1] or "" for row in uncounted))
+    if names:
+        more = f" and {len(names) - MOST_UNCOUNTED} more" if len(names) > MOST_UNCOUNTED else ""
+        yield f"FLOPs unknown: {', '.join(plain(n, 28) for n in names[:MOST_UNCOUNTED])}{more}"
+
+
+def _figure(run: RunData, group: Group, found: Sequence[Point], uncounted: Sequence[Row]) -> Figure:
     modes = [mode for mode in ("inference", "training") if any(o.row.mode == mode for o in found)]
     rows = [one.row for one in found]
     without = [one for one in found if one.flop_per_s is None]
@@ -85,8 +101,9 @@ def _figure(run: RunData, group: Group, found: Sequence[Point]) -> Figure:
             f"How far is {plain(group.subject)} from what this machine can do?",
             f"{device_name(run, group, str(of.device))} · {arithmetic(of)} · batch {of.batch} · "
             f"at most {units.count(first.compute_per_s, 'FLOP/s')} and "
-            f"{units.bytes_(first.memory_per_s)}/s beyond the caches, both measured in this run",
-            footer(run, group, rows, "bytes are the least that must move, by shapes"),
+            f"{units.bytes_(first.memory.bytes_per_s)}/s "
+            f"{first.memory.where}, as measured in this run",
+            footer(run, group, rows, *_notes(found, uncounted)),
         ),
         [3.1, *([0.75 + 0.24 * len(names)] if names else [])],
         len(modes),
@@ -112,6 +129,7 @@ def _handles(found: Sequence[Point], group: Group) -> list[Line2D]:
         (WHOLE, "the whole network", any(_is_whole(one, group) for one in found)),
         (COMPUTE, "bound by arithmetic", any(_look(one, group) is COMPUTE for one in found)),
         (MEMORY, "bound by memory", any(_look(one, group) is MEMORY for one in found)),
+        (NEITHER, "bound by neither", any(_look(one, group) is NEITHER for one in found)),
     )
     return [
         Line2D([], [], label=text, **point(look, hollow=False))
@@ -127,7 +145,7 @@ def _is_whole(one: Point, group: Group) -> bool:
 def _look(one: Point, group: Group) -> Look:
     if _is_whole(one, group):
         return WHOLE
-    return COMPUTE if one.bound == "compute" else MEMORY
+    return LOOKS[one.bound]
 
 
 def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point]) -> None:
@@ -151,7 +169,7 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     axes.set_xlabel("intensity (FLOP per byte that must move)")
     axes.plot(
         [low, roof.ridge, high],
-        [low * roof.memory_per_s, roof.compute_per_s, roof.compute_per_s],
+        [low * roof.memory.bytes_per_s, roof.compute_per_s, roof.compute_per_s],
         color=INK,
         linewidth=1.5,
     )
@@ -187,17 +205,17 @@ def _rates(
     """Layers without FLOPs: their rate of bytes beside that of the main memory."""
     shown = [one for one in here if one.flop_per_s is None and _name(one.row, group) in names]
     rates = [one.bytes_per_s for one in all_ if one.flop_per_s is None]
-    roof = all_[0].memory_per_s
+    roof = all_[0].memory.bytes_per_s
     low, high = min([*rates, roof]) / 1.6, max([*rates, roof]) * 1.6
     axes.set_xscale("log")
     axes.set_xlim(low, high)
     ruler(axes.xaxis, low, high, lambda value: f"{units.bytes_(value)}/s")
     axes.grid(visible=True, axis="x")
     axes.axvline(roof, color=INK, linewidth=1.5)
-    axes.set_xlabel("without FLOPs: rate of bytes (line: main memory)")
+    axes.set_xlabel("without FLOPs: rate of bytes (line: memory)")
     for one in shown:
         at = names.index(_name(one.row, group))
-        axes.plot(one.bytes_per_s, at, **point(MEMORY, hollow=bool(flags([one.row]))))
+        axes.plot(one.bytes_per_s, at, **point(_look(one, group), hollow=bool(flags([one.row]))))
         axes.annotate(
             f"{100 * one.reached:.0f} %",
             (1.02, at),

@@ -7,7 +7,9 @@ from typing import Literal
 from bench.read.plot_data import Span
 from bench.read.plot_marks import times
 
-Kind = Literal["best", "gain", "loss", "none", "batch", "device", "layers", "roofline", "doubt"]
+Kind = Literal[
+    "best", "gain", "mixed", "loss", "none", "batch", "device", "layers", "roofline", "doubt"
+]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,19 +4,16 @@ Every sentence says what was compared and how sure it is; where an interval hold
 "no difference found".  Rows that are flagged as faster than possible support nothing.
 """
 
-import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bench import units
+from bench.precision import LEVEL
 from bench.read.compare import Medians
-from bench.read.plot_data import Group, Setting, Span, finite, flags, label
+from bench.read.plot_data import Group, Setting, Span, flags, label
 from bench.read.plot_ratio import FASTER, SLOWER, Ratio, against_plain
 from bench.read.sentence import Kind, Sentence, factor, listed
-from bench.records import Row
-
-MEMORY = 0.02  # of the peak: less is not worth a word
-ERROR = 10.0  # times the plain setting's relative error: less is rounding of the same kind
+from bench.read.settings_cost import SAME_MEMORY, call_s, costs, paybacks
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,16 +55,23 @@ def best(group: Group, medians: Medians) -> list[Sentence]:
 
 
 def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sentence:
-    compared = {ratio.setting for ratio in ratios}
+    """Of several settings some look faster by chance: together they err in 5 % of cases at most.
+
+    Each is held to an interval of 1 - 0.05 / their number for that (Bonferroni).
+    """
+    many = len({ratio.setting for ratio in ratios})
+    level = 1 - (1 - LEVEL) / many
     winners = []
     for batch in sorted({one.batch for one in ratios}):
-        faster = [one for one in ratios if one.batch == batch and one.look is FASTER]
+        faster = [one for one in ratios if one.batch == batch and one.faster_at(level)]
         if faster:
             winners.append(max(faster, key=lambda one: one.span.value))
     what = _what(group, mode, device)
+    held = f" intervals of {100 * level:.1f} %, {100 * LEVEL:.0f} % for all {many} together"
     if not winners:
         told = (
-            f"For {what} leave the settings plain: none of {len(compared)} others was found faster."
+            f"For {what} leave the settings plain: none of {many} others was found faster"
+            f"{f' by{held}' if many > 1 else ''}.{_alone(ratios)}"
         )
         if all(one.span.low is None for one in ratios):
             told = f"Which setting is the fastest for {what} cannot be told: too few replicates."
@@ -84,14 +88,33 @@ def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sent
         f"{label(setting)}, {listed([f'{factor(one.span)} at N={one.batch}' for one in own])}"
         for setting, own in by_setting.items()
     ]
-    many = len(compared)
-    chosen = f" Chosen from {many} settings by these figures: a little flattering." * (many > 2)
+    chosen = f" Chosen from {many} settings by{held}" if many > 1 else ""
+    if chosen:
+        chosen += "; the best of several is a little flattering." if many > 2 else "."
     return Sentence(
         kind="best",
-        text=f"Fastest for {what}, in times as fast as plain: {'; '.join(parts)}.{chosen}",
+        text=f"Fastest for {what}, in times as fast as plain: {'; '.join(parts)}."
+        f"{''.join(_price(own, len(by_setting) > 1) for own in by_setting.values())}{chosen}",
         evidence=_evidence(winners),
         case_ids=_case_ids(winners),
     )
+
+
+def _alone(ratios: Sequence[Ratio]) -> str:
+    """Where none of several is sure to be faster: those that would be if there were no others."""
+    faster = [one for one in ratios if one.look is FASTER]
+    if not faster:
+        return ""
+    named = [f"{label(one.setting)} at N={one.batch}" for one in faster]
+    return f" Looked at alone {listed(named)} would be."
+
+
+def _price(own: Sequence[Ratio], several: bool) -> str:
+    """own: of one setting; several: others are named beside it."""
+    price = [one for one in costs(own) if one != SAME_MEMORY] + paybacks(own)
+    if not price:
+        return ""
+    return f" {f'{label(own[0].setting)}: ' if several else ''}{' '.join(price)}"
 
 
 def _sentence(group: Group, one: Series) -> Sentence:
@@ -114,9 +137,11 @@ def _sentence(group: Group, one: Series) -> Sentence:
     if unsure:
         each = [f"{factor(r.span)} at N={r.batch}" for r in unsure]
         parts.append(f"{listed(each)} as fast: too few replicates to be sure")
-    kind: Kind = "gain" if faster and not slower else "loss" if slower else "none"
-    costs = _costs(one.ratios) + _paybacks(faster) if faster else []
-    tail = f". {' '.join(costs)}" if costs else "."
+    kind: Kind = (
+        "mixed" if faster and slower else "gain" if faster else "loss" if slower else "none"
+    )
+    price = costs(one.ratios) + paybacks(faster) if faster else []
+    tail = f". {' '.join(price)}" if price else "."
     return Sentence(
         kind=kind,
         text=f"{label(one.setting)}, {_what(group, one.mode, one.device)}: "
@@ -131,60 +156,6 @@ def _what(group: Group, mode: str, device: str) -> str:
     return f"{mode} of {group.name}{on}"
 
 
-def _costs(ratios: Sequence[Ratio]) -> list[str]:
-    """Memory and error: whole sentences."""
-    found = []
-    rows = [one.rows for one in ratios]
-    memory = [
-        value.peak_bytes / base.peak_bytes
-        for base, value in rows
-        if base.peak_bytes and value.peak_bytes
-    ]
-    if memory and max(memory) > 1 + MEMORY:
-        found.append(f"It needs up to {100 * (max(memory) - 1):.0f} % more memory.")
-    elif memory and min(memory) < 1 - MEMORY:
-        found.append(f"It needs up to {100 * (1 - min(memory)):.0f} % less memory.")
-    elif memory:
-        found.append("Memory is the same.")
-    worst = max((_error(base, value) for base, value in rows), default=0.0)
-    if worst:
-        found.append(f"Its result is off by up to {worst:.1g} (relative, against float64).")
-    return found
-
-
-def _paybacks(faster: Iterable[Ratio]) -> list[str]:
-    """What is spent once, where something is gained that can pay it back."""
-    return [once for one in faster if (once := _paid_once(*one.rows))]
-
-
-def _error(base: Row, value: Row) -> float:
-    """The setting's relative error where it is of another kind than the plain one's, else 0."""
-    if value.relative_error is None:
-        return 0.0
-    usual = ERROR * (base.relative_error or 0.0)
-    return value.relative_error if value.relative_error > usual else 0.0
-
-
-def _paid_once(base: Row, value: Row) -> str:
-    """Compiling or cuDNN's search, and after how many calls it has paid."""
-    once = (value.compile_cold_s or 0.0) + (value.tuning_s or 0.0)
-    before, after = _call_s(base), _call_s(value)
-    if not once or before is None or after is None or after >= before:
-        return ""
-    kinds = (("compiling", value.compile_cold_s), ("cuDNN's search", value.tuning_s))
-    what = " and ".join(kind for kind, spent_s in kinds if spent_s)
-    what, takes = what[:1].upper() + what[1:], "take" if " and " in what else "takes"
-    calls = math.ceil(once / (before - after))
-    return (
-        f"{what} {takes} {units.seconds(once)} once, at N={value.batch} paid back after "
-        f"{calls:,} calls."
-    )
-
-
-def _call_s(row: Row) -> float | None:
-    return finite(row.pipelined_s) or finite(row.latency_median_s)
-
-
 def _longer(one: Ratio) -> str:
     """The reciprocal: how many times as long."""
     low, high = one.span.low, one.span.high
@@ -197,7 +168,7 @@ def _evidence(ratios: Iterable[Ratio]) -> str:
     """`N=8: 7.92 ms → 5.37 ms, 5 replicates, paired`."""
     parts = []
     for one in ratios:
-        before, after = _call_s(one.rows[0]), _call_s(one.rows[1])
+        before, after = call_s(one.rows[0]), call_s(one.rows[1])
         if before is None or after is None:
             continue
         doubts = ["", *flags(one.rows)]

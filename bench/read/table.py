@@ -38,6 +38,8 @@ _POSITIVE = frozenset(
     {name for name in COLUMNS if name.startswith(("latency_", "pipelined_"))}
     | {"device_s", "images_per_s", "control_s", "batch", "seconds"}
 )
+# Seconds that are spent once; 0 where a first call took no longer than the others.
+_NOT_NEGATIVE = frozenset({"first_call_s", "tuning_s", "compile_cold_s", "compile_warm_s"})
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,4})?")
 
 
@@ -198,6 +200,8 @@ def _value(path: Path, line: int, name: str, cell: str, numeric: bool) -> Any:
         return None
     if name in _POSITIVE and value <= 0:
         _wrong(path, line, name, cell, "is not above 0; what is unknown is an empty cell")
+    if name in _NOT_NEGATIVE and value < 0:
+        _wrong(path, line, name, cell, "is below 0; what is unknown is an empty cell")
     if name == "batch" or name in _SAMPLE_WHOLE:
         if value != int(value) or abs(value) >= 2**53:
             _wrong(path, line, name, cell, "is no whole number")

@@ -117,14 +117,23 @@ def _operators(step: Step, eager: Step) -> Found:
 
 
 def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
+    # Those of this very call: inputs may take turns, and a restored one is a copy.
+    given: list[Any] = []
+    seen = prepared.module.register_forward_pre_hook(
+        lambda _, args, kwargs: given.append((args, kwargs)), with_kwargs=True
+    )
     eager.prepare(1)
-    eager()
+    try:
+        saved = traffic.saved_by(eager)
+    finally:
+        seen.remove()
     moved = traffic.least(
         prepared.module,
-        (prepared.args, prepared.kwargs),
+        given[0],
         eager.output,
         training="backward" in eager.phases,
         writes_input=prepared.restore,
+        saved=saved,
     )
     phases = moved.by_phase if len(moved.by_phase) > 1 else {}
     return {"bytes_moved": moved.total} | {f"bytes_moved:{name}": n for name, n in phases.items()}

@@ -3,14 +3,15 @@
 Measured once a run, in a process of its own (`python -m bench.worker.peaks`, a line of JSON on
 standard input, the answer in a file), so that a row can be held against what is possible here.
 
-Ladders of sizes, in cache and out of it, the best of several samples each: a large matrix product
-is not the fastest there is, convolutions may beat it (Winograd, FFT), and small layers run from
-caches at several times the rate of a large copy.
+Ladders of sizes, in cache and beyond the last one, the best of several samples each: a large
+matrix product is not the fastest there is, convolutions may beat it (Winograd, FFT), and small
+layers run from caches at several times the rate of a large copy.
 """
 
 import json
+import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain
@@ -20,7 +21,8 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from bench.worker import cuda, telemetry
+from bench import environment
+from bench.worker import cuda, limits, telemetry
 from bench.worker.device import Device, open_device
 from bench.worker.stopwatch import TimedDevice, no_garbage_collection, wall_clock
 
@@ -32,6 +34,10 @@ MATRICES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)  # the large ones only wh
 CONVOLUTIONS = (((8, 64, 28, 28), 64), ((4, 128, 28, 28), 128), ((32, 128, 28, 28), 128))
 TOUCHED_BYTES = tuple(2**power for power in range(15, 31))  # 32 KiB to 1 GiB
 DTYPE_S, TRAFFIC_S = 0.8, 0.8  # what is not reached by then is left out
+# Beyond the last cache: what is four times as large finds a quarter of itself there at most.
+BEYOND = 4
+BEYOND_S = 1.5  # for the one rung there that the ladder itself did not come to
+FREE_SHARE = 0.25  # of the free memory, that such a rung may take
 DTYPES = {
     "float32": torch.float32,
     "tf32": torch.float32,
@@ -65,6 +71,7 @@ def main() -> None:
                     "threads": threads,
                     "arithmetic": {name: arithmetic(device, name) for name in asked["arithmetics"]},
                     "traffic": traffic(device),
+                    "cache_bytes": last_cache_bytes(device),
                 }
             )
         others.stop()
@@ -82,10 +89,38 @@ def arithmetic(device: Device, name: str) -> list[dict[str, Any]]:
 
 
 def traffic(device: Device) -> list[dict[str, Any]]:
-    """Rates of a copy and of a sum: what, bytes touched, bytes/s."""
-    return ladder(device, _copies(device.name), TRAFFIC_S) + ladder(
-        device, _sums(device.name), TRAFFIC_S
-    )
+    """Rates of a copy and of a sum: what, bytes touched, bytes/s; with a rung beyond the cache."""
+    cache_bytes, most = last_cache_bytes(device), most_bytes(device)
+    found = []
+    for works in (_copies, _sums):
+        fit = [touched for touched in TOUCHED_BYTES if most is None or touched <= most]
+        rungs = ladder(device, works(device.name, fit), TRAFFIC_S)
+        missing = beyond(cache_bytes, [rung["amount"] for rung in rungs], most)
+        found += rungs + ladder(device, works(device.name, missing), BEYOND_S)
+    return found
+
+
+def beyond(cache_bytes: int | None, touched: Sequence[int], most: int | None) -> list[int]:
+    """The size to measure beyond the cache; none where `touched` has one or it fits nowhere.
+
+    cache_bytes: of the last cache; most: that one rung may touch.  None = unknown.
+    """
+    if cache_bytes is None or max(touched, default=0) >= BEYOND * cache_bytes:
+        return []
+    wanted = 2 ** math.ceil(math.log2(BEYOND * cache_bytes))
+    return [] if most is not None and wanted > most else [wanted]
+
+
+def last_cache_bytes(device: Device) -> int | None:
+    """Of the cache next to the device's memory; None where it does not tell."""
+    if device.type != "cpu":
+        return cuda.l2_bytes(device.name)
+    return environment.last_cache_bytes()
+
+
+def most_bytes(device: Device) -> int | None:
+    """That a rung may touch; an accelerator refuses by itself."""
+    return int(FREE_SHARE * limits.free_bytes()) if device.type == "cpu" else None
 
 
 def ladder(
@@ -97,7 +132,9 @@ def ladder(
     """Upwards until the time is spent, memory ends, or the device refuses."""
     found: list[dict[str, Any]] = []
     try:
-        first = next(works)
+        first = next(works, None)
+        if first is None:
+            return found
         # An accelerator's libraries load in it, for longer than the ladder may take: a ladder that
         # ended there would end far below the peak.
         first.call()
@@ -159,16 +196,16 @@ def _convolutions(device: str, dtype: torch.dtype) -> Iterator[Work]:
             yield Work(f"convolution {shape} {layout}".replace("torch.", ""), flops, call)
 
 
-def _copies(device: str) -> Iterator[Work]:
+def _copies(device: str, sizes: Iterable[int]) -> Iterator[Work]:
     """Half of the bytes are read, half are written."""
-    for touched in TOUCHED_BYTES:
+    for touched in sizes:
         source = torch.ones(touched // 8, device=device)
         yield Work("copy", touched, partial(torch.empty_like(source).copy_, source))
 
 
-def _sums(device: str) -> Iterator[Work]:
+def _sums(device: str, sizes: Iterable[int]) -> Iterator[Work]:
     """All bytes are read."""
-    for touched in TOUCHED_BYTES:
+    for touched in sizes:
         source = torch.ones(touched // 4, device=device)
         yield Work("sum", touched, partial(torch.sum, source))
 
