@@ -104,6 +104,14 @@ def test_every_column_that_holds_anything_is_in_the_details_with_its_meaning(
     assert data["meaning"]["batch"] == "images per call"
 
 
+def test_what_is_unknown_is_no_word_of_the_language_it_is_written_in(tmp_path: Path) -> None:
+    failed = Row(case_id="c", subject="s", status="crash", mode="inference", reason="why")
+    html = build([rows_of(tmp_path / "run", [failed])]).html
+    assert "None" not in re.sub('src="data:[^"]*"', "", html)
+    assert "<li>torch <b>unknown</b></li>" in html
+    assert "<td>s<td>inference<td><td><td>" in html
+
+
 def test_rows_of_one_subject_on_two_inputs_are_told_apart(tmp_path: Path) -> None:
     given = [case(input="3,32,32"), case(input="3,64,64"), case(subject="m:net")]
     run = run_of(tmp_path / "run", [one for each in given for one in replicates(each, [0.01] * 3)])
