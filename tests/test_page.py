@@ -109,7 +109,8 @@ def test_what_is_unknown_is_no_word_of_the_language_it_is_written_in(tmp_path: P
     html = build([rows_of(tmp_path / "run", [failed])]).html
     assert "None" not in re.sub('src="data:[^"]*"', "", html)
     assert "<li>torch <b>unknown</b></li>" in html
-    assert "<td>s<td>inference<td><td><td>" in html
+    assert "<td>s<td>inference<td><td><td>plain<td>" in html
+    assert "Configuration" not in html
 
 
 def test_rows_of_one_subject_on_two_inputs_are_told_apart(tmp_path: Path) -> None:

@@ -263,7 +263,7 @@ def _described(run: RunData, config_signs: int) -> dict[str, Any]:
         for name, value in (*machine.items(), *around.items())
         if name not in _NOT_SHOWN and value not in (None, "", [], {})
     ]
-    config = shortened(json.dumps(run.run.get("config"), indent=1), config_signs)
+    config = shortened(json.dumps(_mapping(run.run.get("config")), indent=1), config_signs)
     return {
         "name": page_runs.name(run),
         "repeat": _short(repeat(run.run), CONFIG_SIGNS // 10) if run.run else "unknown",
