@@ -174,6 +174,26 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(
     assert chrome.run("document.documentElement.scrollWidth") <= 375
 
 
+def test_on_a_phone_a_plot_keeps_a_legible_size_and_scrolls_by_itself(
+    chrome: Browser, html: Path
+) -> None:
+    chrome.open(html, width=375)
+    assert chrome.run("document.querySelector('figure img').clientWidth") == 736
+    figure = "document.querySelector('figure')"
+    assert chrome.run(f"{figure}.scrollWidth > {figure}.clientWidth")
+
+
+def test_on_a_phone_the_name_of_a_row_stays_while_its_figures_are_scrolled(
+    chrome: Browser, html: Path
+) -> None:
+    chrome.open(html, width=375)
+    left = f"Math.round({ROWS}[0].cells[0].getBoundingClientRect().left)"
+    before = chrome.run(left)
+    chrome.run("document.getElementById('rows').parentElement.scrollLeft = 300")
+    assert chrome.run("document.getElementById('rows').parentElement.scrollLeft") == 300
+    assert chrome.run(left) == before
+
+
 def test_dark_paper_is_dark_and_its_ink_light(chrome: Browser, html: Path) -> None:
     chrome.open(html, dark=True)
     style = "getComputedStyle(document.body)"

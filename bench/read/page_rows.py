@@ -62,7 +62,7 @@ COLUMNS = (
     Column("mode", "mode", "word"),
     Column("phase", "phase", "word"),
     Column("batch", "N"),
-    Column(SETTINGS, "settings", ""),
+    Column(SETTINGS, "settings", "settings"),
     Column(TIME, "latency"),
     Column(HALF_WIDTH, "±"),
     Column("images_per_s", "images/s"),
@@ -76,7 +76,8 @@ COLUMNS = (
 CELLS = {
     "n": "text-align: right; white-space: nowrap;",
     "word": "white-space: nowrap;",
-    "name": "min-width: 11rem;",
+    "name": "min-width: var(--name);",
+    "settings": "min-width: var(--settings);",
 }
 
 
