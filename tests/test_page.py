@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -195,6 +196,8 @@ def test_too_many_rows_are_the_whole_cases_with_the_csv_beside(
         ([None, None], None),
         (["cpu", "cpu"], {"all": "cpu"}),
         ([0.01234567, None, 2.0], {"numbers": "0.01235,,2"}),
+        ([math.inf, 1.79769e308, 1.0], {"numbers": ",,1"}),
+        ([math.inf], None),
         ([2**53 - 1, 8], {"numbers": "9007199254740991,8"}),
         (["b", None, "a", "b"], {"texts": ["b", "a"], "at": "0,,1,0"}),
         (["x" * 1000, None], {"texts": ["x" * 199 + "…" + "x" * 100], "at": "0,"}),

@@ -6,6 +6,7 @@ comma; of texts each is sent once.
 
 import dataclasses
 import json
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -88,7 +89,8 @@ def value_of(value: Any) -> Any:
     """As the details show it and the choices filter by it."""
     match value:
         case float():
-            return float(f"{value:.{DIGITS}g}")
+            rounded = float(f"{value:.{DIGITS}g}")
+            return rounded if math.isfinite(rounded) else None
         case str():
             return shortened(printable(value), MOST_SIGNS)
     return value
