@@ -1,6 +1,7 @@
-"""Text from files and subjects, made harmless for a terminal and a shell."""
+"""Text from files and subjects, made harmless for a terminal, a shell and a page."""
 
 import os
+import re
 import shlex
 
 
@@ -23,3 +24,16 @@ def _word(text: str) -> str:
 def _escaped(byte: int) -> str:
     sign = chr(byte)
     return sign if sign.isascii() and sign.isalnum() else f"\\x{byte:02x}"
+
+
+def shortened(text: str, most: int) -> str:
+    """`most` characters of it: its beginning and its end, where layers and settings stand."""
+    if len(text) <= most:
+        return text
+    head = (most - 1) * 2 // 3
+    return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
+
+
+def short_words(text: str, most: int) -> str:
+    """The same of each word of a sentence."""
+    return re.sub(rf"\S{{{most + 1},}}", lambda found: shortened(found[0], most), text)

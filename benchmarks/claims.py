@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 
 from bench import units
 from bench.precision import LEVEL
@@ -36,8 +37,12 @@ BATCHED = "convnet/bn1"
 POOLED, BARE = "convnet", "benchmarks.subjects:without_pooling"
 SHAPES = {
     "model.0": (32, 32, 55, 55),
+    "model.1": (32, 32, 55, 55),
+    "model.2": (32, 32, 55, 55),
     "model.3": (32, 32, 27, 27),
     "model.4": (32, 64, 11, 11),
+    "model.5": (32, 64, 11, 11),
+    "model.6": (32, 64, 11, 11),
     "model.7": (32, 64, 5, 5),
     "flatten": (32, 1600),
     "fc": (32, 10),
@@ -139,10 +144,12 @@ def text(run: Run, seen: Seen) -> str:
         batchnorm_large(run),
         relu_cheap(run),
         relu_gradient(seen),
+        relu_dead(seen),
         pooling_memory(run),
         pooling_by_hand(seen),
         shapes(seen, "Linear", "reduces 64·5·5 features to classes", ("model.7", "flatten", "fc")),
-        shapes(seen, "forward", "`view` fixes the batch dimension and fills in the rest", SHAPES),
+        view(seen),
+        shapes(seen, "forward", "every stage has the shape that the notes give it", tuple(SHAPES)),
     ]
     lines = [
         f"| {one.layer} | {one.claim} | **{one.verdict}** | {one.figures} |" for one in answers
@@ -244,10 +251,21 @@ def relu_cheap(run: Run) -> Answer:
 def relu_gradient(seen: Seen) -> Answer:
     return Answer(
         "ReLU",
-        "its gradient is 0 or 1; negative inputs learn nothing (dead units)",
+        "its gradient is 0 or 1",
         "true" if seen.gradients == (0.0, 1.0) else "not found",
-        f"gradients seen: {numbers(seen.gradients)}; of relu1's units in an untrained network "
-        f"{100 * seen.dead:.1f} % get no gradient from any of 32 images",
+        f"at −2, −0.5, 0.5 and 3 it takes the values {numbers(seen.gradients)}",
+    )
+
+
+def relu_dead(seen: Seen) -> Answer:
+    return Answer(
+        "ReLU",
+        "negative inputs learn nothing (dead units)",
+        "true" if seen.killed == 0 < seen.alive else "not found",
+        f"a bias of −100 in bn1 leaves one unit no positive input: the largest gradient of its "
+        f"weights in conv1 is {seen.killed:g}, that of the other 31 units at least "
+        f"{seen.alive:.2g}. In an untrained network {100 * seen.dead:.1f} % of relu1's units get "
+        "no gradient from any of 32 images",
     )
 
 
@@ -284,10 +302,28 @@ def numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{one:g}" for one in values)
 
 
-def shapes(
-    seen: Seen, layer: str, claim: str, stages: Sequence[str] | Mapping[str, object]
-) -> Answer:
-    right = all(seen.shapes[name] == SHAPES[name] for name in stages if name in SHAPES)
+def view(seen: Seen) -> Answer:
+    fits = [name for name, found in seen.views.items() if found == SHAPES["flatten"]]
+    told = [
+        f"{name} {'gives' if isinstance(found, tuple) else 'raises'} {found}"
+        for name, found in seen.views.items()
+    ]
+    instead = ", ".join(f"{name} {found}" for name, found in seen.flattened.items())
+    if len(fits) == len(seen.views):
+        verdict = "true"
+    else:
+        verdict = f"true for {' and '.join(fits)} alone" if fits else "not found"
+    return Answer(
+        "forward",
+        "`view` fixes the batch dimension and fills in the rest",
+        verdict,
+        f"`x.view(x.size(0), -1)` of (32, 64, 5, 5): {'; '.join(told)}. The network calls "
+        f"`torch.flatten(x, 1)`: {instead}",
+    )
+
+
+def shapes(seen: Seen, layer: str, claim: str, stages: Sequence[str]) -> Answer:
+    right = all(seen.shapes[name] == SHAPES[name] for name in stages)
     return Answer(
         layer,
         claim,
@@ -346,6 +382,7 @@ def batchnorm(run: Run, seen: Seen) -> Figure:
 
 def memory(run: Run) -> Figure:
     """Peak memory, with the poolings and without."""
+    sides = ((POOLED, BLUE, "with pooling"), (BARE, VERMILION, "without"))
     page = sheet(
         Words(
             "What do the two poolings save?",
@@ -356,6 +393,7 @@ def memory(run: Run) -> Figure:
         1,
         panel_in=6.0,
         label_in=0.9,
+        legend=[Patch(color=color, label=word) for _, color, word in sides],
     )
     ((axes,),) = page.panels
     names = []
@@ -363,18 +401,14 @@ def memory(run: Run) -> Figure:
         (m, n) for m in ("inference", "training") for n in (8, 32)
     ):
         names.append(f"{mode}, N={batch}")
-        for shift, subject, color, word in (
-            (-0.19, POOLED, BLUE, "with pooling"),
-            (0.19, BARE, VERMILION, "without"),
-        ):
+        for shift, (subject, color, _) in zip((-0.19, 0.19), sides, strict=True):
             peak = run.row(subject, mode, batch).peak_bytes or 0
-            axes.barh(place + shift, peak, 0.34, color=color, label=word if not place else None)
+            axes.barh(place + shift, peak, 0.34, color=color)
             axes.annotate(f" {units.bytes_(peak)}", (peak, place + shift), va="center")
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, axes.get_xlim()[1] * 1.12)
     axes.xaxis.set_major_formatter(lambda value, _: units.bytes_(value) if value else "0")
-    axes.legend(loc="upper right")
     return page.figure
 
 

@@ -26,6 +26,7 @@ MAY_IMPORT = {
     "bench/read": ("bench.read", "bench.journal", "bench.errors", *PURE),
     "bench/selftest": (
         "bench.selftest",
+        "bench.allocator",
         "bench.config",
         "bench.errors",
         "bench.probe",

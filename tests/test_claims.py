@@ -19,9 +19,13 @@ SEEN = Seen(
     variance=0.99999,
     deviation={1: 0.8, 64: 0.1},
     gradients=(0.0, 1.0),
+    killed=0.0,
+    alive=0.5,
     dead=0.25,
     pooled=((5.0, 7.0), (13.0, 15.0)),
     shapes=claims.SHAPES,
+    views={"contiguous": (32, 1600), "channels_last": "it does not fit"},
+    flattened={"contiguous": (32, 1600), "channels_last": (32, 1600)},
 )
 STEADY = (1.00, 1.01, 0.99, 1.005, 0.995)
 
@@ -105,13 +109,57 @@ def test_what_was_seen_decides_the_rest() -> None:
     assert "to the power -0.50" in claims.batchnorm_small(SEEN).figures
     assert claims.batchnorm_small(replace(SEEN, deviation={1: 0.1, 64: 0.1})).verdict == "not found"
     assert claims.relu_gradient(replace(SEEN, gradients=(0.0, 0.5))).verdict == "not found"
+    assert claims.relu_dead(SEEN).verdict == "true"
+    assert claims.relu_dead(replace(SEEN, killed=1e-9)).verdict == "not found"
+    assert claims.relu_dead(replace(SEEN, alive=0.0)).verdict == "not found"
+    assert "25.0 % of relu1's units get no gradient" in claims.relu_dead(SEEN).figures
     assert "5, 7, 13, 15: 12 of 16 are lost" in claims.pooling_by_hand(SEEN).figures
+
+
+@pytest.mark.parametrize(
+    ("channels_last", "verdict"),
+    [
+        ("it does not fit", "true for contiguous alone"),
+        ((32, 1600), "true"),
+        ((1600, 32), "true for contiguous alone"),
+    ],
+)
+def test_view_is_judged_on_each_memory_format(
+    channels_last: tuple[int, ...] | str, verdict: str
+) -> None:
+    views = {"contiguous": (32, 1600), "channels_last": channels_last}
+    assert claims.view(replace(SEEN, views=views)).verdict == verdict
+
+
+def test_view_says_what_torch_has_against_it_and_what_the_network_calls() -> None:
+    assert claims.view(SEEN).figures == (
+        "`x.view(x.size(0), -1)` of (32, 64, 5, 5): contiguous gives (32, 1600); channels_last "
+        "raises it does not fit. The network calls `torch.flatten(x, 1)`: contiguous (32, 1600), "
+        "channels_last (32, 1600)"
+    )
+
+
+@pytest.mark.parametrize("stage", claims.SHAPES)
+def test_one_stage_of_another_shape_is_found(stage: str) -> None:
+    seen = replace(SEEN, shapes={**claims.SHAPES, stage: (1, 2)})
+    found = claims.shapes(seen, "forward", "all", tuple(claims.SHAPES))
+    assert (found.verdict, found.figures.count("→")) == ("not found", 9)
+
+
+def test_the_key_of_the_memory_plot_lies_on_no_bar(tmp_path: Path) -> None:
+    figure = claims.figures(run(tmp_path), SEEN)["convnet-memory"]
+    figure.draw_without_rendering()
+    (axes,), (key,) = figure.axes, figure.legends
+    assert axes.get_legend() is None
+    assert [one.get_text() for one in key.get_texts()] == ["with pooling", "without"]
+    left = key.get_window_extent().x0
+    assert left > max(one.get_window_extent().x1 for one in (*axes.patches, *axes.texts))
 
 
 def test_the_page_has_a_line_a_claim_and_both_plots(tmp_path: Path) -> None:
     data = run(tmp_path)
     text = claims.text(data, SEEN)
-    assert text.count("\n| ") == 10  # the head and nine claims
+    assert text.count("\n| ") == 12  # the head and eleven claims
     assert set(claims.figures(data, SEEN)) == {"convnet-batchnorm", "convnet-memory"}
 
 
@@ -123,11 +171,16 @@ def test_a_look_at_the_numbers_finds_what_torch_computes() -> None:
     assert seen.mean < 1e-4
     assert seen.variance == pytest.approx(1.0, abs=1e-3)
     assert seen.deviation[1] > 4 * seen.deviation[64]
+    assert (seen.killed, seen.alive > 0) == (0.0, True)
+    assert seen.shapes == claims.SHAPES
+    assert seen.views["contiguous"] == (32, 1600)
+    assert str(seen.views["channels_last"]).startswith("view size is not compatible")
+    assert seen.flattened == {"contiguous": (32, 1600), "channels_last": (32, 1600)}
 
 
 def test_the_shapes_of_all_stages_are_those_of_the_table() -> None:
     found = shapes(ConvNet(10).eval())
-    assert {name: found[name] for name in claims.SHAPES} == claims.SHAPES
+    assert found == claims.SHAPES
     assert list(found)[-2:] == ["flatten", "fc"]
 
 

@@ -1,6 +1,8 @@
 """The page of a report: what stands in it, in which order, and that names are text."""
 
+import dataclasses
 import json
+import math
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -9,10 +11,11 @@ from typing import Any
 import pytest
 
 from bench import report
-from bench.read import page, page_plots, page_runs
+from bench.read import page, page_data, page_plots, page_runs
 from bench.read.page import build, repeat
-from bench.read.table import ReadError
-from bench.records import Entry, Failure
+from bench.read.table import ReadError, RunData, load
+from bench.read.write import write_measurements
+from bench.records import TRAINING_PHASES, Entry, Failure, Row
 from tests import synthetic
 from tests.cases import case
 from tests.results import replicates, run_of
@@ -37,7 +40,18 @@ class Reader(HTMLParser):
 def data_of(html: str) -> dict[str, Any]:
     found = re.search(r'<script type="application/json" id="data">(.*?)</script>', html, re.S)
     assert found is not None
-    return dict(json.loads(found[1]))
+    data = dict(json.loads(found[1]))
+    data["columns"] = {name: unpacked(one, data["rows"]) for name, one in data["columns"].items()}
+    return data
+
+
+def unpacked(packed: dict[str, Any], rows: int) -> list[Any]:
+    """As page.js does."""
+    if "all" in packed:
+        return [packed["all"]] * rows
+    if "texts" in packed:
+        return [packed["texts"][int(one)] if one else None for one in packed["at"].split(",")]
+    return [float(one) if one else None for one in packed["numbers"].split(",")]
 
 
 def few() -> list[Entry]:
@@ -89,6 +103,15 @@ def test_every_column_that_holds_anything_is_in_the_details_with_its_meaning(
     assert data["columns"]["status"] == ["ok", "ok", "oom"]
     assert "tuning_s" not in data["columns"]
     assert data["meaning"]["batch"] == "images per call"
+
+
+def test_what_is_unknown_is_no_word_of_the_language_it_is_written_in(tmp_path: Path) -> None:
+    failed = Row(case_id="c", subject="s", status="crash", mode="inference", reason="why")
+    html = build([rows_of(tmp_path / "run", [failed])]).html
+    assert "None" not in re.sub('src="data:[^"]*"', "", html)
+    assert "<li>torch <b>unknown</b></li>" in html
+    assert "<td>s<td>inference<td><td><td>plain<td>" in html
+    assert "Configuration" not in html
 
 
 def test_rows_of_one_subject_on_two_inputs_are_told_apart(tmp_path: Path) -> None:
@@ -165,6 +188,120 @@ def test_too_many_rows_are_the_whole_cases_with_the_csv_beside(
     assert "those of whole cases. All are in measurements.csv" in html
     copied = (tmp_path / "out/measurements.csv").read_bytes()
     assert copied == (folder / "measurements.csv").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("values", "packed"),
+    [
+        ([None, None], None),
+        (["cpu", "cpu"], {"all": "cpu"}),
+        ([0.01234567, None, 2.0], {"numbers": "0.01235,,2"}),
+        ([math.inf, 1.79769e308, 1.0], {"numbers": ",,1"}),
+        ([math.inf], None),
+        ([2**53 - 1, 8], {"numbers": "9007199254740991,8"}),
+        (["b", None, "a", "b"], {"texts": ["b", "a"], "at": "0,,1,0"}),
+        (["x" * 1000, None], {"texts": ["x" * 199 + "…" + "x" * 100], "at": "0,"}),
+    ],
+)
+def test_a_column_is_sent_in_its_shortest_shape(
+    values: list[Any], packed: dict[str, Any] | None
+) -> None:
+    assert page_data.pack(values) == packed
+
+
+def filled(cases: int) -> list[Row]:
+    """Training steps on an accelerator of which every column is known and differs."""
+    numbers = {column.name: column.type for column in dataclasses.fields(Row)}
+    return [
+        Row(**{name: value_of(kind, row) for name, kind in numbers.items()} | {
+            "run_id": "one", "case_id": f"net{row // 4}:training:b32:3x224x224:cuda:0:float32",
+            "subject": f"net{row // 4}", "mode": "training", "status": "ok", "batch": 32,
+            "phase": TRAINING_PHASES[row % 4], "flags": ("contended;noisy", "unsteady")[row % 2],
+            "latency_low_s": 1e-3, "latency_median_s": 2e-3 + 1e-7 * row, "latency_high_s": 3e-3,
+        })
+        for row in range(4 * cases)
+    ]  # fmt: skip
+
+
+def value_of(kind: Any, row: int) -> Any:
+    if kind == str | None:
+        return "a text"
+    return 1_234_567 + row if kind == int | None else 1.2345e9 * (1 + row / 1000)
+
+
+def rows_of(folder: Path, rows: list[Row]) -> RunData:
+    folder.mkdir()
+    write_measurements(folder / "measurements.csv", rows)
+    return load(folder)
+
+
+def test_four_thousand_rows_of_which_every_column_is_filled_leave_room_for_the_plots(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "_figures", lambda _: {})
+    made = build([rows_of(tmp_path / "run", filled(1000))])
+    assert made.whole
+    assert made.html.count("<tr data-row") == 4000
+    assert len(made.html.encode()) < page.PAGE_BYTES - page.PLOTS_BYTES
+
+
+def test_names_of_thousands_of_signs_are_shortened_and_more_of_them_in_the_title(
+    tmp_path: Path,
+) -> None:
+    long = [f"net{number}{'x' * 10_000}/end{number}" for number in range(200)]
+    rows = [dataclasses.replace(one, subject=name, case_id=f"{name}:b32", reason=name)
+            for name, one in zip(long, filled(200)[::4], strict=True)]  # fmt: skip
+    failed = [
+        dataclasses.replace(rows[0], phase=None, status="crash", case_id=f"{name}:b1")
+        for name in long
+    ]
+    made = build([rows_of(tmp_path / "run", rows + failed)])
+    assert made.whole
+    assert len(made.html.encode()) < 2_500_000
+    assert not re.search("x{400}", re.sub('src="data:[^"]*"', "", made.html))
+    head = re.search("<h1>(.*)</h1>", made.html)
+    assert head is not None
+    assert len(head[1]) < 400
+    assert re.search(r'<td title="net7x{190,}…x{80,}/end7">net7x+…x+/end7<', made.html)
+
+
+def test_a_page_that_is_too_large_falls_back_to_whole_cases_and_then_to_no_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "_figures", lambda _: {})
+    run = rows_of(tmp_path / "run", filled(25))
+    whole = build([run])
+    monkeypatch.setattr(page, "PAGE_BYTES", len(whole.html.encode()) - 1)
+    fewer = build([run])
+    assert not fewer.whole
+    assert fewer.html.count("<tr data-row") == 25
+    monkeypatch.setattr(page, "PAGE_BYTES", len(fewer.html.encode()) - 1)
+    none = build([run])
+    assert not none.whole
+    assert "100 rows, too much for this page. All are in measurements.csv" in none.html
+    assert '<table id="rows">' not in none.html
+    assert "<h2>What it says</h2>" in none.html
+
+
+def test_a_heading_has_so_many_sentences_and_says_how_many_more(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MOST_SENTENCES", 3)
+    html = build([run_of(tmp_path / "run", synthetic.entries())]).html
+    told = re.search(r"<h3>Setting by setting</h3>(.*?)<h[23]>", html, re.S)
+    assert told is not None
+    assert told[1].count("<li") == 3
+    assert re.search(r'<p class="soft">\d+ more\.</p>', told[1])
+
+
+def test_a_history_of_many_runs_has_fewer_rows(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page_runs, "MOST_CELLS", 36)
+    runs = [run_of(tmp_path / f"run{n}", synthetic.entries(layers=False)) for n in range(3)]
+    found = page_runs.history(runs)
+    assert len(found.rows) == 12
+    assert found.left_out == "18 more cases are left out."
 
 
 def test_the_page_of_one_run_lies_in_its_folder_beside_its_plots(tmp_path: Path) -> None:

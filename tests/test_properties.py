@@ -4,11 +4,15 @@ The journal's own properties stand in test_journal, those of run.json in test_re
 cells and files of a CSV in test_table.
 """
 
+import contextlib
 import csv
 import io
 import json
 import math
+import random
 import re
+import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +28,19 @@ from bench.errors import UserError, one_line
 from bench.plan import Plan, PlanError, make
 from bench.probe import Device, Layer, Probe, SubjectFound
 from bench.progress import Bar
-from bench.read import aggregate, markdown, show, table, write
+from bench.read import aggregate, check, compare, markdown, page, show, table, write
+from bench.read.match import COMPARABLE
 from bench.read.plot_style import plain
-from bench.records import Failure, to_line
+from bench.records import COLUMNS, Entry, Facts, Failure, to_line
 from bench.session import Folders
+from tests import synthetic
 from tests.cases import PLAIN, case
+from tests.results import RUN, run_of
 
 QUICK = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None
 )
+FEW = settings(QUICK, max_examples=25)  # of what takes a third of a second each
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 HOSTILE = (
     "=cmd|' /C calc'!A0",
@@ -257,3 +265,145 @@ def test_no_failure_is_lost_between_the_journal_and_the_csv(tmp_path: Path, text
     assert sorted(read["batch"]) == [1, 8]
     assert set(read["reason"]) == {reason}
     assert set(read["subject"]) == {PLAIN.subject}
+
+
+# --- results that someone else has written ------------------------------------------------------
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | TEXT,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXT, inner, max_size=3),
+    max_leaves=8,
+)
+LADDER = {
+    "threads": "auto",
+    "arithmetic": {"float32": [{"what": "m", "amount": 1e6, "per_s": 1e11}]},
+    "traffic": [{"what": "copy", "amount": 1e6, "per_s": 1e10}],
+    "disturbed": False,
+}
+DESCRIBED: dict[str, Any] = {
+    **RUN,
+    "command": ["bench", "run"],
+    "started": "2026-01-02T03:04:05+00:00",
+    "machine": {**RUN["machine"], "cpu_flags": ["avx2"], "peaks": {"cpu": [LADDER]}},
+    "layers": {"convnet": [{"name": "model.0", "alias": "conv1", "same_as": ["a"], "calls": 2}]},
+}
+# Each is right in some column and wrong, or extreme, in others.
+NUMBERS = (
+    *("", "None", "0", "-1", "1", "8", "0.5", "1e-300", "1e300", "5e-324", "1.7e308", "1e15"),
+    *("9007199254740991", "nan"),
+)
+WORDS = (
+    *("ok", "oom", "crash", "inference", "training", "forward", "backward", "step", "input_pinned"),
+    *("cpu", "cuda:0", "float32", "bfloat16", "off", "on", "channels_last", "noisy;;x", "=1+1"),
+    *("convnet", "convnet/conv1", "convnet/conv1#2", "convnet/", "/", "a:b("),
+)
+ANY_CELL = st.sampled_from((*NUMBERS, *WORDS)) | TEXT
+CHANGES = st.tuples(
+    st.integers(0, 99),
+    st.sampled_from(sorted(table.NUMBERS)),
+    st.sampled_from(NUMBERS) | st.floats(min_value=0, allow_infinity=False).map(repr) | ANY_CELL,
+) | st.tuples(st.integers(0, 99), st.sampled_from(COLUMNS), ANY_CELL)
+
+
+def results() -> list[Entry]:
+    """Both modes, two layouts, three batch sizes, a layer, a GPU, a failure; replicates few."""
+    cases = [
+        case(mode=mode, batch=batch, memory_format=layout)
+        for mode in ("inference", "training")
+        for layout in ("contiguous", "channels_last")
+        for batch in (1, 8)
+    ]
+    cases += [case(subject="convnet/conv1", mode=mode) for mode in ("inference", "training")]
+    cases += [case(device="cuda:0", threads=None, allocator=None)]
+    found: list[Entry] = [Failure(case=case(batch=64), replicate=0, status="oom", reason="why")]
+    rng = random.Random(0)
+    for one in cases:
+        found += synthetic.measured(one, 1e-3 * one.batch, 3, rng)
+        figures = {"peak_bytes": 1e6, "flops": 1e8, "bytes_moved": 1e6, "relative_error": 1e-6}
+        found.append(Facts(case=one, facts={**figures, "compile_cold_s": 1.0}))
+    return found
+
+
+def replaced(value: Any, path: Sequence[int], new: Any) -> Any:
+    """The value with another at one place of it; path: which of the parts, level by level."""
+    if not path or not isinstance(value, dict | list) or not value:
+        return new
+    here, rest = path[0], path[1:]
+    keys = list(value) if isinstance(value, dict) else list(range(len(value)))
+    key = keys[here % len(keys)]
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[key] = replaced(value[key], rest, new)
+    return copy
+
+
+def all_read(folder: Path, other: table.RunData) -> None:
+    """All that reads results, of this run, alone and beside another.  Raises UserError."""
+    run = table.load(folder)
+    page.build([run])
+    page.build([run, other])
+    page.build([other, run, other])
+    for axis in COMPARABLE:
+        with contextlib.suppress(UserError):
+            compare.within(run, axis)
+    compare.between(other, run)
+    compare.between(run, other)
+    for judged in (check.check(run, other), check.check(other, run), check.check(run, None)):
+        markdown.report_markdown(judged)
+
+
+def refused_in_one_line_or_read(folder: Path, other: table.RunData) -> None:
+    try:
+        all_read(folder, other)
+    except UserError as error:
+        assert "\n" not in str(error)
+        assert one_line(error).isprintable()
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> table.RunData:
+    """A run as this suite writes it."""
+    return run_of(tmp_path_factory.mktemp("whole") / "one", results(), **DESCRIBED)
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A figure takes a second."""
+    monkeypatch.setattr(page, "_figures", lambda _: {})
+
+
+@pytest.mark.usefixtures("no_plots")
+@FEW
+@given(path=st.lists(st.integers(0, 9), max_size=7), new=ANY_JSON)
+@example(path=[], new={"machine": {"peaks": []}})
+@example(path=[], new={"machine": {"peaks": {"cpu": [{"arithmetic": {}, "traffic": []}]}}})
+@example(path=[], new={"command": 5})
+@example(path=[], new={"layers": {"convnet": [{"name": "a", "calls": "two"}]}})
+@example(path=[], new={"environment": {"git_commit": [1]}})
+def test_a_run_json_of_any_shape_is_read_or_refused_in_one_line(
+    tmp_path: Path, whole: table.RunData, path: list[int], new: Any
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole.path, folder, dirs_exist_ok=True)
+    changed = replaced(DESCRIBED, path, new)
+    (folder / "run.json").write_text(json.dumps(changed), encoding="utf-8")
+    refused_in_one_line_or_read(folder, whole)
+
+
+@pytest.mark.usefixtures("no_plots")
+@FEW
+@given(changes=st.lists(CHANGES, min_size=1, max_size=4), samples=st.booleans())
+@example(changes=[(1, "batch", "")], samples=True)
+def test_measurements_with_any_cells_changed_are_read_or_refused_in_one_line(
+    tmp_path: Path, whole: table.RunData, changes: list[tuple[int, str, str]], samples: bool
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(whole.path, folder, dirs_exist_ok=True)
+    if not samples:
+        (folder / "samples.csv").unlink()
+    with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
+        header, *rows = csv.reader(file)
+    for number, column, cell in changes:
+        rows[number % len(rows)][header.index(column)] = cell
+    with (folder / "measurements.csv").open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header, *rows])
+    refused_in_one_line_or_read(folder, whole)

@@ -96,3 +96,10 @@ def test_the_smallest_effect_is_tau_and_both_quantiles() -> None:
     found = stats.Estimate(0.0, 0.01, 10, 11)
     reach = reference.t.ppf(0.95, 10) + reference.t.ppf(0.80, 10)
     assert found.smallest_effect(0.05) == pytest.approx(1.05 * math.exp(0.01 * reach) - 1)
+
+
+def test_a_ratio_that_no_float_holds_is_infinite_or_nothing() -> None:
+    """Times that a table takes: the smallest float above 0, and the largest."""
+    found = stats.paired({0: 1.7e308}, {0: 5e-324})
+    assert found is not None
+    assert (found.ratio, found.flipped().ratio) == (math.inf, 0.0)

@@ -75,13 +75,13 @@ def test_what_is_unknown_is_an_empty_cell_and_none(tmp_path: Path) -> None:
 
 def test_floats_come_back_to_the_last_bit(tmp_path: Path) -> None:
     value = 0.1 + 0.2
-    row = Row(case_id="c", phase="forward", status="ok", latency_median_s=value)
+    row = Row(case_id="c", phase="forward", status="ok", batch=8, latency_median_s=value)
     assert load(written(tmp_path, row)).rows["latency_median_s"][0] == value
 
 
 @pytest.mark.parametrize("text", ["=1+1", "+x", "-x", "@x", "\tx", "\rx", "'=x", "''-1", "'plain"])
 def test_no_text_is_a_formula_and_every_text_comes_back(tmp_path: Path, text: str) -> None:
-    path = written(tmp_path, Row(case_id=text, phase="forward", status="ok"))
+    path = written(tmp_path, Row(case_id=text, phase="forward", status="ok", batch=8))
     with path.open(encoding="utf-8", newline="") as file:
         cell = list(csv.reader(file))[1][1]
     assert cell[0] not in "=+-@\t\r"
@@ -156,6 +156,7 @@ def test_arbitrary_bytes_as_run_json_are_refused_or_an_object(
         ("compile_cold_s", "-3", "compile_cold_s '-3' is below 0"),
         ("tuning_s", "-0.1", "is below 0"),
         ("batch", "1.5", "is no whole number"),
+        ("batch", "", "batch '' is empty; rows that are ok have one"),
         ("case_id", "", "case_id '' is empty"),
         ("phase", "", "rows that are ok have one"),
     ],
@@ -169,6 +170,20 @@ def test_a_wrong_cell_is_named(tmp_path: Path, column: str, cell: str, says: str
 
 def test_what_is_spent_once_may_be_nothing(tmp_path: Path) -> None:
     assert load(with_cell(tmp_path, "tuning_s", "0")).rows["tuning_s"][0] == 0
+
+
+def test_a_run_json_that_is_nested_without_end_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, ROW)
+    (tmp_path / "run.json").write_text('{"config": ' + "[" * 50 + "]" * 50 + "}")
+    assert (
+        outcome(tmp_path)[1] == f"{tmp_path / 'run.json'}: is nested too deep; no run's facts are"
+    )
+
+
+def test_what_is_broken_in_run_json_is_unknown(tmp_path: Path) -> None:
+    written(tmp_path, ROW)
+    (tmp_path / "run.json").write_text('{"schema": 1, "machine": {"cores": 2, "peaks": []}}')
+    assert load(tmp_path).run == {"schema": 1, "machine": {"cores": 2}}
 
 
 def test_the_same_phase_of_a_case_twice_is_refused(tmp_path: Path) -> None:

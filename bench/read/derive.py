@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import journal
-from bench.read import aggregate, plot, write
+from bench.read import aggregate, described, plot, write
 from bench.records import Case, Entry, Row
 
 
@@ -25,11 +25,12 @@ class Result:
 
 def write_all(path: Path) -> Result:
     """measurements.csv, samples.csv and plots/ of a run directory."""
-    run = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    document = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    run = described.sound(document)
     entries = journal.read(path / journal.NAME)
     rows = _in_order_of_plan(aggregate.rows(entries, run=run), run)
     write.write_measurements(path / "measurements.csv", rows)
-    write.write_samples(path / "samples.csv", entries, run["run_id"])
+    write.write_samples(path / "samples.csv", entries, document["run_id"])
     drawn, reasons = plot.draw(path)
     return Result(path, run, entries, rows, drawn, reasons)
 

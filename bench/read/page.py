@@ -16,8 +16,8 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from bench.plain_text import printable
-from bench.read import advice, page_inside, page_plots, page_rows, page_runs, plot
+from bench.plain_text import printable, short_words, shortened
+from bench.read import advice, page_data, page_inside, page_plots, page_rows, page_runs, plot
 from bench.read.plot_data import records, split
 from bench.read.profile_files import Profiled
 from bench.read.sentence import Sentence
@@ -25,11 +25,15 @@ from bench.read.table import RunData
 from bench.records import FLAGS, Row, whole_phase
 
 PARTS = Path(__file__).with_name("page")
-MOST_LINES = 4000  # of the table; beyond, the whole phases alone, and the CSV beside the page
+PAGE_BYTES = 5_000_000  # beyond, fewer rows or none, and the CSV beside the page
+MOST_LINES = 4000  # of the table; beyond, the whole phases alone
 MOST_FAILURES = 200
+MOST_SENTENCES = 200  # of one heading, over all runs
+MOST_SIGNS = 600  # of a reason or a fact of the environment
+CONFIG_SIGNS = 100_000  # of all runs' configurations together
 MOST_WORDS = 5  # on the terminal
 MOST_SUBJECTS = 2  # whose plots are drawn
-PLOTS_BYTES = 1_500_000  # of all pictures together: a page stays under 5 MB
+PLOTS_BYTES = 1_500_000  # of all pictures together
 _NOT_SHOWN = ("peaks",)
 HEADINGS = (
     ("Setting by setting", ("gain", "mixed", "none", "loss")),
@@ -56,18 +60,22 @@ def build(runs: Sequence[RunData], profiles: Sequence[Profiled] = ()) -> Page:
     """
     several = len(runs) > 1
     rows = [row for run in runs for row in records(run.rows)]
-    shown = rows if len(rows) <= MOST_LINES else _wholes(rows)[:MOST_LINES]
     figures = _figures(runs)
     pictures, plots_note = _pictures(figures, runs)
     cases = _wholes(rows)
     inside, not_inside = page_inside.sections([(page_runs.name(r), r) for r in runs], profiles)
+    columns = page_rows.columns(several=several)
     context: dict[str, Any] = {
-        "css": Markup((PARTS / "page.css").read_text(encoding="utf-8")),
+        "css": Markup((PARTS / "page.css").read_text(encoding="utf-8") + page_rows.css(columns)),
         "js": Markup((PARTS / "page.js").read_text(encoding="utf-8")),
         "title": _title(runs),
         "subtitle": _subtitle(runs),
         "facts": list(_facts(runs, cases)),
-        "sentences": [(page_runs.name(run), told) for run in runs if (told := _told(run))],
+        "sentences": [
+            (page_runs.name(run), told)
+            for run in runs
+            if (told := _told(run, max(3, MOST_SENTENCES // len(runs))))
+        ],
         "changes": page_runs.changes(*runs) if len(runs) == 2 else None,
         "history": page_runs.history(runs) if len(runs) > 2 else None,
         "inside": inside,
@@ -76,21 +84,39 @@ def build(runs: Sequence[RunData], profiles: Sequence[Profiled] = ()) -> Page:
         "plots": pictures,
         "plots_note": plots_note,
         "failures": _failures(cases),
-        "failures_note": _more([row for row in cases if row.status != "ok"], MOST_FAILURES),
+        "failures_note": _more(
+            [row for row in cases if row.status != "ok"], MOST_FAILURES, " in measurements.csv"
+        ),
         "flags": _flags(cases),
         "several": several,
-        "columns": page_rows.columns(several=several),
-        "rows": page_rows.lines(shown, several=several),
-        "rows_note": _rows_note(rows, shown, several=several),
-        "selects": page_rows.selects(shown, several=several),
-        "data": Markup(page_rows.data(shown)),
-        "runs": [_described(run) for run in runs],
+        "columns": columns,
+        "runs": [_described(run, CONFIG_SIGNS // len(runs)) for run in runs],
     }
+    html, shown = _rendered(context, rows, several=several)
+    first = [one.text for _, parts in context["sentences"] for _, own, _ in parts for one in own]
+    return Page(html, figures, tuple(first[:MOST_WORDS]), shown is rows)
+
+
+def _rendered(
+    context: Mapping[str, Any], rows: Sequence[Row], *, several: bool
+) -> tuple[str, Sequence[Row]]:
+    """The text with as many rows in its table as PAGE_BYTES hold, and those rows."""
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     ).from_string((PARTS / "page.html").read_text(encoding="utf-8"))
-    first = [one.text for _, parts in context["sentences"] for _, own in parts for one in own]
-    return Page(template.render(context), figures, tuple(first[:MOST_WORDS]), shown is rows)
+    wholes = _wholes(rows)[:MOST_LINES]
+    html, shown = "", rows
+    for shown in (rows, wholes, ()) if len(rows) <= MOST_LINES else (wholes, ()):
+        html = template.render(
+            context,
+            rows=page_rows.lines(shown, several=several),
+            rows_note=_rows_note(rows, shown, several=several),
+            selects=page_rows.selects(shown, several=several),
+            data=Markup(page_data.data(shown)),
+        )
+        if len(html.encode()) <= PAGE_BYTES:
+            break
+    return html, shown
 
 
 def _wholes(rows: Sequence[Row]) -> list[Row]:
@@ -98,20 +124,20 @@ def _wholes(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
 
 
-def _told(run: RunData) -> list[tuple[str, list[Sentence]]]:
-    """By heading, what is of most use without one."""
+def _told(run: RunData, most: int) -> list[tuple[str, list[Sentence], str]]:
+    """By heading, what is of most use without one; and how much more there is than `most`."""
     said = _said(run)
     kinds = {kind for _, own in HEADINGS for kind in own}
     parts = [("", [one for one in said if one.kind not in kinds])]
     parts += [(head, [one for one in said if one.kind in own]) for head, own in HEADINGS]
-    return [(head, own) for head, own in parts if own]
+    return [(head, own[:most], _more(own, most, "")) for head, own in parts if own]
 
 
 def _said(run: RunData) -> list[Sentence]:
     return [
         Sentence(
-            text=_capital(printable(one.text)),
-            evidence=printable(one.evidence),
+            text=_capital(short_words(printable(one.text), page_rows.NAME)),
+            evidence=short_words(printable(one.evidence), 2 * page_rows.NAME),
             kind=one.kind,
             case_ids=one.case_ids,
         )
@@ -125,7 +151,7 @@ def _capital(text: str) -> str:
 
 def _title(runs: Sequence[RunData]) -> str:
     wholes = (split(str(one))[0] for run in runs for one in run.rows["subject"] if one)
-    names = [printable(one) for one in dict.fromkeys(wholes)]
+    names = [_short(one, page_rows.NAME) for one in dict.fromkeys(wholes)]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if len(runs) == 2:
         return f"{shown}: two runs"
@@ -141,8 +167,9 @@ def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str,
     devices = dict.fromkeys(
         str(row.device_name or row.device) for row in cases if row.device_name or row.device
     )
-    yield "on", printable(", ".join(devices))
-    yield "torch", printable(", ".join(dict.fromkeys(str(r.torch_version) for r in cases)))
+    yield "on", _short(", ".join(devices) or "unknown", MOST_SIGNS)
+    torches = dict.fromkeys(row.torch_version for row in cases if row.torch_version)
+    yield "torch", _short(", ".join(torches) or "unknown", MOST_SIGNS)
     started = [str(run.run["started"]) for run in runs if run.run.get("started")]
     if started:
         yield "measured", printable(min(started)[:16].replace("T", " "))
@@ -197,18 +224,18 @@ def _pictures(
 def _failures(cases: Sequence[Row]) -> list[dict[str, str]]:
     return [
         {
-            "run": printable(str(row.run_id)),
-            "case": printable(str(row.case_id)),
+            "run": _short(row.run_id or "", page_rows.NAME),
+            "case": _short(row.case_id or "", 2 * page_rows.NAME),
             "status": str(row.status),
-            "reason": printable(row.reason or ""),
+            "reason": _short(row.reason or "", MOST_SIGNS),
         }
         for row in cases
         if row.status != "ok"
     ][:MOST_FAILURES]
 
 
-def _more(rows: Sequence[Row], most: int) -> str:
-    return f"{len(rows) - most} more in the table below." if len(rows) > most else ""
+def _more(all_: Sequence[object], most: int, where: str) -> str:
+    return f"{len(all_) - most} more{where}." if len(all_) > most else ""
 
 
 def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
@@ -223,27 +250,33 @@ def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
 def _rows_note(rows: Sequence[Row], shown: Sequence[Row], *, several: bool) -> str:
     if len(rows) == len(shown):
         return ""
-    first = "the first " if len(shown) == MOST_LINES else ""
     where = "measurements-1.csv and so on, which lie" if several else "measurements.csv, which lies"
+    if not shown:
+        return f"{len(rows):,} rows, too much for this page. All are in {where} beside it."
+    first = "the first " if len(shown) == MOST_LINES else ""
     return (
         f"{len(shown):,} of {len(rows):,} rows: {first}those of whole cases. All are in {where} "
         "beside this page."
     )
 
 
-def _described(run: RunData) -> dict[str, Any]:
+def _short(text: str, most: int) -> str:
+    return shortened(printable(text), most)
+
+
+def _described(run: RunData, config_signs: int) -> dict[str, Any]:
     machine, around = _mapping(run.run.get("machine")), _mapping(run.run.get("environment"))
     environment = [
-        (printable(str(name).replace("_", " ")), printable(_shown(value)))
+        (_short(str(name).replace("_", " "), page_rows.NAME), _short(_shown(value), MOST_SIGNS))
         for name, value in (*machine.items(), *around.items())
         if name not in _NOT_SHOWN and value not in (None, "", [], {})
     ]
-    config = run.run.get("config")
+    config = shortened(json.dumps(_mapping(run.run.get("config")), indent=1), config_signs)
     return {
         "name": page_runs.name(run),
-        "repeat": printable(repeat(run.run)) if run.run else "unknown",
+        "repeat": _short(repeat(run.run), CONFIG_SIGNS // 10) if run.run else "unknown",
         "environment": environment,
-        "config": "\n".join(map(printable, json.dumps(config, indent=1).split("\n"))),
+        "config": "\n".join(map(printable, config.split("\n"))),
     }
 
 

@@ -1,33 +1,31 @@
-"""The table of all rows, as the page shows it and as its script sorts and filters it."""
+"""The table of all rows, as the page shows it, and what its script filters it by."""
 
-import dataclasses
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench import units
 from bench.axes import AXES
-from bench.plain_text import printable
+from bench.plain_text import printable, shortened
+from bench.read.page_data import HALF_WIDTH, MEANING, MOST_SIGNS, SETTINGS, TIME, time_s, value_of
 from bench.read.summary import half_width, named, of_several_inputs, settings
 from bench.records import Row
 
 MOST_CHOICES = 30  # of a select
-DIGITS = 4  # of a number that the script sorts by and the details show
-HALF_WIDTH = "half_width_ratio"  # is no column of the CSV, but sorted by
-MEANING = {column.name: str(column.metadata["doc"]) for column in dataclasses.fields(Row)} | {
-    HALF_WIDTH: "half of the latency's 95 % interval / the latency"
-}
+NAME = 80  # signs of a text in a cell; more of it stands in its title, all of it in the CSV
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One of the table; its name is that of the column of `data` that it is sorted by."""
+    """One of the table, sorted by what is shown.
+
+    name: of the column of `page_data`; one of numbers is sorted by it, others by their cells.
+    css:  class of its head, and, by the page's style sheet, how its cells stand.
+    """
 
     name: str
     shown: str
-    number: bool = True
+    css: str = "n"  # a number
 
     @property
     def meaning(self) -> str:
@@ -36,11 +34,11 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """text, or flags as labels."""
+    """text, or flags as labels.  title: more of a text that was shortened."""
 
     text: str = ""
-    css: str = ""
     flags: tuple[str, ...] = ()
+    title: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,25 +58,41 @@ class Select:
 
 
 COLUMNS = (
-    Column("subject", "subject", number=False),
-    Column("mode", "mode", number=False),
-    Column("phase", "phase", number=False),
+    Column("subject", "subject", "name"),
+    Column("mode", "mode", "word"),
+    Column("phase", "phase", "word"),
     Column("batch", "N"),
-    Column("case_id", "settings", number=False),
-    Column("latency_median_s", "latency"),
+    Column(SETTINGS, "settings", "settings"),
+    Column(TIME, "latency"),
     Column(HALF_WIDTH, "±"),
     Column("images_per_s", "images/s"),
     Column("peak_bytes", "peak"),
     Column("flop_per_s", "FLOP/s"),
     Column("bytes_per_s", "bytes/s"),
     Column("relative_error", "error"),
-    Column("flags", "flags", number=False),
+    Column("flags", "flags", ""),
 )
+
+CELLS = {
+    "n": "text-align: right; white-space: nowrap;",
+    "word": "white-space: nowrap;",
+    "name": "min-width: var(--name);",
+    "settings": "min-width: var(--settings);",
+}
 
 
 def columns(*, several: bool) -> tuple[Column, ...]:
     """several: runs, which then have a column of their own."""
-    return (Column("run_id", "run", number=False), *COLUMNS) if several else COLUMNS
+    return (Column("run_id", "run", ""), *COLUMNS) if several else COLUMNS
+
+
+def css(columns_: Sequence[Column]) -> str:
+    """How the cells of each column stand: a class a cell would be a tenth of the page."""
+    return "\n".join(
+        f"#rows td:nth-child({place}) {{ {CELLS[column.css]} }}"
+        for place, column in enumerate(columns_, 1)
+        if column.css
+    )
 
 
 def lines(rows: Sequence[Row], *, several: bool) -> list[Line]:
@@ -90,32 +104,33 @@ def lines(rows: Sequence[Row], *, several: bool) -> list[Line]:
 def _line(row: Row, name: str, *, several: bool) -> Line:
     flags = tuple(flag for flag in (row.flags or "").split(";") if flag)
     last = Cell(flags=flags) if row.status == "ok" else Cell(f"{row.status}")
-    time_s = row.latency_median_s if row.latency_median_s is not None else row.device_s
     error = "" if row.relative_error is None else f"{row.relative_error:.1e}"
     cells = (
-        Cell(_text(name), "name"),
-        Cell(_text(row.mode), "word"),
-        Cell(_text(row.phase), "word"),
-        Cell(str(row.batch), "n"),
-        Cell(_text(settings(row))),
-        Cell(_known(units.seconds(time_s)), "n"),
-        Cell(_known(units.percent(half_width(row))), "n"),
-        Cell(_known(units.count(row.images_per_s)), "n"),
-        Cell(_known(units.bytes_(row.peak_bytes)), "n"),
-        Cell(_known(units.count(row.flop_per_s)), "n"),
-        Cell(_known(units.count(row.bytes_per_s)), "n"),
-        Cell(error, "n"),
+        _text(name),
+        _text(row.mode),
+        _text(row.phase),
+        Cell("" if row.batch is None else f"{row.batch}"),
+        _text(settings(row)),
+        Cell(_known(units.seconds(time_s(row)))),
+        Cell(_known(units.percent(half_width(row)))),
+        Cell(_known(units.count(row.images_per_s))),
+        Cell(_known(units.bytes_(row.peak_bytes))),
+        Cell(_known(units.count(row.flop_per_s))),
+        Cell(_known(units.count(row.bytes_per_s))),
+        Cell(error),
         last,
     )
-    return Line((Cell(_text(row.run_id)), *cells) if several else cells, row.status != "ok")
+    return Line((_text(row.run_id), *cells) if several else cells, row.status != "ok")
 
 
 def _known(text: str) -> str:
     return "" if text == "–" else text
 
 
-def _text(value: str | None) -> str:
-    return printable(value or "")
+def _text(value: str | None) -> Cell:
+    whole = printable(value or "")
+    shown = shortened(whole, NAME)
+    return Cell(shown, title="" if shown == whole else shortened(whole, MOST_SIGNS))
 
 
 def selects(rows: Sequence[Row], *, several: bool) -> list[Select]:
@@ -124,34 +139,8 @@ def selects(rows: Sequence[Row], *, several: bool) -> list[Select]:
     names += ["status", "phase", *(axis.name for axis in AXES)]
     found = []
     for name in names:
-        values = Counter(_value(getattr(row, name)) for row in rows)
+        values = Counter(value_of(getattr(row, name)) for row in rows)
         values.pop(None, None)
         if 1 < len(values) <= MOST_CHOICES:
             found.append(Select(name, tuple(map(str, values))))
     return found
-
-
-def data(rows: Sequence[Row]) -> str:
-    """All columns that hold anything, as JSON that no HTML parser takes for its own."""
-    names = [column.name for column in dataclasses.fields(Row)]
-    values = {name: [_value(getattr(row, name)) for row in rows] for name in names}
-    values[HALF_WIDTH] = [_value(half_width(row)) for row in rows]
-    kept = {name: own for name, own in values.items() if any(one is not None for one in own)}
-    text = json.dumps(
-        {"columns": kept, "meaning": {name: MEANING[name] for name in kept}},
-        ensure_ascii=False,
-        separators=(",", ":"),
-        allow_nan=False,
-    )
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
-    return text
-
-
-def _value(value: Any) -> Any:
-    match value:
-        case float():
-            return float(f"{value:.{DIGITS}g}")
-        case str():
-            return printable(value)
-    return value

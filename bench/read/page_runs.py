@@ -4,13 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench import units
-from bench.plain_text import printable
+from bench.plain_text import printable, shortened
 from bench.read import compare
 from bench.read.plot_data import records
 from bench.read.table import RunData
 from bench.records import Row, whole_phase
 
 MOST_ROWS = 400
+MOST_CELLS = 12_000  # of a history
+MOST_SIGNS = 160  # of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +84,8 @@ def _log(gain: float) -> float:
 def _change(one: compare.Gain) -> Change:
     ends = "" if one.low is None or one.high is None else f"{one.low:.2f} – {one.high:.2f}"
     return Change(
-        case=printable(one.base_case_id),
-        phase=one.phase,
+        case=_text(one.base_case_id),
+        phase=_text(one.phase),
         before=units.seconds(one.base_s),
         after=units.seconds(one.value_s),
         gain=units.times(one.gain),
@@ -99,15 +101,14 @@ def history(runs: Sequence[RunData]) -> History:
     for place, run in enumerate(ordered):
         for row in records(run.rows):
             if row.phase == whole_phase(str(row.mode)):
-                own = cells.setdefault(printable(str(row.case_id)), [""] * len(ordered))
+                own = cells.setdefault(str(row.case_id), [""] * len(ordered))
                 own[place] = _time(row)
+    most = min(MOST_ROWS, max(10, MOST_CELLS // len(ordered)))
     return History(
         told=f"Median of one call and its 95 % interval, the oldest run first. {_machines(runs)}",
         runs=tuple(Head(_short(run), name(run)) for run in ordered),
-        rows=tuple(Past(case, tuple(own)) for case, own in list(cells.items())[:MOST_ROWS]),
-        left_out=f"{len(cells) - MOST_ROWS} more cases are left out."
-        if len(cells) > MOST_ROWS
-        else "",
+        rows=tuple(Past(_text(case), tuple(own)) for case, own in list(cells.items())[:most]),
+        left_out=f"{len(cells) - most} more cases are left out." if len(cells) > most else "",
     )
 
 
@@ -120,9 +121,13 @@ def _time(row: Row) -> str:
 
 
 def name(run: RunData) -> str:
-    """Run, commit and machine, as far as they are known."""
+    """Its id, else that of its folder."""
     ids = [one for one in run.rows["run_id"] if one]
-    return printable(str(ids[0] if ids else run.path.name))
+    return _text(str(ids[0] if ids else run.path.name))
+
+
+def _text(text: str) -> str:
+    return shortened(printable(text), MOST_SIGNS)
 
 
 def _short(run: RunData) -> str:
@@ -130,7 +135,7 @@ def _short(run: RunData) -> str:
     environment = run.run.get("environment")
     commit = environment.get("git_commit") if isinstance(environment, dict) else None
     dirty = "+" if isinstance(environment, dict) and environment.get("git_dirty") else ""
-    return f"{str(commit)[:8]}{dirty}" if commit else name(run)[:24]
+    return f"{printable(str(commit)[:8])}{dirty}" if commit else name(run)[:24]
 
 
 def _machines(runs: Sequence[RunData]) -> str:

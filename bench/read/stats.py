@@ -32,7 +32,7 @@ class Estimate:
 
     @property
     def ratio(self) -> float:
-        return math.exp(self.log)
+        return _exp(self.log)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
         """The two-sided interval of the ratio; None where the error is unknown."""
@@ -144,5 +144,5 @@ def prediction(history: Sequence[float], value: float) -> Estimate:
 
 
 def _exp(log: float) -> float:
-    """Two replicates can leave an interval that no float holds."""
+    """Two replicates can leave an interval, and two times a ratio, that no float holds."""
     return math.exp(log) if log < 709 else math.inf

@@ -158,7 +158,7 @@ def named(row: Row, several: Collection[str | None]) -> str:
 
 def settings(row: Row, apart: str = "") -> str:
     """What differs from the plain setting, but for the axis `apart`; or `plain`."""
-    parts = [] if row.device == "cpu" else [str(row.device)]
+    parts = [] if row.device in (None, "cpu") else [row.device]
     for axis in AXES:
         value = getattr(row, axis.name)
         if axis.name in (*NOT_SETTINGS, apart) or value is None:

@@ -19,6 +19,7 @@ import pandas as pd
 
 from bench import journal
 from bench.errors import UserError
+from bench.read import described
 from bench.read.write import (
     FORMULA,
     MEASUREMENTS,
@@ -55,7 +56,7 @@ class RunData:
              (None = unknown), batch is Int64, the other numbers are float64 (NaN = unknown;
              exact up to 2**53).
     samples: the columns of `SAMPLE_COLUMNS`; empty where samples.csv is not at hand.
-    run:     run.json; {} where it is not at hand.
+    run:     run.json, without what is broken in it; {} where it is not at hand.
     """
 
     path: Path
@@ -119,6 +120,8 @@ def _measurements(path: Path) -> pd.DataFrame:
             _wrong(path, number, "case_id", "", "is empty; every row has one")
         if (phase is not None) != (status == "ok"):
             _wrong(path, number, "phase", line["phase"], "rows that are ok have one, others none")
+        if status == "ok" and columns["batch"][-1] is None:
+            _wrong(path, number, "batch", "", "is empty; rows that are ok have one")
         key = (columns["run_id"][-1], case_id, phase)
         if key in seen:
             _wrong(path, number, "case_id", line["case_id"], "stands twice with the same phase")
@@ -253,7 +256,9 @@ def _run(path: Path) -> dict[str, Any]:
         raise ReadError(f"{path}: is no JSON: {error}") from None
     if not isinstance(run, dict):
         raise ReadError(f"{path}: is no JSON object; a run's facts are one")
-    return run
+    if described.deep(run):
+        raise ReadError(f"{path}: is nested too deep; no run's facts are")
+    return described.sound(run)
 
 
 def _read(path: Path) -> str:

@@ -1,10 +1,12 @@
 """How long a page takes, and how much memory, for a run of many cases.
 
-    python -m tests.perf.report                  1 000 and 10 000 cases
+    python -m tests.perf.report                  1 000, 1 600 and 10 000 cases
     python -m tests.perf.report --cases 1000
 
-A made-up run: each case has five replicates with 20 samples of each kind.  `bench report` runs in a
-process of its own, whose wall time and largest resident memory are printed, and the page's size.
+A made-up run on an accelerator, as the most columns are filled there: each case has five replicates
+with 20 samples of each kind, and every figure that a run can find.  1 600 cases have 4 000 rows,
+the most that a page shows.  `bench report` runs in a process of its own, whose wall time and
+largest resident memory are printed, and the page's size.
 """
 
 import argparse
@@ -19,9 +21,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from bench.axes import BY_NAME
-from bench.read.aggregate import rows
+from bench.read.aggregate import EVERYWHERE, FACTS, rows
 from bench.read.write import write_measurements, write_samples
-from bench.records import Case, Entry, Facts, Measurement, Samples
+from bench.records import (
+    INFERENCE_PHASES,
+    TRAINING_PHASES,
+    Case,
+    Entry,
+    Facts,
+    Measurement,
+    Samples,
+    whole_phase,
+)
 from tests.cases import case
 from tests.results import RUN
 
@@ -31,13 +42,16 @@ REPLICATES, SAMPLES = 5, 20
 def cases(count: int) -> Iterator[Case]:
     """Subjects in two modes, four batch sizes, two layouts, two kinds of arithmetic."""
     made = (
-        case(subject=f"net{number}", mode=mode, batch=batch, memory_format=layout, amp=amp)
+        case(
+            subject=f"net{number}", mode=mode, batch=batch, memory_format=layout, amp=amp,
+            device="cuda:0", cudnn_benchmark="off", tf32="off", threads=None, allocator=None,
+        )
         for number in range(count)
         for mode in BY_NAME["mode"].values
         for batch in (1, 8, 32, 64)
         for layout in BY_NAME["memory_format"].values
         for amp in ("off", "bfloat16")
-    )
+    )  # fmt: skip
     for _, one in zip(range(count), made, strict=False):
         yield one
 
@@ -46,7 +60,8 @@ def entries(count: int) -> Iterator[Entry]:
     rng = random.Random(0)
     for one in cases(count):
         base_s = 1e-3 * one.batch
-        phases = ("forward",) if one.mode == "inference" else ("step", "forward", "backward")
+        phases = INFERENCE_PHASES if one.mode == "inference" else TRAINING_PHASES
+        whole = whole_phase(one.mode)
         for replicate in range(REPLICATES):
             samples = tuple(
                 Samples(
@@ -56,10 +71,13 @@ def entries(count: int) -> Iterator[Entry]:
                     times_s=tuple(base_s * rng.lognormvariate(0, 0.05) for _ in range(SAMPLES)),
                 )
                 for phase in phases
-                for kind in (("latency", "pipelined") if phase == phases[0] else ("latency",))
+                for kind in (("latency", "pipelined", "device") if phase == whole else ("device",))
             )
-            yield Measurement(case=one, replicate=replicate, samples=samples)
-        yield Facts(case=one, facts={"peak_bytes": 10**6 * one.batch, "relative_error": 1e-6})
+            own = {name: rng.lognormvariate(0, 1) for name in EVERYWHERE}
+            yield Measurement(
+                case=one, replicate=replicate, samples=samples, facts=own, flags=("unsteady",)
+            )
+        yield Facts(case=one, facts={name: 1e9 * rng.lognormvariate(0, 1) for name in FACTS})
 
 
 def made(folder: Path, count: int) -> Path:
@@ -78,7 +96,7 @@ def main() -> None:
     parser.add_argument("--cases", type=int, action="append")
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
-        for count in asked.cases or [1_000, 10_000]:
+        for count in asked.cases or [1_000, 1_600, 10_000]:
             folder = made(Path(scratch) / f"run-{count}", count)
             start_s = time.monotonic()
             command = [sys.executable, "-m", "bench", "report", str(folder)]

@@ -4,12 +4,23 @@
   const table = document.getElementById("rows");
   if (!table) return;
   const data = JSON.parse(document.getElementById("data").textContent);
+
+  // See `pack` in bench/read/page_data.py.
+  function unpacked({all, numbers, texts, at}) {
+    if (all !== undefined) return Array(data.rows).fill(all);
+    return (texts ? at : numbers).split(",").map((one) =>
+      one === "" ? null : texts ? texts[Number(one)] : Number(one));
+  }
+  const open = (columns) =>
+    Object.fromEntries(Object.entries(columns).map(([name, one]) => [name, unpacked(one)]));
+  const columns = open(data.columns);
+  const sortable = {...columns, ...open(data.derived)};
   const body = table.tBodies[0];
   const rows = Array.from(body.rows);
   const search = document.getElementById("search");
   const selects = Array.from(document.querySelectorAll("select[data-column]"));
   const count = document.getElementById("count");
-  const cell = (column, row) => (data.columns[column] ? data.columns[column][row] : null);
+  const cell = (column, row) => (columns[column] ? columns[column][row] : null);
 
   // What a row is searched by, made once.
   const words = rows.map((row) => row.textContent.toLowerCase() + " " +
@@ -28,17 +39,20 @@
     count.textContent = shown + " of " + rows.length + " rows";
   }
 
+  // By what the cells show; numbers by their values, as their units differ.
+  const order = new Intl.Collator("en", {numeric: true});
   function sort(header) {
     const ascending = header.getAttribute("aria-sort") !== "ascending";
-    const column = header.dataset.column;
     const sign = ascending ? 1 : -1;
+    const numbers = header.classList.contains("n") ? sortable[header.dataset.column] || [] : null;
+    const key = new Map(rows.map((row) => [row,
+      numbers ? numbers[Number(row.dataset.row)] ?? null : row.cells[header.cellIndex].textContent.trim()]));
     const compare = (a, b) => {
-      const x = cell(column, Number(a.dataset.row));
-      const y = cell(column, Number(b.dataset.row));
-      const no = (value) => value === null || value === undefined || value === "";
+      const x = key.get(a);
+      const y = key.get(b);
+      const no = (value) => value === null || value === "";
       if (no(x) || no(y)) return no(x) - no(y);  // what is unknown stands last, either way
-      if (typeof x === "number" && typeof y === "number") return sign * (x - y);
-      return sign * String(x).localeCompare(String(y), "en", {numeric: true});
+      return sign * (numbers ? x - y : order.compare(x, y));
     };
     table.querySelectorAll("th[aria-sort]").forEach((one) => one.removeAttribute("aria-sort"));
     header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
@@ -50,7 +64,7 @@
     const number = Number(row.dataset.row);
     const list = dialog.querySelector("dl");
     list.replaceChildren();
-    for (const [name, values] of Object.entries(data.columns)) {
+    for (const [name, values] of Object.entries(columns)) {
       const value = values[number];
       if (value === null || value === "") continue;
       const term = document.createElement("dt");
