@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
+from bench import once
 from bench.config import RunOptions
 from bench.journal import Journal
 from bench.plan import Plan
@@ -202,11 +203,10 @@ class Runner:
     def _find_facts(
         self, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> None:
-        self._need_reference(case, replicate, session_of)
-        found = self._ask_again("facts", case, replicate, session_of)
-        if isinstance(found, Failure):  # the speed stands; what is missing says why
-            found = Facts(case=case, facts={}, problems={"all": found.reason})
-        self._keep(found)
+        def ask(job: str, case: Case) -> Entry:
+            return self._ask(job, case, replicate, session_of)
+
+        self._keep(once.facts(case, ask, self.folders))
 
     def _make_up_facts(self) -> None:
         """Of cases that were measured when the run ended before their facts were found."""
@@ -251,28 +251,6 @@ class Runner:
         entry = self._ask("measure", case, replicate, session_of)
         assert not isinstance(entry, Facts)
         return entry
-
-    def _need_reference(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> None:
-        """Once for all settings of a subject; a layer makes its own, on the input that it got."""
-        path = self.folders.reference(case)
-        why_not = path.with_suffix(".txt")
-        if parse(case.subject).layer is not None or path.exists() or why_not.exists():
-            return
-        made = self._ask_again("reference", case, replicate, session_of)
-        if isinstance(made, Failure):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            why_not.write_text(f"there is no float64 reference: {made.reason}", encoding="utf-8")
-
-    def _ask_again(
-        self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Entry:
-        """Once more where it crashed: a kill from outside shall not cost what is asked for once."""
-        found = self._ask(job, case, replicate, session_of)
-        if isinstance(found, Failure) and found.status == "crash":
-            return self._ask(job, case, replicate, session_of)
-        return found
 
     def _keep(self, entry: Entry) -> None:
         self.journal.append(entry)
