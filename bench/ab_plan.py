@@ -4,6 +4,7 @@ The only module that looks at the code of both before anything is measured.
 """
 
 import dataclasses
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -85,7 +86,7 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         sides=(a, b),
         cases=cases,
         missing=missing,
-        run=_config(asked, a).run,
+        run=_seeded(_config(asked, a).run),
         threshold=asked.threshold,
         thresholds={
             key: plans["A"].thresholds[one["A"].case_id]
@@ -123,6 +124,16 @@ def _config(asked: Asked, side: sides.Side) -> config.Config:
     axes = {**asked.axes, **{name: (value,) for name, value in side.settings.items()}}
     given = {name: value for name, value in asked.options.items() if value is not None}
     return config.load(asked.config or DEFAULT, flags=axes, subjects=asked.subjects, **given)
+
+
+def _seeded(run: config.RunOptions) -> config.RunOptions:
+    """With a seed that is drawn where none was given.
+
+    The same orders in every comparison would favour the same side each time.
+    """
+    if "seed" in run.model_fields_set:
+        return run
+    return run.model_copy(update={"seed": random.randrange(2**32)})
 
 
 def _look(asked: Asked, side: sides.Side) -> probe.Probe:

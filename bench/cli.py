@@ -187,7 +187,9 @@ def ab(
     timeout: Annotated[
         float | None, _option("--timeout", "seconds that building or a turn may take (180)")
     ] = None,
-    seed: Annotated[int | None, _option("--seed", "of the order of cases and turns (0)")] = None,
+    seed: Annotated[
+        int | None, _option("--seed", "of the order of cases and turns (drawn)")
+    ] = None,
     strict: Annotated[bool, _option("--strict", "what is undecided fails, too")] = False,
     out: Annotated[Path | None, _option("--out", "the directory (results/<utc>-ab-…)")] = None,
     resume: Annotated[Path | None, _option("--resume", "go on with this directory")] = None,
