@@ -22,6 +22,7 @@ from typing import Literal
 from bench.read.stats import ALPHA, POWER, Estimate, quantile
 
 Stage = Literal["first", "fresh"]
+STAGES: tuple[Stage, ...] = ("first", "fresh")
 FIRST_PAIRS = 6
 FRESH_PAIRS = 16
 # Pairs of a stage after which a clear case gets no more.
