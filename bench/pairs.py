@@ -65,7 +65,8 @@ class Pairs:
         if not self._stage("first", list(self.cases)):
             return False
         self._chosen = self.suspects()  # of the first pairs, which are complete
-        again = sorted({key.rpartition("|")[0] for key in self._chosen})
+        chosen = {key.rpartition("|")[0] for key in self._chosen}
+        again = sorted(key for key in chosen if not self.given_up(key))
         if again:
             self.tell(f"{len(again)} of {len(self.cases)} cases may be slower: measured again")
         return self._stage("fresh", again)

@@ -251,6 +251,15 @@ def test_a_pair_that_a_crash_cost_is_measured_once_more_and_all_is_known(
     assert world.made == before
 
 
+def test_whether_a_crash_comes_again_is_tried_of_a_case_that_is_clear_as_well(
+    world: World, calm: World
+) -> None:
+    world.noise, world.crashing = 1.01, {at(calm, "first", 0, DEAR.case_id, False)}
+    pairs, _ = world.run()
+    numbers = [one.number for one in pairs.seen.of(DEAR.case_id, "first")]
+    assert numbers == [1, 2, 3, 4, 6]  # clear after four, and once more
+
+
 def test_one_that_crashes_again_is_given_up(world: World, calm: World) -> None:
     world.crashing = {at(calm, "first", 2, DEAR.case_id, False), 18, 19}
     pairs, complete = world.run()
