@@ -31,15 +31,8 @@ class FailsHalfway(Products):
         return x @ self.weight
 
 
-class Lies(Products):
-    """Half of the truth, for its products are not asked for; in float64 it is honest."""
-
-    def forward(self, x: Tensor) -> Tensor:
-        return super().forward(x) if x.dtype == torch.float64 else x / 2
-
-
 class LiesUnderAutocast(Products):
-    """The same where autocast is on."""
+    """Half of the truth where autocast is on, for its products are not asked for."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x / 2 if torch.is_autocast_enabled("cpu") else super().forward(x)

@@ -7,12 +7,14 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bench import ab, ab_outcome, ab_plan, pairs
 from bench.ab_plan import AbError, Asked
+from bench.arena import Interpreters
 from bench.config import RunOptions
 from bench.journal import JournalError
 from bench.pair_journal import to_line
@@ -21,6 +23,7 @@ from bench.read import ab_report
 from bench.read.ab_report import Report, Row
 from bench.session import SessionError
 from bench.sides import SideError
+from tests.cases import case
 from tests.test_ab_outcome import A, B, good, planned
 from tests.test_sides import git
 
@@ -208,6 +211,20 @@ def test_a_seed_is_drawn_where_none_was_given() -> None:
     assert ab_plan._seeded(RunOptions(seed=0)).seed == 0
 
 
+@pytest.mark.parametrize(("b", "by_host"), [("cuda:0", True), ("cpu", False)])
+def test_two_kinds_of_device_are_compared_by_the_hosts_clock(
+    tmp_path: Path, b: str, by_host: bool
+) -> None:
+    arena = Interpreters(
+        sides={}, cases={A: {"A": case(), "B": case(device=b)}}, run=RunOptions(),
+        directory=tmp_path, stage="first", number=0,
+    )  # fmt: skip
+    session: Any = SimpleNamespace(dead=False)
+    arena._open = {(name, case().allocator): session for name in "AB"}
+    for name in "AB":
+        assert arena._player(name, A)._asked["host_clock"] is by_host
+
+
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two commits of a package; the second does four times the work.  The current directory."""
@@ -340,10 +357,10 @@ def test_a_side_that_fails_between_two_turns_is_a_failed_row(
 def test_a_revision_that_is_fast_and_wrong_fails(repository: Path, tmp_path: Path) -> None:
     good = (repository / "pkg/net.py").read_text()
     honest = good.replace("class Products(", "class Honest(").replace("(Products)", "(Honest)")
-    lying = honest.replace("class Lies(", "class Products(")
+    lying = honest.replace("class LiesUnderAutocast(", "class Products(")
     (repository / "pkg/net.py").write_text(lying)
-    out = tmp_path / "out"
-    assert ab.run(Asked(a="HEAD", b=".", subjects=NET, axes=AXES, out=out)) == 4
+    out, axes = tmp_path / "out", {**AXES, "amp": ("bfloat16",)}
+    assert ab.run(Asked(a="HEAD", b=".", subjects=NET, axes=axes, out=out)) == 4
     (only,) = rows(out)
     assert only["verdict"] == "FAILED"
     assert only["note"].startswith("side B: invalid: ")
