@@ -10,13 +10,14 @@ from rich.console import Console
 from bench import ab_directory, ab_outcome, ab_plan, pair_journal, quiet, rundir, sides
 from bench.ab_plan import AbError, Asked, Planned
 from bench.arena import Interpreters
+from bench.errors import UserError
 from bench.journal import Journal
 from bench.pairs import Pairs
 from bench.plain_text import command
 from bench.progress import wide_console
 from bench.read import decide, show
 
-INTERRUPTED = 130
+WRONG, INTERRUPTED = 2, 130
 
 
 def run(asked: Asked) -> int:
@@ -36,16 +37,10 @@ def run(asked: Asked) -> int:
             path = ab_directory.create(asked, planned)
         else:
             path = ab_directory.reopen(asked, planned, stored)
-        console.print(show.safe(_said(planned)), soft_wrap=True)
+        console.print(show.safe(ab_plan.begins(planned)), soft_wrap=True)
         for warning in quiet.warnings():
             console.print(show.safe(f"note: {warning}"), soft_wrap=True)
         return _measure(path, planned, console, strict=asked.strict)
-
-
-def _said(planned: Planned) -> str:
-    a, b = planned.sides
-    torch = " and ".join(dict.fromkeys(planned.versions.values()))
-    return f"A: {a.shown}; B: {b.shown}; {len(planned.cases)} cases; torch {torch}"
 
 
 def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) -> int:
@@ -73,19 +68,39 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         ),
         tell=lambda text: console.print(show.safe(text), soft_wrap=True),
     )
-    complete, go_on = False, command("bench", "ab", "--resume", path)
+    incomplete: str | None = "the budget was used up"
+    stopped: UserError | None = None
     try:
-        complete = pairs.measure() if planned.cases else True
+        if not planned.cases or pairs.measure():
+            incomplete = None
     except KeyboardInterrupt:
-        console.print(show.safe(f"interrupted; go on with: {go_on}"), soft_wrap=True)
-        return INTERRUPTED
+        return _interrupted(path, console)
+    except UserError as error:  # what is in the journal is worth its report all the same
+        incomplete, stopped = str(error), error
     finally:
         journal.close()
         rundir.release(holder)
-    report = ab_outcome.decided(planned, pairs, history, complete=complete)
-    code = ab_outcome.write(path, report, seen, pairs, strict=strict)
-    rundir.finish(directory, complete=complete)
-    if not complete:
-        console.print(show.safe(f"to measure the rest: {go_on}"), soft_wrap=True)
-    ab_outcome.tell(report, console, path)
+    try:
+        report = ab_outcome.decided(planned, pairs, history, incomplete=incomplete)
+        code = report.exit_code(strict=strict) if stopped is None else WRONG
+        ab_outcome.write(path, report, pairs, code)
+        rundir.finish(directory, complete=incomplete is None)
+        if incomplete is not None:
+            console.print(show.safe(f"to measure the rest: {_go_on(path)}"), soft_wrap=True)
+        ab_outcome.tell(report, console, path)
+    except KeyboardInterrupt:
+        return _interrupted(path, console)
+    except AbError as error:  # a full disk: the first of two errors is the cause
+        raise stopped or error from None
+    if stopped is not None:
+        raise stopped
     return code
+
+
+def _interrupted(path: Path, console: Console) -> int:
+    console.print(show.safe(f"interrupted; go on with: {_go_on(path)}"), soft_wrap=True)
+    return INTERRUPTED
+
+
+def _go_on(path: Path) -> str:
+    return command("bench", "ab", "--resume", path)

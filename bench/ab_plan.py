@@ -4,6 +4,7 @@ The only module that looks at the code of both before anything is measured.
 """
 
 import dataclasses
+import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -98,7 +99,7 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         sides=(a, b),
         cases=cases,
         missing=missing,
-        run=settings.run,
+        run=_seeded(settings.run),
         threshold=asked.threshold,
         thresholds={
             key: plans["A"].thresholds[one["A"].case_id]
@@ -163,6 +164,16 @@ def _config(asked: Asked, side: sides.Side) -> config.Config:
         return found
     # That of ./bench.toml is for `bench run`: here it would leave cases without their pairs.
     return dataclasses.replace(found, run=found.run.model_copy(update={"budget_s": None}))
+
+
+def _seeded(run: config.RunOptions) -> config.RunOptions:
+    """With a seed that is drawn where none was given.
+
+    The same orders in every comparison would favour the same side each time.
+    """
+    if "seed" in run.model_fields_set:
+        return run
+    return run.model_copy(update={"seed": random.randrange(2**32)})
 
 
 def _look(asked: Asked, side: sides.Side) -> probe.Probe:

@@ -11,11 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from bench import once
 from bench.config import RunOptions
 from bench.duel import Player, take_turns
 from bench.pair_journal import Pair, SideFacts, pair_of
 from bench.read.decide import Stage
-from bench.records import Case, Facts, Failure
+from bench.records import Case, Entry
 from bench.session import Folders, ReplicateDied, Session, collect, request
 from bench.sides import Side, SideError, unproven
 from bench.subject import parse
@@ -76,20 +77,25 @@ class Interpreters:
         return pair_of(self.stage, self.number, key, *found, null=null)
 
     def facts(self, key: str) -> list[SideFacts]:
-        """What repeats exactly, of both sides."""
+        """What repeats exactly, of both sides, each held against a reference of its own code."""
         found = []
         for name, case in self.cases[key].items():
-            asked, folders = self._request("facts", name, case)
-            entry = collect(asked, self._ask(name, case, asked), folders)
-            match entry:
-                case Facts():
-                    found.append(
-                        SideFacts(key=key, side=name, facts=entry.facts, problems=entry.problems)
-                    )
-                case Failure():
-                    found.append(
-                        SideFacts(key=key, side=name, facts={}, problems={"all": entry.reason})
-                    )
+            folders = self._folders(name)
+
+            def ask(job: str, case: Case, name: str = name) -> Entry:
+                asked, folders = self._request(job, name, case)
+                return collect(asked, self._ask(name, case, asked), folders)
+
+            entry = once.facts(case, ask, folders)
+            found.append(
+                SideFacts(
+                    key=key,
+                    side=name,
+                    facts=entry.facts,
+                    problems=entry.problems,
+                    invalid=entry.invalid,
+                )
+            )
         return found
 
     def _ask(self, name: str, case: Case, asked: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,13 +107,22 @@ class Interpreters:
     def _player(self, name: str, key: str) -> Player:
         case = self.cases[key]["B" if name == "B" else "A"]
         asked, folders = self._request("turns", name, case)
+        kinds = {one.device.partition(":")[0] for one in self.cases[key].values()}
+        # Between two kinds of device, the host's clock alone is the same on both.
+        asked["host_clock"] = len(kinds) > 1
         return Player(self._session(name, case), asked, folders)
 
+    def _folders(self, name: str) -> Folders:
+        """Each interpreter has its own: a compiler's cache must not be shared."""
+        return Folders(self.directory / ".scratch" / name, self.directory / "failures" / name)
+
     def _request(self, job: str, name: str, case: Case) -> tuple[dict[str, Any], Folders]:
-        """Each interpreter has folders of its own: a compiler's cache must not be shared."""
-        folders = Folders(self.directory / ".scratch" / name, self.directory / "failures" / name)
-        folders.scratch.mkdir(parents=True, exist_ok=True)
-        return request(job, case, self.number, None, self.run, folders), folders
+        folders = self._folders(name)
+        asked = request(job, case, self.number, None, self.run, folders)
+        for file in (Path(asked["out"]), Path(asked["log"])):
+            file.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
+            file.unlink(missing_ok=True)  # of one that was killed: not this answer
+        return asked, folders
 
     def _session(self, name: str, case: Case) -> Session:
         session = self._open.get((name, case.allocator))

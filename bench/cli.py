@@ -195,7 +195,9 @@ def ab(
     timeout: Annotated[
         float | None, _option("--timeout", "seconds that building or a turn may take (180)")
     ] = None,
-    seed: Annotated[int | None, _option("--seed", "of the order of cases and turns (0)")] = None,
+    seed: Annotated[
+        int | None, _option("--seed", "of the order of cases and turns (drawn)")
+    ] = None,
     strict: Annotated[
         bool, _option("--strict", "what is undecided or untrusted is exit code 3")
     ] = False,

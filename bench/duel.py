@@ -16,8 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.pair_journal import NOT_TRIED
-from bench.records import Case, Entry, Failure
+from bench.records import Entry
 from bench.session import GRACE_S, Folders, ReplicateDied, Session, collect
 
 # With eight the values of pairs scatter no less (1.37 % against 1.41 %, 22 cases of the ConvNet and
@@ -64,18 +63,28 @@ def take_turns(
 ) -> tuple[Entry, Entry]:
     """One case on both sides.  Who builds first, and who begins each turn, is drawn.
 
-    Where a side fails, the other ends without its turns.
+    Where a side fails, the other is still tried as far as that: whether it fails as well is what
+    tells a change from a case that runs nowhere.
     """
-    sides = [a, b]
-    try:
-        call_s = {id(side): side.start() for side in draw.sample(sides, 2)}
+    call_s: dict[int, float] = {}
+    for side in draw.sample([a, b], 2):
+        with contextlib.suppress(ChildEnded):  # its entry says why
+            call_s[id(side)] = side.start()
+    if len(call_s) == 2:
         turn = turn_for(call_s[id(a)])
         for _ in range(turns):
-            for side in draw.sample(sides, 2):
-                side.turn(turn.calls, turn.samples)
-    except ChildEnded:
-        pass  # its entry says why
+            went = [_went(side, turn) for side in draw.sample([a, b], 2)]
+            if not all(went):
+                break
     return a.finish(), b.finish()
+
+
+def _went(side: Turning, turn: Turn) -> bool:
+    try:
+        side.turn(turn.calls, turn.samples)
+    except ChildEnded:  # its entry says why
+        return False
+    return True
 
 
 class Player:
@@ -111,14 +120,6 @@ class Player:
         self._hear()
 
     def finish(self) -> Entry:
-        if not self._open:  # the other side failed before this one began
-            case = Case.of(self._asked["case"])
-            return Failure(
-                case=case,
-                replicate=self._asked["replicate"],
-                status="error",
-                reason=NOT_TRIED,
-            )
         if self._ended is None:
             self._say(do="end")
             try:

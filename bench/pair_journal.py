@@ -1,5 +1,6 @@
 """The journal of pairs: one line of JSON a case and pair, and the facts of each side."""
 
+import bisect
 import json
 import math
 import statistics
@@ -9,10 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.read.decide import Stage
+from bench.read.decide import Stage, pair_value
 from bench.records import Entry, Failure, Measurement
 
-NOT_TRIED = "not tried: the other side failed"
 NAME = "pairs.jsonl"
 
 
@@ -31,7 +31,8 @@ class Pair:
     calls: int = 0  # whose mean is a sample
     # phase → samples of A and of B in seconds, in the order of the turns, as many of each
     samples: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
-    failed: Mapping[str, str] = field(default_factory=dict)  # side → why
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # side → phases it has alone
+    failed: Mapping[str, str] = field(default_factory=dict)  # side → status: why
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by side
 
@@ -44,6 +45,7 @@ class SideFacts:
     side: str
     facts: Mapping[str, float]
     problems: Mapping[str, str] = field(default_factory=dict)
+    invalid: str | None = None  # it computes something else: why its speed means nothing
 
 
 Record = Pair | SideFacts
@@ -68,17 +70,20 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
         for side, one in by_side.items()
         if isinstance(one, Failure)
     }
-    if len(failed) > 1:  # the cause alone: a side that was not tried for it is not to blame
-        failed = {side: why for side, why in failed.items() if not why.endswith(NOT_TRIED)}
     if not isinstance(a, Measurement) or not isinstance(b, Measurement):
         return Pair(stage=stage, number=number, key=key, null=null, failed=failed)
+    samples = _aligned(a, b)
     return Pair(
         stage=stage,
         number=number,
         key=key,
         null=null,
         calls=max((one.calls_per_sample for one in a.samples), default=0),
-        samples=_aligned(a, b),
+        samples=samples,
+        only={
+            side: tuple(dict.fromkeys(x.phase for x in one.samples if x.phase not in samples))
+            for side, one in (("A", a), ("B", b))
+        },
         facts={"A": a.facts, "B": b.facts},
         flags={"A": a.flags, "B": b.flags},
     )
@@ -87,13 +92,18 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
 def _aligned(
     a: Measurement, b: Measurement
 ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
-    """The samples of each phase side by side; a turn counts as far as both sides have it."""
+    """The samples of each phase side by side; a turn counts as far as both sides have it.
+
+    Times of the host and those between a device's events are not one figure.
+    """
     turns_a, turns_b = _turns(a), _turns(b)
     found = {}
-    for phase in turns_a:
+    for phase, kind in turns_a:
         both = [
             (x, y)
-            for one, other in zip(turns_a[phase], turns_b.get(phase, []), strict=False)
+            for one, other in zip(
+                turns_a[phase, kind], turns_b.get((phase, kind), []), strict=False
+            )
             for x, y in zip(one, other, strict=False)
         ]
         if both:
@@ -101,39 +111,74 @@ def _aligned(
     return found
 
 
-def _turns(one: Measurement) -> dict[str, list[tuple[float, ...]]]:
-    turns: dict[str, list[tuple[float, ...]]] = {}
+def _turns(one: Measurement) -> dict[tuple[str, str], list[tuple[float, ...]]]:
+    """By phase and kind."""
+    turns: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for samples in one.samples:
-        turns.setdefault(samples.phase, []).append(samples.times_s)
+        turns.setdefault((samples.phase, samples.kind), []).append(samples.times_s)
     return turns
+
+
+At = tuple[str, int, str, bool]  # stage, number, key, null
 
 
 @dataclass
 class Seen:
     """All that was measured so far, each case and pair once."""
 
-    pairs: dict[tuple[str, int, str, bool], Pair] = field(default_factory=dict)
+    pairs: dict[At, Pair] = field(default_factory=dict)
     facts: dict[tuple[str, str], SideFacts] = field(default_factory=dict)
+    # By key, stage and null: the pairs, by number.
+    _index: dict[tuple[str, str, bool], list[Pair]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    # By pair and phase: log(B / A).
+    _values: dict[tuple[At, str], float | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        for pair in self.pairs.values():
+            self._enter(pair)
 
     def add(self, record: Record) -> None:
         """The first wins."""
         match record:
             case Pair():
                 at = record.stage, record.number, record.key, record.null
-                self.pairs.setdefault(at, record)
+                if at not in self.pairs:
+                    self.pairs[at] = record
+                    self._enter(record)
             case SideFacts():
                 self.facts.setdefault((record.key, record.side), record)
 
+    def _enter(self, pair: Pair) -> None:
+        own = self._index.setdefault((pair.key, pair.stage, pair.null), [])
+        bisect.insort(own, pair, key=lambda one: one.number)
+
+    def tried(self, key: str, stage: Stage, *, null: bool = False) -> list[Pair]:
+        """All of them by number, the failed ones as well."""
+        return self._index.get((key, stage, null), [])
+
     def of(self, key: str, stage: Stage, *, null: bool = False) -> list[Pair]:
         """Pairs that both sides went through, by number."""
-        own = [one for one in self.pairs.values() if (one.key, one.null) == (key, null)]
-        good = [one for one in own if one.stage == stage and not one.failed]
-        return sorted(good, key=lambda one: one.number)
+        return [one for one in self.tried(key, stage, null=null) if not one.failed]
 
     def failures(self, key: str, *, null: bool = False) -> list[Pair]:
-        return [
-            one for one in self.pairs.values() if (one.key, one.null) == (key, null) and one.failed
-        ]
+        both = [*self.tried(key, "first", null=null), *self.tried(key, "fresh", null=null)]
+        return [one for one in both if one.failed]
+
+    def values(self, key: str, stage: Stage, phase: str, *, null: bool = False) -> list[float]:
+        """log(B / A) of each pair that has this phase, by number."""
+        own = [one for one in self.of(key, stage, null=null) if phase in one.samples]
+        found = [self._value(one, phase) for one in own]
+        return [value for value in found if value is not None]
+
+    def _value(self, pair: Pair, phase: str) -> float | None:
+        at = (pair.stage, pair.number, pair.key, pair.null), phase
+        if at not in self._values:  # many samples, and asked for before every comparison
+            self._values[at] = pair_value(*pair.samples[phase])
+        return self._values[at]
 
     def call_s(self, key: str, phase: str) -> float:
         """Seconds of side A's whole call; unknown: infinity."""
@@ -175,5 +220,6 @@ def _record(fields: dict[str, Any]) -> Record:
         phase: (tuple(map(float, a)), tuple(map(float, b)))
         for phase, (a, b) in fields["samples"].items()
     }
-    fields["flags"] = {side: tuple(flags) for side, flags in fields["flags"].items()}
+    for name in ("flags", "only"):
+        fields[name] = {side: tuple(each) for side, each in fields.get(name, {}).items()}
     return Pair(**fields)

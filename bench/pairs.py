@@ -18,7 +18,8 @@ from bench.read.decide import Stage
 from bench.records import Case, whole_phase
 from bench.subject import parse
 
-MOST_FAILURES = 2  # of a case: then it is given up
+FINAL = ("unsupported",)  # no chance decides these
+MOST_FAILURES = 2  # of the others: then the case is given up
 MOST_REPEATS = 2  # of a case in a pair that other work disturbed
 FRUITLESS = 3  # repeats in a row that were disturbed as well: the machine is busy for good
 PAIRS: Mapping[Stage, int] = {"first": decide.FIRST_PAIRS, "fresh": decide.FRESH_PAIRS}
@@ -53,6 +54,7 @@ class Pairs:
     clock: Callable[[], float] = time.monotonic
     _start_s: float = 0.0
     _fruitless: int = 0
+    _chosen: tuple[str, ...] = ()  # phases that are measured again
 
     def measure(self) -> bool:
         """Both stages.  Whether that was before the budget ended.
@@ -60,16 +62,29 @@ class Pairs:
         KeyboardInterrupt passes through; the journal holds what was finished.
         """
         self._start_s = self.clock()
-        for number in range(PAIRS["first"]):
-            if not self._pair("first", number, list(self.cases)):
-                return False
-        again = sorted({key.rpartition("|")[0] for key in self.suspects()})
+        if not self._stage("first", list(self.cases)):
+            return False
+        self._chosen = self.suspects()  # of the first pairs, which are complete
+        chosen = {key.rpartition("|")[0] for key in self._chosen}
+        again = sorted(key for key in chosen if not self.given_up(key))
         if again:
             self.tell(f"{len(again)} of {len(self.cases)} cases may be slower: measured again")
-            for number in range(PAIRS["fresh"]):
-                if not self._pair("fresh", number, again):
-                    return False
+        return self._stage("fresh", again)
+
+    def _stage(self, stage: Stage, keys: Sequence[str]) -> bool:
+        """Its pairs, then once more those that a failure cost.  False: the budget is spent."""
+        for number in range(PAIRS[stage]):
+            if not self._pair(stage, number, keys):
+                return False
+        for number in range(PAIRS[stage]):
+            lost = [key for key in keys if self._lost(stage, number, key)]
+            if lost and not self._pair(stage, PAIRS[stage] + number, lost):
+                return False
         return True
+
+    def _lost(self, stage: Stage, number: int, key: str) -> bool:
+        pair = self.seen.pairs.get((stage, number, key, False))
+        return pair is not None and bool(pair.failed)
 
     def _pair(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
         """One pair of interpreters for all these cases.  False: the budget is spent."""
@@ -95,16 +110,18 @@ class Pairs:
                     self._compare(arena, key, null=False)
                 elif (null := self.null_key()) and self._wants_null(stage, number, keys):
                     self._compare(arena, null, null=True)
-            if stage == "first" and number == 0:
-                self._find_facts(arena)
-        self.tell(f"pair {number + 1} of {PAIRS[stage]} ({stage}) done")
+            self._find_facts(arena)
+        self.tell(f"{_named(stage, number)} done")
         return True
 
     def _find_facts(self, arena: Arena) -> None:
+        """After the cases of the pair: in the first, or in the first that a case went through."""
         for key in self._without_facts():
             for found in arena.facts(key):
                 self.journal.append_line(to_line(found))
                 self.seen.add(found)
+                if found.invalid:
+                    self.tell(f"{key}, side {found.side}: invalid: {found.invalid}")
 
     def _without_facts(self) -> list[str]:
         """Cases that ran and of which a side's counted figures were not looked for yet."""
@@ -112,7 +129,8 @@ class Pairs:
             key
             for key in self.cases
             if not {(key, "A"), (key, "B")} <= self.seen.facts.keys()
-            and not self.seen.failures(key)
+            and (self.seen.of(key, "first") or self.seen.of(key, "fresh"))
+            and not self.given_up(key)
         ]
 
     def _compare(self, arena: Arena, key: str, *, null: bool) -> None:
@@ -123,6 +141,9 @@ class Pairs:
                 break
             other = arena.compare(key, null=null)
             self._fruitless = self._fruitless + 1 if contended(other) else 0
+            if other.failed:  # what fails is said, though another time it went well
+                pair = other
+                break
             pair = min(pair, other, key=disturbance)
         if not contended(pair):
             self._fruitless = 0
@@ -134,7 +155,9 @@ class Pairs:
     def _wanted(self, stage: Stage, number: int, key: str) -> bool:
         if (stage, number, key, False) in self.seen.pairs or self.given_up(key):
             return False
-        chosen = self.suspects() if stage == "fresh" else ()
+        if number >= PAIRS[stage]:  # instead of one that failed: whether it does so again
+            return True
+        chosen = self._chosen if stage == "fresh" else ()
         phases = [
             one for one in self.values([key], again=chosen) if stage == "first" or one.key in chosen
         ]
@@ -149,7 +172,15 @@ class Pairs:
         )
 
     def given_up(self, key: str) -> bool:
-        return len(self.seen.failures(key)) >= MOST_FAILURES
+        """It fails, or computes something else."""
+        failures = self.seen.failures(key)
+        final = any(why.startswith(FINAL) for one in failures for why in one.failed.values())
+        return final or len(failures) >= MOST_FAILURES or bool(self.wrong(key))
+
+    def wrong(self, key: str) -> dict[str, str]:
+        """side → why what it computes is not what it should be."""
+        facts = {side: self.seen.facts.get((key, side)) for side in ("A", "B")}
+        return {side: one.invalid for side, one in facts.items() if one and one.invalid}
 
     def null_key(self) -> str | None:
         """The cheapest whole case, as its first pair on side A had it; chosen once."""
@@ -168,10 +199,7 @@ class Pairs:
         return self.budget_s is not None and self.clock() - self._start_s > self.budget_s
 
     def _out_of_budget(self, stage: Stage, number: int) -> bool:
-        self.tell(
-            f"the budget of {self.budget_s:.0f} s is used up in pair {number + 1} of "
-            f"{PAIRS[stage]} ({stage})"
-        )
+        self.tell(f"the budget of {self.budget_s:.0f} s is used up in {_named(stage, number)}")
         return False
 
     def suspects(self) -> tuple[str, ...]:
@@ -181,6 +209,11 @@ class Pairs:
         self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[str] | None = None
     ) -> list[decide.Case]:
         return values(self.seen, keys, again=again, thresholds=self.thresholds)
+
+
+def _named(stage: Stage, number: int) -> str:
+    again = "" if number < PAIRS[stage] else ", instead of one that failed"
+    return f"pair {number % PAIRS[stage] + 1} of {PAIRS[stage]} ({stage}{again})"
 
 
 def values(
@@ -204,18 +237,13 @@ def values(
         for phase in phases:
             name = phase_key(key, phase)
             chosen = again is not None and (null or name in again)
+            fresh = seen.values(key, "fresh", phase, null=null) if chosen else ()
             found.append(
                 decide.Case(
                     key=name,
-                    first=_of_stage(seen, key, phase, "first", null=null),
-                    fresh=_of_stage(seen, key, phase, "fresh", null=null) if chosen else (),
+                    first=tuple(seen.values(key, "first", phase, null=null)),
+                    fresh=tuple(fresh),
                     threshold=(thresholds or {}).get(key),
                 )
             )
     return found
-
-
-def _of_stage(seen: Seen, key: str, phase: str, stage: Stage, *, null: bool) -> tuple[float, ...]:
-    pairs = [one.samples[phase] for one in seen.of(key, stage, null=null) if phase in one.samples]
-    each = [decide.pair_value(a, b) for a, b in pairs]
-    return tuple(value for value in each if value is not None)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from bench import once
 from bench.config import RunOptions
 from bench.journal import Journal
 from bench.plan import Plan
@@ -204,11 +205,10 @@ class Runner:
     def _find_facts(
         self, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> None:
-        self._need_reference(case, replicate, session_of)
-        found = self._ask("facts", case, replicate, session_of)
-        if isinstance(found, Failure):  # the speed stands; what is missing says why
-            found = Facts(case=case, facts={}, problems={"all": found.reason})
-        self._keep(found)
+        def ask(job: str, case: Case) -> Entry:
+            return self._ask(job, case, replicate, session_of)
+
+        self._keep(once.facts(case, ask, self.folders))
 
     def _make_up_facts(self) -> None:
         """Of cases that were measured when the run ended before their facts were found."""
@@ -253,19 +253,6 @@ class Runner:
         entry = self._ask("measure", case, replicate, session_of)
         assert not isinstance(entry, Facts)
         return entry
-
-    def _need_reference(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> None:
-        """Once for all settings of a subject; a layer makes its own, on the input that it got."""
-        path = self.folders.reference(case)
-        why_not = path.with_suffix(".txt")
-        if parse(case.subject).layer is not None or path.exists() or why_not.exists():
-            return
-        made = self._ask("reference", case, replicate, session_of)
-        if isinstance(made, Failure):
-            path.parent.mkdir(parents=True, exist_ok=True)
-            why_not.write_text(f"there is no float64 reference: {made.reason}", encoding="utf-8")
 
     def _keep(self, entry: Entry) -> None:
         self.journal.append(entry)

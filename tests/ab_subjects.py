@@ -29,3 +29,10 @@ class FailsHalfway(Products):
         if self.calls > self.count:
             raise ValueError("halfway")
         return x @ self.weight
+
+
+class LiesUnderAutocast(Products):
+    """Half of the truth where autocast is on, for its products are not asked for."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x / 2 if torch.is_autocast_enabled("cpu") else super().forward(x)

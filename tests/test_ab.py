@@ -8,17 +8,27 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from rich.console import Console
 
-from bench import ab, pairs
+from bench import ab, ab_outcome, ab_plan, pairs
 from bench.ab_plan import AbError, Asked
+from bench.arena import Interpreters
+from bench.config import RunOptions
+from bench.journal import JournalError
+from bench.pair_journal import to_line
+from bench.progress import wide_console
 from bench.read import ab_report, ci
 from bench.read.ab_report import Report, Row
+from bench.session import SessionError
 from bench.sides import SideError
+from tests.cases import case
+from tests.test_ab_outcome import A, B, good, planned
 from tests.test_sides import git
 
 SUBJECTS = Path(__file__).with_name("ab_subjects.py")
@@ -181,6 +191,103 @@ def test_wrong_use_is_one_line(asked: Asked, said: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+# --- what ends it in the middle --------------------------------------------------------------
+
+
+def begun(folder: Path) -> Path:
+    """The directory of a comparison of which some pairs are in the journal."""
+    out = folder / "out"
+    (out / ".scratch").mkdir(parents=True)
+    records = [*good(A, count=3), *good(A, count=3, null=True)]
+    (out / "pairs.jsonl").write_text("".join(f"{to_line(one)}\n" for one in records))
+    (out / "ab.json").write_text("{}")
+    return out
+
+
+def measured(out: Path, monkeypatch: pytest.MonkeyPatch, how: Callable[[], bool]) -> int:
+    monkeypatch.setattr(pairs.Pairs, "measure", lambda _: how())
+    return ab._measure(out, planned((A, B)), wide_console(), strict=False)
+
+
+def stops(error: BaseException) -> Callable[[], bool]:
+    def measure() -> bool:
+        raise error
+
+    return measure
+
+
+@pytest.mark.parametrize("error", [SessionError, SideError, JournalError])
+def test_an_error_in_the_middle_leaves_the_report_of_what_was_measured(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    error: type[Exception],
+) -> None:
+    out = begun(tmp_path)
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "summary.md"))
+    with pytest.raises(error, match="torch is gone"):
+        measured(out, monkeypatch, stops(error("torch is gone")))
+    text = (out / "report.md").read_text()
+    assert text.startswith("**no regression found (1 same, 1 undecided)**")
+    assert "- The comparison is not complete: torch is gone" in text
+    assert "not measured: torch is gone" in text
+    assert (out / "junit.xml").exists()
+    assert (tmp_path / "summary.md").read_text() == text + "\n"
+    assert json.loads((out / "ab.json").read_text())["exit_code"] == 2
+    assert f"bench ab --resume {out}" in capsys.readouterr().out
+    assert (out / ".scratch").exists()
+
+
+def test_an_error_is_told_though_its_report_cannot_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = begun(tmp_path)
+    (out / "report.md").mkdir()
+    with pytest.raises(SessionError, match="torch is gone"):
+        measured(out, monkeypatch, stops(SessionError("torch is gone")))
+
+
+@pytest.mark.parametrize("step", ["decided", "write", "tell"])
+def test_who_interrupts_the_end_is_told_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], step: str
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    out = begun(tmp_path)
+    monkeypatch.setattr(ab_outcome, step, interrupt)
+    assert measured(out, monkeypatch, lambda: True) == 130
+    assert f"interrupted; go on with: bench ab --resume {out}" in capsys.readouterr().out
+
+
+def test_a_first_line_is_never_cut_within_a_case_id() -> None:
+    name = "pkg.module:make(64)/" + "layer." * 40 + "end"
+    why = f"A against itself was called different ({name}|forward): nothing here is believed"
+    text = ab_report.markdown(report(row("UNTRUSTED", note=why), notes=(f"not so: {name}",)))
+    assert text.splitlines()[0] == f"**UNTRUSTED: {why}**".replace("|", "&#124;")
+    assert f"- not so: {name}\n" in text
+
+
+def test_a_seed_is_drawn_where_none_was_given() -> None:
+    drawn = {ab_plan._seeded(RunOptions()).seed for _ in range(8)}
+    assert len(drawn) == 8
+    assert ab_plan._seeded(RunOptions(seed=0)).seed == 0
+
+
+@pytest.mark.parametrize(("b", "by_host"), [("cuda:0", True), ("cpu", False)])
+def test_two_kinds_of_device_are_compared_by_the_hosts_clock(
+    tmp_path: Path, b: str, by_host: bool
+) -> None:
+    arena = Interpreters(
+        sides={}, cases={A: {"A": case(), "B": case(device=b)}}, run=RunOptions(),
+        directory=tmp_path, stage="first", number=0,
+    )  # fmt: skip
+    session: Any = SimpleNamespace(dead=False)
+    arena._open = {(name, case().allocator): session for name in "AB"}
+    for name in "AB":
+        assert arena._player(name, A)._asked["host_clock"] is by_host
+
+
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two commits of a package; the second does four times the work.  The current directory."""
@@ -326,6 +433,34 @@ def test_a_side_that_fails_between_two_turns_is_a_failed_row(
     assert only["verdict"] == "FAILED"
     assert "side B: error: ValueError: halfway" in only["note"]
     assert list((out / "failures/B").iterdir())
+
+
+@pytest.mark.slow
+def test_a_revision_that_is_fast_and_wrong_fails(repository: Path, tmp_path: Path) -> None:
+    good = (repository / "pkg/net.py").read_text()
+    honest = good.replace("class Products(", "class Honest(").replace("(Products)", "(Honest)")
+    lying = honest.replace("class LiesUnderAutocast(", "class Products(")
+    (repository / "pkg/net.py").write_text(lying)
+    out, axes = tmp_path / "out", {**AXES, "amp": ("bfloat16",)}
+    assert ab.run(Asked(a="HEAD", b=".", subjects=NET, axes=axes, out=out)) == 4
+    (only,) = rows(out)
+    assert only["verdict"] == "FAILED"
+    assert only["note"].startswith("side B: invalid: ")
+    pair, null, a, b = map(json.loads, (out / "pairs.jsonl").read_text().splitlines())
+    assert (pair["failed"], null["null"]) == ({}, True)  # first the pair, then the truth
+    assert (a["invalid"], b["side"], bool(b["invalid"])) == (None, "B", True)
+
+
+@pytest.mark.slow
+def test_a_setting_that_is_fast_and_wrong_fails(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pairs, "PAIRS", {"first": 2, "fresh": 1})
+    subject, out = ("tests.ab_subjects:LiesUnderAutocast(8)",), tmp_path / "out"
+    asked = Asked(a="amp=off", b="amp=bfloat16", subjects=subject, axes=AXES, out=out)
+    assert ab.run(asked) == 4
+    (only,) = rows(out)
+    assert only["note"].startswith("side B: invalid: ")
 
 
 @pytest.mark.slow

@@ -95,10 +95,43 @@ def test_the_fresh_pairs_alone_decide() -> None:
 def test_where_some_were_measured_again_the_others_are_not_called_slower() -> None:
     cases = [
         Case(key="again", first=around(0.0), fresh=around(SLOWER, FRESH_PAIRS)),
-        Case(key="once", first=around(0.30)),
+        Case(key="once", first=around(0.02)),
     ]
-    verdicts = {found.key: found.verdict for found in decide(cases, (), 0.05)}
-    assert verdicts == {"again": "REGRESSED", "once": "INCONCLUSIVE"}
+    found = {each.key: each for each in decide(cases, (), 0.05)}
+    assert found["again"].verdict == "REGRESSED"
+    assert found["again"].p_adjusted == found["again"].p  # a family of one
+    assert found["once"].verdict == "SAME"
+    assert found["once"].p_adjusted is None
+
+
+@pytest.mark.parametrize("fresh", [0, 1, 2, 7, 8, 16])
+def test_a_budget_that_ends_in_the_second_stage_hides_no_slowdown(fresh: int) -> None:
+    half = math.log(1.5)
+    assert one(around(half), around(half, fresh)).verdict == "REGRESSED"
+
+
+@pytest.mark.parametrize("fresh", [0, 7])
+def test_a_suspect_whose_turn_never_came_is_judged_on_its_first_pairs_among_all(
+    fresh: int,
+) -> None:
+    cases = [
+        Case(key="again", first=around(SLOWER), fresh=around(SLOWER, FRESH_PAIRS)),
+        Case(key="waiting", first=around(0.30), fresh=around(0.0, fresh)),
+        Case(key="calm", first=around(0.0)),
+    ]
+    found = {each.key: each for each in decide(cases, (), 0.05)}
+    assert found["waiting"].verdict == "REGRESSED"
+    assert (found["waiting"].pairs, found["again"].pairs) == (6, 16)
+    alone = one(around(0.30)).p
+    assert alone is not None
+    assert found["waiting"].p == alone
+    assert found["waiting"].p_adjusted == pytest.approx(3 * alone)  # the least of three
+    assert found["calm"].p_adjusted is None
+
+
+def test_seven_fresh_pairs_say_no_more_than_none_and_eight_decide() -> None:
+    assert one(around(SLOWER), around(0.0, 7)).verdict == "REGRESSED"
+    assert one(around(SLOWER), around(0.0, 8)).verdict == "SAME"
 
 
 # --- the verdicts ----------------------------------------------------------------------------
@@ -145,7 +178,7 @@ def test_of_eight_pairs_and_more_a_fifth_at_either_end_is_left_out(count: int, k
     """Held against scipy's own trimmed t-test."""
     rng = random.Random(count)
     values = [rng.gauss(0.02, 0.05) for _ in range(count)]
-    found = one(around(0.0), tuple(values))
+    found = one(tuple(values))
     cut = (count - kept) // 2
     middle = sorted(values)[cut : count - cut]
     assert found.ratio == pytest.approx(math.exp(sum(middle) / kept))
@@ -290,6 +323,13 @@ QUIET, NOISY = DATA / "aa-pairs.jsonl.gz", DATA / "aa-pairs-convnet.jsonl.gz"
 @pytest.mark.parametrize("path", [QUIET, NOISY], ids=lambda path: path.name)
 def test_identical_code_alarms_in_at_most_one_suite_of_a_hundred(path: Path) -> None:
     alarms, *_ = false_alarms(path, draws=400)
+    assert alarms <= 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", [QUIET, NOISY], ids=lambda path: path.name)
+def test_a_budget_that_ends_anywhere_in_the_second_stage_makes_no_more_alarms(path: Path) -> None:
+    alarms, *_ = false_alarms(path, draws=400, interrupted=True)
     assert alarms <= 4
 
 

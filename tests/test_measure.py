@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bench import ab, ab_outcome, config, measure, pairs, plan, profile, report, rundir
 from bench.errors import UserError
+from bench.read.ab_report import Report
 from tests.cases import PLAIN
 
 FOLDERS = (
@@ -78,8 +79,9 @@ def test_so_is_that_of_a_comparison(
 ) -> None:
     monkeypatch.setattr(pairs.Pairs, "measure", Ending.measure)
     monkeypatch.setattr(pairs.Pairs, "interrupted", interrupted, raising=False)
+    nothing = Report(a="A", b="B", threshold=0.05, rows=())
     for function in ("decided", "write", "tell"):
-        monkeypatch.setattr(ab_outcome, function, lambda *_, **__: 0)
+        monkeypatch.setattr(ab_outcome, function, lambda *_, **__: nothing)
     path = Path(name)
     (path / ".scratch").mkdir(parents=True)
     planned: Any = SimpleNamespace(

@@ -12,6 +12,7 @@ from bench import pair_journal
 from bench.journal import Journal
 from bench.pair_journal import Pair, PairJournalError, Seen, SideFacts, pair_of, to_line
 from bench.pairs import Pairs, values
+from bench.read import decide
 from bench.read.decide import Stage
 from bench.records import Case, Failure, Measurement, Samples
 from tests.cases import case
@@ -28,6 +29,10 @@ class World:
     factor: dict[str, float] = field(default_factory=dict)
     noise: float = 1.04  # so much that no case is clear before its stage ends
     failing: dict[str, str] = field(default_factory=dict)  # key → side
+    status: str = "error"  # of what fails
+    crashing: set[int] = field(default_factory=set)  # comparisons, from 0, in which B crashes
+    wrong: dict[str, str] = field(default_factory=dict)  # key → side
+    cases: dict[str, Case] = field(default_factory=lambda: CASES)
     disturbed: list[bool] = field(default_factory=list)  # one a comparison, in their order
     opened: list[tuple[Stage, int]] = field(default_factory=list)
     made: list[tuple[Stage, int, str, bool]] = field(default_factory=list)
@@ -37,7 +42,7 @@ class World:
     def run(self, **changes: object) -> tuple[Pairs, bool]:
         journal = Journal(self.path)
         wanted = {
-            "cases": CASES, "seed": 0, "threshold": 0.05, "budget_s": None, "journal": journal,
+            "cases": self.cases, "seed": 0, "threshold": 0.05, "budget_s": None, "journal": journal,
             "seen": pair_journal.read(self.path), "open_arena": self._open,
             "tell": lambda _: None, "clock": lambda: self.now_s,
         }  # fmt: skip
@@ -65,10 +70,12 @@ class _Arena:
             raise KeyboardInterrupt
         world.now_s += 1
         world.made.append((self.stage, self.number, key, null))
-        if key in world.failing:
-            failed = {world.failing[key]: "error: broken"}
+        failed = {world.failing[key]: f"{world.status}: broken"} if key in world.failing else {}
+        if len(world.made) - 1 in world.crashing:
+            failed = {"B": "crash: ended by SIGSEGV"}
+        if failed:
             return Pair(stage=self.stage, number=self.number, key=key, null=null, failed=failed)
-        a_s = 0.001 * CASES[key].batch
+        a_s = 0.001 * world.cases[key].batch
         # Pairs scatter, as far to one side as to the other.
         noise = world.noise if self.number % 2 else 1 / world.noise
         b_s = a_s * noise * (1.0 if null else world.factor.get(key, 1.0))
@@ -81,7 +88,13 @@ class _Arena:
         )  # fmt: skip
 
     def facts(self, key: str) -> list[SideFacts]:
-        return [SideFacts(key=key, side=side, facts={"flops": 7.0}) for side in ("A", "B")]
+        return [
+            SideFacts(
+                key=key, side=side, facts={"flops": 7.0},
+                invalid="far off" if self.world.wrong.get(key) == side else None,
+            )
+            for side in ("A", "B")
+        ]  # fmt: skip
 
 
 @pytest.fixture
@@ -207,6 +220,136 @@ def test_a_case_that_fails_twice_is_given_up_and_the_others_go_on(world: World) 
     assert sum(at[2:] == (CHEAP.case_id, False) for at in world.made) == 6
 
 
+def at(world: World, *wanted: object) -> int:
+    """Which of the comparisons of an undisturbed world this is."""
+    (found,) = [number for number, made in enumerate(world.made) if made == wanted]
+    return found
+
+
+@pytest.fixture
+def calm(tmp_path: Path) -> World:
+    """A world that has run through: its order is that of any other with its seed."""
+    (tmp_path / "calm").touch()
+    world = World(tmp_path / "calm")
+    world.run()
+    return world
+
+
+def test_a_pair_that_a_crash_cost_is_measured_once_more_and_all_is_known(
+    world: World, calm: World
+) -> None:
+    world.crashing = {at(calm, "first", 2, DEAR.case_id, False)}
+    pairs, complete = world.run()
+    assert complete
+    assert world.made[:18] == calm.made
+    again = {("first", 6 + 2, DEAR.case_id, False), ("first", 6 + 2, CHEAP.case_id, True)}
+    assert set(world.made[18:]) == again
+    assert [one.number for one in pairs.seen.of(DEAR.case_id, "first")] == [0, 1, 3, 4, 5, 8]
+    assert not pairs.given_up(DEAR.case_id)
+    before = list(world.made)
+    world.run()
+    assert world.made == before
+
+
+def test_whether_a_crash_comes_again_is_tried_of_a_case_that_is_clear_as_well(
+    world: World, calm: World
+) -> None:
+    world.noise, world.crashing = 1.01, {at(calm, "first", 0, DEAR.case_id, False)}
+    pairs, _ = world.run()
+    numbers = [one.number for one in pairs.seen.of(DEAR.case_id, "first")]
+    assert numbers == [1, 2, 3, 4, 6]  # clear after four, and once more
+
+
+def test_one_that_crashes_again_is_given_up(world: World, calm: World) -> None:
+    world.crashing = {at(calm, "first", 2, DEAR.case_id, False), 18, 19}
+    pairs, complete = world.run()
+    assert complete
+    assert len(world.made) == 20
+    assert pairs.given_up(DEAR.case_id)
+
+
+def test_a_fresh_pair_that_a_crash_cost_is_measured_once_more(world: World) -> None:
+    world.factor = {DEAR.case_id: 1.10}
+    world.crashing = {20, 21}  # one of them is its, one the null case's
+    pairs, complete = world.run()
+    assert complete
+    assert len(pairs.seen.of(DEAR.case_id, "fresh")) == 16
+    assert len(pairs.seen.failures(DEAR.case_id)) == 1
+    assert len(pairs.seen.failures(CHEAP.case_id, null=True)) == 1
+
+
+def test_an_interrupted_comparison_makes_up_for_a_lost_pair_once(world: World, calm: World) -> None:
+    world.crashing, world.stop_at = {at(calm, "first", 2, DEAR.case_id, False)}, 19
+    with pytest.raises(KeyboardInterrupt):
+        world.run()
+    world.stop_at = None
+    _, complete = world.run()
+    assert complete
+    assert len(world.made) == len(set(world.made)) == 20
+
+
+def test_a_crash_in_the_first_pair_costs_no_counted_figures(world: World, calm: World) -> None:
+    world.crashing = {at(calm, "first", 0, DEAR.case_id, False)}
+    pairs, _ = world.run()
+    assert set(pairs.seen.facts) == {(key, side) for key in CASES for side in "AB"}
+
+
+def test_what_cannot_run_here_is_not_tried_again(world: World) -> None:
+    world.failing, world.status = {DEAR.case_id: "B"}, "unsupported"
+    pairs, complete = world.run()
+    assert complete
+    assert pairs.given_up(DEAR.case_id)
+    assert sum(made[2] == DEAR.case_id for made in world.made) == 1
+
+
+def test_a_case_that_computes_something_else_is_not_timed_any_longer(world: World) -> None:
+    world.wrong = {DEAR.case_id: "B"}
+    pairs, complete = world.run()
+    assert complete
+    assert pairs.wrong(DEAR.case_id) == {"B": "far off"}
+    assert sum(made[2] == DEAR.case_id for made in world.made) == 1
+    assert sum(made[2:] == (CHEAP.case_id, False) for made in world.made) == 6
+
+
+def test_a_crash_while_a_disturbed_pair_is_repeated_is_not_forgotten(world: World) -> None:
+    world.disturbed, world.crashing = [True], {1}
+    pairs, _ = world.run()
+    assert world.made[0] == world.made[1]
+    (failed,) = pairs.seen.failures(world.made[0][2])
+    assert failed.failed == {"B": "crash: ended by SIGSEGV"}
+
+
+def test_five_hundred_cases_are_decided_in_one_pass_over_their_pairs(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is asked before each comparison must not look at those of all the others."""
+    calls = {"suspects": 0, "pair_value": 0, "of": 0}
+
+    def counted(module: object, name: str) -> None:
+        kept = getattr(module, name)
+
+        def call(*given: object, **more: object) -> object:
+            calls[name] += 1
+            return kept(*given, **more)
+
+        monkeypatch.setattr(module, name, call)
+
+    monkeypatch.setattr("os.fsync", lambda _: None)  # ten thousand of them
+    counted(decide, "suspects")
+    counted(pair_journal, "pair_value")
+    counted(Seen, "of")
+    world.cases = {one.case_id: one for one in (case(batch=n) for n in range(1, 501))}
+    world.factor = dict.fromkeys(world.cases, 1.10)
+    pairs, complete = world.run()
+    made = 500 * (6 + 16)
+    assert complete
+    assert len(pairs.suspects()) == 500
+    assert len(world.made) == made + 22
+    assert calls["suspects"] == 2
+    assert calls["pair_value"] <= len(world.made)
+    assert calls["of"] < 20 * made
+
+
 def test_what_other_work_disturbed_is_measured_again_and_the_quieter_one_counts(
     world: World,
 ) -> None:
@@ -244,16 +387,45 @@ def test_a_side_that_failed_is_named() -> None:
     assert (pair.failed, pair.samples) == ({"B": "oom: too big"}, {})
 
 
-def test_a_side_that_was_not_tried_is_not_to_blame() -> None:
-    one = case()
-    a = Failure(case=one, replicate=0, status="error", reason=pair_journal.NOT_TRIED)
-    b = Failure(case=one, replicate=0, status="error", reason="ValueError: boom")
-    assert pair_of("first", 0, one.case_id, a, b).failed == {"B": "error: ValueError: boom"}
+def test_two_sides_that_failed_are_both_named() -> None:
+    a = Failure(case=CHEAP, replicate=0, status="unsupported", reason="no compiler")
+    b = Failure(case=CHEAP, replicate=0, status="error", reason="ValueError: boom")
+    assert pair_of("first", 0, CHEAP.case_id, a, b).failed == {
+        "A": "unsupported: no compiler",
+        "B": "error: ValueError: boom",
+    }
+
+
+def _phases(*wanted: tuple[str, str]) -> Measurement:
+    samples = tuple(
+        Samples(phase=phase, kind=kind, calls_per_sample=1, times_s=(1.0,))
+        for phase, kind in wanted
+    )
+    return Measurement(case=CHEAP, replicate=0, samples=samples)
+
+
+def test_phases_that_one_side_alone_has_are_kept_by_name() -> None:
+    a = _phases(("step", "latency"), ("optimizer", "latency"), ("optimizer", "latency"))
+    b = _phases(("step", "latency"), ("forward", "latency"))
+    pair = pair_of("first", 0, "a", a, b)
+    assert set(pair.samples) == {"step"}
+    assert pair.only == {"A": ("optimizer",), "B": ("forward",)}
+
+
+def test_times_of_the_host_are_not_held_against_those_of_a_device() -> None:
+    a = _phases(("step", "latency"), ("step", "device"))
+    b = _phases(("step", "device"))
+    assert pair_of("first", 0, "a", a, b).samples == {"step": ((1.0,), (1.0,))}
+    only_host = _phases(("step", "latency"))
+    pair = pair_of("first", 0, "a", only_host, b)
+    assert (pair.samples, pair.only) == ({}, {"A": ("step",), "B": ("step",)})
 
 
 def test_a_record_comes_back_as_it_was_and_a_torn_line_does_not_count(tmp_path: Path) -> None:
     pair = pair_of("fresh", 3, "a", _measured(CHEAP, (1.0,)), _measured(CHEAP, (2.0,)), null=True)
-    facts = SideFacts(key="a", side="B", facts={"flops": 2.0}, problems={"energy": "none"})
+    facts = SideFacts(
+        key="a", side="B", facts={"flops": 2.0}, problems={"energy": "none"}, invalid="far off"
+    )
     path = tmp_path / "pairs.jsonl"
     path.write_text(f"{to_line(pair)}\n{to_line(facts)}\n{to_line(pair)[:40]}")
     seen = pair_journal.read(path)

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from matplotlib.collections import PolyCollection
 from matplotlib.text import Text
 
 from bench.read import plot_forest
@@ -75,6 +76,24 @@ def test_many_cases_are_cut_and_that_is_said() -> None:
     assert figure is not None
     written = [" ".join(one.get_text().split()) for one in figure.texts]
     assert any("70 more cases in ab.csv" in one for one in written)
+
+
+def test_the_band_of_a_case_is_its_own_threshold() -> None:
+    one, other = row("a", 1.02), row("b", 1.0)
+    made = Report(
+        a="main", b="HEAD", threshold=0.05, rows=(one, other), thresholds={other.case_id: 0.25}
+    )
+    with style():
+        figure = plot_forest.forest(made)
+    assert figure is not None
+    axes = figure.axes[0]
+    drawn = [each for each in axes.collections if isinstance(each, PolyCollection)]
+    bands = [each.get_datalim(axes.transData).intervalx for each in drawn]
+    assert len(bands) == 2
+    assert bands[0] == pytest.approx((1 / 1.05, 1.05))
+    assert bands[1] == pytest.approx((1 / 1.25, 1.25))
+    written = [" ".join(each.get_text().split()) for each in figure.texts]
+    assert any("± 5.0 %, or the case's own threshold" in each for each in written)
 
 
 def test_nothing_timed_is_no_plot(tmp_path: Path) -> None:

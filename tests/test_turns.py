@@ -73,6 +73,16 @@ def test_on_an_accelerator_its_own_events_tell_the_phases() -> None:
     assert [one.times_s[0] for one in samples] == pytest.approx([0.04, 0.01, 0.03], rel=0.01)
 
 
+@pytest.mark.parametrize("synchronous", [True, False])
+def test_by_the_hosts_clock_a_turn_has_the_whole_alone(synchronous: bool) -> None:
+    device = FakeDevice(synchronous=synchronous, has_events=not synchronous, launch_s=0.0)
+    step = FakeStep(device, {"forward": 0.01, "backward": 0.03})
+    timed = TurnSampler(step, device, Meter(), device.clock, lambda _: None, host_clock=True)
+    (samples,) = timed.turn(1, 2)
+    assert (samples.phase, samples.kind) == ("step", "latency")
+    assert samples.times_s == pytest.approx((0.04, 0.04))
+
+
 def test_an_accelerator_without_events_has_its_whole_alone() -> None:
     device = FakeDevice(has_events=False)
     step = FakeStep(device, {"forward": 0.01, "backward": 0.03})
@@ -153,7 +163,18 @@ def test_where_one_side_ends_early_the_other_has_no_further_turns(ends_at: int) 
     left, right = take_turns(a, b, random.Random(1), 6)
     assert isinstance(left, Measurement)
     assert right == Failure(case=PLAIN, replicate=0, status="crash", reason="B")
-    assert a.turns <= ends_at + 1
+    assert a.turns == ends_at + 1  # the same as the other: would it have failed there, too?
+
+
+def test_where_both_fail_both_say_so() -> None:
+    for ends_at in (-1, 1):
+        log: list[tuple[Any, ...]] = []
+        a, b = FakeSide("A", log, ends_at=ends_at), FakeSide("B", log, ends_at=ends_at)
+        left, right = take_turns(a, b, random.Random(1), 6)
+        assert isinstance(left, Failure)
+        assert isinstance(right, Failure)
+        assert (left.reason, right.reason) == ("A", "B")
+        assert [one[1] for one in log].count("start") == 2
 
 
 def test_the_proof_names_the_subject_and_no_file_of_python_or_of_the_suite() -> None:

@@ -26,6 +26,8 @@ Verdict = Literal[
     "INCONCLUSIVE",
     "IMPROVED",
     "DIFFERS",  # a counted figure of two settings or interpreters, which may differ
+    "NEW",  # a phase that side B alone has
+    "UNMEASURED",  # no side can run it here, or it is no fault of B that one cannot
     "SAME",
 ]
 WORST_FIRST: tuple[Verdict, ...] = (
@@ -35,9 +37,12 @@ WORST_FIRST: tuple[Verdict, ...] = (
     "INCONCLUSIVE",
     "IMPROVED",
     "DIFFERS",
+    "NEW",
+    "UNMEASURED",
     "SAME",
 )
 TIME = "time_s"
+MOST_SENTENCE = 1000  # characters of a first line or a note, in the file
 COUNTED = ("flops", "graph_breaks", "recompiles", "layout_flips", "operators", "peak_bytes")
 
 
@@ -71,12 +76,13 @@ class Report:
     a: str  # the sides, as shown
     b: str
     threshold: float
+    thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)  # of some cases
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
     def count(self, *verdicts: Verdict, times: bool = False) -> int:
         """Rows with one of these verdicts; times: without what is counted."""
-        rows = [row for row in self.rows if not times or row.figure == TIME]
+        rows = [row for row in self.rows if not times or row.figure in (TIME, None)]
         return sum(row.verdict in verdicts for row in rows)
 
     @property
@@ -92,7 +98,9 @@ class Report:
         same = self.count("SAME", "IMPROVED", times=True)
         rest = f"{same} same" + (f" or better ({improved} IMPROVED)" if improved else "")
         undecided = self.count("INCONCLUSIVE")
-        return f"{', '.join(bad) or 'no regression found'} ({rest}, {undecided} undecided)"
+        unmeasured = f", {n} unmeasured" if (n := self.count("UNMEASURED")) else ""
+        first = ", ".join(bad) or "no regression found"
+        return f"{first} ({rest}, {undecided} undecided{unmeasured})"
 
     def exit_code(self, *, strict: bool) -> int:
         """4 failed or nothing measured; 1 regressed; 3, strictly, what is not known; else 0.
@@ -124,6 +132,13 @@ def time_row(case_id: str, phase: str, a_s: float, b_s: float, decision: Decisio
         pairs_needed=decision.pairs_needed,
         note=decision.note,
     )
+
+
+def doubted(row: Row, why: str) -> Row:
+    """The same times, of a case that failed once: what stands is a slowdown alone."""
+    if row.verdict not in ("SAME", "IMPROVED"):
+        return dataclasses.replace(row, note="; ".join(filter(None, (row.note, why))))
+    return dataclasses.replace(row, verdict="INCONCLUSIVE", note=why)
 
 
 def counted_rows(
@@ -236,13 +251,13 @@ _HEAD = "| case | figure | A | B | B / A (95 %) | verdict |\n|---|---|---|---|--
 
 def markdown(report: Report) -> str:
     """report.md: the verdict in its first line; always under 60 kB."""
-    head = [f"**{escape(report.headline)}**\n"]
+    head = [f"**{escape(report.headline, MOST_SENTENCE)}**\n"]
     head.append(
         f"A is {code(report.a)}, B is {code(report.b)}; threshold "
         f"{units.percent(report.threshold)}; B / A above 1 is slower."
         + (f" {LEGEND}.\n" if _unfound(report) else "\n")
     )
-    head += fitting([f"- {escape(note)}" for note in report.notes], MAX_BYTES // 8)
+    head += fitting([f"- {escape(note, MOST_SENTENCE)}" for note in report.notes], MAX_BYTES // 8)
     rows = ordered(report.rows)
     changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
     shown = fitting([_line(row) for row in changed[:MAX_CHANGED]], MAX_BYTES // 2)

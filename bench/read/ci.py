@@ -57,6 +57,7 @@ def of_ab(report: ab_report.Report) -> list[Judged]:
         "FAILED": "error",
         "UNTRUSTED": "skipped",
         "INCONCLUSIVE": "skipped",
+        "UNMEASURED": "skipped",
     }
     by_case: dict[str, list[ab_report.Row]] = {}
     for row in ab_report.ordered(report.rows):

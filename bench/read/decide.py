@@ -7,7 +7,8 @@ the host that slows one process of a pair for a while leaves pairs far out on ei
 
 In two stages: every case gets FIRST_PAIRS; those that may have become slower get FRESH_PAIRS more,
 and of these cases the fresh pairs alone decide, corrected for their number (Benjamini & Hochberg
-1995), since the first ones have chosen them.
+1995), since the first ones have chosen them.  Where the second stage ended before a case had enough
+of those, its first pairs decide, among the first pairs of all cases: as without a second stage.
 `python -m tests.perf.replay` shows how often that is wrong.
 """
 
@@ -21,10 +22,12 @@ from typing import Literal
 from bench.read.stats import ALPHA, POWER, Estimate, quantile
 
 Stage = Literal["first", "fresh"]
+STAGES: tuple[Stage, ...] = ("first", "fresh")
 FIRST_PAIRS = 6
 FRESH_PAIRS = 16
 # Pairs of a stage after which a clear case gets no more.
 LOOKS: Mapping[Stage, tuple[int, ...]] = {"first": (4,), "fresh": (8, 12)}
+LEAST_FRESH = LOOKS["fresh"][0]  # that decide without the first ones; fewer find less than these do
 CLEARLY_SAME = 0.01  # of each of the two one-sided tests
 # Looking early costs the last look nothing where the early one is so strict (Haybittle 1971,
 # Peto 1976); over all cases that are measured again, hence shared among them (Bonferroni).
@@ -56,7 +59,8 @@ class Case:
     def decisive(self) -> tuple[float, ...]:
         """The values that decide, larger is worse."""
         sign = -1.0 if self.higher_is_better else 1.0
-        return tuple(sign * value for value in (self.fresh or self.first))
+        values = self.fresh if len(self.fresh) >= LEAST_FRESH else self.first
+        return tuple(sign * value for value in values)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +171,22 @@ def decide(
 
 
 def _judged(cases: Sequence[Case], threshold: float, least: float) -> tuple[Decision, ...]:
-    """The family that may be worse: those with fresh pairs, where any has; else all."""
+    """The family that may be worse: those with enough fresh pairs, and no other case.
+
+    But for suspects that have too few: these are judged on their first pairs, and their family is
+    all cases with theirs.
+    """
     asked = {one.key: math.log1p(_own(one, threshold)) for one in cases}
     bounds = {key: max(bound, math.log1p(least)) for key, bound in asked.items()}
     estimates = {one.key: _estimate(one.decisive) for one in cases}
-    again = [one for one in cases if one.fresh]
-    worse = _adjusted(again or cases, estimates, bounds, sign=1)
+    again = [one for one in cases if len(one.fresh) >= LEAST_FRESH]
+    firsts = [dataclasses.replace(one, fresh=()) for one in cases]
+    worse = _adjusted(again, estimates, bounds, sign=1)
+    waiting = set(suspects(firsts, max(threshold, least))) if again else {one.key for one in cases}
+    if left := waiting - {one.key for one in again}:
+        of_first = {one.key: _estimate(one.decisive) for one in firsts}
+        among_all = _adjusted(firsts, of_first, bounds, sign=1)
+        worse |= {key: p for key, p in among_all.items() if key in left}
     better = _adjusted(cases, estimates, bounds, sign=-1)
     return tuple(
         _decision(

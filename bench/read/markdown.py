@@ -46,11 +46,14 @@ def code(text: str) -> str:
     return f"<code>{escape(text)}</code>"
 
 
-def escape(text: str) -> str:
-    """Plain text that neither Markdown nor HTML takes for its own, on one line."""
+def escape(text: str, most: int = _MAX_NAME) -> str:
+    """Plain text that neither Markdown nor HTML takes for its own, on one line.
+
+    most: characters; what is longer is cut in its middle.
+    """
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    if len(line) > _MAX_NAME:
-        line = f"{line[: _MAX_NAME // 2]}…{line[-_MAX_NAME // 2 :]}"
+    if len(line) > most:
+        line = f"{line[: most // 2]}…{line[-most // 2 :]}"
     safe = html.escape(line, quote=False).translate(_SPECIAL)
     return safe.replace("://", "&#58;//").replace("www.", "www&#46;")  # no link by itself
 

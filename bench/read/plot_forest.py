@@ -57,13 +57,15 @@ def forest(report: ab_report.Report) -> Figure | None:
     shown, left_out = _fitting([by_case[name] for name in cases])
     names = [plain(name, 48) for name in _told_apart(cases)]
     more = f" · {left_out} more cases in ab.csv" if left_out else ""
+    bands = [report.thresholds.get(rows[0].case_id, report.threshold) for rows in shown]
+    own = ", or the case's own threshold" if set(bands) - {report.threshold} else ""
     used = [verdict for verdict in LOOKS if any(row.verdict == verdict for row in timed)]
     height = sum(len(rows) for rows in shown) + len(shown)
     page = sheet(
         Words(
             plain(report.headline, 110),
             f"time of B / time of A, 95 % interval over pairs; the band is ± "
-            f"{units.percent(report.threshold)}{more}",
+            f"{units.percent(report.threshold)}{own}{more}",
             plain(f"A: {report.a} · B: {report.b}", 160),
         ),
         [0.75 + 0.22 * height],
@@ -75,7 +77,7 @@ def forest(report: ab_report.Report) -> Figure | None:
             for verdict in used
         ],
     )
-    _panel(page.panels[0][0], shown, names, report.threshold)
+    _panel(page.panels[0][0], shown, names, bands)
     return page.figure
 
 
@@ -102,8 +104,12 @@ def _fitting(cases: Sequence[list[ab_report.Row]]) -> tuple[list[list[ab_report.
 
 
 def _panel(
-    axes: Axes, cases: Sequence[Sequence[ab_report.Row]], names: Sequence[str], threshold: float
+    axes: Axes,
+    cases: Sequence[Sequence[ab_report.Row]],
+    names: Sequence[str],
+    bands: Sequence[float],
 ) -> None:
+    """bands: the threshold of each case."""
     ends = [
         end
         for rows in cases
@@ -111,18 +117,19 @@ def _panel(
         for end in (row.ratio, row.ratio_low, row.ratio_high)
         if end and math.isfinite(end)
     ]
-    reach = max(1 + 2 * threshold, *(max(end, 1 / end) for end in ends)) ** 1.08
+    reach = max(1 + 2 * max(bands), *(max(end, 1 / end) for end in ends)) ** 1.08
     reach = min(reach, MOST_RATIO)
     axes.set_xscale("log")
     axes.set_xlim(1 / reach, reach)
     ruler(axes.xaxis, 1 / reach, reach, _percent)
-    axes.axvspan(1 / (1 + threshold), 1 + threshold, color="#f0f0f0", zorder=0)
     axes.axvline(1, color=FAINT, linewidth=1.2)
     axes.grid(visible=True, axis="x")
     axes.set_xlabel("◀ B is faster        change of the time        B is slower ▶")
     ticks, labels, heads = [], [], []
     at = -1
-    for name, rows in zip(names, cases, strict=False):
+    for name, rows, band in zip(names, cases, bands, strict=False):
+        ends_at = [at + 0.5, at + len(rows) + 1.5]
+        axes.fill_betweenx(ends_at, 1 / (1 + band), 1 + band, color="#f0f0f0", zorder=0, lw=0)
         at += 1
         heads.append(at)
         ticks.append(at)

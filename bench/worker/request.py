@@ -26,6 +26,7 @@ class Request:
     stage: str | None = None  # what it is at goes here
     reference: str | None = None  # file with the float64 values of a subject that is no layer
     pipes: str | None = None  # of turns: names of its two pipes, without their endings
+    host_clock: bool = False  # of turns: the whole call alone, by the host's clock
     # torch's switches as they stood before any subject was imported: bench.worker.state
     switches: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 

@@ -41,16 +41,21 @@ class TurnSampler:
         meter: sampler.Meter,
         clock: Callable[[], float] = stopwatch.wall_clock,
         pause: Callable[[float], None] = time.sleep,
+        *,
+        host_clock: bool = False,
     ) -> None:
-        """step: warm.  meter: runs during the samples alone.  pause: seconds without work."""
+        """step: warm.  meter: runs during the samples alone.  pause: seconds without work.
+
+        host_clock: the whole call alone, for a comparison with another kind of device.
+        """
         self._watch = stopwatch.Stopwatch(step, device, clock)
         self._pause = pause
         self._meter = meter
         self.calls_sampled = 0
         # As in `timing`: events where they can be trusted; else the host's clock, inside the
         # step only where work is done when its call returns.
-        self._events = device.has_events
-        self._marked = device.synchronous and len(step.phases) > 1
+        self._events = device.has_events and not host_clock
+        self._marked = device.synchronous and len(step.phases) > 1 and not host_clock
         shown = len(step.phases) > 1 and (self._events or self._marked)
         self._phases = (step.whole, *(step.phases if shown else ()))
 
@@ -124,7 +129,7 @@ def run(request: Request) -> Measurement:
     taken: list[Samples] = []
     with ready.no_recompiles(request.case), Line(str(request.pipes)) as line:
         steady = timing.warm_up(built.step, built.device, sampler.Budget(**request.budget))
-        turn_sampler = TurnSampler(built.step, built.device, load)
+        turn_sampler = TurnSampler(built.step, built.device, load, host_clock=request.host_clock)
         gc.collect()  # what the building left behind is not cleared away during a sample
         seen = proof(parse(request.case.subject).module)
         line.say(call_s=steady.call_s, proof=seen)

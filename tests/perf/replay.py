@@ -2,14 +2,16 @@
 
     python -m tests.perf.replay                             both files, 3200 draws each
     python -m tests.perf.replay --draws 500 --data FILE     one of them
+    python -m tests.perf.replay --interrupted               a budget that ends in the second stage
 
 A line of a file is a pair: by case the samples of two fresh processes of identical code, taken in
 turns.  A draw is a suite of all its cases: FIRST_PAIRS pairs of each, drawn with replacement, then
 FRESH_PAIRS for the suspects, fewer where a case is clear early.  Which of a pair's processes is
 called A is drawn as well: the code is identical, and the chance mean of thirty noisy pairs would
-else count as a real difference (--fixed leaves the sides as they were measured).  In a slowed suite
-the samples of one case, drawn at random, are multiplied on side B.  The functions that decide are
-those of `bench.read.decide`.
+else count as a real difference (--fixed leaves the sides as they were measured).  With
+--interrupted the second stage ends after a number of comparisons that is drawn, too.  In a slowed
+suite the samples of one case, drawn at random, are multiplied on side B.  The functions that decide
+are those of `bench.read.decide`.
 """
 
 import argparse
@@ -56,9 +58,19 @@ def load(path: Path, factor: float = 1.0, *, fixed: bool = False) -> Values:
 
 
 def suite(
-    same: Values, slowed: Values, key: str | None, rng: random.Random, spent: Counter[str]
+    same: Values,
+    slowed: Values,
+    key: str | None,
+    rng: random.Random,
+    spent: Counter[str],
+    *,
+    interrupted: bool = False,
 ) -> dict[str, str]:
-    """The verdicts of one drawn suite, in which `key` is slowed.  spent: counts the pairs."""
+    """The verdicts of one drawn suite, in which `key` is slowed.
+
+    spent:       counts the pairs.
+    interrupted: the second stage ends anywhere, its beginning included.
+    """
 
     def draw(case: str) -> float:
         pair = rng.choice((slowed if case == key else same)[case])
@@ -67,9 +79,12 @@ def suite(
     cases = {one: Case(key=one, first=()) for one in same}
     family = 0
 
-    def stage_of(stage: Stage, pairs: int, keys: Sequence[str]) -> None:
+    def stage_of(stage: Stage, pairs: int, keys: Sequence[str], most: int | None = None) -> None:
+        """most: comparisons, then the budget ends."""
         for number in range(pairs):
-            for one in keys:
+            for place, one in enumerate(keys):
+                if most is not None and number * len(keys) + place >= most:
+                    return
                 if not settled([cases[one]], stage, number, THRESHOLD, family):
                     old, value = cases[one], draw(one)
                     cases[one] = (
@@ -81,7 +96,8 @@ def suite(
     stage_of("first", FIRST_PAIRS, list(cases))
     again = suspects(list(cases.values()), THRESHOLD)
     family = len(again)
-    stage_of("fresh", FRESH_PAIRS, again)
+    end = rng.randrange(FRESH_PAIRS * family + 1) if interrupted else None
+    stage_of("fresh", FRESH_PAIRS, again, end)
     spent.update(
         first=sum(len(one.first) for one in cases.values()),
         fresh=sum(len(one.fresh) for one in cases.values()),
@@ -91,21 +107,27 @@ def suite(
 
 
 def false_alarms(
-    path: Path, draws: int, seed: int = 0, *, fixed: bool = False
+    path: Path, draws: int, seed: int = 0, *, fixed: bool = False, interrupted: bool = False
 ) -> tuple[int, Counter[str], Counter[str]]:
     """Suites of identical code in which any case is REGRESSED; the verdicts of all; the pairs."""
     same, rng, alarms = load(path, fixed=fixed), random.Random(seed), 0
     verdicts: Counter[str] = Counter()
     spent: Counter[str] = Counter()
     for _ in range(draws):
-        found = suite(same, same, None, rng, spent)
+        found = suite(same, same, None, rng, spent, interrupted=interrupted)
         alarms += "REGRESSED" in found.values()
         verdicts.update(found.values())
     return alarms, verdicts, spent
 
 
 def power(
-    path: Path, factor: float, draws: int, seed: int = 0, *, fixed: bool = False
+    path: Path,
+    factor: float,
+    draws: int,
+    seed: int = 0,
+    *,
+    fixed: bool = False,
+    interrupted: bool = False,
 ) -> Counter[str]:
     """The verdicts of the slowed case."""
     same, slowed = load(path, fixed=fixed), load(path, factor, fixed=fixed)
@@ -113,7 +135,8 @@ def power(
     verdicts: Counter[str] = Counter()
     for _ in range(draws):
         key = rng.choice(list(same))
-        verdicts[suite(same, slowed, key, rng, Counter())[key]] += 1
+        found = suite(same, slowed, key, rng, Counter(), interrupted=interrupted)
+        verdicts[found[key]] += 1
     return verdicts
 
 
@@ -128,9 +151,11 @@ def main() -> None:
     parser.add_argument("--draws", type=int, default=3200)
     parser.add_argument("--data", type=Path, action="append")
     parser.add_argument("--fixed", action="store_true", help="sides as they were measured")
+    parser.add_argument("--interrupted", action="store_true", help="the second stage ends early")
     asked = parser.parse_args()
+    way = {"fixed": asked.fixed, "interrupted": asked.interrupted}
     for path in asked.data or [DATA / name for name in FILES]:
-        alarms, verdicts, spent = false_alarms(path, asked.draws, fixed=asked.fixed)
+        alarms, verdicts, spent = false_alarms(path, asked.draws, **way)
         cases = sum(verdicts.values())
         print(f"{path.name}: suites of {len(load(path))} cases, {asked.draws} draws each")
         print(f"  identical code: REGRESSED in {interval(alarms, asked.draws)} of the suites")
@@ -139,7 +164,7 @@ def main() -> None:
         each = {stage: spent[stage] / asked.draws for stage in ("first", "fresh")}
         print(f"    pairs a suite: {each['first']:.1f} first, {each['fresh']:.1f} fresh")
         for factor in SLOWDOWNS:
-            found = power(path, factor, asked.draws, fixed=asked.fixed)
+            found = power(path, factor, asked.draws, **way)
             rest = ", ".join(
                 f"{name} {n / asked.draws:.1%}"
                 for name, n in found.most_common()
