@@ -119,8 +119,9 @@ def begins(planned: Planned) -> str:
     """What is compared, and about how long that takes, in one line."""
     a, b = planned.sides
     torch = " and ".join(dict.fromkeys(planned.versions.values()))
+    count = len(planned.cases)
     return (
-        f"A: {a.shown}; B: {b.shown}; {len(planned.cases)} cases of {planned.source}, about "
+        f"A: {a.shown}; B: {b.shown}; {count} case{'' if count == 1 else 's'} of {planned.source}, about "
         f"{units.duration(estimate_s(planned))} (min:s) where none is slower; torch {torch}"
     )
 
