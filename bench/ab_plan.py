@@ -121,8 +121,8 @@ def begins(planned: Planned) -> str:
     torch = " and ".join(dict.fromkeys(planned.versions.values()))
     count = len(planned.cases)
     return (
-        f"A: {a.shown}; B: {b.shown}; {count} case{'' if count == 1 else 's'} of {planned.source}, about "
-        f"{units.duration(estimate_s(planned))} (min:s) where none is slower; torch {torch}"
+        f"A: {a.shown}; B: {b.shown}; {count} case{'' if count == 1 else 's'} of {planned.source}, "
+        f"about {units.duration(estimate_s(planned))} (min:s) where none is slower; torch {torch}"
     )
 
 
