@@ -164,6 +164,20 @@ def test_a_wrong_time_on_a_busy_machine_is_not_the_suites_fault(
     assert (wrong().verdict, wrong().why) == ("skipped", "machine busy")
 
 
+def test_a_time_that_is_wrong_once_is_measured_again_and_a_fault_stays_one() -> None:
+    wrong, right = Result("0.002074", "FAILED"), Result("0.002008", "ok")
+    seen = iter([wrong, right])
+    assert checks.persistent(lambda: next(seen))() == right
+    asked: list[Result] = []
+
+    def always() -> Result:
+        asked.append(wrong)
+        return wrong
+
+    assert checks.persistent(always)() == wrong
+    assert len(asked) == 3
+
+
 def test_an_interval_that_holds_anything_says_nothing() -> None:
     assert judge.identical(QUIET, WILD).verdict == "skipped"
     assert judge.twice_the_work(QUIET, WILD).verdict == "skipped"

@@ -1,5 +1,6 @@
 """The checks of `bench selftest`, in their order: what is measured, and what it has to be."""
 
+import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ CONVOLUTION: tuple[str, dict[str, Any]] = (
     "torch.nn:Conv2d(16, 32, 3)",
     {"input": "16,56,56", "batch": 4},
 )
-ALONE_TRIES = 3  # a moment's other work is no fault
+TRIES = 3  # a moment's other work is no fault
 COMPILE_LIMIT_S = 120.0
 
 
@@ -56,6 +57,23 @@ def every(
     yield devices.all_([name for name in found.devices if name != "cpu"], folder)
 
 
+def persistent(ask: Callable[[], Result]) -> Callable[[], Result]:
+    """Again where it failed: a fault of the suite is there each time.
+
+    What another guest of the host takes from this one lasts a while, and the kernel here does not
+    tell: seen were 75 µs on top of each wait of 2 ms, for some seconds, in one of several tables.
+    """
+
+    def tried() -> Result:
+        for _ in range(TRIES):
+            found = ask()
+            if found.verdict != "FAILED":
+                break
+        return found
+
+    return tried
+
+
 def _clock(bench: Workbench) -> Iterator[Check]:
     def waited(duration_s: float) -> Result:
         seen = bench.timed(spin(duration_s))
@@ -70,10 +88,14 @@ def _clock(bench: Workbench) -> Iterator[Check]:
         return judge.floor(seen.latency_s, busy=seen.contended)
 
     exact = f"± {units.percent(judge.EXACT)}"
-    yield single("busy-wait of 2 ms, and in a row", f"0.002 s {exact}", lambda: waited(0.002))
-    yield single("busy-wait of 20 ms, and in a row", f"0.02 s {exact}", lambda: waited(0.02))
-    yield single("twice the busy-wait", f"×2 {exact}", twice)
-    yield single("empty call", f"< {units.seconds(judge.FLOOR_S)}", empty)
+    yield single(
+        "busy-wait of 2 ms, and in a row", f"0.002 s {exact}", persistent(lambda: waited(0.002))
+    )
+    yield single(
+        "busy-wait of 20 ms, and in a row", f"0.02 s {exact}", persistent(lambda: waited(0.02))
+    )
+    yield single("twice the busy-wait", f"×2 {exact}", persistent(twice))
+    yield single("empty call", f"< {units.seconds(judge.FLOOR_S)}", persistent(empty))
 
 
 def _figures(bench: Workbench) -> Iterator[Check]:
@@ -155,7 +177,7 @@ def _neighbours(bench: Workbench) -> Iterator[Check]:
     subject, axes = CONVOLUTION
 
     def alone() -> Result:
-        for _ in range(ALONE_TRIES):
+        for _ in range(TRIES):
             before = work.busy_share()
             seen = bench.timed(subject, **axes)
             share = max(before, work.busy_share())
