@@ -1,6 +1,5 @@
 """The checks of `bench selftest`, in their order: what is measured, and what it has to be."""
 
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
