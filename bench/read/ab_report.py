@@ -237,7 +237,7 @@ def reach(row: Row) -> str:
     least = row.smallest_effect_ratio
     if least is not None and math.isfinite(least):
         found.append(f"would have found {100 * least:+.0f} %")
-    if row.pairs_needed:
+    if row.pairs_needed and row.pairs_needed > (row.pairs or 0):  # else these saw enough of it
         found.append(f"needs about {row.pairs_needed} pairs")
     return ", ".join(found)
 
