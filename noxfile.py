@@ -77,7 +77,7 @@ def ab(session: nox.Session) -> None:
 
 
 def sides(arguments: Sequence[str]) -> list[str]:
-    """With HEAD and the working tree, where none are given."""
+    """With HEAD and the working tree, where none are given; sides stand before all flags."""
     resumes = any(one.startswith("--resume") for one in arguments)
     flags_alone = not arguments or arguments[0].startswith("-")
     return ["HEAD", ".", *arguments] if flags_alone and not resumes else [*arguments]

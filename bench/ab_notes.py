@@ -81,9 +81,10 @@ def _unverified(planned: Planned, pairs: Pairs) -> list[str]:
     found = []
     for side in ("A", "B"):
         doubts = {
-            key: facts.problems["relative_error"]
+            key: why
             for key in planned.cases
-            if (facts := pairs.seen.facts.get((key, side))) and "relative_error" in facts.problems
+            if (facts := pairs.seen.facts.get((key, side)))
+            and (why := facts.problems.get("relative_error") or facts.problems.get("all"))
         }
         if doubts:
             key, why = next(iter(doubts.items()))

@@ -90,7 +90,7 @@ class Bar:
                 left=units.duration(left_s),
             )
             self._bar.refresh()
-        elif passed_s - self._last_line >= PLAIN_EVERY_S or left == 0:
+        elif passed_s - self._last_line >= PLAIN_EVERY_S:
             self._last_line = passed_s
             self._console.print(
                 f"{self._done}/{self._done + left}  {units.duration(left_s)} left  "

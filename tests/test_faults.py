@@ -307,6 +307,7 @@ threading.Thread(target=run, daemon=True).start()
             "threads, processes, folder, umask, handlers, blocked signals, timers, streams",
         ),
         (COMPUTES_ON, "ok", "threads"),
+        (f"import torch; torch.set_num_threads(1)\n{COMPUTES_ON}", "ok", "threads"),
         ("import torch; torch.randn(512, 512) @ torch.randn(512, 512)", "ok", "threads"),
         (
             "import torch; torch.nn.Module.train = lambda self, mode=True: self",

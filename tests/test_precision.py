@@ -61,3 +61,8 @@ def test_half_width_is_relative_to_the_median() -> None:
 def test_the_runner_does_not_pay_for_scipy() -> None:
     code = "import sys, bench.precision; sys.exit('scipy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("df", [999, 1000, 1001, 1002, 5000, 10**6, 2**53])
+def test_t_quantiles_of_any_df_that_a_file_may_hold_take_no_longer(df: int) -> None:
+    assert t_quantile(df) == pytest.approx(stats.t.ppf(0.975, df), rel=1e-10)

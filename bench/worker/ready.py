@@ -13,11 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from bench.records import Case
+from bench.subject import parse
 from bench.worker import compiled, cuda, settings, state, timing, tree
 from bench.worker.device import Device, open_device
 from bench.worker.request import Request
 from bench.worker.step import InferenceStep, Step, TrainingStep
-from bench.worker.subject import DTYPES, Prepared, prepare
+from bench.worker.subject import DTYPES, Prepared, load, prepare
 
 SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
 
@@ -64,6 +65,7 @@ def build(request: Request) -> Ready:
     device_type = case.device.partition(":")[0]
     if case.compile != compiled.OFF:
         compiled.prepare(Path(request.cache))
+    load(parse(case.subject))  # what its import turns is put back, wherever it is imported
     state.put_back(request.switches)
     settings.apply(case)
     asked = state.switches()

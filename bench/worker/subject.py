@@ -52,7 +52,7 @@ class Prepared:
 def build(ref: SubjectRef) -> nn.Module:
     """Import, seed and call.  On the CPU, in float32.  Raises SubjectError, SubjectRaised."""
     shown = ref.whole
-    module = _import(ref)
+    module = load(ref)
     made: Any = module
     for name in ref.callable.split("."):
         made = getattr(made, name, None)
@@ -85,7 +85,8 @@ def give_weights(module: nn.Module, spec: str) -> None:
     module.train(training)
 
 
-def _import(ref: SubjectRef) -> Any:
+def load(ref: SubjectRef) -> Any:
+    """Import the module that it is in.  Raises SubjectError, SubjectRaised."""
     here = str(Path.cwd())
     if here not in sys.path and "" not in sys.path:
         sys.path.insert(0, here)  # a user's own modules lie in the current directory
