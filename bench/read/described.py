@@ -84,7 +84,7 @@ def _is_ladder(value: Any) -> bool:
         isinstance(arithmetic, dict)
         and all(_are_rungs(rungs) for rungs in arithmetic.values())
         and _are_rungs(traffic)
-        and all(isinstance(one.get("what"), str) for one in traffic)
+        and all(isinstance(one.get("what"), str) for one in traffic or ())
         and ("cache_bytes" not in value or _is_cache(value["cache_bytes"]))
     )
 
