@@ -117,7 +117,7 @@ class Session:
         """Start it, and again where something killed it.  Raises SessionError."""
         for left in reversed(range(TRIES)):
             self._spawn(environment, log)
-            hello = {"modules": list(modules), "inductor": self._inductor, "fork": True}
+            hello = {"modules": list(modules), "inductor": self._inductor}
             try:
                 return self._exchange(hello, limit_s)
             except ReplicateDied as error:

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parents[1]
 
 PURE = (
     "bench.axes",
+    "bench.caches",
     "bench.place",
     "bench.plain_text",
     "bench.precision",

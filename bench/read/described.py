@@ -85,12 +85,8 @@ def _is_ladder(value: Any) -> bool:
         and all(_are_rungs(rungs) for rungs in arithmetic.values())
         and _are_rungs(traffic)
         and all(isinstance(one.get("what"), str) for one in traffic or ())
-        and ("cache_bytes" not in value or _is_cache(value["cache_bytes"]))
+        and ((cache := value.get("cache_bytes")) is None or _is_amount(cache))
     )
-
-
-def _is_cache(value: Any) -> bool:
-    return value is None or _is_amount(value)
 
 
 def _are_rungs(value: Any) -> bool:

@@ -8,10 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench import units
-
-# Of a working set of four times a cache at most a quarter can still be in it, and what is touched
-# from end to end again and again leaves less (LRU: nothing).
-BEYOND = 4
+from bench.caches import BEYOND
 
 
 @dataclass(frozen=True, slots=True)

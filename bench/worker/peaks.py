@@ -22,6 +22,7 @@ import torch
 from torch.nn import functional
 
 from bench import environment
+from bench.caches import BEYOND
 from bench.worker import cuda, limits, telemetry
 from bench.worker.device import Device, open_device
 from bench.worker.stopwatch import TimedDevice, no_garbage_collection, wall_clock
@@ -34,9 +35,7 @@ MATRICES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)  # the large ones only wh
 CONVOLUTIONS = (((8, 64, 28, 28), 64), ((4, 128, 28, 28), 128), ((32, 128, 28, 28), 128))
 TOUCHED_BYTES = tuple(2**power for power in range(15, 31))  # 32 KiB to 1 GiB
 DTYPE_S, TRAFFIC_S = 0.8, 0.8  # what is not reached by then is left out
-# Beyond the last cache: what is four times as large finds a quarter of itself there at most.
-BEYOND = 4
-BEYOND_S = 1.5  # for the one rung there that the ladder itself did not come to
+BEYOND_S = 1.5  # for the one rung beyond the last cache that the ladder itself did not come to
 FREE_SHARE = 0.25  # of the free memory, that such a rung may take
 DTYPES = {
     "float32": torch.float32,

@@ -67,7 +67,7 @@ def main() -> None:
     switches = state.switches()  # before a subject can turn any
     files = pipes.files()
     limits.bound(on_cpu=False, compiles=True)  # what an import prints or writes, its threads too
-    fork = hello["fork"] and sys.platform.startswith("linux") and watch.can_watch()
+    fork = sys.platform.startswith("linux") and watch.can_watch()
     unshared = _import(hello["modules"], inductor=hello["inductor"]) if fork else []
     if pipes.files() != files:
         os._exit(1)  # the runner starts a replicate that leaves imports to its children
