@@ -16,6 +16,9 @@ nox.options.error_on_external_run = True
 
 CONSTRAINTS = "constraints.txt"
 CODE = ("bench", "convnet", "tests", "benchmarks", "noxfile.py")
+# A worker for each processor; one that has nothing left to do takes tests from the others.
+ALL_CORES = ("-n", "logical", "--dist", "worksteal")
+PASSED, NO_TESTS = 0, 5  # pytest's exit codes; the second where nothing was selected
 EXAMPLE_BASELINE = Path("results/baseline")
 
 
@@ -92,18 +95,43 @@ def profile(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests; `nox -s tests -- -m 'not slow'` for the quick ones."""
+    """The quick tests, on all cores: `nox -s tests -- -k timing`."""
     install(session, "dev")
-    session.run(python(session), "-m", "pytest", *session.posargs)
+    pytest(session, *ALL_CORES, "-m", "not slow")
+
+
+@nox.session(name="tests-all")
+def tests_all(session: nox.Session) -> None:
+    """All tests but the mutants: the quick ones, the slow ones, and one by one what measures."""
+    install(session, "dev")
+    # The user's own arguments (`-k timing`) may leave none of the tests of a step.
+    codes = (PASSED, NO_TESTS) if session.posargs else (PASSED,)
+    pytest(session, *ALL_CORES, "-m", "not slow", codes=codes)
+    pytest(session, *ALL_CORES, "-m", "slow and not alone", codes=codes)
+    pytest(session, "-m", "alone", codes=codes)
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Break one line of the code at a time: the tests have to turn red."""
+    install(session, "dev")
+    pytest(session, *ALL_CORES, "tests/mutants")
+
+
+def pytest(session: nox.Session, *arguments: str, codes: Sequence[int] = (PASSED,)) -> None:
+    """Run those tests; what the user gives comes last and so counts."""
+    command = (python(session), "-m", "pytest", *arguments, *session.posargs)
+    session.run(*command, success_codes=codes)
 
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """ruff, as linter and formatter."""
+    """ruff, as linter and formatter, and typos."""
     if session.virtualenv.is_sandboxed:
-        session.install("-c", CONSTRAINTS, "ruff")
+        session.install("-c", CONSTRAINTS, "ruff", "typos")
     session.run(python(session), "-m", "ruff", "check", *CODE)
     session.run(python(session), "-m", "ruff", "format", "--check", *CODE)
+    session.run("typos", external=not session.virtualenv.is_sandboxed)
 
 
 @nox.session

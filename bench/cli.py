@@ -17,7 +17,6 @@ from bench.axes import AXES
 
 app = typer.Typer(
     name="bench",
-    help="Measure what a PyTorch network and each of its layers cost, and say how sure that is.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -25,6 +24,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
 
+DISTRIBUTION = "convnet-bench"
 OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 SWITCHES = ("--quick", "--list", "--strict")
@@ -69,6 +69,36 @@ def _option(flag: str, help_: str) -> Any:
     return typer.Option(
         flag, help=help_, show_default=False, metavar="" if flag in SWITCHES else "VALUE"
     )
+
+
+def show_version(wanted: bool) -> None:
+    """For `--version`; ends the command."""
+    if wanted:
+        from importlib import metadata
+
+        try:
+            found = metadata.version(DISTRIBUTION)
+        except metadata.PackageNotFoundError:  # a checkout on the path
+            found = "(not installed: the version is in pyproject.toml)"
+        typer.echo(f"{DISTRIBUTION} {found}")
+        raise typer.Exit(OK)
+
+
+@app.callback()
+def before_every_command(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version",
+            help="show the version of bench",
+            callback=show_version,
+            is_eager=True,
+            show_default=False,
+        ),
+    ] = False,
+) -> None:
+    """Measure what a PyTorch network and each of its layers cost, and say how sure that is."""
 
 
 @app.command(name="run")

@@ -4,10 +4,23 @@ import signal
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
+
+from tests.guard import (  # noqa: F401 - pytest finds its hooks here
+    pytest_itemcollected,
+    pytest_runtest_call,
+    pytest_runtest_protocol,
+)
 
 # Who starts the tests in the background has them ignore Ctrl-C, and so does all that they start:
 # those that send it would wait for nothing.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same inputs each time: a test that fails by chance says nothing of the change at hand.  No
+# deadline: on a busy machine it would fail as well.  `--hypothesis-profile=search` draws others.
+settings.register_profile("same", derandomize=True, database=None, deadline=None)
+settings.register_profile("search", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 
 @pytest.fixture(autouse=True)

@@ -324,6 +324,7 @@ def code_of(folder: Path) -> int:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_four_times_the_work_in_the_second_revision_is_found_and_nothing_is_left_behind(
     repository: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -349,6 +350,7 @@ def test_four_times_the_work_in_the_second_revision_is_found_and_nothing_is_left
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_installed_package_that_both_sides_would_import_is_refused(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -366,6 +368,7 @@ def test_an_installed_package_that_both_sides_would_import_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_package_behind_the_subject_that_is_installed_is_refused(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -385,6 +388,7 @@ def test_a_package_behind_the_subject_that_is_installed_is_refused(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_revision_that_does_not_import_is_one_line(repository: Path, tmp_path: Path) -> None:
     (repository / "pkg/net.py").write_text("import nothing_of_that_name\n")
     git(repository, "commit", "--quiet", "--all", "-m", "broken")
@@ -395,6 +399,7 @@ def test_a_revision_that_does_not_import_is_one_line(repository: Path, tmp_path:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_subject_that_one_revision_alone_has_costs_no_other(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -412,6 +417,7 @@ def test_a_subject_that_one_revision_alone_has_costs_no_other(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_side_that_fails_between_two_turns_is_a_failed_row(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -437,6 +443,7 @@ def test_a_side_that_fails_between_two_turns_is_a_failed_row(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_revision_that_is_fast_and_wrong_fails(repository: Path, tmp_path: Path) -> None:
     good = (repository / "pkg/net.py").read_text()
     honest = good.replace("class Products(", "class Honest(").replace("(Products)", "(Honest)")
@@ -453,6 +460,7 @@ def test_a_revision_that_is_fast_and_wrong_fails(repository: Path, tmp_path: Pat
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_setting_that_is_fast_and_wrong_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -465,6 +473,7 @@ def test_a_setting_that_is_fast_and_wrong_fails(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_nothing_is_believed_of_a_working_tree_that_was_edited_meanwhile(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -481,6 +490,7 @@ def test_nothing_is_believed_of_a_working_tree_that_was_edited_meanwhile(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_an_interrupted_comparison_says_how_to_go_on_and_does(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -505,6 +515,7 @@ def test_an_interrupted_comparison_says_how_to_go_on_and_does(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_settings_and_interpreters_take_the_same_way_from_the_command_line(tmp_path: Path) -> None:
     for side, threads in ((f"python={sys.executable}", ["--threads", "1"]), ("threads=1", [])):
         out = tmp_path / side.partition("=")[0]

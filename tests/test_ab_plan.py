@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from bench import ab_directory, probe
+from bench import ab_directory, environment, probe
 from bench.ab_plan import AbError, Asked, Planned, begins, estimate_s, make
 from bench.place import Place
 from bench.probe import Device, Layer, Probe, SubjectFound
@@ -22,6 +22,8 @@ NET = "pkg.net:Net"
 @pytest.fixture(autouse=True)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    outside = {"git_commit": None, "git_dirty": None, "git_changes": None}
+    monkeypatch.setattr(environment, "git_state", lambda _: outside)
 
 
 def layers(*names: str) -> SubjectFound:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     return call
 
 
+@pytest.mark.slow
 def test_help_names_every_command_and_imports_no_torch(bench: Bench) -> None:
     assert "Measure the sweep" in bench("--help").stdout
     script = (
@@ -51,10 +53,12 @@ def test_help_names_every_command_and_imports_no_torch(bench: Bench) -> None:
     assert done.stdout == "fine\n", done.stderr
 
 
-def test_the_start_of_the_command_line_imports_no_pandas_scipy_or_matplotlib() -> None:
+@pytest.mark.slow
+def test_the_start_of_the_command_line_imports_nothing_that_takes_long() -> None:
     script = (
         "import sys, bench.cli\n"
-        "print({'torch', 'pandas', 'scipy', 'matplotlib', 'pydantic', 'numpy'} & set(sys.modules))"
+        "heavy = {'torch', 'pandas', 'scipy', 'matplotlib', 'pydantic', 'numpy'}\n"
+        "print((heavy | {'importlib.metadata'}) & set(sys.modules))"
     )
     done = subprocess.run(
         [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
@@ -62,6 +66,7 @@ def test_the_start_of_the_command_line_imports_no_pandas_scipy_or_matplotlib() -
     assert done.stdout == "set()\n", done.stderr
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -92,6 +97,24 @@ def test_a_mistake_is_one_line_and_exit_code_2(
     assert done.stdout == ""
 
 
+@pytest.mark.slow
+def test_the_version_is_the_one_that_is_installed(bench: Bench) -> None:
+    done = bench("--version")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout == f"convnet-bench {metadata.version('convnet-bench')}\n"
+
+
+def test_a_checkout_that_is_not_installed_has_no_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(cli, "DISTRIBUTION", "convnet-bench-that-nobody-installed")
+    with pytest.raises(typer.Exit):
+        cli.show_version(wanted=True)
+    said = "(not installed: the version is in pyproject.toml)"
+    assert capsys.readouterr().out == f"convnet-bench-that-nobody-installed {said}\n"
+
+
+@pytest.mark.slow
 def test_an_unknown_flag_is_exit_code_2(bench: Bench) -> None:
     done = bench("run", "--bach", "3")
     assert done.returncode == 2
@@ -100,6 +123,7 @@ def test_an_unknown_flag_is_exit_code_2(bench: Bench) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_reader_that_has_enough_changes_no_exit_code() -> None:
     """A closed pipe must not look like a verdict."""
     example = ROOT / "results" / "example"
@@ -138,6 +162,7 @@ def in_a_shell(folder: Path, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("arguments", COMMANDS)
 def test_a_full_disk_behind_the_output_is_one_line_and_no_verdict(
@@ -149,6 +174,7 @@ def test_a_full_disk_behind_the_output_is_one_line_and_no_verdict(
     assert (done.returncode, done.stderr) == (2, said)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("arguments", COMMANDS)
 @pytest.mark.parametrize("closed", [">&-", "<&- >&- 2>&-"])
 def test_output_that_was_closed_beforehand_is_output_that_nobody_reads(
@@ -159,6 +185,7 @@ def test_output_that_was_closed_beforehand_is_output_that_nobody_reads(
     assert (done.returncode, done.stderr) == (0, "")
 
 
+@pytest.mark.slow
 def test_no_file_is_taken_for_an_output_that_was_closed_beforehand(tmp_path: Path) -> None:
     script = (
         "import os, sys\n"

@@ -16,7 +16,7 @@ import pytest
 from bench.records import COLUMNS
 from tests.perf import kills
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 ROOT = Path(__file__).parents[1]
 SWEEP = """

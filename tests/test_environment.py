@@ -64,6 +64,7 @@ def test_the_suites_own_code_is_known_by_its_files(tmp_path: Path) -> None:
     assert suite_digest(tmp_path) != before
 
 
+@pytest.mark.slow
 def test_a_run_knows_the_suite_it_was_measured_with() -> None:
     around = environment.environment()
     assert around["suite"] == suite_digest(Path(environment.__file__).parent)
@@ -106,6 +107,7 @@ def test_which_processors_are_allowed_makes_no_other_machine(
     assert len({one["machine_id"] for one in found}) == 1
 
 
+@pytest.mark.slow
 def test_a_difference_is_the_same_whatever_shows_it(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:
         who = ["-c", "user.name=a", "-c", "user.email=a@b"]

@@ -20,7 +20,7 @@ from bench.worker import limits
 from tests.cases import case
 from tests.processes import running
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.alone]
 
 Measure = Callable[..., Entry]
 

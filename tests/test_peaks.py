@@ -113,6 +113,7 @@ def test_a_folder_for_temporary_files_that_is_closed_costs_the_peaks_alone(
     assert problem.startswith("cpu: /proc/bench-peaks-")
 
 
+@pytest.mark.slow
 def test_an_interpreter_that_does_not_start_costs_the_peaks_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

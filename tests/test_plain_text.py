@@ -26,6 +26,7 @@ def test_what_a_terminal_would_act_on_is_made_harmless() -> None:
     assert printable("a\x1b[2Jb\nc\td") == "a?[2Jb?c?d"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_shell_takes_each_word_of_a_command_as_it_is(tmp_path: Path, text: str) -> None:
     pasted = command("printf", "%s:%s", text, text)

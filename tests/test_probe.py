@@ -33,6 +33,7 @@ pathlib.Path(json.load(sys.stdin)["out"]).write_text("{{")
 """
 
 
+@pytest.mark.slow
 def test_half_an_answer_is_one_line(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(HALF.format(python=sys.executable))

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from bench import ab_directory, config, rundir
+from bench import ab_directory, config, environment, rundir
 from bench.ab_plan import Asked, Planned
 from bench.errors import UserError
 from bench.records import SCHEMA_VERSION
@@ -23,6 +23,12 @@ PLANNED = Planned(
     sides=SIDES, cases={}, missing={}, run=config.RunOptions(), threshold=0.05, thresholds={},
     machine_id="m1", versions={}, proof={}, facts={"torch": "2.13.0", "threads": 2}, sources={},
 )  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _outside_a_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    outside = {"git_commit": None, "git_dirty": None, "git_changes": None}
+    monkeypatch.setattr(environment, "git_state", lambda _: outside)
 
 
 def begin_run(path: Path) -> None:

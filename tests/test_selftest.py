@@ -334,6 +334,7 @@ def test_what_an_accelerator_raises_fails_its_lines_and_no_others(
 
 @pytest.mark.gpu
 @pytest.mark.slow
+@pytest.mark.alone
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs an accelerator")
 def test_the_accelerators_of_this_machine_are_right(tmp_path: Path) -> None:
     for name, figures in devices.look(tmp_path).items():
@@ -507,6 +508,7 @@ def test_where_no_interpreter_starts_it_says_so_and_is_4(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_neighbour_computes_and_ends_with_the_block() -> None:
     with work.neighbours():
         mine = psutil.Process().children()
@@ -515,6 +517,7 @@ def test_a_neighbour_computes_and_ends_with_the_block() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_known_work_on_the_path_of_a_run(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, RunOptions(samples_s=0.02, warmup_s=0.01))
     try:
@@ -560,6 +563,7 @@ EXACT = (
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_the_real_thing_has_a_line_for_each_check_and_its_exit_code_says_what_they_say(
     tmp_path: Path,
 ) -> None:
@@ -578,6 +582,7 @@ def test_the_real_thing_has_a_line_for_each_check_and_its_exit_code_says_what_th
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_ctrl_c_ends_it_with_130_and_leaves_nothing(tmp_path: Path) -> None:
     process = start(tmp_path)
     assert process.stdout is not None

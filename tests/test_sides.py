@@ -48,6 +48,7 @@ def test_an_interpreter_is_taken_by_its_path(tmp_path: Path) -> None:
     assert (a.kind, b.place.python) == ("python", sys.executable)
 
 
+@pytest.mark.slow
 def test_revisions_become_commits_and_the_working_tree_says_whether_it_differs(
     repository: Path,
 ) -> None:
@@ -59,6 +60,7 @@ def test_revisions_become_commits_and_the_working_tree_says_whether_it_differs(
     assert b.shown.endswith("and uncommitted work)")
 
 
+@pytest.mark.slow
 def test_a_branch_may_have_the_sign_of_a_setting_in_its_name(repository: Path) -> None:
     for name in ("feat=1", "amp=off"):
         git(repository, "branch", name, "HEAD~1")
@@ -70,6 +72,7 @@ def test_a_branch_may_have_the_sign_of_a_setting_in_its_name(repository: Path) -
     assert a.kind == "settings"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("a", "b", "said"),
     [
@@ -92,6 +95,7 @@ def test_what_is_no_side_is_refused_in_one_line(
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.slow
 def test_outside_a_repository_there_are_no_revisions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -100,6 +104,7 @@ def test_outside_a_repository_there_are_no_revisions(
         parse("main", ".", tmp_path)
 
 
+@pytest.mark.slow
 def test_each_revision_has_its_own_tree_and_uncommitted_work_stays(repository: Path) -> None:
     before = git(repository, "status", "--porcelain")
     with opened(*parse("HEAD~1", ".", repository), repository) as (a, b):
@@ -114,6 +119,7 @@ def test_each_revision_has_its_own_tree_and_uncommitted_work_stays(repository: P
     assert (repository / "net.py").read_text() == "'uncommitted'\n"
 
 
+@pytest.mark.slow
 def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -134,6 +140,7 @@ def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
     assert not any(path.exists() for path in made)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_worktrees_are_gone_though_a_second_signal_comes_while_they_are_removed(
     repository: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
@@ -158,6 +165,7 @@ def test_worktrees_are_gone_though_a_second_signal_comes_while_they_are_removed(
     assert not any(path.exists() for path in made)
 
 
+@pytest.mark.slow
 def test_git_removes_a_worktree_where_no_key_reaches_it(
     repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,6 +184,7 @@ def test_git_removes_a_worktree_where_no_key_reaches_it(
     assert str(os.getsid(0)) not in removals
 
 
+@pytest.mark.slow
 def test_worktrees_of_a_comparison_that_was_killed_are_forgotten_where_they_are_gone(
     repository: Path, tmp_path: Path
 ) -> None:
@@ -192,6 +201,7 @@ def test_worktrees_of_a_comparison_that_was_killed_are_forgotten_where_they_are_
     assert str(theirs) in listed
 
 
+@pytest.mark.slow
 def test_what_is_left_of_a_worktree_that_was_not_finished_is_removed(repository: Path) -> None:
     """git locks it while it makes it, and one that is killed leaves the lock."""
     with opened(*parse("HEAD~1", "HEAD", repository), repository) as (a, _):
@@ -199,6 +209,7 @@ def test_what_is_left_of_a_worktree_that_was_not_finished_is_removed(repository:
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+@pytest.mark.slow
 def test_in_a_hook_of_git_the_users_index_stays_as_it_is(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -217,6 +228,7 @@ def test_in_a_hook_of_git_the_users_index_stays_as_it_is(
     assert git(repository, "status", "--porcelain") == before
 
 
+@pytest.mark.slow
 def test_a_src_layout_in_a_folder_of_the_repository_is_on_the_path(repository: Path) -> None:
     inside = repository / "part" / "src"
     inside.mkdir(parents=True)
@@ -224,6 +236,7 @@ def test_a_src_layout_in_a_folder_of_the_repository_is_on_the_path(repository: P
         assert inside in a.place.path
 
 
+@pytest.mark.slow
 def test_a_folder_that_a_revision_lacks_is_named(repository: Path) -> None:
     (repository / "new").mkdir()
     with (
@@ -238,6 +251,7 @@ A = Side(name="A", asked="main", kind="revision", tree=Path("/trees/A"))
 B = Side(name="B", asked=".", kind="revision", tree=Path("/repository"))
 
 
+@pytest.mark.slow
 def test_a_subject_from_its_own_tree_is_proven() -> None:
     proof = {"subject": "/trees/A/net.py", "files": ["/trees/A/net.py", "/elsewhere/other.py"]}
     assert unproven(A, B, proof) is None
@@ -251,6 +265,7 @@ def test_a_subject_from_elsewhere_would_be_the_same_on_both_sides(subject: str |
     assert "give a subject of this repository (--subject, or bench.toml)" in said
 
 
+@pytest.mark.slow
 def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
     files = ["/repository/layers.py", "/trees/A/net.py"]
     said = unproven(A, B, {"subject": "/trees/A/net.py", "files": files})
@@ -258,6 +273,7 @@ def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
     assert said.startswith("main: /repository/layers.py was imported besides")
 
 
+@pytest.mark.slow
 def test_a_package_of_the_revision_that_is_installed_as_well_is_found(repository: Path) -> None:
     (repository / "python/mylib").mkdir(parents=True)
     (repository / "python/mylib/__init__.py").write_text("")

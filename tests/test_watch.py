@@ -10,7 +10,7 @@ from bench.worker import watch
 
 @pytest.mark.slow
 def test_a_process_that_has_not_yet_made_its_session_is_ended_as_well() -> None:
-    process = subprocess.Popen(["sleep", "3604"])
+    process = subprocess.Popen(["sleep", "3606"])
     watch.end_session(process.pid)
     assert process.wait(timeout=60) == -signal.SIGKILL
 

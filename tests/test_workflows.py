@@ -11,6 +11,7 @@ import pytest
 import noxfile
 
 WORKFLOW = Path(__file__).parents[1] / ".github" / "workflows" / "performance.yml"
+NOXFILE = (Path(__file__).parents[1] / "noxfile.py").read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,7 @@ def test_what_is_compared_is_the_head_of_the_pull_request_and_no_job_keeps_crede
         assert text.count("actions/checkout@") == text.count("persist-credentials: false"), file
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("code", "verdict", "expected"),
     [
@@ -82,3 +84,26 @@ def test_a_pull_request_fails_on_a_regression_and_where_nothing_was_compared(
     assert done.returncode == expected, done.stderr
     assert (tmp_path / "asked").read_text().startswith("ab 0123 HEAD ")
     assert ("::warning::" in done.stdout) == (code == 4 and expected == 0)
+
+
+def test_every_action_is_pinned_to_a_commit_and_its_version_stands_beside_it() -> None:
+    for file in WORKFLOW.parent.glob("*.yml"):
+        used = re.findall(r"uses: (.*)", file.read_text(encoding="utf-8"))
+        assert used, file
+        loose = [one for one in used if not re.fullmatch(r"\S+@[0-9a-f]{40} # v\d+\.\d+\.\d+", one)]
+        assert loose == [], file
+
+
+def test_a_newer_push_ends_what_runs_for_an_older_one_and_every_job_has_a_limit() -> None:
+    for file in WORKFLOW.parent.glob("*.yml"):
+        text = file.read_text(encoding="utf-8")
+        assert "\nconcurrency:" in text, file
+        assert text.count("runs-on:") == text.count("timeout-minutes:"), file
+
+
+@pytest.mark.parametrize("file", sorted(WORKFLOW.parent.glob("*.yml")), ids=lambda one: one.name)
+def test_the_sessions_that_a_workflow_runs_are_those_of_the_noxfile(file: Path) -> None:
+    asked = re.findall(r"run: nox -s ([\w -]+?)(?: --|$)", file.read_text(), flags=re.MULTILINE)
+    sessions = set(re.findall(r"^def (\w+)\(session: nox", NOXFILE, flags=re.MULTILINE))
+    names = {name.replace("_", "-") for name in sessions}
+    assert {name for line in asked for name in line.split()} <= names

@@ -12,11 +12,11 @@ from typing import IO
 
 import pytest
 
-from tests.mutations import MUTATIONS, Mutation
+from tests.mutants.mutations import MUTATIONS, Mutation
 
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 PASSED, FAILED = 0, 1  # pytest's exit codes; 2 to 5 mean that it did not come so far
 TORN = ("SyntaxError", "NameError", "IndentationError", "ModuleNotFoundError")
 
@@ -59,7 +59,7 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     # since two texts of one size and second would pass for one.
     environment = {**os.environ, "PYTHONPATH": str(folder), "PYTHONDONTWRITEBYTECODE": "1"}
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.forked_pytest", str(log)],
+        [sys.executable, "-m", "tests.mutants.forked_pytest", str(log)],
         cwd=folder,
         env=environment,
         stdin=subprocess.PIPE,

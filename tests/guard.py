@@ -1,0 +1,73 @@
+"""Keeps quick tests quick: a test that is not marked `slow` starts no process and does not sleep.
+
+Hooks of pytest and not a fixture: fixtures of a wider scope are set up before any of a function.
+"""
+
+import os
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from multiprocessing.process import BaseProcess
+from typing import Any, NoReturn
+
+import pytest
+
+# owner → its functions that start a process or sleep
+TAKE_LONG: tuple[tuple[Any, tuple[str, ...]], ...] = (
+    (subprocess.Popen, ("__init__",)),
+    (BaseProcess, ("start",)),
+    (os, ("fork", "forkpty", "posix_spawn", "posix_spawnp", "system")),
+    (time, ("sleep",)),
+)
+REFUSED = pytest.StashKey[list[str]]()
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """`-m "not slow"` has to leave out every test that must run alone."""
+    if item.get_closest_marker("alone") and not item.get_closest_marker("slow"):
+        raise pytest.UsageError(f"{item.nodeid} is marked `alone`; mark it `slow` as well")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Guards setup, call and teardown."""
+    if item.get_closest_marker("slow"):
+        return (yield)
+    with quick() as refused:
+        item.stash[REFUSED] = refused
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Fails as well where the code under test caught the refusal, or a thread met it."""
+    yield
+    if refused := item.stash.get(REFUSED, []):
+        pytest.fail(refused[0])
+
+
+@contextmanager
+def quick() -> Iterator[list[str]]:
+    """Inside, a process or a sleep fails the test.  Yields the messages of what was refused.
+
+    A default argument that was bound to `time.sleep` at import is not seen.
+    """
+    refused: list[str] = []
+    with pytest.MonkeyPatch.context() as patch:
+        for owner, names in TAKE_LONG:
+            for name in names:
+                patch.setattr(owner, name, _refusal(f"{owner.__name__}.{name}", refused))
+        yield refused
+
+
+def _refusal(name: str, refused: list[str]) -> Callable[..., NoReturn]:
+    def refuse(*_arguments: object, **_named: object) -> NoReturn:
+        does = "sleeps" if name == "time.sleep" else "starts a process"
+        refused.append(
+            f"This test {does} ({name}) and is not marked `slow`. Mark it with"
+            " `@pytest.mark.slow`, or give the code under test a fake."
+        )
+        pytest.fail(refused[-1])
+
+    return refuse
