@@ -5,6 +5,7 @@ the Python that runs nox instead, for those who have their own torch.
 """
 
 import sys
+import tomllib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,21 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 
 CONSTRAINTS = "constraints.txt"
+# What stands or falls with the names that torch does not promise to keep.
+TORCH_TESTS = (
+    "tests/test_torch_private.py",
+    "tests/test_forks.py",
+    "tests/test_compiled.py",
+    "tests/test_device.py",
+    "tests/test_flops.py",
+    "tests/test_inplace.py",
+    "tests/test_layers.py",
+    "tests/test_memory.py",
+    "tests/test_profile.py",
+    "tests/test_profile_memory.py",
+    "tests/test_session.py",
+    "tests/test_state.py",
+)
 CODE = ("bench", "convnet", "tests", "benchmarks", "noxfile.py")
 # A worker for each processor; one that has nothing left to do takes tests from the others.
 ALL_CORES = ("-n", "logical", "--dist", "worksteal")
@@ -122,6 +138,34 @@ def pytest(session: nox.Session, *arguments: str, codes: Sequence[int] = (PASSED
     """Run those tests; what the user gives comes last and so counts."""
     command = (python(session), "-m", "pytest", *arguments, *session.posargs)
     session.run(*command, success_codes=codes)
+
+
+@nox.session
+def oldest_torch(session: nox.Session) -> None:
+    """What depends on torch's private names, with the oldest torch that pyproject.toml allows.
+
+    `nox -s oldest_torch -- torch==2.14.*` takes another one, all else as pinned.
+    """
+    wanted = [one for one in session.posargs if one.startswith("torch")]
+    others = [one for one in session.posargs if one not in wanted]
+    if session.virtualenv.is_sandboxed:
+        pinned = Path(session.create_tmp()) / CONSTRAINTS
+        pinned.write_text(without("torch", Path(CONSTRAINTS).read_text(encoding="utf-8")))
+        session.install("-c", str(pinned), "-e", ".[dev]", *(wanted or [oldest("torch")]))
+    session.run(python(session), "-m", "pytest", *(others or TORCH_TESTS))
+
+
+def oldest(package: str, project: Path = Path("pyproject.toml")) -> str:
+    """The oldest release series that the project allows: torch>=2.11 → torch==2.11.*."""
+    dependencies = tomllib.loads(project.read_text(encoding="utf-8"))["project"]["dependencies"]
+    (bound,) = (one for one in dependencies if one.startswith(f"{package}>="))
+    return f"{bound.replace('>=', '==')}.*"
+
+
+def without(package: str, constraints: str) -> str:
+    """The constraints that leave one package open."""
+    kept = [line for line in constraints.splitlines() if not line.startswith(f"{package}==")]
+    return "\n".join(kept) + "\n"
 
 
 @nox.session

@@ -3,6 +3,7 @@
 `run` reads as the table of contents of a comparison.
 """
 
+import functools
 from pathlib import Path
 
 from rich.console import Console
@@ -48,6 +49,11 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     holder = rundir.lock(directory)
     journal = Journal(path / pair_journal.NAME)
     seen = pair_journal.read(path / pair_journal.NAME)
+
+    def tell(text: str) -> None:
+        console.print(show.safe(text), soft_wrap=True)
+
+    say = functools.cache(tell)  # once: each interpreter says the same
     by_side = {side.name: side for side in planned.sides}
     history = ab_directory.null_history(path, planned.machine_id)
     pairs = Pairs(
@@ -65,8 +71,9 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
             directory=path,
             stage=stage,
             number=number,
+            say=say,
         ),
-        tell=lambda text: console.print(show.safe(text), soft_wrap=True),
+        tell=tell,
     )
     incomplete: str | None = "the budget was used up"
     stopped: UserError | None = None

@@ -4,7 +4,7 @@ They are started before its first case and end with it: the process is the unit 
 """
 
 import random
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -34,6 +34,7 @@ class Interpreters:
     directory: Path
     stage: Stage
     number: int
+    say: Callable[[str], None] = lambda _: None  # is told what `Session` says
     _open: dict[tuple[str, str | None], Session] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -138,6 +139,7 @@ class Interpreters:
                 log=self.directory / ".scratch" / f"{name}.log",
                 timeout_s=self.run.timeout_s,
                 place=side.place,
+                say=self.say,
             )
             self._open[name, case.allocator] = session
         return session

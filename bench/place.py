@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+# Stands among the modules that a process imports once for all its children.
+COMPILER = "torch.compile"
 START_S = 60.0  # for importing torch, beside what a process is given for its own work
 
 

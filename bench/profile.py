@@ -7,9 +7,10 @@ processes that time something never run a profiler.
 import contextlib
 import dataclasses
 import datetime
+import functools
 import shutil
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -65,7 +66,8 @@ def run(asked: Asked) -> int:
     profiles: list[profile_tables.Profile] = []
     failures: list[Failure] = []
     try:
-        for entry in _entries(planned.cases, settings.run, directory):
+        say = functools.cache(lambda text: console.print(show.safe(text), soft_wrap=True))
+        for entry in _entries(planned.cases, settings.run, directory, say):
             match entry:
                 case Failure():
                     failures.append(entry)
@@ -110,7 +112,10 @@ def _begin(
 
 
 def _entries(
-    cases: Sequence[Case], options: config.RunOptions, directory: rundir.RunDir
+    cases: Sequence[Case],
+    options: config.RunOptions,
+    directory: rundir.RunDir,
+    say: Callable[[str], None],
 ) -> Iterator[Entry]:
     """A child a case, one interpreter for those of one allocator; what ends one ends no other."""
     log = Journal(directory.journal)
@@ -119,7 +124,7 @@ def _entries(
         for case in cases:
             session = open_.get(case.allocator)
             if session is None or session.dead:
-                session = open_[case.allocator] = _session(case, cases, options, directory)
+                session = open_[case.allocator] = _session(case, cases, options, directory, say)
             entry = _ask(session, case, options, directory)
             log.append(entry)
             yield entry
@@ -130,7 +135,11 @@ def _entries(
 
 
 def _session(
-    case: Case, cases: Sequence[Case], options: config.RunOptions, directory: rundir.RunDir
+    case: Case,
+    cases: Sequence[Case],
+    options: config.RunOptions,
+    directory: rundir.RunDir,
+    say: Callable[[str], None],
 ) -> Session:
     return Session(
         allocator=case.allocator,
@@ -138,6 +147,7 @@ def _session(
         inductor=any(one.compile != "off" for one in cases),
         log=directory.folders.scratch / "replicate.log",
         timeout_s=options.timeout_s,
+        say=say,
     )
 
 

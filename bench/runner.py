@@ -18,6 +18,7 @@ from typing import Any, Protocol
 from bench import once
 from bench.config import RunOptions
 from bench.journal import Journal
+from bench.place import COMPILER
 from bench.plan import Plan
 from bench.precision import relative_half_width
 from bench.records import (
@@ -128,6 +129,7 @@ class Runner:
     _repeats_s: float = 0.0
     _fruitless: int = 0
     _unshared: set[str] = field(default_factory=set)  # modules that each child imports for itself
+    _said: set[str] = field(default_factory=set)  # what interpreters had to say
 
     def measure(self) -> bool:
         """Measure until it is enough.  Whether that was before the budget ended.
@@ -282,6 +284,12 @@ class Runner:
             self.watcher.note(f"{case.case_id}: {error}; a new one is started")
             return {"end": "replicate", "why": str(error), "killed": error.killed}
 
+    def _say(self, note: str) -> None:
+        """Once: each interpreter of a run says the same."""
+        if note not in self._said:
+            self._said.add(note)
+            self.watcher.note(note)
+
     @contextlib.contextmanager
     def _sessions(
         self, replicate: int, todo: Sequence[Case]
@@ -293,9 +301,11 @@ class Runner:
             open_[allocator] = session = self.start_session(
                 allocator=allocator,
                 modules=sorted({parse(one.subject).module for one in todo} - self._unshared),
-                inductor=any(one.compile != "off" and one.allocator == allocator for one in todo),
+                inductor=COMPILER not in self._unshared
+                and any(one.compile != "off" and one.allocator == allocator for one in todo),
                 log=self.folders.scratch / f"replicate-{replicate}-{allocator}.log",
                 timeout_s=self.run.timeout_s,
+                say=self._say,
             )
             self._unshared |= session.unshared
 

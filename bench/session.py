@@ -12,7 +12,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from bench import leftovers
 from bench.config import RunOptions
 from bench.errors import NO_SPACE, UserError
 from bench.journal import entry_of
-from bench.place import HERE, Place
+from bench.place import COMPILER, HERE, Place
 from bench.plain_text import printable
 from bench.records import Case, Entry, Failure, RecordError, Status
 
@@ -80,16 +80,23 @@ class Session:
         log: Path,
         timeout_s: float = 180.0,
         place: Place = HERE,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Start it.  Raises SessionError.
 
         modules: imported once for all children, but for those whose import changes the process:
                  `unshared` names them, and each child imports them for itself, so that only its
                  own row suffers.  Where an import ends or hangs the process, that is all of them.
+        inductor: import torch's compiler once as well; `unshared` has COMPILER where it cannot be.
+        say:     is told, a line each, why cases of this process take longer to start.
         """
+        self._say = say
         environment = {**allocators.environment(allocator, os.environ), **place.environment()}
         self._place = place
         environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool beside the timing
+        # An import that asks torch.cuda.is_available(), as inductor's does in torch 2.11, would
+        # begin CUDA's driver, and no fork could use it; torch asks NVML instead.
+        environment.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
         environment["PYTHONUNBUFFERED"] = "1"
         self._mark = leftovers.mark()
         environment |= self._mark
@@ -108,7 +115,10 @@ class Session:
                 break
             self.kill()
             shared = [one for one in shared if one not in unshared]
+            self._inductor = self._inductor and COMPILER not in unshared
         self.unshared = frozenset(modules) - frozenset(shared)
+        if inductor and not self._inductor:
+            self.unshared |= {COMPILER}
         self.forks = bool(answer["fork"])
 
     def _start(
@@ -198,7 +208,10 @@ class Session:
             line = b""
         if line is not None and line.endswith(b"\n"):
             with contextlib.suppress(ValueError, TypeError):
-                return dict(json.loads(line))
+                answer = dict(json.loads(line))
+                for note in answer.pop("notes", ()):
+                    self._say(str(note))
+                return answer
         self.kill()
         code = self._process.returncode
         if line is None:

@@ -118,6 +118,78 @@ def test_every_library_is_either_owned_or_part_of_python() -> None:
     assert found <= known
 
 
+# What begins with an underscore and is Python's own.
+OWN_PYTHON = {"_exit", "_getframe", "_make"}
+# What torch has without an underscore, and no page of its documentation.
+UNDOCUMENTED = {"activity_type", "experimental_event_tree", "kineto_results"}
+
+
+def _private_names(tree: ast.AST) -> Iterator[str]:
+    """What code takes from torch's objects and modules and torch does not promise to keep."""
+    own = {
+        node.attr
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("self", "cls")
+    }
+    for node in ast.walk(tree):
+        match node:
+            case ast.Attribute(attr=name):
+                if name in UNDOCUMENTED or (_is_private(name) and name not in own):
+                    yield name
+            case ast.Import(names=aliases):
+                yield from (one.name for one in aliases if _is_private_path(one.name))
+            case ast.ImportFrom(module=str(module), names=aliases):
+                full = [f"{module}.{one.name}" for one in aliases]
+                yield from (one for one in full if _is_private_path(one))
+            case ast.Call(args=[_, ast.Constant(value=str(name)), *_], func=ast.Name(id=function)):
+                if function in ("getattr", "setattr", "hasattr", "delattr") and (
+                    _is_private(name) or name in UNDOCUMENTED
+                ):
+                    yield name
+            case ast.Constant(value=str(name)):  # for importlib
+                if _is_private_path(name):
+                    yield name
+
+
+def _is_private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__") and name not in OWN_PYTHON
+
+
+def _is_private_path(name: str) -> bool:
+    first, *rest = name.split(".")
+    path = all(one.isidentifier() for one in (first, *rest))
+    return path and first == "torch" and any(_is_private(one) for one in rest)
+
+
+@pytest.mark.parametrize(
+    ("code", "names"),
+    [
+        ("torch._C._get_cudnn_enabled()", {"_C", "_get_cudnn_enabled"}),
+        ("import torch._dynamo", {"torch._dynamo"}),
+        ("from torch import _C", {"torch._C"}),
+        ("from torch._dynamo.utils import counters", {"torch._dynamo.utils.counters"}),
+        ("importlib.import_module('torch._inductor.fx')", {"torch._inductor.fx"}),
+        ("getattr(torch.cuda, '_is_in_bad_fork', None)", {"_is_in_bad_fork"}),
+        ("tensor._version", {"_version"}),
+        ("prof.profiler.kineto_results", {"kineto_results"}),
+        ("self._mine + other._mine + cls._ours + os._exit(0) + torch.__version__", set()),
+        ('"""As torch._C has it."""', set()),
+    ],
+)
+def test_what_is_private_of_torch_is_told_from_what_is_not(code: str, names: set[str]) -> None:
+    assert set(_private_names(ast.parse(code))) == names
+
+
+@pytest.mark.parametrize("name", sorted(MODULES))
+def test_one_module_alone_uses_what_torch_does_not_promise(name: str) -> None:
+    """Another torch may lack any of it: `bench.worker.torch_private` knows what to do then."""
+    path = MODULES[name]
+    if _folder(path) in OWNED["torch"] and name != "bench.worker.torch_private":
+        assert set(_private_names(ast.parse(path.read_text(encoding="utf-8")))) == set()
+
+
 def test_start_up_needs_no_heavy_library() -> None:
     """`bench --help` imports these at the top alone: typer, the axes, and nothing that measures."""
     top = {one for one, is_top in _imports(MODULES["bench.cli"]) if is_top}

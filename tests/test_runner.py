@@ -332,6 +332,33 @@ def test_a_module_that_cannot_be_shared_once_is_not_tried_again(
     assert asked == [["convnet.network"], [], []]
 
 
+def test_a_compiler_that_cannot_be_shared_is_left_out_of_the_next_interpreter(
+    stage: Callable[..., Stage],
+) -> None:
+    compiled = dataclasses.replace(CASES[0], compile="default")
+    run, asked = stage(cases=(compiled,), replicates=3), []
+
+    def start(*, inductor: bool, **_: Any) -> FakeSession:
+        asked.append(inductor)
+        return FakeSession(works, run.asked, unshared=frozenset({"torch.compile"}))
+
+    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.measure()
+    assert asked == [True, False, False]
+
+
+def test_a_run_says_once_what_each_of_its_interpreters_says(stage: Callable[..., Stage]) -> None:
+    run = stage(replicates=3)
+
+    def start(*, say: Callable[[str], None], **_: Any) -> FakeSession:
+        say("cases start slowly")
+        return FakeSession(works, run.asked)
+
+    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.measure()
+    assert run.watched.notes == ["cases start slowly"]
+
+
 def disturbed(one: Case, replicate: int, ratio: float) -> Measurement:
     found = measured(one, replicate)
     flags = ("contended",) if ratio >= 0.1 else ()

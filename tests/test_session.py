@@ -196,3 +196,22 @@ def test_the_allocator_is_set_before_its_process_starts_whatever_the_user_has_se
     names = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"]
     assert [environment.get(name) for name in names] == thresholds
     assert environment.get("GLIBC_TUNABLES") == tunables
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("0", "0")])
+def test_torch_asks_nvml_for_gpus_in_a_replicate_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, kept: str
+) -> None:
+    """CUDA's own answer begins its driver, after which no fork can use it."""
+
+    def start(*_: object, env: dict[str, str], **__: object) -> None:
+        raise Started(env)
+
+    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
+    if given is not None:
+        monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", given)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(Started) as caught:
+        Session(allocator=None, modules=[], inductor=True, log=tmp_path / "log")
+    (environment,) = caught.value.args
+    assert environment["PYTORCH_NVML_BASED_CUDA_CHECK"] == kept

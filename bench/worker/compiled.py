@@ -13,6 +13,8 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bench.worker import torch_private
+
 OFF = "off"
 
 
@@ -68,8 +70,7 @@ def uses_cuda_graphs(mode: str, device_type: str) -> bool:
 
 def read() -> CompileState:
     """What the counters say now."""
-    from torch._dynamo.utils import counters  # 2 s that eager cases need not pay
-
+    counters = torch_private.dynamo_counters()  # 2 s that eager cases need not pay
     breaks = counters["graph_break"]
     return CompileState(
         graphs=int(counters["stats"]["unique_graphs"]),

@@ -15,9 +15,9 @@ from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import FlopCounterMode
 
+from bench.worker import torch_private
 from bench.worker.stopwatch import TimedStep
 
 # Fused kernels that multiply matrices and that torch's counter takes for nothing (torch 2.13):
@@ -53,7 +53,7 @@ class Flops:
     by_phase: dict[str, int] = field(default_factory=dict)
 
 
-class _Operators(TorchDispatchMode):
+class _Operators(torch_private.DispatchMode):
     """Counts what is dispatched, by name."""
 
     def __init__(self, *, composed: bool) -> None:
@@ -62,7 +62,7 @@ class _Operators(TorchDispatchMode):
         self._composed = composed
 
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        if not self._composed and isinstance(func, torch._ops.OpOverload):
+        if not self._composed and torch_private.is_operator(func):
             with self:
                 result = func.decompose(*args, **(kwargs or {}))
             if result is not NotImplemented:

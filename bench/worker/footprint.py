@@ -13,10 +13,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from bench.worker import telemetry
+from bench.worker import forks, telemetry
 
 try:
     import resource
@@ -24,6 +23,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC")
+DRIVER = "the accelerator's driver"
 TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
@@ -32,7 +32,7 @@ def look() -> dict[str, Any]:
     return {
         "threads": _threads(),
         "processes": _has_children(),
-        "device": _device_alive(),
+        DRIVER: forks.begun(),
         "folder": _folder(),
         "umask": _umask(),
         "limits": {name: resource.getrlimit(getattr(resource, name)) for name in LIMITS}
@@ -68,13 +68,6 @@ def _has_children() -> bool:
     except ChildProcessError:
         return False
     return True
-
-
-def _device_alive() -> bool:
-    return any(
-        bool(getattr(getattr(torch, name, None), "is_initialized", lambda: False)())
-        for name in ("cuda", "xpu")
-    )
 
 
 def _folder() -> str | None:

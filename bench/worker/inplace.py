@@ -5,12 +5,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from bench.worker import tree
+from bench.worker import torch_private, tree
 
 
 def versions(tensors: list[Tensor]) -> list[int]:
     """torch counts what is written to a tensor or to a view of it."""
-    return [tensor._version for tensor in tensors]
+    return [torch_private.version(tensor) for tensor in tensors]
 
 
 def writes_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.worker import inplace, layer_names, tree
+from bench.worker import inplace, layer_names, torch_private, tree
 
 Context = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -206,7 +206,7 @@ def _put_back(whole: nn.Module) -> Iterator[None]:
     buffers = [
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
         for module in whole.modules()
-        for name, buffer in module._buffers.items()
+        for name, buffer in torch_private.own_buffers(module).items()
     ]
     random = torch.get_rng_state()
     try:
@@ -219,7 +219,7 @@ def _put_back(whole: nn.Module) -> Iterator[None]:
             for module, name, buffer, before in buffers:
                 if buffer is not None and before is not None:
                     buffer.copy_(before)
-                module._buffers[name] = buffer
+                torch_private.set_own_buffer(module, name, buffer)
 
 
 def _layer(call: _Call, aliases: Mapping[str, str], same: Sequence[Any]) -> Layer:
@@ -246,7 +246,7 @@ def _configuration(module: nn.Module) -> str:
     parts = []
     for name, inner in module.named_modules():
         settings = {k: v for k, v in vars(inner).items() if k not in _OF_EVERY_MODULE}
-        shapes = {**inner._parameters, **inner._buffers}
+        shapes = {**torch_private.own_parameters(inner), **torch_private.own_buffers(inner)}
         kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
         parts.append(f"{name} {kind} {inner.training} {_settings(settings)} {_settings(shapes)}")
     return "; ".join(parts)

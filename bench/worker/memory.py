@@ -14,13 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
-from torch._C._autograd import DeviceType
 from torch.profiler import ProfilerActivity, profile
 
-from bench.worker import tree
+from bench.worker import torch_private, tree
 
 MEMORY_EVENT = "[memory]"  # torch.autograd.profiler_util.MEMORY_EVENT_NAME
-_CPU_TYPES = (DeviceType.CPU, DeviceType.MKLDNN, DeviceType.IDEEP)
+_CPU_TYPES = ("CPU", "MKLDNN", "IDEEP")
 _PROCESS = Path("/proc/self")
 
 
@@ -57,13 +56,13 @@ def allocated_peak_bytes(call: Callable[[], object]) -> int:
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
         call()
-    results = prof.profiler.kineto_results if prof.profiler else None
+    results = torch_private.recorded(prof)
     if results is None:
         raise MemoryCountError("torch's profiler recorded nothing")
     events = [
         event
         for event in results.events()
-        if event.name() == MEMORY_EVENT and event.device_type() in _CPU_TYPES
+        if event.name() == MEMORY_EVENT and torch_private.device_type(event) in _CPU_TYPES
     ]
     now = peak = 0
     for event in sorted(events, key=lambda event: event.start_ns()):  # stable: ties as they came

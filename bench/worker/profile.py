@@ -20,7 +20,17 @@ import torch
 from torch.profiler import ProfilerActivity, profile, supported_activities
 
 from bench.records import Facts
-from bench.worker import compiled, facts, flops, limits, profile_memory, ready, stopwatch, telemetry
+from bench.worker import (
+    compiled,
+    facts,
+    flops,
+    limits,
+    profile_memory,
+    ready,
+    stopwatch,
+    telemetry,
+    torch_private,
+)
 from bench.worker.profile_device import (
     Work,
     launched_within,
@@ -153,7 +163,7 @@ def _traced(built: ready.Ready, ranges: Ranges) -> tuple[Any, list[Event]]:
     finally:
         if collects:
             gc.enable()
-    results = prof.profiler.kineto_results if prof.profiler else None
+    results = torch_private.recorded(prof)
     if results is None:
         raise ProfileError("torch's profiler recorded nothing")
     index = None if built.device.synchronous else int(built.device.name.partition(":")[2] or 0)

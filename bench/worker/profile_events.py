@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from typing import Any
 
-from torch._C._autograd import DeviceType
+from bench.worker import torch_private
 
 # Kineto's names of what a device does (libkineto, ActivityType.cpp); its annotations and the
 # overhead of the profiler itself are no work.
@@ -11,7 +11,6 @@ DEVICE_WORK = frozenset({"kernel", "concurrent_kernel", "gpu_memcpy", "gpu_memse
 RUNTIME = ("runtime", "driver")  # cuda_runtime, cuda_driver, xpu_runtime, …
 BACKWARD_NODE = "autograd::engine::evaluate_function: "
 COMPILED_REGION = "Torch-Compiled Region: "
-_HOST = DeviceType.CPU
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,8 +58,8 @@ def of_kineto(results: Any, device_index: int | None) -> list[Event]:
 
 def _kind(event: Any, device_index: int | None) -> str | None:
     """None: it does not count."""
-    activity = str(event.activity_type())
-    if event.device_type() == _HOST:
+    activity = torch_private.activity(event)
+    if torch_private.device_type(event) == "CPU":
         if activity == "cpu_instant_event":
             return None
         return "runtime" if activity.endswith(RUNTIME) else activity

@@ -18,10 +18,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch._C._profiler import _EventType, _ExtraFields_Allocation
 from torch.profiler import ProfilerActivity, profile, record_function
 
-from bench.worker import facts, layer_names, loss, tree
+from bench.worker import facts, layer_names, loss, torch_private, tree
 from bench.worker.profile_events import Event, of_kineto
 from bench.worker.profile_owners import PHASES, Timeline, timeline
 from bench.worker.profile_ranges import Ranges
@@ -195,12 +194,12 @@ def record(
     activities = [ProfilerActivity.CPU]
     with ranges.on(), profile(activities=activities, profile_memory=True) as prof:
         ranges.run(step, lambda inputs, _: notes.gradients(prepared, inputs))
-    results = prof.profiler.kineto_results if prof.profiler else None
+    results = torch_private.recorded(prof)
     if results is None:
         raise MemoryProfileError("torch's profiler recorded nothing")
     events = of_kineto(results, None)
     owners = timeline(events, ranges.rows)
-    seen, changes, total = _walk(results.experimental_event_tree(), owners, device)
+    seen, changes, total = _walk(torch_private.event_tree(results), owners, device)
     if total is not None:
         rest = total - sum(block.bytes for block in before.values())
         before[-1] = Block(max(rest, 0), "temporary", "alive before the step")
@@ -238,7 +237,7 @@ def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
         case torch.strided:
             return (tensor,)
         case torch.sparse_coo:  # without the underscore it would have to be coalesced
-            return tensor._indices(), tensor._values()
+            return torch_private.coo_parts(tensor)
         case torch.sparse_csr | torch.sparse_bsr:
             return tensor.crow_indices(), tensor.col_indices(), tensor.values()
         case torch.sparse_csc | torch.sparse_bsc:
@@ -292,10 +291,10 @@ def _walk(
     while todo:
         event = todo.pop()
         todo.extend(event.children)
-        if event.tag == _EventType.TorchOp and event.name.startswith(_SEEN):
+        if torch_private.is_torch_operator(event) and event.name.startswith(_SEEN):
             seen[int(event.name.removeprefix(_SEEN))] = event.start_time_ns
-        extra = event.extra_fields
-        if isinstance(extra, _ExtraFields_Allocation) and _same(extra.device, device):
+        extra = torch_private.allocation(event)
+        if extra is not None and _same(extra.device, device):
             changes.append(_change(event, extra, owners))
             totals[event.start_time_ns] = extra.total_allocated - extra.alloc_size
     changes.sort(key=lambda change: change.time_ns)

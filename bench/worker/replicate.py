@@ -22,11 +22,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-import torch
-import torch._dynamo  # the first torch.optim.SGD() would import it in every child: 2 s
-
-from bench.worker import child, footprint, limits, state, watch
+from bench.place import COMPILER
+from bench.worker import child, footprint, forks, limits, state, torch_private, watch
 from bench.worker.request import Request
+
+torch_private.import_dynamo()
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,25 +68,34 @@ def main() -> None:
     files = pipes.files()
     limits.bound(on_cpu=False, compiles=True)  # what an import prints or writes, its threads too
     fork = sys.platform.startswith("linux") and watch.can_watch()
+    early = fork and forks.begun()  # before any subject could begin a driver
     unshared = _import(hello["modules"], inductor=hello["inductor"]) if fork else []
     if pipes.files() != files:
         os._exit(1)  # the runner starts a replicate that leaves imports to its children
     limits.outlive_parent()  # from here on its end is seen, and what runs can be ended
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the imports
-    pipes.answer({"fork": fork, "unshared": unshared})
+    pipes.answer({"fork": fork, "unshared": unshared, "notes": _not_shared(unshared)})
+    _serve(pipes, switches, fork=fork, early=early)
+    os._exit(0)  # threads that an import left must not delay the end
+
+
+def _serve(pipes: Pipes, switches: Mapping[str, Any], *, fork: bool, early: bool) -> None:
+    """A child for each request: a fork of this process, or else an interpreter of its own."""
+    unusable: set[str] = set()  # types of device that no fork of this process can use
     for line in iter(pipes.requests.readline, ""):
         fields = {**json.loads(line), "switches": switches, "parent": os.getpid()}
+        type_ = str(fields["case"]["device"]).partition(":")[0]
         start, killed = time.perf_counter(), limits.oom_kills()
-        ended = _forked(fields, pipes) if fork else _spawned(fields, pipes)
+        forks_now = fork and type_ not in unusable
+        ended = _forked(fields, pipes) if forks_now else _spawned(fields, pipes)
         if ended.get("poisoned"):
-            fork = False
-            ended = _spawned(fields, pipes)
+            unusable.add(type_)
+            ended = _spawned(fields, pipes) | {"notes": [_no_forks(type_, early=early)]}
         watch.end_what_is_left()
         out_of_memory = killed is not None and (limits.oom_kills() or 0) > killed
         wall_s = time.perf_counter() - start
         pipes.answer(ended | {"out_of_memory": out_of_memory, "wall_s": wall_s})
-    os._exit(0)  # threads that an import left must not delay the end
 
 
 def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
@@ -95,10 +104,14 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     The modules whose import has changed this process: then forking is not safe, or would hand the
     change on to every other subject, and the runner starts one that leaves them to their children.
     """
-    if inductor:
-        importlib.import_module("torch._inductor.compile_fx")
     unshared, errors = [], sys.stderr
     before = footprint.look()
+    if inductor:
+        torch_private.import_inductor()
+        now = footprint.look()
+        if footprint.DRIVER in footprint.changes(before, now):
+            unshared.append(COMPILER)
+        before = now
     for module in modules:
         try:
             with warnings.catch_warnings():  # a filter of one is not for the others
@@ -117,6 +130,25 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     return unshared
 
 
+def _not_shared(unshared: Sequence[str]) -> list[str]:
+    """What is to be said of the compiler; of a subject its own cases tell."""
+    note = (
+        f"importing the compiler of {COMPILER} begins the accelerator's driver here, and a process "
+        "forked afterwards cannot use it: so each compiled case imports the compiler for itself, "
+        "which takes some seconds"
+    )
+    return [note] if COMPILER in unshared else []
+
+
+def _no_forks(type_: str, *, early: bool) -> str:
+    """early: before any subject was imported."""
+    who = "torch, or what this Python loads when it starts," if early else "an import"
+    return (
+        f"a forked process cannot use {type_} here: {who} began its driver beforehand; so each "
+        f"case on {type_} starts a Python of its own, which takes some seconds"
+    )
+
+
 def _forked(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
     poisoned = mmap.mmap(-1, 1)  # shared; an exit code could be a subject's own
     sys.stdout.flush()
@@ -126,7 +158,7 @@ def _forked(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
         code = 1
         try:
             _become_child(fields, pipes)
-            if _device_poisoned(fields["case"]["device"]):
+            if forks.bad(fields["case"]["device"]):
                 poisoned[0] = 1
             else:
                 child.run(Request.of(fields))
@@ -156,12 +188,6 @@ def _become_child(fields: Mapping[str, Any], pipes: Pipes) -> None:
     limits.begin_child(fields["parent"])
     case = fields["case"]
     limits.bound(on_cpu=case["device"] == "cpu", compiles=case["compile"] != "off")
-
-
-def _device_poisoned(device: str) -> bool:
-    """A forked child of a process that initialised CUDA cannot use it."""
-    module = getattr(torch, device.partition(":")[0], None)
-    return bool(getattr(module, "_is_in_bad_fork", lambda: False)())
 
 
 def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:

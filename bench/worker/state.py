@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.records import Case
-from bench.worker import cuda, telemetry, tree
+from bench.worker import cuda, telemetry, torch_private, tree
 
 AMP_LAYERS = (
     nn.Conv1d,
@@ -77,11 +77,9 @@ SWITCHES: Mapping[str, Switch] = {
     ),
     "anomaly_mode": Switch(torch.is_anomaly_enabled, torch.autograd.set_detect_anomaly),
     "matmul_precision": Switch(_precision, torch.set_float32_matmul_precision),
-    "mkldnn": Switch(torch._C._get_mkldnn_enabled, torch._C._set_mkldnn_enabled),
-    "cudnn": Switch(torch._C._get_cudnn_enabled, torch._C._set_cudnn_enabled),
-    "cudnn_deterministic": Switch(
-        torch._C._get_cudnn_deterministic, torch._C._set_cudnn_deterministic
-    ),
+    "mkldnn": Switch(*torch_private.switch("mkldnn", "enabled")),
+    "cudnn": Switch(*torch_private.switch("cudnn", "enabled")),
+    "cudnn_deterministic": Switch(*torch_private.switch("cudnn", "deterministic")),
     "processors": Switch(_processors, _allow),
     "priority": Switch(lambda: os.getpriority(os.PRIO_PROCESS, 0), _set_priority),
 }

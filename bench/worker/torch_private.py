@@ -1,0 +1,293 @@
+"""The names of torch that torch does not promise to keep: this module alone uses them.
+
+A name is here if it begins with an underscore, or if no page of torch's documentation has it.
+Each function says in which versions of torch its name was seen, and what happens in one without
+it: another way, or a TorchPrivateError that says which name is missing.
+"""
+
+import contextlib
+import importlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+TESTED = "2.11 and 2.13"  # the versions that all tests have run on
+DYNAMO, INDUCTOR = "torch._dynamo", "torch._inductor.compile_fx"
+
+# Kineto's own names of what it records (libkineto, ActivityType.cpp).
+OPERATOR, RANGE, RUNTIME, MARK, OVERHEAD = (
+    "cpu_op",
+    "user_annotation",
+    "cuda_runtime",
+    "cpu_instant_event",
+    "overhead",
+)
+KERNEL, COPY, SET, DEVICE_RANGE, WAIT = (
+    "kernel",
+    "gpu_memcpy",
+    "gpu_memset",
+    "gpu_user_annotation",
+    "cuda_sync",
+)
+# Calls of CUDA, ROCm and oneAPI: cudaLaunchKernel, cuLaunchKernel, hipMemcpyAsync,
+# urEnqueueKernelLaunch, zeCommandQueue…  Operators have colons in their names, and autograd's
+# nodes begin otherwise.
+_RUNTIME_CALL = re.compile(r"(?:cuda|cu|hip|ur|ze)[A-Z]\w*")
+# The profiler's own cost, as CUPTI names it (libkineto, CuptiActivity.cpp, overheadKindString).
+_OVERHEADS = frozenset(
+    {
+        "Activity Buffer Request",
+        "Command Buffer Full",
+        "Driver Compiler",
+        "Instrumentation",
+        "Lazy Function Loading",
+        "Resource",
+        "Runtime Triggered Module Loading",
+        "UVM Activity Init",
+    }
+)
+# Waits that CUPTI records on the device's side (libkineto, syncTypeString).
+_DEVICE_WAIT = re.compile(r"(?:Event|Stream|Context) (?:Sync\w*|Wait\w*)(?: Event)?")
+
+
+class TorchPrivateError(RuntimeError):
+    """This torch lacks a name that there is no other way for; the message says which."""
+
+    def __init__(self, name: str, purpose: str) -> None:
+        super().__init__(
+            f"torch {torch.__version__} has no {name}, which {purpose} needs; "
+            f"install a torch that this suite was tested with ({TESTED})"
+        )
+
+
+# --- imports ---------------------------------------------------------------------------------
+
+
+def import_dynamo() -> None:
+    """Import `torch._dynamo` now: the first optimizer would import it in every child, 2 s.
+
+    Seen in 2.11 to 2.13.  Without it nothing is imported, and each child takes its own time.
+    """
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module(DYNAMO)
+
+
+def import_inductor() -> None:
+    """Import `torch._inductor.compile_fx` now, which each compiled case would import for itself.
+
+    Seen in 2.11 to 2.13; in 2.11 its import asks CUDA for its devices.  Without it as above.
+    """
+    with contextlib.suppress(ModuleNotFoundError):
+        importlib.import_module(INDUCTOR)
+
+
+def dynamo_counters() -> Mapping[str, Mapping[str, int]]:
+    """What dynamo has done in this process (`torch._dynamo.utils.counters`), by kind and name.
+
+    A kind that did not happen is an empty Counter.  Imports dynamo: 2 s the first time.
+    Seen in 2.11 to 2.13.  Raises TorchPrivateError: nothing else proves that compiled code ran.
+    """
+    try:
+        utils = importlib.import_module(f"{DYNAMO}.utils")
+        return utils.counters  # type: ignore[no-any-return]
+    except (ModuleNotFoundError, AttributeError):
+        raise TorchPrivateError("torch._dynamo.utils.counters", "a compiled case") from None
+
+
+# --- forks -----------------------------------------------------------------------------------
+
+
+def in_bad_fork(device_type: str) -> bool:
+    """Whether this process was forked after torch had initialised that type's driver.
+
+    `torch.cuda._is_in_bad_fork`, `torch.xpu._is_in_bad_fork`: seen in 2.11 to 2.13.  Without it
+    False: a case that then runs fails in torch's own words.
+    """
+    backend = getattr(torch, device_type, None)
+    return bool(getattr(backend, "_is_in_bad_fork", lambda: False)())
+
+
+# --- operators as they are dispatched -----------------------------------------------------------
+
+try:
+    from torch.utils._python_dispatch import TorchDispatchMode
+except ImportError:
+
+    class TorchDispatchMode:  # type: ignore[no-redef]
+        def __init__(self) -> None:
+            raise TorchPrivateError(
+                "torch.utils._python_dispatch.TorchDispatchMode", "counting operators"
+            )
+
+
+class DispatchMode(TorchDispatchMode):
+    """Its `__torch_dispatch__` is given every operator.  Seen in 2.11 to 2.13.
+
+    Without it, making one raises TorchPrivateError: what does not count operators still works.
+    """
+
+
+def is_operator(function: Any) -> bool:
+    """Whether what a DispatchMode is given can be taken apart (`torch._ops.OpOverload`).
+
+    Seen in 2.11 to 2.13.  Without the class: whether it has the method that takes it apart.
+    """
+    kind = getattr(getattr(torch, "_ops", None), "OpOverload", None)
+    return hasattr(function, "decompose") if kind is None else isinstance(function, kind)
+
+
+# --- switches --------------------------------------------------------------------------------
+
+
+def switch(library: str, name: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
+    """Getter and setter of `torch.backends.LIBRARY.NAME`, e.g. of `cudnn` and `enabled`.
+
+    Those of torch._C (seen in 2.11 to 2.13): `torch.backends.disable_global_flags()`, which a
+    subject may call, locks the public setter.  Without them the public ones.
+    """
+    own: Any = getattr(torch, "_C", None)
+    get = getattr(own, f"_get_{library}_{name}", None)
+    put = getattr(own, f"_set_{library}_{name}", None)
+    if get is not None and put is not None:
+        return get, put
+    public = getattr(torch.backends, library)
+    return lambda: bool(getattr(public, name)), lambda value: setattr(public, name, value)
+
+
+# --- what the profiler recorded --------------------------------------------------------------
+
+
+def recorded(prof: Any) -> Any | None:
+    """All that `torch.profiler.profile` saw, a `_ProfilerResult`; None: nothing.
+
+    `profile.profiler.kineto_results`: seen in 2.11 to 2.13.  Without it None.
+    """
+    return getattr(getattr(prof, "profiler", None), "kineto_results", None)
+
+
+def event_tree(results: Any) -> Sequence[Any]:
+    """The roots of the recorded events (`_ProfilerEvent`), which know what is inside them.
+
+    `experimental_event_tree`: seen in 2.11 to 2.13.  Raises TorchPrivateError.
+    """
+    try:
+        return results.experimental_event_tree()  # type: ignore[no-any-return]
+    except AttributeError:
+        raise TorchPrivateError(
+            "_ProfilerResult.experimental_event_tree", "memory over time"
+        ) from None
+
+
+def is_torch_operator(event: Any) -> bool:
+    """Whether an event of the tree is an operator or a range.  `tag`: seen in 2.11 to 2.13."""
+    return _tag(event) == "TorchOp"
+
+
+def allocation(event: Any) -> Any | None:
+    """`ptr`, `alloc_size`, `total_allocated` and `device`, where an event of the tree is one.
+
+    `tag` and `extra_fields`: seen in 2.11 to 2.13.
+    """
+    return event.extra_fields if _tag(event) == "Allocation" else None
+
+
+def _tag(event: Any) -> str:
+    try:
+        return str(event.tag.name)
+    except AttributeError:
+        raise TorchPrivateError("_ProfilerEvent.tag", "memory over time") from None
+
+
+def device_type(event: Any) -> str:
+    """CPU, MKLDNN, CUDA …: where a `_KinetoEvent` happened.  Seen in 2.11 to 2.13."""
+    try:
+        return str(event.device_type().name)
+    except AttributeError:
+        raise TorchPrivateError("_KinetoEvent.device_type", "the profiler's analysis") from None
+
+
+def activity(event: Any) -> str:
+    """Kineto's name of the kind of a `_KinetoEvent`: cpu_op, cuda_runtime, kernel …
+
+    `activity_type`: seen in 2.13, missing in 2.11.  Without it the kind is told by the side that
+    it is on, by `is_user_annotation` (seen in 2.11 to 2.13), and by its name.
+    """
+    if hasattr(event, "activity_type"):
+        return str(event.activity_type())
+    name, host = str(event.name()), device_type(event) == "CPU"
+    if event.is_user_annotation():
+        return RANGE if host else DEVICE_RANGE
+    if name in _OVERHEADS:
+        return OVERHEAD
+    return _on_host(name) if host else _on_device(name)
+
+
+def _on_host(name: str) -> str:
+    if name.startswith("["):  # [memory], [OutOfMemory]
+        return MARK
+    return RUNTIME if _RUNTIME_CALL.fullmatch(name) else OPERATOR
+
+
+def _on_device(name: str) -> str:
+    if name.startswith("Memcpy"):
+        return COPY
+    if name.startswith("Memset"):
+        return SET
+    return WAIT if _DEVICE_WAIT.fullmatch(name) else KERNEL
+
+
+# --- tensors and modules ---------------------------------------------------------------------
+
+
+def version(tensor: Tensor) -> int:
+    """How often the tensor, or a view of it, was written to (`Tensor._version`).
+
+    Seen in 2.11 to 2.13.  Raises TorchPrivateError.
+    """
+    try:
+        return tensor._version
+    except AttributeError:
+        raise TorchPrivateError("Tensor._version", "finding what is written to") from None
+
+
+def coo_parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """Indices and values of a sparse COO tensor that need not be coalesced.
+
+    `Tensor._indices`, `Tensor._values`: seen in 2.11 to 2.13.  Raises TorchPrivateError: the
+    public ones refuse a tensor that is not coalesced, and a coalesced copy is other memory.
+    """
+    try:
+        return tensor._indices(), tensor._values()
+    except AttributeError:
+        raise TorchPrivateError("Tensor._indices", "the memory of a sparse tensor") from None
+
+
+def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
+    """The buffers of this module alone, those that are None and repeated ones as well.
+
+    `Module._buffers`: seen in 2.11 to 2.13.  Without it the public ones, which leave None out.
+    """
+    own = getattr(module, "_buffers", None)
+    if own is not None:
+        return dict(own)
+    return dict(module.named_buffers(recurse=False, remove_duplicate=False))
+
+
+def set_own_buffer(module: nn.Module, name: str, value: Tensor | None) -> None:
+    """Put a buffer in its place past a `__setattr__` of the module's own, where torch allows."""
+    own = getattr(module, "_buffers", None)
+    if own is not None:
+        own[name] = value
+    else:
+        setattr(module, name, value)
+
+
+def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
+    """The parameters of this module alone; `Module._parameters`, as `own_buffers`."""
+    own = getattr(module, "_parameters", None)
+    if own is not None:
+        return dict(own)
+    return dict(module.named_parameters(recurse=False, remove_duplicate=False))
