@@ -7,9 +7,12 @@ import pytest
 from hypothesis import settings
 
 from tests.guard import (  # noqa: F401 - pytest finds its hooks here
+    pytest_addoption,
+    pytest_configure,
     pytest_itemcollected,
     pytest_runtest_call,
     pytest_runtest_protocol,
+    pytest_runtest_setup,
 )
 
 # Who starts the tests in the background has them ignore Ctrl-C, and so does all that they start:

@@ -1,5 +1,7 @@
 """Keeps quick tests quick: a test that is not marked `slow` starts no process and does not sleep.
 
+With `--stop-after`, slow tests end in time: those that would begin later are skipped.
+
 Hooks of pytest and not a fixture: fixtures of a wider scope are set up before any of a function.
 """
 
@@ -21,6 +23,31 @@ TAKE_LONG: tuple[tuple[Any, tuple[str, ...]], ...] = (
     (time, ("sleep",)),
 )
 REFUSED = pytest.StashKey[list[str]]()
+BEGAN_S = pytest.StashKey[float]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Adds `--stop-after`."""
+    parser.addoption(
+        "--stop-after",
+        type=float,
+        metavar="SECONDS",
+        help="skip slow tests that would begin later than this",
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """From here the seconds of `--stop-after` count."""
+    config.stash[BEGAN_S] = time.monotonic()
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skips a slow test for which no time is left."""
+    limit_s = item.config.getoption("--stop-after")
+    if limit_s is None or not item.get_closest_marker("slow"):
+        return
+    if time.monotonic() - item.config.stash[BEGAN_S] >= limit_s:
+        pytest.skip(f"no time left: --stop-after {limit_s:g}")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:

@@ -93,3 +93,33 @@ def test_what_runs_alone_has_to_be_slow_as_well(pytester: pytest.Pytester) -> No
     result = pytester.runpytest_inprocess("-p", "tests.guard", "-p", "no:benchmark")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*test_measures is marked `alone`; mark it `slow` as well"])
+
+
+TWO = """
+    import pytest
+
+    def test_is_quick():
+        pass
+
+    @pytest.mark.slow
+    def test_takes_long():
+        pass
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("limit", "outcomes"),
+    [
+        ([], {"passed": 2}),
+        (["--stop-after", "3600"], {"passed": 2}),
+        (["--stop-after", "0"], {"passed": 1, "skipped": 1}),
+    ],
+)
+def test_what_would_begin_too_late_is_skipped_where_it_is_slow(
+    pytester: pytest.Pytester, limit: list[str], outcomes: dict[str, int]
+) -> None:
+    pytester.makepyfile(TWO)
+    result = pytester.runpytest_inprocess("-rs", "-p", "tests.guard", "-p", "no:benchmark", *limit)
+    result.assert_outcomes(**outcomes)
+    assert ("no time left: --stop-after 0" in result.stdout.str()) == ("skipped" in outcomes)

@@ -124,12 +124,14 @@ def test_an_interpreter_that_does_not_start_costs_the_peaks_alone(
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_importing_torch_takes_nothing_of_the_time_of_the_peaks() -> None:
     found, problems = peaks.measure([case()], timeout_s=0.01)
     assert (list(found), problems) == (["cpu"], [])
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_real_machine_has_a_ladder_of_each_kind_and_thread_count() -> None:
     found, problems = peaks.measure([case(), case(threads="1")], timeout_s=120)
     assert (list(found), problems) == (["cpu"], [])
@@ -144,6 +146,7 @@ def test_a_real_machine_has_a_ladder_of_each_kind_and_thread_count() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.alone
 def test_a_device_that_is_not_there_is_one_line_and_costs_no_other_its_peaks() -> None:
     gone = case(device="cuda:7", threads=None, allocator=None)
     found, (problem,) = peaks.measure([gone, case()], timeout_s=120)
