@@ -45,7 +45,7 @@ OUT_OF_MEMORY = re.compile(
 )
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"
-    r"|not implemented for '|is not supported|not supported on|unsupported (dtype|scalarType)"
+    r"|not implemented for '|is not supported|not supported on|[Uu]nsupported (dtype|scalarType)"
     r"|Could not run '.*' with arguments"
 )
 
