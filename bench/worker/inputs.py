@@ -98,7 +98,8 @@ def make(
     text:  value of the axis `input`; `own` (or nothing) = the module's `example_inputs(batch)`,
            a tensor, a tuple of arguments or a dict of keywords.
     dtype: of the floating inputs that name none, and of all floating ones of `example_inputs`,
-           whose complex ones become those of its precision (`bench.worker.dtypes`).
+           whose complex ones become those of its precision (`bench.worker.dtypes`), as do those
+           that name complex64: no name is there for complex numbers of the case's own precision.
     memory_format: of the floating and complex inputs (N, C, H, W); others have no channels_last.
 
     The tensors are on `device` and require no gradient.  Raises InputError.
@@ -110,7 +111,8 @@ def make(
         args, kwargs = tuple(draw(spec, batch, dtype, generator) for spec in parse(text)), {}
 
     def settle(tensor: Tensor) -> Tensor:
-        kind = dtypes.like(tensor.dtype, dtype) if text in ("", OWN) else tensor.dtype
+        follows = text in ("", OWN) or tensor.dtype is torch.complex64
+        kind = dtypes.like(tensor.dtype, dtype) if follows else tensor.dtype
         moved = tensor.detach().to(device=device, dtype=kind)
         of_numbers = moved.is_floating_point() or moved.is_complex()
         if memory_format == "channels_last" and of_numbers and tree.is_image(moved):

@@ -48,6 +48,23 @@ def passed_over(module: nn.Module) -> str | None:
     )
 
 
+def no_backward(output: Any) -> str:
+    """Why none can start from an output of which nothing requires a gradient."""
+    dtypes = sorted({str(one.dtype).removeprefix("torch.") for one in tree.tensors(output)})
+    real = any(True for _ in tree.floating(output))
+    why = (
+        f"it is {', '.join(dtypes)}, computed without gradients or from nothing that requires one"
+        if real
+        else f"it is {', '.join(dtypes)}, and whole numbers have none"
+        if dtypes
+        else "no tensor is found in it"
+    )
+    return (
+        "training is not supported here: nothing in the output requires a gradient "
+        f"({why}), so there is no backward"
+    )
+
+
 class FixedGradient:
     """Stands for Σ⟨output, g⟩ over the tensors of the output that have a gradient, g seeded normal.
 
@@ -81,10 +98,7 @@ class FixedGradient:
         """
         wanted = [one for one in tree.floating(output) if one.requires_grad]
         if not wanted:
-            raise LossError(
-                "training is not supported here: nothing in the output requires a gradient (no "
-                "parameter, no input that does), so there is no backward"
-            )
+            raise LossError(no_backward(output))
         return wanted, tuple(self.gradient(place, one) for place, one in enumerate(wanted))
 
     def gradient(self, place: int, one: Tensor) -> Tensor:

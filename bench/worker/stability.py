@@ -16,7 +16,7 @@ from torch import Tensor
 
 # Times what the witnesses do.  They round coarser than the case by two bits, so that they find the
 # places (bench.worker.witness); tests/test_stability.py counts the verdicts on right results.
-ROOM = 3.0
+ROOM = 3.0  # of counts; norms grow with the root of a count
 # So many places of which no witness knew are neither right nor wrong, where they are few of many.
 FEW, FEW_OF_ALL = 3, 0.1
 UNSTABLE = 0.5  # of what is compared: more of it hangs on rounding, and a comparison says little
@@ -44,8 +44,8 @@ def of_numbers(own: Tensor, witnesses: Sequence[Tensor], exact: Tensor, *, bound
         float(one[~_any(moved[:place] + moved[place + 1 :], own)].norm())
         for place, one in enumerate(witnesses)
     ]
-    most = max(bound, ROOM * max((float(one.norm()) for one in witnesses), default=0.0))
-    where = max(bound, ROOM * max(missed, default=0.0))
+    most = max(bound, math.sqrt(ROOM) * max((float(one.norm()) for one in witnesses), default=0.0))
+    where = max(bound, math.sqrt(ROOM) * max(missed, default=0.0))
     unstable = float(exact[stable].norm()) ** 2 < (1 - UNSTABLE) * float(exact.norm()) ** 2
     explained = float(own.norm()) <= most and float(own[stable].norm()) <= where
     return Told(explained, unstable=unstable, most=most)

@@ -176,10 +176,19 @@ def place_in_mode(case: Case) -> nn.Module:
 
 
 def _to(module: nn.Module, device: str, real: torch.dtype) -> None:
-    """As `module.to(device, dtype)`, which would take the imaginary part from complex numbers."""
-    if not any(one.is_complex() for one in (*module.parameters(), *module.buffers())):
+    """As `module.to(device, dtype)`, which would take the imaginary part from complex numbers.
+
+    Raises StepError where torch has no such numbers.
+    """
+    tensors = (*module.parameters(), *module.buffers())
+    if not any(one.is_complex() for one in tensors):
         module.to(device=device, dtype=real)
         return
+    if real is torch.bfloat16 and not any(one.is_floating_point() for one in tensors):
+        raise StepError(
+            "bfloat16 is not supported here: torch has no complex numbers of it, and all weights "
+            "of the subject are complex"
+        )
     module.to(device=device)
     module._apply(lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))
 

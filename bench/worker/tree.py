@@ -204,7 +204,7 @@ def parts(tensor: Tensor) -> list[Tensor]:
     """
     one = tensor.detach()
     if one.is_nested:
-        return [one.values(), one.offsets()] if one.layout is torch.jagged else list(one.unbind())
+        return _sequences(one)
     if one.is_quantized:
         return [one.dequantize()]
     match one.layout:
@@ -218,6 +218,13 @@ def parts(tensor: Tensor) -> list[Tensor]:
         case torch.sparse_csc | torch.sparse_bsc:
             return [one.ccol_indices(), one.row_indices(), one.values()]
     return [one.to_dense()]  # oneDNN's own layout
+
+
+def _sequences(one: Any) -> list[Tensor]:
+    if one.layout is not torch.jagged:
+        return list(one.unbind())
+    # not values(), which fails for what inference_mode made
+    return [part for part in (one._values, one._offsets, one._lengths) if part is not None]
 
 
 def twin(tensor: Tensor) -> Tensor:
