@@ -422,7 +422,7 @@ MUTATIONS = (
     Mutation(
         "an output of infinities passes",
         "bench/worker/ready.py",
-        "    refuse(not_finite(step.output))\n",
+        "    refuse(finite.problems(step.output, begun.infinite))\n",
         "",
         READY,
     ),

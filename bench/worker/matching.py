@@ -39,7 +39,9 @@ def rows(
 
     others: of the witnesses.  near: how far equal rows may lie apart, times their usual norm.
     """
-    found = [_unmatched(one, wanted, near) for one in (got, *others)]
+    same = [one for one in (got, *others) if len(one) == len(wanted)]
+    axes = [_axis(tensor, [one[place] for one in same]) for place, tensor in enumerate(wanted)]
+    found = [_unmatched(one, wanted, axes, near) for one in (got, *others)]
     own, *by_witnesses = found
     if own is None:
         return None
@@ -50,13 +52,24 @@ def rows(
     return Matched(unmatched, count, allowed, told.explained, told.few, told.unstable)
 
 
-def _unmatched(got: Tensors, wanted: Tensors, near: float) -> tuple[int, int] | None:
+def _axis(wanted: Tensor, others: Sequence[Tensor]) -> int:
+    """In which there are more rows or fewer: the first in which any other one differs."""
+    sizes = [one.shape for one in others if one.ndim == wanted.ndim]
+    differ = (
+        axis for size in sizes for axis in range(wanted.ndim) if size[axis] != wanted.size(axis)
+    )
+    return next(differ, 0)
+
+
+def _unmatched(
+    got: Tensors, wanted: Tensors, axes: Sequence[int], near: float
+) -> tuple[int, int] | None:
     """Of all tensors, and how many rows there are."""
     if len(got) != len(wanted):
         return None
     unmatched = count = 0
-    for one, other in zip(got, wanted, strict=True):
-        pair = _as_rows(one, other)
+    for one, other, axis in zip(got, wanted, axes, strict=True):
+        pair = _as_rows(one, other, axis)
         if pair is None or max(len(pair[0]), len(pair[1])) > MOST_ROWS:
             return None
         unmatched += _without_equal(*pair, near)
@@ -64,14 +77,12 @@ def _unmatched(got: Tensors, wanted: Tensors, near: float) -> tuple[int, int] | 
     return unmatched, count
 
 
-def _as_rows(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor] | None:
-    """(rows, numbers of a row) of both, along the one axis in which they differ."""
+def _as_rows(one: Tensor, other: Tensor, axis: int) -> tuple[Tensor, Tensor] | None:
+    """(rows, numbers of a row) of both, if they differ in no other axis than this."""
     if one.ndim != other.ndim or one.ndim == 0:
         return None
-    differ = [axis for axis in range(one.ndim) if one.size(axis) != other.size(axis)]
-    if len(differ) > 1:
+    if any(one.size(at) != other.size(at) for at in range(one.ndim) if at != axis):
         return None
-    axis = differ[0] if differ else 0
     first, second = (
         torch.nan_to_num(tensor.double().movedim(axis, 0)).reshape(tensor.size(axis), -1)
         if tensor.numel()

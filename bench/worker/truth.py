@@ -51,6 +51,9 @@ NEVER_ROUNDING = 0.9
 # Networks of which float32, scaled, says that rounding alone may come to this are chaotic: there an
 # error of MUCH is not told from a mistake.
 CHAOTIC, MUCH = 0.25, 0.5
+# float32 eager code that differs from float64 by this much does so because of choices, or is wrong:
+# the witnesses tell the two apart.
+DOUBTED = 0.01
 SAMPLED = 997  # weights of a tensor that are compared, to see that two builds are one and the same
 
 LABELS = "labels"
@@ -194,8 +197,8 @@ class _Found:
 
     def look(self, group: str, got: tuple[Tensor, ...]) -> None:
         wanted = self.reference.values.groups.get(group, ())
-        if [one.shape for one in got] != [one.shape for one in wanted]:
-            self._other_shapes(group, got, wanted)
+        if shapes(got) != shapes(wanted) or self._rows_hang_on_rounding(group, wanted):
+            self._other_rows(group, got, wanted)
         elif group == LABELS:
             self._choices(group, labels_differ(got, wanted), _words_of_labels)
         elif any(bool(torch.isnan(one).any()) for one in wanted):
@@ -211,20 +214,21 @@ class _Found:
 
     def _of_witnesses(self, group: str, like: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
         """Those of the same shapes, and of numbers where the reference has some."""
-        shapes = [one.shape for one in like]
         groups = [one.groups.get(group, ()) for one in self.witnesses or ()]
         return [
             tensors
             for tensors in groups
-            if [one.shape for one in tensors] == shapes and not _first_nan(tensors, like)
+            if shapes(tensors) == shapes(like) and not _first_nan(tensors, like)
         ]
 
-    def _other_shapes(
-        self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]
-    ) -> None:
+    def _rows_hang_on_rounding(self, group: str, wanted: tuple[Tensor, ...]) -> bool:
+        """Then two results of as many rows may have other rows."""
+        others = (one.groups.get(group) for one in self.witnesses or ())
+        return any(one is not None and shapes(one) != shapes(wanted) for one in others)
+
+    def _other_rows(self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
         """More or fewer rows, as a threshold keeps them, may be rounding; nothing else may."""
-        shapes = [tuple(one.shape) for one in got], [tuple(one.shape) for one in wanted]
-        words = f"{group}: shapes {shapes[0]}, of float64 eager {shapes[1]}"
+        words = f"{group}: shapes {shapes(got)}, of float64 eager {shapes(wanted)}"
         self.suspected.add(group)
         size = max(norm(wanted), 1e-300)
         near = 4 * max(self._bound(group, wanted) / size, FLOOR_EPS * EPS[self.used])
@@ -282,7 +286,14 @@ class _Found:
             elif any(one.numel() for one in wanted):
                 self.errors[group] = self.allowed[group] = 0.0
             return
-        expected = self.reference.rounding.get(group, 0.0) * EPS[used] / EPS["float32"]
+        single = self.reference.rounding.get(group, 0.0)
+        expected = single * EPS[used] / EPS["float32"]
+        if single >= DOUBTED * size:  # float32 eager code may be what is wrong
+            self.suspected.add(group)
+            others = [norm(one) for one in self._differences(group, wanted)]
+            if others:
+                expected = max(others)
+                bound = min(bound, max(math.sqrt(stability.ROOM) * expected, tiny))
         chaotic = max(expected, tiny) >= CHAOTIC * size
         if not chaotic:
             bound = min(bound, NEVER_ROUNDING * size)
@@ -299,12 +310,16 @@ class _Found:
             self.suspected.add(group)
             self._beyond(group, self._told(group, got, wanted, bound), size)
 
+    def _differences(self, group: str, wanted: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+        """Of the witnesses, each tensor flat."""
+        return [_difference(one, wanted) for one in self._of_witnesses(group, wanted)]
+
     def _told(
         self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...], bound: float
     ) -> stability.Told:
-        others = [_difference(one, wanted) for one in self._of_witnesses(group, wanted)]
+        others = [torch.cat(one) for one in self._differences(group, wanted)]
         exact = torch.cat([_finite(one).flatten() for one in wanted])
-        return stability.of_numbers(_difference(got, wanted), others, exact, bound=bound)
+        return stability.of_numbers(torch.cat(_difference(got, wanted)), others, exact, bound=bound)
 
     def _beyond(self, group: str, told: stability.Told, size: float) -> None:
         if told.explained:
@@ -322,6 +337,11 @@ class _Found:
             f"{group} differ from float64 eager by {self.errors[group]:.2g} (relative norm; "
             f"rounding in {self.used} explains {said})"
         )
+
+
+def shapes(tensors: tuple[Tensor, ...]) -> list[tuple[int, ...]]:
+    """One after the other."""
+    return [tuple(one.shape) for one in tensors]
 
 
 def labels_differ(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> Tensor:
@@ -404,9 +424,9 @@ def reference(exact: Values, single: Values, again: Values) -> Reference:
     rounding: dict[str, float] = {}
     for group in dict.fromkeys((*exact.groups, *single.groups)):
         wanted, got, other = (one.groups.get(group, ()) for one in (exact, single, again))
-        if [one.shape for one in got] != [one.shape for one in wanted]:
+        if shapes(got) != shapes(wanted):
             raise TruthError(f"{group} has other shapes in float64 than in float32")
-        if [one.shape for one in got] != [one.shape for one in other]:
+        if shapes(got) != shapes(other):
             raise TruthError(f"{group} has another shape with another seed")
         _same_under_another_seed(group, got, other)
         if group != LABELS:
@@ -445,8 +465,8 @@ def norm_of_difference(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> fl
     return norm(tuple(a - b for a, b in zip(one, other, strict=True)))
 
 
-def _difference(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> Tensor:
-    return torch.cat([_finite(a - b).flatten() for a, b in zip(one, other, strict=True)])
+def _difference(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(_finite(a - b).flatten() for a, b in zip(one, other, strict=True))
 
 
 def _finite(tensor: Tensor) -> Tensor:

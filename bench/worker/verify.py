@@ -50,7 +50,7 @@ def verdict(built: Ready, kept: Path, whole: str | None) -> truth.Verdict:
             against = reference.of_layer(built.case, built.prepared)
         used = truth.arithmetic(built.case)
         seen = truth.compare(values, against, used)
-        if not seen.wrong:
+        if not (seen.wrong or seen.suspected):
             return seen
         others = reference.witnesses(built.case, built.prepared, used, seen.suspected)
         return truth.compare(values, against, used, others)
