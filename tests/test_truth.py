@@ -15,6 +15,12 @@ from bench.worker.request import Request
 from bench.worker.truth import Reference, TruthError, Values, compare
 from tests.cases import case
 
+
+@pytest.fixture(autouse=True)
+def _a_busy_machine_takes_no_reference_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "MOST_S", 1e9)
+
+
 ONE = (torch.tensor([3.0, 4.0], dtype=torch.float64),)  # norm 5
 
 

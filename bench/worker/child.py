@@ -263,11 +263,7 @@ def _facts(request: Request) -> Facts:
     )
     truth = Verdict(doubt=doubt) if doubt else verify.verdict(built, kept, request.reference)
     found |= truth.facts()
-    if (
-        said := loss.passed_over(built.prepared.module)
-        if _is_whole_training(request.case)
-        else None
-    ):
+    if _trains_whole(request.case) and (said := loss.passed_over(built.prepared.module)):
         problems["loss"] = said
     invalid = truth.wrong
     if "output" not in truth.errors and (infinite := finite.infinite(built.step.output)):
@@ -278,7 +274,7 @@ def _facts(request: Request) -> Facts:
     return Facts(case=request.case, facts=known, problems=problems, invalid=invalid)
 
 
-def _is_whole_training(case: Case) -> bool:
+def _trains_whole(case: Case) -> bool:
     return case.mode == "training" and parse(case.subject).layer is None
 
 

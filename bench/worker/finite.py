@@ -28,7 +28,7 @@ def problems(output: Any, first: Places) -> list[str]:
     for place, tensor, part in parts:
         if count := int(torch.isnan(part).sum()):
             return [_said(place, tensor, count, "NaN")]
-    for number, ((place, tensor, part), mask) in enumerate(zip(parts, infinite, strict=True)):
+    for number, ((place, tensor, _), mask) in enumerate(zip(parts, infinite, strict=True)):
         if mask is None:
             continue
         before = first[number] if number < len(first) else None

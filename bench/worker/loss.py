@@ -8,12 +8,13 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker import tree
+from bench.worker.step_inputs import StepError
 
 SEED = 1
 Loss = Callable[[Any], Tensor]
 
 
-class LossError(ValueError):
+class LossError(StepError):
     """An output from which no gradient can start."""
 
 

@@ -40,12 +40,14 @@ class _Walk:
     within: set[int] = field(default_factory=set)  # lists and dicts around the present place
     objects: set[int] = field(default_factory=set)
     found: set[int] = field(default_factory=set)  # tensors
+    in_attributes: int = 0  # of how many objects
     unknown: dict[str, None] = field(default_factory=dict)  # classes that are not looked into
 
     def visit(self, tree: Any) -> Iterator[Tensor]:
         if isinstance(tree, Tensor):
-            self.found.add(id(tree))
-            yield tree
+            if not (self.in_attributes and id(tree) in self.found):
+                self.found.add(id(tree))
+                yield tree
             return
         inner = _items(tree)
         if inner is not None and id(tree) not in self.within and len(self.within) < MOST_DEPTH:
@@ -67,9 +69,10 @@ class _Walk:
         self.objects.add(id(tree))
         around = id(own)  # an object may be a mapping as well, whose own id is taken
         self.within.add(around)
+        self.in_attributes += 1
         for value in own.values():
-            if not (isinstance(value, Tensor) and id(value) in self.found):
-                yield from self.visit(value)
+            yield from self.visit(value)
+        self.in_attributes -= 1
         self.within.remove(around)
 
 
