@@ -40,12 +40,12 @@ class _Walk:
     within: set[int] = field(default_factory=set)  # lists and dicts around the present place
     objects: set[int] = field(default_factory=set)
     found: set[int] = field(default_factory=set)  # tensors
-    in_attributes: int = 0  # of how many objects
+    again: int = 0  # in the attributes of how many containers
     unknown: dict[str, None] = field(default_factory=dict)  # classes that are not looked into
 
     def visit(self, tree: Any) -> Iterator[Tensor]:
         if isinstance(tree, Tensor):
-            if not (self.in_attributes and id(tree) in self.found):
+            if not (self.again and id(tree) in self.found):
                 self.found.add(id(tree))
                 yield tree
             return
@@ -69,10 +69,12 @@ class _Walk:
         self.objects.add(id(tree))
         around = id(own)  # an object may be a mapping as well, whose own id is taken
         self.within.add(around)
-        self.in_attributes += 1
+        container = _items(tree) is not None  # its attributes name its own items again
+        self.again += container
         for value in own.values():
-            yield from self.visit(value)
-        self.in_attributes -= 1
+            if not (isinstance(value, Tensor) and id(value) in self.found):
+                yield from self.visit(value)
+        self.again -= container
         self.within.remove(around)
 
 
