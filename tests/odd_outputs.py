@@ -16,7 +16,7 @@ class Spectral(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.randn(4, 4, 9, dtype=torch.complex64))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         mixed = torch.einsum("nif,iof->nof", torch.fft.rfft(x), self.weight)
         return torch.fft.irfft(mixed, n=x.shape[-1])
 
@@ -24,12 +24,14 @@ class Spectral(nn.Module):
 class Turned(nn.Module):
     """(N, 8): turns pairs of numbers by angles that a complex buffer keeps; all else is real."""
 
+    turn: Tensor
+
     def __init__(self) -> None:
         super().__init__()
         self.fc = nn.Linear(8, 8)
         self.register_buffer("turn", torch.polar(torch.ones(4), torch.arange(1.0, 5.0)))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         pairs = torch.view_as_complex(self.fc(x).float().reshape(-1, 4, 2))
         return torch.view_as_real(pairs * self.turn).flatten(1).to(x.dtype)
 
@@ -41,7 +43,7 @@ class ToSpectrum(nn.Module):
         super().__init__()
         self.fc, self.wrong = nn.Linear(16, 16), wrong
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         found = torch.fft.rfft(self.fc(x))
         return found.conj() if self.wrong and found.dtype is torch.complex64 else found
 
@@ -77,7 +79,7 @@ class Mask(nn.Module):
         super().__init__()
         self.fc, self.wrong = nn.Linear(400, 400), wrong
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         found = self.fc(x) > 0
         return found.roll(1, 1) if self.wrong and x.dtype is not torch.float64 else found
 
@@ -105,7 +107,7 @@ class Above(nn.Module):
         super().__init__()
         self.fc, self.wrong = nn.Linear(8, 1), wrong
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         score = self.fc(x).squeeze(-1)
         return x[(score < 0) if self.wrong and x.dtype is torch.bfloat16 else (score > 0)]
 
@@ -132,7 +134,7 @@ class Experts(nn.Module):
         self.gate, self.wrong = nn.Linear(32, 8), wrong
         self.experts = nn.ModuleList(nn.Linear(32, 32) for _ in range(8))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         flat = x.flatten(0, 1)
         chosen = self.gate(flat).argmax(-1)
         out = torch.zeros_like(flat)
@@ -146,12 +148,14 @@ class Experts(nn.Module):
 class Policy(nn.Module):
     """(N, 8) → logits (N, 6), of which two are forbidden: -inf.  Wrong: a third one as well."""
 
+    legal: Tensor
+
     def __init__(self, wrong: bool = False) -> None:
         super().__init__()
         self.fc, self.wrong = nn.Linear(8, 6), wrong
         self.register_buffer("legal", torch.tensor([1, 1, 0, 1, 0, 1], dtype=torch.bool))
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         y = self.fc(x).masked_fill(~self.legal, float("-inf"))
         if self.wrong and x.dtype is not torch.float64:
             y = torch.cat([torch.full_like(y[:, :1], float("-inf")), y[:, 1:]], 1)
@@ -179,7 +183,7 @@ class NotANumber(nn.Module):
         super().__init__()
         self.fc = nn.Linear(8, 8)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         y = self.fc(x)
         if x.dtype is not torch.float64:
             y = torch.cat([y[:, :1] * float("nan"), y[:, 1:]], 1)
@@ -289,7 +293,7 @@ class FindsNothing(nn.Module):
         super().__init__()
         self.fc = nn.Linear(4, 4)
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Any:
         y: Tensor = self.fc(x)
         return y[y[:, 0] > 1e9]
 

@@ -212,7 +212,10 @@ def test_an_object_that_remembers_is_not_the_same_in_a_copy() -> None:
 
 
 def test_what_is_not_looked_into_is_named() -> None:
-    assert tree.unknown([A, (one for one in ()), 3, SimpleNamespace(x={1})]) == ["generator", "set"]
+    assert tree.unknown([A, (one for one in [A]), 3, SimpleNamespace(x={1})]) == [
+        "generator",
+        "set",
+    ]
 
 
 def jagged() -> Tensor:

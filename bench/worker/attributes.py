@@ -12,7 +12,7 @@ import functools
 import os
 import sys
 import types
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -49,13 +49,13 @@ def of(value: Any) -> dict[str, Any]:
             one.name: fields[one.name] for one in dataclasses.fields(value) if one.name in fields
         }
         return ordered | _own(value)
-    return _own(value) if _understood(type(value)) else {}
+    return _own(value) if understood(value) else {}
 
 
 def understood(value: Any) -> bool:
     """Whether its attributes are all there is to it."""
     return not isinstance(value, _NEVER) and (
-        dataclasses.is_dataclass(value) or _understood(type(value))
+        dataclasses.is_dataclass(value) or _of_python(type(value))
     )
 
 
@@ -98,8 +98,9 @@ def _own(value: Any) -> dict[str, Any]:
 
 
 @functools.lru_cache(maxsize=4096)
-def _understood(kind: type) -> bool:
+def _of_python(kind: Hashable) -> bool:
     """A class written in Python, of neither Python's own library nor torch's insides."""
+    assert isinstance(kind, type)
     if f"{kind.__module__}.{kind.__qualname__}" in _NAMESPACES:
         return True
     module = f"{kind.__module__}."

@@ -20,8 +20,8 @@ class LossError(StepError):
 
 def of(module: nn.Module, *, scaled: bool) -> Loss:
     """The module's own `loss(output)` where it has one, else `FixedGradient`."""
-    own = getattr(module, "loss", None)
-    if not callable(own) or isinstance(own, nn.Module) or not _takes_output(own):
+    own: Loss | None = getattr(module, "loss", None)
+    if own is None or not callable(own) or isinstance(own, nn.Module) or not _takes_output(own):
         return FixedGradient(scaled=scaled)
     return own
 
@@ -147,7 +147,7 @@ class _Seed(torch.autograd.Function):
 def _around(one: Tensor, drawn: Callable[[Tensor], Tensor]) -> Tensor:
     """A gradient of numbers that are drawn, laid out as those of a sparse or nested tensor are."""
     with torch.no_grad():
-        own = one.detach()
+        own: Any = one.detach()
         if own.is_nested:
             if own.layout is torch.jagged:
                 flat = drawn(own.values())

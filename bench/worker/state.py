@@ -24,6 +24,8 @@ AMP_LAYERS = (
     nn.ConvTranspose3d,
     nn.Linear,
 )
+# Complex numbers of a precision: what a complex layer puts out where that precision is asked for.
+OF_REAL = {"float32": "complex64", "float16": "complex32"}
 CONVOLUTIONS = AMP_LAYERS[:-1]
 # Share of the multiply-adds that a setting has to reach.  A network may keep a layer out of
 # autocast on purpose (a head in float32), and a row then shows what AMP does to that network; one
@@ -151,7 +153,7 @@ def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]
     def look(layer: nn.Module, _arguments: object, output: object) -> None:
         for tensor in tree.floating(output):
             work = _multiply_adds(layer, tensor)
-            dtypes.add(_precision_of(tensor), names[layer], work)
+            dtypes.add(str(tensor.dtype).removeprefix("torch."), names[layer], work)
             if isinstance(layer, CONVOLUTIONS) and (layout := layout_of(tensor)):
                 layouts.add(layout, names[layer], work)
 
@@ -166,12 +168,6 @@ def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]
         for handle in handles:
             handle.remove()
     return {"output_dtypes": dtypes.as_state(), "convolution_layouts": layouts.as_state()}
-
-
-def _precision_of(tensor: Tensor) -> str:
-    """complex64 is made of float32."""
-    real = tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype
-    return str(real).removeprefix("torch.")
 
 
 def _multiply_adds(layer: nn.Module, output: Tensor) -> float:
@@ -229,8 +225,9 @@ def _arithmetic_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
 
 def _too_small_a_share(what: str, asked: str, shares: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A sentence where most of the work was done otherwise."""
-    share = shares[asked]["share"] if asked in shares else 0.0
-    others = {kind: one for kind, one in shares.items() if kind != asked}
+    meant = {asked, OF_REAL.get(asked)}
+    share = sum(one["share"] for kind, one in shares.items() if kind in meant)
+    others = {kind: one for kind, one in shares.items() if kind not in meant}
     if not others or share >= LEAST_SHARE:
         return []
     said = ", ".join(
