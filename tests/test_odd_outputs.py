@@ -3,6 +3,7 @@
 The verdict is that of `bench.worker.verify`, which asks the witnesses where it has to.
 """
 
+import csv
 import dataclasses
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from bench.worker.step_inputs import StepError
 from bench.worker.subject import prepare
 from bench.worker.truth import Verdict
 from tests.cases import case
+from tests.test_end_to_end import bench
 from tests.test_truth import built
 
 CHANNELS_LAST = {"memory_format": "channels_last"}
@@ -264,3 +266,46 @@ def test_a_wrong_result_stays_wrong_where_no_witness_can_be_made(
     seen = verdict(odd("LabelMap(wrong=True)", "3,12,12", **CHANNELS_LAST), tmp_path)
     assert "432 of 432" in str(seen.wrong)
     assert truth.LABELS in seen.errors
+
+
+SWEEP = """
+[run]
+replicates = 1
+max_replicates = 1
+samples_s = 0.02
+warmup_s = 0.01
+
+[[sweep]]
+subject = [
+    "tests.odd_outputs:Policy", "tests.odd_outputs:Policy(wrong=True)",
+    "tests.odd_outputs:Gaussian", "tests.odd_outputs:NotANumber",
+]
+input = "8"
+batch = 4
+mode = "inference"
+device = "cpu"
+"""
+
+
+@pytest.mark.slow
+def test_the_rows_of_a_run_are_ok_where_the_output_is_right_and_name_what_is_not(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "bench.toml").write_text(SWEEP)
+    done = bench(tmp_path, "run", "--out", "run")
+    with (tmp_path / "run" / "measurements.csv").open() as file:
+        rows = {row["subject"].partition(":")[2]: row for row in csv.DictReader(file)}
+    assert {name: row["status"] for name, row in rows.items()} == {
+        "Policy": "ok",
+        "Policy(wrong=True)": "invalid",
+        "Gaussian": "ok",
+        "NotANumber": "invalid",
+    }, done.stderr
+    for name in ("Policy", "Gaussian"):
+        assert 0 < float(rows[name]["relative_error"]) < 1e-6
+        assert "unverified" not in rows[name]["flags"]
+    assert (
+        "4 of 24 numbers of its tensor 1 (4, 6) are infinite, and not so"
+        in (rows["Policy(wrong=True)"]["reason"])
+    )
+    assert "4 of 32 numbers of its tensor 1 (4, 8) are NaN" in rows["NotANumber"]["reason"]

@@ -54,9 +54,10 @@ def of(value: Any) -> dict[str, Any]:
 
 def understood(value: Any) -> bool:
     """Whether its attributes are all there is to it."""
-    return not isinstance(value, _NEVER) and (
-        dataclasses.is_dataclass(value) or _of_python(type(value))
-    )
+    if isinstance(value, _NEVER):
+        return False
+    kind: Any = type(value)
+    return dataclasses.is_dataclass(kind) or _of_python(kind)
 
 
 def copied(value: Any) -> Any:

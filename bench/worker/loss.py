@@ -152,7 +152,7 @@ def _around(one: Tensor, drawn: Callable[[Tensor], Tensor]) -> Tensor:
             if own.layout is torch.jagged:
                 flat = drawn(own.values())
                 return torch.nested.nested_tensor_from_jagged(flat, offsets=own.offsets())
-            filled = own.clone()
+            filled: Tensor = own.clone()
             flat = drawn(torch.cat([part.flatten() for part in own.unbind()]))
             for part, numbers in zip(
                 filled.unbind(), flat.split([part.numel() for part in own.unbind()]), strict=True

@@ -30,7 +30,14 @@ def tensors(tree: Any) -> Iterator[Tensor]:
     again that is known by another name, so of those each comes once.  Not of sets, which have no
     order.
     """
-    return iter((tree,)) if isinstance(tree, Tensor) else _Walk().visit(tree)
+    if isinstance(tree, Tensor):
+        return iter((tree,))
+    # What most networks put out, without the walk: a training step that is timed asks as well.
+    kind = type(tree)
+    values = tree if kind in (tuple, list) else tree.values() if kind is dict else (None,)
+    if all(isinstance(one, Tensor) for one in values):
+        return iter(tuple(values))
+    return _Walk().visit(tree)
 
 
 @dataclass(slots=True)
