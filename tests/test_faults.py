@@ -142,7 +142,7 @@ def test_a_well_behaved_subject_is_measured(measure: Measure) -> None:
         ("TurnsDtype", "invalid", "default_dtype is float64, should be float32"),
         ("TurnsDeterministic", "invalid", "deterministic is True, should be False"),
         ("TrainDoesNothing", "error", "the module is in the wrong mode for inference"),
-        ("CallGivesNone", "error", "the output holds no tensor"),
+        ("CallGivesNone", "error", "no tensor was found in the output, a NoneType"),
         ("EvalRaises", "error", "RuntimeError: never in eval (failures/"),
     ],
 )

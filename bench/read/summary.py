@@ -52,6 +52,7 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
         "",
         *_odd(result.rows),
         *_unverified(result),
+        *_losses(result),
         *_spent(result, elapsed_s),
         *_files(result),
     ):
@@ -207,6 +208,16 @@ def _unverified(result: Result) -> list[str]:
         f"unverified: {count} case{'s' if count > 1 else ''}: {reason}"
         for reason, count in reasons.most_common(MOST_REASONS)
     ]
+
+
+def _losses(result: Result) -> list[str]:
+    """Of networks whose own loss could not be used."""
+    said = {
+        one.problems["loss"]
+        for one in result.entries
+        if isinstance(one, Facts) and "loss" in one.problems
+    }
+    return [f"loss: {one}" for one in sorted(said)]
 
 
 def _spent(result: Result, elapsed_s: float) -> list[str]:

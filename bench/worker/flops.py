@@ -1,7 +1,8 @@
 """Operators and floating-point operations of one call, as torch dispatches them.
 
-A multiply and an add are two; only convolutions and matrix products are counted
-(torch.utils.flop_counter).
+A multiply and an add are two, of complex numbers eight, or six in a convolution, of which torch
+makes three real ones.  Only convolutions and matrix products are counted
+(torch.utils.flop_counter), so no Fourier transform is.
 """
 
 import contextlib
@@ -15,7 +16,7 @@ from typing import Any
 
 import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, flop_registry, shape_wrapper
 
 from bench.worker import torch_private
 from bench.worker.stopwatch import TimedStep
@@ -106,7 +107,7 @@ def by_operator(step: TimedStep) -> tuple[dict[str, int], list[str]]:
     operators than those of the trace.
     """
     hidden = blind(operators(step, composed=False))
-    counter = FlopCounterMode(display=False, custom_mapping=_VECTORS)
+    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     step.prepare(1)
     with counter:
         step()
@@ -128,7 +129,7 @@ def blind(seen: Counter[str]) -> list[str]:
 
 
 def _counted(step: TimedStep) -> Flops:
-    counter = FlopCounterMode(display=False, custom_mapping=_VECTORS)
+    counter = FlopCounterMode(display=False, custom_mapping=_FORMULAS)
     marks = [0]
     step.prepare(1)
     with counter:
@@ -169,7 +170,31 @@ _VECTORS: dict[Any, Callable[..., int]] = {
     torch.ops.aten.convolution_backward: _convolution_backward,
     torch.ops.aten.mv: _product,
     torch.ops.aten.dot: _product,
+    torch.ops.aten.vdot: _product,
     torch.ops.aten.addmv: _added_product,
+}
+
+COMPLEX = 4  # a complex multiply and add are 4 real multiplies and 4 real adds, 8 instead of 2
+
+
+def _of_complex_too(formula: Callable[..., int]) -> Callable[..., int]:
+    """Operations on real numbers, which torch's counter takes complex ones for."""
+
+    def count(*args: Any, out_val: Any = None, **kwargs: Any) -> int:
+        seen = [one for one in tree_leaves((args, out_val)) if isinstance(one, torch.Tensor)]
+        factor = COMPLEX if any(one.is_complex() for one in seen) else 1
+        return factor * formula(*args, out_val=out_val, **kwargs)
+
+    count._get_raw = True  # type: ignore[attr-defined]  # torch's counter then gives it tensors
+    return count
+
+
+_FORMULAS: dict[Any, Callable[..., int]] = {
+    operator: _of_complex_too(formula)
+    for operator, formula in {
+        **flop_registry,
+        **{operator: shape_wrapper(formula) for operator, formula in _VECTORS.items()},
+    }.items()
 }
 
 

@@ -24,6 +24,8 @@ AMP_LAYERS = (
     nn.ConvTranspose3d,
     nn.Linear,
 )
+# Complex numbers of a precision: what a complex layer puts out where that precision is asked for.
+OF_REAL = {"float32": "complex64", "float16": "complex32"}
 CONVOLUTIONS = AMP_LAYERS[:-1]
 # Share of the multiply-adds that a setting has to reach.  A network may keep a layer out of
 # autocast on purpose (a head in float32), and a row then shows what AMP does to that network; one
@@ -221,8 +223,9 @@ def _arithmetic_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
 
 def _too_small_a_share(what: str, asked: str, shares: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """A sentence where most of the work was done otherwise."""
-    share = shares[asked]["share"] if asked in shares else 0.0
-    others = {kind: one for kind, one in shares.items() if kind != asked}
+    meant = {asked, OF_REAL.get(asked)}
+    share = sum(one["share"] for kind, one in shares.items() if kind in meant)
+    others = {kind: one for kind, one in shares.items() if kind not in meant}
     if not others or share >= LEAST_SHARE:
         return []
     said = ", ".join(

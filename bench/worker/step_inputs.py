@@ -45,7 +45,7 @@ class StepInputs:
         if restore:
             self._ready = []
             self._given = tree.map_tensors(tree.twin, self._given)
-        self._call_bytes = sum(leaf.nbytes for leaf in tree.tensors(self._given))
+        self._call_bytes = sum(map(_nbytes, tree.tensors(self._given)))
         # A restored input is hot, for it has just been written: other writes drive it out.
         self._flush = self._flushing(rotate_bytes) if restore else None
         copies = 1 if restore else self._copies(rotate_bytes)
@@ -104,3 +104,8 @@ class StepInputs:
             # the output of the layer before, which is what the input is inside a network.
             return kept.detach().requires_grad_().clone()
         return tree.twin(kept.detach())
+
+
+def _nbytes(tensor: Tensor) -> int:
+    """Of a sparse or nested tensor those of its parts."""
+    return sum(part.nbytes for part in tree.parts(tensor))

@@ -16,6 +16,7 @@ ROWS = ("tests/test_aggregate.py",)
 RUNNER = ("tests/test_runner.py",)
 STATE = ("tests/test_state.py",)
 TRUTH = ("tests/test_truth.py",)
+ODD = ("tests/test_odd_outputs.py",)
 READY = ("tests/test_ready.py",)
 CHILD = ("tests/test_child.py",)
 COMPILED = ("tests/test_compiled.py",)
@@ -297,6 +298,27 @@ MUTATIONS = (
         STATE,
     ),
     Mutation(
+        "whole numbers are not compared",
+        "bench/worker/truth.py",
+        "            self._choices(group, labels_differ(got, wanted), _words_of_labels)\n",
+        "            pass\n",
+        ODD,
+    ),
+    Mutation(
+        "complex weights lose their imaginary part",
+        "bench/worker/subject.py",
+        "    module._apply(lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))\n",
+        "    module.to(dtype=real)\n",
+        ODD,
+    ),
+    Mutation(
+        "a jump passes at any place",
+        "bench/worker/stability.py",
+        " and float(own[stable].norm()) <= where\n",
+        "\n",
+        ("tests/test_stability.py",),
+    ),
+    Mutation(
         "a wrong result passes",
         "bench/worker/truth.py",
         "        elif difference > bound:\n",
@@ -422,7 +444,7 @@ MUTATIONS = (
     Mutation(
         "an output of infinities passes",
         "bench/worker/ready.py",
-        "    refuse(not_finite(step.output))\n",
+        "    refuse(finite.problems(step.output, begun.infinite))\n",
         "",
         READY,
     ),
