@@ -215,7 +215,7 @@ MUTATIONS = (
     Mutation(
         "an input that is written to is not restored",
         "bench/worker/step_inputs.py",
-        "        return tree.twin(kept.detach())\n",
+        "        return _twin(kept.detach())\n",
         "        return kept.detach()\n",
         STEP,
     ),
