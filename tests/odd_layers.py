@@ -1,5 +1,6 @@
 """Networks whose layers, calls or tensors are of a kind that is seldom met."""
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -42,7 +43,7 @@ class HookStore(nn.Module):
         super().__init__()
         self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)
         store: dict[str, Tensor] = {}
-        self.store_of = lambda: store
+        self.store_of: Callable[[], dict[str, Tensor]] = lambda: store
 
         def keep(_module: nn.Module, _args: Any, output: Tensor) -> None:
             store.setdefault("first", output.detach())
@@ -232,7 +233,7 @@ class GraphBuffer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         y = self.fc(x).permute(1, 0, 2).reshape(6, -1)
         links = torch.as_tensor(self.links)
-        return (links @ y).reshape(6, len(x), 8).permute(1, 0, 2)
+        return torch.as_tensor((links @ y).reshape(6, len(x), 8).permute(1, 0, 2))
 
 
 class GraphInput(nn.Module):
@@ -243,7 +244,7 @@ class GraphInput(nn.Module):
         self.fc = nn.Linear(8, 4)
 
     def forward(self, x: Tensor, links: Tensor) -> Tensor:
-        return torch.sparse.mm(links, self.fc(x))
+        return torch.as_tensor(torch.sparse.mm(links, self.fc(x)))
 
     def example_inputs(self, batch: int) -> tuple[Tensor, ...]:
         return torch.randn(6 * batch, 8), torch.eye(6 * batch).to_sparse()
@@ -391,3 +392,9 @@ class Detector(nn.Module):
     def example_inputs(self, batch: int) -> tuple[Any, ...]:
         images = [torch.rand(3, 20, 20) for _ in range(batch)]
         return images, [{"box": torch.rand(4)} for _ in range(batch)]
+
+
+def quantised() -> Any:
+    """(N, 16): linear layers in int8."""
+    plain = nn.Sequential(nn.Linear(16, 16), nn.ReLU(), nn.Linear(16, 4))
+    return torch.ao.quantization.quantize_dynamic(plain, {nn.Linear})

@@ -6,6 +6,7 @@ Each fact fails alone: what is unknown is left out, and said why.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from bench.records import Case
@@ -14,6 +15,7 @@ from bench.worker.device import Device
 from bench.worker.step import Step
 from bench.worker.subject import Prepared
 
+MOST_NAMES = 5  # of layers that a message names
 WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
 # Facts that are asked for where no call succeeds as well; energy is none of a CPU's.
 NEED_NO_CALL = ("parameters", "energy_j_per_image")
@@ -90,7 +92,24 @@ def begin_call(step: Step, prepared: Prepared) -> None:
     memory.drop_gradients(prepared.module, prepared.args, prepared.kwargs)
 
 
+def _need_open_weights(module: nn.Module) -> None:
+    """Raises FactError where weights lie in an object of C++, as those of quantised layers do."""
+    closed = [
+        name.removesuffix("._packed_params") or "itself"
+        for name, inner in module.named_modules()
+        if not isinstance(inner, torch.jit.ScriptModule)
+        and any(isinstance(value, torch.ScriptObject) for value in vars(inner).values())
+    ]
+    if closed:
+        more = f" and {len(closed) - MOST_NAMES} more" if len(closed) > MOST_NAMES else ""
+        raise FactError(
+            f"torch keeps the weights of {', '.join(closed[:MOST_NAMES])}{more} packed (a "
+            "quantised layer), in memory that cannot be asked for"
+        )
+
+
 def _parameters(prepared: Prepared) -> int:
+    _need_open_weights(prepared.module)
     return sum(parameter.numel() for parameter in prepared.module.parameters())
 
 
@@ -106,6 +125,7 @@ def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Found:
     """
     begin_call(step, prepared)
     if device.type == "cpu":
+        _need_open_weights(prepared.module)  # an accelerator's allocator has counted them
         held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
         before = memory.alive_bytes(prepared.module, prepared.args, prepared.kwargs, held)
         return {"peak_bytes": before + memory.allocated_peak_bytes(step)}
@@ -136,6 +156,7 @@ def _operators(step: Step, eager: Step) -> Found:
 
 
 def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
+    _need_open_weights(prepared.module)
     # Those of this very call: inputs may take turns, and a restored one is a copy.
     given: list[Any] = []
     # not the module's own method, which a ScriptModule refuses, though it calls its hooks

@@ -215,7 +215,8 @@ def _recurrent(*args: Any, **_: Any) -> int:
     """
     tokens = args[0].numel() // args[0].shape[-1]
     lists = [one for one in args if isinstance(one, list | tuple) and one]
-    return 2 * int(tokens) * sum(weight.numel() for weight in lists[-1] if weight.ndim == 2)
+    weights = sum(int(one.numel()) for one in lists[-1] if one.ndim == 2)
+    return 2 * int(tokens) * weights
 
 
 def _with_sparse(dense: Callable[..., int]) -> Callable[..., int | None]:

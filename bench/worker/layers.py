@@ -291,7 +291,7 @@ def put_back(whole: nn.Module) -> Iterator[None]:
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
         for module in whole.modules()
         for name, buffer in module._buffers.items()
-        if not is_lazy(buffer)
+        if buffer is None or not is_lazy(buffer)
     ]
     random = torch.get_rng_state()
     try:

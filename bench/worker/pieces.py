@@ -5,6 +5,7 @@ have.  So does a nested one.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -49,7 +50,7 @@ def stored(tensor: Tensor) -> int:
     return tensor.numel() if tensor.layout is torch.strided else tensor.values().numel()
 
 
-def _of_nested(tensor: Tensor) -> tuple[Tensor, ...]:
+def _of_nested(tensor: Any) -> tuple[Tensor, ...]:
     if tensor.layout is not torch.jagged:
         return tuple(one.detach() for one in tensor.unbind())
     found = (tensor.values(), tensor.offsets(), tensor.lengths())

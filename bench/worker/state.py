@@ -186,7 +186,7 @@ def _weights_a_channel(layer: nn.Module) -> int:
         return layer.in_features
     convolution: Any = layer
     channels = convolution.out_channels if convolution.transposed else convolution.in_channels
-    return int(channels) // int(convolution.groups) * math.prod(convolution.kernel_size)
+    return int(channels // convolution.groups * math.prod(convolution.kernel_size))
 
 
 def layout_of(tensor: torch.Tensor) -> str | None:
