@@ -45,7 +45,7 @@ class Axis:
 
 
 _DTYPE = (
-    r":(?:float16|float32|float64|bfloat16|bool|uint8|int8|int16|int32|int64)"
+    r":(?:float16|float32|float64|bfloat16|complex64|complex128|bool|uint8|int8|int16|int32|int64)"
     r"(?:<[1-9][0-9]*)?"
 )
 _INPUT = rf"[1-9][0-9]*(?:,[1-9][0-9]*)*(?:{_DTYPE})?|{_DTYPE}"

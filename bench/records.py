@@ -106,6 +106,9 @@ class Samples:
     times_s: tuple[float, ...]  # per call
 
 
+INFINITE = "infinite"  # of a Measurement's state: where the output is so, if anywhere
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measurement:
     """One replicate of a case that ran."""

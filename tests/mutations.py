@@ -215,7 +215,7 @@ MUTATIONS = (
     Mutation(
         "an input that is written to is not restored",
         "bench/worker/step_inputs.py",
-        "        return _twin(kept.detach())\n",
+        "        return tree.twin(kept.detach())\n",
         "        return kept.detach()\n",
         STEP,
     ),
@@ -422,7 +422,7 @@ MUTATIONS = (
     Mutation(
         "an output of infinities passes",
         "bench/worker/ready.py",
-        "    refuse(not_finite(step.output))\n",
+        "    refuse(finite.problems(step.output, begun.infinite))\n",
         "",
         READY,
     ),

@@ -38,7 +38,15 @@ def test_a_value_that_an_axis_does_not_know_is_refused_with_what_would_be_right(
 
 
 @pytest.mark.parametrize(
-    "value", ["3,224,224", "3,224,224; 10:int64<1000", "16:int64<10;16:bool", ":int64<10", "own"]
+    "value",
+    [
+        "3,224,224",
+        "3,224,224; 10:int64<1000",
+        "16:int64<10;16:bool",
+        ":int64<10",
+        "own",
+        "9:complex64",
+    ],
 )
 def test_every_form_of_an_input_is_understood(value: str) -> None:
     assert BY_NAME["input"].check(value) == value

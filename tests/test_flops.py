@@ -1,5 +1,6 @@
 """FLOPs and operators, against what can be counted by hand."""
 
+from functools import partial
 from typing import Any
 
 import pytest
@@ -32,6 +33,49 @@ LINEAR = 2 * 5 * 8 * 3  # a multiply and an add are two; (5, 8) times (8, 3)
 
 def test_a_matrix_product_is_two_operations_a_number() -> None:
     assert flops.count(inference(nn.Linear(8, 3), torch.randn(5, 8))).total == LINEAR
+
+
+@pytest.mark.parametrize(
+    ("operator", "one", "other", "products"),
+    [
+        (torch.matmul, (5, 8), (8, 3), 5 * 8 * 3),
+        (torch.matmul, (2, 5, 8), (2, 8, 3), 2 * 5 * 8 * 3),
+        (torch.matmul, (5, 8), (8,), 5 * 8),
+        (torch.vdot, (8,), (8,), 8),
+        (lambda a, b: torch.einsum("nif,iof->nof", a, b), (5, 8, 9), (8, 3, 9), 5 * 8 * 3 * 9),
+        (nn.functional.linear, (5, 8), (3, 8), 5 * 8 * 3),
+    ],
+)
+def test_a_product_of_complex_numbers_is_four_real_products_and_four_additions(
+    operator: Any, one: tuple[int, ...], other: tuple[int, ...], products: int
+) -> None:
+    class Product(nn.Module):
+        def forward(self, a: Tensor, b: Tensor) -> Any:
+            return operator(a, b)
+
+    for dtype, each in ((torch.complex64, 8), (torch.float32, 2)):
+        given = [torch.randn(shape, dtype=dtype) for shape in (one, other)]
+        assert flops.count(inference(Product(), *given)).total == each * products
+
+
+@pytest.mark.parametrize(
+    ("layer", "shape", "times"),
+    [
+        (nn.Linear, (5, 8), 4),
+        # torch makes three real ones of it, by Gauss's rule (torch 2.13, Convolution.cpp)
+        (partial(nn.Conv2d, kernel_size=1), (5, 8, 3, 3), 3),
+    ],
+)
+def test_a_complex_layer_takes_as_many_times_a_real_one_in_each_phase(
+    layer: Any, shape: tuple[int, ...], times: int
+) -> None:
+    phases = []
+    for dtype in (torch.float32, torch.complex64):
+        given = torch.randn(shape, dtype=dtype, requires_grad=True)
+        phases.append(flops.count(training(layer(8, 3, dtype=dtype), given)).by_phase)
+    real, complex_ = phases
+    assert real["forward"] > 0
+    assert complex_ == {name: times * count for name, count in real.items()}
 
 
 def test_training_is_told_apart_by_phase() -> None:

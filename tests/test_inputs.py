@@ -125,3 +125,25 @@ def test_own_inputs_of_a_wrong_kind_are_refused() -> None:
 
     with pytest.raises(InputError, match=r"Own.example_inputs\(2\) gave a int"):
         inputs.make("own", Own(), 2, torch.float32)
+
+
+def test_complex_numbers_have_a_mean_square_of_one_and_follow_the_precision() -> None:
+    (numbers, wide), _ = make("100,100:complex64; 3:complex128")
+    assert (numbers.dtype, wide.dtype) == (torch.complex64, torch.complex128)
+    assert abs(float(numbers.abs().square().mean()) - 1) < 0.03  # of 20,000: ± 0.007
+    assert abs(float(numbers.imag.std()) - 0.5**0.5) < 0.03
+    (half,), _ = make("3:complex64", dtype=torch.float16)
+    assert half.dtype is torch.complex32
+    with pytest.raises(InputError, match=r"an upper bound \(<5\) is for integers"):
+        make("3:complex64<5")
+
+
+def test_the_modules_own_complex_inputs_stay_complex() -> None:
+    class Own(nn.Module):
+        def example_inputs(self, batch: int) -> Any:
+            return torch.full((batch, 3), 1 + 2j), torch.ones(batch, 2).to_sparse()
+
+    (given, sparse), _ = inputs.make("own", Own(), 2, torch.float64, memory_format="channels_last")
+    assert given.dtype is torch.complex128
+    assert bool((given.imag == 2).all())
+    assert (sparse.dtype, sparse.layout) == (torch.float64, torch.sparse_coo)

@@ -68,3 +68,68 @@ def test_a_modules_own_loss_is_taken() -> None:
     own = Own()
     assert loss.of(own, scaled=False) == own.loss
     assert isinstance(loss.of(nn.ReLU(), scaled=False), FixedGradient)
+
+
+def test_the_gradient_of_a_complex_output_is_complex_and_that_of_a_real_loss() -> None:
+    made = FixedGradient(scaled=False)
+    z = torch.randn(50, dtype=torch.complex64, requires_grad=True)
+    made(z * 1).backward()
+    assert z.grad is not None
+    assert z.grad.dtype is torch.complex64
+    assert bool((z.grad.imag != 0).all())
+    gradient = made.gradient(0, z)
+    again = z.detach().clone().requires_grad_()
+    (again.real * gradient.real + again.imag * gradient.imag).sum().backward()
+    assert again.grad is not None
+    assert torch.equal(again.grad, z.grad)
+
+
+def test_sparse_and_nested_outputs_get_a_gradient_of_their_own_kind() -> None:
+    dense = torch.eye(4).requires_grad_()
+    made = FixedGradient(scaled=False)
+    for turned in (torch.Tensor.to_sparse, torch.Tensor.to_sparse_csr):
+        dense.grad = None
+        torch.autograd.backward(*made.seeds(turned(dense)))
+        assert dense.grad is not None
+        assert int((dense.grad != 0).sum()) == 4
+    nested_layouts: Any = (torch.jagged, torch.strided)
+    for layout in nested_layouts:
+        layer = nn.Linear(3, 2)
+        given = torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)], layout=layout)
+        torch.autograd.backward(*FixedGradient(scaled=False).seeds(layer(given)))
+        assert layer.bias.grad is not None
+        flat = torch.randn(6, 2, generator=torch.manual_seed(loss.SEED))
+        assert torch.allclose(layer.bias.grad, flat.sum(0))
+
+
+def test_a_loss_that_needs_more_than_the_output_is_passed_over() -> None:
+    class NeedsTargets(nn.Module):
+        def loss(self, output: Tensor, target: Tensor) -> Tensor:
+            return (output - target).sum()
+
+    class HasDefaults(nn.Module):
+        def loss(self, output: Tensor, scale: float = 1.0) -> Tensor:
+            return output.sum() * scale
+
+    assert isinstance(loss.of(NeedsTargets(), scaled=False), FixedGradient)
+    said = loss.passed_over(NeedsTargets())
+    assert said is not None
+    assert "of NeedsTargets needs more than the output, so a fixed gradient stands for it" in said
+    own = HasDefaults()
+    assert loss.of(own, scaled=False) == own.loss
+    assert loss.passed_over(own) is None
+    assert loss.passed_over(nn.ReLU()) is None
+
+
+@pytest.mark.parametrize(
+    ("output", "why"),
+    [
+        (torch.tensor([1]), "it is int64, and whole numbers have none"),
+        (torch.zeros(3), "it is float32, computed without gradients"),
+        (None, "no tensor is found in it"),
+    ],
+)
+def test_why_an_output_has_no_gradient_is_said_as_it_is(output: Any, why: str) -> None:
+    with pytest.raises(LossError) as caught:
+        FixedGradient(scaled=False).seeds(output)
+    assert why in str(caught.value)

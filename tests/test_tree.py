@@ -1,14 +1,17 @@
 """Trees of tensors."""
 
 import dataclasses
-from collections import OrderedDict, namedtuple
+import logging
+from collections import OrderedDict, UserDict, deque, namedtuple
+from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bench.worker import tree
+from bench.worker import attributes, tree
+from tests.odd_outputs import Node, Slots
 
 Pair = namedtuple("Pair", "left right")
 
@@ -40,6 +43,18 @@ A, B = torch.zeros(2), torch.ones(3)
         (ModelOutput(a=A, b=None), 1),
         (torch.ones(2, 2).max(0), 2),
         (Output, 0),
+        (deque([A, B]), 2),
+        (UserDict(a=A), 1),
+        (MappingProxyType({"a": A}), 1),
+        (SimpleNamespace(a=A, b=[B]), 2),
+        (Slots(A, {"x": B}), 2),
+        (torch.distributions.Normal(A, B[:2]), 2),
+        (torch.distributions.Categorical(logits=B), 1),
+        ([SimpleNamespace(a=A), nn.Linear(2, 2)], 1),
+        (nn.Linear(2, 2), 0),
+        (logging.getLogger("bench"), 0),
+        (lambda: A, 0),
+        (Slots(A, A), 1),
     ],
 )
 def test_every_tensor_of_a_tree_is_found(value: Any, count: int) -> None:
@@ -56,6 +71,12 @@ def test_every_tensor_of_a_tree_is_found(value: Any, count: int) -> None:
         Output(A, B),
         ModelOutput(a=A),
         torch.ones(2, 2).max(0),
+        deque([A, B]),
+        UserDict(a=A),
+        SimpleNamespace(a=A, b=[B]),
+        Slots(A, {"x": B}),
+        torch.distributions.Normal(A, B[:2]),
+        [torch.distributions.Categorical(logits=B), A],
     ],
 )
 def test_mapping_keeps_the_kind_of_the_tree(value: Any) -> None:
@@ -121,3 +142,115 @@ def test_a_signature_tells_shapes_layouts_gradients_and_values_apart() -> None:
 
 def test_equal_trees_have_equal_signatures() -> None:
     assert tree.signature((A, {"x": 1})) == tree.signature((torch.ones(2), {"x": 1}))
+
+
+def test_a_tree_that_holds_itself_has_an_end_and_its_copy_holds_itself() -> None:
+    root = Node("root")
+    leaf = Node("leaf", root)
+    leaf.logits = A  # type: ignore[attr-defined]
+    root.children.append(leaf)
+    assert list(tree.tensors(root)) == [A]
+    copied: Any = tree.map_tensors(torch.clone, root)
+    assert copied is not root
+    assert copied.children[0].parent is copied
+    assert copied.children[0].logits is not A
+    assert leaf.logits is A  # type: ignore[attr-defined]
+    assert tree.signature(root) == tree.signature(copied)
+    assert tree.signature(root) != tree.signature(leaf)
+
+    own: list[Any] = [B]
+    own.append(own)
+    assert list(tree.tensors(own)) == [B]
+    again = tree.map_tensors(torch.clone, own)
+    assert again[1] is again
+    assert tree.signature(own) == tree.signature(again)
+
+
+def test_a_long_chain_of_objects_is_followed_for_a_while_and_then_left() -> None:
+    first = node = Node("0")
+    for number in range(3000):
+        node.children.append(Node(str(number), node))
+        node = node.children[0]
+    assert list(tree.tensors(first)) == []
+    assert tree.signature(first)
+    assert tree.map_tensors(torch.clone, first).name == "0"
+
+
+def test_the_attributes_of_a_mapping_are_changed_with_its_values() -> None:
+    given = ModelOutput(a=A)
+    given.first = A  # type: ignore[attr-defined]
+    made: Any = tree.map_tensors(lambda tensor: tensor + 1, given)
+    assert made.first is made["a"]
+    assert given["a"] is A
+
+
+def test_an_object_with_tensors_that_cannot_be_copied_is_named() -> None:
+    class Single:
+        def __init__(self, held: Any) -> None:
+            self.held = held
+
+        def __reduce_ex__(self, _: Any) -> Any:
+            raise TypeError("there is one")
+
+    empty = Single(None)
+    assert tree.map_tensors(torch.clone, [empty])[0] is empty
+    with pytest.raises(
+        attributes.CopyError, match=r"Single holds tensors and cannot be copied: there"
+    ):
+        tree.map_tensors(torch.clone, Single(A))
+
+
+def test_an_object_that_remembers_is_not_the_same_in_a_copy() -> None:
+    class Log:
+        def __init__(self) -> None:
+            self.seen: list[Tensor] = []
+
+    log = Log()
+    copied = tree.map_tensors(torch.clone, (A, log))[1]
+    copied.seen.append(B)
+    assert log.seen == []
+
+
+def test_what_is_not_looked_into_is_named() -> None:
+    assert tree.unknown([A, (one for one in ()), 3, SimpleNamespace(x={1})]) == ["generator", "set"]
+
+
+def jagged() -> Tensor:
+    return torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)], layout=torch.jagged)
+
+
+@pytest.mark.parametrize(
+    ("tensor", "count"),
+    [
+        (torch.eye(3).to_sparse(), 2),
+        (torch.eye(3).to_sparse_csr(), 3),
+        (torch.eye(3).to_sparse_csc(), 3),
+        (torch.eye(4).to_sparse_bsr((2, 2)), 3),
+        (jagged(), 2),
+        (torch.nested.nested_tensor([torch.ones(2, 3), torch.ones(4, 3)]), 2),
+        (torch.quantize_per_tensor(torch.ones(3), 0.1, 0, torch.qint8), 1),
+        (torch.randn(3, dtype=torch.complex64).conj(), 1),
+    ],
+)
+def test_a_twin_of_a_tensor_of_another_kind_is_of_that_kind(tensor: Tensor, count: int) -> None:
+    twin = tree.twin(tensor.requires_grad_(tensor.is_floating_point()))
+    assert (twin.layout, twin.is_nested, twin.dtype) == (
+        tensor.layout,
+        tensor.is_nested,
+        tensor.dtype,
+    )
+    assert (twin.requires_grad, twin.is_conj()) == (tensor.requires_grad, tensor.is_conj())
+    parts, others = tree.parts(tensor), tree.parts(twin)
+    assert len(parts) == len(others) == count
+    assert all(torch.equal(one, other) for one, other in zip(parts, others, strict=True))
+    assert tree.signature(tensor) == tree.signature(twin)
+
+
+def test_signatures_of_sparse_tensors_say_where_their_numbers_lie() -> None:
+    one, other = torch.eye(3).to_sparse(), torch.eye(3).flip(0).to_sparse()
+    assert len({tree.signature(each) for each in (one, other, one.double(), torch.eye(3))}) == 4
+
+
+def test_complex_tensors_can_have_gradients() -> None:
+    z = torch.zeros(2, dtype=torch.complex64)
+    assert list(tree.floating((A, z, torch.tensor([1])))) == [A, z]

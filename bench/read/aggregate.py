@@ -19,6 +19,7 @@ from bench.read.samples import bimodal, percentile
 from bench.records import (
     FLAGS,
     INFERENCE_PHASES,
+    INFINITE,
     TRAINING_PHASES,
     Case,
     Entry,
@@ -85,7 +86,8 @@ def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
         ok = [one for one in outcomes if isinstance(one, Measurement)]
         failed = [one for one in outcomes if isinstance(one, Failure)]
         known = _of_run(seen.case, run)
-        verdict = ("invalid", seen.invalid) if seen.invalid else _failure(ok, failed, asked)
+        wrong = seen.invalid or _not_known_to_be_meant(seen, ok)
+        verdict = ("invalid", wrong) if wrong else _failure(ok, failed, asked)
         if verdict is not None:
             status, reason = verdict
             lines.append(Row(**known, status=status, reason=reason, replicates=len(ok)))
@@ -94,6 +96,14 @@ def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
         made = list(_ok_rows(seen, ok, known, flags))
         lines.extend(_plausible(made, known, run.get("machine", {})))
     return lines
+
+
+def _not_known_to_be_meant(seen: _Seen, ok: Sequence[Measurement]) -> str | None:
+    """Of an output that is infinite somewhere, as long as no comparison has said it should be."""
+    said = next((str(one.state[INFINITE]) for one in ok if INFINITE in one.state), None)
+    if said is None or "truth:output" in seen.facts:
+        return None
+    return f"{said}, and they have not been compared with a reference"
 
 
 def _by_case(entries: Iterable[Entry]) -> Iterator[_Seen]:

@@ -53,6 +53,7 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
         *_odd(result.rows),
         *_unverified(result),
         *_left_out(result),
+        *_losses(result),
         *_spent(result, elapsed_s),
         *_files(result),
     ):
@@ -218,6 +219,16 @@ def _left_out(result: Result) -> list[str]:
         if isinstance(one, Facts) and "parameters" in one.problems
     )
     return [f"{subject}: {reason}" for subject, reason in why][:MOST_REASONS]
+
+
+def _losses(result: Result) -> list[str]:
+    """Of networks whose own loss could not be used."""
+    said = {
+        one.problems["loss"]
+        for one in result.entries
+        if isinstance(one, Facts) and "loss" in one.problems
+    }
+    return [f"loss: {one}" for one in sorted(said)]
 
 
 def _spent(result: Result, elapsed_s: float) -> list[str]:

@@ -16,13 +16,15 @@ import torch
 
 from bench.errors import NO_SPACE
 from bench.plain_text import printable
-from bench.records import Entry, Facts, Failure, Measurement, Samples, Status, to_line
+from bench.records import Case, Entry, Facts, Failure, Measurement, Samples, Status, to_line
 from bench.subject import parse
 from bench.worker import (
     compiled,
     controls,
     facts,
+    finite,
     limits,
+    loss,
     nvidia,
     profile,
     ready,
@@ -45,7 +47,7 @@ OUT_OF_MEMORY = re.compile(
 )
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"
-    r"|not implemented for '|is not supported|not supported on|unsupported (dtype|scalarType)"
+    r"|not implemented for '|is not supported|not supported on|[Uu]nsupported (dtype|scalarType)"
     r"|Could not run '.*' with arguments"
 )
 
@@ -263,10 +265,19 @@ def _facts(request: Request) -> Facts:
     )
     truth = Verdict(doubt=doubt) if doubt else verify.verdict(built, kept, request.reference)
     found |= truth.facts()
+    if _trains_whole(request.case) and (said := loss.passed_over(built.prepared.module)):
+        problems["loss"] = said
+    invalid = truth.wrong
+    if "output" not in truth.errors and (infinite := finite.infinite(built.step.output)):
+        invalid = invalid or f"{infinite}, and no reference says that they are meant: {truth.doubt}"
     if truth.doubt:
         problems["relative_error"] = truth.doubt
-    finite = {name: value for name, value in found.items() if math.isfinite(value)}
-    return Facts(case=request.case, facts=finite, problems=problems, invalid=truth.wrong)
+    known = {name: value for name, value in found.items() if math.isfinite(value)}
+    return Facts(case=request.case, facts=known, problems=problems, invalid=invalid)
+
+
+def _trains_whole(case: Case) -> bool:
+    return case.mode == "training" and parse(case.subject).layer is None
 
 
 def _reference(request: Request) -> Facts:

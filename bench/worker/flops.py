@@ -1,8 +1,10 @@
 """Operators and floating-point operations of one call, as torch dispatches them.
 
-A multiply and an add are two; only convolutions and matrix products are counted, by the formulas of
-torch.utils.flop_counter and those below.  Its FlopCounterMode is not used: it also follows the
-modules, through autograd, and fails where a parameter is handed to a module under inference_mode.
+A multiply and an add are two, of complex numbers eight, or six in a convolution, of which torch
+makes three real ones.  Only convolutions and matrix products are counted, so no Fourier transform
+is: by the formulas of torch.utils.flop_counter and those below.  Its FlopCounterMode is not used:
+it also follows the modules, through autograd, and fails where a parameter is handed to a module
+under inference_mode.
 """
 
 import contextlib
@@ -18,6 +20,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry, shape_wrapper
 
 from bench.worker import pieces
@@ -101,7 +104,7 @@ class _Operators(TorchDispatchMode):
             if done is None:
                 self.counts[f"{name} of two sparse matrices"] += 1
             else:
-                self.flops[name.partition(".")[0]] += done
+                self.flops[name.partition(".")[0]] += done * _factor((given, named, result))
         return result
 
 
@@ -253,6 +256,14 @@ _OWN: Mapping[Any, Callable[..., int | None]] = {
     torch.ops.aten.rnn_tanh: _recurrent,
     torch.ops.aten.rnn_relu: _recurrent,
 }
+
+COMPLEX = 4  # a complex multiply and add are 4 real multiplies and 4 real adds, 8 instead of 2
+
+
+def _factor(given: Any) -> int:
+    """Of operations on real numbers, which formulas take complex ones for."""
+    seen = (one for one in tree_leaves(given) if isinstance(one, Tensor))
+    return COMPLEX if any(one.is_complex() for one in seen) else 1
 
 
 def _formula(packet: Any) -> Callable[..., int | None] | None:

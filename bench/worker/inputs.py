@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.worker import tree
+from bench.worker import dtypes, tree
 
 SEED = 0
 OWN = "own"
@@ -25,6 +25,8 @@ _DTYPES: dict[str, torch.dtype] = {
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
+    "complex64": torch.complex64,
+    "complex128": torch.complex128,
     "int64": torch.int64,
     "int32": torch.int32,
     "int16": torch.int16,
@@ -71,11 +73,15 @@ def _parse(part: str, text: str) -> InputSpec:
                 f"input {text!r}: dtype {found['dtype']!r}; choose {', '.join(_DTYPES)}"
             )
     bound = int(found["bound"]) if found["bound"] else None
-    if bound is not None and (dtype is None or dtype.is_floating_point or dtype == torch.bool):
+    if bound is not None and (dtype is None or _has_no_bound(dtype)):
         raise InputError(f"input {text!r}: an upper bound (<{bound}) is for integers; {_HOW}")
     if bound is not None and dtype is not None and not 1 <= bound <= torch.iinfo(dtype).max + 1:
         raise InputError(f"input {text!r}: no number of {dtype} lies between 0 and {bound}")
     return InputSpec(shape=tuple(map(int, sizes)), dtype=dtype, bound=bound)
+
+
+def _has_no_bound(dtype: torch.dtype) -> bool:
+    return dtype.is_floating_point or dtype.is_complex or dtype == torch.bool
 
 
 def make(
@@ -91,8 +97,10 @@ def make(
 
     text:  value of the axis `input`; `own` (or nothing) = the module's `example_inputs(batch)`,
            a tensor, a tuple of arguments or a dict of keywords.
-    dtype: of the floating inputs that name none, and of all floating ones of `example_inputs`.
-    memory_format: of the floating inputs (N, C, H, W); others have no channels_last.
+    dtype: of the floating inputs that name none, and of all floating ones of `example_inputs`,
+           whose complex ones become those of its precision (`bench.worker.dtypes`), as do those
+           that name complex64: no name is there for complex numbers of the case's own precision.
+    memory_format: of the floating and complex inputs (N, C, H, W); others have no channels_last.
 
     The tensors are on `device` and require no gradient.  Raises InputError.
     """
@@ -103,9 +111,11 @@ def make(
         args, kwargs = tuple(draw(spec, batch, dtype, generator) for spec in parse(text)), {}
 
     def settle(tensor: Tensor) -> Tensor:
-        own_dtype = dtype if text in ("", OWN) and tensor.is_floating_point() else tensor.dtype
-        moved = tensor.detach().to(device=device, dtype=own_dtype)
-        if memory_format == "channels_last" and moved.ndim == 4 and moved.is_floating_point():
+        follows = text in ("", OWN) or tensor.dtype is torch.complex64
+        kind = dtypes.like(tensor.dtype, dtype) if follows else tensor.dtype
+        moved = tensor.detach().to(device=device, dtype=kind)
+        of_numbers = moved.is_floating_point() or moved.is_complex()
+        if memory_format == "channels_last" and of_numbers and tree.is_image(moved):
             return moved.contiguous(memory_format=torch.channels_last)
         return moved
 
@@ -114,9 +124,14 @@ def make(
 
 
 def draw(spec: InputSpec, batch: int, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """(batch, *spec.shape) on the CPU: standard normal, or uniform integers below the bound."""
+    """(batch, *spec.shape) on the CPU: standard normal, or uniform integers below the bound.
+
+    Complex numbers have a mean square of 1 as well.
+    """
     shape = (batch, *spec.shape)
     kind = spec.dtype or dtype
+    if kind.is_complex:
+        return torch.randn(shape, generator=generator, dtype=torch.complex64).to(kind)
     if kind.is_floating_point:
         return torch.randn(shape, generator=generator, dtype=torch.float32).to(kind)
     bound = spec.bound or DEFAULT_BOUND

@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from bench.records import Case
+from bench.records import INFINITE, Case
 from bench.subject import parse
-from bench.worker import compiled, cuda, settings, state, timing, tree
+from bench.worker import compiled, cuda, finite, settings, state, timing, tree
 from bench.worker.device import Device, open_device
 from bench.worker.request import Request
 from bench.worker.step import InferenceStep, Step, TrainingStep
@@ -49,6 +49,7 @@ class Begun:
     state: dict[str, Any]  # as read back
     compiling: "_Compiling | None"
     skipped_steps: int
+    infinite: finite.Places  # of its first output
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +141,7 @@ def begin(ready: Ready) -> Begun:
     compiles = case.compile != compiled.OFF
     ready.request.enter("in its first call" + (", which compiles it" if compiles else ""))
     first_call_s = timing.first_call(step, ready.device)
+    infinite = finite.places(step.output)
     ready.request.enter(f"after a first call of {first_call_s:.3g} s")
     step.settle()
     seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
@@ -148,7 +150,7 @@ def begin(ready: Ready) -> Begun:
         seen |= state.layer_state(module, step)
     refuse(state.problems(case, seen, ready.asked))
     compiling = _settle_graphs(ready) if compiles else None
-    return Begun(first_call_s, seen, compiling, step.skipped_steps)
+    return Begun(first_call_s, seen, compiling, step.skipped_steps, infinite)
 
 
 def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
@@ -181,7 +183,9 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
         refuse(state.problems(case, seen, ready.asked))
     elif case.cudnn_benchmark == "on" and _convolves(ready.prepared.module):
         found["tuning_s"] = extra_s
-    refuse(not_finite(step.output))
+    refuse(finite.problems(step.output, begun.infinite))
+    if said := finite.infinite(step.output):
+        seen[INFINITE] = said
     return found, {**seen, "end": after}
 
 
@@ -189,24 +193,6 @@ def refuse(problems: list[str]) -> None:
     """Raises Invalid where there is any."""
     if problems:
         raise Invalid("; ".join(problems))
-
-
-def not_finite(output: Any) -> list[str]:
-    """Non-finite output never passes, however fast it came (rule 26).  Names the first place."""
-    for place, tensor in enumerate(tree.tensors(output), start=1):
-        if not (tensor.is_floating_point() or tensor.is_complex()):
-            continue
-        wrong = tensor.numel() - int(torch.isfinite(tensor).sum())
-        if wrong:
-            shape, kinds = tuple(tensor.shape), _kinds(tensor)
-            what = f"{wrong} of {tensor.numel()} numbers of its tensor {place} {shape} are {kinds}"
-            return [f"the output is not finite: {what}"]
-    return []
-
-
-def _kinds(tensor: Tensor) -> str:
-    found = {"NaN": bool(torch.isnan(tensor).any()), "infinite": bool(torch.isinf(tensor).any())}
-    return " or ".join(name for name, there in found.items() if there)
 
 
 def _settle_graphs(ready: Ready) -> _Compiling:

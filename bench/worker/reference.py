@@ -9,7 +9,8 @@ apart (TruthError): then nothing is said about the result.
 import contextlib
 import dataclasses
 import errno
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor
 
 from bench.records import Case
-from bench.worker import limits, loss, tree
+from bench.worker import dtypes, limits, loss, tree, witness
 from bench.worker.ready import make_step
 from bench.worker.stopwatch import wall_clock
 from bench.worker.subject import DTYPES, SEED, Prepared, place_in_mode, prepare, seed_all
@@ -35,12 +36,18 @@ MOST_S = 5.0
 # slower, matrix products twice.
 SLOWER = 4.0
 MOST_MEMORY = 0.25  # of what is free
+# Runs that differ by rounding alone, asked for where a result is suspected; at least one is made.
+WITNESSES, MOST_WITNESSED_S = 5, 10.0
 
 
 def plain(case: Case, dtype: str) -> Case:
-    """The same call without anything that makes it faster."""
+    """The same call without anything that makes it faster.
+
+    Inputs whose dtype is given take that precision as well; whole numbers stay whole.
+    """
     return dataclasses.replace(
         case,
+        input=_in_precision(case.input, dtype),
         device="cpu",
         dtype=dtype,
         amp="off",
@@ -52,6 +59,18 @@ def plain(case: Case, dtype: str) -> Case:
     )
 
 
+def _in_precision(text: str, dtype: str) -> str:
+    wide = dtype == "float64"
+    names = {
+        "float16": dtype,
+        "bfloat16": dtype,
+        "float32": dtype,
+        "complex64": "complex128" if wide else "complex64",
+    }
+    pattern = rf":({'|'.join(names)})(?![0-9])"
+    return re.sub(pattern, lambda found: f":{names[found[1]]}", text)
+
+
 def of_whole(case: Case) -> Reference:
     """Of a subject that is no layer.  Raises TruthError, and what the subject may."""
     return _compute(case, lambda dtype: prepare(plain(case, dtype)))
@@ -59,6 +78,10 @@ def of_whole(case: Case) -> Reference:
 
 def of_layer(case: Case, captured: Prepared) -> Reference:
     """Of a layer, on the input with which it was captured.  Raises TruthError."""
+    return _compute(case, _layer_builder(case, captured))
+
+
+def _layer_builder(case: Case, captured: Prepared) -> Callable[[str], Prepared]:
     name = (captured.layer or "").partition("#")[0]
 
     def build(dtype: str) -> Prepared:
@@ -66,7 +89,7 @@ def of_layer(case: Case, captured: Prepared) -> Reference:
         kind = DTYPES[dtype]
 
         def cast(tensor: Tensor) -> Tensor:
-            wide = tensor.detach().to("cpu", kind if tensor.is_floating_point() else tensor.dtype)
+            wide = tensor.detach().to("cpu", dtypes.like(tensor.dtype, kind))
             return tree.twin(wide).requires_grad_(tensor.requires_grad)
 
         args, kwargs = tree.map_tensors(cast, (captured.args, captured.kwargs))
@@ -80,7 +103,32 @@ def of_layer(case: Case, captured: Prepared) -> Reference:
             layer=captured.layer,
         )
 
-    return _compute(case, build)
+    return build
+
+
+def witnesses(case: Case, captured: Prepared, used: str, groups: Collection[str]) -> list[Values]:
+    """What the case's network computes where rounding alone is other: of the groups asked for.
+
+    captured: as the case was prepared; used: a key of `bench.worker.witness.BITS`.  None where it
+    cannot be computed; fewer than WITNESSES where they would take too long, or too much memory.
+    """
+    if captured.layer is None:
+        build: Callable[[str], Prepared] = lambda dtype: prepare(plain(case, dtype))  # noqa: E731
+    else:
+        build = _layer_builder(case, captured)
+    found: list[Values] = []
+    begun = wall_clock()
+    with _quarter_of_memory(), contextlib.suppress(Exception):  # a subject may raise anything
+        for seed in range(WITNESSES):
+            if seed and (wall_clock() - begun) * (seed + 1) / seed > MOST_WITNESSED_S:
+                break
+            made = build("float64")
+            witness.move(made.module, (made.args, made.kwargs), used, seed)
+            with _default_dtype(torch.float64), witness.Rounded(witness.bits(used)):
+                values, _ = _values(case, made, "float64")
+            kept = {name: tensors for name, tensors in values.groups.items() if name in groups}
+            found.append(Values(kept))
+    return found
 
 
 def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:

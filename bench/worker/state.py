@@ -153,7 +153,7 @@ def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]
     def look(layer: nn.Module, _arguments: object, output: object) -> None:
         for tensor in tree.floating(output):
             work = _multiply_adds(layer, tensor)
-            dtypes.add(str(tensor.dtype).removeprefix("torch."), names[layer], work)
+            dtypes.add(_precision_of(tensor), names[layer], work)
             if isinstance(layer, CONVOLUTIONS) and (layout := layout_of(tensor)):
                 layouts.add(layout, names[layer], work)
 
@@ -168,6 +168,12 @@ def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]
         for handle in handles:
             handle.remove()
     return {"output_dtypes": dtypes.as_state(), "convolution_layouts": layouts.as_state()}
+
+
+def _precision_of(tensor: Tensor) -> str:
+    """complex64 is made of float32."""
+    real = tensor.dtype.to_real() if tensor.is_complex() else tensor.dtype
+    return str(real).removeprefix("torch.")
 
 
 def _multiply_adds(layer: nn.Module, output: Tensor) -> float:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker import tree
-from bench.worker.loss import FixedGradient
+from bench.worker.loss import FixedGradient, no_backward
 from bench.worker.step_inputs import StepError, StepInputs
 
 # GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
@@ -134,7 +134,7 @@ class InferenceStep:
         if not self._looked:
             self._looked = True
             if not any(True for _ in tree.tensors(self.output)):
-                raise StepError("the output holds no tensor, so there is no work to wait for")
+                raise StepError(_nothing_found(self.output))
 
 
 class TrainingStep:
@@ -170,6 +170,7 @@ class TrainingStep:
         )
         self._autocast = _autocast(device_type, amp)
         self._cudagraphs = cudagraphs
+        self._looked = False  # at the first backward
         self._optimizer = _optimizer(module)
         self._scaler = _scaler(self._optimizer, device_type, amp)
         # A fixed gradient needs no scalar, unless a GradScaler has to multiply one.
@@ -242,10 +243,7 @@ class TrainingStep:
             torch.autograd.backward(*self._seeded.seeds(self.output))
             return
         if loss is None or not loss.requires_grad:
-            raise StepError(
-                "training is not supported here: nothing in the output requires a gradient (no "
-                "parameter, no input that does), so there is no backward"
-            )
+            raise StepError(no_backward(self.output if loss is None else loss))
         (self._scaler.scale(loss) if self._scaler else loss).backward()
 
     def __call__(self, mark: Callable[[], None] | None = None, look: Look | None = None) -> None:
@@ -259,6 +257,9 @@ class TrainingStep:
         if mark:
             mark()
         self._backward(loss)
+        if not self._looked:
+            self._looked = True
+            self._require_gradients((args, kwargs))
         if look:
             look((args, kwargs), None if isinstance(self._loss, FixedGradient) else loss)
         if self._optimizer:
@@ -273,8 +274,49 @@ class TrainingStep:
             self._optimizer.zero_grad(set_to_none=True)
         self._inputs.drop_gradients()
 
+    def _require_gradients(self, inputs: Any) -> None:
+        """Raises StepError where the backward stopped at an operator that has none."""
+        if _without_derivative(self.output):
+            raise StepError(
+                "training is not supported here: torch has no derivative of an operator that the "
+                "output depends on, so the backward stops there"
+            )
+        weights = self._module.parameters() if isinstance(self._module, nn.Module) else ()
+        leaves = [one for one in (*weights, *tree.tensors(inputs)) if one.requires_grad]
+        arrived = any(one.grad is not None for one in leaves if one.is_leaf)
+        if not arrived and all(one.is_leaf for one in leaves):
+            raise StepError(
+                "training is not supported here: the backward reached no parameter and no input: "
+                "an operator on its way gives no gradient"
+            )
+
     def _count_step(self, *_: object) -> None:
         self._taken_steps += 1
+
+
+def _nothing_found(output: Any) -> str:
+    unknown = tree.unknown(output)
+    inside = f"; a tensor inside {', '.join(unknown)} would not be seen" if unknown else ""
+    return (
+        f"no tensor was found in the output, a {type(output).__name__}, so there is no work to "
+        "wait for (tuples, lists, dicts and the attributes of objects were looked at"
+        f"{inside})"
+    )
+
+
+def _without_derivative(output: Any) -> str | None:
+    """The name of a node of the graph at which a backward stops because torch has none for it."""
+    nodes = [one.grad_fn for one in tree.floating(output)]
+    seen = set[Any]()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if "NotImplemented" in node.name():
+            return node.name()
+        nodes += [one for one, _ in node.next_functions]
+    return None
 
 
 def _require_mode(module: Callable[..., Any], *, training: bool) -> None:

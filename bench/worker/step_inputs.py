@@ -61,12 +61,12 @@ class StepInputs:
         self.restores = restore
         self._ready = [] if restore else None
         if restore:
-            self._given = tree.map_tensors(_twin, self._given)
+            self._given = tree.map_tensors(tree.twin, self._given)
         # A restored input is hot, for it has just been written: other writes drive it out.
         self._flush = self._flushing(self._rotate_bytes) if restore else None
         copies = 1 if restore else self._copies(self._rotate_bytes)
         self._turns = [self._given]
-        self._turns += [tree.map_tensors(_twin, self._given) for _ in range(copies - 1)]
+        self._turns += [tree.map_tensors(tree.twin, self._given) for _ in range(copies - 1)]
         self._leaves = [
             [leaf for leaf in tree.tensors(one) if leaf.requires_grad and leaf.is_leaf]
             for one in self._turns
@@ -146,11 +146,4 @@ class StepInputs:
             # A leaf that requires a gradient must not be written to; its copy may be, as may
             # the output of the layer before, which is what the input is inside a network.
             return kept.detach().requires_grad_().clone()
-        return _twin(kept.detach())
-
-
-def _twin(tensor: Tensor) -> Tensor:
-    """A copy in memory of its own.  One without strides (sparse, nested) has no layout to keep."""
-    if pieces.is_plain(tensor):
-        return tree.twin(tensor)
-    return tensor.detach().clone().requires_grad_(tensor.requires_grad)
+        return tree.twin(kept.detach())

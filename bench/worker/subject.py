@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.records import Case
 from bench.subject import SubjectRef, parse
-from bench.worker import inputs, layers, lazy, loss, tree
+from bench.worker import dtypes, inputs, layers, lazy, loss, tree
 from bench.worker.step_inputs import StepError
 
 SEED = 0
@@ -163,14 +163,32 @@ def place_in_mode(case: Case) -> nn.Module:
     """The case's subject, or the whole that its layer is of: built, placed, in its mode."""
     module = build(parse(case.subject))
     give_weights(module, case.input)
-    module.to(device=case.device, dtype=DTYPES[case.dtype])
+    _to(module, case.device, DTYPES[case.dtype])
     if case.memory_format == "channels_last":
         # not module.to(memory_format=…), which raises for 5-dimensional weights
         for tensor in (*module.parameters(), *module.buffers()):
-            if tensor.ndim == 4:
+            if tree.is_image(tensor):
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     module.train(case.mode == "training")  # not its result: an override may give none
     return module
+
+
+def _to(module: nn.Module, device: str, real: torch.dtype) -> None:
+    """As `module.to(device, dtype)`, which would take the imaginary part from complex numbers.
+
+    Raises StepError where torch has no such numbers.
+    """
+    tensors = (*module.parameters(), *module.buffers())
+    if not any(one.is_complex() for one in tensors):
+        module.to(device=device, dtype=real)
+        return
+    if real is torch.bfloat16 and not any(one.is_floating_point() for one in tensors):
+        raise StepError(
+            "bfloat16 is not supported here: torch has no complex numbers of it, and all weights "
+            "of the subject are complex"
+        )
+    module.to(device=device)
+    module._apply(lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))
 
 
 def _layer(

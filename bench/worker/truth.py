@@ -1,15 +1,19 @@
 """Whether a case computes what float64 eager code computes from the same input (rule 26).
 
-The values of one call are gathered in groups: output, loss, gradients, buffers.  The error of a
-group is ‖x - ref‖ / ‖ref‖ over all its numbers together: never elementwise and never by
-parameter, for the gradient of a convolution's bias before BatchNorm is zero but for rounding.
-What rounding may do is known from float32 eager code: a network that makes much of a little
-there (ReLU and max pooling that switch, deep normalised stacks) does so in coarser arithmetic
-as well, in proportion to its spacing of numbers.
+The values of one call are gathered in groups: output, labels (whole numbers and truth values of the
+output), loss, gradients, buffers.  The error of a group is ‖x - ref‖ / ‖ref‖ over all its numbers
+together: never elementwise and never by parameter, for the gradient of a convolution's bias before
+BatchNorm is zero but for rounding.  The error of labels is the share of them that differs.
+
+What rounding may do is known from float32 eager code: a network that makes much of a little there
+(ReLU and max pooling that switch, deep normalised stacks) does so in coarser arithmetic as well, in
+proportion to its spacing of numbers.  A group that differs by more is suspected, and wrong if the
+witnesses do not explain it either (`bench.worker.stability`): a choice between near ties, as an
+argmax or a threshold makes it, may fall otherwise.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.records import Case
-from bench.worker import tree
+from bench.worker import matching, stability, tree
 from bench.worker.step import Step, TrainingStep
 
 # Spacing of numbers next to 1.  TensorFloat-32 has 10 bits of mantissa, as float16 has.
@@ -47,9 +51,13 @@ NEVER_ROUNDING = 0.9
 # Networks of which float32, scaled, says that rounding alone may come to this are chaotic: there an
 # error of MUCH is not told from a mistake.
 CHAOTIC, MUCH = 0.25, 0.5
+# float32 eager code that differs from float64 by this much does so because of choices, or is wrong:
+# the witnesses tell the two apart.
+DOUBTED = 0.01
 SAMPLED = 997  # weights of a tensor that are compared, to see that two builds are one and the same
 
-FORWARD, BACKWARD = ("output", "loss", "buffers"), ("gradients",)
+LABELS = "labels"
+FORWARD, BACKWARD = ("output", LABELS, "loss", "buffers"), ("gradients",)
 
 
 class TruthError(RuntimeError):
@@ -58,7 +66,10 @@ class TruthError(RuntimeError):
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What one call computed, by group: float64 on the CPU."""
+    """What one call computed, by group: float64 on the CPU, labels in int64.
+
+    Of a complex tensor the real and the imaginary part are two numbers.
+    """
 
     groups: Mapping[str, tuple[Tensor, ...]]
     given: tuple[Tensor, ...] = ()  # some of the weights and inputs that it was computed from
@@ -83,6 +94,7 @@ class Verdict:
     allowed: Mapping[str, float] = field(default_factory=dict)
     wrong: str | None = None  # the result is another
     doubt: str | None = None  # the comparison tells nothing
+    suspected: frozenset[str] = frozenset()  # groups that rounding in proportion does not explain
 
     def facts(self) -> dict[str, float]:
         """By column and phase; `truth:…` are the groups, for the journal."""
@@ -115,7 +127,7 @@ def gather(step: Step, module: nn.Module, given: Any) -> Values:
     step.prepare(1)
     if not isinstance(step, TrainingStep):
         step()
-        return Values({"output": _floats(step.output)}, sampled)
+        return Values(_nonempty(_output(step.output)), sampled)
     gradients: list[Tensor] = []
     losses: list[Tensor] = []
 
@@ -125,73 +137,278 @@ def gather(step: Step, module: nn.Module, given: Any) -> Values:
         for leaf in (*module.parameters(), *_leaves(inputs, module)):
             if leaf.requires_grad:
                 gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-                gradients.append(_float64(gradient) / step.scale)
+                gradients.extend(one / step.scale for one in _floats(gradient))
 
     step(look=look)
     groups = {
-        "output": _floats(step.output),
+        **_output(step.output),
         "loss": _floats(losses),
         "gradients": tuple(gradients),
         "buffers": _floats(list(module.buffers())),
     }
-    return Values({name: tensors for name, tensors in groups.items() if tensors}, sampled)
+    return Values(_nonempty(groups), sampled)
 
 
-def compare(values: Values, reference: Reference, used: str) -> Verdict:
+def _output(output: Any) -> dict[str, tuple[Tensor, ...]]:
+    return {"output": _floats(output), LABELS: _labels(output)}
+
+
+def _nonempty(groups: Mapping[str, tuple[Tensor, ...]]) -> dict[str, tuple[Tensor, ...]]:
+    return {name: tensors for name, tensors in groups.items() if tensors}
+
+
+def compare(
+    values: Values, reference: Reference, used: str, witnesses: Sequence[Values] | None = None
+) -> Verdict:
     """Hold a case's values against the reference.  used: a key of EPS.
+
+    witnesses: what the same network computes where rounding alone is other
+               (`bench.worker.witness`); None = they have not been asked.
 
     Raises TruthError where the two were not computed from the same weights and inputs.
     """
     _same_given(values.given, reference.values.given, used)
-    errors: dict[str, float] = {}
-    allowed: dict[str, float] = {}
-    wrong: list[str] = []
-    doubts: list[str] = []
-    for group, wanted in reference.values.groups.items():
-        got = values.groups.get(group, ())
-        shapes = [tuple(one.shape) for one in got], [tuple(one.shape) for one in wanted]
-        if shapes[0] != shapes[1]:
-            return Verdict(wrong=f"{group}: shapes {shapes[0]}, of float64 eager {shapes[1]}")
-        if not all(bool(torch.isfinite(one).all()) for one in wanted):
-            doubts.append(f"{group} of the float64 reference is not finite")
-            continue
-        if not all(bool(torch.isfinite(one).all()) for one in got):
-            return Verdict(wrong=f"{group}: not finite, while float64 eager is")
+    found = _Found(reference, used, witnesses)
+    for group in dict.fromkeys((*reference.values.groups, *values.groups)):
+        found.look(group, values.groups.get(group, ()))
+    if not (found.errors or found.wrong or found.doubts):
+        found.doubts.append("the output has no element, so that there is nothing to compare")
+    return Verdict(
+        found.errors,
+        found.allowed,
+        "; ".join(found.wrong) or None,
+        "; ".join(found.doubts) or None,
+        frozenset(found.suspected),
+    )
+
+
+@dataclass(slots=True)
+class _Found:
+    """A verdict in the making."""
+
+    reference: Reference
+    used: str
+    witnesses: Sequence[Values] | None
+    errors: dict[str, float] = field(default_factory=dict)
+    allowed: dict[str, float] = field(default_factory=dict)
+    wrong: list[str] = field(default_factory=list)
+    doubts: list[str] = field(default_factory=list)
+    suspected: set[str] = field(default_factory=set)
+
+    def look(self, group: str, got: tuple[Tensor, ...]) -> None:
+        wanted = self.reference.values.groups.get(group, ())
+        if shapes(got) != shapes(wanted) or self._rows_hang_on_rounding(group, wanted):
+            self._other_rows(group, got, wanted)
+        elif group == LABELS:
+            self._choices(group, labels_differ(got, wanted), _words_of_labels)
+        elif any(bool(torch.isnan(one).any()) for one in wanted):
+            self.doubts.append(f"{group} of the float64 reference is not a number (NaN)")
+        elif place := _first_nan(got, wanted):
+            self.suspected.add(group)
+            self.wrong.append(f"{group}: {place} NaN, and finite in float64 eager code")
+        else:
+            differ = kinds_differ(got, wanted)
+            if bool(differ.any()):
+                self._choices(group, differ, lambda *_: _words_of_infinities(group, got, wanted))
+            self._numbers(group, got, wanted)
+
+    def _of_witnesses(self, group: str, like: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+        """Those of the same shapes, and of numbers where the reference has some."""
+        groups = [one.groups.get(group, ()) for one in self.witnesses or ()]
+        return [
+            tensors
+            for tensors in groups
+            if shapes(tensors) == shapes(like) and not _first_nan(tensors, like)
+        ]
+
+    def _rows_hang_on_rounding(self, group: str, wanted: tuple[Tensor, ...]) -> bool:
+        """Then two results of as many rows may have other rows."""
+        others = (one.groups.get(group) for one in self.witnesses or ())
+        return any(one is not None and shapes(one) != shapes(wanted) for one in others)
+
+    def _other_rows(self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
+        """More or fewer rows, as a threshold keeps them, may be rounding; nothing else may."""
+        words = f"{group}: shapes {shapes(got)}, of float64 eager {shapes(wanted)}"
+        self.suspected.add(group)
+        size = max(norm(wanted), 1e-300)
+        near = 4 * max(self._bound(group, wanted) / size, FLOOR_EPS * EPS[self.used])
+        others = [one.groups.get(group, ()) for one in self.witnesses or ()]
+        told = None
+        if self.witnesses is not None and group != "gradients":
+            told = matching.rows(got, wanted, others, near=0.0 if group == LABELS else near)
+        if told is None:
+            self.wrong.append(words)
+        elif told.explained and not told.unstable:
+            self.errors[group] = told.share
+            self.allowed[group] = max(told.allowed, told.share)
+        elif told.explained or told.few:
+            self.doubts.append(f"{words}: how many rows there are hangs on rounding")
+        else:
+            self.wrong.append(
+                f"{words}: {told.unmatched} rows have no equal on the other side (rounding in "
+                f"{self.used} explains {told.allowed * told.rows:.0f})"
+            )
+
+    def _choices(self, group: str, differ: Tensor, words: Any) -> None:
+        share = float(differ.double().mean()) if differ.numel() else 0.0
+        if group == LABELS and differ.numel():
+            self.errors[group], self.allowed[group] = share, 0.0
+        if not bool(differ.any()):
+            return
+        self.suspected.add(group)
+        wanted = self.reference.values.groups[group]
+        others = self._of_witnesses(group, wanted)
+        of = labels_differ if group == LABELS else kinds_differ
+        told = stability.of_choices(differ, [of(one, wanted) for one in others])
+        if group == LABELS:
+            self.allowed[group] = told.most / differ.numel()
+        said = f"{words(differ)} (rounding in {self.used} explains {told.most:.0f})"
+        if told.explained and not (told.unstable and share >= MUCH):
+            return
+        if told.explained or (others and told.few):
+            self.doubts.append(f"{said}: rounding may do that here, as may a mistake")
+        else:
+            self.wrong.append(said)
+
+    def _bound(self, group: str, wanted: tuple[Tensor, ...]) -> float:
+        tiny = TINY[self.used] * math.sqrt(sum(one.numel() for one in wanted))
+        return max(_rounding(self.reference, group, norm(wanted), self.used), tiny)
+
+    def _numbers(self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
+        used = self.used
         size, difference = norm(wanted), norm_of_difference(got, wanted)
         tiny = TINY[used] * math.sqrt(sum(one.numel() for one in wanted))
-        bound = max(_rounding(reference, group, size, used), tiny)
+        bound = self._bound(group, wanted)
         if size == 0:  # exactly zero in float64: only its own rounding is a measure
-            if difference > bound:
-                wrong.append(f"{group} should be zero, and has a norm of {difference:.2g}")
-            continue
-        expected = reference.rounding[group] * EPS[used] / EPS["float32"]
+            if difference > bound and not self._told(group, got, wanted, bound).explained:
+                self.suspected.add(group)
+                self.wrong.append(f"{group} should be zero, and has a norm of {difference:.2g}")
+            elif any(one.numel() for one in wanted):
+                self.errors[group] = self.allowed[group] = 0.0
+            return
+        single = self.reference.rounding.get(group, 0.0)
+        expected = single * EPS[used] / EPS["float32"]
+        if single >= DOUBTED * size:  # float32 eager code may be what is wrong
+            self.suspected.add(group)
+            others = [norm(one) for one in self._differences(group, wanted)]
+            if others:
+                expected = max(others)
+                bound = min(bound, max(math.sqrt(stability.ROOM) * expected, tiny))
         chaotic = max(expected, tiny) >= CHAOTIC * size
         if not chaotic:
             bound = min(bound, NEVER_ROUNDING * size)
-        errors[group], allowed[group] = difference / size, bound / size
-        if chaotic and errors[group] >= MUCH:
+        self.errors[group], self.allowed[group] = difference / size, bound / size
+        if chaotic and self.errors[group] >= MUCH:
             why = (
                 "its numbers are too small for that" if tiny > expected else "rounding may do that"
             )
-            doubts.append(
-                f"{group} in {used} differ from float64 eager by {errors[group]:.0%}: {why} here, "
-                "as may a mistake"
+            self.doubts.append(
+                f"{group} in {used} differ from float64 eager by {self.errors[group]:.0%}: {why} "
+                "here, as may a mistake"
             )
         elif difference > bound:
-            wrong.append(
-                f"{group} differ from float64 eager by {errors[group]:.2g} (relative norm; "
-                f"rounding in {used} explains {allowed[group]:.2g})"
+            self.suspected.add(group)
+            self._beyond(group, self._told(group, got, wanted, bound), size)
+
+    def _differences(self, group: str, wanted: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+        """Of the witnesses, each tensor flat."""
+        return [_difference(one, wanted) for one in self._of_witnesses(group, wanted)]
+
+    def _told(
+        self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...], bound: float
+    ) -> stability.Told:
+        others = [torch.cat(one) for one in self._differences(group, wanted)]
+        exact = torch.cat([_finite(one).flatten() for one in wanted])
+        return stability.of_numbers(torch.cat(_difference(got, wanted)), others, exact, bound=bound)
+
+    def _beyond(self, group: str, told: stability.Told, size: float) -> None:
+        if told.explained:
+            self.allowed[group] = told.most / size
+            if told.unstable and self.errors[group] >= MUCH:
+                self.doubts.append(
+                    f"{group} in {self.used} differ from float64 eager by "
+                    f"{self.errors[group]:.0%}: most of it hangs on rounding here"
+                )
+            return
+        said = f"{self.allowed[group]:.2g}"
+        if told.most > self.allowed[group] * size:
+            said += f", and {told.most / size:.2g} at other places"
+        self.wrong.append(
+            f"{group} differ from float64 eager by {self.errors[group]:.2g} (relative norm; "
+            f"rounding in {self.used} explains {said})"
+        )
+
+
+def shapes(tensors: tuple[Tensor, ...]) -> list[tuple[int, ...]]:
+    """One after the other."""
+    return [tuple(one.shape) for one in tensors]
+
+
+def labels_differ(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> Tensor:
+    """Where whole numbers are others: bool, flat."""
+    return _flat([one != other for one, other in zip(got, wanted, strict=True)])
+
+
+def kinds_differ(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> Tensor:
+    """Where one is infinite, and the other finite or infinite the other way: bool, flat."""
+    return _flat([_kind(one) != _kind(other) for one, other in zip(got, wanted, strict=True)])
+
+
+def _kind(tensor: Tensor) -> Tensor:
+    return torch.isposinf(tensor).char() - torch.isneginf(tensor).char()
+
+
+def _flat(masks: list[Tensor]) -> Tensor:
+    return (
+        torch.cat([one.flatten() for one in masks]) if masks else torch.zeros(0, dtype=torch.bool)
+    )
+
+
+def _first_nan(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> str | None:
+    """How many numbers of which tensor are NaN where the other has a number."""
+    for place, (one, other) in enumerate(zip(got, wanted, strict=True), start=1):
+        count = int((torch.isnan(one) & ~torch.isnan(other)).sum())
+        if count:
+            shape = tuple(one.shape)
+            return f"{count} of {one.numel()} numbers of its tensor {place} {shape} are"
+    return None
+
+
+def _words_of_labels(differ: Tensor) -> str:
+    return (
+        f"labels: {int(differ.sum())} of {differ.numel()} whole numbers of the output are others "
+        "than in float64 eager code"
+    )
+
+
+def _words_of_infinities(group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> str:
+    """Where they are first; those that the reference has too are no fault."""
+    for place, (one, other) in enumerate(zip(got, wanted, strict=True), start=1):
+        differ = _kind(one) != _kind(other)
+        more = int((differ & torch.isinf(one)).sum())
+        shape = tuple(one.shape)
+        if more:
+            return (
+                f"{group}: {more} of {one.numel()} numbers of its tensor {place} {shape} are "
+                "infinite, and not so in float64 eager code"
             )
-    return Verdict(errors, allowed, "; ".join(wrong) or None, "; ".join(doubts) or None)
+        if bool(differ.any()):
+            return (
+                f"{group}: {int(differ.sum())} of {one.numel()} numbers of its tensor {place} "
+                f"{shape} are finite, and infinite in float64 eager code"
+            )
+    return f"{group}: infinite at other places than in float64 eager code"
 
 
 def _rounding(made: Reference, group: str, size: float, used: str) -> float:
     """What this arithmetic may differ by: room for what float32 does, and never nothing."""
     room = (GRADIENT_ROOM if group == "gradients" else ROOM)[used]
-    seen = room * made.rounding[group]
-    if group == "loss" and (output := made.values.groups["output"]):
+    seen = room * made.rounding.get(group, 0.0)
+    output = made.values.groups.get("output", ())
+    count = sum(one.numel() for one in output)
+    if group == "loss" and count:
         # One number, which by luck may be exact: it moves as the outputs do that it is made of.
-        root_mean_square = norm(output) / math.sqrt(sum(one.numel() for one in output))
+        root_mean_square = norm(output) / math.sqrt(count)
         relative = made.rounding["output"] / norm(output) if norm(output) else 0.0
         seen = max(seen, room * relative * max(size, root_mean_square))
     return max(seen, FLOOR_EPS * EPS["float32"] * size) * EPS[used] / EPS["float32"]
@@ -205,46 +422,94 @@ def reference(exact: Values, single: Values, again: Values) -> Reference:
     """
     _same_given(again.given, single.given, "float32")
     rounding: dict[str, float] = {}
-    for group, wanted in exact.groups.items():
-        got, other = single.groups.get(group, ()), again.groups.get(group, ())
-        if not len(got) == len(other) == len(wanted) or any(
-            one.shape != two.shape for one, two in zip(got, wanted, strict=True)
-        ):
+    for group in dict.fromkeys((*exact.groups, *single.groups)):
+        wanted, got, other = (one.groups.get(group, ()) for one in (exact, single, again))
+        if shapes(got) != shapes(wanted):
             raise TruthError(f"{group} has other shapes in float64 than in float32")
-        rounding[group] = norm_of_difference(got, wanted)
-        if any(one.shape != two.shape for one, two in zip(got, other, strict=True)):
+        if shapes(got) != shapes(other):
             raise TruthError(f"{group} has another shape with another seed")
-        moved = norm_of_difference(got, other)
-        if moved > FLOOR_EPS * EPS["float32"] * norm(got):
-            raise TruthError(
-                f"{group} of one and the same call differ by {moved / norm(got):.2g} under "
-                "another seed: the module draws random numbers (dropout?)"
-            )
+        _same_under_another_seed(group, got, other)
+        if group != LABELS:
+            rounding[group] = norm_of_difference(got, wanted)
     return Reference(exact, rounding)
 
 
+def _same_under_another_seed(
+    group: str, got: tuple[Tensor, ...], other: tuple[Tensor, ...]
+) -> None:
+    """Raises TruthError."""
+    if group == LABELS:
+        moved = float(labels_differ(got, other).sum())
+        by = f"{moved:.0f} whole numbers"
+    elif bool(kinds_differ(got, other).any()):
+        moved, by = math.inf, "where they are infinite"
+    else:
+        moved, size = norm_of_difference(got, other), norm(got)
+        if moved <= FLOOR_EPS * EPS["float32"] * size:
+            return
+        by = f"{moved / size:.2g}" if size else f"{moved:.2g} where they were zero"
+    if moved:
+        raise TruthError(
+            f"{group} of one and the same call differ by {by} under another seed: the module "
+            "draws random numbers (dropout?)"
+        )
+
+
 def norm(tensors: tuple[Tensor, ...]) -> float:
-    """Over all numbers together."""
-    return math.hypot(*(float(one.norm()) for one in tensors))
+    """Over all finite numbers together."""
+    return math.hypot(*(float(_finite(one).norm()) for one in tensors))
 
 
 def norm_of_difference(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> float:
-    """‖one - other‖, the tensors in pairs."""
+    """‖one - other‖, the tensors in pairs, where both are finite."""
     return norm(tuple(a - b for a, b in zip(one, other, strict=True)))
 
 
+def _difference(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return tuple(_finite(a - b).flatten() for a, b in zip(one, other, strict=True))
+
+
+def _finite(tensor: Tensor) -> Tensor:
+    return torch.where(torch.isfinite(tensor), tensor, 0.0)
+
+
 def _floats(tree_: Any) -> tuple[Tensor, ...]:
+    """Real and complex numbers, those of sparse tensors laid out in full."""
     return tuple(
-        _float64(one) for one in tree.tensors(tree_) if one.is_floating_point() or one.is_complex()
+        _float64(part)
+        for one in tree.tensors(tree_)
+        for part in _comparable(one)
+        if part.is_floating_point() or part.is_complex()
     )
+
+
+def _labels(tree_: Any) -> tuple[Tensor, ...]:
+    """Whole numbers and truth values."""
+    return tuple(
+        part.to("cpu", torch.int64, copy=True).contiguous()
+        for one in tree.tensors(tree_)
+        for part in _comparable(one)
+        if not (part.is_floating_point() or part.is_complex())
+    )
+
+
+MOST_DENSE = 2**24  # numbers of a sparse tensor that are laid out in full, to be compared
+
+
+def _comparable(tensor: Tensor) -> list[Tensor]:
+    """Plain tensors.  The same numbers may be kept at more or fewer indices."""
+    one = tensor.detach()
+    if not one.is_nested and one.layout is not torch.strided and one.numel() <= MOST_DENSE:
+        return [one.to_dense()]
+    return tree.parts(one)
 
 
 def _float64(tensor: Tensor) -> Tensor:
     with torch.no_grad():
         kept = tensor.detach()
-        kept = kept if kept.layout is torch.strided else kept.to_dense()  # an Embedding's gradient
         kept = torch.view_as_real(kept.resolve_conj()) if kept.is_complex() else kept
-        return kept.to("cpu", torch.float64, copy=True).contiguous()
+        wide = kept.to("cpu", torch.float64, copy=True)
+        return wide.contiguous()
 
 
 def _leaves(inputs: Any, module: nn.Module) -> list[Tensor]:
@@ -273,9 +538,10 @@ def _leaves(inputs: Any, module: nn.Module) -> list[Tensor]:
 def _sampled(module: nn.Module, given: Any) -> tuple[Tensor, ...]:
     """Some numbers of each weight and input: enough to tell two random draws from each other."""
     return tuple(
-        _float64(one.detach().flatten()[:: max(1, one.numel() // SAMPLED)])
+        _float64(part.flatten()[:: max(1, part.numel() // SAMPLED)])
         for one in (*module.parameters(), *module.buffers(), *tree.tensors(given))
-        if one.is_floating_point()
+        for part in tree.parts(one)
+        if part.is_floating_point() or part.is_complex()
     )
 
 

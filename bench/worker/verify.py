@@ -48,7 +48,12 @@ def verdict(built: Ready, kept: Path, whole: str | None) -> truth.Verdict:
             against = reference.load(Path(whole or ""))
         else:
             against = reference.of_layer(built.case, built.prepared)
-        return truth.compare(values, against, truth.arithmetic(built.case))
+        used = truth.arithmetic(built.case)
+        seen = truth.compare(values, against, used)
+        if not (seen.wrong or seen.suspected):
+            return seen
+        others = reference.witnesses(built.case, built.prepared, used, seen.suspected)
+        return truth.compare(values, against, used, others)
     except truth.TruthError as error:
         return truth.Verdict(doubt=str(error))
     except Exception as error:  # a subject may raise anything, in float64 above all

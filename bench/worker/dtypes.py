@@ -1,0 +1,14 @@
+"""Which dtype a tensor has in a given precision, where it need not be one of real numbers."""
+
+import torch
+
+
+def like(own: torch.dtype, real: torch.dtype) -> torch.dtype:
+    """`own` in the precision of `real`: complex stays complex, whole numbers stay whole.
+
+    float64 → complex128, float32 → complex64, float16 → complex32.  torch has no complex numbers
+    of bfloat16: they are complex64, the smallest that hold them.
+    """
+    if own.is_complex:
+        return torch.complex64 if real is torch.bfloat16 else real.to_complex()
+    return real if own.is_floating_point else own
