@@ -93,7 +93,7 @@ def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
             step = make_step(prepared, prepared.module, case, device.type)
             info = {"case_id": case.case_id, **case.as_dict()}
             known = {name: value for name, value in info.items() if value is not None}
-            _measure(benchmark, step, device, request, known, restores=prepared.restore)
+            _measure(benchmark, step, device, request, known)
         return step.output
 
     return bench_case
@@ -107,7 +107,7 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
 
         device = open_device(on)
         step = CallableStep(lambda: function(*args, **kwargs))
-        _measure(benchmark, step, device, request, {"device": device.name}, restores=False)
+        _measure(benchmark, step, device, request, {"device": device.name})
         return step.output
 
     return bench_callable
@@ -118,6 +118,7 @@ class CallableStep:
 
     phases = ("forward",)
     whole = "forward"
+    restores = False
     cold = False
     skipped_steps = 0
 
@@ -189,8 +190,6 @@ def _measure(
     device: "Device",
     request: pytest.FixtureRequest,
     info: dict[str, object],
-    *,
-    restores: bool,
 ) -> None:
     """Warm up, choose rounds and calls, and hand the call and its wait to pytest-benchmark."""
     from bench.worker import stopwatch, telemetry, timing
@@ -215,7 +214,7 @@ def _measure(
     step.settle()
     steady = timing.warm_up(step, device, budget)
     calls = timing.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
-    if restores:
+    if step.restores:
         calls = 1  # its setup, outside the timed span, goes with one call a round
     rounds = round(budget.samples_s / (calls * steady.call_s))
     benchmark.extra_info.update(
@@ -225,7 +224,7 @@ def _measure(
     with stopwatch.no_garbage_collection():
         benchmark.pedantic(
             call_and_wait,
-            setup=restore if restores else None,
+            setup=restore if step.restores else None,
             rounds=min(budget.max_samples, max(budget.min_samples, rounds)),
             iterations=calls,
         )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils import flop_counter
 
 from bench.worker import flops
 from bench.worker.flops import FlopError
@@ -126,6 +127,81 @@ def test_a_recurrent_layer_is_not_taken_for_free(make: Any) -> None:
 
 
 @pytest.mark.parametrize("make", [inference, training])
+@pytest.mark.parametrize(
+    ("layer", "gates", "shape", "options"),
+    [
+        (nn.LSTM, 4, (5, 2, 6), {}),
+        (nn.LSTM, 4, (5, 6), {}),  # one sequence alone
+        (nn.LSTM, 4, (5, 2, 6), {"bias": False}),
+        (nn.GRU, 3, (2, 5, 6), {"batch_first": True}),
+        (nn.RNN, 1, (5, 2, 6), {}),
+        (nn.RNN, 1, (5, 2, 6), {"nonlinearity": "relu"}),
+    ],
+)
+def test_each_token_meets_each_weight_of_a_recurrent_layer_once(
+    make: Any, layer: Any, gates: int, shape: tuple[int, ...], options: dict[str, Any]
+) -> None:
+    found = flops.count(make(layer(6, 4, **options), torch.randn(shape)))
+    tokens = 5 if len(shape) == 2 else 10
+    assert found.by_phase["forward"] == 2 * tokens * gates * 4 * (6 + 4)
+
+
+@pytest.mark.parametrize("make", [inference, training])
+def test_directions_layers_and_projections_of_an_lstm_are_counted(make: Any) -> None:
+    layer = nn.LSTM(6, 4, num_layers=2, bidirectional=True, proj_size=3)
+    weights = sum(one.numel() for one in layer.parameters() if one.ndim == 2)
+    assert weights == 2 * (16 * 6 + 16 * 3 + 3 * 4) + 2 * (16 * 6 + 16 * 3 + 3 * 4)
+    found = flops.count(make(layer, torch.randn(5, 2, 6)))
+    assert found.by_phase["forward"] == 2 * 10 * weights
+
+
+@pytest.mark.parametrize("make", [inference, training])
+def test_a_state_that_is_handed_over_changes_no_count(make: Any) -> None:
+    class Continues(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.lstm, self.gru = nn.LSTM(6, 6), nn.GRU(6, 6)
+
+        def forward(self, x: Tensor) -> Tensor:
+            x, state = self.lstm(x)
+            x, state = self.lstm(x, hx=state)
+            return torch.as_tensor(self.gru(x, state[0])[0])
+
+    found = flops.count(make(Continues(), torch.randn(5, 2, 6)))
+    assert found.by_phase["forward"] == 2 * 10 * (24 + 24 + 18) * (6 + 6)
+
+
+def test_work_that_random_numbers_decide_has_no_count() -> None:
+    class Sometimes(nn.Module):
+        calls = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return x @ x if self.calls % 2 else x
+
+    with pytest.raises(FlopError, match="changes from call to call: 54 operations in one, 0 in"):
+        flops.count(inference(Sometimes(), torch.randn(3, 3)))
+
+
+def test_a_subjects_own_operator_with_a_formula_of_its_own_is_counted() -> None:
+    @torch.library.custom_op("benchtest::known", mutates_args=())
+    def known(x: Tensor) -> Tensor:
+        return x @ x
+
+    packet = torch.ops.benchtest.known
+    flop_counter.register_flop_formula(packet)(lambda shape, **_: 2 * shape[0] ** 3)
+    try:
+
+        class Custom(nn.Module):
+            def forward(self, x: Tensor) -> Tensor:
+                return torch.as_tensor(known(x))
+
+        assert flops.count(inference(Custom(), torch.randn(3, 3))).total == 2 * 27
+    finally:
+        flop_counter.flop_registry.pop(packet)
+
+
+@pytest.mark.parametrize("make", [inference, training])
 def test_attention_is_not_taken_for_free(make: Any) -> None:
     class SelfAttention(nn.Module):
         def __init__(self) -> None:
@@ -209,7 +285,7 @@ def test_an_operator_that_hides_its_work_takes_the_flops_of_no_other(make: Any) 
 @pytest.mark.parametrize(
     ("module", "hiding"),
     [
-        (nn.LSTM(6, 4), "aten::mkldnn_rnn_layer"),
+        (nn.LSTM(6, 4), "aten::lstm"),
         (nn.TransformerEncoderLayer(8, 2, 16, 0.0, batch_first=True), "aten::_transformer_encode"),
     ],
 )

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from bench.read.aggregate import rows
 from bench.read.derive import Result
-from bench.read.summary import _disturbed, _files, _odd, _table, _unverified
+from bench.read.summary import _disturbed, _files, _left_out, _odd, _table, _unverified
 from bench.records import Entry, Facts, Failure, Measurement
 from tests.cases import case
 from tests.results import RUN, measurement, replicates
@@ -30,6 +30,15 @@ def test_reasons_of_unverified_cases_are_said_once_each_with_their_number() -> N
         Facts(case=third, facts={"relative_error": 1e-7}),
     )
     assert _unverified(found) == ["unverified: 2 cases: output differ by 0.5 under another seed"]
+
+
+def test_parameters_that_are_not_counted_are_said_once_a_subject() -> None:
+    why = {"parameters": "no call reaches the lazy layer never"}
+    found = result(
+        *(Facts(case=case(subject="m:a", batch=size), facts={}, problems=why) for size in (1, 2)),
+        Facts(case=case(subject="m:b"), facts={}, problems={"flops": "hidden"}),
+    )
+    assert _left_out(found) == ["m:a: no call reaches the lazy layer never"]
 
 
 def test_a_case_that_did_not_run_is_not_called_unverified() -> None:

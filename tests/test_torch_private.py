@@ -358,3 +358,23 @@ def test_a_buffer_is_put_back_past_a_modules_own_setter() -> None:
     module, mean = Refuses(2), torch.ones(2)
     torch_private.set_own_buffer(module, "running_mean", mean)
     assert module.running_mean is mean
+
+
+def test_a_parameter_is_put_back_past_a_modules_own_setter() -> None:
+    class Refuses(nn.Linear):
+        def __setattr__(self, name: str, value: Any) -> None:
+            if name == "bias" and "bias" in self.__dict__.get("_parameters", {}):
+                raise AttributeError(name)
+            super().__setattr__(name, value)
+
+    module = Refuses(2, 2)
+    torch_private.set_own_parameter(module, "bias", None)
+    assert torch_private.own_parameters(module)["bias"] is None
+
+
+def test_an_operator_tells_which_of_its_results_are_views() -> None:
+    aten = torch.ops.aten
+    assert torch_private.makes_views(aten.view.default) == (True,)
+    assert torch_private.makes_views(aten.add.Tensor) == (False,)
+    assert torch_private.makes_views(aten.add_.Tensor) == (False,)
+    assert torch_private.makes_views(SimpleNamespace()) == ()

@@ -52,6 +52,7 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
         "",
         *_odd(result.rows),
         *_unverified(result),
+        *_left_out(result),
         *_losses(result),
         *_spent(result, elapsed_s),
         *_files(result),
@@ -208,6 +209,16 @@ def _unverified(result: Result) -> list[str]:
         f"unverified: {count} case{'s' if count > 1 else ''}: {reason}"
         for reason, count in reasons.most_common(MOST_REASONS)
     ]
+
+
+def _left_out(result: Result) -> list[str]:
+    """Parameters that are not counted, by subject: lazy ones without a size, packed ones."""
+    why = dict.fromkeys(
+        (one.case.subject, one.problems["parameters"])
+        for one in result.entries
+        if isinstance(one, Facts) and "parameters" in one.problems
+    )
+    return [f"{subject}: {reason}" for subject, reason in why][:MOST_REASONS]
 
 
 def _losses(result: Result) -> list[str]:

@@ -258,6 +258,8 @@ def _facts(request: Request) -> Facts:
         verify.keep_first_call(built, kept)
     except TruthError as error:
         doubt = str(error)
+    except Exception as error:  # a kind of tensor that cannot be kept; the facts are still found
+        doubt = f"its values cannot be kept: {type(error).__name__}: {_text(error)[:200]}"
     found, problems = facts.find(
         built.step, built.eager, built.prepared, request.case, built.device
     )

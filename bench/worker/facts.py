@@ -6,13 +6,19 @@ Each fact fails alone: what is unknown is left out, and said why.
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+from torch import nn
+
 from bench.records import Case
-from bench.worker import compiled, flops, layout, loss, memory, nvidia, traffic
+from bench.worker import compiled, flops, layout, lazy, loss, memory, nvidia, traffic
 from bench.worker.device import Device
 from bench.worker.step import Step
 from bench.worker.subject import Prepared
 
+MOST_NAMES = 5  # of layers that a message names
 WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
+# Facts that are asked for where no call succeeds as well; energy is none of a CPU's.
+NEED_NO_CALL = ("parameters", "energy_j_per_image")
 
 
 class FactError(RuntimeError):
@@ -33,10 +39,7 @@ def find(
     `flops:forward`, `bytes_moved:backward` and the like are those of a phase.  A column that
     the device does not have (`reserved_bytes` of a CPU) is in neither.
     """
-    step.settle()
-    for _ in range(WARM_UP_CALLS):
-        step.prepare(1)
-        step()
+    stopped = _warm_up(step)
     # Memory first: what the other passes leave behind must not count.
     ways: tuple[tuple[str, Callable[[], Found]], ...] = (
         ("process_peak_bytes", lambda: _process_peak(step, prepared)),
@@ -51,11 +54,29 @@ def find(
     found: dict[str, float] = {}
     problems: dict[str, str] = {}
     for name, way in ways:
+        if stopped is not None and name not in NEED_NO_CALL:
+            problems[name] = stopped
+            continue
         try:
             found |= way()
         except Exception as error:  # the other facts are still worth having
             problems[name] = _words(error)
+    left_out = lazy.left_out(prepared.module)
+    if left_out:
+        problems["parameters"] = lazy.sentence(left_out)
     return found, problems
+
+
+def _warm_up(step: Step) -> str | None:
+    """Why no call can be looked at, or None."""
+    try:
+        step.settle()
+        for _ in range(WARM_UP_CALLS):
+            step.prepare(1)
+            step()
+    except Exception as error:  # a subject may raise anything, in its second call as well
+        return f"a call before it failed: {_words(error)}"
+    return None
 
 
 def _words(error: Exception) -> str:
@@ -71,7 +92,24 @@ def begin_call(step: Step, prepared: Prepared) -> None:
     memory.drop_gradients(prepared.module, prepared.args, prepared.kwargs)
 
 
+def _need_open_weights(module: nn.Module) -> None:
+    """Raises FactError where weights lie in an object of C++, as those of quantised layers do."""
+    closed = [
+        name.removesuffix("._packed_params") or "itself"
+        for name, inner in module.named_modules()
+        if not isinstance(inner, torch.jit.ScriptModule)
+        and any(isinstance(value, torch.ScriptObject) for value in vars(inner).values())
+    ]
+    if closed:
+        more = f" and {len(closed) - MOST_NAMES} more" if len(closed) > MOST_NAMES else ""
+        raise FactError(
+            f"torch keeps the weights of {', '.join(closed[:MOST_NAMES])}{more} packed (a "
+            "quantised layer), in memory that cannot be asked for"
+        )
+
+
 def _parameters(prepared: Prepared) -> int:
+    _need_open_weights(prepared.module)
     return sum(parameter.numel() for parameter in prepared.module.parameters())
 
 
@@ -87,6 +125,7 @@ def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Found:
     """
     begin_call(step, prepared)
     if device.type == "cpu":
+        _need_open_weights(prepared.module)  # an accelerator's allocator has counted them
         held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
         before = memory.alive_bytes(prepared.module, prepared.args, prepared.kwargs, held)
         return {"peak_bytes": before + memory.allocated_peak_bytes(step)}
@@ -117,10 +156,12 @@ def _operators(step: Step, eager: Step) -> Found:
 
 
 def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
+    _need_open_weights(prepared.module)
     # Those of this very call: inputs may take turns, and a restored one is a copy.
     given: list[Any] = []
-    seen = prepared.module.register_forward_pre_hook(
-        lambda _, args, kwargs: given.append((args, kwargs)), with_kwargs=True
+    # not the module's own method, which a ScriptModule refuses, though it calls its hooks
+    seen = nn.Module.register_forward_pre_hook(
+        prepared.module, lambda _, args, kwargs: given.append((args, kwargs)), with_kwargs=True
     )
     eager.prepare(1)
     try:
@@ -132,7 +173,7 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
         given[0],
         eager.output,
         training="backward" in eager.phases,
-        writes_input=prepared.restore,
+        writes_input=bool(eager.restores),
         saved=saved,
     )
     phases = moved.by_phase if len(moved.by_phase) > 1 else {}

@@ -1,38 +1,41 @@
-"""Whether a module writes to its input: then the second call does other work than the first."""
+"""Whether a call writes to its input: then the second call does other work than the first.
 
-import copy
-from typing import Any
+Seen in a real call, on a copy of the input.  A call on torch's meta device would show it sooner,
+but would leave tensors without numbers wherever a module keeps something outside itself: a table
+by length in a cache of its file, a feature in a dict.
+"""
 
-from torch import Tensor, nn
+from collections.abc import Iterable
 
-from bench.worker import torch_private, tree
+import torch
+from torch import Tensor
 
-
-def versions(tensors: list[Tensor]) -> list[int]:
-    """torch counts what is written to a tensor or to a view of it."""
-    return [torch_private.version(tensor) for tensor in tensors]
+from bench.worker import pieces, torch_private
 
 
-def writes_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call writes to its input, seen without computing anything.
+def versions(tensors: Iterable[Tensor]) -> list[int]:
+    """torch counts the writes to a tensor or to a view of it; not those to an inference tensor."""
+    return [
+        0 if one.is_inference() else torch_private.version(one) for one in pieces.all_of(tensors)
+    ]
 
-    A copy of the module is called on torch's meta device, where tensors have shapes, no numbers,
-    and count what is written to them: a real call would be the first one, which is a figure of
-    its own.  True where that cannot be found out (the forward depends on numbers): restoring an
-    input that nobody wrote to costs time outside the samples only.
+
+def changed(tensors: Iterable[Tensor], kept: Iterable[Tensor]) -> bool:
+    """Whether any number is another than that of the tensor in its place in `kept`.
+
+    numpy writes to a tensor, and a module to its `.data`, without a count.
     """
-    memo: dict[int, Any] = {id(one): _on_meta(one) for one in module.parameters()}
-    memo |= {id(one): one.to("meta") for one in module.buffers()}
-    try:
-        copied = copy.deepcopy(module, memo)
-        given = tree.map_tensors(lambda tensor: tensor.detach().to("meta"), (args, kwargs))
-        tensors = list(tree.tensors(given))
-        before = versions(tensors)
-        copied(*given[0], **given[1])
-        return versions(tensors) != before
-    except Exception:  # whatever a forward raises where there are no numbers
-        return True
+    pairs = zip(pieces.all_of(tensors), pieces.all_of(kept), strict=True)
+    return not all(_same_bits(one, other) for one, other in pairs)
 
 
-def _on_meta(parameter: nn.Parameter) -> nn.Parameter:
-    return nn.Parameter(parameter.detach().to("meta"), requires_grad=parameter.requires_grad)
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    if one.shape != other.shape or one.dtype != other.dtype:
+        return False
+    if one.is_quantized:
+        one, other = one.int_repr(), other.int_repr()
+    return torch.equal(_bits(one), _bits(other))  # of bits: NaN equals itself
+
+
+def _bits(tensor: Tensor) -> Tensor:
+    return tensor.detach().resolve_conj().resolve_neg().reshape(-1).view(torch.uint8)

@@ -1,9 +1,11 @@
 """What the layers of a network are called: dotted, and by the names that the network gives them."""
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
+import torch
 from torch import nn
+from torch.nn.utils import parametrize
 
 
 class LayerError(LookupError):
@@ -11,8 +13,34 @@ class LayerError(LookupError):
 
 
 def dotted_names(whole: nn.Module) -> dict[nn.Module, str]:
-    """Dotted names of all modules inside; one that has several goes by its first."""
-    return {module: name for name, module in whole.named_modules() if module is not whole}
+    """Dotted names of all modules inside; one that has several goes by its first.
+
+    Without those that do a part of another's work: what makes the weight of a parametrized layer
+    (weight_norm, spectral_norm) is no layer, and what TorchScript has compiled is one.
+    """
+    found: dict[nn.Module, str] = {}
+    _name(whole, "", found, {whole})
+    return found
+
+
+def _name(
+    module: nn.Module, prefix: str, found: dict[nn.Module, str], seen: set[nn.Module]
+) -> None:
+    for name, child in inner_modules(module):
+        if child not in seen:
+            seen.add(child)
+            found[child] = prefix + name
+            _name(child, f"{prefix}{name}.", found, seen)
+
+
+def inner_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
+    """Names and modules right below, as `dotted_names` sees them."""
+    if isinstance(module, torch.jit.ScriptModule):
+        return
+    makes_weights = parametrize.is_parametrized(module)
+    for name, child in module._modules.items():
+        if child is not None and not (makes_weights and name == "parametrizations"):
+            yield name, child
 
 
 def aliases(whole: nn.Module) -> Mapping[str, str]:

@@ -2,16 +2,21 @@
 
 Both are seen in one untimed, training-mode, grad-enabled call of the whole.  A layer is a module
 that was called and that called no other: where nothing inside is called (MultiheadAttention
-multiplies with the weights of its out_proj itself), the outer one is the layer.
+multiplies with the weights of its out_proj itself), the outer one is the layer.  So it is where a
+parametrization makes its weight (weight_norm), and where TorchScript runs what is inside.
 """
 
 import contextlib
+import dataclasses
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+from torch.nn.utils import parametrize
 
 from bench.worker import inplace, layer_names, torch_private, tree
 
@@ -79,19 +84,34 @@ def capture(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     context: Context = contextlib.nullcontext,
+    backward: Callable[[Any], None] | None = None,
 ) -> Captured:
     """One layer, or any other called module, with its input as it is inside `module`.
 
     name:    dotted or the network's own; `name#2` for the second call.
     context: entered around the call, e.g. autocast.
+    backward: does that of the whole, from its output.  Where the layer is called without
+        gradients, it may be called again in there, with them: so do checkpoints that are
+        reentrant, and other functions that compute again what they did not keep.
 
-    Calls `module` up to the end of that layer; its modes and buffers are put back.  Raises
-    LayerError.
+    Calls `module` up to the end of that layer; its modes, buffers and gradients are put back.
+    Raises LayerError.
     """
     names = layer_names.dotted_names(module)
     watch = _Watch(names, wanted=layer_names.resolve(module, name, names))
-    with watch.on(module), torch.enable_grad(), context(), contextlib.suppress(_EnoughSeen):
-        _call(module, args, kwargs)
+    watch.waits = backward is not None
+    with (
+        watch.on(module),
+        _gradients_put_back(module, args, kwargs),
+        torch.enable_grad(),
+        contextlib.suppress(_EnoughSeen),
+    ):
+        with context():
+            output = _call(module, args, kwargs)
+        if backward is not None and watch.captured is not None:
+            watch.in_backward = True
+            with contextlib.suppress(Exception):  # then there is none, and none is seen
+                backward(output)
     if watch.captured is None:
         called = dict.fromkeys(call.name for call in watch.calls)
         there_is = layer_names.there_is(name, called, layer_names.aliases(module))
@@ -99,11 +119,11 @@ def capture(
     return watch.captured
 
 
-def _call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+def _call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
     """With copies of what needs a gradient: nobody may write to a leaf that does."""
     given = (args, dict(kwargs))
     own, named = tree.map_tensors(lambda one: one.clone() if one.requires_grad else one, given)
-    module(*own, **named)
+    return module(*own, **named)
 
 
 class _EnoughSeen(BaseException):
@@ -133,8 +153,11 @@ class _Watch:
 
     names: Mapping[nn.Module, str]
     wanted: str | None = None  # capture this call instead of describing all
+    waits: bool = False  # go on where it has no gradients: a backward follows
+    in_backward: bool = False
     calls: list[_Call] = field(default_factory=list)
     captured: Captured | None = None
+    _making_weights: int = 0
     _open: list[_Call] = field(default_factory=list)
     _counts: dict[str, int] = field(default_factory=dict)
     _given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
@@ -143,16 +166,22 @@ class _Watch:
     def on(self, whole: nn.Module) -> Iterator[None]:
         """In training mode, with hooks on; all is put back."""
         handles = []
-        with _put_back(whole):
+        with put_back(whole), _not_compiled():
             whole.train()
             try:
                 for inner in self.names:
-                    # before the module's own hooks, which are part of its work
+                    # before the module's own hooks, which are part of its work; not by its own
+                    # methods, which a ScriptModule refuses, though it calls its hooks
                     handles += [
-                        inner.register_forward_pre_hook(
-                            self._enter, prepend=True, with_kwargs=True
+                        nn.Module.register_forward_pre_hook(
+                            inner, self._enter, prepend=True, with_kwargs=True
                         ),
-                        inner.register_forward_hook(self._leave),
+                        nn.Module.register_forward_hook(inner, self._leave),
+                    ]
+                for making in _weight_makers(whole):
+                    handles += [
+                        making.register_forward_pre_hook(self._begin_weight),
+                        making.register_forward_hook(self._end_weight, always_call=True),
                     ]
                 yield
             finally:
@@ -160,13 +189,21 @@ class _Watch:
                     handle.remove()
                 self._open.clear()
 
+    def _begin_weight(self, *_: object) -> None:
+        self._making_weights += 1
+
+    def _end_weight(self, *_: object) -> None:
+        self._making_weights -= 1
+
     def _enter(self, module: nn.Module, args: Any, kwargs: dict[str, Any]) -> None:
+        if self._making_weights:
+            return  # a layer that another one's parametrization calls
         name = self.names[module]
         count = self._counts[name] = self._counts.get(name, 0) + 1
         name = name if count == 1 else f"{name}#{count}"
         for outer in self._open:
             outer.is_leaf = False
-        if self.wanted == name:
+        if self._is_wanted(module, name):
             self._given = tree.map_tensors(tree.twin, (args, kwargs))
         grad = torch.is_grad_enabled()
         given = (args, kwargs)
@@ -176,23 +213,67 @@ class _Watch:
         self.calls.append(call)
         self._open.append(call)
 
+    def _is_wanted(self, module: nn.Module, name: str) -> bool:
+        """In the backward by its module alone: calls come in another order there."""
+        if self.wanted is None or not self.in_backward:
+            return self.wanted == name
+        return self.names[module] == self.wanted.partition("#")[0] and torch.is_grad_enabled()
+
     def _leave(self, module: nn.Module, _args: Any, output: Any) -> None:
+        if self._making_weights:
+            return
         call = self._open.pop()
         while call.module is not module:  # one that raised, and whose caller went on
             call = self._open.pop()
         call.writes_input = inplace.versions(call.inputs) != call.versions
         call.inputs.clear()  # would hold every activation of the network
-        if self.wanted == call.name and self._given is not None:
-            self.captured = Captured(
-                name=call.name,
-                module=module,
-                args=self._given[0],
-                kwargs=self._given[1],
-                output=tree.map_tensors(_without_graph, output),
-                writes_input=call.writes_input,
-                with_gradients=call.with_gradients,
-            )
-            raise _EnoughSeen
+        if self._given is None or not self._is_wanted(module, call.name):
+            return
+        found = Captured(
+            name=call.name,
+            module=module,
+            args=self._given[0],
+            kwargs=self._given[1],
+            output=tree.map_tensors(_without_graph, output),
+            writes_input=call.writes_input,
+            with_gradients=call.with_gradients,
+        )
+        self._given = None
+        if self.captured is None:
+            self.captured = found
+            if not self.waits or found.with_gradients:
+                raise _EnoughSeen
+        elif not self.captured.with_gradients and _same_inputs(found, self.captured):
+            self.captured = dataclasses.replace(found, name=self.captured.name)
+
+
+def _same_inputs(one: Captured, other: Captured) -> bool:
+    """Of two calls of one module: that in the backward is given the same numbers again."""
+    first, second = (list(tree.tensors((each.args, each.kwargs))) for each in (one, other))
+    return len(first) == len(second) and not inplace.changed(first, second)
+
+
+def _weight_makers(whole: nn.Module) -> list[nn.Module]:
+    return [one for one in whole.modules() if isinstance(one, parametrize.ParametrizationList)]
+
+
+def _not_compiled() -> contextlib.AbstractContextManager[Any]:
+    """Parts that the network compiles itself run as they are written: hooks are Python."""
+    if torch_private.DYNAMO not in sys.modules:  # to import it takes 2 s
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+@contextlib.contextmanager
+def _gradients_put_back(module: nn.Module, *given: Any) -> Iterator[None]:
+    leaves = (*module.parameters(), *tree.tensors(given))
+    before = [(one, one.grad) for one in leaves if one.is_leaf]
+    try:
+        yield
+    finally:
+        for one, gradient in before:
+            one.grad = gradient
 
 
 def _without_graph(tensor: Tensor) -> Tensor:
@@ -200,13 +281,17 @@ def _without_graph(tensor: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def _put_back(whole: nn.Module) -> Iterator[None]:
-    """Modes, buffers and the random state as they were: the call inside has not happened."""
+def put_back(whole: nn.Module) -> Iterator[None]:
+    """Modes, buffers and the random state as they were: the call inside has not happened.
+
+    But for lazy layers, which have their sizes now.
+    """
     modes = [(module, module.training) for module in whole.modules()]
     buffers = [
         (module, name, buffer, None if buffer is None else buffer.detach().clone())
         for module in whole.modules()
         for name, buffer in torch_private.own_buffers(module).items()
+        if buffer is None or not is_lazy(buffer)
     ]
     random = torch.get_rng_state()
     try:
@@ -227,8 +312,8 @@ def _layer(call: _Call, aliases: Mapping[str, str], same: Sequence[Any]) -> Laye
     return Layer(
         name=call.name,
         alias=layer_names.alias(call.name, aliases),
-        type=type(call.module).__name__,
-        parameters=sum(parameter.numel() for parameter in call.module.parameters()),
+        type=parametrize.type_before_parametrizations(call.module).__name__,
+        parameters=sum(one.numel() for one in call.module.parameters() if not is_lazy(one)),
         writes_input=call.writes_input,
         same_as=tuple(other for other in others if other is not None),
         calls=1 + len(same),
@@ -246,6 +331,8 @@ def _configuration(module: nn.Module) -> str:
     parts = []
     for name, inner in module.named_modules():
         settings = {k: v for k, v in vars(inner).items() if k not in _OF_EVERY_MODULE}
+        if isinstance(inner, torch.jit.ScriptModule):  # its attributes are not Python's
+            settings = {"graph": str(inner.inlined_graph)}
         shapes = {**torch_private.own_parameters(inner), **torch_private.own_buffers(inner)}
         kind = f"{type(inner).__module__}.{type(inner).__qualname__}"
         parts.append(f"{name} {kind} {inner.training} {_settings(settings)} {_settings(shapes)}")

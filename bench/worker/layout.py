@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import nn
 
-from bench.worker import tree
+from bench.worker import layer_names, tree
 from bench.worker.state import layout_of
 
 
@@ -35,10 +35,11 @@ def flips(module: nn.Module, call: Callable[[], object]) -> int:
         note(output)
 
     handles = []
-    for layer in module.modules():
-        if not any(True for _ in layer.children()):
-            handles.append(layer.register_forward_pre_hook(before, with_kwargs=True))
-            handles.append(layer.register_forward_hook(after))
+    for layer in (module, *layer_names.dotted_names(module)):
+        if not any(True for _ in layer_names.inner_modules(layer)):
+            # not its own method, which a ScriptModule refuses, though it calls its hooks
+            handles.append(nn.Module.register_forward_pre_hook(layer, before, with_kwargs=True))
+            handles.append(nn.Module.register_forward_hook(layer, after))
     try:
         call()
     finally:

@@ -16,7 +16,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile
 
-from bench.worker import torch_private, tree
+from bench.worker import pieces, torch_private, tree
 
 MEMORY_EVENT = "[memory]"  # torch.autograd.profiler_util.MEMORY_EVENT_NAME
 _CPU_TYPES = ("CPU", "MKLDNN", "IDEEP")
@@ -40,10 +40,10 @@ def alive_bytes(module: nn.Module, *trees: Any) -> int:
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:
-    """Views share a storage, which counts once."""
+    """Views share a storage, which counts once; a sparse or nested tensor lies in several."""
     storages = {}
-    for tensor in tensors:
-        storage = tensor.untyped_storage()
+    for piece in pieces.all_of(tensors):
+        storage = piece.untyped_storage()
         storages[storage.data_ptr()] = storage.nbytes()
     return sum(storages.values())
 

@@ -4,6 +4,7 @@ A setting that was asked for and is not in force makes the row `invalid`, naming
 """
 
 import contextlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -11,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import parametrize
 
 from bench.records import Case
 from bench.worker import cuda, telemetry, torch_private, tree
@@ -170,10 +172,21 @@ def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]
 
 def _multiply_adds(layer: nn.Module, output: Tensor) -> float:
     """Of a convolution or linear layer: each output is a sum over the weights of its channel."""
+    if parametrize.is_parametrized(layer, "weight"):
+        # To ask for the weight would make it anew, and have spectral_norm go a step on.
+        return float(output.numel()) * _weights_a_channel(layer)
     weight = getattr(layer, "weight", None)
     if not isinstance(weight, Tensor) or not weight.numel():
         return float(output.numel())
     return float(output.numel()) * weight.numel() / weight.shape[0]
+
+
+def _weights_a_channel(layer: nn.Module) -> int:
+    if isinstance(layer, nn.Linear):
+        return layer.in_features
+    convolution: Any = layer
+    channels = convolution.out_channels if convolution.transposed else convolution.in_channels
+    return int(channels // convolution.groups * math.prod(convolution.kernel_size))
 
 
 def layout_of(tensor: torch.Tensor) -> str | None:

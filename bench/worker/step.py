@@ -46,6 +46,10 @@ class Step(Protocol):
         """Of the last call; None before the first."""
 
     @property
+    def restores(self) -> bool | None:
+        """Inputs are restored before each call, which writes to them; None before the first."""
+
+    @property
     def cold(self) -> bool:
         """Inputs take turns, so that a cache does not hold the next one."""
 
@@ -82,11 +86,13 @@ class InferenceStep:
         *,
         device_type: str,
         amp: str = "off",
-        restore: bool = False,
+        restore: bool | None = False,
         rotate_bytes: int = 0,
         cudagraphs: bool = False,
     ) -> None:
-        """amp: `off`, `bfloat16` or `float16`; restore: the layer writes to its input.
+        """amp: `off`, `bfloat16` or `float16`.
+
+        restore: the layer writes to its input; None = its first call shows whether it does.
 
         rotate_bytes: take turns among inputs that together exceed this, so that none is in a
         cache of half of it when its turn comes again.  CUDA graphs copy the input to a place of
@@ -103,6 +109,10 @@ class InferenceStep:
         self._autocast = _autocast(device_type, amp)
         self._cudagraphs = cudagraphs
         self._looked = False  # at the first output
+
+    @property
+    def restores(self) -> bool | None:
+        return self._inputs.restores
 
     @property
     def cold(self) -> bool:
@@ -146,7 +156,7 @@ class TrainingStep:
         loss: Callable[[Any], Tensor],
         device_type: str,
         amp: str = "off",
-        restore: bool = False,
+        restore: bool | None = False,
         rotate_bytes: int = 0,
         cudagraphs: bool = False,
     ) -> None:
@@ -177,6 +187,10 @@ class TrainingStep:
     @property
     def skipped_steps(self) -> int:
         return self._scaled_steps - self._taken_steps
+
+    @property
+    def restores(self) -> bool | None:
+        return self._inputs.restores
 
     @property
     def cold(self) -> bool:

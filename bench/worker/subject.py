@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from bench.records import Case
 from bench.subject import SubjectRef, parse
-from bench.worker import dtypes, inplace, inputs, layers, loss, tree
+from bench.worker import dtypes, inputs, layers, lazy, loss, tree
 from bench.worker.step_inputs import StepError
 
 SEED = 0
@@ -45,7 +45,7 @@ class Prepared:
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     loss: Callable[[Any], Tensor]
-    restore: bool  # a call writes to its input
+    restore: bool | None  # a call writes to its input; None: its first call will show it
     layer: str | None = None  # dotted name, where it is a layer of the subject
 
 
@@ -69,20 +69,19 @@ def build(ref: SubjectRef) -> nn.Module:
 
 
 def give_weights(module: nn.Module, spec: str) -> None:
-    """Lazy layers get theirs in a call: on two images of the input `spec`, in eval, untimed.
+    """Lazy layers get theirs in a call: on two images of the input `spec`, untimed.
 
     The same ones every time.  Raises inputs.InputError, and what a forward may.
     """
-    tensors = (*module.parameters(), *module.buffers())
-    if not any(nn.parameter.is_lazy(one) for one in tensors):
+    if not lazy.waits(module):
         return
     args, kwargs = inputs.make(spec, module, LAZY_BATCH, torch.float32)
-    training = module.training
-    module.eval()
-    seed_all(SEED)
-    with torch.no_grad():
+
+    def call() -> None:
+        seed_all(SEED)
         module(*args, **kwargs)
-    module.train(training)
+
+    lazy.give_sizes(module, call)
 
 
 def load(ref: SubjectRef) -> Any:
@@ -134,13 +133,12 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
         enter("in the call of the whole that shows what the layer is given")
         prepared = _layer(case, ref.layer, whole, args, kwargs)
     else:
-        enter("in a call without numbers (device meta) that shows whether it writes to its input")
         prepared = Prepared(
             module=whole,
             args=args,
             kwargs=kwargs,
             loss=loss.of(whole, scaled=case.amp == "float16"),
-            restore=inplace.writes_input(whole, args, kwargs),
+            restore=None,
         )
     seed_all(SEED)  # dropout: the same masks whatever was called before
     return prepared
@@ -200,7 +198,10 @@ def _layer(
     if case.amp != "off":
         device_type = case.device.partition(":")[0]
         context = functools.partial(torch.autocast, device_type, dtype=DTYPES[case.amp])
-    seen = layers.capture(whole, name, args, kwargs, context)
+    backward = None
+    if case.mode == "training":
+        backward = functools.partial(_backward, loss.of(whole, scaled=False))
+    seen = layers.capture(whole, name, args, kwargs, context, backward)
     if case.mode == "training" and not seen.with_gradients:
         raise StepError(
             f"training is not supported here: the network calls {name} without gradients "
@@ -221,3 +222,8 @@ def _layer(
         restore=seen.writes_input,
         layer=seen.name,
     )
+
+
+def _backward(of_output: loss.Loss, output: Any) -> None:
+    """As training does, so that what is computed again there (checkpoints) is seen."""
+    of_output(output).backward()

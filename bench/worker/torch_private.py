@@ -139,6 +139,15 @@ def is_operator(function: Any) -> bool:
     return hasattr(function, "decompose") if kind is None else isinstance(function, kind)
 
 
+def makes_views(function: Any) -> tuple[bool, ...]:
+    """Which results of an operator share memory with what it is given, in order; () = unknown.
+
+    `OpOverload._schema`: seen in 2.11 to 2.13.  Without it nothing is known.
+    """
+    returned = getattr(getattr(function, "_schema", None), "returns", ())
+    return tuple(one.alias_info is not None and not one.alias_info.is_write for one in returned)
+
+
 # --- switches --------------------------------------------------------------------------------
 
 
@@ -279,6 +288,15 @@ def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
 def set_own_buffer(module: nn.Module, name: str, value: Tensor | None) -> None:
     """Put a buffer in its place past a `__setattr__` of the module's own, where torch allows."""
     own = getattr(module, "_buffers", None)
+    if own is not None:
+        own[name] = value
+    else:
+        setattr(module, name, value)
+
+
+def set_own_parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
+    """As `set_own_buffer`."""
+    own = getattr(module, "_parameters", None)
     if own is not None:
         own[name] = value
     else:

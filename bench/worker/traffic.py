@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.worker import tree
+from bench.worker import pieces, tree
 
 
 @dataclass(slots=True)
@@ -41,13 +41,13 @@ def least(
     saved:  what autograd kept for the backward, as addresses of storages (`saved_by`).
 
     A module that only looks at its input in another way (Flatten of a contiguous tensor) moves
-    nothing.
+    nothing.  A sparse or nested tensor counts as those that it is made of.
     """
-    inputs = _distinct(list(tree.tensors(given)))
-    outputs = _distinct(list(tree.tensors(output)))
-    parameters = list(module.parameters())
+    inputs = _distinct(tree.tensors(given))
+    outputs = _distinct(tree.tensors(output))
+    parameters = list(pieces.all_of(module.parameters()))
     tables = _looked_up(module)
-    storages = set(map(address, inputs))
+    storages = {address(one) for one in inputs}
     views = [address(one) in storages for one in outputs]
     if not parameters and not writes_input and views and all(views):
         phases = ("forward", "backward") if training else ("forward",)
@@ -57,12 +57,18 @@ def least(
     if not training:
         return Traffic(total=forward, by_phase={"forward": forward})
     dense = [one for one in parameters if one.requires_grad and not tables.get(id(one))]
-    gradients = (*dense, *(one for one in (*inputs, *outputs) if one.requires_grad))
+    gradients = (*dense, *_with_gradients(given), *_with_gradients(output))
     again = _of_storages(saved, (*inputs, *outputs, *read))
     by_phase = {"forward": forward, "backward": sum(map(nbytes, gradients)) + again}
     if any(one.requires_grad for one in parameters):
         by_phase["optimizer"] = 3 * sum(map(nbytes, dense))  # reads both, writes the parameter
     return Traffic(total=sum(by_phase.values()), by_phase=by_phase)
+
+
+def _with_gradients(tree_: Any) -> list[Tensor]:
+    """The numbers, of a sparse or nested tensor not their places, that a gradient is made for."""
+    trained = (one for one in tree.tensors(tree_) if one.requires_grad)
+    return [one for one in _distinct(trained) if one.is_floating_point() or one.is_complex()]
 
 
 def saved_by(call: Callable[[], object]) -> set[int]:
@@ -73,7 +79,7 @@ def saved_by(call: Callable[[], object]) -> set[int]:
     found: set[int] = set()
 
     def keep(tensor: Tensor) -> Tensor:
-        found.add(address(tensor))
+        found.update(address(piece) for piece in pieces.of(tensor))
         return tensor
 
     with torch.autograd.graph.saved_tensors_hooks(keep, lambda kept: kept):
@@ -115,10 +121,11 @@ def nbytes(tensor: Tensor) -> int:
     return math.prod(sizes) * tensor.element_size() if tensor.numel() else 0
 
 
-def _distinct(tensors: list[Tensor]) -> list[Tensor]:
+def _distinct(tensors: Iterable[Tensor]) -> list[Tensor]:
     """Attention is given one tensor as query, key and value: it is read once."""
     seen: dict[object, Tensor] = {}
     for tensor in tensors:
-        where = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
-        seen.setdefault(where, tensor)
+        for piece in pieces.of(tensor):
+            where = (piece.data_ptr(), tuple(piece.shape), piece.stride(), piece.dtype)
+            seen.setdefault(where, piece)
     return list(seen.values())

@@ -10,9 +10,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.worker import tree
+from bench.worker import torch_private, tree
 
 # Bits of the significand, the hidden one as well (IEEE 754; TensorFloat-32 has float16's).
 BITS = {"float32": 24, "tf32": 11, "float16": 11, "bfloat16": 8}
@@ -22,7 +21,7 @@ COARSER = 2
 _OF_FLOAT64 = 53
 
 
-class Rounded(TorchDispatchMode):
+class Rounded(torch_private.DispatchMode):
     """Rounds what every operator makes to `bits`; the range stays that of float64."""
 
     def __init__(self, bits: int) -> None:
@@ -32,9 +31,7 @@ class Rounded(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         results = made if isinstance(made, tuple | list) else (made,)
-        schema = func._schema.returns if isinstance(func, torch._ops.OpOverload) else ()
-        for one, said in zip(results, schema, strict=False):
-            view = said.alias_info is not None and not said.alias_info.is_write
+        for one, view in zip(results, torch_private.makes_views(func), strict=False):
             if isinstance(one, Tensor) and not view:
                 self._round(one)
         return made
