@@ -202,7 +202,7 @@ def test_what_does_not_touch_the_figures_is_measured_and_nothing_is_left_running
     [
         ("Hangs", "in its first call", "in <lambda>"),
         # The signal that has it write where it hangs ends this one's sleep, so that it goes on.
-        ("HangsInC", "in its first call", "in <lambda>"),
+        ("HangsInC", "after a first call of ", "in <lambda>"),
         ("HangsWhenBuilt", "while it was built", "in __init__"),
         ("HangsAtTheThird", "after a first call of ", "in forward"),
         ("HangsAndListensToNoSignal", "in its first call", ""),
