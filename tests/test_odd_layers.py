@@ -1,12 +1,16 @@
 """Networks that are seldom met: each has its right figures, or one true line why it has none."""
 
 import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from torch import nn
 
+from bench.records import Measurement
+from bench.session import Session
 from bench.subject import parse
 from bench.worker import facts, inputs, layers, lazy, loss, state
 from bench.worker.device import open_device
@@ -17,6 +21,7 @@ from bench.worker.subject import Prepared, build, give_weights, prepare
 
 from . import odd_layers
 from .cases import case
+from .test_faults import ask, folders, started
 
 HERE = "tests.odd_layers:"
 CONV = 2 * 2 * 16 * 16 * 27 * 8  # two images (3, 16, 16), eight kernels of 3×3×3
@@ -416,3 +421,35 @@ def test_such_layers_have_a_reference_in_float64(name: str, shape: str) -> None:
     of = case(subject=HERE + name, input=shape, mode="training", batch=2)
     against = of_layer(of, dataclasses.replace(made))
     assert "gradients" in against.values.groups
+
+
+# --- measured, in processes of their own -----------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    one = started(tmp_path_factory.mktemp("session"), "tests.odd_layers")
+    yield one
+    one.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "shape", "mode"),
+    [
+        ("KeptTable", "16,8", "inference"),
+        ("LazyUnused", "8", "inference"),
+        ("LazyAux", "3,8,8", "training"),
+        ("Normed/c1", "3,16,16", "training"),
+        ("Checkpointed/one.0", "3,16,16", "training"),
+        ("ScriptInside/parts.0", "16", "training"),
+        ("Queries", "10,16", "inference"),
+        ("GraphInput", "own", "inference"),
+    ],
+)
+def test_they_are_measured_from_beginning_to_end(
+    session: Session, tmp_path: Path, name: str, shape: str, mode: str
+) -> None:
+    entry = ask(session, HERE + name, folders(tmp_path), 120.0, input=shape, mode=mode)
+    assert isinstance(entry, Measurement), entry
+    assert {one.phase for one in entry.samples} >= {"forward"}
