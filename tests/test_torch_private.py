@@ -378,3 +378,7 @@ def test_an_operator_tells_which_of_its_results_are_views() -> None:
     assert torch_private.makes_views(aten.add.Tensor) == (False,)
     assert torch_private.makes_views(aten.add_.Tensor) == (False,)
     assert torch_private.makes_views(SimpleNamespace()) == ()
+
+
+def test_the_sparse_product_with_an_addend_has_its_name() -> None:
+    assert torch_private.sparse_addmm() is not None

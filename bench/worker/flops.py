@@ -248,7 +248,7 @@ _OWN: Mapping[Any, Callable[..., int | None]] = {
     torch.ops.aten.addmv: _with_sparse(shape_wrapper(_added_product)),
     torch.ops.aten.mm: _with_sparse(flop_registry[torch.ops.aten.mm]),
     torch.ops.aten.addmm: _with_sparse(flop_registry[torch.ops.aten.addmm]),
-    torch.ops.aten._sparse_addmm: _with_sparse(flop_registry[torch.ops.aten.addmm]),
+    torch_private.sparse_addmm(): _with_sparse(flop_registry[torch.ops.aten.addmm]),
     torch.ops.aten.lstm: _recurrent,
     torch.ops.aten.gru: _recurrent,
     torch.ops.aten.rnn_tanh: _recurrent,

@@ -139,6 +139,14 @@ def is_operator(function: Any) -> bool:
     return hasattr(function, "decompose") if kind is None else isinstance(function, kind)
 
 
+def sparse_addmm() -> Any | None:
+    """`aten::_sparse_addmm`, which the backward of a sparse product is; None: it has another name.
+
+    Seen in 2.11 to 2.13.
+    """
+    return getattr(torch.ops.aten, "_sparse_addmm", None)
+
+
 def makes_views(function: Any) -> tuple[bool, ...]:
     """Which results of an operator share memory with what it is given, in order; () = unknown.
 
