@@ -4,7 +4,6 @@ A gain is time(base) / time(value): above 1 the value is faster.  For the axis `
 the gain in images per second, since a larger batch is more work.
 """
 
-import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +11,7 @@ from typing import Literal
 import pandas as pd
 
 from bench.axes import AXES
+from bench.read import between as between_runs
 from bench.read import stats
 from bench.read.match import Line, Match, lines, pairs, values
 from bench.read.table import RunData
@@ -161,14 +161,35 @@ def quantities(base: Line, value: Line) -> tuple[str, str] | None:
 def estimate(
     base: Line, value: Line, names: tuple[str, str], a: Medians, b: Medians, *, same_run: bool
 ) -> tuple[stats.Estimate, Method]:
-    """base / value of two rows; from the columns where the samples are not at hand."""
-    one, other = _replicates(base, names[0], a), _replicates(value, names[1], b)
+    """base / value of two rows; from the columns where the samples are not at hand.
+
+    Inside a run its minutes are common to both; between two runs, what runs of one code differ by
+    counts for each of them.
+    """
     if same_run and base["run_id"] == value["run_id"]:
-        paired = stats.paired(one, other)
-        if paired is not None:
-            return paired, "paired" if paired.error is not None else "none"
-    found = stats.welch(_centre(base, names[0], one), _centre(value, names[1], other))
-    return found, "welch" if found.error is not None else "none"
+        paired = stats.paired(_replicates(base, names[0], a), _replicates(value, names[1], b))
+        found = of_replicates(base, value, names, a, b) if paired is None else paired
+        method: Method = "welch" if paired is None else "paired"
+    else:
+        apart = between_runs.two_runs(*map(between_runs.of_line, (base, value), names))
+        found, method = of_replicates(base, value, names, a, b, apart), "welch"
+    return found, method if found.error is not None else "none"
+
+
+def of_replicates(
+    base: Line,
+    value: Line,
+    names: tuple[str, str],
+    a: Medians,
+    b: Medians,
+    apart: stats.Part | None = None,
+) -> stats.Estimate:
+    """base / value from the replicates of two rows, taken apart.
+
+    apart: what the two differ by beyond that; None where they are of one run.
+    """
+    one, other = _replicates(base, names[0], a), _replicates(value, names[1], b)
+    return stats.welch(_centre(base, names[0], one), _centre(value, names[1], other), apart)
 
 
 def _gains(
@@ -219,14 +240,7 @@ def _replicates(line: Line, name: str, medians: Medians) -> Mapping[int, float]:
 def _centre(line: Line, name: str, replicates: Mapping[int, float]) -> stats.Centre:
     if replicates:
         return stats.centre(list(replicates.values()))
-    stem = name.removesuffix("_median_s").removesuffix("_s")
-    count = line["replicates"]
-    return stats.centre_of_interval(
-        line[name],
-        line.get(f"{stem}_low_s"),
-        line.get(f"{stem}_high_s"),
-        int(count) if count is not None and math.isfinite(count) else 0,
-    )
+    return between_runs.centre_of_line(line, name)
 
 
 def _memory_ratio(base: Line, value: Line) -> float | None:
