@@ -8,12 +8,13 @@ build; where there are none, it is a figure that was measured once, and is calle
 
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.precision import LEVEL, STOPPED_LEVEL, t_quantile
 from bench.read.stats import Centre, Part, centre_of_interval, combined
+from bench.records import Row
 
 # Eight runs in turn of one code on a quiet machine: the SD of a case's medians, mean over six
 # cases (2.0 to 7.0 %; `python -m tests.perf.drift --runs 8`).  Ten runs of another day had 3.3 %.
@@ -123,6 +124,18 @@ def told(ones: Sequence[Between]) -> str:
     default = "default" if not learnt or learnt[0] < ENOUGH or 0 in counts else ""
     whence = " and the ".join(filter(None, (runs, default)))
     return f"{_range(sds)} % between runs ({whence})"
+
+
+def told_of_rows(rows: Iterable[Row]) -> str:
+    """The same of the latencies in a run's rows; empty where they do not include it."""
+    ones = [
+        Between(row.latency_between_ratio, int(row.earlier_runs))
+        for row in rows
+        if row.latency_between_ratio is not None
+        and row.earlier_runs is not None
+        and row.latency_low_s is not None
+    ]
+    return told(ones) if ones else ""
 
 
 def _range(values: Sequence[object]) -> str:

@@ -16,6 +16,7 @@ from bench.read.plot_data import (
     flags,
     footer,
     groups,
+    interval_note,
     label,
     plain_means,
     records,
@@ -78,7 +79,7 @@ def _figure(run: RunData, group: Group) -> Figure:
             f"When does an accelerator pay for {plain(group.subject)}?",
             subtitle(run, group),
             footer(
-                run, group, group.rows, *plain_means(group), "bars: 95 % interval over replicates"
+                run, group, group.rows, *plain_means(group), interval_note(group.rows)
             ),
         ),
         [2.8, 2.9],

@@ -57,6 +57,7 @@ def _with(
         high=high,
         method="none" if found.error is None else "paired" if paired else "welch",
         replicates=found.n,
+        p=found.p_of_none,
     )
 
 
