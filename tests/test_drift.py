@@ -78,4 +78,4 @@ def test_two_runs_are_too_few_and_said_to_be(
     for number in range(2):
         stored(tmp_path / f"run-{number}", 0.0, random.Random(number))
     show(load(sorted(tmp_path.glob("run-*"))))
-    assert "three runs are needed" in capsys.readouterr().out
+    assert "2 runs: no case has an interval in 3 of them" in capsys.readouterr().out
