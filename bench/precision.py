@@ -19,8 +19,8 @@ MANY = 1000  # degrees of freedom: the expansion's error is below 1e-11 from her
 def log_interval(medians: Sequence[float]) -> tuple[float, float] | None:
     """The 95 % interval of the replicates' centre: Student's t on the logs of their medians.
 
-    It holds what further replicates of the same run would give.  None with fewer than two replicates, or where no float holds an end.  Raises ValueError for
-    a median that is not above 0.
+    It holds what further replicates of the same run would give.  None with fewer than two
+    replicates, or where no float holds an end.  Raises ValueError for a median that is not above 0.
     """
     if len(medians) < 2:
         return None

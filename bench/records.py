@@ -241,7 +241,9 @@ class Row:
     )
     latency_min_s: float | None = _column("the fastest sample of all: s")
     latency_mean_s: float | None = _column("mean over all samples: s")
-    latency_p90_s: float | None = _column("90th percentile of these replicates' samples, from 29 on: s")
+    latency_p90_s: float | None = _column(
+        "90th percentile of these replicates' samples, from 29 on: s"
+    )
     latency_p95_s: float | None = _column("95th percentile, from 59 on: s")
     latency_p99_s: float | None = _column("99th percentile, from 299 on: s")
     pipelined_s: float | None = _column(

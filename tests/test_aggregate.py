@@ -53,7 +53,7 @@ def test_a_row_has_the_centre_of_the_replicates_medians_and_its_error() -> None:
 
 
 def test_the_interval_of_a_time_has_what_runs_differ_by_beside_the_replicates_error() -> None:
-    """By hand: 4.6 % with 7 degrees of freedom, and the replicates' with 4, Welch and Satterthwaite.
+    """By hand: 4.6 % with 7 degrees of freedom, the replicates' with 4 (Welch, Satterthwaite).
 
     The run may add replicates where they are too few, so that theirs counts as wide as at 97 %.
     """

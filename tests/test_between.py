@@ -51,7 +51,10 @@ def test_what_the_replicates_see_already_is_not_counted_twice() -> None:
         ([Between()], "4.6 % between runs (default)"),
         ([Between(0.04, 3)], "4.0 % between runs (3 earlier runs and the default)"),
         ([Between(0.012, 6), Between(0.031, 6)], "1.2 to 3.1 % between runs (6 earlier runs)"),
-        ([Between(0.012, 6), Between()], "1.2 to 4.6 % between runs (6 earlier runs and the default)"),
+        (
+            [Between(0.012, 6), Between()],
+            "1.2 to 4.6 % between runs (6 earlier runs and the default)",
+        ),
     ],
 )
 def test_it_is_told_with_its_source(ones: Sequence[Between], text: str) -> None:

@@ -435,7 +435,9 @@ def test_a_slowdown_that_the_controls_share_is_no_regression_of_the_code(
     run = now(tmp_path, with_control(replicates(case(), slower(1.2)), control_s))
     found = check(run, base, history=past).cases[0]
     assert found.verdict == verdict
-    assert any("which explains half of it or more" in one.note for one in found.findings) is (control_s > 1)
+    assert any("which explains half of it or more" in one.note for one in found.findings) is (
+        control_s > 1
+    )
 
 
 @pytest.mark.parametrize(

@@ -107,7 +107,9 @@ def centre_of_line(line: Mapping[str, Any], column: str) -> Centre:
         return Centre(math.log(line[column]), float(error) ** 2, n)
     if _known(line.get("earlier_runs")):
         return Centre(math.log(line[column]), None, n)
-    return centre_of_interval(line[column], line.get(f"{name}_low_s"), line.get(f"{name}_high_s"), n)
+    return centre_of_interval(
+        line[column], line.get(f"{name}_low_s"), line.get(f"{name}_high_s"), n
+    )
 
 
 def stem(column: str) -> str:

@@ -78,9 +78,7 @@ def _figure(run: RunData, group: Group) -> Figure:
         Words(
             f"When does an accelerator pay for {plain(group.subject)}?",
             subtitle(run, group),
-            footer(
-                run, group, group.rows, *plain_means(group), interval_note(group.rows)
-            ),
+            footer(run, group, group.rows, *plain_means(group), interval_note(group.rows)),
         ),
         [2.8, 2.9],
         len(group.modes),

@@ -15,7 +15,6 @@ from bench.read.plot_ratio import FASTER, SLOWER, Ratio, against_plain, faster_t
 from bench.read.sentence import Kind, Sentence, factor, listed
 from bench.read.settings_cost import SAME_MEMORY, call_s, costs, paybacks
 
-
 MOST_RIVALS = 2  # that are named
 
 

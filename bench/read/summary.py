@@ -105,9 +105,7 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
 
 def _table(rows: Sequence[Row]) -> Table:
     """The whole phase of each case; its phases are in the CSV."""
-    table = _plain_table(
-        "One call over all replicates, its 95 % interval; throughput; memory"
-    )
+    table = _plain_table("One call over all replicates, its 95 % interval; throughput; memory")
     whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
     several = of_several_inputs(whole)
     longest = max((len(named(row, several)) for row in whole), default=0)

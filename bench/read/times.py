@@ -175,9 +175,7 @@ def _adjusted(ps: Mapping[int, float | None]) -> dict[int, float]:
     known = {key: p for key, p in ps.items() if p is not None}
     if not known:
         return {}
-    return dict(
-        zip(known, map(float, false_discovery_control(list(known.values()))), strict=True)
-    )
+    return dict(zip(known, map(float, false_discovery_control(list(known.values()))), strict=True))
 
 
 @dataclass(frozen=True, slots=True)

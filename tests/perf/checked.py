@@ -93,7 +93,7 @@ def measured(
 def verdicts(
     machine: Machine, earlier: int, slowed: float, rng: random.Random
 ) -> dict[str, set[str]]:
-    """By case those of its times.  earlier: runs beside the one that is judged, the baseline too."""
+    """By case those of its times.  earlier: runs before the judged one, the baseline is one."""
     stored = [measured(machine, f"earlier {number}", 1.0, rng) for number in range(earlier)]
     (base_rows, base_medians), *past = stored
     rows, medians = measured(machine, "now", slowed, rng)

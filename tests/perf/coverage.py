@@ -13,7 +13,7 @@ import argparse
 import math
 import random
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 from bench.precision import LEVEL, STOPPED_LEVEL, relative_half_width, t_quantile
 from bench.read import between
@@ -22,14 +22,15 @@ from bench.read.stats import Centre, centre, paired
 LEAST, MOST, PRECISION = 5, 10, 0.10
 NOISES = (0.04, 0.06, 0.08, 0.10, 0.12, 0.15, 0.20, 0.30)
 
-Draw = Callable[[], float]
 
+def stopped(level: float, noise: float, rng: random.Random) -> list[float]:
+    """The medians of a case's replicates, as many as its run would take.
 
-def stopped(draw: Draw) -> list[float]:
-    """The medians of a case's replicates, as many as its run would take."""
-    found = [draw() for _ in range(LEAST)]
+    level, noise: mean and SD of their logs.
+    """
+    found = [rng.lognormvariate(level, noise) for _ in range(LEAST)]
     while len(found) < MOST and (relative_half_width(found) or 0.0) > PRECISION:
-        found.append(draw())
+        found.append(rng.lognormvariate(level, noise))
     return found
 
 
@@ -43,9 +44,10 @@ def held_at(medians: Sequence[float], level: float) -> bool:
 def stopping(draws: int, rng: random.Random) -> None:
     print(f"Intervals over replicates ({LEAST} to {MOST}), by the SD of these")
     for noise in NOISES:
-        runs = [stopped(lambda: rng.lognormvariate(0, noise)) for _ in range(draws)]
+        runs = [stopped(0.0, noise, rng) for _ in range(draws)]
         plain, wide = (
-            statistics.fmean(held_at(run, level) for run in runs) for level in (LEVEL, STOPPED_LEVEL)
+            statistics.fmean(held_at(run, level) for run in runs)
+            for level in (LEVEL, STOPPED_LEVEL)
         )
         least = [held_at(run, STOPPED_LEVEL) for run in runs if len(run) == LEAST]
         print(
@@ -61,7 +63,7 @@ def ratios(draws: int, rng: random.Random) -> None:
     for noise in NOISES:
         held = []
         for _ in range(draws):
-            sides = [stopped(lambda: rng.lognormvariate(0, noise)) for _ in range(2)]
+            sides = [stopped(0.0, noise, rng) for _ in range(2)]
             found = paired(*(dict(enumerate(side)) for side in sides))
             ends = found.interval() if found else None
             held.append(ends is not None and ends[0] <= 1 <= ends[1])
@@ -88,7 +90,7 @@ def _time(apart: float, noise: float, earlier: int, rng: random.Random) -> tuple
 
     def one_run() -> Centre:
         level = rng.gauss(0, apart)
-        return centre(stopped(lambda: rng.lognormvariate(level, noise)))
+        return centre(stopped(level, noise, rng))
 
     known = between.of([one_run() for _ in range(earlier)])
     low, high = between.interval(one_run(), known, stopped=True) or (0.0, math.inf)
