@@ -208,8 +208,8 @@ def _of_run(case: Case, run: Mapping[str, Any]) -> dict[str, Any]:
 
 def _stopped(config: Mapping[str, Any]) -> bool:
     """Whether the run added replicates where they were not yet precise (`RunOptions`)."""
-    asked, most = config.get("replicates", 5), config.get("max_replicates")
-    return asked >= ENOUGH_ASKED if most is None else most > asked
+    asked, most = int(config.get("replicates", 5)), config.get("max_replicates")
+    return asked >= ENOUGH_ASKED if most is None else int(most) > asked
 
 
 def _ok_rows(

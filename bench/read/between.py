@@ -10,7 +10,7 @@ import math
 import statistics
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from bench.precision import LEVEL, STOPPED_LEVEL, t_quantile
 from bench.read.stats import Centre, Part, centre_of_interval, combined
@@ -87,6 +87,11 @@ def two_runs(base: Between, value: Between) -> Part:
     return Part(math.fsum(one.variance for one in parts), min(one.df for one in parts))
 
 
+def unlearnt() -> Part:
+    """The same by the default, of figures that are put together from several rows."""
+    return two_runs(Between(), Between())
+
+
 def of_line(line: Mapping[str, Any], column: str) -> Between:
     """As a row of measurements.csv says it; the default where it does not (written earlier)."""
     sd, runs = line.get(f"{stem(column)}_between_ratio"), line.get("earlier_runs")
@@ -144,5 +149,5 @@ def _range(values: Sequence[object]) -> str:
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
 
 
-def _known(value: Any) -> bool:
+def _known(value: Any) -> TypeGuard[float]:
     return value is not None and math.isfinite(value)
