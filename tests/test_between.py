@@ -153,6 +153,12 @@ def test_a_run_learns_from_earlier_runs_beside_it_of_the_same_machine_and_build(
     assert row.latency_between_ratio == pytest.approx(0.0158, abs=0.0002)
 
 
+def test_a_folder_that_cannot_be_listed_teaches_nothing(tmp_path: Path) -> None:
+    """A run directory may be reached by whoever may not look around it."""
+    run = {**RUN, "run_id": "now", "started": started(10), "environment": environment()}
+    assert history.before(tmp_path / "gone" / "now", run) == []
+
+
 def test_a_run_that_does_not_say_when_it_began_learns_nothing(tmp_path: Path) -> None:
     neighbour(tmp_path / "good", 1)
     assert history.before(tmp_path / "now", {**RUN, "environment": environment()}) == []

@@ -34,7 +34,11 @@ def _candidates(folder: Path, run: Mapping[str, Any]) -> Iterator[tuple[Path, Ma
     machine = _part(run, "machine").get("machine_id")
     if machine is None or not run.get("started"):
         return
-    for path in sorted(folder.resolve().parent.iterdir()):
+    try:
+        beside_it = sorted(folder.resolve().parent.iterdir())
+    except OSError:  # a folder that may be entered and not listed
+        return
+    for path in beside_it:
         if path.is_symlink() or path == folder.resolve() or not (path / MEASUREMENTS).is_file():
             continue
         other = _run(path / RUN)
