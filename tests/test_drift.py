@@ -16,7 +16,7 @@ from tests.results import RUN
 def seen(time: float, half: float) -> Seen:
     ends = (time - half, time + half)
     controls = {"matmul": time, "convolution": time, "copy": 0.0}
-    return Seen(time, ends, ends, 0, half / 2, controls)
+    return Seen(time, ends, ends, ends, 0, half / 2, controls)
 
 
 def test_an_interval_has_to_hold_the_median_of_the_other_runs() -> None:
@@ -69,6 +69,7 @@ def test_runs_are_read_in_turn_and_later_ones_learn_from_those_before(
     assert "8 runs. SD of the times" in told
     assert "as printed                                       16 of   16  100.0%" in told
     alone = told.partition("median of the other runs")[2].split("replicates alone")[1]
+    assert "if each had the default alone 16 of 16" in " ".join(told.split())
     assert int(alone.split()[0]) < 12  # the interval of a run does not hold the others
 
 

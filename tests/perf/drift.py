@@ -60,6 +60,7 @@ class Seen:
 
     replicates:   the ends of the interval over the replicates alone.
     printed:      those that `bench run` prints.
+    by_default:   those that it would print without earlier runs.
     earlier_runs: that these were learnt from; 0 = the default.
     error:        standard error as the replicates see it.
     controls:     by control: mean over replicates.
@@ -68,6 +69,7 @@ class Seen:
     time: float
     replicates: tuple[float, float]
     printed: tuple[float, float]
+    by_default: tuple[float, float]
     earlier_runs: int
     error: float
     controls: dict[str, float]
@@ -111,13 +113,15 @@ def load(folders: Sequence[Path]) -> list[dict[str, Seen]]:
         entries = read(folder / "journal.jsonl")
         run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
         rows = [one for one in aggregate.rows(entries, run=run, earlier=past) if one.phase]
+        first = {(one.case_id, one.phase): one for one in aggregate.rows(entries, run=run)}
         by_case: dict[str, list[Measurement]] = {}
         for entry in entries:
             if isinstance(entry, Measurement):
                 by_case.setdefault(entry.case.case_id, []).append(entry)
         found = {}
         for row in rows:
-            seen = _seen(row, by_case.get(str(row.case_id), []))
+            default = first[row.case_id, row.phase]
+            seen = _seen(row, default, by_case.get(str(row.case_id), []))
             if seen is not None:
                 found[str(row.case_id)] = seen
             past.setdefault((str(row.case_id), str(row.phase)), []).append(_centres(row))
@@ -134,9 +138,20 @@ def _centres(row: Row) -> dict[str, stats.Centre]:
     }
 
 
-def _seen(row: Row, found: Sequence[Measurement]) -> Seen | None:
-    """None for phases that are no whole, and without an interval or controls."""
-    if row.phase != whole_phase(str(row.mode)) or row.latency_low_s is None:
+def _ends(row: Row) -> tuple[float, float] | None:
+    """Of the latency's interval, as logs."""
+    if row.latency_low_s is None or row.latency_high_s is None:
+        return None
+    return math.log(row.latency_low_s), math.log(row.latency_high_s)
+
+
+def _seen(row: Row, default: Row, found: Sequence[Measurement]) -> Seen | None:
+    """None for phases that are no whole, and without an interval or controls.
+
+    default: the row that stands there without earlier runs.
+    """
+    printed, by_default = _ends(row), _ends(default)
+    if row.phase != whole_phase(str(row.mode)) or printed is None or by_default is None:
         return None
     medians = [
         statistics.median(one.times_s)
@@ -145,14 +160,15 @@ def _seen(row: Row, found: Sequence[Measurement]) -> Seen | None:
         if one.kind == "latency" and one.phase == row.phase
     ]
     replicates = log_interval(medians)
-    if replicates is None or row.latency_high_s is None or row.latency_error_ratio is None:
+    if replicates is None or row.latency_error_ratio is None:
         return None
     if not all(each.controls.get(name) for each in found for name in CONTROLS):
         return None
     return Seen(
         time=math.log(centre(medians)),
         replicates=(math.log(replicates[0]), math.log(replicates[1])),
-        printed=(math.log(row.latency_low_s), math.log(row.latency_high_s)),
+        printed=printed,
+        by_default=by_default,
         earlier_runs=row.earlier_runs or 0,
         error=row.latency_error_ratio,
         controls={
@@ -223,9 +239,9 @@ def _ways() -> dict[str, Way]:
 
 def show(runs: Sequence[dict[str, Seen]]) -> None:
     """All that was found."""
-    every = {case: [run[case] for run in runs if case in run] for run in runs for case in run}
-    by_case = {case: every[case] for case in sorted(every) if len(every[case]) >= LEAST_RUNS}
-    for case, seen in every.items():
+    found = {case: [run[case] for run in runs if case in run] for run in runs for case in run}
+    by_case = {case: found[case] for case in sorted(found) if len(found[case]) >= LEAST_RUNS}
+    for case, seen in found.items():
         if len(seen) < len(runs):
             print(f"{case}: has an interval in {len(seen)} of {len(runs)} runs alone")
     if not by_case:
@@ -253,6 +269,8 @@ def show(runs: Sequence[dict[str, Seen]]) -> None:
     _share(f"  by default and 2 to {between.ENOUGH - 1} earlier runs", mixed)
     learnt = [held for runs_, held in printed if runs_ >= between.ENOUGH]
     _share(f"  by {between.ENOUGH} and more earlier runs", learnt)
+    every = [held for seen in by_case.values() for held in holds(seen, lambda one: one.by_default)]
+    _share("all of them, if each had the default alone", every)
     each = [held for seen in by_case.values() for held in single(seen)]
     _share("as printed, holding the time of one other run", each)
     _show_ways(by_case)
