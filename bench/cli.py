@@ -120,7 +120,10 @@ def run_command(
         int | None, _option("--replicates", "fresh interpreters a case (5)")
     ] = None,
     precision: Annotated[
-        float | None, _option("--precision", "relative half-width of the interval to reach (0.10)")
+        float | None,
+        _option(
+            "--precision", "relative half-width to reach, of the interval over replicates (0.10)"
+        ),
     ] = None,
     budget: Annotated[
         float | None, _option("--budget", "seconds after which nothing is started")

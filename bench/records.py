@@ -29,7 +29,8 @@ STATUSES: tuple[Status, ...] = (
 FLAGS: Mapping[str, str] = {
     "contended": "other work took more of the processor than the samples can bear",
     "unsteady": "the times had not settled when the warm-up ended",
-    "noisy": "the interval is wider than the precision asked for (judged on forward or step)",
+    "noisy": "the replicates' interval is wider than the precision asked for (judged on forward or "
+    "step, without what runs differ by)",
     "few-replicates": "fewer replicates than asked for",
     "partial": "other replicates of the case failed",
     "throttled": "the device lowered its clocks for heat or a hardware fault",
@@ -227,17 +228,38 @@ class Row:
     reason: str | None = _column("why the status is not ok")
     replicates: int | None = _column("fresh interpreters that measured it")
     samples: int | None = _column("latency samples (device samples where a phase has no latency)")
-    latency_median_s: float | None = _column("one call, device idle before and after: s")
-    latency_low_s: float | None = _column("low end of its 95 % interval over replicates: s")
+    latency_median_s: float | None = _column(
+        "one call, device idle before and after: geometric mean over replicates of their medians: s"
+    )
+    latency_low_s: float | None = _column(
+        "low end of its 95 % interval, which includes what runs of one code differ by: s"
+    )
     latency_high_s: float | None = _column("high end: s")
+    latency_error_ratio: float | None = _column(
+        "its standard error as the replicates of this run see it: SD of the logs of their medians "
+        "/ root of their number"
+    )
+    latency_between_ratio: float | None = _column(
+        "SD of its log from run to run, which the interval includes beside the error"
+    )
     latency_min_s: float | None = _column("the fastest sample of all: s")
     latency_mean_s: float | None = _column("mean over all samples: s")
-    latency_p90_s: float | None = _column("90th percentile, from 29 samples on: s")
-    latency_p95_s: float | None = _column("95th percentile, from 59 samples on: s")
-    latency_p99_s: float | None = _column("99th percentile, from 299 samples on: s")
-    pipelined_s: float | None = _column("per call when calls follow back to back: s")
-    pipelined_low_s: float | None = _column("low end of its 95 % interval over replicates: s")
+    latency_p90_s: float | None = _column(
+        "90th percentile of these replicates' samples, from 29 on: s"
+    )
+    latency_p95_s: float | None = _column("95th percentile, from 59 on: s")
+    latency_p99_s: float | None = _column("99th percentile, from 299 on: s")
+    pipelined_s: float | None = _column(
+        "per call when calls follow back to back, geometric mean over replicates as well: s"
+    )
+    pipelined_low_s: float | None = _column("low end of its 95 % interval, made likewise: s")
     pipelined_high_s: float | None = _column("high end: s")
+    pipelined_error_ratio: float | None = _column("its standard error, likewise")
+    pipelined_between_ratio: float | None = _column("SD of its log from run to run, likewise")
+    earlier_runs: int | None = _column(
+        "earlier runs of this machine and build that the two …_between_ratio come from; 0: none, "
+        "they are the default; 2 to 4: the default counts beside them"
+    )
     device_s: float | None = _column("between two events on the accelerator: s")
     images_per_s: float | None = _column("batch / pipelined_s: 1/s")
     first_call_s: float | None = _column("the first call of a process, compiling included: s")
@@ -292,3 +314,8 @@ class Row:
 
 
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))
+# Results that were written before there were these are read as if they were empty.
+LATER_COLUMNS = frozenset(
+    {f"{kind}_{what}_ratio" for kind in ("latency", "pipelined") for what in ("error", "between")}
+    | {"earlier_runs"}
+)

@@ -187,7 +187,7 @@ def test_a_batch_that_is_not_sure_to_be_enough_is_not_said_to_be(tmp_path: Path)
     noisy = [0.02 * one for one in (1.0, 1.1, 0.95, 1.05, 0.9)]
     (batch_,) = told(tmp_path, *batches([0.01] * 5, noisy, 0.08), kind="batch")
     assert batch_.text == (
-        "A batch of 8 may be enough for inference of convnet: 400 images/s, 100 % (91–111) of the "
+        "A batch of 8 may be enough for inference of convnet: 401 images/s, 100 % (91–111) of the "
         "400 at N=32, which is not sure to be 95 %."
     )
 

@@ -2,11 +2,14 @@
 
 import math
 import statistics
+from collections.abc import Sequence
 
 import pytest
+from scipy import stats as reference
 
-from bench.precision import log_interval
+from bench.precision import centre, log_interval
 from bench.read.aggregate import rows
+from bench.read.stats import Centre
 from bench.records import Entry, Facts, Failure, Measurement, Row, Samples, Status
 from tests.cases import case
 from tests.results import RUN, measurement, replicates
@@ -15,11 +18,16 @@ FIVE = [0.010, 0.011, 0.012, 0.010, 0.011]
 TRAINING = case(mode="training")
 
 
-def only(entries: list[Entry], **config: float) -> Row:
-    """The one row of a case whose result was verified."""
+def only(entries: list[Entry], earlier: Sequence[float] = (), **config: float) -> Row:
+    """The one row of a case whose result was verified.
+
+    earlier: its times in earlier runs, each of replicates that agreed.
+    """
     entries = [*entries, Facts(case=entries[0].case, facts={"relative_error": 1e-7})]
     run = {**RUN, "config": {"replicates": 5, "precision": 0.10, **config}}
-    (row,) = rows(entries, run=run)
+    centres = [Centre(math.log(time_s), 0.0, 5) for time_s in earlier]
+    past = [{"latency": one, "pipelined": one} for one in centres]
+    (row,) = rows(entries, run=run, earlier={(case().case_id, "forward"): past})
     return row
 
 
@@ -31,16 +39,58 @@ def phase(name: str, kind: str, *times_s: float) -> Samples:
     return Samples(phase=name, kind=kind, calls_per_sample=1, times_s=times_s)
 
 
-def test_a_row_has_the_median_of_the_replicates_medians_and_its_interval() -> None:
+def test_a_row_has_the_centre_of_the_replicates_medians_and_its_error() -> None:
     entries: list[Entry] = [
         measurement(case(), number, time_s, time_s, 1.0) for number, time_s in enumerate(FIVE)
     ]
     row = only(entries)
-    assert row.latency_median_s == 0.011
-    assert (row.latency_low_s, row.latency_high_s) == log_interval(FIVE)
+    logs = [math.log(time_s) for time_s in FIVE]
+    assert row.latency_median_s == pytest.approx((0.010**2 * 0.011**2 * 0.012) ** 0.2)
+    assert row.latency_error_ratio == pytest.approx(statistics.stdev(logs) / math.sqrt(5))
     assert (row.samples, row.replicates) == (15, 5)
     assert row.latency_min_s == 0.010
     assert row.latency_mean_s == pytest.approx((2 * 0.054 + 5) / 15)
+
+
+def test_the_interval_of_a_time_has_what_runs_differ_by_beside_the_replicates_error() -> None:
+    """By hand: 4.6 % with 7 degrees of freedom, the replicates' with 4 (Welch, Satterthwaite).
+
+    The run may add replicates where they are too few, so that theirs counts as wide as at 97 %.
+    """
+    row = only(replicates(case(), FIVE))
+    error = statistics.stdev(map(math.log, FIVE)) / math.sqrt(5)
+    within = (error * reference.t.ppf(0.985, 4) / reference.t.ppf(0.975, 4)) ** 2
+    total = within + 0.046**2
+    df = total**2 / (within**2 / 4 + 0.046**4 / 7)
+    half = reference.t.ppf(0.975, df) * math.sqrt(total)
+    middle = row.latency_median_s or 0.0
+    assert row.latency_low_s == pytest.approx(middle * math.exp(-half))
+    assert row.latency_high_s == pytest.approx(middle * math.exp(half))
+    assert (row.latency_between_ratio, row.earlier_runs) == (0.046, 0)
+
+
+def test_a_run_that_adds_no_replicates_needs_no_wider_interval_for_it() -> None:
+    fixed, more = (
+        only(replicates(case(), FIVE), max_replicates=most).latency_high_s or 0.0 for most in (5, 6)
+    )
+    assert fixed < more
+    few = only(replicates(case(), FIVE[:3]), replicates=3).latency_high_s
+    assert few == only(replicates(case(), FIVE[:3]), replicates=3, max_replicates=3).latency_high_s
+
+
+@pytest.mark.parametrize("times_s", [[1.0] * 5 + [1.001] + [1.5] * 4, [0.01] * 4 + [0.2], FIVE])
+def test_a_time_lies_inside_its_interval_however_skewed_the_replicates_are(
+    times_s: list[float],
+) -> None:
+    row = only(replicates(case(), times_s))
+    assert row.latency_low_s is not None
+    assert row.latency_median_s is not None
+    assert row.latency_high_s is not None
+    assert row.latency_low_s <= row.latency_median_s <= row.latency_high_s
+    alike = only(replicates(case(), [0.003] * 5), earlier=[0.003] * 6)
+    assert alike.latency_median_s == 0.003
+    assert (alike.latency_low_s or 1.0) <= 0.003 <= (alike.latency_high_s or 0.0)
+    assert alike.latency_low_s == pytest.approx(alike.latency_high_s)
 
 
 def test_a_row_says_whose_it_is() -> None:
@@ -76,7 +126,7 @@ def test_one_replicate_has_no_interval() -> None:
 def test_journals_may_be_concatenated_and_the_first_wins() -> None:
     entries = [*replicates(case(), FIVE), *replicates(case(), [9.0] * 5), failure(0, "crash")]
     row = only(entries)
-    assert (row.latency_median_s, row.replicates, row.flags) == (0.011, 5, None)
+    assert (row.latency_median_s, row.replicates, row.flags) == (centre(FIVE), 5, None)
 
 
 def test_facts_of_the_case_stand_on_its_whole_phase_and_others_where_they_say() -> None:
@@ -228,7 +278,7 @@ def test_a_flag_counts_from_a_third_of_the_replicates_on() -> None:
 
 def test_noisy_is_judged_on_latency_against_the_precision_asked_for() -> None:
     low, high = log_interval(FIVE) or (0.0, 0.0)
-    width = (high - low) / 2 / statistics.median(FIVE)
+    width = (high - low) / 2 / centre(FIVE)
     assert only(replicates(case(), FIVE), precision=width * 1.01).flags is None
     assert only(replicates(case(), FIVE), precision=width * 0.99).flags == "noisy"
 
@@ -238,7 +288,26 @@ def test_two_groups_of_replicates_are_flagged_bimodal() -> None:
     assert "bimodal" in (only(replicates(case(), times_s)).flags or "")
 
 
-def test_all_equal_samples_have_an_interval_of_no_width_and_no_flag() -> None:
+def test_all_equal_samples_have_the_interval_of_what_runs_differ_by_and_no_flag() -> None:
     row = only(replicates(case(), [0.01] * 5))
-    assert row.latency_low_s == row.latency_high_s == pytest.approx(0.01)
+    half = 0.046 * reference.t.ppf(0.975, 7)
+    assert row.latency_low_s == pytest.approx(0.01 * math.exp(-half))
+    assert row.latency_error_ratio == pytest.approx(0.0, abs=1e-12)
     assert row.flags is None
+
+
+def test_earlier_runs_say_what_runs_differ_by() -> None:
+    """Six by themselves; three with the default, which counts for seven degrees of freedom."""
+    six = [0.0100, 0.0102, 0.0098, 0.0101, 0.0099, 0.0100]
+    row = only(replicates(case(), [0.01] * 5), earlier=six)
+    own = statistics.stdev(map(math.log, six))
+    assert row.latency_between_ratio == pytest.approx(own)
+    assert row.earlier_runs == 6
+    half = own * reference.t.ppf(0.975, 5)
+    assert row.latency_high_s == pytest.approx(0.01 * math.exp(half))
+    row = only(replicates(case(), [0.01] * 5), earlier=six[:3])
+    few = statistics.variance(map(math.log, six[:3]))
+    mixed = math.sqrt((7 * 0.046**2 + 2 * few) / 9)
+    assert row.latency_between_ratio == pytest.approx(mixed)
+    assert row.earlier_runs == 3
+    assert row.latency_high_s == pytest.approx(0.01 * math.exp(mixed * reference.t.ppf(0.975, 9)))

@@ -179,3 +179,37 @@ def test_tables_fit_a_hundred_columns_and_take_no_markup_from_names(tmp_path: Pa
     assert max(map(len, text.splitlines())) <= 100
     assert "[red]" in text.replace("\n", "").replace(" ", "")
     assert "difference" in text
+
+
+def test_the_interval_of_the_fastest_of_several_holds_for_all_that_it_was_taken_from(
+    tmp_path: Path,
+) -> None:
+    """Two rows on one side, one on the other: 97.5 % each, 95 % together."""
+    two = [0.0101, 0.0099, 0.0100, 0.0102, 0.0098]
+    entries = [
+        *replicates(case(threads="1"), [0.02] * 5),
+        *replicates(case(threads="2"), two),
+        *replicates(CUDA, [0.001] * 5),
+    ]
+    (gain,) = compare.within(run_of(tmp_path / "one", entries), "device")
+    logs = [math.log(one / 0.001) for one in two]
+    interval = reference.t.interval(0.975, 4, loc=sum(logs) / 5, scale=reference.sem(logs))
+    assert (gain.low, gain.high) == pytest.approx(tuple(map(math.exp, interval)))
+
+
+def test_the_verdicts_of_a_table_hold_together_and_what_is_one_alone_says_so(
+    tmp_path: Path,
+) -> None:
+    slight = [0.0097, 0.0095, 0.0099, 0.0096, 0.0098]  # p = 0.013
+    entries = [*replicates(case(), [0.01] * 5), *replicates(AMP, slight)]
+    for batch in (1, 2, 3, 4):
+        entries += replicates(case(batch=batch), BASE[:5])
+        entries += replicates(case(batch=batch, amp="bfloat16"), BASE[:5])
+    gains = compare.within(run_of(tmp_path / "one", entries), "amp")
+    words = dict(zip([gain.base_case_id for gain in gains], compare.verdicts(gains), strict=True))
+    assert words[case().case_id] == "faster if alone"
+    assert compare.verdicts([one for one in gains if one.base_case_id == case().case_id]) == [
+        "faster"
+    ]
+    assert compare.told_of(list(words.values())).startswith("intervals: 95 % each; verdicts: for")
+    assert compare.told_of(["faster"]) == ""

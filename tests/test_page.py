@@ -99,7 +99,7 @@ def test_every_column_that_holds_anything_is_in_the_details_with_its_meaning(
     tmp_path: Path,
 ) -> None:
     data = data_of(build([run_of(tmp_path / "run", few())]).html)
-    assert data["columns"]["latency_median_s"] == [0.011, 0.005, None]
+    assert data["columns"]["latency_median_s"] == [0.01077, 0.005186, None]
     assert data["columns"]["status"] == ["ok", "ok", "oom"]
     assert "tuning_s" not in data["columns"]
     assert data["meaning"]["batch"] == "images per call"

@@ -7,7 +7,7 @@ import sys
 import pytest
 from scipy import stats
 
-from bench.precision import log_interval, relative_half_width, t_quantile
+from bench.precision import centre, log_interval, relative_half_width, t_quantile
 
 
 def test_t_quantiles_agree_with_scipy_for_every_df_up_to_200() -> None:
@@ -52,9 +52,34 @@ def test_ends_that_no_float_holds_are_no_interval() -> None:
     assert log_interval([1e-200, 1e200]) is None
 
 
-def test_half_width_is_relative_to_the_median() -> None:
+def test_half_width_is_relative_to_the_centre() -> None:
     low, high = log_interval([1.0, 1.1, 1.3]) or (0.0, 0.0)
-    assert relative_half_width([1.0, 1.1, 1.3]) == pytest.approx((high - low) / 2 / 1.1)
+    middle = (1.0 * 1.1 * 1.3) ** (1 / 3)
+    assert relative_half_width([1.0, 1.1, 1.3]) == pytest.approx((high - low) / 2 / middle)
+
+
+@pytest.mark.parametrize(
+    "medians",
+    [
+        [1.0, 1.0, 1.001, 1.0, 1.0, 1.0, 1.5, 1.5, 1.5, 1.5],  # a median of 1.0005 lies outside
+        [0.01, 0.01, 0.01, 0.01, 0.02],
+        [1.0, 1.0, 9.0],
+        [0.003] * 7,
+    ],
+)
+def test_the_centre_lies_inside_its_interval_however_skewed_the_replicates_are(
+    medians: list[float],
+) -> None:
+    low, high = log_interval(medians) or (0.0, 0.0)
+    assert low * (1 - 1e-15) <= centre(medians) <= high * (1 + 1e-15)
+    assert centre(medians) == pytest.approx(math.prod(medians) ** (1 / len(medians)))
+
+
+def test_the_centre_of_equal_replicates_is_what_each_is_and_of_none_an_error() -> None:
+    assert centre([0.003] * 7) == 0.003
+    assert centre([1e-200, 1e200]) == pytest.approx(1.0)
+    with pytest.raises(ValueError, match="no replicate"):
+        centre([])
 
 
 @pytest.mark.slow

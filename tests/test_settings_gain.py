@@ -67,6 +67,16 @@ def test_how_the_winner_was_chosen_is_said(tmp_path: Path) -> None:
     )
 
 
+def test_the_fastest_names_those_that_it_is_not_told_from(tmp_path: Path) -> None:
+    """Against plain both are sure to be faster; which of them is faster is not."""
+    entries = plain()
+    entries += gaining(LAST, [1.50, 1.62, 1.45, 1.55, 1.60])
+    entries += gaining(COMPILED, [1.45, 1.50, 1.52, 1.40, 1.58])
+    entries += gaining(SETTINGS[3], [1.1] * 5)
+    (best,) = told(tmp_path, entries, "best")
+    assert "channels_last, 1.54× (1.46–1.63) at N=8 (not told from compile default)." in best.text
+
+
 def test_the_best_settings_are_told_with_what_they_cost_on_the_terminal_too(
     tmp_path: Path,
 ) -> None:

@@ -98,6 +98,28 @@ def test_the_smallest_effect_is_tau_and_both_quantiles() -> None:
     assert found.smallest_effect(0.05) == pytest.approx(1.05 * math.exp(0.01 * reach) - 1)
 
 
+def test_holms_correction_steps_down_and_never_turns_back() -> None:
+    assert stats.holm([0.01, 0.04, 0.03, 0.005]) == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert stats.holm([0.5, 0.6]) == [1.0, 1.0]
+    assert stats.holm([]) == []
+
+
+def test_a_variance_that_is_known_leaves_the_degrees_of_freedom_of_the_other() -> None:
+    known = stats.combined(0.1, [stats.Part(0.01, math.inf)], 2)
+    assert known.interval() == pytest.approx(
+        (math.exp(0.1 - 1.959964 * 0.1), math.exp(0.1 + 1.959964 * 0.1))
+    )
+    assert known.p_above(0.0) == pytest.approx(reference.norm.sf(1.0))
+    both = stats.combined(0.1, [stats.Part(0.01, math.inf), stats.Part(0.01, 4)], 2)
+    assert both.df == pytest.approx(16)
+
+
+def test_the_two_sided_p_is_that_of_the_interval() -> None:
+    found = stats.welch(stats.centre(A), stats.centre(B))
+    test = reference.ttest_ind(np.log(A), np.log(B), equal_var=False)
+    assert found.p_of_none == pytest.approx(test.pvalue)
+
+
 def test_a_ratio_that_no_float_holds_is_infinite_or_nothing() -> None:
     """Times that a table takes: the smallest float above 0, and the largest."""
     found = stats.paired({0: 1.7e308}, {0: 5e-324})

@@ -8,7 +8,16 @@ from rich.console import Console
 
 from bench.read.aggregate import rows
 from bench.read.derive import Result
-from bench.read.summary import _disturbed, _files, _left_out, _odd, _table, _unverified
+from bench.read.plot_data import interval_note
+from bench.read.summary import (
+    _between,
+    _disturbed,
+    _files,
+    _left_out,
+    _odd,
+    _table,
+    _unverified,
+)
 from bench.records import Entry, Facts, Failure, Measurement
 from tests.cases import case
 from tests.results import RUN, measurement, replicates
@@ -67,6 +76,17 @@ def test_cases_that_failed_for_one_reason_are_one_line() -> None:
 def disturbed(replicate: int, *, flags: tuple[str, ...] = (), repeats: int = 0) -> Measurement:
     made = measurement(case(), replicate, 0.01)
     return dataclasses.replace(made, flags=flags, state={"repeats": repeats} if repeats else {})
+
+
+def test_what_the_intervals_of_times_include_is_said_with_its_source() -> None:
+    found = result(*replicates(case(), [0.010, 0.011, 0.012]))
+    assert _between(found.rows) == [
+        "intervals of times include what runs of one code differ by: 4.6 % between runs (default)"
+    ]
+    assert interval_note(found.rows) == "bars: 95 % interval, 4.6 % between runs (default)"
+    alone = result(*replicates(case(), [0.010]))  # which has no interval
+    assert _between(alone.rows) == []
+    assert interval_note(alone.rows) == "bars: 95 % interval over replicates"
 
 
 def test_a_quiet_run_says_nothing_of_disturbance() -> None:

@@ -13,13 +13,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.precision import log_interval, relative_half_width
-from bench.read import plausible
+from bench.precision import centre, relative_half_width
+from bench.read import between, plausible, stats
 from bench.read.samples import bimodal, percentile
 from bench.records import (
     FLAGS,
     INFERENCE_PHASES,
     INFINITE,
+    LATER_COLUMNS,
     TRAINING_PHASES,
     Case,
     Entry,
@@ -32,7 +33,10 @@ from bench.records import (
     whole_phase,
 )
 
+# Centres of a figure in earlier runs of the machine, by case, phase and kind, a run each.
+Earlier = Mapping[tuple[str, str], Sequence[Mapping[str, stats.Centre]]]
 ENOUGH = 3  # ok replicates that outweigh failed ones
+ENOUGH_ASKED = 5  # who asks for fewer gets no more than that: config.ENOUGH
 # Of the replicate as a whole, so true of each of its phases.
 # The copy differs by 10 % between runs of one code, more than any case does, and follows none of
 # them (`python -m tests.perf.drift`): it stands in the journal alone.
@@ -44,6 +48,7 @@ _MADE_HERE = frozenset(
     | {"latency_mean_s", "latency_min_s", "device_s"}
     | {f"latency_{end}_s" for end in ("median", "low", "high", "p90", "p95", "p99")}
     | {"pipelined_s", "pipelined_low_s", "pipelined_high_s"}
+    | LATER_COLUMNS
 )
 _WHOLE_NUMBERS = frozenset(
     column.name for column in dataclasses.fields(Row) if column.type == int | None
@@ -69,7 +74,9 @@ class _Seen:
     unverified: bool = True  # until a comparison with a reference says more
 
 
-def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
+def rows(
+    entries: Iterable[Entry], *, run: Mapping[str, Any], earlier: Earlier | None = None
+) -> list[Row]:
     """A row per phase of every case that has an outcome, in the journal's order.
 
     entries: an outcome counts once per (case, replicate), a fact once per case; the first wins,
@@ -77,8 +84,10 @@ def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
              `flops:backward` stands on the row of that phase.
     run:     run.json: `run_id`, `config` (replicates, precision), `machine`, `environment`,
              `devices`.
+    earlier: what runs of one code differ by is learnt from them; None: the default holds.
     """
     config = run.get("config", {})
+    stopped = _stopped(config)
     asked, precision = int(config.get("replicates", 5)), float(config.get("precision", 0.10))
     lines: list[Row] = []
     for seen in _by_case(entries):
@@ -93,7 +102,7 @@ def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
             lines.append(Row(**known, status=status, reason=reason, replicates=len(ok)))
             continue
         flags = _flags(seen, ok, failed, asked, precision)
-        made = list(_ok_rows(seen, ok, known, flags))
+        made = list(_ok_rows(seen, ok, known, flags, earlier or {}, stopped=stopped))
         lines.extend(_plausible(made, known, run.get("machine", {})))
     return lines
 
@@ -207,40 +216,76 @@ def _of_run(case: Case, run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def _stopped(config: Mapping[str, Any]) -> bool:
+    """Whether the run added replicates where they were not yet precise (`RunOptions`)."""
+    asked, most = int(config.get("replicates", 5)), config.get("max_replicates")
+    return asked >= ENOUGH_ASKED if most is None else int(most) > asked
+
+
 def _ok_rows(
-    seen: _Seen, ok: Sequence[Measurement], known: Mapping[str, Any], flags: str | None
+    seen: _Seen,
+    ok: Sequence[Measurement],
+    known: Mapping[str, Any],
+    flags: str | None,
+    earlier: Earlier,
+    *,
+    stopped: bool,
 ) -> Iterator[Row]:
     whole = whole_phase(seen.case.mode)
     order = TRAINING_PHASES if seen.case.mode == "training" else INFERENCE_PHASES
     present = {samples.phase for one in ok for samples in one.samples} | {whole}
     facts = _facts(seen, ok)
     for phase in [name for name in order if name in present] + sorted(present - set(order)):
-        figures = _times(ok, phase) | _facts_of(facts, phase, whole)
+        past = earlier.get((seen.case.case_id, phase), ())
+        figures = _times(ok, phase, past, stopped=stopped) | _facts_of(facts, phase, whole)
         figures |= _rates(seen.case.batch, figures)
         yield Row(**known, phase=phase, status="ok", flags=flags, replicates=len(ok), **figures)
 
 
-def _times(ok: Sequence[Measurement], phase: str) -> dict[str, Any]:
-    """Medians of replicate medians, their intervals, and what all latency samples say."""
+def _times(
+    ok: Sequence[Measurement],
+    phase: str,
+    past: Sequence[Mapping[str, stats.Centre]],
+    *,
+    stopped: bool,
+) -> dict[str, Any]:
+    """Centres of replicate medians, their intervals, and what all latency samples say."""
     latency, device = _pooled(ok, phase, "latency"), _pooled(ok, phase, "device")
     latency_medians = _medians(ok, phase, "latency")
     pipelined_medians = _medians(ok, phase, "pipelined")
-    low, high = log_interval(latency_medians) or (None, None)
-    pipelined_low, pipelined_high = log_interval(pipelined_medians) or (None, None)
-    return {
+    kinds = {"latency": latency_medians, "pipelined": pipelined_medians}
+    measured = [kind for kind, medians in kinds.items() if medians]
+    runs = [one for one in past if all(kind in one for kind in measured)]
+    figures: dict[str, Any] = {
         "samples": len(latency) or len(device) or None,
-        "latency_median_s": _median(latency_medians),
-        "latency_low_s": low,
-        "latency_high_s": high,
+        "latency_median_s": _centre(latency_medians),
         "latency_min_s": min(latency, default=None),
         "latency_mean_s": statistics.fmean(latency) if latency else None,
         "latency_p90_s": percentile(latency, 90),
         "latency_p95_s": percentile(latency, 95),
         "latency_p99_s": percentile(latency, 99),
-        "pipelined_s": _median(pipelined_medians),
-        "pipelined_low_s": pipelined_low,
-        "pipelined_high_s": pipelined_high,
-        "device_s": _median(_medians(ok, phase, "device")),
+        "pipelined_s": _centre(pipelined_medians),
+        "device_s": _centre(_medians(ok, phase, "device")),
+    }
+    for kind in measured:
+        apart = between.of([one[kind] for one in runs])
+        own = stats.centre(kinds[kind])
+        figures |= _interval(kind, centre(kinds[kind]), own, apart, stopped=stopped)
+    return figures
+
+
+def _interval(
+    kind: str, time_s: float, own: stats.Centre, apart: between.Between, *, stopped: bool
+) -> dict[str, Any]:
+    """The ends of a time's interval, and both parts that they are made of."""
+    low, high = between.interval(own, apart, stopped=stopped) or (None, None)
+    return {
+        # The last bit of a logarithm shall not put the time beside an interval of no width.
+        f"{kind}_low_s": None if low is None else min(low, time_s),
+        f"{kind}_high_s": None if high is None else max(high, time_s),
+        f"{kind}_error_ratio": None if own.variance is None else math.sqrt(own.variance),
+        f"{kind}_between_ratio": apart.sd,
+        "earlier_runs": apart.earlier_runs,
     }
 
 
@@ -321,5 +366,5 @@ def _of(one: Measurement, phase: str, kind: str) -> list[float]:
     ]
 
 
-def _median(medians: Sequence[float]) -> float | None:
-    return statistics.median(medians) if medians else None
+def _centre(medians: Sequence[float]) -> float | None:
+    return centre(medians) if medians else None

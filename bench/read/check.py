@@ -17,7 +17,7 @@ from bench.read.command import settling_command
 from bench.read.counted import counted_findings
 from bench.read.match import Line
 from bench.read.table import RunData
-from bench.read.times import judge, tests_of
+from bench.read.times import ENOUGH_HISTORY, TimeTest, judge, tests_of
 from bench.read.verdict import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
 
 BROKEN = ("crash", "error", "invalid", "timeout")
@@ -71,7 +71,7 @@ def check(
         same_machine=all(same_machine(*pair) for pair in rows),
         earlier_runs=max((t.predicted.n for t in tests if t.predicted), default=0),
         cases=tuple(_with_command(one, there, commit, threshold) for one in cases),
-        notes=tuple(_notes(run, baseline, rows, threshold)),
+        notes=tuple(_notes(run, baseline, rows, threshold, tests)),
     )
 
 
@@ -131,6 +131,7 @@ def _notes(
     baseline: RunData | None,
     rows: Sequence[tuple[Line, Line]],
     threshold: float,
+    tests: Sequence[TimeTest],
 ) -> list[str]:
     """What bears on every case, a sentence each."""
     if baseline is None:
@@ -156,6 +157,12 @@ def _notes(
         notes.append(f"torch was {', '.join(torches[0])}, now it is {', '.join(torches[1])}.")
     if _environment(baseline).get("git_dirty"):
         notes.append("The baseline was measured with uncommitted changes: its commit is not it.")
+    if any(same_machine(*pair) for pair in rows) and not any(one.predicted for one in tests):
+        notes.append(
+            f"Fewer than {ENOUGH_HISTORY} earlier runs of this machine lie beside the baseline: a "
+            "slowdown is a suspect at most, and few times are SAME. Keep runs of unchanged code "
+            "there."
+        )
     return notes
 
 

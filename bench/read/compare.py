@@ -4,14 +4,17 @@ A gain is time(base) / time(value): above 1 the value is faster.  For the axis `
 the gain in images per second, since a larger batch is more work.
 """
 
+import dataclasses
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import pandas as pd
 
 from bench.axes import AXES
+from bench.precision import LEVEL
+from bench.read import between as between_runs
 from bench.read import stats
 from bench.read.match import Line, Match, lines, pairs, values
 from bench.read.table import RunData
@@ -29,7 +32,9 @@ class Gain:
     axis:     what differs; `run` between two runs.
     quantity: the column that was compared; where the sides have none in common, both.
     gain:     base / value of it, per image for the axis `batch`; above 1: the value is better.
-    low, high: its 95 % interval; None where the replicates do not give one.
+    low, high: its 95 % interval; None where the replicates do not give one.  Where the fastest of
+               several rows was taken, it is as wide as for all pairs of them together (Bonferroni).
+    p:         that there is no difference, likewise; None without an interval.
     method:   paired (log-ratios of the same replicates), welch (replicates apart), or none.
     base_of, value_of: among how many matching rows the fastest was taken.
     memory_ratio: peak bytes, value / base.
@@ -54,15 +59,43 @@ class Gain:
     method: Method
     replicates: int  # pairs, or those of the smaller side
     memory_ratio: float | None
+    p: float | None = None
+    between: str = ""  # what runs of one code differ by, as far as the interval includes it
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """In words, looked at alone."""
         if self.low is None or self.high is None:
             return "no interval"
         if self.low <= 1 <= self.high:
             return "no difference found"
         return "faster" if self.gain > 1 else "slower"
+
+
+ALONE = "if alone"
+
+
+def verdicts(gains: Sequence[Gain]) -> list[str]:
+    """In words, such that all of a table err together in 5 % at most (Holm).
+
+    What would be a difference if it were the only line, and is none among so many, says so.
+    """
+    known = [number for number, gain in enumerate(gains) if gain.p is not None]
+    corrected = stats.holm([gains[number].p or 0.0 for number in known])
+    words = [gain.verdict for gain in gains]
+    for number, p in zip(known, corrected, strict=True):
+        if words[number] in ("faster", "slower") and p >= 1 - LEVEL:
+            words[number] += f" {ALONE}"
+    return words
+
+
+def told_of(words: Sequence[str]) -> str:
+    """What the verdicts of a table hold for; empty where there is but one."""
+    if len(words) < 2:
+        return ""
+    alone = any(one.endswith(ALONE) for one in words)
+    meant = f"; `{ALONE}`: it would be one if there were no others" if alone else ""
+    return f"intervals: 95 % each; verdicts: for all {len(words)} together{meant}"
 
 
 def within(run: RunData, by: str) -> list[Gain]:
@@ -161,14 +194,35 @@ def quantities(base: Line, value: Line) -> tuple[str, str] | None:
 def estimate(
     base: Line, value: Line, names: tuple[str, str], a: Medians, b: Medians, *, same_run: bool
 ) -> tuple[stats.Estimate, Method]:
-    """base / value of two rows; from the columns where the samples are not at hand."""
+    """base / value of two rows; from the columns where the samples are not at hand.
+
+    Inside a run its minutes are common to both; between two runs, what runs of one code differ by
+    counts for each of them.
+    """
+    if _of_one_run(base, value, same_run):
+        paired = stats.paired(_replicates(base, names[0], a), _replicates(value, names[1], b))
+        found = of_replicates(base, value, names, a, b) if paired is None else paired
+        method: Method = "welch" if paired is None else "paired"
+    else:
+        apart = between_runs.two_runs(*map(between_runs.of_line, (base, value), names))
+        found, method = of_replicates(base, value, names, a, b, apart), "welch"
+    return found, method if found.error is not None else "none"
+
+
+def of_replicates(
+    base: Line,
+    value: Line,
+    names: tuple[str, str],
+    a: Medians,
+    b: Medians,
+    apart: stats.Part | None = None,
+) -> stats.Estimate:
+    """base / value from the replicates of two rows, taken apart.
+
+    apart: what the two differ by beyond that; None where they are of one run.
+    """
     one, other = _replicates(base, names[0], a), _replicates(value, names[1], b)
-    if same_run and base["run_id"] == value["run_id"]:
-        paired = stats.paired(one, other)
-        if paired is not None:
-            return paired, "paired" if paired.error is not None else "none"
-    found = stats.welch(_centre(base, names[0], one), _centre(value, names[1], other))
-    return found, "welch" if found.error is not None else "none"
+    return stats.welch(_centre(base, names[0], one), _centre(value, names[1], other), apart)
 
 
 def _gains(
@@ -182,7 +236,9 @@ def _gains(
         found, method = estimate(base, value, names, a, b, same_run=same_run)
         # Images per second: the same durations, times the ratio of the batches.
         per_image = value["batch"] / base["batch"] if axis == "batch" else 1.0
-        interval = found.interval()
+        chosen_from = match.base_of * match.value_of
+        interval = found.interval(1 - (1 - LEVEL) / chosen_from)
+        p = _p_of(found, per_image)
         yield Gain(
             axis=axis,
             subject=base["subject"],
@@ -203,7 +259,22 @@ def _gains(
             method=method,
             replicates=found.n,
             memory_ratio=_memory_ratio(base, value),
+            p=None if p is None else min(1.0, chosen_from * p),
+            between="" if _of_one_run(base, value, same_run) else _told(base, value, names),
         )
+
+
+def _of_one_run(base: Line, value: Line, same_run: bool) -> bool:
+    return same_run and bool(base["run_id"] == value["run_id"])
+
+
+def _told(base: Line, value: Line, names: tuple[str, str]) -> str:
+    return between_runs.told(list(map(between_runs.of_line, (base, value), names)))
+
+
+def _p_of(found: stats.Estimate, factor: float) -> float | None:
+    """p that a ratio times a factor is 1."""
+    return dataclasses.replace(found, log=found.log + math.log(factor)).p_of_none
 
 
 def _time_s(line: Line) -> float | None:
@@ -219,14 +290,7 @@ def _replicates(line: Line, name: str, medians: Medians) -> Mapping[int, float]:
 def _centre(line: Line, name: str, replicates: Mapping[int, float]) -> stats.Centre:
     if replicates:
         return stats.centre(list(replicates.values()))
-    stem = name.removesuffix("_median_s").removesuffix("_s")
-    count = line["replicates"]
-    return stats.centre_of_interval(
-        line[name],
-        line.get(f"{stem}_low_s"),
-        line.get(f"{stem}_high_s"),
-        int(count) if count is not None and math.isfinite(count) else 0,
-    )
+    return between_runs.centre_of_line(line, name)
 
 
 def _memory_ratio(base: Line, value: Line) -> float | None:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import journal
-from bench.read import aggregate, described, plot, write
+from bench.read import aggregate, described, history, plot, write
 from bench.records import Case, Entry, Row
 
 
@@ -28,7 +28,8 @@ def write_all(path: Path) -> Result:
     document = json.loads((path / "run.json").read_text(encoding="utf-8"))
     run = described.sound(document)
     entries = journal.read(path / journal.NAME)
-    rows = _in_order_of_plan(aggregate.rows(entries, run=run), run)
+    earlier = history.centres(history.before(path, run))
+    rows = _in_order_of_plan(aggregate.rows(entries, run=run, earlier=earlier), run)
     write.write_measurements(path / "measurements.csv", rows)
     write.write_samples(path / "samples.csv", entries, document["run_id"])
     drawn, reasons = plot.draw(path)

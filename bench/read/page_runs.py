@@ -72,7 +72,7 @@ def changes(a: RunData, b: RunData) -> Changes:
         notes.append(f"The {len(gains) - MOST_ROWS} smallest changes are left out.")
     return Changes(
         told=f"{name(b)} against {name(a)}, the largest change first. {_machines([a, b])}",
-        rows=tuple(map(_change, gains[:MOST_ROWS])),
+        rows=tuple(map(_change, gains[:MOST_ROWS], compare.verdicts(gains))),
         left_out=" ".join(notes),
     )
 
@@ -81,7 +81,7 @@ def _log(gain: float) -> float:
     return max(gain, 1 / gain) if gain > 0 else 0.0
 
 
-def _change(one: compare.Gain) -> Change:
+def _change(one: compare.Gain, verdict: str) -> Change:
     ends = "" if one.low is None or one.high is None else f"{one.low:.2f} – {one.high:.2f}"
     return Change(
         case=_text(one.base_case_id),
@@ -90,7 +90,7 @@ def _change(one: compare.Gain) -> Change:
         after=units.seconds(one.value_s),
         gain=units.times(one.gain),
         interval=ends,
-        verdict=one.verdict,
+        verdict=verdict,
     )
 
 
@@ -105,7 +105,7 @@ def history(runs: Sequence[RunData]) -> History:
                 own[place] = _time(row)
     most = min(MOST_ROWS, max(10, MOST_CELLS // len(ordered)))
     return History(
-        told=f"Median of one call and its 95 % interval, the oldest run first. {_machines(runs)}",
+        told=f"One call and its 95 % interval, the oldest run first. {_machines(runs)}",
         runs=tuple(Head(_short(run), name(run)) for run in ordered),
         rows=tuple(Past(_text(case), tuple(own)) for case, own in list(cells.items())[:most]),
         left_out=f"{len(cells) - most} more cases are left out." if len(cells) > most else "",

@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from bench.axes import AXES, BY_NAME
+from bench.read import between
 from bench.read.match import lines
 from bench.read.plot_style import LOOKS, REST, Look, plain
 from bench.read.table import RunData
@@ -245,6 +246,12 @@ def footer(run: RunData, group: Group, rows: Sequence[Row], *notes: str) -> str:
         f"run {plain(str(run_id), 80)}" if run_id else "",
     ]
     return " · ".join(part for part in parts if part)
+
+
+def interval_note(rows: Iterable[Row]) -> str:
+    """Of times: over what the bars are."""
+    told = between.told_of_rows(rows)
+    return f"bars: 95 % interval, {told}" if told else "bars: 95 % interval over replicates"
 
 
 def _replicates(rows: Sequence[Row]) -> str:

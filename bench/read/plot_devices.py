@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench import units
-from bench.read import compare, stats, transfers
+from bench.read import between, compare, stats, transfers
 from bench.read.plot_data import (
     PLAIN,
     Group,
@@ -16,6 +16,7 @@ from bench.read.plot_data import (
     flags,
     footer,
     groups,
+    interval_note,
     label,
     plain_means,
     records,
@@ -77,9 +78,7 @@ def _figure(run: RunData, group: Group) -> Figure:
         Words(
             f"When does an accelerator pay for {plain(group.subject)}?",
             subtitle(run, group),
-            footer(
-                run, group, group.rows, *plain_means(group), "bars: 95 % interval over replicates"
-            ),
+            footer(run, group, group.rows, *plain_means(group), interval_note(group.rows)),
         ),
         [2.8, 2.9],
         len(group.modes),
@@ -145,9 +144,10 @@ def gains_with_transfers(
         alone = medians.get((cpu.run_id, str(cpu.case_id), phase, "latency"), {})
         if not total or not alone:
             continue
-        paired = stats.paired(alone, total) if cpu.run_id == there.run_id else None
-        centres = [stats.centre(list(one.values())) for one in (alone, total)]
-        one = paired or stats.welch(*centres)
+        same = cpu.run_id == there.run_id
+        paired = stats.paired(alone, total) if same else None
+        centres = stats.centre(list(alone.values())), stats.centre(list(total.values()))
+        one = paired or stats.welch(*centres, None if same else between.unlearnt())
         low, high = one.interval() or (None, None)
         found.append((batch, Span(one.ratio, low, high), [cpu, there]))
     return found

@@ -57,7 +57,9 @@ def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:
     left_out = len({(r.device, r.batch, r.setting) for r in ratios}) - sum(map(len, lines.values()))
     more = f"the {MOST_ROWS} largest effects, {left_out} more not shown" if left_out else ""
     methods = "paired by replicate" if {r.method for r in ratios} <= {"paired"} else ""
-    note = "whiskers: 95 % interval over replicates" + (f", {methods}" if methods else "")
+    note = "whiskers: 95 % interval over replicates, each for itself" + (
+        f", {methods}" if methods else ""
+    )
     intervals = any(one.span.low for one in ratios)
     page = sheet(
         Words(

@@ -47,6 +47,13 @@ class Ratio:
         return interval is not None and interval[0] > 1
 
 
+def faster_than(value: Row, other: Row, medians: compare.Medians, level: float) -> bool:
+    """Whether a row is faster than another, by its interval of that level."""
+    found = _estimate(other, value, medians)
+    interval = found[0].interval(level) if found else None
+    return interval is not None and interval[0] > 1
+
+
 def ratio(base: Row, value: Row, medians: compare.Medians) -> tuple[Span, str] | None:
     """time(base) / time(value) and how its interval came about; None where a time is unknown."""
     found = _estimate(base, value, medians)

@@ -12,6 +12,7 @@ from bench.read.plot_data import (
     Setting,
     footer,
     groups,
+    interval_note,
     label,
     looks,
     panel_title,
@@ -65,7 +66,7 @@ def _all(run: RunData, quantity: Quantity) -> dict[str, Figure]:
 def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure:
     group = whole.of(row for row in whole.rows if quantity.span(row))
     one_batch = len(group.batches) == 1
-    note = "bars: 95 % interval over replicates" if _intervals(group, quantity) else ""
+    note = interval_note(group.rows) if _intervals(group, quantity) else ""
     words = Words(
         quantity.title.format(plain(group.subject)),
         subtitle(run, group, f"batch {group.batches[0]}" if one_batch else ""),

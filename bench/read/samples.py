@@ -6,8 +6,9 @@ Pure and without scipy, so that a run that ends can write its table at once.
 import math
 from collections.abc import Sequence
 
-# Below it even the largest of n samples lies under the percentile in more than 5 % of all
-# draws: 1 - p**n < 0.95, rounded up.
+# Below it even the largest of n independent samples lies under the percentile in more than 5 % of
+# all draws: 1 - p**n < 0.95, rounded up.  Samples of one process are alike, so that more of them
+# say little of other processes: the percentile is that of the replicates that were measured.
 MIN_SAMPLES = {90: 29, 95: 59, 99: 299}
 
 BIMODAL_MIN_REPLICATES = 5

@@ -11,9 +11,11 @@ from bench import units
 from bench.precision import LEVEL
 from bench.read.compare import Medians
 from bench.read.plot_data import Group, Setting, Span, flags, label
-from bench.read.plot_ratio import FASTER, SLOWER, Ratio, against_plain
+from bench.read.plot_ratio import FASTER, SLOWER, Ratio, against_plain, faster_than
 from bench.read.sentence import Kind, Sentence, factor, listed
 from bench.read.settings_cost import SAME_MEMORY, call_s, costs, paybacks
+
+MOST_RIVALS = 2  # that are named
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,14 +52,17 @@ def best(group: Group, medians: Medians) -> list[Sentence]:
     ratios = [ratio for one in series(group, medians) for ratio in one.ratios]
     for mode, device in dict.fromkeys((one.mode, one.device) for one in ratios):
         own = [one for one in ratios if (one.mode, one.device) == (mode, device)]
-        found.append(_best(group, mode, device, own))
+        found.append(_best(group, mode, device, own, medians))
     return found
 
 
-def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sentence:
+def _best(
+    group: Group, mode: str, device: str, ratios: Sequence[Ratio], medians: Medians
+) -> Sentence:
     """Of several settings some look faster by chance: together they err in 5 % of cases at most.
 
-    Each is held to an interval of 1 - 0.05 / their number for that (Bonferroni).
+    Each is held to an interval of 1 - 0.05 / their number for that (Bonferroni), and so is the
+    fastest against each of the others: those that it cannot be told from are named.
     """
     many = len({ratio.setting for ratio in ratios})
     level = 1 - (1 - LEVEL) / many
@@ -85,7 +90,7 @@ def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sent
     for one in winners:
         by_setting.setdefault(one.setting, []).append(one)
     parts = [
-        f"{label(setting)}, {listed([f'{factor(one.span)} at N={one.batch}' for one in own])}"
+        f"{label(setting)}, {listed([_won(one, ratios, medians, level) for one in own])}"
         for setting, own in by_setting.items()
     ]
     chosen = f" Chosen from {many} settings by{held}" if many > 1 else ""
@@ -98,6 +103,23 @@ def _best(group: Group, mode: str, device: str, ratios: Sequence[Ratio]) -> Sent
         evidence=_evidence(winners),
         case_ids=_case_ids(winners),
     )
+
+
+def _won(one: Ratio, ratios: Sequence[Ratio], medians: Medians, level: float) -> str:
+    """`1.55× (1.39–1.72) at N=8 (not told from compile default)`."""
+    rivals = [
+        other
+        for other in ratios
+        if other.batch == one.batch
+        and other.setting != one.setting
+        and not faster_than(one.rows[1], other.rows[1], medians, level)
+    ]
+    rivals.sort(key=lambda other: -other.span.value)
+    names = [label(other.setting) for other in rivals[:MOST_RIVALS]]
+    if len(rivals) > MOST_RIVALS:
+        names.append(f"{len(rivals) - MOST_RIVALS} more")
+    untold = f" (not told from {listed(names)})" if names else ""
+    return f"{factor(one.span)} at N={one.batch}{untold}"
 
 
 def _alone(ratios: Sequence[Ratio]) -> str:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from bench import units
 from bench.plain_text import printable
-from bench.read.compare import Gain
+from bench.read.compare import Gain, told_of, verdicts
 from bench.read.markdown import figure, worse
 from bench.read.verdict import Report
 
@@ -23,7 +23,7 @@ def safe(text: str) -> Text:
 
 
 def gain_tables(gains: Iterable[Gain]) -> list[Table]:
-    """A table per pair of values, in the order of the gains."""
+    """A table per pair of values, in the order of the gains; verdicts hold for each table."""
     groups: dict[tuple[str, str, str], list[Gain]] = {}
     for gain in gains:
         groups.setdefault((gain.axis, gain.base, gain.value), []).append(gain)
@@ -40,7 +40,8 @@ def _gain_table(key: tuple[str, str, str], gains: Sequence[Gain]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     table.add_column("gain (95 %)", justify="right", no_wrap=True)
     table.add_column("verdict", overflow="fold", min_width=8)
-    for gain in gains:
+    words = verdicts(gains)
+    for gain, verdict in zip(gains, words, strict=True):
         cells = (
             gain.subject,
             gain.phase,
@@ -48,13 +49,22 @@ def _gain_table(key: tuple[str, str, str], gains: Sequence[Gain]) -> Table:
             figure("s_s", gain.base_s),
             figure("s_s", gain.value_s),
             _interval(gain),
-            gain.verdict,
+            verdict,
         )
         table.add_row(*map(safe, cells))
     quantities = ", ".join(dict.fromkeys(gain.quantity for gain in gains))
     methods = ", ".join(dict.fromkeys(gain.method for gain in gains))
-    table.caption = safe(f"compared: {quantities}; intervals: {methods}")
+    told = told_of(words)
+    table.caption = safe(
+        f"compared: {quantities}; method: {methods}{_runs(gains)}{f'; {told}' if told else ''}"
+    )
     return table
+
+
+def _runs(gains: Sequence[Gain]) -> str:
+    """What the intervals include of what runs of one code differ by."""
+    told = list(dict.fromkeys(gain.between for gain in gains if gain.between))
+    return f", with {' or '.join(told[:2])}" if told else ""
 
 
 def _chosen(gain: Gain, base_of: int, value_of: int) -> str:

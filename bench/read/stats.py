@@ -18,6 +18,17 @@ POWER = 0.80
 
 
 @dataclass(frozen=True, slots=True)
+class Part:
+    """A variance that adds to that of a logarithm, and how well it is known.
+
+    df: degrees of freedom of its estimate; infinite = known.
+    """
+
+    variance: float
+    df: float
+
+
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A logarithm of a ratio, with its standard error.
 
@@ -48,11 +59,19 @@ class Estimate:
         distance = log_bound - self.log
         if self.error == 0:  # replicates without any spread: the figure is what it is
             return 0.0 if distance < 0 else 1.0
+        if math.isinf(self.df):
+            return float(special.ndtr(distance / self.error))
         return float(special.stdtr(self.df, distance / self.error))
 
     def p_below(self, log_bound: float) -> float | None:
         """The same for H0: at or above `log_bound`."""
         return self.flipped().p_above(-log_bound)
+
+    @property
+    def p_of_none(self) -> float | None:
+        """p of the two-sided test of H0: the ratio is 1."""
+        above, below = self.p_above(0.0), self.p_below(0.0)
+        return None if above is None or below is None else min(1.0, 2 * min(above, below))
 
     def flipped(self) -> "Estimate":
         """Of the reciprocal ratio."""
@@ -70,8 +89,8 @@ class Estimate:
 
 
 def quantile(p: float, df: float) -> float:
-    """Of Student's t; `df` need not be whole (Welch)."""
-    return float(special.stdtrit(df, p))
+    """Of Student's t; `df` need not be whole (Welch), nor finite (normal)."""
+    return float(special.ndtri(p) if math.isinf(df) else special.stdtrit(df, p))
 
 
 def paired(base: Mapping[int, float], value: Mapping[int, float]) -> Estimate | None:
@@ -89,6 +108,16 @@ def paired(base: Mapping[int, float], value: Mapping[int, float]) -> Estimate | 
     return Estimate(math.fsum(logs) / n, error, n - 1, n)
 
 
+def combined(log: float, parts: Sequence[Part], n: int) -> Estimate:
+    """With the sum of the variances; its degrees of freedom by Welch and Satterthwaite (1947)."""
+    total = math.fsum(part.variance for part in parts)
+    if total == 0:
+        return Estimate(log, 0.0, math.fsum(part.df for part in parts), n)
+    # Of shares of the total: squares of tiny variances would underflow.
+    scatter = math.fsum((part.variance / total) ** 2 / part.df for part in parts)
+    return Estimate(log, math.sqrt(total), 1 / scatter if scatter else math.inf, n)
+
+
 @dataclass(frozen=True, slots=True)
 class Centre:
     """The mean of the logs of one side's replicate medians."""
@@ -96,6 +125,11 @@ class Centre:
     log: float
     variance: float | None  # of that mean; None = unknown
     n: int
+
+    @property
+    def part(self) -> Part | None:
+        """Its variance, as far as the replicates of one run see it."""
+        return None if self.variance is None else Part(self.variance, self.n - 1)
 
 
 def centre(medians: Sequence[float]) -> Centre:
@@ -106,7 +140,7 @@ def centre(medians: Sequence[float]) -> Centre:
 
 
 def centre_of_interval(median: float, low: float | None, high: float | None, n: int) -> Centre:
-    """The same from a line of measurements.csv, where the samples are not at hand.
+    """The same from an interval of the replicates alone, where the samples are not at hand.
 
     `precision.log_interval` turned round; without an interval the median alone.
     """
@@ -117,18 +151,15 @@ def centre_of_interval(median: float, low: float | None, high: float | None, n: 
     return Centre(log, (half / t_quantile(n - 1)) ** 2, n)
 
 
-def welch(base: Centre, value: Centre) -> Estimate:
-    """base / value of two sides that share no replicates, the variances unequal (Welch 1947)."""
+def welch(base: Centre, value: Centre, between: Part | None = None) -> Estimate:
+    """base / value of two sides that share no replicates, the variances unequal (Welch 1947).
+
+    between: what two runs differ by beyond their replicates; None where the sides are of one run.
+    """
     log, n = base.log - value.log, min(base.n, value.n)
-    if base.variance is None or value.variance is None:
+    if base.part is None or value.part is None:
         return Estimate(log, None, 0, n)
-    total = base.variance + value.variance
-    if total == 0:
-        return Estimate(log, 0.0, base.n + value.n - 2, n)
-    # Of shares of the total: squares of tiny variances would underflow.
-    one, other = base.variance / total, value.variance / total
-    df = 1 / (one**2 / (base.n - 1) + other**2 / (value.n - 1))
-    return Estimate(log, math.sqrt(total), df, n)
+    return combined(log, [base.part, value.part, *([between] if between else [])], n)
 
 
 def prediction(history: Sequence[float], value: float) -> Estimate:
@@ -141,6 +172,16 @@ def prediction(history: Sequence[float], value: float) -> Estimate:
     k = len(logs)
     error = statistics.stdev(logs) * math.sqrt(1 + 1 / k)
     return Estimate(math.log(value) - math.fsum(logs) / k, error, k - 1, k)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values corrected so that all verdicts together err in at most that share (Holm 1979)."""
+    corrected = [0.0] * len(ps)
+    before = 0.0
+    for rank, at in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        before = max(before, min(1.0, (len(ps) - rank) * ps[at]))
+        corrected[at] = before
+    return corrected
 
 
 def _exp(log: float) -> float:

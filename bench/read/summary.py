@@ -11,8 +11,8 @@ from rich.table import Table
 from bench import units
 from bench.axes import AXES
 from bench.plain_text import command
-from bench.read import advice
-from bench.read.compare import Gain, within
+from bench.read import advice, between
+from bench.read.compare import Gain, told_of, verdicts, within
 from bench.read.derive import Result
 from bench.read.match import MatchError
 from bench.read.show import safe
@@ -49,6 +49,7 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
     console.print(_table(result.rows), width=width)
     for line in (
         *_legend(result.rows),
+        *_between(result.rows),
         "",
         *_odd(result.rows),
         *_unverified(result),
@@ -86,7 +87,8 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
     table.add_column("", no_wrap=True, min_width=len("no difference found"))
     by_id = {row.case_id: row for row in rows}
     several = of_several_inputs(rows)
-    for gain in gains:
+    words = verdicts(gains)
+    for gain, verdict in zip(gains, words, strict=True):
         base = by_id[gain.base_case_id]
         where = settings(base, apart=gain.axis).replace("plain", "")
         ends = [units.times(end).removeprefix("×") for end in (gain.low, gain.high)]
@@ -96,16 +98,16 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
             safe(f"{named(base, several)} {base.mode} N={base.batch} {where}"),
             units.times(gain.gain),
             interval,
-            gain.verdict,
+            verdict,
         )
+    if told := told_of(words):
+        table.caption = safe(told)
     return table
 
 
 def _table(rows: Sequence[Row]) -> Table:
     """The whole phase of each case; its phases are in the CSV."""
-    table = _plain_table(
-        "Median over replicates of one call, its 95 % interval; throughput; memory"
-    )
+    table = _plain_table("One call over all replicates, its 95 % interval; throughput; memory")
     whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
     several = of_several_inputs(whole)
     longest = max((len(named(row, several)) for row in whole), default=0)
@@ -127,7 +129,12 @@ def _table(rows: Sequence[Row]) -> Table:
 
 def _plain_table(title: str) -> Table:
     return Table(
-        title=title, title_justify="left", box=SIMPLE_HEAD, pad_edge=False, padding=(0, 1, 0, 0)
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
     )
 
 
@@ -174,6 +181,12 @@ def _legend(rows: Iterable[Row]) -> list[str]:
     """What the letters in the last column mean, those that occur."""
     used = {flag for row in rows for flag in (row.flags or "").split(";") if flag}
     return [f"{FLAG_LETTERS[flag]}  {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in used]
+
+
+def _between(rows: Sequence[Row]) -> list[str]:
+    """What the intervals of times include beside the replicates' noise, and whence it is known."""
+    told = between.told_of_rows(rows)
+    return [f"intervals of times include what runs of one code differ by: {told}"] if told else []
 
 
 def half_width(row: Row) -> float | None:

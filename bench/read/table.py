@@ -28,7 +28,7 @@ from bench.read.write import (
     SAMPLES,
     sample_lines,
 )
-from bench.records import COLUMNS, STATUSES, Row
+from bench.records import COLUMNS, LATER_COLUMNS, STATUSES, Row
 
 _SAMPLE_WHOLE = frozenset({"replicate", "sample", "calls_per_sample"})
 NUMBERS = frozenset(
@@ -36,11 +36,16 @@ NUMBERS = frozenset(
 )
 # Compared on a logarithmic scale, so that a zero or a negative one has no meaning.
 _POSITIVE = frozenset(
-    {name for name in COLUMNS if name.startswith(("latency_", "pipelined_"))}
+    {
+        name
+        for name in COLUMNS
+        if name.startswith(("latency_", "pipelined_")) and name not in LATER_COLUMNS
+    }
     | {"device_s", "images_per_s", "control_s", "batch", "seconds"}
 )
 # Seconds that are spent once; 0 where a first call took no longer than the others.
-_NOT_NEGATIVE = frozenset({"first_call_s", "tuning_s", "compile_cold_s", "compile_warm_s"})
+# And spreads, 0 where nothing differs.
+_NOT_NEGATIVE = LATER_COLUMNS | {"first_call_s", "tuning_s", "compile_cold_s", "compile_warm_s"}
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,4})?")
 
 
@@ -105,12 +110,12 @@ def _number(cell: str) -> float | None:
 
 
 def _measurements(path: Path) -> pd.DataFrame:
-    lines = _lines(path, COLUMNS)
+    lines = _lines(path, [name for name in COLUMNS if name not in LATER_COLUMNS])
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     seen: set[tuple[str | None, ...]] = set()
     for number, line in lines:
         for name in COLUMNS:
-            columns[name].append(_value(path, number, name, line[name], name in NUMBERS))
+            columns[name].append(_value(path, number, name, line.get(name, ""), name in NUMBERS))
         status, case_id = columns["status"][-1], columns["case_id"][-1]
         phase = columns["phase"][-1]
         if status not in STATUSES:

@@ -7,7 +7,7 @@ overlaps nothing: input there, call, output back, one after the other.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
-from bench.read import stats
+from bench.read import between, stats
 from bench.read.compare import Gain, Medians
 from bench.read.table import RunData
 from bench.records import TRANSFER_PHASES, whole_phase
@@ -43,8 +43,8 @@ def _with(
         return None
     same = run_ids.get(gain.base_case_id) == run_ids.get(gain.value_case_id)
     paired = stats.paired(base, value) if same else None
-    centres = [stats.centre(list(one.values())) for one in (base, value)]
-    found = paired or stats.welch(*centres)
+    centres = stats.centre(list(base.values())), stats.centre(list(value.values()))
+    found = paired or stats.welch(*centres, None if same else between.unlearnt())
     low, high = found.interval() or (None, None)
     return dataclasses.replace(
         gain,
@@ -57,6 +57,7 @@ def _with(
         high=high,
         method="none" if found.error is None else "paired" if paired else "welch",
         replicates=found.n,
+        p=found.p_of_none,
     )
 
 

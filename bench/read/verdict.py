@@ -11,7 +11,7 @@ Verdict = Literal[
     "FAILED",  # breaks here, and did not in the baseline
     "MISSING",  # is in the baseline, not here
     "REGRESSED",
-    "SUSPECT",  # slower than the baseline, by more than two replicated runs' own noise
+    "SUSPECT",  # slower, but less surely than REGRESSED, or the machine slowed down as well
     "INCONCLUSIVE",  # these runs cannot tell
     "ADVISORY",  # measured on another machine: times say nothing about the code
     "IMPROVED",

@@ -251,8 +251,8 @@ MUTATIONS = (
     Mutation(
         "pooled samples in place of the replicates' medians",
         "bench/read/aggregate.py",
-        "    low, high = log_interval(latency_medians) or (None, None)\n",
-        "    low, high = log_interval(latency) or (None, None)\n",
+        'kinds = {"latency": latency_medians, ',
+        'kinds = {"latency": latency, ',
         ROWS,
     ),
     Mutation(
@@ -619,7 +619,7 @@ MUTATIONS = (
     Mutation(
         "the mean over the replicates",
         "bench/read/aggregate.py",
-        "return statistics.median(medians) if medians else None",
+        "return centre(medians) if medians else None",
         "return statistics.fmean(medians) if medians else None",
         ROWS,
     ),
@@ -640,8 +640,8 @@ MUTATIONS = (
     Mutation(
         "latency passes for device time",
         "bench/read/aggregate.py",
-        '_median(_medians(ok, phase, "device"))',
-        "_median(latency_medians)",
+        '_centre(_medians(ok, phase, "device"))',
+        "_centre(latency_medians)",
         ROWS,
     ),
     Mutation(
@@ -678,6 +678,20 @@ MUTATIONS = (
         "statistics.stdev(logs) / math.sqrt(len(logs))",
         "statistics.stdev(logs)",
         ("tests/test_precision.py",),
+    ),
+    Mutation(
+        "an interval without what runs differ by",
+        "bench/read/between.py",
+        "combined(own.log, [part, between.part], own.n)",
+        "combined(own.log, [part], own.n)",
+        ROWS,
+    ),
+    Mutation(
+        "what runs differ by left out between two runs",
+        "bench/read/stats.py",
+        "*([between] if between else [])",
+        "",
+        ("tests/test_check.py",),
     ),
     Mutation(
         "pairs of replicates torn apart",
