@@ -15,7 +15,7 @@ nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_external_run = True
 
 CONSTRAINTS = "constraints.txt"
-CODE = ("bench", "convnet", "tests", "benchmarks", "noxfile.py")
+CODE = ("bench", "convnet", "convnet_bench.py", "tests", "benchmarks", "noxfile.py")
 EXAMPLE_BASELINE = Path("results/baseline")
 
 

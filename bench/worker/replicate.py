@@ -25,8 +25,11 @@ from typing import Any, TextIO
 import torch
 import torch._dynamo  # the first torch.optim.SGD() would import it in every child: 2 s
 
+from bench import start
+from bench.place import HERE
 from bench.worker import child, footprint, limits, state, watch
 from bench.worker.request import Request
+from bench.worker.subject import import_seeded
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +101,12 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     if inductor:
         importlib.import_module("torch._inductor.compile_fx")
     unshared, errors = [], sys.stderr
+    start.let_in()
     before = footprint.look()
     for module in modules:
         try:
             with warnings.catch_warnings():  # a filter of one is not for the others
-                importlib.import_module(module)
+                import_seeded(module)
         except BaseException as error:  # the child says so in its row
             with contextlib.suppress(Exception):
                 print(f"{module}: {type(error).__name__}: {error}", file=errors)
@@ -168,7 +172,7 @@ def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
     """The same in a fresh interpreter: where forks do not work."""
     with Path(fields["log"]).open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker.child"],
+            HERE.command("bench.worker.child"),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -188,7 +192,3 @@ def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
     if code < 0:
         return {"end": "signal", "signal": watch.signal_name(-code)}
     return {"end": "exit", "code": code}
-
-
-if __name__ == "__main__":
-    main()
