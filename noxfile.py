@@ -31,7 +31,7 @@ TORCH_TESTS = (
     "tests/test_session.py",
     "tests/test_state.py",
 )
-CODE = ("bench", "convnet", "tests", "benchmarks", "noxfile.py")
+CODE = ("bench", "convnet", "convnet_bench.py", "tests", "benchmarks", "noxfile.py")
 # A worker for each processor; one that has nothing left to do takes tests from the others.
 ALL_CORES = ("-n", "logical", "--dist", "worksteal")
 PASSED, NO_TESTS = 0, 5  # pytest's exit codes; the second where nothing was selected

@@ -2,6 +2,10 @@
 
 import sys
 
+from bench import start
+
+start.put_back()  # `python -m` has put the current directory, a user's, before Python's own modules
+
 from typer.main import get_command
 
 from bench.cli import INTERRUPTED, WRONG_USE, app

@@ -14,7 +14,7 @@ from bench import config, environment, plan, probe, sides, units
 from bench.errors import UserError
 from bench.read.decide import FIRST_PAIRS
 from bench.records import Case
-from bench.subject import parse
+from bench.subject import layer_text, parse
 
 DEFAULT = Path(__file__).with_name("ab.toml")
 CASE_S = 18.0  # its first stage and its share of the null case, on two cores (tests/perf/live.py)
@@ -59,11 +59,13 @@ class Planned:
     facts: Mapping[str, Any]  # what side A's torch knows of its build
     sources: Mapping[str, Mapping[str, probe.Source]]  # side → module → its file as it was then
     source: str = ""  # what says which cases
+    brought: tuple[str, ...] = ()  # files that git ignores: those of the working tree
 
 
 def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
     """The cases of both sides; each side's code is looked at where it lies."""
-    found = {side.name: _look(asked, side) for side in (a, b)}
+    looked = {side.name: _look(asked, side) for side in (a, b)}
+    found = {name: one for name, (one, _) in looked.items()}
     broken = {side.name: _broken(side, found[side.name]) for side in (a, b)}
     for name, why in broken["A"].items():
         if name in broken["B"]:
@@ -112,6 +114,7 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         facts=found["A"].facts,
         sources={name: one.sources for name, one in found.items()},
         source=settings.source,
+        brought=tuple(dict.fromkeys(file for _, files in looked.values() for file in files)),
     )
 
 
@@ -120,9 +123,14 @@ def begins(planned: Planned) -> str:
     a, b = planned.sides
     torch = " and ".join(dict.fromkeys(planned.versions.values()))
     count = len(planned.cases)
+    brought = ""
+    if planned.brought:
+        files = ", ".join(planned.brought)
+        brought = f"; git ignores {files}: every revision gets what lies in the working tree"
     return (
         f"A: {a.shown}; B: {b.shown}; {count} case{'' if count == 1 else 's'} of {planned.source}, "
         f"about {units.duration(estimate_s(planned))} (min:s) where none is slower; torch {torch}"
+        f"{brought}"
     )
 
 
@@ -177,15 +185,25 @@ def _seeded(run: config.RunOptions) -> config.RunOptions:
     return run.model_copy(update={"seed": random.randrange(2**32)})
 
 
-def _look(asked: Asked, side: sides.Side) -> probe.Probe:
-    """Raises AbError where nothing can be looked at."""
+def _look(asked: Asked, side: sides.Side) -> tuple[probe.Probe, list[str]]:
+    """What the probe found, and the files that the side was given for it (`sides.bring`).
+
+    Raises AbError where nothing can be looked at.
+    """
     settings = _config(asked, side)
-    try:
-        return probe.look(
-            settings.subjects(), settings.inputs(), settings.run.timeout_s, side.place
-        )
-    except probe.ProbeError as error:
-        raise AbError(f"{_which(side)}: {error}") from None
+    brought: list[str] = []
+    while True:
+        try:
+            found = probe.look(
+                settings.subjects(), settings.inputs(), settings.run.timeout_s, side.place
+            )
+        except probe.ProbeError as error:
+            raise AbError(f"{_which(side)}: {error}") from None
+        missing = [one.missing for one in found.subjects.values() if one.missing]
+        new = sides.bring(side, missing)
+        if not new:
+            return found, brought
+        brought += new
 
 
 def _broken(side: sides.Side, found: probe.Probe) -> dict[str, str]:
@@ -197,6 +215,7 @@ def _broken(side: sides.Side, found: probe.Probe) -> dict[str, str]:
     for name, subject in found.subjects.items():
         why = subject.error or (subject.layers_error if subject.parameters is None else None)
         if why:
+            why += sides.lacks(side, subject.missing) if subject.missing else ""
             modules = side.asked != sides.WORKING_TREE and side.tree is not None
             if modules and (Path(str(side.tree)) / ".gitmodules").is_file():
                 why += " (its submodules are not checked out: such a revision cannot be compared)"
@@ -224,7 +243,7 @@ def _shown(name: str, found: probe.Probe) -> str:
     """A subject as its cases call it: a layer may have several names."""
     ref = parse(name)
     layer = plan.layer_named(ref.layer, found.subjects[ref.whole]) if ref.layer else None
-    return f"{ref.whole}/{layer.shown}" if layer else name
+    return f"{ref.whole}/{layer_text(layer.shown)}" if layer else name
 
 
 def _plan(asked: Asked, side: sides.Side, found: probe.Probe, lost: Mapping[str, str]) -> plan.Plan:

@@ -153,7 +153,7 @@ def file_of(path: Path | None, default: Path) -> Path:
 
 def _read(path: Path, source: str) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(f"{source}: no such file") from None
     except OSError as error:

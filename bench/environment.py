@@ -16,6 +16,8 @@ from typing import Any
 
 import psutil
 
+from bench.plain_text import command
+
 WANTED_VARIABLES = re.compile(
     r"LD_PRELOAD|GLIBC_TUNABLES|"
     r"(OMP|GOMP|KMP|MKL|OPENBLAS|DNNL|ONEDNN|MALLOC|CUDA|CUDNN|CUBLAS|NVIDIA|HIP|ROCR|MIOPEN|ATEN|"
@@ -203,25 +205,63 @@ _GIT_ELSEWHERE = frozenset(
 
 
 def git_variables() -> dict[str, str]:
-    """The environment for git to look at the folder that it is started in, and at no other."""
-    return {name: value for name, value in os.environ.items() if name not in _GIT_ELSEWHERE}
+    """The environment for git to look at the folder that it is started in, and at no other.
+
+    It speaks English: what it says is read.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in _GIT_ELSEWHERE}
+    return {**own, "LC_ALL": "C"}
+
+
+def no_commit(folder: Path) -> str | None:
+    """Why git knows no commit of `folder`, and what helps; None where it knows one."""
+    try:
+        done = _asked(folder, "rev-parse", "--verify", "HEAD")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"git: {getattr(error, 'strerror', None) or 'it did not answer within 20 s'}"
+    if done.returncode == 0:
+        return None
+    if (why := refused_by_git(done.stderr)) is not None:
+        return why
+    return "the repository has no commit yet"
+
+
+def refused_by_git(said: str) -> str | None:
+    """Why git does not read the repository at all, and what helps; None where it does.
+
+    said: by git, in English.
+    """
+    if "not a git repository" in said:
+        return "this is no git repository"
+    if owned := re.search(r"detected dubious ownership in repository at '(.*)'", said):
+        mend = command("git", "config", "--global", "--add", "safe.directory", owned[1])
+        return f"the repository {owned[1]} belongs to another user; if you trust it: {mend}"
+    if "Needed a single revision" in said or not said.strip():
+        return None
+    fatal = next((one for one in said.splitlines() if one.startswith("fatal: ")), said.strip())
+    return "git says: " + fatal.removeprefix("fatal: ")
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env=git_variables(),
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=20,
-            check=False,
-        )
+        done = _asked(folder, *arguments)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _asked(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Raises OSError, TimeoutExpired."""
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env=git_variables(),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=20,
+        check=False,
+    )
 
 
 def last_cache_bytes(processors: Collection[int] | None = None, sys: Path = SYS) -> int | None:

@@ -82,6 +82,8 @@ def run(asked: Asked) -> int:
                 _say(console, f"note: {one.reason}")
         begun = _begin(asked, settings, found, planned, console)
     _say_what_is_here(begun, console)
+    if why := environment.no_commit(Path.cwd()):
+        _say(console, f"note: no commit is stored beside the figures: {why}")
     for warning in quiet.warnings():
         _say(console, f"note: {warning}")
     return _measure(begun, console)

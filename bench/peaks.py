@@ -3,7 +3,6 @@
 import json
 import os
 import subprocess
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import Any
 
 from bench import allocator
 from bench.errors import refused
-from bench.place import START_S
+from bench.place import HERE, START_S
 from bench.records import Case
 
 
@@ -76,14 +75,14 @@ def _of_device(device: str, cases: Sequence[Case], timeout_s: float) -> list[dic
 def _answer(asked: Mapping[str, Any], out: Path, limit_s: float) -> list[dict[str, Any]]:
     """Raises PeaksError, OSError, TimeoutExpired."""
     done = subprocess.run(
-        [sys.executable, "-m", "bench.worker.peaks"],
+        HERE.command("bench.worker.peaks"),
         input=json.dumps({**asked, "out": str(out)}),
         stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="replace",
         timeout=limit_s,
-        env=allocator.environment("retained", os.environ),
+        env={**allocator.environment("retained", os.environ), **HERE.environment()},
         check=False,
     )
     try:

@@ -14,7 +14,7 @@ from bench.config import Config, Sweep, layers_of
 from bench.errors import UserError
 from bench.probe import Device, Layer, Probe, SubjectFound
 from bench.records import Case
-from bench.subject import SHIPPED, parse
+from bench.subject import SHIPPED, layer_name, layer_text, parse
 
 SHIPPED_INPUT = {"convnet": "3,224,224"}
 LAYERS = "layers"  # in LeftOut.settings: all of a subject's
@@ -64,6 +64,10 @@ def make(config: Config, probe: Probe) -> Plan:
         for whole, why in _without_layers(sweep, probe).items():
             left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
         for subject, layer in _subjects(sweep, probe):
+            if not subject.isprintable():
+                why = "the name of the layer cannot be printed, so that no row could name it"
+                left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
+                continue
             for settings in _combinations(sweep, subject, probe):
                 device = probe.devices[settings["device"]]
                 reason = _senseless(settings, device, layer)
@@ -92,12 +96,12 @@ def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
             yield ref.whole, None
         elif ref.layer == "*":
             for layer in found.layers:
-                yield f"{ref.whole}/{layer.shown}", layer
+                yield f"{ref.whole}/{layer_text(layer.shown)}", layer
         elif found.layers_error:  # that it cannot be looked at, its own row will say
             yield f"{ref.whole}/{ref.layer}", None
         else:
             layer = _layer(ref.whole, ref.layer, found)
-            yield f"{ref.whole}/{layer.shown}", layer
+            yield f"{ref.whole}/{layer_text(layer.shown)}", layer
 
 
 def _without_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
@@ -120,16 +124,17 @@ def _layer(whole: str, name: str, found: SubjectFound) -> Layer:
 
 
 def layer_named(name: str, found: SubjectFound) -> Layer | None:
-    """By its own name, its alias, or that of an equal one."""
-    for layer in (*found.layers, *found.modules):
-        if name in (layer.name, layer.alias, *layer.same_as):
-            return layer
+    """By its own name, its alias, or that of an equal one; `name` as it is written."""
+    for meant in dict.fromkeys((layer_name(name), layer_name(name.strip()))):
+        for layer in (*found.layers, *found.modules):
+            if meant in (layer.name, layer.alias, *layer.same_as):
+                return layer
     return None
 
 
 def no_layer(whole: str, name: str, found: SubjectFound) -> str:
     """What is to be said of a layer that there is not."""
-    there = ", ".join(layer.shown for layer in found.layers[:12])
+    there = ", ".join(layer_text(layer.shown) for layer in found.layers[:12])
     more = ", …" if len(found.layers) > 12 else ""
     return f"{whole} has no layer {name!r} that it calls; it has {there}{more}"
 

@@ -64,6 +64,7 @@ class SubjectFound:
 
     error: str | None = None  # no such subject
     raised: str | None = None  # there is one, and its own code raised, or ended or hung the probe
+    missing: str | None = None  # the module that its import does not find
     has_inputs: bool = False  # it has example_inputs
     parameters: int | None = None
     file: str | None = None  # where its code lies
@@ -194,7 +195,7 @@ def _answer(
     # Files, not pipes: what a subject leaves running would hold a pipe open.
     with asked.open("rb") as given, errors.open("wb") as said:
         process = subprocess.Popen(
-            [place.python, "-m", "bench.worker.probe"],
+            place.command("bench.worker.probe"),
             cwd=place.folder,
             stdin=given,
             stdout=subprocess.DEVNULL,

@@ -12,14 +12,19 @@ What pytest-benchmark prints, stores and compares is then latency: one call, the
 before and after.  All else (its tables, --benchmark-compare, --benchmark-json, histograms) is
 as its users know it.  Without it, or under --benchmark-disable, the work is done once.
 
-Loaded by every pytest where this package is installed, so torch is imported in the fixtures only.
+Loaded by every pytest where this package is installed, so torch is imported in the fixtures only,
+and `bench` stays a name of the user's: `convnet_bench` loads this module.
 """
 
 import contextlib
+import random
+import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import pytest
+
+from bench import start
 
 if TYPE_CHECKING:
     from bench.records import Case
@@ -48,6 +53,8 @@ def pytest_configure(config: pytest.Config) -> None:
     it finds the tests that --benchmark-only and --benchmark-skip choose.
     """
     plugins = config.pluginmanager
+    if plugins.hasplugin("bench-fixtures"):
+        return  # loaded by its entry point, and by name
     present = plugins.hasplugin("benchmark") or plugins.hasplugin("pytest_benchmark.plugin")
     plugins.register(WithBenchmark() if present else WithoutBenchmark(), "bench-fixtures")
 
@@ -82,13 +89,14 @@ class WithoutBenchmark:
 
 def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
     def bench_case(subject: str = "convnet", **settings: object) -> Any:
-        from bench.worker.device import open_device
-        from bench.worker.ready import make_step
-        from bench.worker.subject import prepare
+        with start.own_names():
+            from bench.worker.device import open_device
+            from bench.worker.ready import make_step
+            from bench.worker.subject import prepare
 
         case = make_case(subject, settings)
         device = open_device(case.device)
-        with _settings(case):
+        with _settings(case), _random_state():
             prepared = prepare(case)
             step = make_step(prepared, prepared.module, case, device.type)
             info = {"case_id": case.case_id, **case.as_dict()}
@@ -103,7 +111,8 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
     def bench_callable(
         function: Callable[..., Any], /, *args: Any, on: str = "cpu", **kwargs: Any
     ) -> Any:
-        from bench.worker.device import open_device
+        with start.own_names():
+            from bench.worker.device import open_device
 
         device = open_device(on)
         step = CallableStep(lambda: function(*args, **kwargs))
@@ -138,9 +147,10 @@ class CallableStep:
 
 def make_case(subject: str, settings: dict[str, object]) -> "Case":
     """A case from settings by axis name.  Raises BenchCaseError, axes.AxisError."""
-    from bench.axes import BY_NAME
-    from bench.plan import SHIPPED_INPUT
-    from bench.records import Case
+    with start.own_names():
+        from bench.axes import BY_NAME
+        from bench.plan import SHIPPED_INPUT
+        from bench.records import Case
 
     unknown = sorted(set(settings) - set(BY_NAME))
     if unknown:
@@ -170,7 +180,8 @@ def _settings(case: "Case") -> Iterator[None]:
     """The case's settings, and afterwards those of the test's process again."""
     import torch
 
-    from bench.worker import settings
+    with start.own_names():
+        from bench.worker import settings
 
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     threads = torch.get_num_threads()
@@ -184,6 +195,29 @@ def _settings(case: "Case") -> Iterator[None]:
             cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = flags
 
 
+@contextlib.contextmanager
+def _random_state() -> Iterator[None]:
+    """Afterwards torch, Python and numpy draw on as if nothing had been drawn or seeded here."""
+    import torch
+
+    of_torch, of_python = torch.get_rng_state(), random.getstate()
+    on_cuda = torch.cuda.is_initialized()
+    of_cuda = torch.cuda.get_rng_state_all() if on_cuda else []
+    numpy = sys.modules.get("numpy")
+    of_numpy = numpy.random.get_state() if numpy else None
+    try:
+        yield
+    finally:
+        torch.set_rng_state(of_torch)
+        random.setstate(of_python)
+        if on_cuda:
+            torch.cuda.set_rng_state_all(of_cuda)
+        if numpy:
+            numpy.random.set_state(of_numpy)
+        elif numpy := sys.modules.get("numpy"):
+            numpy.random.seed()  # as it is after an import
+
+
 def _measure(
     benchmark: Any | None,
     step: "Step",
@@ -192,7 +226,8 @@ def _measure(
     info: dict[str, object],
 ) -> None:
     """Warm up, choose rounds and calls, and hand the call and its wait to pytest-benchmark."""
-    from bench.worker import stopwatch, telemetry, timing
+    with start.own_names():
+        from bench.worker import stopwatch, telemetry, timing
 
     def restore() -> None:
         step.prepare(1)
@@ -236,7 +271,8 @@ def _measure(
 
 def doubts(*, settled: bool, contention_ratio: float | None) -> list[str]:
     """Why the figures should not be believed yet, in words: other work triples them silently."""
-    from bench.worker.telemetry import CONTENDED_RATIO
+    with start.own_names():
+        from bench.worker.telemetry import CONTENDED_RATIO
 
     found = []
     if not settled:
@@ -251,7 +287,8 @@ def doubts(*, settled: bool, contention_ratio: float | None) -> list[str]:
 
 def _budget(request: pytest.FixtureRequest) -> "Budget":
     """As --benchmark-max-time and --benchmark-min-rounds say, or the test's own mark."""
-    from bench.worker.sampler import Budget
+    with start.own_names():
+        from bench.worker.sampler import Budget
 
     mark = request.node.get_closest_marker("benchmark")
     own = mark.kwargs if mark else {}

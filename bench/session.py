@@ -140,7 +140,7 @@ class Session:
     def _spawn(self, environment: Mapping[str, str], log: Path) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                [self._place.python, "-m", "bench.worker.replicate"],
+                self._place.command("bench.worker.replicate"),
                 cwd=self._place.folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

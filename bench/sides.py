@@ -1,8 +1,8 @@
 """The two sides of `bench ab`: what they are, where their code lies, and the proof of it.
 
 A revision gets a worktree of its own beside the repository; the working tree is never touched.
-The suite itself is the same on both sides: a folder that holds a link to it, and nothing else,
-comes first on the import path, then the side's tree.
+The suite itself is the same on both sides, and starts from where it lies (`bench.start`); the
+side's tree comes behind the standard library on the import path, before what is installed.
 """
 
 import contextlib
@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from bench import worktrees
 from bench.axes import BY_NAME, AxisError
-from bench.environment import git_state
+from bench.environment import git_state, refused_by_git
 from bench.errors import UserError
 from bench.own_packages import own_packages
 from bench.place import HERE, Place
@@ -25,7 +25,6 @@ from bench.worktrees import GitError, git, top_of
 
 Kind = Literal["revision", "settings", "python"]
 WORKING_TREE = "."
-SUITE = Path(__file__).resolve().parent
 _SETTING = re.compile(rf",(?=(?:{'|'.join(BY_NAME)})=)")  # a value may hold commas itself
 _HOW = "write a git revision, `.` for the working tree, axis=value, or python=PATH"
 
@@ -129,7 +128,7 @@ def _settings(text: str) -> dict[str, str]:
 def _commit(revision: str, folder: Path) -> str:
     if not revision or revision.startswith("-"):
         raise SideError(f"{revision!r} is no side; {_HOW}")
-    _git(folder, "rev-parse", "--git-dir", why=f"{revision}: this is no git repository; {_HOW}")
+    _refuse_unread(revision, folder)
     return _git(
         folder,
         "rev-parse",
@@ -138,6 +137,16 @@ def _commit(revision: str, folder: Path) -> str:
         f"{revision}^{{commit}}",
         why=f"{revision}: the repository has no such revision; {_HOW}{_if_shallow(folder)}",
     )
+
+
+def _refuse_unread(revision: str, folder: Path) -> None:
+    """Raises SideError where git does not read a repository here."""
+    try:
+        git(folder, "rev-parse", "--git-dir", why="")
+    except GitError as error:
+        why = refused_by_git(error.said) or str(error)
+        how = f"; {_HOW}" if "no git repository" in why else ""
+        raise SideError(f"{revision}: {why}{how}") from None
 
 
 def _if_shallow(folder: Path) -> str:
@@ -159,28 +168,72 @@ def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side,
     here = (folder or Path.cwd()).resolve()
     top = top_of(here)
     with worktrees.scratch(top) as scratch:
-        (scratch / "suite").mkdir()
-        (scratch / "suite" / SUITE.name).symlink_to(SUITE)
         yield _open(a, scratch, here, top), _open(b, scratch, here, top)
 
 
 def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
-    suite = scratch / "suite"
     if side.kind == "python":
-        place = Place(python=side.place.python, folder=here, path=(suite, here))
+        place = Place(python=side.place.python, folder=here)
         return dataclasses.replace(side, place=place)
     tree = top
     if side.asked != WORKING_TREE:
         tree = scratch / side.name
         _git(
-            top, "worktree", "add", "--detach", "--quiet", str(tree), str(side.commit),
+            top, *worktrees.WITHOUT_HOOKS,
+            "worktree", "add", "--detach", "--quiet", str(tree), str(side.commit),
             why=f"{side.asked}: git could not make a worktree of it",
         )  # fmt: skip
     inside = tree / here.relative_to(top)
     if not inside.is_dir():
         raise SideError(f"{side.asked}: has no folder {here.relative_to(top)}")
-    path = dict.fromkeys((suite, inside, inside / "src", tree, tree / "src"))
+    path = dict.fromkeys((inside, inside / "src", tree, tree / "src"))
     return dataclasses.replace(side, tree=tree, place=Place(folder=inside, path=tuple(path)))
+
+
+def bring(side: Side, modules: Sequence[str], folder: Path | None = None) -> list[str]:
+    """Copy files that git ignores, and a revision therefore lacks, from the working tree.
+
+    modules: that the import of a subject does not find, `pkg._version`.  Python files alone: what
+             was compiled belongs to another revision.  Returns what was copied, from the top.
+    """
+    brought = []
+    for name in modules:
+        for file, place in _ignored(side, name, folder):
+            if file.suffix == ".py":
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place)
+                brought.append(place.relative_to(_tree(side)).as_posix())
+    return brought
+
+
+def lacks(side: Side, module: str, folder: Path | None = None) -> str:
+    """The end of a sentence: a file that git ignores would be the module that is not found."""
+    for _, place in _ignored(side, module, folder):
+        return (
+            f" ({place.relative_to(_tree(side))} is ignored by git, so the revision is without it: "
+            "install each revision into an environment, and give python=PATH on both sides)"
+        )
+    return ""
+
+
+def _ignored(side: Side, module: str, folder: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Files of the working tree that git ignores, and where they would lie in the side's tree."""
+    top = top_of(folder or Path.cwd())
+    if side.tree in (None, top) or not all(part.isidentifier() for part in module.split(".")):
+        return
+    *parents, last = module.split(".")
+    for root in side.place.path:
+        inside = root.relative_to(_tree(side)).joinpath(*parents)
+        for file in sorted((top / inside).glob(f"{last}.*")):
+            place = _tree(side) / inside / file.name
+            with contextlib.suppress(GitError):
+                if not place.exists() and git(top, "check-ignore", str(file), why=""):
+                    yield file, place
+
+
+def _tree(side: Side) -> Path:
+    assert side.tree is not None
+    return side.tree
 
 
 def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:

@@ -5,6 +5,7 @@ comparisons.
 """
 
 import contextlib
+import os
 import shutil
 import signal
 import subprocess
@@ -17,11 +18,18 @@ from bench.environment import git_variables
 from bench.errors import UserError
 
 SCRATCH = "bench-ab-"  # begins the name of the folder that holds our worktrees
+# A hook that fails after a good checkout would fail the checkout (git-config(1)).
+WITHOUT_HOOKS = ("-c", f"core.hooksPath={os.devnull}")
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class GitError(UserError):
     """git refuses, or is not there."""
+
+    def __init__(self, why: str, said: str = "") -> None:
+        """said: by git, all of it."""
+        super().__init__(why)
+        self.said = said
 
 
 @contextlib.contextmanager
@@ -105,5 +113,5 @@ def git(folder: Path, *arguments: str, why: str, own_session: bool = False) -> s
         raise GitError(f"{why} (git: {error.strerror})") from None
     if done.returncode:
         said = done.stderr.strip().splitlines()
-        raise GitError(f"{why} ({said[-1]})" if said else why)
+        raise GitError(f"{why} ({said[-1]})" if said else why, done.stderr)
     return done.stdout.strip()

@@ -17,6 +17,7 @@ PURE = (
     "bench.plain_text",
     "bench.precision",
     "bench.records",
+    "bench.start",
     "bench.subject",
     "bench.units",
 )

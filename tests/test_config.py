@@ -155,3 +155,9 @@ def test_a_time_that_nothing_can_wait_for_is_one_line(options: dict[str, Any], s
         load(**options)
     assert str(caught.value).startswith(says)
     assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf[run]\nreplicates = 3\n")
+    assert load(path).run.replicates == 3

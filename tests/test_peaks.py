@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from bench import peaks
+from bench.place import Place
 from bench.worker import peaks as measured
 from bench.worker.device import open_device
 from bench.worker.peaks import Work, best_s, ladder
@@ -117,7 +118,7 @@ def test_a_folder_for_temporary_files_that_is_closed_costs_the_peaks_alone(
 def test_an_interpreter_that_does_not_start_costs_the_peaks_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    monkeypatch.setattr(peaks, "HERE", Place(python="/nowhere/python"))
     found, (problem,) = peaks.measure([case()], timeout_s=1)
     assert found == {}
     assert problem.startswith("cpu: /nowhere/python: No such file or directory; ")

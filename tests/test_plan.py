@@ -160,3 +160,17 @@ def test_one_case_can_be_chosen_and_an_unknown_one_is_wrong_use() -> None:
 def test_a_budget_bounds_the_estimate() -> None:
     config = load(budget_s=10)
     assert estimate_s(make(config, _probe()), config) <= 11.5
+
+
+def test_layers_of_any_name_are_planned_and_one_that_cannot_be_printed_is_left_out() -> None:
+    names = ("conv (3x3)", "relu/first", "größe", "*", "a\nb")
+    layers = tuple(Layer(name=name, alias=None, type="ReLU") for name in names)
+    probe = _probe(**{"m:odd": SubjectFound(has_inputs=True, layers=layers)})
+    plan = make(load(subjects=["m:odd/*"], flags={"mode": ["inference"]}), probe)
+    assert {case.subject for case in plan.cases} == {
+        "m:odd/conv (3x3)", "m:odd/relu/first", "m:odd/größe", r"m:odd/\*",
+    }  # fmt: skip
+    assert "m:odd/a\nb" in {one.subject for one in plan.left_out}
+    for name in ("conv (3x3)", "relu/first", "größe", r"\*"):
+        one = make(load(subjects=[f"m:odd/{name}"]), probe)
+        assert {case.subject for case in one.cases} == {f"m:odd/{name}"}

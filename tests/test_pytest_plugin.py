@@ -164,3 +164,27 @@ def test_unsettled_and_contended_figures_are_doubted_in_words() -> None:
         "the times had not settled when the warm-up ended",
         "other work on this machine: threads waited for a processor during 73 % of the time",
     ]
+
+
+RANDOM = """
+import random
+import numpy
+import torch
+
+def test_draws_on(bench_case):
+    for seed in (torch.manual_seed, random.seed, numpy.random.seed):
+        seed(11)
+    expected = [torch.rand(1).item(), random.random(), numpy.random.rand()]
+    for seed in (torch.manual_seed, random.seed, numpy.random.seed):
+        seed(11)
+    bench_case("torch.nn:Dropout", input="4", batch=2, mode="training")
+    assert [torch.rand(1).item(), random.random(), numpy.random.rand()] == expected
+"""
+
+
+@pytest.mark.slow
+def test_a_case_leaves_the_random_numbers_of_the_test_as_they_were(
+    runner: pytest.Pytester,
+) -> None:
+    runner.makepyfile(RANDOM)
+    runner.runpytest_subprocess(*OURS).assert_outcomes(passed=1)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from bench import sides, worktrees
-from bench.sides import Side, SideError, opened, parse, unproven
+from bench import worktrees
+from bench.environment import no_commit
+from bench.sides import Side, SideError, bring, lacks, opened, parse, unproven
 
 
 def git(folder: Path, *arguments: str) -> str:
@@ -112,9 +113,7 @@ def test_each_revision_has_its_own_tree_and_uncommitted_work_stays(repository: P
         assert (a.tree / "net.py").read_text() == "'first'\n"
         assert b.tree == repository
         assert (repository / "net.py").read_text() == "'uncommitted'\n"
-        suite = a.place.path[0]
-        assert [one.name for one in suite.iterdir()] == ["bench"]  # and no convnet beside it
-        assert a.place.path[1] == a.tree == a.place.folder
+        assert a.place.path[0] == a.tree == a.place.folder
     assert git(repository, "status", "--porcelain") == before
     assert (repository / "net.py").read_text() == "'uncommitted'\n"
 
@@ -130,7 +129,7 @@ def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
 
     def interrupted() -> None:
         with opened(*parse("HEAD~1", "HEAD", repository), repository) as both:
-            made.extend(path for side in both for path in side.place.path[:2])
+            made.extend(path for side in both for path in side.place.path[:1])
             assert all(path.exists() for path in made)
             raise KeyboardInterrupt
 
@@ -156,7 +155,7 @@ def test_worktrees_are_gone_though_a_second_signal_comes_while_they_are_removed(
     before = signal.signal(number, signal.default_int_handler)
     try:
         with opened(*parse("HEAD~1", "HEAD", repository), repository) as both:
-            made.extend(path for side in both for path in side.place.path[:2])
+            made.extend(path for side in both for path in side.place.path[:1])
             monkeypatch.setattr(worktrees, "git", hurried)
         assert signal.getsignal(number) is signal.default_int_handler
     finally:
@@ -298,5 +297,60 @@ def test_settings_need_no_proof_of_their_code() -> None:
     assert unproven(one, one, {"subject": None, "files": []}) is None
 
 
-def test_the_suite_is_the_one_that_runs() -> None:
-    assert Path(sides.__file__).parent == sides.SUITE
+def test_a_hook_that_fails_after_a_good_checkout_stops_nothing(repository: Path) -> None:
+    hook = repository / ".git/hooks/post-checkout"
+    hook.parent.mkdir(exist_ok=True)
+    hook.write_text("#!/bin/sh\nexit 1\n")
+    hook.chmod(0o755)
+    with opened(*parse("HEAD~1", ".", repository), repository) as (a, _):
+        assert a.tree is not None
+        assert (a.tree / "net.py").read_text() == "'first'\n"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a repository can be given away by root alone")
+def test_a_repository_of_another_user_is_told_how_it_becomes_readable(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for variable in ("GIT_CONFIG_GLOBAL", "GIT_CONFIG_SYSTEM"):
+        monkeypatch.setenv(variable, os.devnull)
+    for path in (repository, repository / ".git"):
+        os.chown(path, 1234, 1234)
+    mend = f"git config --global --add safe.directory {repository}"
+    with pytest.raises(SideError) as caught:
+        parse("main", ".", repository)
+    assert str(caught.value) == (
+        f"main: the repository {repository} belongs to another user; if you trust it: {mend}"
+    )
+    why = no_commit(repository)
+    assert why is not None
+    assert why.endswith(mend)
+
+
+def test_what_git_ignores_comes_from_the_working_tree_where_it_is_python(
+    repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(repository)
+    (repository / ".gitignore").write_text("_version.py\n*.so\n")
+    git(repository, "add", ".gitignore")
+    git(repository, "commit", "--quiet", "-m", "third")
+    (repository / "_version.py").write_text("version = 1\n")
+    (repository / "fast.so").touch()
+    with opened(*parse("HEAD", ".", repository), repository) as (a, b):
+        assert bring(a, ["_version", "nowhere", "fast"]) == ["_version.py"]
+        assert a.tree is not None
+        assert (a.tree / "_version.py").read_text() == "version = 1\n"
+        assert bring(a, ["_version"]) == []
+        assert bring(b, ["_version"]) == []
+        assert lacks(a, "fast").startswith(" (fast.so is ignored by git, so the revision is")
+        assert lacks(a, "nowhere") == ""
+
+
+def test_why_no_commit_is_known_is_said(
+    tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert no_commit(repository) is None
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    (tmp_path / "plain").mkdir()
+    assert no_commit(tmp_path / "plain") == "this is no git repository"
+    git(tmp_path / "plain", "init", "--quiet")
+    assert no_commit(tmp_path / "plain") == "the repository has no commit yet"

@@ -42,6 +42,35 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.path", [one for one in sys.path if one])
 
 
+MADE = """
+import torch
+from torch import nn
+net = nn.Linear(4, 4)
+held = nn.Linear(4, 4)
+held.kept = held.weight * 2
+"""
+
+
+def test_a_network_that_its_module_made_is_copied_and_has_the_same_weights_every_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "made_subject.py").write_text(MADE)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    one = build(parse("made_subject:net"))
+    assert one is not sys.modules["made_subject"].net
+    weights = one.weight
+    monkeypatch.delitem(sys.modules, "made_subject")
+    torch.manual_seed(5)
+    other = build(parse("made_subject:net")).weight
+    assert isinstance(weights, torch.Tensor)
+    assert isinstance(other, torch.Tensor)
+    assert torch.equal(weights, other)
+    with pytest.raises(SubjectError, match="leave its parentheses away"):
+        build(parse("made_subject:net()"))
+    with pytest.raises(SubjectError, match=r"cannot be copied .*; give a function that makes it"):
+        build(parse("made_subject:held"))
+
+
 @pytest.mark.usefixtures("broken")
 @pytest.mark.parametrize(
     ("name", "says"),

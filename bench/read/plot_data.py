@@ -15,7 +15,7 @@ from bench.read.match import lines
 from bench.read.plot_style import LOOKS, REST, Look, plain
 from bench.read.table import RunData
 from bench.records import COLUMNS, Row, whole_phase
-from bench.subject import SubjectError, parse
+from bench.subject import SubjectError, layer_name, parse
 
 SETTINGS = tuple(a.name for a in AXES if a.name not in ("mode", "batch", "input", "device"))
 
@@ -103,7 +103,7 @@ def split(subject: str) -> tuple[str, str | None]:
     except SubjectError:  # a name from elsewhere; it is only shown here
         head, slash, tail = subject.rpartition("/")
         return (head, tail) if slash and ")" not in tail else (subject, None)
-    return ref.whole, ref.layer
+    return ref.whole, None if ref.layer is None else layer_name(ref.layer)
 
 
 def groups(rows: Iterable[Row], *, layers: bool = False) -> list[Group]:

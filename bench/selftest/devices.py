@@ -1,13 +1,14 @@
 """Devices that work while the host goes on: one made up, and each accelerator that is here."""
 
 import json
+import os
 import subprocess
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from bench import units
+from bench.place import HERE
 from bench.selftest import judge
 from bench.selftest.judge import Result
 from bench.selftest.work import KNOWN, Check, NotMeasured
@@ -62,12 +63,13 @@ def look(folder: Path) -> dict[str, dict[str, Any]]:
     out = folder / "devices.json"
     try:
         done = subprocess.run(
-            [sys.executable, "-m", f"{KNOWN}_devices", str(out)],
+            HERE.command(f"{KNOWN}_devices", str(out)),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="replace",
             timeout=LIMIT_S,
+            env={**os.environ, **HERE.environment()},
             check=False,
         )
     except subprocess.TimeoutExpired:

@@ -19,6 +19,7 @@ import psutil
 
 from bench import allocator
 from bench.config import RunOptions
+from bench.place import HERE
 from bench.records import Case, Entry, Facts, Failure, Measurement
 from bench.selftest.judge import Result
 from bench.session import Folders, ReplicateDied, Session, collect, request
@@ -174,12 +175,12 @@ def plain_loop_s(rows: int, size: int) -> float:
     Raises NotMeasured.
     """
     done = subprocess.run(
-        [sys.executable, "-m", KNOWN, str(rows), str(size)],
+        HERE.command(KNOWN, str(rows), str(size)),
         stdin=subprocess.DEVNULL,
         capture_output=True,
         encoding="utf-8",
         errors="replace",
-        env=allocator.environment(PLAIN.allocator, os.environ),
+        env={**allocator.environment(PLAIN.allocator, os.environ), **HERE.environment()},
         check=False,
     )
     try:

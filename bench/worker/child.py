@@ -311,7 +311,3 @@ def main() -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(0)  # what a subject left behind must not delay the end
-
-
-if __name__ == "__main__":
-    main()

@@ -147,5 +147,6 @@ def plain_loop_s(rows: int, size: int, calls: int = 30) -> float:
     return best_s
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """Say how long it takes: the rows and the size are what this process was given."""
     sys.stdout.write(str(plain_loop_s(int(sys.argv[1]), int(sys.argv[2]))))

@@ -17,6 +17,7 @@ from typing import Self
 
 import torch
 
+from bench.place import HERE
 from bench.worker import device, nvidia, sampler, stopwatch, timing
 
 # Of one call of the queue: handing over, working, waking the host that waits.
@@ -157,7 +158,7 @@ def neighbour(
 @contextlib.contextmanager
 def another_process(name: str) -> Iterator[None]:
     """One that has computed on the device and keeps its context, until this is left."""
-    command = [sys.executable, "-m", "bench.worker.known_devices", BESIDE, name]
+    command = HERE.command("bench.worker.known_devices", BESIDE, name)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()  # it is there, or has ended
@@ -208,7 +209,3 @@ def main() -> None:
         return
     found = {"queue": queue()} | {name: _look(name) for name in device.device_names()[1:]}
     Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
-
-
-if __name__ == "__main__":
-    main()

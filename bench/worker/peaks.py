@@ -207,7 +207,3 @@ def _sums(device: str, sizes: Iterable[int]) -> Iterator[Work]:
     for touched in sizes:
         source = torch.ones(touched // 4, device=device)
         yield Work("sum", touched, partial(torch.sum, source))
-
-
-if __name__ == "__main__":
-    main()

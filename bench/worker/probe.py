@@ -148,9 +148,10 @@ def subject(whole: str, want_layers: bool, given: str | None) -> records.Subject
     try:
         module = build(ref)
     except SubjectRaised as error:
-        return records.SubjectFound.unknown(str(error))
+        unknown = records.SubjectFound.unknown(str(error))
+        return dataclasses.replace(unknown, missing=error.missing)
     except SubjectError as error:
-        return records.SubjectFound(error=str(error))
+        return records.SubjectFound(error=str(error), missing=error.missing)
     with contextlib.suppress(Exception):  # without its input; its own rows will say why
         give_weights(module, spec)
     found = records.SubjectFound(
@@ -187,7 +188,3 @@ def _file(ref: SubjectRef, module: nn.Module) -> str | None:
         return inspect.getsourcefile(sys.modules[ref.module]) or inspect.getsourcefile(type(module))
     except (TypeError, KeyError):
         return None
-
-
-if __name__ == "__main__":
-    main()

@@ -7,7 +7,6 @@ forked after one OpenMP operator in its parent hangs for ever.
 
 import contextlib
 import gc
-import importlib
 import json
 import mmap
 import os
@@ -22,9 +21,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from bench.place import COMPILER
+from bench import start
+from bench.place import COMPILER, HERE
 from bench.worker import child, footprint, forks, limits, state, torch_private, watch
 from bench.worker.request import Request
+from bench.worker.subject import import_seeded
 
 torch_private.import_dynamo()
 
@@ -105,6 +106,7 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     change on to every other subject, and the runner starts one that leaves them to their children.
     """
     unshared, errors = [], sys.stderr
+    start.let_in()
     before = footprint.look()
     if inductor:
         torch_private.import_inductor()
@@ -115,7 +117,7 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     for module in modules:
         try:
             with warnings.catch_warnings():  # a filter of one is not for the others
-                importlib.import_module(module)
+                import_seeded(module)
         except BaseException as error:  # the child says so in its row
             with contextlib.suppress(Exception):
                 print(f"{module}: {type(error).__name__}: {error}", file=errors)
@@ -194,7 +196,7 @@ def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
     """The same in a fresh interpreter: where forks do not work."""
     with Path(fields["log"]).open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker.child"],
+            HERE.command("bench.worker.child"),
             stdin=subprocess.PIPE,
             stdout=log,
             stderr=log,
@@ -214,7 +216,3 @@ def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
     if code < 0:
         return {"end": "signal", "signal": watch.signal_name(-code)}
     return {"end": "exit", "code": code}
-
-
-if __name__ == "__main__":
-    main()

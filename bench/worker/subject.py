@@ -1,20 +1,23 @@
 """From a subject's name to a module, ready to be called under a case's settings."""
 
 import contextlib
+import copy
 import functools
 import importlib
 import random
+import re
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench import start
 from bench.records import Case
-from bench.subject import SubjectRef, parse
+from bench.subject import SHIPPED, SubjectRef, layer_name, parse
 from bench.worker import dtypes, inputs, layers, lazy, loss, tree
 from bench.worker.step_inputs import StepError
 
@@ -31,6 +34,11 @@ DTYPES = {
 
 class SubjectError(Exception):
     """The subject cannot be built; the message is one line."""
+
+    def __init__(self, why: str, *, missing: str | None = None) -> None:
+        """missing: the module that its import does not find."""
+        super().__init__(why)
+        self.missing = missing
 
 
 class SubjectRaised(SubjectError):  # noqa: N818 - says what happened
@@ -56,8 +64,12 @@ def build(ref: SubjectRef) -> nn.Module:
     made: Any = module
     for name in ref.callable.split("."):
         made = getattr(made, name, None)
+    if isinstance(made, nn.Module) and not ref.called:
+        return _copy(made, shown)
     if not callable(made):
-        raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}")
+        raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}{_hidden(ref)}")
+    if isinstance(made, nn.Module):
+        raise SubjectError(f"{shown}: is a network already; leave its parentheses away")
     seed_all(SEED)
     try:
         result = made(*ref.args, **ref.kwargs)
@@ -66,6 +78,23 @@ def build(ref: SubjectRef) -> nn.Module:
     if not isinstance(result, nn.Module):
         raise SubjectError(f"{shown}: gave a {type(result).__name__}, not an nn.Module")
     return result
+
+
+def _copy(made: nn.Module, shown: str) -> nn.Module:
+    """Of a network that its module made: a case changes what it is given."""
+    try:
+        return copy.deepcopy(made)
+    except Exception as error:  # a subject may raise anything
+        raise SubjectError(
+            f"{shown}: is a network that cannot be copied ({_words(error)}); give a function that "
+            "makes it"
+        ) from error
+
+
+def _hidden(ref: SubjectRef) -> str:
+    """The end of a sentence: a module of the user's that another one hides."""
+    found = start.hidden(ref.module.partition(".")[0])
+    return f" ({found})" if found else ""
 
 
 def give_weights(module: nn.Module, spec: str) -> None:
@@ -86,20 +115,38 @@ def give_weights(module: nn.Module, spec: str) -> None:
 
 def load(ref: SubjectRef) -> Any:
     """Import the module that it is in.  Raises SubjectError, SubjectRaised."""
-    here = str(Path.cwd())
-    if here not in sys.path and "" not in sys.path:
-        sys.path.insert(0, here)  # a user's own modules lie in the current directory
+    start.let_in()
     try:
-        return importlib.import_module(ref.module)
+        with start.own_names() if ref.whole in SHIPPED else contextlib.nullcontext():
+            return import_seeded(ref.module)
     except ModuleNotFoundError as error:
         missing = error.name or ref.module
         if ref.module == missing or ref.module.startswith(f"{missing}."):
             raise SubjectError(
                 f"{ref.whole}: no module named {missing!r}, installed or in the current directory"
+                f"{_hidden(ref)}"
             ) from None
-        raise SubjectError(f"{ref.whole}: {ref.module} needs {missing!r}, not installed") from error
+        raise SubjectError(
+            f"{ref.whole}: {ref.module} needs {missing!r}, not installed", missing=missing
+        ) from error
     except Exception as error:  # importing runs the user's code
-        raise SubjectRaised(f"{ref.whole}: importing it raised {_words(error)}") from error
+        raise SubjectRaised(
+            f"{ref.whole}: importing it raised {_words(error)}", missing=_not_found(error)
+        ) from error
+
+
+def _not_found(error: Exception) -> str | None:
+    """The module that `from package import module` does not find."""
+    found = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
+    return f"{found[2]}.{found[1]}" if found and isinstance(error, ImportError) else None
+
+
+def import_seeded(name: str) -> ModuleType:
+    """A module that makes a network when it is imported gives it the same weights every time."""
+    if name not in sys.modules:
+        torch.default_generator.manual_seed(SEED)  # not an accelerator's: no fork may follow that
+        _seed_others(SEED)
+    return importlib.import_module(name)
 
 
 def _words(error: Exception) -> str:
@@ -131,7 +178,7 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
         need_gradients(whole, (args, kwargs))
     if ref.layer is not None:
         enter("in the call of the whole that shows what the layer is given")
-        prepared = _layer(case, ref.layer, whole, args, kwargs)
+        prepared = _layer(case, layer_name(ref.layer), whole, args, kwargs)
     else:
         prepared = Prepared(
             module=whole,
@@ -154,6 +201,10 @@ def need_gradients(whole: nn.Module, given: Any) -> None:
 def seed_all(seed: int) -> None:
     """torch's, Python's and numpy's random numbers: any of them may draw weights or masks."""
     torch.manual_seed(seed)
+    _seed_others(seed)
+
+
+def _seed_others(seed: int) -> None:
     random.seed(seed)
     if numpy := sys.modules.get("numpy"):
         numpy.random.seed(seed)

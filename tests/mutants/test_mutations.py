@@ -53,7 +53,8 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Copy]:
     folder = tmp_path_factory.mktemp("mutants")
     for part in ("bench", "convnet", "tests"):
         shutil.copytree(ROOT / part, folder / part, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", folder)
+    for part in ("convnet_bench.py", "pyproject.toml"):
+        shutil.copy(ROOT / part, folder)
     log = folder / "log"
     # An installed project stands behind the copy on the path; compiled modules are never kept,
     # since two texts of one size and second would pass for one.
