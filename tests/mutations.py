@@ -108,7 +108,7 @@ MUTATIONS = (
     Mutation(
         "warmed up by a fixed count",
         TIMING,
-        "settled = full and spent_s >= budget.warmup_s and agree(blocks_s, window)",
+        "settled = full and spent_s >= budget.warmup_s and settling.settled(blocks_s, window)",
         "settled = full",
         TIMER,
     ),
@@ -457,7 +457,7 @@ MUTATIONS = (
     Mutation(
         "the child says nothing of an unsteady case",
         "bench/worker/child.py",
-        'flags = [] if times.settled else ["unsteady"]',
+        'flags = [] if times.settled and times.moved is None else ["unsteady"]',
         "flags = list[str]()",
         CHILD,
     ),

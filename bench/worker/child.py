@@ -215,7 +215,7 @@ def _measure(request: Request) -> Entry:
     driver.stop()
     moved, moved_facts = _transfers(built)
     found, seen = ready.end(built, begun, _steady_s(times, built.step.whole))
-    flags = [] if times.settled else ["unsteady"]
+    flags = [] if times.settled and times.moved is None else ["unsteady"]
     if load.contended:
         flags.append("contended")
     flags += driver.flags()
