@@ -197,7 +197,7 @@ def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None)
         (not on_cpu and settings["allocator"] == "system", "the C allocator is the CPU's"),
         (
             amp != "off" and settings["dtype"] != "float32",
-            f"autocast is for float32 weights, not {settings['dtype']}",
+            f"autocast is for float32 weights, not for dtype {settings['dtype']}",
         ),
         (
             compile_ != "off" and layer is not None and layer.type in NO_ARITHMETIC,
@@ -233,6 +233,7 @@ def _case(subject: str, settings: Mapping[str, str], device: Device) -> Case:
         tf32=settings["tf32"] if device.has_tf32 else None,
         threads=settings["threads"] if on_cpu else None,
         allocator=settings["allocator"] if on_cpu else None,
+        grad_mode=settings["grad_mode"] if settings["mode"] == "inference" else None,
     )
 
 

@@ -389,3 +389,48 @@ class OneValue(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.bn(x)
+
+
+class CallsAutograd(Small):
+    """(N, 4): the force that belongs to an energy, as models of molecules put it out."""
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.enable_grad():
+            at = x.detach().requires_grad_()
+            energy = torch.tanh(self.fc(at)).sum()
+            (slope,) = torch.autograd.grad(energy, at, create_graph=self.training)
+        return {"energy": energy, "force": -slope}
+
+
+class NeedsGradients(Small):
+    """The same by a network that does not switch gradients on itself."""
+
+    def forward(self, x: Tensor) -> Any:
+        at = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(torch.tanh(self.fc(at)).sum(), at)
+        return slope
+
+
+class SwitchesGradientsOn(Small):
+    def forward(self, x: Tensor) -> Any:
+        torch.set_grad_enabled(True)
+        return self.fc(x)
+
+
+class MixedDtypes(nn.Module):
+    """(N, 4): a trunk in bfloat16 on purpose, a head in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.head = nn.Linear(4, 4).bfloat16(), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.trunk(x.bfloat16()).float())
+
+
+class FollowsItsWeights(MixedDtypes):
+    """The same, which asks its weights in what they are."""
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.trunk(x.to(self.trunk.weight.dtype))
+        return self.head(y.to(self.head.weight.dtype))

@@ -8,7 +8,7 @@ PAGE = Path(__file__).parents[1] / "results" / "README.md"
 
 CONTRACT = """
 run_id, case_id, subject, mode, phase, batch, input, device, dtype, amp, memory_format, compile,
-cudnn_benchmark, tf32, threads, allocator, status, flags, reason, replicates, samples,
+cudnn_benchmark, tf32, threads, allocator, grad_mode, status, flags, reason, replicates, samples,
 latency_median_s, latency_low_s, latency_high_s, latency_min_s, latency_mean_s, latency_p90_s,
 latency_p95_s, latency_p99_s, pipelined_s, pipelined_low_s, pipelined_high_s, device_s,
 images_per_s, first_call_s, tuning_s, compile_cold_s, compile_warm_s, parameters, peak_bytes,

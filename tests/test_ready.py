@@ -13,6 +13,7 @@ from bench.worker import child, ready, state, timing
 from bench.worker.ready import Invalid, Ready, begin, end, no_recompiles
 from bench.worker.request import Request
 from bench.worker.step import TrainingStep
+from bench.worker.step_inputs import StepError
 from tests import fake_compiler
 from tests.cases import case
 
@@ -72,6 +73,64 @@ def test_what_was_turned_during_the_samples_is_refused_after_them() -> None:
     torch.set_float32_matmul_precision("medium")
     with pytest.raises(Invalid, match="matmul_precision is medium, should be highest"):
         end(built, begun, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("subject", "grad_mode"),
+    [
+        ("CallsAutograd", "no_grad"),
+        ("CallsAutograd", "enabled"),
+        ("NeedsGradients", "enabled"),
+        ("Small", "inference_mode"),
+        ("Small", "no_grad"),
+    ],
+)
+def test_a_forward_runs_under_the_grad_mode_that_was_asked_for(
+    subject: str, grad_mode: str
+) -> None:
+    assert begin(build(f"hostile:{subject}", grad_mode=grad_mode)).state["grad_mode"] == grad_mode
+
+
+@pytest.mark.parametrize(
+    ("subject", "grad_mode", "words"),
+    [
+        ("CallsAutograd", "inference_mode", "give --grad-mode no_grad or enabled"),
+        ("NeedsGradients", "no_grad", "give --grad-mode enabled"),
+    ],
+)
+def test_a_forward_that_takes_gradients_is_unsupported_and_told_what_to_ask_for(
+    subject: str, grad_mode: str, words: str
+) -> None:
+    with pytest.raises(StepError) as caught:
+        begin(build(f"hostile:{subject}", grad_mode=grad_mode))
+    status, reason = child.describe(caught.value)
+    assert status == "unsupported"
+    assert words in reason
+
+
+def test_a_subject_that_turns_the_grad_mode_in_its_forward_is_refused() -> None:
+    with pytest.raises(Invalid, match="grad_mode is enabled, should be no_grad"):
+        begin(build("hostile:SwitchesGradientsOn", grad_mode="no_grad"))
+
+
+def test_as_built_keeps_the_dtypes_that_a_subject_mixes() -> None:
+    built = build("hostile:MixedDtypes", dtype="as-built")
+    assert begin(built).state["weight_dtypes"] == {"bfloat16": 20, "float32": 10}
+    assert built.step.output.dtype == torch.float32
+    assert built.prepared.args[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_mixed_dtypes_that_one_dtype_breaks_are_named_with_what_keeps_them(dtype: str) -> None:
+    with pytest.raises(StepError) as caught:
+        begin(build("hostile:MixedDtypes", dtype=dtype))
+    _, reason = child.describe(caught.value)
+    assert f"built in bfloat16 and float32, and fails in {dtype} alone: --dtype as-built" in reason
+
+
+def test_mixed_dtypes_that_follow_their_weights_run_in_one_dtype_as_well() -> None:
+    begun = begin(build("hostile:FollowsItsWeights", dtype="bfloat16"))
+    assert begun.state["weight_dtypes"] == {"bfloat16": 30}
 
 
 def test_an_output_that_is_not_finite_is_refused_and_its_place_named() -> None:

@@ -82,7 +82,7 @@ def make(
     text: str,
     module: nn.Module,
     batch: int,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     *,
     device: str = "cpu",
     memory_format: str = "contiguous",
@@ -92,6 +92,7 @@ def make(
     text:  value of the axis `input`; `own` (or nothing) = the module's `example_inputs(batch)`,
            a tensor, a tuple of arguments or a dict of keywords.
     dtype: of the floating inputs that name none, and of all floating ones of `example_inputs`.
+           None = float32, and as `example_inputs` gives them.
     memory_format: of the floating inputs (N, C, H, W); others have no channels_last.
 
     The tensors are on `device` and require no gradient.  Raises InputError.
@@ -100,11 +101,14 @@ def make(
         args, kwargs = _own(module, batch)
     else:
         generator = torch.Generator().manual_seed(SEED)
-        args, kwargs = tuple(draw(spec, batch, dtype, generator) for spec in parse(text)), {}
+        args, kwargs = (
+            tuple(draw(spec, batch, dtype or torch.float32, generator) for spec in parse(text)),
+            {},
+        )
 
     def settle(tensor: Tensor) -> Tensor:
-        own_dtype = dtype if text in ("", OWN) and tensor.is_floating_point() else tensor.dtype
-        moved = tensor.detach().to(device=device, dtype=own_dtype)
+        turned = dtype if text in ("", OWN) and tensor.is_floating_point() else None
+        moved = tensor.detach().to(device=device, dtype=turned or tensor.dtype)
         if memory_format == "channels_last" and moved.ndim == 4 and moved.is_floating_point():
             return moved.contiguous(memory_format=torch.channels_last)
         return moved

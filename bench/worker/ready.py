@@ -12,13 +12,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.subject import parse
 from bench.worker import compiled, cuda, settings, state, timing, tree
 from bench.worker.device import Device, open_device
 from bench.worker.request import Request
 from bench.worker.step import InferenceStep, Step, TrainingStep
-from bench.worker.subject import DTYPES, Prepared, load, prepare
+from bench.worker.subject import DTYPES, Prepared, load, mixed_dtypes_named, prepare
 
 SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
 
@@ -100,6 +101,7 @@ def make_step(
             prepared.kwargs,
             device_type=device_type,
             amp=case.amp,
+            grad_mode=case.grad_mode or "inference_mode",
             restore=prepared.restore,
             rotate_bytes=rotate_bytes,
             cudagraphs=graphs,
@@ -134,15 +136,20 @@ def begin(ready: Ready) -> Begun:
     """
     case, step, module = ready.case, ready.step, ready.prepared.module
     if case.cudnn_benchmark == "on":
-        arithmetic = DTYPES[case.dtype if case.amp == "off" else case.amp]
+        used = case.dtype if case.amp == "off" else case.amp
+        arithmetic = torch.float32 if used == AS_BUILT else DTYPES[used]
         channels_last = case.memory_format == "channels_last"
         cuda.prime_cudnn(case.device, arithmetic, channels_last=channels_last)
     compiles = case.compile != compiled.OFF
     ready.request.enter("in its first call" + (", which compiles it" if compiles else ""))
-    first_call_s = timing.first_call(step, ready.device)
+    with mixed_dtypes_named(case, ready.prepared.built_in):
+        first_call_s = timing.first_call(step, ready.device)
     ready.request.enter(f"after a first call of {first_call_s:.3g} s")
     step.settle()
     seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
+    if isinstance(step, InferenceStep):
+        seen["grad_mode"] = step.grad_mode
+    seen["weight_dtypes"] = state.weight_dtypes(module)
     if not compiles:
         step.prepare(1)
         seen |= state.layer_state(module, step)

@@ -1,11 +1,13 @@
 """From a subject's name to a module, ready to be called under a case's settings."""
 
 import contextlib
+import dataclasses
 import functools
 import importlib
 import random
+import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.subject import SubjectRef, parse
 from bench.worker import inplace, inputs, layers, loss, tree
@@ -21,7 +24,10 @@ from bench.worker.step_inputs import StepError
 SEED = 0
 LAZY_BATCH = 2  # images that tell a lazy layer its sizes
 
-DTYPES = {
+# What torch says where two dtypes meet that it does not bring together.
+OF_DTYPES = re.compile(r"dtype|scalar type|BFloat16|Half|Double|Float\b|data type|type mismatch")
+
+DTYPES = {  # all values of the axis but `as-built`, which turns nothing
     "float64": torch.float64,  # of references alone, no value of the axis
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -47,6 +53,7 @@ class Prepared:
     loss: Callable[[Any], Tensor]
     restore: bool  # a call writes to its input
     layer: str | None = None  # dotted name, where it is a layer of the subject
+    built_in: frozenset[str] = frozenset()  # floating dtypes of the subject before the case's
 
 
 def build(ref: SubjectRef) -> nn.Module:
@@ -119,12 +126,12 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
     """
     ref = parse(case.subject)
     enter("while it was built")
-    whole = place_in_mode(case)
+    whole, built_in = _placed(case)
     args, kwargs = inputs.make(
         case.input,
         whole,
         case.batch,
-        DTYPES[case.dtype],
+        DTYPES.get(case.dtype),
         device=case.device,
         memory_format=case.memory_format,
     )
@@ -132,7 +139,8 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
         need_gradients(whole, (args, kwargs))
     if ref.layer is not None:
         enter("in the call of the whole that shows what the layer is given")
-        prepared = _layer(case, ref.layer, whole, args, kwargs)
+        with mixed_dtypes_named(case, built_in):
+            prepared = _layer(case, ref.layer, whole, args, kwargs)
     else:
         enter("in a call without numbers (device meta) that shows whether it writes to its input")
         prepared = Prepared(
@@ -143,7 +151,22 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
             restore=inplace.writes_input(whole, args, kwargs),
         )
     seed_all(SEED)  # dropout: the same masks whatever was called before
-    return prepared
+    return dataclasses.replace(prepared, built_in=built_in)
+
+
+@contextlib.contextmanager
+def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
+    """Raises StepError where a call fails for a dtype that the subject was not built in."""
+    try:
+        yield
+    except RuntimeError as error:
+        if case.dtype == AS_BUILT or built_in <= {case.dtype} or not OF_DTYPES.search(str(error)):
+            raise
+        text = " ".join(str(error).split())[:120]
+        raise StepError(
+            f"the subject is built in {' and '.join(sorted(built_in))}, and fails in "
+            f"{case.dtype} alone: --dtype {AS_BUILT} keeps what it is built in (torch: {text})"
+        ) from error
 
 
 def need_gradients(whole: nn.Module, given: Any) -> None:
@@ -163,16 +186,26 @@ def seed_all(seed: int) -> None:
 
 def place_in_mode(case: Case) -> nn.Module:
     """The case's subject, or the whole that its layer is of: built, placed, in its mode."""
+    return _placed(case)[0]
+
+
+def _placed(case: Case) -> tuple[nn.Module, frozenset[str]]:
+    """And the floating dtypes that it was built in."""
     module = build(parse(case.subject))
     give_weights(module, case.input)
-    module.to(device=case.device, dtype=DTYPES[case.dtype])
+    built_in = frozenset(
+        str(one.dtype).removeprefix("torch.")
+        for one in (*module.parameters(), *module.buffers())
+        if one.is_floating_point()
+    )
+    module.to(device=case.device, dtype=DTYPES.get(case.dtype))  # as-built: none
     if case.memory_format == "channels_last":
         # not module.to(memory_format=…), which raises for 5-dimensional weights
         for tensor in (*module.parameters(), *module.buffers()):
             if tensor.ndim == 4:
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     module.train(case.mode == "training")  # not its result: an override may give none
-    return module
+    return module, built_in
 
 
 def _layer(
