@@ -434,3 +434,54 @@ class FollowsItsWeights(MixedDtypes):
     def forward(self, x: Tensor) -> Any:
         y = self.trunk(x.to(self.trunk.weight.dtype))
         return self.head(y.to(self.head.weight.dtype))
+
+
+def compiled_already() -> Any:
+    return torch.compile(Small(), backend="eager")
+
+
+class CompiledPart(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc.compile(backend="eager")
+
+
+@torch.compile(backend="eager")
+def _doubled(x: Tensor) -> Tensor:
+    return x * 2
+
+
+class CompilesAFunction(Small):
+    def forward(self, x: Tensor) -> Any:
+        return _doubled(self.fc(x))
+
+
+class BreaksInLoop(nn.Module):
+    """(N, 4): its layers are compiled, the loop over them is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Small() for _ in range(3))
+
+    def forward(self, x: Tensor) -> Any:
+        for layer in self.layers:
+            x = torch.relu(layer(x)) if self.training else layer(x)
+            torch._dynamo.graph_break()
+        return x
+
+
+class MostlyEager(nn.Module):
+    """(N, 4): one layer of three is compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Small() for _ in range(3))
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.layers[0](x)
+        return _uncompiled(self.layers[2], _uncompiled(self.layers[1], x))
+
+
+@torch.compiler.disable
+def _uncompiled(layer: nn.Module, x: Tensor) -> Any:
+    return layer(x)

@@ -216,3 +216,25 @@ def test_what_a_first_call_caches_has_recompiled_before_the_samples() -> None:
         call(built)
     found, _ = end(built, begun, 0.001)
     assert (found["recompiles"], found["graph_breaks"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("compiled_already()", r"the subject is compiled already \(itself\)"),
+        ("CompiledPart", r"the subject is compiled already \(fc\)"),
+        ("CompilesAFunction", r"the subject compiles code of its own in its forward \(1 frames\)"),
+    ],
+)
+@pytest.mark.usefixtures("dynamo")
+def test_compiled_code_under_the_name_of_eager_code_is_refused(subject: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        begin(build(f"hostile:{subject}"))
+
+
+@pytest.mark.usefixtures("dynamo")
+@pytest.mark.parametrize("subject", ["compiled_already()", "CompiledPart", "CompilesAFunction"])
+def test_what_is_compiled_already_is_compiled_as_the_case_asks(subject: str) -> None:
+    built = build(f"hostile:{subject}", compile="default")
+    found, _ = end(built, begin(built), 0.001)
+    assert found["graph_breaks"] == 0

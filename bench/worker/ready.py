@@ -50,6 +50,7 @@ class Begun:
     state: dict[str, Any]  # as read back
     compiling: "_Compiling | None"
     skipped_steps: int
+    frames: int  # that dynamo had looked at before the first call
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +143,7 @@ def begin(ready: Ready) -> Begun:
         cuda.prime_cudnn(case.device, arithmetic, channels_last=channels_last)
     compiles = case.compile != compiled.OFF
     ready.request.enter("in its first call" + (", which compiles it" if compiles else ""))
+    frames = compiled.frames()
     with mixed_dtypes_named(case, ready.prepared.built_in):
         first_call_s = timing.first_call(step, ready.device)
     ready.request.enter(f"after a first call of {first_call_s:.3g} s")
@@ -154,8 +156,17 @@ def begin(ready: Ready) -> Begun:
         step.prepare(1)
         seen |= state.layer_state(module, step)
     refuse(state.problems(case, seen, ready.asked))
+    if not compiles:
+        refuse_compiled(ready, frames)
     compiling = _settle_graphs(ready) if compiles else None
-    return Begun(first_call_s, seen, compiling, step.skipped_steps)
+    return Begun(first_call_s, seen, compiling, step.skipped_steps, frames)
+
+
+def refuse_compiled(ready: Ready, frames: int) -> None:
+    """Raises Invalid where compiled code ran.  frames: `compiled.frames` before the first call."""
+    parts = ready.prepared.compiled
+    found = compiled.not_off(parts, compiled.frames() - frames)
+    refuse([found] if found else [])
 
 
 def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
@@ -186,7 +197,9 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
         found |= _compile_facts(begun.compiling, ready, extra_s)
         seen |= _eager_state(ready)
         refuse(state.problems(case, seen, ready.asked))
-    elif case.cudnn_benchmark == "on" and _convolves(ready.prepared.module):
+    else:
+        refuse_compiled(ready, begun.frames)
+    if begun.compiling is None and case.cudnn_benchmark == "on" and _convolves(ready.prepared.module):
         found["tuning_s"] = extra_s
     refuse(not_finite(step.output))
     return found, {**seen, "end": after}
@@ -227,14 +240,26 @@ def _settle_graphs(ready: Ready) -> _Compiling:
 
 def _compile_facts(compiling: _Compiling, ready: Ready, compiling_s: float) -> dict[str, float]:
     after = compiled.read()
-    problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs)
+    eager = _eager_ratio(ready) if compiled.in_parts(after) else None
+    problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs, eager=eager)
     refuse([problem] if problem else [])
     name = "compile_warm_s" if compiling.first.warm else "compile_cold_s"
     return {
         name: compiling_s,
-        "graph_breaks": after.graph_breaks,
+        # A frame that was given up for a break inside a loop is not among dynamo's own.
+        "graph_breaks": after.graph_breaks + after.frames_total - after.frames_ok,
         "recompiles": compiling.settled.frames_total - compiling.first.frames_total,
     }
+
+
+def _eager_ratio(ready: Ready) -> float | None:
+    """None where it cannot be found: a profile is not always to be had."""
+    for step in (ready.step, ready.eager):
+        step.prepare(1)
+    try:
+        return compiled.eager_ratio(ready.step, ready.eager)
+    except (MemoryError, RuntimeError):
+        return None
 
 
 def _convolves(module: nn.Module) -> bool:

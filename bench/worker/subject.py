@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.subject import SubjectRef, parse
-from bench.worker import inplace, inputs, layers, loss, tree
+from bench.worker import compiled, inplace, inputs, layers, loss, tree
 from bench.worker.step_inputs import StepError
 
 SEED = 0
@@ -54,10 +54,19 @@ class Prepared:
     restore: bool  # a call writes to its input
     layer: str | None = None  # dotted name, where it is a layer of the subject
     built_in: frozenset[str] = frozenset()  # floating dtypes of the subject before the case's
+    compiled: tuple[str, ...] = ()  # parts that were compiled when the subject was built
 
 
 def build(ref: SubjectRef) -> nn.Module:
-    """Import, seed and call.  On the CPU, in float32.  Raises SubjectError, SubjectRaised."""
+    """Import, seed and call; without any torch.compile.  On the CPU, in its own dtype.
+
+    Raises SubjectError, SubjectRaised.
+    """
+    return _built(ref)[0]
+
+
+def _built(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
+    """And the names of its parts that were compiled."""
     shown = ref.whole
     module = load(ref)
     made: Any = module
@@ -72,7 +81,7 @@ def build(ref: SubjectRef) -> nn.Module:
         raise SubjectRaised(f"{shown}: {ref.callable} raised {_words(error)}") from error
     if not isinstance(result, nn.Module):
         raise SubjectError(f"{shown}: gave a {type(result).__name__}, not an nn.Module")
-    return result
+    return compiled.take_apart(result)
 
 
 def give_weights(module: nn.Module, spec: str) -> None:
@@ -126,7 +135,7 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
     """
     ref = parse(case.subject)
     enter("while it was built")
-    whole, built_in = _placed(case)
+    whole, built_in, parts = _placed(case)
     args, kwargs = inputs.make(
         case.input,
         whole,
@@ -151,7 +160,7 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
             restore=inplace.writes_input(whole, args, kwargs),
         )
     seed_all(SEED)  # dropout: the same masks whatever was called before
-    return dataclasses.replace(prepared, built_in=built_in)
+    return dataclasses.replace(prepared, built_in=built_in, compiled=parts)
 
 
 @contextlib.contextmanager
@@ -189,9 +198,9 @@ def place_in_mode(case: Case) -> nn.Module:
     return _placed(case)[0]
 
 
-def _placed(case: Case) -> tuple[nn.Module, frozenset[str]]:
-    """And the floating dtypes that it was built in."""
-    module = build(parse(case.subject))
+def _placed(case: Case) -> tuple[nn.Module, frozenset[str], tuple[str, ...]]:
+    """And the floating dtypes that it was built in, and its parts that were compiled."""
+    module, parts = _built(parse(case.subject))
     give_weights(module, case.input)
     built_in = frozenset(
         str(one.dtype).removeprefix("torch.")
@@ -205,7 +214,7 @@ def _placed(case: Case) -> tuple[nn.Module, frozenset[str]]:
             if tensor.ndim == 4:
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     module.train(case.mode == "training")  # not its result: an override may give none
-    return module, built_in
+    return module, built_in, parts
 
 
 def _layer(
