@@ -119,6 +119,7 @@ class CallableStep:
     phases = ("forward",)
     whole = "forward"
     cold = False
+    doubt: str | None = None
     skipped_steps = 0
 
     def __init__(self, function: Callable[[], Any]) -> None:

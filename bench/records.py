@@ -129,6 +129,12 @@ class Measurement:
     wall_s: float = 0.0  # of the whole outcome, as its runner saw it
     timed_s: float = 0.0  # of it, warm-up and samples
 
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Why a flag is set, by flag, as far as its process has said it."""
+        said = self.state.get("doubts")
+        return {str(k): str(v) for k, v in said.items()} if isinstance(said, Mapping) else {}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
@@ -235,7 +241,7 @@ class Row:
     )
     status: str | None = _column("ok, unsupported, invalid, oom, timeout, crash or error")
     flags: str | None = _column("doubts about the row, joined by ;")
-    reason: str | None = _column("why the status is not ok")
+    reason: str | None = _column("why the status is not ok, or a flag is set, where known")
     replicates: int | None = _column("fresh interpreters that measured it")
     samples: int | None = _column("latency samples (device samples where a phase has no latency)")
     latency_median_s: float | None = _column("one call, device idle before and after: s")

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import resource
 import shutil
 import signal
@@ -485,3 +486,120 @@ class MostlyEager(nn.Module):
 @torch.compiler.disable
 def _uncompiled(layer: nn.Module, x: Tensor) -> Any:
     return layer(x)
+
+
+class Log:
+    """Keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+
+class UncopiedLog(Log):
+    def __deepcopy__(self, memo: object) -> "UncopiedLog":
+        raise TypeError("one of a kind")
+
+
+class Remembers(Small):
+    """(N, 4) and a log of all calls before: each call works on more."""
+
+    log: type[Log] = Log
+
+    def forward(self, x: Tensor, log: Log) -> Any:
+        log.seen.append(self.fc(x))
+        return torch.stack(log.seen).mean(0)
+
+    def example_inputs(self, batch: int) -> Any:
+        return torch.randn(batch, 4), self.log()
+
+
+class RemembersUncopied(Remembers):
+    log = UncopiedLog
+
+
+class RemembersInADict(Small):
+    """Written as users write a cache: a dict of lists."""
+
+    def forward(self, x: Tensor, cache: dict[str, list[Tensor]]) -> Any:
+        cache["keys"].append(self.fc(x))
+        return torch.cat(cache["keys"]).sum(0)
+
+    def example_inputs(self, batch: int) -> Any:
+        return {"x": torch.randn(batch, 4), "cache": {"keys": []}}
+
+
+class Streaming(Small):
+    """Keeps its own past."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.past: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Any:
+        self.past.append(self.fc(x).detach())
+        return torch.stack(self.past).mean(0)
+
+
+class GrowingBuffer(Small):
+    past: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("past", torch.zeros(0, 4))
+
+    def forward(self, x: Tensor) -> Any:
+        self.past = torch.cat([self.past, self.fc(x).detach()])
+        return self.past.mean(0)
+
+
+_PAST: list[Tensor] = []
+
+
+class KeepsInItsFile(Small):
+    def forward(self, x: Tensor) -> Any:
+        _PAST.append(self.fc(x).detach())
+        return torch.stack(_PAST).mean(0)
+
+
+def keeps_in_a_closure() -> Any:
+    past: list[Tensor] = []
+
+    def hook(_module: object, _args: object, output: Tensor) -> Tensor:
+        past.append(output.detach())
+        return torch.stack(past).mean(0)
+
+    module = Small()
+    module.register_forward_hook(hook)
+    return module
+
+
+class ChainsItsGraph(Small):
+    """Puts its last output into the next one: with gradients on, the graph gets longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.fc(x)
+        self.last = y if self.last is None else torch.tanh(y + self.last)
+        return self.last
+
+
+class Counts(Small):
+    """A number that goes up is no more work; nor is a table that its first call fills."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.table = 0, dict[int, Tensor]()
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        return self.fc(x) + self.table.setdefault(len(x), torch.zeros(4))
+
+
+class SkipsAtRandom(Small):
+    def forward(self, x: Tensor) -> Any:
+        for _ in range(random.randrange(20)):
+            x = x + 1
+        return self.fc(x)

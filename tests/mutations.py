@@ -399,9 +399,8 @@ MUTATIONS = (
     Mutation(
         "state not read back before the samples",
         "bench/worker/ready.py",
-        "        seen |= state.layer_state(module, step)\n"
-        "    refuse(state.problems(case, seen, ready.asked))\n",
-        "        seen |= state.layer_state(module, step)\n",
+        "    refuse(state.problems(case, seen, ready.asked))\n    if not compiles:\n",
+        "    if not compiles:\n",
         READY,
     ),
     Mutation(
@@ -457,8 +456,8 @@ MUTATIONS = (
     Mutation(
         "the child says nothing of an unsteady case",
         "bench/worker/child.py",
-        'flags = [] if times.settled and times.moved is None else ["unsteady"]',
-        "flags = list[str]()",
+        "    flags = list(doubts)\n",
+        "    flags = list[str]()\n",
         CHILD,
     ),
     Mutation(

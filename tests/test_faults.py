@@ -558,7 +558,5 @@ def test_a_network_most_of_which_runs_as_eager_code_is_not_a_compiled_one(
 ) -> None:
     found = measure("MostlyEager", compile="default", timeout_s=180.0)
     assert isinstance(found, Failure), found
-    assert (found.status, found.reason) == (
-        "invalid",
-        "67% of the operators ran as eager code, outside of the graphs",
-    )
+    assert found.status == "invalid"
+    assert found.reason.startswith("67% of the operators ran as eager code, outside of the graphs")

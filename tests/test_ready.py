@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.worker import child, ready, state, timing
+from bench.worker import child, inplace, ready, state, timing
 from bench.worker.ready import Invalid, Ready, begin, end, no_recompiles
 from bench.worker.request import Request
 from bench.worker.step import TrainingStep
@@ -238,3 +238,55 @@ def test_what_is_compiled_already_is_compiled_as_the_case_asks(subject: str) -> 
     built = build(f"hostile:{subject}", compile="default")
     found, _ = end(built, begin(built), 0.001)
     assert found["graph_breaks"] == 0
+
+
+def doubt(subject: str, calls: int = 5, **settings: Any) -> str:
+    """Of a case that is called so often between its proofs, or nothing."""
+    built = build(f"hostile:{subject}", **settings)
+    begun = begin(built)
+    for _ in range(calls):
+        call(built)
+    _, seen = end(built, begun, 0.001)
+    return str(seen.get("doubts", {}).get("unsteady", ""))
+
+
+@pytest.mark.parametrize("subject", ["Remembers", "RemembersInADict"])
+def test_objects_among_the_inputs_that_a_call_changes_are_restored(subject: str) -> None:
+    built = build(f"hostile:{subject}", input="own")
+    begin(built)
+    call(built)
+    first = built.step.output
+    call(built)
+    assert torch.equal(built.step.output, first)
+    assert doubt(subject, input="own") == ""
+
+
+def test_objects_that_cannot_be_copied_and_change_are_said() -> None:
+    words = doubt("RemembersUncopied", input="own")
+    assert words.startswith(
+        "each call changes its inputs, which cannot be copied (TypeError: one of a kind); "
+        "each call does more work than the one before: first 3 operators that put out "
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "settings", "words"),
+    [
+        ("Streaming", {}, "each call leaves more behind in past;"),
+        ("GrowingBuffer", {}, "each call leaves more behind in past;"),
+        ("KeepsInItsFile", {}, "each call leaves more behind in tests.hostile._PAST;"),
+        ("keeps_in_a_closure()", {}, "each call does more work than the one before: first "),
+        ("ChainsItsGraph", {"grad_mode": "enabled"}, "each call leaves more behind in last"),
+    ],
+)
+def test_what_grows_in_each_call_is_named(
+    subject: str, settings: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A call without numbers would leave tensors of another device outside of the module.
+    monkeypatch.setattr(inplace, "writes_input", lambda *_: False, raising=False)
+    assert doubt(subject, **settings).startswith(words)
+
+
+@pytest.mark.parametrize("subject", ["Counts", "SkipsAtRandom", "Small", "ChainsItsGraph"])
+def test_what_does_the_same_work_in_each_call_is_not_doubted(subject: str) -> None:
+    assert doubt(subject) == ""

@@ -91,7 +91,7 @@ def rows(entries: Iterable[Entry], *, run: Mapping[str, Any]) -> list[Row]:
             lines.append(Row(**known, status=status, reason=reason, replicates=len(ok)))
             continue
         flags = _flags(seen, ok, failed, asked, precision)
-        made = list(_ok_rows(seen, ok, known, flags))
+        made = list(_ok_rows(seen, ok, {**known, "reason": _reason(ok, flags)}, flags))
         lines.extend(_plausible(made, known, run.get("machine", {})))
     return lines
 
@@ -183,6 +183,16 @@ def _flags(
     return (
         ";".join([flag for flag in FLAGS if flag in found] + sorted(found - FLAGS.keys())) or None
     )
+
+
+def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:
+    """Why flags are set, as the first replicate says that bears them."""
+    said: dict[str, str] = {}
+    for one in ok:
+        for flag, text in one.doubts.items():
+            if flag in (flags or "").split(";"):
+                said.setdefault(flag, text)
+    return "; ".join(f"{flag}: {text}" for flag, text in said.items()) or None
 
 
 def _of_run(case: Case, run: Mapping[str, Any]) -> dict[str, Any]:

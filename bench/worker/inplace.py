@@ -25,7 +25,8 @@ def writes_input(module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any
     memo |= {id(one): one.to("meta") for one in module.buffers()}
     try:
         copied = copy.deepcopy(module, memo)
-        given = tree.map_tensors(lambda tensor: tensor.detach().to("meta"), (args, kwargs))
+        moved = {id(one): one.detach().to("meta") for one in tree.tensors((args, kwargs))}
+        given = copy.deepcopy((args, kwargs), moved)  # objects too: the call may leave things there
         tensors = list(tree.tensors(given))
         before = versions(tensors)
         copied(*given[0], **given[1])

@@ -15,12 +15,13 @@ from torch import Tensor, nn
 from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.subject import parse
-from bench.worker import compiled, cuda, settings, state, timing, tree
+from bench.worker import compiled, cuda, growth, settings, state, timing, tree
 from bench.worker.device import Device, open_device
 from bench.worker.request import Request
 from bench.worker.step import InferenceStep, Step, TrainingStep
 from bench.worker.subject import DTYPES, Prepared, load, mixed_dtypes_named, prepare
 
+COUNTED_S = 5.0  # a call that takes longer is not made once more to count its work
 SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
 
 
@@ -51,6 +52,8 @@ class Begun:
     compiling: "_Compiling | None"
     skipped_steps: int
     frames: int  # that dynamo had looked at before the first call
+    sizes: dict[str, int]  # of what the module keeps from call to call
+    work: growth.Work | None  # of one call; of compiled code unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,14 +155,19 @@ def begin(ready: Ready) -> Begun:
     if isinstance(step, InferenceStep):
         seen["grad_mode"] = step.grad_mode
     seen["weight_dtypes"] = state.weight_dtypes(module)
+    work = None
     if not compiles:
         step.prepare(1)
         seen |= state.layer_state(module, step)
+        if first_call_s <= COUNTED_S:
+            step.prepare(1)
+            work = growth.work_of(step)
     refuse(state.problems(case, seen, ready.asked))
     if not compiles:
         refuse_compiled(ready, frames)
     compiling = _settle_graphs(ready) if compiles else None
-    return Begun(first_call_s, seen, compiling, step.skipped_steps, frames)
+    sizes = growth.sizes(module)
+    return Begun(first_call_s, seen, compiling, step.skipped_steps, frames, sizes, work)
 
 
 def refuse_compiled(ready: Ready, frames: int) -> None:
@@ -202,7 +210,27 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
     if begun.compiling is None and case.cudnn_benchmark == "on" and _convolves(ready.prepared.module):
         found["tuning_s"] = extra_s
     refuse(not_finite(step.output))
+    if doubt := _unlike(ready, begun):
+        seen["doubts"] = {"unsteady": doubt}
     return found, {**seen, "end": after}
+
+
+def _unlike(ready: Ready, begun: Begun) -> str | None:
+    """Why the calls were not all the same, in words, or None."""
+    step, said = ready.step, list[str]()
+
+    def call() -> None:
+        step.prepare(1)
+        step()
+
+    if step.doubt:
+        said.append(step.doubt)
+    if names := growth.grown(begun.sizes, growth.sizes(ready.prepared.module)):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        said.append(f"each call leaves more behind in {names[0]}{more}")
+    if words := growth.rising(begun.work, call):
+        said.append(words)
+    return "; ".join(said) or None
 
 
 def refuse(problems: list[str]) -> None:

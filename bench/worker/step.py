@@ -51,6 +51,10 @@ class Step(Protocol):
         """Inputs take turns, so that a cache does not hold the next one."""
 
     @property
+    def doubt(self) -> str | None:
+        """Why no two calls of it are the same, where that is seen."""
+
+    @property
     def skipped_steps(self) -> int:
         """Training steps that GradScaler skipped: they timed no optimizer."""
 
@@ -130,6 +134,10 @@ class InferenceStep:
     @property
     def cold(self) -> bool:
         return self._inputs.cold
+
+    @property
+    def doubt(self) -> str | None:
+        return self._inputs.doubt
 
     def prepare(self, calls: int) -> int:
         return self._inputs.prepare(calls)
@@ -222,6 +230,10 @@ class TrainingStep:
     @property
     def cold(self) -> bool:
         return self._inputs.cold
+
+    @property
+    def doubt(self) -> str | None:
+        return self._inputs.doubt
 
     @property
     def scale(self) -> float:
