@@ -28,8 +28,8 @@ STATUSES: tuple[Status, ...] = (
 
 FLAGS: Mapping[str, str] = {
     "contended": "other work took more of the processor than the samples can bear",
-    "unsteady": "the times had not settled when the warm-up ended, or moved through the samples, or "
-    "each call works on more than the one before",
+    "unsteady": "the times had not settled when the warm-up ended, or moved through the samples, "
+    "or each call leaves more behind, or works on more, than the one before",
     "noisy": "the interval is wider than the precision asked for (judged on forward or step)",
     "few-replicates": "fewer replicates than asked for",
     "partial": "other replicates of the case failed",

@@ -483,7 +483,7 @@ class MostlyEager(nn.Module):
         return _uncompiled(self.layers[2], _uncompiled(self.layers[1], x))
 
 
-@torch.compiler.disable
+@torch.compiler.disable  # type: ignore[untyped-decorator]
 def _uncompiled(layer: nn.Module, x: Tensor) -> Any:
     return layer(x)
 
@@ -500,10 +500,14 @@ class UncopiedLog(Log):
         raise TypeError("one of a kind")
 
 
-class Remembers(Small):
+class Remembers(nn.Module):
     """(N, 4) and a log of all calls before: each call works on more."""
 
     log: type[Log] = Log
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
 
     def forward(self, x: Tensor, log: Log) -> Any:
         log.seen.append(self.fc(x))
@@ -517,8 +521,12 @@ class RemembersUncopied(Remembers):
     log = UncopiedLog
 
 
-class RemembersInADict(Small):
+class RemembersInADict(nn.Module):
     """Written as users write a cache: a dict of lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
 
     def forward(self, x: Tensor, cache: dict[str, list[Tensor]]) -> Any:
         cache["keys"].append(self.fc(x))

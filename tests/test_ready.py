@@ -280,11 +280,11 @@ def test_objects_that_cannot_be_copied_and_change_are_said() -> None:
     ],
 )
 def test_what_grows_in_each_call_is_named(
-    subject: str, settings: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+    subject: str, settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A call without numbers would leave tensors of another device outside of the module.
     monkeypatch.setattr(inplace, "writes_input", lambda *_: False, raising=False)
-    assert doubt(subject, **settings).startswith(words)
+    assert doubt(subject, calls=5, **settings).startswith(words)
 
 
 @pytest.mark.parametrize("subject", ["Counts", "SkipsAtRandom", "Small", "ChainsItsGraph"])

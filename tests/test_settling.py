@@ -67,9 +67,7 @@ def test_blocks_fall_where_the_last_are_faster_than_those_of_half_the_time() -> 
 def test_times_moved_where_the_thirds_differ_beyond_the_scatter(
     times_s: list[float], change: float | None
 ) -> None:
-    assert moved([times_s]) == (
-        None if change is None else pytest.approx(change, abs=0.005)
-    )
+    assert moved([times_s]) == (None if change is None else pytest.approx(change, abs=0.005))
 
 
 def test_kinds_are_held_each_against_its_own_times() -> None:

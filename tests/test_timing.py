@@ -292,7 +292,8 @@ def test_times_that_rise_in_each_call_are_said_to_move() -> None:
     step = FakeStep(device, {"forward": 0.01}, slower=[1 + 0.002 * i for i in range(2000)])
     timing = timed(device, step)
     assert timing.moved == pytest.approx(0.1, abs=0.06)
-    assert timing.moved is not None and timing.moved > 0.05
+    assert timing.moved is not None
+    assert timing.moved > 0.05
 
 
 def test_times_that_step_up_between_the_samples_are_said_to_move() -> None:

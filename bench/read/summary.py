@@ -181,7 +181,7 @@ def half_width(row: Row) -> float | None:
 
 
 def _odd(rows: Iterable[Row]) -> list[str]:
-    """Why cases are not ok, or doubted: those with one and the same reason are a line, with the first named."""
+    """Why cases are not ok, or doubted: a line for each reason, with the first case named."""
     same: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         if row.status != "ok" or (row.reason and row.phase == whole_phase(str(row.mode))):

@@ -15,12 +15,12 @@ MOST_OBJECTS = 20_000  # looked at in one value: a table of words holds more, an
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, nn.Module)
 _CONTAINERS = (list, dict, set, deque)
-_MODULES_OWN = frozenset(vars(nn.Module()))  # type: ignore[no-untyped-call]
+_MODULES_OWN = frozenset(vars(nn.Module()))
 _RISING_CALLS = 3  # more, each of which has to do more than the one before: no chance (1 in 24)
 
 
 def _objects(value: Any) -> Iterator[Any]:
-    """The value and all that it holds, each once, MOST_OBJECTS at most; neither code nor modules."""
+    """The value and all that it holds, each once: MOST_OBJECTS at most, no code, no modules."""
     seen, left = set[int](), [value]
     while left and len(seen) < MOST_OBJECTS:
         one = left.pop()

@@ -207,7 +207,11 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
         refuse(state.problems(case, seen, ready.asked))
     else:
         refuse_compiled(ready, begun.frames)
-    if begun.compiling is None and case.cudnn_benchmark == "on" and _convolves(ready.prepared.module):
+    if (
+        begun.compiling is None
+        and case.cudnn_benchmark == "on"
+        and _convolves(ready.prepared.module)
+    ):
         found["tuning_s"] = extra_s
     refuse(not_finite(step.output))
     if doubt := _unlike(ready, begun):

@@ -3,6 +3,7 @@
 What settles slowly looks the same from one moment to the next: it shows over half of the time.
 """
 
+import itertools
 import math
 import statistics
 from collections.abc import Sequence
@@ -105,6 +106,6 @@ def _steps(kinds: Sequence[Sequence[float]]) -> list[float]:
     for times_s in series:
         usual = statistics.median(times_s)
         ends = [len(times_s) * place // count for place in range(count + 1)]
-        pieces = [times_s[a:b] for a, b in zip(ends, ends[1:], strict=False)]
+        pieces = [times_s[a:b] for a, b in itertools.pairwise(ends)]
         rows.append([math.log(statistics.median(piece) / usual) for piece in pieces])
     return [statistics.fmean(column) for column in zip(*rows, strict=True)]
