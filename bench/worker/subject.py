@@ -173,8 +173,8 @@ def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
             raise
         text = " ".join(str(error).split())[:120]
         raise StepError(
-            f"the subject is built in {' and '.join(sorted(built_in))}, and fails in "
-            f"{case.dtype} alone: --dtype {AS_BUILT} keeps what it is built in (torch: {text})"
+            f"the subject is built in {' and '.join(sorted(built_in))}, and {case.dtype} alone is "
+            f"not supported by it: give --dtype {AS_BUILT}, which keeps these (torch: {text})"
         ) from error
 
 
