@@ -122,7 +122,7 @@ def main() -> None:
     for name, series in NOISE.items():
         share = statistics.fmean(moved([series(numbers)]) is not None for _ in range(SERIES))
         print(f"{name}: {share:.1%}")
-    for more, time_s in ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5), (1.0, 5.0)):
+    for more, time_s in ((0.5, 0.5), (0.5, 1.0), (1.0, 0.5), (1.0, 5.0), (1.0, 60.0)):
         error, said, warm_s = settles(more, time_s)
         words = "unsteady" if said else "not flagged"
         print(f"+{more:.0%}, {time_s} s: {warm_s:.1f} s of warm-up, error {error:+.1%}, {words}")
