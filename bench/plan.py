@@ -66,7 +66,7 @@ def make(config: Config, probe: Probe) -> Plan:
         for subject, layer in _subjects(sweep, probe):
             for settings in _combinations(sweep, subject, probe):
                 device = probe.devices[settings["device"]]
-                reason = _senseless(settings, device, layer)
+                reason = _senseless(settings, device, layer) or _once(settings, sweep)
                 if reason:
                     shown = " ".join(f"{key}={value}" for key, value in settings.items())
                     left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
@@ -209,6 +209,14 @@ def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None)
         ),
     )
     return next((reason for holds, reason in rules if holds), None)
+
+
+def _once(settings: Mapping[str, str], sweep: Sweep) -> str | None:
+    """A training step has one grad mode, and is measured with the first that was asked for."""
+    asked = sweep.axes.get("grad_mode", ())
+    if settings["mode"] == "inference" or not asked or settings["grad_mode"] == asked[0]:
+        return None
+    return "grad_mode is of inference: a training step always takes gradients"
 
 
 def _has_images(input_: str) -> bool:

@@ -160,3 +160,22 @@ def test_one_case_can_be_chosen_and_an_unknown_one_is_wrong_use() -> None:
 def test_a_budget_bounds_the_estimate() -> None:
     config = load(budget_s=10)
     assert estimate_s(make(config, _probe()), config) <= 11.5
+
+
+def test_the_grad_mode_is_asked_for_in_inference_and_training_is_measured_once(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "one.toml"
+    path.write_text(
+        "[[sweep]]\nsubject = 'convnet'\nbatch = 8\ngrad_mode = ['no_grad', 'enabled']\n"
+        "mode = ['inference', 'training']\n"
+    )
+    planned = make(load(path), _probe())
+    assert [(one.mode, one.grad_mode) for one in planned.cases] == [
+        ("inference", "no_grad"),
+        ("inference", "enabled"),
+        ("training", None),
+    ]
+    assert [one.reason for one in planned.left_out] == [
+        "grad_mode is of inference: a training step always takes gradients"
+    ]
