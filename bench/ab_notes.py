@@ -9,7 +9,7 @@ from bench.pairs import Pairs
 from bench.read import decide
 
 DISTURBED = "{n} of {of} pairs were disturbed by other work on this machine (contended)."
-RESTLESS = "In {n} of {of} pairs the times had not settled when the warm-up ended (unsteady)."
+RESTLESS = "In {n} of {of} pairs the times had not settled (unsteady)."
 
 
 def notes(

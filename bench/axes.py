@@ -25,6 +25,9 @@ class Axis:
     pattern: str = ""  # what a value of an open axis looks like
     example: str = ""
     in_id: str = "{}"  # how the value stands in a case_id
+    # Results of earlier versions have no such axis: its default held there.  It does not stand in a
+    # case_id, so that those of earlier results stay what they are.
+    later: bool = False
 
     @property
     def flag(self) -> str:
@@ -43,6 +46,8 @@ class Axis:
             raise AxisError(f"{self.name} {text!r} is no {self.name}; write e.g. {self.example}")
         return text
 
+
+AS_BUILT = "as-built"  # of the axis dtype: a module keeps what it was built with
 
 _DTYPE = (
     r":(?:float16|float32|float64|bfloat16|complex64|complex128|bool|uint8|int8|int16|int32|int64)"
@@ -80,8 +85,8 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="dtype",
-        help="of the weights and inputs",
-        values=("float32", "bfloat16", "float16"),
+        help="of the weights and inputs; as-built keeps what the subject mixes on purpose",
+        values=("float32", "bfloat16", "float16", AS_BUILT),
         default="float32",
     ),
     Axis(
@@ -137,6 +142,14 @@ AXES: tuple[Axis, ...] = (
         help="of the CPU: freed memory stays with the process, or as the C library comes",
         values=("retained", "system"),
         default="retained",
+    ),
+    Axis(
+        name="grad_mode",
+        help="of inference: autograd off for good, off but to be switched on inside, or on",
+        values=("inference_mode", "no_grad", "enabled"),
+        default="inference_mode",
+        in_id="grad={}",
+        later=True,
     ),
 )
 

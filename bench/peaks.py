@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench import allocator
+from bench.axes import AS_BUILT
 from bench.errors import refused
 from bench.place import HERE, START_S
 from bench.records import Case
@@ -46,7 +47,9 @@ def arithmetics(cases: Sequence[Case]) -> list[str]:
     """The kinds of arithmetic that the cases use, float32 first."""
     used = {"float32"}
     for one in cases:
-        used |= {one.dtype, one.amp} - {"off"}
+        used |= {one.dtype, one.amp} - {"off", AS_BUILT}
+        if one.dtype == AS_BUILT:  # in what, only its own process knows
+            used |= {"bfloat16", "float16"}
         if one.tf32 == "on":
             used.add("tf32")
     return sorted(used, key=lambda name: (name != "float32", name))

@@ -70,7 +70,7 @@ def make(config: Config, probe: Probe) -> Plan:
                 continue
             for settings in _combinations(sweep, subject, probe):
                 device = probe.devices[settings["device"]]
-                reason = _senseless(settings, device, layer)
+                reason = _senseless(settings, device, layer) or _once(settings, sweep)
                 if reason:
                     shown = " ".join(f"{key}={value}" for key, value in settings.items())
                     left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
@@ -202,7 +202,7 @@ def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None)
         (not on_cpu and settings["allocator"] == "system", "the C allocator is the CPU's"),
         (
             amp != "off" and settings["dtype"] != "float32",
-            f"autocast is for float32 weights, not {settings['dtype']}",
+            f"autocast is for float32 weights, not for dtype {settings['dtype']}",
         ),
         (
             compile_ != "off" and layer is not None and layer.type in NO_ARITHMETIC,
@@ -214,6 +214,14 @@ def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None)
         ),
     )
     return next((reason for holds, reason in rules if holds), None)
+
+
+def _once(settings: Mapping[str, str], sweep: Sweep) -> str | None:
+    """A training step has one grad mode, and is measured with the first that was asked for."""
+    asked = sweep.axes.get("grad_mode", ())
+    if settings["mode"] == "inference" or not asked or settings["grad_mode"] == asked[0]:
+        return None
+    return "grad_mode is of inference: a training step always takes gradients"
 
 
 def _has_images(input_: str) -> bool:
@@ -238,6 +246,7 @@ def _case(subject: str, settings: Mapping[str, str], device: Device) -> Case:
         tf32=settings["tf32"] if device.has_tf32 else None,
         threads=settings["threads"] if on_cpu else None,
         allocator=settings["allocator"] if on_cpu else None,
+        grad_mode=settings["grad_mode"] if settings["mode"] == "inference" else None,
     )
 
 

@@ -129,6 +129,7 @@ class CallableStep:
     whole = "forward"
     restores = False
     cold = False
+    doubt: str | None = None
     skipped_steps = 0
 
     def __init__(self, function: Callable[[], Any]) -> None:
@@ -172,6 +173,8 @@ def make_case(subject: str, settings: dict[str, object]) -> "Case":
     for name in ("cudnn_benchmark", "tf32"):
         if name not in settings and not str(values["device"]).startswith("cuda"):
             fields[name] = None  # no such thing there
+    if fields["mode"] != "inference":
+        fields["grad_mode"] = None
     return Case(subject=subject, **fields)
 
 

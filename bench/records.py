@@ -28,7 +28,8 @@ STATUSES: tuple[Status, ...] = (
 
 FLAGS: Mapping[str, str] = {
     "contended": "other work took more of the processor than the samples can bear",
-    "unsteady": "the times had not settled when the warm-up ended",
+    "unsteady": "the times had not settled when the warm-up ended, or moved through the samples, "
+    "or each call leaves more behind, or works on more, than the one before",
     "noisy": "the replicates' interval is wider than the precision asked for (judged on forward or "
     "step, without what runs differ by)",
     "few-replicates": "fewer replicates than asked for",
@@ -48,6 +49,13 @@ TRANSFER_PHASES = ("input_pageable", "input_pinned", "output_pageable", "output_
 def whole_phase(mode: str) -> str:
     """The phase that stands for the whole case: the one with latency and throughput."""
     return "step" if mode == "training" else "forward"
+
+
+def defaults_of_earlier(fields: Mapping[str, Any]) -> dict[str, str]:
+    """The axes that results of earlier versions do not have, as they stood there."""
+    if fields.get("mode") != "inference":
+        return {}
+    return {axis.name: str(axis.default) for axis in AXES if axis.later}
 
 
 class RecordError(ValueError):
@@ -71,6 +79,7 @@ class Case:
     tf32: str | None = None
     threads: str | None = None
     allocator: str | None = None
+    grad_mode: str | None = None  # of inference; None there = inference_mode
 
     @property
     def case_id(self) -> str:
@@ -78,15 +87,15 @@ class Case:
         parts = [self.subject]
         for axis in AXES:
             value = getattr(self, axis.name)
-            if value is not None:
+            if value is not None and not (axis.later and value == axis.default):
                 parts.append(axis.in_id.format(str(value).replace(",", "x").replace(" ", "")))
         return ":".join(parts)
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Case":
-        """From a JSON object.  Raises RecordError."""
+        """From a JSON object, of an earlier version as well.  Raises RecordError."""
         try:
-            case = cls(**fields)
+            case = cls(**{**defaults_of_earlier(fields), **fields})
         except TypeError as error:
             raise RecordError(f"not a case: {error}") from None
         if not isinstance(case.subject, str) or type(case.batch) is not int:
@@ -123,6 +132,12 @@ class Measurement:
     controls: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # seconds, by name
     wall_s: float = 0.0  # of the whole outcome, as its runner saw it
     timed_s: float = 0.0  # of it, warm-up and samples
+
+    @property
+    def doubts(self) -> dict[str, str]:
+        """Why a flag is set, by flag, as far as its process has said it."""
+        said = self.state.get("doubts")
+        return {str(k): str(v) for k, v in said.items()} if isinstance(said, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -215,7 +230,9 @@ class Row:
     batch: int | None = _column("images per call")
     input: str | None = _column("input shape without the batch; own = the module's example_inputs")
     device: str | None = _column("cpu, cuda:0, …")
-    dtype: str | None = _column("of the weights and inputs")
+    dtype: str | None = _column(
+        "of the weights and inputs; as-built = as the subject has them, inputs float32 where drawn"
+    )
     amp: str | None = _column("autocast dtype, or off")
     memory_format: str | None = _column("contiguous or channels_last")
     compile: str | None = _column("mode of torch.compile, or off")
@@ -223,9 +240,12 @@ class Row:
     tf32: str | None = _column("TensorFloat-32; empty where the device has none")
     threads: str | None = _column("intra-op threads asked for; empty on accelerators")
     allocator: str | None = _column("of the CPU: retained or system; empty on accelerators")
+    grad_mode: str | None = _column(
+        "of inference: inference_mode, no_grad or enabled; empty for training"
+    )
     status: str | None = _column("ok, unsupported, invalid, oom, timeout, crash or error")
     flags: str | None = _column("doubts about the row, joined by ;")
-    reason: str | None = _column("why the status is not ok")
+    reason: str | None = _column("why the status is not ok, or a flag is set, where known")
     replicates: int | None = _column("fresh interpreters that measured it")
     samples: int | None = _column("latency samples (device samples where a phase has no latency)")
     latency_median_s: float | None = _column(

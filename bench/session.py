@@ -59,7 +59,7 @@ class Folders:
 
     def reference(self, case: Case) -> Path:
         """File of the float64 values of a subject, one for all its settings."""
-        key = repr((case.subject, case.mode, case.batch, case.input))
+        key = repr((case.subject, case.mode, case.batch, case.input, case.grad_mode))
         return self.scratch / "reference" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
 
     def of(self, case: Case) -> str:

@@ -17,6 +17,7 @@ PLAIN = Case(
     compile="off",
     threads="auto",
     allocator="retained",
+    grad_mode="inference_mode",
 )
 
 

@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import random
 import resource
 import shutil
 import signal
@@ -389,3 +390,224 @@ class OneValue(nn.Module):
 
     def forward(self, x: Tensor) -> Any:
         return self.bn(x)
+
+
+class CallsAutograd(Small):
+    """(N, 4): the force that belongs to an energy, as models of molecules put it out."""
+
+    def forward(self, x: Tensor) -> Any:
+        with torch.enable_grad():
+            at = x.detach().requires_grad_()
+            energy = torch.tanh(self.fc(at)).sum()
+            (slope,) = torch.autograd.grad(energy, at, create_graph=self.training)
+        return {"energy": energy, "force": -slope}
+
+
+class NeedsGradients(Small):
+    """The same by a network that does not switch gradients on itself."""
+
+    def forward(self, x: Tensor) -> Any:
+        at = x.detach().requires_grad_()
+        (slope,) = torch.autograd.grad(torch.tanh(self.fc(at)).sum(), at)
+        return slope
+
+
+class SwitchesGradientsOn(Small):
+    def forward(self, x: Tensor) -> Any:
+        torch.set_grad_enabled(True)
+        return self.fc(x)
+
+
+class MixedDtypes(nn.Module):
+    """(N, 4): a trunk in bfloat16 on purpose, a head in float32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.trunk, self.head = nn.Linear(4, 4).bfloat16(), nn.Linear(4, 2)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.head(self.trunk(x.bfloat16()).float())
+
+
+class FollowsItsWeights(MixedDtypes):
+    """The same, which asks its weights in what they are."""
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.trunk(x.to(self.trunk.weight.dtype))
+        return self.head(y.to(self.head.weight.dtype))
+
+
+def compiled_already() -> Any:
+    return torch.compile(Small(), backend="eager")
+
+
+class CompiledPart(Small):
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc.compile(backend="eager")
+
+
+@torch.compile(backend="eager")
+def _doubled(x: Tensor) -> Tensor:
+    return x * 2
+
+
+class CompilesAFunction(Small):
+    def forward(self, x: Tensor) -> Any:
+        return _doubled(self.fc(x))
+
+
+class BreaksInLoop(nn.Module):
+    """(N, 4): its layers are compiled, the loop over them is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Small() for _ in range(3))
+
+    def forward(self, x: Tensor) -> Any:
+        for layer in self.layers:
+            x = torch.relu(layer(x)) if self.training else layer(x)
+            torch._dynamo.graph_break()
+        return x
+
+
+class MostlyEager(nn.Module):
+    """(N, 4): one layer of three is compiled."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(Small() for _ in range(3))
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.layers[0](x)
+        return _uncompiled(self.layers[2], _uncompiled(self.layers[1], x))
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _uncompiled(layer: nn.Module, x: Tensor) -> Any:
+    return layer(x)
+
+
+class Log:
+    """Keeps what it was shown."""
+
+    def __init__(self) -> None:
+        self.seen: list[Tensor] = []
+
+
+class UncopiedLog(Log):
+    def __deepcopy__(self, memo: object) -> "UncopiedLog":
+        raise TypeError("one of a kind")
+
+
+class Remembers(nn.Module):
+    """(N, 4) and a log of all calls before: each call works on more."""
+
+    log: type[Log] = Log
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor, log: Log) -> Any:
+        log.seen.append(self.fc(x))
+        return torch.stack(log.seen).mean(0)
+
+    def example_inputs(self, batch: int) -> Any:
+        return torch.randn(batch, 4), self.log()
+
+
+class RemembersUncopied(Remembers):
+    log = UncopiedLog
+
+
+class RemembersInADict(nn.Module):
+    """Written as users write a cache: a dict of lists."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor, cache: dict[str, list[Tensor]]) -> Any:
+        cache["keys"].append(self.fc(x))
+        return torch.cat(cache["keys"]).sum(0)
+
+    def example_inputs(self, batch: int) -> Any:
+        return {"x": torch.randn(batch, 4), "cache": {"keys": []}}
+
+
+class Streaming(Small):
+    """Keeps its own past."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.past: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Any:
+        self.past.append(self.fc(x).detach())
+        return torch.stack(self.past).mean(0)
+
+
+class GrowingBuffer(Small):
+    past: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("past", torch.zeros(0, 4))
+
+    def forward(self, x: Tensor) -> Any:
+        self.past = torch.cat([self.past, self.fc(x).detach()])
+        return self.past.mean(0)
+
+
+_PAST: list[Tensor] = []
+
+
+class KeepsInItsFile(Small):
+    def forward(self, x: Tensor) -> Any:
+        _PAST.append(self.fc(x).detach())
+        return torch.stack(_PAST).mean(0)
+
+
+def keeps_in_a_closure() -> Any:
+    past: list[Tensor] = []
+
+    def hook(_module: object, _args: object, output: Tensor) -> Tensor:
+        past.append(output.detach())
+        return torch.stack(past).mean(0)
+
+    module = Small()
+    module.register_forward_hook(hook)
+    return module
+
+
+class ChainsItsGraph(Small):
+    """Puts its last output into the next one: with gradients on, the graph gets longer."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Any:
+        y = self.fc(x)
+        self.last = y if self.last is None else torch.tanh(y + self.last)
+        return self.last
+
+
+class Counts(Small):
+    """A number that goes up is no more work; nor is a table that its first call fills."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls, self.table = 0, dict[int, Tensor]()
+
+    def forward(self, x: Tensor) -> Any:
+        self.calls += 1
+        return self.fc(x) + self.table.setdefault(len(x), torch.zeros(4))
+
+
+class SkipsAtRandom(Small):
+    def forward(self, x: Tensor) -> Any:
+        for _ in range(random.randrange(20)):
+            x = x + 1
+        return self.fc(x)

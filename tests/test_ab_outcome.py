@@ -257,7 +257,7 @@ def test_pairs_that_were_disturbed_or_had_not_settled_are_counted() -> None:
     found = outcome(*flagged, *good(A), *nulls())
     assert found.notes == (
         "2 of 12 pairs were disturbed by other work on this machine (contended).",
-        "In 1 of 12 pairs the times had not settled when the warm-up ended (unsteady).",
+        "In 1 of 12 pairs the times had not settled (unsteady).",
     )
 
 

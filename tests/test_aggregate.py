@@ -276,6 +276,22 @@ def test_a_flag_counts_from_a_third_of_the_replicates_on() -> None:
     assert flagged(2) == "contended"
 
 
+def test_a_flag_that_the_row_bears_brings_its_reason_along() -> None:
+    def told(count: int) -> str | None:
+        state = {"doubts": {"unsteady": "it grows"}}
+        return only(
+            [
+                measurement(case(), n, 0.01, flags=("unsteady",), state=state)
+                if n < count
+                else measurement(case(), n, 0.01)
+                for n in range(6)
+            ]
+        ).reason
+
+    assert told(1) is None
+    assert told(2) == "unsteady: it grows"
+
+
 def test_noisy_is_judged_on_latency_against_the_precision_asked_for() -> None:
     low, high = log_interval(FIVE) or (0.0, 0.0)
     width = (high - low) / 2 / centre(FIVE)

@@ -2,6 +2,7 @@ import pytest
 
 from bench.axes import AXES, BY_NAME, AxisError
 from bench.records import COLUMNS, Case
+from tests.cases import case
 
 
 def test_every_axis_is_a_field_of_a_case_and_a_column_of_the_csv() -> None:
@@ -55,3 +56,20 @@ def test_every_form_of_an_input_is_understood(value: str) -> None:
 def test_tomls_booleans_mean_on_and_off() -> None:
     assert BY_NAME["amp"].check(False) == "off"
     assert BY_NAME["tf32"].check(True) == "on"
+
+
+def test_an_axis_that_came_later_changes_no_case_id_by_its_default() -> None:
+    plain = case()
+    assert plain.grad_mode == "inference_mode"
+    assert plain.case_id == (
+        "convnet:inference:b8:3x224x224:cpu:float32:amp=off:contiguous:compile=off:t=auto:retained"
+    )
+    assert case(grad_mode="no_grad").case_id == plain.case_id + ":grad=no_grad"
+
+
+def test_a_case_of_an_earlier_version_stands_as_it_was_measured() -> None:
+    fields = case().as_dict()
+    del fields["grad_mode"]
+    assert Case.of(fields) == case()
+    fields["mode"] = "training"
+    assert Case.of(fields) == case(mode="training", grad_mode=None)

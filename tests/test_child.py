@@ -55,6 +55,23 @@ def test_a_case_that_has_not_settled_is_flagged_unsteady() -> None:
     assert "unsteady" not in measured(warmup_s=0.0, warmup_cap_s=math.inf).flags
 
 
+@pytest.mark.parametrize(
+    ("settled", "moved", "words"),
+    [
+        (True, None, {}),
+        (False, None, {"unsteady": "the times had not settled when the warm-up ended"}),
+        (True, 0.123, {"unsteady": "the times rose by 12% through the samples"}),
+        (False, -0.2, {"unsteady": "the times fell by 20% through the samples"}),
+    ],
+)
+def test_a_doubt_of_the_times_says_why(
+    settled: bool, moved: float | None, words: dict[str, str]
+) -> None:
+    assert child.doubts_of(settled, moved, {}) == words
+    seen = {"doubts": {"unsteady": "it grows"}}
+    assert child.doubts_of(settled, moved, seen)["unsteady"].startswith("it grows")
+
+
 def test_calls_per_sample_are_those_of_the_request() -> None:
     (pipelined,) = [one for one in measured(calls=7).samples if one.kind == "pipelined"]
     assert pipelined.calls_per_sample == 7

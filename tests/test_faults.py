@@ -543,3 +543,20 @@ def test_recompiling_in_every_call_is_invalid(measure: Measure) -> None:
 
 def test_a_train_method_that_gives_nothing_back_does_no_harm(measure: Measure) -> None:
     assert isinstance(measure("TrainGivesNone", mode="training"), Measurement)
+
+
+def test_a_network_that_is_compiled_in_several_graphs_is_measured_and_its_breaks_are_counted(
+    measure: Measure,
+) -> None:
+    found = measure("BreaksInLoop", compile="default", timeout_s=180.0)
+    assert isinstance(found, Measurement), found
+    assert found.facts["graph_breaks"] == 1
+
+
+def test_a_network_most_of_which_runs_as_eager_code_is_not_a_compiled_one(
+    measure: Measure,
+) -> None:
+    found = measure("MostlyEager", compile="default", timeout_s=180.0)
+    assert isinstance(found, Failure), found
+    assert found.status == "invalid"
+    assert found.reason.startswith("67% of the operators ran as eager code, outside of the graphs")

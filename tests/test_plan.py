@@ -174,3 +174,22 @@ def test_layers_of_any_name_are_planned_and_one_that_cannot_be_printed_is_left_o
     for name in ("conv (3x3)", "relu/first", "größe", r"\*"):
         one = make(load(subjects=[f"m:odd/{name}"]), probe)
         assert {case.subject for case in one.cases} == {f"m:odd/{name}"}
+
+
+def test_the_grad_mode_is_asked_for_in_inference_and_training_is_measured_once(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "one.toml"
+    path.write_text(
+        "[[sweep]]\nsubject = 'convnet'\nbatch = 8\ngrad_mode = ['no_grad', 'enabled']\n"
+        "mode = ['inference', 'training']\n"
+    )
+    planned = make(load(path), _probe())
+    assert [(one.mode, one.grad_mode) for one in planned.cases] == [
+        ("inference", "no_grad"),
+        ("inference", "enabled"),
+        ("training", None),
+    ]
+    assert [one.reason for one in planned.left_out] == [
+        "grad_mode is of inference: a training step always takes gradients"
+    ]

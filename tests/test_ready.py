@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from bench.worker import child, ready, state, timing
+from bench.worker import child, inplace, ready, state, timing
 from bench.worker.ready import Invalid, Ready, begin, end, no_recompiles
 from bench.worker.request import Request
 from bench.worker.step import TrainingStep
+from bench.worker.step_inputs import StepError
 from tests import fake_compiler
 from tests.cases import case
 
@@ -72,6 +73,68 @@ def test_what_was_turned_during_the_samples_is_refused_after_them() -> None:
     torch.set_float32_matmul_precision("medium")
     with pytest.raises(Invalid, match="matmul_precision is medium, should be highest"):
         end(built, begun, 0.001)
+
+
+@pytest.mark.parametrize(
+    ("subject", "grad_mode"),
+    [
+        ("CallsAutograd", "no_grad"),
+        ("CallsAutograd", "enabled"),
+        ("NeedsGradients", "enabled"),
+        ("Small", "inference_mode"),
+        ("Small", "no_grad"),
+    ],
+)
+def test_a_forward_runs_under_the_grad_mode_that_was_asked_for(
+    subject: str, grad_mode: str
+) -> None:
+    assert begin(build(f"hostile:{subject}", grad_mode=grad_mode)).state["grad_mode"] == grad_mode
+
+
+@pytest.mark.parametrize(
+    ("subject", "grad_mode", "words"),
+    [
+        ("CallsAutograd", "inference_mode", "give --grad-mode no_grad or enabled"),
+        ("NeedsGradients", "no_grad", "give --grad-mode enabled"),
+    ],
+)
+def test_a_forward_that_takes_gradients_is_unsupported_and_told_what_to_ask_for(
+    subject: str, grad_mode: str, words: str
+) -> None:
+    with pytest.raises(StepError) as caught:
+        begin(build(f"hostile:{subject}", grad_mode=grad_mode))
+    status, reason = child.describe(caught.value)
+    assert status == "unsupported"
+    assert words in reason
+
+
+def test_a_subject_that_turns_the_grad_mode_in_its_forward_is_refused() -> None:
+    with pytest.raises(Invalid, match="grad_mode is enabled, should be no_grad"):
+        begin(build("hostile:SwitchesGradientsOn", grad_mode="no_grad"))
+
+
+def test_as_built_keeps_the_dtypes_that_a_subject_mixes() -> None:
+    built = build("hostile:MixedDtypes", dtype="as-built")
+    assert begin(built).state["weight_dtypes"] == {"bfloat16": 20, "float32": 10}
+    assert built.step.output.dtype == torch.float32
+    assert built.prepared.args[0].dtype == torch.float32
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_mixed_dtypes_that_one_dtype_breaks_are_named_with_what_keeps_them(dtype: str) -> None:
+    with pytest.raises(StepError) as caught:
+        begin(build("hostile:MixedDtypes", dtype=dtype))
+    status, reason = child.describe(caught.value)
+    assert status == "unsupported"
+    assert reason.startswith(
+        f"the subject is built in bfloat16 and float32, and {dtype} alone is not supported by it: "
+        "give --dtype as-built"
+    )
+
+
+def test_mixed_dtypes_that_follow_their_weights_run_in_one_dtype_as_well() -> None:
+    begun = begin(build("hostile:FollowsItsWeights", dtype="bfloat16"))
+    assert begun.state["weight_dtypes"] == {"bfloat16": 30}
 
 
 def test_an_output_that_is_not_finite_is_refused_and_its_place_named() -> None:
@@ -157,3 +220,77 @@ def test_what_a_first_call_caches_has_recompiled_before_the_samples() -> None:
         call(built)
     found, _ = end(built, begun, 0.001)
     assert (found["recompiles"], found["graph_breaks"]) == (1, 0)
+
+
+@pytest.mark.parametrize(
+    ("subject", "words"),
+    [
+        ("compiled_already()", r"the subject is compiled already \(itself\)"),
+        ("CompiledPart", r"the subject is compiled already \(fc\)"),
+        ("CompilesAFunction", r"the subject compiles code of its own in its forward \(1 frames\)"),
+    ],
+)
+@pytest.mark.usefixtures("dynamo")
+def test_compiled_code_under_the_name_of_eager_code_is_refused(subject: str, words: str) -> None:
+    with pytest.raises(Invalid, match=words):
+        begin(build(f"hostile:{subject}"))
+
+
+@pytest.mark.usefixtures("dynamo")
+@pytest.mark.parametrize("subject", ["compiled_already()", "CompiledPart", "CompilesAFunction"])
+def test_what_is_compiled_already_is_compiled_as_the_case_asks(subject: str) -> None:
+    built = build(f"hostile:{subject}", compile="default")
+    found, _ = end(built, begin(built), 0.001)
+    assert found["graph_breaks"] == 0
+
+
+def doubt(subject: str, calls: int = 5, **settings: Any) -> str:
+    """Of a case that is called so often between its proofs, or nothing."""
+    built = build(f"hostile:{subject}", **settings)
+    begun = begin(built)
+    for _ in range(calls):
+        call(built)
+    _, seen = end(built, begun, 0.001)
+    return str(seen.get("doubts", {}).get("unsteady", ""))
+
+
+@pytest.mark.parametrize("subject", ["Remembers", "RemembersInADict"])
+def test_objects_among_the_inputs_that_a_call_changes_are_restored(subject: str) -> None:
+    built = build(f"hostile:{subject}", input="own")
+    begin(built)
+    call(built)
+    first = built.step.output
+    call(built)
+    assert torch.equal(built.step.output, first)
+    assert doubt(subject, input="own") == ""
+
+
+def test_objects_that_cannot_be_copied_and_change_are_said() -> None:
+    words = doubt("RemembersUncopied", input="own")
+    assert words.startswith(
+        "each call changes its inputs, which cannot be copied (TypeError: one of a kind); "
+        "each call does more work than the one before: first 3 operators that put out "
+    )
+
+
+@pytest.mark.parametrize(
+    ("subject", "settings", "words"),
+    [
+        ("Streaming", {}, "each call leaves more behind in past;"),
+        ("GrowingBuffer", {}, "each call leaves more behind in past;"),
+        ("KeepsInItsFile", {}, "each call leaves more behind in tests.hostile._PAST;"),
+        ("keeps_in_a_closure()", {}, "each call does more work than the one before: first "),
+        ("ChainsItsGraph", {"grad_mode": "enabled"}, "each call leaves more behind in last"),
+    ],
+)
+def test_what_grows_in_each_call_is_named(
+    subject: str, settings: dict[str, Any], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A call without numbers would leave tensors of another device outside of the module.
+    monkeypatch.setattr(inplace, "writes_input", lambda *_: False, raising=False)
+    assert doubt(subject, calls=5, **settings).startswith(words)
+
+
+@pytest.mark.parametrize("subject", ["Counts", "SkipsAtRandom", "Small", "ChainsItsGraph"])
+def test_what_does_the_same_work_in_each_call_is_not_doubted(subject: str) -> None:
+    assert doubt(subject) == ""

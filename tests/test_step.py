@@ -388,3 +388,69 @@ def test_a_layer_without_any_gradient_is_unsupported_in_training() -> None:
     step = TrainingStep(nn.Flatten(), (torch.zeros(2, 3),), {}, loss=loss, device_type="cpu")
     with pytest.raises(LossError, match="training is not supported here"):
         step()
+
+
+class Cache:
+    """Keeps tensors of its own, which the module writes to."""
+
+    def __init__(self) -> None:
+        self.keys = torch.zeros(3)
+        self.calls = 0
+
+
+class WritesToItsCache(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(3, 3)
+
+    def forward(self, x: Tensor, cache: Cache) -> Tensor:
+        cache.keys += 1
+        cache.calls += 1
+        return torch.as_tensor(self.linear(x) * cache.keys + cache.calls)
+
+
+def test_every_call_is_given_the_objects_as_they_were_before_the_first() -> None:
+    cache = Cache()
+    step = InferenceStep(
+        WritesToItsCache().eval(), (torch.ones(2, 3), cache), {}, device_type="cpu"
+    )
+    first = call(step)
+    assert torch.equal(call(step), first)
+    assert torch.equal(call(step), first)
+    assert cache.calls == 0
+    assert cache.keys.sum() == 0
+
+
+def test_objects_that_no_call_changes_are_given_as_they_are() -> None:
+    given: list[int] = []
+
+    class Reads(nn.Module):
+        def forward(self, one: dict[str, Tensor]) -> Tensor:
+            given.append(id(one))
+            return one["x"] + 1
+
+    x = {"x": torch.ones(2)}
+    step = InferenceStep(Reads().eval(), (x,), {}, device_type="cpu")
+    for _ in range(3):
+        call(step)
+    assert given[0] != id(x)
+    assert given[1:] == [id(x), id(x)]
+    assert step.prepare(7) == 7
+
+
+def test_objects_are_restored_with_gradients_in_training() -> None:
+    class Collects(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(2, 2)
+
+        def forward(self, one: dict[str, list[Tensor]]) -> Tensor:
+            one["seen"].append(self.linear(one["seen"][0]))
+            return torch.stack(one["seen"][1:]).sum()
+
+    step = TrainingStep(
+        Collects().train(), ({"seen": [torch.ones(2)]},), {}, loss=total, device_type="cpu"
+    )
+    first = call(step)
+    assert torch.equal(call(step), first)
+    assert torch.equal(call(step), first)

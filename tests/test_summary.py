@@ -73,6 +73,24 @@ def test_cases_that_failed_for_one_reason_are_one_line() -> None:
     ]
 
 
+def test_cases_that_are_doubted_for_one_reason_are_one_line_whatever_its_figures() -> None:
+    found = result(
+        *(
+            measurement(
+                case(batch=batch),
+                0,
+                0.01,
+                flags=("unsteady",),
+                state={"doubts": {"unsteady": f"the times rose by {batch}%"}},
+            )
+            for batch in (7, 12)
+        )
+    )
+    assert _odd(found.rows) == [
+        f"{case(batch=7).case_id} and 1 more: unsteady: the times rose by 7%"
+    ]
+
+
 def disturbed(replicate: int, *, flags: tuple[str, ...] = (), repeats: int = 0) -> Measurement:
     made = measurement(case(), replicate, 0.01)
     return dataclasses.replace(made, flags=flags, state={"repeats": repeats} if repeats else {})

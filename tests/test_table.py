@@ -88,6 +88,18 @@ def test_no_text_is_a_formula_and_every_text_comes_back(tmp_path: Path, text: st
     assert load(path).rows["case_id"][0] == text
 
 
+def test_a_file_of_an_earlier_version_lacks_an_axis_whose_default_held_there(
+    tmp_path: Path,
+) -> None:
+    path = written(tmp_path, ROW)
+    with path.open(encoding="utf-8", newline="") as file:
+        header, line = csv.reader(file)
+    at = header.index("grad_mode")
+    with path.open("w", encoding="utf-8", newline="") as file:
+        csv.writer(file).writerows([header[:at] + header[at + 1 :], line[:at] + line[at + 1 :]])
+    assert list(load(path).rows["grad_mode"]) == ["inference_mode"]
+
+
 @QUICK
 @given(text=st.text(st.characters(codec="utf-8"), min_size=1))
 def test_any_text_comes_back(tmp_path: Path, text: str) -> None:

@@ -2,6 +2,8 @@
 
 import gc
 import itertools
+import math
+import statistics
 import weakref
 from dataclasses import replace
 
@@ -14,7 +16,6 @@ from bench.worker.timing import (
     Limit,
     Timing,
     TooSlowError,
-    agree,
     calls_for,
     first_call,
     measure,
@@ -258,23 +259,58 @@ def test_a_settled_case_says_so() -> None:
     assert timed(device, FakeStep(device, {"forward": 0.02})).settled
 
 
-@pytest.mark.parametrize(
-    ("blocks_s", "size", "settled"),
-    [
-        ([1.0] * 9, 5, False),  # no two windows yet
-        ([1.0] * 10, 5, True),
-        ([1.0], 1, False),
-        ([1.0, 1.1], 1, True),  # windows of one: 11 % allowed
-        ([1.0, 1.12], 1, False),
-        ([1.0] * 5 + [1.049] * 5, 5, True),
-        ([1.0] * 5 + [1.051] * 5, 5, False),
-        ([1.051] * 5 + [1.0] * 5, 5, False),
-        ([9.0] * 20 + [1.0] * 10, 5, True),  # what lies further back is forgotten
-        ([1.0] * 5 + [1.0, 1.0, 1.0, 7.0, 7.0], 5, True),  # two outliers of five
-    ],
-)
-def test_windows_agree_within_five_percent(blocks_s: list[float], size: int, settled: bool) -> None:
-    assert agree(blocks_s, size) is settled
+def settling_step(device: FakeDevice, more: float, time_s: float) -> FakeStep:
+    """A call of 0.5 ms that first takes `more` as long again, which fades with `time_s`."""
+    start = device.now_s
+
+    def fade() -> None:
+        device.submit(0.0005 * more * math.exp(-(device.now_s - start) / time_s))
+
+    return FakeStep(device, {"forward": 0.0005}, on_call=fade)
+
+
+@pytest.mark.parametrize(("more", "time_s"), [(0.5, 0.5), (0.5, 1.0), (1.0, 0.5)])
+def test_what_settles_slowly_is_warm_before_its_samples(more: float, time_s: float) -> None:
+    device = cpu()
+    timing = timed(device, settling_step(device, more, time_s))
+    assert timing.settled
+    assert timing.moved is None
+    median_s = statistics.median(only(timing, "forward", "pipelined").times_s)
+    assert median_s < 0.0005 * 1.02
+
+
+def test_what_settles_within_many_seconds_is_measured_and_says_so() -> None:
+    device = cpu()
+    timing = timed(device, settling_step(device, 1.0, 5.0))
+    assert timing.moved is not None
+    assert timing.moved < -0.03
+    assert timing.timed_s < 4 * Budget().warmup_cap_s + 1.0
+
+
+def test_times_that_rise_in_each_call_are_said_to_move() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 0.01}, slower=[1 + 0.002 * i for i in range(2000)])
+    timing = timed(device, step)
+    assert timing.moved == pytest.approx(0.1, abs=0.06)
+    assert timing.moved is not None
+    assert timing.moved > 0.05
+
+
+def test_times_that_step_up_between_the_samples_are_said_to_move() -> None:
+    device = cpu()
+    step = FakeStep(device, {"forward": 0.01}, slower=[1] * 50 + [1.2] * 1000)
+    timing = timed(device, step)
+    assert timing.settled
+    assert timing.moved == pytest.approx(0.2)
+
+
+def test_what_still_falls_at_the_cap_is_given_four_times_as_long() -> None:
+    device = cpu()
+    steady = warm_up(settling_step(device, 3.0, 2.0), device, Budget(), device.clock)
+    assert not steady.settled
+    assert 6.0 <= steady.timed_s < 6.1
+    rising = FakeStep(device, {"forward": 0.02}, slower=[1.1**i for i in range(200)])
+    assert warm_up(rising, device, Budget(), device.clock).timed_s < 2.0
 
 
 def test_fast_calls_get_as_many_single_samples_as_are_wanted() -> None:

@@ -102,7 +102,8 @@ def rows(
             lines.append(Row(**known, status=status, reason=reason, replicates=len(ok)))
             continue
         flags = _flags(seen, ok, failed, asked, precision)
-        made = list(_ok_rows(seen, ok, known, flags, earlier or {}, stopped=stopped))
+        known_too = {**known, "reason": _reason(ok, flags)}
+        made = list(_ok_rows(seen, ok, known_too, flags, earlier or {}, stopped=stopped))
         lines.extend(_plausible(made, known, run.get("machine", {})))
     return lines
 
@@ -202,6 +203,16 @@ def _flags(
     return (
         ";".join([flag for flag in FLAGS if flag in found] + sorted(found - FLAGS.keys())) or None
     )
+
+
+def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:
+    """Why flags are set, as the first replicate says that bears them."""
+    said: dict[str, str] = {}
+    for one in ok:
+        for flag, text in one.doubts.items():
+            if flag in (flags or "").split(";"):
+                said.setdefault(flag, text)
+    return "; ".join(f"{flag}: {text}" for flag, text in said.items()) or None
 
 
 def _of_run(case: Case, run: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.axes import AS_BUILT
 from bench.read import main_memory
 from bench.read.main_memory import MainMemory
 from bench.records import Row
@@ -70,6 +71,8 @@ def _flop_peak(row: Row, peaks: Peaks) -> float | None:
 
     None where its own was not measured: another's says nothing of it.
     """
+    if row.dtype == AS_BUILT:  # it may mix them: bounded by the fastest
+        return max(peaks.flop_per_s.values(), default=None)
     own = row.dtype if row.amp in (None, "off") else row.amp
     if own == "float32" and row.tf32 == "on":
         own = "tf32"

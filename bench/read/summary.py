@@ -1,5 +1,6 @@
 """What `bench run` prints at its end: what the settings gain, a table, where the files lie."""
 
+import re
 from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any
@@ -195,16 +196,18 @@ def half_width(row: Row) -> float | None:
 
 
 def _odd(rows: Iterable[Row]) -> list[str]:
-    """Why cases are not ok: those with one and the same reason are a line, with the first named."""
+    """Why cases are not ok, or doubted: a line for each reason, with the first case named."""
     same: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
-        if row.status != "ok":
+        if row.status != "ok" or (row.reason and row.phase == whole_phase(str(row.mode))):
             reason = (row.reason or "").partition(" (failures/")[0]
+            reason = re.sub("[0-9]+", "0", reason) if row.status == "ok" else reason
             same.setdefault((row.status, reason), []).append(row)
     lines = []
     for (status, _), (first, *others) in same.items():
         more = f" and {len(others)} more" if others else ""
-        lines.append(f"{status}: {first.case_id}{more}: {first.reason}")
+        head = "" if status == "ok" else f"{status}: "
+        lines.append(f"{head}{first.case_id}{more}: {first.reason}")
     return lines
 
 

@@ -18,6 +18,7 @@ from typing import Any, NoReturn
 import pandas as pd
 
 from bench import journal
+from bench.axes import AXES
 from bench.errors import UserError
 from bench.read import described
 from bench.read.write import (
@@ -28,7 +29,7 @@ from bench.read.write import (
     SAMPLES,
     sample_lines,
 )
-from bench.records import COLUMNS, LATER_COLUMNS, STATUSES, Row
+from bench.records import COLUMNS, LATER_COLUMNS, STATUSES, Row, defaults_of_earlier
 
 _SAMPLE_WHOLE = frozenset({"replicate", "sample", "calls_per_sample"})
 NUMBERS = frozenset(
@@ -43,6 +44,7 @@ _POSITIVE = frozenset(
     }
     | {"device_s", "images_per_s", "control_s", "batch", "seconds"}
 )
+_LATER = frozenset(axis.name for axis in AXES if axis.later)  # not in files of earlier versions
 # Seconds that are spent once; 0 where a first call took no longer than the others.
 # And spreads, 0 where nothing differs.
 _NOT_NEGATIVE = LATER_COLUMNS | {"first_call_s", "tuning_s", "compile_cold_s", "compile_warm_s"}
@@ -114,8 +116,10 @@ def _measurements(path: Path) -> pd.DataFrame:
     columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
     seen: set[tuple[str | None, ...]] = set()
     for number, line in lines:
+        earlier = defaults_of_earlier(line)
         for name in COLUMNS:
-            columns[name].append(_value(path, number, name, line.get(name, ""), name in NUMBERS))
+            cell = line[name] if name in line else earlier.get(name, "")
+            columns[name].append(_value(path, number, name, cell, name in NUMBERS))
         status, case_id = columns["status"][-1], columns["case_id"][-1]
         phase = columns["phase"][-1]
         if status not in STATUSES:
@@ -230,7 +234,7 @@ def _lines(path: Path, header: Sequence[str]) -> list[tuple[int, Mapping[str, st
         names = next(reader, None)
         if not names:
             raise ReadError(f"{path}: is empty; a CSV starts with its column names")
-        missing = [name for name in header if name not in names]
+        missing = [name for name in header if name not in names and name not in _LATER]
         if missing:
             more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
             raise ReadError(

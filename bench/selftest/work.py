@@ -38,6 +38,7 @@ PLAIN = Case(
     compile="off",
     threads="auto",
     allocator="retained",
+    grad_mode="inference_mode",
 )
 # Computes for one processor until the selftest ends, however that ends.
 NEIGHBOUR = """

@@ -11,6 +11,7 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -217,7 +218,8 @@ def _measure(request: Request) -> Entry:
     driver.stop()
     moved, moved_facts = _transfers(built)
     found, seen = ready.end(built, begun, _steady_s(times, built.step.whole))
-    flags = [] if times.settled else ["unsteady"]
+    doubts = doubts_of(times.settled, times.moved, seen)
+    flags = list(doubts)
     if load.contended:
         flags.append("contended")
     flags += driver.flags()
@@ -227,10 +229,24 @@ def _measure(request: Request) -> Entry:
         samples=times.samples + moved,
         flags=tuple(dict.fromkeys(flags)),
         facts=found | moved_facts | driver.facts() | load.facts(times.calls_sampled),
-        state=seen,
+        state={**seen, "doubts": doubts} if doubts else seen,
         controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
     )
+
+
+def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> dict[str, str]:
+    """Flags of the times with their reasons.
+
+    moved: through the samples, as a ratio.  state: of `ready.end`, which may name some itself.
+    """
+    said = [text for text in (dict(state.get("doubts", {})).get("unsteady"),) if text]
+    if moved is not None:
+        verb = "rose" if moved > 0 else "fell"
+        said.append(f"the times {verb} by {abs(moved):.0%} through the samples")
+    elif not settled:
+        said.append("the times had not settled when the warm-up ended")
+    return {"unsteady": "; ".join(said)} if said else {}
 
 
 def _transfers(built: ready.Ready) -> tuple[tuple[Samples, ...], dict[str, float]]:

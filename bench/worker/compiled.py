@@ -6,7 +6,8 @@ dynamo keeps counters of what it did; a fallback to eager code shows there and n
 
 import os
 import shutil
-from collections.abc import Mapping
+import sys
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,10 @@ from torch import nn
 from bench.worker import torch_private
 
 OFF = "off"
+# Of the operators of eager code, as many may run beside the graphs (a network of several graphs);
+# where it is more, the row shows eager code.
+MOST_EAGER = 0.5
+_GRAPH = "## Call CompiledFxGraph"  # as inductor names one in a profile
 
 
 class CompileUnavailable(RuntimeError):  # noqa: N818 - a state of the machine
@@ -55,6 +60,68 @@ def compile_module(module: nn.Module, mode: str, device_type: str) -> nn.Module:
     return compiled
 
 
+def take_apart(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module without any torch.compile, changed in place, and the names of what had it."""
+    found = []
+    if (whole := getattr(module, "_orig_mod", None)) is not None:
+        module = whole
+        found.append("itself")
+    for name, inner in list(module.named_modules()):
+        if getattr(inner, "_compiled_call_impl", None) is not None:  # of `inner.compile()`
+            inner._compiled_call_impl = None
+            found.append(name or "itself")
+        for child_name, child in list(inner.named_children()):
+            if isinstance(kept := getattr(child, "_orig_mod", None), nn.Module):
+                inner._modules[child_name] = kept
+                found.append(f"{name}.{child_name}".lstrip("."))
+    return module, tuple(dict.fromkeys(found))
+
+
+def frames() -> int:
+    """How many pieces of code dynamo has looked at in this process."""
+    utils = sys.modules.get("torch._dynamo.utils")
+    return int(utils.counters["frames"]["total"]) if utils else 0
+
+
+def not_off(parts: tuple[str, ...], new_frames: int) -> str | None:
+    """Why compile=off is not what runs, or None.
+
+    parts: names of modules that were compiled; new_frames: what dynamo looked at in eager calls.
+    """
+    if parts:
+        more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+        what = f"the subject is compiled already ({parts[0]}{more})"
+    elif new_frames:
+        what = f"the subject compiles code of its own in its forward ({new_frames} frames)"
+    else:
+        return None
+    return f"compile=off was asked for, but {what}: give it uncompiled, or ask for --compile"
+
+
+def eager_ratio(compiled: Callable[[], object], eager: Callable[[], object]) -> float | None:
+    """Operators that ran outside of graphs in a call, by those of a call of eager code.
+
+    Each is one call, prepared.  None where a profile tells nothing.
+    """
+    whole = _outside(eager)
+    return _outside(compiled) / whole if whole else None
+
+
+def _outside(call: Callable[[], object]) -> int:
+    """Operators that no other one and no graph of inductor has called."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        call()
+    count = 0
+    for event in seen.events() or ():
+        above = event.cpu_parent
+        if not event.name.startswith("aten::"):
+            continue
+        while above is not None and not above.name.startswith(("aten::", _GRAPH)):
+            above = above.cpu_parent
+        count += above is None
+    return count
+
+
 def compiler() -> str | None:
     """The C++ compiler that inductor would take, or None."""
     for name in (os.environ.get("CXX"), "g++", "clang++"):
@@ -89,15 +156,32 @@ def _warm(inductor: Mapping[str, int], autograd: Mapping[str, int]) -> bool:
     return hits > 0 and misses == 0
 
 
-def problem(before: CompileState, after: CompileState, *, cuda_graphs: bool) -> str | None:
+def in_parts(seen: CompileState) -> bool:
+    """Whether some code may have run outside of graphs."""
+    return seen.frames_total != seen.frames_ok or seen.graph_breaks > 0
+
+
+def problem(
+    before: CompileState,
+    after: CompileState,
+    *,
+    cuda_graphs: bool,
+    eager: float | None = None,
+) -> str | None:
     """Why the samples between the two looks are not of compiled code, or None.
 
     before: after the first call.  after: after the samples.
+    eager:  `eager_ratio`, where code may have run outside of graphs and it is known.
+
+    A frame that dynamo gives up (a graph break inside a loop) may be a loop over layers, each of
+    which is compiled then: what counts is how much ran outside of graphs.
     """
     if before.graphs < 1:
         return "nothing was compiled: dynamo made no graph, so eager code ran"
-    if before.frames_total != before.frames_ok:
-        failed = before.frames_total - before.frames_ok
+    if eager is not None and eager > MOST_EAGER:
+        return f"{eager:.0%} of the operators ran as eager code, outside of the graphs"
+    failed = before.frames_total - before.frames_ok
+    if failed and eager is None:
         return f"{failed} of {before.frames_total} frames failed to compile and ran as eager code"
     if after.recompile_limit:
         return "the recompile limit was hit, so eager code ran"

@@ -88,7 +88,7 @@ def make(
     text: str,
     module: nn.Module,
     batch: int,
-    dtype: torch.dtype,
+    dtype: torch.dtype | None,
     *,
     device: str = "cpu",
     memory_format: str = "contiguous",
@@ -100,6 +100,7 @@ def make(
     dtype: of the floating inputs that name none, and of all floating ones of `example_inputs`,
            whose complex ones become those of its precision (`bench.worker.dtypes`), as do those
            that name complex64: no name is there for complex numbers of the case's own precision.
+           None = float32, and as `example_inputs` gives them.
     memory_format: of the floating and complex inputs (N, C, H, W); others have no channels_last.
 
     The tensors are on `device` and require no gradient.  Raises InputError.
@@ -108,11 +109,14 @@ def make(
         args, kwargs = _own(module, batch)
     else:
         generator = torch.Generator().manual_seed(SEED)
-        args, kwargs = tuple(draw(spec, batch, dtype, generator) for spec in parse(text)), {}
+        args, kwargs = (
+            tuple(draw(spec, batch, dtype or torch.float32, generator) for spec in parse(text)),
+            {},
+        )
 
     def settle(tensor: Tensor) -> Tensor:
         follows = text in ("", OWN) or tensor.dtype is torch.complex64
-        kind = dtypes.like(tensor.dtype, dtype) if follows else tensor.dtype
+        kind = dtypes.like(tensor.dtype, dtype) if follows and dtype else tensor.dtype
         moved = tensor.detach().to(device=device, dtype=kind)
         of_numbers = moved.is_floating_point() or moved.is_complex()
         if memory_format == "channels_last" and of_numbers and tree.is_image(moved):

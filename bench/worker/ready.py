@@ -12,14 +12,16 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.axes import AS_BUILT
 from bench.records import INFINITE, Case
 from bench.subject import parse
-from bench.worker import compiled, cuda, finite, settings, state, timing, tree
+from bench.worker import compiled, cuda, finite, growth, settings, state, timing, tree
 from bench.worker.device import Device, open_device
 from bench.worker.request import Request
 from bench.worker.step import InferenceStep, Step, TrainingStep
-from bench.worker.subject import DTYPES, Prepared, load, prepare
+from bench.worker.subject import DTYPES, Prepared, load, mixed_dtypes_named, prepare
 
+COUNTED_S = 5.0  # a call that takes longer is not made once more to count its work
 SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
 
 
@@ -50,6 +52,9 @@ class Begun:
     compiling: "_Compiling | None"
     skipped_steps: int
     infinite: finite.Places  # of its first output
+    frames: int  # that dynamo had looked at before the first call
+    sizes: dict[str, int]  # of what the module keeps from call to call
+    work: growth.Work | None  # of one call; of compiled code unknown
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +106,7 @@ def make_step(
             prepared.kwargs,
             device_type=device_type,
             amp=case.amp,
+            grad_mode=case.grad_mode or "inference_mode",
             restore=prepared.restore,
             rotate_bytes=rotate_bytes,
             cudagraphs=graphs,
@@ -135,22 +141,42 @@ def begin(ready: Ready) -> Begun:
     """
     case, step, module = ready.case, ready.step, ready.prepared.module
     if case.cudnn_benchmark == "on":
-        arithmetic = DTYPES[case.dtype if case.amp == "off" else case.amp]
+        used = case.dtype if case.amp == "off" else case.amp
+        arithmetic = torch.float32 if used == AS_BUILT else DTYPES[used]
         channels_last = case.memory_format == "channels_last"
         cuda.prime_cudnn(case.device, arithmetic, channels_last=channels_last)
     compiles = case.compile != compiled.OFF
     ready.request.enter("in its first call" + (", which compiles it" if compiles else ""))
-    first_call_s = timing.first_call(step, ready.device)
+    frames = compiled.frames()
+    with mixed_dtypes_named(case, ready.prepared.built_in):
+        first_call_s = timing.first_call(step, ready.device)
     infinite = finite.places(step.output)
     ready.request.enter(f"after a first call of {first_call_s:.3g} s")
     step.settle()
     seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
+    if isinstance(step, InferenceStep):
+        seen["grad_mode"] = step.grad_mode
+    seen["weight_dtypes"] = state.weight_dtypes(module)
+    work = None
     if not compiles:
         step.prepare(1)
         seen |= state.layer_state(module, step)
+        if first_call_s <= COUNTED_S:
+            step.prepare(1)
+            work = growth.work_of(step)
     refuse(state.problems(case, seen, ready.asked))
+    if not compiles:
+        refuse_compiled(ready, frames)
     compiling = _settle_graphs(ready) if compiles else None
-    return Begun(first_call_s, seen, compiling, step.skipped_steps, infinite)
+    sizes = growth.sizes(module)
+    return Begun(first_call_s, seen, compiling, step.skipped_steps, infinite, frames, sizes, work)
+
+
+def refuse_compiled(ready: Ready, frames: int) -> None:
+    """Raises Invalid where compiled code ran.  frames: `compiled.frames` before the first call."""
+    parts = ready.prepared.compiled
+    found = compiled.not_off(parts, compiled.frames() - frames)
+    refuse([found] if found else [])
 
 
 def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
@@ -181,12 +207,38 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
         found |= _compile_facts(begun.compiling, ready, extra_s)
         seen |= _eager_state(ready)
         refuse(state.problems(case, seen, ready.asked))
-    elif case.cudnn_benchmark == "on" and _convolves(ready.prepared.module):
+    else:
+        refuse_compiled(ready, begun.frames)
+    if (
+        begun.compiling is None
+        and case.cudnn_benchmark == "on"
+        and _convolves(ready.prepared.module)
+    ):
         found["tuning_s"] = extra_s
     refuse(finite.problems(step.output, begun.infinite))
     if said := finite.infinite(step.output):
         seen[INFINITE] = said
+    if doubt := _unlike(ready, begun):
+        seen["doubts"] = {"unsteady": doubt}
     return found, {**seen, "end": after}
+
+
+def _unlike(ready: Ready, begun: Begun) -> str | None:
+    """Why the calls were not all the same, in words, or None."""
+    step, said = ready.step, list[str]()
+
+    def call() -> None:
+        step.prepare(1)
+        step()
+
+    if step.doubt:
+        said.append(step.doubt)
+    if names := growth.grown(begun.sizes, growth.sizes(ready.prepared.module)):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        said.append(f"each call leaves more behind in {names[0]}{more}")
+    if words := growth.rising(begun.work, call):
+        said.append(words)
+    return "; ".join(said) or None
 
 
 def refuse(problems: list[str]) -> None:
@@ -206,14 +258,26 @@ def _settle_graphs(ready: Ready) -> _Compiling:
 
 def _compile_facts(compiling: _Compiling, ready: Ready, compiling_s: float) -> dict[str, float]:
     after = compiled.read()
-    problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs)
+    eager = _eager_ratio(ready) if compiled.in_parts(after) else None
+    problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs, eager=eager)
     refuse([problem] if problem else [])
     name = "compile_warm_s" if compiling.first.warm else "compile_cold_s"
     return {
         name: compiling_s,
-        "graph_breaks": after.graph_breaks,
+        # A frame that was given up for a break inside a loop is not among dynamo's own.
+        "graph_breaks": after.graph_breaks + after.frames_total - after.frames_ok,
         "recompiles": compiling.settled.frames_total - compiling.first.frames_total,
     }
+
+
+def _eager_ratio(ready: Ready) -> float | None:
+    """None where it cannot be found: a profile is not always to be had."""
+    for step in (ready.step, ready.eager):
+        step.prepare(1)
+    try:
+        return compiled.eager_ratio(ready.step, ready.eager)
+    except (MemoryError, RuntimeError):
+        return None
 
 
 def _convolves(module: nn.Module) -> bool:

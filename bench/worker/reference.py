@@ -18,6 +18,7 @@ import psutil
 import torch
 from torch import Tensor
 
+from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.worker import dtypes, limits, loss, tree, witness
 from bench.worker.ready import make_step
@@ -132,7 +133,15 @@ def witnesses(case: Case, captured: Prepared, used: str, groups: Collection[str]
 
 
 def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
-    single, spent_s = _values(case, build("float32"), "float32")
+    try:
+        single, spent_s = _values(case, build("float32"), "float32")
+    except RuntimeError as error:
+        if case.dtype != AS_BUILT:
+            raise
+        text = " ".join(str(error).split())[:200]
+        raise TruthError(
+            f"the subject casts to dtypes of its own, so that float64 cannot do the same: {text}"
+        ) from error
     if spent_s * SLOWER > MOST_S:
         raise TruthError(
             f"the float64 reference would take over {MOST_S:.0f} s (float32: {spent_s:.1f} s)"

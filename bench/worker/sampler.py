@@ -32,7 +32,7 @@ class Budget:
 
     warmup_s: float = 0.2  # thrown away: clocks, caches and the allocator settle
     warmup_calls: int = 3
-    warmup_cap_s: float = 1.5  # not settled by then: measured all the same, and said
+    warmup_cap_s: float = 1.5  # not settled by then, nor falling: measured all the same, and said
     sample_s: float = 0.005  # shortest pipelined sample: drowns the clock's own cost
     samples_s: float = 0.6  # for the samples of all kinds together
     min_samples: int = 5  # of each kind

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.worker import cuda, telemetry, torch_private, tree
 
@@ -116,6 +117,15 @@ def global_state(module: nn.Module, device_type: str) -> dict[str, Any]:
     return state
 
 
+def weight_dtypes(module: nn.Module) -> dict[str, int]:
+    """How many numbers the module's parameters and buffers hold, by dtype."""
+    counts: dict[str, int] = {}
+    for one in (*module.parameters(), *module.buffers()):
+        name = str(one.dtype).removeprefix("torch.")
+        counts[name] = counts.get(name, 0) + one.numel()
+    return counts
+
+
 def _flushes_denormals() -> bool:
     """`torch.set_flush_denormal` has no getter.  Below float32's smallest normal number, 2^-126."""
     return float(torch.full((1,), 2.0**-127) * 0.5) == 0.0
@@ -213,7 +223,7 @@ def problems(case: Case, state: Mapping[str, Any], asked: Mapping[str, Any]) -> 
         "autocast": False,
         "flushes_denormals": False,
     }
-    for name in ("cudnn_benchmark", "tf32"):
+    for name in ("cudnn_benchmark", "tf32", "grad_mode"):
         if getattr(case, name) is not None:
             wanted[name] = getattr(case, name)
     found = [
@@ -227,7 +237,9 @@ def problems(case: Case, state: Mapping[str, Any], asked: Mapping[str, Any]) -> 
 def _arithmetic_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
     asked = case.amp if case.amp != "off" else case.dtype
     what = f"autocast to {case.amp}" if case.amp != "off" else f"dtype {case.dtype}"
-    found = _too_small_a_share(what, asked, state.get("output_dtypes", {}))
+    found = []
+    if asked != AS_BUILT:  # whatever the layers put out then is what they were built for
+        found += _too_small_a_share(what, asked, state.get("output_dtypes", {}))
     if case.memory_format == "channels_last":
         layouts = state.get("convolution_layouts", {})
         found += _too_small_a_share("channels_last", "channels_last", layouts)

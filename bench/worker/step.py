@@ -4,6 +4,7 @@ Not timed here: `timing` calls a step and passes it a mark to set between two ph
 """
 
 import contextlib
+import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -54,6 +55,10 @@ class Step(Protocol):
         """Inputs take turns, so that a cache does not hold the next one."""
 
     @property
+    def doubt(self) -> str | None:
+        """Why no two calls of it are the same, where that is seen."""
+
+    @property
     def skipped_steps(self) -> int:
         """Training steps that GradScaler skipped: they timed no optimizer."""
 
@@ -71,8 +76,24 @@ class Step(Protocol):
         """One call.  Raises StepError."""
 
 
+GRAD_MODES: Mapping[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
+    "inference_mode": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    "enabled": torch.enable_grad,
+}
+# The words in which torch refuses autograd: of inference tensors, and of what has no graph.
+NEEDS_AUTOGRAD = re.compile(r"[Ii]nference ?[Tt]ensor|[Ii]nferenceMode|inference_mode|require grad")
+
+
+def grad_mode_in_force() -> str:
+    """A key of GRAD_MODES."""
+    if torch.is_inference_mode_enabled():
+        return "inference_mode"
+    return "enabled" if torch.is_grad_enabled() else "no_grad"
+
+
 class InferenceStep:
-    """A forward under inference_mode, with autocast entered inside the call as users do."""
+    """A forward under a grad mode, with autocast entered inside the call as users do."""
 
     phases = ("forward",)
     whole = "forward"
@@ -86,6 +107,7 @@ class InferenceStep:
         *,
         device_type: str,
         amp: str = "off",
+        grad_mode: str = "inference_mode",
         restore: bool | None = False,
         rotate_bytes: int = 0,
         cudagraphs: bool = False,
@@ -93,6 +115,8 @@ class InferenceStep:
         """amp: `off`, `bfloat16` or `float16`.
 
         restore: the layer writes to its input; None = its first call shows whether it does.
+
+        grad_mode: `inference_mode`, `no_grad` or `enabled`.
 
         rotate_bytes: take turns among inputs that together exceed this, so that none is in a
         cache of half of it when its turn comes again.  CUDA graphs copy the input to a place of
@@ -107,6 +131,9 @@ class InferenceStep:
             args, kwargs, restore=restore, gradients=False, rotate_bytes=rotate_bytes
         )
         self._autocast = _autocast(device_type, amp)
+        self._grad_mode = GRAD_MODES[grad_mode]
+        self._asked = grad_mode
+        self.grad_mode: str | None = None  # as it stood at the end of the first call
         self._cudagraphs = cudagraphs
         self._looked = False  # at the first output
 
@@ -117,6 +144,10 @@ class InferenceStep:
     @property
     def cold(self) -> bool:
         return self._inputs.cold
+
+    @property
+    def doubt(self) -> str | None:
+        return self._inputs.doubt
 
     def prepare(self, calls: int) -> int:
         return self._inputs.prepare(calls)
@@ -129,12 +160,31 @@ class InferenceStep:
         self.output = None  # the last output would count towards this call's peak memory
         if self._cudagraphs:
             torch.compiler.cudagraph_mark_step_begin()
-        with torch.inference_mode(), self._autocast():
-            self.output = self._module(*args, **kwargs)
+        try:
+            with self._grad_mode(), self._autocast():
+                self.output = self._module(*args, **kwargs)
+                if not self._looked:
+                    self.grad_mode = grad_mode_in_force()
+        except RuntimeError as error:
+            if instead := _other_grad_mode(error, self._asked):
+                raise instead from error
+            raise
         if not self._looked:
             self._looked = True
             if not any(True for _ in tree.tensors(self.output)):
                 raise StepError(_nothing_found(self.output))
+
+
+def _other_grad_mode(error: RuntimeError, asked: str) -> StepError | None:
+    """What to ask for instead, where the forward needs autograd."""
+    if asked == "enabled" or not NEEDS_AUTOGRAD.search(str(error)):
+        return None
+    others = "no_grad or enabled" if asked == "inference_mode" else "enabled"
+    text = " ".join(str(error).split())[:120]
+    return StepError(
+        f"the forward takes gradients itself, which is not supported under {asked}: give "
+        f"--grad-mode {others} (torch: {text})"
+    )
 
 
 class TrainingStep:
@@ -195,6 +245,10 @@ class TrainingStep:
     @property
     def cold(self) -> bool:
         return self._inputs.cold
+
+    @property
+    def doubt(self) -> str | None:
+        return self._inputs.doubt
 
     @property
     def scale(self) -> float:

@@ -1,12 +1,14 @@
 """What a step is called with, call after call: restored, cold or just as it is."""
 
-from collections.abc import Mapping, Sequence
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.worker import inplace, pieces, tree
+from bench.worker import growth, inplace, pieces, tree
 
 # Room for prepared inputs of a layer that writes to its input; beyond it a sample has fewer
 # calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
@@ -18,12 +20,32 @@ ROOM_BYTES = 256_000_000
 MOST_TURNS = 4096
 
 
+_Given = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Trial:
+    """What the first call is given, and how it stood before."""
+
+    given: _Given
+    tensors: list[Tensor]  # of these
+    versions: list[int]  # of the tensors: how often they were written to
+    before: growth.Print | None  # None: there is nothing but tensors
+    problem: str | None  # why it is no copy
+    taken: bool = False
+
+
 class StepError(RuntimeError):
     """The case cannot be called as its mode asks; the message says why."""
 
 
 class StepInputs:
-    """What the module is called with: restored where it writes to it, or cold where asked for."""
+    """What the module is called with: restored where it writes to it, or cold where asked for.
+
+    Lists, dicts and objects among the inputs may be changed by a call as well (a cache that grows).
+    The first call is given copies of them; where it has changed these, every later call gets fresh
+    ones.
+    """
 
     def __init__(
         self,
@@ -41,20 +63,22 @@ class StepInputs:
         rotate_bytes: take turns among copies that together exceed this, or, where inputs are
         restored, write over as much after that; 0 = always the same, as hot as it is.
         """
-        self._given = (tuple(args), dict(kwargs))
+        self._given: _Given = (tuple(args), dict(kwargs))
         self._gradients = gradients
         self._rotate_bytes = rotate_bytes
-        self._ready: list[tuple[tuple[Any, ...], dict[str, Any]]] | None = []
+        self._ready: list[_Given] | None = None
         self._call_bytes = sum(piece.nbytes for piece in pieces.all_of(tree.tensors(self._given)))
         self._flush: Tensor | None = None
         self._turns = [self._given]
         self._leaves: list[list[Tensor]] = [[]]
         self._turn = 0
         self.cold = False
-        self.restores: bool | None = None  # before every call; None before the first
-        self._first: tuple[list[Tensor], list[int]] | None = None  # its tensors, and their versions
+        self.restores: bool | None = restore  # before every call; None before the first
+        self.doubt: str | None = None  # why no two calls are the same
+        self._objects = growth.holds_state((*args, *kwargs.values()))
         if restore is not None:
             self._settle(restore=restore)
+        self._trial = self._first() if restore is None or self._objects else None
 
     def _settle(self, *, restore: bool) -> None:
         """From now on restore the inputs, or give the same ones again."""
@@ -73,19 +97,6 @@ class StepInputs:
         ]
         self.cold = copies > 1 or self._flush is not None
 
-    def _look_back(self) -> None:
-        """At the first call: it was given a copy.  Where it cannot be told, inputs are restored."""
-        if self._first is None:
-            return
-        (tensors, versions), self._first = self._first, None
-        try:
-            written = inplace.versions(tensors) != versions or inplace.changed(
-                tensors, tree.tensors(self._given)
-            )
-        except (RuntimeError, ValueError):  # a layout or dtype that torch cannot compare
-            written = True
-        self._settle(restore=written)
-
     def _copies(self, rotate_bytes: int) -> int:
         """As many as exceed `rotate_bytes` together, two at least, where there is room."""
         if not rotate_bytes or not self._call_bytes:
@@ -102,39 +113,87 @@ class StepInputs:
             return None
         return torch.empty(rotate_bytes, dtype=torch.uint8, device=leaf.device)
 
+    def _first(self) -> _Trial:
+        """Copies for the first call; the inputs themselves where they cannot be copied."""
+        problem, given = None, self._given
+        try:
+            given = self._restored()
+        except Exception as error:  # whatever an object of the subject raises
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        tensors = list(tree.tensors(given))
+        before = growth.Print.of(given) if self._objects else None
+        return _Trial(given, tensors, inplace.versions(tensors), before, problem)
+
+    def _judge(self, trial: _Trial) -> None:
+        """After the first call: what it has changed of what it was given."""
+        self._trial = None
+        changed = trial.before is not None and not trial.before.same_as(
+            growth.Print.of(trial.given)
+        )
+        self._objects = changed and trial.problem is None
+        if changed and trial.problem is not None:
+            self.doubt = f"each call changes its inputs, which cannot be copied ({trial.problem})"
+        if self.restores is None:
+            self._settle(restore=self._written(trial))
+        if self._objects and trial.before is not None:
+            self._ready = [] if self._ready is None else self._ready
+            self._call_bytes = max(self._call_bytes, trial.before.tensor_bytes)
+
+    def _written(self, trial: _Trial) -> bool:
+        """Whether the call wrote to a tensor; where that cannot be told, inputs are restored."""
+        try:
+            return inplace.versions(trial.tensors) != trial.versions or inplace.changed(
+                trial.tensors, tree.tensors(self._given)
+            )
+        except (RuntimeError, ValueError):  # a layout or dtype that torch cannot compare
+            return True
+
+    def _copied(self, fresh: Callable[[Tensor], Tensor]) -> _Given:
+        """The inputs with all their objects copied, and their tensors as `fresh` makes them."""
+        memo = {id(one): fresh(one) for one in tree.tensors(self._given)}
+        copied: _Given = copy.deepcopy(self._given, memo)
+        return copied
+
+    def _restored(self) -> _Given:
+        """Objects copied, and tensors too, unless it is known that no call writes to them."""
+        fresh = self._same if self.restores is False else self._fresh
+        if self._objects:
+            return self._copied(fresh)
+        restored: _Given = tree.map_tensors(fresh, self._given)
+        return restored
+
+    @staticmethod
+    def _same(kept: Tensor) -> Tensor:
+        return kept
+
     def prepare(self, calls: int) -> int:
-        self._look_back()
+        if self._trial is not None:
+            if not self._trial.taken:
+                return 1
+            self._judge(self._trial)
         if self._ready is None:
             return calls
         room = max(1, ROOM_BYTES // max(1, self._call_bytes))
-        if self.restores is None:
-            room = 1
         self._ready.clear()  # what was left over would hold memory beyond the cap
         for _ in range(min(calls, room)):
-            self._ready.append(tree.map_tensors(self._fresh, self._given))
+            self._ready.append(self._restored())
         if self._flush is not None:
             self._flush.zero_()
         return len(self._ready)
 
-    def take(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if self.restores is None:
-            return self._take_first()
+    def take(self) -> _Given:
+        if self._trial is not None:
+            if not self._trial.taken:
+                self._trial.taken = True
+                return self._trial.given
+            self._judge(self._trial)
+            self.prepare(1)
         if self._ready is None:
             self._turn = (self._turn + 1) % len(self._turns)
             return self._turns[self._turn]
         if not self._ready:
             raise StepError("the layer writes to its input: prepare(calls) restores it first")
         return self._ready.pop()
-
-    def _take_first(self) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        if self._first is not None:  # this is the second one
-            self._look_back()
-            self.prepare(1)
-            return self.take()
-        given = self._ready.pop() if self._ready else tree.map_tensors(self._fresh, self._given)
-        tensors = list(tree.tensors(given))
-        self._first = (tensors, inplace.versions(tensors))
-        return given
 
     def drop_gradients(self) -> None:
         """Those of restored inputs go with them."""

@@ -2,12 +2,13 @@
 
 import contextlib
 import copy
+import dataclasses
 import functools
 import importlib
 import random
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -16,15 +17,19 @@ import torch
 from torch import Tensor, nn
 
 from bench import start
+from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.subject import SHIPPED, SubjectRef, layer_name, parse
-from bench.worker import dtypes, inputs, layers, lazy, loss, tree
+from bench.worker import compiled, dtypes, inputs, layers, lazy, loss, tree
 from bench.worker.step_inputs import StepError
 
 SEED = 0
 LAZY_BATCH = 2  # images that tell a lazy layer its sizes
 
-DTYPES = {
+# What torch says where two dtypes meet that it does not bring together.
+OF_DTYPES = re.compile(r"dtype|scalar type|BFloat16|Half|Double|Float\b|data type|type mismatch")
+
+DTYPES = {  # all values of the axis but `as-built`, which turns nothing
     "float64": torch.float64,  # of references alone, no value of the axis
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
@@ -55,17 +60,27 @@ class Prepared:
     loss: Callable[[Any], Tensor]
     restore: bool | None  # a call writes to its input; None: its first call will show it
     layer: str | None = None  # dotted name, where it is a layer of the subject
+    built_in: frozenset[str] = frozenset()  # floating dtypes of the subject before the case's
+    compiled: tuple[str, ...] = ()  # parts that were compiled when the subject was built
 
 
 def build(ref: SubjectRef) -> nn.Module:
-    """Import, seed and call.  On the CPU, in float32.  Raises SubjectError, SubjectRaised."""
+    """Import, seed and call; without any torch.compile.  On the CPU, in its own dtype.
+
+    Raises SubjectError, SubjectRaised.
+    """
+    return _built(ref)[0]
+
+
+def _built(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
+    """And the names of its parts that were compiled."""
     shown = ref.whole
     module = load(ref)
     made: Any = module
     for name in ref.callable.split("."):
         made = getattr(made, name, None)
     if isinstance(made, nn.Module) and not ref.called:
-        return _copy(made, shown)
+        return compiled.take_apart(_copy(made, shown))
     if not callable(made):
         raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}{_hidden(ref)}")
     if isinstance(made, nn.Module):
@@ -77,7 +92,7 @@ def build(ref: SubjectRef) -> nn.Module:
         raise SubjectRaised(f"{shown}: {ref.callable} raised {_words(error)}") from error
     if not isinstance(result, nn.Module):
         raise SubjectError(f"{shown}: gave a {type(result).__name__}, not an nn.Module")
-    return result
+    return compiled.take_apart(result)
 
 
 def _copy(made: nn.Module, shown: str) -> nn.Module:
@@ -165,12 +180,12 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
     """
     ref = parse(case.subject)
     enter("while it was built")
-    whole = place_in_mode(case)
+    whole, built_in, parts = _placed(case)
     args, kwargs = inputs.make(
         case.input,
         whole,
         case.batch,
-        DTYPES[case.dtype],
+        DTYPES.get(case.dtype),
         device=case.device,
         memory_format=case.memory_format,
     )
@@ -178,7 +193,8 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
         need_gradients(whole, (args, kwargs))
     if ref.layer is not None:
         enter("in the call of the whole that shows what the layer is given")
-        prepared = _layer(case, layer_name(ref.layer), whole, args, kwargs)
+        with mixed_dtypes_named(case, built_in):
+            prepared = _layer(case, layer_name(ref.layer), whole, args, kwargs)
     else:
         prepared = Prepared(
             module=whole,
@@ -188,7 +204,22 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
             restore=None,
         )
     seed_all(SEED)  # dropout: the same masks whatever was called before
-    return prepared
+    return dataclasses.replace(prepared, built_in=built_in, compiled=parts)
+
+
+@contextlib.contextmanager
+def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
+    """Raises StepError where a call fails for a dtype that the subject was not built in."""
+    try:
+        yield
+    except RuntimeError as error:
+        if case.dtype == AS_BUILT or built_in <= {case.dtype} or not OF_DTYPES.search(str(error)):
+            raise
+        text = " ".join(str(error).split())[:120]
+        raise StepError(
+            f"the subject is built in {' and '.join(sorted(built_in))}, and {case.dtype} alone is "
+            f"not supported by it: give --dtype {AS_BUILT}, which keeps these (torch: {text})"
+        ) from error
 
 
 def need_gradients(whole: nn.Module, given: Any) -> None:
@@ -212,25 +243,35 @@ def _seed_others(seed: int) -> None:
 
 def place_in_mode(case: Case) -> nn.Module:
     """The case's subject, or the whole that its layer is of: built, placed, in its mode."""
-    module = build(parse(case.subject))
+    return _placed(case)[0]
+
+
+def _placed(case: Case) -> tuple[nn.Module, frozenset[str], tuple[str, ...]]:
+    """And the floating dtypes that it was built in, and its parts that were compiled."""
+    module, parts = _built(parse(case.subject))
     give_weights(module, case.input)
-    _to(module, case.device, DTYPES[case.dtype])
+    built_in = frozenset(
+        str(one.dtype).removeprefix("torch.")
+        for one in (*module.parameters(), *module.buffers())
+        if one.is_floating_point()
+    )
+    _to(module, case.device, DTYPES.get(case.dtype))  # as-built: none
     if case.memory_format == "channels_last":
         # not module.to(memory_format=…), which raises for 5-dimensional weights
         for tensor in (*module.parameters(), *module.buffers()):
             if tree.is_image(tensor):
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     module.train(case.mode == "training")  # not its result: an override may give none
-    return module
+    return module, built_in, parts
 
 
-def _to(module: nn.Module, device: str, real: torch.dtype) -> None:
+def _to(module: nn.Module, device: str, real: torch.dtype | None) -> None:
     """As `module.to(device, dtype)`, which would take the imaginary part from complex numbers.
 
     Raises StepError where torch has no such numbers.
     """
     tensors = (*module.parameters(), *module.buffers())
-    if not any(one.is_complex() for one in tensors):
+    if real is None or not any(one.is_complex() for one in tensors):
         module.to(device=device, dtype=real)
         return
     if real is torch.bfloat16 and not any(one.is_floating_point() for one in tensors):

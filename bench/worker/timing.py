@@ -6,11 +6,11 @@ device, and how long it may take.
 
 import gc
 import math
-import statistics
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.records import Samples
+from bench.worker import settling
 from bench.worker.sampler import Budget, Meter, Sampler
 from bench.worker.stopwatch import (
     ClockError,
@@ -23,12 +23,13 @@ from bench.worker.stopwatch import (
 
 MAX_CALLS = 2**20  # a million calls and still too short: the clock is broken
 RESOLUTIONS_PER_SAMPLE = 1000  # so that the clock's step is 0.1 % of a sample at most
-WINDOW_BLOCKS = 5  # a window of the warm-up: its median bears two outliers
-WINDOW_S = 0.25  # fewer blocks where five would take longer than this
-# Medians of five blocks of settled work agree within this on a machine whose blocks scatter by
-# 5 % (SD 5 % x 1.25 / sqrt(5) = 3 %, so 5 % is 1.2 SD of the difference and is soon met); work
-# that still warms up (clocks, allocator, caches) differs by tens of percent.
-AGREE_RATIO = 0.05
+WINDOW_S = 0.25  # a window has fewer blocks where WINDOW_BLOCKS would take longer than this
+# Blocks are made longer once more where calls have become so much faster: the blocks before are
+# then forgotten, and with them how slow it was.
+RESIZE = 4
+# Times that still fall when the warm-up's cap is reached get so many times the cap: what settles
+# within 1 s from +50 % takes 4.4 s until it agrees with half of the time before.
+FALLING = 4
 ROOM = 1.5  # between what a case needs and the time limit that is proposed
 
 
@@ -49,6 +50,7 @@ class Timing:
     samples: tuple[Samples, ...]
     calls_per_sample: int  # of the pipelined ones
     settled: bool  # False: the times still moved when the warm-up's cap was reached
+    moved: float | None  # through the samples: 0.1 = they rose by 10 %; None = they did not
     calls_made: int  # warm-up and samples
     calls_sampled: int  # of them, inside a sample
     timed_s: float  # warm-up and samples, without `between`
@@ -97,17 +99,20 @@ def warm_up(
     """Call until the times have settled.
 
     Blocks of calls are timed; once enough calls and time are spent, the work is settled when
-    the medians of the last two windows of blocks agree.  Raises ClockError.
+    the last window of blocks agrees with the one before and with that of half of the time.  What
+    has not settled when the cap is reached, and still gets faster, is given FALLING times the cap.
+    Raises ClockError.
     """
     watch = Stopwatch(step, device, clock)
     begin = clock()
     # Twenty blocks in the shortest warm-up: two windows, and room for the sizing of blocks.
     target_s = max(budget.sample_s, budget.warmup_s / 20)
-    calls, blocks_s = 1, list[float]()
+    calls, blocks_s, sized = 1, list[float](), False
     while True:
         ready = step.prepare(calls)  # fewer where inputs of all calls would not fit in memory
         block_s = watch.span_s(ready) / ready
-        full = block_s * ready >= target_s or ready < calls
+        least_s = target_s / RESIZE if sized else target_s
+        full = sized = block_s * ready >= least_s or ready < calls
         if full:
             blocks_s.append(block_s)
         elif calls >= MAX_CALLS:
@@ -118,29 +123,17 @@ def warm_up(
         spent_s = clock() - begin
         if watch.calls_made < budget.warmup_calls:
             continue
-        window = min(WINDOW_BLOCKS, max(1, int(WINDOW_S / (block_s * ready))))
-        settled = full and spent_s >= budget.warmup_s and agree(blocks_s, window)
-        if settled or spent_s >= budget.warmup_cap_s:
+        window = min(settling.WINDOW_BLOCKS, max(1, int(WINDOW_S / (block_s * ready))))
+        settled = full and spent_s >= budget.warmup_s and settling.settled(blocks_s, window)
+        hopeful = settling.falling(blocks_s, window)
+        cap_s = budget.warmup_cap_s * (FALLING if hopeful else 1)
+        if settled or spent_s >= cap_s:
             return Steady(
                 settled=settled,
                 call_s=min(blocks_s),
                 calls_made=watch.calls_made,
                 timed_s=spent_s,
             )
-
-
-def agree(blocks_s: list[float], size: int = WINDOW_BLOCKS) -> bool:
-    """Whether the medians of the last two windows of `size` blocks differ by little.
-
-    Allowed are AGREE_RATIO for windows of WINDOW_BLOCKS, and more for smaller ones (slow calls)
-    with the square root, as the scatter of a median of fewer blocks grows.
-    """
-    if len(blocks_s) < 2 * size:
-        return False
-    last = statistics.median(blocks_s[-size:])
-    before = statistics.median(blocks_s[-2 * size : -size])
-    allowed = AGREE_RATIO * math.sqrt(WINDOW_BLOCKS / size)
-    return abs(last - before) <= allowed * min(last, before)
 
 
 def calls_for(call_s: float, budget: Budget, resolution_s: float) -> int:
@@ -193,6 +186,7 @@ def measure(
         samples=samples,
         calls_per_sample=calls,
         settled=steady.settled,
+        moved=settling.moved([one.times_s for one in samples if one.phase == step.whole]),
         calls_made=steady.calls_made + watch.calls_made,
         calls_sampled=sampler.calls_sampled,
         timed_s=steady.timed_s + sampler.spent_s,

@@ -13,13 +13,14 @@ argmax or a threshold makes it, may fall otherwise.
 """
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.worker import matching, stability, tree
 from bench.worker.step import Step, TrainingStep
@@ -109,9 +110,17 @@ class Verdict:
         return found | {f"truth_allowed:{group}": bound for group, bound in self.allowed.items()}
 
 
-def arithmetic(case: Case) -> str:
-    """The coarsest arithmetic in force: a key of EPS."""
-    used = [case.dtype, "tf32" if case.tf32 == "on" else "float32"]
+def arithmetic(case: Case, tensors: Iterable[Tensor] = ()) -> str:
+    """The coarsest arithmetic in force: a key of EPS.
+
+    tensors: of the module and what goes into it and comes out, whose dtypes count as built.
+    """
+    used = ["tf32" if case.tf32 == "on" else "float32"]
+    if case.dtype == AS_BUILT:
+        names = {str(one.dtype).removeprefix("torch.") for one in tensors}
+        used += sorted(names & EPS.keys())
+    else:
+        used.append(case.dtype)
     if case.amp != "off":
         used.append(case.amp)
     return max(used, key=EPS.__getitem__)

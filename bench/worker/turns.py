@@ -138,7 +138,7 @@ def run(request: Request) -> Measurement:
             line.say(done=True)
     whole = [min(one.times_s) for one in taken if one.phase == built.step.whole]
     found, state = ready.end(built, begun, min(whole, default=0.0))
-    flags = [] if steady.settled else ["unsteady"]
+    flags = [] if steady.settled and "doubts" not in state else ["unsteady"]
     return Measurement(
         case=request.case,
         replicate=request.replicate,

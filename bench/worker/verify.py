@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from bench.worker import reference, truth
+from bench.worker import reference, tree, truth
 from bench.worker.ready import Ready
 from bench.worker.step import TrainingStep
 from bench.worker.subject import SEED, seed_all
@@ -48,7 +48,7 @@ def verdict(built: Ready, kept: Path, whole: str | None) -> truth.Verdict:
             against = reference.load(Path(whole or ""))
         else:
             against = reference.of_layer(built.case, built.prepared)
-        used = truth.arithmetic(built.case)
+        used = truth.arithmetic(built.case, _tensors(built))
         seen = truth.compare(values, against, used)
         if not (seen.wrong or seen.suspected):
             return seen
@@ -61,6 +61,14 @@ def verdict(built: Ready, kept: Path, whole: str | None) -> truth.Verdict:
         return truth.Verdict(doubt=f"there is no reference: {type(error).__name__}: {text}")
     finally:
         kept.unlink(missing_ok=True)
+
+
+def _tensors(built: Ready) -> Iterator[Tensor]:
+    """Of the module, and what goes into it and comes out of it."""
+    prepared = built.prepared
+    yield from prepared.module.parameters()
+    yield from prepared.module.buffers()
+    yield from tree.tensors((prepared.args, prepared.kwargs, built.step.output))
 
 
 @contextlib.contextmanager

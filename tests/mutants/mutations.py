@@ -109,7 +109,7 @@ MUTATIONS = (
     Mutation(
         "warmed up by a fixed count",
         TIMING,
-        "settled = full and spent_s >= budget.warmup_s and agree(blocks_s, window)",
+        "settled = full and spent_s >= budget.warmup_s and settling.settled(blocks_s, window)",
         "settled = full",
         TIMER,
     ),
@@ -421,9 +421,8 @@ MUTATIONS = (
     Mutation(
         "state not read back before the samples",
         "bench/worker/ready.py",
-        "        seen |= state.layer_state(module, step)\n"
-        "    refuse(state.problems(case, seen, ready.asked))\n",
-        "        seen |= state.layer_state(module, step)\n",
+        "    refuse(state.problems(case, seen, ready.asked))\n    if not compiles:\n",
+        "    if not compiles:\n",
         READY,
     ),
     Mutation(
@@ -479,8 +478,8 @@ MUTATIONS = (
     Mutation(
         "the child says nothing of an unsteady case",
         "bench/worker/child.py",
-        'flags = [] if times.settled else ["unsteady"]',
-        "flags = list[str]()",
+        "    flags = list(doubts)\n",
+        "    flags = list[str]()\n",
         CHILD,
     ),
     Mutation(
@@ -514,7 +513,7 @@ MUTATIONS = (
     Mutation(
         "failed frames pass for compiled ones",
         "bench/worker/compiled.py",
-        "    if before.frames_total != before.frames_ok:\n",
+        "    if failed and eager is None:\n",
         "    if False:\n",
         COMPILED,
     ),
