@@ -23,6 +23,10 @@ TORCH_TESTS = (
     "tests/test_compiled.py",
     "tests/test_device.py",
     "tests/test_flops.py",
+    "tests/test_growth.py",
+    "tests/test_tree.py",
+    "tests/test_loss.py",
+    "tests/test_witness.py",
     "tests/test_inplace.py",
     "tests/test_layers.py",
     "tests/test_memory.py",
@@ -30,6 +34,7 @@ TORCH_TESTS = (
     "tests/test_profile_memory.py",
     "tests/test_session.py",
     "tests/test_state.py",
+    "tests/test_subject.py",
 )
 CODE = ("bench", "convnet", "convnet_bench.py", "tests", "benchmarks", "noxfile.py")
 # A worker for each processor; one that has nothing left to do takes tests from the others.

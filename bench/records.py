@@ -28,10 +28,9 @@ STATUSES: tuple[Status, ...] = (
 
 FLAGS: Mapping[str, str] = {
     "contended": "other work took more of the processor than the samples can bear",
-    "unsteady": "the times had not settled when the warm-up ended, or moved through the samples, "
-    "or each call leaves more behind, or works on more, than the one before",
-    "noisy": "the replicates' interval is wider than the precision asked for (judged on forward or "
-    "step, without what runs differ by)",
+    "unsteady": "the times had not settled after the warm-up, or moved through the samples, or "
+    "each call does more than the last",
+    "noisy": "the replicates' interval is wider than the precision asked for (forward or step)",
     "few-replicates": "fewer replicates than asked for",
     "partial": "other replicates of the case failed",
     "throttled": "the device lowered its clocks for heat or a hardware fault",

@@ -94,12 +94,14 @@ def test_a_compiler_whose_import_begins_the_driver_is_not_shared_and_said(driver
     assert said_by(IMPORT, driver, FAKE_CUDA="none") == [[], []]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("answer", [True, False])
 def test_where_a_driver_does_not_tell_torch_is_asked_in_a_fork(answer: bool) -> None:
     asked_in = os.getpid()
     assert forks._bad_in_a_fork("xpu", lambda _: os.getpid() != asked_in and answer) is answer
 
 
+@pytest.mark.slow
 def test_a_fork_in_which_torch_raises_is_not_taken_for_a_bad_one() -> None:
     def raises(_: str) -> bool:
         raise RuntimeError("no such backend")

@@ -297,6 +297,7 @@ def test_settings_need_no_proof_of_their_code() -> None:
     assert unproven(one, one, {"subject": None, "files": []}) is None
 
 
+@pytest.mark.slow
 def test_a_hook_that_fails_after_a_good_checkout_stops_nothing(repository: Path) -> None:
     hook = repository / ".git/hooks/post-checkout"
     hook.parent.mkdir(exist_ok=True)
@@ -307,6 +308,7 @@ def test_a_hook_that_fails_after_a_good_checkout_stops_nothing(repository: Path)
         assert (a.tree / "net.py").read_text() == "'first'\n"
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0, reason="a repository can be given away by root alone")
 def test_a_repository_of_another_user_is_told_how_it_becomes_readable(
     repository: Path, monkeypatch: pytest.MonkeyPatch
@@ -326,6 +328,7 @@ def test_a_repository_of_another_user_is_told_how_it_becomes_readable(
     assert why.endswith(mend)
 
 
+@pytest.mark.slow
 def test_what_git_ignores_comes_from_the_working_tree_where_it_is_python(
     repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -345,6 +348,7 @@ def test_what_git_ignores_comes_from_the_working_tree_where_it_is_python(
         assert lacks(a, "nowhere") == ""
 
 
+@pytest.mark.slow
 def test_why_no_commit_is_known_is_said(
     tmp_path: Path, repository: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -382,3 +382,72 @@ def test_an_operator_tells_which_of_its_results_are_views() -> None:
 
 def test_the_sparse_product_with_an_addend_has_its_name() -> None:
     assert torch_private.sparse_addmm() is not None
+
+
+def test_a_compiled_module_tells_what_it_was_made_from_and_is_taken_back() -> None:
+    module = nn.Linear(2, 2)
+    assert torch_private.compiled_from(torch.compile(module)) is module
+    assert torch_private.compiled_from(module) is None
+    assert not torch_private.uncompile(module)
+    module.compile()
+    assert torch_private.uncompile(module)
+    assert not torch_private.uncompile(module)
+
+
+def test_what_dynamo_counted_is_nothing_before_it_is_imported(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delitem(sys.modules, "torch._dynamo.utils", raising=False)
+    assert torch_private.counters_so_far() == {}
+    monkeypatch.setitem(sys.modules, "torch._dynamo.utils", SimpleNamespace(counters={"a": {}}))  # type: ignore[arg-type]
+    assert torch_private.counters_so_far() == {"a": {}}
+
+
+def test_a_jagged_tensor_has_its_parts_with_and_without_the_private_names() -> None:
+    made = torch.nested.nested_tensor([torch.ones(2, 3), torch.zeros(1, 3)], layout=torch.jagged)
+    values, offsets, *_ = torch_private.jagged_parts(made)
+    assert values.shape == (3, 3)
+    assert offsets.tolist() == [0, 2, 3]
+    other = SimpleNamespace(values=lambda: values, offsets=lambda: offsets, lengths=lambda: None)
+    assert [id(one) for one in torch_private.jagged_parts(other)] == [id(values), id(offsets)]
+
+
+def test_modules_right_below_are_found_under_each_of_their_names() -> None:
+    whole, part = nn.Module(), nn.ReLU()
+    whole.one, whole.two = part, part
+    whole.register_module("none", None)
+    assert torch_private.own_modules(whole) == {"one": part, "two": part, "none": None}
+    other = nn.Identity()
+    torch_private.set_own_module(whole, "two", other)
+    assert whole.two is other
+
+
+def test_the_hooks_before_a_forward_are_found() -> None:
+    module = nn.ReLU()
+    assert torch_private.forward_pre_hooks(module) == ()
+
+    def hook(*_: object) -> None:
+        """Changes nothing."""
+
+    module.register_forward_pre_hook(hook)
+    assert torch_private.forward_pre_hooks(module) == (hook,)
+
+
+def test_each_number_of_a_module_is_changed() -> None:
+    module = nn.BatchNorm1d(2)
+    torch_private.apply(module, lambda tensor: tensor.double() if tensor.ndim else tensor)
+    assert module.weight.dtype is torch.float64
+    assert module.running_mean is not None
+    assert module.running_mean.dtype is torch.float64
+
+
+@pytest.mark.parametrize(
+    ("use", "name"),
+    [
+        (torch_private.forward_pre_hooks, "Module._forward_pre_hooks"),
+        (lambda module: torch_private.apply(module, lambda tensor: tensor), "Module._apply"),
+    ],
+)
+def test_without_a_modules_private_names_the_error_names_them(use: Any, name: str) -> None:
+    with pytest.raises(TorchPrivateError, match=name):
+        use(SimpleNamespace())

@@ -6,7 +6,6 @@ dynamo keeps counters of what it did; a fallback to eager code shows there and n
 
 import os
 import shutil
-import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,24 +62,22 @@ def compile_module(module: nn.Module, mode: str, device_type: str) -> nn.Module:
 def take_apart(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     """The module without any torch.compile, changed in place, and the names of what had it."""
     found = []
-    if (whole := getattr(module, "_orig_mod", None)) is not None:
+    if (whole := torch_private.compiled_from(module)) is not None:
         module = whole
         found.append("itself")
     for name, inner in list(module.named_modules()):
-        if getattr(inner, "_compiled_call_impl", None) is not None:  # of `inner.compile()`
-            inner._compiled_call_impl = None
+        if torch_private.uncompile(inner):
             found.append(name or "itself")
         for child_name, child in list(inner.named_children()):
-            if isinstance(kept := getattr(child, "_orig_mod", None), nn.Module):
-                inner._modules[child_name] = kept
+            if (kept := torch_private.compiled_from(child)) is not None:
+                torch_private.set_own_module(inner, child_name, kept)
                 found.append(f"{name}.{child_name}".lstrip("."))
     return module, tuple(dict.fromkeys(found))
 
 
 def frames() -> int:
     """How many pieces of code dynamo has looked at in this process."""
-    utils = sys.modules.get("torch._dynamo.utils")
-    return int(utils.counters["frames"]["total"]) if utils else 0
+    return int(torch_private.counters_so_far().get("frames", {}).get("total", 0))
 
 
 def not_off(parts: tuple[str, ...], new_frames: int) -> str | None:

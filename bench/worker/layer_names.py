@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn.utils import parametrize
 
+from bench.worker import torch_private
+
 
 class LayerError(LookupError):
     """No such layer, or one that the network never calls; the message names those there are."""
@@ -38,7 +40,7 @@ def inner_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
     if isinstance(module, torch.jit.ScriptModule):
         return
     makes_weights = parametrize.is_parametrized(module)
-    for name, child in module._modules.items():
+    for name, child in torch_private.own_modules(module).items():
         if child is not None and not (makes_weights and name == "parametrizations"):
             yield name, child
 

@@ -67,7 +67,7 @@ def left_out(module: nn.Module) -> tuple[str, ...]:
     return tuple(
         hook.name
         for inner in module.modules()
-        for hook in inner._forward_pre_hooks.values()
+        for hook in torch_private.forward_pre_hooks(inner)
         if isinstance(hook, _LeftOut)
     )
 

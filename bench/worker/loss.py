@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.worker import tree
+from bench.worker import torch_private, tree
 from bench.worker.step_inputs import StepError
 
 SEED = 1
@@ -161,9 +161,10 @@ def _around(one: Tensor, drawn: Callable[[Tensor], Tensor]) -> Tensor:
             return filled
         match own.layout:
             case torch.sparse_coo:
+                places, values = torch_private.coo_parts(own)
                 return torch.sparse_coo_tensor(
-                    own._indices(),
-                    drawn(own._values()),
+                    places,
+                    drawn(values),
                     own.shape,
                     is_coalesced=own.is_coalesced(),
                     check_invariants=False,

@@ -1,7 +1,7 @@
 """What a step is called with, call after call: restored, cold or just as it is."""
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,7 +134,7 @@ class StepInputs:
         if changed and trial.problem is not None:
             self.doubt = f"each call changes its inputs, which cannot be copied ({trial.problem})"
         if self.restores is None:
-            self._settle(restore=self._written(trial))
+            self._settle(restore=trial.problem is None and self._written(trial))
         if self._objects and trial.before is not None:
             self._ready = [] if self._ready is None else self._ready
             self._call_bytes = max(self._call_bytes, trial.before.tensor_bytes)
@@ -148,23 +148,27 @@ class StepInputs:
         except (RuntimeError, ValueError):  # a layout or dtype that torch cannot compare
             return True
 
-    def _copied(self, fresh: Callable[[Tensor], Tensor]) -> _Given:
-        """The inputs with all their objects copied, and their tensors as `fresh` makes them."""
-        memo = {id(one): fresh(one) for one in tree.tensors(self._given)}
+    def _copied(self) -> _Given:
+        """The inputs with all their objects copied, and the tensors in these.
+
+        A tensor that is an argument itself is copied unless no call writes to it.
+        """
+        args, kwargs = self._given
+        plain = set[int]()
+        if self.restores is False:
+            plain = {id(one) for one in (*args, *kwargs.values()) if isinstance(one, Tensor)}
+        memo = {
+            id(one): one if id(one) in plain else self._fresh(one)
+            for one in tree.tensors(self._given)
+        }
         copied: _Given = copy.deepcopy(self._given, memo)
         return copied
 
     def _restored(self) -> _Given:
-        """Objects copied, and tensors too, unless it is known that no call writes to them."""
-        fresh = self._same if self.restores is False else self._fresh
         if self._objects:
-            return self._copied(fresh)
-        restored: _Given = tree.map_tensors(fresh, self._given)
+            return self._copied()
+        restored: _Given = tree.map_tensors(self._fresh, self._given)
         return restored
-
-    @staticmethod
-    def _same(kept: Tensor) -> Tensor:
-        return kept
 
     def prepare(self, calls: int) -> int:
         if self._trial is not None:

@@ -20,7 +20,7 @@ from bench import start
 from bench.axes import AS_BUILT
 from bench.records import Case
 from bench.subject import SHIPPED, SubjectRef, layer_name, parse
-from bench.worker import compiled, dtypes, inputs, layers, lazy, loss, tree
+from bench.worker import compiled, dtypes, inputs, layers, lazy, loss, torch_private, tree
 from bench.worker.step_inputs import StepError
 
 SEED = 0
@@ -280,7 +280,7 @@ def _to(module: nn.Module, device: str, real: torch.dtype | None) -> None:
             "of the subject are complex"
         )
     module.to(device=device)
-    module._apply(lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))
+    torch_private.apply(module, lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))
 
 
 def _layer(

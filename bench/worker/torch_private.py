@@ -8,6 +8,7 @@ it: another way, or a TorchPrivateError that says which name is missing.
 import contextlib
 import importlib
 import re
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -95,6 +96,31 @@ def dynamo_counters() -> Mapping[str, Mapping[str, int]]:
         return utils.counters  # type: ignore[no-any-return]
     except (ModuleNotFoundError, AttributeError):
         raise TorchPrivateError("torch._dynamo.utils.counters", "a compiled case") from None
+
+
+def counters_so_far() -> Mapping[str, Mapping[str, int]]:
+    """As `dynamo_counters`, and nothing where this process has not imported dynamo."""
+    return getattr(sys.modules.get(f"{DYNAMO}.utils"), "counters", {})
+
+
+def compiled_from(module: object) -> nn.Module | None:
+    """The module that `torch.compile` has wrapped (`OptimizedModule._orig_mod`); None: no wrapper.
+
+    Seen in 2.11 to 2.13.
+    """
+    found = getattr(module, "_orig_mod", None)
+    return found if isinstance(found, nn.Module) else None
+
+
+def uncompile(module: nn.Module) -> bool:
+    """Undo `module.compile()`; whether there was anything to undo.
+
+    `Module._compiled_call_impl`: seen in 2.11 to 2.13.
+    """
+    if getattr(module, "_compiled_call_impl", None) is None:
+        return False
+    module._compiled_call_impl = None
+    return True
 
 
 # --- forks -----------------------------------------------------------------------------------
@@ -300,6 +326,58 @@ def set_own_buffer(module: nn.Module, name: str, value: Tensor | None) -> None:
         own[name] = value
     else:
         setattr(module, name, value)
+
+
+def jagged_parts(tensor: Any) -> list[Tensor]:
+    """Values, offsets and lengths of a jagged tensor, those that it has.
+
+    `NestedTensor._values` …: seen in 2.11 to 2.13.  Without them the public ones, of which
+    `values()` fails for what inference_mode made.
+    """
+    try:
+        found = [tensor._values, tensor._offsets, tensor._lengths]
+    except AttributeError:
+        found = [tensor.values(), tensor.offsets(), tensor.lengths()]
+    return [one for one in found if one is not None]
+
+
+def own_modules(module: nn.Module) -> dict[str, nn.Module | None]:
+    """The modules right below, one that stands there twice under both names.
+
+    `Module._modules`: seen in 2.11 to 2.13.  Without it the public ones, each once.
+    """
+    own = getattr(module, "_modules", None)
+    return dict(own) if own is not None else dict(module.named_children())
+
+
+def set_own_module(module: nn.Module, name: str, value: nn.Module) -> None:
+    """As `set_own_buffer`."""
+    own = getattr(module, "_modules", None)
+    if own is not None:
+        own[name] = value
+    else:
+        setattr(module, name, value)
+
+
+def forward_pre_hooks(module: nn.Module) -> tuple[Any, ...]:
+    """`Module._forward_pre_hooks`: seen in 2.11 to 2.13.  Raises TorchPrivateError."""
+    try:
+        return tuple(module._forward_pre_hooks.values())
+    except AttributeError:
+        raise TorchPrivateError("Module._forward_pre_hooks", "naming what is left out") from None
+
+
+def apply(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
+    """Change each parameter, gradient and buffer, as `Module.to` does (`Module._apply`).
+
+    Seen in 2.11 to 2.13.  Raises TorchPrivateError.
+    """
+    try:
+        module._apply(change)
+    except AttributeError as error:
+        if error.name != "_apply":
+            raise
+        raise TorchPrivateError("Module._apply", "a network of complex numbers") from None
 
 
 def set_own_parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.worker import attributes
+from bench.worker import attributes, torch_private
 
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 # Objects that are looked into, and how deep one lies in another: from an object of a large program
@@ -235,8 +235,7 @@ def parts(tensor: Tensor) -> list[Tensor]:
 def _sequences(one: Any) -> list[Tensor]:
     if one.layout is not torch.jagged:
         return list(one.unbind())
-    # not values(), which fails for what inference_mode made
-    return [part for part in (one._values, one._offsets, one._lengths) if part is not None]
+    return torch_private.jagged_parts(one)
 
 
 def twin(tensor: Tensor) -> Tensor:
