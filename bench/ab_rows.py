@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from bench.ab_plan import Planned
 from bench.pair_journal import Pair
 from bench.pairs import Pairs, phase_key
-from bench.read import ab_report, decide
+from bench.read import ab_report, decide, looks
 from bench.read.ab_report import Row, Verdict
 from bench.records import whole_phase
 
@@ -58,9 +58,9 @@ def _decisive(
     """The samples of the pairs that the decision rests on."""
     first, fresh = (
         [one.samples[phase] for one in pairs.seen.of(key, stage) if phase in one.samples]
-        for stage in decide.STAGES
+        for stage in looks.STAGES
     )
-    enough = phase_key(key, phase) in again and len(fresh) >= decide.LEAST_FRESH
+    enough = phase_key(key, phase) in again and len(fresh) >= looks.LEAST_FRESH
     return fresh if enough else first
 
 

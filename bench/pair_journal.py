@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.read.decide import Stage, pair_value
+from bench.read.decide import mean_value, pair_value
+from bench.read.looks import Stage
 from bench.records import Entry, Failure, Measurement
 
 NAME = "pairs.jsonl"
@@ -132,8 +133,8 @@ class Seen:
     _index: dict[tuple[str, str, bool], list[Pair]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    # By pair and phase: log(B / A).
-    _values: dict[tuple[At, str], float | None] = field(
+    # By pair and phase: log(B / A), of the middle of the samples and of their means.
+    _values: dict[tuple[At, str], tuple[float, float] | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -168,16 +169,21 @@ class Seen:
         both = [*self.tried(key, "first", null=null), *self.tried(key, "fresh", null=null)]
         return [one for one in both if one.failed]
 
-    def values(self, key: str, stage: Stage, phase: str, *, null: bool = False) -> list[float]:
-        """log(B / A) of each pair that has this phase, by number."""
+    def values(
+        self, key: str, stage: Stage, phase: str, *, null: bool = False
+    ) -> tuple[list[float], list[float]]:
+        """log(B / A) of each pair that has this phase, by number: of the middle, of the means."""
         own = [one for one in self.of(key, stage, null=null) if phase in one.samples]
         found = [self._value(one, phase) for one in own]
-        return [value for value in found if value is not None]
+        usable = [value for value in found if value is not None]
+        return [middle for middle, _ in usable], [mean for _, mean in usable]
 
-    def _value(self, pair: Pair, phase: str) -> float | None:
+    def _value(self, pair: Pair, phase: str) -> tuple[float, float] | None:
         at = (pair.stage, pair.number, pair.key, pair.null), phase
         if at not in self._values:  # many samples, and asked for before every comparison
-            self._values[at] = pair_value(*pair.samples[phase])
+            middle, mean = pair_value(*pair.samples[phase]), mean_value(*pair.samples[phase])
+            usable = middle is not None and mean is not None
+            self._values[at] = (middle, mean) if usable else None
         return self._values[at]
 
     def call_s(self, key: str, phase: str) -> float:

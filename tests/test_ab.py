@@ -228,9 +228,10 @@ def test_an_error_in_the_middle_leaves_the_report_of_what_was_measured(
     with pytest.raises(error, match="torch is gone"):
         measured(out, monkeypatch, stops(error("torch is gone")))
     text = (out / "report.md").read_text()
-    assert text.startswith("**no regression found (1 same, 1 undecided)**")
+    assert text.startswith("**no regression found (0 same, 2 undecided)**")
     assert "- The comparison is not complete: torch is gone" in text
     assert "not measured: torch is gone" in text
+    assert "fewer than 6 pairs decide nothing" in text
     assert (out / "junit.xml").exists()
     assert (tmp_path / "summary.md").read_text() == text + "\n"
     assert json.loads((out / "ab.json").read_text())["exit_code"] == 2
