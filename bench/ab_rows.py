@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from bench.ab_plan import Planned
+from bench.duel import TOGETHER
 from bench.pair_journal import Pair
 from bench.pairs import Pairs, phase_key
 from bench.read import ab_report, decide, looks
@@ -84,7 +85,8 @@ def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -
     """gated: what side A can and side B cannot is a failure, whatever the reason."""
     sides = {side for one in failures for side in one.failed}
     reasons = [why for one in failures for why in one.failed.values()]
-    lost = gated and sides == {"B"}
+    together = all(TOGETHER in why for why in reasons)  # who was second is drawn
+    lost = gated and sides == {"B"} and not together
     verdict: Verdict = "FAILED"
     if all(why.startswith(NOT_TO_BLAME) for why in reasons) and not lost:
         verdict = "UNMEASURED"

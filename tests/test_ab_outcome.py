@@ -13,6 +13,7 @@ from bench.ab_directory import DESCRIPTION
 from bench.ab_outcome import _by_stage
 from bench.ab_plan import Planned
 from bench.config import RunOptions
+from bench.duel import TOGETHER
 from bench.pair_journal import Pair, Seen, SideFacts
 from bench.pairs import Pairs
 from bench.read.ab_report import Report
@@ -187,6 +188,19 @@ def test_a_revision_that_can_no_longer_run_a_case_fails(kind: str, side: str, ve
     lost = failed(A, 0, **{side: NO_COMPILER})
     found = outcome(lost, *good(B), *good(B, null=True), keys=(A, B), kind=kind)
     assert said(found)[0] == (None, verdict, f"side {side}: {NO_COMPILER}")
+
+
+def test_sides_that_do_not_fit_at_once_are_unmeasured_whichever_was_second() -> None:
+    why = f"oom: {TOGETHER} (CUDA out of memory)"
+    for sides in ("AA", "AB", "BA", "BB"):
+        lost = [failed(A, number, **{side: why}) for number, side in enumerate(sides)]
+        found = outcome(*lost, *good(B), *good(B, null=True), keys=(A, B))
+        assert found.rows[0].verdict == "UNMEASURED"
+        assert TOGETHER in found.rows[0].note
+        assert codes(found) == (0, 0)
+    alone = [failed(A, number, B="oom: CUDA out of memory") for number in (0, 1)]
+    found = outcome(*alone, *good(B), *good(B, null=True), keys=(A, B))
+    assert (found.rows[0].verdict, codes(found)) == ("FAILED", (4, 4))
 
 
 def test_a_result_that_is_wrong_is_a_failure_of_its_side_however_fast() -> None:

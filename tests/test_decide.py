@@ -178,7 +178,7 @@ def test_pairs_far_out_on_either_side_hide_no_slowdown() -> None:
     assert found.ratio == pytest.approx(1.10, rel=0.01)
     same = one(around(0.0), tuple(value - SLOWER for value in values))
     assert same.verdict == "INCONCLUSIVE"  # as far as the mean goes, nobody can tell
-    assert "the mean over all pairs (-0.0 %) is not known well enough" in same.note
+    assert "the mean over all pairs (+0.2 %) is not known well enough" in same.note
 
 
 @pytest.mark.parametrize(("count", "kept"), [(6, 6), (8, 6), (12, 8), (16, 10)])
@@ -213,7 +213,7 @@ def test_what_a_few_calls_or_a_few_processes_lose_is_not_the_same() -> None:
     found = one(around(SLOWER), processes)
     assert found.verdict == "INCONCLUSIVE"
     assert found.note == (
-        "the centre is the same, the mean over all pairs +6.5 %: some processes may be slow"
+        "the centre is the same, the mean over all pairs +6.6 %: some processes may be slow"
     )
 
 
@@ -233,7 +233,7 @@ def test_a_mean_is_shown_as_the_figure_has_it_where_larger_is_better() -> None:
 
 
 def test_a_few_pairs_far_out_are_no_regression() -> None:
-    values = (0.9, 1.0, 0.9, 0.95, 1.0, 0.9, 0.9, 0.95, *[-0.01] * 8)
+    values = (0.9, -0.01, 1.0, -0.01, 0.9, -0.01, 0.95, -0.01) * 2
     assert one(around(SLOWER), values).verdict == "INCONCLUSIVE"
 
 
