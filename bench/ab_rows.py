@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from bench.ab_plan import Planned
 from bench.duel import TOGETHER
-from bench.pair_journal import Pair
+from bench.pair_journal import BACK_TO_BACK, Pair
 from bench.pairs import Pairs, phase_key
 from bench.read import ab_report, decide, looks
 from bench.read.ab_report import Row, Verdict
@@ -41,7 +41,9 @@ def rows_of(
             statistics.median(statistics.median(pair[side]) for pair in times) for side in (0, 1)
         )
         decision = decisions[phase_key(key, phase)]
-        rows.append(ab_report.time_row(key, phase, a_s, b_s, decision))
+        own = phase.removesuffix(BACK_TO_BACK)
+        figure = ab_report.TIME if own == phase else ab_report.PIPELINED
+        rows.append(ab_report.time_row(key, own, a_s, b_s, decision, figure))
     if failures:
         rows = [ab_report.doubted(row, _why(failures, len(measured))) for row in rows]
     rows += _one_sided(key, measured, gated=gated)

@@ -15,6 +15,7 @@ from bench.read.looks import Stage
 from bench.records import Entry, Failure, Measurement
 
 NAME = "pairs.jsonl"
+BACK_TO_BACK = ", back-to-back"  # after the phase: calls in a row, a figure of its own
 
 
 class PairJournalError(UserError):
@@ -79,7 +80,7 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
         number=number,
         key=key,
         null=null,
-        calls=max((one.calls_per_sample for one in a.samples), default=0),
+        calls=max((x.calls_per_sample for x in a.samples if x.kind != "pipelined"), default=0),
         samples=samples,
         only={
             side: tuple(dict.fromkeys(x.phase for x in one.samples if x.phase not in samples))
@@ -108,7 +109,8 @@ def _aligned(
             for x, y in zip(one, other, strict=False)
         ]
         if both:
-            found[phase] = (tuple(x for x, _ in both), tuple(y for _, y in both))
+            name = phase + BACK_TO_BACK if kind == "pipelined" else phase
+            found[name] = (tuple(x for x, _ in both), tuple(y for _, y in both))
     return found
 
 

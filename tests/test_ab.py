@@ -145,12 +145,12 @@ def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read()
     )  # fmt: skip
     one = report(undecided, row("SAME", smallest_effect_ratio=0.06))
     text = ab_report.markdown(one)
-    said = "would have found +37 %, needs about 88 pairs"
+    said = "would have found +37 %, needs about --pairs 88"
     assert f"| +10.0 % (-10.0 to +30.0 %) | INCONCLUSIVE; {said} |" in text
-    assert "the pairs after which twice the threshold is" in text
+    assert "the --pairs with which twice the threshold is" in text
     assert "+6 %" not in text
     shown = printed(one, 100)
-    for line in ("INCONCLUSIVE", "would have", "found +37 %,", "needs about", "88 pairs", "SAME"):
+    for line in ("INCONCLUSIVE", "would have", "found +37 %,", "needs about", "--pairs 88", "SAME"):
         assert re.search(rf" {re.escape(line)} *$", shown, flags=re.MULTILINE), shown
     assert "twice the threshold is" in " ".join(shown.split())
     (judged,) = ci.of_ab(report(undecided))

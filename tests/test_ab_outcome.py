@@ -16,7 +16,7 @@ from bench.config import RunOptions
 from bench.duel import TOGETHER
 from bench.pair_journal import Pair, Seen, SideFacts
 from bench.pairs import Pairs
-from bench.read.ab_report import Report
+from bench.read.ab_report import Report, markdown
 from bench.read.decide import Case, decide
 from bench.sides import Side
 from tests.cases import case
@@ -116,6 +116,21 @@ def test_two_sides_that_ran_and_are_the_same_pass() -> None:
     found = outcome(*good(A), *nulls(), facts(A, "A"), facts(A))
     assert said(found) == [("forward", "SAME", "")]
     assert (found.notes, codes(found)) == ((), (0, 0))
+
+
+def test_calls_back_to_back_are_a_figure_of_their_own_and_decided_as_the_others() -> None:
+    def both(number: int) -> Pair:
+        single, in_a_row = (pair(A, number, by).samples["forward"] for by in (1.0, 1.3))
+        return pair(A, number, samples={"forward": single, "forward, back-to-back": in_a_row})
+
+    found = outcome(*map(both, range(6)), *nulls())
+    times = [row for row in found.rows if row.figure in ("time_s", "pipelined_s")]
+    assert [(row.phase, row.figure, row.verdict) for row in times] == [
+        ("forward", "time_s", "SAME"),
+        ("forward", "pipelined_s", "REGRESSED"),
+    ]
+    assert "forward back-to-back" in markdown(found)
+    assert codes(found) == (1, 1)
 
 
 SEGFAULT = "crash: ended by SIGSEGV"

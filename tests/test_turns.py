@@ -68,9 +68,19 @@ def test_a_sample_is_the_mean_of_its_calls() -> None:
 def test_on_an_accelerator_its_own_events_tell_the_phases() -> None:
     device = FakeDevice(launch_s=1e-5)
     step = FakeStep(device, {"forward": 0.01, "backward": 0.03})
-    samples = sampler(device, step).turn(1, 2)
+    *samples, in_a_row = sampler(device, step).turn(1, 2)
     assert {one.kind for one in samples} == {"device"}
     assert [one.times_s[0] for one in samples] == pytest.approx([0.04, 0.01, 0.03], rel=0.01)
+    assert (in_a_row.phase, in_a_row.kind) == ("step", "pipelined")
+
+
+def test_on_an_accelerator_a_turn_ends_with_blocks_of_calls_back_to_back() -> None:
+    device = FakeDevice(launch_s=1e-5)
+    *_, in_a_row = sampler(device, FakeStep(device, {"forward": 0.001})).turn(5, 20)
+    assert (in_a_row.calls_per_sample, len(in_a_row.times_s)) == (20, 5)  # as many calls again
+    assert in_a_row.times_s == pytest.approx((0.001,) * 5, rel=0.01)
+    *_, slow = sampler(device, FakeStep(device, {"forward": 0.15})).turn(1, 1)
+    assert (slow.calls_per_sample, len(slow.times_s)) == (2, 2)  # nor longer than a turn may be
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
@@ -86,7 +96,8 @@ def test_by_the_hosts_clock_a_turn_has_the_whole_alone(synchronous: bool) -> Non
 def test_an_accelerator_without_events_has_its_whole_alone() -> None:
     device = FakeDevice(has_events=False)
     step = FakeStep(device, {"forward": 0.01, "backward": 0.03})
-    assert [one.phase for one in sampler(device, step).turn(1, 2)] == ["step"]
+    kinds = [(one.phase, one.kind) for one in sampler(device, step).turn(1, 2)]
+    assert kinds == [("step", "latency"), ("step", "pipelined")]
 
 
 def test_a_side_that_is_much_slower_has_shorter_turns_but_never_an_empty_one() -> None:

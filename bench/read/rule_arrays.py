@@ -4,15 +4,16 @@ What decides is `bench.read.decide`; this says how often it would.  `tests/test_
 the two against one another.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtr
+from scipy.special import ndtr, stdtr
 
-from bench.read.evidence import EXACT_RANKS, SMALLEST_P, cut_of, rank_sum_p, rank_tail
+from bench.read.evidence import EXACT_RANKS, SMALLEST_P, cut_of, rank_tail
 from bench.read.looks import ALPHA, Look
 
 Floats = NDArray[np.float64]
@@ -58,8 +59,8 @@ def rank_p(values: Floats, bound: float) -> Floats:
     above = ((np.take_along_axis(distance, order, -1) > 0) * np.arange(1, n + 1)).sum(-1)
     if n <= EXACT_RANKS:
         return np.asarray(rank_tail(n))[above]
-    sums = [rank_sum_p(n, float(one)) for one in range(n * (n + 1) // 2 + 1)]
-    return np.asarray(sums)[above]
+    mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
+    return np.asarray(ndtr((mean - above + 0.5) / math.sqrt(variance)))
 
 
 def p_above(values: Floats, bound: float) -> Floats:
