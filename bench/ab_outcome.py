@@ -89,7 +89,9 @@ def write(path: Path, report: ab_report.Report, pairs: Pairs, code: int) -> None
         ]
         stored |= {"headline": report.headline, "exit_code": code, "null_case": key}
         if len(logs) >= LEAST_NULL_PAIRS:
-            stored["null_log_ratio"] = statistics.median(logs)  # one disturbed pair is not the machine
+            stored["null_log_ratio"] = statistics.median(
+                logs
+            )  # one disturbed pair is not the machine
         rundir.write_atomically(path / DESCRIPTION, json.dumps(stored, indent=1) + "\n")
     except OSError as error:
         raise AbError(f"{path}: the report cannot be written: {error.strerror}") from None

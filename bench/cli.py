@@ -208,7 +208,8 @@ def ab(
     resume: Annotated[
         Path | None,
         _option(
-            "--resume", "go on with this directory; --pairs adds some; --budget, --timeout, --strict"
+            "--resume",
+            "go on with this directory; --pairs adds some; --budget, --timeout, --strict",
         ),
     ] = None,
 ) -> None:

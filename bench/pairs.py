@@ -115,18 +115,25 @@ class Pairs:
                     self._compare(arena, key, null=False)
                 elif (null := self.null_key()) and self._wants_null(stage, number, keys):
                     self._compare(arena, null, null=True)
-            self._find_facts(arena)
+            if not self._find_facts(arena):
+                return self._out_of_budget(stage, number)
         self.tell(f"{self._named(stage, number)} done")
         return True
 
-    def _find_facts(self, arena: Arena) -> None:
-        """After the cases of the pair: in the first, or in the first that a case went through."""
+    def _find_facts(self, arena: Arena) -> bool:
+        """After the cases of the pair: in the first, or in the first that a case went through.
+
+        False: the budget is spent.
+        """
         for key in self._without_facts():
+            if self._spent():
+                return False
             for found in arena.facts(key):
                 self.journal.append_line(to_line(found))
                 self.seen.add(found)
                 if found.invalid:
                     self.tell(f"{key}, side {found.side}: invalid: {found.invalid}")
+        return True
 
     def _without_facts(self) -> list[str]:
         """Cases that ran and of which a side's counted figures were not looked for yet."""
@@ -242,9 +249,7 @@ def values(
             name = phase_key(key, phase)
             chosen = again is not None and (null or name in again)
             first, first_means = seen.values(key, "first", phase, null=null)
-            fresh, fresh_means = (
-                seen.values(key, "fresh", phase, null=null) if chosen else ([], [])
-            )
+            fresh, fresh_means = seen.values(key, "fresh", phase, null=null) if chosen else ([], [])
             found.append(
                 decide.Case(
                     key=name,

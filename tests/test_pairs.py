@@ -38,6 +38,7 @@ class World:
     opened: list[tuple[Stage, int]] = field(default_factory=list)
     made: list[tuple[Stage, int, str, bool]] = field(default_factory=list)
     now_s: float = 0.0
+    facts_s: float = 0.0  # that counting takes
     stop_at: int | None = None  # comparisons, then Ctrl-C
 
     def run(self, **changes: object) -> tuple[Pairs, bool]:
@@ -89,6 +90,7 @@ class _Arena:
         )  # fmt: skip
 
     def facts(self, key: str) -> list[SideFacts]:
+        self.world.now_s += self.world.facts_s
         return [
             SideFacts(
                 key=key, side=side, facts={"flops": 7.0},
@@ -231,6 +233,16 @@ def test_the_budget_ends_it_between_two_cases(world: World) -> None:
     _, complete = world.run()
     assert complete
     assert len(world.made) == len(set(world.made)) == 18
+
+
+def test_nor_is_counting_begun_after_the_budget(world: World) -> None:
+    world.facts_s = 10.0
+    pairs, complete = world.run(budget_s=5.0)
+    assert not complete
+    assert len({key for key, _ in pairs.seen.facts}) == 1
+    pairs, complete = world.run()
+    assert complete
+    assert len({key for key, _ in pairs.seen.facts}) == 2
 
 
 def test_a_case_that_fails_twice_is_given_up_and_the_others_go_on(world: World) -> None:

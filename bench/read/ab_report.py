@@ -241,7 +241,7 @@ def ratio(row: Row) -> str:
 
 LEGEND = (
     "Of what is INCONCLUSIVE: the smallest slowdown that would have been found four times in five, "
-    "and the --pairs with which twice the threshold is; both simulated from the scatter of its pairs"
+    "and the --pairs with which twice the threshold is; both simulated from its pairs' scatter"
 )
 
 

@@ -4,15 +4,15 @@ A pair is two fresh processes, one of each side, that took turns; its value is t
 paired log-differences of their samples, log(B / A).  Pairs are the unit of noise: every test is one
 over pairs (`bench.read.evidence`).
 
-In two stages: every case gets its first pairs; those that may have become slower get fresh ones, and
-of these cases the fresh pairs alone decide, since the first ones have chosen them.  Their p-values
-are corrected for the looks at them (`bench.read.looks`) and for the number of cases (Benjamini &
-Hochberg 1995).  Where the second stage ended before a case had enough of those, its first pairs
-decide, among the first pairs of all cases.  Fewer than FIRST_PAIRS decide nothing, but for what is
-clearly the same after FIRST_LOOK.
+In two stages: every case gets its first pairs; those that may have become slower get fresh ones,
+and of these cases the fresh pairs alone decide, since the first ones have chosen them.  Their
+p-values are corrected for the looks at them (`bench.read.looks`) and for the number of cases
+(Benjamini & Hochberg 1995).  Where the second stage ended before a case had enough of those, its
+first pairs decide, among the first pairs of all cases.  Fewer than FIRST_PAIRS decide nothing, but
+for what is clearly the same after FIRST_LOOK.
 
-A case is the same where its centre is, and the mean over its pairs, and the mean of its samples: code
-that is slow in one call of three, or in one process of five, has the same median.
+A case is the same where its centre is, and the mean over its pairs, and the mean of its samples:
+code that is slow in one call of three, or in one process of five, has the same median.
 `python -m tests.perf.replay` shows how often a verdict is wrong.
 """
 
@@ -273,10 +273,7 @@ def _judged(
         }
         worse |= {key: p for key, p in _adjusted(firsts).items() if key in waiting}
     better = _adjusted(
-        {
-            one.key: _p([-value for value in one.decisive], bounds[one.key], pairs)
-            for one in cases
-        }
+        {one.key: _p([-value for value in one.decisive], bounds[one.key], pairs) for one in cases}
     )
     return tuple(
         _decision(

@@ -1,9 +1,10 @@
 """How many pairs a comparison measures, when it looks at them, and how sure each look has to be.
 
-A case that may be slower gets fresh pairs, and is looked at after 8, 12, 16, 28 and 40 of them.  The
-chance of a false alarm is split among the looks beforehand (weighted Bonferroni): the last three get
-nearly all of it, since a case that is clear earlier is clear by a far smaller chance as well.  A
-comparison that is to go on beyond has a further look wherever its pairs have grown by two fifths.
+A case that may be slower gets fresh pairs, and is looked at after 8, 12, 16, 28 and 40 of them.
+The chance of a false alarm is split among the looks beforehand (weighted Bonferroni): the last
+three get nearly all of it, since a case that is clear earlier is clear by a far smaller chance as
+well.  A comparison that goes on beyond has a further look wherever its pairs have grown by two
+fifths.
 """
 
 import math

@@ -9,7 +9,7 @@ so that a few simulations answer for all cases of a report.
 import bisect
 import dataclasses
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 

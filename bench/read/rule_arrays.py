@@ -74,7 +74,5 @@ def p_above(values: Floats, bound: float) -> Floats:
 
 def best_of_looks(values: Floats, bound: float, looks: Sequence[Look]) -> Floats:
     """The smallest p of the looks, each divided by its share of alpha.  values: (…, pairs)."""
-    found = [
-        p_above(values[..., : look.pairs], bound) * ALPHA / look.share for look in looks
-    ]
+    found = [p_above(values[..., : look.pairs], bound) * ALPHA / look.share for look in looks]
     return np.minimum(1.0, np.min(found, axis=0))

@@ -102,9 +102,7 @@ class TurnSampler:
             times_s.append(self._watch.span_s(wanted) / wanted)
         whole = self._phases[0]
         return [
-            Samples(
-                phase=whole, kind="pipelined", calls_per_sample=wanted, times_s=tuple(times_s)
-            )
+            Samples(phase=whole, kind="pipelined", calls_per_sample=wanted, times_s=tuple(times_s))
         ]
 
     def _once(self) -> list[float]:

@@ -5,7 +5,7 @@
     python -m tests.perf.replay --interrupted         a budget that ends anywhere, in either stage
     python -m tests.perf.replay --joint               all cases of a suite from the same pairs
     python -m tests.perf.replay --without             no pair twice, as long as there are others
-    python -m tests.perf.replay --made                made-up noise of every kind, families of 1 to 60
+    python -m tests.perf.replay --made                made-up noise of every kind, 1 to 60 cases
     python -m tests.perf.replay --made --interrupted  the same, with budgets that end anywhere
 
 A line of a file is a pair: by case the samples of two fresh processes of identical code, taken in
@@ -15,10 +15,10 @@ machines.  Which of a pair's processes is called A is drawn as well: the code is
 chance mean of thirty noisy pairs would else count as a real difference (--fixed leaves the sides as
 they were measured).  In a slowed suite one case, drawn at random, takes longer on side B.
 
-Made-up noise is that of a pair's value (`tests.perf.suites`): normal; heavy tails (t with 2 degrees
-of freedom); processes in one of two modes, half of them or one in eight slow; spikes; noisy minutes;
-log-normal.  The rule is `tests.perf.rule`, an array at a time; `tests/test_replay.py` holds it against
-`bench.read.decide`.
+Made-up noise is that of a pair's value (`tests.perf.suites`): normal; heavy tails (t with 2
+degrees of freedom); processes in one of two modes, half of them or one in eight slow; spikes; noisy
+minutes; log-normal.  The rule is `tests.perf.rule`, an array at a time; `tests/test_replay.py`
+holds it against `bench.read.decide`.
 """
 
 import argparse
@@ -141,10 +141,10 @@ def show_file(path: Path, draws: int, *, interrupted: bool, **way: bool) -> None
             slow = of_file(
                 path, draws, threshold=threshold, effect=effect, interrupted=interrupted, **way
             )
-            found, missed = slow.verdicts["REGRESSED"], slow.verdicts["SAME"]
+            found, missed = (slow.verdicts[name] for name in ("REGRESSED", "SAME"))
             print(
-                f"    +{effect:.0%}: found {interval(found, draws)}; SAME {interval(missed, draws)}; "
-                f"its pairs {slow.first + slow.fresh:.1f}",
+                f"    +{effect:.0%}: found {interval(found, draws)}; "
+                f"SAME {interval(missed, draws)}; its pairs {slow.first + slow.fresh:.1f}",
                 flush=True,
             )
 

@@ -18,7 +18,6 @@ from bench.read.looks import (
     FIRST_ALPHA,
     FIRST_LOOK,
     FIRST_PAIRS,
-    FRESH_PAIRS,
     LEAST_FRESH,
     planned,
     taken,
@@ -32,8 +31,10 @@ NAMES = ("INCONCLUSIVE", "REGRESSED", "IMPROVED", "SAME")
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Of the pairs of one stage: (suites, cases, pairs), of the middle of the samples and of
-    their means."""
+    """Of the pairs of one stage: (suites, cases, pairs).
+
+    centres, means: of the middle of their samples, and of their means.
+    """
 
     centres: Floats
     means: Floats
@@ -66,7 +67,9 @@ def judge(
     ended: (suites), the part of a suite's comparisons after which its budget ends; None = never.
     """
     bound = math.log1p(threshold)
-    clear = _same(first.upto(FIRST_LOOK), bound) & ~_suspects(first.centres[..., :FIRST_LOOK], bound)
+    clear = _same(first.upto(FIRST_LOOK), bound) & ~_suspects(
+        first.centres[..., :FIRST_LOOK], bound
+    )
     firsts = np.where(clear, FIRST_LOOK, first.centres.shape[-1])
     chosen = _suspects(first.centres, bound) & ~clear
     family = np.maximum(chosen.sum(-1), 1)[:, None]
@@ -195,6 +198,3 @@ def _adjusted(p: Floats, within: Flags, family: NDArray[np.int64]) -> Floats:
     found = np.empty_like(p)
     np.put_along_axis(found, sorted_at, np.minimum(least, outside), -1)
     return found
-
-
-__all__ = ["FRESH_PAIRS", "NAMES", "Outcome", "Values", "judge"]

@@ -1,5 +1,4 @@
-"""Suites for a replay: pairs of identical processes, real ones or made up, one case of which is
-slowed."""
+"""Suites for a replay: pairs of identical processes, real or made up; one case may be slowed."""
 
 import gzip
 import json
