@@ -184,8 +184,7 @@ class Seen:
         at = (pair.stage, pair.number, pair.key, pair.null), phase
         if at not in self._values:  # many samples, and asked for before every comparison
             middle, mean = pair_value(*pair.samples[phase]), mean_value(*pair.samples[phase])
-            usable = middle is not None and mean is not None
-            self._values[at] = (middle, mean) if usable else None
+            self._values[at] = None if middle is None or mean is None else (middle, mean)
         return self._values[at]
 
     def call_s(self, key: str, phase: str) -> float:

@@ -5,16 +5,16 @@ import math
 import numpy as np
 import pytest
 
-from bench.read.decide import Case, decide
+from bench.read.decide import Case, Decision, decide
 from bench.read.looks import FIRST_PAIRS
 from bench.read.reach import Plan, power, with_reach
 from tests.perf.rule import REGRESSED, judge
 from tests.perf.suites import made, slowed
 
 
-def one(values: tuple[float, ...], fresh: tuple[float, ...] = (), **more: bool) -> object:
-    case = Case(key="a", first=values, fresh=fresh)
-    (found,) = with_reach(decide([case], (), 0.05), [case], 0.05, **more)  # type: ignore[arg-type]
+def one(values: tuple[float, ...], *, complete: bool = True) -> Decision:
+    case = Case(key="a", first=values)
+    (found,) = with_reach(decide([case], (), 0.05), [case], 0.05, complete=complete)
     return found
 
 
@@ -25,7 +25,7 @@ def test_the_smallest_effect_is_found_four_times_in_five(sd: float) -> None:
     scores = np.array([-1.3, -0.8, -0.2, 0.2, 0.8, 1.3])
     values = tuple(float(x) for x in scores / scores.std(ddof=1) * sd)
     found = one(values)
-    effect = found.smallest_effect  # type: ignore[attr-defined]
+    effect = found.smallest_effect
     assert effect is not None
     both, which = slowed(made("normal", 3000, 1, sd, rng), effect, rng)
     verdicts = judge(*both, 0.05).verdicts[np.arange(3000), which]
@@ -34,10 +34,7 @@ def test_the_smallest_effect_is_found_four_times_in_five(sd: float) -> None:
 
 def test_more_pairs_are_needed_the_more_they_scatter_and_none_where_there_are_enough() -> None:
     values = np.array([-1.3, -0.8, -0.2, 0.2, 0.8, 1.3])
-    needed = [
-        one(tuple(float(x) for x in values * sd)).pairs_needed  # type: ignore[attr-defined]
-        for sd in (0.03, 0.12, 0.18)
-    ]
+    needed = [one(tuple(float(x) for x in values * sd)).pairs_needed for sd in (0.03, 0.12, 0.18)]
     assert needed[0] is None
     assert needed[1] is not None
     assert needed[2] is not None
@@ -51,14 +48,16 @@ def test_more_pairs_are_needed_the_more_they_scatter_and_none_where_there_are_en
 def test_a_comparison_that_a_budget_ended_before_six_pairs_would_have_found_nothing() -> None:
     values = (0.1, -0.1, 0.2, -0.2, 0.1)
     assert len(values) < FIRST_PAIRS
-    assert one(values, complete=False).smallest_effect is None  # type: ignore[attr-defined]
-    assert one(values, complete=True).smallest_effect is not None  # type: ignore[attr-defined]
+    assert one(values, complete=False).smallest_effect is None
+    assert one(values, complete=True).smallest_effect is not None
 
 
 def test_where_the_fresh_pairs_never_came_less_would_have_been_found() -> None:
     suspect = tuple(0.08 + x for x in (0.04, -0.05, 0.03, -0.02, 0.05, -0.04))
-    early = one(suspect, complete=False).smallest_effect  # type: ignore[attr-defined]
-    whole = one(suspect, complete=True).smallest_effect  # type: ignore[attr-defined]
+    early = one(suspect, complete=False).smallest_effect
+    whole = one(suspect, complete=True).smallest_effect
+    assert early is not None
+    assert whole is not None
     assert early > 1.2 * whole
 
 

@@ -12,6 +12,15 @@ from tests.perf.rule import NAMES, Values, judge
 from tests.perf.suites import NOISES, noise
 
 
+def with_pair(case: Case, stage: looks.Stage, centre: float, mean: float) -> Case:
+    """One pair more."""
+    if stage == "first":
+        means = (*(case.first_means or ()), mean)
+        return dataclasses.replace(case, first=(*case.first, centre), first_means=means)
+    means = (*(case.fresh_means or ()), mean)
+    return dataclasses.replace(case, fresh=(*case.fresh, centre), fresh_means=means)
+
+
 def one_by_one(
     first: Values, fresh: Values, suite: int, threshold: float, most: int | None
 ) -> tuple[list[str], int]:
@@ -33,11 +42,7 @@ def one_by_one(
                 spent += 1
                 centre = float(values.centres[suite, place, number])
                 mean = float(values.means[suite, place, number])
-                changes = {stage: centre, f"{stage}_means": mean}
-                cases[place] = dataclasses.replace(
-                    case,
-                    **{name: (*getattr(case, name), value) for name, value in changes.items()},
-                )
+                cases[place] = with_pair(case, stage, centre, mean)
         return True
 
     if stage_of("first", first, 0, [case.key for case in cases]):
@@ -66,7 +71,7 @@ def test_the_arrays_say_of_every_case_what_the_functions_that_decide_say(
         for suite in range(suites):
             wanted = whole.first[suite].sum() + whole.fresh[suite].sum()
             most = None if ended is None else int(ended[suite] * (wanted + 1))
-            verdicts, spent = one_by_one(*drawn, suite, threshold, most)
+            verdicts, spent = one_by_one(drawn[0], drawn[1], suite, threshold, most)
             assert [NAMES[one] for one in found.verdicts[suite]] == verdicts
             assert found.first[suite].sum() + found.fresh[suite].sum() == spent
 

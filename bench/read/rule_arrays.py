@@ -58,7 +58,9 @@ def rank_p(values: Floats, bound: float) -> Floats:
     order = np.argsort(np.abs(distance), -1)
     above = ((np.take_along_axis(distance, order, -1) > 0) * np.arange(1, n + 1)).sum(-1)
     if n <= EXACT_RANKS:
-        return np.asarray(rank_tail(n))[above]
+        chances: Floats = np.asarray(rank_tail(n), np.float64)
+        exact: Floats = chances[above]
+        return exact
     mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
     return np.asarray(ndtr((mean - above + 0.5) / math.sqrt(variance)))
 
@@ -75,4 +77,5 @@ def p_above(values: Floats, bound: float) -> Floats:
 def best_of_looks(values: Floats, bound: float, looks: Sequence[Look]) -> Floats:
     """The smallest p of the looks, each divided by its share of alpha.  values: (…, pairs)."""
     found = [p_above(values[..., : look.pairs], bound) * ALPHA / look.share for look in looks]
-    return np.minimum(1.0, np.min(found, axis=0))
+    least: Floats = np.minimum(1.0, np.min(found, axis=0))
+    return least

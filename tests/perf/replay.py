@@ -63,11 +63,12 @@ def rates(
     which = None
     if effect:
         both, which = suites.slowed(both, effect, rng)
-    count = len(both[0].centres)
-    found = judge(*both, threshold, rng.random(count) if interrupted else None)
-    rows = np.ones(found.verdicts.shape, bool)
+    count, cases, _ = both[0].centres.shape
+    ended = np.asarray(rng.random(count), np.float64) if interrupted else None
+    found = judge(*both, threshold, ended)
+    rows = np.ones((count, cases), bool)
     if which is not None:
-        rows = np.arange(rows.shape[1])[None, :] == which[:, None]
+        rows = np.arange(cases)[None, :] == which[:, None]
     verdicts = Counter(NAMES[one] for one in found.verdicts[rows])
     return Rates(
         int((found.verdicts == REGRESSED).any(-1).sum()),

@@ -93,7 +93,7 @@ def slowed(
 ) -> tuple[tuple[Values, Values], NDArray[np.int64]]:
     """One case of each suite, drawn, takes 1 + effect times as long; which one, by suite."""
     suites, cases, _ = both[0].centres.shape
-    which = rng.integers(cases, size=suites)
+    which = np.asarray(rng.integers(cases, size=suites), np.int64)
     by = (np.arange(cases)[None, :] == which[:, None])[..., None] * math.log1p(effect)
     first, fresh = (Values(one.centres + by, one.means + by) for one in both)
     return (first, fresh), which
