@@ -25,6 +25,7 @@ from bench.pair_journal import to_line
 from bench.progress import wide_console
 from bench.read import ab_report, ci
 from bench.read.ab_report import Report, Row
+from bench.read.looks import Stage
 from bench.session import SessionError
 from bench.sides import SideError
 from tests.cases import case
