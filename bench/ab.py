@@ -24,6 +24,7 @@ WRONG, INTERRUPTED = 2, 130
 def run(asked: Asked) -> int:
     """Compare, and leave a directory.  The exit code."""
     console = wide_console()
+    ab_plan.refuse_pairs(asked.pairs)
     asked, stored = ab_directory.stored(asked) if asked.resume else (asked, None)
     if not 0 < asked.threshold < 1:
         raise AbError(f"--threshold {asked.threshold}: is no slowdown; write e.g. 0.05 for 5 %")
@@ -61,6 +62,7 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         seed=planned.run.seed,
         threshold=max(planned.threshold, decide.bias(history)),
         thresholds=planned.thresholds,
+        pairs=planned.pairs,
         budget_s=planned.run.budget_s,
         journal=journal,
         seen=seen,

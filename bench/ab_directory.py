@@ -11,6 +11,7 @@ from typing import Any
 
 from bench import ab_plan, config, environment, pair_journal, rundir, sides
 from bench.ab_plan import AbError, Asked, Planned
+from bench.read.looks import FRESH_PAIRS
 from bench.records import SCHEMA_VERSION
 
 DESCRIPTION = "ab.json"
@@ -29,6 +30,7 @@ def create(asked: Asked, planned: Planned) -> Path:
         "command": ["bench", *sys.argv[1:]],
         "started": now.isoformat(timespec="seconds"),
         **_description(asked, planned),
+        "pairs": planned.pairs,
         "environment": {**planned.facts, **environment.environment()},
     }
     with rundir.new(path) as folder:
@@ -72,14 +74,17 @@ def _conditions(planned: Planned) -> dict[str, Any]:
 
 
 def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
-    """What that comparison was asked; of all flags only those of time may stand beside it."""
+    """What that comparison was asked.
+
+    Of all flags only those of time may stand beside it, and more pairs.
+    """
     path = asked.resume
     assert path is not None
     others = asked.a or asked.b or asked.axes or asked.subjects or asked.config or asked.out
     if others or asked.own_threshold or asked.options.get("seed") is not None:
         raise AbError(
-            f"--resume {path}: goes on with what that comparison was; only --budget, --timeout "
-            "and --strict may stand beside it"
+            f"--resume {path}: goes on with what that comparison was; only --budget, --timeout, "
+            "--pairs and --strict may stand beside it"
         )
     try:
         stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
@@ -97,6 +102,7 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             subjects=tuple(before["subjects"]),
             threshold=before["threshold"],
             options={**asked.options, "seed": before["seed"]},
+            pairs=_more_pairs(asked, int(stored.get("pairs", FRESH_PAIRS))),
         )
     except (FileNotFoundError, NotADirectoryError) as error:
         raise AbError(f"--resume {path}: is no comparison: {error.strerror}") from None
@@ -105,6 +111,16 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise AbError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
     return again, stored
+
+
+def _more_pairs(asked: Asked, before: int) -> int:
+    """Raises AbError where these are fewer than it has."""
+    if asked.pairs is not None and asked.pairs < before:
+        raise AbError(
+            f"--resume {asked.resume}: --pairs {asked.pairs} is less than the {before} that it was "
+            "begun with; pairs can be added, and not taken away"
+        )
+    return asked.pairs or before
 
 
 def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
@@ -126,6 +142,9 @@ def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
             f"--resume {path}: not the same any more: {', '.join(differs)}; start a new comparison"
         )
     rundir.make_scratch(rundir.RunDir(path))
+    if planned.pairs != stored.get("pairs", FRESH_PAIRS):
+        changed = json.dumps({**stored, "pairs": planned.pairs}, indent=1) + "\n"
+        rundir.write_atomically(path / DESCRIPTION, changed)
     return path
 
 

@@ -6,7 +6,7 @@ from bench import units
 from bench.ab_plan import Planned
 from bench.pair_journal import Pair
 from bench.pairs import Pairs
-from bench.read import decide
+from bench.read import decide, looks
 
 DISTURBED = "{n} of {of} pairs were disturbed by other work on this machine (contended)."
 RESTLESS = "In {n} of {of} pairs the times had not settled (unsteady)."
@@ -34,7 +34,7 @@ def notes(
 def _of_null(pairs: Pairs) -> list[str]:
     key = pairs.null_key()
     failed = pairs.seen.failures(key, null=True) if key else []
-    good = [one for stage in decide.STAGES if key for one in pairs.seen.of(key, stage, null=True)]
+    good = [one for stage in looks.STAGES if key for one in pairs.seen.of(key, stage, null=True)]
     found = []
     if failed:
         why = next(iter(failed[0].failed.values()))

@@ -15,7 +15,7 @@ from bench.ab_notes import notes
 from bench.ab_plan import AbError, Planned
 from bench.ab_rows import rows_of
 from bench.pairs import Pairs, phase_key, values
-from bench.read import ab_report, ci, decide, plot_forest, show
+from bench.read import ab_report, ci, decide, plot_forest, reach, show
 from bench.read.junit import junit
 from bench.records import whole_phase
 
@@ -30,7 +30,12 @@ def decided(
     seen, keys = pairs.seen, [key for key in planned.cases if not pairs.given_up(key)]
     null, again = pairs.null_key(), pairs.suspects()
     nulls = _by_stage(values(seen, [null], null=True, again=()) if null else [])
-    found = decide.decide(pairs.values(keys, again=again), nulls, planned.threshold, history)
+    cases = pairs.values(keys, again=again)
+    found = decide.decide(cases, nulls, planned.threshold, history)
+    found = reach.with_reach(
+        found, cases, max(planned.threshold, decide.bias(history)), pairs=planned.pairs,
+        complete=incomplete is None,
+    )  # fmt: skip
     for mixed in filter(None, map(probe.edited, planned.sources.values())):
         found = decide.untrusted(found, mixed)
     decisions = {one.key: one for one in found}
@@ -84,7 +89,9 @@ def write(path: Path, report: ab_report.Report, pairs: Pairs, code: int) -> None
         ]
         stored |= {"headline": report.headline, "exit_code": code, "null_case": key}
         if len(logs) >= LEAST_NULL_PAIRS:
-            stored["null_log_ratio"] = statistics.fmean(logs)
+            stored["null_log_ratio"] = statistics.median(
+                logs
+            )  # one disturbed pair is not the machine
         rundir.write_atomically(path / DESCRIPTION, json.dumps(stored, indent=1) + "\n")
     except OSError as error:
         raise AbError(f"{path}: the report cannot be written: {error.strerror}") from None

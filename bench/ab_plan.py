@@ -12,7 +12,7 @@ from typing import Any
 
 from bench import config, environment, plan, probe, sides, units
 from bench.errors import UserError
-from bench.read.decide import FIRST_PAIRS
+from bench.read.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIRS, first_pairs
 from bench.records import Case
 from bench.subject import layer_text, parse
 
@@ -24,6 +24,15 @@ DEVICES_OWN = ("cudnn_benchmark", "tf32", "threads", "allocator")
 
 class AbError(UserError):
     """A comparison that cannot be begun or gone on with."""
+
+
+def refuse_pairs(pairs: int | None) -> None:
+    """Raises AbError where a decision cannot rest on so many."""
+    if pairs is not None and not LEAST_FRESH <= pairs <= MOST_PAIRS:
+        raise AbError(
+            f"--pairs {pairs}: expected {LEAST_FRESH} to {MOST_PAIRS} fresh pairs; fewer decide "
+            "nothing"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,6 +50,7 @@ class Asked:
     strict: bool = False
     out: Path | None = None
     resume: Path | None = None
+    pairs: int | None = None  # fresh ones of a suspect, at most
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,6 +70,7 @@ class Planned:
     sources: Mapping[str, Mapping[str, probe.Source]]  # side → module → its file as it was then
     source: str = ""  # what says which cases
     brought: tuple[str, ...] = ()  # files that git ignores: those of the working tree
+    pairs: int = FRESH_PAIRS  # of a suspect, at most
 
 
 def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
@@ -115,6 +126,7 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         sources={name: one.sources for name, one in found.items()},
         source=settings.source,
         brought=tuple(dict.fromkeys(file for _, files in looked.values() for file in files)),
+        pairs=asked.pairs or FRESH_PAIRS,
     )
 
 
@@ -140,9 +152,9 @@ def estimate_s(planned: Planned) -> float:
     A budget bounds it.
     """
     compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
-    again = FIRST_PAIRS - 1
-    total_s = len(planned.cases) * CASE_S
-    total_s += 2 * compiled * (plan.COMPILE_COLD_S + again * plan.COMPILE_WARM_S)
+    firsts = first_pairs(planned.pairs)
+    total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
+    total_s += 2 * compiled * (plan.COMPILE_COLD_S + (firsts - 1) * plan.COMPILE_WARM_S)
     return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
 
 

@@ -4,9 +4,10 @@ import statistics
 from collections.abc import Mapping, Sequence
 
 from bench.ab_plan import Planned
-from bench.pair_journal import Pair
+from bench.duel import TOGETHER
+from bench.pair_journal import BACK_TO_BACK, Pair
 from bench.pairs import Pairs, phase_key
-from bench.read import ab_report, decide
+from bench.read import ab_report, decide, looks
 from bench.read.ab_report import Row, Verdict
 from bench.records import whole_phase
 
@@ -40,7 +41,9 @@ def rows_of(
             statistics.median(statistics.median(pair[side]) for pair in times) for side in (0, 1)
         )
         decision = decisions[phase_key(key, phase)]
-        rows.append(ab_report.time_row(key, phase, a_s, b_s, decision))
+        own = phase.removesuffix(BACK_TO_BACK)
+        figure = ab_report.TIME if own == phase else ab_report.PIPELINED
+        rows.append(ab_report.time_row(key, own, a_s, b_s, decision, figure))
     if failures:
         rows = [ab_report.doubted(row, _why(failures, len(measured))) for row in rows]
     rows += _one_sided(key, measured, gated=gated)
@@ -58,9 +61,9 @@ def _decisive(
     """The samples of the pairs that the decision rests on."""
     first, fresh = (
         [one.samples[phase] for one in pairs.seen.of(key, stage) if phase in one.samples]
-        for stage in decide.STAGES
+        for stage in looks.STAGES
     )
-    enough = phase_key(key, phase) in again and len(fresh) >= decide.LEAST_FRESH
+    enough = phase_key(key, phase) in again and len(fresh) >= looks.LEAST_FRESH
     return fresh if enough else first
 
 
@@ -84,7 +87,8 @@ def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -
     """gated: what side A can and side B cannot is a failure, whatever the reason."""
     sides = {side for one in failures for side in one.failed}
     reasons = [why for one in failures for why in one.failed.values()]
-    lost = gated and sides == {"B"}
+    together = all(TOGETHER in why for why in reasons)  # who was second is drawn
+    lost = gated and sides == {"B"} and not together
     verdict: Verdict = "FAILED"
     if all(why.startswith(NOT_TO_BLAME) for why in reasons) and not lost:
         verdict = "UNMEASURED"

@@ -15,7 +15,7 @@ from bench import once
 from bench.config import RunOptions
 from bench.duel import Player, take_turns
 from bench.pair_journal import Pair, SideFacts, pair_of
-from bench.read.decide import Stage
+from bench.read.looks import Stage
 from bench.records import Case, Entry
 from bench.session import Folders, ReplicateDied, Session, collect, request
 from bench.sides import Side, SideError, unproven

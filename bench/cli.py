@@ -222,6 +222,9 @@ def ab(
     threshold: Annotated[
         float | None, _option("--threshold", "what counts as slower (0.05)")
     ] = None,
+    pairs: Annotated[
+        int | None, _option("--pairs", "fresh pairs of what may be slower, at most (40)")
+    ] = None,
     budget: Annotated[
         float | None, _option("--budget", "seconds after which nothing is started")
     ] = None,
@@ -237,7 +240,10 @@ def ab(
     out: Annotated[Path | None, _option("--out", "the directory (results/<utc>-ab-…)")] = None,
     resume: Annotated[
         Path | None,
-        _option("--resume", "go on with this directory, with --budget, --timeout, --strict alone"),
+        _option(
+            "--resume",
+            "go on with this directory; --pairs adds some; --budget, --timeout, --strict",
+        ),
     ] = None,
 ) -> None:
     """Is B slower than A?  Both are measured here and now, in turns."""
@@ -258,6 +264,7 @@ def ab(
                 strict=strict,
                 out=out,
                 resume=resume,
+                pairs=pairs,
             )
         )
     )

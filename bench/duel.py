@@ -5,18 +5,19 @@ in a read of its pipe, and so is this process.
 """
 
 import contextlib
+import dataclasses
 import json
 import math
 import os
 import random
 import selectors
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-from bench.records import Entry
+from bench.records import Entry, Failure, Measurement
 from bench.session import GRACE_S, Folders, ReplicateDied, Session, collect
 
 # With eight the values of pairs scatter no less (1.37 % against 1.41 %, 22 cases of the ConvNet and
@@ -25,6 +26,7 @@ TURNS = 4
 TURN_S = 0.1  # of samples: long against the pause and the untimed calls of a hand-over
 MOST_SAMPLES = 20  # a turn
 END_S = 60.0  # for proving itself
+TOGETHER = "both sides do not fit into memory at once; alone this one runs"
 
 
 class ChildEnded(Exception):  # noqa: N818 - says what happened
@@ -35,7 +37,10 @@ class Turning(Protocol):
     """What taking turns asks of a side."""
 
     def start(self) -> float:
-        """Build and warm up.  Seconds of a call.  Raises ChildEnded."""
+        """Build and warm up, also once more after its end.  Seconds of a call.
+
+        Raises ChildEnded.
+        """
 
     def turn(self, calls: int, samples: int) -> None:
         """Have a turn.  Raises ChildEnded."""
@@ -61,22 +66,62 @@ def turn_for(call_s: float) -> Turn:
 def take_turns(
     a: Turning, b: Turning, draw: random.Random, turns: int = TURNS
 ) -> tuple[Entry, Entry]:
-    """One case on both sides.  Who builds first, and who begins each turn, is drawn.
+    """One case on both sides.  Who builds first, and who begins each two turns, is drawn.
 
     Where a side fails, the other is still tried as far as that: whether it fails as well is what
-    tells a change from a case that runs nowhere.
+    tells a change from a case that runs nowhere.  A side for which memory ran out beside the other
+    is tried alone before it is blamed.
     """
     call_s: dict[int, float] = {}
-    for side in draw.sample([a, b], 2):
+    builds = draw.sample([a, b], 2)
+    for side in builds:
         with contextlib.suppress(ChildEnded):  # its entry says why
             call_s[id(side)] = side.start()
+    beside = id(builds[0]) in call_s  # else neither had the other beside it
     if len(call_s) == 2:
         turn = turn_for(call_s[id(a)])
-        for _ in range(turns):
-            went = [_went(side, turn) for side in draw.sample([a, b], 2)]
+        for order in _orders(a, b, draw, turns):
+            went = [_went(side, turn) for side in order]
             if not all(went):
                 break
-    return a.finish(), b.finish()
+    left, right = a.finish(), b.finish()
+    if beside and _out_of_memory(left) != _out_of_memory(right):
+        return _alone(a, left), _alone(b, right)
+    return left, right
+
+
+def _orders(
+    a: Turning, b: Turning, draw: random.Random, turns: int
+) -> Iterator[tuple[Turning, Turning]]:
+    """Of every two turns the second is the first one reversed (ABBA), so that drift cancels.
+
+    Who begins is drawn for each two: fixed slots favour a side.
+    """
+    for number in range(turns):
+        if number % 2 == 0:
+            one, other = draw.sample([a, b], 2)
+        else:
+            one, other = other, one
+        yield one, other
+
+
+def _out_of_memory(entry: Entry) -> bool:
+    return isinstance(entry, Failure) and entry.status == "oom"
+
+
+def _alone(side: Turning, entry: Entry) -> Entry:
+    """What it left; where memory ran out, what it leaves now that the other side has ended.
+
+    Whatever it takes in a turn was taken in the warm-up already.
+    """
+    if not (isinstance(entry, Failure) and _out_of_memory(entry)):
+        return entry
+    with contextlib.suppress(ChildEnded):  # its entry says why
+        side.start()
+    again = side.finish()
+    if isinstance(again, Measurement):
+        return dataclasses.replace(entry, reason=f"{TOGETHER} ({entry.reason})")
+    return again
 
 
 def _went(side: Turning, turn: Turn) -> bool:
@@ -100,6 +145,7 @@ class Player:
         self.proof: Mapping[str, Any] = {}
 
     def start(self) -> float:
+        self._ended, self._open, self._unread = None, [], b""
         for file in (self._asked["out"], self._asked["log"]):
             Path(file).parent.mkdir(parents=True, exist_ok=True)
             Path(file).unlink(missing_ok=True)

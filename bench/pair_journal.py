@@ -10,10 +10,12 @@ from pathlib import Path
 from typing import Any
 
 from bench.errors import UserError
-from bench.read.decide import Stage, pair_value
+from bench.read.decide import mean_value, pair_value
+from bench.read.looks import Stage
 from bench.records import Entry, Failure, Measurement
 
 NAME = "pairs.jsonl"
+BACK_TO_BACK = ", back-to-back"  # after the phase: calls in a row, a figure of its own
 
 
 class PairJournalError(UserError):
@@ -78,7 +80,7 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
         number=number,
         key=key,
         null=null,
-        calls=max((one.calls_per_sample for one in a.samples), default=0),
+        calls=max((x.calls_per_sample for x in a.samples if x.kind != "pipelined"), default=0),
         samples=samples,
         only={
             side: tuple(dict.fromkeys(x.phase for x in one.samples if x.phase not in samples))
@@ -107,7 +109,8 @@ def _aligned(
             for x, y in zip(one, other, strict=False)
         ]
         if both:
-            found[phase] = (tuple(x for x, _ in both), tuple(y for _, y in both))
+            name = phase + BACK_TO_BACK if kind == "pipelined" else phase
+            found[name] = (tuple(x for x, _ in both), tuple(y for _, y in both))
     return found
 
 
@@ -132,8 +135,8 @@ class Seen:
     _index: dict[tuple[str, str, bool], list[Pair]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    # By pair and phase: log(B / A).
-    _values: dict[tuple[At, str], float | None] = field(
+    # By pair and phase: log(B / A), of the middle of the samples and of their means.
+    _values: dict[tuple[At, str], tuple[float, float] | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
 
@@ -168,16 +171,20 @@ class Seen:
         both = [*self.tried(key, "first", null=null), *self.tried(key, "fresh", null=null)]
         return [one for one in both if one.failed]
 
-    def values(self, key: str, stage: Stage, phase: str, *, null: bool = False) -> list[float]:
-        """log(B / A) of each pair that has this phase, by number."""
+    def values(
+        self, key: str, stage: Stage, phase: str, *, null: bool = False
+    ) -> tuple[list[float], list[float]]:
+        """log(B / A) of each pair that has this phase, by number: of the middle, of the means."""
         own = [one for one in self.of(key, stage, null=null) if phase in one.samples]
         found = [self._value(one, phase) for one in own]
-        return [value for value in found if value is not None]
+        usable = [value for value in found if value is not None]
+        return [middle for middle, _ in usable], [mean for _, mean in usable]
 
-    def _value(self, pair: Pair, phase: str) -> float | None:
+    def _value(self, pair: Pair, phase: str) -> tuple[float, float] | None:
         at = (pair.stage, pair.number, pair.key, pair.null), phase
         if at not in self._values:  # many samples, and asked for before every comparison
-            self._values[at] = pair_value(*pair.samples[phase])
+            middle, mean = pair_value(*pair.samples[phase]), mean_value(*pair.samples[phase])
+            self._values[at] = None if middle is None or mean is None else (middle, mean)
         return self._values[at]
 
     def call_s(self, key: str, phase: str) -> float:

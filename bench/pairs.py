@@ -14,7 +14,7 @@ from typing import Protocol
 from bench.journal import Journal
 from bench.pair_journal import Pair, Seen, SideFacts, contended, disturbance, to_line
 from bench.read import decide
-from bench.read.decide import Stage
+from bench.read.looks import FRESH_PAIRS, MOST_PAIRS, Stage, first_pairs
 from bench.records import Case, whole_phase
 from bench.subject import parse
 
@@ -22,7 +22,7 @@ FINAL = ("unsupported",)  # no chance decides these
 MOST_FAILURES = 2  # of the others: then the case is given up
 MOST_REPEATS = 2  # of a case in a pair that other work disturbed
 FRUITLESS = 3  # repeats in a row that were disturbed as well: the machine is busy for good
-PAIRS: Mapping[Stage, int] = {"first": decide.FIRST_PAIRS, "fresh": decide.FRESH_PAIRS}
+INSTEAD = MOST_PAIRS  # from this number on, a pair stands in for one that failed
 
 
 class Arena(Protocol):
@@ -46,6 +46,7 @@ class Pairs:
     seed: int
     threshold: float
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by key: of its own
+    pairs: int = FRESH_PAIRS  # fresh ones of a suspect, at most
     budget_s: float | None
     journal: Journal
     seen: Seen
@@ -73,14 +74,18 @@ class Pairs:
 
     def _stage(self, stage: Stage, keys: Sequence[str]) -> bool:
         """Its pairs, then once more those that a failure cost.  False: the budget is spent."""
-        for number in range(PAIRS[stage]):
+        pairs = self._most(stage)
+        for number in range(pairs):
             if not self._pair(stage, number, keys):
                 return False
-        for number in range(PAIRS[stage]):
+        for number in range(pairs):
             lost = [key for key in keys if self._lost(stage, number, key)]
-            if lost and not self._pair(stage, PAIRS[stage] + number, lost):
+            if lost and not self._pair(stage, INSTEAD + number, lost):
                 return False
         return True
+
+    def _most(self, stage: Stage) -> int:
+        return first_pairs(self.pairs) if stage == "first" else self.pairs
 
     def _lost(self, stage: Stage, number: int, key: str) -> bool:
         pair = self.seen.pairs.get((stage, number, key, False))
@@ -110,18 +115,25 @@ class Pairs:
                     self._compare(arena, key, null=False)
                 elif (null := self.null_key()) and self._wants_null(stage, number, keys):
                     self._compare(arena, null, null=True)
-            self._find_facts(arena)
-        self.tell(f"{_named(stage, number)} done")
+            if not self._find_facts(arena):
+                return self._out_of_budget(stage, number)
+        self.tell(f"{self._named(stage, number)} done")
         return True
 
-    def _find_facts(self, arena: Arena) -> None:
-        """After the cases of the pair: in the first, or in the first that a case went through."""
+    def _find_facts(self, arena: Arena) -> bool:
+        """After the cases of the pair: in the first, or in the first that a case went through.
+
+        False: the budget is spent.
+        """
         for key in self._without_facts():
+            if self._spent():
+                return False
             for found in arena.facts(key):
                 self.journal.append_line(to_line(found))
                 self.seen.add(found)
                 if found.invalid:
                     self.tell(f"{key}, side {found.side}: invalid: {found.invalid}")
+        return True
 
     def _without_facts(self) -> list[str]:
         """Cases that ran and of which a side's counted figures were not looked for yet."""
@@ -155,7 +167,7 @@ class Pairs:
     def _wanted(self, stage: Stage, number: int, key: str) -> bool:
         if (stage, number, key, False) in self.seen.pairs or self.given_up(key):
             return False
-        if number >= PAIRS[stage]:  # instead of one that failed: whether it does so again
+        if number >= INSTEAD:  # instead of one that failed: whether it does so again
             return True
         chosen = self._chosen if stage == "fresh" else ()
         phases = [
@@ -199,8 +211,12 @@ class Pairs:
         return self.budget_s is not None and self.clock() - self._start_s > self.budget_s
 
     def _out_of_budget(self, stage: Stage, number: int) -> bool:
-        self.tell(f"the budget of {self.budget_s:.0f} s is used up in {_named(stage, number)}")
+        self.tell(f"the budget of {self.budget_s:.0f} s is used up in {self._named(stage, number)}")
         return False
+
+    def _named(self, stage: Stage, number: int) -> str:
+        again = "" if number < INSTEAD else ", instead of one that failed"
+        return f"pair {number % INSTEAD + 1} of {self._most(stage)} ({stage}{again})"
 
     def suspects(self) -> tuple[str, ...]:
         return decide.suspects(self.values(self.cases), self.threshold)
@@ -209,11 +225,6 @@ class Pairs:
         self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[str] | None = None
     ) -> list[decide.Case]:
         return values(self.seen, keys, again=again, thresholds=self.thresholds)
-
-
-def _named(stage: Stage, number: int) -> str:
-    again = "" if number < PAIRS[stage] else ", instead of one that failed"
-    return f"pair {number % PAIRS[stage] + 1} of {PAIRS[stage]} ({stage}{again})"
 
 
 def values(
@@ -237,12 +248,15 @@ def values(
         for phase in phases:
             name = phase_key(key, phase)
             chosen = again is not None and (null or name in again)
-            fresh = seen.values(key, "fresh", phase, null=null) if chosen else ()
+            first, first_means = seen.values(key, "first", phase, null=null)
+            fresh, fresh_means = seen.values(key, "fresh", phase, null=null) if chosen else ([], [])
             found.append(
                 decide.Case(
                     key=name,
-                    first=tuple(seen.values(key, "first", phase, null=null)),
+                    first=tuple(first),
                     fresh=tuple(fresh),
+                    first_means=tuple(first_means),
+                    fresh_means=tuple(fresh_means),
                     threshold=(thresholds or {}).get(key),
                 )
             )

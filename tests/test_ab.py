@@ -25,6 +25,7 @@ from bench.pair_journal import to_line
 from bench.progress import wide_console
 from bench.read import ab_report, ci
 from bench.read.ab_report import Report, Row
+from bench.read.looks import Stage
 from bench.session import SessionError
 from bench.sides import SideError
 from tests.cases import case
@@ -145,12 +146,12 @@ def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read()
     )  # fmt: skip
     one = report(undecided, row("SAME", smallest_effect_ratio=0.06))
     text = ab_report.markdown(one)
-    said = "would have found +37 %, needs about 88 pairs"
+    said = "would have found +37 %, needs about --pairs 88"
     assert f"| +10.0 % (-10.0 to +30.0 %) | INCONCLUSIVE; {said} |" in text
-    assert "the pairs after which twice the threshold is" in text
+    assert "the --pairs with which twice the threshold is" in text
     assert "+6 %" not in text
     shown = printed(one, 100)
-    for line in ("INCONCLUSIVE", "would have", "found +37 %,", "needs about", "88 pairs", "SAME"):
+    for line in ("INCONCLUSIVE", "would have", "found +37 %,", "needs about", "--pairs 88", "SAME"):
         assert re.search(rf" {re.escape(line)} *$", shown, flags=re.MULTILINE), shown
     assert "twice the threshold is" in " ".join(shown.split())
     (judged,) = ci.of_ab(report(undecided))
@@ -228,9 +229,10 @@ def test_an_error_in_the_middle_leaves_the_report_of_what_was_measured(
     with pytest.raises(error, match="torch is gone"):
         measured(out, monkeypatch, stops(error("torch is gone")))
     text = (out / "report.md").read_text()
-    assert text.startswith("**no regression found (1 same, 1 undecided)**")
+    assert text.startswith("**no regression found (0 same, 2 undecided)**")
     assert "- The comparison is not complete: torch is gone" in text
     assert "not measured: torch is gone" in text
+    assert "fewer than 6 pairs decide nothing" in text
     assert (out / "junit.xml").exists()
     assert (tmp_path / "summary.md").read_text() == text + "\n"
     assert json.loads((out / "ab.json").read_text())["exit_code"] == 2
@@ -288,6 +290,11 @@ def test_two_kinds_of_device_are_compared_by_the_hosts_clock(
         assert arena._player(name, A)._asked["host_clock"] is by_host
 
 
+def few(_: pairs.Pairs, stage: Stage) -> int:
+    """So few pairs that nothing is decided by them, and little is waited for."""
+    return 2 if stage == "first" else 1
+
+
 @pytest.fixture
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Two commits of a package; the second does four times the work.  The current directory."""
@@ -303,7 +310,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         git(folder, "add", ".")
         git(folder, "commit", "--quiet", "-m", f"{times} times")
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(pairs, "PAIRS", {"first": 2, "fresh": 1})
+    monkeypatch.setattr(pairs.Pairs, "_most", few)
     return folder
 
 
@@ -336,7 +343,7 @@ def test_four_times_the_work_in_the_second_revision_is_found_and_nothing_is_left
     found = {one["figure"]: one for one in rows(out)}
     assert (found["flops"]["a"], found["flops"]["b"]) == ("2097152.0", "8388608.0")
     assert found["flops"]["verdict"] == "REGRESSED"
-    assert found["time_s"]["verdict"] in ("REGRESSED", "INCONCLUSIVE")  # of two pairs
+    assert found["time_s"]["verdict"] == "INCONCLUSIVE"  # of two pairs
     assert float(found["time_s"]["ratio"]) > 1.5
     assert code == 1
     assert "REGRESSED" in printed
@@ -464,7 +471,7 @@ def test_a_revision_that_is_fast_and_wrong_fails(repository: Path, tmp_path: Pat
 def test_a_setting_that_is_fast_and_wrong_fails(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pairs, "PAIRS", {"first": 2, "fresh": 1})
+    monkeypatch.setattr(pairs.Pairs, "_most", few)
     subject, out = ("tests.ab_subjects:LiesUnderAutocast(8)",), tmp_path / "out"
     asked = Asked(a="amp=off", b="amp=bfloat16", subjects=subject, axes=AXES, out=out)
     assert ab.run(asked) == 4

@@ -13,9 +13,10 @@ from bench.ab_directory import DESCRIPTION
 from bench.ab_outcome import _by_stage
 from bench.ab_plan import Planned
 from bench.config import RunOptions
+from bench.duel import TOGETHER
 from bench.pair_journal import Pair, Seen, SideFacts
 from bench.pairs import Pairs
-from bench.read.ab_report import Report
+from bench.read.ab_report import Report, markdown
 from bench.read.decide import Case, decide
 from bench.sides import Side
 from tests.cases import case
@@ -117,6 +118,21 @@ def test_two_sides_that_ran_and_are_the_same_pass() -> None:
     assert (found.notes, codes(found)) == ((), (0, 0))
 
 
+def test_calls_back_to_back_are_a_figure_of_their_own_and_decided_as_the_others() -> None:
+    def both(number: int) -> Pair:
+        single, in_a_row = (pair(A, number, by).samples["forward"] for by in (1.0, 1.3))
+        return pair(A, number, samples={"forward": single, "forward, back-to-back": in_a_row})
+
+    found = outcome(*map(both, range(6)), *nulls())
+    times = [row for row in found.rows if row.figure in ("time_s", "pipelined_s")]
+    assert [(row.phase, row.figure, row.verdict) for row in times] == [
+        ("forward", "time_s", "SAME"),
+        ("forward", "pipelined_s", "REGRESSED"),
+    ]
+    assert "forward back-to-back" in markdown(found)
+    assert codes(found) == (1, 1)
+
+
 SEGFAULT = "crash: ended by SIGSEGV"
 
 
@@ -187,6 +203,19 @@ def test_a_revision_that_can_no_longer_run_a_case_fails(kind: str, side: str, ve
     lost = failed(A, 0, **{side: NO_COMPILER})
     found = outcome(lost, *good(B), *good(B, null=True), keys=(A, B), kind=kind)
     assert said(found)[0] == (None, verdict, f"side {side}: {NO_COMPILER}")
+
+
+def test_sides_that_do_not_fit_at_once_are_unmeasured_whichever_was_second() -> None:
+    why = f"oom: {TOGETHER} (CUDA out of memory)"
+    for sides in ("AA", "AB", "BA", "BB"):
+        lost = [failed(A, number, **{side: why}) for number, side in enumerate(sides)]
+        found = outcome(*lost, *good(B), *good(B, null=True), keys=(A, B))
+        assert found.rows[0].verdict == "UNMEASURED"
+        assert TOGETHER in found.rows[0].note
+        assert codes(found) == (0, 0)
+    alone = [failed(A, number, B="oom: CUDA out of memory") for number in (0, 1)]
+    found = outcome(*alone, *good(B), *good(B, null=True), keys=(A, B))
+    assert (found.rows[0].verdict, codes(found)) == ("FAILED", (4, 4))
 
 
 def test_a_result_that_is_wrong_is_a_failure_of_its_side_however_fast() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench import ab_directory, environment, probe
-from bench.ab_plan import AbError, Asked, Planned, begins, estimate_s, make
+from bench.ab_plan import AbError, Asked, Planned, begins, estimate_s, make, refuse_pairs
 from bench.place import Place
 from bench.probe import Device, Layer, Probe, SubjectFound
 from bench.sides import Side
@@ -94,6 +94,33 @@ def test_a_bench_toml_that_came_to_be_is_not_what_a_resumed_comparison_was_asked
     other = ab_directory.create(Asked(out=tmp_path / "other"), make(Asked(), *SIDES))
     again, _ = ab_directory.stored(Asked(resume=other))
     assert again.config == Path("bench.toml")
+
+
+def test_a_resume_may_add_pairs_and_not_take_them_away(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found(monkeypatch)
+    path = ab_directory.create(Asked(out=tmp_path / "out"), make(Asked(pairs=56), *SIDES))
+    again, stored = ab_directory.stored(Asked(resume=path))
+    assert make(again, *SIDES).pairs == 56
+    more, stored = ab_directory.stored(Asked(resume=path, pairs=112))
+    ab_directory.reopen(more, make(more, *SIDES), stored)
+    again, _ = ab_directory.stored(Asked(resume=path))
+    assert again.pairs == 112
+    with pytest.raises(AbError, match="--pairs 56 is less than the 112 that it was begun with"):
+        ab_directory.stored(Asked(resume=path, pairs=56))
+
+
+@pytest.mark.parametrize("pairs", [-1, 0, 7, 10_001])
+def test_so_few_pairs_that_they_decide_nothing_are_refused(pairs: int) -> None:
+    with pytest.raises(AbError, match=f"--pairs {pairs}: expected 8 to 10000 fresh pairs"):
+        refuse_pairs(pairs)
+
+
+def test_more_pairs_take_a_longer_first_stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    found(monkeypatch)
+    few, many = (make(Asked(pairs=pairs), *SIDES) for pairs in (8, 80))
+    assert estimate_s(many) == 2 * estimate_s(few)
 
 
 def test_what_begins_says_how_many_cases_of_what_and_about_how_long(

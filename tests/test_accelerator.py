@@ -3,6 +3,7 @@
 Every wait on that path, if it is deleted, fails a test here or in tests/test_timing.py.
 """
 
+import math
 import statistics
 from typing import Any
 
@@ -11,13 +12,17 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from bench.pair_journal import pair_of
+from bench.read.decide import pair_value
+from bench.records import Measurement
 from bench.worker import cuda, facts, sampler, timing
 from bench.worker.controls import Controls
 from bench.worker.device import Device, DeviceError, open_device
 from bench.worker.loss import FixedGradient
 from bench.worker.step import InferenceStep, TrainingStep
 from bench.worker.subject import Prepared
-from tests.cases import case
+from bench.worker.turns import TurnSampler
+from tests.cases import PLAIN, case
 from tests.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, install
 
 X = torch.zeros(2, 4)
@@ -113,6 +118,38 @@ def test_one_call_takes_launch_and_work_and_calls_in_a_row_hide_the_launches(
     assert median(times, "forward", "pipelined") == pytest.approx(0.001, rel=0.01)
     # The queue is empty when the first event comes, so that its window holds a launch (rule 2).
     assert median(times, "forward", "device") == pytest.approx(0.001 + LAUNCH_S)
+
+
+class Waiting(Layer):
+    """Asks for a number at the end of its forward, as `.item()` does."""
+
+    def forward(self, x: torch.Tensor) -> Any:
+        out = super().forward(x)
+        self.machine.synchronize(1)
+        return out
+
+
+def test_a_wait_at_the_end_of_a_forward_is_seen_in_what_turns_take_back_to_back(
+    machine: Machine,
+) -> None:
+    taken = []
+    for kind in (Layer, Waiting):
+        step = InferenceStep(kind(machine, forward_s=3e-5).eval(), (X,), {}, device_type="cpu")
+        sampler = TurnSampler(step, opened(machine), NoMeter(), machine.clock, lambda _: None)
+        turn = sampler.turn(50, 20)
+        entry = Measurement(case=PLAIN, replicate=0, samples=tuple(turn))
+        taken.append(entry)
+    pair = pair_of("first", 0, "a", *taken)
+    assert set(pair.samples) == {"forward", "forward, back-to-back"}
+    single, in_a_row = (pair_value(*both) for both in pair.samples.values())
+    assert single == pytest.approx(0.0, abs=1e-6)
+    assert in_a_row == pytest.approx(math.log(4 / 3), rel=0.01)  # launch and work, one by one
+
+
+class NoMeter:
+    def start(self) -> None: ...
+
+    def stop(self) -> None: ...
 
 
 def test_calls_that_are_bound_by_their_launches_are_seen_as_such(machine: Machine) -> None:

@@ -13,11 +13,12 @@ from bench.journal import Journal
 from bench.pair_journal import Pair, PairJournalError, Seen, SideFacts, pair_of, to_line
 from bench.pairs import Pairs, values
 from bench.read import decide
-from bench.read.decide import Stage
+from bench.read.looks import Stage
 from bench.records import Case, Failure, Measurement, Samples
 from tests.cases import case
 
 CHEAP, DEAR = case(batch=1), case(batch=8)
+UNCLEAR = 1.12  # noise that leaves 10 % undecided at every look
 CASES = {one.case_id: one for one in (DEAR, CHEAP)}
 
 
@@ -37,6 +38,7 @@ class World:
     opened: list[tuple[Stage, int]] = field(default_factory=list)
     made: list[tuple[Stage, int, str, bool]] = field(default_factory=list)
     now_s: float = 0.0
+    facts_s: float = 0.0  # that counting takes
     stop_at: int | None = None  # comparisons, then Ctrl-C
 
     def run(self, **changes: object) -> tuple[Pairs, bool]:
@@ -88,6 +90,7 @@ class _Arena:
         )  # fmt: skip
 
     def facts(self, key: str) -> list[SideFacts]:
+        self.world.now_s += self.world.facts_s
         return [
             SideFacts(
                 key=key, side=side, facts={"flops": 7.0},
@@ -115,16 +118,19 @@ def test_identical_sides_get_six_pairs_and_the_cheapest_case_runs_against_itself
     assert set(pairs.seen.facts) == {(key, side) for key in CASES for side in "AB"}
 
 
-def test_a_suspect_gets_sixteen_fresh_pairs_with_the_null_case_and_alone(world: World) -> None:
-    world.factor = {DEAR.case_id: 1.10}
+def test_a_suspect_that_stays_unclear_gets_forty_fresh_pairs_with_the_null_case_and_alone(
+    world: World,
+) -> None:
+    world.noise, world.factor = UNCLEAR, {DEAR.case_id: 1.10}
     pairs, complete = world.run()
     assert complete
     fresh = [at for at in world.made if at[0] == "fresh"]
     assert {at[2:] for at in fresh} == {(DEAR.case_id, False), (CHEAP.case_id, True)}
-    assert len(fresh) == 2 * 16
+    assert len(fresh) == 2 * 40
     (dear,) = values(pairs.seen, [DEAR.case_id], again=pairs.suspects())
-    assert (len(dear.first), len(dear.fresh)) == (6, 16)
-    assert dear.fresh[0] == pytest.approx(math.log(1.10 / 1.04))
+    assert (len(dear.first), len(dear.fresh)) == (6, 40)
+    assert dear.fresh[0] == pytest.approx(math.log(1.10 / UNCLEAR))
+    assert dear.fresh_means == pytest.approx(dear.fresh)
     (cheap,) = values(pairs.seen, [CHEAP.case_id], again=pairs.suspects())
     assert (len(cheap.first), cheap.fresh) == (6, ())
 
@@ -179,14 +185,32 @@ def test_the_order_is_drawn_anew_in_each_pair_and_is_the_same_for_the_same_seed(
     assert again.made == world.made
 
 
+def test_more_pairs_can_be_added_to_what_is_there(world: World) -> None:
+    world.noise, world.factor = 1.07, {DEAR.case_id: 1.05}
+    few, complete = world.run(pairs=20)
+    assert complete
+    assert len(few.seen.of(DEAR.case_id, "fresh")) == 20
+    before = list(world.made)
+    more, complete = world.run(pairs=80)
+    assert complete
+    assert world.made[: len(before)] == before
+    assert len(world.made) == len(set(world.made))
+    # Suspects are chosen by as large a part of all pairs as before.
+    assert len(more.seen.of(DEAR.case_id, "first")) == len(more.seen.of(CHEAP.case_id, "first"))
+    assert len(more.seen.of(DEAR.case_id, "first")) == 12
+    assert len(more.seen.of(DEAR.case_id, "fresh")) == 80
+    world.run(pairs=80)
+    assert len(world.made) == len(set(world.made))
+
+
 def test_an_interrupted_comparison_goes_on_where_it_stopped(world: World) -> None:
-    world.factor, world.stop_at = {DEAR.case_id: 1.10}, 11
+    world.noise, world.factor, world.stop_at = UNCLEAR, {DEAR.case_id: 1.10}, 11
     with pytest.raises(KeyboardInterrupt):
         world.run()
     world.stop_at = None
     _, complete = world.run()
     assert complete
-    assert len(world.made) == len(set(world.made)) == 6 * 3 + 16 * 2
+    assert len(world.made) == len(set(world.made)) == 6 * 3 + 40 * 2
 
 
 def test_counted_figures_that_an_interrupt_prevented_are_found_by_the_resume(world: World) -> None:
@@ -209,6 +233,16 @@ def test_the_budget_ends_it_between_two_cases(world: World) -> None:
     _, complete = world.run()
     assert complete
     assert len(world.made) == len(set(world.made)) == 18
+
+
+def test_nor_is_counting_begun_after_the_budget(world: World) -> None:
+    world.facts_s = 10.0
+    pairs, complete = world.run(budget_s=5.0)
+    assert not complete
+    assert len({key for key, _ in pairs.seen.facts}) == 1
+    pairs, complete = world.run()
+    assert complete
+    assert len({key for key, _ in pairs.seen.facts}) == 2
 
 
 def test_a_case_that_fails_twice_is_given_up_and_the_others_go_on(world: World) -> None:
@@ -242,9 +276,9 @@ def test_a_pair_that_a_crash_cost_is_measured_once_more_and_all_is_known(
     pairs, complete = world.run()
     assert complete
     assert world.made[:18] == calm.made
-    again = {("first", 6 + 2, DEAR.case_id, False), ("first", 6 + 2, CHEAP.case_id, True)}
+    again = {("first", 10_002, DEAR.case_id, False), ("first", 10_002, CHEAP.case_id, True)}
     assert set(world.made[18:]) == again
-    assert [one.number for one in pairs.seen.of(DEAR.case_id, "first")] == [0, 1, 3, 4, 5, 8]
+    assert [one.number for one in pairs.seen.of(DEAR.case_id, "first")] == [0, 1, 3, 4, 5, 10_002]
     assert not pairs.given_up(DEAR.case_id)
     before = list(world.made)
     world.run()
@@ -257,7 +291,7 @@ def test_whether_a_crash_comes_again_is_tried_of_a_case_that_is_clear_as_well(
     world.noise, world.crashing = 1.01, {at(calm, "first", 0, DEAR.case_id, False)}
     pairs, _ = world.run()
     numbers = [one.number for one in pairs.seen.of(DEAR.case_id, "first")]
-    assert numbers == [1, 2, 3, 4, 6]  # clear after four, and once more
+    assert numbers == [1, 2, 3, 4, 10_000]  # clear after four, and once more
 
 
 def test_one_that_crashes_again_is_given_up(world: World, calm: World) -> None:
@@ -269,11 +303,11 @@ def test_one_that_crashes_again_is_given_up(world: World, calm: World) -> None:
 
 
 def test_a_fresh_pair_that_a_crash_cost_is_measured_once_more(world: World) -> None:
-    world.factor = {DEAR.case_id: 1.10}
+    world.noise, world.factor = UNCLEAR, {DEAR.case_id: 1.10}
     world.crashing = {20, 21}  # one of them is its, one the null case's
     pairs, complete = world.run()
     assert complete
-    assert len(pairs.seen.of(DEAR.case_id, "fresh")) == 16
+    assert len(pairs.seen.of(DEAR.case_id, "fresh")) == 40
     assert len(pairs.seen.failures(DEAR.case_id)) == 1
     assert len(pairs.seen.failures(CHEAP.case_id, null=True)) == 1
 
@@ -339,9 +373,9 @@ def test_five_hundred_cases_are_decided_in_one_pass_over_their_pairs(
     counted(pair_journal, "pair_value")
     counted(Seen, "of")
     world.cases = {one.case_id: one for one in (case(batch=n) for n in range(1, 501))}
-    world.factor = dict.fromkeys(world.cases, 1.10)
+    world.noise, world.factor = 1.01, dict.fromkeys(world.cases, 1.10)
     pairs, complete = world.run()
-    made = 500 * (6 + 16)
+    made = 500 * (6 + 16)  # of which the last look is worse beyond doubt, among 500
     assert complete
     assert len(pairs.suspects()) == 500
     assert len(world.made) == made + 22

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import bench
-from bench.duel import ChildEnded, Turn, take_turns, turn_for
+from bench.duel import TOGETHER, ChildEnded, Turn, take_turns, turn_for
 from bench.records import Entry, Failure, Measurement
 from bench.worker.turns import Line, TurnSampler, TurnsError, packages, proof
 from tests.cases import PLAIN
@@ -68,9 +68,19 @@ def test_a_sample_is_the_mean_of_its_calls() -> None:
 def test_on_an_accelerator_its_own_events_tell_the_phases() -> None:
     device = FakeDevice(launch_s=1e-5)
     step = FakeStep(device, {"forward": 0.01, "backward": 0.03})
-    samples = sampler(device, step).turn(1, 2)
+    *samples, in_a_row = sampler(device, step).turn(1, 2)
     assert {one.kind for one in samples} == {"device"}
     assert [one.times_s[0] for one in samples] == pytest.approx([0.04, 0.01, 0.03], rel=0.01)
+    assert (in_a_row.phase, in_a_row.kind) == ("step", "pipelined")
+
+
+def test_on_an_accelerator_a_turn_ends_with_blocks_of_calls_back_to_back() -> None:
+    device = FakeDevice(launch_s=1e-5)
+    *_, in_a_row = sampler(device, FakeStep(device, {"forward": 0.001})).turn(5, 20)
+    assert (in_a_row.calls_per_sample, len(in_a_row.times_s)) == (20, 5)  # as many calls again
+    assert in_a_row.times_s == pytest.approx((0.001,) * 5, rel=0.01)
+    *_, slow = sampler(device, FakeStep(device, {"forward": 0.15})).turn(1, 1)
+    assert (slow.calls_per_sample, len(slow.times_s)) == (2, 2)  # nor longer than a turn may be
 
 
 @pytest.mark.parametrize("synchronous", [True, False])
@@ -86,7 +96,8 @@ def test_by_the_hosts_clock_a_turn_has_the_whole_alone(synchronous: bool) -> Non
 def test_an_accelerator_without_events_has_its_whole_alone() -> None:
     device = FakeDevice(has_events=False)
     step = FakeStep(device, {"forward": 0.01, "backward": 0.03})
-    assert [one.phase for one in sampler(device, step).turn(1, 2)] == ["step"]
+    kinds = [(one.phase, one.kind) for one in sampler(device, step).turn(1, 2)]
+    assert kinds == [("step", "latency"), ("step", "pipelined")]
 
 
 def test_a_side_that_is_much_slower_has_shorter_turns_but_never_an_empty_one() -> None:
@@ -152,7 +163,8 @@ def test_who_begins_a_turn_is_drawn() -> None:
     log: list[tuple[Any, ...]] = []
     take_turns(FakeSide("A", log), FakeSide("B", log), random.Random(1), 40)
     first = [one[0] for one in log[2::2]]
-    assert 10 < first.count("A") < 30
+    assert first.count("A") == 20  # ABBA or BAAB: drift cancels
+    assert all({first[n], first[n + 1]} == {"A", "B"} for n in range(0, 40, 2))
     assert len({tuple(first[n : n + 4]) for n in range(0, 40, 4)}) > 3  # no fixed slots
 
 
@@ -175,6 +187,77 @@ def test_where_both_fail_both_say_so() -> None:
         assert isinstance(right, Failure)
         assert (left.reason, right.reason) == ("A", "B")
         assert [one[1] for one in log].count("start") == 2
+
+
+@dataclass
+class Room:
+    """Memory that both sides share."""
+
+    free: int
+
+
+@dataclass
+class Hungry:
+    """A side that holds memory from its start, or from its first turn, to its end."""
+
+    name: str
+    room: Room
+    needs: int
+    in_turns: bool = False  # takes it there as well, and not before
+    starts: int = 0
+    held: int = 0
+    failed: bool = False
+
+    def start(self) -> float:
+        self.starts, self.failed = self.starts + 1, False
+        # Alone, what turns take is taken in the warm-up already.
+        if not self.in_turns or self.starts > 1:
+            self._take()
+        return 0.01
+
+    def turn(self, _calls: int, _samples: int) -> None:
+        if not self.held:
+            self._take()
+
+    def _take(self) -> None:
+        if self.needs > self.room.free:
+            self.failed = True
+            raise ChildEnded
+        self.room.free -= self.needs
+        self.held = self.needs
+
+    def finish(self) -> Entry:
+        self.room.free, self.held = self.room.free + self.held, 0
+        if self.failed:
+            return Failure(case=PLAIN, replicate=0, status="oom", reason="out of memory")
+        return Measurement(case=PLAIN, replicate=0, samples=())
+
+
+@pytest.mark.parametrize("in_turns", [False, True])
+def test_a_side_that_fits_alone_and_not_beside_the_other_is_not_blamed_whoever_builds_first(
+    in_turns: bool,
+) -> None:
+    second = set()
+    for seed in range(8):
+        room = Room(10)
+        sides = [Hungry(name, room, 6, in_turns) for name in "AB"]
+        found = take_turns(sides[0], sides[1], random.Random(seed))
+        (failed,) = [one for one in found if isinstance(one, Failure)]
+        assert (failed.status, failed.reason) == ("oom", f"{TOGETHER} (out of memory)")
+        assert room.free == 10
+        second.add(found.index(failed))
+    assert second == {0, 1}
+
+
+def test_a_side_that_does_not_fit_alone_is_blamed_whoever_builds_first() -> None:
+    starts = set()
+    for seed in range(8):
+        a, b = Hungry("A", room := Room(10), 6), Hungry("B", room, 12)
+        left, right = take_turns(a, b, random.Random(seed))
+        assert isinstance(left, Measurement)
+        assert right == Failure(case=PLAIN, replicate=0, status="oom", reason="out of memory")
+        starts.add((a.starts, b.starts))
+    assert starts == {(1, 2), (1, 1)}  # alone from the beginning: not tried again
 
 
 def test_the_proof_names_the_subject_and_no_file_of_python_or_of_the_suite() -> None:

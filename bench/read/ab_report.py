@@ -41,7 +41,9 @@ WORST_FIRST: tuple[Verdict, ...] = (
     "UNMEASURED",
     "SAME",
 )
-TIME = "time_s"
+TIME = "time_s"  # of a call
+PIPELINED = "pipelined_s"  # of a call back to back with others, on an accelerator
+TIMES = (TIME, PIPELINED)
 MOST_SENTENCE = 1000  # characters of a first line or a note, in the file
 COUNTED = ("flops", "graph_breaks", "recompiles", "layout_flips", "operators", "peak_bytes")
 
@@ -65,7 +67,7 @@ class Row:
     pairs: int | None = None
     p_adjusted: float | None = None
     smallest_effect_ratio: float | None = None  # that would have been found, B / A - 1
-    pairs_needed: int | None = None
+    pairs_needed: int | None = None  # fresh ones at most, to find twice the threshold
     note: str = ""
 
 
@@ -82,7 +84,7 @@ class Report:
 
     def count(self, *verdicts: Verdict, times: bool = False) -> int:
         """Rows with one of these verdicts; times: without what is counted."""
-        rows = [row for row in self.rows if not times or row.figure in (TIME, None)]
+        rows = [row for row in self.rows if not times or row.figure in (*TIMES, None)]
         return sum(row.verdict in verdicts for row in rows)
 
     @property
@@ -114,12 +116,19 @@ class Report:
         return 3 if strict and self.count("UNTRUSTED", "INCONCLUSIVE") else 0
 
 
-def time_row(case_id: str, phase: str, a_s: float, b_s: float, decision: Decision) -> Row:
+def time_row(
+    case_id: str,
+    phase: str,
+    a_s: float,
+    b_s: float,
+    decision: Decision,
+    figure: str = TIME,
+) -> Row:
     """a_s, b_s: medians over the pairs."""
     return Row(
         case_id=case_id,
         phase=phase,
-        figure=TIME,
+        figure=figure,
         a=a_s,
         b=b_s,
         ratio=decision.ratio,
@@ -193,7 +202,7 @@ def table(report: Report) -> Table:
     made.add_column("B / A (95 %)", justify="right", overflow="fold", max_width=17)
     made.add_column("verdict", no_wrap=True)
     for row in ordered(report.rows):
-        if row.figure == TIME or row.verdict != "SAME":
+        if row.figure in TIMES or row.verdict != "SAME":
             *cells, verdict = map(safe, (row.case_id, *_cells(row)))
             lines = [verdict, *map(safe, textwrap.wrap(reach(row), width=len("INCONCLUSIVE")))]
             made.add_row(*cells, Text("\n").join(lines))
@@ -208,9 +217,16 @@ def _cells(row: Row) -> tuple[str, str, str, str, str]:
     """figure, A, B, ratio, verdict."""
     if row.figure is None:
         return row.note, "", "", "", row.verdict
-    name = "" if row.figure == TIME else f" {row.figure}"
+    name = named(row)
     a, b = figure(row.figure, row.a), figure(row.figure, row.b)
     return f"{row.phase}{name}", a, b, ratio(row), row.verdict
+
+
+def named(row: Row) -> str:
+    """What follows the phase: nothing where it is the time of a call."""
+    if row.figure == PIPELINED:
+        return " back-to-back"
+    return "" if row.figure == TIME else f" {row.figure}"
 
 
 def ratio(row: Row) -> str:
@@ -225,20 +241,20 @@ def ratio(row: Row) -> str:
 
 LEGEND = (
     "Of what is INCONCLUSIVE: the smallest slowdown that would have been found four times in five, "
-    "and the pairs after which twice the threshold is"
+    "and the --pairs with which twice the threshold is; both simulated from its pairs' scatter"
 )
 
 
 def reach(row: Row) -> str:
-    """`would have found +37 %, needs about 88 pairs`, of what is undecided; what is known of it."""
+    """`would have found +37 %, needs --pairs 112`, of what is undecided; what is known of it."""
     if row.verdict != "INCONCLUSIVE":
         return ""
     found = []
     least = row.smallest_effect_ratio
     if least is not None and math.isfinite(least):
         found.append(f"would have found {100 * least:+.0f} %")
-    if row.pairs_needed and row.pairs_needed > (row.pairs or 0):  # else these saw enough of it
-        found.append(f"needs about {row.pairs_needed} pairs")
+    if row.pairs_needed:
+        found.append(f"needs about --pairs {row.pairs_needed}")
     return ", ".join(found)
 
 

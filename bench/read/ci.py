@@ -89,7 +89,7 @@ def _ab_sentence(rows: Sequence[ab_report.Row]) -> str:
     worst = rows[0]
     if worst.figure is None:
         return f"{worst.verdict}: {worst.note}"
-    figure = "" if worst.figure == ab_report.TIME else f" {worst.figure}"
+    figure = ab_report.named(worst)
     least = f"; {reach}" if (reach := ab_report.reach(worst)) else ""
     note = f" ({worst.note})" if worst.note else ""
     return f"{worst.verdict}: {worst.phase}{figure} {ab_report.ratio(worst)}{least}{note}"

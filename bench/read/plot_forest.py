@@ -47,7 +47,7 @@ def draw(folder: Path, report: ab_report.Report) -> Path | None:
 
 def forest(report: ab_report.Report) -> Figure | None:
     """A line a phase, the phases of a case together, the largest slowdown first."""
-    timed = [row for row in report.rows if row.figure == ab_report.TIME and row.ratio]
+    timed = [row for row in report.rows if row.figure in ab_report.TIMES and row.ratio]
     if not timed:
         return None
     by_case: dict[str, list[ab_report.Row]] = {}
@@ -137,7 +137,7 @@ def _panel(
         for row in rows:
             at += 1
             ticks.append(at)
-            labels.append(str(row.phase))
+            labels.append(f"{row.phase}{ab_report.named(row)}")
             _mark(axes, row, at, reach)
     axes.set_yticks(ticks, labels)
     for tick, place in zip(axes.yaxis.get_major_ticks(), ticks, strict=False):
