@@ -86,7 +86,7 @@ def test_so_is_that_of_a_comparison(
     (path / ".scratch").mkdir(parents=True)
     planned: Any = SimpleNamespace(
         sides=(), cases={"a": {"A": PLAIN, "B": PLAIN}}, machine_id="m", thresholds={},
-        run=config.RunOptions(), threshold=0.05,
+        run=config.RunOptions(), threshold=0.05, pairs=40,
     )  # fmt: skip
     lines = said(lambda console: ab._measure(path, planned, console, strict=False))
     begins = "interrupted; go on with" if interrupted else "to measure the rest"
