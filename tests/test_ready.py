@@ -4,6 +4,7 @@ In this process, and compiled by dynamo alone: `test_faults` and `test_state` go
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,7 +27,10 @@ def _switches_are_put_back() -> Iterator[None]:
 
 
 @pytest.fixture
-def dynamo(monkeypatch: pytest.MonkeyPatch) -> None:
+def dynamo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)  # the cache of the compiler is made there
+    for name in ("TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"):
+        monkeypatch.setenv(name, str(tmp_path))  # so that what the code sets is taken back
     fake_compiler.install(monkeypatch)
 
 
