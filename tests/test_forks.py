@@ -127,19 +127,21 @@ def notes() -> list[str]:
 
 
 @pytest.fixture
-def begins_early(driver: Path, tmp_path: Path, notes: list[str]) -> Iterator[Session]:
+def begins_early(
+    driver: Path, tmp_path: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Session]:
     """A replicate whose Python begins the driver when it starts."""
     begin = f"import ctypes; ctypes.CDLL({str(driver)!r}).cuInit(0)\n"
     folder = tmp_path / "start"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(begin)
-    root = Path(__file__).parents[1]
+    monkeypatch.setenv("PYTHONPATH", str(folder))
     one = Session(
         allocator="retained",
         modules=["torch.nn"],
         inductor=False,
         log=tmp_path / "log",
-        place=Place(path=(folder, root)),
+        place=Place(),
         say=notes.append,
     )
     yield one

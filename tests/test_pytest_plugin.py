@@ -59,6 +59,7 @@ def stored(folder: Path) -> dict[str, Any]:
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
 def test_cases_are_in_pytest_benchmarks_table_and_json(runner: pytest.Pytester) -> None:
     runner.makepyfile(CASES)
     result = runner.runpytest_subprocess(*BOTH, "--benchmark-json=out.json")
@@ -79,6 +80,7 @@ def test_cases_are_in_pytest_benchmarks_table_and_json(runner: pytest.Pytester) 
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
 def test_any_callable_is_measured_and_a_stored_run_can_be_compared_with(
     runner: pytest.Pytester,
 ) -> None:
@@ -106,6 +108,7 @@ def test_without_pytest_benchmark_the_work_is_done_once(runner: pytest.Pytester)
 
 
 @pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
 def test_benchmark_skip_and_only_see_the_tests_that_use_our_fixtures(
     runner: pytest.Pytester,
 ) -> None:

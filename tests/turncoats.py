@@ -48,9 +48,10 @@ class DefaultDtype(_Small):
 
 
 class GradOff(_Small):
-    """Found after the call, which is made under inference_mode."""
+    """Not in its forward: inference_mode puts it back after each call."""
 
-    def turn(self) -> None:
+    def __init__(self) -> None:
+        super().__init__()
         torch.set_grad_enabled(False)
 
 
