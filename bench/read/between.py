@@ -17,8 +17,9 @@ from bench.read.stats import Centre, Part, centre_of_interval, combined
 from bench.records import Row
 
 # Eight runs in turn of one code on a quiet machine: the SD of a case's medians, mean over six
-# cases (2.0 to 7.0 %; `python -m tests.perf.drift --runs 8`).  Ten runs of another day had 3.3 %.
-# The larger is taken, and known as well as eight runs tell.
+# cases (2.0 to 7.0 %; `python -m tests.perf.drift --runs 8`).  Another machine had 3.3 %, a third
+# 7.6 %, of which the replicates do not see 5.9 %.  The middle is taken, and known as well as eight
+# runs tell.
 DEFAULT_SD = 0.046
 DEFAULT_DF = 7
 ENOUGH = 5  # earlier runs that say more by themselves than with the default mixed in
