@@ -17,7 +17,7 @@ class Spectral(nn.Module):
         self.weight = nn.Parameter(torch.randn(4, 4, 9, dtype=torch.complex64))
 
     def forward(self, x: Tensor) -> Any:
-        mixed = torch.einsum("nif,iof->nof", torch.fft.rfft(x), self.weight)
+        mixed = torch.einsum("nif,ikf->nkf", torch.fft.rfft(x), self.weight)
         return torch.fft.irfft(mixed, n=x.shape[-1])
 
 

@@ -42,7 +42,7 @@ def test_a_matrix_product_is_two_operations_a_number() -> None:
         (torch.matmul, (2, 5, 8), (2, 8, 3), 2 * 5 * 8 * 3),
         (torch.matmul, (5, 8), (8,), 5 * 8),
         (torch.vdot, (8,), (8,), 8),
-        (lambda a, b: torch.einsum("nif,iof->nof", a, b), (5, 8, 9), (8, 3, 9), 5 * 8 * 3 * 9),
+        (lambda a, b: torch.einsum("nif,ikf->nkf", a, b), (5, 8, 9), (8, 3, 9), 5 * 8 * 3 * 9),
         (nn.functional.linear, (5, 8), (3, 8), 5 * 8 * 3),
     ],
 )

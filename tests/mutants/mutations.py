@@ -223,7 +223,7 @@ MUTATIONS = (
     Mutation(
         "inference with gradients",
         "bench/worker/step.py",
-        "with torch.inference_mode(), self._autocast():",
+        "with self._grad_mode(), self._autocast():",
         "with self._autocast():",
         STEP,
     ),
@@ -307,7 +307,7 @@ MUTATIONS = (
     Mutation(
         "complex weights lose their imaginary part",
         "bench/worker/subject.py",
-        "    module._apply(lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))\n",
+        "    torch_private.apply(module, lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))\n",
         "    module.to(dtype=real)\n",
         ODD,
     ),
