@@ -307,8 +307,8 @@ MUTATIONS = (
     Mutation(
         "complex weights lose their imaginary part",
         "bench/worker/subject.py",
-        "    torch_private.apply(module, lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))\n",
-        "    module.to(dtype=real)\n",
+        "torch_private.apply(module, lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))",
+        "module.to(dtype=real)",
         ODD,
     ),
     Mutation(
