@@ -60,8 +60,9 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     pairs = Pairs(
         cases={key: one["A"] for key, one in planned.cases.items()},
         seed=planned.run.seed,
-        threshold=max(planned.threshold, decide.bias(history)),
+        threshold=planned.threshold,
         thresholds=planned.thresholds,
+        bias=decide.bias(history),
         pairs=planned.pairs,
         budget_s=planned.run.budget_s,
         journal=journal,

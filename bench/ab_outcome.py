@@ -33,7 +33,7 @@ def decided(
     cases = pairs.values(keys, again=again)
     found = decide.decide(cases, nulls, planned.threshold, history)
     found = reach.with_reach(
-        found, cases, max(planned.threshold, decide.bias(history)), pairs=planned.pairs,
+        found, cases, planned.threshold, bias=decide.bias(history), pairs=planned.pairs,
         complete=incomplete is None,
     )  # fmt: skip
     for mixed in filter(None, map(probe.edited, planned.sources.values())):

@@ -4,6 +4,7 @@ Pairs outermost, cases shuffled inside each.  The null case, A against A, runs a
 pair.  What the journal holds already is not measured again, so a resume is the same loop.
 """
 
+import dataclasses
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -46,6 +47,7 @@ class Pairs:
     seed: int
     threshold: float
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by key: of its own
+    bias: float = 0.0  # of this machine, as its null cases had it; below it nothing is different
     pairs: int = FRESH_PAIRS  # fresh ones of a suspect, at most
     budget_s: float | None
     journal: Journal
@@ -173,7 +175,13 @@ class Pairs:
         phases = [
             one for one in self.values([key], again=chosen) if stage == "first" or one.key in chosen
         ]
+        if stage == "fresh":  # as it is judged: a bias makes it harder to be different
+            phases = [self._with_bias(one) for one in phases]
         return not decide.settled(phases, stage, number, self.threshold, len(chosen))
+
+    def _with_bias(self, case: decide.Case) -> decide.Case:
+        own = self.threshold if case.threshold is None else case.threshold
+        return dataclasses.replace(case, threshold=max(own, self.bias))
 
     def _wants_null(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
         """Along with what is measured: never on its own account."""
@@ -219,7 +227,7 @@ class Pairs:
         return f"pair {number % INSTEAD + 1} of {self._most(stage)} ({stage}{again})"
 
     def suspects(self) -> tuple[str, ...]:
-        return decide.suspects(self.values(self.cases), self.threshold)
+        return decide.suspects(self.values(self.cases), max(self.threshold, self.bias))
 
     def values(
         self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[str] | None = None

@@ -128,6 +128,7 @@ class CallableStep:
     phases = ("forward",)
     whole = "forward"
     restores = False
+    need_preparing = False
     cold = False
     doubt: str | None = None
     skipped_steps = 0
@@ -252,7 +253,7 @@ def _measure(
     step.settle()
     steady = timing.warm_up(step, device, budget)
     calls = timing.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
-    if step.restores:
+    if step.need_preparing:
         calls = 1  # its setup, outside the timed span, goes with one call a round
     rounds = round(budget.samples_s / (calls * steady.call_s))
     benchmark.extra_info.update(
@@ -262,7 +263,7 @@ def _measure(
     with stopwatch.no_garbage_collection():
         benchmark.pedantic(
             call_and_wait,
-            setup=restore if step.restores else None,
+            setup=restore if step.need_preparing else None,
             rounds=min(budget.max_samples, max(budget.min_samples, rounds)),
             iterations=calls,
         )

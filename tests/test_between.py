@@ -153,6 +153,14 @@ def test_a_run_learns_from_earlier_runs_beside_it_of_the_same_machine_and_build(
     assert row.latency_between_ratio == pytest.approx(0.0158, abs=0.0002)
 
 
+def test_copies_of_one_run_are_one_run(tmp_path: Path) -> None:
+    for name in ("one", "copy", "again"):
+        neighbour(tmp_path / name, day=1, run_id="one")
+    neighbour(tmp_path / "other", day=2, run_id="other")
+    run = {**RUN, "run_id": "now", "started": started(9), "environment": environment()}
+    assert len(history.before(tmp_path / "now", run)) == 2
+
+
 def test_a_folder_that_cannot_be_listed_teaches_nothing(tmp_path: Path) -> None:
     """A run directory may be reached by whoever may not look around it."""
     run = {**RUN, "run_id": "now", "started": started(10), "environment": environment()}

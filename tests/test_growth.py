@@ -91,7 +91,7 @@ def test_work_rises_where_each_call_does_more_than_the_one_before() -> None:
 
     first = work_of(grows)
     assert str(first) == "1 operators that put out 3 numbers"
-    assert rising(first, grows) == (
+    assert rising(first, grows, lambda: None) == (
         "each call does more work than the one before: first 1 operators that put out 3 numbers, "
         "later 1 operators that put out 6 numbers"
     )
@@ -103,5 +103,31 @@ def test_work_that_does_more_once_and_then_less_does_not_rise() -> None:
     def changes() -> None:
         torch.zeros(next(counts))
 
-    assert rising(work_of(changes), changes) is None
-    assert rising(None, changes) is None
+    assert rising(work_of(changes), changes, lambda: None) is None
+    assert rising(None, changes, lambda: None) is None
+
+
+def test_what_prepares_a_call_is_no_work_of_it() -> None:
+    prepared: list[int] = []
+
+    def prepare() -> None:
+        prepared.append(0)
+        for _ in prepared:
+            torch.zeros(8)
+
+    def call() -> None:
+        torch.ones(4)
+
+    assert rising(work_of(call), call, prepare) is None
+    assert prepared
+
+
+def test_sparse_and_nested_tensors_in_a_dict_leave_their_mark() -> None:
+    sparse = torch.eye(3).to_sparse()
+    given = {
+        "adjacency": sparse,
+        "parts": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+    }
+    seen = Print.of(given)
+    assert seen.same_as(Print.of(given))
+    assert seen.tensor_bytes == sparse.indices().nbytes + sparse.values().nbytes + 5 * 4

@@ -6,6 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.worker import inplace
 from bench.worker.loss import FixedGradient
 from bench.worker.step import InferenceStep, Step, TrainingStep
 
@@ -172,3 +173,11 @@ def test_nothing_without_numbers_is_left_in_a_cache_outside_the_module() -> None
         step()
     assert TABLES[3].tolist() == [0.0, 0.5, 1.0]
     assert step.output.tolist() == [[0.0, 0.5, 1.0]] * 2
+
+
+def test_a_slice_that_nobody_writes_to_is_not_changed() -> None:
+    data = torch.arange(12.0).reshape(4, 3)
+    one, other = data[:, 0], data.clone()[:, 0]
+    assert not inplace.changed([one], [other])
+    other[1] = 5
+    assert inplace.changed([one], [other])

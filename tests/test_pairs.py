@@ -152,6 +152,20 @@ def test_a_case_that_is_clearly_worse_gets_no_more_than_eight_fresh_pairs(world:
     assert world.opened[6:] == [("fresh", number) for number in range(8)]
 
 
+def test_a_bias_of_the_machine_does_not_make_a_case_the_same_sooner(world: World) -> None:
+    world.noise = 1.08  # within 20 % beyond doubt after four pairs, and not within 5 %
+    _, complete = world.run(bias=0.2)
+    assert complete
+    assert world.opened == [("first", number) for number in range(6)]
+
+
+def test_a_bias_of_the_machine_makes_a_case_worse_later(world: World) -> None:
+    world.noise, world.factor = 1.01, {DEAR.case_id: 1.10}
+    _, complete = world.run(bias=0.09)
+    assert complete
+    assert len([at for at in world.opened if at[0] == "fresh"]) > 8
+
+
 def test_a_suspect_that_turns_out_harmless_gets_no_more_than_eight_fresh_pairs(
     world: World,
 ) -> None:

@@ -2,8 +2,8 @@
 
 Counted figures are held to the baseline exactly, on any machine.  Times only on the baseline's
 own machine: against earlier runs of it where there are enough, else between the replicates of
-the two runs, which leaves a suspicion that `bench ab` settles (two runs of identical code
-differ by 5–8 %).
+the two runs and what runs of one code differ by (`bench.read.between`), which leaves a suspicion
+that `bench ab` settles.
 """
 
 import math

@@ -3,8 +3,8 @@
 A neighbour on the host that slows one process of a pair for a while leaves pairs far out on either
 side: a trimmed mean (Yuen 1974) bears these.  Processes that are fast or slow by chance, in one of
 two modes, leave pairs in three heaps: there ranks (Wilcoxon 1945) tell more.  A Cauchy combination
-of both p-values (Liu & Xie 2020) has nearly the power of the better of the two, and is a p-value
-whatever their dependence.
+of both p-values (Liu & Xie 2020) has nearly the power of the better of the two, and is nearly a
+p-value where it is small, whatever their dependence.
 """
 
 import math

@@ -21,13 +21,16 @@ def before(folder: Path, run: Mapping[str, Any]) -> list[RunData]:
     sources of what was measured, as far as both had them; another one differs by its code as well.
     """
     found = sorted(_candidates(folder, run), key=lambda one: str(one[1].get("started")))
-    runs = []
-    for path, _ in found[-MOST:]:
+    runs, ids = list[RunData](), set[object]()
+    for path, other in reversed(found):
+        if len(runs) == MOST or other.get("run_id") in ids:  # a copy is no run of its own
+            continue
         try:
             runs.append(load(path, samples=False))
         except ReadError:
             continue
-    return runs
+        ids.add(other.get("run_id"))
+    return runs[::-1]
 
 
 def _candidates(folder: Path, run: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
@@ -98,6 +101,7 @@ def beside(baseline: RunData, run: RunData) -> list[RunData]:
     if not machines or not baseline.path.is_dir():
         return []
     found = []
+    seen = _run_ids(baseline) | _run_ids(run)
     for folder in sorted(baseline.path.resolve().parent.iterdir()):
         if folder.is_symlink() or not folder.is_dir() or folder in judged:
             continue
@@ -108,9 +112,10 @@ def beside(baseline: RunData, run: RunData) -> list[RunData]:
         if not _earlier(other, run) or _sampling(other.run) != _sampling(baseline.run):
             continue
         if machines.intersection(other.rows["machine_id"]) and _run_ids(other).isdisjoint(
-            _run_ids(baseline) | _run_ids(run)  # a copy of either is no run of its own
+            seen  # a copy is no run of its own
         ):
             found.append(other)
+            seen |= _run_ids(other)
     return found
 
 

@@ -39,7 +39,7 @@ LOOKS = (
     Look(28, 0.006, 0.3),
     Look(40, 0.007, 0.3),
 )
-FURTHER = 0.002  # the share of each look beyond
+# Looks beyond share what the last one would have had: a half of it, a quarter, and so on.
 GROWTH = 1.4
 # A plan of more pairs needs more first ones as well: suspects are chosen by these.
 FIRST_SHARE = FIRST_PAIRS / FRESH_PAIRS
@@ -54,13 +54,18 @@ def first_pairs(fresh: int) -> int:
 def planned(most: int) -> list[Look]:
     """The looks up to `most` fresh pairs.
 
-    Those of a larger plan begin with those of a smaller one, so that pairs may be added.
+    Those of a larger plan come at the same pairs as those of a smaller one, so that pairs may be
+    added; beyond LOOKS they share the chance of the last of these.
     """
     looks = [look for look in LOOKS if look.pairs <= most]
     last = LOOKS[-1]
-    after = last.pairs
+    if math.ceil(GROWTH * last.pairs) > most:
+        return looks
+    after, share = last.pairs, last.share / 2
+    looks[-1] = Look(after, share, last.hopeless)
     while (after := math.ceil(GROWTH * after)) <= most:
-        looks.append(Look(after, FURTHER, last.hopeless))
+        share /= 2
+        looks.append(Look(after, share, last.hopeless))
     return looks
 
 
@@ -74,5 +79,5 @@ def taken(fresh: int, *, settled: bool) -> list[Look]:
     if settled or fresh < LEAST_FRESH:
         return looks
     before = [look for look in looks if look.pairs < fresh]
-    left = max(ALPHA - math.fsum(look.share for look in before), FURTHER)
+    left = ALPHA - math.fsum(look.share for look in before)
     return [*before, Look(fresh, left, 0.0)]

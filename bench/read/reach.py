@@ -52,22 +52,24 @@ def with_reach(
     cases: Sequence[Case],
     threshold: float,
     *,
+    bias: float = 0.0,
     pairs: int = FRESH_PAIRS,
     complete: bool = True,
 ) -> tuple[Decision, ...]:
     """The decisions, and of each what it would have found and what it would take.
 
+    bias:     of this machine; below it nothing is called slower.
     pairs:    fresh ones that a suspect could have had.
     complete: no budget ended it.
     """
     own = {one.key: one for one in cases}
-    chosen = suspects(cases, threshold)
+    chosen = suspects(cases, max(threshold, bias))
     found = []
     for one in decisions:
         case = own[one.key]
         plan = _plan(case, chosen, len(cases), pairs, complete=complete)
         scatter = _scatter(case.decisive)
-        asked = threshold if case.threshold is None else case.threshold
+        asked = max(threshold if case.threshold is None else case.threshold, bias)
         if plan is None or scatter is None:
             found.append(one)
             continue
@@ -91,13 +93,13 @@ def _plan(
     case: Case, suspected: Sequence[str], cases: int, pairs: int, *, complete: bool
 ) -> Plan | None:
     """What the case had, or would have had if it had been slower; None: too few to decide on."""
-    first, chosen = len(case.first), case.key in suspected
+    first = len(case.first)
     family = len({*suspected, case.key})  # slower, it would have been one of them
     if case.again:
         return Plan(first, pairs if complete else len(case.fresh), family)
     if first < FIRST_PAIRS and not complete:
         return None
-    if chosen and not complete:  # its fresh pairs never came
+    if not complete:  # its fresh pairs never came, or would not have
         return Plan(first, 0, cases)
     return Plan(max(first, FIRST_PAIRS), pairs, family)
 

@@ -61,6 +61,7 @@ def _best(
 ) -> Sentence:
     """Of several settings some look faster by chance: together they err in 5 % of cases at most.
 
+    That is so at each batch size.
     Each is held to an interval of 1 - 0.05 / their number for that (Bonferroni), and so is the
     fastest against each of the others: those that it cannot be told from are named.
     """

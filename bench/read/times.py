@@ -200,7 +200,8 @@ def _timed(test: TimeTest, ps: _Ps, log_bound: float, family: int) -> tuple[Verd
         return "IMPROVED", where
     # What the run differs by shall not hide it: it is said, with a way out.
     if ps.seen is not None and ps.seen < ALPHA:
-        return "INCONCLUSIVE", f"{test.replicates.ratio:.2f} times the baseline, {_scatter(test)}"
+        said = _scatter(test) if ps.worse >= ALPHA else _slower_than_earlier(test)
+        return "INCONCLUSIVE", f"{test.replicates.ratio:.2f} times the baseline, {said}"
     # Two one-sided tests within ±τ: code that is slower by τ is called the same in 1 % at most.
     inside = test.used.p_below(log_bound), test.used.p_above(-log_bound)
     if all(p is not None and p < SURE_ALPHA for p in inside):
@@ -213,6 +214,14 @@ def _where(test: TimeTest) -> str:
     if test.predicted is not None:
         return f"against {test.predicted.n} earlier runs"
     return f"{test.direct.n} replicates, {_between(test)}"
+
+
+def _slower_than_earlier(test: TimeTest) -> str:
+    """Beyond their scatter, and still not slower by the threshold."""
+    if test.predicted is None:
+        return f"beyond what two runs differ by ({_between(test)}), within the threshold"
+    times = f"{test.used.ratio:.2f} times {test.predicted.n} earlier runs"
+    return f"and {times}, which is within the threshold"
 
 
 def _scatter(test: TimeTest) -> str:

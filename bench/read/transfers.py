@@ -7,6 +7,7 @@ overlaps nothing: input there, call, output back, one after the other.
 import dataclasses
 from collections.abc import Mapping, Sequence
 
+from bench.precision import LEVEL
 from bench.read import between, stats
 from bench.read.compare import Gain, Medians
 from bench.read.table import RunData
@@ -45,7 +46,9 @@ def _with(
     paired = stats.paired(base, value) if same else None
     centres = stats.centre(list(base.values())), stats.centre(list(value.values()))
     found = paired or stats.welch(*centres, None if same else between.unlearnt())
-    low, high = found.interval() or (None, None)
+    many = gain.base_of * gain.value_of  # rows that the fastest on each side was chosen from
+    low, high = found.interval(1 - (1 - LEVEL) / many) or (None, None)
+    p = found.p_of_none
     return dataclasses.replace(
         gain,
         phase=f"{gain.phase} + {kind} transfers",
@@ -57,7 +60,8 @@ def _with(
         high=high,
         method="none" if found.error is None else "paired" if paired else "welch",
         replicates=found.n,
-        p=found.p_of_none,
+        p=None if p is None else min(1.0, many * p),
+        between="" if same else between.told([between.Between()]),
     )
 
 

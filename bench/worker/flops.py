@@ -24,6 +24,7 @@ from torch.utils.flop_counter import flop_registry, shape_wrapper
 from bench.worker import pieces, torch_private, tree
 from bench.worker.stopwatch import TimedStep
 
+OF_SPARSE = "of two sparse matrices"  # what such a product is counted as
 # Fused kernels that multiply matrices and that torch's counter takes for nothing (torch 2.13):
 # parts of their names.
 BLIND = (
@@ -44,6 +45,7 @@ BLIND = (
     "_cslt_sparse_mm",
     "_sparse_sparse_matmul",
     "sparse_sampled_addmm",
+    OF_SPARSE,
 )
 # Names that hold such a part and multiply nothing: the gates, after the products.
 NOT_BLIND = ("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
@@ -100,7 +102,7 @@ class _Operators(torch_private.DispatchMode):
         if formula is not None and (self._whole or formula is not _recurrent):
             done = formula(*given, **named, out_val=result)
             if done is None:
-                self.counts[f"{name} of two sparse matrices"] += 1
+                self.counts[f"{name} {OF_SPARSE}"] += 1
             else:
                 self.flops[name.partition(".")[0]] += done * _factor((given, named, result))
         return result

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.worker import torch_private
+from bench.worker import pieces, torch_private
 
 MOST_OBJECTS = 20_000  # looked at in one value: a table of words holds more, and is no state
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
@@ -75,7 +75,8 @@ class Print:
 
     @property
     def tensor_bytes(self) -> int:
-        return sum(one.nbytes for one in self.kept if isinstance(one, Tensor))
+        held = (one for one in self.kept if isinstance(one, Tensor))
+        return sum(piece.nbytes for piece in pieces.all_of(held))
 
     def same_as(self, other: "Print") -> bool:
         return self.marks == other.marks
@@ -87,7 +88,7 @@ def _mark(one: Any) -> Any:
             return (
                 id(one),
                 None if one.is_inference() else torch_private.version(one),
-                tuple(one.shape),
+                None if one.is_nested else tuple(one.shape),
             )
         case _ if isinstance(one, _PLAIN):
             return repr(one)
@@ -184,17 +185,25 @@ def work_of(call: Callable[[], object]) -> Work | None:
     return seen
 
 
-def rising(first: Work | None, call: Callable[[], object]) -> str | None:
+def rising(
+    first: Work | None, call: Callable[[], object], prepare: Callable[[], object]
+) -> str | None:
     """Words where each call does more than the one before, or None.
 
-    first: of a call before the samples.  call: makes one, inputs prepared.
+    first:   of a call before the samples.
+    prepare: restores the inputs before each call, which is no work of the call.
     """
-    last = work_of(call) if first is not None else None
+
+    def following_work() -> Work | None:
+        prepare()
+        return work_of(call)
+
+    last = following_work() if first is not None else None
     if first is None or last is None or not last.more_than(first):
         return None
     seen = last
     for _ in range(_RISING_CALLS):  # one that draws random numbers does now more, now less
-        following = work_of(call)
+        following = following_work()
         if following is None or not following.more_than(seen):
             return None
         seen = following

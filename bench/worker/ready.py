@@ -153,6 +153,7 @@ def begin(ready: Ready) -> Begun:
     infinite = finite.places(step.output)
     ready.request.enter(f"after a first call of {first_call_s:.3g} s")
     step.settle()
+    step.prepare(1)  # now it is known whether inputs are restored
     seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
     if isinstance(step, InferenceStep):
         seen["grad_mode"] = step.grad_mode
@@ -226,17 +227,12 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
 def _unlike(ready: Ready, begun: Begun) -> str | None:
     """Why the calls were not all the same, in words, or None."""
     step, said = ready.step, list[str]()
-
-    def call() -> None:
-        step.prepare(1)
-        step()
-
     if step.doubt:
         said.append(step.doubt)
     if names := growth.grown(begun.sizes, growth.sizes(ready.prepared.module)):
         more = f" and {len(names) - 1} more" if len(names) > 1 else ""
         said.append(f"each call leaves more behind in {names[0]}{more}")
-    if words := growth.rising(begun.work, call):
+    if words := growth.rising(begun.work, step, lambda: step.prepare(1)):
         said.append(words)
     return "; ".join(said) or None
 

@@ -51,6 +51,10 @@ class Step(Protocol):
         """Inputs are restored before each call, which writes to them; None before the first."""
 
     @property
+    def need_preparing(self) -> bool:
+        """Whether each call needs `prepare` first; known once the second call is prepared."""
+
+    @property
     def cold(self) -> bool:
         """Inputs take turns, so that a cache does not hold the next one."""
 
@@ -140,6 +144,10 @@ class InferenceStep:
     @property
     def restores(self) -> bool | None:
         return self._inputs.restores
+
+    @property
+    def need_preparing(self) -> bool:
+        return self._inputs.need_preparing
 
     @property
     def cold(self) -> bool:
@@ -241,6 +249,10 @@ class TrainingStep:
     @property
     def restores(self) -> bool | None:
         return self._inputs.restores
+
+    @property
+    def need_preparing(self) -> bool:
+        return self._inputs.need_preparing
 
     @property
     def cold(self) -> bool:

@@ -78,7 +78,8 @@ class StepInputs:
         self._objects = growth.holds_state((*args, *kwargs.values()))
         if restore is not None:
             self._settle(restore=restore)
-        self._trial = self._first() if restore is None or self._objects else None
+        self._trial: _Trial | None = None
+        self._tried = restore is not None and not self._objects
 
     def _settle(self, *, restore: bool) -> None:
         """From now on restore the inputs, or give the same ones again."""
@@ -113,6 +114,15 @@ class StepInputs:
             return None
         return torch.empty(rotate_bytes, dtype=torch.uint8, device=leaf.device)
 
+    def _first_call(self) -> _Trial | None:
+        """What the first call is given, made only now; None once it was made, and is judged."""
+        if not self._tried:
+            self._tried = True
+            self._trial = self._first()
+        if self._trial is not None and self._trial.taken:
+            self._judge(self._trial)
+        return self._trial
+
     def _first(self) -> _Trial:
         """Copies for the first call; the inputs themselves where they cannot be copied."""
         problem, given = None, self._given
@@ -137,6 +147,10 @@ class StepInputs:
             self._settle(restore=trial.problem is None and self._written(trial))
         if self._objects and trial.before is not None:
             self._ready = [] if self._ready is None else self._ready
+            # The same tensors again, unless they are restored: other writes drive them out.
+            self._flush = self._flushing(self._rotate_bytes)
+            self._turns, self._turn, self._leaves = [self._given], 0, self._leaves[:1]
+            self.cold = self._flush is not None
             self._call_bytes = max(self._call_bytes, trial.before.tensor_bytes)
 
     def _written(self, trial: _Trial) -> bool:
@@ -170,11 +184,14 @@ class StepInputs:
         restored: _Given = tree.map_tensors(self._fresh, self._given)
         return restored
 
+    @property
+    def need_preparing(self) -> bool:
+        """Whether each call needs `prepare` first."""
+        return self._ready is not None
+
     def prepare(self, calls: int) -> int:
-        if self._trial is not None:
-            if not self._trial.taken:
-                return 1
-            self._judge(self._trial)
+        if self._first_call():
+            return 1
         if self._ready is None:
             return calls
         room = max(1, ROOM_BYTES // max(1, self._call_bytes))
@@ -186,11 +203,11 @@ class StepInputs:
         return len(self._ready)
 
     def take(self) -> _Given:
-        if self._trial is not None:
-            if not self._trial.taken:
-                self._trial.taken = True
-                return self._trial.given
-            self._judge(self._trial)
+        judged = self._trial is not None and self._trial.taken
+        if (trial := self._first_call()) is not None:
+            trial.taken = True
+            return trial.given
+        if judged:
             self.prepare(1)
         if self._ready is None:
             self._turn = (self._turn + 1) % len(self._turns)
