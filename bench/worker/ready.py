@@ -160,7 +160,6 @@ def begin(ready: Ready) -> Begun:
     seen["weight_dtypes"] = state.weight_dtypes(module)
     work = None
     if not compiles:
-        step.prepare(1)
         seen |= state.layer_state(module, step)
         if first_call_s <= COUNTED_S:
             step.prepare(1)
