@@ -373,8 +373,9 @@ def test_a_part_in_torchscript_is_one_layer_and_equal_ones_are_measured_once() -
 
 
 def test_a_network_in_torchscript_has_no_layers_and_all_figures() -> None:
-    assert names("scripted", "16") == []
-    figures, problems = found("scripted", "16")
+    with torch.jit.optimized_execution(False):  # TorchScript keeps what other calls have shown
+        assert names("scripted", "16") == []
+        figures, problems = found("scripted", "16")
     assert problems == {}
     assert figures["bytes_moved"] == 2 * (2 * 16 * 4) + 16 * 17 * 4
 
