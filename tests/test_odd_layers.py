@@ -373,7 +373,8 @@ def test_a_part_in_torchscript_is_one_layer_and_equal_ones_are_measured_once() -
 
 
 def test_a_network_in_torchscript_has_no_layers_and_all_figures() -> None:
-    with torch.jit.optimized_execution(False):  # TorchScript keeps what other calls have shown
+    # TorchScript would keep what other calls have shown
+    with torch.jit.optimized_execution(False):  # type: ignore[attr-defined]
         assert names("scripted", "16") == []
         figures, problems = found("scripted", "16")
     assert problems == {}
