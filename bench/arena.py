@@ -17,7 +17,8 @@ from bench.duel import Player, take_turns
 from bench.pair_journal import Pair, SideFacts, pair_of
 from bench.read.looks import Stage
 from bench.records import Case, Entry
-from bench.session import Folders, ReplicateDied, Session, collect, request
+from bench.rundir import Folders
+from bench.session import ReplicateDied, Session, collect, request
 from bench.sides import Side, SideError, unproven
 from bench.subject import parse
 

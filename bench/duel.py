@@ -18,7 +18,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.records import Entry, Failure, Measurement
-from bench.session import GRACE_S, Folders, ReplicateDied, Session, collect
+from bench.rundir import Folders
+from bench.session import GRACE_S, ReplicateDied, Session, collect
 
 # With eight the values of pairs scatter no less (1.37 % against 1.41 %, 22 cases of the ConvNet and
 # its layers), with two more (1.86 %).

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from bench.records import Case, Entry, Facts, Failure
-from bench.session import Folders
+from bench.rundir import Folders
 from bench.subject import parse
 
 Ask = Callable[[str, Case], Entry]  # a job of `bench.worker.child`, and the case

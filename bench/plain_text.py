@@ -37,3 +37,12 @@ def shortened(text: str, most: int) -> str:
 def short_words(text: str, most: int) -> str:
     """The same of each word of a sentence."""
     return re.sub(rf"\S{{{most + 1},}}", lambda found: shortened(found[0], most), text)
+
+
+def plain(text: str, most: int = 64) -> str:
+    """On one line, without control characters, shortened in the middle to `most` characters."""
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    if len(line) <= most:
+        return line
+    head = (most - 1) * 2 // 3
+    return f"{line[:head]}…{line[len(line) - (most - 1 - head) :]}"

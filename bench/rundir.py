@@ -3,6 +3,7 @@
 import contextlib
 import datetime
 import errno
+import hashlib
 import json
 import os
 import re
@@ -15,8 +16,7 @@ from typing import Any
 
 from bench.errors import UserError, refused
 from bench.plain_text import command
-from bench.records import SCHEMA_VERSION
-from bench.session import Folders
+from bench.records import SCHEMA_VERSION, Case
 
 RESULTS = Path("results")
 DESCRIPTIONS = ("run.json", "ab.json")  # of what can be gone on with
@@ -24,6 +24,24 @@ DESCRIPTIONS = ("run.json", "ab.json")  # of what can be gone on with
 
 class RunDirError(UserError):
     """The directory cannot be used: what, where, what would be right."""
+
+
+@dataclass(frozen=True, slots=True)
+class Folders:
+    """Where a run keeps what its processes leave."""
+
+    scratch: Path  # results, logs and compile caches of the run, removed at its end
+    failures: Path
+
+    def reference(self, case: Case) -> Path:
+        """File of the float64 values of a subject, one for all its settings."""
+        key = repr((case.subject, case.mode, case.batch, case.input, case.grad_mode))
+        return self.scratch / "reference" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
+
+    def of(self, case: Case) -> str:
+        """A file name for a case: readable, safe in a shell, unique."""
+        digest = hashlib.sha256(case.case_id.encode()).hexdigest()[:8]
+        return f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', case.case_id)[:100]}-{digest}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -31,7 +31,8 @@ from bench.records import (
     Status,
     whole_phase,
 )
-from bench.session import TRIES, Folders, ReplicateDied, Session, collect, killed, request
+from bench.rundir import Folders
+from bench.session import TRIES, ReplicateDied, Session, collect, killed, request
 from bench.subject import parse
 
 FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these

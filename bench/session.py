@@ -2,18 +2,15 @@
 
 import contextlib
 import dataclasses
-import hashlib
 import itertools
 import json
 import os
-import re
 import selectors
 import signal
 import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +22,7 @@ from bench.journal import entry_of
 from bench.place import COMPILER, HERE, Place
 from bench.plain_text import printable
 from bench.records import Case, Entry, Failure, RecordError, Status
+from bench.rundir import Folders
 
 LOG_KEPT_BYTES = 64 * 2**10
 START_S = 60.0  # for importing torch, beside what importing the subjects may take
@@ -48,24 +46,6 @@ class ReplicateDied(RuntimeError):  # noqa: N818 - says what happened
         """killed: by SIGKILL, and not because it was late."""
         super().__init__(why)
         self.killed = killed
-
-
-@dataclass(frozen=True, slots=True)
-class Folders:
-    """Where a run keeps what its processes leave."""
-
-    scratch: Path  # results, logs and compile caches of the run, removed at its end
-    failures: Path
-
-    def reference(self, case: Case) -> Path:
-        """File of the float64 values of a subject, one for all its settings."""
-        key = repr((case.subject, case.mode, case.batch, case.input, case.grad_mode))
-        return self.scratch / "reference" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
-
-    def of(self, case: Case) -> str:
-        """A file name for a case: readable, safe in a shell, unique."""
-        digest = hashlib.sha256(case.case_id.encode()).hexdigest()[:8]
-        return f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', case.case_id)[:100]}-{digest}"
 
 
 class Session:

@@ -33,11 +33,15 @@ def bytes_(value_bytes: float | None) -> str:
     return count(value_bytes, "B")
 
 
-def times(ratio: float | None) -> str:
-    """A gain: `1.468` → `×1.47`, `0.0432` → `×0.043`; two digits at least are said."""
+def speedup(ratio: float | None) -> str:
+    """`1.468` → `1.47×`, `15.44` → `15.4×`, `0.0432` → `0.043×`; unknown is an en dash."""
     if ratio is None or not math.isfinite(ratio):
         return "–"
-    return f"×{ratio:.2f}" if ratio >= 0.0995 else f"×{ratio:#.2g}"
+    if ratio >= 999.5:
+        return f"{ratio:.0f}×"
+    if ratio >= 9.995:
+        return f"{ratio:.3g}×"
+    return f"{ratio:.2f}×" if ratio >= 0.0995 else f"{ratio:#.2g}×"
 
 
 def percent(ratio: float | None) -> str:

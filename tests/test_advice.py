@@ -108,7 +108,7 @@ def test_of_single_replicates_no_setting_is_called_the_fastest(tmp_path: Path) -
 def test_of_one_replicate_a_ratio_is_said_and_that_nothing_was_tested(tmp_path: Path) -> None:
     entries = [*replicates(case(), [0.01]), *replicates(LAST, [0.005])]
     texts = [one.text for one in told(tmp_path, *entries, kind="none")]
-    assert any("2× (no interval) at N=8 as fast: too few" in text for text in texts), texts
+    assert any("2.00× (no interval) at N=8 as fast: too few" in text for text in texts), texts
     assert not any("no difference" in text for text in texts)
 
 

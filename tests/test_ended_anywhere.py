@@ -14,8 +14,8 @@ from bench.errors import UserError
 from bench.journal import Journal, read
 from bench.plan import Plan
 from bench.records import Case, Entry, Facts
+from bench.rundir import Folders
 from bench.runner import Runner, Seen
-from bench.session import Folders
 from tests.cases import case
 from tests.test_runner import Answer, FakeSession, Watched, works
 

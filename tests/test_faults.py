@@ -15,7 +15,8 @@ import pytest
 from bench.config import RunOptions
 from bench.environment import GROUPS, PROC, cgroup_files
 from bench.records import Entry, Facts, Failure, Measurement
-from bench.session import Folders, ReplicateDied, Session, collect, request
+from bench.rundir import Folders
+from bench.session import ReplicateDied, Session, collect, request
 from bench.worker import limits
 from tests.cases import case
 from tests.processes import running

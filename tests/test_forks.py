@@ -13,7 +13,8 @@ import pytest
 from bench.config import RunOptions
 from bench.place import COMPILER, Place
 from bench.records import Entry, Measurement
-from bench.session import Folders, Session, collect, request
+from bench.rundir import Folders
+from bench.session import Session, collect, request
 from bench.worker import forks
 from tests import fake_library
 from tests.cases import case

@@ -18,7 +18,8 @@ from torch import nn
 
 from bench.config import RunOptions
 from bench.records import Entry, Facts, Measurement
-from bench.session import Folders, Session, collect, request
+from bench.rundir import Folders
+from bench.session import Session, collect, request
 from bench.worker import cuda, limits, nvidia, peaks, profile, sampler, timing
 from bench.worker.device import Device, device_names, open_device
 from bench.worker.request import Request

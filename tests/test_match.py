@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from bench.read.match import Line, MatchError, pairs, values
+from bench.read.match import MatchError, pairs, values
+from bench.read.table import Line
 from bench.records import Row
 from tests.cases import case
 

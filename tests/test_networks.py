@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from bench.config import RunOptions
 from bench.records import Facts, Measurement
-from bench.session import Folders, Session, collect, request
+from bench.rundir import Folders
+from bench.session import Session, collect, request
 from bench.subject import parse
 from bench.worker import inputs, layers, tree
 from bench.worker.subject import build

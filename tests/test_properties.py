@@ -25,14 +25,14 @@ from bench import journal
 from bench.axes import AXES
 from bench.config import ConfigError, load
 from bench.errors import UserError, one_line
+from bench.plain_text import plain
 from bench.plan import Plan, PlanError, make
 from bench.probe import Device, Layer, Probe, SubjectFound
 from bench.progress import Bar
 from bench.read import aggregate, check, compare, markdown, page, show, table, write
 from bench.read.match import COMPARABLE
-from bench.read.plot_style import plain
 from bench.records import COLUMNS, Entry, Facts, Failure, to_line
-from bench.session import Folders
+from bench.rundir import Folders
 from tests import synthetic
 from tests.cases import PLAIN, case
 from tests.results import RUN, run_of

@@ -21,8 +21,9 @@ from bench.records import (
     Samples,
     to_line,
 )
+from bench.rundir import Folders
 from bench.runner import FRUITLESS, Runner, Seen
-from bench.session import Folders, ReplicateDied
+from bench.session import ReplicateDied
 from tests.cases import case
 
 Answer = Callable[[str, Case, int], Entry | None]

@@ -10,7 +10,8 @@ import pytest
 
 from bench.config import RunOptions
 from bench.records import Failure, to_line
-from bench.session import Folders, Session, SessionError, collect, killed, request
+from bench.rundir import Folders
+from bench.session import Session, SessionError, collect, killed, request
 from tests.cases import PLAIN, case
 
 

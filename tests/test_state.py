@@ -8,7 +8,8 @@ import pytest
 
 from bench.config import RunOptions
 from bench.records import Entry, Failure, Measurement
-from bench.session import Folders, Session, collect, request
+from bench.rundir import Folders
+from bench.session import Session, collect, request
 from bench.worker import telemetry
 from bench.worker.state import problems
 from tests.cases import case

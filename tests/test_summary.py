@@ -7,8 +7,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.read.aggregate import rows
-from bench.read.derive import Result
-from bench.read.plot_data import interval_note
+from bench.read.plot_text import interval_note
+from bench.read.result import Result
 from bench.read.summary import (
     _between,
     _disturbed,

@@ -31,11 +31,11 @@ def test_counts_and_bytes_are_decimal() -> None:
 
 
 def test_gains_keep_two_digits_however_small() -> None:
-    assert units.times(1.468) == "×1.47"
-    assert units.times(0.0432) == "×0.043"
-    assert units.times(0.09) == "×0.090"
-    assert units.times(0.0999) == "×0.10"
-    assert units.times(None) == "–"
+    assert units.speedup(1.468) == "1.47×"
+    assert units.speedup(0.0432) == "0.043×"
+    assert units.speedup(0.09) == "0.090×"
+    assert units.speedup(0.0999) == "0.10×"
+    assert units.speedup(None) == "–"
 
 
 def test_shares_and_waits() -> None:

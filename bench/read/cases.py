@@ -1,7 +1,6 @@
 """The rows of one case, by phase."""
 
-from bench.read.match import Line, lines
-from bench.read.table import RunData
+from bench.read.table import Line, RunData, lines
 from bench.records import whole_phase
 
 Case = dict[str | None, Line]  # phase → row; a case that is not ok has the phase None

@@ -15,8 +15,7 @@ from bench.errors import UserError
 from bench.read.cases import Case, any_row, by_case, is_ok, same_machine
 from bench.read.command import settling_command
 from bench.read.counted import counted_findings
-from bench.read.match import Line
-from bench.read.table import RunData
+from bench.read.table import Line, RunData
 from bench.read.times import ENOUGH_HISTORY, TimeTest, judge, tests_of
 from bench.read.verdict import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
 

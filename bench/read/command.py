@@ -4,7 +4,7 @@ import re
 import shlex
 
 from bench.axes import AXES
-from bench.read.match import Line
+from bench.read.table import Line
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 UNKNOWN_COMMIT = "BASELINE_REVISION"  # to be filled in by hand

@@ -16,8 +16,8 @@ from bench.axes import AXES
 from bench.precision import LEVEL
 from bench.read import between as between_runs
 from bench.read import stats
-from bench.read.match import Line, Match, lines, pairs, values
-from bench.read.table import RunData
+from bench.read.match import Match, pairs, values
+from bench.read.table import Line, RunData, lines
 from bench.records import whole_phase
 
 KINDS = {"pipelined_s": "pipelined", "latency_median_s": "latency", "device_s": "device"}

@@ -2,25 +2,13 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench import journal
 from bench.read import aggregate, described, history, plot, write
-from bench.records import Case, Entry, Row
-
-
-@dataclass(frozen=True, slots=True)
-class Result:
-    """A run as read back."""
-
-    path: Path
-    run: dict[str, Any]
-    entries: Sequence[Entry]
-    rows: Sequence[Row]
-    plots: Sequence[Path]
-    not_drawn: Sequence[str]
+from bench.read.result import Result
+from bench.records import Case, Row
 
 
 def write_all(path: Path) -> Result:

@@ -6,8 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.read import between, described, stats
-from bench.read.match import lines
-from bench.read.table import ReadError, RunData, load
+from bench.read.table import ReadError, RunData, lines, load
 from bench.read.write import MEASUREMENTS, RUN
 
 MOST = 20  # of the earlier runs beside a run: the newest

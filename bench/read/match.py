@@ -4,16 +4,13 @@ Two rows match where subject, phase and all other axes agree, an axis that is em
 side (threads on a GPU, cudnn_benchmark on a CPU) counting as agreeing.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from bench.axes import AXES, BY_NAME
 from bench.errors import UserError
-
-Line = Mapping[str, Any]  # a row of RunData.rows: unknown texts are None
+from bench.read.table import Line
 
 # What a ratio between two values of these would mean is the same for every user.
 COMPARABLE = tuple(axis.name for axis in AXES if axis.name != "input")
@@ -34,12 +31,6 @@ class Match:
     value: Line
     base_of: int = 1
     value_of: int = 1
-
-
-def lines(rows: pd.DataFrame) -> list[Line]:
-    """The rows as dictionaries, every unknown as None."""
-    known = rows.astype(object).where(rows.notna(), None)
-    return [{str(key): value for key, value in line.items()} for line in known.to_dict("records")]
 
 
 def values(rows: Iterable[Line], by: str) -> list[Any]:

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from bench.plain_text import printable, shortened
-from bench.read.summary import half_width
 from bench.records import Row
+from bench.row_names import half_width
 
 DIGITS = 4  # of a number
 MOST_SIGNS = 300  # of a text: a name or a reason may hold thousands, which stand in the CSV

@@ -8,8 +8,8 @@ from bench import units
 from bench.axes import AXES
 from bench.plain_text import printable, shortened
 from bench.read.page_data import HALF_WIDTH, MEANING, MOST_SIGNS, SETTINGS, TIME, time_s, value_of
-from bench.read.summary import half_width, named, of_several_inputs, settings
 from bench.records import Row
+from bench.row_names import half_width, named, of_several_inputs, settings
 
 MOST_CHOICES = 30  # of a select
 NAME = 80  # signs of a text in a cell; more of it stands in its title, all of it in the CSV

@@ -88,7 +88,7 @@ def _change(one: compare.Gain, verdict: str) -> Change:
         phase=_text(one.phase),
         before=units.seconds(one.base_s),
         after=units.seconds(one.value_s),
-        gain=units.times(one.gain),
+        gain=units.speedup(one.gain),
         interval=ends,
         verdict=verdict,
     )

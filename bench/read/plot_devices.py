@@ -7,35 +7,15 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench import units
+from bench.plain_text import plain
 from bench.read import between, compare, stats, transfers
-from bench.read.plot_data import (
-    PLAIN,
-    Group,
-    Span,
-    device_name,
-    flags,
-    footer,
-    groups,
-    interval_note,
-    label,
-    plain_means,
-    records,
-    subtitle,
-)
-from bench.read.plot_marks import bounds, broken, flag_handle, point, say, times
+from bench.read.plot_data import PLAIN, Group, Span, flags, groups, label, records
+from bench.read.plot_marks import bounds, broken, flag_handle, point, say
 from bench.read.plot_quantity import throughput_of
 from bench.read.plot_ratio import ratio
 from bench.read.plot_sheet import Words, sheet
-from bench.read.plot_style import (
-    GREEN,
-    LOOKS,
-    VERMILION,
-    Look,
-    NothingToDraw,
-    batch_ticks,
-    plain,
-    ruler,
-)
+from bench.read.plot_style import GREEN, LOOKS, VERMILION, Look, NothingToDraw, batch_ticks, ruler
+from bench.read.plot_text import device_name, footer, interval_note, plain_means, subtitle
 from bench.read.table import RunData
 from bench.records import Row, whole_phase
 
@@ -174,7 +154,7 @@ def _ratios(axes: Axes, group: Group, mode: str, kind: str, medians: compare.Med
         if kind == "plain" and len(group.devices) == 2:
             for batch, span, _ in points:
                 axes.annotate(
-                    times(span.value),
+                    units.speedup(span.value),
                     (batch, span.value),
                     xytext=(6, -12),
                     textcoords="offset points",
@@ -231,7 +211,7 @@ def _rulers(
     ]
     low, high = bounds([*found, Span(1.0)], room=0.12)
     ratios[0].set_ylim(low, high)
-    ruler(ratios[0].yaxis, low, high, times)
+    ruler(ratios[0].yaxis, low, high, units.speedup)
     ratios[0].set_ylabel("times as fast as the CPU")
 
 

@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.read.plot_data import Group, Setting, label, panel_title
+from bench.read.plot_data import Group, Setting, label
 from bench.read.plot_marks import bounds, flag_handle, point, say
 from bench.read.plot_quantity import Quantity, rank
 from bench.read.plot_sheet import Words, sheet, text_in
 from bench.read.plot_style import BLUE, INK, Look, ruler
+from bench.read.plot_text import panel_title
 from bench.read.table import RunData
 from bench.records import Row
 

@@ -9,22 +9,12 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench import units
+from bench.plain_text import plain
 from bench.read import ab_report
 from bench.read.plot import save, style
 from bench.read.plot_marks import point
 from bench.read.plot_sheet import Words, sheet, text_in
-from bench.read.plot_style import (
-    BLACK,
-    BLUE,
-    FAINT,
-    GREY,
-    INK,
-    PURPLE,
-    VERMILION,
-    Look,
-    plain,
-    ruler,
-)
+from bench.read.plot_style import BLACK, BLUE, FAINT, GREY, INK, PURPLE, VERMILION, Look, ruler
 
 NAME = "forest.png"
 MOST_ROWS = 60  # more cannot be read on one page

@@ -8,32 +8,28 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from bench import units
+from bench.plain_text import plain
 from bench.read import compare
-from bench.read.plot_data import (
-    Group,
-    Setting,
-    flags,
-    footer,
-    groups,
-    label,
-    panel_title,
-    plain_means,
-    records,
-    subtitle,
-)
-from bench.read.plot_marks import bounds, flag_handle, point, say, times
-from bench.read.plot_ratio import FASTER, SLOWER, UNCLEAR, Ratio, against_plain
+from bench.read.plot_data import Group, Setting, flags, groups, label, records
+from bench.read.plot_marks import bounds, flag_handle, point, say
+from bench.read.plot_ratio import Direction, Ratio, against_plain
 from bench.read.plot_sheet import Words, sheet, text_in
-from bench.read.plot_style import (
-    FAINT,
-    INK,
-    NothingToDraw,
-    plain,
-    ruler,
-)
+from bench.read.plot_style import BLUE, FAINT, GREY, INK, VERMILION, Look, NothingToDraw, ruler
+from bench.read.plot_text import footer, panel_title, plain_means, subtitle
 from bench.read.table import RunData
 
 MOST_ROWS = 45  # of a panel: more cannot be read on one page
+LOOKS = {
+    Direction.FASTER: Look(BLUE, ">", "-"),
+    Direction.SLOWER: Look(VERMILION, "<", "-"),
+    Direction.UNCLEAR: Look(GREY, "o", "-"),
+}
+WORDS = {
+    Direction.FASTER: "faster",
+    Direction.SLOWER: "slower",
+    Direction.UNCLEAR: "no difference\nshown",
+}
 
 
 def gain(run: RunData) -> dict[str, Figure]:
@@ -135,12 +131,12 @@ def _panel(axes: Axes, ratios: Sequence[Ratio], places: dict[Line, int]) -> None
     low, high = bounds([r.span for r in ratios], room=0.08)
     low, high = min(low, 1 / 1.15), max(high, 1.15)
     axes.set_xlim(low, high)
-    ruler(axes.xaxis, low, high, times)
+    ruler(axes.xaxis, low, high, units.speedup)
     axes.grid(visible=True, axis="x")
     axes.axvline(1, color=FAINT, linewidth=1.2)
-    axes.set_xlabel("gain (times as fast as plain)")
-    _corner(axes, 0.0, "◀ slower", "left", SLOWER.color)
-    _corner(axes, 1.0, "faster ▶", "right", FASTER.color)
+    axes.set_xlabel("speedup over plain")
+    _corner(axes, 0.0, "◀ slower", "left", VERMILION)
+    _corner(axes, 1.0, "faster ▶", "right", BLUE)
     for one in ratios:
         _mark(axes, one, places[one.batch, one.setting])
 
@@ -158,30 +154,25 @@ def _corner(axes: Axes, x: float, text: str, side: Literal["left", "right"], col
 
 
 def _mark(axes: Axes, one: Ratio, at: int) -> None:
-    look, span = one.look, one.span
+    look, span = LOOKS[one.direction], one.span
     if span.low is not None and span.high is not None:
         axes.hlines(at, span.low, span.high, color=look.color, linewidth=1.4)
     doubted = bool(flags(one.rows))
     axes.plot(span.value, at, label=label(one.setting), **point(look, hollow=doubted))
     axes.annotate(
-        f"{span.value:.2f}×" if span.value < 10 else times(span.value),
+        units.speedup(span.value),
         (1.02, at),
         xycoords=("axes fraction", "data"),
         va="center",
-        color=look.color if look is not UNCLEAR else FAINT,
+        color=FAINT if one.direction is Direction.UNCLEAR else look.color,
         annotation_clip=False,
     )
 
 
 def _handles(ratios: Sequence[Ratio]) -> list[Line2D]:
-    there = [r.look for r in ratios]
-    named = (
-        (FASTER, "faster"),
-        (SLOWER, "slower"),
-        (UNCLEAR, "no difference\nshown"),
-    )
+    present = {one.direction for one in ratios}
     return [
-        Line2D([], [], label=text, **point(look, hollow=False))
-        for look, text in named
-        if look in there
+        Line2D([], [], label=WORDS[direction], **point(look, hollow=False))
+        for direction, look in LOOKS.items()
+        if direction in present
     ]

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bench.plain_text import plain
 from bench.read.plot_data import Group, Span, calls, finite, label, split
-from bench.read.plot_style import plain
 from bench.read.table import RunData
 from bench.records import Row
 

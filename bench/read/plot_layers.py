@@ -7,27 +7,13 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from bench import units
-from bench.read.plot_data import (
-    Group,
-    Span,
-    device_name,
-    flags,
-    footer,
-    groups,
-    records,
-    subtitle,
-)
+from bench.plain_text import plain
+from bench.read.plot_data import Group, Span, flags, groups, records
 from bench.read.plot_layer_table import PHASES, TIMES, Table, layer_table, network_order
 from bench.read.plot_marks import say
 from bench.read.plot_sheet import Words, sheet, text_in
-from bench.read.plot_style import (
-    BLUE,
-    INK,
-    ORANGE,
-    NothingToDraw,
-    plain,
-    ruler,
-)
+from bench.read.plot_style import BLUE, INK, ORANGE, NothingToDraw, ruler
+from bench.read.plot_text import device_name, footer, subtitle
 from bench.read.table import RunData
 from bench.records import Row
 

@@ -36,11 +36,6 @@ def bounds(spans: Sequence[Span], room: float = 0.06) -> tuple[float, float]:
     return low / factor, high * factor
 
 
-def times(ratio: float) -> str:
-    """`1.234` → `1.23×`, `15.44` → `15.4×`, `1500` → `1500×`."""
-    return f"{ratio:.3g}×" if ratio < 999.5 else f"{ratio:.0f}×"
-
-
 def say(axes: Axes, text: str) -> None:
     """In the middle of an empty panel."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=FAINT)

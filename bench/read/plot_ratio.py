@@ -3,16 +3,20 @@
 import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
+from enum import Enum
 
 from bench.read import compare
 from bench.read.plot_data import PLAIN, Group, Setting, Span
-from bench.read.plot_style import BLUE, GREY, VERMILION, Look
 from bench.read.stats import Estimate
 from bench.records import Row
 
-FASTER = Look(BLUE, ">", "-")
-SLOWER = Look(VERMILION, "<", "-")
-UNCLEAR = Look(GREY, "o", "-")
+
+class Direction(Enum):
+    """What an interval of a speedup says: beyond 1 on one side, or neither."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    UNCLEAR = "unclear"
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,13 +37,13 @@ class Ratio:
     rows: tuple[Row, Row]
 
     @property
-    def look(self) -> Look:
-        """By the interval: where it holds 1, or is unknown, nothing is claimed."""
+    def direction(self) -> Direction:
+        """By the interval: UNCLEAR where it holds 1 or is unknown."""
         if self.span.low is None or self.span.high is None:
-            return UNCLEAR
+            return Direction.UNCLEAR
         if self.span.low > 1:
-            return FASTER
-        return SLOWER if self.span.high < 1 else UNCLEAR
+            return Direction.FASTER
+        return Direction.SLOWER if self.span.high < 1 else Direction.UNCLEAR
 
     def faster_at(self, level: float) -> bool:
         """Whether its interval of another level lies above 1."""

@@ -8,7 +8,8 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench import units
-from bench.read.plot_data import Group, device_name, flags, footer, groups, records, split
+from bench.plain_text import plain
+from bench.read.plot_data import Group, flags, groups, records, split
 from bench.read.plot_marks import flag_handle, point, say
 from bench.read.plot_sheet import Words, sheet, text_in
 from bench.read.plot_style import (
@@ -20,9 +21,9 @@ from bench.read.plot_style import (
     VERMILION,
     Look,
     NothingToDraw,
-    plain,
     ruler,
 )
+from bench.read.plot_text import device_name, footer
 from bench.read.roofline import Point, arithmetic, points, unknown
 from bench.read.table import RunData
 from bench.records import Row, whole_phase

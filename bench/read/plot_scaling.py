@@ -7,32 +7,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.read.plot_data import (
-    Group,
-    Setting,
-    footer,
-    groups,
-    interval_note,
-    label,
-    looks,
-    panel_title,
-    plain_means,
-    records,
-    subtitle,
-)
+from bench.plain_text import plain
+from bench.read.plot_data import Group, Setting, groups, label, records
 from bench.read.plot_dots import dots
 from bench.read.plot_marks import bounds, broken, flag_handle, point, say
 from bench.read.plot_quantity import LATENCY, MEMORY, THROUGHPUT, Quantity, rank
 from bench.read.plot_sheet import Words, sheet
-from bench.read.plot_style import (
-    GREY,
-    REST,
-    Look,
-    NothingToDraw,
-    batch_ticks,
-    plain,
-    ruler,
-)
+from bench.read.plot_style import GREY, REST, Look, NothingToDraw, batch_ticks, ruler
+from bench.read.plot_text import footer, interval_note, looks, panel_title, plain_means, subtitle
 from bench.read.table import RunData
 from bench.records import Row
 

@@ -72,15 +72,6 @@ LOOKS: tuple[Look, ...] = (
 REST = Look(GREY, ".", "-")  # settings beyond the eighth
 
 
-def plain(text: str, most: int = 64) -> str:
-    """On one line, without control characters, shortened in the middle to `most` characters."""
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    if len(line) <= most:
-        return line
-    head = (most - 1) * 2 // 3
-    return f"{line[:head]}…{line[len(line) - (most - 1 - head) :]}"
-
-
 def ruler(axis: Ruler, low: float, high: float, show: Callable[[float], str]) -> None:
     """Ticks of a logarithmic axis over [low, high] that bear their own unit: 20 ms, 1 s.
 

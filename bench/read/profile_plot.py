@@ -6,6 +6,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench import units
+from bench.plain_text import plain
 from bench.read.plot_style import (
     BLUE,
     FAINT,
@@ -17,7 +18,6 @@ from bench.read.plot_style import (
     SKY,
     VERMILION,
     NothingToDraw,
-    plain,
     short,
 )
 from bench.read.profile_tables import Profile

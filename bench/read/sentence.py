@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
+from bench import units
 from bench.read.plot_data import Span
-from bench.read.plot_marks import times
 
 Kind = Literal[
     "best", "gain", "mixed", "loss", "none", "batch", "device", "layers", "roofline", "doubt"
@@ -29,7 +29,7 @@ class Sentence:
 def factor(span: Span) -> str:
     """`1.40× (1.24–1.58)`: the ratio and its 95 % interval."""
     if span.low is None or span.high is None:
-        return f"{times(span.value)} (no interval)"
+        return f"{units.speedup(span.value)} (no interval)"
     return f"{_short(span.value)}× ({_short(span.low)}–{_short(span.high)})"
 
 

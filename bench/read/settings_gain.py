@@ -11,7 +11,7 @@ from bench import units
 from bench.precision import LEVEL
 from bench.read.compare import Medians
 from bench.read.plot_data import Group, Setting, Span, flags, label
-from bench.read.plot_ratio import FASTER, SLOWER, Ratio, against_plain, faster_than
+from bench.read.plot_ratio import Direction, Ratio, against_plain, faster_than
 from bench.read.sentence import Kind, Sentence, factor, listed
 from bench.read.settings_cost import SAME_MEMORY, call_s, costs, paybacks
 
@@ -125,7 +125,7 @@ def _won(one: Ratio, ratios: Sequence[Ratio], medians: Medians, level: float) ->
 
 def _alone(ratios: Sequence[Ratio]) -> str:
     """Where none of several is sure to be faster: those that would be if there were no others."""
-    faster = [one for one in ratios if one.look is FASTER]
+    faster = [one for one in ratios if one.direction is Direction.FASTER]
     if not faster:
         return ""
     named = [f"{label(one.setting)} at N={one.batch}" for one in faster]
@@ -141,9 +141,9 @@ def _price(own: Sequence[Ratio], several: bool) -> str:
 
 
 def _sentence(group: Group, one: Series) -> Sentence:
-    faster = [ratio for ratio in one.ratios if ratio.look is FASTER]
-    slower = [ratio for ratio in one.ratios if ratio.look is SLOWER]
-    rest = [ratio for ratio in one.ratios if ratio.look not in (FASTER, SLOWER)]
+    faster = [ratio for ratio in one.ratios if ratio.direction is Direction.FASTER]
+    slower = [ratio for ratio in one.ratios if ratio.direction is Direction.SLOWER]
+    rest = [ratio for ratio in one.ratios if ratio.direction is Direction.UNCLEAR]
     unclear = [ratio for ratio in rest if ratio.span.low is not None]
     unsure = [ratio for ratio in rest if ratio.span.low is None]
     parts = []

@@ -117,8 +117,8 @@ def _table(title: str) -> Table:
 
 
 def _interval(gain: Gain) -> str:
-    text = units.times(gain.gain)
+    text = units.speedup(gain.gain)
     if gain.low is not None and gain.high is not None:
-        ends = [units.times(end).removeprefix("×") for end in (gain.low, gain.high)]
+        ends = [units.speedup(end).removesuffix("×") for end in (gain.low, gain.high)]
         text += f" ({'–'.join(ends)})"
     return text

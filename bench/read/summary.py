@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
@@ -10,15 +10,15 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 
 from bench import units
-from bench.axes import AXES
 from bench.plain_text import command
 from bench.read import advice, between
 from bench.read.compare import Gain, told_of, verdicts, within
-from bench.read.derive import Result
 from bench.read.match import MatchError
+from bench.read.result import Result
 from bench.read.show import safe
 from bench.read.table import RunData, load
 from bench.records import FLAGS, Facts, Failure, Measurement, Row, whole_phase
+from bench.row_names import half_width, named, of_several_inputs, settings
 
 WIDTH = 100
 MOST_ROWS = 60
@@ -26,9 +26,7 @@ TOLD = ("doubt", "device", "best")
 MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
-PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
 FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
-NOT_SETTINGS = ("mode", "batch", "device", "input")
 GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
 
@@ -92,12 +90,12 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
     for gain, verdict in zip(gains, words, strict=True):
         base = by_id[gain.base_case_id]
         where = settings(base, apart=gain.axis).replace("plain", "")
-        ends = [units.times(end).removeprefix("×") for end in (gain.low, gain.high)]
+        ends = [units.speedup(end).removesuffix("×") for end in (gain.low, gain.high)]
         interval = "" if gain.low is None else " – ".join(ends)
         table.add_row(
             safe(f"{gain.axis}={gain.value}"),
             safe(f"{named(base, several)} {base.mode} N={base.batch} {where}"),
-            units.times(gain.gain),
+            units.speedup(gain.gain),
             interval,
             verdict,
         )
@@ -154,30 +152,6 @@ def _cells(row: Row) -> list[RenderableType]:
     ]
 
 
-def of_several_inputs(rows: Iterable[Row]) -> set[str | None]:
-    """The subjects whose name alone does not tell two rows apart."""
-    inputs = {(row.subject, row.input) for row in rows}
-    return {name for name, count in Counter(name for name, _ in inputs).items() if count > 1}
-
-
-def named(row: Row, several: Collection[str | None]) -> str:
-    """The subject, with its input where it is one of `several`."""
-    name = row.subject or ""
-    return f"{name} on {row.input}" if row.subject in several else name
-
-
-def settings(row: Row, apart: str = "") -> str:
-    """What differs from the plain setting, but for the axis `apart`; or `plain`."""
-    parts = [] if row.device in (None, "cpu") else [row.device]
-    for axis in AXES:
-        value = getattr(row, axis.name)
-        if axis.name in (*NOT_SETTINGS, apart) or value is None:
-            continue
-        if value != (PLAIN.get(axis.name) or axis.default):
-            parts.append(f"{axis.name}={value}" if axis.name != "memory_format" else str(value))
-    return " ".join(parts) or "plain"
-
-
 def _legend(rows: Iterable[Row]) -> list[str]:
     """What the letters in the last column mean, those that occur."""
     used = {flag for row in rows for flag in (row.flags or "").split(";") if flag}
@@ -188,11 +162,6 @@ def _between(rows: Sequence[Row]) -> list[str]:
     """What the intervals of times include beside the replicates' noise, and whence it is known."""
     told = between.told_of_rows(rows)
     return [f"intervals of times include what runs of one code differ by: {told}"] if told else []
-
-
-def half_width(row: Row) -> float | None:
-    low, high, median = row.latency_low_s, row.latency_high_s, row.latency_median_s
-    return None if low is None or high is None or not median else (high - low) / 2 / median
 
 
 def _odd(rows: Iterable[Row]) -> list[str]:

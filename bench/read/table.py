@@ -277,3 +277,12 @@ def _read(path: Path) -> str:
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
         raise ReadError(f"{path}: is no UTF-8 text, so no CSV of this suite") from None
+
+
+Line = Mapping[str, Any]  # a row of RunData.rows: unknown texts are None
+
+
+def lines(rows: pd.DataFrame) -> list[Line]:
+    """The rows as dictionaries, every unknown as None."""
+    known = rows.astype(object).where(rows.notna(), None)
+    return [{str(key): value for key, value in line.items()} for line in known.to_dict("records")]

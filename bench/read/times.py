@@ -16,9 +16,8 @@ from scipy.stats import false_discovery_control
 from bench.read import between, stats
 from bench.read.cases import Case, by_case, same_machine, whole
 from bench.read.compare import estimate, of_replicates, replicate_medians
-from bench.read.match import Line
 from bench.read.stats import ALPHA, POWER, Estimate
-from bench.read.table import RunData
+from bench.read.table import Line, RunData
 from bench.read.verdict import Finding, Verdict
 
 ENOUGH_HISTORY = 5  # earlier runs that make a prediction interval worth having

@@ -21,8 +21,9 @@ from bench import allocator
 from bench.config import RunOptions
 from bench.place import HERE
 from bench.records import Case, Entry, Facts, Failure, Measurement
+from bench.rundir import Folders
 from bench.selftest.judge import Result
-from bench.session import Folders, ReplicateDied, Session, collect, request
+from bench.session import ReplicateDied, Session, collect, request
 
 KNOWN = "bench.worker.known"
 LOOK_S = 0.3  # at the processors: long enough to tell who computes from who woke up
