@@ -18,25 +18,35 @@ nox.options.error_on_external_run = True
 CONSTRAINTS = "constraints.txt"
 # What stands or falls with the names that torch does not promise to keep.
 TORCH_TESTS = (
-    "tests/test_torch_private.py",
-    "tests/test_forks.py",
-    "tests/test_compiled.py",
-    "tests/test_device.py",
-    "tests/test_flops.py",
-    "tests/test_growth.py",
-    "tests/test_tree.py",
-    "tests/test_loss.py",
-    "tests/test_witness.py",
-    "tests/test_inplace.py",
-    "tests/test_layers.py",
-    "tests/test_memory.py",
-    "tests/test_profile.py",
-    "tests/test_profile_memory.py",
-    "tests/test_session.py",
-    "tests/test_state.py",
-    "tests/test_subject.py",
+    "tests/worker/device/test_torch_private.py",
+    "tests/worker/process/test_forks.py",
+    "tests/worker/model/test_compile.py",
+    "tests/worker/device/test_device.py",
+    "tests/worker/metrics/test_flops.py",
+    "tests/worker/model/test_growth.py",
+    "tests/worker/model/test_pytree.py",
+    "tests/worker/model/test_loss.py",
+    "tests/worker/checks/test_witness.py",
+    "tests/worker/model/test_inplace.py",
+    "tests/worker/model/test_layers.py",
+    "tests/worker/metrics/test_memory.py",
+    "tests/worker/jobs/test_profile.py",
+    "tests/worker/profiler/test_memory.py",
+    "tests/engine/test_session.py",
+    "tests/worker/checks/test_state.py",
+    "tests/core/test_subject.py",
+    "tests/worker/model/test_build.py",
 )
-CODE = ("bench", "convnet", "convnet_bench.py", "tests", "benchmarks", "noxfile.py")
+CODE = (
+    "bench",
+    "convnet",
+    "convnet_bench.py",
+    "tests",
+    "benchmarks",
+    "experiments",
+    "tools",
+    "noxfile.py",
+)
 # A worker for each processor; one that has nothing left to do takes tests from the others.
 ALL_CORES = ("-n", "logical", "--dist", "worksteal")
 PASSED, NO_TESTS = 0, 5  # pytest's exit codes; the second where nothing was selected

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from bench.pytest_plugin import BenchCaseError, CallableStep, doubts, make_case
+from tests.support.paths import ROOT
 
 pytest_plugins = ["pytester"]
 
-ROOT = Path(__file__).parents[1]
 OURS = ("-p", "bench.pytest_plugin", "-p", "no:cacheprovider")
 BOTH = ("-p", "pytest_benchmark.plugin", *OURS, "--benchmark-max-time=0.001")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench import start
-from bench.place import HERE, Place
+from bench.host.interpreter import HERE, Place
+from tests.support.paths import ROOT
 
-ROOT = Path(__file__).parents[1]
 NAMES = ("bench", "convnet", "json", "numpy", "profile", "random", "statistics", "sympy", "torch")
 POISON = """
 from pathlib import Path

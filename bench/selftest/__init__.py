@@ -1,1 +1,4 @@
-"""`bench selftest`: known work, measured on the very path of a run, and judged."""
+"""Work of known cost and known faults, measured on the path of a run.
+
+It may import `engine` and what lies below it, and `terminal`.
+"""

@@ -1,0 +1,4 @@
+"""Ratios between rows, with intervals: which rows match, and by how much they differ.
+
+It may import `core`, `stats` and `results`.
+"""

@@ -1,0 +1,4 @@
+"""The report as one page of HTML.
+
+It may import what reads results, and `plots`.
+"""

@@ -1,0 +1,4 @@
+"""Estimates, intervals and what differs between runs: numbers in, numbers out.
+
+It knows no file and no process.  It may import `core`.
+"""

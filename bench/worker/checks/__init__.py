@@ -1,0 +1,1 @@
+"""Checks that the measured work was the work that was asked for."""

@@ -1,0 +1,1 @@
+"""The jobs that a process of one case can be given."""

@@ -1,0 +1,1 @@
+"""FLOPs, bytes moved and memory of a call."""

@@ -1,0 +1,1 @@
+"""Limits, supervision and side effects of a process."""

@@ -1,0 +1,1 @@
+"""From events of torch.profiler to tables of layers, operators and memory."""

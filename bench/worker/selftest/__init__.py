@@ -1,0 +1,1 @@
+"""Networks and devices of known cost, for `bench selftest`."""

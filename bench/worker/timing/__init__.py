@@ -1,0 +1,1 @@
+"""Clocks, samples and the noise around them.  It does not import torch."""

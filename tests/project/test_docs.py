@@ -1,0 +1,105 @@
+"""The pages tell the truth: what they name exists, links lead somewhere, no rule is left out."""
+
+import ast
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from typer.main import get_command
+
+from bench.cli import app
+from tests.support.paths import ROOT
+
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"])
+RULES = [str(number) for number in range(1, 35)] + ["17b", "17c", "33b"]
+COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
+FLAGS = {flag for one in COMMANDS.values() for parameter in one.params for flag in parameter.opts}
+# pytest-benchmark's, nox's, and those of the scripts in experiments
+OTHERS = {"--benchmark-compare", "--benchmark-json", "--no-venv"} | {
+    flag
+    for script in (ROOT / "experiments").glob("*.py")
+    for flag in re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text(encoding="utf-8"))
+}
+
+each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+
+
+def text(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def code(page: Path) -> list[str]:
+    """The lines of code blocks, and what stands between backticks."""
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text(page), flags=re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text(page))
+    return [line.strip() for block in blocks for line in block.splitlines()] + spans
+
+
+def commands(page: Path) -> list[tuple[str, list[str]]]:
+    """Every `bench COMMAND` that a page shows, with its flags."""
+    found = [
+        re.match(r"(?:\$ |- run: )?bench ([a-z]\w*)(?![\w.:-])([^#]*)", one) for one in code(page)
+    ]
+    return [(one[1], flags(one[2])) for one in found if one]
+
+
+def flags(words: str) -> list[str]:
+    return re.findall(r"(?<![\w-])--[a-z][a-z0-9-]*", words)
+
+
+def functions_in(path: Path) -> set[str]:
+    tree = ast.parse(text(path))
+    return {one.name for one in ast.walk(tree) if isinstance(one, ast.FunctionDef)}
+
+
+@each_page
+def test_every_test_that_a_page_names_exists(page: Path) -> None:
+    for file, name in re.findall(r"(tests/\w+\.py)::(\w+)", text(page)):
+        assert name in functions_in(ROOT / file), f"{page.name}: {file}::{name}"
+
+
+@each_page
+def test_every_link_leads_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text(page)):
+        assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+@each_page
+def test_every_file_that_a_page_names_exists(page: Path) -> None:
+    named = re.findall(r"`((?:bench|tests|docs|convnet)/[\w/]+\.(?:py|c|md|toml))`", text(page))
+    for target in named:
+        assert (ROOT / target).exists(), f"{page.name}: {target}"
+
+
+def test_every_rule_has_a_row_that_names_a_test() -> None:
+    page = text(ROOT / "docs" / "trust.md")
+    rows = re.findall(r"^\| (\d+[a-c]?) \|(.*)\|$", page, flags=re.MULTILINE)
+    assert sorted(rule for rule, _ in rows) == sorted(RULES)
+    for rule, row in rows:
+        assert "::test_" in row, f"rule {rule} names no test"
+
+
+@each_page
+def test_every_command_and_flag_that_a_page_shows_exists(page: Path) -> None:
+    for name, given in commands(page):
+        assert name in COMMANDS, f"{page.name}: bench {name}"
+        known = {flag for parameter in COMMANDS[name].params for flag in parameter.opts}
+        for flag in given:
+            assert flag in known, f"{page.name}: bench {name} {flag}"
+
+
+@each_page
+def test_every_flag_that_a_page_names_by_itself_exists(page: Path) -> None:
+    for span in code(page):
+        if span.startswith("--"):
+            for flag in flags(span):
+                assert flag in FLAGS | OTHERS, f"{page.name}: {flag}"
+
+
+def test_what_a_page_shows_is_found() -> None:
+    """Else the tests above would hold whatever the pages say."""
+    shown = commands(ROOT / "README.md")
+    assert {"run", "compare", "check", "selftest"} <= {name for name, _ in shown}
+    assert ["--by"] in [given for _, given in shown]
+    assert "--resume" in [flag for _, given in shown for flag in given]

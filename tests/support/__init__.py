@@ -1,0 +1,1 @@
+"""Fakes, builders of results, and what else several tests use."""
