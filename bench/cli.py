@@ -328,6 +328,14 @@ def selftest(
     _end(lambda: command.run(quick=quick))
 
 
+@app.command()
+def doctor() -> None:
+    """Check what this machine lacks or does that would spoil figures, and how to mend it."""
+    from bench.commands import doctor as system_check
+
+    _end(system_check.run)
+
+
 def _end(command: Callable[[], int]) -> None:
     """Exit with the command's code; what a user can mend becomes one line on stderr."""
     from bench.core.errors import UserError, one_line, refused

@@ -57,7 +57,7 @@ def warnings(
 
 
 def _load(places: Places, threads: int) -> str | None:
-    load = _number((_text(places.proc / "loadavg").split() or [""])[0])
+    load = _number((read_text(places.proc / "loadavg").split() or [""])[0])
     if load <= LOAD_SHARE * threads:
         return None
     return f"the machine is busy (load {load:.1f} on {threads} processors): expect wide intervals"
@@ -83,7 +83,7 @@ def _ticks(proc: Path) -> Iterator[tuple[str, int]]:
     except OSError:
         return
     for folder in folders:
-        fields = _text(folder / "stat").rpartition(")")[2].split()  # a name may hold anything
+        fields = read_text(folder / "stat").rpartition(")")[2].split()  # a name may hold anything
         if len(fields) > 12 and folder.name != str(os.getpid()):
             yield folder.name, int(_number(fields[11]) + _number(fields[12]))
 
@@ -100,7 +100,7 @@ def _quota(places: Places, threads: int) -> str | None:
 
 def _siblings(places: Places, threads: int) -> str | None:
     shared = [
-        _text(path).strip()
+        read_text(path).strip()
         for path in places.processors.glob("cpu[0-9]*/topology/thread_siblings_list")
     ]
     cores = len(set(shared))
@@ -114,22 +114,22 @@ def _siblings(places: Places, threads: int) -> str | None:
 
 def _governor(places: Places) -> str | None:
     paths = places.processors.glob("cpu[0-9]*/cpufreq/scaling_governor")
-    if not any(_text(path).strip() == "powersave" for path in paths):
+    if not any(read_text(path).strip() == "powersave" for path in paths):
         return None
     return "the processor saves power (governor powersave): choose performance"
 
 
 def _battery(places: Places) -> str | None:
     supplies = list((places.sys / "class/power_supply").glob("*"))
-    if not any(_text(one / "status").strip() == "Discharging" for one in supplies):
+    if not any(read_text(one / "status").strip() == "Discharging" for one in supplies):
         return None
-    if any(_text(one / "online").strip() == "1" for one in supplies):
+    if any(read_text(one / "online").strip() == "1" for one in supplies):
         return None  # a mouse's battery, or one being kept below full
     return "the machine runs on its battery: plug it in"
 
 
 def _swap(places: Places) -> str | None:
-    lines = (line.split() for line in _text(places.proc / "meminfo").splitlines())
+    lines = (line.split() for line in read_text(places.proc / "meminfo").splitlines())
     kib = {words[0]: _number(words[1]) for words in lines if len(words) > 1}
     used_bytes = 1024 * (kib.get("SwapTotal:", 0) - kib.get("SwapFree:", 0))
     if used_bytes < SWAP_BYTES:
@@ -137,8 +137,8 @@ def _swap(places: Places) -> str | None:
     return f"{units.bytes_(used_bytes)} lie in swap: memory is short, or was"
 
 
-def _text(path: Path) -> str:
-    """ "" where there is none, or where it ended meanwhile."""
+def read_text(path: Path) -> str:
+    """A file of the kernel; "" where there is none, or where its process ended meanwhile."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

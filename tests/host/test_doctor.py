@@ -1,0 +1,198 @@
+"""The full system check: each finding says what is wrong and how to mend it."""
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from bench.commands import doctor as command
+from bench.host import doctor, preflight
+from bench.host.doctor import Finding, Gpu
+from bench.host.probe import Device, Probe, ProbeError
+from tests.worker.process.test_limits import lay
+
+CPU = Device(name="cpu", shown="a CPU")
+CARD = Gpu("0", "NVIDIA H100", "550.54", 350.0, 700.0)
+Found = Callable[..., list[Finding]]
+
+
+def torch(
+    *devices: Device, version: str = "2.13.0+cpu", compiler: str | None = "/bin/g++"
+) -> Probe:
+    return Probe(
+        torch=version,
+        facts={"compiler": compiler},
+        devices={one.name: one for one in (CPU, *devices)},
+        subjects={},
+    )
+
+
+@pytest.fixture
+def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Found:
+    """Findings of a machine without faults, but for what is given."""
+    monkeypatch.setattr("bench.host.environment.no_commit", lambda _: None)
+    monkeypatch.setattr("bench.host.environment.affinity", lambda: 2)
+
+    def one(
+        files: dict[str, str] | None = None,
+        probe: Probe | None = None,
+        variables: dict[str, str] | None = None,
+        gpus: tuple[Gpu, ...] = (),
+        disturbed: tuple[str, ...] = (),
+    ) -> list[Finding]:
+        lay(tmp_path, files or {})
+        places = preflight.Places(tmp_path / "proc", tmp_path / "sys", tmp_path / "groups")
+        return list(
+            doctor.findings(
+                lambda: probe or torch(Device(name="cuda:0", shown="NVIDIA H100")),
+                places,
+                variables or {},
+                tmp_path,
+                lambda: list(gpus),
+                lambda: list(disturbed),
+            )
+        )
+
+    return one
+
+
+def odd(found: list[Finding]) -> list[Finding]:
+    return [one for one in found if one.level != "ok"]
+
+
+def test_a_machine_without_faults_has_none(found: Found) -> None:
+    assert odd(found()) == []
+
+
+def test_what_the_system_check_of_a_run_warns_of_is_told_with_its_remedy(found: Found) -> None:
+    (one,) = odd(found(disturbed=("the machine runs on its battery: plug it in",)))
+    assert one == Finding("spoils", "the machine runs on its battery", "plug it in")
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "mend"),
+    [
+        ("intel_pstate/no_turbo", "0\n", "echo 1 | sudo tee"),
+        ("cpufreq/boost", "1\n", "echo 0 | sudo tee"),
+    ],
+)
+def test_a_boosted_clock_rate_is_found(found: Found, file: str, text: str, mend: str) -> None:
+    (one,) = odd(found({f"sys/devices/system/cpu/{file}": text}))
+    assert one.level == "spoils"
+    assert str(one.mend).startswith(mend)
+    assert file in str(one.mend)
+
+
+def test_a_clock_that_is_slow_to_read_is_found(found: Found) -> None:
+    file = "sys/devices/system/clocksource/clocksource0/current_clocksource"
+    assert odd(found({file: "tsc\n"})) == []
+    (one,) = odd(found({file: "hpet\n"}))
+    assert "hpet" in one.text
+
+
+def test_variables_that_set_another_number_of_threads_are_found(found: Found) -> None:
+    assert odd(found(variables={"OMP_NUM_THREADS": "2"})) == []
+    (one,) = odd(found(variables={"OMP_NUM_THREADS": "1"}))
+    assert one.text == "OMP_NUM_THREADS=1 sets the threads of torch; 2 processors may be used"
+
+
+def test_a_missing_compiler_is_named_with_what_it_is_for(found: Found) -> None:
+    card = Device(name="cuda:0", shown="a card")
+    (one,) = odd(found(probe=torch(card, compiler=None)))
+    assert (one.level, one.text) == (
+        "lacks",
+        "no C++ compiler: torch.compile cannot work on the CPU",
+    )
+
+
+def test_a_gpu_that_torch_does_not_find_is_told_apart_from_no_gpu(found: Found) -> None:
+    (one,) = odd(found(probe=torch(version="2.13.0+cpu"), gpus=()))
+    assert one.text == "no accelerator: figures are of the CPU alone"
+    first, *_ = odd(found(probe=torch(version="2.13.0+cpu"), gpus=(CARD,)))
+    assert first.text == (
+        "NVIDIA's driver 550.54 lists NVIDIA H100, and torch 2.13.0+cpu is built without CUDA"
+    )
+    first, *_ = odd(found(probe=torch(version="2.13.0+cu130"), gpus=(CARD,)))
+    assert first.text.endswith("torch 2.13.0+cu130 does not find it")
+
+
+def test_a_capped_gpu_is_found(found: Found) -> None:
+    (one,) = odd(found(gpus=(CARD,)))
+    assert one == Finding(
+        "spoils", "GPU 0 is capped at 350 W of 700 W", "sudo nvidia-smi -i 0 -pl 700"
+    )
+    assert odd(found(gpus=(Gpu("0", "a card", "1", None, 700.0),))) == []
+
+
+def test_without_torch_the_check_says_so_and_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.host.environment.no_commit", lambda _: None)
+
+    def broken() -> Probe:
+        raise ProbeError("no module named torch")
+
+    *_, last = doctor.findings(
+        broken, preflight.Places(tmp_path, tmp_path, tmp_path), {}, tmp_path, list, list
+    )
+    assert last.level == "spoils"
+    assert last.text == "torch cannot be used: no module named torch"
+
+
+def test_a_disk_that_is_full_is_found(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = SimpleNamespace(free=5 * 10**7)
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    (one,) = odd(found())
+    assert one.text.startswith("50.0 MB are free in ")
+
+
+@pytest.mark.parametrize(
+    ("spoils", "lacks", "text"),
+    [
+        (0, 0, "nothing here spoils figures"),
+        (1, 0, "1 thing spoils figures here"),
+        (2, 1, "2 things spoil figures here; 1 thing is missing"),
+        (0, 2, "nothing here spoils figures; 2 things are missing"),
+    ],
+)
+def test_the_last_line_counts(spoils: int, lacks: int, text: str) -> None:
+    assert command.summary(spoils, lacks) == text
+
+
+def test_the_exit_code_says_whether_something_spoils_figures(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    console = Console(record=True, width=100, color_system=None)
+    lines = [Finding("ok", "fine"), Finding("lacks", "no \x1b compiler", "install one")]
+    monkeypatch.setattr("bench.host.doctor.findings", lambda _: iter(lines))
+    assert command.run(console) == 0
+    monkeypatch.setattr("bench.host.doctor.findings", lambda _: iter([Finding("spoils", "load")]))
+    assert command.run(console) == 1
+    shown = console.export_text().splitlines()
+    assert shown[:3] == ["ok      fine", "lacks   no ? compiler", "        install one"]
+
+
+def test_what_nvidia_smi_prints_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    printed = (
+        "0, NVIDIA H100 80GB HBM3, 550.54, 350.00, 700.00\n1, Tesla T4, 550.54, [N/A], [N/A]\n"
+    )
+
+    def run(command: list[str], **_: object) -> SimpleNamespace:
+        assert command[0] == "nvidia-smi"
+        return SimpleNamespace(returncode=0, stdout=printed)
+
+    monkeypatch.setattr("subprocess.run", run)
+    assert doctor.nvidia_smi() == [
+        Gpu("0", "NVIDIA H100 80GB HBM3", "550.54", 350.0, 700.0),
+        Gpu("1", "Tesla T4", "550.54", None, None),
+    ]
+
+
+def test_without_nvidia_smi_no_gpu_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    def run(*_: object, **__: object) -> None:
+        raise FileNotFoundError
+
+    monkeypatch.setattr("subprocess.run", run)
+    assert doctor.nvidia_smi() == []
