@@ -83,6 +83,8 @@ def run(asked: Asked) -> int:
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
                 _say(console, f"note: {one.reason}")
+        for name, text in planned.guessed.items():
+            _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
         begun = _begin(asked, settings, found, planned, console)
     _say_what_is_here(begun, console)
     if why := environment.no_commit(Path.cwd()):

@@ -47,6 +47,7 @@ class Plan:
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by case id: of its sweep
+    guessed: Mapping[str, str] = field(default_factory=dict)  # subject → the input that was tried
 
     def order(self, replicate: int, seed: int) -> list[Case]:
         """The cases as this replicate takes them: shuffled, the same for the same seed."""
@@ -83,7 +84,10 @@ def make(config: Config, probe: Probe) -> Plan:
     if not chosen:
         reasons = {one.reason for one in left_out.values()}
         raise PlanError("nothing to measure: " + ("; ".join(sorted(reasons)) or "no cases"))
-    return Plan(tuple(chosen), tuple(left_out.values()), thresholds)
+    guesses = {name: one.guessed for name, one in probe.subjects.items() if one.guessed}
+    inputs = {(parse(case.subject).whole, case.input) for case in chosen}
+    guessed = {name: text for name, text in guesses.items() if (name, text) in inputs}
+    return Plan(tuple(chosen), tuple(left_out.values()), thresholds, guessed)
 
 
 def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
@@ -174,6 +178,8 @@ def _own_input(whole: str, found: SubjectFound) -> str:
         return SHIPPED_INPUT[whole]
     if found.has_inputs:
         return "own"
+    if found.guessed:
+        return found.guessed
     raise PlanError(
         f"{whole}: what shape is its input? Give --input, e.g. --input 3,224,224 (without the "
         "batch), or give the module a method example_inputs(batch)"

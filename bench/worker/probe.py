@@ -26,7 +26,7 @@ from bench.host import probe as records
 from bench.host.environment import cpu_model, digest
 from bench.worker.device import cuda
 from bench.worker.model import compile as compiled
-from bench.worker.model import inputs, layers
+from bench.worker.model import guess, inputs, layers
 from bench.worker.model.build import (
     SubjectError,
     SubjectRaised,
@@ -148,7 +148,6 @@ def _memory_bytes(type_: str, index: int) -> int | None:
 def subject(whole: str, want_layers: bool, given: str | None) -> records.SubjectFound:
     """Build it once, and call it once where its layers are asked for."""
     ref = parse(whole)
-    spec = given or (SHIPPED_INPUT if whole in SHIPPED else "own")
     try:
         module = build(ref)
     except SubjectRaised as error:
@@ -156,10 +155,14 @@ def subject(whole: str, want_layers: bool, given: str | None) -> records.Subject
         return dataclasses.replace(unknown, missing=error.missing)
     except SubjectError as error:
         return records.SubjectFound(error=str(error), missing=error.missing)
+    has_inputs = callable(getattr(module, "example_inputs", None))
+    guessed = None if given or has_inputs or whole in SHIPPED else guess.spec(module)
+    spec = given or guessed or (SHIPPED_INPUT if whole in SHIPPED else "own")
     with contextlib.suppress(Exception):  # without its input; its own rows will say why
         give_weights(module, spec)
     found = records.SubjectFound(
-        has_inputs=callable(getattr(module, "example_inputs", None)),
+        has_inputs=has_inputs,
+        guessed=guessed,
         parameters=sum(one.numel() for one in module.parameters() if not is_lazy(one)),
         file=_file(ref, module),
     )

@@ -193,3 +193,17 @@ def test_the_grad_mode_is_asked_for_in_inference_and_training_is_measured_once(
     assert [one.reason for one in planned.left_out] == [
         "grad_mode is of inference: a training step always takes gradients"
     ]
+
+
+def test_an_input_that_was_guessed_is_used_and_told() -> None:
+    found = _probe(**{"m:net": SubjectFound(guessed="3,224,224")})
+    plan = make(load(subjects=["m:net"]), found)
+    assert {case.input for case in plan.cases} == {"3,224,224"}
+    assert plan.guessed == {"m:net": "3,224,224"}
+
+
+def test_a_guess_is_not_used_where_an_input_is_given() -> None:
+    found = _probe(**{"m:net": SubjectFound(guessed="3,224,224")})
+    plan = make(load(subjects=["m:net"], flags={"input": ["3,32,32"]}), found)
+    assert {case.input for case in plan.cases} == {"3,32,32"}
+    assert plan.guessed == {}
