@@ -9,8 +9,8 @@ start.put_back()  # `python -m` has put the current directory, a user's, before 
 from typer.main import get_command
 
 from bench.cli import INTERRUPTED, WRONG_USE, app
-from bench.errors import refused
-from bench.output import occupy_standard_handles, steady
+from bench.core.errors import refused
+from bench.terminal.streams import occupy_standard_handles, steady
 
 COMMAND = get_command(app)
 

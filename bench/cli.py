@@ -1,6 +1,6 @@
 """The command line: flags in, exit code out.  The only place that prints errors and exits.
 
-The axis flags come from `bench.axes`.  What a command needs beyond that is imported when it
+The axis flags come from `bench.core.axes`.  What a command needs beyond that is imported when it
 runs, so that `bench --help` answers at once.
 """
 
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.axes import AXES
+from bench.core.axes import AXES
 
 app = typer.Typer(
     name="bench",
@@ -143,7 +143,7 @@ def run_command(
     ] = False,
 ) -> None:
     """Measure the sweep: a table here, CSV and plots in the run directory."""
-    from bench import measure
+    from bench.commands import run as measure
 
     _end(
         lambda: measure.run(
@@ -178,7 +178,7 @@ def compare(
     ] = None,
 ) -> None:
     """What each value of an axis gains within a run, or how two runs differ row by row."""
-    from bench import judge
+    from bench.commands import check as judge
 
     _end(lambda: judge.compare(run, run2, by))
 
@@ -198,7 +198,7 @@ def check(
     ] = False,
 ) -> None:
     """Did anything get worse than the stored baseline?  Measures nothing."""
-    from bench import judge
+    from bench.commands import check as judge
 
     _end(lambda: judge.check(run, baseline, threshold, strict=strict))
 
@@ -247,8 +247,8 @@ def ab(
     ] = None,
 ) -> None:
     """Is B slower than A?  Both are measured here and now, in turns."""
-    from bench import ab as comparison
-    from bench.ab_plan import Asked
+    from bench.ab.plan import Asked
+    from bench.commands import ab as comparison
 
     _end(
         lambda: comparison.run(
@@ -286,7 +286,7 @@ def report(
 
     With the directory of a profile also each layer alone beside its share inside the network.
     """
-    from bench import report as page
+    from bench.commands import report as page
 
     _end(lambda: page.report(runs, out))
 
@@ -302,7 +302,7 @@ def profile(
     out: Annotated[Path | None, _option("--out", "the directory (results/<utc>-profile-…)")] = None,
 ) -> None:
     """Where the time and the memory go: traces, layers, operators, memory over time."""
-    from bench import profile as profiling
+    from bench.commands import profile as profiling
 
     _end(
         lambda: profiling.run(
@@ -330,7 +330,7 @@ def selftest(
 
 def _end(command: Callable[[], int]) -> None:
     """Exit with the command's code; what a user can mend becomes one line on stderr."""
-    from bench.errors import UserError, one_line, refused
+    from bench.core.errors import UserError, one_line, refused
 
     for ending in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what was begun is cleared away
         if signal.getsignal(number := getattr(signal, ending)) == signal.SIG_DFL:

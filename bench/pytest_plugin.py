@@ -27,10 +27,10 @@ import pytest
 from bench import start
 
 if TYPE_CHECKING:
-    from bench.records import Case
-    from bench.worker.device import Device
-    from bench.worker.sampler import Budget
-    from bench.worker.step import Step
+    from bench.core.records import Case
+    from bench.worker.device.device import Device
+    from bench.worker.model.step import Step
+    from bench.worker.timing.sampler import Budget
 
 # What a process decides at its start or once for all; `bench run` gives each case its own.
 OWN_PROCESS = ("compile", "allocator")
@@ -90,9 +90,9 @@ class WithoutBenchmark:
 def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
     def bench_case(subject: str = "convnet", **settings: object) -> Any:
         with start.own_names():
-            from bench.worker.device import open_device
-            from bench.worker.ready import make_step
-            from bench.worker.subject import prepare
+            from bench.worker.device.device import open_device
+            from bench.worker.jobs.prepare import make_step
+            from bench.worker.model.build import prepare
 
         case = make_case(subject, settings)
         device = open_device(case.device)
@@ -112,7 +112,7 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
         function: Callable[..., Any], /, *args: Any, on: str = "cpu", **kwargs: Any
     ) -> Any:
         with start.own_names():
-            from bench.worker.device import open_device
+            from bench.worker.device.device import open_device
 
         device = open_device(on)
         step = CallableStep(lambda: function(*args, **kwargs))
@@ -150,9 +150,9 @@ class CallableStep:
 def make_case(subject: str, settings: dict[str, object]) -> "Case":
     """A case from settings by axis name.  Raises BenchCaseError, axes.AxisError."""
     with start.own_names():
-        from bench.axes import BY_NAME
-        from bench.plan import SHIPPED_INPUT
-        from bench.records import Case
+        from bench.core.axes import BY_NAME
+        from bench.core.records import Case
+        from bench.plan.expand import SHIPPED_INPUT
 
     unknown = sorted(set(settings) - set(BY_NAME))
     if unknown:
@@ -185,7 +185,7 @@ def _settings(case: "Case") -> Iterator[None]:
     import torch
 
     with start.own_names():
-        from bench.worker import settings
+        from bench.worker.device import settings
 
     cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
     threads = torch.get_num_threads()
@@ -231,7 +231,7 @@ def _measure(
 ) -> None:
     """Warm up, choose rounds and calls, and hand the call and its wait to pytest-benchmark."""
     with start.own_names():
-        from bench.worker import stopwatch, telemetry, timing
+        from bench.worker.timing import contention, measure, stopwatch
 
     def restore() -> None:
         step.prepare(1)
@@ -249,17 +249,17 @@ def _measure(
         benchmark.pedantic(call_and_wait, setup=restore)
         return
     budget = _budget(request)
-    first_call_s = timing.first_call(step, device)
+    first_call_s = measure.first_call(step, device)
     step.settle()
-    steady = timing.warm_up(step, device, budget)
-    calls = timing.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
+    steady = measure.warm_up(step, device, budget)
+    calls = measure.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
     if step.need_preparing:
         calls = 1  # its setup, outside the timed span, goes with one call a round
     rounds = round(budget.samples_s / (calls * steady.call_s))
     benchmark.extra_info.update(
         info, quantity="latency", first_call_s=first_call_s, settled=steady.settled
     )
-    before = telemetry.snapshot()
+    before = contention.snapshot()
     with stopwatch.no_garbage_collection():
         benchmark.pedantic(
             call_and_wait,
@@ -267,7 +267,7 @@ def _measure(
             rounds=min(budget.max_samples, max(budget.min_samples, rounds)),
             iterations=calls,
         )
-    load = telemetry.difference(before, telemetry.snapshot())
+    load = contention.difference(before, contention.snapshot())
     benchmark.extra_info["contention_ratio"] = load.contention_ratio
     for doubt in doubts(settled=steady.settled, contention_ratio=load.contention_ratio):
         request.node.warn(BenchWarning(doubt))
@@ -276,7 +276,7 @@ def _measure(
 def doubts(*, settled: bool, contention_ratio: float | None) -> list[str]:
     """Why the figures should not be believed yet, in words: other work triples them silently."""
     with start.own_names():
-        from bench.worker.telemetry import CONTENDED_RATIO
+        from bench.worker.timing.contention import CONTENDED_RATIO
 
     found = []
     if not settled:
@@ -292,7 +292,7 @@ def doubts(*, settled: bool, contention_ratio: float | None) -> list[str]:
 def _budget(request: pytest.FixtureRequest) -> "Budget":
     """As --benchmark-max-time and --benchmark-min-rounds say, or the test's own mark."""
     with start.own_names():
-        from bench.worker.sampler import Budget
+        from bench.worker.timing.sampler import Budget
 
     mark = request.node.get_closest_marker("benchmark")
     own = mark.kwargs if mark else {}

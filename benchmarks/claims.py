@@ -19,16 +19,17 @@ from typing import NoReturn
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bench import units
-from bench.precision import LEVEL
-from bench.read import compare, stats
-from bench.read.plot import save, style
-from bench.read.plot_data import Span, records
-from bench.read.plot_sheet import Words, sheet
-from bench.read.plot_style import BLUE, VERMILION, batch_ticks, ruler
-from bench.read.sentence import factor
-from bench.read.table import RunData, load
-from bench.records import Row, whole_phase
+from bench.compare import speedup
+from bench.compare.groups import Span, records
+from bench.core import units
+from bench.core.records import Row, whole_phase
+from bench.insights.insight import factor
+from bench.plots.draw import save, style
+from bench.plots.sheet import Words, sheet
+from bench.plots.style import BLUE, VERMILION, batch_ticks, ruler
+from bench.results.load import RunData, load
+from bench.stats import ratios
+from bench.stats.intervals import LEVEL
 from benchmarks.claims_seen import Seen, look
 
 CONFIG = Path(__file__).with_name("claims.toml")
@@ -65,7 +66,7 @@ class Run:
 
     data: RunData
     rows: Mapping[tuple[str, str, int], Row]  # subject, mode, batch
-    medians: compare.Medians
+    medians: speedup.Medians
 
     @classmethod
     def of(cls, data: RunData) -> "Run":
@@ -74,7 +75,7 @@ class Run:
             for row in records(data.rows)
             if row.status == "ok" and row.phase == whole_phase(str(row.mode))
         }
-        return cls(data, rows, compare.replicate_medians(data.samples))
+        return cls(data, rows, speedup.replicate_medians(data.samples))
 
     def row(self, subject: str, mode: str, batch: int) -> Row:
         """Raises SystemExit where the run has none."""
@@ -105,7 +106,7 @@ class Run:
             self.medians.get((row.run_id, str(row.case_id), str(row.phase), "latency"), {})
             for row in (base, value)
         )
-        found = stats.paired(one, other)
+        found = ratios.paired(one, other)
         if found is None:
             raise SystemExit(f"{base.case_id} and {value.case_id} share no replicate")
         low, high = found.interval(1 - (1 - LEVEL) / of) or (None, None)

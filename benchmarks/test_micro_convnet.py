@@ -9,7 +9,7 @@ Latency of one call on every device found.  A layer is given what it is given in
 import pytest
 
 from bench.pytest_plugin import Bench
-from bench.worker.device import device_names
+from bench.worker.device.device import device_names
 from convnet.network import ConvNet
 
 BATCH = 8

@@ -1,7 +1,7 @@
 """The ConvNet that ships.
 
 It follows Korean notes on a first PyTorch network, with their mistakes mended.  Each of these
-has a test (tests/test_convnet.py):
+has a test (tests/convnet/test_convnet.py):
 
 1. `self.model` and `self.fc` stood outside `__init__`; they are made inside it.
 2. Commas were missing behind `MaxPool2d((2,2))` and the second `Conv2d(...)`, and

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
-from tests.guard import (  # noqa: F401 - pytest finds its hooks here
+from tests.support.guard import (  # noqa: F401 - pytest finds its hooks here
     pytest_addoption,
     pytest_configure,
     pytest_itemcollected,

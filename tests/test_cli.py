@@ -42,7 +42,7 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 def test_help_names_every_command_and_imports_no_torch(bench: Bench) -> None:
     assert "Measure the sweep" in bench("--help").stdout
     script = (
-        "import sys, bench.cli, bench.judge\n"
+        "import sys, bench.cli, bench.commands.check\n"
         "heavy = {'torch'} & set(sys.modules)\n"
         "assert not heavy, heavy\n"
         "print('fine')"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bench import start
-from bench.place import HERE, Place
+from bench.host.interpreter import HERE, Place
 
 ROOT = Path(__file__).parents[1]
 NAMES = ("bench", "convnet", "json", "numpy", "profile", "random", "statistics", "sympy", "torch")

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench import units
-from bench.probe import Probe
-from bench.selftest import devices, judge, pairs, work
-from bench.selftest.judge import Result
+from bench.core import units
+from bench.host.probe import Probe
+from bench.selftest import devices, expectations, pairs, work
+from bench.selftest.expectations import Result
 from bench.selftest.work import KNOWN, Check, Workbench, single, spin
 
 LINEAR_ROWS, LINEAR_SIZE = 256, 512
@@ -76,17 +76,19 @@ def persistent(ask: Callable[[], Result]) -> Callable[[], Result]:
 def _clock(bench: Workbench) -> Iterator[Check]:
     def waited(duration_s: float) -> Result:
         seen = bench.timed(spin(duration_s))
-        return judge.duration(duration_s, seen.latency_s, seen.pipelined_s, busy=seen.contended)
+        return expectations.duration(
+            duration_s, seen.latency_s, seen.pipelined_s, busy=seen.contended
+        )
 
     def twice() -> Result:
         one, two = bench.timed(spin(0.01)), bench.timed(spin(0.02))
-        return judge.twice(one.latency_s, two.latency_s, busy=one.contended or two.contended)
+        return expectations.twice(one.latency_s, two.latency_s, busy=one.contended or two.contended)
 
     def empty() -> Result:
         seen = bench.timed("torch.nn:Identity")
-        return judge.floor(seen.latency_s, busy=seen.contended)
+        return expectations.floor(seen.latency_s, busy=seen.contended)
 
-    exact = f"± {units.percent(judge.EXACT)}"
+    exact = f"± {units.percent(expectations.EXACT)}"
     yield single(
         "busy-wait of 2 ms, and in a row", f"0.002 s {exact}", persistent(lambda: waited(0.002))
     )
@@ -94,7 +96,7 @@ def _clock(bench: Workbench) -> Iterator[Check]:
         "busy-wait of 20 ms, and in a row", f"0.02 s {exact}", persistent(lambda: waited(0.02))
     )
     yield single("twice the busy-wait", f"×2 {exact}", persistent(twice))
-    yield single("empty call", f"< {units.seconds(judge.FLOOR_S)}", persistent(empty))
+    yield single("empty call", f"< {units.seconds(expectations.FLOOR_S)}", persistent(empty))
 
 
 def _figures(bench: Workbench) -> Iterator[Check]:
@@ -103,21 +105,21 @@ def _figures(bench: Workbench) -> Iterator[Check]:
         seen, facts = bench.timed(subject, **axes), bench.facts(subject, **axes)
         loop_s = work.plain_loop_s(LINEAR_ROWS, LINEAR_SIZE)
         return [
-            judge.counted(LINEAR_FLOPS, facts.facts.get("flops")),
-            judge.rate(LINEAR_FLOPS, seen.pipelined_s, loop_s, busy=seen.contended),
-            judge.right(facts.facts.get("relative_error"), facts.invalid),
+            expectations.counted(LINEAR_FLOPS, facts.facts.get("flops")),
+            expectations.rate(LINEAR_FLOPS, seen.pipelined_s, loop_s, busy=seen.contended),
+            expectations.right(facts.facts.get("relative_error"), facts.invalid),
         ]
 
     def peak() -> Result:
         subject = f"{KNOWN}:Temporary({TEMPORARY_BYTES})"
         seen = bench.facts(subject, input="1024", batch=4).facts
-        return judge.counted(PEAK_BYTES, seen.get("peak_bytes"))
+        return expectations.counted(PEAK_BYTES, seen.get("peak_bytes"))
 
     yield Check(
         (
             ("FLOPs of a linear layer", f"{LINEAR_FLOPS}"),
             ("its rate", "as a plain loop"),
-            ("its result", f"off by ≤ {judge.RIGHT:.0e}"),
+            ("its result", f"off by ≤ {expectations.RIGHT:.0e}"),
         ),
         linear,
     )
@@ -126,11 +128,11 @@ def _figures(bench: Workbench) -> Iterator[Check]:
 
 def _faults(bench: Workbench) -> Iterator[Check]:
     def other(name: str, **axes: Any) -> Result:
-        return judge.other_result(bench.facts(f"{KNOWN}:{name}", batch=2, **axes).invalid)
+        return expectations.other_result(bench.facts(f"{KNOWN}:{name}", batch=2, **axes).invalid)
 
     def hung() -> Result:
-        entry = bench.ask("measure", f"{KNOWN}:Loops", limit_s=judge.LIMIT_S)
-        return judge.hung(*work.ending(entry), entry.wall_s)
+        entry = bench.ask("measure", f"{KNOWN}:Loops", limit_s=expectations.LIMIT_S)
+        return expectations.hung(*work.ending(entry), entry.wall_s)
 
     yield single(
         "other result in channels_last",
@@ -145,7 +147,7 @@ def _faults(bench: Workbench) -> Iterator[Check]:
     yield _ends(bench, "output that is not finite", "NotFinite", "invalid", "not finite")
     yield _ends(bench, "threads turned by the subject", "TurnsThreads", "invalid", "threads is")
     yield _ends(bench, "segmentation fault", "Crashes", "crash", "SIGSEGV")
-    yield single("endless loop", f"timeout after {judge.LIMIT_S:.0f} s", hung)
+    yield single("endless loop", f"timeout after {expectations.LIMIT_S:.0f} s", hung)
     yield _ends(bench, "the case after these", "Temporary(4096)", "measured", input="1024")
 
 
@@ -156,7 +158,7 @@ def _ends(
 
     def ask() -> Result:
         entry = bench.ask("measure", f"{KNOWN}:{name}", **axes)
-        return judge.ended_as(*work.ending(entry), wanted, words)
+        return expectations.ended_as(*work.ending(entry), wanted, words)
 
     return single(check, wanted, ask)
 
@@ -182,12 +184,12 @@ def _neighbours(bench: Workbench) -> Iterator[Check]:
             share = max(before, work.busy_share())
             if not seen.contended:
                 break
-        return judge.alone(seen.contention_ratio, contended=seen.contended, busy_share=share)
+        return expectations.alone(seen.contention_ratio, contended=seen.contended, busy_share=share)
 
     def beside() -> Result:
         with work.neighbours():
             seen = bench.timed(subject, **axes)
-        return judge.beside(seen.contention_ratio, contended=seen.contended)
+        return expectations.beside(seen.contention_ratio, contended=seen.contended)
 
     yield single("convolution alone", "not flagged", alone)
     yield single("beside a busy process a core", "contended", beside)

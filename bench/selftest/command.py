@@ -17,14 +17,14 @@ from rich.progress import Progress, TextColumn
 from rich.table import Table
 from rich.text import Text
 
-from bench import probe
-from bench.config import RunOptions
-from bench.errors import UserError, one_line
-from bench.plain_text import printable
-from bench.progress import PLAIN_WIDTH, PipedConsole
+from bench.core.errors import UserError, one_line
+from bench.core.text import printable
+from bench.host import probe
+from bench.plan.config import RunOptions
 from bench.selftest import checks
 from bench.selftest.checks import Extent
 from bench.selftest.work import Line, Workbench, processors
+from bench.terminal.progress import PLAIN_WIDTH, PipedConsole
 
 QUICK = RunOptions(samples_s=0.05, warmup_s=0.05), Extent(pairs=6, replicates=3, compiles=False)
 FULL = RunOptions(samples_s=0.2, warmup_s=0.1), Extent(pairs=10, replicates=10, compiles=True)

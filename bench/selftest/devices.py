@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from bench import units
-from bench.place import HERE
-from bench.selftest import judge
-from bench.selftest.judge import Result
+from bench.core import units
+from bench.host.interpreter import HERE
+from bench.selftest import expectations
+from bench.selftest.expectations import Result
 from bench.selftest.work import KNOWN, Check, NotMeasured
 
 LIMIT_S = 120.0
@@ -19,15 +19,15 @@ LIMIT_S = 120.0
 def all_(names: Sequence[str], folder: Path) -> Check:
     """names: of the accelerators.  folder: for the answer of the process that looks at them."""
     lines = [
-        ("made-up queue, by the host", f"{judge.QUEUE_LATENCY_S} s"),
-        ("made-up queue, by its events", f"{judge.QUEUE_DEVICE_S} s"),
-        ("a queue that is not waited for", f"> ×{judge.MISSING:.0f} as fast"),
+        ("made-up queue, by the host", f"{expectations.QUEUE_LATENCY_S} s"),
+        ("made-up queue, by its events", f"{expectations.QUEUE_DEVICE_S} s"),
+        ("a queue that is not waited for", f"> ×{expectations.MISSING:.0f} as fast"),
     ]
     for name in names:
         lines += [
-            (f"{name}: launch alone", f"> ×{judge.LAUNCH:.0f} as fast"),
-            (f"{name}: time by its events", f"host's ± {units.percent(judge.EVENTS)}"),
-            (f"{name}: memory of 64 MiB", f"{judge.ALLOCATED_BYTES} B"),
+            (f"{name}: launch alone", f"> ×{expectations.LAUNCH:.0f} as fast"),
+            (f"{name}: time by its events", f"host's ± {units.percent(expectations.EVENTS)}"),
+            (f"{name}: memory of 64 MiB", f"{expectations.ALLOCATED_BYTES} B"),
             (f"{name}: another process on it", "contended"),
         ]
     if not names:
@@ -36,7 +36,7 @@ def all_(names: Sequence[str], folder: Path) -> Check:
     def ask() -> list[Result]:
         figures = look(folder)
         queue = figures["queue"]
-        results = judge.queue(queue["latency_s"], queue["device_s"], queue["blind_s"])
+        results = expectations.queue(queue["latency_s"], queue["device_s"], queue["blind_s"])
         for name in names:
             results += accelerator(figures.get(name, {"error": "it is no longer there"}))
         if not names:
@@ -51,15 +51,15 @@ def accelerator(figures: Mapping[str, Any]) -> list[Result]:
     if "error" in figures:
         return [Result(figures["error"], "FAILED")] * 4
     return [
-        judge.waits(figures["latency_s"], figures["launch_s"]),
-        judge.events(figures["latency_s"], figures.get("device_s")),
-        judge.allocated(figures.get("counted_bytes")),
-        judge.foreign(figures.get("foreign_alone"), figures.get("foreign_beside")),
+        expectations.waits(figures["latency_s"], figures["launch_s"]),
+        expectations.events(figures["latency_s"], figures.get("device_s")),
+        expectations.allocated(figures.get("counted_bytes")),
+        expectations.foreign(figures.get("foreign_alone"), figures.get("foreign_beside")),
     ]
 
 
 def look(folder: Path) -> dict[str, dict[str, Any]]:
-    """The figures of `bench.worker.known_devices`, by name.  Raises NotMeasured."""
+    """The figures of `bench.worker.selftest.devices`, by name.  Raises NotMeasured."""
     out = folder / "devices.json"
     try:
         done = subprocess.run(

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench import units
-from bench.selftest import judge
-from bench.selftest.judge import Result
+from bench.core import units
+from bench.selftest import expectations
+from bench.selftest.expectations import Result
 from bench.selftest.work import KNOWN, Check, Workbench, spin
 
 SPIN_S, CHAIN = 0.005, 100  # a wait; products in a row
@@ -67,14 +67,16 @@ def twice(bench: Workbench, count: int) -> Check:
 
     def ask() -> list[Result]:
         seen = measure(bench, {"one": products(20), "two": products(40)}, count)
-        return [judge.twice_the_work(seen.times_s["one"], seen.times_s["two"])]
+        return [expectations.twice_the_work(seen.times_s["one"], seen.times_s["two"])]
 
-    return Check((("twice the matrix products", f"×2 ± {units.percent(judge.TWICE)}"),), ask)
+    return Check((("twice the matrix products", f"×2 ± {units.percent(expectations.TWICE)}"),), ask)
 
 
 def little_more(bench: Workbench, replicates: int, say: Callable[[str], None]) -> Check:
     """A wait and products, the same again, and a little more of each, in fresh interpreters."""
-    factors = {"base": 1.0, "again": 1.0} | {judge.plus(effect): 1 + effect for effect in EFFECTS}
+    factors = {"base": 1.0, "again": 1.0} | {
+        expectations.plus(effect): 1 + effect for effect in EFFECTS
+    }
     waits: dict[str, Work] = {
         f"wait {name}": (spin(SPIN_S * by), {}) for name, by in factors.items()
     }
@@ -88,11 +90,11 @@ def little_more(bench: Workbench, replicates: int, say: Callable[[str], None]) -
         seen = measure(bench, {**waits, **chains}, replicates, begin)
         return [*_judged(seen, "wait", MUST), *_judged(seen, "products", None)]
 
-    tried = ", ".join(judge.plus(effect) for effect in EFFECTS)
+    tried = ", ".join(expectations.plus(effect) for effect in EFFECTS)
     same = "×1 in the interval"
     lines = (
         ("busy-wait: the same twice", same),
-        (f"busy-wait: {tried}", f"{judge.plus(MUST)} told apart"),
+        (f"busy-wait: {tried}", f"{expectations.plus(MUST)} told apart"),
         ("matrix products: the same twice", same),
         (f"products: {tried}", "what is told apart"),
     )
@@ -102,7 +104,7 @@ def little_more(bench: Workbench, replicates: int, say: Callable[[str], None]) -
 def _judged(seen: Pairs, work: str, must: float | None) -> Iterator[Result]:
     """Of the identical pair, and of the effects."""
     base = seen.times_s[f"{work} base"]
-    more = {effect: seen.times_s[f"{work} {judge.plus(effect)}"] for effect in EFFECTS}
-    yield judge.identical(base, seen.times_s[f"{work} again"])
-    names = (f"{work} base", *(f"{work} {judge.plus(effect)}" for effect in EFFECTS))
-    yield judge.told_apart(base, more, must, busy=seen.busy(*names))
+    more = {effect: seen.times_s[f"{work} {expectations.plus(effect)}"] for effect in EFFECTS}
+    yield expectations.identical(base, seen.times_s[f"{work} again"])
+    names = (f"{work} base", *(f"{work} {expectations.plus(effect)}" for effect in EFFECTS))
+    yield expectations.told_apart(base, more, must, busy=seen.busy(*names))

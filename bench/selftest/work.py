@@ -1,6 +1,6 @@
 """What `bench selftest` measures: known subjects on the very path of a run.
 
-A fresh interpreter, a forked child a case, a record in a file: `bench.session`, as `bench run`
+A fresh interpreter, a forked child a case, a record in a file: `bench.engine.session`, as `bench run`
 uses it.
 """
 
@@ -17,14 +17,14 @@ from typing import Any
 
 import psutil
 
-from bench import allocator
-from bench.config import RunOptions
-from bench.place import HERE
-from bench.records import Case, Entry, Facts, Failure, Measurement
-from bench.selftest.judge import Result
-from bench.session import Folders, ReplicateDied, Session, collect, request
+from bench.core.records import Case, Entry, Facts, Failure, Measurement
+from bench.engine.session import Folders, ReplicateDied, Session, collect, request
+from bench.host import allocator
+from bench.host.interpreter import HERE
+from bench.plan.config import RunOptions
+from bench.selftest.expectations import Result
 
-KNOWN = "bench.worker.known"
+KNOWN = "bench.worker.selftest.models"
 LOOK_S = 0.3  # at the processors: long enough to tell who computes from who woke up
 PLAIN = Case(
     subject=f"{KNOWN}:Well",

@@ -21,11 +21,13 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from bench import environment
-from bench.caches import BEYOND
-from bench.worker import cuda, limits, telemetry
-from bench.worker.device import Device, open_device
-from bench.worker.stopwatch import TimedDevice, no_garbage_collection, wall_clock
+from bench.core.caches import BEYOND
+from bench.host import environment
+from bench.worker.device import cuda
+from bench.worker.device.device import Device, open_device
+from bench.worker.process import limits
+from bench.worker.timing import contention
+from bench.worker.timing.stopwatch import TimedDevice, no_garbage_collection, wall_clock
 
 SAMPLE_S = 0.005
 SAMPLES = 5
@@ -62,7 +64,7 @@ def main() -> None:
     auto = torch.get_num_threads()
     for threads in asked["threads"]:
         torch.set_num_threads(auto if threads in (None, "auto") else int(threads))
-        others = telemetry.Meter()
+        others = contention.Meter()
         others.start()
         with torch.inference_mode():
             found.append(

@@ -1,6 +1,6 @@
 """Look at the machine and at the subjects, in a process that exits.
 
-Standard input: a line of JSON (`bench.probe.look`).  The answer goes to a file, since a
+Standard input: a line of JSON (`bench.host.probe.look`).  The answer goes to a file, since a
 subject may print.
 """
 
@@ -20,17 +20,20 @@ import torch
 from torch import nn
 from torch.nn.parameter import is_lazy
 
-from bench import probe as records
-from bench.environment import cpu_model, digest
-from bench.subject import SHIPPED, SubjectRef, parse
-from bench.worker import compiled, cuda, inputs, layers, limits, watch
-from bench.worker.subject import (
+from bench.core.subject import SHIPPED, SubjectRef, parse
+from bench.host import probe as records
+from bench.host.environment import cpu_model, digest
+from bench.worker.device import cuda
+from bench.worker.model import compile as compiled
+from bench.worker.model import inputs, layers
+from bench.worker.model.build import (
     SubjectError,
     SubjectRaised,
     build,
     give_weights,
     need_gradients,
 )
+from bench.worker.process import limits, supervise
 
 LOOK_BATCH = 2  # BatchNorm in training needs two values a channel
 INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
@@ -56,7 +59,7 @@ def main() -> None:
     answer["sources"] = {name: records.as_json(one) for name, one in sources().items()}
     limits.let_write()
     Path(request["out"]).write_text(json.dumps(answer), encoding="utf-8")
-    watch.end_what_is_left()
+    supervise.end_what_is_left()
     os._exit(0)  # a subject's threads must not keep the probe alive
 
 

@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-TIMER = ("tests/test_timing.py",)
-PATH = ("tests/test_accelerator.py",)
+TIMER = ("tests/worker/timing/test_measure.py",)
+PATH = ("tests/whole/test_accelerator.py",)
 # Of a file whose other tests take seconds, the one that has to fail.
 PEAK = (f"{PATH[0]}::test_the_peak_is_that_of_the_call_and_not_of_what_ran_before",)
 CONTROLS = (
@@ -11,17 +11,17 @@ CONTROLS = (
 )
 TURNS = (f"{PATH[0]}::test_a_layers_inputs_take_turns_until_they_exceed_what_a_cache_holds",)
 FLUSH = (f"{PATH[0]}::test_a_restored_input_is_driven_out_of_the_cache_before_the_call",)
-STEP = ("tests/test_step.py",)
-ROWS = ("tests/test_aggregate.py",)
-RUNNER = ("tests/test_runner.py",)
-STATE = ("tests/test_state.py",)
-TRUTH = ("tests/test_truth.py",)
-ODD = ("tests/test_odd_outputs.py",)
-READY = ("tests/test_ready.py",)
-CHILD = ("tests/test_child.py",)
-COMPILED = ("tests/test_compiled.py",)
-PLAN = ("tests/test_plan.py",)
-SESSION = ("tests/test_session.py",)
+STEP = ("tests/worker/model/test_step.py",)
+ROWS = ("tests/results/test_aggregate.py",)
+RUNNER = ("tests/engine/test_scheduler.py",)
+STATE = ("tests/worker/checks/test_state.py",)
+TRUTH = ("tests/worker/checks/test_numerics.py",)
+ODD = ("tests/worker/checks/test_odd_outputs.py",)
+READY = ("tests/worker/jobs/test_prepare.py",)
+CHILD = ("tests/worker/test_case_process.py",)
+COMPILED = ("tests/worker/model/test_compile.py",)
+PLAN = ("tests/plan/test_expand.py",)
+SESSION = ("tests/engine/test_session.py",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +38,9 @@ class Mutation:
     tests: tuple[str, ...]
 
 
-TIMING = "bench/worker/timing.py"
-STOPWATCH = "bench/worker/stopwatch.py"
-SAMPLER = "bench/worker/sampler.py"
+TIMING = "bench/worker/timing/measure.py"
+STOPWATCH = "bench/worker/timing/stopwatch.py"
+SAMPLER = "bench/worker/timing/sampler.py"
 MUTATIONS = (
     Mutation(
         "no wait before a span",
@@ -159,178 +159,178 @@ MUTATIONS = (
     ),
     Mutation(
         "milliseconds of events taken for seconds",
-        "bench/worker/device.py",
+        "bench/worker/device/device.py",
         "elapsed_time(later._event)) / 1e3",
         "elapsed_time(later._event))",
         PATH,
     ),
     Mutation(
         "the current device is waited for, not the case's own",
-        "bench/worker/device.py",
+        "bench/worker/device/device.py",
         "self._accelerator.synchronize(self._index)",
         "self._accelerator.synchronize()",
         PATH,
     ),
     Mutation(
         "events recorded on the current device",
-        "bench/worker/device.py",
+        "bench/worker/device/device.py",
         "event.record(self._accelerator.current_stream(self._index))",
         "event.record()",
         PATH,
     ),
     Mutation(
         "the peak is one since the start",
-        "bench/worker/facts.py",
+        "bench/worker/jobs/static_metrics.py",
         "    device.reset_peak()\n",
         "",
         PEAK,
     ),
     Mutation(
         "the peak is read before the work is done",
-        "bench/worker/facts.py",
+        "bench/worker/jobs/static_metrics.py",
         "    step()\n    device.wait()\n    peak, reserved",
         "    step()\n    peak, reserved",
         PEAK,
     ),
     Mutation(
         "the control's work is not waited for",
-        "bench/worker/controls.py",
+        "bench/worker/device/reference_work.py",
         "                work()\n                self._device.wait()\n                self.times",
         "                work()\n                self.times",
         CONTROLS,
     ),
     Mutation(
         "zero_grad left out",
-        "bench/worker/step.py",
+        "bench/worker/model/step.py",
         "            self._optimizer.zero_grad(set_to_none=True)\n",
         "",
         STEP,
     ),
     Mutation(
         "gradients of inputs accumulate",
-        "bench/worker/step.py",
+        "bench/worker/model/step.py",
         "        self._inputs.drop_gradients()\n",
         "",
         STEP,
     ),
     Mutation(
         "an input that is written to is not restored",
-        "bench/worker/step_inputs.py",
+        "bench/worker/model/step_inputs.py",
         "        return tree.twin(kept.detach())\n",
         "        return kept.detach()\n",
         STEP,
     ),
     Mutation(
         "inference with gradients",
-        "bench/worker/step.py",
+        "bench/worker/model/step.py",
         "with self._grad_mode(), self._autocast():",
         "with self._autocast():",
         STEP,
     ),
     Mutation(
         "autocast around the backward",
-        "bench/worker/step.py",
+        "bench/worker/model/step.py",
         "        if mark:\n            mark()\n        self._backward(loss)\n",
         "            if mark:\n                mark()\n            self._backward(loss)\n",
         STEP,
     ),
     Mutation(
         "a learning rate that moves the weights",
-        "bench/worker/step.py",
+        "bench/worker/model/step.py",
         "torch.optim.SGD(trained, lr=0.0)",
         "torch.optim.SGD(trained, lr=0.1)",
         STEP,
     ),
     Mutation(
         "a replicate dropped from the rows",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         "for number in sorted(seen.outcomes)]",
         "for number in sorted(seen.outcomes)[1:]]",
         ROWS,
     ),
     Mutation(
         "pooled samples in place of the replicates' medians",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         'kinds = {"latency": latency_medians, ',
         'kinds = {"latency": latency, ',
         ROWS,
     ),
     Mutation(
         "throughput from single calls",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         '    pipelined_s = figures["pipelined_s"]\n',
         '    pipelined_s = figures["latency_median_s"]\n',
         ROWS,
     ),
     Mutation(
         "percentiles from too few samples",
-        "bench/read/samples.py",
+        "bench/stats/percentiles.py",
         "if len(samples) < MIN_SAMPLES[p]:",
         "if len(samples) < 2:",
-        ("tests/test_samples.py",),
+        ("tests/stats/test_percentiles.py",),
     ),
     Mutation(
         "an unsteady case passes for a steady one",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         "    found = {flag for flag, count in counts.items() if 3 * count >= len(ok)}\n",
         "    found = set[str]()\n",
         ROWS,
     ),
     Mutation(
         "a replicate dropped by the runner",
-        "bench/runner.py",
+        "bench/engine/scheduler.py",
         "for replicate in range(self.run.most_replicates):",
         "for replicate in range(1, self.run.most_replicates):",
         RUNNER,
     ),
     Mutation(
         "calls per sample not frozen",
-        "bench/runner.py",
+        "bench/engine/scheduler.py",
         "                        return one.calls_per_sample\n",
         "                        return None\n",
         RUNNER,
     ),
     Mutation(
         "state not held against what was asked for",
-        "bench/worker/state.py",
+        "bench/worker/checks/state.py",
         "    return found + _arithmetic_problems(case, state)\n",
         "    return []\n",
         STATE,
     ),
     Mutation(
         "whole numbers are not compared",
-        "bench/worker/truth.py",
+        "bench/worker/checks/numerics.py",
         "            self._choices(group, labels_differ(got, wanted), _words_of_labels)\n",
         "            pass\n",
         ODD,
     ),
     Mutation(
         "complex weights lose their imaginary part",
-        "bench/worker/subject.py",
+        "bench/worker/model/build.py",
         "torch_private.apply(module, lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))",
         "module.to(dtype=real)",
         ODD,
     ),
     Mutation(
         "a jump passes at any place",
-        "bench/worker/stability.py",
+        "bench/worker/checks/stability.py",
         " and float(own[stable].norm()) <= where\n",
         "\n",
-        ("tests/test_stability.py",),
+        ("tests/worker/checks/test_stability.py",),
     ),
     Mutation(
         "a wrong result passes",
-        "bench/worker/truth.py",
+        "bench/worker/checks/numerics.py",
         "        elif difference > bound:\n",
         "        elif difference > 1e300:\n",
         TRUTH,
     ),
     Mutation(
         "page faults of all blocks divided by nothing",
-        "bench/worker/telemetry.py",
+        "bench/worker/timing/contention.py",
         "sum(one or 0 for one in faults) / calls",
         "sum(one or 0 for one in faults)",
-        ("tests/test_telemetry.py",),
+        ("tests/worker/timing/test_contention.py",),
     ),
     Mutation(
         "untimed calls counted as sampled",
@@ -362,28 +362,28 @@ MUTATIONS = (
     ),
     Mutation(
         "a device whose work is not waited for is opened",
-        "bench/worker/device.py",
+        "bench/worker/device/device.py",
         "        torch.accelerator.synchronize(index)\n    except",
         "    except",
         PATH,
     ),
     Mutation(
         "a layer's input stays in the cache",
-        "bench/worker/step_inputs.py",
+        "bench/worker/model/step_inputs.py",
         "self._turn = (self._turn + 1) % len(self._turns)",
         "self._turn = 0",
         TURNS,
     ),
     Mutation(
         "a restored input is left in the cache",
-        "bench/worker/step_inputs.py",
+        "bench/worker/model/step_inputs.py",
         "            self._flush.zero_()\n",
         "            pass\n",
         FLUSH,
     ),
     Mutation(
         "autocast entered once, outside",
-        "bench/worker/step.py",
+        "bench/worker/model/step.py",
         "    return lambda: torch.autocast(device_type, dtype=dtype)\n",
         "    torch.autocast(device_type, dtype=dtype).__enter__()\n"
         "    return contextlib.nullcontext\n",
@@ -391,14 +391,14 @@ MUTATIONS = (
     ),
     Mutation(
         "inputs of zeros",
-        "bench/worker/inputs.py",
+        "bench/worker/model/inputs.py",
         "torch.randn(shape, generator=generator, dtype=torch.float32)",
         "torch.zeros(shape, dtype=torch.float32)",
-        ("tests/test_inputs.py",),
+        ("tests/worker/model/test_inputs.py",),
     ),
     Mutation(
         "the first call is timed after others",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "    first_call_s = timing.first_call(step, ready.device)\n",
         "    step.prepare(1)\n    step()\n"
         "    first_call_s = timing.first_call(step, ready.device)\n",
@@ -406,35 +406,35 @@ MUTATIONS = (
     ),
     Mutation(
         "GradScaler looks for its scale among the samples",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "    step.settle()\n",
         "",
         READY,
     ),
     Mutation(
         "skipped steps pass for optimizer time",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "    if step.skipped_steps > begun.skipped_steps:\n",
         "    if False:\n",
         READY,
     ),
     Mutation(
         "state not read back before the samples",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "    refuse(state.problems(case, seen, ready.asked))\n    if not compiles:\n",
         "    if not compiles:\n",
         READY,
     ),
     Mutation(
         "state not read back after the samples",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "    refuse(state.problems(case, after, ready.asked))\n",
         "",
         READY,
     ),
     Mutation(
         "state of compiled layers not read back",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "        seen |= _eager_state(ready)\n"
         "        refuse(state.problems(case, seen, ready.asked))\n",
         "        seen |= _eager_state(ready)\n",
@@ -442,262 +442,262 @@ MUTATIONS = (
     ),
     Mutation(
         "an output of infinities passes",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "    refuse(finite.problems(step.output, begun.infinite))\n",
         "",
         READY,
     ),
     Mutation(
         "eager code passes for compiled code",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "    refuse([problem] if problem else [])\n",
         "",
         READY,
     ),
     Mutation(
         "recompiling is allowed",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         'torch.compiler.set_stance("fail_on_recompile")',
         "contextlib.nullcontext()",
         READY,
     ),
     Mutation(
         "compiled code is sampled before it has settled",
-        "bench/worker/ready.py",
+        "bench/worker/jobs/prepare.py",
         "SETTLE_CALLS = 3",
         "SETTLE_CALLS = 0",
         READY,
     ),
     Mutation(
         "recompiling is allowed while samples are taken",
-        "bench/worker/child.py",
+        "bench/worker/case_process.py",
         "    with ready.no_recompiles(request.case):\n",
         "    with contextlib.nullcontext():\n",
         CHILD,
     ),
     Mutation(
         "the child says nothing of an unsteady case",
-        "bench/worker/child.py",
+        "bench/worker/case_process.py",
         "    flags = list(doubts)\n",
         "    flags = list[str]()\n",
         CHILD,
     ),
     Mutation(
         "the child says nothing of a contended case",
-        "bench/worker/child.py",
+        "bench/worker/case_process.py",
         "    if load.contended:\n",
         "    if False:\n",
         CHILD,
     ),
     Mutation(
         "page faults divided by the calls of the warm-up as well",
-        "bench/worker/child.py",
+        "bench/worker/case_process.py",
         "load.facts(times.calls_sampled)",
         "load.facts(times.calls_made)",
         CHILD,
     ),
     Mutation(
         "the child chooses its own calls per sample",
-        "bench/worker/child.py",
+        "bench/worker/case_process.py",
         "            calls=request.calls,\n",
         "",
         CHILD,
     ),
     Mutation(
         "no controls",
-        "bench/worker/child.py",
+        "bench/worker/case_process.py",
         "            between=known,\n",
         "",
         CHILD,
     ),
     Mutation(
         "failed frames pass for compiled ones",
-        "bench/worker/compiled.py",
+        "bench/worker/model/compile.py",
         "    if failed and eager is None:\n",
         "    if False:\n",
         COMPILED,
     ),
     Mutation(
         "the recompile limit passes for compiled code",
-        "bench/worker/compiled.py",
+        "bench/worker/model/compile.py",
         "    if after.recompile_limit:\n",
         "    if False:\n",
         COMPILED,
     ),
     Mutation(
         "skipped CUDA graphs pass for recorded ones",
-        "bench/worker/compiled.py",
+        "bench/worker/model/compile.py",
         "    if cuda_graphs and after.cudagraph_skips:\n",
         "    if False:\n",
         COMPILED,
     ),
     Mutation(
         "the allocator as the C library has it",
-        "bench/allocator.py",
+        "bench/host/allocator.py",
         "        found |= THRESHOLDS\n",
         "        pass\n",
         SESSION,
     ),
     Mutation(
         "a user's own allocator settings left in place",
-        "bench/allocator.py",
+        "bench/host/allocator.py",
         "for name, value in given.items() if name not in THRESHOLDS}",
         "for name, value in given.items()}",
         SESSION,
     ),
     Mutation(
         "one interpreter for both allocators",
-        "bench/runner.py",
+        "bench/engine/scheduler.py",
         "return open_[case.allocator]",
         "return next(iter(open_.values()))",
         RUNNER,
     ),
     Mutation(
         "one interpreter for all replicates",
-        "bench/runner.py",
+        "bench/engine/scheduler.py",
         "            for session in open_.values():\n                session.close()\n",
         "            pass\n",
         RUNNER,
     ),
     Mutation(
         "a disturbed measurement is kept",
-        "bench/runner.py",
+        "bench/engine/scheduler.py",
         "best = min(best, other, key=_disturbance)",
         "best = max(best, other, key=_disturbance)",
         RUNNER,
     ),
     Mutation(
         "more replicates for every case",
-        "bench/runner.py",
+        "bench/engine/scheduler.py",
         "if self.seen.half_width(case) > self.run.precision]",
         "]",
         RUNNER,
     ),
     Mutation(
         "cases are not shuffled",
-        "bench/plan.py",
+        "bench/plan/expand.py",
         '        random.Random(f"{seed}:{replicate}").shuffle(cases)\n',
         "",
         PLAN,
     ),
     Mutation(
         "the same order in every replicate",
-        "bench/plan.py",
+        "bench/plan/expand.py",
         'random.Random(f"{seed}:{replicate}")',
         "random.Random(seed)",
         PLAN,
     ),
     Mutation(
         "the seed is ignored",
-        "bench/plan.py",
+        "bench/plan/expand.py",
         'random.Random(f"{seed}:{replicate}")',
         "random.Random(replicate)",
         PLAN,
     ),
     Mutation(
         "an order that no seed decides",
-        "bench/plan.py",
+        "bench/plan/expand.py",
         'random.Random(f"{seed}:{replicate}")',
         "random.Random()",
         PLAN,
     ),
     Mutation(
         "weights that no seed decides",
-        "bench/worker/subject.py",
+        "bench/worker/model/build.py",
         "    torch.manual_seed(seed)\n",
         "    torch.seed()\n",
-        ("tests/test_subject_build.py",),
+        ("tests/worker/model/test_build.py",),
     ),
     Mutation(
         "the mean of a replicate's samples",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         "return [statistics.median(times) for one",
         "return [statistics.fmean(times) for one",
         ROWS,
     ),
     Mutation(
         "the mean over the replicates",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         "return centre(medians) if medians else None",
         "return statistics.fmean(medians) if medians else None",
         ROWS,
     ),
     Mutation(
         "latency from calls in a row",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         'latency_medians = _medians(ok, phase, "latency")',
         'latency_medians = _medians(ok, phase, "pipelined")',
         ROWS,
     ),
     Mutation(
         "percentiles from calls in a row",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         '_pooled(ok, phase, "latency"), ',
         '_pooled(ok, phase, "pipelined"), ',
         ROWS,
     ),
     Mutation(
         "latency passes for device time",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         '_centre(_medians(ok, phase, "device"))',
         "_centre(latency_medians)",
         ROWS,
     ),
     Mutation(
         "an invalid replicate is outvoted",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         "    if invalid:\n",
         "    if len(invalid) > len(ok):\n",
         ROWS,
     ),
     Mutation(
         "an unverified result passes for a verified one",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         "    if seen.unverified:\n",
         "    if False:\n",
         ROWS,
     ),
     Mutation(
         "images a second for a batch of one",
-        "bench/read/aggregate.py",
+        "bench/results/aggregate.py",
         '"images_per_s": batch / pipelined_s',
         '"images_per_s": 1 / pipelined_s',
         ROWS,
     ),
     Mutation(
         "a normal quantile in place of Student's",
-        "bench/precision.py",
+        "bench/stats/intervals.py",
         "half = t_quantile(len(logs) - 1)",
         "half = 1.96",
-        ("tests/test_precision.py",),
+        ("tests/stats/test_intervals.py",),
     ),
     Mutation(
         "an interval over samples that never narrows",
-        "bench/precision.py",
+        "bench/stats/intervals.py",
         "statistics.stdev(logs) / math.sqrt(len(logs))",
         "statistics.stdev(logs)",
-        ("tests/test_precision.py",),
+        ("tests/stats/test_intervals.py",),
     ),
     Mutation(
         "an interval without what runs differ by",
-        "bench/read/between.py",
+        "bench/stats/between_runs.py",
         "combined(own.log, [part, between.part], own.n)",
         "combined(own.log, [part], own.n)",
         ROWS,
     ),
     Mutation(
         "what runs differ by left out between two runs",
-        "bench/read/stats.py",
+        "bench/stats/ratios.py",
         "*([between] if between else [])",
         "",
-        ("tests/test_check.py",),
+        ("tests/verdict/test_check.py",),
     ),
     Mutation(
         "pairs of replicates torn apart",
-        "bench/read/stats.py",
+        "bench/stats/ratios.py",
         "math.log(base[one]) - math.log(value[one]) for one in shared",
         "math.log(base[one]) - math.log(value[two])\n"
         "        for one, two in zip(shared, reversed(shared), strict=True)",
-        ("tests/test_stats.py",),
+        ("tests/stats/test_ratios.py",),
     ),
 )

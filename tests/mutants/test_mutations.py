@@ -82,7 +82,7 @@ def test_the_copy_is_green_as_long_as_nothing_is_broken(copy: Copy) -> None:
 
 def test_it_is_the_copy_that_is_tested(copy: Copy) -> None:
     text = "raise ImportError('the copy')\n"
-    _, printed = copy.run_with("bench/precision.py", text, "tests/test_precision.py")
+    _, printed = copy.run_with("bench/stats/intervals.py", text, "tests/stats/test_intervals.py")
     assert "the copy" in printed
 
 

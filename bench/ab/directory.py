@@ -1,0 +1,165 @@
+"""The directory of a comparison: made, gone on with, and what its neighbours remember."""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bench.ab import journal, plan, variants
+from bench.ab.plan import AbError, Asked, Planned
+from bench.core.records import SCHEMA_VERSION
+from bench.host import environment
+from bench.plan import config
+from bench.results import run_directory
+from bench.verdict.looks import FRESH_PAIRS
+
+DESCRIPTION = "ab.json"
+# The sides say which code they are, and the comparison which machine it is of.
+SAID_ELSEWHERE = ("machine", "commit", "state of the working tree")
+
+
+def create(asked: Asked, planned: Planned) -> Path:
+    """A new directory with its ab.json.  Raises RunDirError."""
+    now = datetime.datetime.now(datetime.UTC)
+    commit = planned.sides[1].commit
+    path = asked.out or run_directory.default_path("ab", commit, now)
+    document = {
+        "schema": SCHEMA_VERSION,
+        "run_id": path.name,
+        "command": ["bench", *sys.argv[1:]],
+        "started": now.isoformat(timespec="seconds"),
+        **_description(asked, planned),
+        "pairs": planned.pairs,
+        "environment": {**planned.facts, **environment.environment()},
+    }
+    with run_directory.new(path) as folder:
+        run_directory.RunDir(folder).folders.scratch.mkdir()
+        (folder / journal.NAME).touch()
+        run_directory.write_atomically(folder / DESCRIPTION, json.dumps(document, indent=1) + "\n")
+    return path
+
+
+def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
+    """What has to be the same for a resume."""
+    cases_of = config.file_of(asked.config, plan.DEFAULT)
+    return {
+        "sides": {side.name: side.as_dict() for side in planned.sides},
+        "asked": {
+            "config": None if cases_of == plan.DEFAULT else str(cases_of),
+            "axes": {name: list(values) for name, values in asked.axes.items()},
+            "subjects": list(asked.subjects),
+            "threshold": asked.threshold,
+            "seed": planned.run.seed,
+        },
+        "torch": dict(planned.versions),
+        "proof": {name: dict(files) for name, files in planned.proof.items()},
+        "sources": {
+            side: {name: one.digest for name, one in files.items()}
+            for side, files in planned.sources.items()
+        },
+        "machine_id": planned.machine_id,
+        "conditions": _conditions(planned),
+        "cases": list(planned.cases),
+        "missing": dict(planned.missing),
+        "thresholds": dict(planned.thresholds),
+    }
+
+
+def _conditions(planned: Planned) -> dict[str, Any]:
+    """What both sides are measured under, by the name that a message gives it."""
+    around = {**planned.facts, **environment.environment()}
+    counts = environment.what_counts(environment.machine({}), around)
+    return {name: value for name, value in counts.items() if name not in SAID_ELSEWHERE}
+
+
+def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
+    """What that comparison was asked.
+
+    Of all flags only those of time may stand beside it, and more pairs.
+    """
+    path = asked.resume
+    assert path is not None
+    others = asked.a or asked.b or asked.axes or asked.subjects or asked.config or asked.out
+    if others or asked.own_threshold or asked.options.get("seed") is not None:
+        raise AbError(
+            f"--resume {path}: goes on with what that comparison was; only --budget, --timeout, "
+            "--pairs and --strict may stand beside it"
+        )
+    try:
+        stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        before, commits = stored["asked"], {}
+        for name, side in stored["sides"].items():
+            moves = side["kind"] == "revision" and side["asked"] != variants.WORKING_TREE
+            commits[name] = side["commit"] if moves else side["asked"]
+        again = dataclasses.replace(
+            asked,
+            a=commits["A"],
+            b=commits["B"],
+            # A ./bench.toml that came to be since is not what was asked.
+            config=Path(before["config"]) if before["config"] else plan.DEFAULT,
+            axes={name: tuple(given) for name, given in before["axes"].items()},
+            subjects=tuple(before["subjects"]),
+            threshold=before["threshold"],
+            options={**asked.options, "seed": before["seed"]},
+            pairs=_more_pairs(asked, int(stored.get("pairs", FRESH_PAIRS))),
+        )
+    except (FileNotFoundError, NotADirectoryError) as error:
+        raise AbError(f"--resume {path}: is no comparison: {error.strerror}") from None
+    except OSError as error:
+        raise AbError(f"--resume {path}: cannot be read: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise AbError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
+    return again, stored
+
+
+def _more_pairs(asked: Asked, before: int) -> int:
+    """Raises AbError where these are fewer than it has."""
+    if asked.pairs is not None and asked.pairs < before:
+        raise AbError(
+            f"--resume {asked.resume}: --pairs {asked.pairs} is less than the {before} that it was "
+            "begun with; pairs can be added, and not taken away"
+        )
+    return asked.pairs or before
+
+
+def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
+    """Refused where the figures would not belong together."""
+    path = asked.resume
+    assert path is not None
+    now = _description(asked, planned)
+    now["sides"] = {
+        name: {**side, "asked": stored["sides"][name]["asked"]}
+        for name, side in now["sides"].items()
+    }
+    differs = [name for name, value in now.items() if stored.get(name) != value]
+    if "conditions" in differs:
+        before, here = dict(stored.get("conditions", {})), now["conditions"]
+        differs.remove("conditions")
+        differs += [one for one in {**before, **here} if before.get(one) != here.get(one)]
+    if differs:
+        raise AbError(
+            f"--resume {path}: not the same any more: {', '.join(differs)}; start a new comparison"
+        )
+    run_directory.make_scratch(run_directory.RunDir(path))
+    if planned.pairs != stored.get("pairs", FRESH_PAIRS):
+        changed = json.dumps({**stored, "pairs": planned.pairs}, indent=1) + "\n"
+        run_directory.write_atomically(path / DESCRIPTION, changed)
+    return path
+
+
+def null_history(path: Path, machine_id: str) -> list[float]:
+    """What A against A came to in earlier comparisons beside this one, on this machine: logs.
+
+    In the order of time.
+    """
+    found = []
+    for file in path.absolute().parent.glob(f"*/{DESCRIPTION}"):
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
+            stored = json.loads(file.read_text(encoding="utf-8"))
+            if stored["machine_id"] == machine_id and file.parent.name != path.name:
+                found.append((str(stored["started"]), float(stored["null_log_ratio"])))
+    return [value for _, value in sorted(found)]

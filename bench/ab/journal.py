@@ -1,0 +1,232 @@
+"""The journal of pairs: one line of JSON a case and pair, and the facts of each side."""
+
+import bisect
+import json
+import math
+import statistics
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bench.core.errors import UserError
+from bench.core.records import Entry, Failure, Measurement
+from bench.verdict.looks import Stage
+from bench.verdict.paired_test import mean_value, pair_value
+
+NAME = "pairs.jsonl"
+BACK_TO_BACK = ", back-to-back"  # after the phase: calls in a row, a figure of its own
+
+
+class PairJournalError(UserError):
+    """A line that no comparison wrote; the message names it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pair:
+    """One case in one pair of fresh interpreters, or what failed there."""
+
+    stage: Stage
+    number: int
+    key: str  # case id of side A
+    null: bool = False  # A against A
+    calls: int = 0  # whose mean is a sample
+    # phase → samples of A and of B in seconds, in the order of the turns, as many of each
+    samples: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # side → phases it has alone
+    failed: Mapping[str, str] = field(default_factory=dict)  # side → status: why
+    facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
+    flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by side
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SideFacts:
+    """Figures of one side that repeat exactly."""
+
+    key: str
+    side: str
+    facts: Mapping[str, float]
+    problems: Mapping[str, str] = field(default_factory=dict)
+    invalid: str | None = None  # it computes something else: why its speed means nothing
+
+
+Record = Pair | SideFacts
+
+
+def disturbance(pair: Pair) -> float:
+    """How much other work took from the worse of the two sides: of two pairs less is better."""
+    if pair.failed:
+        return math.inf
+    return max(one.get("contention_ratio", 0.0) for one in pair.facts.values())
+
+
+def contended(pair: Pair) -> bool:
+    return any("contended" in flags for flags in pair.flags.values())
+
+
+def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bool = False) -> Pair:
+    """From what the two children left."""
+    by_side = {"A": a, "B": b}
+    failed = {
+        side: f"{one.status}: {one.reason}"
+        for side, one in by_side.items()
+        if isinstance(one, Failure)
+    }
+    if not isinstance(a, Measurement) or not isinstance(b, Measurement):
+        return Pair(stage=stage, number=number, key=key, null=null, failed=failed)
+    samples = _aligned(a, b)
+    return Pair(
+        stage=stage,
+        number=number,
+        key=key,
+        null=null,
+        calls=max((x.calls_per_sample for x in a.samples if x.kind != "pipelined"), default=0),
+        samples=samples,
+        only={
+            side: tuple(dict.fromkeys(x.phase for x in one.samples if x.phase not in samples))
+            for side, one in (("A", a), ("B", b))
+        },
+        facts={"A": a.facts, "B": b.facts},
+        flags={"A": a.flags, "B": b.flags},
+    )
+
+
+def _aligned(
+    a: Measurement, b: Measurement
+) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
+    """The samples of each phase side by side; a turn counts as far as both sides have it.
+
+    Times of the host and those between a device's events are not one figure.
+    """
+    turns_a, turns_b = _turns(a), _turns(b)
+    found = {}
+    for phase, kind in turns_a:
+        both = [
+            (x, y)
+            for one, other in zip(
+                turns_a[phase, kind], turns_b.get((phase, kind), []), strict=False
+            )
+            for x, y in zip(one, other, strict=False)
+        ]
+        if both:
+            name = phase + BACK_TO_BACK if kind == "pipelined" else phase
+            found[name] = (tuple(x for x, _ in both), tuple(y for _, y in both))
+    return found
+
+
+def _turns(one: Measurement) -> dict[tuple[str, str], list[tuple[float, ...]]]:
+    """By phase and kind."""
+    turns: dict[tuple[str, str], list[tuple[float, ...]]] = {}
+    for samples in one.samples:
+        turns.setdefault((samples.phase, samples.kind), []).append(samples.times_s)
+    return turns
+
+
+At = tuple[str, int, str, bool]  # stage, number, key, null
+
+
+@dataclass
+class Seen:
+    """All that was measured so far, each case and pair once."""
+
+    pairs: dict[At, Pair] = field(default_factory=dict)
+    facts: dict[tuple[str, str], SideFacts] = field(default_factory=dict)
+    # By key, stage and null: the pairs, by number.
+    _index: dict[tuple[str, str, bool], list[Pair]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+    # By pair and phase: log(B / A), of the middle of the samples and of their means.
+    _values: dict[tuple[At, str], tuple[float, float] | None] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
+
+    def __post_init__(self) -> None:
+        for pair in self.pairs.values():
+            self._enter(pair)
+
+    def add(self, record: Record) -> None:
+        """The first wins."""
+        match record:
+            case Pair():
+                at = record.stage, record.number, record.key, record.null
+                if at not in self.pairs:
+                    self.pairs[at] = record
+                    self._enter(record)
+            case SideFacts():
+                self.facts.setdefault((record.key, record.side), record)
+
+    def _enter(self, pair: Pair) -> None:
+        own = self._index.setdefault((pair.key, pair.stage, pair.null), [])
+        bisect.insort(own, pair, key=lambda one: one.number)
+
+    def tried(self, key: str, stage: Stage, *, null: bool = False) -> list[Pair]:
+        """All of them by number, the failed ones as well."""
+        return self._index.get((key, stage, null), [])
+
+    def of(self, key: str, stage: Stage, *, null: bool = False) -> list[Pair]:
+        """Pairs that both sides went through, by number."""
+        return [one for one in self.tried(key, stage, null=null) if not one.failed]
+
+    def failures(self, key: str, *, null: bool = False) -> list[Pair]:
+        both = [*self.tried(key, "first", null=null), *self.tried(key, "fresh", null=null)]
+        return [one for one in both if one.failed]
+
+    def values(
+        self, key: str, stage: Stage, phase: str, *, null: bool = False
+    ) -> tuple[list[float], list[float]]:
+        """log(B / A) of each pair that has this phase, by number: of the middle, of the means."""
+        own = [one for one in self.of(key, stage, null=null) if phase in one.samples]
+        found = [self._value(one, phase) for one in own]
+        usable = [value for value in found if value is not None]
+        return [middle for middle, _ in usable], [mean for _, mean in usable]
+
+    def _value(self, pair: Pair, phase: str) -> tuple[float, float] | None:
+        at = (pair.stage, pair.number, pair.key, pair.null), phase
+        if at not in self._values:  # many samples, and asked for before every comparison
+            middle, mean = pair_value(*pair.samples[phase]), mean_value(*pair.samples[phase])
+            self._values[at] = None if middle is None or mean is None else (middle, mean)
+        return self._values[at]
+
+    def call_s(self, key: str, phase: str) -> float:
+        """Seconds of side A's whole call; unknown: infinity."""
+        seen = [one.samples[phase][0] for one in self.of(key, "first") if phase in one.samples]
+        return min((statistics.median(times_s) for times_s in seen), default=math.inf)
+
+
+def to_line(record: Record) -> str:
+    return json.dumps(
+        {"kind": type(record).__name__.lower(), **asdict(record)},
+        allow_nan=False,
+        separators=(",", ":"),
+    )
+
+
+def read(path: Path) -> Seen:
+    """Whole lines; a torn last one does not count.  Raises PairJournalError."""
+    seen = Seen()
+    try:
+        lines = path.read_bytes().split(b"\n")[:-1]
+    except OSError as error:
+        raise PairJournalError(f"{path}: cannot be read: {error.strerror}") from None
+    for number, line in enumerate(lines, 1):
+        if line.strip():
+            try:
+                seen.add(_record(json.loads(line)))
+            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+                raise PairJournalError(f"{path}, line {number}: not a pair: {error}") from None
+    return seen
+
+
+def _record(fields: dict[str, Any]) -> Record:
+    kind = fields.pop("kind")
+    if kind == "sidefacts":
+        return SideFacts(**fields)
+    if kind != "pair":
+        raise ValueError(f"kind {kind!r}")
+    fields["samples"] = {
+        phase: (tuple(map(float, a)), tuple(map(float, b)))
+        for phase, (a, b) in fields["samples"].items()
+    }
+    for name in ("flags", "only"):
+        fields[name] = {side: tuple(each) for side, each in fields.get(name, {}).items()}
+    return Pair(**fields)

@@ -1,0 +1,111 @@
+"""From pairs to a verdict: what is decided, written into the directory, and shown."""
+
+import contextlib
+import dataclasses
+import json
+import statistics
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.ab.directory import DESCRIPTION
+from bench.ab.notes import notes
+from bench.ab.plan import AbError, Planned
+from bench.ab.rows import rows_of
+from bench.ab.scheduler import Pairs, phase_key, values
+from bench.commands import check
+from bench.core.records import whole_phase
+from bench.host import probe
+from bench.plots import forest
+from bench.results import run_directory
+from bench.verdict import ab_report, ci, paired_test, power, tables
+from bench.verdict.junit import junit
+
+LEAST_NULL_PAIRS = 4  # that a later comparison may learn from
+REPORT, TABLE = "report.md", "ab.csv"
+
+
+def decided(
+    planned: Planned, pairs: Pairs, history: Sequence[float], *, incomplete: str | None
+) -> ab_report.Report:
+    """incomplete: why not all was measured."""
+    seen, keys = pairs.seen, [key for key in planned.cases if not pairs.given_up(key)]
+    null, again = pairs.null_key(), pairs.suspects()
+    nulls = _by_stage(values(seen, [null], null=True, again=()) if null else [])
+    cases = pairs.values(keys, again=again)
+    found = paired_test.decide(cases, nulls, planned.threshold, history)
+    found = power.with_reach(
+        found, cases, planned.threshold, bias=paired_test.bias(history), pairs=planned.pairs,
+        complete=incomplete is None,
+    )  # fmt: skip
+    for mixed in filter(None, map(probe.edited, planned.sources.values())):
+        found = paired_test.untrusted(found, mixed)
+    decisions = {one.key: one for one in found}
+    rows = [
+        ab_report.Row(case_id=key, verdict="FAILED", note=why)
+        for key, why in planned.missing.items()
+    ]
+    for key in planned.cases:
+        rows += rows_of(key, planned, pairs, again, decisions, f"not measured: {incomplete}")
+    a, b = planned.sides
+    least = paired_test.bias(history)
+    return ab_report.Report(
+        a=a.shown,
+        b=b.shown,
+        threshold=max(planned.threshold, least),
+        thresholds={key: max(own, least) for key, own in planned.thresholds.items()},
+        rows=tuple(rows),
+        notes=tuple(notes(planned, pairs, history, incomplete)),
+    )
+
+
+def _by_stage(nulls: Sequence[paired_test.Case]) -> list[paired_test.Case]:
+    """Each stage by itself: the verdicts rest on either, and the one must not hide the other."""
+    found = []
+    for one in nulls:
+        found.append(dataclasses.replace(one, fresh=()))
+        if one.fresh:
+            found.append(
+                dataclasses.replace(one, key=f"{one.key} (fresh)", first=one.fresh, fresh=())
+            )
+    return found
+
+
+def write(path: Path, report: ab_report.Report, pairs: Pairs, code: int) -> None:
+    """The files.  code: the exit code.  Raises AbError."""
+    key = pairs.null_key()
+    text = ab_report.markdown(report)
+    try:
+        ab_report.write_rows(path / TABLE, report.rows)
+        (path / REPORT).write_text(text, encoding="utf-8")
+        suite = f"bench ab {report.a} {report.b}"
+        (path / check.JUNIT).write_text(junit(suite, ci.of_ab(report)), encoding="utf-8")
+        forest.draw(path, report)
+        stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
+        whole = phase_key(key, whole_phase(pairs.cases[key].mode)) if key else ""
+        logs = [
+            value
+            for one in (values(pairs.seen, [key], null=True) if key else [])
+            for value in one.first
+            if one.key == whole
+        ]
+        stored |= {"headline": report.headline, "exit_code": code, "null_case": key}
+        if len(logs) >= LEAST_NULL_PAIRS:
+            stored["null_log_ratio"] = statistics.median(
+                logs
+            )  # one disturbed pair is not the machine
+        run_directory.write_atomically(path / DESCRIPTION, json.dumps(stored, indent=1) + "\n")
+    except OSError as error:
+        raise AbError(f"{path}: the report cannot be written: {error.strerror}") from None
+
+
+def tell(report: ab_report.Report, console: Console, path: Path) -> None:
+    """On the terminal, and on GitHub."""
+    problem = check.step_summary(ab_report.markdown(report))
+    with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
+        console.print(ab_report.table(report), width=min(tables.WIDTH, console.width))
+        for note in (*report.notes, *([problem] if problem else [])):
+            console.print(tables.safe(note), soft_wrap=True)
+        console.print(tables.safe(f"report: {path / REPORT}"), soft_wrap=True)
+        check.annotate(ci.of_ab(report), console)

@@ -1,0 +1,117 @@
+"""The rows of one case: its times by phase, what is counted, or why there are none."""
+
+import statistics
+from collections.abc import Mapping, Sequence
+
+from bench.ab.interleave import TOGETHER
+from bench.ab.journal import BACK_TO_BACK, Pair
+from bench.ab.plan import Planned
+from bench.ab.scheduler import Pairs, phase_key
+from bench.core.records import whole_phase
+from bench.verdict import ab_report, looks, paired_test
+from bench.verdict.ab_report import Row, Verdict
+
+NOT_REACHED = "not measured: the budget was used up"
+NOT_TO_BLAME = ("unsupported", "oom")  # what such a case would cost is unknown, and no fault
+
+
+def rows_of(
+    key: str,
+    planned: Planned,
+    pairs: Pairs,
+    again: Sequence[str],
+    decisions: Mapping[str, paired_test.Decision],
+    not_reached: str = NOT_REACHED,
+) -> list[Row]:
+    """again: phases that were measured again.  A case that failed, or never ran, is one row."""
+    seen = pairs.seen
+    gated = planned.sides[0].kind == "revision"
+    failures, firsts = seen.failures(key), seen.of(key, "first")
+    measured = [*firsts, *seen.of(key, "fresh")]
+    if wrong := pairs.wrong(key):
+        return [Row(case_id=key, verdict="FAILED", note=_of_sides(wrong, "invalid: {}"))]
+    if pairs.given_up(key) or (failures and not measured):
+        return [_failed(key, failures, len(measured), gated=gated)]
+    if not measured:
+        return [Row(case_id=key, verdict="INCONCLUSIVE", note=not_reached)]
+    rows = []
+    for phase in dict.fromkeys(phase for one in firsts for phase in one.samples):
+        times = _decisive(pairs, key, phase, again)
+        a_s, b_s = (
+            statistics.median(statistics.median(pair[side]) for pair in times) for side in (0, 1)
+        )
+        decision = decisions[phase_key(key, phase)]
+        own = phase.removesuffix(BACK_TO_BACK)
+        figure = ab_report.TIME if own == phase else ab_report.PIPELINED
+        rows.append(ab_report.time_row(key, own, a_s, b_s, decision, figure))
+    if failures:
+        rows = [ab_report.doubted(row, _why(failures, len(measured))) for row in rows]
+    rows += _one_sided(key, measured, gated=gated)
+    counted = {}
+    for side in ("A", "B"):
+        facts = seen.facts.get((key, side))
+        counted[side] = {**(facts.facts if facts else {}), **measured[0].facts.get(side, {})}
+    whole = whole_phase(planned.cases[key]["A"].mode)
+    return rows + ab_report.counted_rows(key, whole, counted["A"], counted["B"], gated=gated)
+
+
+def _decisive(
+    pairs: Pairs, key: str, phase: str, again: Sequence[str]
+) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
+    """The samples of the pairs that the decision rests on."""
+    first, fresh = (
+        [one.samples[phase] for one in pairs.seen.of(key, stage) if phase in one.samples]
+        for stage in looks.STAGES
+    )
+    enough = phase_key(key, phase) in again and len(fresh) >= looks.LEAST_FRESH
+    return fresh if enough else first
+
+
+def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[Row]:
+    """Phases that one side alone has.  gated: side B lost what side A has, which is a failure."""
+    verdicts: dict[str, Verdict] = {"A": "FAILED" if gated else "DIFFERS", "B": "NEW"}
+    return [
+        Row(
+            case_id=key,
+            phase=phase,
+            figure="phase",
+            verdict=verdict,
+            note=f"side {'B' if side == 'A' else 'A'} has no such phase",
+        )
+        for side, verdict in verdicts.items()
+        for phase in dict.fromkeys(phase for one in measured for phase in one.only.get(side, ()))
+    ]
+
+
+def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -> Row:
+    """gated: what side A can and side B cannot is a failure, whatever the reason."""
+    sides = {side for one in failures for side in one.failed}
+    reasons = [why for one in failures for why in one.failed.values()]
+    together = all(TOGETHER in why for why in reasons)  # who was second is drawn
+    lost = gated and sides == {"B"} and not together
+    verdict: Verdict = "FAILED"
+    if all(why.startswith(NOT_TO_BLAME) for why in reasons) and not lost:
+        verdict = "UNMEASURED"
+    return Row(case_id=key, verdict=verdict, note=_why(failures, measured))
+
+
+def _why(failures: Sequence[Pair], measured: int) -> str:
+    """Each side with its first reason, and in how many of the pairs."""
+    pairs = len(failures) + measured
+    whys: dict[str, str] = {}
+    for side in ("A", "B"):
+        own = [one.failed[side] for one in failures if side in one.failed]
+        if own and len(own) < pairs:
+            whys[side] = f"failed in {len(own)} of {pairs} pairs: {own[0]}"
+        elif own:
+            whys[side] = own[0]
+    return _of_sides(whys)
+
+
+def _of_sides(whys: Mapping[str, str], form: str = "{}") -> str:
+    if len(whys) > 1 and len(set(whys.values())) == 1:
+        return f"both sides: {form.format(next(iter(whys.values())))}"
+    return "; ".join(
+        f"side {side}{' ' if why.startswith('failed in ') else ': '}{form.format(why)}"
+        for side, why in whys.items()
+    )

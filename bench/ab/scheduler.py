@@ -1,0 +1,271 @@
+"""Which pair is measured next, and what its samples say: both stages, the null case, the budget.
+
+Pairs outermost, cases shuffled inside each.  The null case, A against A, runs along in every
+pair.  What the journal holds already is not measured again, so a resume is the same loop.
+"""
+
+import dataclasses
+import random
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bench.ab.journal import Pair, Seen, SideFacts, contended, disturbance, to_line
+from bench.core.records import Case, whole_phase
+from bench.core.subject import parse
+from bench.results.journal import Journal
+from bench.verdict import paired_test
+from bench.verdict.looks import FRESH_PAIRS, MOST_PAIRS, Stage, first_pairs
+
+FINAL = ("unsupported",)  # no chance decides these
+MOST_FAILURES = 2  # of the others: then the case is given up
+MOST_REPEATS = 2  # of a case in a pair that other work disturbed
+FRUITLESS = 3  # repeats in a row that were disturbed as well: the machine is busy for good
+INSTEAD = MOST_PAIRS  # from this number on, a pair stands in for one that failed
+
+
+class Arena(Protocol):
+    """The interpreters of one pair."""
+
+    def compare(self, key: str, *, null: bool) -> Pair: ...
+
+    def facts(self, key: str) -> Sequence[SideFacts]: ...
+
+
+def phase_key(key: str, phase: str) -> str:
+    """What the decision knows a phase of a case by."""
+    return f"{key}|{phase}"
+
+
+@dataclass(kw_only=True)
+class Pairs:
+    """One comparison into a journal."""
+
+    cases: Mapping[str, Case]  # key → case of side A
+    seed: int
+    threshold: float
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # by key: of its own
+    bias: float = 0.0  # of this machine, as its null cases had it; below it nothing is different
+    pairs: int = FRESH_PAIRS  # fresh ones of a suspect, at most
+    budget_s: float | None
+    journal: Journal
+    seen: Seen
+    open_arena: Callable[[Stage, int], AbstractContextManager[Arena]]
+    tell: Callable[[str], None]  # between pairs
+    clock: Callable[[], float] = time.monotonic
+    _start_s: float = 0.0
+    _fruitless: int = 0
+    _chosen: tuple[str, ...] = ()  # phases that are measured again
+
+    def measure(self) -> bool:
+        """Both stages.  Whether that was before the budget ended.
+
+        KeyboardInterrupt passes through; the journal holds what was finished.
+        """
+        self._start_s = self.clock()
+        if not self._stage("first", list(self.cases)):
+            return False
+        self._chosen = self.suspects()  # of the first pairs, which are complete
+        chosen = {key.rpartition("|")[0] for key in self._chosen}
+        again = sorted(key for key in chosen if not self.given_up(key))
+        if again:
+            self.tell(f"{len(again)} of {len(self.cases)} cases may be slower: measured again")
+        return self._stage("fresh", again)
+
+    def _stage(self, stage: Stage, keys: Sequence[str]) -> bool:
+        """Its pairs, then once more those that a failure cost.  False: the budget is spent."""
+        pairs = self._most(stage)
+        for number in range(pairs):
+            if not self._pair(stage, number, keys):
+                return False
+        for number in range(pairs):
+            lost = [key for key in keys if self._lost(stage, number, key)]
+            if lost and not self._pair(stage, INSTEAD + number, lost):
+                return False
+        return True
+
+    def _most(self, stage: Stage) -> int:
+        return first_pairs(self.pairs) if stage == "first" else self.pairs
+
+    def _lost(self, stage: Stage, number: int, key: str) -> bool:
+        pair = self.seen.pairs.get((stage, number, key, False))
+        return pair is not None and bool(pair.failed)
+
+    def _pair(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
+        """One pair of interpreters for all these cases.  False: the budget is spent."""
+        draw = random.Random(f"{self.seed}:{stage}:{number}")
+        left = [key for key in keys if self._wanted(stage, number, key)]
+        draw.shuffle(left)
+        done = [(stage, number, key, False) in self.seen.pairs for key in keys]
+        null_left = self.null_key() is not None and self._wants_null(stage, number, keys)
+        facts_left = stage == "first" and number == 0 and bool(self._without_facts())
+        if not (left or null_left or facts_left):
+            return True
+        if self._spent():
+            return self._out_of_budget(stage, number)
+        with self.open_arena(stage, number) as arena:
+            order: list[str | None] = [*left]
+            # Which case is the cheapest is known after the others alone.
+            last = stage == "first" and number == 0 and not all(done)
+            order.insert(len(left) if last else draw.randrange(len(left) + 1), None)
+            for key in order:
+                if self._spent():
+                    return self._out_of_budget(stage, number)
+                if key is not None:
+                    self._compare(arena, key, null=False)
+                elif (null := self.null_key()) and self._wants_null(stage, number, keys):
+                    self._compare(arena, null, null=True)
+            if not self._find_facts(arena):
+                return self._out_of_budget(stage, number)
+        self.tell(f"{self._named(stage, number)} done")
+        return True
+
+    def _find_facts(self, arena: Arena) -> bool:
+        """After the cases of the pair: in the first, or in the first that a case went through.
+
+        False: the budget is spent.
+        """
+        for key in self._without_facts():
+            if self._spent():
+                return False
+            for found in arena.facts(key):
+                self.journal.append_line(to_line(found))
+                self.seen.add(found)
+                if found.invalid:
+                    self.tell(f"{key}, side {found.side}: invalid: {found.invalid}")
+        return True
+
+    def _without_facts(self) -> list[str]:
+        """Cases that ran and of which a side's counted figures were not looked for yet."""
+        return [
+            key
+            for key in self.cases
+            if not {(key, "A"), (key, "B")} <= self.seen.facts.keys()
+            and (self.seen.of(key, "first") or self.seen.of(key, "fresh"))
+            and not self.given_up(key)
+        ]
+
+    def _compare(self, arena: Arena, key: str, *, null: bool) -> None:
+        """Again where other work disturbed it: the least disturbed counts, whatever it says."""
+        pair = arena.compare(key, null=null)
+        for _ in range(MOST_REPEATS):
+            if not contended(pair) or self._fruitless >= FRUITLESS or self._spent():
+                break
+            other = arena.compare(key, null=null)
+            self._fruitless = self._fruitless + 1 if contended(other) else 0
+            if other.failed:  # what fails is said, though another time it went well
+                pair = other
+                break
+            pair = min(pair, other, key=disturbance)
+        if not contended(pair):
+            self._fruitless = 0
+        self.journal.append_line(to_line(pair))
+        self.seen.add(pair)
+        for side, why in pair.failed.items():
+            self.tell(f"{pair.key}, side {side}: {why}")
+
+    def _wanted(self, stage: Stage, number: int, key: str) -> bool:
+        if (stage, number, key, False) in self.seen.pairs or self.given_up(key):
+            return False
+        if number >= INSTEAD:  # instead of one that failed: whether it does so again
+            return True
+        chosen = self._chosen if stage == "fresh" else ()
+        phases = [
+            one for one in self.values([key], again=chosen) if stage == "first" or one.key in chosen
+        ]
+        if stage == "fresh":  # as it is judged: a bias makes it harder to be different
+            phases = [self._with_bias(one) for one in phases]
+        return not paired_test.settled(phases, stage, number, self.threshold, len(chosen))
+
+    def _with_bias(self, case: paired_test.Case) -> paired_test.Case:
+        own = self.threshold if case.threshold is None else case.threshold
+        return dataclasses.replace(case, threshold=max(own, self.bias))
+
+    def _wants_null(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
+        """Along with what is measured: never on its own account."""
+        known = any(at[:2] == (stage, number) and at[3] for at in self.seen.pairs)
+        return not known and any(
+            (stage, number, key, False) in self.seen.pairs or self._wanted(stage, number, key)
+            for key in keys
+        )
+
+    def given_up(self, key: str) -> bool:
+        """It fails, or computes something else."""
+        failures = self.seen.failures(key)
+        final = any(why.startswith(FINAL) for one in failures for why in one.failed.values())
+        return final or len(failures) >= MOST_FAILURES or bool(self.wrong(key))
+
+    def wrong(self, key: str) -> dict[str, str]:
+        """side → why what it computes is not what it should be."""
+        facts = {side: self.seen.facts.get((key, side)) for side in ("A", "B")}
+        return {side: one.invalid for side, one in facts.items() if one and one.invalid}
+
+    def null_key(self) -> str | None:
+        """The cheapest whole case, as its first pair on side A had it; chosen once."""
+        chosen = [one.key for one in self.seen.pairs.values() if one.null]
+        if chosen:
+            return chosen[0]
+        wholes = [key for key, case in self.cases.items() if parse(case.subject).layer is None]
+        known = {
+            key: self.seen.call_s(key, whole_phase(self.cases[key].mode))
+            for key in wholes or self.cases
+            if self.seen.of(key, "first")
+        }
+        return min(known, key=lambda key: known[key], default=None)
+
+    def _spent(self) -> bool:
+        return self.budget_s is not None and self.clock() - self._start_s > self.budget_s
+
+    def _out_of_budget(self, stage: Stage, number: int) -> bool:
+        self.tell(f"the budget of {self.budget_s:.0f} s is used up in {self._named(stage, number)}")
+        return False
+
+    def _named(self, stage: Stage, number: int) -> str:
+        again = "" if number < INSTEAD else ", instead of one that failed"
+        return f"pair {number % INSTEAD + 1} of {self._most(stage)} ({stage}{again})"
+
+    def suspects(self) -> tuple[str, ...]:
+        return paired_test.suspects(self.values(self.cases), max(self.threshold, self.bias))
+
+    def values(
+        self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[str] | None = None
+    ) -> list[paired_test.Case]:
+        return values(self.seen, keys, again=again, thresholds=self.thresholds)
+
+
+def values(
+    seen: Seen,
+    keys: Sequence[str] | Mapping[str, Case],
+    *,
+    null: bool = False,
+    again: Sequence[str] | None = None,
+    thresholds: Mapping[str, float] | None = None,
+) -> list[paired_test.Case]:
+    """The values of all pairs by phase, for the decision.
+
+    again: phases that the first stage chose, of which the fresh pairs decide; None: the first
+           pairs alone.
+    """
+    found = []
+    for key in keys:
+        phases = dict.fromkeys(
+            phase for one in seen.of(key, "first", null=null) for phase in one.samples
+        )
+        for phase in phases:
+            name = phase_key(key, phase)
+            chosen = again is not None and (null or name in again)
+            first, first_means = seen.values(key, "first", phase, null=null)
+            fresh, fresh_means = seen.values(key, "fresh", phase, null=null) if chosen else ([], [])
+            found.append(
+                paired_test.Case(
+                    key=name,
+                    first=tuple(first),
+                    fresh=tuple(fresh),
+                    first_means=tuple(first_means),
+                    fresh_means=tuple(fresh_means),
+                    threshold=(thresholds or {}).get(key),
+                )
+            )
+    return found

@@ -1,0 +1,304 @@
+"""The two sides of `bench ab`: what they are, where their code lies, and the proof of it.
+
+A revision gets a worktree of its own beside the repository; the working tree is never touched.
+The suite itself is the same on both sides, and starts from where it lies (`bench.start`); the
+side's tree comes behind the standard library on the import path, before what is installed.
+"""
+
+import contextlib
+import dataclasses
+import functools
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.ab import worktrees
+from bench.ab.own_packages import own_packages
+from bench.ab.worktrees import GitError, git, top_of
+from bench.core.axes import BY_NAME, AxisError
+from bench.core.errors import UserError
+from bench.host.environment import git_state, refused_by_git
+from bench.host.interpreter import HERE, Place
+
+Kind = Literal["revision", "settings", "python"]
+WORKING_TREE = "."
+_SETTING = re.compile(rf",(?=(?:{'|'.join(BY_NAME)})=)")  # a value may hold commas itself
+_HOW = "write a git revision, `.` for the working tree, axis=value, or python=PATH"
+
+
+class SideError(UserError):
+    """A side that is none, or whose code is not what ran; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Side:
+    """One side of a comparison."""
+
+    name: str  # A or B
+    asked: str
+    kind: Kind
+    settings: Mapping[str, str] = field(default_factory=dict)  # axis → value
+    commit: str | None = None  # of a revision, or the one that the working tree comes from
+    changes: str | None = None  # digest of what is not committed in the working tree
+    tree: Path | None = None  # where the code of a revision lies
+    place: Place = HERE
+
+    @property
+    def shown(self) -> str:
+        """For the head of a table."""
+        if self.kind != "revision" or not self.commit:
+            return self.asked
+        if self.asked == WORKING_TREE:
+            return f". ({self.commit[:8]}{' and uncommitted work' if self.changes else ''})"
+        return (
+            self.asked
+            if self.commit.startswith(self.asked)
+            else f"{self.asked} ({self.commit[:8]})"
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """For ab.json: what makes the side, and not where it lies today."""
+        return {
+            "asked": self.asked,
+            "kind": self.kind,
+            "settings": dict(self.settings),
+            "commit": self.commit,
+            "changes": self.changes,
+            "python": self.place.python if self.kind == "python" else None,
+        }
+
+
+def parse(a: str, b: str, folder: Path | None = None) -> tuple[Side, Side]:
+    """Both sides as asked; no worktree is made yet.  Raises SideError."""
+    folder = folder or Path.cwd()
+    one, other = _parse("A", a, folder), _parse("B", b, folder)
+    if one.kind != other.kind:
+        raise SideError(f"{a} is a {one.kind}, {b} a {other.kind}: both have to be of one kind")
+    if set(one.settings) != set(other.settings):
+        raise SideError(f"{a} and {b} set different axes: give each axis on both sides")
+    return one, other
+
+
+def _parse(name: str, text: str, folder: Path) -> Side:
+    head, equals, value = text.partition("=")
+    if equals and head == "python":
+        found = shutil.which(value)
+        if not found:
+            raise SideError(f"{text}: no interpreter there; write e.g. python=/usr/bin/python3")
+        # Not resolved: a virtual environment is known by the link that it is started by.
+        python = str(Path(found).absolute())
+        return Side(name=name, asked=text, kind="python", place=Place(python=python))
+    if equals and (head in BY_NAME or not _is_revision(text, folder)):
+        return Side(name=name, asked=text, kind="settings", settings=_settings(text))
+    if text == WORKING_TREE:
+        state = git_state(folder)
+        return Side(
+            name=name,
+            asked=text,
+            kind="revision",
+            commit=state["git_commit"],
+            changes=state["git_changes"],
+        )
+    return Side(name=name, asked=text, kind="revision", commit=_commit(text, folder))
+
+
+def _is_revision(text: str, folder: Path) -> bool:
+    """A branch may be called `feat=1`; one called as an axis is written `refs/heads/amp=off`."""
+    with contextlib.suppress(SideError):
+        return bool(_commit(text, folder))
+    return False
+
+
+def _settings(text: str) -> dict[str, str]:
+    settings = {}
+    for part in _SETTING.split(text):
+        axis, _, value = part.partition("=")
+        if axis not in BY_NAME:
+            raise SideError(f"{text}: there is no axis {axis!r}; there are {', '.join(BY_NAME)}")
+        try:
+            settings[axis] = BY_NAME[axis].check(value)
+        except AxisError as error:
+            raise SideError(f"{text}: {error}") from None
+    return settings
+
+
+def _commit(revision: str, folder: Path) -> str:
+    if not revision or revision.startswith("-"):
+        raise SideError(f"{revision!r} is no side; {_HOW}")
+    _refuse_unread(revision, folder)
+    return _git(
+        folder,
+        "rev-parse",
+        "--verify",
+        "--quiet",
+        f"{revision}^{{commit}}",
+        why=f"{revision}: the repository has no such revision; {_HOW}{_if_shallow(folder)}",
+    )
+
+
+def _refuse_unread(revision: str, folder: Path) -> None:
+    """Raises SideError where git does not read a repository here."""
+    try:
+        git(folder, "rev-parse", "--git-dir", why="")
+    except GitError as error:
+        why = refused_by_git(error.said) or str(error)
+        how = f"; {_HOW}" if "no git repository" in why else ""
+        raise SideError(f"{revision}: {why}{how}") from None
+
+
+def _if_shallow(folder: Path) -> str:
+    with contextlib.suppress(SideError):
+        if _git(folder, "rev-parse", "--is-shallow-repository", why="") == "true":
+            return " (the clone is shallow: git fetch --unshallow)"
+    return ""
+
+
+@contextlib.contextmanager
+def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side, Side]]:
+    """Both sides with their places; worktrees are gone afterwards, however that ends.
+
+    Raises SideError.
+    """
+    if a.kind == "settings":
+        yield a, b
+        return
+    here = (folder or Path.cwd()).resolve()
+    top = top_of(here)
+    with worktrees.scratch(top) as scratch:
+        yield _open(a, scratch, here, top), _open(b, scratch, here, top)
+
+
+def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
+    if side.kind == "python":
+        place = Place(python=side.place.python, folder=here)
+        return dataclasses.replace(side, place=place)
+    tree = top
+    if side.asked != WORKING_TREE:
+        tree = scratch / side.name
+        _git(
+            top, *worktrees.WITHOUT_HOOKS,
+            "worktree", "add", "--detach", "--quiet", str(tree), str(side.commit),
+            why=f"{side.asked}: git could not make a worktree of it",
+        )  # fmt: skip
+    inside = tree / here.relative_to(top)
+    if not inside.is_dir():
+        raise SideError(f"{side.asked}: has no folder {here.relative_to(top)}")
+    path = dict.fromkeys((inside, inside / "src", tree, tree / "src"))
+    return dataclasses.replace(side, tree=tree, place=Place(folder=inside, path=tuple(path)))
+
+
+def bring(side: Side, modules: Sequence[str], folder: Path | None = None) -> list[str]:
+    """Copy files that git ignores, and a revision therefore lacks, from the working tree.
+
+    modules: that the import of a subject does not find, `pkg._version`.  Python files alone: what
+             was compiled belongs to another revision.  Returns what was copied, from the top.
+    """
+    brought = []
+    for name in modules:
+        for file, place in _ignored(side, name, folder):
+            if file.suffix == ".py":
+                place.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(file, place)
+                brought.append(place.relative_to(_tree(side)).as_posix())
+    return brought
+
+
+def lacks(side: Side, module: str, folder: Path | None = None) -> str:
+    """The end of a sentence: a file that git ignores would be the module that is not found."""
+    for _, place in _ignored(side, module, folder):
+        return (
+            f" ({place.relative_to(_tree(side))} is ignored by git, so the revision is without it: "
+            "install each revision into an environment, and give python=PATH on both sides)"
+        )
+    return ""
+
+
+def _ignored(side: Side, module: str, folder: Path | None) -> Iterator[tuple[Path, Path]]:
+    """Files of the working tree that git ignores, and where they would lie in the side's tree."""
+    top = top_of(folder or Path.cwd())
+    if side.tree in (None, top) or not all(part.isidentifier() for part in module.split(".")):
+        return
+    *parents, last = module.split(".")
+    for root in side.place.path:
+        inside = root.relative_to(_tree(side)).joinpath(*parents)
+        for file in sorted((top / inside).glob(f"{last}.*")):
+            place = _tree(side) / inside / file.name
+            with contextlib.suppress(GitError):
+                if not place.exists() and git(top, "check-ignore", str(file), why=""):
+                    yield file, place
+
+
+def _tree(side: Side) -> Path:
+    assert side.tree is not None
+    return side.tree
+
+
+def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
+    """Why what a process ran is not the side's own code, or None.
+
+    proof: as `bench.worker.jobs.interleaved.proof` has it.
+    """
+    if side.tree is None:
+        return None
+    subject = proof["subject"]
+    if subject is None or not Path(subject).is_relative_to(side.tree):
+        where = "nowhere" if subject is None else subject
+        return (
+            f"{side.asked}: the subject was imported from {where}, not from the revision's own "
+            "tree, so that both sides would run the same code; give a subject of this repository "
+            "(--subject, or bench.toml), or start in the folder that its package lies in, which "
+            "then comes before what is installed"
+        )
+    foreign = _outside(proof["files"], side, other)
+    if foreign:
+        return (
+            f"{side.asked}: {foreign} was imported besides, which is not of this revision; is the "
+            "package installed in editable mode?"
+        )
+    return _installed(side, proof.get("packages", {}))
+
+
+def _installed(side: Side, packages: Mapping[str, str]) -> str | None:
+    """Why a package of the side's own is not the one that ran, or None."""
+    assert side.tree is not None
+    for below, file in packages.items():
+        if Path(file).is_relative_to(side.tree):
+            continue
+        if tracked := _own_packages(side.tree).get(below):
+            root = tracked.removesuffix(below).rstrip("/") or "the top of the repository"
+            return (
+                f"{side.asked}: {file} was imported, and not {tracked} of the revision: what is "
+                f"installed would run on both sides; start in {root}, which then comes before "
+                "what is installed, or uninstall it"
+            )
+    return None
+
+
+@functools.cache
+def _own_packages(tree: Path) -> dict[str, str]:
+    with contextlib.suppress(SideError):
+        return own_packages(_git(tree, "ls-files", "-z", "*.py", why="").split("\0"))
+    return {}
+
+
+def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:
+    """The first file of the other side's tree, or of the working tree where that is not its own."""
+    assert side.tree is not None
+    trees = [tree for tree in (other.tree, top_of(Path.cwd())) if tree not in (None, side.tree)]
+    for file in map(Path, files):
+        if not file.is_relative_to(side.tree) and any(
+            tree is not None and file.is_relative_to(tree) for tree in trees
+        ):
+            return str(file)
+    return None
+
+
+def _git(folder: Path, *arguments: str, why: str) -> str:
+    """What git says.  Raises SideError with `why`, and git's own words."""
+    try:
+        return git(folder, *arguments, why=why)
+    except GitError as error:
+        raise SideError(str(error)) from None

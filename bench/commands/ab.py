@@ -1,0 +1,120 @@
+"""`bench ab A B` from beginning to end: sides, plan, pairs, decision, report.
+
+`run` reads as the table of contents of a comparison.
+"""
+
+import functools
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.ab import directory as ab_directory
+from bench.ab import journal as pair_journal
+from bench.ab import outcome, plan, variants
+from bench.ab.plan import AbError, Asked, Planned
+from bench.ab.scheduler import Pairs
+from bench.ab.workers import Interpreters
+from bench.core.errors import UserError
+from bench.core.text import command
+from bench.host import preflight
+from bench.results import run_directory
+from bench.results.journal import Journal
+from bench.terminal.progress import wide_console
+from bench.verdict import paired_test, tables
+
+WRONG, INTERRUPTED = 2, 130
+
+
+def run(asked: Asked) -> int:
+    """Compare, and leave a directory.  The exit code."""
+    console = wide_console()
+    plan.refuse_pairs(asked.pairs)
+    asked, stored = ab_directory.stored(asked) if asked.resume else (asked, None)
+    if not 0 < asked.threshold < 1:
+        raise AbError(f"--threshold {asked.threshold}: is no slowdown; write e.g. 0.05 for 5 %")
+    if asked.a is None or asked.b is None:
+        raise AbError("two sides are needed: bench ab A B, e.g. bench ab main .")
+    a, b = variants.parse(asked.a, asked.b)
+    if asked.out and stored is None:
+        run_directory.refuse_existing(asked.out)
+    with variants.opened(a, b) as both:
+        planned = plan.make(asked, *both)
+        if stored is None:
+            path = ab_directory.create(asked, planned)
+        else:
+            path = ab_directory.reopen(asked, planned, stored)
+        console.print(tables.safe(plan.begins(planned)), soft_wrap=True)
+        for warning in preflight.warnings():
+            console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
+        return _measure(path, planned, console, strict=asked.strict)
+
+
+def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) -> int:
+    directory = run_directory.RunDir(path)
+    holder = run_directory.lock(directory)
+    journal = Journal(path / pair_journal.NAME)
+    seen = pair_journal.read(path / pair_journal.NAME)
+
+    def tell(text: str) -> None:
+        console.print(tables.safe(text), soft_wrap=True)
+
+    say = functools.cache(tell)  # once: each interpreter says the same
+    by_side = {side.name: side for side in planned.sides}
+    history = ab_directory.null_history(path, planned.machine_id)
+    pairs = Pairs(
+        cases={key: one["A"] for key, one in planned.cases.items()},
+        seed=planned.run.seed,
+        threshold=planned.threshold,
+        thresholds=planned.thresholds,
+        bias=paired_test.bias(history),
+        pairs=planned.pairs,
+        budget_s=planned.run.budget_s,
+        journal=journal,
+        seen=seen,
+        open_arena=lambda stage, number: Interpreters(
+            sides=by_side,
+            cases=planned.cases,
+            run=planned.run,
+            directory=path,
+            stage=stage,
+            number=number,
+            say=say,
+        ),
+        tell=tell,
+    )
+    incomplete: str | None = "the budget was used up"
+    stopped: UserError | None = None
+    try:
+        if not planned.cases or pairs.measure():
+            incomplete = None
+    except KeyboardInterrupt:
+        return _interrupted(path, console)
+    except UserError as error:  # what is in the journal is worth its report all the same
+        incomplete, stopped = str(error), error
+    finally:
+        journal.close()
+        run_directory.release(holder)
+    try:
+        report = outcome.decided(planned, pairs, history, incomplete=incomplete)
+        code = report.exit_code(strict=strict) if stopped is None else WRONG
+        outcome.write(path, report, pairs, code)
+        run_directory.finish(directory, complete=incomplete is None)
+        if incomplete is not None:
+            console.print(tables.safe(f"to measure the rest: {_go_on(path)}"), soft_wrap=True)
+        outcome.tell(report, console, path)
+    except KeyboardInterrupt:
+        return _interrupted(path, console)
+    except AbError as error:  # a full disk: the first of two errors is the cause
+        raise stopped or error from None
+    if stopped is not None:
+        raise stopped
+    return code
+
+
+def _interrupted(path: Path, console: Console) -> int:
+    console.print(tables.safe(f"interrupted; go on with: {_go_on(path)}"), soft_wrap=True)
+    return INTERRUPTED
+
+
+def _go_on(path: Path) -> str:
+    return command("bench", "ab", "--resume", path)

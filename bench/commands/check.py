@@ -1,0 +1,164 @@
+"""`bench compare` and `bench check` from beginning to end: they read results, measure nothing."""
+
+import contextlib
+import dataclasses
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.compare import speedup as comparing
+from bench.compare import transfers
+from bench.core.errors import UserError
+from bench.results import distinct_runs, history
+from bench.results.load import ReadError, RunData, load
+from bench.terminal.progress import wide_console
+from bench.verdict import check as checking
+from bench.verdict import ci, markdown, tables
+from bench.verdict.annotations import annotations
+from bench.verdict.junit import junit
+from bench.verdict.report import Report, exit_code
+
+OK = 0
+STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
+REPORT = "report.md"
+JUNIT = "junit.xml"
+MOST_COMMANDS = 5  # on the terminal
+
+
+class JudgeError(UserError):
+    """Results that cannot be compared."""
+
+
+def compare(path: Path, other: Path | None, by: str | None) -> int:
+    """Print what the values of `by` gain, or how `other` differs from `path`.  The exit code."""
+    console = wide_console()
+    run = load(path)
+    if other is None and by is None:
+        raise JudgeError(
+            f"{path}: compare with what? Give a second run, or --by with an axis, e.g. "
+            "--by memory_format"
+        )
+    left_out: list[str] = []
+    if other is None:
+        gains = _within(run, by or "")
+    elif by is not None:
+        gains = _within(comparing.together(*distinct_runs.apart([run, load(other)])), by)
+    else:
+        run, second = distinct_runs.apart([run, load(other)])
+        gains = comparing.between(run, second)
+        left_out += [f"only in {path}: {one}" for one in comparing.only_in(run, second)]
+        left_out += [f"only in {other}: {one}" for one in comparing.only_in(second, run)]
+    for table in tables.gain_tables(gains):
+        console.print(table, width=min(tables.WIDTH, console.width))
+    for line in left_out[:20]:
+        console.print(tables.safe(line), soft_wrap=True)
+    if len(left_out) > 20:
+        console.print(f"… and {len(left_out) - 20} more that only one of them has")
+    if not gains:
+        raise JudgeError(f"{path}: no two rows match" + (f" with {other}" if other else ""))
+    return OK
+
+
+def _within(run: RunData, by: str) -> list[comparing.Gain]:
+    """What the values of `by` gain; of a device with the way of the data as well."""
+    gains = comparing.within(run, by)
+    if by != "device":
+        return gains
+    medians = comparing.replicate_medians(run.samples)
+    return [*gains, *transfers.with_transfers(run, gains, medians)]
+
+
+def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
+    """Compare with the stored baseline; print it, and write the report.  The exit code."""
+    run = load(path)
+    stored, notes = _baseline(baseline, run)
+    past = history.beside(stored, run) if stored else []
+    report = checking.check(run, stored, threshold, history=past)
+    report = dataclasses.replace(report, notes=(*report.notes, *notes))
+    code = exit_code(report, strict)
+    text = markdown.report_markdown(report)
+    cases = ci.of_check(report, strict=strict)
+    suite = f"bench check {report.run_id} against {report.baseline_id or 'nothing'}"
+    written = (path if path.is_dir() else path.parent) / REPORT
+    try:
+        written.write_text(text, encoding="utf-8")
+        written.with_name(JUNIT).write_text(junit(suite, cases), encoding="utf-8")
+    except OSError as error:
+        raise JudgeError(f"{written}: the report cannot be written: {error.strerror}") from None
+    with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
+        console = wide_console()
+        _print_report(report, console, step_summary(text), written)
+        annotate(cases, console)
+    return code
+
+
+def annotate(cases: Sequence[ci.Judged], console: Console) -> None:
+    """Where GitHub reads along."""
+    if os.environ.get("GITHUB_ACTIONS") == "true":
+        for line in annotations(cases):
+            console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def step_summary(text: str) -> str | None:
+    """Append to GitHub's step summary; why that failed, which changes no verdict."""
+    target = os.environ.get(STEP_SUMMARY)
+    if not target:
+        return None
+    try:
+        with Path(target).open("a", encoding="utf-8") as file:
+            file.write(text + "\n")
+    except OSError as error:
+        return f"{target}: the step summary cannot be written: {error.strerror}"
+    return None
+
+
+def _print_report(report: Report, console: Console, problem: str | None, written: Path) -> None:
+    if not report.baseline_id:
+        lines = [report.headline, "keep this run as one: copy its folder into results/baseline/"]
+    else:
+        lines = [report.headline]
+        if any(case.changed for case in report.cases):
+            console.print(tables.check_table(report), width=min(tables.WIDTH, console.width))
+            lines = []
+    commands = report.commands
+    lines += report.notes
+    lines += [f"to settle it: {command}" for command in commands[:MOST_COMMANDS]]
+    if len(commands) > MOST_COMMANDS:
+        lines.append(f"… and {len(commands) - MOST_COMMANDS} more such commands in the report")
+    lines += [problem] if problem else []
+    for line in (*lines, f"report: {written}"):
+        console.print(tables.safe(line), soft_wrap=True)
+
+
+def _baseline(path: Path, run: RunData) -> tuple[RunData | None, list[str]]:
+    """The run at `path`, or this machine's newest in a folder of runs; None where it is empty.
+
+    And what could not be read there, a note each.
+    """
+    if not path.exists():
+        raise JudgeError(f"--baseline {path}: no such file or directory")
+    if path.is_file() or (path / "run.json").exists() or (path / "measurements.csv").exists():
+        return load(path), []
+    own = {run_id for run_id in run.rows["run_id"] if run_id}
+    stored, notes = [], []
+    for folder in sorted(path.iterdir()):
+        if folder.is_symlink() or folder.resolve() == run.path.resolve():
+            continue
+        if (folder / "measurements.csv").exists():
+            try:
+                one = load(folder)
+            except ReadError as error:
+                notes.append(f"Left out of the baselines: {error}")
+                continue
+            if own.isdisjoint(one.rows["run_id"]):
+                stored.append(one)
+    machines = set(run.rows["machine_id"])
+    same = [one for one in stored if machines.intersection(one.rows["machine_id"])]
+    return max(same or stored, key=_began, default=None), notes
+
+
+def _began(run: RunData) -> tuple[str, str]:
+    """ISO 8601 in UTC sorts as it reads; what does not say when it began is the oldest."""
+    return str(run.run.get("started") or ""), run.path.name

@@ -1,0 +1,42 @@
+"""The files that follow from run.json and the journal: made anew at any time."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.core.records import Case, Entry, Row
+from bench.plots import draw
+from bench.results import aggregate, csv_files, history, journal, run_json
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run as read back."""
+
+    path: Path
+    run: dict[str, Any]
+    entries: Sequence[Entry]
+    rows: Sequence[Row]
+    plots: Sequence[Path]
+    not_drawn: Sequence[str]
+
+
+def write_all(path: Path) -> Result:
+    """measurements.csv, samples.csv and plots/ of a run directory."""
+    document = json.loads((path / "run.json").read_text(encoding="utf-8"))
+    run = run_json.sound(document)
+    entries = journal.read(path / journal.NAME)
+    earlier = history.centres(history.before(path, run))
+    rows = _in_order_of_plan(aggregate.rows(entries, run=run, earlier=earlier), run)
+    csv_files.write_measurements(path / "measurements.csv", rows)
+    csv_files.write_samples(path / "samples.csv", entries, document["run_id"])
+    drawn, reasons = draw.draw(path)
+    return Result(path, run, entries, rows, drawn, reasons)
+
+
+def _in_order_of_plan(rows: Sequence[Row], run: dict[str, Any]) -> list[Row]:
+    """As the plan lists them: layers in the order of the network, not as they were shuffled."""
+    places = {Case.of(fields).case_id: place for place, fields in enumerate(run["cases"])}
+    return sorted(rows, key=lambda row: places.get(row.case_id or "", len(places)))

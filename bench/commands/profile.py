@@ -1,0 +1,210 @@
+"""`bench profile` from beginning to end: plan, a profiled process a case, tables, plots.
+
+`run` reads as the table of contents.  Nothing that is profiled here is a measurement: the
+processes that time something never run a profiler.
+"""
+
+import contextlib
+import dataclasses
+import datetime
+import functools
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.core.errors import UserError
+from bench.core.records import Case, Entry, Failure
+from bench.core.subject import parse
+from bench.engine.session import ReplicateDied, Session, collect, request
+from bench.host import environment, probe
+from bench.plan import config, expand
+from bench.plots.draw import save, style
+from bench.plots.style import NothingToDraw
+from bench.results import profile_tables, run_directory
+from bench.results.journal import Journal
+from bench.terminal import profile_summary
+from bench.terminal.progress import wide_console
+from bench.verdict import tables
+
+DEFAULT = Path(__file__).with_name("profile.toml")
+OK, FAILED, INTERRUPTED = 0, 4, 130
+FILES = ".files"  # beside a child's record: the folder with what it found
+HARMLESS = ("unsupported", "oom")  # what a setting cannot do here is no failure of the command
+
+
+class ProfileError(UserError):
+    """A profile that cannot be made; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The flags of `bench profile`."""
+
+    config: Path | None = None
+    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    subjects: tuple[str, ...] = ()
+    timeout_s: float | None = None
+    out: Path | None = None
+
+
+def run(asked: Asked) -> int:
+    """Profile, and leave a directory.  The exit code."""
+    console = wide_console()
+    settings = config.load(
+        asked.config or DEFAULT,
+        flags=asked.axes,
+        subjects=asked.subjects,
+        timeout_s=asked.timeout_s,
+    )
+    if asked.out:
+        run_directory.refuse_existing(asked.out)
+    found = _look(settings)
+    planned = expand.make(settings, found)
+    directory = _begin(asked, settings, found, planned)
+    console.print(tables.safe(f"{len(planned.cases)} cases; torch {found.torch}"), soft_wrap=True)
+    profiles: list[profile_tables.Profile] = []
+    failures: list[Failure] = []
+    try:
+        say = functools.cache(lambda text: console.print(tables.safe(text), soft_wrap=True))
+        for entry in _entries(planned.cases, settings.run, directory, say):
+            match entry:
+                case Failure():
+                    failures.append(entry)
+                    said = f"{entry.status}: {entry.case.case_id}: {entry.reason}"
+                    console.print(tables.safe(said), soft_wrap=True)
+                case _:
+                    profiles.append(_kept(entry.case, directory))
+                    profile_summary.show(profiles[-1], console)
+        return _end(profiles, failures, directory, console)
+    except KeyboardInterrupt:
+        said = f"interrupted; what was done lies in {directory.path}"
+        console.print(tables.safe(said), soft_wrap=True)
+        return INTERRUPTED
+    finally:
+        shutil.rmtree(directory.folders.scratch, ignore_errors=True)
+
+
+def _look(settings: config.Config) -> probe.Probe:
+    return probe.built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
+
+
+def _begin(
+    asked: Asked, settings: config.Config, found: probe.Probe, planned: expand.Plan
+) -> run_directory.RunDir:
+    now = datetime.datetime.now(datetime.UTC)
+    around = environment.environment()
+    names = {name: device.shown for name, device in found.devices.items()}
+    accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
+    return run_directory.create(
+        asked.out or run_directory.default_path("profile", around["git_commit"], now),
+        {
+            "command": ["bench", *sys.argv[1:]],
+            "started": now.isoformat(timespec="seconds"),
+            "config": settings.as_dict(),
+            "machine": environment.machine(accelerators),
+            "environment": {**found.facts, **around},
+            "devices": names,
+            "cases": [case.as_dict() for case in planned.cases],
+            "left_out": [dataclasses.asdict(one) for one in planned.left_out],
+        },
+    )
+
+
+def _entries(
+    cases: Sequence[Case],
+    options: config.RunOptions,
+    directory: run_directory.RunDir,
+    say: Callable[[str], None],
+) -> Iterator[Entry]:
+    """A child a case, one interpreter for those of one allocator; what ends one ends no other."""
+    log = Journal(directory.journal)
+    open_: dict[str | None, Session] = {}
+    try:
+        for case in cases:
+            session = open_.get(case.allocator)
+            if session is None or session.dead:
+                session = open_[case.allocator] = _session(case, cases, options, directory, say)
+            entry = _ask(session, case, options, directory)
+            log.append(entry)
+            yield entry
+    finally:
+        for session in open_.values():
+            session.close()
+        log.close()
+
+
+def _session(
+    case: Case,
+    cases: Sequence[Case],
+    options: config.RunOptions,
+    directory: run_directory.RunDir,
+    say: Callable[[str], None],
+) -> Session:
+    return Session(
+        allocator=case.allocator,
+        modules=sorted({parse(one.subject).module for one in cases}),
+        inductor=any(one.compile != "off" for one in cases),
+        log=directory.folders.scratch / "replicate.log",
+        timeout_s=options.timeout_s,
+        say=say,
+    )
+
+
+def _ask(
+    session: Session, case: Case, options: config.RunOptions, directory: run_directory.RunDir
+) -> Entry:
+    asked = request("profile", case, 0, None, options, directory.folders)
+    try:
+        ended = session.ask(asked)
+    except ReplicateDied as error:
+        ended = {"end": "replicate", "why": str(error)}
+    return collect(asked, ended, directory.folders)
+
+
+def _kept(case: Case, directory: run_directory.RunDir) -> profile_tables.Profile:
+    """What the child found, moved to its place, with its tables and plot."""
+    name = directory.folders.of(case)
+    kept = directory.path / name
+    left = (directory.folders.scratch / f"{name}.profile.json").with_suffix(FILES)
+    try:
+        shutil.move(left, kept)
+        profile = profile_tables.load(kept)
+        profile_tables.write_case(profile)
+        _draw(profile)
+    except profile_tables.ProfileReadError as error:
+        raise ProfileError(str(error)) from None
+    except OSError as error:
+        raise ProfileError(f"{kept}: cannot be written: {error.strerror or error}") from None
+    return profile
+
+
+def _draw(profile: profile_tables.Profile) -> None:
+    from bench.plots import memory  # matplotlib takes two seconds: after the first case
+
+    with contextlib.suppress(NothingToDraw):
+        with style():
+            figure = memory.memory(profile)
+        save(figure, profile.folder / "memory.png")
+
+
+def _end(
+    profiles: Sequence[profile_tables.Profile],
+    failures: Sequence[Failure],
+    directory: run_directory.RunDir,
+    console: Console,
+) -> int:
+    profile_tables.write_all(directory.path, profiles)
+    console.print()
+    names = f"{profile_tables.LAYERS}, {profile_tables.OPERATORS}"
+    console.print(tables.safe(f"{directory.path}/: {names} over all cases"), soft_wrap=True)
+    traces = f"{directory.path}/*/{profile_summary.TRACE}"
+    console.print(
+        tables.safe(f"open a trace ({traces}) in ui.perfetto.dev or chrome://tracing"),
+        soft_wrap=True,
+    )
+    bad = [one for one in failures if one.status not in HARMLESS]
+    return FAILED if bad or not profiles else OK

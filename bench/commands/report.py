@@ -1,0 +1,111 @@
+"""`bench report RUN… [PROFILE…]` from beginning to end: reads results, leaves one page."""
+
+import datetime
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.core.errors import UserError
+from bench.core.text import command
+from bench.html import page
+from bench.plots import draw
+from bench.results import distinct_runs, profile_load, run_directory
+from bench.results.csv_files import MEASUREMENTS
+from bench.results.load import RunData, load
+from bench.terminal.progress import wide_console
+from bench.verdict import tables
+
+NAME = "report.html"
+OK = 0
+
+
+class ReportError(UserError):
+    """Results of which no page can be made."""
+
+
+def report(given: Sequence[Path], out: Path | None) -> int:
+    """Write the page, its plots, and a CSV where not all rows fit.  The exit code.
+
+    given: directories of runs; and of profiles, which show the runs' layers inside the network.
+    out:   a folder; the run's own where there is one run, else a new one in results/.
+    """
+    console = wide_console()
+    profiled = [path for path in given if profile_load.is_profile(path)]
+    paths = [path for path in given if path not in profiled]
+    if not paths:
+        raise ReportError(
+            f"{given[0]}: was left by `bench profile`; give the directory of a `bench run` before "
+            "it, beside whose layers it is shown"
+        )
+    profiles = [case for path in profiled for case in profile_load.load(path)]
+    runs = distinct_runs.apart([_load(path) for path in paths])
+    folder = out or _folder(paths)
+    _refuse_foreign(folder, paths)
+    made = page.build(runs, profiles)
+    own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not (own and any((folder / draw.FOLDER).glob("*.png"))):
+            _plots(folder, made)
+        if not made.whole and not own:
+            _copy_tables(folder, runs)
+        run_directory.write_atomically(folder / NAME, made.html)
+    except OSError as error:
+        raise ReportError(f"{folder}: cannot be written: {error.strerror}") from None
+    _tell(console, folder, made)
+    return OK
+
+
+def _load(path: Path) -> RunData:
+    """Raises ReportError, and what `load` raises."""
+    if (path / "ab.json").exists():
+        raise ReportError(
+            f"{path}: was left by `bench ab`, whose own report lies in it; give the directory of a "
+            "`bench run`"
+        )
+    if run_directory.RunDir(path).description.exists() and not (path / MEASUREMENTS).exists():
+        go_on = command("bench", "run", "--resume", path)
+        raise ReportError(f"{path}: the run is not finished; go on with: {go_on}")
+    found = load(path)
+    if not len(found.rows):
+        raise ReportError(f"{path}: its {MEASUREMENTS} has no rows; is the run finished?")
+    return found
+
+
+def _refuse_foreign(folder: Path, paths: Sequence[Path]) -> None:
+    """Raises ReportError: the plots and tables of another run lie there."""
+    own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
+    if not own and run_directory.RunDir(folder).description.exists():
+        raise ReportError(f"--out {folder}: is the directory of a run; choose another folder")
+
+
+def _directory(path: Path) -> Path:
+    return path if path.is_dir() else path.parent
+
+
+def _folder(paths: Sequence[Path]) -> Path:
+    if len(paths) == 1:
+        return _directory(paths[0])
+    return run_directory.default_path("report", None, datetime.datetime.now(datetime.UTC))
+
+
+def _plots(folder: Path, made: page.Page) -> None:
+    (folder / draw.FOLDER).mkdir(exist_ok=True)
+    for name, figure in made.figures.items():
+        draw.save(figure, folder / draw.FOLDER / f"{name}.png")
+
+
+def _copy_tables(folder: Path, runs: Sequence[RunData]) -> None:
+    """What the table of the page leaves out, a file a run."""
+    for number, run in enumerate(runs, 1):
+        source = run.path / MEASUREMENTS if run.path.is_dir() else run.path
+        name = MEASUREMENTS if len(runs) == 1 else f"measurements-{number}.csv"
+        shutil.copyfile(source, folder / name)
+
+
+def _tell(console: Console, folder: Path, made: page.Page) -> None:
+    for one in made.first_words:
+        console.print(tables.safe(f"- {one}"), soft_wrap=True)
+    console.print(tables.safe(f"report: {folder / NAME}"), soft_wrap=True)

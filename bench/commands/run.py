@@ -1,0 +1,303 @@
+"""`bench run` from beginning to end: configuration, probe, plan, run, tables, plots.
+
+`run` reads as the table of contents of a run.
+"""
+
+import dataclasses
+import datetime
+import sys
+import time
+import traceback
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bench.core.errors import UserError
+from bench.core.records import Case
+from bench.core.subject import parse
+from bench.core.text import command, printable
+from bench.engine.scheduler import Runner, Seen
+from bench.host import environment, peaks, preflight, probe
+from bench.plan import config
+from bench.plan import expand as plan
+from bench.results import journal, run_directory
+from bench.terminal.progress import Bar, wide_console
+
+QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
+OK, FAILED, INTERRUPTED = 0, 4, 130
+
+
+class MeasureError(UserError):
+    """A run that cannot be begun or gone on with."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The flags of `bench run`."""
+
+    config: Path | None = None
+    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    subjects: tuple[str, ...] = ()
+    cases: tuple[str, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=dict)
+    quick: bool = False
+    name: str | None = None
+    out: Path | None = None
+    resume: Path | None = None
+    list_only: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A directory, and what is measured into it."""
+
+    directory: run_directory.RunDir
+    plan: plan.Plan
+    options: config.RunOptions
+    torch: str
+    devices: Mapping[str, str]  # as torch finds them → as their drivers name them
+    sources: Mapping[str, probe.Source]  # what the subjects came with, as it was then
+    description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
+
+
+def run(asked: Asked) -> int:
+    """Measure, and leave a run directory.  The exit code."""
+    console = wide_console()
+    if asked.resume:
+        begun = _resume(asked)
+    else:
+        settings = _config(asked)
+        if asked.out and not asked.list_only:
+            run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
+        found = _look(settings)
+        planned = plan.make(settings, found)
+        if asked.list_only:
+            from bench.plan import listing
+
+            listing.show(planned, plan.estimate_s(planned, settings), console)
+            return OK
+        for one in planned.left_out:
+            if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
+                _say(console, f"note: {one.reason}")
+        begun = _begin(asked, settings, found, planned, console)
+    _say_what_is_here(begun, console)
+    if why := environment.no_commit(Path.cwd()):
+        _say(console, f"note: no commit is stored beside the figures: {why}")
+    for warning in preflight.warnings():
+        _say(console, f"note: {warning}")
+    return _measure(begun, console)
+
+
+def _say_what_is_here(begun: _Begun, console: Console) -> None:
+    here = ", ".join(f"{name} ({shown})" for name, shown in begun.devices.items())
+    none = "" if len(begun.devices) > 1 else "; no accelerator"
+    _say(console, f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}")
+
+
+def _say(console: Console, text: str) -> None:
+    """A line as it is, however long: what is copied from it must not be broken."""
+    console.print(Text(printable(text)), soft_wrap=True)
+
+
+def _config(asked: Asked) -> config.Config:
+    quick = QUICK if asked.quick else {}
+    given = {name: value for name, value in asked.options.items() if value is not None}
+    return config.load(
+        asked.config,
+        flags=asked.axes,
+        subjects=asked.subjects,
+        only=asked.cases,
+        **{**quick, **given},
+    )
+
+
+def _look(settings: config.Config) -> probe.Probe:
+    return probe.built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
+
+
+def _begin(
+    asked: Asked,
+    settings: config.Config,
+    found: probe.Probe,
+    planned: plan.Plan,
+    console: Console,
+) -> _Begun:
+    around = environment.environment()
+    names = {name: device.shown for name, device in found.devices.items()}
+    accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
+    path = asked.out or run_directory.default_path(
+        asked.name, around["git_commit"], datetime.datetime.now(datetime.UTC)
+    )
+    directory = run_directory.create(
+        path,
+        {
+            "command": ["bench", *sys.argv[1:]],
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "name": asked.name,
+            "config": settings.as_dict(),
+            "machine": {
+                **environment.machine(accelerators),
+                "peaks": _peaks(planned, settings, console),
+            },
+            "environment": {**found.facts, **around, "sources": found.digests},
+            "devices": names,
+            "parameters": {name: one.parameters for name, one in found.subjects.items()},
+            "layers": {
+                name: [dataclasses.asdict(layer) for layer in one.layers]
+                for name, one in found.subjects.items()
+            },
+            "cases": [case.as_dict() for case in planned.cases],
+            "left_out": [dataclasses.asdict(one) for one in planned.left_out],
+        },
+    )
+    return _Begun(directory, planned, settings.run, found.torch, names, found.sources)
+
+
+def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dict[str, Any]:
+    """What this machine can do at most; a run that cannot find out goes without."""
+    found, problems = peaks.measure(planned.cases, settings.run.timeout_s)
+    notes = [
+        f"note: its peaks are unknown, so no row is held against them ({problem})"
+        for problem in problems
+    ]
+    if peaks.disturbed(found):
+        notes.append(
+            "note: other work disturbed the measuring of the machine's peaks; no row is held "
+            "against those"
+        )
+    for note in notes:
+        _say(console, note)
+    return found
+
+
+def _resume(asked: Asked) -> _Begun:
+    """The plan as it was stored.  Refused where the figures would not belong together."""
+    path = asked.resume
+    assert path is not None
+    others = asked.axes or asked.subjects or asked.cases or asked.config or asked.out
+    more = asked.quick or asked.name or asked.options.get("seed") is not None
+    if others or more or asked.list_only:
+        raise MeasureError(
+            f"--resume {path}: goes on with what that run was; of all flags only "
+            "--replicates, --precision, --budget and --timeout may stand beside it"
+        )
+    directory, stored = run_directory.reopen(path)
+    try:
+        cases = _cases(stored)
+        options = config.RunOptions(
+            **{key: stored["config"][key] for key in config.RunOptions.model_fields}
+        )
+        before = environment.what_counts(stored["machine"], stored["environment"])
+        sources = dict(stored["environment"].get("sources", {}))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
+    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
+    wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
+    found = probe.built(probe.look(tuple(wholes), {}, longer.timeout_s))
+    accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
+    now = environment.what_counts(
+        environment.machine(accelerators), {**found.facts, **environment.environment()}
+    )
+    differs = [
+        f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
+        for what in dict.fromkeys((*before, *now))
+        if before.get(what) != now.get(what)
+    ] + [
+        f"another {name}: its file has changed since"
+        for name, digest in found.digests.items()
+        if sources.get(name, digest) != digest
+    ]
+    if differs:
+        raise MeasureError(
+            f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
+        )
+    names = {name: device.shown for name, device in found.devices.items()}
+    changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
+    return _Begun(
+        directory, plan.Plan(cases, ()), longer, found.torch, names, found.sources, changed
+    )
+
+
+def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
+    """Raises KeyError, TypeError or ValueError where they are none."""
+    cases = tuple(Case.of(fields) for fields in stored["cases"])
+    for case in cases:
+        parse(case.subject)
+        if not journal.is_case(case):
+            raise ValueError(f"{case.case_id} is no case")
+    return cases
+
+
+def _measure(begun: _Begun, console: Console) -> int:
+    directory = begun.directory
+    holder = run_directory.lock(directory)
+    if begun.description:  # not before: another run may be writing here
+        run_directory.change(directory, begun.description)
+    log = journal.Journal(directory.journal)
+    seen = Seen()
+    for entry in journal.read(directory.journal):
+        seen.add(entry)
+    interrupted, stopped, enough = False, None, False
+    with Bar(console) as bar:
+        bar.budget_s = begun.options.budget_s
+        start = time.monotonic()
+        runner = Runner(
+            plan=begun.plan,
+            run=begun.options,
+            folders=directory.folders,
+            journal=log,
+            watcher=bar,
+            seen=seen,
+        )
+        try:
+            enough = runner.measure()
+        except KeyboardInterrupt:
+            interrupted = True
+        except UserError as error:  # a full disk: what was measured is still there
+            stopped = error
+        except OSError as error:
+            stopped = MeasureError(f"{directory.path}: {error.strerror or error}")
+        finally:
+            log.close()
+    try:
+        code = _derive(directory, console, time.monotonic() - start)
+    except OSError as error:
+        where = f"{directory.path}: its tables and plots cannot be written: {error.strerror}"
+        stopped = stopped or MeasureError(where)
+        code = FAILED
+    except Exception as error:  # whatever a table or a plot trips over: the figures are safe
+        traceback.print_exc(file=(directory.path / "derive-error.txt").open("w"))
+        stopped = stopped or MeasureError(
+            f"{directory.path}: its tables or plots failed ({type(error).__name__}: {error}); the "
+            "journal is whole, derive-error.txt says more"
+        )
+        code = FAILED
+    run_directory.finish(directory, complete=enough)
+    run_directory.release(holder)
+    if mixed := probe.edited(begun.sources):
+        _say(console, f"note: {mixed}; start a new run")
+    go_on = command("bench", "run", "--resume", directory.path)
+    if interrupted:
+        _say(console, f"interrupted; go on with: {go_on}")
+        return INTERRUPTED
+    if not enough:
+        _say(console, f"to measure the rest: {go_on}")
+    if stopped:
+        raise stopped
+    return code
+
+
+def _derive(directory: run_directory.RunDir, console: Console, elapsed_s: float) -> int:
+    """The tables, plots and the summary, from the journal alone."""
+    from bench.commands import derive
+    from bench.terminal import run_summary
+
+    result = derive.write_all(directory.path)
+    run_summary.show(result, console, elapsed_s)
+    bad = {"invalid", "timeout", "crash", "error"}
+    nothing = not any(row.status == "ok" for row in result.rows)
+    return FAILED if nothing or any(row.status in bad for row in result.rows) else OK

@@ -1,0 +1,121 @@
+"""Which rows are about the same thing but for one axis.
+
+Two rows match where subject, phase and all other axes agree, an axis that is empty on either
+side (threads on a GPU, cudnn_benchmark on a CPU) counting as agreeing.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from bench.core.axes import AXES, BY_NAME
+from bench.core.errors import UserError
+
+Line = Mapping[str, Any]  # a row of RunData.rows: unknown texts are None
+
+# What a ratio between two values of these would mean is the same for every user.
+COMPARABLE = tuple(axis.name for axis in AXES if axis.name != "input")
+
+
+class MatchError(UserError):
+    """An axis by which these rows cannot be compared; the message says which can."""
+
+
+@dataclass(frozen=True, slots=True)
+class Match:
+    """A base and a value, each the fastest of those that matched.
+
+    base_of, value_of: how many rows there were to choose from.
+    """
+
+    base: Line
+    value: Line
+    base_of: int = 1
+    value_of: int = 1
+
+
+def lines(rows: pd.DataFrame) -> list[Line]:
+    """The rows as dictionaries, every unknown as None."""
+    known = rows.astype(object).where(rows.notna(), None)
+    return [{str(key): value for key, value in line.items()} for line in known.to_dict("records")]
+
+
+def values(rows: Iterable[Line], by: str) -> list[Any]:
+    """The values of an axis that occur, the base of comparisons first.
+
+    Raises MatchError where there are not two, or the axis is none.
+    """
+    if by not in COMPARABLE:
+        known = ", ".join(COMPARABLE)
+        raise MatchError(f"--by {by}: no axis that has a base to compare with; there are {known}")
+    axis = BY_NAME[by]
+    present = {line[by] for line in rows if line["status"] == "ok" and line[by] is not None}
+    if len(present) < 2:
+        there = f"is {present.pop()} in every row" if present else "is empty in every row"
+        raise MatchError(f"--by {by}: {by} {there}; a comparison needs two values of it")
+    return sorted(present, key=_order(axis.values))
+
+
+def _order(closed: Sequence[str]) -> Callable[[Any], tuple[int, int, str]]:
+    """Closed axes as declared; numbers by size, then words; the CPU before accelerators."""
+
+    def key(value: Any) -> tuple[int, int, str]:
+        text = str(value)
+        if text in closed:
+            return 0, closed.index(text), ""
+        if text.isdecimal():
+            return 1, int(text), ""
+        return (1 if text == "cpu" else 2), 0, text
+
+    return key
+
+
+def pairs(
+    base: Iterable[Line],
+    value: Iterable[Line],
+    *,
+    apart: str,
+    time_s: Callable[[Line], float | None],
+) -> Iterator[Match]:
+    """The matches of two sets of rows that differ in the axis `apart`.
+
+    Rows with the same axes filled match all or none of the other side's that have the same
+    axes filled: those are taken together, and the fastest of each side by `time_s` is chosen.
+    """
+    axes = [axis.name for axis in AXES if axis.name != apart]
+    bases, others = _by_filled(base, axes), _by_filled(value, axes)
+    for filled_base, base_lines in bases.items():
+        for filled_value, value_lines in others.items():
+            common = [name for name in axes if name in filled_base and name in filled_value]
+            left, right = _by_key(base_lines, common), _by_key(value_lines, common)
+            for key in left:
+                if key in right:
+                    yield Match(
+                        base=_fastest(left[key], time_s),
+                        value=_fastest(right[key], time_s),
+                        base_of=len(left[key]),
+                        value_of=len(right[key]),
+                    )
+
+
+def _by_filled(rows: Iterable[Line], axes: Sequence[str]) -> dict[frozenset[str], list[Line]]:
+    groups: dict[frozenset[str], list[Line]] = {}
+    for line in rows:
+        filled = frozenset(name for name in axes if line[name] is not None)
+        groups.setdefault(filled, []).append(line)
+    return groups
+
+
+def _by_key(rows: Iterable[Line], common: Sequence[str]) -> dict[tuple[Any, ...], list[Line]]:
+    groups: dict[tuple[Any, ...], list[Line]] = {}
+    for line in rows:
+        key = (line["subject"], line["phase"], *(line[name] for name in common))
+        groups.setdefault(key, []).append(line)
+    return groups
+
+
+def _fastest(rows: Sequence[Line], time_s: Callable[[Line], float | None]) -> Line:
+    """The first of the fastest; rows without a time come last."""
+    return min(rows, key=lambda line: (time_s(line) is None, time_s(line) or 0.0))

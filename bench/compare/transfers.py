@@ -1,0 +1,94 @@
+"""The line from the CPU to an accelerator, with the way of the data there and back.
+
+A call with its transfers is what someone pays whose data lies in the host's memory and who
+overlaps nothing: input there, call, output back, one after the other.
+"""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+
+from bench.compare.speedup import Gain, Medians
+from bench.core.records import TRANSFER_PHASES, whole_phase
+from bench.results.load import RunData
+from bench.stats import between_runs, ratios
+from bench.stats.intervals import LEVEL
+
+KINDS = ("pageable", "pinned")
+
+
+def with_transfers(run: RunData, gains: Sequence[Gain], medians: Medians) -> list[Gain]:
+    """For each gain of a device in the whole: the same with transfers, a line a kind of memory.
+
+    From single calls alone: back to back, transfers and calls overlap as the user arranges it.
+    """
+    if not any(phase in TRANSFER_PHASES for phase in run.rows["phase"]):
+        return []
+    run_ids = {str(line["case_id"]): line["run_id"] for line in run.rows.to_dict("records")}
+    found = []
+    for gain in gains:
+        if gain.axis != "device" or gain.phase not in (whole_phase("inference"), "step"):
+            continue
+        for kind in KINDS:
+            one = _with(gain, kind, run_ids, medians)
+            if one is not None:
+                found.append(one)
+    return found
+
+
+def _with(
+    gain: Gain, kind: str, run_ids: Mapping[str, str | None], medians: Medians
+) -> Gain | None:
+    base = _of(gain.base_case_id, gain.phase, run_ids, medians)
+    value = total(gain.value_case_id, gain.phase, kind, run_ids, medians)
+    if not base or not value:
+        return None
+    same = run_ids.get(gain.base_case_id) == run_ids.get(gain.value_case_id)
+    paired = ratios.paired(base, value) if same else None
+    centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
+    found = paired or ratios.welch(*centres, None if same else between_runs.unlearnt())
+    many = gain.base_of * gain.value_of  # rows that the fastest on each side was chosen from
+    low, high = found.interval(1 - (1 - LEVEL) / many) or (None, None)
+    p = found.p_of_none
+    return dataclasses.replace(
+        gain,
+        phase=f"{gain.phase} + {kind} transfers",
+        quantity="latency_median_s",
+        base_s=_exp(centres[0]),
+        value_s=_exp(centres[1]),
+        gain=found.ratio,
+        low=low,
+        high=high,
+        method="none" if found.error is None else "paired" if paired else "welch",
+        replicates=found.n,
+        p=None if p is None else min(1.0, many * p),
+        between="" if same else between_runs.told([between_runs.Between()]),
+    )
+
+
+def total(
+    case_id: str, phase: str, kind: str, run_ids: Mapping[str, str | None], medians: Medians
+) -> dict[int, float]:
+    """By replicate: seconds of a single call with its transfers; {} where one was not measured.
+
+    Training brings back nothing but a loss, which is not counted.
+    """
+    call = _of(case_id, phase, run_ids, medians)
+    there = _of(case_id, f"input_{kind}", run_ids, medians)
+    back = _of(case_id, f"output_{kind}", run_ids, medians)
+    if not there or (phase == whole_phase("inference") and not back):
+        return {}
+    return {
+        replicate: time_s + there[replicate] + back.get(replicate, 0.0)
+        for replicate, time_s in call.items()
+        if replicate in there and (replicate in back or not back)
+    }
+
+
+def _of(
+    case_id: str, phase: str, run_ids: Mapping[str, str | None], medians: Medians
+) -> Mapping[int, float]:
+    return medians.get((run_ids.get(case_id), case_id, phase, "latency"), {})
+
+
+def _exp(centre: ratios.Centre) -> float:
+    return ratios.Estimate(centre.log, None, 0, centre.n).ratio

@@ -1,0 +1,158 @@
+"""What a subject's name means: `convnet`, `package.module:callable(64, 3)`, `SUBJECT/layer`.
+
+Pure: it parses, the worker imports and builds.
+"""
+
+import ast
+import re
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from bench.core.errors import UserError
+
+SHIPPED = {"convnet": ("convnet.network", "ConvNet")}
+
+_HOW = (
+    "write convnet, package.module:callable, package.module:callable(64, 3, stride=2), "
+    "or one of these with /layer or /* behind it"
+)
+_STARS = re.compile(r"\\*\*")  # what a layer called * is written as, and one called \*
+
+
+class SubjectError(UserError, ValueError):
+    """A name that no subject can have; the message says what would be right."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectRef:
+    """A parsed name."""
+
+    module: str  # to import
+    callable: str  # dotted, inside the module: a class, a function, or a network
+    called: bool = False  # with parentheses
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    layer: str | None = None  # dotted name, shipped name, or * for all; as it is written
+    whole: str  # the name without its layer
+
+
+def parse(text: str) -> SubjectRef:
+    """The parts of a name.  Raises SubjectError.
+
+    A module may be given by its file, below the current directory: `my/models.py:make` is
+    `my.models:make`.  A layer may have any name that can be printed.
+    """
+    if not text.strip().isprintable():
+        raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
+    head, slash, layer = text.lstrip().partition("/")
+    if head.strip() in SHIPPED:
+        head = head.strip()
+        module, callable_ = SHIPPED[head]
+        if slash and not layer:
+            raise SubjectError(f"subject {text!r} names no layer behind the slash; {_HOW}")
+        return SubjectRef(module=module, callable=callable_, layer=_layer(layer), whole=head)
+    place, colon, rest = text.lstrip().partition(":")
+    module = _module(place.strip(), text)
+    if not colon and place.strip().endswith(".py"):
+        raise SubjectError(f"subject {text!r} is a file; say what in it: {module}:callable")
+    if not colon:
+        raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
+    end = re.match(r"[^(/]*", rest)
+    assert end is not None
+    callable_ = unicodedata.normalize("NFKC", end[0].strip())
+    call = _call(rest[end.end() :])
+    tail = rest[end.end() + len(call) :]
+    if not _is_dotted(callable_) or (tail.strip() and (tail[0] != "/" or len(tail) == 1)):
+        raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
+    args, kwargs = _literals(call, text)
+    return SubjectRef(
+        module=module,
+        callable=callable_,
+        called=bool(call),
+        args=args,
+        kwargs=kwargs,
+        layer=_layer(tail[1:]),
+        whole=f"{module}:{callable_}{call}",
+    )
+
+
+def layer_text(name: str) -> str:
+    """How the layer of that name is written behind a slash, where * means all."""
+    return f"\\{name}" if _STARS.fullmatch(name) else name
+
+
+def layer_name(text: str) -> str:
+    """The name that a layer written so has."""
+    return text[1:] if _STARS.fullmatch(text) and text != "*" else text
+
+
+def _layer(text: str) -> str | None:
+    return "*" if text.strip() == "*" else text if text.strip() else None
+
+
+def _is_dotted(name: str) -> bool:
+    return all(part.isidentifier() for part in name.split("."))
+
+
+def _module(place: str, text: str) -> str:
+    """From a dotted name, or a path of its file.  Raises SubjectError."""
+    name = unicodedata.normalize("NFKC", place)
+    if not name.endswith(".py") and "/" not in name:
+        if not name or not _is_dotted(name):
+            raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
+        return name
+    path = PurePosixPath(name.removesuffix(".py"))
+    parts = path.parts[:-1] if path.name == "__init__" else path.parts
+    if path.is_absolute() or ".." in parts:
+        raise SubjectError(
+            f"subject {text!r} is a path that leads out of the current directory; start in the "
+            f"folder that its code lies in, and write {path.name}:callable"
+        )
+    if wrong := [one for one in parts if not one.isidentifier()]:
+        raise SubjectError(
+            f"subject {text!r} cannot be imported: {wrong[0]!r} is no name of a module in Python; "
+            "rename it, or start in the folder that the file lies in"
+        )
+    if not parts:
+        raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
+    return ".".join(parts)
+
+
+def _call(text: str) -> str:
+    """What stands in parentheses at the beginning; empty where nothing does, or where none ends."""
+    depth, quote, escaped = 0, "", False
+    for index, one in enumerate(text):
+        if quote:
+            quote = "" if one == quote and not escaped else quote
+            escaped = one == "\\" and not escaped
+        elif one in "\"'":
+            quote = one
+        elif one in "([{":
+            depth += 1
+        elif one in ")]}":
+            depth -= 1
+        if depth == 0:
+            return text[: index + 1] if one == ")" else ""
+    return ""
+
+
+def _literals(call: str, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Literal arguments: read, never evaluated."""
+    if not call:
+        return (), {}
+    try:
+        node = ast.parse(f"f{call}", mode="eval").body
+        if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
+            raise ValueError("not one call")
+        args = tuple(ast.literal_eval(arg) for arg in node.args)
+        if any(keyword.arg is None for keyword in node.keywords):
+            raise ValueError("** is no literal")
+        kwargs = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
+    except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
+        raise SubjectError(
+            f"subject {text!r}: its arguments have to be literals such as 64, 'same', (2, 2) "
+            f"({error})"
+        ) from None
+    return args, kwargs

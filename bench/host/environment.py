@@ -1,0 +1,309 @@
+"""The machine and the environment, as they go into run.json.
+
+A list of what is wanted, never all there is: results get published.  Nothing here needs torch;
+what torch knows, the probe adds.
+"""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import subprocess
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from bench.core.text import command
+
+WANTED_VARIABLES = re.compile(
+    r"LD_PRELOAD|GLIBC_TUNABLES|"
+    r"(OMP|GOMP|KMP|MKL|OPENBLAS|DNNL|ONEDNN|MALLOC|CUDA|CUDNN|CUBLAS|NVIDIA|HIP|ROCR|MIOPEN|ATEN|"
+    r"TORCH|TORCHDYNAMO|TORCHINDUCTOR|PYTORCH|TRITON)_[A-Z0-9_]+"
+)
+# Where something lies that is the same anywhere: no figure depends on it.
+PLACES = re.compile(r".+_(HOME|CACHE_DIR|CACHE_PATH|EXTENSIONS_DIR)|(CUDA|HIP)_PATH")
+SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
+SUITE = Path(__file__).resolve().parent
+PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
+WANTED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma")
+
+
+def machine(accelerators: Mapping[str, str]) -> dict[str, Any]:
+    """Stable facts, and `machine_id`, a digest of them.
+
+    accelerators: device name → name as its driver gives it.
+    """
+    stable = {
+        "system": platform.system(),
+        "architecture": platform.machine(),
+        "cpu_model": cpu_model(),
+        "cpu_flags": [flag for flag in WANTED_FLAGS if flag in _cpu_flags()],
+        "cores": psutil.cpu_count(logical=False),
+        "processors": psutil.cpu_count(),
+        "memory_gib": round(psutil.virtual_memory().total / 2**30),
+        "accelerators": dict(accelerators),
+    }
+    of_stable = hashlib.sha256(json.dumps(stable, sort_keys=True).encode()).hexdigest()[:12]
+    return {
+        "machine_id": of_stable,
+        **stable,
+        "affinity": affinity(),
+        "processors_allowed": processors_allowed(),
+        "quota_cores": quota_cores(),
+        "governor": _first_line(SYS / "devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+    }
+
+
+def environment() -> dict[str, Any]:
+    """What may change between two runs on one machine."""
+    return {
+        "python": platform.python_version(),
+        "kernel": platform.release(),
+        "variables": variables(os.environ, os.environ.get("HOME", "")),
+        "suite": suite_digest(),
+        **git_state(Path.cwd()),
+    }
+
+
+def variables(given: Mapping[str, str], home: str) -> dict[str, str]:
+    """Those that figures depend on, without what their values tell of the user.
+
+    home: the user's own folder, which becomes `~`.
+    """
+    found = {}
+    for name, value in sorted(given.items()):
+        wanted = WANTED_VARIABLES.fullmatch(name) and not PLACES.fullmatch(name)
+        if not wanted or SECRET.search(name):
+            continue
+        if name == "LD_PRELOAD":
+            value = " ".join(Path(one).name for one in re.split(r"[\s:]+", value) if one)
+        found[name] = value.replace(home, "~") if len(home) > 1 else value
+    return found
+
+
+def suite_digest(folder: Path = SUITE) -> str:
+    """Of the suite's own code: installed, it is part of no repository of the user's.
+
+    What only reads results changes no figure, and a run may be gone on with.
+    """
+    files = sorted(one for one in folder.rglob("*") if one.suffix in (".py", ".toml"))
+    named = [(one.relative_to(folder), one) for one in files]
+    each = [(str(name), digest(one)) for name, one in named if name.parts[0] != "read"]
+    return hashlib.sha256(json.dumps(each).encode()).hexdigest()[:12]
+
+
+def what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
+    """What has to be the same for the figures of one run, by the name that a message gives it.
+
+    around: `environment()` and the probe's facts.  Raises KeyError, TypeError or AttributeError.
+    """
+    return {
+        "machine": machine["machine_id"],
+        "torch": around["torch"],
+        "cuDNN": around.get("cudnn"),
+        "instruction set": around.get("cpu_capability"),
+        "Python": around["python"],
+        "bench": around.get("suite"),
+        "commit": around["git_commit"],
+        "state of the working tree": around.get("git_changes"),
+        "number of threads": around["threads"],
+        "number of processors allowed": machine["affinity"],
+        "set of processors allowed": machine.get("processors_allowed"),
+        "quota of processors": machine["quota_cores"],
+        **{f"environment variable {name}": value for name, value in around["variables"].items()},
+    }
+
+
+def git_state(folder: Path) -> dict[str, Any]:
+    """The commit of `folder`, and a digest of what its tracked files differ from it in."""
+    commit = _git(folder, "rev-parse", "HEAD")
+    if commit is None:
+        return {"git_commit": None, "git_dirty": None, "git_changes": None}
+    # A tool of the user's own that shows a difference is no difference.
+    changes = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "HEAD")
+    of_changes = hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
+    return {
+        "git_commit": commit,
+        "git_dirty": None if changes is None else bool(changes),
+        "git_changes": of_changes,
+    }
+
+
+def digest(file: Path) -> str | None:
+    """Of its bytes; None where it cannot be read."""
+    try:
+        return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
+    except OSError:
+        return None
+
+
+def affinity() -> int | None:
+    """How many processors this process may run on."""
+    allowed = processors_allowed()
+    return None if allowed is None else len(allowed)
+
+
+def processors_allowed() -> list[int] | None:
+    """The processors that this process may run on: they are not all alike."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
+
+
+def cgroup_files(controller: str, name: str, proc: Path, groups: Path) -> Iterator[Path]:
+    """Where `name` of this process' control group may lie, its own first, then its parents'.
+
+    Version 2 has one tree for all controllers, version 1 one for each (cgroups(7)); in a
+    container the paths may be those of the host, then the root of the tree is what counts.
+    """
+    try:
+        lines = (proc / "self/cgroup").read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        lines = []
+    for line in lines or ["0::/"]:
+        _, _, rest = line.partition(":")
+        controllers, _, path = rest.partition(":")
+        if controllers and controller not in controllers.split(","):
+            continue
+        root = groups / controller if controllers else groups
+        own = root / path.strip("/")
+        for folder in (own, *own.parents):
+            if folder.is_relative_to(root):
+                yield folder / name
+
+
+def quota_cores(proc: Path = PROC, groups: Path = GROUPS) -> float | None:
+    """Processors that the container may use; None = no limit.  Source: cgroup v2 and v1."""
+    limits = [
+        _ratio(*(_first_line(file) or "").split(" ")[:2])
+        for file in cgroup_files("cpu", "cpu.max", proc, groups)
+    ] + [
+        _ratio(_first_line(file), _first_line(file.with_name("cpu.cfs_period_us")))
+        for file in cgroup_files("cpu", "cpu.cfs_quota_us", proc, groups)
+    ]
+    return min((one for one in limits if one is not None), default=None)
+
+
+def _ratio(quota: str | None = None, period: str | None = None) -> float | None:
+    """Of two whole numbers above 0; else (`max`, -1, nothing) there is no limit."""
+    try:
+        return int(quota or "") / int(period or "") if int(quota or "") > 0 else None
+    except (ValueError, ZeroDivisionError):
+        return None
+
+
+# Of git-rev-parse(1) --local-env-vars those that lead elsewhere than where one stands.  A hook has
+# them: what git does with them in force, it does to the user's own index.
+_GIT_ELSEWHERE = frozenset(
+    f"GIT_{name}"
+    for name in (
+        "DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY",
+        "ALTERNATE_OBJECT_DIRECTORIES", "COMMON_DIR", "PREFIX", "SHALLOW_FILE", "GRAFT_FILE",
+    )
+)  # fmt: skip
+
+
+def git_variables() -> dict[str, str]:
+    """The environment for git to look at the folder that it is started in, and at no other.
+
+    It speaks English: what it says is read.
+    """
+    own = {name: value for name, value in os.environ.items() if name not in _GIT_ELSEWHERE}
+    return {**own, "LC_ALL": "C"}
+
+
+def no_commit(folder: Path) -> str | None:
+    """Why git knows no commit of `folder`, and what helps; None where it knows one."""
+    try:
+        done = _asked(folder, "rev-parse", "--verify", "HEAD")
+    except (OSError, subprocess.TimeoutExpired) as error:
+        return f"git: {getattr(error, 'strerror', None) or 'it did not answer within 20 s'}"
+    if done.returncode == 0:
+        return None
+    if (why := refused_by_git(done.stderr)) is not None:
+        return why
+    return "the repository has no commit yet"
+
+
+def refused_by_git(said: str) -> str | None:
+    """Why git does not read the repository at all, and what helps; None where it does.
+
+    said: by git, in English.
+    """
+    if "not a git repository" in said:
+        return "this is no git repository"
+    if owned := re.search(r"detected dubious ownership in repository at '(.*)'", said):
+        mend = command("git", "config", "--global", "--add", "safe.directory", owned[1])
+        return f"the repository {owned[1]} belongs to another user; if you trust it: {mend}"
+    if "Needed a single revision" in said or not said.strip():
+        return None
+    fatal = next((one for one in said.splitlines() if one.startswith("fatal: ")), said.strip())
+    return "git says: " + fatal.removeprefix("fatal: ")
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = _asked(folder, *arguments)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
+
+
+def _asked(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    """Raises OSError, TimeoutExpired."""
+    return subprocess.run(
+        ["git", *arguments],
+        cwd=folder,
+        env=git_variables(),
+        capture_output=True,
+        encoding="utf-8",
+        errors="replace",
+        timeout=20,
+        check=False,
+    )
+
+
+def last_cache_bytes(processors: Collection[int] | None = None, sys: Path = SYS) -> int | None:
+    """Of the processors' caches next to memory, all together; None where the system does not tell.
+
+    processors: by number; None = those that this process may run on.
+
+    A processor of several dies has a last cache on each, and work on all of them uses all of them.
+    Source: Documentation/ABI/testing/sysfs-devices-system-cpu.
+    """
+    if processors is None:
+        processors = os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else ()
+    sizes: dict[tuple[int, str], int] = {}
+    for number in processors:
+        for index in (sys / f"devices/system/cpu/cpu{number}/cache").glob("index*"):
+            level, size = _first_line(index / "level"), _first_line(index / "size")
+            shared = _first_line(index / "shared_cpu_list") or str(number)
+            if level and level.isdecimal() and (found := re.fullmatch(r"([0-9]+)K", size or "")):
+                sizes[int(level), shared] = int(found[1]) * 2**10
+    last = max((level for level, _ in sizes), default=None)
+    return sum(size for (level, _), size in sizes.items() if level == last) or None
+
+
+def _cpuinfo(key: str) -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    found = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
+    return found[1] if found else ""
+
+
+def cpu_model() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _cpu_flags() -> set[str]:
+    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+
+
+def _first_line(path: Path) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8").splitlines()[0].strip()
+    except (OSError, IndexError, UnicodeDecodeError):
+        return None

@@ -1,0 +1,152 @@
+"""A look at the machine before a run: what would disturb it, and what to do about that.
+
+Read from Linux' /proc and /sys; where a figure is missing, nothing is said about it.
+"""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core import units
+from bench.host import allocator, environment
+
+LOOK_S = 0.25  # long enough to tell who computes from who woke up once
+BUSY_SHARE = 0.5  # of one processor
+LOAD_SHARE = 0.5  # of the processors
+SWAP_BYTES = 100 * 2**20  # a little of what sleeps for days lies there always
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """Where the kernel tells; tests lay out their own."""
+
+    proc: Path = environment.PROC
+    sys: Path = environment.SYS
+    groups: Path = environment.GROUPS
+
+    @property
+    def processors(self) -> Path:
+        return self.sys / "devices/system/cpu"
+
+
+def warnings(
+    places: Places | None = None,
+    pause: Callable[[], None] = lambda: time.sleep(LOOK_S),
+    allowed: int | None = None,
+) -> list[str]:
+    """One line for each thing about this machine, now, that would disturb a measurement.
+
+    pause:   takes LOOK_S; who computes meanwhile is busy.
+    allowed: processors that this process may run on, where not what the system says.
+    """
+    places = places or Places()
+    threads = allowed or environment.affinity() or os.cpu_count() or 1
+    found = (
+        _load(places, threads),
+        _busy(places, pause),
+        _quota(places, threads),
+        _siblings(places, threads),
+        _governor(places),
+        _battery(places),
+        _swap(places),
+        allocator.displaced(os.environ),
+    )
+    return [text for text in found if text]
+
+
+def _load(places: Places, threads: int) -> str | None:
+    load = _number((_text(places.proc / "loadavg").split() or [""])[0])
+    if load <= LOAD_SHARE * threads:
+        return None
+    return f"the machine is busy (load {load:.1f} on {threads} processors): expect wide intervals"
+
+
+def _busy(places: Places, pause: Callable[[], None]) -> str | None:
+    """Their number alone: whose they are, and what, is nobody's business in a published run."""
+    before = dict(_ticks(places.proc))
+    pause()
+    enough = BUSY_SHARE * LOOK_S * (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
+    after = dict(_ticks(places.proc))
+    count = sum(ticks - before.get(pid, ticks) >= enough for pid, ticks in after.items())
+    if not count:
+        return None
+    who, them = ("process is", "it") if count == 1 else ("processes are", "them")
+    return f"{count} other {who} computing: end {them}, or expect rows flagged contended"
+
+
+def _ticks(proc: Path) -> Iterator[tuple[str, int]]:
+    """Processor time of each other process, in clock ticks (proc_pid_stat(5), utime and stime)."""
+    try:
+        folders = [one for one in proc.iterdir() if one.name.isdigit()]
+    except OSError:
+        return
+    for folder in folders:
+        fields = _text(folder / "stat").rpartition(")")[2].split()  # a name may hold anything
+        if len(fields) > 12 and folder.name != str(os.getpid()):
+            yield folder.name, int(_number(fields[11]) + _number(fields[12]))
+
+
+def _quota(places: Places, threads: int) -> str | None:
+    quota = environment.quota_cores(places.proc, places.groups)
+    if quota is None or quota >= threads:
+        return None
+    return (
+        f"the container may use {quota:g} of {threads} processors and is halted beyond that: "
+        f"--threads {max(1, int(quota))}"
+    )
+
+
+def _siblings(places: Places, threads: int) -> str | None:
+    shared = [
+        _text(path).strip()
+        for path in places.processors.glob("cpu[0-9]*/topology/thread_siblings_list")
+    ]
+    cores = len(set(shared))
+    if not cores or cores >= min(threads, len(shared)):
+        return None
+    return (
+        f"{len(shared)} processors are {cores} cores (SMT): more than {cores} threads slow each "
+        "other"
+    )
+
+
+def _governor(places: Places) -> str | None:
+    paths = places.processors.glob("cpu[0-9]*/cpufreq/scaling_governor")
+    if not any(_text(path).strip() == "powersave" for path in paths):
+        return None
+    return "the processor saves power (governor powersave): choose performance"
+
+
+def _battery(places: Places) -> str | None:
+    supplies = list((places.sys / "class/power_supply").glob("*"))
+    if not any(_text(one / "status").strip() == "Discharging" for one in supplies):
+        return None
+    if any(_text(one / "online").strip() == "1" for one in supplies):
+        return None  # a mouse's battery, or one being kept below full
+    return "the machine runs on its battery: plug it in"
+
+
+def _swap(places: Places) -> str | None:
+    lines = (line.split() for line in _text(places.proc / "meminfo").splitlines())
+    kib = {words[0]: _number(words[1]) for words in lines if len(words) > 1}
+    used_bytes = 1024 * (kib.get("SwapTotal:", 0) - kib.get("SwapFree:", 0))
+    if used_bytes < SWAP_BYTES:
+        return None
+    return f"{units.bytes_(used_bytes)} lie in swap: memory is short, or was"
+
+
+def _text(path: Path) -> str:
+    """ "" where there is none, or where it ended meanwhile."""
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+
+
+def _number(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError:
+        return 0.0

@@ -1,0 +1,317 @@
+"""The report: one self-contained HTML page of one run or several.
+
+Names from files are text, whatever they hold: the template escapes all of it, and what a terminal
+or a page could act on is replaced before.
+"""
+
+import json
+import shlex
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import jinja2
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from bench.compare.groups import records, split
+from bench.core.records import FLAGS, Row, whole_phase
+from bench.core.text import printable, short_words, shortened
+from bench.html import layers, svg, table_data, table_rows
+from bench.html import runs as page_runs
+from bench.insights import collect
+from bench.insights.insight import Sentence
+from bench.plots import draw
+from bench.results.load import RunData
+from bench.results.profile_load import Profiled
+
+PARTS = Path(__file__).with_name("page")
+PAGE_BYTES = 5_000_000  # beyond, fewer rows or none, and the CSV beside the page
+MOST_LINES = 4000  # of the table; beyond, the whole phases alone
+MOST_FAILURES = 200
+MOST_SENTENCES = 200  # of one heading, over all runs
+MOST_SIGNS = 600  # of a reason or a fact of the environment
+CONFIG_SIGNS = 100_000  # of all runs' configurations together
+MOST_WORDS = 5  # on the terminal
+MOST_SUBJECTS = 2  # whose plots are drawn
+PLOTS_BYTES = 1_500_000  # of all pictures together
+_NOT_SHOWN = ("peaks",)
+HEADINGS = (
+    ("Setting by setting", ("gain", "mixed", "none", "loss")),
+    ("Batch size", ("batch",)),
+    ("Layers against the whole", ("layers",)),
+    ("Against what this machine can do", ("roofline",)),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """The text, and what lies beside it."""
+
+    html: str
+    figures: Mapping[str, Figure]  # by file name without its ending
+    first_words: tuple[str, ...]  # its most important sentences
+    whole: bool  # every row is in the table
+
+
+def build(runs: Sequence[RunData], profiles: Sequence[Profiled] = ()) -> Page:
+    """Of runs in the order given.  The first gives the plots where there are several.
+
+    profiles: of cases of the runs, whose layers are shown inside as well as alone.
+    """
+    several = len(runs) > 1
+    rows = [row for run in runs for row in records(run.rows)]
+    figures = _figures(runs)
+    pictures, plots_note = _pictures(figures, runs)
+    cases = _wholes(rows)
+    inside, not_inside = layers.sections([(page_runs.name(r), r) for r in runs], profiles)
+    columns = table_rows.columns(several=several)
+    context: dict[str, Any] = {
+        "css": Markup((PARTS / "page.css").read_text(encoding="utf-8") + table_rows.css(columns)),
+        "js": Markup((PARTS / "page.js").read_text(encoding="utf-8")),
+        "title": _title(runs),
+        "subtitle": _subtitle(runs),
+        "facts": list(_facts(runs, cases)),
+        "sentences": [
+            (page_runs.name(run), told)
+            for run in runs
+            if (told := _told(run, max(3, MOST_SENTENCES // len(runs))))
+        ],
+        "changes": page_runs.changes(*runs) if len(runs) == 2 else None,
+        "history": page_runs.history(runs) if len(runs) > 2 else None,
+        "inside": inside,
+        "inside_head": layers.HEAD,
+        "inside_notes": not_inside,
+        "plots": pictures,
+        "plots_note": plots_note,
+        "failures": _failures(cases),
+        "failures_note": _more(
+            [row for row in cases if row.status != "ok"], MOST_FAILURES, " in measurements.csv"
+        ),
+        "flags": _flags(cases),
+        "several": several,
+        "columns": columns,
+        "runs": [_described(run, CONFIG_SIGNS // len(runs)) for run in runs],
+    }
+    html, shown = _rendered(context, rows, several=several)
+    first = [one.text for _, parts in context["sentences"] for _, own, _ in parts for one in own]
+    return Page(html, figures, tuple(first[:MOST_WORDS]), shown is rows)
+
+
+def _rendered(
+    context: Mapping[str, Any], rows: Sequence[Row], *, several: bool
+) -> tuple[str, Sequence[Row]]:
+    """The text with as many rows in its table as PAGE_BYTES hold, and those rows."""
+    template = jinja2.Environment(
+        autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    ).from_string((PARTS / "page.html").read_text(encoding="utf-8"))
+    wholes = _wholes(rows)[:MOST_LINES]
+    html, shown = "", rows
+    for shown in (rows, wholes, ()) if len(rows) <= MOST_LINES else (wholes, ()):
+        html = template.render(
+            context,
+            rows=table_rows.lines(shown, several=several),
+            rows_note=_rows_note(rows, shown, several=several),
+            selects=table_rows.selects(shown, several=several),
+            data=Markup(table_data.data(shown)),
+        )
+        if len(html.encode()) <= PAGE_BYTES:
+            break
+    return html, shown
+
+
+def _wholes(rows: Sequence[Row]) -> list[Row]:
+    """One a case."""
+    return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
+
+
+def _told(run: RunData, most: int) -> list[tuple[str, list[Sentence], str]]:
+    """By heading, what is of most use without one; and how much more there is than `most`."""
+    said = _said(run)
+    kinds = {kind for _, own in HEADINGS for kind in own}
+    parts = [("", [one for one in said if one.kind not in kinds])]
+    parts += [(head, [one for one in said if one.kind in own]) for head, own in HEADINGS]
+    return [(head, own[:most], _more(own, most, "")) for head, own in parts if own]
+
+
+def _said(run: RunData) -> list[Sentence]:
+    return [
+        Sentence(
+            text=_capital(short_words(printable(one.text), table_rows.NAME)),
+            evidence=short_words(printable(one.evidence), 2 * table_rows.NAME),
+            kind=one.kind,
+            case_ids=one.case_ids,
+        )
+        for one in collect.of_run(run)
+    ]
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:] if text[:9] in ("training ", "inference") else text
+
+
+def _title(runs: Sequence[RunData]) -> str:
+    wholes = (split(str(one))[0] for run in runs for one in run.rows["subject"] if one)
+    names = [_short(one, table_rows.NAME) for one in dict.fromkeys(wholes)]
+    shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+    if len(runs) == 2:
+        return f"{shown}: two runs"
+    return f"{shown}: {len(runs)} runs" if len(runs) > 2 else f"What {shown or 'nothing'} costs"
+
+
+def _subtitle(runs: Sequence[RunData]) -> str:
+    return " · ".join(page_runs.name(run) for run in runs[:4]) + (" · …" if len(runs) > 4 else "")
+
+
+def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
+    """A line that says on what, with what, when, how much and how disturbed."""
+    devices = dict.fromkeys(
+        str(row.device_name or row.device) for row in cases if row.device_name or row.device
+    )
+    yield "on", _short(", ".join(devices) or "unknown", MOST_SIGNS)
+    torches = dict.fromkeys(row.torch_version for row in cases if row.torch_version)
+    yield "torch", _short(", ".join(torches) or "unknown", MOST_SIGNS)
+    started = [str(run.run["started"]) for run in runs if run.run.get("started")]
+    if started:
+        yield "measured", printable(min(started)[:16].replace("T", " "))
+    good = sum(row.status == "ok" for row in cases)
+    yield "cases", f"{good}" + (f" of {len(cases)}" if good < len(cases) else "")
+    replicates = [int(row.replicates) for row in cases if row.replicates]
+    if replicates:
+        low, high = min(replicates), max(replicates)
+        yield "replicates", f"{high}" if low == high else f"{low} to {high}"
+    contended = sum("contended" in (row.flags or "") for row in cases)
+    yield "disturbed by other work", f"{contended} of {good}" if contended else "none"
+
+
+def _figures(runs: Sequence[RunData]) -> dict[str, Figure]:
+    """Of each run where there are three at most, else of the first three."""
+    found: dict[str, Figure] = {}
+    for number, run in enumerate(runs[:3]):
+        own, _ = draw.build(_first_subjects(run))
+        found |= {name if not number else f"{name}-{number + 1}": one for name, one in own.items()}
+    return found
+
+
+def _first_subjects(run: RunData) -> RunData:
+    """Of a run with many subjects the first ones: a figure takes a second."""
+    wholes = [split(str(one))[0] for one in run.rows["subject"]]
+    kept = list(dict.fromkeys(wholes))[:MOST_SUBJECTS]
+    return replace(run, rows=run.rows[[one in kept for one in wholes]])
+
+
+def _pictures(
+    figures: Mapping[str, Figure], runs: Sequence[RunData]
+) -> tuple[list[dict[str, str]], str]:
+    found: list[dict[str, str]] = []
+    room = PLOTS_BYTES
+    for name, figure in figures.items():
+        source = svg.picture(figure)
+        room -= len(source)
+        if room < 0:
+            break
+        found.append({"name": name.replace("-", " "), "source": source})
+    left = len(figures) - len(found)
+    notes = [f"{left} more plots lie in the folder beside this page."] if left else []
+    subjects = {split(str(one))[0] for run in runs for one in run.rows["subject"]}
+    if len(subjects) > MOST_SUBJECTS:
+        notes.append(
+            f"Plots are of the first {MOST_SUBJECTS} of {len(subjects)} subjects; those of all lie "
+            "in the run's own folder plots/."
+        )
+    return found, " ".join(notes)
+
+
+def _failures(cases: Sequence[Row]) -> list[dict[str, str]]:
+    return [
+        {
+            "run": _short(row.run_id or "", table_rows.NAME),
+            "case": _short(row.case_id or "", 2 * table_rows.NAME),
+            "status": str(row.status),
+            "reason": _short(row.reason or "", MOST_SIGNS),
+        }
+        for row in cases
+        if row.status != "ok"
+    ][:MOST_FAILURES]
+
+
+def _more(all_: Sequence[object], most: int, where: str) -> str:
+    return f"{len(all_) - most} more{where}." if len(all_) > most else ""
+
+
+def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
+    counts = Counter(flag for row in cases for flag in (row.flags or "").split(";") if flag)
+    return [
+        {"name": flag, "count": counts[flag], "meaning": meaning}
+        for flag, meaning in FLAGS.items()
+        if counts[flag]
+    ]
+
+
+def _rows_note(rows: Sequence[Row], shown: Sequence[Row], *, several: bool) -> str:
+    if len(rows) == len(shown):
+        return ""
+    where = "measurements-1.csv and so on, which lie" if several else "measurements.csv, which lies"
+    if not shown:
+        return f"{len(rows):,} rows, too much for this page. All are in {where} beside it."
+    first = "the first " if len(shown) == MOST_LINES else ""
+    return (
+        f"{len(shown):,} of {len(rows):,} rows: {first}those of whole cases. All are in {where} "
+        "beside this page."
+    )
+
+
+def _short(text: str, most: int) -> str:
+    return shortened(printable(text), most)
+
+
+def _described(run: RunData, config_signs: int) -> dict[str, Any]:
+    machine, around = _mapping(run.run.get("machine")), _mapping(run.run.get("environment"))
+    environment = [
+        (_short(str(name).replace("_", " "), table_rows.NAME), _short(_shown(value), MOST_SIGNS))
+        for name, value in (*machine.items(), *around.items())
+        if name not in _NOT_SHOWN and value not in (None, "", [], {})
+    ]
+    config = shortened(json.dumps(_mapping(run.run.get("config")), indent=1), config_signs)
+    return {
+        "name": page_runs.name(run),
+        "repeat": _short(repeat(run.run), CONFIG_SIGNS // 10) if run.run else "unknown",
+        "environment": environment,
+        "config": "\n".join(map(printable, config.split("\n"))),
+    }
+
+
+def repeat(described: Mapping[str, Any]) -> str:
+    """The command line, in the state of the repository that it was run in."""
+    command = [str(part) for part in described.get("command") or ()]
+    kept: list[str] = []
+    skip = False
+    for part in command:
+        if skip or part.startswith(("--out=", "--resume=")):
+            skip = False
+            continue
+        skip = part in ("--out", "--resume")
+        if not skip:
+            kept.append(part)
+    around = _mapping(described.get("environment"))
+    commit = around.get("git_commit")
+    first = f"git checkout {shlex.quote(str(commit))} && " if commit else ""
+    changed = "  # and with the changes that were not committed" if around.get("git_dirty") else ""
+    return f"{first}{shlex.join(kept)}{changed}"
+
+
+def _shown(value: Any) -> str:
+    match value:
+        case Mapping():
+            return ", ".join(f"{key} {_shown(one)}" for key, one in value.items())
+        case list() | tuple():
+            return ", ".join(map(_shown, value))
+        case bool():
+            return "yes" if value else "no"
+    return str(value)
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}

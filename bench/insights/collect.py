@@ -1,0 +1,225 @@
+"""What a run says, in sentences that a person can act on, each with its evidence.
+
+The order is that of use: the best settings first, then what each one gains, batch sizes, devices,
+where the time goes, and how far that is from what the machine can do; doubts come first of all.
+"""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from bench.compare import speedup, transfers
+from bench.compare.groups import PLAIN, Group, Span, flags, groups, records
+from bench.compare.match import MatchError
+from bench.core import units
+from bench.core.axes import AXES
+from bench.core.records import FLAGS, Row, whole_phase
+from bench.insights import batch_scaling, roofline, settings
+from bench.insights import layers as layer_share
+from bench.insights.insight import Sentence, factor, listed
+from bench.results import main_memory
+from bench.results.load import RunData, load
+
+DOUBTS = ("contended", "throttled", "implausible", "unsteady", "bimodal")  # of the machine
+MANY = 0.1  # of the cases: fewer are told by their own rows
+
+
+def advice(directory: Path) -> list[Sentence]:
+    """Of a finished run directory.  Raises table.ReadError."""
+    return of_run(load(directory))
+
+
+def of_run(run: RunData) -> list[Sentence]:
+    """The same of a run that is read already."""
+    rows = records(run.rows)
+    medians = speedup.replicate_medians(run.samples)
+    wholes = groups(rows)
+    by_layer = {(one.subject, one.input): one for one in groups(rows, layers=True)}
+    found = [*doubts(rows), *_devices(run)]
+    for group in wholes:
+        found += settings.best(group, medians)
+    for group in wholes:
+        found += settings.gains(group, medians)
+    for group in wholes:
+        found += batch_scaling.scaling(group, medians)
+    for group in wholes:
+        layers = by_layer.get((group.subject, group.input))
+        shares = layer_share.shares(run, _with_phases(group, rows), layers, medians)
+        found += layer_share.sentences(shares, group.name)
+    problem = no_ceilings(run) if by_layer else None
+    uncounted = roofline.unknown(rows, _machine(run))
+    found += roofline.sentences(roofline.points(rows, _machine(run)), problem, uncounted)
+    return found
+
+
+def _with_phases(group: Group, rows: Iterable[Row]) -> Group:
+    """A group's rows are those of whole calls; one of each stands for all its phases."""
+    ids = {row.case_id for row in group.rows}
+    return group.of(
+        row for row in rows if row.case_id in ids and row.phase == whole_phase(str(row.mode))
+    )
+
+
+def _machine(run: RunData) -> dict[str, object]:
+    machine = run.run.get("machine")
+    return machine if isinstance(machine, dict) else {}
+
+
+def no_ceilings(run: RunData) -> str | None:
+    """Why the run has no measured peaks to hold its rows against, or None."""
+    peaks = _machine(run).get("peaks")
+    if not run.run:
+        return "the machine's peaks stand in run.json, which is not here"
+    if not isinstance(peaks, dict) or not peaks:
+        return "the run did not measure the machine's peaks"
+    ladders = [one for own in peaks.values() for one in own]
+    if all(one.get("disturbed") for one in ladders):
+        return "other work disturbed the measuring of the machine's peaks"
+    return main_memory.not_reached([one for one in ladders if not one.get("disturbed")])
+
+
+def doubts(rows: Sequence[Row]) -> list[Sentence]:
+    """What the machine did to many cases; and cases that must not be believed."""
+    whole = [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
+    cases = {row.case_id: row for row in whole}
+    flags = {name: (row.flags or "").split(";") for name, row in cases.items()}
+    counts = Counter(flag for own in flags.values() for flag in own)
+    found = [
+        Sentence(
+            kind="doubt",
+            text=f"{counts[flag]} of {len(cases)} cases are {flag}: {FLAGS[flag]}. "
+            "Measure them again on a quiet machine before acting on them.",
+            evidence="",
+            case_ids=tuple(str(name) for name, own in flags.items() if flag in own),
+        )
+        for flag in DOUBTS
+        if counts[flag] > MANY * len(cases)
+    ]
+    bad = {name: row for name, row in cases.items() if row.status not in ("ok", "unsupported")}
+    if bad:
+        kinds = Counter(str(row.status) for row in bad.values())
+        told = listed([f"{count} {status}" for status, count in kinds.most_common()])
+        first = next(iter(bad.values()))
+        found.append(
+            Sentence(
+                kind="doubt",
+                text=f"Of {len(cases)} cases {told}, which have no figures.",
+                evidence=f"{first.case_id}: {first.reason}",
+                case_ids=tuple(map(str, bad)),
+            )
+        )
+    return found
+
+
+def _devices(run: RunData) -> list[Sentence]:
+    """The CPU against each accelerator, by batch size, both in their plain settings.
+
+    A setting that is slow on one of them (bfloat16 on most CPUs) says nothing of the other.
+    """
+    try:
+        gains = speedup.within(run, "device")
+    except MatchError:
+        return []
+    by: dict[tuple[str, str, str], list[speedup.Gain]] = {}
+    batches: dict[str, int] = {}
+    names: dict[str, str] = {}
+    for group in groups(records(run.rows)):
+        for row in group.rows:
+            if group.setting(row) == PLAIN and "implausible" not in flags([row]):
+                batches[str(row.case_id)] = int(row.batch or 0)
+                names[str(row.case_id)] = group.name
+    for gain in gains:
+        mode, plain = _mode(gain), {gain.base_case_id, gain.value_case_id} <= names.keys()
+        if gain.phase == whole_phase(mode) and plain:
+            by.setdefault((names[gain.base_case_id], mode, gain.value), []).append(gain)
+    medians = speedup.replicate_medians(run.samples)
+    return [
+        _device(
+            key,
+            sorted(own, key=lambda one: batches[one.base_case_id]),
+            batches,
+            transfers.with_transfers(run, own, medians),
+        )
+        for key, own in by.items()
+    ]
+
+
+def _mode(gain: speedup.Gain) -> str:
+    modes = next(axis.values for axis in AXES if axis.name == "mode")
+    return next((word for word in gain.settings.split() if word in modes), "inference")
+
+
+def _device(
+    key: tuple[str, str, str],
+    gains: Sequence[speedup.Gain],
+    batches: dict[str, int],
+    moved: Sequence[speedup.Gain],
+) -> Sentence:
+    subject, mode, value = key
+    of_batch = {batches[one.base_case_id]: one for one in gains}
+    parts = [
+        f"{factor(Span(one.gain, one.low, one.high))} at N={batch}"
+        for batch, one in of_batch.items()
+    ]
+    verdict = _worth(of_batch)
+    way = _with_the_way(moved, of_batch, mode)
+    return Sentence(
+        kind="device",
+        text=f"{mode} of {subject}: {value} {verdict}: {listed(parts)} as fast as {gains[0].base}, "
+        f"both in the plain setting, the data on the device already.{way}",
+        evidence="; ".join(
+            f"N={batch}: {units.seconds(one.base_s)} → {units.seconds(one.value_s)}"
+            for batch, one in of_batch.items()
+        ),
+        case_ids=tuple(one.value_case_id for one in of_batch.values()),
+    )
+
+
+def _worth(of_batch: Mapping[int, speedup.Gain]) -> str:
+    """`is worth it from N=8 on, not at N=1`: every size is in it."""
+    wins = [batch for batch, one in of_batch.items() if one.verdict == "faster"]
+    loses = [batch for batch, one in of_batch.items() if one.verdict == "slower"]
+    equal = [batch for batch, one in of_batch.items() if one.verdict == "no difference found"]
+    unsure = [batch for batch, one in of_batch.items() if one.verdict == "no interval"]
+    parts = []
+    if wins:
+        on = len(of_batch) > 1 and wins == [batch for batch in of_batch if batch >= min(wins)]
+        parts.append(f"is worth it {f'from N={min(wins)} on' if on else f'at {_sizes(wins)}'}")
+    if loses:
+        parts.append(f"{'not' if wins else 'is not worth it'} at {_sizes(loses)}")
+    if equal:
+        parts.append(
+            f"{'' if parts else 'gains nothing that could be told: '}no difference found "
+            f"at {_sizes(equal)}"
+        )
+    if unsure:
+        parts.append(
+            f"{'' if parts else 'cannot be judged: '}too few replicates at {_sizes(unsure)}"
+        )
+    return ", ".join(parts)
+
+
+def _sizes(batches: Sequence[int]) -> str:
+    return listed([f"N={batch}" for batch in batches])
+
+
+def _with_the_way(moved: Sequence[speedup.Gain], shown: dict[int, speedup.Gain], mode: str) -> str:
+    """The same with the transfers, at the batch sizes that are shown; of training the input's."""
+    told = []
+    back = " and back" if mode == "inference" else ""
+    for kind in transfers.KINDS:
+        of_case = {one.value_case_id: one for one in moved if f" {kind} " in f"{one.phase} "}
+        there = {
+            batch: own for batch, one in shown.items() if (own := of_case.get(one.value_case_id))
+        }
+        parts = [
+            f"{factor(Span(own.gain, own.low, own.high))} at N={batch}"
+            for batch, own in there.items()
+        ]
+        if parts:
+            verdict = _worth(there)
+            turned = verdict != _worth({batch: shown[batch] for batch in there})
+            told.append(
+                f"from {kind} memory{back}: {listed(parts)}{f', it {verdict}' if turned else ''}"
+            )
+    return f" Single calls {'; '.join(told)}." if told else ""

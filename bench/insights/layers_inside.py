@@ -1,0 +1,156 @@
+"""Each layer measured alone beside its time inside the network, which a profile has.
+
+Alone, a layer's time is its median in a run; inside, its part of a profiled step.  A step is slower
+under the profiler, so what the two have in common are shares: alone, of the sum of the layers;
+inside, of the same phase of the step.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.compare import groups as plot_data
+from bench.compare.groups import Group, groups, records
+from bench.core.records import Row
+from bench.insights import layers as layer_share
+from bench.results.load import RunData
+from bench.results.profile_load import Profiled
+
+MOST_NAMED = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One layer, and the calls that are equal to it, together."""
+
+    layer: str
+    calls: int
+    alone_s: float
+    alone_ratio: float  # of the layers' sum
+    inside_s: float | None  # None: the profile has no such call, e.g. on a fused path
+    inside_ratio: float | None  # of the phase of the profiled step
+
+    @property
+    def shares_ratio(self) -> float | None:
+        """Above 1: more of the network than of the layers alone."""
+        if self.inside_ratio is None or not self.alone_ratio:
+            return None
+        return self.inside_ratio / self.alone_ratio
+
+
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The layers of one profiled case in one phase, the dearest first.
+
+    rest_s: of the phase, in no layer: the network's own code, the loss, autograd.
+    """
+
+    profiled: Profiled
+    phase: str
+    lines: tuple[Line, ...]
+    rest_s: float
+    whole_s: float
+    same_machine: bool
+
+
+def of_run(run: RunData, profiles: Sequence[Profiled]) -> tuple[list[Beside], list[str]]:
+    """What stands beside each other, and of the cases of which nothing does: why."""
+    by_subject = {(one.subject, one.input): one for one in groups(records(run.rows), layers=True)}
+    found: list[Beside] = []
+    problems: list[str] = []
+    for profiled in profiles:
+        match _of_case(run, by_subject.get((profiled.case.subject, profiled.case.input)), profiled):
+            case str(why):
+                problems.append(f"{profiled.case.case_id}: {why}")
+            case beside:
+                found += beside
+    return found, problems
+
+
+def _of_case(run: RunData, layers: Group | None, profiled: Profiled) -> list[Beside] | str:
+    case = profiled.case
+    entries = layer_share.listed_layers(run, case.subject)
+    if layers is None or not entries:
+        return "the run measured no layers of it alone"
+    names = {
+        name: row for row, entry in entries.items() for name in _names(row, entry)
+    }  # of a call → the layer that was measured for it
+    calls = {name: plot_data.calls(entry) for name, entry in entries.items()}
+    machines = {row.machine_id for row in layers.rows} - {None}
+    found = []
+    for phase in layer_share.phases(case):
+        by_layer, needed = layer_share.measured(case, layers, calls, phase)
+        missing = [name for name in needed if name not in by_layer]
+        if not by_layer:
+            return "the run measured its layers in other settings, or at another batch size"
+        if missing:
+            more = " …" if len(missing) > MOST_NAMED else ""
+            return f"not all layers were measured alone: {', '.join(missing[:MOST_NAMED])}{more}"
+        key = f"{phase}_{profiled.where}_s"
+        whole_s = sum(row[key] or 0.0 for row in profiled.layers)
+        inside_s = _inside(profiled, names, key)
+        if not set(inside_s) & set(by_layer) or not whole_s:
+            return "its profile shows none of these layers (inside compiled code there are none)"
+        alone_s = {
+            name: _alone_s(row, profiled.where) * needed.get(name, 1)
+            for name, row in by_layer.items()
+        }
+        found.append(
+            Beside(
+                profiled=profiled,
+                phase=phase,
+                lines=tuple(_lines(alone_s, inside_s, calls, whole_s)),
+                rest_s=max(0.0, whole_s - sum(inside_s.get(name, 0.0) for name in alone_s)),
+                whole_s=whole_s,
+                same_machine=profiled.machine_id is None or machines <= {profiled.machine_id},
+            )
+        )
+    return found
+
+
+def _names(row: str, entry: Mapping[str, object]) -> Iterator[str]:
+    yield row
+    yield str(entry.get("name"))
+    same = entry.get("same_as")
+    yield from map(str, same if isinstance(same, (list, tuple)) else ())
+
+
+def _inside(profiled: Profiled, names: Mapping[str, str], key: str) -> dict[str, float]:
+    """By measured layer, in seconds.
+
+    A call that the run does not know, as of a layer that is computed again in the backward, is its
+    module's.
+    """
+    found: dict[str, float] = {}
+    for row in profiled.layers:
+        name = names.get(row["layer"]) or names.get(row["module"])
+        if name is not None:
+            found[name] = found.get(name, 0.0) + (row[key] or 0.0)
+    return found
+
+
+def _alone_s(row: Row, where: str) -> float:
+    """Between two events where the time inside is the device's, too."""
+    if where == "device" and row.device_s is not None:
+        return row.device_s
+    return row.latency_median_s or row.device_s or 0.0
+
+
+def _lines(
+    alone_s: Mapping[str, float],
+    inside_s: Mapping[str, float],
+    calls: Mapping[str, int],
+    whole_s: float,
+) -> list[Line]:
+    sum_s = sum(alone_s.values())
+    lines = [
+        Line(
+            layer=name,
+            calls=calls[name],
+            alone_s=time_s,
+            alone_ratio=time_s / sum_s if sum_s else 0.0,
+            inside_s=inside_s.get(name),
+            inside_ratio=inside_s[name] / whole_s if name in inside_s else None,
+        )
+        for name, time_s in alone_s.items()
+    ]
+    return sorted(lines, key=lambda one: -(one.inside_s or 0.0))

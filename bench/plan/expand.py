@@ -1,0 +1,272 @@
+"""From a configuration and what the probe found to the list of cases.  Pure.
+
+What makes no sense is left out, with its reason, so that no row pretends to show a setting
+that cannot have an effect.
+"""
+
+import itertools
+import random
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.core.axes import AXES, BY_NAME
+from bench.core.errors import UserError
+from bench.core.records import Case
+from bench.core.subject import SHIPPED, layer_name, layer_text, parse
+from bench.host.probe import Device, Layer, Probe, SubjectFound
+from bench.plan.config import Config, Sweep, layers_of
+
+SHIPPED_INPUT = {"convnet": "3,224,224"}
+LAYERS = "layers"  # in LeftOut.settings: all of a subject's
+NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # views: nothing to compile
+
+# For --list only: measured on two cores, torch 2.13 (experiments/overhead.py).
+CASE_S = 0.06
+COMPILE_COLD_S = 20.0
+COMPILE_WARM_S = 4.0
+REPLICATE_S = 4.0
+
+
+class PlanError(UserError):
+    """Nothing can be planned: what is missing and what there is."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A combination that is not measured."""
+
+    subject: str
+    settings: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be measured."""
+
+    cases: tuple[Case, ...]
+    left_out: tuple[LeftOut, ...]
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # by case id: of its sweep
+
+    def order(self, replicate: int, seed: int) -> list[Case]:
+        """The cases as this replicate takes them: shuffled, the same for the same seed."""
+        cases = list(self.cases)
+        random.Random(f"{seed}:{replicate}").shuffle(cases)
+        return cases
+
+
+def make(config: Config, probe: Probe) -> Plan:
+    """Every sensible combination once.  Raises PlanError."""
+    cases: dict[str, Case] = {}
+    left_out: dict[tuple[str, str, str], LeftOut] = {}
+    thresholds: dict[str, float] = {}
+    for sweep in config.sweeps:
+        for whole, why in _without_layers(sweep, probe).items():
+            left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
+        for subject, layer in _subjects(sweep, probe):
+            if not subject.isprintable():
+                why = "the name of the layer cannot be printed, so that no row could name it"
+                left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
+                continue
+            for settings in _combinations(sweep, subject, probe):
+                device = probe.devices[settings["device"]]
+                reason = _senseless(settings, device, layer) or _once(settings, sweep)
+                if reason:
+                    shown = " ".join(f"{key}={value}" for key, value in settings.items())
+                    left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
+                    continue
+                case = _case(subject, settings, device)
+                if sweep.threshold is not None and case.case_id not in cases:
+                    thresholds[case.case_id] = sweep.threshold
+                cases.setdefault(case.case_id, case)
+    chosen = _only(cases, config.only)
+    if not chosen:
+        reasons = {one.reason for one in left_out.values()}
+        raise PlanError("nothing to measure: " + ("; ".join(sorted(reasons)) or "no cases"))
+    return Plan(tuple(chosen), tuple(left_out.values()), thresholds)
+
+
+def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
+    """The names to measure, layers in the order in which the network calls them."""
+    for asked in sweep.subjects:
+        name = layers_of(asked) if sweep.layers else asked
+        ref = parse(name)
+        found = probe.subjects[ref.whole]
+        if ref.layer is None:
+            yield ref.whole, None
+        elif ref.layer == "*":
+            for layer in found.layers:
+                yield f"{ref.whole}/{layer_text(layer.shown)}", layer
+        elif found.layers_error:  # that it cannot be looked at, its own row will say
+            yield f"{ref.whole}/{ref.layer}", None
+        else:
+            layer = _layer(ref.whole, ref.layer, found)
+            yield f"{ref.whole}/{layer_text(layer.shown)}", layer
+
+
+def _without_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
+    """Subjects all of whose layers are asked for, and none of which is known: by name, why."""
+    refs = [parse(layers_of(name) if sweep.layers else name) for name in sweep.subjects]
+    found = {ref.whole: probe.subjects[ref.whole] for ref in refs if ref.layer == "*"}
+    why = {whole: one.layers_error or "it calls no module inside" for whole, one in found.items()}
+    return {
+        whole: f"the layers of {whole} are unknown: {why[whole]}"
+        for whole, one in found.items()
+        if not one.layers
+    }
+
+
+def _layer(whole: str, name: str, found: SubjectFound) -> Layer:
+    layer = layer_named(name, found)
+    if layer is None:
+        raise PlanError(no_layer(whole, name, found))
+    return layer
+
+
+def layer_named(name: str, found: SubjectFound) -> Layer | None:
+    """By its own name, its alias, or that of an equal one; `name` as it is written."""
+    for meant in dict.fromkeys((layer_name(name), layer_name(name.strip()))):
+        for layer in (*found.layers, *found.modules):
+            if meant in (layer.name, layer.alias, *layer.same_as):
+                return layer
+    return None
+
+
+def no_layer(whole: str, name: str, found: SubjectFound) -> str:
+    """What is to be said of a layer that there is not."""
+    there = ", ".join(layer_text(layer.shown) for layer in found.layers[:12])
+    more = ", …" if len(found.layers) > 12 else ""
+    return f"{whole} has no layer {name!r} that it calls; it has {there}{more}"
+
+
+def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str, str]]:
+    whole = parse(subject).whole
+    values: list[Sequence[str]] = []
+    for axis in AXES:
+        given: Sequence[str] = sweep.axes.get(axis.name, ())
+        if axis.name == "device":
+            given = _devices(given or (str(axis.default),), probe)
+        elif axis.name == "input" and not given:
+            given = (_own_input(whole, probe.subjects[whole]),)
+        values.append(given or (str(axis.default),))
+    for combination in itertools.product(*values):
+        yield dict(zip(BY_NAME, combination, strict=True))
+
+
+def _devices(asked: Sequence[str], probe: Probe) -> tuple[str, ...]:
+    names: dict[str, None] = {}
+    for device in asked:
+        if device == "auto":
+            names.update(dict.fromkeys(probe.devices))
+            continue
+        full = device if device in probe.devices else f"{device}:0"
+        if full not in probe.devices:
+            there = ", ".join(probe.devices)
+            raise PlanError(
+                f"--device {device}: torch {probe.torch} finds no such device; it finds {there}"
+            )
+        names.setdefault(full)
+    return tuple(names)
+
+
+def _own_input(whole: str, found: SubjectFound) -> str:
+    if whole in SHIPPED:
+        return SHIPPED_INPUT[whole]
+    if found.has_inputs:
+        return "own"
+    raise PlanError(
+        f"{whole}: what shape is its input? Give --input, e.g. --input 3,224,224 (without the "
+        "batch), or give the module a method example_inputs(batch)"
+    )
+
+
+def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None) -> str | None:
+    """Why this combination cannot show anything, or None."""
+    on_cpu = device.type == "cpu"
+    compile_, amp = settings["compile"], settings["amp"]
+    rules: tuple[tuple[bool, str], ...] = (
+        (
+            not device.has_cudnn and settings["cudnn_benchmark"] == "on",
+            f"{device.type} has no cuDNN to benchmark",
+        ),
+        (not device.has_tf32 and settings["tf32"] == "on", f"{device.shown} has no TF32"),
+        (
+            on_cpu and compile_ in ("reduce-overhead", "max-autotune-no-cudagraphs"),
+            f"{compile_} is about CUDA graphs; on a CPU it is "
+            + ("default" if compile_ == "reduce-overhead" else "max-autotune"),
+        ),
+        (
+            not on_cpu and settings["threads"] != "auto",
+            "threads are the CPU's",
+        ),
+        (not on_cpu and settings["allocator"] == "system", "the C allocator is the CPU's"),
+        (
+            amp != "off" and settings["dtype"] != "float32",
+            f"autocast is for float32 weights, not for dtype {settings['dtype']}",
+        ),
+        (
+            compile_ != "off" and layer is not None and layer.type in NO_ARITHMETIC,
+            f"{layer.type if layer else ''} computes nothing that could be compiled",
+        ),
+        (
+            settings["memory_format"] == "channels_last" and not _has_images(settings["input"]),
+            "channels_last needs an image (C, H, W) among the inputs",
+        ),
+    )
+    return next((reason for holds, reason in rules if holds), None)
+
+
+def _once(settings: Mapping[str, str], sweep: Sweep) -> str | None:
+    """A training step has one grad mode, and is measured with the first that was asked for."""
+    asked = sweep.axes.get("grad_mode", ())
+    if settings["mode"] == "inference" or not asked or settings["grad_mode"] == asked[0]:
+        return None
+    return "grad_mode is of inference: a training step always takes gradients"
+
+
+def _has_images(input_: str) -> bool:
+    if input_ == "own":
+        return True
+    return any(part.split(":")[0].count(",") == 2 for part in input_.split(";"))
+
+
+def _case(subject: str, settings: Mapping[str, str], device: Device) -> Case:
+    on_cpu = device.type == "cpu"
+    return Case(
+        subject=subject,
+        mode=settings["mode"],
+        batch=int(settings["batch"]),
+        input=";".join(part.strip() for part in settings["input"].split(";")),
+        device=device.name,
+        dtype=settings["dtype"],
+        amp=settings["amp"],
+        memory_format=settings["memory_format"],
+        compile=settings["compile"],
+        cudnn_benchmark=settings["cudnn_benchmark"] if device.has_cudnn else None,
+        tf32=settings["tf32"] if device.has_tf32 else None,
+        threads=settings["threads"] if on_cpu else None,
+        allocator=settings["allocator"] if on_cpu else None,
+        grad_mode=settings["grad_mode"] if settings["mode"] == "inference" else None,
+    )
+
+
+def _only(cases: Mapping[str, Case], only: Sequence[str]) -> list[Case]:
+    if not only:
+        return list(cases.values())
+    for case_id in only:
+        if case_id not in cases:
+            raise PlanError(
+                f"--case {case_id}: the sweep has no such case; `bench run --list` shows all "
+                f"{len(cases)}"
+            )
+    return [cases[case_id] for case_id in dict.fromkeys(only)]
+
+
+def estimate_s(plan: Plan, config: Config) -> float:
+    """About how long the run will take.  A budget bounds it."""
+    run = config.run
+    compiled = sum(case.compile != "off" for case in plan.cases)
+    outcome_s = CASE_S + run.warmup_s * 1.3 + run.samples_s
+    total_s = run.replicates * (REPLICATE_S + len(plan.cases) * outcome_s)
+    total_s += compiled * (COMPILE_COLD_S + (run.replicates - 1) * COMPILE_WARM_S)
+    return min(total_s, run.budget_s * 1.15) if run.budget_s else total_s

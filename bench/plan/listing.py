@@ -1,0 +1,28 @@
+"""`bench run --list`: every case, what is left out and why, and how long it will take."""
+
+from collections import Counter
+
+from rich.console import Console
+from rich.text import Text
+
+from bench.core import units
+from bench.core.text import printable
+from bench.plan.expand import Plan
+
+
+def show(plan: Plan, estimate_s: float, console: Console) -> None:
+    """Print the plan, a case id a line, so that it can be searched and piped."""
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+    for case in plan.cases:
+        say(case.case_id)
+    if plan.left_out:
+        say("")
+        say("left out:")
+        counted = Counter((one.subject, one.reason) for one in plan.left_out)
+        for (subject, reason), count in counted.items():
+            say(f"  {subject}: {reason} ({count} combination{'s' if count > 1 else ''})")
+    say("")
+    say(f"{len(plan.cases)} cases, about {units.duration(estimate_s)} (min:s) on two cores")

@@ -1,0 +1,114 @@
+"""The plots of a run, from its files alone.
+
+Each answers one question; what a run has no data for is not drawn, and `draw` says why.
+"""
+
+import hashlib
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib
+from matplotlib.figure import Figure
+
+from bench.plots.devices import devices
+from bench.plots.layers import layers
+from bench.plots.roofline import roofline
+from bench.plots.scaling import latency, memory, throughput
+from bench.plots.speedup import gain
+from bench.plots.style import STYLE, NothingToDraw
+from bench.results.load import RunData, load
+
+FOLDER = "plots"
+DPI = 150
+
+PLOTS: Mapping[str, Callable[[RunData], dict[str, Figure]]] = {
+    "latency": latency,
+    "throughput": throughput,
+    "gain": gain,
+    "layers": layers,
+    "roofline": roofline,
+    "memory": memory,
+    "devices": devices,
+}
+
+
+class Drawn(NamedTuple):
+    """What came of it.
+
+    paths:   of the PNG files, in the order of `PLOTS`; beside each lies the same as SVG.
+    reasons: why a plot was not drawn, "NAME: reason".
+    """
+
+    paths: list[Path]
+    reasons: list[str]
+
+
+def draw(run_dir: Path) -> Drawn:
+    """Write the plots of a run directory into its folder `plots`, instead of those there.
+
+    Raises table.ReadError.
+    """
+    figures, reasons = build(load(run_dir))
+    folder = run_dir / FOLDER
+    folder.mkdir(exist_ok=True)
+    _clear(folder)
+    paths = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
+    return Drawn(paths, reasons)
+
+
+def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
+    """The figures by file name without its ending, and why others are missing."""
+    figures: dict[str, Figure] = {}
+    reasons: list[str] = []
+    with style():
+        for name, plot in PLOTS.items():
+            try:
+                found = plot(run)
+            except NothingToDraw as nothing:
+                reasons.append(f"{name}: {nothing}")
+                continue
+            for of, figure in found.items():
+                stem = name if len(found) == 1 else f"{name}-{slug(of)}"
+                if stem in figures:  # two names that differ only in what no file name bears
+                    stem = f"{stem}-{_digest(of)}"
+                figures[stem] = figure
+    return figures, reasons
+
+
+def slug(text: str) -> str:
+    """A file name from any text: readable, safe in a shell and an address."""
+    readable = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")
+    return readable if 0 < len(readable) <= 60 else f"{readable[:50]}-{_digest(text)}".lstrip("-")
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:6]
+
+
+def style() -> AbstractContextManager[None]:
+    # Not a user's matplotlibrc: the same run gives the same picture.  rc_context does not
+    # restore the backend, so that is left alone.
+    style: Any = {**matplotlib.rcParamsDefault, **STYLE}
+    return matplotlib.rc_context({key: style[key] for key in style if key != "backend"})
+
+
+def _clear(folder: Path) -> None:
+    """Plots of an earlier state of the run would pass for this one's."""
+    for old in folder.iterdir():
+        if old.suffix in (".png", ".svg") and old.stem.split("-")[0] in PLOTS:
+            old.unlink()
+
+
+def save(figure: Figure, path: Path) -> Path:
+    """As PNG and, beside it, SVG."""
+    with style(), warnings.catch_warnings():
+        # A subject may have letters that the font has not: an empty box, no word on stderr.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+        figure.set_layout_engine("none")  # as laid out: a second time would take as long
+        figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
+    return path

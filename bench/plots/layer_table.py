@@ -1,0 +1,125 @@
+"""The layers of a run as a table: what each costs at one batch size under one setting."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.compare.groups import Group, Span, calls, finite, label, split
+from bench.core.records import Row
+from bench.plots.style import plain
+from bench.results.load import RunData
+
+PHASES = ("forward", "backward")
+TIMES = {  # column, its interval's ends, what it is
+    "latency_median_s": ("latency_low_s", "latency_high_s", "latency"),
+    "device_s": ("", "", "device time"),
+}
+
+
+@dataclass(frozen=True)
+class Table:
+    """The layers of one device: what one batch size and one setting say.
+
+    rows:   mode → layer → phase → its row.
+    counts: how many equal layers one stands for; absent: one.
+    """
+
+    device: str
+    batch: int
+    setting: str
+    column: str
+    rows: Mapping[str, Mapping[str, Mapping[str, Row]]]
+    counts: Mapping[str, int]
+
+    def span(self, row: Row) -> Span | None:
+        """The time of a phase, in seconds."""
+        low, high, _ = TIMES[self.column]
+        value = finite(getattr(row, self.column))
+        if value is None:
+            return None
+        if not low:
+            return Span(value)
+        return Span(value, finite(getattr(row, low)), finite(getattr(row, high)))
+
+    def total_s(self, mode: str, layer: str) -> float:
+        """Forward and backward together."""
+        spans = (self.span(row) for row in self.rows[mode].get(layer, {}).values())
+        return math.fsum(span.value for span in spans if span)
+
+    def share(self, mode: str, layer: str) -> float:
+        """Of the time of all layers, equal ones counted as often as they are there."""
+
+        def all_s(name: str) -> float:
+            return self.total_s(mode, name) * self.counts.get(name, 1)
+
+        return all_s(layer) / math.fsum(all_s(name) for name in self.rows[mode])
+
+    def shown(self, layer: str) -> str:
+        """Its name, and ×3 where it stands for three equal ones."""
+        count = self.counts.get(layer, 1)
+        return plain(layer, 44) + (f" ×{count}" if count > 1 else "")
+
+    @property
+    def layers(self) -> set[str]:
+        return {layer for of_mode in self.rows.values() for layer in of_mode}
+
+    @property
+    def all_rows(self) -> list[Row]:
+        return [row for m in self.rows.values() for phases in m.values() for row in phases.values()]
+
+
+def layer_table(run: RunData, group: Group, device: str) -> Table | None:
+    """At the setting nearest to plain and the largest batch that have most layers."""
+    rows = [row for row in group.rows if row.device == device and row.phase in PHASES]
+    column = _column(rows, device)
+    rows = [row for row in rows if finite(getattr(row, column)) is not None]
+    if not rows:
+        return None
+    order = group.settings
+    counts: dict[tuple[int, int], set[tuple[str | None, str | None]]] = {}
+    for row in rows:
+        key = (-order.index(group.setting(row)), int(row.batch or 0))
+        counts.setdefault(key, set()).add((row.subject, row.mode))
+    best = max(counts, key=lambda key: (len(counts[key]), key))
+    setting, batch = order[-best[0]], best[1]
+    table: dict[str, dict[str, dict[str, Row]]] = {}
+    for row in rows:
+        if group.setting(row) == setting and row.batch == batch:
+            layer = split(row.subject or "")[1] or ""
+            of_layer = table.setdefault(str(row.mode), {}).setdefault(layer, {})
+            of_layer[str(row.phase)] = row
+    return Table(device, batch, label(setting), column, table, _counts(run, group))
+
+
+def _column(rows: Sequence[Row], device: str) -> str:
+    """Accelerators by events: a host time of a phase would be launch time."""
+    by_event = sum(finite(row.device_s) is not None for row in rows)
+    by_host = sum(finite(row.latency_median_s) is not None for row in rows)
+    return "device_s" if device != "cpu" and by_event >= by_host else "latency_median_s"
+
+
+def _listed(run: RunData, subject: str) -> list[Mapping[str, Any]]:
+    """The subject's layers in the order of its calls, as run.json lists them."""
+    known = run.run.get("layers")
+    found = known.get(subject) if isinstance(known, dict) else None
+    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
+
+
+def network_order(run: RunData, group: Group) -> dict[str, int]:
+    """The network's own order; layers that run.json does not list come last."""
+    found: dict[str, int] = {}
+    for layer in _listed(run, group.subject):
+        for name in (layer.get("alias"), layer.get("name")):
+            found.setdefault(str(name), len(found))
+    for row in group.rows:
+        found.setdefault(split(row.subject or "")[1] or "", len(found))
+    return found
+
+
+def _counts(run: RunData, group: Group) -> dict[str, int]:
+    """How many equal layers a measured one stands for."""
+    return {
+        str(layer.get("alias") or layer.get("name")): calls(layer)
+        for layer in _listed(run, group.subject)
+    }

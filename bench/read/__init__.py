@@ -1,1 +1,0 @@
-"""What only reads results: tables, statistics, comparisons, plots.  Never imports torch."""

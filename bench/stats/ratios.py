@@ -1,0 +1,189 @@
+"""Ratios of durations and how sure they are.  Pure functions of numbers.
+
+Everything is Student's t on natural logarithms: noise multiplies, and a t-interval over
+replicates covers 94–96 % where a percentile bootstrap covers 78–90 % (4–20 replicates).
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from scipy import special
+
+from bench.stats.intervals import LEVEL, t_quantile
+
+ALPHA = 0.05  # of one-sided tests
+POWER = 0.80
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A variance that adds to that of a logarithm, and how well it is known.
+
+    df: degrees of freedom of its estimate; infinite = known.
+    """
+
+    variance: float
+    df: float
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A logarithm of a ratio, with its standard error.
+
+    error: standard error of `log`; None = unknown (one replicate).
+    df:    degrees of freedom of `error`.
+    """
+
+    log: float
+    error: float | None
+    df: float
+    n: int  # replicates, of the smaller side
+
+    @property
+    def ratio(self) -> float:
+        return _exp(self.log)
+
+    def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
+        """The two-sided interval of the ratio; None where the error is unknown."""
+        if self.error is None:
+            return None
+        half = quantile((1 + level) / 2, self.df) * self.error
+        return _exp(self.log - half), _exp(self.log + half)
+
+    def p_above(self, log_bound: float) -> float | None:
+        """p of the one-sided t-test of H0: the log lies at or below `log_bound`."""
+        if self.error is None:
+            return None
+        distance = log_bound - self.log
+        if self.error == 0:  # replicates without any spread: the figure is what it is
+            return 0.0 if distance < 0 else 1.0
+        if math.isinf(self.df):
+            return float(special.ndtr(distance / self.error))
+        return float(special.stdtr(self.df, distance / self.error))
+
+    def p_below(self, log_bound: float) -> float | None:
+        """The same for H0: at or above `log_bound`."""
+        return self.flipped().p_above(-log_bound)
+
+    @property
+    def p_of_none(self) -> float | None:
+        """p of the two-sided test of H0: the ratio is 1."""
+        above, below = self.p_above(0.0), self.p_below(0.0)
+        return None if above is None or below is None else min(1.0, 2 * min(above, below))
+
+    def flipped(self) -> "Estimate":
+        """Of the reciprocal ratio."""
+        return Estimate(-self.log, self.error, self.df, self.n)
+
+    def smallest_effect(self, threshold: float) -> float | None:
+        """The slowdown that would be found beyond `threshold` four times in five, as a ratio - 1.
+
+        τ + (t.95 + t.80)·s/√n, on the logs.
+        """
+        if self.error is None:
+            return None
+        reach = quantile(1 - ALPHA, self.df) + quantile(POWER, self.df)
+        return _exp(math.log1p(threshold) + reach * self.error) - 1
+
+
+def quantile(p: float, df: float) -> float:
+    """Of Student's t; `df` need not be whole (Welch), nor finite (normal)."""
+    return float(special.ndtri(p) if math.isinf(df) else special.stdtrit(df, p))
+
+
+def paired(base: Mapping[int, float], value: Mapping[int, float]) -> Estimate | None:
+    """base / value from what both have of each replicate; None where they share none.
+
+    Two cases of one replicate ran under the same conditions, so what is common to both
+    cancels in the replicate's own ratio.
+    """
+    shared = sorted(base.keys() & value.keys())
+    if not shared:
+        return None
+    logs = [math.log(base[one]) - math.log(value[one]) for one in shared]
+    n = len(logs)
+    error = statistics.stdev(logs) / math.sqrt(n) if n > 1 else None
+    return Estimate(math.fsum(logs) / n, error, n - 1, n)
+
+
+def combined(log: float, parts: Sequence[Part], n: int) -> Estimate:
+    """With the sum of the variances; its degrees of freedom by Welch and Satterthwaite (1947)."""
+    total = math.fsum(part.variance for part in parts)
+    if total == 0:
+        return Estimate(log, 0.0, math.fsum(part.df for part in parts), n)
+    # Of shares of the total: squares of tiny variances would underflow.
+    scatter = math.fsum((part.variance / total) ** 2 / part.df for part in parts)
+    return Estimate(log, math.sqrt(total), 1 / scatter if scatter else math.inf, n)
+
+
+@dataclass(frozen=True, slots=True)
+class Centre:
+    """The mean of the logs of one side's replicate medians."""
+
+    log: float
+    variance: float | None  # of that mean; None = unknown
+    n: int
+
+    @property
+    def part(self) -> Part | None:
+        """Its variance, as far as the replicates of one run see it."""
+        return None if self.variance is None else Part(self.variance, self.n - 1)
+
+
+def centre(medians: Sequence[float]) -> Centre:
+    """Of durations above 0; there has to be one."""
+    logs = [math.log(median) for median in medians]
+    n = len(logs)
+    return Centre(math.fsum(logs) / n, statistics.variance(logs) / n if n > 1 else None, n)
+
+
+def centre_of_interval(median: float, low: float | None, high: float | None, n: int) -> Centre:
+    """The same from an interval of the replicates alone, where the samples are not at hand.
+
+    `precision.log_interval` turned round; without an interval the median alone.
+    """
+    if low is None or high is None or n < 2:
+        return Centre(math.log(median), None, n)
+    half = (math.log(high) - math.log(low)) / 2
+    log = (math.log(high) + math.log(low)) / 2
+    return Centre(log, (half / t_quantile(n - 1)) ** 2, n)
+
+
+def welch(base: Centre, value: Centre, between: Part | None = None) -> Estimate:
+    """base / value of two sides that share no replicates, the variances unequal (Welch 1947).
+
+    between: what two runs differ by beyond their replicates; None where the sides are of one run.
+    """
+    log, n = base.log - value.log, min(base.n, value.n)
+    if base.part is None or value.part is None:
+        return Estimate(log, None, 0, n)
+    return combined(log, [base.part, value.part, *([between] if between else [])], n)
+
+
+def prediction(history: Sequence[float], value: float) -> Estimate:
+    """value / history's centre; the error is that of one further run, as it is predicted.
+
+    history: the figure in earlier runs, two or more, above 0.
+    s·√(1 + 1/K) with K - 1 degrees of freedom: the t prediction interval.
+    """
+    logs = [math.log(one) for one in history]
+    k = len(logs)
+    error = statistics.stdev(logs) * math.sqrt(1 + 1 / k)
+    return Estimate(math.log(value) - math.fsum(logs) / k, error, k - 1, k)
+
+
+def holm(ps: Sequence[float]) -> list[float]:
+    """p-values corrected so that all verdicts together err in at most that share (Holm 1979)."""
+    corrected = [0.0] * len(ps)
+    before = 0.0
+    for rank, at in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
+        before = max(before, min(1.0, (len(ps) - rank) * ps[at]))
+        corrected[at] = before
+    return corrected
+
+
+def _exp(log: float) -> float:
+    """Two replicates can leave an interval, and two times a ratio, that no float holds."""
+    return math.exp(log) if log < 709 else math.inf

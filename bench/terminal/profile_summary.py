@@ -1,0 +1,184 @@
+"""What `bench profile` prints: the dearest layers and operators of each case, in words as well."""
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.table import Table
+
+from bench.core import units
+from bench.results.profile_tables import LAYERS, MEMORY, OPERATORS, SUMMARY, Profile
+from bench.verdict.tables import safe
+
+WIDTH = 100
+MOST = 10
+TRACE = "trace.json.gz"
+WORTH_SAYING = 0.1  # share of the step from which on a layer's backward is named by itself
+BOUND_BY = {
+    "device": "bound by the device: only less or faster work on it helps",
+    "launches": "bound by launches: the host issues work more slowly than the device does it "
+    "(CUDA graphs, torch.compile, a larger batch)",
+    "waits": "bound by waits: host and device take turns (look for .item(), copies to or from the "
+    "host, GradScaler)",
+}
+
+
+def show(profile: Profile, console: Console) -> None:
+    """Print one case, in at most 100 columns."""
+    width = min(WIDTH, console.width)
+    where = "device" if profile.on_device else "host"
+    console.print()
+    console.print(safe(profile.case.case_id), soft_wrap=True, style="bold")
+    for line in (*sentences(profile), *(f"note: {note}" for note in profile.notes)):
+        console.print(safe(line), soft_wrap=True)
+    console.print(_layers(profile, where), width=width)
+    console.print(_operators(profile, where), width=width)
+    files = [TRACE, LAYERS, OPERATORS, *([MEMORY, "memory.png"] if profile.memory else []), SUMMARY]
+    console.print(safe(f"{profile.folder}/: {', '.join(files)}"), soft_wrap=True)
+
+
+def sentences(profile: Profile) -> list[str]:
+    """The verdict: where the time goes, what bounds it, what the profiler cost, what memory."""
+    where, whole_s = _whole(profile)
+    own = [one for one in modules(profile.layers, where) if one.kind != "residual" and one.time_s]
+    lines = []
+    if own and whole_s:
+        top = own[0]
+        text = f"{_share(top.time_s, whole_s)} of the {_what(profile)} is in {_calls(top)}"
+        if top.forward_s < top.backward_s >= WORTH_SAYING * whole_s:
+            text += f", {_share(top.backward_s, whole_s)} in its backward"
+        if len(own) > 1:
+            text += f"; {_share(own[1].time_s, whole_s)} in {_calls(own[1])}"
+        lines.append(text)
+    lines.append(
+        f"{units.seconds(profile.whole_s)} a profiled step "
+        f"({units.seconds(profile.unprofiled_s)} without the profiler); {_in_no_layer(profile)}"
+    )
+    if profile.device:
+        lines.append(_bound(profile.device))
+    if profile.memory:
+        lines.append(_peak(profile.memory))
+    return lines
+
+
+@dataclass(slots=True)
+class Module:
+    """All calls of one module in a step, on the host or on the device."""
+
+    name: str
+    type: str
+    kind: str
+    calls: int = 0
+    forward_s: float = 0.0
+    backward_s: float = 0.0
+    time_s: float = 0.0
+
+
+def modules(layers: Iterable[Mapping[str, Any]], where: str) -> list[Module]:
+    """The dearest first.  layers: a row a call; where: `host` or `device`."""
+    found: dict[str, Module] = {}
+    for row in layers:
+        name = row["module"]
+        one = found.setdefault(name, Module(name, row["type"], row["kind"]))
+        one.calls += 1
+        one.forward_s += row[f"forward_{where}_s"] or 0.0
+        one.backward_s += row[f"backward_{where}_s"] or 0.0
+        one.time_s += row[f"{where}_s"] or 0.0
+    return sorted(found.values(), key=lambda one: -one.time_s)
+
+
+def _calls(one: Module) -> str:
+    return f"the {one.calls} calls of {one.name}" if one.calls > 1 else one.name
+
+
+def _in_no_layer(profile: Profile) -> str:
+    """How much of the host's time, and to what it went, the largest first."""
+    rest = [row for row in profile.layers if row["kind"] == "residual" and row["host_s"]]
+    rest.sort(key=lambda row: -row["host_s"])
+    parts = [f"{row['layer'].strip('()')} {_share(row['host_s'], profile.whole_s)}" for row in rest]
+    to = f" ({', '.join(parts)})" if parts else ""
+    return f"{_share(profile.residual_s, profile.whole_s)} of the host's time in no layer{to}"
+
+
+def _bound(device: Mapping[str, Any]) -> str:
+    times = ", ".join(
+        f"{name} {units.seconds(device[key])}"
+        for name, key in (("host", "host_s"), ("events", "event_s"), ("kernels", "busy_s"))
+    )
+    return f"{BOUND_BY.get(device['bound_by'], 'bound by neither')}: {device['why']} ({times})"
+
+
+def _peak(memory: Mapping[str, Any]) -> str:
+    parts = {name: values[memory["peak"]] for name, values in memory["bytes"].items()}
+    shown = sorted(parts.items(), key=lambda part: -part[1])
+    listed = ", ".join(f"{units.bytes_(size)} {name}" for name, size in shown if size)
+    return f"peak {units.bytes_(memory['peak_bytes'])}: {listed}"
+
+
+def _what(profile: Profile) -> str:
+    step = "step" if profile.case.mode == "training" else "forward"
+    return f"device's time in the {step}" if profile.on_device else step
+
+
+def _whole(profile: Profile) -> tuple[str, float]:
+    busy_s = profile.busy_s
+    return ("host", profile.whole_s) if busy_s is None else ("device", busy_s)
+
+
+def _share(part_s: float | None, whole_s: float) -> str:
+    return f"{100 * (part_s or 0.0) / whole_s:.0f} %" if whole_s else "–"
+
+
+def _layers(profile: Profile, where: str) -> Table:
+    ordered = modules(profile.layers, where)
+    table = _table(f"the dearest layers, {where} time a step")
+    table.add_column("layer", overflow="fold", min_width=24)
+    table.add_column("type", overflow="fold")
+    for name in ("calls", "forward", "backward", "together", "share"):
+        table.add_column(name, justify="right", no_wrap=True)
+    whole_s = _whole(profile)[1]
+    for one in ordered[:MOST]:
+        table.add_row(
+            safe(one.name),
+            safe(one.type),
+            str(one.calls) if one.kind != "residual" else "",
+            *(units.seconds(t) if t else "" for t in (one.forward_s, one.backward_s, one.time_s)),
+            _share(one.time_s, whole_s),
+        )
+    if rest := ordered[MOST:]:
+        rest_s = math.fsum(one.time_s for one in rest)
+        shown = units.seconds(rest_s), _share(rest_s, whole_s)
+        table.add_row(f"{len(rest)} more", "", "", "", "", *shown)
+    return table
+
+
+def _operators(profile: Profile, where: str) -> Table:
+    table = _table(f"the dearest operators, {where} time a step")
+    table.add_column("operator", overflow="fold", min_width=24)
+    for name in ("calls", "self", "total", "share", "allocates", "FLOP"):
+        table.add_column(name, justify="right", no_wrap=True)
+    whole_s = _whole(profile)[1]
+    for row in profile.operators[:MOST]:
+        table.add_row(
+            safe(row["operator"]),
+            str(row["calls"]),
+            units.seconds(row[f"self_{where}_s"]),
+            units.seconds(row[f"{where}_s"]),
+            _share(row[f"self_{where}_s"], whole_s),
+            units.bytes_(row["allocated_bytes"]) if row["allocated_bytes"] else "",
+            units.count(row["flops"]) if row["flops"] else "",
+        )
+    return table
+
+
+def _table(title: str) -> Table:
+    return Table(
+        title=safe(title),
+        title_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )

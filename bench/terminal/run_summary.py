@@ -1,0 +1,289 @@
+"""What `bench run` prints at its end: what the settings gain, a table, where the files lie."""
+
+import re
+from collections import Counter
+from collections.abc import Collection, Iterable, Sequence
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+
+from bench.commands.derive import Result
+from bench.compare.match import MatchError
+from bench.compare.speedup import Gain, told_of, verdicts, within
+from bench.core import units
+from bench.core.axes import AXES
+from bench.core.records import FLAGS, Facts, Failure, Measurement, Row, whole_phase
+from bench.core.text import command
+from bench.insights import collect
+from bench.results.load import RunData, load
+from bench.stats import between_runs
+from bench.verdict.tables import safe
+
+WIDTH = 100
+MOST_ROWS = 60
+TOLD = ("doubt", "device", "best")
+MOST_SENTENCES = 6
+MOST_REASONS = 3
+MOST_PLOTS = 8  # that are named
+PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
+FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
+NOT_SETTINGS = ("mode", "batch", "device", "input")
+GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
+
+
+def show(result: Result, console: Console, elapsed_s: float) -> None:
+    """Print it, in at most 100 columns.  elapsed_s: of the measuring, in this process."""
+    width = min(WIDTH, console.width)
+    console.print()
+    run = load(result.path)
+    told = [one for one in collect.of_run(run) if one.kind in TOLD]
+    if told:
+        sentences = Table.grid(padding=(0, 1))
+        for one in told[:MOST_SENTENCES]:
+            sentences.add_row("-", safe(one.text))
+        console.print(sentences, width=width)
+        console.print()
+    gains = _gains(run)
+    if gains:
+        console.print(_gain_table(gains, result.rows), width=width)
+    console.print(_table(result.rows), width=width)
+    for line in (
+        *_legend(result.rows),
+        *_between(result.rows),
+        "",
+        *_odd(result.rows),
+        *_unverified(result),
+        *_left_out(result),
+        *_losses(result),
+        *_spent(result, elapsed_s),
+        *_files(result),
+    ):
+        console.print(safe(line), soft_wrap=True)
+
+
+def _gains(run: RunData) -> list[Gain]:
+    """What each setting gains for the subjects as a whole."""
+    found: list[Gain] = []
+    for axis in GAIN_AXES:
+        try:
+            found.extend(within(run, axis))
+        except MatchError:
+            continue  # the run has one value of it
+    return [
+        gain
+        for gain in found
+        if gain.phase in ("forward", "step")
+        and "/" not in gain.subject
+        and (gain.phase == "step" or "training" not in gain.base_case_id.split(":"))
+    ]
+
+
+def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
+    table = _plain_table("What each setting gains: time without it / time with it")
+    table.add_column("setting", overflow="fold", min_width=27)
+    table.add_column("of", overflow="fold")
+    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column("95 % interval", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True, min_width=len("no difference found"))
+    by_id = {row.case_id: row for row in rows}
+    several = of_several_inputs(rows)
+    words = verdicts(gains)
+    for gain, verdict in zip(gains, words, strict=True):
+        base = by_id[gain.base_case_id]
+        where = settings(base, apart=gain.axis).replace("plain", "")
+        ends = [units.times(end).removeprefix("×") for end in (gain.low, gain.high)]
+        interval = "" if gain.low is None else " – ".join(ends)
+        table.add_row(
+            safe(f"{gain.axis}={gain.value}"),
+            safe(f"{named(base, several)} {base.mode} N={base.batch} {where}"),
+            units.times(gain.gain),
+            interval,
+            verdict,
+        )
+    if told := told_of(words):
+        table.caption = safe(told)
+    return table
+
+
+def _table(rows: Sequence[Row]) -> Table:
+    """The whole phase of each case; its phases are in the CSV."""
+    table = _plain_table("One call over all replicates, its 95 % interval; throughput; memory")
+    whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
+    several = of_several_inputs(whole)
+    longest = max((len(named(row, several)) for row in whole), default=0)
+    table.add_column("subject", overflow="fold", min_width=min(longest, 24))
+    table.add_column("mode", no_wrap=True)
+    table.add_column("N", justify="right", no_wrap=True)
+    table.add_column("settings", overflow="fold")
+    table.add_column("latency", justify="right", no_wrap=True)
+    table.add_column("±", justify="right", no_wrap=True)
+    table.add_column("images/s", justify="right", no_wrap=True)
+    table.add_column("peak", justify="right", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    for row in whole[:MOST_ROWS]:
+        table.add_row(safe(named(row, several)), *_cells(row))
+    if len(whole) > MOST_ROWS:
+        table.caption = f"{len(whole) - MOST_ROWS} more cases in measurements.csv"
+    return table
+
+
+def _plain_table(title: str) -> Table:
+    return Table(
+        title=title,
+        title_justify="left",
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+    )
+
+
+def _cells(row: Row) -> list[RenderableType]:
+    letters = "".join(FLAG_LETTERS[flag] for flag in (row.flags or "").split(";") if flag)
+    doubt = letters if row.status == "ok" else str(row.status)
+    return [
+        "infer" if row.mode == "inference" else "train",
+        str(row.batch),
+        safe(settings(row)),
+        units.seconds(row.latency_median_s),
+        units.percent(half_width(row)),
+        units.count(row.images_per_s),
+        units.bytes_(row.peak_bytes),
+        doubt,
+    ]
+
+
+def of_several_inputs(rows: Iterable[Row]) -> set[str | None]:
+    """The subjects whose name alone does not tell two rows apart."""
+    inputs = {(row.subject, row.input) for row in rows}
+    return {name for name, count in Counter(name for name, _ in inputs).items() if count > 1}
+
+
+def named(row: Row, several: Collection[str | None]) -> str:
+    """The subject, with its input where it is one of `several`."""
+    name = row.subject or ""
+    return f"{name} on {row.input}" if row.subject in several else name
+
+
+def settings(row: Row, apart: str = "") -> str:
+    """What differs from the plain setting, but for the axis `apart`; or `plain`."""
+    parts = [] if row.device in (None, "cpu") else [row.device]
+    for axis in AXES:
+        value = getattr(row, axis.name)
+        if axis.name in (*NOT_SETTINGS, apart) or value is None:
+            continue
+        if value != (PLAIN.get(axis.name) or axis.default):
+            parts.append(f"{axis.name}={value}" if axis.name != "memory_format" else str(value))
+    return " ".join(parts) or "plain"
+
+
+def _legend(rows: Iterable[Row]) -> list[str]:
+    """What the letters in the last column mean, those that occur."""
+    used = {flag for row in rows for flag in (row.flags or "").split(";") if flag}
+    return [f"{FLAG_LETTERS[flag]}  {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in used]
+
+
+def _between(rows: Sequence[Row]) -> list[str]:
+    """What the intervals of times include beside the replicates' noise, and whence it is known."""
+    told = between_runs.told_of_rows(rows)
+    return [f"intervals of times include what runs of one code differ by: {told}"] if told else []
+
+
+def half_width(row: Row) -> float | None:
+    low, high, median = row.latency_low_s, row.latency_high_s, row.latency_median_s
+    return None if low is None or high is None or not median else (high - low) / 2 / median
+
+
+def _odd(rows: Iterable[Row]) -> list[str]:
+    """Why cases are not ok, or doubted: a line for each reason, with the first case named."""
+    same: dict[tuple[str | None, str], list[Row]] = {}
+    for row in rows:
+        if row.status != "ok" or (row.reason and row.phase == whole_phase(str(row.mode))):
+            reason = (row.reason or "").partition(" (failures/")[0]
+            reason = re.sub("[0-9]+", "0", reason) if row.status == "ok" else reason
+            same.setdefault((row.status, reason), []).append(row)
+    lines = []
+    for (status, _), (first, *others) in same.items():
+        more = f" and {len(others)} more" if others else ""
+        head = "" if status == "ok" else f"{status}: "
+        lines.append(f"{head}{first.case_id}{more}: {first.reason}")
+    return lines
+
+
+def _unverified(result: Result) -> list[str]:
+    """Why results could not be compared with float64, the commonest reasons first."""
+    ok = {row.case_id for row in result.rows if row.status == "ok"}
+    reasons = Counter(
+        reason
+        for one in result.entries
+        if isinstance(one, Facts) and one.case.case_id in ok
+        for name in ("relative_error", "all")
+        if (reason := one.problems.get(name))
+    )
+    return [
+        f"unverified: {count} case{'s' if count > 1 else ''}: {reason}"
+        for reason, count in reasons.most_common(MOST_REASONS)
+    ]
+
+
+def _left_out(result: Result) -> list[str]:
+    """Parameters that are not counted, by subject: lazy ones without a size, packed ones."""
+    why = dict.fromkeys(
+        (one.case.subject, one.problems["parameters"])
+        for one in result.entries
+        if isinstance(one, Facts) and "parameters" in one.problems
+    )
+    return [f"{subject}: {reason}" for subject, reason in why][:MOST_REASONS]
+
+
+def _losses(result: Result) -> list[str]:
+    """Of networks whose own loss could not be used."""
+    said = {
+        one.problems["loss"]
+        for one in result.entries
+        if isinstance(one, Facts) and "loss" in one.problems
+    }
+    return [f"loss: {one}" for one in sorted(said)]
+
+
+def _spent(result: Result, elapsed_s: float) -> list[str]:
+    """Where the time went: what a user pays for, and what the harness adds."""
+    outcomes = [one for one in result.entries if not isinstance(one, Facts)]
+    measured = [one for one in outcomes if isinstance(one, Measurement)]
+    failed = sum(isinstance(one, Failure) for one in outcomes)
+    lines = [f"{len(measured)} outcomes measured, {failed} failed", *_disturbed(measured)]
+    timed_s = sum(one.timed_s for one in measured)
+    if 0 < timed_s <= elapsed_s:  # a resumed run measured most of it earlier
+        share = units.percent(timed_s / elapsed_s)
+        lines.append(f"{units.duration(elapsed_s)} measuring, {share} of it warm-up and samples")
+    return lines
+
+
+def _disturbed(measured: Sequence[Measurement]) -> list[str]:
+    """How much of the run other work on the machine has touched."""
+    contended = sum("contended" in one.flags for one in measured)
+    repeats = sum(int(one.state.get("repeats", 0)) for one in measured)
+    if not contended and not repeats:
+        return []
+    again = f" after {repeats} were measured again" if repeats else ""
+    return [f"other work on the machine disturbed {contended} of {len(measured)} outcomes{again}"]
+
+
+def _files(result: Result) -> list[str]:
+    where: list[Any] = [f"{result.path}/measurements.csv, samples.csv, journal.jsonl"]
+    if result.plots:
+        names = sorted(path.name for path in result.plots if path.suffix == ".png")
+        more = f" and {len(names) - MOST_PLOTS} more" if len(names) > MOST_PLOTS else ""
+        where.append(f"{result.path}/plots/: {', '.join(names[:MOST_PLOTS])}{more}")
+    words = ("bench", "compare", result.path, "--by")
+    compare = [f"compare: {command(*words, axis)}" for axis in _varied(result.rows)]
+    return ["", *where, *compare[:1]]
+
+
+def _varied(rows: Sequence[Row]) -> list[str]:
+    """The axes of which the run has several values, those that are worth most first."""
+    order = [*GAIN_AXES, "batch", "mode"]
+    ok = [row for row in rows if row.status == "ok"]
+    return [name for name in order if len({getattr(row, name) for row in ok} - {None}) > 1]

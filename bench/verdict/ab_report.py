@@ -1,0 +1,307 @@
+"""What a comparison of two sides says: its rows, its first line, its exit code, its files."""
+
+import dataclasses
+import math
+import textwrap
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+from rich.text import Text
+
+from bench.core import units
+from bench.results.csv_files import write_csv
+from bench.verdict.exact_metrics import counted_findings
+from bench.verdict.markdown import MAX_BYTES, MAX_CHANGED, code, escape, figure, fitting
+from bench.verdict.paired_test import Decision
+from bench.verdict.tables import safe
+
+Verdict = Literal[
+    "FAILED",  # ran on one side alone, or on none
+    "REGRESSED",
+    "UNTRUSTED",  # A against itself was called different
+    "INCONCLUSIVE",
+    "IMPROVED",
+    "DIFFERS",  # a counted figure of two settings or interpreters, which may differ
+    "NEW",  # a phase that side B alone has
+    "UNMEASURED",  # no side can run it here, or it is no fault of B that one cannot
+    "SAME",
+]
+WORST_FIRST: tuple[Verdict, ...] = (
+    "FAILED",
+    "REGRESSED",
+    "UNTRUSTED",
+    "INCONCLUSIVE",
+    "IMPROVED",
+    "DIFFERS",
+    "NEW",
+    "UNMEASURED",
+    "SAME",
+)
+TIME = "time_s"  # of a call
+PIPELINED = "pipelined_s"  # of a call back to back with others, on an accelerator
+TIMES = (TIME, PIPELINED)
+MOST_SENTENCE = 1000  # characters of a first line or a note, in the file
+COUNTED = ("flops", "graph_breaks", "recompiles", "layout_flips", "operators", "peak_bytes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One figure of one phase of one case; the fields are the columns of ab.csv.
+
+    Times in seconds, medians over the pairs; ratios are B / A.
+    """
+
+    case_id: str  # of side A
+    phase: str | None = None
+    figure: str | None = None  # time_s, or one that is counted
+    a: float | None = None
+    b: float | None = None
+    ratio: float | None = None
+    ratio_low: float | None = None  # of its 95 % interval
+    ratio_high: float | None = None
+    verdict: Verdict
+    pairs: int | None = None
+    p_adjusted: float | None = None
+    smallest_effect_ratio: float | None = None  # that would have been found, B / A - 1
+    pairs_needed: int | None = None  # fresh ones at most, to find twice the threshold
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All that a comparison found."""
+
+    a: str  # the sides, as shown
+    b: str
+    threshold: float
+    thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)  # of some cases
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def count(self, *verdicts: Verdict, times: bool = False) -> int:
+        """Rows with one of these verdicts; times: without what is counted."""
+        rows = [row for row in self.rows if not times or row.figure in (*TIMES, None)]
+        return sum(row.verdict in verdicts for row in rows)
+
+    @property
+    def headline(self) -> str:
+        """The verdict, in one line."""
+        if not any(row.figure == TIME for row in self.rows):
+            return "NOTHING MEASURED: no case ran on both sides"
+        bad = [f"{n} {word}" for word in ("FAILED", "REGRESSED") if (n := self.count(word))]
+        if self.count("UNTRUSTED"):
+            why = next(row.note for row in self.rows if row.verdict == "UNTRUSTED")
+            return f"{', '.join([*bad, 'UNTRUSTED'])}: {why}"
+        improved = self.count("IMPROVED", times=True)
+        same = self.count("SAME", "IMPROVED", times=True)
+        rest = f"{same} same" + (f" or better ({improved} IMPROVED)" if improved else "")
+        undecided = self.count("INCONCLUSIVE")
+        unmeasured = f", {n} unmeasured" if (n := self.count("UNMEASURED")) else ""
+        first = ", ".join(bad) or "no regression found"
+        return f"{first} ({rest}, {undecided} undecided{unmeasured})"
+
+    def exit_code(self, *, strict: bool) -> int:
+        """4 failed or nothing measured; 1 regressed; 3, strictly, what is not known; else 0.
+
+        Where A differs from itself, no time is believed; what is counted still is.
+        """
+        if self.count("FAILED") or not any(row.figure == TIME for row in self.rows):
+            return 4
+        if self.count("REGRESSED"):
+            return 1
+        return 3 if strict and self.count("UNTRUSTED", "INCONCLUSIVE") else 0
+
+
+def time_row(
+    case_id: str,
+    phase: str,
+    a_s: float,
+    b_s: float,
+    decision: Decision,
+    figure: str = TIME,
+) -> Row:
+    """a_s, b_s: medians over the pairs."""
+    return Row(
+        case_id=case_id,
+        phase=phase,
+        figure=figure,
+        a=a_s,
+        b=b_s,
+        ratio=decision.ratio,
+        ratio_low=decision.low,
+        ratio_high=decision.high,
+        verdict=decision.verdict,
+        pairs=decision.pairs,
+        p_adjusted=decision.p_adjusted,
+        smallest_effect_ratio=decision.smallest_effect,
+        pairs_needed=decision.pairs_needed,
+        note=decision.note,
+    )
+
+
+def doubted(row: Row, why: str) -> Row:
+    """The same times, of a case that failed once: what stands is a slowdown alone."""
+    if row.verdict not in ("SAME", "IMPROVED"):
+        return dataclasses.replace(row, note="; ".join(filter(None, (row.note, why))))
+    return dataclasses.replace(row, verdict="INCONCLUSIVE", note=why)
+
+
+def counted_rows(
+    case_id: str,
+    phase: str,
+    a: Mapping[str, float],
+    b: Mapping[str, float],
+    *,
+    gated: bool,
+) -> list[Row]:
+    """What repeats exactly.  gated: more is worse; else a difference is only shown."""
+    base, value = ({name: side.get(name) for name in COUNTED} for side in (a, b))
+    rows = []
+    for one in counted_findings({phase: base}, {phase: value}):
+        verdict: Verdict = "SAME"
+        if one.verdict == "INCONCLUSIVE":
+            verdict = "INCONCLUSIVE"
+        elif one.verdict in ("REGRESSED", "IMPROVED"):
+            verdict = one.verdict if gated else "DIFFERS"
+        rows.append(
+            Row(
+                case_id=case_id,
+                phase=phase,
+                figure=one.figure,
+                a=one.base,
+                b=one.value,
+                ratio=one.worse,
+                verdict=verdict,
+                note="unknown on side B" if one.verdict == "INCONCLUSIVE" else "",
+            )
+        )
+    return rows
+
+
+def table(report: Report) -> Table:
+    """Every time, and of what is counted that which differs."""
+    made = Table(
+        title=safe(report.headline),
+        title_justify="left",
+        caption=safe(
+            f"A: {report.a}; B: {report.b}; threshold {units.percent(report.threshold)}; "
+            "B / A with the 95 % interval over pairs" + (f". {LEGEND}" if _unfound(report) else "")
+        ),
+        caption_justify="left",
+        box=SIMPLE_HEAD,
+    )
+    # No column has a least width: where they do not fit together, rich cuts off the last one.
+    made.add_column("case", overflow="fold")
+    made.add_column("figure", overflow="fold")
+    for name in ("A", "B"):
+        made.add_column(name, justify="right", no_wrap=True)
+    made.add_column("B / A (95 %)", justify="right", overflow="fold", max_width=17)
+    made.add_column("verdict", no_wrap=True)
+    for row in ordered(report.rows):
+        if row.figure in TIMES or row.verdict != "SAME":
+            *cells, verdict = map(safe, (row.case_id, *_cells(row)))
+            lines = [verdict, *map(safe, textwrap.wrap(reach(row), width=len("INCONCLUSIVE")))]
+            made.add_row(*cells, Text("\n").join(lines))
+    return made
+
+
+def ordered(rows: Sequence[Row]) -> list[Row]:
+    return sorted(rows, key=lambda row: WORST_FIRST.index(row.verdict))
+
+
+def _cells(row: Row) -> tuple[str, str, str, str, str]:
+    """figure, A, B, ratio, verdict."""
+    if row.figure is None:
+        return row.note, "", "", "", row.verdict
+    name = named(row)
+    a, b = figure(row.figure, row.a), figure(row.figure, row.b)
+    return f"{row.phase}{name}", a, b, ratio(row), row.verdict
+
+
+def named(row: Row) -> str:
+    """What follows the phase: nothing where it is the time of a call."""
+    if row.figure == PIPELINED:
+        return " back-to-back"
+    return "" if row.figure == TIME else f" {row.figure}"
+
+
+def ratio(row: Row) -> str:
+    """`+2.1 % (-0.4 to +4.7 %)`: what B takes more than A."""
+    if row.ratio is None:
+        return ""
+    text = f"{100 * (row.ratio - 1):+.1f} %"
+    if row.ratio_low is not None and row.ratio_high is not None:
+        text += f" ({100 * (row.ratio_low - 1):+.1f} to {100 * (row.ratio_high - 1):+.1f} %)"
+    return text
+
+
+LEGEND = (
+    "Of what is INCONCLUSIVE: the smallest slowdown that would have been found four times in five, "
+    "and the --pairs with which twice the threshold is; both simulated from its pairs' scatter"
+)
+
+
+def reach(row: Row) -> str:
+    """`would have found +37 %, needs --pairs 112`, of what is undecided; what is known of it."""
+    if row.verdict != "INCONCLUSIVE":
+        return ""
+    found = []
+    least = row.smallest_effect_ratio
+    if least is not None and math.isfinite(least):
+        found.append(f"would have found {100 * least:+.0f} %")
+    if row.pairs_needed:
+        found.append(f"needs about --pairs {row.pairs_needed}")
+    return ", ".join(found)
+
+
+def _unfound(report: Report) -> bool:
+    return any(map(reach, report.rows))
+
+
+_HEAD = "| case | figure | A | B | B / A (95 %) | verdict |\n|---|---|---|---|---|---|\n"
+
+
+def markdown(report: Report) -> str:
+    """report.md: the verdict in its first line; always under 60 kB."""
+    head = [f"**{escape(report.headline, MOST_SENTENCE)}**\n"]
+    head.append(
+        f"A is {code(report.a)}, B is {code(report.b)}; threshold "
+        f"{units.percent(report.threshold)}; B / A above 1 is slower."
+        + (f" {LEGEND}.\n" if _unfound(report) else "\n")
+    )
+    head += fitting([f"- {escape(note, MOST_SENTENCE)}" for note in report.notes], MAX_BYTES // 8)
+    rows = ordered(report.rows)
+    changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
+    shown = fitting([_line(row) for row in changed[:MAX_CHANGED]], MAX_BYTES // 2)
+    if changed:
+        head.append(f"\n{_HEAD}" + "".join(shown))
+    if len(changed) > len(shown):
+        head.append(f"… and {len(changed) - len(shown)} more in the full table.\n")
+    text = "\n".join(head) + f"\n<details><summary>All {len(rows)} figures</summary>\n\n{_HEAD}"
+    foot = "\n</details>\n"
+    room = MAX_BYTES - len((text + foot).encode()) - 100
+    for number, row in enumerate(rows):
+        line = _line(row)
+        room -= len(line.encode())
+        if room < 0:
+            text += f"\nThe last {len(rows) - number} are left out: the file is limited to 60 kB.\n"
+            break
+        text += line
+    return text + foot
+
+
+def _line(row: Row) -> str:
+    name, a, b, shown, verdict = _cells(row)
+    verdict = "; ".join(filter(None, (verdict, reach(row))))
+    note = f" ({escape(row.note)})" if row.note and row.figure else ""
+    return f"| {code(row.case_id)} | {escape(name)} | {a} | {b} | {shown} | {verdict}{note} |\n"
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """ab.csv: a line a row, a column a field."""
+    names = [one.name for one in dataclasses.fields(Row)]
+    write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))

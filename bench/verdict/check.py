@@ -1,0 +1,176 @@
+"""A run against a stored baseline: what got worse.  Pure; it never measures.
+
+Counted figures are held to the baseline exactly, on any machine.  Times only on the baseline's
+own machine: against earlier runs of it where there are enough, else between the replicates of
+the two runs and what runs of one code differ by (`bench.stats.between_runs`), which leaves a suspicion
+that `bench ab` settles.
+"""
+
+import math
+import statistics
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from bench.compare.cases import Case, any_row, by_case, is_ok, same_machine
+from bench.compare.match import Line
+from bench.core.errors import UserError
+from bench.results.load import RunData
+from bench.verdict.ab_command import settling_command
+from bench.verdict.exact_metrics import counted_findings
+from bench.verdict.report import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
+from bench.verdict.timing import ENOUGH_HISTORY, TimeTest, judge, tests_of
+
+BROKEN = ("crash", "error", "invalid", "timeout")
+# Nothing that measuring both revisions would tell: no doubt, or a side that has no such case.
+SETTLED: frozenset[Verdict] = frozenset({"SAME", "IMPROVED", "NEW", "MISSING", "UNMEASURED"})
+
+
+class CheckError(UserError):
+    """A threshold that is none."""
+
+
+def check(
+    run: RunData,
+    baseline: RunData | None,
+    threshold: float = 0.05,
+    history: Sequence[RunData] = (),
+) -> Report:
+    """Judge every case of the baseline and of the run.
+
+    threshold: τ, the slowdown that counts, as a ratio - 1.
+    history:   earlier runs of the baseline's machine, the baseline itself left out.
+
+    Raises CheckError.
+    """
+    if not 0 < threshold < 1:
+        raise CheckError(f"--threshold {threshold}: is no slowdown; write e.g. 0.05 for 5 %")
+    here = by_case(run)
+    there = by_case(baseline) if baseline is not None else {}
+    both = {
+        case_id: (there[case_id], here[case_id])
+        for case_id in there
+        if case_id in here and is_ok(there[case_id]) and is_ok(here[case_id])
+    }
+    tests = tests_of(both, run, baseline, history) if baseline is not None else []
+    timed = judge(tests, threshold)
+    cases = []
+    for case_id in [*there, *(one for one in here if one not in there)]:
+        if case_id in both:
+            findings = [*counted_findings(*both[case_id]), *timed.get(case_id, [])]
+            cases.append(_of_findings(*both[case_id], findings))
+        else:
+            cases.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
+    commit = _environment(baseline).get("git_commit")
+    rows = [(any_row(base), any_row(value)) for base, value in both.values()]
+    return Report(
+        run_id=_run_id(run),
+        baseline_id=_run_id(baseline) if baseline is not None else "",
+        threshold=threshold,
+        measured=any(map(is_ok, here.values())),
+        has_baseline=any(map(is_ok, there.values())),
+        same_machine=all(same_machine(*pair) for pair in rows),
+        earlier_runs=max((t.predicted.n for t in tests if t.predicted), default=0),
+        cases=tuple(_with_command(one, there, commit, threshold) for one in cases),
+        notes=tuple(_notes(run, baseline, rows, threshold, tests)),
+    )
+
+
+def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVerdict:
+    """As bad as its worst finding; undecided where nothing could be held against anything."""
+    verdicts: set[Verdict] = {one.verdict for one in findings} or {"INCONCLUSIVE"}
+    return CaseVerdict(
+        case_id=any_row(base)["case_id"],
+        subject=any_row(value)["subject"],
+        verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
+        note="" if findings else "no figure that both have",
+        findings=tuple(findings),
+    )
+
+
+def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdict:
+    """A case that is on one side alone, or not ok on one."""
+    line = any_row(base or value or {})
+    verdict: Verdict
+    if value is None:
+        verdict, note = "MISSING", "in the baseline, not in this run; renamed?"
+    elif is_ok(value):
+        verdict, note = "NEW", "" if base is None else f"was {_why(base)}"
+    elif _broken(value) and (base is None or not _broken(base)):
+        was = "new, " if base is None else "" if is_ok(base) else f"was {_why(base)}; now "
+        verdict, note = "FAILED", f"{was}{_why(value)}"
+    elif base is None:
+        verdict, note = "NEW", _why(value)
+    elif is_ok(base):
+        verdict, note = "FAILED", _why(value)
+    else:
+        verdict, note = "UNMEASURED", _why(value)
+    return CaseVerdict(case_id=case_id, subject=line["subject"], verdict=verdict, note=note)
+
+
+def _broken(case: Case) -> bool:
+    return any(line["status"] in BROKEN for line in case.values())
+
+
+def _why(case: Case) -> str:
+    line = next(one for one in case.values() if one["status"] != "ok")
+    return f"{line['status']}: {line['reason'] or 'no reason given'}"
+
+
+def _with_command(
+    case: CaseVerdict, there: Mapping[str, Case], commit: object, threshold: float
+) -> CaseVerdict:
+    """With the `bench ab` that settles it, where there is anything to settle."""
+    if case.verdict in SETTLED or case.case_id not in there:
+        return case
+    line = any_row(there[case.case_id])
+    return replace(case, command=settling_command(line, commit, threshold))
+
+
+def _notes(
+    run: RunData,
+    baseline: RunData | None,
+    rows: Sequence[tuple[Line, Line]],
+    threshold: float,
+    tests: Sequence[TimeTest],
+) -> list[str]:
+    """What bears on every case, a sentence each."""
+    if baseline is None:
+        return []
+    notes = []
+    if not all(same_machine(*pair) for pair in rows):
+        notes.append(
+            "The baseline comes from another machine: times are advisory. Measuring both "
+            "revisions here and now settles them."
+        )
+    moved = [
+        value["control_s"] / base["control_s"]
+        for base, value in rows
+        if same_machine(base, value) and base["control_s"] and value["control_s"]
+    ]
+    if moved and abs(math.log(statistics.median(moved))) > math.log1p(threshold):
+        notes.append(
+            f"The controls, the same work in both runs, took {statistics.median(moved):.2f} times "
+            "as long as in the baseline: the machine moved, and not the code alone."
+        )
+    torches = [sorted({str(v) for v in one.rows["torch_version"] if v}) for one in (baseline, run)]
+    if torches[0] and torches[1] and torches[0] != torches[1]:
+        notes.append(f"torch was {', '.join(torches[0])}, now it is {', '.join(torches[1])}.")
+    if _environment(baseline).get("git_dirty"):
+        notes.append("The baseline was measured with uncommitted changes: its commit is not it.")
+    if any(same_machine(*pair) for pair in rows) and not any(one.predicted for one in tests):
+        notes.append(
+            f"Fewer than {ENOUGH_HISTORY} earlier runs of this machine lie beside the baseline: a "
+            "slowdown is a suspect at most, and few times are SAME. Keep runs of unchanged code "
+            "there."
+        )
+    return notes
+
+
+def _environment(run: RunData | None) -> Mapping[str, object]:
+    found = run.run.get("environment") if run is not None else None
+    return found if isinstance(found, dict) else {}
+
+
+def _run_id(run: RunData) -> str:
+    names = [name for name in run.rows["run_id"] if name]
+    return str(names[0]) if names else run.path.name

@@ -1,0 +1,75 @@
+"""Figures that repeat exactly, held to the baseline on any machine."""
+
+from dataclasses import dataclass
+
+from bench.compare.cases import Case
+from bench.verdict.report import Finding, Verdict
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """A figure that repeats exactly; fewer is better.
+
+    tolerance: as a ratio; the allocator rounds, and threads meet differently.
+    """
+
+    name: str
+    tolerance: float = 0.0
+
+
+COUNTED = (
+    Counted("flops"),
+    Counted("graph_breaks"),
+    Counted("recompiles"),
+    Counted("layout_flips"),
+    Counted("operators"),
+    Counted("peak_bytes", tolerance=0.01),
+)
+
+
+def counted_findings(base: Case, value: Case) -> list[Finding]:
+    """Exact figures of every phase; a phase or a figure that is gone is a finding, too."""
+    findings = []
+    for phase, old in base.items():
+        new = value.get(phase)
+        if new is None:
+            findings.append(_gone("phase", str(phase), None, "MISSING"))
+            continue
+        for figure in COUNTED:
+            if old[figure.name] is None:
+                continue
+            if new[figure.name] is None:
+                findings.append(_gone(figure.name, str(phase), old[figure.name], "INCONCLUSIVE"))
+            else:
+                findings.append(
+                    _count(figure, str(phase), float(old[figure.name]), float(new[figure.name]))
+                )
+    return findings
+
+
+def _gone(figure: str, phase: str, base: float | None, verdict: Verdict) -> Finding:
+    return Finding(
+        figure=figure,
+        phase=phase,
+        base=base,
+        value=None,
+        worse=None,
+        verdict=verdict,
+        note="in the baseline, not in this run",
+    )
+
+
+def _count(figure: Counted, phase: str, base: float, value: float) -> Finding:
+    verdict: Verdict = "SAME"
+    if value > base * (1 + figure.tolerance):
+        verdict = "REGRESSED"
+    elif value < base * (1 - figure.tolerance):
+        verdict = "IMPROVED"
+    return Finding(
+        figure=figure.name,
+        phase=phase,
+        base=base,
+        value=value,
+        worse=value / base if base else None,
+        verdict=verdict,
+    )

@@ -1,0 +1,81 @@
+"""The tests of `bench.verdict.evidence` and the looks of a suspect, for thousands of cases at once.
+
+What decides is `bench.verdict.paired_test`; this says how often it would.  `tests/experiments/test_replay.py` holds
+the two against one another.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import ndtr, stdtr
+
+from bench.verdict.evidence import EXACT_RANKS, SMALLEST_P, cut_of, rank_tail
+from bench.verdict.looks import ALPHA, Look
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """`bench.stats.ratios.Estimate`, an array of them."""
+
+    log: Floats
+    error: Floats
+    df: int
+
+    def p_above(self, bound: float) -> Floats:
+        """p of H0: the log lies at or below the bound."""
+        distance = bound - self.log
+        with np.errstate(divide="ignore", invalid="ignore"):
+            p = stdtr(self.df, distance / self.error)
+        return np.where(self.error == 0, np.where(distance < 0, 0.0, 1.0), p)
+
+    def p_below(self, bound: float) -> Floats:
+        """p of H0: at or above the bound."""
+        return Estimates(-self.log, self.error, self.df).p_above(-bound)
+
+
+def estimates(values: Floats, cut: int | None = None) -> Estimates:
+    """values: (…, pairs), two pairs at least."""
+    n = values.shape[-1]
+    cut = cut_of(n) if cut is None else cut
+    kept = np.sort(values, -1)[..., cut : n - cut]
+    k = n - 2 * cut
+    winsorized = np.clip(values, kept[..., :1], kept[..., -1:])
+    squares = ((winsorized - winsorized.mean(-1, keepdims=True)) ** 2).sum(-1)
+    return Estimates(kept.mean(-1), np.sqrt(squares / (k * (k - 1))), k - 1)
+
+
+def rank_p(values: Floats, bound: float) -> Floats:
+    """values: (…, pairs), no two of them as far from the bound."""
+    n = values.shape[-1]
+    distance = values - bound
+    order = np.argsort(np.abs(distance), -1)
+    above = ((np.take_along_axis(distance, order, -1) > 0) * np.arange(1, n + 1)).sum(-1)
+    if n <= EXACT_RANKS:
+        chances: Floats = np.asarray(rank_tail(n), np.float64)
+        exact: Floats = chances[above]
+        return exact
+    mean, variance = n * (n + 1) / 4, n * (n + 1) * (2 * n + 1) / 24
+    return np.asarray(ndtr((mean - above + 0.5) / math.sqrt(variance)))
+
+
+def p_above(values: Floats, bound: float) -> Floats:
+    """Of the trimmed mean and the signed ranks together."""
+    deviates: Any = sum(
+        np.tan((0.5 - np.clip(p, SMALLEST_P, 1 - SMALLEST_P)) * np.pi)
+        for p in (estimates(values).p_above(bound), rank_p(values, bound))
+    )
+    return np.asarray(np.arctan2(1.0, deviates / 2) / np.pi)
+
+
+def best_of_looks(values: Floats, bound: float, looks: Sequence[Look]) -> Floats:
+    """The smallest p of the looks, each divided by its share of alpha.  values: (…, pairs)."""
+    found = [p_above(values[..., : look.pairs], bound) * ALPHA / look.share for look in looks]
+    least: Floats = np.minimum(1.0, np.min(found, axis=0))
+    return least

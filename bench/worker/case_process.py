@@ -1,0 +1,326 @@
+"""Measure one case in this process, or find its facts; leave the record in a file."""
+
+import contextlib
+import dis
+import errno
+import json
+import math
+import os
+import re
+import sys
+import traceback
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.core.errors import NO_SPACE
+from bench.core.protocol import Request
+from bench.core.records import Case, Entry, Facts, Failure, Measurement, Samples, Status, to_line
+from bench.core.subject import parse
+from bench.core.text import printable
+from bench.worker.checks import finite
+from bench.worker.checks.numerics import TruthError, Verdict
+from bench.worker.device import nvidia, reference_work
+from bench.worker.jobs import (
+    interleaved,
+    prepare,
+    profile,
+    reference,
+    static_metrics,
+    transfers,
+    verify,
+)
+from bench.worker.model import compile as compiled
+from bench.worker.model import loss
+from bench.worker.model.build import SubjectError, SubjectRaised
+from bench.worker.model.step_inputs import StepError
+from bench.worker.process import limits
+from bench.worker.timing import contention, measure, sampler
+from bench.worker.timing.stopwatch import wall_clock
+
+OUT_OF_MEMORY = re.compile(
+    r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|std::bad_alloc"
+)
+UNSUPPORTED = re.compile(
+    r"Expected more than 1 value per channel"
+    r"|not implemented for '|is not supported|not supported on|[Uu]nsupported (dtype|scalarType)"
+    r"|Could not run '.*' with arguments"
+)
+
+NO_FORWARD = re.compile(r'missing the required "forward" function')
+TORCH = Path(torch.__file__).parent
+
+ROUNDS = 100  # of handlers that raise while they are being replaced
+
+
+def run(request: Request) -> None:
+    """Do the job; whatever happens, a record is written, whole or not at all.
+
+    Raises OSError where it cannot be written.
+    """
+    entry: Entry | None = None
+    caught: BaseException | None = None
+    try:
+        entry = JOBS[request.job](request)
+    except BaseException as error:  # a subject may raise anything, SystemExit as well
+        caught = error
+    # A handler that it has set raises wherever Python looks for signals: at every call and at every
+    # turn of a loop.  So the first step is in no loop, and one call in C: it acts, then looks.
+    # What a signal to another thread still does ends with the second.
+    try:  # noqa: SIM105 - suppress() would be a call before it
+        limits.block_signals()
+    except BaseException:
+        pass
+    try:
+        _let_write()
+    except BaseException:
+        _let_write()
+    if entry is None:
+        entry = _failure(request, caught)
+    write(entry, Path(request.out))
+
+
+def _let_write() -> None:
+    for _ in range(ROUNDS):
+        try:
+            limits.let_write()
+            return
+        except BaseException:
+            continue
+
+
+def _failure(request: Request, error: BaseException | None) -> Failure:
+    assert error is not None
+    with contextlib.suppress(BaseException):  # it may have replaced its streams
+        traceback.print_exception(error)
+    status, reason = describe(error)
+    return Failure(case=request.case, replicate=request.replicate, status=status, reason=reason)
+
+
+def write(entry: Entry, path: Path) -> None:
+    """Written beside, then renamed: a reader sees all of it or nothing."""
+    path.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
+    beside = path.with_suffix(".tmp")
+    beside.write_text(to_line(entry), encoding="utf-8")
+    beside.rename(path)
+
+
+def describe(error: BaseException) -> tuple[Status, str]:
+    """The status that an exception means, and its first line."""
+    name, text = printable(type(error).__name__), _text(error)
+    short = text if len(text) <= 300 else text[:297] + "…"
+    if why := _of_the_disk(error):
+        return "error", f"{why}: {name}: {short}"
+    match error:
+        case prepare.Invalid():
+            return "invalid", short
+        case StepError() if "GradScaler skipped" in text:
+            return "invalid", short
+        case measure.TooSlowError():
+            return "timeout", short
+        case compiled.CompileUnavailable():
+            return "unsupported", short
+        case SystemExit() | KeyboardInterrupt():
+            return "crash", f"{name}: {short}"
+        case _ if _out_of_memory(error, text):
+            return "oom", short
+        case NotImplementedError() if _unsupported(error, text):
+            return "unsupported", f"{name}: {short}"
+        case RuntimeError() | ValueError() | StepError() if _unsupported(error, text):
+            return "unsupported", short
+        case SubjectError():
+            return "error", short
+        case _ if name == "FailOnRecompileLimitHit" or "fail_on_recompile" in text:
+            return "invalid", f"recompiled inside the samples: {short}"
+    return "error", f"{name}: {short}"
+
+
+def _out_of_memory(error: BaseException, text: str) -> bool:
+    match error:
+        case MemoryError() | torch.OutOfMemoryError():
+            return True
+        case SubjectRaised(__cause__=Exception() as cause):
+            return _out_of_memory(cause, _text(cause))
+        case RuntimeError() | ValueError():
+            return bool(OUT_OF_MEMORY.search(text))
+    return False
+
+
+def _unsupported(error: BaseException, text: str) -> bool:
+    """What torch, or this suite's own step, cannot do; a subject's own words do not count."""
+    if isinstance(error, StepError):
+        return bool(UNSUPPORTED.search(text))
+    if isinstance(error, NotImplementedError):
+        return _of_torch(error) and not NO_FORWARD.search(text)
+    return bool(UNSUPPORTED.search(text)) and _of_torch(error)
+
+
+def _of_torch(error: BaseException) -> bool:
+    """Whether torch says so, in Python or in C++, and not a `raise` of the subject or a library."""
+    last = error.__traceback__
+    while last is not None and last.tb_next is not None:
+        last = last.tb_next
+    if last is None:
+        return True
+    code = last.tb_frame.f_code
+    if Path(code.co_filename).is_relative_to(TORCH):
+        return True
+    # C++ has no frame: then the last one stands at a call, not at a statement that raises.
+    return dis.opname[code.co_code[last.tb_lasti]] != "RAISE_VARARGS"
+
+
+def _text(error: BaseException) -> str:
+    """What it says, on one line, harmless; its own __str__ is the subject's and may raise."""
+    try:
+        return printable(" ".join(str(error).split()) or type(error).__name__)
+    except BaseException:
+        return "what it says cannot be shown"
+
+
+def _of_the_disk(error: BaseException) -> str | None:
+    """What of the disk is behind it, wrapped repeatedly: a compiler's cache that is full mostly."""
+    seen: BaseException | None = error
+    for _ in range(20):
+        if seen is None:
+            break
+        number = seen.errno if isinstance(seen, OSError) else None
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in _text(seen):
+            return NO_SPACE
+        if number == errno.EFBIG:
+            return f"a case may write {limits.FILE_BYTES // 2**20} MiB to a file, or print them"
+        seen = seen.__cause__ or seen.__context__
+    return None
+
+
+def _measure(request: Request) -> Entry:
+    limit = measure.Limit(wall_clock(), request.timeout_s)
+    built = prepare.build(request)
+    begun = prepare.begin(built)
+    load = contention.Meter()
+    known = reference_work.Controls(request.case.device, built.device)
+    driver = nvidia.Around(nvidia.gpu_of(request.case.device))
+    driver.start()
+    with prepare.no_recompiles(request.case):
+        times = measure.measure(
+            built.step,
+            built.device,
+            sampler.Budget(**request.budget),
+            calls=request.calls,
+            between=known,
+            meter=load,
+            limit=limit,
+        )
+    driver.stop()
+    moved, moved_facts = _transfers(built)
+    found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
+    doubts = doubts_of(times.settled, times.moved, seen)
+    flags = list(doubts)
+    if load.contended:
+        flags.append("contended")
+    flags += driver.flags()
+    return Measurement(
+        case=request.case,
+        replicate=request.replicate,
+        samples=times.samples + moved,
+        flags=tuple(dict.fromkeys(flags)),
+        facts=found | moved_facts | driver.facts() | load.facts(times.calls_sampled),
+        state={**seen, "doubts": doubts} if doubts else seen,
+        controls={name: tuple(times) for name, times in known.times_s.items()},
+        timed_s=times.timed_s,
+    )
+
+
+def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> dict[str, str]:
+    """Flags of the times with their reasons.
+
+    moved: through the samples, as a ratio.  state: of `ready.end`, which may name some itself.
+    """
+    said = [text for text in (dict(state.get("doubts", {})).get("unsteady"),) if text]
+    if moved is not None:
+        verb = "rose" if moved > 0 else "fell"
+        said.append(f"the times {verb} by {abs(moved):.0%} through the samples")
+    elif not settled:
+        said.append("the times had not settled when the warm-up ended")
+    return {"unsteady": "; ".join(said)} if said else {}
+
+
+def _transfers(built: prepare.Ready) -> tuple[tuple[Samples, ...], dict[str, float]]:
+    """To an accelerator and back, for subjects as a whole: a layer's data is there already.
+
+    Of training nothing comes back but a loss, which no user fetches at every step.
+    """
+    if built.device.synchronous or parse(built.case.subject).layer is not None:
+        return (), {}
+    inputs = (built.prepared.args, built.prepared.kwargs)
+    outputs = built.step.output if built.case.mode == "inference" else ()
+    return transfers.measure(transfers.copies(inputs, outputs, built.case.device), built.device)
+
+
+def _steady_s(times: measure.Timing, whole: str) -> float:
+    """The fastest call of the whole, to be taken from the first one: seconds."""
+    return min((min(one.times_s) for one in times.samples if one.phase == whole), default=0.0)
+
+
+def _facts(request: Request) -> Facts:
+    built = prepare.build(request)
+    request.enter("while it was counted and held against its reference")
+    kept, doubt = Path(request.out).with_suffix(".values"), None
+    try:
+        verify.keep_first_call(built, kept)
+    except TruthError as error:
+        doubt = str(error)
+    except Exception as error:  # a kind of tensor that cannot be kept; the facts are still found
+        doubt = f"its values cannot be kept: {type(error).__name__}: {_text(error)[:200]}"
+    found, problems = static_metrics.find(
+        built.step, built.eager, built.prepared, request.case, built.device
+    )
+    truth = Verdict(doubt=doubt) if doubt else verify.verdict(built, kept, request.reference)
+    found |= truth.facts()
+    if _trains_whole(request.case) and (said := loss.passed_over(built.prepared.module)):
+        problems["loss"] = said
+    invalid = truth.wrong
+    if "output" not in truth.errors and (infinite := finite.infinite(built.step.output)):
+        invalid = invalid or f"{infinite}, and no reference says that they are meant: {truth.doubt}"
+    if truth.doubt:
+        problems["relative_error"] = truth.doubt
+    known = {name: value for name, value in found.items() if math.isfinite(value)}
+    return Facts(case=request.case, facts=known, problems=problems, invalid=invalid)
+
+
+def _trains_whole(case: Case) -> bool:
+    return case.mode == "training" and parse(case.subject).layer is None
+
+
+def _reference(request: Request) -> Facts:
+    """The float64 values of a subject that is no layer go to a file, or why there are none."""
+    path = Path(str(request.reference))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        reference.save(reference.of_whole(request.case), path)
+    except TruthError as error:
+        path.with_suffix(".txt").write_text(str(error), encoding="utf-8")
+    return Facts(case=request.case, facts={})
+
+
+JOBS: Mapping[str, Callable[[Request], Entry]] = {
+    "measure": _measure,
+    "facts": _facts,
+    "profile": profile.run,
+    "reference": _reference,
+    "turns": interleaved.run,
+}
+
+
+def main() -> None:
+    """A child in an interpreter of its own, where a fork would not do."""
+    fields = json.loads(sys.stdin.read())
+    limits.begin_child(fields["parent"])
+    request = Request.of(fields)
+    case = request.case
+    limits.bound(on_cpu=case.device == "cpu", compiles=case.compile != compiled.OFF)
+    run(request)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)  # what a subject left behind must not delay the end

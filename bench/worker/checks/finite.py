@@ -1,0 +1,64 @@
+"""Whether what came out are numbers (rule 26).
+
+NaN never passes, however fast it came, nor does an output without any finite number.  An infinity
+may be meant, as the logit of a forbidden move is: it passes here where the first output had one at
+the same place, and the comparison with the reference says whether it belongs there.
+"""
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.worker.model import pytree
+
+Places = tuple[Tensor | None, ...]  # a part of the output each: where it is infinite, if anywhere
+
+
+def places(output: Any) -> Places:
+    """Where it is infinite."""
+    masks = (torch.isinf(part) for _, _, part in _parts(output))
+    return tuple(mask if bool(mask.any()) else None for mask in masks)
+
+
+def problems(output: Any, first: Places) -> list[str]:
+    """What may not be, the first place named.  first: of the first output."""
+    parts, infinite = list(_parts(output)), places(output)
+    for place, tensor, part in parts:
+        if count := int(torch.isnan(part).sum()):
+            return [_said(place, tensor, count, "NaN")]
+    for number, ((place, tensor, _), mask) in enumerate(zip(parts, infinite, strict=True)):
+        if mask is None:
+            continue
+        before = first[number] if number < len(first) else None
+        if before is None or (before.shape == mask.shape and bool((mask & ~before).any())):
+            count = int((mask if before is None else mask & ~before).sum())
+            return [_said(place, tensor, count, "infinite, and were not in the first call")]
+    if parts and not any(bool(torch.isfinite(part).any()) for _, _, part in parts):
+        place, tensor, part = next((one for one in parts if one[2].numel()), parts[0])
+        return [_said(place, tensor, part.numel(), "infinite")] if part.numel() else []
+    return []
+
+
+def infinite(output: Any) -> str | None:
+    """Where it is so first, in words."""
+    for (place, tensor, _), mask in zip(_parts(output), places(output), strict=True):
+        if mask is not None:
+            return _said(place, tensor, int(mask.sum()), "infinite")
+    return None
+
+
+def _parts(output: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
+    """The how manieth tensor, the tensor, and a part of it that has real or complex numbers."""
+    for place, tensor in enumerate(pytree.tensors(output), start=1):
+        for part in pytree.parts(tensor):
+            if part.is_floating_point() or part.is_complex():
+                yield place, tensor, part
+
+
+def _said(place: int, tensor: Tensor, count: int, kind: str) -> str:
+    numbers = sum(part.numel() for _, _, part in _parts(tensor))
+    shape = "" if tensor.is_nested else f" {tuple(tensor.shape)}"
+    what = f"{count} of {numbers} numbers of its tensor {place}{shape} are {kind}"
+    return f"the output is not finite: {what}"

@@ -1,0 +1,107 @@
+"""Rows of two results of which one has more: which of them have an equal on the other side.
+
+Detectors keep the boxes above a threshold, and a score that lies next to it is kept or dropped by
+rounding.  The rows that both have are compared as sets: their order may hang on rounding as well.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from bench.worker.checks import stability
+
+MOST_ROWS = 4096  # every row is held against every other
+Tensors = tuple[Tensor, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Matched:
+    """How many rows have no equal, and whether rounding explains that."""
+
+    unmatched: int
+    rows: int  # of both sides together
+    allowed: float  # share of the rows that rounding explains
+    explained: bool
+    few: bool
+    unstable: bool
+
+    @property
+    def share(self) -> float:
+        return self.unmatched / self.rows if self.rows else 0.0
+
+
+def rows(
+    got: Tensors, wanted: Tensors, others: Sequence[Tensors], *, near: float
+) -> Matched | None:
+    """None where the two differ in more than the size of one axis, or have too many rows.
+
+    others: of the witnesses.  near: how far equal rows may lie apart, times their usual norm.
+    """
+    same = [one for one in (got, *others) if len(one) == len(wanted)]
+    axes = [_axis(tensor, [one[place] for one in same]) for place, tensor in enumerate(wanted)]
+    found = [_unmatched(one, wanted, axes, near) for one in (got, *others)]
+    own, *by_witnesses = found
+    if own is None:
+        return None
+    known = [one[0] for one in by_witnesses if one is not None]
+    unmatched, count = own
+    told = stability.of_rows(unmatched, known, count)
+    allowed = told.most / count if count else 0.0
+    return Matched(unmatched, count, allowed, told.explained, told.few, told.unstable)
+
+
+def _axis(wanted: Tensor, others: Sequence[Tensor]) -> int:
+    """In which there are more rows or fewer: the first in which any other one differs."""
+    sizes = [one.shape for one in others if one.ndim == wanted.ndim]
+    differ = (
+        axis for size in sizes for axis in range(wanted.ndim) if size[axis] != wanted.size(axis)
+    )
+    return next(differ, 0)
+
+
+def _unmatched(
+    got: Tensors, wanted: Tensors, axes: Sequence[int], near: float
+) -> tuple[int, int] | None:
+    """Of all tensors, and how many rows there are."""
+    if len(got) != len(wanted):
+        return None
+    unmatched = count = 0
+    for one, other, axis in zip(got, wanted, axes, strict=True):
+        pair = _as_rows(one, other, axis)
+        if pair is None or max(len(pair[0]), len(pair[1])) > MOST_ROWS:
+            return None
+        unmatched += _without_equal(*pair, near)
+        count += len(pair[0]) + len(pair[1])
+    return unmatched, count
+
+
+def _as_rows(one: Tensor, other: Tensor, axis: int) -> tuple[Tensor, Tensor] | None:
+    """(rows, numbers of a row) of both, if they differ in no other axis than this."""
+    if one.ndim != other.ndim or one.ndim == 0:
+        return None
+    if any(one.size(at) != other.size(at) for at in range(one.ndim) if at != axis):
+        return None
+    first, second = (
+        torch.nan_to_num(tensor.double().movedim(axis, 0)).reshape(tensor.size(axis), -1)
+        if tensor.numel()
+        else torch.zeros(tensor.size(axis), 1, dtype=torch.float64)
+        for tensor in (one, other)
+    )
+    if first.shape[1] != second.shape[1]:  # one of them is empty
+        width = max(first.shape[1], second.shape[1])
+        first, second = (
+            tensor if tensor.shape[1] == width else torch.zeros(len(tensor), width).double()
+            for tensor in (first, second)
+        )
+    return first, second
+
+
+def _without_equal(one: Tensor, other: Tensor, near: float) -> int:
+    if not len(one) or not len(other):
+        return len(one) + len(other)
+    usual = float(other.norm(dim=1).square().mean().sqrt())
+    apart = torch.cdist(one, other, compute_mode="donot_use_mm_for_euclid_dist")
+    close = apart <= near * usual
+    return int((~close.any(1)).sum()) + int((~close.any(0)).sum())

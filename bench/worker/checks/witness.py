@@ -1,0 +1,64 @@
+"""float64 eager code, each of whose results is rounded as a coarser arithmetic rounds.
+
+Monte Carlo arithmetic in its plainest form (Parker, 1997): the weights and inputs are moved by a
+rounding error at random, then the network runs as it always does, and its results are rounded to a
+few bits.  A network cannot tell it from float64, so that code which is wrong in one dtype, layout
+or under autocast is not wrong here.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.worker.device import torch_private
+from bench.worker.model import pytree
+
+# Bits of the significand, the hidden one as well (IEEE 754; TensorFloat-32 has float16's).
+BITS = {"float32": 24, "tf32": 11, "float16": 11, "bfloat16": 8}
+# Coarser by so many than the arithmetic itself: a sum is rounded here once, there in every term,
+# and every place that hangs on rounding has to be found by a few runs.
+COARSER = 2
+_OF_FLOAT64 = 53
+
+
+class Rounded(torch_private.DispatchMode):
+    """Rounds what every operator makes to `bits`; the range stays that of float64."""
+
+    def __init__(self, bits: int) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._factor = 2.0 ** (_OF_FLOAT64 - bits) + 1
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        made = func(*args, **(kwargs or {}))
+        results = made if isinstance(made, tuple | list) else (made,)
+        for one, view in zip(results, torch_private.makes_views(func), strict=False):
+            if isinstance(one, Tensor) and not view:
+                self._round(one)
+        return made
+
+    def _round(self, tensor: Tensor) -> None:
+        if not pytree.is_strided(tensor) or tensor.dtype not in (torch.float64, torch.complex128):
+            return
+        numbers = tensor.resolve_conj() if tensor.is_complex() else tensor
+        numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers
+        # Veltkamp's splitting (Dekker, 1971): the leading bits, rounded to nearest
+        wide = numbers * self._factor
+        rounded = torch.where(torch.isfinite(wide), wide - (wide - numbers), numbers)
+        tensor.copy_(torch.view_as_complex(rounded) if tensor.is_complex() else rounded)
+
+
+def bits(used: str) -> int:
+    """used: a key of BITS."""
+    return BITS[used] - COARSER
+
+
+def move(module: nn.Module, given: Any, used: str, seed: int) -> None:
+    """Weights, buffers and inputs, in place, each number by up to a rounding error at random."""
+    numbers = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for one in (*module.parameters(), *module.buffers(), *pytree.tensors(given)):
+            for part in pytree.parts(one) if not pytree.is_strided(one) else [one.detach()]:
+                if part.is_floating_point() or part.is_complex():
+                    random = torch.rand(part.shape, generator=numbers, dtype=torch.float64)
+                    part.mul_(1 + (2 * random - 1) * 2.0 ** -bits(used))

@@ -1,0 +1,193 @@
+"""One thin path to every device: wait for it, mark events on it, ask for its memory.
+
+Accelerators go through `torch.accelerator`, whatever their maker.  A device that cannot be
+waited for is an error, never a number.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol, Self
+
+import torch
+
+from bench.worker.timing.stopwatch import Event, TimedDevice
+
+# Backends whose events carry the device's own time stamps.  MPS has events, too, but stamps them
+# when a listener on the host hears of them (ATen/mps/MPSEvent.h), which is host time.
+TRUSTED_EVENTS = ("cuda", "xpu")
+
+
+class DeviceError(Exception):
+    """The device does not exist here or cannot be waited for; the message says what there is."""
+
+
+class Device(TimedDevice, Protocol):
+    """What the worker asks of a device."""
+
+    @property
+    def name(self) -> str:
+        """`cpu`, `cuda:0`, …"""
+
+    @property
+    def type(self) -> str:
+        """`cpu`, `cuda`, …: what autocast and GradScaler ask for."""
+
+    def reset_peak(self) -> None:
+        """Begin a new peak at what is held now."""
+
+    def peak_bytes(self) -> int | None:
+        """Most that the allocator had given out at once; None where nothing counts it."""
+
+    def reserved_peak_bytes(self) -> int | None:
+        """Most that the allocator held from the device; None where nothing counts it."""
+
+    def empty_cache(self) -> None:
+        """Give memory that no tensor uses back to the device."""
+
+
+def device_names() -> tuple[str, ...]:
+    """The CPU and every accelerator found: `("cpu", "cuda:0", "cuda:1")`, `("cpu", "mps")`.
+
+    May initialise the accelerator's driver, so never before a fork.
+    """
+    found = torch.accelerator.current_accelerator(check_available=True)
+    if found is None:
+        return ("cpu",)
+    return ("cpu", *(_name(found.type, i) for i in range(torch.accelerator.device_count())))
+
+
+def open_device(name: str) -> Device:
+    """The device, initialised and idle.  Raises DeviceError."""
+    if name == "cpu":
+        # Without a look at the others: it would load the accelerator's driver into a process whose
+        # memory is measured.
+        return CpuDevice()
+    there_is = f"there is: {', '.join(device_names())}"
+    try:
+        asked = torch.device(name)
+    except RuntimeError:
+        raise DeviceError(f"device {name!r} is no name of a device; {there_is}") from None
+    index = asked.index or 0
+    if _name(asked.type, index) not in device_names():
+        raise DeviceError(f"device {name!r} does not exist here; {there_is}")
+    if asked.type == "cpu":  # `cpu:0`
+        return CpuDevice()
+    try:
+        # Before the first use of a device `synchronize` returns at once (DeviceAccelerator.cpp).
+        torch.empty(1, device=torch.device(asked.type, index))
+        torch.accelerator.synchronize(index)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        why = str(error).partition("\n")[0]
+        raise DeviceError(f"device {name!r} cannot be waited for ({why}); {there_is}") from error
+    return Accelerator(asked.type, index, has_events=_has_events(asked.type, index))
+
+
+def _name(type_: str, index: int) -> str:
+    """CPU and MPS are always one device, and written without an index."""
+    return type_ if type_ in ("cpu", "mps") and index == 0 else f"{type_}:{index}"
+
+
+class CpuDevice:
+    """Nothing to wait for: a call has done its work when it returns."""
+
+    name = type = "cpu"
+    synchronous = True
+    has_events = False
+
+    def wait(self) -> None:
+        pass
+
+    def event(self) -> Event:
+        raise DeviceError("the CPU has no events: read the clock, its calls are synchronous")
+
+    def reset_peak(self) -> None:
+        pass
+
+    def peak_bytes(self) -> int | None:
+        return None  # torch has no such counter on the CPU
+
+    def reserved_peak_bytes(self) -> int | None:
+        return None
+
+    def empty_cache(self) -> None:
+        pass
+
+
+class Accelerator:
+    """A device behind `torch.accelerator`."""
+
+    synchronous = False
+
+    def __init__(
+        self, type_: str, index: int, *, has_events: bool, accelerator: Any = torch.accelerator
+    ) -> None:
+        self.name = _name(type_, index)
+        self.type = type_
+        self.has_events = has_events
+        self._index = index
+        self._accelerator = accelerator
+        self._can_reset = True
+
+    def wait(self) -> None:
+        # With its index: without one, torch waits for whichever device is current.
+        self._accelerator.synchronize(self._index)
+
+    def event(self) -> "AcceleratorEvent":
+        event = torch.Event(torch.device(self.type, self._index), enable_timing=True)
+        # Without a stream, an event goes to the current stream of the *current* device.
+        event.record(self._accelerator.current_stream(self._index))
+        return AcceleratorEvent(event)
+
+    def reset_peak(self) -> None:
+        try:
+            self._accelerator.reset_peak_memory_stats(self._index)
+        except (RuntimeError, NotImplementedError):
+            self._can_reset = False  # the peak is one since the start: not what was asked for
+
+    def peak_bytes(self) -> int | None:
+        return self._peak("allocated_bytes.all.peak")
+
+    def reserved_peak_bytes(self) -> int | None:
+        return self._peak("reserved_bytes.all.peak")
+
+    def empty_cache(self) -> None:
+        self._accelerator.empty_cache()
+
+    def _peak(self, counter: str) -> int | None:
+        """`max_memory_allocated` returns 0 for a counter that is missing: ask for the counter.
+
+        Opening the device allocated there, so a peak of 0 is no peak but a counter that does
+        not count.
+        """
+        if not self._can_reset:
+            return None
+        try:
+            stats: Mapping[str, int] = self._accelerator.memory_stats(self._index)
+        except (RuntimeError, NotImplementedError):
+            return None
+        return stats.get(counter) or None
+
+
+class AcceleratorEvent:
+    """A torch.Event, in seconds."""
+
+    def __init__(self, event: torch.Event) -> None:
+        self._event = event
+
+    def seconds_until(self, later: Self) -> float:
+        """torch counts in milliseconds; both events must be done."""
+        return float(self._event.elapsed_time(later._event)) / 1e3
+
+
+def _has_events(type_: str, index: int) -> bool:
+    """Trusted, and proven by a trial: a driver or a build may lack what its backend has."""
+    if type_ not in TRUSTED_EVENTS:
+        return False
+    device = Accelerator(type_, index, has_events=True)
+    try:
+        first = device.event()
+        torch.ones(1024, device=torch.device(type_, index)).sum()
+        last = device.event()
+        device.wait()
+        return first.seconds_until(last) > 0
+    except (RuntimeError, NotImplementedError, ValueError):
+        return False

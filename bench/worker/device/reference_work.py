@@ -1,0 +1,63 @@
+"""Three small pieces of known work, sampled in turn with the case's samples (rule 33).
+
+The machine's speed drifts, and most of the drift is common to all work.  What the controls took
+while a case was measured says how fast the machine was just then: bound by arithmetic (a matrix
+product), by memory (a copy that no second-level cache holds), and by both (a convolution).
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from bench.worker.timing.stopwatch import TimedDevice, no_garbage_collection, wall_clock
+
+MATRIX = 512  # 512 × 512 in float32: 1 MB, 0.27 GFLOP
+COPIED = 2**21  # numbers: 8 MB read, 8 MB written
+IMAGE = (1, 16, 56, 56)  # (N, C, H, W) of the convolution, to 32 channels by 3 × 3: 29 MFLOP
+SEED = 0
+
+
+class Controls:
+    """Called between two blocks of samples; `times_s` has a figure a control and call."""
+
+    def __init__(
+        self, device_name: str, device: TimedDevice, clock: Callable[[], float] = wall_clock
+    ) -> None:
+        """device_name: where the controls compute; they allocate 20 MB there."""
+        numbers = torch.Generator().manual_seed(SEED)
+
+        def draw(*shape: int) -> torch.Tensor:
+            return torch.randn(shape, generator=numbers, dtype=torch.float32).to(device_name)
+
+        one, other = draw(MATRIX, MATRIX), draw(MATRIX, MATRIX)
+        product = torch.empty_like(one)
+        # A copy takes as long whatever the numbers are, and drawing them would take longer.
+        source = torch.ones(COPIED, device=device_name)
+        target = torch.ones_like(source)
+        image, kernel = draw(*IMAGE), draw(32, IMAGE[1], 3, 3)
+        self._works: dict[str, Callable[[], object]] = {
+            "matmul": lambda: torch.mm(one, other, out=product),
+            "copy": lambda: target.copy_(source),
+            "convolution": lambda: nn.functional.conv2d(image, kernel, padding=1),
+        }
+        self._device = device
+        self._clock = clock
+        self.times_s: dict[str, list[float]] = {name: [] for name in self._works}
+        self._once()  # first calls are no figures
+        for times in self.times_s.values():
+            times.clear()
+
+    def __call__(self) -> None:
+        """Each control once, after a call that is not timed: the case has cooled its caches."""
+        self._once()
+
+    def _once(self) -> None:
+        with torch.inference_mode(), no_garbage_collection():
+            for name, work in self._works.items():
+                work()
+                self._device.wait()
+                start = self._clock()
+                work()
+                self._device.wait()
+                self.times_s[name].append(self._clock() - start)

@@ -1,0 +1,223 @@
+"""A replicate: one fresh interpreter that imports torch once and forks a child a case.
+
+It reads requests, a line of JSON each, from standard input, and answers each with one line
+when the child has ended.  It blocks meanwhile, and never does tensor arithmetic: a child
+forked after one OpenMP operator in its parent hangs for ever.
+"""
+
+import contextlib
+import gc
+import json
+import mmap
+import os
+import signal
+import subprocess
+import sys
+import time
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TextIO
+
+from bench import start
+from bench.core.protocol import Request
+from bench.host.interpreter import COMPILER, HERE
+from bench.worker import case_process
+from bench.worker.checks import state
+from bench.worker.device import torch_private
+from bench.worker.model.build import import_seeded
+from bench.worker.process import forks, import_effects, limits, supervise
+
+torch_private.import_dynamo()
+
+
+@dataclass(frozen=True, slots=True)
+class Pipes:
+    """To and from the runner; no child and no subject has them."""
+
+    requests: TextIO
+    answers: TextIO
+
+    @classmethod
+    def take(cls) -> "Pipes":
+        """The standard streams, which lead elsewhere from here on: imports read and print."""
+        own = cls(os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w"))
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        os.close(nothing)
+        os.dup2(2, 1)
+        return own
+
+    def answer(self, what: Mapping[str, Any]) -> None:
+        self.answers.write(json.dumps(what) + "\n")
+        self.answers.flush()
+
+    def handles(self) -> tuple[int, int]:
+        return self.requests.fileno(), self.answers.fileno()
+
+    def files(self) -> list[tuple[int, int] | None]:
+        """What the handles lead to: not the same where a subject closed them."""
+        return [import_effects.file(handle) for handle in self.handles()]
+
+
+def main() -> None:
+    """Serve requests until their pipe ends."""
+    pipes = Pipes.take()
+    hello = json.loads(pipes.requests.readline())
+    limits.die_with_parent()
+    limits.adopt_orphans()
+    switches = state.switches()  # before a subject can turn any
+    files = pipes.files()
+    limits.bound(on_cpu=False, compiles=True)  # what an import prints or writes, its threads too
+    fork = sys.platform.startswith("linux") and supervise.can_watch()
+    early = fork and forks.begun()  # before any subject could begin a driver
+    unshared = _import(hello["modules"], inductor=hello["inductor"]) if fork else []
+    if pipes.files() != files:
+        os._exit(1)  # the runner starts a replicate that leaves imports to its children
+    limits.outlive_parent()  # from here on its end is seen, and what runs can be ended
+    gc.collect()
+    gc.freeze()  # a collection in a child would touch, and so copy, every page of the imports
+    pipes.answer({"fork": fork, "unshared": unshared, "notes": _not_shared(unshared)})
+    _serve(pipes, switches, fork=fork, early=early)
+    os._exit(0)  # threads that an import left must not delay the end
+
+
+def _serve(pipes: Pipes, switches: Mapping[str, Any], *, fork: bool, early: bool) -> None:
+    """A child for each request: a fork of this process, or else an interpreter of its own."""
+    unusable: set[str] = set()  # types of device that no fork of this process can use
+    for line in iter(pipes.requests.readline, ""):
+        fields = {**json.loads(line), "switches": switches, "parent": os.getpid()}
+        type_ = str(fields["case"]["device"]).partition(":")[0]
+        start, killed = time.perf_counter(), limits.oom_kills()
+        forks_now = fork and type_ not in unusable
+        ended = _forked(fields, pipes) if forks_now else _spawned(fields, pipes)
+        if ended.get("poisoned"):
+            unusable.add(type_)
+            ended = _spawned(fields, pipes) | {"notes": [_no_forks(type_, early=early)]}
+        supervise.end_what_is_left()
+        out_of_memory = killed is not None and (limits.oom_kills() or 0) > killed
+        wall_s = time.perf_counter() - start
+        pipes.answer(ended | {"out_of_memory": out_of_memory, "wall_s": wall_s})
+
+
+def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
+    """Import once what every child needs.
+
+    The modules whose import has changed this process: then forking is not safe, or would hand the
+    change on to every other subject, and the runner starts one that leaves them to their children.
+    """
+    unshared, errors = [], sys.stderr
+    start.let_in()
+    before = import_effects.look()
+    if inductor:
+        torch_private.import_inductor()
+        now = import_effects.look()
+        if import_effects.DRIVER in import_effects.changes(before, now):
+            unshared.append(COMPILER)
+        before = now
+    for module in modules:
+        try:
+            with warnings.catch_warnings():  # a filter of one is not for the others
+                import_seeded(module)
+        except BaseException as error:  # the child says so in its row
+            with contextlib.suppress(Exception):
+                print(f"{module}: {type(error).__name__}: {error}", file=errors)
+        now = import_effects.look()
+        if changed := import_effects.changes(before, now):
+            unshared.append(module)
+            with contextlib.suppress(Exception):  # it may have closed the streams
+                print(f"{module} changes {', '.join(changed)}: not shared", file=errors)
+        before = now
+    if unshared:
+        supervise.end_what_is_left()
+    return unshared
+
+
+def _not_shared(unshared: Sequence[str]) -> list[str]:
+    """What is to be said of the compiler; of a subject its own cases tell."""
+    note = (
+        f"importing the compiler of {COMPILER} begins the accelerator's driver here, and a process "
+        "forked afterwards cannot use it: so each compiled case imports the compiler for itself, "
+        "which takes some seconds"
+    )
+    return [note] if COMPILER in unshared else []
+
+
+def _no_forks(type_: str, *, early: bool) -> str:
+    """early: before any subject was imported."""
+    who = "torch, or what this Python loads when it starts," if early else "an import"
+    return (
+        f"a forked process cannot use {type_} here: {who} began its driver beforehand; so each "
+        f"case on {type_} starts a Python of its own, which takes some seconds"
+    )
+
+
+def _forked(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
+    poisoned = mmap.mmap(-1, 1)  # shared; an exit code could be a subject's own
+    sys.stdout.flush()
+    sys.stderr.flush()
+    pid = os.fork()
+    if pid == 0:
+        code = 1
+        try:
+            _become_child(fields, pipes)
+            if forks.bad(fields["case"]["device"]):
+                poisoned[0] = 1
+            else:
+                case_process.run(Request.of(fields))
+            code = 0
+        except BaseException:  # nothing of the child may run on in this interpreter
+            with contextlib.suppress(BaseException):
+                traceback.print_exc()
+        finally:
+            with contextlib.suppress(BaseException):  # a subject may have replaced or closed them
+                sys.stdout.flush()
+                sys.stderr.flush()
+            os._exit(code)
+    ended = supervise.how(supervise.wait(pid, fields["timeout_s"], pipes.requests.fileno()))
+    return ended | ({"poisoned": True} if poisoned[0] else {})
+
+
+def _become_child(fields: Mapping[str, Any], pipes: Pipes) -> None:
+    """A session, streams and limits of its own."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for handle in pipes.handles():  # those of modules that a subject imported stay open
+        os.close(handle)
+    log = os.open(fields["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for target in (1, 2):
+        os.dup2(log, target)
+    os.close(log)
+    limits.begin_child(fields["parent"])
+    case = fields["case"]
+    limits.bound(on_cpu=case["device"] == "cpu", compiles=case["compile"] != "off")
+
+
+def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
+    """The same in a fresh interpreter: where forks do not work."""
+    with Path(fields["log"]).open("ab") as log:
+        process = subprocess.Popen(
+            HERE.command("bench.worker.case_process"),
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    with contextlib.suppress(OSError), process.stdin as stdin:  # it may have ended already
+        stdin.write(json.dumps(dict(fields)).encode())
+    if supervise.can_watch():
+        return supervise.how(
+            supervise.wait(process.pid, fields["timeout_s"], pipes.requests.fileno())
+        )
+    try:
+        code = process.wait(timeout=fields["timeout_s"])
+    except subprocess.TimeoutExpired:
+        supervise.end_session(process.pid)
+        process.wait()
+        return {"end": "timeout"}
+    if code < 0:
+        return {"end": "signal", "signal": supervise.signal_name(-code)}
+    return {"end": "exit", "code": code}

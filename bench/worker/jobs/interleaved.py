@@ -1,0 +1,229 @@
+"""One side of a pair: built and warm, it waits for its turn, takes samples, and waits again.
+
+The runner tells it through a named pipe when its turn is, and hears through another that it
+is over (`bench.ab.interleave`).  Between turns this process is blocked in a read, and the other side
+has the machine.
+"""
+
+import gc
+import json
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import torch
+
+from bench.core.protocol import Request
+from bench.core.records import Measurement, Samples
+from bench.core.subject import parse
+from bench.worker.jobs import prepare
+from bench.worker.timing import contention, measure, sampler, stopwatch
+
+PAUSE_S = 0.02  # libgomp's threads of the other side spin on for 10 ms
+UNTIMED_CALLS = 2  # caches are the other side's, and one's own threads sleep
+MOST_TURN_S = 0.4  # of samples, where a turn that suits the other side is long here
+BLOCKS = 5  # of calls back to back, a turn: as many calls together as the single ones
+LEAST_IN_BLOCK = 2  # calls: one alone has nothing to hide its launches behind
+
+
+class TurnsError(Exception):
+    """The runner is gone, or says what no runner says."""
+
+
+class TurnSampler:
+    """Samples of the whole call and of its phases, from the same calls."""
+
+    def __init__(
+        self,
+        step: stopwatch.TimedStep,
+        device: stopwatch.TimedDevice,
+        meter: sampler.Meter,
+        clock: Callable[[], float] = stopwatch.wall_clock,
+        pause: Callable[[float], None] = time.sleep,
+        *,
+        host_clock: bool = False,
+    ) -> None:
+        """step: warm.  meter: runs during the samples alone.  pause: seconds without work.
+
+        host_clock: the whole call alone, for a comparison with another kind of device.
+        """
+        self._watch = stopwatch.Stopwatch(step, device, clock)
+        self._pause = pause
+        self._meter = meter
+        self.calls_sampled = 0
+        # As in `timing`: events where they can be trusted; else the host's clock, inside the
+        # step only where work is done when its call returns.
+        self._events = device.has_events and not host_clock
+        self._marked = device.synchronous and len(step.phases) > 1 and not host_clock
+        # A wait inside a call costs a device what it had queued, which single calls do not see.
+        self._in_a_row = not device.synchronous and not host_clock
+        self._step = step
+        shown = len(step.phases) > 1 and (self._events or self._marked)
+        self._phases = (step.whole, *(step.phases if shown else ()))
+
+    def turn(self, calls: int, samples: int) -> list[Samples]:
+        """One turn: at most so many samples, each the mean of `calls` single calls.
+
+        On an accelerator then as many calls back to back, in a few blocks, each of them a sample.
+        """
+        watch = self._watch
+        self._pause(PAUSE_S)
+        for _ in range(UNTIMED_CALLS):
+            watch.latency_s()
+        rows: list[list[float]] = []
+        made = watch.calls_made
+        self._meter.start()
+        end_s = watch.clock() + MOST_TURN_S
+        while len(rows) < samples and (not rows or watch.clock() < end_s):
+            each = [self._once() for _ in range(calls)]
+            rows.append([sum(column) / calls for column in zip(*each, strict=True)])
+        in_a_row = self._back_to_back(calls * samples) if self._in_a_row else []
+        self._meter.stop()
+        self.calls_sampled += watch.calls_made - made
+        kind = "device" if self._events else "latency"
+        return [
+            *(
+                Samples(phase=phase, kind=kind, calls_per_sample=calls, times_s=tuple(times_s))
+                for phase, times_s in zip(self._phases, zip(*rows, strict=True), strict=True)
+            ),
+            *in_a_row,
+        ]
+
+    def _back_to_back(self, calls: int) -> list[Samples]:
+        """So many calls, or two and more in each of the blocks that there is time for."""
+        wanted = max(LEAST_IN_BLOCK, calls // BLOCKS)
+        times_s: list[float] = []
+        end_s = self._watch.clock() + MOST_TURN_S
+        while len(times_s) < BLOCKS and (not times_s or self._watch.clock() < end_s):
+            wanted = self._step.prepare(wanted)  # fewer where inputs of all would not fit
+            times_s.append(self._watch.span_s(wanted) / wanted)
+        whole = self._phases[0]
+        return [
+            Samples(phase=whole, kind="pipelined", calls_per_sample=wanted, times_s=tuple(times_s))
+        ]
+
+    def _once(self) -> list[float]:
+        """The whole, then its phases: seconds."""
+        if self._events:
+            return self._watch.device_s()[: len(self._phases)]
+        return self._watch.latency_s(marked=self._marked)
+
+
+class Line(AbstractContextManager["Line"]):
+    """Two named pipes to the runner: a line of JSON each way."""
+
+    def __init__(self, prefix: str) -> None:
+        """prefix: their names without `.orders` and `.answers`."""
+        self._answers = Path(f"{prefix}.answers").open("w", encoding="utf-8")  # noqa: SIM115
+        self._orders = Path(f"{prefix}.orders").open(encoding="utf-8")  # noqa: SIM115
+
+    def say(self, **what: Any) -> None:
+        self._answers.write(json.dumps(what) + "\n")
+        self._answers.flush()
+
+    def orders(self) -> Iterator[dict[str, Any]]:
+        """Until there are none left.  Blocks.  Raises TurnsError."""
+        for line in iter(self._orders.readline, ""):
+            order = json.loads(line)
+            if order["do"] == "end":
+                return
+            yield order
+        raise TurnsError("the runner ended before the pair did")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._answers.close()
+        self._orders.close()
+
+
+def run(request: Request) -> Measurement:
+    """The samples, a record a turn and phase in the order of the turns.
+
+    Raises what building, settling or proving the case may.
+    """
+    built = prepare.build(request)
+    begun = prepare.begin(built)
+    load = contention.Meter()
+    taken: list[Samples] = []
+    with prepare.no_recompiles(request.case), Line(str(request.pipes)) as line:
+        steady = measure.warm_up(built.step, built.device, sampler.Budget(**request.budget))
+        turn_sampler = TurnSampler(built.step, built.device, load, host_clock=request.host_clock)
+        gc.collect()  # what the building left behind is not cleared away during a sample
+        seen = proof(parse(request.case.subject).module)
+        line.say(call_s=steady.call_s, proof=seen)
+        for order in line.orders():
+            taken += turn_sampler.turn(order["calls"], order["samples"])
+            line.say(done=True)
+    whole = [
+        min(one.times_s)
+        for one in taken
+        if one.phase == built.step.whole and one.kind != "pipelined"
+    ]
+    found, state = prepare.end(built, begun, min(whole, default=0.0))
+    flags = [] if steady.settled and "doubts" not in state else ["unsteady"]
+    return Measurement(
+        case=request.case,
+        replicate=request.replicate,
+        samples=tuple(taken),
+        flags=tuple([*flags, "contended"] if load.contended else flags),
+        facts=found | load.facts(turn_sampler.calls_sampled),
+        state={**state, "proof": seen},
+    )
+
+
+def proof(module: str) -> dict[str, Any]:
+    """Which code this process runs: the subject's file, and every other that is no library's.
+
+    Files of the interpreter, of its libraries and of this suite are left out.  Of what is installed
+    as well the packages are named: one may be the side's own, installed from elsewhere.
+    """
+    suite, libraries = Path(__file__).resolve().parents[1], Path(torch.__file__).parents[1]
+    own = [Path(one).resolve() for one in (sys.prefix, sys.base_prefix, libraries, suite)]
+    by_name = {
+        name: path for name, one in list(sys.modules.items()) if (path := _file(one)) is not None
+    }
+    files = {
+        str(path)
+        for path in by_name.values()
+        if not any(path.is_relative_to(folder) for folder in own)
+    }
+    subject = _file(sys.modules.get(module))
+    return {
+        "subject": str(subject) if subject else None,
+        "files": sorted(files),
+        "packages": packages(
+            {name: path for name, path in by_name.items() if not path.is_relative_to(suite)}
+        ),
+        "python": sys.executable,
+        "torch": torch.__version__,
+    }
+
+
+def packages(modules: Mapping[str, Path]) -> dict[str, str]:
+    """By their paths below the folder that they were imported from, `ns/mylib/__init__.py`: files.
+
+    modules: by name.  Of each package the outermost that has a file; none of Python's own.
+    """
+    found = {}
+    for name, file in modules.items():
+        parts = name.split(".")
+        inside = any(".".join(parts[:end]) in modules for end in range(1, len(parts)))
+        below = Path(*parts, "__init__.py") if file.name == "__init__.py" else Path(*parts)
+        below = below.with_suffix(".py")
+        if not inside and parts[0] not in sys.stdlib_module_names and file.match(str(below)):
+            found[below.as_posix()] = str(file)
+    return found
+
+
+def _file(module: Any) -> Path | None:
+    """What stands in sys.modules may be anything."""
+    name = getattr(module, "__file__", None)
+    return Path(name).resolve() if isinstance(name, str) else None

@@ -1,0 +1,302 @@
+"""A case from its request to the moment when it may be timed, and the proof of what ran.
+
+`build`, then `begin`, then the samples under `no_recompiles`, then `end`: whoever times a case
+goes this way, so that no figure comes without its proof.
+"""
+
+import contextlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.core.axes import AS_BUILT
+from bench.core.protocol import Request
+from bench.core.records import INFINITE, Case
+from bench.core.subject import parse
+from bench.worker.checks import finite, state
+from bench.worker.device import cuda, settings
+from bench.worker.device.device import Device, open_device
+from bench.worker.model import compile as compiled
+from bench.worker.model import growth, pytree
+from bench.worker.model.build import DTYPES, Prepared, load, mixed_dtypes_named, prepare
+from bench.worker.model.step import InferenceStep, Step, TrainingStep
+from bench.worker.timing import measure
+
+COUNTED_S = 5.0  # a call that takes longer is not made once more to count its work
+SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
+
+
+class Invalid(Exception):  # noqa: N818 - a verdict on the row, not an error of the program
+    """What ran is not what was asked for; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A case built under its settings."""
+
+    request: Request
+    case: Case
+    device: Device
+    prepared: Prepared
+    step: Step  # what is timed
+    eager: Step  # the same, not compiled
+    graphs: bool  # CUDA graphs are recorded
+    asked: dict[str, Any]  # switches as the settings left them, before the subject could turn any
+
+
+@dataclass(frozen=True, slots=True)
+class Begun:
+    """A case that was called, settled, and found to be what was asked for."""
+
+    first_call_s: float
+    state: dict[str, Any]  # as read back
+    compiling: "_Compiling | None"
+    skipped_steps: int
+    infinite: finite.Places  # of its first output
+    frames: int  # that dynamo had looked at before the first call
+    sizes: dict[str, int]  # of what the module keeps from call to call
+    work: growth.Work | None  # of one call; of compiled code unknown
+
+
+@dataclass(frozen=True, slots=True)
+class _Compiling:
+    """What dynamo did in the first call, and in the calls after it that let it settle."""
+
+    first: compiled.CompileState
+    settled: compiled.CompileState
+
+
+def build(request: Request) -> Ready:
+    """Settings first, then the subject.  Raises what a subject or a setting may."""
+    case = request.case
+    device_type = case.device.partition(":")[0]
+    if case.compile != compiled.OFF:
+        compiled.prepare(Path(request.cache))
+    load(parse(case.subject))  # what its import turns is put back, wherever it is imported
+    state.put_back(request.switches)
+    settings.apply(case)
+    asked = state.switches()
+    device = open_device(case.device)
+    prepared = prepare(case, request.enter)
+    graphs = compiled.uses_cuda_graphs(case.compile, device_type)
+    module = compiled.compile_module(prepared.module, case.compile, device_type)
+    turns = _rotate_bytes(request, prepared)
+    eager = make_step(prepared, prepared.module, case, device_type, rotate_bytes=turns)
+    step = (
+        eager
+        if module is prepared.module
+        else make_step(prepared, module, case, device_type, graphs=graphs, rotate_bytes=turns)
+    )
+    return Ready(request, case, device, prepared, step, eager, graphs, asked)
+
+
+def make_step(
+    prepared: Prepared,
+    module: nn.Module,
+    case: Case,
+    device_type: str,
+    *,
+    graphs: bool = False,
+    rotate_bytes: int = 0,
+) -> Step:
+    """One real call of the case.  rotate_bytes: see `bench.worker.model.step`."""
+    if case.mode == "inference":
+        return InferenceStep(
+            module,
+            prepared.args,
+            prepared.kwargs,
+            device_type=device_type,
+            amp=case.amp,
+            grad_mode=case.grad_mode or "inference_mode",
+            restore=prepared.restore,
+            rotate_bytes=rotate_bytes,
+            cudagraphs=graphs,
+        )
+    return TrainingStep(
+        module,
+        prepared.args,
+        prepared.kwargs,
+        loss=prepared.loss,
+        device_type=device_type,
+        amp=case.amp,
+        restore=prepared.restore,
+        rotate_bytes=rotate_bytes,
+        cudagraphs=graphs,
+    )
+
+
+def _rotate_bytes(request: Request, prepared: Prepared) -> int:
+    """A layer's input comes from memory: inputs that together exceed twice the GPU's L2 (rule 17).
+
+    A model is hot by nature, and what is counted is not timed.
+    """
+    if request.job not in ("measure", "turns") or prepared.layer is None:
+        return 0
+    return 2 * (cuda.l2_bytes(request.case.device) or 0)
+
+
+def begin(ready: Ready) -> Begun:
+    """The first call, the calls until the step has settled, and the state that it left.
+
+    Raises Invalid where the state is not what the case asks for.
+    """
+    case, step, module = ready.case, ready.step, ready.prepared.module
+    if case.cudnn_benchmark == "on":
+        used = case.dtype if case.amp == "off" else case.amp
+        arithmetic = torch.float32 if used == AS_BUILT else DTYPES[used]
+        channels_last = case.memory_format == "channels_last"
+        cuda.prime_cudnn(case.device, arithmetic, channels_last=channels_last)
+    compiles = case.compile != compiled.OFF
+    ready.request.enter("in its first call" + (", which compiles it" if compiles else ""))
+    frames = compiled.frames()
+    with mixed_dtypes_named(case, ready.prepared.built_in):
+        first_call_s = measure.first_call(step, ready.device)
+    infinite = finite.places(step.output)
+    ready.request.enter(f"after a first call of {first_call_s:.3g} s")
+    step.settle()
+    step.prepare(1)  # now it is known whether inputs are restored
+    seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
+    if isinstance(step, InferenceStep):
+        seen["grad_mode"] = step.grad_mode
+    seen["weight_dtypes"] = state.weight_dtypes(module)
+    work = None
+    if not compiles:
+        seen |= state.layer_state(module, step)
+        if first_call_s <= COUNTED_S:
+            step.prepare(1)
+            work = growth.work_of(step)
+    refuse(state.problems(case, seen, ready.asked))
+    if not compiles:
+        refuse_compiled(ready, frames)
+    compiling = _settle_graphs(ready) if compiles else None
+    sizes = growth.sizes(module)
+    return Begun(first_call_s, seen, compiling, step.skipped_steps, infinite, frames, sizes, work)
+
+
+def refuse_compiled(ready: Ready, frames: int) -> None:
+    """Raises Invalid where compiled code ran.  frames: `compiled.frames` before the first call."""
+    parts = ready.prepared.compiled
+    found = compiled.not_off(parts, compiled.frames() - frames)
+    refuse([found] if found else [])
+
+
+def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
+    """A recompile inside the samples raises instead of being timed."""
+    if case.compile == compiled.OFF:
+        return contextlib.nullcontext()
+    stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("fail_on_recompile")
+    return stance
+
+
+def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], dict[str, Any]]:
+    """Facts of the first call, and the state before and after the samples.
+
+    steady_s: a call once it has settled, in seconds, to be taken from the first one.
+
+    Raises Invalid where anything is no longer what the case asks for.
+    """
+    case, step = ready.case, ready.step
+    after = state.global_state(ready.prepared.module, ready.device.type)
+    refuse(state.problems(case, after, ready.asked))
+    if step.skipped_steps > begun.skipped_steps:
+        skipped = step.skipped_steps - begun.skipped_steps
+        raise Invalid(f"GradScaler skipped {skipped} steps while timed")
+    found = {"first_call_s": begun.first_call_s}
+    seen = dict(begun.state)
+    extra_s = max(0.0, begun.first_call_s - steady_s)
+    if begun.compiling is not None:
+        found |= _compile_facts(begun.compiling, ready, extra_s)
+        seen |= _eager_state(ready)
+        refuse(state.problems(case, seen, ready.asked))
+    else:
+        refuse_compiled(ready, begun.frames)
+    if (
+        begun.compiling is None
+        and case.cudnn_benchmark == "on"
+        and _convolves(ready.prepared.module)
+    ):
+        found["tuning_s"] = extra_s
+    refuse(finite.problems(step.output, begun.infinite))
+    if said := finite.infinite(step.output):
+        seen[INFINITE] = said
+    if doubt := _unlike(ready, begun):
+        seen["doubts"] = {"unsteady": doubt}
+    return found, {**seen, "end": after}
+
+
+def _unlike(ready: Ready, begun: Begun) -> str | None:
+    """Why the calls were not all the same, in words, or None."""
+    step, said = ready.step, list[str]()
+    if step.doubt:
+        said.append(step.doubt)
+    if names := growth.grown(begun.sizes, growth.sizes(ready.prepared.module)):
+        more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        said.append(f"each call leaves more behind in {names[0]}{more}")
+    if words := growth.rising(begun.work, step, lambda: step.prepare(1)):
+        said.append(words)
+    return "; ".join(said) or None
+
+
+def refuse(problems: list[str]) -> None:
+    """Raises Invalid where there is any."""
+    if problems:
+        raise Invalid("; ".join(problems))
+
+
+def _settle_graphs(ready: Ready) -> _Compiling:
+    """A few calls more: what a forward caches in its first call recompiles once, in the second."""
+    first = compiled.read()
+    for _ in range(SETTLE_CALLS):
+        ready.step.prepare(1)
+        ready.step()
+    return _Compiling(first, compiled.read())
+
+
+def _compile_facts(compiling: _Compiling, ready: Ready, compiling_s: float) -> dict[str, float]:
+    after = compiled.read()
+    eager = _eager_ratio(ready) if compiled.in_parts(after) else None
+    problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs, eager=eager)
+    refuse([problem] if problem else [])
+    name = "compile_warm_s" if compiling.first.warm else "compile_cold_s"
+    return {
+        name: compiling_s,
+        # A frame that was given up for a break inside a loop is not among dynamo's own.
+        "graph_breaks": after.graph_breaks + after.frames_total - after.frames_ok,
+        "recompiles": compiling.settled.frames_total - compiling.first.frames_total,
+    }
+
+
+def _eager_ratio(ready: Ready) -> float | None:
+    """None where it cannot be found: a profile is not always to be had."""
+    for step in (ready.step, ready.eager):
+        step.prepare(1)
+    try:
+        return compiled.eager_ratio(ready.step, ready.eager)
+    except (MemoryError, RuntimeError):
+        return None
+
+
+def _convolves(module: nn.Module) -> bool:
+    """Whether cuDNN has anything to search for."""
+    return any(isinstance(layer, state.CONVOLUTIONS) for layer in module.modules())
+
+
+def _eager_state(ready: Ready) -> dict[str, Any]:
+    """dtypes and layouts of the layers, which hooks cannot see in compiled code.
+
+    The module is called once more, not compiled, under the same settings; that compiled code
+    did the same arithmetic shows in the dtypes of its output.
+    """
+    wanted = [str(one.dtype) for one in pytree.tensors(ready.step.output)]
+    ready.eager.prepare(1)
+    try:
+        seen = state.layer_state(ready.prepared.module, ready.eager)
+    except (MemoryError, RuntimeError) as error:  # eager code takes more memory: no verdict
+        return {"layers": f"not looked at: {error}"}
+    eager = [str(one.dtype) for one in pytree.tensors(ready.eager.output)]
+    if wanted != eager:
+        raise Invalid(f"compiled code puts out {wanted}, eager code {eager}")
+    return seen

@@ -1,0 +1,341 @@
+"""One case under torch's profiler, in a process that times nothing for anybody else.
+
+Four passes over the same warm step: without the profiler (what the profiler costs, and on an
+accelerator how long host and device take), with it (the trace, layers, operators), with its
+memory events, and counting FLOPs.  Everything goes into one folder beside the record.
+"""
+
+import contextlib
+import dataclasses
+import gc
+import gzip
+import json
+import shutil
+import statistics
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.profiler import ProfilerActivity, profile, supported_activities
+
+from bench.core.protocol import Request
+from bench.core.records import Facts
+from bench.worker.device import torch_private
+from bench.worker.jobs import prepare, static_metrics
+from bench.worker.metrics import flops
+from bench.worker.model import compile as compiled
+from bench.worker.process import limits
+from bench.worker.profiler import memory as profile_memory
+from bench.worker.profiler.device import Work, launched_within, owned_ns, verdict, waited_ns, work
+from bench.worker.profiler.events import Event, of_kineto
+from bench.worker.profiler.operators import Cost, costs, kernels
+from bench.worker.profiler.owners import (
+    AUTOGRAD,
+    OPTIMIZER,
+    OUTSIDE,
+    Owner,
+    middle,
+    steps,
+    timeline,
+)
+from bench.worker.profiler.ranges import Ranges
+from bench.worker.timing import contention, stopwatch
+
+TRACE, FOUND = "trace.json.gz", "found.json"
+STEPS = 5  # the trace stays small enough to open
+MIDDLE_STEPS = 3  # all figures are means over those of median length: means add up, medians do not
+ROOM_BYTES = 2**28
+WARM_STEPS = 1  # under the profiler, left out: its own buffers are made in it
+RESIDUAL = (OUTSIDE, AUTOGRAD, OPTIMIZER)
+PHASES = ("forward", "backward", "optimizer")
+_ACTIVITIES = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}
+
+
+class ProfileError(RuntimeError):
+    """The profiler gave nothing; the message says what."""
+
+
+def folder_of(out: str) -> Path:
+    """Where the files of a request lie."""
+    return Path(out).with_suffix(".files")
+
+
+def run(request: Request) -> Facts:
+    """The job.  Raises what building the case may, and Invalid."""
+    built = prepare.build(request)
+    begun = prepare.begin(built)
+    for _ in range(static_metrics.WARM_UP_CALLS):
+        built.step.prepare(1)
+        built.step()
+    eager = built.step is built.eager
+    folder = folder_of(request.out)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    with prepare.no_recompiles(request.case):
+        plain = _plain(built)
+        ranges = Ranges(built.prepared.module if eager else None)
+        load = contention.Meter()
+        load.start()
+        prof, events = _traced(built, ranges)
+        load.stop()
+        found = _found(events, ranges, plain, built)
+        memory = _memory(built, eager=eager)
+    prepare.end(built, begun, plain["whole_s"])
+    found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
+    found |= memory | _flops(built, found["operators"])
+    limits.let_write()  # a trace is larger than what a subject may write
+    prof.export_chrome_trace(str(folder / TRACE))
+    found["contended"] = load.contended
+    found["notes"] = _notes(found, folder / TRACE, built)
+    (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
+    return Facts(case=request.case, facts={"profiled_s": found["host"]["whole_s"]})
+
+
+def _plain(built: prepare.Ready) -> dict[str, float]:
+    """The step without the profiler.  Seconds.
+
+    whole_s: until the device is done; on an accelerator, of calls back to back, host_s to issue
+    one and event_s of it between two events.
+    """
+    step, device, clock = built.step, built.device, stopwatch.wall_clock
+    whole = []
+    for _ in range(STEPS):
+        step.prepare(1)
+        device.wait()
+        start_s = clock()
+        step()
+        device.wait()
+        whole.append(clock() - start_s)
+    found = {"whole_s": statistics.median(whole)}
+    if device.synchronous or not device.has_events:
+        return found
+    calls = step.prepare(2 * STEPS)
+    device.wait()
+    first, start_s = device.event(), clock()
+    for _ in range(min(calls, 2 * STEPS)):
+        step()
+    issued_s = clock() - start_s
+    last = device.event()
+    device.wait()
+    calls = min(calls, 2 * STEPS)
+    return found | {"host_s": issued_s / calls, "event_s": first.seconds_until(last) / calls}
+
+
+def _touch_room() -> None:
+    """Fault in fresh memory beforehand, which stays with the process (allocator=retained).
+
+    The profiler's own buffers take the places that a step's blocks left, and push these to the
+    heap's end.  Seen: 5 ms for one fresh block there, a third of a step of 15 ms, which would
+    pass for work of whichever layer allocates it.
+    """
+    with contextlib.suppress(RuntimeError, MemoryError):  # as much as the case's limit allows
+        torch.ones(ROOM_BYTES, dtype=torch.uint8)
+
+
+def _traced(built: prepare.Ready, ranges: Ranges) -> tuple[Any, list[Event]]:
+    """The profiler, for its trace, and what it saw.  A wait a step, none within."""
+    own = _ACTIVITIES.get(built.device.type)
+    wanted = [ProfilerActivity.CPU, *([own] if own else [])]
+    activities = [one for one in wanted if one in supported_activities()]
+    if built.device.synchronous:
+        _touch_room()
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with ranges.on(), profile(activities=activities) as prof:
+            for _ in range(WARM_STEPS + STEPS):
+                built.step.prepare(1)
+                built.device.wait()
+                ranges.run(built.step)
+                built.device.wait()
+    finally:
+        if collects:
+            gc.enable()
+    results = torch_private.recorded(prof)
+    if results is None:
+        raise ProfileError("torch's profiler recorded nothing")
+    index = None if built.device.synchronous else int(built.device.name.partition(":")[2] or 0)
+    return prof, of_kineto(results, index)
+
+
+def _found(
+    events: Sequence[Event], ranges: Ranges, plain: Mapping[str, float], built: prepare.Ready
+) -> dict[str, Any]:
+    """All that the trace says, in seconds a step."""
+    windows = middle(steps(events)[WARM_STEPS:], MIDDLE_STEPS)
+    if not windows:
+        raise ProfileError("torch's profiler lost the step")
+    owners, done = timeline(events, ranges.rows), work(events)
+    host = [owners.within(one.start_ns, one.end_ns) for one in windows]
+    works = [launched_within(done, one.start_ns, one.end_ns) for one in windows]
+    device = [owned_ns(each, owners) for each in works]
+    found: dict[str, Any] = {
+        "steps": len(windows),
+        "host": {
+            "whole_s": _mean_s(one.duration_ns for one in windows),
+            "unprofiled_s": plain["whole_s"],
+        },
+        "layers": _rows(host, device, ranges, has_device=bool(done)),
+        "operators": _operators(events, windows, works),
+        "kernels": _kernels(works),
+        "device": None,
+    }
+    if done and "event_s" in plain:
+        busy_s = _mean_s(sum(each.values()) for each in device)
+        waited_s = _mean_s(waited_ns(events, one.start_ns, one.end_ns) for one in windows)
+        profiled_s = found["host"]["whole_s"]
+        said = verdict(plain["host_s"], plain["event_s"], busy_s, waited_s, profiled_s)
+        found["device"] = {
+            "name": built.device.name,
+            "host_s": plain["host_s"],
+            "event_s": plain["event_s"],
+            "busy_s": busy_s,
+            "waited_s": waited_s,
+            **dataclasses.asdict(said),
+        }
+    return found
+
+
+def _rows(
+    host: Sequence[Mapping[Owner, int]],
+    device: Sequence[Mapping[Owner, int]],
+    ranges: Ranges,
+    *,
+    has_device: bool,
+) -> list[dict[str, Any]]:
+    """The layers in the order of their calls, then what is left: together they are the whole."""
+    called = {owner.row: None for one in host for owner in one}
+    graphs = [row for row in called if row not in ranges.seen and row not in RESIDUAL]
+    residual = [row for row in RESIDUAL if row in called]
+    rows = []
+    for name in (*ranges.seen, *graphs, *residual):
+        row: dict[str, Any] = {"layer": name, **_kind(name, ranges)}
+        for where, times in (("host", host), ("device", device)):
+            known = where == "host" or has_device
+            for phase in PHASES:
+                own = [one.get(Owner(name, phase), 0) for one in times]
+                row[f"{phase}_{where}_s"] = _mean_s(own) if known else None
+            all_ = (sum(ns for owner, ns in one.items() if owner.row == name) for one in times)
+            row[f"{where}_s"] = _mean_s(all_) if known else None
+        rows.append(row)
+    return rows
+
+
+def _kind(name: str, ranges: Ranges) -> dict[str, str]:
+    """layer: calls no other; module: its own code, beside the layers that it calls."""
+    if name in RESIDUAL:
+        return {"module": name, "type": "", "kind": "residual"}
+    if seen := ranges.seen.get(name):
+        kind = "layer" if seen.is_leaf else "module"
+        return {"module": seen.module, "type": seen.type, "kind": kind}
+    return {"module": name, "type": "", "kind": "graph"}
+
+
+def _operators(
+    events: Sequence[Event], windows: Sequence[Event], works: Sequence[Sequence[Work]]
+) -> list[dict[str, Any]]:
+    each = [
+        costs([one for one in events if window.start_ns <= one.start_ns < window.end_ns], done)
+        for window, done in zip(windows, works, strict=True)
+    ]
+    names = dict.fromkeys(name for one in each for name in one)
+    has_device = any(works)
+    rows = []
+    for name in names:
+        seen = [one.get(name, Cost()) for one in each]
+        row: dict[str, Any] = {
+            "operator": name,
+            "calls": statistics.median_low([one.calls for one in seen]),
+            "self_host_s": _mean_s(one.self_host_ns for one in seen),
+            "host_s": _mean_s(one.host_ns for one in seen),
+        }
+        if has_device:
+            row["self_device_s"] = _mean_s(one.self_device_ns for one in seen)
+            row["device_s"] = _mean_s(one.device_ns for one in seen)
+        rows.append(row)
+    by = "self_device_s" if has_device else "self_host_s"
+    return sorted(rows, key=lambda row: -row[by])
+
+
+def _kernels(works: Sequence[Sequence[Work]]) -> list[dict[str, Any]]:
+    each = [kernels(one) for one in works]
+    rows = []
+    for key in dict.fromkeys(key for one in each for key in one):
+        seen = [one.get(key, (0, 0)) for one in each]
+        calls = statistics.median_low([count for count, _ in seen])
+        time_s = _mean_s(time_ns for _, time_ns in seen)
+        rows.append({"kernel": key[0], "operator": key[1], "calls": calls, "device_s": time_s})
+    return sorted(rows, key=lambda row: -row["device_s"])
+
+
+def _memory(built: prepare.Ready, *, eager: bool) -> dict[str, Any]:
+    """Series and peak; and by operator the bytes that it allocated."""
+    if compiled.uses_cuda_graphs(built.case.compile, built.device.type):
+        return {"memory": None, "allocated": {}}  # a replay allocates nothing
+    module = built.prepared.module if eager else None
+    used = profile_memory.record(
+        built.step, built.prepared, module, torch.device(built.device.name)
+    )
+    start_ns = used.times_ns[0]
+    return {
+        "memory": {
+            "times_s": [(time_ns - start_ns) / 1e9 for time_ns in used.times_ns],
+            "bytes": {name: list(values) for name, values in used.bytes_by_category.items()},
+            "peak": used.peak,
+            "peak_bytes": used.peak_bytes,
+            "alive": [
+                dataclasses.asdict(block) for block in used.alive[: profile_memory.MOST_ALIVE]
+            ],
+        },
+        "allocated": used.allocated,
+    }
+
+
+def _flops(built: prepare.Ready, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """By operator, and in words of which they are not known: of compiled code of none."""
+    if built.step is not built.eager:
+        return _no_flops("compiled code hides its operators")
+    try:
+        counted, hidden = flops.by_operator(built.eager)
+    except Exception as error:  # the rest of the profile is still worth having
+        return _no_flops(" ".join(str(error).split())[:300])
+    there = {row["operator"] for row in operators}
+    lost = [name for name, count in counted.items() if count and name not in there]
+    notes = []
+    if hidden:
+        notes.append(f"FLOPs of {', '.join(hidden)} are not known, as these hide their work")
+    if lost:
+        notes.append(f"FLOPs of {', '.join(lost)} are in no row: the trace has no such operators")
+    return {"flops": counted, "flops_notes": notes}
+
+
+def _no_flops(why: str) -> dict[str, Any]:
+    return {"flops": {}, "flops_notes": [f"FLOPs by operator are not known: {why}"]}
+
+
+def _notes(found: Mapping[str, Any], trace: Path, built: prepare.Ready) -> list[str]:
+    """What a reader of the figures has to know."""
+    notes = []
+    if found["contended"]:
+        notes.append("other work on the machine took a part of the processors: the times are long")
+    if built.step is not built.eager:
+        notes.append(
+            "compiled: inside a graph there are no layers, so a graph is one row and only what the "
+            "backward needs counts as activation"
+        )
+    notes += found["flops_notes"]
+    if found["memory"] is None:
+        notes.append("CUDA graphs allocate nothing when replayed: no memory over time")
+    if not built.device.synchronous and not found["device"]:
+        notes.append(f"torch's profiler saw no work on {built.device.name}: host times alone")
+    try:
+        with gzip.open(trace, "rt", encoding="utf-8") as file:
+            json.load(file)
+    except ValueError as error:  # a range of the subject with a name that breaks it
+        notes.append(f"the trace is no valid JSON ({error})")
+    return notes
+
+
+def _mean_s(times_ns: Iterable[int]) -> float:
+    return statistics.fmean(times_ns) / 1e9

@@ -1,0 +1,230 @@
+"""Make the reference that a case is held against: float64 eager on the CPU, contiguous.
+
+Computed once for a subject, mode, batch and input, in a process of its own, and kept in a file
+while the run lasts; that of a layer on the input which the layer was given under the case's own
+settings.  A subject that draws random numbers, or a reference that would cost too much, is told
+apart (TruthError): then nothing is said about the result.
+"""
+
+import contextlib
+import dataclasses
+import errno
+import re
+from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+
+from bench.core.axes import AS_BUILT
+from bench.core.records import Case
+from bench.worker.checks import witness
+from bench.worker.checks.numerics import Reference, TruthError, Values, gather
+from bench.worker.checks.numerics import reference as of_values
+from bench.worker.jobs.prepare import make_step
+from bench.worker.model import dtypes, loss, pytree
+from bench.worker.model.build import DTYPES, SEED, Prepared, place_in_mode, prepare, seed_all
+from bench.worker.process import limits
+from bench.worker.timing.stopwatch import wall_clock
+
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
+MOST_S = 5.0
+# Of float64 beside float32 on the CPU: convolutions, which lose their fast kernels, were 4 times
+# slower, matrix products twice.
+SLOWER = 4.0
+MOST_MEMORY = 0.25  # of what is free
+# Runs that differ by rounding alone, asked for where a result is suspected; at least one is made.
+WITNESSES, MOST_WITNESSED_S = 5, 10.0
+
+
+def plain(case: Case, dtype: str) -> Case:
+    """The same call without anything that makes it faster.
+
+    Inputs whose dtype is given take that precision as well; whole numbers stay whole.
+    """
+    return dataclasses.replace(
+        case,
+        input=_in_precision(case.input, dtype),
+        device="cpu",
+        dtype=dtype,
+        amp="off",
+        memory_format="contiguous",
+        compile="off",
+        cudnn_benchmark=None,
+        tf32=None,
+        threads=case.threads or "auto",
+    )
+
+
+def _in_precision(text: str, dtype: str) -> str:
+    wide = dtype == "float64"
+    names = {
+        "float16": dtype,
+        "bfloat16": dtype,
+        "float32": dtype,
+        "complex64": "complex128" if wide else "complex64",
+    }
+    pattern = rf":({'|'.join(names)})(?![0-9])"
+    return re.sub(pattern, lambda found: f":{names[found[1]]}", text)
+
+
+def of_whole(case: Case) -> Reference:
+    """Of a subject that is no layer.  Raises TruthError, and what the subject may."""
+    return _compute(case, lambda dtype: prepare(plain(case, dtype)))
+
+
+def of_layer(case: Case, captured: Prepared) -> Reference:
+    """Of a layer, on the input with which it was captured.  Raises TruthError."""
+    return _compute(case, _layer_builder(case, captured))
+
+
+def _layer_builder(case: Case, captured: Prepared) -> Callable[[str], Prepared]:
+    name = (captured.layer or "").partition("#")[0]
+
+    def build(dtype: str) -> Prepared:
+        whole = place_in_mode(plain(case, dtype))
+        kind = DTYPES[dtype]
+
+        def cast(tensor: Tensor) -> Tensor:
+            wide = tensor.detach().to("cpu", dtypes.like(tensor.dtype, kind))
+            return pytree.twin(wide).requires_grad_(tensor.requires_grad)
+
+        args, kwargs = pytree.map_tensors(cast, (captured.args, captured.kwargs))
+        seed_all(SEED)
+        return Prepared(
+            module=whole.get_submodule(name),
+            args=args,
+            kwargs=kwargs,
+            loss=loss.FixedGradient(scaled=False),
+            restore=captured.restore,
+            layer=captured.layer,
+        )
+
+    return build
+
+
+def witnesses(case: Case, captured: Prepared, used: str, groups: Collection[str]) -> list[Values]:
+    """What the case's network computes where rounding alone is other: of the groups asked for.
+
+    captured: as the case was prepared; used: a key of `bench.worker.checks.witness.BITS`.  None where it
+    cannot be computed; fewer than WITNESSES where they would take too long, or too much memory.
+    """
+    if captured.layer is None:
+        build: Callable[[str], Prepared] = lambda dtype: prepare(plain(case, dtype))  # noqa: E731
+    else:
+        build = _layer_builder(case, captured)
+    found: list[Values] = []
+    begun = wall_clock()
+    with _quarter_of_memory(), contextlib.suppress(Exception):  # a subject may raise anything
+        for seed in range(WITNESSES):
+            if seed and (wall_clock() - begun) * (seed + 1) / seed > MOST_WITNESSED_S:
+                break
+            made = build("float64")
+            witness.move(made.module, (made.args, made.kwargs), used, seed)
+            with _default_dtype(torch.float64), witness.Rounded(witness.bits(used)):
+                values, _ = _values(case, made, "float64")
+            kept = {name: tensors for name, tensors in values.groups.items() if name in groups}
+            found.append(Values(kept))
+    return found
+
+
+def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
+    try:
+        single, spent_s = _values(case, build("float32"), "float32")
+    except RuntimeError as error:
+        if case.dtype != AS_BUILT:
+            raise
+        text = " ".join(str(error).split())[:200]
+        raise TruthError(
+            f"the subject casts to dtypes of its own, so that float64 cannot do the same: {text}"
+        ) from error
+    if spent_s * SLOWER > MOST_S:
+        raise TruthError(
+            f"the float64 reference would take over {MOST_S:.0f} s (float32: {spent_s:.1f} s)"
+        )
+    other = build("float32")
+    seed_all(SEED + 1)
+    again, _ = _values(case, other, "float32")
+    del other
+    with _quarter_of_memory():
+        try:
+            wide = build("float64")
+            with _default_dtype(torch.float64):
+                exact, _ = _values(case, wide, "float64")
+        except (MemoryError, RuntimeError) as error:
+            text = " ".join(str(error).split())[:200]
+            raise TruthError(f"there is no float64 reference: {text}") from error
+    return of_values(exact, single, again)
+
+
+def _values(case: Case, prepared: Prepared, dtype: str) -> tuple[Values, float]:
+    """What one call computed, and its seconds."""
+    step = make_step(prepared, prepared.module, plain(case, dtype), "cpu")
+    start = wall_clock()
+    values = gather(step, prepared.module, (prepared.args, prepared.kwargs))
+    return values, wall_clock() - start
+
+
+@contextlib.contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    """Of tensors that a forward makes on its way; those of the weights are made already."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
+@contextlib.contextmanager
+def _quarter_of_memory() -> Iterator[None]:
+    """What the reference may take of the memory that is free."""
+    if resource is None:
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    used = psutil.Process().memory_info()
+    most = getattr(used, "data", used.vms) + int(psutil.virtual_memory().available * MOST_MEMORY)
+    lower = most if soft == resource.RLIM_INFINITY else min(most, soft)
+    resource.setrlimit(resource.RLIMIT_DATA, (lower, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
+
+
+def save(made: Reference, path: Path) -> None:
+    """Written beside, then renamed.  Raises TruthError where there is no room."""
+    beside = path.with_suffix(".tmp")
+    values = {
+        "groups": {name: list(tensors) for name, tensors in made.values.groups.items()},
+        "given": list(made.values.given),
+        "rounding": dict(made.rounding),
+    }
+    try:
+        with limits.large_files():
+            torch.save(values, beside)
+        beside.rename(path)
+    except (OSError, RuntimeError) as error:  # torch raises the latter where a write fails
+        beside.unlink(missing_ok=True)
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise  # no verdict on the case
+        text = " ".join(str(error).split())[:200]
+        raise TruthError(f"its values cannot be written to {path.parent}: {text}") from error
+
+
+def load(path: Path) -> Reference:
+    """Raises TruthError where there is none, saying why as far as is known."""
+    if not path.exists():
+        why = path.with_suffix(".txt")
+        said = why.read_text(encoding="utf-8") if why.exists() else "it was not made"
+        raise TruthError(said)
+    found: dict[str, Any] = torch.load(path, weights_only=True)
+    groups = {name: tuple(tensors) for name, tensors in found["groups"].items()}
+    return Reference(Values(groups, tuple(found["given"])), found["rounding"])

@@ -1,0 +1,210 @@
+"""What is found once per case, outside the timing: memory, FLOPs, traffic, operators, layouts.
+
+Each fact fails alone: what is unknown is left out, and said why.
+"""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from bench.core.records import Case
+from bench.worker.checks import layout_changes
+from bench.worker.device import nvidia
+from bench.worker.device.device import Device
+from bench.worker.metrics import bytes_moved, flops, memory
+from bench.worker.model import compile as compiled
+from bench.worker.model import lazy, loss
+from bench.worker.model.build import Prepared
+from bench.worker.model.step import Step
+
+MOST_NAMES = 5  # of layers that a message names
+WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
+# Facts that are asked for where no call succeeds as well; energy is none of a CPU's.
+NEED_NO_CALL = ("parameters", "energy_j_per_image")
+
+
+class FactError(RuntimeError):
+    """A fact that has no meaning, or cannot be known, for this case; the message says why."""
+
+
+Found = Mapping[str, float]
+
+
+def find(
+    step: Step, eager: Step, prepared: Prepared, case: Case, device: Device
+) -> tuple[dict[str, float], dict[str, str]]:
+    """Facts by column name, and by fact why others are unknown.
+
+    step:  what is timed; eager: the same, not compiled (hooks and dispatch modes see nothing of
+           compiled code).  The same object where nothing is compiled.
+
+    `flops:forward`, `bytes_moved:backward` and the like are those of a phase.  A column that
+    the device does not have (`reserved_bytes` of a CPU) is in neither.
+    """
+    stopped = _warm_up(step)
+    # Memory first: what the other passes leave behind must not count.
+    ways: tuple[tuple[str, Callable[[], Found]], ...] = (
+        ("process_peak_bytes", lambda: _process_peak(step, prepared)),
+        ("peak_bytes", lambda: _peak(step, prepared, case, device)),
+        ("parameters", lambda: {"parameters": _parameters(prepared)}),
+        ("flops", lambda: _flops(eager)),
+        ("operators", lambda: _operators(step, eager)),
+        ("bytes_moved", lambda: _bytes_moved(eager, prepared)),
+        ("energy_j_per_image", lambda: _energy(step, case, device)),
+        ("layout_flips", lambda: _layout_flips(step, eager, prepared)),
+    )
+    found: dict[str, float] = {}
+    problems: dict[str, str] = {}
+    for name, way in ways:
+        if stopped is not None and name not in NEED_NO_CALL:
+            problems[name] = stopped
+            continue
+        try:
+            found |= way()
+        except Exception as error:  # the other facts are still worth having
+            problems[name] = _words(error)
+    left_out = lazy.left_out(prepared.module)
+    if left_out:
+        problems["parameters"] = lazy.sentence(left_out)
+    return found, problems
+
+
+def _warm_up(step: Step) -> str | None:
+    """Why no call can be looked at, or None."""
+    try:
+        step.settle()
+        for _ in range(WARM_UP_CALLS):
+            step.prepare(1)
+            step()
+    except Exception as error:  # a subject may raise anything, in its second call as well
+        return f"a call before it failed: {_words(error)}"
+    return None
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, FactError) else f"{type(error).__name__}: {text}"
+
+
+def begin_call(step: Step, prepared: Prepared) -> None:
+    """As a call begins: gradients None, inputs restored, no output left over."""
+    forgetful: Any = step  # read-only to all others
+    forgetful.output = None
+    step.prepare(1)
+    memory.drop_gradients(prepared.module, prepared.args, prepared.kwargs)
+
+
+def _need_open_weights(module: nn.Module) -> None:
+    """Raises FactError where weights lie in an object of C++, as those of quantised layers do."""
+    closed = [
+        name.removesuffix("._packed_params") or "itself"
+        for name, inner in module.named_modules()
+        if not isinstance(inner, torch.jit.ScriptModule)
+        and any(isinstance(value, torch.ScriptObject) for value in vars(inner).values())
+    ]
+    if closed:
+        more = f" and {len(closed) - MOST_NAMES} more" if len(closed) > MOST_NAMES else ""
+        raise FactError(
+            f"torch keeps the weights of {', '.join(closed[:MOST_NAMES])}{more} packed (a "
+            "quantised layer), in memory that cannot be asked for"
+        )
+
+
+def _parameters(prepared: Prepared) -> int:
+    _need_open_weights(prepared.module)
+    return sum(parameter.numel() for parameter in prepared.module.parameters())
+
+
+def _process_peak(step: Step, prepared: Prepared) -> Found:
+    begin_call(step, prepared)
+    return {"process_peak_bytes": memory.process_peak_bytes(step)}
+
+
+def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Found:
+    """Peak and reserved bytes.
+
+    With CUDA graphs the peak is the reserved one: a replay allocates nothing.
+    """
+    begin_call(step, prepared)
+    if device.type == "cpu":
+        _need_open_weights(prepared.module)  # an accelerator's allocator has counted them
+        held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
+        before = memory.alive_bytes(prepared.module, prepared.args, prepared.kwargs, held)
+        return {"peak_bytes": before + memory.allocated_peak_bytes(step)}
+    device.wait()
+    device.empty_cache()
+    device.reset_peak()
+    step()
+    device.wait()
+    peak, reserved = device.peak_bytes(), device.reserved_peak_bytes()
+    if compiled.uses_cuda_graphs(case.compile, device.type):
+        peak = reserved
+    if peak is None:
+        raise FactError(f"{device.name} does not count its memory")
+    return {"peak_bytes": peak} | ({} if reserved is None else {"reserved_bytes": reserved})
+
+
+def _flops(eager: Step) -> Found:
+    """Of the mathematics, so of the eager code: compiled code hides its operators."""
+    counted = flops.count(eager)
+    phases = counted.by_phase if len(counted.by_phase) > 1 else {}
+    return {"flops": counted.total} | {f"flops:{name}": n for name, n in phases.items()}
+
+
+def _operators(step: Step, eager: Step) -> Found:
+    if step is not eager:
+        raise FactError("compiled code dispatches no operators that could be counted")
+    return {"operators": flops.operators(eager).total()}
+
+
+def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
+    _need_open_weights(prepared.module)
+    # Those of this very call: inputs may take turns, and a restored one is a copy.
+    given: list[Any] = []
+    # not the module's own method, which a ScriptModule refuses, though it calls its hooks
+    seen = nn.Module.register_forward_pre_hook(
+        prepared.module, lambda _, args, kwargs: given.append((args, kwargs)), with_kwargs=True
+    )
+    eager.prepare(1)
+    try:
+        saved = bytes_moved.saved_by(eager)
+    finally:
+        seen.remove()
+    moved = bytes_moved.least(
+        prepared.module,
+        given[0],
+        eager.output,
+        training="backward" in eager.phases,
+        writes_input=bool(eager.restores),
+        saved=saved,
+    )
+    phases = moved.by_phase if len(moved.by_phase) > 1 else {}
+    return {"bytes_moved": moved.total} | {f"bytes_moved:{name}": n for name, n in phases.items()}
+
+
+def _energy(step: Step, case: Case, device: Device) -> Found:
+    """Of an NVIDIA GPU: in a pass of its own, for samples are too short to count energy."""
+    gpu = nvidia.gpu_of(device.name)
+    if gpu is None:
+        return {}
+
+    def call() -> None:
+        step.prepare(1)
+        step()
+
+    joules = nvidia.energy_j_per_call(gpu, call, device.wait)
+    gpu.close()
+    if gpu.is_slice:
+        raise FactError("the driver counts the energy of the board, of which this is a slice")
+    if joules is None:
+        raise FactError("the driver does not count this GPU's energy")
+    return {"energy_j_per_image": joules / case.batch}
+
+
+def _layout_flips(step: Step, eager: Step, prepared: Prepared) -> Found:
+    if step is not eager:
+        raise FactError("the layouts inside compiled code are the compiler's choice")
+    eager.prepare(1)
+    return {"layout_flips": layout_changes.flips(prepared.module, eager)}

@@ -1,0 +1,112 @@
+"""What it costs to bring a case's inputs to an accelerator, and its outputs back.
+
+Phases of their own, outside the step, whose data lies on the device already: ordinary host memory
+(pageable, which the driver copies through a buffer of its own) and pinned memory, from which a
+device copies by itself (`Tensor.pin_memory`, `non_blocking=True`).  Timed as steps are: alone with
+the device idle before and after, and back to back with one wait at the end.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.core.records import TRANSFER_PHASES, Samples
+from bench.worker.device.device import Device
+from bench.worker.model import pytree
+from bench.worker.timing import measure as timing
+from bench.worker.timing import sampler, stopwatch
+
+# A copy does the same each time, and needs neither a long warm-up nor many samples.
+INPUT, INPUT_PINNED, OUTPUT, OUTPUT_PINNED = TRANSFER_PHASES
+BUDGET = sampler.Budget(warmup_s=0.02, warmup_cap_s=0.2, samples_s=0.06, max_samples=50)
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """One way to move the data, as a step of one phase."""
+
+    name: str
+    work: Callable[[], object]
+    bytes_: int
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return (self.name,)
+
+    @property
+    def whole(self) -> str:
+        return self.name
+
+    def prepare(self, calls: int) -> int:
+        return calls
+
+    def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
+        self.work()
+
+
+def copies(inputs: Any, outputs: Any, device_name: str) -> list[Copies]:
+    """Of all tensors in the two trees, which lie on the device.
+
+    inputs, outputs: tuples, lists or dicts of tensors; nothing in `outputs` is no phase.
+    Pinned ones are left out where torch cannot pin memory for this device.
+    """
+    found = []
+    sent = [one.detach() for one in pytree.tensors(inputs)]
+    hosts = [one.to("cpu") for one in sent]
+    if hosts:
+        found.append(_copies(INPUT, hosts, _sender(hosts, device_name)))
+        if pinned := _pinned(hosts):
+            found.append(_copies(INPUT_PINNED, pinned, _sender(pinned, device_name)))
+    received = [one.detach() for one in pytree.tensors(outputs)]
+    if received:
+        found.append(_copies(OUTPUT, received, lambda: [one.to("cpu") for one in received]))
+        if targets := _pinned([torch.empty_like(one, device="cpu") for one in received]):
+            found.append(_copies(OUTPUT_PINNED, received, _fetcher(received, targets)))
+    return found
+
+
+def _copies(name: str, tensors: Sequence[Tensor], work: Callable[[], object]) -> Copies:
+    return Copies(name, work, sum(one.numel() * one.element_size() for one in tensors))
+
+
+def _sender(hosts: Sequence[Tensor], device_name: str) -> Callable[[], object]:
+    # Asynchronous where the memory is pinned; torch copies other memory synchronously anyhow.
+    return lambda: [one.to(device_name, non_blocking=True) for one in hosts]
+
+
+def _fetcher(received: Sequence[Tensor], targets: Sequence[Tensor]) -> Callable[[], object]:
+    def fetch() -> None:
+        for target, one in zip(targets, received, strict=True):
+            target.copy_(one, non_blocking=True)
+
+    return fetch
+
+
+def _pinned(hosts: Sequence[Tensor]) -> list[Tensor]:
+    """Copies in page-locked memory; none where this backend has no such thing, or no more of it."""
+    try:
+        return [one.pin_memory() for one in hosts]
+    except (RuntimeError, NotImplementedError):
+        return []
+
+
+def measure(
+    ways: Sequence[Copies],
+    device: Device,
+    clock: Callable[[], float] = stopwatch.wall_clock,
+    *,
+    budget: sampler.Budget = BUDGET,
+    resolution_s: float | None = None,
+) -> tuple[tuple[Samples, ...], dict[str, float]]:
+    """Samples of every way, and the bytes that each moves, as facts of its phase."""
+    samples: list[Samples] = []
+    facts: dict[str, float] = {}
+    for way in ways:
+        way()  # the first allocates
+        taken = timing.measure(way, device, budget, clock, resolution_s=resolution_s)
+        samples += taken.samples
+        facts[f"bytes_moved:{way.name}"] = way.bytes_
+    return tuple(samples), facts

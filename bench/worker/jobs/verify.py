@@ -1,0 +1,83 @@
+"""The truth about one case: its first call is kept, and later held against the reference.
+
+The values lie in a file in between: what memory is measured meanwhile shall not hold them.
+"""
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from bench.worker.checks import numerics
+from bench.worker.jobs import reference
+from bench.worker.jobs.prepare import Ready
+from bench.worker.model import pytree
+from bench.worker.model.build import SEED, seed_all
+from bench.worker.model.step import TrainingStep
+
+WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
+
+
+def keep_first_call(built: Ready, path: Path) -> None:
+    """Call once and keep what it computed.
+
+    Where the first call is not yet what is timed (a CUDA graph is still to be recorded, a
+    GradScaler looks for its scale), some calls go before, and are undone.
+    """
+    step, prepared = built.step, built.prepared
+    if built.graphs or (isinstance(step, TrainingStep) and step.scale != 1.0):
+        with _buffers_kept(prepared.module):
+            step.settle()
+            for _ in range(WARM_UP_CALLS):
+                step.prepare(1)
+                step()
+        seed_all(SEED)
+    given = (prepared.args, prepared.kwargs)
+    values = numerics.gather(step, prepared.module, given)
+    reference.save(numerics.Reference(values, {}), path)
+
+
+def verdict(built: Ready, kept: Path, whole: str | None) -> numerics.Verdict:
+    """What the kept call is worth.  Of what cannot be said, `doubt` says why.
+
+    whole: file with the reference of a subject that is no layer.
+    """
+    try:
+        values = reference.load(kept).values
+        if built.prepared.layer is None:
+            against = reference.load(Path(whole or ""))
+        else:
+            against = reference.of_layer(built.case, built.prepared)
+        used = numerics.arithmetic(built.case, _tensors(built))
+        seen = numerics.compare(values, against, used)
+        if not (seen.wrong or seen.suspected):
+            return seen
+        others = reference.witnesses(built.case, built.prepared, used, seen.suspected)
+        return numerics.compare(values, against, used, others)
+    except numerics.TruthError as error:
+        return numerics.Verdict(doubt=str(error))
+    except Exception as error:  # a subject may raise anything, in float64 above all
+        text = " ".join(str(error).split())[:200]
+        return numerics.Verdict(doubt=f"there is no reference: {type(error).__name__}: {text}")
+    finally:
+        kept.unlink(missing_ok=True)
+
+
+def _tensors(built: Ready) -> Iterator[Tensor]:
+    """Of the module, and what goes into it and comes out of it."""
+    prepared = built.prepared
+    yield from prepared.module.parameters()
+    yield from prepared.module.buffers()
+    yield from pytree.tensors((prepared.args, prepared.kwargs, built.step.output))
+
+
+@contextlib.contextmanager
+def _buffers_kept(module: nn.Module) -> Iterator[None]:
+    """Written back in place: a recorded graph knows buffers by their address."""
+    before = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
+    yield
+    with torch.no_grad():
+        for buffer, kept in before:
+            buffer.copy_(kept)

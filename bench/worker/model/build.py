@@ -1,0 +1,323 @@
+"""From a subject's name to a module, ready to be called under a case's settings."""
+
+import contextlib
+import copy
+import dataclasses
+import functools
+import importlib
+import random
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import start
+from bench.core.axes import AS_BUILT
+from bench.core.records import Case
+from bench.core.subject import SHIPPED, SubjectRef, layer_name, parse
+from bench.worker.device import torch_private
+from bench.worker.model import compile as compiled
+from bench.worker.model import dtypes, inputs, layers, lazy, loss, pytree
+from bench.worker.model.step_inputs import StepError
+
+SEED = 0
+LAZY_BATCH = 2  # images that tell a lazy layer its sizes
+
+# What torch says where two dtypes meet that it does not bring together.
+OF_DTYPES = re.compile(r"dtype|scalar type|BFloat16|Half|Double|Float\b|data type|type mismatch")
+
+DTYPES = {  # all values of the axis but `as-built`, which turns nothing
+    "float64": torch.float64,  # of references alone, no value of the axis
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+class SubjectError(Exception):
+    """The subject cannot be built; the message is one line."""
+
+    def __init__(self, why: str, *, missing: str | None = None) -> None:
+        """missing: the module that its import does not find."""
+        super().__init__(why)
+        self.missing = missing
+
+
+class SubjectRaised(SubjectError):  # noqa: N818 - says what happened
+    """Its own code raised when it was imported or built: `__cause__`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A module, or one layer of it, with what it is called with."""
+
+    module: nn.Module  # on its device, in its mode; not compiled
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    loss: Callable[[Any], Tensor]
+    restore: bool | None  # a call writes to its input; None: its first call will show it
+    layer: str | None = None  # dotted name, where it is a layer of the subject
+    built_in: frozenset[str] = frozenset()  # floating dtypes of the subject before the case's
+    compiled: tuple[str, ...] = ()  # parts that were compiled when the subject was built
+
+
+def build(ref: SubjectRef) -> nn.Module:
+    """Import, seed and call; without any torch.compile.  On the CPU, in its own dtype.
+
+    Raises SubjectError, SubjectRaised.
+    """
+    return _built(ref)[0]
+
+
+def _built(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
+    """And the names of its parts that were compiled."""
+    shown = ref.whole
+    module = load(ref)
+    made: Any = module
+    for name in ref.callable.split("."):
+        made = getattr(made, name, None)
+    if isinstance(made, nn.Module) and not ref.called:
+        return compiled.take_apart(_copy(made, shown))
+    if not callable(made):
+        raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}{_hidden(ref)}")
+    if isinstance(made, nn.Module):
+        raise SubjectError(f"{shown}: is a network already; leave its parentheses away")
+    seed_all(SEED)
+    try:
+        result = made(*ref.args, **ref.kwargs)
+    except Exception as error:  # a subject may raise anything
+        raise SubjectRaised(f"{shown}: {ref.callable} raised {_words(error)}") from error
+    if not isinstance(result, nn.Module):
+        raise SubjectError(f"{shown}: gave a {type(result).__name__}, not an nn.Module")
+    return compiled.take_apart(result)
+
+
+def _copy(made: nn.Module, shown: str) -> nn.Module:
+    """Of a network that its module made: a case changes what it is given."""
+    try:
+        return copy.deepcopy(made)
+    except Exception as error:  # a subject may raise anything
+        raise SubjectError(
+            f"{shown}: is a network that cannot be copied ({_words(error)}); give a function that "
+            "makes it"
+        ) from error
+
+
+def _hidden(ref: SubjectRef) -> str:
+    """The end of a sentence: a module of the user's that another one hides."""
+    found = start.hidden(ref.module.partition(".")[0])
+    return f" ({found})" if found else ""
+
+
+def give_weights(module: nn.Module, spec: str) -> None:
+    """Lazy layers get theirs in a call: on two images of the input `spec`, untimed.
+
+    The same ones every time.  Raises inputs.InputError, and what a forward may.
+    """
+    if not lazy.waits(module):
+        return
+    args, kwargs = inputs.make(spec, module, LAZY_BATCH, torch.float32)
+
+    def call() -> None:
+        seed_all(SEED)
+        module(*args, **kwargs)
+
+    lazy.give_sizes(module, call)
+
+
+def load(ref: SubjectRef) -> Any:
+    """Import the module that it is in.  Raises SubjectError, SubjectRaised."""
+    start.let_in()
+    try:
+        with start.own_names() if ref.whole in SHIPPED else contextlib.nullcontext():
+            return import_seeded(ref.module)
+    except ModuleNotFoundError as error:
+        missing = error.name or ref.module
+        if ref.module == missing or ref.module.startswith(f"{missing}."):
+            raise SubjectError(
+                f"{ref.whole}: no module named {missing!r}, installed or in the current directory"
+                f"{_hidden(ref)}"
+            ) from None
+        raise SubjectError(
+            f"{ref.whole}: {ref.module} needs {missing!r}, not installed", missing=missing
+        ) from error
+    except Exception as error:  # importing runs the user's code
+        raise SubjectRaised(
+            f"{ref.whole}: importing it raised {_words(error)}", missing=_not_found(error)
+        ) from error
+
+
+def _not_found(error: Exception) -> str | None:
+    """The module that `from package import module` does not find."""
+    found = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
+    return f"{found[2]}.{found[1]}" if found and isinstance(error, ImportError) else None
+
+
+def import_seeded(name: str) -> ModuleType:
+    """A module that makes a network when it is imported gives it the same weights every time."""
+    if name not in sys.modules:
+        torch.default_generator.manual_seed(SEED)  # not an accelerator's: no fork may follow that
+        _seed_others(SEED)
+    return importlib.import_module(name)
+
+
+def _words(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepared:
+    """Build the case's subject and its inputs on the case's device, in its mode.
+
+    enter: is told what begins (`bench.core.protocol`).
+
+    channels_last is for 4-dimensional weights and inputs; those of other dimensions (text, video)
+    stay as they are.  Raises SubjectError, inputs.InputError, layers.LayerError,
+    or StepError for a layer that has no backward.
+    """
+    ref = parse(case.subject)
+    enter("while it was built")
+    whole, built_in, parts = _placed(case)
+    args, kwargs = inputs.make(
+        case.input,
+        whole,
+        case.batch,
+        DTYPES.get(case.dtype),
+        device=case.device,
+        memory_format=case.memory_format,
+    )
+    if case.mode == "training":
+        need_gradients(whole, (args, kwargs))
+    if ref.layer is not None:
+        enter("in the call of the whole that shows what the layer is given")
+        with mixed_dtypes_named(case, built_in):
+            prepared = _layer(case, layer_name(ref.layer), whole, args, kwargs)
+    else:
+        prepared = Prepared(
+            module=whole,
+            args=args,
+            kwargs=kwargs,
+            loss=loss.of(whole, scaled=case.amp == "float16"),
+            restore=None,
+        )
+    seed_all(SEED)  # dropout: the same masks whatever was called before
+    return dataclasses.replace(prepared, built_in=built_in, compiled=parts)
+
+
+@contextlib.contextmanager
+def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
+    """Raises StepError where a call fails for a dtype that the subject was not built in."""
+    try:
+        yield
+    except RuntimeError as error:
+        if case.dtype == AS_BUILT or built_in <= {case.dtype} or not OF_DTYPES.search(str(error)):
+            raise
+        text = " ".join(str(error).split())[:120]
+        raise StepError(
+            f"the subject is built in {' and '.join(sorted(built_in))}, and {case.dtype} alone is "
+            f"not supported by it: give --dtype {AS_BUILT}, which keeps these (torch: {text})"
+        ) from error
+
+
+def need_gradients(whole: nn.Module, given: Any) -> None:
+    """Where nothing is to be trained, the gradient of the input is the only backward there is."""
+    if not any(parameter.requires_grad for parameter in whole.parameters()):
+        for tensor in pytree.floating(given):
+            tensor.requires_grad_()
+
+
+def seed_all(seed: int) -> None:
+    """torch's, Python's and numpy's random numbers: any of them may draw weights or masks."""
+    torch.manual_seed(seed)
+    _seed_others(seed)
+
+
+def _seed_others(seed: int) -> None:
+    random.seed(seed)
+    if numpy := sys.modules.get("numpy"):
+        numpy.random.seed(seed)
+
+
+def place_in_mode(case: Case) -> nn.Module:
+    """The case's subject, or the whole that its layer is of: built, placed, in its mode."""
+    return _placed(case)[0]
+
+
+def _placed(case: Case) -> tuple[nn.Module, frozenset[str], tuple[str, ...]]:
+    """And the floating dtypes that it was built in, and its parts that were compiled."""
+    module, parts = _built(parse(case.subject))
+    give_weights(module, case.input)
+    built_in = frozenset(
+        str(one.dtype).removeprefix("torch.")
+        for one in (*module.parameters(), *module.buffers())
+        if one.is_floating_point()
+    )
+    _to(module, case.device, DTYPES.get(case.dtype))  # as-built: none
+    if case.memory_format == "channels_last":
+        # not module.to(memory_format=…), which raises for 5-dimensional weights
+        for tensor in (*module.parameters(), *module.buffers()):
+            if pytree.is_image(tensor):
+                tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
+    module.train(case.mode == "training")  # not its result: an override may give none
+    return module, built_in, parts
+
+
+def _to(module: nn.Module, device: str, real: torch.dtype | None) -> None:
+    """As `module.to(device, dtype)`, which would take the imaginary part from complex numbers.
+
+    Raises StepError where torch has no such numbers.
+    """
+    tensors = (*module.parameters(), *module.buffers())
+    if real is None or not any(one.is_complex() for one in tensors):
+        module.to(device=device, dtype=real)
+        return
+    if real is torch.bfloat16 and not any(one.is_floating_point() for one in tensors):
+        raise StepError(
+            "bfloat16 is not supported here: torch has no complex numbers of it, and all weights "
+            "of the subject are complex"
+        )
+    module.to(device=device)
+    torch_private.apply(module, lambda tensor: tensor.to(dtypes.like(tensor.dtype, real)))
+
+
+def _layer(
+    case: Case, name: str, whole: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Prepared:
+    context: layers.Context = contextlib.nullcontext
+    if case.amp != "off":
+        device_type = case.device.partition(":")[0]
+        context = functools.partial(torch.autocast, device_type, dtype=DTYPES[case.amp])
+    backward = None
+    if case.mode == "training":
+        backward = functools.partial(_backward, loss.of(whole, scaled=False))
+    seen = layers.capture(whole, name, args, kwargs, context, backward)
+    if case.mode == "training" and not seen.with_gradients:
+        raise StepError(
+            f"training is not supported here: the network calls {name} without gradients "
+            "(torch.no_grad), so there is no backward"
+        )
+    gradient = loss.FixedGradient(scaled=case.amp == "float16")
+    if case.mode == "training":
+        with contextlib.suppress(loss.LossError):  # the step says so, in its own words
+            gradient(seen.output)  # made here, not in the first call
+    else:
+        for tensor in pytree.tensors((seen.args, seen.kwargs)):
+            tensor.requires_grad_(False)
+    return Prepared(
+        module=seen.module,
+        args=seen.args,
+        kwargs=seen.kwargs,
+        loss=gradient,
+        restore=seen.writes_input,
+        layer=seen.name,
+    )
+
+
+def _backward(of_output: loss.Loss, output: Any) -> None:
+    """As training does, so that what is computed again there (checkpoints) is seen."""
+    of_output(output).backward()

@@ -1,0 +1,189 @@
+"""torch.compile: one module, one graph, and the proof that compiled code ran.
+
+dynamo keeps counters of what it did; a fallback to eager code shows there and nowhere else
+(rule 18 of docs/trust.md).  Source of the counters: torch._dynamo.utils.counters.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from bench.worker.device import torch_private
+
+OFF = "off"
+# Of the operators of eager code, as many may run beside the graphs (a network of several graphs);
+# where it is more, the row shows eager code.
+MOST_EAGER = 0.5
+_GRAPH = "## Call CompiledFxGraph"  # as inductor names one in a profile
+
+
+class CompileUnavailable(RuntimeError):  # noqa: N818 - a state of the machine
+    """torch.compile cannot work here; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompileState:
+    """What dynamo and inductor have done so far in this process."""
+
+    graphs: int
+    frames_total: int
+    frames_ok: int
+    graph_breaks: int
+    warm: bool  # all that was compiled came out of a cache
+    cudagraph_skips: int
+    recompile_limit: bool
+
+
+def prepare(cache: Path) -> None:
+    """Point inductor's caches at `cache`, a folder of this case, before the first compile."""
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(cache)
+    os.environ["TRITON_CACHE_DIR"] = str(cache / "triton")
+
+
+def compile_module(module: nn.Module, mode: str, device_type: str) -> nn.Module:
+    """The module under torch.compile, static shapes.  Raises CompileUnavailable."""
+    if mode == OFF:
+        return module
+    if device_type == "cpu" and not compiler():
+        raise CompileUnavailable(
+            "torch.compile needs a C++ compiler on a CPU; install g++ (Debian: apt-get install g++)"
+        )
+    compiled = torch.compile(module, dynamic=False, mode=None if mode == "default" else mode)
+    if not isinstance(compiled, nn.Module):
+        raise CompileUnavailable(f"torch.compile gave a {type(compiled).__name__}, not a module")
+    return compiled
+
+
+def take_apart(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
+    """The module without any torch.compile, changed in place, and the names of what had it."""
+    found = []
+    if (whole := torch_private.compiled_from(module)) is not None:
+        module = whole
+        found.append("itself")
+    for name, inner in list(module.named_modules()):
+        if torch_private.uncompile(inner):
+            found.append(name or "itself")
+        for child_name, child in list(inner.named_children()):
+            if (kept := torch_private.compiled_from(child)) is not None:
+                torch_private.set_own_module(inner, child_name, kept)
+                found.append(f"{name}.{child_name}".lstrip("."))
+    return module, tuple(dict.fromkeys(found))
+
+
+def frames() -> int:
+    """How many pieces of code dynamo has looked at in this process."""
+    return int(torch_private.counters_so_far().get("frames", {}).get("total", 0))
+
+
+def not_off(parts: tuple[str, ...], new_frames: int) -> str | None:
+    """Why compile=off is not what runs, or None.
+
+    parts: names of modules that were compiled; new_frames: what dynamo looked at in eager calls.
+    """
+    if parts:
+        more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
+        what = f"the subject is compiled already ({parts[0]}{more})"
+    elif new_frames:
+        what = f"the subject compiles code of its own in its forward ({new_frames} frames)"
+    else:
+        return None
+    return f"compile=off was asked for, but {what}: give it uncompiled, or ask for --compile"
+
+
+def eager_ratio(compiled: Callable[[], object], eager: Callable[[], object]) -> float | None:
+    """Operators that ran outside of graphs in a call, by those of a call of eager code.
+
+    Each is one call, prepared.  None where a profile tells nothing.
+    """
+    whole = _outside(eager)
+    return _outside(compiled) / whole if whole else None
+
+
+def _outside(call: Callable[[], object]) -> int:
+    """Operators that no other one and no graph of inductor has called."""
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
+        call()
+    count = 0
+    for event in seen.events() or ():
+        above = event.cpu_parent
+        if not event.name.startswith("aten::"):
+            continue
+        while above is not None and not above.name.startswith(("aten::", _GRAPH)):
+            above = above.cpu_parent
+        count += above is None
+    return count
+
+
+def compiler() -> str | None:
+    """The C++ compiler that inductor would take, or None."""
+    for name in (os.environ.get("CXX"), "g++", "clang++"):
+        if name and (found := shutil.which(name)):
+            return found
+    return None
+
+
+def uses_cuda_graphs(mode: str, device_type: str) -> bool:
+    """Whether inductor records CUDA graphs in this mode."""
+    return device_type == "cuda" and mode in ("reduce-overhead", "max-autotune")
+
+
+def read() -> CompileState:
+    """What the counters say now."""
+    counters = torch_private.dynamo_counters()  # 2 s that eager cases need not pay
+    breaks = counters["graph_break"]
+    return CompileState(
+        graphs=int(counters["stats"]["unique_graphs"]),
+        frames_total=int(counters["frames"]["total"]),
+        frames_ok=int(counters["frames"]["ok"]),
+        graph_breaks=sum(int(count) for count in breaks.values()),
+        warm=_warm(counters["inductor"], counters["aot_autograd"]),
+        cudagraph_skips=int(counters["inductor"]["cudagraph_skips"]),
+        recompile_limit=any("recompile_limit" in str(reason) for reason in breaks),
+    )
+
+
+def _warm(inductor: Mapping[str, int], autograd: Mapping[str, int]) -> bool:
+    hits = inductor.get("fxgraph_cache_hit", 0) + autograd.get("autograd_cache_hit", 0)
+    misses = inductor.get("fxgraph_cache_miss", 0) + inductor.get("fxgraph_cache_bypass", 0)
+    return hits > 0 and misses == 0
+
+
+def in_parts(seen: CompileState) -> bool:
+    """Whether some code may have run outside of graphs."""
+    return seen.frames_total != seen.frames_ok or seen.graph_breaks > 0
+
+
+def problem(
+    before: CompileState,
+    after: CompileState,
+    *,
+    cuda_graphs: bool,
+    eager: float | None = None,
+) -> str | None:
+    """Why the samples between the two looks are not of compiled code, or None.
+
+    before: after the first call.  after: after the samples.
+    eager:  `eager_ratio`, where code may have run outside of graphs and it is known.
+
+    A frame that dynamo gives up (a graph break inside a loop) may be a loop over layers, each of
+    which is compiled then: what counts is how much ran outside of graphs.
+    """
+    if before.graphs < 1:
+        return "nothing was compiled: dynamo made no graph, so eager code ran"
+    if eager is not None and eager > MOST_EAGER:
+        return f"{eager:.0%} of the operators ran as eager code, outside of the graphs"
+    failed = before.frames_total - before.frames_ok
+    if failed and eager is None:
+        return f"{failed} of {before.frames_total} frames failed to compile and ran as eager code"
+    if after.recompile_limit:
+        return "the recompile limit was hit, so eager code ran"
+    if after.frames_total > before.frames_total:
+        return f"recompiled {after.frames_total - before.frames_total} times inside the samples"
+    if cuda_graphs and after.cudagraph_skips:
+        return f"CUDA graphs were skipped {after.cudagraph_skips} times"
+    return None

@@ -1,0 +1,211 @@
+"""What a call leaves behind for the next one: among its inputs, in its module, in its work."""
+
+import sys
+import types
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.worker.device import torch_private
+from bench.worker.model import pieces
+
+MOST_OBJECTS = 20_000  # looked at in one value: a table of words holds more, and is no state
+_PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
+_CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, nn.Module)
+_CONTAINERS = (list, dict, set, deque)
+_MODULES_OWN = frozenset(vars(nn.Module()))
+_RISING_CALLS = 3  # more, each of which has to do more than the one before: no chance (1 in 24)
+
+
+def _objects(value: Any) -> Iterator[Any]:
+    """The value and all that it holds, each once: MOST_OBJECTS at most, no code, no modules."""
+    seen, left = set[int](), [value]
+    while left and len(seen) < MOST_OBJECTS:
+        one = left.pop()
+        if id(one) in seen or isinstance(one, _CODE):
+            continue
+        if not isinstance(one, _PLAIN):
+            seen.add(id(one))
+        yield one
+        match one:
+            case Tensor():
+                pass
+            case Mapping():
+                left += [*one.keys(), *one.values()]
+            case list() | tuple() | set() | frozenset() | deque():
+                left += one
+        left += _attributes(one)
+
+
+def _attributes(one: Any) -> list[Any]:
+    if isinstance(one, (*_PLAIN, Tensor)):
+        return []
+    slots = [
+        getattr(one, name)
+        for kind in type(one).__mro__
+        for name in _names(vars(kind).get("__slots__", ()))
+        if hasattr(one, name)
+    ]
+    return [*getattr(one, "__dict__", {}).values(), *slots]
+
+
+def _names(slots: Any) -> tuple[str, ...]:
+    return (slots,) if isinstance(slots, str) else tuple(slots)
+
+
+def holds_state(value: Any) -> bool:
+    """Whether a call could leave anything behind in it, but for the numbers of its tensors."""
+    return any(not isinstance(one, (*_PLAIN, Tensor, tuple)) for one in _objects(value))
+
+
+@dataclass(frozen=True, slots=True)
+class Print:
+    """Tells whether a value was changed: what it holds, and how often tensors were written to."""
+
+    marks: tuple[Any, ...]
+    kept: tuple[Any, ...]  # so that no other object is given an id of one of these
+
+    @classmethod
+    def of(cls, value: Any) -> "Print":
+        held = tuple(_objects(value))
+        return cls(tuple(map(_mark, held)), held)
+
+    @property
+    def tensor_bytes(self) -> int:
+        held = (one for one in self.kept if isinstance(one, Tensor))
+        return sum(piece.nbytes for piece in pieces.all_of(held))
+
+    def same_as(self, other: "Print") -> bool:
+        return self.marks == other.marks
+
+
+def _mark(one: Any) -> Any:
+    match one:
+        case Tensor():
+            return (
+                id(one),
+                None if one.is_inference() else torch_private.version(one),
+                None if one.is_nested else tuple(one.shape),
+            )
+        case _ if isinstance(one, _PLAIN):
+            return repr(one)
+    return id(one), _length(one)
+
+
+def _length(one: Any) -> int:
+    return len(one) if isinstance(one, (list, tuple, set, frozenset, deque, Mapping)) else 0
+
+
+def sizes(module: nn.Module) -> dict[str, int]:
+    """How much the module holds beside its parameters, by the name of the attribute.
+
+    Also what its classes, and the files that they are in, hold in containers.
+    """
+    found: dict[str, int] = {}
+    places: dict[str, Any] = {}
+    for name, inner in module.named_modules():
+        for attribute, value in vars(inner).items():
+            if attribute not in _MODULES_OWN:
+                found[f"{name}.{attribute}".lstrip(".")] = _size(value)
+        for attribute, buffer in torch_private.own_buffers(inner).items():
+            if buffer is not None:
+                found[f"{name}.{attribute}".lstrip(".")] = buffer.numel()
+        for kind in type(inner).__mro__:
+            own = sys.modules.get(kind.__module__)
+            if own is not None and kind.__module__.partition(".")[0] not in ("torch", "builtins"):
+                places |= {kind.__name__: kind, kind.__module__: own}
+    for name, place in places.items():
+        for attribute, value in list(vars(place).items()):
+            if isinstance(value, _CONTAINERS) and not attribute.startswith("__"):
+                found[f"{name}.{attribute}"] = _size(value)
+    return found
+
+
+def _size(value: Any) -> int:
+    """Objects, numbers of tensors, and nodes of the graphs that these hang on."""
+    total = 0
+    for one in _objects(value):
+        total += 1 + _length(one)
+        if isinstance(one, Tensor):
+            total += one.numel() + _nodes(one)
+    return total
+
+
+def _nodes(tensor: Tensor) -> int:
+    seen, left = set[Any](), [tensor.grad_fn]
+    while left and len(seen) < MOST_OBJECTS:
+        node = left.pop()
+        if node is not None and node not in seen:
+            seen.add(node)
+            left += [before for before, _ in node.next_functions]
+    return len(seen)
+
+
+def grown(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
+    """The names of what holds more than it did."""
+    return [name for name, size in after.items() if size > before.get(name, size)]
+
+
+class Work(torch_private.DispatchMode):
+    """Counts the operators of what runs inside, and the numbers that they put out."""
+
+    def __init__(self) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self.operators = 0
+        self.numbers = 0
+
+    def __torch_dispatch__(self, func: Any, _types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        result = func(*args, **(kwargs or {}))
+        self.operators += 1
+        for one in result if isinstance(result, (tuple, list)) else (result,):
+            if isinstance(one, Tensor):
+                self.numbers += one.numel()
+        return result
+
+    def more_than(self, other: "Work") -> bool:
+        """No less of either, and more of one."""
+        mine, others = (self.operators, self.numbers), (other.operators, other.numbers)
+        return mine != others and all(a >= b for a, b in zip(mine, others, strict=True))
+
+    def __str__(self) -> str:
+        return f"{self.operators} operators that put out {self.numbers} numbers"
+
+
+def work_of(call: Callable[[], object]) -> Work | None:
+    """Of one call; None where it cannot be counted: some tensors cannot be looked at."""
+    seen = Work()
+    try:
+        with seen:
+            call()
+    except (RuntimeError, TypeError, NotImplementedError):
+        return None
+    return seen
+
+
+def rising(
+    first: Work | None, call: Callable[[], object], prepare: Callable[[], object]
+) -> str | None:
+    """Words where each call does more than the one before, or None.
+
+    first:   of a call before the samples.
+    prepare: restores the inputs before each call, which is no work of the call.
+    """
+
+    def following_work() -> Work | None:
+        prepare()
+        return work_of(call)
+
+    last = following_work() if first is not None else None
+    if first is None or last is None or not last.more_than(first):
+        return None
+    seen = last
+    for _ in range(_RISING_CALLS):  # one that draws random numbers does now more, now less
+        following = following_work()
+        if following is None or not following.more_than(seen):
+            return None
+        seen = following
+    return f"each call does more work than the one before: first {first}, later {last}"

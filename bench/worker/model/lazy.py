@@ -1,0 +1,123 @@
+"""Lazy layers: a call that reaches them tells them their sizes.
+
+Some are reached in training alone (an auxiliary head), some never.  These have no sizes, so they
+are left out: their parameters become None, as those of a layer without a bias, and nothing that
+goes over a module's parameters finds one without a shape.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from bench.worker.device import torch_private
+from bench.worker.model import layers
+
+MOST_NAMES = 5  # of layers that a sentence names
+
+
+class LazyError(RuntimeError):
+    """A lazy layer that was left out is called after all; the message names it."""
+
+
+class _LeftOut:
+    """Hook before the forward of a layer that was left out."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __call__(self, _module: nn.Module, _args: Any) -> None:
+        raise LazyError(
+            f"the lazy layer {self.name} has no sizes: neither a call in eval mode nor one in "
+            "training mode reached it when the network was built, but a later call does; "
+            "give it its sizes when it is made"
+        )
+
+
+def waits(module: nn.Module) -> bool:
+    """Whether a parameter or buffer inside has no shape yet."""
+    return any(is_lazy(one) for one in (*module.parameters(), *module.buffers()))
+
+
+def give_sizes(module: nn.Module, call: Callable[[], object]) -> None:
+    """Call `module` in eval mode, and where that does not reach all, in training mode as well.
+
+    Untimed, without gradients.  Modes, buffers and the random state are put back.  What neither
+    call reaches is left out.  Raises what the first call raised where the second one fails, too.
+    """
+    errors: list[Exception] = []
+    for training in (False, True):
+        if not waits(module):
+            return
+        with layers.put_back(module), _new_buffers_put_back(module), torch.no_grad():
+            module.train(training)
+            try:
+                call()
+            except Exception as error:  # a forward may raise anything
+                errors.append(error)
+    if len(errors) > 1:
+        raise errors[0]
+    _leave_out(module)
+
+
+def left_out(module: nn.Module) -> tuple[str, ...]:
+    """Dotted names of the layers inside that were left out."""
+    return tuple(
+        hook.name
+        for inner in module.modules()
+        for hook in torch_private.forward_pre_hooks(inner)
+        if isinstance(hook, _LeftOut)
+    )
+
+
+def sentence(names: tuple[str, ...]) -> str:
+    """In words, for the facts of a case."""
+    some = ", ".join(names[:MOST_NAMES])
+    more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
+    subject, its = ("layers", "their") if len(names) > 1 else ("layer", "its")
+    return (
+        f"no call reaches the lazy {subject} {some}{more}, in eval or training mode, so {its} "
+        f"sizes are unknown: {its} parameters are left out of `parameters`, memory and training"
+    )
+
+
+def _leave_out(module: nn.Module) -> None:
+    for name, inner in module.named_modules():
+        lazy = False
+        for own, put in (
+            (torch_private.own_parameters(inner), torch_private.set_own_parameter),
+            (torch_private.own_buffers(inner), torch_private.set_own_buffer),
+        ):
+            for key, value in own.items():
+                if value is not None and is_lazy(value):
+                    put(inner, key, None)
+                    lazy = True
+        if lazy:
+            inner.register_forward_pre_hook(_LeftOut(name or type(inner).__name__), prepend=True)
+
+
+@contextlib.contextmanager
+def _new_buffers_put_back(module: nn.Module) -> Iterator[None]:
+    """Buffers that get their sizes inside, as they are before the layer's own work."""
+    before: list[tuple[Tensor, Tensor]] = []
+
+    def keep(inner: nn.Module, _args: Any) -> None:
+        before.extend((one, one.detach().clone()) for one in inner.buffers() if not is_lazy(one))
+
+    # a lazy layer's own hook, which gives it its sizes, was there first
+    handles = [
+        inner.register_forward_pre_hook(keep)
+        for inner in module.modules()
+        if any(is_lazy(one) for one in inner.buffers(recurse=False))
+    ]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+        with torch.no_grad():
+            for one, kept in reversed(before):  # the first of several calls is the last to count
+                one.copy_(kept)

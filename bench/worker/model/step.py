@@ -1,0 +1,432 @@
+"""One real call of a case: an inference, or a whole training step with its phases.
+
+Not timed here: `timing` calls a step and passes it a mark to set between two phases.
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from bench.worker.model import pytree
+from bench.worker.model.loss import FixedGradient, no_backward
+from bench.worker.model.step_inputs import StepError, StepInputs
+
+# GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
+# Never inside a measurement: every sample of a step then does the same work.
+NEVER = 2**30
+
+# From GradScaler's first scale, 2^16, down to 1 are 16 halvings, each a skipped step.
+SETTLE_CALLS = 24
+SETTLED_CALLS = 3  # in a row
+
+_AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+# Sees the inputs and the loss (None where no number is computed) of a training step, when the
+# gradients are there and before the optimizer has taken them.
+Look = Callable[[Any, Tensor | None], None]
+
+
+class Step(Protocol):
+    """One call of a case, again and again."""
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        """In order; the mark is called between two of them."""
+
+    @property
+    def whole(self) -> str:
+        """The phase that stands for the whole call: `forward` or `step`."""
+
+    @property
+    def output(self) -> Any:
+        """Of the last call; None before the first."""
+
+    @property
+    def restores(self) -> bool | None:
+        """Inputs are restored before each call, which writes to them; None before the first."""
+
+    @property
+    def need_preparing(self) -> bool:
+        """Whether each call needs `prepare` first; known once the second call is prepared."""
+
+    @property
+    def cold(self) -> bool:
+        """Inputs take turns, so that a cache does not hold the next one."""
+
+    @property
+    def doubt(self) -> str | None:
+        """Why no two calls of it are the same, where that is seen."""
+
+    @property
+    def skipped_steps(self) -> int:
+        """Training steps that GradScaler skipped: they timed no optimizer."""
+
+    def prepare(self, calls: int) -> int:
+        """Restore the inputs for at most so many calls; returns for how many.
+
+        To be called outside the timed span, before `calls` calls.  A step whose layer does not
+        write to its input has nothing to restore and can always be called.
+        """
+
+    def settle(self) -> None:
+        """Call until GradScaler has found its scale.  Raises StepError if it does not."""
+
+    def __call__(self, mark: Callable[[], None] | None = None) -> None:
+        """One call.  Raises StepError."""
+
+
+GRAD_MODES: Mapping[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
+    "inference_mode": torch.inference_mode,
+    "no_grad": torch.no_grad,
+    "enabled": torch.enable_grad,
+}
+# The words in which torch refuses autograd: of inference tensors, and of what has no graph.
+NEEDS_AUTOGRAD = re.compile(r"[Ii]nference ?[Tt]ensor|[Ii]nferenceMode|inference_mode|require grad")
+
+
+def grad_mode_in_force() -> str:
+    """A key of GRAD_MODES."""
+    if torch.is_inference_mode_enabled():
+        return "inference_mode"
+    return "enabled" if torch.is_grad_enabled() else "no_grad"
+
+
+class InferenceStep:
+    """A forward under a grad mode, with autocast entered inside the call as users do."""
+
+    phases = ("forward",)
+    whole = "forward"
+    skipped_steps = 0
+
+    def __init__(
+        self,
+        module: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        device_type: str,
+        amp: str = "off",
+        grad_mode: str = "inference_mode",
+        restore: bool | None = False,
+        rotate_bytes: int = 0,
+        cudagraphs: bool = False,
+    ) -> None:
+        """amp: `off`, `bfloat16` or `float16`.
+
+        restore: the layer writes to its input; None = its first call shows whether it does.
+
+        grad_mode: `inference_mode`, `no_grad` or `enabled`.
+
+        rotate_bytes: take turns among inputs that together exceed this, so that none is in a
+        cache of half of it when its turn comes again.  CUDA graphs copy the input to a place of
+        their own first: that copy is part of the call, and it reads what no cache holds.
+
+        Raises StepError.
+        """
+        _require_mode(module, training=False)
+        self.output: Any = None
+        self._module = module
+        self._inputs = StepInputs(
+            args, kwargs, restore=restore, gradients=False, rotate_bytes=rotate_bytes
+        )
+        self._autocast = _autocast(device_type, amp)
+        self._grad_mode = GRAD_MODES[grad_mode]
+        self._asked = grad_mode
+        self.grad_mode: str | None = None  # as it stood at the end of the first call
+        self._cudagraphs = cudagraphs
+        self._looked = False  # at the first output
+
+    @property
+    def restores(self) -> bool | None:
+        return self._inputs.restores
+
+    @property
+    def need_preparing(self) -> bool:
+        return self._inputs.need_preparing
+
+    @property
+    def cold(self) -> bool:
+        return self._inputs.cold
+
+    @property
+    def doubt(self) -> str | None:
+        return self._inputs.doubt
+
+    def prepare(self, calls: int) -> int:
+        return self._inputs.prepare(calls)
+
+    def settle(self) -> None:
+        """Nothing is scaled."""
+
+    def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
+        args, kwargs = self._inputs.take()
+        self.output = None  # the last output would count towards this call's peak memory
+        if self._cudagraphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        try:
+            with self._grad_mode(), self._autocast():
+                self.output = self._module(*args, **kwargs)
+                if not self._looked:
+                    self.grad_mode = grad_mode_in_force()
+        except RuntimeError as error:
+            if instead := _other_grad_mode(error, self._asked):
+                raise instead from error
+            raise
+        if not self._looked:
+            self._looked = True
+            if not any(True for _ in pytree.tensors(self.output)):
+                raise StepError(_nothing_found(self.output))
+
+
+def _other_grad_mode(error: RuntimeError, asked: str) -> StepError | None:
+    """What to ask for instead, where the forward needs autograd."""
+    if asked == "enabled" or not NEEDS_AUTOGRAD.search(str(error)):
+        return None
+    others = "no_grad or enabled" if asked == "inference_mode" else "enabled"
+    text = " ".join(str(error).split())[:120]
+    return StepError(
+        f"the forward takes gradients itself, which is not supported under {asked}: give "
+        f"--grad-mode {others} (torch: {text})"
+    )
+
+
+class TrainingStep:
+    """Forward and loss under autocast, backward outside it, SGD with learning rate 0.
+
+    Gradients are None before each backward: emptying them belongs to the optimizer phase.  The
+    step of float16 AMP goes through GradScaler, whose `step` waits on the host for the device
+    (it asks whether a gradient overflowed), in real training as here.
+    """
+
+    whole = "step"
+
+    def __init__(
+        self,
+        module: Callable[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        loss: Callable[[Any], Tensor],
+        device_type: str,
+        amp: str = "off",
+        restore: bool | None = False,
+        rotate_bytes: int = 0,
+        cudagraphs: bool = False,
+    ) -> None:
+        """loss: of the module's output, a tensor of one number.  Raises StepError."""
+        _require_mode(module, training=True)
+        self.output: Any = None
+        self._module = module
+        self._loss = loss
+        self._inputs = StepInputs(
+            args, kwargs, restore=restore, gradients=True, rotate_bytes=rotate_bytes
+        )
+        self._autocast = _autocast(device_type, amp)
+        self._cudagraphs = cudagraphs
+        self._looked = False  # at the first backward
+        self._optimizer = _optimizer(module)
+        self._scaler = _scaler(self._optimizer, device_type, amp)
+        # A fixed gradient needs no scalar, unless a GradScaler has to multiply one.
+        self._seeded = loss if isinstance(loss, FixedGradient) and not self._scaler else None
+        self._scaled_steps = 0  # handed to GradScaler
+        self._taken_steps = 0  # of these, taken
+        if self._optimizer and self._scaler:
+            self._optimizer.register_step_post_hook(self._count_step)
+
+    @property
+    def phases(self) -> tuple[str, ...]:
+        return ("forward", "backward", "optimizer") if self._optimizer else ("forward", "backward")
+
+    @property
+    def skipped_steps(self) -> int:
+        return self._scaled_steps - self._taken_steps
+
+    @property
+    def restores(self) -> bool | None:
+        return self._inputs.restores
+
+    @property
+    def need_preparing(self) -> bool:
+        return self._inputs.need_preparing
+
+    @property
+    def cold(self) -> bool:
+        return self._inputs.cold
+
+    @property
+    def doubt(self) -> str | None:
+        return self._inputs.doubt
+
+    @property
+    def scale(self) -> float:
+        """What GradScaler multiplies the loss, and so the gradients, with; 1 without one."""
+        return float(self._scaler.get_scale()) if self._scaler else 1.0
+
+    @property
+    def optimizer_settings(self) -> dict[str, Any]:
+        """As asked for; `foreach` and `fused` None: torch chooses by device."""
+        if self._optimizer is None:
+            return {}
+        defaults = self._optimizer.defaults
+        return {"name": "SGD", **{name: defaults[name] for name in ("lr", "foreach", "fused")}}
+
+    @property
+    def optimizer_state(self) -> list[Tensor]:
+        """What the optimizer keeps from step to step; nothing, for SGD without momentum."""
+        return list(pytree.tensors(list(self._optimizer.state.values()))) if self._optimizer else []
+
+    def prepare(self, calls: int) -> int:
+        return self._inputs.prepare(calls)
+
+    def settle(self) -> None:
+        if not (self._optimizer and self._scaler):
+            return
+        taken_in_a_row = 0
+        for _ in range(SETTLE_CALLS):
+            skipped = self.skipped_steps
+            self.prepare(1)
+            self()
+            taken_in_a_row = taken_in_a_row + 1 if self.skipped_steps == skipped else 0
+            if taken_in_a_row == SETTLED_CALLS:
+                return
+        raise StepError(
+            f"GradScaler skipped {self.skipped_steps} of {self._scaled_steps} steps: the gradients "
+            "are not finite in float16 at any scale"
+        )
+
+    def _backward(self, loss: Tensor | None) -> None:
+        if not torch.is_grad_enabled():
+            raise StepError(
+                "the subject has switched gradients off for the whole process "
+                "(torch.set_grad_enabled), so there is no backward"
+            )
+        if self._seeded is not None:
+            torch.autograd.backward(*self._seeded.seeds(self.output))
+            return
+        if loss is None or not loss.requires_grad:
+            raise StepError(no_backward(self.output if loss is None else loss))
+        (self._scaler.scale(loss) if self._scaler else loss).backward()
+
+    def __call__(self, mark: Callable[[], None] | None = None, look: Look | None = None) -> None:
+        args, kwargs = self._inputs.take()
+        self.output = None  # the last output would count towards this call's peak memory
+        if self._cudagraphs:
+            torch.compiler.cudagraph_mark_step_begin()
+        with self._autocast():
+            self.output = self._module(*args, **kwargs)
+            loss = None if self._seeded else self._loss(self.output)
+        if mark:
+            mark()
+        self._backward(loss)
+        if not self._looked:
+            self._looked = True
+            self._require_gradients((args, kwargs))
+        if look:
+            look((args, kwargs), None if isinstance(self._loss, FixedGradient) else loss)
+        if self._optimizer:
+            if mark:
+                mark()
+            if self._scaler:
+                self._scaled_steps += 1
+                self._scaler.step(self._optimizer)
+                self._scaler.update()
+            else:
+                self._optimizer.step()
+            self._optimizer.zero_grad(set_to_none=True)
+        self._inputs.drop_gradients()
+
+    def _require_gradients(self, inputs: Any) -> None:
+        """Raises StepError where the backward stopped at an operator that has none."""
+        if _without_derivative(self.output):
+            raise StepError(
+                "training is not supported here: torch has no derivative of an operator that the "
+                "output depends on, so the backward stops there"
+            )
+        weights = self._module.parameters() if isinstance(self._module, nn.Module) else ()
+        leaves = [one for one in (*weights, *pytree.tensors(inputs)) if one.requires_grad]
+        arrived = any(one.grad is not None for one in leaves if one.is_leaf)
+        if not arrived and all(one.is_leaf for one in leaves):
+            raise StepError(
+                "training is not supported here: the backward reached no parameter and no input: "
+                "an operator on its way gives no gradient"
+            )
+
+    def _count_step(self, *_: object) -> None:
+        self._taken_steps += 1
+
+
+def _nothing_found(output: Any) -> str:
+    unknown = pytree.unknown(output)
+    inside = f"; a tensor inside {', '.join(unknown)} would not be seen" if unknown else ""
+    return (
+        f"no tensor was found in the output, a {type(output).__name__}, so there is no work to "
+        "wait for (tuples, lists, dicts and the attributes of objects were looked at"
+        f"{inside})"
+    )
+
+
+def _without_derivative(output: Any) -> str | None:
+    """The name of a node of the graph at which a backward stops because torch has none for it."""
+    nodes = [one.grad_fn for one in pytree.floating(output)]
+    seen = set[Any]()
+    while nodes:
+        node = nodes.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        if "NotImplemented" in node.name():
+            return node.name()
+        nodes += [one for one, _ in node.next_functions]
+    return None
+
+
+def _require_mode(module: Callable[..., Any], *, training: bool) -> None:
+    """A model left in the wrong mode measures other work (BatchNorm, dropout)."""
+    if isinstance(module, nn.Module) and module.training is not training:
+        mode, call = ("training", "train()") if training else ("inference", "eval()")
+        raise StepError(f"the module is in the wrong mode for {mode}: call {call} on it")
+
+
+def _autocast(device_type: str, amp: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
+    """Makes the context of one call: its cache of cast weights must not outlive the call.
+
+    Where a device cannot do it, torch warns and runs without: StepError here.
+    """
+    if amp == "off":
+        return contextlib.nullcontext
+    if amp not in _AMP_DTYPES:
+        raise StepError(f"amp {amp!r} is unknown; choose from off, {', '.join(_AMP_DTYPES)}")
+    dtype = _AMP_DTYPES[amp]
+    with torch.autocast(device_type, dtype=dtype):
+        if not torch.is_autocast_enabled(device_type):
+            raise StepError(f"autocast to {amp} is not supported on {device_type}")
+    return lambda: torch.autocast(device_type, dtype=dtype)
+
+
+def _optimizer(module: Callable[..., Any]) -> torch.optim.SGD | None:
+    """Over what requires a gradient; None where nothing does.
+
+    The learning rate is 0: the same arithmetic, and a model that does not drift.
+    """
+    parameters = module.parameters() if isinstance(module, nn.Module) else ()
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
+    return torch.optim.SGD(trained, lr=0.0) if trained else None
+
+
+def _scaler(
+    optimizer: torch.optim.SGD | None, device_type: str, amp: str
+) -> torch.amp.GradScaler | None:
+    """For float16 AMP; bfloat16 has float32's range and needs none."""
+    if amp != "float16" or optimizer is None:
+        return None
+    weights = {weight.dtype for group in optimizer.param_groups for weight in group["params"]}
+    if torch.float16 in weights:
+        raise StepError(
+            "float16 AMP trains float32 weights: GradScaler is not supported with float16 weights"
+        )
+    return torch.amp.GradScaler(device_type, growth_interval=NEVER)

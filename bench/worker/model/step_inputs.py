@@ -1,0 +1,229 @@
+"""What a step is called with, call after call: restored, cold or just as it is."""
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.worker.model import growth, inplace, pieces, pytree
+
+# Room for prepared inputs of a layer that writes to its input; beyond it a sample has fewer
+# calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
+ROOM_BYTES = 256_000_000
+
+# Most inputs that take turns.  One so small that it would need more (under 25 kB where a cache has
+# 50 MB) comes out of memory in less time than a launch takes, and to make tens of thousands of them
+# would take longer than to measure the case.
+MOST_TURNS = 4096
+
+
+_Given = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+@dataclass(slots=True)
+class _Trial:
+    """What the first call is given, and how it stood before."""
+
+    given: _Given
+    tensors: list[Tensor]  # of these
+    versions: list[int]  # of the tensors: how often they were written to
+    before: growth.Print | None  # None: there is nothing but tensors
+    problem: str | None  # why it is no copy
+    taken: bool = False
+
+
+class StepError(RuntimeError):
+    """The case cannot be called as its mode asks; the message says why."""
+
+
+class StepInputs:
+    """What the module is called with: restored where it writes to it, or cold where asked for.
+
+    Lists, dicts and objects among the inputs may be changed by a call as well (a cache that grows).
+    The first call is given copies of them; where it has changed these, every later call gets fresh
+    ones.
+    """
+
+    def __init__(
+        self,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        *,
+        restore: bool | None,
+        gradients: bool,
+        rotate_bytes: int = 0,
+    ) -> None:
+        """restore: whether a call writes to them; None = the first call shows it.
+
+        gradients: inputs that require them keep that.
+
+        rotate_bytes: take turns among copies that together exceed this, or, where inputs are
+        restored, write over as much after that; 0 = always the same, as hot as it is.
+        """
+        self._given: _Given = (tuple(args), dict(kwargs))
+        self._gradients = gradients
+        self._rotate_bytes = rotate_bytes
+        self._ready: list[_Given] | None = None
+        self._call_bytes = sum(piece.nbytes for piece in pieces.all_of(pytree.tensors(self._given)))
+        self._flush: Tensor | None = None
+        self._turns = [self._given]
+        self._leaves: list[list[Tensor]] = [[]]
+        self._turn = 0
+        self.cold = False
+        self.restores: bool | None = restore  # before every call; None before the first
+        self.doubt: str | None = None  # why no two calls are the same
+        self._objects = growth.holds_state((*args, *kwargs.values()))
+        if restore is not None:
+            self._settle(restore=restore)
+        self._trial: _Trial | None = None
+        self._tried = restore is not None and not self._objects
+
+    def _settle(self, *, restore: bool) -> None:
+        """From now on restore the inputs, or give the same ones again."""
+        self.restores = restore
+        self._ready = [] if restore else None
+        if restore:
+            self._given = pytree.map_tensors(pytree.twin, self._given)
+        # A restored input is hot, for it has just been written: other writes drive it out.
+        self._flush = self._flushing(self._rotate_bytes) if restore else None
+        copies = 1 if restore else self._copies(self._rotate_bytes)
+        self._turns = [self._given]
+        self._turns += [pytree.map_tensors(pytree.twin, self._given) for _ in range(copies - 1)]
+        self._leaves = [
+            [leaf for leaf in pytree.tensors(one) if leaf.requires_grad and leaf.is_leaf]
+            for one in self._turns
+        ]
+        self.cold = copies > 1 or self._flush is not None
+
+    def _copies(self, rotate_bytes: int) -> int:
+        """As many as exceed `rotate_bytes` together, two at least, where there is room."""
+        if not rotate_bytes or not self._call_bytes:
+            return 1
+        wanted = max(2, rotate_bytes // self._call_bytes + 1)
+        if wanted > MOST_TURNS:
+            return 1
+        return max(2, min(wanted, ROOM_BYTES // self._call_bytes))
+
+    def _flushing(self, rotate_bytes: int) -> Tensor | None:
+        """Memory whose writing leaves no room for anything else in the device's cache."""
+        leaf = next(iter(pytree.tensors(self._given)), None)
+        if not rotate_bytes or leaf is None:
+            return None
+        return torch.empty(rotate_bytes, dtype=torch.uint8, device=leaf.device)
+
+    def _first_call(self) -> _Trial | None:
+        """What the first call is given, made only now; None once it was made, and is judged."""
+        if not self._tried:
+            self._tried = True
+            self._trial = self._first()
+        if self._trial is not None and self._trial.taken:
+            self._judge(self._trial)
+        return self._trial
+
+    def _first(self) -> _Trial:
+        """Copies for the first call; the inputs themselves where they cannot be copied."""
+        problem, given = None, self._given
+        try:
+            given = self._restored()
+        except Exception as error:  # whatever an object of the subject raises
+            problem = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+        tensors = list(pytree.tensors(given))
+        before = growth.Print.of(given) if self._objects else None
+        return _Trial(given, tensors, inplace.versions(tensors), before, problem)
+
+    def _judge(self, trial: _Trial) -> None:
+        """After the first call: what it has changed of what it was given."""
+        self._trial = None
+        changed = trial.before is not None and not trial.before.same_as(
+            growth.Print.of(trial.given)
+        )
+        self._objects = changed and trial.problem is None
+        if changed and trial.problem is not None:
+            self.doubt = f"each call changes its inputs, which cannot be copied ({trial.problem})"
+        if self.restores is None:
+            self._settle(restore=trial.problem is None and self._written(trial))
+        if self._objects and trial.before is not None:
+            self._ready = [] if self._ready is None else self._ready
+            # The same tensors again, unless they are restored: other writes drive them out.
+            self._flush = self._flushing(self._rotate_bytes)
+            self._turns, self._turn, self._leaves = [self._given], 0, self._leaves[:1]
+            self.cold = self._flush is not None
+            self._call_bytes = max(self._call_bytes, trial.before.tensor_bytes)
+
+    def _written(self, trial: _Trial) -> bool:
+        """Whether the call wrote to a tensor; where that cannot be told, inputs are restored."""
+        try:
+            return inplace.versions(trial.tensors) != trial.versions or inplace.changed(
+                trial.tensors, pytree.tensors(self._given)
+            )
+        except (RuntimeError, ValueError):  # a layout or dtype that torch cannot compare
+            return True
+
+    def _copied(self) -> _Given:
+        """The inputs with all their objects copied, and the tensors in these.
+
+        A tensor that is an argument itself is copied unless no call writes to it.
+        """
+        args, kwargs = self._given
+        plain = set[int]()
+        if self.restores is False:
+            plain = {id(one) for one in (*args, *kwargs.values()) if isinstance(one, Tensor)}
+        memo = {
+            id(one): one if id(one) in plain else self._fresh(one)
+            for one in pytree.tensors(self._given)
+        }
+        copied: _Given = copy.deepcopy(self._given, memo)
+        return copied
+
+    def _restored(self) -> _Given:
+        if self._objects:
+            return self._copied()
+        restored: _Given = pytree.map_tensors(self._fresh, self._given)
+        return restored
+
+    @property
+    def need_preparing(self) -> bool:
+        """Whether each call needs `prepare` first."""
+        return self._ready is not None
+
+    def prepare(self, calls: int) -> int:
+        if self._first_call():
+            return 1
+        if self._ready is None:
+            return calls
+        room = max(1, ROOM_BYTES // max(1, self._call_bytes))
+        self._ready.clear()  # what was left over would hold memory beyond the cap
+        for _ in range(min(calls, room)):
+            self._ready.append(self._restored())
+        if self._flush is not None:
+            self._flush.zero_()
+        return len(self._ready)
+
+    def take(self) -> _Given:
+        judged = self._trial is not None and self._trial.taken
+        if (trial := self._first_call()) is not None:
+            trial.taken = True
+            return trial.given
+        if judged:
+            self.prepare(1)
+        if self._ready is None:
+            self._turn = (self._turn + 1) % len(self._turns)
+            return self._turns[self._turn]
+        if not self._ready:
+            raise StepError("the layer writes to its input: prepare(calls) restores it first")
+        return self._ready.pop()
+
+    def drop_gradients(self) -> None:
+        """Those of restored inputs go with them."""
+        for leaf in self._leaves[self._turn]:
+            leaf.grad = None
+
+    def _fresh(self, kept: Tensor) -> Tensor:
+        if self._gradients and kept.requires_grad:
+            # A leaf that requires a gradient must not be written to; its copy may be, as may
+            # the output of the layer before, which is what the input is inside a network.
+            return kept.detach().requires_grad_().clone()
+        return pytree.twin(kept.detach())

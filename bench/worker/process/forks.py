@@ -1,0 +1,85 @@
+"""Whether forks of this process can use an accelerator: not once its driver was begun here.
+
+torch knows what torch did itself, and counts a mere `torch.cuda.is_available()` with it: that
+leaves `torch.cuda.is_initialized()` False, and yet calls cuInit.  A driver that another library
+began (cupy, triton, flash-attn) is unknown to torch: it is asked itself.
+"""
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bench.worker.device import torch_private
+
+CUDA_LIBRARY = "libcuda.so.1"
+NOT_INITIALIZED = 3  # CUDA_ERROR_NOT_INITIALIZED (cuda.h): also what cuInit answers in a bad fork
+
+
+def begun() -> bool:
+    """Whether a driver was begun in this process, so that its forks are bad.
+
+    Begins none.  To be asked in the process that forks; one of torch for AMD or Intel forks once.
+    """
+    return _torch_began() or _cuda_began() or any(_bad_in_a_fork(type_) for type_ in _fork_asked())
+
+
+def bad(device: str) -> bool:
+    """In a forked child: whether it cannot use this device.  It may begin the device's driver."""
+    type_ = device.partition(":")[0]
+    if torch_private.in_bad_fork(type_):
+        return True
+    driver = _loaded(CUDA_LIBRARY) if type_ == "cuda" else None
+    return driver is not None and driver.cuInit(0) == NOT_INITIALIZED
+
+
+def _torch_began() -> bool:
+    return any(
+        bool(getattr(getattr(torch, name, None), "is_initialized", lambda: False)())
+        for name in ("cuda", "xpu")
+    )
+
+
+def _cuda_began() -> bool:
+    """Before cuInit every function of the driver fails (CUDA Driver API, Initialization).
+
+    Where there is no GPU it fails behind it, too: then no case needs one.
+    """
+    driver = _loaded(CUDA_LIBRARY)
+    return driver is not None and driver.cuDeviceGetCount(ctypes.byref(ctypes.c_int())) == 0
+
+
+def _loaded(library: str) -> Any | None:
+    """The library, where it lies in this process already: else nobody has begun anything."""
+    try:
+        return ctypes.CDLL(library, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
+    except (OSError, AttributeError):  # not loaded; not Linux
+        return None
+
+
+def _fork_asked() -> Sequence[str]:
+    """Types of device whose driver does not tell, but torch in a fork, where there is one."""
+    version: Any = torch.version
+    asked = (("cuda", "hip", "/dev/kfd"), ("xpu", "xpu", "/dev/dri"))
+    return [
+        type_
+        for type_, build, there in asked
+        if getattr(version, build, None) and Path(there).exists()
+    ]
+
+
+def _bad_in_a_fork(
+    device_type: str, is_bad: Callable[[str], bool] = torch_private.in_bad_fork
+) -> bool:
+    """Ask torch in a fork that ends at once."""
+    pid = os.fork()
+    if pid == 0:
+        code = 0
+        with contextlib.suppress(BaseException):  # nothing of it may run on
+            code = int(is_bad(device_type))
+        os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) != 0

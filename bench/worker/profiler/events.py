@@ -1,0 +1,67 @@
+"""What torch's profiler saw, as plain records: the rest of the analysis needs no torch."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bench.worker.device import torch_private
+
+# Kineto's names of what a device does (libkineto, ActivityType.cpp); its annotations and the
+# overhead of the profiler itself are no work.
+DEVICE_WORK = frozenset({"kernel", "concurrent_kernel", "gpu_memcpy", "gpu_memset"})
+RUNTIME = ("runtime", "driver")  # cuda_runtime, cuda_driver, xpu_runtime, …
+BACKWARD_NODE = "autograd::engine::evaluate_function: "
+COMPILED_REGION = "Torch-Compiled Region: "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Event:
+    """One event of a trace.  Times are of one clock, host and device alike."""
+
+    name: str
+    start_ns: int
+    end_ns: int
+    kind: str = "cpu_op"  # cpu_op | user_annotation | runtime | device, or another of kineto's
+    thread: int = 1
+    id: int = 0  # of an operator: what `linked` of a kernel names; of a launch and its kernel: one
+    linked: int = 0
+    sequence: int = -1  # of an autograd node: the forward operator that made it has the same
+    forward_thread: int = 0  # of a backward event: the thread of its forward operator; else 0
+
+    @property
+    def duration_ns(self) -> int:
+        return self.end_ns - self.start_ns
+
+
+def of_kineto(results: Any, device_index: int | None) -> list[Event]:
+    """The events of a `_ProfilerResult` in the order of their starts, the longer one first.
+
+    device_index: of the accelerator whose work counts; None = of none.
+    """
+    events = [
+        Event(
+            name=one.name(),
+            start_ns=one.start_ns(),
+            end_ns=one.start_ns() + one.duration_ns(),
+            kind=kind,
+            thread=one.start_thread_id(),
+            id=one.correlation_id(),
+            linked=one.linked_correlation_id(),
+            sequence=one.sequence_nr(),
+            # of a range it is left over from another event: no range is a backward one
+            forward_thread=0 if one.is_user_annotation() else one.fwd_thread_id(),
+        )
+        for one in results.events()
+        if (kind := _kind(one, device_index)) is not None
+    ]
+    return sorted(events, key=lambda event: (event.start_ns, -event.end_ns))
+
+
+def _kind(event: Any, device_index: int | None) -> str | None:
+    """None: it does not count."""
+    activity = torch_private.activity(event)
+    if torch_private.device_type(event) == "CPU":
+        if activity == "cpu_instant_event":
+            return None
+        return "runtime" if activity.endswith(RUNTIME) else activity
+    own = device_index is not None and event.device_index() == device_index
+    return "device" if own and activity in DEVICE_WORK else None

@@ -1,0 +1,340 @@
+"""Memory over the time of one step: every byte that is alive, by what it is for.
+
+parameters, buffers: of the module; inputs: what else was alive before (the inputs, the targets);
+optimizer:   its state, and what its step allocates;
+gradients:   what lies in `.grad` once the backward is through;
+activations: what a layer puts out, and what the forward leaves for the backward;
+temporary:   the rest: workspaces, gradients on their way, and on an accelerator what was alive
+             before without a tensor of the module or the step (a library's workspace, rounding).
+
+Sizes and times come from the allocation events of torch's profiler.  What an allocation is for is
+known from its address: marks on the same time line say which address is seen as what, and when.
+"""
+
+import itertools
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.profiler import ProfilerActivity, profile, record_function
+
+from bench.worker.device import torch_private
+from bench.worker.jobs import static_metrics
+from bench.worker.model import layer_names, loss, pytree
+from bench.worker.model.build import Prepared
+from bench.worker.model.step import Step, TrainingStep
+from bench.worker.profiler.events import Event, of_kineto
+from bench.worker.profiler.owners import PHASES, Timeline, timeline
+from bench.worker.profiler.ranges import Ranges
+
+CATEGORIES = (
+    "parameters",
+    "buffers",
+    "inputs",
+    "optimizer",
+    "gradients",
+    "activations",
+    "temporary",
+)
+MOST_ALIVE = 50  # of what is alive at the peak: the largest
+# Operators that only allocate for another one, which is the one to be named.
+_ALLOCATES = ("aten::empty", "aten::resize_", "aten::new_empty")
+_SEEN = "bench seen "
+
+
+class MemoryProfileError(RuntimeError):
+    """Memory was not recorded; the message says what is missing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """One allocation (bytes > 0) or release (bytes < 0)."""
+
+    time_ns: int
+    address: int
+    bytes: int
+    row: str = ""  # the layer, or what else owns the moment
+    phase: str = ""
+    operators: tuple[str, ...] = ()  # in which it happened, the innermost first
+
+
+@dataclass(frozen=True, slots=True)
+class Sight:
+    """A mark on the time line: what lies at an address is for this."""
+
+    time_ns: int
+    address: int
+    category: str
+    name: str
+
+
+@dataclass(slots=True)
+class Block:
+    """Memory that is alive."""
+
+    bytes: int
+    category: str
+    name: str  # of the tensor or the layer
+    operator: str = ""
+    phase: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """Of one step.  Bytes by category at each moment; nothing between two moments changes."""
+
+    times_ns: Sequence[int]
+    bytes_by_category: Mapping[str, Sequence[int]]
+    peak: int  # place in the sequences
+    alive: Sequence[Block]  # at the peak, the largest first
+    allocated: Mapping[str, tuple[int, int]]  # operator → bytes by itself, and with those inside
+
+    @property
+    def peak_bytes(self) -> int:
+        return sum(values[self.peak] for values in self.bytes_by_category.values())
+
+
+def usage(
+    before: Mapping[int, Block], changes: Iterable[Change], sights: Sequence[Sight], start_ns: int
+) -> Usage:
+    """Put together what was alive before, what changed, and what was seen.  Pure.
+
+    before: by address; what was alive without one stands at an address that nothing has.
+    """
+    changes = list(changes)
+    made = _blocks(changes, sights)
+    alive, times = dict(before), [start_ns]
+    now = dict.fromkeys(CATEGORIES, 0)
+    for block in before.values():
+        now[block.category] += block.bytes
+    series = {name: [value] for name, value in now.items()}
+    peak, peak_bytes = 0, sum(now.values())
+    for number, change in enumerate(changes):
+        if change.bytes > 0:
+            block = alive[change.address] = made[number]
+            now[block.category] += block.bytes
+        elif freed := alive.pop(change.address, None):
+            now[freed.category] -= freed.bytes
+        times.append(change.time_ns)
+        for name, value in now.items():
+            series[name].append(value)
+        if (total := sum(now.values())) > peak_bytes:
+            peak, peak_bytes = len(times) - 1, total
+    largest = sorted(_alive_after(peak, before, changes, made), key=lambda block: -block.bytes)
+    return Usage(times, series, peak, largest, _by_operator(changes))
+
+
+def _alive_after(
+    count: int, before: Mapping[int, Block], changes: Sequence[Change], made: Mapping[int, Block]
+) -> list[Block]:
+    """After so many changes: the peak is known at the end alone, and a step has many new ones."""
+    alive = dict(before)
+    for number, change in enumerate(changes[:count]):
+        if change.bytes > 0:
+            alive[change.address] = made[number]
+        else:
+            alive.pop(change.address, None)
+    return list(alive.values())
+
+
+def _blocks(changes: Sequence[Change], sights: Sequence[Sight]) -> dict[int, Block]:
+    """What each allocation is for, by its place among the changes."""
+    made: dict[int, Block] = {}
+    at: dict[int, Block] = {}  # address → what lies there now
+    line = sorted(
+        [*((change.time_ns, 0, n) for n, change in enumerate(changes))]
+        + [(sight.time_ns, 1, n) for n, sight in enumerate(sights)]
+    )
+    for _, is_sight, number in line:
+        if is_sight:
+            sight = sights[number]
+            block = at.get(sight.address)
+            # The first sight stands, but for a gradient: it may lie where a layer's output lay.
+            if block and (block.category == "temporary" or sight.category == "gradients"):
+                block.category = sight.category
+                block.name = sight.name or block.name
+            continue
+        change = changes[number]
+        if change.bytes < 0:
+            at.pop(change.address, None)
+            continue
+        first = "optimizer" if change.phase == "optimizer" else "temporary"
+        made[number] = at[change.address] = Block(
+            change.bytes, first, change.row, _named(change.operators), change.phase
+        )
+    return made
+
+
+def _named(operators: Sequence[str]) -> str:
+    """The innermost that does more than allocate; else the innermost."""
+    telling = (one for one in operators if not one.startswith(_ALLOCATES))
+    return next(telling, operators[0] if operators else "")
+
+
+def _by_operator(changes: Iterable[Change]) -> dict[str, tuple[int, int]]:
+    found: dict[str, tuple[int, int]] = {}
+    for change in changes:
+        if change.bytes <= 0:
+            continue
+        for depth, name in enumerate(dict.fromkeys(change.operators)):
+            own, all_ = found.get(name, (0, 0))
+            found[name] = (own if depth else own + change.bytes), all_ + change.bytes
+    return found
+
+
+def record(
+    step: Step, prepared: Prepared, whole: torch.nn.Module | None, device: torch.device
+) -> Usage:
+    """One warm step.  whole: whose layers are seen.  Raises MemoryProfileError."""
+    ranges = Ranges(whole)
+    notes = _Notes(device)
+    ranges.on_output = notes.output
+    static_metrics.begin_call(step, prepared)
+    before = alive_before(step, prepared, device)
+    activities = [ProfilerActivity.CPU]
+    with ranges.on(), profile(activities=activities, profile_memory=True) as prof:
+        ranges.run(step, lambda inputs, _: notes.gradients(prepared, inputs))
+    results = torch_private.recorded(prof)
+    if results is None:
+        raise MemoryProfileError("torch's profiler recorded nothing")
+    events = of_kineto(results, None)
+    owners = timeline(events, ranges.rows)
+    seen, changes, total = _walk(torch_private.event_tree(results), owners, device)
+    if total is not None:
+        rest = total - sum(block.bytes for block in before.values())
+        before[-1] = Block(max(rest, 0), "temporary", "alive before the step")
+    sights = [Sight(time_ns, *notes.found[number]) for number, time_ns in seen.items()]
+    sights += _kept(changes, events) if isinstance(step, TrainingStep) else []
+    start_ns = min((event.start_ns for event in events), default=0)
+    return usage(before, changes, sights, start_ns)
+
+
+def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[int, Block]:
+    """Memory behind the module, the optimizer and the inputs, each storage once, by address."""
+    held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
+    own = [list(vars(inner).values()) for inner in prepared.module.modules()]
+    state = step.optimizer_state if isinstance(step, TrainingStep) else []
+    buffers = prepared.module.named_buffers()
+    every: Iterator[tuple[str, str, Tensor]] = itertools.chain(
+        (("parameters", name, one) for name, one in _named_parameters(prepared.module)),
+        (("buffers", _shown(name, prepared.module), one) for name, one in buffers),
+        (("optimizer", "state", one) for one in state),
+        (("inputs", "input", one) for one in pytree.tensors((prepared.args, prepared.kwargs))),
+        (("inputs", "kept by the module or the loss", one) for one in pytree.tensors((own, held))),
+    )
+    found: dict[int, Block] = {}
+    for category, name, tensor in every:
+        for part in _parts(tensor):
+            storage = part.untyped_storage()
+            if _same(storage.device, device) and storage.nbytes():
+                found.setdefault(storage.data_ptr(), Block(storage.nbytes(), category, name))
+    return found
+
+
+def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Those that have a storage: a sparse tensor has none but in its indices and values."""
+    match tensor.layout:
+        case torch.strided:
+            return (tensor,)
+        case torch.sparse_coo:  # without the underscore it would have to be coalesced
+            return torch_private.coo_parts(tensor)
+        case torch.sparse_csr | torch.sparse_bsr:
+            return tensor.crow_indices(), tensor.col_indices(), tensor.values()
+        case torch.sparse_csc | torch.sparse_bsc:
+            return tensor.ccol_indices(), tensor.row_indices(), tensor.values()
+    return ()
+
+
+def _named_parameters(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
+    return ((_shown(name, module), one) for name, one in module.named_parameters())
+
+
+def _shown(name: str, module: torch.nn.Module) -> str:
+    """`model.0.weight` → `conv1.weight`, where the network has names of its own."""
+    layer, _, last = name.rpartition(".")
+    own = layer_names.alias(layer, layer_names.aliases(module)) or layer
+    return f"{own}.{last}" if own else last
+
+
+@dataclass(slots=True)
+class _Notes:
+    """Marks on the time line, and what each of them says."""
+
+    device: torch.device
+    found: list[tuple[int, str, str]] = field(default_factory=list)  # address, category, name
+
+    def output(self, row: str, output: Any) -> None:
+        self._note("activations", "", pytree.tensors(output), row)
+
+    def gradients(self, prepared: Prepared, inputs: Any) -> None:
+        for name, parameter in _named_parameters(prepared.module):
+            if parameter.grad is not None:
+                self._note("gradients", name, [parameter.grad])
+        leaves = [one for one in pytree.tensors(inputs) if one.requires_grad and one.is_leaf]
+        self._note("gradients", "input", (one.grad for one in leaves if one.grad is not None))
+
+    def _note(self, category: str, name: str, tensors: Iterable[Tensor], row: str = "") -> None:
+        for one in tensors:
+            for part in _parts(one) if _same(one.device, self.device) else ():
+                with record_function(f"{_SEEN}{len(self.found)}"):
+                    self.found.append((part.untyped_storage().data_ptr(), category, name or row))
+
+
+def _walk(
+    roots: Iterable[Any], owners: Timeline, device: torch.device
+) -> tuple[dict[int, int], list[Change], int | None]:
+    """When each mark was set, what changed, and on an accelerator the bytes alive before."""
+    seen: dict[int, int] = {}
+    changes: list[Change] = []
+    totals: dict[int, int] = {}  # by time: the bytes that were alive before a change
+    todo = list(roots)
+    while todo:
+        event = todo.pop()
+        todo.extend(event.children)
+        if torch_private.is_torch_operator(event) and event.name.startswith(_SEEN):
+            seen[int(event.name.removeprefix(_SEEN))] = event.start_time_ns
+        extra = torch_private.allocation(event)
+        if extra is not None and _same(extra.device, device):
+            changes.append(_change(event, extra, owners))
+            totals[event.start_time_ns] = extra.total_allocated - extra.alloc_size
+    changes.sort(key=lambda change: change.time_ns)
+    # The CPU's counter begins with the profiler; a caching allocator's counts everything.
+    counts = bool(totals) and device.type != "cpu"
+    return seen, changes, totals[min(totals)] if counts else None
+
+
+def _same(one: torch.device, other: torch.device) -> bool:
+    """`mps` and `mps:0` are."""
+    return (one.type, one.index or 0) == (other.type, other.index or 0)
+
+
+def _change(event: Any, extra: Any, owners: Timeline) -> Change:
+    owner = owners.at(event.start_time_ns)
+    names, outer = [], event.parent
+    while outer is not None:
+        names.append(outer.name)
+        outer = outer.parent
+    return Change(
+        time_ns=event.start_time_ns,
+        address=extra.ptr,
+        bytes=extra.alloc_size,
+        row=owner.row if owner else "",
+        phase=owner.phase if owner else "",
+        operators=tuple(name for name in names if "::" in name or name.endswith("Backward0")),
+    )
+
+
+def _kept(changes: Sequence[Change], events: Iterable[Event]) -> list[Sight]:
+    """What is alive when the forward ends, the backward will need."""
+    ends = [one.end_ns for one in events if PHASES.get(one.name) == "forward"]
+    alive: dict[int, Change] = {}
+    for change in changes:
+        if not ends or change.time_ns > ends[0]:
+            break
+        if change.bytes > 0:
+            alive[change.address] = change
+        else:
+            alive.pop(change.address, None)
+    return [Sight(ends[0], address, "activations", "") for address in alive]

@@ -1,0 +1,119 @@
+"""Marks on the profiler's time line: the step, its phases, and each call of a module.
+
+Modules are seen by way of `nn.Module.__call__`, not by hooks: a hook on any module inside switches
+off the fused paths of torch's transformer layers, so that other code would be profiled than is
+timed (torch/nn/modules/transformer.py, why_not_sparsity_fast_path).
+"""
+
+import contextlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from torch import nn
+from torch.profiler import record_function
+
+from bench.worker.model import layer_names
+from bench.worker.model.step import Look, Step, TrainingStep
+from bench.worker.profiler.owners import PHASES, STEP
+
+NETWORK = "(network)"  # what the whole does itself, outside its layers
+_OWN_CALL = nn.Module.__call__
+_PHASE_RANGES = {phase: name for name, phase in PHASES.items()}
+
+
+@dataclass(slots=True)
+class Seen:
+    """One call of a module in each step."""
+
+    row: str
+    module: str  # whose call it is: the row without the number of the call
+    type: str
+    is_leaf: bool = True
+
+
+# Is told the row of a call and its output.
+OnOutput = Callable[[str, Any], None]
+
+
+@dataclass(slots=True)
+class Ranges:
+    """Ranges around the calls of a network's modules, and what they are called."""
+
+    whole: nn.Module | None  # None: nothing inside can be seen, as in compiled code
+    on_output: OnOutput | None = None
+    rows: dict[str, str] = field(default_factory=dict)  # name of a range → row
+    seen: dict[str, Seen] = field(default_factory=dict)  # by row, in the order of their calls
+    _names: dict[nn.Module, str] = field(default_factory=dict)
+    _counts: dict[str, int] = field(default_factory=dict)
+    _open: list[Seen] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        if self.whole is None:
+            return
+        own = layer_names.aliases(self.whole)
+        self._names = {
+            module: layer_names.alias(name, own) or name
+            for module, name in layer_names.dotted_names(self.whole).items()
+        }
+        self._names[self.whole] = NETWORK
+
+    @contextlib.contextmanager
+    def on(self) -> Iterator[None]:
+        """Ranges are made inside; nothing else of the modules changes."""
+        if self.whole is None:
+            yield
+            return
+
+        def call(module: nn.Module, *args: Any, **kwargs: Any) -> Any:
+            name = self._names.get(module)
+            if name is None:
+                return _OWN_CALL(module, *args, **kwargs)
+            return self._call(name, module, args, kwargs)
+
+        nn.Module.__call__ = call  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            nn.Module.__call__ = _OWN_CALL  # type: ignore[method-assign]
+
+    def run(self, step: Step, look: Look | None = None) -> None:
+        """One step with its phases marked.  look: see `TrainingStep`."""
+        self._counts.clear()
+        self._open.clear()
+        phases = iter(step.phases)
+        with record_function(STEP), contextlib.ExitStack() as open_:
+
+            def next_phase() -> None:
+                open_.close()
+                open_.enter_context(record_function(_PHASE_RANGES[next(phases)]))
+
+            next_phase()
+            if isinstance(step, TrainingStep):
+                step(next_phase, look)
+            else:
+                step(next_phase)
+
+    def _call(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
+        count = self._counts[name] = self._counts.get(name, 0) + 1
+        row = name if count == 1 else f"{name}#{count}"
+        seen = self.seen.setdefault(row, Seen(row, name, type(module).__name__))
+        for outer in self._open:
+            outer.is_leaf = False
+        self._open.append(seen)
+        try:
+            with record_function(self._range(row)):
+                output = _OWN_CALL(module, *args, **kwargs)
+        finally:
+            self._open.pop()
+        if self.on_output is not None:
+            self.on_output(row, output)
+        return output
+
+    def _range(self, row: str) -> str:
+        """A name that a trace can bear whatever a module is called, for this row alone."""
+        name = "layer " + re.sub(r"[^\w.#()\[\] -]", "?", row, flags=re.ASCII)
+        while self.rows.setdefault(name, row) != row:
+            name += "'"
+        return name

@@ -1,0 +1,212 @@
+"""Devices of known work, timed the way cases are: a queue made up here, and each accelerator.
+
+`python -m bench.worker.selftest.devices OUT` in a process of its own, since looking at a device
+initialises it.  OUT gets a JSON object: device name → its figures; the queue's name is `queue`.
+"""
+
+import contextlib
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import torch
+
+from bench.host.interpreter import HERE
+from bench.worker.device import device, nvidia
+from bench.worker.timing import measure, sampler, stopwatch
+
+# Of one call of the queue: handing over, working, waking the host that waits.
+LAUNCH_S, WORK_S, WAKE_S = 1e-5, 1e-3, 1e-4
+QUEUE_BUDGET = sampler.Budget(warmup_s=0.02, samples_s=0.05)
+QUEUE_RESOLUTION_S = 1e-7
+
+MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
+ALLOCATED_BYTES = 64 * 2**20  # whole pages of every allocator, so counted without rounding
+LAUNCHES = 5
+BESIDE = "--beside"
+
+Figures = dict[str, float | str]
+
+
+class Queue:
+    """An accelerator with one queue and the clock of its host: the time of all is known.
+
+    blind: its `wait` returns at once, as if it had been forgotten.
+    """
+
+    synchronous = False
+    has_events = True
+
+    def __init__(self, *, blind: bool = False) -> None:
+        self._blind = blind
+        self._now_s = self._free_s = 1.0  # of the host; when the queue will be empty
+
+    def clock(self) -> float:
+        return self._now_s
+
+    def submit(self) -> None:
+        """Queue one piece of work."""
+        self._now_s += LAUNCH_S
+        self._free_s = max(self._free_s, self._now_s) + WORK_S
+
+    def wait(self) -> None:
+        if not self._blind and self._free_s > self._now_s:
+            self._now_s = self._free_s + WAKE_S
+
+    def event(self) -> "Moment":
+        return Moment(max(self._now_s, self._free_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """An event of the queue."""
+
+    at_s: float
+
+    def seconds_until(self, later: Self) -> float:
+        return later.at_s - self.at_s
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """A step of one phase that calls `work` and needs no inputs."""
+
+    work: Callable[[], object]
+    phases = ("forward",)
+    whole = "forward"
+
+    def prepare(self, calls: int) -> int:
+        return calls
+
+    def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
+        self.work()
+
+
+def queue() -> Figures:
+    """What timing makes of the queue, and of one whose wait is missing: seconds by name."""
+
+    def timed(one: Queue) -> Figures:
+        step = Forward(one.submit)
+        return medians(
+            measure.measure(step, one, QUEUE_BUDGET, one.clock, resolution_s=QUEUE_RESOLUTION_S)
+        )
+
+    return timed(Queue()) | {"blind_s": timed(Queue(blind=True))["latency_s"]}
+
+
+def accelerator(
+    on: device.Device,
+    work: Callable[[], object],
+    allocate: Callable[[int], object],
+    clock: Callable[[], float] = stopwatch.wall_clock,
+) -> Figures:
+    """What the suite makes of an accelerator; a figure that it does not have is absent.
+
+    work:     queues some milliseconds of work.
+    allocate: that many bytes on the device; they are held as long as the result is.
+    """
+    work()
+    on.wait()
+    found = medians(measure.measure(Forward(work), on, sampler.Budget(), clock))
+    launches_s = []
+    for _ in range(LAUNCHES):
+        on.wait()
+        start = clock()
+        work()
+        launches_s.append(clock() - start)
+    on.wait()
+    counted = counted_bytes(on, allocate)
+    return (
+        found
+        | {"launch_s": statistics.median(launches_s)}
+        | ({} if counted is None else {"counted_bytes": counted})
+    )
+
+
+def counted_bytes(on: device.Device, allocate: Callable[[int], object]) -> int | None:
+    """By how much the peak grows with ALLOCATED_BYTES; None where nothing counts it."""
+    on.empty_cache()  # a larger block from the cache would count as a whole
+    held = [allocate(2**20)]  # a peak of nothing is none
+    on.reset_peak()
+    before = on.peak_bytes()
+    held.append(allocate(ALLOCATED_BYTES))
+    after = on.peak_bytes()
+    return None if before is None or after is None else after - before
+
+
+def neighbour(
+    foreign: Callable[[], int | None], beside: Callable[[], AbstractContextManager[object]]
+) -> Figures:
+    """How many other processes the driver sees, alone and beside one that is planted.
+
+    foreign: asks the driver; where it does not know, so does the result not.
+    beside:  another process that computes on the device, as long as it is entered.
+    """
+    alone = foreign()
+    if alone is None:
+        return {}
+    with beside():
+        with_it = foreign()
+    return {"foreign_alone": alone, "foreign_beside": alone if with_it is None else with_it}
+
+
+@contextlib.contextmanager
+def another_process(name: str) -> Iterator[None]:
+    """One that has computed on the device and keeps its context, until this is left."""
+    command = HERE.command("bench.worker.selftest.devices", BESIDE, name)
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # it is there, or has ended
+        yield  # leaving closes its input, at which it ends
+
+
+def _be_beside(name: str) -> None:
+    held = torch.randn(MATRIX, MATRIX, device=name)
+    torch.mm(held, held)
+    device.open_device(name).wait()
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()
+    sys.stdin.read()
+
+
+def medians(found: measure.Timing) -> Figures:
+    """`latency_s`, `pipelined_s`, and `device_s` where there are events."""
+    return {f"{one.kind}_s": statistics.median(one.times_s) for one in found.samples}
+
+
+def _look(name: str) -> Figures:
+    """At one accelerator.  What it raises becomes `error`: the others are still worth a look."""
+    try:
+        on = device.open_device(name)
+        one, other, product = (torch.randn(MATRIX, MATRIX, device=name) for _ in range(3))
+
+        def work() -> None:
+            for _ in range(PRODUCTS):
+                torch.mm(one, other, out=product)
+
+        def allocate(size_bytes: int) -> object:
+            return torch.empty(size_bytes, dtype=torch.uint8, device=name)
+
+        found = accelerator(on, work, allocate)
+        if gpu := nvidia.gpu_of(name):
+            found |= neighbour(
+                lambda: nvidia.foreign_processes(gpu.look()), lambda: another_process(name)
+            )
+        return found
+    except (RuntimeError, device.DeviceError, stopwatch.ClockError) as error:
+        return {"error": " ".join(str(error).split())[:200] or type(error).__name__}
+
+
+def main() -> None:
+    """Answer in the file that the command line names, or be the process beside."""
+    if sys.argv[1] == BESIDE:
+        _be_beside(sys.argv[2])
+        return
+    found = {"queue": queue()} | {name: _look(name) for name in device.device_names()[1:]}
+    Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")

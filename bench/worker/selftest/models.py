@@ -1,0 +1,152 @@
+"""Subjects of known work and of known faults: what `bench selftest` measures.
+
+The first kind says beforehand what its figure has to be, the second has to be refused.
+"""
+
+import os
+import signal
+import sys
+import time
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.worker.timing.stopwatch import wall_clock
+
+
+class Spin(nn.Module):
+    """Any tensor → itself, after `duration_s` of the clock: a call that takes that long."""
+
+    def __init__(self, duration_s: float) -> None:
+        super().__init__()
+        self.duration_s = duration_s
+
+    def forward(self, x: Tensor) -> Tensor:
+        end_s = wall_clock() + self.duration_s
+        while wall_clock() < end_s:
+            pass
+        return x
+
+
+class Products(nn.Module):
+    """(N, size) → (N, size): one and the same matrix product, `count` times in a row."""
+
+    def __init__(self, count: int, size: int) -> None:
+        super().__init__()
+        self.count = count
+        self.weight = nn.Parameter(torch.randn(size, size))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for _ in range(self.count):
+            product = x @ self.weight
+        return product
+
+
+class Temporary(nn.Module):
+    """(N, 1024) → (N, 1024), with `size_bytes` more alive when the output is made."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__()
+        self.size_bytes = size_bytes
+        self.weight = nn.Parameter(torch.ones(1024))
+
+    def forward(self, x: Tensor) -> Tensor:
+        temporary = torch.empty(self.size_bytes, dtype=torch.uint8, device=x.device)
+        output = x * self.weight
+        del temporary
+        return output
+
+
+class Well(nn.Module):
+    """(N, 4) → (N, 4); well-behaved, for those below to build on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(x)
+
+
+class NeverCompiled(Well):
+    """Stays eager code under torch.compile, and says nothing of it."""
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(x)
+
+
+class NotFinite(Well):
+    """Divides by zero."""
+
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(x) / 0
+
+
+class TurnsThreads(Well):
+    """Takes one thread more than the case asks for."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.threads = torch.get_num_threads() + 1
+
+    def forward(self, x: Tensor) -> Any:
+        torch.set_num_threads(self.threads)
+        return self.fc(x)
+
+
+class Crashes(Well):
+    """Ends its process as a fault in a kernel does."""
+
+    def forward(self, x: Tensor) -> Any:
+        os.kill(os.getpid(), signal.SIGSEGV)
+        return self.fc(x)
+
+
+class Loops(Well):
+    """Never returns."""
+
+    def forward(self, x: Tensor) -> Any:  # noqa: ARG002
+        while True:
+            pass
+
+
+class OtherInChannelsLast(nn.Module):
+    """(N, 3, H, W): a convolution of something else where its input is channels_last."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3)
+
+    def forward(self, x: Tensor) -> Any:
+        if x.is_contiguous(memory_format=torch.channels_last):
+            x = x * 1.01
+        return self.conv(x)
+
+
+class OtherUnderAutocast(Well):
+    """Half as much again under autocast."""
+
+    def forward(self, x: Tensor) -> Any:
+        return self.fc(x) * (1.5 if torch.is_autocast_enabled("cpu") else 1.0)
+
+
+def plain_loop_s(rows: int, size: int, calls: int = 30) -> float:
+    """Seconds of one product of (rows, size) and (size, size), the best of `calls`.
+
+    Written as one would without this suite, to hold its path against: nothing of it is used.
+    """
+    x, weight = torch.randn(rows, size), torch.randn(size, size)
+    best_s = float("inf")
+    with torch.inference_mode():
+        for _ in range(calls):
+            start_s = time.monotonic()
+            torch.nn.functional.linear(x, weight)
+            best_s = min(best_s, time.monotonic() - start_s)
+    return best_s
+
+
+def main() -> None:
+    """Say how long it takes: the rows and the size are what this process was given."""
+    sys.stdout.write(str(plain_loop_s(int(sys.argv[1]), int(sys.argv[2]))))

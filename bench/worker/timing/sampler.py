@@ -1,0 +1,142 @@
+"""Take the samples of a step that is warm: single calls, calls back to back, device times."""
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bench.core.records import Samples
+from bench.worker.timing.stopwatch import Stopwatch
+
+CACHES_S = 0.05  # a call as long as this does not feel in what state the caches were
+
+
+class Meter(Protocol):
+    """Counts what else happens while samples are taken."""
+
+    def start(self) -> None:
+        """A block of samples begins."""
+
+    def stop(self) -> None:
+        """It has ended."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How long one case may be measured in one replicate.
+
+    A slow call exceeds it: three calls of warm-up and `min_samples` of each kind are always
+    made, so a call of 0.5 s takes 1.5 s + 5 x 2 x 0.5 s (on an accelerator with events 3 x).
+    """
+
+    warmup_s: float = 0.2  # thrown away: clocks, caches and the allocator settle
+    warmup_calls: int = 3
+    warmup_cap_s: float = 1.5  # not settled by then, nor falling: measured all the same, and said
+    sample_s: float = 0.005  # shortest pipelined sample: drowns the clock's own cost
+    samples_s: float = 0.6  # for the samples of all kinds together
+    min_samples: int = 5  # of each kind
+    max_samples: int = 200  # of each kind
+    block_s: float = 0.1  # of samples between two calls of `between`
+
+
+@dataclass(slots=True, kw_only=True)
+class Sampler:
+    """Takes the samples of all kinds in turn, so that drift hits them alike."""
+
+    watch: Stopwatch
+    budget: Budget
+    calls: int  # per pipelined sample
+    between: Callable[[], None] | None
+    meter: Meter | None
+    spent_s: float = 0.0
+    calls_sampled: int = 0
+    latency: list[list[float]] = field(default_factory=list)
+    pipelined: list[float] = field(default_factory=list)
+    device: list[list[float]] = field(default_factory=list)
+
+    def take(self, call_s: float) -> tuple[Samples, ...]:
+        """All samples; `call_s` is about what a call takes, for planning only."""
+        budget, clock = self.budget, self.watch.clock
+        kinds = 3 if self.watch.device.has_events else 2
+        # A pipelined sample of short calls takes as long as many single ones: take several of
+        # these a round, as many as fill max_samples, but no longer than the pipelined one.
+        rounds = budget.samples_s / (kinds * self.calls * call_s)
+        rounds = min(budget.max_samples, max(budget.min_samples, rounds))
+        singles = min(self.calls, math.ceil(budget.max_samples / rounds))
+        while not self._enough():
+            with self._metered():
+                block_end_s = clock() + budget.block_s
+                while not self._enough():
+                    start = clock()
+                    self._round(singles)
+                    now = clock()
+                    self.spent_s += now - start
+                    if now >= block_end_s:
+                        break
+            if self.between is not None:
+                self.between()
+                if call_s < CACHES_S:
+                    self.watch.step.prepare(1)
+                    self.watch.span_s(1)  # untimed: what ran between has cooled the caches
+        return self._records()
+
+    @contextmanager
+    def _metered(self) -> Iterator[None]:
+        """A block of samples."""
+        made = self.watch.calls_made
+        if self.meter is not None:
+            self.meter.start()
+        try:
+            yield
+        finally:
+            if self.meter is not None:
+                self.meter.stop()
+        self.calls_sampled += self.watch.calls_made - made
+
+    def _round(self, singles: int) -> None:
+        watch, most = self.watch, self.budget.max_samples
+        for _ in range(min(singles, most - len(self.latency))):
+            self.latency.append(watch.latency_s(marked=self._marked))
+        if len(self.pipelined) < most:
+            ready = watch.step.prepare(self.calls)
+            self.pipelined.append(watch.span_s(ready) / ready)
+        if watch.device.has_events:
+            for _ in range(min(singles, most - len(self.device))):
+                self.device.append(watch.device_s())
+
+    @property
+    def _marked(self) -> bool:
+        """Between phases the host's clock means something on a synchronous device alone."""
+        return self.watch.device.synchronous and len(self.watch.step.phases) > 1
+
+    def _enough(self) -> bool:
+        kinds = [len(self.latency), len(self.pipelined)]
+        if self.watch.device.has_events:
+            kinds.append(len(self.device))
+        if min(kinds) >= self.budget.max_samples:
+            return True
+        return min(kinds) >= self.budget.min_samples and self.spent_s >= self.budget.samples_s
+
+    def _records(self) -> tuple[Samples, ...]:
+        whole, phases = self.watch.step.whole, self.watch.step.phases
+        records = [_samples(whole, "latency", [times[0] for times in self.latency])]
+        if self._marked:
+            records += _by_phase(phases, "latency", self.latency)
+        records.append(_samples(whole, "pipelined", self.pipelined, self.calls))
+        if self.device:
+            records.append(_samples(whole, "device", [times[0] for times in self.device]))
+            if len(phases) > 1:
+                records += _by_phase(phases, "device", self.device)
+        return tuple(records)
+
+
+def _by_phase(phases: tuple[str, ...], kind: str, times: list[list[float]]) -> list[Samples]:
+    """times: rows of whole, first phase, second phase, …: seconds."""
+    columns = zip(*times, strict=True)
+    next(columns)  # the whole
+    return [_samples(name, kind, column) for name, column in zip(phases, columns, strict=True)]
+
+
+def _samples(phase: str, kind: str, times_s: Iterable[float], calls: int = 1) -> Samples:
+    return Samples(phase=phase, kind=kind, calls_per_sample=calls, times_s=tuple(times_s))

@@ -1,0 +1,320 @@
+"""What `bench ab` makes of its pairs, beyond the decision itself."""
+
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.ab import outcome as ab_outcome
+from bench.ab.directory import DESCRIPTION
+from bench.ab.interleave import TOGETHER
+from bench.ab.journal import Pair, Seen, SideFacts
+from bench.ab.outcome import _by_stage
+from bench.ab.plan import Planned
+from bench.ab.scheduler import Pairs
+from bench.ab.variants import Side
+from bench.plan.config import RunOptions
+from bench.verdict.ab_report import Report, markdown
+from bench.verdict.paired_test import Case, decide
+from tests.support.cases import case
+
+QUIET = (0.001, -0.001, 0.0, 0.002, -0.002, 0.0)
+ONE, TWO = case(batch=1), case(batch=2)
+A, B = ONE.case_id, TWO.case_id
+
+
+def off(by: float) -> tuple[float, ...]:
+    return tuple(by + one for one in QUIET)
+
+
+def test_a_null_case_that_was_off_in_one_stage_is_not_hidden_by_the_other() -> None:
+    cases = [Case(key="a", first=QUIET)]
+    for null in (
+        Case(key="n", first=off(0.15), fresh=QUIET),
+        Case(key="n", first=off(0.15), fresh=(0.0,)),
+        Case(key="n", first=QUIET, fresh=off(0.15)),
+    ):
+        assert decide(cases, _by_stage([null]), 0.05)[0].verdict == "UNTRUSTED"
+    quiet = Case(key="n", first=QUIET, fresh=QUIET)
+    assert decide(cases, _by_stage([quiet]), 0.05)[0].verdict == "SAME"
+
+
+# --- rows and notes --------------------------------------------------------------------------
+
+
+def pair(key: str, number: int, factor: float = 1.0, **more: Any) -> Pair:
+    """A pair whose B takes `factor` times as long, give or take a little."""
+    b_s = 0.01 * factor * (1 + 0.001 * (number % 3 - 1))
+    wanted = {"stage": "first", "samples": {"forward": ((0.01,) * 4, (b_s,) * 4)}}
+    return Pair(key=key, number=number, **{**wanted, **more})
+
+
+def failed(key: str, number: int, **more: str) -> Pair:
+    """more: side → why."""
+    return pair(key, number, samples={}, failed=more)
+
+
+def good(key: str, factor: float = 1.0, count: int = 6, **more: Any) -> list[Pair]:
+    return [pair(key, number, factor, **more) for number in range(count)]
+
+
+def nulls(count: int = 6) -> list[Pair]:
+    return good(A, count=count, null=True)
+
+
+def facts(key: str, side: str = "B", **more: Any) -> SideFacts:
+    return SideFacts(key=key, side=side, **{"facts": {"flops": 7.0}, **more})
+
+
+def planned(
+    keys: Sequence[str] = (A,),
+    kind: str = "revision",
+    thresholds: Mapping[str, float] | None = None,
+) -> Planned:
+    cases = {key: {A: ONE, B: TWO}[key] for key in keys}
+    return Planned(
+        sides=tuple(Side(name=name, asked="main", kind=kind) for name in "AB"),  # type: ignore[arg-type]
+        cases={key: {"A": one, "B": one} for key, one in cases.items()},
+        missing={}, run=RunOptions(), threshold=0.05, thresholds=thresholds or {},
+        machine_id="m", versions={}, proof={}, facts={}, sources={},
+    )  # fmt: skip
+
+
+def outcome(*records: Pair | SideFacts, incomplete: str | None = None, **plan: Any) -> Report:
+    """plan: of `planned`.  Where no facts are given, each side has its own."""
+    made = planned(**plan)
+    both = of_records(*records, *(facts(key, side) for key in made.cases for side in "AB"))
+    both.cases = {key: one["A"] for key, one in made.cases.items()}
+    both.thresholds = made.thresholds
+    return ab_outcome.decided(made, both, (), incomplete=incomplete)
+
+
+def of_records(*records: Pair | SideFacts) -> Pairs:
+    """What was measured, and nothing that could measure more."""
+    seen = Seen()
+    for one in records:
+        seen.add(one)
+    nothing: Any = None
+    return Pairs(
+        cases={}, seed=0, threshold=0.05, budget_s=None, journal=nothing, seen=seen,
+        open_arena=nothing, tell=nothing,
+    )  # fmt: skip
+
+
+def said(report: Report) -> list[tuple[str | None, str, str]]:
+    return [(row.phase, row.verdict, row.note) for row in report.rows if row.figure != "flops"]
+
+
+def codes(report: Report) -> tuple[int, int]:
+    return report.exit_code(strict=False), report.exit_code(strict=True)
+
+
+def test_two_sides_that_ran_and_are_the_same_pass() -> None:
+    found = outcome(*good(A), *nulls(), facts(A, "A"), facts(A))
+    assert said(found) == [("forward", "SAME", "")]
+    assert (found.notes, codes(found)) == ((), (0, 0))
+
+
+def test_calls_back_to_back_are_a_figure_of_their_own_and_decided_as_the_others() -> None:
+    def both(number: int) -> Pair:
+        single, in_a_row = (pair(A, number, by).samples["forward"] for by in (1.0, 1.3))
+        return pair(A, number, samples={"forward": single, "forward, back-to-back": in_a_row})
+
+    found = outcome(*map(both, range(6)), *nulls())
+    times = [row for row in found.rows if row.figure in ("time_s", "pipelined_s")]
+    assert [(row.phase, row.figure, row.verdict) for row in times] == [
+        ("forward", "time_s", "SAME"),
+        ("forward", "pipelined_s", "REGRESSED"),
+    ]
+    assert "forward back-to-back" in markdown(found)
+    assert codes(found) == (1, 1)
+
+
+SEGFAULT = "crash: ended by SIGSEGV"
+
+
+def test_a_crash_that_did_not_come_again_leaves_a_case_undecided_at_most() -> None:
+    lost = failed(A, 2, B=SEGFAULT)
+    kept = [one for one in good(A, count=7) if one.number != 2]
+    found = outcome(*kept, lost, *nulls())
+    assert said(found) == [
+        ("forward", "INCONCLUSIVE", "side B failed in 1 of 7 pairs: crash: ended by SIGSEGV")
+    ]
+    assert codes(found) == (0, 3)
+    assert found.headline == "no regression found (0 same, 1 undecided)"
+    faster = outcome(lost, *(pair(A, n, 0.5) for n in (0, 1, 3, 4, 5, 8)), *nulls())
+    assert faster.rows[0].verdict == "INCONCLUSIVE"
+    slower = outcome(lost, *(pair(A, n, 1.5) for n in (0, 1, 3, 4, 5, 8)), *nulls())
+    assert (slower.rows[0].verdict, codes(slower)) == ("REGRESSED", (1, 1))
+    assert "failed in 1 of 7 pairs" in slower.rows[0].note
+
+
+def test_a_crash_that_came_again_is_a_failure() -> None:
+    found = outcome(*good(A, count=4), failed(A, 4, B=SEGFAULT), failed(A, 10, B="timeout: x"))
+    assert said(found) == [
+        (None, "FAILED", "side B failed in 2 of 6 pairs: crash: ended by SIGSEGV")
+    ]
+    assert codes(found) == (4, 4)
+
+
+def test_sides_that_failed_in_different_pairs_are_both_named() -> None:
+    found = outcome(*good(A, count=4), failed(A, 4, B="error: b"), failed(A, 10, A="error: a"))
+    assert found.rows[0].note == (
+        "side A failed in 1 of 6 pairs: error: a; side B failed in 1 of 6 pairs: error: b"
+    )
+
+
+def test_what_is_broken_on_both_sides_is_said_of_both() -> None:
+    why = "error: ValueError: boom"
+    same = outcome(*(failed(A, n, A=why, B=why) for n in (0, 1)))
+    assert said(same) == [(None, "FAILED", "both sides: error: ValueError: boom")]
+    other = outcome(*(failed(A, n, A=why, B=SEGFAULT) for n in (0, 1)))
+    assert other.rows[0].note == f"side A: {why}; side B: {SEGFAULT}"
+    one = outcome(*(failed(A, n, B=why) for n in (0, 1)))
+    assert one.rows[0].note == f"side B: {why}"
+
+
+NO_COMPILER = "unsupported: no C++ compiler"
+
+
+@pytest.mark.parametrize("kind", ["revision", "settings"])
+@pytest.mark.parametrize("why", [NO_COMPILER, "oom: too big"])
+def test_what_neither_side_can_run_here_fails_no_other_case(why: str, kind: str) -> None:
+    broken = [failed(A, n, A=why, B=why) for n in (0, 1)]
+    found = outcome(*broken, *good(B), *good(B, null=True), keys=(A, B), kind=kind)
+    assert said(found)[0] == (None, "UNMEASURED", f"both sides: {why}")
+    assert codes(found) == (0, 0)
+    assert found.headline == "no regression found (1 same, 0 undecided, 1 unmeasured)"
+    assert codes(outcome(*broken)) == (4, 4)  # nothing was measured
+
+
+@pytest.mark.parametrize(
+    ("kind", "side", "verdict"),
+    [
+        ("revision", "B", "FAILED"),
+        ("revision", "A", "UNMEASURED"),
+        ("settings", "B", "UNMEASURED"),
+    ],
+)
+def test_a_revision_that_can_no_longer_run_a_case_fails(kind: str, side: str, verdict: str) -> None:
+    lost = failed(A, 0, **{side: NO_COMPILER})
+    found = outcome(lost, *good(B), *good(B, null=True), keys=(A, B), kind=kind)
+    assert said(found)[0] == (None, verdict, f"side {side}: {NO_COMPILER}")
+
+
+def test_sides_that_do_not_fit_at_once_are_unmeasured_whichever_was_second() -> None:
+    why = f"oom: {TOGETHER} (CUDA out of memory)"
+    for sides in ("AA", "AB", "BA", "BB"):
+        lost = [failed(A, number, **{side: why}) for number, side in enumerate(sides)]
+        found = outcome(*lost, *good(B), *good(B, null=True), keys=(A, B))
+        assert found.rows[0].verdict == "UNMEASURED"
+        assert TOGETHER in found.rows[0].note
+        assert codes(found) == (0, 0)
+    alone = [failed(A, number, B="oom: CUDA out of memory") for number in (0, 1)]
+    found = outcome(*alone, *good(B), *good(B, null=True), keys=(A, B))
+    assert (found.rows[0].verdict, codes(found)) == ("FAILED", (4, 4))
+
+
+def test_a_result_that_is_wrong_is_a_failure_of_its_side_however_fast() -> None:
+    for kind in ("revision", "settings"):
+        wrong = facts(A, invalid="relative error 0.3")
+        found = outcome(*good(A, 0.5), *nulls(), facts(A, "A"), wrong, kind=kind)
+        assert said(found) == [(None, "FAILED", "side B: invalid: relative error 0.3")]
+        assert codes(found) == (4, 4)
+    both = outcome(*good(A), *nulls(), facts(A, "A", invalid="off"), facts(A, invalid="off"))
+    assert said(both) == [(None, "FAILED", "both sides: invalid: off")]
+
+
+def test_a_phase_that_side_b_lost_is_a_failure_and_one_that_it_gained_is_new() -> None:
+    lost = good(A, only={"A": ("optimizer",), "B": ("extra",)})
+    found = outcome(*lost, *nulls())
+    assert said(found) == [
+        ("forward", "SAME", ""),
+        ("optimizer", "FAILED", "side B has no such phase"),
+        ("extra", "NEW", "side A has no such phase"),
+    ]
+    assert codes(found) == (4, 4)
+    gained = outcome(*good(A, only={"B": ("extra",)}), *nulls())
+    assert codes(gained) == (0, 0)
+    settings = outcome(*lost, *nulls(), kind="settings")
+    assert [verdict for _, verdict, _ in said(settings)] == ["SAME", "DIFFERS", "NEW"]
+
+
+def test_what_the_budget_did_not_reach_is_undecided_and_fails_nothing() -> None:
+    found = outcome(*good(A), *nulls(), keys=(A, B), incomplete="the budget was used up")
+    assert said(found)[1] == (None, "INCONCLUSIVE", "not measured: the budget was used up")
+    assert codes(found) == (0, 3)
+    assert found.headline == "no regression found (1 same, 1 undecided)"
+    assert found.notes[-1] == "The comparison is not complete: the budget was used up"
+    nothing = outcome(incomplete="the budget was used up")
+    assert codes(nothing) == (4, 4)
+
+
+def test_a_slowdown_is_seen_though_the_budget_ended_in_the_second_stage() -> None:
+    first = [*good(A, 1.5), *nulls(), *good(B, 1.5)]
+    for fresh in (0, 1, 7, 8):
+        again = [pair(A, n, 1.5, stage="fresh") for n in range(fresh)]
+        found = outcome(*first, *again, keys=(A, B), incomplete="the budget was used up")
+        assert [verdict for _, verdict, _ in said(found)] == ["REGRESSED"] * 2
+        assert found.rows[0].pairs == (8 if fresh == 8 else 6)
+
+
+def test_the_times_shown_are_those_that_decide() -> None:
+    for fresh, shown_s in ((7, 0.015), (8, 0.012)):
+        again = [pair(A, n, 1.2, stage="fresh") for n in range(fresh)]
+        found = outcome(*good(A, 1.5), *again, *nulls())
+        assert found.rows[0].b == pytest.approx(shown_s, rel=0.01)
+
+
+def test_pairs_against_itself_that_failed_are_said() -> None:
+    lost = pair(A, 5, null=True, samples={}, failed={"B": SEGFAULT})
+    found = outcome(*good(A), *nulls(5), lost)
+    (note,) = found.notes
+    assert note.startswith(f"A against itself failed in 1 of 6 pairs: {SEGFAULT}; nothing guards")
+    none = outcome(*good(A), *(pair(A, n, null=True, failed={"A": SEGFAULT}) for n in (0, 1)))
+    assert none.notes[1] == "A was not measured against itself: nothing guards these figures."
+
+
+def test_pairs_that_were_disturbed_or_had_not_settled_are_counted() -> None:
+    flagged = [
+        pair(A, 0, flags={"A": ("contended",), "B": ("contended", "unsteady")}),
+        pair(A, 1, flags={"A": (), "B": ("contended",)}),
+    ]
+    found = outcome(*flagged, *good(A), *nulls())
+    assert found.notes == (
+        "2 of 12 pairs were disturbed by other work on this machine (contended).",
+        "In 1 of 12 pairs the times had not settled (unsteady).",
+    )
+
+
+def test_thresholds_of_their_own_are_said_and_are_in_the_report() -> None:
+    found = outcome(*good(A), *good(B), *nulls(), keys=(A, B), thresholds={B: 0.1})
+    assert found.notes == ("1 of 2 cases are judged by a threshold of their own: 10.0 %.",)
+    assert found.thresholds == {B: 0.1}
+
+
+def test_cases_that_could_not_be_verified_are_counted() -> None:
+    doubt = facts(A, problems={"relative_error": "it draws random numbers"})
+    found = outcome(*good(A), *nulls(), facts(A, "A"), doubt)
+    assert found.notes == (
+        f"What side B computes could not be verified in 1 of 1 cases: {A}: it draws random numbers",
+    )
+
+
+def test_a_step_summary_that_cannot_be_written_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere/summary.md"))
+    ab_outcome.tell(outcome(*good(A), *nulls()), Console(), tmp_path)
+    assert "summary.md: the step summary cannot be written: No such file" in capsys.readouterr().out
+
+
+def test_the_exit_code_is_kept_beside_the_first_line(tmp_path: Path) -> None:
+    (tmp_path / DESCRIPTION).write_text("{}")
+    ab_outcome.write(tmp_path, outcome(), of_records(), 2)
+    stored = json.loads((tmp_path / DESCRIPTION).read_text())
+    assert stored["exit_code"] == 2
+    assert stored["headline"].startswith("NOTHING MEASURED")

@@ -1,0 +1,135 @@
+"""What `bench run` and `bench ab` say at their end, and what a second run into a directory does."""
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.ab import outcome, scheduler
+from bench.commands import ab, profile, report
+from bench.commands import run as measure
+from bench.core.errors import UserError
+from bench.plan import config, expand
+from bench.results import run_directory
+from bench.verdict.ab_report import Report
+from tests.support.cases import PLAIN
+
+FOLDERS = (
+    ("run", "run"),
+    ("a[/bold]", "'a[/bold]'"),
+    ("run[old]", "'run[old]'"),
+    ("my run; touch owned", "'my run; touch owned'"),
+    ("x\x1b[2Jy", r"$'x\x1b\x5b2Jy'"),
+    ("long" * 40, "long" * 40),
+)
+
+
+class Ending:
+    """A runner that is ended, or whose budget is spent, before it measures anything."""
+
+    interrupted = False
+
+    def __init__(self, **_: object) -> None:
+        pass
+
+    def measure(self) -> bool:
+        if self.interrupted:
+            raise KeyboardInterrupt
+        return False
+
+
+@pytest.fixture(autouse=True)
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(measure, "Runner", Ending)
+    monkeypatch.setattr(measure, "_derive", lambda *_: 0)
+    monkeypatch.setattr(Ending, "interrupted", False)
+    return tmp_path
+
+
+def begun(directory: run_directory.RunDir, **more: Any) -> Any:
+    empty = expand.Plan((), ())
+    return measure._Begun(directory, empty, config.RunOptions(), "2.13.0", {}, {}, **more)
+
+
+def said(act: Any) -> list[str]:
+    """The lines that a narrow terminal is sent."""
+    out = io.StringIO()
+    act(Console(file=out, force_terminal=True, width=40, color_system="truecolor"))
+    return out.getvalue().splitlines()
+
+
+@pytest.mark.parametrize(("name", "word"), FOLDERS)
+@pytest.mark.parametrize(
+    ("interrupted", "begins"), [(True, "interrupted; go on with"), (False, "to measure the rest")]
+)
+def test_the_command_to_go_on_with_is_one_line_that_a_shell_takes_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, name: str, word: str, interrupted: bool, begins: str
+) -> None:
+    monkeypatch.setattr(Ending, "interrupted", interrupted)
+    directory = run_directory.create(Path(name), {})
+    lines = said(lambda console: measure._measure(begun(directory), console))
+    assert lines[-1] == f"{begins}: bench run --resume {word}"
+
+
+@pytest.mark.parametrize(("name", "word"), FOLDERS)
+@pytest.mark.parametrize("interrupted", [True, False])
+def test_so_is_that_of_a_comparison(
+    monkeypatch: pytest.MonkeyPatch, name: str, word: str, interrupted: bool
+) -> None:
+    monkeypatch.setattr(scheduler.Pairs, "measure", Ending.measure)
+    monkeypatch.setattr(scheduler.Pairs, "interrupted", interrupted, raising=False)
+    nothing = Report(a="A", b="B", threshold=0.05, rows=())
+    for function in ("decided", "write", "tell"):
+        monkeypatch.setattr(outcome, function, lambda *_, **__: nothing)
+    path = Path(name)
+    (path / ".scratch").mkdir(parents=True)
+    planned: Any = SimpleNamespace(
+        sides=(), cases={"a": {"A": PLAIN, "B": PLAIN}}, machine_id="m", thresholds={},
+        run=config.RunOptions(), threshold=0.05, pairs=40,
+    )  # fmt: skip
+    lines = said(lambda console: ab._measure(path, planned, console, strict=False))
+    begins = "interrupted; go on with" if interrupted else "to measure the rest"
+    assert lines == [f"{begins}: bench ab --resume {word}"]
+
+
+@pytest.mark.parametrize("name", [name for name, _ in FOLDERS])
+def test_where_a_profile_that_was_interrupted_lies_is_said_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    def interrupt(*_: object) -> Any:
+        raise KeyboardInterrupt
+
+    found = SimpleNamespace(torch="2.13.0")
+    monkeypatch.setattr(profile, "_look", lambda _: found)
+    monkeypatch.setattr(expand, "make", lambda *_: expand.Plan((), ()))
+    monkeypatch.setattr(profile, "_begin", lambda *_: run_directory.RunDir(Path(name)))
+    monkeypatch.setattr(profile, "_entries", interrupt)
+    assert profile.run(profile.Asked()) == 130
+    shown = name.replace("\x1b", "?")
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == f"interrupted; what was done lies in {shown}"
+
+
+def test_a_run_that_is_not_finished_is_no_report_but_a_command_that_is_safe() -> None:
+    path = Path("my run; touch owned")
+    run_directory.create(path, {})
+    with pytest.raises(UserError, match=r"go on with: bench run --resume 'my run; touch owned'$"):
+        report.report([path], None)
+
+
+def test_a_resume_that_is_refused_for_another_run_changes_nothing() -> None:
+    directory = run_directory.create(Path("run"), {"config": {"replicates": 5}})
+    before = directory.description.read_bytes()
+    holder = run_directory.lock(directory)
+    second = begun(directory, description={"config": {"replicates": 2}})
+    with pytest.raises(UserError, match="another `bench run` is writing here"):
+        said(lambda console: measure._measure(second, console))
+    assert directory.description.read_bytes() == before
+    run_directory.release(holder)
+    said(lambda console: measure._measure(second, console))
+    assert json.loads(directory.description.read_text()) == {"config": {"replicates": 2}}

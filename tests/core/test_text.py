@@ -1,0 +1,42 @@
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.core.text import command, printable
+
+HOSTILE = (
+    "run",
+    "my run; touch owned",
+    "$(touch owned) `touch owned` && touch owned",
+    "a[/bold]",
+    'it\'s "one"',
+    "two  spaces and\ttabs\n",
+    "x\x1b[2Jy",
+    "\u202eltr",
+    b"no-utf8-\xff\x9b".decode("utf-8", "surrogateescape"),
+    "µ and 日本",
+    "back\\slash",
+    "",
+)
+
+
+def test_what_a_terminal_would_act_on_is_made_harmless() -> None:
+    assert printable("a\x1b[2Jb\nc\td") == "a?[2Jb?c?d"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("text", HOSTILE)
+def test_a_shell_takes_each_word_of_a_command_as_it_is(tmp_path: Path, text: str) -> None:
+    pasted = command("printf", "%s:%s", text, text)
+    assert printable(pasted) == " ".join(pasted.split()) == pasted
+    done = subprocess.run(
+        ["/bin/bash", "-c", pasted], cwd=tmp_path, capture_output=True, check=False
+    )
+    assert done.stdout == os.fsencode(f"{text}:{text}")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plain_command_is_as_a_user_writes_it() -> None:
+    assert command("bench", "run", "--resume", Path("results/a")) == "bench run --resume results/a"

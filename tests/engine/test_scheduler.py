@@ -1,0 +1,457 @@
+"""The runner against sessions that answer from memory: no process, no torch, a clock of our own."""
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.records import Case, Entry, Facts, Failure, Measurement, Outcome, Samples, to_line
+from bench.engine.scheduler import FRUITLESS, Runner, Seen
+from bench.engine.session import Folders, ReplicateDied
+from bench.plan.config import RunOptions
+from bench.plan.expand import Plan
+from bench.results.journal import Journal, read
+from tests.support.cases import case
+
+Answer = Callable[[str, Case, int], Entry | None]
+CASES = (case(batch=1), case(batch=8), case(batch=32))
+
+
+def measured(one: Case, replicate: int, seconds: float = 0.01) -> Measurement:
+    times = (seconds, seconds, seconds)
+    kinds = (("latency", 1), ("pipelined", 7))
+    return Measurement(
+        case=one,
+        replicate=replicate,
+        samples=tuple(
+            Samples(phase="forward", kind=kind, calls_per_sample=calls, times_s=times)
+            for kind, calls in kinds
+        ),
+    )
+
+
+def works(job: str, one: Case, replicate: int) -> Entry | None:
+    if job == "facts":
+        return Facts(case=one, facts={"flops": 5.0})
+    return measured(one, replicate)
+
+
+@dataclass
+class FakeSession:
+    """Leaves what a child would leave, or nothing where the child died."""
+
+    answer: Answer
+    asked: list[dict[str, Any]]
+    dead: bool = False
+    unshared: frozenset[str] = frozenset()
+
+    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        self.asked.append(dict(request))
+        entry = self.answer(request["job"], Case.of(request["case"]), request["replicate"])
+        if entry is None:
+            return {"end": "signal", "signal": "SIGSEGV"}
+        Path(request["out"]).write_text(to_line(entry))
+        return {"end": "exit", "code": 0, "wall_s": 0.5}
+
+    def close(self) -> None:
+        self.dead = True
+
+
+@dataclass
+class Watched:
+    """A watcher that remembers, and a clock that a finished outcome moves by a second."""
+
+    outcomes: list[Outcome] = field(default_factory=list)
+    left: list[int] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+    def begin(self, outcomes: int) -> None:
+        self.left.append(outcomes)
+
+    def done(self, outcome: Outcome, left: int) -> None:
+        self.outcomes.append(outcome)
+        self.left.append(left)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+    def clock(self) -> float:
+        return float(len(self.outcomes))
+
+
+@dataclass
+class Stage:
+    """A runner and all that it was given."""
+
+    runner: Runner
+    watched: Watched
+    asked: list[dict[str, Any]]
+    path: Path
+
+    def ids(self) -> list[tuple[str, int]]:
+        return [
+            (one.case.case_id, one.replicate)
+            for one in read(self.path)
+            if not isinstance(one, Facts)
+        ]
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Callable[..., Stage]:
+    def build(answer: Answer = works, cases: tuple[Case, ...] = CASES, **options: Any) -> Stage:
+        watched = Watched()
+        asked: list[dict[str, Any]] = []
+        path = tmp_path / "journal.jsonl"
+        seen = Seen()
+        if path.exists():
+            for entry in read(path):
+                seen.add(entry)
+        folders = Folders(tmp_path / "scratch", tmp_path / "failures")
+        folders.scratch.mkdir(exist_ok=True)
+        runner = Runner(
+            plan=Plan(cases, ()),
+            run=RunOptions(**options),
+            folders=folders,
+            journal=Journal(path),
+            watcher=watched,
+            seen=seen,
+            clock=watched.clock,
+            start_session=lambda **_: FakeSession(answer, asked),  # type: ignore[arg-type]
+        )
+        return Stage(runner, watched, asked, path)
+
+    return build
+
+
+def test_every_case_is_measured_in_every_replicate_and_replicates_are_outermost(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=3)
+    assert run.runner.measure()
+    assert sorted(run.ids()) == sorted((c.case_id, r) for c in CASES for r in range(3))
+    assert [replicate for _, replicate in run.ids()] == [0, 0, 0, 1, 1, 1, 2, 2, 2]
+    assert run.watched.left[0] == 9
+    assert run.watched.left[-1] == 0
+
+
+def test_facts_are_found_once_a_case(stage: Callable[..., Stage]) -> None:
+    run = stage(replicates=3)
+    run.runner.measure()
+    facts = [one for one in read(run.path) if isinstance(one, Facts)]
+    assert sorted(one.case.batch for one in facts) == [1, 8, 32]
+
+
+def test_calls_per_sample_are_frozen_by_the_first_replicate(stage: Callable[..., Stage]) -> None:
+    run = stage(replicates=2)
+    run.runner.measure()
+    calls = [one["calls"] for one in run.asked if one["job"] == "measure"]
+    assert calls == [None] * 3 + [7] * 3
+
+
+def test_a_resume_measures_what_is_missing_and_nothing_twice(stage: Callable[..., Stage]) -> None:
+    stage(replicates=5, budget_s=4.5).runner.measure()
+    again = stage(replicates=5)
+    again.runner.measure()
+    assert sorted(again.ids()) == sorted((c.case_id, r) for c in CASES for r in range(5))
+    assert len(again.watched.outcomes) == 10
+
+
+def test_at_the_budget_nothing_further_is_started_and_it_is_said(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=5, budget_s=3.5)
+    assert not run.runner.measure()
+    assert len(run.ids()) == 4
+    assert "the budget of 4 s is used up in replicate 2 of 5" in run.watched.notes[0]
+
+
+def test_a_child_that_dies_is_one_row_and_the_run_goes_on(stage: Callable[..., Stage]) -> None:
+    def dies(job: str, one: Case, replicate: int) -> Entry | None:
+        return None if one.batch == 8 and replicate == 1 else works(job, one, replicate)
+
+    run = stage(dies, replicates=3)
+    assert run.runner.measure()
+    failures = [one for one in read(run.path) if isinstance(one, Failure)]
+    assert [(one.status, one.reason) for one in failures] == [("crash", "ended by SIGSEGV")]
+    assert len(run.ids()) == 9
+
+
+def test_a_case_is_given_up_after_two_failures(stage: Callable[..., Stage]) -> None:
+    def dies(job: str, one: Case, replicate: int) -> Entry | None:
+        return None if one.batch == 8 else works(job, one, replicate)
+
+    run = stage(dies, replicates=5)
+    run.runner.measure()
+    assert [replicate for name, replicate in run.ids() if ":b8:" in name] == [0, 1]
+
+
+def test_what_no_chance_decides_is_tried_once(stage: Callable[..., Stage]) -> None:
+    def unsupported(_job: str, one: Case, replicate: int) -> Entry | None:
+        return Failure(case=one, replicate=replicate, status="unsupported", reason="no")
+
+    run = stage(unsupported, replicates=5)
+    run.runner.measure()
+    assert len(run.ids()) == 3
+
+
+def test_larger_batches_are_not_tried_where_a_smaller_one_ran_out_of_memory(
+    stage: Callable[..., Stage],
+) -> None:
+    def hungry(job: str, one: Case, replicate: int) -> Entry | None:
+        if one.batch >= 8:
+            return Failure(case=one, replicate=replicate, status="oom", reason="no memory")
+        return works(job, one, replicate)
+
+    cases = tuple(case(batch=batch) for batch in (8, 16, 32, 64, 1))
+    run = stage(hungry, cases=cases, replicates=1, seed=1)
+    run.runner.measure()
+    failures = {one.case.batch: one.reason for one in read(run.path) if isinstance(one, Failure)}
+    assert set(failures) == {8, 16, 32, 64}
+    order = [one["case"]["batch"] for one in run.asked if one["job"] == "measure"]
+    first = min(order.index(batch) for batch in order if batch >= 8)
+    tried = [batch for batch in order[first + 1 :] if batch > order[first]]
+    assert tried == []
+
+
+def test_further_replicates_go_to_the_widest_cases_alone(stage: Callable[..., Stage]) -> None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+        if job == "measure" and one.batch == 32:
+            return measured(one, replicate, 0.01 * (1 + replicate % 2))
+        return works(job, one, replicate)
+
+    run = stage(scattered, replicates=5, max_replicates=8)
+    run.runner.measure()
+    extra = [name for name, replicate in run.ids() if replicate >= 5]
+    assert len(extra) == 3
+    assert all(":b32:" in name for name in extra)
+
+
+def test_what_is_left_of_a_budget_goes_to_the_widest_cases_until_it_is_spent(
+    stage: Callable[..., Stage],
+) -> None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+        if job == "measure" and one.batch >= 8:
+            spread = 100 if one.batch == 32 else 2
+            return measured(one, replicate, 0.01 * (spread if replicate % 2 else 1))
+        return works(job, one, replicate)
+
+    run = stage(scattered, replicates=5, budget_s=45.5)  # seconds, of an outcome each
+    assert run.runner.measure()
+    extra = [name.split(":")[2] for name, replicate in run.ids() if replicate >= 5]
+    assert len(extra) == 31
+    assert extra[:4] == ["b32", "b8"] * 2
+
+
+def test_without_a_budget_twice_the_replicates_have_to_do(stage: Callable[..., Stage]) -> None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+        if job == "measure":
+            return measured(one, replicate, 0.01 * (1 + replicate % 2))
+        return works(job, one, replicate)
+
+    run = stage(scattered, replicates=5)
+    assert run.runner.measure()
+    assert max(replicate for _, replicate in run.ids()) == 9
+
+
+def test_a_replicate_that_dies_is_replaced_and_its_case_is_a_crash(
+    stage: Callable[..., Stage],
+) -> None:
+    died: list[Case] = []
+
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        if not died:
+            died.append(one)
+            raise ReplicateDied("the replicate ended with exit code -9")
+        return works(job, one, replicate)
+
+    run = stage(answer, replicates=2)
+    assert run.runner.measure()
+    assert len(run.ids()) == 6
+    assert "a new one is started" in run.watched.notes[0]
+
+
+@pytest.mark.parametrize("job", ["measure", "facts", "reference"])
+def test_what_something_killed_is_done_again_and_leaves_no_failure(
+    stage: Callable[..., Stage], job: str
+) -> None:
+    killed: list[str] = []
+
+    def answer(asked: str, one: Case, replicate: int) -> Entry | None:
+        if asked == job and len(killed) < 2:
+            killed.append(asked)
+            raise ReplicateDied("the replicate ended with exit code -9", killed=True)
+        return works(asked, one, replicate)
+
+    run = stage(answer, replicates=2)
+    assert run.runner.measure()
+    assert [one for one in read(run.path) if isinstance(one, Failure)] == []
+    assert not any(one.problems for one in read(run.path) if isinstance(one, Facts))
+    assert len(run.ids()) == 6
+    assert len(run.watched.notes) == 2
+
+
+def test_a_case_that_is_killed_each_time_is_a_crash_and_given_up(
+    stage: Callable[..., Stage],
+) -> None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        if job == "measure" and one.batch == 8:
+            raise ReplicateDied("the replicate ended with exit code -9", killed=True)
+        return works(job, one, replicate)
+
+    run = stage(answer, replicates=5)
+    assert run.runner.measure()
+    failures = [one for one in read(run.path) if isinstance(one, Failure)]
+    assert [one.status for one in failures] == ["crash", "crash"]
+    assert sum(one["job"] == "measure" and one["case"]["batch"] == 8 for one in run.asked) == 6
+
+
+def test_a_module_that_cannot_be_shared_once_is_not_tried_again(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=3)
+    asked: list[list[str]] = []
+
+    def start(*, modules: list[str], **_: Any) -> FakeSession:
+        asked.append(modules)
+        return FakeSession(works, run.asked, unshared=frozenset(modules))
+
+    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.measure()
+    assert asked == [["convnet.network"], [], []]
+
+
+def test_a_compiler_that_cannot_be_shared_is_left_out_of_the_next_interpreter(
+    stage: Callable[..., Stage],
+) -> None:
+    compiled = dataclasses.replace(CASES[0], compile="default")
+    run, asked = stage(cases=(compiled,), replicates=3), []
+
+    def start(*, inductor: bool, **_: Any) -> FakeSession:
+        asked.append(inductor)
+        return FakeSession(works, run.asked, unshared=frozenset({"torch.compile"}))
+
+    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.measure()
+    assert asked == [True, False, False]
+
+
+def test_a_run_says_once_what_each_of_its_interpreters_says(stage: Callable[..., Stage]) -> None:
+    run = stage(replicates=3)
+
+    def start(*, say: Callable[[str], None], **_: Any) -> FakeSession:
+        say("cases start slowly")
+        return FakeSession(works, run.asked)
+
+    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.measure()
+    assert run.watched.notes == ["cases start slowly"]
+
+
+def disturbed(one: Case, replicate: int, ratio: float) -> Measurement:
+    found = measured(one, replicate)
+    flags = ("contended",) if ratio >= 0.1 else ()
+    return dataclasses.replace(found, flags=flags, facts={"contention_ratio": ratio})
+
+
+def measures(run: Stage) -> int:
+    return sum(one["job"] == "measure" for one in run.asked)
+
+
+def test_a_disturbed_replicate_is_measured_again_and_the_quiet_one_counts(
+    stage: Callable[..., Stage],
+) -> None:
+    ratios = iter([0.7, 0.0])
+
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        return (
+            works(job, one, replicate)
+            if job != "measure"
+            else disturbed(one, replicate, next(ratios))
+        )
+
+    run = stage(answer, cases=CASES[:1], replicates=1)
+    assert run.runner.measure()
+    (kept,) = run.watched.outcomes
+    assert isinstance(kept, Measurement)
+    assert (kept.flags, kept.state["repeats"]) == ((), 1)
+
+
+def test_of_several_disturbed_ones_the_least_disturbed_counts(stage: Callable[..., Stage]) -> None:
+    ratios = iter([0.7, 0.2, 0.5])
+
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        return (
+            works(job, one, replicate)
+            if job != "measure"
+            else disturbed(one, replicate, next(ratios))
+        )
+
+    run = stage(answer, cases=CASES[:1], replicates=1)
+    assert run.runner.measure()
+    (kept,) = run.watched.outcomes
+    assert isinstance(kept, Measurement)
+    assert kept.facts["contention_ratio"] == 0.2
+    assert (kept.flags, kept.state["repeats"]) == (("contended",), 2)
+
+
+def test_on_a_machine_that_is_busy_for_good_nothing_is_measured_again_and_again(
+    stage: Callable[..., Stage],
+) -> None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+        return works(job, one, replicate) if job != "measure" else disturbed(one, replicate, 0.7)
+
+    run = stage(answer, replicates=5)
+    assert run.runner.measure()
+    assert measures(run) == 15 + FRUITLESS
+    assert {one.flags for one in run.watched.outcomes if isinstance(one, Measurement)} == {
+        ("contended",)
+    }
+
+
+def test_repeats_end_with_the_budget_and_with_their_share_of_the_time(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=5, budget_s=100.0)
+    run.watched.outcomes += [measured(CASES[0], 0)] * 50  # the clock stands at 50 s
+    run.runner._repeats_s = 10.0
+    assert run.runner._may_repeat()
+    run.runner._repeats_s = 10.1  # a fifth of the time
+    assert not run.runner._may_repeat()
+    run.runner._repeats_s = 0.0
+    run.watched.outcomes += [measured(CASES[0], 0)] * 51
+    assert not run.runner._may_repeat()
+
+
+def test_a_case_is_measured_in_an_interpreter_that_has_its_allocator(
+    stage: Callable[..., Stage],
+) -> None:
+    cases = tuple(case(batch=n, allocator=kind) for n in (1, 8) for kind in ("retained", "system"))
+    run = stage(cases=cases, replicates=2)
+    asked: dict[str, list[dict[str, Any]]] = {"retained": [], "system": []}
+    sessions: list[FakeSession] = []
+
+    def start(*, allocator: str, **_: object) -> FakeSession:
+        sessions.append(FakeSession(works, asked[allocator]))
+        return sessions[-1]
+
+    run.runner.start_session = start  # type: ignore[assignment]
+    assert run.runner.measure()
+    for kind, requests in asked.items():
+        assert {one["case"]["allocator"] for one in requests} == {kind}
+    assert len(sessions) == 4  # one of each kind, anew in each replicate
+    assert all(one.dead for one in sessions)
+
+
+def test_an_interrupt_keeps_what_is_finished(stage: Callable[..., Stage]) -> None:
+    def interrupt(job: str, one: Case, replicate: int) -> Entry | None:
+        if replicate == 1:
+            raise KeyboardInterrupt
+        return works(job, one, replicate)
+
+    run = stage(interrupt, replicates=3)
+    with pytest.raises(KeyboardInterrupt):
+        run.runner.measure()
+    assert len(run.ids()) == 3

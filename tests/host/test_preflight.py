@@ -1,0 +1,163 @@
+"""A look at machines laid out in files: a line for each thing that disturbs."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bench.host import preflight
+from bench.host.environment import quota_cores
+from tests.worker.process.test_limits import lay
+
+QUIET = {
+    "proc/loadavg": "0.10 0.20 0.30 1/200 4711\n",
+    "proc/meminfo": "MemTotal: 8000000 kB\nSwapTotal: 4000000 kB\nSwapFree: 3990000 kB\n",
+    "proc/self/cgroup": "0::/\n",
+    "proc/31/stat": "31 (worker) S 1 31 31 0 -1 0 0 0 0 0 500 20 0 0 20 0 1 0 9 0 0\n",
+    "proc/32/stat": "32 (a) R (b) S 1 32 32 0 -1 0 0 0 0 0 500 20 0 0 20 0 1 0 9 0 0\n",
+    "sys/fs/cgroup/cpu.max": "max 100000\n",
+    "sys/class/power_supply/AC/online": "1\n",
+    "sys/class/power_supply/BAT0/status": "Charging\n",
+    **{
+        f"sys/devices/system/cpu/cpu{number}/{name}": text
+        for number in range(4)
+        for name, text in (
+            ("cpufreq/scaling_governor", "performance\n"),
+            ("topology/thread_siblings_list", f"{number}\n"),
+        )
+    },
+}
+Look = Callable[..., list[str]]
+
+
+@pytest.fixture
+def look(tmp_path: Path) -> Look:
+    """Warnings of the quiet machine with some files changed; `later` comes during the look."""
+
+    def one(files: dict[str, str] | None = None, later: dict[str, str] | None = None) -> list[str]:
+        lay(tmp_path, {**QUIET, **(files or {})})
+        places = preflight.Places(tmp_path / "proc", tmp_path / "sys", tmp_path / "sys/fs/cgroup")
+        return preflight.warnings(places, lambda: lay(tmp_path, later or {}), allowed=4)
+
+    return one
+
+
+def test_of_a_quiet_machine_nothing_is_said(look: Look) -> None:
+    assert look() == []
+
+
+def test_of_a_machine_that_tells_nothing_nothing_is_said(tmp_path: Path) -> None:
+    nowhere = preflight.Places(tmp_path, tmp_path, tmp_path)
+    assert preflight.warnings(nowhere, lambda: None, allowed=4) == []
+
+
+@pytest.mark.parametrize(
+    ("preloaded", "name"),
+    [
+        ("/usr/lib/libjemalloc.so.2", "libjemalloc.so.2"),
+        ("/home/me/libnuma.so:/home/me/libtcmalloc_minimal.so.4", "libtcmalloc_minimal.so.4"),
+        ("libmimalloc.so other.so", "libmimalloc.so"),
+    ],
+)
+def test_an_allocator_that_takes_the_place_of_the_c_librarys_is_named(
+    look: Look, monkeypatch: pytest.MonkeyPatch, preloaded: str, name: str
+) -> None:
+    monkeypatch.setenv("LD_PRELOAD", preloaded)
+    (said,) = look()
+    assert said.startswith(f"{name} is preloaded and allocates in place of the C library: ")
+    monkeypatch.setenv("LD_PRELOAD", "/usr/lib/libnuma.so")
+    assert look() == []
+
+
+CPU = "sys/devices/system/cpu"
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        (
+            {"proc/loadavg": "2.10 1.00 0.50 3/200 4711\n"},
+            "the machine is busy (load 2.1 on 4 processors): expect wide intervals",
+        ),
+        (
+            {f"{CPU}/cpu3/cpufreq/scaling_governor": "powersave\n"},
+            "the processor saves power (governor powersave): choose performance",
+        ),
+        (
+            {"sys/fs/cgroup/cpu.max": "150000 100000\n"},
+            "the container may use 1.5 of 4 processors and is halted beyond that: --threads 1",
+        ),
+        (
+            {
+                "sys/class/power_supply/AC/online": "0\n",
+                "sys/class/power_supply/BAT0/status": "Discharging\n",
+            },
+            "the machine runs on its battery: plug it in",
+        ),
+        (
+            {
+                f"{CPU}/cpu{one}/topology/thread_siblings_list": f"{one % 2},{one % 2 + 2}\n"
+                for one in range(4)
+            },
+            "4 processors are 2 cores (SMT): more than 2 threads slow each other",
+        ),
+        (
+            {"proc/meminfo": "SwapTotal: 4000000 kB\nSwapFree: 3000000 kB\n"},
+            "1.02 GB lie in swap: memory is short, or was",
+        ),
+    ],
+)
+def test_what_disturbs_is_said_in_a_line(look: Look, files: dict[str, str], says: str) -> None:
+    assert look(files) == [says]
+
+
+def test_other_busy_processes_are_counted_and_not_named(look: Look) -> None:
+    working = QUIET["proc/31/stat"].replace(" 500 20 ", " 515 25 ")
+    assert look(later={"proc/31/stat": working}) == [
+        "1 other process is computing: end it, or expect rows flagged contended"
+    ]
+    both = {
+        name: QUIET[name].replace(" 500 20 ", " 530 20 ")
+        for name in ("proc/31/stat", "proc/32/stat")
+    }
+    assert look(later=both) == [
+        "2 other processes are computing: end them, or expect rows flagged contended"
+    ]
+
+
+def test_who_woke_up_once_or_just_began_is_not_busy(look: Look) -> None:
+    once = QUIET["proc/31/stat"].replace(" 500 20 ", " 505 20 ")
+    new = QUIET["proc/31/stat"].replace("31", "33")
+    assert look(later={"proc/31/stat": once, "proc/33/stat": new}) == []
+
+
+@pytest.mark.parametrize(
+    ("files", "cores"),
+    [
+        ({"self/cgroup": "0::/a/b\n", "groups/a/cpu.max": "200000 100000\n"}, 2.0),
+        (
+            {
+                "self/cgroup": "0::/a/b\n",
+                "groups/a/cpu.max": "200000 100000\n",
+                "groups/a/b/cpu.max": "50000 100000\n",
+            },
+            0.5,
+        ),
+        (
+            {
+                "self/cgroup": "3:cpu,cpuacct:/docker/x\n",
+                "groups/cpu/cpu.cfs_quota_us": "300000\n",
+                "groups/cpu/cpu.cfs_period_us": "100000\n",
+            },
+            3.0,
+        ),
+        ({"self/cgroup": "0::/\n", "groups/cpu.max": "max 100000\n"}, None),
+        ({"self/cgroup": "0::/\n", "groups/cpu.max": "what\n"}, None),
+        ({}, None),
+    ],
+)
+def test_the_tightest_quota_of_the_groups_above_counts(
+    tmp_path: Path, files: dict[str, str], cores: float | None
+) -> None:
+    lay(tmp_path, files)
+    assert quota_cores(tmp_path, tmp_path / "groups") == cores

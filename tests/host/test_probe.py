@@ -1,0 +1,122 @@
+"""What a probe finds where a subject will not be looked at."""
+
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from bench.host import interpreter, probe
+from tests.support.processes import running
+
+SMALL, LONG_S = "tests.subjects.hostile:Small", 60.0
+
+
+def look(*subjects: str, timeout_s: float = LONG_S) -> probe.Probe:
+    return probe.look(subjects, dict.fromkeys(subjects, "4"), timeout_s)
+
+
+def test_a_folder_for_temporary_files_that_is_closed_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/proc")
+    with pytest.raises(probe.ProbeError) as caught:
+        look(SMALL)
+    said = str(caught.value)
+    assert said.startswith("/proc/bench-probe-")
+    assert said.endswith("may be read and written, or choose another (TMPDIR)")
+
+
+HALF = """#!{python}
+import json, pathlib, sys
+pathlib.Path(json.load(sys.stdin)["out"]).write_text("{{")
+"""
+
+
+@pytest.mark.slow
+def test_half_an_answer_is_one_line(tmp_path: Path) -> None:
+    python = tmp_path / "python"
+    python.write_text(HALF.format(python=sys.executable))
+    python.chmod(0o755)
+    with pytest.raises(probe.ProbeError, match=r"^looking at torch ended with exit code 0: "):
+        probe.look((), {}, LONG_S, interpreter.Place(python=str(python)))
+
+
+@pytest.mark.slow
+def test_importing_torch_takes_nothing_of_the_time_that_a_subject_is_given() -> None:
+    assert look(SMALL, timeout_s=0.01).subjects[SMALL].parameters == 20
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "timeout_s", "why"),
+    [
+        ("ExitsWhenBuilt", LONG_S, "ended with exit code 1: no"),
+        ("HangsWhenBuilt", 12.0, "took more than 12 s"),
+    ],
+)
+def test_a_subject_that_ends_who_looks_at_it_costs_itself_alone(
+    monkeypatch: pytest.MonkeyPatch, name: str, timeout_s: float, why: str
+) -> None:
+    monkeypatch.setattr(probe, "START_S", 0.0)
+    found = look(f"tests.subjects.hostile:{name}", SMALL, timeout_s=timeout_s)
+    assert found.subjects[SMALL].parameters == 20
+    lost = found.subjects[f"tests.subjects.hostile:{name}"]
+    assert lost.error is None  # it is measured, so that its cases say what it does
+    assert lost.layers_error is not None
+    assert name in lost.layers_error
+    assert why in lost.layers_error
+
+
+@pytest.mark.slow
+def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
+    name = "tests.subjects.hostile:RaisesWhenBuilt"
+    found = look(name, SMALL)
+    assert probe.built(found) is found
+    assert found.subjects[SMALL].parameters == 20
+    assert found.subjects[name].raised == (
+        "tests.subjects.hostile:RaisesWhenBuilt: RaisesWhenBuilt raised ValueError: not today"
+    )
+    with pytest.raises(probe.ProbeError, match=r"subject tests\.hostile:RaisesWhenBuilt: .*today"):
+        probe.built(look(name))
+    with pytest.raises(probe.ProbeError, match="has no callable 'Smal'"):
+        probe.built(look("tests.subjects.hostile:Smal", SMALL))
+
+
+@pytest.mark.slow
+def test_alone_it_is_an_error_that_names_it() -> None:
+    with pytest.raises(probe.ProbeError, match=r"looking at tests\.hostile:ExitsWhenBuilt ended"):
+        look("tests.subjects.hostile:ExitsWhenBuilt")
+
+
+@pytest.mark.slow
+def test_what_it_leaves_running_is_ended_and_not_waited_for() -> None:
+    found = look("tests.subjects.hostile:LeavesAProcessWhenBuilt")
+    assert found.subjects["tests.subjects.hostile:LeavesAProcessWhenBuilt"].error is None
+    assert running("sleep", "3604") == []
+
+
+@pytest.mark.slow
+def test_what_is_left_of_a_look_that_was_killed_is_ended_as_well() -> None:
+    with pytest.raises(probe.ProbeError, match="exit code -9"):
+        look("tests.subjects.hostile:LeavesAndDiesWhenBuilt(3605)")
+    assert running("sleep", "3605") == []
+
+
+@pytest.mark.slow
+def test_what_a_subject_imports_is_known_by_its_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text("from torch import nn\nimport sizes\nmade = sizes.Made\n")
+    (tmp_path / "sizes.py").write_text("from torch import nn\nclass Made(nn.ReLU): pass\n")
+    found = probe.look(["net:made"], {}, LONG_S)
+    before = found.digests
+    assert set(before) == {"net", "sizes"}  # and nothing that is installed
+    assert probe.edited(found.sources) == ""
+    (tmp_path / "sizes.py").write_text("from torch import nn\nclass Made(nn.Tanh): pass\n")
+    said = probe.edited(found.sources)
+    assert said == "sizes was edited meanwhile: two versions may be mixed here"
+    after = probe.look(["net:made"], {}, LONG_S).digests
+    assert after["net"] == before["net"]
+    assert after["sizes"] != before["sizes"]

@@ -1,0 +1,207 @@
+"""The roofline: each row against ceilings that the run itself has measured."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.records import Entry, Facts, Row
+from bench.insights.collect import no_ceilings, of_run
+from bench.insights.roofline import points
+from bench.plots.draw import build
+from tests.support.cases import case
+from tests.support.results import replicates, run_of
+
+LADDER: dict[str, Any] = {
+    "threads": "auto",
+    "disturbed": False,
+    "cache_bytes": 25_000_000,
+    "arithmetic": {"float32": [{"what": "product", "amount": 1, "per_s": 100e9}]},
+    "traffic": [
+        {"what": "copy", "amount": 1e6, "per_s": 80e9},  # in a cache
+        {"what": "copy", "amount": 0.99e8, "per_s": 40e9},  # a quarter of it may be in one
+        {"what": "copy", "amount": 1e8, "per_s": 20e9},
+        {"what": "sum", "amount": 2e8, "per_s": 18e9},
+    ],
+}
+MACHINE = {"machine_id": "m1", "peaks": {"cpu": [LADDER]}}
+
+
+def row(**changes: Any) -> Row:
+    given = {
+        "case_id": "net", "subject": "net/a", "mode": "inference", "phase": "forward", "batch": 8,
+        "device": "cpu", "dtype": "float32", "amp": "off", "threads": "auto", "status": "ok",
+        "flops": 10**9, "flop_per_s": 50e9, "bytes_moved": 10**7, "bytes_per_s": 0.5e9,
+        "pipelined_s": 0.02,
+    }  # fmt: skip
+    return Row(**{**given, **changes})
+
+
+def test_beyond_the_ridge_arithmetic_binds_and_the_share_of_it_is_told() -> None:
+    (one,) = points([row()], MACHINE)
+    assert one.ridge == pytest.approx(5.0)  # 100 GFLOP/s over 20 GB/s
+    assert one.intensity == pytest.approx(100.0)
+    assert one.bound == "compute"
+    assert one.reached == pytest.approx(0.5)
+
+
+def test_before_the_ridge_memory_binds() -> None:
+    thin = row(flops=10**7, flop_per_s=5e9, bytes_per_s=5e9)
+    (one,) = points([thin], MACHINE)
+    assert one.bound == "memory"
+    assert one.reached == pytest.approx(0.25)
+
+
+def test_without_flops_memory_binds_and_a_cache_shows_as_more_than_all() -> None:
+    (one,) = points([row(flops=0, flop_per_s=None, bytes_per_s=60e9)], MACHINE)
+    assert (one.intensity, one.flop_per_s) == (None, None)
+    assert one.bound == "memory"
+    assert one.reached == pytest.approx(3.0)
+
+
+@pytest.mark.parametrize(
+    ("changes", "machine"),
+    [
+        ({}, {}),
+        ({}, {"peaks": {"cpu": [{**LADDER, "disturbed": True}]}}),
+        ({"amp": "bfloat16"}, MACHINE),  # whose arithmetic was not measured
+        ({"threads": "1"}, MACHINE),
+        ({"bytes_moved": None}, MACHINE),
+        ({"flops": None, "flop_per_s": None}, MACHINE),
+        ({}, {"peaks": {"cpu": [{**LADDER, "cache_bytes": 60_000_000}]}}),  # never beyond it
+        ({"status": "invalid"}, MACHINE),
+    ],
+)
+def test_without_a_measured_ceiling_there_is_no_point(
+    changes: dict[str, Any], machine: dict[str, Any]
+) -> None:
+    assert points([row(**changes)], machine) == []
+
+
+def test_what_is_far_from_both_ceilings_is_bound_by_neither() -> None:
+    (one,) = points([row(flops=10**7, flop_per_s=1e9, bytes_per_s=1e9)], MACHINE)
+    assert one.bound == "neither"
+    assert one.reached == pytest.approx(0.05)
+    (one,) = points([row(flop_per_s=9.9e9, bytes_per_s=0.099e9)], MACHINE)
+    assert one.bound == "neither"
+    (one,) = points([row(flop_per_s=10.1e9, bytes_per_s=0.101e9)], MACHINE)
+    assert one.bound == "compute"
+
+
+def test_where_the_cache_is_unknown_the_largest_size_of_each_kind_counts_alone() -> None:
+    ladder = {**LADDER, "cache_bytes": None}
+    (one,) = points([row()], {"peaks": {"cpu": [ladder]}})
+    assert (one.memory.bytes_per_s, one.memory.touched_bytes) == (20e9, 1e8)
+    assert one.memory.where == ("when 100 MB are touched (how large its caches are is unknown)")
+
+
+def test_memory_that_no_call_reached_is_no_ceiling_and_that_is_said(tmp_path: Path) -> None:
+    inside = {"machine_id": "m1", "peaks": {"cpu": [{**LADDER, "cache_bytes": 60_000_000}]}}
+    run = run_of(tmp_path / "run", entries(), machine=inside)
+    (one,) = (told for told in of_run(run) if told.kind in ("doubt", "roofline"))
+    assert one.text == (
+        "There is no roofline: main memory was not reached: at most 200 MB were touched, beside "
+        "60.0 MB of cache."
+    )
+
+
+def test_a_step_whose_bytes_are_without_the_optimizers_is_marked_so() -> None:
+    step = row(mode="training", phase="step")
+    without, with_ = (
+        row(mode="training", phase="optimizer", flops=None, bytes_moved=moved)
+        for moved in (None, 0)
+    )
+    assert [one.partial for one in points([step, without], MACHINE)] == [True]
+    assert [one.partial for one in points([step, with_], MACHINE)] == [False]
+    assert [one.partial for one in points([step], MACHINE)] == [False]
+    forward = row(mode="training", phase="forward")
+    assert [one.partial for one in points([forward, without], MACHINE)] == [False]
+
+
+def entries() -> list[Entry]:
+    found: list[Entry] = []
+    for name, time_s, flops, moved in (
+        ("net/fast", 0.01, 900_000_000, 10_000_000),
+        ("net/slow", 0.02, 200_000_000, 10_000_000),
+        ("net/view", 0.001, 0, 10_000_000),
+    ):
+        one = case(subject=name)
+        found += replicates(one, [time_s] * 5)
+        found.append(Facts(case=one, facts={"flops": flops, "bytes_moved": moved}))
+    return found
+
+
+def test_the_sentence_names_what_binds_and_what_neither_bound_explains(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", entries(), machine=MACHINE)
+    (told,) = (one for one in of_run(run) if one.kind == "roofline")
+    assert (
+        "slow at 10 % and fast at 90 % of what arithmetic allows; view at 50 % of what memory "
+        "allows (as this machine was seen to do). slow is far from it: how it is computed holds "
+        "it back, or it moves more than the least." in told.text
+    )
+    assert (
+        "100 GFLOP/s (float32), 20.0 GB/s beyond its caches (100 MB touched, 25.0 MB of cache); "
+        "above 100 % of the latter a layer works from a cache; bytes are the least" in told.evidence
+    )
+
+
+def test_a_layer_far_from_both_ceilings_is_told_as_bound_by_neither(tmp_path: Path) -> None:
+    one = case(subject="net/lazy")
+    lazy = replicates(one, [0.05] * 5)
+    lazy.append(Facts(case=one, facts={"flops": 10_000_000, "bytes_moved": 1000}))
+    run = run_of(tmp_path / "run", [*entries(), *lazy], machine=MACHINE)
+    (told,) = (item for item in of_run(run) if item.kind == "roofline")
+    assert " lazy (under 1 %) is bound by neither: what calls it, or how it is comp" in told.text
+    assert "lazy at" not in told.text
+    figures, _ = build(run)
+    (legend,) = figures["roofline"].legends
+    assert "bound by neither" in [text.get_text() for text in legend.get_texts()]
+
+
+def test_a_layer_of_unknown_flops_is_named_and_never_bound_by_memory(tmp_path: Path) -> None:
+    one = case(subject="net/distance")
+    blind = [*replicates(one, [0.05] * 5), Facts(case=one, facts={"bytes_moved": 10_000_000})]
+    run = run_of(tmp_path / "run", [*entries(), *blind], machine=MACHINE)
+    first, second = (item for item in of_run(run) if item.kind == "roofline")
+    assert "distance" not in first.text
+    assert second.text == (
+        "What holds net/distance back cannot be told: the number of FLOPs is unknown."
+    )
+    figures, _ = build(run)
+    texts = [text.get_text() for text in figures["roofline"].texts]
+    assert any("FLOPs unknown: distance" in text.replace("\n", " ") for text in texts)
+
+
+def test_a_layer_too_short_to_tell_is_held_by_neither_roof(tmp_path: Path) -> None:
+    one = case(subject="net/tiny")
+    tiny = [*replicates(one, [2e-5] * 5), Facts(case=one, facts={"flops": 9, "bytes_moved": 99})]
+    run = run_of(tmp_path / "run", [*entries(), *tiny], machine=MACHINE)
+    (told,) = (item for item in of_run(run) if item.kind == "roofline")
+    assert "tiny" not in told.text
+    assert told.text.endswith(
+        "1 of 4 layers take under 50.0 µs a call, mostly Python and dispatch."
+    )
+    alone = run_of(tmp_path / "alone", tiny, machine=MACHINE)
+    (told,) = (item for item in of_run(alone) if item.kind == "roofline")
+    assert told.text.startswith("Layers of net, inference at N=8: 1 of 1 layers take under 50.0 µs")
+
+
+def test_a_run_without_peaks_says_so_once(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", entries())
+    assert no_ceilings(run) == "the run did not measure the machine's peaks"
+    assert [one.text for one in of_run(run) if one.kind == "doubt"] == [
+        "There is no roofline: the run did not measure the machine's peaks."
+    ]
+
+
+def test_the_plot_has_a_point_a_layer_with_its_share(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", entries(), machine=MACHINE)
+    figures, _ = build(run)
+    texts = [text.get_text() for axes in figures["roofline"].axes for text in axes.texts]
+    assert sorted(texts) == ["50 %", "fast  90 %", "slow  10 %"]
+
+
+def test_without_peaks_there_is_no_plot_and_a_reason(tmp_path: Path) -> None:
+    figures, reasons = build(run_of(tmp_path / "run", entries()))
+    assert "roofline" not in figures
+    assert "roofline: no layers beside measured peaks of the machine" in reasons

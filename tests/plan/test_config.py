@@ -1,0 +1,163 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from bench.plan.config import ConfigError, load
+
+
+def _write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "mine.toml"
+    path.write_text(text)
+    return path
+
+
+def test_the_shipped_sweep_is_taken_where_nothing_else_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = load()
+    assert config.source == "the default sweep"
+    assert config.run.replicates == 5
+    assert config.subjects() == ("convnet", "convnet/*")
+
+
+def test_a_bench_toml_in_the_current_directory_replaces_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bench.toml").write_text('[[sweep]]\nsubject = "a:b"\nbatch = 3\n')
+    config = load()
+    assert [sweep.subjects for sweep in config.sweeps] == [("a:b",)]
+    assert config.sweeps[0].axes["batch"] == ("3",)
+
+
+def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
+    path = _write(tmp_path, "[[sweep]]\nbatch = [1, 2]\n[[sweep]]\nmode = 'training'\n")
+    config = load(path, flags={"batch": ["64"]}, subjects=["a:b", "a:c/*"])
+    assert [sweep.axes["batch"] for sweep in config.sweeps] == [("64",), ("64",)]
+    assert [sweep.axes["mode"] for sweep in config.sweeps] == [(), ("training",)]
+    assert config.subjects() == ("a:b", "a:c/*")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[[sweep]]\nbatch = [0]", r"sweep 1: batch '0' .* write e.g. 32"),
+        (
+            "[[sweep]]\nbach = [1]",
+            r"sweep 1: unknown key 'bach'; there are subject, layers, threshold, mode",
+        ),
+        ("[[sweep]]\nthreshold = -0.1", r"sweep 1: threshold = -0.1; write e.g. 0.05 for 5 %"),
+        ("[[sweep]]\nthreshold = '5 %'", r"sweep 1: threshold = '5 %'; write e.g. 0.05"),
+        ("[sweep]\nbatch = [1]", r"write \[\[sweep\]\]"),
+        ("[runs]", r"unknown table \[runs\]"),
+        ("[run]\nreplicate = 5", r"\[run\] has no key 'replicate'; it has replicates"),
+        ("[run]\nreplicates = 0", r"replicates = 0: .*greater than or equal to 1"),
+        ("[run]\nprecision = 'x'", r"precision = 'x'"),
+        ("[[sweep]]\nsubject = 'nothing'", r"sweep 1: subject 'nothing' is not understood"),
+        ("[[sweep]]\nsubject = []", r"subject is an empty list"),
+        ("[[sweep]]\nbatch = []", r"batch is an empty list"),
+        ("[[sweep]]\nlayers = 'yes'", r"write true or false"),
+        ("= 3", r"is no TOML"),
+        ("[run]\nseed = " + "9" * 5000, r"holds a number that is too long to be read"),
+        ("[run]\nseed = 0x" + "f" * 5000, r"seed is a number beyond 64 bits"),
+        ("[[sweep]]\nbatch = [1, 0x" + "f" * 5000 + "]", r"batch is a number beyond 64 bits"),
+        ("[[sweep]]\nthreshold = 9223372036854775808", r"threshold is a number beyond 64 bits"),
+        ("[[sweep]]\nlayers = -9223372036854775809", r"layers is a number beyond 64 bits"),
+        ("[[sweep]]\nsubject = {a = 0x" + "f" * 5000 + "}", r"a is a number beyond 64 bits"),
+        ("[[sweep]]\nbatch = " + "[" * 100 + "]" * 100, r"batch is nested too deeply"),
+        ("0x" + "f" * 20 + " = 3", r"unknown table \[0xf"),
+        ("seed = \0", r"is no TOML"),
+        ("run = 3", r"write \[run\]"),
+    ],
+)
+def test_each_mistake_is_one_line_that_names_the_place(
+    tmp_path: Path, text: str, message: str
+) -> None:
+    path = _write(tmp_path, text)
+    with pytest.raises(ConfigError, match=message) as caught:
+        load(path)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_the_largest_seed_is_taken(tmp_path: Path) -> None:
+    assert load(_write(tmp_path, "[run]\nseed = 4294967295")).run.seed == 4294967295
+
+
+@pytest.mark.parametrize("digits", [19, 4000, 5000])
+def test_a_flag_of_very_many_digits_is_one_line(digits: int) -> None:
+    with pytest.raises(ConfigError, match=r"^--batch: batch '9+' is no batch") as caught:
+        load(flags={"batch": ["9" * digits]})
+    assert "\n" not in str(caught.value)
+
+
+def test_a_wrong_flag_is_named_as_a_flag() -> None:
+    with pytest.raises(ConfigError, match=r"^--memory-format: memory_format 'nhwc' is unknown"):
+        load(flags={"memory_format": ["nhwc"]})
+    with pytest.raises(ConfigError, match=r"^--replicates: replicates = 0"):
+        load(replicates=0)
+
+
+@pytest.mark.parametrize("content", [b"\xff\xfe", b"a=[" * 3000])
+def test_a_file_that_is_no_text_or_too_deep_is_refused(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "odd.toml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=r"odd\.toml"):
+        load(path)
+
+
+def test_a_missing_file_and_a_directory_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no such file"):
+        load(tmp_path / "none.toml")
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load(tmp_path)
+
+
+@given(content=st.binary(max_size=200))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=200)
+def test_any_bytes_are_a_configuration_or_a_clear_error(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "any.toml"
+    path.write_bytes(content)
+    try:
+        config = load(path)
+    except ConfigError as error:
+        assert str(path) in str(error)
+    else:
+        assert config.sweeps
+
+
+def test_an_input_is_that_of_the_subjects_of_its_own_sweep(tmp_path: Path) -> None:
+    path = tmp_path / "two.toml"
+    path.write_text(
+        '[[sweep]]\nsubject = "convnet/bn1"\n'
+        '[[sweep]]\nsubject = ["torch.nn:ReLU", "torch.nn:Sigmoid"]\ninput = ["32,55,55", "8"]\n'
+    )
+    asked = load(path)
+    assert asked.inputs() == {"torch.nn:ReLU": "32,55,55", "torch.nn:Sigmoid": "32,55,55"}
+    assert load(path, flags={"input": ["4"]}).inputs()["convnet"] == "4"
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"timeout_s": float("inf")}, "--timeout: timeout_s = inf"),
+        ({"timeout_s": 1e30}, "--timeout: timeout_s = 1e+30"),
+        ({"budget_s": float("nan")}, "--budget: budget_s = nan"),
+        ({"timeout_s": 0.3}, "--timeout: timeout_s = 0.3 ends a case before its samples are taken"),
+    ],
+)
+def test_a_time_that_nothing_can_wait_for_is_one_line(options: dict[str, Any], says: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        load(**options)
+    assert str(caught.value).startswith(says)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "marked.toml"
+    path.write_bytes(b"\xef\xbb\xbf[run]\nreplicates = 3\n")
+    assert load(path).run.replicates == 3

@@ -1,0 +1,195 @@
+from pathlib import Path
+
+import pytest
+
+from bench.host.probe import Device, Layer, Probe, SubjectFound
+from bench.plan.config import load
+from bench.plan.expand import LeftOut, PlanError, estimate_s, make
+
+CPU = Device(name="cpu", shown="a CPU")
+GPU = Device(name="cuda:0", shown="a GPU", has_cudnn=True, has_tf32=True)
+LAYERS = (
+    Layer(name="model.0", alias="conv1", type="Conv2d"),
+    Layer(name="flatten", alias="flatten", type="Flatten"),
+    Layer(name="act", alias=None, type="ReLU", same_as=("act#2",)),
+)
+
+
+def _probe(*devices: Device, **subjects: SubjectFound) -> Probe:
+    found = {"convnet": SubjectFound(has_inputs=True, layers=LAYERS), **subjects}
+    return Probe(
+        torch="2.13.0",
+        facts={},
+        devices={one.name: one for one in devices or (CPU,)},
+        subjects=found,
+    )
+
+
+def _ids(probe: Probe, **flags: list[str]) -> list[str]:
+    subjects = flags.pop("subject", ["convnet"])
+    config = load(flags=flags, subjects=subjects)
+    return [case.case_id for case in make(config, probe).cases]
+
+
+def test_the_default_sweep_covers_what_it_promises() -> None:
+    cases = make(load(), _probe()).cases
+    assert len({case.batch for case in cases}) == 3
+    assert {case.mode for case in cases} == {"inference", "training"}
+    assert {case.memory_format for case in cases} == {"contiguous", "channels_last"}
+    assert {case.allocator for case in cases} == {"retained", "system"}
+    assert {case.compile for case in cases} == {"off", "default"}
+    assert {case.amp for case in cases} == {"off", "bfloat16"}
+    assert {case.subject for case in cases} >= {"convnet", "convnet/conv1", "convnet/act"}
+
+
+def test_a_case_stands_once_however_many_sweeps_ask_for_it() -> None:
+    ids = _ids(_probe(), batch=["8"], memory_format=["contiguous"], compile=["off"], amp=["off"])
+    assert len(ids) == len(set(ids))
+
+
+def test_the_threshold_of_a_case_is_that_of_the_sweep_that_asks_for_it_first(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "ci.toml"
+    path.write_text(
+        "[[sweep]]\nbatch = 1\n[[sweep]]\nbatch = [1, 8]\nthreshold = 0.2\n"
+        "[[sweep]]\nbatch = [8, 32]\nthreshold = 0.1\n"
+    )
+    planned = make(load(path), _probe())
+    by_batch = {one.batch: planned.thresholds.get(one.case_id) for one in planned.cases}
+    assert by_batch == {1: None, 8: 0.2, 32: 0.1}
+
+
+def test_the_same_configuration_gives_the_same_order_and_each_replicate_another() -> None:
+    plan = make(load(), _probe())
+    assert plan.order(0, 7) == plan.order(0, 7)
+    assert plan.order(0, 7) != plan.order(1, 7)
+    assert plan.order(0, 7) != plan.order(0, 8)
+    assert sorted(plan.order(3, 7)) == sorted(plan.cases)
+
+
+@pytest.mark.parametrize(
+    ("flags", "reason"),
+    [
+        ({"cudnn_benchmark": ["on"]}, "cpu has no cuDNN to benchmark"),
+        ({"tf32": ["on"]}, "a CPU has no TF32"),
+        ({"compile": ["reduce-overhead"]}, "on a CPU it is default"),
+        ({"compile": ["max-autotune-no-cudagraphs"]}, "on a CPU it is max-autotune"),
+        ({"dtype": ["float16"], "amp": ["bfloat16"]}, "autocast is for float32 weights"),
+        ({"input": ["100"], "memory_format": ["channels_last"]}, "channels_last needs an image"),
+        ({"subject": ["convnet/flatten"], "compile": ["default"]}, "Flatten computes nothing"),
+    ],
+)
+def test_what_makes_no_sense_is_left_out_with_its_reason(
+    flags: dict[str, list[str]], reason: str
+) -> None:
+    with pytest.raises(PlanError, match=f"nothing to measure: .*{reason}"):
+        _ids(_probe(), **flags)
+
+
+def test_settings_of_the_cpu_are_empty_on_an_accelerator_and_the_other_way_round() -> None:
+    plan = make(load(flags={"device": ["auto"]}), _probe(CPU, GPU))
+    on_cpu = [case for case in plan.cases if case.device == "cpu"]
+    on_gpu = [case for case in plan.cases if case.device == "cuda:0"]
+    assert on_cpu
+    assert all(case.cudnn_benchmark is None and case.tf32 is None for case in on_cpu)
+    assert all(case.threads is None and case.allocator is None for case in on_gpu)
+    assert {case.cudnn_benchmark for case in on_gpu} == {"off", "on"}
+    assert {case.tf32 for case in on_gpu} == {"off", "on"}
+
+
+def test_a_device_may_be_named_without_its_number() -> None:
+    cases = make(load(flags={"device": ["cuda"]}), _probe(CPU, GPU)).cases
+    assert {case.device for case in cases} == {"cuda:0"}
+
+
+def test_a_device_that_is_not_there_is_wrong_use_and_names_what_is() -> None:
+    with pytest.raises(PlanError, match=r"--device cuda: .*finds cpu"):
+        make(load(flags={"device": ["cuda"]}), _probe())
+
+
+def test_layers_go_by_the_shipped_name_and_by_the_dotted_one_as_the_same_case() -> None:
+    ids = _ids(_probe(), subject=["convnet/conv1", "convnet/model.0"], mode=["inference"])
+    assert {one.split(":")[0] for one in ids} == {"convnet/conv1"}
+
+
+def test_a_layer_equal_to_an_earlier_one_is_found_under_either_name() -> None:
+    ids = _ids(_probe(), subject=["convnet/act#2"], mode=["inference"])
+    assert {one.split(":")[0] for one in ids} == {"convnet/act"}
+
+
+def test_a_layer_that_is_not_there_is_wrong_use_and_names_some_that_are() -> None:
+    with pytest.raises(PlanError, match=r"convnet has no layer 'conv9' .* it has conv1, flatten"):
+        _ids(_probe(), subject=["convnet/conv9"])
+
+
+def test_a_subject_without_an_input_asks_for_one() -> None:
+    probe = _probe(**{"a:b": SubjectFound()})
+    with pytest.raises(PlanError, match="what shape is its input"):
+        _ids(probe, subject=["a:b"])
+    assert _ids(probe, subject=["a:b"], input=["16"])
+
+
+def test_layers_of_a_forward_that_raises_are_wrong_use_with_its_words() -> None:
+    probe = _probe(**{"a:b": SubjectFound(layers_error="RuntimeError: shape")})
+    with pytest.raises(PlanError, match="the layers of a:b are unknown: RuntimeError: shape"):
+        _ids(probe, subject=["a:b/*"], input=["16"])
+
+
+def test_layers_that_cannot_be_known_cost_no_other_case() -> None:
+    probe = _probe(**{"a:b": SubjectFound(layers_error="it ended", has_inputs=True)})
+    plan = make(load(subjects=["a:b/*", "a:b/fc", "convnet"]), probe)
+    assert {case.subject for case in plan.cases} >= {"a:b/fc", "convnet"}
+    assert LeftOut("a:b/*", "layers", "the layers of a:b are unknown: it ended") in plan.left_out
+
+
+def test_a_sweep_over_layers_leaves_out_a_subject_without_any() -> None:
+    plan = make(load(subjects=["a:b"]), _probe(**{"a:b": SubjectFound(has_inputs=True)}))
+    assert {case.subject for case in plan.cases} == {"a:b"}
+    assert "it calls no module inside" in {one.reason.split(": ")[-1] for one in plan.left_out}
+
+
+def test_one_case_can_be_chosen_and_an_unknown_one_is_wrong_use() -> None:
+    every = make(load(), _probe()).cases
+    only = make(load(only=[every[3].case_id]), _probe())
+    assert only.cases == (every[3],)
+    with pytest.raises(PlanError, match="the sweep has no such case"):
+        make(load(only=["convnet:x"]), _probe())
+
+
+def test_a_budget_bounds_the_estimate() -> None:
+    config = load(budget_s=10)
+    assert estimate_s(make(config, _probe()), config) <= 11.5
+
+
+def test_layers_of_any_name_are_planned_and_one_that_cannot_be_printed_is_left_out() -> None:
+    names = ("conv (3x3)", "relu/first", "größe", "*", "a\nb")
+    layers = tuple(Layer(name=name, alias=None, type="ReLU") for name in names)
+    probe = _probe(**{"m:odd": SubjectFound(has_inputs=True, layers=layers)})
+    plan = make(load(subjects=["m:odd/*"], flags={"mode": ["inference"]}), probe)
+    assert {case.subject for case in plan.cases} == {
+        "m:odd/conv (3x3)", "m:odd/relu/first", "m:odd/größe", r"m:odd/\*",
+    }  # fmt: skip
+    assert "m:odd/a\nb" in {one.subject for one in plan.left_out}
+    for name in ("conv (3x3)", "relu/first", "größe", r"\*"):
+        one = make(load(subjects=[f"m:odd/{name}"]), probe)
+        assert {case.subject for case in one.cases} == {f"m:odd/{name}"}
+
+
+def test_the_grad_mode_is_asked_for_in_inference_and_training_is_measured_once(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "one.toml"
+    path.write_text(
+        "[[sweep]]\nsubject = 'convnet'\nbatch = 8\ngrad_mode = ['no_grad', 'enabled']\n"
+        "mode = ['inference', 'training']\n"
+    )
+    planned = make(load(path), _probe())
+    assert [(one.mode, one.grad_mode) for one in planned.cases] == [
+        ("inference", "no_grad"),
+        ("inference", "enabled"),
+        ("training", None),
+    ]
+    assert [one.reason for one in planned.left_out] == [
+        "grad_mode is of inference: a training step always takes gradients"
+    ]

@@ -1,0 +1,352 @@
+"""What only a GPU can show: `pytest -m gpu`, for owners of one.
+
+Each test asks one thing of the device that the fake one (`tests/support/fake_accelerator.py`) can only
+pretend: that waits wait, events agree with the clock, counters count, and flags change what runs.
+"""
+
+import json
+import os
+import statistics
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.core.protocol import Request
+from bench.core.records import Entry, Facts, Measurement
+from bench.engine.session import Folders, Session, collect, request
+from bench.plan.config import RunOptions
+from bench.worker import peaks
+from bench.worker.device import cuda, nvidia
+from bench.worker.device.device import Device, device_names, open_device
+from bench.worker.jobs import profile
+from bench.worker.model.step import InferenceStep
+from bench.worker.process import limits
+from bench.worker.timing import measure, sampler
+from tests.support.cases import case
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs an accelerator"),
+]
+needs_cuda = pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+needs_nvidia = pytest.mark.skipif(
+    not torch.cuda.is_available() or torch.version.cuda is None, reason="needs an NVIDIA GPU"
+)
+needs_two = pytest.mark.skipif(len(device_names()) < 3, reason="needs two accelerators")
+needs_tf32 = pytest.mark.skipif(
+    not (torch.cuda.is_available() and cuda.has_tf32(0)), reason="needs a GPU with TF32"
+)
+NAME = device_names()[-1]  # where there are several, not the current one
+
+
+@pytest.fixture
+def device() -> Device:
+    return open_device(NAME)
+
+
+def work(size: int = 4096) -> torch.Tensor:
+    one = torch.randn(size, size, device=NAME)
+    return one @ one
+
+
+def timed(call: Any, device: Device, *, wait: bool) -> float:
+    call()
+    device.wait()
+    start = time.perf_counter()
+    for _ in range(20):
+        call()
+    if wait:
+        device.wait()
+    return time.perf_counter() - start
+
+
+def test_a_wait_waits_for_the_work(device: Device) -> None:
+    one = torch.randn(4096, 4096, device=NAME)
+    launched = timed(lambda: one @ one, device, wait=False)
+    device.wait()
+    assert timed(lambda: one @ one, device, wait=True) > 3 * launched
+
+
+def test_events_agree_with_the_hosts_clock(device: Device) -> None:
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    one = torch.randn(4096, 4096, device=NAME)
+    one @ one
+    device.wait()
+    first, start = device.event(), time.perf_counter()
+    for _ in range(50):
+        one @ one
+    last = device.event()
+    device.wait()
+    host_s = time.perf_counter() - start
+    assert first.seconds_until(last) == pytest.approx(host_s, rel=0.05)
+
+
+def test_the_peak_counts_a_known_allocation(device: Device) -> None:
+    device.wait()
+    device.empty_cache()  # a larger block from the cache would count as a whole
+    small = torch.empty(2**18, device=NAME)  # a peak of nothing is none
+    device.reset_peak()
+    before = device.peak_bytes()
+    if before is None:
+        pytest.skip("the device does not count its memory")
+    assert before >= small.nbytes
+    held = torch.empty(2**24, device=NAME)  # 64 MiB in float32
+    after = device.peak_bytes()
+    assert after is not None
+    assert after - before == held.nbytes
+    assert (device.reserved_peak_bytes() or 0) >= after
+
+
+def test_events_that_have_not_passed_tell_no_time(device: Device) -> None:
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    one = torch.randn(4096, 4096, device=NAME)
+    one @ one
+    device.wait()
+    first = device.event()
+    for _ in range(50):
+        one @ one
+    last = device.event()
+    with pytest.raises(RuntimeError, match="completed"):
+        first.seconds_until(last)
+    device.wait()
+    assert first.seconds_until(last) > 0
+
+
+@needs_two
+def test_the_cases_own_device_is_meant_where_another_is_the_current_one(device: Device) -> None:
+    assert torch.accelerator.current_device_index() == 0
+    one = torch.randn(4096, 4096, device=NAME)
+    launched = timed(lambda: one @ one, device, wait=False)
+    device.wait()
+    assert timed(lambda: one @ one, device, wait=True) > 3 * launched
+    first = device.event()
+    one @ one
+    last = device.event()
+    device.wait()
+    assert first.seconds_until(last) > 1e-4
+
+
+@needs_nvidia
+def test_the_driver_knows_torchs_device_by_its_uuid() -> None:
+    gpu = nvidia.gpu_of(NAME)
+    assert gpu is not None
+    found = gpu.look()
+    gpu.close()
+    assert found.temperature_c is not None
+    assert found.sm_clock_hz is not None
+
+
+@needs_nvidia
+def test_energy_is_that_of_a_gpu_at_work(device: Device) -> None:
+    gpu = nvidia.gpu_of(NAME)
+    assert gpu is not None
+    joules = nvidia.energy_j_per_call(gpu, work, device.wait)
+    gpu.close()
+    assert joules is None or 1e-6 < joules < 1e3
+
+
+@needs_cuda
+def test_a_gpu_has_a_cache_of_known_size() -> None:
+    size = cuda.l2_bytes(NAME)
+    assert size is None or 2**17 < size < 2**31
+
+
+@needs_cuda
+def test_an_input_that_no_cache_holds_is_not_read_faster_than_one_that_it_holds(
+    device: Device,
+) -> None:
+    cache = cuda.l2_bytes(NAME)
+    if cache is None:
+        pytest.skip("the driver does not tell the size of the cache")
+    x = torch.randn(cache // 16, device=NAME)  # a quarter of it
+
+    def device_s(rotate_bytes: int) -> float:
+        layer = nn.Threshold(0.0, 0.0).eval()
+        step = InferenceStep(layer, (x,), {}, device_type="cuda", rotate_bytes=rotate_bytes)
+        assert step.cold is (rotate_bytes > 0)
+        measure.first_call(step, device)
+        times = measure.measure(step, device, sampler.Budget())
+        (found,) = [one for one in times.samples if one.kind == "pipelined"]
+        return statistics.median(found.times_s)
+
+    assert device_s(2 * cache) > 0.97 * device_s(0)
+
+
+@needs_cuda
+def test_the_mode_of_cudnn_is_read_back() -> None:
+    image, kernel = torch.randn(1, 8, 28, 28, device=NAME), torch.randn(8, 8, 3, 3, device=NAME)
+    for on in (True, False):
+        cuda.set_cudnn_benchmark(on)
+        nn.functional.conv2d(image, kernel)
+        assert cuda.cudnn_benchmark() is on
+
+
+@needs_tf32
+def test_tf32_changes_matrix_products_and_convolutions_alike() -> None:
+    one = torch.randn(512, 512, device=NAME)
+    image, kernel = torch.randn(1, 64, 28, 28, device=NAME), torch.randn(64, 64, 3, 3, device=NAME)
+
+    def errors() -> tuple[float, float]:
+        product = (one @ one).double() - one.double() @ one.double()
+        exact = nn.functional.conv2d(image.double(), kernel.double())
+        convolved = nn.functional.conv2d(image, kernel).double() - exact
+        return float(product.norm() / 512), float(convolved.norm() / exact.norm())
+
+    cuda.set_tf32(False)
+    exact = errors()
+    cuda.set_tf32(True)
+    coarse = errors()
+    cuda.set_tf32(False)
+    assert coarse[0] > 20 * exact[0]
+    assert coarse[1] > 20 * exact[1]
+
+
+@needs_cuda
+def test_priming_cudnn_takes_every_arithmetic_and_leaves_the_next_call_fast(device: Device) -> None:
+    for dtype in (torch.float32, torch.float16, torch.bfloat16):
+        for channels_last in (False, True):
+            cuda.prime_cudnn(NAME, dtype, channels_last=channels_last)
+    device.wait()
+    start = time.perf_counter()
+    cuda.prime_cudnn(NAME)
+    device.wait()
+    assert time.perf_counter() - start < 0.1  # loading cuDNN takes longer
+
+
+@needs_cuda
+def test_the_peaks_of_a_gpu_are_those_of_a_gpu(device: Device) -> None:
+    rungs = peaks.arithmetic(device, "float32")
+    assert max(rung["per_s"] for rung in rungs) > 5e11
+    assert max(rung["per_s"] for rung in peaks.traffic(device)) > 5e10
+
+
+# --- through the path of a run ---------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+    log = tmp_path_factory.mktemp("session") / "log"
+    one = Session(allocator=None, modules=["convnet"], inductor=True, log=log)
+    yield one
+    one.close()
+
+
+def asked(session: Session, folder: Path, job: str, **settings: Any) -> Entry:
+    folders = Folders(scratch=folder, failures=folder / "failures")
+    own = {"device": NAME, "threads": None, "allocator": None, "cudnn_benchmark": "off"}
+    one = case(**{**own, "tf32": "off", **settings})
+    wish = request(job, one, 0, None, RunOptions(samples_s=0.2), folders)
+    return collect(wish, session.ask(wish), folders)
+
+
+@needs_cuda
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {},
+        {"mode": "training"},
+        {"mode": "training", "amp": "bfloat16"},
+        {"mode": "training", "amp": "float16"},
+        {"memory_format": "channels_last", "amp": "float16"},
+        {"cudnn_benchmark": "on"},
+        {"tf32": "on"},
+        {"compile": "default"},
+        {"compile": "reduce-overhead"},
+        {"mode": "training", "compile": "reduce-overhead"},
+        {"subject": "convnet/relu1", "mode": "training"},
+    ],
+)
+def test_every_setting_is_measured_read_back_and_right(
+    session: Session, tmp_path: Path, settings: dict[str, Any]
+) -> None:
+    found = asked(session, tmp_path, "measure", **settings)
+    assert isinstance(found, Measurement), found
+    kinds = {(one.phase, one.kind) for one in found.samples}
+    if settings.get("mode") == "training":
+        assert ("backward", "device") in kinds
+        assert ("backward", "latency") not in kinds
+    assert found.state["cudnn_benchmark"] == settings.get("cudnn_benchmark", "off")
+    assert found.state["tf32"] == settings.get("tf32", "off")
+    if settings.get("cudnn_benchmark") == "on":
+        assert found.facts["tuning_s"] >= 0
+    if "/" not in str(settings.get("subject", "")):
+        asked(session, tmp_path, "reference", **settings)
+    else:
+        assert found.state["cold"] is True
+    facts = asked(session, tmp_path, "facts", **settings)
+    assert isinstance(facts, Facts)
+    assert facts.invalid is None
+    assert facts.facts["peak_bytes"] > 0
+    assert "relative_error" in facts.facts
+
+
+@needs_cuda
+def test_forks_of_a_process_that_has_used_the_gpu_are_not_made(tmp_path: Path) -> None:
+    module = tmp_path / "uses_the_gpu.py"
+    module.write_text("import torch\ntorch.zeros(1, device='cuda')\n")
+    before = os.environ.get("PYTHONPATH", "")
+    os.environ["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{before}"
+    try:
+        log = tmp_path / "log"
+        one = Session(allocator=None, modules=["uses_the_gpu"], inductor=False, log=log)
+    finally:
+        os.environ["PYTHONPATH"] = before
+    found = asked(one, tmp_path, "measure")
+    one.close()
+    assert isinstance(found, Measurement)
+
+
+@needs_cuda
+def test_a_phase_of_a_step_and_its_whole_agree(session: Session, tmp_path: Path) -> None:
+    found = asked(session, tmp_path, "measure", mode="training", batch=32)
+    assert isinstance(found, Measurement)
+    medians = {
+        one.phase: statistics.median(one.times_s) for one in found.samples if one.kind == "device"
+    }
+    parts = sum(medians[name] for name in ("forward", "backward", "optimizer"))
+    assert parts == pytest.approx(medians["step"], rel=0.05)
+
+
+def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
+    tmp_path: Path, device: Device, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large products, back to back: device-bound, and busy as long as the events say."""
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    monkeypatch.setattr(limits, "let_write", lambda: None)
+    asked = Request(
+        job="profile",
+        case=case(
+            subject="torch.nn:Linear(4096, 4096)",
+            input="4096",
+            batch=4096,
+            mode="training",
+            device=NAME,
+            threads=None,
+            allocator=None,
+        ),
+        replicate=0,
+        calls=None,
+        budget={},
+        cache=str(tmp_path),
+        out=str(tmp_path / "x.profile.json"),
+        log=str(tmp_path / "log"),
+        timeout_s=60.0,
+    )
+    profile.run(asked)
+    found = json.loads((profile.folder_of(asked.out) / profile.FOUND).read_text())
+    assert found["kernels"]
+    assert found["device"]["bound_by"] == "device"
+    assert found["device"]["busy_s"] == pytest.approx(found["device"]["event_s"], rel=0.1)
+    (network,) = [row for row in found["layers"] if row["layer"] == "(network)"]
+    assert network["backward_device_s"] > network["forward_device_s"] > 0
+    owned_s = sum(row["device_s"] for row in found["layers"])
+    assert owned_s == pytest.approx(found["device"]["busy_s"], rel=1e-6)
+    assert found["memory"]["bytes"]["parameters"][0] == 4 * (4096 * 4096 + 4096)

@@ -1,0 +1,219 @@
+"""A case under the profiler: its time goes to the layers that took it, and adds up."""
+
+import gzip
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.core.protocol import Request
+from bench.worker.jobs import profile
+from bench.worker.jobs.prepare import build
+from bench.worker.process import limits
+from bench.worker.profiler.events import of_kineto
+from bench.worker.profiler.operators import costs
+from bench.worker.profiler.ranges import NETWORK, Ranges
+from tests.support.cases import case
+
+Profiled = Callable[..., dict[str, Any]]
+
+
+def asked(folder: Path, **changes: Any) -> Request:
+    return Request(
+        job="profile",
+        case=case(**{"batch": 2, "threads": str(torch.get_num_threads()), **changes}),
+        replicate=0,
+        calls=None,
+        budget={},
+        cache=str(folder / "cache"),
+        out=str(folder / "case.profile.json"),
+        log=str(folder / "log"),
+        timeout_s=60.0,
+    )
+
+
+@pytest.fixture
+def profiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profiled:
+    monkeypatch.setattr(limits, "let_write", lambda: None)  # it is for a child that ends
+
+    def of(subject: str, mode: str = "training", input_: str = "4", **more: Any) -> dict[str, Any]:
+        request = asked(tmp_path, subject=subject, mode=mode, input=input_, **more)
+        profile.run(request)
+        found = (profile.folder_of(request.out) / profile.FOUND).read_text()
+        return dict(json.loads(found))
+
+    return of
+
+
+def rows(found: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {row["layer"]: row for row in found["layers"]}
+
+
+def shares(found: dict[str, Any], key: str) -> dict[str, float]:
+    all_ = sum(row[key] for row in found["layers"])
+    return {row["layer"]: row[key] / all_ for row in found["layers"]}
+
+
+def test_forward_and_backward_go_to_the_layers_that_took_them(profiled: Profiled) -> None:
+    found = profiled("tests.subjects.profiled:Planted")
+    assert shares(found, "forward_host_s")["slow"] > 0.7
+    assert shares(found, "backward_host_s")["dear"] > 0.7
+    assert shares(found, "forward_host_s")["dear"] < 0.2
+    assert shares(found, "backward_host_s")["slow"] < 0.2
+
+
+def test_a_layer_that_is_never_called_has_no_row_and_one_called_twice_has_two(
+    profiled: Profiled,
+) -> None:
+    assert [row["layer"] for row in profiled("tests.subjects.profiled:Planted")["layers"]] == [
+        NETWORK,
+        "first",
+        "slow",
+        "between",
+        "dear",
+        "between#2",
+        "last",
+        "(outside the network)",
+        "(autograd)",
+        "(optimizer)",
+    ]
+
+
+def test_all_calls_of_a_module_name_it(profiled: Profiled) -> None:
+    found = rows(profiled("tests.subjects.profiled:Planted", "inference"))
+    assert found["between"]["module"] == found["between#2"]["module"] == "between"
+    assert found[NETWORK]["module"] == NETWORK
+
+
+def test_what_the_network_does_itself_is_no_layers_time(profiled: Profiled) -> None:
+    found = profiled("tests.subjects.profiled:OwnCode", "inference")
+    assert shares(found, "host_s")[NETWORK] > 0.7
+    assert rows(found)[NETWORK]["kind"] == "module"
+    assert rows(found)["fc"]["kind"] == "layer"
+
+
+def test_the_loss_is_outside_the_network(profiled: Profiled) -> None:
+    found = profiled("tests.subjects.profiled:HeavyLoss")
+    assert shares(found, "host_s")["(outside the network)"] > 0.7
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_layers_and_residual_of_the_convnet_are_the_whole(profiled: Profiled, mode: str) -> None:
+    found = profiled("convnet", mode, "3,224,224", batch=8)
+    whole_s = found["host"]["whole_s"]
+    assert sum(row["host_s"] for row in found["layers"]) == pytest.approx(whole_s, rel=1e-9)
+    own_s = sum(row["self_host_s"] for row in found["operators"])
+    assert 0.5 * whole_s < own_s <= whole_s
+    layers = {row["layer"] for row in found["layers"] if row["kind"] == "layer"}
+    assert layers == {
+        *("conv1", "bn1", "relu1", "pool1", "conv2", "bn2", "relu2", "pool2", "flatten", "fc")
+    }
+    for row in found["layers"]:
+        phases_s = sum(row[f"{phase}_host_s"] for phase in profile.PHASES)
+        assert row["host_s"] == pytest.approx(phases_s)
+        if row["kind"] == "layer" and mode == "training":
+            assert row["backward_host_s"] > 0, row["layer"]
+
+
+def test_a_layer_that_is_computed_again_shows_it_in_the_backward(profiled: Profiled) -> None:
+    found = rows(profiled("tests.subjects.profiled:Checkpointed"))
+    assert found["fc"]["forward_host_s"] > 0
+    assert found["fc#2"]["forward_host_s"] == 0
+    assert found["fc#2"]["backward_host_s"] > 0
+
+
+def test_a_layer_that_raises_inside_the_network_is_closed(profiled: Profiled) -> None:
+    found = rows(profiled("tests.subjects.profiled:CatchesErrors"))
+    assert found["wrong"]["kind"] == found["right"]["kind"] == "layer"
+    assert found["right"]["backward_host_s"] > 0
+
+
+def test_the_fused_path_of_a_transformer_layer_is_profiled_as_it_is_timed(
+    profiled: Profiled,
+) -> None:
+    found = profiled("tests.subjects.models:Text", "inference", "own")
+    assert rows(found)["encoder"]["kind"] == "layer"
+    names = {row["operator"] for row in found["operators"]}
+    assert "aten::_transformer_encoder_layer_fwd" in names
+    assert sum(found["flops"].values()) > 0  # of the other layers
+    said = "FLOPs of aten::_transformer_encoder_layer_fwd are not known, as these hide their work"
+    assert said in found["notes"]
+
+
+@pytest.mark.parametrize(
+    ("subject", "input_", "layers"),
+    [
+        ("tests.subjects.networks:ResNet", "3,32,32", {"layer1.0.relu", "layer1.0.relu#2"}),
+        ("tests.subjects.networks:Transformer", "own", {"blocks.0.attention", "blocks.1.mlp.1"}),
+        ("tests.subjects.networks:LanguageModel", "own", {"lstm", "lstm#2", "head"}),
+    ],
+)
+def test_real_networks_add_up(
+    profiled: Profiled, subject: str, input_: str, layers: set[str]
+) -> None:
+    found = profiled(subject, "training", input_)
+    assert layers <= set(rows(found))
+    total_s = sum(row["host_s"] for row in found["layers"])
+    assert total_s == pytest.approx(found["host"]["whole_s"], rel=1e-9)
+    memory = found["memory"]
+    for place in range(len(memory["times_s"])):
+        assert sum(values[place] for values in memory["bytes"].values()) <= memory["peak_bytes"]
+
+
+def test_the_trace_is_valid_json_whatever_the_layers_are_called(
+    profiled: Profiled, tmp_path: Path
+) -> None:
+    found = profiled("tests.subjects.profiled:HostileNames")
+    assert len([row for row in found["layers"] if row["kind"] == "layer"]) == 5
+    with gzip.open(tmp_path / "case.profile.files" / profile.TRACE, "rt") as file:
+        trace = json.load(file)
+    names = {event.get("name") for event in trace["traceEvents"]}
+    assert {"bench step", "bench backward", "layer a??b", "layer a??b'"} <= names
+    assert not any("JSON" in note for note in found["notes"])
+
+
+def test_operators_are_those_of_torchs_own_table() -> None:
+    module = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 2))
+    x = torch.randn(2, 3, 8, 8)
+    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as prof:
+        module(x).sum().backward()
+    assert prof.profiler is not None
+    events = of_kineto(prof.profiler.kineto_results, None)
+    found = costs(events, [])
+    table = {row.key: row for row in prof.key_averages()}
+    assert found.keys() == table.keys()
+    for name, cost in found.items():
+        assert cost.calls >= table[name].count  # torch leaves out an operator inside itself
+        assert cost.self_host_ns / 1e3 == pytest.approx(table[name].self_cpu_time_total, abs=0.01)
+
+
+def test_the_call_of_modules_is_put_back_even_after_an_error() -> None:
+    before = nn.Module.__call__
+    with pytest.raises(ZeroDivisionError), Ranges(nn.Linear(1, 1)).on():
+        raise ZeroDivisionError
+    assert nn.Module.__call__ is before
+
+
+def test_a_wrong_state_is_found_before_anything_is_profiled(tmp_path: Path) -> None:
+    request = asked(
+        tmp_path, subject="tests.subjects.hostile:GoesToEval", mode="training", input="4"
+    )
+    with pytest.raises(Exception, match=r"training"):
+        profile.run(request)
+    assert build(request).case.mode == "training"
+
+
+@pytest.mark.slow
+def test_compiled_code_is_one_row_a_graph_and_says_so(profiled: Profiled) -> None:
+    found = profiled("tests.subjects.networks:ResNet", "training", "3,32,32", compile="default")
+    (graph,) = [row for row in found["layers"] if row["kind"] == "graph"]
+    # torch numbers the graphs of a process, and other tests of it may have compiled some
+    assert re.fullmatch(r"\(compiled graph \d+/0\)", graph["layer"])
+    assert graph["host_s"] > 0.3 * found["host"]["whole_s"]
+    assert graph["backward_host_s"] > 0.2 * graph["host_s"]
+    assert any("inside a graph there are no layers" in note for note in found["notes"])

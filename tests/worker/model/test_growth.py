@@ -1,0 +1,133 @@
+"""What a call leaves behind is seen in lists, dicts, objects, slots, graphs and shapes."""
+
+from collections import deque
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bench.worker.model.growth import Print, grown, holds_state, rising, sizes, work_of
+
+
+class Slotted:
+    __slots__ = ("seen",)
+
+    def __init__(self) -> None:
+        self.seen: list[int] = []
+
+
+def cycle() -> Any:
+    one = SimpleNamespace(children=[], cache=torch.zeros(2))
+    one.children.append(SimpleNamespace(parent=one))
+    return one
+
+
+@pytest.mark.parametrize(
+    ("value", "change"),
+    [
+        ([], lambda one: one.append(1)),
+        ({"keys": []}, lambda one: one["keys"].append(torch.zeros(1))),
+        (SimpleNamespace(count=0), lambda one: setattr(one, "count", 1)),
+        (Slotted(), lambda one: one.seen.append(1)),
+        (deque(maxlen=2), lambda one: one.append(1)),
+        (cycle(), lambda one: one.children[0].parent.cache.add_(1)),
+        (cycle(), lambda one: setattr(one, "cache", torch.zeros(2))),
+        ((SimpleNamespace(inner={"a": {1}}),), lambda one: one[0].inner["a"].add(2)),
+    ],
+)
+def test_a_change_anywhere_inside_shows(value: Any, change: Any) -> None:
+    assert holds_state(value)
+    before = Print.of(value)
+    assert before.same_as(Print.of(value))
+    change(value)
+    assert not before.same_as(Print.of(value))
+
+
+def test_tensors_and_plain_values_hold_nothing_that_a_call_could_leave() -> None:
+    assert not holds_state((torch.zeros(2), 1, None, "a", (torch.zeros(1),)))
+
+
+class Keeps(nn.Module):
+    shared: list[int] = []  # noqa: RUF012 - as users write it
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(2, 2)
+        self.past: list[Tensor] = []
+        self.last: Tensor | None = None
+        self.calls = 0
+
+
+def test_each_place_that_holds_more_is_named() -> None:
+    module = Keeps()
+    before = sizes(module)
+    assert grown(before, sizes(module)) == []
+    module.calls += 1
+    assert grown(before, sizes(module)) == []
+    module.past.append(torch.zeros(1))
+    module.inner.extra = [1]  # type: ignore[assignment]
+    Keeps.shared.append(1)
+    try:
+        assert grown(before, sizes(module)) == ["past", "Keeps.shared"]
+    finally:
+        Keeps.shared.clear()
+
+
+def test_a_graph_that_gets_longer_is_held_as_well() -> None:
+    module = Keeps()
+    module.last = module.inner(torch.zeros(1, 2))
+    before = sizes(module)
+    module.last = module.last * 2
+    assert grown(before, sizes(module)) == ["last"]
+
+
+def test_work_rises_where_each_call_does_more_than_the_one_before() -> None:
+    past = [torch.zeros(3)]
+
+    def grows() -> None:
+        past.append(torch.cat(past))
+
+    first = work_of(grows)
+    assert str(first) == "1 operators that put out 3 numbers"
+    assert rising(first, grows, lambda: None) == (
+        "each call does more work than the one before: first 1 operators that put out 3 numbers, "
+        "later 1 operators that put out 6 numbers"
+    )
+
+
+def test_work_that_does_more_once_and_then_less_does_not_rise() -> None:
+    counts = iter([1, 2, 3, 2])
+
+    def changes() -> None:
+        torch.zeros(next(counts))
+
+    assert rising(work_of(changes), changes, lambda: None) is None
+    assert rising(None, changes, lambda: None) is None
+
+
+def test_what_prepares_a_call_is_no_work_of_it() -> None:
+    prepared: list[int] = []
+
+    def prepare() -> None:
+        prepared.append(0)
+        for _ in prepared:
+            torch.zeros(8)
+
+    def call() -> None:
+        torch.ones(4)
+
+    assert rising(work_of(call), call, prepare) is None
+    assert prepared
+
+
+def test_sparse_and_nested_tensors_in_a_dict_leave_their_mark() -> None:
+    sparse = torch.eye(3).to_sparse()
+    given = {
+        "adjacency": sparse,
+        "parts": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
+    }
+    seen = Print.of(given)
+    assert seen.same_as(Print.of(given))
+    assert seen.tensor_bytes == sparse.indices().nbytes + sparse.values().nbytes + 5 * 4

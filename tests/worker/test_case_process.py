@@ -1,0 +1,208 @@
+"""One case measured in this process: its record has what was found, and every doubt."""
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from bench.core.protocol import Request
+from bench.core.records import Failure, Measurement, from_line
+from bench.core.subject import parse
+from bench.worker import case_process
+from bench.worker.model.build import SubjectRaised, build
+from bench.worker.model.step_inputs import StepError
+from bench.worker.process import limits
+from bench.worker.timing import contention
+from bench.worker.timing import measure as timing
+from tests.support import fake_compiler
+from tests.support.cases import case
+
+QUICK: dict[str, Any] = {"warmup_cap_s": 0.0, "samples_s": 0.0, "block_s": 0.005}
+
+
+def asked(
+    subject: str = "Small",
+    *,
+    compile_: str = "off",
+    calls: int | None = None,
+    out: str = "unused",
+    **budget: Any,
+) -> Request:
+    return Request(
+        job="measure",
+        case=case(
+            subject=f"tests.subjects.hostile:{subject}", batch=2, input="4", compile=compile_
+        ),
+        replicate=3,
+        calls=calls,
+        budget={**QUICK, **budget},
+        cache="unused",
+        out=out,
+        log="unused",
+        timeout_s=60.0,
+    )
+
+
+def measured(
+    subject: str = "Small", *, compile_: str = "off", calls: int | None = None, **budget: Any
+) -> Measurement:
+    found = case_process.JOBS["measure"](asked(subject, compile_=compile_, calls=calls, **budget))
+    assert isinstance(found, Measurement)
+    return found
+
+
+def test_a_case_that_has_not_settled_is_flagged_unsteady() -> None:
+    assert "unsteady" in measured(warmup_s=math.inf, warmup_cap_s=0.0).flags
+    assert "unsteady" not in measured(warmup_s=0.0, warmup_cap_s=math.inf).flags
+
+
+@pytest.mark.parametrize(
+    ("settled", "moved", "words"),
+    [
+        (True, None, {}),
+        (False, None, {"unsteady": "the times had not settled when the warm-up ended"}),
+        (True, 0.123, {"unsteady": "the times rose by 12% through the samples"}),
+        (False, -0.2, {"unsteady": "the times fell by 20% through the samples"}),
+    ],
+)
+def test_a_doubt_of_the_times_says_why(
+    settled: bool, moved: float | None, words: dict[str, str]
+) -> None:
+    assert case_process.doubts_of(settled, moved, {}) == words
+    seen = {"doubts": {"unsteady": "it grows"}}
+    assert case_process.doubts_of(settled, moved, seen)["unsteady"].startswith("it grows")
+
+
+def test_calls_per_sample_are_those_of_the_request() -> None:
+    (pipelined,) = [one for one in measured(calls=7).samples if one.kind == "pipelined"]
+    assert pipelined.calls_per_sample == 7
+
+
+def test_a_record_has_first_call_controls_and_the_state_after_the_samples() -> None:
+    found = measured()
+    assert found.replicate == 3
+    assert found.facts["first_call_s"] > 0
+    assert set(found.controls) == {"matmul", "copy", "convolution"}
+    assert all(found.controls.values())
+    assert found.state["end"]["training"] is False
+
+
+def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A made-up machine: from look to look a second, half of it waited, and 600 pages faulted."""
+    looks, sampled = list[contention.Snapshot](), list[int]()
+
+    def look() -> contention.Snapshot:
+        n = len(looks)
+        looks.append(
+            contention.Snapshot(
+                at_s=float(n),
+                run_wait_ns={1: n * 500_000_000},
+                page_faults=n * 600,
+                involuntary_switches=0,
+            )
+        )
+        return looks[-1]
+
+    measure = timing.measure
+
+    def counted(*args: Any, **more: Any) -> timing.Timing:
+        times = measure(*args, **more)
+        sampled.append(times.calls_sampled)
+        return times
+
+    monkeypatch.setattr(contention, "snapshot", look)
+    monkeypatch.setattr(timing, "measure", counted)
+    found = measured()
+    assert found.facts["page_faults"] == len(looks) / 2 * 600 / sampled[0]
+    assert found.facts["contention_ratio"] == 0.5
+    assert "contended" in found.flags
+
+
+def test_compiled_code_that_recompiles_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_compiler.install(monkeypatch)
+    with pytest.raises(RuntimeError) as caught:
+        measured("RecompilesEachTime", compile_="default")
+    status, reason = case_process.describe(caught.value)
+    assert status == "invalid"
+    assert reason.startswith("recompiled inside the samples: ")
+
+
+@pytest.mark.parametrize(("name", "kind"), [("Small", Measurement), ("Raises", Failure)])
+def test_handlers_that_raise_until_signals_are_blocked_change_no_record(
+    name: str, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = ["first", "second", "third"]
+
+    def let_write() -> None:
+        if left:
+            raise RuntimeError(f"in a handler, the {left.pop(0)} time")
+
+    def block_signals() -> None:
+        raise RuntimeError("in a handler, before all others")
+
+    monkeypatch.setattr(limits, "let_write", let_write)
+    monkeypatch.setattr(limits, "block_signals", block_signals)  # this process goes on afterwards
+    case_process.run(asked(name, out=str(tmp_path / "record")))
+    found = from_line((tmp_path / "record").read_text())
+    assert isinstance(found, kind)
+    assert left == []
+    assert not isinstance(found, Failure) or "shapes do not fit" in found.reason
+
+
+def raised(act: Callable[[], object]) -> BaseException:
+    try:
+        act()
+    except BaseException as error:
+        return error
+    raise AssertionError("it raises")
+
+
+def refuses(error: BaseException) -> Callable[[], object]:
+    def act() -> None:
+        raise error
+
+    return act
+
+
+def again() -> None:
+    try:
+        torch.bincount(torch.zeros(2))
+    except RuntimeError:
+        raise
+
+
+@pytest.mark.parametrize(
+    ("act", "status"),
+    [
+        (lambda: torch.bincount(torch.zeros(2)), "unsupported"),  # C++
+        (again, "unsupported"),  # the same, passed on
+        (lambda: nn.BatchNorm2d(1)(torch.zeros(1, 1, 1, 1)), "unsupported"),  # Python
+        (lambda: torch.zeros(2).item(), "error"),  # no word of what is not supported
+        (nn.Module(), "error"),  # it has no forward
+        (refuses(ValueError("kernel size 9 is not supported")), "error"),
+        (refuses(NotImplementedError("later")), "error"),
+        (refuses(StepError("training is not supported here")), "unsupported"),
+        (refuses(RuntimeError("out of memory")), "oom"),
+        (refuses(MemoryError()), "oom"),
+    ],
+)
+def test_only_what_torch_itself_refuses_is_unsupported(
+    act: Callable[[], object], status: str
+) -> None:
+    assert case_process.describe(raised(act))[0] == status
+
+
+def test_a_subject_that_runs_out_of_memory_when_it_is_built_is_oom() -> None:
+    error = raised(lambda: build(parse("tests.subjects.hostile:TooLargeToBuild")))
+    assert isinstance(error, SubjectRaised)
+    status, reason = case_process.describe(error)
+    assert status == "oom"
+    assert reason.startswith(
+        "tests.subjects.hostile:TooLargeToBuild: TooLargeToBuild raised RuntimeError"
+    )
