@@ -28,7 +28,7 @@ MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
 PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
-FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
+FLAG_LETTERS = dict(zip(FLAGS, "cugnfptiv2", strict=True))
 NOT_SETTINGS = ("mode", "batch", "device", "input")
 GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
