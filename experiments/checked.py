@@ -2,25 +2,31 @@
 
     python -m experiments.checked                    2000 suites a line, two minutes
     python -m experiments.checked --suites 500
+    python -m experiments.checked --earlier 1 3 6
 
 A suite is eight cases, with five replicates in each run, and earlier runs of the machine or none.
 The time of a case in a run is its own, times a level that all cases of the run share, times one
 that this case has in this run, times the noise of each replicate (SD 3 %); single calls and calls
-in a row share both levels.  The run that is judged is of the same code, but for one case that may
-be slowed.  Printed: the share of suites with a case that is REGRESSED, or a SUSPECT at least, and
-how often the slowed case is SAME, REGRESSED, or a SUSPECT at least.
+in a row share both levels.  Each run learns from those before it what runs of one code differ by,
+as `bench run` does, and the newest one is the baseline.  The run that is judged is of the same
+code, but for one case that may be slowed.  Printed: the share of suites with a case that is
+REGRESSED, or a SUSPECT at least, and how often the slowed case is SAME, REGRESSED, or a SUSPECT at
+least.
 """
 
 import argparse
+import math
 import random
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from statistics import variance
 from typing import Any
 
-from bench.compare.speedup import estimate, of_replicates
+from bench.results import history
+from bench.stats import between_runs
 from bench.stats.intervals import centre
-from bench.verdict.timing import TIMED, TimeTest, controls_of, judge, predicted
+from bench.verdict.timing import TIMED, judge, test_of
 
 CASES = 8
 REPLICATES = 5
@@ -86,34 +92,60 @@ def measured(
             times_s = [factor * rng.lognormvariate(own, WITHIN) for _ in range(REPLICATES)]
             medians[run_id, case_id, "forward", kind] = dict(enumerate(times_s))
             row[column] = centre(times_s)
+            row[f"{kind}_error_ratio"] = math.sqrt(variance([math.log(one) for one in times_s]))
+            row[f"{kind}_error_ratio"] /= math.sqrt(REPLICATES)
         rows[case_id] = {**row, "images_per_s": 1 / row["pipelined_s"]}
     return rows, medians
+
+
+def earlier_runs(
+    machine: Machine, count: int, slowed: float, rng: random.Random
+) -> list[tuple[dict[str, Line], Medians]]:
+    """So many runs of the same code, then the one that is judged.
+
+    As `bench run` does, each learns from those before it what runs of one code differ by.
+    """
+    made: list[tuple[dict[str, Line], Medians]] = []
+    for number in range(count + 1):
+        now = number == count
+        name = "now" if now else f"earlier {number}"
+        rows, medians = measured(machine, name, slowed if now else 1.0, rng)
+        learnt: dict[str, Line] = {
+            case_id: {**row, **_between([one[case_id] for one, _ in made[-history.MOST :]])}
+            for case_id, row in rows.items()
+        }
+        made.append((learnt, medians))
+    return made
+
+
+def _between(past: Sequence[Line]) -> Line:
+    """The columns of measurements.csv that say what runs differ by."""
+    row: dict[str, Any] = {}
+    for kind, column in COLUMNS.items():
+        apart = between_runs.of([between_runs.centre_of_line(line, column) for line in past])
+        row |= {f"{kind}_between_ratio": apart.sd, "earlier_runs": apart.earlier_runs}
+    return row
 
 
 def verdicts(
     machine: Machine, earlier: int, slowed: float, rng: random.Random
 ) -> dict[str, set[str]]:
-    """By case those of its times.  earlier: runs before the judged one, the baseline is one."""
-    stored = [measured(machine, f"earlier {number}", 1.0, rng) for number in range(earlier)]
-    (base_rows, base_medians), *past = stored
-    rows, medians = measured(machine, "now", slowed, rng)
-    tests = []
-    for case_id, value in rows.items():
-        base, lines = base_rows[case_id], [one[0][case_id] for one in past]
-        for figure in TIMED:
-            of = (base, value, (figure.duration, figure.duration), base_medians, medians)
-            tests.append(
-                TimeTest(
-                    case_id,
-                    figure,
-                    base,
-                    value,
-                    estimate(*of, same_run=False)[0].flipped(),
-                    of_replicates(*of).flipped(),
-                    predicted(lines, base, value, figure.duration),
-                    controls_of(lines, base, value),
-                )
-            )
+    """By case those of its times.
+
+    earlier: runs before the judged one, at least one: the newest is the baseline.
+    """
+    *past, (base_rows, base_medians), (rows, medians) = earlier_runs(machine, earlier, slowed, rng)
+    tests = [
+        test_of(
+            case_id,
+            figure,
+            (base_rows[case_id], value),
+            (base_medians, medians),
+            [one[case_id] for one, _ in past],
+        )
+        for case_id, value in rows.items()
+        for figure in TIMED
+    ]
     found = judge(tests, THRESHOLD)
     return {case_id: {str(one.verdict) for one in found[case_id]} for case_id in rows}
 
@@ -160,6 +192,11 @@ def main() -> None:
     parser.add_argument("--suites", type=int, default=2000)
     parser.add_argument("--earlier", type=int, nargs="+", default=[6, 1])
     asked = parser.parse_args()
+    if min(asked.earlier) < 1:
+        parser.error(
+            f"--earlier {min(asked.earlier)}: expected 1 or more; the newest earlier run is the "
+            "baseline, and without one `bench check` judges no time"
+        )
     for earlier in asked.earlier:
         for machine in MACHINES:
             show(machine, earlier, (0.06, 0.10, 0.20), asked.suites)

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from bench.core.records import Entry, Failure, Measurement
-from bench.engine.session import GRACE_S, ReplicateDied, Session, collect
+from bench.engine.session import GRACE_S, ReplicateDied, Session, collect, killed
 from bench.results.run_directory import Folders
 
 # With eight the values of pairs scatter no less (1.37 % against 1.41 %, 22 cases of the ConvNet and
@@ -133,6 +133,10 @@ def _went(side: Turning, turn: Turn) -> bool:
     return True
 
 
+def _died(error: ReplicateDied) -> Mapping[str, Any]:
+    return {"end": "replicate", "why": str(error), "killed": error.killed}
+
+
 class Player:
     """A child of one side, behind two named pipes."""
 
@@ -172,12 +176,17 @@ class Player:
             try:
                 self._ended = self._session.end(END_S + GRACE_S)
             except ReplicateDied as error:
-                self._ended = {"end": "replicate", "why": str(error)}
+                self._ended = _died(error)
         for handle in self._open:
             os.close(handle)
         for ending in ("orders", "answers"):
             Path(f"{self._prefix}.{ending}").unlink(missing_ok=True)
         return collect(self._asked, self._ended, self._folders)
+
+    @property
+    def killed(self) -> bool:
+        """Whether something outside ended its child, so that its entry says nothing of the case."""
+        return self._ended is not None and killed(self._ended)
 
     def _say(self, **what: Any) -> None:
         with contextlib.suppress(OSError):
@@ -208,5 +217,5 @@ class Player:
         try:
             self._ended = self._session.end(GRACE_S)
         except ReplicateDied as error:
-            self._ended = {"end": "replicate", "why": str(error)}
+            self._ended = _died(error)
         raise ChildEnded

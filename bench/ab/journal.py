@@ -37,6 +37,7 @@ class Pair:
     failed: Mapping[str, str] = field(default_factory=dict)  # side → status: why
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by side
+    wall_s: float = 0.0  # of both sides together, as their arena saw it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,7 +127,7 @@ At = tuple[str, int, str, bool]  # stage, number, key, null
 
 
 @dataclass
-class Seen:
+class PairsSoFar:
     """All that was measured so far, each case and pair once."""
 
     pairs: dict[At, Pair] = field(default_factory=dict)
@@ -201,9 +202,9 @@ def to_line(record: Record) -> str:
     )
 
 
-def read(path: Path) -> Seen:
+def read(path: Path) -> PairsSoFar:
     """Whole lines; a torn last one does not count.  Raises PairJournalError."""
-    seen = Seen()
+    seen = PairsSoFar()
     try:
         lines = path.read_bytes().split(b"\n")[:-1]
     except OSError as error:

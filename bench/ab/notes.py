@@ -10,6 +10,8 @@ from bench.verdict import looks, paired_test
 
 DISTURBED = "{n} of {of} pairs were disturbed by other work on this machine (contended)."
 RESTLESS = "In {n} of {of} pairs the times had not settled (unsteady)."
+GROWING = "In {n} of {of} pairs each call did more than the last or left more behind (growing)."
+NOTES = {"contended": DISTURBED, "unsteady": RESTLESS, "growing": GROWING}
 
 
 def notes(
@@ -51,10 +53,16 @@ def _of_null(pairs: Pairs) -> list[str]:
 def _flagged(pairs: Pairs) -> list[str]:
     good: list[Pair] = [one for one in pairs.seen.pairs.values() if not one.failed]
     found = []
-    for flag, sentence in (("contended", DISTURBED), ("unsteady", RESTLESS)):
-        if n := sum(any(flag in flags for flags in one.flags.values()) for one in good):
+    by_pair = [[_causes(flags) for flags in one.flags.values()] for one in good]
+    for flag, sentence in NOTES.items():
+        if n := sum(any(flag in causes for causes in sides) for sides in by_pair):
             found.append(sentence.format(n=n, of=len(good)))
     return found
+
+
+def _causes(flags: Sequence[str]) -> list[str]:
+    """Of a side that grows, unsteady is what follows."""
+    return [flag for flag in flags if not (flag == "unsteady" and "growing" in flags)]
 
 
 def _not_counted(planned: Planned, pairs: Pairs) -> list[str]:

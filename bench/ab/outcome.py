@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import functools
 import json
 import statistics
 from collections.abc import Sequence
@@ -26,9 +27,14 @@ REPORT, TABLE = "report.md", "ab.csv"
 
 
 def decided(
-    planned: Planned, pairs: Pairs, history: Sequence[float], *, incomplete: str | None
+    planned: Planned,
+    pairs: Pairs,
+    history: Sequence[float],
+    directory: Path,
+    *,
+    incomplete: str | None,
 ) -> ab_report.Report:
-    """incomplete: why not all was measured."""
+    """directory: that can be gone on with.  incomplete: why not all was measured."""
     seen, keys = pairs.seen, [key for key in planned.cases if not pairs.given_up(key)]
     null, again = pairs.null_key(), pairs.suspects()
     nulls = _by_stage(values(seen, [null], null=True, again=()) if null else [])
@@ -36,7 +42,7 @@ def decided(
     found = paired_test.decide(cases, nulls, planned.threshold, history)
     found = power.with_reach(
         found, cases, planned.threshold, bias=paired_test.bias(history), pairs=planned.pairs,
-        complete=incomplete is None,
+        complete=incomplete is None, adds=functools.partial(pairs.adds, suspects=again),
     )  # fmt: skip
     for mixed in filter(None, map(probe.edited, planned.sources.values())):
         found = paired_test.untrusted(found, mixed)
@@ -55,7 +61,7 @@ def decided(
         threshold=max(planned.threshold, least),
         thresholds={key: max(own, least) for key, own in planned.thresholds.items()},
         rows=tuple(rows),
-        notes=tuple(notes(planned, pairs, history, incomplete)),
+        notes=(*notes(planned, pairs, history, incomplete), *ab_report.further(rows, directory)),
     )
 
 

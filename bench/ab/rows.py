@@ -9,7 +9,8 @@ from bench.ab.plan import Planned
 from bench.ab.scheduler import Pairs, phase_key
 from bench.core.records import whole_phase
 from bench.verdict import ab_report, looks, paired_test
-from bench.verdict.ab_report import Row, Verdict
+from bench.verdict.ab_report import Row
+from bench.verdict.report import Verdict
 
 NOT_REACHED = "not measured: the budget was used up"
 NOT_TO_BLAME = ("unsupported", "oom")  # what such a case would cost is unknown, and no fault
@@ -33,7 +34,7 @@ def rows_of(
     if pairs.given_up(key) or (failures and not measured):
         return [_failed(key, failures, len(measured), gated=gated)]
     if not measured:
-        return [Row(case_id=key, verdict="INCONCLUSIVE", note=not_reached)]
+        return [Row(case_id=key, verdict="INCONCLUSIVE", outlook="go on", note=not_reached)]
     rows = []
     for phase in dict.fromkeys(phase for one in firsts for phase in one.samples):
         times = _decisive(pairs, key, phase, again)

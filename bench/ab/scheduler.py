@@ -5,6 +5,7 @@ pair.  What the journal holds already is not measured again, so a resume is the 
 """
 
 import dataclasses
+import itertools
 import random
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -12,16 +13,15 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from bench.ab.journal import Pair, Seen, SideFacts, contended, disturbance, to_line
+from bench.ab.journal import Pair, PairsSoFar, SideFacts, contended, disturbance, to_line
 from bench.core.records import Case, whole_phase
 from bench.core.subject import parse
+from bench.engine import policy
 from bench.results.journal import Journal
 from bench.verdict import paired_test
 from bench.verdict.looks import FRESH_PAIRS, MOST_PAIRS, Stage, first_pairs
 
-FINAL = ("unsupported",)  # no chance decides these
-MOST_FAILURES = 2  # of the others: then the case is given up
-MOST_REPEATS = 2  # of a case in a pair that other work disturbed
+FINAL = frozenset({"unsupported"})  # no chance decides these
 FRUITLESS = 3  # repeats in a row that were disturbed as well: the machine is busy for good
 INSTEAD = MOST_PAIRS  # from this number on, a pair stands in for one that failed
 
@@ -51,12 +51,12 @@ class Pairs:
     pairs: int = FRESH_PAIRS  # fresh ones of a suspect, at most
     budget_s: float | None
     journal: Journal
-    seen: Seen
+    seen: PairsSoFar
     open_arena: Callable[[Stage, int], AbstractContextManager[Arena]]
     tell: Callable[[str], None]  # between pairs
     clock: Callable[[], float] = time.monotonic
-    _start_s: float = 0.0
-    _fruitless: int = 0
+    _deadline: policy.Deadline = field(init=False, repr=False)
+    _repeats: policy.RepeatPolicy[Pair] = field(init=False, repr=False)
     _chosen: tuple[str, ...] = ()  # phases that are measured again
 
     def measure(self) -> bool:
@@ -64,7 +64,14 @@ class Pairs:
 
         KeyboardInterrupt passes through; the journal holds what was finished.
         """
-        self._start_s = self.clock()
+        self._deadline = policy.Deadline.begun(self.budget_s, self.clock)
+        self._repeats = policy.RepeatPolicy(
+            deadline=self._deadline,
+            contended=contended,
+            disturbance=lambda pair: (contended(pair), disturbance(pair)),
+            stands=lambda pair: bool(pair.failed),  # though another time it went well
+            fruitless=FRUITLESS,
+        )
         if not self._stage("first", list(self.cases)):
             return False
         self._chosen = self.suspects()  # of the first pairs, which are complete
@@ -103,7 +110,7 @@ class Pairs:
         facts_left = stage == "first" and number == 0 and bool(self._without_facts())
         if not (left or null_left or facts_left):
             return True
-        if self._spent():
+        if self._deadline.spent:
             return self._out_of_budget(stage, number)
         with self.open_arena(stage, number) as arena:
             order: list[str | None] = [*left]
@@ -111,7 +118,7 @@ class Pairs:
             last = stage == "first" and number == 0 and not all(done)
             order.insert(len(left) if last else draw.randrange(len(left) + 1), None)
             for key in order:
-                if self._spent():
+                if self._deadline.spent:
                     return self._out_of_budget(stage, number)
                 if key is not None:
                     self._compare(arena, key, null=False)
@@ -128,7 +135,7 @@ class Pairs:
         False: the budget is spent.
         """
         for key in self._without_facts():
-            if self._spent():
+            if self._deadline.spent:
                 return False
             for found in arena.facts(key):
                 self.journal.append_line(to_line(found))
@@ -149,29 +156,45 @@ class Pairs:
 
     def _compare(self, arena: Arena, key: str, *, null: bool) -> None:
         """Again where other work disturbed it: the least disturbed counts, whatever it says."""
-        pair = arena.compare(key, null=null)
-        for _ in range(MOST_REPEATS):
-            if not contended(pair) or self._fruitless >= FRUITLESS or self._spent():
-                break
-            other = arena.compare(key, null=null)
-            self._fruitless = self._fruitless + 1 if contended(other) else 0
-            if other.failed:  # what fails is said, though another time it went well
-                pair = other
-                break
-            pair = min(pair, other, key=disturbance)
-        if not contended(pair):
-            self._fruitless = 0
+        pair, _ = self._repeats.least_disturbed(lambda: arena.compare(key, null=null))
         self.journal.append_line(to_line(pair))
         self.seen.add(pair)
         for side, why in pair.failed.items():
             self.tell(f"{pair.key}, side {side}: {why}")
 
-    def _wanted(self, stage: Stage, number: int, key: str) -> bool:
+    def adds(self, name: str, pairs: int, suspects: Sequence[str]) -> bool:
+        """Whether a resume with so many fresh pairs adds one to those that decide of a phase.
+
+        name:     `phase_key` of the phase.
+        suspects: as `suspects` has them now; first pairs that are added may choose others.
+        """
+        key = name.rpartition("|")[0]
+        stage: Stage = "fresh" if name in suspects else "first"
+        most = pairs if stage == "fresh" else first_pairs(pairs)
+        numbers = {one.number for one in self.seen.tried(key, stage)}
+        instead = [
+            INSTEAD + one.number
+            for one in self.seen.tried(key, stage)
+            if one.failed and one.number < min(most, INSTEAD)
+        ]
+        # The next one tells of all after it: a look that ended the case is one of every plan.
+        following = next(number for number in itertools.count() if number not in numbers)
+        return any(
+            self._wanted(stage, number, key, suspects)
+            for number in (*instead, *([following] if following < most else []))
+        )
+
+    def _wanted(
+        self, stage: Stage, number: int, key: str, suspects: Sequence[str] | None = None
+    ) -> bool:
+        """suspects: phases that are measured again; None: those of this run."""
         if (stage, number, key, False) in self.seen.pairs or self.given_up(key):
             return False
         if number >= INSTEAD:  # instead of one that failed: whether it does so again
             return True
-        chosen = self._chosen if stage == "fresh" else ()
+        chosen: Sequence[str] = ()
+        if stage == "fresh":
+            chosen = self._chosen if suspects is None else suspects
         phases = [
             one for one in self.values([key], again=chosen) if stage == "first" or one.key in chosen
         ]
@@ -193,9 +216,11 @@ class Pairs:
 
     def given_up(self, key: str) -> bool:
         """It fails, or computes something else."""
-        failures = self.seen.failures(key)
-        final = any(why.startswith(FINAL) for one in failures for why in one.failed.values())
-        return final or len(failures) >= MOST_FAILURES or bool(self.wrong(key))
+        failures = [
+            {why.partition(":")[0] for why in one.failed.values()}
+            for one in self.seen.failures(key)
+        ]
+        return bool(self.wrong(key)) or policy.given_up(failures, FINAL)
 
     def wrong(self, key: str) -> dict[str, str]:
         """side → why what it computes is not what it should be."""
@@ -215,11 +240,8 @@ class Pairs:
         }
         return min(known, key=lambda key: known[key], default=None)
 
-    def _spent(self) -> bool:
-        return self.budget_s is not None and self.clock() - self._start_s > self.budget_s
-
     def _out_of_budget(self, stage: Stage, number: int) -> bool:
-        self.tell(f"the budget of {self.budget_s:.0f} s is used up in {self._named(stage, number)}")
+        self.tell(self._deadline.said(self._named(stage, number)))
         return False
 
     def _named(self, stage: Stage, number: int) -> str:
@@ -236,7 +258,7 @@ class Pairs:
 
 
 def values(
-    seen: Seen,
+    seen: PairsSoFar,
     keys: Sequence[str] | Mapping[str, Case],
     *,
     null: bool = False,

@@ -3,7 +3,9 @@
 They are started before its first case and end with it: the process is the unit of noise.
 """
 
+import dataclasses
 import random
+import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -16,8 +18,8 @@ from bench.ab.journal import Pair, SideFacts, pair_of
 from bench.ab.variants import Side, SideError, unproven
 from bench.core.records import Case, Entry
 from bench.core.subject import parse
-from bench.engine import static_metrics
-from bench.engine.session import ReplicateDied, Session, collect, request
+from bench.engine import policy, static_metrics
+from bench.engine.session import ReplicateDied, Session, collect, killed, request
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.verdict.looks import Stage
@@ -69,14 +71,24 @@ class Interpreters:
             session.close()
 
     def compare(self, key: str, *, null: bool) -> Pair:
-        """One case on both sides, or on side A twice.  Raises SideError."""
+        """One case on both sides, or on side A twice.  Raises SideError.
+
+        Again where something outside killed a side.
+        """
+        start_s = time.monotonic()
+        pair, _ = policy.tried(lambda: self._played(key, null=null), killed=lambda one: one[1])
+        return dataclasses.replace(pair, wall_s=time.monotonic() - start_s)
+
+    def _played(self, key: str, *, null: bool) -> tuple[Pair, bool]:
+        """The pair, and whether something outside killed a side of it."""
         draw = random.Random(f"{self.run.seed}:{self.stage}:{self.number}:{key}:{null}")
         a = self._player("A", key)
         b = self._player(AGAIN if null else "B", key)
         found = take_turns(a, b, draw)
         for player, name in ((a, "A"), (b, "A" if null else "B")):
             self._prove(player.proof, name)
-        return pair_of(self.stage, self.number, key, *found, null=null)
+        pair = pair_of(self.stage, self.number, key, *found, null=null)
+        return pair, bool(pair.failed) and (a.killed or b.killed)
 
     def facts(self, key: str) -> list[SideFacts]:
         """What repeats exactly, of both sides, each held against a reference of its own code."""
@@ -101,10 +113,14 @@ class Interpreters:
         return found
 
     def _ask(self, name: str, case: Case, asked: Mapping[str, Any]) -> dict[str, Any]:
-        try:
-            return self._session(name, case).ask(asked)
-        except ReplicateDied as error:
-            return {"end": "replicate", "why": str(error)}
+        def asked_once() -> dict[str, Any]:
+            _remove(asked)
+            try:
+                return self._session(name, case).ask(asked)
+            except ReplicateDied as error:
+                return {"end": "replicate", "why": str(error), "killed": error.killed}
+
+        return policy.tried(asked_once, killed)
 
     def _player(self, name: str, key: str) -> Player:
         case = self.cases[key]["B" if name == "B" else "A"]
@@ -121,9 +137,7 @@ class Interpreters:
     def _request(self, job: str, name: str, case: Case) -> tuple[dict[str, Any], Folders]:
         folders = self._folders(name)
         asked = request(job, case, self.number, None, self.run, folders)
-        for file in (Path(asked["out"]), Path(asked["log"])):
-            file.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
-            file.unlink(missing_ok=True)  # of one that was killed: not this answer
+        _remove(asked)
         return asked, folders
 
     def _session(self, name: str, case: Case) -> Session:
@@ -150,3 +164,10 @@ class Interpreters:
         other = self.sides["A" if name == "B" else "B"]
         if proof and (why := unproven(self.sides[name], other, proof)):
             raise SideError(why)
+
+
+def _remove(asked: Mapping[str, Any]) -> None:
+    """What a child that was killed has left: it is not the answer of the next one."""
+    for file in (Path(asked["out"]), Path(asked["log"])):
+        file.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
+        file.unlink(missing_ok=True)

@@ -95,7 +95,7 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         journal.close()
         run_directory.release(holder)
     try:
-        report = outcome.decided(planned, pairs, history, incomplete=incomplete)
+        report = outcome.decided(planned, pairs, history, path, incomplete=incomplete)
         code = report.exit_code(strict=strict) if stopped is None else WRONG
         outcome.write(path, report, pairs, code)
         run_directory.finish(directory, complete=incomplete is None)

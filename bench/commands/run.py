@@ -20,7 +20,7 @@ from bench.core.errors import UserError
 from bench.core.records import Case
 from bench.core.subject import parse
 from bench.core.text import command, printable
-from bench.engine.scheduler import Runner, Seen
+from bench.engine.scheduler import Runner, RunSoFar
 from bench.host import environment, peaks, preflight, probe
 from bench.plan import config
 from bench.plan import expand as plan
@@ -240,7 +240,7 @@ def _measure(begun: _Begun, console: Console) -> int:
     if begun.description:  # not before: another run may be writing here
         run_directory.change(directory, begun.description)
     log = journal.Journal(directory.journal)
-    seen = Seen()
+    seen = RunSoFar()
     for entry in journal.read(directory.journal):
         seen.add(entry)
     interrupted, stopped, enough = False, None, False

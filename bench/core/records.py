@@ -30,6 +30,8 @@ FLAGS: Mapping[str, str] = {
     "contended": "other work took more of the processor than the samples can bear",
     "unsteady": "the times had not settled after the warm-up, or moved through the samples, or "
     "each call does more than the last",
+    "growing": "the calls are not alike on any machine: each one does more than the last, "
+    "leaves more behind, or changes its inputs",
     "noisy": "the replicates' interval is wider than the precision asked for (forward or step)",
     "few-replicates": "fewer replicates than asked for",
     "partial": "other replicates of the case failed",

@@ -26,8 +26,8 @@ from bench.core.records import (
     whole_phase,
 )
 from bench.core.subject import parse
-from bench.engine import static_metrics
-from bench.engine.session import TRIES, ReplicateDied, Session, collect, killed, request
+from bench.engine import policy, static_metrics
+from bench.engine.session import ReplicateDied, Session, collect, killed, request
 from bench.host.interpreter import COMPILER
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
@@ -36,8 +36,6 @@ from bench.results.run_directory import Folders
 from bench.stats.intervals import relative_half_width
 
 FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these
-MOST_FAILURES = 2  # of the others: then the case is given up
-MOST_REPEATS = 2  # of a replicate that other work on the machine disturbed
 REPEATS_SHARE = 0.2  # of the run's time that repeats may take
 FRUITLESS = 5  # repeats in a row that were disturbed as well: the machine is busy for good
 
@@ -51,7 +49,7 @@ class Watcher(Protocol):
 
 
 @dataclass
-class Seen:
+class RunSoFar:
     """All outcomes of a run so far, and what follows for the next."""
 
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
@@ -73,9 +71,8 @@ class Seen:
         return any(outcome.replicate == replicate for outcome in self.of(case))
 
     def given_up(self, case: Case) -> bool:
-        failures = [one for one in self.of(case) if isinstance(one, Failure)]
-        final = any(one.status in FINAL for one in failures) or case.case_id in self.wrong
-        return final or len(failures) >= MOST_FAILURES
+        failures = [(one.status,) for one in self.of(case) if isinstance(one, Failure)]
+        return case.case_id in self.wrong or policy.given_up(failures, FINAL)
 
     def calls(self, case: Case) -> int | None:
         """Calls per pipelined sample, frozen by the first replicate that measured."""
@@ -123,12 +120,11 @@ class Runner:
     folders: Folders
     journal: Journal
     watcher: Watcher
-    seen: Seen
+    seen: RunSoFar
     clock: Callable[[], float] = time.monotonic
     start_session: Callable[..., Session] = Session
-    _start_s: float = 0.0
-    _repeats_s: float = 0.0
-    _fruitless: int = 0
+    _deadline: policy.Deadline = field(init=False, repr=False)
+    _repeats: policy.RepeatPolicy[Outcome] = field(init=False, repr=False)
     _unshared: set[str] = field(default_factory=set)  # modules that each child imports for itself
     _said: set[str] = field(default_factory=set)  # what interpreters had to say
 
@@ -137,7 +133,15 @@ class Runner:
 
         KeyboardInterrupt passes through; the journal then holds what was finished.
         """
-        self._start_s = self.clock()
+        self._deadline = policy.Deadline.begun(self.run.budget_s, self.clock)
+        self._repeats = policy.RepeatPolicy(
+            deadline=self._deadline,
+            contended=_contended,
+            disturbance=_disturbance,
+            stands=lambda one: isinstance(one, Failure) and one.status == "invalid",
+            fruitless=FRUITLESS,
+            share=REPEATS_SHARE,
+        )
         self.watcher.begin(self._left(0))
         self._make_up_facts()
         for replicate in range(self.run.most_replicates):
@@ -146,25 +150,19 @@ class Runner:
                 break  # all is as precise as was asked for
             with self._sessions(replicate, todo) as session_of:
                 for position, case in enumerate(todo):
-                    if self._spent():
+                    if self._deadline.spent:
                         return self._out_of_budget(replicate)
                     outcome = self._outcome(case, replicate, session_of)
                     left = len(todo) - position - 1 + self._left(replicate + 1)
                     self.watcher.done(outcome, left)
         return True
 
-    def _spent(self) -> bool:
-        budget_s = self.run.budget_s
-        return budget_s is not None and self.clock() - self._start_s > budget_s
-
     def _out_of_budget(self, replicate: int) -> bool:
         """Whether all that was asked for is there, beside what precision wanted further."""
         if replicate >= self.run.replicates:
             return True
-        self.watcher.note(
-            f"the budget of {self.run.budget_s:.0f} s is used up in replicate {replicate + 1} of "
-            f"{self.run.replicates}"
-        )
+        where = f"replicate {replicate + 1} of {self.run.replicates}"
+        self.watcher.note(self._deadline.said(where))
         return False
 
     def _todo(self, replicate: int) -> list[Case]:
@@ -229,26 +227,12 @@ class Runner:
         self, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> Outcome:
         """Measured again where other work disturbed it; of several the least disturbed counts."""
-        best = self._measured(case, replicate, session_of)
-        repeats = 0
-        while _contended(best) and repeats < MOST_REPEATS and self._may_repeat():
-            start = self.clock()
-            other = self._measured(case, replicate, session_of)
-            self._repeats_s += self.clock() - start
-            repeats += 1
-            self._fruitless = self._fruitless + 1 if _contended(other) else 0
-            if isinstance(other, Failure) and other.status == "invalid":
-                return other  # a wrong result stays one
-            best = min(best, other, key=_disturbance)
-        if not _contended(best):
-            self._fruitless = 0
+        best, repeats = self._repeats.least_disturbed(
+            lambda: self._measured(case, replicate, session_of)
+        )
         if repeats and isinstance(best, Measurement):
             return dataclasses.replace(best, state={**best.state, "repeats": repeats})
         return best
-
-    def _may_repeat(self) -> bool:
-        most_s = REPEATS_SHARE * (self.clock() - self._start_s)
-        return self._fruitless < FRUITLESS and self._repeats_s <= most_s and not self._spent()
 
     def _measured(
         self, case: Case, replicate: int, session_of: Callable[[Case], Session]
@@ -265,10 +249,7 @@ class Runner:
         self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
     ) -> Entry:
         asked = request(job, case, replicate, self.seen.calls(case), self.run, self.folders)
-        for left in reversed(range(TRIES)):
-            ended = self._ended(asked, case, session_of)
-            if not (left and killed(ended)):
-                break
+        ended = policy.tried(lambda: self._ended(asked, case, session_of), killed)
         entry = collect(asked, ended, self.folders)
         return dataclasses.replace(entry, wall_s=float(ended.get("wall_s", 0.0)))
 

@@ -17,6 +17,7 @@ from typing import Any
 from bench.core.errors import NO_SPACE, UserError
 from bench.core.records import Case, Entry, Failure, RecordError, Status
 from bench.core.text import printable
+from bench.engine.policy import TRIES
 from bench.host import allocator as allocators
 from bench.host import orphans
 from bench.host.interpreter import COMPILER, HERE, Place
@@ -28,7 +29,6 @@ LOG_KEPT_BYTES = 64 * 2**10
 START_S = 60.0  # for importing torch, beside what importing the subjects may take
 GRACE_S = 60.0  # for ending a child and clearing up after it, beside what the child may take
 END_S = 20.0  # a replicate clears up for ten seconds at most (bench.worker.process.supervise)
-TRIES = 3  # of what something outside killed: that is no verdict on the case
 LONGEST_S = 1e6  # epoll(7) counts milliseconds in an int
 WARMUP_CAP_S = 1.5  # not settled by then: measured all the same, and said
 STAGE_CHARACTERS = 100

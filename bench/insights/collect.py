@@ -20,7 +20,19 @@ from bench.insights.insight import Sentence, factor, listed
 from bench.results import main_memory
 from bench.results.load import RunData, load
 
-DOUBTS = ("contended", "throttled", "implausible", "unsteady", "bimodal")  # of the machine
+# Flags of many cases, and what to do about each.
+DOUBTS: Mapping[str, str] = {
+    "contended": "Measure them again while nothing else runs on this machine.",
+    "throttled": "Let the device cool, or limit its power, and measure them again.",
+    "implausible": "Look at what they compute; if that is right, measure again on a quiet machine, "
+    "for the peaks may be too low.",
+    "growing": "A quieter machine does not help: let each call of the subject begin from the same "
+    "state (no list, cache or buffer that grows), or measure one call's worth of it.",
+    "unsteady": "Measure them again on a quiet machine, or with a longer warm-up (warmup_s in a "
+    "TOML file).",
+    "bimodal": "Processes are fast or slow by chance: measure again with more --replicates, and "
+    "read the samples, not the middle.",
+}
 MANY = 0.1  # of the cases: fewer are told by their own rows
 
 
@@ -79,21 +91,19 @@ def no_ceilings(run: RunData) -> str | None:
 
 
 def doubts(rows: Sequence[Row]) -> list[Sentence]:
-    """What the machine did to many cases; and cases that must not be believed."""
+    """What many cases have been through, with what to do; and cases that must not be believed."""
     whole = [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
     cases = {row.case_id: row for row in whole}
-    flags = {name: (row.flags or "").split(";") for name, row in cases.items()}
-    counts = Counter(flag for own in flags.values() for flag in own)
+    flags = {name: _causes(row) for name, row in cases.items()}
     found = [
         Sentence(
             kind="doubt",
-            text=f"{counts[flag]} of {len(cases)} cases are {flag}: {FLAGS[flag]}. "
-            "Measure them again on a quiet machine before acting on them.",
+            text=f"{len(own)} of {len(cases)} cases are {flag}: {FLAGS[flag]}. {what_to_do}",
             evidence="",
-            case_ids=tuple(str(name) for name, own in flags.items() if flag in own),
+            case_ids=tuple(map(str, own)),
         )
-        for flag in DOUBTS
-        if counts[flag] > MANY * len(cases)
+        for flag, what_to_do in DOUBTS.items()
+        if len(own := [name for name, by in flags.items() if flag in by]) > MANY * len(cases)
     ]
     bad = {name: row for name, row in cases.items() if row.status not in ("ok", "unsupported")}
     if bad:
@@ -109,6 +119,12 @@ def doubts(rows: Sequence[Row]) -> list[Sentence]:
             )
         )
     return found
+
+
+def _causes(row: Row) -> list[str]:
+    """Its flags; a case that grows is unsteady for that, and the machine is not to blame."""
+    own = (row.flags or "").split(";")
+    return [flag for flag in own if not (flag == "unsteady" and "growing" in own)]
 
 
 def _devices(run: RunData) -> list[Sentence]:

@@ -27,7 +27,7 @@ TOLD = ("doubt", "device", "best")
 MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
-FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
+FLAG_LETTERS = dict(zip(FLAGS, "cugnfptiv2", strict=True))
 GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
 

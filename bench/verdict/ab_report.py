@@ -6,41 +6,29 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
 from bench.core import units
+from bench.core.text import command
 from bench.results.csv_files import write_csv
 from bench.verdict.exact_metrics import counted_findings
-from bench.verdict.markdown import MAX_BYTES, MAX_CHANGED, code, escape, figure, fitting
-from bench.verdict.paired_test import Decision
-from bench.verdict.tables import safe
-
-Verdict = Literal[
-    "FAILED",  # ran on one side alone, or on none
-    "REGRESSED",
-    "UNTRUSTED",  # A against itself was called different
-    "INCONCLUSIVE",
-    "IMPROVED",
-    "DIFFERS",  # a counted figure of two settings or interpreters, which may differ
-    "NEW",  # a phase that side B alone has
-    "UNMEASURED",  # no side can run it here, or it is no fault of B that one cannot
-    "SAME",
-]
-WORST_FIRST: tuple[Verdict, ...] = (
-    "FAILED",
-    "REGRESSED",
-    "UNTRUSTED",
-    "INCONCLUSIVE",
-    "IMPROVED",
-    "DIFFERS",
-    "NEW",
-    "UNMEASURED",
-    "SAME",
+from bench.verdict.markdown import (
+    MAX_BYTES,
+    changed_table,
+    code,
+    escape,
+    figure,
+    fitting,
+    folded,
+    percent_more,
 )
+from bench.verdict.paired_test import Decision, Outlook
+from bench.verdict.power import MOST_TRIED
+from bench.verdict.report import WORST_FIRST, Verdict, headline
+from bench.verdict.tables import blank, safe
+
 TIME = "time_s"  # of a call
 PIPELINED = "pipelined_s"  # of a call back to back with others, on an accelerator
 TIMES = (TIME, PIPELINED)
@@ -67,7 +55,8 @@ class Row:
     pairs: int | None = None
     p_adjusted: float | None = None
     smallest_effect_ratio: float | None = None  # that would have been found, B / A - 1
-    pairs_needed: int | None = None  # fresh ones at most, to find twice the threshold
+    pairs_needed: int | None = None  # that a resume takes, to find twice the threshold
+    outlook: Outlook | None = None  # what more pairs could do for what is undecided
     note: str = ""
 
 
@@ -96,13 +85,14 @@ class Report:
         if self.count("UNTRUSTED"):
             why = next(row.note for row in self.rows if row.verdict == "UNTRUSTED")
             return f"{', '.join([*bad, 'UNTRUSTED'])}: {why}"
-        improved = self.count("IMPROVED", times=True)
-        same = self.count("SAME", "IMPROVED", times=True)
-        rest = f"{same} same" + (f" or better ({improved} IMPROVED)" if improved else "")
-        undecided = self.count("INCONCLUSIVE")
-        unmeasured = f", {n} unmeasured" if (n := self.count("UNMEASURED")) else ""
-        first = ", ".join(bad) or "no regression found"
-        return f"{first} ({rest}, {undecided} undecided{unmeasured})"
+        unmeasured = self.count("UNMEASURED")
+        return headline(
+            bad,
+            self.count("SAME", times=True),
+            self.count("IMPROVED", times=True),
+            self.count("INCONCLUSIVE"),
+            [f"{unmeasured} unmeasured"] if unmeasured else [],
+        )
 
     def exit_code(self, *, strict: bool) -> int:
         """4 failed or nothing measured; 1 regressed; 3, strictly, what is not known; else 0.
@@ -139,6 +129,7 @@ def time_row(
         p_adjusted=decision.p_adjusted,
         smallest_effect_ratio=decision.smallest_effect,
         pairs_needed=decision.pairs_needed,
+        outlook=decision.outlook,
         note=decision.note,
     )
 
@@ -184,15 +175,10 @@ def counted_rows(
 
 def table(report: Report) -> Table:
     """Every time, and of what is counted that which differs."""
-    made = Table(
-        title=safe(report.headline),
-        title_justify="left",
-        caption=safe(
-            f"A: {report.a}; B: {report.b}; threshold {units.percent(report.threshold)}; "
-            "B / A with the 95 % interval over pairs" + (f". {LEGEND}" if _unfound(report) else "")
-        ),
-        caption_justify="left",
-        box=SIMPLE_HEAD,
+    made = blank(report.headline)
+    made.caption = safe(
+        f"A: {report.a}; B: {report.b}; threshold {units.percent(report.threshold)}; "
+        "B / A with the 95 % interval over pairs" + (f". {LEGEND}" if _unfound(report) else "")
     )
     # No column has a least width: where they do not fit together, rich cuts off the last one.
     made.add_column("case", overflow="fold")
@@ -231,12 +217,7 @@ def named(row: Row) -> str:
 
 def ratio(row: Row) -> str:
     """`+2.1 % (-0.4 to +4.7 %)`: what B takes more than A."""
-    if row.ratio is None:
-        return ""
-    text = f"{100 * (row.ratio - 1):+.1f} %"
-    if row.ratio_low is not None and row.ratio_high is not None:
-        text += f" ({100 * (row.ratio_low - 1):+.1f} to {100 * (row.ratio_high - 1):+.1f} %)"
-    return text
+    return percent_more(row.ratio, row.ratio_low, row.ratio_high)
 
 
 LEGEND = (
@@ -253,9 +234,49 @@ def reach(row: Row) -> str:
     least = row.smallest_effect_ratio
     if least is not None and math.isfinite(least):
         found.append(f"would have found {100 * least:+.0f} %")
-    if row.pairs_needed:
-        found.append(f"needs about --pairs {row.pairs_needed}")
+    match row.outlook:
+        case "more pairs":
+            found.append(f"needs about --pairs {row.pairs_needed}")
+        case "go on":
+            found.append("lacks planned pairs (--resume)")
+        case "given up":
+            found.append("a look ended it")
+        case "too noisy":
+            found.append(f"needs more than --pairs {MOST_TRIED}")
     return ", ".join(found)
+
+
+def further(rows: Sequence[Row], directory: Path) -> list[str]:
+    """What can be done for what is undecided, a sentence each; every command is one that works."""
+    by: dict[Outlook, list[Row]] = {}
+    for row in rows:
+        if row.outlook is not None and row.verdict == "INCONCLUSIVE":
+            by.setdefault(row.outlook, []).append(row)
+    found = []
+    resume = command("bench", "ab", "--resume", directory)
+    if going := by.get("go on"):
+        found.append(f"{_figures(going)} did not get all planned pairs; to go on: {resume}")
+    if more := by.get("more pairs"):
+        most = max(row.pairs_needed or 0 for row in more)
+        found.append(
+            f"{_figures(more)} may be decided by more pairs; to add as many as the noisiest one "
+            f"needs: {resume} --pairs {most}"
+        )
+    if ended := by.get("given up"):
+        found.append(
+            f"{_figures(ended)} got no more pairs because a look found a slowdown by the threshold "
+            "unlikely; --resume adds none, only a new comparison measures them again"
+        )
+    if noisy := by.get("too noisy"):
+        found.append(
+            f"{_figures(noisy)} cannot be decided here: not even --pairs {MOST_TRIED} would find "
+            "twice the threshold; use a quieter machine or a larger --threshold"
+        )
+    return found
+
+
+def _figures(rows: Sequence[Row]) -> str:
+    return f"{len(rows)} undecided {'time' if len(rows) == 1 else 'times'}"
 
 
 def _unfound(report: Report) -> bool:
@@ -275,23 +296,10 @@ def markdown(report: Report) -> str:
     )
     head += fitting([f"- {escape(note, MOST_SENTENCE)}" for note in report.notes], MAX_BYTES // 8)
     rows = ordered(report.rows)
-    changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
-    shown = fitting([_line(row) for row in changed[:MAX_CHANGED]], MAX_BYTES // 2)
-    if changed:
-        head.append(f"\n{_HEAD}" + "".join(shown))
-    if len(changed) > len(shown):
-        head.append(f"… and {len(changed) - len(shown)} more in the full table.\n")
-    text = "\n".join(head) + f"\n<details><summary>All {len(rows)} figures</summary>\n\n{_HEAD}"
-    foot = "\n</details>\n"
-    room = MAX_BYTES - len((text + foot).encode()) - 100
-    for number, row in enumerate(rows):
-        line = _line(row)
-        room -= len(line.encode())
-        if room < 0:
-            text += f"\nThe last {len(rows) - number} are left out: the file is limited to 60 kB.\n"
-            break
-        text += line
-    return text + foot
+    changed = [[_line(row)] for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
+    text = "\n".join(head) + "\n" + changed_table(_HEAD, changed, MAX_BYTES // 2)
+    lines, room = [_line(row) for row in rows], MAX_BYTES - len(text.encode())
+    return text + folded(f"All {len(rows)} figures", _HEAD, lines, room)
 
 
 def _line(row: Row) -> str:

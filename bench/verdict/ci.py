@@ -11,6 +11,16 @@ from bench.verdict import ab_report
 from bench.verdict import report as verdict
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
+# The rest has passed; `of_check` adds what a stored baseline alone can say.
+OUTCOMES: Mapping[verdict.Verdict, Outcome] = {
+    "REGRESSED": "failure",
+    "FAILED": "error",
+    "MISSING": "error",
+    "UNTRUSTED": "skipped",
+    "INCONCLUSIVE": "skipped",
+    "ADVISORY": "skipped",
+    "UNMEASURED": "skipped",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,15 +37,9 @@ class Judged:
 
 def of_check(report: verdict.Report, *, strict: bool) -> list[Judged]:
     """strict: a suspect is a failure, else it is skipped, with a warning."""
-    suspect: Outcome = "failure" if strict else "skipped"
     outcomes: Mapping[verdict.Verdict, Outcome] = {
-        "REGRESSED": "failure",
-        "FAILED": "error",
-        "MISSING": "error",
-        "SUSPECT": suspect,
-        "INCONCLUSIVE": "skipped",
-        "ADVISORY": "skipped",
-        "UNMEASURED": "skipped",
+        **OUTCOMES,
+        "SUSPECT": "failure" if strict else "skipped",
         "NEW": "skipped",
     }
     return [
@@ -53,13 +57,6 @@ def of_check(report: verdict.Report, *, strict: bool) -> list[Judged]:
 
 def of_ab(report: ab_report.Report) -> list[Judged]:
     """A case is judged by the worst of its rows."""
-    outcomes: Mapping[ab_report.Verdict, Outcome] = {
-        "REGRESSED": "failure",
-        "FAILED": "error",
-        "UNTRUSTED": "skipped",
-        "INCONCLUSIVE": "skipped",
-        "UNMEASURED": "skipped",
-    }
     by_case: dict[str, list[ab_report.Row]] = {}
     for row in ab_report.ordered(report.rows):
         by_case.setdefault(row.case_id, []).append(row)
@@ -68,7 +65,7 @@ def of_ab(report: ab_report.Report) -> list[Judged]:
         Judged(
             name=name,
             group="bench ab",
-            outcome=outcomes.get(row.verdict, "passed"),
+            outcome=OUTCOMES.get(row.verdict, "passed"),
             sentence=_ab_sentence(by_case[name]),
             warns=row.verdict == "UNTRUSTED",
         )

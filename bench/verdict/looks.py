@@ -55,11 +55,12 @@ def planned(most: int) -> list[Look]:
     """The looks up to `most` fresh pairs.
 
     Those of a larger plan come at the same pairs as those of a smaller one, so that pairs may be
-    added; beyond LOOKS they share the chance of the last of these.
+    added; beyond LOOKS they share the chance of the last of these, and leave some of it to the
+    end of the plan (`taken`).
     """
     looks = [look for look in LOOKS if look.pairs <= most]
     last = LOOKS[-1]
-    if math.ceil(GROWTH * last.pairs) > most:
+    if most <= last.pairs:
         return looks
     after, share = last.pairs, last.share / 2
     looks[-1] = Look(after, share, last.hopeless)

@@ -1,5 +1,6 @@
-"""report.md of a check: the verdict in its first line, what changed, then everything, folded.
+"""report.md of a check, and the parts that it has in common with that of a comparison.
 
+The verdict in its first line, what changed, then everything, folded.
 Always under 60 kB, for GitHub refuses longer comments (65 536 characters).  Names come from
 whoever wrote the subject: every sign that Markdown or HTML could take for its own is escaped.
 """
@@ -10,7 +11,7 @@ import re
 from collections.abc import Sequence
 
 from bench.core import units
-from bench.verdict.report import CaseVerdict, Finding, Report
+from bench.verdict.report import CaseVerdict, Report
 
 MAX_BYTES = 60_000
 MAX_CHANGED = 20
@@ -30,9 +31,17 @@ def report_markdown(report: Report) -> str:
     )
     parts += fitting([f"- {escape(note)}" for note in report.notes], MAX_BYTES // 8)
     text = "\n".join(parts) + "\n"
-    text += _changed([case for case in report.worst_first if case.changed], MAX_BYTES // 2)
+    changed = [case for case in report.worst_first if case.changed]
+    text += changed_table(
+        _HEAD,
+        [_lines(case, only_changed=True) for case in changed],
+        MAX_BYTES // 2,
+        " changed cases",
+    )
     text += _commands(report.commands, MAX_BYTES // 4)
-    return text + _folded(report, MAX_BYTES - len(text.encode()))
+    cases = ["".join(_lines(case, only_changed=False)) for case in report.cases]
+    room = MAX_BYTES - len(text.encode())
+    return text + folded(f"All {len(cases)} cases", _HEAD, cases, room, " cases")
 
 
 def fitting(lines: Sequence[str], room: int) -> list[str]:
@@ -67,7 +76,8 @@ def _lines(case: CaseVerdict, *, only_changed: bool) -> list[str]:
     return [
         f"| {name} | {one.verdict} | {escape(f'{one.phase} {one.figure}')} "
         f"| {figure(one.figure, one.base)} | {figure(one.figure, one.value)} "
-        f"| {worse(one)}{f' ({escape(one.note)})' if one.note else ''} |\n"
+        f"| {percent_more(one.worse, one.low, one.high)}"
+        f"{f' ({escape(one.note)})' if one.note else ''} |\n"
         for one in findings
     ]
 
@@ -83,32 +93,51 @@ def figure(name: str, value: float | None) -> str:
     return "–" if value is None else f"{value:,.0f}"
 
 
-def worse(finding: Finding) -> str:
-    """How much worse, with its interval: `+12.3 % (+8.0 to +16.9 %)`."""
-    if finding.worse is None:
+def percent_more(ratio: float | None, low: float | None, high: float | None) -> str:
+    """How much more, with its interval: `+12.3 % (+8.0 to +16.9 %)`."""
+    if ratio is None:
         return ""
-    text = f"{100 * (finding.worse - 1):+.1f} %"
-    if finding.low is not None and finding.high is not None:
-        text += f" ({100 * (finding.low - 1):+.1f} to {100 * (finding.high - 1):+.1f} %)"
+    text = f"{100 * (ratio - 1):+.1f} %"
+    if low is not None and high is not None:
+        text += f" ({100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %)"
     return text
 
 
-def _changed(cases: Sequence[CaseVerdict], room: int) -> str:
-    """The table of what changed: the first MAX_CHANGED cases, as far as there is room."""
+def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: str = "") -> str:
+    """The table of what changed: the first MAX_CHANGED, as far as there is room.
+
+    head: its two lines.  cases: the lines of each.  noun: of what, before which a space stands.
+    """
     if not cases:
         return ""
     lines: list[str] = []
     shown = 0
-    for case in cases[:MAX_CHANGED]:
-        own = _lines(case, only_changed=True)
+    for own in cases[:MAX_CHANGED]:
         fit = fitting(own, room - sum(len(line.encode()) for line in lines))
         lines += fit
         if len(fit) < len(own):
             break
         shown += 1
     more = len(cases) - shown
-    rest = f"… and {more} more changed cases in the full table.\n" if more else ""
-    return f"\n{_HEAD}{''.join(lines)}\n{rest}"
+    rest = f"… and {more} more{noun} in the full table.\n" if more else ""
+    return f"\n{head}{''.join(lines)}\n{rest}"
+
+
+def folded(summary: str, head: str, cases: Sequence[str], room: int, noun: str = "") -> str:
+    """Everything, as far as there is room; says how many are left out.
+
+    cases: the lines of each.  noun: of what is left out, before which a space stands.
+    """
+
+    def left_out(count: int) -> str:
+        return f"\nThe last {count}{noun} are left out: the file is limited to 60 kB.\n"
+
+    begin = f"\n<details><summary>{summary}</summary>\n\n{head}"
+    end = "\n</details>\n"
+    room -= sum(len(part.encode()) for part in (begin, end, left_out(len(cases))))
+    shown = fitting(cases, room)
+    left = len(cases) - len(shown)
+    return begin + "".join(shown) + (left_out(left) if left else "") + end
 
 
 def _commands(commands: Sequence[str], room: int) -> str:
@@ -122,21 +151,3 @@ def _commands(commands: Sequence[str], room: int) -> str:
     more = len(commands) - len(lines)
     rest = f"… and {more} more such commands: there is no room for them here, junit.xml has all.\n"
     return (made if lines else "\n") + (rest if more else "")
-
-
-def _folded(report: Report, room: int) -> str:
-    """Every figure of every case, as far as there is room; says how many cases are left out."""
-    head = f"\n<details><summary>All {len(report.cases)} cases</summary>\n\n{_HEAD}"
-    foot = "\n</details>\n"
-    spare = f"\nThe last {len(report.cases)} cases are left out: the file is limited to 60 kB.\n"
-    room -= sum(len(part.encode()) for part in (head, foot, spare))
-    lines: list[str] = []
-    for number, case in enumerate(report.cases):
-        line = "".join(_lines(case, only_changed=False))
-        room -= len(line.encode())
-        if room < 0:
-            left = len(report.cases) - number
-            lines.append(f"\nThe last {left} cases are left out: the file is limited to 60 kB.\n")
-            break
-        lines.append(line)
-    return head + "".join(lines) + foot

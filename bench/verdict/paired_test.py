@@ -48,6 +48,13 @@ NULL_RUNS = 20  # of this machine, whose null cases bound what may be called a d
 NULL_LEVEL = 0.99  # two-sided: the machine's bias is what these runs have beyond chance
 
 Verdict = Literal["REGRESSED", "IMPROVED", "SAME", "INCONCLUSIVE", "UNTRUSTED"]
+# What more pairs could do for a phase that stayed undecided.
+Outlook = Literal[
+    "more pairs",  # beyond its plan, `pairs_needed` of them
+    "go on",  # its plan did not come to its end
+    "given up",  # a look ended it: no plan adds a pair
+    "too noisy",  # for any number of pairs that was tried
+]
 TOO_FEW = f"fewer than {FIRST_PAIRS} pairs decide nothing"
 
 
@@ -113,6 +120,7 @@ class Decision:
     pairs: int
     smallest_effect: float | None = None  # `bench.verdict.power`
     pairs_needed: int | None = None
+    outlook: Outlook | None = None
     note: str = ""
 
 

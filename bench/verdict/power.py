@@ -8,8 +8,9 @@ so that a few simulations answer for all cases of a report.
 
 import bisect
 import dataclasses
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -23,10 +24,11 @@ from bench.verdict.looks import (
     FIRST_PAIRS,
     FRESH_PAIRS,
     LEAST_FRESH,
+    MOST_PAIRS,
     first_pairs,
     taken,
 )
-from bench.verdict.paired_test import SUSPECT_P, Case, Decision, suspects
+from bench.verdict.paired_test import SUSPECT_P, Case, Decision, Outlook, suspects
 from bench.verdict.rule_arrays import Flags, Floats, best_of_looks, estimates, p_above
 
 DRAWS = 300  # whose power of four in five is known within 5 %
@@ -36,6 +38,9 @@ MOST_OCTAVES = 6  # of threshold to scatter
 STEPS_OF_OCTAVE = 4  # at which it is simulated: 19 % apart
 # Fresh pairs, each a fifth more than the one before; more are not simulated.
 PLANS = tuple(round(8 * 1.2**step) for step in range(25))
+MOST_TRIED = PLANS[-1]
+
+Adds = Callable[[str, int], bool]  # key of a phase, --pairs of a resume → whether it adds a pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,12 +60,14 @@ def with_reach(
     bias: float = 0.0,
     pairs: int = FRESH_PAIRS,
     complete: bool = True,
+    adds: Adds = lambda _, __: True,
 ) -> tuple[Decision, ...]:
-    """The decisions, and of each what it would have found and what it would take.
+    """The decisions, and of each what it would have found; of what is undecided, what it takes.
 
     bias:     of this machine; below it nothing is called slower.
     pairs:    fresh ones that a suspect could have had.
     complete: no budget ended it.
+    adds:     as the comparison itself would choose what is measured next (`Pairs.adds`).
     """
     own = {one.key: one for one in cases}
     chosen = suspects(cases, max(threshold, bias))
@@ -70,23 +77,49 @@ def with_reach(
         plan = _plan(case, chosen, len(cases), pairs, complete=complete)
         scatter = _scatter(case.decisive)
         asked = max(threshold if case.threshold is None else case.threshold, bias)
-        if plan is None or scatter is None:
-            found.append(one)
-            continue
-        bound = math.log1p(asked)
-        effect = _effect(bound, scatter, plan)
-        needed, family = None, len({*chosen, one.key})
+        bound, twice = math.log1p(asked), math.log1p(2 * asked)
+        effect, outlook, number = None, None, None
+        if plan is not None and scatter is not None:
+            effect = _effect(bound, scatter, plan)
         if one.verdict == "INCONCLUSIVE":
-            needed = _needed(bound, math.log1p(2 * asked), scatter, family)
-        enough = needed is not None and plan.fresh >= needed
+            needed: float | None = None  # unknown
+            if scatter is not None and len(case.decisive) >= FIRST_PAIRS:
+                family = len({*chosen, one.key})
+                needed = _needed(bound, twice, scatter, family) or math.inf
+                if math.isinf(needed) and effect is not None and effect <= twice:
+                    needed = pairs  # the plan is larger than any that is tried, and does
+            outlook, number = _outlook(needed, pairs, functools.partial(adds, one.key))
         found.append(
             dataclasses.replace(
                 one,
                 smallest_effect=None if effect is None else math.expm1(effect),
-                pairs_needed=None if enough else needed,
+                outlook=outlook,
+                pairs_needed=number,
             )
         )
     return tuple(found)
+
+
+def _outlook(
+    needed: float | None, planned: int, adds: Callable[[int], bool]
+) -> tuple[Outlook | None, int | None]:
+    """What a resume can do for a phase that is undecided, and with which --pairs.
+
+    needed: fresh pairs in a new comparison; infinity: more than any that is tried; None: too few
+            pairs are there to tell.
+
+    A resume takes no fewer pairs than its comparison was begun with.  None: the plan was enough,
+    and found nothing.
+    """
+    if not adds(MOST_PAIRS):
+        return "given up", None
+    if needed is None or needed <= planned:
+        return ("go on", planned) if adds(planned) else (None, None)
+    if math.isinf(needed):
+        return "too noisy", None
+    # First pairs are a share of the plan: one that is little larger may add none.
+    plans = range(int(needed), MOST_PAIRS + 1)
+    return "more pairs", next(number for number in plans if adds(number))
 
 
 def _plan(

@@ -1,37 +1,39 @@
-"""What a check found, as records: findings of figures, verdicts of cases, the report.
+"""The verdicts of `bench check` and `bench ab`, and what a check found, as records.
 
 The exit code follows from them; nothing here computes a figure.
 """
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
+# The worst first.
 Verdict = Literal[
-    "FAILED",  # breaks here, and did not in the baseline
+    "FAILED",  # did not break in the baseline; of two sides: one fails, or both
     "MISSING",  # is in the baseline, not here
     "REGRESSED",
+    "UNTRUSTED",  # A against itself was called different
     "SUSPECT",  # slower, but less surely than REGRESSED, or the machine slowed down as well
-    "INCONCLUSIVE",  # these runs cannot tell
+    "INCONCLUSIVE",  # what was measured cannot tell
     "ADVISORY",  # measured on another machine: times say nothing about the code
     "IMPROVED",
-    "NEW",  # is not in the baseline
-    "UNMEASURED",  # ran neither here nor there
+    "DIFFERS",  # a counted figure of two settings or interpreters, which may differ
+    "NEW",  # is not in the baseline; of two sides: a phase that side B alone has
+    "UNMEASURED",  # ran neither here nor there, or it is no fault of B that it cannot
     "SAME",
 ]
-WORST_FIRST: tuple[Verdict, ...] = (
-    "FAILED",
-    "MISSING",
-    "REGRESSED",
-    "SUSPECT",
-    "INCONCLUSIVE",
-    "ADVISORY",
-    "IMPROVED",
-    "NEW",
-    "UNMEASURED",
-    "SAME",
-)
+WORST_FIRST: tuple[Verdict, ...] = get_args(Verdict)
 _CHANGED = frozenset({"FAILED", "MISSING", "REGRESSED", "SUSPECT", "IMPROVED", "NEW"})
+
+
+def headline(
+    bad: Sequence[str], same: int, improved: int, undecided: int, rest: Sequence[str] = ()
+) -> str:
+    """`1 REGRESSED (3 same or better (1 IMPROVED), 2 undecided)`; bad, rest: what else there is."""
+    better = f" or better ({improved} IMPROVED)" if improved else ""
+    others = ", ".join([f"{same + improved} same{better}", f"{undecided} undecided", *rest])
+    return f"{', '.join(bad) or 'no regression found'} ({others})"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,19 +124,20 @@ class Report:
             (self.count("REGRESSED"), "REGRESSED"),
             (self.count("SUSPECT"), "SUSPECT"),
         ]
-        bad = [f"{count} {word}" for count, word in parts if count]
-        rest = [
-            f"{self.count('SAME', 'IMPROVED')} same"
-            + (f" or better ({n} IMPROVED)" if (n := self.count("IMPROVED")) else ""),
-            f"{self.count('INCONCLUSIVE')} undecided",
-        ]
+        rest = []
         if self.count("ADVISORY"):
             rest.append(f"{self.count('ADVISORY')} timed on another machine: advisory")
         if self.count("NEW"):
             rest.append(f"{self.count('NEW')} new")
         if self.count("UNMEASURED"):
             rest.append(f"{self.count('UNMEASURED')} unmeasured in both")
-        return f"{', '.join(bad) or 'no regression found'} ({', '.join(rest)})"
+        return headline(
+            [f"{count} {word}" for count, word in parts if count],
+            self.count("SAME"),
+            self.count("IMPROVED"),
+            self.count("INCONCLUSIVE"),
+            rest,
+        )
 
 
 def exit_code(report: Report, strict: bool = False) -> int:

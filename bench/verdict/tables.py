@@ -9,7 +9,7 @@ from rich.text import Text
 from bench.compare.speedup import Gain, told_of, verdicts
 from bench.core import units
 from bench.core.text import printable
-from bench.verdict.markdown import figure, worse
+from bench.verdict.markdown import figure, percent_more
 from bench.verdict.report import Report
 
 WIDTH = 100  # columns at most; less where the terminal has less
@@ -33,7 +33,7 @@ def gain_tables(gains: Iterable[Gain]) -> list[Table]:
 def _gain_table(key: tuple[str, str, str], gains: Sequence[Gain]) -> Table:
     axis, base, value = key
     what = "images per second" if axis == "batch" else "speed"
-    table = _table(f"{axis}: {what} of {value} as a multiple of {base}")
+    table = blank(f"{axis}: {what} of {value} as a multiple of {base}")
     for name in ("subject", "phase", "settings"):
         table.add_column(name, overflow="fold")
     for name in ("base", "value"):
@@ -79,7 +79,7 @@ def _chosen(gain: Gain, base_of: int, value_of: int) -> str:
 
 def check_table(report: Report) -> Table:
     """What changed, at most MOST_CASES cases of it; what is undecided stands in the report."""
-    table = _table(report.headline)
+    table = blank(report.headline)
     table.add_column("case", overflow="fold", min_width=36)
     table.add_column("figure", overflow="fold")
     table.add_column("verdict", no_wrap=True)
@@ -98,7 +98,7 @@ def check_table(report: Report) -> Table:
                     one.verdict,
                     figure(one.figure, one.base),
                     figure(one.figure, one.value),
-                    worse(one),
+                    percent_more(one.worse, one.low, one.high),
                 )
                 table.add_row(*map(safe, cells))
     if len(changed) > MOST_CASES:
@@ -106,7 +106,8 @@ def check_table(report: Report) -> Table:
     return table
 
 
-def _table(title: str) -> Table:
+def blank(title: str) -> Table:
+    """A table without columns yet, as all of them look."""
     # Text, not str: rich would take brackets in a subject's name for markup.
     return Table(
         title=safe(title),

@@ -14,7 +14,7 @@ from scipy.special import ndtri
 from scipy.stats import false_discovery_control
 
 from bench.compare.cases import Case, by_case, same_machine, whole
-from bench.compare.speedup import estimate, of_replicates, replicate_medians
+from bench.compare.speedup import Medians, estimate, of_replicates, replicate_medians
 from bench.results.load import Line, RunData
 from bench.stats import between_runs, ratios
 from bench.stats.ratios import ALPHA, POWER, Estimate
@@ -95,23 +95,37 @@ def tests_of(
         if base is None or value is None:
             continue
         past = _past(case_id, base, earlier)
-        for figure in TIMED:
-            if base[figure.duration] is None or value[figure.duration] is None:
-                continue
-            names = (figure.duration, figure.duration)
-            tests.append(
-                TimeTest(
-                    case_id,
-                    figure,
-                    base,
-                    value,
-                    estimate(base, value, names, *medians, same_run=False)[0].flipped(),
-                    of_replicates(base, value, names, *medians).flipped(),
-                    predicted(past, base, value, figure.duration),
-                    controls_of(past, base, value),
-                )
-            )
+        tests += [
+            test_of(case_id, figure, (base, value), medians, past)
+            for figure in TIMED
+            if base[figure.duration] is not None and value[figure.duration] is not None
+        ]
     return tests
+
+
+def test_of(
+    case_id: str,
+    figure: Timed,
+    both: tuple[Line, Line],
+    medians: tuple[Medians, Medians],
+    past: Sequence[Line],
+) -> TimeTest:
+    """One time that both rows have, the baseline's first.
+
+    medians: of the replicates of each run.  past: the rows of the case in other earlier runs.
+    """
+    base, value = both
+    names = (figure.duration, figure.duration)
+    return TimeTest(
+        case_id,
+        figure,
+        base,
+        value,
+        estimate(base, value, names, *medians, same_run=False)[0].flipped(),
+        of_replicates(base, value, names, *medians).flipped(),
+        predicted(past, base, value, figure.duration),
+        controls_of(past, base, value),
+    )
 
 
 def _past(case_id: str, base: Line, earlier: Sequence[Mapping[str, Case]]) -> list[Line]:
@@ -269,7 +283,7 @@ def _finding(test: TimeTest, verdict: Verdict, note: str) -> Finding:
             flag
             for line in (test.base, test.value)
             for flag in (line["flags"] or "").split(";")
-            if flag in ("contended", "throttled", "unsteady", "bimodal")
+            if flag in ("contended", "throttled", "unsteady", "growing", "bimodal")
         }
     )
     return Finding(

@@ -216,7 +216,7 @@ def _measure(request: Request) -> Entry:
     moved, moved_facts = _transfers(built)
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
     doubts = doubts_of(times.settled, times.moved, seen)
-    flags = list(doubts)
+    flags = [*doubts, *prepare.flags(seen)]
     if load.contended:
         flags.append("contended")
     flags += driver.flags()

@@ -29,6 +29,7 @@ from bench.terminal.progress import wide_console
 from bench.verdict import ab_report, ci
 from bench.verdict.ab_report import Report, Row
 from bench.verdict.looks import Stage
+from bench.verdict.report import Verdict
 from tests.ab.test_outcome import A, B, good, planned
 from tests.ab.test_variants import git
 from tests.support.cases import case
@@ -36,7 +37,7 @@ from tests.support.cases import case
 SUBJECTS = Path(__file__).with_name("ab_subjects.py")
 
 
-def row(verdict: ab_report.Verdict, figure: str = "time_s", **changes: Any) -> Row:
+def row(verdict: Verdict, figure: str = "time_s", **changes: Any) -> Row:
     wanted = {"case_id": "net", "phase": "forward", "figure": figure, "verdict": verdict}
     return Row(**{**wanted, **changes})
 
@@ -143,7 +144,7 @@ def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read()
     undecided = row(
         "INCONCLUSIVE",
         a=0.001, b=0.0011, ratio=1.1, ratio_low=0.9, ratio_high=1.3,
-        smallest_effect_ratio=0.372, pairs_needed=88,
+        smallest_effect_ratio=0.372, pairs_needed=88, outlook="more pairs",
     )  # fmt: skip
     one = report(undecided, row("SAME", smallest_effect_ratio=0.06))
     text = ab_report.markdown(one)

@@ -11,7 +11,7 @@ from rich.console import Console
 from bench.ab import outcome as ab_outcome
 from bench.ab.directory import DESCRIPTION
 from bench.ab.interleave import TOGETHER
-from bench.ab.journal import Pair, Seen, SideFacts
+from bench.ab.journal import Pair, PairsSoFar, SideFacts
 from bench.ab.outcome import _by_stage
 from bench.ab.plan import Planned
 from bench.ab.scheduler import Pairs
@@ -89,12 +89,12 @@ def outcome(*records: Pair | SideFacts, incomplete: str | None = None, **plan: A
     both = of_records(*records, *(facts(key, side) for key in made.cases for side in "AB"))
     both.cases = {key: one["A"] for key, one in made.cases.items()}
     both.thresholds = made.thresholds
-    return ab_outcome.decided(made, both, (), incomplete=incomplete)
+    return ab_outcome.decided(made, both, (), Path("out"), incomplete=incomplete)
 
 
 def of_records(*records: Pair | SideFacts) -> Pairs:
     """What was measured, and nothing that could measure more."""
-    seen = Seen()
+    seen = PairsSoFar()
     for one in records:
         seen.add(one)
     nothing: Any = None
@@ -248,7 +248,10 @@ def test_what_the_budget_did_not_reach_is_undecided_and_fails_nothing() -> None:
     assert said(found)[1] == (None, "INCONCLUSIVE", "not measured: the budget was used up")
     assert codes(found) == (0, 3)
     assert found.headline == "no regression found (1 same, 1 undecided)"
-    assert found.notes[-1] == "The comparison is not complete: the budget was used up"
+    assert found.notes[-2:] == (
+        "The comparison is not complete: the budget was used up",
+        "1 undecided time did not get all planned pairs; to go on: bench ab --resume out",
+    )
     nothing = outcome(incomplete="the budget was used up")
     assert codes(nothing) == (4, 4)
 
@@ -282,11 +285,13 @@ def test_pairs_that_were_disturbed_or_had_not_settled_are_counted() -> None:
     flagged = [
         pair(A, 0, flags={"A": ("contended",), "B": ("contended", "unsteady")}),
         pair(A, 1, flags={"A": (), "B": ("contended",)}),
+        pair(A, 2, flags={"A": (), "B": ("unsteady", "growing")}),
     ]
     found = outcome(*flagged, *good(A), *nulls())
     assert found.notes == (
         "2 of 12 pairs were disturbed by other work on this machine (contended).",
         "In 1 of 12 pairs the times had not settled (unsteady).",
+        "In 1 of 12 pairs each call did more than the last or left more behind (growing).",
     )
 
 

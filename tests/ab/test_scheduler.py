@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench.ab import journal as pair_journal
-from bench.ab.journal import Pair, PairJournalError, Seen, SideFacts, pair_of, to_line
+from bench.ab.journal import Pair, PairJournalError, PairsSoFar, SideFacts, pair_of, to_line
 from bench.ab.scheduler import Pairs, values
 from bench.core.records import Case, Failure, Measurement, Samples
 from bench.results.journal import Journal
@@ -385,7 +385,7 @@ def test_five_hundred_cases_are_decided_in_one_pass_over_their_pairs(
     monkeypatch.setattr("os.fsync", lambda _: None)  # ten thousand of them
     counted(paired_test, "suspects")
     counted(pair_journal, "pair_value")
-    counted(Seen, "of")
+    counted(PairsSoFar, "of")
     world.cases = {one.case_id: one for one in (case(batch=n) for n in range(1, 501))}
     world.noise, world.factor = 1.01, dict.fromkeys(world.cases, 1.10)
     pairs, complete = world.run()
@@ -477,7 +477,7 @@ def test_a_record_comes_back_as_it_was_and_a_torn_line_does_not_count(tmp_path: 
     path = tmp_path / "pairs.jsonl"
     path.write_text(f"{to_line(pair)}\n{to_line(facts)}\n{to_line(pair)[:40]}")
     seen = pair_journal.read(path)
-    assert seen == Seen({("fresh", 3, "a", True): pair}, {("a", "B"): facts})
+    assert seen == PairsSoFar({("fresh", 3, "a", True): pair}, {("a", "B"): facts})
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '{"kind":"pair"}', '{"kind":"other"}'])

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.core.records import Case, Entry, Facts, Failure, Measurement, Outcome, Samples, to_line
-from bench.engine.scheduler import FRUITLESS, Runner, Seen
+from bench.engine.scheduler import FRUITLESS, Runner, RunSoFar
 from bench.engine.session import ReplicateDied
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
@@ -106,7 +106,7 @@ def stage(tmp_path: Path) -> Callable[..., Stage]:
         watched = Watched()
         asked: list[dict[str, Any]] = []
         path = tmp_path / "journal.jsonl"
-        seen = Seen()
+        seen = RunSoFar()
         if path.exists():
             for entry in read(path):
                 seen.add(entry)
@@ -410,20 +410,6 @@ def test_on_a_machine_that_is_busy_for_good_nothing_is_measured_again_and_again(
     assert {one.flags for one in run.watched.outcomes if isinstance(one, Measurement)} == {
         ("contended",)
     }
-
-
-def test_repeats_end_with_the_budget_and_with_their_share_of_the_time(
-    stage: Callable[..., Stage],
-) -> None:
-    run = stage(replicates=5, budget_s=100.0)
-    run.watched.outcomes += [measured(CASES[0], 0)] * 50  # the clock stands at 50 s
-    run.runner._repeats_s = 10.0
-    assert run.runner._may_repeat()
-    run.runner._repeats_s = 10.1  # a fifth of the time
-    assert not run.runner._may_repeat()
-    run.runner._repeats_s = 0.0
-    run.watched.outcomes += [measured(CASES[0], 0)] * 51
-    assert not run.runner._may_repeat()
 
 
 def test_a_case_is_measured_in_an_interpreter_that_has_its_allocator(

@@ -1,13 +1,14 @@
 """The sentences of a run: what each kind says, and what it does not dare to say."""
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.core.records import Case, Entry, Facts, Failure, Measurement, Samples
-from bench.insights.collect import advice, of_run
+from bench.core.records import FLAGS, Case, Entry, Facts, Failure, Measurement, Samples
+from bench.insights.collect import DOUBTS, advice, of_run
 from bench.insights.insight import Sentence
 from tests.support import synthetic
 from tests.support.cases import case
@@ -437,6 +438,38 @@ def test_a_disturbed_machine_and_failed_cases_are_said_first(tmp_path: Path) -> 
     assert found[0].text.startswith("1 of 2 cases are contended: other work took")
     assert found[1].text == "Of 2 cases 1 crash, which have no figures."
     assert "ended by SIGSEGV" in found[1].evidence
+
+
+def flagged(tmp_path: Path, *flags: str) -> list[str]:
+    """What is advised of cases with these flags."""
+    entries = [
+        dataclasses.replace(one, flags=flags) if isinstance(one, Measurement) else one
+        for one in replicates(case(), times(1.0))
+    ]
+    return [one.text for one in of_run(run_of(tmp_path / "run", entries)) if one.kind == "doubt"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (("contended",), "Measure them again while nothing else runs on this machine."),
+        (("throttled",), "Let the device cool"),
+        (("unsteady",), "Measure them again on a quiet machine, or with a longer warm-up"),
+        (("unsteady", "growing"), "A quieter machine does not help: let each call"),
+    ],
+)
+def test_each_doubt_says_what_helps_against_its_own_cause(
+    tmp_path: Path, flags: tuple[str, ...], words: str
+) -> None:
+    (text,) = flagged(tmp_path, *flags)
+    assert text.startswith(f"1 of 1 cases are {flags[-1]}: ")
+    assert words in text
+    assert ("quiet machine" in text) == (flags == ("unsteady",))
+
+
+def test_every_doubt_that_is_advised_on_is_a_flag_and_each_has_an_advice_of_its_own() -> None:
+    assert DOUBTS.keys() <= FLAGS.keys()
+    assert len(set(DOUBTS.values())) == len(DOUBTS)
 
 
 def test_an_empty_run_says_nothing_of_settings(tmp_path: Path) -> None:

@@ -478,7 +478,7 @@ MUTATIONS = (
     Mutation(
         "the child says nothing of an unsteady case",
         "bench/worker/case_process.py",
-        "    flags = list(doubts)\n",
+        "    flags = [*doubts, *ready.flags(seen)]\n",
         "    flags = list[str]()\n",
         CHILD,
     ),
@@ -561,10 +561,31 @@ MUTATIONS = (
     ),
     Mutation(
         "a disturbed measurement is kept",
-        "bench/engine/scheduler.py",
-        "best = min(best, other, key=_disturbance)",
-        "best = max(best, other, key=_disturbance)",
+        "bench/engine/policy.py",
+        "best = min(best, other, key=self.disturbance)",
+        "best = max(best, other, key=self.disturbance)",
         RUNNER,
+    ),
+    Mutation(
+        "a side that something outside killed is not tried again",
+        "bench/ab/workers.py",
+        "killed=lambda one: one[1])",
+        "killed=lambda one: False)",
+        ("tests/ab/test_workers.py",),
+    ),
+    Mutation(
+        "a case that grows is told to look for a quiet machine",
+        "bench/insights/collect.py",
+        'if not (flag == "unsteady" and "growing" in own)]',
+        "]",
+        ("tests/insights/test_collect.py",),
+    ),
+    Mutation(
+        "more pairs advised than a look lets in",
+        "bench/verdict/power.py",
+        "    if not adds(MOST_PAIRS):\n",
+        "    if False:\n",
+        ("tests/ab/test_further.py",),
     ),
     Mutation(
         "more replicates for every case",

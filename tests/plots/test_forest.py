@@ -8,7 +8,8 @@ from matplotlib.text import Text
 
 from bench.plots import forest
 from bench.plots.draw import style
-from bench.verdict.ab_report import Report, Row, Verdict
+from bench.verdict.ab_report import Report, Row
+from bench.verdict.report import Verdict
 
 REST = "3x224x224:cpu:float32:amp=off:contiguous:compile=off:t=auto:retained"
 

@@ -21,7 +21,8 @@ from bench.stats import between_runs
 from bench.stats.between_runs import Between
 from bench.stats.ratios import Centre, Part
 from bench.verdict.timing import SURE_ALPHA
-from experiments.checked import Machine, rates
+from experiments import checked
+from experiments.checked import Machine, earlier_runs, rates
 from tests.support.cases import case
 from tests.support.paths import ROOT
 from tests.support.results import RUN, replicates, run_of
@@ -190,3 +191,29 @@ def test_of_identical_suites_few_are_called_regressed_and_no_slower_case_the_sam
     assert slower["own some SAME"] <= 4
     found = rates(Machine("", own=0.01), 6, 1.20, 50, rng)
     assert found["own SUSPECT"] == 50
+
+
+def test_simulated_runs_learn_from_those_before_them_as_measured_ones_do() -> None:
+    runs = earlier_runs(Machine("own level, SD 3 %", own=0.03), 6, 1.0, random.Random(1))
+    rows = [rows["case 1"] for rows, _ in runs]
+    assert [row["earlier_runs"] for row in rows] == [0, 0, 2, 3, 4, 5, 6]
+    sds = [row["latency_between_ratio"] for row in rows]
+    assert sds[:2] == [0.046, 0.046]
+    assert 0.046 not in sds[2:]
+    assert between_runs.of_line(rows[6], "latency_median_s") == Between(sds[6], 6)
+
+
+@pytest.mark.parametrize("earlier", [1, 2, 4, 6])
+def test_suites_are_simulated_with_any_number_of_earlier_runs(earlier: int) -> None:
+    found = rates(Machine("own level, SD 3 %", own=0.03), earlier, 1.5, 3, random.Random(1))
+    assert found["own SUSPECT"] == 3
+
+
+@pytest.mark.parametrize("earlier", ["0", "-1"])
+def test_a_simulation_without_a_baseline_is_refused(
+    earlier: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.argv", ["checked", "--earlier", "6", earlier])
+    with pytest.raises(SystemExit):
+        checked.main()
+    assert f"--earlier {earlier}: expected 1 or more" in capsys.readouterr().err

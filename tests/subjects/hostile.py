@@ -181,8 +181,10 @@ def write_to_all() -> None:
 ClosesAll = once(lambda: os.closerange(0, 1024))
 WritesToAll = acts(write_to_all)
 
-LeavesAThread = acts(lambda: threading.Thread(target=time.sleep, args=(3600,)).start())
-LeavesADaemon = acts(lambda: threading.Thread(target=time.sleep, args=(3600,), daemon=True).start())
+# Once: a thread's stack (8 MiB) counts against the memory that a child may have, so that one in
+# each call ends a case at some number of calls, which depends on what is free and how fast it is.
+LeavesAThread = once(lambda: threading.Thread(target=time.sleep, args=(3600,)).start())
+LeavesADaemon = once(lambda: threading.Thread(target=time.sleep, args=(3600,), daemon=True).start())
 LeavesAProcess = once(lambda: subprocess.Popen(["sleep", "3601"], start_new_session=True))
 LeavesADeafProcess = once(
     lambda: subprocess.Popen(["sh", "-c", "trap '' TERM HUP INT; while :; do sleep 3601; done"])

@@ -115,7 +115,7 @@ def test_github_shows_ten_of_a_kind() -> None:
     assert len(list(annotations(ci.of_check(many, strict=False)))) == 10
 
 
-def row(verdict: ab_report.Verdict, name: str = "one", **more: object) -> ab_report.Row:
+def row(verdict: Verdict, name: str = "one", **more: object) -> ab_report.Row:
     given = {
         "phase": "forward", "figure": "time_s", "a": 1.0, "b": 1.2, "ratio": 1.2,
         "ratio_low": 1.1, "ratio_high": 1.3, "pairs": 6,
@@ -144,9 +144,7 @@ def test_a_case_of_a_comparison_is_judged_by_its_worst_phase() -> None:
         ("SAME", "passed"),
     ],
 )
-def test_only_a_confirmed_regression_or_a_failure_fails(
-    verdict: ab_report.Verdict, outcome: str
-) -> None:
+def test_only_a_confirmed_regression_or_a_failure_fails(verdict: Verdict, outcome: str) -> None:
     (one,) = compared(row(verdict))
     assert one.outcome == outcome
 

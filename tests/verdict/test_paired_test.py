@@ -355,6 +355,15 @@ def test_a_plan_of_more_pairs_chooses_its_suspects_by_more_as_well() -> None:
     assert [first_pairs(fresh) for fresh in (8, 40, 41, 80, 400)] == [6, 6, 7, 12, 60]
 
 
+@pytest.mark.parametrize("fresh", range(8, 80))
+def test_a_plan_of_any_length_decides_on_all_its_pairs(fresh: int) -> None:
+    """Also between the looks at 40 and at 56: its last look has a chance of its own."""
+    assert min(look.share for look in taken(fresh, settled=False)) > 0
+    noise = [0.2 if number % 2 else -0.16 for number in range(fresh)]
+    case = Case(key="a", first=tuple(0.06 + one for one in noise[:9]), fresh=tuple(noise))
+    assert decide([case], (), 0.05)[0].verdict == "INCONCLUSIVE"
+
+
 def test_a_case_that_was_worse_by_luck_at_one_look_is_not_where_all_its_pairs_say_less() -> None:
     early = (*around(math.log(1.2), 8), *around(-0.2, 32))
     assert one(around(SLOWER), early).verdict != "REGRESSED"

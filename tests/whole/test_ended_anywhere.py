@@ -11,7 +11,7 @@ import pytest
 
 from bench.core.errors import UserError
 from bench.core.records import Case, Entry, Facts
-from bench.engine.scheduler import Runner, Seen
+from bench.engine.scheduler import Runner, RunSoFar
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal, read
@@ -33,7 +33,7 @@ def run(folder: Path, answer: Answer = works, replicates: int = REPLICATES) -> N
     """Begin or go on, as `bench run` does."""
     path = folder / "journal.jsonl"
     log = Journal(path)
-    seen = Seen()
+    seen = RunSoFar()
     for entry in read(path):
         seen.add(entry)
     folders = Folders(folder / "scratch", folder / "failures")

@@ -169,7 +169,8 @@ def run(request: Request) -> Measurement:
         if one.phase == built.step.whole and one.kind != "pipelined"
     ]
     found, state = prepare.end(built, begun, min(whole, default=0.0))
-    flags = [] if steady.settled and "doubts" not in state else ["unsteady"]
+    growing = prepare.flags(state)
+    flags = [] if steady.settled and not growing else ["unsteady", *growing]
     return Measurement(
         case=request.case,
         replicate=request.replicate,

@@ -5,6 +5,7 @@ goes this way, so that no figure comes without its proof.
 """
 
 import contextlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -225,6 +226,14 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
     if doubt := _unlike(ready, begun):
         seen["doubts"] = {"unsteady": doubt}
     return found, {**seen, "end": after}
+
+
+def flags(seen: Mapping[str, Any]) -> tuple[str, ...]:
+    """Those that the state of `end` brings along beside its doubts.
+
+    The subject is to blame, and no quieter machine helps: "unsteady" alone does not tell.
+    """
+    return ("growing",) if "doubts" in seen else ()
 
 
 def _unlike(ready: Ready, begun: Begun) -> str | None:

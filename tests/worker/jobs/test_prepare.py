@@ -14,7 +14,7 @@ from bench.core.protocol import Request
 from bench.worker import case_process
 from bench.worker.checks import state
 from bench.worker.jobs import prepare
-from bench.worker.jobs.prepare import Invalid, Ready, begin, end, no_recompiles
+from bench.worker.jobs.prepare import Invalid, Ready, begin, end, flags, no_recompiles
 from bench.worker.model import inplace
 from bench.worker.model.step import TrainingStep
 from bench.worker.model.step_inputs import StepError
@@ -259,7 +259,9 @@ def doubt(subject: str, calls: int = 5, **settings: Any) -> str:
     for _ in range(calls):
         call(built)
     _, seen = end(built, begun, 0.001)
-    return str(seen.get("doubts", {}).get("unsteady", ""))
+    words = str(seen.get("doubts", {}).get("unsteady", ""))
+    assert flags(seen) == (("growing",) if words else ())
+    return words
 
 
 @pytest.mark.parametrize("subject", ["Remembers", "RemembersInADict"])

@@ -1,0 +1,101 @@
+"""When to measure again, when to stop: what a run and a comparison of two sides decide alike.
+
+Rules on numbers alone.  Who is asked, and what is written down, is the business of
+`bench.engine.scheduler` and `bench.ab.scheduler`.
+"""
+
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+MOST_FAILURES = 2  # of a case that chance may decide: then it is given up
+MOST_REPEATS = 2  # of what other work on the machine disturbed
+TRIES = 3  # of what something outside killed: that is no verdict on the case
+
+Found = TypeVar("Found")
+
+
+def given_up(failures: Sequence[Collection[str]], final: Collection[str]) -> bool:
+    """Whether a case is tried no more.
+
+    failures: the statuses of each time that it failed.  final: statuses that no chance decides.
+    """
+    decided = any(status in final for one in failures for status in one)
+    return decided or len(failures) >= MOST_FAILURES
+
+
+def tried(ask: Callable[[], Found], killed: Callable[[Found], bool]) -> Found:
+    """What `ask` finds, asked again where something outside killed what was asked."""
+    for _ in range(TRIES - 1):
+        found = ask()
+        if not killed(found):
+            return found
+    return ask()
+
+
+@dataclass(frozen=True, slots=True)
+class Deadline:
+    """The time that everything together may take; begun when it is made."""
+
+    budget_s: float | None
+    clock: Callable[[], float]
+    start_s: float
+
+    @classmethod
+    def begun(cls, budget_s: float | None, clock: Callable[[], float]) -> "Deadline":
+        return cls(budget_s, clock, clock())
+
+    @property
+    def elapsed_s(self) -> float:
+        return self.clock() - self.start_s
+
+    @property
+    def spent(self) -> bool:
+        return self.budget_s is not None and self.elapsed_s > self.budget_s
+
+    def said(self, where: str) -> str:
+        """The sentence for who has to be told."""
+        return f"the budget of {self.budget_s:.0f} s is used up in {where}"
+
+
+@dataclass(kw_only=True)
+class RepeatPolicy(Generic[Found]):
+    """Measures again where other work disturbed it; of several the least disturbed counts.
+
+    disturbance: whether, and by how much; the smaller is the better.
+    stands:    what no repeat may hide, e.g. a failure.
+    fruitless: repeats in a row that were disturbed as well, after which the machine is busy for
+               good, and repeats are over until something was undisturbed.
+    share:     of the time so far that repeats may take; None: no limit but the deadline.
+    """
+
+    deadline: Deadline
+    contended: Callable[[Found], bool]
+    disturbance: Callable[[Found], tuple[bool, float]]
+    stands: Callable[[Found], bool]
+    fruitless: int
+    share: float | None = None
+    _in_vain: int = 0
+    _repeats_s: float = 0.0
+
+    def least_disturbed(self, measure: Callable[[], Found]) -> tuple[Found, int]:
+        """What counts, and how often it was measured again."""
+        best = measure()
+        repeats = 0
+        while self.contended(best) and repeats < MOST_REPEATS and self._may_repeat():
+            start_s = self.deadline.elapsed_s
+            other = measure()
+            self._repeats_s += self.deadline.elapsed_s - start_s
+            repeats += 1
+            self._in_vain = self._in_vain + 1 if self.contended(other) else 0
+            if self.stands(other):
+                return other, repeats
+            best = min(best, other, key=self.disturbance)
+        if not self.contended(best):
+            self._in_vain = 0
+        return best, repeats
+
+    def _may_repeat(self) -> bool:
+        if self._in_vain >= self.fruitless or self.deadline.spent:
+            return False
+        return self.share is None or self._repeats_s <= self.share * self.deadline.elapsed_s
