@@ -194,7 +194,7 @@ class Pairs:
     def given_up(self, key: str) -> bool:
         """It fails, or computes something else."""
         failures = self.seen.failures(key)
-        final = any(why.startswith(FINAL) for one in failures for why in one.failed.values())
+        final = any(why.status in FINAL for one in failures for why in one.failed.values())
         return final or len(failures) >= MOST_FAILURES or bool(self.wrong(key))
 
     def wrong(self, key: str) -> dict[str, str]:
