@@ -121,7 +121,8 @@ def _alone(side: Turning, entry: Entry) -> Entry:
         side.start()
     again = side.finish()
     if isinstance(again, Measurement):
-        return dataclasses.replace(entry, reason=f"{TOGETHER} ({entry.reason})")
+        reason = f"{TOGETHER} ({entry.reason})"
+        return dataclasses.replace(entry, reason=reason, cause="together")
     return again
 
 

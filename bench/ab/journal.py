@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.core.records import Entry, Failure, Measurement
+from bench.core.records import Cause, Entry, Failure, Measurement
 from bench.verdict.looks import Stage
 from bench.verdict.paired_test import mean_value, pair_value
 
@@ -20,6 +20,18 @@ BACK_TO_BACK = ", back-to-back"  # after the phase: calls in a row, a figure of 
 
 class PairJournalError(UserError):
     """A line that no comparison wrote; the message names it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """Why a side has no samples."""
+
+    status: str
+    reason: str
+    cause: Cause | None = None
+
+    def __str__(self) -> str:
+        return f"{self.status}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,7 +46,7 @@ class Pair:
     # phase → samples of A and of B in seconds, in the order of the turns, as many of each
     samples: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # side → phases it has alone
-    failed: Mapping[str, str] = field(default_factory=dict)  # side → status: why
+    failed: Mapping[str, Failed] = field(default_factory=dict)  # by side
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by side
     wall_s: float = 0.0  # of both sides together, as their arena saw it
@@ -69,7 +81,7 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
     """From what the two children left."""
     by_side = {"A": a, "B": b}
     failed = {
-        side: f"{one.status}: {one.reason}"
+        side: Failed(one.status, one.reason, one.cause)
         for side, one in by_side.items()
         if isinstance(one, Failure)
     }
@@ -230,4 +242,13 @@ def _record(fields: dict[str, Any]) -> Record:
     }
     for name in ("flags", "only"):
         fields[name] = {side: tuple(each) for side, each in fields.get(name, {}).items()}
+    fields["failed"] = {side: _failed(one) for side, one in fields.get("failed", {}).items()}
     return Pair(**fields)
+
+
+def _failed(said: Mapping[str, Any] | str) -> Failed:
+    """Of a line of this version, or of one that had `status: why` as one text."""
+    if isinstance(said, str):
+        status, _, reason = said.partition(": ")
+        return Failed(status, reason)
+    return Failed(**said)

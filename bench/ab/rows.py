@@ -3,7 +3,6 @@
 import statistics
 from collections.abc import Mapping, Sequence
 
-from bench.ab.interleave import TOGETHER
 from bench.ab.journal import BACK_TO_BACK, Pair
 from bench.ab.plan import Planned
 from bench.ab.scheduler import Pairs, phase_key
@@ -88,10 +87,10 @@ def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -
     """gated: what side A can and side B cannot is a failure, whatever the reason."""
     sides = {side for one in failures for side in one.failed}
     reasons = [why for one in failures for why in one.failed.values()]
-    together = all(TOGETHER in why for why in reasons)  # who was second is drawn
+    together = all(why.cause == "together" for why in reasons)  # who was second is drawn
     lost = gated and sides == {"B"} and not together
     verdict: Verdict = "FAILED"
-    if all(why.startswith(NOT_TO_BLAME) for why in reasons) and not lost:
+    if all(why.status in NOT_TO_BLAME for why in reasons) and not lost:
         verdict = "UNMEASURED"
     return Row(case_id=key, verdict=verdict, note=_why(failures, measured))
 
@@ -105,7 +104,7 @@ def _why(failures: Sequence[Pair], measured: int) -> str:
         if own and len(own) < pairs:
             whys[side] = f"failed in {len(own)} of {pairs} pairs: {own[0]}"
         elif own:
-            whys[side] = own[0]
+            whys[side] = str(own[0])
     return _of_sides(whys)
 
 

@@ -216,10 +216,7 @@ class Pairs:
 
     def given_up(self, key: str) -> bool:
         """It fails, or computes something else."""
-        failures = [
-            {why.partition(":")[0] for why in one.failed.values()}
-            for one in self.seen.failures(key)
-        ]
+        failures = [{why.status for why in one.failed.values()} for one in self.seen.failures(key)]
         return bool(self.wrong(key)) or policy.given_up(failures, FINAL)
 
     def wrong(self, key: str) -> dict[str, str]:

@@ -59,6 +59,11 @@ def defaults_of_earlier(fields: Mapping[str, Any]) -> dict[str, str]:
     return {axis.name: str(axis.default) for axis in AXES if axis.later}
 
 
+# Of a failure, where it decides what the runner does: `no-space` on the disk of the child, or
+# `together`, both sides of a comparison do not fit into memory at once.
+Cause = Literal["no-space", "together"]
+
+
 class RecordError(ValueError):
     """A line or a row that is none; the message says which field."""
 
@@ -151,6 +156,7 @@ class Failure:
     reason: str
     state: Mapping[str, Any] = field(default_factory=dict)
     wall_s: float = 0.0
+    cause: Cause | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -269,7 +269,7 @@ def collect(asked: Mapping[str, Any], ended: Mapping[str, Any], folders: Folders
 
 def _judge(failure: Failure, ended: Mapping[str, Any], scratch: Path) -> Failure:
     """A failure as its child told it, in the light of what the child could not know."""
-    if failure.reason.startswith(NO_SPACE):
+    if failure.cause == "no-space":
         if failure.case.compile != "off":  # a compiler takes away what it could not finish
             raise SessionError(f"{scratch}: {NO_SPACE}: {_HOW_ON}")
         _refuse_full_disk(scratch, tempfile.gettempdir())

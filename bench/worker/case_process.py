@@ -21,7 +21,8 @@ from bench.core.records import Case, Entry, Facts, Failure, Measurement, Samples
 from bench.core.subject import parse
 from bench.core.text import printable
 from bench.worker.checks import finite
-from bench.worker.checks.numerics import TruthError, Verdict
+from bench.worker.checks.numerics import Verdict
+from bench.worker.checks.values import TruthError
 from bench.worker.device import nvidia, reference_work
 from bench.worker.jobs import (
     interleaved,
@@ -35,7 +36,8 @@ from bench.worker.jobs import (
 from bench.worker.model import compile as compiled
 from bench.worker.model import loss
 from bench.worker.model.build import SubjectError, SubjectRaised
-from bench.worker.model.step_inputs import StepError
+from bench.worker.model.step import ScaleError
+from bench.worker.model.step_inputs import StepError, UnsupportedError
 from bench.worker.process import limits
 from bench.worker.timing import contention, measure, sampler
 from bench.worker.timing.stopwatch import wall_clock
@@ -52,43 +54,28 @@ UNSUPPORTED = re.compile(
 NO_FORWARD = re.compile(r'missing the required "forward" function')
 TORCH = Path(torch.__file__).parent
 
-ROUNDS = 100  # of handlers that raise while they are being replaced
-
 
 def run(request: Request) -> None:
     """Do the job; whatever happens, a record is written, whole or not at all.
 
     Raises OSError where it cannot be written.
     """
+    own = os.getpid()
     entry: Entry | None = None
     caught: BaseException | None = None
     try:
         entry = JOBS[request.job](request)
     except BaseException as error:  # a subject may raise anything, SystemExit as well
         caught = error
-    # A handler that it has set raises wherever Python looks for signals: at every call and at every
-    # turn of a loop.  So the first step is in no loop, and one call in C: it acts, then looks.
-    # What a signal to another thread still does ends with the second.
-    try:  # noqa: SIM105 - suppress() would be a call before it
-        limits.block_signals()
-    except BaseException:
-        pass
+    if os.getpid() != own:  # a copy that the subject made with os.fork: the record is not its own
+        os._exit(0)
     try:
-        _let_write()
-    except BaseException:
-        _let_write()
+        limits.let_write()
+    except BaseException:  # of a handler that the subject left: signals were not blocked yet
+        limits.let_write()
     if entry is None:
         entry = _failure(request, caught)
     write(entry, Path(request.out))
-
-
-def _let_write() -> None:
-    for _ in range(ROUNDS):
-        try:
-            limits.let_write()
-            return
-        except BaseException:
-            continue
 
 
 def _failure(request: Request, error: BaseException | None) -> Failure:
@@ -96,7 +83,13 @@ def _failure(request: Request, error: BaseException | None) -> Failure:
     with contextlib.suppress(BaseException):  # it may have replaced its streams
         traceback.print_exception(error)
     status, reason = describe(error)
-    return Failure(case=request.case, replicate=request.replicate, status=status, reason=reason)
+    return Failure(
+        case=request.case,
+        replicate=request.replicate,
+        status=status,
+        reason=reason,
+        cause="no-space" if _of_the_disk(error) == NO_SPACE else None,
+    )
 
 
 def write(entry: Entry, path: Path) -> None:
@@ -114,13 +107,11 @@ def describe(error: BaseException) -> tuple[Status, str]:
     if why := _of_the_disk(error):
         return "error", f"{why}: {name}: {short}"
     match error:
-        case prepare.Invalid():
-            return "invalid", short
-        case StepError() if "GradScaler skipped" in text:
+        case prepare.Invalid() | ScaleError():
             return "invalid", short
         case measure.TooSlowError():
             return "timeout", short
-        case compiled.CompileUnavailable():
+        case compiled.CompileUnavailable() | UnsupportedError():
             return "unsupported", short
         case SystemExit() | KeyboardInterrupt():
             return "crash", f"{name}: {short}"
@@ -128,7 +119,9 @@ def describe(error: BaseException) -> tuple[Status, str]:
             return "oom", short
         case NotImplementedError() if _unsupported(error, text):
             return "unsupported", f"{name}: {short}"
-        case RuntimeError() | ValueError() | StepError() if _unsupported(error, text):
+        case StepError():
+            return "error", f"{name}: {short}"
+        case RuntimeError() | ValueError() if _unsupported(error, text):
             return "unsupported", short
         case SubjectError():
             return "error", short
@@ -149,9 +142,7 @@ def _out_of_memory(error: BaseException, text: str) -> bool:
 
 
 def _unsupported(error: BaseException, text: str) -> bool:
-    """What torch, or this suite's own step, cannot do; a subject's own words do not count."""
-    if isinstance(error, StepError):
-        return bool(UNSUPPORTED.search(text))
+    """What torch cannot do; a subject's own words do not count."""
     if isinstance(error, NotImplementedError):
         return _of_torch(error) and not NO_FORWARD.search(text)
     return bool(UNSUPPORTED.search(text)) and _of_torch(error)

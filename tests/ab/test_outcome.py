@@ -11,11 +11,12 @@ from rich.console import Console
 from bench.ab import outcome as ab_outcome
 from bench.ab.directory import DESCRIPTION
 from bench.ab.interleave import TOGETHER
-from bench.ab.journal import Pair, PairsSoFar, SideFacts
+from bench.ab.journal import Failed, Pair, PairsSoFar, SideFacts
 from bench.ab.outcome import _by_stage
 from bench.ab.plan import Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
+from bench.core.records import Cause
 from bench.plan.config import RunOptions
 from bench.verdict.ab_report import Report, markdown
 from bench.verdict.paired_test import Case, decide
@@ -52,9 +53,18 @@ def pair(key: str, number: int, factor: float = 1.0, **more: Any) -> Pair:
     return Pair(key=key, number=number, **{**wanted, **more})
 
 
-def failed(key: str, number: int, **more: str) -> Pair:
+def because(why: str, cause: Cause | None = None) -> Failed:
+    """why: `status: reason`."""
+    status, _, reason = why.partition(": ")
+    return Failed(status, reason, cause)
+
+
+def failed(
+    key: str, number: int, *, cause: Cause | None = None, null: bool = False, **more: Any
+) -> Pair:
     """more: side → why."""
-    return pair(key, number, samples={}, failed=more)
+    whys = {side: because(why, cause) for side, why in more.items()}
+    return pair(key, number, null=null, samples={}, failed=whys)
 
 
 def good(key: str, factor: float = 1.0, count: int = 6, **more: Any) -> list[Pair]:
@@ -200,7 +210,7 @@ def test_what_neither_side_can_run_here_fails_no_other_case(why: str, kind: str)
     ],
 )
 def test_a_revision_that_can_no_longer_run_a_case_fails(kind: str, side: str, verdict: str) -> None:
-    lost = failed(A, 0, **{side: NO_COMPILER})
+    lost = failed(A, 0, **dict[str, Any]({side: NO_COMPILER}))
     found = outcome(lost, *good(B), *good(B, null=True), keys=(A, B), kind=kind)
     assert said(found)[0] == (None, verdict, f"side {side}: {NO_COMPILER}")
 
@@ -208,7 +218,10 @@ def test_a_revision_that_can_no_longer_run_a_case_fails(kind: str, side: str, ve
 def test_sides_that_do_not_fit_at_once_are_unmeasured_whichever_was_second() -> None:
     why = f"oom: {TOGETHER} (CUDA out of memory)"
     for sides in ("AA", "AB", "BA", "BB"):
-        lost = [failed(A, number, **{side: why}) for number, side in enumerate(sides)]
+        lost = [
+            failed(A, number, cause="together", **dict[str, Any]({side: why}))
+            for number, side in enumerate(sides)
+        ]
         found = outcome(*lost, *good(B), *good(B, null=True), keys=(A, B))
         assert found.rows[0].verdict == "UNMEASURED"
         assert TOGETHER in found.rows[0].note
@@ -273,11 +286,11 @@ def test_the_times_shown_are_those_that_decide() -> None:
 
 
 def test_pairs_against_itself_that_failed_are_said() -> None:
-    lost = pair(A, 5, null=True, samples={}, failed={"B": SEGFAULT})
+    lost = pair(A, 5, null=True, samples={}, failed={"B": because(SEGFAULT)})
     found = outcome(*good(A), *nulls(5), lost)
     (note,) = found.notes
     assert note.startswith(f"A against itself failed in 1 of 6 pairs: {SEGFAULT}; nothing guards")
-    none = outcome(*good(A), *(pair(A, n, null=True, failed={"A": SEGFAULT}) for n in (0, 1)))
+    none = outcome(*good(A), *(failed(A, n, A=SEGFAULT, null=True) for n in (0, 1)))
     assert none.notes[1] == "A was not measured against itself: nothing guards these figures."
 
 

@@ -1,5 +1,6 @@
 """Which pair is measured next: stages, the null case, the budget, a resume."""
 
+import json
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,7 +10,16 @@ from pathlib import Path
 import pytest
 
 from bench.ab import journal as pair_journal
-from bench.ab.journal import Pair, PairJournalError, PairsSoFar, SideFacts, pair_of, to_line
+from bench.ab.journal import (
+    Failed,
+    Pair,
+    PairJournalError,
+    PairsSoFar,
+    SideFacts,
+    pair_of,
+    read,
+    to_line,
+)
 from bench.ab.scheduler import Pairs, values
 from bench.core.records import Case, Failure, Measurement, Samples
 from bench.results.journal import Journal
@@ -72,9 +82,11 @@ class _Arena:
             raise KeyboardInterrupt
         world.now_s += 1
         world.made.append((self.stage, self.number, key, null))
-        failed = {world.failing[key]: f"{world.status}: broken"} if key in world.failing else {}
+        failed = dict[str, Failed]()
+        if key in world.failing:
+            failed = {world.failing[key]: Failed(world.status, "broken")}
         if len(world.made) - 1 in world.crashing:
-            failed = {"B": "crash: ended by SIGSEGV"}
+            failed = {"B": Failed("crash", "ended by SIGSEGV")}
         if failed:
             return Pair(stage=self.stage, number=self.number, key=key, null=null, failed=failed)
         a_s = 0.001 * world.cases[key].batch
@@ -364,7 +376,7 @@ def test_a_crash_while_a_disturbed_pair_is_repeated_is_not_forgotten(world: Worl
     pairs, _ = world.run()
     assert world.made[0] == world.made[1]
     (failed,) = pairs.seen.failures(world.made[0][2])
-    assert failed.failed == {"B": "crash: ended by SIGSEGV"}
+    assert failed.failed == {"B": Failed("crash", "ended by SIGSEGV")}
 
 
 def test_five_hundred_cases_are_decided_in_one_pass_over_their_pairs(
@@ -432,16 +444,28 @@ def test_samples_are_paired_turn_by_turn_as_far_as_both_have_them() -> None:
 def test_a_side_that_failed_is_named() -> None:
     broken = Failure(case=CHEAP, replicate=0, status="oom", reason="too big")
     pair = pair_of("first", 0, CHEAP.case_id, _measured(CHEAP, (1.0,)), broken)
-    assert (pair.failed, pair.samples) == ({"B": "oom: too big"}, {})
+    assert (pair.failed, pair.samples) == ({"B": Failed("oom", "too big")}, {})
 
 
 def test_two_sides_that_failed_are_both_named() -> None:
     a = Failure(case=CHEAP, replicate=0, status="unsupported", reason="no compiler")
     b = Failure(case=CHEAP, replicate=0, status="error", reason="ValueError: boom")
     assert pair_of("first", 0, CHEAP.case_id, a, b).failed == {
-        "A": "unsupported: no compiler",
-        "B": "error: ValueError: boom",
+        "A": Failed("unsupported", "no compiler"),
+        "B": Failed("error", "ValueError: boom"),
     }
+
+
+def test_why_a_side_failed_is_read_back_from_the_journal_and_from_earlier_ones(
+    tmp_path: Path,
+) -> None:
+    why = Failed("oom", "both sides: too big", "together")
+    pair = Pair(stage="first", number=0, key="a", failed={"B": why})
+    earlier = json.loads(to_line(pair)) | {"number": 1, "failed": {"B": "oom: a: b"}}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(f"{to_line(pair)}\n{json.dumps(earlier)}\n", encoding="utf-8")
+    found = [one.failed["B"] for one in read(path).failures("a")]
+    assert found == [why, Failed("oom", "a: b")]
 
 
 def _phases(*wanted: tuple[str, str]) -> Measurement:

@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -270,26 +269,6 @@ def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
     said = unproven(A, B, {"subject": "/trees/A/net.py", "files": files})
     assert said is not None
     assert said.startswith("main: /repository/layers.py was imported besides")
-
-
-@pytest.mark.slow
-def test_a_package_of_the_revision_that_is_installed_as_well_is_found(repository: Path) -> None:
-    (repository / "python/mylib").mkdir(parents=True)
-    (repository / "python/mylib/__init__.py").write_text("")
-    git(repository, "add", ".")
-    side = replace(A, tree=repository)
-
-    def said(file: str, below: str = "mylib/__init__.py") -> str | None:
-        net = f"{repository}/net.py"
-        return unproven(side, B, {"subject": net, "files": [net], "packages": {below: file}})
-
-    assert said(f"{repository}/python/mylib/__init__.py") is None
-    assert said("/site-packages/numpy/__init__.py", "numpy/__init__.py") is None
-    assert said("/site-packages/mylib/__init__.py") == (
-        "main: /site-packages/mylib/__init__.py was imported, and not python/mylib/__init__.py of "
-        "the revision: what is installed would run on both sides; start in python, which then "
-        "comes before what is installed, or uninstall it"
-    )
 
 
 def test_settings_need_no_proof_of_their_code() -> None:

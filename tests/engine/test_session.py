@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.records import Failure, to_line
+from bench.core.records import Cause, Failure, to_line
 from bench.engine.session import Session, SessionError, collect, killed, request
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
@@ -116,9 +116,11 @@ def test_a_full_disk_is_no_verdict_on_the_case_whatever_the_exit_code(
     )
 
 
-def told(folders: Folders, reason: str, **changes: Any) -> dict[str, Any]:
+def told(
+    folders: Folders, reason: str, cause: Cause | None = None, **changes: Any
+) -> dict[str, Any]:
     one = asked(folders, **changes)
-    failure = Failure(case=case(**changes), replicate=3, status="error", reason=reason)
+    failure = Failure(case=case(**changes), replicate=3, status="error", reason=reason, cause=cause)
     Path(one["out"]).write_text(to_line(failure))
     return one
 
@@ -130,18 +132,29 @@ def test_a_full_disk_in_a_compilers_cache_is_no_verdict_though_the_compiler_clea
     folders: Folders,
 ) -> None:
     with pytest.raises(SessionError, match="make room, then go on with --resume"):
-        collect(told(folders, NO_ROOM, compile="default"), {"end": "exit", "code": 0}, folders)
+        collect(
+            told(folders, NO_ROOM, "no-space", compile="default"),
+            {"end": "exit", "code": 0},
+            folders,
+        )
 
 
 def test_a_subject_that_says_the_disk_is_full_is_believed_where_it_is(
     folders: Folders, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = collect(told(folders, NO_ROOM), {"end": "exit", "code": 0}, folders)
+    found = collect(told(folders, NO_ROOM, "no-space"), {"end": "exit", "code": 0}, folders)
     assert isinstance(found, Failure)
     assert (found.status, found.reason) == ("error", NO_ROOM)
     monkeypatch.setattr(tempfile, "TemporaryFile", full)
     with pytest.raises(SessionError, match="no space left on the disk"):
-        collect(told(folders, NO_ROOM), {"end": "exit", "code": 0}, folders)
+        collect(told(folders, NO_ROOM, "no-space"), {"end": "exit", "code": 0}, folders)
+
+
+def test_words_alone_do_not_make_a_full_disk(folders: Folders) -> None:
+    one = told(folders, NO_ROOM, compile="default")
+    found = collect(one, {"end": "exit", "code": 0}, folders)
+    assert isinstance(found, Failure)
+    assert found.reason == NO_ROOM
 
 
 def test_an_error_because_the_kernel_ended_a_compiler_for_want_of_memory_is_oom(

@@ -216,7 +216,7 @@ MUTATIONS = (
     Mutation(
         "an input that is written to is not restored",
         "bench/worker/model/step_inputs.py",
-        "        return pytree.twin(kept.detach())\n",
+        "        return twins.twin(kept.detach())\n",
         "        return kept.detach()\n",
         STEP,
     ),
@@ -300,7 +300,7 @@ MUTATIONS = (
     Mutation(
         "whole numbers are not compared",
         "bench/worker/checks/numerics.py",
-        "            self._choices(group, labels_differ(got, wanted), _words_of_labels)\n",
+        "            self._choices(group, differ, differences.words_of_labels)\n",
         "            pass\n",
         ODD,
     ),

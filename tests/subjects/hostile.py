@@ -226,7 +226,7 @@ def detach() -> None:
 
 
 LeavesAnOrphan = once(detach)
-ForksInEachCall = acts(os.fork)
+ForksOnce = once(os.fork)
 
 
 class Fills(Small):
@@ -275,7 +275,6 @@ ChangesFolder = acts(lambda: os.chdir("/"))
 GoesWhereNothingIs = once(go_where_nothing_is)
 SetsAnAlarm = acts(lambda: signal.setitimer(signal.ITIMER_REAL, 0.001))
 RaisesInAHandler = acts(lambda: raise_in_a_handler(1e-3))
-RaisesInAHandlerAllTheTime = acts(lambda: raise_in_a_handler(2e-5))
 LowersLimits = once(lower_limits)
 RemovesRecords = once(remove_records)
 ChangesUmask = acts(lambda: os.umask(0o777))
@@ -449,6 +448,22 @@ class CompiledPart(Small):
         self.fc.compile(backend="eager")
 
 
+class CompiledBeside(nn.Module):
+    """(N, 3): one part compiled in place, one wrapped, one as it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.placed = nn.Sequential(nn.Linear(3, 3), nn.ReLU())
+        self.placed.compile(backend="eager")
+        inner = nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.Linear(3, 3)))
+        inner[1].compile(backend="eager")
+        self.wrapped = torch.compile(inner, backend="eager")
+        self.plain = nn.Sequential(nn.Linear(3, 3))
+
+    def forward(self, x: Tensor) -> Any:
+        return self.plain(self.wrapped(self.placed(x)))
+
+
 @torch.compile(backend="eager")
 def _doubled(x: Tensor) -> Tensor:
     return x * 2
@@ -497,8 +512,15 @@ class Log:
         self.seen: list[Tensor] = []
 
 
-class UncopiedLog(Log):
-    def __deepcopy__(self, memo: object) -> "UncopiedLog":
+class ShallowLog(Log):
+    """Its copies are shallow ones; the lists inside can be copied."""
+
+    def __deepcopy__(self, memo: object) -> "ShallowLog":
+        raise TypeError("one of a kind")
+
+
+class UncopiedLog(ShallowLog):
+    def __copy__(self) -> "UncopiedLog":
         raise TypeError("one of a kind")
 
 
@@ -517,6 +539,10 @@ class Remembers(nn.Module):
 
     def example_inputs(self, batch: int) -> Any:
         return torch.randn(batch, 4), self.log()
+
+
+class RemembersShallow(Remembers):
+    log = ShallowLog
 
 
 class RemembersUncopied(Remembers):

@@ -55,6 +55,67 @@ class HookStore(nn.Module):
         return torch.as_tensor(self.last(y) + self.store_of()["first"].mean())
 
 
+class HookGraph(nn.Module):
+    """(N, 8): a hook keeps the feature of the call before with its graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(8, 8), nn.Linear(8, 8)
+        store: dict[str, Tensor] = {}
+
+        def mix(_module: nn.Module, _args: Any, output: Tensor) -> Tensor:
+            mixed = output + store.get("first", torch.zeros(())).mean()
+            store["first"] = output
+            return torch.as_tensor(mixed)
+
+        self.first.register_forward_hook(mix)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.last(self.first(x)))
+
+
+class MadeOnce(nn.Module):
+    """(N, 8): computes a tensor from its weight when it is built, with its graph."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(8))
+        self.gate = self.weight.sigmoid()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(x * self.gate)
+
+
+class KeepsOnItsClass(nn.Module):
+    """(N, 8): the output before, for all instances, with its graph."""
+
+    last: Tensor | None = None
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        last = KeepsOnItsClass.last
+        y = self.fc(x) if last is None else self.fc(x) + last.sigmoid().mean()
+        KeepsOnItsClass.last = y
+        return torch.as_tensor(y)
+
+
+class KeepsInACell(nn.Module):
+    """(N, 8): a part keeps a list of states with their graphs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.part = nn.Linear(8, 8)
+        self.part.past = [torch.zeros(8)]  # type: ignore[assignment]
+
+    def forward(self, x: Tensor) -> Tensor:
+        past: Any = self.part.past
+        past[0] = (self.part(x) + past[0]).tanh()
+        return torch.as_tensor(past[0])
+
+
 class Streaming(nn.Module):
     """(N, 1, 32): keeps its own past, so each call works on more."""
 

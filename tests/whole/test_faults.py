@@ -135,7 +135,6 @@ def test_a_well_behaved_subject_is_measured(measure: Measure) -> None:
         ("HasWrongStreams", "error", "RuntimeError: in silence"),
         ("SetsAnAlarm", "crash", "ended by SIGALRM"),
         ("RaisesInAHandler", "error", "RuntimeError: in a handler (failures/"),
-        ("RaisesInAHandlerAllTheTime", "error", "RuntimeError: in a handler (failures/"),
         ("Fills", "oom", "can't allocate memory: you tried to allocate 1073741824 bytes"),
         ("Hungry", "oom", "allocate memory"),
         ("NotFinite", "invalid", "the output is not finite"),
@@ -181,7 +180,7 @@ def test_each_failure_of_a_case_leaves_a_file_of_its_own(measure: Measure, tmp_p
         "LeavesAProcess",
         "LeavesADeafProcess",
         "LeavesAnOrphan",
-        "ForksInEachCall",
+        "ForksOnce",
         "ChangesFolder",
         "GoesWhereNothingIs",
         "LowersLimits",
@@ -276,10 +275,8 @@ import os, signal, subprocess, sys, threading, time
 threading.Thread(target=time.sleep, args=(99,)).start()
 subprocess.Popen(["sleep", "3602"])
 os.chdir("/")
-os.umask(0o777)
 signal.signal(signal.SIGTERM, print)
 signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGUSR1})
-signal.alarm(3600)
 sys.stdin = sys.stdout = sys.stderr = None
 """
 
@@ -307,16 +304,11 @@ threading.Thread(target=run, daemon=True).start()
         (
             CHANGES_ALL,
             "ok",
-            "threads, processes, folder, umask, handlers, blocked signals, timers, streams",
+            "threads, processes, folder, handlers, blocked signals, streams",
         ),
         (COMPUTES_ON, "ok", "threads"),
         (f"import torch; torch.set_num_threads(1)\n{COMPUTES_ON}", "ok", "threads"),
         ("import torch; torch.randn(512, 512) @ torch.randn(512, 512)", "ok", "threads"),
-        (
-            "import torch; torch.nn.Module.train = lambda self, mode=True: self",
-            "error",
-            "torch.nn.Module",
-        ),
         (TURNS_THE_PROCESSOR, "invalid", "processors, priority, small numbers"),
     ],
 )

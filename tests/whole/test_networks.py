@@ -13,7 +13,7 @@ from bench.core.subject import parse
 from bench.engine.session import Session, collect, request
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
-from bench.worker.model import inputs, layers, pytree
+from bench.worker.model import inputs, layers, pytree, twins
 from bench.worker.model.build import build
 from tests.support.cases import case
 
@@ -77,7 +77,7 @@ def test_a_layer_alone_gives_bit_for_bit_what_it_gave_inside(name: str) -> None:
             continue  # another mask
         before = {key: value.clone() for key, value in seen.module.state_dict().items()}
         args, kwargs = pytree.map_tensors(
-            lambda t: pytree.twin(t.detach()), (seen.args, seen.kwargs)
+            lambda t: twins.twin(t.detach()), (seen.args, seen.kwargs)
         )
         output = seen.module(*args, **kwargs)
         seen.module.load_state_dict(before)

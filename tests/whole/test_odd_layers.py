@@ -12,6 +12,7 @@ from torch import nn
 from bench.core.records import Measurement
 from bench.core.subject import parse
 from bench.engine.session import Session
+from bench.worker import case_process
 from bench.worker.checks import state
 from bench.worker.device.device import open_device
 from bench.worker.jobs import static_metrics
@@ -19,7 +20,8 @@ from bench.worker.jobs.prepare import make_step
 from bench.worker.jobs.reference import of_layer
 from bench.worker.model import inputs, layers, lazy, loss
 from bench.worker.model.build import Prepared, build, give_weights, prepare
-from bench.worker.model.step import Step
+from bench.worker.model.step import Step, TrainingStep
+from bench.worker.model.step_inputs import StepError
 from tests.subjects import odd_layers
 from tests.support.cases import case
 from tests.whole.test_faults import ask, folders, started
@@ -105,6 +107,59 @@ def test_state_that_keeps_its_graph_has_an_inference_and_no_second_training_step
     assert figures == {"parameters": 2 * 3 * 8 * (8 + 1)}
     assert all("backward through the graph a second time" in why for why in problems.values())
     assert set(problems) == KNOWN - {"parameters"}
+
+
+@pytest.mark.parametrize(
+    ("name", "shape", "where"),
+    [
+        ("KeepsState", "4,8", "state"),
+        ("HookGraph", "8", "a hook of first"),
+        ("MadeOnce", "8", "gate"),
+        ("KeepsOnItsClass", "8", "KeepsOnItsClass.last"),
+        ("KeepsInACell", "8", "part.past"),
+    ],
+)
+def test_a_graph_that_is_kept_is_named_with_its_place_and_a_way_out(
+    name: str, shape: str, where: str
+) -> None:
+    odd_layers.KeepsOnItsClass.last = None
+    _, step = prepared(name, shape, "training")
+
+    def train() -> None:
+        for _ in range(3):
+            step.prepare(1)
+            step()
+
+    with pytest.raises(StepError) as caught:
+        train()
+    odd_layers.KeepsOnItsClass.last = None
+    status, reason = case_process.describe(caught.value)
+    assert status == "unsupported"
+    assert reason.startswith(
+        f"training is not supported here: {where} holds a tensor with its graph, through which the "
+        "next backward goes again; keep tensor.detach(), or compute it anew in each call (torch: "
+    )
+
+
+def test_a_mistake_of_the_forward_itself_is_left_in_torchs_words() -> None:
+    class WritesWhatIsSaved(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(8, 8)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            y = self.fc(x).sigmoid()
+            return torch.as_tensor(y.add_(1))
+
+    step = TrainingStep(
+        WritesWhatIsSaved().train(),
+        (torch.ones(2, 8),),
+        {},
+        loss=loss.FixedGradient(scaled=False),
+        device_type="cpu",
+    )
+    with pytest.raises(RuntimeError, match=r"^one of the variables needed"):
+        step()
 
 
 # --- lazy ------------------------------------------------------------------------------------

@@ -1,6 +1,8 @@
 """One case measured in this process: its record has what was found, and every doubt."""
 
+import errno
 import math
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,7 +16,8 @@ from bench.core.records import Failure, Measurement, from_line
 from bench.core.subject import parse
 from bench.worker import case_process
 from bench.worker.model.build import SubjectRaised, build
-from bench.worker.model.step_inputs import StepError
+from bench.worker.model.step import ScaleError
+from bench.worker.model.step_inputs import StepError, UnsupportedError
 from bench.worker.process import limits
 from bench.worker.timing import contention
 from bench.worker.timing import measure as timing
@@ -134,20 +137,16 @@ def test_compiled_code_that_recompiles_is_not_sampled(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("name", "kind"), [("Small", Measurement), ("Raises", Failure)])
-def test_handlers_that_raise_until_signals_are_blocked_change_no_record(
+def test_a_handler_that_raises_after_the_job_changes_no_record(
     name: str, kind: type, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    left = ["first", "second", "third"]
+    left = [RuntimeError("in a handler")]
 
     def let_write() -> None:
         if left:
-            raise RuntimeError(f"in a handler, the {left.pop(0)} time")
+            raise left.pop()
 
-    def block_signals() -> None:
-        raise RuntimeError("in a handler, before all others")
-
-    monkeypatch.setattr(limits, "let_write", let_write)
-    monkeypatch.setattr(limits, "block_signals", block_signals)  # this process goes on afterwards
+    monkeypatch.setattr(limits, "let_write", let_write)  # this process goes on afterwards
     case_process.run(asked(name, out=str(tmp_path / "record")))
     found = from_line((tmp_path / "record").read_text())
     assert isinstance(found, kind)
@@ -187,7 +186,8 @@ def again() -> None:
         (nn.Module(), "error"),  # it has no forward
         (refuses(ValueError("kernel size 9 is not supported")), "error"),
         (refuses(NotImplementedError("later")), "error"),
-        (refuses(StepError("training is not supported here")), "unsupported"),
+        (refuses(UnsupportedError("training cannot be done here")), "unsupported"),
+        (refuses(StepError("training is not supported here")), "error"),
         (refuses(RuntimeError("out of memory")), "oom"),
         (refuses(MemoryError()), "oom"),
     ],
@@ -206,3 +206,45 @@ def test_a_subject_that_runs_out_of_memory_when_it_is_built_is_oom() -> None:
     assert reason.startswith(
         "tests.subjects.hostile:TooLargeToBuild: TooLargeToBuild raised RuntimeError"
     )
+
+
+def test_steps_that_are_skipped_for_ever_are_invalid_and_no_words_are() -> None:
+    words = "GradScaler skipped 24 of 24 steps"
+    assert case_process.describe(ScaleError(words)) == ("invalid", words)
+    assert case_process.describe(StepError(words)) == ("error", f"StepError: {words}")
+
+
+def test_a_failure_for_want_of_room_on_the_disk_says_so_to_the_runner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "let_write", lambda: None)  # this process goes on afterwards
+    for error, cause in (
+        (OSError(errno.ENOSPC, "No space left on device"), "no-space"),
+        (RuntimeError("no space left on the disk"), None),
+    ):
+        act = refuses(error)
+        monkeypatch.setattr(case_process, "JOBS", {"measure": lambda _, act=act: act()})
+        case_process.run(asked("Small", out=str(tmp_path / "record")))
+        found = from_line((tmp_path / "record").read_text())
+        assert isinstance(found, Failure)
+        assert found.cause == cause
+
+
+def test_a_copy_that_a_subject_made_of_its_process_writes_no_record(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Ended(BaseException):
+        pass
+
+    def forks(_: Request) -> None:
+        monkeypatch.setattr(os, "getpid", lambda: -1)
+
+    def end(code: int) -> None:
+        assert code == 0
+        raise Ended
+
+    monkeypatch.setattr(case_process, "JOBS", {"measure": forks})
+    monkeypatch.setattr(os, "_exit", end)
+    with pytest.raises(Ended):
+        case_process.run(asked("Small", out=str(tmp_path / "record")))
+    assert not (tmp_path / "record").exists()

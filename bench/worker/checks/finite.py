@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.worker.model import pytree
+from bench.worker.model import pieces, pytree
 
 Places = tuple[Tensor | None, ...]  # a part of the output each: where it is infinite, if anywhere
 
@@ -52,7 +52,7 @@ def infinite(output: Any) -> str | None:
 def _parts(output: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
     """The how manieth tensor, the tensor, and a part of it that has real or complex numbers."""
     for place, tensor in enumerate(pytree.tensors(output), start=1):
-        for part in pytree.parts(tensor):
+        for part in pieces.numbers(tensor):
             if part.is_floating_point() or part.is_complex():
                 yield place, tensor, part
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker.device import torch_private
-from bench.worker.model import pytree
+from bench.worker.model import pieces, pytree, twins
 
 # Bits of the significand, the hidden one as well (IEEE 754; TensorFloat-32 has float16's).
 BITS = {"float32": 24, "tf32": 11, "float16": 11, "bfloat16": 8}
@@ -38,7 +38,7 @@ class Rounded(torch_private.DispatchMode):
         return made
 
     def _round(self, tensor: Tensor) -> None:
-        if not pytree.is_strided(tensor) or tensor.dtype not in (torch.float64, torch.complex128):
+        if not twins.is_strided(tensor) or tensor.dtype not in (torch.float64, torch.complex128):
             return
         numbers = tensor.resolve_conj() if tensor.is_complex() else tensor
         numbers = torch.view_as_real(numbers) if numbers.is_complex() else numbers
@@ -58,7 +58,7 @@ def move(module: nn.Module, given: Any, used: str, seed: int) -> None:
     numbers = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for one in (*module.parameters(), *module.buffers(), *pytree.tensors(given)):
-            for part in pytree.parts(one) if not pytree.is_strided(one) else [one.detach()]:
+            for part in pieces.numbers(one) if not twins.is_strided(one) else [one.detach()]:
                 if part.is_floating_point() or part.is_complex():
                     random = torch.rand(part.shape, generator=numbers, dtype=torch.float64)
                     part.mul_(1 + (2 * random - 1) * 2.0 ** -bits(used))

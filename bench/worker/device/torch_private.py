@@ -359,6 +359,15 @@ def set_own_module(module: nn.Module, name: str, value: nn.Module) -> None:
         setattr(module, name, value)
 
 
+def hooks(module: nn.Module) -> list[Any]:
+    """All that a call of this module alone, or its backward, calls besides.
+
+    `Module._forward_hooks` …: seen in 2.11 to 2.13.  Those that torch no longer has are left out.
+    """
+    kinds = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
+    return [hook for kind in kinds for hook in getattr(module, kind, {}).values()]
+
+
 def forward_pre_hooks(module: nn.Module) -> tuple[Any, ...]:
     """`Module._forward_pre_hooks`: seen in 2.11 to 2.13.  Raises TorchPrivateError."""
     try:

@@ -9,7 +9,7 @@ import gc
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -184,45 +184,19 @@ def run(request: Request) -> Measurement:
 def proof(module: str) -> dict[str, Any]:
     """Which code this process runs: the subject's file, and every other that is no library's.
 
-    Files of the interpreter, of its libraries and of this suite are left out.  Of what is installed
-    as well the packages are named: one may be the side's own, installed from elsewhere.
+    Files of the interpreter, of its libraries and of this suite are left out.
     """
     suite, libraries = Path(start.SUITE).resolve(), Path(torch.__file__).parents[1]
     own = [Path(one).resolve() for one in (sys.prefix, sys.base_prefix, libraries, suite)]
-    by_name = {
-        name: path for name, one in list(sys.modules.items()) if (path := _file(one)) is not None
-    }
-    files = {
-        str(path)
-        for path in by_name.values()
-        if not any(path.is_relative_to(folder) for folder in own)
-    }
+    found = {path for one in list(sys.modules.values()) if (path := _file(one)) is not None}
+    files = {str(path) for path in found if not any(path.is_relative_to(folder) for folder in own)}
     subject = _file(sys.modules.get(module))
     return {
         "subject": str(subject) if subject else None,
         "files": sorted(files),
-        "packages": packages(
-            {name: path for name, path in by_name.items() if not path.is_relative_to(suite)}
-        ),
         "python": sys.executable,
         "torch": torch.__version__,
     }
-
-
-def packages(modules: Mapping[str, Path]) -> dict[str, str]:
-    """By their paths below the folder that they were imported from, `ns/mylib/__init__.py`: files.
-
-    modules: by name.  Of each package the outermost that has a file; none of Python's own.
-    """
-    found = {}
-    for name, file in modules.items():
-        parts = name.split(".")
-        inside = any(".".join(parts[:end]) in modules for end in range(1, len(parts)))
-        below = Path(*parts, "__init__.py") if file.name == "__init__.py" else Path(*parts)
-        below = below.with_suffix(".py")
-        if not inside and parts[0] not in sys.stdlib_module_names and file.match(str(below)):
-            found[below.as_posix()] = str(file)
-    return found
 
 
 def _file(module: Any) -> Path | None:

@@ -21,10 +21,11 @@ from torch import Tensor
 from bench.core.axes import AS_BUILT
 from bench.core.records import Case
 from bench.worker.checks import witness
-from bench.worker.checks.numerics import Reference, TruthError, Values, gather
-from bench.worker.checks.numerics import reference as of_values
+from bench.worker.checks.exact import Reference
+from bench.worker.checks.exact import of as of_values
+from bench.worker.checks.values import TruthError, Values, gather
 from bench.worker.jobs.prepare import make_step
-from bench.worker.model import dtypes, loss, pytree
+from bench.worker.model import dtypes, loss, pytree, twins
 from bench.worker.model.build import DTYPES, SEED, Prepared, place_in_mode, prepare, seed_all
 from bench.worker.process import limits
 from bench.worker.timing.stopwatch import wall_clock
@@ -93,7 +94,7 @@ def _layer_builder(case: Case, captured: Prepared) -> Callable[[str], Prepared]:
 
         def cast(tensor: Tensor) -> Tensor:
             wide = tensor.detach().to("cpu", dtypes.like(tensor.dtype, kind))
-            return pytree.twin(wide).requires_grad_(tensor.requires_grad)
+            return twins.twin(wide).requires_grad_(tensor.requires_grad)
 
         args, kwargs = pytree.map_tensors(cast, (captured.args, captured.kwargs))
         seed_all(SEED)

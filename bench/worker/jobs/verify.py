@@ -10,7 +10,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from bench.worker.checks import numerics
+from bench.worker.checks import exact, numerics, rounding
+from bench.worker.checks.values import TruthError, gather
 from bench.worker.jobs import reference
 from bench.worker.jobs.prepare import Ready
 from bench.worker.model import pytree
@@ -35,8 +36,8 @@ def keep_first_call(built: Ready, path: Path) -> None:
                 step()
         seed_all(SEED)
     given = (prepared.args, prepared.kwargs)
-    values = numerics.gather(step, prepared.module, given)
-    reference.save(numerics.Reference(values, {}), path)
+    values = gather(step, prepared.module, given)
+    reference.save(exact.Reference(values, {}), path)
 
 
 def verdict(built: Ready, kept: Path, whole: str | None) -> numerics.Verdict:
@@ -50,13 +51,13 @@ def verdict(built: Ready, kept: Path, whole: str | None) -> numerics.Verdict:
             against = reference.load(Path(whole or ""))
         else:
             against = reference.of_layer(built.case, built.prepared)
-        used = numerics.arithmetic(built.case, _tensors(built))
+        used = rounding.arithmetic(built.case, _tensors(built))
         seen = numerics.compare(values, against, used)
         if not (seen.wrong or seen.suspected):
             return seen
         others = reference.witnesses(built.case, built.prepared, used, seen.suspected)
         return numerics.compare(values, against, used, others)
-    except numerics.TruthError as error:
+    except TruthError as error:
         return numerics.Verdict(doubt=str(error))
     except Exception as error:  # a subject may raise anything, in float64 above all
         text = " ".join(str(error).split())[:200]

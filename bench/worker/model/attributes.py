@@ -74,6 +74,12 @@ def copied(value: Any) -> Any:
         ) from error
 
 
+def get(value: Any, name: str) -> Any:
+    """An attribute that `of` gave.  Raises AttributeError where there is none any more."""
+    own = getattr(value, "__dict__", None)
+    return own[name] if isinstance(own, dict) and name in own else getattr(value, name)
+
+
 def put(value: Any, name: str, new: Any) -> None:
     """Set an attribute that `of` gave, in frozen objects too and past any property."""
     own = getattr(value, "__dict__", None)

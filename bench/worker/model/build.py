@@ -22,8 +22,8 @@ from bench.core.records import Case
 from bench.core.subject import SHIPPED, SubjectRef, layer_name, parse
 from bench.worker.device import torch_private
 from bench.worker.model import compile as compiled
-from bench.worker.model import dtypes, inputs, layers, lazy, loss, pytree
-from bench.worker.model.step_inputs import StepError
+from bench.worker.model import dtypes, inputs, layers, lazy, loss, pytree, twins
+from bench.worker.model.step_inputs import UnsupportedError
 
 SEED = 0
 LAZY_BATCH = 2  # images that tell a lazy layer its sizes
@@ -63,7 +63,7 @@ class Prepared:
     restore: bool | None  # a call writes to its input; None: its first call will show it
     layer: str | None = None  # dotted name, where it is a layer of the subject
     built_in: frozenset[str] = frozenset()  # floating dtypes of the subject before the case's
-    compiled: tuple[str, ...] = ()  # parts that were compiled when the subject was built
+    compiled: tuple[str, ...] = ()  # parts of it that were compiled, or that it is a part of
 
 
 def build(ref: SubjectRef) -> nn.Module:
@@ -197,6 +197,7 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
         enter("in the call of the whole that shows what the layer is given")
         with mixed_dtypes_named(case, built_in):
             prepared = _layer(case, layer_name(ref.layer), whole, args, kwargs)
+        parts = compiled.of_layer(parts, whole, prepared.module)
     else:
         prepared = Prepared(
             module=whole,
@@ -218,7 +219,7 @@ def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
         if case.dtype == AS_BUILT or built_in <= {case.dtype} or not OF_DTYPES.search(str(error)):
             raise
         text = " ".join(str(error).split())[:120]
-        raise StepError(
+        raise UnsupportedError(
             f"the subject is built in {' and '.join(sorted(built_in))}, and {case.dtype} alone is "
             f"not supported by it: give --dtype {AS_BUILT}, which keeps these (torch: {text})"
         ) from error
@@ -261,7 +262,7 @@ def _placed(case: Case) -> tuple[nn.Module, frozenset[str], tuple[str, ...]]:
     if case.memory_format == "channels_last":
         # not module.to(memory_format=…), which raises for 5-dimensional weights
         for tensor in (*module.parameters(), *module.buffers()):
-            if pytree.is_image(tensor):
+            if twins.is_image(tensor):
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
     module.train(case.mode == "training")  # not its result: an override may give none
     return module, built_in, parts
@@ -277,7 +278,7 @@ def _to(module: nn.Module, device: str, real: torch.dtype | None) -> None:
         module.to(device=device, dtype=real)
         return
     if real is torch.bfloat16 and not any(one.is_floating_point() for one in tensors):
-        raise StepError(
+        raise UnsupportedError(
             "bfloat16 is not supported here: torch has no complex numbers of it, and all weights "
             "of the subject are complex"
         )
@@ -297,7 +298,7 @@ def _layer(
         backward = functools.partial(_backward, loss.of(whole, scaled=False))
     seen = layers.capture(whole, name, args, kwargs, context, backward)
     if case.mode == "training" and not seen.with_gradients:
-        raise StepError(
+        raise UnsupportedError(
             f"training is not supported here: the network calls {name} without gradients "
             "(torch.no_grad), so there is no backward"
         )

@@ -16,6 +16,7 @@ from torch import nn
 from bench.worker.device import torch_private
 
 OFF = "off"
+ITSELF = "itself"  # the name of the whole among its compiled parts
 # Of the operators of eager code, as many may run beside the graphs (a network of several graphs);
 # where it is more, the row shows eager code.
 MOST_EAGER = 0.5
@@ -64,15 +65,30 @@ def take_apart(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
     found = []
     if (whole := torch_private.compiled_from(module)) is not None:
         module = whole
-        found.append("itself")
-    for name, inner in list(module.named_modules()):
+        found.append(ITSELF)
+    for whole_name, inner in list(module.named_modules()):
+        name = whole_name.replace("_orig_mod.", "").removesuffix("._orig_mod")  # of the wrappers
         if torch_private.uncompile(inner):
-            found.append(name or "itself")
+            found.append(name or ITSELF)
         for child_name, child in list(inner.named_children()):
             if (kept := torch_private.compiled_from(child)) is not None:
                 torch_private.set_own_module(inner, child_name, kept)
                 found.append(f"{name}.{child_name}".lstrip("."))
     return module, tuple(dict.fromkeys(found))
+
+
+def of_layer(parts: tuple[str, ...], whole: nn.Module, layer: nn.Module) -> tuple[str, ...]:
+    """The parts that hold the layer or lie in it: a layer beside them ran as plain code.
+
+    parts: as `take_apart` names them in `whole`, which it has returned.
+    """
+    inside = set(layer.modules())
+    found = []
+    for name in parts:
+        part = whole if name == ITSELF else whole.get_submodule(name)
+        if part in inside or layer in set(part.modules()):
+            found.append(name)
+    return tuple(found)
 
 
 def frames() -> int:

@@ -1,5 +1,6 @@
 """What a call leaves behind for the next one: among its inputs, in its module, in its work."""
 
+import functools
 import sys
 import types
 from collections import deque
@@ -106,22 +107,66 @@ def sizes(module: nn.Module) -> dict[str, int]:
     Also what its classes, and the files that they are in, hold in containers.
     """
     found: dict[str, int] = {}
+    for name, value in _held(module):
+        found[name] = found.get(name, 0) + _size(value)
+    return found
+
+
+def graphs_kept(module: nn.Module) -> list[str]:
+    """The names of what holds a tensor with the graph that it was computed in."""
+    names = (
+        name
+        for name, value in _held(module)
+        if any(isinstance(one, Tensor) and one.grad_fn is not None for one in _objects(value))
+    )
+    return list(dict.fromkeys(names))
+
+
+def _held(module: nn.Module) -> Iterator[tuple[str, Any]]:
+    """By name: attributes and buffers, what hooks hold, containers and tensors of their classes."""
     places: dict[str, Any] = {}
     for name, inner in module.named_modules():
         for attribute, value in vars(inner).items():
             if attribute not in _MODULES_OWN:
-                found[f"{name}.{attribute}".lstrip(".")] = _size(value)
+                yield f"{name}.{attribute}".lstrip("."), value
         for attribute, buffer in torch_private.own_buffers(inner).items():
             if buffer is not None:
-                found[f"{name}.{attribute}".lstrip(".")] = buffer.numel()
+                yield f"{name}.{attribute}".lstrip("."), buffer
+        for hook in torch_private.hooks(inner):
+            yield f"a hook of {name or 'the module'}", _held_by_call(hook)
         for kind in type(inner).__mro__:
             own = sys.modules.get(kind.__module__)
             if own is not None and kind.__module__.partition(".")[0] not in ("torch", "builtins"):
                 places |= {kind.__name__: kind, kind.__module__: own}
     for name, place in places.items():
         for attribute, value in list(vars(place).items()):
-            if isinstance(value, _CONTAINERS) and not attribute.startswith("__"):
-                found[f"{name}.{attribute}"] = _size(value)
+            if isinstance(value, (*_CONTAINERS, Tensor)) and not attribute.startswith("__"):
+                yield f"{name}.{attribute}", value
+
+
+def _held_by_call(call: Any) -> list[Any]:
+    """What a function, a method, a partial or another object that is called can reach."""
+    match call:
+        case functools.partial():
+            return [*call.args, *call.keywords.values(), *_held_by_call(call.func)]
+        case types.MethodType():
+            return [call.__self__, *_held_by_call(call.__func__)]
+        case types.FunctionType():
+            return [
+                *_cells(call),
+                *(call.__defaults__ or ()),
+                *(call.__kwdefaults__ or {}).values(),
+            ]
+    return [call]
+
+
+def _cells(function: types.FunctionType) -> list[Any]:
+    found = []
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # not set yet
+            continue
     return found
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model import dtypes, pytree
+from bench.worker.model import dtypes, pytree, twins
 
 SEED = 0
 OWN = "own"
@@ -119,7 +119,7 @@ def make(
         kind = dtypes.like(tensor.dtype, dtype) if follows and dtype else tensor.dtype
         moved = tensor.detach().to(device=device, dtype=kind)
         of_numbers = moved.is_floating_point() or moved.is_complex()
-        if memory_format == "channels_last" and of_numbers and pytree.is_image(moved):
+        if memory_format == "channels_last" and of_numbers and twins.is_image(moved):
             return moved.contiguous(memory_format=torch.channels_last)
         return moved
 

@@ -19,7 +19,7 @@ from torch.nn.parameter import is_lazy
 from torch.nn.utils import parametrize
 
 from bench.worker.device import torch_private
-from bench.worker.model import inplace, layer_names, pytree
+from bench.worker.model import inplace, layer_names, pytree, signature, twins
 
 Context = Callable[[], contextlib.AbstractContextManager[Any]]
 
@@ -205,10 +205,10 @@ class _Watch:
         for outer in self._open:
             outer.is_leaf = False
         if self._is_wanted(module, name):
-            self._given = pytree.map_tensors(pytree.twin, (args, kwargs))
+            self._given = pytree.map_tensors(twins.twin, (args, kwargs))
         grad = torch.is_grad_enabled()
         given = (args, kwargs)
-        key = "" if self.wanted else f"{grad} {_configuration(module)} {pytree.signature(given)}"
+        key = "" if self.wanted else f"{grad} {_configuration(module)} {signature.of(given)}"
         inputs = list(pytree.tensors(given))
         call = _Call(name, module, key, grad, inputs, inplace.versions(inputs))
         self.calls.append(call)
@@ -341,4 +341,4 @@ def _configuration(module: nn.Module) -> str:
 
 
 def _settings(settings: Mapping[str, Any]) -> str:
-    return pytree.signature({name: settings[name] for name in sorted(settings)})
+    return signature.of({name: settings[name] for name in sorted(settings)})

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker.device import torch_private
-from bench.worker.model import pytree
-from bench.worker.model.step_inputs import StepError
+from bench.worker.model import pytree, twins
+from bench.worker.model.step_inputs import UnsupportedError
 
 SEED = 1
 Loss = Callable[[Any], Tensor]
 
 
-class LossError(StepError):
+class LossError(UnsupportedError):
     """An output from which no gradient can start."""
 
 
@@ -109,7 +109,7 @@ class FixedGradient:
         A sparse one has one number for each of its own, at the same indices; a nested one, one for
         each number of its sequences.
         """
-        if pytree.is_strided(one):
+        if twins.is_strided(one):
             return self._drawn(place, one)
         return _around(one, lambda numbers: self._drawn(place, numbers))
 

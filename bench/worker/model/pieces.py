@@ -35,6 +35,22 @@ def of(tensor: Tensor) -> tuple[Tensor, ...]:
     return (tensor,)
 
 
+def numbers(tensor: Tensor) -> tuple[Tensor, ...]:
+    """Plain tensors that together are all there is to it, without its graph.
+
+    Its pieces, but that indices of a sparse one that stand there twice are summed, quantised
+    numbers are the real ones, and oneDNN's own layout is laid out in full.
+    """
+    one = tensor.detach()
+    if one.is_quantized and not one.is_nested:
+        return (one.dequantize(),)
+    if one.is_nested or one.layout in (*_ROWS, *_COLUMNS):
+        return of(one)
+    if one.layout is torch.sparse_coo:
+        return of(one.coalesce())
+    return (one,) if one.layout is torch.strided else (one.to_dense(),)
+
+
 def is_plain(tensor: Tensor) -> bool:
     """Whether it has strides and memory of its own."""
     return any(one is tensor for one in of(tensor))
@@ -55,5 +71,4 @@ def stored(tensor: Tensor) -> int:
 def _of_nested(tensor: Any) -> tuple[Tensor, ...]:
     if tensor.layout is not torch.jagged:
         return tuple(one.detach() for one in tensor.unbind())
-    found = (tensor.values(), tensor.offsets(), tensor.lengths())
-    return tuple(one for one in found if one is not None)
+    return tuple(torch_private.jagged_parts(tensor))

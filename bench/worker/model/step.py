@@ -11,9 +11,10 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model import pytree
+from bench.worker.model import graph, growth, pytree
 from bench.worker.model.loss import FixedGradient, no_backward
-from bench.worker.model.step_inputs import StepError, StepInputs
+from bench.worker.model.step_inputs import StepError, StepInputs, UnsupportedError
+from bench.worker.model.ways import Places
 
 # GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
 # Never inside a measurement: every sample of a step then does the same work.
@@ -23,7 +24,16 @@ NEVER = 2**30
 SETTLE_CALLS = 24
 SETTLED_CALLS = 3  # in a row
 
+# torch's words where a backward comes to a graph of an earlier call.
+OF_AN_EARLIER_GRAPH = re.compile(
+    r"backward through the graph a second time|modified by an inplace operation"
+)
+
 _AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class ScaleError(StepError):
+    """GradScaler finds no scale at which the gradients are finite: it skips every step."""
 
 
 # Sees the inputs and the loss (None where no number is computed) of a training step, when the
@@ -96,7 +106,32 @@ def grad_mode_in_force() -> str:
     return "enabled" if torch.is_grad_enabled() else "no_grad"
 
 
-class InferenceStep:
+class _OverInputs:
+    """What both kinds of step tell of their inputs, as `Step` has it."""
+
+    _inputs: StepInputs
+
+    @property
+    def restores(self) -> bool | None:
+        return self._inputs.restores
+
+    @property
+    def need_preparing(self) -> bool:
+        return self._inputs.need_preparing
+
+    @property
+    def cold(self) -> bool:
+        return self._inputs.cold
+
+    @property
+    def doubt(self) -> str | None:
+        return self._inputs.doubt
+
+    def prepare(self, calls: int) -> int:
+        return self._inputs.prepare(calls)
+
+
+class InferenceStep(_OverInputs):
     """A forward under a grad mode, with autocast entered inside the call as users do."""
 
     phases = ("forward",)
@@ -141,25 +176,6 @@ class InferenceStep:
         self._cudagraphs = cudagraphs
         self._looked = False  # at the first output
 
-    @property
-    def restores(self) -> bool | None:
-        return self._inputs.restores
-
-    @property
-    def need_preparing(self) -> bool:
-        return self._inputs.need_preparing
-
-    @property
-    def cold(self) -> bool:
-        return self._inputs.cold
-
-    @property
-    def doubt(self) -> str | None:
-        return self._inputs.doubt
-
-    def prepare(self, calls: int) -> int:
-        return self._inputs.prepare(calls)
-
     def settle(self) -> None:
         """Nothing is scaled."""
 
@@ -189,13 +205,13 @@ def _other_grad_mode(error: RuntimeError, asked: str) -> StepError | None:
         return None
     others = "no_grad or enabled" if asked == "inference_mode" else "enabled"
     text = " ".join(str(error).split())[:120]
-    return StepError(
+    return UnsupportedError(
         f"the forward takes gradients itself, which is not supported under {asked}: give "
         f"--grad-mode {others} (torch: {text})"
     )
 
 
-class TrainingStep:
+class TrainingStep(_OverInputs):
     """Forward and loss under autocast, backward outside it, SGD with learning rate 0.
 
     Gradients are None before each backward: emptying them belongs to the optimizer phase.  The
@@ -233,6 +249,7 @@ class TrainingStep:
         self._scaler = _scaler(self._optimizer, device_type, amp)
         # A fixed gradient needs no scalar, unless a GradScaler has to multiply one.
         self._seeded = loss if isinstance(loss, FixedGradient) and not self._scaler else None
+        self._places = Places() if isinstance(loss, FixedGradient) else None
         self._scaled_steps = 0  # handed to GradScaler
         self._taken_steps = 0  # of these, taken
         if self._optimizer and self._scaler:
@@ -247,20 +264,10 @@ class TrainingStep:
         return self._scaled_steps - self._taken_steps
 
     @property
-    def restores(self) -> bool | None:
-        return self._inputs.restores
-
-    @property
-    def need_preparing(self) -> bool:
-        return self._inputs.need_preparing
-
-    @property
-    def cold(self) -> bool:
-        return self._inputs.cold
-
-    @property
     def doubt(self) -> str | None:
-        return self._inputs.doubt
+        """Walks through the last output: not to be asked while timed."""
+        of_output = self._places.doubt(self.output) if self._places else None
+        return "; ".join(one for one in (super().doubt, of_output) if one) or None
 
     @property
     def scale(self) -> float:
@@ -280,9 +287,6 @@ class TrainingStep:
         """What the optimizer keeps from step to step; nothing, for SGD without momentum."""
         return list(pytree.tensors(list(self._optimizer.state.values()))) if self._optimizer else []
 
-    def prepare(self, calls: int) -> int:
-        return self._inputs.prepare(calls)
-
     def settle(self) -> None:
         if not (self._optimizer and self._scaler):
             return
@@ -294,22 +298,34 @@ class TrainingStep:
             taken_in_a_row = taken_in_a_row + 1 if self.skipped_steps == skipped else 0
             if taken_in_a_row == SETTLED_CALLS:
                 return
-        raise StepError(
+        raise ScaleError(
             f"GradScaler skipped {self.skipped_steps} of {self._scaled_steps} steps: the gradients "
             "are not finite in float16 at any scale"
         )
 
+    def _starts(self) -> Any:
+        """What the loss is of: of a fixed gradient the tensors of the output, without a walk."""
+        return self.output if self._places is None else self._places.tensors(self.output)
+
     def _backward(self, loss: Tensor | None) -> None:
+        try:
+            self._through(loss)
+        except RuntimeError as error:
+            if instead := _kept_graph(error, self._module):
+                raise instead from error
+            raise
+
+    def _through(self, loss: Tensor | None) -> None:
         if not torch.is_grad_enabled():
             raise StepError(
                 "the subject has switched gradients off for the whole process "
                 "(torch.set_grad_enabled), so there is no backward"
             )
         if self._seeded is not None:
-            torch.autograd.backward(*self._seeded.seeds(self.output))
+            torch.autograd.backward(*self._seeded.seeds(self._starts()))
             return
         if loss is None or not loss.requires_grad:
-            raise StepError(no_backward(self.output if loss is None else loss))
+            raise UnsupportedError(no_backward(self.output if loss is None else loss))
         (self._scaler.scale(loss) if self._scaler else loss).backward()
 
     def __call__(self, mark: Callable[[], None] | None = None, look: Look | None = None) -> None:
@@ -319,7 +335,7 @@ class TrainingStep:
             torch.compiler.cudagraph_mark_step_begin()
         with self._autocast():
             self.output = self._module(*args, **kwargs)
-            loss = None if self._seeded else self._loss(self.output)
+            loss = None if self._seeded else self._loss(self._starts())
         if mark:
             mark()
         self._backward(loss)
@@ -342,22 +358,38 @@ class TrainingStep:
 
     def _require_gradients(self, inputs: Any) -> None:
         """Raises StepError where the backward stopped at an operator that has none."""
-        if _without_derivative(self.output):
-            raise StepError(
+        if graph.without_derivative(pytree.floating(self.output)):
+            raise UnsupportedError(
                 "training is not supported here: torch has no derivative of an operator that the "
                 "output depends on, so the backward stops there"
             )
         weights = self._module.parameters() if isinstance(self._module, nn.Module) else ()
-        leaves = [one for one in (*weights, *pytree.tensors(inputs)) if one.requires_grad]
-        arrived = any(one.grad is not None for one in leaves if one.is_leaf)
-        if not arrived and all(one.is_leaf for one in leaves):
-            raise StepError(
+        # The first call is given copies of the inputs: their gradients arrive at the leaves behind.
+        leaves = graph.leaves((*weights, *pytree.tensors(inputs)))
+        if all(one.grad is None for one in leaves):
+            raise UnsupportedError(
                 "training is not supported here: the backward reached no parameter and no input: "
                 "an operator on its way gives no gradient"
             )
 
     def _count_step(self, *_: object) -> None:
         self._taken_steps += 1
+
+
+def _kept_graph(error: RuntimeError, module: Callable[..., Any]) -> StepError | None:
+    """Where the graph is kept that a backward cannot pass again, and what to do."""
+    if not OF_AN_EARLIER_GRAPH.search(str(error)) or not isinstance(module, nn.Module):
+        return None
+    text = re.split(r" \(|[.:]", str(error))[0]
+    names = growth.graphs_kept(module)
+    if not names:
+        return None
+    more = f" and {len(names) - 1} more" if len(names) > 1 else ""
+    return UnsupportedError(
+        f"training is not supported here: {names[0]}{more} holds a tensor with its graph, through "
+        "which the next backward goes again; keep tensor.detach(), or compute it anew in each call "
+        f"(torch: {text})"
+    )
 
 
 def _nothing_found(output: Any) -> str:
@@ -368,21 +400,6 @@ def _nothing_found(output: Any) -> str:
         "wait for (tuples, lists, dicts and the attributes of objects were looked at"
         f"{inside})"
     )
-
-
-def _without_derivative(output: Any) -> str | None:
-    """The name of a node of the graph at which a backward stops because torch has none for it."""
-    nodes = [one.grad_fn for one in pytree.floating(output)]
-    seen = set[Any]()
-    while nodes:
-        node = nodes.pop()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        if "NotImplemented" in node.name():
-            return node.name()
-        nodes += [one for one, _ in node.next_functions]
-    return None
 
 
 def _require_mode(module: Callable[..., Any], *, training: bool) -> None:
@@ -404,7 +421,7 @@ def _autocast(device_type: str, amp: str) -> Callable[[], contextlib.AbstractCon
     dtype = _AMP_DTYPES[amp]
     with torch.autocast(device_type, dtype=dtype):
         if not torch.is_autocast_enabled(device_type):
-            raise StepError(f"autocast to {amp} is not supported on {device_type}")
+            raise UnsupportedError(f"autocast to {amp} is not supported on {device_type}")
     return lambda: torch.autocast(device_type, dtype=dtype)
 
 
@@ -426,7 +443,7 @@ def _scaler(
         return None
     weights = {weight.dtype for group in optimizer.param_groups for weight in group["params"]}
     if torch.float16 in weights:
-        raise StepError(
+        raise UnsupportedError(
             "float16 AMP trains float32 weights: GradScaler is not supported with float16 weights"
         )
     return torch.amp.GradScaler(device_type, growth_interval=NEVER)

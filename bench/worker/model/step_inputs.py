@@ -1,14 +1,14 @@
 """What a step is called with, call after call: restored, cold or just as it is."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bench.worker.model import growth, inplace, pieces, pytree
+from bench.worker.model import growth, inplace, pieces, pytree, twins
 
 # Room for prepared inputs of a layer that writes to its input; beyond it a sample has fewer
 # calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
@@ -31,7 +31,8 @@ class _Trial:
     tensors: list[Tensor]  # of these
     versions: list[int]  # of the tensors: how often they were written to
     before: growth.Print | None  # None: there is nothing but tensors
-    problem: str | None  # why it is no copy
+    problem: str | None  # why not all of it is a copy
+    uncopied: growth.Print | None  # then: of what it was copied from
     taken: bool = False
 
 
@@ -39,12 +40,17 @@ class StepError(RuntimeError):
     """The case cannot be called as its mode asks; the message says why."""
 
 
+class UnsupportedError(StepError):
+    """Neither torch nor this suite can do it, as the case asks for it."""
+
+
 class StepInputs:
     """What the module is called with: restored where it writes to it, or cold where asked for.
 
     Lists, dicts and objects among the inputs may be changed by a call as well (a cache that grows).
     The first call is given copies of them; where it has changed these, every later call gets fresh
-    ones.
+    ones.  An object that cannot be copied stands beside copies of all else; where calls change it,
+    that is said.
     """
 
     def __init__(
@@ -76,6 +82,7 @@ class StepInputs:
         self.restores: bool | None = restore  # before every call; None before the first
         self.doubt: str | None = None  # why no two calls are the same
         self._objects = growth.holds_state((*args, *kwargs.values()))
+        self._all_copied = True  # as far as it was tried
         if restore is not None:
             self._settle(restore=restore)
         self._trial: _Trial | None = None
@@ -86,12 +93,12 @@ class StepInputs:
         self.restores = restore
         self._ready = [] if restore else None
         if restore:
-            self._given = pytree.map_tensors(pytree.twin, self._given)
+            self._given = self._mapped(twins.twin)
         # A restored input is hot, for it has just been written: other writes drive it out.
         self._flush = self._flushing(self._rotate_bytes) if restore else None
         copies = 1 if restore else self._copies(self._rotate_bytes)
         self._turns = [self._given]
-        self._turns += [pytree.map_tensors(pytree.twin, self._given) for _ in range(copies - 1)]
+        self._turns += [self._mapped(twins.twin) for _ in range(copies - 1)]
         self._leaves = [
             [leaf for leaf in pytree.tensors(one) if leaf.requires_grad and leaf.is_leaf]
             for one in self._turns
@@ -124,27 +131,38 @@ class StepInputs:
         return self._trial
 
     def _first(self) -> _Trial:
-        """Copies for the first call; the inputs themselves where they cannot be copied."""
-        problem, given = None, self._given
+        """Copies for the first call; of what cannot be copied, itself."""
+        problem, uncopied = None, None
         try:
             given = self._restored()
         except Exception as error:  # whatever an object of the subject raises
             problem = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            self._all_copied = False
+            given = self._tensors_alone()
+            uncopied = growth.Print.of(self._given)
         tensors = list(pytree.tensors(given))
         before = growth.Print.of(given) if self._objects else None
-        return _Trial(given, tensors, inplace.versions(tensors), before, problem)
+        return _Trial(given, tensors, inplace.versions(tensors), before, problem, uncopied)
+
+    def _tensors_alone(self) -> _Given:
+        """The inputs with their tensors copied; themselves where not even that can be."""
+        try:
+            return self._restored()
+        except Exception:  # a tuple of its own class, a tensor of its own class
+            return self._given
 
     def _judge(self, trial: _Trial) -> None:
         """After the first call: what it has changed of what it was given."""
         self._trial = None
-        changed = trial.before is not None and not trial.before.same_as(
-            growth.Print.of(trial.given)
+        self._objects = (
+            trial.before is not None
+            and trial.given is not self._given
+            and not trial.before.same_as(growth.Print.of(trial.given))
         )
-        self._objects = changed and trial.problem is None
-        if changed and trial.problem is not None:
+        if trial.uncopied and not trial.uncopied.same_as(growth.Print.of(self._given)):
             self.doubt = f"each call changes its inputs, which cannot be copied ({trial.problem})"
         if self.restores is None:
-            self._settle(restore=trial.problem is None and self._written(trial))
+            self._settle(restore=trial.given is not self._given and self._written(trial))
         if self._objects and trial.before is not None:
             self._ready = [] if self._ready is None else self._ready
             # The same tensors again, unless they are restored: other writes drive them out.
@@ -179,10 +197,16 @@ class StepInputs:
         return copied
 
     def _restored(self) -> _Given:
-        if self._objects:
+        if self._objects and self._all_copied:
             return self._copied()
-        restored: _Given = pytree.map_tensors(self._fresh, self._given)
-        return restored
+        return self._mapped(self._fresh)
+
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> _Given:
+        """The inputs with changed tensors.  Raises attributes.CopyError at the first attempt."""
+        mapped: _Given = pytree.map_tensors(
+            change, self._given, keep_uncopyable=not self._all_copied
+        )
+        return mapped
 
     @property
     def need_preparing(self) -> bool:
@@ -226,4 +250,4 @@ class StepInputs:
             # A leaf that requires a gradient must not be written to; its copy may be, as may
             # the output of the layer before, which is what the input is inside a network.
             return kept.detach().requires_grad_().clone()
-        return pytree.twin(kept.detach())
+        return twins.twin(kept.detach())

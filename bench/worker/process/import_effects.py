@@ -1,8 +1,8 @@
 """What importing a subject does to the process that imports it.
 
 A replicate imports once what its children share.  What the import changes in the process (a
-thread, a signal's handler, the working directory, a method of torch.nn.Module) would reach the
-cases of every other subject, so such a module is left to the children of its own cases.
+thread, a signal's handler, the working directory) would reach the cases of every other subject, so
+such a module is left to the children of its own cases.
 """
 
 import os
@@ -13,19 +13,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from torch import nn
-
 from bench.worker.process import forks
 from bench.worker.timing import contention
 
-try:
-    import resource
-except ImportError:  # Windows
-    resource = None  # type: ignore[assignment]
-
-LIMITS = ("RLIMIT_AS", "RLIMIT_CPU", "RLIMIT_DATA", "RLIMIT_FSIZE", "RLIMIT_NOFILE", "RLIMIT_NPROC")
 DRIVER = "the accelerator's driver"
-TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 
 
 def look() -> dict[str, Any]:
@@ -35,16 +26,9 @@ def look() -> dict[str, Any]:
         "processes": _has_children(),
         DRIVER: forks.begun(),
         "folder": _folder(),
-        "umask": _umask(),
-        "limits": {name: resource.getrlimit(getattr(resource, name)) for name in LIMITS}
-        if resource
-        else {},
         "handlers": {one: signal.getsignal(one) for one in signal.valid_signals()},
         "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
-        "timers": [signal.getitimer(which)[0] > 0 for which in TIMERS],
         "streams": (sys.stdin, sys.stdout, sys.stderr),
-        "files": [file(handle) for handle in (0, 1, 2)],
-        "torch.nn.Module": dict(vars(nn.Module)),
         "processors": contention.processors(),
         "priority": os.getpriority(os.PRIO_PROCESS, 0),
         "small numbers": flushes_denormals(),
@@ -84,12 +68,6 @@ def flushes_denormals(smallest: float = sys.float_info.min) -> bool:
     It has no getter.  Computed without torch, so that a process that forks may ask.
     """
     return smallest / 2 == 0.0
-
-
-def _umask() -> int:
-    now = os.umask(0o022)
-    os.umask(now)
-    return now
 
 
 def file(handle: int) -> tuple[int, int] | None:

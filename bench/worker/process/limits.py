@@ -1,17 +1,13 @@
 """What a child may use, how long it lives, and what its end says.  Elsewhere than on Linux less."""
 
-import _signal  # type: ignore[import-not-found]
 import contextlib
 import ctypes
 import faulthandler
-import functools
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import psutil
 
@@ -28,13 +24,6 @@ SPARE_MEMORY = 0.9  # of what is free when the child starts: the machine survive
 OOM_SCORE = 500  # counts as half the memory more than it has: the kernel takes it, not the runner
 SIGNALS = signal.valid_signals()
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
-
-# signal.pthread_sigmask is written in Python: a handler could raise before it has acted
-block_signals: Callable[[], object]
-if sys.platform == "win32":
-    block_signals = bool
-else:
-    block_signals = functools.partial(_signal.pthread_sigmask, signal.SIG_BLOCK, SIGNALS)
 
 
 def die_with_parent(parent: int | None = None) -> None:
@@ -65,26 +54,6 @@ def begin_child(parent: int) -> None:
     faulthandler.enable(file=2, all_threads=True)
     if hasattr(signal, "SIGQUIT"):  # a replicate asks for it before it ends who hangs
         faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
-    if hasattr(os, "register_at_fork"):
-        os.register_at_fork(after_in_child=_end_copies)
-
-
-def _end_copies() -> None:
-    """A copy made by os.fork() in a subject ends where it comes back to this suite.
-
-    It would measure beside the first and make copies in its turn.  What only works for the
-    subject (multiprocessing, a daemon) never comes back and goes on.
-    """
-
-    def end(_frame: FrameType, _event: str, _arg: Any) -> None:
-        os._exit(0)
-
-    frame: FrameType | None = sys._getframe(1)
-    while frame and not frame.f_globals.get("__name__", "").startswith(("bench.", "__main__")):
-        frame = frame.f_back
-    if frame:
-        frame.f_trace = end
-        sys.settrace(lambda *_: None)  # f_trace alone does nothing
 
 
 def bound(*, on_cpu: bool, compiles: bool) -> None:
@@ -149,7 +118,8 @@ def let_write() -> None:
 
 def _end_signals() -> None:
     """Stop timers; no handler of Python's runs any more, whichever thread a signal comes to."""
-    block_signals()
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     if hasattr(signal, "setitimer"):
         for timer in (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF):
             signal.setitimer(timer, 0)

@@ -11,8 +11,10 @@ from torch import Tensor
 
 from bench.core.protocol import Request
 from bench.core.records import Case
-from bench.worker.checks import numerics
-from bench.worker.checks.numerics import Reference, TruthError, Values, compare
+from bench.worker.checks import exact, numerics, rounding
+from bench.worker.checks.exact import Reference
+from bench.worker.checks.numerics import compare
+from bench.worker.checks.values import TruthError, Values, gather
 from bench.worker.jobs import prepare, reference
 from tests.support.cases import case
 
@@ -45,9 +47,9 @@ def built(one: Case) -> prepare.Ready:
 def verdict(one: Case) -> numerics.Verdict:
     made = built(one)
     prepared = made.prepared
-    seen = numerics.gather(made.step, prepared.module, (prepared.args, prepared.kwargs))
+    seen = gather(made.step, prepared.module, (prepared.args, prepared.kwargs))
     whole = reference.of_whole(one) if prepared.layer is None else None
-    return compare(seen, whole or reference.of_layer(one, prepared), numerics.arithmetic(one))
+    return compare(seen, whole or reference.of_layer(one, prepared), rounding.arithmetic(one))
 
 
 def test_the_error_is_that_of_all_numbers_of_a_group_together() -> None:
@@ -93,7 +95,7 @@ def test_what_is_exact_in_float32_may_still_round_by_eight_of_its_spacings() -> 
 
 
 def test_a_result_of_zeros_is_wrong_in_every_arithmetic() -> None:
-    for used in numerics.EPS:
+    for used in rounding.EPS:
         assert compare(values(0.0, 0.0), against(1e-6, 3.0, 4.0), used).wrong
 
 
@@ -143,8 +145,8 @@ def test_a_loss_that_float32_happened_to_hit_may_move_as_its_outputs_do() -> Non
 
 def test_a_seed_that_decides_the_result_leaves_it_unverified() -> None:
     with pytest.raises(TruthError, match="under another seed: the module draws random numbers"):
-        numerics.reference(values(1.0, 2.0), values(1.0, 2.0), values(1.0, 0.0))
-    made = numerics.reference(values(1.0, 2.0), values(1.0, 2.5), values(1.0, 2.5))
+        exact.of(values(1.0, 2.0), values(1.0, 2.0), values(1.0, 0.0))
+    made = exact.of(values(1.0, 2.0), values(1.0, 2.5), values(1.0, 2.5))
     assert made.rounding == {"output": 0.5}
 
 
@@ -179,7 +181,7 @@ def test_builds_with_other_weights_are_not_compared() -> None:
 def test_the_coarsest_arithmetic_in_force_is_allowed_for(
     settings: dict[str, Any], used: str
 ) -> None:
-    assert numerics.arithmetic(dataclasses.replace(case(), **settings)) == used
+    assert rounding.arithmetic(dataclasses.replace(case(), **settings)) == used
 
 
 # --- with torch -----------------------------------------------------------------------------
@@ -291,7 +293,7 @@ def test_gradients_are_those_of_parameters_and_of_inputs_that_have_any() -> None
         )
     )
     prepared = made.prepared
-    seen = numerics.gather(made.step, prepared.module, (prepared.args, prepared.kwargs))
+    seen = gather(made.step, prepared.module, (prepared.args, prepared.kwargs))
     gradient: Tensor = seen.groups["gradients"][0]
     assert tuple(gradient.shape) == tuple(prepared.args[0].shape)
     assert bool((gradient != 0).any())

@@ -14,8 +14,8 @@ import torch
 from bench.core.protocol import Request
 from bench.core.records import Case, Facts
 from bench.worker import case_process
-from bench.worker.checks import numerics
 from bench.worker.checks.numerics import Verdict
+from bench.worker.checks.values import LABELS
 from bench.worker.jobs import reference, verify
 from bench.worker.model.build import prepare
 from bench.worker.model.step_inputs import StepError
@@ -268,7 +268,7 @@ def test_a_wrong_result_stays_wrong_where_no_witness_can_be_made(
     monkeypatch.setattr(reference, "WITNESSES", 0)
     seen = verdict(odd("LabelMap(wrong=True)", "3,12,12", **CHANNELS_LAST), tmp_path)
     assert "432 of 432" in str(seen.wrong)
-    assert numerics.LABELS in seen.errors
+    assert LABELS in seen.errors
 
 
 SWEEP = """

@@ -244,6 +244,33 @@ def test_compiled_code_under_the_name_of_eager_code_is_refused(subject: str, wor
         begin(build(f"hostile:{subject}"))
 
 
+@pytest.mark.parametrize(
+    ("layer", "part"),
+    [
+        ("placed", "placed"),
+        ("placed.0", "placed"),
+        ("wrapped.0", "wrapped"),
+        ("wrapped.1", "wrapped and 1 more"),
+        ("wrapped", "wrapped and 1 more"),
+    ],
+)
+@pytest.mark.usefixtures("dynamo")
+def test_a_layer_in_or_around_a_compiled_part_is_refused(layer: str, part: str) -> None:
+    with pytest.raises(Invalid, match=rf"is compiled already \({part}"):
+        begin(build(f"hostile:CompiledBeside/{layer}", input="3"))
+
+
+@pytest.mark.parametrize(
+    "layer", ["CompiledBeside/plain", "CompiledBeside/plain.0", "CompilesAFunction/fc"]
+)
+@pytest.mark.usefixtures("dynamo")
+def test_a_plain_layer_beside_a_compiled_part_is_measured(layer: str) -> None:
+    built = build(f"hostile:{layer}", input="4" if "Function" in layer else "3")
+    begun = begin(built)
+    call(built)
+    end(built, begun, 0.001)
+
+
 @pytest.mark.usefixtures("dynamo")
 @pytest.mark.parametrize("subject", ["compiled_already()", "CompiledPart", "CompilesAFunction"])
 def test_what_is_compiled_already_is_compiled_as_the_case_asks(subject: str) -> None:
@@ -264,7 +291,7 @@ def doubt(subject: str, calls: int = 5, **settings: Any) -> str:
     return words
 
 
-@pytest.mark.parametrize("subject", ["Remembers", "RemembersInADict"])
+@pytest.mark.parametrize("subject", ["Remembers", "RemembersShallow", "RemembersInADict"])
 def test_objects_among_the_inputs_that_a_call_changes_are_restored(subject: str) -> None:
     built = build(f"hostile:{subject}", input="own")
     begin(built)
@@ -289,7 +316,7 @@ def test_objects_that_cannot_be_copied_and_change_are_said() -> None:
         ("Streaming", {}, "each call leaves more behind in past;"),
         ("GrowingBuffer", {}, "each call leaves more behind in past;"),
         ("KeepsInItsFile", {}, "each call leaves more behind in tests.subjects.hostile._PAST;"),
-        ("keeps_in_a_closure()", {}, "each call does more work than the one before: first "),
+        ("keeps_in_a_closure()", {}, "each call leaves more behind in a hook of the module;"),
         ("ChainsItsGraph", {"grad_mode": "enabled"}, "each call leaves more behind in last"),
     ],
 )

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model import attributes, pytree
+from bench.worker.model import attributes, pieces, pytree, signature, twins
 from tests.subjects.odd_outputs import Node, Slots
 
 Pair = namedtuple("Pair", "left right")
@@ -110,7 +110,7 @@ def test_only_floating_tensors_can_have_gradients() -> None:
     ],
 )
 def test_a_twin_has_the_numbers_strides_and_gradient_but_not_the_memory(tensor: Tensor) -> None:
-    twin = pytree.twin(tensor)
+    twin = twins.twin(tensor)
     assert torch.equal(twin, tensor)
     assert twin.stride() == tensor.stride()
     assert twin.requires_grad == tensor.requires_grad
@@ -120,7 +120,7 @@ def test_a_twin_has_the_numbers_strides_and_gradient_but_not_the_memory(tensor: 
 
 def test_a_twin_of_overlapping_windows_has_at_least_their_numbers() -> None:
     windows = torch.arange(6.0).unfold(0, 3, 1)
-    assert torch.equal(pytree.twin(windows), windows)
+    assert torch.equal(twins.twin(windows), windows)
 
 
 def test_a_signature_tells_shapes_layouts_gradients_and_values_apart() -> None:
@@ -137,11 +137,11 @@ def test_a_signature_tells_shapes_layouts_gradients_and_values_apart() -> None:
         (torch.relu,),
         (object(),),
     ]
-    assert len({pytree.signature(one) for one in different}) == len(different)
+    assert len({signature.of(one) for one in different}) == len(different)
 
 
 def test_equal_trees_have_equal_signatures() -> None:
-    assert pytree.signature((A, {"x": 1})) == pytree.signature((torch.ones(2), {"x": 1}))
+    assert signature.of((A, {"x": 1})) == signature.of((torch.ones(2), {"x": 1}))
 
 
 def test_a_tree_that_holds_itself_has_an_end_and_its_copy_holds_itself() -> None:
@@ -155,15 +155,15 @@ def test_a_tree_that_holds_itself_has_an_end_and_its_copy_holds_itself() -> None
     assert copied.children[0].parent is copied
     assert copied.children[0].logits is not A
     assert leaf.logits is A  # type: ignore[attr-defined]
-    assert pytree.signature(root) == pytree.signature(copied)
-    assert pytree.signature(root) != pytree.signature(leaf)
+    assert signature.of(root) == signature.of(copied)
+    assert signature.of(root) != signature.of(leaf)
 
     own: list[Any] = [B]
     own.append(own)
     assert list(pytree.tensors(own)) == [B]
     again = pytree.map_tensors(torch.clone, own)
     assert again[1] is again
-    assert pytree.signature(own) == pytree.signature(again)
+    assert signature.of(own) == signature.of(again)
 
 
 def test_a_long_chain_of_objects_is_followed_for_a_while_and_then_left() -> None:
@@ -172,7 +172,7 @@ def test_a_long_chain_of_objects_is_followed_for_a_while_and_then_left() -> None
         node.children.append(Node(str(number), node))
         node = node.children[0]
     assert list(pytree.tensors(first)) == []
-    assert pytree.signature(first)
+    assert signature.of(first)
     assert pytree.map_tensors(torch.clone, first).name == "0"
 
 
@@ -236,22 +236,22 @@ def jagged() -> Tensor:
     ],
 )
 def test_a_twin_of_a_tensor_of_another_kind_is_of_that_kind(tensor: Tensor, count: int) -> None:
-    twin = pytree.twin(tensor.requires_grad_(tensor.is_floating_point()))
+    twin = twins.twin(tensor.requires_grad_(tensor.is_floating_point()))
     assert (twin.layout, twin.is_nested, twin.dtype) == (
         tensor.layout,
         tensor.is_nested,
         tensor.dtype,
     )
     assert (twin.requires_grad, twin.is_conj()) == (tensor.requires_grad, tensor.is_conj())
-    parts, others = pytree.parts(tensor), pytree.parts(twin)
+    parts, others = pieces.numbers(tensor), pieces.numbers(twin)
     assert len(parts) == len(others) == count
     assert all(torch.equal(one, other) for one, other in zip(parts, others, strict=True))
-    assert pytree.signature(tensor) == pytree.signature(twin)
+    assert signature.of(tensor) == signature.of(twin)
 
 
 def test_signatures_of_sparse_tensors_say_where_their_numbers_lie() -> None:
     one, other = torch.eye(3).to_sparse(), torch.eye(3).flip(0).to_sparse()
-    assert len({pytree.signature(each) for each in (one, other, one.double(), torch.eye(3))}) == 4
+    assert len({signature.of(each) for each in (one, other, one.double(), torch.eye(3))}) == 4
 
 
 def test_complex_tensors_can_have_gradients() -> None:

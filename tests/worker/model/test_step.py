@@ -1,13 +1,15 @@
 """What one call of a case does, seen on small layers."""
 
 from collections.abc import Callable
+from threading import Lock
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model import step_inputs
+from bench.worker.model import attributes, pytree, step_inputs
 from bench.worker.model.loss import FixedGradient, LossError
 from bench.worker.model.step import InferenceStep, Step, TrainingStep
 from bench.worker.model.step_inputs import StepError
@@ -390,6 +392,47 @@ def test_a_layer_without_any_gradient_is_unsupported_in_training() -> None:
         step()
 
 
+class OnItsOwn(nn.Module):
+    """No parameters: the output hangs on a tensor that it makes, `through` on the input as well."""
+
+    def __init__(self, *, through: bool) -> None:
+        super().__init__()
+        self.through = through
+
+    def forward(self, x: Tensor) -> Tensor:
+        made = torch.ones(3, requires_grad=True) * 2
+        return x * made if self.through else x.detach() * made
+
+
+def own_gradient(through: bool, restore: bool | None) -> TrainingStep:
+    return TrainingStep(
+        OnItsOwn(through=through).train(),
+        (torch.ones(2, 3, requires_grad=True),),
+        {},
+        loss=FixedGradient(scaled=False),
+        device_type="cpu",
+        restore=restore,
+    )
+
+
+@pytest.mark.parametrize("restore", [None, False, True])
+def test_a_backward_that_reaches_no_parameter_and_no_input_is_unsupported(
+    restore: bool | None,
+) -> None:
+    step = own_gradient(through=False, restore=restore)
+    step.prepare(1)
+    with pytest.raises(StepError, match="is not supported here: the backward reached no parameter"):
+        step()
+
+
+@pytest.mark.parametrize("restore", [None, False, True])
+def test_a_backward_that_reaches_the_input_alone_is_fine(restore: bool | None) -> None:
+    step = own_gradient(through=True, restore=restore)
+    for _ in range(3):
+        call(step)
+    assert step.output.shape == (2, 3)
+
+
 class Cache:
     """Keeps tensors of its own, which the module writes to."""
 
@@ -438,6 +481,74 @@ def test_objects_that_no_call_changes_are_given_as_they_are() -> None:
     assert step.prepare(7) == 7
 
 
+class Locked:
+    """No copy can be made of it.  tensor: that it holds."""
+
+    def __init__(self, tensor: Tensor | None = None) -> None:
+        self.tensor = tensor
+        self.calls = 0
+        self.lock = Lock()
+
+    def __copy__(self) -> "Locked":
+        raise TypeError("one of a kind")
+
+    __deepcopy__ = None
+
+
+class AddsOne(nn.Module):
+    """Writes to x, to what `beside` holds, or to neither; counts its calls there where asked."""
+
+    def __init__(self, *, to: str, counts: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.writes, self.counts = to, counts
+
+    def forward(self, x: Tensor, beside: Locked, seen: list[Tensor]) -> Tensor:
+        if self.writes == "x":
+            x += 1
+        elif self.writes == "numpy":
+            x.numpy()[...] += 1
+        elif self.writes == "seen":
+            seen.append(x)
+        elif self.writes == "beside":
+            assert beside.tensor is not None
+            beside.tensor += 1
+        beside.calls += self.counts
+        return x * self.weight + len(seen) + (0 if beside.tensor is None else beside.tensor)
+
+
+@pytest.mark.parametrize("held", [None, torch.zeros(3)], ids=["empty", "holds"])
+@pytest.mark.parametrize("to", ["x", "numpy", "seen"])
+def test_tensors_beside_an_object_that_cannot_be_copied_are_restored(
+    to: str, held: Tensor | None
+) -> None:
+    x, seen = torch.ones(2, 3), [torch.zeros(1)]
+    step = InferenceStep(
+        AddsOne(to=to).eval(), (x, Locked(held)), {"seen": seen}, device_type="cpu", restore=None
+    )
+    outputs = [call(step).clone() for _ in range(4)]
+    assert all(torch.equal(one, outputs[0]) for one in outputs)
+    assert torch.equal(x, torch.ones(2, 3))
+    assert len(seen) == 1
+    assert step.doubt is None
+
+
+@pytest.mark.parametrize(("to", "counts"), [("beside", False), ("", True), ("x", True)])
+def test_what_a_call_changes_in_an_object_that_cannot_be_copied_is_said(
+    to: str, counts: bool
+) -> None:
+    step = InferenceStep(
+        AddsOne(to=to, counts=counts).eval(),
+        (torch.ones(2, 3), Locked(torch.zeros(3)), []),
+        {},
+        device_type="cpu",
+        restore=None,
+    )
+    call(step)
+    call(step)
+    assert "each call changes its inputs, which cannot be copied" in str(step.doubt)
+
+
 def test_objects_are_restored_with_gradients_in_training() -> None:
     class Collects(nn.Module):
         def __init__(self) -> None:
@@ -454,3 +565,88 @@ def test_objects_are_restored_with_gradients_in_training() -> None:
     first = call(step)
     assert torch.equal(call(step), first)
     assert torch.equal(call(step), first)
+
+
+class Scene:
+    """An output of a class of its own: tensors among attributes, in containers, in objects."""
+
+    def __init__(self, x: Tensor, *, more: int = 0) -> None:
+        self.name = "scene"
+        self.first = x * 2
+        self.rest = [x * 3, {"deep": SimpleNamespace(one=x * 4)}, *[x] * more]
+        self.again = self.first
+
+
+class PutsOutScenes(nn.Module):
+    """more: of each call, how many tensors it puts out besides."""
+
+    def __init__(self, *more: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.more = iter((*more, *[0] * 9))
+
+    def forward(self, x: Tensor) -> Scene:
+        return Scene(x * self.weight, more=next(self.more))
+
+
+@pytest.mark.parametrize("amp", ["off", "float16"])
+def test_tensors_of_an_output_are_looked_for_in_the_first_call_alone(
+    amp: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked: list[Any] = []
+    before = attributes.of
+
+    def of(value: Any) -> dict[str, Any]:
+        looked.append(value)
+        return before(value)
+
+    monkeypatch.setattr(attributes, "of", of)
+    loss = FixedGradient(scaled=amp != "off")
+    step = TrainingStep(
+        PutsOutScenes().train(), (torch.ones(3),), {}, loss=loss, device_type="cpu", amp=amp
+    )
+    call(step)
+    assert looked
+    step.prepare(1)
+    looked.clear()
+    seeds: list[int] = []
+
+    def gradient(place: int, one: Tensor) -> Tensor:
+        seeds.append(place)
+        return one.detach()
+
+    monkeypatch.setattr(loss, "gradient", gradient)
+    step()
+    assert looked == []
+    assert seeds == [0, 1, 2]
+    assert step.doubt is None
+
+
+@pytest.mark.parametrize("more", [(0, 1, 0), (1, 0, 0), (0, 0, 2)])
+def test_an_output_whose_structure_changes_is_said_and_its_tensors_are_found(
+    more: tuple[int, ...],
+) -> None:
+    loss = FixedGradient(scaled=False)
+    module = PutsOutScenes(*more).train()
+    step = TrainingStep(module, (torch.ones(3),), {}, loss=loss, device_type="cpu")
+    counts: list[int] = []
+    for _ in more:
+        step.prepare(1)
+        step()
+        counts.append(len(list(pytree.tensors(step.output))))
+    assert counts == [3 + one for one in more]
+    assert "another structure than in the first call" in str(step.doubt)
+
+
+def test_a_new_attribute_of_the_last_output_is_noticed() -> None:
+    step = TrainingStep(
+        PutsOutScenes().train(),
+        (torch.ones(3),),
+        {},
+        loss=FixedGradient(scaled=False),
+        device_type="cpu",
+    )
+    call(step)
+    assert step.doubt is None
+    step.output.other = torch.ones(1)
+    assert "another structure" in str(step.doubt)

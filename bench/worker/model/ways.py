@@ -1,0 +1,42 @@
+"""Where the tensors of an output lie, remembered from the first call.
+
+A training step starts its backward from them inside the timed span.  A walk through an object with
+many attributes may cost more than the network does, so it is made once, and timed calls go the
+remembered ways.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from bench.worker.model import pytree
+
+CHANGED = (
+    "the output has another structure than in the first call, so that calls do other work, and its "
+    "tensors were looked for inside the timed span; return the same structure from each call"
+)
+
+
+@dataclass(slots=True)
+class Places:
+    """Of the tensors of one output after another."""
+
+    _ways: tuple[pytree.Way, ...] = ()
+    _changed: bool = False
+
+    def tensors(self, output: Any) -> list[Tensor]:
+        """In the order of `tree.tensors`.  Walks through the first output, and one of new kind."""
+        found = [pytree.at(output, way) for way in self._ways]
+        known = [one for one in found if one is not None]
+        if known and len(known) == len(found):
+            return known
+        self._changed = self._changed or bool(self._ways)
+        self._ways = pytree.ways(output)
+        return list(pytree.tensors(output))
+
+    def doubt(self, output: Any) -> str | None:
+        """Words where an output had another structure than the one before.  Walks through it."""
+        if self._ways and pytree.ways(output) != self._ways:
+            self._changed = True
+        return CHANGED if self._changed else None
