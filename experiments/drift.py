@@ -10,7 +10,8 @@ raw and divided by the controls; and in how many runs the interval holds the med
 runs: the interval of the replicates alone, and the one that `bench run` prints.  That one includes
 what runs differ by: of the first runs the default, then what the runs before them taught.  Below
 that every way of dividing by the controls, also with a slope fitted on the other runs (a run does
-not explain itself), and what `bench.stats.between_runs` would take for its default from these runs.
+not explain itself), what `bench.stats.between_runs` would take for its default from these runs, and
+what `bench.stats.control_rule` makes of each run, where it learns from all the others.
 """
 
 import argparse
@@ -31,7 +32,8 @@ from bench.core.records import Measurement, Row, whole_phase
 from bench.results import aggregate
 from bench.results.history import KINDS
 from bench.results.journal import read
-from bench.stats import between_runs, ratios
+from bench.stats import between_runs, control_rule, ratios
+from bench.stats.control_rule import Learnt, Point, Series
 from bench.stats.intervals import centre, log_interval
 
 CONFIG = """
@@ -74,6 +76,17 @@ class Seen:
     earlier_runs: int
     error: float
     controls: dict[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Ruled:
+    """One run by what the rule learnt from all the others.
+
+    evidence: of those.  by_case: a case's latency before and after, and its ends after, as logs.
+    """
+
+    evidence: control_rule.Evidence
+    by_case: dict[str, tuple[float, float, tuple[float, float]]]
 
 
 Way = Callable[[Sequence[Seen]], list[float]]
@@ -137,6 +150,55 @@ def _centres(row: Row) -> dict[str, ratios.Centre]:
         for kind, column in KINDS.items()
         if line[column] is not None
     }
+
+
+def ruled(folders: Sequence[Path]) -> list[Ruled]:
+    """Each run as `bench run` would print it after all the others."""
+    read_ = [
+        (read(one / "journal.jsonl"), json.loads((one / "run.json").read_text(encoding="utf-8")))
+        for one in folders
+    ]
+    plain = [
+        [row for row in aggregate.rows(entries, run=run) if row.phase] for entries, run in read_
+    ]
+    found = []
+    for number, (entries, run) in enumerate(read_):
+        others = {place: rows for place, rows in enumerate(plain) if place != number}
+        earlier: dict[tuple[str, str], list[Mapping[str, ratios.Centre]]] = {}
+        for row in itertools.chain.from_iterable(others.values()):
+            earlier.setdefault((str(row.case_id), str(row.phase)), []).append(_centres(row))
+        learnt = _learnt(others)
+        after = aggregate.rows(entries, run=run, earlier=earlier, learnt=learnt)
+        before = {(row.case_id, row.phase): row for row in plain[number]}
+        by_case = {}
+        for row in after:
+            ends = _ends(row)
+            if ends and row.phase == whole_phase(str(row.mode)):
+                raw_s = before[row.case_id, row.phase].latency_median_s or math.nan
+                moved_s = row.latency_median_s or math.nan
+                by_case[str(row.case_id)] = (math.log(raw_s), math.log(moved_s), ends)
+        evidence = next(iter(learnt.evidence.values()), control_rule.Evidence())
+        found.append(Ruled(evidence, by_case))
+    return found
+
+
+def _learnt(runs: Mapping[int, Sequence[Row]]) -> Learnt:
+    """From rows as they were measured."""
+    points: dict[tuple[str, str], dict[int, Point]] = {}
+    first: dict[tuple[str, str], Row] = {}
+    for number, rows in runs.items():
+        for row in rows:
+            times = {kind: one.log for kind, one in _centres(row).items()}
+            if times and row.control_s is not None:
+                key = (str(row.case_id), str(row.phase))
+                first.setdefault(key, row)
+                points.setdefault(key, {})[number] = Point(times, math.log(row.control_s))
+    return control_rule.learn(
+        {
+            key: Series(str(row.device), row.phase == whole_phase(str(row.mode)), points[key])
+            for key, row in first.items()
+        }
+    )
 
 
 def _ends(row: Row) -> tuple[float, float] | None:
@@ -278,6 +340,42 @@ def show(runs: Sequence[dict[str, Seen]]) -> None:
     _show_default(by_case)
 
 
+def show_rule(runs: Sequence[Ruled]) -> None:
+    """What the rule makes of each run."""
+    print("\nThe rule, each run by what was learnt from the others")
+    for number, one in enumerate(runs):
+        said = one.evidence
+        print(
+            f"  run {number}: {'yes' if said.helps else 'no ':3} SD after / before "
+            f"{said.ratio:.2f}, at most {said.worst:.2f} without one of {said.runs} runs, "
+            f"p {said.p:.4f}, slope {said.slope:.2f} ± {said.slope_error:.2f}"
+        )
+    held: list[bool] = []
+    befores, afters = list[float](), list[float]()
+    for case in sorted({case for one in runs for case in one.by_case}):
+        own = [one.by_case[case] for one in runs if case in one.by_case]
+        if len(own) < LEAST_RUNS:
+            continue
+        before, after = [one[0] for one in own], [one[1] for one in own]
+        befores.append(statistics.stdev(before))
+        afters.append(statistics.stdev(after))
+        inside = []
+        for place, (_, _, (low, high)) in enumerate(own):
+            others = [time for number, time in enumerate(before) if number != place]
+            inside.append(low <= statistics.median(others) <= high)
+        held += inside
+        half = _half([ends for _, _, ends in own])
+        print(
+            f"  {befores[-1]:6.1%} {afters[-1]:6.1%}  "
+            f"{sum(inside):2} of {len(inside):2} (± {half:5.1%})  {case}"
+        )
+    if befores:
+        mean_before, mean_after = statistics.fmean(befores), statistics.fmean(afters)
+        sds = f"{mean_before:.1%} raw, {mean_after:.1%} by the rule"
+        print(f"  SD of the runs' times, mean over cases: {sds}")
+    _share("by the rule, holding the median of the others", held)
+
+
 def _half(ends: Sequence[tuple[float, float]]) -> float:
     return statistics.fmean((high - low) / 2 for low, high in ends)
 
@@ -322,6 +420,8 @@ def main() -> None:
         measure(folder, asked.runs, asked.replicates)
     found = sorted(one.parent for one in folder.glob("run-*/journal.jsonl"))
     show(load(found))
+    if len(found) > between_runs.ENOUGH:
+        show_rule(ruled(found))
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ from bench.core.records import Case, Row
 from bench.plots import draw
 from bench.results import aggregate, csv_files, history, journal, run_json
 from bench.results.result import Result
+from bench.stats import control_rule
 
 
 def write_all(path: Path) -> Result:
@@ -16,8 +17,14 @@ def write_all(path: Path) -> Result:
     document = json.loads((path / "run.json").read_text(encoding="utf-8"))
     run = run_json.sound(document)
     entries = journal.read(path / journal.NAME)
-    earlier = history.centres(history.before(path, run))
-    rows = _in_order_of_plan(aggregate.rows(entries, run=run, earlier=earlier), run)
+    before = history.before(path, run)
+    made = aggregate.rows(
+        entries,
+        run=run,
+        earlier=history.centres(before),
+        learnt=control_rule.learn(history.series(before)),
+    )
+    rows = _in_order_of_plan(made, run)
     csv_files.write_measurements(path / "measurements.csv", rows)
     csv_files.write_samples(path / "samples.csv", entries, document["run_id"])
     drawn, reasons = draw.draw(path)

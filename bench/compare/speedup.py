@@ -1,7 +1,7 @@
 """What each value of an axis gains, and how two runs differ row by row.
 
-A gain is time(base) / time(value): above 1 the value is faster.  For the axis `batch` it is
-the gain in images per second, since a larger batch is more work.
+A gain is time(base) / time(value), as measured: above 1 the value is faster.  For the axis `batch`
+it is the gain in images per second, since a larger batch is more work.
 """
 
 import dataclasses
@@ -15,6 +15,7 @@ import pandas as pd
 from bench.compare.match import Match, pairs, values
 from bench.core.axes import AXES
 from bench.core.records import whole_phase
+from bench.results.corrected import uncorrected
 from bench.results.load import Line, RunData, lines
 from bench.stats import between_runs, ratios
 from bench.stats.intervals import LEVEL
@@ -105,7 +106,7 @@ def within(run: RunData, by: str) -> list[Gain]:
 
     Raises MatchError for an axis that is none or has but one value here.
     """
-    table = lines(run.rows)
+    table = lines(uncorrected(run).rows)
     base, *others = values(table, by)
     ok = [line for line in table if line["status"] == "ok"]
     medians = replicate_medians(run.samples)
@@ -127,6 +128,7 @@ def between(a: RunData, b: RunData) -> list[Gain]:
     Where the two share no device (one ran on a CPU, the other on a GPU), rows match that agree
     in all but the device.
     """
+    a, b = uncorrected(a), uncorrected(b)
     ok_a = [line for line in lines(a.rows) if line["status"] == "ok"]
     ok_b = [line for line in lines(b.rows) if line["status"] == "ok"]
     medians = replicate_medians(a.samples), replicate_medians(b.samples)

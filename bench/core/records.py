@@ -269,6 +269,10 @@ class Row:
     latency_between_ratio: float | None = _column(
         "SD of its log from run to run, which the interval includes beside the error"
     )
+    latency_corrected_ratio: float | None = _column(
+        "SD of its log from run to run at the usual level of the controls, with what replicates "
+        "see of it; the interval includes it instead; empty where it stays as measured"
+    )
     latency_min_s: float | None = _column("the fastest sample of all: s")
     latency_mean_s: float | None = _column("mean over all samples: s")
     latency_p90_s: float | None = _column(
@@ -283,6 +287,9 @@ class Row:
     pipelined_high_s: float | None = _column("high end: s")
     pipelined_error_ratio: float | None = _column("its standard error, likewise")
     pipelined_between_ratio: float | None = _column("SD of its log from run to run, likewise")
+    pipelined_corrected_ratio: float | None = _column(
+        "SD at the usual level of the controls, likewise"
+    )
     earlier_runs: int | None = _column(
         "earlier runs of this machine and build that the two …_between_ratio come from; 0: none, "
         "they are the default; 2 to 4: the default counts beside them"
@@ -318,7 +325,12 @@ class Row:
         "time that the most delayed thread waited for a processor / time"
     )
     control_s: float | None = _column(
-        "geometric mean of two controls sampled in turn, a matrix product and a convolution: s"
+        "two controls sampled in turn, a matrix product and a convolution: geometric mean of their "
+        "medians, and over replicates: s"
+    )
+    control_factor: float | None = _column(
+        "moves the times of calls on this line (latency_…_s, pipelined_s, device_s) to the usual "
+        "level of the controls: measured × this, and the rates / this; 1: as measured"
     )
     sm_clock_hz: float | None = _column(
         "streaming-multiprocessor clock, read once right after the samples: Hz"
@@ -343,6 +355,10 @@ class Row:
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))
 # Results that were written before there were these are read as if they were empty.
 LATER_COLUMNS = frozenset(
-    {f"{kind}_{what}_ratio" for kind in ("latency", "pipelined") for what in ("error", "between")}
-    | {"earlier_runs"}
+    {
+        f"{kind}_{what}_ratio"
+        for kind in ("latency", "pipelined")
+        for what in ("error", "between", "corrected")
+    }
+    | {"earlier_runs", "control_factor"}
 )

@@ -24,6 +24,7 @@ from bench.html import runs as page_runs
 from bench.insights import collect
 from bench.insights.insight import Sentence
 from bench.plots import draw
+from bench.results import corrected
 from bench.results.load import RunData
 from bench.results.profile_load import Profiled
 
@@ -182,6 +183,9 @@ def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str,
     if replicates:
         low, high = min(replicates), max(replicates)
         yield "replicates", f"{high}" if low == high else f"{low} to {high}"
+    told = corrected.told(cases)
+    if told:
+        yield "controls", told
     contended = sum("contended" in (row.flags or "") for row in cases)
     yield "disturbed by other work", f"{contended} of {good}" if contended else "none"
 

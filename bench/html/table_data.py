@@ -80,9 +80,11 @@ def pack(values: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def _number(value: float | None) -> str:
-    return (
-        "" if value is None else f"{value:.{DIGITS}g}" if isinstance(value, float) else f"{value}"
-    )
+    """In as few signs as say it: 1.5e9, not 1.5e+09."""
+    if value is None:
+        return ""
+    text = f"{value:.{DIGITS}g}" if isinstance(value, float) else f"{value}"
+    return text.replace("e+0", "e").replace("e-0", "e-").replace("e+", "e")
 
 
 def value_of(value: Any) -> Any:

@@ -18,6 +18,7 @@ from bench.insights import batch_scaling, roofline, settings
 from bench.insights import layers as layer_share
 from bench.insights.insight import Sentence, factor, listed
 from bench.results import main_memory
+from bench.results.corrected import uncorrected
 from bench.results.load import RunData, load
 
 # Flags of many cases, and what to do about each.
@@ -42,7 +43,8 @@ def advice(directory: Path) -> list[Sentence]:
 
 
 def of_run(run: RunData) -> list[Sentence]:
-    """The same of a run that is read already."""
+    """The same of a run that is read already.  Its sentences are about figures as measured."""
+    run = uncorrected(run)
     rows = records(run.rows)
     medians = speedup.replicate_medians(run.samples)
     wholes = groups(rows)

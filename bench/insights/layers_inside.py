@@ -12,6 +12,7 @@ from bench.compare import groups as plot_data
 from bench.compare.groups import Group, groups, records
 from bench.core.records import Row
 from bench.insights import layers as layer_share
+from bench.results.corrected import uncorrected
 from bench.results.load import RunData
 from bench.results.profile_load import Profiled
 
@@ -54,6 +55,7 @@ class Beside:
 
 def of_run(run: RunData, profiles: Sequence[Profiled]) -> tuple[list[Beside], list[str]]:
     """What stands beside each other, and of the cases of which nothing does: why."""
+    run = uncorrected(run)
     by_subject = {(one.subject, one.input): one for one in groups(records(run.rows), layers=True)}
     found: list[Beside] = []
     problems: list[str] = []

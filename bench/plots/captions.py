@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from bench.compare.groups import PLAIN, SETTINGS, Group, Setting, part
 from bench.core.axes import BY_NAME
@@ -83,9 +83,11 @@ def footer(run: RunData, group: Group, rows: Sequence[Row], *notes: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def interval_note(rows: Iterable[Row]) -> str:
+def interval_note(rows: Sequence[Row]) -> str:
     """Of times: over what the bars are."""
     told = between_runs.told_of_rows(rows)
+    if any(row.latency_corrected_ratio is not None for row in rows):
+        told += ", at the usual level of the controls"
     return f"bars: 95 % interval, {told}" if told else "bars: 95 % interval over replicates"
 
 

@@ -20,6 +20,7 @@ from bench.plots.roofline import roofline
 from bench.plots.scaling import latency, memory, throughput
 from bench.plots.speedup import gain
 from bench.plots.style import STYLE, NothingToDraw
+from bench.results.corrected import uncorrected
 from bench.results.load import RunData, load
 
 FOLDER = "plots"
@@ -34,6 +35,10 @@ PLOTS: Mapping[str, Callable[[RunData], dict[str, Figure]]] = {
     "memory": memory,
     "devices": devices,
 }
+
+
+# Of absolute times; the others show what stays inside a run, so as measured.
+OF_TIMES = frozenset({"latency", "throughput", "memory"})
 
 
 class Drawn(NamedTuple):
@@ -64,10 +69,11 @@ def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
     """The figures by file name without its ending, and why others are missing."""
     figures: dict[str, Figure] = {}
     reasons: list[str] = []
+    measured = uncorrected(run)
     with style():
         for name, plot in PLOTS.items():
             try:
-                found = plot(run)
+                found = plot(run if name in OF_TIMES else measured)
             except NothingToDraw as nothing:
                 reasons.append(f"{name}: {nothing}")
                 continue

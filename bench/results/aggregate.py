@@ -29,15 +29,15 @@ from bench.core.records import (
     Status,
     whole_phase,
 )
-from bench.results import plausibility
+from bench.results import corrected, plausibility
 from bench.stats import between_runs, ratios
+from bench.stats.control_rule import Learnt
 from bench.stats.intervals import centre, relative_half_width
 from bench.stats.percentiles import bimodal, percentile
 
 # Centres of a figure in earlier runs of the machine, by case, phase and kind, a run each.
 Earlier = Mapping[tuple[str, str], Sequence[Mapping[str, ratios.Centre]]]
 ENOUGH = 3  # ok replicates that outweigh failed ones
-ENOUGH_ASKED = 5  # who asks for fewer gets no more than that: config.ENOUGH
 # Of the replicate as a whole, so true of each of its phases.
 # The copy differs by 10 % between runs of one code, more than any case does, and follows none of
 # them (`python -m experiments.drift`): it stands in the journal alone.
@@ -76,7 +76,11 @@ class _Seen:
 
 
 def rows(
-    entries: Iterable[Entry], *, run: Mapping[str, Any], earlier: Earlier | None = None
+    entries: Iterable[Entry],
+    *,
+    run: Mapping[str, Any],
+    earlier: Earlier | None = None,
+    learnt: Learnt | None = None,
 ) -> list[Row]:
     """A row per phase of every case that has an outcome, in the journal's order.
 
@@ -86,9 +90,10 @@ def rows(
     run:     run.json: `run_id`, `config` (replicates, precision), `machine`, `environment`,
              `devices`.
     earlier: what runs of one code differ by is learnt from them; None: the default holds.
+    learnt:  whether and how times are moved to the usual level of the controls; None: they stay.
     """
     config = run.get("config", {})
-    stopped = _stopped(config)
+    stopped = between_runs.stopping(config)
     asked, precision = int(config.get("replicates", 5)), float(config.get("precision", 0.10))
     lines: list[Row] = []
     for seen in _by_case(entries):
@@ -105,7 +110,9 @@ def rows(
         flags = _flags(seen, ok, failed, asked, precision)
         known_too = {**known, "reason": _reason(ok, flags)}
         made = list(_ok_rows(seen, ok, known_too, flags, earlier or {}, stopped=stopped))
-        lines.extend(_plausible(made, known, run.get("machine", {})))
+        # What is plausible is judged as measured.
+        judged = _plausible(made, known, run.get("machine", {}))
+        lines.extend(_corrected(row, ok, learnt or Learnt(), stopped=stopped) for row in judged)
     return lines
 
 
@@ -228,12 +235,6 @@ def _of_run(case: Case, run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _stopped(config: Mapping[str, Any]) -> bool:
-    """Whether the run added replicates where they were not yet precise (`RunOptions`)."""
-    asked, most = int(config.get("replicates", 5)), config.get("max_replicates")
-    return asked >= ENOUGH_ASKED if most is None else int(most) > asked
-
-
 def _ok_rows(
     seen: _Seen,
     ok: Sequence[Measurement],
@@ -301,8 +302,45 @@ def _interval(
     }
 
 
+def _corrected(row: Row, ok: Sequence[Measurement], learnt: Learnt, *, stopped: bool) -> Row:
+    """At the usual level of the controls, where earlier runs say that this helps."""
+    if row.status != "ok" or (row.latency_median_s is None and row.pipelined_s is None):
+        return row
+    rule = learnt.rule((str(row.case_id), str(row.phase)))
+    replicates = {
+        kind: found
+        for kind in ("latency", "pipelined")
+        if (found := _with_controls(ok, str(row.phase), kind)) or _medians(ok, str(row.phase), kind)
+    }
+    if (
+        rule is None
+        or row.control_s is None
+        or not all(replicates.values())
+        or not replicates.keys() <= rule.sds.keys()
+        or not rule.reaches(math.log(row.control_s))
+    ):
+        return dataclasses.replace(row, control_factor=1.0)
+    return corrected.moved(row, replicates, rule, stopped=stopped)
+
+
+def _with_controls(ok: Sequence[Measurement], phase: str, kind: str) -> list[corrected.Replicate]:
+    """The replicates that have such samples; none where one of them lacks its controls."""
+    found = []
+    for one in ok:
+        times, control_s = _of(one, phase, kind), _control_s(one)
+        if times and control_s is None:
+            return []
+        if times and control_s is not None:
+            time = math.log(statistics.median(times))
+            found.append(corrected.Replicate(time, math.log(control_s)))
+    return found
+
+
 def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
-    """By name: what was found once for the case, else the median over its replicates."""
+    """By name: what was found once for the case, else the median over its replicates.
+
+    Of the controls it is the geometric mean over replicates.
+    """
     by_name: dict[str, list[float]] = {}
     for one in ok:
         facts = dict(one.facts)
@@ -320,6 +358,8 @@ def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
         )
         for name, values in by_name.items()
     }
+    if "control_s" in by_name:  # made as the times are, which it is held against
+        medians["control_s"] = centre(by_name["control_s"])
     return medians | seen.facts
 
 

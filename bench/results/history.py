@@ -1,16 +1,22 @@
 """Earlier runs of one machine, found beside a run or a baseline."""
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.core.records import INFERENCE_PHASES, TRAINING_PHASES, whole_phase
 from bench.results import run_json
+from bench.results.corrected import uncorrected
 from bench.results.csv_files import MEASUREMENTS, RUN
-from bench.results.load import ReadError, RunData, lines, load
+from bench.results.load import Line, ReadError, RunData, lines, load
 from bench.stats import between_runs, ratios
+from bench.stats.control_rule import Key, Point, Series
 
 MOST = 20  # of the earlier runs beside a run: the newest
+# Transfers between host and device follow no control.
+FOLLOWING = frozenset({*INFERENCE_PHASES, *TRAINING_PHASES})
 KINDS = {"latency": "latency_median_s", "pipelined": "pipelined_s"}
 
 
@@ -87,6 +93,36 @@ def centres(
                     }
                 )
     return found
+
+
+def series(runs: Sequence[RunData]) -> dict[Key, Series]:
+    """Times with the controls beside them, as measured, a run each."""
+    points: dict[Key, dict[int, Point]] = {}
+    first: dict[Key, Line] = {}
+    for number, run in enumerate(runs):
+        for line in lines(uncorrected(run).rows):
+            times = {
+                kind: math.log(line[column])
+                for kind, column in KINDS.items()
+                if line[column] is not None
+            }
+            if (
+                line["status"] == "ok"
+                and line["phase"] in FOLLOWING
+                and times
+                and line["control_s"] is not None
+            ):
+                key = (line["case_id"], line["phase"])
+                first.setdefault(key, line)
+                points.setdefault(key, {})[number] = Point(times, math.log(line["control_s"]))
+    return {
+        key: Series(
+            str(first[key]["device"]),
+            first[key]["phase"] == whole_phase(str(first[key]["mode"])),
+            found,
+        )
+        for key, found in points.items()
+    }
 
 
 def beside(baseline: RunData, run: RunData) -> list[RunData]:

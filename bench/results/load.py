@@ -41,12 +41,17 @@ _POSITIVE = frozenset(
         for name in COLUMNS
         if name.startswith(("latency_", "pipelined_")) and name not in LATER_COLUMNS
     }
-    | {"device_s", "images_per_s", "control_s", "batch", "seconds"}
+    | {"device_s", "images_per_s", "control_s", "control_factor", "batch", "seconds"}
 )
 _LATER = frozenset(axis.name for axis in AXES if axis.later)  # not in files of earlier versions
 # Seconds that are spent once; 0 where a first call took no longer than the others.
 # And spreads, 0 where nothing differs.
-_NOT_NEGATIVE = LATER_COLUMNS | {"first_call_s", "tuning_s", "compile_cold_s", "compile_warm_s"}
+_NOT_NEGATIVE = (LATER_COLUMNS - _POSITIVE) | {
+    "first_call_s",
+    "tuning_s",
+    "compile_cold_s",
+    "compile_warm_s",
+}
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,4})?")
 
 

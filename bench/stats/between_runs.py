@@ -22,6 +22,7 @@ from bench.stats.ratios import Centre, Part, centre_of_interval, combined
 # runs tell.
 DEFAULT_SD = 0.046
 DEFAULT_DF = 7
+ENOUGH_ASKED = 5  # who asks for fewer replicates gets no more than that: config.ENOUGH
 ENOUGH = 5  # earlier runs that say more by themselves than with the default mixed in
 
 
@@ -61,10 +62,13 @@ def of(earlier: Sequence[Centre]) -> Between:
     return Between(math.sqrt(own), count)
 
 
-def interval(own: Centre, between: Between, *, stopped: bool) -> tuple[float, float] | None:
+def interval(
+    own: Centre, between: Between, *, stopped: bool, more: Sequence[Part] = ()
+) -> tuple[float, float] | None:
     """The 95 % interval of a time of this machine: what other runs of the same code centre on.
 
     stopped: replicates were added while their interval was wide; see STOPPED_LEVEL.
+    more:    what else the time is not sure of.
     None where the replicates have none, or where no float holds an end.
     """
     part = own.part
@@ -74,7 +78,8 @@ def interval(own: Centre, between: Between, *, stopped: bool) -> tuple[float, fl
         df = int(part.df)
         wider = t_quantile(df, STOPPED_LEVEL) / t_quantile(df, LEVEL)
         part = Part(part.variance * wider**2, part.df)
-    low, high = combined(own.log, [part, between.part], own.n).interval() or (0.0, math.inf)
+    parts = [part, between.part, *more]
+    low, high = combined(own.log, parts, own.n).interval() or (0.0, math.inf)
     return (low, high) if low > 0 and high < math.inf else None
 
 
@@ -94,7 +99,10 @@ def unlearnt() -> Part:
 
 
 def of_line(line: Mapping[str, Any], column: str) -> Between:
-    """As a row of measurements.csv says it; the default where it does not (written earlier)."""
+    """As a row of measurements.csv says it; the default where it does not (written earlier).
+
+    Of times as they were measured, also where the row's are at the usual level of the controls.
+    """
     sd, runs = line.get(f"{stem(column)}_between_ratio"), line.get("earlier_runs")
     if not _known(sd) or not _known(runs):
         return Between()
@@ -102,20 +110,36 @@ def of_line(line: Mapping[str, Any], column: str) -> Between:
 
 
 def centre_of_line(line: Mapping[str, Any], column: str) -> Centre:
-    """The centre of one run's replicates, where the samples are not at hand.
+    """The centre of one run's replicates as measured, where the samples are not at hand.
 
     Rows of earlier versions have the interval of the replicates in place of its error.
     """
     name, count = stem(column), line["replicates"]
     n = int(count) if _known(count) else 0
     error = line.get(f"{name}_error_ratio")
+    factor = line.get("control_factor")
+    log = math.log(line[column]) - (math.log(factor) if _known(factor) else 0.0)
     if _known(error) and n > 1:
-        return Centre(math.log(line[column]), float(error) ** 2, n)
+        return Centre(log, float(error) ** 2, n)
     if _known(line.get("earlier_runs")):
-        return Centre(math.log(line[column]), None, n)
+        return Centre(log, None, n)
     return centre_of_interval(
         line[column], line.get(f"{name}_low_s"), line.get(f"{name}_high_s"), n
     )
+
+
+def stopping(config: Mapping[str, Any]) -> bool:
+    """Whether the run added replicates where they were not yet precise (`RunOptions`).
+
+    config: of run.json.
+    """
+    asked, most = int(config.get("replicates", 5)), config.get("max_replicates")
+    return asked >= ENOUGH_ASKED if most is None else int(most) > asked
+
+
+def corrected_column(kind: str) -> str:
+    """Of the SD from run to run that is left at the usual level of the controls."""
+    return f"{kind}_corrected_ratio"
 
 
 def stem(column: str) -> str:
@@ -137,7 +161,12 @@ def told(ones: Sequence[Between]) -> str:
 def told_of_rows(rows: Iterable[Row]) -> str:
     """The same of the latencies in a run's rows; empty where they do not include it."""
     ones = [
-        Between(row.latency_between_ratio, int(row.earlier_runs))
+        Between(
+            row.latency_between_ratio
+            if row.latency_corrected_ratio is None
+            else row.latency_corrected_ratio,
+            int(row.earlier_runs),
+        )
         for row in rows
         if row.latency_between_ratio is not None
         and row.earlier_runs is not None

@@ -16,6 +16,7 @@ from bench.core.records import FLAGS, Facts, Failure, Measurement, Row, whole_ph
 from bench.core.row_names import half_width, named, of_several_inputs, settings
 from bench.core.text import command
 from bench.insights import collect
+from bench.results import corrected
 from bench.results.load import RunData, load
 from bench.results.result import Result
 from bench.stats import between_runs
@@ -162,7 +163,10 @@ def _legend(rows: Iterable[Row]) -> list[str]:
 def _between(rows: Sequence[Row]) -> list[str]:
     """What the intervals of times include beside the replicates' noise, and whence it is known."""
     told = between_runs.told_of_rows(rows)
-    return [f"intervals of times include what runs of one code differ by: {told}"] if told else []
+    if not told:
+        return []
+    lines = [f"intervals of times include what runs of one code differ by: {told}"]
+    return lines + list(filter(None, [corrected.told(rows)]))
 
 
 def _odd(rows: Iterable[Row]) -> list[str]:

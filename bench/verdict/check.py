@@ -13,6 +13,7 @@ from dataclasses import replace
 
 from bench.compare.cases import Case, any_row, by_case, is_ok, same_machine
 from bench.core.errors import UserError
+from bench.results.corrected import uncorrected
 from bench.results.load import Line, RunData
 from bench.verdict.ab_command import settling_command
 from bench.verdict.exact_metrics import counted_findings
@@ -43,6 +44,9 @@ def check(
     """
     if not 0 < threshold < 1:
         raise CheckError(f"--threshold {threshold}: is no slowdown; write e.g. 0.05 for 5 %")
+    # The controls bear on a verdict by themselves (`times`): here they would count twice.
+    run, history = uncorrected(run), [uncorrected(one) for one in history]
+    baseline = None if baseline is None else uncorrected(baseline)
     here = by_case(run)
     there = by_case(baseline) if baseline is not None else {}
     both = {

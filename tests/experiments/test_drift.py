@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.records import Measurement, Samples
 from bench.results.journal import Journal
-from experiments.drift import Seen, divided, holds, load, show, single
+from experiments.drift import Seen, divided, holds, load, ruled, show, show_rule, single
 from tests.support.cases import case
 from tests.support.results import RUN
 
@@ -71,6 +71,25 @@ def test_runs_are_read_in_turn_and_later_ones_learn_from_those_before(
     alone = told.partition("median of the other runs")[2].split("replicates alone")[1]
     assert "if each had the default alone 16 of 16" in " ".join(told.split())
     assert int(alone.split()[0]) < 12  # the interval of a run does not hold the others
+
+
+def test_the_rule_learns_from_the_other_runs_and_moves_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = random.Random(1)
+    levels = [0.08, -0.09, 0.05, 0.0, -0.04, 0.10, -0.07, 0.02]
+    folders = [tmp_path / f"run-{number:02d}" for number in range(8)]
+    for folder, level in zip(folders, levels, strict=True):
+        stored(folder, level, rng)
+    runs = ruled(folders)
+    assert [one.evidence.helps for one in runs] == [True] * 8
+    assert [one.evidence.runs for one in runs] == [7] * 8
+    show_rule(runs)
+    told = capsys.readouterr().out
+    assert told.count(": yes SD after / before") == 8
+    # What is left is the usual level: that of the seven others differs from run to run.
+    assert "SD of the runs' times, mean over cases: 7.0% raw, 1.0% by the rule" in told
+    assert "16 of   16  100.0%" in told
 
 
 def test_two_runs_are_too_few_and_said_to_be(

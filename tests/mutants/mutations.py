@@ -13,6 +13,7 @@ TURNS = (f"{PATH[0]}::test_a_layers_inputs_take_turns_until_they_exceed_what_a_c
 FLUSH = (f"{PATH[0]}::test_a_restored_input_is_driven_out_of_the_cache_before_the_call",)
 STEP = ("tests/worker/model/test_step.py",)
 ROWS = ("tests/results/test_aggregate.py",)
+CORRECTED = ("tests/results/test_corrected.py",)
 RUNNER = ("tests/engine/test_scheduler.py",)
 STATE = ("tests/worker/checks/test_state.py",)
 TRUTH = ("tests/worker/checks/test_numerics.py",)
@@ -478,7 +479,7 @@ MUTATIONS = (
     Mutation(
         "the child says nothing of an unsteady case",
         "bench/worker/case_process.py",
-        "    flags = [*doubts, *ready.flags(seen)]\n",
+        "    flags = [*doubts, *prepare.flags(seen)]\n",
         "    flags = list[str]()\n",
         CHILD,
     ),
@@ -702,9 +703,44 @@ MUTATIONS = (
     Mutation(
         "an interval without what runs differ by",
         "bench/stats/between_runs.py",
-        "combined(own.log, [part, between.part], own.n)",
-        "combined(own.log, [part], own.n)",
+        "parts = [part, between.part, *more]",
+        "parts = [part, *more]",
         ROWS,
+    ),
+    Mutation(
+        "times that stand corrected taken for measured ones",
+        "bench/verdict/check.py",
+        "run, history = uncorrected(run), [uncorrected(one) for one in history]",
+        "run, history = run, list(history)",
+        CORRECTED,
+    ),
+    Mutation(
+        "earlier runs that were corrected teach as if they were measured",
+        "bench/results/history.py",
+        "for line in lines(uncorrected(run).rows):",
+        "for line in lines(run.rows):",
+        CORRECTED,
+    ),
+    Mutation(
+        "a correction that is taken for sure",
+        "bench/results/corrected.py",
+        "more=rule.uncertainty(control),",
+        "more=(),",
+        CORRECTED,
+    ),
+    Mutation(
+        "one odd run that decides",
+        "bench/stats/control_rule.py",
+        " and self.worst <= CLEAR",
+        "",
+        ("tests/stats/test_control_rule.py",),
+    ),
+    Mutation(
+        "runs that agree by chance",
+        "bench/stats/control_rule.py",
+        " and self.p <= SURE",
+        "",
+        ("tests/stats/test_control_rule.py",),
     ),
     Mutation(
         "what runs differ by left out between two runs",

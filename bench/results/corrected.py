@@ -1,0 +1,145 @@
+"""Absolute times at the usual level of the controls, and the way back to what was measured.
+
+A line of measurements.csv says in `control_factor` what its times were multiplied by.  What stays
+inside a run (a ratio, a share, a rate against the run's own peaks) and what judges two runs reads
+the figures as they were measured: `uncorrected`.
+"""
+
+import dataclasses
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bench.core.records import Row
+from bench.results.load import RunData, lines
+from bench.stats import between_runs, ratios
+from bench.stats.control_rule import CaseRule
+
+FACTOR = "control_factor"
+TIMES = (
+    *(f"latency_{what}_s" for what in ("median", "min", "mean", "p90", "p95", "p99")),
+    "pipelined_s",
+    "device_s",
+)
+RATES = ("images_per_s", "flop_per_s", "bytes_per_s")
+MEDIANS = {"latency": "latency_median_s", "pipelined": "pipelined_s"}
+
+
+@dataclass(frozen=True, slots=True)
+class Replicate:
+    """A replicate's median and its controls, as logs of seconds."""
+
+    time: float
+    control: float
+
+
+def moved(
+    row: Row,
+    replicates: Mapping[str, Sequence[Replicate]],
+    rule: CaseRule,
+    *,
+    stopped: bool,
+) -> Row:
+    """The row at the usual level of its controls.
+
+    replicates: by kind, of all kinds that the row has.
+    """
+    assert row.control_s is not None  # the caller has looked
+    control = math.log(row.control_s)
+    factor = math.exp(rule.log_factor(control))
+    figures: dict[str, Any] = {name: _times(getattr(row, name), factor) for name in TIMES}
+    figures |= {name: _times(getattr(row, name), 1 / factor) for name in RATES}
+    figures[FACTOR] = factor
+    for kind, column in MEDIANS.items():
+        if kind in replicates:
+            own = _centre(replicates[kind], figures[column], rule.slope)
+            left = _left(own, rule.sds[kind])
+            ends = between_runs.interval(
+                own,
+                between_runs.Between(left, rule.runs),
+                stopped=stopped,
+                more=rule.uncertainty(control),
+            )
+            figures |= _ends(kind, ends, figures[column])
+            figures[between_runs.corrected_column(kind)] = rule.sds[kind]
+    return dataclasses.replace(row, **figures)
+
+
+def _centre(found: Sequence[Replicate], time_s: float, slope: float) -> ratios.Centre:
+    """Around the moved time; the replicates differ by what their own controls leave."""
+    left = [math.exp(one.time - slope * one.control) for one in found]
+    return dataclasses.replace(ratios.centre(left), log=math.log(time_s))
+
+
+def _left(own: ratios.Centre, sd: float) -> float:
+    """What runs differ by beyond what the replicates of this one see already."""
+    return math.sqrt(max(0.0, sd**2 - (own.variance or 0.0)))
+
+
+def _ends(kind: str, ends: tuple[float, float] | None, time_s: float) -> dict[str, float | None]:
+    # The last bit of a logarithm shall not put the time beside an interval of no width.
+    return {
+        f"{kind}_low_s": None if ends is None else min(ends[0], time_s),
+        f"{kind}_high_s": None if ends is None else max(ends[1], time_s),
+    }
+
+
+def _times(value: float | None, factor: float) -> float | None:
+    return None if value is None else value * factor
+
+
+def told(rows: Iterable[Row]) -> str:
+    """That times were moved, by how much and why; empty where none was."""
+    moved_rows = [
+        row
+        for row in rows
+        if (row.latency_corrected_ratio, row.pipelined_corrected_ratio) != (None, None)
+    ]
+    if not moved_rows:
+        return ""
+    factors = sorted({f"{row.control_factor:.2f}" for row in moved_rows})
+    by = factors[0] if len(factors) == 1 else f"{factors[0]} to {factors[-1]}"
+    counts = sorted({int(row.earlier_runs or 0) for row in moved_rows})
+    runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
+    return (
+        f"times are moved to the usual level of the controls (×{by}), where {runs} earlier runs "
+        "of this machine clearly differ less; samples and ratios stay as measured"
+    )
+
+
+def _known(value: float | None) -> float | None:
+    """None for what no float holds: a file may have any factor."""
+    return value if value is not None and 0 < value < math.inf else None
+
+
+def uncorrected(run: RunData) -> RunData:
+    """The run with all times as they were measured; the very same where none was moved."""
+    factors = run.rows[FACTOR]
+    if not (factors.notna() & (factors != 1.0)).any():
+        return run
+    config = run.run.get("config")
+    stopped = between_runs.stopping(config if isinstance(config, dict) else {})
+    found = run.rows.copy()
+    for place, line in zip(found.index, lines(run.rows), strict=True):
+        if line[FACTOR] is not None and line[FACTOR] != 1.0:
+            for name, value in _measured(line, stopped=stopped).items():
+                found.loc[place, name] = math.nan if value is None else value
+    return dataclasses.replace(run, rows=found)
+
+
+def _measured(line: Mapping[str, Any], *, stopped: bool) -> dict[str, float | None]:
+    factor = line[FACTOR]
+    figures = {name: _known(_times(line[name], 1 / factor)) for name in TIMES}
+    figures |= {name: _known(_times(line[name], factor)) for name in RATES}
+    figures[FACTOR] = 1.0
+    for kind, column in MEDIANS.items():
+        figures[between_runs.corrected_column(kind)] = None
+        time_s = figures[column]
+        if time_s is None:
+            figures |= _ends(kind, None, math.nan)
+        elif line[f"{kind}_low_s"] is not None:
+            own = between_runs.centre_of_line({**line, **figures}, column)
+            ends = between_runs.interval(own, between_runs.of_line(line, column), stopped=stopped)
+            figures |= _ends(kind, ends, time_s)
+    return figures
