@@ -27,7 +27,7 @@ app = typer.Typer(
 DISTRIBUTION = "convnet-bench"
 OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-SWITCHES = ("--quick", "--list", "--strict")
+SWITCHES = ("--quick", "--list", "--strict", "--force")
 
 Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
 
@@ -326,6 +326,28 @@ def selftest(
     from bench.selftest import command
 
     _end(lambda: command.run(quick=quick))
+
+
+@app.command()
+def init(
+    subject: Annotated[
+        str, typer.Argument(metavar="SUBJECT", help="package.module:callable or my/models.py:make")
+    ],
+    input_: Annotated[
+        str | None, _option("--input", "its shape without the batch, e.g. 3,224,224")
+    ] = None,
+    out: Annotated[Path | None, _option("--out", "the file to write (bench.toml)")] = None,
+    force: Annotated[bool, _option("--force", "replace a file that is there")] = False,
+) -> None:
+    """Write a commented bench.toml for a network of your own."""
+    from bench.commands import init as template
+    from bench.plan.config import LOCAL
+
+    _end(
+        lambda: template.run(
+            template.Asked(subject=subject, input=input_, out=out or LOCAL, force=force)
+        )
+    )
 
 
 @app.command()

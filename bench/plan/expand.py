@@ -215,7 +215,7 @@ def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None)
             f"{layer.type if layer else ''} computes nothing that could be compiled",
         ),
         (
-            settings["memory_format"] == "channels_last" and not _has_images(settings["input"]),
+            settings["memory_format"] == "channels_last" and not has_images(settings["input"]),
             "channels_last needs an image (C, H, W) among the inputs",
         ),
     )
@@ -230,7 +230,8 @@ def _once(settings: Mapping[str, str], sweep: Sweep) -> str | None:
     return "grad_mode is of inference: a training step always takes gradients"
 
 
-def _has_images(input_: str) -> bool:
+def has_images(input_: str) -> bool:
+    """Whether an input of the axis has three dimensions beside the batch; `own` may have."""
     if input_ == "own":
         return True
     return any(part.split(":")[0].count(",") == 2 for part in input_.split(";"))
