@@ -29,20 +29,6 @@ class Spin(nn.Module):
         return x
 
 
-class Products(nn.Module):
-    """(N, size) → (N, size): one and the same matrix product, `count` times in a row."""
-
-    def __init__(self, count: int, size: int) -> None:
-        super().__init__()
-        self.count = count
-        self.weight = nn.Parameter(torch.randn(size, size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for _ in range(self.count):
-            product = x @ self.weight
-        return product
-
-
 class Temporary(nn.Module):
     """(N, 1024) → (N, 1024), with `size_bytes` more alive when the output is made."""
 
@@ -66,33 +52,6 @@ class Well(nn.Module):
         self.fc = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Any:
-        return self.fc(x)
-
-
-class NeverCompiled(Well):
-    """Stays eager code under torch.compile, and says nothing of it."""
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def forward(self, x: Tensor) -> Any:
-        return self.fc(x)
-
-
-class NotFinite(Well):
-    """Divides by zero."""
-
-    def forward(self, x: Tensor) -> Any:
-        return self.fc(x) / 0
-
-
-class TurnsThreads(Well):
-    """Takes one thread more than the case asks for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.threads = torch.get_num_threads() + 1
-
-    def forward(self, x: Tensor) -> Any:
-        torch.set_num_threads(self.threads)
         return self.fc(x)
 
 
@@ -123,13 +82,6 @@ class OtherInChannelsLast(nn.Module):
         if x.is_contiguous(memory_format=torch.channels_last):
             x = x * 1.01
         return self.conv(x)
-
-
-class OtherUnderAutocast(Well):
-    """Half as much again under autocast."""
-
-    def forward(self, x: Tensor) -> Any:
-        return self.fc(x) * (1.5 if torch.is_autocast_enabled("cpu") else 1.0)
 
 
 def plain_loop_s(rows: int, size: int, calls: int = 30) -> float:
