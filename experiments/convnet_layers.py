@@ -126,7 +126,7 @@ def timed(data: RunData) -> dict[str, Any]:
         n: [rows[f"torch.nn:{name}", "inference", n] for name in ("ReLU", "Sigmoid")]
         for n in (8, 32)
     }
-    sigmoid = {n: times_as_long(*pair) for n, pair in pairs.items()}
+    sigmoid = {n: times_as_long(relu, other) for n, (relu, other) in pairs.items()}
     peaks = {
         mode: [rows[subject, mode, 32].peak_bytes or 0 for subject in ("convnet", BARE)]
         for mode in ("inference", "training")
