@@ -1,6 +1,5 @@
 """Text from files and subjects, made harmless for a terminal, a shell and a page."""
 
-import os
 import re
 import shlex
 
@@ -11,19 +10,8 @@ def printable(text: str) -> str:
 
 
 def command(*words: object) -> str:
-    """To be pasted into a shell, which then takes each word as it is, whatever it holds."""
-    return " ".join(_word(str(one)) for one in words)
-
-
-def _word(text: str) -> str:
-    if text.isprintable() and "  " not in text:  # two spaces may become one on their way
-        return shlex.quote(text)
-    return f"$'{''.join(map(_escaped, os.fsencode(text)))}'"  # as bash, zsh and POSIX 2024 have it
-
-
-def _escaped(byte: int) -> str:
-    sign = chr(byte)
-    return sign if sign.isascii() and sign.isalnum() else f"\\x{byte:02x}"
+    """To be pasted into a shell."""
+    return shlex.join(map(str, words))
 
 
 def shortened(text: str, most: int) -> str:

@@ -57,12 +57,3 @@ def steady(stream: TextIO | None) -> Output:
         line_buffering=stream.line_buffering,
         write_through=stream.write_through,
     )
-
-
-def occupy_standard_handles() -> None:
-    """Where one of 0, 1 and 2 is closed, the next file opened would be taken for it."""
-    for number in range(3):
-        try:
-            os.fstat(number)
-        except OSError:
-            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest that is free
