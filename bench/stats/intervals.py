@@ -1,4 +1,4 @@
-"""How precise a case is after so many replicates, without scipy: the runner asks between cases.
+"""How precise a case is after so many replicates: the runner asks between cases.
 
 The unit is the replicate (a fresh interpreter): pooled samples cover 70 % where 95 % is
 promised.  Durations are compared on logarithms, since noise multiplies.
@@ -14,7 +14,6 @@ LEVEL = 0.95  # of every two-sided interval that the suite prints
 # spread happens to look small.  t at this level then reaches 95 %: `python -m
 # experiments.coverage`.
 STOPPED_LEVEL = 0.97
-MANY = 1000  # degrees of freedom: the expansion's error is below 1e-11 from here on
 
 
 def log_interval(medians: Sequence[float]) -> tuple[float, float] | None:
@@ -63,37 +62,10 @@ def relative_half_width(medians: Sequence[float]) -> float | None:
 def t_quantile(df: int, level: float = LEVEL) -> float:
     """t such that a Student's t of `df` degrees of freedom lies within ±t with `level`.
 
-    Bisection of the closed form for whole df, Abramowitz & Stegun, Handbook of Mathematical
-    Functions, 26.7.3 and 26.7.4; beyond MANY the expansion of 26.7.5, which takes as long for any
-    number that a file may hold.  Raises ValueError for df < 1.
+    Raises ValueError for df < 1.
     """
+    from scipy import special  # slow to import: the start of a run does not wait for it
+
     if df < 1:
         raise ValueError(f"{df} degrees of freedom; there has to be 1")
-    if df > MANY:
-        z = statistics.NormalDist().inv_cdf((1 + level) / 2)
-        first = (z**3 + z) / 4
-        second = (5 * z**5 + 16 * z**3 + 3 * z) / 96
-        third = (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384
-        return z + first / df + second / df**2 + third / df**3
-    low, high = 0.0, math.pi / 2
-    for _ in range(60):  # halves π/2 to below the last bit
-        middle = (low + high) / 2
-        if _within(middle, df) < level:
-            low = middle
-        else:
-            high = middle
-    return math.sqrt(df) * math.tan((low + high) / 2)
-
-
-def _within(theta: float, df: int) -> float:
-    """P(|t| < √df · tan θ), the A(t|ν) of Abramowitz & Stegun."""
-    sine, cosine = math.sin(theta), math.cos(theta)
-    odd = df % 2
-    if df == 1:
-        return 2 * theta / math.pi
-    term = cosine if odd else 1.0
-    total = term
-    for k in range(3 if odd else 2, df - 1, 2):
-        term *= (k - 1) / k * cosine * cosine
-        total += term
-    return 2 / math.pi * (theta + sine * total) if odd else sine * total
+    return float(special.stdtrit(df, (1 + level) / 2))

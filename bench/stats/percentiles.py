@@ -1,10 +1,12 @@
 """What the replicates' samples say by themselves: percentiles, and whether they fall in two.
 
-Pure and without scipy, so that a run that ends can write its table at once.
+Pure functions of numbers.
 """
 
 import math
 from collections.abc import Sequence
+
+import numpy as np
 
 # Below it even the largest of n independent samples lies under the percentile in more than 5 % of
 # all draws: 1 - p**n < 0.95, rounded up.  Samples of one process are alike, so that more of them
@@ -22,11 +24,7 @@ def percentile(samples: Sequence[float], p: int) -> float | None:
     """
     if len(samples) < MIN_SAMPLES[p]:
         return None
-    ordered = sorted(samples)
-    place = (len(ordered) - 1) * p / 100
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    return float(np.percentile(samples, p))
 
 
 def bimodal(medians: Sequence[float]) -> bool:
