@@ -1,11 +1,11 @@
-"""Text from files and subjects, made harmless for a terminal, a shell and a page."""
+"""Make text from files and subjects safe for a terminal, a shell and a page."""
 
 import re
 import shlex
 
 
 def printable(text: str) -> str:
-    """What a terminal would act on (escape sequences, newlines) becomes `?`."""
+    """Replace characters that a terminal acts on (escape sequences, newlines) by `?`."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
@@ -15,7 +15,7 @@ def command(*words: object) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """`most` characters of it: its beginning and its end, where layers and settings stand."""
+    """Shorten to `most` characters: keep the beginning and the end (layers, settings)."""
     if len(text) <= most:
         return text
     head = (most - 1) * 2 // 3
@@ -23,14 +23,11 @@ def shortened(text: str, most: int) -> str:
 
 
 def short_words(text: str, most: int) -> str:
-    """The same of each word of a sentence."""
+    """Shorten each word of a sentence to `most` characters."""
     return re.sub(rf"\S{{{most + 1},}}", lambda found: shortened(found[0], most), text)
 
 
 def plain(text: str, most: int = 64) -> str:
-    """On one line, without control characters, shortened in the middle to `most` characters."""
+    """Return one line without control characters, shortened in the middle to `most`."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    if len(line) <= most:
-        return line
-    head = (most - 1) * 2 // 3
-    return f"{line[:head]}…{line[len(line) - (most - 1 - head) :]}"
+    return shortened(line, most)

@@ -1,7 +1,7 @@
-"""What to measure: TOML and flags, checked and merged.
+"""The configuration: TOML and flags, checked and merged.
 
-`[run]` says how long and how sure, each `[[sweep]]` is a list of values per axis; a flag
-replaces its axis in every sweep.  Every mistake is reported in one line that names the place.
+`[run]` sets durations and precision; each `[[sweep]]` lists values for each axis.  A flag
+replaces its axis in every sweep.  Each mistake is reported in one line that names its place.
 """
 
 import difflib
@@ -38,11 +38,11 @@ EXPECTED = {
 
 
 class ConfigError(UserError):
-    """A configuration that says nothing sensible: what, where, what would be right."""
+    """A mistake in the configuration; the message says what, where, and what is expected."""
 
 
 class RunOptions(pydantic.BaseModel):
-    """The `[run]` table: how long, how sure."""
+    """The `[run]` table: durations, replicates and precision."""
 
     model_config = STRICT
 
@@ -58,10 +58,10 @@ class RunOptions(pydantic.BaseModel):
 
     @property
     def most_replicates(self) -> int:
-        """Cases that are not yet precise get further replicates, up to here.
+        """The number of replicates up to which imprecise cases get more of them.
 
-        Who asks for fewer than ENOUGH wants it quick, and gets no more than that.  Who gives a
-        budget says himself when it is enough.
+        None are added if fewer than ENOUGH were requested.  With a budget, replicates are added
+        until it is spent.
         """
         if self.max_replicates or self.replicates < ENOUGH:
             return max(self.replicates, self.max_replicates or 0)
@@ -130,7 +130,7 @@ class _File(pydantic.BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that a run was asked to do."""
+    """Everything that a run was asked to do."""
 
     run: RunOptions
     sweeps: tuple[Sweep, ...]
@@ -138,7 +138,7 @@ class Config:
     only: tuple[str, ...] = field(default=())  # case ids; () = all
 
     def as_dict(self) -> dict[str, Any]:
-        """For run.json."""
+        """Return the configuration for run.json."""
         return {
             **self.run.model_dump(),
             "source": self.source,
@@ -147,7 +147,7 @@ class Config:
         }
 
     def subjects(self) -> tuple[str, ...]:
-        """Every name asked for, layers as SUBJECT/*, without repetition."""
+        """Return every requested name once; layers are named SUBJECT/*."""
         names: dict[str, None] = {}
         for sweep in self.sweeps:
             for subject in sweep.subjects:
@@ -155,7 +155,7 @@ class Config:
         return tuple(names)
 
     def inputs(self) -> dict[str, str]:
-        """By subject without its layer: the first input that a sweep of its own asks for."""
+        """Return the first input of each subject, by subject without its layer."""
         found: dict[str, str] = {}
         for sweep in self.sweeps:
             for subject in sweep.subjects:
@@ -165,7 +165,7 @@ class Config:
 
 
 def layers_of(subject: str) -> str:
-    """`convnet` → `convnet/*`; a name that has a layer already stays."""
+    """`convnet` → `convnet/*`; a name that has a layer stays as it is."""
     return subject if parse(subject).layer else f"{subject}/*"
 
 
@@ -178,11 +178,10 @@ def load(
     only: Sequence[str] = (),
     **options: Any,
 ) -> Config:
-    """The configuration of `path`, else of ./bench.toml, else the default that ships.
+    """Load the configuration from `path`, else from ./bench.toml, else from `default`.
 
-    default: the latter.
     flags:   axis name → values that replace the axis in every sweep.
-    options: replace keys of `[run]` where they are not None.
+    options: values that replace keys of `[run]`, where they are not None.
 
     Raises ConfigError.
     """
@@ -210,7 +209,7 @@ def _flag(key: str) -> str:
 
 
 def file_of(path: Path | None, default: Path) -> Path:
-    """`path`, else ./bench.toml, else the default."""
+    """Return `path`, else ./bench.toml if it exists, else the default."""
     return path or (LOCAL if LOCAL.exists() else default)
 
 
