@@ -17,7 +17,7 @@ import pydantic
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.subject import SubjectError, parse
-from bench.core.text import plain
+from bench.core.text import plain, short_words
 
 # The sweeps that ship: of `bench run`, `bench profile` and `bench ab`.
 DEFAULT = Path(__file__).with_name("default.toml")
@@ -81,7 +81,9 @@ def _values(name: str, value: Any, check: Callable[[Any], str]) -> tuple[str, ..
     try:
         return tuple(dict.fromkeys(check(one) for one in given))
     except (AxisError, SubjectError) as error:
-        raise ValueError(str(error)) from None
+        raise ValueError(short_words(str(error), 200)) from None
+    except ValueError:  # Python writes no number of more than 4300 digits
+        raise ValueError(f"{name} is a number of too many digits") from None
 
 
 def _subject(value: Any) -> str:
@@ -283,6 +285,6 @@ def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[st
     expected = EXPECTED.get(first["type"], first["msg"].removeprefix("Input should be "))
     try:
         shown = reprlib.repr(first["input"])
-    except ValueError:  # Python writes no number of more than 4300 digits
-        shown = "a very long number"
+    except ValueError:  # as in `_values`
+        shown = "a number of too many digits"
     return f"{where}: {key} = {shown}; expected {expected}"

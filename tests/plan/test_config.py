@@ -77,8 +77,14 @@ def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
         ("[[sweep]]\nsubjects = 'a:b'", r"unknown key 'subjects'; did you mean 'subject'\?"),
         ("= 3", r"is no TOML"),
         ("[run]\nseed = " + "9" * 5000, r"holds a number that is too long to be read"),
-        ("[run]\nseed = 0x" + "f" * 5000, r"seed = a very long number; expected less than"),
-        ("[[sweep]]\nbatch = [1, 0x" + "f" * 5000 + "]", r"sweep 1: .* integer string conversion"),
+        (
+            "[run]\nseed = 0x" + "f" * 5000,
+            r"seed = a number of too many digits; expected less than",
+        ),
+        (
+            "[[sweep]]\nbatch = [1, 0x" + "f" * 5000 + "]",
+            r"sweep 1: batch is a number of too many digits",
+        ),
         ("[[sweep]]\nsubject = {a = 3}", r"subject holds a list in a list, or a table"),
         ("[[sweep]]\nbatch = " + "[" * 100 + "]" * 100, r"batch holds a list in a list"),
         ("0x" + "f" * 20 + " = 3", r"unknown key '0xf"),
@@ -102,7 +108,7 @@ def test_the_largest_seed_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("digits", [19, 4000, 5000])
 def test_a_flag_of_very_many_digits_is_one_line(digits: int) -> None:
-    with pytest.raises(ConfigError, match=r"^--batch: batch '9+' is no batch") as caught:
+    with pytest.raises(ConfigError, match=r"^--batch: batch '9+…?9+' is no batch") as caught:
         load(flags={"batch": ["9" * digits]})
     assert "\n" not in str(caught.value)
 
