@@ -83,7 +83,7 @@ def micro(session: nox.Session) -> None:
 def claims(session: nox.Session) -> None:
     """Measure what is said of the ConvNet's layers, and write docs/convnet.md."""
     install(session)
-    session.run(python(session), "-m", "benchmarks.claims", *session.posargs)
+    session.run(python(session), "-m", "experiments.convnet_layers", *session.posargs)
 
 
 @nox.session

@@ -10,14 +10,13 @@ from typer.main import get_command
 
 from bench.cli import INTERRUPTED, WRONG_USE, app
 from bench.core.errors import refused
-from bench.terminal.streams import occupy_standard_handles, steady
+from bench.terminal.streams import steady
 
 COMMAND = get_command(app)
 
 
 def main() -> None:
     """Run the command line; a flag or a command that is none is one line, as other errors."""
-    occupy_standard_handles()
     sys.stdout, sys.stderr = output, _ = steady(sys.stdout), steady(sys.stderr)
     try:
         code = COMMAND.main(prog_name="bench", standalone_mode=False)

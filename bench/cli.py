@@ -320,7 +320,9 @@ def profile(
 @app.command()
 def selftest(
     *,
-    quick: Annotated[bool, _option("--quick", "under a minute: fewer and shorter samples")] = False,
+    quick: Annotated[
+        bool, _option("--quick", "under a minute: shorter samples, no compiler")
+    ] = False,
 ) -> None:
     """Is the suite right on this machine?  Measures known work, a line a check."""
     from bench.selftest import command

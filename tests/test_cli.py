@@ -184,23 +184,6 @@ def test_output_that_was_closed_beforehand_is_output_that_nobody_reads(
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.slow
-def test_no_file_is_taken_for_an_output_that_was_closed_beforehand(tmp_path: Path) -> None:
-    script = (
-        "import os, sys\n"
-        "from bench.__main__ import main\n"
-        "sys.argv = ['bench', '--help']\n"
-        "try:\n"
-        "    main()\n"
-        "except SystemExit:\n"
-        "    number = os.open('file', os.O_CREAT)\n"
-        "open('number', 'w').write(str(number))\n"
-    )
-    (tmp_path / "script.py").write_text(script)
-    in_a_shell(tmp_path, f"{sys.executable} script.py <&- >&- 2>&-")
-    assert int((tmp_path / "number").read_text()) > 2
-
-
 def test_what_the_system_refuses_is_one_line_and_no_verdict(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

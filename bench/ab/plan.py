@@ -268,11 +268,14 @@ def _plan(
     """Of what can be built and has the layers.  Raises AbError."""
     settings = _config(asked, side)
     sweeps = [
-        dataclasses.replace(
-            sweep,
-            subjects=tuple(
-                one for one in sweep.subjects if one not in lost and parse(one).whole not in lost
-            ),
+        sweep.model_copy(
+            update={
+                "subjects": tuple(
+                    one
+                    for one in sweep.subjects
+                    if one not in lost and parse(one).whole not in lost
+                )
+            }
         )
         for sweep in settings.sweeps
     ]

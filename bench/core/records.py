@@ -41,6 +41,10 @@ FLAGS: Mapping[str, str] = {
     "bimodal": "the replicates fall into two groups of times",
 }
 
+# A working set counts as main memory from so many times the last cache on: at most a quarter of it
+# can still be in the cache, and walked from end to end again and again, less (LRU: nothing).
+BEYOND_CACHE = 4
+
 INFERENCE_PHASES = ("forward",)
 TRAINING_PHASES = ("forward", "backward", "optimizer", "step")
 # Of subjects as a whole on an accelerator, outside their steps: from and to memory of the host.

@@ -1,33 +1,21 @@
-"""Text from files and subjects, made harmless for a terminal, a shell and a page."""
+"""Make text from files and subjects safe for a terminal, a shell and a page."""
 
-import os
 import re
 import shlex
 
 
 def printable(text: str) -> str:
-    """What a terminal would act on (escape sequences, newlines) becomes `?`."""
+    """Replace characters that a terminal acts on (escape sequences, newlines) by `?`."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def command(*words: object) -> str:
-    """To be pasted into a shell, which then takes each word as it is, whatever it holds."""
-    return " ".join(_word(str(one)) for one in words)
-
-
-def _word(text: str) -> str:
-    if text.isprintable() and "  " not in text:  # two spaces may become one on their way
-        return shlex.quote(text)
-    return f"$'{''.join(map(_escaped, os.fsencode(text)))}'"  # as bash, zsh and POSIX 2024 have it
-
-
-def _escaped(byte: int) -> str:
-    sign = chr(byte)
-    return sign if sign.isascii() and sign.isalnum() else f"\\x{byte:02x}"
+    """To be pasted into a shell."""
+    return shlex.join(map(str, words))
 
 
 def shortened(text: str, most: int) -> str:
-    """`most` characters of it: its beginning and its end, where layers and settings stand."""
+    """Shorten to `most` characters: keep the beginning and the end (layers, settings)."""
     if len(text) <= most:
         return text
     head = (most - 1) * 2 // 3
@@ -35,14 +23,11 @@ def shortened(text: str, most: int) -> str:
 
 
 def short_words(text: str, most: int) -> str:
-    """The same of each word of a sentence."""
+    """Shorten each word of a sentence to `most` characters."""
     return re.sub(rf"\S{{{most + 1},}}", lambda found: shortened(found[0], most), text)
 
 
 def plain(text: str, most: int = 64) -> str:
-    """On one line, without control characters, shortened in the middle to `most` characters."""
+    """Return one line without control characters, shortened in the middle to `most`."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
-    if len(line) <= most:
-        return line
-    head = (most - 1) * 2 // 3
-    return f"{line[:head]}…{line[len(line) - (most - 1 - head) :]}"
+    return shortened(line, most)

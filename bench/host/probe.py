@@ -36,7 +36,6 @@ class Device:
     shown: str  # as its driver names it
     has_cudnn: bool = False
     has_tf32: bool = False
-    memory_bytes: int | None = None
 
     @property
     def type(self) -> str:

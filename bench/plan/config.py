@@ -1,12 +1,13 @@
-"""What to measure: TOML and flags, checked and merged.
+"""The configuration: TOML and flags, checked and merged.
 
-`[run]` says how long and how sure, each `[[sweep]]` is a list of values per axis; a flag
-replaces its axis in every sweep.  Every mistake is reported in one line that names the place.
+`[run]` sets durations and precision; each `[[sweep]]` lists values for each axis.  A flag
+replaces its axis in every sweep.  Each mistake is reported in one line that names its place.
 """
 
-import dataclasses
+import difflib
+import reprlib
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,6 +17,7 @@ import pydantic
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.subject import SubjectError, parse
+from bench.core.text import plain, short_words
 
 # The sweeps that ship: of `bench run`, `bench profile` and `bench ab`.
 DEFAULT = Path(__file__).with_name("default.toml")
@@ -23,21 +25,26 @@ PROFILE = DEFAULT.with_name("profile.toml")
 AB = DEFAULT.with_name("ab.toml")
 LOCAL = Path("bench.toml")
 MOST_REPLICATES = 1000
-WHOLE = range(-(2**63), 2**63)  # TOML's own integers, https://toml.io/en/v1.0.0#integer
-MOST_DEPTH = 8  # of tables and lists in each other; no key takes more than half of it
 ENOUGH = 5  # replicates, before an interval says whether it is narrow (rule 9)
+STRICT = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
+# By the type of pydantic's error; others say it well themselves.
+EXPECTED = {
+    "model_type": "a table",
+    "tuple_type": "[[sweep]], a list of tables",
+    "bool_type": "true or false",
+    "int_type": "a whole number",
+    "float_type": "a number",
+}
 
 
 class ConfigError(UserError):
-    """A configuration that says nothing sensible: what, where, what would be right."""
+    """A mistake in the configuration; the message says what, where, and what is expected."""
 
 
 class RunOptions(pydantic.BaseModel):
-    """The `[run]` table: how long, how sure."""
+    """The `[run]` table: durations, replicates and precision."""
 
-    model_config = pydantic.ConfigDict(
-        extra="forbid", frozen=True, strict=True, allow_inf_nan=False
-    )
+    model_config = STRICT
 
     replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] = 5
     max_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None
@@ -51,29 +58,81 @@ class RunOptions(pydantic.BaseModel):
 
     @property
     def most_replicates(self) -> int:
-        """Cases that are not yet precise get further replicates, up to here.
+        """The number of replicates up to which imprecise cases get more of them.
 
-        Who asks for fewer than ENOUGH wants it quick, and gets no more than that.  Who gives a
-        budget says himself when it is enough.
+        None are added if fewer than ENOUGH were requested.  With a budget, replicates are added
+        until it is spent.
         """
         if self.max_replicates or self.replicates < ENOUGH:
             return max(self.replicates, self.max_replicates or 0)
         return MOST_REPLICATES if self.budget_s is not None else 2 * self.replicates
 
 
-@dataclass(frozen=True, slots=True)
-class Sweep:
-    """The values of each axis, every combination of which is asked for."""
+def _values(name: str, value: Any, check: Callable[[Any], str]) -> tuple[str, ...]:
+    """One value or a list of them, each in its normal form, without repetition.
 
-    axes: Mapping[str, tuple[str, ...]]
-    subjects: tuple[str, ...] = ("convnet",)
+    Raises ValueError, which pydantic collects.
+    """
+    given = value if isinstance(value, list | tuple) else [value]
+    if not given:
+        raise ValueError(f"{name} is an empty list")
+    if any(isinstance(one, list | dict) for one in given):
+        raise ValueError(f"{name} holds a list in a list, or a table; write values")
+    try:
+        return tuple(dict.fromkeys(check(one) for one in given))
+    except (AxisError, SubjectError) as error:
+        raise ValueError(short_words(str(error), 200)) from None
+    except ValueError:  # Python writes no number of more than 4300 digits
+        raise ValueError(f"{name} is a number of too many digits") from None
+
+
+def _subject(value: Any) -> str:
+    parse(str(value))
+    return str(value)
+
+
+def _subjects(value: Any) -> tuple[str, ...]:
+    return _values("subject", value, _subject)
+
+
+class Sweep(pydantic.BaseModel):
+    """A `[[sweep]]`: the values of each axis, every combination of which is asked for."""
+
+    model_config = STRICT
+
+    axes: Mapping[str, tuple[str, ...]] = pydantic.Field(alias="[axes]")  # no key of a file
+    subjects: Annotated[tuple[str, ...], pydantic.BeforeValidator(_subjects)] = pydantic.Field(
+        ("convnet",), alias="subject"
+    )
     layers: bool = False  # the layers of the subjects instead of the subjects
-    threshold: float | None = None  # of `bench ab`, for these cases; None = the comparison's
+    # Of `bench ab`, for these cases; None = the comparison's.
+    threshold: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
+
+    @pydantic.model_validator(mode="before")
+    @classmethod
+    def _of_table(cls, table: Any) -> Any:
+        """In a file each axis is a key of its own."""
+        if not isinstance(table, dict):
+            return table
+        axes = {
+            name: _values(name, table[name], axis.check) if name in table else ()
+            for name, axis in BY_NAME.items()
+        }
+        return {key: value for key, value in table.items() if key not in axes} | {"[axes]": axes}
+
+
+class _File(pydantic.BaseModel):
+    """The whole file."""
+
+    model_config = STRICT
+
+    run: RunOptions = RunOptions()
+    sweep: tuple[Sweep, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that a run was asked to do."""
+    """Everything that a run was asked to do."""
 
     run: RunOptions
     sweeps: tuple[Sweep, ...]
@@ -81,16 +140,16 @@ class Config:
     only: tuple[str, ...] = field(default=())  # case ids; () = all
 
     def as_dict(self) -> dict[str, Any]:
-        """For run.json."""
+        """Return the configuration for run.json."""
         return {
             **self.run.model_dump(),
             "source": self.source,
             "only": list(self.only),
-            "sweeps": [dataclasses.asdict(sweep) for sweep in self.sweeps],
+            "sweeps": [sweep.model_dump() for sweep in self.sweeps],
         }
 
     def subjects(self) -> tuple[str, ...]:
-        """Every name asked for, layers as SUBJECT/*, without repetition."""
+        """Return every requested name once; layers are named SUBJECT/*."""
         names: dict[str, None] = {}
         for sweep in self.sweeps:
             for subject in sweep.subjects:
@@ -98,7 +157,7 @@ class Config:
         return tuple(names)
 
     def inputs(self) -> dict[str, str]:
-        """By subject without its layer: the first input that a sweep of its own asks for."""
+        """Return the first input of each subject, by subject without its layer."""
         found: dict[str, str] = {}
         for sweep in self.sweeps:
             for subject in sweep.subjects:
@@ -108,7 +167,7 @@ class Config:
 
 
 def layers_of(subject: str) -> str:
-    """`convnet` → `convnet/*`; a name that has a layer already stays."""
+    """`convnet` → `convnet/*`; a name that has a layer stays as it is."""
     return subject if parse(subject).layer else f"{subject}/*"
 
 
@@ -121,36 +180,38 @@ def load(
     only: Sequence[str] = (),
     **options: Any,
 ) -> Config:
-    """The configuration of `path`, else of ./bench.toml, else the default that ships.
+    """Load the configuration from `path`, else from ./bench.toml, else from `default`.
 
-    default: the latter.
     flags:   axis name → values that replace the axis in every sweep.
-    options: replace keys of `[run]` where they are not None.
+    options: values that replace keys of `[run]`, where they are not None.
 
     Raises ConfigError.
     """
     path = file_of(path, default)
     source = "the default sweep" if path == default else str(path)
-    document = _read(path, source)
-    _refuse_what_nothing_takes(document, source)
-    unknown = set(document) - {"run", "sweep"}
-    if unknown:
-        raise ConfigError(
-            f"{source}: unknown table [{sorted(unknown)[0]}]; there are [run] and [[sweep]]"
-        )
-    run = run_options(document.get("run", {}), options, source)
-    tables = document.get("sweep", [{}])
-    if not isinstance(tables, list) or not all(isinstance(one, dict) for one in tables):
-        raise ConfigError(f"{source}: sweep is no list of tables; write [[sweep]]")
-    sweeps = tuple(
-        _sweep(table, f"{source}, sweep {number}", flags or {}, subjects)
-        for number, table in enumerate(tables, 1)
-    )
-    return Config(run=run, sweeps=sweeps, source=source, only=tuple(only))
+    flagged = _flagged({**(flags or {}), "subject": subjects})
+    found = _checked(_read(path, source), source, options, flagged)
+    return Config(run=found.run, sweeps=found.sweep, source=source, only=tuple(only))
+
+
+def _flagged(flags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
+    """The flags that are given, checked.  Raises ConfigError."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, values in flags.items():
+        check = BY_NAME[name].check if name in BY_NAME else _subject
+        try:
+            found |= {name: _values(name, values, check)} if values else {}
+        except ValueError as error:
+            raise ConfigError(f"{_flag(name)}: {error}") from None
+    return found
+
+
+def _flag(key: str) -> str:
+    return f"--{key.removesuffix('_s').replace('_', '-')}"
 
 
 def file_of(path: Path | None, default: Path) -> Path:
-    """`path`, else ./bench.toml, else the default."""
+    """Return `path`, else ./bench.toml if it exists, else the default."""
     return path or (LOCAL if LOCAL.exists() else default)
 
 
@@ -171,80 +232,59 @@ def _read(path: Path, source: str) -> dict[str, Any]:
         raise ConfigError(f"{source}: holds a number that is too long to be read") from None
 
 
-def _refuse_what_nothing_takes(document: Mapping[str, Any], source: str) -> None:
-    """Numbers and depths that could not even be shown in a message.  Raises ConfigError."""
-    left: list[tuple[str, Any, int]] = [("", document, 0)]
-    while left:
-        name, value, depth = left.pop()
-        if isinstance(value, int) and value not in WHOLE:
-            raise ConfigError(f"{source}: {name} is a number beyond 64 bits")
-        if depth > MOST_DEPTH:
-            raise ConfigError(f"{source}: {name} is nested too deeply")
-        if isinstance(value, dict):
-            left += [(str(key), one, depth + 1) for key, one in value.items()]
-        elif isinstance(value, list):
-            left += [(name, one, depth + 1) for one in value]
-
-
 def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:
     """The `[run]` table with the options that are not None in its place.  Raises ConfigError."""
-    if not isinstance(table, dict):
-        raise ConfigError(f"{source}: run is no table; write [run]")
+    return _checked({"run": table}, source, options, {}).run
+
+
+def _checked(
+    document: Mapping[str, Any], source: str, options: Mapping[str, Any], flags: dict[str, Any]
+) -> _File:
+    """The document with these options in [run], flags in each sweep.  Raises ConfigError."""
+    run, sweeps = document.get("run", {}), document.get("sweep", [{}])
     given = {key: value for key, value in options.items() if value is not None}
+    if isinstance(run, dict):
+        run = run | given
+    if isinstance(sweeps, list):
+        sweeps = tuple(one | flags if isinstance(one, dict) else one for one in sweeps)
     try:
-        found = RunOptions(**{**table, **given})
+        found = _File.model_validate({**document, "run": run, "sweep": sweeps})
     except pydantic.ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        if first["type"] == "extra_forbidden":
-            known = ", ".join(RunOptions.model_fields)
-            raise ConfigError(f"{source}: [run] has no key {key!r}; it has {known}") from None
-        place = f"--{key.removesuffix('_s').replace('_', '-')}" if key in given else source
-        raise ConfigError(f"{place}: {key} = {first['input']!r}: {first['msg']}") from None
-    if found.samples_s + found.warmup_s >= found.timeout_s:
+        raise ConfigError(_one_line(error, source, given)) from None
+    times = found.run
+    if times.samples_s + times.warmup_s >= times.timeout_s:
         place = "--timeout" if "timeout_s" in given else source
         raise ConfigError(
-            f"{place}: timeout_s = {found.timeout_s:g} ends a case before its samples are taken: "
-            f"warmup_s = {found.warmup_s:g} and samples_s = {found.samples_s:g}"
+            f"{place}: timeout_s = {times.timeout_s:g} ends a case before its samples are taken: "
+            f"warmup_s = {times.warmup_s:g} and samples_s = {times.samples_s:g}"
         )
     return found
 
 
-def _sweep(
-    table: Mapping[str, Any], where: str, flags: Mapping[str, Sequence[str]], names: Sequence[str]
-) -> Sweep:
-    own = ("subject", "layers", "threshold")
-    unknown = set(table) - {*BY_NAME, *own}
-    if unknown:
-        known = ", ".join([*own, *BY_NAME])
-        raise ConfigError(f"{where}: unknown key {sorted(unknown)[0]!r}; there are {known}")
-    layers = table.get("layers", False)
-    if not isinstance(layers, bool):
-        raise ConfigError(f"{where}: layers = {layers!r}; write true or false")
-    threshold = table.get("threshold")
-    if threshold is not None and (not isinstance(threshold, float) or not 0 < threshold < 1):
-        raise ConfigError(f"{where}: threshold = {threshold!r}; write e.g. 0.05 for 5 %")
-    axes: dict[str, tuple[str, ...]] = {}
-    for name, axis in BY_NAME.items():
-        flagged = name in flags and bool(flags[name])
-        place = axis.flag if flagged else where
-        values = flags[name] if flagged else _as_list(table.get(name, []))
-        if not values and name in table:
-            raise ConfigError(f"{where}: {name} is an empty list")
-        try:
-            axes[name] = tuple(dict.fromkeys(axis.check(value) for value in values))
-        except AxisError as error:
-            raise ConfigError(f"{place}: {error}") from None
-    subjects = tuple(map(str, names or _as_list(table.get("subject", "convnet"))))
-    if not subjects:
-        raise ConfigError(f"{where}: subject is an empty list")
-    for subject in subjects:
-        try:
-            parse(subject)
-        except SubjectError as error:
-            raise ConfigError(f"{'--subject' if names else where}: {error}") from None
-    return Sweep(axes=axes, subjects=subjects, layers=layers, threshold=threshold)
+def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[str]) -> str:
+    """The first mistake: where it is, the key, and what is expected.
 
-
-def _as_list(value: Any) -> list[Any]:
-    return list(value) if isinstance(value, list | tuple) else [value]
+    flags: keys of [run] that were given by flags.
+    """
+    first = error.errors()[0]
+    match first["loc"]:
+        case ("run", str(key)):
+            where = _flag(key) if key in flags else f"{source}, [run]"
+            known = list(RunOptions.model_fields)
+        case ("sweep", int(number), *keys):
+            where, key = f"{source}, sweep {number + 1}", str(keys[0] if keys else "sweep")
+            known = ["subject", "layers", "threshold", *BY_NAME]
+        case (table, *_):
+            where, key, known = source, str(table), ["run", "sweep"]
+    if first["type"] == "extra_forbidden":
+        near = difflib.get_close_matches(key, known, 1, cutoff=0.7)
+        rest = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        return f"{where}: unknown key {plain(key)!r}; {rest}"
+    if first["type"] == "value_error":
+        return f"{where}: {first['ctx']['error']}"
+    expected = EXPECTED.get(first["type"], first["msg"].removeprefix("Input should be "))
+    try:
+        shown = reprlib.repr(first["input"])
+    except ValueError:  # as in `_values`
+        shown = "a number of too many digits"
+    return f"{where}: {key} = {shown}; expected {expected}"

@@ -2,8 +2,8 @@
 
 RFC 4180, UTF-8, `\\r\\n`; an empty cell is an unknown.  A spreadsheet runs a cell that starts
 with `= + - @` as a formula, so a text that does gets an apostrophe before it, as does one that
-already starts with apostrophes and then such a sign; `table.load` takes that one apostrophe
-away again, so that every text comes back as it was.
+already starts with apostrophes and then such a sign; `text_of` takes that one apostrophe away
+again, so that every text comes back as it was.
 """
 
 import csv
@@ -31,7 +31,7 @@ SAMPLE_COLUMNS = (
 )
 
 # What a spreadsheet runs (OWASP, "CSV injection"), with the apostrophes of an earlier escape.
-FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
+_FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 def write_measurements(path: Path, rows: Iterable[Row]) -> None:
@@ -78,7 +78,12 @@ def _cell(value: Any) -> str:
     if isinstance(value, str):
         # A lone surrogate (a file name that is no UTF-8) has no place in a UTF-8 file.
         text = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        return f"'{text}" if FORMULA.match(text) else text
+        return f"'{text}" if _FORMULA.match(text) else text
     if not math.isfinite(value):
         return ""
     return repr(value)
+
+
+def text_of(cell: str) -> str:
+    """The text that was written into a cell."""
+    return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

@@ -22,12 +22,12 @@ from bench.core.errors import UserError
 from bench.core.records import COLUMNS, LATER_COLUMNS, STATUSES, Row, defaults_of_earlier
 from bench.results import journal, run_json
 from bench.results.csv_files import (
-    FORMULA,
     MEASUREMENTS,
     RUN,
     SAMPLE_COLUMNS,
     SAMPLES,
     sample_lines,
+    text_of,
 )
 
 _SAMPLE_WHOLE = frozenset({"replicate", "sample", "calls_per_sample"})
@@ -95,12 +95,6 @@ def load(path: Path, *, samples: bool = True) -> RunData:
         rows=rows,
         samples=_samples(folder if samples else None, rows),
     )
-
-
-def _text(cell: str) -> str | None:
-    if cell.startswith("'") and FORMULA.match(cell):
-        return cell[1:]
-    return cell or None
 
 
 def _number(cell: str) -> float | None:
@@ -194,7 +188,7 @@ def _plain_samples(path: Path) -> pd.DataFrame | None:
     if not ((seconds > 0) & (seconds < math.inf)).all():
         return None
     for name in texts:
-        known = {value: _text(value) for value in frame[name].unique()}
+        known = {value: text_of(value) or None for value in frame[name].unique()}
         if name != "run_id" and None in known.values():
             return None
         frame[name] = pd.Series([known[value] for value in frame[name]], dtype="object")
@@ -207,7 +201,7 @@ def _dtype(numeric: bool) -> str:
 
 def _value(path: Path, line: int, name: str, cell: str, numeric: bool) -> Any:
     if not numeric:
-        return _text(cell)
+        return text_of(cell) or None
     try:
         value = _number(cell)
     except ValueError:

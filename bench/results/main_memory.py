@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core import units
-from bench.core.caches import BEYOND
+from bench.core.records import BEYOND_CACHE
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,7 @@ def of_ladder(ladder: Mapping[str, Any]) -> MainMemory | None:
         largest = {what: touched for touched, _, what in sorted(rungs)}
         rungs = [one for one in rungs if one[0] == largest[one[2]]]
     else:
-        rungs = [one for one in rungs if one[0] >= BEYOND * cache]
+        rungs = [one for one in rungs if one[0] >= BEYOND_CACHE * cache]
     if not rungs:
         return None
     touched, per_s, _ = max(rungs, key=lambda one: one[1])

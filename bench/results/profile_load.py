@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.records import Case, RecordError
-from bench.results.csv_files import FORMULA, RUN
+from bench.results.csv_files import RUN, text_of
 from bench.results.load import ReadError
 from bench.results.profile_tables import LAYER_COLUMNS, LAYERS, SUMMARY
 
@@ -103,7 +103,7 @@ def _layers(path: Path) -> tuple[Mapping[str, Any], ...]:
 
 def _value(path: Path, line: int, name: str, cell: str) -> str | float | None:
     if name in _TEXTS:
-        return cell[1:] if cell.startswith("'") and FORMULA.match(cell) else cell
+        return text_of(cell)
     if not cell:
         return None
     try:

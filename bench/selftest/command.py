@@ -10,7 +10,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Self
 
 from rich.console import Console
 from rich.progress import Progress, TextColumn
@@ -22,38 +21,13 @@ from bench.core.text import printable
 from bench.host import probe
 from bench.plan.config import RunOptions
 from bench.selftest import checks
-from bench.selftest.checks import Extent
 from bench.selftest.work import Line, Workbench, processors
 from bench.terminal.progress import PLAIN_WIDTH, PipedConsole
 
-QUICK = RunOptions(samples_s=0.05, warmup_s=0.05), Extent(pairs=6, replicates=3, compiles=False)
-FULL = RunOptions(samples_s=0.2, warmup_s=0.1), Extent(pairs=10, replicates=10, compiles=True)
+QUICK = RunOptions(samples_s=0.05, warmup_s=0.05)
+FULL = RunOptions(samples_s=0.2, warmup_s=0.1)
 PROBE_LIMIT_S = 120.0
 OK, WRONG, NOTHING = 0, 1, 4
-
-
-class Saying:
-    """What is measured now, on a terminal alone; drawn between two measurements."""
-
-    def __init__(self, console: Console) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}", markup=False),
-            console=console,
-            auto_refresh=False,  # no thread draws beside a measurement
-            transient=True,
-            disable=not console.is_terminal,
-        )
-        self._task = self._bar.add_task("")
-
-    def __enter__(self) -> Self:
-        self._bar.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.stop()
-
-    def __call__(self, text: str) -> None:
-        self._bar.update(self._task, description=text, refresh=True)
 
 
 def run(*, quick: bool) -> int:
@@ -65,8 +39,7 @@ def run(*, quick: bool) -> int:
     try:
         found = probe.look((), {}, PROBE_LIMIT_S)
         console.print(Text(printable(heading(found, quick=quick))))
-        with Saying(Console(stderr=True)) as say:
-            _measure(found, quick, say, lines)
+        _measure(found, quick, lines)
     except (UserError, OSError) as error:
         stopped = one_line(error)
     if lines:
@@ -78,19 +51,34 @@ def run(*, quick: bool) -> int:
     return code(lines)
 
 
-def _measure(found: probe.Probe, quick: bool, say: Saying, lines: list[Line]) -> None:
+def _measure(found: probe.Probe, quick: bool, lines: list[Line]) -> None:
     """Fills `lines` as far as it comes.  Raises SessionError, OSError."""
-    options, extent = QUICK if quick else FULL
     prefix = "bench-selftest-"
-    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
+    with (
+        tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name,
+        _progress() as progress,
+    ):
         folder = Path(name)
-        bench = Workbench(folder, options)
+        bench = Workbench(folder, QUICK if quick else FULL)
+        now = progress.add_task("")
         try:
-            for check in checks.every(bench, extent, found, folder, say):
-                say(check.lines[0][0])
+            for check in checks.every(bench, found, folder, compiles=not quick):
+                progress.update(now, description=check.lines[0][0], refresh=True)
                 lines += check.run()
         finally:
             bench.close()
+
+
+def _progress() -> Progress:
+    """The name of the check that runs now, on a terminal only."""
+    console = Console(stderr=True)
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        console=console,
+        auto_refresh=False,  # no thread draws beside a measurement
+        transient=True,
+        disable=not console.is_terminal,
+    )
 
 
 def heading(found: probe.Probe, *, quick: bool) -> str:

@@ -1,4 +1,4 @@
-"""Devices that work while the host goes on: one made up, and each accelerator that is here."""
+"""Accelerators of this machine, which work while the host goes on."""
 
 import json
 import os
@@ -9,39 +9,31 @@ from typing import Any
 
 from bench.core import units
 from bench.host.interpreter import HERE
-from bench.selftest import expectations
-from bench.selftest.expectations import Result
-from bench.selftest.work import KNOWN, Check, NotMeasured
+from bench.selftest import judge
+from bench.selftest.judge import Result
+from bench.selftest.work import Check, NotMeasured, single
 
+MODULE = "bench.worker.selftest.devices"
 LIMIT_S = 120.0
 
 
 def all_(names: Sequence[str], folder: Path) -> Check:
-    """names: of the accelerators.  folder: for the answer of the process that looks at them."""
-    lines = [
-        ("made-up queue, by the host", f"{expectations.QUEUE_LATENCY_S} s"),
-        ("made-up queue, by its events", f"{expectations.QUEUE_DEVICE_S} s"),
-        ("a queue that is not waited for", f"> ×{expectations.MISSING:.0f} as fast"),
-    ]
+    """Four lines an accelerator.  folder: for the answer of the process that looks at them."""
+    if not names:
+        return single("accelerators", "", lambda: judge.skipped("no accelerator", ""))
+    lines = []
     for name in names:
         lines += [
-            (f"{name}: launch alone", f"> ×{expectations.LAUNCH:.0f} as fast"),
-            (f"{name}: time by its events", f"host's ± {units.percent(expectations.EVENTS)}"),
-            (f"{name}: memory of 64 MiB", f"{expectations.ALLOCATED_BYTES} B"),
+            (f"{name}: launch alone", f"> ×{judge.LAUNCH:.0f} as fast"),
+            (f"{name}: time by its events", f"host's ± {units.percent(judge.EVENTS)}"),
+            (f"{name}: memory of 64 MiB", f"{judge.ALLOCATED_BYTES} B"),
             (f"{name}: another process on it", "contended"),
         ]
-    if not names:
-        lines.append(("accelerators", ""))
 
     def ask() -> list[Result]:
         figures = look(folder)
-        queue = figures["queue"]
-        results = expectations.queue(queue["latency_s"], queue["device_s"], queue["blind_s"])
-        for name in names:
-            results += accelerator(figures.get(name, {"error": "it is no longer there"}))
-        if not names:
-            results.append(Result("", "skipped", "no accelerator"))
-        return results
+        lost = {"error": "it is no longer there"}
+        return [one for name in names for one in accelerator(figures.get(name, lost))]
 
     return Check(tuple(lines), ask)
 
@@ -51,19 +43,19 @@ def accelerator(figures: Mapping[str, Any]) -> list[Result]:
     if "error" in figures:
         return [Result(figures["error"], "FAILED")] * 4
     return [
-        expectations.waits(figures["latency_s"], figures["launch_s"]),
-        expectations.events(figures["latency_s"], figures.get("device_s")),
-        expectations.allocated(figures.get("counted_bytes")),
-        expectations.foreign(figures.get("foreign_alone"), figures.get("foreign_beside")),
+        judge.launch(figures["latency_s"], figures["launch_s"]),
+        judge.events(figures["latency_s"], figures.get("device_s")),
+        judge.device_memory(figures.get("counted_bytes")),
+        judge.other_process(figures.get("foreign_alone"), figures.get("foreign_beside")),
     ]
 
 
 def look(folder: Path) -> dict[str, dict[str, Any]]:
-    """The figures of `bench.worker.selftest.devices`, by name.  Raises NotMeasured."""
+    """The figures of MODULE, by the name of the accelerator.  Raises NotMeasured."""
     out = folder / "devices.json"
     try:
         done = subprocess.run(
-            HERE.command(f"{KNOWN}_devices", str(out)),
+            HERE.command(MODULE, str(out)),
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             encoding="utf-8",

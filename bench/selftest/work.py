@@ -23,7 +23,7 @@ from bench.host import allocator
 from bench.host.interpreter import HERE
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
-from bench.selftest.expectations import Result
+from bench.selftest.judge import Result
 
 KNOWN = "bench.worker.selftest.models"
 LOOK_S = 0.3  # at the processors: long enough to tell who computes from who woke up
@@ -86,11 +86,6 @@ class Check:
 def single(check: str, expected: str, ask: Callable[[], Result]) -> Check:
     """One line."""
     return Check(((check, expected),), lambda: [ask()])
-
-
-def spin(duration_s: float) -> str:
-    """The subject whose call takes that long."""
-    return f"{KNOWN}:Spin({duration_s:.6f})"
 
 
 @dataclass(frozen=True, slots=True)

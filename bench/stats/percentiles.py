@@ -1,10 +1,12 @@
-"""What the replicates' samples say by themselves: percentiles, and whether they fall in two.
+"""Percentiles of samples, and a test for two groups of replicates.
 
-Pure and without scipy, so that a run that ends can write its table at once.
+Pure functions of numbers.
 """
 
 import math
 from collections.abc import Sequence
+
+import numpy as np
 
 # Below it even the largest of n independent samples lies under the percentile in more than 5 % of
 # all draws: 1 - p**n < 0.95, rounded up.  Samples of one process are alike, so that more of them
@@ -12,25 +14,21 @@ from collections.abc import Sequence
 MIN_SAMPLES = {90: 29, 95: 59, 99: 299}
 
 BIMODAL_MIN_REPLICATES = 5
-BIMODAL_MIN_RATIO = 1.05  # modes nearer than this matter to nobody
+BIMODAL_MIN_RATIO = 1.05  # closer groups do not matter
 
 
 def percentile(samples: Sequence[float], p: int) -> float | None:
-    """The p-th percentile, linear between ranks; None unless so many samples support it.
+    """Return the p-th percentile, linear between ranks; None with fewer than MIN_SAMPLES.
 
     p: one of MIN_SAMPLES.
     """
     if len(samples) < MIN_SAMPLES[p]:
         return None
-    ordered = sorted(samples)
-    place = (len(ordered) - 1) * p / 100
-    below = math.floor(place)
-    above = min(below + 1, len(ordered) - 1)
-    return ordered[below] + (place - below) * (ordered[above] - ordered[below])
+    return float(np.percentile(samples, p))
 
 
 def bimodal(medians: Sequence[float]) -> bool:
-    """Whether the replicates' medians (above 0) fall into two groups of times.
+    """Return whether the replicates' medians (above 0) fall into two groups of times.
 
     Their sorted logs are cut at the largest gap that leaves two or more on either side.  The
     cut is believed where the gap exceeds 5 % of time and 4 + 12 (5/n)^2.5 times the standard

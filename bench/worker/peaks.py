@@ -21,7 +21,7 @@ from typing import Any
 import torch
 from torch.nn import functional
 
-from bench.core.caches import BEYOND
+from bench.core.records import BEYOND_CACHE
 from bench.host import environment
 from bench.worker.device import cuda
 from bench.worker.device.device import Device, open_device
@@ -106,9 +106,9 @@ def beyond(cache_bytes: int | None, touched: Sequence[int], most: int | None) ->
 
     cache_bytes: of the last cache; most: that one rung may touch.  None = unknown.
     """
-    if cache_bytes is None or max(touched, default=0) >= BEYOND * cache_bytes:
+    if cache_bytes is None or max(touched, default=0) >= BEYOND_CACHE * cache_bytes:
         return []
-    wanted = 2 ** math.ceil(math.log2(BEYOND * cache_bytes))
+    wanted = 2 ** math.ceil(math.log2(BEYOND_CACHE * cache_bytes))
     return [] if most is not None and wanted > most else [wanted]
 
 

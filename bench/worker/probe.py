@@ -127,7 +127,6 @@ def devices() -> list[records.Device]:
                 shown=_device_name(accelerator.type, index),
                 has_cudnn=on_cuda and torch.backends.cudnn.is_available(),
                 has_tf32=on_cuda and cuda.has_tf32(index),
-                memory_bytes=_memory_bytes(accelerator.type, index),
             )
         )
     return found
@@ -137,12 +136,6 @@ def _device_name(type_: str, index: int) -> str:
     module = getattr(torch, type_, None)
     name = getattr(module, "get_device_name", None)
     return str(name(index)) if name else type_
-
-
-def _memory_bytes(type_: str, index: int) -> int | None:
-    module = getattr(torch, type_, None)
-    properties = getattr(module, "get_device_properties", None)
-    return getattr(properties(index), "total_memory", None) if properties else None
 
 
 def subject(whole: str, want_layers: bool, given: str | None) -> records.SubjectFound:

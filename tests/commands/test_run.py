@@ -23,7 +23,7 @@ FOLDERS = (
     ("a[/bold]", "'a[/bold]'"),
     ("run[old]", "'run[old]'"),
     ("my run; touch owned", "'my run; touch owned'"),
-    ("x\x1b[2Jy", r"$'x\x1b\x5b2Jy'"),
+    ("x\x1b[2Jy", "'x?[2Jy'"),
     ("long" * 40, "long" * 40),
 )
 

@@ -30,7 +30,6 @@ def test_what_a_terminal_would_act_on_is_made_harmless() -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_a_shell_takes_each_word_of_a_command_as_it_is(tmp_path: Path, text: str) -> None:
     pasted = command("printf", "%s:%s", text, text)
-    assert printable(pasted) == " ".join(pasted.split()) == pasted
     done = subprocess.run(
         ["/bin/bash", "-c", pasted], cwd=tmp_path, capture_output=True, check=False
     )

@@ -56,7 +56,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.checks",
         "worker.jobs",
     ),
-    "selftest": ("core", "stats", "host", "plan", "results", "engine", "terminal"),
+    "selftest": ("core", "host", "plan", "results", "engine", "terminal"),
     "commands": (
         "core",
         "stats",

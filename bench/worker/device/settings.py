@@ -6,10 +6,6 @@ from bench.core.records import Case
 from bench.worker.device import cuda
 
 
-class SettingsError(RuntimeError):
-    """A setting that this torch or device does not take."""
-
-
 def apply(case: Case) -> None:
     """Before the subject is built: cuDNN's mode has to stand before its first use."""
     if case.threads is not None and case.threads != "auto":

@@ -1,7 +1,7 @@
-"""Devices of known work, timed the way cases are: a queue made up here, and each accelerator.
+"""Accelerators and work of known size on them, timed the way cases are.
 
 `python -m bench.worker.selftest.devices OUT` in a process of its own, since looking at a device
-initialises it.  OUT gets a JSON object: device name → its figures; the queue's name is `queue`.
+initialises it.  OUT gets a JSON object: device name → its figures.
 """
 
 import contextlib
@@ -13,7 +13,6 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
 
 import torch
 
@@ -21,56 +20,12 @@ from bench.host.interpreter import HERE
 from bench.worker.device import device, nvidia
 from bench.worker.timing import measure, sampler, stopwatch
 
-# Of one call of the queue: handing over, working, waking the host that waits.
-LAUNCH_S, WORK_S, WAKE_S = 1e-5, 1e-3, 1e-4
-QUEUE_BUDGET = sampler.Budget(warmup_s=0.02, samples_s=0.05)
-QUEUE_RESOLUTION_S = 1e-7
-
 MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
 ALLOCATED_BYTES = 64 * 2**20  # whole pages of every allocator, so counted without rounding
 LAUNCHES = 5
 BESIDE = "--beside"
 
 Figures = dict[str, float | str]
-
-
-class Queue:
-    """An accelerator with one queue and the clock of its host: the time of all is known.
-
-    blind: its `wait` returns at once, as if it had been forgotten.
-    """
-
-    synchronous = False
-    has_events = True
-
-    def __init__(self, *, blind: bool = False) -> None:
-        self._blind = blind
-        self._now_s = self._free_s = 1.0  # of the host; when the queue will be empty
-
-    def clock(self) -> float:
-        return self._now_s
-
-    def submit(self) -> None:
-        """Queue one piece of work."""
-        self._now_s += LAUNCH_S
-        self._free_s = max(self._free_s, self._now_s) + WORK_S
-
-    def wait(self) -> None:
-        if not self._blind and self._free_s > self._now_s:
-            self._now_s = self._free_s + WAKE_S
-
-    def event(self) -> "Moment":
-        return Moment(max(self._now_s, self._free_s))
-
-
-@dataclass(frozen=True, slots=True)
-class Moment:
-    """An event of the queue."""
-
-    at_s: float
-
-    def seconds_until(self, later: Self) -> float:
-        return later.at_s - self.at_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,18 +41,6 @@ class Forward:
 
     def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
         self.work()
-
-
-def queue() -> Figures:
-    """What timing makes of the queue, and of one whose wait is missing: seconds by name."""
-
-    def timed(one: Queue) -> Figures:
-        step = Forward(one.submit)
-        return medians(
-            measure.measure(step, one, QUEUE_BUDGET, one.clock, resolution_s=QUEUE_RESOLUTION_S)
-        )
-
-    return timed(Queue()) | {"blind_s": timed(Queue(blind=True))["latency_s"]}
 
 
 def accelerator(
@@ -208,5 +151,5 @@ def main() -> None:
     if sys.argv[1] == BESIDE:
         _be_beside(sys.argv[2])
         return
-    found = {"queue": queue()} | {name: _look(name) for name in device.device_names()[1:]}
+    found = {name: _look(name) for name in device.device_names()[1:]}
     Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")

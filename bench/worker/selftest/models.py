@@ -29,20 +29,6 @@ class Spin(nn.Module):
         return x
 
 
-class Products(nn.Module):
-    """(N, size) → (N, size): one and the same matrix product, `count` times in a row."""
-
-    def __init__(self, count: int, size: int) -> None:
-        super().__init__()
-        self.count = count
-        self.weight = nn.Parameter(torch.randn(size, size))
-
-    def forward(self, x: Tensor) -> Tensor:
-        for _ in range(self.count):
-            product = x @ self.weight
-        return product
-
-
 class Temporary(nn.Module):
     """(N, 1024) → (N, 1024), with `size_bytes` more alive when the output is made."""
 
@@ -66,33 +52,6 @@ class Well(nn.Module):
         self.fc = nn.Linear(4, 4)
 
     def forward(self, x: Tensor) -> Any:
-        return self.fc(x)
-
-
-class NeverCompiled(Well):
-    """Stays eager code under torch.compile, and says nothing of it."""
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def forward(self, x: Tensor) -> Any:
-        return self.fc(x)
-
-
-class NotFinite(Well):
-    """Divides by zero."""
-
-    def forward(self, x: Tensor) -> Any:
-        return self.fc(x) / 0
-
-
-class TurnsThreads(Well):
-    """Takes one thread more than the case asks for."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.threads = torch.get_num_threads() + 1
-
-    def forward(self, x: Tensor) -> Any:
-        torch.set_num_threads(self.threads)
         return self.fc(x)
 
 
@@ -125,22 +84,15 @@ class OtherInChannelsLast(nn.Module):
         return self.conv(x)
 
 
-class OtherUnderAutocast(Well):
-    """Half as much again under autocast."""
-
-    def forward(self, x: Tensor) -> Any:
-        return self.fc(x) * (1.5 if torch.is_autocast_enabled("cpu") else 1.0)
-
-
-def plain_loop_s(rows: int, size: int, calls: int = 30) -> float:
-    """Seconds of one product of (rows, size) and (size, size), the best of `calls`.
+def plain_loop_s(rows: int, size: int) -> float:
+    """Seconds of one product of (rows, size) and (size, size), the best of 30 calls.
 
     Written as one would without this suite, to hold its path against: nothing of it is used.
     """
     x, weight = torch.randn(rows, size), torch.randn(size, size)
     best_s = float("inf")
     with torch.inference_mode():
-        for _ in range(calls):
+        for _ in range(30):
             start_s = time.monotonic()
             torch.nn.functional.linear(x, weight)
             best_s = min(best_s, time.monotonic() - start_s)

@@ -51,7 +51,6 @@ class Difference:
     contention_ratio: float | None
     page_faults: int | None
     involuntary_switches: int | None
-    threads_ended: int  # their waiting is not in the ratio, which is then too low
 
     @property
     def contended(self) -> bool | None:
@@ -130,7 +129,7 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
     """What happened from `before` to `after`."""
     wall_s = after.at_s - before.at_s
     early, late = before.run_wait_ns, after.run_wait_ns
-    ratio, ended = None, 0
+    ratio = None
     if early is not None and late is not None and wall_s > 0:
         lost_s = max(_since_s(early, late), default=0.0)
         counts = True
@@ -140,13 +139,11 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
             lost_s = min(lost_s, max(0.0, after.processors * wall_s - ran_s))
         if counts:
             ratio = (lost_s + _most_stolen_s(before.stolen_s, after.stolen_s)) / wall_s
-        ended = len(early.keys() - late.keys())
     return Difference(
         wall_s=wall_s,
         contention_ratio=ratio,
         page_faults=_minus(after.page_faults, before.page_faults),
         involuntary_switches=_minus(after.involuntary_switches, before.involuntary_switches),
-        threads_ended=ended,
     )
 
 
