@@ -24,9 +24,9 @@ from bench.compare.groups import Span, records
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.insights.insight import factor
-from bench.plots.draw import save, style
-from bench.plots.sheet import Words, sheet
-from bench.plots.style import BLUE, VERMILION, batch_ticks, ruler
+from bench.plots.draw import rc_context, save
+from bench.plots.sheet import Captions, sheet
+from bench.plots.style import BLUE, VERMILION, batch_axis, value_ticks
 from bench.results.load import RunData, load
 from bench.stats import ratios
 from bench.stats.intervals import LEVEL
@@ -338,23 +338,23 @@ def shapes(seen: Seen, layer: str, claim: str, stages: Sequence[str]) -> Answer:
 
 def figures(run: Run, seen: Seen) -> dict[str, Figure]:
     """By file name."""
-    with style():
+    with rc_context():
         return {"convnet-batchnorm": batchnorm(run, seen), "convnet-memory": memory(run)}
 
 
 def batchnorm(run: Run, seen: Seen) -> Figure:
     """Time by image, and how far a batch's mean is off, over the batch size."""
-    page = sheet(
-        Words(
+    made = sheet(
+        Captions(
             "Which batch suits BatchNorm?",
             "bn1 of the ConvNet, (N, 32, 55, 55); bars: 95 % interval over replicates",
             f"made by {COMMAND}",
         ),
-        [2.8, 2.4],
+        [2.1, 1.6],
         1,
-        panel_in=6.0,
+        width_in=5.0,
     )
-    (speed,), (off,) = page.panels
+    (speed,), (off,) = made.panels
     batches = sorted(seen.deviation)
     for mode, color, marker in (("training", VERMILION, "^"), ("inference", BLUE, "s")):
         rows = run.by_batch(BATCHED, mode)
@@ -366,37 +366,36 @@ def batchnorm(run: Run, seen: Seen) -> Figure:
                 speed.vlines(n, row.latency_low_s / n, row.latency_high_s / n, color=color)
     speed.set_yscale("log")
     low, high = speed.get_ylim()
-    ruler(speed.yaxis, low, high, units.seconds)
+    value_ticks(speed.yaxis, low, high, "s")
     speed.set_ylabel("time per image")
     speed.legend()
     off.plot(batches, [seen.deviation[n] for n in batches], color=VERMILION, marker="o")
     off.set_yscale("log")
     low, high = off.get_ylim()
-    ruler(off.yaxis, low, high, lambda value: f"{value:.2g}")
+    value_ticks(off.yaxis, low, high, "")
     off.set_ylabel("batch mean off by\n(standard deviations)")
-    off.set_xlabel("batch (images per call)")
     for axes in (speed, off):
-        batch_ticks(axes, batches)
+        batch_axis(axes, batches)
         axes.grid(visible=True)
-    return page.figure
+    speed.set_xlabel("")
+    return made.fitted()
 
 
 def memory(run: Run) -> Figure:
     """Peak memory, with the poolings and without."""
     sides = ((POOLED, BLUE, "with pooling"), (BARE, VERMILION, "without"))
-    page = sheet(
-        Words(
+    made = sheet(
+        Captions(
             "What do the two poolings save?",
             "peak memory of the ConvNet with its poolings and without",
             f"made by {COMMAND}",
         ),
-        [2.6],
+        [1.8],
         1,
-        panel_in=6.0,
-        label_in=0.9,
+        width_in=5.0,
         legend=[Patch(color=color, label=word) for _, color, word in sides],
     )
-    ((axes,),) = page.panels
+    ((axes,),) = made.panels
     names = []
     for place, (mode, batch) in enumerate(
         (m, n) for m in ("inference", "training") for n in (8, 32)
@@ -409,8 +408,8 @@ def memory(run: Run) -> Figure:
     axes.set_yticks(range(len(names)), names)
     axes.invert_yaxis()
     axes.set_xlim(0, axes.get_xlim()[1] * 1.12)
-    axes.xaxis.set_major_formatter(lambda value, _: units.bytes_(value) if value else "0")
-    return page.figure
+    value_ticks(axes.xaxis, 0, 0, "B")
+    return made.fitted()
 
 
 if __name__ == "__main__":

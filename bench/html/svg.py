@@ -7,12 +7,11 @@ the plots becomes a variable of the SVG that a media query turns.
 import base64
 import io
 import re
-import warnings
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from bench.plots.draw import style
+from bench.plots.draw import rc_context
 
 # Greys of bench.plots.style, and what they are on dark paper; data colours stay.
 DARK: Mapping[str, str] = {
@@ -33,8 +32,7 @@ _COLOR = re.compile(rf"({'|'.join(DARK)})\b(?=[;\"])", re.IGNORECASE)
 def picture(figure: Figure) -> str:
     """A data address of the figure as SVG, for `<img src>`."""
     file = io.StringIO()
-    with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with rc_context():
         figure.savefig(file, format="svg", metadata={"Date": None})
     data = base64.b64encode(both_papers(file.getvalue()).encode()).decode()
     return f"data:image/svg+xml;base64,{data}"
