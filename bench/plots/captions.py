@@ -5,15 +5,26 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bench.compare.groups import PLAIN, SETTINGS, Group, Setting, part
 from bench.core.axes import BY_NAME
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
 from bench.plots.sheet import Sheet
-from bench.plots.style import OTHER, STYLES, Style
+from bench.plots.style import OTHER, STYLES, NothingToDraw, Style
 from bench.results.load import RunData
 from bench.stats import between_runs
+
+
+def by_group(
+    found: Iterable[Group], figure: Callable[[Group], Figure | None], missing: str
+) -> dict[str, Figure]:
+    """The figures by group, where there is one.  Raises NothingToDraw(missing)."""
+    drawn = {group.name: made for group in found if (made := figure(group))}
+    if not drawn:
+        raise NothingToDraw(missing)
+    return drawn
 
 
 def styles(group: Group, rank: Mapping[Setting, float]) -> dict[Setting, Style]:

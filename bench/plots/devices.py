@@ -1,6 +1,6 @@
 """Accelerators beside the CPU: images per second, and the speedup over the CPU."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -12,23 +12,16 @@ from bench.compare.setting_speedup import ratio
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
-from bench.plots.captions import device_name, footer, interval_note, plain_means, subtitle
-from bench.plots.marks import (
-    CurvePoint,
-    empty_panel,
-    flag_entry,
-    interval_curve,
-    legend_entry,
-    log_limits,
-)
+from bench.plots import marks
+from bench.plots.captions import by_group, device_name, footer, interval_note, plain_means, subtitle
 from bench.plots.quantity import throughput_of
 from bench.plots.sheet import Captions, sheet
-from bench.plots.style import FAINT, STYLES, NothingToDraw, Style, batch_axis, value_ticks
+from bench.plots.style import FAINT, STYLES, Style, batch_axis, value_ticks
 from bench.results.load import RunData
 from bench.stats import between_runs
 from bench.stats import ratios as stats
 
-Points = Callable[[str], Sequence[CurvePoint]]  # by mode
+Spanned = Callable[[Row, Row], Span | None]  # of the base's row and the device's
 TRANSFER_SHAPES = {"pageable": ("<", ":"), "pinned": (">", "-.")}  # marker and line
 
 
@@ -45,30 +38,24 @@ class Curve:
     name: str
     text: str
     style: Style
-    points: Sequence[CurvePoint]
+    points: Sequence[marks.CurvePoint]
 
 
 def devices(run: RunData) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
-    drawn: dict[str, Figure] = {}
-    for whole in groups(records(run.rows)):
-        group = whole.of(row for row in whole.rows if throughput_of(row))
-        if len(group.devices) > 1 and "cpu" in group.devices:
-            drawn[group.name] = _figure(run, group)
-    if not drawn:
-        raise NothingToDraw("no subject was measured on both the CPU and an accelerator")
-    return drawn
-
-
-def _figure(run: RunData, group: Group) -> Figure:
     medians = speedup.replicate_medians(run.samples)
-    speeds, ratios = [], []
-    for device in group.devices:
-        for kind in ("plain", "fastest") if len(group.settings) > 1 else ("plain",):
-            speeds += [one for one in _speeds(run, group, device, kind) if one.points]
-            ratios += [one for one in _ratios(run, group, device, kind, medians) if one.points]
-    for device in group.devices[1:]:
-        ratios += [one for one in _with_transfers(run, group, device, medians) if one.points]
+    return by_group(
+        groups(records(run.rows)),
+        lambda group: _figure(run, group, medians),
+        "no subject was measured on both the CPU and an accelerator",
+    )
+
+
+def _figure(run: RunData, whole: Group, medians: speedup.Medians) -> Figure | None:
+    group = whole.of(row for row in whole.rows if throughput_of(row))
+    if len(group.devices) < 2 or "cpu" not in group.devices:
+        return None
+    speeds, ratios = _curves(run, group, medians)
     made = sheet(
         Captions(
             f"Devices: how fast {plain(group.subject)} runs on the CPU and on accelerators",
@@ -79,10 +66,10 @@ def _figure(run: RunData, group: Group) -> Figure:
         len(group.modes),
         legend=[
             *(
-                legend_entry(style, text, line=True)
+                marks.legend_entry(style, text, line=True)
                 for text, style in {one.text: one.style for one in speeds + ratios}.items()
             ),
-            *flag_entry(group.rows),
+            *marks.flag_entry(group.rows),
         ],
     )
     for curves, row, name, unit, ylabel, known in (
@@ -90,7 +77,7 @@ def _figure(run: RunData, group: Group) -> Figure:
         (ratios, made.panels[1], "gain", "×", "speedup over the CPU", [Span(1.0)]),
     ):
         spans = [point.span for one in curves for point in one.points]
-        low, high = log_limits([*spans, *known], margin=0.12 if known else 0.06)
+        low, high = marks.log_limits([*spans, *known], margin=0.12 if known else 0.06)
         for axes, mode in zip(row, group.modes, strict=True):
             axes.set_label(f"{mode} {name}")
             axes.set_yscale("log")
@@ -98,9 +85,9 @@ def _figure(run: RunData, group: Group) -> Figure:
             batch_axis(axes, group.batches)
             here = [one for one in curves if one.mode == mode]
             for one in here:
-                interval_curve(axes, one.points, one.style, one.name)
+                marks.interval_curve(axes, one.points, one.style, one.name)
             if not here:
-                empty_panel(axes, "no batch size in common")
+                marks.empty_panel(axes, "no batch size in common")
         row[0].set_ylim(low, high)
         row[0].set_ylabel(ylabel)
         value_ticks(row[0].yaxis, low, high, unit)
@@ -114,7 +101,7 @@ def _figure(run: RunData, group: Group) -> Figure:
     return made.fitted()
 
 
-def _write_values(axes: Axes, points: Iterable[CurvePoint]) -> None:
+def _write_values(axes: Axes, points: Iterable[marks.CurvePoint]) -> None:
     for point in points:
         axes.annotate(
             units.speedup(point.span.value),
@@ -146,68 +133,73 @@ def _by_batch(group: Group, device: str, mode: str, kind: str) -> dict[int, Row]
     return found
 
 
-def _curves(run: RunData, group: Group, device: str, kind: str, points: Points) -> Iterator[Curve]:
-    """A curve per mode, of the points that each has."""
-    name, style = device_name(run, group, device), _style(group, device, kind)
-    text = f"{name}, {_kind(group, device, kind)}" if len(group.settings) > 1 else name
+def _curves(
+    run: RunData, group: Group, medians: speedup.Medians
+) -> tuple[list[Curve], list[Curve]]:
+    """Images per second, and time on the CPU / time on the device."""
+    speeds: list[Curve] = []
+    ratios: list[Curve] = []
+    moved: list[Curve] = []
+    several = len(group.settings) > 1
+    for device in group.devices:
+        name = device_name(run, group, device)
+        for kind in ("plain", "fastest") if several else ("plain",):
+            text = f"{name}, {_kind(group, device, kind)}" if several else name
+            drawn = f"{device} {kind}", text, _style(group, device, kind)
+            speeds += _drawn(group, device, device, kind, drawn, lambda _, row: throughput_of(row))
+            if device != "cpu":
+                ratios += _drawn(group, "cpu", device, kind, drawn, _ratio(medians))
+        for way, shape in TRANSFER_SHAPES.items() if device != "cpu" else ():
+            text = f"single calls, with {way} transfers"
+            text = f"{name}, {text}" if len(group.devices) > 2 else text
+            style = Style(_style(group, device, "plain").color, *shape)
+            drawn = f"{device} with {way} transfers", text, style
+            span = _ratio_with_transfers(group, way, medians)
+            moved += _drawn(group, "cpu", device, "plain", drawn, span)
+    return speeds, ratios + moved
+
+
+def _drawn(
+    group: Group, base: str, device: str, kind: str, drawn: tuple[str, str, Style], span: Spanned
+) -> Iterator[Curve]:
+    """A curve per mode, over the batch sizes that both devices have."""
     for mode in group.modes:
-        yield Curve(mode, device, f"{device} {kind}", text, style, points(mode))
+        one, other = (_by_batch(group, its, mode, kind) for its in (base, device))
+        pairs = [(batch, one[batch], other[batch]) for batch in sorted(one.keys() & other.keys())]
+        points = [
+            marks.CurvePoint(batch, found, bool(flags(rows)))
+            for batch, *rows in pairs
+            if (found := span(*rows))
+        ]
+        if points:
+            yield Curve(mode, device, *drawn, points)
 
 
-def _speeds(run: RunData, group: Group, device: str, kind: str) -> Iterator[Curve]:
-    """Images per second, by batch."""
+def _ratio(medians: speedup.Medians) -> Spanned:
+    def span(cpu: Row, there: Row) -> Span | None:
+        found = ratio(cpu, there, medians)
+        return found[0] if found else None
 
-    def points(mode: str) -> list[CurvePoint]:
-        rows = sorted(_by_batch(group, device, mode, kind).items())
-        found = ((batch, throughput_of(row), row) for batch, row in rows)
-        return [CurvePoint(n, span, bool(flags([row]))) for n, span, row in found if span]
-
-    return _curves(run, group, device, kind, points)
+    return span
 
 
-def _ratios(
-    run: RunData, group: Group, device: str, kind: str, medians: speedup.Medians
-) -> Iterator[Curve]:
-    """Time on the CPU / time on the device, by batch."""
-
-    def points(mode: str) -> list[CurvePoint]:
-        base, other = (_by_batch(group, one, mode, kind) for one in ("cpu", device))
-        pairs = [(n, base[n], other[n]) for n in sorted(base.keys() & other.keys())]
-        found = ((n, ratio(cpu, there, medians), [cpu, there]) for n, cpu, there in pairs)
-        return [CurvePoint(n, one[0], bool(flags(rows))) for n, one, rows in found if one]
-
-    return _curves(run, group, device, kind, points) if device != "cpu" else iter(())
-
-
-def _with_transfers(
-    run: RunData, group: Group, device: str, medians: speedup.Medians
-) -> Iterator[Curve]:
-    """The same of single calls in the plain setting, the data fetched from the host and back."""
-    several = f"{device_name(run, group, device)}, " if len(group.devices) > 2 else ""
+def _ratio_with_transfers(group: Group, way: str, medians: speedup.Medians) -> Spanned:
+    """The ratio of single calls, the data fetched from the host and back."""
     run_ids = {str(row.case_id): row.run_id for row in group.rows}
-    for way, shape in TRANSFER_SHAPES.items():
-        style = Style(_style(group, device, "plain").color, *shape)
-        for mode in group.modes:
-            base, other = (_by_batch(group, one, mode, "plain") for one in ("cpu", device))
-            points = []
-            for batch in sorted(base.keys() & other.keys()):
-                cpu, there = base[batch], other[batch]
-                phase = whole_phase(mode)
-                total = transfers.total(str(there.case_id), phase, way, run_ids, medians)
-                alone = medians.get((cpu.run_id, str(cpu.case_id), phase, "latency"), {})
-                if total and alone:
-                    span = _span(alone, total, same=cpu.run_id == there.run_id)
-                    points.append(CurvePoint(batch, span, bool(flags([cpu, there]))))
-            text = f"{several}single calls, with {way} transfers"
-            yield Curve(mode, device, f"{device} with {way} transfers", text, style, points)
 
+    def span(cpu: Row, there: Row) -> Span | None:
+        phase = whole_phase(str(cpu.mode))
+        total = transfers.total(str(there.case_id), phase, way, run_ids, medians)
+        alone = medians.get((cpu.run_id, str(cpu.case_id), phase, "latency"), {})
+        if not total or not alone:
+            return None
+        same = cpu.run_id == there.run_id
+        centres = stats.centre(list(alone.values())), stats.centre(list(total.values()))
+        paired = stats.paired(alone, total) if same else None
+        one = paired or stats.welch(*centres, None if same else between_runs.unlearnt())
+        return Span(one.ratio, *(one.interval() or (None, None)))
 
-def _span(alone: Mapping[int, float], total: Mapping[int, float], *, same: bool) -> Span:
-    """The ratio of the times by replicate; `same` says that both are of one run."""
-    centres = stats.centre(list(alone.values())), stats.centre(list(total.values()))
-    paired = stats.paired(alone, total) if same else None
-    one = paired or stats.welch(*centres, None if same else between_runs.unlearnt())
-    return Span(one.ratio, *(one.interval() or (None, None)))
+    return span
 
 
 def _kind(group: Group, device: str, kind: str) -> str:

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from matplotlib.figure import Figure
 
 from bench.compare.groups import Group, Setting, label
+from bench.plots import marks
 from bench.plots.captions import titled_panels
-from bench.plots.marks import IntervalRow, flag_entry, interval_rows, rows_height_in
 from bench.plots.quantity import Quantity, rank
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLUE, INK, Style
@@ -34,28 +34,30 @@ def dots(run: RunData, group: Group, quantity: Quantity, captions: Captions) -> 
     }
     made = sheet(
         captions,
-        [rows_height_in(len(settings)) for settings in shown.values()],
+        [marks.rows_height_in(len(settings)) for settings in shown.values()],
         len(group.modes),
-        legend=flag_entry(group.rows),
+        legend=marks.flag_entry(group.rows),
     )
     for device, mode, axes in titled_panels(made, run, group):
         here = group.of(r for r in group.rows if (r.device, r.mode) == (device, mode))
-        interval_rows(axes, _rows(here, shown[device], quantity), quantity.unit, quantity.axis)
+        marks.interval_rows(
+            axes, _rows(here, shown[device], quantity), quantity.unit, quantity.axis
+        )
     return made.fitted()
 
 
-def _rows(group: Group, settings: Sequence[Setting], quantity: Quantity) -> list[IntervalRow]:
+def _rows(group: Group, settings: Sequence[Setting], quantity: Quantity) -> list[marks.IntervalRow]:
     by_setting = {group.setting(row): row for row in group.rows}
     found = []
     for setting in settings:
         row = by_setting.get(setting)
         span = quantity.span(row) if row else None
         if row is None or span is None:
-            found.append(IntervalRow(label(setting)))
+            found.append(marks.IntervalRow(label(setting)))
             continue
         style = OTHER_STYLE if setting else PLAIN_STYLE
         text, hollow = quantity.show(span.value), bool(row.flags)
         found.append(
-            IntervalRow(label(setting), span.value, span.low, span.high, text, style, hollow)
+            marks.IntervalRow(label(setting), span.value, span.low, span.high, text, style, hollow)
         )
     return found

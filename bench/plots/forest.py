@@ -10,8 +10,8 @@ from matplotlib.ticker import FuncFormatter
 
 from bench.core import units
 from bench.core.text import plain
+from bench.plots import marks
 from bench.plots.draw import rc_context, save
-from bench.plots.marks import IntervalRow, interval_rows, legend_entry, rows_height_in
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLACK, BLUE, FAINT, GREY, PURPLE, VERMILION, Style
 from bench.verdict import ab_report
@@ -56,11 +56,11 @@ def forest(report: ab_report.Report) -> Figure | None:
             f"{units.percent(report.threshold)}{own}{more}",
             plain(f"A: {report.a} · B: {report.b}", 160),
         ),
-        [rows_height_in(sum(len(rows) + 1 for rows in shown))],
+        [marks.rows_height_in(sum(len(rows) + 1 for rows in shown))],
         1,
         width_in=4.5,
         legend=[
-            legend_entry(style, verdict.lower())
+            marks.legend_entry(style, verdict.lower())
             for verdict, style in STYLES.items()
             if any(row.verdict == verdict for row in timed)
         ],
@@ -107,14 +107,14 @@ def _panel(
     ]
     reach = max(1 + 2 * max(bands), *(max(end, 1 / end) for end in ends)) ** 1.08
     reach = min(reach, MOST_RATIO)
-    lines: list[IntervalRow] = []
+    lines: list[marks.IntervalRow] = []
     for name, rows, band in zip(names, cases, bands, strict=False):
         above = len(lines) - 0.5
         edges = [above, above + len(rows) + 1]
         axes.fill_betweenx(edges, 1 / (1 + band), 1 + band, color="#f0f0f0", zorder=0, lw=0)
-        lines += [IntervalRow(name, heading=True), *map(_row, rows)]
+        lines += [marks.IntervalRow(name, heading=True), *map(_row, rows)]
     xlabel = "◀ B is faster        change of the time (%)        B is slower ▶"
-    interval_rows(axes, lines, "×", xlabel, (1 / reach, reach))
+    marks.interval_rows(axes, lines, "×", xlabel, (1 / reach, reach))
     axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: _percent(ratio)))
     axes.axvline(1, color=FAINT, linewidth=1.2)
 
@@ -124,7 +124,7 @@ def _percent(ratio: float) -> str:
     return f"{rounded:+d} %" if rounded else "0 %"
 
 
-def _row(row: ab_report.Row) -> IntervalRow:
+def _row(row: ab_report.Row) -> marks.IntervalRow:
     ratio, label = row.ratio or 1.0, f"{row.phase}{ab_report.named(row)}"
     text, style = f"{100 * (ratio - 1):+.1f} %", STYLES[row.verdict]
-    return IntervalRow(label, ratio, row.ratio_low, row.ratio_high, text, style)
+    return marks.IntervalRow(label, ratio, row.ratio_low, row.ratio_high, text, style)

@@ -10,11 +10,11 @@ from bench.compare.groups import Group, Span, flags, groups, records
 from bench.core import units
 from bench.core.records import Row
 from bench.core.text import plain
-from bench.plots.captions import footer, subtitle, titled_panels
+from bench.plots import marks
+from bench.plots.captions import by_group, footer, subtitle, titled_panels
 from bench.plots.layer_table import PHASES, TIMES, Table, layer_table, network_order
-from bench.plots.marks import IntervalRow, interval_rows, rows_height_in, wrapped
 from bench.plots.sheet import Captions, sheet
-from bench.plots.style import BLUE, INK, ORANGE, NothingToDraw, Style
+from bench.plots.style import BLUE, INK, ORANGE, Style
 from bench.results.load import RunData
 
 MOST_LAYERS = 40
@@ -25,17 +25,17 @@ NO_MARKER = Style(INK, "")  # the end of the bars shows the value
 
 def layers(run: RunData) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
-    drawn: dict[str, Figure] = {}
-    for group in groups(records(run.rows), layers=True):
-        tables = [found for device in group.devices if (found := layer_table(run, group, device))]
-        if tables:
-            drawn[group.name] = _figure(run, group, tables)
-    if not drawn:
-        raise NothingToDraw("no layer was measured (subjects SUBJECT/LAYER or SUBJECT/*)")
-    return drawn
+    return by_group(
+        groups(records(run.rows), layers=True),
+        lambda group: _figure(run, group),
+        "no layer was measured (subjects SUBJECT/LAYER or SUBJECT/*)",
+    )
 
 
-def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
+def _figure(run: RunData, whole: Group) -> Figure | None:
+    tables = [one for device in whole.devices if (one := layer_table(run, whole, device))]
+    if not tables:
+        return None
     order = network_order(run, whole)
     rows = [row for table in tables for row in table.all_rows]
     group = whole.of(rows)
@@ -48,7 +48,7 @@ def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
             subtitle(run, group, _under(tables), more),
             footer(run, group, rows, *_notes(tables)),
         ),
-        [rows_height_in(len(shown[table.device])) for table in tables],
+        [marks.rows_height_in(len(shown[table.device])) for table in tables],
         len(group.modes),
         legend=_legend(rows),
     )
@@ -91,7 +91,7 @@ def _panel(axes: Axes, table: Table, mode: str, shown: Sequence[str]) -> None:
     longest = max(table.total_s(mode, layer) for mode in table.rows for layer in shown)
     xlabel = f"{TIMES[table.column][2]} of one call (median)"
     rows = [_row(table, mode, layer) for layer in shown]
-    interval_rows(axes, rows, "s", xlabel, (0.0, longest * 1.12))
+    marks.interval_rows(axes, rows, "s", xlabel, (0.0, longest * 1.12))
     for y, layer in enumerate(shown):
         left_s = 0.0
         for phase in PHASES:
@@ -102,11 +102,11 @@ def _panel(axes: Axes, table: Table, mode: str, shown: Sequence[str]) -> None:
                 left_s += span.value
 
 
-def _row(table: Table, mode: str, layer: str) -> IntervalRow:
+def _row(table: Table, mode: str, layer: str) -> marks.IntervalRow:
     if not (total_s := table.total_s(mode, layer)):
-        return IntervalRow(table.shown(layer))
+        return marks.IntervalRow(table.shown(layer))
     text = f"{units.seconds(total_s)}  {_percent(table.share(mode, layer))}"
-    return IntervalRow(table.shown(layer), total_s, text=text, style=NO_MARKER)
+    return marks.IntervalRow(table.shown(layer), total_s, text=text, style=NO_MARKER)
 
 
 def _percent(share: float) -> str:
@@ -137,6 +137,6 @@ def _legend(rows: Sequence[Row]) -> list[Patch]:
         if phase in there
     ]
     if names := flags(rows):
-        text = wrapped("hollow: " + ", ".join(names))
+        text = marks.wrapped("hollow: " + ", ".join(names))
         entries.append(Patch(facecolor="white", edgecolor=INK, label=text))
     return entries

@@ -11,33 +11,22 @@ from matplotlib.patches import Patch
 from bench.core import units
 from bench.core.records import whole_phase
 from bench.core.text import plain
+from bench.plots import style
 from bench.plots.sheet import Captions, sheet
-from bench.plots.style import (
-    BLUE,
-    FAINT,
-    GREEN,
-    GREY,
-    INK,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    NothingToDraw,
-    value_ticks,
-)
+from bench.plots.style import FAINT, INK, NothingToDraw, value_ticks
 from bench.results.profile_tables import Profile
 
-COLORS = {
-    "parameters": BLUE,
-    "buffers": SKY,
-    "inputs": GREY,
-    "optimizer": PURPLE,
-    "gradients": GREEN,
-    "activations": ORANGE,
-    "temporary": VERMILION,
+# Colour and hatch by use: neighbours differ in both.
+USES = {
+    "parameters": (style.BLUE, ""),
+    "buffers": (style.SKY, "//"),
+    "inputs": (style.GREY, ""),
+    "optimizer": (style.PURPLE, "\\\\"),
+    "gradients": (style.GREEN, "//"),
+    "activations": (style.ORANGE, ""),
+    "temporary": (style.VERMILION, ".."),
 }
-# A colour is never the only difference: every second area is hatched.
-HATCHES = {"buffers": "//", "optimizer": "\\\\", "gradients": "//", "temporary": ".."}
+OTHER = (style.GREY, "")
 MOST_BLOCKS = 12
 
 
@@ -60,8 +49,9 @@ def memory(profile: Profile) -> Figure:
         2,
         width_in=4.0,
         legend=[
-            Patch(facecolor=color, edgecolor="white", hatch=HATCHES.get(name, ""), label=name)
-            for name, color in ((name, COLORS.get(name, GREY)) for name in reversed(used))
+            Patch(facecolor=color, edgecolor="white", hatch=hatch, label=name)
+            for name in reversed(used)
+            for color, hatch in (USES.get(name, OTHER),)
         ],
     )
     ((areas, blocks),) = made.panels
@@ -77,12 +67,12 @@ def _areas(axes: Axes, data: Mapping[str, Any], used: Mapping[str, Sequence[floa
         times,
         np.asarray(list(used.values()), dtype=float),
         labels=list(used),
-        colors=[COLORS.get(name, GREY) for name in used],
+        colors=[USES.get(name, OTHER)[0] for name in used],
         step="post",
         linewidth=0.0,
     )
     for name, area in zip(used, areas, strict=True):
-        area.set_hatch(HATCHES.get(name, ""))
+        area.set_hatch(USES.get(name, OTHER)[1])
         area.set_edgecolor("white")
     axes.plot([times[peak]], [top], "v", color=INK, markersize=6, clip_on=False)
     right = times[peak] > 0.7 * times[-1]

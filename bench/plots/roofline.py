@@ -11,18 +11,20 @@ from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
 from bench.insights.roofline import Point, arithmetic, points, unknown
+from bench.plots import marks
 from bench.plots.captions import device_name, footer
-from bench.plots.marks import (
-    IntervalRow,
-    empty_panel,
-    flag_entry,
-    interval_rows,
-    legend_entry,
-    marker,
-    rows_height_in,
-)
 from bench.plots.sheet import Captions, sheet
-from bench.plots.style import BLUE, FAINT, GREEN, GREY, INK, VERMILION, NothingToDraw, Style, value_ticks
+from bench.plots.style import (
+    BLUE,
+    FAINT,
+    GREEN,
+    GREY,
+    INK,
+    VERMILION,
+    NothingToDraw,
+    Style,
+    value_ticks,
+)
 from bench.results.load import RunData
 
 KINDS = {
@@ -107,12 +109,12 @@ def _figure(run: RunData, group: Group, found: Sequence[Point], uncounted: Seque
             f"{units.bytes_(first.memory.bytes_per_s)}/s {first.memory.where}",
             footer(run, group, rows, *_notes(found, uncounted)),
         ),
-        [2.7, *([rows_height_in(len(names))] if names else [])],
+        [2.7, *([marks.rows_height_in(len(names))] if names else [])],
         len(modes),
         width_in=4.0,
         legend=[
-            *(legend_entry(*own) for kind, own in KINDS.items() if kind in used),
-            *flag_entry(rows),
+            *(marks.legend_entry(*own) for kind, own in KINDS.items() if kind in used),
+            *marks.flag_entry(rows),
         ],
     )
     for column, mode in enumerate(modes):
@@ -139,7 +141,7 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     """Rate over intensity, both logarithmic, under the two ceilings."""
     counted = [one for one in all_ if one.flop_per_s and one.intensity]
     if not shown or not counted:
-        empty_panel(axes, "no layer with FLOPs")
+        marks.empty_panel(axes, "no layer with FLOPs")
         return
     roof = shown[0]
     xs = [one.intensity or 1.0 for one in counted]
@@ -165,7 +167,7 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     for one in sorted(shown, key=lambda one: -(one.flop_per_s or 0.0)):
         x, y = one.intensity or 1.0, one.flop_per_s or 1.0
         style, hollow = _mark(one, group)
-        axes.plot(x, y, **marker(style, hollow=hollow))
+        axes.plot(x, y, **marks.marker(style, hollow=hollow))
         if one in longest:
             right = x < math.sqrt(low * high)
             height = math.log10(top / bottom) / 15  # of a label
@@ -205,17 +207,17 @@ def _rates(
     roof = all_[0].memory.bytes_per_s
     rows = [_rate(name, by_name.get(name), group) for name in names]
     limits = min([*rates, roof]) / 1.6, max([*rates, roof]) * 1.6
-    interval_rows(axes, rows, "B/s", "layers without FLOPs: rate of memory traffic", limits)
+    marks.interval_rows(axes, rows, "B/s", "layers without FLOPs: rate of memory traffic", limits)
     if by_name:
         axes.axvline(roof, color=INK, linewidth=1.5)
 
 
-def _rate(name: str, one: Point | None, group: Group) -> IntervalRow:
+def _rate(name: str, one: Point | None, group: Group) -> marks.IntervalRow:
     if one is None:
-        return IntervalRow(name)
+        return marks.IntervalRow(name)
     style, hollow = _mark(one, group)
     text = f"{100 * one.reached:.0f} %"
-    return IntervalRow(name, one.bytes_per_s, text=text, style=style, hollow=hollow)
+    return marks.IntervalRow(name, one.bytes_per_s, text=text, style=style, hollow=hollow)
 
 
 def _name(row: Row, group: Group) -> str:

@@ -9,19 +9,20 @@ from matplotlib.lines import Line2D
 from bench.compare.groups import Group, Setting, groups, label, records
 from bench.core.records import Row
 from bench.core.text import plain
-from bench.plots.captions import footer, interval_note, plain_means, styles, subtitle, titled_panels
-from bench.plots.dots import dots
-from bench.plots.marks import (
-    CurvePoint,
-    empty_panel,
-    flag_entry,
-    interval_curve,
-    legend_entry,
-    log_limits,
+from bench.plots import marks
+from bench.plots.captions import (
+    by_group,
+    footer,
+    interval_note,
+    plain_means,
+    styles,
+    subtitle,
+    titled_panels,
 )
+from bench.plots.dots import dots
 from bench.plots.quantity import LATENCY, MEMORY, THROUGHPUT, Quantity, rank
 from bench.plots.sheet import Captions, sheet
-from bench.plots.style import OTHER, NothingToDraw, Style, batch_axis, value_ticks
+from bench.plots.style import OTHER, Style, batch_axis, value_ticks
 from bench.results.load import RunData
 
 
@@ -41,20 +42,19 @@ def memory(run: RunData) -> dict[str, Figure]:
 
 
 def _all(run: RunData, quantity: Quantity) -> dict[str, Figure]:
-    drawn = {
-        group.name: _figure(run, group, quantity)
-        for group in groups(records(run.rows))
-        if any(quantity.span(row) for row in group.rows)
-    }
-    if not drawn:
-        raise NothingToDraw(f"no whole subject has a {quantity.short}")
-    return drawn
+    return by_group(
+        groups(records(run.rows)),
+        lambda group: _figure(run, group, quantity),
+        f"no whole subject has a {quantity.short}",
+    )
 
 
-def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure:
+def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure | None:
     group = whole.of(row for row in whole.rows if quantity.span(row))
-    one_batch = len(group.batches) == 1
     spans = [span for row in group.rows if (span := quantity.span(row))]
+    if not spans:
+        return None
+    one_batch = len(group.batches) == 1
     note = interval_note(group.rows) if any(span.low and span.high for span in spans) else ""
     captions = Captions(
         quantity.title.format(plain(group.subject)),
@@ -81,22 +81,22 @@ def _lines(run: RunData, group: Group, quantity: Quantity, captions: Captions) -
         for setting in group.settings:
             points = _points([row for row in rows if group.setting(row) == setting], quantity)
             offset = _offset(setting, style, group.batches)
-            points = [CurvePoint(one.x * offset, one.span, one.hollow) for one in points]
-            interval_curve(axes, points, style[setting], label(setting))
+            points = [marks.CurvePoint(one.x * offset, one.span, one.hollow) for one in points]
+            marks.interval_curve(axes, points, style[setting], label(setting))
         if not rows:
-            empty_panel(axes, "not measured")
+            marks.empty_panel(axes, "not measured")
     for device, (first, *_) in zip(group.devices, made.panels, strict=True):
         points = _points([row for row in group.rows if row.device == device], quantity)
-        low, high = log_limits([point.span for point in points])
+        low, high = marks.log_limits([point.span for point in points])
         first.set_ylim(low, high)
         first.set_ylabel(quantity.axis)
         value_ticks(first.yaxis, low, high, quantity.unit)
     return made.fitted()
 
 
-def _points(rows: Sequence[Row], quantity: Quantity) -> list[CurvePoint]:
+def _points(rows: Sequence[Row], quantity: Quantity) -> list[marks.CurvePoint]:
     return [
-        CurvePoint(float(row.batch or 0), span, hollow=bool(row.flags))
+        marks.CurvePoint(float(row.batch or 0), span, hollow=bool(row.flags))
         for row in sorted(rows, key=lambda row: row.batch or 0)
         if (span := quantity.span(row))
     ]
@@ -113,8 +113,8 @@ def _offset(setting: Setting, style: Mapping[Setting, Style], batches: Sequence[
 
 def _legend(group: Group, style: Mapping[Setting, Style]) -> list[Line2D]:
     named = [setting for setting in group.settings if style[setting] is not OTHER]
-    entries = [legend_entry(style[setting], label(setting), line=True) for setting in named]
+    entries = [marks.legend_entry(style[setting], label(setting), line=True) for setting in named]
     others = len(group.settings) - len(named)
     if others:
-        entries.append(legend_entry(OTHER, f"{others} other settings", line=True))
-    return [*entries, *flag_entry(group.rows)]
+        entries.append(marks.legend_entry(OTHER, f"{others} other settings", line=True))
+    return [*entries, *marks.flag_entry(group.rows)]

@@ -11,17 +11,10 @@ from bench.compare.groups import Group, Setting, Span, flags, groups, label, rec
 from bench.compare.setting_speedup import Direction, Ratio, against_plain
 from bench.core import units
 from bench.core.text import plain
-from bench.plots.captions import footer, plain_means, subtitle, titled_panels
-from bench.plots.marks import (
-    IntervalRow,
-    flag_entry,
-    interval_rows,
-    legend_entry,
-    log_limits,
-    rows_height_in,
-)
+from bench.plots import marks
+from bench.plots.captions import by_group, footer, plain_means, subtitle, titled_panels
 from bench.plots.sheet import Captions, sheet
-from bench.plots.style import BLUE, FAINT, GREY, VERMILION, NothingToDraw, Style
+from bench.plots.style import BLUE, FAINT, GREY, VERMILION, Style
 from bench.results.load import RunData
 
 MOST_ROWS = 45  # of a panel: more cannot be read on one page
@@ -37,17 +30,16 @@ Line = tuple[int, Setting]  # batch and setting: a row of the panel
 def gain(run: RunData) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
     medians = speedup.replicate_medians(run.samples)
-    drawn: dict[str, Figure] = {}
-    for group in groups(records(run.rows)):
-        ratios = list(against_plain(group, medians))
-        if ratios:
-            drawn[group.name] = _figure(run, group, ratios)
-    if not drawn:
-        raise NothingToDraw("no setting was measured beside the plain one, all else equal")
-    return drawn
+    return by_group(
+        groups(records(run.rows)),
+        lambda group: _figure(run, group, list(against_plain(group, medians))),
+        "no setting was measured beside the plain one, all else equal",
+    )
 
 
-def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:
+def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure | None:
+    if not ratios:
+        return None
     used = [row for one in ratios for row in one.rows]
     group = whole.of(used)
     lines = {
@@ -71,20 +63,24 @@ def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:
                 note if any(one.span.low for one in ratios) else "",
             ),
         ),
-        [rows_height_in(len(_rows(its, []))) for its in lines.values()],
+        [marks.rows_height_in(len(_rows(its, []))) for its in lines.values()],
         len(group.modes),
         legend=[
-            *(legend_entry(*own) for direction, own in DIRECTIONS.items() if direction in there),
-            *flag_entry(used),
+            *(
+                marks.legend_entry(*own)
+                for direction, own in DIRECTIONS.items()
+                if direction in there
+            ),
+            *marks.flag_entry(used),
         ],
     )
     for device, mode, axes in titled_panels(made, run, group):
         here = [one for one in ratios if (one.device, one.mode) == (device, mode)]
         rows = _rows(lines[device], here)
         spans = [Span(row.value, row.low, row.high) for row in rows if row.value is not None]
-        low, high = log_limits([*spans, Span(1.0)], margin=0.08)
+        low, high = marks.log_limits([*spans, Span(1.0)], margin=0.08)
         limits = min(low, 1 / 1.15), max(high, 1.15)
-        interval_rows(axes, rows, "×", "◀ slower     speedup over plain     faster ▶", limits)
+        marks.interval_rows(axes, rows, "×", "◀ slower     speedup over plain     faster ▶", limits)
         if spans:
             axes.axvline(1, color=FAINT, linewidth=1.2)
     return made.fitted()
@@ -101,19 +97,19 @@ def _lines(group: Group, ratios: Sequence[Ratio]) -> list[Line]:
     return sorted(kept, key=lambda line: (line[0], order.index(line[1])))
 
 
-def _rows(lines: Sequence[Line], ratios: Sequence[Ratio]) -> list[IntervalRow]:
+def _rows(lines: Sequence[Line], ratios: Sequence[Ratio]) -> list[marks.IntervalRow]:
     """The rows of a panel: each batch has a heading above its settings."""
     found = {(one.batch, one.setting): one for one in ratios}
-    rows: list[IntervalRow] = []
+    rows: list[marks.IntervalRow] = []
     for batch, its in groupby(lines, key=lambda line: line[0]):
-        rows.append(IntervalRow(f"batch {batch}", heading=True))
+        rows.append(marks.IntervalRow(f"batch {batch}", heading=True))
         rows += [_row(label(line[1]), found.get(line)) for line in its]
     return rows
 
 
-def _row(name: str, one: Ratio | None) -> IntervalRow:
+def _row(name: str, one: Ratio | None) -> marks.IntervalRow:
     if one is None:
-        return IntervalRow(name)
+        return marks.IntervalRow(name)
     span, (style, _) = one.span, DIRECTIONS[one.direction]
     text, hollow = units.speedup(span.value), bool(flags(one.rows))
-    return IntervalRow(name, span.value, span.low, span.high, text, style, hollow)
+    return marks.IntervalRow(name, span.value, span.low, span.high, text, style, hollow)

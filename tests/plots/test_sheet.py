@@ -3,6 +3,7 @@
 import dataclasses
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from matplotlib.figure import Figure
@@ -23,7 +24,7 @@ LONG = "a_package.with_modules:ANetworkWithALongName(depth=101, width_multiplier
 CPU = "Intel(R) Xeon(R) Platinum 8480C with extensions for matrices"
 
 
-def times(count: int = 5, **changes: str | int) -> list[Entry]:
+def times(count: int = 5, **changes: Any) -> list[Entry]:
     one = case(**changes)
     verified = Facts(case=one, facts={"relative_error": 1e-7, "peak_bytes": 10**7})
     return [verified, *replicates(one, [0.01 * (1 + 0.01 * at) for at in range(count)])]
@@ -41,12 +42,13 @@ def on_three_devices() -> list[Entry]:
 
 def long_names() -> list[Entry]:
     entries: list[Entry] = []
+    settings: tuple[dict[str, str], ...] = (
+        {},
+        {"amp": "bfloat16", "memory_format": "channels_last", "compile": "max-autotune"},
+        {"threads": "16", "allocator": "system", "amp": "bfloat16"},
+    )
     for subject in (LONG, f"{LONG}/features.denseblock3.denselayer24.conv2.parametrizations"):
-        for more in (
-            {},
-            {"amp": "bfloat16", "memory_format": "channels_last", "compile": "max-autotune"},
-            {"threads": "16", "allocator": "system", "amp": "bfloat16"},
-        ):
+        for more in settings:
             entries += times(subject=subject, **more)
     return entries
 

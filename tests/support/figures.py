@@ -7,7 +7,7 @@ from matplotlib.axis import Axis
 from matplotlib.figure import Figure, FigureBase
 from matplotlib.legend import Legend
 from matplotlib.text import Text
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import Bbox, BboxBase
 
 
 def captions(part: FigureBase) -> list[Text]:
@@ -40,8 +40,10 @@ def _overlaps(boxes: dict[str, Bbox]) -> list[str]:
     return [f"{one} / {other}" for (one, a), (other, b) in pairs if a.overlaps(b)]
 
 
-def _inside(box: Bbox, whole: Bbox) -> bool:
-    return whole.x0 <= box.x0 and whole.y0 <= box.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
+def _inside(box: BboxBase, whole: BboxBase) -> bool:
+    return bool(
+        whole.x0 <= box.x0 and whole.y0 <= box.y0 and box.x1 <= whole.x1 and box.y1 <= whole.y1
+    )
 
 
 def _ticks(axes: Axes, axis: Axis) -> dict[str, Bbox]:
