@@ -9,7 +9,6 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
 from bench.core import units
-from bench.core.records import whole_phase
 from bench.core.text import plain
 from bench.plots import style
 from bench.plots.sheet import Captions, sheet
@@ -41,9 +40,9 @@ def memory(profile: Profile) -> Figure:
     used = {name: its for name, its in profile.memory["bytes"].items() if max(its) > 0}
     made = sheet(
         Captions(
-            f"Memory in one {whole_phase(case.mode)} of {plain(case.subject)}, by use",
+            f"Memory: what one call of {plain(case.subject)} holds over time",
             f"{case.mode} · batch {case.batch} · {case.device}",
-            "the memory profiler slows the step down",
+            "the memory profiler slows the call down",
         ),
         [3.1],
         2,
@@ -88,7 +87,7 @@ def _areas(axes: Axes, data: Mapping[str, Any], used: Mapping[str, Sequence[floa
     axes.set_xlim(times[0], times[-1] if times[-1] > times[0] else times[0] + 1)
     value_ticks(axes.xaxis, 0, 0, "s")
     value_ticks(axes.yaxis, 0, 0, "B")
-    axes.set_xlabel("time in the step")
+    axes.set_xlabel("time in the call")
     axes.set_title("memory in use")
 
 

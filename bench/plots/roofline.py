@@ -6,33 +6,24 @@ from collections.abc import Iterator, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.compare.groups import Group, flags, groups, records, split
+from bench.compare.groups import Group, flags, groups, label, records, split
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
 from bench.insights.roofline import Point, arithmetic, points, unknown
-from bench.plots import marks
+from bench.plots import marks, style
 from bench.plots.captions import device_name, footer
 from bench.plots.sheet import Captions, sheet
-from bench.plots.style import (
-    BLUE,
-    FAINT,
-    GREEN,
-    GREY,
-    INK,
-    VERMILION,
-    NothingToDraw,
-    Style,
-    value_ticks,
-)
+from bench.plots.style import INK, NothingToDraw, Style, value_ticks
 from bench.results.load import RunData
 
 KINDS = {
-    "whole": (Style(GREEN, "D"), "the whole network"),
-    "compute": (Style(VERMILION, "^"), "limited by arithmetic"),
-    "memory": (Style(BLUE, "s"), "limited by memory"),
-    "neither": (Style(GREY, "o"), "far from both limits"),
+    "whole": (Style(style.GREEN, "D"), "the whole network"),
+    "compute": (Style(style.VERMILION, "^"), "limited by arithmetic"),
+    "memory": (Style(style.BLUE, "s"), "limited by memory"),
+    "neither": (Style(style.GREY, "o"), "far from both limits"),
 }
+ARITHMETIC = ("dtype", "amp", "tf32")
 MOST_LABELS = 10  # of a panel, the longest calls
 MOST_UNCOUNTED = 3  # layers without a place, by name
 MOST_LINES = 24  # of the layers without FLOPs
@@ -117,12 +108,12 @@ def _figure(run: RunData, group: Group, found: Sequence[Point], uncounted: Seque
             *marks.flag_entry(rows),
         ],
     )
+    made.panels[0][0].set_ylabel("rate of arithmetic")
     for column, mode in enumerate(modes):
         here = [one for one in found if one.row.mode == mode]
         axes = made.panels[0][column]
         axes.set_title(f"{mode} ({whole_phase(mode)})")
         _roof(axes, [one for one in here if one.flop_per_s is not None], group, found)
-        made.panels[0][0].set_ylabel("rate of arithmetic")
         if names:
             _rates(made.panels[1][column], here, names, group, found)
     return made.fitted()
@@ -166,8 +157,8 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     labels: list[float] = []  # their places so far
     for one in sorted(shown, key=lambda one: -(one.flop_per_s or 0.0)):
         x, y = one.intensity or 1.0, one.flop_per_s or 1.0
-        style, hollow = _mark(one, group)
-        axes.plot(x, y, **marks.marker(style, hollow=hollow))
+        mark, hollow = _mark(one, group)
+        axes.plot(x, y, **marks.marker(mark, hollow=hollow))
         if one in longest:
             right = x < math.sqrt(low * high)
             height = math.log10(top / bottom) / 15  # of a label
@@ -184,7 +175,12 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
                 f"{_name(one.row, group)}  {100 * one.reached:.0f} %",
                 (x, y),
                 xytext=(x * (high / low) ** (0.025 if right else -0.025), 10**place),
-                arrowprops={"arrowstyle": "-", "color": FAINT, "linewidth": 0.7, "shrinkA": 0},
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": style.FAINT,
+                    "linewidth": 0.7,
+                    "shrinkA": 0,
+                },
                 ha="left" if right else "right",
                 va="center",
                 color=INK,
@@ -215,11 +211,15 @@ def _rates(
 def _rate(name: str, one: Point | None, group: Group) -> marks.IntervalRow:
     if one is None:
         return marks.IntervalRow(name)
-    style, hollow = _mark(one, group)
+    mark, hollow = _mark(one, group)
     text = f"{100 * one.reached:.0f} %"
-    return marks.IntervalRow(name, one.bytes_per_s, text=text, style=style, hollow=hollow)
+    return marks.IntervalRow(name, one.bytes_per_s, text=text, style=mark, hollow=hollow)
 
 
 def _name(row: Row, group: Group) -> str:
+    """The layer, and the settings that set it apart; the title says the arithmetic."""
     layer = split(row.subject or "")[1]
-    return plain(layer or group.subject, 28)
+    if layer is None:
+        return plain(group.subject, 28)
+    setting = tuple(part for part in group.setting(row) if part[0] not in ARITHMETIC)
+    return plain(layer, 28) + (f", {label(setting)}" if setting else "")

@@ -12,6 +12,7 @@ from benchmarks.claims_seen import Seen, deviation, look, shapes
 from benchmarks.subjects import without_pooling
 from convnet.network import ConvNet
 from tests.support.cases import case
+from tests.support.figures import legends
 from tests.support.results import replicates, run_of
 
 SEEN = Seen(
@@ -149,7 +150,7 @@ def test_one_stage_of_another_shape_is_found(stage: str) -> None:
 def test_the_key_of_the_memory_plot_lies_on_no_bar(tmp_path: Path) -> None:
     figure = claims.figures(run(tmp_path), SEEN)["convnet-memory"]
     figure.draw_without_rendering()
-    (axes,), (key,) = figure.axes, figure.legends
+    (axes,), (key,) = figure.axes, legends(figure)
     assert axes.get_legend() is None
     assert [one.get_text() for one in key.get_texts()] == ["with pooling", "without"]
     left = key.get_window_extent().x0
