@@ -40,7 +40,7 @@ def memory(profile: Profile) -> Figure:
     used = {name: its for name, its in profile.memory["bytes"].items() if max(its) > 0}
     made = sheet(
         Captions(
-            f"Memory: what one call of {plain(case.subject)} holds over time",
+            f"Memory: how much one call of {plain(case.subject)} uses over time",
             f"{case.mode} · batch {case.batch} · {case.device}",
             "the memory profiler slows the call down",
         ),

@@ -3,6 +3,7 @@
 import itertools
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -21,10 +22,11 @@ def axes() -> Iterator[Axes]:
 
 def drawn(axes: Axes) -> list[tuple[str, float, float]]:
     """Marker, x and y of each."""
-    return [
-        (str(line.get_marker()), *(float(one) for one in line.get_xydata()[0]))  # type: ignore[misc]
-        for line in axes.lines
-    ]
+    found = []
+    for line in axes.lines:
+        x, y = np.asarray(line.get_xydata(), dtype=float)[0].tolist()
+        found.append((str(line.get_marker()), x, y))
+    return found
 
 
 def test_a_row_has_its_label_its_marker_its_interval_and_its_text(axes: Axes) -> None:

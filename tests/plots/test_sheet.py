@@ -42,7 +42,7 @@ def on_three_devices() -> list[Entry]:
 
 def long_names() -> list[Entry]:
     entries: list[Entry] = []
-    settings: tuple[dict[str, str], ...] = (
+    settings: tuple[dict[str, Any], ...] = (
         {},
         {"amp": "bfloat16", "memory_format": "channels_last", "compile": "max-autotune"},
         {"threads": "16", "allocator": "system", "amp": "bfloat16"},
