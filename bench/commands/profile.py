@@ -22,7 +22,7 @@ from bench.core.subject import parse
 from bench.engine.session import ReplicateDied, Session, collect, request
 from bench.host import environment, probe
 from bench.plan import config, expand
-from bench.plots.draw import save, style
+from bench.plots.draw import rc_context, save
 from bench.plots.style import NothingToDraw
 from bench.results import profile_tables, run_directory
 from bench.results.journal import Journal
@@ -185,7 +185,7 @@ def _draw(profile: profile_tables.Profile) -> None:
     from bench.plots import memory  # matplotlib takes two seconds: after the first case
 
     with contextlib.suppress(NothingToDraw):
-        with style():
+        with rc_context():
             figure = memory.memory(profile)
         save(figure, profile.folder / "memory.png")
 

@@ -1,4 +1,4 @@
-"""The layers alone and inside the network, in words and a table a case."""
+"""The layers alone and inside the network: words and a table for each case."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,7 +17,7 @@ WORTH_NAMING = 0.05  # of either sum
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The same in words, for a page; all text is printable."""
+    """The layers of a case in words and a table; all text is printable."""
 
     title: str
     told: str
@@ -31,7 +31,7 @@ HEAD = ("alone", "share alone", "inside", "share inside", "inside / alone")
 
 
 def section(one: Beside, run_name: str) -> Section:
-    """The words and the table.  run_name: of the run, where there are several; else ""."""
+    """The section of a case.  run_name: the run's name, or "" where there is only one run."""
     case = one.profiled.case
     phase = one.phase if case.mode == "training" else ""
     where = " · ".join(filter(None, (run_name, printable(case.case_id), phase)))
@@ -111,7 +111,7 @@ def _percent(ratio: float | None) -> str:
 def sections(
     runs: Sequence[tuple[str, RunData]], profiles: Sequence[Profiled]
 ) -> tuple[list[Section], list[str]]:
-    """Of all runs, each with the name that it is shown by; and why some cases have none."""
+    """The sections of all runs, given with their names; and why some cases have no section."""
     found: list[Section] = []
     notes: list[str] = []
     for name, run in runs:

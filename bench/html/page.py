@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page of one run or several.
 
-Names from files are text, whatever they hold: the template escapes all of it, and what a terminal
-or a page could act on is replaced before.
+Names from files stay text: the template escapes them, and characters on which a terminal or a page
+could act are replaced before.
 """
 
 import json
@@ -33,8 +33,8 @@ PAGE_BYTES = 5_000_000  # beyond, fewer rows or none, and the CSV beside the pag
 MOST_LINES = 4000  # of the table; beyond, the whole phases alone
 MOST_FAILURES = 200
 MOST_SENTENCES = 200  # of one heading, over all runs
-MOST_SIGNS = 600  # of a reason or a fact of the environment
-CONFIG_SIGNS = 100_000  # of all runs' configurations together
+MOST_CHARS = 600  # of a reason or a fact of the environment
+CONFIG_CHARS = 100_000  # of all runs' configurations together
 MOST_WORDS = 5  # on the terminal
 MOST_SUBJECTS = 2  # whose plots are drawn
 PLOTS_BYTES = 1_500_000  # of all pictures together
@@ -49,7 +49,7 @@ HEADINGS = (
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The text, and what lies beside it."""
+    """The HTML, and the facts that the caller tells or stores."""
 
     html: str
     figures: Mapping[str, Figure]  # by file name without its ending
@@ -58,9 +58,9 @@ class Page:
 
 
 def build(runs: Sequence[RunData], profiles: Sequence[Profiled] = ()) -> Page:
-    """Of runs in the order given.  The first gives the plots where there are several.
+    """The page of runs, in the order given.
 
-    profiles: of cases of the runs, whose layers are shown inside as well as alone.
+    profiles: of cases of the runs; their layers are shown inside the network as well as alone.
     """
     several = len(runs) > 1
     rows = [row for run in runs for row in records(run.rows)]
@@ -94,7 +94,7 @@ def build(runs: Sequence[RunData], profiles: Sequence[Profiled] = ()) -> Page:
         "flags": _flags(cases),
         "several": several,
         "columns": columns,
-        "runs": [_described(run, CONFIG_SIGNS // len(runs)) for run in runs],
+        "runs": [_described(run, CONFIG_CHARS // len(runs)) for run in runs],
     }
     html, shown = _rendered(context, rows, several=several)
     first = [one.text for _, parts in context["sentences"] for _, own, _ in parts for one in own]
@@ -104,7 +104,7 @@ def build(runs: Sequence[RunData], profiles: Sequence[Profiled] = ()) -> Page:
 def _rendered(
     context: Mapping[str, Any], rows: Sequence[Row], *, several: bool
 ) -> tuple[str, Sequence[Row]]:
-    """The text with as many rows in its table as PAGE_BYTES hold, and those rows."""
+    """The HTML with as many rows in its table as PAGE_BYTES hold, and those rows."""
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     ).from_string((PARTS / "page.html").read_text(encoding="utf-8"))
@@ -124,12 +124,12 @@ def _rendered(
 
 
 def _wholes(rows: Sequence[Row]) -> list[Row]:
-    """One a case."""
+    """The row of the whole phase of each case."""
     return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
 
 
 def _told(run: RunData, most: int) -> list[tuple[str, list[Sentence], str]]:
-    """By heading, what is of most use without one; and how much more there is than `most`."""
+    """The sentences by heading, the most useful without one; and a note of those beyond `most`."""
     said = _said(run)
     kinds = {kind for _, own in HEADINGS for kind in own}
     parts = [("", [one for one in said if one.kind not in kinds])]
@@ -157,9 +157,9 @@ def _title(runs: Sequence[RunData]) -> str:
     wholes = (split(str(one))[0] for run in runs for one in run.rows["subject"] if one)
     names = [_short(one, table_rows.NAME) for one in dict.fromkeys(wholes)]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
-    if len(runs) == 2:
-        return f"{shown}: two runs"
-    return f"{shown}: {len(runs)} runs" if len(runs) > 2 else f"What {shown or 'nothing'} costs"
+    if len(runs) == 1:
+        return f"Speed and memory of {shown or 'no subject'}"
+    return f"{shown}: {'two' if len(runs) == 2 else len(runs)} runs"
 
 
 def _subtitle(runs: Sequence[RunData]) -> str:
@@ -167,13 +167,13 @@ def _subtitle(runs: Sequence[RunData]) -> str:
 
 
 def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """A line that says on what, with what, when, how much and how disturbed."""
+    """Devices, versions, time, number of cases and disturbances: a label and a value each."""
     devices = dict.fromkeys(
         str(row.device_name or row.device) for row in cases if row.device_name or row.device
     )
-    yield "on", _short(", ".join(devices) or "unknown", MOST_SIGNS)
+    yield "on", _short(", ".join(devices) or "unknown", MOST_CHARS)
     torches = dict.fromkeys(row.torch_version for row in cases if row.torch_version)
-    yield "torch", _short(", ".join(torches) or "unknown", MOST_SIGNS)
+    yield "torch", _short(", ".join(torches) or "unknown", MOST_CHARS)
     started = [str(run.run["started"]) for run in runs if run.run.get("started")]
     if started:
         yield "measured", printable(min(started)[:16].replace("T", " "))
@@ -191,7 +191,7 @@ def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str,
 
 
 def _figures(runs: Sequence[RunData]) -> dict[str, Figure]:
-    """Of each run where there are three at most, else of the first three."""
+    """The plots of the first three runs."""
     found: dict[str, Figure] = {}
     for number, run in enumerate(runs[:3]):
         own, _ = draw.build(_first_subjects(run))
@@ -200,7 +200,7 @@ def _figures(runs: Sequence[RunData]) -> dict[str, Figure]:
 
 
 def _first_subjects(run: RunData) -> RunData:
-    """Of a run with many subjects the first ones: a figure takes a second."""
+    """The run with its first subjects only: a figure takes a second."""
     wholes = [split(str(one))[0] for one in run.rows["subject"]]
     kept = list(dict.fromkeys(wholes))[:MOST_SUBJECTS]
     return replace(run, rows=run.rows[[one in kept for one in wholes]])
@@ -210,11 +210,11 @@ def _pictures(
     figures: Mapping[str, Figure], runs: Sequence[RunData]
 ) -> tuple[list[dict[str, str]], str]:
     found: list[dict[str, str]] = []
-    room = PLOTS_BYTES
+    left_bytes = PLOTS_BYTES
     for name, figure in figures.items():
         source = svg.picture(figure)
-        room -= len(source)
-        if room < 0:
+        left_bytes -= len(source)
+        if left_bytes < 0:
             break
         found.append({"name": name.replace("-", " "), "source": source})
     left = len(figures) - len(found)
@@ -234,7 +234,7 @@ def _failures(cases: Sequence[Row]) -> list[dict[str, str]]:
             "run": _short(row.run_id or "", table_rows.NAME),
             "case": _short(row.case_id or "", 2 * table_rows.NAME),
             "status": str(row.status),
-            "reason": _short(row.reason or "", MOST_SIGNS),
+            "reason": _short(row.reason or "", MOST_CHARS),
         }
         for row in cases
         if row.status != "ok"
@@ -271,24 +271,24 @@ def _short(text: str, most: int) -> str:
     return shortened(printable(text), most)
 
 
-def _described(run: RunData, config_signs: int) -> dict[str, Any]:
+def _described(run: RunData, config_characters: int) -> dict[str, Any]:
     machine, around = _mapping(run.run.get("machine")), _mapping(run.run.get("environment"))
     environment = [
-        (_short(str(name).replace("_", " "), table_rows.NAME), _short(_shown(value), MOST_SIGNS))
+        (_short(str(name).replace("_", " "), table_rows.NAME), _short(_shown(value), MOST_CHARS))
         for name, value in (*machine.items(), *around.items())
         if name not in _NOT_SHOWN and value not in (None, "", [], {})
     ]
-    config = shortened(json.dumps(_mapping(run.run.get("config")), indent=1), config_signs)
+    config = shortened(json.dumps(_mapping(run.run.get("config")), indent=1), config_characters)
     return {
         "name": page_runs.name(run),
-        "repeat": _short(repeat(run.run), CONFIG_SIGNS // 10) if run.run else "unknown",
+        "repeat": _short(repeat(run.run), CONFIG_CHARS // 10) if run.run else "unknown",
         "environment": environment,
         "config": "\n".join(map(printable, config.split("\n"))),
     }
 
 
 def repeat(described: Mapping[str, Any]) -> str:
-    """The command line, in the state of the repository that it was run in."""
+    """The commands that repeat the run, in the same state of the repository."""
     command = [str(part) for part in described.get("command") or ()]
     kept: list[str] = []
     skip = False

@@ -1,4 +1,4 @@
-"""Several runs side by side: two as before and after, more as a history."""
+"""Tables of several runs: before and after for two, a history for more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bench.results.load import RunData
 
 MOST_ROWS = 400
 MOST_CELLS = 12_000  # of a history
-MOST_SIGNS = 160  # of a name
+MOST_CHARS = 160  # of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +30,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """told: what is compared, and whether that says anything of the code."""
+    """All changes.  told: the runs compared, and whether they can say anything about the code."""
 
     told: str
     rows: tuple[Change, ...]
@@ -39,7 +39,7 @@ class Changes:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """A run at the head of a column."""
+    """The heading of a run's column: a short text, and all of it."""
 
     shown: str
     full: str
@@ -47,7 +47,7 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """A case over the runs."""
+    """The times of a case, run by run."""
 
     case: str
     cells: tuple[str, ...]
@@ -55,7 +55,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """told: in which order, and on which machines."""
+    """All cases over time.  told: the order of the runs, and their machines."""
 
     told: str
     runs: tuple[Head, ...]
@@ -64,7 +64,7 @@ class History:
 
 
 def changes(a: RunData, b: RunData) -> Changes:
-    """b against a, the largest changes first."""
+    """The changes from a to b, the largest first."""
     gains = sorted(speedup.between(a, b), key=lambda one: -abs(_log(one.gain)))
     alone = [*speedup.only_in(a, b), *speedup.only_in(b, a)]
     notes = [f"{len(alone)} cases are in one of the runs only."] if alone else []
@@ -95,7 +95,7 @@ def _change(one: speedup.Gain, verdict: str) -> Change:
 
 
 def history(runs: Sequence[RunData]) -> History:
-    """The whole of every case, run by run in the order of their beginnings."""
+    """The whole phase of every case; the runs are ordered by their start."""
     ordered = sorted(runs, key=lambda run: str(run.run.get("started", "")))
     cells: dict[str, list[str]] = {}
     for place, run in enumerate(ordered):
@@ -121,17 +121,17 @@ def _time(row: Row) -> str:
 
 
 def name(run: RunData) -> str:
-    """Its id, else that of its folder."""
+    """The id of the run, or the name of its folder."""
     ids = [one for one in run.rows["run_id"] if one]
     return _text(str(ids[0] if ids else run.path.name))
 
 
 def _text(text: str) -> str:
-    return shortened(printable(text), MOST_SIGNS)
+    return shortened(printable(text), MOST_CHARS)
 
 
 def _short(run: RunData) -> str:
-    """The commit where it is known, which is what a history is over."""
+    """The commit, or the name of the run where the commit is unknown."""
     environment = run.run.get("environment")
     commit = environment.get("git_commit") if isinstance(environment, dict) else None
     dirty = "+" if isinstance(environment, dict) and environment.get("git_dirty") else ""

@@ -1,20 +1,19 @@
 """Plots as pictures inside a page: SVG in a data address, with colours for light and dark.
 
-A picture cannot see the page's style, but it sees whether the reader wants it dark: each grey of
-the plots becomes a variable of the SVG that a media query turns.
+A picture does not know the page's style, but it knows whether the reader prefers dark: each grey of
+the plots becomes a variable of the SVG, and a media query sets it.
 """
 
 import base64
 import io
 import re
-import warnings
 from collections.abc import Mapping
 
 from matplotlib.figure import Figure
 
-from bench.plots.draw import style
+from bench.plots.draw import rc_context
 
-# Greys of bench.plots.style, and what they are on dark paper; data colours stay.
+# The dark counterparts of the greys of bench.plots.style; the colours of data stay.
 DARK: Mapping[str, str] = {
     "#ffffff": "#14171b",
     "#222222": "#eceff3",
@@ -31,19 +30,18 @@ _COLOR = re.compile(rf"({'|'.join(DARK)})\b(?=[;\"])", re.IGNORECASE)
 
 
 def picture(figure: Figure) -> str:
-    """A data address of the figure as SVG, for `<img src>`."""
+    """The figure as SVG in a data address, for `<img src>`."""
     file = io.StringIO()
-    with style(), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+    with rc_context():
         figure.savefig(file, format="svg", metadata={"Date": None})
-    data = base64.b64encode(both_papers(file.getvalue()).encode()).decode()
+    data = base64.b64encode(with_dark_colors(file.getvalue()).encode()).decode()
     return f"data:image/svg+xml;base64,{data}"
 
 
-def both_papers(svg: str) -> str:
-    """The same drawing, that turns dark where its reader asks for it."""
+def with_dark_colors(svg: str) -> str:
+    """The SVG with a style sheet for readers who prefer dark."""
     variables = ";".join(f"--c{color[1:]}:{dark}" for color, dark in DARK.items())
-    own = f"<style>@media (prefers-color-scheme: dark){{svg{{{variables};fill:#ffffff}}}}</style>"
-    turned = _COLOR.sub(lambda found: f"var(--c{found[1][1:].lower()},{found[1]})", svg)
-    head, tag, rest = turned.partition("<defs>")
-    return f"{head}{own}{tag}{rest}"
+    rules = f"<style>@media (prefers-color-scheme: dark){{svg{{{variables};fill:#ffffff}}}}</style>"
+    replaced = _COLOR.sub(lambda found: f"var(--c{found[1][1:].lower()},{found[1]})", svg)
+    head, tag, rest = replaced.partition("<defs>")
+    return f"{head}{rules}{tag}{rest}"

@@ -1,7 +1,7 @@
-"""The columns of the table as JSON, for the script of the page: small, and no HTML of its own.
+"""The columns of the table as small JSON, for the script of the page.
 
-A page of 4 000 rows has sixty columns.  Numbers stand in one text, so that an unknown one costs a
-comma; of texts each is sent once.
+A page of 4 000 rows has sixty columns.  The numbers of a column form one text, so that an unknown
+one costs a comma; each distinct text is stored once.
 """
 
 import dataclasses
@@ -15,8 +15,8 @@ from bench.core.row_names import half_width
 from bench.core.text import printable, shortened
 
 DIGITS = 4  # of a number
-MOST_SIGNS = 300  # of a text: a name or a reason may hold thousands, which stand in the CSV
-# What the table shows, and is sorted by, beside the columns of the CSV.
+MOST_CHARS = 300  # of a text: the CSV holds longer names and reasons
+# Columns of the table that the CSV does not have.
 HALF_WIDTH = "half_width_ratio"
 TIME = "time_s"
 SETTINGS = "settings"
@@ -31,12 +31,12 @@ MEANING: Mapping[str, str] = {
 
 
 def time_s(row: Row) -> float | None:
-    """What the table shows as the latency."""
+    """The latency, or the device time where a phase has no latency."""
     return row.latency_median_s if row.latency_median_s is not None else row.device_s
 
 
 def data(rows: Sequence[Row]) -> str:
-    """columns: all of the CSV that hold anything, packed; derived: further ones to sort by."""
+    """The JSON: all columns of the CSV that are not empty, and derived ones to sort by."""
     columns = {
         column.name: [getattr(row, column.name) for row in rows]
         for column in dataclasses.fields(Row)
@@ -54,17 +54,17 @@ def data(rows: Sequence[Row]) -> str:
         separators=(",", ":"),
         allow_nan=False,
     )
-    for sign in "<>&\u2028\u2029":
-        text = text.replace(sign, f"\\u{ord(sign):04x}")
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
     return text
 
 
 def pack(values: Sequence[Any]) -> dict[str, Any] | None:
-    """None where all are unknown; else in the shortest of three shapes.
+    """The values in the shortest of three forms; None where all are unknown.
 
-    all:     the one value of every row.
-    numbers: joined by commas, nothing between two where one is unknown.
-    texts:   each once, and at: the place among them of each row's, joined in the same way.
+    all:     the one value that every row has.
+    numbers: all numbers joined by commas; an unknown one is empty.
+    texts:   each distinct text; `at` joins the index of each row's text by commas.
     """
     shown = [value_of(value) for value in values]
     distinct = list(dict.fromkeys(shown))
@@ -88,11 +88,11 @@ def _number(value: float | None) -> str:
 
 
 def value_of(value: Any) -> Any:
-    """As the details show it and the choices filter by it."""
+    """The value as the details show it and the filters use it."""
     match value:
         case float():
             rounded = float(f"{value:.{DIGITS}g}")
             return rounded if math.isfinite(rounded) else None
         case str():
-            return shortened(printable(value), MOST_SIGNS)
+            return shortened(printable(value), MOST_CHARS)
     return value

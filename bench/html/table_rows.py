@@ -1,4 +1,4 @@
-"""The table of all rows, as the page shows it, and what its script filters it by."""
+"""The table of all rows, and the choices that filter it."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -9,18 +9,18 @@ from bench.core.axes import AXES
 from bench.core.records import Row
 from bench.core.row_names import half_width, named, of_several_inputs, settings
 from bench.core.text import printable, shortened
-from bench.html.table_data import HALF_WIDTH, MEANING, MOST_SIGNS, SETTINGS, TIME, time_s, value_of
+from bench.html.table_data import HALF_WIDTH, MEANING, MOST_CHARS, SETTINGS, TIME, time_s, value_of
 
 MOST_CHOICES = 30  # of a select
-NAME = 80  # signs of a text in a cell; more of it stands in its title, all of it in the CSV
+NAME = 80  # characters of a text in a cell; its title holds more of it, the CSV all
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One of the table, sorted by what is shown.
+    """A column of the table.
 
-    name: of the column of `page_data`; one of numbers is sorted by it, others by their cells.
-    css:  class of its head, and, by the page's style sheet, how its cells stand.
+    name: of the column in `table_data`; numbers are sorted by it, texts by their cells.
+    css:  class of the heading; a key of CELLS, where the cells have a style.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """text, or flags as labels.  title: more of a text that was shortened."""
+    """A text, or flags as labels.  title: more of a text that was shortened."""
 
     text: str = ""
     flags: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Select:
-    """A choice of an axis' values."""
+    """A filter: a column, and the values to choose from."""
 
     column: str
     values: tuple[str, ...]
@@ -82,12 +82,12 @@ CELLS = {
 
 
 def columns(*, several: bool) -> tuple[Column, ...]:
-    """several: runs, which then have a column of their own."""
+    """The columns.  several: whether there are several runs, which then have a column."""
     return (Column("run_id", "run", ""), *COLUMNS) if several else COLUMNS
 
 
 def css(columns_: Sequence[Column]) -> str:
-    """How the cells of each column stand: a class a cell would be a tenth of the page."""
+    """The style of each column's cells: a class per cell would be a tenth of the page."""
     return "\n".join(
         f"#rows td:nth-child({place}) {{ {CELLS[column.css]} }}"
         for place, column in enumerate(columns_, 1)
@@ -96,7 +96,7 @@ def css(columns_: Sequence[Column]) -> str:
 
 
 def lines(rows: Sequence[Row], *, several: bool) -> list[Line]:
-    """A line a row, the cells in the order of the columns."""
+    """A line per row, with its cells in the order of the columns."""
     of_inputs = of_several_inputs(rows)
     return [_line(row, named(row, of_inputs), several=several) for row in rows]
 
@@ -130,11 +130,11 @@ def _known(text: str) -> str:
 def _text(value: str | None) -> Cell:
     whole = printable(value or "")
     shown = shortened(whole, NAME)
-    return Cell(shown, title="" if shown == whole else shortened(whole, MOST_SIGNS))
+    return Cell(shown, title="" if shown == whole else shortened(whole, MOST_CHARS))
 
 
 def selects(rows: Sequence[Row], *, several: bool) -> list[Select]:
-    """One for every column with a few values to choose from."""
+    """A filter for each column that has a few distinct values."""
     names = ["run_id"] if several else []
     names += ["status", "phase", *(axis.name for axis in AXES)]
     found = []

@@ -1,90 +1,115 @@
-"""Titles, footers and looks of the plots: what a reader has to know beside the points."""
+"""Titles, subtitles and footers: the facts that a reader needs beside the data."""
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from bench.compare.groups import PLAIN, SETTINGS, Group, Setting, part
 from bench.core.axes import BY_NAME
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
-from bench.plots.style import LOOKS, REST, Look
+from bench.plots.sheet import Sheet
+from bench.plots.style import OTHER, STYLES, NothingToDraw, Style
 from bench.results.load import RunData
 from bench.stats import between_runs
 
 
-def looks(group: Group, rank: Mapping[Setting, float]) -> dict[Setting, Look]:
-    """Colour and marker by setting: the plain one and the best of the others have their own.
+def by_group(
+    found: Iterable[Group], figure: Callable[[Group], Figure | None], missing: str
+) -> dict[str, Figure]:
+    """The figures by group, where there is one.  Raises NothingToDraw(missing)."""
+    drawn = {group.name: made for group in found if (made := figure(group))}
+    if not drawn:
+        raise NothingToDraw(missing)
+    return drawn
 
-    rank: by setting, smaller is better; used only where there are more than there are looks.
+
+def styles(group: Group, rank: Mapping[Setting, float]) -> dict[Setting, Style]:
+    """A style of its own for the plain setting and the best of the others.
+
+    rank: by setting, smaller is better; only used where there are more settings than styles.
     """
     settings = group.settings
     named = settings
-    if len(settings) > len(LOOKS):
+    if len(settings) > len(STYLES):
         others = sorted((s for s in settings if s != PLAIN), key=lambda s: rank.get(s, math.inf))
-        kept = {PLAIN, *others[: len(LOOKS) - 1]}
+        kept = {PLAIN, *others[: len(STYLES) - 1]}
         named = [setting for setting in settings if setting in kept]
-    own = dict(zip(named, LOOKS, strict=False))
-    return {setting: own.get(setting, REST) for setting in settings}
+    own = dict(zip(named, STYLES, strict=False))
+    return {setting: own.get(setting, OTHER) for setting in settings}
 
 
 def subtitle(run: RunData, group: Group, *more: str) -> str:
-    """Device, input, and what all rows share beyond the defaults."""
+    """Device, input, and the settings that all rows share beyond the defaults."""
     shared = [
         part(axis, value)
         for axis, value in group.base.items()
         if value != BY_NAME[axis].default
         and {getattr(row, axis) for row in group.rows} - {None} == {value}
     ]
-    parts = [
+    return _joined(
         ", ".join(device_name(run, group, device) for device in group.devices),
         f"input {plain(group.input, 40)}" if group.input else "",
         "all with " + ", ".join(shared) if shared else "",
         *more,
-    ]
+    )
+
+
+def _joined(*parts: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
 def device_name(run: RunData, group: Group, device: str) -> str:
-    """As its driver names it."""
+    """The name that the device's driver gives."""
     devices = run.run.get("devices")
     named = devices.get(device) if isinstance(devices, dict) else None
     rows = (row.device_name for row in group.rows if row.device == device and row.device_name)
     return plain(str(next(rows, None) or named or device), 40)
 
 
-def panel_title(run: RunData, group: Group, mode: str, device: str) -> str:
-    """Mode and phase, and the device where there are several."""
-    title = f"{mode} ({whole_phase(mode)})"
-    return title if len(group.devices) == 1 else f"{title}, {device_name(run, group, device)}"
+def titled_panels(
+    made: Sheet, run: RunData, group: Group, phase: Callable[[str], str] = whole_phase
+) -> Iterator[tuple[str, str, Axes]]:
+    """Device, mode and panel: a row of panels per device, a column per mode.
+
+    Each panel gets its title: the mode, its phase, and the device where there are several.
+    """
+    for device, row in zip(group.devices, made.panels, strict=True):
+        several = f",\n{device_name(run, group, device)}" if len(group.devices) > 1 else ""
+        for mode, axes in zip(group.modes, row, strict=True):
+            axes.set_label(f"{mode} {device}")
+            axes.set_title(f"{mode} ({phase(mode)}){several}")
+            yield device, mode, axes
 
 
 def plain_means(group: Group) -> list[str]:
-    """What "plain" is, as far as settings differ from it here."""
+    """The values that "plain" stands for, of the axes that differ here."""
     differing = dict.fromkeys(axis for setting in group.settings for axis, _ in setting)
     words = [part(axis, group.base[axis]) for axis in SETTINGS if axis in differing]
     return [f"plain: {', '.join(words)}"] if words else []
 
 
 def footer(run: RunData, group: Group, rows: Sequence[Row], *notes: str) -> str:
-    """What one has to know to believe the figure: versions, replicates, what is left out."""
+    """Versions, replicates and omissions: the facts that make the figure credible."""
     environment = run.run.get("environment")
     torch = next((row.torch_version for row in rows if row.torch_version), None)
     if torch is None and isinstance(environment, dict):
         torch = environment.get("torch")
     run_id = next((row.run_id for row in rows if row.run_id), None) or run.run.get("run_id")
-    parts = [
+    return _joined(
         f"torch {torch}" if torch else "",
         _replicates(rows),
         *notes,
         _left_out(group.failed),
         f"run {plain(str(run_id), 80)}" if run_id else "",
-    ]
-    return " · ".join(part for part in parts if part)
+    )
 
 
 def interval_note(rows: Sequence[Row]) -> str:
-    """Of times: over what the bars are."""
+    """The meaning of the bars of times."""
     told = between_runs.told_of_rows(rows)
     if any(row.latency_corrected_ratio is not None for row in rows):
         told += ", at the usual level of the controls"

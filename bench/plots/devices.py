@@ -1,10 +1,10 @@
-"""Accelerators against the CPU: images per second, and how many times as fast."""
+"""Accelerators beside the CPU: images per second, and the speedup over the CPU."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bench.compare import speedup, transfers
 from bench.compare.groups import PLAIN, Group, Span, flags, groups, label, records
@@ -12,33 +12,114 @@ from bench.compare.setting_speedup import ratio
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
-from bench.plots.captions import device_name, footer, interval_note, plain_means, subtitle
-from bench.plots.marks import bounds, broken, flag_handle, point, say
+from bench.plots import marks
+from bench.plots.captions import by_group, device_name, footer, interval_note, plain_means, subtitle
 from bench.plots.quantity import throughput_of
-from bench.plots.sheet import Words, sheet
-from bench.plots.style import GREEN, LOOKS, VERMILION, Look, NothingToDraw, batch_ticks, ruler
+from bench.plots.sheet import Captions, sheet
+from bench.plots.style import FAINT, STYLES, Style, batch_axis, value_ticks
 from bench.results.load import RunData
 from bench.stats import between_runs
 from bench.stats import ratios as stats
 
-KINDS = ("plain", "fastest")
-WAYS = {"pageable": Look(VERMILION, "v", ":"), "pinned": Look(GREEN, "^", "-.")}
-Side = Mapping[int, Row]  # by batch
+Spanned = Callable[[Row, Row], Span | None]  # of the base's row and the device's
+TRANSFER_SHAPES = {"pageable": ("<", ":"), "pinned": (">", "-.")}  # marker and line
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """A line of one panel.
+
+    name: the device and the kind of setting.
+    text: the same for the legend.
+    """
+
+    mode: str
+    device: str
+    name: str
+    text: str
+    style: Style
+    points: Sequence[marks.CurvePoint]
 
 
 def devices(run: RunData) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
-    drawn: dict[str, Figure] = {}
-    for whole in groups(records(run.rows)):
-        group = whole.of(row for row in whole.rows if throughput_of(row))
-        if len(group.devices) > 1 and "cpu" in group.devices:
-            drawn[group.name] = _figure(run, group)
-    if not drawn:
-        raise NothingToDraw("no subject was measured on both the CPU and an accelerator")
-    return drawn
+    medians = speedup.replicate_medians(run.samples)
+    return by_group(
+        groups(records(run.rows)),
+        lambda group: _figure(run, group, medians),
+        "no subject was measured on both the CPU and an accelerator",
+    )
 
 
-def side(group: Group, device: str, mode: str, kind: str) -> Side:
+def _figure(run: RunData, whole: Group, medians: speedup.Medians) -> Figure | None:
+    group = whole.of(row for row in whole.rows if throughput_of(row))
+    if len(group.devices) < 2 or "cpu" not in group.devices:
+        return None
+    speeds, ratios = _curves(run, group, medians)
+    made = sheet(
+        Captions(
+            f"Devices: how fast {plain(group.subject)} runs on the CPU and on accelerators",
+            subtitle(run, group),
+            footer(run, group, group.rows, *plain_means(group), interval_note(group.rows)),
+        ),
+        [2.1, 2.1],
+        len(group.modes),
+        legend=[
+            *(
+                marks.legend_entry(style, text, line=True)
+                for text, style in {one.text: one.style for one in speeds + ratios}.items()
+            ),
+            *marks.flag_entry(group.rows),
+        ],
+    )
+    for curves, row, name, unit, ylabel, known in (
+        (speeds, made.panels[0], "images/s", "", "throughput (images/s)", []),
+        (ratios, made.panels[1], "gain", "×", "speedup over the CPU", [Span(1.0)]),
+    ):
+        spans = [point.span for one in curves for point in one.points]
+        low, high = marks.log_limits([*spans, *known], margin=0.12 if known else 0.06)
+        for axes, mode in zip(row, group.modes, strict=True):
+            axes.set_label(f"{mode} {name}")
+            axes.set_yscale("log")
+            axes.grid(visible=True)
+            batch_axis(axes, group.batches)
+            here = [one for one in curves if one.mode == mode]
+            for one in here:
+                marks.interval_curve(axes, one.points, one.style, one.name)
+            if not here:
+                marks.empty_panel(axes, "no batch size in common")
+        row[0].set_ylim(low, high)
+        row[0].set_ylabel(ylabel)
+        value_ticks(row[0].yaxis, low, high, unit)
+    for mode, above, below in zip(group.modes, *made.panels, strict=True):
+        above.set_title(f"{mode} ({whole_phase(mode)})")
+        above.set_xlabel("")
+        below.axhline(1, color=FAINT, linewidth=1.2)
+        if len(group.devices) == 2:
+            plain_ones = (c for c in ratios if (c.mode, c.name) == (mode, f"{c.device} plain"))
+            _write_values(below, [point for curve in plain_ones for point in curve.points])
+    return made.fitted()
+
+
+def _write_values(axes: Axes, points: Iterable[marks.CurvePoint]) -> None:
+    for point in points:
+        axes.annotate(
+            units.speedup(point.span.value),
+            (point.x, point.span.value),
+            xytext=(6, -12),
+            textcoords="offset points",
+        )
+
+
+def _style(group: Group, device: str, kind: str) -> Style:
+    at = group.devices.index(device) % len(STYLES)
+    own = STYLES[at]
+    if kind == "plain":
+        return Style(own.color, own.marker, "-")
+    return Style(own.color, STYLES[at - len(STYLES) // 2].marker, "--")
+
+
+def _by_batch(group: Group, device: str, mode: str, kind: str) -> dict[int, Row]:
     """A device's rows by batch: those of the plain setting, or the fastest of all."""
     found: dict[int, Row] = {}
     for row in group.rows:
@@ -52,210 +133,82 @@ def side(group: Group, device: str, mode: str, kind: str) -> Side:
     return found
 
 
-def _figure(run: RunData, group: Group) -> Figure:
-    medians = speedup.replicate_medians(run.samples)
+def _curves(
+    run: RunData, group: Group, medians: speedup.Medians
+) -> tuple[list[Curve], list[Curve]]:
+    """Images per second, and time on the CPU / time on the device."""
+    speeds: list[Curve] = []
+    ratios: list[Curve] = []
+    moved: list[Curve] = []
     several = len(group.settings) > 1
-    kinds = KINDS if several else KINDS[:1]
-    page = sheet(
-        Words(
-            f"When does an accelerator pay for {plain(group.subject)}?",
-            subtitle(run, group),
-            footer(run, group, group.rows, *plain_means(group), interval_note(group.rows)),
-        ),
-        [2.8, 2.9],
-        len(group.modes),
-        panel_in=4.2,
-        legend=_handles(run, group, kinds, medians),
-    )
-    speed, ratios = page.panels
-    for column, mode in enumerate(group.modes):
-        speed[column].set_label(f"{mode} images/s")
-        speed[column].set_title(f"{mode} ({whole_phase(mode)})")
-        ratios[column].set_label(f"{mode} gain")
-        ratios[column].set_xlabel("batch (images per call)")
-        ratios[column].axhline(1, color="#6b6b6b", linewidth=1.2)
-        for axes in (speed[column], ratios[column]):
-            axes.set_yscale("log")
-            axes.grid(visible=True)
-            batch_ticks(axes, group.batches)
-        for kind in kinds:
-            _speeds(speed[column], group, mode, kind)
-            _ratios(ratios[column], group, mode, kind, medians)
-    _rulers(speed, ratios, group, medians)
-    return page.figure
-
-
-def _look(group: Group, device: str, kind: str) -> Look:
-    at = group.devices.index(device) % len(LOOKS)
-    if kind == "plain":
-        return Look(LOOKS[at].color, LOOKS[at].marker, "-")
-    return Look(LOOKS[at].color, LOOKS[at - len(LOOKS) // 2].marker, "--")
-
-
-def _speeds(axes: Axes, group: Group, mode: str, kind: str) -> None:
     for device in group.devices:
-        rows = sorted(side(group, device, mode, kind).items())
-        points = [(batch, span, [row]) for batch, row in rows if (span := throughput_of(row))]
-        _draw(axes, points, _look(group, device, kind), f"{device} {kind}")
+        name = device_name(run, group, device)
+        for kind in ("plain", "fastest") if several else ("plain",):
+            text = f"{name}, {_kind(group, device, kind)}" if several else name
+            drawn = f"{device} {kind}", text, _style(group, device, kind)
+            speeds += _drawn(group, device, device, kind, drawn, lambda _, row: throughput_of(row))
+            if device != "cpu":
+                ratios += _drawn(group, "cpu", device, kind, drawn, _ratio(medians))
+        for way, shape in TRANSFER_SHAPES.items() if device != "cpu" else ():
+            text = f"single calls, with {way} transfers"
+            text = f"{name}, {text}" if len(group.devices) > 2 else text
+            style = Style(_style(group, device, "plain").color, *shape)
+            drawn = f"{device} with {way} transfers", text, style
+            span = _ratio_with_transfers(group, way, medians)
+            moved += _drawn(group, "cpu", device, "plain", drawn, span)
+    return speeds, ratios + moved
 
 
-def gains(
-    group: Group, device: str, mode: str, kind: str, medians: speedup.Medians
-) -> list[tuple[int, Span, list[Row]]]:
-    """By batch, time on the CPU / time on the device, and the rows compared."""
-    base, other = side(group, "cpu", mode, kind), side(group, device, mode, kind)
-    found = []
-    for batch in sorted(base.keys() & other.keys()):
-        one = ratio(base[batch], other[batch], medians)
-        if one is not None:
-            found.append((batch, one[0], [base[batch], other[batch]]))
-    return found
+def _drawn(
+    group: Group, base: str, device: str, kind: str, drawn: tuple[str, str, Style], span: Spanned
+) -> Iterator[Curve]:
+    """A curve per mode, over the batch sizes that both devices have."""
+    for mode in group.modes:
+        one, other = (_by_batch(group, its, mode, kind) for its in (base, device))
+        pairs = [(batch, one[batch], other[batch]) for batch in sorted(one.keys() & other.keys())]
+        points = [
+            marks.CurvePoint(batch, found, bool(flags(rows)))
+            for batch, *rows in pairs
+            if (found := span(*rows))
+        ]
+        if points:
+            yield Curve(mode, device, *drawn, points)
 
 
-def gains_with_transfers(
-    group: Group, device: str, mode: str, way: str, medians: speedup.Medians
-) -> list[tuple[int, Span, list[Row]]]:
-    """The same of single calls in the plain setting, the data fetched from the host and back."""
-    base, other = side(group, "cpu", mode, "plain"), side(group, device, mode, "plain")
+def _ratio(medians: speedup.Medians) -> Spanned:
+    def span(cpu: Row, there: Row) -> Span | None:
+        found = ratio(cpu, there, medians)
+        return found[0] if found else None
+
+    return span
+
+
+def _ratio_with_transfers(group: Group, way: str, medians: speedup.Medians) -> Spanned:
+    """The ratio of single calls, the data fetched from the host and back."""
     run_ids = {str(row.case_id): row.run_id for row in group.rows}
-    found = []
-    for batch in sorted(base.keys() & other.keys()):
-        cpu, there = base[batch], other[batch]
-        phase = whole_phase(mode)
+
+    def span(cpu: Row, there: Row) -> Span | None:
+        phase = whole_phase(str(cpu.mode))
         total = transfers.total(str(there.case_id), phase, way, run_ids, medians)
         alone = medians.get((cpu.run_id, str(cpu.case_id), phase, "latency"), {})
         if not total or not alone:
-            continue
+            return None
         same = cpu.run_id == there.run_id
-        paired = stats.paired(alone, total) if same else None
         centres = stats.centre(list(alone.values())), stats.centre(list(total.values()))
+        paired = stats.paired(alone, total) if same else None
         one = paired or stats.welch(*centres, None if same else between_runs.unlearnt())
-        low, high = one.interval() or (None, None)
-        found.append((batch, Span(one.ratio, low, high), [cpu, there]))
-    return found
+        return Span(one.ratio, *(one.interval() or (None, None)))
 
-
-def _ways(group: Group, device: str, medians: speedup.Medians) -> list[str]:
-    """The kinds of memory that transfers were measured from."""
-    return [
-        way
-        for way in transfers.KINDS
-        if any(gains_with_transfers(group, device, mode, way, medians) for mode in group.modes)
-    ]
-
-
-def _ratios(axes: Axes, group: Group, mode: str, kind: str, medians: speedup.Medians) -> None:
-    drawn = False
-    for device in group.devices[1:]:
-        points = gains(group, device, mode, kind, medians)
-        _draw(axes, points, _look(group, device, kind), f"{device} {kind}")
-        for way in transfers.KINDS if kind == "plain" else ():
-            moved = gains_with_transfers(group, device, mode, way, medians)
-            _draw(axes, moved, WAYS[way], f"{device} with {way} transfers")
-        drawn = drawn or bool(points)
-        if kind == "plain" and len(group.devices) == 2:
-            for batch, span, _ in points:
-                axes.annotate(
-                    units.speedup(span.value),
-                    (batch, span.value),
-                    xytext=(6, -12),
-                    textcoords="offset points",
-                    ha="left",
-                )
-    if kind == "plain" and not drawn and len(group.settings) == 1:
-        say(axes, "no batch size in common")
-
-
-def _draw(axes: Axes, points: Sequence[tuple[int, Span, list[Row]]], look: Look, name: str) -> None:
-    if not points:
-        return
-    axes.plot(
-        [batch for batch, _, _ in points],
-        [span.value for _, span, _ in points],
-        color=look.color,
-        linestyle=look.line,
-        linewidth=1.5,
-        label=name,
-    )
-    for batch, span, rows in points:
-        if span.low is not None and span.high is not None:
-            axes.vlines(batch, span.low, span.high, color=look.color, linewidth=1.2)
-        axes.plot(batch, span.value, **point(look, hollow=bool(flags(rows))))
-
-
-def _rulers(
-    speed: Sequence[Axes], ratios: Sequence[Axes], group: Group, medians: speedup.Medians
-) -> None:
-    drawn = (
-        row
-        for device in group.devices
-        for mode in group.modes
-        for kind in KINDS
-        for row in side(group, device, mode, kind).values()
-    )
-    low, high = bounds([span for row in drawn if (span := throughput_of(row))])
-    speed[0].set_ylim(low, high)
-    ruler(speed[0].yaxis, low, high, units.count)
-    speed[0].set_ylabel("throughput (images/s)")
-    found = [
-        span
-        for device in group.devices[1:]
-        for mode in group.modes
-        for kind in KINDS
-        for _, span, _ in gains(group, device, mode, kind, medians)
-    ]
-    found += [
-        span
-        for device in group.devices[1:]
-        for mode in group.modes
-        for way in transfers.KINDS
-        for _, span, _ in gains_with_transfers(group, device, mode, way, medians)
-    ]
-    low, high = bounds([*found, Span(1.0)], room=0.12)
-    ratios[0].set_ylim(low, high)
-    ruler(ratios[0].yaxis, low, high, units.speedup)
-    ratios[0].set_ylabel("times as fast as the CPU")
-
-
-def _handles(
-    run: RunData, group: Group, kinds: Sequence[str], medians: speedup.Medians
-) -> list[Line2D]:
-    handles = []
-    for device in group.devices:
-        name = device_name(run, group, device)
-        for kind in kinds:
-            look = _look(group, device, kind)
-            text = f"{name}, {_kind(group, device, kind)}" if len(kinds) > 1 else name
-            handles.append(
-                Line2D(
-                    [],
-                    [],
-                    **{**point(look, hollow=False), "linestyle": look.line},
-                    color=look.color,
-                    label=broken(text),
-                )
-            )
-    ways = [way for device in group.devices[1:] for way in _ways(group, device, medians)]
-    handles += [
-        Line2D(
-            [],
-            [],
-            **{**point(WAYS[way], hollow=False), "linestyle": WAYS[way].line},
-            color=WAYS[way].color,
-            label=broken(f"single calls, with {way} transfers"),
-        )
-        for way in dict.fromkeys(ways)
-    ]
-    return [*handles, *flag_handle(group.rows)]
+    return span
 
 
 def _kind(group: Group, device: str, kind: str) -> str:
-    """The fastest setting by name where it is one and the same throughout."""
+    """The fastest setting by name where it is the same throughout."""
     if kind == "plain":
         return kind
     best = {
         label(group.setting(row))
         for mode in group.modes
-        for row in side(group, device, mode, kind).values()
+        for row in _by_batch(group, device, mode, kind).values()
     }
     return f"fastest ({best.pop()})" if len(best) == 1 else "fastest setting of each"

@@ -1,13 +1,13 @@
 """The plots of a run, from its files alone.
 
-Each answers one question; what a run has no data for is not drawn, and `draw` says why.
+A plot for which a run has no data is not drawn, and `draw` says why.
 """
 
 import hashlib
 import re
 import warnings
-from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,12 +19,11 @@ from bench.plots.layers import layers
 from bench.plots.roofline import roofline
 from bench.plots.scaling import latency, memory, throughput
 from bench.plots.speedup import gain
-from bench.plots.style import STYLE, NothingToDraw
+from bench.plots.style import RC_PARAMS, NothingToDraw
 from bench.results.corrected import uncorrected
 from bench.results.load import RunData, load
 
 FOLDER = "plots"
-DPI = 150
 
 PLOTS: Mapping[str, Callable[[RunData], dict[str, Figure]]] = {
     "latency": latency,
@@ -42,10 +41,10 @@ OF_TIMES = frozenset({"latency", "throughput", "memory"})
 
 
 class Drawn(NamedTuple):
-    """What came of it.
+    """The plots that were drawn, and the reasons why others were not.
 
     paths:   of the PNG files, in the order of `PLOTS`; beside each lies the same as SVG.
-    reasons: why a plot was not drawn, "NAME: reason".
+    reasons: "NAME: reason".
     """
 
     paths: list[Path]
@@ -70,7 +69,7 @@ def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
     figures: dict[str, Figure] = {}
     reasons: list[str] = []
     measured = uncorrected(run)
-    with style():
+    with rc_context():
         for name, plot in PLOTS.items():
             try:
                 found = plot(run if name in OF_TIMES else measured)
@@ -79,7 +78,7 @@ def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
                 continue
             for of, figure in found.items():
                 stem = name if len(found) == 1 else f"{name}-{slug(of)}"
-                if stem in figures:  # two names that differ only in what no file name bears
+                if stem in figures:  # names that differ only in characters no file name has
                     stem = f"{stem}-{_digest(of)}"
                 figures[stem] = figure
     return figures, reasons
@@ -95,11 +94,17 @@ def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:6]
 
 
-def style() -> AbstractContextManager[None]:
+@contextmanager
+def rc_context() -> Iterator[None]:
+    """The settings of matplotlib while a figure is built and while it is saved."""
     # Not a user's matplotlibrc: the same run gives the same picture.  rc_context does not
     # restore the backend, so that is left alone.
-    style: Any = {**matplotlib.rcParamsDefault, **STYLE}
-    return matplotlib.rc_context({key: style[key] for key in style if key != "backend"})
+    settings: Any = {**matplotlib.rcParamsDefault, **RC_PARAMS}
+    del settings["backend"]
+    with matplotlib.rc_context(settings), warnings.catch_warnings():
+        # A subject may have letters that the font lacks: an empty box, and no warning.
+        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+        yield
 
 
 def _clear(folder: Path) -> None:
@@ -110,11 +115,9 @@ def _clear(folder: Path) -> None:
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """As PNG and, beside it, SVG."""
-    with style(), warnings.catch_warnings():
-        # A subject may have letters that the font has not: an empty box, no word on stderr.
-        warnings.filterwarnings("ignore", message="Glyph .* missing from font")
-        figure.savefig(path, dpi=DPI, metadata={"Software": None})
+    """Write the figure as PNG and, beside it, SVG; return the path of the first."""
+    with rc_context():
+        figure.savefig(path, metadata={"Software": None})
         figure.set_layout_engine("none")  # as laid out: a second time would take as long
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     return path

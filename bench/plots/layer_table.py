@@ -1,4 +1,4 @@
-"""The layers of a run as a table: what each costs at one batch size under one setting."""
+"""The layers of a run as a table: the cost of each at one batch size and setting."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from bench.core.text import plain
 from bench.results.load import RunData
 
 PHASES = ("forward", "backward")
-TIMES = {  # column, its interval's ends, what it is
+TIMES = {  # by column: the ends of its interval, and its name
     "latency_median_s": ("latency_low_s", "latency_high_s", "latency"),
     "device_s": ("", "", "device time"),
 }
@@ -19,10 +19,10 @@ TIMES = {  # column, its interval's ends, what it is
 
 @dataclass(frozen=True)
 class Table:
-    """The layers of one device: what one batch size and one setting say.
+    """The layers of one device, at one batch size and setting.
 
     rows:   mode → layer → phase → its row.
-    counts: how many equal layers one stands for; absent: one.
+    counts: the number of equal layers that one stands for; absent: one.
     """
 
     device: str
@@ -44,11 +44,11 @@ class Table:
 
     def total_s(self, mode: str, layer: str) -> float:
         """Forward and backward together."""
-        spans = (self.span(row) for row in self.rows[mode].get(layer, {}).values())
+        spans = (self.span(row) for row in self.rows.get(mode, {}).get(layer, {}).values())
         return math.fsum(span.value for span in spans if span)
 
     def share(self, mode: str, layer: str) -> float:
-        """Of the time of all layers, equal ones counted as often as they are there."""
+        """The share of the time of all layers; equal ones count as often as they occur."""
 
         def all_s(name: str) -> float:
             return self.total_s(mode, name) * self.counts.get(name, 1)
@@ -56,7 +56,7 @@ class Table:
         return all_s(layer) / math.fsum(all_s(name) for name in self.rows[mode])
 
     def shown(self, layer: str) -> str:
-        """Its name, and ×3 where it stands for three equal ones."""
+        """The label of a layer: its name, and ×3 where it stands for three equal ones."""
         count = self.counts.get(layer, 1)
         return plain(layer, 44) + (f" ×{count}" if count > 1 else "")
 
@@ -70,7 +70,7 @@ class Table:
 
 
 def layer_table(run: RunData, group: Group, device: str) -> Table | None:
-    """At the setting nearest to plain and the largest batch that have most layers."""
+    """The table at the setting nearest to plain and the largest batch that have most layers."""
     rows = [row for row in group.rows if row.device == device and row.phase in PHASES]
     column = _column(rows, device)
     rows = [row for row in rows if finite(getattr(row, column)) is not None]
@@ -93,7 +93,7 @@ def layer_table(run: RunData, group: Group, device: str) -> Table | None:
 
 
 def _column(rows: Sequence[Row], device: str) -> str:
-    """Accelerators by events: a host time of a phase would be launch time."""
+    """The column of the times: on an accelerator, a host time would be that of the launch."""
     by_event = sum(finite(row.device_s) is not None for row in rows)
     by_host = sum(finite(row.latency_median_s) is not None for row in rows)
     return "device_s" if device != "cpu" and by_event >= by_host else "latency_median_s"
@@ -118,7 +118,7 @@ def network_order(run: RunData, group: Group) -> dict[str, int]:
 
 
 def _counts(run: RunData, group: Group) -> dict[str, int]:
-    """How many equal layers a measured one stands for."""
+    """By layer, the number of equal layers that it stands for."""
     return {
         str(layer.get("alias") or layer.get("name")): calls(layer)
         for layer in _listed(run, group.subject)

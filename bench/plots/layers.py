@@ -1,4 +1,4 @@
-"""Where the time goes: every layer's forward and backward."""
+"""The time of each layer, forward and backward."""
 
 from collections.abc import Mapping, Sequence
 
@@ -10,78 +10,65 @@ from bench.compare.groups import Group, Span, flags, groups, records
 from bench.core import units
 from bench.core.records import Row
 from bench.core.text import plain
-from bench.plots.captions import device_name, footer, subtitle
+from bench.plots import marks
+from bench.plots.captions import by_group, footer, subtitle, titled_panels
 from bench.plots.layer_table import PHASES, TIMES, Table, layer_table, network_order
-from bench.plots.marks import say
-from bench.plots.sheet import Words, sheet, text_in
-from bench.plots.style import BLUE, INK, ORANGE, NothingToDraw, ruler
+from bench.plots.sheet import Captions, sheet
+from bench.plots.style import BLUE, INK, ORANGE, Style
 from bench.results.load import RunData
 
 MOST_LAYERS = 40
 COLORS = {"forward": BLUE, "backward": ORANGE}
-HATCH = {"forward": "", "backward": "////"}
+HATCHES = {"forward": "", "backward": "////"}
+NO_MARKER = Style(INK, "")  # the end of the bars shows the value
 
 
 def layers(run: RunData) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
-    drawn: dict[str, Figure] = {}
-    for group in groups(records(run.rows), layers=True):
-        tables = [found for device in group.devices if (found := layer_table(run, group, device))]
-        if tables:
-            drawn[group.name] = _figure(run, group, tables)
-    if not drawn:
-        raise NothingToDraw("no layer was measured (subjects SUBJECT/LAYER or SUBJECT/*)")
-    return drawn
+    return by_group(
+        groups(records(run.rows), layers=True),
+        lambda group: _figure(run, group),
+        "no layer was measured (subjects SUBJECT/LAYER or SUBJECT/*)",
+    )
 
 
-def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
+def _figure(run: RunData, whole: Group) -> Figure | None:
+    tables = [one for device in whole.devices if (one := layer_table(run, whole, device))]
+    if not tables:
+        return None
     order = network_order(run, whole)
     rows = [row for table in tables for row in table.all_rows]
     group = whole.of(rows)
     shown = {table.device: _shown(table, order) for table in tables}
     most = max(len(table.layers) for table in tables)
-    names = [table.shown(layer) for table in tables for layer in shown[table.device]]
-    page = sheet(
-        Words(
-            f"Where does the time of {plain(group.subject)} go, layer by layer?",
-            subtitle(
-                run,
-                group,
-                _under(tables),
-                f"the {MOST_LAYERS} slowest of {most} layers" if most > MOST_LAYERS else "",
-            ),
-            footer(
-                run,
-                whole.of(rows),
-                rows,
-                _note(tables),
-            ),
+    more = f"the {MOST_LAYERS} slowest of {most} layers" if most > MOST_LAYERS else ""
+    made = sheet(
+        Captions(
+            f"Time per layer: where {plain(group.subject)} spends its time",
+            subtitle(run, group, _under(tables), more),
+            footer(run, group, rows, *_notes(tables)),
         ),
-        [1.05 + 0.27 * len(shown[table.device]) for table in tables],
+        [marks.rows_height_in(len(shown[table.device])) for table in tables],
         len(group.modes),
-        panel_in=4.4,
-        label_in=text_in(names),
-        legend=_handles(rows),
+        legend=_legend(rows),
     )
-    for line, table in zip(page.panels, tables, strict=True):
-        for axes, mode in zip(line, group.modes, strict=True):
-            axes.set_label(f"{mode} {table.device}")
-            title = "forward + backward" if mode == "training" else "forward"
-            several = len(tables) > 1
-            name = f", {device_name(run, group, table.device)}" if several else ""
-            axes.set_title(f"{mode} ({title}){name}")
-            _panel(axes, table, mode, shown[table.device])
-        _frame(line, table, group.modes, shown[table.device])
-    return page.figure
+    by_device = {table.device: table for table in tables}
+    for device, mode, axes in titled_panels(made, run, group, _phases):
+        _panel(axes, by_device[device], mode, shown[device])
+    return made.fitted()
 
 
-def _note(tables: Sequence[Table]) -> str:
+def _phases(mode: str) -> str:
+    return "forward + backward" if mode == "training" else "forward"
+
+
+def _notes(tables: Sequence[Table]) -> list[str]:
     notes = ["%: share of all layers"]
     if any((span := t.span(row)) and span.low for t in tables for row in t.all_rows):
-        notes.append("whiskers: 95 % interval of each phase")
+        notes.append("black lines: 95 % interval of each phase")
     if any(t.counts.get(layer, 1) > 1 for t in tables for layer in t.layers):
         notes.append("×n: n equal layers, one of them measured and drawn, all in its share")
-    return " · ".join(notes)
+    return notes
 
 
 def _under(tables: Sequence[Table]) -> str:
@@ -100,70 +87,56 @@ def _shown(table: Table, order: Mapping[str, int]) -> list[str]:
 
 
 def _panel(axes: Axes, table: Table, mode: str, shown: Sequence[str]) -> None:
-    of_mode = table.rows.get(mode, {})
-    if not of_mode:
-        say(axes, "not measured")
-        return
-    for at, layer in enumerate(shown):
-        left = 0.0
+    """A row per layer; its phases are bars end to end."""
+    longest = max(table.total_s(mode, layer) for mode in table.rows for layer in shown)
+    xlabel = f"{TIMES[table.column][2]} of one call (median)"
+    rows = [_row(table, mode, layer) for layer in shown]
+    marks.interval_rows(axes, rows, "s", xlabel, (0.0, longest * 1.12))
+    for y, layer in enumerate(shown):
+        left_s = 0.0
         for phase in PHASES:
-            row = of_mode.get(layer, {}).get(phase)
+            row = table.rows.get(mode, {}).get(layer, {}).get(phase)
             span = table.span(row) if row else None
             if row and span:
-                _bar(axes, at, left, span, phase, hollow=bool(row.flags))
-                left += span.value
-        if left:
-            axes.annotate(
-                f"{units.seconds(left)}  {_percent(table.share(mode, layer))}",
-                (1.02, at),
-                xycoords=("axes fraction", "data"),
-                va="center",
-                color=INK,
-                annotation_clip=False,
-            )
+                _bar(axes, y, left_s, span, phase, hollow=bool(row.flags))
+                left_s += span.value
+
+
+def _row(table: Table, mode: str, layer: str) -> marks.IntervalRow:
+    if not (total_s := table.total_s(mode, layer)):
+        return marks.IntervalRow(table.shown(layer))
+    text = f"{units.seconds(total_s)}  {_percent(table.share(mode, layer))}"
+    return marks.IntervalRow(table.shown(layer), total_s, text=text, style=NO_MARKER)
 
 
 def _percent(share: float) -> str:
     return f"{100 * share:.0f} %" if share >= 0.005 else "<1 %"
 
 
-def _bar(axes: Axes, at: int, left: float, span: Span, phase: str, *, hollow: bool) -> None:
+def _bar(axes: Axes, y: int, left_s: float, span: Span, phase: str, *, hollow: bool) -> None:
     color = COLORS[phase]
     axes.barh(
-        at,
+        y,
         span.value,
-        left=left,
+        left=left_s,
         height=0.66,
         facecolor="white" if hollow else color,
         edgecolor=color if hollow else "white",
         linewidth=1.2 if hollow else 0.6,
-        hatch="" if hollow else HATCH[phase],
+        hatch="" if hollow else HATCHES[phase],
     )
     if span.low is not None and span.high is not None:
-        axes.hlines(at, left + span.low, left + span.high, color=INK, linewidth=0.9)
+        axes.hlines(y, left_s + span.low, left_s + span.high, color=INK, linewidth=0.9)
 
 
-def _frame(line: Sequence[Axes], table: Table, modes: Sequence[str], shown: Sequence[str]) -> None:
-    longest = max(table.total_s(mode, layer) for mode in table.rows for layer in shown)
-    for axes in line[: len(modes)]:
-        axes.set_xlim(0, longest * 1.12)
-        ruler(axes.xaxis, 0, 0, units.seconds)
-        axes.grid(visible=True, axis="x")
-        axes.set_xlabel(f"{TIMES[table.column][2]} of one call")
-    line[0].set_yticks(range(len(shown)), [table.shown(layer) for layer in shown])
-    line[0].tick_params(axis="y", length=0)
-    line[0].set_ylim(len(shown) - 0.4, -0.6)
-
-
-def _handles(rows: Sequence[Row]) -> list[Patch]:
+def _legend(rows: Sequence[Row]) -> list[Patch]:
     there = {row.phase for row in rows}
-    handles = [
-        Patch(facecolor=COLORS[phase], edgecolor="white", hatch=HATCH[phase], label=phase)
+    entries = [
+        Patch(facecolor=COLORS[phase], edgecolor="white", hatch=HATCHES[phase], label=phase)
         for phase in PHASES
         if phase in there
     ]
-    names = flags(rows)
-    if names:
-        text = "hollow:\n" + ",\n".join(names)
-        handles.append(Patch(facecolor="white", edgecolor=INK, label=text))
-    return handles
+    if names := flags(rows):
+        text = marks.wrapped("hollow: " + ", ".join(names))
+        entries.append(Patch(facecolor="white", edgecolor=INK, label=text))
+    return entries

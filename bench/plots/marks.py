@@ -1,6 +1,8 @@
-"""Points, intervals and notes, as they look in every plot."""
+"""Markers, intervals and curves, as they are drawn in every plot."""
 
+import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
@@ -8,23 +10,120 @@ from matplotlib.lines import Line2D
 
 from bench.compare.groups import Span, flags
 from bench.core.records import Row
-from bench.plots.style import FAINT, Look
+from bench.plots.style import FAINT, GREY, INK, Style, value_ticks
+
+Limits = tuple[float, float]
+PLAIN_STYLE = Style(INK)
 
 
-def point(look: Look, *, hollow: bool) -> dict[str, Any]:
-    """Keywords of a Line2D that is a marker alone; hollow says that its row is flagged."""
-    return {
-        "linestyle": "none",
-        "marker": look.marker,
-        "markersize": 5.5,
-        "markeredgecolor": look.color,
-        "markerfacecolor": "white" if hollow else look.color,
-        "markeredgewidth": 1.3,
-    }
+@dataclass(frozen=True, slots=True)
+class IntervalRow:
+    """One row of a panel: label, marker, interval, and a text right of the panel.
+
+    value:   where the marker stands; None: a row without data, or a heading.
+    low:     the ends of the interval, None where unknown.
+    hollow:  whether its data bear flags.
+    """
+
+    label: str
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    text: str = ""
+    style: Style = PLAIN_STYLE
+    hollow: bool = False
+    heading: bool = False
 
 
-def bounds(spans: Sequence[Span], room: float = 0.06) -> tuple[float, float]:
-    """Ends of a logarithmic axis: the values and their intervals.
+@dataclass(frozen=True, slots=True)
+class CurvePoint:
+    """One point of a curve; `hollow` says that its data bear flags."""
+
+    x: float
+    span: Span
+    hollow: bool
+
+
+def rows_height_in(rows: int) -> float:
+    """The height of a panel with so many rows."""
+    return 0.1 + 0.24 * rows
+
+
+def interval_rows(
+    axes: Axes, rows: Sequence[IntervalRow], unit: str, xlabel: str, limits: Limits | None = None
+) -> None:
+    """Draw the rows from the top, over an axis that is logarithmic unless it begins at 0.
+
+    unit:   what the ticks bear, as `value_ticks` takes it.
+    limits: of the x axis; without them, as `log_limits` makes them.  What lies beyond is drawn
+            at the edge: a marker as it is, the end of an interval as an arrow.
+    """
+    axes.set_yticks(range(len(rows)), [row.label for row in rows])
+    for tick, row in zip(axes.yaxis.get_major_ticks(), rows, strict=False):
+        if row.heading:
+            tick.label1.set(fontweight="bold", color=INK)
+    axes.tick_params(axis="y", length=0)
+    axes.set_ylim(len(rows) - 0.4, -0.6)
+    spans = [Span(row.value, row.low, row.high) for row in rows if row.value is not None]
+    if not spans:
+        empty_panel(axes, "not measured")
+        return
+    low, high = limits or log_limits(spans, margin=0.08)
+    axes.set_xscale("log" if low > 0 else "linear")
+    axes.set_xlim(low, high)
+    value_ticks(axes.xaxis, low, high, unit)
+    axes.grid(visible=True, axis="x")
+    axes.set_xlabel(xlabel)
+    for y, row in enumerate(rows):
+        _interval_row(axes, y, row, low, high)
+
+
+def _interval_row(axes: Axes, y: int, row: IntervalRow, low: float, high: float) -> None:
+    color = row.style.color
+    if row.value is None:
+        return
+    if row.low is not None and row.high is not None:
+        axes.hlines(y, max(row.low, low), min(row.high, high), color=color, linewidth=1.4)
+        for beyond, edge, arrow in ((row.low < low, low, "<"), (row.high > high, high, ">")):
+            if beyond:
+                axes.plot(edge, y, marker=arrow, color=color, markersize=4, clip_on=False)
+    value = min(max(row.value, low), high)
+    axes.plot(value, y, label=row.label, **marker(row.style, hollow=row.hollow))
+    if row.text:
+        axes.annotate(
+            row.text,
+            (1.02, y),
+            xycoords=("axes fraction", "data"),
+            va="center",
+            color=FAINT if color == GREY else color,
+            annotation_clip=False,
+        )
+
+
+def interval_curve(axes: Axes, points: Sequence[CurvePoint], style: Style, label: str) -> None:
+    """A line through the points, with an interval and a marker at each if the style has one."""
+    if not points:
+        return
+    front = 3 if style.marker else 2
+    axes.plot(
+        [point.x for point in points],
+        [point.span.value for point in points],
+        color=style.color,
+        linestyle=style.line,
+        linewidth=1.5 if style.marker else 0.8,
+        label=label,
+        zorder=front,
+    )
+    for point in points if style.marker else ():
+        low, high = point.span.low, point.span.high
+        if low is not None and high is not None:
+            axes.vlines(point.x, low, high, color=style.color, linewidth=1.2, zorder=front)
+        shape = marker(style, hollow=point.hollow)
+        axes.plot(point.x, point.span.value, **shape, zorder=front + 1)
+
+
+def log_limits(spans: Sequence[Span], margin: float = 0.06) -> Limits:
+    """Limits of a logarithmic axis that holds the values and their intervals.
 
     An interval reaches at most a factor of 3 beyond the values: one of two replicates would
     flatten all the rest.
@@ -32,29 +131,43 @@ def bounds(spans: Sequence[Span], room: float = 0.06) -> tuple[float, float]:
     least, most = min(s.value for s in spans), max(s.value for s in spans)
     low = max(min(s.low or s.value for s in spans), least / 3)
     high = min(max(s.high or s.value for s in spans), most * 3)
-    factor = max((high / low) ** room, 1.1)
+    factor = max((high / low) ** margin, 1.1)
     return low / factor, high * factor
 
 
-def say(axes: Axes, text: str) -> None:
-    """In the middle of an empty panel."""
+def empty_panel(axes: Axes, text: str) -> None:
+    """Say in the middle of a panel why it is empty."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=FAINT)
 
 
-def flag_handle(rows: Sequence[Row]) -> list[Line2D]:
-    """What a hollow marker says, if there is one."""
+def marker(style: Style, *, hollow: bool) -> dict[str, Any]:
+    """Keywords of a Line2D that is a marker alone; hollow says that its row bears flags."""
+    return {
+        "linestyle": "none",
+        "marker": style.marker,
+        "markersize": 5.5,
+        "color": style.color,
+        "markeredgecolor": style.color,
+        "markerfacecolor": "white" if hollow else style.color,
+        "markeredgewidth": 1.3,
+    }
+
+
+def legend_entry(style: Style, text: str, *, line: bool = False) -> Line2D:
+    """The marker of a style, on a piece of its line if that is drawn too."""
+    entry = Line2D([], [], label=wrapped(text), **marker(style, hollow=False))
+    if line:
+        entry.set(linestyle=style.line, linewidth=1.5 if style.marker else 0.8)
+    return entry
+
+
+def flag_entry(rows: Sequence[Row]) -> list[Line2D]:
+    """The legend's entry for hollow markers, if there is one."""
     names = flags(rows)
-    if not names:
-        return []
-    text = broken("hollow: " + ", ".join(names))
-    return [Line2D([], [], **point(Look(FAINT, "o", "-"), hollow=True), label=text)]
+    text = wrapped("hollow: " + ", ".join(names))
+    return [Line2D([], [], label=text, **marker(Style(FAINT), hollow=True))] if names else []
 
 
-def broken(text: str, most: int = 26) -> str:
-    """A legend's entry on several lines."""
-    lines = [""]
-    for word in text.split(" "):
-        if lines[-1] and len(lines[-1]) + len(word) >= most:
-            lines.append("")
-        lines[-1] = f"{lines[-1]} {word}".strip()
-    return "\n".join(lines)
+def wrapped(text: str) -> str:
+    """The text of a legend's entry, on several lines."""
+    return textwrap.fill(text, 26, break_long_words=False, break_on_hyphens=False)

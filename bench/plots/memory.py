@@ -1,77 +1,78 @@
-"""Memory over the time of one step, by what it is for, and what is alive at the peak."""
+"""Memory over the time of one step by its use, and the largest blocks at the peak."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, MaxNLocator
+from matplotlib.patches import Patch
 
 from bench.core import units
 from bench.core.text import plain
-from bench.plots.style import (
-    BLUE,
-    FAINT,
-    GREEN,
-    GREY,
-    INK,
-    ORANGE,
-    PURPLE,
-    SKY,
-    VERMILION,
-    NothingToDraw,
-    short,
-)
+from bench.plots import style
+from bench.plots.sheet import Captions, sheet
+from bench.plots.style import FAINT, INK, NothingToDraw, value_ticks
 from bench.results.profile_tables import Profile
 
-COLORS = {
-    "parameters": BLUE,
-    "buffers": SKY,
-    "inputs": GREY,
-    "optimizer": PURPLE,
-    "gradients": GREEN,
-    "activations": ORANGE,
-    "temporary": VERMILION,
+# Colour and hatch by use: neighbours differ in both.
+USES = {
+    "parameters": (style.BLUE, ""),
+    "buffers": (style.SKY, "//"),
+    "inputs": (style.GREY, ""),
+    "optimizer": (style.PURPLE, "\\\\"),
+    "gradients": (style.GREEN, "//"),
+    "activations": (style.ORANGE, ""),
+    "temporary": (style.VERMILION, ".."),
 }
-# A colour is never the only difference: neighbours in the pile are hatched in turns.
-HATCHES = {"buffers": "//", "optimizer": "\\\\", "gradients": "//", "temporary": ".."}
-MOST_ALIVE = 12
+OTHER = (style.GREY, "")
+MOST_BLOCKS = 12
 
 
 def memory(profile: Profile) -> Figure:
-    """Stacked areas over time, and the largest of what is alive at the peak.
+    """Stacked areas over time, and the largest blocks in use at the peak.
 
     Raises NothingToDraw.
     """
     if not profile.memory:
         raise NothingToDraw("memory over time was not recorded")
-    figure = Figure(figsize=(9.0, 4.6), layout="constrained")
-    pile, side = figure.subplots(1, 2, width_ratios=(3, 2))
     case = profile.case
-    title = f"{plain(case.subject)}, {case.mode}, N = {case.batch}, {case.device}"
-    figure.suptitle(title, fontsize=11, x=0.01, ha="left", color=INK)
-    _pile(pile, profile)
-    _alive(side, profile)
-    handles, labels = pile.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower left", ncols=len(labels), fontsize=8)
-    return figure
+    used = {name: its for name, its in profile.memory["bytes"].items() if max(its) > 0}
+    made = sheet(
+        Captions(
+            f"Memory: how much one call of {plain(case.subject)} uses over time",
+            f"{case.mode} · batch {case.batch} · {case.device}",
+            "the memory profiler slows the call down",
+        ),
+        [3.1],
+        2,
+        width_in=4.0,
+        legend=[
+            Patch(facecolor=color, edgecolor="white", hatch=hatch, label=name)
+            for name in reversed(used)
+            for color, hatch in (USES.get(name, OTHER),)
+        ],
+    )
+    ((areas, blocks),) = made.panels
+    _areas(areas, profile.memory, used)
+    _blocks(blocks, profile.memory["alive"][:MOST_BLOCKS])
+    return made.fitted()
 
 
-def _pile(axes: Axes, profile: Profile) -> None:
-    assert profile.memory is not None
-    data, peak = profile.memory, profile.memory["peak"]
-    used = {name: values for name, values in data["bytes"].items() if max(values) > 0}
+def _areas(axes: Axes, data: Mapping[str, Any], used: Mapping[str, Sequence[float]]) -> None:
+    peak, top = data["peak"], float(data["peak_bytes"])
     times = np.asarray(data["times_s"], dtype=float)
     areas = axes.stackplot(
         times,
         np.asarray(list(used.values()), dtype=float),
         labels=list(used),
-        colors=[COLORS.get(name, GREY) for name in used],
+        colors=[USES.get(name, OTHER)[0] for name in used],
         step="post",
         linewidth=0.0,
     )
     for name, area in zip(used, areas, strict=True):
-        area.set_hatch(HATCHES.get(name, ""))
+        area.set_hatch(USES.get(name, OTHER)[1])
         area.set_edgecolor("white")
-    top = float(data["peak_bytes"])
     axes.plot([times[peak]], [top], "v", color=INK, markersize=6, clip_on=False)
     right = times[peak] > 0.7 * times[-1]
     axes.annotate(
@@ -84,29 +85,24 @@ def _pile(axes: Axes, profile: Profile) -> None:
     )
     axes.set_ylim(0, 1.12 * top)
     axes.set_xlim(times[0], times[-1] if times[-1] > times[0] else times[0] + 1)
-    for ruler, show in ((axes.xaxis, units.seconds), (axes.yaxis, units.bytes_)):
-        ruler.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
-        ruler.set_major_formatter(FuncFormatter(lambda value, _, show=show: short(show(value))))
-    axes.set_xlabel("time in the step, as the memory profiler slows it")
-    axes.set_title("memory alive")
+    value_ticks(axes.xaxis, 0, 0, "s")
+    value_ticks(axes.yaxis, 0, 0, "B")
+    axes.set_xlabel("time in the call")
+    axes.set_title("memory in use")
 
 
-def _alive(axes: Axes, profile: Profile) -> None:
-    assert profile.memory is not None
-    alive = profile.memory["alive"][:MOST_ALIVE]
+def _blocks(axes: Axes, blocks: Sequence[Mapping[str, Any]]) -> None:
     axes.set_axis_off()
-    axes.set_title("the largest alive at the peak")
-    for number, block in enumerate(alive):
-        height = 0.97 - number / MOST_ALIVE * 0.97
-        what = " ".join(part for part in (block["category"], block["name"]) if part)
+    axes.set_title("largest blocks in use at the peak")
+    for number, block in enumerate(blocks):
+        y = 0.97 - number / MOST_BLOCKS * 0.97
+        words = " ".join(part for part in (block["category"], block["name"]) if part)
         made = block["operator"].removeprefix("aten::")
-        axes.text(
-            0.17, height, units.bytes_(block["bytes"]), ha="right", va="top", fontsize=8, color=INK
-        )
-        axes.text(0.2, height, plain(what, 44), va="top", fontsize=8, color=INK)
-        if made:
-            axes.text(
-                0.2, height - 0.036, plain(f"by {made}", 44), va="top", fontsize=6.5, color=FAINT
-            )
-    axes.set_xlim(0, 1)
-    axes.set_ylim(0, 1)
+        by = f"by {plain(made, 44)}" if made else ""
+        for x, below, text, side, size, color in (
+            (0.17, 0.0, units.bytes_(block["bytes"]), "right", 8.0, INK),
+            (0.2, 0.0, plain(words, 44), "left", 8.0, INK),
+            (0.2, 0.036, by, "left", 6.5, FAINT),
+        ):
+            place = axes.text(x, y - below, text, transform=axes.transAxes, va="top")
+            place.set(ha=side, fontsize=size, color=color)

@@ -1,4 +1,4 @@
-"""The three figures that are drawn against batch size."""
+"""The three quantities that are drawn against batch size."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,15 +11,19 @@ from bench.core.records import Row
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """What is drawn against batch size.
+    """A quantity of a row, and its words.
 
+    title:  of the figure, with a place for the subject.
+    unit:   what the ticks bear.
     span:   of a row, in SI units; None where it is unknown.
+    show:   a value as text with its unit.
     lower:  whether lower is better.
     """
 
     title: str
     axis: str
     short: str
+    unit: str
     span: Callable[[Row], Span | None]
     show: Callable[[float], str]
     lower: bool
@@ -48,25 +52,28 @@ def _memory(row: Row) -> Span | None:
 
 
 LATENCY = Quantity(
-    "How long does one call of {} take?",
-    "latency of one call, median",
+    "Latency: how long one call of {} takes",
+    "latency of one call (median)",
     "latency",
+    "s",
     _latency,
     units.seconds,
     lower=True,
 )
 THROUGHPUT = Quantity(
-    "How many images per second does {} get through?",
-    "throughput (images/s), back to back",
+    "Throughput: how many images per second {} processes",
+    "throughput, back to back (images/s)",
     "throughput",
+    "",
     throughput_of,
     units.count,
     lower=False,
 )
 MEMORY = Quantity(
-    "How much memory does {} need?",
-    "peak memory, allocated",
+    "Peak memory: how much memory {} needs",
+    "peak memory (allocated)",
     "peak memory",
+    "B",
     _memory,
     units.bytes_,
     lower=True,
@@ -74,7 +81,7 @@ MEMORY = Quantity(
 
 
 def rank(group: Group, quantity: Quantity) -> Mapping[Setting, float]:
-    """Settings by what they reach at the largest batch, the best of any panel."""
+    """By setting, its best value of any panel at the largest batch; smaller is better."""
     found: dict[Setting, float] = {}
     for row in group.rows:
         span = quantity.span(row)

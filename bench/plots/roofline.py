@@ -1,28 +1,31 @@
-"""How far each layer is from what this machine can do: a roofline, as it was measured."""
+"""The roofline: the rate of each layer, under the limits that this machine was seen to reach."""
 
 import math
 from collections.abc import Iterator, Sequence
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
-from bench.compare.groups import Group, flags, groups, records, split
+from bench.compare.groups import Group, flags, groups, label, records, split
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
 from bench.insights.roofline import Point, arithmetic, points, unknown
+from bench.plots import marks, style
 from bench.plots.captions import device_name, footer
-from bench.plots.marks import flag_handle, point, say
-from bench.plots.sheet import Words, sheet, text_in
-from bench.plots.style import BLUE, FAINT, GREEN, GREY, INK, VERMILION, Look, NothingToDraw, ruler
+from bench.plots.sheet import Captions, sheet
+from bench.plots.style import INK, NothingToDraw, Style, value_ticks
 from bench.results.load import RunData
 
-COMPUTE, MEMORY, NEITHER = Look(VERMILION, "^", "-"), Look(BLUE, "s", "-"), Look(GREY, "o", "-")
-WHOLE = Look(GREEN, "D", "-")
-LOOKS = {"compute": COMPUTE, "memory": MEMORY, "neither": NEITHER}
+KINDS = {
+    "whole": (Style(style.GREEN, "D"), "the whole network"),
+    "compute": (Style(style.VERMILION, "^"), "limited by arithmetic"),
+    "memory": (Style(style.BLUE, "s"), "limited by memory"),
+    "neither": (Style(style.GREY, "o"), "far from both limits"),
+}
+ARITHMETIC = ("dtype", "amp", "tf32")
 MOST_LABELS = 10  # of a panel, the longest calls
-MOST_UNCOUNTED = 3  # that are named
+MOST_UNCOUNTED = 3  # layers without a place, by name
 MOST_LINES = 24  # of the layers without FLOPs
 
 
@@ -71,9 +74,10 @@ def _wholes(
 
 
 def _notes(found: Sequence[Point], uncounted: Sequence[Row]) -> Iterator[str]:
-    """What one has to know of the bytes, and which layers have no place."""
+    """How the bytes are counted, and the layers that have no place."""
     partial = any(one.partial for one in found)
-    yield "bytes are the least that must move, by shapes" + ", without the optimizer's" * partial
+    yield "%: share of the nearer limit"
+    yield "bytes: the least that must move, by shapes" + ", without the optimizer's" * partial
     names = list(dict.fromkeys(split(row.subject or "")[1] or "" for row in uncounted))
     if names:
         more = f" and {len(names) - MOST_UNCOUNTED} more" if len(names) > MOST_UNCOUNTED else ""
@@ -86,64 +90,49 @@ def _figure(run: RunData, group: Group, found: Sequence[Point], uncounted: Seque
     without = [one for one in found if one.flop_per_s is None]
     names = list(dict.fromkeys(_name(one.row, group) for one in without))[:MOST_LINES]
     first = found[0]
-    of = first.row
-    page = sheet(
-        Words(
-            f"How far is {plain(group.subject)} from what this machine can do?",
-            f"{device_name(run, group, str(of.device))} · {arithmetic(of)} · batch {of.batch} · "
-            f"at most {units.count(first.compute_per_s, 'FLOP/s')} and "
-            f"{units.bytes_(first.memory.bytes_per_s)}/s "
-            f"{first.memory.where}, as measured in this run",
+    used = {_kind(one, group) for one in found}
+    made = sheet(
+        Captions(
+            f"Roofline: how close {plain(group.subject)} comes to the limits of this machine",
+            f"{device_name(run, group, str(first.row.device))} · {arithmetic(first.row)} · "
+            f"batch {first.row.batch} · limits measured in this run (black lines): "
+            f"{units.count(first.compute_per_s, 'FLOP/s')} and "
+            f"{units.bytes_(first.memory.bytes_per_s)}/s {first.memory.where}",
             footer(run, group, rows, *_notes(found, uncounted)),
         ),
-        [3.1, *([0.75 + 0.24 * len(names)] if names else [])],
+        [2.7, *([marks.rows_height_in(len(names))] if names else [])],
         len(modes),
-        panel_in=4.4,
-        label_in=max(text_in(names), 0.55),
+        width_in=4.0,
         legend=[
-            *_handles(found, group),
-            *flag_handle(rows),
+            *(marks.legend_entry(*own) for kind, own in KINDS.items() if kind in used),
+            *marks.flag_entry(rows),
         ],
     )
+    made.panels[0][0].set_ylabel("rate of arithmetic")
     for column, mode in enumerate(modes):
         here = [one for one in found if one.row.mode == mode]
-        axes = page.panels[0][column]
+        axes = made.panels[0][column]
         axes.set_title(f"{mode} ({whole_phase(mode)})")
         _roof(axes, [one for one in here if one.flop_per_s is not None], group, found)
         if names:
-            _rates(page.panels[1][column], here, names, group, found)
-    return page.figure
+            _rates(made.panels[1][column], here, names, group, found)
+    return made.fitted()
 
 
-def _handles(found: Sequence[Point], group: Group) -> list[Line2D]:
-    kinds = (
-        (WHOLE, "the whole network", any(_is_whole(one, group) for one in found)),
-        (COMPUTE, "bound by arithmetic", any(_look(one, group) is COMPUTE for one in found)),
-        (MEMORY, "bound by memory", any(_look(one, group) is MEMORY for one in found)),
-        (NEITHER, "bound by neither", any(_look(one, group) is NEITHER for one in found)),
-    )
-    return [
-        Line2D([], [], label=text, **point(look, hollow=False))
-        for look, text, there in kinds
-        if there
-    ]
+def _kind(one: Point, group: Group) -> str:
+    return "whole" if one.row.subject == group.subject else one.bound
 
 
-def _is_whole(one: Point, group: Group) -> bool:
-    return one.row.subject == group.subject
-
-
-def _look(one: Point, group: Group) -> Look:
-    if _is_whole(one, group):
-        return WHOLE
-    return LOOKS[one.bound]
+def _mark(one: Point, group: Group) -> tuple[Style, bool]:
+    """The style of a point, and whether it is hollow."""
+    return KINDS[_kind(one, group)][0], bool(flags([one.row]))
 
 
 def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point]) -> None:
     """Rate over intensity, both logarithmic, under the two ceilings."""
     counted = [one for one in all_ if one.flop_per_s and one.intensity]
     if not shown or not counted:
-        say(axes, "no layer with FLOPs")
+        marks.empty_panel(axes, "no layer with FLOPs")
         return
     roof = shown[0]
     xs = [one.intensity or 1.0 for one in counted]
@@ -154,10 +143,10 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     axes.set_yscale("log")
     axes.set_xlim(low, high)
     axes.set_ylim(bottom, top)
-    ruler(axes.xaxis, low, high, lambda value: f"{value:.3g}")
-    ruler(axes.yaxis, bottom, top, lambda value: units.count(value, "FLOP/s"))
+    value_ticks(axes.xaxis, low, high, "")
+    value_ticks(axes.yaxis, bottom, top, "FLOP/s")
     axes.grid(visible=True)
-    axes.set_xlabel("intensity (FLOP per byte that must move)")
+    axes.set_xlabel("intensity (FLOP per byte moved)")
     axes.plot(
         [low, roof.ridge, high],
         [low * roof.memory.bytes_per_s, roof.compute_per_s, roof.compute_per_s],
@@ -165,28 +154,43 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
         linewidth=1.5,
     )
     longest = sorted(shown, key=lambda one: -(one.row.pipelined_s or 0.0))[:MOST_LABELS]
-    labelled: list[float] = []
+    labels: list[float] = []  # their places so far
     for one in sorted(shown, key=lambda one: -(one.flop_per_s or 0.0)):
         x, y = one.intensity or 1.0, one.flop_per_s or 1.0
-        axes.plot(x, y, **point(_look(one, group), hollow=bool(flags([one.row]))))
+        mark, hollow = _mark(one, group)
+        axes.plot(x, y, **marks.marker(mark, hollow=hollow))
         if one in longest:
-            place = _free(math.log10(y), labelled, math.log10(top / bottom) / 15)
-            labelled.append(place)
+            right = x < math.sqrt(low * high)
+            height = math.log10(top / bottom) / 15  # of a label
+            highest = math.log10(roof.compute_per_s) - height
+            reach = x * (high / low) ** (0.35 if right else -0.35)
+            beside = [
+                math.log10(other.flop_per_s or 1.0)
+                for other in shown
+                if min(x, reach) < (other.intensity or 1.0) < max(x, reach)
+            ]
+            place = _free(min(math.log10(y), highest), [*labels, *beside], height)
+            labels.append(place)
             axes.annotate(
                 f"{_name(one.row, group)}  {100 * one.reached:.0f} %",
-                (x, 10**place),
-                xytext=(8, 0) if x < math.sqrt(low * high) else (-8, 0),
-                textcoords="offset points",
-                ha="left" if x < math.sqrt(low * high) else "right",
+                (x, y),
+                xytext=(x * (high / low) ** (0.025 if right else -0.025), 10**place),
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": style.FAINT,
+                    "linewidth": 0.7,
+                    "shrinkA": 0,
+                },
+                ha="left" if right else "right",
                 va="center",
                 color=INK,
             )
 
 
-def _free(wanted: float, taken: Sequence[float], room: float) -> float:
-    """The next place downwards where no other label stands: above is the roof."""
-    while any(abs(wanted - one) < room for one in taken):
-        wanted -= room / 4
+def _free(wanted: float, taken: Sequence[float], height: float) -> float:
+    """The next place downwards where nothing else stands: the roof is above."""
+    while any(abs(wanted - one) < height for one in taken):
+        wanted -= height / 4
     return wanted
 
 
@@ -194,32 +198,28 @@ def _rates(
     axes: Axes, here: Sequence[Point], names: Sequence[str], group: Group, all_: Sequence[Point]
 ) -> None:
     """Layers without FLOPs: their rate of bytes beside that of the main memory."""
-    shown = [one for one in here if one.flop_per_s is None and _name(one.row, group) in names]
+    by_name = {_name(one.row, group): one for one in here if one.flop_per_s is None}
     rates = [one.bytes_per_s for one in all_ if one.flop_per_s is None]
     roof = all_[0].memory.bytes_per_s
-    low, high = min([*rates, roof]) / 1.6, max([*rates, roof]) * 1.6
-    axes.set_xscale("log")
-    axes.set_xlim(low, high)
-    ruler(axes.xaxis, low, high, lambda value: f"{units.bytes_(value)}/s")
-    axes.grid(visible=True, axis="x")
-    axes.axvline(roof, color=INK, linewidth=1.5)
-    axes.set_xlabel("without FLOPs: rate of bytes (line: memory)")
-    for one in shown:
-        at = names.index(_name(one.row, group))
-        axes.plot(one.bytes_per_s, at, **point(_look(one, group), hollow=bool(flags([one.row]))))
-        axes.annotate(
-            f"{100 * one.reached:.0f} %",
-            (1.02, at),
-            xycoords=("axes fraction", "data"),
-            va="center",
-            color=FAINT,
-            annotation_clip=False,
-        )
-    axes.set_yticks(range(len(names)), list(names))
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(len(names) - 0.4, -0.6)
+    rows = [_rate(name, by_name.get(name), group) for name in names]
+    limits = min([*rates, roof]) / 1.6, max([*rates, roof]) * 1.6
+    marks.interval_rows(axes, rows, "B/s", "layers without FLOPs: rate of memory traffic", limits)
+    if by_name:
+        axes.axvline(roof, color=INK, linewidth=1.5)
+
+
+def _rate(name: str, one: Point | None, group: Group) -> marks.IntervalRow:
+    if one is None:
+        return marks.IntervalRow(name)
+    mark, hollow = _mark(one, group)
+    text = f"{100 * one.reached:.0f} %"
+    return marks.IntervalRow(name, one.bytes_per_s, text=text, style=mark, hollow=hollow)
 
 
 def _name(row: Row, group: Group) -> str:
+    """The layer, and the settings that set it apart; the title says the arithmetic."""
     layer = split(row.subject or "")[1]
-    return plain(layer or group.subject, 28)
+    if layer is None:
+        return plain(group.subject, 28)
+    setting = tuple(part for part in group.setting(row) if part[0] not in ARITHMETIC)
+    return plain(layer, 28) + (f", {label(setting)}" if setting else "")

@@ -3,19 +3,26 @@
 import math
 from collections.abc import Mapping, Sequence
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
 from bench.compare.groups import Group, Setting, groups, label, records
 from bench.core.records import Row
 from bench.core.text import plain
-from bench.plots.captions import footer, interval_note, looks, panel_title, plain_means, subtitle
+from bench.plots import marks
+from bench.plots.captions import (
+    by_group,
+    footer,
+    interval_note,
+    plain_means,
+    styles,
+    subtitle,
+    titled_panels,
+)
 from bench.plots.dots import dots
-from bench.plots.marks import bounds, broken, flag_handle, point, say
 from bench.plots.quantity import LATENCY, MEMORY, THROUGHPUT, Quantity, rank
-from bench.plots.sheet import Words, sheet
-from bench.plots.style import GREY, REST, Look, NothingToDraw, batch_ticks, ruler
+from bench.plots.sheet import Captions, sheet
+from bench.plots.style import OTHER, Style, batch_axis, value_ticks
 from bench.results.load import RunData
 
 
@@ -35,112 +42,79 @@ def memory(run: RunData) -> dict[str, Figure]:
 
 
 def _all(run: RunData, quantity: Quantity) -> dict[str, Figure]:
-    drawn = {
-        group.name: _figure(run, group, quantity)
-        for group in groups(records(run.rows))
-        if any(quantity.span(row) for row in group.rows)
-    }
-    if not drawn:
-        raise NothingToDraw(f"no whole subject has a {quantity.short}")
-    return drawn
+    return by_group(
+        groups(records(run.rows)),
+        lambda group: _figure(run, group, quantity),
+        f"no whole subject has a {quantity.short}",
+    )
 
 
-def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure:
+def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure | None:
     group = whole.of(row for row in whole.rows if quantity.span(row))
+    spans = [span for row in group.rows if (span := quantity.span(row))]
+    if not spans:
+        return None
     one_batch = len(group.batches) == 1
-    note = interval_note(group.rows) if _intervals(group, quantity) else ""
-    words = Words(
+    note = interval_note(group.rows) if any(span.low and span.high for span in spans) else ""
+    captions = Captions(
         quantity.title.format(plain(group.subject)),
         subtitle(run, group, f"batch {group.batches[0]}" if one_batch else ""),
         footer(run, group, group.rows, *plain_means(group), note),
     )
-    return (dots if one_batch else _lines)(run, group, quantity, words)
+    return (dots if one_batch else _lines)(run, group, quantity, captions)
 
 
-def _intervals(group: Group, quantity: Quantity) -> bool:
-    spans = (quantity.span(row) for row in group.rows)
-    return any(span and span.low and span.high for span in spans)
-
-
-def _lines(run: RunData, group: Group, quantity: Quantity, words: Words) -> Figure:
-    style = looks(group, rank(group, quantity))
-    page = sheet(
-        words,
-        [3.1] * len(group.devices),
+def _lines(run: RunData, group: Group, quantity: Quantity, captions: Captions) -> Figure:
+    style = styles(group, rank(group, quantity))
+    made = sheet(
+        captions,
+        [2.3] * len(group.devices),
         len(group.modes),
-        legend=_handles(group, style),
+        legend=_legend(group, style),
         legend_title="setting",
     )
-    for line, device in zip(page.panels, group.devices, strict=True):
-        for axes, mode in zip(line, group.modes, strict=True):
-            rows = [row for row in group.rows if (row.device, row.mode) == (device, mode)]
-            axes.set_label(f"{mode} {device}")
-            axes.set_title(panel_title(run, group, mode, device))
-            axes.set_xlabel("batch (images per call)")
-            axes.set_yscale("log")
-            axes.grid(visible=True)
-            batch_ticks(axes, group.batches)
-            for setting in group.settings:
-                mine = [row for row in rows if group.setting(row) == setting]
-                nudge = _nudge(setting, style, group.batches)
-                _line(axes, mine, quantity, style[setting], label(setting), nudge)
-            if not rows:
-                say(axes, "not measured")
-        line[0].set_ylabel(quantity.axis)
-        here = [span for r in group.rows if r.device == device and (span := quantity.span(r))]
-        low, high = bounds(here)
-        line[0].set_ylim(low, high)
-        ruler(line[0].yaxis, low, high, quantity.show)
-    return page.figure
+    for device, mode, axes in titled_panels(made, run, group):
+        rows = [row for row in group.rows if (row.device, row.mode) == (device, mode)]
+        axes.set_yscale("log")
+        axes.grid(visible=True)
+        batch_axis(axes, group.batches)
+        for setting in group.settings:
+            points = _points([row for row in rows if group.setting(row) == setting], quantity)
+            offset = _offset(setting, style, group.batches)
+            points = [marks.CurvePoint(one.x * offset, one.span, one.hollow) for one in points]
+            marks.interval_curve(axes, points, style[setting], label(setting))
+        if not rows:
+            marks.empty_panel(axes, "not measured")
+    for device, (first, *_) in zip(group.devices, made.panels, strict=True):
+        points = _points([row for row in group.rows if row.device == device], quantity)
+        low, high = marks.log_limits([point.span for point in points])
+        first.set_ylim(low, high)
+        first.set_ylabel(quantity.axis)
+        value_ticks(first.yaxis, low, high, quantity.unit)
+    return made.fitted()
 
 
-def _nudge(setting: Setting, style: Mapping[Setting, Look], batches: Sequence[int]) -> float:
+def _points(rows: Sequence[Row], quantity: Quantity) -> list[marks.CurvePoint]:
+    return [
+        marks.CurvePoint(float(row.batch or 0), span, hollow=bool(row.flags))
+        for row in sorted(rows, key=lambda row: row.batch or 0)
+        if (span := quantity.span(row))
+    ]
+
+
+def _offset(setting: Setting, style: Mapping[Setting, Style], batches: Sequence[int]) -> float:
     """A factor on x that sets the settings' intervals side by side, within ±2.5 % of the axis."""
-    named = [one for one, look in style.items() if look is not REST]
+    named = [one for one, its in style.items() if its is not OTHER]
     if setting not in named or len(named) == 1:
         return 1.0
     span = math.log2(batches[-1] / batches[0])
     return float(2 ** (0.05 * span * (named.index(setting) / (len(named) - 1) - 0.5)))
 
 
-def _line(
-    axes: Axes, rows: Sequence[Row], quantity: Quantity, look: Look, name: str, nudge: float
-) -> None:
-    rows = sorted(rows, key=lambda row: row.batch or 0)
-    spans = [span for row in rows if (span := quantity.span(row))]
-    if not spans:
-        return
-    x = [float(row.batch or 0) * nudge for row in rows]
-    front = 2 if look is REST else 3
-    axes.plot(
-        x,
-        [span.value for span in spans],
-        color=look.color,
-        linestyle=look.line,
-        linewidth=0.8 if look is REST else 1.5,
-        label=name,
-        zorder=front,
-    )
-    for place, span, row in zip(x, spans, rows, strict=True) if look is not REST else ():
-        if span.low and span.high:
-            axes.vlines(place, span.low, span.high, color=look.color, linewidth=1.2, zorder=front)
-        axes.plot(place, span.value, **point(look, hollow=bool(row.flags)), zorder=front + 1)
-
-
-def _handles(group: Group, style: Mapping[Setting, Look]) -> list[Line2D]:
-    named = [setting for setting in group.settings if style[setting] is not REST]
-    handles = [
-        Line2D(
-            [],
-            [],
-            label=broken(label(setting)),
-            **{**point(style[setting], hollow=False), "linestyle": style[setting].line},
-            color=style[setting].color,
-            linewidth=1.5,
-        )
-        for setting in named
-    ]
-    rest = len(group.settings) - len(named)
-    if rest:
-        handles.append(Line2D([], [], color=GREY, linewidth=0.8, label=f"{rest} other settings"))
-    return [*handles, *flag_handle(group.rows)]
+def _legend(group: Group, style: Mapping[Setting, Style]) -> list[Line2D]:
+    named = [setting for setting in group.settings if style[setting] is not OTHER]
+    entries = [marks.legend_entry(style[setting], label(setting), line=True) for setting in named]
+    others = len(group.settings) - len(named)
+    if others:
+        entries.append(marks.legend_entry(OTHER, f"{others} other settings", line=True))
+    return [*entries, *marks.flag_entry(group.rows)]

@@ -1,86 +1,89 @@
-"""What each setting gains over the plain one, all else equal."""
+"""The speedup of each setting over the plain one, all else equal."""
 
 import math
 from collections.abc import Sequence
-from typing import Literal
+from itertools import groupby
 
-from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.lines import Line2D
 
 from bench.compare import speedup
-from bench.compare.groups import Group, Setting, flags, groups, label, records
+from bench.compare.groups import Group, Setting, Span, flags, groups, label, records
 from bench.compare.setting_speedup import Direction, Ratio, against_plain
 from bench.core import units
 from bench.core.text import plain
-from bench.plots.captions import footer, panel_title, plain_means, subtitle
-from bench.plots.marks import bounds, flag_handle, point, say
-from bench.plots.sheet import Words, sheet, text_in
-from bench.plots.style import BLUE, FAINT, GREY, INK, VERMILION, Look, NothingToDraw, ruler
+from bench.plots import marks
+from bench.plots.captions import by_group, footer, plain_means, subtitle, titled_panels
+from bench.plots.sheet import Captions, sheet
+from bench.plots.style import BLUE, FAINT, GREY, VERMILION, Style
 from bench.results.load import RunData
 
 MOST_ROWS = 45  # of a panel: more cannot be read on one page
-LOOKS = {
-    Direction.FASTER: Look(BLUE, ">", "-"),
-    Direction.SLOWER: Look(VERMILION, "<", "-"),
-    Direction.UNCLEAR: Look(GREY, "o", "-"),
+DIRECTIONS = {
+    Direction.FASTER: (Style(BLUE, ">"), "faster"),
+    Direction.SLOWER: (Style(VERMILION, "<"), "slower"),
+    Direction.UNCLEAR: (Style(GREY, "o"), "no difference shown"),
 }
-WORDS = {
-    Direction.FASTER: "faster",
-    Direction.SLOWER: "slower",
-    Direction.UNCLEAR: "no difference\nshown",
-}
+
+Line = tuple[int, Setting]  # batch and setting: a row of the panel
 
 
 def gain(run: RunData) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
     medians = speedup.replicate_medians(run.samples)
-    drawn: dict[str, Figure] = {}
-    for group in groups(records(run.rows)):
-        ratios = list(against_plain(group, medians))
-        if ratios:
-            drawn[group.name] = _figure(run, group, ratios)
-    if not drawn:
-        raise NothingToDraw("no setting was measured beside the plain one, all else equal")
-    return drawn
+    return by_group(
+        groups(records(run.rows)),
+        lambda group: _figure(run, group, list(against_plain(group, medians))),
+        "no setting was measured beside the plain one, all else equal",
+    )
 
 
-def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:
+def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure | None:
+    if not ratios:
+        return None
     used = [row for one in ratios for row in one.rows]
     group = whole.of(used)
-    devices = group.devices
-    lines = {device: _lines(group, [r for r in ratios if r.device == device]) for device in devices}
+    lines = {
+        device: _lines(group, [one for one in ratios if one.device == device])
+        for device in group.devices
+    }
     left_out = len({(r.device, r.batch, r.setting) for r in ratios}) - sum(map(len, lines.values()))
     more = f"the {MOST_ROWS} largest effects, {left_out} more not shown" if left_out else ""
-    methods = "paired by replicate" if {r.method for r in ratios} <= {"paired"} else ""
-    note = "whiskers: 95 % interval over replicates, each for itself" + (
-        f", {methods}" if methods else ""
-    )
-    intervals = any(one.span.low for one in ratios)
-    page = sheet(
-        Words(
-            f"What does each setting gain on {plain(group.subject)}?",
-            subtitle(run, group, "time of the plain setting / time of the setting", more),
-            footer(run, group, used, *plain_means(group), note if intervals else ""),
+    paired = {one.method for one in ratios} <= {"paired"}
+    note = "bars: 95 % interval over replicates, each for itself" + ", paired by replicate" * paired
+    there = {one.direction for one in ratios}
+    made = sheet(
+        Captions(
+            f"Speedup: how much faster or slower each setting makes {plain(group.subject)}",
+            subtitle(run, group, "speedup: time of the plain setting / time of the setting", more),
+            footer(
+                run,
+                group,
+                used,
+                *plain_means(group),
+                note if any(one.span.low for one in ratios) else "",
+            ),
         ),
-        [1.25 + 0.25 * _height(lines[device]) for device in devices],
+        [marks.rows_height_in(len(_rows(its, []))) for its in lines.values()],
         len(group.modes),
-        panel_in=4.2,
-        label_in=text_in([label(r.setting) for r in ratios]),
-        legend=[*_handles(ratios), *flag_handle(used)],
+        legend=[
+            *(
+                marks.legend_entry(*own)
+                for direction, own in DIRECTIONS.items()
+                if direction in there
+            ),
+            *marks.flag_entry(used),
+        ],
     )
-    for row, device in zip(page.panels, devices, strict=True):
-        places = _places(lines[device])
-        for axes, mode in zip(row, group.modes, strict=True):
-            here = [r for r in ratios if (r.device, r.mode) == (device, mode)]
-            axes.set_label(f"{mode} {device}")
-            axes.set_title(panel_title(run, group, mode, device), pad=18)
-            _panel(axes, [r for r in here if (r.batch, r.setting) in places], places)
-        _labels(row, places)
-    return page.figure
-
-
-Line = tuple[int, Setting]  # batch and setting: a line of the panel
+    for device, mode, axes in titled_panels(made, run, group):
+        here = [one for one in ratios if (one.device, one.mode) == (device, mode)]
+        rows = _rows(lines[device], here)
+        spans = [Span(row.value, row.low, row.high) for row in rows if row.value is not None]
+        low, high = marks.log_limits([*spans, Span(1.0)], margin=0.08)
+        limits = min(low, 1 / 1.15), max(high, 1.15)
+        marks.interval_rows(axes, rows, "×", "◀ slower     speedup over plain     faster ▶", limits)
+        if spans:
+            axes.axvline(1, color=FAINT, linewidth=1.2)
+    return made.fitted()
 
 
 def _lines(group: Group, ratios: Sequence[Ratio]) -> list[Line]:
@@ -94,85 +97,19 @@ def _lines(group: Group, ratios: Sequence[Ratio]) -> list[Line]:
     return sorted(kept, key=lambda line: (line[0], order.index(line[1])))
 
 
-def _height(lines: Sequence[Line]) -> int:
-    return len(lines) + len({batch for batch, _ in lines})
+def _rows(lines: Sequence[Line], ratios: Sequence[Ratio]) -> list[marks.IntervalRow]:
+    """The rows of a panel: each batch has a heading above its settings."""
+    found = {(one.batch, one.setting): one for one in ratios}
+    rows: list[marks.IntervalRow] = []
+    for batch, its in groupby(lines, key=lambda line: line[0]):
+        rows.append(marks.IntervalRow(f"batch {batch}", heading=True))
+        rows += [_row(label(line[1]), found.get(line)) for line in its]
+    return rows
 
 
-def _places(lines: Sequence[Line]) -> dict[Line, int]:
-    """The y of each line; every batch has a heading's room above its first."""
-    places: dict[Line, int] = {}
-    at, before = -1, None
-    for batch, setting in lines:
-        at += 2 if batch != before else 1
-        places[batch, setting] = at
-        before = batch
-    return places
-
-
-def _labels(row: Sequence[Axes], places: dict[Line, int]) -> None:
-    heads: dict[int, int] = {}
-    for (batch, _), at in places.items():
-        heads.setdefault(batch, at - 1)
-    axes = row[0]
-    ticks = [*heads.values(), *places.values()]
-    names = [*(f"batch {batch}" for batch in heads), *(label(setting) for _, setting in places)]
-    axes.set_yticks(ticks, names)
-    for tick in axes.yaxis.get_major_ticks()[: len(heads)]:
-        tick.label1.set(fontweight="bold", color=INK)
-    axes.tick_params(axis="y", length=0)
-    axes.set_ylim(max(ticks) + 0.7, min(ticks) - 0.7)
-
-
-def _panel(axes: Axes, ratios: Sequence[Ratio], places: dict[Line, int]) -> None:
-    if not ratios:
-        say(axes, "not measured")
-        return
-    axes.set_xscale("log")
-    low, high = bounds([r.span for r in ratios], room=0.08)
-    low, high = min(low, 1 / 1.15), max(high, 1.15)
-    axes.set_xlim(low, high)
-    ruler(axes.xaxis, low, high, units.speedup)
-    axes.grid(visible=True, axis="x")
-    axes.axvline(1, color=FAINT, linewidth=1.2)
-    axes.set_xlabel("speedup over plain")
-    _corner(axes, 0.0, "◀ slower", "left", VERMILION)
-    _corner(axes, 1.0, "faster ▶", "right", BLUE)
-    for one in ratios:
-        _mark(axes, one, places[one.batch, one.setting])
-
-
-def _corner(axes: Axes, x: float, text: str, side: Literal["left", "right"], color: str) -> None:
-    axes.annotate(
-        text,
-        (x, 1.0),
-        xytext=(0, 4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        color=color,
-        ha=side,
-    )
-
-
-def _mark(axes: Axes, one: Ratio, at: int) -> None:
-    look, span = LOOKS[one.direction], one.span
-    if span.low is not None and span.high is not None:
-        axes.hlines(at, span.low, span.high, color=look.color, linewidth=1.4)
-    doubted = bool(flags(one.rows))
-    axes.plot(span.value, at, label=label(one.setting), **point(look, hollow=doubted))
-    axes.annotate(
-        units.speedup(span.value),
-        (1.02, at),
-        xycoords=("axes fraction", "data"),
-        va="center",
-        color=FAINT if one.direction is Direction.UNCLEAR else look.color,
-        annotation_clip=False,
-    )
-
-
-def _handles(ratios: Sequence[Ratio]) -> list[Line2D]:
-    present = {one.direction for one in ratios}
-    return [
-        Line2D([], [], label=WORDS[direction], **point(look, hollow=False))
-        for direction, look in LOOKS.items()
-        if direction in present
-    ]
+def _row(name: str, one: Ratio | None) -> marks.IntervalRow:
+    if one is None:
+        return marks.IntervalRow(name)
+    span, (style, _) = one.span, DIRECTIONS[one.direction]
+    text, hollow = units.speedup(span.value), bool(flags(one.rows))
+    return marks.IntervalRow(name, span.value, span.low, span.high, text, style, hollow)

@@ -1,25 +1,32 @@
-"""How every plot looks: colours, ticks and words.
+"""Colours, markers, line styles and ticks that all plots share.
 
-Object-oriented matplotlib alone: no pyplot, so no window, no global figure, and nothing of the
-user's own style sheet beyond what `STYLE` leaves open.
+Only the object-oriented part of matplotlib is used: pyplot would open windows and keep figures.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.axis import Axis as Ruler
-from matplotlib.ticker import FixedLocator, FuncFormatter, LogLocator, MaxNLocator, NullLocator
+from matplotlib.axis import Axis
+from matplotlib.ticker import (
+    EngFormatter,
+    FixedLocator,
+    LogLocator,
+    MaxNLocator,
+    NullFormatter,
+    NullLocator,
+    StrMethodFormatter,
+)
 
 
 class NothingToDraw(Exception):  # noqa: N818 - no error: a run without layers has no layer plot
     """The run has no data for a plot; the message says what is missing."""
 
 
-# In force while a figure is built and while it is saved: ticks are made as late as that.
-STYLE: dict[str, Any] = {
+# These hold while a figure is built and while it is saved: matplotlib makes ticks that late.
+RC_PARAMS: dict[str, Any] = {
     "text.parse_math": False,  # a subject may be called `a$b$`
     "text.usetex": False,
     "font.family": "DejaVu Sans",  # comes with matplotlib: the same picture everywhere
@@ -51,63 +58,65 @@ PURPLE, ORANGE, SKY, GREY = "#CC79A7", "#E69F00", "#56B4E9", "#9A9A9A"
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
-    """A colour is never the only difference between two settings."""
+class Style:
+    """A colour, a marker and a line style: the colour is never the only difference."""
 
     color: str
-    marker: str
-    line: str | tuple[int, tuple[int, ...]]
+    marker: str = "o"
+    line: str | tuple[int, tuple[int, ...]] = "-"
 
 
-LOOKS: tuple[Look, ...] = (
-    Look(BLACK, "o", "-"),
-    Look(BLUE, "s", "--"),
-    Look(VERMILION, "^", "-."),
-    Look(GREEN, "D", ":"),
-    Look(PURPLE, "v", (0, (5, 1))),
-    Look(ORANGE, "P", (0, (3, 1, 1, 1))),
-    Look(SKY, "X", (0, (1, 1))),
-    Look("#8C564B", "*", (0, (8, 2))),  # not Okabe-Ito's: an eighth that no yellow gives
+STYLES: tuple[Style, ...] = (
+    Style(BLACK, "o", "-"),
+    Style(BLUE, "s", "--"),
+    Style(VERMILION, "^", "-."),
+    Style(GREEN, "D", ":"),
+    Style(PURPLE, "v", (0, (5, 1))),
+    Style(ORANGE, "P", (0, (3, 1, 1, 1))),
+    Style(SKY, "X", (0, (1, 1))),
+    Style("#8C564B", "*", (0, (8, 2))),  # not Okabe-Ito's: an eighth that no yellow gives
 )
-REST = Look(GREY, ".", "-")  # settings beyond the eighth
+OTHER = Style(GREY, "", "-")  # settings beyond the eighth: thin lines without markers
 
 
-def ruler(axis: Ruler, low: float, high: float, show: Callable[[float], str]) -> None:
-    """Ticks of a logarithmic axis over [low, high] that bear their own unit: 20 ms, 1 s.
+# The ticks of a decade, by the decades that an axis covers more than; below, they are even.
+TICKS: Mapping[float, Sequence[float]] = {
+    3.2: (1,),
+    1.6: (1, 3),
+    0.75: (1, 2, 5),
+    0.35: (1, 1.5, 2, 3, 5, 7),
+}
 
-    show: what `units` makes of a value in SI units.
+
+def value_ticks(axis: Axis, low: float, high: float, unit: str) -> None:
+    """Few ticks over [low, high] that bear their unit: 20 ms, 1 s.
+
+    low: 0 on a linear axis.
     """
     decades = math.log10(high / low) if low > 0 and high > low else 0.0
-    if decades > 3.2:
-        axis.set_major_locator(LogLocator(base=10, subs=(1.0,), numticks=9))
-    elif decades > 1.6:
-        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 3.0), numticks=9))
-    elif decades > 0.75:
-        axis.set_major_locator(LogLocator(base=10, subs=(1.0, 2.0, 5.0), numticks=9))
-    else:
-        axis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
+    subs = next((subs for more, subs in TICKS.items() if decades > more), None)
+    axis.set_major_locator(
+        LogLocator(base=10, subs=subs, numticks=9)
+        if subs
+        else MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10])
+    )
     axis.set_minor_locator(NullLocator())
-    axis.set_major_formatter(FuncFormatter(lambda value, _: short(show(value))))
+    # "300 m" without a unit would be read as metres, and "2 k×" is no number that people write.
+    plain = unit == "×" or (not unit and high < 1000)
+    axis.set_major_formatter(StrMethodFormatter("{x:g}" + unit) if plain else EngFormatter(unit))
 
 
-def short(text: str) -> str:
-    """`10.0 ms` → `10 ms`: a tick stands where it stands, its zeros say nothing."""
-    number, space, unit = text.partition(" ")
-    if "." in number:
-        number = number.rstrip("0").rstrip(".")
-    return number + space + unit
-
-
-def batch_ticks(axes: Axes, batches: Sequence[int]) -> None:
-    """A tick at each measured batch size, labelled where there is room."""
+def batch_axis(axes: Axes, batches: Sequence[int]) -> None:
+    """A tick at each measured batch size, with a label where there is space."""
     axes.set_xscale("log", base=2)
     span = math.log2(batches[-1] / batches[0]) or 1.0
     shown: list[int] = []
     for batch in batches:
         if not shown or math.log2(batch / shown[-1]) / span > 0.07:
             shown.append(batch)
-    axes.xaxis.set_major_locator(FixedLocator([float(batch) for batch in shown]))
-    axes.xaxis.set_minor_locator(FixedLocator([float(batch) for batch in batches]))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:.0f}"))
-    axes.xaxis.set_minor_formatter(FuncFormatter(lambda *_: ""))
+    axes.xaxis.set_major_locator(FixedLocator(shown))
+    axes.xaxis.set_minor_locator(FixedLocator(batches))
+    axes.xaxis.set_major_formatter(StrMethodFormatter("{x:.0f}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_xlim(batches[0] / 2 ** (0.09 * span), batches[-1] * 2 ** (0.09 * span))
+    axes.set_xlabel("batch (images per call)")

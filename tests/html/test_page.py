@@ -169,7 +169,7 @@ def test_the_command_to_repeat_it_is_fit_for_a_shell(command: list[str], line: s
 
 
 def test_plots_turn_dark_where_the_reader_wants_it() -> None:
-    svg = page_plots.both_papers(
+    svg = page_plots.with_dark_colors(
         '<svg><defs></defs><path style="fill: #333333; stroke: #D55E00"/></svg>'
     )
     assert 'style="fill: var(--c333333,#333333); stroke: #D55E00"' in svg

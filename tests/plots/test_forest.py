@@ -7,9 +7,10 @@ from matplotlib.collections import PolyCollection
 from matplotlib.text import Text
 
 from bench.plots import forest
-from bench.plots.draw import style
+from bench.plots.draw import rc_context
 from bench.verdict.ab_report import Report, Row
 from bench.verdict.report import Verdict
+from tests.support.figures import captions
 
 REST = "3x224x224:cpu:float32:amp=off:contiguous:compile=off:t=auto:retained"
 
@@ -29,7 +30,7 @@ def report(*rows: Row) -> Report:
 
 def drawn(*rows: Row) -> tuple[list[str], list[str]]:
     """The labels of the lines from the top, and what stands right of them."""
-    with style():
+    with rc_context():
         figure = forest.forest(report(*rows))
         assert figure is not None
         (axes,) = figure.axes
@@ -62,7 +63,7 @@ def test_cases_that_differ_in_their_last_setting_are_told_apart() -> None:
 
 def test_a_wide_or_unknown_interval_does_not_flatten_the_rest() -> None:
     wide = row("a", 1.3, "INCONCLUSIVE", ratio_low=0.01, ratio_high=500.0)
-    with style():
+    with rc_context():
         figure = forest.forest(report(wide, row("b", 1.0, ratio_low=None, ratio_high=None)))
     assert figure is not None
     assert figure.axes[0].get_xlim() == pytest.approx((0.5, 2.0))
@@ -72,10 +73,10 @@ def test_many_cases_are_cut_and_that_is_said() -> None:
     labels, _ = drawn(*(row(f"net{number}", 1 + number / 1000) for number in range(100)))
     assert len(labels) == 60
     assert labels[0] == "net99"
-    with style():
+    with rc_context():
         figure = forest.forest(report(*(row(f"net{n}", 1.0) for n in range(100))))
     assert figure is not None
-    written = [" ".join(one.get_text().split()) for one in figure.texts]
+    written = [" ".join(one.get_text().split()) for one in captions(figure)]
     assert any("70 more cases in ab.csv" in one for one in written)
 
 
@@ -84,7 +85,7 @@ def test_the_band_of_a_case_is_its_own_threshold() -> None:
     made = Report(
         a="main", b="HEAD", threshold=0.05, rows=(one, other), thresholds={other.case_id: 0.25}
     )
-    with style():
+    with rc_context():
         figure = forest.forest(made)
     assert figure is not None
     axes = figure.axes[0]
@@ -93,7 +94,7 @@ def test_the_band_of_a_case_is_its_own_threshold() -> None:
     assert len(bands) == 2
     assert bands[0] == pytest.approx((1 / 1.05, 1.05))
     assert bands[1] == pytest.approx((1 / 1.25, 1.25))
-    written = [" ".join(each.get_text().split()) for each in figure.texts]
+    written = [" ".join(each.get_text().split()) for each in captions(figure)]
     assert any("± 5.0 %, or the case's own threshold" in each for each in written)
 
 

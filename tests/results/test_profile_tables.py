@@ -233,7 +233,7 @@ def test_the_plot_has_an_area_a_category_and_the_peak(tmp_path: Path) -> None:
 
 def test_the_plot_is_written_as_png_and_svg_whatever_the_names(tmp_path: Path) -> None:
     one = profile(tmp_path, case=case(subject="a$b$<i>").as_dict())
-    with draw.style():
+    with draw.rc_context():
         figure = memory.memory(one)
     draw.save(figure, tmp_path / "memory.png")
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
