@@ -1,7 +1,7 @@
 """The table of all rows, and the choices that filter it."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from bench.core import units
@@ -111,20 +111,22 @@ def _line(row: Row, name: str, *, several: bool) -> Line:
         _text(row.phase),
         Cell("" if row.batch is None else f"{row.batch}"),
         _text(settings(row)),
-        Cell(_known(units.seconds(time_s(row)))),
-        Cell(_known(units.percent(half_width(row)))),
-        Cell(_known(units.count(row.images_per_s))),
-        Cell(_known(units.bytes_(row.peak_bytes))),
-        Cell(_known(units.count(row.flop_per_s))),
-        Cell(_known(units.count(row.bytes_per_s))),
+        _number(units.seconds, time_s(row)),
+        _number(units.percent, half_width(row)),
+        _number(units.count, row.images_per_s),
+        _number(units.bytes_, row.peak_bytes),
+        _number(units.count, row.flop_per_s),
+        _number(units.count, row.bytes_per_s),
         Cell(error),
         last,
     )
     return Line((_text(row.run_id), *cells) if several else cells, row.status != "ok")
 
 
-def _known(text: str) -> str:
-    return "" if text == "–" else text
+def _number(show: Callable[[float | None], str], value: float | None) -> Cell:
+    # Rounded as the sort key is: of two that round to one key, the texts must not differ.
+    known = value_of(value)
+    return Cell("" if known is None else show(known))
 
 
 def _text(value: str | None) -> Cell:

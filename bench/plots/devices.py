@@ -42,7 +42,7 @@ class Curve:
 
 
 def devices(run: RunData) -> dict[str, Figure]:
-    """By subject and input.  Raises NothingToDraw."""
+    """The figures by subject and input.  Raises NothingToDraw."""
     medians = speedup.replicate_medians(run.samples)
     return by_group(
         groups(records(run.rows)),

@@ -24,7 +24,7 @@ NO_MARKER = Style(INK, "")  # the end of the bars shows the value
 
 
 def layers(run: RunData) -> dict[str, Figure]:
-    """By subject and input.  Raises NothingToDraw."""
+    """The figures by subject and input.  Raises NothingToDraw."""
     return by_group(
         groups(records(run.rows), layers=True),
         lambda group: _figure(run, group),

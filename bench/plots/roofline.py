@@ -30,7 +30,7 @@ MOST_LINES = 24  # of the layers without FLOPs
 
 
 def roofline(run: RunData) -> dict[str, Figure]:
-    """By subject, input, device, arithmetic and batch.  Raises NothingToDraw."""
+    """The figures by subject, input, device and arithmetic.  Raises NothingToDraw."""
     machine = run.run.get("machine")
     rows = records(run.rows)
     machine = machine if isinstance(machine, dict) else {}

@@ -27,17 +27,17 @@ from bench.results.load import RunData
 
 
 def latency(run: RunData) -> dict[str, Figure]:
-    """By subject and input.  Raises NothingToDraw."""
+    """The figures by subject and input.  Raises NothingToDraw."""
     return _all(run, LATENCY)
 
 
 def throughput(run: RunData) -> dict[str, Figure]:
-    """By subject and input.  Raises NothingToDraw."""
+    """The figures by subject and input.  Raises NothingToDraw."""
     return _all(run, THROUGHPUT)
 
 
 def memory(run: RunData) -> dict[str, Figure]:
-    """By subject and input.  Raises NothingToDraw."""
+    """The figures by subject and input.  Raises NothingToDraw."""
     return _all(run, MEMORY)
 
 

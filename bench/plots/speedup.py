@@ -28,7 +28,7 @@ Line = tuple[int, Setting]  # batch and setting: a row of the panel
 
 
 def gain(run: RunData) -> dict[str, Figure]:
-    """By subject and input.  Raises NothingToDraw."""
+    """The figures by subject and input.  Raises NothingToDraw."""
     medians = speedup.replicate_medians(run.samples)
     return by_group(
         groups(records(run.rows)),

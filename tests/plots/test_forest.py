@@ -90,7 +90,7 @@ def test_the_band_of_a_case_is_its_own_threshold() -> None:
     assert figure is not None
     axes = figure.axes[0]
     drawn = [each for each in axes.collections if isinstance(each, PolyCollection)]
-    bands = [each.get_datalim(axes.transData).intervalx for each in drawn]
+    bands = [each.get_paths()[0].get_extents().intervalx for each in drawn]
     assert len(bands) == 2
     assert bands[0] == pytest.approx((1 / 1.05, 1.05))
     assert bands[1] == pytest.approx((1 / 1.25, 1.25))
