@@ -69,7 +69,7 @@ def test_the_start_of_the_command_line_imports_nothing_that_takes_long() -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "--amp", "fp8"), "bench: --amp: amp 'fp8' is unknown; choose from off, bfloat16"),
+        (("run", "--amp", "fp8"), "bench: --amp: amp is 'fp8'; expected one of off, bfloat16"),
         (("run", "--config", "none.toml"), "bench: none.toml: no such file"),
         (("run", "--subject", "resnet"), "bench: --subject: subject 'resnet' is not understood"),
         (("run", "--replicates", "0"), "bench: --replicates: replicates = 0"),
@@ -231,8 +231,8 @@ def test_what_the_system_refuses_is_one_line_and_no_verdict(
             "subject torch.nn:Conv2d(3): Conv2d raised Type",
         ),
         (("--subject", "torch:ones(3)"), "not an nn.Module"),
-        (("--subject", "torch.nn:ReLU"), "what shape is its input?"),
-        (("--subject", "convnet/conv9"), "has no layer 'conv9' that it calls; it has conv1, bn1"),
+        (("--subject", "torch.nn:ReLU"), "the shape of its input is unknown; give --input"),
+        (("--subject", "convnet/conv9"), "calls no layer 'conv9'; it calls conv1, bn1"),
         (("--device", "xpu"), "--device xpu: torch 2."),
         (("--case", "nothing"), "--case nothing: the sweep has no such case"),
     ],

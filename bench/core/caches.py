@@ -1,5 +1,5 @@
-"""How far beyond a cache memory begins, for who measures it and for who reads what was measured."""
+"""The size from which a working set counts as main memory and not as cache."""
 
-# Of a working set of four times a cache at most a quarter can still be in it, and what is touched
-# from end to end again and again leaves less (LRU: nothing).
+# At most a quarter of a working set of four times the last cache can be in that cache.  Repeated
+# passes from end to end leave less than that (LRU: nothing).
 BEYOND = 4

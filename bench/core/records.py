@@ -1,8 +1,8 @@
-"""The records that pass between the parts, and the columns of the files.
+"""The records that the packages exchange, and the columns of the files.
 
-Three kinds of record: a `Case` is a point of the plan, an outcome (`Measurement` or `Failure`)
-is what one replicate saw of it, a `Row` is what all replicates say together.  `Facts` are
-figures that need no repetition (memory, FLOPs), found once per case in a process of their own.
+A `Case` is one point of the plan.  An outcome (`Measurement` or `Failure`) is its result in one
+replicate.  A `Row` joins the results of all replicates.  `Facts` are static metrics (memory,
+FLOPs): they are found once for each case, in a process of their own.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ STATUSES: tuple[Status, ...] = (
 )
 
 FLAGS: Mapping[str, str] = {
-    "contended": "other work took more of the processor than the samples can bear",
+    "contended": "other work on the machine took processor time during the samples",
     "unsteady": "the times had not settled after the warm-up, or moved through the samples, or "
     "each call does more than the last",
     "noisy": "the replicates' interval is wider than the precision asked for (forward or step)",
@@ -46,19 +46,19 @@ TRANSFER_PHASES = ("input_pageable", "input_pinned", "output_pageable", "output_
 
 
 def whole_phase(mode: str) -> str:
-    """The phase that stands for the whole case: the one with latency and throughput."""
+    """Return the phase that covers the whole call: the one with latency and throughput."""
     return "step" if mode == "training" else "forward"
 
 
 def defaults_of_earlier(fields: Mapping[str, Any]) -> dict[str, str]:
-    """The axes that results of earlier versions do not have, as they stood there."""
+    """Return the values of the axes that are missing in results of earlier versions."""
     if fields.get("mode") != "inference":
         return {}
     return {axis.name: str(axis.default) for axis in AXES if axis.later}
 
 
 class RecordError(ValueError):
-    """A line or a row that is none; the message says which field."""
+    """A line or a row that cannot be read; the message names the field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -82,7 +82,7 @@ class Case:
 
     @property
     def case_id(self) -> str:
-        """Stable across runs and machines; to be joined on, never parsed."""
+        """The same on all machines and in all runs.  Join on it; do not parse it."""
         parts = [self.subject]
         for axis in AXES:
             value = getattr(self, axis.name)
@@ -92,7 +92,7 @@ class Case:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Case":
-        """From a JSON object, of an earlier version as well.  Raises RecordError."""
+        """Read a JSON object, also one of an earlier version.  Raises RecordError."""
         try:
             case = cls(**{**defaults_of_earlier(fields), **fields})
         except TypeError as error:
@@ -115,7 +115,7 @@ class Samples:
     times_s: tuple[float, ...]  # per call
 
 
-INFINITE = "infinite"  # of a Measurement's state: where the output is so, if anywhere
+INFINITE = "infinite"  # key of a Measurement's state: where the output is infinite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -129,19 +129,19 @@ class Measurement:
     facts: Mapping[str, float] = field(default_factory=dict)  # by column name; unknown: absent
     state: Mapping[str, Any] = field(default_factory=dict)  # as read back
     controls: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # seconds, by name
-    wall_s: float = 0.0  # of the whole outcome, as its runner saw it
-    timed_s: float = 0.0  # of it, warm-up and samples
+    wall_s: float = 0.0  # of the whole outcome, seen by the scheduler
+    timed_s: float = 0.0  # of these, warm-up and samples
 
     @property
     def doubts(self) -> dict[str, str]:
-        """Why a flag is set, by flag, as far as its process has said it."""
+        """Reasons for the flags, by flag, as far as the worker gave them."""
         said = self.state.get("doubts")
         return {str(k): str(v) for k, v in said.items()} if isinstance(said, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One replicate of a case that did not run, or must not be believed."""
+    """One replicate of a case that did not run, or whose result cannot be trusted."""
 
     case: Case
     replicate: int
@@ -153,12 +153,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is found once per case, outside the timing."""
+    """Static metrics of a case, found once and outside the timing."""
 
     case: Case
     facts: Mapping[str, float]
     problems: Mapping[str, str] = field(default_factory=dict)  # by fact: why it is unknown
-    invalid: str | None = None  # the case computes something else: why its speed means nothing
+    invalid: str | None = None  # reason, where the case computes something else
     wall_s: float = 0.0
 
 

@@ -1,4 +1,4 @@
-"""Text from files and subjects, made harmless for a terminal, a shell and a page."""
+"""Make text from files and subjects safe for a terminal, a shell and a page."""
 
 import os
 import re
@@ -6,12 +6,12 @@ import shlex
 
 
 def printable(text: str) -> str:
-    """What a terminal would act on (escape sequences, newlines) becomes `?`."""
+    """Replace characters that a terminal acts on (escape sequences, newlines) by `?`."""
     return "".join(sign if sign.isprintable() else "?" for sign in text)
 
 
 def command(*words: object) -> str:
-    """To be pasted into a shell, which then takes each word as it is, whatever it holds."""
+    """Return a command that can be pasted into a shell; each word is quoted as needed."""
     return " ".join(_word(str(one)) for one in words)
 
 
@@ -27,7 +27,7 @@ def _escaped(byte: int) -> str:
 
 
 def shortened(text: str, most: int) -> str:
-    """`most` characters of it: its beginning and its end, where layers and settings stand."""
+    """Shorten to `most` characters: keep the beginning and the end (layers, settings)."""
     if len(text) <= most:
         return text
     head = (most - 1) * 2 // 3
@@ -35,12 +35,12 @@ def shortened(text: str, most: int) -> str:
 
 
 def short_words(text: str, most: int) -> str:
-    """The same of each word of a sentence."""
+    """Shorten each word of a sentence to `most` characters."""
     return re.sub(rf"\S{{{most + 1},}}", lambda found: shortened(found[0], most), text)
 
 
 def plain(text: str, most: int = 64) -> str:
-    """On one line, without control characters, shortened in the middle to `most` characters."""
+    """Return one line without control characters, shortened in the middle to `most`."""
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
     if len(line) <= most:
         return line

@@ -1,6 +1,6 @@
-"""A look at the machine before a run: what would disturb it, and what to do about that.
+"""The system check before a run: what could disturb the measurement, and what to do.
 
-Read from Linux' /proc and /sys; where a figure is missing, nothing is said about it.
+It reads /proc and /sys of Linux.  A check whose file is missing gives no warning.
 """
 
 import os
@@ -12,15 +12,15 @@ from pathlib import Path
 from bench.core import units
 from bench.host import allocator, environment
 
-LOOK_S = 0.25  # long enough to tell who computes from who woke up once
+LOOK_S = 0.25  # long enough to tell a busy process from one that woke up for a moment
 BUSY_SHARE = 0.5  # of one processor
 LOAD_SHARE = 0.5  # of the processors
-SWAP_BYTES = 100 * 2**20  # a little of what sleeps for days lies there always
+SWAP_BYTES = 100 * 2**20  # idle processes always have some memory in swap
 
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """Where the kernel tells; tests lay out their own."""
+    """Folders of the kernel's files; tests use their own."""
 
     proc: Path = environment.PROC
     sys: Path = environment.SYS
@@ -36,10 +36,10 @@ def warnings(
     pause: Callable[[], None] = lambda: time.sleep(LOOK_S),
     allowed: int | None = None,
 ) -> list[str]:
-    """One line for each thing about this machine, now, that would disturb a measurement.
+    """Return one line for each thing that could disturb a measurement now.
 
-    pause:   takes LOOK_S; who computes meanwhile is busy.
-    allowed: processors that this process may run on, where not what the system says.
+    pause:   waits for LOOK_S; processes that compute meanwhile are busy.
+    allowed: number of processors that this process may use; None = ask the system.
     """
     places = places or Places()
     threads = allowed or environment.affinity() or os.cpu_count() or 1
@@ -64,7 +64,7 @@ def _load(places: Places, threads: int) -> str | None:
 
 
 def _busy(places: Places, pause: Callable[[], None]) -> str | None:
-    """Their number alone: whose they are, and what, is nobody's business in a published run."""
+    """Count busy processes.  Names and owners are left out, because runs are published."""
     before = dict(_ticks(places.proc))
     pause()
     enough = BUSY_SHARE * LOOK_S * (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
@@ -77,7 +77,7 @@ def _busy(places: Places, pause: Callable[[], None]) -> str | None:
 
 
 def _ticks(proc: Path) -> Iterator[tuple[str, int]]:
-    """Processor time of each other process, in clock ticks (proc_pid_stat(5), utime and stime)."""
+    """Yield the processor time of each other process in clock ticks (proc_pid_stat(5))."""
     try:
         folders = [one for one in proc.iterdir() if one.name.isdigit()]
     except OSError:
@@ -107,8 +107,8 @@ def _siblings(places: Places, threads: int) -> str | None:
     if not cores or cores >= min(threads, len(shared)):
         return None
     return (
-        f"{len(shared)} processors are {cores} cores (SMT): more than {cores} threads slow each "
-        "other"
+        f"{len(shared)} processors are {cores} cores (SMT): use at most {cores} threads "
+        f"(--threads {cores})"
     )
 
 
@@ -116,7 +116,7 @@ def _governor(places: Places) -> str | None:
     paths = places.processors.glob("cpu[0-9]*/cpufreq/scaling_governor")
     if not any(_text(path).strip() == "powersave" for path in paths):
         return None
-    return "the processor saves power (governor powersave): choose performance"
+    return "the processor saves power (governor powersave): set the governor to performance"
 
 
 def _battery(places: Places) -> str | None:
@@ -134,11 +134,14 @@ def _swap(places: Places) -> str | None:
     used_bytes = 1024 * (kib.get("SwapTotal:", 0) - kib.get("SwapFree:", 0))
     if used_bytes < SWAP_BYTES:
         return None
-    return f"{units.bytes_(used_bytes)} lie in swap: memory is short, or was"
+    return (
+        f"{units.bytes_(used_bytes)} of memory are in swap: memory is or was short; "
+        "end other programs"
+    )
 
 
 def _text(path: Path) -> str:
-    """ "" where there is none, or where it ended meanwhile."""
+    """Return the text; empty if the file does not exist (any more)."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

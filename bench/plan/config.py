@@ -1,7 +1,7 @@
-"""What to measure: TOML and flags, checked and merged.
+"""The configuration: TOML and flags, checked and merged.
 
-`[run]` says how long and how sure, each `[[sweep]]` is a list of values per axis; a flag
-replaces its axis in every sweep.  Every mistake is reported in one line that names the place.
+`[run]` sets durations and precision; each `[[sweep]]` lists values for each axis.  A flag
+replaces its axis in every sweep.  Each mistake is reported in one line that names its place.
 """
 
 import dataclasses
@@ -29,11 +29,11 @@ ENOUGH = 5  # replicates, before an interval says whether it is narrow (rule 9)
 
 
 class ConfigError(UserError):
-    """A configuration that says nothing sensible: what, where, what would be right."""
+    """A mistake in the configuration; the message says what, where, and what is expected."""
 
 
 class RunOptions(pydantic.BaseModel):
-    """The `[run]` table: how long, how sure."""
+    """The `[run]` table: durations, replicates and precision."""
 
     model_config = pydantic.ConfigDict(
         extra="forbid", frozen=True, strict=True, allow_inf_nan=False
@@ -51,10 +51,10 @@ class RunOptions(pydantic.BaseModel):
 
     @property
     def most_replicates(self) -> int:
-        """Cases that are not yet precise get further replicates, up to here.
+        """The number of replicates up to which imprecise cases get more of them.
 
-        Who asks for fewer than ENOUGH wants it quick, and gets no more than that.  Who gives a
-        budget says himself when it is enough.
+        None are added if fewer than ENOUGH were requested.  With a budget, replicates are added
+        until it is spent.
         """
         if self.max_replicates or self.replicates < ENOUGH:
             return max(self.replicates, self.max_replicates or 0)
@@ -63,7 +63,7 @@ class RunOptions(pydantic.BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """The values of each axis, every combination of which is asked for."""
+    """The requested values of each axis; all combinations of them are cases."""
 
     axes: Mapping[str, tuple[str, ...]]
     subjects: tuple[str, ...] = ("convnet",)
@@ -73,7 +73,7 @@ class Sweep:
 
 @dataclass(frozen=True, slots=True)
 class Config:
-    """All that a run was asked to do."""
+    """Everything that a run was asked to do."""
 
     run: RunOptions
     sweeps: tuple[Sweep, ...]
@@ -81,7 +81,7 @@ class Config:
     only: tuple[str, ...] = field(default=())  # case ids; () = all
 
     def as_dict(self) -> dict[str, Any]:
-        """For run.json."""
+        """Return the configuration for run.json."""
         return {
             **self.run.model_dump(),
             "source": self.source,
@@ -90,7 +90,7 @@ class Config:
         }
 
     def subjects(self) -> tuple[str, ...]:
-        """Every name asked for, layers as SUBJECT/*, without repetition."""
+        """Return every requested name once; layers are named SUBJECT/*."""
         names: dict[str, None] = {}
         for sweep in self.sweeps:
             for subject in sweep.subjects:
@@ -98,7 +98,7 @@ class Config:
         return tuple(names)
 
     def inputs(self) -> dict[str, str]:
-        """By subject without its layer: the first input that a sweep of its own asks for."""
+        """Return the first input of each subject, by subject without its layer."""
         found: dict[str, str] = {}
         for sweep in self.sweeps:
             for subject in sweep.subjects:
@@ -108,7 +108,7 @@ class Config:
 
 
 def layers_of(subject: str) -> str:
-    """`convnet` → `convnet/*`; a name that has a layer already stays."""
+    """`convnet` → `convnet/*`; a name that has a layer stays as it is."""
     return subject if parse(subject).layer else f"{subject}/*"
 
 
@@ -121,11 +121,10 @@ def load(
     only: Sequence[str] = (),
     **options: Any,
 ) -> Config:
-    """The configuration of `path`, else of ./bench.toml, else the default that ships.
+    """Load the configuration from `path`, else from ./bench.toml, else from `default`.
 
-    default: the latter.
     flags:   axis name → values that replace the axis in every sweep.
-    options: replace keys of `[run]` where they are not None.
+    options: values that replace keys of `[run]`, where they are not None.
 
     Raises ConfigError.
     """
@@ -150,7 +149,7 @@ def load(
 
 
 def file_of(path: Path | None, default: Path) -> Path:
-    """`path`, else ./bench.toml, else the default."""
+    """Return `path`, else ./bench.toml if it exists, else the default."""
     return path or (LOCAL if LOCAL.exists() else default)
 
 
@@ -172,7 +171,7 @@ def _read(path: Path, source: str) -> dict[str, Any]:
 
 
 def _refuse_what_nothing_takes(document: Mapping[str, Any], source: str) -> None:
-    """Numbers and depths that could not even be shown in a message.  Raises ConfigError."""
+    """Refuse numbers and nesting that no key accepts.  Raises ConfigError."""
     left: list[tuple[str, Any, int]] = [("", document, 0)]
     while left:
         name, value, depth = left.pop()
@@ -187,7 +186,7 @@ def _refuse_what_nothing_takes(document: Mapping[str, Any], source: str) -> None
 
 
 def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:
-    """The `[run]` table with the options that are not None in its place.  Raises ConfigError."""
+    """Return the `[run]` table, replaced by the options that are not None.  Raises ConfigError."""
     if not isinstance(table, dict):
         raise ConfigError(f"{source}: run is no table; write [run]")
     given = {key: value for key, value in options.items() if value is not None}

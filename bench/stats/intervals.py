@@ -1,7 +1,7 @@
-"""How precise a case is after so many replicates, without scipy: the runner asks between cases.
+"""Intervals over replicates, without scipy: the scheduler needs them between cases.
 
-The unit is the replicate (a fresh interpreter): pooled samples cover 70 % where 95 % is
-promised.  Durations are compared on logarithms, since noise multiplies.
+The unit is the replicate (a fresh interpreter), because samples of one process are not
+independent: docs/trust.md, rule 7.  Durations are compared on logarithms, since noise multiplies.
 """
 
 import functools
@@ -18,10 +18,10 @@ MANY = 1000  # degrees of freedom: the expansion's error is below 1e-11 from her
 
 
 def log_interval(medians: Sequence[float]) -> tuple[float, float] | None:
-    """The 95 % interval of the replicates' centre: Student's t on the logs of their medians.
+    """Return the 95 % interval of the replicates' centre: Student's t on the logs of their medians.
 
-    It holds what further replicates of the same run would give.  None with fewer than two
-    replicates, or where no float holds an end.  Raises ValueError for a median that is not above 0.
+    It covers further replicates of the same run.  None with fewer than two replicates, or if an
+    end overflows a float.  Raises ValueError for a median that is not above 0.
     """
     if len(medians) < 2:
         return None
@@ -34,9 +34,9 @@ def log_interval(medians: Sequence[float]) -> tuple[float, float] | None:
 
 
 def centre(medians: Sequence[float]) -> float:
-    """The geometric mean of the replicates' medians: the middle of their interval on logs.
+    """Return the geometric mean of the replicates' medians: the middle of their interval on logs.
 
-    Raises ValueError for a median that is not above 0, and where there is none.
+    Raises ValueError for a median that is not above 0, and for an empty sequence.
     """
     if not medians:
         raise ValueError("no replicate has a median")
@@ -47,10 +47,10 @@ def centre(medians: Sequence[float]) -> float:
 
 
 def relative_half_width(medians: Sequence[float]) -> float | None:
-    """(high - low) / 2 / centre: what the stopping rule holds against the precision asked for.
+    """Return (high - low) / 2 / centre, which the stopping rule compares with the precision.
 
-    Of the replicates of this run alone: more of them do not narrow what runs differ by.
-    None where there is no interval.  Raises ValueError for a median that is not above 0.
+    It uses the replicates of this run only: more of them do not reduce the between-run SD.
+    None if there is no interval.  Raises ValueError for a median that is not above 0.
     """
     interval = log_interval(medians)
     if interval is None:
@@ -61,7 +61,7 @@ def relative_half_width(medians: Sequence[float]) -> float | None:
 
 @functools.cache
 def t_quantile(df: int, level: float = LEVEL) -> float:
-    """t such that a Student's t of `df` degrees of freedom lies within ±t with `level`.
+    """Return t such that a Student's t of `df` degrees of freedom lies within ±t with `level`.
 
     Bisection of the closed form for whole df, Abramowitz & Stegun, Handbook of Mathematical
     Functions, 26.7.3 and 26.7.4; beyond MANY the expansion of 26.7.5, which takes as long for any

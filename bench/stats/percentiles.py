@@ -1,6 +1,6 @@
-"""What the replicates' samples say by themselves: percentiles, and whether they fall in two.
+"""Percentiles of samples, and a test for two groups of replicates.
 
-Pure and without scipy, so that a run that ends can write its table at once.
+Pure and without scipy, so that a run can write its table at once when it ends.
 """
 
 import math
@@ -12,11 +12,11 @@ from collections.abc import Sequence
 MIN_SAMPLES = {90: 29, 95: 59, 99: 299}
 
 BIMODAL_MIN_REPLICATES = 5
-BIMODAL_MIN_RATIO = 1.05  # modes nearer than this matter to nobody
+BIMODAL_MIN_RATIO = 1.05  # closer groups do not matter
 
 
 def percentile(samples: Sequence[float], p: int) -> float | None:
-    """The p-th percentile, linear between ranks; None unless so many samples support it.
+    """Return the p-th percentile, linear between ranks; None with fewer than MIN_SAMPLES.
 
     p: one of MIN_SAMPLES.
     """
@@ -30,7 +30,7 @@ def percentile(samples: Sequence[float], p: int) -> float | None:
 
 
 def bimodal(medians: Sequence[float]) -> bool:
-    """Whether the replicates' medians (above 0) fall into two groups of times.
+    """Return whether the replicates' medians (above 0) fall into two groups of times.
 
     Their sorted logs are cut at the largest gap that leaves two or more on either side.  The
     cut is believed where the gap exceeds 5 % of time and 4 + 12 (5/n)^2.5 times the standard

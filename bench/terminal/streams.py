@@ -1,7 +1,7 @@
-"""Standard output and error as they happen to be: a terminal, a full disk, a pipe nobody reads.
+"""Standard output and error that survive a full disk or a closed pipe.
 
-That a word cannot be written is no reason to end what measures: the stream falls silent, and
-who gave the command is told at its end.
+A failed write must not abort a measurement.  Further output is dropped, and the error is reported
+at exit.
 """
 
 import contextlib
@@ -15,7 +15,7 @@ UNREAD = (errno.EPIPE, errno.EIO)  # the reader of a pipe has enough, the termin
 
 
 class Output(io.TextIOWrapper):
-    """Raises nothing where it cannot be written; what it cannot spell becomes `?`."""
+    """A stream whose writes never raise; characters outside its encoding become `?`."""
 
     lost: OSError | None = None  # why it fell silent
 
@@ -34,7 +34,7 @@ class Output(io.TextIOWrapper):
 
     @property
     def problem(self) -> OSError | None:
-        """Why something is missing that somebody may want to read."""
+        """The error that lost output; None if nothing was lost that a reader wanted."""
         return None if self.lost is None or self.lost.errno in UNREAD else self.lost
 
     def _fall_silent(self, error: OSError) -> None:
@@ -47,7 +47,7 @@ class Output(io.TextIOWrapper):
 
 
 def steady(stream: TextIO | None) -> Output:
-    """The same stream; None, where it was closed before the process began, is nowhere."""
+    """Wrap the stream; a stream that was closed before the start becomes the null device."""
     if not isinstance(stream, io.TextIOWrapper):
         return Output(Path(os.devnull).open("wb"), encoding="utf-8")
     return Output(
@@ -60,7 +60,7 @@ def steady(stream: TextIO | None) -> Output:
 
 
 def occupy_standard_handles() -> None:
-    """Where one of 0, 1 and 2 is closed, the next file opened would be taken for it."""
+    """Open closed handles among 0, 1 and 2; else the next opened file would get that number."""
     for number in range(3):
         try:
             os.fstat(number)
