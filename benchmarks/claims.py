@@ -1,9 +1,9 @@
-"""What is said of each layer of the ConvNet, held against numbers measured here.
+"""Check statements about each layer of the ConvNet with numbers measured here.
 
     python -m benchmarks.claims                     measures, then writes docs/convnet.md
     python -m benchmarks.claims --run DIR           writes it from a finished run
 
-No figure of the page is typed in: it says what the run and `benchmarks.claims_seen` found.
+No figure of the page is typed in: all come from the run and from `benchmarks.claims_seen`.
 """
 
 import argparse
@@ -52,7 +52,7 @@ SHAPES = {
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """One claim.  verdict: a word or two, reckoned from the figures."""
+    """One claim.  verdict: a word or two, computed from the figures."""
 
     layer: str
     claim: str
@@ -160,11 +160,11 @@ def text(run: Run, seen: Seen) -> str:
     where = f"{machine.get('cpu_model')}, {machine.get('cores')} cores, torch {around.get('torch')}"
     return "\n".join(
         [
-            "# What is said of the ConvNet's layers",
+            "# Statements about the ConvNet's layers, checked",
             "",
-            "Claims of the notes that this network comes from, each answered by numbers. Made by",
-            f"`{COMMAND}` (`nox -s claims`) on {where}; intervals are 95 % intervals",
-            "over replicates, times those of a single call.",
+            "The notes behind this network make these claims; numbers answer each. Made by",
+            f"`{COMMAND}` (`nox -s claims`) on {where}. Intervals are 95 % intervals",
+            "over replicates; times are those of a single call.",
             "",
             "| layer | claim | answer | figures |",
             "|---|---|---|---|",

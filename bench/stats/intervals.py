@@ -40,7 +40,7 @@ def centre(medians: Sequence[float]) -> float:
     """
     if not medians:
         raise ValueError("no replicate has a median")
-    # From one of them on, so that the centre of equal ones is what each of them is.
+    # Relative to one of them, so that the centre of equal medians is exactly that median.
     middle = statistics.median_low(medians)
     start = math.log(middle)
     return middle * math.exp(math.fsum(math.log(one) - start for one in medians) / len(medians))

@@ -170,7 +170,9 @@ def test_a_page_has_no_phrase_that_the_glossary_forbids(page: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "path", list(filter(_is_mended, MODULES)), ids=lambda path: str(path.relative_to(ROOT))
+    "path",
+    [one for one in MODULES if _is_mended(one)],
+    ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_docstrings_of_the_mended_packages_are_plain(path: Path) -> None:
     """A sentence starts with its subject, and no forbidden phrase is used."""
