@@ -108,8 +108,8 @@ def verdicts(
                     figure,
                     base,
                     value,
-                    estimate(*of, same_run=False)[0].flipped(),
-                    of_replicates(*of).flipped(),
+                    estimate(*of, same_run=False)[0].reciprocal(),
+                    of_replicates(*of).reciprocal(),
                     predicted(lines, base, value, figure.duration),
                     controls_of(lines, base, value),
                 )

@@ -191,7 +191,7 @@ def _resume(asked: Asked) -> _Begun:
         options = config.RunOptions(
             **{key: stored["config"][key] for key in config.RunOptions.model_fields}
         )
-        before = environment.what_counts(stored["machine"], stored["environment"])
+        before = environment.fixed_details(stored["machine"], stored["environment"])
         sources = dict(stored["environment"].get("sources", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
@@ -199,7 +199,7 @@ def _resume(asked: Asked) -> _Begun:
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
     found = probe.built(probe.look(tuple(wholes), {}, longer.timeout_s))
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
-    now = environment.what_counts(
+    now = environment.fixed_details(
         environment.machine(accelerators), {**found.facts, **environment.environment()}
     )
     differs = [

@@ -38,7 +38,7 @@ def environment(allocator: str | None, given: Mapping[str, str]) -> dict[str, st
     return found
 
 
-def displaced(given: Mapping[str, str]) -> str | None:
+def replaced_by(given: Mapping[str, str]) -> str | None:
     """Return a warning if another allocator replaces that of the C library; else None.
 
     Another allocator ignores the variables above, so `retained` and `system` do not differ.

@@ -99,7 +99,7 @@ def suite_digest(folder: Path = SUITE) -> str:
     return hashlib.sha256(json.dumps(each).encode()).hexdigest()[:12]
 
 
-def what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
+def fixed_details(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
     """Return what must not change within a run, by the name that messages use.
 
     around: `environment()` and the details from the probe.

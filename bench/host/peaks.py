@@ -41,7 +41,7 @@ def measure(
 
 def disturbed(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
     """Return whether any size sweep was disturbed by other work on the machine."""
-    return any(one["disturbed"] for ladders in found.values() for one in ladders)
+    return any(one["disturbed"] for sweeps in found.values() for one in sweeps)
 
 
 def arithmetics(cases: Sequence[Case]) -> list[str]:

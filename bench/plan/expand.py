@@ -212,7 +212,8 @@ def _without_effect(settings: Mapping[str, str], device: Device, layer: Layer | 
             f"{layer.type if layer else ''} computes nothing that could be compiled",
         ),
         (
-            settings["memory_format"] == "channels_last" and not _has_images(settings["input"]),
+            settings["memory_format"] == "channels_last"
+            and not _has_image_input(settings["input"]),
             "channels_last needs an image (C, H, W) among the inputs",
         ),
     )
@@ -227,7 +228,7 @@ def _second_grad_mode(settings: Mapping[str, str], sweep: Sweep) -> str | None:
     return "grad_mode has no effect on training, which always computes gradients"
 
 
-def _has_images(input_: str) -> bool:
+def _has_image_input(input_: str) -> bool:
     if input_ == "own":
         return True
     return any(part.split(":")[0].count(",") == 2 for part in input_.split(";"))

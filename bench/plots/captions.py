@@ -85,7 +85,7 @@ def footer(run: RunData, group: Group, rows: Sequence[Row], *notes: str) -> str:
 
 def interval_note(rows: Iterable[Row]) -> str:
     """Of times: over what the bars are."""
-    told = between_runs.told_of_rows(rows)
+    told = between_runs.describe_rows(rows)
     return f"bars: 95 % interval, {told}" if told else "bars: 95 % interval over replicates"
 
 

@@ -129,7 +129,7 @@ def gains_with_transfers(
         same = cpu.run_id == there.run_id
         paired = stats.paired(alone, total) if same else None
         centres = stats.centre(list(alone.values())), stats.centre(list(total.values()))
-        one = paired or stats.welch(*centres, None if same else between_runs.unlearnt())
+        one = paired or stats.welch(*centres, None if same else between_runs.default_part())
         low, high = one.interval() or (None, None)
         found.append((batch, Span(one.ratio, low, high), [cpu, there]))
     return found

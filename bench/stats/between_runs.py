@@ -86,12 +86,12 @@ def two_runs(base: Between, value: Between) -> Part:
     return Part(math.fsum(one.variance for one in parts), min(one.df for one in parts))
 
 
-def unlearnt() -> Part:
+def default_part() -> Part:
     """Return the default part of a ratio, for figures that come from several rows."""
     return two_runs(Between(), Between())
 
 
-def of_line(line: Mapping[str, Any], column: str) -> Between:
+def from_row(line: Mapping[str, Any], column: str) -> Between:
     """Read it from a row of measurements.csv; rows of earlier versions have the default."""
     sd, runs = line.get(f"{stem(column)}_between_ratio"), line.get("earlier_runs")
     if not _known(sd) or not _known(runs):
@@ -99,7 +99,7 @@ def of_line(line: Mapping[str, Any], column: str) -> Between:
     return Between(float(sd), int(runs))
 
 
-def centre_of_line(line: Mapping[str, Any], column: str) -> Centre:
+def centre_from_row(line: Mapping[str, Any], column: str) -> Centre:
     """Return the centre of one run's replicates from its row, without the samples.
 
     Rows of earlier versions have the interval of the replicates instead of its error.
@@ -121,7 +121,7 @@ def stem(column: str) -> str:
     return column.removesuffix("_median_s").removesuffix("_s")
 
 
-def told(ones: Sequence[Between]) -> str:
+def describe(ones: Sequence[Between]) -> str:
     """`4.6 % between runs (default)`; for several, the range and the sources."""
     sds = sorted({f"{100 * one.sd:.1f}" for one in ones}, key=float)
     counts = sorted({one.earlier_runs for one in ones})
@@ -132,7 +132,7 @@ def told(ones: Sequence[Between]) -> str:
     return f"{_range(sds)} % between runs ({whence})"
 
 
-def told_of_rows(rows: Iterable[Row]) -> str:
+def describe_rows(rows: Iterable[Row]) -> str:
     """Return the text for the latencies of a run; empty if they do not include it."""
     ones = [
         Between(row.latency_between_ratio, int(row.earlier_runs))
@@ -141,7 +141,7 @@ def told_of_rows(rows: Iterable[Row]) -> str:
         and row.earlier_runs is not None
         and row.latency_low_s is not None
     ]
-    return told(ones) if ones else ""
+    return describe(ones) if ones else ""
 
 
 def _range(values: Sequence[object]) -> str:

@@ -65,15 +65,15 @@ class Estimate:
 
     def p_below(self, log_bound: float) -> float | None:
         """p of the one-sided t-test of H0: the log lies at or above `log_bound`."""
-        return self.flipped().p_above(-log_bound)
+        return self.reciprocal().p_above(-log_bound)
 
     @property
-    def p_of_none(self) -> float | None:
+    def p_of_no_difference(self) -> float | None:
         """p of the two-sided test of H0: the ratio is 1."""
         above, below = self.p_above(0.0), self.p_below(0.0)
         return None if above is None or below is None else min(1.0, 2 * min(above, below))
 
-    def flipped(self) -> "Estimate":
+    def reciprocal(self) -> "Estimate":
         """Return the estimate of the reciprocal ratio."""
         return Estimate(-self.log, self.error, self.df, self.n)
 

@@ -164,7 +164,7 @@ def _legend(rows: Iterable[Row]) -> list[str]:
 
 def _between(rows: Sequence[Row]) -> list[str]:
     """Say which between-run SD the intervals include, and where it comes from."""
-    told = between_runs.told_of_rows(rows)
+    told = between_runs.describe_rows(rows)
     return [f"intervals of times include what runs of one code differ by: {told}"] if told else []
 
 

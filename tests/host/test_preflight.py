@@ -36,8 +36,10 @@ def look(tmp_path: Path) -> Look:
 
     def one(files: dict[str, str] | None = None, later: dict[str, str] | None = None) -> list[str]:
         lay(tmp_path, {**QUIET, **(files or {})})
-        places = preflight.Places(tmp_path / "proc", tmp_path / "sys", tmp_path / "sys/fs/cgroup")
-        return preflight.warnings(places, lambda: lay(tmp_path, later or {}), allowed=4)
+        folders = preflight.KernelFolders(
+            tmp_path / "proc", tmp_path / "sys", tmp_path / "sys/fs/cgroup"
+        )
+        return preflight.warnings(folders, lambda: lay(tmp_path, later or {}), allowed=4)
 
     return one
 
@@ -47,7 +49,7 @@ def test_of_a_quiet_machine_nothing_is_said(look: Look) -> None:
 
 
 def test_of_a_machine_that_tells_nothing_nothing_is_said(tmp_path: Path) -> None:
-    nowhere = preflight.Places(tmp_path, tmp_path, tmp_path)
+    nowhere = preflight.KernelFolders(tmp_path, tmp_path, tmp_path)
     assert preflight.warnings(nowhere, lambda: None, allowed=4) == []
 
 

@@ -62,7 +62,7 @@ def test_what_the_replicates_see_already_is_not_counted_twice() -> None:
     ],
 )
 def test_it_is_told_with_its_source(ones: Sequence[Between], text: str) -> None:
-    assert between_runs.told(ones) == text
+    assert between_runs.describe(ones) == text
 
 
 def test_two_runs_differ_by_it_twice_and_know_it_no_better() -> None:
