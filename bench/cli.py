@@ -1,7 +1,7 @@
-"""The command line: flags in, exit code out.  The only place that prints errors and exits.
+"""The command line: flags in, exit code out.  Only this module prints errors and exits.
 
-The axis flags come from `bench.core.axes`.  What a command needs beyond that is imported when it
-runs, so that `bench --help` answers at once.
+The flags of the axes come from `bench.core.axes`.  Everything else that a command needs is imported
+when it runs, so that `bench --help` answers at once.
 """
 
 import inspect
@@ -13,7 +13,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.core.axes import AXES
+from bench.core.axes import AXES, Axis
 
 app = typer.Typer(
     name="bench",
@@ -28,12 +28,19 @@ DISTRIBUTION = "convnet-bench"
 OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 SWITCHES = ("--quick", "--list", "--strict", "--force")
+SUBJECT_HELP = (
+    "what to measure: convnet, package.module:callable, path/file.py:callable or "
+    "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
+)
 
 Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
 
 
 def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Add a repeatable flag for every axis; they arrive together as `axes`."""
+    """Add a repeatable flag for every axis; the command gets all of them as `axes`.
+
+    Typer reads flags from the signature and has no other way to add them from a list.
+    """
 
     def run(**given: Any) -> None:
         axes = {axis.name: given.pop(axis.name) or [] for axis in AXES}
@@ -50,7 +57,7 @@ def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
                 list[str] | None,
                 typer.Option(
                     axis.flag,
-                    help=axis.help + (f" ({', '.join(axis.values)})" if axis.values else ""),
+                    help=_axis_help(axis),
                     metavar="VALUE",
                     show_default=False,
                 ),
@@ -65,21 +72,29 @@ def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
-def _option(flag: str, help_: str) -> Any:
+def _axis_help(axis: Axis) -> str:
+    """The effect of the axis, its values and its default."""
+    values = f"one of {', '.join(axis.values)}" if axis.values else ""
+    default = f"default: {axis.default}" if axis.default else ""
+    notes = "; ".join(filter(None, (values, default)))
+    return f"{axis.help} [{notes}]" if notes else axis.help
+
+
+def _option(flag: str, help_: str, metavar: str = "VALUE") -> Any:
     return typer.Option(
-        flag, help=help_, show_default=False, metavar="" if flag in SWITCHES else "VALUE"
+        flag, help=help_, show_default=False, metavar="" if flag in SWITCHES else metavar
     )
 
 
 def show_version(wanted: bool) -> None:
-    """For `--version`; ends the command."""
+    """Print the version and end the command."""
     if wanted:
         from importlib import metadata
 
         try:
             found = metadata.version(DISTRIBUTION)
         except metadata.PackageNotFoundError:  # a checkout on the path
-            found = "(not installed: the version is in pyproject.toml)"
+            found = "(not installed; pyproject.toml has the version)"
         typer.echo(f"{DISTRIBUTION} {found}")
         raise typer.Exit(OK)
 
@@ -91,14 +106,22 @@ def before_every_command(
         bool,
         typer.Option(
             "--version",
-            help="show the version of bench",
+            help="Show the version and exit.",
             callback=show_version,
             is_eager=True,
             show_default=False,
         ),
     ] = False,
 ) -> None:
-    """Measure what a PyTorch network and each of its layers cost, and say how sure that is."""
+    """Measure the speed and memory of a PyTorch network and its layers, with intervals.
+
+    \b
+    Start here:
+      bench run --quick                          the ConvNet that ships, in about a minute
+      bench run --subject my.models:make_net --input 3,224,224 --batch 8
+      bench compare results/latest --by memory_format
+      bench ab HEAD .                            is my change slower?
+    """
 
 
 @app.command(name="run")
@@ -107,42 +130,74 @@ def run_command(
     *,
     axes: Mapping[str, Sequence[str]],
     config: Annotated[
-        Path | None, _option("--config", "a TOML file instead of ./bench.toml")
-    ] = None,
-    subject: Annotated[
-        list[str] | None,
+        Path | None,
         _option(
-            "--subject", "convnet, package.module:callable, torch.nn:Conv2d(3, 8, 3), …/layer, …/*"
+            "--config",
+            "TOML file with the sweep [default: ./bench.toml if it exists, else a built-in one]",
+            "FILE",
         ),
     ] = None,
-    case: Annotated[list[str] | None, _option("--case", "only this case id (see --list)")] = None,
+    subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    case: Annotated[
+        list[str] | None,
+        _option("--case", "measure only this case id; --list shows all ids", "ID"),
+    ] = None,
     replicates: Annotated[
-        int | None, _option("--replicates", "fresh interpreters a case (5)")
+        int | None,
+        _option("--replicates", "measure every case in N fresh processes [default: 5]", "N"),
     ] = None,
     precision: Annotated[
         float | None,
         _option(
-            "--precision", "relative half-width to reach, of the interval over replicates (0.10)"
+            "--precision",
+            "add replicates until half of the 95 % interval is below this share of the time "
+            "[default: 0.10]",
+            "SHARE",
         ),
     ] = None,
     budget: Annotated[
-        float | None, _option("--budget", "seconds after which nothing is started")
+        float | None,
+        _option(
+            "--budget", "start nothing new after this time [default: as in the TOML]", "SECONDS"
+        ),
     ] = None,
     timeout: Annotated[
-        float | None, _option("--timeout", "seconds an outcome may take (180)")
+        float | None,
+        _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
     ] = None,
-    seed: Annotated[int | None, _option("--seed", "of the order of the cases (0)")] = None,
+    seed: Annotated[
+        int | None, _option("--seed", "seed for the order of the cases [default: 0]", "N")
+    ] = None,
     quick: Annotated[
-        bool, _option("--quick", "three short replicates, within a minute or so")
+        bool, _option("--quick", "use three short replicates and a budget of about a minute")
     ] = False,
-    name: Annotated[str | None, _option("--name", "goes into the run directory's name")] = None,
-    out: Annotated[Path | None, _option("--out", "the run directory (results/<utc>-…)")] = None,
-    resume: Annotated[Path | None, _option("--resume", "go on with this run directory")] = None,
+    name: Annotated[
+        str | None, _option("--name", "add this to the name of the run directory", "NAME")
+    ] = None,
+    out: Annotated[
+        Path | None, _option("--out", "run directory [default: results/<time>-…]", "DIR")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        _option(
+            "--resume",
+            "continue this run directory; only --replicates, --precision, --budget and --timeout "
+            "can be given with it",
+            "DIR",
+        ),
+    ] = None,
     list_: Annotated[
-        bool, _option("--list", "show every case and what is left out; measure nothing")
+        bool,
+        _option("--list", "show the cases, the left-out combinations and the duration, then exit"),
     ] = False,
 ) -> None:
-    """Measure the sweep: a table here, CSV and plots in the run directory."""
+    """Measure the sweep, or your own model, and write a run directory.
+
+    Prints a table; the run directory has CSV files and plots.
+
+    The flags from --mode on are axes. Each replaces the values of that axis in the sweep and can be
+    repeated: --batch 1 --batch 8. A default holds if no flag and no TOML file sets the axis.
+    """
     from bench.commands import run as measure
 
     _end(
@@ -172,15 +227,21 @@ def run_command(
 @app.command()
 def compare(
     run: Paths,
-    run2: Annotated[Path | None, typer.Argument(metavar="[RUN2]", help="the candidate")] = None,
+    run2: Annotated[
+        Path | None, typer.Argument(metavar="[RUN2]", help="the candidate; RUN is the baseline")
+    ] = None,
     by: Annotated[
-        str | None, _option("--by", "an axis: what does each of its values gain?")
+        str | None,
+        _option("--by", "show the speedup of each value of this axis, e.g. memory_format", "AXIS"),
     ] = None,
 ) -> None:
-    """What each value of an axis gains within a run, or how two runs differ row by row."""
-    from bench.commands import check as judge
+    """Compare the settings within a run (--by), or two runs row by row.
 
-    _end(lambda: judge.compare(run, run2, by))
+    Reads results and measures nothing.
+    """
+    from bench.commands import check as reading
+
+    _end(lambda: reading.compare(run, run2, by))
 
 
 @app.command()
@@ -189,18 +250,32 @@ def check(
     baseline: Annotated[
         Path,
         typer.Option(
-            "--baseline", metavar="RUN", help="a run, or a folder of runs: this machine's newest"
+            "--baseline",
+            metavar="RUN",
+            help="the run to compare with, or a folder of runs: the newest of this machine is the "
+            "baseline, the others are its history",
         ),
     ],
-    threshold: Annotated[float, typer.Option("--threshold", help="what counts as slower")] = 0.05,
+    threshold: Annotated[
+        float,
+        typer.Option(
+            "--threshold", metavar="SHARE", help="the smallest slowdown that counts, 0.05 = 5 %"
+        ),
+    ] = 0.05,
     strict: Annotated[
-        bool, _option("--strict", "a suspect is exit code 1, what is undecided 3")
+        bool,
+        _option("--strict", "exit with 1 for a SUSPECT, and with 3 for a case that is undecided"),
     ] = False,
 ) -> None:
-    """Did anything get worse than the stored baseline?  Measures nothing."""
-    from bench.commands import check as judge
+    """Check a run against a stored baseline: did anything get worse?
 
-    _end(lambda: judge.check(run, baseline, threshold, strict=strict))
+    Reads results and measures nothing.
+
+    Exit codes: 0 nothing got worse, 1 REGRESSED, 2 wrong use, 3 SUSPECT, 4 a case failed.
+    """
+    from bench.commands import check as reading
+
+    _end(lambda: reading.check(run, baseline, threshold, strict=strict))
 
 
 @app.command()
@@ -211,42 +286,74 @@ def ab(
     a: Annotated[
         str | None,
         typer.Argument(
-            metavar="A", help="a git revision, . (working tree), axis=value, python=PATH"
+            metavar="A",
+            help="the baseline: a git revision, . (the working tree), axis=value, or python=PATH",
         ),
     ] = None,
-    b: Annotated[str | None, typer.Argument(metavar="B", help="the same kind of thing")] = None,
-    config: Annotated[
-        Path | None, _option("--config", "a TOML file instead of ./bench.toml: the cases")
+    b: Annotated[
+        str | None, typer.Argument(metavar="B", help="the candidate, of the same kind")
     ] = None,
-    subject: Annotated[list[str] | None, _option("--subject", "as for run")] = None,
+    config: Annotated[
+        Path | None,
+        _option(
+            "--config",
+            "TOML file with the cases [default: ./bench.toml if it exists, else the ConvNet]",
+            "FILE",
+        ),
+    ] = None,
+    subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
     threshold: Annotated[
-        float | None, _option("--threshold", "what counts as slower (0.05)")
+        float | None,
+        _option("--threshold", "the smallest slowdown that counts [default: 0.05 = 5 %]", "SHARE"),
     ] = None,
     pairs: Annotated[
-        int | None, _option("--pairs", "fresh pairs of what may be slower, at most (40)")
+        int | None,
+        _option(
+            "--pairs",
+            "measure at most N fresh pairs of a case that may be slower [default: 40]",
+            "N",
+        ),
     ] = None,
     budget: Annotated[
-        float | None, _option("--budget", "seconds after which nothing is started")
+        float | None,
+        _option("--budget", "start no pair after this time [default: no limit]", "SECONDS"),
     ] = None,
     timeout: Annotated[
-        float | None, _option("--timeout", "seconds that building or a turn may take (180)")
+        float | None,
+        _option(
+            "--timeout",
+            "end a process whose start or turn takes longer than this [default: 180]",
+            "SECONDS",
+        ),
     ] = None,
     seed: Annotated[
-        int | None, _option("--seed", "of the order of cases and turns (drawn)")
+        int | None,
+        _option("--seed", "seed for the order of cases and turns [default: random]", "N"),
     ] = None,
     strict: Annotated[
-        bool, _option("--strict", "what is undecided or untrusted is exit code 3")
+        bool, _option("--strict", "exit with 3 if a case is undecided or untrusted")
     ] = False,
-    out: Annotated[Path | None, _option("--out", "the directory (results/<utc>-ab-…)")] = None,
+    out: Annotated[
+        Path | None, _option("--out", "output directory [default: results/<time>-ab-…]", "DIR")
+    ] = None,
     resume: Annotated[
         Path | None,
         _option(
             "--resume",
-            "go on with this directory; --pairs adds some; --budget, --timeout, --strict",
+            "continue this directory; --pairs adds pairs; only --budget, --timeout and --strict "
+            "can be given as well",
+            "DIR",
         ),
     ] = None,
 ) -> None:
-    """Is B slower than A?  Both are measured here and now, in turns."""
+    """Compare A and B here and now, in turns: is B slower than A?
+
+    A and B are two git revisions, two settings or two Pythons, e.g. bench ab main . compares a
+    branch with the working tree.
+
+    Exit codes: 0 nothing got worse, 1 REGRESSED, 2 wrong use, 3 undecided (with --strict), 4 a case
+    failed.
+    """
     from bench.ab.plan import Asked
     from bench.commands import ab as comparison
 
@@ -276,15 +383,22 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RUN…",
-            help="run directories, the oldest first; and directories of `bench profile`, whose "
-            "layers stand beside those that the runs measured alone",
+            help="run directories, the oldest first; a directory of `bench profile` as well adds "
+            "each layer's share inside the network",
         ),
     ],
-    out: Annotated[Path | None, _option("--out", "a folder (the run's own)")] = None,
+    out: Annotated[
+        Path | None,
+        _option(
+            "--out",
+            "folder for the page [default: that of the run; a new one for several runs]",
+            "DIR",
+        ),
+    ] = None,
 ) -> None:
-    """One self-contained HTML page: what the run says, plots, every row.
+    """Write one HTML page: findings in sentences, plots, and every row.
 
-    With the directory of a profile also each layer alone beside its share inside the network.
+    Two runs are shown side by side, three or more as a history. The page needs no network.
     """
     from bench.commands import report as page
 
@@ -296,12 +410,24 @@ def report(
 def profile(
     *,
     axes: Mapping[str, Sequence[str]],
-    config: Annotated[Path | None, _option("--config", "a TOML file: the cases")] = None,
-    subject: Annotated[list[str] | None, _option("--subject", "as for run")] = None,
-    timeout: Annotated[float | None, _option("--timeout", "seconds a case may take (180)")] = None,
-    out: Annotated[Path | None, _option("--out", "the directory (results/<utc>-profile-…)")] = None,
+    config: Annotated[
+        Path | None,
+        _option("--config", "TOML file with the cases [default: the ConvNet at 8 images]", "FILE"),
+    ] = None,
+    subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    timeout: Annotated[
+        float | None,
+        _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
+    ] = None,
+    out: Annotated[
+        Path | None, _option("--out", "output directory [default: results/<time>-profile-…]", "DIR")
+    ] = None,
 ) -> None:
-    """Where the time and the memory go: traces, layers, operators, memory over time."""
+    """Show where time and memory go: traces, layers, operators, memory over time.
+
+    Writes traces for ui.perfetto.dev and CSV files. Times under a profiler are no measurements; use
+    bench run for those.
+    """
     from bench.commands import profile as profiling
 
     _end(
@@ -324,7 +450,10 @@ def selftest(
         bool, _option("--quick", "under a minute: shorter samples, no compiler")
     ] = False,
 ) -> None:
-    """Is the suite right on this machine?  Measures known work, a line a check."""
+    """Test the suite on this machine with work of known length, FLOPs and memory.
+
+    Exit codes: 0 all checks passed, 1 a check failed, 4 nothing could be measured.
+    """
     from bench.selftest import command
 
     _end(lambda: command.run(quick=quick))
@@ -361,10 +490,10 @@ def doctor() -> None:
 
 
 def _end(command: Callable[[], int]) -> None:
-    """Exit with the command's code; what a user can mend becomes one line on stderr."""
+    """Exit with the command's code; an error that a user can fix is one line on stderr."""
     from bench.core.errors import UserError, one_line, refused
 
-    for ending in ("SIGTERM", "SIGHUP"):  # as Ctrl-C: what was begun is cleared away
+    for ending in ("SIGTERM", "SIGHUP"):  # like Ctrl-C: the command cleans up
         if signal.getsignal(number := getattr(signal, ending)) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     try:
@@ -375,7 +504,7 @@ def _end(command: Callable[[], int]) -> None:
     except KeyboardInterrupt:
         print("bench: interrupted", file=sys.stderr)
         code = INTERRUPTED
-    except OSError as error:  # a disk that is full, a folder that is closed
+    except OSError as error:  # a full disk or a folder without permission
         print(f"bench: {one_line(UserError(refused(error)))}", file=sys.stderr)
         code = WRONG_USE
     raise typer.Exit(code)

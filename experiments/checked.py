@@ -122,7 +122,7 @@ def _between(past: Sequence[Line]) -> Line:
     """The columns of measurements.csv that say what runs differ by."""
     row: dict[str, Any] = {}
     for kind, column in COLUMNS.items():
-        apart = between_runs.of([between_runs.centre_of_line(line, column) for line in past])
+        apart = between_runs.of([between_runs.centre_from_row(line, column) for line in past])
         row |= {f"{kind}_between_ratio": apart.sd, "earlier_runs": apart.earlier_runs}
     return row
 

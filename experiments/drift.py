@@ -146,7 +146,7 @@ def load(folders: Sequence[Path]) -> list[dict[str, Seen]]:
 def _centres(row: Row) -> dict[str, ratios.Centre]:
     line = dataclasses.asdict(row)
     return {
-        kind: between_runs.centre_of_line(line, column)
+        kind: between_runs.centre_from_row(line, column)
         for kind, column in KINDS.items()
         if line[column] is not None
     }

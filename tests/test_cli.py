@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import typer
+from typer.main import get_command
 
 from bench import cli
 from tests.support.paths import ROOT
@@ -35,6 +36,20 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
         )
 
     return call
+
+
+# Flags without a default: without them, nothing is selected, named or resumed.
+WITHOUT_DEFAULT = {"--subject", "--case", "--name", "--resume", "--by", "--baseline", "--input"}
+
+
+@pytest.mark.parametrize("command", ["run", "compare", "check", "ab", "report", "profile"])
+def test_the_help_of_a_flag_says_its_effect_and_its_default(command: str) -> None:
+    flags = get_command(cli.app).commands[command].params  # type: ignore[attr-defined]
+    for flag in (one for one in flags if one.param_type_name == "option"):
+        name, text = flag.opts[0], flag.help or ""
+        assert len(text.split("[")[0]) > 12, name
+        if name not in WITHOUT_DEFAULT and not flag.is_flag:
+            assert "[default: " in text or "default: " in text or flag.show_default, name
 
 
 @pytest.mark.slow
@@ -69,7 +84,7 @@ def test_the_start_of_the_command_line_imports_nothing_that_takes_long() -> None
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("run", "--amp", "fp8"), "bench: --amp: amp 'fp8' is unknown; choose from off, bfloat16"),
+        (("run", "--amp", "fp8"), "bench: --amp: amp is 'fp8'; expected one of off, bfloat16"),
         (("run", "--config", "none.toml"), "bench: none.toml: no such file"),
         (("run", "--subject", "resnet"), "bench: --subject: subject 'resnet' is not understood"),
         (("run", "--replicates", "0"), "bench: --replicates: replicates = 0"),
@@ -109,7 +124,7 @@ def test_a_checkout_that_is_not_installed_has_no_version(
     monkeypatch.setattr(cli, "DISTRIBUTION", "convnet-bench-that-nobody-installed")
     with pytest.raises(typer.Exit):
         cli.show_version(wanted=True)
-    said = "(not installed: the version is in pyproject.toml)"
+    said = "(not installed; pyproject.toml has the version)"
     assert capsys.readouterr().out == f"convnet-bench-that-nobody-installed {said}\n"
 
 
@@ -214,8 +229,8 @@ def test_what_the_system_refuses_is_one_line_and_no_verdict(
             "subject torch.nn:Conv2d(3): Conv2d raised Type",
         ),
         (("--subject", "torch:ones(3)"), "not an nn.Module"),
-        (("--subject", "torch.nn:ReLU"), "what shape is its input?"),
-        (("--subject", "convnet/conv9"), "has no layer 'conv9' that it calls; it has conv1, bn1"),
+        (("--subject", "torch.nn:ReLU"), "the shape of its input is unknown; give --input"),
+        (("--subject", "convnet/conv9"), "calls no layer 'conv9'; it calls conv1, bn1"),
         (("--device", "xpu"), "--device xpu: torch 2."),
         (("--case", "nothing"), "--case nothing: the sweep has no such case"),
     ],

@@ -1,4 +1,4 @@
-"""The text of results/README.md, made from the records.
+"""Make the text of results/README.md from the records.
 
 Run `python -m tools.columns > results/README.md` after a change of the records.
 """
@@ -10,25 +10,28 @@ from bench.core.records import FLAGS, STATUSES, Row
 HEAD = """\
 # Results
 
-A run directory holds `run.json` (what was asked, on which machine), `journal.jsonl` (what each
-replicate saw, a line an outcome), and what follows from these two: `measurements.csv`,
-`samples.csv` and `plots/`. `latest` points to the newest run. Only `example/` and `baseline/`
-are kept in git. Made by `python -m tools.columns`; a test compares it with the records.
+A run directory holds `run.json` (the request and the machine) and `journal.jsonl` (one line for
+each outcome). Everything else follows from these two: `measurements.csv`, `samples.csv` and
+`plots/`. `latest` is a link to the newest run. Only `example/` and `baseline/` are kept in git.
+This page is made by `python -m tools.columns`; a test compares it with the records.
 
-## measurements.csv: a line per case and phase
+## measurements.csv: one line for each case and phase
 
-SI base units; an empty cell is unknown. Figures of the whole case stand on the line of its whole
-phase (`forward` of inference, `step` of training); but `flops`, `bytes_moved` and their rates are
-each phase's own, `page_faults`, `contention_ratio` and `control_s` are the replicate's and stand on
-each line, and `relative_error` is that of output, loss and buffers on `forward`, that of the
-gradients on `backward`, and the larger on the line of the whole. Clock, power, temperature,
-utilisation and energy are those of NVIDIA GPUs, as their driver tells them.
+Values are in SI base units; an empty cell is unknown. Figures of the whole case are on the line of
+its whole phase (`forward` in inference, `step` in training). Exceptions:
+
+- `flops`, `bytes_moved` and their rates belong to the phase of their line.
+- `page_faults`, `contention_ratio` and `control_s` belong to the replicate and are on each line.
+- `relative_error` on `forward` is that of output, loss and buffers; on `backward` that of the
+  gradients; on the line of the whole the larger of the two.
+
+Clock, power, temperature, utilisation and energy come from the driver of NVIDIA GPUs.
 
 | column | meaning |
 |---|---|
 """
 SAMPLES = """
-## samples.csv: a line per sample
+## samples.csv: one line for each sample
 
 | column | meaning |
 |---|---|
@@ -38,13 +41,13 @@ SAMPLES = """
 | phase | forward, backward, optimizer or step |
 | kind | latency, pipelined or device |
 | sample | number of the sample, from 0, in the order in which it was taken |
-| calls_per_sample | calls between the two looks at the clock |
-| seconds | per call |
+| calls_per_sample | calls between the two readings of the clock |
+| seconds | duration per call |
 """
 
 
 def text() -> str:
-    """The page: a line a column, a line a flag."""
+    """Return the page: one line for each column and each flag."""
     columns = "".join(
         f"| {column.name} | {column.metadata['doc']} |\n" for column in dataclasses.fields(Row)
     )

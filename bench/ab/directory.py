@@ -72,7 +72,7 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
 def _conditions(planned: Planned) -> dict[str, Any]:
     """What both sides are measured under, by the name that a message gives it."""
     around = {**planned.facts, **environment.environment()}
-    counts = environment.what_counts(environment.machine({}), around)
+    counts = environment.fixed_details(environment.machine({}), around)
     return {name: value for name, value in counts.items() if name not in SAID_ELSEWHERE}
 
 

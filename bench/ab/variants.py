@@ -143,7 +143,7 @@ def _refuse_unread(revision: str, folder: Path) -> None:
         git(folder, "rev-parse", "--git-dir", why="")
     except GitError as error:
         why = refused_by_git(error.said) or str(error)
-        how = f"; {_HOW}" if "no git repository" in why else ""
+        how = f"; {_HOW}" if "not a git repository" in why else ""
         raise SideError(f"{revision}: {why}{how}") from None
 
 

@@ -113,14 +113,14 @@ class Interpreters:
         return found
 
     def _ask(self, name: str, case: Case, asked: Mapping[str, Any]) -> dict[str, Any]:
-        def asked_once() -> dict[str, Any]:
+        def attempt() -> dict[str, Any]:
             _remove(asked)
             try:
                 return self._session(name, case).ask(asked)
             except ReplicateDied as error:
                 return {"end": "replicate", "why": str(error), "killed": error.killed}
 
-        return policy.tried(asked_once, killed)
+        return policy.tried(attempt, killed)
 
     def _player(self, name: str, key: str) -> Player:
         case = self.cases[key]["B" if name == "B" else "A"]

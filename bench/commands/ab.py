@@ -1,4 +1,4 @@
-"""`bench ab A B` from beginning to end: sides, plan, pairs, decision, report.
+"""The command `bench ab A B`: variants, plan, pairs, decision, report.
 
 `run` reads as the table of contents of a comparison.
 """
@@ -26,7 +26,7 @@ WRONG, INTERRUPTED = 2, 130
 
 
 def run(asked: Asked) -> int:
-    """Compare, and leave a directory.  The exit code."""
+    """Compare, and write a directory.  Return the exit code."""
     console = wide_console()
     plan.refuse_pairs(asked.pairs)
     asked, stored = ab_directory.stored(asked) if asked.resume else (asked, None)

@@ -1,4 +1,4 @@
-"""`bench compare` and `bench check` from beginning to end: they read results, measure nothing."""
+"""The commands `bench compare` and `bench check`: they read results and measure nothing."""
 
 import contextlib
 import dataclasses
@@ -28,7 +28,7 @@ class JudgeError(UserError):
 
 
 def compare(path: Path, other: Path | None, by: str | None) -> int:
-    """Print what the values of `by` gain, or how `other` differs from `path`.  The exit code."""
+    """Print the speedup of each value of `by`, or `other` against `path`.  Return the exit code."""
     console = wide_console()
     run = load(path)
     if other is None and by is None:
@@ -58,7 +58,7 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
 
 
 def _within(run: RunData, by: str) -> list[comparing.Gain]:
-    """What the values of `by` gain; of a device with the way of the data as well."""
+    """Return the speedups of the values of `by`; for devices also with the transfers."""
     gains = comparing.within(run, by)
     if by != "device":
         return gains
@@ -67,7 +67,7 @@ def _within(run: RunData, by: str) -> list[comparing.Gain]:
 
 
 def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
-    """Compare with the stored baseline; print it, and write the report.  The exit code."""
+    """Compare with the stored baseline, print and write the report.  Return the exit code."""
     run = load(path)
     stored, notes = _baseline(baseline, run)
     past = history.beside(stored, run) if stored else []
@@ -109,9 +109,9 @@ def _print_report(report: Report, console: Console, problem: str | None, written
 
 
 def _baseline(path: Path, run: RunData) -> tuple[RunData | None, list[str]]:
-    """The run at `path`, or this machine's newest in a folder of runs; None where it is empty.
+    """Return the run at `path`, or the newest run of this machine in a folder of runs.
 
-    And what could not be read there, a note each.
+    None if the folder is empty.  The notes name the runs that could not be read.
     """
     if not path.exists():
         raise JudgeError(f"--baseline {path}: no such file or directory")
@@ -136,5 +136,5 @@ def _baseline(path: Path, run: RunData) -> tuple[RunData | None, list[str]]:
 
 
 def _began(run: RunData) -> tuple[str, str]:
-    """ISO 8601 in UTC sorts as it reads; what does not say when it began is the oldest."""
+    """Return a sort key: ISO 8601 in UTC sorts by time, and a run without a time comes first."""
     return str(run.run.get("started") or ""), run.path.name

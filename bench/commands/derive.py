@@ -1,4 +1,4 @@
-"""The files that follow from run.json and the journal: made anew at any time."""
+"""Make the files that follow from run.json and the journal, at any time again."""
 
 import json
 from collections.abc import Sequence
@@ -13,7 +13,7 @@ from bench.stats import control_rule
 
 
 def write_all(path: Path) -> Result:
-    """measurements.csv, samples.csv and plots/ of a run directory."""
+    """Write measurements.csv, samples.csv and plots/ of a run directory."""
     document = json.loads((path / "run.json").read_text(encoding="utf-8"))
     run = run_json.sound(document)
     entries = journal.read(path / journal.NAME)
@@ -32,6 +32,6 @@ def write_all(path: Path) -> Result:
 
 
 def _in_order_of_plan(rows: Sequence[Row], run: dict[str, Any]) -> list[Row]:
-    """As the plan lists them: layers in the order of the network, not as they were shuffled."""
+    """Sort the rows as the plan lists them: layers come in the order of the network."""
     places = {Case.of(fields).case_id: place for place, fields in enumerate(run["cases"])}
     return sorted(rows, key=lambda row: places.get(row.case_id or "", len(places)))

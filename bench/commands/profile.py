@@ -1,7 +1,7 @@
-"""`bench profile` from beginning to end: plan, a profiled process a case, tables, plots.
+"""The command `bench profile`: plan, one profiled process for each case, tables, plots.
 
-`run` reads as the table of contents.  Nothing that is profiled here is a measurement: the
-processes that time something never run a profiler.
+`run` reads as the table of contents.  Times under a profiler are no measurements: a process that
+measures never runs a profiler.
 """
 
 import contextlib
@@ -36,7 +36,7 @@ HARMLESS = ("unsupported", "oom")  # what a setting cannot do here is no failure
 
 
 class ProfileError(UserError):
-    """A profile that cannot be made; the message is one line."""
+    """The profile cannot be made; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +51,7 @@ class Asked:
 
 
 def run(asked: Asked) -> int:
-    """Profile, and leave a directory.  The exit code."""
+    """Profile, and write a directory.  Return the exit code."""
     console = wide_console()
     settings = config.load(
         asked.config or config.PROFILE,
@@ -119,7 +119,7 @@ def _entries(
     directory: run_directory.RunDir,
     say: Callable[[str], None],
 ) -> Iterator[Entry]:
-    """A child a case, one interpreter for those of one allocator; what ends one ends no other."""
+    """Profile each case in a worker of its own; a crash in one does not affect the others."""
     log = Journal(directory.journal)
     open_: dict[str | None, Session] = {}
     try:
@@ -165,7 +165,7 @@ def _ask(
 
 
 def _kept(case: Case, directory: run_directory.RunDir) -> profile_tables.Profile:
-    """What the child found, moved to its place, with its tables and plot."""
+    """Move the worker's files to their place, and add tables and a plot."""
     name = directory.folders.of(case)
     kept = directory.path / name
     left = (directory.folders.scratch / f"{name}.profile.json").with_suffix(FILES)

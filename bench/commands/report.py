@@ -1,4 +1,4 @@
-"""`bench report RUN… [PROFILE…]` from beginning to end: reads results, leaves one page."""
+"""The command `bench report RUN… [PROFILE…]`: it reads results and writes one page."""
 
 import datetime
 import shutil
@@ -22,14 +22,14 @@ OK = 0
 
 
 class ReportError(UserError):
-    """Results of which no page can be made."""
+    """No page can be made of these results."""
 
 
 def report(given: Sequence[Path], out: Path | None) -> int:
-    """Write the page, its plots, and a CSV where not all rows fit.  The exit code.
+    """Write the page, its plots, and a CSV if not all rows fit.  Return the exit code.
 
-    given: directories of runs; and of profiles, which show the runs' layers inside the network.
-    out:   a folder; the run's own where there is one run, else a new one in results/.
+    given: directories of runs, and of profiles, which show the layers inside the network.
+    out:   a folder; by default that of the run, or a new one in results/ for several runs.
     """
     console = wide_console()
     profiled = [path for path in given if profile_load.is_profile(path)]
@@ -59,7 +59,7 @@ def report(given: Sequence[Path], out: Path | None) -> int:
 
 
 def _load(path: Path) -> RunData:
-    """Raises ReportError, and what `load` raises."""
+    """Load a finished run.  Raises ReportError, and the errors of `load`."""
     if (path / "ab.json").exists():
         raise ReportError(
             f"{path}: was left by `bench ab`, whose own report lies in it; give the directory of a "
@@ -75,7 +75,7 @@ def _load(path: Path) -> RunData:
 
 
 def _refuse_foreign(folder: Path, paths: Sequence[Path]) -> None:
-    """Raises ReportError: the plots and tables of another run lie there."""
+    """Raise ReportError if the folder has the plots and tables of another run."""
     own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
     if not own and run_directory.RunDir(folder).description.exists():
         raise ReportError(f"--out {folder}: is the directory of a run; choose another folder")
@@ -98,7 +98,7 @@ def _plots(folder: Path, made: page.Page) -> None:
 
 
 def _copy_tables(folder: Path, runs: Sequence[RunData]) -> None:
-    """What the table of the page leaves out, a file a run."""
+    """Copy the full tables, one file for each run."""
     for number, run in enumerate(runs, 1):
         source = run.path / MEASUREMENTS if run.path.is_dir() else run.path
         name = MEASUREMENTS if len(runs) == 1 else f"measurements-{number}.csv"

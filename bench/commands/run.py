@@ -1,4 +1,4 @@
-"""`bench run` from beginning to end: configuration, probe, plan, run, tables, plots.
+"""The command `bench run`: configuration, probe, plan, run, tables, plots.
 
 `run` reads as the table of contents of a run.
 """
@@ -32,7 +32,7 @@ OK, FAILED, INTERRUPTED = 0, 4, 130
 
 
 class MeasureError(UserError):
-    """A run that cannot be begun or gone on with."""
+    """A run that cannot be started or resumed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,7 +53,7 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class _Begun:
-    """A directory, and what is measured into it."""
+    """A run directory, and the plan that is measured into it."""
 
     directory: run_directory.RunDir
     plan: plan.Plan
@@ -65,7 +65,7 @@ class _Begun:
 
 
 def run(asked: Asked) -> int:
-    """Measure, and leave a run directory.  The exit code."""
+    """Measure, and write a run directory.  Return the exit code."""
     console = wide_console()
     if asked.resume:
         begun = _resume(asked)
@@ -101,7 +101,7 @@ def _say_what_is_here(begun: _Begun, console: Console) -> None:
 
 
 def _say(console: Console, text: str) -> None:
-    """A line as it is, however long: what is copied from it must not be broken."""
+    """Print a line without wrapping, so that commands in it can be copied."""
     console.print(Text(printable(text)), soft_wrap=True)
 
 
@@ -160,7 +160,7 @@ def _begin(
 
 
 def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dict[str, Any]:
-    """What this machine can do at most; a run that cannot find out goes without."""
+    """Measure the peaks of this machine; a run works without them."""
     found, problems = peaks.measure(planned.cases, settings.run.timeout_s)
     notes = [
         f"note: its peaks are unknown, so no row is held against them ({problem})"
@@ -177,7 +177,7 @@ def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dic
 
 
 def _resume(asked: Asked) -> _Begun:
-    """The plan as it was stored.  Refused where the figures would not belong together."""
+    """Load the stored plan.  Refuse it if the machine or the code has changed since."""
     path = asked.resume
     assert path is not None
     others = asked.axes or asked.subjects or asked.cases or asked.config or asked.out
@@ -193,7 +193,7 @@ def _resume(asked: Asked) -> _Begun:
         options = config.RunOptions(
             **{key: stored["config"][key] for key in config.RunOptions.model_fields}
         )
-        before = environment.what_counts(stored["machine"], stored["environment"])
+        before = environment.fixed_details(stored["machine"], stored["environment"])
         sources = dict(stored["environment"].get("sources", {}))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
@@ -201,7 +201,7 @@ def _resume(asked: Asked) -> _Begun:
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
     found = probe.built(probe.look(tuple(wholes), {}, longer.timeout_s))
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
-    now = environment.what_counts(
+    now = environment.fixed_details(
         environment.machine(accelerators), {**found.facts, **environment.environment()}
     )
     differs = [
@@ -225,7 +225,7 @@ def _resume(asked: Asked) -> _Begun:
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
-    """Raises KeyError, TypeError or ValueError where they are none."""
+    """Read the stored cases.  Raises KeyError, TypeError or ValueError."""
     cases = tuple(Case.of(fields) for fields in stored["cases"])
     for case in cases:
         parse(case.subject)
@@ -294,7 +294,7 @@ def _measure(begun: _Begun, console: Console) -> int:
 
 
 def _derive(directory: run_directory.RunDir, console: Console, elapsed_s: float) -> int:
-    """The tables, plots and the summary, from the journal alone."""
+    """Make the tables, the plots and the summary from the journal."""
     from bench.commands import derive
     from bench.terminal import run_summary
 

@@ -205,7 +205,7 @@ def estimate(
         found = of_replicates(base, value, names, a, b) if paired is None else paired
         method: Method = "welch" if paired is None else "paired"
     else:
-        apart = between_runs.two_runs(*map(between_runs.of_line, (base, value), names))
+        apart = between_runs.two_runs(*map(between_runs.from_row, (base, value), names))
         found, method = of_replicates(base, value, names, a, b, apart), "welch"
     return found, method if found.error is not None else "none"
 
@@ -270,12 +270,12 @@ def _of_one_run(base: Line, value: Line, same_run: bool) -> bool:
 
 
 def _told(base: Line, value: Line, names: tuple[str, str]) -> str:
-    return between_runs.told(list(map(between_runs.of_line, (base, value), names)))
+    return between_runs.describe(list(map(between_runs.from_row, (base, value), names)))
 
 
 def _p_of(found: ratios.Estimate, factor: float) -> float | None:
     """p that a ratio times a factor is 1."""
-    return dataclasses.replace(found, log=found.log + math.log(factor)).p_of_none
+    return dataclasses.replace(found, log=found.log + math.log(factor)).p_of_no_difference
 
 
 def _time_s(line: Line) -> float | None:
@@ -291,7 +291,7 @@ def _replicates(line: Line, name: str, medians: Medians) -> Mapping[int, float]:
 def _centre(line: Line, name: str, replicates: Mapping[int, float]) -> ratios.Centre:
     if replicates:
         return ratios.centre(list(replicates.values()))
-    return between_runs.centre_of_line(line, name)
+    return between_runs.centre_from_row(line, name)
 
 
 def _memory_ratio(base: Line, value: Line) -> float | None:

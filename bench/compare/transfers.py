@@ -45,10 +45,10 @@ def _with(
     same = run_ids.get(gain.base_case_id) == run_ids.get(gain.value_case_id)
     paired = ratios.paired(base, value) if same else None
     centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
-    found = paired or ratios.welch(*centres, None if same else between_runs.unlearnt())
+    found = paired or ratios.welch(*centres, None if same else between_runs.default_part())
     many = gain.base_of * gain.value_of  # rows that the fastest on each side was chosen from
     low, high = found.interval(1 - (1 - LEVEL) / many) or (None, None)
-    p = found.p_of_none
+    p = found.p_of_no_difference
     return dataclasses.replace(
         gain,
         phase=f"{gain.phase} + {kind} transfers",
@@ -61,7 +61,7 @@ def _with(
         method="none" if found.error is None else "paired" if paired else "welch",
         replicates=found.n,
         p=None if p is None else min(1.0, many * p),
-        between="" if same else between_runs.told([between_runs.Between()]),
+        between="" if same else between_runs.describe([between_runs.Between()]),
     )
 
 

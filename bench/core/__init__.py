@@ -1,4 +1,4 @@
-"""Words and numbers that everything shares: records, axes, subjects, units, errors.
+"""Definitions that every other package uses: records, axes, subjects, units, errors.
 
-Pure: it imports nothing of this project.
+Pure: it imports nothing else of this project.
 """

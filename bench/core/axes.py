@@ -1,8 +1,7 @@
 """The axes of a sweep, declared once.
 
 Flags, TOML keys, the plan, the columns of the CSV, `case_id` and `--by` are all made from
-`AXES`; to add a setting that a user can turn, add a line here and apply it in
-`bench.worker.device.settings`.
+`AXES`.  To add an axis, add a line here and apply it in `bench.worker.device.settings`.
 """
 
 import re
@@ -11,7 +10,7 @@ from dataclasses import dataclass
 
 
 class AxisError(ValueError):
-    """A value that its axis does not know; the message says what would be right."""
+    """A value that its axis does not have; the message says what is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -20,13 +19,13 @@ class Axis:
 
     name: str
     help: str
-    values: tuple[str, ...] = ()  # the closed set, the base of comparisons first; () = open
-    default: str | None = None  # where neither TOML nor flag says; None = the plan finds it
-    pattern: str = ""  # what a value of an open axis looks like
+    values: tuple[str, ...] = ()  # all allowed values, the plain one first; () = see `pattern`
+    default: str | None = None  # without a flag or a TOML key; None = the plan finds it
+    pattern: str = ""  # that a value must match where `values` is empty
     example: str = ""
-    in_id: str = "{}"  # how the value stands in a case_id
-    # Results of earlier versions have no such axis: its default held there.  It does not stand in a
-    # case_id, so that those of earlier results stay what they are.
+    in_id: str = "{}"  # format of the value in a case_id
+    # The axis is newer than some results, in which its default held.  The default is left out of
+    # case_id, so that the ids of earlier results do not change.
     later: bool = False
 
     @property
@@ -34,20 +33,19 @@ class Axis:
         return "--" + self.name.replace("_", "-")
 
     def check(self, value: object) -> str:
-        """The value as text, in its normal form.  Raises AxisError."""
+        """Return the value as text in its normal form.  Raises AxisError."""
         if isinstance(value, bool):  # TOML's `amp = false` is clear enough
             value = "on" if value else "off"
         text = str(value).strip()
         if self.values and text not in self.values:
-            raise AxisError(
-                f"{self.name} {text!r} is unknown; choose from {', '.join(self.values)}"
-            )
+            expected = ", ".join(self.values)
+            raise AxisError(f"{self.name} is {text!r}; expected one of {expected}")
         if self.pattern and not re.fullmatch(self.pattern, text):
-            raise AxisError(f"{self.name} {text!r} is no {self.name}; write e.g. {self.example}")
+            raise AxisError(f"{self.name} is {text!r}; expected e.g. {self.example}")
         return text
 
 
-AS_BUILT = "as-built"  # of the axis dtype: a module keeps what it was built with
+AS_BUILT = "as-built"  # a value of the axis dtype: the module keeps the dtypes it was built with
 
 _DTYPE = (
     r":(?:float16|float32|float64|bfloat16|complex64|complex128|bool|uint8|int8|int16|int32|int64)"
@@ -58,13 +56,13 @@ _INPUT = rf"[1-9][0-9]*(?:,[1-9][0-9]*)*(?:{_DTYPE})?|{_DTYPE}"
 AXES: tuple[Axis, ...] = (
     Axis(
         name="mode",
-        help="inference (eval, inference_mode) or training (a whole step)",
+        help="what one call does: inference (a forward pass) or training (a whole step)",
         values=("inference", "training"),
         default="inference",
     ),
     Axis(
         name="batch",
-        help="images per call",
+        help="number of images per call",
         pattern=r"[1-9][0-9]{0,6}",
         example="32, at most 9999999",
         default="32",
@@ -72,39 +70,40 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="input",
-        help="input shape without the batch, e.g. '3,224,224' or '3,224,224; 10:int64<1000'",
+        help="input shape without the batch dimension, e.g. '3,224,224' or "
+        "'3,224,224; 10:int64<1000' (two inputs, the second of integers below 1000)",
         pattern=rf"own|(?:{_INPUT})(?:\s*;\s*(?:{_INPUT}))*",
         example="3,224,224 or '3,224,224; 10:int64<1000'",
     ),
     Axis(
         name="device",
-        help="cpu, cuda:0, mps, xpu:0 …; auto = the CPU and every accelerator found",
+        help="cpu, cuda:0, mps or xpu:0; auto = the CPU and every accelerator found",
         pattern=r"[a-z]+(?::[0-9]+)?",
         example="cpu, cuda:0 or auto",
         default="auto",
     ),
     Axis(
         name="dtype",
-        help="of the weights and inputs; as-built keeps what the subject mixes on purpose",
+        help="dtype of weights and inputs; as-built keeps those that the network was built with",
         values=("float32", "bfloat16", "float16", AS_BUILT),
         default="float32",
     ),
     Axis(
         name="amp",
-        help="autocast to this dtype",
+        help="autocast to this dtype inside each call",
         values=("off", "bfloat16", "float16"),
         default="off",
         in_id="amp={}",
     ),
     Axis(
         name="memory_format",
-        help="layout of images and of 4-dimensional weights",
+        help="memory layout of images and of 4-dimensional weights",
         values=("contiguous", "channels_last"),
         default="contiguous",
     ),
     Axis(
         name="compile",
-        help="torch.compile's mode",
+        help="mode of torch.compile; off = eager",
         values=(
             "off",
             "default",
@@ -117,21 +116,21 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="cudnn_benchmark",
-        help="cuDNN tries its algorithms per shape and keeps the fastest",
+        help="on = cuDNN tries its algorithms for each shape and keeps the fastest",
         values=("off", "on"),
         default="off",
         in_id="cudnn={}",
     ),
     Axis(
         name="tf32",
-        help="TensorFloat-32 for convolutions and matrix products alike",
+        help="TensorFloat-32 in convolutions and matrix products",
         values=("off", "on"),
         default="off",
         in_id="tf32={}",
     ),
     Axis(
         name="threads",
-        help="intra-op threads of the CPU; auto = what torch would take",
+        help="number of CPU threads (intra-op); auto = torch's own choice",
         pattern=r"auto|[1-9][0-9]{0,3}",
         example="2 or auto",
         default="auto",
@@ -139,13 +138,15 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="allocator",
-        help="of the CPU: freed memory stays with the process, or as the C library comes",
+        help="CPU memory: retained = freed memory stays in the process; system = the C library's "
+        "defaults",
         values=("retained", "system"),
         default="retained",
     ),
     Axis(
         name="grad_mode",
-        help="of inference: autograd off for good, off but to be switched on inside, or on",
+        help="autograd in inference: off (inference_mode), off unless the network turns it on "
+        "(no_grad), or on (enabled)",
         values=("inference_mode", "no_grad", "enabled"),
         default="inference_mode",
         in_id="grad={}",

@@ -1,8 +1,8 @@
-"""The records that pass between the parts, and the columns of the files.
+"""The records that the packages exchange, and the columns of the files.
 
-Three kinds of record: a `Case` is a point of the plan, an outcome (`Measurement` or `Failure`)
-is what one replicate saw of it, a `Row` is what all replicates say together.  `Facts` are
-figures that need no repetition (memory, FLOPs), found once per case in a process of their own.
+A `Case` is one point of the plan.  An outcome (`Measurement` or `Failure`) is its result in one
+replicate.  A `Row` joins the results of all replicates.  `Facts` are static metrics (memory,
+FLOPs): they are found once for each case, in a process of their own.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ STATUSES: tuple[Status, ...] = (
 )
 
 FLAGS: Mapping[str, str] = {
-    "contended": "other work took more of the processor than the samples can bear",
+    "contended": "other work on the machine took processor time during the samples",
     "unsteady": "the times had not settled after the warm-up, or moved through the samples, or "
     "each call does more than the last",
     "growing": "the calls are not alike on any machine: each one does more than the last, "
@@ -52,12 +52,12 @@ TRANSFER_PHASES = ("input_pageable", "input_pinned", "output_pageable", "output_
 
 
 def whole_phase(mode: str) -> str:
-    """The phase that stands for the whole case: the one with latency and throughput."""
+    """Return the phase that covers the whole call: the one with latency and throughput."""
     return "step" if mode == "training" else "forward"
 
 
 def defaults_of_earlier(fields: Mapping[str, Any]) -> dict[str, str]:
-    """The axes that results of earlier versions do not have, as they stood there."""
+    """Return the values of the axes that are missing in results of earlier versions."""
     if fields.get("mode") != "inference":
         return {}
     return {axis.name: str(axis.default) for axis in AXES if axis.later}
@@ -69,7 +69,7 @@ Cause = Literal["no-space", "together"]
 
 
 class RecordError(ValueError):
-    """A line or a row that is none; the message says which field."""
+    """A line or a row that cannot be read; the message names the field."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
@@ -93,7 +93,7 @@ class Case:
 
     @property
     def case_id(self) -> str:
-        """Stable across runs and machines; to be joined on, never parsed."""
+        """The same on all machines and in all runs.  Join on it; do not parse it."""
         parts = [self.subject]
         for axis in AXES:
             value = getattr(self, axis.name)
@@ -103,7 +103,7 @@ class Case:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Case":
-        """From a JSON object, of an earlier version as well.  Raises RecordError."""
+        """Read a JSON object, also one of an earlier version.  Raises RecordError."""
         try:
             case = cls(**{**defaults_of_earlier(fields), **fields})
         except TypeError as error:
@@ -126,7 +126,7 @@ class Samples:
     times_s: tuple[float, ...]  # per call
 
 
-INFINITE = "infinite"  # of a Measurement's state: where the output is so, if anywhere
+INFINITE = "infinite"  # key of a Measurement's state: where the output is infinite
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,19 +140,19 @@ class Measurement:
     facts: Mapping[str, float] = field(default_factory=dict)  # by column name; unknown: absent
     state: Mapping[str, Any] = field(default_factory=dict)  # as read back
     controls: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # seconds, by name
-    wall_s: float = 0.0  # of the whole outcome, as its runner saw it
-    timed_s: float = 0.0  # of it, warm-up and samples
+    wall_s: float = 0.0  # of the whole outcome, seen by the scheduler
+    timed_s: float = 0.0  # of these, warm-up and samples
 
     @property
     def doubts(self) -> dict[str, str]:
-        """Why a flag is set, by flag, as far as its process has said it."""
+        """Reasons for the flags, by flag, as far as the worker gave them."""
         said = self.state.get("doubts")
         return {str(k): str(v) for k, v in said.items()} if isinstance(said, Mapping) else {}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failure:
-    """One replicate of a case that did not run, or must not be believed."""
+    """One replicate of a case that did not run, or whose result cannot be trusted."""
 
     case: Case
     replicate: int
@@ -165,12 +165,12 @@ class Failure:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Facts:
-    """What is found once per case, outside the timing."""
+    """Static metrics of a case, found once and outside the timing."""
 
     case: Case
     facts: Mapping[str, float]
     problems: Mapping[str, str] = field(default_factory=dict)  # by fact: why it is unknown
-    invalid: str | None = None  # the case computes something else: why its speed means nothing
+    invalid: str | None = None  # reason, where the case computes something else
     wall_s: float = 0.0
 
 
@@ -230,130 +230,150 @@ class Row:
     The fields are the columns, in order.  SI base units; unknown is None, an empty cell.
     """
 
-    run_id: str | None = _column("the run directory's name")
-    case_id: str | None = _column("identifies the case across runs and machines; join on it")
-    subject: str | None = _column("what was called")
+    run_id: str | None = _column("name of the run directory")
+    case_id: str | None = _column("identifies the case in all runs and on all machines; join on it")
+    subject: str | None = _column("what was measured")
     mode: str | None = _column("inference or training")
     phase: str | None = _column(
         "forward, backward, optimizer or step; transfers of an accelerator: input_pageable, "
         "input_pinned, output_pageable, output_pinned; empty unless status is ok"
     )
     batch: int | None = _column("images per call")
-    input: str | None = _column("input shape without the batch; own = the module's example_inputs")
+    input: str | None = _column(
+        "input shape without the batch dimension; own = the module's example_inputs"
+    )
     device: str | None = _column("cpu, cuda:0, …")
     dtype: str | None = _column(
-        "of the weights and inputs; as-built = as the subject has them, inputs float32 where drawn"
+        "dtype of weights and inputs; as-built = that of the subject, with random inputs in float32"
     )
     amp: str | None = _column("autocast dtype, or off")
     memory_format: str | None = _column("contiguous or channels_last")
     compile: str | None = _column("mode of torch.compile, or off")
     cudnn_benchmark: str | None = _column("cuDNN's benchmark mode; empty without cuDNN")
     tf32: str | None = _column("TensorFloat-32; empty where the device has none")
-    threads: str | None = _column("intra-op threads asked for; empty on accelerators")
-    allocator: str | None = _column("of the CPU: retained or system; empty on accelerators")
+    threads: str | None = _column(
+        "number of intra-op threads that was requested; empty on accelerators"
+    )
+    allocator: str | None = _column(
+        "C library's allocator: retained or system; empty on accelerators"
+    )
     grad_mode: str | None = _column(
-        "of inference: inference_mode, no_grad or enabled; empty for training"
+        "grad mode of inference: inference_mode, no_grad or enabled; empty for training"
     )
     status: str | None = _column("ok, unsupported, invalid, oom, timeout, crash or error")
     flags: str | None = _column("doubts about the row, joined by ;")
-    reason: str | None = _column("why the status is not ok, or a flag is set, where known")
-    replicates: int | None = _column("fresh interpreters that measured it")
-    samples: int | None = _column("latency samples (device samples where a phase has no latency)")
+    reason: str | None = _column("why the status is not ok, or why a flag is set, if known")
+    replicates: int | None = _column("number of fresh interpreters that measured the case")
+    samples: int | None = _column(
+        "number of latency samples (of device samples if a phase has no latency)"
+    )
     latency_median_s: float | None = _column(
-        "one call, device idle before and after: geometric mean over replicates of their medians: s"
+        "one call, with an idle device before and after: geometric mean of the replicates' "
+        "medians: s"
     )
     latency_low_s: float | None = _column(
-        "low end of its 95 % interval, which includes what runs of one code differ by: s"
+        "low end of its 95 % interval, which includes the between-run SD: s"
     )
-    latency_high_s: float | None = _column("high end: s")
+    latency_high_s: float | None = _column("high end of that interval: s")
     latency_error_ratio: float | None = _column(
-        "its standard error as the replicates of this run see it: SD of the logs of their medians "
-        "/ root of their number"
+        "standard error from the replicates of this run: SD of the logs of their medians / "
+        "root of their number"
     )
     latency_between_ratio: float | None = _column(
-        "SD of its log from run to run, which the interval includes beside the error"
+        "between-run SD of its logarithm, which the interval includes as well"
     )
     latency_corrected_ratio: float | None = _column(
-        "SD of its log from run to run at the usual level of the controls, with what replicates "
-        "see of it; the interval includes it instead; empty where it stays as measured"
+        "between-run SD of its logarithm at the usual level of the controls; the interval "
+        "includes it instead; empty if the time stays as measured"
     )
-    latency_min_s: float | None = _column("the fastest sample of all: s")
+    latency_min_s: float | None = _column("fastest sample of all: s")
     latency_mean_s: float | None = _column("mean over all samples: s")
     latency_p90_s: float | None = _column(
-        "90th percentile of these replicates' samples, from 29 on: s"
+        "90th percentile of these replicates' samples; empty below 29 samples: s"
     )
-    latency_p95_s: float | None = _column("95th percentile, from 59 on: s")
-    latency_p99_s: float | None = _column("99th percentile, from 299 on: s")
+    latency_p95_s: float | None = _column("95th percentile; empty below 59 samples: s")
+    latency_p99_s: float | None = _column("99th percentile; empty below 299 samples: s")
     pipelined_s: float | None = _column(
-        "per call when calls follow back to back, geometric mean over replicates as well: s"
+        "time per call of calls back-to-back: geometric mean of the replicates' medians: s"
     )
-    pipelined_low_s: float | None = _column("low end of its 95 % interval, made likewise: s")
-    pipelined_high_s: float | None = _column("high end: s")
-    pipelined_error_ratio: float | None = _column("its standard error, likewise")
-    pipelined_between_ratio: float | None = _column("SD of its log from run to run, likewise")
+    pipelined_low_s: float | None = _column(
+        "low end of its 95 % interval, which includes the between-run SD: s"
+    )
+    pipelined_high_s: float | None = _column("high end of that interval: s")
+    pipelined_error_ratio: float | None = _column("standard error from the replicates of this run")
+    pipelined_between_ratio: float | None = _column("between-run SD of its logarithm")
     pipelined_corrected_ratio: float | None = _column(
-        "SD at the usual level of the controls, likewise"
+        "between-run SD of its logarithm at the usual level of the controls, as for the latency"
     )
     earlier_runs: int | None = _column(
-        "earlier runs of this machine and build that the two …_between_ratio come from; 0: none, "
-        "they are the default; 2 to 4: the default counts beside them"
+        "number of earlier runs of this machine and build behind the two …_between_ratio; 0: "
+        "the default is used; 2 to 4: the default is mixed in"
     )
-    device_s: float | None = _column("between two events on the accelerator: s")
+    device_s: float | None = _column("time between two events on the accelerator: s")
     images_per_s: float | None = _column("batch / pipelined_s: 1/s")
-    first_call_s: float | None = _column("the first call of a process, compiling included: s")
+    first_call_s: float | None = _column("first call of a process, including compiling: s")
     tuning_s: float | None = _column(
-        "cuDNN's search: first call with this shape less a steady one: s"
+        "cuDNN's search: first call with this shape minus a steady call: s"
     )
-    compile_cold_s: float | None = _column("first call less a steady one, cache empty: s")
-    compile_warm_s: float | None = _column("first call less a steady one, cache filled: s")
+    compile_cold_s: float | None = _column(
+        "first call minus a steady call, with an empty compiler cache: s"
+    )
+    compile_warm_s: float | None = _column(
+        "first call minus a steady call, with a filled compiler cache: s"
+    )
     parameters: int | None = _column("numbers in the module's parameters")
-    peak_bytes: int | None = _column("most that the allocator had given out at once: B")
-    reserved_bytes: int | None = _column("most that the allocator held from the device: B")
+    peak_bytes: int | None = _column("most memory that the allocator had given out at once: B")
+    reserved_bytes: int | None = _column("most memory that the allocator held from the device: B")
     process_peak_bytes: int | None = _column("most physical memory of the process: B")
     flops: int | None = _column(
-        "floating-point operations of one call, convolutions and matrix products, multiply-add = 2"
+        "floating-point operations of one call, in convolutions and matrix products, "
+        "multiply-add = 2"
     )
     flop_per_s: float | None = _column("flops / pipelined_s: 1/s")
     bytes_moved: int | None = _column(
-        "least that must move: inputs, outputs, parameters, gradients once each, what backward "
-        "needs of them again, and what the optimizer reads and writes: B"
+        "least number of bytes that must move: inputs, outputs, parameters and gradients once "
+        "each, the values that the backward pass reads again, and the optimizer's reads and "
+        "writes: B"
     )
     bytes_per_s: float | None = _column("bytes_moved / pipelined_s: B/s")
-    operators: int | None = _column("operators that one call dispatches")
-    relative_error: float | None = _column("against float64 eager: norm of difference / norm")
-    graph_breaks: int | None = _column("of the compiled module")
-    recompiles: int | None = _column("of the compiled module while it was measured")
+    operators: int | None = _column("number of operators that one call dispatches")
+    relative_error: float | None = _column(
+        "error against float64 eager code: norm of the difference / norm"
+    )
+    graph_breaks: int | None = _column("graph breaks of the compiled module")
+    recompiles: int | None = _column("recompiles of the compiled module during the measurement")
     layout_flips: int | None = _column("changes of memory format from layer to layer")
     page_faults: float | None = _column("minor page faults per call")
     contention_ratio: float | None = _column(
-        "time that the most delayed thread waited for a processor / time"
+        "time that the most delayed thread waited for a processor / time of the samples"
     )
     control_s: float | None = _column(
-        "two controls sampled in turn, a matrix product and a convolution: geometric mean of their "
-        "medians, and over replicates: s"
+        "geometric mean of two controls (a matrix product and a convolution) measured in turns "
+        "with the samples, and over replicates: s"
     )
     control_factor: float | None = _column(
-        "moves the times of calls on this line (latency_…_s, pipelined_s, device_s) to the usual "
-        "level of the controls: measured × this, and the rates / this; 1: as measured"
+        "factor by which the times of calls in this row (latency_…_s, pipelined_s, device_s) were "
+        "moved to the usual level of the controls; rates were divided by it; 1: as measured"
     )
     sm_clock_hz: float | None = _column(
         "streaming-multiprocessor clock, read once right after the samples: Hz"
     )
     power_w: float | None = _column(
-        "of the board: mean from its energy over warm-up, samples and controls where these take "
-        "2 s or longer, else one reading after them; empty for a slice of it (MIG): W"
+        "power of the board: mean from its energy over warm-up, samples and controls if these "
+        "take 2 s or longer, else one reading after them; empty for a slice of a board (MIG): "
+        "W"
     )
     temperature_c: float | None = _column("temperature, read once after the samples: °C")
     gpu_utilization_ratio: float | None = _column(
-        "share of the driver's last sampling period, a second or less, in which a kernel ran, "
+        "share of the driver's last sampling period (a second or less) in which a kernel ran, "
         "read once right after the samples"
     )
     energy_j_per_image: float | None = _column(
-        "of the board, over calls back to back for 2 s or longer / images: J"
+        "energy of the board over calls back-to-back for 2 s or longer / images: J"
     )
-    device_name: str | None = _column("as its driver names it")
+    device_name: str | None = _column("name that the driver reports")
     torch_version: str | None = _column("torch.__version__")
-    machine_id: str | None = _column("digest of the machine's stable facts")
+    machine_id: str | None = _column("digest of the machine's stable details")
 
 
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))

@@ -1,4 +1,4 @@
-"""Rows as people name them: the subject, its input, the settings that are not the default."""
+"""Names of rows for people: the subject, its input, the settings that are not plain."""
 
 from collections import Counter
 from collections.abc import Collection, Iterable
@@ -11,19 +11,19 @@ PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
 
 
 def of_several_inputs(rows: Iterable[Row]) -> set[str | None]:
-    """The subjects whose name alone does not tell two rows apart."""
+    """Return the subjects that the run measured on more than one input."""
     inputs = {(row.subject, row.input) for row in rows}
     return {name for name, count in Counter(name for name, _ in inputs).items() if count > 1}
 
 
 def named(row: Row, several: Collection[str | None]) -> str:
-    """The subject, with its input where it is one of `several`."""
+    """Return the subject, and its input if the subject is in `several`."""
     name = row.subject or ""
     return f"{name} on {row.input}" if row.subject in several else name
 
 
 def settings(row: Row, apart: str = "") -> str:
-    """What differs from the plain setting, but for the axis `apart`; or `plain`."""
+    """Return the settings that are not plain, without the axis `apart`; or `plain`."""
     parts = [] if row.device in (None, "cpu") else [row.device]
     for axis in AXES:
         value = getattr(row, axis.name)
@@ -35,6 +35,6 @@ def settings(row: Row, apart: str = "") -> str:
 
 
 def half_width(row: Row) -> float | None:
-    """Half of the 95 % interval of the latency, as a share of the median; None where unknown."""
+    """Half of the 95 % interval of the latency divided by the median; None = unknown."""
     low, high, median = row.latency_low_s, row.latency_high_s, row.latency_median_s
     return None if low is None or high is None or not median else (high - low) / 2 / median

@@ -1,6 +1,6 @@
-"""What a subject's name means: `convnet`, `package.module:callable(64, 3)`, `SUBJECT/layer`.
+"""Names of subjects: `convnet`, `package.module:callable(64, 3)`, `SUBJECT/layer`.
 
-Pure: it parses, the worker imports and builds.
+Pure: this module parses names; the worker imports and builds.
 """
 
 import ast
@@ -16,13 +16,13 @@ SHIPPED = {"convnet": ("convnet.network", "ConvNet")}
 
 _HOW = (
     "write convnet, package.module:callable, package.module:callable(64, 3, stride=2), "
-    "or one of these with /layer or /* behind it"
+    "or one of these followed by /layer or /*"
 )
-_STARS = re.compile(r"\\*\*")  # what a layer called * is written as, and one called \*
+_STARS = re.compile(r"\\*\*")  # the layer * is written \*, since /* means all layers
 
 
 class SubjectError(UserError, ValueError):
-    """A name that no subject can have; the message says what would be right."""
+    """A name that no subject can have; the message says what is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +39,10 @@ class SubjectRef:
 
 
 def parse(text: str) -> SubjectRef:
-    """The parts of a name.  Raises SubjectError.
+    """Parse a name.  Raises SubjectError.
 
-    A module may be given by its file, below the current directory: `my/models.py:make` is
-    `my.models:make`.  A layer may have any name that can be printed.
+    A module can be given as a file below the current directory: `my/models.py:make` is
+    `my.models:make`.  A layer can have any printable name.
     """
     if not text.strip().isprintable():
         raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
@@ -51,12 +51,14 @@ def parse(text: str) -> SubjectRef:
         head = head.strip()
         module, callable_ = SHIPPED[head]
         if slash and not layer:
-            raise SubjectError(f"subject {text!r} names no layer behind the slash; {_HOW}")
+            raise SubjectError(f"subject {text!r} has no layer after the slash; {_HOW}")
         return SubjectRef(module=module, callable=callable_, layer=_layer(layer), whole=head)
     place, colon, rest = text.lstrip().partition(":")
     module = _module(place.strip(), text)
     if not colon and place.strip().endswith(".py"):
-        raise SubjectError(f"subject {text!r} is a file; say what in it: {module}:callable")
+        raise SubjectError(
+            f"subject {text!r} is a file without a callable; write {module}:callable"
+        )
     if not colon:
         raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
     end = re.match(r"[^(/]*", rest)
@@ -79,12 +81,12 @@ def parse(text: str) -> SubjectRef:
 
 
 def layer_text(name: str) -> str:
-    """How the layer of that name is written behind a slash, where * means all."""
+    """Return the layer as it is written after a slash, where * means all layers."""
     return f"\\{name}" if _STARS.fullmatch(name) else name
 
 
 def layer_name(text: str) -> str:
-    """The name that a layer written so has."""
+    """Return the name of the layer that is written as `text`."""
     return text[1:] if _STARS.fullmatch(text) and text != "*" else text
 
 
@@ -97,7 +99,7 @@ def _is_dotted(name: str) -> bool:
 
 
 def _module(place: str, text: str) -> str:
-    """From a dotted name, or a path of its file.  Raises SubjectError."""
+    """Return the dotted name of a module, given that name or its file.  Raises SubjectError."""
     name = unicodedata.normalize("NFKC", place)
     if not name.endswith(".py") and "/" not in name:
         if not name or not _is_dotted(name):
@@ -107,13 +109,13 @@ def _module(place: str, text: str) -> str:
     parts = path.parts[:-1] if path.name == "__init__" else path.parts
     if path.is_absolute() or ".." in parts:
         raise SubjectError(
-            f"subject {text!r} is a path that leads out of the current directory; start in the "
-            f"folder that its code lies in, and write {path.name}:callable"
+            f"subject {text!r} is a path outside the current directory; change to the folder "
+            f"of its code, and write {path.name}:callable"
         )
     if wrong := [one for one in parts if not one.isidentifier()]:
         raise SubjectError(
-            f"subject {text!r} cannot be imported: {wrong[0]!r} is no name of a module in Python; "
-            "rename it, or start in the folder that the file lies in"
+            f"subject {text!r} cannot be imported: {wrong[0]!r} is not a valid name of a Python "
+            "module; rename it, or change to the folder of the file"
         )
     if not parts:
         raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
@@ -121,7 +123,7 @@ def _module(place: str, text: str) -> str:
 
 
 def _call(text: str) -> str:
-    """What stands in parentheses at the beginning; empty where nothing does, or where none ends."""
+    """Return the parentheses at the beginning with their content; empty if they do not end."""
     depth, quote, escaped = 0, "", False
     for index, one in enumerate(text):
         if quote:
@@ -139,20 +141,19 @@ def _call(text: str) -> str:
 
 
 def _literals(call: str, text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Literal arguments: read, never evaluated."""
+    """Return literal arguments.  They are parsed, never evaluated."""
     if not call:
         return (), {}
     try:
         node = ast.parse(f"f{call}", mode="eval").body
         if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name):
-            raise ValueError("not one call")
+            raise ValueError("expected one call")
         args = tuple(ast.literal_eval(arg) for arg in node.args)
         if any(keyword.arg is None for keyword in node.keywords):
-            raise ValueError("** is no literal")
+            raise ValueError("** is not a literal")
         kwargs = {str(k.arg): ast.literal_eval(k.value) for k in node.keywords}
     except (ValueError, SyntaxError, TypeError, RecursionError, MemoryError) as error:
         raise SubjectError(
-            f"subject {text!r}: its arguments have to be literals such as 64, 'same', (2, 2) "
-            f"({error})"
+            f"subject {text!r}: its arguments must be literals such as 64, 'same', (2, 2) ({error})"
         ) from None
     return args, kwargs

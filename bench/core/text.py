@@ -10,7 +10,7 @@ def printable(text: str) -> str:
 
 
 def command(*words: object) -> str:
-    """To be pasted into a shell."""
+    """Return a command that can be pasted into a shell; each word is quoted as needed."""
     return shlex.join(map(str, words))
 
 

@@ -1,4 +1,4 @@
-"""Numbers as people read them: the only place where units are scaled."""
+"""Format numbers for people.  No other module scales units."""
 
 import math
 
@@ -45,14 +45,14 @@ def speedup(ratio: float | None) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """`0.0834` → `8.3 %`; from tenfold on, as intervals of two replicates may be, no figure."""
+    """`0.0834` → `8.3 %`; from tenfold on, which intervals of two replicates can be, `> 1000 %`."""
     if ratio is None or not math.isfinite(ratio):
         return "–"
     return f"{100 * ratio:.1f} %" if ratio < 10 else "> 1000 %"
 
 
 def duration(value_s: float) -> str:
-    """A wait: `75` → `1:15`, `4000` → `1:06:40`."""
+    """A duration in minutes: `75` → `1:15`, `4000` → `1:06:40`."""
     whole = max(0, round(value_s))
     hours, rest = divmod(whole, 3600)
     minutes, secs = divmod(rest, 60)

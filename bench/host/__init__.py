@@ -1,4 +1,4 @@
-"""This computer: its processors, its interpreters, and how processes are started on it.
+"""The machine: its processors, its interpreters, and the start of processes.
 
 It may import `core` and `start`.
 """

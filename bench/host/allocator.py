@@ -1,13 +1,12 @@
-"""The axis `allocator`: the variables that a process has to be started with.
+"""The axis `allocator`: environment variables that must be set before a process starts.
 
-glibc reads them once, when the process begins: mallopt(3), and "Tunables" in its manual.
+glibc reads them at the start of a process: mallopt(3), and "Tunables" in its manual.
 """
 
 import re
 from collections.abc import Mapping
 
-# Freed memory stays with the process: above these, glibc neither maps nor returns single
-# blocks.  Measured: docs/trust.md, rule 33b.
+# With these, glibc keeps freed memory in the process.  Effect: docs/trust.md, rule 33b.
 THRESHOLDS = {
     "MALLOC_MMAP_THRESHOLD_": str(2**30),
     "MALLOC_TRIM_THRESHOLD_": str(2**32),
@@ -20,11 +19,10 @@ HUGE_PAGES = "glibc.malloc.hugetlb"  # 1: the heap asks the kernel for pages of 
 
 
 def environment(allocator: str | None, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables of a process with this allocator, out of those `given`.
+    """Return the variables `given` with those of the allocator set or removed.
 
-    retained: thresholds as above, and huge pages: which small pages a process happens to get
-              decides its speed for as long as it lives (`python -m experiments.noise`).
-    system, or None where the axis has no meaning: as the C library comes.
+    retained:        THRESHOLDS and huge pages (`python -m experiments.noise` shows the effect).
+    system, or None: the defaults of the C library.
     """
     found = {name: value for name, value in given.items() if name not in THRESHOLDS}
     tunables = [
@@ -40,15 +38,15 @@ def environment(allocator: str | None, given: Mapping[str, str]) -> dict[str, st
     return found
 
 
-def displaced(given: Mapping[str, str]) -> str | None:
-    """What is to be said where an allocator of the user's own takes the place of the C library's.
+def replaced_by(given: Mapping[str, str]) -> str | None:
+    """Return a warning if another allocator replaces that of the C library; else None.
 
-    It reads none of the variables above: `retained` and `system` are then one and the same.
+    Another allocator ignores the variables above, so `retained` and `system` do not differ.
     """
     other = _OTHERS.search(given.get(PRELOADED, ""))
     if other is None:
         return None
     return (
-        f"{other[0]} is preloaded and allocates in place of the C library: allocator=retained is "
-        f"without effect; unset {PRELOADED}, or compare with such runs alone"
+        f"{other[0]} is preloaded and replaces the allocator of the C library: allocator=retained "
+        f"has no effect; unset {PRELOADED}, or compare only with runs that have it too"
     )

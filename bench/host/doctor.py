@@ -52,7 +52,7 @@ class Gpu:
 
 def findings(
     ask_torch: Callable[[], Probe],
-    places: preflight.Places | None = None,
+    places: preflight.KernelFolders | None = None,
     variables: Mapping[str, str] = os.environ,
     folder: Path | None = None,
     gpus: Callable[[], list[Gpu]] | None = None,
@@ -63,7 +63,7 @@ def findings(
     ask_torch: looks at torch and its devices in a process of its own.  Raises ProbeError.
     disturbed: the warnings of `preflight`, which say themselves how to mend each.
     """
-    places = places or preflight.Places()
+    places = places or preflight.KernelFolders()
     yield _processors()
     for warning in disturbed():
         what, _, mend = warning.partition(": ")
@@ -88,7 +88,7 @@ def _processors() -> Finding:
     return Finding("ok", f"{environment.cpu_model()}: {allowed} of {there} processors may be used")
 
 
-def _turbo(places: preflight.Places) -> Iterator[Finding]:
+def _turbo(places: preflight.KernelFolders) -> Iterator[Finding]:
     """Source: Linux kernel documentation, intel_pstate (no_turbo) and cpufreq (boost)."""
     no_turbo = preflight.read_text(places.processors / "intel_pstate/no_turbo").strip()
     boost = preflight.read_text(places.processors / "cpufreq/boost").strip()
@@ -102,7 +102,7 @@ def _turbo(places: preflight.Places) -> Iterator[Finding]:
         )
 
 
-def _clock(places: preflight.Places) -> Iterator[Finding]:
+def _clock(places: preflight.KernelFolders) -> Iterator[Finding]:
     """A clock that is no register of the processor is read in microseconds."""
     file = places.sys / "devices/system/clocksource/clocksource0/current_clocksource"
     name = preflight.read_text(file).strip()

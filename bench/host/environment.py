@@ -1,7 +1,7 @@
-"""The machine and the environment, as they go into run.json.
+"""The description of the machine and the environment in run.json.
 
-A list of what is wanted, never all there is: results get published.  Nothing here needs torch;
-what torch knows, the probe adds.
+It holds a fixed list of details and never the whole environment, because results are published.
+This module does not need torch; the probe adds the details that torch knows.
 """
 
 import hashlib
@@ -24,20 +24,20 @@ WANTED_VARIABLES = re.compile(
     r"(OMP|GOMP|KMP|MKL|OPENBLAS|DNNL|ONEDNN|MALLOC|CUDA|CUDNN|CUBLAS|NVIDIA|HIP|ROCR|MIOPEN|ATEN|"
     r"TORCH|TORCHDYNAMO|TORCHINDUCTOR|PYTORCH|TRITON)_[A-Z0-9_]+"
 )
-# Where something lies that is the same anywhere: no figure depends on it.
+# Variables that only say where something is stored: no figure depends on them.
 PLACES = re.compile(r".+_(HOME|CACHE_DIR|CACHE_PATH|EXTENSIONS_DIR)|(CUDA|HIP)_PATH")
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
 SUITE = Path(start.SUITE).resolve()
-# The parts of the suite by which a figure is measured; the others only read results.
+# The parts of the suite that measure; the others only read results.
 MEASURES = ("ab", "core", "engine", "host", "plan", "worker", "start.py")
 PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
 WANTED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma")
 
 
 def machine(accelerators: Mapping[str, str]) -> dict[str, Any]:
-    """Stable facts, and `machine_id`, a digest of them.
+    """Return the stable details of the machine, and `machine_id`, a digest of them.
 
-    accelerators: device name → name as its driver gives it.
+    accelerators: device name → name that its driver reports.
     """
     stable = {
         "system": platform.system(),
@@ -61,7 +61,7 @@ def machine(accelerators: Mapping[str, str]) -> dict[str, Any]:
 
 
 def environment() -> dict[str, Any]:
-    """What may change between two runs on one machine."""
+    """Return the details that can change between two runs on one machine."""
     return {
         "python": platform.python_version(),
         "kernel": platform.release(),
@@ -72,9 +72,9 @@ def environment() -> dict[str, Any]:
 
 
 def variables(given: Mapping[str, str], home: str) -> dict[str, str]:
-    """Those that figures depend on, without what their values tell of the user.
+    """Return the variables that figures depend on, without personal data.
 
-    home: the user's own folder, which becomes `~`.
+    home: the home directory, which is replaced by `~`.
     """
     found = {}
     for name, value in sorted(given.items()):
@@ -88,9 +88,10 @@ def variables(given: Mapping[str, str], home: str) -> dict[str, str]:
 
 
 def suite_digest(folder: Path = SUITE) -> str:
-    """Of the suite's own code: installed, it is part of no repository of the user's.
+    """Return a digest of the code that measures.
 
-    What only reads results changes no figure, and a run may be gone on with.
+    An installed suite is in no repository of the user, so its commit is unknown.  Code that only
+    reads results is left out: a run can be resumed after a change to it.
     """
     files = sorted(one for one in folder.rglob("*") if one.suffix in (".py", ".toml"))
     named = [(one.relative_to(folder), one) for one in files]
@@ -98,10 +99,12 @@ def suite_digest(folder: Path = SUITE) -> str:
     return hashlib.sha256(json.dumps(each).encode()).hexdigest()[:12]
 
 
-def what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
-    """What has to be the same for the figures of one run, by the name that a message gives it.
+def fixed_details(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what must not change within a run, by the name that messages use.
 
-    around: `environment()` and the probe's facts.  Raises KeyError, TypeError or AttributeError.
+    around: `environment()` and the details from the probe.
+
+    Raises KeyError, TypeError or AttributeError.
     """
     return {
         "machine": machine["machine_id"],
@@ -121,11 +124,11 @@ def what_counts(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict[s
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """The commit of `folder`, and a digest of what its tracked files differ from it in."""
+    """Return the commit of `folder`, and a digest of its uncommitted changes."""
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return {"git_commit": None, "git_dirty": None, "git_changes": None}
-    # A tool of the user's own that shows a difference is no difference.
+    # The user's own diff tool must not change the output.
     changes = _git(folder, "diff", "--no-ext-diff", "--no-textconv", "HEAD")
     of_changes = hashlib.sha256(changes.encode()).hexdigest()[:12] if changes else None
     return {
@@ -136,7 +139,7 @@ def git_state(folder: Path) -> dict[str, Any]:
 
 
 def digest(file: Path) -> str | None:
-    """Of its bytes; None where it cannot be read."""
+    """Return a digest of the file; None if it cannot be read."""
     try:
         return hashlib.sha256(file.read_bytes()).hexdigest()[:12]
     except OSError:
@@ -144,21 +147,21 @@ def digest(file: Path) -> str | None:
 
 
 def affinity() -> int | None:
-    """How many processors this process may run on."""
+    """Return the number of processors that this process may run on."""
     allowed = processors_allowed()
     return None if allowed is None else len(allowed)
 
 
 def processors_allowed() -> list[int] | None:
-    """The processors that this process may run on: they are not all alike."""
+    """Return the processors that this process may run on; they can differ in speed."""
     return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def cgroup_files(controller: str, name: str, proc: Path, groups: Path) -> Iterator[Path]:
-    """Where `name` of this process' control group may lie, its own first, then its parents'.
+    """Yield the places of the file `name` in this process' control group and its parents.
 
-    Version 2 has one tree for all controllers, version 1 one for each (cgroups(7)); in a
-    container the paths may be those of the host, then the root of the tree is what counts.
+    Version 2 has one tree for all controllers, version 1 has one for each (cgroups(7)).  In a
+    container the paths can be those of the host; then the root of the tree counts.
     """
     try:
         lines = (proc / "self/cgroup").read_text(encoding="utf-8").splitlines()
@@ -177,7 +180,7 @@ def cgroup_files(controller: str, name: str, proc: Path, groups: Path) -> Iterat
 
 
 def quota_cores(proc: Path = PROC, groups: Path = GROUPS) -> float | None:
-    """Processors that the container may use; None = no limit.  Source: cgroup v2 and v1."""
+    """Return how many processors the container may use; None = no limit (cgroup v1 and v2)."""
     limits = [
         _ratio(*(_first_line(file) or "").split(" ")[:2])
         for file in cgroup_files("cpu", "cpu.max", proc, groups)
@@ -189,15 +192,15 @@ def quota_cores(proc: Path = PROC, groups: Path = GROUPS) -> float | None:
 
 
 def _ratio(quota: str | None = None, period: str | None = None) -> float | None:
-    """Of two whole numbers above 0; else (`max`, -1, nothing) there is no limit."""
+    """Return quota / period; None if there is no limit (`max`, -1, or no value)."""
     try:
         return int(quota or "") / int(period or "") if int(quota or "") > 0 else None
     except (ValueError, ZeroDivisionError):
         return None
 
 
-# Of git-rev-parse(1) --local-env-vars those that lead elsewhere than where one stands.  A hook has
-# them: what git does with them in force, it does to the user's own index.
+# Those of git-rev-parse(1) --local-env-vars that point to another repository.  A git hook sets
+# them, and with them git would work on the user's own index.
 _GIT_ELSEWHERE = frozenset(
     f"GIT_{name}"
     for name in (
@@ -208,16 +211,16 @@ _GIT_ELSEWHERE = frozenset(
 
 
 def git_variables() -> dict[str, str]:
-    """The environment for git to look at the folder that it is started in, and at no other.
+    """Return an environment in which git uses only the folder that it is started in.
 
-    It speaks English: what it says is read.
+    Its messages are in English, because they are parsed.
     """
     own = {name: value for name, value in os.environ.items() if name not in _GIT_ELSEWHERE}
     return {**own, "LC_ALL": "C"}
 
 
 def no_commit(folder: Path) -> str | None:
-    """Why git knows no commit of `folder`, and what helps; None where it knows one."""
+    """Return why `folder` has no commit, and what to do; None if it has one."""
     try:
         done = _asked(folder, "rev-parse", "--verify", "HEAD")
     except (OSError, subprocess.TimeoutExpired) as error:
@@ -230,12 +233,12 @@ def no_commit(folder: Path) -> str | None:
 
 
 def refused_by_git(said: str) -> str | None:
-    """Why git does not read the repository at all, and what helps; None where it does.
+    """Return why git cannot read the repository, and what to do; None if it can.
 
-    said: by git, in English.
+    said: the message of git, in English.
     """
     if "not a git repository" in said:
-        return "this is no git repository"
+        return "this is not a git repository"
     if owned := re.search(r"detected dubious ownership in repository at '(.*)'", said):
         mend = command("git", "config", "--global", "--add", "safe.directory", owned[1])
         return f"the repository {owned[1]} belongs to another user; if you trust it: {mend}"
@@ -268,11 +271,11 @@ def _asked(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 def last_cache_bytes(processors: Collection[int] | None = None, sys: Path = SYS) -> int | None:
-    """Of the processors' caches next to memory, all together; None where the system does not tell.
+    """Return the total size of the last-level caches; None if the system does not say.
 
-    processors: by number; None = those that this process may run on.
+    processors: their numbers; None = those that this process may run on.
 
-    A processor of several dies has a last cache on each, and work on all of them uses all of them.
+    A processor with several dies has a last-level cache on each, and all of them are added.
     Source: Documentation/ABI/testing/sysfs-devices-system-cpu.
     """
     if processors is None:

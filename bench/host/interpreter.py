@@ -1,4 +1,4 @@
-"""Where a process of the suite runs: its interpreter, its directory, its import path."""
+"""The interpreter, the directory and the import path of a process of the suite."""
 
 import os
 import sys
@@ -8,29 +8,32 @@ from pathlib import Path
 
 from bench import start
 
-# Stands among the modules that a process imports once for all its children.
+# An entry in the list of modules that a fork server imports for all its workers.
 COMPILER = "torch.compile"
-START_S = 60.0  # for importing torch, beside what a process is given for its own work
+START_S = 60.0  # for importing torch; added to the time limit of the process
 
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """path: where the subject's modules are looked for, in this order (`bench.start`)."""
+    """How to start a process.
+
+    path: folders in which the subject's modules are searched, in this order (`bench.start`).
+    """
 
     python: str = sys.executable
-    folder: Path | None = None  # None: where this process is
-    path: tuple[Path, ...] = ()  # (): the current directory, and where code lies around it
+    folder: Path | None = None  # None: that of this process
+    path: tuple[Path, ...] = ()  # (): the current directory and the code folders around it
 
     def command(self, module: str, *arguments: str) -> list[str]:
-        """What starts a module of the suite, which has a function `main`."""
+        """Return the command that starts a module of the suite; it has a function `main`."""
         return [self.python, start.__file__, module, *arguments]
 
     def environment(self) -> Mapping[str, str]:
-        """Variables to be added to those of this process."""
+        """Return variables to add to those of this process."""
         return {
             start.FOLDERS: os.pathsep.join(map(str, self.path)),
             "PYTHONPATH": start.elsewhere(os.environ.get("PYTHONPATH", "")),
-            # For what a subject starts as well: else the user's files would come first there.
+            # Also for processes that a subject starts: the user's files must not come first.
             "PYTHONSAFEPATH": "1",
         }
 

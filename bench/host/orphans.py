@@ -1,8 +1,8 @@
-"""What is left of a process that was ended before it could clear up after itself.
+"""End orphans: processes whose parent was killed before it could end them.
 
-A replicate, as subreaper, ends what descends from it.  Where it is ended itself (SIGKILL: by a
-subject, by the kernel for want of memory), its descendants are handed on to init, and their
-environment alone tells where they come from.
+A replicate is a subreaper and ends its own descendants.  If the replicate itself is killed
+(SIGKILL, by a subject or by the kernel when memory runs out), init adopts its descendants.  Then
+only their environment shows where they come from.
 """
 
 import contextlib
@@ -14,13 +14,13 @@ from collections.abc import Iterator, Mapping
 import psutil
 
 MARK = "BENCH_DESCENDS_FROM"
-CLEAR_UP_S = 10.0  # then what is left is in the kernel's hands
+CLEAR_UP_S = 10.0  # then give up
 
 
 def mark() -> Mapping[str, str]:
-    """A variable for the environment of a process, by which `end` knows what it started.
+    """Return an environment variable that marks a process and its descendants for `end`.
 
-    Always as long: the length of an environment shifts the stack, and with it the timings.
+    Its length is constant, because the size of the environment moves the stack and the times.
     """
     return {MARK: uuid.uuid4().hex}
 
@@ -28,7 +28,7 @@ def mark() -> Mapping[str, str]:
 def end(marked: Mapping[str, str]) -> None:
     """End every process with this mark, and wait until none is left.
 
-    What runs under another user, or has cleared its environment, cannot be told.
+    Processes of another user, or with a cleared environment, cannot be found.
     """
     give_up_s = time.monotonic() + CLEAR_UP_S
     while found := list(_with(marked)):

@@ -1,4 +1,4 @@
-"""The machine's peaks as a run keeps them, and how they are measured (`bench.worker.peaks`)."""
+"""Measure the machine's peaks for a run, in a process of their own (`bench.worker.peaks`)."""
 
 import json
 import os
@@ -16,17 +16,18 @@ from bench.host.interpreter import HERE, START_S
 
 
 class PeaksError(RuntimeError):
-    """Those of a device could not be measured; the message is one line.  A run does without."""
+    """The peaks of a device could not be measured.  The run continues without them."""
 
 
 def measure(
     cases: Sequence[Case], timeout_s: float
 ) -> tuple[dict[str, list[dict[str, Any]]], list[str]]:
-    """By device: ladders per thread count, for `machine.peaks` of run.json.
+    """Return the peaks by device, for `machine.peaks` of run.json, and the problems.
 
-    And why there are none of a device: that costs no other its own.
+    A device has one size sweep for each number of threads.  A problem with one device does not
+    affect the others.
 
-    timeout_s: for each device, beside START_S.
+    timeout_s: for each device, in addition to START_S.
     """
     found, problems = {}, []
     for device in dict.fromkeys(one.device for one in cases):
@@ -39,16 +40,16 @@ def measure(
 
 
 def disturbed(found: Mapping[str, Sequence[Mapping[str, Any]]]) -> bool:
-    """Whether any of the ladders was measured on a busy machine."""
-    return any(one["disturbed"] for ladders in found.values() for one in ladders)
+    """Return whether any size sweep was disturbed by other work on the machine."""
+    return any(one["disturbed"] for sweeps in found.values() for one in sweeps)
 
 
 def arithmetics(cases: Sequence[Case]) -> list[str]:
-    """The kinds of arithmetic that the cases use, float32 first."""
+    """Return the kinds of arithmetic that the cases use, float32 first."""
     used = {"float32"}
     for one in cases:
         used |= {one.dtype, one.amp} - {"off", AS_BUILT}
-        if one.dtype == AS_BUILT:  # in what, only its own process knows
+        if one.dtype == AS_BUILT:  # only the worker knows which dtypes it has
             used |= {"bfloat16", "float16"}
         if one.tf32 == "on":
             used.add("tf32")
@@ -69,7 +70,7 @@ def _of_device(device: str, cases: Sequence[Case], timeout_s: float) -> list[dic
         ) as folder:
             return _answer(asked, Path(folder) / "peaks.json", limit_s)
     except subprocess.TimeoutExpired:
-        raise PeaksError(f"{device}: not done after {limit_s:.0f} s") from None
+        raise PeaksError(f"{device}: measuring the peaks took more than {limit_s:.0f} s") from None
     except OSError as error:
         where = refused(error, "the folder for temporary files")
         raise PeaksError(f"{device}: {where}") from None
@@ -91,6 +92,6 @@ def _answer(asked: Mapping[str, Any], out: Path, limit_s: float) -> list[dict[st
     try:
         found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
     except (FileNotFoundError, ValueError):
-        said = (done.stderr.strip().splitlines() or ["it said nothing"])[-1]
+        said = (done.stderr.strip().splitlines() or ["no error output"])[-1]
         raise PeaksError(f"{asked['device']}: {said}") from None
     return found

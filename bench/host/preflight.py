@@ -1,6 +1,6 @@
-"""A look at the machine before a run: what would disturb it, and what to do about that.
+"""The system check before a run: what could disturb the measurement, and what to do.
 
-Read from Linux' /proc and /sys; where a figure is missing, nothing is said about it.
+It reads /proc and /sys of Linux.  A check whose file is missing gives no warning.
 """
 
 import os
@@ -12,15 +12,15 @@ from pathlib import Path
 from bench.core import units
 from bench.host import allocator, environment
 
-LOOK_S = 0.25  # long enough to tell who computes from who woke up once
+BUSY_CHECK_S = 0.25  # long enough to tell a busy process from one that woke up for a moment
 BUSY_SHARE = 0.5  # of one processor
 LOAD_SHARE = 0.5  # of the processors
-SWAP_BYTES = 100 * 2**20  # a little of what sleeps for days lies there always
+SWAP_BYTES = 100 * 2**20  # idle processes always have some memory in swap
 
 
 @dataclass(frozen=True, slots=True)
-class Places:
-    """Where the kernel tells; tests lay out their own."""
+class KernelFolders:
+    """Folders of the kernel's files; tests use their own."""
 
     proc: Path = environment.PROC
     sys: Path = environment.SYS
@@ -32,43 +32,45 @@ class Places:
 
 
 def warnings(
-    places: Places | None = None,
-    pause: Callable[[], None] = lambda: time.sleep(LOOK_S),
+    folders: KernelFolders | None = None,
+    pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
     allowed: int | None = None,
 ) -> list[str]:
-    """One line for each thing about this machine, now, that would disturb a measurement.
+    """Return one line for each thing that could disturb a measurement now.
 
-    pause:   takes LOOK_S; who computes meanwhile is busy.
-    allowed: processors that this process may run on, where not what the system says.
+    pause:   waits for BUSY_CHECK_S; processes that compute meanwhile are busy.
+    allowed: number of processors that this process may use; None = ask the system.
     """
-    places = places or Places()
+    folders = folders or KernelFolders()
     threads = allowed or environment.affinity() or os.cpu_count() or 1
     found = (
-        _load(places, threads),
-        _busy(places, pause),
-        _quota(places, threads),
-        _siblings(places, threads),
-        _governor(places),
-        _battery(places),
-        _swap(places),
-        allocator.displaced(os.environ),
+        _load(folders, threads),
+        _busy(folders, pause),
+        _quota(folders, threads),
+        _siblings(folders, threads),
+        _governor(folders),
+        _battery(folders),
+        _swap(folders),
+        allocator.replaced_by(os.environ),
     )
     return [text for text in found if text]
 
 
-def _load(places: Places, threads: int) -> str | None:
-    load = _number((read_text(places.proc / "loadavg").split() or [""])[0])
+def _load(folders: KernelFolders, threads: int) -> str | None:
+    load = _number((read_text(folders.proc / "loadavg").split() or [""])[0])
     if load <= LOAD_SHARE * threads:
         return None
     return f"the machine is busy (load {load:.1f} on {threads} processors): expect wide intervals"
 
 
-def _busy(places: Places, pause: Callable[[], None]) -> str | None:
-    """Their number alone: whose they are, and what, is nobody's business in a published run."""
-    before = dict(_ticks(places.proc))
+def _busy(folders: KernelFolders, pause: Callable[[], None]) -> str | None:
+    """Count busy processes.  Names and owners are left out, because runs are published."""
+    before = dict(_ticks(folders.proc))
     pause()
-    enough = BUSY_SHARE * LOOK_S * (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
-    after = dict(_ticks(places.proc))
+    enough = (
+        BUSY_SHARE * BUSY_CHECK_S * (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
+    )
+    after = dict(_ticks(folders.proc))
     count = sum(ticks - before.get(pid, ticks) >= enough for pid, ticks in after.items())
     if not count:
         return None
@@ -77,7 +79,7 @@ def _busy(places: Places, pause: Callable[[], None]) -> str | None:
 
 
 def _ticks(proc: Path) -> Iterator[tuple[str, int]]:
-    """Processor time of each other process, in clock ticks (proc_pid_stat(5), utime and stime)."""
+    """Yield the processor time of each other process in clock ticks (proc_pid_stat(5))."""
     try:
         folders = [one for one in proc.iterdir() if one.name.isdigit()]
     except OSError:
@@ -88,8 +90,8 @@ def _ticks(proc: Path) -> Iterator[tuple[str, int]]:
             yield folder.name, int(_number(fields[11]) + _number(fields[12]))
 
 
-def _quota(places: Places, threads: int) -> str | None:
-    quota = environment.quota_cores(places.proc, places.groups)
+def _quota(folders: KernelFolders, threads: int) -> str | None:
+    quota = environment.quota_cores(folders.proc, folders.groups)
     if quota is None or quota >= threads:
         return None
     return (
@@ -98,29 +100,29 @@ def _quota(places: Places, threads: int) -> str | None:
     )
 
 
-def _siblings(places: Places, threads: int) -> str | None:
+def _siblings(folders: KernelFolders, threads: int) -> str | None:
     shared = [
         read_text(path).strip()
-        for path in places.processors.glob("cpu[0-9]*/topology/thread_siblings_list")
+        for path in folders.processors.glob("cpu[0-9]*/topology/thread_siblings_list")
     ]
     cores = len(set(shared))
     if not cores or cores >= min(threads, len(shared)):
         return None
     return (
-        f"{len(shared)} processors are {cores} cores (SMT): more than {cores} threads slow each "
-        "other"
+        f"{len(shared)} processors are {cores} cores (SMT): use at most {cores} threads "
+        f"(--threads {cores})"
     )
 
 
-def _governor(places: Places) -> str | None:
-    paths = places.processors.glob("cpu[0-9]*/cpufreq/scaling_governor")
+def _governor(folders: KernelFolders) -> str | None:
+    paths = folders.processors.glob("cpu[0-9]*/cpufreq/scaling_governor")
     if not any(read_text(path).strip() == "powersave" for path in paths):
         return None
-    return "the processor saves power (governor powersave): choose performance"
+    return "the processor saves power (governor powersave): set the governor to performance"
 
 
-def _battery(places: Places) -> str | None:
-    supplies = list((places.sys / "class/power_supply").glob("*"))
+def _battery(folders: KernelFolders) -> str | None:
+    supplies = list((folders.sys / "class/power_supply").glob("*"))
     if not any(read_text(one / "status").strip() == "Discharging" for one in supplies):
         return None
     if any(read_text(one / "online").strip() == "1" for one in supplies):
@@ -128,13 +130,16 @@ def _battery(places: Places) -> str | None:
     return "the machine runs on its battery: plug it in"
 
 
-def _swap(places: Places) -> str | None:
-    lines = (line.split() for line in read_text(places.proc / "meminfo").splitlines())
+def _swap(folders: KernelFolders) -> str | None:
+    lines = (line.split() for line in read_text(folders.proc / "meminfo").splitlines())
     kib = {words[0]: _number(words[1]) for words in lines if len(words) > 1}
     used_bytes = 1024 * (kib.get("SwapTotal:", 0) - kib.get("SwapFree:", 0))
     if used_bytes < SWAP_BYTES:
         return None
-    return f"{units.bytes_(used_bytes)} lie in swap: memory is short, or was"
+    return (
+        f"{units.bytes_(used_bytes)} of memory are in swap: memory is or was short; "
+        "end other programs"
+    )
 
 
 def read_text(path: Path) -> str:

@@ -1,7 +1,7 @@
-"""What a probe process found on this machine and about the subjects.
+"""The probe: it finds the devices of this machine and looks at the subjects.
 
-The probe runs in a process that exits (`bench.worker.probe`), because looking at a device
-initialises it and poisons forks.  Here are its records and how it is started.
+The probe runs in a process of its own (`bench.worker.probe`), because a query to a device
+initialises its driver, after which forks do not work.  This module starts it and holds its records.
 """
 
 import dataclasses
@@ -25,7 +25,7 @@ TAIL_BYTES = 10_000
 
 
 class ProbeError(UserError):
-    """The probe could not answer; the message is one line."""
+    """The probe failed; the message is one line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Device:
     """A device that torch can compute on."""
 
     name: str  # cpu, cuda:0
-    shown: str  # as its driver names it
+    shown: str  # name that its driver reports
     has_cudnn: bool = False
     has_tf32: bool = False
 
@@ -50,7 +50,7 @@ class Layer:
     alias: str | None
     type: str
     same_as: tuple[str, ...] = ()  # names and aliases of equal layers, measured once
-    calls: int = 1  # of this and the equal ones, in one call of the subject
+    calls: int = 1  # of this and the equal layers, in one call of the subject
 
     @property
     def shown(self) -> str:
@@ -59,22 +59,22 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubjectFound:
-    """A subject as built by the probe."""
+    """A subject as the probe built it."""
 
-    error: str | None = None  # no such subject
-    raised: str | None = None  # there is one, and its own code raised, or ended or hung the probe
-    missing: str | None = None  # the module that its import does not find
+    error: str | None = None  # reason, if there is no such subject
+    raised: str | None = None  # reason, if its code raised an error, or ended or blocked the probe
+    missing: str | None = None  # a module that its import did not find
     has_inputs: bool = False  # it has example_inputs
     guessed: str | None = None  # an input that it takes, where it has no example_inputs
     parameters: int | None = None
-    file: str | None = None  # where its code lies
-    layers: tuple[Layer, ...] = ()  # what SUBJECT/* stands for
+    file: str | None = None  # file of its code
+    layers: tuple[Layer, ...] = ()  # the layers of SUBJECT/*
     modules: tuple[Layer, ...] = ()  # further modules that it calls
     layers_error: str | None = None
 
     @classmethod
     def unknown(cls, why: str) -> Self:
-        """One that could not be looked at: its own rows will say why."""
+        """Return a subject that the probe could not examine; its rows will have the reason."""
         return cls(raised=why, layers_error=why, has_inputs=True)
 
 
@@ -88,28 +88,28 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """All that the plan has to know."""
+    """Everything that the plan needs to know."""
 
     torch: str
     facts: Mapping[str, Any]  # for run.json
     devices: Mapping[str, Device]
     subjects: Mapping[str, SubjectFound]
-    # By module what the subjects came with, neither installed nor of this project.
+    # By name: the user's own modules that the subjects import.
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     @property
     def digests(self) -> dict[str, str]:
-        """Of the sources, for run.json: a folder of this machine is nobody's business."""
+        """Return the digests of the sources for run.json, without their folders."""
         return {name: one.digest for name, one in self.sources.items()}
 
 
 def edited(sources: Mapping[str, Source]) -> str:
-    """What is to be said where files are not as they were imported; empty where all are."""
+    """Return a warning that names the files changed since their import; empty if none did."""
     names = [name for name, one in sources.items() if digest(Path(one.file)) != one.digest]
     if not names:
         return ""
     were = "was" if len(names) == 1 else "were"
-    return f"{', '.join(names)} {were} edited meanwhile: two versions may be mixed here"
+    return f"{', '.join(names)} {were} edited during the run: the results may mix two versions"
 
 
 def look(
@@ -117,9 +117,9 @@ def look(
 ) -> Probe:
     """Start a probe and wait for it.  Raises ProbeError.
 
-    subjects:  names without layers → whether their layers are asked for is told by a `/*`.
-    inputs:    by subject without its layer, the input that it is called with once; else its own.
-    timeout_s: for importing and building them, beside START_S.
+    subjects:  names; those that end in `/*` have their layers listed.
+    inputs:    input by subject without its layer; a subject that is missing uses its own.
+    timeout_s: for importing and building the subjects, in addition to START_S.
     """
     try:
         return _ask(subjects, inputs, timeout_s, place)
@@ -127,7 +127,7 @@ def look(
         wholes = list(dict.fromkeys(parse(one).whole for one in subjects))
         if len(wholes) < 2:
             raise
-    # One of them ends the process that looks at it: each alone, and that one's cases will say so.
+    # One subject ends the probe: probe each alone, so that only the rows of that one fail.
     found = _ask((), {}, timeout_s, place)
     seen: dict[str, SubjectFound] = {}
     sources: dict[str, Source] = {}
@@ -147,9 +147,9 @@ def look(
 
 
 def built(found: Probe) -> Probe:
-    """The same, where there is something to measure.  Raises ProbeError.
+    """Return `found` if at least one subject can be built; else raise ProbeError.
 
-    A subject of several that raises when it is built costs its own rows alone, which say so.
+    If some subjects of several cannot be built, only their own rows fail, with the reason.
     """
     subjects = found.subjects.values()
     for subject in subjects:
@@ -207,7 +207,7 @@ def _answer(
     except subprocess.TimeoutExpired:
         raise ProbeError(
             f"importing and building {shown} took more than {START_S + timeout_s:.0f} s; "
-            "give --timeout, or look at what it does"
+            "raise --timeout, or make the import faster"
         ) from None
     finally:
         if process.returncode != 0:  # else it has ended what it started
@@ -217,14 +217,14 @@ def _answer(
     try:
         return _read(json.loads(out.read_text(encoding="utf-8")))
     except (FileNotFoundError, ValueError, LookupError, TypeError):  # it ended while it wrote
-        tail = (_tail(errors).splitlines() or ["it said nothing"])[-1]
+        tail = (_tail(errors).splitlines() or ["no error output"])[-1]
         raise ProbeError(
-            f"looking at {shown} ended with exit code {code}: {printable(tail)}"
+            f"the probe of {shown} ended with exit code {code}: {printable(tail)}"
         ) from None
 
 
 def _tail(file: Path) -> str:
-    """The last of what was said, however much that was."""
+    """Return the end of the error output."""
     with file.open("rb") as said:
         said.seek(max(0, file.stat().st_size - TAIL_BYTES))
         return said.read().decode("utf-8", errors="replace").strip()
@@ -249,5 +249,5 @@ def _subject(fields: Mapping[str, Any]) -> SubjectFound:
 
 
 def as_json(value: Any) -> Any:
-    """A record of this module as JSON can hold it."""
+    """Return a record of this module as plain dicts and lists for JSON."""
     return dataclasses.asdict(value)

@@ -1,4 +1,4 @@
-"""From TOML and flags to the cases of a sweep.
+"""Turn TOML and flags into the cases of a sweep.
 
 It may import `core` and `host`.
 """

@@ -1,7 +1,7 @@
-"""From a configuration and what the probe found to the list of cases.  Pure.
+"""Turn a configuration and the result of the probe into the list of cases.  Pure.
 
-What makes no sense is left out, with its reason, so that no row pretends to show a setting
-that cannot have an effect.
+A combination that cannot have an effect is left out, with its reason, so that no row shows a
+setting that did nothing.
 """
 
 import itertools
@@ -17,10 +17,10 @@ from bench.host.probe import Device, Layer, Probe, SubjectFound
 from bench.plan.config import Config, Sweep, layers_of
 
 SHIPPED_INPUT = {"convnet": "3,224,224"}
-LAYERS = "layers"  # in LeftOut.settings: all of a subject's
-NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # views: nothing to compile
+LAYERS = "layers"  # value of LeftOut.settings: all layers of a subject
+NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # they compute nothing
 
-# For --list only: measured on two cores, torch 2.13 (experiments/overhead.py).
+# Estimates for --list, from experiments/overhead.py.
 CASE_S = 0.06
 COMPILE_COLD_S = 20.0
 COMPILE_WARM_S = 4.0
@@ -28,7 +28,7 @@ REPLICATE_S = 4.0
 
 
 class PlanError(UserError):
-    """Nothing can be planned: what is missing and what there is."""
+    """No plan can be made; the message says what is missing and what exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class LeftOut:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be measured."""
+    """The cases to measure, and the combinations that are left out."""
 
     cases: tuple[Case, ...]
     left_out: tuple[LeftOut, ...]
@@ -50,14 +50,14 @@ class Plan:
     guessed: Mapping[str, str] = field(default_factory=dict)  # subject → the input that was tried
 
     def order(self, replicate: int, seed: int) -> list[Case]:
-        """The cases as this replicate takes them: shuffled, the same for the same seed."""
+        """Return the cases in the order of this replicate, shuffled by the seed."""
         cases = list(self.cases)
         random.Random(f"{seed}:{replicate}").shuffle(cases)
         return cases
 
 
 def make(config: Config, probe: Probe) -> Plan:
-    """Every sensible combination once.  Raises PlanError."""
+    """Return each combination that can have an effect, once.  Raises PlanError."""
     cases: dict[str, Case] = {}
     left_out: dict[tuple[str, str, str], LeftOut] = {}
     thresholds: dict[str, float] = {}
@@ -66,12 +66,14 @@ def make(config: Config, probe: Probe) -> Plan:
             left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
         for subject, layer in _subjects(sweep, probe):
             if not subject.isprintable():
-                why = "the name of the layer cannot be printed, so that no row could name it"
+                why = "the name of the layer has characters that cannot be printed"
                 left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
                 continue
             for settings in _combinations(sweep, subject, probe):
                 device = probe.devices[settings["device"]]
-                reason = _senseless(settings, device, layer) or _once(settings, sweep)
+                reason = _without_effect(settings, device, layer) or _second_grad_mode(
+                    settings, sweep
+                )
                 if reason:
                     shown = " ".join(f"{key}={value}" for key, value in settings.items())
                     left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
@@ -91,7 +93,7 @@ def make(config: Config, probe: Probe) -> Plan:
 
 
 def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
-    """The names to measure, layers in the order in which the network calls them."""
+    """Yield the names to measure; layers come in the order in which the network calls them."""
     for asked in sweep.subjects:
         name = layers_of(asked) if sweep.layers else asked
         ref = parse(name)
@@ -101,7 +103,7 @@ def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
         elif ref.layer == "*":
             for layer in found.layers:
                 yield f"{ref.whole}/{layer_text(layer.shown)}", layer
-        elif found.layers_error:  # that it cannot be looked at, its own row will say
+        elif found.layers_error:  # its row will have the reason
             yield f"{ref.whole}/{ref.layer}", None
         else:
             layer = _layer(ref.whole, ref.layer, found)
@@ -109,12 +111,12 @@ def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
 
 
 def _without_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
-    """Subjects all of whose layers are asked for, and none of which is known: by name, why."""
+    """Return reasons by subject, for `SUBJECT/*` where no layer was found."""
     refs = [parse(layers_of(name) if sweep.layers else name) for name in sweep.subjects]
     found = {ref.whole: probe.subjects[ref.whole] for ref in refs if ref.layer == "*"}
-    why = {whole: one.layers_error or "it calls no module inside" for whole, one in found.items()}
+    why = {whole: one.layers_error or "it calls no other module" for whole, one in found.items()}
     return {
-        whole: f"the layers of {whole} are unknown: {why[whole]}"
+        whole: f"{whole}/* is left out, since its layers are unknown: {why[whole]}"
         for whole, one in found.items()
         if not one.layers
     }
@@ -128,7 +130,7 @@ def _layer(whole: str, name: str, found: SubjectFound) -> Layer:
 
 
 def layer_named(name: str, found: SubjectFound) -> Layer | None:
-    """By its own name, its alias, or that of an equal one; `name` as it is written."""
+    """Return the layer with this name, or with it as its alias or as that of an equal layer."""
     for meant in dict.fromkeys((layer_name(name), layer_name(name.strip()))):
         for layer in (*found.layers, *found.modules):
             if meant in (layer.name, layer.alias, *layer.same_as):
@@ -137,10 +139,10 @@ def layer_named(name: str, found: SubjectFound) -> Layer | None:
 
 
 def no_layer(whole: str, name: str, found: SubjectFound) -> str:
-    """What is to be said of a layer that there is not."""
+    """Return the message for a layer that does not exist."""
     there = ", ".join(layer_text(layer.shown) for layer in found.layers[:12])
     more = ", …" if len(found.layers) > 12 else ""
-    return f"{whole} has no layer {name!r} that it calls; it has {there}{more}"
+    return f"{whole} calls no layer {name!r}; it calls {there}{more}"
 
 
 def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str, str]]:
@@ -167,7 +169,8 @@ def _devices(asked: Sequence[str], probe: Probe) -> tuple[str, ...]:
         if full not in probe.devices:
             there = ", ".join(probe.devices)
             raise PlanError(
-                f"--device {device}: torch {probe.torch} finds no such device; it finds {there}"
+                f"--device {device}: torch {probe.torch} finds no such device; "
+                f"expected one of {there}"
             )
         names.setdefault(full)
     return tuple(names)
@@ -181,13 +184,13 @@ def _own_input(whole: str, found: SubjectFound) -> str:
     if found.guessed:
         return found.guessed
     raise PlanError(
-        f"{whole}: what shape is its input? Give --input, e.g. --input 3,224,224 (without the "
-        "batch), or give the module a method example_inputs(batch)"
+        f"{whole}: the shape of its input is unknown; give --input, e.g. --input 3,224,224 "
+        "(without the batch dimension), or give the module a method example_inputs(batch)"
     )
 
 
-def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None) -> str | None:
-    """Why this combination cannot show anything, or None."""
+def _without_effect(settings: Mapping[str, str], device: Device, layer: Layer | None) -> str | None:
+    """Return why this combination cannot have an effect; None if it can."""
     on_cpu = device.type == "cpu"
     compile_, amp = settings["compile"], settings["amp"]
     rules: tuple[tuple[bool, str], ...] = (
@@ -222,12 +225,12 @@ def _senseless(settings: Mapping[str, str], device: Device, layer: Layer | None)
     return next((reason for holds, reason in rules if holds), None)
 
 
-def _once(settings: Mapping[str, str], sweep: Sweep) -> str | None:
-    """A training step has one grad mode, and is measured with the first that was asked for."""
+def _second_grad_mode(settings: Mapping[str, str], sweep: Sweep) -> str | None:
+    """Return why a training step is left out: grad_mode has no effect on it."""
     asked = sweep.axes.get("grad_mode", ())
     if settings["mode"] == "inference" or not asked or settings["grad_mode"] == asked[0]:
         return None
-    return "grad_mode is of inference: a training step always takes gradients"
+    return "grad_mode has no effect on training, which always computes gradients"
 
 
 def has_images(input_: str) -> bool:
@@ -270,7 +273,7 @@ def _only(cases: Mapping[str, Case], only: Sequence[str]) -> list[Case]:
 
 
 def estimate_s(plan: Plan, config: Config) -> float:
-    """About how long the run will take.  A budget bounds it."""
+    """Estimate the duration of the run.  A budget limits it."""
     run = config.run
     compiled = sum(case.compile != "off" for case in plan.cases)
     outcome_s = CASE_S + run.warmup_s * 1.3 + run.samples_s

@@ -110,7 +110,7 @@ def footer(run: RunData, group: Group, rows: Sequence[Row], *notes: str) -> str:
 
 def interval_note(rows: Sequence[Row]) -> str:
     """The meaning of the bars of times."""
-    told = between_runs.told_of_rows(rows)
+    told = between_runs.describe_rows(rows)
     if any(row.latency_corrected_ratio is not None for row in rows):
         told += ", at the usual level of the controls"
     return f"bars: 95 % interval, {told}" if told else "bars: 95 % interval over replicates"

@@ -196,7 +196,7 @@ def _ratio_with_transfers(group: Group, way: str, medians: speedup.Medians) -> S
         same = cpu.run_id == there.run_id
         centres = stats.centre(list(alone.values())), stats.centre(list(total.values()))
         paired = stats.paired(alone, total) if same else None
-        one = paired or stats.welch(*centres, None if same else between_runs.unlearnt())
+        one = paired or stats.welch(*centres, None if same else between_runs.default_part())
         return Span(one.ratio, *(one.interval() or (None, None)))
 
     return span

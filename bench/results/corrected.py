@@ -139,7 +139,7 @@ def _measured(line: Mapping[str, Any], *, stopped: bool) -> dict[str, float | No
         if time_s is None:
             figures |= _ends(kind, None, math.nan)
         elif line[f"{kind}_low_s"] is not None:
-            own = between_runs.centre_of_line({**line, **figures}, column)
-            ends = between_runs.interval(own, between_runs.of_line(line, column), stopped=stopped)
+            own = between_runs.centre_from_row({**line, **figures}, column)
+            ends = between_runs.interval(own, between_runs.from_row(line, column), stopped=stopped)
             figures |= _ends(kind, ends, time_s)
     return figures

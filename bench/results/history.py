@@ -87,7 +87,7 @@ def centres(
             if line["status"] == "ok":
                 found.setdefault((line["case_id"], line["phase"]), []).append(
                     {
-                        kind: between_runs.centre_of_line(line, column)
+                        kind: between_runs.centre_from_row(line, column)
                         for kind, column in KINDS.items()
                         if line[column] is not None
                     }

@@ -1,4 +1,4 @@
-"""Estimates, intervals and what differs between runs: numbers in, numbers out.
+"""Estimates, intervals and the spread between runs.  Functions of numbers.
 
-It knows no file and no process.  It may import `core`.
+This package reads no file and starts no process.  It may import `core`.
 """

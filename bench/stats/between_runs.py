@@ -1,9 +1,9 @@
-"""How far a time moves from one run to the next, beyond what the replicates of one run can see.
+"""The between-run SD: the spread between runs of the same code.
 
-The replicates of a run share its minutes: the state of the machine, of its host, of its memory.
-So the interval over them says what further replicates of the same run would give, and not what
-another run gives.  The part that is missing is learnt from earlier runs of the same machine and
-build; where there are none, it is a figure that was measured once, and is called the default.
+The replicates of one run share the state of the machine during that run.  An interval over them
+predicts more replicates of the same run, but not another run.  The missing part is estimated from
+earlier runs of the same machine and build.  Without such runs it is a default, which was measured
+once (docs/trust.md, "What an interval holds").
 """
 
 import math
@@ -16,10 +16,8 @@ from bench.core.records import Row
 from bench.stats.intervals import LEVEL, STOPPED_LEVEL, t_quantile
 from bench.stats.ratios import Centre, Part, centre_of_interval, combined
 
-# Eight runs in turn of one code on a quiet machine: the SD of a case's medians, mean over six
-# cases (2.0 to 7.0 %; `python -m experiments.drift --runs 8`).  Another machine had 3.3 %, a third
-# 7.6 %, of which the replicates do not see 5.9 %.  The middle is taken, and known as well as eight
-# runs tell.
+# The middle of three machines, from eight runs on one of them: docs/trust.md, "What an interval
+# holds", `python -m experiments.drift --runs 8`.
 DEFAULT_SD = 0.046
 DEFAULT_DF = 7
 ENOUGH_ASKED = 5  # who asks for fewer replicates gets no more than that: config.ENOUGH
@@ -28,10 +26,10 @@ ENOUGH = 5  # earlier runs that say more by themselves than with the default mix
 
 @dataclass(frozen=True, slots=True)
 class Between:
-    """What runs of one code differ by.
+    """The between-run SD of one figure.
 
-    sd:           of the logs of a run's centre, without what the replicates see.
-    earlier_runs: from how many it comes; 0 = the default, below ENOUGH mixed with it.
+    sd:           SD of the logs of the runs' centres, without the part that replicates can see.
+    earlier_runs: number of runs it comes from; 0 = the default, below ENOUGH = mixed with it.
     """
 
     sd: float = DEFAULT_SD
@@ -39,17 +37,17 @@ class Between:
 
     @property
     def part(self) -> Part:
-        """Its variance, to be added to that of one run."""
+        """Return its variance, which is added to that of one run."""
         own_df = max(0, self.earlier_runs - 1)
         known = self.earlier_runs >= ENOUGH
         return Part(self.sd**2, own_df if known else own_df + DEFAULT_DF)
 
 
 def of(earlier: Sequence[Centre]) -> Between:
-    """From the same case in earlier runs; of one run or none the default.
+    """Estimate from the same case in earlier runs; with fewer than two, return the default.
 
-    The variance of their centres less what their replicates see of it.  Of few runs that is known
-    badly, so the default counts beside it with its own degrees of freedom.
+    The variance of the centres minus the part that the replicates can see.  With few runs this is
+    imprecise, so the default is mixed in, weighted by its degrees of freedom.
     """
     count = len(earlier)
     if count < 2:
@@ -84,22 +82,22 @@ def interval(
 
 
 def two_runs(base: Between, value: Between) -> Part:
-    """What the ratio of two runs has of it: both.
+    """Return the between-run part of a ratio of two runs: the sum of both variances.
 
-    They come from the same earlier runs or the same default as a rule, so that two of them are
-    known no better than the worse one.
+    Both usually come from the same earlier runs or the same default.  So the sum has the degrees
+    of freedom of the less precise one.
     """
     parts = base.part, value.part
     return Part(math.fsum(one.variance for one in parts), min(one.df for one in parts))
 
 
-def unlearnt() -> Part:
-    """The same by the default, of figures that are put together from several rows."""
+def default_part() -> Part:
+    """Return the default part of a ratio, for figures that come from several rows."""
     return two_runs(Between(), Between())
 
 
-def of_line(line: Mapping[str, Any], column: str) -> Between:
-    """As a row of measurements.csv says it; the default where it does not (written earlier).
+def from_row(line: Mapping[str, Any], column: str) -> Between:
+    """Read it from a row of measurements.csv; rows of earlier versions have the default.
 
     Of times as they were measured, also where the row's are at the usual level of the controls.
     """
@@ -109,10 +107,10 @@ def of_line(line: Mapping[str, Any], column: str) -> Between:
     return Between(float(sd), int(runs))
 
 
-def centre_of_line(line: Mapping[str, Any], column: str) -> Centre:
-    """The centre of one run's replicates as measured, where the samples are not at hand.
+def centre_from_row(line: Mapping[str, Any], column: str) -> Centre:
+    """Return the centre of one run's replicates as measured, from its row without the samples.
 
-    Rows of earlier versions have the interval of the replicates in place of its error.
+    Rows of earlier versions have the interval of the replicates instead of its error.
     """
     name, count = stem(column), line["replicates"]
     n = int(count) if _known(count) else 0
@@ -147,8 +145,8 @@ def stem(column: str) -> str:
     return column.removesuffix("_median_s").removesuffix("_s")
 
 
-def told(ones: Sequence[Between]) -> str:
-    """`4.6 % between runs (default)`; of several the range, and whence."""
+def describe(ones: Sequence[Between]) -> str:
+    """`4.6 % between runs (default)`; for several, the range and the sources."""
     sds = sorted({f"{100 * one.sd:.1f}" for one in ones}, key=float)
     counts = sorted({one.earlier_runs for one in ones})
     learnt = [count for count in counts if count]
@@ -158,8 +156,8 @@ def told(ones: Sequence[Between]) -> str:
     return f"{_range(sds)} % between runs ({whence})"
 
 
-def told_of_rows(rows: Iterable[Row]) -> str:
-    """The same of the latencies in a run's rows; empty where they do not include it."""
+def describe_rows(rows: Iterable[Row]) -> str:
+    """Return the text for the latencies of a run; empty if they do not include it."""
     ones = [
         Between(
             row.latency_between_ratio
@@ -172,7 +170,7 @@ def told_of_rows(rows: Iterable[Row]) -> str:
         and row.earlier_runs is not None
         and row.latency_low_s is not None
     ]
-    return told(ones) if ones else ""
+    return describe(ones) if ones else ""
 
 
 def _range(values: Sequence[object]) -> str:

@@ -65,7 +65,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """What the earlier runs say of one device.
+    """The evidence of the earlier runs about one device.
 
     runs:        that have a time and controls of a case which has enough of them.
     slope:       how far times follow the controls, on logs, of all cases together.
@@ -152,7 +152,7 @@ def _case_rule(series: Series, evidence: Evidence) -> CaseRule | None:
     for kind in series.kinds:
         times = [one.times[kind] for one in points]
         gone = [evidence.slope * control for control in controls]
-        if p_of_none(times, gone) >= 1 - SURE:
+        if p_of_no_difference(times, gone) >= 1 - SURE:
             return None
         sds[kind] = statistics.stdev(time - one for time, one in zip(times, gone, strict=True))
     spread = statistics.stdev(controls)
@@ -232,10 +232,10 @@ def _p_of_runs(pairs: Sequence[_Pair], slope: float) -> float:
             by_run.setdefault(run, []).append((slope * control, time))
     gone = [statistics.fmean(one[0] for one in points) for points in by_run.values()]
     times = [statistics.fmean(one[1] for one in points) for points in by_run.values()]
-    return p_of_none(times, gone)
+    return p_of_no_difference(times, gone)
 
 
-def p_of_none(times: Sequence[float], gone: Sequence[float]) -> float:
+def p_of_no_difference(times: Sequence[float], gone: Sequence[float]) -> float:
     """One-sided p of: the times differ no less without what is `gone`; near 1 they differ more.
 
     Variances of paired figures are equal where their sum and their difference are uncorrelated

@@ -1,4 +1,4 @@
-"""How precise a case is after so many replicates: the runner asks between cases.
+"""Intervals over replicates, without scipy: the scheduler needs them between cases.
 
 The unit is the replicate (a fresh interpreter), because samples of one process are not
 independent: docs/trust.md, rule 7.  Durations are compared on logarithms, since noise multiplies.
@@ -39,7 +39,7 @@ def centre(medians: Sequence[float]) -> float:
     """
     if not medians:
         raise ValueError("no replicate has a median")
-    # From one of them on, so that the centre of equal ones is what each of them is.
+    # Relative to one of them, so that the centre of equal medians is exactly that median.
     middle = statistics.median_low(medians)
     start = math.log(middle)
     return middle * math.exp(math.fsum(math.log(one) - start for one in medians) / len(medians))

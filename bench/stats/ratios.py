@@ -1,7 +1,7 @@
-"""Ratios of durations and how sure they are.  Pure functions of numbers.
+"""Ratios of durations with their standard errors.  Pure functions of numbers.
 
-Everything is Student's t on natural logarithms: noise multiplies, and a t-interval over
-replicates covers 94–96 % where a percentile bootstrap covers 78–90 % (4–20 replicates).
+All intervals are Student's t on natural logarithms, since noise multiplies.  How often they cover
+the true ratio: docs/trust.md, "What an interval holds".
 """
 
 import math
@@ -19,9 +19,9 @@ POWER = 0.80
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A variance that adds to that of a logarithm, and how well it is known.
+    """One part of the variance of a logarithm.
 
-    df: degrees of freedom of its estimate; infinite = known.
+    df: degrees of freedom of its estimate; infinite = exactly known.
     """
 
     variance: float
@@ -57,28 +57,28 @@ class Estimate:
         if self.error is None:
             return None
         distance = log_bound - self.log
-        if self.error == 0:  # replicates without any spread: the figure is what it is
+        if self.error == 0:  # all replicates are equal
             return 0.0 if distance < 0 else 1.0
         if math.isinf(self.df):
             return float(special.ndtr(distance / self.error))
         return float(special.stdtr(self.df, distance / self.error))
 
     def p_below(self, log_bound: float) -> float | None:
-        """The same for H0: at or above `log_bound`."""
-        return self.flipped().p_above(-log_bound)
+        """p of the one-sided t-test of H0: the log lies at or above `log_bound`."""
+        return self.reciprocal().p_above(-log_bound)
 
     @property
-    def p_of_none(self) -> float | None:
+    def p_of_no_difference(self) -> float | None:
         """p of the two-sided test of H0: the ratio is 1."""
         above, below = self.p_above(0.0), self.p_below(0.0)
         return None if above is None or below is None else min(1.0, 2 * min(above, below))
 
-    def flipped(self) -> "Estimate":
-        """Of the reciprocal ratio."""
+    def reciprocal(self) -> "Estimate":
+        """Return the estimate of the reciprocal ratio."""
         return Estimate(-self.log, self.error, self.df, self.n)
 
     def smallest_effect(self, threshold: float) -> float | None:
-        """The slowdown that would be found beyond `threshold` four times in five, as a ratio - 1.
+        """The slowdown that is found with a power of 80 %, as a ratio - 1.
 
         τ + (t.95 + t.80)·s/√n, on the logs.
         """
@@ -89,15 +89,15 @@ class Estimate:
 
 
 def quantile(p: float, df: float) -> float:
-    """Of Student's t; `df` need not be whole (Welch), nor finite (normal)."""
+    """Return the quantile of Student's t; `df` can be a fraction (Welch) or infinite (normal)."""
     return float(special.ndtri(p) if math.isinf(df) else special.stdtrit(df, p))
 
 
 def paired(base: Mapping[int, float], value: Mapping[int, float]) -> Estimate | None:
-    """base / value from what both have of each replicate; None where they share none.
+    """Estimate base / value from the replicates that both have; None if they share none.
 
-    Two cases of one replicate ran under the same conditions, so what is common to both
-    cancels in the replicate's own ratio.
+    Two cases of one replicate ran under the same conditions, so common effects cancel in the
+    ratio of that replicate.
     """
     shared = sorted(base.keys() & value.keys())
     if not shared:
@@ -109,7 +109,7 @@ def paired(base: Mapping[int, float], value: Mapping[int, float]) -> Estimate | 
 
 
 def combined(log: float, parts: Sequence[Part], n: int) -> Estimate:
-    """With the sum of the variances; its degrees of freedom by Welch and Satterthwaite (1947)."""
+    """Add the variances; degrees of freedom by Welch (1947) and Satterthwaite (1946)."""
     total = math.fsum(part.variance for part in parts)
     if total == 0:
         return Estimate(log, 0.0, math.fsum(part.df for part in parts), n)
@@ -128,21 +128,21 @@ class Centre:
 
     @property
     def part(self) -> Part | None:
-        """Its variance, as far as the replicates of one run see it."""
+        """Its variance, as far as the replicates of one run can see it."""
         return None if self.variance is None else Part(self.variance, self.n - 1)
 
 
 def centre(medians: Sequence[float]) -> Centre:
-    """Of durations above 0; there has to be one."""
+    """Return the centre of one or more durations above 0."""
     logs = [math.log(median) for median in medians]
     n = len(logs)
     return Centre(math.fsum(logs) / n, statistics.variance(logs) / n if n > 1 else None, n)
 
 
 def centre_of_interval(median: float, low: float | None, high: float | None, n: int) -> Centre:
-    """The same from an interval of the replicates alone, where the samples are not at hand.
+    """Return the centre from an interval over the replicates, without the samples.
 
-    `precision.log_interval` turned round; without an interval the median alone.
+    The inverse of `intervals.log_interval`; without an interval only the median is known.
     """
     if low is None or high is None or n < 2:
         return Centre(math.log(median), None, n)
@@ -152,9 +152,9 @@ def centre_of_interval(median: float, low: float | None, high: float | None, n: 
 
 
 def welch(base: Centre, value: Centre, between: Part | None = None) -> Estimate:
-    """base / value of two sides that share no replicates, the variances unequal (Welch 1947).
+    """Estimate base / value without shared replicates and with unequal variances (Welch 1947).
 
-    between: what two runs differ by beyond their replicates; None where the sides are of one run.
+    between: the between-run part; None if both are from one run.
     """
     log, n = base.log - value.log, min(base.n, value.n)
     if base.part is None or value.part is None:
@@ -163,7 +163,7 @@ def welch(base: Centre, value: Centre, between: Part | None = None) -> Estimate:
 
 
 def prediction(history: Sequence[float], value: float) -> Estimate:
-    """value / history's centre; the error is that of one further run, as it is predicted.
+    """Estimate value / history's centre; the error is that of the prediction of one more run.
 
     history: the figure in earlier runs, two or more, above 0.
     s·√(1 + 1/K) with K - 1 degrees of freedom: the t prediction interval.
@@ -175,7 +175,7 @@ def prediction(history: Sequence[float], value: float) -> Estimate:
 
 
 def holm(ps: Sequence[float]) -> list[float]:
-    """p-values corrected so that all verdicts together err in at most that share (Holm 1979)."""
+    """Correct p-values for the number of tests: family-wise error rate (Holm 1979)."""
     corrected = [0.0] * len(ps)
     before = 0.0
     for rank, at in enumerate(sorted(range(len(ps)), key=ps.__getitem__)):
@@ -185,5 +185,5 @@ def holm(ps: Sequence[float]) -> list[float]:
 
 
 def _exp(log: float) -> float:
-    """Two replicates can leave an interval, and two times a ratio, that no float holds."""
+    """Return exp(log), or infinity where it overflows; two replicates can lead to that."""
     return math.exp(log) if log < 709 else math.inf

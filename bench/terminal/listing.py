@@ -1,4 +1,4 @@
-"""`bench run --list`: every case, what is left out and why, and how long it will take."""
+"""Print the plan for `bench run --list`: cases, left-out combinations, expected duration."""
 
 from collections import Counter
 
@@ -11,7 +11,7 @@ from bench.plan.expand import Plan
 
 
 def show(plan: Plan, estimate_s: float, console: Console) -> None:
-    """Print the plan, a case id a line, so that it can be searched and piped."""
+    """Print the plan with one case id on each line, so that it can be searched and piped."""
 
     def say(text: str) -> None:
         console.print(Text(printable(text)), soft_wrap=True)

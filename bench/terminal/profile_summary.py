@@ -1,4 +1,4 @@
-"""What `bench profile` prints: the dearest layers and operators of each case, in words as well."""
+"""Print a profile: sentences, and the slowest layers and operators of each case."""
 
 import math
 from collections.abc import Iterable, Mapping
@@ -41,7 +41,7 @@ def show(profile: Profile, console: Console) -> None:
 
 
 def sentences(profile: Profile) -> list[str]:
-    """The verdict: where the time goes, what bounds it, what the profiler cost, what memory."""
+    """Return sentences: the slowest layers, the bottleneck, the profiler's cost, the memory."""
     where, whole_s = _whole(profile)
     own = [one for one in modules(profile.layers, where) if one.kind != "residual" and one.time_s]
     lines = []
@@ -66,7 +66,7 @@ def sentences(profile: Profile) -> list[str]:
 
 @dataclass(slots=True)
 class Module:
-    """All calls of one module in a step, on the host or on the device."""
+    """The sum over all calls of one module in a step, on the host or on the device."""
 
     name: str
     type: str
@@ -78,7 +78,11 @@ class Module:
 
 
 def modules(layers: Iterable[Mapping[str, Any]], where: str) -> list[Module]:
-    """The dearest first.  layers: a row a call; where: `host` or `device`."""
+    """Add up the calls of each module, the slowest first.
+
+    layers: one row for each call.
+    where:  `host` or `device`.
+    """
     found: dict[str, Module] = {}
     for row in layers:
         name = row["module"]
@@ -95,7 +99,7 @@ def _calls(one: Module) -> str:
 
 
 def _in_no_layer(profile: Profile) -> str:
-    """How much of the host's time, and to what it went, the largest first."""
+    """Return the share of the host's time outside all layers, by its use, the largest first."""
     rest = [row for row in profile.layers if row["kind"] == "residual" and row["host_s"]]
     rest.sort(key=lambda row: -row["host_s"])
     parts = [f"{row['layer'].strip('()')} {_share(row['host_s'], profile.whole_s)}" for row in rest]
@@ -134,7 +138,7 @@ def _share(part_s: float | None, whole_s: float) -> str:
 
 def _layers(profile: Profile, where: str) -> Table:
     ordered = modules(profile.layers, where)
-    table = _table(f"the dearest layers, {where} time a step")
+    table = _table(f"the slowest layers, {where} time per step")
     table.add_column("layer", overflow="fold", min_width=24)
     table.add_column("type", overflow="fold")
     for name in ("calls", "forward", "backward", "together", "share"):
@@ -156,7 +160,7 @@ def _layers(profile: Profile, where: str) -> Table:
 
 
 def _operators(profile: Profile, where: str) -> Table:
-    table = _table(f"the dearest operators, {where} time a step")
+    table = _table(f"the slowest operators, {where} time per step")
     table.add_column("operator", overflow="fold", min_width=24)
     for name in ("calls", "self", "total", "share", "allocates", "FLOP"):
         table.add_column(name, justify="right", no_wrap=True)

@@ -1,6 +1,7 @@
-"""Progress of a run: a bar on a terminal, plain lines elsewhere, drawn between cases alone.
+"""Progress of a run: a bar on a terminal, plain lines elsewhere.
 
-Nothing here runs while a case is measured: rich's refreshing thread stays off.
+It is drawn only between cases.  Nothing here runs while a case is measured: rich's refresh thread
+is off.
 """
 
 import statistics
@@ -22,19 +23,19 @@ PLAIN_EVERY_S = 10.0  # one line in ten seconds is enough for a log
 
 
 class PipedConsole(Console):
-    """A console that leaves a closed pipe to its user: rich would exit with 1, a verdict."""
+    """A console that raises on a closed pipe; rich would exit with 1, which is a verdict."""
 
     def on_broken_pipe(self) -> None:
         raise BrokenPipeError
 
 
 def wide_console() -> Console:
-    """As wide as the terminal; where there is none, 100 columns."""
+    """Return a console as wide as the terminal, or 100 columns without one."""
     return PipedConsole(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
 
 
 class Bar:
-    """A `runner.Watcher` that draws."""
+    """A `scheduler.Watcher` that draws the progress."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console = console
@@ -104,7 +105,7 @@ class Bar:
 
 
 def _short(outcome: Outcome, width: int) -> str:
-    """The case, cut where it is long, and the median of its whole call."""
+    """Return the case, shortened to `width`, and the median of its whole call."""
     case = outcome.case
     name = printable(f"{case.subject} {case.mode} b{case.batch}")
     took = ""

@@ -1,4 +1,4 @@
-"""What `bench run` prints at its end: what the settings gain, a table, where the files lie."""
+"""Print the end of `bench run`: the speedup of the settings, a table, the files."""
 
 import re
 from collections import Counter
@@ -33,7 +33,10 @@ GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf
 
 
 def show(result: Result, console: Console, elapsed_s: float) -> None:
-    """Print it, in at most 100 columns.  elapsed_s: of the measuring, in this process."""
+    """Print the result in at most 100 columns.
+
+    elapsed_s: time that this process spent on measuring.
+    """
     width = min(WIDTH, console.width)
     console.print()
     run = load(result.path)
@@ -63,7 +66,7 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
 
 
 def _gains(run: RunData) -> list[Gain]:
-    """What each setting gains for the subjects as a whole."""
+    """Return the speedup of each setting for whole subjects."""
     found: list[Gain] = []
     for axis in GAIN_AXES:
         try:
@@ -107,7 +110,7 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
 
 
 def _table(rows: Sequence[Row]) -> Table:
-    """The whole phase of each case; its phases are in the CSV."""
+    """Return a table of the whole calls; the phases are in the CSV."""
     table = _plain_table("One call over all replicates, its 95 % interval; throughput; memory")
     whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
     several = of_several_inputs(whole)
@@ -155,14 +158,14 @@ def _cells(row: Row) -> list[RenderableType]:
 
 
 def _legend(rows: Iterable[Row]) -> list[str]:
-    """What the letters in the last column mean, those that occur."""
+    """Explain the letters that occur in the last column."""
     used = {flag for row in rows for flag in (row.flags or "").split(";") if flag}
     return [f"{FLAG_LETTERS[flag]}  {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in used]
 
 
 def _between(rows: Sequence[Row]) -> list[str]:
-    """What the intervals of times include beside the replicates' noise, and whence it is known."""
-    told = between_runs.told_of_rows(rows)
+    """Say which between-run SD the intervals include, and where it comes from."""
+    told = between_runs.describe_rows(rows)
     if not told:
         return []
     lines = [f"intervals of times include what runs of one code differ by: {told}"]
@@ -170,7 +173,7 @@ def _between(rows: Sequence[Row]) -> list[str]:
 
 
 def _odd(rows: Iterable[Row]) -> list[str]:
-    """Why cases are not ok, or doubted: a line for each reason, with the first case named."""
+    """Return one line for each reason why cases failed or are in doubt, with the first case."""
     same: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:
         if row.status != "ok" or (row.reason and row.phase == whole_phase(str(row.mode))):
@@ -186,7 +189,7 @@ def _odd(rows: Iterable[Row]) -> list[str]:
 
 
 def _unverified(result: Result) -> list[str]:
-    """Why results could not be compared with float64, the commonest reasons first."""
+    """Return the reasons why results were not compared with float64, the most frequent first."""
     ok = {row.case_id for row in result.rows if row.status == "ok"}
     reasons = Counter(
         reason
@@ -202,7 +205,7 @@ def _unverified(result: Result) -> list[str]:
 
 
 def _left_out(result: Result) -> list[str]:
-    """Parameters that are not counted, by subject: lazy ones without a size, packed ones."""
+    """Return notes on parameters that are not counted (lazy or packed), by subject."""
     why = dict.fromkeys(
         (one.case.subject, one.problems["parameters"])
         for one in result.entries
@@ -212,7 +215,7 @@ def _left_out(result: Result) -> list[str]:
 
 
 def _losses(result: Result) -> list[str]:
-    """Of networks whose own loss could not be used."""
+    """Return notes on networks whose own loss could not be used."""
     said = {
         one.problems["loss"]
         for one in result.entries
@@ -222,7 +225,7 @@ def _losses(result: Result) -> list[str]:
 
 
 def _spent(result: Result, elapsed_s: float) -> list[str]:
-    """Where the time went: what a user pays for, and what the harness adds."""
+    """Return lines on the duration: how much of it was warm-up and samples."""
     outcomes = [one for one in result.entries if not isinstance(one, Facts)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
@@ -235,7 +238,7 @@ def _spent(result: Result, elapsed_s: float) -> list[str]:
 
 
 def _disturbed(measured: Sequence[Measurement]) -> list[str]:
-    """How much of the run other work on the machine has touched."""
+    """Return a line on the outcomes that other work on the machine disturbed."""
     contended = sum("contended" in one.flags for one in measured)
     repeats = sum(int(one.state.get("repeats", 0)) for one in measured)
     if not contended and not repeats:
@@ -256,7 +259,7 @@ def _files(result: Result) -> list[str]:
 
 
 def _varied(rows: Sequence[Row]) -> list[str]:
-    """The axes of which the run has several values, those that are worth most first."""
+    """Return the axes with several values in the run, the most useful first."""
     order = [*GAIN_AXES, "batch", "mode"]
     ok = [row for row in rows if row.status == "ok"]
     return [name for name in order if len({getattr(row, name) for row in ok} - {None}) > 1]

@@ -337,7 +337,7 @@ def _decision(
             p_adjusted=None, pairs=0, note="no pair has samples of both sides",
         )  # fmt: skip
     verdict, note = _verdict(case, found, bounds, worse, better, enough=enough)
-    shown = found.flipped() if case.higher_is_better else found
+    shown = found.reciprocal() if case.higher_is_better else found
     low, high = shown.interval() or (None, None)
     return Decision(
         key=case.key,

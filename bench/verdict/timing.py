@@ -121,8 +121,8 @@ def test_of(
         figure,
         base,
         value,
-        estimate(base, value, names, *medians, same_run=False)[0].flipped(),
-        of_replicates(base, value, names, *medians).flipped(),
+        estimate(base, value, names, *medians, same_run=False)[0].reciprocal(),
+        of_replicates(base, value, names, *medians).reciprocal(),
         predicted(past, base, value, figure.duration),
         controls_of(past, base, value),
     )
@@ -244,8 +244,8 @@ def _scatter(test: TimeTest) -> str:
 
 
 def _between(test: TimeTest) -> str:
-    ones = [between_runs.of_line(line, test.figure.duration) for line in (test.base, test.value)]
-    return between_runs.told(ones)
+    ones = [between_runs.from_row(line, test.figure.duration) for line in (test.base, test.value)]
+    return between_runs.describe(ones)
 
 
 def _smallest_effect(test: TimeTest, log_bound: float, family: int) -> float:

@@ -495,7 +495,7 @@ def test_nothing_is_believed_of_a_working_tree_that_was_edited_meanwhile(
     assert ab.run(Asked(a="HEAD", b=".", subjects=NET, axes=AXES, out=out)) == 0
     (time,) = [one for one in rows(out) if one["figure"] == "time_s"]
     assert time["verdict"] == "UNTRUSTED"
-    assert time["note"] == "pkg.net was edited meanwhile: two versions may be mixed here"
+    assert time["note"] == "pkg.net was edited during the run: the results may mix two versions"
 
 
 @pytest.mark.slow

@@ -100,7 +100,7 @@ def test_outside_a_repository_there_are_no_revisions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
-    with pytest.raises(SideError, match="main: this is no git repository"):
+    with pytest.raises(SideError, match="main: this is not a git repository"):
         parse("main", ".", tmp_path)
 
 
@@ -334,6 +334,6 @@ def test_why_no_commit_is_known_is_said(
     assert no_commit(repository) is None
     monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
     (tmp_path / "plain").mkdir()
-    assert no_commit(tmp_path / "plain") == "this is no git repository"
+    assert no_commit(tmp_path / "plain") == "this is not a git repository"
     git(tmp_path / "plain", "init", "--quiet")
     assert no_commit(tmp_path / "plain") == "the repository has no commit yet"

@@ -55,7 +55,7 @@ def test_without_flags_the_convnet_is_profiled_in_both_modes(tmp_path: Path) -> 
         ratios = [float(row["host_ratio"]) for row in rows if row["case_id"] == case_id]
         assert sum(ratios) == pytest.approx(1, abs=1e-6)
     assert json.loads((run / "run.json").read_text())["cases"]
-    assert "the dearest layers, host time a step" in done.stdout
+    assert "the slowest layers, host time per step" in done.stdout
     assert "ui.perfetto.dev" in done.stdout
 
 

@@ -72,10 +72,10 @@ def test_files_and_layers_may_have_any_name(text: str, whole: str, layer: str | 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("/abs/nets.py:X", "start in the folder that its code lies in, and write nets:callable"),
-        ("../nets.py:X", "leads out of the current directory"),
-        ("my-nets/a.py:X", "'my-nets' is no name of a module in Python"),
-        ("mynet.py", "is a file; say what in it: mynet:callable"),
+        ("/abs/nets.py:X", "change to the folder of its code, and write nets:callable"),
+        ("../nets.py:X", "is a path outside the current directory"),
+        ("my-nets/a.py:X", "'my-nets' is not a valid name of a Python module"),
+        ("mynet.py", "is a file without a callable; write mynet:callable"),
     ],
 )
 def test_a_path_that_is_no_module_is_told_what_is_right(text: str, says: str) -> None:

@@ -43,7 +43,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Found:
         disturbed: tuple[str, ...] = (),
     ) -> list[Finding]:
         lay(tmp_path, files or {})
-        places = preflight.Places(tmp_path / "proc", tmp_path / "sys", tmp_path / "groups")
+        places = preflight.KernelFolders(tmp_path / "proc", tmp_path / "sys", tmp_path / "groups")
         return list(
             doctor.findings(
                 lambda: probe or torch(Device(name="cuda:0", shown="NVIDIA H100")),
@@ -135,7 +135,7 @@ def test_without_torch_the_check_says_so_and_ends(
         raise ProbeError("no module named torch")
 
     *_, last = doctor.findings(
-        broken, preflight.Places(tmp_path, tmp_path, tmp_path), {}, tmp_path, list, list
+        broken, preflight.KernelFolders(tmp_path, tmp_path, tmp_path), {}, tmp_path, list, list
     )
     assert last.level == "spoils"
     assert last.text == "torch cannot be used: no module named torch"

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bench.host import environment
-from bench.host.environment import last_cache_bytes, suite_digest, variables, what_counts
+from bench.host.environment import fixed_details, last_cache_bytes, suite_digest, variables
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_the_suites_own_code_is_known_by_its_files(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_a_run_knows_the_suite_it_was_measured_with() -> None:
     around = environment.environment()
-    assert around["suite"] == suite_digest(Path(environment.__file__).parent)
+    assert around["suite"] == suite_digest(Path(environment.__file__).parents[1])
 
 
 MACHINE: dict[str, Any] = {
@@ -90,8 +90,8 @@ AROUND: dict[str, Any] = {
     ],
 )
 def test_figures_depend_on_it(machine: Any, around: Any, what: str) -> None:
-    before = what_counts(MACHINE, AROUND)
-    now = what_counts({**MACHINE, **machine}, {**AROUND, **around})
+    before = fixed_details(MACHINE, AROUND)
+    now = fixed_details({**MACHINE, **machine}, {**AROUND, **around})
     assert [one for one in now if before.get(one) != now[one]] == [what]
 
 

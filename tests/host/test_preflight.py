@@ -36,8 +36,10 @@ def look(tmp_path: Path) -> Look:
 
     def one(files: dict[str, str] | None = None, later: dict[str, str] | None = None) -> list[str]:
         lay(tmp_path, {**QUIET, **(files or {})})
-        places = preflight.Places(tmp_path / "proc", tmp_path / "sys", tmp_path / "sys/fs/cgroup")
-        return preflight.warnings(places, lambda: lay(tmp_path, later or {}), allowed=4)
+        folders = preflight.KernelFolders(
+            tmp_path / "proc", tmp_path / "sys", tmp_path / "sys/fs/cgroup"
+        )
+        return preflight.warnings(folders, lambda: lay(tmp_path, later or {}), allowed=4)
 
     return one
 
@@ -47,7 +49,7 @@ def test_of_a_quiet_machine_nothing_is_said(look: Look) -> None:
 
 
 def test_of_a_machine_that_tells_nothing_nothing_is_said(tmp_path: Path) -> None:
-    nowhere = preflight.Places(tmp_path, tmp_path, tmp_path)
+    nowhere = preflight.KernelFolders(tmp_path, tmp_path, tmp_path)
     assert preflight.warnings(nowhere, lambda: None, allowed=4) == []
 
 
@@ -64,7 +66,7 @@ def test_an_allocator_that_takes_the_place_of_the_c_librarys_is_named(
 ) -> None:
     monkeypatch.setenv("LD_PRELOAD", preloaded)
     (said,) = look()
-    assert said.startswith(f"{name} is preloaded and allocates in place of the C library: ")
+    assert said.startswith(f"{name} is preloaded and replaces the allocator of the C library: ")
     monkeypatch.setenv("LD_PRELOAD", "/usr/lib/libnuma.so")
     assert look() == []
 
@@ -81,7 +83,7 @@ CPU = "sys/devices/system/cpu"
         ),
         (
             {f"{CPU}/cpu3/cpufreq/scaling_governor": "powersave\n"},
-            "the processor saves power (governor powersave): choose performance",
+            "the processor saves power (governor powersave): set the governor to performance",
         ),
         (
             {"sys/fs/cgroup/cpu.max": "150000 100000\n"},
@@ -99,11 +101,11 @@ CPU = "sys/devices/system/cpu"
                 f"{CPU}/cpu{one}/topology/thread_siblings_list": f"{one % 2},{one % 2 + 2}\n"
                 for one in range(4)
             },
-            "4 processors are 2 cores (SMT): more than 2 threads slow each other",
+            "4 processors are 2 cores (SMT): use at most 2 threads (--threads 2)",
         ),
         (
             {"proc/meminfo": "SwapTotal: 4000000 kB\nSwapFree: 3000000 kB\n"},
-            "1.02 GB lie in swap: memory is short, or was",
+            "1.02 GB of memory are in swap: memory is or was short; end other programs",
         ),
     ],
 )

@@ -24,7 +24,7 @@ def test_a_folder_for_temporary_files_that_is_closed_is_one_line(
         look(SMALL)
     said = str(caught.value)
     assert said.startswith("/proc/bench-probe-")
-    assert said.endswith("may be read and written, or choose another (TMPDIR)")
+    assert said.endswith("may read and write it, or choose another (TMPDIR)")
 
 
 HALF = """#!{python}
@@ -38,7 +38,7 @@ def test_half_an_answer_is_one_line(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text(HALF.format(python=sys.executable))
     python.chmod(0o755)
-    with pytest.raises(probe.ProbeError, match=r"^looking at torch ended with exit code 0: "):
+    with pytest.raises(probe.ProbeError, match=r"^the probe of torch ended with exit code 0: "):
         probe.look((), {}, LONG_S, interpreter.Place(python=str(python)))
 
 
@@ -77,7 +77,9 @@ def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
     assert found.subjects[name].raised == (
         "tests.subjects.hostile:RaisesWhenBuilt: RaisesWhenBuilt raised ValueError: not today"
     )
-    with pytest.raises(probe.ProbeError, match=r"subject tests\.hostile:RaisesWhenBuilt: .*today"):
+    with pytest.raises(
+        probe.ProbeError, match=r"subject tests\.subjects\.hostile:RaisesWhenBuilt: .*today"
+    ):
         probe.built(look(name))
     with pytest.raises(probe.ProbeError, match="has no callable 'Smal'"):
         probe.built(look("tests.subjects.hostile:Smal", SMALL))
@@ -85,7 +87,9 @@ def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
 
 @pytest.mark.slow
 def test_alone_it_is_an_error_that_names_it() -> None:
-    with pytest.raises(probe.ProbeError, match=r"looking at tests\.hostile:ExitsWhenBuilt ended"):
+    with pytest.raises(
+        probe.ProbeError, match=r"the probe of tests\.subjects\.hostile:ExitsWhenBuilt ended"
+    ):
         look("tests.subjects.hostile:ExitsWhenBuilt")
 
 
@@ -116,7 +120,7 @@ def test_what_a_subject_imports_is_known_by_its_files(
     assert probe.edited(found.sources) == ""
     (tmp_path / "sizes.py").write_text("from torch import nn\nclass Made(nn.Tanh): pass\n")
     said = probe.edited(found.sources)
-    assert said == "sizes was edited meanwhile: two versions may be mixed here"
+    assert said == "sizes was edited during the run: the results may mix two versions"
     after = probe.look(["net:made"], {}, LONG_S).digests
     assert after["net"] == before["net"]
     assert after["sizes"] != before["sizes"]

@@ -435,7 +435,7 @@ def test_a_disturbed_machine_and_failed_cases_are_said_first(tmp_path: Path) -> 
     broken = Failure(case=LAST, replicate=0, status="crash", reason="ended by SIGSEGV")
     found = of_run(run_of(tmp_path / "run", [*disturbed, broken]))
     assert [one.kind for one in found[:2]] == ["doubt", "doubt"]
-    assert found[0].text.startswith("1 of 2 cases are contended: other work took")
+    assert found[0].text.startswith("1 of 2 cases are contended: other work on the machine took")
     assert found[1].text == "Of 2 cases 1 crash, which have no figures."
     assert "ended by SIGSEGV" in found[1].evidence
 

@@ -45,7 +45,7 @@ def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[[sweep]]\nbatch = [0]", r"sweep 1: batch '0' .* write e.g. 32"),
+        ("[[sweep]]\nbatch = [0]", r"sweep 1: batch is '0'; expected e.g. 32"),
         ("[[sweep]]\nbach = [1]", r"sweep 1: unknown key 'bach'; did you mean 'batch'\?"),
         (
             "[[sweep]]\n[[sweep]]\nwidth = 3",
@@ -108,13 +108,15 @@ def test_the_largest_seed_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("digits", [19, 4000, 5000])
 def test_a_flag_of_very_many_digits_is_one_line(digits: int) -> None:
-    with pytest.raises(ConfigError, match=r"^--batch: batch '9+…?9+' is no batch") as caught:
+    with pytest.raises(ConfigError, match=r"^--batch: batch is '9+…?9+'; expected e\.g\. 32") as caught:
         load(flags={"batch": ["9" * digits]})
     assert "\n" not in str(caught.value)
 
 
 def test_a_wrong_flag_is_named_as_a_flag() -> None:
-    with pytest.raises(ConfigError, match=r"^--memory-format: memory_format 'nhwc' is unknown"):
+    with pytest.raises(
+        ConfigError, match=r"^--memory-format: memory_format is 'nhwc'; expected one of"
+    ):
         load(flags={"memory_format": ["nhwc"]})
     with pytest.raises(ConfigError, match=r"^--replicates: replicates = 0"):
         load(replicates=0)

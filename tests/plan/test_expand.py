@@ -104,7 +104,7 @@ def test_a_device_may_be_named_without_its_number() -> None:
 
 
 def test_a_device_that_is_not_there_is_wrong_use_and_names_what_is() -> None:
-    with pytest.raises(PlanError, match=r"--device cuda: .*finds cpu"):
+    with pytest.raises(PlanError, match=r"--device cuda: .*expected one of cpu"):
         make(load(flags={"device": ["cuda"]}), _probe())
 
 
@@ -119,20 +119,20 @@ def test_a_layer_equal_to_an_earlier_one_is_found_under_either_name() -> None:
 
 
 def test_a_layer_that_is_not_there_is_wrong_use_and_names_some_that_are() -> None:
-    with pytest.raises(PlanError, match=r"convnet has no layer 'conv9' .* it has conv1, flatten"):
+    with pytest.raises(PlanError, match=r"convnet calls no layer 'conv9'; it calls conv1, flatten"):
         _ids(_probe(), subject=["convnet/conv9"])
 
 
 def test_a_subject_without_an_input_asks_for_one() -> None:
     probe = _probe(**{"a:b": SubjectFound()})
-    with pytest.raises(PlanError, match="what shape is its input"):
+    with pytest.raises(PlanError, match="the shape of its input is unknown; give --input"):
         _ids(probe, subject=["a:b"])
     assert _ids(probe, subject=["a:b"], input=["16"])
 
 
 def test_layers_of_a_forward_that_raises_are_wrong_use_with_its_words() -> None:
     probe = _probe(**{"a:b": SubjectFound(layers_error="RuntimeError: shape")})
-    with pytest.raises(PlanError, match="the layers of a:b are unknown: RuntimeError: shape"):
+    with pytest.raises(PlanError, match="its layers are unknown: RuntimeError: shape"):
         _ids(probe, subject=["a:b/*"], input=["16"])
 
 
@@ -140,13 +140,16 @@ def test_layers_that_cannot_be_known_cost_no_other_case() -> None:
     probe = _probe(**{"a:b": SubjectFound(layers_error="it ended", has_inputs=True)})
     plan = make(load(subjects=["a:b/*", "a:b/fc", "convnet"]), probe)
     assert {case.subject for case in plan.cases} >= {"a:b/fc", "convnet"}
-    assert LeftOut("a:b/*", "layers", "the layers of a:b are unknown: it ended") in plan.left_out
+    assert (
+        LeftOut("a:b/*", "layers", "a:b/* is left out, since its layers are unknown: it ended")
+        in plan.left_out
+    )
 
 
 def test_a_sweep_over_layers_leaves_out_a_subject_without_any() -> None:
     plan = make(load(subjects=["a:b"]), _probe(**{"a:b": SubjectFound(has_inputs=True)}))
     assert {case.subject for case in plan.cases} == {"a:b"}
-    assert "it calls no module inside" in {one.reason.split(": ")[-1] for one in plan.left_out}
+    assert "it calls no other module" in {one.reason.split(": ")[-1] for one in plan.left_out}
 
 
 def test_one_case_can_be_chosen_and_an_unknown_one_is_wrong_use() -> None:
@@ -191,7 +194,7 @@ def test_the_grad_mode_is_asked_for_in_inference_and_training_is_measured_once(
         ("training", None),
     ]
     assert [one.reason for one in planned.left_out] == [
-        "grad_mode is of inference: a training step always takes gradients"
+        "grad_mode has no effect on training, which always computes gradients"
     ]
 
 

@@ -160,6 +160,23 @@ def test_the_packages_depend_on_each_other_in_one_direction() -> None:
     assert set(order) == set(MAY_IMPORT)
 
 
+def _heights(picture: str) -> dict[str, int]:
+    """By package: the number of its line, counted from below."""
+    lines = [line.strip().split("   ")[0].split(" · ") for line in picture.splitlines()]
+    return {one: row for row, line in enumerate(reversed(lines)) for one in line}
+
+
+def test_the_picture_in_contributing_has_every_package_above_those_it_imports() -> None:
+    page = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    halves = page.partition("## The packages")[2].split("```")[1].split("in processes of")
+    shown = [_heights(half) for half in halves]
+    for heights in shown:
+        for package in heights.keys() & MAY_IMPORT.keys():
+            below = [heights[one] for one in MAY_IMPORT[package] if one in heights]
+            assert max(below, default=-1) < heights[package], package
+    assert MAY_IMPORT.keys() <= shown[0].keys() | shown[1].keys()
+
+
 def test_every_package_says_what_it_holds_and_has_its_line_here() -> None:
     for name, path in MODULES.items():
         if path.name == "__init__.py" and name.startswith("bench."):

@@ -22,6 +22,7 @@ OTHERS = {"--benchmark-compare", "--benchmark-json", "--no-venv"} | {
     for flag in re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text(encoding="utf-8"))
 }
 
+NAMED_TEST = r"(tests/[\w/]+\.py)::(\w+)"
 each_page = pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 
 
@@ -55,7 +56,7 @@ def functions_in(path: Path) -> set[str]:
 
 @each_page
 def test_every_test_that_a_page_names_exists(page: Path) -> None:
-    for file, name in re.findall(r"(tests/\w+\.py)::(\w+)", text(page)):
+    for file, name in re.findall(NAMED_TEST, text(page)):
         assert name in functions_in(ROOT / file), f"{page.name}: {file}::{name}"
 
 
@@ -63,6 +64,19 @@ def test_every_test_that_a_page_names_exists(page: Path) -> None:
 def test_every_link_leads_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", text(page)):
         assert (page.parent / target).exists(), f"{page.name}: {target}"
+
+
+def slug(heading: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+
+
+@each_page
+def test_every_link_to_a_heading_finds_it(page: Path) -> None:
+    for target, anchor in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", text(page)):
+        there = text(page.parent / target if target else page)
+        headings = re.findall(r"^#+ (.*)$", there, flags=re.MULTILINE)
+        assert anchor in map(slug, headings), f"{page.name}: {target}#{anchor}"
 
 
 @each_page
@@ -99,6 +113,7 @@ def test_every_flag_that_a_page_names_by_itself_exists(page: Path) -> None:
 
 def test_what_a_page_shows_is_found() -> None:
     """Else the tests above would hold whatever the pages say."""
+    assert len(re.findall(NAMED_TEST, text(ROOT / "docs" / "trust.md"))) > len(RULES)
     shown = commands(ROOT / "README.md")
     assert {"run", "compare", "check", "selftest"} <= {name for name, _ in shown}
     assert ["--by"] in [given for _, given in shown]

@@ -184,7 +184,7 @@ def test_on_an_accelerator_the_devices_time_counts_and_the_bound_is_said(tmp_pat
     assert said[2].startswith("bound by waits: ")
     assert said[2].endswith("(host 9.80 ms, events 20.0 ms, kernels 10.0 ms)")
     text = printed(profile(tmp_path, **ON_DEVICE))
-    assert "the dearest layers, device time a step" in text
+    assert "the slowest layers, device time per step" in text
 
 
 def test_the_peak_is_told_by_use_the_largest_first(tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_what_the_replicates_see_already_is_not_counted_twice() -> None:
     ],
 )
 def test_it_is_told_with_its_source(ones: Sequence[Between], text: str) -> None:
-    assert between_runs.told(ones) == text
+    assert between_runs.describe(ones) == text
 
 
 def test_two_runs_differ_by_it_twice_and_know_it_no_better() -> None:
@@ -200,7 +200,7 @@ def test_simulated_runs_learn_from_those_before_them_as_measured_ones_do() -> No
     sds = [row["latency_between_ratio"] for row in rows]
     assert sds[:2] == [0.046, 0.046]
     assert 0.046 not in sds[2:]
-    assert between_runs.of_line(rows[6], "latency_median_s") == Between(sds[6], 6)
+    assert between_runs.from_row(rows[6], "latency_median_s") == Between(sds[6], 6)
 
 
 @pytest.mark.parametrize("earlier", [1, 2, 4, 6])

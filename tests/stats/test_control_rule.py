@@ -7,7 +7,15 @@ from collections.abc import Sequence
 
 import pytest
 
-from bench.stats.control_rule import Evidence, Learnt, Point, Series, learn, p_of_none, usual
+from bench.stats.control_rule import (
+    Evidence,
+    Learnt,
+    Point,
+    Series,
+    learn,
+    p_of_no_difference,
+    usual,
+)
 from experiments.corrected import MACHINES, Outcome, held, simulate
 
 KEY = ("a", "forward")
@@ -144,11 +152,13 @@ def test_what_a_move_is_not_sure_of_grows_with_its_length() -> None:
 
 
 def test_equal_scatter_before_and_after_has_no_evidence_either_way() -> None:
-    assert p_of_none([0.1, -0.1, 0.1, -0.1], [0.0, 0.0, 0.0, 0.0]) == 0.5
-    assert p_of_none(list(CONTROLS), list(CONTROLS)) == 0.0
-    assert p_of_none([-one for one in CONTROLS], list(CONTROLS)) == 1.0
+    assert p_of_no_difference([0.1, -0.1, 0.1, -0.1], [0.0, 0.0, 0.0, 0.0]) == 0.5
+    assert p_of_no_difference(list(CONTROLS), list(CONTROLS)) == 0.0
+    assert p_of_no_difference([-one for one in CONTROLS], list(CONTROLS)) == 1.0
     # scipy.stats.pearsonr of sums and differences: r 0.13256, one-sided p 0.43372
-    assert p_of_none([1.0, 0.2, -1.0, 0.3], [1.0, -1.0, -0.5, 0.4]) == pytest.approx(0.43372)
+    assert p_of_no_difference([1.0, 0.2, -1.0, 0.3], [1.0, -1.0, -0.5, 0.4]) == pytest.approx(
+        0.43372
+    )
 
 
 def outcome(name: str, earlier: int) -> Outcome:

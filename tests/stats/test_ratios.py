@@ -117,11 +117,11 @@ def test_a_variance_that_is_known_leaves_the_degrees_of_freedom_of_the_other() -
 def test_the_two_sided_p_is_that_of_the_interval() -> None:
     found = ratios.welch(ratios.centre(A), ratios.centre(B))
     test = reference.ttest_ind(np.log(A), np.log(B), equal_var=False)
-    assert found.p_of_none == pytest.approx(test.pvalue)
+    assert found.p_of_no_difference == pytest.approx(test.pvalue)
 
 
 def test_a_ratio_that_no_float_holds_is_infinite_or_nothing() -> None:
     """Times that a table takes: the smallest float above 0, and the largest."""
     found = ratios.paired({0: 1.7e308}, {0: 5e-324})
     assert found is not None
-    assert (found.ratio, found.flipped().ratio) == (math.inf, 0.0)
+    assert (found.ratio, found.reciprocal().ratio) == (math.inf, 0.0)
