@@ -113,7 +113,7 @@ class CaseRule:
         return abs(self.log_factor(control)) <= math.log(MOST_MOVED)
 
     def uncertainty(self, control: float) -> list[Part]:
-        """What the move itself is not sure of: the usual level, and the slope."""
+        """The uncertainty of the move itself: the usual level, and the slope."""
         df = self.runs - 1
         level = (self.slope * self.level_sd) ** 2 * OF_USUAL / self.runs
         slope = (self.slope_error * (control - self.level)) ** 2

@@ -108,7 +108,9 @@ def test_the_largest_seed_is_taken(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("digits", [19, 4000, 5000])
 def test_a_flag_of_very_many_digits_is_one_line(digits: int) -> None:
-    with pytest.raises(ConfigError, match=r"^--batch: batch is '9+…?9+'; expected e\.g\. 32") as caught:
+    with pytest.raises(
+        ConfigError, match=r"^--batch: batch is '9+…?9+'; expected e\.g\. 32"
+    ) as caught:
         load(flags={"batch": ["9" * digits]})
     assert "\n" not in str(caught.value)
 
