@@ -10,33 +10,28 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
-from bench.ab.journal import Pair, Seen, SideFacts, contended, disturbance, to_line
-from bench.core.records import Case, whole_phase
+from bench.ab.journal import Pair, PhaseKey, Seen, SideFacts, contended, disturbance, to_line
+from bench.core.records import Case, Status, whole_phase
 from bench.core.subject import parse
 from bench.results.journal import Journal
 from bench.verdict import paired_test
 from bench.verdict.looks import FRESH_PAIRS, MOST_PAIRS, Stage, first_pairs
 
-FINAL = ("unsupported",)  # no chance decides these
+FINAL: frozenset[Status] = frozenset({"unsupported"})  # no chance decides these
 MOST_FAILURES = 2  # of the others: then the case is given up
 MOST_REPEATS = 2  # of a case in a pair that other work disturbed
 FRUITLESS = 3  # repeats in a row that were disturbed as well: the machine is busy for good
 INSTEAD = MOST_PAIRS  # from this number on, a pair stands in for one that failed
 
 
-class Arena(Protocol):
-    """The interpreters of one pair."""
+class Workers(Protocol):
+    """The worker processes of one pair."""
 
     def compare(self, key: str, *, null: bool) -> Pair: ...
 
     def facts(self, key: str) -> Sequence[SideFacts]: ...
-
-
-def phase_key(key: str, phase: str) -> str:
-    """What the decision knows a phase of a case by."""
-    return f"{key}|{phase}"
 
 
 @dataclass(kw_only=True)
@@ -52,12 +47,12 @@ class Pairs:
     budget_s: float | None
     journal: Journal
     seen: Seen
-    open_arena: Callable[[Stage, int], AbstractContextManager[Arena]]
+    open_workers: Callable[[Stage, int], AbstractContextManager[Workers]]
     tell: Callable[[str], None]  # between pairs
     clock: Callable[[], float] = time.monotonic
     _start_s: float = 0.0
     _fruitless: int = 0
-    _chosen: tuple[str, ...] = ()  # phases that are measured again
+    _chosen: tuple[PhaseKey, ...] = ()  # phases that are measured again
 
     def measure(self) -> bool:
         """Both stages.  Whether that was before the budget ended.
@@ -68,7 +63,7 @@ class Pairs:
         if not self._stage("first", list(self.cases)):
             return False
         self._chosen = self.suspects()  # of the first pairs, which are complete
-        chosen = {key.rpartition("|")[0] for key in self._chosen}
+        chosen = {one.key for one in self._chosen}
         again = sorted(key for key in chosen if not self.given_up(key))
         if again:
             self.tell(f"{len(again)} of {len(self.cases)} cases may be slower: measured again")
@@ -105,7 +100,7 @@ class Pairs:
             return True
         if self._spent():
             return self._out_of_budget(stage, number)
-        with self.open_arena(stage, number) as arena:
+        with self.open_workers(stage, number) as workers:
             order: list[str | None] = [*left]
             # Which case is the cheapest is known after the others alone.
             last = stage == "first" and number == 0 and not all(done)
@@ -114,15 +109,15 @@ class Pairs:
                 if self._spent():
                     return self._out_of_budget(stage, number)
                 if key is not None:
-                    self._compare(arena, key, null=False)
+                    self._compare(workers, key, null=False)
                 elif (null := self.null_key()) and self._wants_null(stage, number, keys):
-                    self._compare(arena, null, null=True)
-            if not self._find_facts(arena):
+                    self._compare(workers, null, null=True)
+            if not self._find_facts(workers):
                 return self._out_of_budget(stage, number)
         self.tell(f"{self._named(stage, number)} done")
         return True
 
-    def _find_facts(self, arena: Arena) -> bool:
+    def _find_facts(self, workers: Workers) -> bool:
         """After the cases of the pair: in the first, or in the first that a case went through.
 
         False: the budget is spent.
@@ -130,7 +125,7 @@ class Pairs:
         for key in self._without_facts():
             if self._spent():
                 return False
-            for found in arena.facts(key):
+            for found in workers.facts(key):
                 self.journal.append_line(to_line(found))
                 self.seen.add(found)
                 if found.invalid:
@@ -147,13 +142,13 @@ class Pairs:
             and not self.given_up(key)
         ]
 
-    def _compare(self, arena: Arena, key: str, *, null: bool) -> None:
+    def _compare(self, workers: Workers, key: str, *, null: bool) -> None:
         """Again where other work disturbed it: the least disturbed counts, whatever it says."""
-        pair = arena.compare(key, null=null)
+        pair = workers.compare(key, null=null)
         for _ in range(MOST_REPEATS):
             if not contended(pair) or self._fruitless >= FRUITLESS or self._spent():
                 break
-            other = arena.compare(key, null=null)
+            other = workers.compare(key, null=null)
             self._fruitless = self._fruitless + 1 if contended(other) else 0
             if other.failed:  # what fails is said, though another time it went well
                 pair = other
@@ -194,7 +189,7 @@ class Pairs:
     def given_up(self, key: str) -> bool:
         """It fails, or computes something else."""
         failures = self.seen.failures(key)
-        final = any(why.startswith(FINAL) for one in failures for why in one.failed.values())
+        final = any(why.status in FINAL for one in failures for why in one.failed.values())
         return final or len(failures) >= MOST_FAILURES or bool(self.wrong(key))
 
     def wrong(self, key: str) -> dict[str, str]:
@@ -226,11 +221,12 @@ class Pairs:
         again = "" if number < INSTEAD else ", instead of one that failed"
         return f"pair {number % INSTEAD + 1} of {self._most(stage)} ({stage}{again})"
 
-    def suspects(self) -> tuple[str, ...]:
-        return paired_test.suspects(self.values(self.cases), max(self.threshold, self.bias))
+    def suspects(self) -> tuple[PhaseKey, ...]:
+        found = paired_test.suspects(self.values(self.cases), max(self.threshold, self.bias))
+        return cast("tuple[PhaseKey, ...]", found)  # as `values` names them
 
     def values(
-        self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[str] | None = None
+        self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[PhaseKey] | None = None
     ) -> list[paired_test.Case]:
         return values(self.seen, keys, again=again, thresholds=self.thresholds)
 
@@ -240,7 +236,7 @@ def values(
     keys: Sequence[str] | Mapping[str, Case],
     *,
     null: bool = False,
-    again: Sequence[str] | None = None,
+    again: Sequence[PhaseKey] | None = None,
     thresholds: Mapping[str, float] | None = None,
 ) -> list[paired_test.Case]:
     """The values of all pairs by phase, for the decision.
@@ -254,7 +250,7 @@ def values(
             phase for one in seen.of(key, "first", null=null) for phase in one.samples
         )
         for phase in phases:
-            name = phase_key(key, phase)
+            name = PhaseKey(key, phase)
             chosen = again is not None and (null or name in again)
             first, first_means = seen.values(key, "first", phase, null=null)
             fresh, fresh_means = seen.values(key, "fresh", phase, null=null) if chosen else ([], [])

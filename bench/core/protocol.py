@@ -1,20 +1,49 @@
-"""What a child is asked to do."""
+"""The way between the parent process and its workers: records that both sides use.
+
+Each travels as one line of JSON.  The parent reads lines with `bench.core.decode`; a worker reads
+with `of_line`, since it trusts its parent and has no pydantic.
+"""
 
 import contextlib
 import dataclasses
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, Self
 
 from bench.core.records import Case
+
+Job = Literal["measure", "facts", "profile", "reference", "turns"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hello:
+    """To a new fork server: what it imports once for all its children."""
+
+    modules: tuple[str, ...]
+    inductor: bool  # torch's compiler as well
+
+    @classmethod
+    def of_line(cls, line: str) -> Self:
+        return cls(**json.loads(line))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    """A fork server's answer to `Hello`."""
+
+    forks: bool
+    unshared: tuple[str, ...]  # whose import changed the process: it must not be forked
+    notes: tuple[str, ...] = ()  # why cases of this process take longer to start
+    kind: Literal["started"] = "started"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One job for one child, as it comes through a pipe."""
+    """One job for one child (`bench.engine.requests` makes it)."""
 
-    job: str  # measure | facts | profile | reference | turns
+    job: Job
     case: Case
     replicate: int
     calls: int | None  # calls per pipelined sample, frozen by an earlier replicate
@@ -22,23 +51,135 @@ class Request:
     cache: str  # folder for what compiling leaves
     out: str  # the record goes here
     log: str  # standard output and error go here
-    timeout_s: float
+    timeout_s: float  # for the work, as the user asked
+    lives_s: float | None = None  # then its process is ended; None: after timeout_s
     stage: str | None = None  # what it is at goes here
     reference: str | None = None  # file with the float64 values of a subject that is no layer
     pipes: str | None = None  # of turns: names of its two pipes, without their endings
     host_clock: bool = False  # of turns: the whole call alone, by the host's clock
-    # torch's switches as they stood before any subject was imported: bench.worker.checks.state
+    # The fork server fills in these: torch's switches as they stood before any subject was
+    # imported (bench.worker.checks.state), and its own number.
     switches: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    parent: int | None = None
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> "Request":
-        """From a JSON object; fields of others are left out.  Raises RecordError."""
-        names = [field.name for field in dataclasses.fields(cls)]
-        own = {name: fields[name] for name in names if name in fields}
-        return cls(**{**own, "case": Case.of(fields["case"])})
+    def of_line(cls, line: str) -> Self:
+        fields = json.loads(line)
+        return cls(**{**fields, "case": Case(**fields["case"])})
+
+    @property
+    def ends_after_s(self) -> float:
+        return self.timeout_s if self.lives_s is None else self.lives_s
 
     def enter(self, stage: str) -> None:
         """Leave word of what begins: where the case is ended for its time, its row says so."""
         if self.stage is not None:
             with contextlib.suppress(OSError):  # a full disk, or a subject that removed the folder
                 Path(self.stage).write_text(stage, encoding="utf-8")
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The process ended itself."""
+
+    code: int
+    kind: Literal["exited"] = "exited"
+
+
+@dataclass(frozen=True, slots=True)
+class Signalled:
+    """A signal ended the process."""
+
+    signal: str  # SIGSEGV
+    kind: Literal["signalled"] = "signalled"
+
+
+@dataclass(frozen=True, slots=True)
+class TimedOut:
+    """The process was ended at its limit."""
+
+    kind: Literal["timed-out"] = "timed-out"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerLost:
+    """The fork server itself ended, or did not answer: only the parent can say so."""
+
+    why: str
+    killed: bool = False  # by SIGKILL, and not because it was late
+    kind: Literal["worker-lost"] = "worker-lost"
+
+
+Ending = Exited | Signalled | TimedOut | WorkerLost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ended:
+    """A fork server's answer to a `Request`: how its child ended."""
+
+    how: Ending
+    out_of_memory: bool = False  # the kernel ended a process for want of memory meanwhile
+    wall_s: float = 0.0
+    notes: tuple[str, ...] = ()
+    kind: Literal["ended"] = "ended"
+
+    @property
+    def killed(self) -> bool:
+        """Whether something outside killed it: no verdict on the case.
+
+        A subject that kills itself does so again at the next try.
+        """
+        match self.how:
+            case Signalled("SIGKILL"):
+                return not self.out_of_memory
+            case WorkerLost(killed=killed):
+                return killed
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """To a child of an interleaved pair: take samples.  The same for both sides, all the time."""
+
+    calls: int  # whose mean is a sample
+    samples: int
+    kind: Literal["turn"] = "turn"
+
+
+@dataclass(frozen=True, slots=True)
+class NoMoreTurns:
+    """To a child of an interleaved pair: verify the case, write the record and end."""
+
+    kind: Literal["no-more-turns"] = "no-more-turns"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Warm:
+    """A child of an interleaved pair is built and warm."""
+
+    call_s: float
+    proof: Mapping[str, Any]  # which code it runs: bench.worker.jobs.interleaved
+    kind: Literal["warm"] = "warm"
+
+
+@dataclass(frozen=True, slots=True)
+class TurnTaken:
+    """A child of an interleaved pair has taken its samples, and waits."""
+
+    kind: Literal["turn-taken"] = "turn-taken"
+
+
+Order = Turn | NoMoreTurns
+
+
+def order_of_line(line: str) -> Order:
+    fields = json.loads(line)
+    return Turn(**fields) if fields["kind"] == "turn" else NoMoreTurns()
+
+
+Message = Hello | Started | Request | Ended | Turn | NoMoreTurns | Warm | TurnTaken
+
+
+def to_line(message: Message) -> str:
+    """With its newline."""
+    return json.dumps(dataclasses.asdict(message)) + "\n"

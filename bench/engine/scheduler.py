@@ -4,17 +4,15 @@ The runner decides what is measured next and when it is enough; it never touches
 is in the journal already is not measured again, so a resume is the same loop.
 """
 
-import contextlib
 import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from bench.core.protocol import Job
 from bench.core.records import (
     Case,
     Entry,
@@ -25,10 +23,10 @@ from bench.core.records import (
     Status,
     whole_phase,
 )
-from bench.core.subject import parse
 from bench.engine import static_metrics
-from bench.engine.session import TRIES, ReplicateDied, Session, collect, killed, request
-from bench.host.interpreter import COMPILER
+from bench.engine.fork_server import ForkServer
+from bench.engine.requests import request
+from bench.engine.workers import Experience, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal
@@ -125,12 +123,14 @@ class Runner:
     watcher: Watcher
     seen: Seen
     clock: Callable[[], float] = time.monotonic
-    start_session: Callable[..., Session] = Session
+    start: Callable[..., ForkServer] = ForkServer
     _start_s: float = 0.0
     _repeats_s: float = 0.0
     _fruitless: int = 0
-    _unshared: set[str] = field(default_factory=set)  # modules that each child imports for itself
-    _said: set[str] = field(default_factory=set)  # what interpreters had to say
+    _experience: Experience = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._experience = Experience(tell=self.watcher.note)
 
     def measure(self) -> bool:
         """Measure until it is enough.  Whether that was before the budget ended.
@@ -144,11 +144,11 @@ class Runner:
             todo = self._todo(replicate)
             if not todo and replicate >= self.run.replicates:
                 break  # all is as precise as was asked for
-            with self._sessions(replicate, todo) as session_of:
+            with opened(pool := self._pool(replicate, todo)):
                 for position, case in enumerate(todo):
                     if self._spent():
                         return self._out_of_budget(replicate)
-                    outcome = self._outcome(case, replicate, session_of)
+                    outcome = self._outcome(case, replicate, pool)
                     left = len(todo) - position - 1 + self._left(replicate + 1)
                     self.watcher.done(outcome, left)
         return True
@@ -188,9 +188,7 @@ class Runner:
             for case in self.plan.cases
         )
 
-    def _outcome(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Outcome:
+    def _outcome(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
         if smaller := self.seen.smaller_oom(case):
             outcome: Outcome = Failure(
                 case=case,
@@ -199,17 +197,15 @@ class Runner:
                 reason=f"not tried: batch {smaller.case.batch} ran out of memory already",
             )
         else:
-            outcome = self._undisturbed(case, replicate, session_of)
+            outcome = self._undisturbed(case, replicate, pool)
         self._keep(outcome)
         if isinstance(outcome, Measurement) and case.case_id not in self.seen.facts:
-            self._find_facts(case, replicate, session_of)
+            self._find_facts(case, replicate, pool)
         return outcome
 
-    def _find_facts(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> None:
-        def ask(job: str, case: Case) -> Entry:
-            return self._ask(job, case, replicate, session_of)
+    def _find_facts(self, case: Case, replicate: int, pool: WorkerPool) -> None:
+        def ask(job: Job, case: Case) -> Entry:
+            return self._ask(job, case, replicate, pool)
 
         self._keep(static_metrics.facts(case, ask, self.folders))
 
@@ -221,19 +217,17 @@ class Runner:
             if case.case_id not in self.seen.facts
             and any(isinstance(one, Measurement) for one in self.seen.of(case))
         ]
-        with self._sessions(0, todo) as session_of:
+        with opened(pool := self._pool(0, todo)):
             for case in todo:
-                self._find_facts(case, 0, session_of)
+                self._find_facts(case, 0, pool)
 
-    def _undisturbed(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Outcome:
+    def _undisturbed(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
         """Measured again where other work disturbed it; of several the least disturbed counts."""
-        best = self._measured(case, replicate, session_of)
+        best = self._measured(case, replicate, pool)
         repeats = 0
         while _contended(best) and repeats < MOST_REPEATS and self._may_repeat():
             start = self.clock()
-            other = self._measured(case, replicate, session_of)
+            other = self._measured(case, replicate, pool)
             self._repeats_s += self.clock() - start
             repeats += 1
             self._fruitless = self._fruitless + 1 if _contended(other) else 0
@@ -250,10 +244,8 @@ class Runner:
         most_s = REPEATS_SHARE * (self.clock() - self._start_s)
         return self._fruitless < FRUITLESS and self._repeats_s <= most_s and not self._spent()
 
-    def _measured(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Outcome:
-        entry = self._ask("measure", case, replicate, session_of)
+    def _measured(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
+        entry = self._ask("measure", case, replicate, pool)
         assert not isinstance(entry, Facts)
         return entry
 
@@ -261,70 +253,20 @@ class Runner:
         self.journal.append(entry)
         self.seen.add(entry)
 
-    def _ask(
-        self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Entry:
-        asked = request(job, case, replicate, self.seen.calls(case), self.run, self.folders)
-        for left in reversed(range(TRIES)):
-            ended = self._ended(asked, case, session_of)
-            if not (left and killed(ended)):
-                break
-        entry = collect(asked, ended, self.folders)
-        return dataclasses.replace(entry, wall_s=float(ended.get("wall_s", 0.0)))
+    def _ask(self, job: Job, case: Case, replicate: int, pool: WorkerPool) -> Entry:
+        calls = self.seen.calls(case)
+        return pool.ask(request(job, case, replicate, self.run, self.folders, calls=calls))
 
-    def _ended(
-        self, asked: Mapping[str, Any], case: Case, session_of: Callable[[Case], Session]
-    ) -> dict[str, Any]:
-        """How the child ended.  Its replicate's end is one, too."""
-        for file in (Path(asked["out"]), Path(asked["log"])):
-            file.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
-            file.unlink(missing_ok=True)  # of a run that was killed: not this answer
-        try:
-            return session_of(case).ask(asked)
-        except ReplicateDied as error:
-            self.watcher.note(f"{case.case_id}: {error}; a new one is started")
-            return {"end": "replicate", "why": str(error), "killed": error.killed}
-
-    def _say(self, note: str) -> None:
-        """Once: each interpreter of a run says the same."""
-        if note not in self._said:
-            self._said.add(note)
-            self.watcher.note(note)
-
-    @contextlib.contextmanager
-    def _sessions(
-        self, replicate: int, todo: Sequence[Case]
-    ) -> Iterator[Callable[[Case], Session]]:
-        """Fresh interpreters for this replicate: one for each allocator, and anew where it died."""
-        open_: dict[str | None, Session] = {}
-
-        def start(allocator: str | None) -> None:
-            open_[allocator] = session = self.start_session(
-                allocator=allocator,
-                modules=sorted({parse(one.subject).module for one in todo} - self._unshared),
-                inductor=COMPILER not in self._unshared
-                and any(one.compile != "off" and one.allocator == allocator for one in todo),
-                log=self.folders.scratch / f"replicate-{replicate}-{allocator}.log",
-                timeout_s=self.run.timeout_s,
-                say=self._say,
-            )
-            self._unshared |= session.unshared
-
-        def session_of(case: Case) -> Session:
-            if open_[case.allocator].dead:
-                start(case.allocator)
-            return open_[case.allocator]
-
-        needed = dict.fromkeys(case.allocator for case in todo)
-        try:
-            # All at once, which takes half as long: nothing is timed yet.
-            with ThreadPoolExecutor(max(1, len(needed))) as starting:
-                for started in [starting.submit(start, allocator) for allocator in needed]:
-                    started.result()
-            yield session_of
-        finally:
-            for session in open_.values():
-                session.close()
+    def _pool(self, replicate: int, todo: Sequence[Case]) -> WorkerPool:
+        """Fresh interpreters for this replicate."""
+        return WorkerPool(
+            cases=todo,
+            folders=self.folders,
+            log=self.folders.scratch / f"replicate-{replicate}.log",
+            timeout_s=self.run.timeout_s,
+            experience=self._experience,
+            start=self.start,
+        )
 
 
 def _contended(outcome: Outcome) -> bool:

@@ -2,11 +2,10 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from bench.core import units
-from bench.host.probe import Probe
+from bench.host.probed import Probe
 from bench.selftest import devices, expectations, pairs, work
 from bench.selftest.expectations import Result
 from bench.selftest.work import KNOWN, Check, Workbench, single, spin
@@ -39,13 +38,9 @@ class Extent:
 
 
 def every(
-    bench: Workbench, extent: Extent, found: Probe, folder: Path, say: Callable[[str], None]
+    bench: Workbench, extent: Extent, found: Probe, say: Callable[[str], None]
 ) -> Iterator[Check]:
-    """All of them.
-
-    folder: for what is kept while they run.  say: is told of what takes long, between two
-    measurements.
-    """
+    """All of them.  say: is told of what takes long, between two measurements."""
     yield from _clock(bench)
     yield pairs.twice(bench, extent.pairs)
     yield from _figures(bench)
@@ -53,7 +48,7 @@ def every(
     yield from _compiled(bench, extent, found)
     yield from _neighbours(bench)
     yield pairs.little_more(bench, extent.replicates, say)
-    yield devices.all_([name for name in found.devices if name != "cpu"], folder)
+    yield devices.all_([name for name in found.devices if name != "cpu"])
 
 
 def persistent(ask: Callable[[], Result]) -> Callable[[], Result]:

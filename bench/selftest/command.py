@@ -20,6 +20,7 @@ from rich.text import Text
 from bench.core.errors import UserError, one_line
 from bench.core.text import printable
 from bench.host import probe
+from bench.host.probed import Probe
 from bench.plan.config import RunOptions
 from bench.selftest import checks
 from bench.selftest.checks import Extent
@@ -78,22 +79,21 @@ def run(*, quick: bool) -> int:
     return code(lines)
 
 
-def _measure(found: probe.Probe, quick: bool, say: Saying, lines: list[Line]) -> None:
-    """Fills `lines` as far as it comes.  Raises SessionError, OSError."""
+def _measure(found: Probe, quick: bool, say: Saying, lines: list[Line]) -> None:
+    """Fills `lines` as far as it comes.  Raises StartError, DiskFull, OSError."""
     options, extent = QUICK if quick else FULL
     prefix = "bench-selftest-"
     with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name:
-        folder = Path(name)
-        bench = Workbench(folder, options)
+        bench = Workbench(Path(name), options)
         try:
-            for check in checks.every(bench, extent, found, folder, say):
+            for check in checks.every(bench, extent, found, say):
                 say(check.lines[0][0])
                 lines += check.run()
         finally:
             bench.close()
 
 
-def heading(found: probe.Probe, *, quick: bool) -> str:
+def heading(found: Probe, *, quick: bool) -> str:
     """The machine, torch and the devices."""
     shown = [f"{name} ({device.shown})" for name, device in found.devices.items()]
     return (

@@ -1,23 +1,22 @@
 """Devices that work while the host goes on: one made up, and each accelerator that is here."""
 
-import json
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from bench.core import units
-from bench.host.interpreter import HERE
+from bench.core.decode import Decoder
+from bench.host import helper
 from bench.selftest import expectations
 from bench.selftest.expectations import Result
-from bench.selftest.work import KNOWN, Check, NotMeasured
+from bench.selftest.work import Check, NotMeasured
 
 LIMIT_S = 120.0
+Figures = dict[str, dict[str, Any]]
+_FIGURES: Decoder[Figures] = Decoder(Figures, "answer of the devices' process")
 
 
-def all_(names: Sequence[str], folder: Path) -> Check:
-    """names: of the accelerators.  folder: for the answer of the process that looks at them."""
+def all_(names: Sequence[str]) -> Check:
+    """names: of the accelerators."""
     lines = [
         ("made-up queue, by the host", f"{expectations.QUEUE_LATENCY_S} s"),
         ("made-up queue, by its events", f"{expectations.QUEUE_DEVICE_S} s"),
@@ -34,7 +33,7 @@ def all_(names: Sequence[str], folder: Path) -> Check:
         lines.append(("accelerators", ""))
 
     def ask() -> list[Result]:
-        figures = look(folder)
+        figures = look()
         queue = figures["queue"]
         results = expectations.queue(queue["latency_s"], queue["device_s"], queue["blind_s"])
         for name in names:
@@ -58,24 +57,9 @@ def accelerator(figures: Mapping[str, Any]) -> list[Result]:
     ]
 
 
-def look(folder: Path) -> dict[str, dict[str, Any]]:
+def look() -> Figures:
     """The figures of `bench.worker.selftest.devices`, by name.  Raises NotMeasured."""
-    out = folder / "devices.json"
     try:
-        done = subprocess.run(
-            HERE.command(f"{KNOWN}_devices", str(out)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            timeout=LIMIT_S,
-            env={**os.environ, **HERE.environment()},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotMeasured(f"not done after {LIMIT_S:.0f} s") from None
-    if not out.exists():
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise NotMeasured(f"exit code {done.returncode}: {said[-1]}")
-    found: dict[str, dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
-    return found
+        return helper.ask("bench.worker.selftest.devices", {}, _FIGURES, LIMIT_S)
+    except helper.HelperError as error:
+        raise NotMeasured(str(error)) from None

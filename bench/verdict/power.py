@@ -9,7 +9,7 @@ so that a few simulations answer for all cases of a report.
 import bisect
 import dataclasses
 import math
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -90,7 +90,7 @@ def with_reach(
 
 
 def _plan(
-    case: Case, suspected: Sequence[str], cases: int, pairs: int, *, complete: bool
+    case: Case, suspected: Sequence[Hashable], cases: int, pairs: int, *, complete: bool
 ) -> Plan | None:
     """What the case had, or would have had if it had been slower; None: too few to decide on."""
     first = len(case.first)

@@ -11,7 +11,7 @@ from rich.console import Console
 from bench.ab import outcome as ab_outcome
 from bench.ab.directory import DESCRIPTION
 from bench.ab.interleave import TOGETHER
-from bench.ab.journal import Pair, Seen, SideFacts
+from bench.ab.journal import Failed, Pair, Seen, SideFacts
 from bench.ab.outcome import _by_stage
 from bench.ab.plan import Planned
 from bench.ab.scheduler import Pairs
@@ -52,9 +52,13 @@ def pair(key: str, number: int, factor: float = 1.0, **more: Any) -> Pair:
     return Pair(key=key, number=number, **{**wanted, **more})
 
 
-def failed(key: str, number: int, **more: str) -> Pair:
-    """more: side → why."""
-    return pair(key, number, samples={}, failed=more)
+def failed(key: str, number: int, *, null: bool = False, **why: str) -> Pair:
+    """why: by side, "status: reason"."""
+    sides = {
+        side: Failed(status=text.partition(": ")[0], reason=text.partition(": ")[2])  # type: ignore[arg-type]
+        for side, text in why.items()
+    }
+    return pair(key, number, null=null, samples={}, failed=sides)
 
 
 def good(key: str, factor: float = 1.0, count: int = 6, **more: Any) -> list[Pair]:
@@ -100,7 +104,7 @@ def of_records(*records: Pair | SideFacts) -> Pairs:
     nothing: Any = None
     return Pairs(
         cases={}, seed=0, threshold=0.05, budget_s=None, journal=nothing, seen=seen,
-        open_arena=nothing, tell=nothing,
+        open_workers=nothing, tell=nothing,
     )  # fmt: skip
 
 
@@ -200,15 +204,17 @@ def test_what_neither_side_can_run_here_fails_no_other_case(why: str, kind: str)
     ],
 )
 def test_a_revision_that_can_no_longer_run_a_case_fails(kind: str, side: str, verdict: str) -> None:
-    lost = failed(A, 0, **{side: NO_COMPILER})
+    why = Failed(status="unsupported", reason="no C++ compiler")
+    lost = pair(A, 0, samples={}, failed={side: why})
     found = outcome(lost, *good(B), *good(B, null=True), keys=(A, B), kind=kind)
     assert said(found)[0] == (None, verdict, f"side {side}: {NO_COMPILER}")
 
 
 def test_sides_that_do_not_fit_at_once_are_unmeasured_whichever_was_second() -> None:
-    why = f"oom: {TOGETHER} (CUDA out of memory)"
+    reason = f"{TOGETHER} (CUDA out of memory)"
+    why = Failed(status="oom", reason=reason, cause="together")
     for sides in ("AA", "AB", "BA", "BB"):
-        lost = [failed(A, number, **{side: why}) for number, side in enumerate(sides)]
+        lost = [pair(A, number, samples={}, failed={one: why}) for number, one in enumerate(sides)]
         found = outcome(*lost, *good(B), *good(B, null=True), keys=(A, B))
         assert found.rows[0].verdict == "UNMEASURED"
         assert TOGETHER in found.rows[0].note
@@ -270,11 +276,11 @@ def test_the_times_shown_are_those_that_decide() -> None:
 
 
 def test_pairs_against_itself_that_failed_are_said() -> None:
-    lost = pair(A, 5, null=True, samples={}, failed={"B": SEGFAULT})
+    lost = failed(A, 5, null=True, B=SEGFAULT)
     found = outcome(*good(A), *nulls(5), lost)
     (note,) = found.notes
     assert note.startswith(f"A against itself failed in 1 of 6 pairs: {SEGFAULT}; nothing guards")
-    none = outcome(*good(A), *(pair(A, n, null=True, failed={"A": SEGFAULT}) for n in (0, 1)))
+    none = outcome(*good(A), *(failed(A, n, null=True, A=SEGFAULT) for n in (0, 1)))
     assert none.notes[1] == "A was not measured against itself: nothing guards these figures."
 
 

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from bench.host import interpreter, probe
+from bench.host.probed import Probe
 from tests.support.processes import running
 
 SMALL, LONG_S = "tests.subjects.hostile:Small", 60.0
 
 
-def look(*subjects: str, timeout_s: float = LONG_S) -> probe.Probe:
+def look(*subjects: str, timeout_s: float = LONG_S) -> Probe:
     return probe.look(subjects, dict.fromkeys(subjects, "4"), timeout_s)
 
 

@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from bench.core.records import Entry, Failure
-from bench.engine import session
+from bench.engine import fork_server
 from bench.host import probe
-from bench.host.probe import Device, Probe
+from bench.host.probed import Device, Probe
 from bench.plan.config import RunOptions
 from bench.selftest import checks, command, devices, expectations, pairs, work
 from bench.selftest.checks import Extent
@@ -334,12 +334,12 @@ def test_an_accelerator_without_events_is_not_judged_by_them() -> None:
 
 
 def test_what_an_accelerator_raises_fails_its_lines_and_no_others(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     queue = {"latency_s": 0.00111, "device_s": 0.00101, "blind_s": 1e-5}
     found = {"queue": queue, "cuda:0": {"error": "out of memory"}}
-    monkeypatch.setattr(devices, "look", lambda _: found)
-    lines = devices.all_(["cuda:0"], tmp_path).run()
+    monkeypatch.setattr(devices, "look", lambda: found)
+    lines = devices.all_(["cuda:0"]).run()
     assert [one.result.verdict for one in lines] == ["ok"] * 3 + ["FAILED"] * 4
     assert lines[3].result.measured == "out of memory"
 
@@ -348,8 +348,8 @@ def test_what_an_accelerator_raises_fails_its_lines_and_no_others(
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs an accelerator")
-def test_the_accelerators_of_this_machine_are_right(tmp_path: Path) -> None:
-    for name, figures in devices.look(tmp_path).items():
+def test_the_accelerators_of_this_machine_are_right() -> None:
+    for name, figures in devices.look().items():
         if name != "queue":
             found = devices.accelerator(figures)
             assert "FAILED" not in [one.verdict for one in found], found
@@ -426,8 +426,8 @@ class Refusing(Workbench):
         pass
 
     def ask(self, *_: object, **__: Any) -> Entry:
-        reason = "ended by SIGBUS (failures/known-1234.txt)"
-        return Failure(case=case(), replicate=0, status="crash", reason=reason)
+        reason, log = "ended by SIGBUS", "known-1234.txt"
+        return Failure(case=case(), replicate=0, status="crash", reason=reason, log=log)
 
 
 def test_a_record_that_is_no_measurement_is_not_taken_for_one() -> None:
@@ -445,17 +445,15 @@ def found(**more: Device) -> Probe:
     return Probe(torch="2.13.0", facts={"compiler": "g++"}, devices={**cpu, **more}, subjects={})
 
 
-def every_line(on: Probe, tmp_path: Path) -> list[tuple[str, str]]:
+def every_line(on: Probe) -> list[tuple[str, str]]:
     extent = Extent(pairs=1, replicates=1, compiles=False)
-    every = checks.every(FakeBench(), extent, on, tmp_path, lambda _: None)
+    every = checks.every(FakeBench(), extent, on, lambda _: None)
     return [line for check in every for line in check.lines]
 
 
-def test_no_two_lines_have_one_name_and_each_leaves_room_for_what_was_measured(
-    tmp_path: Path,
-) -> None:
+def test_no_two_lines_have_one_name_and_each_leaves_room_for_what_was_measured() -> None:
     gpu = Device(name="cuda:0", shown="A GPU")
-    lines = every_line(found(**{"cuda:0": gpu}), tmp_path)
+    lines = every_line(found(**{"cuda:0": gpu}))
     names = [name for name, _ in lines]
     assert len(set(names)) == len(names)
     assert [name for name in names if name.startswith("cuda:0")]
@@ -507,10 +505,10 @@ def test_where_no_interpreter_starts_it_says_so_and_is_4(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def start(*_: object, **__: object) -> None:
-        raise session.SessionError("the replicate ended with exit code 1: no torch")
+        raise fork_server.StartError("the replicate ended with exit code 1: no torch")
 
     monkeypatch.setattr(probe, "look", lambda *_: found())
-    monkeypatch.setattr(work, "Session", start)
+    monkeypatch.setattr(fork_server.ForkServer, "__init__", start)
     assert command.run(quick=True) == 4
     shown = capsys.readouterr().out
     assert "the replicate ended with exit code 1: no torch" in " ".join(shown.split())
@@ -584,7 +582,7 @@ def test_the_real_thing_has_a_line_for_each_check_and_its_exit_code_says_what_th
     out, errors = process.communicate(timeout=600)
     assert errors == ""
     rows = out.splitlines()
-    for name, _ in every_line(found(), tmp_path):
+    for name, _ in every_line(found()):
         (row,) = [row for row in rows if row.startswith(name + "  ")]
         assert re.search(r"\b(ok|FAILED|skipped|noted)\b", row), row
         assert name not in EXACT or re.search(r"\bok\b", row), row

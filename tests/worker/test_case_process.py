@@ -9,8 +9,9 @@ import pytest
 import torch
 from torch import nn
 
+from bench.core import decode
 from bench.core.protocol import Request
-from bench.core.records import Failure, Measurement, from_line
+from bench.core.records import Failure, Measurement
 from bench.core.subject import parse
 from bench.worker import case_process
 from bench.worker.model.build import SubjectRaised, build
@@ -149,7 +150,7 @@ def test_handlers_that_raise_until_signals_are_blocked_change_no_record(
     monkeypatch.setattr(limits, "let_write", let_write)
     monkeypatch.setattr(limits, "block_signals", block_signals)  # this process goes on afterwards
     case_process.run(asked(name, out=str(tmp_path / "record")))
-    found = from_line((tmp_path / "record").read_text())
+    found = decode.entry((tmp_path / "record").read_text())
     assert isinstance(found, kind)
     assert left == []
     assert not isinstance(found, Failure) or "shapes do not fit" in found.reason

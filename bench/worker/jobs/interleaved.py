@@ -1,12 +1,11 @@
-"""One side of a pair: built and warm, it waits for its turn, takes samples, and waits again.
+"""One participant of a pair: built and warm, it waits for its turn, takes samples, waits again.
 
-The runner tells it through a named pipe when its turn is, and hears through another that it
+The parent tells it through a named pipe when its turn is, and hears through another that it
 is over (`bench.ab.interleave`).  Between turns this process is blocked in a read, and the other
 side has the machine.
 """
 
 import gc
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -18,7 +17,15 @@ from typing import Any
 import torch
 
 from bench import start
-from bench.core.protocol import Request
+from bench.core.protocol import (
+    NoMoreTurns,
+    Request,
+    Turn,
+    TurnTaken,
+    Warm,
+    order_of_line,
+    to_line,
+)
 from bench.core.records import Measurement, Samples
 from bench.core.subject import parse
 from bench.worker.jobs import prepare
@@ -32,10 +39,10 @@ LEAST_IN_BLOCK = 2  # calls: one alone has nothing to hide its launches behind
 
 
 class TurnsError(Exception):
-    """The runner is gone, or says what no runner says."""
+    """The parent is gone."""
 
 
-class TurnSampler:
+class InterleavedSampler:
     """Samples of the whole call and of its phases, from the same calls."""
 
     def __init__(
@@ -114,26 +121,26 @@ class TurnSampler:
         return self._watch.latency_s(marked=self._marked)
 
 
-class Line(AbstractContextManager["Line"]):
-    """Two named pipes to the runner: a line of JSON each way."""
+class Channel(AbstractContextManager["Channel"]):
+    """Two named pipes to the parent (`bench.core.protocol`)."""
 
     def __init__(self, prefix: str) -> None:
         """prefix: their names without `.orders` and `.answers`."""
         self._answers = Path(f"{prefix}.answers").open("w", encoding="utf-8")  # noqa: SIM115
         self._orders = Path(f"{prefix}.orders").open(encoding="utf-8")  # noqa: SIM115
 
-    def say(self, **what: Any) -> None:
-        self._answers.write(json.dumps(what) + "\n")
+    def say(self, what: Warm | TurnTaken) -> None:
+        self._answers.write(to_line(what))
         self._answers.flush()
 
-    def orders(self) -> Iterator[dict[str, Any]]:
+    def turns(self) -> Iterator[Turn]:
         """Until there are none left.  Blocks.  Raises TurnsError."""
         for line in iter(self._orders.readline, ""):
-            order = json.loads(line)
-            if order["do"] == "end":
+            order = order_of_line(line)
+            if isinstance(order, NoMoreTurns):
                 return
             yield order
-        raise TurnsError("the runner ended before the pair did")
+        raise TurnsError("the parent ended before the pair did")
 
     def __exit__(
         self,
@@ -154,19 +161,19 @@ def run(request: Request) -> Measurement:
     begun = prepare.begin(built)
     load = contention.Meter()
     taken: list[Samples] = []
-    with prepare.no_recompiles(request.case), Line(str(request.pipes)) as line:
+    with prepare.no_recompiles(request.case), Channel(str(request.pipes)) as channel:
         steady = measure.warm_up(built.step, built.device, sampler.Budget(**request.budget))
-        turn_sampler = TurnSampler(built.step, built.device, load, host_clock=request.host_clock)
+        one = InterleavedSampler(built.step, built.device, load, host_clock=request.host_clock)
         gc.collect()  # what the building left behind is not cleared away during a sample
         seen = proof(parse(request.case.subject).module)
-        line.say(call_s=steady.call_s, proof=seen)
-        for order in line.orders():
-            taken += turn_sampler.turn(order["calls"], order["samples"])
-            line.say(done=True)
+        channel.say(Warm(call_s=steady.call_s, proof=seen))
+        for turn in channel.turns():
+            taken += one.turn(turn.calls, turn.samples)
+            channel.say(TurnTaken())
     whole = [
-        min(one.times_s)
-        for one in taken
-        if one.phase == built.step.whole and one.kind != "pipelined"
+        min(samples.times_s)
+        for samples in taken
+        if samples.phase == built.step.whole and samples.kind != "pipelined"
     ]
     found, state = prepare.end(built, begun, min(whole, default=0.0))
     flags = [] if steady.settled and "doubts" not in state else ["unsteady"]
@@ -175,7 +182,7 @@ def run(request: Request) -> Measurement:
         replicate=request.replicate,
         samples=tuple(taken),
         flags=tuple([*flags, "contended"] if load.contended else flags),
-        facts=found | load.facts(turn_sampler.calls_sampled),
+        facts=found | load.facts(one.calls_sampled),
         state={**state, "proof": seen},
     )
 

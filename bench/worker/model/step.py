@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.worker.model import pytree
 from bench.worker.model.loss import FixedGradient, no_backward
-from bench.worker.model.step_inputs import StepError, StepInputs
+from bench.worker.model.step_inputs import NoSteps, StepError, StepInputs
 
 # GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
 # Never inside a measurement: every sample of a step then does the same work.
@@ -294,7 +294,7 @@ class TrainingStep:
             taken_in_a_row = taken_in_a_row + 1 if self.skipped_steps == skipped else 0
             if taken_in_a_row == SETTLED_CALLS:
                 return
-        raise StepError(
+        raise NoSteps(
             f"GradScaler skipped {self.skipped_steps} of {self._scaled_steps} steps: the gradients "
             "are not finite in float16 at any scale"
         )

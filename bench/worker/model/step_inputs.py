@@ -39,6 +39,10 @@ class StepError(RuntimeError):
     """The case cannot be called as its mode asks; the message says why."""
 
 
+class NoSteps(StepError):  # noqa: N818 - says what happened
+    """GradScaler skips every optimizer step: what would be timed is no training."""
+
+
 class StepInputs:
     """What the module is called with: restored where it writes to it, or cold where asked for.
 

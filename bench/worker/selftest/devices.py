@@ -1,7 +1,7 @@
 """Devices of known work, timed the way cases are: a queue made up here, and each accelerator.
 
-`python -m bench.worker.selftest.devices OUT` in a process of its own, since looking at a device
-initialises it.  OUT gets a JSON object: device name → its figures; the queue's name is `queue`.
+In a process of its own, since looking at a device initialises it (`bench.host.helper`).  It answers
+with a JSON object: device name → its figures; the queue's name is `queue`.
 """
 
 import contextlib
@@ -204,9 +204,9 @@ def _look(name: str) -> Figures:
 
 
 def main() -> None:
-    """Answer in the file that the command line names, or be the process beside."""
-    if sys.argv[1] == BESIDE:
+    """Answer, or be the process beside."""
+    if BESIDE in sys.argv:
         _be_beside(sys.argv[2])
         return
     found = {"queue": queue()} | {name: _look(name) for name in device.device_names()[1:]}
-    Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
+    Path(json.loads(sys.stdin.read())["out"]).write_text(json.dumps(found), encoding="utf-8")
