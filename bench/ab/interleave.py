@@ -11,15 +11,16 @@ import os
 import random
 import selectors
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from bench.core.decode import Decoder, tagged
 from bench.core.protocol import (
     Ended,
     NoMoreTurns,
     Order,
+    Proof,
     Request,
     TimedOut,
     Turn,
@@ -152,7 +153,7 @@ class PipedChild:
         self._ended: Ended | None = None
         self._open: list[int] = []
         self._unread = b""
-        self.proof: Mapping[str, Any] = {}
+        self.proof: Proof | None = None
 
     @property
     def killed(self) -> bool:

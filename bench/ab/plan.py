@@ -13,6 +13,7 @@ from typing import Any
 from bench.ab import variants as sides
 from bench.core import units
 from bench.core.errors import UserError
+from bench.core.protocol import Proof
 from bench.core.records import Case
 from bench.core.subject import layer_text, parse
 from bench.host import environment, probe
@@ -237,7 +238,7 @@ def _broken(side: sides.Side, found: Probe) -> dict[str, str]:
             whys[name] = f"{_which(side)}: subject {why}"
         elif side.tree is not None:
             file = str(Path(subject.file).resolve()) if subject.file else None
-            if not_own := sides.unproven(side, side, {"subject": file, "files": ()}):
+            if not_own := sides.unproven(side, side, Proof(subject=file, files=())):
                 raise sides.SideError(not_own)
     return whys
 

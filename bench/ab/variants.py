@@ -20,6 +20,7 @@ from bench.ab.own_packages import own_packages
 from bench.ab.worktrees import GitError, git, top_of
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
+from bench.core.protocol import Proof
 from bench.host.environment import git_state, refused_by_git
 from bench.host.interpreter import HERE, Place
 
@@ -236,14 +237,11 @@ def _tree(side: Side) -> Path:
     return side.tree
 
 
-def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
-    """Why what a process ran is not the side's own code, or None.
-
-    proof: as `bench.worker.jobs.interleaved.proof` has it.
-    """
+def unproven(side: Side, other: Side, proof: Proof) -> str | None:
+    """Why what a process ran is not the side's own code, or None."""
     if side.tree is None:
         return None
-    subject = proof["subject"]
+    subject = proof.subject
     if subject is None or not Path(subject).is_relative_to(side.tree):
         where = "nowhere" if subject is None else subject
         return (
@@ -252,13 +250,13 @@ def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
             "(--subject, or bench.toml), or start in the folder that its package lies in, which "
             "then comes before what is installed"
         )
-    foreign = _outside(proof["files"], side, other)
+    foreign = _outside(proof.files, side, other)
     if foreign:
         return (
             f"{side.asked}: {foreign} was imported besides, which is not of this revision; is the "
             "package installed in editable mode?"
         )
-    return _installed(side, proof.get("packages", {}))
+    return _installed(side, proof.packages)
 
 
 def _installed(side: Side, packages: Mapping[str, str]) -> str | None:

@@ -8,12 +8,11 @@ import random
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from bench.ab.interleave import PipedChild, interleave
 from bench.ab.journal import Pair, SideFacts, pair_of
 from bench.ab.variants import Side, SideError, unproven
-from bench.core.protocol import Job
+from bench.core.protocol import Job, Proof
 from bench.core.records import Case, Entry
 from bench.engine import requests, static_metrics
 from bench.engine.workers import Experience, WorkerPool, opened, unless_killed
@@ -102,7 +101,7 @@ class PairWorkers:
             )
         return found
 
-    def _prove(self, proof: Mapping[str, Any], name: str) -> None:
+    def _prove(self, proof: Proof | None, name: str) -> None:
         """Raises SideError where what ran is not the side's own code."""
         other = self.sides["A" if name == "B" else "B"]
         if proof and (why := unproven(self.sides[name], other, proof)):

@@ -26,7 +26,8 @@ class Hello:
 
     @classmethod
     def of_line(cls, line: str) -> Self:
-        return cls(**json.loads(line))
+        fields = json.loads(line)
+        return cls(modules=tuple(fields["modules"]), inductor=fields["inductor"])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +41,24 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Budget:
+    """How long one case may be measured in one replicate.
+
+    A slow call exceeds it: three calls of warm-up and `min_samples` of each kind are always
+    made, so a call of 0.5 s takes 1.5 s + 5 x 2 x 0.5 s (on an accelerator with events 3 x).
+    """
+
+    warmup_s: float = 0.2  # thrown away: clocks, caches and the allocator settle
+    warmup_calls: int = 3
+    warmup_cap_s: float = 1.5  # not settled by then, nor falling: measured all the same, and said
+    sample_s: float = 0.005  # shortest pipelined sample: drowns the clock's own cost
+    samples_s: float = 0.6  # for the samples of all kinds together
+    min_samples: int = 5  # of each kind
+    max_samples: int = 200  # of each kind
+    block_s: float = 0.1  # of samples between two calls of `between`
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One job for one child (`bench.engine.requests` makes it)."""
 
@@ -47,7 +66,7 @@ class Request:
     case: Case
     replicate: int
     calls: int | None  # calls per pipelined sample, frozen by an earlier replicate
-    budget: Mapping[str, Any]  # of sampler.Budget
+    budget: Budget
     cache: str  # folder for what compiling leaves
     out: str  # the record goes here
     log: str  # standard output and error go here
@@ -65,7 +84,8 @@ class Request:
     @classmethod
     def of_line(cls, line: str) -> Self:
         fields = json.loads(line)
-        return cls(**{**fields, "case": Case(**fields["case"])})
+        case, budget = Case(**fields["case"]), Budget(**fields["budget"])
+        return cls(**{**fields, "case": case, "budget": budget})
 
     @property
     def ends_after_s(self) -> float:
@@ -154,11 +174,23 @@ class NoMoreTurns:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Proof:
+    """Which code a process runs."""
+
+    subject: str | None  # its file
+    files: tuple[str, ...]  # all that are no library's
+    # By their paths below the folder that they were imported from, `ns/mylib/__init__.py`: files.
+    packages: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    python: str | None = None
+    torch: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Warm:
     """A child of an interleaved pair is built and warm."""
 
     call_s: float
-    proof: Mapping[str, Any]  # which code it runs: bench.worker.jobs.interleaved
+    proof: Proof
     kind: Literal["warm"] = "warm"
 
 

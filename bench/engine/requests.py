@@ -3,13 +3,11 @@
 import dataclasses
 from pathlib import Path
 
-from bench.core.protocol import Job, Request
+from bench.core.protocol import Budget, Job, Request
 from bench.core.records import Case
 from bench.engine.fork_server import GRACE_S
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
-
-WARMUP_CAP_S = 1.5  # not settled by then: measured all the same, and said
 
 
 def request(
@@ -32,12 +30,12 @@ def request(
         case=case,
         replicate=replicate,
         calls=calls,
-        budget={
-            "warmup_s": run.warmup_s,
-            "warmup_cap_s": max(WARMUP_CAP_S, 2 * run.warmup_s),
-            "samples_s": run.samples_s,
-            "min_samples": run.min_samples,
-        },
+        budget=Budget(
+            warmup_s=run.warmup_s,
+            warmup_cap_s=max(Budget().warmup_cap_s, 2 * run.warmup_s),
+            samples_s=run.samples_s,
+            min_samples=run.min_samples,
+        ),
         cache=str(scratch / "compile" / name),
         reference=str(folders.reference(case).absolute()),
         out=str(scratch / f"{name}.{job}.json"),

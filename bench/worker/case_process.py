@@ -36,7 +36,7 @@ from bench.worker.model import loss
 from bench.worker.model.build import SubjectError, SubjectRaised
 from bench.worker.model.step_inputs import NoSteps, StepError
 from bench.worker.process import limits
-from bench.worker.timing import contention, measure, sampler
+from bench.worker.timing import contention, measure
 from bench.worker.timing.stopwatch import wall_clock
 
 OUT_OF_MEMORY = re.compile(
@@ -223,7 +223,7 @@ def _measure(request: Request) -> Entry:
         times = measure.measure(
             built.step,
             built.device,
-            sampler.Budget(**request.budget),
+            request.budget,
             calls=request.calls,
             between=known,
             meter=load,

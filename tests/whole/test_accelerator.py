@@ -14,6 +14,7 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.ab.journal import pair_of
+from bench.core.protocol import Budget
 from bench.core.records import Measurement
 from bench.verdict.paired_test import pair_value
 from bench.worker.device import cuda
@@ -24,12 +25,12 @@ from bench.worker.jobs.interleaved import InterleavedSampler
 from bench.worker.model.build import Prepared
 from bench.worker.model.loss import FixedGradient
 from bench.worker.model.step import InferenceStep, TrainingStep
-from bench.worker.timing import measure, sampler
+from bench.worker.timing import measure
 from tests.support.cases import PLAIN, case
 from tests.support.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, install
 
 X = torch.zeros(2, 4)
-BUDGET = sampler.Budget(warmup_s=0.05, samples_s=0.1)  # of the made-up clock
+BUDGET = Budget(warmup_s=0.05, samples_s=0.1)  # of the made-up clock
 
 
 @pytest.fixture

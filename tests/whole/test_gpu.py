@@ -17,7 +17,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core.protocol import Job, Request
+from bench.core.protocol import Budget, Job, Request
 from bench.core.records import Entry, Facts, Measurement
 from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
@@ -30,7 +30,7 @@ from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
 from bench.worker.process import limits
-from bench.worker.timing import measure, sampler
+from bench.worker.timing import measure
 from tests.support.cases import case
 
 pytestmark = [
@@ -176,7 +176,7 @@ def test_an_input_that_no_cache_holds_is_not_read_faster_than_one_that_it_holds(
         step = InferenceStep(layer, (x,), {}, device_type="cuda", rotate_bytes=rotate_bytes)
         assert step.cold is (rotate_bytes > 0)
         measure.first_call(step, device)
-        times = measure.measure(step, device, sampler.Budget())
+        times = measure.measure(step, device, Budget())
         (found,) = [one for one in times.samples if one.kind == "pipelined"]
         return statistics.median(found.times_s)
 
@@ -338,7 +338,7 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
         ),
         replicate=0,
         calls=None,
-        budget={},
+        budget=Budget(),
         cache=str(tmp_path),
         out=str(tmp_path / "x.profile.json"),
         log=str(tmp_path / "log"),

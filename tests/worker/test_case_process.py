@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from bench.core import decode
-from bench.core.protocol import Request
+from bench.core.protocol import Budget, Request
 from bench.core.records import Failure, Measurement
 from bench.core.subject import parse
 from bench.worker import case_process
@@ -40,7 +40,7 @@ def asked(
         ),
         replicate=3,
         calls=calls,
-        budget={**QUICK, **budget},
+        budget=Budget(**{**QUICK, **budget}),
         cache="unused",
         out=out,
         log="unused",

@@ -5,6 +5,7 @@ is over (`bench.ab.interleave`).  Between turns this process is blocked in a rea
 side has the machine.
 """
 
+import dataclasses
 import gc
 import sys
 import time
@@ -19,6 +20,7 @@ import torch
 from bench import start
 from bench.core.protocol import (
     NoMoreTurns,
+    Proof,
     Request,
     Turn,
     TurnTaken,
@@ -162,7 +164,7 @@ def run(request: Request) -> Measurement:
     load = contention.Meter()
     taken: list[Samples] = []
     with prepare.no_recompiles(request.case), Channel(str(request.pipes)) as channel:
-        steady = measure.warm_up(built.step, built.device, sampler.Budget(**request.budget))
+        steady = measure.warm_up(built.step, built.device, request.budget)
         one = InterleavedSampler(built.step, built.device, load, host_clock=request.host_clock)
         gc.collect()  # what the building left behind is not cleared away during a sample
         seen = proof(parse(request.case.subject).module)
@@ -183,11 +185,11 @@ def run(request: Request) -> Measurement:
         samples=tuple(taken),
         flags=tuple([*flags, "contended"] if load.contended else flags),
         facts=found | load.facts(one.calls_sampled),
-        state={**state, "proof": seen},
+        state={**state, "proof": dataclasses.asdict(seen)},
     )
 
 
-def proof(module: str) -> dict[str, Any]:
+def proof(module: str) -> Proof:
     """Which code this process runs: the subject's file, and every other that is no library's.
 
     Files of the interpreter, of its libraries and of this suite are left out.  Of what is installed
@@ -204,15 +206,15 @@ def proof(module: str) -> dict[str, Any]:
         if not any(path.is_relative_to(folder) for folder in own)
     }
     subject = _file(sys.modules.get(module))
-    return {
-        "subject": str(subject) if subject else None,
-        "files": sorted(files),
-        "packages": packages(
+    return Proof(
+        subject=str(subject) if subject else None,
+        files=tuple(sorted(files)),
+        packages=packages(
             {name: path for name, path in by_name.items() if not path.is_relative_to(suite)}
         ),
-        "python": sys.executable,
-        "torch": torch.__version__,
-    }
+        python=sys.executable,
+        torch=torch.__version__,
+    )
 
 
 def packages(modules: Mapping[str, Path]) -> dict[str, str]:

@@ -17,13 +17,14 @@ from typing import Self
 
 import torch
 
+from bench.core.protocol import Budget
 from bench.host.interpreter import HERE
 from bench.worker.device import device, nvidia
-from bench.worker.timing import measure, sampler, stopwatch
+from bench.worker.timing import measure, stopwatch
 
 # Of one call of the queue: handing over, working, waking the host that waits.
 LAUNCH_S, WORK_S, WAKE_S = 1e-5, 1e-3, 1e-4
-QUEUE_BUDGET = sampler.Budget(warmup_s=0.02, samples_s=0.05)
+QUEUE_BUDGET = Budget(warmup_s=0.02, samples_s=0.05)
 QUEUE_RESOLUTION_S = 1e-7
 
 MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
@@ -113,7 +114,7 @@ def accelerator(
     """
     work()
     on.wait()
-    found = medians(measure.measure(Forward(work), on, sampler.Budget(), clock))
+    found = medians(measure.measure(Forward(work), on, Budget(), clock))
     launches_s = []
     for _ in range(LAUNCHES):
         on.wait()

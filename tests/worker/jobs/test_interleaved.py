@@ -269,16 +269,16 @@ def test_a_side_that_does_not_fit_alone_is_blamed_whoever_builds_first() -> None
 
 def test_the_proof_names_the_subject_and_no_file_of_python_or_of_the_suite() -> None:
     found = proof("tests.support.cases")
-    assert str(found["subject"]).endswith("tests/support/cases.py")
-    assert found["subject"] in found["files"]
+    assert str(found.subject).endswith("tests/support/cases.py")
+    assert found.subject in found.files
     libraries = tuple(
         f"{Path(str(one.__file__)).resolve().parent}/" for one in (bench, pytest, random)
     )
-    assert not any(one.startswith(libraries) for one in found["files"])
+    assert not any(one.startswith(libraries) for one in found.files)
 
 
 def test_the_proof_names_what_is_installed_by_its_outermost_packages() -> None:
-    found = proof("tests.support.cases")["packages"]
+    found = proof("tests.support.cases").packages
     assert found["pytest/__init__.py"] == str(Path(str(pytest.__file__)).resolve())
     assert not any(one.startswith(("bench/", "random", "pytest/fixtures")) for one in found)
     of_namespace = {
