@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bench.core.records import Entry, Facts, Failure, to_line
 from bench.results.journal import Journal, JournalError, read
 from tests.support.cases import PLAIN, case
+from tests.support.paths import ROOT
 from tests.support.results import measurement
 
 
@@ -176,3 +177,11 @@ def test_a_journal_that_was_removed_is_told_and_not_written_to_nowhere(tmp_path:
     path.unlink()
     with pytest.raises(JournalError, match="was removed while the run wrote to it"):
         log.append(_failure(0))
+
+
+def test_the_journal_of_an_earlier_version_is_read_to_its_last_line() -> None:
+    path = ROOT / "results/example/journal.jsonl"
+    found = read(path)
+    assert len(found) == len(path.read_text().splitlines()) == 321
+    modes = {(one.case.mode, one.case.grad_mode) for one in found}
+    assert modes == {("training", None), ("inference", "inference_mode")}
