@@ -9,16 +9,7 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, TypeAdapter, ValidationError
 
-from bench.core.records import (
-    FLAGS,
-    STRICT,
-    Case,
-    Entry,
-    Facts,
-    Failure,
-    Measurement,
-    RecordError,
-)
+from bench.core.records import FLAGS, STRICT, Case, Entry, Facts, Failure, Measurement, RecordError
 from bench.core.text import printable
 
 T = TypeVar("T")

@@ -7,14 +7,7 @@ from pathlib import Path
 
 from bench.core import decode
 from bench.core.errors import NO_SPACE, UserError
-from bench.core.protocol import (
-    Ended,
-    Exited,
-    Request,
-    Signalled,
-    TimedOut,
-    WorkerLost,
-)
+from bench.core.protocol import Ended, Exited, Request, Signalled, TimedOut, WorkerLost
 from bench.core.records import Entry, Failure, RecordError, Status
 from bench.core.text import printable
 from bench.results.run_directory import Folders

@@ -22,14 +22,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from bench import start
-from bench.core.protocol import (
-    Ended,
-    Ending,
-    Hello,
-    Request,
-    Started,
-    to_line,
-)
+from bench.core.protocol import Ended, Ending, Hello, Request, Started, to_line
 from bench.host.interpreter import COMPILER, HERE
 from bench.worker import case_process
 from bench.worker.checks import state

@@ -32,8 +32,9 @@ from bench.verdict.looks import Stage
 from tests.ab.test_outcome import A, B, good, planned
 from tests.ab.test_variants import git
 from tests.support.cases import case
+from tests.support.paths import ROOT
 
-SUBJECTS = Path(__file__).with_name("ab_subjects.py")
+SUBJECTS = ROOT / "tests/subjects/ab_subjects.py"
 
 
 def row(verdict: ab_report.Verdict, figure: str = "time_s", **changes: Any) -> Row:

@@ -78,7 +78,7 @@ def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
     assert found.subjects[name].raised == (
         "tests.subjects.hostile:RaisesWhenBuilt: RaisesWhenBuilt raised ValueError: not today"
     )
-    with pytest.raises(probe.ProbeError, match=r"subject tests\.subjects\.hostile:RaisesWhenBuilt: .*today"):
+    with pytest.raises(probe.ProbeError, match=r"subject .*hostile:RaisesWhenBuilt: .*today"):
         probe.built(look(name))
     with pytest.raises(probe.ProbeError, match="has no callable 'Smal'"):
         probe.built(look("tests.subjects.hostile:Smal", SMALL))
@@ -86,7 +86,7 @@ def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
 
 @pytest.mark.slow
 def test_alone_it_is_an_error_that_names_it() -> None:
-    with pytest.raises(probe.ProbeError, match=r"looking at tests\.subjects\.hostile:ExitsWhenBuilt ended"):
+    with pytest.raises(probe.ProbeError, match=r"looking at .*hostile:ExitsWhenBuilt ended"):
         look("tests.subjects.hostile:ExitsWhenBuilt")
 
 
