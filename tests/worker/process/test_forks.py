@@ -24,7 +24,7 @@ from tests.support.paths import ROOT
 
 LOOK = """
 import ctypes, json, os, sys
-from bench.worker import forks
+from bench.worker.process import forks
 
 def in_a_fork(device):
     pid = os.fork()
@@ -46,11 +46,12 @@ print(json.dumps(found))
 
 IMPORT = """
 import ctypes, json, sys
-from bench.worker import replicate, torch_private
+from bench.worker import forkserver
+from bench.worker.device import torch_private
 
 torch_private.import_inductor = lambda: ctypes.CDLL(sys.argv[1]).cuInit(0)
-unshared = replicate._import(["json"], inductor=True)
-print(json.dumps([unshared, replicate._not_shared(unshared)]))
+unshared = forkserver._import(["json"], inductor=True)
+print(json.dumps([unshared, forkserver._not_shared(unshared)]))
 """
 
 
