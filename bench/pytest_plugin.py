@@ -27,10 +27,10 @@ import pytest
 from bench import start
 
 if TYPE_CHECKING:
+    from bench.core.protocol import Budget
     from bench.core.records import Case
     from bench.worker.device.device import Device
     from bench.worker.model.step import Step
-    from bench.worker.timing.sampler import Budget
 
 # What a process decides at its start or once for all; `bench run` gives each case its own.
 OWN_PROCESS = ("compile", "allocator")
@@ -292,7 +292,7 @@ def doubts(*, settled: bool, contention_ratio: float | None) -> list[str]:
 def _budget(request: pytest.FixtureRequest) -> "Budget":
     """As --benchmark-max-time and --benchmark-min-rounds say, or the test's own mark."""
     with start.own_names():
-        from bench.worker.timing.sampler import Budget
+        from bench.core.protocol import Budget
 
     mark = request.node.get_closest_marker("benchmark")
     own = mark.kwargs if mark else {}

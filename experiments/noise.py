@@ -40,9 +40,9 @@ VARIANTS: dict[str, tuple[list[str], dict[str, str]]] = {
 
 def one_process() -> None:
     """The medians of the cases, as a line of JSON."""
-    from bench.core.protocol import Request
+    from bench.core.protocol import Budget, Request
     from bench.worker.jobs import prepare
-    from bench.worker.timing import measure, sampler
+    from bench.worker.timing import measure
 
     found = []
     for one in CASES:
@@ -52,7 +52,7 @@ def one_process() -> None:
                 case=one,
                 replicate=0,
                 calls=None,
-                budget={},
+                budget=Budget(),
                 cache="",
                 out="",
                 log="",
@@ -60,7 +60,7 @@ def one_process() -> None:
             )
         )
         prepare.begin(built)
-        times = measure.measure(built.step, built.device, sampler.Budget(samples_s=0.5))
+        times = measure.measure(built.step, built.device, Budget(samples_s=0.5))
         found.append(
             statistics.median(
                 next(

@@ -15,10 +15,10 @@ import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from bench.core.protocol import Budget
 from bench.core.records import Measurement, whole_phase
 from bench.results import journal
 from bench.worker.timing.measure import measure
-from bench.worker.timing.sampler import Budget
 from bench.worker.timing.settling import moved
 from tests.support.fake_device import FakeDevice, FakeStep
 

@@ -1,4 +1,4 @@
-"""Two children that take turns: one case of one pair, as the runner drives it.
+"""Interleaving: two children take turns with one case of one pair.
 
 Both are built and warm before anything is timed.  While one has its turn the other is blocked
 in a read of its pipe, and so is this process.
@@ -6,19 +6,32 @@ in a read of its pipe, and so is this process.
 
 import contextlib
 import dataclasses
-import json
 import math
 import os
 import random
 import selectors
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol, TypeVar
 
-from bench.core.records import Entry, Failure, Measurement
-from bench.engine.session import GRACE_S, ReplicateDied, Session, collect, killed
+from bench.core.decode import Decoder, tagged
+from bench.core.protocol import (
+    Ended,
+    NoMoreTurns,
+    Order,
+    Proof,
+    Request,
+    TimedOut,
+    Turn,
+    TurnTaken,
+    Warm,
+    to_line,
+)
+from bench.core.records import Entry, Failure, Measurement, RecordError
+from bench.engine.collect import collect
+from bench.engine.fork_server import GRACE_S, ForkServer
+from bench.engine.requests import make_room
 from bench.results.run_directory import Folders
 
 # With eight the values of pairs scatter no less (1.37 % against 1.41 %, 22 cases of the ConvNet and
@@ -29,13 +42,17 @@ MOST_SAMPLES = 20  # a turn
 END_S = 60.0  # for proving itself
 TOGETHER = "both sides do not fit into memory at once; alone this one runs"
 
+Answer = Warm | TurnTaken
+T = TypeVar("T", bound=Answer)
+_ANSWER: Decoder[Answer] = Decoder(tagged(Answer), "answer of an interleaved child")
+
 
 class ChildEnded(Exception):  # noqa: N818 - says what happened
     """A child ended, or hung, before its pair was through."""
 
 
-class Turning(Protocol):
-    """What taking turns asks of a side."""
+class Participant(Protocol):
+    """What interleaving asks of a side."""
 
     def start(self) -> float:
         """Build and warm up, also once more after its end.  Seconds of a call.
@@ -43,19 +60,11 @@ class Turning(Protocol):
         Raises ChildEnded.
         """
 
-    def turn(self, calls: int, samples: int) -> None:
-        """Have a turn.  Raises ChildEnded."""
+    def take(self, turn: Turn) -> None:
+        """Raises ChildEnded."""
 
     def finish(self) -> Entry:
         """What it took and proved, or why not."""
-
-
-@dataclass(frozen=True, slots=True)
-class Turn:
-    """The same for both sides, and for the whole pair."""
-
-    calls: int  # whose mean is a sample
-    samples: int
 
 
 def turn_for(call_s: float) -> Turn:
@@ -64,8 +73,8 @@ def turn_for(call_s: float) -> Turn:
     return Turn(calls, max(1, min(MOST_SAMPLES, round(TURN_S / (calls * max(call_s, 1e-9))))))
 
 
-def take_turns(
-    a: Turning, b: Turning, draw: random.Random, turns: int = TURNS
+def interleave(
+    a: Participant, b: Participant, draw: random.Random, turns: int = TURNS
 ) -> tuple[Entry, Entry]:
     """One case on both sides.  Who builds first, and who begins each two turns, is drawn.
 
@@ -92,8 +101,8 @@ def take_turns(
 
 
 def _orders(
-    a: Turning, b: Turning, draw: random.Random, turns: int
-) -> Iterator[tuple[Turning, Turning]]:
+    a: Participant, b: Participant, draw: random.Random, turns: int
+) -> Iterator[tuple[Participant, Participant]]:
     """Of every two turns the second is the first one reversed (ABBA), so that drift cancels.
 
     Who begins is drawn for each two: fixed slots favour a side.
@@ -110,7 +119,7 @@ def _out_of_memory(entry: Entry) -> bool:
     return isinstance(entry, Failure) and entry.status == "oom"
 
 
-def _alone(side: Turning, entry: Entry) -> Entry:
+def _alone(side: Participant, entry: Entry) -> Entry:
     """What it left; where memory ran out, what it leaves now that the other side has ended.
 
     Whatever it takes in a turn was taken in the warm-up already.
@@ -121,102 +130,94 @@ def _alone(side: Turning, entry: Entry) -> Entry:
         side.start()
     again = side.finish()
     if isinstance(again, Measurement):
-        reason = f"{TOGETHER} ({entry.reason})"
-        return dataclasses.replace(entry, reason=reason, cause="together")
+        reason = f"{TOGETHER} ({entry.told})"
+        return dataclasses.replace(entry, reason=reason, cause="together", log=None)
     return again
 
 
-def _went(side: Turning, turn: Turn) -> bool:
+def _went(side: Participant, turn: Turn) -> bool:
     try:
-        side.turn(turn.calls, turn.samples)
+        side.take(turn)
     except ChildEnded:  # its entry says why
         return False
     return True
 
 
-def _died(error: ReplicateDied) -> Mapping[str, Any]:
-    return {"end": "replicate", "why": str(error), "killed": error.killed}
+class PipedChild:
+    """A participant: a child of one side, behind two named pipes."""
 
-
-class Player:
-    """A child of one side, behind two named pipes."""
-
-    def __init__(self, session: Session, asked: Mapping[str, Any], folders: Folders) -> None:
-        """asked: as `bench.engine.session.request` makes it."""
-        self._session, self._asked, self._folders = session, dict(asked), folders
-        self._prefix = str(asked["out"])
-        self._ended: Mapping[str, Any] | None = None
+    def __init__(self, server: ForkServer, asked: Request, folders: Folders) -> None:
+        """asked: for the job `turns`, with its pipes."""
+        self._server, self._asked, self._folders = server, asked, folders
+        self._prefix = str(asked.pipes)
+        self._ended: Ended | None = None
         self._open: list[int] = []
         self._unread = b""
-        self.proof: Mapping[str, Any] = {}
+        self.proof: Proof | None = None
+
+    @property
+    def killed(self) -> bool:
+        """Whether something outside ended it: no verdict on the case."""
+        return self._ended is not None and self._ended.killed
 
     def start(self) -> float:
         self._ended, self._open, self._unread = None, [], b""
-        for file in (self._asked["out"], self._asked["log"]):
-            Path(file).parent.mkdir(parents=True, exist_ok=True)
-            Path(file).unlink(missing_ok=True)
-        for name in (f"{self._prefix}.orders", f"{self._prefix}.answers"):
+        make_room(self._asked)
+        for name in self._names():
             Path(name).unlink(missing_ok=True)
             os.mkfifo(name)
             # For both: then neither end waits for the other to be opened.
             self._open.append(os.open(name, os.O_RDWR))
-        # It lives while the other side builds and has its turns; each answer has its own limit.
-        lives_s = 3 * self._asked["timeout_s"] + GRACE_S
-        self._session.begin({**self._asked, "pipes": self._prefix, "timeout_s": lives_s})
-        said = self._hear()
-        self.proof = said["proof"]
-        return float(said["call_s"])
+        self._server.begin(self._asked)
+        warm = self._hear(Warm)
+        self.proof = warm.proof
+        return warm.call_s
 
-    def turn(self, calls: int, samples: int) -> None:
-        self._say(do="turn", calls=calls, samples=samples)
-        self._hear()
+    def take(self, turn: Turn) -> None:
+        self._say(turn)
+        self._hear(TurnTaken)
 
     def finish(self) -> Entry:
         if self._ended is None:
-            self._say(do="end")
-            try:
-                self._ended = self._session.end(END_S + GRACE_S)
-            except ReplicateDied as error:
-                self._ended = _died(error)
+            self._say(NoMoreTurns())
+            self._ended = self._server.end(END_S + GRACE_S)
         for handle in self._open:
             os.close(handle)
-        for ending in ("orders", "answers"):
-            Path(f"{self._prefix}.{ending}").unlink(missing_ok=True)
+        for name in self._names():
+            Path(name).unlink(missing_ok=True)
         return collect(self._asked, self._ended, self._folders)
 
-    @property
-    def killed(self) -> bool:
-        """Whether something outside ended its child, so that its entry says nothing of the case."""
-        return self._ended is not None and killed(self._ended)
+    def _names(self) -> tuple[str, str]:
+        return f"{self._prefix}.orders", f"{self._prefix}.answers"
 
-    def _say(self, **what: Any) -> None:
+    def _say(self, order: Order) -> None:
         with contextlib.suppress(OSError):
-            os.write(self._open[0], (json.dumps(what) + "\n").encode())
+            os.write(self._open[0], to_line(order).encode())
 
-    def _hear(self) -> dict[str, Any]:
+    def _hear(self, kind: type[T]) -> T:
         """Its next line.  Blocks.  Raises ChildEnded."""
         answers = self._open[1]
-        end_s = time.monotonic() + self._asked["timeout_s"]
+        end_s = time.monotonic() + self._asked.timeout_s
         with selectors.DefaultSelector() as either:
             either.register(answers, selectors.EVENT_READ)
-            either.register(self._session.answered, selectors.EVENT_READ)
+            either.register(self._server.answered, selectors.EVENT_READ)
             while b"\n" not in self._unread:
                 ready = {key.fd for key, _ in either.select(max(0.0, end_s - time.monotonic()))}
                 if answers in ready:
                     self._unread += os.read(answers, 2**16)
                 elif ready:
-                    self._end_early()
-                else:
-                    self._session.kill()
-                    self._ended = {"end": "timeout"}
+                    self._ended = self._server.end(GRACE_S)
                     raise ChildEnded
+                else:
+                    raise self._given_up()
         line, _, self._unread = self._unread.partition(b"\n")
-        return dict(json.loads(line))
+        with contextlib.suppress(RecordError):
+            if isinstance(answer := _ANSWER.of_json(line), kind):
+                return answer
+        raise self._given_up()
 
-    def _end_early(self) -> None:
-        """Raises ChildEnded."""
-        try:
-            self._ended = self._session.end(GRACE_S)
-        except ReplicateDied as error:
-            self._ended = _died(error)
-        raise ChildEnded
+    def _given_up(self) -> ChildEnded:
+        """It is late, or its subject wrote into the pipe."""
+        self._server.kill()
+        self._ended = Ended(how=TimedOut())
+        return ChildEnded()

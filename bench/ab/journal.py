@@ -7,14 +7,17 @@ import statistics
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, NamedTuple
 
+from bench.core.decode import Decoder, or_text, tagged
 from bench.core.errors import UserError
-from bench.core.records import Cause, Entry, Failure, Measurement
+from bench.core.records import STATUSES, Cause, Entry, Failure, Measurement, RecordError, Status
+from bench.results.journal import lines
 from bench.verdict.looks import Stage
 from bench.verdict.paired_test import mean_value, pair_value
 
 NAME = "pairs.jsonl"
+EARLIER_TOGETHER = "both sides do not fit into memory at once"
 BACK_TO_BACK = ", back-to-back"  # after the phase: calls in a row, a figure of its own
 
 
@@ -22,16 +25,39 @@ class PairJournalError(UserError):
     """A line that no comparison wrote; the message names it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Failed:
-    """Why a side has no samples."""
+class PhaseKey(NamedTuple):
+    """What the decision knows a phase of a case by."""
 
-    status: str
-    reason: str
+    key: str  # of the case
+    phase: str
+
+    def __str__(self) -> str:
+        return f"{self.key}|{self.phase}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failed:
+    """Why one side of a pair was not measured."""
+
+    status: Status
+    reason: str  # with the name of its file in failures, if there is one
     cause: Cause | None = None
 
     def __str__(self) -> str:
         return f"{self.status}: {self.reason}"
+
+    @classmethod
+    def of_earlier(cls, text: str) -> "Failed":
+        """From journals of earlier versions, which have both in one string."""
+        status, _, reason = text.partition(": ")
+        together: Cause | None = "together" if reason.startswith(EARLIER_TOGETHER) else None
+        known = next((one for one in STATUSES if one == status), None)
+        if known is None:
+            return cls(status="error", reason=text)
+        return cls(status=known, reason=reason, cause=together)
+
+
+FailedOrText = Annotated[Failed, or_text(Failed.of_earlier)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,10 +72,11 @@ class Pair:
     # phase → samples of A and of B in seconds, in the order of the turns, as many of each
     samples: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # side → phases it has alone
-    failed: Mapping[str, Failed] = field(default_factory=dict)  # by side
+    failed: Mapping[str, FailedOrText] = field(default_factory=dict)  # by side
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by side
-    wall_s: float = 0.0  # of both sides together, as their arena saw it
+    wall_s: float = 0.0  # of both sides together
+    kind: Literal["pair"] = "pair"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,9 +88,11 @@ class SideFacts:
     facts: Mapping[str, float]
     problems: Mapping[str, str] = field(default_factory=dict)
     invalid: str | None = None  # it computes something else: why its speed means nothing
+    kind: Literal["sidefacts"] = "sidefacts"
 
 
 Record = Pair | SideFacts
+_RECORD: Decoder[Record] = Decoder(tagged(Record), "pair")
 
 
 def disturbance(pair: Pair) -> float:
@@ -81,7 +110,7 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
     """From what the two children left."""
     by_side = {"A": a, "B": b}
     failed = {
-        side: Failed(one.status, one.reason, one.cause)
+        side: Failed(status=one.status, reason=one.told, cause=one.cause)
         for side, one in by_side.items()
         if isinstance(one, Failure)
     }
@@ -207,48 +236,15 @@ class PairsSoFar:
 
 
 def to_line(record: Record) -> str:
-    return json.dumps(
-        {"kind": type(record).__name__.lower(), **asdict(record)},
-        allow_nan=False,
-        separators=(",", ":"),
-    )
+    return json.dumps(asdict(record), allow_nan=False, separators=(",", ":"))
 
 
 def read(path: Path) -> PairsSoFar:
     """Whole lines; a torn last one does not count.  Raises PairJournalError."""
     seen = PairsSoFar()
-    try:
-        lines = path.read_bytes().split(b"\n")[:-1]
-    except OSError as error:
-        raise PairJournalError(f"{path}: cannot be read: {error.strerror}") from None
-    for number, line in enumerate(lines, 1):
-        if line.strip():
-            try:
-                seen.add(_record(json.loads(line)))
-            except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
-                raise PairJournalError(f"{path}, line {number}: not a pair: {error}") from None
+    for number, line in lines(path, PairJournalError):
+        try:
+            seen.add(_RECORD.of_json(line))
+        except RecordError as error:
+            raise PairJournalError(f"{path}, line {number}: {error}") from None
     return seen
-
-
-def _record(fields: dict[str, Any]) -> Record:
-    kind = fields.pop("kind")
-    if kind == "sidefacts":
-        return SideFacts(**fields)
-    if kind != "pair":
-        raise ValueError(f"kind {kind!r}")
-    fields["samples"] = {
-        phase: (tuple(map(float, a)), tuple(map(float, b)))
-        for phase, (a, b) in fields["samples"].items()
-    }
-    for name in ("flags", "only"):
-        fields[name] = {side: tuple(each) for side, each in fields.get(name, {}).items()}
-    fields["failed"] = {side: _failed(one) for side, one in fields.get("failed", {}).items()}
-    return Pair(**fields)
-
-
-def _failed(said: Mapping[str, Any] | str) -> Failed:
-    """Of a line of this version, or of one that had `status: why` as one text."""
-    if isinstance(said, str):
-        status, _, reason = said.partition(": ")
-        return Failed(status, reason)
-    return Failed(**said)

@@ -5,22 +5,34 @@ import dataclasses
 import functools
 import json
 import statistics
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from rich.console import Console
 
 from bench.ab.directory import DESCRIPTION
+from bench.ab.journal import PhaseKey
 from bench.ab.notes import notes
 from bench.ab.plan import AbError, Planned
 from bench.ab.rows import rows_of
-from bench.ab.scheduler import Pairs, phase_key, values
+from bench.ab.scheduler import Pairs, values
 from bench.core.records import whole_phase
 from bench.host import probe
 from bench.plots import forest
 from bench.results import run_directory
 from bench.verdict import ab_report, ci, github, paired_test, power, tables
 from bench.verdict.junit import FILE, junit
+
+
+class _Fresh(NamedTuple):
+    """The key of the null case's second stage."""
+
+    of: Hashable
+
+    def __str__(self) -> str:
+        return f"{self.of} (fresh)"
+
 
 LEAST_NULL_PAIRS = 4  # that a later comparison may learn from
 REPORT, TABLE = "report.md", "ab.csv"
@@ -71,9 +83,7 @@ def _by_stage(nulls: Sequence[paired_test.Case]) -> list[paired_test.Case]:
     for one in nulls:
         found.append(dataclasses.replace(one, fresh=()))
         if one.fresh:
-            found.append(
-                dataclasses.replace(one, key=f"{one.key} (fresh)", first=one.fresh, fresh=())
-            )
+            found.append(dataclasses.replace(one, key=_Fresh(one.key), first=one.fresh, fresh=()))
     return found
 
 
@@ -88,7 +98,7 @@ def write(path: Path, report: ab_report.Report, pairs: Pairs, code: int) -> None
         (path / FILE).write_text(junit(suite, ci.of_ab(report)), encoding="utf-8")
         forest.draw(path, report)
         stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
-        whole = phase_key(key, whole_phase(pairs.cases[key].mode)) if key else ""
+        whole = PhaseKey(key, whole_phase(pairs.cases[key].mode)) if key else None
         logs = [
             value
             for one in (values(pairs.seen, [key], null=True) if key else [])

@@ -13,9 +13,11 @@ from typing import Any
 from bench.ab import variants as sides
 from bench.core import units
 from bench.core.errors import UserError
+from bench.core.protocol import Proof
 from bench.core.records import Case
 from bench.core.subject import layer_text, parse
 from bench.host import environment, probe
+from bench.host.probed import Probe, Source
 from bench.plan import config, expand
 from bench.verdict.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIRS, first_pairs
 
@@ -69,7 +71,7 @@ class Planned:
     versions: Mapping[str, str]  # side → torch
     proof: Mapping[str, Mapping[str, str | None]]  # side → subject → file, inside its tree
     facts: Mapping[str, Any]  # what side A's torch knows of its build
-    sources: Mapping[str, Mapping[str, probe.Source]]  # side → module → its file as it was then
+    sources: Mapping[str, Mapping[str, Source]]  # side → module → its file as it was then
     source: str = ""  # what says which cases
     brought: tuple[str, ...] = ()  # files that git ignores: those of the working tree
     pairs: int = FRESH_PAIRS  # of a suspect, at most
@@ -160,9 +162,7 @@ def estimate_s(planned: Planned) -> float:
     return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
 
 
-def _files(
-    side: sides.Side, found: probe.Probe, broken: Mapping[str, str]
-) -> dict[str, str | None]:
+def _files(side: sides.Side, found: Probe, broken: Mapping[str, str]) -> dict[str, str | None]:
     """Where the code of each subject lies; a folder of this machine is nobody's business."""
     if side.tree is None:
         return {}
@@ -201,7 +201,7 @@ def _seeded(run: config.RunOptions) -> config.RunOptions:
     return run.model_copy(update={"seed": random.randrange(2**32)})
 
 
-def _look(asked: Asked, side: sides.Side) -> tuple[probe.Probe, list[str]]:
+def _look(asked: Asked, side: sides.Side) -> tuple[Probe, list[str]]:
     """What the probe found, and the files that the side was given for it (`sides.bring`).
 
     Raises AbError where nothing can be looked at.
@@ -222,7 +222,7 @@ def _look(asked: Asked, side: sides.Side) -> tuple[probe.Probe, list[str]]:
         brought += new
 
 
-def _broken(side: sides.Side, found: probe.Probe) -> dict[str, str]:
+def _broken(side: sides.Side, found: Probe) -> dict[str, str]:
     """By subject that cannot be built on this side, why.
 
     Raises SideError where one is not the side's own code.
@@ -238,12 +238,12 @@ def _broken(side: sides.Side, found: probe.Probe) -> dict[str, str]:
             whys[name] = f"{_which(side)}: subject {why}"
         elif side.tree is not None:
             file = str(Path(subject.file).resolve()) if subject.file else None
-            if not_own := sides.unproven(side, side, {"subject": file, "files": ()}):
+            if not_own := sides.unproven(side, side, Proof(subject=file, files=())):
                 raise sides.SideError(not_own)
     return whys
 
 
-def _layerless(asked: Asked, side: sides.Side, found: probe.Probe) -> dict[str, str]:
+def _layerless(asked: Asked, side: sides.Side, found: Probe) -> dict[str, str]:
     """By subject that names a layer which this side's network does not call, why."""
     whys = {}
     for name in _config(asked, side).subjects():
@@ -255,16 +255,14 @@ def _layerless(asked: Asked, side: sides.Side, found: probe.Probe) -> dict[str, 
     return whys
 
 
-def _shown(name: str, found: probe.Probe) -> str:
+def _shown(name: str, found: Probe) -> str:
     """A subject as its cases call it: a layer may have several names."""
     ref = parse(name)
     layer = expand.layer_named(ref.layer, found.subjects[ref.whole]) if ref.layer else None
     return f"{ref.whole}/{layer_text(layer.shown)}" if layer else name
 
 
-def _plan(
-    asked: Asked, side: sides.Side, found: probe.Probe, lost: Mapping[str, str]
-) -> expand.Plan:
+def _plan(asked: Asked, side: sides.Side, found: Probe, lost: Mapping[str, str]) -> expand.Plan:
     """Of what can be built and has the layers.  Raises AbError."""
     settings = _config(asked, side)
     sweeps = [

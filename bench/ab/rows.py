@@ -1,26 +1,27 @@
 """The rows of one case: its times by phase, what is counted, or why there are none."""
 
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 
-from bench.ab.journal import BACK_TO_BACK, Pair
+from bench.ab.journal import BACK_TO_BACK, Pair, PhaseKey
 from bench.ab.plan import Planned
-from bench.ab.scheduler import Pairs, phase_key
-from bench.core.records import whole_phase
+from bench.ab.scheduler import Pairs
+from bench.core.records import Status, whole_phase
 from bench.verdict import ab_report, looks, paired_test
 from bench.verdict.ab_report import Row
 from bench.verdict.report import Verdict
 
 NOT_REACHED = "not measured: the budget was used up"
-NOT_TO_BLAME = ("unsupported", "oom")  # what such a case would cost is unknown, and no fault
+# What such a case would cost is unknown, and no fault.
+NOT_TO_BLAME: frozenset[Status] = frozenset({"unsupported", "oom"})
 
 
 def rows_of(
     key: str,
     planned: Planned,
     pairs: Pairs,
-    again: Sequence[str],
-    decisions: Mapping[str, paired_test.Decision],
+    again: Sequence[PhaseKey],
+    decisions: Mapping[Hashable, paired_test.Decision],
     not_reached: str = NOT_REACHED,
 ) -> list[Row]:
     """again: phases that were measured again.  A case that failed, or never ran, is one row."""
@@ -40,7 +41,7 @@ def rows_of(
         a_s, b_s = (
             statistics.median(statistics.median(pair[side]) for pair in times) for side in (0, 1)
         )
-        decision = decisions[phase_key(key, phase)]
+        decision = decisions[PhaseKey(key, phase)]
         own = phase.removesuffix(BACK_TO_BACK)
         figure = ab_report.TIME if own == phase else ab_report.PIPELINED
         rows.append(ab_report.time_row(key, own, a_s, b_s, decision, figure))
@@ -56,14 +57,14 @@ def rows_of(
 
 
 def _decisive(
-    pairs: Pairs, key: str, phase: str, again: Sequence[str]
+    pairs: Pairs, key: str, phase: str, again: Sequence[PhaseKey]
 ) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
     """The samples of the pairs that the decision rests on."""
     first, fresh = (
         [one.samples[phase] for one in pairs.seen.of(key, stage) if phase in one.samples]
         for stage in looks.STAGES
     )
-    enough = phase_key(key, phase) in again and len(fresh) >= looks.LEAST_FRESH
+    enough = PhaseKey(key, phase) in again and len(fresh) >= looks.LEAST_FRESH
     return fresh if enough else first
 
 
@@ -100,7 +101,7 @@ def _why(failures: Sequence[Pair], measured: int) -> str:
     pairs = len(failures) + measured
     whys: dict[str, str] = {}
     for side in ("A", "B"):
-        own = [one.failed[side] for one in failures if side in one.failed]
+        own = [str(one.failed[side]) for one in failures if side in one.failed]
         if own and len(own) < pairs:
             whys[side] = f"failed in {len(own)} of {pairs} pairs: {own[0]}"
         elif own:

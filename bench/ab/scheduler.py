@@ -11,32 +11,35 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, cast
 
-from bench.ab.journal import Pair, PairsSoFar, SideFacts, contended, disturbance, to_line
-from bench.core.records import Case, whole_phase
+from bench.ab.journal import (
+    Pair,
+    PairsSoFar,
+    PhaseKey,
+    SideFacts,
+    contended,
+    disturbance,
+    to_line,
+)
+from bench.core.records import Case, Status, whole_phase
 from bench.core.subject import parse
 from bench.engine import policy
 from bench.results.journal import Journal
 from bench.verdict import paired_test
 from bench.verdict.looks import FRESH_PAIRS, MOST_PAIRS, Stage, first_pairs
 
-FINAL = frozenset({"unsupported"})  # no chance decides these
+FINAL: frozenset[Status] = frozenset({"unsupported"})  # no chance decides these
 FRUITLESS = 3  # repeats in a row that were disturbed as well: the machine is busy for good
 INSTEAD = MOST_PAIRS  # from this number on, a pair stands in for one that failed
 
 
-class Arena(Protocol):
-    """The interpreters of one pair."""
+class Workers(Protocol):
+    """The worker processes of one pair."""
 
     def compare(self, key: str, *, null: bool) -> Pair: ...
 
     def facts(self, key: str) -> Sequence[SideFacts]: ...
-
-
-def phase_key(key: str, phase: str) -> str:
-    """What the decision knows a phase of a case by."""
-    return f"{key}|{phase}"
 
 
 @dataclass(kw_only=True)
@@ -52,12 +55,12 @@ class Pairs:
     budget_s: float | None
     journal: Journal
     seen: PairsSoFar
-    open_arena: Callable[[Stage, int], AbstractContextManager[Arena]]
+    open_workers: Callable[[Stage, int], AbstractContextManager[Workers]]
     tell: Callable[[str], None]  # between pairs
     clock: Callable[[], float] = time.monotonic
     _deadline: policy.Deadline = field(init=False, repr=False)
     _repeats: policy.RepeatPolicy[Pair] = field(init=False, repr=False)
-    _chosen: tuple[str, ...] = ()  # phases that are measured again
+    _chosen: tuple[PhaseKey, ...] = ()  # phases that are measured again
 
     def measure(self) -> bool:
         """Both stages.  Whether that was before the budget ended.
@@ -75,7 +78,7 @@ class Pairs:
         if not self._stage("first", list(self.cases)):
             return False
         self._chosen = self.suspects()  # of the first pairs, which are complete
-        chosen = {key.rpartition("|")[0] for key in self._chosen}
+        chosen = {one.key for one in self._chosen}
         again = sorted(key for key in chosen if not self.given_up(key))
         if again:
             self.tell(f"{len(again)} of {len(self.cases)} cases may be slower: measured again")
@@ -112,7 +115,7 @@ class Pairs:
             return True
         if self._deadline.spent:
             return self._out_of_budget(stage, number)
-        with self.open_arena(stage, number) as arena:
+        with self.open_workers(stage, number) as workers:
             order: list[str | None] = [*left]
             # Which case is the cheapest is known after the others alone.
             last = stage == "first" and number == 0 and not all(done)
@@ -121,15 +124,15 @@ class Pairs:
                 if self._deadline.spent:
                     return self._out_of_budget(stage, number)
                 if key is not None:
-                    self._compare(arena, key, null=False)
+                    self._compare(workers, key, null=False)
                 elif (null := self.null_key()) and self._wants_null(stage, number, keys):
-                    self._compare(arena, null, null=True)
-            if not self._find_facts(arena):
+                    self._compare(workers, null, null=True)
+            if not self._find_facts(workers):
                 return self._out_of_budget(stage, number)
         self.tell(f"{self._named(stage, number)} done")
         return True
 
-    def _find_facts(self, arena: Arena) -> bool:
+    def _find_facts(self, workers: Workers) -> bool:
         """After the cases of the pair: in the first, or in the first that a case went through.
 
         False: the budget is spent.
@@ -137,7 +140,7 @@ class Pairs:
         for key in self._without_facts():
             if self._deadline.spent:
                 return False
-            for found in arena.facts(key):
+            for found in workers.facts(key):
                 self.journal.append_line(to_line(found))
                 self.seen.add(found)
                 if found.invalid:
@@ -154,22 +157,21 @@ class Pairs:
             and not self.given_up(key)
         ]
 
-    def _compare(self, arena: Arena, key: str, *, null: bool) -> None:
+    def _compare(self, workers: Workers, key: str, *, null: bool) -> None:
         """Again where other work disturbed it: the least disturbed counts, whatever it says."""
-        pair, _ = self._repeats.least_disturbed(lambda: arena.compare(key, null=null))
+        pair, _ = self._repeats.least_disturbed(lambda: workers.compare(key, null=null))
         self.journal.append_line(to_line(pair))
         self.seen.add(pair)
         for side, why in pair.failed.items():
             self.tell(f"{pair.key}, side {side}: {why}")
 
-    def adds(self, name: str, pairs: int, suspects: Sequence[str]) -> bool:
+    def adds(self, phase: PhaseKey, pairs: int, suspects: Sequence[PhaseKey]) -> bool:
         """Whether a resume with so many fresh pairs adds one to those that decide of a phase.
 
-        name:     `phase_key` of the phase.
         suspects: as `suspects` has them now; first pairs that are added may choose others.
         """
-        key = name.rpartition("|")[0]
-        stage: Stage = "fresh" if name in suspects else "first"
+        key = phase.key
+        stage: Stage = "fresh" if phase in suspects else "first"
         most = pairs if stage == "fresh" else first_pairs(pairs)
         numbers = {one.number for one in self.seen.tried(key, stage)}
         instead = [
@@ -185,14 +187,14 @@ class Pairs:
         )
 
     def _wanted(
-        self, stage: Stage, number: int, key: str, suspects: Sequence[str] | None = None
+        self, stage: Stage, number: int, key: str, suspects: Sequence[PhaseKey] | None = None
     ) -> bool:
         """suspects: phases that are measured again; None: those of this run."""
         if (stage, number, key, False) in self.seen.pairs or self.given_up(key):
             return False
         if number >= INSTEAD:  # instead of one that failed: whether it does so again
             return True
-        chosen: Sequence[str] = ()
+        chosen: Sequence[PhaseKey] = ()
         if stage == "fresh":
             chosen = self._chosen if suspects is None else suspects
         phases = [
@@ -245,11 +247,12 @@ class Pairs:
         again = "" if number < INSTEAD else ", instead of one that failed"
         return f"pair {number % INSTEAD + 1} of {self._most(stage)} ({stage}{again})"
 
-    def suspects(self) -> tuple[str, ...]:
-        return paired_test.suspects(self.values(self.cases), max(self.threshold, self.bias))
+    def suspects(self) -> tuple[PhaseKey, ...]:
+        found = paired_test.suspects(self.values(self.cases), max(self.threshold, self.bias))
+        return cast("tuple[PhaseKey, ...]", found)  # as `values` names them
 
     def values(
-        self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[str] | None = None
+        self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[PhaseKey] | None = None
     ) -> list[paired_test.Case]:
         return values(self.seen, keys, again=again, thresholds=self.thresholds)
 
@@ -259,7 +262,7 @@ def values(
     keys: Sequence[str] | Mapping[str, Case],
     *,
     null: bool = False,
-    again: Sequence[str] | None = None,
+    again: Sequence[PhaseKey] | None = None,
     thresholds: Mapping[str, float] | None = None,
 ) -> list[paired_test.Case]:
     """The values of all pairs by phase, for the decision.
@@ -273,7 +276,7 @@ def values(
             phase for one in seen.of(key, "first", null=null) for phase in one.samples
         )
         for phase in phases:
-            name = phase_key(key, phase)
+            name = PhaseKey(key, phase)
             chosen = again is not None and (null or name in again)
             first, first_means = seen.values(key, "first", phase, null=null)
             fresh, fresh_means = seen.values(key, "fresh", phase, null=null) if chosen else ([], [])

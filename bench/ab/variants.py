@@ -18,6 +18,7 @@ from bench.ab import worktrees
 from bench.ab.worktrees import GitError, git, top_of
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
+from bench.core.protocol import Proof
 from bench.host.environment import git_state, refused_by_git
 from bench.host.interpreter import HERE, Place
 
@@ -234,14 +235,11 @@ def _tree(side: Side) -> Path:
     return side.tree
 
 
-def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
-    """Why what a process ran is not the side's own code, or None.
-
-    proof: as `bench.worker.jobs.interleaved.proof` has it.
-    """
+def unproven(side: Side, other: Side, proof: Proof) -> str | None:
+    """Why what a process ran is not the side's own code, or None."""
     if side.tree is None:
         return None
-    subject = proof["subject"]
+    subject = proof.subject
     if subject is None or not Path(subject).is_relative_to(side.tree):
         where = "nowhere" if subject is None else subject
         return (
@@ -250,7 +248,7 @@ def unproven(side: Side, other: Side, proof: Mapping[str, Any]) -> str | None:
             "(--subject, or bench.toml), or start in the folder that its package lies in, which "
             "then comes before what is installed"
         )
-    foreign = _outside(proof["files"], side, other)
+    foreign = _outside(proof.files, side, other)
     if foreign:
         return (
             f"{side.asked}: {foreign} was imported besides, which is not of this revision; is the "

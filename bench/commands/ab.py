@@ -3,7 +3,6 @@
 `run` reads as the table of contents of a comparison.
 """
 
-import functools
 from pathlib import Path
 
 from rich.console import Console
@@ -13,9 +12,10 @@ from bench.ab import journal as pair_journal
 from bench.ab import outcome, plan, variants
 from bench.ab.plan import AbError, Asked, Planned
 from bench.ab.scheduler import Pairs
-from bench.ab.workers import Interpreters
+from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
 from bench.core.text import command
+from bench.engine.workers import Experience
 from bench.host import preflight
 from bench.results import run_directory
 from bench.results.journal import Journal
@@ -58,7 +58,7 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     def tell(text: str) -> None:
         console.print(tables.safe(text), soft_wrap=True)
 
-    say = functools.cache(tell)  # once: each interpreter says the same
+    experience = Experience(tell=tell)
     by_side = {side.name: side for side in planned.sides}
     history = ab_directory.null_history(path, planned.machine_id)
     pairs = Pairs(
@@ -71,15 +71,15 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         budget_s=planned.run.budget_s,
         journal=journal,
         seen=seen,
-        open_arena=lambda stage, number: Interpreters(
+        open_workers=lambda stage, number: PairWorkers(
             sides=by_side,
             cases=planned.cases,
             run=planned.run,
             directory=path,
             stage=stage,
             number=number,
-            say=say,
-        ),
+            experience=experience,
+        ).open(),
         tell=tell,
     )
     incomplete: str | None = "the budget was used up"

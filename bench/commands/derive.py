@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bench.core.records import Case, Row
+from bench.core import decode
+from bench.core.records import Row
 from bench.plots import draw
 from bench.results import aggregate, csv_files, history, journal, run_json
 from bench.results.result import Result
@@ -32,6 +33,6 @@ def write_all(path: Path) -> Result:
 
 
 def _in_order_of_plan(rows: Sequence[Row], run: dict[str, Any]) -> list[Row]:
-    """Sort the rows as the plan lists them: layers come in the order of the network."""
-    places = {Case.of(fields).case_id: place for place, fields in enumerate(run["cases"])}
+    """As the plan lists them: layers in the order of the network, not as they were shuffled."""
+    places = {decode.case(fields).case_id: place for place, fields in enumerate(run["cases"])}
     return sorted(rows, key=lambda row: places.get(row.case_id or "", len(places)))

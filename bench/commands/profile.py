@@ -7,7 +7,6 @@ measures never runs a profiler.
 import contextlib
 import dataclasses
 import datetime
-import functools
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -18,9 +17,10 @@ from rich.console import Console
 
 from bench.core.errors import UserError
 from bench.core.records import Case, Entry, Failure
-from bench.core.subject import parse
-from bench.engine.session import ReplicateDied, Session, collect, request
+from bench.engine.requests import request
+from bench.engine.workers import Experience, WorkerPool
 from bench.host import environment, probe
+from bench.host.probed import Probe
 from bench.plan import config, expand
 from bench.plots.draw import rc_context, save
 from bench.plots.style import NothingToDraw
@@ -68,12 +68,15 @@ def run(asked: Asked) -> int:
     profiles: list[profile_tables.Profile] = []
     failures: list[Failure] = []
     try:
-        say = functools.cache(lambda text: console.print(tables.safe(text), soft_wrap=True))
+
+        def say(text: str) -> None:
+            console.print(tables.safe(text), soft_wrap=True)
+
         for entry in _entries(planned.cases, settings.run, directory, say):
             match entry:
                 case Failure():
                     failures.append(entry)
-                    said = f"{entry.status}: {entry.case.case_id}: {entry.reason}"
+                    said = f"{entry.status}: {entry.case.case_id}: {entry.told}"
                     console.print(tables.safe(said), soft_wrap=True)
                 case _:
                     profiles.append(_kept(entry.case, directory))
@@ -87,12 +90,12 @@ def run(asked: Asked) -> int:
         shutil.rmtree(directory.folders.scratch, ignore_errors=True)
 
 
-def _look(settings: config.Config) -> probe.Probe:
+def _look(settings: config.Config) -> Probe:
     return probe.built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
 
 
 def _begin(
-    asked: Asked, settings: config.Config, found: probe.Probe, planned: expand.Plan
+    asked: Asked, settings: config.Config, found: Probe, planned: expand.Plan
 ) -> run_directory.RunDir:
     now = datetime.datetime.now(datetime.UTC)
     around = environment.environment()
@@ -121,47 +124,21 @@ def _entries(
 ) -> Iterator[Entry]:
     """Profile each case in a worker of its own; a crash in one does not affect the others."""
     log = Journal(directory.journal)
-    open_: dict[str | None, Session] = {}
+    pool = WorkerPool(
+        cases=cases,
+        folders=directory.folders,
+        log=directory.folders.scratch / "replicate.log",
+        timeout_s=options.timeout_s,
+        experience=Experience(tell=say),
+    )
     try:
         for case in cases:
-            session = open_.get(case.allocator)
-            if session is None or session.dead:
-                session = open_[case.allocator] = _session(case, cases, options, directory, say)
-            entry = _ask(session, case, options, directory)
+            entry = pool.ask(request("profile", case, 0, options, directory.folders))
             log.append(entry)
             yield entry
     finally:
-        for session in open_.values():
-            session.close()
+        pool.close()
         log.close()
-
-
-def _session(
-    case: Case,
-    cases: Sequence[Case],
-    options: config.RunOptions,
-    directory: run_directory.RunDir,
-    say: Callable[[str], None],
-) -> Session:
-    return Session(
-        allocator=case.allocator,
-        modules=sorted({parse(one.subject).module for one in cases}),
-        inductor=any(one.compile != "off" for one in cases),
-        log=directory.folders.scratch / "replicate.log",
-        timeout_s=options.timeout_s,
-        say=say,
-    )
-
-
-def _ask(
-    session: Session, case: Case, options: config.RunOptions, directory: run_directory.RunDir
-) -> Entry:
-    asked = request("profile", case, 0, None, options, directory.folders)
-    try:
-        ended = session.ask(asked)
-    except ReplicateDied as error:
-        ended = {"end": "replicate", "why": str(error)}
-    return collect(asked, ended, directory.folders)
 
 
 def _kept(case: Case, directory: run_directory.RunDir) -> profile_tables.Profile:

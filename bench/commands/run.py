@@ -16,12 +16,14 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case
 from bench.core.subject import parse
 from bench.core.text import command, printable
 from bench.engine.scheduler import Runner, RunSoFar
 from bench.host import environment, peaks, preflight, probe
+from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
 from bench.results import journal, run_directory
@@ -60,7 +62,7 @@ class _Begun:
     options: config.RunOptions
     torch: str
     devices: Mapping[str, str]  # as torch finds them → as their drivers name them
-    sources: Mapping[str, probe.Source]  # what the subjects came with, as it was then
+    sources: Mapping[str, Source]  # what the subjects came with, as it was then
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
 
 
@@ -117,14 +119,14 @@ def _config(asked: Asked) -> config.Config:
     )
 
 
-def _look(settings: config.Config) -> probe.Probe:
+def _look(settings: config.Config) -> Probe:
     return probe.built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
 
 
 def _begin(
     asked: Asked,
     settings: config.Config,
-    found: probe.Probe,
+    found: Probe,
     planned: plan.Plan,
     console: Console,
 ) -> _Begun:
@@ -225,12 +227,10 @@ def _resume(asked: Asked) -> _Begun:
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
-    """Read the stored cases.  Raises KeyError, TypeError or ValueError."""
-    cases = tuple(Case.of(fields) for fields in stored["cases"])
+    """Raises KeyError, TypeError or ValueError where they are none."""
+    cases = tuple(map(decode.case, stored["cases"]))
     for case in cases:
         parse(case.subject)
-        if not journal.is_case(case):
-            raise ValueError(f"{case.case_id} is no case")
     return cases
 
 

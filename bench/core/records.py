@@ -9,11 +9,14 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from bench.core.axes import AXES
 
 SCHEMA_VERSION = 1
+
+# How records are read (`bench.core.decode`): pydantic's settings, without pydantic.
+STRICT: Mapping[str, Any] = {"strict": True, "allow_inf_nan": False}
 
 Status = Literal["ok", "unsupported", "invalid", "oom", "timeout", "crash", "error"]
 STATUSES: tuple[Status, ...] = (
@@ -63,9 +66,9 @@ def defaults_of_earlier(fields: Mapping[str, Any]) -> dict[str, str]:
     return {axis.name: str(axis.default) for axis in AXES if axis.later}
 
 
-# Of a failure, where it decides what the runner does: `no-space` on the disk of the child, or
+# Of a failure, where it decides what the runner does: `disk-full` on the disk of the child, or
 # `together`, both sides of a comparison do not fit into memory at once.
-Cause = Literal["no-space", "together"]
+Cause = Literal["disk-full", "together"]
 
 
 class RecordError(ValueError):
@@ -75,6 +78,9 @@ class RecordError(ValueError):
 @dataclass(frozen=True, slots=True, kw_only=True, order=True)
 class Case:
     """One point of the plan: a subject under settings.  None = the axis has no meaning here."""
+
+    # A field of a later version would make two cases one.
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = {**STRICT, "extra": "forbid"}
 
     subject: str
     mode: str
@@ -89,7 +95,12 @@ class Case:
     tf32: str | None = None
     threads: str | None = None
     allocator: str | None = None
-    grad_mode: str | None = None  # of inference; None there = inference_mode
+    grad_mode: str | None = None  # of inference
+
+    def __post_init__(self) -> None:
+        for name, value in defaults_of_earlier({"mode": self.mode}).items():
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, value)
 
     @property
     def case_id(self) -> str:
@@ -100,17 +111,6 @@ class Case:
             if value is not None and not (axis.later and value == axis.default):
                 parts.append(axis.in_id.format(str(value).replace(",", "x").replace(" ", "")))
         return ":".join(parts)
-
-    @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> "Case":
-        """Read a JSON object, also one of an earlier version.  Raises RecordError."""
-        try:
-            case = cls(**{**defaults_of_earlier(fields), **fields})
-        except TypeError as error:
-            raise RecordError(f"not a case: {error}") from None
-        if not isinstance(case.subject, str) or type(case.batch) is not int:
-            raise RecordError(f"not a case: subject {case.subject!r}, batch {case.batch!r}")
-        return case
 
     def as_dict(self) -> dict[str, Any]:
         return dataclasses.asdict(self)
@@ -140,8 +140,9 @@ class Measurement:
     facts: Mapping[str, float] = field(default_factory=dict)  # by column name; unknown: absent
     state: Mapping[str, Any] = field(default_factory=dict)  # as read back
     controls: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # seconds, by name
-    wall_s: float = 0.0  # of the whole outcome, seen by the scheduler
-    timed_s: float = 0.0  # of these, warm-up and samples
+    wall_s: float = 0.0  # of the whole outcome, as its runner saw it
+    timed_s: float = 0.0  # of it, warm-up and samples
+    kind: Literal["measurement"] = "measurement"
 
     @property
     def doubts(self) -> dict[str, str]:
@@ -158,9 +159,16 @@ class Failure:
     replicate: int
     status: Status
     reason: str
+    cause: Cause | None = None
+    log: str | None = None  # file in the folder `failures` with the end of what it printed
     state: Mapping[str, Any] = field(default_factory=dict)
     wall_s: float = 0.0
-    cause: Cause | None = None
+    kind: Literal["failure"] = "failure"
+
+    @property
+    def told(self) -> str:
+        """The reason, and where there is more to read."""
+        return f"{self.reason} (failures/{self.log})" if self.log else self.reason
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,6 +180,7 @@ class Facts:
     problems: Mapping[str, str] = field(default_factory=dict)  # by fact: why it is unknown
     invalid: str | None = None  # reason, where the case computes something else
     wall_s: float = 0.0
+    kind: Literal["facts"] = "facts"
 
 
 Outcome = Measurement | Failure
@@ -180,7 +189,7 @@ Entry = Measurement | Failure | Facts
 
 def to_line(entry: Entry) -> str:
     """One line of JSON, without the newline."""
-    head: dict[str, Any] = {"kind": type(entry).__name__.lower(), "case_id": entry.case.case_id}
+    head: dict[str, Any] = {"kind": entry.kind, "case_id": entry.case.case_id}
     match entry:
         case Measurement():
             head |= {"replicate": entry.replicate, "status": "ok", "reason": None}
@@ -190,33 +199,6 @@ def to_line(entry: Entry) -> str:
             pass
     # default=str would hide a tensor that slipped in: let json raise instead
     return json.dumps(head | dataclasses.asdict(entry), allow_nan=False, separators=(",", ":"))
-
-
-def from_line(line: str) -> Entry:
-    """The record of a journal line.  Raises RecordError."""
-    try:
-        fields = json.loads(line)
-        kind = fields.pop("kind")
-        fields.pop("case_id")
-        fields["case"] = Case.of(fields["case"])
-        if kind == "measurement":
-            fields.pop("status"), fields.pop("reason")
-            fields["samples"] = tuple(
-                Samples(**{**one, "times_s": tuple(map(float, one["times_s"]))})
-                for one in fields["samples"]
-            )
-            fields["flags"] = tuple(fields["flags"])
-            fields["controls"] = {k: tuple(v) for k, v in fields["controls"].items()}
-            return Measurement(**fields)
-        if kind == "failure":
-            return Failure(**fields)
-        if kind == "facts":
-            return Facts(**fields)
-    except RecordError:
-        raise
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise RecordError(f"not a journal line: {type(error).__name__}: {error}") from None
-    raise RecordError(f"not a journal line: kind {kind!r}")
 
 
 def _column(doc: str) -> Any:

@@ -4,17 +4,15 @@ The runner decides what is measured next and when it is enough; it never touches
 is in the journal already is not measured again, so a resume is the same loop.
 """
 
-import contextlib
 import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
+from bench.core.protocol import Job
 from bench.core.records import (
     Case,
     Entry,
@@ -25,10 +23,10 @@ from bench.core.records import (
     Status,
     whole_phase,
 )
-from bench.core.subject import parse
 from bench.engine import policy, static_metrics
-from bench.engine.session import ReplicateDied, Session, collect, killed, request
-from bench.host.interpreter import COMPILER
+from bench.engine.fork_server import ForkServer
+from bench.engine.requests import request
+from bench.engine.workers import Experience, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal
@@ -122,11 +120,13 @@ class Runner:
     watcher: Watcher
     seen: RunSoFar
     clock: Callable[[], float] = time.monotonic
-    start_session: Callable[..., Session] = Session
     _deadline: policy.Deadline = field(init=False, repr=False)
     _repeats: policy.RepeatPolicy[Outcome] = field(init=False, repr=False)
-    _unshared: set[str] = field(default_factory=set)  # modules that each child imports for itself
-    _said: set[str] = field(default_factory=set)  # what interpreters had to say
+    start: Callable[..., ForkServer] = ForkServer
+    _experience: Experience = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._experience = Experience(tell=self.watcher.note)
 
     def measure(self) -> bool:
         """Measure until it is enough.  Whether that was before the budget ended.
@@ -148,11 +148,11 @@ class Runner:
             todo = self._todo(replicate)
             if not todo and replicate >= self.run.replicates:
                 break  # all is as precise as was asked for
-            with self._sessions(replicate, todo) as session_of:
+            with opened(pool := self._pool(replicate, todo)):
                 for position, case in enumerate(todo):
                     if self._deadline.spent:
                         return self._out_of_budget(replicate)
-                    outcome = self._outcome(case, replicate, session_of)
+                    outcome = self._outcome(case, replicate, pool)
                     left = len(todo) - position - 1 + self._left(replicate + 1)
                     self.watcher.done(outcome, left)
         return True
@@ -186,9 +186,7 @@ class Runner:
             for case in self.plan.cases
         )
 
-    def _outcome(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Outcome:
+    def _outcome(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
         if smaller := self.seen.smaller_oom(case):
             outcome: Outcome = Failure(
                 case=case,
@@ -197,17 +195,15 @@ class Runner:
                 reason=f"not tried: batch {smaller.case.batch} ran out of memory already",
             )
         else:
-            outcome = self._undisturbed(case, replicate, session_of)
+            outcome = self._undisturbed(case, replicate, pool)
         self._keep(outcome)
         if isinstance(outcome, Measurement) and case.case_id not in self.seen.facts:
-            self._find_facts(case, replicate, session_of)
+            self._find_facts(case, replicate, pool)
         return outcome
 
-    def _find_facts(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> None:
-        def ask(job: str, case: Case) -> Entry:
-            return self._ask(job, case, replicate, session_of)
+    def _find_facts(self, case: Case, replicate: int, pool: WorkerPool) -> None:
+        def ask(job: Job, case: Case) -> Entry:
+            return self._ask(job, case, replicate, pool)
 
         self._keep(static_metrics.facts(case, ask, self.folders))
 
@@ -219,25 +215,19 @@ class Runner:
             if case.case_id not in self.seen.facts
             and any(isinstance(one, Measurement) for one in self.seen.of(case))
         ]
-        with self._sessions(0, todo) as session_of:
+        with opened(pool := self._pool(0, todo)):
             for case in todo:
-                self._find_facts(case, 0, session_of)
+                self._find_facts(case, 0, pool)
 
-    def _undisturbed(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Outcome:
+    def _undisturbed(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
         """Measured again where other work disturbed it; of several the least disturbed counts."""
-        best, repeats = self._repeats.least_disturbed(
-            lambda: self._measured(case, replicate, session_of)
-        )
+        best, repeats = self._repeats.least_disturbed(lambda: self._measured(case, replicate, pool))
         if repeats and isinstance(best, Measurement):
             return dataclasses.replace(best, state={**best.state, "repeats": repeats})
         return best
 
-    def _measured(
-        self, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Outcome:
-        entry = self._ask("measure", case, replicate, session_of)
+    def _measured(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
+        entry = self._ask("measure", case, replicate, pool)
         assert not isinstance(entry, Facts)
         return entry
 
@@ -245,67 +235,20 @@ class Runner:
         self.journal.append(entry)
         self.seen.add(entry)
 
-    def _ask(
-        self, job: str, case: Case, replicate: int, session_of: Callable[[Case], Session]
-    ) -> Entry:
-        asked = request(job, case, replicate, self.seen.calls(case), self.run, self.folders)
-        ended = policy.tried(lambda: self._ended(asked, case, session_of), killed)
-        entry = collect(asked, ended, self.folders)
-        return dataclasses.replace(entry, wall_s=float(ended.get("wall_s", 0.0)))
+    def _ask(self, job: Job, case: Case, replicate: int, pool: WorkerPool) -> Entry:
+        calls = self.seen.calls(case)
+        return pool.ask(request(job, case, replicate, self.run, self.folders, calls=calls))
 
-    def _ended(
-        self, asked: Mapping[str, Any], case: Case, session_of: Callable[[Case], Session]
-    ) -> dict[str, Any]:
-        """How the child ended.  Its replicate's end is one, too."""
-        for file in (Path(asked["out"]), Path(asked["log"])):
-            file.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
-            file.unlink(missing_ok=True)  # of a run that was killed: not this answer
-        try:
-            return session_of(case).ask(asked)
-        except ReplicateDied as error:
-            self.watcher.note(f"{case.case_id}: {error}; a new one is started")
-            return {"end": "replicate", "why": str(error), "killed": error.killed}
-
-    def _say(self, note: str) -> None:
-        """Once: each interpreter of a run says the same."""
-        if note not in self._said:
-            self._said.add(note)
-            self.watcher.note(note)
-
-    @contextlib.contextmanager
-    def _sessions(
-        self, replicate: int, todo: Sequence[Case]
-    ) -> Iterator[Callable[[Case], Session]]:
-        """Fresh interpreters for this replicate: one for each allocator, and anew where it died."""
-        open_: dict[str | None, Session] = {}
-
-        def start(allocator: str | None) -> None:
-            open_[allocator] = session = self.start_session(
-                allocator=allocator,
-                modules=sorted({parse(one.subject).module for one in todo} - self._unshared),
-                inductor=COMPILER not in self._unshared
-                and any(one.compile != "off" and one.allocator == allocator for one in todo),
-                log=self.folders.scratch / f"replicate-{replicate}-{allocator}.log",
-                timeout_s=self.run.timeout_s,
-                say=self._say,
-            )
-            self._unshared |= session.unshared
-
-        def session_of(case: Case) -> Session:
-            if open_[case.allocator].dead:
-                start(case.allocator)
-            return open_[case.allocator]
-
-        needed = dict.fromkeys(case.allocator for case in todo)
-        try:
-            # All at once, which takes half as long: nothing is timed yet.
-            with ThreadPoolExecutor(max(1, len(needed))) as starting:
-                for started in [starting.submit(start, allocator) for allocator in needed]:
-                    started.result()
-            yield session_of
-        finally:
-            for session in open_.values():
-                session.close()
+    def _pool(self, replicate: int, todo: Sequence[Case]) -> WorkerPool:
+        """Fresh interpreters for this replicate."""
+        return WorkerPool(
+            cases=todo,
+            folders=self.folders,
+            log=self.folders.scratch / f"replicate-{replicate}.log",
+            timeout_s=self.run.timeout_s,
+            experience=self._experience,
+            start=self.start,
+        )
 
 
 def _contended(outcome: Outcome) -> bool:

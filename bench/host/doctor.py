@@ -16,7 +16,8 @@ from typing import Literal
 from bench.core import units
 from bench.core.errors import refused
 from bench.host import environment, preflight
-from bench.host.probe import Probe, ProbeError
+from bench.host.probe import ProbeError
+from bench.host.probed import Probe
 
 Level = Literal["ok", "spoils", "lacks"]
 

@@ -1,18 +1,39 @@
 """Measure the machine's peaks for a run, in a process of their own (`bench.worker.peaks`)."""
 
-import json
+import dataclasses
 import os
-import subprocess
-import tempfile
 from collections.abc import Mapping, Sequence
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from bench.core.axes import AS_BUILT
-from bench.core.errors import refused
+from bench.core.decode import Decoder
 from bench.core.records import Case
-from bench.host import allocator
+from bench.host import allocator, helper
 from bench.host.interpreter import HERE, START_S
+
+
+@dataclass(frozen=True, slots=True)
+class SizePoint:
+    """The fastest call of one size."""
+
+    what: str
+    amount: float  # floating-point operations, or bytes
+    per_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class SizeSweeps:
+    """The peaks of a device with so many threads."""
+
+    threads: str | None
+    arithmetic: Mapping[str, tuple[SizePoint, ...]]  # by kind
+    traffic: tuple[SizePoint, ...]
+    cache_bytes: int | None
+    disturbed: bool  # other work took of the processor meanwhile
+
+
+_PEAKS: Decoder[list[SizeSweeps]] = Decoder(list[SizeSweeps], "answer of the peaks' process")
 
 
 class PeaksError(RuntimeError):
@@ -33,7 +54,7 @@ def measure(
     for device in dict.fromkeys(one.device for one in cases):
         own = [one for one in cases if one.device == device]
         try:
-            found[device] = _of_device(device, own, timeout_s)
+            found[device] = [dataclasses.asdict(one) for one in _of_device(device, own, timeout_s)]
         except PeaksError as error:
             problems.append(str(error))
     return found, problems
@@ -56,42 +77,18 @@ def arithmetics(cases: Sequence[Case]) -> list[str]:
     return sorted(used, key=lambda name: (name != "float32", name))
 
 
-def _of_device(device: str, cases: Sequence[Case], timeout_s: float) -> list[dict[str, Any]]:
+def _of_device(device: str, cases: Sequence[Case], timeout_s: float) -> list[SizeSweeps]:
     """Raises PeaksError."""
     asked = {
         "device": device,
         "arithmetics": arithmetics(cases),
         "threads": list(dict.fromkeys(one.threads for one in cases)),
     }
-    limit_s = START_S + timeout_s
+    environment = allocator.environment("retained", os.environ)
     try:
-        with tempfile.TemporaryDirectory(
-            prefix="bench-peaks-", ignore_cleanup_errors=True
-        ) as folder:
-            return _answer(asked, Path(folder) / "peaks.json", limit_s)
-    except subprocess.TimeoutExpired:
-        raise PeaksError(f"{device}: measuring the peaks took more than {limit_s:.0f} s") from None
-    except OSError as error:
-        where = refused(error, "the folder for temporary files")
-        raise PeaksError(f"{device}: {where}") from None
-
-
-def _answer(asked: Mapping[str, Any], out: Path, limit_s: float) -> list[dict[str, Any]]:
-    """Raises PeaksError, OSError, TimeoutExpired."""
-    done = subprocess.run(
-        HERE.command("bench.worker.peaks"),
-        input=json.dumps({**asked, "out": str(out)}),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="replace",
-        timeout=limit_s,
-        env={**allocator.environment("retained", os.environ), **HERE.environment()},
-        check=False,
-    )
-    try:
-        found: list[dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
-    except (FileNotFoundError, ValueError):
-        said = (done.stderr.strip().splitlines() or ["no error output"])[-1]
-        raise PeaksError(f"{asked['device']}: {said}") from None
-    return found
+        return helper.ask(
+            "bench.worker.peaks", asked, _PEAKS, START_S + timeout_s, place=HERE,
+            environment=environment,
+        )  # fmt: skip
+    except helper.HelperError as error:
+        raise PeaksError(f"{device}: {error}") from None

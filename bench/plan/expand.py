@@ -13,7 +13,7 @@ from bench.core.axes import AXES, BY_NAME
 from bench.core.errors import UserError
 from bench.core.records import Case
 from bench.core.subject import SHIPPED, layer_name, layer_text, parse
-from bench.host.probe import Device, Layer, Probe, SubjectFound
+from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.plan.config import Config, Sweep, layers_of
 
 SHIPPED_INPUT = {"convnet": "3,224,224"}

@@ -181,11 +181,11 @@ def _failure(
     """Status and reason of a case that is not ok; None where it is."""
     invalid = [one for one in failed if one.status == "invalid"]
     if invalid:
-        return "invalid", invalid[0].reason
+        return "invalid", invalid[0].told
     if not failed or len(ok) >= min(ENOUGH, asked):
         return None
     commonest = Counter(one.status for one in failed).most_common(1)[0][0]
-    return commonest, next(one.reason for one in failed if one.status == commonest)
+    return commonest, next(one.told for one in failed if one.status == commonest)
 
 
 def _flags(

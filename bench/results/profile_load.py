@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.core import decode
 from bench.core.records import Case, RecordError
 from bench.results.csv_files import RUN, text_of
 from bench.results.load import ReadError
@@ -55,7 +56,7 @@ def _case(folder: Path, machine_id: str | None) -> Profiled:
     told = _json(folder / SUMMARY)
     try:
         return Profiled(
-            case=Case.of(told["case"]),
+            case=decode.case(told["case"]),
             path=folder,
             steps=int(told["steps"]),
             whole_s=float(told["whole_s"]),

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bench.core import decode
 from bench.core.records import Case
 from bench.results.csv_files import write_csv
 
@@ -98,7 +99,7 @@ def load(folder: Path) -> Profile:
             row |= {"self_allocated_bytes": own, "allocated_bytes": all_}
             row["flops"] = flops.get(row["operator"])
         return Profile(
-            case=Case.of(found["case"]),
+            case=decode.case(found["case"]),
             folder=folder,
             steps=found["steps"],
             whole_s=found["host"]["whole_s"],

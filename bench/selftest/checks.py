@@ -1,11 +1,10 @@
 """The checks of `bench selftest`, in their order: what is measured, and what it has to be."""
 
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 from bench.core import units
-from bench.host.probe import Probe
+from bench.host.probed import Probe
 from bench.selftest import devices, judge, work
 from bench.selftest.judge import Result
 from bench.selftest.work import KNOWN, Check, Workbench, single
@@ -31,11 +30,10 @@ TRIES = 3  # a moment's other work is no fault
 COMPILE_LIMIT_S = 120.0
 
 
-def every(bench: Workbench, found: Probe, folder: Path, *, compiles: bool) -> Iterator[Check]:
+def every(bench: Workbench, found: Probe, *, compiles: bool) -> Iterator[Check]:
     """All of them.
 
-    folder: for what is kept while they run.  compiles: with a module whose compiling takes many
-    seconds.
+    compiles: with a module whose compiling takes many seconds.
     """
     yield from _clock(bench)
     yield from _figures(bench)
@@ -43,7 +41,7 @@ def every(bench: Workbench, found: Probe, folder: Path, *, compiles: bool) -> It
     if compiles:
         yield _compiled(bench, found)
     yield from _neighbours(bench)
-    yield devices.all_([name for name in found.devices if name != "cpu"], folder)
+    yield devices.all_([name for name in found.devices if name != "cpu"])
 
 
 def persistent(ask: Callable[[], Result]) -> Callable[[], Result]:

@@ -19,6 +19,7 @@ from rich.text import Text
 from bench.core.errors import UserError, one_line
 from bench.core.text import printable
 from bench.host import probe
+from bench.host.probed import Probe
 from bench.plan.config import RunOptions
 from bench.selftest import checks
 from bench.selftest.work import Line, Workbench, processors
@@ -51,7 +52,7 @@ def run(*, quick: bool) -> int:
     return code(lines)
 
 
-def _measure(found: probe.Probe, quick: bool, lines: list[Line]) -> None:
+def _measure(found: Probe, quick: bool, lines: list[Line]) -> None:
     """Fills `lines` as far as it comes.  Raises SessionError, OSError."""
     prefix = "bench-selftest-"
     with (
@@ -62,7 +63,7 @@ def _measure(found: probe.Probe, quick: bool, lines: list[Line]) -> None:
         bench = Workbench(folder, QUICK if quick else FULL)
         now = progress.add_task("")
         try:
-            for check in checks.every(bench, found, folder, compiles=not quick):
+            for check in checks.every(bench, found, compiles=not quick):
                 progress.update(now, description=check.lines[0][0], refresh=True)
                 lines += check.run()
         finally:
@@ -81,7 +82,7 @@ def _progress() -> Progress:
     )
 
 
-def heading(found: probe.Probe, *, quick: bool) -> str:
+def heading(found: Probe, *, quick: bool) -> str:
     """The machine, torch and the devices."""
     shown = [f"{name} ({device.shown})" for name, device in found.devices.items()]
     return (

@@ -1,24 +1,23 @@
 """Accelerators of this machine, which work while the host goes on."""
 
-import json
-import os
-import subprocess
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from bench.core import units
-from bench.host.interpreter import HERE
+from bench.core.decode import Decoder
+from bench.host import helper
 from bench.selftest import judge
 from bench.selftest.judge import Result
 from bench.selftest.work import Check, NotMeasured, single
 
 MODULE = "bench.worker.selftest.devices"
 LIMIT_S = 120.0
+Figures = dict[str, dict[str, Any]]
+_FIGURES: Decoder[Figures] = Decoder(Figures, "answer of the devices' process")
 
 
-def all_(names: Sequence[str], folder: Path) -> Check:
-    """Four lines an accelerator.  folder: for the answer of the process that looks at them."""
+def all_(names: Sequence[str]) -> Check:
+    """Four lines an accelerator."""
     if not names:
         return single("accelerators", "", lambda: judge.skipped("no accelerator", ""))
     lines = []
@@ -31,7 +30,7 @@ def all_(names: Sequence[str], folder: Path) -> Check:
         ]
 
     def ask() -> list[Result]:
-        figures = look(folder)
+        figures = look()
         lost = {"error": "it is no longer there"}
         return [one for name in names for one in accelerator(figures.get(name, lost))]
 
@@ -50,24 +49,9 @@ def accelerator(figures: Mapping[str, Any]) -> list[Result]:
     ]
 
 
-def look(folder: Path) -> dict[str, dict[str, Any]]:
+def look() -> Figures:
     """The figures of MODULE, by the name of the accelerator.  Raises NotMeasured."""
-    out = folder / "devices.json"
     try:
-        done = subprocess.run(
-            HERE.command(MODULE, str(out)),
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="replace",
-            timeout=LIMIT_S,
-            env={**os.environ, **HERE.environment()},
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        raise NotMeasured(f"not done after {LIMIT_S:.0f} s") from None
-    if not out.exists():
-        said = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise NotMeasured(f"exit code {done.returncode}: {said[-1]}")
-    found: dict[str, dict[str, Any]] = json.loads(out.read_text(encoding="utf-8"))
-    return found
+        return helper.ask(MODULE, {}, _FIGURES, LIMIT_S)
+    except helper.HelperError as error:
+        raise NotMeasured(str(error)) from None

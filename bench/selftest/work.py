@@ -1,6 +1,6 @@
 """What `bench selftest` measures: known subjects on the very path of a run.
 
-A fresh interpreter, a forked child a case, a record in a file: `bench.engine.session`, as `bench
+A fresh interpreter, a forked child a case, a record in a file: `bench.engine.workers`, as `bench
 run` uses it.
 """
 
@@ -17,15 +17,19 @@ from typing import Any
 
 import psutil
 
+from bench.core.decode import Decoder
+from bench.core.protocol import Job
 from bench.core.records import Case, Entry, Facts, Failure, Measurement
-from bench.engine.session import ReplicateDied, Session, collect, request
-from bench.host import allocator
-from bench.host.interpreter import HERE
+from bench.engine.requests import request
+from bench.engine.workers import WorkerPool
+from bench.host import allocator, helper
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.selftest.judge import Result
 
 KNOWN = "bench.worker.selftest.models"
+LOOP_LIMIT_S = 120.0
+_SECONDS: Decoder[float] = Decoder(float, "time of the plain loop")
 LOOK_S = 0.3  # at the processors: long enough to tell who computes from who woke up
 PLAIN = Case(
     subject=f"{KNOWN}:Well",
@@ -72,7 +76,7 @@ class Check:
     ask: Callable[[], Sequence[Result]]  # measures once, for all lines.  Raises NotMeasured
 
     def run(self) -> list[Line]:
-        """Raises what a session does."""
+        """Raises what a pool of workers does."""
         try:
             results = self.ask()
         except NotMeasured as error:
@@ -99,35 +103,31 @@ class Timed:
 
 
 class Workbench:
-    """Asks replicates for cases, one at a time."""
+    """Asks workers for cases, one at a time."""
 
     def __init__(self, folder: Path, options: RunOptions) -> None:
         """folder: exists, and is removed by its owner."""
         self._folders = Folders(folder / "scratch", folder / "failures")
         self._folders.scratch.mkdir()
         self._options = options
-        self._session: Session | None = None
+        self._pool = WorkerPool(
+            cases=[PLAIN, dataclasses.replace(PLAIN, subject="torch.nn:Linear")],
+            folders=self._folders,
+            log=self._folders.scratch / "replicate.log",
+        )
 
     def close(self) -> None:
-        """End the replicate; the next question starts a fresh one."""
-        if self._session:
-            self._session.close()
-        self._session = None
+        """End the workers; the next question starts fresh ones."""
+        self._pool.close()
 
-    def ask(self, job: str, subject: str, *, limit_s: float = 60.0, **axes: Any) -> Entry:
-        """One child's record.  Raises SessionError where no replicate starts."""
+    def ask(self, job: Job, subject: str, *, limit_s: float = 60.0, **axes: Any) -> Entry:
+        """One child's record.  Raises StartError, DiskFull."""
         case = dataclasses.replace(PLAIN, subject=subject, **axes)
         options = self._options.model_copy(update={"timeout_s": limit_s})
-        asked = request(job, case, 0, None, options, self._folders)
-        try:
-            ended = self._open().ask(asked)
-        except ReplicateDied:
-            ended = {"end": "replicate"}
-        entry = collect(asked, ended, self._folders)
-        return dataclasses.replace(entry, wall_s=float(ended.get("wall_s", 0.0)))
+        return self._pool.ask(request(job, case, 0, options, self._folders))
 
     def timed(self, subject: str, **axes: Any) -> Timed:
-        """Raises NotMeasured, SessionError."""
+        """Raises NotMeasured, StartError."""
         entry = self.ask("measure", subject, **axes)
         if not isinstance(entry, Measurement):
             raise NotMeasured(" ".join(ending(entry)))
@@ -140,7 +140,7 @@ class Workbench:
         )
 
     def facts(self, subject: str, **axes: Any) -> Facts:
-        """Raises NotMeasured, SessionError."""
+        """Raises NotMeasured, StartError."""
         entry = self.ask("reference", subject, **axes)
         if isinstance(entry, Facts):
             entry = self.ask("facts", subject, **axes)
@@ -148,21 +148,11 @@ class Workbench:
             raise NotMeasured(" ".join(ending(entry)))
         return entry
 
-    def _open(self) -> Session:
-        if self._session is None or self._session.dead:
-            self._session = Session(
-                allocator=PLAIN.allocator,
-                modules=[KNOWN, "torch.nn"],
-                inductor=False,
-                log=self._folders.scratch / "replicate.log",
-            )
-        return self._session
-
 
 def ending(entry: Entry) -> tuple[str, str]:
-    """Status and reason; the file that a reason names is gone when it is read."""
+    """Status and reason; the log of a failure is gone when it is read."""
     if isinstance(entry, Failure):
-        return entry.status, entry.reason.partition(" (failures/")[0]
+        return entry.status, entry.reason
     return "measured", ""
 
 
@@ -171,21 +161,12 @@ def plain_loop_s(rows: int, size: int) -> float:
 
     Raises NotMeasured.
     """
-    done = subprocess.run(
-        HERE.command(KNOWN, str(rows), str(size)),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        env={**allocator.environment(PLAIN.allocator, os.environ), **HERE.environment()},
-        check=False,
-    )
+    environment = allocator.environment(PLAIN.allocator, os.environ)
+    asked = {"rows": rows, "size": size}
     try:
-        return float(done.stdout)
-    except ValueError:
-        raise NotMeasured(
-            (done.stderr.splitlines() or ["the plain loop said nothing"])[-1]
-        ) from None
+        return helper.ask(KNOWN, asked, _SECONDS, LOOP_LIMIT_S, environment=environment)
+    except helper.HelperError as error:
+        raise NotMeasured(str(error)) from None
 
 
 @contextlib.contextmanager

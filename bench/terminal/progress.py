@@ -80,7 +80,7 @@ class Bar:
         if isinstance(outcome, Failure):
             self.note(
                 f"{outcome.case.case_id}, replicate {outcome.replicate + 1}: "
-                f"{outcome.status}: {outcome.reason}"
+                f"{outcome.status}: {outcome.told}"
             )
         if self._bar:
             self._bar.update(

@@ -55,7 +55,7 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
         *_legend(result.rows),
         *_between(result.rows),
         "",
-        *_odd(result.rows),
+        *_odd(result),
         *_unverified(result),
         *_left_out(result),
         *_losses(result),
@@ -172,12 +172,14 @@ def _between(rows: Sequence[Row]) -> list[str]:
     return lines + list(filter(None, [corrected.told(rows)]))
 
 
-def _odd(rows: Iterable[Row]) -> list[str]:
-    """Return one line for each reason why cases failed or are in doubt, with the first case."""
+def _odd(result: Result) -> list[str]:
+    """Why cases are not ok, or doubted: a line for each reason, with the first case named."""
+    # Without the file that each failure names: it is another one every time.
+    reasons = {one.told: one.reason for one in result.entries if isinstance(one, Failure)}
     same: dict[tuple[str | None, str], list[Row]] = {}
-    for row in rows:
+    for row in result.rows:
         if row.status != "ok" or (row.reason and row.phase == whole_phase(str(row.mode))):
-            reason = (row.reason or "").partition(" (failures/")[0]
+            reason = reasons.get(row.reason or "", row.reason or "")
             reason = re.sub("[0-9]+", "0", reason) if row.status == "ok" else reason
             same.setdefault((row.status, reason), []).append(row)
     lines = []

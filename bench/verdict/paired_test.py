@@ -19,7 +19,7 @@ code that is slow in one call of three, or in one process of five, has the same 
 import dataclasses
 import math
 import statistics
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal
@@ -58,6 +58,9 @@ Outlook = Literal[
 TOO_FEW = f"fewer than {FIRST_PAIRS} pairs decide nothing"
 
 
+Key = Hashable  # what a comparison knows a phase of a case by; its `str` is for messages
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One phase of one case: the values of its pairs, log(B / A).
@@ -66,7 +69,7 @@ class Case:
     first_means, fresh_means: of their means (`mean_value`), in the same order; None = the same.
     """
 
-    key: str
+    key: Key
     first: tuple[float, ...]
     fresh: tuple[float, ...] = ()
     first_means: tuple[float, ...] | None = None
@@ -110,7 +113,7 @@ class Case:
 class Decision:
     """What the pairs of one case say.  Ratios are B / A in the figure's own unit."""
 
-    key: str
+    key: Key
     verdict: Verdict
     ratio: float | None
     low: float | None  # of the 95 % interval
@@ -156,7 +159,7 @@ def _trimmed_mean(samples: Sequence[float]) -> float:
     return statistics.fmean(sorted(samples)[cut : len(samples) - cut])
 
 
-def suspects(cases: Sequence[Case], threshold: float) -> tuple[str, ...]:
+def suspects(cases: Sequence[Case], threshold: float) -> tuple[Key, ...]:
     """The cases that get fresh pairs: beyond half of the threshold, and not by chance alone.
 
     Judged by their first pairs.  One pair says nothing of chance: it is a suspect, too, where it
@@ -253,7 +256,8 @@ def decide(
     decisions = _judged(cases, threshold, least)
     if not flagged:
         return decisions
-    why = f"A against itself was called different ({', '.join(flagged)}): nothing here is believed"
+    named = ", ".join(map(str, flagged))
+    why = f"A against itself was called different ({named}): nothing here is believed"
     return untrusted(decisions, why)
 
 
@@ -308,7 +312,7 @@ def _fresh_p(case: Case, bound: float, family: int) -> float:
     return min(1.0, *(_looked(values[: one.pairs], bound)[0] * ALPHA / one.share for one in looks))
 
 
-def _adjusted(raw: Mapping[str, float]) -> dict[str, float]:
+def _adjusted(raw: Mapping[Key, float]) -> dict[Key, float]:
     """After Benjamini–Hochberg."""
     if not raw:
         return {}

@@ -10,9 +10,10 @@ import bisect
 import dataclasses
 import functools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 
@@ -40,7 +41,7 @@ STEPS_OF_OCTAVE = 4  # at which it is simulated: 19 % apart
 PLANS = tuple(round(8 * 1.2**step) for step in range(25))
 MOST_TRIED = PLANS[-1]
 
-Adds = Callable[[str, int], bool]  # key of a phase, --pairs of a resume → whether it adds a pair
+Adds = Callable[[Any, int], bool]  # key of a phase, --pairs of a resume → whether it adds a pair
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,7 @@ def _outlook(
 
 
 def _plan(
-    case: Case, suspected: Sequence[str], cases: int, pairs: int, *, complete: bool
+    case: Case, suspected: Sequence[Hashable], cases: int, pairs: int, *, complete: bool
 ) -> Plan | None:
     """What the case had, or would have had if it had been slower; None: too few to decide on."""
     first = len(case.first)

@@ -3,7 +3,6 @@
 import contextlib
 import dis
 import errno
-import json
 import math
 import os
 import re
@@ -11,12 +10,12 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 
 from bench.core.errors import NO_SPACE
-from bench.core.protocol import Request
+from bench.core.protocol import Job, Request
 from bench.core.records import Case, Entry, Facts, Failure, Measurement, Samples, Status, to_line
 from bench.core.subject import parse
 from bench.core.text import printable
@@ -36,10 +35,9 @@ from bench.worker.jobs import (
 from bench.worker.model import compile as compiled
 from bench.worker.model import loss
 from bench.worker.model.build import SubjectError, SubjectRaised
-from bench.worker.model.step import ScaleError
-from bench.worker.model.step_inputs import StepError, UnsupportedError
+from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
-from bench.worker.timing import contention, measure, sampler
+from bench.worker.timing import contention, measure
 from bench.worker.timing.stopwatch import wall_clock
 
 OUT_OF_MEMORY = re.compile(
@@ -53,6 +51,20 @@ UNSUPPORTED = re.compile(
 
 NO_FORWARD = re.compile(r'missing the required "forward" function')
 TORCH = Path(torch.__file__).parent
+
+DiskTrouble = Literal["full", "file-too-large"]
+DISK: Mapping[DiskTrouble, str] = {
+    "full": NO_SPACE,
+    "file-too-large": f"a case may write {limits.FILE_BYTES // 2**20} MiB to a file, or print them",
+}
+
+
+def begin(request: Request) -> None:
+    """Limit this process as its case asks."""
+    assert request.parent is not None
+    limits.begin_child(request.parent)
+    case = request.case
+    limits.bound(on_cpu=case.device == "cpu", compiles=case.compile != compiled.OFF)
 
 
 def run(request: Request) -> None:
@@ -88,7 +100,7 @@ def _failure(request: Request, error: BaseException | None) -> Failure:
         replicate=request.replicate,
         status=status,
         reason=reason,
-        cause="no-space" if _of_the_disk(error) == NO_SPACE else None,
+        cause="disk-full" if _of_the_disk(error) == "full" else None,
     )
 
 
@@ -104,10 +116,10 @@ def describe(error: BaseException) -> tuple[Status, str]:
     """The status that an exception means, and its first line."""
     name, text = printable(type(error).__name__), _text(error)
     short = text if len(text) <= 300 else text[:297] + "…"
-    if why := _of_the_disk(error):
-        return "error", f"{why}: {name}: {short}"
+    if trouble := _of_the_disk(error):
+        return "error", f"{DISK[trouble]}: {name}: {short}"
     match error:
-        case prepare.Invalid() | ScaleError():
+        case prepare.Invalid() | NoSteps():
             return "invalid", short
         case measure.TooSlowError():
             return "timeout", short
@@ -170,7 +182,7 @@ def _text(error: BaseException) -> str:
         return "what it says cannot be shown"
 
 
-def _of_the_disk(error: BaseException) -> str | None:
+def _of_the_disk(error: BaseException) -> DiskTrouble | None:
     """What of the disk is behind it, wrapped repeatedly: a compiler's cache that is full mostly."""
     seen: BaseException | None = error
     for _ in range(20):
@@ -178,9 +190,9 @@ def _of_the_disk(error: BaseException) -> str | None:
             break
         number = seen.errno if isinstance(seen, OSError) else None
         if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in _text(seen):
-            return NO_SPACE
+            return "full"
         if number == errno.EFBIG:
-            return f"a case may write {limits.FILE_BYTES // 2**20} MiB to a file, or print them"
+            return "file-too-large"
         seen = seen.__cause__ or seen.__context__
     return None
 
@@ -197,7 +209,7 @@ def _measure(request: Request) -> Entry:
         times = measure.measure(
             built.step,
             built.device,
-            sampler.Budget(**request.budget),
+            request.budget,
             calls=request.calls,
             between=known,
             meter=load,
@@ -295,7 +307,7 @@ def _reference(request: Request) -> Facts:
     return Facts(case=request.case, facts={})
 
 
-JOBS: Mapping[str, Callable[[Request], Entry]] = {
+JOBS: Mapping[Job, Callable[[Request], Entry]] = {
     "measure": _measure,
     "facts": _facts,
     "profile": profile.run,
@@ -306,11 +318,8 @@ JOBS: Mapping[str, Callable[[Request], Entry]] = {
 
 def main() -> None:
     """A child in an interpreter of its own, where a fork would not do."""
-    fields = json.loads(sys.stdin.read())
-    limits.begin_child(fields["parent"])
-    request = Request.of(fields)
-    case = request.case
-    limits.bound(on_cpu=case.device == "cpu", compiles=case.compile != compiled.OFF)
+    request = Request.of_line(sys.stdin.read())
+    begin(request)
     run(request)
     sys.stdout.flush()
     sys.stderr.flush()

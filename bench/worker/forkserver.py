@@ -6,8 +6,8 @@ forked after one OpenMP operator in its parent hangs for ever.
 """
 
 import contextlib
+import dataclasses
 import gc
-import json
 import mmap
 import os
 import signal
@@ -16,13 +16,13 @@ import sys
 import time
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from bench import start
-from bench.core.protocol import Request
+from bench.core.protocol import Ended, Ending, Hello, Request, Started, to_line
 from bench.host.interpreter import COMPILER, HERE
 from bench.worker import case_process
 from bench.worker.checks import state
@@ -50,8 +50,8 @@ class Pipes:
         os.dup2(2, 1)
         return own
 
-    def answer(self, what: Mapping[str, Any]) -> None:
-        self.answers.write(json.dumps(what) + "\n")
+    def answer(self, what: Started | Ended) -> None:
+        self.answers.write(to_line(what))
         self.answers.flush()
 
     def handles(self) -> tuple[int, int]:
@@ -65,7 +65,7 @@ class Pipes:
 def main() -> None:
     """Serve requests until their pipe ends."""
     pipes = Pipes.take()
-    hello = json.loads(pipes.requests.readline())
+    hello = Hello.of_line(pipes.requests.readline())
     limits.die_with_parent()
     limits.adopt_orphans()
     switches = state.switches()  # before a subject can turn any
@@ -73,33 +73,34 @@ def main() -> None:
     limits.bound(on_cpu=False, compiles=True)  # what an import prints or writes, its threads too
     fork = sys.platform.startswith("linux") and supervise.can_watch()
     early = fork and forks.begun()  # before any subject could begin a driver
-    unshared = _import(hello["modules"], inductor=hello["inductor"]) if fork else []
+    unshared = _import(hello.modules, inductor=hello.inductor) if fork else []
     if pipes.files() != files:
         os._exit(1)  # the runner starts a replicate that leaves imports to its children
     limits.outlive_parent()  # from here on its end is seen, and what runs can be ended
     gc.collect()
     gc.freeze()  # a collection in a child would touch, and so copy, every page of the imports
-    pipes.answer({"fork": fork, "unshared": unshared, "notes": _not_shared(unshared)})
+    pipes.answer(Started(forks=fork, unshared=tuple(unshared), notes=_not_shared(unshared)))
     _serve(pipes, switches, fork=fork, early=early)
     os._exit(0)  # threads that an import left must not delay the end
 
 
-def _serve(pipes: Pipes, switches: Mapping[str, Any], *, fork: bool, early: bool) -> None:
+def _serve(pipes: Pipes, switches: dict[str, Any], *, fork: bool, early: bool) -> None:
     """A child for each request: a fork of this process, or else an interpreter of its own."""
     unusable: set[str] = set()  # types of device that no fork of this process can use
     for line in iter(pipes.requests.readline, ""):
-        fields = {**json.loads(line), "switches": switches, "parent": os.getpid()}
-        type_ = str(fields["case"]["device"]).partition(":")[0]
+        asked = Request.of_line(line)
+        asked = dataclasses.replace(asked, switches=switches, parent=os.getpid())
+        type_ = asked.case.device.partition(":")[0]
         start, killed = time.perf_counter(), limits.oom_kills()
-        forks_now = fork and type_ not in unusable
-        ended = _forked(fields, pipes) if forks_now else _spawned(fields, pipes)
-        if ended.get("poisoned"):
+        notes: tuple[str, ...] = ()
+        how = _forked(asked, pipes) if fork and type_ not in unusable else _spawned(asked, pipes)
+        if how is None:
             unusable.add(type_)
-            ended = _spawned(fields, pipes) | {"notes": [_no_forks(type_, early=early)]}
+            how, notes = _spawned(asked, pipes), (_no_forks(type_, early=early),)
         supervise.end_what_is_left()
         out_of_memory = killed is not None and (limits.oom_kills() or 0) > killed
         wall_s = time.perf_counter() - start
-        pipes.answer(ended | {"out_of_memory": out_of_memory, "wall_s": wall_s})
+        pipes.answer(Ended(how=how, out_of_memory=out_of_memory, wall_s=wall_s, notes=notes))
 
 
 def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
@@ -135,14 +136,14 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     return unshared
 
 
-def _not_shared(unshared: Sequence[str]) -> list[str]:
+def _not_shared(unshared: Sequence[str]) -> tuple[str, ...]:
     """What is to be said of the compiler; of a subject its own cases tell."""
     note = (
         f"importing the compiler of {COMPILER} begins the accelerator's driver here, and a process "
         "forked afterwards cannot use it: so each compiled case imports the compiler for itself, "
         "which takes some seconds"
     )
-    return [note] if COMPILER in unshared else []
+    return (note,) if COMPILER in unshared else ()
 
 
 def _no_forks(type_: str, *, early: bool) -> str:
@@ -154,7 +155,8 @@ def _no_forks(type_: str, *, early: bool) -> str:
     )
 
 
-def _forked(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
+def _forked(asked: Request, pipes: Pipes) -> Ending | None:
+    """None: a fork of this process cannot use the device, and the job was not done."""
     poisoned = mmap.mmap(-1, 1)  # shared; an exit code could be a subject's own
     sys.stdout.flush()
     sys.stderr.flush()
@@ -162,11 +164,11 @@ def _forked(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
     if pid == 0:
         code = 1
         try:
-            _become_child(fields, pipes)
-            if forks.bad(fields["case"]["device"]):
+            _become_child(asked, pipes)
+            if forks.bad(asked.case.device):
                 poisoned[0] = 1
             else:
-                case_process.run(Request.of(fields))
+                case_process.run(asked)
             code = 0
         except BaseException:  # nothing of the child may run on in this interpreter
             with contextlib.suppress(BaseException):
@@ -176,28 +178,26 @@ def _forked(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
                 sys.stdout.flush()
                 sys.stderr.flush()
             os._exit(code)
-    ended = supervise.how(supervise.wait(pid, fields["timeout_s"], pipes.requests.fileno()))
-    return ended | ({"poisoned": True} if poisoned[0] else {})
+    ended = supervise.wait(pid, asked.ends_after_s, pipes.requests.fileno())
+    return None if poisoned[0] else supervise.ending(ended)
 
 
-def _become_child(fields: Mapping[str, Any], pipes: Pipes) -> None:
+def _become_child(asked: Request, pipes: Pipes) -> None:
     """A session, streams and limits of its own."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for handle in pipes.handles():  # those of modules that a subject imported stay open
         os.close(handle)
-    log = os.open(fields["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    log = os.open(asked.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for target in (1, 2):
         os.dup2(log, target)
     os.close(log)
-    limits.begin_child(fields["parent"])
-    case = fields["case"]
-    limits.bound(on_cpu=case["device"] == "cpu", compiles=case["compile"] != "off")
+    case_process.begin(asked)
 
 
-def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
+def _spawned(asked: Request, pipes: Pipes) -> Ending:
     """The same in a fresh interpreter: where forks do not work."""
-    with Path(fields["log"]).open("ab") as log:
+    with Path(asked.log).open("ab") as log:
         process = subprocess.Popen(
             HERE.command("bench.worker.case_process"),
             stdin=subprocess.PIPE,
@@ -207,17 +207,13 @@ def _spawned(fields: Mapping[str, Any], pipes: Pipes) -> dict[str, Any]:
         )
     assert process.stdin is not None
     with contextlib.suppress(OSError), process.stdin as stdin:  # it may have ended already
-        stdin.write(json.dumps(dict(fields)).encode())
+        stdin.write(to_line(asked).encode())
     if supervise.can_watch():
-        return supervise.how(
-            supervise.wait(process.pid, fields["timeout_s"], pipes.requests.fileno())
-        )
+        handle = pipes.requests.fileno()
+        return supervise.ending(supervise.wait(process.pid, asked.ends_after_s, handle))
     try:
-        code = process.wait(timeout=fields["timeout_s"])
+        return supervise.ending(process.wait(timeout=asked.ends_after_s))
     except subprocess.TimeoutExpired:
         supervise.end_session(process.pid)
         process.wait()
-        return {"end": "timeout"}
-    if code < 0:
-        return {"end": "signal", "signal": supervise.signal_name(-code)}
-    return {"end": "exit", "code": code}
+        return supervise.ending(None)

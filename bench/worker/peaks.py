@@ -3,7 +3,7 @@
 Measured once a run, in a process of its own (`python -m bench.worker.peaks`, a line of JSON on
 standard input, the answer in a file), so that a row can be held against what is possible here.
 
-Ladders of sizes, in cache and beyond the last one, the best of several samples each: a large
+SizeSweeps of sizes, in cache and beyond the last one, the best of several samples each: a large
 matrix product is not the fastest there is, convolutions may beat it (Winograd, FFT), and small
 layers run from caches at several times the rate of a large copy.
 """

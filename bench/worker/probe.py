@@ -1,6 +1,6 @@
 """Look at the machine and at the subjects, in a process that exits.
 
-Standard input: a line of JSON (`bench.host.probe.look`).  The answer goes to a file, since a
+Standard input: a line of JSON (`bench.host.helper`).  The answer goes to a file, since a
 subject may print.
 """
 
@@ -22,7 +22,7 @@ from torch.nn.parameter import is_lazy
 
 from bench import start
 from bench.core.subject import SHIPPED, SubjectRef, parse
-from bench.host import probe as records
+from bench.host import probed
 from bench.host.environment import cpu_model, digest
 from bench.worker.device import cuda
 from bench.worker.model import compile as compiled
@@ -48,23 +48,24 @@ def main() -> None:
     limits.adopt_orphans()
     found = devices()
     limits.bound(on_cpu=len(found) == 1, compiles=True)  # it may load weights, which are kept
-    answer = {
-        "torch": torch.__version__,
-        "facts": facts(),
-        "devices": [records.as_json(device) for device in found],
-        "subjects": {
-            whole: records.as_json(subject(whole, names, request["inputs"].get(whole)))
+    answer = probed.Probe(
+        torch=torch.__version__,
+        facts=facts(),
+        devices={device.name: device for device in found},
+        subjects={
+            whole: subject(whole, names, request["inputs"].get(whole))
             for whole, names in wholes(request["subjects"]).items()
         },
-    }
-    answer["sources"] = {name: records.as_json(one) for name, one in sources().items()}
+    )
+    # Last: the subjects have been imported by now.
+    answer = dataclasses.replace(answer, sources=sources())
     limits.let_write()
-    Path(request["out"]).write_text(json.dumps(answer), encoding="utf-8")
+    Path(request["out"]).write_text(json.dumps(dataclasses.asdict(answer)), encoding="utf-8")
     supervise.end_what_is_left()
     os._exit(0)  # a subject's threads must not keep the probe alive
 
 
-def sources() -> dict[str, records.Source]:
+def sources() -> dict[str, probed.Source]:
     """By module: the files that the subjects brought, and what those imported.
 
     Left out is what is installed, and this project itself.
@@ -81,7 +82,7 @@ def sources() -> dict[str, records.Source]:
         if any(path.is_relative_to(one) for one in installed):
             continue
         if of_file := digest(path):
-            found[name] = records.Source(file=str(path), digest=of_file)
+            found[name] = probed.Source(file=str(path), digest=of_file)
     return found
 
 
@@ -112,9 +113,9 @@ def facts() -> dict[str, Any]:
     return found
 
 
-def devices() -> list[records.Device]:
+def devices() -> list[probed.Device]:
     """The CPU and every accelerator that torch finds."""
-    found = [records.Device(name="cpu", shown=cpu_model())]
+    found = [probed.Device(name="cpu", shown=cpu_model())]
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
         return found
@@ -122,7 +123,7 @@ def devices() -> list[records.Device]:
         name = f"{accelerator.type}:{index}" if accelerator.type != "mps" else "mps"
         on_cuda = accelerator.type == "cuda"
         found.append(
-            records.Device(
+            probed.Device(
                 name=name,
                 shown=_device_name(accelerator.type, index),
                 has_cudnn=on_cuda and torch.backends.cudnn.is_available(),
@@ -138,22 +139,22 @@ def _device_name(type_: str, index: int) -> str:
     return str(name(index)) if name else type_
 
 
-def subject(whole: str, want_layers: bool, given: str | None) -> records.SubjectFound:
+def subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectFound:
     """Build it once, and call it once where its layers are asked for."""
     ref = parse(whole)
     try:
         module = build(ref)
     except SubjectRaised as error:
-        unknown = records.SubjectFound.unknown(str(error))
+        unknown = probed.SubjectFound.unknown(str(error))
         return dataclasses.replace(unknown, missing=error.missing)
     except SubjectError as error:
-        return records.SubjectFound(error=str(error), missing=error.missing)
+        return probed.SubjectFound(error=str(error), missing=error.missing)
     has_inputs = callable(getattr(module, "example_inputs", None))
     guessed = None if given or has_inputs or whole in SHIPPED else guess.spec(module)
     spec = given or guessed or (SHIPPED_INPUT if whole in SHIPPED else "own")
     with contextlib.suppress(Exception):  # without its input; its own rows will say why
         give_weights(module, spec)
-    found = records.SubjectFound(
+    found = probed.SubjectFound(
         has_inputs=has_inputs,
         guessed=guessed,
         parameters=sum(one.numel() for one in module.parameters() if not is_lazy(one)),
@@ -173,8 +174,8 @@ def subject(whole: str, want_layers: bool, given: str | None) -> records.Subject
     )
 
 
-def _layer(layer: "layers.Layer") -> records.Layer:
-    return records.Layer(
+def _layer(layer: "layers.Layer") -> probed.Layer:
+    return probed.Layer(
         name=layer.name,
         alias=layer.alias,
         type=layer.type,

@@ -19,10 +19,10 @@ from rich.console import Console
 from bench.ab import outcome, plan, scheduler
 from bench.ab.journal import to_line
 from bench.ab.plan import AbError, Asked
-from bench.ab.variants import SideError
-from bench.ab.workers import Interpreters
+from bench.ab.variants import Side, SideError
+from bench.ab.workers import PairWorkers
 from bench.commands import ab
-from bench.engine.session import SessionError
+from bench.engine.fork_server import StartError
 from bench.plan.config import RunOptions
 from bench.results.journal import JournalError
 from bench.terminal.progress import wide_console
@@ -33,8 +33,9 @@ from bench.verdict.report import Verdict
 from tests.ab.test_outcome import A, B, good, planned
 from tests.ab.test_variants import git
 from tests.support.cases import case
+from tests.support.paths import ROOT
 
-SUBJECTS = Path(__file__).with_name("ab_subjects.py")
+SUBJECTS = ROOT / "tests/subjects/ab_subjects.py"
 
 
 def row(verdict: Verdict, figure: str = "time_s", **changes: Any) -> Row:
@@ -219,7 +220,7 @@ def stops(error: BaseException) -> Callable[[], bool]:
     return measure
 
 
-@pytest.mark.parametrize("error", [SessionError, SideError, JournalError])
+@pytest.mark.parametrize("error", [StartError, SideError, JournalError])
 def test_an_error_in_the_middle_leaves_the_report_of_what_was_measured(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -247,8 +248,8 @@ def test_an_error_is_told_though_its_report_cannot_be_written(
 ) -> None:
     out = begun(tmp_path)
     (out / "report.md").mkdir()
-    with pytest.raises(SessionError, match="torch is gone"):
-        measured(out, monkeypatch, stops(SessionError("torch is gone")))
+    with pytest.raises(StartError, match="torch is gone"):
+        measured(out, monkeypatch, stops(StartError("torch is gone")))
 
 
 @pytest.mark.parametrize("step", ["decided", "write", "tell"])
@@ -282,14 +283,15 @@ def test_a_seed_is_drawn_where_none_was_given() -> None:
 def test_two_kinds_of_device_are_compared_by_the_hosts_clock(
     tmp_path: Path, b: str, by_host: bool
 ) -> None:
-    arena = Interpreters(
-        sides={}, cases={A: {"A": case(), "B": case(device=b)}}, run=RunOptions(),
+    sides = {name: Side(name=name, asked=".", kind="settings") for name in "AB"}
+    workers = PairWorkers(
+        sides=sides, cases={A: {"A": case(), "B": case(device=b)}}, run=RunOptions(),
         directory=tmp_path, stage="first", number=0,
     )  # fmt: skip
-    session: Any = SimpleNamespace(dead=False)
-    arena._open = {(name, case().allocator): session for name in "AB"}
+    server: Any = SimpleNamespace(dead=False)
     for name in "AB":
-        assert arena._player(name, A)._asked["host_clock"] is by_host
+        workers.pools[name]._open[case().allocator] = server
+        assert workers._child(name, A)._asked.host_clock is by_host
 
 
 def few(_: scheduler.Pairs, stage: Stage) -> int:

@@ -13,8 +13,9 @@ from bench import cli
 from bench.ab import directory as ab_directory
 from bench.ab import outcome
 from bench.ab import plan as ab_plan
+from bench.ab.journal import PhaseKey
 from bench.ab.plan import Asked, Planned
-from bench.ab.scheduler import Pairs, phase_key
+from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.commands import ab
 from bench.plan.config import RunOptions
@@ -83,7 +84,7 @@ class Comparison:
 
 def decisive(pairs: Pairs, row: Row) -> tuple[Stage, int]:
     """Which pairs the verdict of a row rests on, or would, and how many were tried."""
-    name = phase_key(row.case_id, row.phase or "forward")
+    name = PhaseKey(row.case_id, row.phase or "forward")
     stage: Stage = "fresh" if name in pairs.suspects() else "first"
     return stage, len(pairs.seen.tried(row.case_id, stage))
 

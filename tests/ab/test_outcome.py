@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from rich.console import Console
@@ -16,7 +16,7 @@ from bench.ab.outcome import _by_stage
 from bench.ab.plan import Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
-from bench.core.records import Cause
+from bench.core.records import Status
 from bench.plan.config import RunOptions
 from bench.verdict.ab_report import Report, markdown
 from bench.verdict.paired_test import Case, decide
@@ -53,17 +53,15 @@ def pair(key: str, number: int, factor: float = 1.0, **more: Any) -> Pair:
     return Pair(key=key, number=number, **{**wanted, **more})
 
 
-def because(why: str, cause: Cause | None = None) -> Failed:
+def because(why: str) -> Failed:
     """why: `status: reason`."""
     status, _, reason = why.partition(": ")
-    return Failed(status, reason, cause)
+    return Failed(status=cast(Status, status), reason=reason)
 
 
-def failed(
-    key: str, number: int, *, cause: Cause | None = None, null: bool = False, **more: Any
-) -> Pair:
+def failed(key: str, number: int, *, null: bool = False, **more: str) -> Pair:
     """more: side → why."""
-    whys = {side: because(why, cause) for side, why in more.items()}
+    whys = {side: because(why) for side, why in more.items()}
     return pair(key, number, null=null, samples={}, failed=whys)
 
 
@@ -110,7 +108,7 @@ def of_records(*records: Pair | SideFacts) -> Pairs:
     nothing: Any = None
     return Pairs(
         cases={}, seed=0, threshold=0.05, budget_s=None, journal=nothing, seen=seen,
-        open_arena=nothing, tell=nothing,
+        open_workers=nothing, tell=nothing,
     )  # fmt: skip
 
 
@@ -216,11 +214,11 @@ def test_a_revision_that_can_no_longer_run_a_case_fails(kind: str, side: str, ve
 
 
 def test_sides_that_do_not_fit_at_once_are_unmeasured_whichever_was_second() -> None:
-    why = f"oom: {TOGETHER} (CUDA out of memory)"
+    reason = f"{TOGETHER} (CUDA out of memory)"
+    why = Failed(status="oom", reason=reason, cause="together")
     for sides in ("AA", "AB", "BA", "BB"):
         lost = [
-            failed(A, number, cause="together", **dict[str, Any]({side: why}))
-            for number, side in enumerate(sides)
+            pair(A, number, samples={}, failed={side: why}) for number, side in enumerate(sides)
         ]
         found = outcome(*lost, *good(B), *good(B, null=True), keys=(A, B))
         assert found.rows[0].verdict == "UNMEASURED"

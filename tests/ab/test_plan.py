@@ -11,7 +11,7 @@ from bench.ab.plan import AbError, Asked, Planned, begins, estimate_s, make, ref
 from bench.ab.variants import Side
 from bench.host import environment, probe
 from bench.host.interpreter import Place
-from bench.host.probe import Device, Layer, Probe, SubjectFound
+from bench.host.probed import Device, Layer, Probe, SubjectFound
 
 SIDES = (
     Side(name="A", asked="amp=off", kind="settings", place=Place(python="a")),
@@ -35,7 +35,7 @@ def layers(*names: str) -> SubjectFound:
 def found(monkeypatch: pytest.MonkeyPatch, **by_side: SubjectFound) -> None:
     """What the probe of each side finds of NET; of the ConvNet nothing but that it is there."""
 
-    def look(*asked: Any) -> probe.Probe:
+    def look(*asked: Any) -> Probe:
         place: Place = asked[-1]
         convnet = SubjectFound(has_inputs=True, parameters=1)
         return Probe(

@@ -1,5 +1,6 @@
 """Which pair is measured next: stages, the null case, the budget, a resume."""
 
+import dataclasses
 import json
 import math
 from collections.abc import Iterator
@@ -21,7 +22,7 @@ from bench.ab.journal import (
     to_line,
 )
 from bench.ab.scheduler import Pairs, values
-from bench.core.records import Case, Failure, Measurement, Samples
+from bench.core.records import Case, Failure, Measurement, Samples, Status
 from bench.results.journal import Journal
 from bench.verdict import paired_test
 from bench.verdict.looks import Stage
@@ -29,6 +30,7 @@ from tests.support.cases import case
 
 CHEAP, DEAR = case(batch=1), case(batch=8)
 UNCLEAR = 1.12  # noise that leaves 10 % undecided at every look
+SEGFAULT = Failed(status="crash", reason="ended by SIGSEGV")
 CASES = {one.case_id: one for one in (DEAR, CHEAP)}
 
 
@@ -40,7 +42,7 @@ class World:
     factor: dict[str, float] = field(default_factory=dict)
     noise: float = 1.04  # so much that no case is clear before its stage ends
     failing: dict[str, str] = field(default_factory=dict)  # key → side
-    status: str = "error"  # of what fails
+    status: Status = "error"  # of what fails
     crashing: set[int] = field(default_factory=set)  # comparisons, from 0, in which B crashes
     wrong: dict[str, str] = field(default_factory=dict)  # key → side
     cases: dict[str, Case] = field(default_factory=lambda: CASES)
@@ -55,7 +57,7 @@ class World:
         journal = Journal(self.path)
         wanted = {
             "cases": self.cases, "seed": 0, "threshold": 0.05, "budget_s": None, "journal": journal,
-            "seen": pair_journal.read(self.path), "open_arena": self._open,
+            "seen": pair_journal.read(self.path), "open_workers": self._open,
             "tell": lambda _: None, "clock": lambda: self.now_s,
         }  # fmt: skip
         pairs = Pairs(**{**wanted, **changes})  # type: ignore[arg-type]
@@ -65,13 +67,13 @@ class World:
             journal.close()
 
     @contextmanager
-    def _open(self, stage: Stage, number: int) -> Iterator["_Arena"]:
+    def _open(self, stage: Stage, number: int) -> Iterator["_Workers"]:
         self.opened.append((stage, number))
-        yield _Arena(self, stage, number)
+        yield _Workers(self, stage, number)
 
 
 @dataclass
-class _Arena:
+class _Workers:
     world: World
     stage: Stage
     number: int
@@ -82,11 +84,10 @@ class _Arena:
             raise KeyboardInterrupt
         world.now_s += 1
         world.made.append((self.stage, self.number, key, null))
-        failed = dict[str, Failed]()
-        if key in world.failing:
-            failed = {world.failing[key]: Failed(world.status, "broken")}
+        broken = Failed(status=world.status, reason="broken")
+        failed = {world.failing[key]: broken} if key in world.failing else {}
         if len(world.made) - 1 in world.crashing:
-            failed = {"B": Failed("crash", "ended by SIGSEGV")}
+            failed = {"B": SEGFAULT}
         if failed:
             return Pair(stage=self.stage, number=self.number, key=key, null=null, failed=failed)
         a_s = 0.001 * world.cases[key].batch
@@ -376,7 +377,7 @@ def test_a_crash_while_a_disturbed_pair_is_repeated_is_not_forgotten(world: Worl
     pairs, _ = world.run()
     assert world.made[0] == world.made[1]
     (failed,) = pairs.seen.failures(world.made[0][2])
-    assert failed.failed == {"B": Failed("crash", "ended by SIGSEGV")}
+    assert failed.failed == {"B": SEGFAULT}
 
 
 def test_five_hundred_cases_are_decided_in_one_pass_over_their_pairs(
@@ -444,28 +445,28 @@ def test_samples_are_paired_turn_by_turn_as_far_as_both_have_them() -> None:
 def test_a_side_that_failed_is_named() -> None:
     broken = Failure(case=CHEAP, replicate=0, status="oom", reason="too big")
     pair = pair_of("first", 0, CHEAP.case_id, _measured(CHEAP, (1.0,)), broken)
-    assert (pair.failed, pair.samples) == ({"B": Failed("oom", "too big")}, {})
+    assert (pair.failed, pair.samples) == ({"B": Failed(status="oom", reason="too big")}, {})
 
 
 def test_two_sides_that_failed_are_both_named() -> None:
     a = Failure(case=CHEAP, replicate=0, status="unsupported", reason="no compiler")
     b = Failure(case=CHEAP, replicate=0, status="error", reason="ValueError: boom")
     assert pair_of("first", 0, CHEAP.case_id, a, b).failed == {
-        "A": Failed("unsupported", "no compiler"),
-        "B": Failed("error", "ValueError: boom"),
+        "A": Failed(status="unsupported", reason="no compiler"),
+        "B": Failed(status="error", reason="ValueError: boom"),
     }
 
 
 def test_why_a_side_failed_is_read_back_from_the_journal_and_from_earlier_ones(
     tmp_path: Path,
 ) -> None:
-    why = Failed("oom", "both sides: too big", "together")
+    why = Failed(status="oom", reason="both sides: too big", cause="together")
     pair = Pair(stage="first", number=0, key="a", failed={"B": why})
     earlier = json.loads(to_line(pair)) | {"number": 1, "failed": {"B": "oom: a: b"}}
     path = tmp_path / "pairs.jsonl"
     path.write_text(f"{to_line(pair)}\n{json.dumps(earlier)}\n", encoding="utf-8")
     found = [one.failed["B"] for one in read(path).failures("a")]
-    assert found == [why, Failed("oom", "a: b")]
+    assert found == [why, Failed(status="oom", reason="a: b")]
 
 
 def _phases(*wanted: tuple[str, str]) -> Measurement:
@@ -510,6 +511,31 @@ def test_a_line_that_is_none_is_named(tmp_path: Path, line: str) -> None:
     path.write_text(line + "\n")
     with pytest.raises(PairJournalError, match=r"pairs.jsonl, line 1: not a pair"):
         pair_journal.read(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "failed"),
+    [
+        ("crash: ended by SIGSEGV", SEGFAULT),
+        ("error: ValueError: boom", Failed(status="error", reason="ValueError: boom")),
+        (
+            "oom: both sides do not fit into memory at once; alone this one runs (no room)",
+            Failed(
+                status="oom",
+                reason="both sides do not fit into memory at once; alone this one runs (no room)",
+                cause="together",
+            ),
+        ),
+    ],
+)
+def test_a_failure_in_a_journal_of_an_earlier_version_has_a_status_as_well(
+    tmp_path: Path, text: str, failed: Failed
+) -> None:
+    one = Pair(stage="first", number=0, key="a", failed={"B": failed})
+    line = json.loads(to_line(one)) | {"failed": {"B": text}}
+    path = tmp_path / "pairs.jsonl"
+    path.write_text(json.dumps(line) + "\n" + to_line(dataclasses.replace(one, number=1)) + "\n")
+    assert [pair.failed for pair in pair_journal.read(path).failures("a")] == [{"B": failed}] * 2
 
 
 def test_a_case_with_a_threshold_of_its_own_is_judged_by_it(world: World) -> None:

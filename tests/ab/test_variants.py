@@ -5,6 +5,7 @@ import shutil
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 
 from bench.ab import worktrees
 from bench.ab.variants import Side, SideError, bring, lacks, opened, parse, unproven
+from bench.core.protocol import Proof
 from bench.host.environment import no_commit
 
 
@@ -249,15 +251,19 @@ A = Side(name="A", asked="main", kind="revision", tree=Path("/trees/A"))
 B = Side(name="B", asked=".", kind="revision", tree=Path("/repository"))
 
 
+def proof(subject: str | None, *files: str, packages: Mapping[str, str] | None = None) -> Proof:
+    return Proof(subject=subject, files=files, packages=packages or {})
+
+
 @pytest.mark.slow
 def test_a_subject_from_its_own_tree_is_proven() -> None:
-    proof = {"subject": "/trees/A/net.py", "files": ["/trees/A/net.py", "/elsewhere/other.py"]}
-    assert unproven(A, B, proof) is None
+    own = proof("/trees/A/net.py", "/trees/A/net.py", "/elsewhere/other.py")
+    assert unproven(A, B, own) is None
 
 
 @pytest.mark.parametrize("subject", ["/repository/net.py", "/lib/net.py", None])
 def test_a_subject_from_elsewhere_would_be_the_same_on_both_sides(subject: str | None) -> None:
-    said = unproven(A, B, {"subject": subject, "files": []})
+    said = unproven(A, B, proof(subject))
     assert said is not None
     assert said.startswith("main: the subject was imported from")
     assert "give a subject of this repository (--subject, or bench.toml)" in said
@@ -266,14 +272,14 @@ def test_a_subject_from_elsewhere_would_be_the_same_on_both_sides(subject: str |
 @pytest.mark.slow
 def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
     files = ["/repository/layers.py", "/trees/A/net.py"]
-    said = unproven(A, B, {"subject": "/trees/A/net.py", "files": files})
+    said = unproven(A, B, proof("/trees/A/net.py", *files))
     assert said is not None
     assert said.startswith("main: /repository/layers.py was imported besides")
 
 
 def test_settings_need_no_proof_of_their_code() -> None:
     one = Side(name="A", asked="amp=off", kind="settings")
-    assert unproven(one, one, {"subject": None, "files": []}) is None
+    assert unproven(one, one, proof(None)) is None
 
 
 @pytest.mark.slow

@@ -1,64 +1,73 @@
-"""One pair of interpreters: what something outside killed is no verdict on a side."""
+"""The workers of one pair: their pools, and what is tried again."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from bench.ab import workers
 from bench.ab.variants import Side
-from bench.ab.workers import Interpreters
-from bench.core.records import Case, Entry, Failure, Measurement, Samples
+from bench.ab.workers import AGAIN, PairWorkers
+from bench.core.records import Entry, Failure
+from bench.host.interpreter import Place
 from bench.plan.config import RunOptions
-from tests.support.cases import case
+from tests.support.cases import PLAIN, case
 
-ONE = case()
-SAMPLES = (Samples(phase="forward", kind="latency", calls_per_sample=1, times_s=(0.01,)),)
-GOOD = Measurement(case=ONE, replicate=0, samples=SAMPLES)
-KILLED = Failure(case=ONE, replicate=0, status="crash", reason="ended by SIGKILL")
+KEY = PLAIN.case_id
+OTHER = Place(python="/other/python")
 
 
-@dataclass
-class FakePlayer:
-    entry: Entry
+@dataclass(frozen=True)
+class FakeChild:
     killed: bool
-    proof: Mapping[str, Any] = field(default_factory=dict)
+    proof: None = None
 
 
-def interpreters(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *killed: bool) -> Interpreters:
-    """killed: whether side B is, of each time that the case is played."""
-    left = list(killed)
-
-    def player(_self: Interpreters, name: str, _key: str) -> FakePlayer:
-        dies = name == "B" and left.pop(0)
-        return FakePlayer(KILLED if dies else GOOD, dies)
-
-    def take_turns(a: FakePlayer, b: FakePlayer, _draw: object) -> tuple[Entry, Entry]:
-        return a.entry, b.entry
-
-    monkeypatch.setattr(Interpreters, "_player", player)
-    monkeypatch.setattr(workers, "take_turns", take_turns)
-    cases: dict[str, Mapping[str, Case]] = {"a": {"A": ONE, "B": ONE}}
-    sides = {name: Side(name=name, asked="main", kind="settings") for name in "AB"}
-    return Interpreters(
-        sides=sides, cases=cases, run=RunOptions(), directory=tmp_path, stage="first", number=0
+@pytest.fixture
+def workers(tmp_path: Path) -> PairWorkers:
+    sides = {
+        "A": Side(name="A", asked="amp=off", kind="settings"),
+        "B": Side(name="B", asked="amp=bfloat16", kind="settings", place=OTHER),
+    }
+    cases = {KEY: {"A": PLAIN, "B": case(amp="bfloat16")}}
+    return PairWorkers(
+        sides=sides, cases=cases, run=RunOptions(), directory=tmp_path, stage="first", number=4
     )
 
 
-@pytest.mark.parametrize("killed", [(False,), (True, False), (True, True, False)])
-def test_a_side_that_something_outside_killed_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killed: tuple[bool, ...]
-) -> None:
-    pair = interpreters(tmp_path, monkeypatch, *killed).compare("a", null=False)
-    assert pair.failed == {}
-    assert pair.samples == {"forward": ((0.01,), (0.01,))}
-    assert pair.wall_s > 0
+def kills(times: int, made: list[bool]) -> Callable[..., Any]:
+    """Interleaves; one child of the first so many is killed from outside."""
+
+    def interleaved(_: str, *, null: bool) -> tuple[tuple[Entry, Entry], FakeChild, FakeChild]:
+        made.append(null)
+        why = "killed" if len(made) <= times else "broken"
+        one = Failure(case=PLAIN, replicate=4, status="crash", reason=why)
+        return (one, one), FakeChild(False), FakeChild(len(made) <= times)
+
+    return interleaved
 
 
-def test_a_side_that_is_killed_three_times_has_failed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("times", "tries", "why"), [(0, 1, "broken"), (2, 3, "broken"), (9, 3, "killed")]
+)
+def test_a_pair_of_which_something_outside_killed_a_child_is_interleaved_again(
+    workers: PairWorkers, monkeypatch: pytest.MonkeyPatch, times: int, tries: int, why: str
 ) -> None:
-    pair = interpreters(tmp_path, monkeypatch, True, True, True).compare("a", null=False)
-    assert {side: str(why) for side, why in pair.failed.items()} == {"B": "crash: ended by SIGKILL"}
+    made: list[bool] = []
+    monkeypatch.setattr(workers, "_interleaved", kills(times, made))
+    pair = workers.compare(KEY, null=True)
+    assert made == [True] * tries
+    assert (pair.stage, pair.number, pair.null) == ("first", 4, True)
+    assert {one.reason for one in pair.failed.values()} == {why}
+
+
+def test_each_side_has_its_own_interpreter_cases_and_folders_and_the_null_case_those_of_side_a(
+    workers: PairWorkers,
+) -> None:
+    places = {name: pool.place.python for name, pool in workers.pools.items()}
+    assert places["B"] == "/other/python"
+    assert places["A"] == places[AGAIN] != "/other/python"
+    amps = {name: [one.amp for one in pool.cases] for name, pool in workers.pools.items()}
+    assert amps == {"A": ["off"], "B": ["bfloat16"], AGAIN: ["off"]}
+    assert len({pool.folders.scratch for pool in workers.pools.values()}) == 3

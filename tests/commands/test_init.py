@@ -7,7 +7,7 @@ import pytest
 from bench.commands import init
 from bench.commands.init import Asked, InitError
 from bench.core.errors import UserError
-from bench.host.probe import Device, Probe, SubjectFound
+from bench.host.probed import Device, Probe, SubjectFound
 from bench.plan import config, expand
 
 CPU = {"cpu": Device(name="cpu", shown="a CPU")}

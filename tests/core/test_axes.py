@@ -1,5 +1,8 @@
+import dataclasses
+
 import pytest
 
+from bench.core import decode
 from bench.core.axes import AXES, BY_NAME, AxisError
 from bench.core.records import COLUMNS, Case
 from tests.support.cases import case
@@ -7,7 +10,7 @@ from tests.support.cases import case
 
 def test_every_axis_is_a_field_of_a_case_and_a_column_of_the_csv() -> None:
     names = [axis.name for axis in AXES]
-    assert names == [name for name in Case.__dataclass_fields__ if name != "subject"]
+    assert names == [one.name for one in dataclasses.fields(Case) if one.name != "subject"]
     assert set(names) <= set(COLUMNS)
 
 
@@ -70,6 +73,6 @@ def test_an_axis_that_came_later_changes_no_case_id_by_its_default() -> None:
 def test_a_case_of_an_earlier_version_stands_as_it_was_measured() -> None:
     fields = case().as_dict()
     del fields["grad_mode"]
-    assert Case.of(fields) == case()
+    assert decode.case(fields) == case()
     fields["mode"] = "training"
-    assert Case.of(fields) == case(mode="training", grad_mode=None)
+    assert decode.case(fields) == case(mode="training", grad_mode=None)

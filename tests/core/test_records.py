@@ -4,14 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bench.core import decode
 from bench.core.records import (
-    Case,
     Facts,
     Failure,
     Measurement,
-    RecordError,
     Samples,
-    from_line,
     to_line,
 )
 from tests.support.cases import PLAIN, case
@@ -43,7 +41,7 @@ def test_axes_without_a_meaning_are_left_out_of_the_id() -> None:
     ],
 )
 def test_an_entry_survives_the_journal(entry: Measurement | Failure | Facts) -> None:
-    assert from_line(to_line(entry)) == entry
+    assert decode.entry(to_line(entry)) == entry
 
 
 def test_a_line_names_its_case_status_and_reason_on_top() -> None:
@@ -58,31 +56,9 @@ def test_a_figure_that_is_no_number_never_reaches_the_journal() -> None:
         to_line(entry)
 
 
-@given(st.text())
-def test_any_text_is_an_entry_or_a_clear_error(text: str) -> None:
-    with pytest.raises(RecordError, match=r"not a (journal line|case)"):
-        from_line(text)
-
-
-@given(
-    st.recursive(
-        st.none() | st.booleans() | st.integers() | st.text(),
-        lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
-    )
-)
-def test_any_json_in_the_place_of_a_case_is_refused(value: object) -> None:
-    line = {
-        **json.loads(to_line(Failure(case=PLAIN, replicate=0, status="ok", reason=""))),
-        "case": value,
-    }
-    with pytest.raises(RecordError):
-        from_line(json.dumps(line))
-
-
 @given(subject=st.text(min_size=1), batch=st.integers(1, 9999))
 def test_cases_with_different_settings_have_different_ids(subject: str, batch: int) -> None:
     ids = {
-        Case.of({**PLAIN.as_dict(), "subject": subject, "batch": batch, "mode": mode}).case_id
-        for mode in ("inference", "training")
+        case(subject=subject, batch=batch, mode=mode).case_id for mode in ("inference", "training")
     }
     assert len(ids) == 2

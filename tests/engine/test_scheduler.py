@@ -1,23 +1,23 @@
 """The runner against sessions that answer from memory: no process, no torch, a clock of our own."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.core.protocol import Ended, Exited, Request, Signalled, WorkerLost
 from bench.core.records import Case, Entry, Facts, Failure, Measurement, Outcome, Samples, to_line
 from bench.engine.scheduler import FRUITLESS, Runner, RunSoFar
-from bench.engine.session import ReplicateDied
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal, read
 from bench.results.run_directory import Folders
 from tests.support.cases import case
 
-Answer = Callable[[str, Case, int], Entry | None]
+Answer = Callable[[str, Case, int], Entry | WorkerLost | None]
 CASES = (case(batch=1), case(batch=8), case(batch=32))
 
 
@@ -34,28 +34,31 @@ def measured(one: Case, replicate: int, seconds: float = 0.01) -> Measurement:
     )
 
 
-def works(job: str, one: Case, replicate: int) -> Entry | None:
+def works(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
     if job == "facts":
         return Facts(case=one, facts={"flops": 5.0})
     return measured(one, replicate)
 
 
 @dataclass
-class FakeSession:
+class FakeForkServer:
     """Leaves what a child would leave, or nothing where the child died."""
 
     answer: Answer
-    asked: list[dict[str, Any]]
+    asked: list[Request]
     dead: bool = False
     unshared: frozenset[str] = frozenset()
 
-    def ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
-        self.asked.append(dict(request))
-        entry = self.answer(request["job"], Case.of(request["case"]), request["replicate"])
-        if entry is None:
-            return {"end": "signal", "signal": "SIGSEGV"}
-        Path(request["out"]).write_text(to_line(entry))
-        return {"end": "exit", "code": 0, "wall_s": 0.5}
+    def ask(self, request: Request) -> Ended:
+        self.asked.append(request)
+        entry = self.answer(request.job, request.case, request.replicate)
+        match entry:
+            case None:
+                return Ended(how=Signalled("SIGSEGV"))
+            case WorkerLost():
+                return Ended(how=entry)
+        Path(request.out).write_text(to_line(entry))
+        return Ended(how=Exited(0), wall_s=0.5)
 
     def close(self) -> None:
         self.dead = True
@@ -89,7 +92,7 @@ class Stage:
 
     runner: Runner
     watched: Watched
-    asked: list[dict[str, Any]]
+    asked: list[Request]
     path: Path
 
     def ids(self) -> list[tuple[str, int]]:
@@ -104,7 +107,7 @@ class Stage:
 def stage(tmp_path: Path) -> Callable[..., Stage]:
     def build(answer: Answer = works, cases: tuple[Case, ...] = CASES, **options: Any) -> Stage:
         watched = Watched()
-        asked: list[dict[str, Any]] = []
+        asked: list[Request] = []
         path = tmp_path / "journal.jsonl"
         seen = RunSoFar()
         if path.exists():
@@ -120,7 +123,7 @@ def stage(tmp_path: Path) -> Callable[..., Stage]:
             watcher=watched,
             seen=seen,
             clock=watched.clock,
-            start_session=lambda **_: FakeSession(answer, asked),  # type: ignore[arg-type]
+            start=lambda **_: FakeForkServer(answer, asked),  # type: ignore[arg-type]
         )
         return Stage(runner, watched, asked, path)
 
@@ -148,7 +151,7 @@ def test_facts_are_found_once_a_case(stage: Callable[..., Stage]) -> None:
 def test_calls_per_sample_are_frozen_by_the_first_replicate(stage: Callable[..., Stage]) -> None:
     run = stage(replicates=2)
     run.runner.measure()
-    calls = [one["calls"] for one in run.asked if one["job"] == "measure"]
+    calls = [one.calls for one in run.asked if one.job == "measure"]
     assert calls == [None] * 3 + [7] * 3
 
 
@@ -170,7 +173,7 @@ def test_at_the_budget_nothing_further_is_started_and_it_is_said(
 
 
 def test_a_child_that_dies_is_one_row_and_the_run_goes_on(stage: Callable[..., Stage]) -> None:
-    def dies(job: str, one: Case, replicate: int) -> Entry | None:
+    def dies(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         return None if one.batch == 8 and replicate == 1 else works(job, one, replicate)
 
     run = stage(dies, replicates=3)
@@ -181,7 +184,7 @@ def test_a_child_that_dies_is_one_row_and_the_run_goes_on(stage: Callable[..., S
 
 
 def test_a_case_is_given_up_after_two_failures(stage: Callable[..., Stage]) -> None:
-    def dies(job: str, one: Case, replicate: int) -> Entry | None:
+    def dies(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         return None if one.batch == 8 else works(job, one, replicate)
 
     run = stage(dies, replicates=5)
@@ -201,7 +204,7 @@ def test_what_no_chance_decides_is_tried_once(stage: Callable[..., Stage]) -> No
 def test_larger_batches_are_not_tried_where_a_smaller_one_ran_out_of_memory(
     stage: Callable[..., Stage],
 ) -> None:
-    def hungry(job: str, one: Case, replicate: int) -> Entry | None:
+    def hungry(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if one.batch >= 8:
             return Failure(case=one, replicate=replicate, status="oom", reason="no memory")
         return works(job, one, replicate)
@@ -211,14 +214,14 @@ def test_larger_batches_are_not_tried_where_a_smaller_one_ran_out_of_memory(
     run.runner.measure()
     failures = {one.case.batch: one.reason for one in read(run.path) if isinstance(one, Failure)}
     assert set(failures) == {8, 16, 32, 64}
-    order = [one["case"]["batch"] for one in run.asked if one["job"] == "measure"]
+    order = [one.case.batch for one in run.asked if one.job == "measure"]
     first = min(order.index(batch) for batch in order if batch >= 8)
     tried = [batch for batch in order[first + 1 :] if batch > order[first]]
     assert tried == []
 
 
 def test_further_replicates_go_to_the_widest_cases_alone(stage: Callable[..., Stage]) -> None:
-    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if job == "measure" and one.batch == 32:
             return measured(one, replicate, 0.01 * (1 + replicate % 2))
         return works(job, one, replicate)
@@ -233,7 +236,7 @@ def test_further_replicates_go_to_the_widest_cases_alone(stage: Callable[..., St
 def test_what_is_left_of_a_budget_goes_to_the_widest_cases_until_it_is_spent(
     stage: Callable[..., Stage],
 ) -> None:
-    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if job == "measure" and one.batch >= 8:
             spread = 100 if one.batch == 32 else 2
             return measured(one, replicate, 0.01 * (spread if replicate % 2 else 1))
@@ -247,7 +250,7 @@ def test_what_is_left_of_a_budget_goes_to_the_widest_cases_until_it_is_spent(
 
 
 def test_without_a_budget_twice_the_replicates_have_to_do(stage: Callable[..., Stage]) -> None:
-    def scattered(job: str, one: Case, replicate: int) -> Entry | None:
+    def scattered(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if job == "measure":
             return measured(one, replicate, 0.01 * (1 + replicate % 2))
         return works(job, one, replicate)
@@ -262,10 +265,10 @@ def test_a_replicate_that_dies_is_replaced_and_its_case_is_a_crash(
 ) -> None:
     died: list[Case] = []
 
-    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if not died:
             died.append(one)
-            raise ReplicateDied("the replicate ended with exit code -9")
+            return WorkerLost("the replicate ended with exit code -9")
         return works(job, one, replicate)
 
     run = stage(answer, replicates=2)
@@ -280,10 +283,10 @@ def test_what_something_killed_is_done_again_and_leaves_no_failure(
 ) -> None:
     killed: list[str] = []
 
-    def answer(asked: str, one: Case, replicate: int) -> Entry | None:
+    def answer(asked: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if asked == job and len(killed) < 2:
             killed.append(asked)
-            raise ReplicateDied("the replicate ended with exit code -9", killed=True)
+            return WorkerLost("the replicate ended with exit code -9", killed=True)
         return works(asked, one, replicate)
 
     run = stage(answer, replicates=2)
@@ -297,16 +300,16 @@ def test_what_something_killed_is_done_again_and_leaves_no_failure(
 def test_a_case_that_is_killed_each_time_is_a_crash_and_given_up(
     stage: Callable[..., Stage],
 ) -> None:
-    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if job == "measure" and one.batch == 8:
-            raise ReplicateDied("the replicate ended with exit code -9", killed=True)
+            return WorkerLost("the replicate ended with exit code -9", killed=True)
         return works(job, one, replicate)
 
     run = stage(answer, replicates=5)
     assert run.runner.measure()
     failures = [one for one in read(run.path) if isinstance(one, Failure)]
     assert [one.status for one in failures] == ["crash", "crash"]
-    assert sum(one["job"] == "measure" and one["case"]["batch"] == 8 for one in run.asked) == 6
+    assert sum(one.job == "measure" and one.case.batch == 8 for one in run.asked) == 6
 
 
 def test_a_module_that_cannot_be_shared_once_is_not_tried_again(
@@ -315,11 +318,11 @@ def test_a_module_that_cannot_be_shared_once_is_not_tried_again(
     run = stage(replicates=3)
     asked: list[list[str]] = []
 
-    def start(*, modules: list[str], **_: Any) -> FakeSession:
+    def start(*, modules: list[str], **_: Any) -> FakeForkServer:
         asked.append(modules)
-        return FakeSession(works, run.asked, unshared=frozenset(modules))
+        return FakeForkServer(works, run.asked, unshared=frozenset(modules))
 
-    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.start = start  # type: ignore[assignment]
     run.runner.measure()
     assert asked == [["convnet.network"], [], []]
 
@@ -330,11 +333,11 @@ def test_a_compiler_that_cannot_be_shared_is_left_out_of_the_next_interpreter(
     compiled = dataclasses.replace(CASES[0], compile="default")
     run, asked = stage(cases=(compiled,), replicates=3), []
 
-    def start(*, inductor: bool, **_: Any) -> FakeSession:
+    def start(*, inductor: bool, **_: Any) -> FakeForkServer:
         asked.append(inductor)
-        return FakeSession(works, run.asked, unshared=frozenset({"torch.compile"}))
+        return FakeForkServer(works, run.asked, unshared=frozenset({"torch.compile"}))
 
-    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.start = start  # type: ignore[assignment]
     run.runner.measure()
     assert asked == [True, False, False]
 
@@ -342,11 +345,11 @@ def test_a_compiler_that_cannot_be_shared_is_left_out_of_the_next_interpreter(
 def test_a_run_says_once_what_each_of_its_interpreters_says(stage: Callable[..., Stage]) -> None:
     run = stage(replicates=3)
 
-    def start(*, say: Callable[[str], None], **_: Any) -> FakeSession:
+    def start(*, say: Callable[[str], None], **_: Any) -> FakeForkServer:
         say("cases start slowly")
-        return FakeSession(works, run.asked)
+        return FakeForkServer(works, run.asked)
 
-    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.start = start  # type: ignore[assignment]
     run.runner.measure()
     assert run.watched.notes == ["cases start slowly"]
 
@@ -358,7 +361,7 @@ def disturbed(one: Case, replicate: int, ratio: float) -> Measurement:
 
 
 def measures(run: Stage) -> int:
-    return sum(one["job"] == "measure" for one in run.asked)
+    return sum(one.job == "measure" for one in run.asked)
 
 
 def test_a_disturbed_replicate_is_measured_again_and_the_quiet_one_counts(
@@ -366,7 +369,7 @@ def test_a_disturbed_replicate_is_measured_again_and_the_quiet_one_counts(
 ) -> None:
     ratios = iter([0.7, 0.0])
 
-    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         return (
             works(job, one, replicate)
             if job != "measure"
@@ -383,7 +386,7 @@ def test_a_disturbed_replicate_is_measured_again_and_the_quiet_one_counts(
 def test_of_several_disturbed_ones_the_least_disturbed_counts(stage: Callable[..., Stage]) -> None:
     ratios = iter([0.7, 0.2, 0.5])
 
-    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         return (
             works(job, one, replicate)
             if job != "measure"
@@ -401,7 +404,7 @@ def test_of_several_disturbed_ones_the_least_disturbed_counts(stage: Callable[..
 def test_on_a_machine_that_is_busy_for_good_nothing_is_measured_again_and_again(
     stage: Callable[..., Stage],
 ) -> None:
-    def answer(job: str, one: Case, replicate: int) -> Entry | None:
+    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         return works(job, one, replicate) if job != "measure" else disturbed(one, replicate, 0.7)
 
     run = stage(answer, replicates=5)
@@ -417,23 +420,23 @@ def test_a_case_is_measured_in_an_interpreter_that_has_its_allocator(
 ) -> None:
     cases = tuple(case(batch=n, allocator=kind) for n in (1, 8) for kind in ("retained", "system"))
     run = stage(cases=cases, replicates=2)
-    asked: dict[str, list[dict[str, Any]]] = {"retained": [], "system": []}
-    sessions: list[FakeSession] = []
+    asked: dict[str, list[Request]] = {"retained": [], "system": []}
+    sessions: list[FakeForkServer] = []
 
-    def start(*, allocator: str, **_: object) -> FakeSession:
-        sessions.append(FakeSession(works, asked[allocator]))
+    def start(*, allocator: str, **_: object) -> FakeForkServer:
+        sessions.append(FakeForkServer(works, asked[allocator]))
         return sessions[-1]
 
-    run.runner.start_session = start  # type: ignore[assignment]
+    run.runner.start = start  # type: ignore[assignment]
     assert run.runner.measure()
     for kind, requests in asked.items():
-        assert {one["case"]["allocator"] for one in requests} == {kind}
+        assert {one.case.allocator for one in requests} == {kind}
     assert len(sessions) == 4  # one of each kind, anew in each replicate
     assert all(one.dead for one in sessions)
 
 
 def test_an_interrupt_keeps_what_is_finished(stage: Callable[..., Stage]) -> None:
-    def interrupt(job: str, one: Case, replicate: int) -> Entry | None:
+    def interrupt(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if replicate == 1:
             raise KeyboardInterrupt
         return works(job, one, replicate)

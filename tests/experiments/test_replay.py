@@ -45,9 +45,9 @@ def one_by_one(
                 cases[place] = with_pair(case, stage, centre, mean)
         return True
 
-    if stage_of("first", first, 0, [case.key for case in cases]):
+    if stage_of("first", first, 0, [str(case.key) for case in cases]):
         again = suspects(cases, threshold)
-        stage_of("fresh", fresh, len(again), again)
+        stage_of("fresh", fresh, len(again), [str(key) for key in again])
     return [one.verdict for one in decide(cases, (), threshold)], spent
 
 

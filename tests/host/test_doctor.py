@@ -10,7 +10,8 @@ from rich.console import Console
 from bench.commands import doctor as command
 from bench.host import doctor, preflight
 from bench.host.doctor import Finding, Gpu
-from bench.host.probe import Device, Probe, ProbeError
+from bench.host.probe import ProbeError
+from bench.host.probed import Device, Probe
 from tests.worker.process.test_limits import lay
 
 CPU = Device(name="cpu", shown="a CPU")

@@ -22,7 +22,7 @@ READY = ("tests/worker/jobs/test_prepare.py",)
 CHILD = ("tests/worker/test_case_process.py",)
 COMPILED = ("tests/worker/model/test_compile.py",)
 PLAN = ("tests/plan/test_expand.py",)
-SESSION = ("tests/engine/test_session.py",)
+SESSION = ("tests/engine/test_fork_server.py",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -548,16 +548,16 @@ MUTATIONS = (
     ),
     Mutation(
         "one interpreter for both allocators",
-        "bench/engine/scheduler.py",
-        "return open_[case.allocator]",
-        "return next(iter(open_.values()))",
+        "bench/engine/workers.py",
+        "server = self._open.get(allocator)",
+        "server = next(iter(self._open.values()), None)",
         RUNNER,
     ),
     Mutation(
         "one interpreter for all replicates",
-        "bench/engine/scheduler.py",
-        "            for session in open_.values():\n                session.close()\n",
-        "            pass\n",
+        "bench/engine/workers.py",
+        "        for pool in pools:\n            pool.close()\n",
+        "        pass\n",
         RUNNER,
     ),
     Mutation(

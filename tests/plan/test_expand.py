@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.host.probe import Device, Layer, Probe, SubjectFound
+from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.plan.config import load
 from bench.plan.expand import LeftOut, PlanError, estimate_s, make
 

@@ -275,3 +275,15 @@ def test_start_up_needs_no_heavy_library() -> None:
     top = {one for one, is_top in _imports(MODULES["bench.cli"]) if is_top}
     allowed = {"inspect", "os", "signal", "sys", "collections.abc", "pathlib", "typing", "typer"}
     assert top <= allowed | {"bench.core.axes"}
+
+
+def test_no_worker_needs_pydantic() -> None:
+    """It may run in an interpreter that has none, and starts for every case."""
+    reached, left = set[str](), [name for name in MODULES if name.startswith("bench.worker.")]
+    while left:
+        name = left.pop()
+        if name in MODULES and name not in reached:
+            reached.add(name)
+            left += [one for one, _ in _imports(MODULES[name])]
+    assert "bench.core.protocol" in reached
+    assert [one for one in reached if "pydantic" in dict(_imports(MODULES[one]))] == []

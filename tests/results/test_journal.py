@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from bench.core.records import Entry, Facts, Failure, to_line
 from bench.results.journal import Journal, JournalError, read
 from tests.support.cases import PLAIN, case
+from tests.support.paths import ROOT
 from tests.support.results import measurement
 
 
@@ -82,27 +83,27 @@ def changed(entry: Entry, **fields: Any) -> str:
 @pytest.mark.parametrize(
     ("line", "says"),
     [
-        (changed(ENTRIES[0], replicate="0"), "replicate is none"),
-        (changed(ENTRIES[0], replicate=-1), "replicate is none"),
-        (changed(ENTRIES[0], replicate=True), "replicate is none"),
-        (changed(ENTRIES[0], status="great"), "status is none"),
-        (changed(ENTRIES[0], status="ok"), "status is none"),
-        (changed(ENTRIES[0], reason=None), "reason is none"),
-        (changed(ENTRIES[0], case={**PLAIN.as_dict(), "mode": 7}), "case is none"),
-        (changed(ENTRIES[0], case={**PLAIN.as_dict(), "batch": 0}), "case is none"),
-        (changed(ENTRIES[1], flags=["great"]), "flags is none"),
-        (changed(ENTRIES[1], flags=[[]]), "unhashable"),
-        (changed(ENTRIES[1], facts={"flops": "1"}), "facts is none"),
-        (changed(ENTRIES[1], controls={"copy": ["x"]}), "controls is none"),
-        (changed(ENTRIES[1], samples=[{"phase": "forward"}]), "KeyError"),
-        (changed(ENTRIES[1], timed_s=None), "timed_s is none"),
-        (changed(ENTRIES[1], state=[]), "state is none"),
-        (changed(ENTRIES[1]).replace("0.25", "NaN"), "samples is none"),
-        (changed(ENTRIES[1]).replace("0.25", "1e999"), "samples is none"),
-        (changed(ENTRIES[1]).replace("0.25", "1" + "0" * 400), "too large"),
-        (changed(ENTRIES[2], problems={"operators": None}), "problems is none"),
-        (changed(ENTRIES[2], invalid=1), "invalid is none"),
-        ("[" * 20_000, "RecursionError"),
+        (changed(ENTRIES[0], replicate="0"), "replicate: "),
+        (changed(ENTRIES[0], replicate=-1), "replicate: "),
+        (changed(ENTRIES[0], replicate=True), "replicate: "),
+        (changed(ENTRIES[0], status="great"), "status: "),
+        (changed(ENTRIES[0], status="ok"), "status: "),
+        (changed(ENTRIES[0], reason=None), "reason: "),
+        (changed(ENTRIES[0], case={**PLAIN.as_dict(), "mode": 7}), "case"),
+        (changed(ENTRIES[0], case={**PLAIN.as_dict(), "batch": 0}), "case"),
+        (changed(ENTRIES[1], flags=["great"]), "flags: "),
+        (changed(ENTRIES[1], flags=[[]]), "flags.0: "),
+        (changed(ENTRIES[1], facts={"flops": "1"}), "facts.flops: "),
+        (changed(ENTRIES[1], controls={"copy": ["x"]}), "controls.copy.0: "),
+        (changed(ENTRIES[1], samples=[{"phase": "forward"}]), "samples.0.kind: "),
+        (changed(ENTRIES[1], timed_s=None), "timed_s: "),
+        (changed(ENTRIES[1], state=[]), "state: "),
+        (changed(ENTRIES[1]).replace("0.25", "NaN"), "samples.0.times_s.0: "),
+        (changed(ENTRIES[1]).replace("0.25", "1e999"), "samples.0.times_s.0: "),
+        (changed(ENTRIES[1]).replace("0.25", "1" + "0" * 400), "samples.0.times_s.0: "),
+        (changed(ENTRIES[2], problems={"operators": None}), "problems.operators: "),
+        (changed(ENTRIES[2], invalid=1), "invalid: "),
+        ("[" * 20_000, "recursion limit exceeded"),
     ],
 )
 def test_a_field_that_is_not_what_it_should_be_is_named(
@@ -176,3 +177,11 @@ def test_a_journal_that_was_removed_is_told_and_not_written_to_nowhere(tmp_path:
     path.unlink()
     with pytest.raises(JournalError, match="was removed while the run wrote to it"):
         log.append(_failure(0))
+
+
+def test_the_journal_of_an_earlier_version_is_read_to_its_last_line() -> None:
+    path = ROOT / "results/example/journal.jsonl"
+    found = read(path)
+    assert len(found) == len(path.read_text().splitlines()) == 321
+    modes = {(one.case.mode, one.case.grad_mode) for one in found}
+    assert modes == {("training", None), ("inference", "inference_mode")}

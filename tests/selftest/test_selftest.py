@@ -15,9 +15,9 @@ import pytest
 import torch
 
 from bench.core.records import Entry, Failure
-from bench.engine import session
+from bench.engine import fork_server
 from bench.host import probe
-from bench.host.probe import Device, Probe
+from bench.host.probed import Device, Probe
 from bench.plan.config import RunOptions
 from bench.selftest import checks, command, devices, judge, work
 from bench.selftest.judge import Result
@@ -267,31 +267,29 @@ def test_an_accelerator_without_events_is_not_judged_by_them() -> None:
 
 
 def test_what_an_accelerator_raises_fails_its_lines_and_no_others(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     well = {"latency_s": 0.02, "launch_s": 1e-4, "device_s": 0.02, "counted_bytes": 67108864}
     found = {"cuda:0": well, "cuda:1": {"error": "out of memory"}}
-    monkeypatch.setattr(devices, "look", lambda _: found)
-    lines = devices.all_(["cuda:0", "cuda:1"], tmp_path).run()
+    monkeypatch.setattr(devices, "look", lambda: found)
+    lines = devices.all_(["cuda:0", "cuda:1"]).run()
     verdicts = [one.result.verdict for one in lines]
     assert verdicts == ["ok", "ok", "ok", "skipped", "FAILED", "FAILED", "FAILED", "FAILED"]
     assert lines[4].result.measured == "out of memory"
 
 
 @pytest.mark.slow
-def test_a_machine_without_accelerators_answers_with_none(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+def test_a_machine_without_accelerators_answers_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
-    assert devices.look(tmp_path) == {}
+    assert devices.look() == {}
 
 
 @pytest.mark.gpu
 @pytest.mark.slow
 @pytest.mark.alone
 @pytest.mark.skipif(not torch.accelerator.is_available(), reason="needs an accelerator")
-def test_the_accelerators_of_this_machine_are_right(tmp_path: Path) -> None:
-    seen = devices.look(tmp_path)
+def test_the_accelerators_of_this_machine_are_right() -> None:
+    seen = devices.look()
     assert seen
     for figures in seen.values():
         found = devices.accelerator(figures)
@@ -318,8 +316,8 @@ class Refusing(Workbench):
         pass
 
     def ask(self, *_: object, **__: Any) -> Entry:
-        reason = "ended by SIGBUS (failures/known-1234.txt)"
-        return Failure(case=case(), replicate=0, status="crash", reason=reason)
+        reason, log = "ended by SIGBUS", "known-1234.txt"
+        return Failure(case=case(), replicate=0, status="crash", reason=reason, log=log)
 
 
 def test_a_record_that_is_no_measurement_is_not_taken_for_one() -> None:
@@ -337,16 +335,14 @@ def found(**more: Device) -> Probe:
     return Probe(torch="2.13.0", facts={"compiler": "g++"}, devices={**cpu, **more}, subjects={})
 
 
-def every_line(on: Probe, folder: Path, *, compiles: bool) -> list[tuple[str, str]]:
-    every = checks.every(Refusing(), on, folder, compiles=compiles)
+def every_line(on: Probe, *, compiles: bool) -> list[tuple[str, str]]:
+    every = checks.every(Refusing(), on, compiles=compiles)
     return [line for check in every for line in check.lines]
 
 
-def test_no_two_lines_have_one_name_and_each_leaves_room_for_what_was_measured(
-    tmp_path: Path,
-) -> None:
+def test_no_two_lines_have_one_name_and_each_leaves_room_for_what_was_measured() -> None:
     gpu = Device(name="cuda:0", shown="A GPU")
-    lines = every_line(found(**{"cuda:0": gpu}), tmp_path, compiles=True)
+    lines = every_line(found(**{"cuda:0": gpu}), compiles=True)
     names = [name for name, _ in lines]
     assert len(set(names)) == len(names)
     assert [name for name in names if name.startswith("cuda:0")]
@@ -398,10 +394,10 @@ def test_where_no_interpreter_starts_it_says_so_and_is_4(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def start(*_: object, **__: object) -> None:
-        raise session.SessionError("the replicate ended with exit code 1: no torch")
+        raise fork_server.StartError("the replicate ended with exit code 1: no torch")
 
     monkeypatch.setattr(probe, "look", lambda *_: found())
-    monkeypatch.setattr(work, "Session", start)
+    monkeypatch.setattr(fork_server.ForkServer, "__init__", start)
     assert command.run(quick=True) == 4
     shown = capsys.readouterr().out
     assert "the replicate ended with exit code 1: no torch" in " ".join(shown.split())
@@ -469,7 +465,7 @@ def test_the_real_thing_has_a_line_for_each_check_and_its_exit_code_says_what_th
     out, errors = process.communicate(timeout=600)
     assert errors == ""
     rows = out.splitlines()
-    for name, _ in every_line(found(), tmp_path, compiles=False):
+    for name, _ in every_line(found(), compiles=False):
         (row,) = [row for row in rows if row.startswith(name + "  ")]
         assert re.search(r"\b(ok|FAILED|skipped)\b", row), row
         assert name not in EXACT or re.search(r"\bok\b", row), row

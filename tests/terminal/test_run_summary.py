@@ -55,19 +55,15 @@ def test_a_case_that_did_not_run_is_not_called_unverified() -> None:
 
 
 def test_cases_that_failed_for_one_reason_are_one_line() -> None:
-    reasons = [
-        "ValueError: no (failures/a.txt)",
-        "ValueError: no (failures/b.txt)",
-        "shapes differ",
-    ]
+    reasons = [("ValueError: no", "a.txt"), ("ValueError: no", "b.txt"), ("shapes differ", None)]
     found = result(
         *(
-            Failure(case=case(batch=batch), replicate=0, status="error", reason=reason)
-            for batch, reason in enumerate(reasons, 1)
+            Failure(case=case(batch=batch), replicate=0, status="error", reason=reason, log=log)
+            for batch, (reason, log) in enumerate(reasons, 1)
         ),
         *replicates(case(batch=8), [0.01] * 3),
     )
-    assert _odd(found.rows) == [
+    assert _odd(found) == [
         f"error: {case(batch=1).case_id} and 1 more: ValueError: no (failures/a.txt)",
         f"error: {case(batch=3).case_id}: shapes differ",
     ]
@@ -86,9 +82,7 @@ def test_cases_that_are_doubted_for_one_reason_are_one_line_whatever_its_figures
             for batch in (7, 12)
         )
     )
-    assert _odd(found.rows) == [
-        f"{case(batch=7).case_id} and 1 more: unsteady: the times rose by 7%"
-    ]
+    assert _odd(found) == [f"{case(batch=7).case_id} and 1 more: unsteady: the times rose by 7%"]
 
 
 def disturbed(replicate: int, *, flags: tuple[str, ...] = (), repeats: int = 0) -> Measurement:

@@ -14,22 +14,23 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bench.ab.journal import pair_of
+from bench.core.protocol import Budget
 from bench.core.records import Measurement
 from bench.verdict.paired_test import pair_value
 from bench.worker.device import cuda
 from bench.worker.device.device import Device, DeviceError, open_device
 from bench.worker.device.reference_work import Controls
 from bench.worker.jobs import static_metrics
-from bench.worker.jobs.interleaved import TurnSampler
+from bench.worker.jobs.interleaved import InterleavedSampler
 from bench.worker.model.build import Prepared
 from bench.worker.model.loss import FixedGradient
 from bench.worker.model.step import InferenceStep, TrainingStep
-from bench.worker.timing import measure, sampler
+from bench.worker.timing import measure
 from tests.support.cases import PLAIN, case
 from tests.support.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, install
 
 X = torch.zeros(2, 4)
-BUDGET = sampler.Budget(warmup_s=0.05, samples_s=0.1)  # of the made-up clock
+BUDGET = Budget(warmup_s=0.05, samples_s=0.1)  # of the made-up clock
 
 
 @pytest.fixture
@@ -138,7 +139,9 @@ def test_a_wait_at_the_end_of_a_forward_is_seen_in_what_turns_take_back_to_back(
     taken = []
     for kind in (Layer, Waiting):
         step = InferenceStep(kind(machine, forward_s=3e-5).eval(), (X,), {}, device_type="cpu")
-        sampler = TurnSampler(step, opened(machine), NoMeter(), machine.clock, lambda _: None)
+        sampler = InterleavedSampler(
+            step, opened(machine), NoMeter(), machine.clock, lambda _: None
+        )
         turn = sampler.turn(50, 20)
         entry = Measurement(case=PLAIN, replicate=0, samples=tuple(turn))
         taken.append(entry)

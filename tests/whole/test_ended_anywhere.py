@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from bench.core.errors import UserError
+from bench.core.protocol import WorkerLost
 from bench.core.records import Case, Entry, Facts
 from bench.engine.scheduler import Runner, RunSoFar
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal, read
 from bench.results.run_directory import Folders
-from tests.engine.test_scheduler import Answer, FakeSession, Watched, works
+from tests.engine.test_scheduler import Answer, FakeForkServer, Watched, works
 from tests.support.cases import case
 
 CASES = (case(batch=1), case(batch=8))
@@ -46,7 +47,7 @@ def run(folder: Path, answer: Answer = works, replicates: int = REPLICATES) -> N
         watcher=watched,
         seen=seen,
         clock=watched.clock,
-        start_session=lambda **_: FakeSession(answer, []),  # type: ignore[arg-type]
+        start=lambda **_: FakeForkServer(answer, []),  # type: ignore[arg-type]
     )
     try:
         runner.measure()
@@ -73,7 +74,7 @@ def test_killed_while_a_child_works_the_rest_is_measured_and_its_facts_are_found
 ) -> None:
     asked: list[str] = []
 
-    def killed(job: str, one: Case, replicate: int) -> Entry | None:
+    def killed(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if len(asked) == last:
             raise Killed
         asked.append(job)
@@ -91,7 +92,7 @@ def test_killed_while_a_child_works_the_rest_is_measured_and_its_facts_are_found
 def test_killed_between_the_last_measurement_and_its_facts_these_are_looked_for_again(
     tmp_path: Path,
 ) -> None:
-    def killed(job: str, one: Case, replicate: int) -> Entry | None:
+    def killed(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
         if job == "facts":
             raise Killed
         return works(job, one, replicate)

@@ -12,8 +12,11 @@ from typing import Any
 import psutil
 import pytest
 
+from bench.core.protocol import Job
 from bench.core.records import Entry, Facts, Failure, Measurement
-from bench.engine.session import ReplicateDied, Session, collect, request
+from bench.engine.collect import collect
+from bench.engine.fork_server import ForkServer
+from bench.engine.requests import request
 from bench.host.environment import GROUPS, PROC, cgroup_files
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
@@ -35,8 +38,8 @@ class Net(nn.Linear):
 """
 
 
-def started(folder: Path, *modules: str, timeout_s: float = 60.0) -> Session:
-    return Session(
+def started(folder: Path, *modules: str, timeout_s: float = 60.0) -> ForkServer:
+    return ForkServer(
         allocator="retained",
         modules=modules,
         inductor=False,
@@ -46,7 +49,7 @@ def started(folder: Path, *modules: str, timeout_s: float = 60.0) -> Session:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     one = started(tmp_path_factory.mktemp("session"), "tests.subjects.hostile")
     yield one
     one.close()
@@ -59,25 +62,21 @@ def folders(tmp_path: Path) -> Folders:
 
 
 def ask(
-    session: Session,
+    session: ForkServer,
     subject: str,
     where: Folders,
     timeout_s: float,
-    job: str = "measure",
+    job: Job = "measure",
     **changes: Any,
 ) -> Entry:
     fast: dict[str, Any] = {"samples_s": 0.02, "warmup_s": 0.01, "timeout_s": timeout_s}
     hostile = case(subject=subject, **{"input": "4", "batch": 2, **changes})
-    asked = request(job, hostile, 0, None, RunOptions(**fast), where)
-    try:
-        ended = session.ask(asked)
-    except ReplicateDied as error:
-        ended = {"end": "replicate", "why": str(error)}
-    return collect(asked, ended, where)
+    asked = request(job, hostile, 0, RunOptions(**fast), where)
+    return collect(asked, session.ask(asked), where)
 
 
 @pytest.fixture
-def measure(session: Session, tmp_path: Path) -> Measure:
+def measure(session: ForkServer, tmp_path: Path) -> Measure:
     where = folders(tmp_path)
 
     def one(name: str, timeout_s: float = 60.0, **changes: Any) -> Entry:
@@ -86,11 +85,11 @@ def measure(session: Session, tmp_path: Path) -> Measure:
     return one
 
 
-def below(session: Session) -> list[psutil.Process]:
+def below(session: ForkServer) -> list[psutil.Process]:
     return psutil.Process(session._process.pid).children(recursive=True)
 
 
-def test_a_replicate_forks(session: Session) -> None:
+def test_a_replicate_forks(session: ForkServer) -> None:
     assert session.forks
 
 
@@ -147,14 +146,14 @@ def test_a_well_behaved_subject_is_measured(measure: Measure) -> None:
     ],
 )
 def test_a_subject_that_misbehaves_is_one_record_with_its_reason(
-    measure: Measure, session: Session, name: str, status: str, reason: str
+    measure: Measure, session: ForkServer, name: str, status: str, reason: str
 ) -> None:
     found = measure(name)
     assert isinstance(found, Failure)
     assert found.status == status
-    assert reason in found.reason
-    assert found.reason.isprintable()
-    assert len(found.reason) < 600
+    assert reason in found.told
+    assert found.told.isprintable()
+    assert len(found.told) < 600
     assert session.forks
     assert below(session) == []
 
@@ -164,10 +163,10 @@ def test_each_failure_of_a_case_leaves_a_file_of_its_own(measure: Measure, tmp_p
     for _ in range(3):
         found = measure("Raises")
         assert isinstance(found, Failure)
-        named.append(found.reason.partition(" (")[2].rstrip(")"))
+        named.append(str(found.log))
     assert len(set(named)) == 3
     for one in named:
-        assert "RuntimeError: shapes do not" in (tmp_path / one).read_text(), one
+        assert "RuntimeError: shapes do not" in (tmp_path / "failures" / one).read_text(), one
 
 
 @pytest.mark.parametrize(
@@ -189,7 +188,7 @@ def test_each_failure_of_a_case_leaves_a_file_of_its_own(measure: Measure, tmp_p
     ],
 )
 def test_what_does_not_touch_the_figures_is_measured_and_nothing_is_left_running(
-    measure: Measure, session: Session, tmp_path: Path, name: str
+    measure: Measure, session: ForkServer, tmp_path: Path, name: str
 ) -> None:
     assert isinstance(measure(name), Measurement)
     assert session.forks
@@ -211,7 +210,7 @@ def test_what_does_not_touch_the_figures_is_measured_and_nothing_is_left_running
     ],
 )
 def test_a_subject_that_hangs_ends_at_its_limit_and_its_file_says_where(
-    measure: Measure, session: Session, tmp_path: Path, name: str, stage: str, where: str
+    measure: Measure, session: ForkServer, tmp_path: Path, name: str, stage: str, where: str
 ) -> None:
     found = measure(name, timeout_s=2.0)
     assert isinstance(found, Failure)
@@ -234,7 +233,7 @@ def test_a_failure_keeps_its_traceback_and_names_the_file(measure: Measure, tmp_
     found = measure("RaisesEscapes")
     assert isinstance(found, Failure)
     (kept,) = (tmp_path / "failures").iterdir()
-    assert f"failures/{kept.name}" in found.reason
+    assert found.log == kept.name
     text = kept.read_text()
     assert "Traceback" in text
     assert found.case.case_id in text
@@ -351,7 +350,9 @@ def test_what_an_import_may_write_is_limited(
     assert f"up to {limits.COMPILER_FILE_BYTES}\n" in said
 
 
-def _imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str) -> tuple[Session, str]:
+def _imported(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str
+) -> tuple[ForkServer, str]:
     """The status of a case of that source; a case beside it is measured, nothing is left."""
     (tmp_path / "imported.py").write_text(f"{source}\n{SUBJECT}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
@@ -371,7 +372,7 @@ def test_an_import_that_hangs_costs_its_own_cases_alone(
 ) -> None:
     (tmp_path / "imported.py").write_text(f"import time; time.sleep(3600)\n{SUBJECT}")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
-    monkeypatch.setattr("bench.engine.session.START_S", 20.0)
+    monkeypatch.setattr("bench.engine.fork_server.START_S", 20.0)
     one = started(tmp_path, "imported", "tests.subjects.hostile", timeout_s=1.0)
     try:
         found = ask(one, "imported:Net", folders(tmp_path), 2.0)
@@ -387,7 +388,7 @@ def test_an_import_that_hangs_costs_its_own_cases_alone(
 def test_a_replicate_that_does_not_answer_is_ended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bench.engine.session.GRACE_S", 1.0)
+    monkeypatch.setattr("bench.engine.fork_server.GRACE_S", 1.0)
     one = started(tmp_path, "tests.subjects.hostile")
     os.kill(one._process.pid, signal.SIGSTOP)
     found = ask(one, "tests.subjects.hostile:Small", folders(tmp_path), 1.0)

@@ -17,9 +17,11 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core.protocol import Request
+from bench.core.protocol import Budget, Job, Request
 from bench.core.records import Entry, Facts, Measurement
-from bench.engine.session import Session, collect, request
+from bench.engine.collect import collect
+from bench.engine.fork_server import ForkServer
+from bench.engine.requests import request
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker import peaks
@@ -28,7 +30,7 @@ from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
 from bench.worker.process import limits
-from bench.worker.timing import measure, sampler
+from bench.worker.timing import measure
 from tests.support.cases import case
 
 pytestmark = [
@@ -174,7 +176,7 @@ def test_an_input_that_no_cache_holds_is_not_read_faster_than_one_that_it_holds(
         step = InferenceStep(layer, (x,), {}, device_type="cuda", rotate_bytes=rotate_bytes)
         assert step.cold is (rotate_bytes > 0)
         measure.first_call(step, device)
-        times = measure.measure(step, device, sampler.Budget())
+        times = measure.measure(step, device, Budget())
         (found,) = [one for one in times.samples if one.kind == "pipelined"]
         return statistics.median(found.times_s)
 
@@ -233,18 +235,18 @@ def test_the_peaks_of_a_gpu_are_those_of_a_gpu(device: Device) -> None:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     log = tmp_path_factory.mktemp("session") / "log"
-    one = Session(allocator=None, modules=["convnet"], inductor=True, log=log)
+    one = ForkServer(allocator=None, modules=["convnet"], inductor=True, log=log)
     yield one
     one.close()
 
 
-def asked(session: Session, folder: Path, job: str, **settings: Any) -> Entry:
+def asked(session: ForkServer, folder: Path, job: Job, **settings: Any) -> Entry:
     folders = Folders(scratch=folder, failures=folder / "failures")
     own = {"device": NAME, "threads": None, "allocator": None, "cudnn_benchmark": "off"}
     one = case(**{**own, "tf32": "off", **settings})
-    wish = request(job, one, 0, None, RunOptions(samples_s=0.2), folders)
+    wish = request(job, one, 0, RunOptions(samples_s=0.2), folders)
     return collect(wish, session.ask(wish), folders)
 
 
@@ -266,7 +268,7 @@ def asked(session: Session, folder: Path, job: str, **settings: Any) -> Entry:
     ],
 )
 def test_every_setting_is_measured_read_back_and_right(
-    session: Session, tmp_path: Path, settings: dict[str, Any]
+    session: ForkServer, tmp_path: Path, settings: dict[str, Any]
 ) -> None:
     found = asked(session, tmp_path, "measure", **settings)
     assert isinstance(found, Measurement), found
@@ -297,7 +299,7 @@ def test_forks_of_a_process_that_has_used_the_gpu_are_not_made(tmp_path: Path) -
     os.environ["PYTHONPATH"] = f"{tmp_path}{os.pathsep}{before}"
     try:
         log = tmp_path / "log"
-        one = Session(allocator=None, modules=["uses_the_gpu"], inductor=False, log=log)
+        one = ForkServer(allocator=None, modules=["uses_the_gpu"], inductor=False, log=log)
     finally:
         os.environ["PYTHONPATH"] = before
     found = asked(one, tmp_path, "measure")
@@ -306,7 +308,7 @@ def test_forks_of_a_process_that_has_used_the_gpu_are_not_made(tmp_path: Path) -
 
 
 @needs_cuda
-def test_a_phase_of_a_step_and_its_whole_agree(session: Session, tmp_path: Path) -> None:
+def test_a_phase_of_a_step_and_its_whole_agree(session: ForkServer, tmp_path: Path) -> None:
     found = asked(session, tmp_path, "measure", mode="training", batch=32)
     assert isinstance(found, Measurement)
     medians = {
@@ -336,7 +338,7 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
         ),
         replicate=0,
         calls=None,
-        budget={},
+        budget=Budget(),
         cache=str(tmp_path),
         out=str(tmp_path / "x.profile.json"),
         log=str(tmp_path / "log"),

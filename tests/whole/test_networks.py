@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from bench.core.records import Facts, Measurement
 from bench.core.subject import parse
-from bench.engine.session import Session, collect, request
+from bench.engine.collect import collect
+from bench.engine.fork_server import ForkServer
+from bench.engine.requests import request
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker.model import inputs, layers, pytree, twins
@@ -102,16 +104,16 @@ def test_only_the_first_convolutions_input_needs_no_gradient(name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     log = tmp_path_factory.mktemp("session") / "log"
-    one = Session(
+    one = ForkServer(
         allocator="retained", modules=["tests.subjects.networks"], inductor=False, log=log
     )
     yield one
     one.close()
 
 
-def outcomes(session: Session, folder: Path, name: str, **settings: Any) -> dict[str, list[str]]:
+def outcomes(session: ForkServer, folder: Path, name: str, **settings: Any) -> dict[str, list[str]]:
     """By subject what is wrong with it: nothing, where all is well."""
     folders = Folders(scratch=folder, failures=folder / "failures")
     options = RunOptions(samples_s=0.005, warmup_s=0.005, min_samples=1)
@@ -120,7 +122,7 @@ def outcomes(session: Session, folder: Path, name: str, **settings: Any) -> dict
         subject = f"tests.subjects.networks:{name}{layer}"
         one = case(subject=subject, batch=2, input=INPUTS[name], **settings)
         for job in ("measure", *(() if layer else ("reference",)), "facts"):
-            asked = request(job, one, 0, None, options, folders)
+            asked = request(job, one, 0, options, folders)
             entry = collect(asked, session.ask(asked), folders)
             if isinstance(entry, Measurement):
                 continue
@@ -138,7 +140,7 @@ def outcomes(session: Session, folder: Path, name: str, **settings: Any) -> dict
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("name", INPUTS)
 def test_every_layer_is_measured_and_found_right(
-    session: Session, tmp_path: Path, name: str, mode: str
+    session: ForkServer, tmp_path: Path, name: str, mode: str
 ) -> None:
     wrong = outcomes(session, tmp_path, name, mode=mode)
     if mode == "training":  # dropout is all that cannot be compared
@@ -155,7 +157,7 @@ def test_every_layer_is_measured_and_found_right(
 @pytest.mark.parametrize("settings", [{"memory_format": "channels_last"}, {"amp": "bfloat16"}])
 @pytest.mark.parametrize("name", IMAGES)
 def test_layouts_and_autocast_reach_every_layer(
-    session: Session, tmp_path: Path, name: str, settings: dict[str, str]
+    session: ForkServer, tmp_path: Path, name: str, settings: dict[str, str]
 ) -> None:
     assert outcomes(session, tmp_path, name, mode="inference", **settings) == {}
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.core.records import Measurement
 from bench.core.subject import parse
-from bench.engine.session import Session
+from bench.engine.fork_server import ForkServer
 from bench.worker import case_process
 from bench.worker.checks import state
 from bench.worker.device.device import open_device
@@ -485,7 +485,7 @@ def test_such_layers_have_a_reference_in_float64(name: str, shape: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     one = started(tmp_path_factory.mktemp("session"), "tests.subjects.odd_layers")
     yield one
     one.close()
@@ -506,7 +506,7 @@ def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
     ],
 )
 def test_they_are_measured_from_beginning_to_end(
-    session: Session, tmp_path: Path, name: str, shape: str, mode: str
+    session: ForkServer, tmp_path: Path, name: str, shape: str, mode: str
 ) -> None:
     entry = ask(session, HERE + name, folders(tmp_path), 120.0, input=shape, mode=mode)
     assert isinstance(entry, Measurement), entry

@@ -23,11 +23,12 @@ from rich.console import Console
 
 from bench.compare import speedup
 from bench.compare.match import COMPARABLE
+from bench.core import decode
 from bench.core.axes import AXES
 from bench.core.errors import UserError, one_line
 from bench.core.records import COLUMNS, Entry, Facts, Failure, to_line
 from bench.core.text import plain
-from bench.host.probe import Device, Layer, Probe, SubjectFound
+from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.html import page
 from bench.plan.config import ConfigError, load
 from bench.plan.expand import Plan, PlanError, make
@@ -193,7 +194,7 @@ def test_every_combination_is_a_case_or_is_left_out_with_its_reason(
     assert all(one.reason for one in plan.left_out)
     for one in plan.cases:
         told = Failure(case=one, replicate=0, status="error", reason="why")
-        assert journal.entry_of(to_line(told)) == told
+        assert decode.entry(to_line(told)) == told
 
 
 def every_hostile(test: Any) -> Any:

@@ -13,6 +13,7 @@ from bench.commands import run as measure
 from bench.core.errors import UserError
 from bench.core.records import SCHEMA_VERSION
 from bench.host import environment, probe
+from bench.host.probed import Device, Probe, Source
 from bench.plan import config
 from tests.support.cases import PLAIN
 
@@ -35,12 +36,12 @@ QUICK = settings(
 @pytest.fixture
 def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run directory of this machine, as these tests see it."""
-    found = probe.Probe(
+    found = Probe(
         torch="2.13.0",
         facts=FACTS,
-        devices={"cpu": probe.Device(name="cpu", shown="AMD EPYC")},
+        devices={"cpu": Device(name="cpu", shown="AMD EPYC")},
         subjects={},
-        sources={name: probe.Source(file=name, digest=one) for name, one in SOURCES.items()},
+        sources={name: Source(file=name, digest=one) for name, one in SOURCES.items()},
     )
     monkeypatch.setattr(probe, "look", lambda *_: found)
     monkeypatch.setattr(environment, "environment", lambda: HERE)
@@ -78,7 +79,7 @@ def test_a_longer_limit_holds_for_the_look_at_the_subjects_as_well(
     limits_s: list[float] = []
     found = probe.look((), {}, 1.0)
 
-    def look(_: object, __: object, timeout_s: float) -> probe.Probe:
+    def look(_: object, __: object, timeout_s: float) -> Probe:
         limits_s.append(timeout_s)
         return found
 
@@ -88,7 +89,7 @@ def test_a_longer_limit_holds_for_the_look_at_the_subjects_as_well(
 
 
 def test_an_option_that_makes_no_sense_is_one_line(run: Path) -> None:
-    with pytest.raises(UserError, match="--replicates: replicates = 0: Input should be greater"):
+    with pytest.raises(UserError, match="--replicates: replicates = 0; expected greater"):
         resume(run, replicates=0)
 
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core.protocol import Request
-from bench.core.records import Failure, Measurement, from_line
+from bench.core import decode
+from bench.core.protocol import Budget, Request
+from bench.core.records import Failure, Measurement
 from bench.core.subject import parse
 from bench.worker import case_process
 from bench.worker.model.build import SubjectRaised, build
-from bench.worker.model.step import ScaleError
-from bench.worker.model.step_inputs import StepError, UnsupportedError
+from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
 from bench.worker.timing import contention
 from bench.worker.timing import measure as timing
@@ -42,7 +42,7 @@ def asked(
         ),
         replicate=3,
         calls=calls,
-        budget={**QUICK, **budget},
+        budget=Budget(**{**QUICK, **budget}),
         cache="unused",
         out=out,
         log="unused",
@@ -148,7 +148,7 @@ def test_a_handler_that_raises_after_the_job_changes_no_record(
 
     monkeypatch.setattr(limits, "let_write", let_write)  # this process goes on afterwards
     case_process.run(asked(name, out=str(tmp_path / "record")))
-    found = from_line((tmp_path / "record").read_text())
+    found = decode.entry((tmp_path / "record").read_text())
     assert isinstance(found, kind)
     assert left == []
     assert not isinstance(found, Failure) or "shapes do not fit" in found.reason
@@ -210,7 +210,7 @@ def test_a_subject_that_runs_out_of_memory_when_it_is_built_is_oom() -> None:
 
 def test_steps_that_are_skipped_for_ever_are_invalid_and_no_words_are() -> None:
     words = "GradScaler skipped 24 of 24 steps"
-    assert case_process.describe(ScaleError(words)) == ("invalid", words)
+    assert case_process.describe(NoSteps(words)) == ("invalid", words)
     assert case_process.describe(StepError(words)) == ("error", f"StepError: {words}")
 
 
@@ -219,13 +219,13 @@ def test_a_failure_for_want_of_room_on_the_disk_says_so_to_the_runner(
 ) -> None:
     monkeypatch.setattr(limits, "let_write", lambda: None)  # this process goes on afterwards
     for error, cause in (
-        (OSError(errno.ENOSPC, "No space left on device"), "no-space"),
+        (OSError(errno.ENOSPC, "No space left on device"), "disk-full"),
         (RuntimeError("no space left on the disk"), None),
     ):
         act = refuses(error)
         monkeypatch.setattr(case_process, "JOBS", {"measure": lambda _, act=act: act()})
         case_process.run(asked("Small", out=str(tmp_path / "record")))
-        found = from_line((tmp_path / "record").read_text())
+        found = decode.entry((tmp_path / "record").read_bytes())
         assert isinstance(found, Failure)
         assert found.cause == cause
 

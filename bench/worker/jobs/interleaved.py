@@ -1,12 +1,12 @@
-"""One side of a pair: built and warm, it waits for its turn, takes samples, and waits again.
+"""One participant of a pair: built and warm, it waits for its turn, takes samples, waits again.
 
-The runner tells it through a named pipe when its turn is, and hears through another that it
+The parent tells it through a named pipe when its turn is, and hears through another that it
 is over (`bench.ab.interleave`).  Between turns this process is blocked in a read, and the other
 side has the machine.
 """
 
+import dataclasses
 import gc
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +18,16 @@ from typing import Any
 import torch
 
 from bench import start
-from bench.core.protocol import Request
+from bench.core.protocol import (
+    NoMoreTurns,
+    Proof,
+    Request,
+    Turn,
+    TurnTaken,
+    Warm,
+    order_of_line,
+    to_line,
+)
 from bench.core.records import Measurement, Samples
 from bench.core.subject import parse
 from bench.worker.jobs import prepare
@@ -32,10 +41,10 @@ LEAST_IN_BLOCK = 2  # calls: one alone has nothing to hide its launches behind
 
 
 class TurnsError(Exception):
-    """The runner is gone, or says what no runner says."""
+    """The parent is gone."""
 
 
-class TurnSampler:
+class InterleavedSampler:
     """Samples of the whole call and of its phases, from the same calls."""
 
     def __init__(
@@ -114,26 +123,26 @@ class TurnSampler:
         return self._watch.latency_s(marked=self._marked)
 
 
-class Line(AbstractContextManager["Line"]):
-    """Two named pipes to the runner: a line of JSON each way."""
+class Channel(AbstractContextManager["Channel"]):
+    """Two named pipes to the parent (`bench.core.protocol`)."""
 
     def __init__(self, prefix: str) -> None:
         """prefix: their names without `.orders` and `.answers`."""
         self._answers = Path(f"{prefix}.answers").open("w", encoding="utf-8")  # noqa: SIM115
         self._orders = Path(f"{prefix}.orders").open(encoding="utf-8")  # noqa: SIM115
 
-    def say(self, **what: Any) -> None:
-        self._answers.write(json.dumps(what) + "\n")
+    def say(self, what: Warm | TurnTaken) -> None:
+        self._answers.write(to_line(what))
         self._answers.flush()
 
-    def orders(self) -> Iterator[dict[str, Any]]:
+    def turns(self) -> Iterator[Turn]:
         """Until there are none left.  Blocks.  Raises TurnsError."""
         for line in iter(self._orders.readline, ""):
-            order = json.loads(line)
-            if order["do"] == "end":
+            order = order_of_line(line)
+            if isinstance(order, NoMoreTurns):
                 return
             yield order
-        raise TurnsError("the runner ended before the pair did")
+        raise TurnsError("the parent ended before the pair did")
 
     def __exit__(
         self,
@@ -154,19 +163,19 @@ def run(request: Request) -> Measurement:
     begun = prepare.begin(built)
     load = contention.Meter()
     taken: list[Samples] = []
-    with prepare.no_recompiles(request.case), Line(str(request.pipes)) as line:
-        steady = measure.warm_up(built.step, built.device, sampler.Budget(**request.budget))
-        turn_sampler = TurnSampler(built.step, built.device, load, host_clock=request.host_clock)
+    with prepare.no_recompiles(request.case), Channel(str(request.pipes)) as channel:
+        steady = measure.warm_up(built.step, built.device, request.budget)
+        one = InterleavedSampler(built.step, built.device, load, host_clock=request.host_clock)
         gc.collect()  # what the building left behind is not cleared away during a sample
         seen = proof(parse(request.case.subject).module)
-        line.say(call_s=steady.call_s, proof=seen)
-        for order in line.orders():
-            taken += turn_sampler.turn(order["calls"], order["samples"])
-            line.say(done=True)
+        channel.say(Warm(call_s=steady.call_s, proof=seen))
+        for turn in channel.turns():
+            taken += one.turn(turn.calls, turn.samples)
+            channel.say(TurnTaken())
     whole = [
-        min(one.times_s)
-        for one in taken
-        if one.phase == built.step.whole and one.kind != "pipelined"
+        min(samples.times_s)
+        for samples in taken
+        if samples.phase == built.step.whole and samples.kind != "pipelined"
     ]
     found, state = prepare.end(built, begun, min(whole, default=0.0))
     growing = prepare.flags(state)
@@ -176,12 +185,12 @@ def run(request: Request) -> Measurement:
         replicate=request.replicate,
         samples=tuple(taken),
         flags=tuple([*flags, "contended"] if load.contended else flags),
-        facts=found | load.facts(turn_sampler.calls_sampled),
-        state={**state, "proof": seen},
+        facts=found | load.facts(one.calls_sampled),
+        state={**state, "proof": dataclasses.asdict(seen)},
     )
 
 
-def proof(module: str) -> dict[str, Any]:
+def proof(module: str) -> Proof:
     """Which code this process runs: the subject's file, and every other that is no library's.
 
     Files of the interpreter, of its libraries and of this suite are left out.
@@ -191,12 +200,12 @@ def proof(module: str) -> dict[str, Any]:
     found = {path for one in list(sys.modules.values()) if (path := _file(one)) is not None}
     files = {str(path) for path in found if not any(path.is_relative_to(folder) for folder in own)}
     subject = _file(sys.modules.get(module))
-    return {
-        "subject": str(subject) if subject else None,
-        "files": sorted(files),
-        "python": sys.executable,
-        "torch": torch.__version__,
-    }
+    return Proof(
+        subject=str(subject) if subject else None,
+        files=tuple(sorted(files)),
+        python=sys.executable,
+        torch=torch.__version__,
+    )
 
 
 def _file(module: Any) -> Path | None:

@@ -13,15 +13,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.core.protocol import Budget
 from bench.core.records import TRANSFER_PHASES, Samples
 from bench.worker.device.device import Device
 from bench.worker.model import pytree
 from bench.worker.timing import measure as timing
-from bench.worker.timing import sampler, stopwatch
+from bench.worker.timing import stopwatch
 
 # A copy does the same each time, and needs neither a long warm-up nor many samples.
 INPUT, INPUT_PINNED, OUTPUT, OUTPUT_PINNED = TRANSFER_PHASES
-BUDGET = sampler.Budget(warmup_s=0.02, warmup_cap_s=0.2, samples_s=0.06, max_samples=50)
+BUDGET = Budget(warmup_s=0.02, warmup_cap_s=0.2, samples_s=0.06, max_samples=50)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +99,7 @@ def measure(
     device: Device,
     clock: Callable[[], float] = stopwatch.wall_clock,
     *,
-    budget: sampler.Budget = BUDGET,
+    budget: Budget = BUDGET,
     resolution_s: float | None = None,
 ) -> tuple[tuple[Samples, ...], dict[str, float]]:
     """Samples of every way, and the bytes that each moves, as facts of its phase."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bench.worker.model import graph, growth, pytree
 from bench.worker.model.loss import FixedGradient, no_backward
-from bench.worker.model.step_inputs import StepError, StepInputs, UnsupportedError
+from bench.worker.model.step_inputs import NoSteps, StepError, StepInputs, UnsupportedError
 from bench.worker.model.ways import Places
 
 # GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
@@ -30,10 +30,6 @@ OF_AN_EARLIER_GRAPH = re.compile(
 )
 
 _AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
-
-
-class ScaleError(StepError):
-    """GradScaler finds no scale at which the gradients are finite: it skips every step."""
 
 
 # Sees the inputs and the loss (None where no number is computed) of a training step, when the
@@ -298,7 +294,7 @@ class TrainingStep(_OverInputs):
             taken_in_a_row = taken_in_a_row + 1 if self.skipped_steps == skipped else 0
             if taken_in_a_row == SETTLED_CALLS:
                 return
-        raise ScaleError(
+        raise NoSteps(
             f"GradScaler skipped {self.skipped_steps} of {self._scaled_steps} steps: the gradients "
             "are not finite in float16 at any scale"
         )

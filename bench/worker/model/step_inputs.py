@@ -44,6 +44,10 @@ class UnsupportedError(StepError):
     """Neither torch nor this suite can do it, as the case asks for it."""
 
 
+class NoSteps(StepError):  # noqa: N818 - says what happened
+    """GradScaler skips every optimizer step: what would be timed is no training."""
+
+
 class StepInputs:
     """What the module is called with: restored where it writes to it, or cold where asked for.
 

@@ -8,9 +8,10 @@ import os
 import select
 import signal
 import time
-from typing import Any
 
 import psutil
+
+from bench.core.protocol import Ending, Exited, Signalled, TimedOut
 
 TRACE_S = 0.5  # for a child that hangs to write where, before it is ended
 CLEAR_UP_S = 10.0  # then what is left is in the kernel's hands
@@ -27,7 +28,7 @@ def can_watch() -> bool:
 
 
 def wait(pid: int, timeout_s: float, runner: int) -> int | None:
-    """The child's wait status; None: it was ended at its limit.
+    """The child's exit code, of a signal the negative; None: it was ended at its limit.
 
     runner: handle of a pipe from there; where its other end is gone, all of this ends.
     Blocks: no polling beside a timing.
@@ -39,7 +40,7 @@ def wait(pid: int, timeout_s: float, runner: int) -> int | None:
     try:
         seen = dict(watched.poll(1000 * min(timeout_s, LONGEST_S)))
         if handle in seen:
-            return os.waitpid(pid, 0)[1]
+            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         if not seen:  # it hangs: the log shall say where
             watched.unregister(runner)
             os.kill(pid, signal.SIGQUIT)
@@ -54,13 +55,11 @@ def wait(pid: int, timeout_s: float, runner: int) -> int | None:
     return None
 
 
-def how(status: int | None) -> dict[str, Any]:
-    if status is None:
-        return {"end": "timeout"}
-    code = os.waitstatus_to_exitcode(status)
-    if code < 0:
-        return {"end": "signal", "signal": signal_name(-code)}
-    return {"end": "exit", "code": code}
+def ending(code: int | None) -> Ending:
+    """code: as `subprocess` has it; None: the process was ended at its limit."""
+    if code is None:
+        return TimedOut()
+    return Signalled(signal_name(-code)) if code < 0 else Exited(code)
 
 
 def signal_name(number: int) -> str:

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import torch
 
+from bench.core.protocol import Budget
 from bench.host.interpreter import HERE
 from bench.worker.device import device, nvidia
-from bench.worker.timing import measure, sampler, stopwatch
+from bench.worker.timing import measure, stopwatch
 
 MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
 ALLOCATED_BYTES = 64 * 2**20  # whole pages of every allocator, so counted without rounding
@@ -56,7 +57,7 @@ def accelerator(
     """
     work()
     on.wait()
-    found = medians(measure.measure(Forward(work), on, sampler.Budget(), clock))
+    found = medians(measure.measure(Forward(work), on, Budget(), clock))
     launches_s = []
     for _ in range(LAUNCHES):
         on.wait()
@@ -147,9 +148,9 @@ def _look(name: str) -> Figures:
 
 
 def main() -> None:
-    """Answer in the file that the command line names, or be the process beside."""
-    if sys.argv[1] == BESIDE:
+    """Answer, or be the process beside."""
+    if BESIDE in sys.argv:
         _be_beside(sys.argv[2])
         return
     found = {name: _look(name) for name in device.device_names()[1:]}
-    Path(sys.argv[1]).write_text(json.dumps(found), encoding="utf-8")
+    Path(json.loads(sys.stdin.read())["out"]).write_text(json.dumps(found), encoding="utf-8")

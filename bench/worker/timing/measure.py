@@ -9,9 +9,10 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from bench.core.protocol import Budget
 from bench.core.records import Samples
 from bench.worker.timing import settling
-from bench.worker.timing.sampler import Budget, Meter, Sampler
+from bench.worker.timing.sampler import Meter, Sampler
 from bench.worker.timing.stopwatch import (
     ClockError,
     Stopwatch,

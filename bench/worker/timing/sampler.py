@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from bench.core.protocol import Budget
 from bench.core.records import Samples
 from bench.worker.timing.stopwatch import Stopwatch
 
@@ -20,24 +21,6 @@ class Meter(Protocol):
 
     def stop(self) -> None:
         """It has ended."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Budget:
-    """How long one case may be measured in one replicate.
-
-    A slow call exceeds it: three calls of warm-up and `min_samples` of each kind are always
-    made, so a call of 0.5 s takes 1.5 s + 5 x 2 x 0.5 s (on an accelerator with events 3 x).
-    """
-
-    warmup_s: float = 0.2  # thrown away: clocks, caches and the allocator settle
-    warmup_calls: int = 3
-    warmup_cap_s: float = 1.5  # not settled by then, nor falling: measured all the same, and said
-    sample_s: float = 0.005  # shortest pipelined sample: drowns the clock's own cost
-    samples_s: float = 0.6  # for the samples of all kinds together
-    min_samples: int = 5  # of each kind
-    max_samples: int = 200  # of each kind
-    block_s: float = 0.1  # of samples between two calls of `between`
 
 
 @dataclass(slots=True, kw_only=True)

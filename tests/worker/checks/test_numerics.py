@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from bench.core.protocol import Request
+from bench.core.protocol import Budget, Request
 from bench.core.records import Case
 from bench.worker.checks import exact, numerics, rounding
 from bench.worker.checks.exact import Reference
@@ -38,8 +38,8 @@ def against(rounding: float, *numbers: float, group: str = "output") -> Referenc
 def built(one: Case) -> prepare.Ready:
     return prepare.build(
         Request(
-            job="facts", case=one, replicate=0, calls=None, budget={}, cache="", out="", log="",
-            timeout_s=60,
+            job="facts", case=one, replicate=0, calls=None, budget=Budget(), cache="", out="",
+            log="", timeout_s=60,
         )
     )  # fmt: skip
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.core.protocol import Request
+from bench.core.protocol import Budget, Job, Request
 from bench.core.records import Case, Facts
 from bench.worker import case_process
 from bench.worker.checks.numerics import Verdict
@@ -208,9 +208,9 @@ def test_an_output_of_no_element_says_that_nothing_was_compared(tmp_path: Path) 
 
 
 def facts_of(one: Case, folder: Path) -> Facts:
-    def ask(job: str) -> Facts:
+    def ask(job: Job) -> Facts:
         request = Request(
-            job=job, case=one, replicate=0, calls=None, budget={}, cache="", log="",
+            job=job, case=one, replicate=0, calls=None, budget=Budget(), cache="", log="",
             out=str(folder / "out.json"), timeout_s=60, reference=str(folder / "reference.pt"),
         )  # fmt: skip
         found = case_process.JOBS[job](request)

@@ -7,7 +7,9 @@ from typing import Any
 import pytest
 
 from bench.core.records import Entry, Failure, Measurement
-from bench.engine.session import Session, collect, request
+from bench.engine.collect import collect
+from bench.engine.fork_server import ForkServer
+from bench.engine.requests import request
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker.checks.state import problems
@@ -80,22 +82,22 @@ def test_contiguous_convolutions_matter_where_channels_last_was_asked_for() -> N
 
 
 @pytest.fixture(scope="module")
-def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Session]:
+def session(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ForkServer]:
     log = tmp_path_factory.mktemp("session") / "log"
-    one = Session(
+    one = ForkServer(
         allocator="retained", modules=["tests.subjects.turncoats"], inductor=False, log=log
     )
     yield one
     one.close()
 
 
-def measured(session: Session, folder: Path, subject: str, **settings: Any) -> Entry:
+def measured(session: ForkServer, folder: Path, subject: str, **settings: Any) -> Entry:
     folders = Folders(scratch=folder, failures=folder / "failures")
     one = case(
         subject=f"tests.subjects.turncoats:{subject}", **{"batch": 2, "input": "4", **settings}
     )
     options = RunOptions(samples_s=0.02, warmup_s=0.01)
-    asked = request("measure", one, 0, None, options, folders)
+    asked = request("measure", one, 0, options, folders)
     return collect(asked, session.ask(asked), folders)
 
 
@@ -124,7 +126,7 @@ def measured(session: Session, folder: Path, subject: str, **settings: Any) -> E
     ],
 )
 def test_a_subject_that_turns_a_switch_is_invalid(
-    session: Session, tmp_path: Path, subject: str, words: str
+    session: ForkServer, tmp_path: Path, subject: str, words: str
 ) -> None:
     found = measured(session, tmp_path, subject)
     assert isinstance(found, Failure)
@@ -141,7 +143,7 @@ def test_a_subject_that_turns_a_switch_is_invalid(
     ],
 )
 def test_most_of_the_work_done_otherwise_is_invalid(
-    session: Session, tmp_path: Path, subject: str, settings: dict[str, Any]
+    session: ForkServer, tmp_path: Path, subject: str, settings: dict[str, Any]
 ) -> None:
     found = measured(session, tmp_path, subject, **settings)
     assert isinstance(found, Failure)
@@ -164,7 +166,7 @@ def test_most_of_the_work_done_otherwise_is_invalid(
     ],
 )
 def test_a_small_part_done_otherwise_is_measured_and_named(
-    session: Session,
+    session: ForkServer,
     tmp_path: Path,
     subject: str,
     settings: dict[str, Any],

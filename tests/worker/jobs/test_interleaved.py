@@ -8,9 +8,15 @@ from typing import Any
 import pytest
 
 import bench
-from bench.ab.interleave import TOGETHER, ChildEnded, Turn, take_turns, turn_for
+from bench.ab.interleave import TOGETHER, ChildEnded, interleave, turn_for
+from bench.core.protocol import NoMoreTurns, Turn, TurnTaken, to_line
 from bench.core.records import Entry, Failure, Measurement
-from bench.worker.jobs.interleaved import Line, TurnSampler, TurnsError, proof
+from bench.worker.jobs.interleaved import (
+    Channel,
+    InterleavedSampler,
+    TurnsError,
+    proof,
+)
 from tests.support.cases import PLAIN
 from tests.support.fake_device import FakeDevice, FakeStep
 
@@ -28,11 +34,11 @@ class Meter:
         self.blocks += 1
 
 
-def sampler(device: FakeDevice, step: FakeStep, meter: Meter | None = None) -> TurnSampler:
+def sampler(device: FakeDevice, step: FakeStep, meter: Meter | None = None) -> InterleavedSampler:
     def pause(seconds: float) -> None:
         device.now_s += seconds
 
-    return TurnSampler(step, device, meter or Meter(), device.clock, pause)
+    return InterleavedSampler(step, device, meter or Meter(), device.clock, pause)
 
 
 def test_a_turn_begins_with_twenty_milliseconds_of_rest_and_two_calls_that_do_not_count() -> None:
@@ -87,7 +93,7 @@ def test_on_an_accelerator_a_turn_ends_with_blocks_of_calls_back_to_back() -> No
 def test_by_the_hosts_clock_a_turn_has_the_whole_alone(synchronous: bool) -> None:
     device = FakeDevice(synchronous=synchronous, has_events=not synchronous, launch_s=0.0)
     step = FakeStep(device, {"forward": 0.01, "backward": 0.03})
-    timed = TurnSampler(step, device, Meter(), device.clock, lambda _: None, host_clock=True)
+    timed = InterleavedSampler(step, device, Meter(), device.clock, lambda _: None, host_clock=True)
     (samples,) = timed.turn(1, 2)
     assert (samples.phase, samples.kind) == ("step", "latency")
     assert samples.times_s == pytest.approx((0.04, 0.04))
@@ -138,8 +144,8 @@ class FakeSide:
             raise ChildEnded
         return self.call_s
 
-    def turn(self, calls: int, samples: int) -> None:
-        self.log.append((self.name, calls, samples))
+    def take(self, turn: Turn) -> None:
+        self.log.append((self.name, turn.calls, turn.samples))
         self.turns += 1
         if self.turns > self.ends_at:
             raise ChildEnded
@@ -152,7 +158,7 @@ class FakeSide:
 
 def test_both_are_warm_before_either_is_timed_and_have_the_turns_that_suit_a() -> None:
     log: list[tuple[Any, ...]] = []
-    take_turns(FakeSide("A", log, 0.01), FakeSide("B", log, 0.05), random.Random(1), 6)
+    interleave(FakeSide("A", log, 0.01), FakeSide("B", log, 0.05), random.Random(1), 6)
     assert {one[1] for one in log[:2]} == {"start"}
     assert {one[1:] for one in log[2:]} == {(1, 10)}
     for turn in range(6):
@@ -161,7 +167,7 @@ def test_both_are_warm_before_either_is_timed_and_have_the_turns_that_suit_a() -
 
 def test_who_begins_a_turn_is_drawn() -> None:
     log: list[tuple[Any, ...]] = []
-    take_turns(FakeSide("A", log), FakeSide("B", log), random.Random(1), 40)
+    interleave(FakeSide("A", log), FakeSide("B", log), random.Random(1), 40)
     first = [one[0] for one in log[2::2]]
     assert first.count("A") == 20  # ABBA or BAAB: drift cancels
     assert all({first[n], first[n + 1]} == {"A", "B"} for n in range(0, 40, 2))
@@ -172,7 +178,7 @@ def test_who_begins_a_turn_is_drawn() -> None:
 def test_where_one_side_ends_early_the_other_has_no_further_turns(ends_at: int) -> None:
     log: list[tuple[Any, ...]] = []
     a, b = FakeSide("A", log), FakeSide("B", log, ends_at=ends_at)
-    left, right = take_turns(a, b, random.Random(1), 6)
+    left, right = interleave(a, b, random.Random(1), 6)
     assert isinstance(left, Measurement)
     assert right == Failure(case=PLAIN, replicate=0, status="crash", reason="B")
     assert a.turns == ends_at + 1  # the same as the other: would it have failed there, too?
@@ -182,7 +188,7 @@ def test_where_both_fail_both_say_so() -> None:
     for ends_at in (-1, 1):
         log: list[tuple[Any, ...]] = []
         a, b = FakeSide("A", log, ends_at=ends_at), FakeSide("B", log, ends_at=ends_at)
-        left, right = take_turns(a, b, random.Random(1), 6)
+        left, right = interleave(a, b, random.Random(1), 6)
         assert isinstance(left, Failure)
         assert isinstance(right, Failure)
         assert (left.reason, right.reason) == ("A", "B")
@@ -215,7 +221,7 @@ class Hungry:
             self._take()
         return 0.01
 
-    def turn(self, _calls: int, _samples: int) -> None:
+    def take(self, _: Turn) -> None:
         if not self.held:
             self._take()
 
@@ -241,7 +247,7 @@ def test_a_side_that_fits_alone_and_not_beside_the_other_is_not_blamed_whoever_b
     for seed in range(8):
         room = Room(10)
         sides = [Hungry(name, room, 6, in_turns) for name in "AB"]
-        found = take_turns(sides[0], sides[1], random.Random(seed))
+        found = interleave(sides[0], sides[1], random.Random(seed))
         (failed,) = [one for one in found if isinstance(one, Failure)]
         assert (failed.status, failed.reason) == ("oom", f"{TOGETHER} (out of memory)")
         assert room.free == 10
@@ -253,7 +259,7 @@ def test_a_side_that_does_not_fit_alone_is_blamed_whoever_builds_first() -> None
     starts = set()
     for seed in range(8):
         a, b = Hungry("A", room := Room(10), 6), Hungry("B", room, 12)
-        left, right = take_turns(a, b, random.Random(seed))
+        left, right = interleave(a, b, random.Random(seed))
         assert isinstance(left, Measurement)
         assert right == Failure(case=PLAIN, replicate=0, status="oom", reason="out of memory")
         starts.add((a.starts, b.starts))
@@ -262,21 +268,28 @@ def test_a_side_that_does_not_fit_alone_is_blamed_whoever_builds_first() -> None
 
 def test_the_proof_names_the_subject_and_no_file_of_python_or_of_the_suite() -> None:
     found = proof("tests.support.cases")
-    assert str(found["subject"]).endswith("tests/support/cases.py")
-    assert found["subject"] in found["files"]
+    assert str(found.subject).endswith("tests/support/cases.py")
+    assert found.subject in found.files
     libraries = tuple(
         f"{Path(str(one.__file__)).resolve().parent}/" for one in (bench, pytest, random)
     )
-    assert not any(one.startswith(libraries) for one in found["files"])
+    assert not any(one.startswith(libraries) for one in found.files)
 
 
-def test_a_side_whose_runner_is_gone_says_so(tmp_path: Any) -> None:
-    (tmp_path / "one.orders").write_text('{"do":"turn","calls":1,"samples":2}\n')
+def test_a_side_whose_parent_is_gone_says_so(tmp_path: Path) -> None:
+    (tmp_path / "one.orders").write_text(to_line(Turn(1, 2)))
     (tmp_path / "one.answers").touch()
-    with Line(str(tmp_path / "one")) as line:
-        line.say(done=True)
-        orders = line.orders()
-        assert next(orders) == {"do": "turn", "calls": 1, "samples": 2}
-        with pytest.raises(TurnsError, match="the runner ended"):
-            next(orders)
-    assert (tmp_path / "one.answers").read_text() == '{"done": true}\n'
+    with Channel(str(tmp_path / "one")) as channel:
+        channel.say(TurnTaken())
+        turns = channel.turns()
+        assert next(turns) == Turn(1, 2)
+        with pytest.raises(TurnsError, match="the parent ended"):
+            next(turns)
+    assert (tmp_path / "one.answers").read_text() == '{"kind": "turn-taken"}\n'
+
+
+def test_a_side_that_is_told_so_has_no_more_turns(tmp_path: Path) -> None:
+    (tmp_path / "one.orders").write_text(to_line(Turn(1, 2)) + to_line(NoMoreTurns()))
+    (tmp_path / "one.answers").touch()
+    with Channel(str(tmp_path / "one")) as channel:
+        assert list(channel.turns()) == [Turn(1, 2)]

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from bench.core.protocol import Request
+from bench.core.protocol import Budget, Request
 from bench.worker import case_process
 from bench.worker.checks import state
 from bench.worker.jobs import prepare
@@ -46,7 +46,7 @@ def build(subject: str, **settings: Any) -> Ready:
             case=asked,
             replicate=0,
             calls=None,
-            budget={},
+            budget=Budget(),
             cache="unused",
             out="unused",
             log="unused",

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.core.protocol import Request
+from bench.core.protocol import Budget, Request
 from bench.worker.jobs import profile
 from bench.worker.jobs.prepare import build
 from bench.worker.process import limits
@@ -29,7 +29,7 @@ def asked(folder: Path, **changes: Any) -> Request:
         case=case(**{"batch": 2, "threads": str(torch.get_num_threads()), **changes}),
         replicate=0,
         calls=None,
-        budget={},
+        budget=Budget(),
         cache=str(folder / "cache"),
         out=str(folder / "case.profile.json"),
         log=str(folder / "log"),

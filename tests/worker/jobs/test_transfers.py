@@ -9,17 +9,17 @@ import pytest
 import torch
 
 from bench.compare import speedup, transfers
+from bench.core.protocol import Budget
 from bench.core.records import Entry, Measurement, Samples
 from bench.insights.collect import of_run
 from bench.plots.draw import build
 from bench.worker.device.device import open_device
 from bench.worker.jobs import transfers as transfer
-from bench.worker.timing import sampler
 from tests.support.cases import case
 from tests.support.fake_accelerator import LAUNCH_S, NAME, Machine, install
 from tests.support.results import run_of
 
-BUDGET = sampler.Budget(warmup_s=0.05, samples_s=0.05)
+BUDGET = Budget(warmup_s=0.05, samples_s=0.05)
 
 
 @pytest.fixture

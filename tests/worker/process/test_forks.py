@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from bench.core.records import Entry, Measurement
-from bench.engine.session import Session, collect, request
+from bench.engine.collect import collect
+from bench.engine.fork_server import ForkServer
+from bench.engine.requests import request
 from bench.host.interpreter import COMPILER, Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
@@ -22,7 +24,7 @@ from tests.support.paths import ROOT
 
 LOOK = """
 import ctypes, json, os, sys
-from bench.worker import forks
+from bench.worker.process import forks
 
 def in_a_fork(device):
     pid = os.fork()
@@ -44,11 +46,12 @@ print(json.dumps(found))
 
 IMPORT = """
 import ctypes, json, sys
-from bench.worker import replicate, torch_private
+from bench.worker import forkserver
+from bench.worker.device import torch_private
 
 torch_private.import_inductor = lambda: ctypes.CDLL(sys.argv[1]).cuInit(0)
-unshared = replicate._import(["json"], inductor=True)
-print(json.dumps([unshared, replicate._not_shared(unshared)]))
+unshared = forkserver._import(["json"], inductor=True)
+print(json.dumps([unshared, forkserver._not_shared(unshared)]))
 """
 
 
@@ -114,12 +117,12 @@ def test_a_fork_in_which_torch_raises_is_not_taken_for_a_bad_one() -> None:
 # --- through a replicate -----------------------------------------------------------------------
 
 
-def ask(session: Session, where: Path, **changes: Any) -> Entry:
+def ask(session: ForkServer, where: Path, **changes: Any) -> Entry:
     folders = Folders(where / "scratch", where / "failures")
     folders.scratch.mkdir(exist_ok=True)
     options = RunOptions(samples_s=0.02, warmup_s=0.01)
     one = case(subject="torch.nn:Linear(4, 4)", input="4", batch=2, **changes)
-    asked = request("measure", one, 0, None, options, folders)
+    asked = request("measure", one, 0, options, folders)
     return collect(asked, session.ask(asked), folders)
 
 
@@ -131,14 +134,14 @@ def notes() -> list[str]:
 @pytest.fixture
 def begins_early(
     driver: Path, tmp_path: Path, notes: list[str], monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Session]:
+) -> Iterator[ForkServer]:
     """A replicate whose Python begins the driver when it starts."""
     begin = f"import ctypes; ctypes.CDLL({str(driver)!r}).cuInit(0)\n"
     folder = tmp_path / "start"
     folder.mkdir()
     (folder / "sitecustomize.py").write_text(begin)
     monkeypatch.setenv("PYTHONPATH", str(folder))
-    one = Session(
+    one = ForkServer(
         allocator="retained",
         modules=["torch.nn"],
         inductor=False,
@@ -152,7 +155,7 @@ def begins_early(
 
 @pytest.mark.slow
 def test_a_replicate_that_no_longer_forks_for_a_device_says_so_once_and_why(
-    begins_early: Session, tmp_path: Path, notes: list[str]
+    begins_early: ForkServer, tmp_path: Path, notes: list[str]
 ) -> None:
     assert begins_early.forks
     assert isinstance(ask(begins_early, tmp_path), Measurement)
@@ -174,7 +177,7 @@ def test_a_subject_whose_import_begins_the_driver_is_left_to_its_own_cases(
     (tmp_path / "begins_cuda.py").write_text(
         f"import ctypes\nctypes.CDLL({str(driver)!r}).cuInit(0)\n"
     )
-    one = Session(
+    one = ForkServer(
         allocator="retained",
         modules=["begins_cuda", "torch.nn"],
         inductor=False,

@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from bench.core.protocol import Ending, Exited, Signalled, TimedOut
 from bench.worker.process import supervise
 
 
@@ -16,14 +17,14 @@ def test_a_process_that_has_not_yet_made_its_session_is_ended_as_well() -> None:
 
 
 @pytest.mark.parametrize(
-    ("status", "said"),
+    ("code", "ending"),
     [
-        (None, {"end": "timeout"}),
-        (0, {"end": "exit", "code": 0}),
-        (74 << 8, {"end": "exit", "code": 74}),
-        (signal.SIGSEGV, {"end": "signal", "signal": "SIGSEGV"}),
-        (40, {"end": "signal", "signal": "signal 40"}),
+        (None, TimedOut()),
+        (0, Exited(0)),
+        (74, Exited(74)),
+        (-signal.SIGSEGV, Signalled("SIGSEGV")),
+        (-40, Signalled("signal 40")),
     ],
 )
-def test_an_end_has_a_name(status: int | None, said: dict[str, object]) -> None:
-    assert supervise.how(status) == said
+def test_an_end_has_a_name(code: int | None, ending: Ending) -> None:
+    assert supervise.ending(code) == ending

@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import pytest
 
+from bench.core.protocol import Budget
 from bench.core.records import Samples
 from bench.worker.timing.measure import (
     Limit,
@@ -19,7 +20,6 @@ from bench.worker.timing.measure import (
     measure,
     warm_up,
 )
-from bench.worker.timing.sampler import Budget
 from bench.worker.timing.stopwatch import ClockError, clock_resolution_s
 from tests.support.fake_device import FakeDevice, FakeStep
 

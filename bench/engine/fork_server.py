@@ -1,0 +1,210 @@
+"""A fork server as its owner sees it: a process that answers one request at a time."""
+
+import contextlib
+import os
+import selectors
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+from bench.core.decode import Decoder, tagged
+from bench.core.errors import UserError
+from bench.core.protocol import Ended, Hello, Request, Started, WorkerLost, to_line
+from bench.core.records import RecordError
+from bench.engine.policy import TRIES
+from bench.host import allocator as allocators
+from bench.host import orphans
+from bench.host.interpreter import COMPILER, HERE, START_S, Place
+
+GRACE_S = 60.0  # for ending a child and clearing up after it, beside what the child may take
+END_S = 20.0  # a fork server clears up for ten seconds at most (bench.worker.process.supervise)
+LONGEST_S = 1e6  # epoll(7) counts milliseconds in an int
+
+Answer = Started | Ended
+T = TypeVar("T", bound=Answer)
+_ANSWER: Decoder[Answer] = Decoder(tagged(Answer), "answer of a fork server")
+
+
+class StartError(UserError):
+    """A fork server did not start; the message is one line."""
+
+
+class _Lost(Exception):  # noqa: N818 - says what happened
+    """It ended, or did not answer."""
+
+    def __init__(self, how: WorkerLost) -> None:
+        super().__init__(how.why)
+        self.how = how
+
+
+class ForkServer:
+    """One fresh interpreter; `ask` blocks until its child has ended."""
+
+    def __init__(
+        self,
+        *,
+        allocator: str | None,
+        modules: Sequence[str],
+        inductor: bool,
+        log: Path,
+        timeout_s: float = 180.0,
+        place: Place = HERE,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Start it.  Raises StartError.
+
+        modules: imported once for all children, but for those whose import changes the process:
+                 `unshared` names them, and each child imports them for itself, so that only its
+                 own row suffers.  Where an import ends or hangs the process, that is all of them.
+        inductor: import torch's compiler once as well; `unshared` has COMPILER where it cannot be.
+        say:     is told, a line each, why cases of this process take longer to start.
+        """
+        self._say = say
+        environment = {**allocators.environment(allocator, os.environ), **place.environment()}
+        self._place = place
+        environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool beside the timing
+        # An import that asks torch.cuda.is_available(), as inductor's does in torch 2.11, would
+        # begin CUDA's driver, and no fork could use it; torch asks NVML instead.
+        environment.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+        environment["PYTHONUNBUFFERED"] = "1"
+        self._mark = orphans.mark()
+        environment |= self._mark
+        self._inductor = inductor
+        shared = list(modules)
+        while True:
+            try:
+                own_s = timeout_s if shared else 0.0
+                started = self._start(environment, shared, log, START_S + own_s)
+                unshared: Sequence[str] = started.unshared
+            except StartError:
+                if not shared:
+                    raise
+                unshared = shared
+            if not unshared:
+                break
+            self.kill()
+            shared = [one for one in shared if one not in unshared]
+            self._inductor = self._inductor and COMPILER not in unshared
+        self.unshared = frozenset(modules) - frozenset(shared)
+        if inductor and not self._inductor:
+            self.unshared |= {COMPILER}
+        self.forks = started.forks
+
+    def _start(
+        self, environment: Mapping[str, str], modules: Sequence[str], log: Path, limit_s: float
+    ) -> Started:
+        """Start it, and again where something killed it.  Raises StartError."""
+        hello = Hello(modules=tuple(modules), inductor=self._inductor)
+        for left in reversed(range(TRIES)):
+            self._spawn(environment, log)
+            self._send(to_line(hello))
+            try:
+                return self._answer(Started, limit_s)
+            except _Lost as error:
+                if not (left and error.how.killed):
+                    tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+                    said = tail[-1] if tail else "it said nothing"
+                    raise StartError(f"{error}: {said}") from None
+        raise AssertionError("the last try returns or raises")
+
+    def _spawn(self, environment: Mapping[str, str], log: Path) -> None:
+        with log.open("ab") as errors:
+            self._process = subprocess.Popen(
+                self._place.command("bench.worker.forkserver"),
+                cwd=self._place.folder,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                bufsize=0,
+                env=environment,
+                start_new_session=True,  # Ctrl-C is for its owner
+            )
+
+    @property
+    def dead(self) -> bool:
+        return self._process.poll() is not None
+
+    def ask(self, request: Request) -> Ended:
+        """One child, until it has ended."""
+        self.begin(request)
+        return self.end(GRACE_S + request.ends_after_s)
+
+    def begin(self, request: Request) -> None:
+        """Start a child; `answered` can be waited for, then `end` has what `ask` would return."""
+        self._send(to_line(request))
+
+    def end(self, limit_s: float) -> Ended:
+        """What it says of the end of its child, or that it ended itself."""
+        try:
+            return self._answer(Ended, limit_s)
+        except _Lost as error:
+            return Ended(how=error.how)
+
+    @property
+    def answered(self) -> int:
+        """A handle that can be read from once it answers, or has ended."""
+        assert self._process.stdout is not None
+        return self._process.stdout.fileno()
+
+    def kill(self) -> None:
+        """At once, and all that it has started."""
+        self._process.kill()
+        self._process.wait()
+        orphans.end(self._mark)
+
+    def close(self) -> None:
+        """End it.  It sees its pipe end, and ends first what it started."""
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(END_S)
+        if self._process.poll() is None:
+            self.kill()
+        self._process.stdout.close()
+
+    def _send(self, line: str) -> None:
+        """Where it has ended, its answer says so."""
+        assert self._process.stdin is not None
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(line.encode())
+
+    def _answer(self, kind: type[T], limit_s: float) -> T:
+        """Raises _Lost."""
+        try:
+            line = self._line(limit_s)
+        except OSError:
+            line = b""
+        if line is not None and line.endswith(b"\n"):
+            with contextlib.suppress(RecordError):
+                answer = _ANSWER.of_json(line)
+                if isinstance(answer, kind):
+                    for note in answer.notes:
+                        self._say(note)
+                    return answer
+        self.kill()
+        if line is None:
+            raise _Lost(WorkerLost(f"the replicate did not answer within {limit_s:.0f} s"))
+        code = self._process.returncode
+        why = f"the replicate ended with exit code {code}"
+        raise _Lost(WorkerLost(why, killed=code == -signal.SIGKILL))
+
+    def _line(self, limit_s: float) -> bytes | None:
+        """What it answers: a line, the beginning of one where it ended, None where it is late."""
+        assert self._process.stdout is not None
+        end_s = time.monotonic() + min(limit_s, LONGEST_S)
+        line = b""
+        with selectors.DefaultSelector() as answered:
+            answered.register(self._process.stdout, selectors.EVENT_READ)
+            while not line.endswith(b"\n"):
+                if not answered.select(max(0.0, end_s - time.monotonic())):
+                    return None
+                piece = os.read(self._process.stdout.fileno(), 2**16)
+                if not piece:
+                    break
+                line += piece
+        return line

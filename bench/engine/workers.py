@@ -1,0 +1,112 @@
+"""The worker pool: fork servers by allocator, that ask children for records.
+
+Whoever measures goes this way, so that one rule says what is shared, what is started anew, and
+what is tried again.
+"""
+
+import contextlib
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.core.protocol import Ended, Request, WorkerLost
+from bench.core.records import Case, Entry
+from bench.core.subject import parse
+from bench.engine import policy
+from bench.engine.collect import collect
+from bench.engine.fork_server import ForkServer
+from bench.engine.requests import make_room
+from bench.host.interpreter import COMPILER, HERE, Place
+from bench.results.run_directory import Folders
+
+
+@dataclass(kw_only=True)
+class Experience:
+    """What the pools of one command have learned, one after the other."""
+
+    tell: Callable[[str], None] = lambda _: None
+    # Modules whose import changes a process, by where it runs: each child imports them for itself.
+    unshared: dict[Place, set[str]] = field(default_factory=dict)
+    said: set[str] = field(default_factory=set)
+
+    def tell_new(self, text: str) -> None:
+        """Each fork server of a command says the same."""
+        if text not in self.said:
+            self.said.add(text)
+            self.tell(text)
+
+
+@dataclass(kw_only=True)
+class WorkerPool:
+    """Fork servers of one place for these cases, one for each allocator.
+
+    They start when they are first needed, or in `opened` all at once; one that has ended is
+    replaced.
+    """
+
+    cases: Sequence[Case]
+    folders: Folders
+    log: Path  # of the fork servers; the allocator comes into its name
+    timeout_s: float = 180.0
+    place: Place = HERE
+    experience: Experience = field(default_factory=Experience)
+    start: Callable[..., ForkServer] = ForkServer
+    _open: dict[str | None, ForkServer] = field(default_factory=dict)
+
+    @property
+    def allocators(self) -> list[str | None]:
+        return list(dict.fromkeys(case.allocator for case in self.cases))
+
+    def ask(self, request: Request) -> Entry:
+        """One child's record.  Raises StartError, DiskFull."""
+        ended = policy.tried(lambda: self._ended(request), lambda one: one.killed)
+        return collect(request, ended, self.folders)
+
+    def _ended(self, request: Request) -> Ended:
+        make_room(request)
+        server = self.server(request.case.allocator)
+        ended = server.ask(request)
+        if isinstance(ended.how, WorkerLost):
+            case_id = request.case.case_id
+            self.experience.tell(f"{case_id}: {ended.how.why}; a new one is started")
+        return ended
+
+    def server(self, allocator: str | None) -> ForkServer:
+        """Raises StartError."""
+        server = self._open.get(allocator)
+        if server is None or server.dead:
+            unshared = self.experience.unshared.setdefault(self.place, set())
+            server = self._open[allocator] = self.start(
+                allocator=allocator,
+                modules=sorted({parse(one.subject).module for one in self.cases} - unshared),
+                inductor=COMPILER not in unshared
+                and any(one.compile != "off" and one.allocator == allocator for one in self.cases),
+                log=self.log.with_stem(f"{self.log.stem}-{allocator}"),
+                timeout_s=self.timeout_s,
+                place=self.place,
+                say=self.experience.tell_new,
+            )
+            unshared |= server.unshared
+        return server
+
+    def close(self) -> None:
+        """End them; the next request starts fresh ones."""
+        for server in self._open.values():
+            server.close()
+        self._open.clear()
+
+
+@contextlib.contextmanager
+def opened(*pools: WorkerPool) -> Iterator[None]:
+    """With all their fork servers started, as long as the block lasts.  Raises StartError."""
+    needed = [(pool, allocator) for pool in pools for allocator in pool.allocators]
+    try:
+        # All at once, which takes half as long: nothing is timed yet.
+        with ThreadPoolExecutor(max(1, len(needed))) as starting:
+            for started in [starting.submit(pool.server, one) for pool, one in needed]:
+                started.result()
+        yield
+    finally:
+        for pool in pools:
+            pool.close()

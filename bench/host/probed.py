@@ -1,0 +1,86 @@
+"""The answer of a probe: this machine, its devices, and the subjects."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Self
+
+from bench.core.records import STRICT
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A device that torch can compute on."""
+
+    name: str  # cpu, cuda:0
+    shown: str  # as its driver names it
+    has_cudnn: bool = False
+    has_tf32: bool = False
+    memory_bytes: int | None = None
+
+    @property
+    def type(self) -> str:
+        return self.name.partition(":")[0]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Layer:
+    """A layer that the subject calls."""
+
+    name: str  # dotted; name#2 for a second call
+    alias: str | None
+    type: str
+    same_as: tuple[str, ...] = ()  # names and aliases of equal layers, measured once
+    calls: int = 1  # of this and the equal ones, in one call of the subject
+
+    @property
+    def shown(self) -> str:
+        return self.alias or self.name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubjectFound:
+    """A subject as built by the probe."""
+
+    error: str | None = None  # no such subject
+    raised: str | None = None  # there is one, and its own code raised, or ended or hung the probe
+    missing: str | None = None  # the module that its import does not find
+    has_inputs: bool = False  # it has example_inputs
+    guessed: str | None = None  # an input that it takes, where it has no example_inputs
+    parameters: int | None = None
+    file: str | None = None  # where its code lies
+    layers: tuple[Layer, ...] = ()  # what SUBJECT/* stands for
+    modules: tuple[Layer, ...] = ()  # further modules that it calls
+    layers_error: str | None = None
+
+    @classmethod
+    def unknown(cls, why: str) -> Self:
+        """One that could not be looked at: its own rows will say why."""
+        return cls(raised=why, layers_error=why, has_inputs=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """A module of the user's own, as it was imported."""
+
+    file: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Probe:
+    """All that the plan has to know."""
+
+    __pydantic_config__: ClassVar[Mapping[str, Any]] = STRICT
+
+    torch: str
+    facts: Mapping[str, Any]  # for run.json
+    devices: Mapping[str, Device]
+    subjects: Mapping[str, SubjectFound]
+    # By module what the subjects came with, neither installed nor of this project.
+    sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+
+    @property
+    def digests(self) -> dict[str, str]:
+        """Of the sources, for run.json: a folder of this machine is nobody's business."""
+        return {name: one.digest for name, one in self.sources.items()}

@@ -1,0 +1,66 @@
+"""How a fork server is started: its environment."""
+
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.engine.fork_server import ForkServer
+
+
+class Started(Exception):  # noqa: N818 - what a process would have been given
+    """In place of starting it."""
+
+
+@pytest.mark.parametrize(
+    ("allocator", "thresholds", "tunables"),
+    [
+        (
+            "retained",
+            ["1073741824", "4294967296", "268435456"],
+            "glibc.rtld.optional_static_tls=512:glibc.malloc.hugetlb=1",
+        ),
+        ("system", [None, None, None], "glibc.rtld.optional_static_tls=512"),
+        (None, [None, None, None], "glibc.rtld.optional_static_tls=512"),
+    ],
+)
+def test_the_allocator_is_set_before_its_process_starts_whatever_the_user_has_set(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    allocator: str | None,
+    thresholds: list[str | None],
+    tunables: str,
+) -> None:
+    def start(*_: object, env: dict[str, str], **__: object) -> None:
+        raise Started(env)
+
+    monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", "7")
+    monkeypatch.setenv(
+        "GLIBC_TUNABLES", "glibc.malloc.hugetlb=2:glibc.rtld.optional_static_tls=512"
+    )
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(Started) as caught:
+        ForkServer(allocator=allocator, modules=[], inductor=False, log=tmp_path / "log")
+    (environment,) = caught.value.args
+    names = ["MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "MALLOC_TOP_PAD_"]
+    assert [environment.get(name) for name in names] == thresholds
+    assert environment.get("GLIBC_TUNABLES") == tunables
+
+
+@pytest.mark.parametrize(("given", "kept"), [(None, "1"), ("0", "0")])
+def test_torch_asks_nvml_for_gpus_in_a_replicate_unless_the_user_says_otherwise(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, given: str | None, kept: str
+) -> None:
+    """CUDA's own answer begins its driver, after which no fork can use it."""
+
+    def start(*_: object, env: dict[str, str], **__: object) -> None:
+        raise Started(env)
+
+    monkeypatch.delenv("PYTORCH_NVML_BASED_CUDA_CHECK", raising=False)
+    if given is not None:
+        monkeypatch.setenv("PYTORCH_NVML_BASED_CUDA_CHECK", given)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(Started) as caught:
+        ForkServer(allocator=None, modules=[], inductor=True, log=tmp_path / "log")
+    (environment,) = caught.value.args
+    assert environment["PYTORCH_NVML_BASED_CUDA_CHECK"] == kept

@@ -1,0 +1,196 @@
+"""The pool of workers with fork servers that answer from memory."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.core.protocol import Ended, Exited, Request, Signalled, WorkerLost
+from bench.core.records import Failure, to_line
+from bench.engine.fork_server import StartError
+from bench.engine.policy import tried
+from bench.engine.requests import request
+from bench.engine.workers import Experience, WorkerPool, opened
+from bench.host.interpreter import HERE, Place
+from bench.plan.config import RunOptions
+from bench.results.run_directory import Folders
+from tests.support.cases import PLAIN, case
+
+LOST = WorkerLost("the replicate ended with exit code -9", killed=True)
+
+
+@dataclass
+class FakeServer:
+    """Its children leave a failure that says `done`, unless it is told how they end."""
+
+    started: dict[str, Any]
+    ends: list[Ended]
+    unshared: frozenset[str] = frozenset()
+    dead: bool = False
+
+    def ask(self, asked: Request) -> Ended:
+        if self.ends:
+            ended = self.ends.pop(0)
+            self.dead = isinstance(ended.how, WorkerLost)
+            return ended
+        Path(asked.out).write_text(
+            to_line(Failure(case=asked.case, replicate=0, status="error", reason="done"))
+        )
+        return Ended(how=Exited(0), wall_s=0.5)
+
+    def close(self) -> None:
+        self.dead = True
+
+
+@dataclass
+class World:
+    """Where fork servers start, and how children end."""
+
+    folder: Path
+    ends: list[Ended] = field(default_factory=list)
+    unshared: frozenset[str] = frozenset()
+    servers: list[FakeServer] = field(default_factory=list)
+    told: list[str] = field(default_factory=list)
+    experience: Experience = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.experience = Experience(tell=self.told.append)
+
+    def start(self, **given: Any) -> FakeServer:
+        given["say"]("forks do not work here")
+        self.servers.append(FakeServer(given, self.ends, self.unshared))
+        return self.servers[-1]
+
+    def pool(self, *cases: Any, place: Place = HERE) -> WorkerPool:
+        return WorkerPool(
+            cases=cases or (PLAIN,),
+            folders=Folders(self.folder / "scratch", self.folder / "failures"),
+            log=self.folder / "servers.log",
+            place=place,
+            experience=self.experience,
+            start=self.start,  # type: ignore[arg-type]
+        )
+
+    def ask(self, pool: WorkerPool) -> Failure:
+        found = pool.ask(request("measure", PLAIN, 0, RunOptions(), pool.folders))
+        assert isinstance(found, Failure)
+        return found
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_a_fork_server_starts_when_it_is_needed_and_serves_what_follows(world: World) -> None:
+    pool = world.pool()
+    assert world.servers == []
+    assert [world.ask(pool).reason for _ in range(2)] == ["done", "done"]
+    (server,) = world.servers
+    assert server.started["modules"] == ["convnet.network"]
+    assert server.started["log"] == world.folder / "servers-retained.log"
+
+
+def test_a_record_has_the_time_that_its_child_took(world: World) -> None:
+    assert world.ask(world.pool()).wall_s == 0.5
+
+
+@pytest.mark.parametrize("killed", [Ended(how=LOST), Ended(how=Signalled("SIGKILL"))])
+def test_what_something_outside_killed_is_done_again(world: World, killed: Ended) -> None:
+    world.ends = [killed, killed]
+    assert world.ask(world.pool()).reason == "done"
+
+
+def test_what_is_killed_three_times_is_a_crash(world: World) -> None:
+    world.ends = [Ended(how=LOST)] * 3
+    found = world.ask(world.pool())
+    assert (found.status, found.reason) == ("crash", f"{LOST.why}, while it ran this case")
+    assert len(world.servers) == 3
+
+
+@pytest.mark.parametrize(
+    "ended",
+    [
+        Ended(how=Signalled("SIGSEGV")),
+        Ended(how=Signalled("SIGKILL"), out_of_memory=True),
+        Ended(how=WorkerLost("the replicate did not answer within 9 s")),
+    ],
+)
+def test_what_ended_by_itself_is_not_done_again(world: World, ended: Ended) -> None:
+    world.ends = [ended]
+    assert world.ask(world.pool()).reason != "done"
+
+
+def test_a_fork_server_that_ended_is_said_and_replaced(world: World) -> None:
+    world.ends = [Ended(how=WorkerLost("it ended"))]
+    pool = world.pool()
+    assert [world.ask(pool).status for _ in range(2)] == ["crash", "error"]
+    assert len(world.servers) == 2
+    assert world.told == [
+        "forks do not work here",
+        f"{PLAIN.case_id}: it ended; a new one is started",
+    ]
+
+
+def test_what_cannot_be_shared_is_left_out_of_later_servers_of_its_place_alone(
+    world: World,
+) -> None:
+    world.unshared = frozenset({"convnet.network"})
+    other = Place(python="/other/python")
+    for place in (HERE, HERE, other):
+        world.pool(place=place).server("retained")
+    assert [one.started["modules"] for one in world.servers] == [
+        ["convnet.network"],
+        [],
+        ["convnet.network"],
+    ]
+
+
+def test_open_pools_have_a_server_for_each_allocator_and_end_them_all(world: World) -> None:
+    both = world.pool(case(allocator="retained"), case(allocator="system"))
+    with opened(both, world.pool()):
+        assert sorted(one.started["allocator"] for one in world.servers) == [
+            "retained",
+            "retained",
+            "system",
+        ]
+        assert not any(one.dead for one in world.servers)
+    assert all(one.dead for one in world.servers)
+
+
+def test_where_one_server_does_not_start_the_others_are_ended(world: World) -> None:
+    start = world.start
+
+    def fails(**given: Any) -> FakeServer:
+        if given["allocator"] == "system":
+            raise StartError("no torch")
+        return start(**given)
+
+    pool = world.pool(case(allocator="retained"), case(allocator="system"))
+    pool.start = fails  # type: ignore[assignment]
+    with pytest.raises(StartError, match="no torch"), opened(pool):
+        pass
+    assert [one.dead for one in world.servers] == [True]
+
+
+def test_a_pool_that_was_closed_starts_fresh_servers(world: World) -> None:
+    pool = world.pool()
+    world.ask(pool)
+    pool.close()
+    world.ask(pool)
+    assert [one.dead for one in world.servers] == [True, False]
+
+
+@pytest.mark.parametrize(("kills", "made"), [(0, 1), (2, 3), (9, 3)])
+def test_an_attempt_is_made_three_times_at_most(kills: int, made: int) -> None:
+    attempts: list[int] = []
+
+    def attempt() -> int:
+        attempts.append(len(attempts))
+        return attempts[-1]
+
+    killed: Callable[[int], bool] = lambda number: number < kills  # noqa: E731
+    assert tried(attempt, killed) == made - 1
+    assert len(attempts) == made
