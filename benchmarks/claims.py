@@ -19,15 +19,15 @@ from typing import NoReturn
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bench.compare import speedup
-from bench.compare.groups import Span, records
+from bench.compare.groups import Span
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.insights.insight import factor
 from bench.plots.draw import save, style
 from bench.plots.sheet import Words, sheet
 from bench.plots.style import BLUE, VERMILION, batch_ticks, ruler
-from bench.results.load import RunData, load
+from bench.results.load import load
+from bench.results.results import Results
 from bench.stats import ratios
 from bench.stats.intervals import LEVEL
 from benchmarks.claims_seen import Seen, look
@@ -62,20 +62,19 @@ class Answer:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """The rows of whole calls, and their replicates."""
+    """The rows of whole calls."""
 
-    data: RunData
+    data: Results
     rows: Mapping[tuple[str, str, int], Row]  # subject, mode, batch
-    medians: speedup.Medians
 
     @classmethod
-    def of(cls, data: RunData) -> "Run":
+    def of(cls, data: Results) -> "Run":
         rows = {
             (str(row.subject), str(row.mode), int(row.batch or 0)): row
-            for row in records(data.rows)
+            for row in data.rows
             if row.status == "ok" and row.phase == whole_phase(str(row.mode))
         }
-        return cls(data, rows, speedup.replicate_medians(data.samples))
+        return cls(data, rows)
 
     def row(self, subject: str, mode: str, batch: int) -> Row:
         """Raises SystemExit where the run has none."""
@@ -103,7 +102,7 @@ class Run:
         of: so many ratios it was chosen from; the interval is as much wider (Bonferroni).
         """
         one, other = (
-            self.medians.get((row.run_id, str(row.case_id), str(row.phase), "latency"), {})
+            self.data.medians.get((row.run_id, str(row.case_id), str(row.phase), "latency"), {})
             for row in (base, value)
         )
         found = ratios.paired(one, other)
@@ -155,9 +154,8 @@ def text(run: Run, seen: Seen) -> str:
     lines = [
         f"| {one.layer} | {one.claim} | **{one.verdict}** | {one.figures} |" for one in answers
     ]
-    described = run.data.run
-    machine, around = described.get("machine", {}), described.get("environment", {})
-    where = f"{machine.get('cpu_model')}, {machine.get('cores')} cores, torch {around.get('torch')}"
+    machine, torch = run.data.description.machine.written(), run.data.description.environment.torch
+    where = f"{machine.get('cpu_model')}, {machine.get('cores')} cores, torch {torch}"
     return "\n".join(
         [
             "# What is said of the ConvNet's layers",

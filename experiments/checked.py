@@ -14,11 +14,11 @@ how often the slowed case is SAME, REGRESSED, or a SUSPECT at least.
 import argparse
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.compare.speedup import estimate, of_replicates
+from bench.core.records import Row
 from bench.stats.intervals import centre
 from bench.verdict.timing import TIMED, TimeTest, controls_of, judge, predicted
 
@@ -29,7 +29,6 @@ THRESHOLD = 0.05
 SLOWED = "case 0"
 COLUMNS = {"latency": "latency_median_s", "pipelined": "pipelined_s"}
 
-Line = Mapping[str, Any]
 Medians = dict[tuple[str | None, str, str, str], dict[int, float]]
 
 
@@ -65,28 +64,31 @@ MACHINES = (
 
 def measured(
     machine: Machine, run_id: str, slowed: float, rng: random.Random
-) -> tuple[dict[str, Line], Medians]:
+) -> tuple[dict[str, Row], Medians]:
     """A run: a row a case, and the medians of its replicates.  slowed: factor of one case."""
     level = rng.gauss(0, machine.shared)
-    rows: dict[str, Line] = {}
+    rows: dict[str, Row] = {}
     medians: Medians = {}
     for case_id in (f"case {number}" for number in range(CASES)):
         own = level + rng.gauss(0, machine.own)
+        control_s = rng.lognormvariate(machine.follows * level, machine.controls)
         factor = 0.01 * (slowed if case_id == SLOWED else 1.0)
-        row: dict[str, Any] = {
-            "run_id": run_id,
-            "case_id": case_id,
-            "phase": "forward",
-            "machine_id": "one",
-            "replicates": REPLICATES,
-            "flags": None,
-            "control_s": rng.lognormvariate(machine.follows * level, machine.controls),
-        }
+        found = {}
         for kind, column in COLUMNS.items():
             times_s = [factor * rng.lognormvariate(own, WITHIN) for _ in range(REPLICATES)]
             medians[run_id, case_id, "forward", kind] = dict(enumerate(times_s))
-            row[column] = centre(times_s)
-        rows[case_id] = {**row, "images_per_s": 1 / row["pipelined_s"]}
+            found[column] = centre(times_s)
+        rows[case_id] = Row(
+            run_id=run_id,
+            case_id=case_id,
+            phase="forward",
+            machine_id="one",
+            replicates=REPLICATES,
+            control_s=control_s,
+            latency_median_s=found["latency_median_s"],
+            pipelined_s=found["pipelined_s"],
+            images_per_s=1 / found["pipelined_s"],
+        )
     return rows, medians
 
 

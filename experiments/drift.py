@@ -14,9 +14,7 @@ not explain itself), and what `bench.stats.between_runs` would take for its defa
 """
 
 import argparse
-import dataclasses
 import itertools
-import json
 import math
 import statistics
 import subprocess
@@ -31,6 +29,7 @@ from bench.core.records import Measurement, Row, whole_phase
 from bench.results import aggregate
 from bench.results.history import KINDS
 from bench.results.journal import read
+from bench.results.load import description
 from bench.stats import between_runs, ratios
 from bench.stats.intervals import centre, log_interval
 
@@ -112,7 +111,7 @@ def load(folders: Sequence[Path]) -> list[dict[str, Seen]]:
     runs = []
     for folder in folders:
         entries = read(folder / "journal.jsonl")
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = description(folder)
         rows = [one for one in aggregate.rows(entries, run=run, earlier=past) if one.phase]
         first = {(one.case_id, one.phase): one for one in aggregate.rows(entries, run=run)}
         by_case: dict[str, list[Measurement]] = {}
@@ -131,11 +130,10 @@ def load(folders: Sequence[Path]) -> list[dict[str, Seen]]:
 
 
 def _centres(row: Row) -> dict[str, ratios.Centre]:
-    line = dataclasses.asdict(row)
     return {
-        kind: between_runs.centre_of_line(line, column)
+        kind: between_runs.centre_of_row(row, column)
         for kind, column in KINDS.items()
-        if line[column] is not None
+        if getattr(row, column) is not None
     }
 
 

@@ -296,8 +296,8 @@ def _derive(directory: run_directory.RunDir, console: Console, elapsed_s: float)
     from bench.commands import derive
     from bench.terminal import run_summary
 
-    result = derive.write_all(directory.path)
-    run_summary.show(result, console, elapsed_s)
+    results, entries, plots = derive.write_all(directory.path)
+    run_summary.show(results, entries, plots, console, elapsed_s)
     bad = {"invalid", "timeout", "crash", "error"}
-    nothing = not any(row.status == "ok" for row in result.rows)
-    return FAILED if nothing or any(row.status in bad for row in result.rows) else OK
+    found = {row.status for row in results.rows}
+    return FAILED if "ok" not in found or found & bad else OK

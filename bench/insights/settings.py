@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from bench.compare.groups import Group, Setting, Span, flags, label
 from bench.compare.setting_speedup import Direction, Ratio, against_plain, faster_than
-from bench.compare.speedup import Medians
 from bench.core import units
 from bench.insights.costs import SAME_MEMORY, call_s, costs, paybacks
 from bench.insights.insight import Kind, Sentence, factor, listed
+from bench.results.results import Medians
 from bench.stats.intervals import LEVEL
 
 MOST_RIVALS = 2  # that are named
@@ -40,7 +40,7 @@ def series(group: Group, medians: Medians) -> list[Series]:
     ]
 
 
-def gains(group: Group, medians: Medians) -> list[Sentence]:
+def speedups(group: Group, medians: Medians) -> list[Sentence]:
     """A sentence a setting, mode and device; what gains most comes first, what loses last."""
     all_ = series(group, medians)
     return [_sentence(group, one) for one in sorted(all_, key=_weight)]

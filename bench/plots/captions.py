@@ -9,7 +9,7 @@ from bench.core.axes import BY_NAME
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
 from bench.plots.style import LOOKS, REST, Look
-from bench.results.load import RunData
+from bench.results.results import Results
 from bench.stats import between_runs
 
 
@@ -28,7 +28,7 @@ def looks(group: Group, rank: Mapping[Setting, float]) -> dict[Setting, Look]:
     return {setting: own.get(setting, REST) for setting in settings}
 
 
-def subtitle(run: RunData, group: Group, *more: str) -> str:
+def subtitle(run: Results, group: Group, *more: str) -> str:
     """Device, input, and what all rows share beyond the defaults."""
     shared = [
         part(axis, value)
@@ -45,15 +45,14 @@ def subtitle(run: RunData, group: Group, *more: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def device_name(run: RunData, group: Group, device: str) -> str:
+def device_name(run: Results, group: Group, device: str) -> str:
     """As its driver names it."""
-    devices = run.run.get("devices")
-    named = devices.get(device) if isinstance(devices, dict) else None
+    named = run.description.devices.get(device)
     rows = (row.device_name for row in group.rows if row.device == device and row.device_name)
     return plain(str(next(rows, None) or named or device), 40)
 
 
-def panel_title(run: RunData, group: Group, mode: str, device: str) -> str:
+def panel_title(run: Results, group: Group, mode: str, device: str) -> str:
     """Mode and phase, and the device where there are several."""
     title = f"{mode} ({whole_phase(mode)})"
     return title if len(group.devices) == 1 else f"{title}, {device_name(run, group, device)}"
@@ -66,13 +65,12 @@ def plain_means(group: Group) -> list[str]:
     return [f"plain: {', '.join(words)}"] if words else []
 
 
-def footer(run: RunData, group: Group, rows: Sequence[Row], *notes: str) -> str:
+def footer(run: Results, group: Group, rows: Sequence[Row], *notes: str) -> str:
     """What one has to know to believe the figure: versions, replicates, what is left out."""
-    environment = run.run.get("environment")
+    described = run.description
     torch = next((row.torch_version for row in rows if row.torch_version), None)
-    if torch is None and isinstance(environment, dict):
-        torch = environment.get("torch")
-    run_id = next((row.run_id for row in rows if row.run_id), None) or run.run.get("run_id")
+    torch = torch or described.environment.torch
+    run_id = next((row.run_id for row in rows if row.run_id), None) or described.run_id
     parts = [
         f"torch {torch}" if torch else "",
         _replicates(rows),

@@ -6,8 +6,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.compare import speedup, transfers
-from bench.compare.groups import PLAIN, Group, Span, flags, groups, label, records
+from bench.compare import transfers
+from bench.compare.groups import PLAIN, Group, Span, flags, groups, label
 from bench.compare.setting_speedup import ratio
 from bench.core import units
 from bench.core.records import Row, whole_phase
@@ -17,7 +17,7 @@ from bench.plots.marks import bounds, broken, flag_handle, point, say
 from bench.plots.quantity import throughput_of
 from bench.plots.sheet import Words, sheet
 from bench.plots.style import GREEN, LOOKS, VERMILION, Look, NothingToDraw, batch_ticks, ruler
-from bench.results.load import RunData
+from bench.results.results import Medians, Results
 from bench.stats import between_runs
 from bench.stats import ratios as stats
 
@@ -26,10 +26,10 @@ WAYS = {"pageable": Look(VERMILION, "v", ":"), "pinned": Look(GREEN, "^", "-.")}
 Side = Mapping[int, Row]  # by batch
 
 
-def devices(run: RunData) -> dict[str, Figure]:
+def devices(run: Results) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
     drawn: dict[str, Figure] = {}
-    for whole in groups(records(run.rows)):
+    for whole in groups(run.rows):
         group = whole.of(row for row in whole.rows if throughput_of(row))
         if len(group.devices) > 1 and "cpu" in group.devices:
             drawn[group.name] = _figure(run, group)
@@ -52,8 +52,8 @@ def side(group: Group, device: str, mode: str, kind: str) -> Side:
     return found
 
 
-def _figure(run: RunData, group: Group) -> Figure:
-    medians = speedup.replicate_medians(run.samples)
+def _figure(run: Results, group: Group) -> Figure:
+    medians = run.medians
     several = len(group.settings) > 1
     kinds = KINDS if several else KINDS[:1]
     page = sheet(
@@ -100,7 +100,7 @@ def _speeds(axes: Axes, group: Group, mode: str, kind: str) -> None:
 
 
 def gains(
-    group: Group, device: str, mode: str, kind: str, medians: speedup.Medians
+    group: Group, device: str, mode: str, kind: str, medians: Medians
 ) -> list[tuple[int, Span, list[Row]]]:
     """By batch, time on the CPU / time on the device, and the rows compared."""
     base, other = side(group, "cpu", mode, kind), side(group, device, mode, kind)
@@ -113,7 +113,7 @@ def gains(
 
 
 def gains_with_transfers(
-    group: Group, device: str, mode: str, way: str, medians: speedup.Medians
+    group: Group, device: str, mode: str, way: str, medians: Medians
 ) -> list[tuple[int, Span, list[Row]]]:
     """The same of single calls in the plain setting, the data fetched from the host and back."""
     base, other = side(group, "cpu", mode, "plain"), side(group, device, mode, "plain")
@@ -135,7 +135,7 @@ def gains_with_transfers(
     return found
 
 
-def _ways(group: Group, device: str, medians: speedup.Medians) -> list[str]:
+def _ways(group: Group, device: str, medians: Medians) -> list[str]:
     """The kinds of memory that transfers were measured from."""
     return [
         way
@@ -144,7 +144,7 @@ def _ways(group: Group, device: str, medians: speedup.Medians) -> list[str]:
     ]
 
 
-def _ratios(axes: Axes, group: Group, mode: str, kind: str, medians: speedup.Medians) -> None:
+def _ratios(axes: Axes, group: Group, mode: str, kind: str, medians: Medians) -> None:
     drawn = False
     for device in group.devices[1:]:
         points = gains(group, device, mode, kind, medians)
@@ -183,9 +183,7 @@ def _draw(axes: Axes, points: Sequence[tuple[int, Span, list[Row]]], look: Look,
         axes.plot(batch, span.value, **point(look, hollow=bool(flags(rows))))
 
 
-def _rulers(
-    speed: Sequence[Axes], ratios: Sequence[Axes], group: Group, medians: speedup.Medians
-) -> None:
+def _rulers(speed: Sequence[Axes], ratios: Sequence[Axes], group: Group, medians: Medians) -> None:
     drawn = (
         row
         for device in group.devices
@@ -217,9 +215,7 @@ def _rulers(
     ratios[0].set_ylabel("times as fast as the CPU")
 
 
-def _handles(
-    run: RunData, group: Group, kinds: Sequence[str], medians: speedup.Medians
-) -> list[Line2D]:
+def _handles(run: Results, group: Group, kinds: Sequence[str], medians: Medians) -> list[Line2D]:
     handles = []
     for device in group.devices:
         name = device_name(run, group, device)

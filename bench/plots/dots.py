@@ -13,12 +13,12 @@ from bench.plots.marks import bounds, flag_handle, point, say
 from bench.plots.quantity import Quantity, rank
 from bench.plots.sheet import Words, sheet, text_in
 from bench.plots.style import BLUE, INK, Look, ruler
-from bench.results.load import RunData
+from bench.results.results import Results
 
 MOST_ROWS = 40  # of a panel: more cannot be read on one page
 
 
-def dots(run: RunData, group: Group, quantity: Quantity, words: Words) -> Figure:
+def dots(run: Results, group: Group, quantity: Quantity, words: Words) -> Figure:
     """A panel per mode and device, a row per setting; the group has one batch size."""
     best = rank(group, quantity)
     kept = sorted(group.settings, key=lambda setting: best.get(setting, math.inf))[:MOST_ROWS]

@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bench.compare.groups import Group, Span, flags, groups, records
+from bench.compare.groups import Group, Span, flags, groups
 from bench.core import units
 from bench.core.records import Row
 from bench.core.text import plain
@@ -15,17 +15,17 @@ from bench.plots.layer_table import PHASES, TIMES, Table, layer_table, network_o
 from bench.plots.marks import say
 from bench.plots.sheet import Words, sheet, text_in
 from bench.plots.style import BLUE, INK, ORANGE, NothingToDraw, ruler
-from bench.results.load import RunData
+from bench.results.results import Results
 
 MOST_LAYERS = 40
 COLORS = {"forward": BLUE, "backward": ORANGE}
 HATCH = {"forward": "", "backward": "////"}
 
 
-def layers(run: RunData) -> dict[str, Figure]:
+def layers(run: Results) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
     drawn: dict[str, Figure] = {}
-    for group in groups(records(run.rows), layers=True):
+    for group in groups(run.rows, layers=True):
         tables = [found for device in group.devices if (found := layer_table(run, group, device))]
         if tables:
             drawn[group.name] = _figure(run, group, tables)
@@ -34,7 +34,7 @@ def layers(run: RunData) -> dict[str, Figure]:
     return drawn
 
 
-def _figure(run: RunData, whole: Group, tables: Sequence[Table]) -> Figure:
+def _figure(run: Results, whole: Group, tables: Sequence[Table]) -> Figure:
     order = network_order(run, whole)
     rows = [row for table in tables for row in table.all_rows]
     group = whole.of(rows)

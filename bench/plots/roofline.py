@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.compare.groups import Group, flags, groups, records, split
+from bench.compare.groups import Group, flags, groups, split
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
@@ -16,7 +16,7 @@ from bench.plots.captions import device_name, footer
 from bench.plots.marks import flag_handle, point, say
 from bench.plots.sheet import Words, sheet, text_in
 from bench.plots.style import BLUE, FAINT, GREEN, GREY, INK, VERMILION, Look, NothingToDraw, ruler
-from bench.results.load import RunData
+from bench.results.results import Results
 
 COMPUTE, MEMORY, NEITHER = Look(VERMILION, "^", "-"), Look(BLUE, "s", "-"), Look(GREY, "o", "-")
 WHOLE = Look(GREEN, "D", "-")
@@ -26,11 +26,9 @@ MOST_UNCOUNTED = 3  # that are named
 MOST_LINES = 24  # of the layers without FLOPs
 
 
-def roofline(run: RunData) -> dict[str, Figure]:
+def roofline(run: Results) -> dict[str, Figure]:
     """By subject, input, device, arithmetic and batch.  Raises NothingToDraw."""
-    machine = run.run.get("machine")
-    rows = records(run.rows)
-    machine = machine if isinstance(machine, dict) else {}
+    rows, machine = run.rows, run.description.machine
     found, uncounted = points(rows, machine), unknown(rows, machine)
     found = [one for one in found if one.row.phase == whole_phase(str(one.row.mode))]
     drawn: dict[str, Figure] = {}
@@ -80,7 +78,7 @@ def _notes(found: Sequence[Point], uncounted: Sequence[Row]) -> Iterator[str]:
         yield f"FLOPs unknown: {', '.join(plain(n, 28) for n in names[:MOST_UNCOUNTED])}{more}"
 
 
-def _figure(run: RunData, group: Group, found: Sequence[Point], uncounted: Sequence[Row]) -> Figure:
+def _figure(run: Results, group: Group, found: Sequence[Point], uncounted: Sequence[Row]) -> Figure:
     modes = [mode for mode in ("inference", "training") if any(o.row.mode == mode for o in found)]
     rows = [one.row for one in found]
     without = [one for one in found if one.flop_per_s is None]

@@ -7,7 +7,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.compare.groups import Group, Setting, groups, label, records
+from bench.compare.groups import Group, Setting, groups, label
 from bench.core.records import Row
 from bench.core.text import plain
 from bench.plots.captions import footer, interval_note, looks, panel_title, plain_means, subtitle
@@ -16,28 +16,28 @@ from bench.plots.marks import bounds, broken, flag_handle, point, say
 from bench.plots.quantity import LATENCY, MEMORY, THROUGHPUT, Quantity, rank
 from bench.plots.sheet import Words, sheet
 from bench.plots.style import GREY, REST, Look, NothingToDraw, batch_ticks, ruler
-from bench.results.load import RunData
+from bench.results.results import Results
 
 
-def latency(run: RunData) -> dict[str, Figure]:
+def latency(run: Results) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
     return _all(run, LATENCY)
 
 
-def throughput(run: RunData) -> dict[str, Figure]:
+def throughput(run: Results) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
     return _all(run, THROUGHPUT)
 
 
-def memory(run: RunData) -> dict[str, Figure]:
+def memory(run: Results) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
     return _all(run, MEMORY)
 
 
-def _all(run: RunData, quantity: Quantity) -> dict[str, Figure]:
+def _all(run: Results, quantity: Quantity) -> dict[str, Figure]:
     drawn = {
         group.name: _figure(run, group, quantity)
-        for group in groups(records(run.rows))
+        for group in groups(run.rows)
         if any(quantity.span(row) for row in group.rows)
     }
     if not drawn:
@@ -45,7 +45,7 @@ def _all(run: RunData, quantity: Quantity) -> dict[str, Figure]:
     return drawn
 
 
-def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure:
+def _figure(run: Results, whole: Group, quantity: Quantity) -> Figure:
     group = whole.of(row for row in whole.rows if quantity.span(row))
     one_batch = len(group.batches) == 1
     note = interval_note(group.rows) if _intervals(group, quantity) else ""
@@ -62,7 +62,7 @@ def _intervals(group: Group, quantity: Quantity) -> bool:
     return any(span and span.low and span.high for span in spans)
 
 
-def _lines(run: RunData, group: Group, quantity: Quantity, words: Words) -> Figure:
+def _lines(run: Results, group: Group, quantity: Quantity, words: Words) -> Figure:
     style = looks(group, rank(group, quantity))
     page = sheet(
         words,

@@ -8,8 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.compare import speedup
-from bench.compare.groups import Group, Setting, flags, groups, label, records
+from bench.compare.groups import Group, Setting, flags, groups, label
 from bench.compare.setting_speedup import Direction, Ratio, against_plain
 from bench.core import units
 from bench.core.text import plain
@@ -17,7 +16,7 @@ from bench.plots.captions import footer, panel_title, plain_means, subtitle
 from bench.plots.marks import bounds, flag_handle, point, say
 from bench.plots.sheet import Words, sheet, text_in
 from bench.plots.style import BLUE, FAINT, GREY, INK, VERMILION, Look, NothingToDraw, ruler
-from bench.results.load import RunData
+from bench.results.results import Results
 
 MOST_ROWS = 45  # of a panel: more cannot be read on one page
 LOOKS = {
@@ -32,11 +31,11 @@ WORDS = {
 }
 
 
-def gain(run: RunData) -> dict[str, Figure]:
+def gain(run: Results) -> dict[str, Figure]:
     """By subject and input.  Raises NothingToDraw."""
-    medians = speedup.replicate_medians(run.samples)
+    medians = run.medians
     drawn: dict[str, Figure] = {}
-    for group in groups(records(run.rows)):
+    for group in groups(run.rows):
         ratios = list(against_plain(group, medians))
         if ratios:
             drawn[group.name] = _figure(run, group, ratios)
@@ -45,7 +44,7 @@ def gain(run: RunData) -> dict[str, Figure]:
     return drawn
 
 
-def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure:
+def _figure(run: Results, whole: Group, ratios: Sequence[Ratio]) -> Figure:
     used = [row for one in ratios for row in one.rows]
     group = whole.of(used)
     devices = group.devices

@@ -30,6 +30,7 @@ from bench.core.records import (
     whole_phase,
 )
 from bench.results import plausibility
+from bench.results.run_json import Config, Description, Machine
 from bench.stats import between_runs, ratios
 from bench.stats.intervals import centre, relative_half_width
 from bench.stats.percentiles import bimodal, percentile
@@ -76,20 +77,17 @@ class _Seen:
 
 
 def rows(
-    entries: Iterable[Entry], *, run: Mapping[str, Any], earlier: Earlier | None = None
+    entries: Iterable[Entry], *, run: Description, earlier: Earlier | None = None
 ) -> list[Row]:
     """A row per phase of every case that has an outcome, in the journal's order.
 
     entries: an outcome counts once per (case, replicate), a fact once per case; the first wins,
              so journals may be concatenated.  A fact that is no column is left out;
              `flops:backward` stands on the row of that phase.
-    run:     run.json: `run_id`, `config` (replicates, precision), `machine`, `environment`,
-             `devices`.
     earlier: what runs of one code differ by is learnt from them; None: the default holds.
     """
-    config = run.get("config", {})
-    stopped = _stopped(config)
-    asked, precision = int(config.get("replicates", 5)), float(config.get("precision", 0.10))
+    stopped = _stopped(run.config)
+    asked, precision = run.config.replicates, run.config.precision
     lines: list[Row] = []
     for seen in _by_case(entries):
         outcomes = [seen.outcomes[number] for number in sorted(seen.outcomes)]
@@ -105,7 +103,7 @@ def rows(
         flags = _flags(seen, ok, failed, asked, precision)
         known_too = {**known, "reason": _reason(ok, flags)}
         made = list(_ok_rows(seen, ok, known_too, flags, earlier or {}, stopped=stopped))
-        lines.extend(_plausible(made, known, run.get("machine", {})))
+        lines.extend(_plausible(made, known, run.machine))
     return lines
 
 
@@ -151,9 +149,7 @@ def _believable(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _plausible(
-    made: Sequence[Row], known: Mapping[str, Any], machine: Mapping[str, Any]
-) -> list[Row]:
+def _plausible(made: Sequence[Row], known: Mapping[str, Any], machine: Machine) -> list[Row]:
     """The rows of a case, held against the machine's peaks."""
     peaks = plausibility.of_row(made[0], machine)
     if peaks is None:
@@ -216,22 +212,22 @@ def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:
     return "; ".join(f"{flag}: {text}" for flag, text in said.items()) or None
 
 
-def _of_run(case: Case, run: Mapping[str, Any]) -> dict[str, Any]:
+def _of_run(case: Case, run: Description) -> dict[str, Any]:
     """The columns that are known before anything is measured."""
     return {
         **case.as_dict(),
         "case_id": case.case_id,
-        "run_id": run.get("run_id"),
-        "device_name": run.get("devices", {}).get(case.device),
-        "torch_version": run.get("environment", {}).get("torch"),
-        "machine_id": run.get("machine", {}).get("machine_id"),
+        "run_id": run.run_id,
+        "device_name": run.devices.get(case.device),
+        "torch_version": run.environment.torch,
+        "machine_id": run.machine.machine_id,
     }
 
 
-def _stopped(config: Mapping[str, Any]) -> bool:
+def _stopped(config: Config) -> bool:
     """Whether the run added replicates where they were not yet precise (`RunOptions`)."""
-    asked, most = int(config.get("replicates", 5)), config.get("max_replicates")
-    return asked >= ENOUGH_ASKED if most is None else int(most) > asked
+    asked, most = config.replicates, config.max_replicates
+    return asked >= ENOUGH_ASKED if most is None else most > asked
 
 
 def _ok_rows(

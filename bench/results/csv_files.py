@@ -2,7 +2,7 @@
 
 RFC 4180, UTF-8, `\\r\\n`; an empty cell is an unknown.  A spreadsheet runs a cell that starts
 with `= + - @` as a formula, so a text that does gets an apostrophe before it, as does one that
-already starts with apostrophes and then such a sign; `table.load` takes that one apostrophe
+already starts with apostrophes and then such a sign; `load.load` takes that one apostrophe
 away again, so that every text comes back as it was.
 """
 
@@ -39,12 +39,12 @@ def write_measurements(path: Path, rows: Iterable[Row]) -> None:
     write_csv(path, COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
 
 
-def write_samples(path: Path, entries: Iterable[Entry], run_id: str) -> None:
+def write_samples(path: Path, entries: Iterable[Entry], run_id: str | None) -> None:
     """A line per sample, in seconds per call.  Replaces the file at once."""
     write_csv(path, SAMPLE_COLUMNS, sample_lines(entries, run_id))
 
 
-def sample_lines(entries: Iterable[Entry], run_id: str) -> Iterator[list[Any]]:
+def sample_lines(entries: Iterable[Entry], run_id: str | None) -> Iterator[list[Any]]:
     """The samples of a journal, in the columns of `SAMPLE_COLUMNS`."""
     for one in entries:
         if isinstance(one, Measurement):

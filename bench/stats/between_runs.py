@@ -8,9 +8,8 @@ build; where there are none, it is a figure that was measured once, and is calle
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
 from bench.core.records import Row
 from bench.stats.intervals import LEVEL, STOPPED_LEVEL, t_quantile
@@ -93,29 +92,25 @@ def unlearnt() -> Part:
     return two_runs(Between(), Between())
 
 
-def of_line(line: Mapping[str, Any], column: str) -> Between:
+def of_row(row: Row, column: str) -> Between:
     """As a row of measurements.csv says it; the default where it does not (written earlier)."""
-    sd, runs = line.get(f"{stem(column)}_between_ratio"), line.get("earlier_runs")
-    if not _known(sd) or not _known(runs):
-        return Between()
-    return Between(float(sd), int(runs))
+    sd = getattr(row, f"{stem(column)}_between_ratio", None)
+    return Between() if sd is None or row.earlier_runs is None else Between(sd, row.earlier_runs)
 
 
-def centre_of_line(line: Mapping[str, Any], column: str) -> Centre:
+def centre_of_row(row: Row, column: str) -> Centre:
     """The centre of one run's replicates, where the samples are not at hand.
 
     Rows of earlier versions have the interval of the replicates in place of its error.
     """
-    name, count = stem(column), line["replicates"]
-    n = int(count) if _known(count) else 0
-    error = line.get(f"{name}_error_ratio")
-    if _known(error) and n > 1:
-        return Centre(math.log(line[column]), float(error) ** 2, n)
-    if _known(line.get("earlier_runs")):
-        return Centre(math.log(line[column]), None, n)
-    return centre_of_interval(
-        line[column], line.get(f"{name}_low_s"), line.get(f"{name}_high_s"), n
-    )
+    name, n, time_s = stem(column), row.replicates or 0, getattr(row, column)
+    error = getattr(row, f"{name}_error_ratio", None)
+    if error is not None and n > 1:
+        return Centre(math.log(time_s), error**2, n)
+    if row.earlier_runs is not None:
+        return Centre(math.log(time_s), None, n)
+    low, high = (getattr(row, f"{name}_{end}_s", None) for end in ("low", "high"))
+    return centre_of_interval(time_s, low, high, n)
 
 
 def stem(column: str) -> str:
@@ -137,7 +132,7 @@ def told(ones: Sequence[Between]) -> str:
 def told_of_rows(rows: Iterable[Row]) -> str:
     """The same of the latencies in a run's rows; empty where they do not include it."""
     ones = [
-        Between(row.latency_between_ratio, int(row.earlier_runs))
+        Between(row.latency_between_ratio, row.earlier_runs)
         for row in rows
         if row.latency_between_ratio is not None
         and row.earlier_runs is not None
@@ -148,7 +143,3 @@ def told_of_rows(rows: Iterable[Row]) -> str:
 
 def _range(values: Sequence[object]) -> str:
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-
-
-def _known(value: Any) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)

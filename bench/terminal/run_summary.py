@@ -3,21 +3,22 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from bench.compare.groups import split
 from bench.compare.match import MatchError
-from bench.compare.speedup import Gain, told_of, verdicts, within
+from bench.compare.speedup import Speedup, told_of, verdicts, within
 from bench.core import units
-from bench.core.records import FLAGS, Facts, Failure, Measurement, Row, whole_phase
+from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, whole_phase
 from bench.core.row_names import half_width, named, of_several_inputs, settings
 from bench.core.text import command
 from bench.insights import collect
-from bench.results.load import RunData, load
-from bench.results.result import Result
+from bench.results.results import Results
 from bench.stats import between_runs
 from bench.verdict.tables import safe
 
@@ -28,14 +29,19 @@ MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
 FLAG_LETTERS = dict(zip(FLAGS, "cunfptiv2", strict=True))
-GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
+SPEEDUP_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
 
-def show(result: Result, console: Console, elapsed_s: float) -> None:
+def show(
+    run: Results,
+    entries: Sequence[Entry],
+    plots: Sequence[Path],
+    console: Console,
+    elapsed_s: float,
+) -> None:
     """Print it, in at most 100 columns.  elapsed_s: of the measuring, in this process."""
     width = min(WIDTH, console.width)
     console.print()
-    run = load(result.path)
     told = [one for one in collect.of_run(run) if one.kind in TOLD]
     if told:
         sentences = Table.grid(padding=(0, 1))
@@ -43,42 +49,35 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
             sentences.add_row("-", safe(one.text))
         console.print(sentences, width=width)
         console.print()
-    gains = _gains(run)
-    if gains:
-        console.print(_gain_table(gains, result.rows), width=width)
-    console.print(_table(result.rows), width=width)
+    if speedups := _speedups(run):
+        console.print(_speedup_table(speedups, run.rows), width=width)
+    console.print(_table(run.rows), width=width)
     for line in (
-        *_legend(result.rows),
-        *_between(result.rows),
+        *_legend(run.rows),
+        *_between(run.rows),
         "",
-        *_odd(result.rows),
-        *_unverified(result),
-        *_left_out(result),
-        *_losses(result),
-        *_spent(result, elapsed_s),
-        *_files(result),
+        *_odd(run.rows),
+        *_unverified(run.rows, entries),
+        *_left_out(entries),
+        *_losses(entries),
+        *_spent(entries, elapsed_s),
+        *_files(run.path, run.rows, plots),
     ):
         console.print(safe(line), soft_wrap=True)
 
 
-def _gains(run: RunData) -> list[Gain]:
-    """What each setting gains for the subjects as a whole."""
-    found: list[Gain] = []
-    for axis in GAIN_AXES:
+def _speedups(run: Results) -> list[Speedup]:
+    """Of each setting, for the subjects as a whole."""
+    found: list[Speedup] = []
+    for axis in SPEEDUP_AXES:
         try:
             found.extend(within(run, axis))
         except MatchError:
             continue  # the run has one value of it
-    return [
-        gain
-        for gain in found
-        if gain.phase in ("forward", "step")
-        and "/" not in gain.subject
-        and (gain.phase == "step" or "training" not in gain.base_case_id.split(":"))
-    ]
+    return [one for one in found if one.of_whole and split(one.subject)[1] is None]
 
 
-def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
+def _speedup_table(speedups: Sequence[Speedup], rows: Sequence[Row]) -> Table:
     table = _plain_table("What each setting gains: time without it / time with it")
     table.add_column("setting", overflow="fold", min_width=27)
     table.add_column("of", overflow="fold")
@@ -87,16 +86,16 @@ def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
     table.add_column("", no_wrap=True, min_width=len("no difference found"))
     by_id = {row.case_id: row for row in rows}
     several = of_several_inputs(rows)
-    words = verdicts(gains)
-    for gain, verdict in zip(gains, words, strict=True):
-        base = by_id[gain.base_case_id]
-        where = settings(base, apart=gain.axis).replace("plain", "")
-        ends = [units.speedup(end).removesuffix("×") for end in (gain.low, gain.high)]
-        interval = "" if gain.low is None else " – ".join(ends)
+    words = verdicts(speedups)
+    for one, verdict in zip(speedups, words, strict=True):
+        base = by_id[one.base_case_id]
+        where = settings(base, apart=one.axis).replace("plain", "")
+        ends = [units.speedup(end).removesuffix("×") for end in (one.low, one.high)]
+        interval = "" if one.low is None else " – ".join(ends)
         table.add_row(
-            safe(f"{gain.axis}={gain.value}"),
+            safe(f"{one.axis}={one.value}"),
             safe(f"{named(base, several)} {base.mode} N={base.batch} {where}"),
-            units.speedup(gain.gain),
+            units.speedup(one.ratio),
             interval,
             verdict,
         )
@@ -181,12 +180,12 @@ def _odd(rows: Iterable[Row]) -> list[str]:
     return lines
 
 
-def _unverified(result: Result) -> list[str]:
+def _unverified(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
     """Why results could not be compared with float64, the commonest reasons first."""
-    ok = {row.case_id for row in result.rows if row.status == "ok"}
+    ok = {row.case_id for row in rows if row.status == "ok"}
     reasons = Counter(
         reason
-        for one in result.entries
+        for one in entries
         if isinstance(one, Facts) and one.case.case_id in ok
         for name in ("relative_error", "all")
         if (reason := one.problems.get(name))
@@ -197,29 +196,27 @@ def _unverified(result: Result) -> list[str]:
     ]
 
 
-def _left_out(result: Result) -> list[str]:
+def _left_out(entries: Iterable[Entry]) -> list[str]:
     """Parameters that are not counted, by subject: lazy ones without a size, packed ones."""
     why = dict.fromkeys(
         (one.case.subject, one.problems["parameters"])
-        for one in result.entries
+        for one in entries
         if isinstance(one, Facts) and "parameters" in one.problems
     )
     return [f"{subject}: {reason}" for subject, reason in why][:MOST_REASONS]
 
 
-def _losses(result: Result) -> list[str]:
+def _losses(entries: Iterable[Entry]) -> list[str]:
     """Of networks whose own loss could not be used."""
     said = {
-        one.problems["loss"]
-        for one in result.entries
-        if isinstance(one, Facts) and "loss" in one.problems
+        one.problems["loss"] for one in entries if isinstance(one, Facts) and "loss" in one.problems
     }
     return [f"loss: {one}" for one in sorted(said)]
 
 
-def _spent(result: Result, elapsed_s: float) -> list[str]:
+def _spent(entries: Iterable[Entry], elapsed_s: float) -> list[str]:
     """Where the time went: what a user pays for, and what the harness adds."""
-    outcomes = [one for one in result.entries if not isinstance(one, Facts)]
+    outcomes = [one for one in entries if not isinstance(one, Facts)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
     lines = [f"{len(measured)} outcomes measured, {failed} failed", *_disturbed(measured)]
@@ -240,19 +237,19 @@ def _disturbed(measured: Sequence[Measurement]) -> list[str]:
     return [f"other work on the machine disturbed {contended} of {len(measured)} outcomes{again}"]
 
 
-def _files(result: Result) -> list[str]:
-    where: list[Any] = [f"{result.path}/measurements.csv, samples.csv, journal.jsonl"]
-    if result.plots:
-        names = sorted(path.name for path in result.plots if path.suffix == ".png")
+def _files(path: Path, rows: Sequence[Row], plots: Sequence[Path]) -> list[str]:
+    where: list[Any] = [f"{path}/measurements.csv, samples.csv, journal.jsonl"]
+    if plots:
+        names = sorted(one.name for one in plots if one.suffix == ".png")
         more = f" and {len(names) - MOST_PLOTS} more" if len(names) > MOST_PLOTS else ""
-        where.append(f"{result.path}/plots/: {', '.join(names[:MOST_PLOTS])}{more}")
-    words = ("bench", "compare", result.path, "--by")
-    compare = [f"compare: {command(*words, axis)}" for axis in _varied(result.rows)]
+        where.append(f"{path}/plots/: {', '.join(names[:MOST_PLOTS])}{more}")
+    words = ("bench", "compare", path, "--by")
+    compare = [f"compare: {command(*words, axis)}" for axis in _varied(rows)]
     return ["", *where, *compare[:1]]
 
 
 def _varied(rows: Sequence[Row]) -> list[str]:
     """The axes of which the run has several values, those that are worth most first."""
-    order = [*GAIN_AXES, "batch", "mode"]
+    order = [*SPEEDUP_AXES, "batch", "mode"]
     ok = [row for row in rows if row.status == "ok"]
     return [name for name in order if len({getattr(row, name) for row in ok} - {None}) > 1]

@@ -7,8 +7,9 @@ from typing import Any
 import pytest
 
 from bench.core.records import Case, Entry, Facts, Failure, Measurement, Samples
-from bench.insights.collect import advice, of_run
+from bench.insights.collect import of_run
 from bench.insights.insight import Sentence
+from bench.results.load import load
 from tests.support import synthetic
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
@@ -151,7 +152,7 @@ def test_the_best_setting_of_each_batch_size_is_named_and_how_many_it_was_chosen
     tmp_path: Path,
 ) -> None:
     run_of(tmp_path / "run", synthetic.entries())
-    (best, other) = (one for one in advice(tmp_path / "run") if one.kind == "best")
+    (best, other) = (one for one in of_run(load(tmp_path / "run")) if one.kind == "best")
     assert best.text.startswith("Fastest for inference of convnet, in times as fast as plain: ")
     assert "compile default, 1.39× (1.30–1.49) at N=1" in best.text
     assert "Chosen from 4 settings" in best.text
@@ -307,7 +308,7 @@ def test_from_a_batch_size_on_is_said_only_where_all_larger_ones_win(tmp_path: P
 
 def test_a_device_is_worth_it_from_a_batch_size_on(tmp_path: Path) -> None:
     run_of(tmp_path / "run", synthetic.entries(gpu=True))
-    first, *_ = (one for one in advice(tmp_path / "run") if one.kind == "device")
+    first, *_ = (one for one in of_run(load(tmp_path / "run")) if one.kind == "device")
     assert first.text.startswith("inference of convnet: cuda:0 is worth it from N=1 on: ")
 
 
