@@ -34,6 +34,7 @@ from bench.core.records import (
 from bench.results import run_json
 from bench.results.aggregate import EVERYWHERE, FACTS, rows
 from bench.results.csv_files import write_measurements, write_samples
+from bench.results.results import samples_of
 from tests.support.cases import case
 from tests.support.results import RUN
 
@@ -88,7 +89,7 @@ def made(folder: Path, count: int) -> Path:
     all_ = list(entries(count))
     (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     write_measurements(folder / "measurements.csv", rows(all_, run=run_json.of(facts)))
-    write_samples(folder / "samples.csv", all_, folder.name)
+    write_samples(folder / "samples.csv", samples_of(all_, folder.name))
     return folder
 
 

@@ -31,7 +31,7 @@ def write_all(path: Path) -> Derived:
         plots, _ = draw.draw(results)
     finally:  # whatever a plot trips over: the figures are written
         csv_files.write_measurements(path / csv_files.MEASUREMENTS, rows)
-        csv_files.write_samples(path / csv_files.SAMPLES, entries, run.run_id)
+        csv_files.write_samples(path / csv_files.SAMPLES, results.sample_frame)
     return Derived(results, entries, plots)
 
 

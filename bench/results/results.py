@@ -8,8 +8,8 @@ from typing import Any
 
 import pandas as pd
 
-from bench.core.records import Entry, Row
-from bench.results.csv_files import SAMPLE_COLUMNS, sample_lines
+from bench.core.records import Entry, Measurement, Row
+from bench.results.csv_files import SAMPLE_COLUMNS
 from bench.results.run_json import Description
 
 # (run_id, case_id, phase, kind) → replicate → median of its samples in seconds
@@ -106,5 +106,16 @@ def sample_frame(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
 
 def samples_of(entries: Iterable[Entry], run_id: str | None) -> pd.DataFrame:
     """The samples of a journal."""
-    by_column = zip(*sample_lines(entries, run_id), strict=True)
-    return sample_frame(dict(zip(SAMPLE_COLUMNS, map(list, by_column), strict=False)))
+    columns: dict[str, list[Any]] = {name: [] for name in SAMPLE_COLUMNS}
+    for one in entries:
+        for taken in one.samples if isinstance(one, Measurement) else ():
+            count = len(taken.times_s)
+            columns["run_id"] += [run_id] * count
+            columns["case_id"] += [one.case.case_id] * count
+            columns["replicate"] += [one.replicate] * count
+            columns["phase"] += [taken.phase] * count
+            columns["kind"] += [taken.kind] * count
+            columns["sample"] += range(count)
+            columns["calls_per_sample"] += [taken.calls_per_sample] * count
+            columns["seconds"] += taken.times_s
+    return sample_frame(columns)

@@ -13,6 +13,7 @@ from bench.core.records import COLUMNS, STATUSES, Measurement, Row, Samples, to_
 from bench.results import aggregate, run_json
 from bench.results.csv_files import SAMPLE_COLUMNS, write_measurements, write_samples
 from bench.results.load import ReadError, load
+from bench.results.results import samples_of
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
 
@@ -304,6 +305,6 @@ def test_samples_left_out_to_save_space_are_read_from_the_journal(tmp_path: Path
     (tmp_path / "run.json").write_text(json.dumps(run))
     write_measurements(tmp_path / "measurements.csv", aggregate.rows(entries, run=run_json.of(run)))
     from_journal = load(tmp_path).sample_frame
-    write_samples(tmp_path / "samples.csv", entries, "r")
+    write_samples(tmp_path / "samples.csv", samples_of(entries, "r"))
     pd.testing.assert_frame_equal(from_journal, load(tmp_path).sample_frame)
     assert list(from_journal["seconds"]) == [0.25, 0.5, 0.25, 0.5]

@@ -10,7 +10,7 @@ from bench.results import run_json
 from bench.results.aggregate import rows
 from bench.results.csv_files import write_measurements, write_samples
 from bench.results.load import load
-from bench.results.results import Results
+from bench.results.results import Results, samples_of
 
 RUN: Mapping[str, Any] = {
     "schema": 1,
@@ -53,5 +53,5 @@ def run_of(folder: Path, entries: Sequence[Entry], **run: Any) -> Results:
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
     write_measurements(folder / "measurements.csv", rows(entries, run=run_json.of(facts)))
-    write_samples(folder / "samples.csv", entries, folder.name)
+    write_samples(folder / "samples.csv", samples_of(entries, folder.name))
     return load(folder)
