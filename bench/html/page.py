@@ -40,7 +40,7 @@ MOST_SUBJECTS = 2  # whose plots are drawn
 PLOTS_BYTES = 1_500_000  # of all pictures together
 _NOT_SHOWN = ("peaks",)
 HEADINGS = (
-    ("Setting by setting", ("gain", "mixed", "none", "loss")),
+    ("Setting by setting", ("speedup", "mixed", "none", "slowdown")),
     ("Batch size", ("batch",)),
     ("Layers against the whole", ("layers",)),
     ("Against what this machine can do", ("roofline",)),

@@ -161,7 +161,7 @@ def _sentence(group: Group, one: Series) -> Sentence:
         each = [f"{factor(r.span)} at N={r.batch}" for r in unsure]
         parts.append(f"{listed(each)} as fast: too few replicates to be sure")
     kind: Kind = (
-        "mixed" if faster and slower else "gain" if faster else "loss" if slower else "none"
+        "mixed" if faster and slower else "speedup" if faster else "slowdown" if slower else "none"
     )
     price = costs(one.ratios) + paybacks(faster) if faster else []
     tail = f". {' '.join(price)}" if price else "."

@@ -1,4 +1,4 @@
-"""What `bench run` prints at its end: what the settings gain, a table, where the files lie."""
+"""What `bench run` prints at its end: the speedup of each setting, a table, where the files lie."""
 
 import re
 from collections import Counter
@@ -78,10 +78,10 @@ def _speedups(run: Results) -> list[Speedup]:
 
 
 def _speedup_table(speedups: Sequence[Speedup], rows: Sequence[Row]) -> Table:
-    table = _plain_table("What each setting gains: time without it / time with it")
+    table = _plain_table("Speedup of each setting: time without it / time with it")
     table.add_column("setting", overflow="fold", min_width=27)
     table.add_column("of", overflow="fold")
-    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column("speedup", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, min_width=len("no difference found"))
     by_id = {row.case_id: row for row in rows}
