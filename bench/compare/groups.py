@@ -166,4 +166,4 @@ def part(axis: str, value: str) -> str:
 
 def flags(rows: Iterable[Row]) -> list[str]:
     """The flags that the rows bear, each once."""
-    return sorted({flag for row in rows for flag in (row.flags or "").split(";") if flag})
+    return sorted({flag for row in rows for flag in row.flag_names})

@@ -19,6 +19,7 @@ from bench.stats.intervals import LEVEL
 
 KINDS = {"pipelined_s": "pipelined", "latency_median_s": "latency", "device_s": "device"}
 Method = Literal["paired", "welch", "none"]
+Verdict = Literal["faster", "slower", "no difference found", "no interval"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,10 +58,11 @@ class Speedup:
     replicates: int  # pairs, or those of the smaller side
     memory_ratio: float | None
     p: float | None = None
+    transfers: Literal["pageable", "pinned"] | None = None  # host memory of those included
     between: str = ""  # what runs of one code differ by, as far as the interval includes it
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """In words, looked at alone."""
         if self.low is None or self.high is None:
             return "no interval"
@@ -84,7 +86,7 @@ def verdicts(speedups: Sequence[Speedup]) -> list[str]:
     """
     known = [number for number, one in enumerate(speedups) if one.p is not None]
     corrected = ratios.holm([speedups[number].p or 0.0 for number in known])
-    words = [one.verdict for one in speedups]
+    words: list[str] = [one.verdict for one in speedups]
     for number, p in zip(known, corrected, strict=True):
         if words[number] in ("faster", "slower") and p >= 1 - LEVEL:
             words[number] += f" {ALONE}"

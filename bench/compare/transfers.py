@@ -6,6 +6,7 @@ overlaps nothing: input there, call, output back, one after the other.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
 from bench.compare.speedup import Speedup
 from bench.core.records import TRANSFER_PHASES, whole_phase
@@ -13,7 +14,8 @@ from bench.results.results import Medians, Results
 from bench.stats import between_runs, ratios
 from bench.stats.intervals import LEVEL
 
-KINDS = ("pageable", "pinned")
+Kind = Literal["pageable", "pinned"]  # of the host's memory
+KINDS: tuple[Kind, ...] = ("pageable", "pinned")
 
 
 def with_transfers(run: Results, speedups: Sequence[Speedup]) -> list[Speedup]:
@@ -27,14 +29,14 @@ def with_transfers(run: Results, speedups: Sequence[Speedup]) -> list[Speedup]:
     return [
         found
         for one in speedups
-        if one.axis == "device" and one.phase in (whole_phase("inference"), "step")
+        if one.axis == "device" and one.of_whole
         for kind in KINDS
         if (found := _with(one, kind, run_ids, run.medians))
     ]
 
 
 def _with(
-    one: Speedup, kind: str, run_ids: Mapping[str, str | None], medians: Medians
+    one: Speedup, kind: Kind, run_ids: Mapping[str, str | None], medians: Medians
 ) -> Speedup | None:
     base = _of(one.base_case_id, one.phase, run_ids, medians)
     value = total(one.value_case_id, one.phase, kind, run_ids, medians)
@@ -50,6 +52,7 @@ def _with(
     return dataclasses.replace(
         one,
         phase=f"{one.phase} + {kind} transfers",
+        transfers=kind,
         quantity="latency_median_s",
         base_s=_exp(centres[0]),
         value_s=_exp(centres[1]),

@@ -183,7 +183,7 @@ def _facts(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str,
     if replicates:
         low, high = min(replicates), max(replicates)
         yield "replicates", f"{high}" if low == high else f"{low} to {high}"
-    contended = sum("contended" in (row.flags or "") for row in cases)
+    contended = sum("contended" in row.flag_names for row in cases)
     yield "disturbed by other work", f"{contended} of {good}" if contended else "none"
 
 
@@ -244,7 +244,7 @@ def _more(all_: Sequence[object], most: int, where: str) -> str:
 
 
 def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
-    counts = Counter(flag for row in cases for flag in (row.flags or "").split(";") if flag)
+    counts = Counter(flag for row in cases for flag in row.flag_names)
     return [
         {"name": flag, "count": counts[flag], "meaning": meaning}
         for flag, meaning in FLAGS.items()

@@ -70,7 +70,7 @@ def doubts(rows: Sequence[Row]) -> list[Sentence]:
     """What the machine did to many cases; and cases that must not be believed."""
     whole = [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
     cases = {row.case_id: row for row in whole}
-    flags = {name: (row.flags or "").split(";") for name, row in cases.items()}
+    flags = {name: row.flag_names for name, row in cases.items()}
     counts = Counter(flag for own in flags.values() for flag in own)
     found = [
         Sentence(
@@ -189,7 +189,7 @@ def _with_the_way(moved: Sequence[Speedup], shown: dict[int, Speedup], mode: str
     told = []
     back = " and back" if mode == "inference" else ""
     for kind in transfers.KINDS:
-        of_case = {one.value_case_id: one for one in moved if f" {kind} " in f"{one.phase} "}
+        of_case = {one.value_case_id: one for one in moved if one.transfers == kind}
         there = {
             batch: own for batch, one in shown.items() if (own := of_case.get(one.value_case_id))
         }

@@ -32,7 +32,7 @@ def series(group: Group, medians: Medians) -> list[Series]:
     """Of every setting but the plain one; what is impossible is left out."""
     found: dict[tuple[str, str, Setting], list[Ratio]] = {}
     for ratio in against_plain(group, medians):
-        if not any("implausible" in (row.flags or "").split(";") for row in ratio.rows):
+        if not any("implausible" in row.flag_names for row in ratio.rows):
             found.setdefault((ratio.mode, ratio.device, ratio.setting), []).append(ratio)
     return [
         Series(*key, tuple(sorted(ratios, key=lambda one: one.batch)))

@@ -159,7 +159,7 @@ def _plausible(made: Sequence[Row], known: Mapping[str, Any], machine: Machine) 
         return [Row(**known, status="invalid", reason=reasons[0], replicates=made[0].replicates)]
     if not any(plausibility.doubtful(row, peaks) for row in made):
         return list(made)
-    flags = {*(made[0].flags or "").split(";"), "implausible"} - {""}
+    flags = {*made[0].flag_names, "implausible"}
     joined = ";".join([flag for flag in FLAGS if flag in flags] + sorted(flags - FLAGS.keys()))
     return [dataclasses.replace(row, flags=joined) for row in made]
 

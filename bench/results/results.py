@@ -107,8 +107,8 @@ def sample_frame(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
 def samples_of(entries: Iterable[Entry], run_id: str | None) -> pd.DataFrame:
     """The samples of a journal."""
     columns: dict[str, list[Any]] = {name: [] for name in SAMPLE_COLUMNS}
-    for one in entries:
-        for taken in one.samples if isinstance(one, Measurement) else ():
+    for one in (entry for entry in entries if isinstance(entry, Measurement)):
+        for taken in one.samples:
             count = len(taken.times_s)
             columns["run_id"] += [run_id] * count
             columns["case_id"] += [one.case.case_id] * count

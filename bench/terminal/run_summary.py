@@ -138,7 +138,7 @@ def _plain_table(title: str) -> Table:
 
 
 def _cells(row: Row) -> list[RenderableType]:
-    letters = "".join(FLAG_LETTERS[flag] for flag in (row.flags or "").split(";") if flag)
+    letters = "".join(FLAG_LETTERS[flag] for flag in row.flag_names)
     doubt = letters if row.status == "ok" else str(row.status)
     return [
         "infer" if row.mode == "inference" else "train",
@@ -154,7 +154,7 @@ def _cells(row: Row) -> list[RenderableType]:
 
 def _legend(rows: Iterable[Row]) -> list[str]:
     """What the letters in the last column mean, those that occur."""
-    used = {flag for row in rows for flag in (row.flags or "").split(";") if flag}
+    used = {flag for row in rows for flag in row.flag_names}
     return [f"{FLAG_LETTERS[flag]}  {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in used]
 
 

@@ -270,7 +270,7 @@ def _finding(test: TimeTest, verdict: Verdict, note: str) -> Finding:
         {
             flag
             for row in (test.base, test.value)
-            for flag in (row.flags or "").split(";")
+            for flag in row.flag_names
             if flag in ("contended", "throttled", "unsteady", "bimodal")
         }
     )

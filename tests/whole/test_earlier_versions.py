@@ -169,4 +169,4 @@ def test_the_stored_example_and_baseline_are_compared_checked_and_reported() -> 
     assert {one.ratio for one in speedup.between(stored, example)} == {1.0}
     verdicts = {one.verdict for one in check.check(example, stored).cases}
     assert verdicts <= {"SAME", "INCONCLUSIVE", "UNMEASURED"}
-    assert example.rows[0].case_id in page.build([example]).html
+    assert str(example.rows[0].case_id) in page.build([example]).html
