@@ -24,7 +24,7 @@ from bench.engine.scheduler import Runner, Seen
 from bench.host import environment, peaks, preflight, probe
 from bench.plan import config
 from bench.plan import expand as plan
-from bench.results import journal, run_directory
+from bench.results import journal, run_directory, run_json
 from bench.terminal.progress import Bar, wide_console
 
 QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
@@ -187,12 +187,14 @@ def _resume(asked: Asked) -> _Begun:
         )
     directory, stored = run_directory.reopen(path)
     try:
+        described = run_json.of(stored)
         cases = _cases(stored)
         options = config.RunOptions(
             **{key: stored["config"][key] for key in config.RunOptions.model_fields}
         )
-        before = environment.what_counts(stored["machine"], stored["environment"])
-        sources = dict(stored["environment"].get("sources", {}))
+        before = environment.what_counts(
+            described.machine.written(), described.environment.written()
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
     longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
@@ -209,7 +211,7 @@ def _resume(asked: Asked) -> _Begun:
     ] + [
         f"another {name}: its file has changed since"
         for name, digest in found.digests.items()
-        if sources.get(name, digest) != digest
+        if described.environment.sources.get(name, digest) != digest
     ]
     if differs:
         raise MeasureError(
