@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.core.records import Entry, Facts, Failure, Measurement, Row
+from bench.core.records import Case, Entry, Facts, Failure, Measurement, Row, Samples
 from bench.plots.captions import interval_note
 from bench.results.aggregate import rows
 from bench.terminal.run_summary import (
@@ -16,11 +16,12 @@ from bench.terminal.run_summary import (
     _files,
     _left_out,
     _odd,
+    _speedups,
     _table,
     _unverified,
 )
 from tests.support.cases import case
-from tests.support.results import DESCRIBED, measurement, replicates
+from tests.support.results import DESCRIBED, measurement, replicates, run_of
 
 DROPOUT = {"relative_error": "output differ by 0.5 under another seed"}
 
@@ -144,3 +145,34 @@ def test_the_command_to_compare_with_is_one_that_a_shell_takes_as_it_is() -> Non
     entries = [one for batch in (1, 2) for one in replicates(case(batch=batch), [0.01] * 3)]
     lines = _files(Path("my run; touch owned"), result(*entries), [])
     assert lines[-1] == "compare: bench compare 'my run; touch owned' --by batch"
+
+
+def training(one: Case, time_s: float) -> list[Entry]:
+    """Three replicates of a step and of the forward inside it."""
+    return [
+        Measurement(
+            case=one,
+            replicate=number,
+            samples=tuple(
+                Samples(phase=phase, kind="latency", calls_per_sample=1, times_s=(time_s,))
+                for phase in ("forward", "step")
+            ),
+        )
+        for number in range(3)
+    ]
+
+
+def test_speedups_are_of_whole_calls_of_whole_subjects(tmp_path: Path) -> None:
+    entries = [
+        *training(case(mode="training"), 0.03),
+        *training(case(mode="training", memory_format="channels_last"), 0.01),
+        *replicates(case(), [0.02] * 3),
+        *replicates(case(memory_format="channels_last"), [0.01] * 3),
+        *replicates(case(subject="convnet/conv1"), [0.02] * 3),
+        *replicates(case(subject="convnet/conv1", memory_format="channels_last"), [0.01] * 3),
+    ]
+    found = _speedups(run_of(tmp_path / "run", entries))
+    assert {(one.subject, one.mode, one.phase): round(one.ratio, 3) for one in found} == {
+        ("convnet", "training", "step"): 3.0,
+        ("convnet", "inference", "forward"): 2.0,
+    }
