@@ -308,3 +308,26 @@ def test_samples_left_out_to_save_space_are_read_from_the_journal(tmp_path: Path
     write_samples(tmp_path / "samples.csv", samples_of(entries, "r"))
     pd.testing.assert_frame_equal(from_journal, load(tmp_path).sample_frame)
     assert list(from_journal["seconds"]) == [0.25, 0.5, 0.25, 0.5]
+
+
+def test_quotes_around_every_cell_change_nothing(tmp_path: Path) -> None:
+    plain = run_of(tmp_path / "one", replicates(case(), [0.01, 0.02]))
+    for name in ("measurements.csv", "samples.csv"):
+        path = tmp_path / "one" / name
+        with path.open(encoding="utf-8", newline="") as file:
+            cells = list(csv.reader(file))
+        with path.open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, quoting=csv.QUOTE_ALL).writerows(cells)
+    quoted = load(tmp_path / "one")
+    assert quoted.rows == plain.rows
+    assert quoted.sample_frame.equals(plain.sample_frame)
+
+
+def test_a_wrong_cell_behind_a_text_of_two_lines_is_named_by_its_line_in_the_file(
+    tmp_path: Path,
+) -> None:
+    failed = Row(case_id="a", status="crash", reason="one\ntwo")
+    path = written(tmp_path, failed, ROW)
+    path.write_bytes(path.read_bytes().replace(b",ok,", b",fine,"))
+    with pytest.raises(ReadError, match="line 4: status is 'fine'"):
+        load(path)
