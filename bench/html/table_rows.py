@@ -19,7 +19,7 @@ NAME = 80  # signs of a text in a cell; more of it stands in its title, all of i
 class Column:
     """One of the table, sorted by what is shown.
 
-    name: of the column of `page_data`; one of numbers is sorted by it, others by their cells.
+    name: of the column of `table_data`; one of numbers is sorted by it, others by their cells.
     css:  class of its head, and, by the page's style sheet, how its cells stand.
     """
 

@@ -41,8 +41,8 @@ def shares(run: Results, wholes: Group, layers: Group | None) -> list[Shares]:
 
     Of the wholes the plain one and the compiled one; the layers are never compiled.
     """
-    listed_layers = run.description.layers_by_name.get(wholes.subject, {})
-    calls = {name: layer.all_calls for name, layer in listed_layers.items()}
+    listed_ = run.description.layers_by_name.get(wholes.subject, {})
+    calls = {name: layer.all_calls for name, layer in listed_.items()}
     if layers is None or not calls:
         return []
     found = []
