@@ -15,14 +15,13 @@ least.
 """
 
 import argparse
-import math
 import random
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from statistics import variance
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
+from bench.core.records import Row
 from bench.results import history
 from bench.stats import between_runs
 from bench.stats.intervals import centre
@@ -35,7 +34,6 @@ THRESHOLD = 0.05
 SLOWED = "case 0"
 COLUMNS = {"latency": "latency_median_s", "pipelined": "pipelined_s"}
 
-Line = Mapping[str, Any]
 Medians = dict[tuple[str | None, str, str, str], dict[int, float]]
 
 
@@ -71,54 +69,55 @@ MACHINES = (
 
 def measured(
     machine: Machine, run_id: str, slowed: float, rng: random.Random
-) -> tuple[dict[str, Line], Medians]:
+) -> tuple[dict[str, Row], Medians]:
     """A run: a row a case, and the medians of its replicates.  slowed: factor of one case."""
     level = rng.gauss(0, machine.shared)
-    rows: dict[str, Line] = {}
+    rows: dict[str, Row] = {}
     medians: Medians = {}
     for case_id in (f"case {number}" for number in range(CASES)):
         own = level + rng.gauss(0, machine.own)
+        control_s = rng.lognormvariate(machine.follows * level, machine.controls)
         factor = 0.01 * (slowed if case_id == SLOWED else 1.0)
-        row: dict[str, Any] = {
-            "run_id": run_id,
-            "case_id": case_id,
-            "phase": "forward",
-            "machine_id": "one",
-            "replicates": REPLICATES,
-            "flags": None,
-            "control_s": rng.lognormvariate(machine.follows * level, machine.controls),
-        }
+        found = {}
         for kind, column in COLUMNS.items():
             times_s = [factor * rng.lognormvariate(own, WITHIN) for _ in range(REPLICATES)]
             medians[run_id, case_id, "forward", kind] = dict(enumerate(times_s))
-            row[column] = centre(times_s)
-            row[f"{kind}_error_ratio"] = math.sqrt(variance([math.log(one) for one in times_s]))
-            row[f"{kind}_error_ratio"] /= math.sqrt(REPLICATES)
-        rows[case_id] = {**row, "images_per_s": 1 / row["pipelined_s"]}
+            found[column] = centre(times_s)
+        rows[case_id] = Row(
+            run_id=run_id,
+            case_id=case_id,
+            phase="forward",
+            machine_id="one",
+            replicates=REPLICATES,
+            control_s=control_s,
+            latency_median_s=found["latency_median_s"],
+            pipelined_s=found["pipelined_s"],
+            images_per_s=1 / found["pipelined_s"],
+        )
     return rows, medians
 
 
 def earlier_runs(
     machine: Machine, count: int, slowed: float, rng: random.Random
-) -> list[tuple[dict[str, Line], Medians]]:
+) -> list[tuple[dict[str, Row], Medians]]:
     """So many runs of the same code, then the one that is judged.
 
     As `bench run` does, each learns from those before it what runs of one code differ by.
     """
-    made: list[tuple[dict[str, Line], Medians]] = []
+    made: list[tuple[dict[str, Row], Medians]] = []
     for number in range(count + 1):
         now = number == count
         name = "now" if now else f"earlier {number}"
         rows, medians = measured(machine, name, slowed if now else 1.0, rng)
-        learnt: dict[str, Line] = {
-            case_id: {**row, **_between([one[case_id] for one, _ in made[-history.MOST :]])}
+        learnt: dict[str, Row] = {
+            case_id: replace(row, **_between([one[case_id] for one, _ in made[-history.MOST :]]))
             for case_id, row in rows.items()
         }
         made.append((learnt, medians))
     return made
 
 
-def _between(past: Sequence[Line]) -> Line:
+def _between(past: Sequence[Row]) -> dict[str, Any]:
     """The columns of measurements.csv that say what runs differ by."""
     row: dict[str, Any] = {}
     for kind, column in COLUMNS.items():

@@ -15,12 +15,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.compare import speedup
-from bench.compare.groups import Span, records
+from bench.compare.groups import Span
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.insights.insight import factor
-from bench.results.load import RunData, load
+from bench.results.load import load
+from bench.results.results import Results
 from bench.stats import ratios
 from convnet.network import ConvNet
 
@@ -95,14 +95,14 @@ def seen() -> dict[str, Any]:
     }
 
 
-def timed(data: RunData) -> dict[str, Any]:
+def timed(data: Results) -> dict[str, Any]:
     """Answers from a run of CONFIG."""
     rows = {
         (row.subject, row.mode, row.batch): row
-        for row in records(data.rows)
+        for row in data.rows
         if row.status == "ok" and row.phase == whole_phase(str(row.mode))
     }
-    medians = speedup.replicate_medians(data.samples)
+    medians = data.medians
 
     def times_as_long(base: Row, value: Row, scale: float = 1.0, of: int = 1) -> Span:
         """value / base, by replicate.  of: so many it was chosen from (Bonferroni)."""
@@ -131,8 +131,8 @@ def timed(data: RunData) -> dict[str, Any]:
         mode: [rows[subject, mode, 32].peak_bytes or 0 for subject in ("convnet", BARE)]
         for mode in ("inference", "training")
     }
-    machine = data.run["machine"]
-    torch_version = data.run["environment"]["torch"]
+    machine = data.description.machine.written()
+    torch_version = data.description.environment.torch
     return {
         "machine": f"{machine['cpu_model']}, {machine['cores']} cores, torch {torch_version}",
         "images": ", ".join(

@@ -15,9 +15,7 @@ what `bench.stats.control_rule` makes of each run, where it learns from all the 
 """
 
 import argparse
-import dataclasses
 import itertools
-import json
 import math
 import statistics
 import subprocess
@@ -32,6 +30,7 @@ from bench.core.records import Measurement, Row, whole_phase
 from bench.results import aggregate
 from bench.results.history import KINDS
 from bench.results.journal import read
+from bench.results.load import description
 from bench.stats import between_runs, control_rule, ratios
 from bench.stats.control_rule import Learnt, Point, Series
 from bench.stats.intervals import centre, log_interval
@@ -125,7 +124,7 @@ def load(folders: Sequence[Path]) -> list[dict[str, Seen]]:
     runs = []
     for folder in folders:
         entries = read(folder / "journal.jsonl")
-        run = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+        run = description(folder)
         rows = [one for one in aggregate.rows(entries, run=run, earlier=past) if one.phase]
         first = {(one.case_id, one.phase): one for one in aggregate.rows(entries, run=run)}
         by_case: dict[str, list[Measurement]] = {}
@@ -144,20 +143,16 @@ def load(folders: Sequence[Path]) -> list[dict[str, Seen]]:
 
 
 def _centres(row: Row) -> dict[str, ratios.Centre]:
-    line = dataclasses.asdict(row)
     return {
-        kind: between_runs.centre_from_row(line, column)
+        kind: between_runs.centre_from_row(row, column)
         for kind, column in KINDS.items()
-        if line[column] is not None
+        if getattr(row, column) is not None
     }
 
 
 def ruled(folders: Sequence[Path]) -> list[Ruled]:
     """Each run as `bench run` would print it after all the others."""
-    read_ = [
-        (read(one / "journal.jsonl"), json.loads((one / "run.json").read_text(encoding="utf-8")))
-        for one in folders
-    ]
+    read_ = [(read(one / "journal.jsonl"), description(one)) for one in folders]
     plain = [
         [row for row in aggregate.rows(entries, run=run) if row.phase] for entries, run in read_
     ]

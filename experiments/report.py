@@ -31,8 +31,10 @@ from bench.core.records import (
     Samples,
     whole_phase,
 )
+from bench.results import run_json
 from bench.results.aggregate import EVERYWHERE, FACTS, rows
 from bench.results.csv_files import write_measurements, write_samples
+from bench.results.results import samples_of
 from tests.support.cases import case
 from tests.support.results import RUN
 
@@ -86,8 +88,8 @@ def made(folder: Path, count: int) -> Path:
     facts = {**RUN, "run_id": folder.name}
     all_ = list(entries(count))
     (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    write_measurements(folder / "measurements.csv", rows(all_, run=facts))
-    write_samples(folder / "samples.csv", all_, folder.name)
+    write_measurements(folder / "measurements.csv", rows(all_, run=run_json.of(facts)))
+    write_samples(folder / "samples.csv", samples_of(all_, folder.name))
     return folder
 
 

@@ -10,7 +10,8 @@ from bench.compare import speedup as comparing
 from bench.compare import transfers
 from bench.core.errors import UserError
 from bench.results import distinct_runs, history
-from bench.results.load import ReadError, RunData, load
+from bench.results.load import ReadError, load
+from bench.results.results import Results
 from bench.terminal.progress import wide_console
 from bench.verdict import check as checking
 from bench.verdict import ci, markdown, tables
@@ -38,32 +39,32 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
         )
     left_out: list[str] = []
     if other is None:
-        gains = _within(run, by or "")
+        speedups = _within(run, by or "")
     elif by is not None:
-        gains = _within(comparing.together(*distinct_runs.apart([run, load(other)])), by)
+        run, second = distinct_runs.apart([run, load(other)])
+        speedups = _within(run.beside(second), by)
     else:
         run, second = distinct_runs.apart([run, load(other)])
-        gains = comparing.between(run, second)
+        speedups = comparing.between(run, second)
         left_out += [f"only in {path}: {one}" for one in comparing.only_in(run, second)]
         left_out += [f"only in {other}: {one}" for one in comparing.only_in(second, run)]
-    for table in tables.gain_tables(gains):
+    for table in tables.gain_tables(speedups):
         console.print(table, width=min(tables.WIDTH, console.width))
     for line in left_out[:20]:
         console.print(tables.safe(line), soft_wrap=True)
     if len(left_out) > 20:
         console.print(f"… and {len(left_out) - 20} more that only one of them has")
-    if not gains:
+    if not speedups:
         raise JudgeError(f"{path}: no two rows match" + (f" with {other}" if other else ""))
     return OK
 
 
-def _within(run: RunData, by: str) -> list[comparing.Gain]:
+def _within(run: Results, by: str) -> list[comparing.Speedup]:
     """Return the speedups of the values of `by`; for devices also with the transfers."""
-    gains = comparing.within(run, by)
+    speedups = comparing.within(run, by)
     if by != "device":
-        return gains
-    medians = comparing.replicate_medians(run.samples)
-    return [*gains, *transfers.with_transfers(run, gains, medians)]
+        return speedups
+    return [*speedups, *transfers.with_transfers(run, speedups)]
 
 
 def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
@@ -108,7 +109,7 @@ def _print_report(report: Report, console: Console, problem: str | None, written
         console.print(tables.safe(line), soft_wrap=True)
 
 
-def _baseline(path: Path, run: RunData) -> tuple[RunData | None, list[str]]:
+def _baseline(path: Path, run: Results) -> tuple[Results | None, list[str]]:
     """Return the run at `path`, or the newest run of this machine in a folder of runs.
 
     None if the folder is empty.  The notes name the runs that could not be read.
@@ -117,7 +118,6 @@ def _baseline(path: Path, run: RunData) -> tuple[RunData | None, list[str]]:
         raise JudgeError(f"--baseline {path}: no such file or directory")
     if path.is_file() or (path / "run.json").exists() or (path / "measurements.csv").exists():
         return load(path), []
-    own = {run_id for run_id in run.rows["run_id"] if run_id}
     stored, notes = [], []
     for folder in sorted(path.iterdir()):
         if folder.is_symlink() or folder.resolve() == run.path.resolve():
@@ -128,13 +128,12 @@ def _baseline(path: Path, run: RunData) -> tuple[RunData | None, list[str]]:
             except ReadError as error:
                 notes.append(f"Left out of the baselines: {error}")
                 continue
-            if own.isdisjoint(one.rows["run_id"]):
+            if run.run_ids.isdisjoint(one.run_ids):
                 stored.append(one)
-    machines = set(run.rows["machine_id"])
-    same = [one for one in stored if machines.intersection(one.rows["machine_id"])]
+    same = [one for one in stored if run.machines & one.machines]
     return max(same or stored, key=_began, default=None), notes
 
 
-def _began(run: RunData) -> tuple[str, str]:
+def _began(run: Results) -> tuple[str, str]:
     """Return a sort key: ISO 8601 in UTC sorts by time, and a run without a time comes first."""
-    return str(run.run.get("started") or ""), run.path.name
+    return run.description.started or "", run.path.name

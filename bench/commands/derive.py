@@ -1,22 +1,30 @@
 """Make the files that follow from run.json and the journal, at any time again."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 from bench.core import decode
-from bench.core.records import Row
+from bench.core.records import Entry, Row
 from bench.plots import draw
-from bench.results import aggregate, csv_files, history, journal, run_json
-from bench.results.result import Result
+from bench.results import aggregate, csv_files, history, journal
+from bench.results.load import description
+from bench.results.results import Results, samples_of
+from bench.results.run_json import Description
 from bench.stats import control_rule
 
 
-def write_all(path: Path) -> Result:
+class Derived(NamedTuple):
+    """A run as its directory has it now, with what its journal says beyond the rows."""
+
+    results: Results
+    entries: Sequence[Entry]
+    plots: Sequence[Path]
+
+
+def write_all(path: Path) -> Derived:
     """Write measurements.csv, samples.csv and plots/ of a run directory."""
-    document = json.loads((path / "run.json").read_text(encoding="utf-8"))
-    run = run_json.sound(document)
+    run = description(path)
     entries = journal.read(path / journal.NAME)
     before = history.before(path, run)
     made = aggregate.rows(
@@ -26,13 +34,16 @@ def write_all(path: Path) -> Result:
         learnt=control_rule.learn(history.series(before)),
     )
     rows = _in_order_of_plan(made, run)
-    csv_files.write_measurements(path / "measurements.csv", rows)
-    csv_files.write_samples(path / "samples.csv", entries, document["run_id"])
-    drawn, reasons = draw.draw(path)
-    return Result(path, run, entries, rows, drawn, reasons)
+    results = Results(path, tuple(rows), run, samples_of(entries, run.run_id))
+    try:
+        plots, _ = draw.draw(results)
+    finally:  # whatever a plot trips over: the figures are written
+        csv_files.write_measurements(path / csv_files.MEASUREMENTS, rows)
+        csv_files.write_samples(path / csv_files.SAMPLES, results.sample_frame)
+    return Derived(results, entries, plots)
 
 
-def _in_order_of_plan(rows: Sequence[Row], run: dict[str, Any]) -> list[Row]:
-    """As the plan lists them: layers in the order of the network, not as they were shuffled."""
-    places = {decode.case(fields).case_id: place for place, fields in enumerate(run["cases"])}
+def _in_order_of_plan(rows: Iterable[Row], run: Description) -> list[Row]:
+    """Sort the rows as the plan lists them: layers come in the order of the network."""
+    places = {decode.case(fields).case_id: place for place, fields in enumerate(run.cases)}
     return sorted(rows, key=lambda row: places.get(row.case_id or "", len(places)))

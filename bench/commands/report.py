@@ -13,7 +13,8 @@ from bench.html import page
 from bench.plots import draw
 from bench.results import distinct_runs, profile_load, run_directory
 from bench.results.csv_files import MEASUREMENTS
-from bench.results.load import RunData, load
+from bench.results.load import load
+from bench.results.results import Results
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
@@ -58,7 +59,7 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     return OK
 
 
-def _load(path: Path) -> RunData:
+def _load(path: Path) -> Results:
     """Load a finished run.  Raises ReportError, and the errors of `load`."""
     if (path / "ab.json").exists():
         raise ReportError(
@@ -69,7 +70,7 @@ def _load(path: Path) -> RunData:
         go_on = command("bench", "run", "--resume", path)
         raise ReportError(f"{path}: the run is not finished; go on with: {go_on}")
     found = load(path)
-    if not len(found.rows):
+    if not found.rows:
         raise ReportError(f"{path}: its {MEASUREMENTS} has no rows; is the run finished?")
     return found
 
@@ -97,7 +98,7 @@ def _plots(folder: Path, made: page.Page) -> None:
         draw.save(figure, folder / draw.FOLDER / f"{name}.png")
 
 
-def _copy_tables(folder: Path, runs: Sequence[RunData]) -> None:
+def _copy_tables(folder: Path, runs: Sequence[Results]) -> None:
     """Copy the full tables, one file for each run."""
     for number, run in enumerate(runs, 1):
         source = run.path / MEASUREMENTS if run.path.is_dir() else run.path

@@ -26,7 +26,7 @@ from bench.host import environment, peaks, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
-from bench.results import journal, run_directory
+from bench.results import journal, run_directory, run_json
 from bench.terminal.progress import Bar, wide_console
 
 QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
@@ -191,12 +191,14 @@ def _resume(asked: Asked) -> _Begun:
         )
     directory, stored = run_directory.reopen(path)
     try:
+        described = run_json.of(stored)
         cases = _cases(stored)
         options = config.RunOptions(
             **{key: stored["config"][key] for key in config.RunOptions.model_fields}
         )
-        before = environment.fixed_details(stored["machine"], stored["environment"])
-        sources = dict(stored["environment"].get("sources", {}))
+        before = environment.fixed_details(
+            described.machine.written(), described.environment.written()
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
     longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
@@ -213,7 +215,7 @@ def _resume(asked: Asked) -> _Begun:
     ] + [
         f"another {name}: its file has changed since"
         for name, digest in found.digests.items()
-        if sources.get(name, digest) != digest
+        if described.environment.sources.get(name, digest) != digest
     ]
     if differs:
         raise MeasureError(
@@ -298,8 +300,8 @@ def _derive(directory: run_directory.RunDir, console: Console, elapsed_s: float)
     from bench.commands import derive
     from bench.terminal import run_summary
 
-    result = derive.write_all(directory.path)
-    run_summary.show(result, console, elapsed_s)
+    results, entries, plots = derive.write_all(directory.path)
+    run_summary.show(results, entries, plots, console, elapsed_s)
     bad = {"invalid", "timeout", "crash", "error"}
-    nothing = not any(row.status == "ok" for row in result.rows)
-    return FAILED if nothing or any(row.status in bad for row in result.rows) else OK
+    found = {row.status for row in results.rows}
+    return FAILED if "ok" not in found or found & bad else OK

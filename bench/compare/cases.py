@@ -1,31 +1,30 @@
 """The rows of one case, by phase."""
 
-from bench.core.records import whole_phase
-from bench.results.load import Line, RunData, lines
+from bench.core.records import Row, whole_phase
+from bench.results.results import Results
 
-Case = dict[str | None, Line]  # phase → row; a case that is not ok has the phase None
+Case = dict[str | None, Row]  # phase → row; a case that is not ok has the phase None
 
 
-def by_case(run: RunData) -> dict[str, Case]:
+def by_case(run: Results) -> dict[str, Case]:
     cases: dict[str, Case] = {}
-    for line in lines(run.rows):
-        cases.setdefault(line["case_id"], {})[line["phase"]] = line
+    for row in run.rows:
+        cases.setdefault(str(row.case_id), {})[row.phase] = row
     return cases
 
 
 def is_ok(case: Case) -> bool:
-    return all(line["status"] == "ok" for line in case.values())
+    return all(row.status == "ok" for row in case.values())
 
 
-def any_row(case: Case) -> Line:
+def any_row(case: Case) -> Row:
     return next(iter(case.values()))
 
 
-def whole(case: Case) -> Line | None:
-    return case.get(whole_phase(str(any_row(case)["mode"])))
+def whole(case: Case) -> Row | None:
+    return case.get(whole_phase(str(any_row(case).mode)))
 
 
-def same_machine(base: Line, value: Line) -> bool:
+def same_machine(base: Row, value: Row) -> bool:
     """By fingerprint; an unknown machine is another one."""
-    machine = base["machine_id"]
-    return machine is not None and machine == value["machine_id"]
+    return base.machine_id is not None and base.machine_id == value.machine_id

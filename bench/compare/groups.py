@@ -7,13 +7,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import pandas as pd
-
 from bench.core.axes import AXES, BY_NAME
-from bench.core.records import COLUMNS, Row, whole_phase
+from bench.core.records import Row, whole_phase
 from bench.core.subject import SubjectError, layer_name, parse
 from bench.core.text import plain
-from bench.results.load import lines
 
 SETTINGS = tuple(a.name for a in AXES if a.name not in ("mode", "batch", "input", "device"))
 
@@ -79,19 +76,9 @@ class Group:
         return sorted({int(row.batch) for row in self.rows if row.batch is not None})
 
 
-def records(rows: pd.DataFrame) -> list[Row]:
-    """The rows as records, unknown as None."""
-    return [Row(**line) for line in lines(rows[list(COLUMNS)])]
-
-
 def finite(value: float | None) -> float | None:
     """None for what has no place on a logarithmic axis."""
     return value if value is not None and math.isfinite(value) and value > 0 else None
-
-
-def calls(layer: Mapping[str, Any]) -> int:
-    """How often a layer of run.json and those equal to it are called, in one call of the whole."""
-    return int(layer.get("calls") or 1 + len(layer.get("same_as") or ()))
 
 
 def split(subject: str) -> tuple[str, str | None]:
@@ -179,4 +166,4 @@ def part(axis: str, value: str) -> str:
 
 def flags(rows: Iterable[Row]) -> list[str]:
     """The flags that the rows bear, each once."""
-    return sorted({flag for row in rows for flag in (row.flags or "").split(";") if flag})
+    return sorted({flag for row in rows for flag in row.flag_names})

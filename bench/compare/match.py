@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.core.axes import AXES, BY_NAME
 from bench.core.errors import UserError
-from bench.results.load import Line
+from bench.core.records import Row
 
 # What a ratio between two values of these would mean is the same for every user.
 COMPARABLE = tuple(axis.name for axis in AXES if axis.name != "input")
@@ -27,13 +27,13 @@ class Match:
     base_of, value_of: how many rows there were to choose from.
     """
 
-    base: Line
-    value: Line
+    base: Row
+    value: Row
     base_of: int = 1
     value_of: int = 1
 
 
-def values(rows: Iterable[Line], by: str) -> list[Any]:
+def values(rows: Iterable[Row], by: str) -> list[Any]:
     """The values of an axis that occur, the base of comparisons first.
 
     Raises MatchError where there are not two, or the axis is none.
@@ -42,7 +42,7 @@ def values(rows: Iterable[Line], by: str) -> list[Any]:
         known = ", ".join(COMPARABLE)
         raise MatchError(f"--by {by}: no axis that has a base to compare with; there are {known}")
     axis = BY_NAME[by]
-    present = {line[by] for line in rows if line["status"] == "ok" and line[by] is not None}
+    present = {getattr(row, by) for row in rows if row.status == "ok"} - {None}
     if len(present) < 2:
         there = f"is {present.pop()} in every row" if present else "is empty in every row"
         raise MatchError(f"--by {by}: {by} {there}; a comparison needs two values of it")
@@ -64,11 +64,11 @@ def _order(closed: Sequence[str]) -> Callable[[Any], tuple[int, int, str]]:
 
 
 def pairs(
-    base: Iterable[Line],
-    value: Iterable[Line],
+    base: Iterable[Row],
+    value: Iterable[Row],
     *,
     apart: str,
-    time_s: Callable[[Line], float | None],
+    time_s: Callable[[Row], float | None],
 ) -> Iterator[Match]:
     """The matches of two sets of rows that differ in the axis `apart`.
 
@@ -77,10 +77,10 @@ def pairs(
     """
     axes = [axis.name for axis in AXES if axis.name != apart]
     bases, others = _by_filled(base, axes), _by_filled(value, axes)
-    for filled_base, base_lines in bases.items():
-        for filled_value, value_lines in others.items():
+    for filled_base, base_rows in bases.items():
+        for filled_value, value_rows in others.items():
             common = [name for name in axes if name in filled_base and name in filled_value]
-            left, right = _by_key(base_lines, common), _by_key(value_lines, common)
+            left, right = _by_key(base_rows, common), _by_key(value_rows, common)
             for key in left:
                 if key in right:
                     yield Match(
@@ -91,22 +91,22 @@ def pairs(
                     )
 
 
-def _by_filled(rows: Iterable[Line], axes: Sequence[str]) -> dict[frozenset[str], list[Line]]:
-    groups: dict[frozenset[str], list[Line]] = {}
-    for line in rows:
-        filled = frozenset(name for name in axes if line[name] is not None)
-        groups.setdefault(filled, []).append(line)
+def _by_filled(rows: Iterable[Row], axes: Sequence[str]) -> dict[frozenset[str], list[Row]]:
+    groups: dict[frozenset[str], list[Row]] = {}
+    for row in rows:
+        filled = frozenset(name for name in axes if getattr(row, name) is not None)
+        groups.setdefault(filled, []).append(row)
     return groups
 
 
-def _by_key(rows: Iterable[Line], common: Sequence[str]) -> dict[tuple[Any, ...], list[Line]]:
-    groups: dict[tuple[Any, ...], list[Line]] = {}
-    for line in rows:
-        key = (line["subject"], line["phase"], *(line[name] for name in common))
-        groups.setdefault(key, []).append(line)
+def _by_key(rows: Iterable[Row], common: Sequence[str]) -> dict[tuple[Any, ...], list[Row]]:
+    groups: dict[tuple[Any, ...], list[Row]] = {}
+    for row in rows:
+        key = (row.subject, row.phase, *(getattr(row, name) for name in common))
+        groups.setdefault(key, []).append(row)
     return groups
 
 
-def _fastest(rows: Sequence[Line], time_s: Callable[[Line], float | None]) -> Line:
+def _fastest(rows: Sequence[Row], time_s: Callable[[Row], float | None]) -> Row:
     """The first of the fastest; rows without a time come last."""
-    return min(rows, key=lambda line: (time_s(line) is None, time_s(line) or 0.0))
+    return min(rows, key=lambda row: (time_s(row) is None, time_s(row) or 0.0))

@@ -1,6 +1,5 @@
 """Times of two settings or devices as a ratio, as the comparison reckons it."""
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
@@ -8,6 +7,7 @@ from enum import Enum
 from bench.compare import speedup
 from bench.compare.groups import PLAIN, Group, Setting, Span
 from bench.core.records import Row
+from bench.results.results import Medians
 from bench.stats.ratios import Estimate
 
 
@@ -51,14 +51,14 @@ class Ratio:
         return interval is not None and interval[0] > 1
 
 
-def faster_than(value: Row, other: Row, medians: speedup.Medians, level: float) -> bool:
+def faster_than(value: Row, other: Row, medians: Medians, level: float) -> bool:
     """Whether a row is faster than another, by its interval of that level."""
     found = _estimate(other, value, medians)
     interval = found[0].interval(level) if found else None
     return interval is not None and interval[0] > 1
 
 
-def ratio(base: Row, value: Row, medians: speedup.Medians) -> tuple[Span, str] | None:
+def ratio(base: Row, value: Row, medians: Medians) -> tuple[Span, str] | None:
     """time(base) / time(value) and how its interval came about; None where a time is unknown."""
     found = _estimate(base, value, medians)
     return None if found is None else (_span(found[0]), found[1])
@@ -69,15 +69,14 @@ def _span(found: Estimate) -> Span:
     return Span(found.ratio, low, high)
 
 
-def _estimate(base: Row, value: Row, medians: speedup.Medians) -> tuple[Estimate, str] | None:
-    one, other = dataclasses.asdict(base), dataclasses.asdict(value)
-    names = speedup.quantities(one, other)
+def _estimate(base: Row, value: Row, medians: Medians) -> tuple[Estimate, str] | None:
+    names = speedup.quantities(base, value)
     if names is None:
         return None
-    return speedup.estimate(one, other, names, medians, medians, same_run=True)
+    return speedup.estimate(base, value, names, medians, medians, same_run=True)
 
 
-def against_plain(group: Group, medians: speedup.Medians) -> Iterator[Ratio]:
+def against_plain(group: Group, medians: Medians) -> Iterator[Ratio]:
     """Every setting against the plain one of the same mode, device and batch."""
     bases = {
         (row.mode, row.device, row.batch): row for row in group.rows if group.setting(row) == PLAIN

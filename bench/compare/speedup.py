@@ -1,7 +1,7 @@
-"""What each value of an axis gains, and how two runs differ row by row.
+"""The speedup of each value of an axis, and how two runs differ row by row.
 
-A gain is time(base) / time(value), as measured: above 1 the value is faster.  For the axis `batch`
-it is the gain in images per second, since a larger batch is more work.
+A speedup is time(base) / time(value), as measured: above 1 the value is faster.  For the axis
+`batch` it is the ratio of images per second, since a larger batch is more work.
 """
 
 import dataclasses
@@ -10,28 +10,26 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import pandas as pd
-
 from bench.compare.match import Match, pairs, values
 from bench.core.axes import AXES
-from bench.core.records import whole_phase
+from bench.core.records import Row, whole_phase
 from bench.results.corrected import uncorrected
-from bench.results.load import Line, RunData, lines
+from bench.results.results import Medians, Results
 from bench.stats import between_runs, ratios
 from bench.stats.intervals import LEVEL
 
 KINDS = {"pipelined_s": "pipelined", "latency_median_s": "latency", "device_s": "device"}
 Method = Literal["paired", "welch", "none"]
-Medians = Mapping[tuple[str | None, str, str, str], Mapping[int, float]]
+Verdict = Literal["faster", "slower", "no difference found", "no interval"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Gain:
+class Speedup:
     """Two rows that differ in one axis, or in the run.
 
     axis:     what differs; `run` between two runs.
     quantity: the column that was compared; where the sides have none in common, both.
-    gain:     base / value of it, per image for the axis `batch`; above 1: the value is better.
+    ratio:    base / value of it, per image for the axis `batch`; above 1: the value is better.
     low, high: its 95 % interval; None where the replicates do not give one.  Where the fastest of
                several rows was taken, it is as wide as for all pairs of them together (Bonferroni).
     p:         that there is no difference, likewise; None without an interval.
@@ -42,6 +40,7 @@ class Gain:
 
     axis: str
     subject: str
+    mode: str
     phase: str
     settings: str  # of the base, without the axis
     base: str
@@ -53,36 +52,42 @@ class Gain:
     quantity: str
     base_s: float
     value_s: float
-    gain: float
+    ratio: float
     low: float | None
     high: float | None
     method: Method
     replicates: int  # pairs, or those of the smaller side
     memory_ratio: float | None
     p: float | None = None
+    transfers: Literal["pageable", "pinned"] | None = None  # host memory of those included
     between: str = ""  # what runs of one code differ by, as far as the interval includes it
 
     @property
-    def verdict(self) -> str:
+    def verdict(self) -> Verdict:
         """In words, looked at alone."""
         if self.low is None or self.high is None:
             return "no interval"
         if self.low <= 1 <= self.high:
             return "no difference found"
-        return "faster" if self.gain > 1 else "slower"
+        return "faster" if self.ratio > 1 else "slower"
+
+    @property
+    def of_whole(self) -> bool:
+        """Whether its phase stands for the whole case."""
+        return self.phase == whole_phase(self.mode)
 
 
 ALONE = "if alone"
 
 
-def verdicts(gains: Sequence[Gain]) -> list[str]:
+def verdicts(speedups: Sequence[Speedup]) -> list[str]:
     """In words, such that all of a table err together in 5 % at most (Holm).
 
     What would be a difference if it were the only line, and is none among so many, says so.
     """
-    known = [number for number, gain in enumerate(gains) if gain.p is not None]
-    corrected = ratios.holm([gains[number].p or 0.0 for number in known])
-    words = [gain.verdict for gain in gains]
+    known = [number for number, one in enumerate(speedups) if one.p is not None]
+    corrected = ratios.holm([speedups[number].p or 0.0 for number in known])
+    words: list[str] = [one.verdict for one in speedups]
     for number, p in zip(known, corrected, strict=True):
         if words[number] in ("faster", "slower") and p >= 1 - LEVEL:
             words[number] += f" {ALONE}"
@@ -98,102 +103,76 @@ def told_of(words: Sequence[str]) -> str:
     return f"intervals: 95 % each; verdicts: for all {len(words)} together{meant}"
 
 
-def within(run: RunData, by: str) -> list[Gain]:
-    """What each value of the axis `by` gains over the first, phase by phase.
+def within(run: Results, by: str) -> list[Speedup]:
+    """The speedup of each value of the axis `by` over the first, phase by phase.
 
-    Rows of several runs may stand in `run` (see `together`); replicates are paired only
+    Rows of several runs may stand in `run` (see `Results.beside`); replicates are paired only
     inside one of them.
 
     Raises MatchError for an axis that is none or has but one value here.
     """
-    table = lines(uncorrected(run).rows)
-    base, *others = values(table, by)
-    ok = [line for line in table if line["status"] == "ok"]
-    medians = replicate_medians(run.samples)
-    found: list[Gain] = []
+    run = uncorrected(run)
+    base, *others = values(run.rows, by)
+    ok = [row for row in run.rows if row.status == "ok"]
+    found: list[Speedup] = []
     for other in others:
         matches = pairs(
-            [line for line in ok if line[by] == base],
-            [line for line in ok if line[by] == other],
+            [row for row in ok if getattr(row, by) == base],
+            [row for row in ok if getattr(row, by) == other],
             apart=by,
             time_s=_time_s,
         )
-        found.extend(_gains(matches, by, medians, medians))
+        found.extend(_speedups(matches, by, run.medians, run.medians))
     return found
 
 
-def between(a: RunData, b: RunData) -> list[Gain]:
+def between(a: Results, b: Results) -> list[Speedup]:
     """Run b against run a: rows of the same case and phase; above 1: b is faster.
 
     Where the two share no device (one ran on a CPU, the other on a GPU), rows match that agree
     in all but the device.
     """
     a, b = uncorrected(a), uncorrected(b)
-    ok_a = [line for line in lines(a.rows) if line["status"] == "ok"]
-    ok_b = [line for line in lines(b.rows) if line["status"] == "ok"]
-    medians = replicate_medians(a.samples), replicate_medians(b.samples)
-    if {line["device"] for line in ok_a}.isdisjoint(line["device"] for line in ok_b):
+    ok_a = [row for row in a.rows if row.status == "ok"]
+    ok_b = [row for row in b.rows if row.status == "ok"]
+    if {row.device for row in ok_a}.isdisjoint(row.device for row in ok_b):
         matches = pairs(ok_a, ok_b, apart="device", time_s=_time_s)
-        return list(_gains(matches, "device", *medians, same_run=False))
-    by_row = {(line["case_id"], line["phase"]): line for line in ok_b}
+        return list(_speedups(matches, "device", a.medians, b.medians, same_run=False))
+    by_row = {(row.case_id, row.phase): row for row in ok_b}
     same = (
-        Match(line, by_row[line["case_id"], line["phase"]])
-        for line in ok_a
-        if (line["case_id"], line["phase"]) in by_row
+        Match(row, by_row[row.case_id, row.phase])
+        for row in ok_a
+        if (row.case_id, row.phase) in by_row
     )
-    return list(_gains(same, "run", *medians, same_run=False))
+    return list(_speedups(same, "run", a.medians, b.medians, same_run=False))
 
 
-def only_in(a: RunData, b: RunData) -> list[str]:
+def only_in(a: Results, b: Results) -> list[str]:
     """The cases that a has and b has not, so that none is dropped in silence."""
-    there = set(b.rows["case_id"])
-    return [case_id for case_id in dict.fromkeys(a.rows["case_id"]) if case_id not in there]
+    there = {row.case_id for row in b.rows}
+    return [one for one in dict.fromkeys(str(row.case_id) for row in a.rows) if one not in there]
 
 
-def together(a: RunData, b: RunData) -> RunData:
-    """Both runs' rows and samples, e.g. a CPU's and a GPU's, for `within(…, "device")`."""
-    return RunData(
-        path=a.path,
-        run={},
-        rows=pd.concat([a.rows, b.rows], ignore_index=True),
-        samples=pd.concat([a.samples, b.samples], ignore_index=True),
-    )
-
-
-def replicate_medians(samples: pd.DataFrame) -> Medians:
-    """(run_id, case_id, phase, kind) → replicate → median of its samples in seconds."""
-    found: dict[tuple[str | None, str, str, str], dict[int, float]] = {}
-    if samples.empty:
-        return found
-    keys = ["run_id", "case_id", "phase", "kind", "replicate"]
-    medians = samples.groupby(keys, dropna=False)["seconds"].median().reset_index()
-    for line in medians.to_dict("records"):
-        run_id = line["run_id"] if isinstance(line["run_id"], str) else None
-        of = (run_id, line["case_id"], line["phase"], line["kind"])
-        found.setdefault(of, {})[int(line["replicate"])] = float(line["seconds"])
-    return found
-
-
-def quantities(base: Line, value: Line) -> tuple[str, str] | None:
+def quantities(base: Row, value: Row) -> tuple[str, str] | None:
     """The columns to compare, one per side; None where a side has no time.
 
     Whole phases by their throughput.  A phase inside a step has a host time on a CPU and an
     event time on an accelerator: where there is nothing in common, each side's own.
     """
-    whole = base["phase"] == whole_phase(str(base["mode"]))
+    whole = base.phase == whole_phase(str(base.mode))
     order = ["pipelined_s", "latency_median_s", "device_s"]
     if not whole:
         order = ["latency_median_s", "device_s", "pipelined_s"]
     for name in order:
-        if base[name] is not None and value[name] is not None:
+        if getattr(base, name) is not None and getattr(value, name) is not None:
             return name, name
-    first = next((name for name in order if base[name] is not None), None)
-    second = next((name for name in order if value[name] is not None), None)
+    first = next((name for name in order if getattr(base, name) is not None), None)
+    second = next((name for name in order if getattr(value, name) is not None), None)
     return (first, second) if first and second else None
 
 
 def estimate(
-    base: Line, value: Line, names: tuple[str, str], a: Medians, b: Medians, *, same_run: bool
+    base: Row, value: Row, names: tuple[str, str], a: Medians, b: Medians, *, same_run: bool
 ) -> tuple[ratios.Estimate, Method]:
     """base / value of two rows; from the columns where the samples are not at hand.
 
@@ -211,8 +190,8 @@ def estimate(
 
 
 def of_replicates(
-    base: Line,
-    value: Line,
+    base: Row,
+    value: Row,
     names: tuple[str, str],
     a: Medians,
     b: Medians,
@@ -226,9 +205,9 @@ def of_replicates(
     return ratios.welch(_centre(base, names[0], one), _centre(value, names[1], other), apart)
 
 
-def _gains(
+def _speedups(
     matches: Iterable[Match], axis: str, a: Medians, b: Medians, *, same_run: bool = True
-) -> Iterator[Gain]:
+) -> Iterator[Speedup]:
     for match in matches:
         base, value = match.base, match.value
         names = quantities(base, value)
@@ -236,25 +215,26 @@ def _gains(
             continue
         found, method = estimate(base, value, names, a, b, same_run=same_run)
         # Images per second: the same durations, times the ratio of the batches.
-        per_image = value["batch"] / base["batch"] if axis == "batch" else 1.0
+        per_image = (value.batch or 1) / (base.batch or 1) if axis == "batch" else 1.0
         chosen_from = match.base_of * match.value_of
         interval = found.interval(1 - (1 - LEVEL) / chosen_from)
         p = _p_of(found, per_image)
-        yield Gain(
+        yield Speedup(
             axis=axis,
-            subject=base["subject"],
-            phase=base["phase"],
+            subject=str(base.subject),
+            mode=str(base.mode),
+            phase=str(base.phase),
             settings=_settings(base, axis),
-            base=str(base["run_id"] if axis == "run" else base[axis]),
-            value=str(value["run_id"] if axis == "run" else value[axis]),
-            base_case_id=base["case_id"],
-            value_case_id=value["case_id"],
+            base=_side(base, axis),
+            value=_side(value, axis),
+            base_case_id=str(base.case_id),
+            value_case_id=str(value.case_id),
             base_of=match.base_of,
             value_of=match.value_of,
             quantity=names[0] if names[0] == names[1] else " against ".join(names),
-            base_s=base[names[0]],
-            value_s=value[names[1]],
-            gain=found.ratio * per_image,
+            base_s=getattr(base, names[0]),
+            value_s=getattr(value, names[1]),
+            ratio=found.ratio * per_image,
             low=interval[0] * per_image if interval else None,
             high=interval[1] * per_image if interval else None,
             method=method,
@@ -265,11 +245,11 @@ def _gains(
         )
 
 
-def _of_one_run(base: Line, value: Line, same_run: bool) -> bool:
-    return same_run and bool(base["run_id"] == value["run_id"])
+def _of_one_run(base: Row, value: Row, same_run: bool) -> bool:
+    return same_run and base.run_id == value.run_id
 
 
-def _told(base: Line, value: Line, names: tuple[str, str]) -> str:
+def _told(base: Row, value: Row, names: tuple[str, str]) -> str:
     return between_runs.describe(list(map(between_runs.from_row, (base, value), names)))
 
 
@@ -278,35 +258,39 @@ def _p_of(found: ratios.Estimate, factor: float) -> float | None:
     return dataclasses.replace(found, log=found.log + math.log(factor)).p_of_no_difference
 
 
-def _time_s(line: Line) -> float | None:
+def _time_s(row: Row) -> float | None:
     """What the fastest of several rows is chosen by: per image, since batches may differ."""
-    names = quantities(line, line)
-    return None if names is None else line[names[0]] / line["batch"]
+    names = quantities(row, row)
+    return None if names is None else float(getattr(row, names[0])) / (row.batch or 1)
 
 
-def _replicates(line: Line, name: str, medians: Medians) -> Mapping[int, float]:
-    return medians.get((line["run_id"], line["case_id"], line["phase"], KINDS[name]), {})
+def _replicates(row: Row, name: str, medians: Medians) -> Mapping[int, float]:
+    return medians.get((row.run_id, str(row.case_id), str(row.phase), KINDS[name]), {})
 
 
-def _centre(line: Line, name: str, replicates: Mapping[int, float]) -> ratios.Centre:
+def _centre(row: Row, name: str, replicates: Mapping[int, float]) -> ratios.Centre:
     if replicates:
         return ratios.centre(list(replicates.values()))
-    return between_runs.centre_from_row(line, name)
+    return between_runs.centre_from_row(row, name)
 
 
-def _memory_ratio(base: Line, value: Line) -> float | None:
-    if not base["peak_bytes"] or not value["peak_bytes"]:
+def _memory_ratio(base: Row, value: Row) -> float | None:
+    if not base.peak_bytes or not value.peak_bytes:
         return None
-    return float(value["peak_bytes"] / base["peak_bytes"])
+    return value.peak_bytes / base.peak_bytes
 
 
-def _settings(line: Line, apart: str) -> str:
+def _side(row: Row, axis: str) -> str:
+    return str(row.run_id if axis == "run" else getattr(row, axis))
+
+
+def _settings(row: Row, apart: str) -> str:
     """The base's mode and batch, and of its other axes those that are not at their default."""
     return " ".join(
-        axis.in_id.format(line[axis.name])
+        axis.in_id.format(value)
         for axis in AXES
         if axis.name != apart
-        and line[axis.name] is not None
-        and (axis.name in ("mode", "batch") or axis.default not in (None, line[axis.name]))
-        and (axis.name, line[axis.name]) != ("device", "cpu")
+        and (value := getattr(row, axis.name)) is not None
+        and (axis.name in ("mode", "batch") or axis.default not in (None, value))
+        and (axis.name, value) != ("device", "cpu")
     )

@@ -6,56 +6,57 @@ overlaps nothing: input there, call, output back, one after the other.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
+from typing import Literal
 
-from bench.compare.speedup import Gain, Medians
+from bench.compare.speedup import Speedup
 from bench.core.records import TRANSFER_PHASES, whole_phase
-from bench.results.load import RunData
+from bench.results.results import Medians, Results
 from bench.stats import between_runs, ratios
 from bench.stats.intervals import LEVEL
 
-KINDS = ("pageable", "pinned")
+Kind = Literal["pageable", "pinned"]  # of the host's memory
+KINDS: tuple[Kind, ...] = ("pageable", "pinned")
 
 
-def with_transfers(run: RunData, gains: Sequence[Gain], medians: Medians) -> list[Gain]:
-    """For each gain of a device in the whole: the same with transfers, a line a kind of memory.
+def with_transfers(run: Results, speedups: Sequence[Speedup]) -> list[Speedup]:
+    """For each speedup of a device in the whole: with transfers, one a kind of memory.
 
     From single calls alone: back to back, transfers and calls overlap as the user arranges it.
     """
-    if not any(phase in TRANSFER_PHASES for phase in run.rows["phase"]):
+    if not any(row.phase in TRANSFER_PHASES for row in run.rows):
         return []
-    run_ids = {str(line["case_id"]): line["run_id"] for line in run.rows.to_dict("records")}
-    found = []
-    for gain in gains:
-        if gain.axis != "device" or gain.phase not in (whole_phase("inference"), "step"):
-            continue
-        for kind in KINDS:
-            one = _with(gain, kind, run_ids, medians)
-            if one is not None:
-                found.append(one)
-    return found
+    run_ids = {str(row.case_id): row.run_id for row in run.rows}
+    return [
+        found
+        for one in speedups
+        if one.axis == "device" and one.of_whole
+        for kind in KINDS
+        if (found := _with(one, kind, run_ids, run.medians))
+    ]
 
 
 def _with(
-    gain: Gain, kind: str, run_ids: Mapping[str, str | None], medians: Medians
-) -> Gain | None:
-    base = _of(gain.base_case_id, gain.phase, run_ids, medians)
-    value = total(gain.value_case_id, gain.phase, kind, run_ids, medians)
+    one: Speedup, kind: Kind, run_ids: Mapping[str, str | None], medians: Medians
+) -> Speedup | None:
+    base = _of(one.base_case_id, one.phase, run_ids, medians)
+    value = total(one.value_case_id, one.phase, kind, run_ids, medians)
     if not base or not value:
         return None
-    same = run_ids.get(gain.base_case_id) == run_ids.get(gain.value_case_id)
+    same = run_ids.get(one.base_case_id) == run_ids.get(one.value_case_id)
     paired = ratios.paired(base, value) if same else None
     centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
     found = paired or ratios.welch(*centres, None if same else between_runs.default_part())
-    many = gain.base_of * gain.value_of  # rows that the fastest on each side was chosen from
+    many = one.base_of * one.value_of  # rows that the fastest on each side was chosen from
     low, high = found.interval(1 - (1 - LEVEL) / many) or (None, None)
     p = found.p_of_no_difference
     return dataclasses.replace(
-        gain,
-        phase=f"{gain.phase} + {kind} transfers",
+        one,
+        phase=f"{one.phase} + {kind} transfers",
+        transfers=kind,
         quantity="latency_median_s",
         base_s=_exp(centres[0]),
         value_s=_exp(centres[1]),
-        gain=found.ratio,
+        ratio=found.ratio,
         low=low,
         high=high,
         method="none" if found.error is None else "paired" if paired else "welch",

@@ -357,6 +357,10 @@ class Row:
     torch_version: str | None = _column("torch.__version__")
     machine_id: str | None = _column("digest of the machine's stable details")
 
+    @property
+    def flag_names(self) -> tuple[str, ...]:
+        return tuple(flag for flag in (self.flags or "").split(";") if flag)
+
 
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))
 # Results that were written before there were these are read as if they were empty.

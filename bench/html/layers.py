@@ -7,8 +7,8 @@ from bench.core import units
 from bench.core.text import printable
 from bench.insights import layers_inside
 from bench.insights.layers_inside import Beside, Line
-from bench.results.load import RunData
 from bench.results.profile_load import Profiled
+from bench.results.results import Results
 
 MOST_NAMED = 3
 MOST_LINES = 30
@@ -109,7 +109,7 @@ def _percent(ratio: float | None) -> str:
 
 
 def sections(
-    runs: Sequence[tuple[str, RunData]], profiles: Sequence[Profiled]
+    runs: Sequence[tuple[str, Results]], profiles: Sequence[Profiled]
 ) -> tuple[list[Section], list[str]]:
     """The sections of all runs, given with their names; and why some cases have no section."""
     found: list[Section] = []

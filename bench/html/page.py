@@ -16,7 +16,7 @@ import jinja2
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from bench.compare.groups import records, split
+from bench.compare.groups import split
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import printable, short_words, shortened
 from bench.html import layers, svg, table_data, table_rows
@@ -25,8 +25,9 @@ from bench.insights import collect
 from bench.insights.insight import Sentence
 from bench.plots import draw
 from bench.results import corrected
-from bench.results.load import RunData
 from bench.results.profile_load import Profiled
+from bench.results.results import Results
+from bench.results.run_json import Description
 
 PARTS = Path(__file__).with_name("parts")
 PAGE_BYTES = 5_000_000  # beyond, fewer rows or none, and the CSV beside the page
@@ -40,7 +41,7 @@ MOST_SUBJECTS = 2  # whose plots are drawn
 PLOTS_BYTES = 1_500_000  # of all pictures together
 _NOT_SHOWN = ("peaks",)
 HEADINGS = (
-    ("Setting by setting", ("gain", "mixed", "none", "loss")),
+    ("Setting by setting", ("speedup", "mixed", "none", "slowdown")),
     ("Batch size", ("batch",)),
     ("Layers against the whole", ("layers",)),
     ("Against what this machine can do", ("roofline",)),
@@ -57,13 +58,13 @@ class Page:
     whole: bool  # every row is in the table
 
 
-def build(runs: Sequence[RunData], profiles: Sequence[Profiled] = ()) -> Page:
+def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
     """The page of runs, in the order given.
 
     profiles: of cases of the runs; their layers are shown inside the network as well as alone.
     """
     several = len(runs) > 1
-    rows = [row for run in runs for row in records(run.rows)]
+    rows = [row for run in runs for row in run.rows]
     figures = _figures(runs)
     pictures, plots_note = _pictures(figures, runs)
     cases = _wholes(rows)
@@ -128,7 +129,7 @@ def _wholes(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
 
 
-def _told(run: RunData, most: int) -> list[tuple[str, list[Sentence], str]]:
+def _told(run: Results, most: int) -> list[tuple[str, list[Sentence], str]]:
     """The sentences by heading, the most useful without one; and a note of those beyond `most`."""
     said = _said(run)
     kinds = {kind for _, own in HEADINGS for kind in own}
@@ -137,7 +138,7 @@ def _told(run: RunData, most: int) -> list[tuple[str, list[Sentence], str]]:
     return [(head, own[:most], _more(own, most, "")) for head, own in parts if own]
 
 
-def _said(run: RunData) -> list[Sentence]:
+def _said(run: Results) -> list[Sentence]:
     return [
         Sentence(
             text=_capital(short_words(printable(one.text), table_rows.NAME)),
@@ -153,8 +154,8 @@ def _capital(text: str) -> str:
     return text[:1].upper() + text[1:] if text[:9] in ("training ", "inference") else text
 
 
-def _title(runs: Sequence[RunData]) -> str:
-    wholes = (split(str(one))[0] for run in runs for one in run.rows["subject"] if one)
+def _title(runs: Sequence[Results]) -> str:
+    wholes = (split(row.subject)[0] for run in runs for row in run.rows if row.subject)
     names = [_short(one, table_rows.NAME) for one in dict.fromkeys(wholes)]
     shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
     if len(runs) == 1:
@@ -162,11 +163,11 @@ def _title(runs: Sequence[RunData]) -> str:
     return f"{shown}: {'two' if len(runs) == 2 else len(runs)} runs"
 
 
-def _subtitle(runs: Sequence[RunData]) -> str:
+def _subtitle(runs: Sequence[Results]) -> str:
     return " · ".join(page_runs.name(run) for run in runs[:4]) + (" · …" if len(runs) > 4 else "")
 
 
-def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _facts(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Devices, versions, time, number of cases and disturbances: a label and a value each."""
     devices = dict.fromkeys(
         str(row.device_name or row.device) for row in cases if row.device_name or row.device
@@ -174,7 +175,7 @@ def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str,
     yield "on", _short(", ".join(devices) or "unknown", MOST_CHARS)
     torches = dict.fromkeys(row.torch_version for row in cases if row.torch_version)
     yield "torch", _short(", ".join(torches) or "unknown", MOST_CHARS)
-    started = [str(run.run["started"]) for run in runs if run.run.get("started")]
+    started = [run.description.started for run in runs if run.description.started]
     if started:
         yield "measured", printable(min(started)[:16].replace("T", " "))
     good = sum(row.status == "ok" for row in cases)
@@ -186,12 +187,12 @@ def _facts(runs: Sequence[RunData], cases: Sequence[Row]) -> Iterator[tuple[str,
     told = corrected.told(cases)
     if told:
         yield "controls", told
-    contended = sum("contended" in (row.flags or "") for row in cases)
+    contended = sum("contended" in row.flag_names for row in cases)
     yield "disturbed by other work", f"{contended} of {good}" if contended else "none"
 
 
-def _figures(runs: Sequence[RunData]) -> dict[str, Figure]:
-    """The plots of the first three runs."""
+def _figures(runs: Sequence[Results]) -> dict[str, Figure]:
+    """Of each run where there are three at most, else of the first three."""
     found: dict[str, Figure] = {}
     for number, run in enumerate(runs[:3]):
         own, _ = draw.build(_first_subjects(run))
@@ -199,15 +200,16 @@ def _figures(runs: Sequence[RunData]) -> dict[str, Figure]:
     return found
 
 
-def _first_subjects(run: RunData) -> RunData:
-    """The run with its first subjects only: a figure takes a second."""
-    wholes = [split(str(one))[0] for one in run.rows["subject"]]
+def _first_subjects(run: Results) -> Results:
+    """Of a run with many subjects the first ones: a figure takes a second."""
+    wholes = [split(row.subject or "")[0] for row in run.rows]
     kept = list(dict.fromkeys(wholes))[:MOST_SUBJECTS]
-    return replace(run, rows=run.rows[[one in kept for one in wholes]])
+    rows = (row for row, whole in zip(run.rows, wholes, strict=True) if whole in kept)
+    return replace(run, rows=tuple(rows))
 
 
 def _pictures(
-    figures: Mapping[str, Figure], runs: Sequence[RunData]
+    figures: Mapping[str, Figure], runs: Sequence[Results]
 ) -> tuple[list[dict[str, str]], str]:
     found: list[dict[str, str]] = []
     left_bytes = PLOTS_BYTES
@@ -219,7 +221,7 @@ def _pictures(
         found.append({"name": name.replace("-", " "), "source": source})
     left = len(figures) - len(found)
     notes = [f"{left} more plots lie in the folder beside this page."] if left else []
-    subjects = {split(str(one))[0] for run in runs for one in run.rows["subject"]}
+    subjects = {split(row.subject or "")[0] for run in runs for row in run.rows}
     if len(subjects) > MOST_SUBJECTS:
         notes.append(
             f"Plots are of the first {MOST_SUBJECTS} of {len(subjects)} subjects; those of all lie "
@@ -246,7 +248,7 @@ def _more(all_: Sequence[object], most: int, where: str) -> str:
 
 
 def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
-    counts = Counter(flag for row in cases for flag in (row.flags or "").split(";") if flag)
+    counts = Counter(flag for row in cases for flag in row.flag_names)
     return [
         {"name": flag, "count": counts[flag], "meaning": meaning}
         for flag, meaning in FLAGS.items()
@@ -271,38 +273,41 @@ def _short(text: str, most: int) -> str:
     return shortened(printable(text), most)
 
 
-def _described(run: RunData, config_characters: int) -> dict[str, Any]:
-    machine, around = _mapping(run.run.get("machine")), _mapping(run.run.get("environment"))
+def _described(run: Results, config_characters: int) -> dict[str, Any]:
+    described = run.description
+    machine, around = described.machine.written(), described.environment.written()
     environment = [
         (_short(str(name).replace("_", " "), table_rows.NAME), _short(_shown(value), MOST_CHARS))
         for name, value in (*machine.items(), *around.items())
         if name not in _NOT_SHOWN and value not in (None, "", [], {})
     ]
-    config = shortened(json.dumps(_mapping(run.run.get("config")), indent=1), config_characters)
+    config = shortened(json.dumps(described.config.written(), indent=1), config_characters)
     return {
         "name": page_runs.name(run),
-        "repeat": _short(repeat(run.run), CONFIG_CHARS // 10) if run.run else "unknown",
+        "repeat": _short(repeat(described), CONFIG_CHARS // 10)
+        if described.is_known
+        else "unknown",
         "environment": environment,
         "config": "\n".join(map(printable, config.split("\n"))),
     }
 
 
-def repeat(described: Mapping[str, Any]) -> str:
-    """The commands that repeat the run, in the same state of the repository."""
-    command = [str(part) for part in described.get("command") or ()]
+def repeat(described: Description) -> str:
+    """The command line, in the state of the repository that it was run in."""
+    if not described.is_known:
+        return "unknown"
     kept: list[str] = []
     skip = False
-    for part in command:
+    for part in described.command:
         if skip or part.startswith(("--out=", "--resume=")):
             skip = False
             continue
         skip = part in ("--out", "--resume")
         if not skip:
             kept.append(part)
-    around = _mapping(described.get("environment"))
-    commit = around.get("git_commit")
-    first = f"git checkout {shlex.quote(str(commit))} && " if commit else ""
-    changed = "  # and with the changes that were not committed" if around.get("git_dirty") else ""
+    around = described.environment
+    first = f"git checkout {shlex.quote(around.git_commit)} && " if around.git_commit else ""
+    changed = "  # and with the changes that were not committed" if around.git_dirty else ""
     return f"{first}{shlex.join(kept)}{changed}"
 
 
@@ -315,7 +320,3 @@ def _shown(value: Any) -> str:
         case bool():
             return "yes" if value else "no"
     return str(value)
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    return value if isinstance(value, Mapping) else {}

@@ -4,11 +4,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.compare import speedup
-from bench.compare.groups import records
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import printable, shortened
-from bench.results.load import RunData
+from bench.results.results import Results
 
 MOST_ROWS = 400
 MOST_CELLS = 12_000  # of a history
@@ -23,7 +22,7 @@ class Change:
     phase: str
     before: str
     after: str
-    gain: str
+    speedup: str
     interval: str
     verdict: str
 
@@ -63,43 +62,43 @@ class History:
     left_out: str = ""
 
 
-def changes(a: RunData, b: RunData) -> Changes:
-    """The changes from a to b, the largest first."""
-    gains = sorted(speedup.between(a, b), key=lambda one: -abs(_log(one.gain)))
+def changes(a: Results, b: Results) -> Changes:
+    """b against a, the largest changes first."""
+    speedups = sorted(speedup.between(a, b), key=lambda one: -abs(_log(one.ratio)))
     alone = [*speedup.only_in(a, b), *speedup.only_in(b, a)]
     notes = [f"{len(alone)} cases are in one of the runs only."] if alone else []
-    if len(gains) > MOST_ROWS:
-        notes.append(f"The {len(gains) - MOST_ROWS} smallest changes are left out.")
+    if len(speedups) > MOST_ROWS:
+        notes.append(f"The {len(speedups) - MOST_ROWS} smallest changes are left out.")
     return Changes(
         told=f"{name(b)} against {name(a)}, the largest change first. {_machines([a, b])}",
-        rows=tuple(map(_change, gains[:MOST_ROWS], speedup.verdicts(gains))),
+        rows=tuple(map(_change, speedups[:MOST_ROWS], speedup.verdicts(speedups))),
         left_out=" ".join(notes),
     )
 
 
-def _log(gain: float) -> float:
-    return max(gain, 1 / gain) if gain > 0 else 0.0
+def _log(ratio: float) -> float:
+    return max(ratio, 1 / ratio) if ratio > 0 else 0.0
 
 
-def _change(one: speedup.Gain, verdict: str) -> Change:
+def _change(one: speedup.Speedup, verdict: str) -> Change:
     ends = "" if one.low is None or one.high is None else f"{one.low:.2f} – {one.high:.2f}"
     return Change(
         case=_text(one.base_case_id),
         phase=_text(one.phase),
         before=units.seconds(one.base_s),
         after=units.seconds(one.value_s),
-        gain=units.speedup(one.gain),
+        speedup=units.speedup(one.ratio),
         interval=ends,
         verdict=verdict,
     )
 
 
-def history(runs: Sequence[RunData]) -> History:
-    """The whole phase of every case; the runs are ordered by their start."""
-    ordered = sorted(runs, key=lambda run: str(run.run.get("started", "")))
+def history(runs: Sequence[Results]) -> History:
+    """The whole of every case, run by run in the order of their beginnings."""
+    ordered = sorted(runs, key=lambda run: run.description.started or "")
     cells: dict[str, list[str]] = {}
     for place, run in enumerate(ordered):
-        for row in records(run.rows):
+        for row in run.rows:
             if row.phase == whole_phase(str(row.mode)):
                 own = cells.setdefault(str(row.case_id), [""] * len(ordered))
                 own[place] = _time(row)
@@ -120,27 +119,25 @@ def _time(row: Row) -> str:
     return f"{units.seconds(time_s)} ({low} – {high})"
 
 
-def name(run: RunData) -> str:
-    """The id of the run, or the name of its folder."""
-    ids = [one for one in run.rows["run_id"] if one]
-    return _text(str(ids[0] if ids else run.path.name))
+def name(run: Results) -> str:
+    """Its id, else that of its folder."""
+    return _text(next((row.run_id for row in run.rows if row.run_id), run.path.name))
 
 
 def _text(text: str) -> str:
     return shortened(printable(text), MOST_CHARS)
 
 
-def _short(run: RunData) -> str:
-    """The commit, or the name of the run where the commit is unknown."""
-    environment = run.run.get("environment")
-    commit = environment.get("git_commit") if isinstance(environment, dict) else None
-    dirty = "+" if isinstance(environment, dict) and environment.get("git_dirty") else ""
-    return f"{printable(str(commit)[:8])}{dirty}" if commit else name(run)[:24]
+def _short(run: Results) -> str:
+    """The commit where it is known, which is what a history is over."""
+    around = run.description.environment
+    if not around.git_commit:
+        return name(run)[:24]
+    return f"{printable(around.git_commit[:8])}{'+' if around.git_dirty else ''}"
 
 
-def _machines(runs: Sequence[RunData]) -> str:
-    machines = {one for run in runs for one in run.rows["machine_id"] if one}
-    if len(machines) > 1:
+def _machines(runs: Sequence[Results]) -> str:
+    if len({one for run in runs for one in run.machines}) > 1:
         return (
             "They ran on different machines: what differs says nothing of the code. `bench ab` "
             "measures two revisions on one machine."

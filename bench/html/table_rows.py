@@ -102,8 +102,7 @@ def lines(rows: Sequence[Row], *, several: bool) -> list[Line]:
 
 
 def _line(row: Row, name: str, *, several: bool) -> Line:
-    flags = tuple(flag for flag in (row.flags or "").split(";") if flag)
-    last = Cell(flags=flags) if row.status == "ok" else Cell(f"{row.status}")
+    last = Cell(flags=row.flag_names) if row.status == "ok" else Cell(f"{row.status}")
     error = "" if row.relative_error is None else f"{row.relative_error:.1e}"
     cells = (
         _text(name),

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 
 from bench.compare.groups import PLAIN, Group, Span, finite, flags
 from bench.compare.setting_speedup import ratio
-from bench.compare.speedup import Medians
 from bench.core import units
 from bench.core.records import Row
 from bench.insights.insight import Sentence, factor
+from bench.results.results import Medians
 
 ENOUGH = 0.95  # of the best throughput
 
@@ -88,18 +88,18 @@ def _throughput(base: Row, value: Row, medians: Medians) -> Span | None:
 
 def _at_the_end(what: str, before: Row, largest: Row, medians: Medians) -> str:
     """The largest batch has the most throughput: whether more than the one before it."""
-    gain = _throughput(before, largest, medians)
-    if gain is None:
+    found = _throughput(before, largest, medians)
+    if found is None:
         return f"Whether throughput of {what} still grows at N={largest.batch} is unknown."
-    known = gain.low is not None
-    if gain.low is not None and gain.low <= 1:
+    known = found.low is not None
+    if found.low is not None and found.low <= 1:
         return (
             f"Throughput of {what}: no difference found between N={before.batch} and "
-            f"N={largest.batch}, the largest measured: {factor(gain)}."
+            f"N={largest.batch}, the largest measured: {factor(found)}."
         )
     return (
         f"Throughput of {what} still grows at N={largest.batch}, the largest measured: "
-        f"{units.count(_rate(largest))} images/s, {factor(gain)} that at N={before.batch}"
+        f"{units.count(_rate(largest))} images/s, {factor(found)} that at N={before.batch}"
         f"{'' if known else ' (one replicate: how sure that is cannot be told)'}; try larger ones."
     )
 

@@ -6,20 +6,19 @@ where the time goes, and how far that is from what the machine can do; doubts co
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
 
 from bench.compare import speedup, transfers
-from bench.compare.groups import PLAIN, Group, Span, flags, groups, records
+from bench.compare.groups import PLAIN, Group, Span, flags, groups
 from bench.compare.match import MatchError
+from bench.compare.speedup import Speedup
 from bench.core import units
-from bench.core.axes import AXES
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.insights import batch_scaling, roofline, settings
 from bench.insights import layers as layer_share
 from bench.insights.insight import Sentence, factor, listed
 from bench.results import main_memory
 from bench.results.corrected import uncorrected
-from bench.results.load import RunData, load
+from bench.results.results import Results
 
 # Flags of many cases, and what to do about each.
 DOUBTS: Mapping[str, str] = {
@@ -37,32 +36,26 @@ DOUBTS: Mapping[str, str] = {
 MANY = 0.1  # of the cases: fewer are told by their own rows
 
 
-def advice(directory: Path) -> list[Sentence]:
-    """Of a finished run directory.  Raises table.ReadError."""
-    return of_run(load(directory))
-
-
-def of_run(run: RunData) -> list[Sentence]:
-    """The same of a run that is read already.  Its sentences are about figures as measured."""
+def of_run(run: Results) -> list[Sentence]:
+    """All insights of a run, about the figures as measured."""
     run = uncorrected(run)
-    rows = records(run.rows)
-    medians = speedup.replicate_medians(run.samples)
+    rows, medians, machine = run.rows, run.medians, run.description.machine
     wholes = groups(rows)
     by_layer = {(one.subject, one.input): one for one in groups(rows, layers=True)}
     found = [*doubts(rows), *_devices(run)]
     for group in wholes:
         found += settings.best(group, medians)
     for group in wholes:
-        found += settings.gains(group, medians)
+        found += settings.speedups(group, medians)
     for group in wholes:
         found += batch_scaling.scaling(group, medians)
     for group in wholes:
         layers = by_layer.get((group.subject, group.input))
-        shares = layer_share.shares(run, _with_phases(group, rows), layers, medians)
+        shares = layer_share.shares(run, _with_phases(group, rows), layers)
         found += layer_share.sentences(shares, group.name)
     problem = no_ceilings(run) if by_layer else None
-    uncounted = roofline.unknown(rows, _machine(run))
-    found += roofline.sentences(roofline.points(rows, _machine(run)), problem, uncounted)
+    uncounted = roofline.unknown(rows, machine)
+    found += roofline.sentences(roofline.points(rows, machine), problem, uncounted)
     return found
 
 
@@ -74,22 +67,17 @@ def _with_phases(group: Group, rows: Iterable[Row]) -> Group:
     )
 
 
-def _machine(run: RunData) -> dict[str, object]:
-    machine = run.run.get("machine")
-    return machine if isinstance(machine, dict) else {}
-
-
-def no_ceilings(run: RunData) -> str | None:
+def no_ceilings(run: Results) -> str | None:
     """Why the run has no measured peaks to hold its rows against, or None."""
-    peaks = _machine(run).get("peaks")
-    if not run.run:
+    if not run.description.is_known:
         return "the machine's peaks stand in run.json, which is not here"
-    if not isinstance(peaks, dict) or not peaks:
+    ladders = [one for own in run.description.machine.peaks.values() for one in own]
+    if not ladders:
         return "the run did not measure the machine's peaks"
-    ladders = [one for own in peaks.values() for one in own]
-    if all(one.get("disturbed") for one in ladders):
+    quiet = [one for one in ladders if not one.disturbed]
+    if not quiet:
         return "other work disturbed the measuring of the machine's peaks"
-    return main_memory.not_reached([one for one in ladders if not one.get("disturbed")])
+    return main_memory.not_reached(quiet)
 
 
 def doubts(rows: Sequence[Row]) -> list[Sentence]:
@@ -125,66 +113,59 @@ def doubts(rows: Sequence[Row]) -> list[Sentence]:
 
 def _causes(row: Row) -> list[str]:
     """Its flags; a case that grows is unsteady for that, and the machine is not to blame."""
-    own = (row.flags or "").split(";")
+    own = row.flag_names
     return [flag for flag in own if not (flag == "unsteady" and "growing" in own)]
 
 
-def _devices(run: RunData) -> list[Sentence]:
+def _devices(run: Results) -> list[Sentence]:
     """The CPU against each accelerator, by batch size, both in their plain settings.
 
     A setting that is slow on one of them (bfloat16 on most CPUs) says nothing of the other.
     """
     try:
-        gains = speedup.within(run, "device")
+        found = speedup.within(run, "device")
     except MatchError:
         return []
-    by: dict[tuple[str, str, str], list[speedup.Gain]] = {}
+    by: dict[tuple[str, str, str], list[Speedup]] = {}
     batches: dict[str, int] = {}
     names: dict[str, str] = {}
-    for group in groups(records(run.rows)):
+    for group in groups(run.rows):
         for row in group.rows:
             if group.setting(row) == PLAIN and "implausible" not in flags([row]):
                 batches[str(row.case_id)] = int(row.batch or 0)
                 names[str(row.case_id)] = group.name
-    for gain in gains:
-        mode, plain = _mode(gain), {gain.base_case_id, gain.value_case_id} <= names.keys()
-        if gain.phase == whole_phase(mode) and plain:
-            by.setdefault((names[gain.base_case_id], mode, gain.value), []).append(gain)
-    medians = speedup.replicate_medians(run.samples)
+    for one in found:
+        if one.of_whole and {one.base_case_id, one.value_case_id} <= names.keys():
+            by.setdefault((names[one.base_case_id], one.mode, one.value), []).append(one)
     return [
         _device(
             key,
             sorted(own, key=lambda one: batches[one.base_case_id]),
             batches,
-            transfers.with_transfers(run, own, medians),
+            transfers.with_transfers(run, own),
         )
         for key, own in by.items()
     ]
 
 
-def _mode(gain: speedup.Gain) -> str:
-    modes = next(axis.values for axis in AXES if axis.name == "mode")
-    return next((word for word in gain.settings.split() if word in modes), "inference")
-
-
 def _device(
     key: tuple[str, str, str],
-    gains: Sequence[speedup.Gain],
+    speedups: Sequence[Speedup],
     batches: dict[str, int],
-    moved: Sequence[speedup.Gain],
+    moved: Sequence[Speedup],
 ) -> Sentence:
     subject, mode, value = key
-    of_batch = {batches[one.base_case_id]: one for one in gains}
+    of_batch = {batches[one.base_case_id]: one for one in speedups}
     parts = [
-        f"{factor(Span(one.gain, one.low, one.high))} at N={batch}"
+        f"{factor(Span(one.ratio, one.low, one.high))} at N={batch}"
         for batch, one in of_batch.items()
     ]
     verdict = _worth(of_batch)
     way = _with_the_way(moved, of_batch, mode)
     return Sentence(
         kind="device",
-        text=f"{mode} of {subject}: {value} {verdict}: {listed(parts)} as fast as {gains[0].base}, "
-        f"both in the plain setting, the data on the device already.{way}",
+        text=f"{mode} of {subject}: {value} {verdict}: {listed(parts)} as fast as "
+        f"{speedups[0].base}, both in the plain setting, the data on the device already.{way}",
         evidence="; ".join(
             f"N={batch}: {units.seconds(one.base_s)} → {units.seconds(one.value_s)}"
             for batch, one in of_batch.items()
@@ -193,7 +174,7 @@ def _device(
     )
 
 
-def _worth(of_batch: Mapping[int, speedup.Gain]) -> str:
+def _worth(of_batch: Mapping[int, Speedup]) -> str:
     """`is worth it from N=8 on, not at N=1`: every size is in it."""
     wins = [batch for batch, one in of_batch.items() if one.verdict == "faster"]
     loses = [batch for batch, one in of_batch.items() if one.verdict == "slower"]
@@ -221,17 +202,17 @@ def _sizes(batches: Sequence[int]) -> str:
     return listed([f"N={batch}" for batch in batches])
 
 
-def _with_the_way(moved: Sequence[speedup.Gain], shown: dict[int, speedup.Gain], mode: str) -> str:
+def _with_the_way(moved: Sequence[Speedup], shown: dict[int, Speedup], mode: str) -> str:
     """The same with the transfers, at the batch sizes that are shown; of training the input's."""
     told = []
     back = " and back" if mode == "inference" else ""
     for kind in transfers.KINDS:
-        of_case = {one.value_case_id: one for one in moved if f" {kind} " in f"{one.phase} "}
+        of_case = {one.value_case_id: one for one in moved if one.transfers == kind}
         there = {
             batch: own for batch, one in shown.items() if (own := of_case.get(one.value_case_id))
         }
         parts = [
-            f"{factor(Span(own.gain, own.low, own.high))} at N={batch}"
+            f"{factor(Span(own.ratio, own.low, own.high))} at N={batch}"
             for batch, own in there.items()
         ]
         if parts:

@@ -75,10 +75,10 @@ def _paid_once(one: Ratio) -> str:
     return f"{what} {takes} {units.seconds(once)} once{more}{seen}, at N={one.batch} {paid}."
 
 
-def _paid_back(once_s: float, before_s: float, gain: Span) -> str:
-    """`paid back after 2,000 calls (1,800–2,200)`: from the gain and the ends of its interval."""
-    calls = _calls(once_s, before_s, gain.value)
-    ends = [_calls(once_s, before_s, one) for one in (gain.high, gain.low) if one is not None]
+def _paid_back(once_s: float, before_s: float, speedup: Span) -> str:
+    """`paid back after 2,000 calls (1,800–2,200)`: from a speedup and its interval."""
+    calls = _calls(once_s, before_s, speedup.value)
+    ends = [_calls(once_s, before_s, one) for one in (speedup.high, speedup.low) if one is not None]
     if calls == NEVER:
         return f"{NEVER} paid back"
     if set(ends) <= {calls}:
@@ -87,9 +87,9 @@ def _paid_back(once_s: float, before_s: float, gain: Span) -> str:
     return f"paid back after {calls} calls ({between.join(ends)})"
 
 
-def _calls(once_s: float, before_s: float, gain: float) -> str:
+def _calls(once_s: float, before_s: float, speedup: float) -> str:
     """Three digits: what was seen once is not known better."""
-    saved_s = before_s * (1 - 1 / gain)
+    saved_s = before_s * (1 - 1 / speedup)
     if saved_s <= 0 or once_s / saved_s > MOST_CALLS:
         return NEVER
     return f"{max(1.0, float(f'{once_s / saved_s:.3g}')):,.0f}"

@@ -8,7 +8,7 @@ from bench.compare.groups import Span
 from bench.core import units
 
 Kind = Literal[
-    "best", "gain", "mixed", "loss", "none", "batch", "device", "layers", "roofline", "doubt"
+    "best", "speedup", "mixed", "slowdown", "none", "batch", "device", "layers", "roofline", "doubt"
 ]
 
 

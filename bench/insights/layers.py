@@ -7,14 +7,11 @@ the layers differs from the whole is what that gains or loses.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from bench.compare import groups
 from bench.compare.groups import PLAIN, SETTINGS, Group, Span, split
-from bench.compare.speedup import Medians
 from bench.core.records import Case, Row
 from bench.insights.insight import Sentence, factor, listed
-from bench.results.load import RunData
+from bench.results.results import Medians, Results
 from bench.stats import ratios
 
 MOST_NAMED = 3
@@ -39,12 +36,13 @@ class Shares:
     compiled: bool
 
 
-def shares(run: RunData, wholes: Group, layers: Group | None, medians: Medians) -> list[Shares]:
+def shares(run: Results, wholes: Group, layers: Group | None) -> list[Shares]:
     """Of every whole that stands beside its layers at the same mode, batch, device and settings.
 
     Of the wholes the plain one and the compiled one; the layers are never compiled.
     """
-    calls = {name: groups.calls(one) for name, one in listed_layers(run, wholes.subject).items()}
+    listed_ = run.description.layers_by_name.get(wholes.subject, {})
+    calls = {name: layer.all_calls for name, layer in listed_.items()}
     if layers is None or not calls:
         return []
     found = []
@@ -55,7 +53,7 @@ def shares(run: RunData, wholes: Group, layers: Group | None, medians: Medians) 
         for phase in phases(whole):
             by_layer, needed = measured(whole, layers, calls, phase)
             if by_layer:
-                found.append(_of(whole, phase, by_layer, needed, medians, bool(setting)))
+                found.append(_of(whole, phase, by_layer, needed, run.medians, bool(setting)))
     return found
 
 
@@ -100,17 +98,6 @@ def _alike(layer: Row, whole: Row | Case) -> bool:
     return layer.compile in (None, "off") and all(
         getattr(layer, name) == getattr(whole, name) for name in same
     )
-
-
-def listed_layers(run: RunData, subject: str) -> dict[str, Mapping[str, Any]]:
-    """The layers as run.json has them, by the name of their rows; {} where it does not tell."""
-    listed_ = run.run.get("layers")
-    own: Any = listed_.get(subject) if isinstance(listed_, Mapping) else None
-    if not isinstance(own, list):
-        return {}
-    return {
-        str(one.get("alias") or one.get("name")): one for one in own if isinstance(one, Mapping)
-    }
 
 
 def _of(

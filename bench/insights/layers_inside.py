@@ -5,16 +5,15 @@ under the profiler, so what the two have in common are shares: alone, of the sum
 inside, of the same phase of the step.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.compare import groups as plot_data
-from bench.compare.groups import Group, groups, records
+from bench.compare.groups import Group, groups
 from bench.core.records import Row
 from bench.insights import layers as layer_share
 from bench.results.corrected import uncorrected
-from bench.results.load import RunData
 from bench.results.profile_load import Profiled
+from bench.results.results import Results
 
 MOST_NAMED = 3
 
@@ -53,10 +52,10 @@ class Beside:
     same_machine: bool
 
 
-def of_run(run: RunData, profiles: Sequence[Profiled]) -> tuple[list[Beside], list[str]]:
+def of_run(run: Results, profiles: Sequence[Profiled]) -> tuple[list[Beside], list[str]]:
     """What stands beside each other, and of the cases of which nothing does: why."""
     run = uncorrected(run)
-    by_subject = {(one.subject, one.input): one for one in groups(records(run.rows), layers=True)}
+    by_subject = {(one.subject, one.input): one for one in groups(run.rows, layers=True)}
     found: list[Beside] = []
     problems: list[str] = []
     for profiled in profiles:
@@ -68,15 +67,18 @@ def of_run(run: RunData, profiles: Sequence[Profiled]) -> tuple[list[Beside], li
     return found, problems
 
 
-def _of_case(run: RunData, layers: Group | None, profiled: Profiled) -> list[Beside] | str:
+def _of_case(run: Results, layers: Group | None, profiled: Profiled) -> list[Beside] | str:
     case = profiled.case
-    entries = layer_share.listed_layers(run, case.subject)
+    entries = run.description.layers_by_name.get(case.subject, {})
     if layers is None or not entries:
         return "the run measured no layers of it alone"
+    # Of a call → the layer that was measured for it.
     names = {
-        name: row for row, entry in entries.items() for name in _names(row, entry)
-    }  # of a call → the layer that was measured for it
-    calls = {name: plot_data.calls(entry) for name, entry in entries.items()}
+        name: row
+        for row, entry in entries.items()
+        for name in (row, entry.name, *(entry.same_as or ()))
+    }
+    calls = {name: entry.all_calls for name, entry in entries.items()}
     machines = {row.machine_id for row in layers.rows} - {None}
     found = []
     for phase in layer_share.phases(case):
@@ -107,13 +109,6 @@ def _of_case(run: RunData, layers: Group | None, profiled: Profiled) -> list[Bes
             )
         )
     return found
-
-
-def _names(row: str, entry: Mapping[str, object]) -> Iterator[str]:
-    yield row
-    yield str(entry.get("name"))
-    same = entry.get("same_as")
-    yield from map(str, same if isinstance(same, (list, tuple)) else ())
 
 
 def _inside(profiled: Profiled, names: Mapping[str, str], key: str) -> dict[str, float]:

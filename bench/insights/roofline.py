@@ -7,9 +7,9 @@ Source of the model: Williams, Waterman & Patterson, "Roofline" (CACM 52/4, 2009
 """
 
 import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 from bench.compare.groups import PLAIN, finite, groups, split
 from bench.core import units
@@ -18,6 +18,7 @@ from bench.insights.insight import Sentence, listed
 from bench.results import plausibility
 from bench.results.main_memory import MainMemory
 from bench.results.plausibility import Peaks
+from bench.results.run_json import Machine
 
 Bound = Literal["compute", "memory", "neither"]
 FAR = 0.5  # of its ceiling: below, something else than the machine holds it back
@@ -52,7 +53,7 @@ class Point:
         return self.compute_per_s / self.memory.bytes_per_s
 
 
-def points(rows: Iterable[Row], machine: Mapping[str, Any]) -> list[Point]:
+def points(rows: Iterable[Row], machine: Machine) -> list[Point]:
     """Of the phases with FLOPs, bytes and time; those without measured ceilings are left out."""
     rows = list(rows)
     partial = {row.case_id for row in rows if row.phase == "optimizer" and row.bytes_moved is None}
@@ -63,12 +64,12 @@ def points(rows: Iterable[Row], machine: Mapping[str, Any]) -> list[Point]:
     ]
 
 
-def unknown(rows: Iterable[Row], machine: Mapping[str, Any]) -> list[Row]:
+def unknown(rows: Iterable[Row], machine: Machine) -> list[Row]:
     """Those that would be points if it were known how many FLOPs they have."""
     return [row for row in rows if row.flops is None and _of_row(row, machine)]
 
 
-def _of_row(row: Row, machine: Mapping[str, Any]) -> Point | None:
+def _of_row(row: Row, machine: Machine) -> Point | None:
     peaks = plausibility.of_row(row, machine) if row.status == "ok" else None
     return _point(row, peaks) if peaks else None
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from bench.compare.groups import Group, Setting, Span, flags, label
 from bench.compare.setting_speedup import Direction, Ratio, against_plain, faster_than
-from bench.compare.speedup import Medians
 from bench.core import units
 from bench.insights.costs import SAME_MEMORY, call_s, costs, paybacks
 from bench.insights.insight import Kind, Sentence, factor, listed
+from bench.results.results import Medians
 from bench.stats.intervals import LEVEL
 
 MOST_RIVALS = 2  # that are named
@@ -32,7 +32,7 @@ def series(group: Group, medians: Medians) -> list[Series]:
     """Of every setting but the plain one; what is impossible is left out."""
     found: dict[tuple[str, str, Setting], list[Ratio]] = {}
     for ratio in against_plain(group, medians):
-        if not any("implausible" in (row.flags or "").split(";") for row in ratio.rows):
+        if not any("implausible" in row.flag_names for row in ratio.rows):
             found.setdefault((ratio.mode, ratio.device, ratio.setting), []).append(ratio)
     return [
         Series(*key, tuple(sorted(ratios, key=lambda one: one.batch)))
@@ -40,7 +40,7 @@ def series(group: Group, medians: Medians) -> list[Series]:
     ]
 
 
-def gains(group: Group, medians: Medians) -> list[Sentence]:
+def speedups(group: Group, medians: Medians) -> list[Sentence]:
     """A sentence a setting, mode and device; what gains most comes first, what loses last."""
     all_ = series(group, medians)
     return [_sentence(group, one) for one in sorted(all_, key=_weight)]
@@ -161,7 +161,7 @@ def _sentence(group: Group, one: Series) -> Sentence:
         each = [f"{factor(r.span)} at N={r.batch}" for r in unsure]
         parts.append(f"{listed(each)} as fast: too few replicates to be sure")
     kind: Kind = (
-        "mixed" if faster and slower else "gain" if faster else "loss" if slower else "none"
+        "mixed" if faster and slower else "speedup" if faster else "slowdown" if slower else "none"
     )
     price = costs(one.ratios) + paybacks(faster) if faster else []
     tail = f". {' '.join(price)}" if price else "."

@@ -13,7 +13,7 @@ from bench.core.records import Row, whole_phase
 from bench.core.text import plain
 from bench.plots.sheet import Sheet
 from bench.plots.style import OTHER, STYLES, NothingToDraw, Style
-from bench.results.load import RunData
+from bench.results.results import Results
 from bench.stats import between_runs
 
 
@@ -42,7 +42,7 @@ def styles(group: Group, rank: Mapping[Setting, float]) -> dict[Setting, Style]:
     return {setting: own.get(setting, OTHER) for setting in settings}
 
 
-def subtitle(run: RunData, group: Group, *more: str) -> str:
+def subtitle(run: Results, group: Group, *more: str) -> str:
     """Device, input, and the settings that all rows share beyond the defaults."""
     shared = [
         part(axis, value)
@@ -62,16 +62,15 @@ def _joined(*parts: str) -> str:
     return " · ".join(part for part in parts if part)
 
 
-def device_name(run: RunData, group: Group, device: str) -> str:
+def device_name(run: Results, group: Group, device: str) -> str:
     """The name that the device's driver gives."""
-    devices = run.run.get("devices")
-    named = devices.get(device) if isinstance(devices, dict) else None
+    named = run.description.devices.get(device)
     rows = (row.device_name for row in group.rows if row.device == device and row.device_name)
     return plain(str(next(rows, None) or named or device), 40)
 
 
 def titled_panels(
-    made: Sheet, run: RunData, group: Group, phase: Callable[[str], str] = whole_phase
+    made: Sheet, run: Results, group: Group, phase: Callable[[str], str] = whole_phase
 ) -> Iterator[tuple[str, str, Axes]]:
     """Device, mode and panel: a row of panels per device, a column per mode.
 
@@ -92,13 +91,12 @@ def plain_means(group: Group) -> list[str]:
     return [f"plain: {', '.join(words)}"] if words else []
 
 
-def footer(run: RunData, group: Group, rows: Sequence[Row], *notes: str) -> str:
+def footer(run: Results, group: Group, rows: Sequence[Row], *notes: str) -> str:
     """Versions, replicates and omissions: the facts that make the figure credible."""
-    environment = run.run.get("environment")
+    described = run.description
     torch = next((row.torch_version for row in rows if row.torch_version), None)
-    if torch is None and isinstance(environment, dict):
-        torch = environment.get("torch")
-    run_id = next((row.run_id for row in rows if row.run_id), None) or run.run.get("run_id")
+    torch = torch or described.environment.torch
+    run_id = next((row.run_id for row in rows if row.run_id), None) or described.run_id
     return _joined(
         f"torch {torch}" if torch else "",
         _replicates(rows),

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.compare import speedup, transfers
-from bench.compare.groups import PLAIN, Group, Span, flags, groups, label, records
+from bench.compare import transfers
+from bench.compare.groups import PLAIN, Group, Span, flags, groups, label
 from bench.compare.setting_speedup import ratio
 from bench.core import units
 from bench.core.records import Row, whole_phase
@@ -17,7 +17,7 @@ from bench.plots.captions import by_group, device_name, footer, interval_note, p
 from bench.plots.quantity import throughput_of
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import FAINT, STYLES, Style, batch_axis, value_ticks
-from bench.results.load import RunData
+from bench.results.results import Medians, Results
 from bench.stats import between_runs
 from bench.stats import ratios as stats
 
@@ -41,17 +41,17 @@ class Curve:
     points: Sequence[marks.CurvePoint]
 
 
-def devices(run: RunData) -> dict[str, Figure]:
+def devices(run: Results) -> dict[str, Figure]:
     """The figures by subject and input.  Raises NothingToDraw."""
-    medians = speedup.replicate_medians(run.samples)
+    medians = run.medians
     return by_group(
-        groups(records(run.rows)),
+        groups(run.rows),
         lambda group: _figure(run, group, medians),
         "no subject was measured on both the CPU and an accelerator",
     )
 
 
-def _figure(run: RunData, whole: Group, medians: speedup.Medians) -> Figure | None:
+def _figure(run: Results, whole: Group, medians: Medians) -> Figure | None:
     group = whole.of(row for row in whole.rows if throughput_of(row))
     if len(group.devices) < 2 or "cpu" not in group.devices:
         return None
@@ -133,9 +133,7 @@ def _by_batch(group: Group, device: str, mode: str, kind: str) -> dict[int, Row]
     return found
 
 
-def _curves(
-    run: RunData, group: Group, medians: speedup.Medians
-) -> tuple[list[Curve], list[Curve]]:
+def _curves(run: Results, group: Group, medians: Medians) -> tuple[list[Curve], list[Curve]]:
     """Images per second, and time on the CPU / time on the device."""
     speeds: list[Curve] = []
     ratios: list[Curve] = []
@@ -175,7 +173,7 @@ def _drawn(
             yield Curve(mode, device, *drawn, points)
 
 
-def _ratio(medians: speedup.Medians) -> Spanned:
+def _ratio(medians: Medians) -> Spanned:
     def span(cpu: Row, there: Row) -> Span | None:
         found = ratio(cpu, there, medians)
         return found[0] if found else None
@@ -183,7 +181,7 @@ def _ratio(medians: speedup.Medians) -> Spanned:
     return span
 
 
-def _ratio_with_transfers(group: Group, way: str, medians: speedup.Medians) -> Spanned:
+def _ratio_with_transfers(group: Group, way: str, medians: Medians) -> Spanned:
     """The ratio of single calls, the data fetched from the host and back."""
     run_ids = {str(row.case_id): row.run_id for row in group.rows}
 

@@ -11,13 +11,13 @@ from bench.plots.captions import titled_panels
 from bench.plots.quantity import Quantity, rank
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLUE, INK, Style
-from bench.results.load import RunData
+from bench.results.results import Results
 
 MOST_ROWS = 40  # of a panel: more cannot be read on one page
 PLAIN_STYLE, OTHER_STYLE = Style(INK, "o"), Style(BLUE, "s")
 
 
-def dots(run: RunData, group: Group, quantity: Quantity, captions: Captions) -> Figure:
+def dots(run: Results, group: Group, quantity: Quantity, captions: Captions) -> Figure:
     """A panel per mode and device, a row per setting; the group has one batch size."""
     best = rank(group, quantity)
     kept = sorted(group.settings, key=lambda setting: best.get(setting, math.inf))[:MOST_ROWS]

@@ -1,4 +1,4 @@
-"""The plots of a run, from its files alone.
+"""The plots of a run.
 
 A plot for which a run has no data is not drawn, and `draw` says why.
 """
@@ -21,11 +21,11 @@ from bench.plots.scaling import latency, memory, throughput
 from bench.plots.speedup import gain
 from bench.plots.style import RC_PARAMS, NothingToDraw
 from bench.results.corrected import uncorrected
-from bench.results.load import RunData, load
+from bench.results.results import Results
 
 FOLDER = "plots"
 
-PLOTS: Mapping[str, Callable[[RunData], dict[str, Figure]]] = {
+PLOTS: Mapping[str, Callable[[Results], dict[str, Figure]]] = {
     "latency": latency,
     "throughput": throughput,
     "gain": gain,
@@ -51,20 +51,17 @@ class Drawn(NamedTuple):
     reasons: list[str]
 
 
-def draw(run_dir: Path) -> Drawn:
-    """Write the plots of a run directory into its folder `plots`, instead of those there.
-
-    Raises table.ReadError.
-    """
-    figures, reasons = build(load(run_dir))
-    folder = run_dir / FOLDER
+def draw(run: Results) -> Drawn:
+    """Write the plots of a run into the folder `plots` of its directory, instead of those there."""
+    figures, reasons = build(run)
+    folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
     _clear(folder)
     paths = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
     return Drawn(paths, reasons)
 
 
-def build(run: RunData) -> tuple[dict[str, Figure], list[str]]:
+def build(run: Results) -> tuple[dict[str, Figure], list[str]]:
     """The figures by file name without its ending, and why others are missing."""
     figures: dict[str, Figure] = {}
     reasons: list[str] = []

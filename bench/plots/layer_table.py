@@ -3,12 +3,11 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from bench.compare.groups import Group, Span, calls, finite, label, split
+from bench.compare.groups import Group, Span, finite, label, split
 from bench.core.records import Row
 from bench.core.text import plain
-from bench.results.load import RunData
+from bench.results.results import Results
 
 PHASES = ("forward", "backward")
 TIMES = {  # by column: the ends of its interval, and its name
@@ -69,7 +68,7 @@ class Table:
         return [row for m in self.rows.values() for phases in m.values() for row in phases.values()]
 
 
-def layer_table(run: RunData, group: Group, device: str) -> Table | None:
+def layer_table(run: Results, group: Group, device: str) -> Table | None:
     """The table at the setting nearest to plain and the largest batch that have most layers."""
     rows = [row for row in group.rows if row.device == device and row.phase in PHASES]
     column = _column(rows, device)
@@ -99,27 +98,18 @@ def _column(rows: Sequence[Row], device: str) -> str:
     return "device_s" if device != "cpu" and by_event >= by_host else "latency_median_s"
 
 
-def _listed(run: RunData, subject: str) -> list[Mapping[str, Any]]:
-    """The subject's layers in the order of its calls, as run.json lists them."""
-    known = run.run.get("layers")
-    found = known.get(subject) if isinstance(known, dict) else None
-    return [one for one in found if isinstance(one, dict)] if isinstance(found, list) else []
-
-
-def network_order(run: RunData, group: Group) -> dict[str, int]:
+def network_order(run: Results, group: Group) -> dict[str, int]:
     """The network's own order; layers that run.json does not list come last."""
     found: dict[str, int] = {}
-    for layer in _listed(run, group.subject):
-        for name in (layer.get("alias"), layer.get("name")):
-            found.setdefault(str(name), len(found))
+    for layer in run.description.layers.get(group.subject, ()):
+        for name in (layer.row_name, layer.name):
+            found.setdefault(name, len(found))
     for row in group.rows:
         found.setdefault(split(row.subject or "")[1] or "", len(found))
     return found
 
 
-def _counts(run: RunData, group: Group) -> dict[str, int]:
+def _counts(run: Results, group: Group) -> dict[str, int]:
     """By layer, the number of equal layers that it stands for."""
-    return {
-        str(layer.get("alias") or layer.get("name")): calls(layer)
-        for layer in _listed(run, group.subject)
-    }
+    layers = run.description.layers_by_name.get(group.subject, {})
+    return {name: layer.all_calls for name, layer in layers.items()}

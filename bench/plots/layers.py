@@ -6,7 +6,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from bench.compare.groups import Group, Span, flags, groups, records
+from bench.compare.groups import Group, Span, flags, groups
 from bench.core import units
 from bench.core.records import Row
 from bench.core.text import plain
@@ -15,7 +15,7 @@ from bench.plots.captions import by_group, footer, subtitle, titled_panels
 from bench.plots.layer_table import PHASES, TIMES, Table, layer_table, network_order
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLUE, INK, ORANGE, Style
-from bench.results.load import RunData
+from bench.results.results import Results
 
 MOST_LAYERS = 40
 COLORS = {"forward": BLUE, "backward": ORANGE}
@@ -23,16 +23,16 @@ HATCHES = {"forward": "", "backward": "////"}
 NO_MARKER = Style(INK, "")  # the end of the bars shows the value
 
 
-def layers(run: RunData) -> dict[str, Figure]:
+def layers(run: Results) -> dict[str, Figure]:
     """The figures by subject and input.  Raises NothingToDraw."""
     return by_group(
-        groups(records(run.rows), layers=True),
+        groups(run.rows, layers=True),
         lambda group: _figure(run, group),
         "no layer was measured (subjects SUBJECT/LAYER or SUBJECT/*)",
     )
 
 
-def _figure(run: RunData, whole: Group) -> Figure | None:
+def _figure(run: Results, whole: Group) -> Figure | None:
     tables = [one for device in whole.devices if (one := layer_table(run, whole, device))]
     if not tables:
         return None

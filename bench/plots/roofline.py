@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.compare.groups import Group, flags, groups, label, records, split
+from bench.compare.groups import Group, flags, groups, label, split
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
@@ -15,7 +15,7 @@ from bench.plots import marks, style
 from bench.plots.captions import device_name, footer
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import INK, NothingToDraw, Style, value_ticks
-from bench.results.load import RunData
+from bench.results.results import Results
 
 KINDS = {
     "whole": (Style(style.GREEN, "D"), "the whole network"),
@@ -29,11 +29,9 @@ MOST_UNCOUNTED = 3  # layers without a place, by name
 MOST_LINES = 24  # of the layers without FLOPs
 
 
-def roofline(run: RunData) -> dict[str, Figure]:
+def roofline(run: Results) -> dict[str, Figure]:
     """The figures by subject, input, device and arithmetic.  Raises NothingToDraw."""
-    machine = run.run.get("machine")
-    rows = records(run.rows)
-    machine = machine if isinstance(machine, dict) else {}
+    rows, machine = run.rows, run.description.machine
     found, uncounted = points(rows, machine), unknown(rows, machine)
     found = [one for one in found if one.row.phase == whole_phase(str(one.row.mode))]
     drawn: dict[str, Figure] = {}
@@ -84,7 +82,7 @@ def _notes(found: Sequence[Point], uncounted: Sequence[Row]) -> Iterator[str]:
         yield f"FLOPs unknown: {', '.join(plain(n, 28) for n in names[:MOST_UNCOUNTED])}{more}"
 
 
-def _figure(run: RunData, group: Group, found: Sequence[Point], uncounted: Sequence[Row]) -> Figure:
+def _figure(run: Results, group: Group, found: Sequence[Point], uncounted: Sequence[Row]) -> Figure:
     modes = [mode for mode in ("inference", "training") if any(o.row.mode == mode for o in found)]
     rows = [one.row for one in found]
     without = [one for one in found if one.flop_per_s is None]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.compare.groups import Group, Setting, groups, label, records
+from bench.compare.groups import Group, Setting, groups, label
 from bench.core.records import Row
 from bench.core.text import plain
 from bench.plots import marks
@@ -23,33 +23,33 @@ from bench.plots.dots import dots
 from bench.plots.quantity import LATENCY, MEMORY, THROUGHPUT, Quantity, rank
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import OTHER, Style, batch_axis, value_ticks
-from bench.results.load import RunData
+from bench.results.results import Results
 
 
-def latency(run: RunData) -> dict[str, Figure]:
+def latency(run: Results) -> dict[str, Figure]:
     """The figures by subject and input.  Raises NothingToDraw."""
     return _all(run, LATENCY)
 
 
-def throughput(run: RunData) -> dict[str, Figure]:
+def throughput(run: Results) -> dict[str, Figure]:
     """The figures by subject and input.  Raises NothingToDraw."""
     return _all(run, THROUGHPUT)
 
 
-def memory(run: RunData) -> dict[str, Figure]:
+def memory(run: Results) -> dict[str, Figure]:
     """The figures by subject and input.  Raises NothingToDraw."""
     return _all(run, MEMORY)
 
 
-def _all(run: RunData, quantity: Quantity) -> dict[str, Figure]:
+def _all(run: Results, quantity: Quantity) -> dict[str, Figure]:
     return by_group(
-        groups(records(run.rows)),
+        groups(run.rows),
         lambda group: _figure(run, group, quantity),
         f"no whole subject has a {quantity.short}",
     )
 
 
-def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure | None:
+def _figure(run: Results, whole: Group, quantity: Quantity) -> Figure | None:
     group = whole.of(row for row in whole.rows if quantity.span(row))
     spans = [span for row in group.rows if (span := quantity.span(row))]
     if not spans:
@@ -64,7 +64,7 @@ def _figure(run: RunData, whole: Group, quantity: Quantity) -> Figure | None:
     return (dots if one_batch else _lines)(run, group, quantity, captions)
 
 
-def _lines(run: RunData, group: Group, quantity: Quantity, captions: Captions) -> Figure:
+def _lines(run: Results, group: Group, quantity: Quantity, captions: Captions) -> Figure:
     style = styles(group, rank(group, quantity))
     made = sheet(
         captions,

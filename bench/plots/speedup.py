@@ -6,8 +6,7 @@ from itertools import groupby
 
 from matplotlib.figure import Figure
 
-from bench.compare import speedup
-from bench.compare.groups import Group, Setting, Span, flags, groups, label, records
+from bench.compare.groups import Group, Setting, Span, flags, groups, label
 from bench.compare.setting_speedup import Direction, Ratio, against_plain
 from bench.core import units
 from bench.core.text import plain
@@ -15,7 +14,7 @@ from bench.plots import marks
 from bench.plots.captions import by_group, footer, plain_means, subtitle, titled_panels
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLUE, FAINT, GREY, VERMILION, Style
-from bench.results.load import RunData
+from bench.results.results import Results
 
 MOST_ROWS = 45  # of a panel: more cannot be read on one page
 DIRECTIONS = {
@@ -27,17 +26,17 @@ DIRECTIONS = {
 Line = tuple[int, Setting]  # batch and setting: a row of the panel
 
 
-def gain(run: RunData) -> dict[str, Figure]:
+def gain(run: Results) -> dict[str, Figure]:
     """The figures by subject and input.  Raises NothingToDraw."""
-    medians = speedup.replicate_medians(run.samples)
+    medians = run.medians
     return by_group(
-        groups(records(run.rows)),
+        groups(run.rows),
         lambda group: _figure(run, group, list(against_plain(group, medians))),
         "no setting was measured beside the plain one, all else equal",
     )
 
 
-def _figure(run: RunData, whole: Group, ratios: Sequence[Ratio]) -> Figure | None:
+def _figure(run: Results, whole: Group, ratios: Sequence[Ratio]) -> Figure | None:
     if not ratios:
         return None
     used = [row for one in ratios for row in one.rows]

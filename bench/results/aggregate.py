@@ -30,6 +30,7 @@ from bench.core.records import (
     whole_phase,
 )
 from bench.results import corrected, plausibility
+from bench.results.run_json import Description, Machine
 from bench.stats import between_runs, ratios
 from bench.stats.control_rule import Learnt
 from bench.stats.intervals import centre, relative_half_width
@@ -78,7 +79,7 @@ class _Seen:
 def rows(
     entries: Iterable[Entry],
     *,
-    run: Mapping[str, Any],
+    run: Description,
     earlier: Earlier | None = None,
     learnt: Learnt | None = None,
 ) -> list[Row]:
@@ -87,14 +88,11 @@ def rows(
     entries: an outcome counts once per (case, replicate), a fact once per case; the first wins,
              so journals may be concatenated.  A fact that is no column is left out;
              `flops:backward` stands on the row of that phase.
-    run:     run.json: `run_id`, `config` (replicates, precision), `machine`, `environment`,
-             `devices`.
     earlier: what runs of one code differ by is learnt from them; None: the default holds.
     learnt:  whether and how times are moved to the usual level of the controls; None: they stay.
     """
-    config = run.get("config", {})
-    stopped = between_runs.stopping(config)
-    asked, precision = int(config.get("replicates", 5)), float(config.get("precision", 0.10))
+    stopped = run.config.adds_replicates
+    asked, precision = run.config.replicates, run.config.precision
     lines: list[Row] = []
     for seen in _by_case(entries):
         outcomes = [seen.outcomes[number] for number in sorted(seen.outcomes)]
@@ -111,7 +109,7 @@ def rows(
         known_too = {**known, "reason": _reason(ok, flags)}
         made = list(_ok_rows(seen, ok, known_too, flags, earlier or {}, stopped=stopped))
         # What is plausible is judged as measured.
-        judged = _plausible(made, known, run.get("machine", {}))
+        judged = _plausible(made, known, run.machine)
         lines.extend(_corrected(row, ok, learnt or Learnt(), stopped=stopped) for row in judged)
     return lines
 
@@ -158,9 +156,7 @@ def _believable(outcome: Outcome) -> Outcome:
     return outcome
 
 
-def _plausible(
-    made: Sequence[Row], known: Mapping[str, Any], machine: Mapping[str, Any]
-) -> list[Row]:
+def _plausible(made: Sequence[Row], known: Mapping[str, Any], machine: Machine) -> list[Row]:
     """The rows of a case, held against the machine's peaks."""
     peaks = plausibility.of_row(made[0], machine)
     if peaks is None:
@@ -170,7 +166,7 @@ def _plausible(
         return [Row(**known, status="invalid", reason=reasons[0], replicates=made[0].replicates)]
     if not any(plausibility.doubtful(row, peaks) for row in made):
         return list(made)
-    flags = {*(made[0].flags or "").split(";"), "implausible"} - {""}
+    flags = {*made[0].flag_names, "implausible"}
     joined = ";".join([flag for flag in FLAGS if flag in flags] + sorted(flags - FLAGS.keys()))
     return [dataclasses.replace(row, flags=joined) for row in made]
 
@@ -223,15 +219,15 @@ def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:
     return "; ".join(f"{flag}: {text}" for flag, text in said.items()) or None
 
 
-def _of_run(case: Case, run: Mapping[str, Any]) -> dict[str, Any]:
+def _of_run(case: Case, run: Description) -> dict[str, Any]:
     """The columns that are known before anything is measured."""
     return {
         **case.as_dict(),
         "case_id": case.case_id,
-        "run_id": run.get("run_id"),
-        "device_name": run.get("devices", {}).get(case.device),
-        "torch_version": run.get("environment", {}).get("torch"),
-        "machine_id": run.get("machine", {}).get("machine_id"),
+        "run_id": run.run_id,
+        "device_name": run.devices.get(case.device),
+        "torch_version": run.environment.torch,
+        "machine_id": run.machine.machine_id,
     }
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.core.records import Row
-from bench.results.load import RunData, lines
+from bench.results.results import Results
 from bench.stats import between_runs, ratios
 from bench.stats.control_rule import CaseRule
 
@@ -113,33 +113,34 @@ def _known(value: float | None) -> float | None:
     return value if value is not None and 0 < value < math.inf else None
 
 
-def uncorrected(run: RunData) -> RunData:
+def uncorrected(run: Results) -> Results:
     """The run with all times as they were measured; the very same where none was moved."""
-    factors = run.rows[FACTOR]
-    if not (factors.notna() & (factors != 1.0)).any():
+    if all(row.control_factor in (None, 1.0) for row in run.rows):
         return run
-    config = run.run.get("config")
-    stopped = between_runs.stopping(config if isinstance(config, dict) else {})
-    found = run.rows.copy()
-    for place, line in zip(found.index, lines(run.rows), strict=True):
-        if line[FACTOR] is not None and line[FACTOR] != 1.0:
-            for name, value in _measured(line, stopped=stopped).items():
-                found.loc[place, name] = math.nan if value is None else value
-    return dataclasses.replace(run, rows=found)
+    stopped = run.description.config.adds_replicates
+    rows = (
+        row if row.control_factor in (None, 1.0) else _measured(row, stopped=stopped)
+        for row in run.rows
+    )
+    return dataclasses.replace(run, rows=tuple(rows))
 
 
-def _measured(line: Mapping[str, Any], *, stopped: bool) -> dict[str, float | None]:
-    factor = line[FACTOR]
-    figures = {name: _known(_times(line[name], 1 / factor)) for name in TIMES}
-    figures |= {name: _known(_times(line[name], factor)) for name in RATES}
+def _measured(row: Row, *, stopped: bool) -> Row:
+    factor = row.control_factor
+    assert factor is not None  # the caller has looked
+    figures: dict[str, Any] = {
+        name: _known(_times(getattr(row, name), 1 / factor)) for name in TIMES
+    }
+    figures |= {name: _known(_times(getattr(row, name), factor)) for name in RATES}
     figures[FACTOR] = 1.0
     for kind, column in MEDIANS.items():
         figures[between_runs.corrected_column(kind)] = None
         time_s = figures[column]
         if time_s is None:
             figures |= _ends(kind, None, math.nan)
-        elif line[f"{kind}_low_s"] is not None:
-            own = between_runs.centre_from_row({**line, **figures}, column)
-            ends = between_runs.interval(own, between_runs.from_row(line, column), stopped=stopped)
+        elif getattr(row, f"{kind}_low_s") is not None:
+            measured = dataclasses.replace(row, **figures)
+            own = between_runs.centre_from_row(measured, column)
+            ends = between_runs.interval(own, between_runs.from_row(row, column), stopped=stopped)
             figures |= _ends(kind, ends, time_s)
-    return figures
+    return dataclasses.replace(row, **figures)

@@ -9,11 +9,14 @@ again, so that every text comes back as it was.
 import csv
 import math
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from bench.core.records import COLUMNS, Entry, Measurement, Row
+import pandas as pd
+
+from bench.core.records import COLUMNS, Row
 
 MEASUREMENTS = "measurements.csv"
 SAMPLES = "samples.csv"
@@ -39,26 +42,9 @@ def write_measurements(path: Path, rows: Iterable[Row]) -> None:
     write_csv(path, COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
 
 
-def write_samples(path: Path, entries: Iterable[Entry], run_id: str) -> None:
+def write_samples(path: Path, samples: pd.DataFrame) -> None:
     """A line per sample, in seconds per call.  Replaces the file at once."""
-    write_csv(path, SAMPLE_COLUMNS, sample_lines(entries, run_id))
-
-
-def sample_lines(entries: Iterable[Entry], run_id: str) -> Iterator[list[Any]]:
-    """The samples of a journal, in the columns of `SAMPLE_COLUMNS`."""
-    for one in entries:
-        if isinstance(one, Measurement):
-            head = [run_id, one.case.case_id, one.replicate]
-            for taken in one.samples:
-                for number, time_s in enumerate(taken.times_s):
-                    yield [
-                        *head,
-                        taken.phase,
-                        taken.kind,
-                        number,
-                        taken.calls_per_sample,
-                        time_s,
-                    ]
+    write_csv(path, SAMPLE_COLUMNS, samples.itertuples(index=False, name=None))
 
 
 def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
@@ -76,12 +62,15 @@ def _cell(value: Any) -> str:
     if value is None:
         return ""
     if isinstance(value, str):
-        # A lone surrogate (a file name that is no UTF-8) has no place in a UTF-8 file.
-        text = value.encode("utf-8", "backslashreplace").decode("utf-8")
-        return f"'{text}" if _FORMULA.match(text) else text
-    if not math.isfinite(value):
-        return ""
-    return repr(value)
+        return _text(value)
+    return repr(value) if math.isfinite(value) else ""
+
+
+@lru_cache(4096)  # the samples of a case have four texts in common
+def _text(value: str) -> str:
+    # A lone surrogate (a file name that is no UTF-8) has no place in a UTF-8 file.
+    text = value.encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"'{text}" if _FORMULA.match(text) else text
 
 
 def text_of(cell: str) -> str:

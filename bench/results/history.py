@@ -1,16 +1,15 @@
 """Earlier runs of one machine, found beside a run or a baseline."""
 
-import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
-from bench.core.records import INFERENCE_PHASES, TRAINING_PHASES, whole_phase
-from bench.results import run_json
+from bench.core.records import INFERENCE_PHASES, TRAINING_PHASES, Row, whole_phase
 from bench.results.corrected import uncorrected
-from bench.results.csv_files import MEASUREMENTS, RUN
-from bench.results.load import Line, ReadError, RunData, lines, load
+from bench.results.csv_files import MEASUREMENTS
+from bench.results.load import ReadError, description, load
+from bench.results.results import Results
+from bench.results.run_json import Description, Environment
 from bench.stats import between_runs, ratios
 from bench.stats.control_rule import Key, Point, Series
 
@@ -20,28 +19,28 @@ FOLLOWING = frozenset({*INFERENCE_PHASES, *TRAINING_PHASES})
 KINDS = {"latency": "latency_median_s", "pipelined": "pipelined_s"}
 
 
-def before(folder: Path, run: Mapping[str, Any]) -> list[RunData]:
+def before(folder: Path, run: Description) -> list[Results]:
     """The newest runs beside `folder` of the same machine, build and sampling that began earlier.
 
     run: run.json of the one in `folder`.  The same build: the same torch, this suite and the
     sources of what was measured, as far as both had them; another one differs by its code as well.
     """
-    found = sorted(_candidates(folder, run), key=lambda one: str(one[1].get("started")))
-    runs, ids = list[RunData](), set[object]()
+    found = sorted(_candidates(folder, run), key=lambda one: one[1].started or "")
+    runs, ids = list[Results](), set[object]()
     for path, other in reversed(found):
-        if len(runs) == MOST or other.get("run_id") in ids:  # a copy is no run of its own
+        if len(runs) == MOST or other.run_id in ids:  # a copy is no run of its own
             continue
         try:
             runs.append(load(path, samples=False))
         except ReadError:
             continue
-        ids.add(other.get("run_id"))
+        ids.add(other.run_id)
     return runs[::-1]
 
 
-def _candidates(folder: Path, run: Mapping[str, Any]) -> Iterator[tuple[Path, Mapping[str, Any]]]:
-    machine = _part(run, "machine").get("machine_id")
-    if machine is None or not run.get("started"):
+def _candidates(folder: Path, run: Description) -> Iterator[tuple[Path, Description]]:
+    machine = run.machine.machine_id
+    if machine is None or not run.started:
         return
     try:
         beside_it = sorted(folder.resolve().parent.iterdir())
@@ -50,94 +49,80 @@ def _candidates(folder: Path, run: Mapping[str, Any]) -> Iterator[tuple[Path, Ma
     for path in beside_it:
         if path.is_symlink() or path == folder.resolve() or not (path / MEASUREMENTS).is_file():
             continue
-        other = _run(path / RUN)
+        try:
+            other = description(path)
+        except ReadError:  # a broken neighbour says nothing about this run
+            continue
         if (
-            _part(other, "machine").get("machine_id") == machine
-            and other.get("run_id") != run.get("run_id")
-            and str(other.get("started") or "~") < str(run["started"])
-            and _sampling(other) == _sampling(run)
-            and _same_build(_part(other, "environment"), _part(run, "environment"))
+            other.machine.machine_id == machine
+            and other.run_id != run.run_id
+            and (other.started or "~") < run.started
+            and other.config.sampling == run.config.sampling
+            and _same_build(other.environment, run.environment)
         ):
             yield path, other
 
 
-def _run(path: Path) -> Mapping[str, Any]:
-    """run.json, or nothing: a broken neighbour says nothing about this run."""
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return {}
-    return run_json.sound(found) if isinstance(found, dict) and not run_json.deep(found) else {}
-
-
-def _same_build(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    if any(one.get(name) != other.get(name) for name in ("torch", "torch_git", "suite")):
+def _same_build(one: Environment, other: Environment) -> bool:
+    if (one.torch, one.torch_git, one.suite) != (other.torch, other.torch_git, other.suite):
         return False
-    sources = _part(one, "sources"), _part(other, "sources")
-    return all(sources[0][name] == sources[1][name] for name in sources[0].keys() & sources[1])
+    both = one.sources.keys() & other.sources
+    return all(one.sources[name] == other.sources[name] for name in both)
 
 
 def centres(
-    runs: Sequence[RunData],
+    runs: Sequence[Results],
 ) -> dict[tuple[str, str], list[dict[str, ratios.Centre]]]:
     """(case_id, phase) → a run each: the centres of its times by kind."""
     found: dict[tuple[str, str], list[dict[str, ratios.Centre]]] = {}
     for run in runs:
-        for line in lines(run.rows):
-            if line["status"] == "ok":
-                found.setdefault((line["case_id"], line["phase"]), []).append(
+        for row in run.rows:
+            if row.status == "ok":
+                found.setdefault((str(row.case_id), str(row.phase)), []).append(
                     {
-                        kind: between_runs.centre_from_row(line, column)
+                        kind: between_runs.centre_from_row(row, column)
                         for kind, column in KINDS.items()
-                        if line[column] is not None
+                        if getattr(row, column) is not None
                     }
                 )
     return found
 
 
-def series(runs: Sequence[RunData]) -> dict[Key, Series]:
+def series(runs: Sequence[Results]) -> dict[Key, Series]:
     """Times with the controls beside them, as measured, a run each."""
     points: dict[Key, dict[int, Point]] = {}
-    first: dict[Key, Line] = {}
+    first: dict[Key, Row] = {}
     for number, run in enumerate(runs):
-        for line in lines(uncorrected(run).rows):
+        for row in uncorrected(run).rows:
             times = {
-                kind: math.log(line[column])
+                kind: math.log(time_s)
                 for kind, column in KINDS.items()
-                if line[column] is not None
+                if (time_s := getattr(row, column)) is not None
             }
-            if (
-                line["status"] == "ok"
-                and line["phase"] in FOLLOWING
-                and times
-                and line["control_s"] is not None
-            ):
-                key = (line["case_id"], line["phase"])
-                first.setdefault(key, line)
-                points.setdefault(key, {})[number] = Point(times, math.log(line["control_s"]))
+            if row.status == "ok" and row.phase in FOLLOWING and times and row.control_s:
+                key = (str(row.case_id), str(row.phase))
+                first.setdefault(key, row)
+                points.setdefault(key, {})[number] = Point(times, math.log(row.control_s))
     return {
         key: Series(
-            str(first[key]["device"]),
-            first[key]["phase"] == whole_phase(str(first[key]["mode"])),
-            found,
+            str(first[key].device), first[key].phase == whole_phase(str(first[key].mode)), found
         )
         for key, found in points.items()
     }
 
 
-def beside(baseline: RunData, run: RunData) -> list[RunData]:
+def beside(baseline: Results, run: Results) -> list[Results]:
     """The runs in the baseline's parent folder that its machine made, by name.
 
     Left out: the baseline, the run that is judged, links (`latest`), runs that began later than the
     one that is judged or sampled otherwise than the baseline (a quick look scatters more), and what
     cannot be read: a broken neighbour says nothing about either side.
     """
-    machines = {machine for machine in baseline.rows["machine_id"] if machine}
     judged = {baseline.path.resolve(), run.path.resolve()}
-    if not machines or not baseline.path.is_dir():
+    if not baseline.machines or not baseline.path.is_dir():
         return []
     found = []
-    seen = _run_ids(baseline) | _run_ids(run)
+    seen = baseline.run_ids | run.run_ids
     for folder in sorted(baseline.path.resolve().parent.iterdir()):
         if folder.is_symlink() or not folder.is_dir() or folder in judged:
             continue
@@ -145,32 +130,17 @@ def beside(baseline: RunData, run: RunData) -> list[RunData]:
             other = load(folder, samples=False)
         except ReadError:
             continue
-        if not _earlier(other, run) or _sampling(other.run) != _sampling(baseline.run):
+        theirs, its = other.description.config, baseline.description.config
+        if not _earlier(other, run) or theirs.sampling != its.sampling:
             continue
-        if machines.intersection(other.rows["machine_id"]) and _run_ids(other).isdisjoint(
-            seen  # a copy is no run of its own
-        ):
+        # A copy is no run of its own.
+        if baseline.machines & other.machines and seen.isdisjoint(other.run_ids):
             found.append(other)
-            seen |= _run_ids(other)
+            seen |= other.run_ids
     return found
 
 
-def _earlier(other: RunData, run: RunData) -> bool:
+def _earlier(other: Results, run: Results) -> bool:
     """ISO 8601 in UTC sorts as it reads; runs that do not say when count as earlier."""
-    began, judged = other.run.get("started"), run.run.get("started")
-    return not began or not judged or str(began) < str(judged)
-
-
-def _sampling(run: Mapping[str, Any]) -> list[object]:
-    given = _part(run, "config")
-    return [given.get(name) for name in ("samples_s", "warmup_s", "min_samples", "replicates")]
-
-
-def _part(run: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    """A part of run.json; empty where it is not there."""
-    part = run.get(name)
-    return part if isinstance(part, dict) else {}
-
-
-def _run_ids(run: RunData) -> set[str]:
-    return {name for name in run.rows["run_id"] if name}
+    began, judged = other.description.started, run.description.started
+    return not began or not judged or began < judged

@@ -5,13 +5,11 @@ that names the place, so that nothing behind it has to look again.
 """
 
 import csv
-import dataclasses
 import io
-import json
 import math
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -19,21 +17,19 @@ import pandas as pd
 
 from bench.core.axes import AXES
 from bench.core.errors import UserError
-from bench.core.records import COLUMNS, LATER_COLUMNS, STATUSES, Row, defaults_of_earlier
+from bench.core.records import COLUMNS, LATER_COLUMNS, STATUSES, Row
+from bench.core.text import shortened
 from bench.results import journal, run_json
-from bench.results.csv_files import (
-    MEASUREMENTS,
-    RUN,
-    SAMPLE_COLUMNS,
-    SAMPLES,
-    sample_lines,
-    text_of,
+from bench.results.csv_files import MEASUREMENTS, RUN, SAMPLE_COLUMNS, SAMPLES, text_of
+from bench.results.results import (
+    NUMBERS,
+    WHOLE_SAMPLE_COLUMNS,
+    Results,
+    sample_frame,
+    samples_of,
 )
+from bench.results.run_json import Description, DescriptionError
 
-_SAMPLE_WHOLE = frozenset({"replicate", "sample", "calls_per_sample"})
-NUMBERS = frozenset(
-    column.name for column in dataclasses.fields(Row) if column.type in (int | None, float | None)
-)
 # Compared on a logarithmic scale, so that a zero or a negative one has no meaning.
 _POSITIVE = frozenset(
     {
@@ -43,7 +39,6 @@ _POSITIVE = frozenset(
     }
     | {"device_s", "images_per_s", "control_s", "control_factor", "batch", "seconds"}
 )
-_LATER = frozenset(axis.name for axis in AXES if axis.later)  # not in files of earlier versions
 # Seconds that are spent once; 0 where a first call took no longer than the others.
 # And spreads, 0 where nothing differs.
 _NOT_NEGATIVE = (LATER_COLUMNS - _POSITIVE) | {
@@ -52,6 +47,9 @@ _NOT_NEGATIVE = (LATER_COLUMNS - _POSITIVE) | {
     "compile_cold_s",
     "compile_warm_s",
 }
+_COUNTS = frozenset(one.name for one in fields(Row) if one.type == int | None)
+_WHOLE = WHOLE_SAMPLE_COLUMNS | {"batch"}
+_LATER_AXES = {axis.name: str(axis.default) for axis in AXES if axis.later}
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,4})?")
 
 
@@ -59,24 +57,7 @@ class ReadError(UserError):
     """Results that cannot be read: what, where, what would be right, in one line."""
 
 
-@dataclass(frozen=True)
-class RunData:
-    """The results of one run.
-
-    rows:    a line per phase of a case, the columns of `records.COLUMNS`; texts are objects
-             (None = unknown), batch is Int64, the other numbers are float64 (NaN = unknown;
-             exact up to 2**53).
-    samples: the columns of `SAMPLE_COLUMNS`; empty where samples.csv is not at hand.
-    run:     run.json, without what is broken in it; {} where it is not at hand.
-    """
-
-    path: Path
-    run: dict[str, Any]
-    rows: pd.DataFrame
-    samples: pd.DataFrame
-
-
-def load(path: Path, *, samples: bool = True) -> RunData:
+def load(path: Path, *, samples: bool = True) -> Results:
     """The results in a run directory, or those of a measurements.csv alone.
 
     samples: False leaves samples.csv unread.
@@ -88,199 +69,193 @@ def load(path: Path, *, samples: bool = True) -> RunData:
     folder = path if path.is_dir() else None
     if folder and not (folder / MEASUREMENTS).exists():
         raise ReadError(f"{path}: holds no {MEASUREMENTS}; give the directory of a finished run")
-    rows = _measurements(folder / MEASUREMENTS if folder else path)
-    return RunData(
+    rows = _rows(folder / MEASUREMENTS if folder else path)
+    return Results(
         path=path,
-        run=_run(folder / RUN) if folder else {},
         rows=rows,
-        samples=_samples(folder if samples else None, rows),
+        description=description(folder) if folder else Description(),
+        sample_frame=_samples(folder, rows) if folder and samples else sample_frame({}),
     )
 
 
-def _number(cell: str) -> float | None:
-    """Raises ValueError; stricter than float(): no `nan`, `inf`, `1_000` or blanks."""
-    if not cell:
-        return None
-    if not _NUMBER.fullmatch(cell):
-        raise ValueError
-    value = float(cell)
-    if not math.isfinite(value):
-        raise ValueError
-    return value
+def description(folder: Path) -> Description:
+    """run.json of a run directory; without any field where there is none.  Raises ReadError."""
+    path = folder / RUN
+    if not path.exists():
+        return Description()
+    try:
+        return run_json.decode(_text_of(path))
+    except DescriptionError as error:
+        raise ReadError(f"{path}: {error}") from None
 
 
-def _measurements(path: Path) -> pd.DataFrame:
-    lines = _lines(path, [name for name in COLUMNS if name not in LATER_COLUMNS])
-    columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-    seen: set[tuple[str | None, ...]] = set()
-    for number, line in lines:
-        earlier = defaults_of_earlier(line)
-        for name in COLUMNS:
-            cell = line[name] if name in line else earlier.get(name, "")
-            columns[name].append(_value(path, number, name, cell, name in NUMBERS))
-        status, case_id = columns["status"][-1], columns["case_id"][-1]
-        phase = columns["phase"][-1]
-        if status not in STATUSES:
-            known = ", ".join(STATUSES)
-            _wrong(path, number, "status", line["status"], f"is none; it is one of {known}")
-        if case_id is None:
-            _wrong(path, number, "case_id", "", "is empty; every row has one")
-        if (phase is not None) != (status == "ok"):
-            _wrong(path, number, "phase", line["phase"], "rows that are ok have one, others none")
-        if status == "ok" and columns["batch"][-1] is None:
-            _wrong(path, number, "batch", "", "is empty; rows that are ok have one")
-        key = (columns["run_id"][-1], case_id, phase)
-        if key in seen:
-            _wrong(path, number, "case_id", line["case_id"], "stands twice with the same phase")
-        seen.add(key)
-    frame = {
-        name: pd.Series(values, dtype="Int64" if name == "batch" else _dtype(name in NUMBERS))
-        for name, values in columns.items()
-    }
-    return pd.DataFrame(frame, columns=list(COLUMNS))
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The cells of a CSV by column, and the line of the file that each record ends on."""
 
+    path: Path
+    columns: dict[str, Sequence[str]]
+    lines: Sequence[int]
 
-def _samples(folder: Path | None, rows: pd.DataFrame) -> pd.DataFrame:
-    """From samples.csv; where it was left out to save space, from the journal."""
-    columns: dict[str, list[Any]] = {name: [] for name in SAMPLE_COLUMNS}
-    if folder is not None and (plain := _plain_samples(folder / SAMPLES)) is not None:
-        return plain
-    if folder is not None and (folder / SAMPLES).exists():
-        path = folder / SAMPLES
-        for number, line in _lines(path, SAMPLE_COLUMNS):
-            for name in SAMPLE_COLUMNS:
-                numeric = name in _SAMPLE_WHOLE or name == "seconds"
-                value = _value(path, number, name, line[name], numeric)
-                if value is None and name != "run_id":
-                    _wrong(path, number, name, "", "is empty; a sample has it")
-                columns[name].append(value)
-    elif folder is not None and (folder / journal.NAME).exists() and len(rows):
-        entries = journal.read(folder / journal.NAME)
-        for values in sample_lines(entries, rows["run_id"].iloc[0]):
-            for name, value in zip(SAMPLE_COLUMNS, values, strict=True):
-                columns[name].append(value)
-    frame = {
-        name: pd.Series(
-            values, dtype="int64" if name in _SAMPLE_WHOLE else _dtype(name == "seconds")
+    def wrong(self, record: int, column: str, shown: str, expected: str) -> NoReturn:
+        cell = repr(shortened(shown, 60))
+        raise ReadError(
+            f"{self.path}, line {self.lines[record]}: {column} is {cell}; expected {expected}"
         )
-        for name, values in columns.items()
-    }
-    return pd.DataFrame(frame, columns=list(SAMPLE_COLUMNS))
+
+    def values(self, column: str) -> list[Any]:
+        """Each distinct cell is read once.  An axis that came later has its old default."""
+        cells = self.columns.get(column)
+        if cells is None:
+            inference = [mode == "inference" for mode in self.columns.get("mode", ())]
+            return [_LATER_AXES.get(column) if one else None for one in inference]
+        read = _reader(column)
+        known: dict[str, Any] = {}
+        for cell in dict.fromkeys(cells):
+            try:
+                known[cell] = read(cell)
+            except ValueError as error:
+                self.wrong(cells.index(cell), column, cell, str(error))
+        return list(map(known.__getitem__, cells))
+
+    def require(self, column: str, values: Sequence[Any], expected: str) -> None:
+        """Raises ReadError where one is unknown."""
+        if None in values:
+            self.wrong(values.index(None), column, "", expected)
 
 
-def _plain_samples(path: Path) -> pd.DataFrame | None:
-    """The same, a tenth of the time, where nothing is unusual; None leaves it to the strict way.
+def _reader(column: str) -> Callable[[str], Any]:
+    """From a cell to a value; None = unknown.  It raises ValueError with what was expected."""
+    if column not in NUMBERS and column not in (*WHOLE_SAMPLE_COLUMNS, "seconds"):
+        return _text
+    positive, not_negative = column in _POSITIVE, column in _NOT_NEGATIVE
 
-    A run of a thousand cases has half a million samples.
-    """
-    texts = [name for name in SAMPLE_COLUMNS if name not in (*_SAMPLE_WHOLE, "seconds")]
-    kinds: Any = {
-        name: "str" if name in texts else "int64" if name in _SAMPLE_WHOLE else "float64"
-        for name in SAMPLE_COLUMNS
-    }
-    try:
-        frame = pd.read_csv(path, dtype=kinds, na_filter=False, encoding="utf-8-sig")
-    except (OSError, ValueError, OverflowError, pd.errors.ParserError):
-        return None
-    if list(frame.columns) != list(SAMPLE_COLUMNS) or frame.empty:
-        return None
-    seconds = frame["seconds"]
-    if not ((seconds > 0) & (seconds < math.inf)).all():
-        return None
-    for name in texts:
-        known = {value: text_of(value) or None for value in frame[name].unique()}
-        if name != "run_id" and None in known.values():
+    def number(cell: str) -> float | None:
+        """Stricter than float(): no `nan`, `inf`, `1_000` or blanks."""
+        if not cell:
             return None
-        frame[name] = pd.Series([known[value] for value in frame[name]], dtype="object")
-    return frame
+        value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
+        if not math.isfinite(value):
+            raise ValueError("a finite number such as 0.0123, or an empty cell")
+        if positive and value <= 0:
+            raise ValueError("a number above 0, or an empty cell for an unknown one")
+        if not_negative and value < 0:
+            raise ValueError("no number below 0; an unknown one is an empty cell")
+        if column in _WHOLE and (value != int(value) or abs(value) >= 2**53):
+            raise ValueError("a whole number")
+        # Earlier versions wrote the half between two counts.
+        if column in _COUNTS or column in _WHOLE:
+            return int(cell) if cell.isdigit() else round(value)
+        return value
+
+    return number
 
 
-def _dtype(numeric: bool) -> str:
-    return "float64" if numeric else "object"
+def _text(cell: str) -> str | None:
+    return text_of(cell) or None
 
 
-def _value(path: Path, line: int, name: str, cell: str, numeric: bool) -> Any:
-    if not numeric:
-        return text_of(cell) or None
-    try:
-        value = _number(cell)
-    except ValueError:
-        _wrong(path, line, name, cell, "is no finite number; write e.g. 0.0123, or nothing")
-    if value is None:
+def _rows(path: Path) -> tuple[Row, ...]:
+    needed = [name for name in COLUMNS if name not in LATER_COLUMNS and name not in _LATER_AXES]
+    table = _table(path, needed)
+    values = {name: table.values(name) for name in COLUMNS}
+    rows = tuple(
+        Row(**dict(zip(COLUMNS, cells, strict=True)))
+        for cells in zip(*values.values(), strict=True)
+    )
+    table.require("case_id", values["case_id"], "the case that the row is of")
+    seen: set[tuple[str | None, str | None, str | None]] = set()
+    for record, row in enumerate(rows):
+        if row.status not in STATUSES:
+            table.wrong(record, "status", row.status or "", f"one of {', '.join(STATUSES)}")
+        if (row.phase is not None) != (row.status == "ok"):
+            table.wrong(
+                record, "phase", row.phase or "", "a phase where status is ok, else an empty cell"
+            )
+        if row.status == "ok" and row.batch is None:
+            table.wrong(record, "batch", "", "a number where status is ok")
+        key = (row.run_id, row.case_id, row.phase)
+        if key in seen:
+            table.wrong(record, "case_id", str(row.case_id), "each phase of a case once")
+        seen.add(key)
+    return rows
+
+
+def _samples(folder: Path, rows: Sequence[Row]) -> pd.DataFrame:
+    """From samples.csv; where it was left out to save space, from the journal."""
+    if (folder / SAMPLES).exists():
+        table = _table(folder / SAMPLES, SAMPLE_COLUMNS)
+        values = {name: table.values(name) for name in SAMPLE_COLUMNS}
+        for name in SAMPLE_COLUMNS:
+            if name != "run_id":
+                table.require(name, values[name], "a value in each line")
+        return sample_frame(values)
+    if (folder / journal.NAME).exists() and rows:
+        return samples_of(journal.read(folder / journal.NAME), rows[0].run_id)
+    return sample_frame({})
+
+
+def _table(path: Path, needed: Sequence[str]) -> _Table:
+    """Raises ReadError."""
+    text = _text_of(path)
+    names, columns, lines = _plain(text) or _quoted(path, text)
+    missing = [name for name in needed if name not in names]
+    if missing:
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        raise ReadError(
+            f"{path}: has no column {', '.join(missing[:4])}{more}; "
+            f"give a {MEASUREMENTS} that this suite wrote"
+        )
+    if len(set(names)) != len(names):
+        raise ReadError(f"{path}: a column name stands twice; every one may stand once")
+    return _Table(path, dict(zip(names, columns, strict=True)), lines)
+
+
+_Cells = tuple[Sequence[str], Sequence[Sequence[str]], Sequence[int]]  # names, columns, lines
+
+
+def _plain(text: str) -> _Cells | None:
+    """Of a text without quotes whose lines have as many cells each; else None.
+
+    A run of a thousand cases has half a million samples, which are so.
+    """
+    if '"' in text:
         return None
-    if name in _POSITIVE and value <= 0:
-        _wrong(path, line, name, cell, "is not above 0; what is unknown is an empty cell")
-    if name in _NOT_NEGATIVE and value < 0:
-        _wrong(path, line, name, cell, "is below 0; what is unknown is an empty cell")
-    if name == "batch" or name in _SAMPLE_WHOLE:
-        if value != int(value) or abs(value) >= 2**53:
-            _wrong(path, line, name, cell, "is no whole number")
-        return int(value)
-    return value
+    head, *lines = text.replace("\r\n", "\n").replace("\r", "\n").removesuffix("\n").split("\n")
+    names = head.split(",")
+    if not lines or {line.count(",") for line in lines} != {len(names) - 1}:
+        return None
+    cells = ",".join(lines).split(",")
+    columns = [cells[at :: len(names)] for at in range(len(names))]
+    return names, columns, range(2, len(lines) + 2)
 
 
-def _wrong(path: Path, line: int, column: str, cell: str, what: str) -> NoReturn:
-    shown = repr(cell if len(cell) <= 60 else cell[:60] + "…")
-    raise ReadError(f"{path}, line {line}: {column} {shown} {what}")
-
-
-def _lines(path: Path, header: Sequence[str]) -> list[tuple[int, Mapping[str, str]]]:
-    """The line number and the cells of every record.  Raises ReadError."""
-    text = _read(path)
+def _quoted(path: Path, text: str) -> _Cells:
+    """Of any text.  Raises ReadError."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    records: list[list[str]] = []
+    lines: list[int] = []
     try:
         names = next(reader, None)
         if not names:
             raise ReadError(f"{path}: is empty; a CSV starts with its column names")
-        missing = [name for name in header if name not in names and name not in _LATER]
-        if missing:
-            more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
-            raise ReadError(
-                f"{path}: has no column {', '.join(missing[:4])}{more}; "
-                f"give a {MEASUREMENTS} that this suite wrote"
-            )
-        if len(set(names)) != len(names):
-            raise ReadError(f"{path}: a column name stands twice; every one may stand once")
-        lines: list[tuple[int, Mapping[str, str]]] = []
         for cells in reader:
             if len(cells) != len(names):
                 raise ReadError(
                     f"{path}, line {reader.line_num}: has {len(cells)} cells; "
                     f"there are {len(names)} columns"
                 )
-            lines.append((reader.line_num, dict(zip(names, cells, strict=True))))
+            records.append(cells)
+            lines.append(reader.line_num)
     except csv.Error as error:
         raise ReadError(f"{path}, line {reader.line_num}: is no CSV: {error}") from None
-    return lines
+    return names, list(zip(*records, strict=True)) if records else [()] * len(names), lines
 
 
-def _run(path: Path) -> dict[str, Any]:
-    if not path.exists():
-        return {}
-    try:
-        run = json.loads(_read(path))
-    except (ValueError, RecursionError) as error:
-        raise ReadError(f"{path}: is no JSON: {error}") from None
-    if not isinstance(run, dict):
-        raise ReadError(f"{path}: is no JSON object; a run's facts are one")
-    if run_json.deep(run):
-        raise ReadError(f"{path}: is nested too deep; no run's facts are")
-    return run_json.sound(run)
-
-
-def _read(path: Path) -> str:
+def _text_of(path: Path) -> str:
     try:
         return path.read_bytes().decode("utf-8-sig")  # a spreadsheet puts a BOM there
     except OSError as error:
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ReadError(f"{path}: is no UTF-8 text, so no CSV of this suite") from None
-
-
-Line = Mapping[str, Any]  # a row of RunData.rows: unknown texts are None
-
-
-def lines(rows: pd.DataFrame) -> list[Line]:
-    """The rows as dictionaries, every unknown as None."""
-    known = rows.astype(object).where(rows.notna(), None)
-    return [{str(key): value for key, value in line.items()} for line in known.to_dict("records")]
+        raise ReadError(f"{path}: is no UTF-8 text, so no file of this suite") from None

@@ -3,12 +3,12 @@
 A ladder's rung says what holds as much as it touches: a cache, where one is large enough.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.core import units
 from bench.core.records import BEYOND_CACHE
+from bench.results.run_json import SizeSweep
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,13 +32,13 @@ class MainMemory:
         return f"beyond its caches ({touched} touched, {units.bytes_(self.cache_bytes)} of cache)"
 
 
-def of_ladder(ladder: Mapping[str, Any]) -> MainMemory | None:
+def of_ladder(ladder: SizeSweep) -> MainMemory | None:
     """Of one device and thread count of `machine.peaks`; None where no rung went beyond the cache.
 
     Where the cache is unknown: of each kind of operation the largest size alone.
     """
-    rungs = [(float(one["amount"]), float(one["per_s"]), one["what"]) for one in ladder["traffic"]]
-    cache = cache_bytes(ladder)
+    rungs = [(one.amount, one.per_s, one.what) for one in ladder.traffic]
+    cache = ladder.cache_bytes
     if cache is None:
         largest = {what: touched for touched, _, what in sorted(rungs)}
         rungs = [one for one in rungs if one[0] == largest[one[2]]]
@@ -50,18 +50,13 @@ def of_ladder(ladder: Mapping[str, Any]) -> MainMemory | None:
     return MainMemory(per_s, touched, cache)
 
 
-def not_reached(ladders: Sequence[Mapping[str, Any]]) -> str | None:
+def not_reached(ladders: Sequence[SizeSweep]) -> str | None:
     """Why no ladder says what main memory does; None where one does, or there is no ladder."""
     if not ladders or any(of_ladder(one) for one in ladders):
         return None
-    touched = max((rung["amount"] for one in ladders for rung in one["traffic"]), default=0)
-    cache = max((cache_bytes(one) or 0 for one in ladders), default=0)
+    touched = max((rung.amount for one in ladders for rung in one.traffic), default=0)
+    cache = max((one.cache_bytes or 0 for one in ladders), default=0)
     return (
         f"main memory was not reached: at most {units.bytes_(touched)} were touched, "
         f"beside {units.bytes_(cache)} of cache"
     )
-
-
-def cache_bytes(ladder: Mapping[str, Any]) -> float | None:
-    given = ladder.get("cache_bytes")
-    return given if isinstance(given, int | float) and given > 0 else None

@@ -6,14 +6,14 @@ call must move, by its shapes, and a module may look at less than its shapes say
 of bytes is a doubt at most.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bench.core.axes import AS_BUILT
 from bench.core.records import Row
 from bench.results import main_memory
 from bench.results.main_memory import MainMemory
+from bench.results.run_json import Machine
 
 # Beyond the fastest of the ladder a row is doubted: algorithms that the ladder does not have
 # (Winograd's 2.25 fewer multiplications for some shape, of which the ladder has some already), and
@@ -34,13 +34,17 @@ class Peaks:
     memory: MainMemory | None  # None where the ladder did not reach it
 
 
-def of_row(row: Row, machine: Mapping[str, Any]) -> Peaks | None:
+def of_row(row: Row, machine: Machine) -> Peaks | None:
     """The peaks that bound a row; None where they were not measured, or on a busy machine."""
-    for one in machine.get("peaks", {}).get(row.device, ()):
-        if one["threads"] == row.threads and not one.get("disturbed"):
+    for one in machine.peaks.get(row.device or "", ()):
+        if one.threads == row.threads and not one.disturbed:
             return Peaks(
-                {name: best for name, rungs in one["arithmetic"].items() if (best := _best(rungs))},
-                [(rung["amount"], rung["per_s"]) for rung in one["traffic"]],
+                {
+                    name: max(rung.per_s for rung in rungs)
+                    for name, rungs in one.arithmetic.items()
+                    if rungs
+                },
+                [(rung.amount, rung.per_s) for rung in one.traffic],
                 main_memory.of_ladder(one),
             )
     return None
@@ -89,7 +93,3 @@ def _byte_peak(row: Row, peaks: Peaks) -> float | None:
     least = row.bytes_moved / IN_CACHE
     rates = [rate for touched, rate in peaks.bytes_per_s if touched >= least]
     return max(rates, default=None)
-
-
-def _best(rungs: Iterable[Mapping[str, Any]]) -> float | None:
-    return max((float(rung["per_s"]) for rung in rungs), default=None)

@@ -1,136 +1,191 @@
-"""run.json, held against the shapes that its readers count on.  Pure.
+"""run.json as a typed record: where and how the rows of measurements.csv were measured.
 
-The rows stand in measurements.csv; run.json says where and how they were measured.  So a part of
-another shape is taken for unknown, as if it were not there, and what is left is read.
+The only decoder.  Keys that it does not know are kept; those that runs of earlier versions do not
+have stand at their defaults.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from typing import Any
+import json
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Annotated, Any, TypeVar
 
-MOST_DEEP = 40  # nested values; what this suite writes has eight
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError
 
+from bench.core.text import printable, shortened
+from bench.stats import between_runs
 
-def deep(value: Any) -> bool:
-    """Whether it is nested deeper than anything that reads it can follow."""
-    level = [value]
-    for _ in range(MOST_DEEP):
-        level = [
-            inner
-            for one in level
-            if isinstance(one, dict | list)
-            for inner in (one.values() if isinstance(one, dict) else one)
-        ]
-    return bool(level)
+T = TypeVar("T")
+Many = Annotated[tuple[T, ...], Strict(False)]  # a list of JSON, never changed
+# It divides and is divided by.
+Amount = Annotated[float, Field(gt=0, lt=2**200, allow_inf_nan=False)]
 
 
-def sound(run: Mapping[str, Any]) -> dict[str, Any]:
-    """The same without what has another shape than is written; keys beyond those are kept."""
-    return _kept(run, _RUN)
-
-
-def _kept(parts: Mapping[str, Any], shapes: Mapping[str, Callable[[Any], Any]]) -> dict[str, Any]:
-    """Each part that has a shape, as its function leaves it, but for those it has no use for."""
-    found = {name: shapes[name](part) if name in shapes else part for name, part in parts.items()}
-    return {name: part for name, part in found.items() if part is not None or parts[name] is None}
-
-
-def _text(value: Any) -> str | None:
-    return value if isinstance(value, str) else None
-
-
-def _texts(value: Any) -> list[str] | None:
-    return value if isinstance(value, list) and all(isinstance(v, str) for v in value) else None
-
-
-def _mapping(value: Any) -> dict[str, Any] | None:
-    return value if isinstance(value, dict) else None
-
-
-def _named_texts(value: Any) -> dict[str, str] | None:
-    """`devices`: those whose name is text."""
-    if not isinstance(value, dict):
-        return None
-    return {name: one for name, one in value.items() if isinstance(one, str)}
-
-
-def _environment(value: Any) -> dict[str, Any] | None:
-    if not isinstance(value, dict):
-        return None
-    return _kept(value, {"torch": _text, "git_commit": _text})
-
-
-def _machine(value: Any) -> dict[str, Any] | None:
-    return _kept(value, {"machine_id": _text, "peaks": _peaks}) if isinstance(value, dict) else None
-
-
-def _peaks(value: Any) -> dict[str, Any] | None:
-    """By device those ladders that are whole (`bench.worker.peaks`)."""
-    if not isinstance(value, dict):
-        return None
-    ladders = {
-        device: [one for one in own if _is_ladder(one)]
-        for device, own in value.items()
-        if isinstance(own, list)
-    }
-    return {device: own for device, own in ladders.items() if own}
-
-
-def _is_ladder(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("threads", 0), str | None):
-        return False
-    arithmetic, traffic = value.get("arithmetic"), value.get("traffic")
-    return (
-        isinstance(arithmetic, dict)
-        and all(_are_rungs(rungs) for rungs in arithmetic.values())
-        and _are_rungs(traffic)
-        and all(isinstance(one.get("what"), str) for one in traffic or ())
-        and ((cache := value.get("cache_bytes")) is None or _is_amount(cache))
-    )
-
-
-def _are_rungs(value: Any) -> bool:
-    return isinstance(value, list) and all(
-        isinstance(one, dict) and _is_amount(one.get("amount")) and _is_amount(one.get("per_s"))
-        for one in value
-    )
-
-
-def _is_amount(value: Any) -> bool:
-    """A number above 0 that divides and is divided by."""
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    return number and math.isfinite(value) and 0 < value < 2**200
-
-
-def _layers(value: Any) -> dict[str, Any] | None:
-    """By subject; a list with a broken layer says nothing of how often the others are called."""
-    if not isinstance(value, dict):
-        return None
-    return {
-        subject: own
-        for subject, own in value.items()
-        if isinstance(own, list) and all(map(_is_layer, own))
-    }
-
-
-def _is_layer(value: Any) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("name"), str):
-        return False
-    calls, same_as = value.get("calls"), value.get("same_as")
-    return (
-        isinstance(value.get("alias"), str | None)
-        and (calls is None or (type(calls) is int and 0 <= calls < 2**53))
-        and (same_as is None or _texts(same_as) is not None)
-    )
-
-
-_RUN: Mapping[str, Callable[[Any], Any]] = {
-    "run_id": _text,
-    "command": _texts,
-    "started": _text,
-    "config": _mapping,
-    "machine": _machine,
-    "environment": _environment,
-    "devices": _named_texts,
-    "layers": _layers,
+_EXPECTED = {
+    "model_type": "an object",
+    "dict_type": "an object",
+    "tuple_type": "a list",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+    "greater_than": "a number above 0",
 }
+
+
+class DescriptionError(ValueError):
+    """A text that is no run.json: the key and what was expected there, in one line."""
+
+
+class _Part(BaseModel):
+    """An object of run.json.  Strict: a text is no number."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", strict=True)
+    __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
+
+    def written(self) -> dict[str, Any]:
+        """What the file has: without defaults."""
+        return self.model_dump(exclude_unset=True)
+
+
+class SizePoint(_Part):
+    """One size of one operation: FLOPs or bytes, and how many of them in a second."""
+
+    amount: Amount
+    per_s: Amount
+
+
+class BytesPoint(SizePoint):
+    """A size of a copy or a sum, by the name of the operation."""
+
+    what: str
+
+
+class SizeSweep(_Part):
+    """What a device did at most with one number of threads (`bench.worker.peaks`).
+
+    cache_bytes: of all last caches together; None where the run does not say.
+    """
+
+    threads: str | None
+    arithmetic: dict[str, Many[SizePoint]]
+    traffic: Many[BytesPoint]
+    cache_bytes: Amount | None = None
+    disturbed: bool = False
+
+
+class Machine(_Part):
+    """The computer; its peaks by device."""
+
+    machine_id: str | None = None
+    peaks: dict[str, Many[SizeSweep]] = Field(default_factory=dict)
+
+
+class Environment(_Part):
+    """The software; `sources`: digests of what the subjects came with."""
+
+    torch: str | None = None
+    torch_git: str | None = None
+    suite: JsonValue = None
+    git_commit: str | None = None
+    git_dirty: bool | None = None
+    sources: dict[str, JsonValue] = Field(default_factory=dict)
+
+
+class Config(_Part):
+    """What was asked for, as far as readers look at it."""
+
+    replicates: int = 5
+    max_replicates: int | None = None
+    precision: Annotated[float, Field(allow_inf_nan=False)] = 0.10
+    samples_s: float | None = None
+    warmup_s: float | None = None
+    min_samples: int | None = None
+
+    @property
+    def adds_replicates(self) -> bool:
+        """Whether the run added replicates where they were not yet precise (`RunOptions`)."""
+        asked, most = self.replicates, self.max_replicates
+        return asked >= between_runs.ENOUGH_ASKED if most is None else most > asked
+
+    @property
+    def sampling(self) -> tuple[object, ...]:
+        """Runs that differ in it scatter differently."""
+        return self.samples_s, self.warmup_s, self.min_samples, self.replicates
+
+
+class Layer(_Part):
+    """A layer of a subject; `same_as`: those equal to it, which were not measured again."""
+
+    name: str
+    alias: str | None = None
+    calls: Annotated[int, Field(ge=0, lt=2**53)] | None = None
+    same_as: Many[str] | None = None
+
+    @property
+    def row_name(self) -> str:
+        """As the subjects of its rows have it."""
+        return self.alias or self.name
+
+    @property
+    def all_calls(self) -> int:
+        """How often it and those equal to it are called, in one call of the whole."""
+        return self.calls or 1 + len(self.same_as or ())
+
+
+class Description(_Part):
+    """A run.  Without any field: run.json is not at hand."""
+
+    run_id: str | None = None
+    command: Many[str] = ()
+    started: str | None = None  # ISO 8601 in UTC
+    config: Config = Config()
+    machine: Machine = Machine()
+    environment: Environment = Environment()
+    devices: dict[str, str] = Field(default_factory=dict)  # as torch and as drivers name them
+    layers: dict[str, Many[Layer]] = Field(default_factory=dict)  # by subject, in order of calls
+    cases: Many[dict[str, JsonValue]] = ()
+
+    @property
+    def is_known(self) -> bool:
+        return bool(self.model_fields_set)
+
+    @cached_property
+    def layers_by_name(self) -> Mapping[str, Mapping[str, Layer]]:
+        """By subject, then by the name of its rows, in the order of calls."""
+        return {
+            subject: {layer.row_name: layer for layer in own}
+            for subject, own in self.layers.items()
+        }
+
+
+def decode(text: str) -> Description:
+    """Raises DescriptionError."""
+    try:
+        document = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise DescriptionError(f"is no JSON: {error}") from None
+    return of(document)
+
+
+def of(document: object) -> Description:
+    """From what JSON gives.  Raises DescriptionError."""
+    try:
+        return Description.model_validate(document)
+    except ValidationError as error:
+        raise DescriptionError(_told(error)) from None
+
+
+def _told(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    if first["type"].startswith("recursion"):
+        return f"{_key(first['loc'][:4])} is nested too deep"
+    if first["type"] == "missing":
+        return f"{_key(first['loc'])} is missing"
+    expected = _EXPECTED.get(first["type"]) or first["msg"].removeprefix("Input should be ")
+    shown = shortened(ascii(first["input"]), 60)
+    return f"{_key(first['loc'])} is {shown}; expected {expected}"
+
+
+def _key(place: Sequence[object]) -> str:
+    """`machine.peaks.cpu.0`."""
+    return shortened(printable(".".join(map(str, place))), 120) or "the whole"

@@ -8,9 +8,8 @@ once (docs/trust.md, "What an interval holds").
 
 import math
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
 
 from bench.core.records import Row
 from bench.stats.intervals import LEVEL, STOPPED_LEVEL, t_quantile
@@ -96,43 +95,29 @@ def default_part() -> Part:
     return two_runs(Between(), Between())
 
 
-def from_row(line: Mapping[str, Any], column: str) -> Between:
+def from_row(row: Row, column: str) -> Between:
     """Read it from a row of measurements.csv; rows of earlier versions have the default.
 
     Of times as they were measured, also where the row's are at the usual level of the controls.
     """
-    sd, runs = line.get(f"{stem(column)}_between_ratio"), line.get("earlier_runs")
-    if not _known(sd) or not _known(runs):
-        return Between()
-    return Between(float(sd), int(runs))
+    sd = getattr(row, f"{stem(column)}_between_ratio", None)
+    return Between() if sd is None or row.earlier_runs is None else Between(sd, row.earlier_runs)
 
 
-def centre_from_row(line: Mapping[str, Any], column: str) -> Centre:
+def centre_from_row(row: Row, column: str) -> Centre:
     """Return the centre of one run's replicates as measured, from its row without the samples.
 
     Rows of earlier versions have the interval of the replicates instead of its error.
     """
-    name, count = stem(column), line["replicates"]
-    n = int(count) if _known(count) else 0
-    error = line.get(f"{name}_error_ratio")
-    factor = line.get("control_factor")
-    log = math.log(line[column]) - (math.log(factor) if _known(factor) else 0.0)
-    if _known(error) and n > 1:
-        return Centre(log, float(error) ** 2, n)
-    if _known(line.get("earlier_runs")):
+    name, n, time_s = stem(column), row.replicates or 0, getattr(row, column)
+    error = getattr(row, f"{name}_error_ratio", None)
+    log = math.log(time_s) - math.log(row.control_factor or 1.0)
+    if error is not None and n > 1:
+        return Centre(log, error**2, n)
+    if row.earlier_runs is not None:
         return Centre(log, None, n)
-    return centre_of_interval(
-        line[column], line.get(f"{name}_low_s"), line.get(f"{name}_high_s"), n
-    )
-
-
-def stopping(config: Mapping[str, Any]) -> bool:
-    """Whether the run added replicates where they were not yet precise (`RunOptions`).
-
-    config: of run.json.
-    """
-    asked, most = int(config.get("replicates", 5)), config.get("max_replicates")
-    return asked >= ENOUGH_ASKED if most is None else int(most) > asked
+    low, high = (getattr(row, f"{name}_{end}_s", None) for end in ("low", "high"))
+    return centre_of_interval(time_s, low, high, n)
 
 
 def corrected_column(kind: str) -> str:
@@ -175,7 +160,3 @@ def describe_rows(rows: Iterable[Row]) -> str:
 
 def _range(values: Sequence[object]) -> str:
     return str(values[0]) if len(values) == 1 else f"{values[0]} to {values[-1]}"
-
-
-def _known(value: Any) -> TypeGuard[float]:
-    return value is not None and math.isfinite(value)

@@ -3,22 +3,23 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console, RenderableType
 from rich.table import Table
 
+from bench.compare.groups import split
 from bench.compare.match import MatchError
-from bench.compare.speedup import Gain, told_of, verdicts, within
+from bench.compare.speedup import Speedup, told_of, verdicts, within
 from bench.core import units
-from bench.core.records import FLAGS, Facts, Failure, Measurement, Row, whole_phase
+from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, whole_phase
 from bench.core.row_names import half_width, named, of_several_inputs, settings
 from bench.core.text import command
 from bench.insights import collect
 from bench.results import corrected
-from bench.results.load import RunData, load
-from bench.results.result import Result
+from bench.results.results import Results
 from bench.stats import between_runs
 from bench.verdict.tables import safe
 
@@ -29,17 +30,22 @@ MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
 FLAG_LETTERS = dict(zip(FLAGS, "cugnfptiv2", strict=True))
-GAIN_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
+SPEEDUP_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
 
-def show(result: Result, console: Console, elapsed_s: float) -> None:
+def show(
+    run: Results,
+    entries: Sequence[Entry],
+    plots: Sequence[Path],
+    console: Console,
+    elapsed_s: float,
+) -> None:
     """Print the result in at most 100 columns.
 
     elapsed_s: time that this process spent on measuring.
     """
     width = min(WIDTH, console.width)
     console.print()
-    run = load(result.path)
     told = [one for one in collect.of_run(run) if one.kind in TOLD]
     if told:
         sentences = Table.grid(padding=(0, 1))
@@ -47,60 +53,53 @@ def show(result: Result, console: Console, elapsed_s: float) -> None:
             sentences.add_row("-", safe(one.text))
         console.print(sentences, width=width)
         console.print()
-    gains = _gains(run)
-    if gains:
-        console.print(_gain_table(gains, result.rows), width=width)
-    console.print(_table(result.rows), width=width)
+    if speedups := _speedups(run):
+        console.print(_speedup_table(speedups, run.rows), width=width)
+    console.print(_table(run.rows), width=width)
     for line in (
-        *_legend(result.rows),
-        *_between(result.rows),
+        *_legend(run.rows),
+        *_between(run.rows),
         "",
-        *_odd(result),
-        *_unverified(result),
-        *_left_out(result),
-        *_losses(result),
-        *_spent(result, elapsed_s),
-        *_files(result),
+        *_odd(run.rows, entries),
+        *_unverified(run.rows, entries),
+        *_left_out(entries),
+        *_losses(entries),
+        *_spent(entries, elapsed_s),
+        *_files(run.path, run.rows, plots),
     ):
         console.print(safe(line), soft_wrap=True)
 
 
-def _gains(run: RunData) -> list[Gain]:
+def _speedups(run: Results) -> list[Speedup]:
     """Return the speedup of each setting for whole subjects."""
-    found: list[Gain] = []
-    for axis in GAIN_AXES:
+    found: list[Speedup] = []
+    for axis in SPEEDUP_AXES:
         try:
             found.extend(within(run, axis))
         except MatchError:
             continue  # the run has one value of it
-    return [
-        gain
-        for gain in found
-        if gain.phase in ("forward", "step")
-        and "/" not in gain.subject
-        and (gain.phase == "step" or "training" not in gain.base_case_id.split(":"))
-    ]
+    return [one for one in found if one.of_whole and split(one.subject)[1] is None]
 
 
-def _gain_table(gains: Sequence[Gain], rows: Sequence[Row]) -> Table:
-    table = _plain_table("What each setting gains: time without it / time with it")
+def _speedup_table(speedups: Sequence[Speedup], rows: Sequence[Row]) -> Table:
+    table = _plain_table("Speedup of each setting: time without it / time with it")
     table.add_column("setting", overflow="fold", min_width=27)
     table.add_column("of", overflow="fold")
-    table.add_column("gain", justify="right", no_wrap=True)
+    table.add_column("speedup", justify="right", no_wrap=True)
     table.add_column("95 % interval", justify="right", no_wrap=True)
     table.add_column("", no_wrap=True, min_width=len("no difference found"))
     by_id = {row.case_id: row for row in rows}
     several = of_several_inputs(rows)
-    words = verdicts(gains)
-    for gain, verdict in zip(gains, words, strict=True):
-        base = by_id[gain.base_case_id]
-        where = settings(base, apart=gain.axis).replace("plain", "")
-        ends = [units.speedup(end).removesuffix("×") for end in (gain.low, gain.high)]
-        interval = "" if gain.low is None else " – ".join(ends)
+    words = verdicts(speedups)
+    for one, verdict in zip(speedups, words, strict=True):
+        base = by_id[one.base_case_id]
+        where = settings(base, apart=one.axis).replace("plain", "")
+        ends = [units.speedup(end).removesuffix("×") for end in (one.low, one.high)]
+        interval = "" if one.low is None else " – ".join(ends)
         table.add_row(
-            safe(f"{gain.axis}={gain.value}"),
+            safe(f"{one.axis}={one.value}"),
             safe(f"{named(base, several)} {base.mode} N={base.batch} {where}"),
-            units.speedup(gain.gain),
+            units.speedup(one.ratio),
             interval,
             verdict,
         )
@@ -143,7 +142,7 @@ def _plain_table(title: str) -> Table:
 
 
 def _cells(row: Row) -> list[RenderableType]:
-    letters = "".join(FLAG_LETTERS[flag] for flag in (row.flags or "").split(";") if flag)
+    letters = "".join(FLAG_LETTERS[flag] for flag in row.flag_names)
     doubt = letters if row.status == "ok" else str(row.status)
     return [
         "infer" if row.mode == "inference" else "train",
@@ -159,7 +158,7 @@ def _cells(row: Row) -> list[RenderableType]:
 
 def _legend(rows: Iterable[Row]) -> list[str]:
     """Explain the letters that occur in the last column."""
-    used = {flag for row in rows for flag in (row.flags or "").split(";") if flag}
+    used = {flag for row in rows for flag in row.flag_names}
     return [f"{FLAG_LETTERS[flag]}  {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in used]
 
 
@@ -172,12 +171,12 @@ def _between(rows: Sequence[Row]) -> list[str]:
     return lines + list(filter(None, [corrected.told(rows)]))
 
 
-def _odd(result: Result) -> list[str]:
+def _odd(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
     """Why cases are not ok, or doubted: a line for each reason, with the first case named."""
     # Without the file that each failure names: it is another one every time.
-    reasons = {one.told: one.reason for one in result.entries if isinstance(one, Failure)}
+    reasons = {one.told: one.reason for one in entries if isinstance(one, Failure)}
     same: dict[tuple[str | None, str], list[Row]] = {}
-    for row in result.rows:
+    for row in rows:
         if row.status != "ok" or (row.reason and row.phase == whole_phase(str(row.mode))):
             reason = reasons.get(row.reason or "", row.reason or "")
             reason = re.sub("[0-9]+", "0", reason) if row.status == "ok" else reason
@@ -190,12 +189,12 @@ def _odd(result: Result) -> list[str]:
     return lines
 
 
-def _unverified(result: Result) -> list[str]:
+def _unverified(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
     """Return the reasons why results were not compared with float64, the most frequent first."""
-    ok = {row.case_id for row in result.rows if row.status == "ok"}
+    ok = {row.case_id for row in rows if row.status == "ok"}
     reasons = Counter(
         reason
-        for one in result.entries
+        for one in entries
         if isinstance(one, Facts) and one.case.case_id in ok
         for name in ("relative_error", "all")
         if (reason := one.problems.get(name))
@@ -206,29 +205,27 @@ def _unverified(result: Result) -> list[str]:
     ]
 
 
-def _left_out(result: Result) -> list[str]:
+def _left_out(entries: Iterable[Entry]) -> list[str]:
     """Return notes on parameters that are not counted (lazy or packed), by subject."""
     why = dict.fromkeys(
         (one.case.subject, one.problems["parameters"])
-        for one in result.entries
+        for one in entries
         if isinstance(one, Facts) and "parameters" in one.problems
     )
     return [f"{subject}: {reason}" for subject, reason in why][:MOST_REASONS]
 
 
-def _losses(result: Result) -> list[str]:
+def _losses(entries: Iterable[Entry]) -> list[str]:
     """Return notes on networks whose own loss could not be used."""
     said = {
-        one.problems["loss"]
-        for one in result.entries
-        if isinstance(one, Facts) and "loss" in one.problems
+        one.problems["loss"] for one in entries if isinstance(one, Facts) and "loss" in one.problems
     }
     return [f"loss: {one}" for one in sorted(said)]
 
 
-def _spent(result: Result, elapsed_s: float) -> list[str]:
+def _spent(entries: Iterable[Entry], elapsed_s: float) -> list[str]:
     """Return lines on the duration: how much of it was warm-up and samples."""
-    outcomes = [one for one in result.entries if not isinstance(one, Facts)]
+    outcomes = [one for one in entries if not isinstance(one, Facts)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
     lines = [f"{len(measured)} outcomes measured, {failed} failed", *_disturbed(measured)]
@@ -249,19 +246,19 @@ def _disturbed(measured: Sequence[Measurement]) -> list[str]:
     return [f"other work on the machine disturbed {contended} of {len(measured)} outcomes{again}"]
 
 
-def _files(result: Result) -> list[str]:
-    where: list[Any] = [f"{result.path}/measurements.csv, samples.csv, journal.jsonl"]
-    if result.plots:
-        names = sorted(path.name for path in result.plots if path.suffix == ".png")
+def _files(path: Path, rows: Sequence[Row], plots: Sequence[Path]) -> list[str]:
+    where: list[Any] = [f"{path}/measurements.csv, samples.csv, journal.jsonl"]
+    if plots:
+        names = sorted(one.name for one in plots if one.suffix == ".png")
         more = f" and {len(names) - MOST_PLOTS} more" if len(names) > MOST_PLOTS else ""
-        where.append(f"{result.path}/plots/: {', '.join(names[:MOST_PLOTS])}{more}")
-    words = ("bench", "compare", result.path, "--by")
-    compare = [f"compare: {command(*words, axis)}" for axis in _varied(result.rows)]
+        where.append(f"{path}/plots/: {', '.join(names[:MOST_PLOTS])}{more}")
+    words = ("bench", "compare", path, "--by")
+    compare = [f"compare: {command(*words, axis)}" for axis in _varied(rows)]
     return ["", *where, *compare[:1]]
 
 
 def _varied(rows: Sequence[Row]) -> list[str]:
     """Return the axes with several values in the run, the most useful first."""
-    order = [*GAIN_AXES, "batch", "mode"]
+    order = [*SPEEDUP_AXES, "batch", "mode"]
     ok = [row for row in rows if row.status == "ok"]
     return [name for name in order if len({getattr(row, name) for row in ok} - {None}) > 1]

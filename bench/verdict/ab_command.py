@@ -4,24 +4,23 @@ import re
 import shlex
 
 from bench.core.axes import AXES
-from bench.results.load import Line
+from bench.core.records import Row
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
 UNKNOWN_COMMIT = "BASELINE_REVISION"  # to be filled in by hand
 
 
-def settling_command(line: Line, commit: object, threshold: float = 0.05) -> str:
+def settling_command(row: Row, commit: object, threshold: float = 0.05) -> str:
     """Ready for a shell.
 
-    line:   a row of the case.
     commit: the baseline's, as its run.json says; anything that is none is not believed.
     """
     known = isinstance(commit, str) and _COMMIT.fullmatch(commit)
     words = ["bench", "ab", str(commit) if known else UNKNOWN_COMMIT, "."]
-    words += ["--subject", str(line["subject"])]
+    words += ["--subject", str(row.subject)]
     for axis in AXES:
-        if line[axis.name] is not None:
-            words += [axis.flag, str(line[axis.name])]
+        if (value := getattr(row, axis.name)) is not None:
+            words += [axis.flag, str(value)]
     if threshold != 0.05:
         words += ["--threshold", repr(threshold)]
     return shlex.join(words)

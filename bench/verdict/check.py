@@ -13,10 +13,11 @@ from dataclasses import replace
 
 from bench.compare.cases import Case, any_row, by_case, is_ok, same_machine
 from bench.core.errors import UserError
+from bench.core.records import Row
 from bench.results.corrected import uncorrected
-from bench.results.load import Line, RunData
+from bench.results.results import Results
 from bench.verdict.ab_command import settling_command
-from bench.verdict.exact_metrics import counted_findings
+from bench.verdict.exact_metrics import counted_findings, of_case
 from bench.verdict.report import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
 from bench.verdict.timing import ENOUGH_HISTORY, TimeTest, judge, tests_of
 
@@ -30,10 +31,10 @@ class CheckError(UserError):
 
 
 def check(
-    run: RunData,
-    baseline: RunData | None,
+    run: Results,
+    baseline: Results | None,
     threshold: float = 0.05,
-    history: Sequence[RunData] = (),
+    history: Sequence[Results] = (),
 ) -> Report:
     """Judge every case of the baseline and of the run.
 
@@ -59,11 +60,12 @@ def check(
     cases = []
     for case_id in [*there, *(one for one in here if one not in there)]:
         if case_id in both:
-            findings = [*counted_findings(*both[case_id]), *timed.get(case_id, [])]
+            counted = counted_findings(*map(of_case, both[case_id]))
+            findings = [*counted, *timed.get(case_id, [])]
             cases.append(_of_findings(*both[case_id], findings))
         else:
             cases.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
-    commit = _environment(baseline).get("git_commit")
+    commit = baseline.description.environment.git_commit if baseline else None
     rows = [(any_row(base), any_row(value)) for base, value in both.values()]
     return Report(
         run_id=_run_id(run),
@@ -82,8 +84,8 @@ def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVe
     """As bad as its worst finding; undecided where nothing could be held against anything."""
     verdicts: set[Verdict] = {one.verdict for one in findings} or {"INCONCLUSIVE"}
     return CaseVerdict(
-        case_id=any_row(base)["case_id"],
-        subject=any_row(value)["subject"],
+        case_id=str(any_row(base).case_id),
+        subject=str(any_row(value).subject),
         verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
         note="" if findings else "no figure that both have",
         findings=tuple(findings),
@@ -92,7 +94,7 @@ def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVe
 
 def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdict:
     """A case that is on one side alone, or not ok on one."""
-    line = any_row(base or value or {})
+    row = any_row(base or value or {})
     verdict: Verdict
     if value is None:
         verdict, note = "MISSING", "in the baseline, not in this run; renamed?"
@@ -107,32 +109,32 @@ def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdi
         verdict, note = "FAILED", _why(value)
     else:
         verdict, note = "UNMEASURED", _why(value)
-    return CaseVerdict(case_id=case_id, subject=line["subject"], verdict=verdict, note=note)
+    return CaseVerdict(case_id=case_id, subject=str(row.subject), verdict=verdict, note=note)
 
 
 def _broken(case: Case) -> bool:
-    return any(line["status"] in BROKEN for line in case.values())
+    return any(row.status in BROKEN for row in case.values())
 
 
 def _why(case: Case) -> str:
-    line = next(one for one in case.values() if one["status"] != "ok")
-    return f"{line['status']}: {line['reason'] or 'no reason given'}"
+    row = next(one for one in case.values() if one.status != "ok")
+    return f"{row.status}: {row.reason or 'no reason given'}"
 
 
 def _with_command(
-    case: CaseVerdict, there: Mapping[str, Case], commit: object, threshold: float
+    case: CaseVerdict, there: Mapping[str, Case], commit: str | None, threshold: float
 ) -> CaseVerdict:
     """With the `bench ab` that settles it, where there is anything to settle."""
     if case.verdict in SETTLED or case.case_id not in there:
         return case
-    line = any_row(there[case.case_id])
-    return replace(case, command=settling_command(line, commit, threshold))
+    command = settling_command(any_row(there[case.case_id]), commit, threshold)
+    return replace(case, command=command)
 
 
 def _notes(
-    run: RunData,
-    baseline: RunData | None,
-    rows: Sequence[tuple[Line, Line]],
+    run: Results,
+    baseline: Results | None,
+    rows: Sequence[tuple[Row, Row]],
     threshold: float,
     tests: Sequence[TimeTest],
 ) -> list[str]:
@@ -146,19 +148,22 @@ def _notes(
             "revisions here and now settles them."
         )
     moved = [
-        value["control_s"] / base["control_s"]
+        value.control_s / base.control_s
         for base, value in rows
-        if same_machine(base, value) and base["control_s"] and value["control_s"]
+        if same_machine(base, value) and base.control_s and value.control_s
     ]
     if moved and abs(math.log(statistics.median(moved))) > math.log1p(threshold):
         notes.append(
             f"The controls, the same work in both runs, took {statistics.median(moved):.2f} times "
             "as long as in the baseline: the machine moved, and not the code alone."
         )
-    torches = [sorted({str(v) for v in one.rows["torch_version"] if v}) for one in (baseline, run)]
+    torches = [
+        sorted({row.torch_version for row in one.rows if row.torch_version})
+        for one in (baseline, run)
+    ]
     if torches[0] and torches[1] and torches[0] != torches[1]:
         notes.append(f"torch was {', '.join(torches[0])}, now it is {', '.join(torches[1])}.")
-    if _environment(baseline).get("git_dirty"):
+    if baseline.description.environment.git_dirty:
         notes.append("The baseline was measured with uncommitted changes: its commit is not it.")
     if any(same_machine(*pair) for pair in rows) and not any(one.predicted for one in tests):
         notes.append(
@@ -169,11 +174,5 @@ def _notes(
     return notes
 
 
-def _environment(run: RunData | None) -> Mapping[str, object]:
-    found = run.run.get("environment") if run is not None else None
-    return found if isinstance(found, dict) else {}
-
-
-def _run_id(run: RunData) -> str:
-    names = [name for name in run.rows["run_id"] if name]
-    return str(names[0]) if names else run.path.name
+def _run_id(run: Results) -> str:
+    return next((row.run_id for row in run.rows if row.run_id), run.path.name)

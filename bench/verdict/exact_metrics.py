@@ -1,5 +1,6 @@
 """Figures that repeat exactly, held to the baseline on any machine."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench.compare.cases import Case
@@ -27,7 +28,18 @@ COUNTED = (
 )
 
 
-def counted_findings(base: Case, value: Case) -> list[Finding]:
+Figures = Mapping[str, float | None]  # by name; None = unknown
+
+
+def of_case(case: Case) -> dict[str | None, Figures]:
+    """The exact figures of each phase."""
+    names = [one.name for one in COUNTED]
+    return {phase: {name: getattr(row, name) for name in names} for phase, row in case.items()}
+
+
+def counted_findings(
+    base: Mapping[str | None, Figures], value: Mapping[str | None, Figures]
+) -> list[Finding]:
     """Exact figures of every phase; a phase or a figure that is gone is a finding, too."""
     findings = []
     for phase, old in base.items():
@@ -36,14 +48,13 @@ def counted_findings(base: Case, value: Case) -> list[Finding]:
             findings.append(_gone("phase", str(phase), None, "MISSING"))
             continue
         for figure in COUNTED:
-            if old[figure.name] is None:
+            before, now = old[figure.name], new[figure.name]
+            if before is None:
                 continue
-            if new[figure.name] is None:
-                findings.append(_gone(figure.name, str(phase), old[figure.name], "INCONCLUSIVE"))
+            if now is None:
+                findings.append(_gone(figure.name, str(phase), before, "INCONCLUSIVE"))
             else:
-                findings.append(
-                    _count(figure, str(phase), float(old[figure.name]), float(new[figure.name]))
-                )
+                findings.append(_count(figure, str(phase), before, now))
     return findings
 
 

@@ -6,7 +6,7 @@ from rich.box import SIMPLE_HEAD
 from rich.table import Table
 from rich.text import Text
 
-from bench.compare.speedup import Gain, told_of, verdicts
+from bench.compare.speedup import Speedup, told_of, verdicts
 from bench.core import units
 from bench.core.text import printable
 from bench.verdict.markdown import figure, percent_more
@@ -22,15 +22,15 @@ def safe(text: str) -> Text:
     return Text(printable(text))
 
 
-def gain_tables(gains: Iterable[Gain]) -> list[Table]:
+def gain_tables(gains: Iterable[Speedup]) -> list[Table]:
     """A table per pair of values, in the order of the gains; verdicts hold for each table."""
-    groups: dict[tuple[str, str, str], list[Gain]] = {}
+    groups: dict[tuple[str, str, str], list[Speedup]] = {}
     for gain in gains:
         groups.setdefault((gain.axis, gain.base, gain.value), []).append(gain)
     return [_gain_table(key, group) for key, group in groups.items()]
 
 
-def _gain_table(key: tuple[str, str, str], gains: Sequence[Gain]) -> Table:
+def _gain_table(key: tuple[str, str, str], gains: Sequence[Speedup]) -> Table:
     axis, base, value = key
     what = "images per second" if axis == "batch" else "speed"
     table = blank(f"{axis}: {what} of {value} as a multiple of {base}")
@@ -61,13 +61,13 @@ def _gain_table(key: tuple[str, str, str], gains: Sequence[Gain]) -> Table:
     return table
 
 
-def _runs(gains: Sequence[Gain]) -> str:
+def _runs(gains: Sequence[Speedup]) -> str:
     """What the intervals include of what runs of one code differ by."""
     told = list(dict.fromkeys(gain.between for gain in gains if gain.between))
     return f", with {' or '.join(told[:2])}" if told else ""
 
 
-def _chosen(gain: Gain, base_of: int, value_of: int) -> str:
+def _chosen(gain: Speedup, base_of: int, value_of: int) -> str:
     """Which of several matching rows stands for its side: the fastest."""
     sides = (("base", base_of, gain.base_case_id), ("value", value_of, gain.value_case_id))
     return "".join(
@@ -117,8 +117,8 @@ def blank(title: str) -> Table:
     )
 
 
-def _interval(gain: Gain) -> str:
-    text = units.speedup(gain.gain)
+def _interval(gain: Speedup) -> str:
+    text = units.speedup(gain.ratio)
     if gain.low is not None and gain.high is not None:
         ends = [units.speedup(end).removesuffix("×") for end in (gain.low, gain.high)]
         text += f" ({'–'.join(ends)})"

@@ -14,8 +14,9 @@ from scipy.special import ndtri
 from scipy.stats import false_discovery_control
 
 from bench.compare.cases import Case, by_case, same_machine, whole
-from bench.compare.speedup import Medians, estimate, of_replicates, replicate_medians
-from bench.results.load import Line, RunData
+from bench.compare.speedup import estimate, of_replicates
+from bench.core.records import Row
+from bench.results.results import Medians, Results
 from bench.stats import between_runs, ratios
 from bench.stats.ratios import ALPHA, POWER, Estimate
 from bench.verdict.report import Finding, Verdict
@@ -59,8 +60,8 @@ class TimeTest:
 
     case_id: str
     figure: Timed
-    base: Line
-    value: Line
+    base: Row
+    value: Row
     direct: Estimate
     replicates: Estimate
     predicted: Estimate | None = None
@@ -83,11 +84,11 @@ class TimeTest:
 
 def tests_of(
     both: Mapping[str, tuple[Case, Case]],
-    run: RunData,
-    baseline: RunData,
-    history: Sequence[RunData],
+    run: Results,
+    baseline: Results,
+    history: Sequence[Results],
 ) -> list[TimeTest]:
-    medians = replicate_medians(baseline.samples), replicate_medians(run.samples)
+    medians = baseline.medians, run.medians
     earlier = [by_case(one) for one in history]
     tests = []
     for case_id, (base_case, value_case) in both.items():
@@ -98,7 +99,7 @@ def tests_of(
         tests += [
             test_of(case_id, figure, (base, value), medians, past)
             for figure in TIMED
-            if base[figure.duration] is not None and value[figure.duration] is not None
+            if None not in (getattr(base, figure.duration), getattr(value, figure.duration))
         ]
     return tests
 
@@ -106,9 +107,9 @@ def tests_of(
 def test_of(
     case_id: str,
     figure: Timed,
-    both: tuple[Line, Line],
+    both: tuple[Row, Row],
     medians: tuple[Medians, Medians],
-    past: Sequence[Line],
+    past: Sequence[Row],
 ) -> TimeTest:
     """One time that both rows have, the baseline's first.
 
@@ -128,35 +129,36 @@ def test_of(
     )
 
 
-def _past(case_id: str, base: Line, earlier: Sequence[Mapping[str, Case]]) -> list[Line]:
+def _past(case_id: str, base: Row, earlier: Sequence[Mapping[str, Case]]) -> list[Row]:
     """The case's rows in earlier runs of the baseline's machine."""
-    found = (run.get(case_id, {}).get(base["phase"]) for run in earlier)
-    return [one for one in found if one is not None and one["machine_id"] == base["machine_id"]]
+    found = (run.get(case_id, {}).get(base.phase) for run in earlier)
+    return [one for one in found if one is not None and one.machine_id == base.machine_id]
 
 
-def predicted(past: Sequence[Line], base: Line, value: Line, column: str) -> Estimate | None:
+def predicted(past: Sequence[Row], base: Row, value: Row, column: str) -> Estimate | None:
     """value / earlier runs; None where they are too few.
 
     The baseline is an earlier run of this machine like the others.
     """
-    known = [float(line[column]) for line in past if line[column] is not None]
-    if len(known) < ENOUGH_HISTORY or base[column] is None:
+    known = [time for row in (*past, base) if (time := getattr(row, column)) is not None]
+    if len(known) <= ENOUGH_HISTORY or getattr(base, column) is None:
         return None
-    return ratios.prediction([*known, float(base[column])], float(value[column]))
+    return ratios.prediction(known, getattr(value, column))
 
 
-def controls_of(past: Sequence[Line], base: Line, value: Line) -> Estimate | None:
+def controls_of(past: Sequence[Row], base: Row, value: Row) -> Estimate | None:
     """How much longer the controls took than in earlier runs, or in the baseline's.
 
     None where one side has no controls.
     """
-    column = "control_s"
-    if not base[column] or not value[column]:
+    if not base.control_s or not value.control_s:
         return None
-    found = predicted(past, base, value, column)
+    found = predicted(past, base, value, "control_s")
     if found is not None:
         return found
-    return Estimate(math.log(value[column] / base[column]), CONTROL_SD * math.sqrt(2), math.inf, 2)
+    return Estimate(
+        math.log(value.control_s / base.control_s), CONTROL_SD * math.sqrt(2), math.inf, 2
+    )
 
 
 def judge(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding]]:
@@ -281,16 +283,16 @@ def _finding(test: TimeTest, verdict: Verdict, note: str) -> Finding:
     doubts = sorted(
         {
             flag
-            for line in (test.base, test.value)
-            for flag in (line["flags"] or "").split(";")
+            for row in (test.base, test.value)
+            for flag in row.flag_names
             if flag in ("contended", "throttled", "unsteady", "growing", "bimodal")
         }
     )
     return Finding(
         figure=test.figure.name,
-        phase=str(test.base["phase"]),
-        base=test.base[test.figure.name],
-        value=test.value[test.figure.name],
+        phase=str(test.base.phase),
+        base=getattr(test.base, test.figure.name),
+        value=getattr(test.value, test.figure.name),
         worse=used.ratio,
         low=interval[0] if interval else None,
         high=interval[1] if interval else None,

@@ -32,8 +32,12 @@ def timed(
         for batch in (8, 32):
             one = case(subject=subject, batch=batch)
             found += replicates(one, [batch * time_s * by for by in STEADY])
-    data = run_of(tmp_path / "run", found)
-    data.run.update(machine={"cpu_model": "A CPU", "cores": 2}, environment={"torch": "2.13.0"})
+    data = run_of(
+        tmp_path / "run",
+        found,
+        machine={"cpu_model": "A CPU", "cores": 2},
+        environment={"torch": "2.13.0"},
+    )
     return claims.timed(data)
 
 

@@ -16,8 +16,10 @@ from bench.html import page, table_data
 from bench.html import runs as page_runs
 from bench.html import svg as page_plots
 from bench.html.page import build, repeat
+from bench.results import run_json
 from bench.results.csv_files import write_measurements
-from bench.results.load import ReadError, RunData, load
+from bench.results.load import ReadError, load
+from bench.results.results import Results
 from tests.support import synthetic
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
@@ -165,7 +167,9 @@ def test_runs_of_two_machines_say_that_they_do_not_judge_the_code(tmp_path: Path
     ],
 )
 def test_the_command_to_repeat_it_is_fit_for_a_shell(command: list[str], line: str) -> None:
-    assert repeat({"command": command, "environment": {"git_commit": "abc"}}).startswith(line)
+    assert repeat(
+        run_json.of({"command": command, "environment": {"git_commit": "abc"}})
+    ).startswith(line)
 
 
 def test_plots_turn_dark_where_the_reader_wants_it() -> None:
@@ -231,7 +235,7 @@ def value_of(kind: Any, row: int) -> Any:
     return 1_234_567 + row if kind == int | None else 1.2345e9 * (1 + row / 1000)
 
 
-def rows_of(folder: Path, rows: list[Row]) -> RunData:
+def rows_of(folder: Path, rows: list[Row]) -> Results:
     folder.mkdir()
     write_measurements(folder / "measurements.csv", rows)
     return load(folder)

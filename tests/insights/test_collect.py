@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from bench.core.records import FLAGS, Case, Entry, Facts, Failure, Measurement, Samples
-from bench.insights.collect import DOUBTS, advice, of_run
+from bench.insights.collect import DOUBTS, of_run
 from bench.insights.insight import Sentence
+from bench.results.load import load
 from tests.support import synthetic
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
@@ -43,7 +44,7 @@ def test_a_setting_that_gains_says_how_much_what_it_costs_and_on_what_that_rests
         *replicates(LAST, times(0.5)),
         facts(case(), peak_bytes=1_000_000),
         facts(LAST, peak_bytes=1_200_000),
-        kind="gain",
+        kind="speedup",
     )
     assert gain.text == (
         "channels_last, inference of convnet: 2.00× (2.00–2.00) at N=8 as fast. "
@@ -59,7 +60,7 @@ def test_what_is_paid_once_is_told_with_the_calls_after_which_it_has_paid(tmp_pa
         tmp_path,
         *replicates(case(), times(1.0, [1.0] * 5)),
         *replicates(compiled, times(0.5, [1.0] * 5), facts={"compile_cold_s": 10.0}),
-        kind="gain",
+        kind="speedup",
     )
     assert (
         "Compiling takes 10.0 s once (as one replicate saw it), at N=8 paid back after 2,000 calls."
@@ -81,8 +82,8 @@ def test_an_interval_that_holds_1_is_no_difference_found(tmp_path: Path) -> None
 def test_a_setting_that_loses_says_how_many_times_as_long_it_takes(tmp_path: Path) -> None:
     slow = case(amp="bfloat16")
     entries = [*replicates(case(), times(1.0)), *replicates(slow, times(11.0))]
-    (loss,) = told(tmp_path, *entries, kind="loss")
-    assert "takes 11× (11–11) at N=8 as long" in loss.text
+    (slowdown,) = told(tmp_path, *entries, kind="slowdown")
+    assert "takes 11× (11–11) at N=8 as long" in slowdown.text
 
 
 def test_nothing_is_paid_back_where_nothing_was_found_to_be_gained(tmp_path: Path) -> None:
@@ -94,7 +95,7 @@ def test_nothing_is_paid_back_where_nothing_was_found_to_be_gained(tmp_path: Pat
         *replicates(case(batch=32), times(1.0, noise[0])),
         *replicates(compiled, times(0.99, noise[1]), facts={"compile_cold_s": 10.0}),
     ]
-    (gain,) = told(tmp_path, *entries, kind="gain")
+    (gain,) = told(tmp_path, *entries, kind="speedup")
     assert "no difference found at N=32" in gain.text
     assert gain.text.count("paid back") == 1
     assert "at N=8 paid back after 2,000 calls" in gain.text
@@ -120,7 +121,7 @@ def test_an_error_of_another_kind_than_the_plain_settings_is_a_price(tmp_path: P
         *replicates(case(amp="bfloat16"), times(0.5)),
         facts(case(), relative_error=1e-6),
         facts(case(amp="bfloat16"), relative_error=5e-3),
-        kind="gain",
+        kind="speedup",
     )
     assert "Its result is off by up to 0.005" in gain.text
 
@@ -145,14 +146,14 @@ def test_what_is_faster_than_possible_supports_nothing(tmp_path: Path) -> None:
         *impossible,
         facts(LAST, flops=10_000_000),  # 2 GFLOP/s, at most 1
     ]
-    assert not told(tmp_path, *entries, kind="gain", machine=machine)
+    assert not told(tmp_path, *entries, kind="speedup", machine=machine)
 
 
 def test_the_best_setting_of_each_batch_size_is_named_and_how_many_it_was_chosen_from(
     tmp_path: Path,
 ) -> None:
     run_of(tmp_path / "run", synthetic.entries())
-    (best, other) = (one for one in advice(tmp_path / "run") if one.kind == "best")
+    (best, other) = (one for one in of_run(load(tmp_path / "run")) if one.kind == "best")
     assert best.text.startswith("Fastest for inference of convnet, in times as fast as plain: ")
     assert "compile default, 1.39× (1.30–1.49) at N=1" in best.text
     assert "Chosen from 4 settings" in best.text
@@ -308,7 +309,7 @@ def test_from_a_batch_size_on_is_said_only_where_all_larger_ones_win(tmp_path: P
 
 def test_a_device_is_worth_it_from_a_batch_size_on(tmp_path: Path) -> None:
     run_of(tmp_path / "run", synthetic.entries(gpu=True))
-    first, *_ = (one for one in advice(tmp_path / "run") if one.kind == "device")
+    first, *_ = (one for one in of_run(load(tmp_path / "run")) if one.kind == "device")
     assert first.text.startswith("inference of convnet: cuda:0 is worth it from N=1 on: ")
 
 

@@ -13,8 +13,9 @@ from bench.html import page
 from bench.insights import layers_inside
 from bench.insights.layers_inside import Beside
 from bench.results import profile_load, profile_tables
-from bench.results.load import ReadError, RunData
+from bench.results.load import ReadError
 from bench.results.profile_load import Profiled
+from bench.results.results import Results
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
 
@@ -76,7 +77,7 @@ def alone(a_s: float = 0.004, b_s: float = 0.003, **settings: Any) -> list[Entry
     ]
 
 
-def run(folder: Path, entries: Sequence[Entry], **more: Any) -> RunData:
+def run(folder: Path, entries: Sequence[Entry], **more: Any) -> Results:
     return run_of(folder / "run", entries, **{"layers": {"net": LAYERS}, **more})
 
 

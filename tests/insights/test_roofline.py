@@ -1,5 +1,6 @@
 """The roofline: each row against ceilings that the run itself has measured."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from bench.core.records import Entry, Facts, Row
 from bench.insights.collect import no_ceilings, of_run
 from bench.insights.roofline import points
 from bench.plots.draw import build
+from bench.results.run_json import Machine
 from tests.support.cases import case
+from tests.support.figures import legends
 from tests.support.results import replicates, run_of
 
 LADDER: dict[str, Any] = {
@@ -24,7 +27,12 @@ LADDER: dict[str, Any] = {
         {"what": "sum", "amount": 2e8, "per_s": 18e9},
     ],
 }
-MACHINE = {"machine_id": "m1", "peaks": {"cpu": [LADDER]}}
+WRITTEN = {"machine_id": "m1", "peaks": {"cpu": [LADDER]}}
+MACHINE = Machine.model_validate(WRITTEN)
+
+
+def of_ladder(ladder: Mapping[str, Any]) -> Machine:
+    return Machine.model_validate({"peaks": {"cpu": [ladder]}})
 
 
 def row(**changes: Any) -> Row:
@@ -62,18 +70,18 @@ def test_without_flops_memory_binds_and_a_cache_shows_as_more_than_all() -> None
 @pytest.mark.parametrize(
     ("changes", "machine"),
     [
-        ({}, {}),
-        ({}, {"peaks": {"cpu": [{**LADDER, "disturbed": True}]}}),
+        ({}, Machine()),
+        ({}, of_ladder({**LADDER, "disturbed": True})),
         ({"amp": "bfloat16"}, MACHINE),  # whose arithmetic was not measured
         ({"threads": "1"}, MACHINE),
         ({"bytes_moved": None}, MACHINE),
         ({"flops": None, "flop_per_s": None}, MACHINE),
-        ({}, {"peaks": {"cpu": [{**LADDER, "cache_bytes": 60_000_000}]}}),  # never beyond it
+        ({}, of_ladder({**LADDER, "cache_bytes": 60_000_000})),  # never beyond it
         ({"status": "invalid"}, MACHINE),
     ],
 )
 def test_without_a_measured_ceiling_there_is_no_point(
-    changes: dict[str, Any], machine: dict[str, Any]
+    changes: dict[str, Any], machine: Machine
 ) -> None:
     assert points([row(**changes)], machine) == []
 
@@ -90,7 +98,7 @@ def test_what_is_far_from_both_ceilings_is_bound_by_neither() -> None:
 
 def test_where_the_cache_is_unknown_the_largest_size_of_each_kind_counts_alone() -> None:
     ladder = {**LADDER, "cache_bytes": None}
-    (one,) = points([row()], {"peaks": {"cpu": [ladder]}})
+    (one,) = points([row()], of_ladder(ladder))
     assert (one.memory.bytes_per_s, one.memory.touched_bytes) == (20e9, 1e8)
     assert one.memory.where == ("when 100 MB are touched (how large its caches are is unknown)")
 
@@ -132,7 +140,7 @@ def entries() -> list[Entry]:
 
 
 def test_the_sentence_names_what_binds_and_what_neither_bound_explains(tmp_path: Path) -> None:
-    run = run_of(tmp_path / "run", entries(), machine=MACHINE)
+    run = run_of(tmp_path / "run", entries(), machine=WRITTEN)
     (told,) = (one for one in of_run(run) if one.kind == "roofline")
     assert (
         "slow at 10 % and fast at 90 % of what arithmetic allows; view at 50 % of what memory "
@@ -149,19 +157,19 @@ def test_a_layer_far_from_both_ceilings_is_told_as_bound_by_neither(tmp_path: Pa
     one = case(subject="net/lazy")
     lazy = replicates(one, [0.05] * 5)
     lazy.append(Facts(case=one, facts={"flops": 10_000_000, "bytes_moved": 1000}))
-    run = run_of(tmp_path / "run", [*entries(), *lazy], machine=MACHINE)
+    run = run_of(tmp_path / "run", [*entries(), *lazy], machine=WRITTEN)
     (told,) = (item for item in of_run(run) if item.kind == "roofline")
     assert " lazy (under 1 %) is bound by neither: what calls it, or how it is comp" in told.text
     assert "lazy at" not in told.text
     figures, _ = build(run)
-    (legend,) = figures["roofline"].legends
-    assert "bound by neither" in [text.get_text() for text in legend.get_texts()]
+    (legend,) = legends(figures["roofline"])
+    assert "far from both limits" in [text.get_text() for text in legend.get_texts()]
 
 
 def test_a_layer_of_unknown_flops_is_named_and_never_bound_by_memory(tmp_path: Path) -> None:
     one = case(subject="net/distance")
     blind = [*replicates(one, [0.05] * 5), Facts(case=one, facts={"bytes_moved": 10_000_000})]
-    run = run_of(tmp_path / "run", [*entries(), *blind], machine=MACHINE)
+    run = run_of(tmp_path / "run", [*entries(), *blind], machine=WRITTEN)
     first, second = (item for item in of_run(run) if item.kind == "roofline")
     assert "distance" not in first.text
     assert second.text == (
@@ -175,13 +183,13 @@ def test_a_layer_of_unknown_flops_is_named_and_never_bound_by_memory(tmp_path: P
 def test_a_layer_too_short_to_tell_is_held_by_neither_roof(tmp_path: Path) -> None:
     one = case(subject="net/tiny")
     tiny = [*replicates(one, [2e-5] * 5), Facts(case=one, facts={"flops": 9, "bytes_moved": 99})]
-    run = run_of(tmp_path / "run", [*entries(), *tiny], machine=MACHINE)
+    run = run_of(tmp_path / "run", [*entries(), *tiny], machine=WRITTEN)
     (told,) = (item for item in of_run(run) if item.kind == "roofline")
     assert "tiny" not in told.text
     assert told.text.endswith(
         "1 of 4 layers take under 50.0 µs a call, mostly Python and dispatch."
     )
-    alone = run_of(tmp_path / "alone", tiny, machine=MACHINE)
+    alone = run_of(tmp_path / "alone", tiny, machine=WRITTEN)
     (told,) = (item for item in of_run(alone) if item.kind == "roofline")
     assert told.text.startswith("Layers of net, inference at N=8: 1 of 1 layers take under 50.0 µs")
 
@@ -195,7 +203,7 @@ def test_a_run_without_peaks_says_so_once(tmp_path: Path) -> None:
 
 
 def test_the_plot_has_a_point_a_layer_with_its_share(tmp_path: Path) -> None:
-    run = run_of(tmp_path / "run", entries(), machine=MACHINE)
+    run = run_of(tmp_path / "run", entries(), machine=WRITTEN)
     figures, _ = build(run)
     texts = [text.get_text() for axes in figures["roofline"].axes for text in axes.texts]
     assert sorted(texts) == ["50 %", "fast  90 %", "slow  10 %"]

@@ -101,8 +101,8 @@ def test_the_best_settings_are_told_with_what_they_cost_on_the_terminal_too(
     assert "Memory is the same" not in best.text
 
 
-@pytest.mark.parametrize(("at_1", "kind"), [(0.95, "mixed"), (3.0, "gain"), (1.0, "gain")])
-def test_what_gains_at_one_batch_size_and_loses_at_another_is_neither_gain_nor_loss(
+@pytest.mark.parametrize(("at_1", "kind"), [(0.95, "mixed"), (3.0, "speedup"), (1.0, "speedup")])
+def test_what_gains_at_one_batch_size_and_loses_at_another_is_neither_speedup_nor_slowdown(
     tmp_path: Path, at_1: float, kind: str
 ) -> None:
     entries = [
@@ -111,7 +111,7 @@ def test_what_gains_at_one_batch_size_and_loses_at_another_is_neither_gain_nor_l
         *gaining(case(batch=1), [1.0] * 5),
         *gaining(case(batch=1, memory_format="channels_last"), [at_1] * 5),
     ]
-    (one,) = told(tmp_path, entries, "gain", "loss", "mixed", "none")
+    (one,) = told(tmp_path, entries, "speedup", "slowdown", "mixed", "none")
     assert one.kind == kind
 
 
@@ -122,7 +122,7 @@ def tuned(tmp_path: Path, base: dict[str, Any], value: dict[str, Any]) -> str:
     """Of max-autotune, twice as fast as the default's 10 ms a call."""
     entries = gaining(COMPILED, [1.0] * 5, **base)
     entries += gaining(case(compile="max-autotune"), [2.0] * 5, **value)
-    (gain,) = told(tmp_path, entries, "gain")
+    (gain,) = told(tmp_path, entries, "speedup")
     return gain.text
 
 
@@ -151,7 +151,7 @@ def test_what_costs_no_more_than_the_base_or_nobody_knows_has_nothing_to_pay_bac
 
 def compiled(tmp_path: Path, gains: Sequence[float], cold_s: float = 10.0) -> str:
     entries = plain() + gaining(COMPILED, gains, compile_cold_s=cold_s)
-    (gain,) = told(tmp_path, entries, "gain")
+    (gain,) = told(tmp_path, entries, "speedup")
     return gain.text
 
 
@@ -176,5 +176,5 @@ def test_a_gain_that_may_be_next_to_none_may_never_pay_back(tmp_path: Path) -> N
 
 def test_a_search_that_every_replicate_does_is_not_said_to_be_seen_once(tmp_path: Path) -> None:
     entries = plain() + gaining(LAST, [2.0] * 5, tuning_s=1.0)
-    (gain,) = told(tmp_path, entries, "gain")
+    (gain,) = told(tmp_path, entries, "speedup")
     assert "CuDNN's search takes 1.00 s once, at N=8 paid back after 200 calls." in gain.text

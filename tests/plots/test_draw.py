@@ -14,11 +14,12 @@ from matplotlib.lines import Line2D
 from matplotlib.text import Text
 
 from bench.compare import speedup
-from bench.compare.groups import groups, label, records
+from bench.compare.groups import groups, label
 from bench.compare.setting_speedup import against_plain
 from bench.core.records import Case, Entry, Facts, Failure, Measurement
 from bench.plots import draw
-from bench.results.load import RunData
+from bench.results.load import load
+from bench.results.results import Results
 from tests.support import synthetic
 from tests.support.cases import case
 from tests.support.figures import captions, legends
@@ -29,24 +30,24 @@ SETTINGS = ["plain", "amp bfloat16", "channels_last", "compile default", "alloca
 
 
 @pytest.fixture(scope="module")
-def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> RunData:
+def on_cpu(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder = tmp_path_factory.mktemp("cpu") / "a-run"
     return run_of(folder, synthetic.entries(), layers=synthetic.LISTED)
 
 
 @pytest.fixture(scope="module")
-def on_both(tmp_path_factory: pytest.TempPathFactory) -> RunData:
+def on_both(tmp_path_factory: pytest.TempPathFactory) -> Results:
     folder = tmp_path_factory.mktemp("both") / "a-run"
     return run_of(folder, synthetic.entries(gpu=True), layers=synthetic.LISTED)
 
 
 @pytest.fixture(scope="module")
-def cpu(on_cpu: RunData) -> dict[str, Figure]:
+def cpu(on_cpu: Results) -> dict[str, Figure]:
     return draw.build(on_cpu)[0]
 
 
 @pytest.fixture(scope="module")
-def both(on_both: RunData) -> dict[str, Figure]:
+def both(on_both: Results) -> dict[str, Figure]:
     return draw.build(on_both)[0]
 
 
@@ -97,8 +98,8 @@ def times(one: Case, time_s: float, count: int = 5) -> list[Entry]:
     return [verified, *replicates(one, [time_s * (1 + 0.01 * at) for at in range(count)])]
 
 
-def measured_row(run: RunData, **wanted: Any) -> Any:
-    rows = run.rows
+def measured_row(run: Results, **wanted: Any) -> Any:
+    rows = run.frame
     for name, value in wanted.items():
         rows = rows[rows[name] == value]
     assert len(rows) == 1
@@ -115,7 +116,7 @@ PLAIN = {
 
 
 def test_a_run_on_one_device_gives_five_plots_and_says_why_there_are_no_more(
-    on_cpu: RunData,
+    on_cpu: Results,
 ) -> None:
     figures, reasons = draw.build(on_cpu)
     assert list(figures) == ["latency", "throughput", "gain", "layers", "memory"]
@@ -152,7 +153,7 @@ def test_a_scaling_plot_has_a_panel_per_mode_and_a_line_per_setting(
     assert legend(cpu[name]) == SETTINGS
 
 
-def test_the_lines_are_the_columns_of_the_rows(on_cpu: RunData, cpu: dict[str, Figure]) -> None:
+def test_the_lines_are_the_columns_of_the_rows(on_cpu: Results, cpu: dict[str, Figure]) -> None:
     for name, column in (
         ("latency", "latency_median_s"),
         ("throughput", "images_per_s"),
@@ -182,7 +183,7 @@ def test_no_two_settings_share_colour_marker_or_line_style(cpu: dict[str, Figure
 
 
 def test_intervals_are_drawn_where_the_replicates_give_one(
-    on_cpu: RunData, cpu: dict[str, Figure]
+    on_cpu: Results, cpu: dict[str, Figure]
 ) -> None:
     row = measured_row(on_cpu, mode="inference", phase="forward", batch=8, **PLAIN)
     spans = [
@@ -237,7 +238,7 @@ def test_one_batch_size_gives_a_row_per_setting_with_its_value(tmp_path: Path) -
 
 
 def test_a_gain_is_the_paired_ratio_to_the_plain_setting(
-    on_cpu: RunData, cpu: dict[str, Figure]
+    on_cpu: Results, cpu: dict[str, Figure]
 ) -> None:
     gains = {
         (gain.base_case_id, gain.value_case_id): gain
@@ -250,7 +251,7 @@ def test_a_gain_is_the_paired_ratio_to_the_plain_setting(
         for line in panels(cpu["gain"])["training cpu"].lines
         if line.get_label() == "channels_last"
     ]
-    assert sorted(marks) == pytest.approx(sorted(gain.gain for gain in gains.values()))
+    assert sorted(marks) == pytest.approx(sorted(gain.ratio for gain in gains.values()))
 
 
 def test_gains_are_grouped_by_batch_with_a_line_at_one(cpu: dict[str, Figure]) -> None:
@@ -269,8 +270,8 @@ def test_two_changed_settings_are_compared_with_the_plain_one(tmp_path: Path) ->
         *times(case(amp="bfloat16", memory_format="channels_last"), 0.002),
     ]
     run = run_of(tmp_path / "a-run", entries)
-    (group,) = groups(records(run.rows))
-    found = list(against_plain(group, speedup.replicate_medians(run.samples)))
+    (group,) = groups(run.rows)
+    found = list(against_plain(group, run.medians))
     assert [label(one.setting) for one in found] == [
         "amp bfloat16",
         "amp bfloat16, channels_last",
@@ -297,7 +298,7 @@ def test_layers_stand_in_the_order_of_the_network_whatever_the_rows(tmp_path: Pa
 
 
 def test_a_layer_is_a_bar_of_forward_and_backward_end_to_end(
-    on_cpu: RunData, cpu: dict[str, Figure]
+    on_cpu: Results, cpu: dict[str, Figure]
 ) -> None:
     found = panels(cpu["layers"])
     bars = [
@@ -316,7 +317,7 @@ def test_a_layer_is_a_bar_of_forward_and_backward_end_to_end(
 
 
 def test_layers_on_an_accelerator_are_those_between_events(
-    on_both: RunData, both: dict[str, Figure]
+    on_both: Results, both: dict[str, Figure]
 ) -> None:
     axes = panels(both["layers"])["training cuda:0"]
     row = measured_row(
@@ -353,7 +354,7 @@ def test_equal_layers_are_drawn_once_and_counted_in_the_share(tmp_path: Path) ->
 
 
 def test_devices_are_compared_by_their_paired_times(
-    on_both: RunData, both: dict[str, Figure]
+    on_both: Results, both: dict[str, Figure]
 ) -> None:
     found = panels(both["devices"])
     assert list(found) == [
@@ -478,7 +479,7 @@ def test_odd_names_are_drawn_as_they_are_and_never_as_formulas(tmp_path: Path) -
     ]
     figures, _ = drawn_from(tmp_path, entries, devices={"cpu": "a $5_CPU^ & more"})
     assert name in texts(figures["layers"])
-    drawn = draw.draw(tmp_path / "a-run")
+    drawn = draw.draw(load(tmp_path / "a-run"))
     assert [path.name for path in drawn.paths if "layers" in path.name] == ["layers.png"]
 
 
@@ -495,7 +496,7 @@ def test_drawing_writes_a_png_and_an_svg_each_and_clears_old_ones(tmp_path: Path
     folder.mkdir()
     for old in ("gain.png", "latency-other.svg", "mine.png"):
         (folder / old).write_bytes(b"")
-    drawn = draw.draw(tmp_path / "a-run")
+    drawn = draw.draw(load(tmp_path / "a-run"))
     assert [path.name for path in drawn.paths] == ["latency.png", "throughput.png"]
     assert sorted(path.name for path in folder.iterdir()) == [
         "latency.png",
@@ -511,8 +512,7 @@ def test_drawing_writes_a_png_and_an_svg_each_and_clears_old_ones(tmp_path: Path
 
 def test_the_same_run_gives_the_same_files(tmp_path: Path) -> None:
     for name in ("one", "two"):
-        run_of(tmp_path / name / "a-run", times(case(), 0.009))
-        draw.draw(tmp_path / name / "a-run")
+        draw.draw(run_of(tmp_path / name / "a-run", times(case(), 0.009)))
     for end in ("png", "svg"):
         one, two = (tmp_path / n / "a-run" / "plots" / f"latency.{end}" for n in ("one", "two"))
         assert one.read_bytes() == two.read_bytes()
@@ -522,5 +522,5 @@ def test_a_run_without_run_json_or_samples_is_drawn_from_its_rows(tmp_path: Path
     run_of(tmp_path / "a-run", times(case(), 0.009) + times(case(amp="bfloat16"), 0.004))
     (tmp_path / "a-run" / "samples.csv").unlink()
     (tmp_path / "a-run" / "run.json").write_text("{}", encoding="utf-8")
-    drawn = draw.draw(tmp_path / "a-run")
+    drawn = draw.draw(load(tmp_path / "a-run"))
     assert [path.name for path in drawn.paths] == ["latency.png", "throughput.png", "gain.png"]

@@ -3,21 +3,24 @@
 import dataclasses
 from pathlib import Path
 
-import pandas as pd
-
 from bench.plots.draw import rc_context
 from bench.plots.roofline import roofline
-from bench.results.load import RunData, load
+from bench.results.load import load
+from bench.results.results import Results
 
 ROOT = Path(__file__).parents[2]
 
 
-def in_two_settings(run: RunData) -> RunData:
+def in_two_settings(run: Results) -> Results:
     """The run with all its layers measured in channels_last too."""
-    layers = run.rows[run.rows["subject"].str.contains("/")].copy()
-    layers["memory_format"] = "channels_last"
-    layers["case_id"] += ":channels_last"
-    return dataclasses.replace(run, rows=pd.concat([run.rows, layers], ignore_index=True))
+    layers = tuple(
+        dataclasses.replace(
+            row, memory_format="channels_last", case_id=f"{row.case_id}:channels_last"
+        )
+        for row in run.rows
+        if "/" in str(row.subject)
+    )
+    return dataclasses.replace(run, rows=run.rows + layers)
 
 
 def test_a_layer_measured_in_two_settings_has_a_row_for_each() -> None:

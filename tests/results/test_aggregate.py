@@ -8,11 +8,12 @@ import pytest
 from scipy import stats as reference
 
 from bench.core.records import Entry, Facts, Failure, Measurement, Row, Samples, Status
+from bench.results import run_json
 from bench.results.aggregate import rows
 from bench.stats.intervals import centre, log_interval
 from bench.stats.ratios import Centre
 from tests.support.cases import case
-from tests.support.results import RUN, measurement, replicates
+from tests.support.results import DESCRIBED, RUN, measurement, replicates
 
 FIVE = [0.010, 0.011, 0.012, 0.010, 0.011]
 TRAINING = case(mode="training")
@@ -24,7 +25,7 @@ def only(entries: list[Entry], earlier: Sequence[float] = (), **config: float) -
     earlier: its times in earlier runs, each of replicates that agreed.
     """
     entries = [*entries, Facts(case=entries[0].case, facts={"relative_error": 1e-7})]
-    run = {**RUN, "config": {"replicates": 5, "precision": 0.10, **config}}
+    run = run_json.of({**RUN, "config": {"replicates": 5, "precision": 0.10, **config}})
     centres = [Centre(math.log(time_s), 0.0, 5) for time_s in earlier]
     past = [{"latency": one, "pipelined": one} for one in centres]
     (row,) = rows(entries, run=run, earlier={(case().case_id, "forward"): past})
@@ -144,7 +145,7 @@ def test_facts_of_the_case_stand_on_its_whole_phase_and_others_where_they_say() 
             for n in range(5)
         ),
     ]
-    forward, backward, step = rows(entries, run=RUN)
+    forward, backward, step = rows(entries, run=DESCRIBED)
     assert [row.phase for row in (forward, backward, step)] == ["forward", "backward", "step"]
     assert [row.flops for row in (forward, backward, step)] == [None, 20, 30]
     assert [row.peak_bytes for row in (forward, backward, step)] == [None, None, 700]
@@ -160,14 +161,14 @@ def test_errors_stand_on_the_phases_that_made_them_and_the_largest_on_the_whole(
             Measurement(case=TRAINING, replicate=0, samples=samples),
             Facts(case=TRAINING, facts={**errors, "relative_error": 3e-6}),
         ],
-        run=RUN,
+        run=DESCRIBED,
     )
     assert [row.relative_error for row in found] == [1e-7, 3e-6, 3e-6]
 
 
 def test_a_case_that_computes_something_else_is_invalid_however_fast() -> None:
     wrong = Facts(case=case(), facts={"relative_error": 0.3}, invalid="output differ by 0.3")
-    (row,) = rows([*replicates(case(), FIVE), wrong], run=RUN)
+    (row,) = rows([*replicates(case(), FIVE), wrong], run=DESCRIBED)
     assert (row.status, row.reason, row.phase) == ("invalid", "output differ by 0.3", None)
 
 
@@ -187,7 +188,7 @@ def test_a_case_that_computes_something_else_is_invalid_however_fast() -> None:
     ],
 )
 def test_a_result_that_was_not_compared_is_unverified(facts: list[Facts]) -> None:
-    (row,) = rows([*replicates(case(), FIVE), *facts], run=RUN)
+    (row,) = rows([*replicates(case(), FIVE), *facts], run=DESCRIBED)
     assert (row.status, row.flags) == ("ok", "unverified")
 
 
@@ -214,7 +215,7 @@ def test_the_device_time_is_a_column_of_its_own() -> None:
         )
         for n in range(3)
     ]
-    backward, step = rows(entries, run=RUN)
+    backward, step = rows(entries, run=DESCRIBED)
     assert (backward.device_s, backward.latency_median_s, backward.samples) == (0.003, None, 9)
     assert (step.device_s, step.latency_median_s) == (None, 0.01)
 
@@ -260,7 +261,7 @@ def test_a_run_that_ended_early_is_ok_with_few_replicates() -> None:
 
 
 def test_a_case_that_has_facts_alone_was_not_measured() -> None:
-    assert rows([Facts(case=case(), facts={"flops": 1})], run=RUN) == []
+    assert rows([Facts(case=case(), facts={"flops": 1})], run=DESCRIBED) == []
 
 
 def test_a_flag_counts_from_a_third_of_the_replicates_on() -> None:

@@ -10,18 +10,19 @@ from typing import Any
 import pytest
 
 from bench.commands import derive
+from bench.commands.derive import Derived
 from bench.compare import speedup
 from bench.core.records import Entry, Facts, Row
 from bench.html import page
 from bench.insights import collect
 from bench.plots.captions import interval_note
-from bench.results import corrected, history
+from bench.results import corrected, history, run_json
 from bench.results.aggregate import rows
 from bench.results.corrected import Replicate, uncorrected
 from bench.results.csv_files import write_measurements
 from bench.results.journal import Journal
-from bench.results.load import RunData, load
-from bench.results.result import Result
+from bench.results.load import load
+from bench.results.results import NUMBERS, Results
 from bench.stats.control_rule import CaseRule, Learnt, learn
 from bench.terminal.run_summary import _between
 from bench.verdict import check
@@ -67,7 +68,7 @@ def earlier_runs(folder: Path, controls: Sequence[float | None] = LEVELS) -> Non
         run_of(folder / name, entries(level * rest, control), **described(name, day))
 
 
-def run_after(folder: Path, day: int, made: Sequence[Entry]) -> Result:
+def run_after(folder: Path, day: int, made: Sequence[Entry]) -> Derived:
     """Written as `bench run` writes it."""
     path = folder / f"run-{day}"
     path.mkdir()
@@ -85,7 +86,7 @@ def learnt_of(folder: Path) -> Learnt:
 
 
 def row_of(made: Sequence[Entry], learnt: Learnt) -> Row:
-    run = {**RUN, "config": {"replicates": 5, "max_replicates": 5}}
+    run = run_json.of({**RUN, "config": {"replicates": 5, "max_replicates": 5}})
     return rows(made, run=run, learnt=learnt)[0]
 
 
@@ -177,60 +178,63 @@ def test_controls_that_took_four_times_as_long_are_no_drift(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("factor", [5e-324, 1e308])
-def test_a_factor_that_no_time_bears_leaves_it_unknown(found: Result, factor: float) -> None:
-    run = load(found.path)
-    back = uncorrected(dataclasses.replace(run, rows=run.rows.assign(control_factor=factor))).rows
-    for name in ("latency_median_s", "latency_low_s", "images_per_s"):
-        assert all(math.isnan(one) or 0 < one < math.inf for one in back[name]), name
+def test_a_factor_that_no_time_bears_leaves_it_unknown(found: Derived, factor: float) -> None:
+    run = load(found.results.path)
+    rows_ = tuple(dataclasses.replace(row, control_factor=factor) for row in run.rows)
+    for row in uncorrected(dataclasses.replace(run, rows=rows_)).rows:
+        for name in ("latency_median_s", "latency_low_s", "images_per_s"):
+            one = getattr(row, name)
+            assert one is None or 0 < one < math.inf, name
 
 
-def moved_run(folder: Path, factor: float = 1.0) -> Result:
+def moved_run(folder: Path, factor: float = 1.0) -> Derived:
     earlier_runs(folder)
     return run_after(folder, 9, entries(1.10, 1.10, factor))
 
 
 @pytest.fixture(scope="module")
-def found(tmp_path_factory: pytest.TempPathFactory) -> Result:
+def found(tmp_path_factory: pytest.TempPathFactory) -> Derived:
     """A run whose controls took a tenth longer than usual, beside the earlier ones."""
     return moved_run(tmp_path_factory.mktemp("moved"))
 
 
 def test_a_run_beside_earlier_ones_is_moved_and_says_so_in_a_sentence(
-    found: Result,
+    found: Derived,
 ) -> None:
-    assert {row.earlier_runs for row in found.rows} == {6}
-    told = _between(found.rows)
+    assert {row.earlier_runs for row in found.results.rows} == {6}
+    told = _between(found.results.rows)
     assert told[1] == (
         "times are moved to the usual level of the controls (×0.90), where 6 earlier runs of this "
         "machine clearly differ less; samples and ratios stay as measured"
     )
-    stored = load(found.path)
-    assert interval_note(found.rows).endswith(
+    stored = load(found.results.path)
+    assert interval_note(found.results.rows).endswith(
         "(6 earlier runs), at the usual level of the controls"
     )
-    assert ("controls", told[1]) in list(page._facts([stored], found.rows))
-    assert stored.rows["control_factor"].tolist() == pytest.approx([0.9050] * 2, abs=0.005)
+    assert ("controls", told[1]) in list(page._facts([stored], found.results.rows))
+    factors = [row.control_factor for row in stored.rows]
+    assert factors == pytest.approx([0.9050] * 2, abs=0.005)
     assert corrected.told([row_of(entries(1.0, 1.0), Learnt())]) == ""
 
 
-def test_without_the_correction_a_run_is_what_was_measured(tmp_path: Path, found: Result) -> None:
-    back = uncorrected(load(found.path)).rows
+def test_without_the_correction_a_run_is_what_was_measured(tmp_path: Path, found: Derived) -> None:
+    back = uncorrected(load(found.results.path)).rows
     (tmp_path / "raw").mkdir()
-    earlier = history.centres(history.before(found.path, found.run))
+    earlier = history.centres(history.before(found.results.path, found.results.description))
     write_measurements(
         tmp_path / "raw" / "measurements.csv",
-        rows(found.entries, run=found.run, earlier=earlier),
+        rows(found.entries, run=found.results.description, earlier=earlier),
     )
     raw = load(tmp_path / "raw" / "measurements.csv").rows
-    for name in raw.columns:
-        if raw[name].dtype == float:
-            assert back[name].tolist() == pytest.approx(raw[name].tolist(), nan_ok=True), name
+    for one, other in zip(back, raw, strict=True):
+        for name in NUMBERS:
+            assert getattr(one, name) == pytest.approx(getattr(other, name)), name
 
 
 def test_a_run_learns_the_same_from_moved_runs_as_from_measured_ones(
-    tmp_path: Path, found: Result
+    tmp_path: Path, found: Derived
 ) -> None:
-    runs = [load(found.path), measured(tmp_path)]
+    runs = [load(found.results.path), measured(tmp_path)]
     one, other = (history.series([run]) for run in runs)
     for key, series in one.items():
         assert series.points[0].times == pytest.approx(other[key].points[0].times)
@@ -241,7 +245,7 @@ def test_a_run_learns_the_same_from_moved_runs_as_from_measured_ones(
     assert one_centre.variance == pytest.approx(other_centre.variance)
 
 
-def measured(folder: Path, factor: float = 1.0) -> RunData:
+def measured(folder: Path, factor: float = 1.0) -> Results:
     """The same run as it was measured."""
     return run_of(folder / "run-9", entries(1.10, 1.10, factor), **described("run-9", 9))
 
@@ -250,7 +254,7 @@ def measured(folder: Path, factor: float = 1.0) -> RunData:
 def test_check_and_compare_find_the_same_in_a_moved_run_as_in_a_measured_one(
     tmp_path: Path, factor: float
 ) -> None:
-    moved, raw = load(moved_run(tmp_path, factor).path), measured(tmp_path / "raw", factor)
+    moved, raw = load(moved_run(tmp_path, factor).results.path), measured(tmp_path / "raw", factor)
     baseline, *past = (load(tmp_path / f"run-{day}") for day in range(1, 7))
     findings = [
         [
@@ -263,14 +267,14 @@ def test_check_and_compare_find_the_same_in_a_moved_run_as_in_a_measured_one(
     assert findings[0] == findings[1]
     assert findings[0]
     gains = [speedup.between(baseline, run) for run in (moved, raw)]
-    assert [one.gain for one in gains[0]] == pytest.approx([one.gain for one in gains[1]])
+    assert [one.ratio for one in gains[0]] == pytest.approx([one.ratio for one in gains[1]])
     assert gains[0][0].value_s == pytest.approx(gains[1][0].value_s)
 
 
-def test_ratios_inside_a_moved_run_are_those_of_the_samples(tmp_path: Path, found: Result) -> None:
-    moved, raw = load(found.path), measured(tmp_path)
+def test_ratios_inside_a_moved_run_are_those_of_the_samples(tmp_path: Path, found: Derived) -> None:
+    moved, raw = load(found.results.path), measured(tmp_path)
     (one,), (other,) = (speedup.within(run, "memory_format") for run in (moved, raw))
-    assert one.gain == pytest.approx(2.0)
+    assert one.ratio == pytest.approx(2.0)
     assert one.base_s / one.value_s == pytest.approx(2.0)
     assert (one.base_s, one.low, one.high) == pytest.approx((other.base_s, other.low, other.high))
     told = [[sentence.text for sentence in collect.of_run(run)] for run in (moved, raw)]

@@ -6,8 +6,10 @@ from typing import Any
 import pytest
 
 from bench.core.records import Facts, Row
+from bench.results import run_json
 from bench.results.aggregate import rows
 from bench.results.plausibility import doubtful, impossible, of_row
+from bench.results.run_json import Machine
 from tests.support.cases import case
 from tests.support.results import RUN, replicates
 
@@ -31,7 +33,7 @@ PEAKS: dict[str, Any] = {
         }
     ]
 }
-MACHINE = {"peaks": PEAKS}
+MACHINE = Machine.model_validate({"peaks": PEAKS})
 ROW = Row(
     phase="forward", device="cpu", threads="auto", dtype="float32", amp="off", flop_per_s=1.9e11
 )
@@ -98,14 +100,14 @@ def test_without_peaks_of_its_device_and_threads_a_row_is_not_judged(
 
 def test_peaks_of_a_busy_machine_say_nothing() -> None:
     busy = {"peaks": {"cpu": [{**PEAKS["cpu"][0], "disturbed": True}]}}
-    assert of_row(ROW, busy) is None
-    assert of_row(ROW, {}) is None
+    assert of_row(ROW, Machine.model_validate(busy)) is None
+    assert of_row(ROW, Machine()) is None
 
 
 def of_run(flops: float) -> list[Row]:
     """A case of `flops` operations in 10 ms."""
     true = Facts(case=case(), facts={"flops": flops, "relative_error": 0.0})
-    run = {**RUN, "machine": {**RUN["machine"], **MACHINE}}
+    run = run_json.of({**RUN, "machine": {**RUN["machine"], "peaks": PEAKS}})
     return rows([*replicates(case(), [0.01] * 5), true], run=run)
 
 

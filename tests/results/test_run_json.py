@@ -1,4 +1,4 @@
-"""What is broken in run.json is unknown; what is whole stays as it is."""
+"""run.json: one typed record, or one line that says which key is wrong."""
 
 import json
 from typing import Any
@@ -7,63 +7,117 @@ import pytest
 
 from bench.core.records import Row
 from bench.results import plausibility
-from bench.results.run_json import deep, sound
+from bench.results.run_json import Description, DescriptionError, decode, of
 from tests.support.paths import ROOT
 
 RUNG = {"what": "copy", "amount": 8, "per_s": 1e9}
 LADDER = {"threads": "auto", "arithmetic": {"float32": [RUNG]}, "traffic": [RUNG]}
 
 
-def test_what_this_suite_writes_stays_as_it_is() -> None:
-    text = (ROOT / "results/example/run.json").read_text(encoding="utf-8")
-    assert sound(json.loads(text)) == json.loads(text)
+@pytest.mark.parametrize("path", sorted((ROOT / "results").glob("**/run.json")))
+def test_stored_runs_are_read_and_nothing_of_them_is_lost(path: Any) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert json.loads(json.dumps(decode(text).written())) == json.loads(text)
 
 
-@pytest.mark.parametrize(
-    ("given", "left"),
-    [
-        ({"command": "bench run"}, {}),
-        ({"command": ["bench", 5]}, {}),
-        ({"started": 2026}, {}),
-        ({"config": []}, {}),
-        ({"machine": None, "later": {}}, {"machine": None, "later": {}}),
-        ({"environment": {"git_commit": 7, "cuda": 13}}, {"environment": {"cuda": 13}}),
-        ({"devices": {"cpu": "EPYC", "cuda:0": {}}}, {"devices": {"cpu": "EPYC"}}),
-        ({"machine": {"peaks": {"cpu": 5}, "cores": 2}}, {"machine": {"peaks": {}, "cores": 2}}),
-        ({"layers": {"a": [{"alias": "b"}], "c": []}}, {"layers": {"c": []}}),
-        ({"layers": {"a": [{"name": "b", "calls": "two"}]}}, {"layers": {}}),
-        ({"layers": {"a": [{"name": "b", "same_as": [5]}]}}, {"layers": {}}),
-    ],
-)
-def test_a_part_of_another_shape_is_left_out(given: dict[str, Any], left: dict[str, Any]) -> None:
-    assert sound(given) == left
-
-
-@pytest.mark.parametrize(
-    "broken",
-    [
+def test_a_run_of_an_earlier_version_has_defaults_for_what_it_lacks() -> None:
+    run = of({"run_id": "r", "machine": {"machine_id": "m"}})
+    assert (run.config.replicates, run.config.max_replicates, run.config.precision) == (
         5,
-        {**LADDER, "threads": 2},
-        {name: part for name, part in LADDER.items() if name != "threads"},
-        {**LADDER, "arithmetic": []},
-        {**LADDER, "traffic": None},
-        {**LADDER, "traffic": [{"amount": 8}]},
-        {**LADDER, "traffic": [{**RUNG, "per_s": 0}]},
-        {**LADDER, "traffic": [{**RUNG, "per_s": True}]},
-        {**LADDER, "traffic": [{**RUNG, "amount": float("nan")}]},
+        None,
+        0.1,
+    )
+    assert (run.machine.peaks, run.environment.torch, run.devices) == ({}, None, {})
+    assert run.is_known
+    assert not Description().is_known
+
+
+def test_keys_of_a_later_version_are_kept() -> None:
+    run = of({"later": {"a": [1]}, "machine": {"cores": 2}})
+    assert run.written() == {"machine": {"cores": 2}, "later": {"a": [1]}}
+
+
+def test_an_argument_that_is_no_text_is_read_as_it_was_given() -> None:
+    assert decode(json.dumps({"command": ["bench", "\udcff"]})).command == ("bench", "\udcff")
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ([], "the whole is []; expected an object"),
+        ({"command": "bench run"}, "command is 'bench run'; expected a list"),
+        ({"command": ["bench", 5]}, "command.1 is 5; expected a text"),
+        ({"started": 2026}, "started is 2026; expected a text"),
+        ({"config": []}, "config is []; expected an object"),
+        ({"config": {"replicates": "5"}}, "config.replicates is '5'; expected a whole number"),
+        ({"machine": None}, "machine is None; expected an object"),
+        ({"environment": {"git_commit": 7}}, "environment.git_commit is 7; expected a text"),
+        ({"devices": {"cuda:0": {}}}, "devices.cuda:0 is {}; expected a text"),
+        ({"machine": {"peaks": {"cpu": 5}}}, "machine.peaks.cpu is 5; expected a list"),
+        ({"layers": {"a": [{"alias": "b"}]}}, "layers.a.0.name is missing"),
+        (
+            {"layers": {"a": [{"name": "b", "calls": "two"}]}},
+            "layers.a.0.calls is 'two'; expected a whole number",
+        ),
+        ({"devices": {"\n": 5}}, "devices.? is 5; expected a text"),
     ],
 )
-def test_a_broken_ladder_bounds_nothing_and_its_neighbours_stay(broken: object) -> None:
-    machine = sound({"machine": {"peaks": {"cpu": [broken, LADDER]}}})["machine"]
-    assert machine == {"peaks": {"cpu": [LADDER]}}
+def test_a_wrong_part_is_named_with_its_key_and_what_was_expected(given: Any, says: str) -> None:
+    with pytest.raises(DescriptionError) as caught:
+        of(given)
+    assert str(caught.value) == says
+
+
+@pytest.mark.parametrize(
+    ("broken", "says"),
+    [
+        ({**LADDER, "threads": 2}, "threads is 2; expected a text"),
+        ({key: LADDER[key] for key in ("arithmetic", "traffic")}, "threads is missing"),
+        ({**LADDER, "arithmetic": []}, "arithmetic is []; expected an object"),
+        ({**LADDER, "traffic": [{**RUNG, "per_s": 0}]}, "per_s is 0; expected a number above 0"),
+        ({**LADDER, "traffic": [{**RUNG, "per_s": True}]}, "per_s is True; expected a number"),
+        (
+            {**LADDER, "traffic": [{**RUNG, "amount": float("nan")}]},
+            "amount is nan; expected a finite number",
+        ),
+        ({**LADDER, "traffic": [{"amount": 8, "per_s": 1.0}]}, "traffic.0.what is missing"),
+    ],
+)
+def test_a_broken_ladder_is_refused(broken: dict[str, Any], says: str) -> None:
+    with pytest.raises(DescriptionError) as caught:
+        of({"machine": {"peaks": {"cpu": [broken, LADDER]}}})
+    assert str(caught.value).startswith("machine.peaks.cpu.0.")
+    assert str(caught.value).endswith(says)
+
+
+def test_a_ladder_bounds_the_rows_of_its_device_and_threads() -> None:
+    machine = of({"machine": {"peaks": {"cpu": [LADDER]}}}).machine
     found = plausibility.of_row(Row(device="cpu", threads="auto"), machine)
     assert found is not None
     assert found.flop_per_s == {"float32": 1e9}
 
 
-def test_what_is_nested_without_end_is_deep() -> None:
-    assert not deep({"a": [{"b": 1}]})
+def test_a_layer_counts_those_equal_to_it() -> None:
+    run = of(
+        {
+            "layers": {
+                "net": [
+                    {"name": "a", "calls": 2},
+                    {"name": "b", "alias": "b1", "same_as": ["c", "d"]},
+                    {"name": "e"},
+                ]
+            }
+        }
+    )
+    calls = {name: layer.all_calls for name, layer in run.layers_by_name["net"].items()}
+    assert calls == {"a": 2, "b1": 3, "e": 1}
+
+
+@pytest.mark.parametrize("key", ["later", "config"])
+def test_what_is_nested_without_end_is_refused(key: str) -> None:
     nested: Any = 0
-    for _ in range(41):
+    for _ in range(300):
         nested = {"a": [0, nested]}
-    assert deep(nested)
+    with pytest.raises(DescriptionError, match=f"{key}.* is nested too deep") as caught:
+        of({key: nested})
+    assert len(str(caught.value)) < 150

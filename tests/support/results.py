@@ -6,9 +6,11 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.records import Case, Entry, Measurement, Samples, whole_phase
+from bench.results import run_json
 from bench.results.aggregate import rows
 from bench.results.csv_files import write_measurements, write_samples
-from bench.results.load import RunData, load
+from bench.results.load import load
+from bench.results.results import Results, samples_of
 
 RUN: Mapping[str, Any] = {
     "schema": 1,
@@ -18,6 +20,8 @@ RUN: Mapping[str, Any] = {
     "environment": {"torch": "2.13.0", "git_commit": "0123abc4567", "git_dirty": False},
     "devices": {"cpu": "AMD EPYC", "cuda:0": "NVIDIA H200"},
 }
+
+DESCRIBED = run_json.of(RUN)
 
 
 def measurement(
@@ -43,11 +47,11 @@ def replicates(case: Case, times_s: Sequence[float], **more: Any) -> list[Entry]
     return [measurement(case, number, time_s, **more) for number, time_s in enumerate(times_s)]
 
 
-def run_of(folder: Path, entries: Sequence[Entry], **run: Any) -> RunData:
+def run_of(folder: Path, entries: Sequence[Entry], **run: Any) -> Results:
     """The entries as a run directory, written and read; its id is the folder's name."""
     facts = {**RUN, "run_id": folder.name, **run}
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    write_measurements(folder / "measurements.csv", rows(entries, run=facts))
-    write_samples(folder / "samples.csv", entries, folder.name)
+    write_measurements(folder / "measurements.csv", rows(entries, run=run_json.of(facts)))
+    write_samples(folder / "samples.csv", samples_of(entries, folder.name))
     return load(folder)

@@ -2,87 +2,89 @@
 
 import dataclasses
 import io
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from bench.core.records import Entry, Facts, Failure, Measurement
+from bench.core.records import Case, Entry, Facts, Failure, Measurement, Row, Samples
 from bench.plots.captions import interval_note
 from bench.results.aggregate import rows
-from bench.results.result import Result
 from bench.terminal.run_summary import (
     _between,
     _disturbed,
     _files,
     _left_out,
     _odd,
+    _speedups,
     _table,
     _unverified,
 )
 from tests.support.cases import case
-from tests.support.results import RUN, measurement, replicates
+from tests.support.results import DESCRIBED, measurement, replicates, run_of
 
 DROPOUT = {"relative_error": "output differ by 0.5 under another seed"}
 
 
-def result(*entries: Entry) -> Result:
-    found = rows(entries, run=RUN)
-    return Result(path=Path(), run=dict(RUN), entries=entries, rows=found, plots=[], not_drawn=[])
+def result(*entries: Entry) -> list[Row]:
+    return rows(entries, run=DESCRIBED)
 
 
 def test_reasons_of_unverified_cases_are_said_once_each_with_their_number() -> None:
     one, other, third = case(batch=1), case(batch=2), case(batch=4)
-    found = result(
+    entries = [
         *(entry for each in (one, other, third) for entry in replicates(each, [0.01] * 3)),
         Facts(case=one, facts={}, problems=DROPOUT),
         Facts(case=other, facts={}, problems=DROPOUT),
         Facts(case=third, facts={"relative_error": 1e-7}),
-    )
-    assert _unverified(found) == ["unverified: 2 cases: output differ by 0.5 under another seed"]
+    ]
+    assert _unverified(result(*entries), entries) == [
+        "unverified: 2 cases: output differ by 0.5 under another seed"
+    ]
 
 
 def test_parameters_that_are_not_counted_are_said_once_a_subject() -> None:
     why = {"parameters": "no call reaches the lazy layer never"}
-    found = result(
+    entries = [
         *(Facts(case=case(subject="m:a", batch=size), facts={}, problems=why) for size in (1, 2)),
         Facts(case=case(subject="m:b"), facts={}, problems={"flops": "hidden"}),
-    )
-    assert _left_out(found) == ["m:a: no call reaches the lazy layer never"]
+    ]
+    assert _left_out(entries) == ["m:a: no call reaches the lazy layer never"]
 
 
 def test_a_case_that_did_not_run_is_not_called_unverified() -> None:
-    assert _unverified(result(Facts(case=case(), facts={}, problems=DROPOUT))) == []
+    assert _unverified([], [Facts(case=case(), facts={}, problems=DROPOUT)]) == []
 
 
 def test_cases_that_failed_for_one_reason_are_one_line() -> None:
     reasons = [("ValueError: no", "a.txt"), ("ValueError: no", "b.txt"), ("shapes differ", None)]
-    found = result(
+    entries: list[Entry] = [
         *(
             Failure(case=case(batch=batch), replicate=0, status="error", reason=reason, log=log)
             for batch, (reason, log) in enumerate(reasons, 1)
         ),
         *replicates(case(batch=8), [0.01] * 3),
-    )
-    assert _odd(found) == [
+    ]
+    assert _odd(result(*entries), entries) == [
         f"error: {case(batch=1).case_id} and 1 more: ValueError: no (failures/a.txt)",
         f"error: {case(batch=3).case_id}: shapes differ",
     ]
 
 
 def test_cases_that_are_doubted_for_one_reason_are_one_line_whatever_its_figures() -> None:
-    found = result(
-        *(
-            measurement(
-                case(batch=batch),
-                0,
-                0.01,
-                flags=("unsteady",),
-                state={"doubts": {"unsteady": f"the times rose by {batch}%"}},
-            )
-            for batch in (7, 12)
+    entries = [
+        measurement(
+            case(batch=batch),
+            0,
+            0.01,
+            flags=("unsteady",),
+            state={"doubts": {"unsteady": f"the times rose by {batch}%"}},
         )
-    )
-    assert _odd(found) == [f"{case(batch=7).case_id} and 1 more: unsteady: the times rose by 7%"]
+        for batch in (7, 12)
+    ]
+    assert _odd(result(*entries), entries) == [
+        f"{case(batch=7).case_id} and 1 more: unsteady: the times rose by 7%"
+    ]
 
 
 def disturbed(replicate: int, *, flags: tuple[str, ...] = (), repeats: int = 0) -> Measurement:
@@ -92,13 +94,13 @@ def disturbed(replicate: int, *, flags: tuple[str, ...] = (), repeats: int = 0) 
 
 def test_what_the_intervals_of_times_include_is_said_with_its_source() -> None:
     found = result(*replicates(case(), [0.010, 0.011, 0.012]))
-    assert _between(found.rows) == [
+    assert _between(found) == [
         "intervals of times include what runs of one code differ by: 4.6 % between runs (default)"
     ]
-    assert interval_note(found.rows) == "bars: 95 % interval, 4.6 % between runs (default)"
+    assert interval_note(found) == "bars: 95 % interval, 4.6 % between runs (default)"
     alone = result(*replicates(case(), [0.010]))  # which has no interval
-    assert _between(alone.rows) == []
-    assert interval_note(alone.rows) == "bars: 95 % interval over replicates"
+    assert _between(alone) == []
+    assert interval_note(alone) == "bars: 95 % interval over replicates"
 
 
 def test_a_quiet_run_says_nothing_of_disturbance() -> None:
@@ -112,9 +114,9 @@ def test_how_much_of_a_run_was_disturbed_is_said() -> None:
     ]
 
 
-def printed(found: Result) -> str:
+def printed(found: Sequence[Row]) -> str:
     console = Console(file=io.StringIO(), width=100)
-    console.print(_table(found.rows))
+    console.print(_table(found))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -130,15 +132,43 @@ def test_a_subject_of_several_inputs_is_named_with_them() -> None:
 
 
 def test_of_many_plots_the_first_are_named(tmp_path: Path) -> None:
-    found = dataclasses.replace(
-        result(*replicates(case(), [0.01] * 3)),
-        plots=[tmp_path / f"latency-{number}.png" for number in range(10)],
-    )
-    (line,) = [one for one in _files(found) if "plots/" in one]
+    plots = [tmp_path / f"latency-{number}.png" for number in range(10)]
+    (line,) = [one for one in _files(tmp_path, [], plots) if "plots/" in one]
     assert line.endswith("latency-7.png and 2 more")
 
 
 def test_the_command_to_compare_with_is_one_that_a_shell_takes_as_it_is() -> None:
     entries = [one for batch in (1, 2) for one in replicates(case(batch=batch), [0.01] * 3)]
-    found = dataclasses.replace(result(*entries), path=Path("my run; touch owned"))
-    assert _files(found)[-1] == "compare: bench compare 'my run; touch owned' --by batch"
+    lines = _files(Path("my run; touch owned"), result(*entries), [])
+    assert lines[-1] == "compare: bench compare 'my run; touch owned' --by batch"
+
+
+def training(one: Case, time_s: float) -> list[Entry]:
+    """Three replicates of a step and of the forward inside it."""
+    return [
+        Measurement(
+            case=one,
+            replicate=number,
+            samples=tuple(
+                Samples(phase=phase, kind="latency", calls_per_sample=1, times_s=(time_s,))
+                for phase in ("forward", "step")
+            ),
+        )
+        for number in range(3)
+    ]
+
+
+def test_speedups_are_of_whole_calls_of_whole_subjects(tmp_path: Path) -> None:
+    entries = [
+        *training(case(mode="training"), 0.03),
+        *training(case(mode="training", memory_format="channels_last"), 0.01),
+        *replicates(case(), [0.02] * 3),
+        *replicates(case(memory_format="channels_last"), [0.01] * 3),
+        *replicates(case(subject="convnet/conv1"), [0.02] * 3),
+        *replicates(case(subject="convnet/conv1", memory_format="channels_last"), [0.01] * 3),
+    ]
+    found = _speedups(run_of(tmp_path / "run", entries))
+    assert {(one.subject, one.mode, one.phase): round(one.ratio, 3) for one in found} == {
+        ("convnet", "training", "step"): 3.0,
+        ("convnet", "inference", "forward"): 2.0,
+    }

@@ -13,7 +13,8 @@ from rich.console import Console
 from bench.commands import check as judge
 from bench.core.records import Case, Entry, Facts, Failure, Measurement
 from bench.results.history import beside
-from bench.results.load import RunData, load
+from bench.results.load import load
+from bench.results.results import Results
 from bench.verdict.check import CheckError, check
 from bench.verdict.markdown import report_markdown
 from bench.verdict.report import CaseVerdict, Finding, Report, exit_code
@@ -34,15 +35,15 @@ def judged(report: Report, of: Case) -> CaseVerdict:
 
 
 @pytest.fixture
-def baseline(tmp_path: Path) -> RunData:
+def baseline(tmp_path: Path) -> Results:
     return run_of(tmp_path / "base", [*replicates(case(), QUIET), *replicates(OTHER, QUIET)])
 
 
-def now(tmp_path: Path, entries: Sequence[Entry], **run: Any) -> RunData:
+def now(tmp_path: Path, entries: Sequence[Entry], **run: Any) -> Results:
     return run_of(tmp_path / "now", entries, **run)
 
 
-def quiet(tmp_path: Path, *cases: Case) -> list[RunData]:
+def quiet(tmp_path: Path, *cases: Case) -> list[Results]:
     """Five earlier runs that differ by a thousandth."""
     return [
         run_of(
@@ -53,7 +54,7 @@ def quiet(tmp_path: Path, *cases: Case) -> list[RunData]:
     ]
 
 
-def test_the_same_times_are_the_same(tmp_path: Path, baseline: RunData) -> None:
+def test_the_same_times_are_the_same(tmp_path: Path, baseline: Results) -> None:
     run = now(tmp_path, [*replicates(case(), slower(1.001)), *replicates(OTHER, QUIET)])
     report = check(run, baseline, history=quiet(tmp_path, case(), OTHER))
     assert [one.verdict for one in report.cases] == ["SAME", "SAME"]
@@ -62,7 +63,7 @@ def test_the_same_times_are_the_same(tmp_path: Path, baseline: RunData) -> None:
 
 
 def test_without_earlier_runs_no_time_is_the_same_within_five_per_cent(
-    tmp_path: Path, baseline: RunData
+    tmp_path: Path, baseline: Results
 ) -> None:
     """Runs of one code differ by 4.6 % (SD), however well the replicates of each agree."""
     report = check(now(tmp_path, [*replicates(case(), QUIET), *replicates(OTHER, QUIET)]), baseline)
@@ -91,7 +92,7 @@ def test_a_slowdown_that_chance_makes_once_in_fifty_runs_is_a_suspect(tmp_path: 
 
 
 def test_a_slower_case_is_suspect_with_the_command_that_settles_it(
-    tmp_path: Path, baseline: RunData
+    tmp_path: Path, baseline: Results
 ) -> None:
     run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(OTHER, QUIET)])
     report = check(run, baseline)
@@ -106,7 +107,7 @@ def test_a_slower_case_is_suspect_with_the_command_that_settles_it(
     assert (exit_code(report), exit_code(report, strict=True)) == (3, 1)
 
 
-def test_higher_throughput_is_better(tmp_path: Path, baseline: RunData) -> None:
+def test_higher_throughput_is_better(tmp_path: Path, baseline: Results) -> None:
     def run(name: str, pipelined_s: float) -> Report:
         entries = [*replicates(case(), QUIET, pipelined_s=pipelined_s), *replicates(OTHER, QUIET)]
         return check(run_of(tmp_path / name, entries), baseline)
@@ -209,7 +210,7 @@ def test_a_counted_figure_that_is_gone_is_not_passed_over(tmp_path: Path) -> Non
 
 
 def test_times_of_another_machine_are_advisory_and_the_way_out_is_named(
-    tmp_path: Path, baseline: RunData
+    tmp_path: Path, baseline: Results
 ) -> None:
     entries = [*replicates(case(), slower(2.0)), *replicates(OTHER, QUIET)]
     report = check(now(tmp_path, entries, machine={"machine_id": "m2"}), baseline)
@@ -228,13 +229,13 @@ def test_an_unknown_machine_is_another_one(tmp_path: Path) -> None:
     assert report.cases[0].verdict == "ADVISORY"
 
 
-def test_a_case_that_is_missing_is_an_error(tmp_path: Path, baseline: RunData) -> None:
+def test_a_case_that_is_missing_is_an_error(tmp_path: Path, baseline: Results) -> None:
     report = check(now(tmp_path, replicates(case(), QUIET)), baseline)
     assert judged(report, OTHER).verdict == "MISSING"
     assert exit_code(report) == 4
 
 
-def test_a_renamed_case_does_not_pass_in_silence(tmp_path: Path, baseline: RunData) -> None:
+def test_a_renamed_case_does_not_pass_in_silence(tmp_path: Path, baseline: Results) -> None:
     renamed = case(subject="convnet2", batch=32)
     report = check(
         now(tmp_path, [*replicates(case(), QUIET), *replicates(renamed, QUIET)]), baseline
@@ -244,7 +245,7 @@ def test_a_renamed_case_does_not_pass_in_silence(tmp_path: Path, baseline: RunDa
     assert exit_code(report) == 4
 
 
-def test_a_new_case_fails_nothing(tmp_path: Path, baseline: RunData) -> None:
+def test_a_new_case_fails_nothing(tmp_path: Path, baseline: Results) -> None:
     new = case(batch=64)
     entries = [e for one in (case(), OTHER, new) for e in replicates(one, QUIET)]
     report = check(now(tmp_path, entries), baseline, history=quiet(tmp_path, case(), OTHER))
@@ -252,7 +253,7 @@ def test_a_new_case_fails_nothing(tmp_path: Path, baseline: RunData) -> None:
     assert exit_code(report, strict=True) == 0
 
 
-def test_a_new_case_that_breaks_is_no_pass(tmp_path: Path, baseline: RunData) -> None:
+def test_a_new_case_that_breaks_is_no_pass(tmp_path: Path, baseline: Results) -> None:
     new = Failure(case=case(batch=2), replicate=0, status="crash", reason="ended by SIGSEGV")
     same = [*replicates(case(), QUIET), *replicates(OTHER, QUIET)]
     report = check(now(tmp_path, [*same, new]), baseline)
@@ -284,7 +285,7 @@ def test_a_threshold_in_percent_is_refused(tmp_path: Path, threshold: float) -> 
         check(now(tmp_path, replicates(case(), QUIET)), None, threshold)
 
 
-def test_a_case_that_no_longer_runs_has_failed(tmp_path: Path, baseline: RunData) -> None:
+def test_a_case_that_no_longer_runs_has_failed(tmp_path: Path, baseline: Results) -> None:
     crash = Failure(case=OTHER, replicate=0, status="crash", reason="signal 11")
     report = check(now(tmp_path, [*replicates(case(), QUIET), crash]), baseline)
     assert judged(report, OTHER).verdict == "FAILED"
@@ -320,7 +321,7 @@ def test_a_case_that_breaks_where_it_only_could_not_run_before_has_failed(
         assert judged(report, OTHER).note == f"was {before}: why; now {after}: why"
 
 
-def test_nothing_measured_is_a_failure(tmp_path: Path, baseline: RunData) -> None:
+def test_nothing_measured_is_a_failure(tmp_path: Path, baseline: Results) -> None:
     crash = Failure(case=case(), replicate=0, status="crash", reason="signal 11")
     for name, entries in (("none", []), ("crashed", [crash])):
         report = check(run_of(tmp_path / name, entries), baseline)
@@ -360,7 +361,7 @@ def test_a_failed_case_outweighs_a_regression(tmp_path: Path) -> None:
     assert exit_code(with_("UNMEASURED", "SAME", "NEW"), strict=True) == 0
 
 
-def history(tmp_path: Path, factors: Sequence[float]) -> list[RunData]:
+def history(tmp_path: Path, factors: Sequence[float]) -> list[Results]:
     return [
         run_of(tmp_path / f"h{number}", replicates(case(), slower(factor)))
         for number, factor in enumerate(factors)
@@ -535,14 +536,14 @@ def test_a_baseline_without_a_believable_commit_leaves_it_to_be_filled_in(
 
 @pytest.mark.parametrize("threshold", [0.0, -0.05, float("nan")])
 def test_a_threshold_that_is_none_is_refused(
-    tmp_path: Path, baseline: RunData, threshold: float
+    tmp_path: Path, baseline: Results, threshold: float
 ) -> None:
     with pytest.raises(CheckError, match="--threshold"):
         check(now(tmp_path, replicates(case(), QUIET)), baseline, threshold)
 
 
 def test_the_page_has_its_verdict_first_and_everything_folded(
-    tmp_path: Path, baseline: RunData
+    tmp_path: Path, baseline: Results
 ) -> None:
     run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(OTHER, QUIET)])
     text = report_markdown(check(run, baseline))
@@ -648,7 +649,7 @@ def test_a_page_whose_changed_part_alone_is_large_stays_under_sixty_kilobytes() 
     assert "cases are left out: the file is limited to 60 kB." in folded
 
 
-def test_the_table_of_a_check_fits_a_hundred_columns(tmp_path: Path, baseline: RunData) -> None:
+def test_the_table_of_a_check_fits_a_hundred_columns(tmp_path: Path, baseline: Results) -> None:
     run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(case(batch=64), QUIET)])
     console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
     console.print(check_table(check(run, baseline)))

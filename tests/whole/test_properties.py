@@ -32,8 +32,10 @@ from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.html import page
 from bench.plan.config import ConfigError, load
 from bench.plan.expand import Plan, PlanError, make
-from bench.results import aggregate, csv_files, journal
+from bench.results import aggregate, csv_files, journal, run_json
 from bench.results import load as table
+from bench.results.results import NUMBERS as NUMBER_COLUMNS
+from bench.results.results import Results
 from bench.results.run_directory import Folders
 from bench.terminal.progress import Bar
 from bench.verdict import check, markdown
@@ -261,15 +263,16 @@ def test_no_failure_is_lost_between_the_journal_and_the_csv(tmp_path: Path, text
     for one in kept:
         log.append(one)
     log.close()
-    rows = aggregate.rows(journal.read(path), run={"run_id": "r", "config": {"replicates": 1}})
+    run = run_json.of({"run_id": "r", "config": {"replicates": 1}})
+    rows = aggregate.rows(journal.read(path), run=run)
     csv_files.write_measurements(tmp_path / "measurements.csv", rows)
     with (tmp_path / "measurements.csv").open(encoding="utf-8", newline="") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
     read = table.load(tmp_path / "measurements.csv").rows
-    assert sorted(read["batch"]) == [1, 8]
-    assert set(read["reason"]) == {reason}
-    assert set(read["subject"]) == {PLAIN.subject}
+    assert sorted(int(row.batch or 0) for row in read) == [1, 8]
+    assert {row.reason for row in read} == {reason}
+    assert {row.subject for row in read} == {PLAIN.subject}
 
 
 # --- results that someone else has written ------------------------------------------------------
@@ -305,7 +308,7 @@ WORDS = (
 ANY_CELL = st.sampled_from((*NUMBERS, *WORDS)) | TEXT
 CHANGES = st.tuples(
     st.integers(0, 99),
-    st.sampled_from(sorted(table.NUMBERS)),
+    st.sampled_from(sorted(NUMBER_COLUMNS)),
     st.sampled_from(NUMBERS) | st.floats(min_value=0, allow_infinity=False).map(repr) | ANY_CELL,
 ) | st.tuples(st.integers(0, 99), st.sampled_from(COLUMNS), ANY_CELL)
 
@@ -341,7 +344,7 @@ def replaced(value: Any, path: Sequence[int], new: Any) -> Any:
     return copy
 
 
-def all_read(folder: Path, other: table.RunData) -> None:
+def all_read(folder: Path, other: Results) -> None:
     """All that reads results, of this run, alone and beside another.  Raises UserError."""
     run = table.load(folder)
     page.build([run])
@@ -356,7 +359,7 @@ def all_read(folder: Path, other: table.RunData) -> None:
         markdown.report_markdown(judged)
 
 
-def refused_in_one_line_or_read(folder: Path, other: table.RunData) -> None:
+def refused_in_one_line_or_read(folder: Path, other: Results) -> None:
     try:
         all_read(folder, other)
     except UserError as error:
@@ -365,7 +368,7 @@ def refused_in_one_line_or_read(folder: Path, other: table.RunData) -> None:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> table.RunData:
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Results:
     """A run as this suite writes it."""
     return run_of(tmp_path_factory.mktemp("whole") / "one", results(), **DESCRIBED)
 
@@ -385,7 +388,7 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
 @example(path=[], new={"layers": {"convnet": [{"name": "a", "calls": "two"}]}})
 @example(path=[], new={"environment": {"git_commit": [1]}})
 def test_a_run_json_of_any_shape_is_read_or_refused_in_one_line(
-    tmp_path: Path, whole: table.RunData, path: list[int], new: Any
+    tmp_path: Path, whole: Results, path: list[int], new: Any
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(whole.path, folder, dirs_exist_ok=True)
@@ -399,7 +402,7 @@ def test_a_run_json_of_any_shape_is_read_or_refused_in_one_line(
 @given(changes=st.lists(CHANGES, min_size=1, max_size=4), samples=st.booleans())
 @example(changes=[(1, "batch", "")], samples=True)
 def test_measurements_with_any_cells_changed_are_read_or_refused_in_one_line(
-    tmp_path: Path, whole: table.RunData, changes: list[tuple[int, str, str]], samples: bool
+    tmp_path: Path, whole: Results, changes: list[tuple[int, str, str]], samples: bool
 ) -> None:
     folder = tmp_path / "run"
     shutil.copytree(whole.path, folder, dirs_exist_ok=True)

@@ -5,7 +5,7 @@
   if (!table) return;
   const data = JSON.parse(document.getElementById("data").textContent);
 
-  // See `pack` in bench/read/page_data.py.
+  // See `pack` in bench/html/table_data.py.
   function unpacked({all, numbers, texts, at}) {
     if (all !== undefined) return Array(data.rows).fill(all);
     return (texts ? at : numbers).split(",").map((one) =>
