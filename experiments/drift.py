@@ -346,13 +346,13 @@ def show_rule(runs: Sequence[Ruled]) -> None:
             f"p {said.p:.4f}, slope {said.slope:.2f} ± {said.slope_error:.2f}"
         )
     held: list[bool] = []
-    befores, afters = list[float](), list[float]()
+    former, afters = list[float](), list[float]()
     for case in sorted({case for one in runs for case in one.by_case}):
         own = [one.by_case[case] for one in runs if case in one.by_case]
         if len(own) < LEAST_RUNS:
             continue
         before, after = [one[0] for one in own], [one[1] for one in own]
-        befores.append(statistics.stdev(before))
+        former.append(statistics.stdev(before))
         afters.append(statistics.stdev(after))
         inside = []
         for place, (_, _, (low, high)) in enumerate(own):
@@ -361,11 +361,11 @@ def show_rule(runs: Sequence[Ruled]) -> None:
         held += inside
         half = _half([ends for _, _, ends in own])
         print(
-            f"  {befores[-1]:6.1%} {afters[-1]:6.1%}  "
+            f"  {former[-1]:6.1%} {afters[-1]:6.1%}  "
             f"{sum(inside):2} of {len(inside):2} (± {half:5.1%})  {case}"
         )
-    if befores:
-        mean_before, mean_after = statistics.fmean(befores), statistics.fmean(afters)
+    if former:
+        mean_before, mean_after = statistics.fmean(former), statistics.fmean(afters)
         sds = f"{mean_before:.1%} raw, {mean_after:.1%} by the rule"
         print(f"  SD of the runs' times, mean over cases: {sds}")
     _share("by the rule, holding the median of the others", held)

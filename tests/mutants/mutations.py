@@ -570,8 +570,8 @@ MUTATIONS = (
     Mutation(
         "a side that something outside killed is not tried again",
         "bench/ab/workers.py",
-        "killed=lambda one: one[1])",
-        "killed=lambda one: False)",
+        "lambda one: one[1].killed or one[2].killed\n",
+        "lambda one: False\n",
         ("tests/ab/test_workers.py",),
     ),
     Mutation(
@@ -717,8 +717,8 @@ MUTATIONS = (
     Mutation(
         "earlier runs that were corrected teach as if they were measured",
         "bench/results/history.py",
-        "for line in lines(uncorrected(run).rows):",
-        "for line in lines(run.rows):",
+        "for row in uncorrected(run).rows:",
+        "for row in run.rows:",
         CORRECTED,
     ),
     Mutation(
