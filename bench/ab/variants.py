@@ -7,6 +7,7 @@ side's tree comes behind the standard library on the import path, before what is
 
 import contextlib
 import dataclasses
+import functools
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -15,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from bench.ab import worktrees
+from bench.ab.own_packages import own_packages
 from bench.ab.worktrees import GitError, git, top_of
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
@@ -254,7 +256,30 @@ def unproven(side: Side, other: Side, proof: Proof) -> str | None:
             f"{side.asked}: {foreign} was imported besides, which is not of this revision; is the "
             "package installed in editable mode?"
         )
+    return _installed(side, proof.packages)
+
+
+def _installed(side: Side, packages: Mapping[str, str]) -> str | None:
+    """Why an installed package ran and not the variant's own; None where that is not so."""
+    assert side.tree is not None
+    for below, file in packages.items():
+        if Path(file).is_relative_to(side.tree):
+            continue
+        if tracked := _own_packages(side.tree).get(below):
+            root = tracked.removesuffix(below).rstrip("/") or "the top of the repository"
+            return (
+                f"{side.asked}: {file} was imported, and not {tracked} of the revision: the "
+                f"installed package would run on both sides; start in {root}, which then comes "
+                "before installed packages, or uninstall it"
+            )
     return None
+
+
+@functools.cache
+def _own_packages(tree: Path) -> dict[str, str]:
+    with contextlib.suppress(SideError):
+        return own_packages(_git(tree, "ls-files", "-z", "*.py", why="").split("\0"))
+    return {}
 
 
 def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:

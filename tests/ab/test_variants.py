@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -275,6 +276,26 @@ def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
     said = unproven(A, B, proof("/trees/A/net.py", *files))
     assert said is not None
     assert said.startswith("main: /repository/layers.py was imported besides")
+
+
+@pytest.mark.slow
+def test_a_package_of_the_revision_that_is_installed_as_well_is_found(repository: Path) -> None:
+    (repository / "python/mylib").mkdir(parents=True)
+    (repository / "python/mylib/__init__.py").write_text("")
+    git(repository, "add", ".")
+    side = replace(A, tree=repository)
+
+    def problem(file: str, below: str = "mylib/__init__.py") -> str | None:
+        net = f"{repository}/net.py"
+        return unproven(side, B, Proof(subject=net, files=(net,), packages={below: file}))
+
+    assert problem(f"{repository}/python/mylib/__init__.py") is None
+    assert problem("/site-packages/numpy/__init__.py", "numpy/__init__.py") is None
+    assert problem("/site-packages/mylib/__init__.py") == (
+        "main: /site-packages/mylib/__init__.py was imported, and not python/mylib/__init__.py of "
+        "the revision: the installed package would run on both sides; start in python, which then "
+        "comes before installed packages, or uninstall it"
+    )
 
 
 def test_settings_need_no_proof_of_their_code() -> None:

@@ -9,7 +9,7 @@ import dataclasses
 import gc
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 from types import TracebackType
@@ -193,19 +193,45 @@ def run(request: Request) -> Measurement:
 def proof(module: str) -> Proof:
     """Which code this process runs: the subject's file, and every other that is no library's.
 
-    Files of the interpreter, of its libraries and of this suite are left out.
+    Files of the interpreter, of its libraries and of this suite are left out.  Installed packages
+    are named as well: one may be a copy of the variant's own.
     """
     suite, libraries = Path(start.SUITE).resolve(), Path(torch.__file__).parents[1]
     own = [Path(one).resolve() for one in (sys.prefix, sys.base_prefix, libraries, suite)]
-    found = {path for one in list(sys.modules.values()) if (path := _file(one)) is not None}
-    files = {str(path) for path in found if not any(path.is_relative_to(folder) for folder in own)}
+    by_name = {
+        name: path for name, one in list(sys.modules.items()) if (path := _file(one)) is not None
+    }
+    files = {
+        str(path)
+        for path in by_name.values()
+        if not any(path.is_relative_to(folder) for folder in own)
+    }
     subject = _file(sys.modules.get(module))
     return Proof(
         subject=str(subject) if subject else None,
         files=tuple(sorted(files)),
+        packages=packages(
+            {name: path for name, path in by_name.items() if not path.is_relative_to(suite)}
+        ),
         python=sys.executable,
         torch=torch.__version__,
     )
+
+
+def packages(modules: Mapping[str, Path]) -> dict[str, str]:
+    """Files of the outermost modules, by their path below the folder of the import.
+
+    `ns/mylib/__init__.py`.  modules: by name; Python's own are left out.
+    """
+    found = {}
+    for name, file in modules.items():
+        parts = name.split(".")
+        inside = any(".".join(parts[:end]) in modules for end in range(1, len(parts)))
+        below = Path(*parts, "__init__.py") if file.name == "__init__.py" else Path(*parts)
+        below = below.with_suffix(".py")
+        if not inside and parts[0] not in sys.stdlib_module_names and file.match(str(below)):
+            found[below.as_posix()] = str(file)
+    return found
 
 
 def _file(module: Any) -> Path | None:

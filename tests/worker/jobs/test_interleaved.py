@@ -15,6 +15,7 @@ from bench.worker.jobs.interleaved import (
     Channel,
     InterleavedSampler,
     TurnsError,
+    packages,
     proof,
 )
 from tests.support.cases import PLAIN
@@ -274,6 +275,24 @@ def test_the_proof_names_the_subject_and_no_file_of_python_or_of_the_suite() -> 
         f"{Path(str(one.__file__)).resolve().parent}/" for one in (bench, pytest, random)
     )
     assert not any(one.startswith(libraries) for one in found.files)
+
+
+def test_the_proof_names_what_is_installed_by_its_outermost_packages() -> None:
+    found = proof("tests.support.cases").packages
+    assert found["pytest/__init__.py"] == str(Path(str(pytest.__file__)).resolve())
+    assert not any(one.startswith(("bench/", "random", "pytest/fixtures")) for one in found)
+    of_namespace = {
+        "ns.net": Path("/site/ns/net/__init__.py"),
+        "ns.net.layers": Path("/site/ns/net/layers.py"),
+        "six": Path("/site/six.py"),
+        "six.moves": Path("/site/six.py"),
+        "other_name": Path("/site/net.py"),
+        "random": Path("/lib/random.py"),
+    }
+    assert packages(of_namespace) == {
+        "ns/net/__init__.py": "/site/ns/net/__init__.py",
+        "six.py": "/site/six.py",
+    }
 
 
 def test_a_side_whose_parent_is_gone_says_so(tmp_path: Path) -> None:
