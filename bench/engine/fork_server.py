@@ -106,7 +106,7 @@ class ForkServer:
             except _Lost as error:
                 if not (left and error.how.killed):
                     tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-                    said = tail[-1] if tail else "it said nothing"
+                    said = tail[-1] if tail else "no error output"
                     raise StartError(f"{error}: {said}") from None
         raise AssertionError("the last try returns or raises")
 

@@ -63,7 +63,7 @@ def ask(
         try:
             asked.write_text(json.dumps({**request, "out": str(out), "parent": os.getpid()}))
             code = _run(place, module, environment, asked, errors, limit_s)
-            said = (_tail(errors).splitlines() or ["it said nothing"])[-1]
+            said = (_tail(errors).splitlines() or ["no error output"])[-1]
         except subprocess.TimeoutExpired:
             raise HelperLate(f"not done after {limit_s:.0f} s") from None
         except OSError as error:

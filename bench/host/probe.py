@@ -94,6 +94,8 @@ def _ask(
             "give --timeout, or look at what it does"
         ) from None
     except helper.HelperEnded as error:
-        raise ProbeError(f"looking at {shown} ended with exit code {error.code}: {error}") from None
+        raise ProbeError(
+            f"the probe of {shown} ended with exit code {error.code}: {error}"
+        ) from None
     except helper.HelperError as error:
         raise ProbeError(str(error)) from None

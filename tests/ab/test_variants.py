@@ -82,7 +82,7 @@ def test_a_branch_may_have_the_sign_of_a_setting_in_its_name(repository: Path) -
         ("nowhere", ".", "nowhere: the repository has no such revision"),
         ("--upload-pack=x", ".", "there is no axis '--upload-pack'"),
         ("-x", ".", "'-x' is no side"),
-        ("amp=of", "amp=off", "amp 'of' is unknown"),
+        ("amp=of", "amp=off", "amp is 'of'; expected one of off, bfloat16, float16"),
         ("ampp=off", "amp=off", "there is no axis 'ampp'"),
         ("amp=off", "compile=off", "set different axes"),
         ("amp=off", ".", "both have to be of one kind"),

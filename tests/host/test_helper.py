@@ -40,10 +40,10 @@ def test_a_helper_is_asked_in_one_line_and_answers_in_a_file(tmp_path: Path) -> 
     ("body", "code", "said"),
     [
         ('print("one\\n\\x1b[2Jtwo", file=sys.stderr); sys.exit(3)', 3, "?[2Jtwo"),
-        ("pass", 0, "it said nothing"),
+        ("pass", 0, "no error output"),
         ('out.write_text("{{"); print("half", file=sys.stderr)', 0, "half"),
-        ('out.write_text("true")', 0, "it said nothing"),
-        ("os.kill(os.getpid(), 9)", -9, "it said nothing"),
+        ('out.write_text("true")', 0, "no error output"),
+        ("os.kill(os.getpid(), 9)", -9, "no error output"),
     ],
 )
 def test_a_helper_without_an_answer_is_one_line(

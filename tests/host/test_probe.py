@@ -86,7 +86,7 @@ def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
 
 @pytest.mark.slow
 def test_alone_it_is_an_error_that_names_it() -> None:
-    with pytest.raises(probe.ProbeError, match=r"looking at .*hostile:ExitsWhenBuilt ended"):
+    with pytest.raises(probe.ProbeError, match=r"the probe of .*hostile:ExitsWhenBuilt ended"):
         look("tests.subjects.hostile:ExitsWhenBuilt")
 
 

@@ -15,6 +15,7 @@ import pytest
 
 from bench.worker.device import nvidia
 from bench.worker.device.nvidia import Look, foreign_processes, throttled
+from tests.support.paths import ROOT
 
 COOL = Look(
     at_s=10.0,
@@ -208,7 +209,7 @@ def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "g++", "clang"))), None)
     assert compiler, "a C compiler is needed: apt-get install gcc"
     folder = tmp_path_factory.mktemp("nvml")
-    source = Path(__file__).with_name("fake_nvml.c")
+    source = ROOT / "tests" / "support" / "fake_nvml.c"
     target = folder / "libnvidia-ml.so.1"
     subprocess.run(
         [compiler, "-x", "c", "-shared", "-fPIC", "-o", str(target), str(source)], check=True
