@@ -318,7 +318,10 @@ def test_cases_that_could_not_be_verified_are_counted() -> None:
     doubt = facts(A, problems={"relative_error": "it draws random numbers"})
     found = outcome(*good(A), *nulls(), facts(A, "A"), doubt)
     assert found.notes == (
-        f"The results of side B could not be verified in 1 of 1 cases: {A}: it draws random numbers",
+        (
+            "The results of side B could not be verified in 1 of 1 cases: "
+            f"{A}: it draws random numbers"
+        ),
     )
 
 

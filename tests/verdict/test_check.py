@@ -281,7 +281,7 @@ def test_the_newest_baseline_of_a_folder_is_taken_whatever_it_is_called(
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, 5.0, float("inf"), float("nan")])
 def test_a_threshold_in_percent_is_refused(tmp_path: Path, threshold: float) -> None:
-    with pytest.raises(CheckError, match=r"write e\.g\. 0\.05 for 5 %"):
+    with pytest.raises(CheckError, match=r"such as 0\.05 for 5 %"):
         check(now(tmp_path, replicates(case(), QUIET)), None, threshold)
 
 
