@@ -1,4 +1,4 @@
-"""What bears on a whole comparison, a sentence each."""
+"""Notes about a whole comparison, one sentence each."""
 
 from collections.abc import Sequence
 
@@ -9,26 +9,26 @@ from bench.core import units
 from bench.verdict import looks, paired_test
 
 DISTURBED = "{n} of {of} pairs were disturbed by other work on this machine (contended)."
-RESTLESS = "In {n} of {of} pairs the times had not settled (unsteady)."
-GROWING = "In {n} of {of} pairs each call did more than the last or left more behind (growing)."
+RESTLESS = "The times still moved in {n} of {of} pairs (unsteady)."
+GROWING = "Each call did more work or left more behind in {n} of {of} pairs (growing)."
 NOTES = {"contended": DISTURBED, "unsteady": RESTLESS, "growing": GROWING}
 
 
 def notes(
     planned: Planned, pairs: Pairs, history: Sequence[float], incomplete: str | None
 ) -> list[str]:
-    """incomplete: why not all was measured."""
+    """incomplete: why the comparison is not complete, or None."""
     found = [*_of_null(pairs)]
     least = paired_test.bias(history)
     if least > planned.threshold:
         found.append(
-            f"A against itself came to {least / 2:.1%} in the last comparisons of this machine: "
+            f"A differed from itself by {least / 2:.1%} in the last comparisons on this machine: "
             f"the threshold is {least:.1%} instead of {planned.threshold:.1%}."
         )
     if planned.thresholds:
         values = ", ".join(map(units.percent, sorted(set(planned.thresholds.values()))))
         count = f"{len(planned.thresholds)} of {len(planned.cases)} cases"
-        found.append(f"{count} are judged by a threshold of their own: {values}.")
+        found.append(f"{count} have their own threshold: {values}.")
     found += [*_flagged(pairs), *_not_counted(planned, pairs), *_unverified(planned, pairs)]
     return [*found, *([f"The comparison is not complete: {incomplete}"] if incomplete else [])]
 
@@ -42,11 +42,13 @@ def _of_null(pairs: Pairs) -> list[str]:
         why = next(iter(failed[0].failed.values()))
         of = len(failed) + len(good)
         found.append(
-            f"A against itself failed in {len(failed)} of {of} pairs: {why}; nothing guards the "
-            "figures of these."
+            f"The null case (A against A) failed in {len(failed)} of {of} pairs: {why}. False "
+            "alarms in these pairs cannot be noticed."
         )
     if not good:
-        found.append("A was not measured against itself: nothing guards these figures.")
+        found.append(
+            "The null case (A against A) was not measured: false alarms cannot be noticed."
+        )
     return found
 
 
@@ -61,12 +63,12 @@ def _flagged(pairs: Pairs) -> list[str]:
 
 
 def _causes(flags: Sequence[str]) -> list[str]:
-    """Of a side that grows, unsteady is what follows."""
+    """The flags without `unsteady` where the growing work is the cause."""
     return [flag for flag in flags if not (flag == "unsteady" and "growing" in flags)]
 
 
 def _not_counted(planned: Planned, pairs: Pairs) -> list[str]:
-    """Of which cases a side's counted figures are unknown."""
+    """The cases without counted figures on one side."""
     found = []
     for side in ("A", "B"):
         without = [
@@ -77,15 +79,15 @@ def _not_counted(planned: Planned, pairs: Pairs) -> list[str]:
         ]
         if without:
             found.append(
-                f"Nothing was counted on side {side} of {len(without)} of {len(planned.cases)} "
-                f"cases, so that only times are compared there: {without[0]}"
+                f"Side {side} has no counted figures for {len(without)} of {len(planned.cases)} "
+                f"cases, so only their times are compared: {without[0]}"
                 + (", …" if len(without) > 1 else "")
             )
     return found
 
 
 def _unverified(planned: Planned, pairs: Pairs) -> list[str]:
-    """Of which cases it is unknown whether a side computes what it should."""
+    """The cases whose results could not be checked on one side."""
     found = []
     for side in ("A", "B"):
         doubts = {
@@ -97,7 +99,7 @@ def _unverified(planned: Planned, pairs: Pairs) -> list[str]:
         if doubts:
             key, why = next(iter(doubts.items()))
             found.append(
-                f"What side {side} computes could not be verified in {len(doubts)} of "
+                f"The results of side {side} could not be verified in {len(doubts)} of "
                 f"{len(planned.cases)} cases: {key}: {why}"
             )
     return found

@@ -5,6 +5,7 @@ import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum
 from typing import Any
 
 from bench.core.axes import AXES, BY_NAME
@@ -18,13 +19,36 @@ Setting = tuple[tuple[str, str], ...]  # (axis, value) of what differs from the 
 PLAIN: Setting = ()
 
 
+class Direction(Enum):
+    """The side of 1 on which the interval of a speedup lies."""
+
+    FASTER = "faster"
+    SLOWER = "slower"
+    UNCLEAR = "unclear"  # it holds 1
+    UNKNOWN = "unknown"  # there is no interval
+
+
 @dataclass(frozen=True, slots=True)
 class Span:
-    """A value and the ends of its 95 % interval, None where unknown."""
+    """A value and the ends of its 95 % interval; None if they are unknown."""
 
     value: float
     low: float | None = None
     high: float | None = None
+
+    @property
+    def direction(self) -> Direction:
+        if self.low is None or self.high is None:
+            return Direction.UNKNOWN
+        if self.low > 1:
+            return Direction.FASTER
+        return Direction.SLOWER if self.high < 1 else Direction.UNCLEAR
+
+    @property
+    def inverse(self) -> "Span":
+        if not self.low or not self.high:
+            return Span(1 / self.value)
+        return Span(1 / self.value, 1 / self.high, 1 / self.low)
 
 
 @dataclass(frozen=True)

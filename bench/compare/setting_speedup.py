@@ -1,30 +1,21 @@
-"""Times of two settings or devices as a ratio, as the comparison reckons it."""
+"""The speedup of one row over another, and of each setting over the plain one."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum
 
 from bench.compare import speedup
-from bench.compare.groups import PLAIN, Group, Setting, Span
+from bench.compare.groups import PLAIN, Direction, Group, Setting, Span
 from bench.core.records import Row
 from bench.results.results import Medians
 from bench.stats.ratios import Estimate
 
 
-class Direction(Enum):
-    """What an interval of a speedup says: beyond 1 on one side, or neither."""
-
-    FASTER = "faster"
-    SLOWER = "slower"
-    UNCLEAR = "unclear"
-
-
 @dataclass(frozen=True, slots=True)
-class Ratio:
+class SettingSpeedup:
     """time(plain) / time(setting) at one mode, device and batch.
 
-    estimate: what the span's 95 % interval is made of.
-    rows: the two that were compared.
+    estimate: the source of the span; it gives intervals of other levels.
+    rows:     plain, setting.
     """
 
     mode: str
@@ -38,28 +29,23 @@ class Ratio:
 
     @property
     def direction(self) -> Direction:
-        """By the interval: UNCLEAR where it holds 1 or is unknown."""
-        if self.span.low is None or self.span.high is None:
-            return Direction.UNCLEAR
-        if self.span.low > 1:
-            return Direction.FASTER
-        return Direction.SLOWER if self.span.high < 1 else Direction.UNCLEAR
+        return self.span.direction
 
     def faster_at(self, level: float) -> bool:
-        """Whether its interval of another level lies above 1."""
+        """Whether its interval of this level lies above 1."""
         interval = self.estimate.interval(level)
         return interval is not None and interval[0] > 1
 
 
 def faster_than(value: Row, other: Row, medians: Medians, level: float) -> bool:
-    """Whether a row is faster than another, by its interval of that level."""
+    """Whether the interval of this level for time(other) / time(value) lies above 1."""
     found = _estimate(other, value, medians)
     interval = found[0].interval(level) if found else None
     return interval is not None and interval[0] > 1
 
 
 def ratio(base: Row, value: Row, medians: Medians) -> tuple[Span, str] | None:
-    """time(base) / time(value) and how its interval came about; None where a time is unknown."""
+    """time(base) / time(value) and the method of its interval; None if a time is unknown."""
     found = _estimate(base, value, medians)
     return None if found is None else (_span(found[0]), found[1])
 
@@ -76,8 +62,8 @@ def _estimate(base: Row, value: Row, medians: Medians) -> tuple[Estimate, str] |
     return speedup.estimate(base, value, names, medians, medians, same_run=True)
 
 
-def against_plain(group: Group, medians: Medians) -> Iterator[Ratio]:
-    """Every setting against the plain one of the same mode, device and batch."""
+def against_plain(group: Group, medians: Medians) -> Iterator[SettingSpeedup]:
+    """The speedup of every setting over plain at the same mode, device and batch."""
     bases = {
         (row.mode, row.device, row.batch): row for row in group.rows if group.setting(row) == PLAIN
     }
@@ -87,7 +73,7 @@ def against_plain(group: Group, medians: Medians) -> Iterator[Ratio]:
             continue
         found = _estimate(base, row, medians)
         if found is not None:
-            yield Ratio(
+            yield SettingSpeedup(
                 mode=str(row.mode),
                 device=str(row.device),
                 batch=int(row.batch or 0),

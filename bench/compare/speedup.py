@@ -35,7 +35,6 @@ class Speedup:
     p:         that there is no difference, likewise; None without an interval.
     method:   paired (log-ratios of the same replicates), welch (replicates apart), or none.
     base_of, value_of: among how many matching rows the fastest was taken.
-    memory_ratio: peak bytes, value / base.
     """
 
     axis: str
@@ -57,7 +56,6 @@ class Speedup:
     high: float | None
     method: Method
     replicates: int  # pairs, or those of the smaller side
-    memory_ratio: float | None
     p: float | None = None
     transfers: Literal["pageable", "pinned"] | None = None  # host memory of those included
     between: str = ""  # what runs of one code differ by, as far as the interval includes it
@@ -239,7 +237,6 @@ def _speedups(
             high=interval[1] * per_image if interval else None,
             method=method,
             replicates=found.n,
-            memory_ratio=_memory_ratio(base, value),
             p=None if p is None else min(1.0, chosen_from * p),
             between="" if _of_one_run(base, value, same_run) else _told(base, value, names),
         )
@@ -272,12 +269,6 @@ def _centre(row: Row, name: str, replicates: Mapping[int, float]) -> ratios.Cent
     if replicates:
         return ratios.centre(list(replicates.values()))
     return between_runs.centre_from_row(row, name)
-
-
-def _memory_ratio(base: Row, value: Row) -> float | None:
-    if not base.peak_bytes or not value.peak_bytes:
-        return None
-    return value.peak_bytes / base.peak_bytes
 
 
 def _side(row: Row, axis: str) -> str:

@@ -22,7 +22,7 @@ from bench.core.text import printable, short_words, shortened
 from bench.html import layers, svg, table_data, table_rows
 from bench.html import runs as page_runs
 from bench.insights import collect
-from bench.insights.insight import Sentence
+from bench.insights.insight import Insight
 from bench.plots import draw
 from bench.results import corrected
 from bench.results.profile_load import Profiled
@@ -129,7 +129,7 @@ def _wholes(rows: Sequence[Row]) -> list[Row]:
     return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
 
 
-def _told(run: Results, most: int) -> list[tuple[str, list[Sentence], str]]:
+def _told(run: Results, most: int) -> list[tuple[str, list[Insight], str]]:
     """The sentences by heading, the most useful without one; and a note of those beyond `most`."""
     said = _said(run)
     kinds = {kind for _, own in HEADINGS for kind in own}
@@ -138,9 +138,9 @@ def _told(run: Results, most: int) -> list[tuple[str, list[Sentence], str]]:
     return [(head, own[:most], _more(own, most, "")) for head, own in parts if own]
 
 
-def _said(run: Results) -> list[Sentence]:
+def _said(run: Results) -> list[Insight]:
     return [
-        Sentence(
+        Insight(
             text=_capital(short_words(printable(one.text), table_rows.NAME)),
             evidence=short_words(printable(one.evidence), 2 * table_rows.NAME),
             kind=one.kind,

@@ -1,4 +1,4 @@
-"""Sentences for people: what the figures of a run say.
+"""Insights: the findings of a run in sentences.
 
 It may import `core`, `stats`, `results` and `compare`.
 """

@@ -1,7 +1,7 @@
-"""What a run says, in sentences that a person can act on, each with its evidence.
+"""All insights of a run, in the order of use.
 
-The order is that of use: the best settings first, then what each one gains, batch sizes, devices,
-where the time goes, and how far that is from what the machine can do; doubts come first of all.
+Doubts come first, then devices, the best settings, the speedup of each setting, batch sizes, the
+time of the layers, and the roofline.
 """
 
 from collections import Counter
@@ -15,29 +15,29 @@ from bench.core import units
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.insights import batch_scaling, roofline, settings
 from bench.insights import layers as layer_share
-from bench.insights.insight import Sentence, factor, listed
+from bench.insights.insight import Insight, compared, listed
 from bench.results import main_memory
 from bench.results.corrected import uncorrected
 from bench.results.results import Results
 
-# Flags of many cases, and what to do about each.
+# Flags that many cases can have, and the advice for each.
 DOUBTS: Mapping[str, str] = {
     "contended": "Measure them again while nothing else runs on this machine.",
     "throttled": "Let the device cool, or limit its power, and measure them again.",
-    "implausible": "Look at what they compute; if that is right, measure again on a quiet machine, "
-    "for the peaks may be too low.",
+    "implausible": "Check what they compute. If it is right, measure again on a quiet machine, "
+    "because the measured peaks may be too low.",
     "growing": "A quieter machine does not help: let each call of the subject begin from the same "
-    "state (no list, cache or buffer that grows), or measure one call's worth of it.",
+    "state (no list, cache or buffer that grows), or measure one call only.",
     "unsteady": "Measure them again on a quiet machine, or with a longer warm-up (warmup_s in a "
     "TOML file).",
-    "bimodal": "Processes are fast or slow by chance: measure again with more --replicates, and "
-    "read the samples, not the middle.",
+    "bimodal": "Each process is fast or slow by chance: measure again with more --replicates, and "
+    "look at the samples instead of the median.",
 }
-MANY = 0.1  # of the cases: fewer are told by their own rows
+MANY = 0.1  # of the cases; fewer are visible in their own rows
 
 
-def of_run(run: Results) -> list[Sentence]:
-    """All insights of a run, about the figures as measured."""
+def of_run(run: Results) -> list[Insight]:
+    """All insights of a run, from the figures as measured."""
     run = uncorrected(run)
     rows, medians, machine = run.rows, run.medians, run.description.machine
     wholes = groups(rows)
@@ -52,15 +52,15 @@ def of_run(run: Results) -> list[Sentence]:
     for group in wholes:
         layers = by_layer.get((group.subject, group.input))
         shares = layer_share.shares(run, _with_phases(group, rows), layers)
-        found += layer_share.sentences(shares, group.name)
+        found += layer_share.insights(shares, group.name)
     problem = no_ceilings(run) if by_layer else None
     uncounted = roofline.unknown(rows, machine)
-    found += roofline.sentences(roofline.points(rows, machine), problem, uncounted)
+    found += roofline.insights(roofline.points(rows, machine), problem, uncounted)
     return found
 
 
 def _with_phases(group: Group, rows: Iterable[Row]) -> Group:
-    """A group's rows are those of whole calls; one of each stands for all its phases."""
+    """The group with one row for each case: that of the whole phase."""
     ids = {row.case_id for row in group.rows}
     return group.of(
         row for row in rows if row.case_id in ids and row.phase == whole_phase(str(row.mode))
@@ -68,25 +68,25 @@ def _with_phases(group: Group, rows: Iterable[Row]) -> Group:
 
 
 def no_ceilings(run: Results) -> str | None:
-    """Why the run has no measured peaks to hold its rows against, or None."""
+    """The reason why the run has no measured peaks, or None."""
     if not run.description.is_known:
-        return "the machine's peaks stand in run.json, which is not here"
-    ladders = [one for own in run.description.machine.peaks.values() for one in own]
-    if not ladders:
+        return "the machine's peaks are in run.json, which is missing"
+    peaks = [one for own in run.description.machine.peaks.values() for one in own]
+    if not peaks:
         return "the run did not measure the machine's peaks"
-    quiet = [one for one in ladders if not one.disturbed]
+    quiet = [one for one in peaks if not one.disturbed]
     if not quiet:
-        return "other work disturbed the measuring of the machine's peaks"
+        return "other work disturbed the measurement of the machine's peaks"
     return main_memory.not_reached(quiet)
 
 
-def doubts(rows: Sequence[Row]) -> list[Sentence]:
-    """What many cases have been through, with what to do; and cases that must not be believed."""
+def doubts(rows: Sequence[Row]) -> list[Insight]:
+    """Flags that many cases have, with advice, and cases without figures."""
     whole = [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
     cases = {row.case_id: row for row in whole}
     flags = {name: _causes(row) for name, row in cases.items()}
     found = [
-        Sentence(
+        Insight(
             kind="doubt",
             text=f"{len(own)} of {len(cases)} cases are {flag}: {FLAGS[flag]}. {what_to_do}",
             evidence="",
@@ -98,12 +98,12 @@ def doubts(rows: Sequence[Row]) -> list[Sentence]:
     bad = {name: row for name, row in cases.items() if row.status not in ("ok", "unsupported")}
     if bad:
         kinds = Counter(str(row.status) for row in bad.values())
-        told = listed([f"{count} {status}" for status, count in kinds.most_common()])
+        statuses = listed([f"{count} {status}" for status, count in kinds.most_common()])
         first = next(iter(bad.values()))
         found.append(
-            Sentence(
+            Insight(
                 kind="doubt",
-                text=f"Of {len(cases)} cases {told}, which have no figures.",
+                text=f"{len(bad)} of {len(cases)} cases have no figures: {statuses}.",
                 evidence=f"{first.case_id}: {first.reason}",
                 case_ids=tuple(map(str, bad)),
             )
@@ -112,15 +112,15 @@ def doubts(rows: Sequence[Row]) -> list[Sentence]:
 
 
 def _causes(row: Row) -> list[str]:
-    """Its flags; a case that grows is unsteady for that, and the machine is not to blame."""
+    """Its flags, without `unsteady` where the growing work is the cause."""
     own = row.flag_names
     return [flag for flag in own if not (flag == "unsteady" and "growing" in own)]
 
 
-def _devices(run: Results) -> list[Sentence]:
-    """The CPU against each accelerator, by batch size, both in their plain settings.
+def _devices(run: Results) -> list[Insight]:
+    """The CPU against each accelerator, by batch size, both in the plain setting.
 
-    A setting that is slow on one of them (bfloat16 on most CPUs) says nothing of the other.
+    Other settings are not compared: bfloat16 is slow on most CPUs and fast on most accelerators.
     """
     try:
         found = speedup.within(run, "device")
@@ -151,74 +151,28 @@ def _devices(run: Results) -> list[Sentence]:
 def _device(
     key: tuple[str, str, str],
     speedups: Sequence[Speedup],
-    batches: dict[str, int],
-    moved: Sequence[Speedup],
-) -> Sentence:
+    batches: Mapping[str, int],
+    with_copies: Sequence[Speedup],
+) -> Insight:
     subject, mode, value = key
-    of_batch = {batches[one.base_case_id]: one for one in speedups}
-    parts = [
-        f"{factor(Span(one.ratio, one.low, one.high))} at N={batch}"
-        for batch, one in of_batch.items()
-    ]
-    verdict = _worth(of_batch)
-    way = _with_the_way(moved, of_batch, mode)
-    return Sentence(
+    base = speedups[0].base
+    text = compared(value, base, f"{mode} of {subject}", _by_batch(speedups, batches))
+    text += " Both use the plain setting, with the data already on the device."
+    back = " and back" if mode == "inference" else ""
+    for kind in transfers.KINDS:
+        if own := _by_batch([one for one in with_copies if one.transfers == kind], batches):
+            text += " " + compared(value, base, f"single calls from {kind} memory{back}", own)
+    return Insight(
         kind="device",
-        text=f"{mode} of {subject}: {value} {verdict}: {listed(parts)} as fast as "
-        f"{speedups[0].base}, both in the plain setting, the data on the device already.{way}",
+        text=text,
         evidence="; ".join(
-            f"N={batch}: {units.seconds(one.base_s)} → {units.seconds(one.value_s)}"
-            for batch, one in of_batch.items()
+            f"N={batches[one.base_case_id]}: {units.seconds(one.base_s)} → "
+            f"{units.seconds(one.value_s)}"
+            for one in speedups
         ),
-        case_ids=tuple(one.value_case_id for one in of_batch.values()),
+        case_ids=tuple(one.value_case_id for one in speedups),
     )
 
 
-def _worth(of_batch: Mapping[int, Speedup]) -> str:
-    """`is worth it from N=8 on, not at N=1`: every size is in it."""
-    wins = [batch for batch, one in of_batch.items() if one.verdict == "faster"]
-    loses = [batch for batch, one in of_batch.items() if one.verdict == "slower"]
-    equal = [batch for batch, one in of_batch.items() if one.verdict == "no difference found"]
-    unsure = [batch for batch, one in of_batch.items() if one.verdict == "no interval"]
-    parts = []
-    if wins:
-        on = len(of_batch) > 1 and wins == [batch for batch in of_batch if batch >= min(wins)]
-        parts.append(f"is worth it {f'from N={min(wins)} on' if on else f'at {_sizes(wins)}'}")
-    if loses:
-        parts.append(f"{'not' if wins else 'is not worth it'} at {_sizes(loses)}")
-    if equal:
-        parts.append(
-            f"{'' if parts else 'gains nothing that could be told: '}no difference found "
-            f"at {_sizes(equal)}"
-        )
-    if unsure:
-        parts.append(
-            f"{'' if parts else 'cannot be judged: '}too few replicates at {_sizes(unsure)}"
-        )
-    return ", ".join(parts)
-
-
-def _sizes(batches: Sequence[int]) -> str:
-    return listed([f"N={batch}" for batch in batches])
-
-
-def _with_the_way(moved: Sequence[Speedup], shown: dict[int, Speedup], mode: str) -> str:
-    """The same with the transfers, at the batch sizes that are shown; of training the input's."""
-    told = []
-    back = " and back" if mode == "inference" else ""
-    for kind in transfers.KINDS:
-        of_case = {one.value_case_id: one for one in moved if one.transfers == kind}
-        there = {
-            batch: own for batch, one in shown.items() if (own := of_case.get(one.value_case_id))
-        }
-        parts = [
-            f"{factor(Span(own.ratio, own.low, own.high))} at N={batch}"
-            for batch, own in there.items()
-        ]
-        if parts:
-            verdict = _worth(there)
-            turned = verdict != _worth({batch: shown[batch] for batch in there})
-            told.append(
-                f"from {kind} memory{back}: {listed(parts)}{f', it {verdict}' if turned else ''}"
-            )
-    return f" Single calls {'; '.join(told)}." if told else ""
+def _by_batch(speedups: Iterable[Speedup], batches: Mapping[str, int]) -> dict[int, Span]:
+    return {batches[one.base_case_id]: Span(one.ratio, one.low, one.high) for one in speedups}

@@ -1,8 +1,8 @@
-"""The layers, each measured alone, beside the whole that they are part of.
+"""The layers, each measured alone, compared with the network that they are part of.
 
-A layer alone gets its own calls and looks at the clock, and its input may lie in a cache or not;
-inside, neighbours may hand over what is still there, and a compiler fuses them.  What the sum of
-the layers differs from the whole is what that gains or loses.
+A layer that is measured alone has its own calls and clock readings, and its input may or may not
+be in a cache.  Inside the network, a layer may find its input in a cache, and a compiler may fuse
+it with others.  The difference between the sum of the layers and the whole is the effect of that.
 """
 
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.compare.groups import PLAIN, SETTINGS, Group, Span, split
 from bench.core.records import Case, Row
-from bench.insights.insight import Sentence, factor, listed
+from bench.insights.insight import Insight, factor, first_few, listed
 from bench.results.results import Medians, Results
 from bench.stats import ratios
 
@@ -22,10 +22,10 @@ WORTH_NAMING = 0.05  # of the sum
 class Shares:
     """The layers of one whole, in one mode, batch size and phase.
 
-    sum_of_whole: the layers' sum / the whole, paired by replicate.
-    shares:       of the sum, by layer, the largest first; a layer called several times counts
-                  as often, and is named with the number of its equal calls.
-    missing:      layers that were not measured: then the sum says nothing.
+    sum_of_whole: sum of the layers / the whole, paired by replicate.
+    shares:       of the sum, by layer, the largest first.  A layer that is called several times
+                  counts as often, and its name has the number of its equal calls.
+    missing:      layers that were not measured; if there are any, the sum is not known.
     """
 
     whole: Row
@@ -37,9 +37,9 @@ class Shares:
 
 
 def shares(run: Results, wholes: Group, layers: Group | None) -> list[Shares]:
-    """Of every whole that stands beside its layers at the same mode, batch, device and settings.
+    """The shares of every whole that has layers of the same mode, batch, device and settings.
 
-    Of the wholes the plain one and the compiled one; the layers are never compiled.
+    Only the plain and the compiled wholes are used.  Layers are never compiled.
     """
     listed_ = run.description.layers_by_name.get(wholes.subject, {})
     calls = {name: layer.all_calls for name, layer in listed_.items()}
@@ -58,20 +58,21 @@ def shares(run: Results, wholes: Group, layers: Group | None) -> list[Shares]:
 
 
 def phases(like: Row | Case) -> tuple[str, ...]:
-    """In which layers take part."""
+    """The phases in which layers take part."""
     return ("forward",) if like.mode == "inference" else ("forward", "backward")
 
 
 def measured(
     like: Row | Case, layers: Group, calls: Mapping[str, int], phase: str
 ) -> tuple[dict[str, Row], dict[str, int]]:
-    """The rows of the layers measured alone as `like` was, and the layers that the phase has.
+    """The rows of the layers that were measured like `like`, and the calls that the phase makes.
 
-    calls: of every layer in one call of the whole.  Layers that are called and have no row were
-    not measured.
+    calls: of every layer in one call of the whole.
+
+    A layer that is called and has no row was not measured.
     """
     beside = [row for row in layers.rows if _alike(row, like)]
-    # What has no backward is not measured in training; its forward is that of inference.
+    # A layer without a backward is not measured in training; its inference is the forward.
     one_way = {
         _layer(row)
         for row in layers.failed
@@ -93,7 +94,7 @@ def _layer(row: Row) -> str:
 
 
 def _alike(layer: Row, whole: Row | Case) -> bool:
-    """Measured on the same input and device, in the same settings but for compiling."""
+    """Whether both have the same input, device and settings; the layer is not compiled."""
     same = ("batch", "device", "input", *(axis for axis in SETTINGS if axis != "compile"))
     return layer.compile in (None, "off") and all(
         getattr(layer, name) == getattr(whole, name) for name in same
@@ -128,14 +129,14 @@ def _of(
 
 
 def _with_equals(name: str, calls: Mapping[str, int]) -> str:
-    more = calls.get(name, 1) - 1
-    return f"{name} and {more} equal call{'s' * (more > 1)}" if more else name
+    count = calls.get(name, 1)
+    return f"{count} equal calls of {name}" if count > 1 else name
 
 
 def _ratio(
     whole: Row, phase: str, by_layer: Mapping[str, Row], calls: Mapping[str, int], medians: Medians
 ) -> Span | None:
-    """From the replicates that have the whole and every layer."""
+    """Sum / whole, from the replicates that have the whole and every layer."""
     for kind in ("latency", "device"):
         of_whole = medians.get((whole.run_id, str(whole.case_id), phase, kind), {})
         of_layers = {
@@ -154,54 +155,51 @@ def _ratio(
     return None
 
 
-def sentences(found: Sequence[Shares], name: str) -> list[Sentence]:
-    """A sentence a whole and phase."""
-    return [_sentence(one, name) for one in found if one.shares]
+def insights(found: Sequence[Shares], name: str) -> list[Insight]:
+    """One insight for each whole and phase."""
+    return [_insight(one, name) for one in found if one.shares]
 
 
-def _sentence(one: Shares, name: str) -> Sentence:
+def _insight(one: Shares, name: str) -> Insight:
     phase = "" if one.whole.mode == "inference" else f" ({one.phase})"
     where = f"{one.whole.mode} of {name} at N={one.whole.batch}{phase}"
+    names = ", ".join(layer for layer, _ in one.shares)
+    if one.missing:
+        text = (
+            f"The shares of the layers in {where} are unknown: some layers were not measured "
+            f"({', '.join(first_few(one.missing, MOST_NAMED))})."
+        )
+        evidence = f"measured: {names}"
+    else:
+        largest = "" if one.compiled else f"{_largest(one, where)} "
+        text = largest + _sum_and_whole(one, where)
+        evidence = ", ".join(f"{layer} {100 * share:.1f} %" for layer, share in one.shares)
+    return Insight(kind="layers", text=text, evidence=evidence, case_ids=(str(one.whole.case_id),))
+
+
+def _largest(one: Shares, where: str) -> str:
     named = [pair for pair in one.shares[:MOST_NAMED] if pair[1] >= WORTH_NAMING]
     named = named or list(one.shares[:1])
     largest = listed([f"{layer} ({100 * share:.0f} %)" for layer, share in named])
     if sum(share for _, share in named) > 0.5:
-        told = f"In {where} most of the layers' time goes to {largest}."
-    else:
-        told = f"In {where} no layer dominates: the largest of {len(one.shares)}: {largest}."
-    if one.missing:
-        told = f"In {where} the layers' shares are unknown."
-    elif one.compiled:
-        told = f"Compiled, {where}, against the layers uncompiled:"
-    return Sentence(
-        kind="layers",
-        text=f"{told} {_against_whole(one)}",
-        evidence=f"measured: {', '.join(layer for layer, _ in one.shares)}"
-        if one.missing
-        else ", ".join(f"{layer} {100 * share:.1f} %" for layer, share in one.shares),
-        case_ids=(str(one.whole.case_id),),
-    )
+        return f"Most of the time of the layers in {where} goes to {largest}."
+    are = "is" if len(named) == 1 else "are"
+    return f"No layer dominates {where}: the largest of {len(one.shares)} {are} {largest}."
 
 
-def _against_whole(one: Shares) -> str:
-    if one.missing:
-        more = f" and {len(one.missing) - MOST_NAMED} more" if len(one.missing) > MOST_NAMED else ""
-        return f"Not all were measured (missing: {', '.join(one.missing[:MOST_NAMED])}{more})."
-    if one.sum_of_whole is None or one.sum_of_whole.low is None or one.sum_of_whole.high is None:
-        return "What the whole adds or saves is unknown: too few replicates have both."
+def _sum_and_whole(one: Shares, where: str) -> str:
+    """The sum of the layers' times compared with the whole, and the likely reasons."""
+    whole = f"compiled {where}" if one.compiled else "the whole"
     span = one.sum_of_whole
-    low, high = one.sum_of_whole.low, one.sum_of_whole.high
-    alone = (
-        "alone, one after the other, they take"
-        if one.compiled
-        else ("Alone, one after the other, they take")
-    )
-    sum_ = f"{alone} {factor(span)} the time of the {'compiled ' * one.compiled}whole"
-    if low <= 1 <= high:
-        return f"{sum_}: no difference found."
-    if low > 1 and one.compiled:
-        return f"{sum_}: what running together and compiling gain, both in one."
-    if low > 1:
-        return f"{sum_}: inside, data may still be in a cache, and a call may cost less."
-    loss = "" if one.whole.mode == "inference" else " (the loss among it)"
-    return f"{sum_}: the rest is work between the layers{loss}, and may be colder caches."
+    if span is None or span.low is None or span.high is None:
+        return f"The sum of the layers cannot be compared with {whole}: too few replicates."
+    uncompiled = "uncompiled layers" if one.compiled else "layers"
+    text = f"The sum of the {uncompiled} measured alone is {factor(span)} the time of {whole}"
+    if span.low <= 1 <= span.high:
+        return f"{text}: no difference was found."
+    if span.low > 1 and one.compiled:
+        return f"{text}. The difference is the effect of compiling and of running together."
+    if span.low > 1:
+        return f"{text}. Inside the whole, data may still be in a cache, and a call may cost less."
+    loss = "" if one.whole.mode == "inference" else ", such as the loss,"
+    return f"{text}. The rest is work between the layers{loss} and perhaps colder caches."

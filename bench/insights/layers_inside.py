@@ -1,8 +1,8 @@
-"""Each layer measured alone beside its time inside the network, which a profile has.
+"""Each layer measured alone, compared with its time inside the network, from a profile.
 
-Alone, a layer's time is its median in a run; inside, its part of a profiled step.  A step is slower
-under the profiler, so what the two have in common are shares: alone, of the sum of the layers;
-inside, of the same phase of the step.
+The time of a layer alone is its median in a run; the time inside is its part of a profiled step.
+A step is slower under the profiler, so only shares can be compared: alone, the share of the sum of
+the layers; inside, the share of the same phase of the step.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,18 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One layer, and the calls that are equal to it, together."""
+    """One layer together with its equal calls."""
 
     layer: str
     calls: int
     alone_s: float
-    alone_ratio: float  # of the layers' sum
-    inside_s: float | None  # None: the profile has no such call, e.g. on a fused path
+    alone_ratio: float  # of the sum of the layers
+    inside_s: float | None  # None: the profile has no such call, for example on a fused path
     inside_ratio: float | None  # of the phase of the profiled step
 
     @property
     def shares_ratio(self) -> float | None:
-        """Above 1: more of the network than of the layers alone."""
+        """Above 1: the layer has a larger share inside the network than alone."""
         if self.inside_ratio is None or not self.alone_ratio:
             return None
         return self.inside_ratio / self.alone_ratio
@@ -39,9 +39,9 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The layers of one profiled case in one phase, the dearest first.
+    """The layers of one profiled case in one phase, the slowest first.
 
-    rest_s: of the phase, in no layer: the network's own code, the loss, autograd.
+    rest_s: time of the phase in no layer: the code of the network, the loss, autograd.
     """
 
     profiled: Profiled
@@ -53,7 +53,7 @@ class Beside:
 
 
 def of_run(run: Results, profiles: Sequence[Profiled]) -> tuple[list[Beside], list[str]]:
-    """What stands beside each other, and of the cases of which nothing does: why."""
+    """The comparisons, and for each case without one a line that says why."""
     run = uncorrected(run)
     by_subject = {(one.subject, one.input): one for one in groups(run.rows, layers=True)}
     found: list[Beside] = []
@@ -71,8 +71,8 @@ def _of_case(run: Results, layers: Group | None, profiled: Profiled) -> list[Bes
     case = profiled.case
     entries = run.description.layers_by_name.get(case.subject, {})
     if layers is None or not entries:
-        return "the run measured no layers of it alone"
-    # Of a call → the layer that was measured for it.
+        return "the run did not measure its layers"
+    # Name of a call → the layer that was measured for it.
     names = {
         name: row
         for row, entry in entries.items()
@@ -93,7 +93,7 @@ def _of_case(run: Results, layers: Group | None, profiled: Profiled) -> list[Bes
         whole_s = sum(row[key] or 0.0 for row in profiled.layers)
         inside_s = _inside(profiled, names, key)
         if not set(inside_s) & set(by_layer) or not whole_s:
-            return "its profile shows none of these layers (inside compiled code there are none)"
+            return "its profile has none of these layers (compiled code shows no layers)"
         alone_s = {
             name: _alone_s(row, profiled.where) * needed.get(name, 1)
             for name, row in by_layer.items()
@@ -112,10 +112,10 @@ def _of_case(run: Results, layers: Group | None, profiled: Profiled) -> list[Bes
 
 
 def _inside(profiled: Profiled, names: Mapping[str, str], key: str) -> dict[str, float]:
-    """By measured layer, in seconds.
+    """Seconds by measured layer.
 
-    A call that the run does not know, as of a layer that is computed again in the backward, is its
-    module's.
+    A call that the run does not know counts for its module: for example a layer that is computed
+    again in the backward.
     """
     found: dict[str, float] = {}
     for row in profiled.layers:
@@ -126,7 +126,7 @@ def _inside(profiled: Profiled, names: Mapping[str, str], key: str) -> dict[str,
 
 
 def _alone_s(row: Row, where: str) -> float:
-    """Between two events where the time inside is the device's, too."""
+    """Seconds of one call; device time if the time inside is device time."""
     if where == "device" and row.device_s is not None:
         return row.device_s
     return row.latency_median_s or row.device_s or 0.0

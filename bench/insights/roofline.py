@@ -1,8 +1,8 @@
-"""Each whole and layer against what this machine was seen to do: the roofline, as measured.
+"""The roofline: each whole and layer compared with the peaks that this run measured.
 
-Intensity is FLOPs / bytes that must move, by shapes: more may move, so that what memory's share
-is at least is known alone.  The ceilings come from the run's own ladders of matrix products,
-convolutions, copies and sums (`bench.worker.peaks`), never from a datasheet.
+Intensity is FLOPs / bytes moved, computed from shapes.  More bytes may move, so the share of the
+memory bandwidth is a lower bound.  The ceilings come from the size sweeps of the run: matrix
+products, convolutions, copies and sums (`bench.worker.peaks`), never from a datasheet.
 Source of the model: Williams, Waterman & Patterson, "Roofline" (CACM 52/4, 2009).
 """
 
@@ -14,27 +14,27 @@ from typing import Literal
 from bench.compare.groups import PLAIN, finite, groups, split
 from bench.core import units
 from bench.core.records import Row, whole_phase
-from bench.insights.insight import Sentence, listed
+from bench.insights.insight import Insight, first_few, listed
 from bench.results import plausibility
 from bench.results.main_memory import MainMemory
 from bench.results.plausibility import Peaks
 from bench.results.run_json import Machine
 
 Bound = Literal["compute", "memory", "neither"]
-FAR = 0.5  # of its ceiling: below, something else than the machine holds it back
-NEITHER = 0.1  # of both ceilings: below, which of them is nearer says nothing
-SHORT_S = 50e-6  # a call so short is mostly Python and dispatch
+FAR = 0.5  # of the ceiling; below it, the machine is not what limits the layer
+NEITHER = 0.1  # of both ceilings; below it, neither of them limits the layer
+SHORT_S = 50e-6  # shorter calls are mostly Python and dispatch
 MOST_NAMED = 3
 
 
 @dataclass(frozen=True, slots=True)
 class Point:
-    """One row under its roof.
+    """One row in the roofline.
 
-    intensity:  FLOP per byte; None where it has no FLOPs.
-    reached:    of the nearer ceiling: 1 is on the roof, above it in a cache nearer by.
+    intensity:  FLOP per byte; None if it has no FLOPs.
+    reached:    share of the nearer ceiling; above 1 the data is in a cache.
     compute_per_s, memory: the ceilings, the first in FLOP/s.
-    partial:    a training step whose optimizer is in its time and not in its bytes.
+    partial:    a training step whose time includes the optimizer and whose bytes do not.
     """
 
     row: Row
@@ -54,7 +54,7 @@ class Point:
 
 
 def points(rows: Iterable[Row], machine: Machine) -> list[Point]:
-    """Of the phases with FLOPs, bytes and time; those without measured ceilings are left out."""
+    """The points of all rows that have FLOPs, bytes, a time and measured ceilings."""
     rows = list(rows)
     partial = {row.case_id for row in rows if row.phase == "optimizer" and row.bytes_moved is None}
     return [
@@ -65,7 +65,7 @@ def points(rows: Iterable[Row], machine: Machine) -> list[Point]:
 
 
 def unknown(rows: Iterable[Row], machine: Machine) -> list[Row]:
-    """Those that would be points if it were known how many FLOPs they have."""
+    """The rows that have everything for a point but the number of FLOPs."""
     return [row for row in rows if row.flops is None and _of_row(row, machine)]
 
 
@@ -97,108 +97,101 @@ def _point(row: Row, peaks: Peaks) -> Point | None:
 
 
 def arithmetic(row: Row) -> str:
-    """The kind of arithmetic that its products are done in."""
+    """The arithmetic of its products: a dtype or `tf32`."""
     own = str(row.dtype) if row.amp in (None, "off") else str(row.amp)
     return "tf32" if own == "float32" and row.tf32 == "on" else own
 
 
-def sentences(
+def insights(
     found: Iterable[Point], problem: str | None, uncounted: Sequence[Row] = ()
-) -> list[Sentence]:
-    """What holds the layers back, one sentence a mode, batch and device; else why not.
+) -> list[Insight]:
+    """The limits of the layers, one insight for each mode, batch and device; else the reason.
 
-    In the plain setting, so that every layer is there once and under one roof.
+    Only the plain setting is used, so that every layer occurs a single time and all have the same
+    ceilings.
 
-    problem: why the run has no ceilings, or None.
-    uncounted: rows that are no points, as their FLOPs are unknown.
+    problem:   why the run has no ceilings, or None.
+    uncounted: rows without a point, because their FLOPs are unknown.
     """
     own = {id(one.row): one for one in found}
-    told: dict[tuple[str, str, int | None, str], list[Point]] = {}
+    by_case: dict[tuple[str, str, int | None, str], list[Point]] = {}
     for group in groups((one.row for one in own.values()), layers=True):
         for row in group.rows:
             if row.phase == whole_phase(str(row.mode)) and group.setting(row) == PLAIN:
                 key = (group.name, str(row.mode), row.batch, str(row.device))
-                told.setdefault(key, []).append(own[id(row)])
-    if not told and problem:
-        return [Sentence(kind="doubt", text=f"There is no roofline: {problem}.", evidence="")]
-    return [_sentence(key, points_) for key, points_ in told.items()] + _uncounted(uncounted)
+                by_case.setdefault(key, []).append(own[id(row)])
+    if not by_case and problem:
+        return [Insight(kind="doubt", text=f"There is no roofline: {problem}.", evidence="")]
+    return [_insight(key, points_) for key, points_ in by_case.items()] + _uncounted(uncounted)
 
 
-def _uncounted(rows: Sequence[Row]) -> list[Sentence]:
-    """Layers without a place: those called nothing would pass for bound by memory."""
+def _uncounted(rows: Sequence[Row]) -> list[Insight]:
+    """Layers without a point.  With zero FLOPs they would look limited by memory."""
     names = list(dict.fromkeys(str(row.subject) for row in rows if split(row.subject or "")[1]))
     if not names:
         return []
-    more = [f"{len(names) - MOST_NAMED} more"] if len(names) > MOST_NAMED else []
     return [
-        Sentence(
+        Insight(
             kind="roofline",
-            text=f"What holds {listed(names[:MOST_NAMED] + more)} back cannot be told: the number "
-            "of FLOPs is unknown.",
+            text=f"The limit of {listed(first_few(names, MOST_NAMED))} is unknown, because the "
+            "number of FLOPs is unknown.",
             evidence="",
             case_ids=tuple(dict.fromkeys(str(row.case_id) for row in rows)),
         )
     ]
 
 
-def _sentence(key: tuple[str, str, int | None, str], found: list[Point]) -> Sentence:
+def _insight(key: tuple[str, str, int | None, str], found: list[Point]) -> Insight:
     whole, mode, batch, device = key
     found = sorted(found, key=lambda one: -(one.row.pipelined_s or 0.0))
-    short = [one for one in found if (one.row.pipelined_s or 1.0) < SHORT_S]
-    long = [one for one in found if one not in short]
-    by_compute = [one for one in long if one.bound == "compute"]
-    by_memory = [one for one in long if one.bound == "memory"]
-    parts = [
-        f"{listed([_told(one) for one in own[:MOST_NAMED]])} of what {what} allows"
-        for own, what in ((by_compute, "arithmetic"), (by_memory, "memory"))
-        if own
-    ]
-    tail = _far([one for one in long[:MOST_NAMED] if NEITHER <= one.reached < FAR])
-    neither = [one for one in long if one.bound == "neither"]
-    if neither:
-        are = "is" if len(neither) == 1 else "are"
-        named = [f"{_name(one)} ({_share(one)})" for one in neither[:MOST_NAMED]]
-        more = [f"{len(neither) - MOST_NAMED} more"] if len(neither) > MOST_NAMED else []
-        tail += (
-            f" {listed(named + more)} {are} bound by neither: what calls it, or how it is "
-            "computed, takes the time."
-        )
-    if short:
-        tail += (
-            f" {len(short)} of {len(found)} layers take under {units.seconds(SHORT_S)} a call, "
-            "mostly Python and dispatch."
-        )
-    reached = f"{'; '.join(parts)} (as this machine was seen to do)." if parts else ""
     peak = found[0]
     partial = any(one.partial for one in found)
-    return Sentence(
+    return Insight(
         kind="roofline",
-        text=f"Layers of {whole}, {mode} at N={batch}: {reached}{tail}".replace(":  ", ": "),
+        text=f"In {mode} of {whole} at N={batch}, {' '.join(_limits(found))}",
         evidence=f"{device}: at most {units.count(peak.compute_per_s, 'FLOP/s')} "
         f"({arithmetic(peak.row)}), {units.bytes_(peak.memory.bytes_per_s)}/s {peak.memory.where}; "
-        "above 100 % of the latter a layer works from a cache; bytes are the least that must "
-        "move, by shapes" + (", without those of the optimizer" if partial else ""),
+        "a layer above 100 % of the bandwidth works from a cache; bytes are a lower bound, "
+        "computed from shapes" + (", without those of the optimizer" if partial else ""),
         case_ids=tuple(str(one.row.case_id) for one in found),
     )
 
 
-def _far(slow: Sequence[Point]) -> str:
-    """Bytes are a lower bound: what moves more than that may be on the memory's roof after all."""
-    if not slow:
-        return ""
-    are = "is" if len(slow) == 1 else "are"
-    return (
-        f" {listed([_name(one) for one in slow])} {are} far from it: how it is computed holds it "
-        "back, or it moves more than the least."
-    )
-
-
-def _told(one: Point) -> str:
-    return f"{_name(one)} at {_share(one)}"
+def _limits(found: Sequence[Point]) -> list[str]:
+    """Sentences about the layers, the slowest first."""
+    short = [one for one in found if (one.row.pipelined_s or 1.0) < SHORT_S]
+    long = [one for one in found if one not in short]
+    sentences = []
+    for bound, ceiling in (("compute", "arithmetic peak"), ("memory", "memory bandwidth")):
+        own = [f"{_name(one)} reaches {_share(one)}" for one in long if one.bound == bound]
+        if own:
+            sentences.append(f"{listed(own[:MOST_NAMED])} of the measured {ceiling}.")
+    far = [_name(one) for one in long[:MOST_NAMED] if NEITHER <= one.reached < FAR]
+    if far:
+        # Bytes are a lower bound: a layer that moves more may be at the memory's ceiling after all.
+        are, it_moves = ("is", "it moves") if len(far) == 1 else ("are", "they move")
+        sentences.append(
+            f"{listed(far)} {are} far below the ceiling: the way of computing is slow, or "
+            f"{it_moves} more bytes than the lower bound."
+        )
+    neither = [f"{_name(one)} ({_share(one)})" for one in long if one.bound == "neither"]
+    if neither:
+        are = "is" if len(neither) == 1 else "are"
+        sentences.append(
+            f"{listed(first_few(neither, MOST_NAMED))} {are} limited by neither: the calls or the "
+            "way of computing take the time."
+        )
+    if short:
+        takes = "takes" if len(short) == 1 else "take"
+        sentences.append(
+            f"{len(short)} of {len(found)} layers {takes} less than {units.seconds(SHORT_S)} a "
+            "call, which is mostly Python and dispatch."
+        )
+    return sentences
 
 
 def _share(one: Point) -> str:
-    """`1 %`, and no 0 % of what was seen to run."""
+    """`1 %`; never 0 % for a layer that ran."""
     return f"{100 * one.reached:.0f} %" if one.reached >= 0.01 else "under 1 %"
 
 

@@ -1,17 +1,17 @@
-"""What each setting gains or loses over the plain one, what it costs, and when that has paid.
+"""The speedup of each setting over the plain one, its costs, and when they are paid back.
 
-Every sentence says what was compared and how sure it is; where an interval holds 1 it says
-"no difference found".  Rows that are flagged as faster than possible support nothing.
+Every insight says what was compared and how certain the result is.  Rows that are flagged as
+faster than possible are left out.
 """
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from bench.compare.groups import Group, Setting, Span, flags, label
-from bench.compare.setting_speedup import Direction, Ratio, against_plain, faster_than
+from bench.compare.groups import Direction, Group, Setting, flags, label
+from bench.compare.setting_speedup import SettingSpeedup, against_plain, faster_than
 from bench.core import units
 from bench.insights.costs import SAME_MEMORY, call_s, costs, paybacks
-from bench.insights.insight import Kind, Sentence, factor, listed
+from bench.insights.insight import Insight, Kind, compared, factor, first_few, listed
 from bench.results.results import Medians
 from bench.stats.intervals import LEVEL
 
@@ -25,172 +25,156 @@ class Series:
     mode: str
     device: str
     setting: Setting
-    ratios: tuple[Ratio, ...]  # by batch
+    speedups: tuple[SettingSpeedup, ...]  # by batch
 
 
 def series(group: Group, medians: Medians) -> list[Series]:
-    """Of every setting but the plain one; what is impossible is left out."""
-    found: dict[tuple[str, str, Setting], list[Ratio]] = {}
-    for ratio in against_plain(group, medians):
-        if not any("implausible" in row.flag_names for row in ratio.rows):
-            found.setdefault((ratio.mode, ratio.device, ratio.setting), []).append(ratio)
+    """One series for every setting but the plain one, without implausible rows."""
+    found: dict[tuple[str, str, Setting], list[SettingSpeedup]] = {}
+    for one in against_plain(group, medians):
+        if not any("implausible" in row.flag_names for row in one.rows):
+            found.setdefault((one.mode, one.device, one.setting), []).append(one)
     return [
-        Series(*key, tuple(sorted(ratios, key=lambda one: one.batch)))
-        for key, ratios in found.items()
+        Series(*key, tuple(sorted(speedups, key=lambda one: one.batch)))
+        for key, speedups in found.items()
     ]
 
 
-def speedups(group: Group, medians: Medians) -> list[Sentence]:
-    """A sentence a setting, mode and device; what gains most comes first, what loses last."""
-    all_ = series(group, medians)
-    return [_sentence(group, one) for one in sorted(all_, key=_weight)]
+def speedups(group: Group, medians: Medians) -> list[Insight]:
+    """One insight for each setting, mode and device; the largest speedup comes first."""
+    ordered = sorted(
+        series(group, medians), key=lambda one: -max(s.span.value for s in one.speedups)
+    )
+    return [_of_series(group, one) for one in ordered]
 
 
-def best(group: Group, medians: Medians) -> list[Sentence]:
-    """The fastest setting of each mode, device and batch size, against the plain one."""
+def best(group: Group, medians: Medians) -> list[Insight]:
+    """The fastest setting for each mode and device, with its batch sizes."""
     found = []
-    ratios = [ratio for one in series(group, medians) for ratio in one.ratios]
-    for mode, device in dict.fromkeys((one.mode, one.device) for one in ratios):
-        own = [one for one in ratios if (one.mode, one.device) == (mode, device)]
-        found.append(_best(group, mode, device, own, medians))
+    speedups = [speedup for one in series(group, medians) for speedup in one.speedups]
+    for mode, device in dict.fromkeys((one.mode, one.device) for one in speedups):
+        own = [one for one in speedups if (one.mode, one.device) == (mode, device)]
+        found.append(_best(_work(group, mode, device), own, medians))
     return found
 
 
-def _best(
-    group: Group, mode: str, device: str, ratios: Sequence[Ratio], medians: Medians
-) -> Sentence:
-    """Of several settings some look faster by chance: together they err in 5 % of cases at most.
+def _best(work: str, speedups: Sequence[SettingSpeedup], medians: Medians) -> Insight:
+    """The fastest setting, chosen so that the choice is wrong in at most 5 % of cases.
 
-    That is so at each batch size.
-    Each is held to an interval of 1 - 0.05 / their number for that (Bonferroni), and so is the
-    fastest against each of the others: those that it cannot be told from are named.
+    With several settings, one of them may look faster by chance.  Each interval therefore has the
+    level 1 - 0.05 / number of settings (Bonferroni), at each batch size.  The fastest setting is
+    compared with each of the others in the same way; settings that may be as fast are named.
     """
-    many = len({ratio.setting for ratio in ratios})
+    many = len({one.setting for one in speedups})
     level = 1 - (1 - LEVEL) / many
-    winners = []
-    for batch in sorted({one.batch for one in ratios}):
-        faster = [one for one in ratios if one.batch == batch and one.faster_at(level)]
+    winners: dict[Setting, list[SettingSpeedup]] = {}
+    for batch in sorted({one.batch for one in speedups}):
+        faster = [one for one in speedups if one.batch == batch and one.faster_at(level)]
         if faster:
-            winners.append(max(faster, key=lambda one: one.span.value))
-    what = _what(group, mode, device)
-    held = f" intervals of {100 * level:.1f} %, {100 * LEVEL:.0f} % for all {many} together"
-    if not winners:
-        told = (
-            f"For {what} leave the settings plain: none of {many} others was found faster"
-            f"{f' by{held}' if many > 1 else ''}.{_alone(ratios)}"
-        )
-        if all(one.span.low is None for one in ratios):
-            told = f"Which setting is the fastest for {what} cannot be told: too few replicates."
-        return Sentence(
-            kind="best",
-            text=told,
-            evidence=_evidence(ratios),
-            case_ids=_case_ids(ratios),
-        )
-    by_setting: dict[Setting, list[Ratio]] = {}
-    for one in winners:
-        by_setting.setdefault(one.setting, []).append(one)
-    parts = [
-        f"{label(setting)}, {listed([_won(one, ratios, medians, level) for one in own])}"
-        for setting, own in by_setting.items()
-    ]
-    chosen = f" Chosen from {many} settings by{held}" if many > 1 else ""
-    if chosen:
-        chosen += "; the best of several is a little flattering." if many > 2 else "."
-    return Sentence(
-        kind="best",
-        text=f"Fastest for {what}, in times as fast as plain: {'; '.join(parts)}."
-        f"{''.join(_price(own, len(by_setting) > 1) for own in by_setting.values())}{chosen}",
-        evidence=_evidence(winners),
-        case_ids=_case_ids(winners),
+            winner = max(faster, key=lambda one: one.span.value)
+            winners.setdefault(winner.setting, []).append(winner)
+    rests_on = [one for own in winners.values() for one in own] or speedups
+    if winners:
+        parts = [_winner(work, own, speedups, medians, level) for own in winners.values()]
+        text = " ".join(parts) + _choice(many, level)
+    elif all(one.span.low is None for one in speedups):
+        text = f"The fastest setting for {work} is unknown: there are too few replicates."
+    else:
+        text = _none_faster(work, speedups, many, level)
+    return Insight(
+        kind="best", text=text, evidence=_evidence(rests_on), case_ids=_case_ids(rests_on)
     )
 
 
-def _won(one: Ratio, ratios: Sequence[Ratio], medians: Medians, level: float) -> str:
-    """`1.55× (1.39–1.72) at N=8 (not told from compile default)`."""
+def _winner(
+    work: str,
+    own: Sequence[SettingSpeedup],
+    speedups: Sequence[SettingSpeedup],
+    medians: Medians,
+    level: float,
+) -> str:
+    """One setting with its speedups, the settings that may be as fast, and its costs."""
+    each = [f"{factor(one.span)} at N={one.batch}" for one in own]
+    found = [f"{label(own[0].setting)} is the fastest setting for {work}: {listed(each)}."]
+    by_rivals: dict[str, list[str]] = {}
+    for one in own:
+        if names := _rivals(one, speedups, medians, level):
+            by_rivals.setdefault(listed(names), []).append(f"N={one.batch}")
+    found += [
+        f"It is not clearly faster than {names} at {listed(sizes)}."
+        for names, sizes in by_rivals.items()
+    ]
+    found += [one for one in costs(own) if one != SAME_MEMORY] + paybacks(own)
+    return " ".join(found)
+
+
+def _rivals(
+    one: SettingSpeedup, speedups: Sequence[SettingSpeedup], medians: Medians, level: float
+) -> list[str]:
+    """The settings at the same batch size that may be as fast, the fastest first."""
     rivals = [
         other
-        for other in ratios
+        for other in speedups
         if other.batch == one.batch
         and other.setting != one.setting
         and not faster_than(one.rows[1], other.rows[1], medians, level)
     ]
     rivals.sort(key=lambda other: -other.span.value)
-    names = [label(other.setting) for other in rivals[:MOST_RIVALS]]
-    if len(rivals) > MOST_RIVALS:
-        names.append(f"{len(rivals) - MOST_RIVALS} more")
-    untold = f" (not told from {listed(names)})" if names else ""
-    return f"{factor(one.span)} at N={one.batch}{untold}"
+    return first_few([label(other.setting) for other in rivals], MOST_RIVALS)
 
 
-def _alone(ratios: Sequence[Ratio]) -> str:
-    """Where none of several is sure to be faster: those that would be if there were no others."""
-    faster = [one for one in ratios if one.direction is Direction.FASTER]
-    if not faster:
+def _choice(many: int, level: float) -> str:
+    if many < 2:
         return ""
-    named = [f"{label(one.setting)} at N={one.batch}" for one in faster]
-    return f" Looked at alone {listed(named)} would be."
+    text = f" The choice among {many} settings uses {_intervals(many, level)}."
+    if many > 2:
+        text += " The best of several speedups is a little too high on average."
+    return text
 
 
-def _price(own: Sequence[Ratio], several: bool) -> str:
-    """own: of one setting; several: others are named beside it."""
-    price = [one for one in costs(own) if one != SAME_MEMORY] + paybacks(own)
-    if not price:
-        return ""
-    return f" {f'{label(own[0].setting)}: ' if several else ''}{' '.join(price)}"
+def _intervals(many: int, level: float) -> str:
+    return f"{100 * level:.1f} % intervals ({100 * LEVEL:.0f} % for all {many} together)"
 
 
-def _sentence(group: Group, one: Series) -> Sentence:
-    faster = [ratio for ratio in one.ratios if ratio.direction is Direction.FASTER]
-    slower = [ratio for ratio in one.ratios if ratio.direction is Direction.SLOWER]
-    rest = [ratio for ratio in one.ratios if ratio.direction is Direction.UNCLEAR]
-    unclear = [ratio for ratio in rest if ratio.span.low is not None]
-    unsure = [ratio for ratio in rest if ratio.span.low is None]
-    parts = []
-    if faster:
-        each = [f"{factor(r.span)} at N={r.batch}" for r in faster]
-        parts.append(f"{listed(each)} as fast")
-    if slower:
-        # "0.09 times as fast" is hard to read: how many times as long is not.
-        each = [f"{_longer(r)} at N={r.batch}" for r in slower]
-        parts.append(f"takes {listed(each)} as long")
-    if unclear:
-        each = [f"N={r.batch} ({r.span.low:.2f}–{r.span.high:.2f})" for r in unclear]
-        parts.append(f"no difference found at {listed(each)}")
-    if unsure:
-        each = [f"{factor(r.span)} at N={r.batch}" for r in unsure]
-        parts.append(f"{listed(each)} as fast: too few replicates to be sure")
+def _none_faster(work: str, speedups: Sequence[SettingSpeedup], many: int, level: float) -> str:
+    """The plain setting is not beaten; settings that would win without the others are named."""
+    tried = f"{many} other was" if many == 1 else f"{many} others were"
+    with_ = f" with {_intervals(many, level)}" if many > 1 else ""
+    text = f"No setting was found faster than plain for {work}: {tried} tested{with_}."
+    alone = [one for one in speedups if one.direction is Direction.FASTER]
+    if alone:
+        named = [f"{label(one.setting)} at N={one.batch}" for one in alone]
+        text += f" Tested alone, {listed(named)} would be faster."
+    return text
+
+
+def _of_series(group: Group, one: Series) -> Insight:
+    faster = [own for own in one.speedups if own.direction is Direction.FASTER]
+    slower = any(own.direction is Direction.SLOWER for own in one.speedups)
     kind: Kind = (
         "mixed" if faster and slower else "speedup" if faster else "slowdown" if slower else "none"
     )
-    price = costs(one.ratios) + paybacks(faster) if faster else []
-    tail = f". {' '.join(price)}" if price else "."
-    return Sentence(
+    work = _work(group, one.mode, one.device)
+    text = compared(label(one.setting), "plain", work, {s.batch: s.span for s in one.speedups})
+    price = costs(one.speedups) + paybacks(faster) if faster else []
+    return Insight(
         kind=kind,
-        text=f"{label(one.setting)}, {_what(group, one.mode, one.device)}: "
-        f"{'; '.join(parts)}{tail}",
-        evidence=_evidence(one.ratios),
-        case_ids=_case_ids(one.ratios),
+        text=" ".join([text, *price]),
+        evidence=_evidence(one.speedups),
+        case_ids=_case_ids(one.speedups),
     )
 
 
-def _what(group: Group, mode: str, device: str) -> str:
+def _work(group: Group, mode: str, device: str) -> str:
+    """`inference of convnet on cuda:0`."""
     on = f" on {device}" if len(group.devices) > 1 else ""
     return f"{mode} of {group.name}{on}"
 
 
-def _longer(one: Ratio) -> str:
-    """The reciprocal: how many times as long."""
-    low, high = one.span.low, one.span.high
-    if not low or not high:
-        return factor(Span(1 / one.span.value))
-    return factor(Span(1 / one.span.value, 1 / high, 1 / low))
-
-
-def _evidence(ratios: Iterable[Ratio]) -> str:
+def _evidence(speedups: Iterable[SettingSpeedup]) -> str:
     """`N=8: 7.92 ms → 5.37 ms, 5 replicates, paired`."""
     parts = []
-    for one in ratios:
+    for one in speedups:
         before, after = call_s(one.rows[0]), call_s(one.rows[1])
         if before is None or after is None:
             continue
@@ -203,12 +187,9 @@ def _evidence(ratios: Iterable[Ratio]) -> str:
     return "; ".join(parts)
 
 
-def _case_ids(ratios: Iterable[Ratio]) -> tuple[str, ...]:
+def _case_ids(speedups: Iterable[SettingSpeedup]) -> tuple[str, ...]:
     return tuple(
-        dict.fromkeys(row.case_id for one in ratios for row in one.rows if row.case_id is not None)
+        dict.fromkeys(
+            row.case_id for one in speedups for row in one.rows if row.case_id is not None
+        )
     )
-
-
-def _weight(one: Series) -> float:
-    """Small comes first."""
-    return -max(ratio.span.value for ratio in one.ratios)

@@ -6,8 +6,8 @@ from itertools import groupby
 
 from matplotlib.figure import Figure
 
-from bench.compare.groups import Group, Setting, Span, flags, groups, label
-from bench.compare.setting_speedup import Direction, Ratio, against_plain
+from bench.compare.groups import Direction, Group, Setting, Span, flags, groups, label
+from bench.compare.setting_speedup import SettingSpeedup, against_plain
 from bench.core import units
 from bench.core.text import plain
 from bench.plots import marks
@@ -20,7 +20,8 @@ MOST_ROWS = 45  # of a panel: more cannot be read on one page
 DIRECTIONS = {
     Direction.FASTER: (Style(BLUE, ">"), "faster"),
     Direction.SLOWER: (Style(VERMILION, "<"), "slower"),
-    Direction.UNCLEAR: (Style(GREY, "o"), "no difference shown"),
+    Direction.UNCLEAR: (Style(GREY, "o"), "no difference found"),
+    Direction.UNKNOWN: (Style(GREY, "o"), "too few replicates"),
 }
 
 Line = tuple[int, Setting]  # batch and setting: a row of the panel
@@ -36,7 +37,7 @@ def gain(run: Results) -> dict[str, Figure]:
     )
 
 
-def _figure(run: Results, whole: Group, ratios: Sequence[Ratio]) -> Figure | None:
+def _figure(run: Results, whole: Group, ratios: Sequence[SettingSpeedup]) -> Figure | None:
     if not ratios:
         return None
     used = [row for one in ratios for row in one.rows]
@@ -85,7 +86,7 @@ def _figure(run: Results, whole: Group, ratios: Sequence[Ratio]) -> Figure | Non
     return made.fitted()
 
 
-def _lines(group: Group, ratios: Sequence[Ratio]) -> list[Line]:
+def _lines(group: Group, ratios: Sequence[SettingSpeedup]) -> list[Line]:
     """By batch, then setting; the largest effects where there are too many."""
     effect: dict[Line, float] = {}
     for one in ratios:
@@ -96,7 +97,7 @@ def _lines(group: Group, ratios: Sequence[Ratio]) -> list[Line]:
     return sorted(kept, key=lambda line: (line[0], order.index(line[1])))
 
 
-def _rows(lines: Sequence[Line], ratios: Sequence[Ratio]) -> list[marks.IntervalRow]:
+def _rows(lines: Sequence[Line], ratios: Sequence[SettingSpeedup]) -> list[marks.IntervalRow]:
     """The rows of a panel: each batch has a heading above its settings."""
     found = {(one.batch, one.setting): one for one in ratios}
     rows: list[marks.IntervalRow] = []
@@ -106,7 +107,7 @@ def _rows(lines: Sequence[Line], ratios: Sequence[Ratio]) -> list[marks.Interval
     return rows
 
 
-def _row(name: str, one: Ratio | None) -> marks.IntervalRow:
+def _row(name: str, one: SettingSpeedup | None) -> marks.IntervalRow:
     if one is None:
         return marks.IntervalRow(name)
     span, (style, _) = one.span, DIRECTIONS[one.direction]

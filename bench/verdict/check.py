@@ -1,9 +1,8 @@
-"""A run against a stored baseline: what got worse.  Pure; it never measures.
+"""A run compared with a stored baseline.  Pure; it never measures.
 
-Counted figures are held to the baseline exactly, on any machine.  Times only on the baseline's
-own machine: against earlier runs of it where there are enough, else between the replicates of
-the two runs and what runs of one code differ by (`bench.stats.between_runs`), which leaves a
-suspicion that `bench ab` settles.
+Counted figures are compared exactly, on any machine.  Times are compared only on the machine of
+the baseline: with earlier runs if there are enough; else by the replicates of the two runs and the
+between-run SD (`bench.stats.between_runs`).  The latter gives a suspect, which `bench ab` settles.
 """
 
 import math
@@ -27,7 +26,7 @@ SETTLED: frozenset[Verdict] = frozenset({"SAME", "IMPROVED", "NEW", "MISSING", "
 
 
 class CheckError(UserError):
-    """A threshold that is none."""
+    """The threshold is not between 0 and 1."""
 
 
 def check(
@@ -44,7 +43,9 @@ def check(
     Raises CheckError.
     """
     if not 0 < threshold < 1:
-        raise CheckError(f"--threshold {threshold}: is no slowdown; write e.g. 0.05 for 5 %")
+        raise CheckError(
+            f"--threshold {threshold}: expected a ratio between 0 and 1, such as 0.05 for 5 %"
+        )
     # The controls bear on a verdict by themselves (`times`): here they would count twice.
     run, history = uncorrected(run), [uncorrected(one) for one in history]
     baseline = None if baseline is None else uncorrected(baseline)
@@ -97,7 +98,7 @@ def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdi
     row = any_row(base or value or {})
     verdict: Verdict
     if value is None:
-        verdict, note = "MISSING", "in the baseline, not in this run; renamed?"
+        verdict, note = "MISSING", "in the baseline, not in this run; was it renamed?"
     elif is_ok(value):
         verdict, note = "NEW", "" if base is None else f"was {_why(base)}"
     elif _broken(value) and (base is None or not _broken(base)):
@@ -138,7 +139,7 @@ def _notes(
     threshold: float,
     tests: Sequence[TimeTest],
 ) -> list[str]:
-    """What bears on every case, a sentence each."""
+    """Notes about all cases, one sentence each."""
     if baseline is None:
         return []
     notes = []
@@ -154,8 +155,8 @@ def _notes(
     ]
     if moved and abs(math.log(statistics.median(moved))) > math.log1p(threshold):
         notes.append(
-            f"The controls, the same work in both runs, took {statistics.median(moved):.2f} times "
-            "as long as in the baseline: the machine moved, and not the code alone."
+            f"The reference work, the same in both runs, took {statistics.median(moved):.2f} times "
+            "as long as in the baseline: the machine itself became faster or slower."
         )
     torches = [
         sorted({row.torch_version for row in one.rows if row.torch_version})
@@ -164,10 +165,12 @@ def _notes(
     if torches[0] and torches[1] and torches[0] != torches[1]:
         notes.append(f"torch was {', '.join(torches[0])}, now it is {', '.join(torches[1])}.")
     if baseline.description.environment.git_dirty:
-        notes.append("The baseline was measured with uncommitted changes: its commit is not it.")
+        notes.append(
+            "The baseline was measured with uncommitted changes: its commit differs from that code."
+        )
     if any(same_machine(*pair) for pair in rows) and not any(one.predicted for one in tests):
         notes.append(
-            f"Fewer than {ENOUGH_HISTORY} earlier runs of this machine lie beside the baseline: a "
+            f"Fewer than {ENOUGH_HISTORY} earlier runs of this machine are beside the baseline: a "
             "slowdown is a suspect at most, and few times are SAME. Keep runs of unchanged code "
             "there."
         )

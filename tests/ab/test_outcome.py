@@ -287,9 +287,11 @@ def test_pairs_against_itself_that_failed_are_said() -> None:
     lost = pair(A, 5, null=True, samples={}, failed={"B": because(SEGFAULT)})
     found = outcome(*good(A), *nulls(5), lost)
     (note,) = found.notes
-    assert note.startswith(f"A against itself failed in 1 of 6 pairs: {SEGFAULT}; nothing guards")
+    assert note.startswith(f"The null case (A against A) failed in 1 of 6 pairs: {SEGFAULT}. ")
     none = outcome(*good(A), *(failed(A, n, A=SEGFAULT, null=True) for n in (0, 1)))
-    assert none.notes[1] == "A was not measured against itself: nothing guards these figures."
+    assert none.notes[1] == (
+        "The null case (A against A) was not measured: false alarms cannot be noticed."
+    )
 
 
 def test_pairs_that_were_disturbed_or_had_not_settled_are_counted() -> None:
@@ -301,14 +303,14 @@ def test_pairs_that_were_disturbed_or_had_not_settled_are_counted() -> None:
     found = outcome(*flagged, *good(A), *nulls())
     assert found.notes == (
         "2 of 12 pairs were disturbed by other work on this machine (contended).",
-        "In 1 of 12 pairs the times had not settled (unsteady).",
-        "In 1 of 12 pairs each call did more than the last or left more behind (growing).",
+        "The times still moved in 1 of 12 pairs (unsteady).",
+        "Each call did more work or left more behind in 1 of 12 pairs (growing).",
     )
 
 
 def test_thresholds_of_their_own_are_said_and_are_in_the_report() -> None:
     found = outcome(*good(A), *good(B), *nulls(), keys=(A, B), thresholds={B: 0.1})
-    assert found.notes == ("1 of 2 cases are judged by a threshold of their own: 10.0 %.",)
+    assert found.notes == ("1 of 2 cases have their own threshold: 10.0 %.",)
     assert found.thresholds == {B: 0.1}
 
 
@@ -316,7 +318,10 @@ def test_cases_that_could_not_be_verified_are_counted() -> None:
     doubt = facts(A, problems={"relative_error": "it draws random numbers"})
     found = outcome(*good(A), *nulls(), facts(A, "A"), doubt)
     assert found.notes == (
-        f"What side B computes could not be verified in 1 of 1 cases: {A}: it draws random numbers",
+        (
+            "The results of side B could not be verified in 1 of 1 cases: "
+            f"{A}: it draws random numbers"
+        ),
     )
 
 

@@ -70,7 +70,7 @@ def test_a_page_says_what_it_found_first_and_then_shows_it(tmp_path: Path) -> No
     html = build([run_of(tmp_path / "run", few())]).html
     places = [html.index(f'id="{name}"') for name in ("says", "plots", "doubts", "all", "how")]
     assert places == sorted(places)
-    assert "Fastest for inference of convnet" in html
+    assert "is the fastest setting for inference of convnet" in html
     assert "too big for 24 GiB" in html
     assert "git checkout 0123abc4567" in html
 

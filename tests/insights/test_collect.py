@@ -9,7 +9,7 @@ import pytest
 
 from bench.core.records import FLAGS, Case, Entry, Facts, Failure, Measurement, Samples
 from bench.insights.collect import DOUBTS, of_run
-from bench.insights.insight import Sentence
+from bench.insights.insight import Insight
 from bench.results.load import load
 from tests.support import synthetic
 from tests.support.cases import case
@@ -23,7 +23,7 @@ def times(scale: float, noise: Sequence[float] = STEADY) -> list[float]:
     return [0.01 * scale * one for one in noise]
 
 
-def told(tmp_path: Path, *entries: Entry, kind: str, **run: Any) -> list[Sentence]:
+def told(tmp_path: Path, *entries: Entry, kind: str, **run: Any) -> list[Insight]:
     found = of_run(run_of(tmp_path / "run", entries, **run))
     return [one for one in found if one.kind == kind]
 
@@ -47,7 +47,7 @@ def test_a_setting_that_gains_says_how_much_what_it_costs_and_on_what_that_rests
         kind="speedup",
     )
     assert gain.text == (
-        "channels_last, inference of convnet: 2.00× (2.00–2.00) at N=8 as fast. "
+        "channels_last is faster than plain for inference of convnet: 2.00× (2.00–2.00) at N=8. "
         "It needs up to 20 % more memory."
     )
     assert gain.evidence == "N=8: 10.0 ms → 5.00 ms, 5 replicates, paired, unverified"
@@ -63,8 +63,8 @@ def test_what_is_paid_once_is_told_with_the_calls_after_which_it_has_paid(tmp_pa
         kind="speedup",
     )
     assert (
-        "Compiling takes 10.0 s once (as one replicate saw it), at N=8 paid back after 2,000 calls."
-        in gain.text
+        "Compiling takes 10.0 s once (measured in one replicate); at N=8 this is paid back after "
+        "2,000 calls." in gain.text
     )
 
 
@@ -75,15 +75,22 @@ def test_an_interval_that_holds_1_is_no_difference_found(tmp_path: Path) -> None
     ]
     found = of_run(run_of(tmp_path / "run", entries))
     best, gain = (one for one in found if one.kind in ("best", "none"))
-    assert "leave the settings plain" in best.text
-    assert "no difference found at N=8 (" in gain.text
+    assert best.text == (
+        "No setting was found faster than plain for inference of convnet: 1 other was tested."
+    )
+    assert gain.text.startswith(
+        "No difference was found between channels_last and plain for inference of convnet at N=8 ("
+    )
 
 
 def test_a_setting_that_loses_says_how_many_times_as_long_it_takes(tmp_path: Path) -> None:
     slow = case(amp="bfloat16")
     entries = [*replicates(case(), times(1.0)), *replicates(slow, times(11.0))]
     (slowdown,) = told(tmp_path, *entries, kind="slowdown")
-    assert "takes 11× (11–11) at N=8 as long" in slowdown.text
+    assert slowdown.text == (
+        "amp bfloat16 is slower than plain for inference of convnet: it takes 11× (11–11) as "
+        "long at N=8."
+    )
 
 
 def test_nothing_is_paid_back_where_nothing_was_found_to_be_gained(tmp_path: Path) -> None:
@@ -96,22 +103,27 @@ def test_nothing_is_paid_back_where_nothing_was_found_to_be_gained(tmp_path: Pat
         *replicates(compiled, times(0.99, noise[1]), facts={"compile_cold_s": 10.0}),
     ]
     (gain,) = told(tmp_path, *entries, kind="speedup")
-    assert "no difference found at N=32" in gain.text
+    assert "No difference was found at N=32 (" in gain.text
     assert gain.text.count("paid back") == 1
-    assert "at N=8 paid back after 2,000 calls" in gain.text
+    assert "at N=8 this is paid back after 2,000 calls" in gain.text
 
 
 def test_of_single_replicates_no_setting_is_called_the_fastest(tmp_path: Path) -> None:
     entries = [*replicates(case(), [0.03]), *replicates(LAST, [0.01])]
     (best,) = told(tmp_path, *entries, kind="best")
-    assert "cannot be told: too few replicates" in best.text
+    assert best.text == (
+        "The fastest setting for inference of convnet is unknown: there are too few replicates."
+    )
 
 
 def test_of_one_replicate_a_ratio_is_said_and_that_nothing_was_tested(tmp_path: Path) -> None:
     entries = [*replicates(case(), [0.01]), *replicates(LAST, [0.005])]
     texts = [one.text for one in told(tmp_path, *entries, kind="none")]
-    assert any("2.00× (no interval) at N=8 as fast: too few" in text for text in texts), texts
-    assert not any("no difference" in text for text in texts)
+    assert texts[0] == (
+        "The difference between channels_last and plain for inference of convnet is uncertain: a "
+        "speedup of 2.00× (no interval) at N=8, from too few replicates."
+    )
+    assert len(texts) == 1
 
 
 def test_an_error_of_another_kind_than_the_plain_settings_is_a_price(tmp_path: Path) -> None:
@@ -123,7 +135,7 @@ def test_an_error_of_another_kind_than_the_plain_settings_is_a_price(tmp_path: P
         facts(case(amp="bfloat16"), relative_error=5e-3),
         kind="speedup",
     )
-    assert "Its result is off by up to 0.005" in gain.text
+    assert "Its relative error is up to 0.005, compared with float64." in gain.text
 
 
 def test_what_is_faster_than_possible_supports_nothing(tmp_path: Path) -> None:
@@ -154,9 +166,10 @@ def test_the_best_setting_of_each_batch_size_is_named_and_how_many_it_was_chosen
 ) -> None:
     run_of(tmp_path / "run", synthetic.entries())
     (best, other) = (one for one in of_run(load(tmp_path / "run")) if one.kind == "best")
-    assert best.text.startswith("Fastest for inference of convnet, in times as fast as plain: ")
-    assert "compile default, 1.39× (1.30–1.49) at N=1" in best.text
-    assert "Chosen from 4 settings" in best.text
+    assert best.text.startswith(
+        "compile default is the fastest setting for inference of convnet: 1.39× (1.30–1.49) at N=1"
+    )
+    assert "The choice among 4 settings uses 98.8 % intervals" in best.text
     assert "training" in other.text
 
 
@@ -171,8 +184,8 @@ def test_a_batch_beyond_which_little_is_gained_is_named(tmp_path: Path) -> None:
         entries.append(facts(one, peak_bytes=1_000_000 * (batch + 1)))
     (batch_,) = told(tmp_path, *entries, kind="batch")
     assert batch_.text == (
-        "A batch of 8 is enough for inference of convnet: 400 images/s, 100 % (100–100) of the "
-        "401 at N=32. Each further image takes 1.00 MB."
+        "A batch of 8 is enough for inference of convnet: it reaches 400 images/s, 100 % (100–100) "
+        "of the 401 images/s at N=32. Each further image needs 1.00 MB."
     )
 
 
@@ -189,23 +202,25 @@ def test_a_batch_that_is_not_sure_to_be_enough_is_not_said_to_be(tmp_path: Path)
     noisy = [0.02 * one for one in (1.0, 1.1, 0.95, 1.05, 0.9)]
     (batch_,) = told(tmp_path, *batches([0.01] * 5, noisy, 0.08), kind="batch")
     assert batch_.text == (
-        "A batch of 8 may be enough for inference of convnet: 401 images/s, 100 % (91–111) of the "
-        "400 at N=32, which is not sure to be 95 %."
+        "A batch of 8 may be enough for inference of convnet: it reaches 401 images/s, 100 % "
+        "(91–111) of the 400 images/s at N=32. The true share may be below 95 %."
     )
 
 
 def test_of_one_replicate_no_batch_is_surely_enough(tmp_path: Path) -> None:
     (batch_,) = told(tmp_path, *batches([0.01], [0.02], 0.0816), kind="batch")
     assert batch_.text == (
-        "A batch of 8 may be enough for inference of convnet: 400 images/s, 102 % of the 392 at "
-        "N=32 (one replicate: how sure that is cannot be told)."
+        "A batch of 8 may be enough for inference of convnet: it reaches 400 images/s, 102 % of "
+        "the 392 images/s at N=32. The share is uncertain: there are too few replicates."
     )
 
 
 def test_a_batch_with_the_most_throughput_is_held_against_the_largest(tmp_path: Path) -> None:
     (batch_,) = told(tmp_path, *batches([0.01] * 5, [0.02] * 5, 0.1), kind="batch")
-    assert "A batch of 8 is enough for inference of convnet: 400 images/s, 125 %" in batch_.text
-    assert "of the 320 at N=32." in batch_.text
+    assert batch_.text == (
+        "A batch of 8 is enough for inference of convnet: it reaches 400 images/s, 125 % (125–125) "
+        "of the 320 images/s at N=32."
+    )
 
 
 def test_throughput_that_still_grows_asks_for_larger_batches(tmp_path: Path) -> None:
@@ -215,8 +230,10 @@ def test_throughput_that_still_grows_asks_for_larger_batches(tmp_path: Path) -> 
         for entry in replicates(case(batch=batch), [time_s] * 5)
     ]
     (batch_,) = told(tmp_path, *entries, kind="batch")
-    assert "still grows at N=8" in batch_.text
-    assert "4.00× (4.00–4.00) that at N=1" in batch_.text
+    assert batch_.text == (
+        "The throughput of inference of convnet still grows at N=8, the largest batch measured: it "
+        "is 400 images/s, 4.00× (4.00–4.00) as much as at N=1. Try larger batches."
+    )
 
 
 def test_throughput_that_noise_hides_is_no_difference_found(tmp_path: Path) -> None:
@@ -225,7 +242,10 @@ def test_throughput_that_noise_hides_is_no_difference_found(tmp_path: Path) -> N
         *replicates(case(batch=32), times(3.6, (0.6, 1.3, 0.7, 1.4, 1.0))),
     ]
     (batch_,) = told(tmp_path, *entries, kind="batch")
-    assert "no difference found between N=8 and N=32" in batch_.text
+    assert batch_.text.startswith(
+        "No difference in throughput was found for inference of convnet between N=8 and N=32, the "
+        "largest batch measured: "
+    )
 
 
 def on(device: str, scale: float, **settings: Any) -> list[Entry]:
@@ -243,7 +263,10 @@ def test_devices_are_compared_in_the_plain_setting_whatever_another_does_to_one(
         *on("cuda:0", 0.4, amp="bfloat16"),
     ]
     (device,) = told(tmp_path, *entries, kind="device")
-    assert "cuda:0 is worth it at N=8: 2.00× (2.00–2.00) at N=8 as fast as cpu, both" in device.text
+    assert device.text == (
+        "cuda:0 is faster than cpu for inference of convnet: 2.00× (2.00–2.00) at N=8. Both use "
+        "the plain setting, with the data already on the device."
+    )
 
 
 def test_every_input_has_a_verdict_of_its_own(tmp_path: Path) -> None:
@@ -251,8 +274,8 @@ def test_every_input_has_a_verdict_of_its_own(tmp_path: Path) -> None:
     for input_, scale in (("3,32,32", 2.0), ("3,224,224", 0.05)):
         entries += [*on("cpu", 1.0, input=input_), *on("cuda:0", scale, input=input_)]
     small, large = told(tmp_path, *entries, kind="device")
-    assert "3,32,32: cuda:0 is not worth it" in small.text
-    assert "3,224,224: cuda:0 is worth it" in large.text
+    assert "cuda:0 is slower than cpu for inference of convnet 3,32,32: it takes" in small.text
+    assert "cuda:0 is faster than cpu for inference of convnet 3,224,224: 20×" in large.text
 
 
 def devices(tmp_path: Path, *scales: tuple[int, Sequence[float]]) -> str:
@@ -265,52 +288,39 @@ def devices(tmp_path: Path, *scales: tuple[int, Sequence[float]]) -> str:
             gpu, [one * more for one, more in zip(times(1.0), scale, strict=True)]
         )
     (device,) = told(tmp_path, *entries, kind="device")
-    return device.text.partition(" as fast")[0]
+    return device.text.partition(" Both use")[0]
 
 
 NOISE = (1.3, 0.8, 1.1, 0.75, 1.2)
 
 
-def test_a_device_that_loses_somewhere_is_not_worth_it_there_alone(tmp_path: Path) -> None:
-    text = devices(tmp_path, (1, [2.0] * 5), (8, NOISE), (32, NOISE))
-    assert (
-        "cuda:0 is not worth it at N=1, no difference found at N=8 and N=32: 0.50× (0.50–0.50) at "
-        "N=1" in text
-    )
-
-
-def test_each_size_stands_in_the_verdict_of_a_device(tmp_path: Path) -> None:
-    text = devices(tmp_path, (1, [2.0] * 5), (2, NOISE), (8, [0.5] * 5), (32, [0.25] * 5))
-    assert "is worth it from N=8 on, not at N=1, no difference found at N=2: " in text
-
-
-def test_a_device_of_which_no_difference_is_found_gains_nothing_that_could_be_told(
+def test_a_device_that_is_slower_at_one_size_says_how_much_longer_it_takes_there(
     tmp_path: Path,
 ) -> None:
-    assert "cuda:0 gains nothing that could be told: no difference found at N=8: " in devices(
-        tmp_path, (8, NOISE)
+    text = devices(tmp_path, (1, [2.0] * 5), (8, NOISE))
+    assert text.startswith(
+        "cuda:0 is slower than cpu for inference of convnet: it takes 2.00× (2.00–2.00) as long "
+        "at N=1. No difference was found at N=8 ("
     )
 
 
-def test_of_single_replicates_no_device_is_judged(tmp_path: Path) -> None:
+def test_every_batch_size_of_a_device_has_its_result(tmp_path: Path) -> None:
+    text = devices(tmp_path, (1, [2.0] * 5), (2, NOISE), (8, [0.5] * 5), (32, [0.25] * 5))
+    assert text.startswith(
+        "cuda:0 is faster than cpu for inference of convnet: 2.00× (2.00–2.00) at N=8 and "
+        "4.00× (4.00–4.00) at N=32. It takes 2.00× (2.00–2.00) as long at N=1. No difference was "
+        "found at N=2 ("
+    )
+
+
+def test_of_single_replicates_a_device_is_neither_faster_nor_slower(tmp_path: Path) -> None:
     entries = [*replicates(case(), [0.01])]
     entries += replicates(case(device="cuda:0", threads=None, allocator=None), [0.001])
     (device,) = told(tmp_path, *entries, kind="device")
-    assert "cuda:0 cannot be judged: too few replicates at N=8: 10× (no interval)" in device.text
-
-
-def test_from_a_batch_size_on_is_said_only_where_all_larger_ones_win(tmp_path: Path) -> None:
-    entries = []
-    for batch, scale in ((1, 0.5), (8, 1.0)):
-        entries += [*on("cpu", 1.0, batch=batch), *on("cuda:0", scale, batch=batch)]
-    (device,) = told(tmp_path, *entries, kind="device")
-    assert "cuda:0 is worth it at N=1, no difference found at N=8: " in device.text
-
-
-def test_a_device_is_worth_it_from_a_batch_size_on(tmp_path: Path) -> None:
-    run_of(tmp_path / "run", synthetic.entries(gpu=True))
-    first, *_ = (one for one in of_run(load(tmp_path / "run")) if one.kind == "device")
-    assert first.text.startswith("inference of convnet: cuda:0 is worth it from N=1 on: ")
+    assert device.text.startswith(
+        "The difference between cuda:0 and cpu for inference of convnet is uncertain: a speedup of "
+        "10× (no interval) at N=8, from too few replicates."
+    )
 
 
 # --- layers ----------------------------------------------------------------------------------
@@ -326,9 +336,9 @@ def layered(a_s: float, b_s: float, whole_s: float = 0.01) -> list[Entry]:
 @pytest.mark.parametrize(
     ("a_s", "b_s", "said"),
     [
-        (0.004, 0.003, "take 1.00× (1.00–1.00) the time of the whole: no difference found"),
-        (0.004, 0.001, "take 0.60× (0.60–0.60) the time of the whole: the rest is work between"),
-        (0.008, 0.004, "take 1.60× (1.60–1.60) the time of the whole: inside, data may still"),
+        (0.004, 0.003, "is 1.00× (1.00–1.00) the time of the whole: no difference was found."),
+        (0.004, 0.001, "is 0.60× (0.60–0.60) the time of the whole. The rest is work between"),
+        (0.008, 0.004, "is 1.60× (1.60–1.60) the time of the whole. Inside the whole, data may"),
     ],
 )
 def test_layers_alone_stand_beside_the_whole_and_equal_ones_count_as_often_as_they_are_called(
@@ -342,15 +352,19 @@ def test_a_layer_that_was_not_measured_leaves_the_sum_unknown(tmp_path: Path) ->
     three = {"net": [*TWO["net"], {"name": "c", "same_as": []}]}
     (layers,) = told(tmp_path, *layered(0.004, 0.003), kind="layers", layers=three)
     assert layers.text == (
-        "In inference of net at N=8 the layers' shares are unknown. Not all were measured "
-        "(missing: c)."
+        "The shares of the layers in inference of net at N=8 are unknown: some layers were not "
+        "measured (c)."
     )
     assert "%" not in layers.evidence
 
 
 def test_what_equal_layers_take_together_is_not_said_of_one(tmp_path: Path) -> None:
     (layers,) = told(tmp_path, *layered(0.004, 0.003), kind="layers", layers=TWO)
-    assert "goes to b and 1 equal call (60 %) and a (40 %)" in layers.text
+    assert layers.text == (
+        "Most of the time of the layers in inference of net at N=8 goes to 2 equal calls of b "
+        "(60 %) and a (40 %). The sum of the layers measured alone is 1.00× (1.00–1.00) the time "
+        "of the whole: no difference was found."
+    )
 
 
 def test_layers_of_another_setting_than_the_wholes_are_not_held_against_it(tmp_path: Path) -> None:
@@ -364,7 +378,7 @@ def test_a_module_that_is_no_layer_of_the_list_is_not_counted_twice(tmp_path: Pa
     entries = [*layered(0.004, 0.003), *replicates(case(subject="net/block"), [0.01] * 5)]
     (layers,) = told(tmp_path, *entries, kind="layers", layers=TWO)
     assert "block" not in layers.text + layers.evidence
-    assert "take 1.00×" in layers.text
+    assert "is 1.00×" in layers.text
 
 
 def test_of_many_equal_layers_none_takes_most(tmp_path: Path) -> None:
@@ -374,7 +388,9 @@ def test_of_many_equal_layers_none_takes_most(tmp_path: Path) -> None:
         entries += replicates(case(subject=f"net/{name}"), [0.001] * 5)
     many = {"net": [{"name": name, "calls": 1} for name in names]}
     (layers,) = told(tmp_path, *entries, kind="layers", layers=many)
-    assert "no layer dominates: the largest of 40: l0 (2 %)" in layers.text
+    assert (
+        "No layer dominates inference of net at N=8: the largest of 40 is l0 (2 %)." in layers.text
+    )
 
 
 def test_a_layer_without_a_backward_adds_its_forward_alone(tmp_path: Path) -> None:
@@ -409,15 +425,19 @@ def test_a_layer_without_a_backward_adds_its_forward_alone(tmp_path: Path) -> No
         none,
     ]
     forward, backward = told(tmp_path, *entries, kind="layers", layers=own)
-    assert "take 1.00× (1.00–1.00)" in forward.text
-    assert "take 1.00× (1.00–1.00)" in backward.text
+    assert "is 1.00× (1.00–1.00)" in forward.text
+    assert "is 1.00× (1.00–1.00)" in backward.text
 
 
 def test_a_compiled_whole_beside_its_layers_names_no_single_cause(tmp_path: Path) -> None:
     entries = layered(0.004, 0.003)
     entries += replicates(case(subject="net", compile="default"), [0.005] * 5)
     _, compiled = told(tmp_path, *entries, kind="layers", layers=TWO)
-    assert "2.00× (2.00–2.00) the time of the compiled whole: what running" in compiled.text
+    assert compiled.text == (
+        "The sum of the uncompiled layers measured alone is 2.00× (2.00–2.00) the time of compiled "
+        "inference of net at N=8. The difference is the effect of compiling and of running "
+        "together."
+    )
 
 
 # --- doubts ----------------------------------------------------------------------------------
@@ -437,7 +457,7 @@ def test_a_disturbed_machine_and_failed_cases_are_said_first(tmp_path: Path) -> 
     found = of_run(run_of(tmp_path / "run", [*disturbed, broken]))
     assert [one.kind for one in found[:2]] == ["doubt", "doubt"]
     assert found[0].text.startswith("1 of 2 cases are contended: other work on the machine took")
-    assert found[1].text == "Of 2 cases 1 crash, which have no figures."
+    assert found[1].text == "1 of 2 cases have no figures: 1 crash."
     assert "ended by SIGSEGV" in found[1].evidence
 
 

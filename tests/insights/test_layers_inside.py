@@ -192,9 +192,14 @@ def test_a_layer_without_a_call_in_the_profile_is_unknown_inside_and_not_zero(
         (alone(batch=32), LAYERS, FORWARD, "in other settings, or at another batch size"),
         (alone(amp="bfloat16"), LAYERS, FORWARD, "in other settings, or at another batch size"),
         (alone()[:5], LAYERS, FORWARD, "not all layers were measured alone: b"),
-        (alone(), LAYERS, {"(compiled graph 0/0)": 0.01}, "shows none of these layers"),
-        (alone(), [], FORWARD, "the run measured no layers of it alone"),
-        (replicates(case(subject="net"), [0.01]), LAYERS, FORWARD, "the run measured no layers"),
+        (alone(), LAYERS, {"(compiled graph 0/0)": 0.01}, "has none of these layers"),
+        (alone(), [], FORWARD, "the run did not measure its layers"),
+        (
+            replicates(case(subject="net"), [0.01]),
+            LAYERS,
+            FORWARD,
+            "the run did not measure its layers",
+        ),
     ],
 )
 def test_a_case_that_stands_beside_nothing_says_why(
@@ -300,4 +305,4 @@ def test_the_page_says_of_which_cases_of_a_profile_no_layers_were_measured(tmp_p
     one = run(tmp_path, [*alone(), Failure(case=nasty, replicate=0, status="oom", reason="")])
     html = page.build([one], profile(tmp_path / "p", nasty, FORWARD)).html
     assert "net&lt;img src=x&gt;?:inference" in html
-    assert "the run measured no layers of it alone" in html
+    assert "the run did not measure its layers" in html

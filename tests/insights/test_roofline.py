@@ -142,14 +142,15 @@ def entries() -> list[Entry]:
 def test_the_sentence_names_what_binds_and_what_neither_bound_explains(tmp_path: Path) -> None:
     run = run_of(tmp_path / "run", entries(), machine=WRITTEN)
     (told,) = (one for one in of_run(run) if one.kind == "roofline")
-    assert (
-        "slow at 10 % and fast at 90 % of what arithmetic allows; view at 50 % of what memory "
-        "allows (as this machine was seen to do). slow is far from it: how it is computed holds "
-        "it back, or it moves more than the least." in told.text
+    assert told.text == (
+        "In inference of net at N=8, slow reaches 10 % and fast reaches 90 % of the measured "
+        "arithmetic peak. view reaches 50 % of the measured memory bandwidth. slow is far below "
+        "the ceiling: the way of computing is slow, or it moves more bytes than the lower bound."
     )
     assert (
         "100 GFLOP/s (float32), 20.0 GB/s beyond its caches (100 MB touched, 25.0 MB of cache); "
-        "above 100 % of the latter a layer works from a cache; bytes are the least" in told.evidence
+        "a layer above 100 % of the bandwidth works from a cache; bytes are a lower bound"
+        in told.evidence
     )
 
 
@@ -159,8 +160,8 @@ def test_a_layer_far_from_both_ceilings_is_told_as_bound_by_neither(tmp_path: Pa
     lazy.append(Facts(case=one, facts={"flops": 10_000_000, "bytes_moved": 1000}))
     run = run_of(tmp_path / "run", [*entries(), *lazy], machine=WRITTEN)
     (told,) = (item for item in of_run(run) if item.kind == "roofline")
-    assert " lazy (under 1 %) is bound by neither: what calls it, or how it is comp" in told.text
-    assert "lazy at" not in told.text
+    assert "lazy (under 1 %) is limited by neither: the calls or the way of computing" in told.text
+    assert "lazy reaches" not in told.text
     figures, _ = build(run)
     (legend,) = legends(figures["roofline"])
     assert "far from both limits" in [text.get_text() for text in legend.get_texts()]
@@ -173,7 +174,7 @@ def test_a_layer_of_unknown_flops_is_named_and_never_bound_by_memory(tmp_path: P
     first, second = (item for item in of_run(run) if item.kind == "roofline")
     assert "distance" not in first.text
     assert second.text == (
-        "What holds net/distance back cannot be told: the number of FLOPs is unknown."
+        "The limit of net/distance is unknown, because the number of FLOPs is unknown."
     )
     figures, _ = build(run)
     texts = [text.get_text() for text in figures["roofline"].texts]
@@ -187,11 +188,11 @@ def test_a_layer_too_short_to_tell_is_held_by_neither_roof(tmp_path: Path) -> No
     (told,) = (item for item in of_run(run) if item.kind == "roofline")
     assert "tiny" not in told.text
     assert told.text.endswith(
-        "1 of 4 layers take under 50.0 µs a call, mostly Python and dispatch."
+        "1 of 4 layers takes less than 50.0 µs a call, which is mostly Python and dispatch."
     )
     alone = run_of(tmp_path / "alone", tiny, machine=WRITTEN)
     (told,) = (item for item in of_run(alone) if item.kind == "roofline")
-    assert told.text.startswith("Layers of net, inference at N=8: 1 of 1 layers take under 50.0 µs")
+    assert told.text.startswith("In inference of net at N=8, 1 of 1 layers takes less than 50.0 µs")
 
 
 def test_a_run_without_peaks_says_so_once(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.records import Case, Entry, Facts
 from bench.insights.collect import of_run
-from bench.insights.insight import Sentence
+from bench.insights.insight import Insight
 from bench.terminal.run_summary import TOLD
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
@@ -17,7 +17,7 @@ PLAIN, LAST, COMPILED = case(), case(memory_format="channels_last"), case(compil
 SETTINGS = (LAST, case(amp="bfloat16"), COMPILED, case(allocator="system"))
 
 
-def told(tmp_path: Path, entries: Sequence[Entry], *kinds: str) -> list[Sentence]:
+def told(tmp_path: Path, entries: Sequence[Entry], *kinds: str) -> list[Insight]:
     return [one for one in of_run(run_of(tmp_path / "run", entries)) if one.kind in kinds]
 
 
@@ -42,17 +42,16 @@ def test_the_winner_of_several_is_held_to_an_interval_for_all_of_them(tmp_path: 
         entries += gaining(other, [0.5] * 5)
     (best,) = told(tmp_path, entries, "best")
     assert best.text == (
-        "For inference of convnet leave the settings plain: none of 4 others was found faster by "
-        "intervals of 98.8 %, 95 % for all 4 together. Looked at alone channels_last at N=8 would "
-        "be."
+        "No setting was found faster than plain for inference of convnet: 4 others were tested "
+        "with 98.8 % intervals (95 % for all 4 together). Tested alone, channels_last at N=8 would "
+        "be faster."
     )
 
 
 def test_a_setting_without_others_is_held_to_its_own_interval(tmp_path: Path) -> None:
     (best,) = told(tmp_path, plain() + gaining(LAST, SLIGHT), "best")
     assert best.text == (
-        "Fastest for inference of convnet, in times as fast as plain: channels_last, "
-        "1.03× (1.01–1.05) at N=8."
+        "channels_last is the fastest setting for inference of convnet: 1.03× (1.01–1.05) at N=8."
     )
 
 
@@ -62,8 +61,8 @@ def test_how_the_winner_was_chosen_is_said(tmp_path: Path) -> None:
         entries += gaining(other, [gain] * 5)
     (best,) = told(tmp_path, entries, "best")
     assert best.text.endswith(
-        "Chosen from 4 settings by intervals of 98.8 %, 95 % for all 4 together; the best of "
-        "several is a little flattering."
+        " The choice among 4 settings uses 98.8 % intervals (95 % for all 4 together). The best of "
+        "several speedups is a little too high on average."
     )
 
 
@@ -74,7 +73,10 @@ def test_the_fastest_names_those_that_it_is_not_told_from(tmp_path: Path) -> Non
     entries += gaining(COMPILED, [1.45, 1.50, 1.52, 1.40, 1.58])
     entries += gaining(SETTINGS[3], [1.1] * 5)
     (best,) = told(tmp_path, entries, "best")
-    assert "channels_last, 1.54× (1.46–1.63) at N=8 (not told from compile default)." in best.text
+    assert best.text.startswith(
+        "channels_last is the fastest setting for inference of convnet: 1.54× (1.46–1.63) at N=8. "
+        "It is not clearly faster than compile default at N=8. "
+    )
 
 
 def test_the_best_settings_are_told_with_what_they_cost_on_the_terminal_too(
@@ -94,11 +96,12 @@ def test_the_best_settings_are_told_with_what_they_cost_on_the_terminal_too(
     (best,) = told(tmp_path, entries, "best")
     assert best.kind in TOLD
     assert (
-        " at N=8. compile default: It needs up to 16 % more memory. Its result is off by up to "
-        "0.001 (relative, against float64). Compiling takes 10.0 s once (as one replicate saw "
-        "it), at N=8 paid back after 2,000 calls. Chosen from 2" in best.text
+        "compile default is the fastest setting for inference of convnet: 2.00× (2.00–2.00) at "
+        "N=8. It needs up to 16 % more memory. Its relative error is up to 0.001, compared with "
+        "float64. Compiling takes 10.0 s once (measured in one replicate); at N=8 this is paid "
+        "back after 2,000 calls. The choice among 2" in best.text
     )
-    assert "Memory is the same" not in best.text
+    assert "the same memory" not in best.text
 
 
 @pytest.mark.parametrize(("at_1", "kind"), [(0.95, "mixed"), (3.0, "speedup"), (1.0, "speedup")])
@@ -129,8 +132,8 @@ def tuned(tmp_path: Path, base: dict[str, Any], value: dict[str, Any]) -> str:
 def test_what_the_base_spends_as_well_is_not_the_settings_cost(tmp_path: Path) -> None:
     text = tuned(tmp_path, {"compile_cold_s": 58.0}, {"compile_cold_s": 60.0})
     assert (
-        "Compiling takes 2.00 s once more than in the plain setting (as one replicate saw it), at "
-        "N=8 paid back after 400 calls." in text
+        "Compiling takes 2.00 s more than in the plain setting, once (measured in one replicate); "
+        "at N=8 this is paid back after 400 calls." in text
     )
 
 
@@ -165,7 +168,7 @@ def test_the_calls_until_something_has_paid_have_the_ends_of_the_gains_interval(
 
 def test_what_pays_back_after_more_calls_than_anyone_makes_never_does(tmp_path: Path) -> None:
     text = compiled(tmp_path, (1.00001, 1.000011, 1.000009, 1.00001, 1.00001), 600.0)
-    assert "at N=8 practically never paid back." in text
+    assert "at N=8 this is practically never paid back." in text
 
 
 def test_a_gain_that_may_be_next_to_none_may_never_pay_back(tmp_path: Path) -> None:
@@ -177,4 +180,7 @@ def test_a_gain_that_may_be_next_to_none_may_never_pay_back(tmp_path: Path) -> N
 def test_a_search_that_every_replicate_does_is_not_said_to_be_seen_once(tmp_path: Path) -> None:
     entries = plain() + gaining(LAST, [2.0] * 5, tuning_s=1.0)
     (gain,) = told(tmp_path, entries, "speedup")
-    assert "CuDNN's search takes 1.00 s once, at N=8 paid back after 200 calls." in gain.text
+    assert (
+        "The search of cuDNN takes 1.00 s once; at N=8 this is paid back after 200 calls."
+        in gain.text
+    )

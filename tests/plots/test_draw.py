@@ -286,7 +286,7 @@ def test_a_gain_whose_interval_holds_one_claims_nothing(tmp_path: Path, up: floa
         *replicates(case(amp="bfloat16"), [up * t for t in (0.011, 0.010, 0.011, 0.010, 0.0105)]),
     ]
     figures, _ = drawn_from(tmp_path, entries)
-    assert legend(figures["gain"])[0] == "no difference shown"
+    assert legend(figures["gain"])[0] == "no difference found"
     assert not {"faster", "slower"} & set(legend(figures["gain"]))
 
 

@@ -70,7 +70,7 @@ def test_without_earlier_runs_no_time_is_the_same_within_five_per_cent(
     assert [one.verdict for one in report.cases] == ["INCONCLUSIVE", "INCONCLUSIVE"]
     notes = [one.note for one in report.cases[0].findings]
     assert "4.6 % between runs (default)" in notes[0]
-    assert report.notes[-1].startswith("Fewer than 5 earlier runs of this machine lie beside")
+    assert report.notes[-1].startswith("Fewer than 5 earlier runs of this machine are beside")
     wide = check(run_of(tmp_path / "wide", replicates(case(), QUIET)), baseline, threshold=0.4)
     assert judged(wide, case()).verdict == "SAME"
 
@@ -281,7 +281,7 @@ def test_the_newest_baseline_of_a_folder_is_taken_whatever_it_is_called(
 
 @pytest.mark.parametrize("threshold", [0.0, 1.0, 5.0, float("inf"), float("nan")])
 def test_a_threshold_in_percent_is_refused(tmp_path: Path, threshold: float) -> None:
-    with pytest.raises(CheckError, match=r"write e\.g\. 0\.05 for 5 %"):
+    with pytest.raises(CheckError, match=r"such as 0\.05 for 5 %"):
         check(now(tmp_path, replicates(case(), QUIET)), None, threshold)
 
 
@@ -521,7 +521,7 @@ def test_controls_that_moved_are_mentioned(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", entries(0.010))
     moved = check(run_of(tmp_path / "moved", entries(0.013)), base)
     still = check(run_of(tmp_path / "still", entries(0.0101)), base)
-    assert moved.notes[0].startswith("The controls, the same work in both runs, took 1.30 times")
+    assert moved.notes[0].startswith("The reference work, the same in both runs, took 1.30 times")
     assert not any("controls" in one for one in still.notes)
 
 

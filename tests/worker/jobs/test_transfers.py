@@ -134,9 +134,9 @@ def test_the_line_from_cpu_to_gpu_has_the_way_there_and_back(
 
 def test_the_sentence_of_a_device_has_both(tmp_path: Path) -> None:
     (told,) = (one for one in of_run(run_of(tmp_path / "run", entries())) if one.kind == "device")
-    assert "10× (10–10) at N=8 as fast as cpu, both in the plain setting, the data" in told.text
-    assert "Single calls from pageable memory and back: 4.44× (4.44–4.44) at N=8" in told.text
-    assert "from pinned memory and back: 5.71× (5.71–5.71) at N=8" in told.text
+    assert "for inference of convnet: 10× (10–10) at N=8. Both use the plain setting" in told.text
+    assert "single calls from pageable memory and back: 4.44× (4.44–4.44) at N=8." in told.text
+    assert "single calls from pinned memory and back: 5.71× (5.71–5.71) at N=8." in told.text
 
 
 def test_a_verdict_that_turns_with_the_transfers_is_told(tmp_path: Path) -> None:
@@ -154,10 +154,11 @@ def test_a_verdict_that_turns_with_the_transfers_is_told(tmp_path: Path) -> None
         if isinstance(one, Measurement)
     ]
     (told,) = (one for one in of_run(run_of(tmp_path / "run", slow)) if one.kind == "device")
-    assert "cuda:0 is worth it at N=8: 10× (10–10) at N=8 as fast" in told.text
-    assert (
-        "from pageable memory and back: 0.47× (0.47–0.47) at N=8, it is not worth it at N=8; "
-        "from pinned memory and back: 5.71× (5.71–5.71) at N=8." in told.text
+    assert told.text == (
+        "cuda:0 is faster than cpu for inference of convnet: 10× (10–10) at N=8. Both use the "
+        "plain setting, with the data already on the device. cuda:0 is slower than cpu for single "
+        "calls from pageable memory and back: it takes 2.12× (2.12–2.12) as long at N=8. cuda:0 "
+        "is faster than cpu for single calls from pinned memory and back: 5.71× (5.71–5.71) at N=8."
     )
 
 
