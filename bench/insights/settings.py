@@ -4,7 +4,8 @@ Every sentence says what was compared and how sure it is; where an interval hold
 "no difference found".  Rows that are flagged as faster than possible support nothing.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.compare.groups import Group, Setting, Span, flags, label
@@ -46,33 +47,83 @@ def speedups(group: Group, medians: Medians) -> list[Sentence]:
     return [_sentence(group, one) for one in sorted(all_, key=_weight)]
 
 
-def best(group: Group, medians: Medians) -> list[Sentence]:
-    """The fastest setting of each mode, device and batch size, against the plain one."""
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """All settings of one mode and device against the plain one.
+
+    ratios:  of every setting and batch size.
+    level:   of the intervals that a winner is held to: 95 % for all settings together (Bonferroni).
+    winners: by batch size, the fastest that is faster at that level.
+    """
+
+    mode: str
+    device: str
+    ratios: tuple[Ratio, ...]
+    level: float
+    winners: tuple[Ratio, ...]
+
+    @property
+    def settings(self) -> int:
+        """How many others the plain one was compared with."""
+        return len({ratio.setting for ratio in self.ratios})
+
+    @property
+    def preferred(self) -> tuple[Ratio, ...]:
+        """The setting that wins at the most batch sizes, where it is faster; else empty.
+
+        Of two that win as often it is the one with the larger speedup.
+        """
+        wins = Counter(one.setting for one in self.winners)
+        if not wins:
+            return ()
+        top = max(self.winners, key=lambda one: (wins[one.setting], one.span.value)).setting
+        return tuple(one for one in self.ratios if one.setting == top and one.faster_at(self.level))
+
+    def rivals(self, one: Ratio, medians: Medians) -> list[Ratio]:
+        """The settings that a winner cannot be told from, the fastest first."""
+        found = [
+            other
+            for other in self.ratios
+            if other.batch == one.batch
+            and other.setting != one.setting
+            and not faster_than(one.rows[1], other.rows[1], medians, self.level)
+        ]
+        return sorted(found, key=lambda other: -other.span.value)
+
+
+def contests(group: Group, medians: Medians) -> list[Contest]:
+    """One for each mode and device that has more than the plain setting."""
     found = []
     ratios = [ratio for one in series(group, medians) for ratio in one.ratios]
     for mode, device in dict.fromkeys((one.mode, one.device) for one in ratios):
-        own = [one for one in ratios if (one.mode, one.device) == (mode, device)]
-        found.append(_best(group, mode, device, own, medians))
+        own = tuple(one for one in ratios if (one.mode, one.device) == (mode, device))
+        level = 1 - (1 - LEVEL) / len({ratio.setting for ratio in own})
+        found.append(Contest(mode, device, own, level, tuple(_winners(own, level))))
     return found
 
 
-def _best(
-    group: Group, mode: str, device: str, ratios: Sequence[Ratio], medians: Medians
-) -> Sentence:
+def _winners(ratios: Sequence[Ratio], level: float) -> Iterator[Ratio]:
+    for batch in sorted({one.batch for one in ratios}):
+        faster = [one for one in ratios if one.batch == batch and one.faster_at(level)]
+        if faster:
+            yield max(faster, key=lambda one: one.span.value)
+
+
+def best(group: Group, medians: Medians) -> list[Sentence]:
+    """The fastest setting of each mode, device and batch size, against the plain one."""
+    return [_best(group, one, medians) for one in contests(group, medians)]
+
+
+def _best(group: Group, contest: Contest, medians: Medians) -> Sentence:
     """Of several settings some look faster by chance: together they err in 5 % of cases at most.
 
     That is so at each batch size.
     Each is held to an interval of 1 - 0.05 / their number for that (Bonferroni), and so is the
     fastest against each of the others: those that it cannot be told from are named.
     """
-    many = len({ratio.setting for ratio in ratios})
-    level = 1 - (1 - LEVEL) / many
-    winners = []
-    for batch in sorted({one.batch for one in ratios}):
-        faster = [one for one in ratios if one.batch == batch and one.faster_at(level)]
-        if faster:
-            winners.append(max(faster, key=lambda one: one.span.value))
-    what = _what(group, mode, device)
+    ratios, winners, level = contest.ratios, contest.winners, contest.level
+    many = contest.settings
+    what = _what(group, contest.mode, contest.device)
     held = f" intervals of {100 * level:.1f} %, {100 * LEVEL:.0f} % for all {many} together"
     if not winners:
         told = (
@@ -91,7 +142,7 @@ def _best(
     for one in winners:
         by_setting.setdefault(one.setting, []).append(one)
     parts = [
-        f"{label(setting)}, {listed([_won(one, ratios, medians, level) for one in own])}"
+        f"{label(setting)}, {listed([_won(one, contest, medians) for one in own])}"
         for setting, own in by_setting.items()
     ]
     chosen = f" Chosen from {many} settings by{held}" if many > 1 else ""
@@ -106,16 +157,9 @@ def _best(
     )
 
 
-def _won(one: Ratio, ratios: Sequence[Ratio], medians: Medians, level: float) -> str:
+def _won(one: Ratio, contest: Contest, medians: Medians) -> str:
     """`1.55× (1.39–1.72) at N=8 (not told from compile default)`."""
-    rivals = [
-        other
-        for other in ratios
-        if other.batch == one.batch
-        and other.setting != one.setting
-        and not faster_than(one.rows[1], other.rows[1], medians, level)
-    ]
-    rivals.sort(key=lambda other: -other.span.value)
+    rivals = contest.rivals(one, medians)
     names = [label(other.setting) for other in rivals[:MOST_RIVALS]]
     if len(rivals) > MOST_RIVALS:
         names.append(f"{len(rivals) - MOST_RIVALS} more")
