@@ -1,11 +1,10 @@
 """Tables of speedups for the page: settings by batch sizes, a table for each mode and device."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.compare import speedup
+from bench.compare import speedup, speedup_grid
 from bench.compare.groups import PLAIN, Group, Setting, groups, label
-from bench.compare.setting_speedup import against_plain
 from bench.core import units
 from bench.core.records import Row
 from bench.core.text import printable, shortened
@@ -14,9 +13,15 @@ from bench.results.corrected import uncorrected
 from bench.results.results import Results
 
 MOST_CHARS = 60  # of a name
-MOST_CELLS = 2500  # of all tables together
+MOST_CELLS = 600  # of all tables together
 MOST_COLUMNS = 16
-_SIGNS = {"faster": "▲", "slower": "▼", "unclear": "≈", "none": "?"}
+_MARKS = {"faster": "▲", "slower": "▼", "unclear": "≈", "none": "?"}
+_CSS: Mapping[speedup_grid.Verdict, str] = {
+    "faster": "faster",
+    "slower": "slower",
+    "no difference shown": "unclear",
+    "no interval": "none",
+}
 _WORDS = {
     "faster": "faster",
     "slower": "slower",
@@ -35,8 +40,8 @@ class Cell:
     title: str = ""
 
     @property
-    def sign(self) -> str:
-        return _SIGNS.get(self.css, "")
+    def mark(self) -> str:
+        return _MARKS.get(self.css, "")
 
     @property
     def word(self) -> str:
@@ -62,7 +67,7 @@ class Table:
 
 
 NOT_MEASURED = Cell("–")
-Compared = Callable[[Row], Cell | None]  # None: the row is not compared with anything
+Compared = Mapping[str, Cell]  # by case_id
 
 
 def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
@@ -73,10 +78,10 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
     if len(runs) == 1:
         run = uncorrected(runs[0])
         note = (
-            "Times as fast as plain, whose time is in the first row. Each cell has its own 95 % "
-            "interval, so among twenty cells one may look different by chance."
+            "Times as fast as plain, whose time is in the first row, with 95 % intervals; colours "
+            "hold for all cells together."
         )
-        return _limited(groups(run.rows), lambda group: _against_plain(group, run)), note
+        return _limited(groups(run.rows), _against_plain(run)), note
     first, last = runs[0], runs[-1]
     if len(runs) > 2:
         first, *_, last = sorted(runs, key=lambda run: run.description.started or "")
@@ -85,23 +90,31 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
         f"Times as fast as in the {'first' if len(runs) == 2 else 'oldest'} run, with 95 % "
         "intervals; colours hold for all comparisons together."
     )
-    return _limited(groups(last.rows), lambda _: lambda row: cells.get(str(row.case_id))), note
+    return _limited(groups(last.rows), cells), note
 
 
-def _against_plain(group: Group, run: Results) -> Compared:
-    found = {str(one.rows[1].case_id): one for one in against_plain(group, run.medians)}
+def _against_plain(run: Results) -> Mapping[str, Cell]:
+    """By case, the cells that the terminal shows too."""
+    rows = {str(row.case_id): row for row in run.rows if row.status == "ok"}
+    bases = {str(row.case_id) for group in groups(run.rows) for row in _plain_rows(group)}
+    return {
+        one.value_case_id: _compared(one, rows[one.base_case_id], rows[one.value_case_id])
+        for grid in speedup_grid.speedup_table(run)
+        for line in grid.lines
+        for one in line.cells
+        if one is not None and one.value_case_id not in bases
+    }
 
-    def compared(row: Row) -> Cell | None:
-        one = found.get(str(row.case_id))
-        if one is None:
-            return None
-        if "implausible" in {flag for each in one.rows for flag in each.flag_names}:
-            return Cell(units.speedup(one.span.value), "implausible", "", _title(row))
-        unknown = one.span.low is None
-        css = "none" if unknown else one.direction.value
-        return _cell(one.span.value, one.span.low, one.span.high, css, row)
 
-    return compared
+def _plain_rows(group: Group) -> Iterator[Row]:
+    """Their line shows times, also where the grid compares them with another device."""
+    return (row for row in group.rows if group.setting(row) == PLAIN)
+
+
+def _compared(one: speedup_grid.Cell, base: Row, value: Row) -> Cell:
+    if "implausible" in {*base.flag_names, *value.flag_names}:
+        return Cell(units.speedup(one.ratio), "implausible", "", _title(value))
+    return _cell(one.ratio, one.low, one.high, _CSS[one.verdict], value)
 
 
 def _against_run(a: Results, b: Results) -> Mapping[str, Cell]:
@@ -111,17 +124,17 @@ def _against_run(a: Results, b: Results) -> Mapping[str, Cell]:
     for one, word in zip(speedups, speedup.verdicts(speedups), strict=True):
         row = rows.get((one.value_case_id, one.phase))
         if one.of_whole and row is not None:
-            css = "none" if one.low is None else word if word in _SIGNS else "unclear"
+            css = "none" if one.low is None else word if word in _MARKS else "unclear"
             found[one.value_case_id] = _cell(one.ratio, one.low, one.high, css, row)
     return found
 
 
 def _cell(ratio: float, low: float | None, high: float | None, css: str, row: Row) -> Cell:
-    interval = "" if low is None or high is None else f"{_plain(low)}–{_plain(high)}"
+    interval = "" if low is None or high is None else f"{_number(low)}–{_number(high)}"
     return Cell(units.speedup(ratio), interval, css, _title(row))
 
 
-def _plain(ratio: float) -> str:
+def _number(ratio: float) -> str:
     return units.speedup(ratio).removesuffix("×")
 
 
@@ -129,12 +142,12 @@ def _title(row: Row) -> str:
     return ", ".join((units.seconds(call_s(row)), *row.flag_names))
 
 
-def _limited(found: Sequence[Group], compared: Callable[[Group], Compared]) -> list[Table]:
+def _limited(found: Sequence[Group], compared: Compared) -> list[Table]:
     """As many as MOST_CELLS hold, those that compare something first."""
     tables: list[Table] = []
     left = MOST_CELLS
     for group in found:
-        for table in _tables(group, compared(group), several=len(found) > 1):
+        for table in _tables(group, compared, several=len(found) > 1):
             left -= len(table.columns) * len(table.rows)
             if left < 0:
                 return tables
@@ -189,7 +202,7 @@ def _shown(row: Row | None, setting: Setting, compared: Compared) -> Cell:
         return NOT_MEASURED
     if row.status != "ok":
         return Cell(_short(str(row.status)), title=_short(row.reason or ""))
-    found = compared(row)
+    found = compared.get(str(row.case_id))
     if found is not None:
         return found
     title = "" if setting == PLAIN else "not compared"
