@@ -18,11 +18,19 @@ from matplotlib.figure import Figure
 
 from bench.compare.groups import split
 from bench.core.records import FLAGS, Row, whole_phase
-from bench.core.text import printable, short_words, shortened
-from bench.html import layers, svg, table_data, table_rows
+from bench.core.text import printable, shortened
+from bench.html import (
+    findings,
+    layers,
+    recipe,
+    speedup_tables,
+    svg,
+    table_data,
+    table_rows,
+    time_spent,
+)
 from bench.html import runs as page_runs
-from bench.insights import collect
-from bench.insights.insight import Insight
+from bench.insights import headline as headlines
 from bench.plots import draw
 from bench.results import corrected
 from bench.results.profile_load import Profiled
@@ -33,19 +41,14 @@ PARTS = Path(__file__).with_name("parts")
 PAGE_BYTES = 5_000_000  # beyond, fewer rows or none, and the CSV beside the page
 MOST_LINES = 4000  # of the table; beyond, the whole phases alone
 MOST_FAILURES = 200
-MOST_SENTENCES = 200  # of one heading, over all runs
+MOST_TABLES = 4  # of speedups that are not folded
+MOST_RECIPES = 6
 MOST_CHARS = 600  # of a reason or a fact of the environment
 CONFIG_CHARS = 100_000  # of all runs' configurations together
 MOST_WORDS = 5  # on the terminal
 MOST_SUBJECTS = 2  # whose plots are drawn
 PLOTS_BYTES = 1_500_000  # of all pictures together
 _NOT_SHOWN = ("peaks",)
-HEADINGS = (
-    ("Setting by setting", ("speedup", "mixed", "none", "slowdown")),
-    ("Batch size", ("batch",)),
-    ("Layers against the whole", ("layers",)),
-    ("Against what this machine can do", ("roofline",)),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +73,20 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
     cases = _wholes(rows)
     inside, not_inside = layers.sections([(page_runs.name(r), r) for r in runs], profiles)
     columns = table_rows.columns(several=several)
+    headline = headlines.of_runs(runs)
+    told = findings.of_runs([(page_runs.name(run) if several else "", run) for run in runs])
     context: dict[str, Any] = {
         "css": Markup((PARTS / "page.css").read_text(encoding="utf-8") + table_rows.css(columns)),
         "js": Markup((PARTS / "page.js").read_text(encoding="utf-8")),
         "title": _title(runs),
+        "headline": headline,
+        **_speedups(runs),
+        "recipes": recipe.recipes(runs[-1], MOST_RECIPES),
         "subtitle": _subtitle(runs),
         "facts": list(_facts(runs, cases)),
-        "sentences": [
-            (page_runs.name(run), told)
-            for run in runs
-            if (told := _told(run, max(3, MOST_SENTENCES // len(runs))))
-        ],
+        "findings": told.first,
+        "more_findings": told.more,
+        "more_count": told.more_count,
         "changes": page_runs.changes(*runs) if len(runs) == 2 else None,
         "history": page_runs.history(runs) if len(runs) > 2 else None,
         "inside": inside,
@@ -98,8 +104,17 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
         "runs": [_described(run, CONFIG_CHARS // len(runs)) for run in runs],
     }
     html, shown = _rendered(context, rows, several=several)
-    first = [one.text for _, parts in context["sentences"] for _, own, _ in parts for one in own]
-    return Page(html, figures, tuple(first[:MOST_WORDS]), shown is rows)
+    words = (headline, *(one.text for one in told.first))
+    return Page(html, figures, words[:MOST_WORDS], shown is rows)
+
+
+def _speedups(runs: Sequence[Results]) -> dict[str, Any]:
+    tables, note = speedup_tables.of_runs(runs)
+    return {
+        "tables": tables[:MOST_TABLES],
+        "more_tables": tables[MOST_TABLES:],
+        "tables_note": note,
+    }
 
 
 def _rendered(
@@ -127,31 +142,6 @@ def _rendered(
 def _wholes(rows: Sequence[Row]) -> list[Row]:
     """The row of the whole phase of each case."""
     return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
-
-
-def _told(run: Results, most: int) -> list[tuple[str, list[Insight], str]]:
-    """The sentences by heading, the most useful without one; and a note of those beyond `most`."""
-    said = _said(run)
-    kinds = {kind for _, own in HEADINGS for kind in own}
-    parts = [("", [one for one in said if one.kind not in kinds])]
-    parts += [(head, [one for one in said if one.kind in own]) for head, own in HEADINGS]
-    return [(head, own[:most], _more(own, most, "")) for head, own in parts if own]
-
-
-def _said(run: Results) -> list[Insight]:
-    return [
-        Insight(
-            text=_capital(short_words(printable(one.text), table_rows.NAME)),
-            evidence=short_words(printable(one.evidence), 2 * table_rows.NAME),
-            kind=one.kind,
-            case_ids=one.case_ids,
-        )
-        for one in collect.of_run(run)
-    ]
-
-
-def _capital(text: str) -> str:
-    return text[:1].upper() + text[1:] if text[:9] in ("training ", "inference") else text
 
 
 def _title(runs: Sequence[Results]) -> str:
@@ -288,6 +278,7 @@ def _described(run: Results, config_characters: int) -> dict[str, Any]:
         if described.is_known
         else "unknown",
         "environment": environment,
+        "spent": time_spent.parts(run),
         "config": "\n".join(map(printable, config.split("\n"))),
     }
 

@@ -4,7 +4,8 @@ Every insight says what was compared and how certain the result is.  Rows that a
 faster than possible are left out.
 """
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bench.compare.groups import Direction, Group, Setting, flags, label
@@ -48,34 +49,91 @@ def speedups(group: Group, medians: Medians) -> list[Insight]:
     return [_of_series(group, one) for one in ordered]
 
 
-def best(group: Group, medians: Medians) -> list[Insight]:
-    """The fastest setting for each mode and device, with its batch sizes."""
+@dataclass(frozen=True, slots=True)
+class Contest:
+    """All settings of one mode and device against the plain one.
+
+    speedups: of every setting and batch size.
+    level:    of the intervals of a winner: 95 % for all settings together (Bonferroni).
+    winners:  by batch size, the fastest that is faster at that level.
+    """
+
+    mode: str
+    device: str
+    speedups: tuple[SettingSpeedup, ...]
+    level: float
+    winners: tuple[SettingSpeedup, ...]
+
+    @property
+    def settings(self) -> int:
+        """How many others the plain one was compared with."""
+        return len({one.setting for one in self.speedups})
+
+    @property
+    def preferred(self) -> tuple[SettingSpeedup, ...]:
+        """The setting that wins at the most batch sizes, where it is faster; else empty.
+
+        Of two that win as often it is the one with the larger speedup.
+        """
+        wins = Counter(one.setting for one in self.winners)
+        if not wins:
+            return ()
+        top = max(self.winners, key=lambda one: (wins[one.setting], one.span.value)).setting
+        return tuple(
+            one for one in self.speedups if one.setting == top and one.faster_at(self.level)
+        )
+
+    def rivals(self, one: SettingSpeedup, medians: Medians) -> list[SettingSpeedup]:
+        """The settings that a winner cannot be told from, the fastest first."""
+        found = [
+            other
+            for other in self.speedups
+            if other.batch == one.batch
+            and other.setting != one.setting
+            and not faster_than(one.rows[1], other.rows[1], medians, self.level)
+        ]
+        return sorted(found, key=lambda other: -other.span.value)
+
+
+def contests(group: Group, medians: Medians) -> list[Contest]:
+    """One for each mode and device that has more than the plain setting."""
     found = []
-    speedups = [speedup for one in series(group, medians) for speedup in one.speedups]
+    speedups = [found for one in series(group, medians) for found in one.speedups]
     for mode, device in dict.fromkeys((one.mode, one.device) for one in speedups):
-        own = [one for one in speedups if (one.mode, one.device) == (mode, device)]
-        found.append(_best(_work(group, mode, device), own, medians))
+        own = tuple(one for one in speedups if (one.mode, one.device) == (mode, device))
+        level = 1 - (1 - LEVEL) / len({one.setting for one in own})
+        found.append(Contest(mode, device, own, level, tuple(_winners(own, level))))
     return found
 
 
-def _best(work: str, speedups: Sequence[SettingSpeedup], medians: Medians) -> Insight:
+def _winners(speedups: Sequence[SettingSpeedup], level: float) -> Iterator[SettingSpeedup]:
+    for batch in sorted({one.batch for one in speedups}):
+        faster = [one for one in speedups if one.batch == batch and one.faster_at(level)]
+        if faster:
+            yield max(faster, key=lambda one: one.span.value)
+
+
+def best(group: Group, medians: Medians) -> list[Insight]:
+    """The fastest setting for each mode and device, with its batch sizes."""
+    return [
+        _best(_work(group, one.mode, one.device), one, medians) for one in contests(group, medians)
+    ]
+
+
+def _best(work: str, contest: Contest, medians: Medians) -> Insight:
     """The fastest setting, chosen so that the choice is wrong in at most 5 % of cases.
 
     With several settings, one of them may look faster by chance.  Each interval therefore has the
     level 1 - 0.05 / number of settings (Bonferroni), at each batch size.  The fastest setting is
     compared with each of the others in the same way; settings that may be as fast are named.
     """
-    many = len({one.setting for one in speedups})
-    level = 1 - (1 - LEVEL) / many
+    speedups, many, level = contest.speedups, contest.settings, contest.level
     winners: dict[Setting, list[SettingSpeedup]] = {}
-    for batch in sorted({one.batch for one in speedups}):
-        faster = [one for one in speedups if one.batch == batch and one.faster_at(level)]
-        if faster:
-            winner = max(faster, key=lambda one: one.span.value)
-            winners.setdefault(winner.setting, []).append(winner)
-    rests_on = [one for own in winners.values() for one in own] or speedups
+    for one in contest.winners:
+        winners.setdefault(one.setting, []).append(one)
+    rests_on = [one for own in winners.values() for one in own] or list(speedups)
     if winners:
-        parts = [_winner(work, own, speedups, medians, level) for own in winners.values()]
+        parts = [_winner(work, own, contest, medians) for own in winners.values()]
         text = " ".join(parts) + _choice(many, level)
     elif all(one.span.low is None for one in speedups):
         text = f"The fastest setting for {work} is unknown: there are too few replicates."
@@ -86,41 +144,22 @@ def _best(work: str, speedups: Sequence[SettingSpeedup], medians: Medians) -> In
     )
 
 
-def _winner(
-    work: str,
-    own: Sequence[SettingSpeedup],
-    speedups: Sequence[SettingSpeedup],
-    medians: Medians,
-    level: float,
-) -> str:
+def _winner(work: str, own: Sequence[SettingSpeedup], contest: Contest, medians: Medians) -> str:
     """One setting with its speedups, the settings that may be as fast, and its costs."""
     each = [f"{factor(one.span)} at N={one.batch}" for one in own]
     found = [f"{label(own[0].setting)} is the fastest setting for {work}: {listed(each)}."]
     by_rivals: dict[str, list[str]] = {}
     for one in own:
-        if names := _rivals(one, speedups, medians, level):
-            by_rivals.setdefault(listed(names), []).append(f"N={one.batch}")
+        names = [label(other.setting) for other in contest.rivals(one, medians)]
+        if names:
+            few = listed(first_few(names, MOST_RIVALS))
+            by_rivals.setdefault(few, []).append(f"N={one.batch}")
     found += [
         f"It is not clearly faster than {names} at {listed(sizes)}."
         for names, sizes in by_rivals.items()
     ]
     found += [one for one in costs(own) if one != SAME_MEMORY] + paybacks(own)
     return " ".join(found)
-
-
-def _rivals(
-    one: SettingSpeedup, speedups: Sequence[SettingSpeedup], medians: Medians, level: float
-) -> list[str]:
-    """The settings at the same batch size that may be as fast, the fastest first."""
-    rivals = [
-        other
-        for other in speedups
-        if other.batch == one.batch
-        and other.setting != one.setting
-        and not faster_than(one.rows[1], other.rows[1], medians, level)
-    ]
-    rivals.sort(key=lambda other: -other.span.value)
-    return first_few([label(other.setting) for other in rivals], MOST_RIVALS)
 
 
 def _choice(many: int, level: float) -> str:

@@ -13,7 +13,7 @@ from bench.core.text import plain
 from bench.plots import marks
 from bench.plots.captions import by_group, footer, plain_means, subtitle, titled_panels
 from bench.plots.sheet import Captions, sheet
-from bench.plots.style import BLUE, FAINT, GREY, VERMILION, Style
+from bench.plots.style import BLUE, FAINT, GREY, ORANGE, VERMILION, Style
 from bench.results.results import Results
 
 MOST_ROWS = 45  # of a panel: more cannot be read on one page
@@ -21,7 +21,7 @@ DIRECTIONS = {
     Direction.FASTER: (Style(BLUE, ">"), "faster"),
     Direction.SLOWER: (Style(VERMILION, "<"), "slower"),
     Direction.UNCLEAR: (Style(GREY, "o"), "no difference found"),
-    Direction.UNKNOWN: (Style(GREY, "o"), "too few replicates"),
+    Direction.UNKNOWN: (Style(ORANGE, "D"), "too few replicates"),
 }
 
 Line = tuple[int, Setting]  # batch and setting: a row of the panel

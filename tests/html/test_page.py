@@ -12,10 +12,11 @@ import pytest
 
 from bench.commands import report
 from bench.core.records import TRAINING_PHASES, Entry, Failure, Row
-from bench.html import page, table_data
+from bench.html import findings, page, table_data
 from bench.html import runs as page_runs
 from bench.html import svg as page_plots
 from bench.html.page import build, repeat
+from bench.insights import collect
 from bench.results import run_json
 from bench.results.csv_files import write_measurements
 from bench.results.load import ReadError, load
@@ -289,12 +290,23 @@ def test_a_page_that_is_too_large_falls_back_to_whole_cases_and_then_to_no_rows(
     assert "<h2>What it says</h2>" in none.html
 
 
+def test_at_most_eight_findings_stand_open_and_the_others_are_folded(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", synthetic.entries(gpu=True), layers=synthetic.LISTED)
+    told = findings.of_runs([("", run)])
+    assert len(told.first) == 8
+    folded = [one for _, own, _ in told.more for one in own]
+    assert len(folded) == told.more_count
+    assert len(folded) + 8 == len(collect.of_run(run))
+    html = build([run]).html
+    assert html.index("<h2>What it says</h2>") < html.index('<details id="more">')
+
+
 def test_a_heading_has_so_many_sentences_and_says_how_many_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page, "MOST_SENTENCES", 3)
+    monkeypatch.setattr(findings, "MOST_SENTENCES", 3)
     html = build([run_of(tmp_path / "run", synthetic.entries())]).html
-    told = re.search(r"<h3>Setting by setting</h3>(.*?)<h[23]>", html, re.S)
+    told = re.search(r"<h3>Setting by setting</h3>(.*?)(?:<h[23]>|</section>)", html, re.S)
     assert told is not None
     assert told[1].count("<li") == 3
     assert re.search(r'<p class="soft">\d+ more\.</p>', told[1])

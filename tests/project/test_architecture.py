@@ -23,7 +23,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "verdict": ("core", "stats", "results", "compare"),
     "insights": ("core", "stats", "results", "compare"),
     "plots": ("core", "stats", "results", "compare", "verdict", "insights"),
-    "html": ("core", "stats", "results", "compare", "verdict", "insights", "plots"),
+    "html": ("core", "stats", "host", "results", "compare", "verdict", "insights", "plots"),
     "terminal": ("core", "stats", "plan", "results", "compare", "verdict", "insights"),
     "ab": ("core", "stats", "host", "plan", "results", "engine", "compare", "verdict", "plots"),
     "worker.timing": ("core",),

@@ -1,4 +1,38 @@
 "use strict";
+// Copying code.  A page that was opened as a file may lack the clipboard: the older way is tried too.
+(() => {
+  const status = document.getElementById("copied");
+  function selected(code) {
+    const range = document.createRange();
+    range.selectNodeContents(code);
+    const selection = getSelection();
+    selection.removeAllRanges();
+    selection.addRange(range);
+    return document.execCommand("copy");
+  }
+  async function copy(button) {
+    const code = button.parentElement.querySelector("code");
+    let done = false;
+    try {
+      await navigator.clipboard.writeText(code.textContent);
+      done = true;
+    } catch {
+      done = selected(code);
+    }
+    const told = done ? "copied" : "press Ctrl+C";
+    button.textContent = told;
+    status.textContent = told;
+    setTimeout(() => { button.textContent = "copy"; status.textContent = ""; }, 2000);
+  }
+  document.querySelectorAll("button.copy").forEach((one) => {
+    one.hidden = false;
+    one.addEventListener("click", () => copy(one));
+  });
+  // What is folded is printed too.
+  addEventListener("beforeprint", () =>
+    document.querySelectorAll("section details").forEach((one) => { one.open = true; }));
+})();
+
 // Sorting, filtering and the details of a row.  Without it the page is a plain table.
 (() => {
   const table = document.getElementById("rows");

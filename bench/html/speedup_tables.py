@@ -1,0 +1,213 @@
+"""Tables of speedups for the page: settings by batch sizes, a table for each mode and device."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.compare import speedup, speedup_grid
+from bench.compare.groups import PLAIN, Group, Setting, groups, label
+from bench.core import units
+from bench.core.records import Row
+from bench.core.text import printable, shortened
+from bench.insights.costs import call_s
+from bench.results.corrected import uncorrected
+from bench.results.results import Results
+
+MOST_CHARS = 60  # of a name
+MOST_CELLS = 600  # of all tables together
+MOST_COLUMNS = 16
+_MARKS = {"faster": "▲", "slower": "▼", "unclear": "≈", "none": "?"}
+_CSS: Mapping[speedup_grid.Verdict, str] = {
+    "faster": "faster",
+    "slower": "slower",
+    "no difference shown": "unclear",
+    "no interval": "none",
+}
+_WORDS = {
+    "faster": "faster",
+    "slower": "slower",
+    "unclear": "no difference shown",
+    "none": "too few replicates",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """css: the verdict: faster, slower, unclear or none; empty where nothing was compared."""
+
+    shown: str
+    interval: str = ""
+    css: str = ""
+    title: str = ""
+
+    @property
+    def mark(self) -> str:
+        return _MARKS.get(self.css, "")
+
+    @property
+    def word(self) -> str:
+        """The verdict for who cannot see it."""
+        return _WORDS.get(self.css, "")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A setting, and its cells by batch size."""
+
+    name: str
+    cells: tuple[Cell, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Table:
+    """columns: batch sizes as they are shown."""
+
+    caption: str
+    columns: tuple[str, ...]
+    rows: tuple[Line, ...]
+
+
+NOT_MEASURED = Cell("–")
+Compared = Mapping[str, Cell]  # by case_id
+
+
+def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
+    """The tables, and a sentence about them.
+
+    One run: each setting against the plain one.  Several: the last against the first.
+    """
+    if len(runs) == 1:
+        run = uncorrected(runs[0])
+        note = (
+            "Times as fast as plain, whose time is in the first row, with 95 % intervals; colours "
+            "hold for all cells together."
+        )
+        return _limited(groups(run.rows), _against_plain(run)), note
+    first, last = runs[0], runs[-1]
+    if len(runs) > 2:
+        first, *_, last = sorted(runs, key=lambda run: run.description.started or "")
+    cells = _against_run(first, last)
+    note = (
+        f"Times as fast as in the {'first' if len(runs) == 2 else 'oldest'} run, with 95 % "
+        "intervals; colours hold for all comparisons together."
+    )
+    return _limited(groups(last.rows), cells), note
+
+
+def _against_plain(run: Results) -> Mapping[str, Cell]:
+    """By case, the cells that the terminal shows too."""
+    rows = {str(row.case_id): row for row in run.rows if row.status == "ok"}
+    bases = {str(row.case_id) for group in groups(run.rows) for row in _plain_rows(group)}
+    return {
+        one.value_case_id: _compared(one, rows[one.base_case_id], rows[one.value_case_id])
+        for grid in speedup_grid.speedup_table(run)
+        for line in grid.lines
+        for one in line.cells
+        if one is not None and one.value_case_id not in bases
+    }
+
+
+def _plain_rows(group: Group) -> Iterator[Row]:
+    """Their line shows times, also where the grid compares them with another device."""
+    return (row for row in group.rows if group.setting(row) == PLAIN)
+
+
+def _compared(one: speedup_grid.Cell, base: Row, value: Row) -> Cell:
+    if "implausible" in {*base.flag_names, *value.flag_names}:
+        return Cell(units.speedup(one.ratio), "implausible", "", _title(value))
+    return _cell(one.ratio, one.low, one.high, _CSS[one.verdict], value)
+
+
+def _against_run(a: Results, b: Results) -> Mapping[str, Cell]:
+    rows = {(str(row.case_id), row.phase): row for row in b.rows}
+    speedups = speedup.between(a, b)
+    found = {}
+    for one, word in zip(speedups, speedup.verdicts(speedups), strict=True):
+        row = rows.get((one.value_case_id, one.phase))
+        if one.of_whole and row is not None:
+            css = "none" if one.low is None else word if word in _MARKS else "unclear"
+            found[one.value_case_id] = _cell(one.ratio, one.low, one.high, css, row)
+    return found
+
+
+def _cell(ratio: float, low: float | None, high: float | None, css: str, row: Row) -> Cell:
+    interval = "" if low is None or high is None else f"{_number(low)}–{_number(high)}"
+    return Cell(units.speedup(ratio), interval, css, _title(row))
+
+
+def _number(ratio: float) -> str:
+    return units.speedup(ratio).removesuffix("×")
+
+
+def _title(row: Row) -> str:
+    return ", ".join((units.seconds(call_s(row)), *row.flag_names))
+
+
+def _limited(found: Sequence[Group], compared: Compared) -> list[Table]:
+    """As many as MOST_CELLS hold, those that compare something first."""
+    tables: list[Table] = []
+    left = MOST_CELLS
+    for group in found:
+        for table in _tables(group, compared, several=len(found) > 1):
+            left -= len(table.columns) * len(table.rows)
+            if left < 0:
+                return tables
+            tables.append(table)
+    return tables
+
+
+def _tables(group: Group, compared: Compared, *, several: bool) -> Iterator[Table]:
+    rows = [*group.rows, *group.failed]
+    devices = sorted({str(row.device or "") for row in rows}, key=lambda one: (one != "cpu", one))
+    modes = sorted({str(row.mode or "") for row in rows})
+    for device in devices:
+        for mode in modes:
+            own = [
+                row
+                for row in rows
+                if (str(row.device or ""), str(row.mode or "")) == (device, mode)
+            ]
+            if own:
+                words = [_short(group.name), mode, f"on {device}" if len(devices) > 1 else ""]
+                caption = " ".join(filter(None, words if several or mode else words[:1]))
+                yield _table(printable(caption), group, own, compared)
+
+
+def _table(caption: str, group: Group, rows: Sequence[Row], compared: Compared) -> Table:
+    batches = sorted({row.batch for row in rows}, key=lambda one: -1 if one is None else one)
+    batches = batches[:MOST_COLUMNS]
+    by_place = {(group.setting(row), row.batch): row for row in rows}
+    lines = [
+        (
+            setting,
+            [_shown(by_place.get((setting, batch)), setting, compared) for batch in batches],
+        )
+        for setting in dict.fromkeys(setting for setting, _ in by_place)
+    ]
+    lines.sort(key=lambda one: (one[0] != PLAIN, -_best(one[1])))
+    return Table(
+        caption=caption,
+        columns=tuple("N unknown" if one is None else f"N={one}" for one in batches),
+        rows=tuple(Line(label(setting), tuple(cells)) for setting, cells in lines),
+    )
+
+
+def _best(cells: Sequence[Cell]) -> float:
+    """The largest speedup of a line, by which lines are sorted; 0 without one."""
+    known = [one.shown.removesuffix("×") for one in cells if one.css]
+    return max((float(one) for one in known), default=0.0)
+
+
+def _shown(row: Row | None, setting: Setting, compared: Compared) -> Cell:
+    if row is None:
+        return NOT_MEASURED
+    if row.status != "ok":
+        return Cell(_short(str(row.status)), title=_short(row.reason or ""))
+    found = compared.get(str(row.case_id))
+    if found is not None:
+        return found
+    title = "" if setting == PLAIN else "not compared"
+    return Cell(units.seconds(call_s(row)), title=title)
+
+
+def _short(text: str) -> str:
+    return shortened(printable(text), MOST_CHARS)
