@@ -8,6 +8,7 @@ from bench.compare import speedup
 from bench.compare.groups import PLAIN, Group, Setting, Span
 from bench.core.records import Row
 from bench.results.results import Medians
+from bench.stats.intervals import LEAST_REPLICATES
 from bench.stats.ratios import Estimate
 
 
@@ -65,7 +66,7 @@ def ratio(base: Row, value: Row, medians: Medians) -> tuple[Span, str] | None:
 
 
 def _span(found: Estimate) -> Span:
-    low, high = found.interval() or (None, None)
+    low, high = (found.interval() if found.n >= LEAST_REPLICATES else None) or (None, None)
     return Span(found.ratio, low, high)
 
 
@@ -85,15 +86,35 @@ def against_plain(group: Group, medians: Medians) -> Iterator[Ratio]:
         base = bases.get((row.mode, row.device, row.batch))
         if base is None or base is row or group.setting(row) == PLAIN:
             continue
-        found = _estimate(base, row, medians)
-        if found is not None:
-            yield Ratio(
-                mode=str(row.mode),
-                device=str(row.device),
-                batch=int(row.batch or 0),
-                setting=group.setting(row),
-                span=_span(found[0]),
-                estimate=found[0],
-                method=found[1],
-                rows=(base, row),
-            )
+        if (made := _ratio(base, row, group.setting(row), str(row.device), medians)) is not None:
+            yield made
+
+
+def against_first_device(group: Group, medians: Medians) -> Iterator[Ratio]:
+    """The plain setting of every other device against that of the first, which is the CPU."""
+    first = group.devices[0] if group.devices else ""
+    plain = [row for row in group.rows if group.setting(row) == PLAIN]
+    bases = {(row.mode, row.batch): row for row in plain if row.device == first}
+    for row in plain:
+        base = bases.get((row.mode, row.batch))
+        if base is None or row.device == first:
+            continue
+        setting = (("device", str(row.device)),)
+        if (made := _ratio(base, row, setting, first, medians)) is not None:
+            yield made
+
+
+def _ratio(base: Row, row: Row, setting: Setting, device: str, medians: Medians) -> Ratio | None:
+    found = _estimate(base, row, medians)
+    if found is None:
+        return None
+    return Ratio(
+        mode=str(row.mode),
+        device=device,
+        batch=int(row.batch or 0),
+        setting=setting,
+        span=_span(found[0]),
+        estimate=found[0],
+        method=found[1],
+        rows=(base, row),
+    )

@@ -16,7 +16,7 @@ from bench.core.records import Row, whole_phase
 from bench.results.corrected import uncorrected
 from bench.results.results import Medians, Results
 from bench.stats import between_runs, ratios
-from bench.stats.intervals import LEVEL
+from bench.stats.intervals import LEAST_REPLICATES, LEVEL
 
 KINDS = {"pipelined_s": "pipelined", "latency_median_s": "latency", "device_s": "device"}
 Method = Literal["paired", "welch", "none"]
@@ -217,8 +217,9 @@ def _speedups(
         # Images per second: the same durations, times the ratio of the batches.
         per_image = (value.batch or 1) / (base.batch or 1) if axis == "batch" else 1.0
         chosen_from = match.base_of * match.value_of
-        interval = found.interval(1 - (1 - LEVEL) / chosen_from)
-        p = _p_of(found, per_image)
+        enough = found.n >= LEAST_REPLICATES
+        interval = found.interval(1 - (1 - LEVEL) / chosen_from) if enough else None
+        p = _p_of(found, per_image) if enough else None
         yield Speedup(
             axis=axis,
             subject=str(base.subject),

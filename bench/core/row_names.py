@@ -4,9 +4,10 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 
 from bench.core.axes import AXES
-from bench.core.records import Row
+from bench.core.records import Case, Row
 
 NOT_SETTINGS = ("mode", "batch", "device", "input")  # each has a place of its own in a name
+SPEAK_FOR_THEMSELVES = frozenset({"device", "memory_format"})
 PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
 
 
@@ -22,16 +23,21 @@ def named(row: Row, several: Collection[str | None]) -> str:
     return f"{name} on {row.input}" if row.subject in several else name
 
 
-def settings(row: Row, apart: str = "") -> str:
+def settings(row: Row | Case, apart: str = "") -> str:
     """Return the settings that are not plain, without the axis `apart`; or `plain`."""
-    parts = [] if row.device in (None, "cpu") else [row.device]
+    parts = [] if row.device in (None, "cpu") or apart == "device" else [str(row.device)]
     for axis in AXES:
         value = getattr(row, axis.name)
         if axis.name in (*NOT_SETTINGS, apart) or value is None:
             continue
         if value != (PLAIN.get(axis.name) or axis.default):
-            parts.append(f"{axis.name}={value}" if axis.name != "memory_format" else str(value))
+            parts.append(setting_name(axis.name, str(value)))
     return " ".join(parts) or "plain"
+
+
+def setting_name(axis: str, value: str) -> str:
+    """`amp=bfloat16`; of an axis whose values speak for themselves the value: `channels_last`."""
+    return value if axis in SPEAK_FOR_THEMSELVES else f"{axis}={value}"
 
 
 def half_width(row: Row) -> float | None:

@@ -44,6 +44,23 @@ def speedup(ratio: float | None) -> str:
     return f"{ratio:.2f}×" if ratio >= 0.0995 else f"{ratio:#.2g}×"
 
 
+def speedup_with_interval(
+    ratio: float | None, low: float | None, high: float | None, replicates: int
+) -> str:
+    """`1.40× (1.24–1.58)`; without an interval `1.40× (2 replicates)`."""
+    if ratio is None or not math.isfinite(ratio):
+        return "–"
+    if low is None or high is None:
+        return f"{speedup(ratio)} ({number_of_replicates(replicates)})"
+    ends = (speedup(end).removesuffix("×") for end in (low, high))
+    return f"{speedup(ratio)} ({'–'.join(ends)})"
+
+
+def number_of_replicates(count: int) -> str:
+    """`2 replicates`."""
+    return f"{count} replicate{'' if count == 1 else 's'}"
+
+
 def percent(ratio: float | None) -> str:
     """`0.0834` → `8.3 %`; from tenfold on, which intervals of two replicates can be, `> 1000 %`."""
     if ratio is None or not math.isfinite(ratio):

@@ -10,6 +10,9 @@ import statistics
 from collections.abc import Sequence
 
 LEVEL = 0.95  # of every two-sided interval that the suite prints
+# Student's t with one degree of freedom is so wide that an interval of two says nothing: no speedup
+# of fewer replicates has one.
+LEAST_REPLICATES = 3
 # Replicates are added while the interval over them is wide, so that the run stops where their
 # spread happens to look small.  t at this level then reaches 95 %: `python -m
 # experiments.coverage`.
