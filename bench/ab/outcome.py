@@ -73,6 +73,7 @@ def decided(
         threshold=max(planned.threshold, least),
         thresholds={key: max(own, least) for key, own in planned.thresholds.items()},
         rows=tuple(rows),
+        cases={**planned.lacking, **{key: one["A"] for key, one in planned.cases.items()}},
         notes=(*notes(planned, pairs, history, incomplete), *ab_report.further(rows, directory)),
     )
 
@@ -119,7 +120,7 @@ def tell(report: ab_report.Report, console: Console, path: Path) -> None:
     """On the terminal, and on GitHub."""
     problem = github.step_summary(ab_report.markdown(report))
     with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
-        console.print(ab_report.table(report), width=min(tables.WIDTH, console.width))
+        console.print(ab_report.table(report))
         for note in (*report.notes, *([problem] if problem else [])):
             console.print(tables.safe(note), soft_wrap=True)
         console.print(tables.safe(f"report: {path / REPORT}"), soft_wrap=True)

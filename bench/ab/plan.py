@@ -73,6 +73,7 @@ class Planned:
     facts: Mapping[str, Any]  # what side A's torch knows of its build
     sources: Mapping[str, Mapping[str, Source]]  # side → module → its file as it was then
     source: str = ""  # what says which cases
+    lacking: Mapping[str, Case] = field(default_factory=dict)  # those that one side lacks, by key
     brought: tuple[str, ...] = ()  # files that git ignores: those of the working tree
     pairs: int = FRESH_PAIRS  # of a suspect, at most
 
@@ -97,6 +98,7 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
     }
     cases: dict[str, dict[str, Case]] = {}
     missing: dict[str, str] = {}
+    lacking: dict[str, Case] = {}
     for key in dict.fromkeys((*by_key["A"], *by_key["B"])):
         own = {name: by_key[name][key] for name in ("A", "B") if key in by_key[name]}
         shown = next(iter(own.values())).case_id
@@ -105,6 +107,7 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         else:
             has, lacks = ("A", "B") if "A" in own else ("B", "A")
             whys = {_shown(name, found[has]): why for name, why in lost[lacks].items()}
+            lacking[shown] = own[has]
             subject = own[has].subject
             none = f"side {lacks} has no such case"
             missing[shown] = whys.get(subject, whys.get(parse(subject).whole, none))
@@ -129,6 +132,7 @@ def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
         facts=found["A"].facts,
         sources={name: one.sources for name, one in found.items()},
         source=settings.source,
+        lacking=lacking,
         brought=tuple(dict.fromkeys(file for _, files in looked.values() for file in files)),
         pairs=asked.pairs or FRESH_PAIRS,
     )

@@ -9,6 +9,7 @@ from rich.console import Console
 from bench.compare import speedup as comparing
 from bench.compare import transfers
 from bench.core.errors import UserError
+from bench.core.row_names import case_names
 from bench.results import distinct_runs, history
 from bench.results.load import ReadError, load
 from bench.results.results import Results
@@ -38,6 +39,7 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
             "--by memory_format"
         )
     left_out: list[str] = []
+    second: Results | None = None
     if other is None:
         speedups = _within(run, by or "")
     elif by is not None:
@@ -46,17 +48,24 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
     else:
         run, second = distinct_runs.apart([run, load(other)])
         speedups = comparing.between(run, second)
-        left_out += [f"only in {path}: {one}" for one in comparing.only_in(run, second)]
-        left_out += [f"only in {other}: {one}" for one in comparing.only_in(second, run)]
-    for table in tables.gain_tables(speedups):
-        console.print(table, width=min(tables.WIDTH, console.width))
+        left_out += _only_in(path, run, second) + _only_in(other, second, run)
+    rows = run.rows if second is None else (*run.rows, *second.rows)
+    for table in tables.gain_tables(speedups, rows):
+        console.print(table)
     for line in left_out[:20]:
         console.print(tables.safe(line), soft_wrap=True)
     if len(left_out) > 20:
-        console.print(f"… and {len(left_out) - 20} more that only one of them has")
+        console.print(f"… and {len(left_out) - 20} more cases that only one of the two runs has")
     if not speedups:
         raise JudgeError(f"{path}: no two rows match" + (f" with {other}" if other else ""))
     return OK
+
+
+def _only_in(path: Path, run: Results, other: Results) -> list[str]:
+    """Name the cases that only the run at `path` has."""
+    by_id = {str(row.case_id): row for row in run.rows}
+    names = case_names((*run.rows, *other.rows))
+    return [f"only in {path}: {names.of(by_id[one])}" for one in comparing.only_in(run, other)]
 
 
 def _within(run: Results, by: str) -> list[comparing.Speedup]:
@@ -97,7 +106,7 @@ def _print_report(report: Report, console: Console, problem: str | None, written
     else:
         lines = [report.headline]
         if any(case.changed for case in report.cases):
-            console.print(tables.check_table(report), width=min(tables.WIDTH, console.width))
+            console.print(tables.check_table(report))
             lines = []
     commands = report.commands
     lines += report.notes

@@ -246,7 +246,8 @@ def _measure(begun: _Begun, console: Console) -> int:
     for entry in journal.read(directory.journal):
         seen.add(entry)
     interrupted, stopped, enough = False, None, False
-    with Bar(console) as bar:
+    earlier = [one for outcomes in seen.outcomes.values() for one in outcomes]
+    with Bar(console, cases=begun.plan.cases, earlier=earlier) as bar:
         bar.budget_s = begun.options.budget_s
         start = time.monotonic()
         runner = Runner(

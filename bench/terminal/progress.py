@@ -1,4 +1,4 @@
-"""Progress of a run: a bar on a terminal, plain lines elsewhere.
+"""Progress of a run: a table that fills on a terminal, plain lines elsewhere.
 
 It is drawn only between cases.  Nothing here runs while a case is measured: rich's refresh thread
 is off.
@@ -7,16 +7,19 @@ is off.
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+from rich.live import Live
 from rich.text import Text
 
 from bench.core import units
-from bench.core.records import Failure, Outcome, whole_phase
+from bench.core.records import Case, Failure, Outcome, whole_phase
+from bench.core.row_names import case_names
 from bench.core.text import printable
+from bench.terminal.live import LiveTable
+from bench.verdict.text_table import WIDTH
 
 PLAIN_WIDTH = 100  # columns, where the output goes to a file or a pipe
 PLAIN_EVERY_S = 10.0  # one line in ten seconds is enough for a log
@@ -37,84 +40,92 @@ def wide_console() -> Console:
 class Bar:
     """A `scheduler.Watcher` that draws the progress."""
 
-    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        console: Console,
+        clock: Callable[[], float] = time.monotonic,
+        *,
+        cases: Iterable[Case] = (),
+        earlier: Iterable[Outcome] = (),
+    ) -> None:
+        """Prepare it; `begin` draws.
+
+        cases:   of the plan, whose rows the table shows from the start.
+        earlier: outcomes of a run that is resumed.
+        """
         self._console = console
         self._clock = clock
         self._start = clock()
         self._last_line = -PLAIN_EVERY_S
         self._done = 0
-        self._bar: Progress | None = None
+        self._live: Live | None = None
+        self._table = LiveTable(cases)
+        for outcome in earlier:
+            self._table.add(outcome)
         self.budget_s: float | None = None
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._bar:
-            self._bar.stop()
+        if self._live:
+            self._live.stop()
 
     def begin(self, outcomes: int) -> None:
         self._start = self._clock()
         if self._console.is_terminal:
-            self._bar = Progress(
-                BarColumn(bar_width=28),
-                MofNCompleteColumn(),
-                TextColumn("{task.fields[left]} left"),
-                TextColumn("{task.description}", markup=False),
-                console=self._console,
-                auto_refresh=False,
-                transient=True,
-            )
-            self._task = self._bar.add_task("", total=outcomes, left="?")
-            self._bar.start()
-            self._bar.refresh()
+            # Transient: the summary takes its place.  No thread: it may not draw in a measurement.
+            self._live = Live(console=self._console, auto_refresh=False, transient=True)
+            self._live.start()
+            self._draw(f"measuring {outcomes} outcomes")
         else:
             self._console.print(f"measuring {outcomes} outcomes", highlight=False)
 
     def done(self, outcome: Outcome, left: int) -> None:
         self._done += 1
+        self._table.add(outcome)
         passed_s = self._clock() - self._start
         left_s = passed_s / self._done * left
         if self.budget_s is not None:
             left_s = min(left_s, max(0.0, self.budget_s - passed_s))
         if isinstance(outcome, Failure):
+            name = case_names([outcome.case]).of(outcome.case)
             self.note(
-                f"{outcome.case.case_id}, replicate {outcome.replicate + 1}: "
-                f"{outcome.status}: {outcome.told}"
+                f"{name}, replicate {outcome.replicate + 1}: {outcome.status}: {outcome.told}"
             )
-        if self._bar:
-            self._bar.update(
-                self._task,
-                completed=self._done,
-                total=self._done + left,
-                description=_short(outcome, self._console.width - 62),
-                left=units.duration(left_s),
-            )
-            self._bar.refresh()
+        count = f"{self._done}/{self._done + left}  {units.duration(left_s)} left"
+        if self._live:
+            self._draw(f"{count}  Ctrl-C ends it with a summary  {_short(outcome)}")
         elif passed_s - self._last_line >= PLAIN_EVERY_S:
             self._last_line = passed_s
-            self._console.print(
-                f"{self._done}/{self._done + left}  {units.duration(left_s)} left  "
-                f"{_short(outcome, 80)}",
-                highlight=False,
-                markup=False,
-            )
+            self._console.print(f"{count}  {_short(outcome)}", highlight=False, markup=False)
+
+    def _draw(self, title: str) -> None:
+        """Draw the table with as many rows as the height of the terminal holds."""
+        assert self._live is not None
+        width = min(WIDTH, self._console.width)
+        room = max(self._console.height - 1, 1)
+        lines: list[Text] = []
+        for most in range(room, 0, -1):
+            lines = self._table.table(title, most).lines(width)
+            if len(lines) <= room:
+                break
+        drawn = Text("\n", no_wrap=True, overflow="ignore").join(lines[:room])
+        self._live.update(drawn, refresh=True)
 
     def note(self, text: str) -> None:
         self._console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _short(outcome: Outcome, width: int) -> str:
-    """Return the case, shortened to `width`, and the median of its whole call."""
+def _short(outcome: Outcome) -> str:
+    """Return the case and the median of its whole call."""
     case = outcome.case
-    name = printable(f"{case.subject} {case.mode} b{case.batch}")
-    took = ""
-    if not isinstance(outcome, Failure):
-        times_s = [
-            statistics.median(one.times_s)
-            for one in outcome.samples
-            if one.phase == whole_phase(case.mode) and one.kind == "latency"
-        ]
-        took = f"  {units.seconds(times_s[0])}" if times_s else ""
-    room = max(width - len(took), 12)
-    return (name if len(name) <= room else name[: room - 1] + "…") + took
+    name = printable(case_names([case]).of(case))
+    if isinstance(outcome, Failure):
+        return f"{name}  {outcome.status}"
+    times_s = [
+        statistics.median(one.times_s)
+        for one in outcome.samples
+        if one.phase == whole_phase(case.mode) and one.kind == "latency"
+    ]
+    return f"{name}  {units.seconds(times_s[0])}" if times_s else name

@@ -4,26 +4,23 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-from rich.box import SIMPLE_HEAD
-from rich.console import Console, RenderableType
-from rich.table import Table
+from rich.console import Console
 
-from bench.compare.groups import split
-from bench.compare.match import MatchError
-from bench.compare.speedup import Speedup, told_of, verdicts, within
+from bench.compare.speedup_grid import Grid, Verdict, speedup_table
 from bench.core import units
 from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, whole_phase
-from bench.core.row_names import half_width, named, of_several_inputs, settings
+from bench.core.row_names import case_names, half_width
 from bench.core.text import command
 from bench.insights import collect
 from bench.results import corrected
 from bench.results.results import Results
 from bench.stats import between_runs
-from bench.verdict.tables import safe
+from bench.stats.intervals import LEAST_REPLICATES
+from bench.verdict.tables import safe, style_of
+from bench.verdict.text_table import WIDTH, Cell, Column, TextTable, wrapped
 
-WIDTH = 100
 MOST_ROWS = 60
 TOLD = ("doubt", "device", "best")
 MOST_SENTENCES = 6
@@ -46,16 +43,16 @@ def show(
     """
     width = min(WIDTH, console.width)
     console.print()
-    told = [one for one in collect.of_run(run) if one.kind in TOLD]
-    if told:
-        sentences = Table.grid(padding=(0, 1))
-        for one in told[:MOST_SENTENCES]:
-            sentences.add_row("-", safe(one.text))
-        console.print(sentences, width=width)
+    for one in [one for one in collect.of_run(run) if one.kind in TOLD][:MOST_SENTENCES]:
+        _say(console, wrapped(one.text, width, "- "))
+    console.print()
+    grids = speedup_table(run)
+    for grid in grids:
+        console.print(speedups(grid))
+    if grids:
+        _say(console, wrapped(_colours(grids), width))
         console.print()
-    if speedups := _speedups(run):
-        console.print(_speedup_table(speedups, run.rows), width=width)
-    console.print(_table(run.rows), width=width)
+    console.print(cases(run.rows))
     for line in (
         *_legend(run.rows),
         *_between(run.rows),
@@ -65,95 +62,89 @@ def show(
         *_left_out(entries),
         *_losses(entries),
         *_spent(entries, elapsed_s),
-        *_files(run.path, run.rows, plots),
     ):
+        _say(console, wrapped(line, width) or [""])
+    _say(console, _files(run.path, run.rows, plots))
+
+
+def _say(console: Console, lines: Iterable[str]) -> None:
+    for line in lines:
         console.print(safe(line), soft_wrap=True)
 
 
-def _speedups(run: Results) -> list[Speedup]:
-    """Return the speedup of each setting for whole subjects."""
-    found: list[Speedup] = []
-    for axis in SPEEDUP_AXES:
-        try:
-            found.extend(within(run, axis))
-        except MatchError:
-            continue  # the run has one value of it
-    return [one for one in found if one.of_whole and split(one.subject)[1] is None]
-
-
-def _speedup_table(speedups: Sequence[Speedup], rows: Sequence[Row]) -> Table:
-    table = _plain_table("Speedup of each setting: time without it / time with it")
-    table.add_column("setting", overflow="fold", min_width=27)
-    table.add_column("of", overflow="fold")
-    table.add_column("speedup", justify="right", no_wrap=True)
-    table.add_column("95 % interval", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True, min_width=len("no difference found"))
-    by_id = {row.case_id: row for row in rows}
-    several = of_several_inputs(rows)
-    words = verdicts(speedups)
-    for one, verdict in zip(speedups, words, strict=True):
-        base = by_id[one.base_case_id]
-        where = settings(base, apart=one.axis).replace("plain", "")
-        ends = [units.speedup(end).removesuffix("×") for end in (one.low, one.high)]
-        interval = "" if one.low is None else " – ".join(ends)
-        table.add_row(
-            safe(f"{one.axis}={one.value}"),
-            safe(f"{named(base, several)} {base.mode} N={base.batch} {where}"),
-            units.speedup(one.ratio),
-            interval,
-            verdict,
+def speedups(grid: Grid) -> TextTable:
+    """Return the settings × batch sizes of one mode, each cell coloured by its verdict."""
+    device = "" if grid.device == "cpu" else f" on {grid.device}"
+    table = TextTable(
+        f"{grid.name} {grid.mode}{device}: speedup over plain (95 % interval)",
+        (
+            Column("setting", wraps=True),
+            *(Column(f"N={batch}", right=True) for batch in grid.batches),
+        ),
+    )
+    for line in grid.lines:
+        cells = (
+            (cell.text, style_of(cell.verdict)) if cell else ("–", "dim") for cell in line.cells
         )
-    if told := told_of(words):
-        table.caption = safe(told)
+        table.add(line.setting, *(Cell(text, style) for text, style in cells))
     return table
 
 
-def _table(rows: Sequence[Row]) -> Table:
+def _colours(grids: Sequence[Grid]) -> str:
+    """Say how many cells are faster and slower, in which colour, and for what that holds."""
+    words = Counter(
+        cell.verdict for grid in grids for line in grid.lines for cell in line.cells if cell
+    )
+    colours = {"faster": " (green)", "slower": " (red)"}
+    parts = [f"{words[word]} {word}{colours.get(word, '')}" for word in get_args(Verdict)]
+    shown = [part for part in parts if not part.startswith("0 ")]
+    count = words.total()
+    told = f"; for all {count} together" if count > 1 else ""
+    return f"time of plain / time of the setting; {', '.join(shown)}{told}"
+
+
+def cases(rows: Sequence[Row]) -> TextTable:
     """Return a table of the whole calls; the phases are in the CSV."""
-    table = _plain_table("One call over all replicates, its 95 % interval; throughput; memory")
     whole = [row for row in rows if row.phase in (None, whole_phase(row.mode or ""))]
-    several = of_several_inputs(whole)
-    longest = max((len(named(row, several)) for row in whole), default=0)
-    table.add_column("subject", overflow="fold", min_width=min(longest, 24))
-    table.add_column("mode", no_wrap=True)
-    table.add_column("N", justify="right", no_wrap=True)
-    table.add_column("settings", overflow="fold")
-    table.add_column("latency", justify="right", no_wrap=True)
-    table.add_column("±", justify="right", no_wrap=True)
-    table.add_column("images/s", justify="right", no_wrap=True)
-    table.add_column("peak", justify="right", no_wrap=True)
-    table.add_column("", no_wrap=True)
+    names = case_names(whole)
+    table = TextTable(
+        "One call: latency with half its 95 % interval; throughput; memory",
+        (
+            Column("case", wraps=True),
+            Column("latency", right=True),
+            Column("±", right=True),
+            Column("images/s", right=True),
+            Column("peak", right=True),
+            Column("doubts"),
+        ),
+        above=names.above,
+    )
     for row in whole[:MOST_ROWS]:
-        table.add_row(safe(named(row, several)), *_cells(row))
+        table.add(names.of(row), *_cells(row))
     if len(whole) > MOST_ROWS:
         table.caption = f"{len(whole) - MOST_ROWS} more cases in measurements.csv"
     return table
 
 
-def _plain_table(title: str) -> Table:
-    return Table(
-        title=title,
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )
-
-
-def _cells(row: Row) -> list[RenderableType]:
+def _cells(row: Row) -> list[str]:
     letters = "".join(FLAG_LETTERS[flag] for flag in row.flag_names)
-    doubt = letters if row.status == "ok" else str(row.status)
+    if row.status != "ok":
+        return ["", "", "", "", str(row.status)]
     return [
-        "infer" if row.mode == "inference" else "train",
-        str(row.batch),
-        safe(settings(row)),
         units.seconds(row.latency_median_s),
-        units.percent(half_width(row)),
+        uncertainty(row),
         units.count(row.images_per_s),
         units.bytes_(row.peak_bytes),
-        doubt,
+        letters,
     ]
+
+
+def uncertainty(row: Row) -> str:
+    """`3.1 %`, half of the interval; `2 replicates` where these are too few for one."""
+    width = half_width(row)
+    if width is None or (row.replicates or 0) < LEAST_REPLICATES:
+        return units.number_of_replicates(row.replicates) if row.replicates else ""
+    return units.percent(width)
 
 
 def _legend(rows: Iterable[Row]) -> list[str]:
@@ -181,11 +172,12 @@ def _odd(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
             reason = reasons.get(row.reason or "", row.reason or "")
             reason = re.sub("[0-9]+", "0", reason) if row.status == "ok" else reason
             same.setdefault((row.status, reason), []).append(row)
+    names = case_names(row for own in same.values() for row in own)
     lines = []
     for (status, _), (first, *others) in same.items():
         more = f" and {len(others)} more" if others else ""
         head = "" if status == "ok" else f"{status}: "
-        lines.append(f"{head}{first.case_id}{more}: {first.reason}")
+        lines.append(f"{head}{names.of(first)}{more}: {first.reason}")
     return lines
 
 

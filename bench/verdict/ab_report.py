@@ -2,15 +2,13 @@
 
 import dataclasses
 import math
-import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.table import Table
-from rich.text import Text
-
 from bench.core import units
+from bench.core.records import Case
+from bench.core.row_names import CaseNames, case_names
 from bench.core.text import command
 from bench.results.csv_files import write_csv
 from bench.verdict.exact_metrics import counted_findings
@@ -27,7 +25,8 @@ from bench.verdict.markdown import (
 from bench.verdict.paired_test import Decision, Outlook
 from bench.verdict.power import MOST_TRIED
 from bench.verdict.report import WORST_FIRST, Verdict, headline
-from bench.verdict.tables import blank, safe
+from bench.verdict.tables import style_of
+from bench.verdict.text_table import Cell, Column, TextTable
 
 TIME = "time_s"  # of a call
 PIPELINED = "pipelined_s"  # of a call back to back with others, on an accelerator
@@ -69,6 +68,7 @@ class Report:
     threshold: float
     thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)  # of some cases
     rows: tuple[Row, ...]
+    cases: Mapping[str, Case] = dataclasses.field(default_factory=dict)  # by case_id, to name rows
     notes: tuple[str, ...] = ()
 
     def count(self, *verdicts: Verdict, times: bool = False) -> int:
@@ -173,26 +173,61 @@ def counted_rows(
     return rows
 
 
-def table(report: Report) -> Table:
-    """Every time, and of what is counted that which differs."""
-    made = blank(report.headline)
-    made.caption = safe(
-        f"A: {report.a}; B: {report.b}; threshold {units.percent(report.threshold)}; "
-        "B / A with the 95 % interval over pairs" + (f". {LEGEND}" if _unfound(report) else "")
+def table(report: Report) -> TextTable:
+    """Every time, and of what is counted that which differs, a line for each case and phase."""
+    shown = [row for row in ordered(report.rows) if row.figure in TIMES or row.verdict != "SAME"]
+    names = case_names(
+        (report.cases[row.case_id] for row in shown if row.case_id in report.cases), short=True
     )
-    # No column has a least width: where they do not fit together, rich cuts off the last one.
-    made.add_column("case", overflow="fold")
-    made.add_column("figure", overflow="fold")
-    for name in ("A", "B"):
-        made.add_column(name, justify="right", no_wrap=True)
-    made.add_column("B / A (95 %)", justify="right", overflow="fold", max_width=17)
-    made.add_column("verdict", no_wrap=True)
-    for row in ordered(report.rows):
-        if row.figure in TIMES or row.verdict != "SAME":
-            *cells, verdict = map(safe, (row.case_id, *_cells(row)))
-            lines = [verdict, *map(safe, textwrap.wrap(reach(row), width=len("INCONCLUSIVE")))]
-            made.add_row(*cells, Text("\n").join(lines))
+    made = TextTable(
+        report.headline,
+        (
+            Column("case", wraps=True),
+            Column("figure", wraps=True),
+            Column("A", right=True),
+            Column("B", right=True),
+            Column("B / A (95 %)", right=True),
+            Column("verdict", wraps=True),
+        ),
+        above=names.above,
+        caption=f"A: {report.a}; B: {report.b}; threshold {units.percent(report.threshold)}; "
+        "B / A with the 95 % interval over pairs" + (f". {LEGEND}" if _unfound(report) else ""),
+    )
+    before = ""
+    for row in (row for row in shown if row.figure in (*TIMES, None)):
+        name = _name(row, report, names)
+        figure_, a, b, ratio_, verdict = _cells(row)
+        shown_verdict = Cell(", ".join(filter(None, (verdict, reach(row)))), style_of(verdict))
+        made.add(name if name != before else "", figure_, a, b, ratio_, shown_verdict)
+        before = name
+    for key, own in _counted(shown).items():
+        verdict = min((row.verdict for row in own), key=WORST_FIRST.index)
+        what = f"{key[1]}: {'; '.join(map(_one_counted, own))}"
+        name = _name(own[0], report, names)
+        made.add(name, what, "", "", "", Cell(verdict, style_of(verdict)))
     return made
+
+
+def _name(row: Row, report: Report, names: CaseNames) -> str:
+    case = report.cases.get(row.case_id)
+    return row.case_id if case is None else names.of(case)
+
+
+def _counted(rows: Iterable[Row]) -> dict[tuple[str, str | None], list[Row]]:
+    """The counted figures that differ, by case and phase."""
+    found: dict[tuple[str, str | None], list[Row]] = {}
+    for row in rows:
+        if row.figure not in (*TIMES, None):
+            found.setdefault((row.case_id, row.phase), []).append(row)
+    return found
+
+
+def _one_counted(row: Row) -> str:
+    """`operators 51 → 53 (+3.9 %)`."""
+    name = str(row.figure).removesuffix("_bytes").replace("_", " ")
+    a, b = (figure(str(row.figure), value) for value in (row.a, row.b))
+    more = ratio(row)
+    return f"{name} {a} → {b}{f' ({more})' if more else ''}"
 
 
 def ordered(rows: Sequence[Row]) -> list[Row]:

@@ -90,6 +90,7 @@ def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVe
         verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
         note="" if findings else "no figure that both have",
         findings=tuple(findings),
+        row=any_row(base),
     )
 
 
@@ -110,7 +111,9 @@ def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdi
         verdict, note = "FAILED", _why(value)
     else:
         verdict, note = "UNMEASURED", _why(value)
-    return CaseVerdict(case_id=case_id, subject=str(row.subject), verdict=verdict, note=note)
+    return CaseVerdict(
+        case_id=case_id, subject=str(row.subject), verdict=verdict, note=note, row=row
+    )
 
 
 def _broken(case: Case) -> bool:

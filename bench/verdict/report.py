@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+from bench.core.records import Row
+
 # The worst first.
 Verdict = Literal[
     "FAILED",  # did not break in the baseline; of two sides: one fails, or both
@@ -58,7 +60,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseVerdict:
-    """One case, judged by the worst of its findings."""
+    """One case, judged by the worst of its findings.
+
+    row: any row of it, by which people name it.
+    """
 
     case_id: str
     subject: str
@@ -66,6 +71,7 @@ class CaseVerdict:
     note: str = ""
     findings: tuple[Finding, ...] = ()
     command: str | None = None  # that settles it here and now
+    row: Row | None = None
 
     @property
     def changed(self) -> bool:

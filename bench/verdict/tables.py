@@ -1,20 +1,43 @@
 """Comparisons and checks as tables for a terminal, at most 100 columns wide."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
-from rich.box import SIMPLE_HEAD
-from rich.table import Table
 from rich.text import Text
 
-from bench.compare.speedup import Speedup, told_of, verdicts
+from bench.compare.speedup import ALONE, Speedup, told_of, verdicts
 from bench.core import units
+from bench.core.records import Row
+from bench.core.row_names import CaseNames, case_names, settings
 from bench.core.text import printable
 from bench.verdict.markdown import figure, percent_more
-from bench.verdict.report import Report
+from bench.verdict.report import CaseVerdict, Report
+from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
-WIDTH = 100  # columns at most; less where the terminal has less
+__all__ = ["WIDTH", "check_table", "gain_tables", "safe", "style_of"]
+
 MOST_CASES = 20  # of changed ones; the report has all
 QUIET = frozenset({"SAME", "INCONCLUSIVE", "ADVISORY"})
+STYLES = {
+    "faster": "green",
+    "slower": "red",
+    "no difference found": "dim",
+    "no difference shown": "dim",
+    "no interval": "dim",
+    "IMPROVED": "green",
+    "REGRESSED": "bold red",
+    "FAILED": "bold red",
+    "MISSING": "red",
+    "SUSPECT": "yellow",
+    "UNTRUSTED": "yellow",
+    "DIFFERS": "yellow",
+    "INCONCLUSIVE": "dim",
+    "UNMEASURED": "dim",
+}
+
+
+def style_of(verdict: str) -> str:
+    """The style of a verdict, in words or in capitals."""
+    return "" if verdict.endswith(ALONE) else STYLES.get(verdict, "")
 
 
 def safe(text: str) -> Text:
@@ -22,42 +45,57 @@ def safe(text: str) -> Text:
     return Text(printable(text))
 
 
-def gain_tables(gains: Iterable[Speedup]) -> list[Table]:
-    """A table per pair of values, in the order of the gains; verdicts hold for each table."""
+def gain_tables(gains: Iterable[Speedup], rows: Iterable[Row]) -> list[TextTable]:
+    """A table per pair of values, in the order of the gains; verdicts hold for each table.
+
+    rows: those that were compared, by which the cases are named.
+    """
+    by_id = {str(row.case_id): row for row in rows}
     groups: dict[tuple[str, str, str], list[Speedup]] = {}
     for gain in gains:
         groups.setdefault((gain.axis, gain.base, gain.value), []).append(gain)
-    return [_gain_table(key, group) for key, group in groups.items()]
+    return [_gain_table(key, group, by_id) for key, group in groups.items()]
 
 
-def _gain_table(key: tuple[str, str, str], gains: Sequence[Speedup]) -> Table:
+def _gain_table(
+    key: tuple[str, str, str], gains: Sequence[Speedup], by_id: Mapping[str, Row]
+) -> TextTable:
     axis, base, value = key
     what = "images per second" if axis == "batch" else "speed"
-    table = blank(f"{axis}: {what} of {value} as a multiple of {base}")
-    for name in ("subject", "phase", "settings"):
-        table.add_column(name, overflow="fold")
-    for name in ("base", "value"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("gain (95 %)", justify="right", no_wrap=True)
-    table.add_column("verdict", overflow="fold", min_width=8)
+    names = case_names(by_id[gain.base_case_id] for gain in gains)
+    phases = {gain.phase for gain in gains}
     words = verdicts(gains)
-    for gain, verdict in zip(gains, words, strict=True):
-        cells = (
-            gain.subject,
-            gain.phase,
-            gain.settings + _chosen(gain, gain.base_of, gain.value_of),
-            figure("s_s", gain.base_s),
-            figure("s_s", gain.value_s),
-            _interval(gain),
-            verdict,
-        )
-        table.add_row(*map(safe, cells))
     quantities = ", ".join(dict.fromkeys(gain.quantity for gain in gains))
     methods = ", ".join(dict.fromkeys(gain.method for gain in gains))
     told = told_of(words)
-    table.caption = safe(
-        f"compared: {quantities}; method: {methods}{_runs(gains)}{f'; {told}' if told else ''}"
+    above = [names.above, f"phase {gains[0].phase}" if len(phases) == 1 else ""]
+    table = TextTable(
+        f"{axis}: {what} of {value} as a multiple of {base}",
+        (
+            Column("case", wraps=True),
+            Column("phase"),
+            Column("base", right=True),
+            Column("value", right=True),
+            Column("speedup (95 %)", right=True),
+            Column("verdict", wraps=True),
+        ),
+        above="; ".join(filter(None, above)),
+        caption=f"compared: {quantities}; method: {methods}{_runs(gains)}"
+        f"{f'; {told}' if told else ''}",
     )
+    for gain, verdict in zip(gains, words, strict=True):
+        style = style_of(verdict)
+        table.add(
+            names.of(by_id[gain.base_case_id], without=axis) + _chosen(gain, by_id),
+            gain.phase if len(phases) > 1 else "",
+            figure("s_s", gain.base_s),
+            figure("s_s", gain.value_s),
+            Cell(
+                units.speedup_with_interval(gain.ratio, gain.low, gain.high, gain.replicates),
+                style,
+            ),
+            Cell(verdict, style),
+        )
     return table
 
 
@@ -67,59 +105,55 @@ def _runs(gains: Sequence[Speedup]) -> str:
     return f", with {' or '.join(told[:2])}" if told else ""
 
 
-def _chosen(gain: Speedup, base_of: int, value_of: int) -> str:
+def _chosen(gain: Speedup, by_id: Mapping[str, Row]) -> str:
     """Which of several matching rows stands for its side: the fastest."""
-    sides = (("base", base_of, gain.base_case_id), ("value", value_of, gain.value_case_id))
+    sides = (
+        ("base", gain.base_of, gain.base_case_id),
+        ("value", gain.value_of, gain.value_case_id),
+    )
     return "".join(
-        f" ({side}: fastest of {count}, …{case_id[-20:]})"
+        f" ({side}: fastest of {count}, {settings(by_id[case_id], apart=gain.axis)})"
         for side, count, case_id in sides
         if count > 1
     )
 
 
-def check_table(report: Report) -> Table:
+def check_table(report: Report) -> TextTable:
     """What changed, at most MOST_CASES cases of it; what is undecided stands in the report."""
-    table = blank(report.headline)
-    table.add_column("case", overflow="fold", min_width=36)
-    table.add_column("figure", overflow="fold")
-    table.add_column("verdict", no_wrap=True)
-    for name in ("baseline", "now"):
-        table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("worse by", justify="right", overflow="fold", min_width=10)
     changed = [case for case in report.worst_first if case.changed]
-    for case in changed[:MOST_CASES]:
+    shown = changed[:MOST_CASES]
+    names = case_names(case.row for case in shown if case.row is not None)
+    table = TextTable(
+        report.headline,
+        (
+            Column("case", wraps=True),
+            Column("figure", wraps=True),
+            Column("verdict"),
+            Column("baseline", right=True),
+            Column("now", right=True),
+            Column("worse by", right=True),
+        ),
+        above=names.above,
+    )
+    for case in shown:
+        name = _name(case, names)
         if not case.findings:
-            table.add_row(*map(safe, (case.case_id, case.note, case.verdict, "", "", "")))
+            table.add(name, case.note, Cell(case.verdict, style_of(case.verdict)), "", "", "")
         for one in case.findings:
             if one.verdict not in QUIET:
-                cells = (
-                    case.case_id,
+                table.add(
+                    name,
                     f"{one.phase} {one.figure}",
-                    one.verdict,
+                    Cell(one.verdict, style_of(one.verdict)),
                     figure(one.figure, one.base),
                     figure(one.figure, one.value),
                     percent_more(one.worse, one.low, one.high),
                 )
-                table.add_row(*map(safe, cells))
+                name = ""
     if len(changed) > MOST_CASES:
         table.caption = f"{len(changed) - MOST_CASES} more changed cases in the report"
     return table
 
 
-def blank(title: str) -> Table:
-    """A table without columns yet, as all of them look."""
-    # Text, not str: rich would take brackets in a subject's name for markup.
-    return Table(
-        title=safe(title),
-        title_justify="left",
-        caption_justify="left",
-        box=SIMPLE_HEAD,
-    )
-
-
-def _interval(gain: Speedup) -> str:
-    text = units.speedup(gain.ratio)
-    if gain.low is not None and gain.high is not None:
-        ends = [units.speedup(end).removesuffix("×") for end in (gain.low, gain.high)]
-        text += f" ({'–'.join(ends)})"
-    return text
+def _name(case: CaseVerdict, names: CaseNames) -> str:
+    return case.case_id if case.row is None else names.of(case.row)

@@ -136,9 +136,41 @@ def test_a_long_name_cuts_no_column_off(width: int) -> None:
         "convnet/conv1:training:b32:3x224x224:cpu:float32:amp=off:channels_last:compile=off:t=auto"
     )
     figures = {"a": 0.0123, "b": 0.0456, "ratio": 1.1, "ratio_low": 0.9, "ratio_high": 1.3}
-    shown = printed(report(row("REGRESSED", "peak_bytes", case_id=long, **figures)), width)
-    assert "REGRESSED" in shown.splitlines()[4]
+    shown = printed(report(row("REGRESSED", "time_s", case_id=long, **figures)), width)
+    assert "REGRESSED" in shown
+    assert "+10.0 % (-10.0 to +30.0 %)" in shown
     assert max(map(len, shown.splitlines())) <= width
+
+
+@pytest.mark.parametrize("width", [80, 100])
+def test_cases_are_named_by_what_differs_between_them(width: int) -> None:
+    one, other = case(batch=1), case(batch=8, memory_format="channels_last")
+    shown = printed(
+        report(
+            row("REGRESSED", case_id=one.case_id, a=0.01, b=0.02, ratio=2.0),
+            row("SAME", case_id=other.case_id, a=0.01, b=0.01, ratio=1.0),
+            cases={one.case_id: one, other.case_id: other},
+        ),
+        width,
+    )
+    assert "all convnet, inference, on cpu, 3,224,224, float32" in shown.splitlines()
+    assert re.search(r"^N=1 plain +forward", shown, flags=re.MULTILINE)
+    assert re.search(r"^N=8 channels_last +forward", shown, flags=re.MULTILINE)
+    assert one.case_id not in shown
+
+
+def test_the_counted_figures_of_a_case_are_one_line() -> None:
+    one = case()
+    counted = [
+        row("REGRESSED", "operators", case_id=one.case_id, a=50, b=55, ratio=1.1),
+        row("DIFFERS", "graph_breaks", case_id=one.case_id, a=0, b=2),
+        row("SAME", "flops", case_id=one.case_id, a=5, b=5, ratio=1.0),
+    ]
+    shown = printed(report(*counted, cases={one.case_id: one}), 100)
+    (line,) = [line for line in shown.splitlines() if "operators" in line]
+    assert line.startswith("convnet inference N=8")
+    assert "forward: operators 50 → 55 (+10.0 %); graph breaks 0 → 2" in line
+    assert line.endswith("REGRESSED")
 
 
 def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read() -> None:
@@ -154,8 +186,8 @@ def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read()
     assert "the --pairs with which twice the threshold is" in text
     assert "+6 %" not in text
     shown = printed(one, 100)
-    for line in ("INCONCLUSIVE", "would have", "found +37 %,", "needs about", "--pairs 88", "SAME"):
-        assert re.search(rf" {re.escape(line)} *$", shown, flags=re.MULTILINE), shown
+    for line in ("INCONCLUSIVE, would have found +37 %,", "needs about --pairs 88", "SAME"):
+        assert re.search(rf" {re.escape(line)}$", shown, flags=re.MULTILINE), shown
     assert "twice the threshold is" in " ".join(shown.split())
     (judged,) = ci.of_ab(report(undecided))
     assert judged.sentence == f"INCONCLUSIVE: forward +10.0 % (-10.0 to +30.0 %); {said}"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.compare.speedup_grid import speedup_table
 from bench.core.records import Case, Entry, Facts, Failure, Measurement, Row, Samples
 from bench.plots.captions import interval_note
 from bench.results.aggregate import rows
@@ -16,9 +17,9 @@ from bench.terminal.run_summary import (
     _files,
     _left_out,
     _odd,
-    _speedups,
-    _table,
     _unverified,
+    cases,
+    speedups,
 )
 from tests.support.cases import case
 from tests.support.results import DESCRIBED, measurement, replicates, run_of
@@ -66,8 +67,8 @@ def test_cases_that_failed_for_one_reason_are_one_line() -> None:
         *replicates(case(batch=8), [0.01] * 3),
     ]
     assert _odd(result(*entries), entries) == [
-        f"error: {case(batch=1).case_id} and 1 more: ValueError: no (failures/a.txt)",
-        f"error: {case(batch=3).case_id}: shapes differ",
+        "error: convnet inference N=1 and 1 more: ValueError: no (failures/a.txt)",
+        "error: convnet inference N=3: shapes differ",
     ]
 
 
@@ -83,7 +84,7 @@ def test_cases_that_are_doubted_for_one_reason_are_one_line_whatever_its_figures
         for batch in (7, 12)
     ]
     assert _odd(result(*entries), entries) == [
-        f"{case(batch=7).case_id} and 1 more: unsteady: the times rose by 7%"
+        "convnet inference N=7 and 1 more: unsteady: the times rose by 7%"
     ]
 
 
@@ -116,7 +117,7 @@ def test_how_much_of_a_run_was_disturbed_is_said() -> None:
 
 def printed(found: Sequence[Row]) -> str:
     console = Console(file=io.StringIO(), width=100)
-    console.print(_table(found))
+    console.print(cases(found))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
 
@@ -126,9 +127,9 @@ def test_a_subject_of_several_inputs_is_named_with_them() -> None:
     text = printed(
         result(*(entry for one in (small, large, other) for entry in replicates(one, [0.01] * 3)))
     )
-    assert "convnet on 3,32,32" in text
-    assert "convnet on 3,64,64" in text
-    assert "m:net on" not in text
+    assert "convnet inference N=8 on 3,32,32" in text
+    assert "convnet inference N=8 on 3,64,64" in text
+    assert "all on cpu, float32" in text
 
 
 def test_of_many_plots_the_first_are_named(tmp_path: Path) -> None:
@@ -158,17 +159,38 @@ def training(one: Case, time_s: float) -> list[Entry]:
     ]
 
 
-def test_speedups_are_of_whole_calls_of_whole_subjects(tmp_path: Path) -> None:
+def test_each_cell_of_the_speedups_stands_unbroken_and_has_the_colour_of_its_verdict(
+    tmp_path: Path,
+) -> None:
     entries = [
         *training(case(mode="training"), 0.03),
         *training(case(mode="training", memory_format="channels_last"), 0.01),
-        *replicates(case(), [0.02] * 3),
-        *replicates(case(memory_format="channels_last"), [0.01] * 3),
+        *replicates(case(), [0.020, 0.021, 0.022]),
+        *replicates(case(memory_format="channels_last"), [0.010, 0.0104, 0.0112]),
+        *replicates(case(amp="bfloat16"), [0.040, 0.0416, 0.0448]),
         *replicates(case(subject="convnet/conv1"), [0.02] * 3),
         *replicates(case(subject="convnet/conv1", memory_format="channels_last"), [0.01] * 3),
     ]
-    found = _speedups(run_of(tmp_path / "run", entries))
-    assert {(one.subject, one.mode, one.phase): round(one.ratio, 3) for one in found} == {
-        ("convnet", "training", "step"): 3.0,
-        ("convnet", "inference", "forward"): 2.0,
-    }
+    inference, step = speedup_table(run_of(tmp_path / "run", entries))
+    lines = speedups(inference).lines(80)
+    assert [line.plain for line in lines] == [
+        "convnet inference: speedup over plain (95 % interval)",
+        "",
+        "setting                      N=8",
+        "────────────────────────────────",
+        "channels_last  1.99× (1.93–2.06)",
+        "amp=bfloat16   0.50× (0.48–0.52)",
+        "",
+    ]
+    styles = [[str(span.style) for span in line.spans] for line in lines[4:6]]
+    assert ["green" in styles[0], "red" in styles[1]] == [True, True]
+    assert [round(cell.ratio, 3) for line in step.lines for cell in line.cells if cell] == [3.0]
+
+
+def test_a_time_of_two_replicates_has_no_interval_but_says_how_many_there_are() -> None:
+    two = printed(result(*replicates(case(), [0.010, 0.011])))
+    assert "2 replicates" in two
+    assert "%" not in two.splitlines()[-2]
+    three = printed(result(*replicates(case(), [0.010, 0.011, 0.012])))
+    assert "replicates" not in three
+    assert "%" in three.splitlines()[-2]

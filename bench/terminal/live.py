@@ -1,0 +1,123 @@
+"""The table that fills while a run measures: one row for each case of a whole network.
+
+It holds numbers only; `progress.Bar` draws it, between the cases.
+"""
+
+import statistics
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from bench.compare.groups import split
+from bench.core import units
+from bench.core.records import Case, Failure, Outcome, whole_phase
+from bench.core.row_names import case_names, settings
+from bench.stats import intervals, ratios
+from bench.verdict.tables import style_of
+from bench.verdict.text_table import Cell, Column, TextTable
+
+
+@dataclass(slots=True)
+class LiveRow:
+    """A case and its medians so far, by replicate, in seconds."""
+
+    case: Case
+    latency_s: dict[int, float] = field(default_factory=dict)
+    pipelined_s: dict[int, float] = field(default_factory=dict)
+    failure: str = ""
+
+
+class LiveTable:
+    """The rows of a run as far as they are measured."""
+
+    def __init__(self, cases: Iterable[Case] = ()) -> None:
+        self._rows = {one.case_id: LiveRow(one) for one in cases if _is_whole(one)}
+        self._latest = ""
+
+    def add(self, outcome: Outcome) -> None:
+        """Take an outcome of a whole network; others are passed over."""
+        case = outcome.case
+        if not _is_whole(case):
+            return
+        row = self._rows.setdefault(case.case_id, LiveRow(case))
+        self._latest = case.case_id
+        if isinstance(outcome, Failure):
+            row.failure = outcome.status
+            return
+        for one in outcome.samples:
+            if one.phase == whole_phase(case.mode) and one.times_s:
+                own = {"latency": row.latency_s, "pipelined": row.pipelined_s}.get(one.kind)
+                if own is not None and (median_s := statistics.median(one.times_s)) > 0:
+                    own[outcome.replicate] = median_s
+
+    def table(self, title: str, most: int) -> TextTable:
+        """Return the table with at most `most` rows, the most useful ones, in their order."""
+        rows = list(self._rows.values())
+        names = case_names(row.case for row in rows)
+        columns = (
+            Column("case", wraps=True),
+            Column("latency", right=True),
+            Column("±", right=True),
+            Column("speedup (95 %)", right=True),
+        )
+        shown = self._useful(rows, most)
+        table = TextTable(title, columns, above=names.above)
+        for row in shown:
+            table.add(names.of(row.case), *self._cells(row))
+        if len(shown) < len(rows):
+            table.caption = f"{len(rows) - len(shown)} more rows come with the summary"
+        return table
+
+    def _useful(self, rows: list[LiveRow], most: int) -> list[LiveRow]:
+        """The last outcome, plain rows, the largest speedups; those not yet measured come last."""
+
+        def rank(row: LiveRow) -> tuple[bool, bool, bool, float]:
+            speedup = self._speedup(row)
+            return (
+                row.case.case_id != self._latest,
+                not row.latency_s,
+                settings(row.case, apart="device") != "plain",
+                -abs(speedup.log) if speedup else 0.0,
+            )
+
+        kept = {row.case.case_id for row in sorted(rows, key=rank)[: max(most, 1)]}
+        return [row for row in rows if row.case.case_id in kept]
+
+    def _cells(self, row: LiveRow) -> tuple[str, str, Cell]:
+        count = len(row.latency_s)
+        if not count:
+            return row.failure or "–", "", Cell("")
+        medians = list(row.latency_s.values())
+        width = intervals.relative_half_width(medians)
+        enough = count >= intervals.LEAST_REPLICATES and width is not None
+        spread = units.percent(width) if enough else units.number_of_replicates(count)
+        return units.seconds(intervals.centre(medians)), spread, self._speedup_cell(row)
+
+    def _speedup_cell(self, row: LiveRow) -> Cell:
+        found = self._speedup(row)
+        if found is None:
+            return Cell("")
+        enough = found.n >= intervals.LEAST_REPLICATES
+        low, high = (found.interval() if enough else None) or (None, None)
+        text = units.speedup_with_interval(found.ratio, low, high, found.n)
+        if low is None or high is None or low <= 1 <= high:
+            return Cell(text)
+        return Cell(text, style_of("faster" if low > 1 else "slower"))
+
+    def _speedup(self, row: LiveRow) -> ratios.Estimate | None:
+        """time of plain / time, over the replicates that both have."""
+        plain = next((one for one in self._rows.values() if _is_plain_of(one.case, row.case)), None)
+        if plain is None or plain is row:
+            return None
+        both = (plain.pipelined_s, row.pipelined_s)
+        return ratios.paired(*both) if all(both) else ratios.paired(plain.latency_s, row.latency_s)
+
+
+def _is_whole(case: Case) -> bool:
+    return split(case.subject)[1] is None
+
+
+def _is_plain_of(plain: Case, case: Case) -> bool:
+    same = ("subject", "mode", "batch", "input", "device")
+    return settings(plain, apart="device") == "plain" and all(
+        getattr(plain, name) == getattr(case, name) for name in same
+    )
