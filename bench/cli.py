@@ -118,7 +118,7 @@ def before_every_command(
     \b
     Start here:
       bench run --quick                          the ConvNet that ships, in about a minute
-      bench run --subject my.models:make_net --input 3,224,224 --batch 8
+      bench run my/models.py:make_net --input 3,224,224 --batch 8
       bench compare results/latest --by memory_format
       bench ab HEAD .                            is my change slower?
     """
@@ -129,6 +129,10 @@ def before_every_command(
 def run_command(
     *,
     axes: Mapping[str, Sequence[str]],
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SUBJECT]…", help="as --subject", show_default=False),
+    ] = None,
     config: Annotated[
         Path | None,
         _option(
@@ -205,7 +209,7 @@ def run_command(
             measure.Asked(
                 config=config,
                 axes={name: tuple(values) for name, values in axes.items() if values},
-                subjects=tuple(subject or ()),
+                subjects=(*(subjects or ()), *(subject or ())),
                 cases=tuple(case or ()),
                 options={
                     "replicates": replicates,

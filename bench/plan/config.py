@@ -4,7 +4,6 @@
 replaces its axis in every sweep.  Each mistake is reported in one line that names its place.
 """
 
-import difflib
 import reprlib
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,8 +15,10 @@ import pydantic
 
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
-from bench.core.subject import SubjectError, parse
+from bench.core.near import did_you_mean
+from bench.core.subject import SubjectError, inside, parse
 from bench.core.text import plain, short_words
+from bench.start import roots
 
 # The sweeps that ship: of `bench run`, `bench profile` and `bench ab`.
 DEFAULT = Path(__file__).with_name("default.toml")
@@ -87,8 +88,9 @@ def _values(name: str, value: Any, check: Callable[[Any], str]) -> tuple[str, ..
 
 
 def _subject(value: Any) -> str:
-    parse(str(value))
-    return str(value)
+    found = inside(str(value), roots())
+    parse(found)
+    return found
 
 
 def _subjects(value: Any) -> tuple[str, ...]:
@@ -277,8 +279,7 @@ def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[st
         case (table, *_):
             where, key, known = source, str(table), ["run", "sweep"]
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known, 1, cutoff=0.7)
-        rest = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        rest = did_you_mean(key, known, before="") or f"there are {', '.join(known)}"
         return f"{where}: unknown key {plain(key)!r}; {rest}"
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"
