@@ -33,6 +33,11 @@ SUBJECT_HELP = (
     "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
 )
 
+WEIGHTS_HELP = (
+    "load this state dict, or the one in this checkpoint, into each subject but convnet, before "
+    "anything is measured [default: the weights that the subject is built with]"
+)
+
 Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
 
 
@@ -142,6 +147,7 @@ def run_command(
         ),
     ] = None,
     subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     case: Annotated[
         list[str] | None,
         _option("--case", "measure only this case id; --list shows all ids", "ID"),
@@ -217,6 +223,7 @@ def run_command(
                     "budget_s": budget,
                     "timeout_s": timeout,
                     "seed": seed,
+                    "weights": weights,
                 },
                 quick=quick,
                 name=name,
@@ -306,6 +313,7 @@ def ab(
         ),
     ] = None,
     subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     threshold: Annotated[
         float | None,
         _option("--threshold", "the smallest slowdown that counts [default: 0.05 = 5 %]", "SHARE"),
@@ -371,7 +379,12 @@ def ab(
                 subjects=tuple(subject or ()),
                 threshold=0.05 if threshold is None else threshold,
                 own_threshold=threshold is not None,
-                options={"budget_s": budget, "timeout_s": timeout, "seed": seed},
+                options={
+                    "budget_s": budget,
+                    "timeout_s": timeout,
+                    "seed": seed,
+                    "weights": weights,
+                },
                 strict=strict,
                 out=out,
                 resume=resume,
@@ -419,6 +432,7 @@ def profile(
         _option("--config", "TOML file with the cases [default: the ConvNet at 8 images]", "FILE"),
     ] = None,
     subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     timeout: Annotated[
         float | None,
         _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
@@ -441,6 +455,7 @@ def profile(
                 axes={name: tuple(values) for name, values in axes.items() if values},
                 subjects=tuple(subject or ()),
                 timeout_s=timeout,
+                weights=weights,
                 out=out,
             )
         )

@@ -36,7 +36,7 @@ def found(monkeypatch: pytest.MonkeyPatch, **by_side: SubjectFound) -> None:
     """What the probe of each side finds of NET; of the ConvNet nothing but that it is there."""
 
     def look(*asked: Any) -> Probe:
-        place: Place = asked[-1]
+        place: Place = asked[3]
         convnet = SubjectFound(has_inputs=True, parameters=1)
         return Probe(
             torch="2.13.0",
