@@ -7,7 +7,7 @@ import ast
 import os
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -95,8 +95,10 @@ def inside(text: str, folders: Iterable[str]) -> str:
     if not colon or not (path.is_absolute() or ".." in path.parts):
         return text
     roots = list(folders)
-    for resolve in (os.path.normpath, os.path.realpath):  # a link inside a folder is inside, too
-        full = PurePosixPath(resolve(os.path.join(roots[0], path)) if roots else path)
+    asked = str(PurePosixPath(roots[0]) / path) if roots else str(path)
+    ways: tuple[Callable[[str], str], ...] = (os.path.normpath, os.path.realpath)
+    for resolve in ways:  # a link inside a folder is inside, too
+        full = PurePosixPath(resolve(asked))
         for root in map(resolve, roots):
             if full.is_relative_to(root) and full != PurePosixPath(root):
                 return f"{full.relative_to(root)}{colon}{rest}"

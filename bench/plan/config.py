@@ -289,7 +289,8 @@ def _check_weights(found: _File, place: str) -> None:
     wholes = {parse(one).whole for sweep in found.sweep for one in sweep.subjects}
     if wholes and wholes <= set(SHIPPED):
         raise ConfigError(
-            f"{place}: {', '.join(sorted(wholes))} keeps its own weights; name a subject of your own"
+            f"{place}: {', '.join(sorted(wholes))} keeps its own weights; name a subject of your "
+            "own"
         )
 
 

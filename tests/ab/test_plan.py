@@ -146,7 +146,10 @@ def test_a_layer_that_one_side_lacks_costs_no_other(monkeypatch: pytest.MonkeyPa
     assert [one["B"].subject for one in planned.cases.values()] == [f"{NET}/conv1"]
     ((case_id, why),) = planned.missing.items()
     assert case_id.startswith(f"{NET}/conv2:inference:b8:")
-    assert why == (f"side B (amp=off): {NET} calls no layer 'conv2'; it calls conv1, second")
+    assert why == (
+        f"side B (amp=off): {NET} calls no layer 'conv2'; it calls conv1, second; did you mean "
+        "'conv1'?"
+    )
 
 
 @pytest.mark.parametrize("name", ["conv2", "conv9"])

@@ -51,6 +51,6 @@ def _inside(folder: Path) -> Iterator[str]:
         return
     for file in files:
         name = file.stem if file.suffix == ".py" else file.name
-        if name.isidentifier() and not name.startswith("_"):
-            if file.suffix == ".py" or (file.is_dir() and any(file.glob("*.py"))):
-                yield name
+        holds_code = file.suffix == ".py" or (file.is_dir() and any(file.glob("*.py")))
+        if holds_code and name.isidentifier() and not name.startswith("_"):
+            yield name

@@ -77,7 +77,7 @@ def test_a_subject_is_built_with_them_and_the_shipped_network_keeps_its_own(
     monkeypatch.setattr(weights._Given, "path", None)
     own = build(parse("convnet")).state_dict()
     weights.use(str(saved(tmp_path, ones())))
-    assert build(parse("torch.nn:Linear(3, 2)")).weight.sum().item() == 6.0
+    assert build(parse("torch.nn:Linear(3, 2)")).state_dict()["weight"].sum().item() == 6.0
     assert all(
         torch.equal(one, own[name]) for name, one in build(parse("convnet")).state_dict().items()
     )
