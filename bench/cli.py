@@ -33,6 +33,11 @@ SUBJECT_HELP = (
     "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
 )
 
+WEIGHTS_HELP = (
+    "load this state dict, or the one in this checkpoint, into each subject but convnet, before "
+    "anything is measured [default: the weights that the subject is built with]"
+)
+
 Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
 
 
@@ -118,7 +123,7 @@ def before_every_command(
     \b
     Start here:
       bench run --quick                          the ConvNet that ships, in about a minute
-      bench run --subject my.models:make_net --input 3,224,224 --batch 8
+      bench run my/models.py:make_net --input 3,224,224 --batch 8
       bench compare results/latest --by memory_format
       bench ab HEAD .                            is my change slower?
     """
@@ -129,6 +134,10 @@ def before_every_command(
 def run_command(
     *,
     axes: Mapping[str, Sequence[str]],
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SUBJECT]…", help="as --subject", show_default=False),
+    ] = None,
     config: Annotated[
         Path | None,
         _option(
@@ -138,6 +147,7 @@ def run_command(
         ),
     ] = None,
     subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     case: Annotated[
         list[str] | None,
         _option("--case", "measure only this case id; --list shows all ids", "ID"),
@@ -205,7 +215,7 @@ def run_command(
             measure.Asked(
                 config=config,
                 axes={name: tuple(values) for name, values in axes.items() if values},
-                subjects=tuple(subject or ()),
+                subjects=(*(subjects or ()), *(subject or ())),
                 cases=tuple(case or ()),
                 options={
                     "replicates": replicates,
@@ -213,6 +223,7 @@ def run_command(
                     "budget_s": budget,
                     "timeout_s": timeout,
                     "seed": seed,
+                    "weights": weights,
                 },
                 quick=quick,
                 name=name,
@@ -302,6 +313,7 @@ def ab(
         ),
     ] = None,
     subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     threshold: Annotated[
         float | None,
         _option("--threshold", "the smallest slowdown that counts [default: 0.05 = 5 %]", "SHARE"),
@@ -367,7 +379,12 @@ def ab(
                 subjects=tuple(subject or ()),
                 threshold=0.05 if threshold is None else threshold,
                 own_threshold=threshold is not None,
-                options={"budget_s": budget, "timeout_s": timeout, "seed": seed},
+                options={
+                    "budget_s": budget,
+                    "timeout_s": timeout,
+                    "seed": seed,
+                    "weights": weights,
+                },
                 strict=strict,
                 out=out,
                 resume=resume,
@@ -415,6 +432,7 @@ def profile(
         _option("--config", "TOML file with the cases [default: the ConvNet at 8 images]", "FILE"),
     ] = None,
     subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     timeout: Annotated[
         float | None,
         _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
@@ -437,6 +455,7 @@ def profile(
                 axes={name: tuple(values) for name, values in axes.items() if values},
                 subjects=tuple(subject or ()),
                 timeout_s=timeout,
+                weights=weights,
                 out=out,
             )
         )

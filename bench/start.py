@@ -128,16 +128,21 @@ def subject_folders() -> list[str]:
     """
     if given := os.environ.get(FOLDERS):
         return given.split(os.pathsep)
+    here, top = roots()
+    found = dict.fromkeys((here, os.path.join(here, "src"), top, os.path.join(top, "src")))
+    return [one for one in found if os.path.isdir(one)]
+
+
+def roots() -> tuple[str, str]:
+    """The current directory, and the top of its repository; the same where it has none."""
     here = os.getcwd()
     top = here
     while not os.path.exists(os.path.join(top, ".git")):
         above = os.path.dirname(top)
         if above == top:
-            top = here
-            break
+            return here, here
         top = above
-    found = dict.fromkeys((here, os.path.join(here, "src"), top, os.path.join(top, "src")))
-    return [one for one in found if os.path.isdir(one)]
+    return here, top
 
 
 def let_in() -> None:

@@ -54,6 +54,7 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
             "subjects": list(asked.subjects),
             "threshold": asked.threshold,
             "seed": planned.run.seed,
+            **({"weights": planned.run.weights} if planned.run.weights else {}),
         },
         "torch": dict(planned.versions),
         "proof": {name: dict(files) for name, files in planned.proof.items()},
@@ -84,7 +85,11 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
     path = asked.resume
     assert path is not None
     others = asked.a or asked.b or asked.axes or asked.subjects or asked.config or asked.out
-    if others or asked.own_threshold or asked.options.get("seed") is not None:
+    if (
+        others
+        or asked.own_threshold
+        or any(asked.options.get(name) is not None for name in ("seed", "weights"))
+    ):
         raise AbError(
             f"--resume {path}: goes on with what that comparison was; only --budget, --timeout, "
             "--pairs and --strict may stand beside it"
@@ -104,7 +109,7 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             axes={name: tuple(given) for name, given in before["axes"].items()},
             subjects=tuple(before["subjects"]),
             threshold=before["threshold"],
-            options={**asked.options, "seed": before["seed"]},
+            options={**asked.options, "seed": before["seed"], "weights": before.get("weights")},
             pairs=_more_pairs(asked, int(stored.get("pairs", FRESH_PAIRS))),
         )
     except (FileNotFoundError, NotADirectoryError) as error:

@@ -215,7 +215,11 @@ def _look(asked: Asked, side: sides.Side) -> tuple[Probe, list[str]]:
     while True:
         try:
             found = probe.look(
-                settings.subjects(), settings.inputs(), settings.run.timeout_s, side.place
+                settings.subjects(),
+                settings.inputs(),
+                settings.run.timeout_s,
+                side.place,
+                settings.run.weights_file,
             )
         except probe.ProbeError as error:
             raise AbError(f"{_which(side)}: {error}") from None

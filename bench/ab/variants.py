@@ -20,6 +20,7 @@ from bench.ab.own_packages import own_packages
 from bench.ab.worktrees import GitError, git, top_of
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
+from bench.core.near import did_you_mean
 from bench.core.protocol import Proof
 from bench.host.environment import git_state, refused_by_git
 from bench.host.interpreter import HERE, Place
@@ -118,7 +119,10 @@ def _settings(text: str) -> dict[str, str]:
     for part in _SETTING.split(text):
         axis, _, value = part.partition("=")
         if axis not in BY_NAME:
-            raise SideError(f"{text}: there is no axis {axis!r}; there are {', '.join(BY_NAME)}")
+            near = did_you_mean(axis, BY_NAME)
+            raise SideError(
+                f"{text}: there is no axis {axis!r}; there are {', '.join(BY_NAME)}{near}"
+            )
         try:
             settings[axis] = BY_NAME[axis].check(value)
         except AxisError as error:

@@ -6,10 +6,11 @@ from pathlib import Path
 from rich.text import Text
 
 from bench.core.errors import UserError
-from bench.core.subject import SHIPPED, parse
+from bench.core.subject import SHIPPED, inside, parse
 from bench.core.text import command, printable
 from bench.host import probe
 from bench.plan import config, expand, template
+from bench.start import roots
 from bench.terminal.progress import wide_console
 
 PROBE_LIMIT_S = 120.0
@@ -35,7 +36,8 @@ def run(asked: Asked) -> int:
     """Build the network once, and write the file.  Raises InitError, ProbeError, SubjectError."""
     if asked.out.exists() and not asked.force:
         raise InitError(f"{asked.out} exists; --force replaces it, --out writes another file")
-    whole = parse(asked.subject).whole
+    subject = inside(asked.subject, roots())
+    whole = parse(subject).whole
     given = {whole: asked.input} if asked.input else {}
     found = probe.built(probe.look((whole,), given, PROBE_LIMIT_S)).subjects[whole]
     if asked.input is None and not (found.has_inputs or found.guessed or whole in SHIPPED):
@@ -44,7 +46,7 @@ def run(asked: Asked) -> int:
         )
     input_ = asked.input or found.guessed or expand.SHIPPED_INPUT.get(whole)
     text = template.text(
-        asked.subject, input_, BATCHES, images=input_ is None or expand.has_images(input_)
+        subject, input_, BATCHES, images=input_ is None or expand.has_images(input_)
     )
     _write(asked.out, text, replace=asked.force)
     if found.guessed and asked.input is None:

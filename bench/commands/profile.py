@@ -47,6 +47,7 @@ class Asked:
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     subjects: tuple[str, ...] = ()
     timeout_s: float | None = None
+    weights: str | None = None  # file for the subjects
     out: Path | None = None
 
 
@@ -58,6 +59,7 @@ def run(asked: Asked) -> int:
         flags=asked.axes,
         subjects=asked.subjects,
         timeout_s=asked.timeout_s,
+        weights=asked.weights,
     )
     if asked.out:
         run_directory.refuse_existing(asked.out)
@@ -91,7 +93,10 @@ def run(asked: Asked) -> int:
 
 
 def _look(settings: config.Config) -> Probe:
-    return probe.built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
+    run = settings.run
+    return probe.built(
+        probe.look(settings.subjects(), settings.inputs(), run.timeout_s, weights=run.weights_file)
+    )
 
 
 def _begin(
@@ -108,7 +113,7 @@ def _begin(
             "started": now.isoformat(timespec="seconds"),
             "config": settings.as_dict(),
             "machine": environment.machine(accelerators),
-            "environment": {**found.facts, **around},
+            "environment": {**found.facts, **around, "sources": found.digests},
             "devices": names,
             "cases": [case.as_dict() for case in planned.cases],
             "left_out": [dataclasses.asdict(one) for one in planned.left_out],

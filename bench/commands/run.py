@@ -120,7 +120,10 @@ def _config(asked: Asked) -> config.Config:
 
 
 def _look(settings: config.Config) -> Probe:
-    return probe.built(probe.look(settings.subjects(), settings.inputs(), settings.run.timeout_s))
+    run = settings.run
+    return probe.built(
+        probe.look(settings.subjects(), settings.inputs(), run.timeout_s, weights=run.weights_file)
+    )
 
 
 def _begin(
@@ -183,7 +186,11 @@ def _resume(asked: Asked) -> _Begun:
     path = asked.resume
     assert path is not None
     others = asked.axes or asked.subjects or asked.cases or asked.config or asked.out
-    more = asked.quick or asked.name or asked.options.get("seed") is not None
+    more = (
+        asked.quick
+        or asked.name
+        or any(asked.options.get(name) is not None for name in ("seed", "weights"))
+    )
     if others or more or asked.list_only:
         raise MeasureError(
             f"--resume {path}: goes on with what that run was; of all flags only "
@@ -194,7 +201,12 @@ def _resume(asked: Asked) -> _Begun:
         described = run_json.of(stored)
         cases = _cases(stored)
         options = config.RunOptions(
-            **{key: stored["config"][key] for key in config.RunOptions.model_fields}
+            # Runs that were begun before there was `weights` have none.
+            **{
+                key: stored["config"][key]
+                for key in set(config.RunOptions.model_fields) - {"weights"}
+            },
+            weights=stored["config"].get("weights"),
         )
         before = environment.fixed_details(
             described.machine.written(), described.environment.written()
@@ -203,7 +215,9 @@ def _resume(asked: Asked) -> _Begun:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
     longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
-    found = probe.built(probe.look(tuple(wholes), {}, longer.timeout_s))
+    found = probe.built(
+        probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
+    )
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = environment.fixed_details(
         environment.machine(accelerators), {**found.facts, **environment.environment()}

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.core.axes import AXES, BY_NAME
 from bench.core.errors import UserError
+from bench.core.near import did_you_mean
 from bench.core.records import Row
 
 # What a ratio between two values of these would mean is the same for every user.
@@ -40,7 +41,10 @@ def values(rows: Iterable[Row], by: str) -> list[Any]:
     """
     if by not in COMPARABLE:
         known = ", ".join(COMPARABLE)
-        raise MatchError(f"--by {by}: no axis that has a base to compare with; there are {known}")
+        near = did_you_mean(by, COMPARABLE)
+        raise MatchError(
+            f"--by {by}: no axis that has a base to compare with; there are {known}{near}"
+        )
     axis = BY_NAME[by]
     present = {getattr(row, by) for row in rows if row.status == "ok"} - {None}
     if len(present) < 2:

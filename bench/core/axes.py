@@ -8,6 +8,26 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from bench.core.near import did_you_mean
+
+# Names that values have elsewhere, for messages.
+OTHER_NAMES = {
+    "fp16": "float16",
+    "half": "float16",
+    "bf16": "bfloat16",
+    "fp32": "float32",
+    "float": "float32",
+    "nchw": "contiguous",
+    "nhwc": "channels_last",
+    "eval": "inference",
+    "forward": "inference",
+    "train": "training",
+    "eager": "off",
+    "true": "on",
+    "false": "off",
+    "malloc": "system",
+}
+
 
 class AxisError(ValueError):
     """A value that its axis does not have; the message says what is expected."""
@@ -39,7 +59,8 @@ class Axis:
         text = str(value).strip()
         if self.values and text not in self.values:
             expected = ", ".join(self.values)
-            raise AxisError(f"{self.name} is {text!r}; expected one of {expected}")
+            near = did_you_mean(text, self.values, OTHER_NAMES)
+            raise AxisError(f"{self.name} is {text!r}; expected one of {expected}{near}")
         if self.pattern and not re.fullmatch(self.pattern, text):
             raise AxisError(f"{self.name} is {text!r}; expected e.g. {self.example}")
         return text

@@ -75,6 +75,7 @@ class Request:
     stage: str | None = None  # what it is at goes here
     reference: str | None = None  # file with the float64 values of a subject that is no layer
     pipes: str | None = None  # of turns: names of its two pipes, without their endings
+    weights: str | None = None  # file that is loaded into a subject of the user's
     host_clock: bool = False  # of turns: the whole call alone, by the host's clock
     # The fork server fills in these: torch's switches as they stood before any subject was
     # imported (bench.worker.checks.state), and its own number.

@@ -4,13 +4,16 @@ Pure: this module parses names; the worker imports and builds.
 """
 
 import ast
+import os
 import re
 import unicodedata
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
 from bench.core.errors import UserError
+from bench.core.near import did_you_mean
 
 SHIPPED = {"convnet": ("convnet.network", "ConvNet")}
 
@@ -60,7 +63,8 @@ def parse(text: str) -> SubjectRef:
             f"subject {text!r} is a file without a callable; write {module}:callable"
         )
     if not colon:
-        raise SubjectError(f"subject {text!r} is not understood; {_HOW}")
+        near = did_you_mean(head.strip(), SHIPPED)
+        raise SubjectError(f"subject {text!r} is not understood; {_HOW}{near}")
     end = re.match(r"[^(/]*", rest)
     assert end is not None
     callable_ = unicodedata.normalize("NFKC", end[0].strip())
@@ -78,6 +82,27 @@ def parse(text: str) -> SubjectRef:
         layer=_layer(tail[1:]),
         whole=f"{module}:{callable_}{call}",
     )
+
+
+def inside(text: str, folders: Iterable[str]) -> str:
+    """Return the name with a file that is absolute, or has `..`, relative to one of `folders`.
+
+    folders: absolute; those from which modules are imported, the first that fits is taken.
+    A path outside all of them stays as it is: `parse` refuses it.
+    """
+    place, colon, rest = text.lstrip().partition(":")
+    path = PurePosixPath(place.strip())
+    if not colon or not (path.is_absolute() or ".." in path.parts):
+        return text
+    roots = list(folders)
+    asked = str(PurePosixPath(roots[0]) / path) if roots else str(path)
+    ways: tuple[Callable[[str], str], ...] = (os.path.normpath, os.path.realpath)
+    for resolve in ways:  # a link inside a folder is inside, too
+        full = PurePosixPath(resolve(asked))
+        for root in map(resolve, roots):
+            if full.is_relative_to(root) and full != PurePosixPath(root):
+                return f"{full.relative_to(root)}{colon}{rest}"
+    return text
 
 
 def layer_text(name: str) -> str:
@@ -109,8 +134,8 @@ def _module(place: str, text: str) -> str:
     parts = path.parts[:-1] if path.name == "__init__" else path.parts
     if path.is_absolute() or ".." in parts:
         raise SubjectError(
-            f"subject {text!r} is a path outside the current directory; change to the folder "
-            f"of its code, and write {path.name}:callable"
+            f"subject {text!r} is a path outside the current directory and its repository; change "
+            f"to the folder of its code, and write {path.name}:callable"
         )
     if wrong := [one for one in parts if not one.isidentifier()]:
         raise SubjectError(

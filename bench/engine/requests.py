@@ -42,6 +42,7 @@ def request(
         log=str(scratch / f"{name}.{job}.log"),
         stage=str(scratch / f"{name}.{job}.stage"),
         timeout_s=run.timeout_s,
+        weights=run.weights_file,
     )
 
 

@@ -33,29 +33,52 @@ def edited(sources: Mapping[str, Source]) -> str:
 
 
 def look(
-    subjects: Sequence[str], inputs: Mapping[str, str], timeout_s: float, place: Place = HERE
+    subjects: Sequence[str],
+    inputs: Mapping[str, str],
+    timeout_s: float,
+    place: Place = HERE,
+    weights: str | None = None,
 ) -> Probe:
     """Start a probe and wait for it.  Raises ProbeError.
+
+    weights: absolute path of the file that is loaded into subjects of the user's; it is one of the
+             sources of the answer, so that a change of it is seen as one of the code is.
 
     subjects:  names; those that end in `/*` have their layers listed.
     inputs:    input by subject without its layer; a subject that is missing uses its own.
     timeout_s: for importing and building the subjects, in addition to START_S.
     """
+    found = _look(subjects, inputs, timeout_s, place, weights)
+    if weights is None or (of_file := digest(Path(weights))) is None:
+        return found
+    name = f"weights {Path(weights).name}"
+    given = Source(file=weights, digest=of_file)
+    return dataclasses.replace(found, sources={**found.sources, name: given})
+
+
+def _look(
+    subjects: Sequence[str],
+    inputs: Mapping[str, str],
+    timeout_s: float,
+    place: Place,
+    weights: str | None,
+) -> Probe:
+    """All subjects in one probe or, where one of them ends it, each in its own."""
     try:
-        return _ask(subjects, inputs, timeout_s, place)
+        return _ask(subjects, inputs, timeout_s, place, weights)
     except ProbeError:
         wholes = list(dict.fromkeys(parse(one).whole for one in subjects))
         if len(wholes) < 2:
             raise
     # One subject ends the probe: probe each alone, so that only the rows of that one fail.
-    found = _ask((), {}, timeout_s, place)
+    found = _ask((), {}, timeout_s, place, weights)
     seen: dict[str, SubjectFound] = {}
     sources: dict[str, Source] = {}
     lost: list[str] = []
     for whole in wholes:
         own = [one for one in subjects if parse(one).whole == whole]
         try:
-            alone = _ask(own, inputs, timeout_s, place)
+            alone = _ask(own, inputs, timeout_s, place, weights)
             seen |= alone.subjects
             sources |= alone.sources
         except ProbeError as error:
@@ -81,11 +104,15 @@ def built(found: Probe) -> Probe:
 
 
 def _ask(
-    subjects: Sequence[str], inputs: Mapping[str, str], timeout_s: float, place: Place
+    subjects: Sequence[str],
+    inputs: Mapping[str, str],
+    timeout_s: float,
+    place: Place,
+    weights: str | None,
 ) -> Probe:
     """One probe process.  Raises ProbeError."""
     shown, limit_s = ", ".join(subjects) or "torch", START_S + timeout_s
-    request = {"subjects": list(subjects), "inputs": dict(inputs)}
+    request = {"subjects": list(subjects), "inputs": dict(inputs), "weights": weights}
     try:
         return helper.ask("bench.worker.probe", request, _PROBE, limit_s, place=place)
     except helper.HelperLate:

@@ -4,7 +4,6 @@
 replaces its axis in every sweep.  Each mistake is reported in one line that names its place.
 """
 
-import difflib
 import reprlib
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -16,8 +15,10 @@ import pydantic
 
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
-from bench.core.subject import SubjectError, parse
+from bench.core.near import did_you_mean
+from bench.core.subject import SHIPPED, SubjectError, inside, parse
 from bench.core.text import plain, short_words
+from bench.start import roots
 
 # The sweeps that ship: of `bench run`, `bench profile` and `bench ab`.
 DEFAULT = Path(__file__).with_name("default.toml")
@@ -55,6 +56,12 @@ class RunOptions(pydantic.BaseModel):
     warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
     min_samples: Annotated[int, pydantic.Field(ge=1, le=200)] = 5  # no kind has more than 200
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
+    weights: str | None = None  # file that is loaded into each subject but the shipped one
+
+    @property
+    def weights_file(self) -> str | None:
+        """Its absolute path: a worker may run in another folder."""
+        return None if self.weights is None else str(Path(self.weights).absolute())
 
     @property
     def most_replicates(self) -> int:
@@ -87,8 +94,9 @@ def _values(name: str, value: Any, check: Callable[[Any], str]) -> tuple[str, ..
 
 
 def _subject(value: Any) -> str:
-    parse(str(value))
-    return str(value)
+    found = inside(str(value), roots())
+    parse(found)
+    return found
 
 
 def _subjects(value: Any) -> tuple[str, ...]:
@@ -234,13 +242,21 @@ def _read(path: Path, source: str) -> dict[str, Any]:
 
 def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:
     """The `[run]` table with the options that are not None in its place.  Raises ConfigError."""
-    return _checked({"run": table}, source, options, {}).run
+    return _checked({"run": table}, source, options, {}, of_sweeps=False).run
 
 
 def _checked(
-    document: Mapping[str, Any], source: str, options: Mapping[str, Any], flags: dict[str, Any]
+    document: Mapping[str, Any],
+    source: str,
+    options: Mapping[str, Any],
+    flags: dict[str, Any],
+    *,
+    of_sweeps: bool = True,
 ) -> _File:
-    """The document with these options in [run], flags in each sweep.  Raises ConfigError."""
+    """The document with these options in [run], flags in each sweep.  Raises ConfigError.
+
+    of_sweeps: the document has the sweeps of the run, so that its subjects are known.
+    """
     run, sweeps = document.get("run", {}), document.get("sweep", [{}])
     given = {key: value for key, value in options.items() if value is not None}
     if isinstance(run, dict):
@@ -251,6 +267,8 @@ def _checked(
         found = _File.model_validate({**document, "run": run, "sweep": sweeps})
     except pydantic.ValidationError as error:
         raise ConfigError(_one_line(error, source, given)) from None
+    if of_sweeps:
+        _check_weights(found, "--weights" if "weights" in given else source)
     times = found.run
     if times.samples_s + times.warmup_s >= times.timeout_s:
         place = "--timeout" if "timeout_s" in given else source
@@ -259,6 +277,21 @@ def _checked(
             f"warmup_s = {times.warmup_s:g} and samples_s = {times.samples_s:g}"
         )
     return found
+
+
+def _check_weights(found: _File, place: str) -> None:
+    """Raises ConfigError where there is no such file, or no subject to load it into."""
+    path = found.run.weights
+    if path is None:
+        return
+    if not Path(path).is_file():
+        raise ConfigError(f"{place}: weights = {path!r}: no such file")
+    wholes = {parse(one).whole for sweep in found.sweep for one in sweep.subjects}
+    if wholes and wholes <= set(SHIPPED):
+        raise ConfigError(
+            f"{place}: {', '.join(sorted(wholes))} keeps its own weights; name a subject of your "
+            "own"
+        )
 
 
 def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[str]) -> str:
@@ -277,8 +310,7 @@ def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[st
         case (table, *_):
             where, key, known = source, str(table), ["run", "sweep"]
     if first["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(key, known, 1, cutoff=0.7)
-        rest = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+        rest = did_you_mean(key, known, before="") or f"there are {', '.join(known)}"
         return f"{where}: unknown key {plain(key)!r}; {rest}"
     if first["type"] == "value_error":
         return f"{where}: {first['ctx']['error']}"

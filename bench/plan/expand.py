@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from bench.core.axes import AXES, BY_NAME
 from bench.core.errors import UserError
+from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.subject import SHIPPED, layer_name, layer_text, parse
 from bench.host.probed import Device, Layer, Probe, SubjectFound
@@ -142,7 +143,10 @@ def no_layer(whole: str, name: str, found: SubjectFound) -> str:
     """Return the message for a layer that does not exist."""
     there = ", ".join(layer_text(layer.shown) for layer in found.layers[:12])
     more = ", …" if len(found.layers) > 12 else ""
-    return f"{whole} calls no layer {name!r}; it calls {there}{more}"
+    every = [layer for layer in (*found.layers, *found.modules) if layer.shown.isprintable()]
+    names = [one for layer in every for one in (layer.shown, layer.name, *layer.same_as)]
+    near = did_you_mean(name.strip(), map(layer_text, filter(str.isprintable, names)))
+    return f"{whole} calls no layer {name!r}; it calls {there}{more}{near}"
 
 
 def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str, str]]:
@@ -170,7 +174,7 @@ def _devices(asked: Sequence[str], probe: Probe) -> tuple[str, ...]:
             there = ", ".join(probe.devices)
             raise PlanError(
                 f"--device {device}: torch {probe.torch} finds no such device; "
-                f"expected one of {there}"
+                f"expected one of {there}{did_you_mean(device, probe.devices)}"
             )
         names.setdefault(full)
     return tuple(names)
@@ -267,7 +271,7 @@ def _only(cases: Mapping[str, Case], only: Sequence[str]) -> list[Case]:
         if case_id not in cases:
             raise PlanError(
                 f"--case {case_id}: the sweep has no such case; `bench run --list` shows all "
-                f"{len(cases)}"
+                f"{len(cases)}{did_you_mean(case_id, cases)}"
             )
     return [cases[case_id] for case_id in dict.fromkeys(only)]
 

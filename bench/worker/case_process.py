@@ -33,7 +33,7 @@ from bench.worker.jobs import (
     verify,
 )
 from bench.worker.model import compile as compiled
-from bench.worker.model import loss
+from bench.worker.model import loss, weights
 from bench.worker.model.build import SubjectError, SubjectRaised
 from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
@@ -76,6 +76,7 @@ def run(request: Request) -> None:
     entry: Entry | None = None
     caught: BaseException | None = None
     try:
+        weights.use(request.weights)
         entry = JOBS[request.job](request)
     except BaseException as error:  # a subject may raise anything, SystemExit as well
         caught = error

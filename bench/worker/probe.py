@@ -26,7 +26,7 @@ from bench.host import probed
 from bench.host.environment import cpu_model, digest
 from bench.worker.device import cuda
 from bench.worker.model import compile as compiled
-from bench.worker.model import guess, inputs, layers
+from bench.worker.model import guess, inputs, layers, weights
 from bench.worker.model.build import (
     SubjectError,
     SubjectRaised,
@@ -46,6 +46,7 @@ def main() -> None:
     request = json.loads(sys.stdin.read())
     limits.die_with_parent(request["parent"])
     limits.adopt_orphans()
+    weights.use(request["weights"])
     found = devices()
     limits.bound(on_cpu=len(found) == 1, compiles=True)  # it may load weights, which are kept
     answer = probed.Probe(

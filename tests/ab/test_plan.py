@@ -36,7 +36,7 @@ def found(monkeypatch: pytest.MonkeyPatch, **by_side: SubjectFound) -> None:
     """What the probe of each side finds of NET; of the ConvNet nothing but that it is there."""
 
     def look(*asked: Any) -> Probe:
-        place: Place = asked[-1]
+        place: Place = asked[3]
         convnet = SubjectFound(has_inputs=True, parameters=1)
         return Probe(
             torch="2.13.0",
@@ -146,7 +146,10 @@ def test_a_layer_that_one_side_lacks_costs_no_other(monkeypatch: pytest.MonkeyPa
     assert [one["B"].subject for one in planned.cases.values()] == [f"{NET}/conv1"]
     ((case_id, why),) = planned.missing.items()
     assert case_id.startswith(f"{NET}/conv2:inference:b8:")
-    assert why == (f"side B (amp=off): {NET} calls no layer 'conv2'; it calls conv1, second")
+    assert why == (
+        f"side B (amp=off): {NET} calls no layer 'conv2'; it calls conv1, second; did you mean "
+        "'conv1'?"
+    )
 
 
 @pytest.mark.parametrize("name", ["conv2", "conv9"])

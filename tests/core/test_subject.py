@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.subject import SubjectError, layer_name, layer_text, parse
+from bench.core.subject import SubjectError, inside, layer_name, layer_text, parse
 
 
 def test_the_shipped_network_and_its_layers_have_short_names() -> None:
@@ -73,7 +73,7 @@ def test_files_and_layers_may_have_any_name(text: str, whole: str, layer: str | 
     ("text", "says"),
     [
         ("/abs/nets.py:X", "change to the folder of its code, and write nets:callable"),
-        ("../nets.py:X", "is a path outside the current directory"),
+        ("../nets.py:X", "is a path outside the current directory and its repository"),
         ("my-nets/a.py:X", "'my-nets' is not a valid name of a Python module"),
         ("mynet.py", "is a file without a callable; write mynet:callable"),
     ],
@@ -99,3 +99,27 @@ def test_any_text_is_a_subject_or_a_clear_error(text: str) -> None:
         return
     assert ref.module
     assert ref.callable
+
+
+@pytest.mark.parametrize(
+    ("text", "meant"),
+    [
+        ("/home/me/repo/tools/my/models.py:make(3)/conv1", "my/models.py:make(3)/conv1"),
+        ("/home/me/repo/nets/a.py:X", "nets/a.py:X"),
+        ("../nets/a.py:X", "nets/a.py:X"),
+        ("/elsewhere/a.py:X", "/elsewhere/a.py:X"),
+        ("/home/me/repo-2/a.py:X", "/home/me/repo-2/a.py:X"),
+        ("my/models.py:make", "my/models.py:make"),
+        ("a.b:c('/x:y')", "a.b:c('/x:y')"),
+        ("convnet/*", "convnet/*"),
+    ],
+)
+def test_a_path_inside_the_directory_or_its_repository_becomes_relative(
+    text: str, meant: str
+) -> None:
+    assert inside(text, ("/home/me/repo/tools", "/home/me/repo")) == meant
+
+
+def test_a_misspelled_short_name_names_the_shipped_network() -> None:
+    with pytest.raises(SubjectError, match=r"; did you mean 'convnet'\?$"):
+        parse("convent")

@@ -210,3 +210,22 @@ def test_a_guess_is_not_used_where_an_input_is_given() -> None:
     plan = make(load(subjects=["m:net"], flags={"input": ["3,32,32"]}), found)
     assert {case.input for case in plan.cases} == {"3,32,32"}
     assert plan.guessed == {}
+
+
+@pytest.mark.parametrize(
+    ("subject", "says"),
+    [
+        ("convnet/cnv1", "calls no layer 'cnv1'; it calls conv1, flatten, act; did you mean"),
+        ("convnet/act#3", "did you mean 'act#2'"),
+    ],
+)
+def test_a_misspelled_layer_names_the_nearest_one(subject: str, says: str) -> None:
+    with pytest.raises(PlanError, match=says):
+        _ids(_probe(), subject=[subject])
+
+
+def test_a_misspelled_case_id_names_the_nearest_one() -> None:
+    meant = make(load(), _probe()).cases[0].case_id
+    with pytest.raises(PlanError) as caught:
+        make(load(only=[meant.replace("inference", "inferense")]), _probe())
+    assert str(caught.value).endswith(f"; did you mean {meant!r}?")

@@ -16,7 +16,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "core": (),
     "stats": ("core",),
     "host": ("start", "core"),
-    "plan": ("core", "host"),
+    "plan": ("start", "core", "host"),
     "results": ("core", "stats"),
     "engine": ("core", "stats", "host", "plan", "results"),
     "compare": ("core", "stats", "results"),
@@ -58,6 +58,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "selftest": ("core", "host", "plan", "results", "engine", "terminal"),
     "commands": (
+        "start",
         "core",
         "stats",
         "host",

@@ -22,7 +22,7 @@ from bench.core.records import Case
 from bench.core.subject import SHIPPED, SubjectRef, layer_name, parse
 from bench.worker.device import torch_private
 from bench.worker.model import compile as compiled
-from bench.worker.model import dtypes, inputs, layers, lazy, loss, pytree, twins
+from bench.worker.model import dtypes, inputs, layers, lazy, loss, near, pytree, twins, weights
 from bench.worker.model.step_inputs import UnsupportedError
 
 SEED = 0
@@ -75,7 +75,21 @@ def build(ref: SubjectRef) -> nn.Module:
 
 
 def _built(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
-    """And the names of its parts that were compiled."""
+    """And the names of its parts that were compiled.
+
+    A subject of the user's has the weights that this process was given, if any.
+    """
+    module, parts = _made(ref)
+    if ref.whole not in SHIPPED:
+        try:
+            weights.load_given(module)
+        except weights.WeightsError as error:
+            raise SubjectError(f"{ref.whole}: --weights: {error}") from None
+    return module, parts
+
+
+def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
+    """With the weights that its own code gives it."""
     shown = ref.whole
     module = load(ref)
     made: Any = module
@@ -84,7 +98,8 @@ def _built(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
     if isinstance(made, nn.Module) and not ref.called:
         return compiled.take_apart(_copy(made, shown))
     if not callable(made):
-        raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}{_hidden(ref)}")
+        hint = _hidden(ref) or near.callables(module, ref.callable)
+        raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}{hint}")
     if isinstance(made, nn.Module):
         raise SubjectError(f"{shown}: is a network already; leave its parentheses away")
     seed_all(SEED)
@@ -139,9 +154,10 @@ def load(ref: SubjectRef) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or ref.module
         if ref.module == missing or ref.module.startswith(f"{missing}."):
+            hint = _hidden(ref) or near.modules(ref.module, missing, start.subject_folders())
             raise SubjectError(
                 f"{ref.whole}: no module named {missing!r}, installed or in the current directory"
-                f"{_hidden(ref)}"
+                f"{hint}"
             ) from None
         raise SubjectError(
             f"{ref.whole}: {ref.module} needs {missing!r}, not installed", missing=missing
