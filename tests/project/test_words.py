@@ -23,13 +23,11 @@ PLAIN_PACKAGES = ("core", "host", "plan", "stats", "commands", "terminal")
 # is gone is only a warning, so that renames on several branches can be merged in any order.
 STILL_THERE: Mapping[str, frozenset[str]] = {
     "arena": frozenset({"Arena", "arena", "open_arena"}),
-    "fact": frozenset({"FactError"}),
     "facts": frozenset(
         {
             "FACTS",
             "Facts",
             "SideFacts",
-            "_compile_facts",
             "_facts",
             "_facts_of",
             "_find_facts",
@@ -37,7 +35,6 @@ STILL_THERE: Mapping[str, frozenset[str]] = {
             "_without_facts",
             "facts",
             "facts_left",
-            "moved_facts",
         }
     ),
     "gain": frozenset({"GAIN_AXES", "Gain", "_gain_table", "gain", "gain_tables"}),
@@ -45,13 +42,12 @@ STILL_THERE: Mapping[str, frozenset[str]] = {
     "judge": frozenset({"JudgeError", "_judge", "judge"}),
     "ladder": frozenset({"_is_ladder", "ladder", "of_ladder"}),
     "ladders": frozenset({"ladders"}),
-    "once": frozenset({"_once", "_paid_once", "once", "once_s"}),
+    "once": frozenset({"_paid_once", "once", "once_s"}),
     "player": frozenset({"Player", "_player", "player"}),
     "rung": frozenset({"rung"}),
     "rungs": frozenset({"_are_rungs", "rungs"}),
     "signs": frozenset({"CONFIG_SIGNS", "MOST_SIGNS", "config_signs"}),
-    "traffic": frozenset({"TRAFFIC_S", "Traffic", "traffic"}),
-    "truth": frozenset({"TruthError", "truth"}),
+    "traffic": frozenset({"traffic"}),
 }
 
 
