@@ -35,9 +35,9 @@ START = _start()
 
 def main() -> None:
     """The command `bench`."""
-    START.put_back()
+    START.remove_current_directory()
     sys.modules["bench.start"] = START
-    sys.meta_path.insert(0, START.Own())
+    sys.meta_path.insert(0, START.OwnFinder())
     from bench.__main__ import main as command
 
     command()

@@ -4,7 +4,8 @@ import sys
 
 from bench import start
 
-start.put_back()  # `python -m` has put the current directory, a user's, before Python's own modules
+# `python -m` puts the current directory, which is the user's, before Python's own modules.
+start.remove_current_directory()
 
 from typer.main import get_command
 

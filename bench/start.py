@@ -32,19 +32,19 @@ def _standard() -> list[int]:
     ]
 
 
-def put_back() -> None:
+def remove_current_directory() -> None:
     """Take the current directory from before the standard library; a user's files lie there."""
     first = min(_standard(), default=0)
     sys.path[:first] = [part for part in sys.path[:first] if not _is_here(part)]
 
 
-def elsewhere(given: str) -> str:
+def without_current_directory(given: str) -> str:
     """PYTHONPATH without the current directory, which has its own place behind."""
     return os.pathsep.join(part for part in given.split(os.pathsep) if not _is_here(part))
 
 
 if __name__ in ("__main__", "__mp_main__"):  # before anything else is imported
-    put_back()
+    remove_current_directory()
 
 import contextlib
 import importlib
@@ -79,7 +79,7 @@ def is_own(module: ModuleType) -> bool:
     return isinstance(file, str) and os.path.abspath(file).startswith(tuple(folders))
 
 
-class Own:
+class OwnFinder:
     """A finder for `sys.meta_path`: this suite and its network come from beside this file.
 
     A side of a comparison that has a shipped network of its own is measured with that.
@@ -105,7 +105,7 @@ def _has_shipped(folder: str) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Installed:
+class InstalledFinder:
     """A finder: what the suite and torch need comes from where it is installed."""
 
     names: frozenset[str]
@@ -145,7 +145,7 @@ def roots() -> tuple[str, str]:
     return here, top
 
 
-def let_in() -> None:
+def add_subject_folders() -> None:
     """Put the folders of the subject on the import path.
 
     They come behind the standard library, and before what is installed.
@@ -163,7 +163,7 @@ def let_in() -> None:
 def _keep_installed(folders: Sequence[str]) -> None:
     """What torch and the suite need must not come from these folders, which are on the path."""
     if clashing := _needed_and_here(folders):
-        finder: Any = Installed(frozenset(clashing), frozenset(folders))
+        finder: Any = InstalledFinder(frozenset(clashing), frozenset(folders))
         sys.meta_path.insert(0, finder)
 
 
@@ -238,7 +238,7 @@ def _named_as_own() -> dict[str, ModuleType]:
     }
 
 
-class Kept:
+class KeptFinder:
     """A finder for a user's own process: what was imported by `own_names` is not imported again."""
 
     @staticmethod
@@ -250,7 +250,7 @@ class Kept:
         found = PathFinder.find_spec(name, path, target)
         if not found or not found.origin or found.origin != kept[name].__file__:
             return None
-        found.loader = Kept()  # type: ignore[assignment]
+        found.loader = KeptFinder()  # type: ignore[assignment]
         return found
 
     def create_module(self, spec: ModuleSpec) -> ModuleType:
@@ -269,10 +269,10 @@ def own_names() -> Iterator[None]:
     """
     theirs = _named_as_own()
     alone = theirs and all(map(is_own, theirs.values()))
-    if alone or any(isinstance(one, Own) for one in sys.meta_path):
+    if alone or any(isinstance(one, OwnFinder) for one in sys.meta_path):
         yield
         return
-    finder: Any = Own()
+    finder: Any = OwnFinder()
     path = list(sys.path)
     first = min(_standard(), default=0)
     for name in theirs:
@@ -289,8 +289,8 @@ def own_names() -> Iterator[None]:
             del sys.modules[name]
         sys.modules.update(theirs)
         sys.path[:] = [*path, *(one for one in sys.path if one not in path)]
-        if not any(one is Kept for one in sys.meta_path):
-            sys.meta_path.insert(0, Kept)
+        if not any(one is KeptFinder for one in sys.meta_path):
+            sys.meta_path.insert(0, KeptFinder)
 
 
 def main() -> None:
@@ -308,7 +308,7 @@ def main() -> None:
 
 
 if __name__ in ("__main__", "__mp_main__"):  # the latter: what multiprocessing starts of it
-    sys.meta_path.insert(0, Own())
+    sys.meta_path.insert(0, OwnFinder())
 if __name__ == "__mp_main__":
     _keep_installed([part for part in subject_folders() if part in sys.path])
 if __name__ == "__main__":

@@ -32,7 +32,7 @@ class Place:
         """Return variables to add to those of this process."""
         return {
             start.FOLDERS: os.pathsep.join(map(str, self.path)),
-            "PYTHONPATH": start.elsewhere(os.environ.get("PYTHONPATH", "")),
+            "PYTHONPATH": start.without_current_directory(os.environ.get("PYTHONPATH", "")),
             # Also for processes that a subject starts: the user's files must not come first.
             "PYTHONSAFEPATH": "1",
         }

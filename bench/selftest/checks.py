@@ -115,7 +115,7 @@ def _faults(bench: Workbench) -> Iterator[Check]:
         return judge.endless_loop(*work.ending(entry), entry.wall_s)
 
     def after() -> Result:
-        return judge.ending(*work.ending(bench.ask("measure", f"{KNOWN}:Well")), "measured")
+        return judge.ending(*work.ending(bench.ask("measure", f"{KNOWN}:WellBehaved")), "measured")
 
     yield single("wrong result in channels_last", "invalid", wrong)
     yield single("segmentation fault", "crash", crash)
@@ -128,7 +128,7 @@ def _compiled(bench: Workbench, found: Probe) -> Check:
         if not found.facts.get("compiler"):
             return judge.skipped("no C++ compiler", "")
         axes: dict[str, Any] = {"compile": "default", "limit_s": COMPILE_LIMIT_S}
-        entry = bench.ask("measure", f"{KNOWN}:Well", **axes)
+        entry = bench.ask("measure", f"{KNOWN}:WellBehaved", **axes)
         return judge.ending(*work.ending(entry), "measured")
 
     return single("torch.compile", "measured", ask)

@@ -20,8 +20,8 @@ from bench.core.records import Case, Entry, Facts, Failure, Measurement, Samples
 from bench.core.subject import parse
 from bench.core.text import printable
 from bench.worker.checks import finite
-from bench.worker.checks.numerics import Verdict
-from bench.worker.checks.values import TruthError
+from bench.worker.checks.numerics import NumericsResult
+from bench.worker.checks.values import NoReferenceError
 from bench.worker.device import nvidia, reference_work
 from bench.worker.jobs import (
     interleaved,
@@ -64,7 +64,7 @@ def begin(request: Request) -> None:
     assert request.parent is not None
     limits.begin_child(request.parent)
     case = request.case
-    limits.bound(on_cpu=case.device == "cpu", compiles=case.compile != compiled.OFF)
+    limits.limit_resources(on_cpu=case.device == "cpu", compiles=case.compile != compiled.OFF)
 
 
 def run(request: Request) -> None:
@@ -83,9 +83,9 @@ def run(request: Request) -> None:
     if os.getpid() != own:  # a copy that the subject made with os.fork: the record is not its own
         os._exit(0)
     try:
-        limits.let_write()
+        limits.allow_writing()
     except BaseException:  # of a handler that the subject left: signals were not blocked yet
-        limits.let_write()
+        limits.allow_writing()
     if entry is None:
         entry = _failure(request, caught)
     write(entry, Path(request.out))
@@ -101,7 +101,7 @@ def _failure(request: Request, error: BaseException | None) -> Failure:
         replicate=request.replicate,
         status=status,
         reason=reason,
-        cause="disk-full" if _of_the_disk(error) == "full" else None,
+        cause="disk-full" if _disk_trouble(error) == "full" else None,
     )
 
 
@@ -115,9 +115,9 @@ def write(entry: Entry, path: Path) -> None:
 
 def describe(error: BaseException) -> tuple[Status, str]:
     """The status that an exception means, and its first line."""
-    name, text = printable(type(error).__name__), _text(error)
+    name, text = printable(type(error).__name__), _error_text(error)
     short = text if len(text) <= 300 else text[:297] + "…"
-    if trouble := _of_the_disk(error):
+    if trouble := _disk_trouble(error):
         return "error", f"{DISK[trouble]}: {name}: {short}"
     match error:
         case prepare.Invalid() | NoSteps():
@@ -148,7 +148,7 @@ def _out_of_memory(error: BaseException, text: str) -> bool:
         case MemoryError() | torch.OutOfMemoryError():
             return True
         case SubjectRaised(__cause__=Exception() as cause):
-            return _out_of_memory(cause, _text(cause))
+            return _out_of_memory(cause, _error_text(cause))
         case RuntimeError() | ValueError():
             return bool(OUT_OF_MEMORY.search(text))
     return False
@@ -157,11 +157,11 @@ def _out_of_memory(error: BaseException, text: str) -> bool:
 def _unsupported(error: BaseException, text: str) -> bool:
     """What torch cannot do; a subject's own words do not count."""
     if isinstance(error, NotImplementedError):
-        return _of_torch(error) and not NO_FORWARD.search(text)
-    return bool(UNSUPPORTED.search(text)) and _of_torch(error)
+        return _raised_by_torch(error) and not NO_FORWARD.search(text)
+    return bool(UNSUPPORTED.search(text)) and _raised_by_torch(error)
 
 
-def _of_torch(error: BaseException) -> bool:
+def _raised_by_torch(error: BaseException) -> bool:
     """Whether torch says so, in Python or in C++, and not a `raise` of the subject or a library."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
@@ -175,7 +175,7 @@ def _of_torch(error: BaseException) -> bool:
     return dis.opname[code.co_code[last.tb_lasti]] != "RAISE_VARARGS"
 
 
-def _text(error: BaseException) -> str:
+def _error_text(error: BaseException) -> str:
     """What it says, on one line, harmless; its own __str__ is the subject's and may raise."""
     try:
         return printable(" ".join(str(error).split()) or type(error).__name__)
@@ -183,14 +183,14 @@ def _text(error: BaseException) -> str:
         return "what it says cannot be shown"
 
 
-def _of_the_disk(error: BaseException) -> DiskTrouble | None:
+def _disk_trouble(error: BaseException) -> DiskTrouble | None:
     """What of the disk is behind it, wrapped repeatedly: a compiler's cache that is full mostly."""
     seen: BaseException | None = error
     for _ in range(20):
         if seen is None:
             break
         number = seen.errno if isinstance(seen, OSError) else None
-        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in _text(seen):
+        if number in (errno.ENOSPC, errno.EDQUOT) or os.strerror(errno.ENOSPC) in _error_text(seen):
             return "full"
         if number == errno.EFBIG:
             return "file-too-large"
@@ -204,7 +204,7 @@ def _measure(request: Request) -> Entry:
     begun = prepare.begin(built)
     load = contention.Meter()
     known = reference_work.Controls(request.case.device, built.device)
-    driver = nvidia.Around(nvidia.gpu_of(request.case.device))
+    driver = nvidia.GpuMonitor(nvidia.gpu_of(request.case.device))
     driver.start()
     with prepare.no_recompiles(request.case):
         times = measure.measure(
@@ -217,7 +217,7 @@ def _measure(request: Request) -> Entry:
             limit=limit,
         )
     driver.stop()
-    moved, moved_facts = _transfers(built)
+    moved, transfer_metrics = _transfers(built)
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
     doubts = doubts_of(times.settled, times.moved, seen)
     flags = [*doubts, *prepare.flags(seen)]
@@ -229,7 +229,7 @@ def _measure(request: Request) -> Entry:
         replicate=request.replicate,
         samples=times.samples + moved,
         flags=tuple(dict.fromkeys(flags)),
-        facts=found | moved_facts | driver.facts() | load.facts(times.calls_sampled),
+        facts=found | transfer_metrics | driver.columns() | load.columns(times.calls_sampled),
         state={**seen, "doubts": doubts} if doubts else seen,
         controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
@@ -250,7 +250,7 @@ def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> d
     return {"unsteady": "; ".join(said)} if said else {}
 
 
-def _transfers(built: prepare.Ready) -> tuple[tuple[Samples, ...], dict[str, float]]:
+def _transfers(built: prepare.BuiltCase) -> tuple[tuple[Samples, ...], dict[str, float]]:
     """To an accelerator and back, for subjects as a whole: a layer's data is there already.
 
     Of training nothing comes back but a loss, which no user fetches at every step.
@@ -267,28 +267,34 @@ def _steady_s(times: measure.Timing, whole: str) -> float:
     return min((min(one.times_s) for one in times.samples if one.phase == whole), default=0.0)
 
 
-def _facts(request: Request) -> Facts:
+def _static_metrics(request: Request) -> Facts:
     built = prepare.build(request)
     request.enter("while it was counted and held against its reference")
     kept, doubt = Path(request.out).with_suffix(".values"), None
     try:
         verify.keep_first_call(built, kept)
-    except TruthError as error:
+    except NoReferenceError as error:
         doubt = str(error)
     except Exception as error:  # a kind of tensor that cannot be kept; the facts are still found
-        doubt = f"its values cannot be kept: {type(error).__name__}: {_text(error)[:200]}"
+        doubt = f"its values cannot be kept: {type(error).__name__}: {_error_text(error)[:200]}"
     found, problems = static_metrics.find(
         built.step, built.eager, built.prepared, request.case, built.device
     )
-    truth = Verdict(doubt=doubt) if doubt else verify.verdict(built, kept, request.reference)
-    found |= truth.facts()
-    if _trains_whole(request.case) and (said := loss.passed_over(built.prepared.module)):
+    result = (
+        NumericsResult(doubt=doubt)
+        if doubt
+        else verify.compare_with_reference(built, kept, request.reference)
+    )
+    found |= result.columns()
+    if _trains_whole(request.case) and (said := loss.unused_loss(built.prepared.module)):
         problems["loss"] = said
-    invalid = truth.wrong
-    if "output" not in truth.errors and (infinite := finite.infinite(built.step.output)):
-        invalid = invalid or f"{infinite}, and no reference says that they are meant: {truth.doubt}"
-    if truth.doubt:
-        problems["relative_error"] = truth.doubt
+    invalid = result.wrong
+    if "output" not in result.errors and (infinite := finite.first_infinite(built.step.output)):
+        invalid = (
+            invalid or f"{infinite}, and no reference says that they are meant: {result.doubt}"
+        )
+    if result.doubt:
+        problems["relative_error"] = result.doubt
     known = {name: value for name, value in found.items() if math.isfinite(value)}
     return Facts(case=request.case, facts=known, problems=problems, invalid=invalid)
 
@@ -303,14 +309,14 @@ def _reference(request: Request) -> Facts:
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
         reference.save(reference.of_whole(request.case), path)
-    except TruthError as error:
+    except NoReferenceError as error:
         path.with_suffix(".txt").write_text(str(error), encoding="utf-8")
     return Facts(case=request.case, facts={})
 
 
 JOBS: Mapping[Job, Callable[[Request], Entry]] = {
     "measure": _measure,
-    "facts": _facts,
+    "facts": _static_metrics,
     "profile": profile.run,
     "reference": _reference,
     "turns": interleaved.run,

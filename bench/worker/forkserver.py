@@ -59,7 +59,7 @@ class Pipes:
 
     def files(self) -> list[tuple[int, int] | None]:
         """What the handles lead to: not the same where a subject closed them."""
-        return [import_effects.file(handle) for handle in self.handles()]
+        return [import_effects.file_identity(handle) for handle in self.handles()]
 
 
 def main() -> None:
@@ -70,9 +70,11 @@ def main() -> None:
     limits.adopt_orphans()
     switches = state.switches()  # before a subject can turn any
     files = pipes.files()
-    limits.bound(on_cpu=False, compiles=True)  # what an import prints or writes, its threads too
+    limits.limit_resources(
+        on_cpu=False, compiles=True
+    )  # what an import prints or writes, its threads too
     fork = sys.platform.startswith("linux") and supervise.can_watch()
-    early = fork and forks.begun()  # before any subject could begin a driver
+    early = fork and forks.driver_started()  # before any subject could begin a driver
     unshared = _import(hello.modules, inductor=hello.inductor) if fork else []
     if pipes.files() != files:
         os._exit(1)  # the runner starts a replicate that leaves imports to its children
@@ -97,7 +99,7 @@ def _serve(pipes: Pipes, switches: dict[str, Any], *, fork: bool, early: bool) -
         if how is None:
             unusable.add(type_)
             how, notes = _spawned(asked, pipes), (_no_forks(type_, early=early),)
-        supervise.end_what_is_left()
+        supervise.end_orphans()
         out_of_memory = killed is not None and (limits.oom_kills() or 0) > killed
         wall_s = time.perf_counter() - start
         pipes.answer(Ended(how=how, out_of_memory=out_of_memory, wall_s=wall_s, notes=notes))
@@ -110,11 +112,11 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     change on to every other subject, and the runner starts one that leaves them to their children.
     """
     unshared, errors = [], sys.stderr
-    start.let_in()
-    before = import_effects.look()
+    start.add_subject_folders()
+    before = import_effects.snapshot()
     if inductor:
         torch_private.import_inductor()
-        now = import_effects.look()
+        now = import_effects.snapshot()
         if import_effects.DRIVER in import_effects.changes(before, now):
             unshared.append(COMPILER)
         before = now
@@ -125,14 +127,14 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
         except BaseException as error:  # the child says so in its row
             with contextlib.suppress(Exception):
                 print(f"{module}: {type(error).__name__}: {error}", file=errors)
-        now = import_effects.look()
+        now = import_effects.snapshot()
         if changed := import_effects.changes(before, now):
             unshared.append(module)
             with contextlib.suppress(Exception):  # it may have closed the streams
                 print(f"{module} changes {', '.join(changed)}: not shared", file=errors)
         before = now
     if unshared:
-        supervise.end_what_is_left()
+        supervise.end_orphans()
     return unshared
 
 
@@ -165,7 +167,7 @@ def _forked(asked: Request, pipes: Pipes) -> Ending | None:
         code = 1
         try:
             _become_child(asked, pipes)
-            if forks.bad(asked.case.device):
+            if forks.cannot_use(asked.case.device):
                 poisoned[0] = 1
             else:
                 case_process.run(asked)

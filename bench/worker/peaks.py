@@ -36,7 +36,7 @@ MATRICES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)  # the large ones only wh
 # (N, C, H, W), output channels: 3 × 3 with a padding of 1, as in most networks
 CONVOLUTIONS = (((8, 64, 28, 28), 64), ((4, 128, 28, 28), 128), ((32, 128, 28, 28), 128))
 TOUCHED_BYTES = tuple(2**power for power in range(15, 31))  # 32 KiB to 1 GiB
-DTYPE_S, TRAFFIC_S = 0.8, 0.8  # what is not reached by then is left out
+DTYPE_S, BYTES_S = 0.8, 0.8  # what is not reached by then is left out
 BEYOND_S = 1.5  # for the one rung beyond the last cache that the ladder itself did not come to
 FREE_SHARE = 0.25  # of the free memory, that such a rung may take
 DTYPES = {
@@ -71,7 +71,7 @@ def main() -> None:
                 {
                     "threads": threads,
                     "arithmetic": {name: arithmetic(device, name) for name in asked["arithmetics"]},
-                    "traffic": traffic(device),
+                    "traffic": byte_rates(device),
                     "cache_bytes": last_cache_bytes(device),
                 }
             )
@@ -84,24 +84,26 @@ def arithmetic(device: Device, name: str) -> list[dict[str, Any]]:
     """Rates of matrix products and convolutions: what, FLOP, FLOP/s; none where unsupported."""
     if name == "tf32" or device.type == "cuda":
         cuda.set_tf32(name == "tf32")
-    return ladder(device, _products(device.name, DTYPES[name]), DTYPE_S) + ladder(
+    return size_sweep(device, _products(device.name, DTYPES[name]), DTYPE_S) + size_sweep(
         device, _convolutions(device.name, DTYPES[name]), DTYPE_S
     )
 
 
-def traffic(device: Device) -> list[dict[str, Any]]:
+def byte_rates(device: Device) -> list[dict[str, Any]]:
     """Rates of a copy and of a sum: what, bytes touched, bytes/s; with a rung beyond the cache."""
-    cache_bytes, most = last_cache_bytes(device), most_bytes(device)
+    cache_bytes, most = last_cache_bytes(device), largest_size_bytes(device)
     found = []
     for works in (_copies, _sums):
         fit = [touched for touched in TOUCHED_BYTES if most is None or touched <= most]
-        rungs = ladder(device, works(device.name, fit), TRAFFIC_S)
-        missing = beyond(cache_bytes, [rung["amount"] for rung in rungs], most)
-        found += rungs + ladder(device, works(device.name, missing), BEYOND_S)
+        rates = size_sweep(device, works(device.name, fit), BYTES_S)
+        missing = size_beyond_cache(cache_bytes, [rate["amount"] for rate in rates], most)
+        found += rates + size_sweep(device, works(device.name, missing), BEYOND_S)
     return found
 
 
-def beyond(cache_bytes: int | None, touched: Sequence[int], most: int | None) -> list[int]:
+def size_beyond_cache(
+    cache_bytes: int | None, touched: Sequence[int], most: int | None
+) -> list[int]:
     """The size to measure beyond the cache; none where `touched` has one or it fits nowhere.
 
     cache_bytes: of the last cache; most: that one rung may touch.  None = unknown.
@@ -119,12 +121,12 @@ def last_cache_bytes(device: Device) -> int | None:
     return environment.last_cache_bytes()
 
 
-def most_bytes(device: Device) -> int | None:
+def largest_size_bytes(device: Device) -> int | None:
     """That a rung may touch; an accelerator refuses by itself."""
     return int(FREE_SHARE * limits.free_bytes()) if device.type == "cpu" else None
 
 
-def ladder(
+def size_sweep(
     device: TimedDevice,
     works: Iterator[Work],
     most_s: float,

@@ -36,7 +36,7 @@ from bench.worker.model.build import (
 )
 from bench.worker.process import limits, supervise
 
-LOOK_BATCH = 2  # BatchNorm in training needs two values a channel
+PROBE_BATCH = 2  # BatchNorm in training needs two values a channel
 INSTALLED = ("stdlib", "platstdlib", "purelib", "platlib")
 SHIPPED_INPUT = "3,224,224"
 
@@ -48,21 +48,23 @@ def main() -> None:
     limits.adopt_orphans()
     weights.use(request["weights"])
     found = devices()
-    limits.bound(on_cpu=len(found) == 1, compiles=True)  # it may load weights, which are kept
+    limits.limit_resources(
+        on_cpu=len(found) == 1, compiles=True
+    )  # it may load weights, which are kept
     answer = probed.Probe(
         torch=torch.__version__,
         facts=facts(),
         devices={device.name: device for device in found},
         subjects={
             whole: subject(whole, names, request["inputs"].get(whole))
-            for whole, names in wholes(request["subjects"]).items()
+            for whole, names in whole_subjects(request["subjects"]).items()
         },
     )
     # Last: the subjects have been imported by now.
     answer = dataclasses.replace(answer, sources=sources())
-    limits.let_write()
+    limits.allow_writing()
     Path(request["out"]).write_text(json.dumps(dataclasses.asdict(answer)), encoding="utf-8")
-    supervise.end_what_is_left()
+    supervise.end_orphans()
     os._exit(0)  # a subject's threads must not keep the probe alive
 
 
@@ -87,7 +89,7 @@ def sources() -> dict[str, probed.Source]:
     return found
 
 
-def wholes(names: Sequence[str]) -> dict[str, bool]:
+def whole_subjects(names: Sequence[str]) -> dict[str, bool]:
     """The subjects without their layers → whether layers are asked for."""
     found: dict[str, bool] = {}
     for name in names:
@@ -164,9 +166,9 @@ def subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectF
     if not want_layers:
         return found
     try:
-        args, kwargs = inputs.make(spec, module, LOOK_BATCH, torch.float32)
+        args, kwargs = inputs.make(spec, module, PROBE_BATCH, torch.float32)
         need_gradients(module, (args, kwargs))
-        seen, others = layers.listing(module, args, kwargs)
+        seen, others = layers.list_layers(module, args, kwargs)
     except Exception as error:  # whatever a forward raises, in one line
         text = " ".join(str(error).split())[:300]
         return dataclasses.replace(found, layers_error=f"{type(error).__name__}: {text}")

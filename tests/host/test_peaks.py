@@ -12,7 +12,7 @@ from bench.host import peaks
 from bench.host.interpreter import Place
 from bench.worker import peaks as measured
 from bench.worker.device.device import open_device
-from bench.worker.peaks import Work, best_s, ladder
+from bench.worker.peaks import Work, best_s, size_sweep
 from tests.support.cases import case
 from tests.support.fake_device import FakeDevice
 
@@ -42,7 +42,7 @@ def test_loading_an_accelerators_libraries_does_not_count_as_time_of_the_ladder(
     device = FakeDevice(launch_s=0.0)
     loading = iter([5.0])
     works = [Work(f"{n}", 100.0, lambda: device.submit(next(loading, 0.01))) for n in range(3)]
-    found = ladder(device, iter(works), 0.8, device.clock)
+    found = size_sweep(device, iter(works), 0.8, device.clock)
     assert [rung["what"] for rung in found] == ["0", "1", "2"]
     assert [rung["per_s"] for rung in found] == pytest.approx([1e4] * 3)
 
@@ -54,19 +54,19 @@ def test_a_ladder_ends_where_the_device_refuses() -> None:
         raise RuntimeError("not implemented for 'Half'")
 
     works = [Work("small", 1.0, lambda: device.submit(0.01)), Work("large", 8.0, refused)]
-    assert [one["what"] for one in ladder(device, iter(works), 9.0, device.clock)] == ["small"]
-    assert ladder(device, iter(works[1:]), 9.0, device.clock) == []
+    assert [one["what"] for one in size_sweep(device, iter(works), 9.0, device.clock)] == ["small"]
+    assert size_sweep(device, iter(works[1:]), 9.0, device.clock) == []
 
 
 def test_a_ladder_that_ended_within_the_cache_gets_a_rung_beyond_it() -> None:
-    assert measured.beyond(32 * 2**20, [2**25, 2**26], None) == [2**27]
-    assert measured.beyond(33 * 2**20, [2**27], 2**40) == [2**28]
+    assert measured.size_beyond_cache(32 * 2**20, [2**25, 2**26], None) == [2**27]
+    assert measured.size_beyond_cache(33 * 2**20, [2**27], 2**40) == [2**28]
 
 
 def test_no_rung_is_added_where_one_is_beyond_the_cache_it_fits_nowhere_or_none_is_known() -> None:
-    assert measured.beyond(32 * 2**20, [2**25, 2**27], None) == []
-    assert measured.beyond(32 * 2**20, [2**25], 2**27 - 1) == []
-    assert measured.beyond(None, [2**25], None) == []
+    assert measured.size_beyond_cache(32 * 2**20, [2**25, 2**27], None) == []
+    assert measured.size_beyond_cache(32 * 2**20, [2**25], 2**27 - 1) == []
+    assert measured.size_beyond_cache(None, [2**25], None) == []
 
 
 def test_traffic_reaches_beyond_the_cache_and_never_beyond_the_room(
@@ -74,9 +74,9 @@ def test_traffic_reaches_beyond_the_cache_and_never_beyond_the_room(
 ) -> None:
     monkeypatch.setattr(measured, "TOUCHED_BYTES", (2**10, 2**12, 2**20))
     monkeypatch.setattr(measured, "last_cache_bytes", lambda _: 2**11)
-    monkeypatch.setattr(measured, "most_bytes", lambda _: 2**16)
+    monkeypatch.setattr(measured, "largest_size_bytes", lambda _: 2**16)
     monkeypatch.setattr(measured, "SAMPLE_S", 0.0)
-    found = measured.traffic(open_device("cpu"))
+    found = measured.byte_rates(open_device("cpu"))
     assert [(one["what"], one["amount"]) for one in found] == [
         ("copy", 2**10), ("copy", 2**12), ("copy", 2**13),
         ("sum", 2**10), ("sum", 2**12), ("sum", 2**13),
@@ -88,7 +88,7 @@ def test_auto_is_all_threads_whatever_count_came_before(
 ) -> None:
     auto, seen = torch.get_num_threads(), list[int]()
     monkeypatch.setattr(measured, "arithmetic", lambda *_: seen.append(torch.get_num_threads()))
-    monkeypatch.setattr(measured, "traffic", lambda _: [])
+    monkeypatch.setattr(measured, "byte_rates", lambda _: [])
     asked = {"device": "cpu", "arithmetics": ["float32"], "threads": ["1", "auto", "3"]}
     asked["out"] = str(tmp_path / "peaks.json")
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))

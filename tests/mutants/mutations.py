@@ -301,7 +301,7 @@ MUTATIONS = (
     Mutation(
         "whole numbers are not compared",
         "bench/worker/checks/numerics.py",
-        "            self._choices(group, differ, differences.words_of_labels)\n",
+        "            self._compare_choices(group, differ, differences.describe_labels)\n",
         "            pass\n",
         ODD,
     ),
@@ -357,8 +357,8 @@ MUTATIONS = (
     Mutation(
         "a step without its last phase",
         STOPWATCH,
-        "_positive(looks[-1] - looks[0])",
-        "_positive(looks[-2] - looks[0])",
+        "_positive(readings[-1] - readings[0])",
+        "_positive(readings[-2] - readings[0])",
         TIMER,
     ),
     Mutation(
@@ -493,8 +493,8 @@ MUTATIONS = (
     Mutation(
         "page faults divided by the calls of the warm-up as well",
         "bench/worker/case_process.py",
-        "load.facts(times.calls_sampled)",
-        "load.facts(times.calls_made)",
+        "load.columns(times.calls_sampled)",
+        "load.columns(times.calls_made)",
         CHILD,
     ),
     Mutation(

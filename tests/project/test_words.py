@@ -28,7 +28,6 @@ STILL_THERE: Mapping[str, frozenset[str]] = {
             "FACTS",
             "Facts",
             "SideFacts",
-            "_compile_facts",
             "_facts",
             "_facts_of",
             "_find_facts",
@@ -36,7 +35,6 @@ STILL_THERE: Mapping[str, frozenset[str]] = {
             "_without_facts",
             "facts",
             "facts_left",
-            "moved_facts",
         }
     ),
     "gain": frozenset({"_gain_table", "gain", "gain_tables"}),

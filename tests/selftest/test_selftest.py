@@ -421,7 +421,7 @@ def test_known_work_on_the_path_of_a_run(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, RunOptions(samples_s=0.02, warmup_s=0.01))
     try:
         assert bench.timed("torch.nn:Identity").latency_s > 0
-        assert bench.facts("bench.worker.selftest.models:Well").invalid is None
+        assert bench.facts("bench.worker.selftest.models:WellBehaved").invalid is None
         with pytest.raises(NotMeasured, match="ended by SIGSEGV"):
             bench.timed("bench.worker.selftest.models:Crashes")
     finally:

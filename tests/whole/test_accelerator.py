@@ -318,7 +318,7 @@ def test_inputs_that_take_turns_keep_strides_and_gradients_and_lose_them_after_e
         layer, (x,), {}, loss=FixedGradient(scaled=False), device_type="cpu", rotate_bytes=100
     )
     for _ in range(5):
-        step(look=lambda inputs, _loss: seen.append(inputs[0][0]))
+        step(observe=lambda inputs, _loss: seen.append(inputs[0][0]))
     assert {one.stride() for one in seen} == {(1, 2)}
     assert all(one.requires_grad and one.grad is None for one in seen)
     assert len({one.data_ptr() for one in seen}) == 4

@@ -141,7 +141,7 @@ def test_the_cases_own_device_is_meant_where_another_is_the_current_one(device: 
 def test_the_driver_knows_torchs_device_by_its_uuid() -> None:
     gpu = nvidia.gpu_of(NAME)
     assert gpu is not None
-    found = gpu.look()
+    found = gpu.snapshot()
     gpu.close()
     assert found.temperature_c is not None
     assert found.sm_clock_hz is not None
@@ -228,7 +228,7 @@ def test_priming_cudnn_takes_every_arithmetic_and_leaves_the_next_call_fast(devi
 def test_the_peaks_of_a_gpu_are_those_of_a_gpu(device: Device) -> None:
     rungs = peaks.arithmetic(device, "float32")
     assert max(rung["per_s"] for rung in rungs) > 5e11
-    assert max(rung["per_s"] for rung in peaks.traffic(device)) > 5e10
+    assert max(rung["per_s"] for rung in peaks.byte_rates(device)) > 5e10
 
 
 # --- through the path of a run ---------------------------------------------------------------
@@ -324,7 +324,7 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
     """Large products, back to back: device-bound, and busy as long as the events say."""
     if not device.has_events:
         pytest.skip("its events tell the host's time")
-    monkeypatch.setattr(limits, "let_write", lambda: None)
+    monkeypatch.setattr(limits, "allow_writing", lambda: None)
     asked = Request(
         job="profile",
         case=case(

@@ -26,7 +26,7 @@ IMAGES = ("ResNet", "MobileNet")
 def listing(name: str) -> tuple[nn.Module, Any, list[layers.Layer]]:
     whole = build(parse(f"tests.subjects.networks:{name}"))
     given = inputs.make(INPUTS[name], whole, 2, torch.float32)
-    found, _ = layers.listing(whole, *given)
+    found, _ = layers.list_layers(whole, *given)
     return whole, given, list(found)
 
 

@@ -43,7 +43,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         subjects={},
         sources={name: Source(file=name, digest=one) for name, one in SOURCES.items()},
     )
-    monkeypatch.setattr(probe, "look", lambda *_: found)
+    monkeypatch.setattr(probe, "look", lambda *_, **__: found)
     monkeypatch.setattr(environment, "environment", lambda: HERE)
     monkeypatch.setattr(environment, "machine", lambda _: MACHINE)
     store(tmp_path, lambda document: document)
@@ -79,7 +79,7 @@ def test_a_longer_limit_holds_for_the_look_at_the_subjects_as_well(
     limits_s: list[float] = []
     found = probe.look((), {}, 1.0)
 
-    def look(_: object, __: object, timeout_s: float) -> Probe:
+    def look(_: object, __: object, timeout_s: float, **___: object) -> Probe:
         limits_s.append(timeout_s)
         return found
 

@@ -142,11 +142,11 @@ def test_a_handler_that_raises_after_the_job_changes_no_record(
 ) -> None:
     left = [RuntimeError("in a handler")]
 
-    def let_write() -> None:
+    def allow_writing() -> None:
         if left:
             raise left.pop()
 
-    monkeypatch.setattr(limits, "let_write", let_write)  # this process goes on afterwards
+    monkeypatch.setattr(limits, "allow_writing", allow_writing)  # this process goes on afterwards
     case_process.run(asked(name, out=str(tmp_path / "record")))
     found = decode.entry((tmp_path / "record").read_text())
     assert isinstance(found, kind)
@@ -217,7 +217,7 @@ def test_steps_that_are_skipped_for_ever_are_invalid_and_no_words_are() -> None:
 def test_a_failure_for_want_of_room_on_the_disk_says_so_to_the_runner(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "let_write", lambda: None)  # this process goes on afterwards
+    monkeypatch.setattr(limits, "allow_writing", lambda: None)  # this process goes on afterwards
     for error, cause in (
         (OSError(errno.ENOSPC, "No space left on device"), "disk-full"),
         (RuntimeError("no space left on the disk"), None),

@@ -41,14 +41,14 @@ def first_nan(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> str | None
     return None
 
 
-def words_of_labels(differ: Tensor) -> str:
+def describe_labels(differ: Tensor) -> str:
     return (
         f"labels: {int(differ.sum())} of {differ.numel()} whole numbers of the output are others "
         "than in float64 eager code"
     )
 
 
-def words_of_infinities(group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> str:
+def describe_infinities(group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> str:
     """Where they are first; those that the reference has too are no fault."""
     for place, (one, other) in enumerate(zip(got, wanted, strict=True), start=1):
         differ = _kind(one) != _kind(other)

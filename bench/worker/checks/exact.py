@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from bench.worker.checks import differences
-from bench.worker.checks.rounding import EPS, FLOOR_EPS, GRADIENT_ROOM, ROOM
-from bench.worker.checks.values import LABELS, TruthError, Values, same_given
+from bench.worker.checks.rounding import EPS, FLOOR_EPS, GRADIENT_TOLERANCE, TOLERANCE
+from bench.worker.checks.values import LABELS, NoReferenceError, Values, same_given
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class Reference:
 def of(exact: Values, single: Values, again: Values) -> Reference:
     """From float64 eager, float32 eager, and float32 eager once more under another seed.
 
-    Raises TruthError where the seed alone decides the result (dropout and the like), or where
+    Raises NoReferenceError where the seed alone decides the result (dropout and the like), or where
     not even the weights are the same.
     """
     same_given(again.given, single.given, "float32")
@@ -33,9 +33,9 @@ def of(exact: Values, single: Values, again: Values) -> Reference:
     for group in dict.fromkeys((*exact.groups, *single.groups)):
         wanted, got, other = (one.groups.get(group, ()) for one in (exact, single, again))
         if differences.shapes(got) != differences.shapes(wanted):
-            raise TruthError(f"{group} has other shapes in float64 than in float32")
+            raise NoReferenceError(f"{group} has other shapes in float64 than in float32")
         if differences.shapes(got) != differences.shapes(other):
-            raise TruthError(f"{group} has another shape with another seed")
+            raise NoReferenceError(f"{group} has another shape with another seed")
         _same_under_another_seed(group, got, other)
         if group != LABELS:
             rounding[group] = differences.norm_of_difference(got, wanted)
@@ -45,7 +45,7 @@ def of(exact: Values, single: Values, again: Values) -> Reference:
 def _same_under_another_seed(
     group: str, got: tuple[Tensor, ...], other: tuple[Tensor, ...]
 ) -> None:
-    """Raises TruthError."""
+    """Raises NoReferenceError."""
     if group == LABELS:
         moved = float(differences.labels_differ(got, other).sum())
         by = f"{moved:.0f} whole numbers"
@@ -57,16 +57,16 @@ def _same_under_another_seed(
             return
         by = f"{moved / size:.2g}" if size else f"{moved:.2g} where they were zero"
     if moved:
-        raise TruthError(
+        raise NoReferenceError(
             f"{group} of one and the same call differ by {by} under another seed: the module "
             "draws random numbers (dropout?)"
         )
 
 
 def rounding(made: Reference, group: str, size: float, used: str) -> float:
-    """What this arithmetic may differ by: room for what float32 does, and never nothing."""
-    room = (GRADIENT_ROOM if group == "gradients" else ROOM)[used]
-    seen = room * made.rounding.get(group, 0.0)
+    """What this arithmetic may differ by: tolerance for what float32 does, and never nothing."""
+    tolerance = (GRADIENT_TOLERANCE if group == "gradients" else TOLERANCE)[used]
+    seen = tolerance * made.rounding.get(group, 0.0)
     output = made.values.groups.get("output", ())
     count = sum(one.numel() for one in output)
     if group == "loss" and count:
@@ -75,5 +75,5 @@ def rounding(made: Reference, group: str, size: float, used: str) -> float:
         relative = (
             made.rounding["output"] / differences.norm(output) if differences.norm(output) else 0.0
         )
-        seen = max(seen, room * relative * max(size, root_mean_square))
+        seen = max(seen, tolerance * relative * max(size, root_mean_square))
     return max(seen, FLOOR_EPS * EPS["float32"] * size) * EPS[used] / EPS["float32"]

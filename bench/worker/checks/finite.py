@@ -13,39 +13,41 @@ from torch import Tensor
 
 from bench.worker.model import pieces, pytree
 
-Places = tuple[Tensor | None, ...]  # a part of the output each: where it is infinite, if anywhere
+InfiniteMasks = tuple[
+    Tensor | None, ...
+]  # a part of the output each: where it is infinite, if anywhere
 
 
-def places(output: Any) -> Places:
+def infinite_masks(output: Any) -> InfiniteMasks:
     """Where it is infinite."""
     masks = (torch.isinf(part) for _, _, part in _parts(output))
     return tuple(mask if bool(mask.any()) else None for mask in masks)
 
 
-def problems(output: Any, first: Places) -> list[str]:
+def problems(output: Any, first: InfiniteMasks) -> list[str]:
     """What may not be, the first place named.  first: of the first output."""
-    parts, infinite = list(_parts(output)), places(output)
+    parts, infinite = list(_parts(output)), infinite_masks(output)
     for place, tensor, part in parts:
         if count := int(torch.isnan(part).sum()):
-            return [_said(place, tensor, count, "NaN")]
+            return [_describe(place, tensor, count, "NaN")]
     for number, ((place, tensor, _), mask) in enumerate(zip(parts, infinite, strict=True)):
         if mask is None:
             continue
         before = first[number] if number < len(first) else None
         if before is None or (before.shape == mask.shape and bool((mask & ~before).any())):
             count = int((mask if before is None else mask & ~before).sum())
-            return [_said(place, tensor, count, "infinite, and were not in the first call")]
+            return [_describe(place, tensor, count, "infinite, and were not in the first call")]
     if parts and not any(bool(torch.isfinite(part).any()) for _, _, part in parts):
         place, tensor, part = next((one for one in parts if one[2].numel()), parts[0])
-        return [_said(place, tensor, part.numel(), "infinite")] if part.numel() else []
+        return [_describe(place, tensor, part.numel(), "infinite")] if part.numel() else []
     return []
 
 
-def infinite(output: Any) -> str | None:
+def first_infinite(output: Any) -> str | None:
     """Where it is so first, in words."""
-    for (place, tensor, _), mask in zip(_parts(output), places(output), strict=True):
+    for (place, tensor, _), mask in zip(_parts(output), infinite_masks(output), strict=True):
         if mask is not None:
-            return _said(place, tensor, int(mask.sum()), "infinite")
+            return _describe(place, tensor, int(mask.sum()), "infinite")
     return None
 
 
@@ -57,7 +59,7 @@ def _parts(output: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
                 yield place, tensor, part
 
 
-def _said(place: int, tensor: Tensor, count: int, kind: str) -> str:
+def _describe(place: int, tensor: Tensor, count: int, kind: str) -> str:
     numbers = sum(part.numel() for _, _, part in _parts(tensor))
     shape = "" if tensor.is_nested else f" {tuple(tensor.shape)}"
     what = f"{count} of {numbers} numbers of its tensor {place}{shape} are {kind}"

@@ -40,19 +40,21 @@ def rows(
     others: of the witnesses.  near: how far equal rows may lie apart, times their usual norm.
     """
     same = [one for one in (got, *others) if len(one) == len(wanted)]
-    axes = [_axis(tensor, [one[place] for one in same]) for place, tensor in enumerate(wanted)]
+    axes = [_row_axis(tensor, [one[place] for one in same]) for place, tensor in enumerate(wanted)]
     found = [_unmatched(one, wanted, axes, near) for one in (got, *others)]
     own, *by_witnesses = found
     if own is None:
         return None
     known = [one[0] for one in by_witnesses if one is not None]
     unmatched, count = own
-    told = stability.of_rows(unmatched, known, count)
-    allowed = told.most / count if count else 0.0
-    return Matched(unmatched, count, allowed, told.explained, told.few, told.unstable)
+    explanation = stability.of_rows(unmatched, known, count)
+    allowed = explanation.most / count if count else 0.0
+    return Matched(
+        unmatched, count, allowed, explanation.explained, explanation.few, explanation.unstable
+    )
 
 
-def _axis(wanted: Tensor, others: Sequence[Tensor]) -> int:
+def _row_axis(wanted: Tensor, others: Sequence[Tensor]) -> int:
     """In which there are more rows or fewer: the first in which any other one differs."""
     sizes = [one.shape for one in others if one.ndim == wanted.ndim]
     differ = (
@@ -72,7 +74,7 @@ def _unmatched(
         pair = _as_rows(one, other, axis)
         if pair is None or max(len(pair[0]), len(pair[1])) > MOST_ROWS:
             return None
-        unmatched += _without_equal(*pair, near)
+        unmatched += _count_unmatched(*pair, near)
         count += len(pair[0]) + len(pair[1])
     return unmatched, count
 
@@ -98,7 +100,7 @@ def _as_rows(one: Tensor, other: Tensor, axis: int) -> tuple[Tensor, Tensor] | N
     return first, second
 
 
-def _without_equal(one: Tensor, other: Tensor, near: float) -> int:
+def _count_unmatched(one: Tensor, other: Tensor, near: float) -> int:
     if not len(one) or not len(other):
         return len(one) + len(other)
     usual = float(other.norm(dim=1).square().mean().sqrt())

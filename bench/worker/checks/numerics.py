@@ -28,7 +28,7 @@ from bench.worker.checks.values import LABELS, Values, same_given
 # An output of zeros has an error of 1, a doubled one as well, an unrelated one of 1.4.
 NEVER_ROUNDING = 0.9
 # Networks of which float32, scaled, says that rounding alone may come to this are chaotic: there an
-# error of MUCH is not told from a mistake.
+# error of MUCH cannot be told from a mistake.
 CHAOTIC, MUCH = 0.25, 0.5
 # float32 eager code that differs from float64 by this much does so because of choices, or is wrong:
 # the witnesses tell the two apart.
@@ -38,7 +38,7 @@ FORWARD, BACKWARD = ("output", LABELS, "loss", "buffers"), ("gradients",)
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class NumericsResult:
     """The errors of a case, and what they say."""
 
     errors: Mapping[str, float] = field(default_factory=dict)  # by group, relative
@@ -47,8 +47,8 @@ class Verdict:
     doubt: str | None = None  # the comparison tells nothing
     suspected: frozenset[str] = frozenset()  # groups that rounding in proportion does not explain
 
-    def facts(self) -> dict[str, float]:
-        """By column and phase; `truth:…` are the groups, for the journal."""
+    def columns(self) -> dict[str, float]:
+        """By column and phase; `exact_values:…` are the groups, for the journal."""
         found: dict[str, float] = {}
         for phase, groups in (("forward", FORWARD), ("backward", BACKWARD)):
             of_phase = [self.errors[group] for group in groups if group in self.errors]
@@ -62,21 +62,21 @@ class Verdict:
 
 def compare(
     values: Values, reference: Reference, used: str, witnesses: Sequence[Values] | None = None
-) -> Verdict:
+) -> NumericsResult:
     """Hold a case's values against the reference.  used: a key of EPS.
 
     witnesses: what the same network computes where rounding alone is other
                (`bench.worker.checks.witness`); None = they have not been asked.
 
-    Raises TruthError where the two were not computed from the same weights and inputs.
+    Raises NoReferenceError where the two were not computed from the same weights and inputs.
     """
     same_given(values.given, reference.values.given, used)
-    found = _Found(reference, used, witnesses)
+    found = _Comparison(reference, used, witnesses)
     for group in dict.fromkeys((*reference.values.groups, *values.groups)):
-        found.look(group, values.groups.get(group, ()))
+        found.compare_group(group, values.groups.get(group, ()))
     if not (found.errors or found.wrong or found.doubts):
         found.doubts.append("the output has no element, so that there is nothing to compare")
-    return Verdict(
+    return NumericsResult(
         found.errors,
         found.allowed,
         "; ".join(found.wrong) or None,
@@ -86,7 +86,7 @@ def compare(
 
 
 @dataclass(slots=True)
-class _Found:
+class _Comparison:
     """A verdict in the making."""
 
     reference: Reference
@@ -98,14 +98,14 @@ class _Found:
     doubts: list[str] = field(default_factory=list)
     suspected: set[str] = field(default_factory=set)
 
-    def look(self, group: str, got: tuple[Tensor, ...]) -> None:
+    def compare_group(self, group: str, got: tuple[Tensor, ...]) -> None:
         wanted = self.reference.values.groups.get(group, ())
         same = differences.shapes(got) == differences.shapes(wanted)
-        if not same or self._rows_hang_on_rounding(group, wanted):
-            self._other_rows(group, got, wanted)
+        if not same or self._rounding_decides_rows(group, wanted):
+            self._compare_rows(group, got, wanted)
         elif group == LABELS:
             differ = differences.labels_differ(got, wanted)
-            self._choices(group, differ, differences.words_of_labels)
+            self._compare_choices(group, differ, differences.describe_labels)
         elif any(bool(torch.isnan(one).any()) for one in wanted):
             self.doubts.append(f"{group} of the float64 reference is not a number (NaN)")
         elif place := differences.first_nan(got, wanted):
@@ -114,12 +114,12 @@ class _Found:
         else:
             differ = differences.kinds_differ(got, wanted)
             if bool(differ.any()):
-                self._choices(
-                    group, differ, lambda *_: differences.words_of_infinities(group, got, wanted)
+                self._compare_choices(
+                    group, differ, lambda *_: differences.describe_infinities(group, got, wanted)
                 )
-            self._numbers(group, got, wanted)
+            self._compare_numbers(group, got, wanted)
 
-    def _of_witnesses(self, group: str, like: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    def _witness_tensors(self, group: str, like: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
         """Those of the same shapes, and of numbers where the reference has some."""
         groups = [one.groups.get(group, ()) for one in self.witnesses or ()]
         return [
@@ -129,7 +129,7 @@ class _Found:
             and not differences.first_nan(tensors, like)
         ]
 
-    def _rows_hang_on_rounding(self, group: str, wanted: tuple[Tensor, ...]) -> bool:
+    def _rounding_decides_rows(self, group: str, wanted: tuple[Tensor, ...]) -> bool:
         """Then two results of as many rows may have other rows."""
         others = (one.groups.get(group) for one in self.witnesses or ())
         return any(
@@ -137,31 +137,33 @@ class _Found:
             for one in others
         )
 
-    def _other_rows(self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
+    def _compare_rows(
+        self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]
+    ) -> None:
         """More or fewer rows, as a threshold keeps them, may be rounding; nothing else may."""
         mine, exact_ones = differences.shapes(got), differences.shapes(wanted)
         words = f"{group}: shapes {mine}, of float64 eager {exact_ones}"
         self.suspected.add(group)
         size = max(differences.norm(wanted), 1e-300)
-        near = 4 * max(self._bound(group, wanted) / size, FLOOR_EPS * EPS[self.used])
+        near = 4 * max(self._rounding_bound(group, wanted) / size, FLOOR_EPS * EPS[self.used])
         others = [one.groups.get(group, ()) for one in self.witnesses or ()]
-        told = None
+        explanation = None
         if self.witnesses is not None and group != "gradients":
-            told = matching.rows(got, wanted, others, near=0.0 if group == LABELS else near)
-        if told is None:
+            explanation = matching.rows(got, wanted, others, near=0.0 if group == LABELS else near)
+        if explanation is None:
             self.wrong.append(words)
-        elif told.explained and not told.unstable:
-            self.errors[group] = told.share
-            self.allowed[group] = max(told.allowed, told.share)
-        elif told.explained or told.few:
+        elif explanation.explained and not explanation.unstable:
+            self.errors[group] = explanation.share
+            self.allowed[group] = max(explanation.allowed, explanation.share)
+        elif explanation.explained or explanation.few:
             self.doubts.append(f"{words}: how many rows there are hangs on rounding")
         else:
             self.wrong.append(
-                f"{words}: {told.unmatched} rows have no equal on the other side (rounding in "
-                f"{self.used} explains {told.allowed * told.rows:.0f})"
+                f"{words}: {explanation.unmatched} rows have no equal on the other side "
+                f"(rounding in {self.used} explains {explanation.allowed * explanation.rows:.0f})"
             )
 
-    def _choices(self, group: str, differ: Tensor, words: Any) -> None:
+    def _compare_choices(self, group: str, differ: Tensor, words: Any) -> None:
         share = float(differ.double().mean()) if differ.numel() else 0.0
         if group == LABELS and differ.numel():
             self.errors[group], self.allowed[group] = share, 0.0
@@ -169,39 +171,41 @@ class _Found:
             return
         self.suspected.add(group)
         wanted = self.reference.values.groups[group]
-        others = self._of_witnesses(group, wanted)
+        others = self._witness_tensors(group, wanted)
         of = differences.labels_differ if group == LABELS else differences.kinds_differ
-        told = stability.of_choices(differ, [of(one, wanted) for one in others])
+        explanation = stability.of_choices(differ, [of(one, wanted) for one in others])
         if group == LABELS:
-            self.allowed[group] = told.most / differ.numel()
-        said = f"{words(differ)} (rounding in {self.used} explains {told.most:.0f})"
-        if told.explained and not (told.unstable and share >= MUCH):
+            self.allowed[group] = explanation.most / differ.numel()
+        said = f"{words(differ)} (rounding in {self.used} explains {explanation.most:.0f})"
+        if explanation.explained and not (explanation.unstable and share >= MUCH):
             return
-        if told.explained or (others and told.few):
+        if explanation.explained or (others and explanation.few):
             self.doubts.append(f"{said}: rounding may do that here, as may a mistake")
         else:
             self.wrong.append(said)
 
-    def _bound(self, group: str, wanted: tuple[Tensor, ...]) -> float:
+    def _rounding_bound(self, group: str, wanted: tuple[Tensor, ...]) -> float:
         tiny = TINY[self.used] * math.sqrt(sum(one.numel() for one in wanted))
         return max(exact.rounding(self.reference, group, differences.norm(wanted), self.used), tiny)
 
-    def _numbers(self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> None:
+    def _compare_numbers(
+        self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]
+    ) -> None:
         used = self.used
         size, difference = differences.norm(wanted), differences.norm_of_difference(got, wanted)
         tiny = TINY[used] * math.sqrt(sum(one.numel() for one in wanted))
-        bound = self._bound(group, wanted)
+        bound = self._rounding_bound(group, wanted)
         if size == 0:
-            self._zeros(group, got, wanted, bound)
+            self._compare_with_zeros(group, got, wanted, bound)
             return
         single = self.reference.rounding.get(group, 0.0)
         expected = single * EPS[used] / EPS["float32"]
         if single >= DOUBTED * size:  # float32 eager code may be what is wrong
             self.suspected.add(group)
-            others = [differences.norm(one) for one in self._differences(group, wanted)]
+            others = [differences.norm(one) for one in self._witness_differences(group, wanted)]
             if others:
                 expected = max(others)
-                bound = min(bound, max(math.sqrt(stability.ROOM) * expected, tiny))
+                bound = min(bound, max(math.sqrt(stability.TOLERANCE_FACTOR) * expected, tiny))
         chaotic = max(expected, tiny) >= CHAOTIC * size
         if not chaotic:
             bound = min(bound, NEVER_ROUNDING * size)
@@ -216,46 +220,48 @@ class _Found:
             )
         elif difference > bound:
             self.suspected.add(group)
-            self._beyond(group, self._told(group, got, wanted, bound), size)
+            self._report_excess(group, self._explain(group, got, wanted, bound), size)
 
-    def _zeros(
+    def _compare_with_zeros(
         self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...], bound: float
     ) -> None:
         """Exactly zero in float64: only its own rounding is a measure."""
         difference = differences.norm_of_difference(got, wanted)
-        if difference > bound and not self._told(group, got, wanted, bound).explained:
+        if difference > bound and not self._explain(group, got, wanted, bound).explained:
             self.suspected.add(group)
             self.wrong.append(f"{group} should be zero, and has a norm of {difference:.2g}")
         elif any(one.numel() for one in wanted):
             self.errors[group] = self.allowed[group] = 0.0
 
-    def _differences(self, group: str, wanted: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
+    def _witness_differences(
+        self, group: str, wanted: tuple[Tensor, ...]
+    ) -> list[tuple[Tensor, ...]]:
         """Of the witnesses, each tensor flat."""
         return [
-            differences.flat_difference(one, wanted) for one in self._of_witnesses(group, wanted)
+            differences.flat_difference(one, wanted) for one in self._witness_tensors(group, wanted)
         ]
 
-    def _told(
+    def _explain(
         self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...], bound: float
-    ) -> stability.Told:
-        others = [torch.cat(one) for one in self._differences(group, wanted)]
-        truth = torch.cat([differences.finite(one).flatten() for one in wanted])
+    ) -> stability.Explanation:
+        others = [torch.cat(one) for one in self._witness_differences(group, wanted)]
+        exact_values = torch.cat([differences.finite(one).flatten() for one in wanted])
         return stability.of_numbers(
-            torch.cat(differences.flat_difference(got, wanted)), others, truth, bound=bound
+            torch.cat(differences.flat_difference(got, wanted)), others, exact_values, bound=bound
         )
 
-    def _beyond(self, group: str, told: stability.Told, size: float) -> None:
-        if told.explained:
-            self.allowed[group] = told.most / size
-            if told.unstable and self.errors[group] >= MUCH:
+    def _report_excess(self, group: str, explanation: stability.Explanation, size: float) -> None:
+        if explanation.explained:
+            self.allowed[group] = explanation.most / size
+            if explanation.unstable and self.errors[group] >= MUCH:
                 self.doubts.append(
                     f"{group} in {self.used} differ from float64 eager by "
                     f"{self.errors[group]:.0%}: most of it hangs on rounding here"
                 )
             return
         said = f"{self.allowed[group]:.2g}"
-        if told.most > self.allowed[group] * size:
-            said += f", and {told.most / size:.2g} at other places"
+        if explanation.most > self.allowed[group] * size:
+            said += f", and {explanation.most / size:.2g} at other places"
         self.wrong.append(
             f"{group} differ from float64 eager by {self.errors[group]:.2g} (relative norm; "
             f"rounding in {self.used} explains {said})"

@@ -28,8 +28,8 @@ FLOOR_EPS = 8  # ReLU and MaxPool are exact in float32; theirs is no budget of z
 # (docs/trust.md): outputs up to 1.8 times in float32 (channels_last), 0.5 in bfloat16; gradients,
 # where a ReLU that switches moves a whole column, 37 times in float32, 4.4 in float16, 1.9 in
 # bfloat16.
-ROOM = {"float32": 32.0, "tf32": 16.0, "float16": 16.0, "bfloat16": 8.0}
-GRADIENT_ROOM = {"float32": 256.0, "tf32": 32.0, "float16": 32.0, "bfloat16": 16.0}
+TOLERANCE = {"float32": 32.0, "tf32": 16.0, "float16": 16.0, "bfloat16": 8.0}
+GRADIENT_TOLERANCE = {"float32": 256.0, "tf32": 32.0, "float16": 32.0, "bfloat16": 16.0}
 
 
 def arithmetic(case: Case, tensors: Iterable[Tensor] = ()) -> str:

@@ -62,7 +62,7 @@ def _processors() -> list[int] | None:
     return None if allowed is None else sorted(allowed)
 
 
-def _allow(processors: list[int] | None) -> None:
+def _set_processors(processors: list[int] | None) -> None:
     if processors is not None:
         os.sched_setaffinity(0, processors)
 
@@ -87,7 +87,7 @@ SWITCHES: Mapping[str, Switch] = {
     "mkldnn": Switch(*torch_private.switch("mkldnn", "enabled")),
     "cudnn": Switch(*torch_private.switch("cudnn", "enabled")),
     "cudnn_deterministic": Switch(*torch_private.switch("cudnn", "deterministic")),
-    "processors": Switch(_processors, _allow),
+    "processors": Switch(_processors, _set_processors),
     "priority": Switch(lambda: os.getpriority(os.PRIO_PROCESS, 0), _set_priority),
 }
 
@@ -97,7 +97,7 @@ def switches() -> dict[str, Any]:
     return {name: switch.get() for name, switch in SWITCHES.items()}
 
 
-def put_back(stood: Mapping[str, Any]) -> None:
+def restore_switches(stood: Mapping[str, Any]) -> None:
     """Undo what the imports of subjects turned: a case shall not depend on its neighbours."""
     for name, value in stood.items():
         if SWITCHES[name].get() != value:
@@ -134,7 +134,7 @@ def _flushes_denormals() -> bool:
 
 
 @dataclass(slots=True)
-class _Shares:
+class _WorkShares:
     """Multiply-adds by what their layer put out, and the first layer of each kind."""
 
     work: dict[str, float] = field(default_factory=dict)
@@ -160,7 +160,7 @@ def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]
     `call` runs the module once as the samples will, not compiled: hooks would change the graph.
     """
     names = {inner: name or "itself" for name, inner in module.named_modules()}
-    dtypes, layouts = _Shares(), _Shares()
+    dtypes, layouts = _WorkShares(), _WorkShares()
 
     def look(layer: nn.Module, _arguments: object, output: object) -> None:
         for tensor in pytree.floating(output):

@@ -17,7 +17,7 @@ MOST_DENSE = 2**24  # numbers of a sparse tensor that are laid out in full, to b
 LABELS = "labels"
 
 
-class TruthError(RuntimeError):
+class NoReferenceError(RuntimeError):
     """The case cannot be held against a reference; the message says why."""
 
 
@@ -46,7 +46,7 @@ def gather(step: Step, module: nn.Module, given: Any) -> Values:
     gradients: list[Tensor] = []
     losses: list[Tensor] = []
 
-    def look(inputs: Any, loss: Tensor | None) -> None:
+    def collect_gradients(inputs: Any, loss: Tensor | None) -> None:
         if loss is not None:
             losses.append(loss)
         for leaf in (*module.parameters(), *_leaves(inputs, module)):
@@ -54,7 +54,7 @@ def gather(step: Step, module: nn.Module, given: Any) -> Values:
                 gradient = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
                 gradients.extend(one / step.scale for one in _floats(gradient))
 
-    step(look=look)
+    step(observe=collect_gradients)
     groups = {
         **_output(step.output),
         "loss": _floats(losses),
@@ -126,16 +126,17 @@ def _sampled(module: nn.Module, given: Any) -> tuple[Tensor, ...]:
 
 def same_given(one: tuple[Tensor, ...], other: tuple[Tensor, ...], used: str) -> None:
     same = len(one) == len(other) and all(
-        a.shape == b.shape and _alike(a, b, used) for a, b in zip(one, other, strict=True)
+        a.shape == b.shape and _equal_but_for_rounding(a, b, used)
+        for a, b in zip(one, other, strict=True)
     )
     if not same:
-        raise TruthError(
+        raise NoReferenceError(
             "two builds of the subject have other weights or inputs: it draws them from what the "
             "seeds of torch, numpy and Python do not set"
         )
 
 
-def _alike(one: Tensor, other: Tensor, used: str) -> bool:
+def _equal_but_for_rounding(one: Tensor, other: Tensor, used: str) -> bool:
     """But for rounding; what is infinite in a mask is infinite in both."""
     finite = torch.isfinite(other)
     if not torch.equal(torch.nan_to_num(one[~finite]), torch.nan_to_num(other[~finite])):

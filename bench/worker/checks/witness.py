@@ -53,7 +53,7 @@ def bits(used: str) -> int:
     return BITS[used] - COARSER
 
 
-def move(module: nn.Module, given: Any, used: str, seed: int) -> None:
+def perturb(module: nn.Module, given: Any, used: str, seed: int) -> None:
     """Weights, buffers and inputs, in place, each number by up to a rounding error at random."""
     numbers = torch.Generator().manual_seed(seed)
     with torch.no_grad():

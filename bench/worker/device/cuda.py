@@ -92,37 +92,6 @@ def tf32_precisions() -> dict[str, str]:
     }
 
 
-def facts(index: int) -> dict[str, str | int]:
-    """Of one device: name, compute capability, memory in bytes, versions.  Unknown: absent."""
-    properties = torch.cuda.get_device_properties(index)
-    found: dict[str, str | int | None] = {
-        "device_name": properties.name,
-        "capability": f"{properties.major}.{properties.minor}",
-        "total_bytes": properties.total_memory,
-        "multiprocessors": properties.multi_processor_count,
-        "l2_bytes": getattr(properties, "L2_cache_size", None),
-        "cuda": torch.version.cuda,
-        "hip": torch.version.hip,
-        "cudnn": torch.backends.cudnn.version(),
-        "driver": driver_version(str(getattr(properties, "uuid", ""))),
-    }
-    return {name: value for name, value in found.items() if value is not None}
-
-
-def driver_version(uuid: str, nvml: Any = pynvml) -> str | None:
-    """Of the driver that knows this very device; None where NVML does not (ROCm, no library)."""
-    try:
-        nvml.nvmlInit()
-    except nvml.NVMLError:
-        return None
-    try:
-        return str(nvml.nvmlSystemGetDriverVersion()) if nvml_handle(uuid, nvml) else None
-    except nvml.NVMLError:
-        return None
-    finally:
-        nvml.nvmlShutdown()
-
-
 def nvml_handle(uuid: str, nvml: Any = pynvml) -> Any | None:
     """NVML's handle of torch's device, or None.  NVML has to be initialised.
 

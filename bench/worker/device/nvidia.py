@@ -34,7 +34,7 @@ class NvidiaError(RuntimeError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Look:
+class GpuSnapshot:
     """A GPU at one moment.  None: unknown."""
 
     at_s: float
@@ -66,34 +66,34 @@ class Gpu:
             raise NvidiaError(f"NVML knows no GPU {uuid!r}")
         # MIG, several GPUs on one board (NVML API Reference, Multi Instance GPU Management): torch
         # computes on a slice.  A driver that knows nothing of it has none.
-        own = bool(self._ask("nvmlDeviceIsMigDeviceHandle", self._handle))
-        mode = self._ask("nvmlDeviceGetMigMode", self._handle)  # now, and after the next reset
+        own = bool(self._query("nvmlDeviceIsMigDeviceHandle", self._handle))
+        mode = self._query("nvmlDeviceGetMigMode", self._handle)  # now, and after the next reset
         self._sees_all_slices = not own and bool(mode) and mode[0] == nvml.NVML_DEVICE_MIG_ENABLE
         self.is_slice = own or self._sees_all_slices
 
     def close(self) -> None:
         """Let go of the library."""
-        self._ask("nvmlShutdown")
+        self._query("nvmlShutdown")
 
-    def look(self) -> Look:
+    def snapshot(self) -> GpuSnapshot:
         """All figures now.  The board's energy and power are not those of a slice of it."""
         nvml, handle = self._nvml, self._handle
         energy_mj = power_mw = None
         if not self.is_slice:
-            energy_mj = self._ask("nvmlDeviceGetTotalEnergyConsumption", handle)
-            power_mw = self._ask("nvmlDeviceGetPowerUsage", handle)
-        return Look(
+            energy_mj = self._query("nvmlDeviceGetTotalEnergyConsumption", handle)
+            power_mw = self._query("nvmlDeviceGetPowerUsage", handle)
+        return GpuSnapshot(
             at_s=self._clock(),
             energy_j=_scaled(energy_mj, 1e-3),
             sm_clock_hz=_scaled(
-                self._ask("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM), 1e6
+                self._query("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM), 1e6
             ),
             power_w=_scaled(power_mw, 1e-3),
             temperature_c=_scaled(
-                self._ask("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU), 1.0
+                self._query("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU), 1.0
             ),
             utilization_ratio=_scaled(
-                getattr(self._ask("nvmlDeviceGetUtilizationRates", handle), "gpu", None), 0.01
+                getattr(self._query("nvmlDeviceGetUtilizationRates", handle), "gpu", None), 0.01
             ),
             hot_s=_scaled(self._violated_ns(nvml.NVML_PERF_POLICY_THERMAL), 1e-9),
             faulty=self._faulty(),
@@ -101,13 +101,13 @@ class Gpu:
         )
 
     def _violated_ns(self, policy: int) -> int | None:
-        found = self._ask("nvmlDeviceGetViolationStatus", self._handle, policy)
+        found = self._query("nvmlDeviceGetViolationStatus", self._handle, policy)
         return getattr(found, "violationTime", None)
 
     def _faulty(self) -> bool | None:
-        reasons = self._ask("nvmlDeviceGetCurrentClocksEventReasons", self._handle)
+        reasons = self._query("nvmlDeviceGetCurrentClocksEventReasons", self._handle)
         if reasons is None:  # drivers before 535 know it by its former name
-            reasons = self._ask("nvmlDeviceGetCurrentClocksThrottleReasons", self._handle)
+            reasons = self._query("nvmlDeviceGetCurrentClocksThrottleReasons", self._handle)
         if reasons is None:
             return None
         return any(reasons & getattr(self._nvml, name) for name in FAULT_REASONS)
@@ -115,10 +115,10 @@ class Gpu:
     def _processes(self) -> frozenset[int] | None:
         if self._sees_all_slices:
             return None
-        found = self._ask("nvmlDeviceGetComputeRunningProcesses", self._handle)
+        found = self._query("nvmlDeviceGetComputeRunningProcesses", self._handle)
         return None if found is None else frozenset(int(one.pid) for one in found)
 
-    def _ask(self, function: str, *arguments: Any) -> Any:
+    def _query(self, function: str, *arguments: Any) -> Any:
         """None where this GPU, driver or permission does not answer."""
         try:
             return getattr(self._nvml, function)(*arguments)
@@ -139,18 +139,18 @@ def gpu_of(device: str) -> Gpu | None:
 
 
 @dataclass(slots=True)
-class Around:
+class GpuMonitor:
     """What the driver saw of a GPU around the samples of one case; nothing without a GPU."""
 
     gpu: Gpu | None
-    _before: Look | None = None
-    _after: Look | None = None
+    _before: GpuSnapshot | None = None
+    _after: GpuSnapshot | None = None
 
     def start(self) -> None:
-        self._before = self.gpu.look() if self.gpu else None
+        self._before = self.gpu.snapshot() if self.gpu else None
 
     def stop(self) -> None:
-        self._after = self.gpu.look() if self.gpu else None
+        self._after = self.gpu.snapshot() if self.gpu else None
 
     def flags(self) -> list[str]:
         """Of the measurement: `throttled`, and `contended` where others compute on the GPU."""
@@ -160,12 +160,12 @@ class Around:
         hot = throttled(self._before, self._after)
         return (["throttled"] if hot else []) + (["contended"] if others else [])
 
-    def facts(self) -> dict[str, float]:
+    def columns(self) -> dict[str, float]:
         """By column name."""
         return figures(self._before, self._after) if self._before and self._after else {}
 
 
-def throttled(before: Look, after: Look) -> bool | None:
+def throttled(before: GpuSnapshot, after: GpuSnapshot) -> bool | None:
     """Whether heat or a fault held the clocks back between two looks; None: unknown."""
     if before.faulty or after.faulty:
         return True
@@ -174,7 +174,7 @@ def throttled(before: Look, after: Look) -> bool | None:
     return after.hot_s - before.hot_s > THROTTLED_SHARE * (after.at_s - before.at_s)
 
 
-def foreign_processes(look: Look, own: int | None = None) -> int | None:
+def foreign_processes(look: GpuSnapshot, own: int | None = None) -> int | None:
     """How many others compute on the GPU.
 
     own: this process' id.  In a container the driver reports ids of the host, among which one's own
@@ -188,7 +188,7 @@ def foreign_processes(look: Look, own: int | None = None) -> int | None:
     return len(others) - (1 if hidden else 0)
 
 
-def figures(before: Look, after: Look) -> dict[str, float]:
+def figures(before: GpuSnapshot, after: GpuSnapshot) -> dict[str, float]:
     """By column name; unknown ones are left out.
 
     after: taken while the GPU is still warm, and its clock high.
@@ -202,7 +202,7 @@ def figures(before: Look, after: Look) -> dict[str, float]:
     return {name: value for name, value in found.items() if value is not None}
 
 
-def power_w(before: Look, after: Look) -> float | None:
+def power_w(before: GpuSnapshot, after: GpuSnapshot) -> float | None:
     """The mean between two looks, ENERGY_S or more apart, from the energy; else the later reading.
 
     On GPUs before Ampere a reading is of one moment, since then the mean of the last second
@@ -212,7 +212,7 @@ def power_w(before: Look, after: Look) -> float | None:
     return after.power_w if energy_j is None or spent_s < ENERGY_S else energy_j / spent_s
 
 
-def energy_between_j(before: Look, after: Look) -> float | None:
+def energy_between_j(before: GpuSnapshot, after: GpuSnapshot) -> float | None:
     """None where it is not counted, or the counter began anew in between."""
     if before.energy_j is None or after.energy_j is None or after.energy_j <= before.energy_j:
         return None
@@ -228,7 +228,7 @@ def energy_j_per_call(
     than ENERGY_S is made once.
     """
     wait()
-    before, calls = gpu.look(), 0
+    before, calls = gpu.snapshot(), 0
     if before.energy_j is None:
         return None
     after = before
@@ -238,7 +238,7 @@ def energy_j_per_call(
             call()
         calls += more
         wait()
-        after = gpu.look()
+        after = gpu.snapshot()
     energy_j = energy_between_j(before, after)
     return None if energy_j is None else energy_j / calls
 

@@ -44,15 +44,15 @@ class Controls:
         self._device = device
         self._clock = clock
         self.times_s: dict[str, list[float]] = {name: [] for name in self._works}
-        self._once()  # first calls are no figures
+        self._sample_each()  # first calls are no figures
         for times in self.times_s.values():
             times.clear()
 
     def __call__(self) -> None:
         """Each control once, after a call that is not timed: the case has cooled its caches."""
-        self._once()
+        self._sample_each()
 
-    def _once(self) -> None:
+    def _sample_each(self) -> None:
         with torch.inference_mode(), no_garbage_collection():
             for name, work in self._works.items():
                 work()

@@ -89,7 +89,7 @@ class InterleavedSampler:
         self._meter.start()
         end_s = watch.clock() + MOST_TURN_S
         while len(rows) < samples and (not rows or watch.clock() < end_s):
-            each = [self._once() for _ in range(calls)]
+            each = [self._single_call() for _ in range(calls)]
             rows.append([sum(column) / calls for column in zip(*each, strict=True)])
         in_a_row = self._back_to_back(calls * samples) if self._in_a_row else []
         self._meter.stop()
@@ -116,7 +116,7 @@ class InterleavedSampler:
             Samples(phase=whole, kind="pipelined", calls_per_sample=wanted, times_s=tuple(times_s))
         ]
 
-    def _once(self) -> list[float]:
+    def _single_call(self) -> list[float]:
         """The whole, then its phases: seconds."""
         if self._events:
             return self._watch.device_s()[: len(self._phases)]
@@ -131,7 +131,7 @@ class Channel(AbstractContextManager["Channel"]):
         self._answers = Path(f"{prefix}.answers").open("w", encoding="utf-8")  # noqa: SIM115
         self._orders = Path(f"{prefix}.orders").open(encoding="utf-8")  # noqa: SIM115
 
-    def say(self, what: Warm | TurnTaken) -> None:
+    def send(self, what: Warm | TurnTaken) -> None:
         self._answers.write(to_line(what))
         self._answers.flush()
 
@@ -168,10 +168,10 @@ def run(request: Request) -> Measurement:
         one = InterleavedSampler(built.step, built.device, load, host_clock=request.host_clock)
         gc.collect()  # what the building left behind is not cleared away during a sample
         seen = proof(parse(request.case.subject).module)
-        channel.say(Warm(call_s=steady.call_s, proof=seen))
+        channel.send(Warm(call_s=steady.call_s, proof=seen))
         for turn in channel.turns():
             taken += one.turn(turn.calls, turn.samples)
-            channel.say(TurnTaken())
+            channel.send(TurnTaken())
     whole = [
         min(samples.times_s)
         for samples in taken
@@ -185,7 +185,7 @@ def run(request: Request) -> Measurement:
         replicate=request.replicate,
         samples=tuple(taken),
         flags=tuple([*flags, "contended"] if load.contended else flags),
-        facts=found | load.facts(one.calls_sampled),
+        facts=found | load.columns(one.calls_sampled),
         state={**state, "proof": dataclasses.asdict(seen)},
     )
 

@@ -35,7 +35,7 @@ class Invalid(Exception):  # noqa: N818 - a verdict on the row, not an error of 
 
 
 @dataclass(frozen=True, slots=True)
-class Ready:
+class BuiltCase:
     """A case built under its settings."""
 
     request: Request
@@ -49,35 +49,35 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
-class Begun:
+class SettledCase:
     """A case that was called, settled, and found to be what was asked for."""
 
     first_call_s: float
     state: dict[str, Any]  # as read back
-    compiling: "_Compiling | None"
+    compiling: "_CompileProgress | None"
     skipped_steps: int
-    infinite: finite.Places  # of its first output
+    infinite: finite.InfiniteMasks  # of its first output
     frames: int  # that dynamo had looked at before the first call
     sizes: dict[str, int]  # of what the module keeps from call to call
     work: growth.Work | None  # of one call; of compiled code unknown
 
 
 @dataclass(frozen=True, slots=True)
-class _Compiling:
+class _CompileProgress:
     """What dynamo did in the first call, and in the calls after it that let it settle."""
 
     first: compiled.CompileState
     settled: compiled.CompileState
 
 
-def build(request: Request) -> Ready:
+def build(request: Request) -> BuiltCase:
     """Settings first, then the subject.  Raises what a subject or a setting may."""
     case = request.case
     device_type = case.device.partition(":")[0]
     if case.compile != compiled.OFF:
         compiled.prepare(Path(request.cache))
     load(parse(case.subject))  # what its import turns is put back, wherever it is imported
-    state.put_back(request.switches)
+    state.restore_switches(request.switches)
     settings.apply(case)
     asked = state.switches()
     device = open_device(case.device)
@@ -91,7 +91,7 @@ def build(request: Request) -> Ready:
         if module is prepared.module
         else make_step(prepared, module, case, device_type, graphs=graphs, rotate_bytes=turns)
     )
-    return Ready(request, case, device, prepared, step, eager, graphs, asked)
+    return BuiltCase(request, case, device, prepared, step, eager, graphs, asked)
 
 
 def make_step(
@@ -139,7 +139,7 @@ def _rotate_bytes(request: Request, prepared: Prepared) -> int:
     return 2 * (cuda.l2_bytes(request.case.device) or 0)
 
 
-def begin(ready: Ready) -> Begun:
+def begin(ready: BuiltCase) -> SettledCase:
     """The first call, the calls until the step has settled, and the state that it left.
 
     Raises Invalid where the state is not what the case asks for.
@@ -155,7 +155,7 @@ def begin(ready: Ready) -> Begun:
     frames = compiled.frames()
     with mixed_dtypes_named(case, ready.prepared.built_in):
         first_call_s = measure.first_call(step, ready.device)
-    infinite = finite.places(step.output)
+    infinite = finite.infinite_masks(step.output)
     ready.request.enter(f"after a first call of {first_call_s:.3g} s")
     step.settle()
     step.prepare(1)  # now it is known whether inputs are restored
@@ -174,13 +174,15 @@ def begin(ready: Ready) -> Begun:
         refuse_compiled(ready, frames)
     compiling = _settle_graphs(ready) if compiles else None
     sizes = growth.sizes(module)
-    return Begun(first_call_s, seen, compiling, step.skipped_steps, infinite, frames, sizes, work)
+    return SettledCase(
+        first_call_s, seen, compiling, step.skipped_steps, infinite, frames, sizes, work
+    )
 
 
-def refuse_compiled(ready: Ready, frames: int) -> None:
+def refuse_compiled(ready: BuiltCase, frames: int) -> None:
     """Raises Invalid where compiled code ran.  frames: `compiled.frames` before the first call."""
     parts = ready.prepared.compiled
-    found = compiled.not_off(parts, compiled.frames() - frames)
+    found = compiled.compiled_despite_off(parts, compiled.frames() - frames)
     refuse([found] if found else [])
 
 
@@ -192,7 +194,9 @@ def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
     return stance
 
 
-def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], dict[str, Any]]:
+def end(
+    ready: BuiltCase, begun: SettledCase, steady_s: float
+) -> tuple[dict[str, float], dict[str, Any]]:
     """Facts of the first call, and the state before and after the samples.
 
     steady_s: a call once it has settled, in seconds, to be taken from the first one.
@@ -209,7 +213,7 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
     seen = dict(begun.state)
     extra_s = max(0.0, begun.first_call_s - steady_s)
     if begun.compiling is not None:
-        found |= _compile_facts(begun.compiling, ready, extra_s)
+        found |= _compile_metrics(begun.compiling, ready, extra_s)
         seen |= _eager_state(ready)
         refuse(state.problems(case, seen, ready.asked))
     else:
@@ -221,9 +225,9 @@ def end(ready: Ready, begun: Begun, steady_s: float) -> tuple[dict[str, float], 
     ):
         found["tuning_s"] = extra_s
     refuse(finite.problems(step.output, begun.infinite))
-    if said := finite.infinite(step.output):
+    if said := finite.first_infinite(step.output):
         seen[INFINITE] = said
-    if doubt := _unlike(ready, begun):
+    if doubt := _why_calls_differ(ready, begun):
         seen["doubts"] = {"unsteady": doubt}
     return found, {**seen, "end": after}
 
@@ -236,7 +240,7 @@ def flags(seen: Mapping[str, Any]) -> tuple[str, ...]:
     return ("growing",) if "doubts" in seen else ()
 
 
-def _unlike(ready: Ready, begun: Begun) -> str | None:
+def _why_calls_differ(ready: BuiltCase, begun: SettledCase) -> str | None:
     """Why the calls were not all the same, in words, or None."""
     step, said = ready.step, list[str]()
     if step.doubt:
@@ -255,16 +259,18 @@ def refuse(problems: list[str]) -> None:
         raise Invalid("; ".join(problems))
 
 
-def _settle_graphs(ready: Ready) -> _Compiling:
+def _settle_graphs(ready: BuiltCase) -> _CompileProgress:
     """A few calls more: what a forward caches in its first call recompiles once, in the second."""
     first = compiled.read()
     for _ in range(SETTLE_CALLS):
         ready.step.prepare(1)
         ready.step()
-    return _Compiling(first, compiled.read())
+    return _CompileProgress(first, compiled.read())
 
 
-def _compile_facts(compiling: _Compiling, ready: Ready, compiling_s: float) -> dict[str, float]:
+def _compile_metrics(
+    compiling: _CompileProgress, ready: BuiltCase, compiling_s: float
+) -> dict[str, float]:
     after = compiled.read()
     eager = _eager_ratio(ready) if compiled.in_parts(after) else None
     problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs, eager=eager)
@@ -278,7 +284,7 @@ def _compile_facts(compiling: _Compiling, ready: Ready, compiling_s: float) -> d
     }
 
 
-def _eager_ratio(ready: Ready) -> float | None:
+def _eager_ratio(ready: BuiltCase) -> float | None:
     """None where it cannot be found: a profile is not always to be had."""
     for step in (ready.step, ready.eager):
         step.prepare(1)
@@ -293,7 +299,7 @@ def _convolves(module: nn.Module) -> bool:
     return any(isinstance(layer, state.CONVOLUTIONS) for layer in module.modules())
 
 
-def _eager_state(ready: Ready) -> dict[str, Any]:
+def _eager_state(ready: BuiltCase) -> dict[str, Any]:
     """dtypes and layouts of the layers, which hooks cannot see in compiled code.
 
     The module is called once more, not compiled, under the same settings; that compiled code

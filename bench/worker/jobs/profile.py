@@ -27,7 +27,14 @@ from bench.worker.metrics import flops
 from bench.worker.model import compile as compiled
 from bench.worker.process import limits
 from bench.worker.profiler import memory as profile_memory
-from bench.worker.profiler.device import Work, launched_within, owned_ns, verdict, waited_ns, work
+from bench.worker.profiler.device import (
+    Work,
+    bottleneck,
+    launched_within,
+    owned_ns,
+    waited_ns,
+    work,
+)
 from bench.worker.profiler.events import Event, of_kineto
 from bench.worker.profiler.operators import Cost, costs, kernels
 from bench.worker.profiler.owners import (
@@ -45,7 +52,7 @@ from bench.worker.timing import contention, stopwatch
 TRACE, FOUND = "trace.json.gz", "found.json"
 STEPS = 5  # the trace stays small enough to open
 MIDDLE_STEPS = 3  # all figures are means over those of median length: means add up, medians do not
-ROOM_BYTES = 2**28
+PREFAULT_BYTES = 2**28
 WARM_STEPS = 1  # under the profiler, left out: its own buffers are made in it
 RESIDUAL = (OUTSIDE, AUTOGRAD, OPTIMIZER)
 PHASES = ("forward", "backward", "optimizer")
@@ -73,18 +80,18 @@ def run(request: Request) -> Facts:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with prepare.no_recompiles(request.case):
-        plain = _plain(built)
+        plain = _without_profiler(built)
         ranges = Ranges(built.prepared.module if eager else None)
         load = contention.Meter()
         load.start()
         prof, events = _traced(built, ranges)
         load.stop()
-        found = _found(events, ranges, plain, built)
+        found = _analyse(events, ranges, plain, built)
         memory = _memory(built, eager=eager)
     prepare.end(built, begun, plain["whole_s"])
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
     found |= memory | _flops(built, found["operators"])
-    limits.let_write()  # a trace is larger than what a subject may write
+    limits.allow_writing()  # a trace is larger than what a subject may write
     prof.export_chrome_trace(str(folder / TRACE))
     found["contended"] = load.contended
     found["notes"] = _notes(found, folder / TRACE, built)
@@ -92,7 +99,7 @@ def run(request: Request) -> Facts:
     return Facts(case=request.case, facts={"profiled_s": found["host"]["whole_s"]})
 
 
-def _plain(built: prepare.Ready) -> dict[str, float]:
+def _without_profiler(built: prepare.BuiltCase) -> dict[str, float]:
     """The step without the profiler.  Seconds.
 
     whole_s: until the device is done; on an accelerator, of calls back to back, host_s to issue
@@ -122,7 +129,7 @@ def _plain(built: prepare.Ready) -> dict[str, float]:
     return found | {"host_s": issued_s / calls, "event_s": first.seconds_until(last) / calls}
 
 
-def _touch_room() -> None:
+def _prefault_memory() -> None:
     """Fault in fresh memory beforehand, which stays with the process (allocator=retained).
 
     The profiler's own buffers take the places that a step's blocks left, and push these to the
@@ -130,16 +137,16 @@ def _touch_room() -> None:
     pass for work of whichever layer allocates it.
     """
     with contextlib.suppress(RuntimeError, MemoryError):  # as much as the case's limit allows
-        torch.ones(ROOM_BYTES, dtype=torch.uint8)
+        torch.ones(PREFAULT_BYTES, dtype=torch.uint8)
 
 
-def _traced(built: prepare.Ready, ranges: Ranges) -> tuple[Any, list[Event]]:
+def _traced(built: prepare.BuiltCase, ranges: Ranges) -> tuple[Any, list[Event]]:
     """The profiler, for its trace, and what it saw.  A wait a step, none within."""
     own = _ACTIVITIES.get(built.device.type)
     wanted = [ProfilerActivity.CPU, *([own] if own else [])]
     activities = [one for one in wanted if one in supported_activities()]
     if built.device.synchronous:
-        _touch_room()
+        _prefault_memory()
     collects = gc.isenabled()
     gc.disable()
     try:
@@ -159,8 +166,8 @@ def _traced(built: prepare.Ready, ranges: Ranges) -> tuple[Any, list[Event]]:
     return prof, of_kineto(results, index)
 
 
-def _found(
-    events: Sequence[Event], ranges: Ranges, plain: Mapping[str, float], built: prepare.Ready
+def _analyse(
+    events: Sequence[Event], ranges: Ranges, plain: Mapping[str, float], built: prepare.BuiltCase
 ) -> dict[str, Any]:
     """All that the trace says, in seconds a step."""
     windows = middle(steps(events)[WARM_STEPS:], MIDDLE_STEPS)
@@ -185,7 +192,7 @@ def _found(
         busy_s = _mean_s(sum(each.values()) for each in device)
         waited_s = _mean_s(waited_ns(events, one.start_ns, one.end_ns) for one in windows)
         profiled_s = found["host"]["whole_s"]
-        said = verdict(plain["host_s"], plain["event_s"], busy_s, waited_s, profiled_s)
+        said = bottleneck(plain["host_s"], plain["event_s"], busy_s, waited_s, profiled_s)
         found["device"] = {
             "name": built.device.name,
             "host_s": plain["host_s"],
@@ -269,7 +276,7 @@ def _kernels(works: Sequence[Sequence[Work]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["device_s"])
 
 
-def _memory(built: prepare.Ready, *, eager: bool) -> dict[str, Any]:
+def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
     """Series and peak; and by operator the bytes that it allocated."""
     if compiled.uses_cuda_graphs(built.case.compile, built.device.type):
         return {"memory": None, "allocated": {}}  # a replay allocates nothing
@@ -292,7 +299,7 @@ def _memory(built: prepare.Ready, *, eager: bool) -> dict[str, Any]:
     }
 
 
-def _flops(built: prepare.Ready, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
     """By operator, and in words of which they are not known: of compiled code of none."""
     if built.step is not built.eager:
         return _no_flops("compiled code hides its operators")
@@ -314,7 +321,7 @@ def _no_flops(why: str) -> dict[str, Any]:
     return {"flops": {}, "flops_notes": [f"FLOPs by operator are not known: {why}"]}
 
 
-def _notes(found: Mapping[str, Any], trace: Path, built: prepare.Ready) -> list[str]:
+def _notes(found: Mapping[str, Any], trace: Path, built: prepare.BuiltCase) -> list[str]:
     """What a reader of the figures has to know."""
     notes = []
     if found["contended"]:

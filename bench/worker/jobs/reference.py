@@ -3,7 +3,7 @@
 Computed once for a subject, mode, batch and input, in a process of its own, and kept in a file
 while the run lasts; that of a layer on the input which the layer was given under the case's own
 settings.  A subject that draws random numbers, or a reference that would cost too much, is told
-apart (TruthError): then nothing is said about the result.
+apart (NoReferenceError): then nothing is said about the result.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ from bench.core.records import Case
 from bench.worker.checks import witness
 from bench.worker.checks.exact import Reference
 from bench.worker.checks.exact import of as of_values
-from bench.worker.checks.values import TruthError, Values, gather
+from bench.worker.checks.values import NoReferenceError, Values, gather
 from bench.worker.jobs.prepare import make_step
 from bench.worker.model import dtypes, loss, pytree, twins
 from bench.worker.model.build import DTYPES, SEED, Prepared, place_in_mode, prepare, seed_all
@@ -76,12 +76,12 @@ def _in_precision(text: str, dtype: str) -> str:
 
 
 def of_whole(case: Case) -> Reference:
-    """Of a subject that is no layer.  Raises TruthError, and what the subject may."""
+    """Of a subject that is no layer.  Raises NoReferenceError, and what the subject may."""
     return _compute(case, lambda dtype: prepare(plain(case, dtype)))
 
 
 def of_layer(case: Case, captured: Prepared) -> Reference:
-    """Of a layer, on the input with which it was captured.  Raises TruthError."""
+    """Of a layer, on the input with which it was captured.  Raises NoReferenceError."""
     return _compute(case, _layer_builder(case, captured))
 
 
@@ -128,7 +128,7 @@ def witnesses(case: Case, captured: Prepared, used: str, groups: Collection[str]
             if seed and (wall_clock() - begun) * (seed + 1) / seed > MOST_WITNESSED_S:
                 break
             made = build("float64")
-            witness.move(made.module, (made.args, made.kwargs), used, seed)
+            witness.perturb(made.module, (made.args, made.kwargs), used, seed)
             with _default_dtype(torch.float64), witness.Rounded(witness.bits(used)):
                 values, _ = _values(case, made, "float64")
             kept = {name: tensors for name, tensors in values.groups.items() if name in groups}
@@ -143,11 +143,11 @@ def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
         if case.dtype != AS_BUILT:
             raise
         text = " ".join(str(error).split())[:200]
-        raise TruthError(
+        raise NoReferenceError(
             f"the subject casts to dtypes of its own, so that float64 cannot do the same: {text}"
         ) from error
     if spent_s * SLOWER > MOST_S:
-        raise TruthError(
+        raise NoReferenceError(
             f"the float64 reference would take over {MOST_S:.0f} s (float32: {spent_s:.1f} s)"
         )
     other = build("float32")
@@ -161,7 +161,7 @@ def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
                 exact, _ = _values(case, wide, "float64")
         except (MemoryError, RuntimeError) as error:
             text = " ".join(str(error).split())[:200]
-            raise TruthError(f"there is no float64 reference: {text}") from error
+            raise NoReferenceError(f"there is no float64 reference: {text}") from error
     return of_values(exact, single, again)
 
 
@@ -202,7 +202,7 @@ def _quarter_of_memory() -> Iterator[None]:
 
 
 def save(made: Reference, path: Path) -> None:
-    """Written beside, then renamed.  Raises TruthError where there is no room."""
+    """Written beside, then renamed.  Raises NoReferenceError where there is no room."""
     beside = path.with_suffix(".tmp")
     values = {
         "groups": {name: list(tensors) for name, tensors in made.values.groups.items()},
@@ -218,15 +218,15 @@ def save(made: Reference, path: Path) -> None:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # no verdict on the case
         text = " ".join(str(error).split())[:200]
-        raise TruthError(f"its values cannot be written to {path.parent}: {text}") from error
+        raise NoReferenceError(f"its values cannot be written to {path.parent}: {text}") from error
 
 
 def load(path: Path) -> Reference:
-    """Raises TruthError where there is none, saying why as far as is known."""
+    """Raises NoReferenceError where there is none, saying why as far as is known."""
     if not path.exists():
         why = path.with_suffix(".txt")
         said = why.read_text(encoding="utf-8") if why.exists() else "it was not made"
-        raise TruthError(said)
+        raise NoReferenceError(said)
     found: dict[str, Any] = torch.load(path, weights_only=True)
     groups = {name: tuple(tensors) for name, tensors in found["groups"].items()}
     return Reference(Values(groups, tuple(found["given"])), found["rounding"])

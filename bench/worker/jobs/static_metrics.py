@@ -26,11 +26,11 @@ WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the t
 NEED_NO_CALL = ("parameters", "energy_j_per_image")
 
 
-class FactError(RuntimeError):
+class MetricError(RuntimeError):
     """A fact that has no meaning, or cannot be known, for this case; the message says why."""
 
 
-Found = Mapping[str, float]
+Metrics = Mapping[str, float]
 
 
 def find(
@@ -46,7 +46,7 @@ def find(
     """
     stopped = _warm_up(step)
     # Memory first: what the other passes leave behind must not count.
-    ways: tuple[tuple[str, Callable[[], Found]], ...] = (
+    collectors: tuple[tuple[str, Callable[[], Metrics]], ...] = (
         ("process_peak_bytes", lambda: _process_peak(step, prepared)),
         ("peak_bytes", lambda: _peak(step, prepared, case, device)),
         ("parameters", lambda: {"parameters": _parameters(prepared)}),
@@ -58,17 +58,17 @@ def find(
     )
     found: dict[str, float] = {}
     problems: dict[str, str] = {}
-    for name, way in ways:
+    for name, collect in collectors:
         if stopped is not None and name not in NEED_NO_CALL:
             problems[name] = stopped
             continue
         try:
-            found |= way()
+            found |= collect()
         except Exception as error:  # the other facts are still worth having
-            problems[name] = _words(error)
+            problems[name] = _error_text(error)
     left_out = lazy.left_out(prepared.module)
     if left_out:
-        problems["parameters"] = lazy.sentence(left_out)
+        problems["parameters"] = lazy.describe_left_out(left_out)
     return found, problems
 
 
@@ -80,17 +80,17 @@ def _warm_up(step: Step) -> str | None:
             step.prepare(1)
             step()
     except Exception as error:  # a subject may raise anything, in its second call as well
-        return f"a call before it failed: {_words(error)}"
+        return f"a call before it failed: {_error_text(error)}"
     return None
 
 
-def _words(error: Exception) -> str:
+def _error_text(error: Exception) -> str:
     text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, FactError) else f"{type(error).__name__}: {text}"
+    return text if isinstance(error, MetricError) else f"{type(error).__name__}: {text}"
 
 
 def _need_open_weights(module: nn.Module) -> None:
-    """Raises FactError where weights lie in an object of C++, as those of quantised layers do."""
+    """Raises MetricError where weights lie in an object of C++, as those of quantised layers do."""
     closed = [
         name.removesuffix("._packed_params") or "itself"
         for name, inner in module.named_modules()
@@ -99,7 +99,7 @@ def _need_open_weights(module: nn.Module) -> None:
     ]
     if closed:
         more = f" and {len(closed) - MOST_NAMES} more" if len(closed) > MOST_NAMES else ""
-        raise FactError(
+        raise MetricError(
             f"torch keeps the weights of {', '.join(closed[:MOST_NAMES])}{more} packed (a "
             "quantised layer), in memory that cannot be asked for"
         )
@@ -110,12 +110,12 @@ def _parameters(prepared: Prepared) -> int:
     return sum(parameter.numel() for parameter in prepared.module.parameters())
 
 
-def _process_peak(step: Step, prepared: Prepared) -> Found:
+def _process_peak(step: Step, prepared: Prepared) -> Metrics:
     begin_call(step, prepared)
     return {"process_peak_bytes": memory.process_peak_bytes(step)}
 
 
-def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Found:
+def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Metrics:
     """Peak and reserved bytes.
 
     With CUDA graphs the peak is the reserved one: a replay allocates nothing.
@@ -135,24 +135,24 @@ def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Found:
     if compiled.uses_cuda_graphs(case.compile, device.type):
         peak = reserved
     if peak is None:
-        raise FactError(f"{device.name} does not count its memory")
+        raise MetricError(f"{device.name} does not count its memory")
     return {"peak_bytes": peak} | ({} if reserved is None else {"reserved_bytes": reserved})
 
 
-def _flops(eager: Step) -> Found:
+def _flops(eager: Step) -> Metrics:
     """Of the mathematics, so of the eager code: compiled code hides its operators."""
     counted = flops.count(eager)
     phases = counted.by_phase if len(counted.by_phase) > 1 else {}
     return {"flops": counted.total} | {f"flops:{name}": n for name, n in phases.items()}
 
 
-def _operators(step: Step, eager: Step) -> Found:
+def _operators(step: Step, eager: Step) -> Metrics:
     if step is not eager:
-        raise FactError("compiled code dispatches no operators that could be counted")
+        raise MetricError("compiled code dispatches no operators that could be counted")
     return {"operators": flops.operators(eager).total()}
 
 
-def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
+def _bytes_moved(eager: Step, prepared: Prepared) -> Metrics:
     _need_open_weights(prepared.module)
     # Those of this very call: inputs may take turns, and a restored one is a copy.
     given: list[Any] = []
@@ -165,7 +165,7 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
         saved = bytes_moved.saved_by(eager)
     finally:
         seen.remove()
-    moved = bytes_moved.least(
+    moved = bytes_moved.lower_bound(
         prepared.module,
         given[0],
         eager.output,
@@ -177,7 +177,7 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Found:
     return {"bytes_moved": moved.total} | {f"bytes_moved:{name}": n for name, n in phases.items()}
 
 
-def _energy(step: Step, case: Case, device: Device) -> Found:
+def _energy(step: Step, case: Case, device: Device) -> Metrics:
     """Of an NVIDIA GPU: in a pass of its own, for samples are too short to count energy."""
     gpu = nvidia.gpu_of(device.name)
     if gpu is None:
@@ -190,14 +190,14 @@ def _energy(step: Step, case: Case, device: Device) -> Found:
     joules = nvidia.energy_j_per_call(gpu, call, device.wait)
     gpu.close()
     if gpu.is_slice:
-        raise FactError("the driver counts the energy of the board, of which this is a slice")
+        raise MetricError("the driver counts the energy of the board, of which this is a slice")
     if joules is None:
-        raise FactError("the driver does not count this GPU's energy")
+        raise MetricError("the driver does not count this GPU's energy")
     return {"energy_j_per_image": joules / case.batch}
 
 
-def _layout_flips(step: Step, eager: Step, prepared: Prepared) -> Found:
+def _layout_flips(step: Step, eager: Step, prepared: Prepared) -> Metrics:
     if step is not eager:
-        raise FactError("the layouts inside compiled code are the compiler's choice")
+        raise MetricError("the layouts inside compiled code are the compiler's choice")
     eager.prepare(1)
     return {"layout_flips": layout_changes.flips(prepared.module, eager)}

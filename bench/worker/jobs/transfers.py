@@ -95,19 +95,19 @@ def _pinned(hosts: Sequence[Tensor]) -> list[Tensor]:
 
 
 def measure(
-    ways: Sequence[Copies],
+    every: Sequence[Copies],
     device: Device,
     clock: Callable[[], float] = stopwatch.wall_clock,
     *,
     budget: Budget = BUDGET,
     resolution_s: float | None = None,
 ) -> tuple[tuple[Samples, ...], dict[str, float]]:
-    """Samples of every way, and the bytes that each moves, as facts of its phase."""
+    """Samples of every copy, and the bytes that each moves, as facts of its phase."""
     samples: list[Samples] = []
-    facts: dict[str, float] = {}
-    for way in ways:
-        way()  # the first allocates
-        taken = timing.measure(way, device, budget, clock, resolution_s=resolution_s)
+    metrics: dict[str, float] = {}
+    for copy in every:
+        copy()  # the first allocates
+        taken = timing.measure(copy, device, budget, clock, resolution_s=resolution_s)
         samples += taken.samples
-        facts[f"bytes_moved:{way.name}"] = way.bytes_
-    return tuple(samples), facts
+        metrics[f"bytes_moved:{copy.name}"] = copy.bytes_
+    return tuple(samples), metrics

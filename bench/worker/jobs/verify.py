@@ -11,9 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker.checks import exact, numerics, rounding
-from bench.worker.checks.values import TruthError, gather
+from bench.worker.checks.values import NoReferenceError, gather
 from bench.worker.jobs import reference
-from bench.worker.jobs.prepare import Ready
+from bench.worker.jobs.prepare import BuiltCase
 from bench.worker.model import pytree
 from bench.worker.model.build import SEED, seed_all
 from bench.worker.model.step import TrainingStep
@@ -21,7 +21,7 @@ from bench.worker.model.step import TrainingStep
 WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
 
 
-def keep_first_call(built: Ready, path: Path) -> None:
+def keep_first_call(built: BuiltCase, path: Path) -> None:
     """Call once and keep what it computed.
 
     Where the first call is not yet what is timed (a CUDA graph is still to be recorded, a
@@ -40,7 +40,9 @@ def keep_first_call(built: Ready, path: Path) -> None:
     reference.save(exact.Reference(values, {}), path)
 
 
-def verdict(built: Ready, kept: Path, whole: str | None) -> numerics.Verdict:
+def compare_with_reference(
+    built: BuiltCase, kept: Path, whole: str | None
+) -> numerics.NumericsResult:
     """What the kept call is worth.  Of what cannot be said, `doubt` says why.
 
     whole: file with the reference of a subject that is no layer.
@@ -57,16 +59,18 @@ def verdict(built: Ready, kept: Path, whole: str | None) -> numerics.Verdict:
             return seen
         others = reference.witnesses(built.case, built.prepared, used, seen.suspected)
         return numerics.compare(values, against, used, others)
-    except TruthError as error:
-        return numerics.Verdict(doubt=str(error))
+    except NoReferenceError as error:
+        return numerics.NumericsResult(doubt=str(error))
     except Exception as error:  # a subject may raise anything, in float64 above all
         text = " ".join(str(error).split())[:200]
-        return numerics.Verdict(doubt=f"there is no reference: {type(error).__name__}: {text}")
+        return numerics.NumericsResult(
+            doubt=f"there is no reference: {type(error).__name__}: {text}"
+        )
     finally:
         kept.unlink(missing_ok=True)
 
 
-def _tensors(built: Ready) -> Iterator[Tensor]:
+def _tensors(built: BuiltCase) -> Iterator[Tensor]:
     """Of the module, and what goes into it and comes out of it."""
     prepared = built.prepared
     yield from prepared.module.parameters()

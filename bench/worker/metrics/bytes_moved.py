@@ -18,14 +18,14 @@ from bench.worker.model import pieces, pytree
 
 
 @dataclass(slots=True)
-class Traffic:
+class BytesMoved:
     """Of one call, and of its phases, in bytes."""
 
     total: int
     by_phase: dict[str, int] = field(default_factory=dict)
 
 
-def least(
+def lower_bound(
     module: nn.Module,
     given: Any,
     output: Any,
@@ -33,7 +33,7 @@ def least(
     training: bool,
     writes_input: bool = False,
     saved: Collection[int] = (),
-) -> Traffic:
+) -> BytesMoved:
     """Bytes of one call; in training of `forward`, `backward` and `optimizer`, SGD's.
 
     given:  the tree of inputs; output: what came of it.
@@ -51,18 +51,18 @@ def least(
     views = [address(one) in storages for one in outputs]
     if not parameters and not writes_input and views and all(views):
         phases = ("forward", "backward") if training else ("forward",)
-        return Traffic(total=0, by_phase=dict.fromkeys(phases, 0))
+        return BytesMoved(total=0, by_phase=dict.fromkeys(phases, 0))
     read = [one for one in parameters if id(one) not in tables]
     forward = sum(map(nbytes, (*inputs, *outputs, *read)))
     if not training:
-        return Traffic(total=forward, by_phase={"forward": forward})
+        return BytesMoved(total=forward, by_phase={"forward": forward})
     dense = [one for one in parameters if one.requires_grad and not tables.get(id(one))]
     gradients = (*dense, *_with_gradients(given), *_with_gradients(output))
     again = _of_storages(saved, (*inputs, *outputs, *read))
     by_phase = {"forward": forward, "backward": sum(map(nbytes, gradients)) + again}
     if any(one.requires_grad for one in parameters):
         by_phase["optimizer"] = 3 * sum(map(nbytes, dense))  # reads both, writes the parameter
-    return Traffic(total=sum(by_phase.values()), by_phase=by_phase)
+    return BytesMoved(total=sum(by_phase.values()), by_phase=by_phase)
 
 
 def _with_gradients(tree_: Any) -> list[Tensor]:

@@ -28,7 +28,7 @@ from bench.worker.timing.stopwatch import TimedStep
 OF_SPARSE = "of two sparse matrices"  # what such a product is counted as
 # Fused kernels that multiply matrices and that torch's counter takes for nothing (torch 2.13):
 # parts of their names.
-BLIND = (
+UNCOUNTED = (
     "rnn",  # mkldnn_rnn_layer, _cudnn_rnn, miopen_rnn
     "lstm",  # lstm, _lstm_mps
     "gru",
@@ -49,7 +49,7 @@ BLIND = (
     OF_SPARSE,
 )
 # Names that hold such a part and multiply nothing: the gates, after the products.
-NOT_BLIND = ("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
+COUNTED_AFTER_ALL = ("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
 CUSTOM_FREE = ("aten", "prim", "prims", "profiler", "torchvision")  # namespaces seen through
 
 
@@ -81,7 +81,7 @@ class _Operators(torch_private.DispatchMode):
     def hidden(self) -> list[str]:
         """Operators without a formula that may multiply matrices."""
         known = {name for name in self.counts if name.partition(".")[0] in self.flops}
-        return blind(Counter({name: n for name, n in self.counts.items() if name not in known}))
+        return uncounted(Counter({name: n for name, n in self.counts.items() if name not in known}))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         # A tensor with a class of its own (nested, quantised) takes the operator apart into those
@@ -128,7 +128,7 @@ def count(step: TimedStep) -> Flops:
     what it computes, has no number of operations that all its calls share.
     """
     found, hidden = _counted(step)
-    with _taken_apart() if hidden else contextlib.nullcontext():
+    with _without_fused_kernels() if hidden else contextlib.nullcontext():
         if hidden:
             found, hidden = _counted(step)
         if hidden:
@@ -155,13 +155,13 @@ def by_operator(step: TimedStep) -> tuple[dict[str, int], list[str]]:
     return dict(seen.flops), seen.hidden
 
 
-def blind(seen: Counter[str]) -> list[str]:
+def uncounted(seen: Counter[str]) -> list[str]:
     """Those of the operators that may multiply matrices unseen by torch's counter."""
     found = []
     for name in seen:
         space, _, operator = name.partition("::")
-        hidden = any(part in operator for part in BLIND) and not any(
-            part in operator for part in NOT_BLIND
+        hidden = any(part in operator for part in UNCOUNTED) and not any(
+            part in operator for part in COUNTED_AFTER_ALL
         )
         if hidden or space not in CUSTOM_FREE:
             found.append(name.partition(".")[0])
@@ -207,8 +207,8 @@ def _convolution_backward(
     """
     transposed, wanted = more[4], more[7]  # bias, stride, padding, dilation, …, groups, mask
     over = image if transposed else out
-    once: int = 2 * over[0] * math.prod(over[2:]) * math.prod(weight)
-    return once * sum(map(bool, wanted[:2]))
+    per_gradient: int = 2 * over[0] * math.prod(over[2:]) * math.prod(weight)
+    return per_gradient * sum(map(bool, wanted[:2]))
 
 
 def _recurrent(*args: Any, **_: Any) -> int:
@@ -272,7 +272,7 @@ def _formula(packet: Any) -> Callable[..., int | None] | None:
 
 
 @contextlib.contextmanager
-def _taken_apart() -> Iterator[None]:
+def _without_fused_kernels() -> Iterator[None]:
     """Without the backends whose kernels hide their products."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with (

@@ -134,7 +134,7 @@ def give_weights(module: nn.Module, spec: str) -> None:
 
     The same ones every time.  Raises inputs.InputError, and what a forward may.
     """
-    if not lazy.waits(module):
+    if not lazy.lacks_sizes(module):
         return
     args, kwargs = inputs.make(spec, module, LAZY_BATCH, torch.float32)
 
@@ -147,7 +147,7 @@ def give_weights(module: nn.Module, spec: str) -> None:
 
 def load(ref: SubjectRef) -> Any:
     """Import the module that it is in.  Raises SubjectError, SubjectRaised."""
-    start.let_in()
+    start.add_subject_folders()
     try:
         with start.own_names() if ref.whole in SHIPPED else contextlib.nullcontext():
             return import_seeded(ref.module)

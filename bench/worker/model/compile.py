@@ -96,7 +96,7 @@ def frames() -> int:
     return int(torch_private.counters_so_far().get("frames", {}).get("total", 0))
 
 
-def not_off(parts: tuple[str, ...], new_frames: int) -> str | None:
+def compiled_despite_off(parts: tuple[str, ...], new_frames: int) -> str | None:
     """Why compile=off is not what runs, or None.
 
     parts: names of modules that were compiled; new_frames: what dynamo looked at in eager calls.
@@ -116,11 +116,11 @@ def eager_ratio(compiled: Callable[[], object], eager: Callable[[], object]) -> 
 
     Each is one call, prepared.  None where a profile tells nothing.
     """
-    whole = _outside(eager)
-    return _outside(compiled) / whole if whole else None
+    whole = _operators_outside_graphs(eager)
+    return _operators_outside_graphs(compiled) / whole if whole else None
 
 
-def _outside(call: Callable[[], object]) -> int:
+def _operators_outside_graphs(call: Callable[[], object]) -> int:
     """Operators that no other one and no graph of inductor has called."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
         call()

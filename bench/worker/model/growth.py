@@ -64,14 +64,14 @@ def holds_state(value: Any) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Print:
+class Fingerprint:
     """Tells whether a value was changed: what it holds, and how often tensors were written to."""
 
     marks: tuple[Any, ...]
     kept: tuple[Any, ...]  # so that no other object is given an id of one of these
 
     @classmethod
-    def of(cls, value: Any) -> "Print":
+    def of(cls, value: Any) -> "Fingerprint":
         held = tuple(_objects(value))
         return cls(tuple(map(_mark, held)), held)
 
@@ -80,7 +80,7 @@ class Print:
         held = (one for one in self.kept if isinstance(one, Tensor))
         return sum(piece.nbytes for piece in pieces.all_of(held))
 
-    def same_as(self, other: "Print") -> bool:
+    def same_as(self, other: "Fingerprint") -> bool:
         return self.marks == other.marks
 
 
@@ -107,7 +107,7 @@ def sizes(module: nn.Module) -> dict[str, int]:
     Also what its classes, and the files that they are in, hold in containers.
     """
     found: dict[str, int] = {}
-    for name, value in _held(module):
+    for name, value in _state_holders(module):
         found[name] = found.get(name, 0) + _size(value)
     return found
 
@@ -116,13 +116,13 @@ def graphs_kept(module: nn.Module) -> list[str]:
     """The names of what holds a tensor with the graph that it was computed in."""
     names = (
         name
-        for name, value in _held(module)
+        for name, value in _state_holders(module)
         if any(isinstance(one, Tensor) and one.grad_fn is not None for one in _objects(value))
     )
     return list(dict.fromkeys(names))
 
 
-def _held(module: nn.Module) -> Iterator[tuple[str, Any]]:
+def _state_holders(module: nn.Module) -> Iterator[tuple[str, Any]]:
     """By name: attributes and buffers, what hooks hold, containers and tensors of their classes."""
     places: dict[str, Any] = {}
     for name, inner in module.named_modules():

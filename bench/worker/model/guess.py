@@ -36,7 +36,7 @@ def spec(module: nn.Module) -> str | None:
         for one in dict.fromkeys(_candidates(module)):
             if time.monotonic() > end:
                 return None
-            if _takes(module, one):
+            if _accepts(module, one):
                 return one
     except Exception:  # whatever an attribute of a subject raises: nothing is known of it
         return None
@@ -48,11 +48,11 @@ def spec(module: nn.Module) -> str | None:
 
 def _candidates(module: nn.Module) -> Iterator[str]:
     first = next((one for one in module.modules() if isinstance(one, _FIRST)), None)
-    if first is None or lazy.waits(module):
+    if first is None or lazy.lacks_sizes(module):
         return
     match first:
         case nn.Conv2d():
-            for size in (*_told(module), *IMAGE_SIZES):
+            for size in (*_declared_sizes(module), *IMAGE_SIZES):
                 yield f"{first.in_channels},{size},{size}"
         case nn.Conv1d():
             for size in SIGNAL_SIZES:
@@ -69,7 +69,7 @@ def _candidates(module: nn.Module) -> Iterator[str]:
 _FIRST = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.Linear)
 
 
-def _told(module: nn.Module) -> Iterator[int]:
+def _declared_sizes(module: nn.Module) -> Iterator[int]:
     """Sizes of an image that the network names itself."""
     for name in CONFIGS:
         config: Any = getattr(module, name, None)
@@ -87,7 +87,7 @@ def _size(given: Any) -> Iterator[int]:
         yield given
 
 
-def _takes(module: nn.Module, text: str) -> bool:
+def _accepts(module: nn.Module, text: str) -> bool:
     try:
         args, kwargs = inputs.make(text, module, 2, torch.float32)
         with torch.no_grad():

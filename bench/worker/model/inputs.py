@@ -106,7 +106,7 @@ def make(
     The tensors are on `device` and require no gradient.  Raises InputError.
     """
     if text in ("", OWN):
-        args, kwargs = _own(module, batch)
+        args, kwargs = _example_inputs(module, batch)
     else:
         generator = torch.Generator().manual_seed(SEED)
         args, kwargs = (
@@ -142,7 +142,7 @@ def draw(spec: InputSpec, batch: int, dtype: torch.dtype, generator: torch.Gener
     return torch.randint(bound, shape, generator=generator, dtype=torch.int64).to(kind)
 
 
-def _own(module: nn.Module, batch: int) -> Arguments:
+def _example_inputs(module: nn.Module, batch: int) -> Arguments:
     name = type(module).__name__
     method = getattr(module, "example_inputs", None)
     if not callable(method):

@@ -65,11 +65,11 @@ def resolve(whole: nn.Module, name: str, names: Mapping[nn.Module, str]) -> str:
     every = dict(whole.named_modules(remove_duplicate=False))
     found = names.get(every[dotted]) if dotted in every else None
     if found is None or (mark and not (count.isascii() and count.isdigit())):
-        raise LayerError(f"there is no {name!r}: {there_is(name, names.values(), shown)}")
+        raise LayerError(f"there is no {name!r}: {suggestion(name, names.values(), shown)}")
     return found if count in ("", "1") else f"{found}#{int(count)}"
 
 
-def there_is(name: str, names: Iterable[str], own: Mapping[str, str]) -> str:
+def suggestion(name: str, names: Iterable[str], own: Mapping[str, str]) -> str:
     """Names near to a wrong one, or the first of all."""
     names = list(names)
     shown = [alias(one, own) or one for one in names]

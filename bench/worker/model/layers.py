@@ -50,14 +50,14 @@ class Captured:
     with_gradients: bool  # False: the network calls it under torch.no_grad, or inference_mode
 
 
-def listing(
+def list_layers(
     module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
     """The layers in the order of their calls, equal ones grouped; and the other called modules.
 
     Calls `module` once; its modes and buffers are put back.
     """
-    watch = _Watch(layer_names.dotted_names(module))
+    watch = _CallRecorder(layer_names.dotted_names(module))
     with watch.on(module), torch.enable_grad():
         _call(module, args, kwargs)
     leaves: dict[str, list[_Call]] = {}
@@ -76,7 +76,7 @@ def leaves(
     module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Layer, ...]:
     """What `SUBJECT/*` stands for."""
-    return listing(module, args, kwargs)[0]
+    return list_layers(module, args, kwargs)[0]
 
 
 def capture(
@@ -99,13 +99,13 @@ def capture(
     Raises LayerError.
     """
     names = layer_names.dotted_names(module)
-    watch = _Watch(names, wanted=layer_names.resolve(module, name, names))
+    watch = _CallRecorder(names, wanted=layer_names.resolve(module, name, names))
     watch.waits = backward is not None
     with (
         watch.on(module),
-        _gradients_put_back(module, args, kwargs),
+        _gradients_restored(module, args, kwargs),
         torch.enable_grad(),
-        contextlib.suppress(_EnoughSeen),
+        contextlib.suppress(_StopCall),
     ):
         with context():
             output = _call(module, args, kwargs)
@@ -115,7 +115,7 @@ def capture(
                 backward(output)
     if watch.captured is None:
         called = dict.fromkeys(call.name for call in watch.calls)
-        there_is = layer_names.there_is(name, called, layer_names.aliases(module))
+        there_is = layer_names.suggestion(name, called, layer_names.aliases(module))
         raise layer_names.LayerError(f"{name!r} is not called: {there_is}")
     return watch.captured
 
@@ -127,7 +127,7 @@ def _call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -
     return module(*own, **named)
 
 
-class _EnoughSeen(BaseException):
+class _StopCall(BaseException):
     """Ends the call of the whole once the layer has been seen.
 
     Not an error, and no `except Exception` of the network may stop it.
@@ -149,7 +149,7 @@ class _Call:
 
 
 @dataclass(slots=True)
-class _Watch:
+class _CallRecorder:
     """Hooks on every module inside a network."""
 
     names: Mapping[nn.Module, str]
@@ -167,7 +167,7 @@ class _Watch:
     def on(self, whole: nn.Module) -> Iterator[None]:
         """In training mode, with hooks on; all is put back."""
         handles = []
-        with put_back(whole), _not_compiled():
+        with restored(whole), _not_compiled():
             whole.train()
             try:
                 for inner in self.names:
@@ -243,12 +243,12 @@ class _Watch:
         if self.captured is None:
             self.captured = found
             if not self.waits or found.with_gradients:
-                raise _EnoughSeen
-        elif not self.captured.with_gradients and _same_inputs(found, self.captured):
+                raise _StopCall
+        elif not self.captured.with_gradients and _have_same_inputs(found, self.captured):
             self.captured = dataclasses.replace(found, name=self.captured.name)
 
 
-def _same_inputs(one: Captured, other: Captured) -> bool:
+def _have_same_inputs(one: Captured, other: Captured) -> bool:
     """Of two calls of one module: that in the backward is given the same numbers again."""
     first, second = (list(pytree.tensors((each.args, each.kwargs))) for each in (one, other))
     return len(first) == len(second) and not inplace.changed(first, second)
@@ -267,7 +267,7 @@ def _not_compiled() -> contextlib.AbstractContextManager[Any]:
 
 
 @contextlib.contextmanager
-def _gradients_put_back(module: nn.Module, *given: Any) -> Iterator[None]:
+def _gradients_restored(module: nn.Module, *given: Any) -> Iterator[None]:
     leaves = (*module.parameters(), *pytree.tensors(given))
     before = [(one, one.grad) for one in leaves if one.is_leaf]
     try:
@@ -282,7 +282,7 @@ def _without_graph(tensor: Tensor) -> Tensor:
 
 
 @contextlib.contextmanager
-def put_back(whole: nn.Module) -> Iterator[None]:
+def restored(whole: nn.Module) -> Iterator[None]:
     """Modes, buffers and the random state as they were: the call inside has not happened.
 
     But for lazy layers, which have their sizes now.

@@ -23,7 +23,7 @@ class LazyError(RuntimeError):
     """A lazy layer that was left out is called after all; the message names it."""
 
 
-class _LeftOut:
+class _RaiseIfCalled:
     """Hook before the forward of a layer that was left out."""
 
     def __init__(self, name: str) -> None:
@@ -37,7 +37,7 @@ class _LeftOut:
         )
 
 
-def waits(module: nn.Module) -> bool:
+def lacks_sizes(module: nn.Module) -> bool:
     """Whether a parameter or buffer inside has no shape yet."""
     return any(is_lazy(one) for one in (*module.parameters(), *module.buffers()))
 
@@ -50,9 +50,9 @@ def give_sizes(module: nn.Module, call: Callable[[], object]) -> None:
     """
     errors: list[Exception] = []
     for training in (False, True):
-        if not waits(module):
+        if not lacks_sizes(module):
             return
-        with layers.put_back(module), _new_buffers_put_back(module), torch.no_grad():
+        with layers.restored(module), _new_buffers_restored(module), torch.no_grad():
             module.train(training)
             try:
                 call()
@@ -69,11 +69,11 @@ def left_out(module: nn.Module) -> tuple[str, ...]:
         hook.name
         for inner in module.modules()
         for hook in torch_private.forward_pre_hooks(inner)
-        if isinstance(hook, _LeftOut)
+        if isinstance(hook, _RaiseIfCalled)
     )
 
 
-def sentence(names: tuple[str, ...]) -> str:
+def describe_left_out(names: tuple[str, ...]) -> str:
     """In words, for the facts of a case."""
     some = ", ".join(names[:MOST_NAMES])
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
@@ -96,11 +96,13 @@ def _leave_out(module: nn.Module) -> None:
                     put(inner, key, None)
                     lazy = True
         if lazy:
-            inner.register_forward_pre_hook(_LeftOut(name or type(inner).__name__), prepend=True)
+            inner.register_forward_pre_hook(
+                _RaiseIfCalled(name or type(inner).__name__), prepend=True
+            )
 
 
 @contextlib.contextmanager
-def _new_buffers_put_back(module: nn.Module) -> Iterator[None]:
+def _new_buffers_restored(module: nn.Module) -> Iterator[None]:
     """Buffers that get their sizes inside, as they are before the layer's own work."""
     before: list[tuple[Tensor, Tensor]] = []
 

@@ -38,7 +38,7 @@ def _takes_output(own: Callable[..., Any]) -> bool:
     return True
 
 
-def passed_over(module: nn.Module) -> str | None:
+def unused_loss(module: nn.Module) -> str | None:
     """A sentence where the module has a method `loss` that is not used."""
     own = getattr(module, "loss", None)
     if not callable(own) or isinstance(own, nn.Module) or _takes_output(own):
@@ -50,7 +50,7 @@ def passed_over(module: nn.Module) -> str | None:
     )
 
 
-def no_backward(output: Any) -> str:
+def no_backward_message(output: Any) -> str:
     """Why none can start from an output of which nothing requires a gradient."""
     dtypes = sorted({str(one.dtype).removeprefix("torch.") for one in pytree.tensors(output)})
     real = any(True for _ in pytree.floating(output))
@@ -89,7 +89,7 @@ class FixedGradient:
     def __call__(self, output: Any) -> Tensor:
         """A scalar, for a GradScaler to multiply.  Raises LossError."""
         wanted, gradients = self.seeds(output)
-        loss: Tensor = _Seed.apply(gradients, self._scaled, *wanted)  # type: ignore[no-untyped-call]
+        loss: Tensor = _SeedGradients.apply(gradients, self._scaled, *wanted)  # type: ignore[no-untyped-call]
         return loss
 
     def seeds(self, output: Any) -> tuple[list[Tensor], tuple[Tensor, ...]]:
@@ -100,7 +100,7 @@ class FixedGradient:
         """
         wanted = [one for one in pytree.floating(output) if one.requires_grad]
         if not wanted:
-            raise LossError(no_backward(output))
+            raise LossError(no_backward_message(output))
         return wanted, tuple(self.gradient(place, one) for place, one in enumerate(wanted))
 
     def gradient(self, place: int, one: Tensor) -> Tensor:
@@ -111,7 +111,7 @@ class FixedGradient:
         """
         if twins.is_strided(one):
             return self._drawn(place, one)
-        return _around(one, lambda numbers: self._drawn(place, numbers))
+        return _wrap_like(one, lambda numbers: self._drawn(place, numbers))
 
     def _drawn(self, place: int, one: Tensor) -> Tensor:
         key = (place, one.shape, one.dtype, one.device, one.stride())
@@ -130,7 +130,7 @@ class FixedGradient:
         return tuple(self._numbers.values())
 
 
-class _Seed(torch.autograd.Function):
+class _SeedGradients(torch.autograd.Function):
     """0, with the given tensors as gradients.  Source: torch's notes on extending autograd."""
 
     @staticmethod
@@ -145,7 +145,7 @@ class _Seed(torch.autograd.Function):
         return (None, None, *ctx.gradients)
 
 
-def _around(one: Tensor, drawn: Callable[[Tensor], Tensor]) -> Tensor:
+def _wrap_like(one: Tensor, drawn: Callable[[Tensor], Tensor]) -> Tensor:
     """A gradient of numbers that are drawn, laid out as those of a sparse or nested tensor are."""
     with torch.no_grad():
         own: Any = one.detach()

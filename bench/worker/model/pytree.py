@@ -40,7 +40,7 @@ def tensors(tree: Any) -> Iterator[Tensor]:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class PathStep:
     """From a container to one of its items, or from an object to one of its attributes."""
 
     kind: type  # of the container or object
@@ -48,24 +48,24 @@ class Turn:
     name: Any  # an index, a key or the name of an attribute
 
 
-Way = tuple[Turn, ...]  # from the top of a tree to a tensor
+TreePath = tuple[PathStep, ...]  # from the top of a tree to a tensor
 
 
-def ways(tree: Any) -> tuple[Way, ...]:
+def paths(tree: Any) -> tuple[TreePath, ...]:
     """To every tensor, in the order of `tensors`."""
     walk = _Walk()
-    return tuple(tuple(walk.way) for _ in walk.visit(tree))
+    return tuple(tuple(walk.path) for _ in walk.visit(tree))
 
 
-def at(tree: Any, way: Way) -> Tensor | None:
+def at(tree: Any, path: TreePath) -> Tensor | None:
     """The tensor at the end of the way; None where a tree has another structure there."""
     place = tree
-    for turn in way:
+    for step in path:
         kind: Any = type(place)
-        if kind is not turn.kind or (turn.size is not None and len(place) != turn.size):
+        if kind is not step.kind or (step.size is not None and len(place) != step.size):
             return None
         try:
-            place = place[turn.name] if turn.size is not None else attributes.get(place, turn.name)
+            place = place[step.name] if step.size is not None else attributes.get(place, step.name)
         except (AttributeError, LookupError, TypeError):
             return None
     return place if isinstance(place, Tensor) else None
@@ -80,7 +80,7 @@ class _Walk:
     found: set[int] = field(default_factory=set)  # tensors
     again: int = 0  # in the attributes of how many containers
     unknown: dict[str, None] = field(default_factory=dict)  # classes that are not looked into
-    way: list[Turn] = field(default_factory=list)  # to the present place
+    path: list[PathStep] = field(default_factory=list)  # to the present place
 
     def visit(self, tree: Any) -> Iterator[Tensor]:
         if isinstance(tree, Tensor):
@@ -93,16 +93,16 @@ class _Walk:
             self.within.add(id(tree))
             names = list(tree) if isinstance(tree, Mapping) else range(len(inner))
             for name, value in zip(names, inner, strict=True):
-                yield from self._turn(Turn(type(tree), len(inner), name), value)
+                yield from self._visit_item(PathStep(type(tree), len(inner), name), value)
             self.within.remove(id(tree))
         elif inner is None and not isinstance(tree, PLAIN) and not attributes.understood(tree):
             self.unknown.setdefault(class_name(tree))
         yield from self._attributes(tree)
 
-    def _turn(self, turn: Turn, value: Any) -> Iterator[Tensor]:
-        self.way.append(turn)
+    def _visit_item(self, step: PathStep, value: Any) -> Iterator[Tensor]:
+        self.path.append(step)
         yield from self.visit(value)
-        self.way.pop()
+        self.path.pop()
 
     def _attributes(self, tree: Any) -> Iterator[Tensor]:
         known = id(tree) in self.objects or len(self.objects) >= MOST_OBJECTS
@@ -118,7 +118,7 @@ class _Walk:
         self.again += container
         for name, value in own.items():
             if not (isinstance(value, Tensor) and id(value) in self.found):
-                yield from self._turn(Turn(type(tree), None, name), value)
+                yield from self._visit_item(PathStep(type(tree), None, name), value)
         self.again -= container
         self.within.remove(around)
 
@@ -164,11 +164,11 @@ def map_tensors(
     An object that holds no tensor and cannot be copied stays.  One that holds some stays with them
     where `keep_uncopyable`, else attributes.CopyError is raised.
     """
-    return _Map(change, keep_uncopyable).of(tree)
+    return _Mapper(change, keep_uncopyable).of(tree)
 
 
 @dataclass(slots=True)
-class _Map:
+class _Mapper:
     """A copy in the making.  What is done is known by the id of what it was made of."""
 
     change: Callable[[Tensor], Any]

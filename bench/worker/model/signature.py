@@ -13,11 +13,11 @@ from bench.worker.model.pytree import MOST_DEPTH, PLAIN, class_name, items
 
 def of(tree: Any) -> str:
     """What decides how much work a tree is: shapes, dtypes, strides, gradients, plain values."""
-    return _Words().of(tree)
+    return _Description().of(tree)
 
 
 @dataclass(slots=True)
-class _Words:
+class _Description:
     """A description in the making, of a tree that may have no end."""
 
     within: list[int] = field(default_factory=list)  # lists and dicts around the present place

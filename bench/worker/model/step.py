@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker.model import graph, growth, pytree
-from bench.worker.model.loss import FixedGradient, no_backward
+from bench.worker.model.loss import FixedGradient, no_backward_message
+from bench.worker.model.output_paths import OutputPaths
 from bench.worker.model.step_inputs import NoSteps, StepError, StepInputs, UnsupportedError
-from bench.worker.model.ways import Places
 
 # GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
 # Never inside a measurement: every sample of a step then does the same work.
@@ -34,7 +34,7 @@ _AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 # Sees the inputs and the loss (None where no number is computed) of a training step, when the
 # gradients are there and before the optimizer has taken them.
-Look = Callable[[Any, Tensor | None], None]
+TrainingObserver = Callable[[Any, Tensor | None], None]
 
 
 class Step(Protocol):
@@ -102,7 +102,7 @@ def grad_mode_in_force() -> str:
     return "enabled" if torch.is_grad_enabled() else "no_grad"
 
 
-class _OverInputs:
+class _InputState:
     """What both kinds of step tell of their inputs, as `Step` has it."""
 
     _inputs: StepInputs
@@ -127,7 +127,7 @@ class _OverInputs:
         return self._inputs.prepare(calls)
 
 
-class InferenceStep(_OverInputs):
+class InferenceStep(_InputState):
     """A forward under a grad mode, with autocast entered inside the call as users do."""
 
     phases = ("forward",)
@@ -170,7 +170,7 @@ class InferenceStep(_OverInputs):
         self._asked = grad_mode
         self.grad_mode: str | None = None  # as it stood at the end of the first call
         self._cudagraphs = cudagraphs
-        self._looked = False  # at the first output
+        self._first_call_checked = False  # at the first output
 
     def settle(self) -> None:
         """Nothing is scaled."""
@@ -183,19 +183,19 @@ class InferenceStep(_OverInputs):
         try:
             with self._grad_mode(), self._autocast():
                 self.output = self._module(*args, **kwargs)
-                if not self._looked:
+                if not self._first_call_checked:
                     self.grad_mode = grad_mode_in_force()
         except RuntimeError as error:
-            if instead := _other_grad_mode(error, self._asked):
+            if instead := _grad_mode_error(error, self._asked):
                 raise instead from error
             raise
-        if not self._looked:
-            self._looked = True
+        if not self._first_call_checked:
+            self._first_call_checked = True
             if not any(True for _ in pytree.tensors(self.output)):
-                raise StepError(_nothing_found(self.output))
+                raise StepError(_no_tensor_message(self.output))
 
 
-def _other_grad_mode(error: RuntimeError, asked: str) -> StepError | None:
+def _grad_mode_error(error: RuntimeError, asked: str) -> StepError | None:
     """What to ask for instead, where the forward needs autograd."""
     if asked == "enabled" or not NEEDS_AUTOGRAD.search(str(error)):
         return None
@@ -207,7 +207,7 @@ def _other_grad_mode(error: RuntimeError, asked: str) -> StepError | None:
     )
 
 
-class TrainingStep(_OverInputs):
+class TrainingStep(_InputState):
     """Forward and loss under autocast, backward outside it, SGD with learning rate 0.
 
     Gradients are None before each backward: emptying them belongs to the optimizer phase.  The
@@ -240,12 +240,12 @@ class TrainingStep(_OverInputs):
         )
         self._autocast = _autocast(device_type, amp)
         self._cudagraphs = cudagraphs
-        self._looked = False  # at the first backward
+        self._first_call_checked = False  # at the first backward
         self._optimizer = _optimizer(module)
         self._scaler = _scaler(self._optimizer, device_type, amp)
         # A fixed gradient needs no scalar, unless a GradScaler has to multiply one.
         self._seeded = loss if isinstance(loss, FixedGradient) and not self._scaler else None
-        self._places = Places() if isinstance(loss, FixedGradient) else None
+        self._output_paths = OutputPaths() if isinstance(loss, FixedGradient) else None
         self._scaled_steps = 0  # handed to GradScaler
         self._taken_steps = 0  # of these, taken
         if self._optimizer and self._scaler:
@@ -262,7 +262,7 @@ class TrainingStep(_OverInputs):
     @property
     def doubt(self) -> str | None:
         """Walks through the last output: not to be asked while timed."""
-        of_output = self._places.doubt(self.output) if self._places else None
+        of_output = self._output_paths.doubt(self.output) if self._output_paths else None
         return "; ".join(one for one in (super().doubt, of_output) if one) or None
 
     @property
@@ -299,47 +299,51 @@ class TrainingStep(_OverInputs):
             "are not finite in float16 at any scale"
         )
 
-    def _starts(self) -> Any:
+    def _backward_starts(self) -> Any:
         """What the loss is of: of a fixed gradient the tensors of the output, without a walk."""
-        return self.output if self._places is None else self._places.tensors(self.output)
+        return (
+            self.output if self._output_paths is None else self._output_paths.tensors(self.output)
+        )
 
     def _backward(self, loss: Tensor | None) -> None:
         try:
-            self._through(loss)
+            self._run_backward(loss)
         except RuntimeError as error:
-            if instead := _kept_graph(error, self._module):
+            if instead := _kept_graph_error(error, self._module):
                 raise instead from error
             raise
 
-    def _through(self, loss: Tensor | None) -> None:
+    def _run_backward(self, loss: Tensor | None) -> None:
         if not torch.is_grad_enabled():
             raise StepError(
                 "the subject has switched gradients off for the whole process "
                 "(torch.set_grad_enabled), so there is no backward"
             )
         if self._seeded is not None:
-            torch.autograd.backward(*self._seeded.seeds(self._starts()))
+            torch.autograd.backward(*self._seeded.seeds(self._backward_starts()))
             return
         if loss is None or not loss.requires_grad:
-            raise UnsupportedError(no_backward(self.output if loss is None else loss))
+            raise UnsupportedError(no_backward_message(self.output if loss is None else loss))
         (self._scaler.scale(loss) if self._scaler else loss).backward()
 
-    def __call__(self, mark: Callable[[], None] | None = None, look: Look | None = None) -> None:
+    def __call__(
+        self, mark: Callable[[], None] | None = None, observe: TrainingObserver | None = None
+    ) -> None:
         args, kwargs = self._inputs.take()
         self.output = None  # the last output would count towards this call's peak memory
         if self._cudagraphs:
             torch.compiler.cudagraph_mark_step_begin()
         with self._autocast():
             self.output = self._module(*args, **kwargs)
-            loss = None if self._seeded else self._loss(self._starts())
+            loss = None if self._seeded else self._loss(self._backward_starts())
         if mark:
             mark()
         self._backward(loss)
-        if not self._looked:
-            self._looked = True
+        if not self._first_call_checked:
+            self._first_call_checked = True
             self._require_gradients((args, kwargs))
-        if look:
-            look((args, kwargs), None if isinstance(self._loss, FixedGradient) else loss)
+        if observe:
+            observe((args, kwargs), None if isinstance(self._loss, FixedGradient) else loss)
         if self._optimizer:
             if mark:
                 mark()
@@ -372,7 +376,7 @@ class TrainingStep(_OverInputs):
         self._taken_steps += 1
 
 
-def _kept_graph(error: RuntimeError, module: Callable[..., Any]) -> StepError | None:
+def _kept_graph_error(error: RuntimeError, module: Callable[..., Any]) -> StepError | None:
     """Where the graph is kept that a backward cannot pass again, and what to do."""
     if not OF_AN_EARLIER_GRAPH.search(str(error)) or not isinstance(module, nn.Module):
         return None
@@ -388,7 +392,7 @@ def _kept_graph(error: RuntimeError, module: Callable[..., Any]) -> StepError | 
     )
 
 
-def _nothing_found(output: Any) -> str:
+def _no_tensor_message(output: Any) -> str:
     unknown = pytree.unknown(output)
     inside = f"; a tensor inside {', '.join(unknown)} would not be seen" if unknown else ""
     return (

@@ -12,7 +12,7 @@ from bench.worker.model import growth, inplace, pieces, pytree, twins
 
 # Room for prepared inputs of a layer that writes to its input; beyond it a sample has fewer
 # calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
-ROOM_BYTES = 256_000_000
+PREPARED_BYTES = 256_000_000
 
 # Most inputs that take turns.  One so small that it would need more (under 25 kB where a cache has
 # 50 MB) comes out of memory in less time than a launch takes, and to make tens of thousands of them
@@ -20,19 +20,19 @@ ROOM_BYTES = 256_000_000
 MOST_TURNS = 4096
 
 
-_Given = tuple[tuple[Any, ...], dict[str, Any]]
+_Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 @dataclass(slots=True)
 class _Trial:
     """What the first call is given, and how it stood before."""
 
-    given: _Given
+    given: _Arguments
     tensors: list[Tensor]  # of these
     versions: list[int]  # of the tensors: how often they were written to
-    before: growth.Print | None  # None: there is nothing but tensors
+    before: growth.Fingerprint | None  # None: there is nothing but tensors
     problem: str | None  # why not all of it is a copy
-    uncopied: growth.Print | None  # then: of what it was copied from
+    uncopied: growth.Fingerprint | None  # then: of what it was copied from
     taken: bool = False
 
 
@@ -73,10 +73,10 @@ class StepInputs:
         rotate_bytes: take turns among copies that together exceed this, or, where inputs are
         restored, write over as much after that; 0 = always the same, as hot as it is.
         """
-        self._given: _Given = (tuple(args), dict(kwargs))
+        self._given: _Arguments = (tuple(args), dict(kwargs))
         self._gradients = gradients
         self._rotate_bytes = rotate_bytes
-        self._ready: list[_Given] | None = None
+        self._ready: list[_Arguments] | None = None
         self._call_bytes = sum(piece.nbytes for piece in pieces.all_of(pytree.tensors(self._given)))
         self._flush: Tensor | None = None
         self._turns = [self._given]
@@ -99,7 +99,7 @@ class StepInputs:
         if restore:
             self._given = self._mapped(twins.twin)
         # A restored input is hot, for it has just been written: other writes drive it out.
-        self._flush = self._flushing(self._rotate_bytes) if restore else None
+        self._flush = self._flush_buffer(self._rotate_bytes) if restore else None
         copies = 1 if restore else self._copies(self._rotate_bytes)
         self._turns = [self._given]
         self._turns += [self._mapped(twins.twin) for _ in range(copies - 1)]
@@ -116,9 +116,9 @@ class StepInputs:
         wanted = max(2, rotate_bytes // self._call_bytes + 1)
         if wanted > MOST_TURNS:
             return 1
-        return max(2, min(wanted, ROOM_BYTES // self._call_bytes))
+        return max(2, min(wanted, PREPARED_BYTES // self._call_bytes))
 
-    def _flushing(self, rotate_bytes: int) -> Tensor | None:
+    def _flush_buffer(self, rotate_bytes: int) -> Tensor | None:
         """Memory whose writing leaves no room for anything else in the device's cache."""
         leaf = next(iter(pytree.tensors(self._given)), None)
         if not rotate_bytes or leaf is None:
@@ -131,7 +131,7 @@ class StepInputs:
             self._tried = True
             self._trial = self._first()
         if self._trial is not None and self._trial.taken:
-            self._judge(self._trial)
+            self._inspect_trial(self._trial)
         return self._trial
 
     def _first(self) -> _Trial:
@@ -143,39 +143,39 @@ class StepInputs:
             problem = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
             self._all_copied = False
             given = self._tensors_alone()
-            uncopied = growth.Print.of(self._given)
+            uncopied = growth.Fingerprint.of(self._given)
         tensors = list(pytree.tensors(given))
-        before = growth.Print.of(given) if self._objects else None
+        before = growth.Fingerprint.of(given) if self._objects else None
         return _Trial(given, tensors, inplace.versions(tensors), before, problem, uncopied)
 
-    def _tensors_alone(self) -> _Given:
+    def _tensors_alone(self) -> _Arguments:
         """The inputs with their tensors copied; themselves where not even that can be."""
         try:
             return self._restored()
         except Exception:  # a tuple of its own class, a tensor of its own class
             return self._given
 
-    def _judge(self, trial: _Trial) -> None:
+    def _inspect_trial(self, trial: _Trial) -> None:
         """After the first call: what it has changed of what it was given."""
         self._trial = None
         self._objects = (
             trial.before is not None
             and trial.given is not self._given
-            and not trial.before.same_as(growth.Print.of(trial.given))
+            and not trial.before.same_as(growth.Fingerprint.of(trial.given))
         )
-        if trial.uncopied and not trial.uncopied.same_as(growth.Print.of(self._given)):
+        if trial.uncopied and not trial.uncopied.same_as(growth.Fingerprint.of(self._given)):
             self.doubt = f"each call changes its inputs, which cannot be copied ({trial.problem})"
         if self.restores is None:
-            self._settle(restore=trial.given is not self._given and self._written(trial))
+            self._settle(restore=trial.given is not self._given and self._writes_to_tensors(trial))
         if self._objects and trial.before is not None:
             self._ready = [] if self._ready is None else self._ready
             # The same tensors again, unless they are restored: other writes drive them out.
-            self._flush = self._flushing(self._rotate_bytes)
+            self._flush = self._flush_buffer(self._rotate_bytes)
             self._turns, self._turn, self._leaves = [self._given], 0, self._leaves[:1]
             self.cold = self._flush is not None
             self._call_bytes = max(self._call_bytes, trial.before.tensor_bytes)
 
-    def _written(self, trial: _Trial) -> bool:
+    def _writes_to_tensors(self, trial: _Trial) -> bool:
         """Whether the call wrote to a tensor; where that cannot be told, inputs are restored."""
         try:
             return inplace.versions(trial.tensors) != trial.versions or inplace.changed(
@@ -184,7 +184,7 @@ class StepInputs:
         except (RuntimeError, ValueError):  # a layout or dtype that torch cannot compare
             return True
 
-    def _copied(self) -> _Given:
+    def _copied(self) -> _Arguments:
         """The inputs with all their objects copied, and the tensors in these.
 
         A tensor that is an argument itself is copied unless no call writes to it.
@@ -197,17 +197,17 @@ class StepInputs:
             id(one): one if id(one) in plain else self._fresh(one)
             for one in pytree.tensors(self._given)
         }
-        copied: _Given = copy.deepcopy(self._given, memo)
+        copied: _Arguments = copy.deepcopy(self._given, memo)
         return copied
 
-    def _restored(self) -> _Given:
+    def _restored(self) -> _Arguments:
         if self._objects and self._all_copied:
             return self._copied()
         return self._mapped(self._fresh)
 
-    def _mapped(self, change: Callable[[Tensor], Tensor]) -> _Given:
+    def _mapped(self, change: Callable[[Tensor], Tensor]) -> _Arguments:
         """The inputs with changed tensors.  Raises attributes.CopyError at the first attempt."""
-        mapped: _Given = pytree.map_tensors(
+        mapped: _Arguments = pytree.map_tensors(
             change, self._given, keep_uncopyable=not self._all_copied
         )
         return mapped
@@ -222,7 +222,7 @@ class StepInputs:
             return 1
         if self._ready is None:
             return calls
-        room = max(1, ROOM_BYTES // max(1, self._call_bytes))
+        room = max(1, PREPARED_BYTES // max(1, self._call_bytes))
         self._ready.clear()  # what was left over would hold memory beyond the cap
         for _ in range(min(calls, room)):
             self._ready.append(self._restored())
@@ -230,7 +230,7 @@ class StepInputs:
             self._flush.zero_()
         return len(self._ready)
 
-    def take(self) -> _Given:
+    def take(self) -> _Arguments:
         judged = self._trial is not None and self._trial.taken
         if (trial := self._first_call()) is not None:
             trial.taken = True

@@ -20,15 +20,19 @@ CUDA_LIBRARY = "libcuda.so.1"
 NOT_INITIALIZED = 3  # CUDA_ERROR_NOT_INITIALIZED (cuda.h): also what cuInit answers in a bad fork
 
 
-def begun() -> bool:
+def driver_started() -> bool:
     """Whether a driver was begun in this process, so that its forks are bad.
 
     Begins none.  To be asked in the process that forks; one of torch for AMD or Intel forks once.
     """
-    return _torch_began() or _cuda_began() or any(_bad_in_a_fork(type_) for type_ in _fork_asked())
+    return (
+        _torch_started_a_driver()
+        or _cuda_started()
+        or any(_bad_in_a_fork(type_) for type_ in _types_that_a_fork_tells())
+    )
 
 
-def bad(device: str) -> bool:
+def cannot_use(device: str) -> bool:
     """In a forked child: whether it cannot use this device.  It may begin the device's driver."""
     type_ = device.partition(":")[0]
     if torch_private.in_bad_fork(type_):
@@ -37,14 +41,14 @@ def bad(device: str) -> bool:
     return driver is not None and driver.cuInit(0) == NOT_INITIALIZED
 
 
-def _torch_began() -> bool:
+def _torch_started_a_driver() -> bool:
     return any(
         bool(getattr(getattr(torch, name, None), "is_initialized", lambda: False)())
         for name in ("cuda", "xpu")
     )
 
 
-def _cuda_began() -> bool:
+def _cuda_started() -> bool:
     """Before cuInit every function of the driver fails (CUDA Driver API, Initialization).
 
     Where there is no GPU it fails behind it, too: then no case needs one.
@@ -61,7 +65,7 @@ def _loaded(library: str) -> Any | None:
         return None
 
 
-def _fork_asked() -> Sequence[str]:
+def _types_that_a_fork_tells() -> Sequence[str]:
     """Types of device whose driver does not tell, but torch in a fork, where there is one."""
     version: Any = torch.version
     asked = (("cuda", "hip", "/dev/kfd"), ("xpu", "xpu", "/dev/dri"))

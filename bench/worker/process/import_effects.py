@@ -19,12 +19,12 @@ from bench.worker.timing import contention
 DRIVER = "the accelerator's driver"
 
 
-def look() -> dict[str, Any]:
+def snapshot() -> dict[str, Any]:
     """All that is compared, by name."""
     return {
         "threads": _threads(),
         "processes": _has_children(),
-        DRIVER: forks.begun(),
+        DRIVER: forks.driver_started(),
         "folder": _folder(),
         "handlers": {one: signal.getsignal(one) for one in signal.valid_signals()},
         "blocked signals": signal.pthread_sigmask(signal.SIG_BLOCK, ()),
@@ -70,7 +70,7 @@ def flushes_denormals(smallest: float = sys.float_info.min) -> bool:
     return smallest / 2 == 0.0
 
 
-def file(handle: int) -> tuple[int, int] | None:
+def file_identity(handle: int) -> tuple[int, int] | None:
     """What an open handle leads to."""
     try:
         found = os.fstat(handle)

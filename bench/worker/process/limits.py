@@ -56,7 +56,7 @@ def begin_child(parent: int) -> None:
         faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
 
 
-def bound(*, on_cpu: bool, compiles: bool) -> None:
+def limit_resources(*, on_cpu: bool, compiles: bool) -> None:
     """Limit file sizes and core dumps; on a CPU memory too (drivers map more than they use)."""
     if resource is None:
         return
@@ -102,7 +102,7 @@ def free_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
     return max(free, 0)
 
 
-def let_write() -> None:
+def allow_writing() -> None:
     """Undo what a subject did that would keep its record from being written or read.
 
     Signals and timers, limits, the umask; what cannot be undone stays.

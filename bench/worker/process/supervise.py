@@ -50,7 +50,7 @@ def wait(pid: int, timeout_s: float, runner: int) -> int | None:
     end_session(pid)
     os.waitpid(pid, 0)
     if seen:
-        end_what_is_left()
+        end_orphans()
         os._exit(1)
     return None
 
@@ -76,7 +76,7 @@ def end_session(pid: int) -> None:
             end(pid, signal.SIGKILL)
 
 
-def end_what_is_left() -> None:
+def end_orphans() -> None:
     """Processes that a subject left running, however they detached: as subreaper they are ours.
 
     The kernel says when there are none; a list of processes can miss one that is just forking.

@@ -33,7 +33,7 @@ class Work:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Bottleneck:
     """What a step is bound by: `launches`, `device`, `waits`, or None where nothing says so."""
 
     bound_by: str | None
@@ -109,9 +109,9 @@ def _during(one: Event, call: Event) -> bool:
     return one.start_ns < call.end_ns and call.start_ns < one.end_ns
 
 
-def verdict(
+def bottleneck(
     host_s: float, event_s: float, busy_s: float, waited_s: float, profiled_s: float
-) -> Verdict:
+) -> Bottleneck:
     """What bounds a step.
 
     host_s:     the host needs to issue a call, back to back; event_s: between events, a call;
@@ -119,13 +119,15 @@ def verdict(
     waited_s:   in which the host was held up, of profiled_s: a step under the profiler.
     """
     if event_s <= 0 or profiled_s <= 0:
-        return Verdict(None, "no time passed between the events")
+        return Bottleneck(None, "no time passed between the events")
     busy, waits = busy_s / event_s, waited_s / profiled_s
     if busy >= DEVICE_BOUND:
-        return Verdict("device", f"it worked in {busy:.0%} of the time")
+        return Bottleneck("device", f"it worked in {busy:.0%} of the time")
     idle = f"the device idled in {1 - busy:.0%} of the time"
     if waits >= WAITS:
-        return Verdict("waits", f"{idle}, the host waited for it in {waits:.0%} of a profiled step")
+        return Bottleneck(
+            "waits", f"{idle}, the host waited for it in {waits:.0%} of a profiled step"
+        )
     if host_s >= DEVICE_BOUND * event_s:
-        return Verdict("launches", f"{idle}, while the host was issuing work")
-    return Verdict(None, f"{idle}, and the host neither issued work nor waited")
+        return Bottleneck("launches", f"{idle}, while the host was issuing work")
+    return Bottleneck(None, f"{idle}, and the host neither issued work nor waited")

@@ -61,7 +61,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class AddressLabel:
     """A mark on the time line: what lies at an address is for this."""
 
     time_ns: int
@@ -97,14 +97,17 @@ class Usage:
 
 
 def usage(
-    before: Mapping[int, Block], changes: Iterable[Change], sights: Sequence[Sight], start_ns: int
+    before: Mapping[int, Block],
+    changes: Iterable[Change],
+    labels: Sequence[AddressLabel],
+    start_ns: int,
 ) -> Usage:
     """Put together what was alive before, what changed, and what was seen.  Pure.
 
     before: by address; what was alive without one stands at an address that nothing has.
     """
     changes = list(changes)
-    made = _blocks(changes, sights)
+    made = _blocks(changes, labels)
     alive, times = dict(before), [start_ns]
     now = dict.fromkeys(CATEGORIES, 0)
     for block in before.values():
@@ -139,22 +142,22 @@ def _alive_after(
     return list(alive.values())
 
 
-def _blocks(changes: Sequence[Change], sights: Sequence[Sight]) -> dict[int, Block]:
+def _blocks(changes: Sequence[Change], labels: Sequence[AddressLabel]) -> dict[int, Block]:
     """What each allocation is for, by its place among the changes."""
     made: dict[int, Block] = {}
     at: dict[int, Block] = {}  # address → what lies there now
     line = sorted(
         [*((change.time_ns, 0, n) for n, change in enumerate(changes))]
-        + [(sight.time_ns, 1, n) for n, sight in enumerate(sights)]
+        + [(label.time_ns, 1, n) for n, label in enumerate(labels)]
     )
     for _, is_sight, number in line:
         if is_sight:
-            sight = sights[number]
-            block = at.get(sight.address)
-            # The first sight stands, but for a gradient: it may lie where a layer's output lay.
-            if block and (block.category == "temporary" or sight.category == "gradients"):
-                block.category = sight.category
-                block.name = sight.name or block.name
+            label = labels[number]
+            block = at.get(label.address)
+            # The first label stands, but for a gradient: it may lie where a layer's output lay.
+            if block and (block.category == "temporary" or label.category == "gradients"):
+                block.category = label.category
+                block.name = label.name or block.name
             continue
         change = changes[number]
         if change.bytes < 0:
@@ -189,7 +192,7 @@ def record(
 ) -> Usage:
     """One warm step.  whole: whose layers are seen.  Raises MemoryProfileError."""
     ranges = Ranges(whole)
-    notes = _Notes(device)
+    notes = _LabelRecorder(device)
     ranges.on_output = notes.output
     begin_call(step, prepared)
     before = alive_before(step, prepared, device)
@@ -205,10 +208,10 @@ def record(
     if total is not None:
         rest = total - sum(block.bytes for block in before.values())
         before[-1] = Block(max(rest, 0), "temporary", "alive before the step")
-    sights = [Sight(time_ns, *notes.found[number]) for number, time_ns in seen.items()]
-    sights += _kept(changes, events) if isinstance(step, TrainingStep) else []
+    labels = [AddressLabel(time_ns, *notes.found[number]) for number, time_ns in seen.items()]
+    labels += _kept_for_backward(changes, events) if isinstance(step, TrainingStep) else []
     start_ns = min((event.start_ns for event in events), default=0)
-    return usage(before, changes, sights, start_ns)
+    return usage(before, changes, labels, start_ns)
 
 
 def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[int, Block]:
@@ -259,7 +262,7 @@ def _shown(name: str, module: torch.nn.Module) -> str:
 
 
 @dataclass(slots=True)
-class _Notes:
+class _LabelRecorder:
     """Marks on the time line, and what each of them says."""
 
     device: torch.device
@@ -326,7 +329,7 @@ def _change(event: Any, extra: Any, owners: Timeline) -> Change:
     )
 
 
-def _kept(changes: Sequence[Change], events: Iterable[Event]) -> list[Sight]:
+def _kept_for_backward(changes: Sequence[Change], events: Iterable[Event]) -> list[AddressLabel]:
     """What is alive when the forward ends, the backward will need."""
     ends = [one.end_ns for one in events if PHASES.get(one.name) == "forward"]
     alive: dict[int, Change] = {}
@@ -337,4 +340,4 @@ def _kept(changes: Sequence[Change], events: Iterable[Event]) -> list[Sight]:
             alive[change.address] = change
         else:
             alive.pop(change.address, None)
-    return [Sight(ends[0], address, "activations", "") for address in alive]
+    return [AddressLabel(ends[0], address, "activations", "") for address in alive]

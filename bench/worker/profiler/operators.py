@@ -20,7 +20,7 @@ class Cost:
 
 
 @dataclass(slots=True)
-class _Open:
+class _OpenOperator:
     event: Event
     inside_ns: int = 0
 
@@ -32,7 +32,7 @@ def costs(events: Iterable[Event], done: Iterable[Work]) -> dict[str, Cost]:
         if one.event.linked:
             launched[one.event.linked] += one.event.duration_ns
     found: dict[str, Cost] = {}
-    stacks: dict[int, list[_Open]] = {}
+    stacks: dict[int, list[_OpenOperator]] = {}
     for event in events:
         if event.kind != "cpu_op":
             continue
@@ -46,7 +46,7 @@ def costs(events: Iterable[Event], done: Iterable[Work]) -> dict[str, Cost]:
     return found
 
 
-def _open(event: Event, stack: list[_Open], found: dict[str, Cost], device_ns: int) -> None:
+def _open(event: Event, stack: list[_OpenOperator], found: dict[str, Cost], device_ns: int) -> None:
     cost = found.setdefault(event.name, Cost())
     cost.calls += 1
     cost.self_device_ns += device_ns
@@ -57,10 +57,10 @@ def _open(event: Event, stack: list[_Open], found: dict[str, Cost], device_ns: i
         cost.host_ns += event.duration_ns
     if stack:
         stack[-1].inside_ns += event.duration_ns
-    stack.append(_Open(event))
+    stack.append(_OpenOperator(event))
 
 
-def _close(stack: list[_Open], found: dict[str, Cost]) -> None:
+def _close(stack: list[_OpenOperator], found: dict[str, Cost]) -> None:
     done = stack.pop()
     found[done.event.name].self_host_ns += done.event.duration_ns - done.inside_ns
 

@@ -15,7 +15,7 @@ from torch import nn
 from torch.profiler import record_function
 
 from bench.worker.model import layer_names
-from bench.worker.model.step import Look, Step, TrainingStep
+from bench.worker.model.step import Step, TrainingObserver, TrainingStep
 from bench.worker.profiler.owners import PHASES, STEP
 
 NETWORK = "(network)"  # what the whole does itself, outside its layers
@@ -24,7 +24,7 @@ _PHASE_RANGES = {phase: name for name, phase in PHASES.items()}
 
 
 @dataclass(slots=True)
-class Seen:
+class ModuleCall:
     """One call of a module in each step."""
 
     row: str
@@ -44,10 +44,10 @@ class Ranges:
     whole: nn.Module | None  # None: nothing inside can be seen, as in compiled code
     on_output: OnOutput | None = None
     rows: dict[str, str] = field(default_factory=dict)  # name of a range → row
-    seen: dict[str, Seen] = field(default_factory=dict)  # by row, in the order of their calls
+    seen: dict[str, ModuleCall] = field(default_factory=dict)  # by row, in the order of their calls
     _names: dict[nn.Module, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
-    _open: list[Seen] = field(default_factory=list)
+    _open: list[ModuleCall] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         if self.whole is None:
@@ -78,7 +78,7 @@ class Ranges:
         finally:
             nn.Module.__call__ = _OWN_CALL  # type: ignore[method-assign]
 
-    def run(self, step: Step, look: Look | None = None) -> None:
+    def run(self, step: Step, observe: TrainingObserver | None = None) -> None:
         """One step with its phases marked.  look: see `TrainingStep`."""
         self._counts.clear()
         self._open.clear()
@@ -91,14 +91,14 @@ class Ranges:
 
             next_phase()
             if isinstance(step, TrainingStep):
-                step(next_phase, look)
+                step(next_phase, observe)
             else:
                 step(next_phase)
 
     def _call(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
         count = self._counts[name] = self._counts.get(name, 0) + 1
         row = name if count == 1 else f"{name}#{count}"
-        seen = self.seen.setdefault(row, Seen(row, name, type(module).__name__))
+        seen = self.seen.setdefault(row, ModuleCall(row, name, type(module).__name__))
         for outer in self._open:
             outer.is_leaf = False
         self._open.append(seen)

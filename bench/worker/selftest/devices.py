@@ -124,7 +124,7 @@ def medians(found: measure.Timing) -> Figures:
     return {f"{one.kind}_s": statistics.median(one.times_s) for one in found.samples}
 
 
-def _look(name: str) -> Figures:
+def _measure_accelerator(name: str) -> Figures:
     """At one accelerator.  What it raises becomes `error`: the others are still worth a look."""
     try:
         on = device.open_device(name)
@@ -140,7 +140,7 @@ def _look(name: str) -> Figures:
         found = accelerator(on, work, allocate)
         if gpu := nvidia.gpu_of(name):
             found |= neighbour(
-                lambda: nvidia.foreign_processes(gpu.look()), lambda: another_process(name)
+                lambda: nvidia.foreign_processes(gpu.snapshot()), lambda: another_process(name)
             )
         return found
     except (RuntimeError, device.DeviceError, stopwatch.ClockError) as error:
@@ -152,5 +152,5 @@ def main() -> None:
     if BESIDE in sys.argv:
         _be_beside(sys.argv[2])
         return
-    found = {name: _look(name) for name in device.device_names()[1:]}
+    found = {name: _measure_accelerator(name) for name in device.device_names()[1:]}
     Path(json.loads(sys.stdin.read())["out"]).write_text(json.dumps(found), encoding="utf-8")

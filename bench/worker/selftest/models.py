@@ -46,7 +46,7 @@ class Temporary(nn.Module):
         return output
 
 
-class Well(nn.Module):
+class WellBehaved(nn.Module):
     """(N, 4) → (N, 4); well-behaved, for those below to build on."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ class Well(nn.Module):
         return self.fc(x)
 
 
-class Crashes(Well):
+class Crashes(WellBehaved):
     """Ends its process as a fault in a kernel does."""
 
     def forward(self, x: Tensor) -> Any:
@@ -65,7 +65,7 @@ class Crashes(Well):
         return self.fc(x)
 
 
-class Loops(Well):
+class Loops(WellBehaved):
     """Never returns."""
 
     def forward(self, x: Tensor) -> Any:  # noqa: ARG002

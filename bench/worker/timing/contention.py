@@ -63,16 +63,16 @@ class Difference:
 class Meter:
     """Adds up what happened over the blocks of samples of one case."""
 
-    look: "Callable[[], Snapshot]" = field(default_factory=lambda: snapshot)
+    take_snapshot: "Callable[[], Snapshot]" = field(default_factory=lambda: snapshot)
     blocks: list[Difference] = field(default_factory=list)
     _since: Snapshot | None = None
 
     def start(self) -> None:
-        self._since = self.look()
+        self._since = self.take_snapshot()
 
     def stop(self) -> None:
         assert self._since is not None, "stopped before it was started"
-        self.blocks.append(difference(self._since, self.look()))
+        self.blocks.append(difference(self._since, self.take_snapshot()))
         self._since = None
 
     @property
@@ -89,7 +89,7 @@ class Meter:
         ratio = self.contention_ratio
         return ratio is not None and ratio >= CONTENDED_RATIO
 
-    def facts(self, calls: int) -> dict[str, float]:
+    def columns(self, calls: int) -> dict[str, float]:
         """By column name; unknown ones are left out.  calls: made during the blocks."""
         found: dict[str, float] = {}
         faults = [one.page_faults for one in self.blocks]
@@ -142,8 +142,8 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
     return Difference(
         wall_s=wall_s,
         contention_ratio=ratio,
-        page_faults=_minus(after.page_faults, before.page_faults),
-        involuntary_switches=_minus(after.involuntary_switches, before.involuntary_switches),
+        page_faults=_increase(after.page_faults, before.page_faults),
+        involuntary_switches=_increase(after.involuntary_switches, before.involuntary_switches),
     )
 
 
@@ -210,5 +210,5 @@ def _stolen_s(stat: Path, allowed: Collection[int] | None) -> dict[int, float] |
         return None
 
 
-def _minus(late: int | None, early: int | None) -> int | None:
+def _increase(late: int | None, early: int | None) -> int | None:
     return None if late is None or early is None else late - early

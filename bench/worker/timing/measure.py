@@ -31,7 +31,7 @@ RESIZE = 4
 # Times that still fall when the warm-up's cap is reached get so many times the cap: what settles
 # within 1 s from +50 % takes 4.4 s until it agrees with half of the time before.
 FALLING = 4
-ROOM = 1.5  # between what a case needs and the time limit that is proposed
+TIMEOUT_MARGIN = 1.5  # between what a case needs and the time limit that is proposed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +73,7 @@ class Limit:
         spent_s, needed_s = now_s - self.start_s, call_s * calls
         if spent_s + needed_s <= self.timeout_s:
             return
-        enough_s = 10 * math.ceil((spent_s + needed_s) * ROOM / 10)
+        enough_s = 10 * math.ceil((spent_s + needed_s) * TIMEOUT_MARGIN / 10)
         raise TooSlowError(
             f"a call takes {call_s:.3g} s: {spent_s:.0f} s were spent, and the {calls} calls of "
             f"the least samples would take {needed_s:.0f} s more; give --timeout {enough_s}, or a "

@@ -61,11 +61,11 @@ class TimedStep(Protocol):
 
 
 def clock_resolution_s(clock: Callable[[], float] = wall_clock) -> float:
-    """The smallest step seen between two looks: seconds.  Raises ClockError if there is none."""
-    looks = [clock() for _ in range(10_000)]
-    steps = [late - early for early, late in itertools.pairwise(looks) if late != early]
+    """The smallest step seen between two readings: seconds.  Raises ClockError if there is none."""
+    readings = [clock() for _ in range(10_000)]
+    steps = [late - early for early, late in itertools.pairwise(readings) if late != early]
     if not steps or min(steps) < 0:
-        raise ClockError("the clock did not advance, or ran backwards, over 10,000 looks")
+        raise ClockError("the clock did not advance, or ran backwards, over 10,000 readings")
     return min(steps)
 
 
@@ -101,11 +101,14 @@ class Stopwatch:
         if not marked:
             return [self.span_s(1)]
         with no_garbage_collection():
-            looks = [self.clock()]
-            self.step(lambda: looks.append(self.clock()))
-            looks.append(self.clock())
+            readings = [self.clock()]
+            self.step(lambda: readings.append(self.clock()))
+            readings.append(self.clock())
         self.calls_made += 1
-        return [_positive(looks[-1] - looks[0]), *(b - a for a, b in itertools.pairwise(looks))]
+        return [
+            _positive(readings[-1] - readings[0]),
+            *(b - a for a, b in itertools.pairwise(readings)),
+        ]
 
     def device_s(self) -> list[float]:
         """Device seconds of one call by events, then of its phases.

@@ -14,7 +14,7 @@ FORBIDDEN = torch.tensor([[1.0, -INF], [2.0, -INF]])
 
 
 def problems(output: Any, first: Any) -> list[str]:
-    return finite.problems(output, finite.places(first))
+    return finite.problems(output, finite.infinite_masks(first))
 
 
 @pytest.mark.parametrize(
@@ -62,10 +62,10 @@ def test_what_does_not_pass_is_named_with_its_place(output: Any, first: Any, say
 
 
 def test_where_it_is_infinite_is_said_in_words() -> None:
-    assert finite.infinite((torch.ones(2), FORBIDDEN)) == (
+    assert finite.first_infinite((torch.ones(2), FORBIDDEN)) == (
         "the output is not finite: 2 of 4 numbers of its tensor 2 (2, 2) are infinite"
     )
-    assert finite.infinite(torch.ones(2)) is None
+    assert finite.first_infinite(torch.ones(2)) is None
 
 
 def test_another_number_of_rows_is_no_other_place() -> None:

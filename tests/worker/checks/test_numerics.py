@@ -14,7 +14,7 @@ from bench.core.records import Case
 from bench.worker.checks import exact, numerics, rounding
 from bench.worker.checks.exact import Reference
 from bench.worker.checks.numerics import compare
-from bench.worker.checks.values import TruthError, Values, gather
+from bench.worker.checks.values import NoReferenceError, Values, gather
 from bench.worker.jobs import prepare, reference
 from tests.support.cases import case
 
@@ -35,7 +35,7 @@ def against(rounding: float, *numbers: float, group: str = "output") -> Referenc
     return Reference(values(*numbers, group=group), {group: rounding})
 
 
-def built(one: Case) -> prepare.Ready:
+def built(one: Case) -> prepare.BuiltCase:
     return prepare.build(
         Request(
             job="facts", case=one, replicate=0, calls=None, budget=Budget(), cache="", out="",
@@ -44,7 +44,7 @@ def built(one: Case) -> prepare.Ready:
     )  # fmt: skip
 
 
-def verdict(one: Case) -> numerics.Verdict:
+def verdict(one: Case) -> numerics.NumericsResult:
     made = built(one)
     prepared = made.prepared
     seen = gather(made.step, prepared.module, (prepared.args, prepared.kwargs))
@@ -144,7 +144,9 @@ def test_a_loss_that_float32_happened_to_hit_may_move_as_its_outputs_do() -> Non
 
 
 def test_a_seed_that_decides_the_result_leaves_it_unverified() -> None:
-    with pytest.raises(TruthError, match="under another seed: the module draws random numbers"):
+    with pytest.raises(
+        NoReferenceError, match="under another seed: the module draws random numbers"
+    ):
         exact.of(values(1.0, 2.0), values(1.0, 2.0), values(1.0, 0.0))
     made = exact.of(values(1.0, 2.0), values(1.0, 2.5), values(1.0, 2.5))
     assert made.rounding == {"output": 0.5}
@@ -154,7 +156,7 @@ def test_a_mask_of_infinities_is_the_same_mask() -> None:
     mask = torch.tensor([0.0, -math.inf, 1.0], dtype=torch.float64)
     exact = Reference(Values({"output": ONE}, (mask,)), {"output": 0})
     assert compare(Values({"output": ONE}, (mask.clone(),)), exact, "float32").wrong is None
-    with pytest.raises(TruthError, match="other weights or inputs"):
+    with pytest.raises(NoReferenceError, match="other weights or inputs"):
         compare(Values({"output": ONE}, (mask.flip(0).neg(),)), exact, "float32")
 
 
@@ -163,7 +165,7 @@ def test_builds_with_other_weights_are_not_compared() -> None:
     other = Reference(
         Values({"output": ONE}, (torch.zeros(3, dtype=torch.float64),)), {"output": 0}
     )
-    with pytest.raises(TruthError, match="other weights or inputs"):
+    with pytest.raises(NoReferenceError, match="other weights or inputs"):
         compare(one, other, "float32")
 
 
@@ -247,7 +249,7 @@ def test_a_setting_that_changes_the_result_is_found(
     ],
 )
 def test_what_cannot_be_compared_is_no_mistake(subject: str, words: str) -> None:
-    with pytest.raises(TruthError, match=words):
+    with pytest.raises(NoReferenceError, match=words):
         verdict(case(subject=subject, mode="training", batch=2, input="4"))
 
 
@@ -259,7 +261,7 @@ def test_dropout_is_verified_where_it_does_nothing() -> None:
 
 def test_a_reference_that_takes_long_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reference, "MOST_S", 1e-9)
-    with pytest.raises(TruthError, match="would take over"):
+    with pytest.raises(NoReferenceError, match="would take over"):
         reference.of_whole(case(subject="torch.nn:Linear(4, 4)", input="4"))
 
 
@@ -276,10 +278,10 @@ def test_a_reference_is_the_same_after_its_file(tmp_path: Path) -> None:
 
 def test_a_reference_that_was_not_made_says_why(tmp_path: Path) -> None:
     path = tmp_path / "one.pt"
-    with pytest.raises(TruthError, match="it was not made"):
+    with pytest.raises(NoReferenceError, match="it was not made"):
         reference.load(path)
     path.with_suffix(".txt").write_text("no memory")
-    with pytest.raises(TruthError, match="no memory"):
+    with pytest.raises(NoReferenceError, match="no memory"):
         reference.load(path)
 
 

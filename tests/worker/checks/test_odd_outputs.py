@@ -14,7 +14,7 @@ import torch
 from bench.core.protocol import Budget, Job, Request
 from bench.core.records import Case, Facts
 from bench.worker import case_process
-from bench.worker.checks.numerics import Verdict
+from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import LABELS
 from bench.worker.jobs import reference, verify
 from bench.worker.model.build import prepare
@@ -40,13 +40,13 @@ def odd(subject: str, input_: str = "own", **settings: Any) -> Case:
     )
 
 
-def verdict(one: Case, folder: Path) -> Verdict:
+def verdict(one: Case, folder: Path) -> NumericsResult:
     made = built(one)
     kept, whole = folder / "kept.pt", folder / "whole.pt"
     verify.keep_first_call(made, kept)
     if made.prepared.layer is None:
         reference.save(reference.of_whole(one), whole)
-    return verify.verdict(made, kept, str(whole))
+    return verify.compare_with_reference(made, kept, str(whole))
 
 
 @pytest.mark.parametrize("mode", ["inference", "training"])

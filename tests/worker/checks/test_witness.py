@@ -59,7 +59,7 @@ def test_weights_and_inputs_are_moved_by_a_rounding_error_and_by_the_seed() -> N
         layer, given = nn.Linear(50, 50).double(), torch.ones(50, dtype=torch.float64)
         with torch.no_grad():
             layer.weight.fill_(1.0)
-        witness.move(layer, given, "bfloat16", seed)
+        witness.perturb(layer, given, "bfloat16", seed)
         return layer.weight.detach() - 1, given - 1
 
     for one in moved(1):

@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 
 from bench.worker.device import nvidia
-from bench.worker.device.nvidia import Look, foreign_processes, throttled
+from bench.worker.device.nvidia import GpuSnapshot, foreign_processes, throttled
 from tests.support.paths import ROOT
 
-COOL = Look(
+COOL = GpuSnapshot(
     at_s=10.0,
     energy_j=100.0,
     sm_clock_hz=1.5e9,
@@ -30,7 +30,7 @@ COOL = Look(
 )
 
 
-def later(**changes: Any) -> Look:
+def later(**changes: Any) -> GpuSnapshot:
     return dataclasses.replace(COOL, **{"at_s": 11.0, **changes})
 
 
@@ -79,15 +79,15 @@ def test_power_is_the_mean_of_two_seconds_or_longer_else_what_is_read_at_the_end
 class Told:
     """A GPU that looks as it is told to."""
 
-    def __init__(self, *looks: Look) -> None:
+    def __init__(self, *looks: GpuSnapshot) -> None:
         self.looks = iter(looks)
 
-    def look(self) -> Look:
+    def snapshot(self) -> GpuSnapshot:
         return next(self.looks)
 
 
-def around(*looks: Look) -> nvidia.Around:
-    found = nvidia.Around(Told(*looks))  # type: ignore[arg-type]
+def around(*looks: GpuSnapshot) -> nvidia.GpuMonitor:
+    found = nvidia.GpuMonitor(Told(*looks))  # type: ignore[arg-type]
     found.start()
     found.stop()
     return found
@@ -99,17 +99,17 @@ def test_heat_and_others_around_the_samples_are_flags_and_the_last_look_is_the_f
     assert around(quiet, later(processes=quiet.processes, hot_s=9.0)).flags() == ["throttled"]
     others = later(processes=frozenset({os.getpid(), 8}))
     assert around(others, quiet).flags() == ["contended"]
-    assert around(quiet, quiet).facts()["power_w"] == 300.0
+    assert around(quiet, quiet).columns()["power_w"] == 300.0
     later_on = dataclasses.replace(quiet, at_s=16.0, energy_j=1100.0, temperature_c=75.0)
-    found = around(quiet, later_on).facts()
+    found = around(quiet, later_on).columns()
     assert (found["power_w"], found["temperature_c"]) == (200.0, 75.0)
 
 
 def test_without_a_gpu_nothing_is_said_around_the_samples() -> None:
-    found = nvidia.Around(nvidia.gpu_of("cpu"))
+    found = nvidia.GpuMonitor(nvidia.gpu_of("cpu"))
     found.start()
     found.stop()
-    assert (found.flags(), found.facts()) == ([], {})
+    assert (found.flags(), found.columns()) == ([], {})
 
 
 class Counter:
@@ -119,7 +119,7 @@ class Counter:
         self.looks = 0
         self.energy_j = energy_j
 
-    def look(self) -> Look:
+    def snapshot(self) -> GpuSnapshot:
         self.looks += 1
         energy_j = None if self.energy_j is None else self.looks * 50.0
         return dataclasses.replace(COOL, at_s=self.looks * 0.5, energy_j=energy_j)
@@ -141,7 +141,7 @@ class Busy:
     def call(self) -> None:
         self.calls += 1
 
-    def look(self) -> Look:
+    def snapshot(self) -> GpuSnapshot:
         return dataclasses.replace(COOL, at_s=self.calls * self.call_s, energy_j=50.0 * self.calls)
 
 
@@ -163,9 +163,9 @@ def test_the_gpu_is_idle_when_its_energy_is_read() -> None:
     order: list[str] = []
 
     class Noted(Counter):
-        def look(self) -> Look:
+        def snapshot(self) -> GpuSnapshot:
             order.append("look")
-            return super().look()
+            return super().snapshot()
 
     nvidia.energy_j_per_call(Noted(), lambda: order.append("call"), lambda: order.append("wait"))  # type: ignore[arg-type]
     looks = [place for place, what in enumerate(order) if what == "look"]
@@ -190,7 +190,7 @@ def look(uuid):
         gpu = Gpu(uuid, clock=lambda: float(next(times)))
     except NvidiaError as error:
         return {"error": str(error)}
-    one, two = gpu.look(), gpu.look()
+    one, two = gpu.snapshot(), gpu.snapshot()
     calls = []
     energy_j = energy_j_per_call(gpu, lambda: calls.append(None), lambda: None)
     gpu.close()

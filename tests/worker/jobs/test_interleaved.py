@@ -299,7 +299,7 @@ def test_a_side_whose_parent_is_gone_says_so(tmp_path: Path) -> None:
     (tmp_path / "one.orders").write_text(to_line(Turn(1, 2)))
     (tmp_path / "one.answers").touch()
     with Channel(str(tmp_path / "one")) as channel:
-        channel.say(TurnTaken())
+        channel.send(TurnTaken())
         turns = channel.turns()
         assert next(turns) == Turn(1, 2)
         with pytest.raises(TurnsError, match="the parent ended"):

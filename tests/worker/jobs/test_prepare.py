@@ -14,7 +14,7 @@ from bench.core.protocol import Budget, Request
 from bench.worker import case_process
 from bench.worker.checks import state
 from bench.worker.jobs import prepare
-from bench.worker.jobs.prepare import Invalid, Ready, begin, end, flags, no_recompiles
+from bench.worker.jobs.prepare import BuiltCase, Invalid, begin, end, flags, no_recompiles
 from bench.worker.model import inplace
 from bench.worker.model.step import TrainingStep
 from bench.worker.model.step_inputs import StepError
@@ -27,7 +27,7 @@ from tests.support.cases import case
 def _switches_are_put_back() -> Iterator[None]:
     stood = state.switches()
     yield
-    state.put_back(stood)
+    state.restore_switches(stood)
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def dynamo(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fake_compiler.install(monkeypatch)
 
 
-def build(subject: str, **settings: Any) -> Ready:
+def build(subject: str, **settings: Any) -> BuiltCase:
     asked = case(subject=f"tests.subjects.{subject}", **{"batch": 2, "input": "4", **settings})
     return prepare.build(
         Request(
@@ -55,7 +55,7 @@ def build(subject: str, **settings: Any) -> Ready:
     )
 
 
-def call(built: Ready) -> None:
+def call(built: BuiltCase) -> None:
     built.step.prepare(1)
     built.step()
 
@@ -167,7 +167,7 @@ def test_the_call_that_is_timed_as_the_first_is_the_first(monkeypatch: pytest.Mo
     assert found == {"first_call_s": 0.5}
 
 
-def scaled() -> tuple[Ready, TrainingStep]:
+def scaled() -> tuple[BuiltCase, TrainingStep]:
     built = build("hostile:Small", mode="training", amp="float16", batch=256)
     assert isinstance(built.step, TrainingStep)
     return built, built.step

@@ -39,7 +39,7 @@ def asked(folder: Path, **changes: Any) -> Request:
 
 @pytest.fixture
 def profiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profiled:
-    monkeypatch.setattr(limits, "let_write", lambda: None)  # it is for a child that ends
+    monkeypatch.setattr(limits, "allow_writing", lambda: None)  # it is for a child that ends
 
     def of(subject: str, mode: str = "training", input_: str = "4", **more: Any) -> dict[str, Any]:
         request = asked(tmp_path, subject=subject, mode=mode, input=input_, **more)

@@ -163,7 +163,7 @@ def test_the_energy_of_a_board_is_not_that_of_a_slice(monkeypatch: pytest.Monkey
     class Slice:
         is_slice = True
 
-        def look(self) -> Any:
+        def snapshot(self) -> Any:
             return SimpleNamespace(at_s=0.0, energy_j=None)
 
         def close(self) -> None:

@@ -11,16 +11,16 @@ X = torch.zeros(10, 100)  # 4,000 bytes
 
 def test_inference_reads_inputs_and_weights_and_writes_outputs() -> None:
     layer = nn.Linear(100, 50, bias=False)  # 20,000 bytes
-    found = bytes_moved.least(layer, (X,), layer(X), training=False)
+    found = bytes_moved.lower_bound(layer, (X,), layer(X), training=False)
     assert (found.total, found.by_phase) == (26_000, {"forward": 26_000})
 
 
 def test_training_moves_the_gradients_as_well() -> None:
     layer = nn.Linear(100, 50, bias=False)
-    first = bytes_moved.least(layer, (X,), layer(X), training=True)
+    first = bytes_moved.lower_bound(layer, (X,), layer(X), training=True)
     assert first.by_phase == {"forward": 26_000, "backward": 22_000, "optimizer": 60_000}
     inside = X.clone().requires_grad_()
-    inner = bytes_moved.least(layer, (inside,), layer(inside), training=True)
+    inner = bytes_moved.lower_bound(layer, (inside,), layer(inside), training=True)
     assert inner.by_phase == {"forward": 26_000, "backward": 26_000, "optimizer": 60_000}
     assert inner.total == 112_000
 
@@ -34,7 +34,7 @@ def trained(layer: nn.Module, given: torch.Tensor) -> dict[str, int]:
         made[0].sum().backward()
 
     saved = bytes_moved.saved_by(step)
-    return bytes_moved.least(layer, (given,), made[0], training=True, saved=saved).by_phase
+    return bytes_moved.lower_bound(layer, (given,), made[0], training=True, saved=saved).by_phase
 
 
 def test_backward_reads_again_what_autograd_kept_of_the_call() -> None:
@@ -72,7 +72,7 @@ def test_views_of_one_storage_are_read_again_once() -> None:
     layer = nn.Linear(100, 50, bias=False)
     output = layer(whole)
     given = (whole, whole[:5], whole[2:])
-    found = bytes_moved.least(
+    found = bytes_moved.lower_bound(
         layer, given, output, training=True, saved={bytes_moved.address(whole)}
     )
     assert found.by_phase["backward"] == 20_000 + 2_000 + 4_000
@@ -80,16 +80,17 @@ def test_views_of_one_storage_are_read_again_once() -> None:
 
 def test_a_tensor_given_twice_is_read_once() -> None:
     assert (
-        bytes_moved.least(nn.Identity(), (X, X), (torch.zeros(1),), training=False).total == 4_004
+        bytes_moved.lower_bound(nn.Identity(), (X, X), (torch.zeros(1),), training=False).total
+        == 4_004
     )
 
 
 def test_looking_at_a_tensor_in_another_way_moves_nothing() -> None:
-    assert bytes_moved.least(nn.Flatten(), (X,), X.view(1000), training=True).total == 0
+    assert bytes_moved.lower_bound(nn.Flatten(), (X,), X.view(1000), training=True).total == 0
 
 
 def test_writing_in_place_reads_and_writes() -> None:
-    found = bytes_moved.least(nn.ReLU(True), (X,), X, training=False, writes_input=True)
+    found = bytes_moved.lower_bound(nn.ReLU(True), (X,), X, training=False, writes_input=True)
     assert found.total == 8_000
 
 

@@ -9,8 +9,8 @@ from torch import nn
 
 from bench.worker.model.compile import (
     CompileState,
+    compiled_despite_off,
     in_parts,
-    not_off,
     problem,
     take_apart,
     uses_cuda_graphs,
@@ -86,12 +86,12 @@ def test_what_is_compiled_already_is_taken_apart_and_named() -> None:
 
 
 def test_compiled_code_under_compile_off_is_said_with_what_to_do() -> None:
-    assert not_off((), 0) is None
-    assert not_off(("itself", "a"), 0) == (
+    assert compiled_despite_off((), 0) is None
+    assert compiled_despite_off(("itself", "a"), 0) == (
         "compile=off was asked for, but the subject is compiled already (itself and 1 more): "
         "give it uncompiled, or ask for --compile"
     )
-    assert "compiles code of its own in its forward (2 frames)" in str(not_off((), 2))
+    assert "compiles code of its own in its forward (2 frames)" in str(compiled_despite_off((), 2))
 
 
 def test_skipped_cuda_graphs_matter_where_they_were_asked_for() -> None:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model.growth import Print, grown, holds_state, rising, sizes, work_of
+from bench.worker.model.growth import Fingerprint, grown, holds_state, rising, sizes, work_of
 
 
 class Slotted:
@@ -39,10 +39,10 @@ def cycle() -> Any:
 )
 def test_a_change_anywhere_inside_shows(value: Any, change: Any) -> None:
     assert holds_state(value)
-    before = Print.of(value)
-    assert before.same_as(Print.of(value))
+    before = Fingerprint.of(value)
+    assert before.same_as(Fingerprint.of(value))
     change(value)
-    assert not before.same_as(Print.of(value))
+    assert not before.same_as(Fingerprint.of(value))
 
 
 def test_tensors_and_plain_values_hold_nothing_that_a_call_could_leave() -> None:
@@ -128,6 +128,6 @@ def test_sparse_and_nested_tensors_in_a_dict_leave_their_mark() -> None:
         "adjacency": sparse,
         "parts": torch.nested.nested_tensor([torch.ones(2), torch.ones(3)]),
     }
-    seen = Print.of(given)
-    assert seen.same_as(Print.of(given))
+    seen = Fingerprint.of(given)
+    assert seen.same_as(Fingerprint.of(given))
     assert seen.tensor_bytes == sparse.indices().nbytes + sparse.values().nbytes + 5 * 4

@@ -147,7 +147,7 @@ def test_in_training_an_input_that_is_written_to_still_gets_its_gradient() -> No
     gradients: list[bool] = []
     for _ in range(2):
         step.prepare(1)
-        step(look=lambda given, _: gradients.append(given[0][0].grad_fn is not None))
+        step(observe=lambda given, _: gradients.append(given[0][0].grad_fn is not None))
     assert gradients == [True, True]
     assert step.restores is True
 

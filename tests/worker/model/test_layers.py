@@ -67,7 +67,7 @@ def test_a_layer_that_writes_to_its_input_is_known() -> None:
 
 
 def test_attention_is_a_layer_though_it_holds_a_module() -> None:
-    found, others = layers.listing(*NETWORKS["text"])
+    found, others = layers.list_layers(*NETWORKS["text"])
     names = [one.name for one in found]
     assert "encoder.self_attn" in names
     assert not any("out_proj" in name for name in names)
@@ -113,7 +113,7 @@ def test_two_lstms_with_the_same_settings_are_equal() -> None:
 
 
 def test_a_network_that_calls_nothing_has_no_layers() -> None:
-    assert layers.listing(nn.ReLU(), (IMAGE,), {}) == ((), ())
+    assert layers.list_layers(nn.ReLU(), (IMAGE,), {}) == ((), ())
 
 
 @pytest.mark.parametrize("kind", NETWORKS)
@@ -122,7 +122,7 @@ def test_looking_leaves_the_network_as_it_was(kind: str) -> None:
     network.eval()
     before = {name: value.clone() for name, value in network.state_dict().items()}
     torch.manual_seed(3)
-    layers.listing(network, args, kwargs)
+    layers.list_layers(network, args, kwargs)
     layers.capture(network, layers.leaves(network, args, kwargs)[0].name, args, kwargs)
     drawn = torch.rand(2)
     assert not any(module.training for module in network.modules())
@@ -138,7 +138,7 @@ def every_call() -> list[tuple[str, str]]:
     return [
         (kind, name)
         for kind, network in NETWORKS.items()
-        for found in layers.listing(*network)
+        for found in layers.list_layers(*network)
         for one in found
         for name in (one.name, *one.same_as)
     ]

@@ -112,13 +112,13 @@ def test_a_loss_that_needs_more_than_the_output_is_passed_over() -> None:
             return output.sum() * scale
 
     assert isinstance(loss.of(NeedsTargets(), scaled=False), FixedGradient)
-    said = loss.passed_over(NeedsTargets())
+    said = loss.unused_loss(NeedsTargets())
     assert said is not None
     assert "of NeedsTargets needs more than the output, so a fixed gradient stands for it" in said
     own = HasDefaults()
     assert loss.of(own, scaled=False) == own.loss
-    assert loss.passed_over(own) is None
-    assert loss.passed_over(nn.ReLU()) is None
+    assert loss.unused_loss(own) is None
+    assert loss.unused_loss(nn.ReLU()) is None
 
 
 @pytest.mark.parametrize(

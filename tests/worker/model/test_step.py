@@ -329,7 +329,7 @@ def test_a_restoring_step_called_without_preparation_is_refused() -> None:
 
 
 def test_prepared_inputs_are_bounded_by_their_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(step_inputs, "ROOM_BYTES", 1000)
+    monkeypatch.setattr(step_inputs, "PREPARED_BYTES", 1000)
     x = torch.randn(10, 10)  # 400 bytes
     step = inference(nn.ReLU(inplace=True), x, restore=True)
     assert (step.prepare(50), step.prepare(50), step.prepare(1)) == (2, 2, 1)

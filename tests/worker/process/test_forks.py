@@ -29,17 +29,17 @@ from bench.worker.process import forks
 def in_a_fork(device):
     pid = os.fork()
     if pid == 0:
-        os._exit(forks.bad(device))
+        os._exit(forks.cannot_use(device))
     return bool(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
 
-found = {"before": forks.begun()}
+found = {"before": forks.driver_started()}
 with open("/proc/self/maps") as mapped:
     found["loads"] = "libcuda" in mapped.read()
 driver = ctypes.CDLL(sys.argv[1])
-found["loaded"] = forks.begun()
+found["loaded"] = forks.driver_started()
 found["loaded_fork"] = in_a_fork("cuda:0")
 driver.cuInit(0)
-found["begun"] = forks.begun()
+found["begun"] = forks.driver_started()
 found["forks"] = {device: in_a_fork(device) for device in ("cuda:0", "cpu", "mps")}
 print(json.dumps(found))
 """

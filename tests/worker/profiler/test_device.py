@@ -2,7 +2,7 @@
 
 import pytest
 
-from bench.worker.profiler.device import launched_within, owned_ns, verdict, waited_ns, work
+from bench.worker.profiler.device import bottleneck, launched_within, owned_ns, waited_ns, work
 from bench.worker.profiler.events import Event
 from bench.worker.profiler.operators import costs, kernels
 from bench.worker.profiler.owners import Owner, Span, Timeline
@@ -103,35 +103,37 @@ def test_a_copy_of_another_call_makes_none_wait() -> None:
 
 
 def test_waits_are_held_against_the_profiled_step_in_which_they_were_seen() -> None:
-    slowed = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=1.5e-3, profiled_s=20e-3)
+    slowed = bottleneck(
+        host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=1.5e-3, profiled_s=20e-3
+    )
     assert slowed.bound_by == "launches"
-    waits = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=2.1e-3, profiled_s=20e-3)
+    waits = bottleneck(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=2.1e-3, profiled_s=20e-3)
     assert waits.bound_by == "waits"
     assert waits.why.endswith("the host waited for it in 10% of a profiled step")
 
 
 def test_a_busy_device_is_what_bounds_the_step_however_long_the_host_waits() -> None:
-    found = verdict(host_s=10e-3, event_s=10e-3, busy_s=9.1e-3, waited_s=8e-3, profiled_s=10e-3)
+    found = bottleneck(host_s=10e-3, event_s=10e-3, busy_s=9.1e-3, waited_s=8e-3, profiled_s=10e-3)
     assert found.bound_by == "device"
     assert found.why == "it worked in 91% of the time"
 
 
 def test_an_idle_device_and_a_host_that_issues_is_bound_by_launches() -> None:
-    found = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=0.2e-3, profiled_s=10e-3)
+    found = bottleneck(host_s=9.8e-3, event_s=10e-3, busy_s=3e-3, waited_s=0.2e-3, profiled_s=10e-3)
     assert found.bound_by == "launches"
     assert "idled in 70%" in found.why
 
 
 def test_an_idle_device_and_a_host_that_waits_is_bound_by_waits() -> None:
-    found = verdict(host_s=9.8e-3, event_s=10e-3, busy_s=6e-3, waited_s=4e-3, profiled_s=10e-3)
+    found = bottleneck(host_s=9.8e-3, event_s=10e-3, busy_s=6e-3, waited_s=4e-3, profiled_s=10e-3)
     assert found.bound_by == "waits"
 
 
 def test_where_neither_explains_the_idle_device_nothing_is_claimed() -> None:
     idle = {"host_s": 1e-3, "busy_s": 3e-3, "waited_s": 0.0}
-    assert verdict(event_s=10e-3, profiled_s=10e-3, **idle).bound_by is None
-    assert verdict(event_s=0.0, profiled_s=10e-3, **idle).bound_by is None
-    assert verdict(event_s=10e-3, profiled_s=0.0, **idle).bound_by is None
+    assert bottleneck(event_s=10e-3, profiled_s=10e-3, **idle).bound_by is None
+    assert bottleneck(event_s=0.0, profiled_s=10e-3, **idle).bound_by is None
+    assert bottleneck(event_s=10e-3, profiled_s=0.0, **idle).bound_by is None
 
 
 def test_an_operators_own_time_is_without_what_it_calls() -> None:

@@ -10,7 +10,7 @@ from bench.worker.metrics import flops
 from bench.worker.model.build import Prepared, prepare
 from bench.worker.model.step import Step
 from bench.worker.profiler import memory
-from bench.worker.profiler.memory import CATEGORIES, Block, Change, Sight, Usage, usage
+from bench.worker.profiler.memory import CATEGORIES, AddressLabel, Block, Change, Usage, usage
 from tests.support.cases import case
 
 CPU = torch.device("cpu")
@@ -32,7 +32,9 @@ def test_what_was_alive_before_and_what_changes_add_up_at_each_moment() -> None:
 
 
 def test_an_allocation_is_for_what_it_was_seen_as_from_its_beginning_on() -> None:
-    found = usage({}, [made(10, 7, 50), made(20, 8, 5)], [Sight(15, 7, "activations", "relu")], 0)
+    found = usage(
+        {}, [made(10, 7, 50), made(20, 8, 5)], [AddressLabel(15, 7, "activations", "relu")], 0
+    )
     assert series(found) == {"activations": [0, 50, 50], "temporary": [0, 0, 5]}
     assert [block.name for block in found.alive] == ["relu", "conv"]
 
@@ -40,13 +42,16 @@ def test_an_allocation_is_for_what_it_was_seen_as_from_its_beginning_on() -> Non
 def test_a_sight_is_of_what_lies_at_the_address_at_that_time() -> None:
     """The same address before and after: another tensor each."""
     changes = [made(10, 7, 50), made(20, 7, -50), made(30, 7, 60), made(40, 7, -60)]
-    found = usage({}, changes, [Sight(35, 7, "activations", "relu")], 0)
+    found = usage({}, changes, [AddressLabel(35, 7, "activations", "relu")], 0)
     assert series(found) == {"temporary": [0, 50, 0, 0, 0], "activations": [0, 0, 0, 60, 0]}
 
 
 def test_memory_that_becomes_a_gradient_is_one() -> None:
-    sights = [Sight(11, 7, "activations", "fc"), Sight(15, 7, "gradients", "fc.weight")]
-    assert series(usage({}, [made(10, 7, 50)], sights, 0)) == {"gradients": [0, 50]}
+    labels = [
+        AddressLabel(11, 7, "activations", "fc"),
+        AddressLabel(15, 7, "gradients", "fc.weight"),
+    ]
+    assert series(usage({}, [made(10, 7, 50)], labels, 0)) == {"gradients": [0, 50]}
 
 
 def test_what_the_optimizer_allocates_is_the_optimizers() -> None:

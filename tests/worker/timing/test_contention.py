@@ -201,7 +201,7 @@ def test_a_kernel_that_does_not_tell_what_was_stolen_says_nothing(
 
 def meter(*looks: Snapshot) -> Meter:
     later = iter(looks)
-    return Meter(look=lambda: next(later))
+    return Meter(take_snapshot=lambda: next(later))
 
 
 def test_a_meter_adds_up_its_blocks_and_leaves_out_what_lies_between() -> None:
@@ -216,7 +216,7 @@ def test_a_meter_adds_up_its_blocks_and_leaves_out_what_lies_between() -> None:
         found.stop()
     assert found.contention_ratio == pytest.approx(0.2 / 4)
     assert not found.contended
-    assert found.facts(calls=3) == {
+    assert found.columns(calls=3) == {
         "page_faults": 2.0,
         "contention_ratio": pytest.approx(0.05),
         "involuntary_switches": 1.0,
@@ -229,7 +229,7 @@ def test_a_meter_over_its_threshold_is_contended_and_one_that_never_ran_is_not()
     found.stop()
     assert found.contended
     assert not meter().contended
-    assert meter().facts(calls=0) == {}
+    assert meter().columns(calls=0) == {}
 
 
 def test_a_meter_that_cannot_see_knows_nothing() -> None:
@@ -237,4 +237,4 @@ def test_a_meter_that_cannot_see_knows_nothing() -> None:
     found.start()
     found.stop()
     assert found.contention_ratio is None
-    assert "page_faults" not in found.facts(calls=1)
+    assert "page_faults" not in found.columns(calls=1)

@@ -19,24 +19,24 @@ CHANGED = (
 
 
 @dataclass(slots=True)
-class Places:
+class OutputPaths:
     """Of the tensors of one output after another."""
 
-    _ways: tuple[pytree.Way, ...] = ()
+    _paths: tuple[pytree.TreePath, ...] = ()
     _changed: bool = False
 
     def tensors(self, output: Any) -> list[Tensor]:
         """In the order of `tree.tensors`.  Walks through the first output, and one of new kind."""
-        found = [pytree.at(output, way) for way in self._ways]
+        found = [pytree.at(output, path) for path in self._paths]
         known = [one for one in found if one is not None]
         if known and len(known) == len(found):
             return known
-        self._changed = self._changed or bool(self._ways)
-        self._ways = pytree.ways(output)
+        self._changed = self._changed or bool(self._paths)
+        self._paths = pytree.paths(output)
         return list(pytree.tensors(output))
 
     def doubt(self, output: Any) -> str | None:
         """Words where an output had another structure than the one before.  Walks through it."""
-        if self._ways and pytree.ways(output) != self._ways:
+        if self._paths and pytree.paths(output) != self._paths:
             self._changed = True
         return CHANGED if self._changed else None
