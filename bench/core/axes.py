@@ -1,7 +1,7 @@
 """The axes of a sweep, declared once.
 
-Flags, TOML keys, the plan, the columns of the CSV, `case_id` and `--by` are all made from
-`AXES`.  To add an axis, add a line here and apply it in `bench.worker.device.settings`.
+Flags, TOML keys, the plan, `case_id` and `--by` are all made from `AXES`.  CONTRIBUTING.md lists
+the other places that a new axis needs.
 """
 
 import re

@@ -1,4 +1,4 @@
-"""The plots of a run: the only package that uses matplotlib.
+"""The plots of a run: the package that uses matplotlib; `html` only embeds its figures.
 
 It may import `core`, `stats`, `results`, `compare`, `verdict` and `insights`.
 """

@@ -99,8 +99,8 @@ def _colours(grids: Sequence[Grid]) -> str:
     parts = [f"{words[word]} {word}{colours.get(word, '')}" for word in get_args(Verdict)]
     shown = [part for part in parts if not part.startswith("0 ")]
     count = words.total()
-    told = f"; for all {count} together" if count > 1 else ""
-    return f"time of plain / time of the setting; {', '.join(shown)}{told}"
+    together = f" (tested together, all {count})" if count > 1 else ""
+    return f"time of plain / time of the setting: {', '.join(shown)}{together}"
 
 
 def cases(rows: Sequence[Row]) -> TextTable:

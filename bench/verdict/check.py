@@ -46,7 +46,7 @@ def check(
         raise CheckError(
             f"--threshold {threshold}: expected a ratio between 0 and 1, such as 0.05 for 5 %"
         )
-    # The controls bear on a verdict by themselves (`times`): here they would count twice.
+    # The controls bear on a verdict by themselves (`timing`): here they would count twice.
     run, history = uncorrected(run), [uncorrected(one) for one in history]
     baseline = None if baseline is None else uncorrected(baseline)
     here = by_case(run)
