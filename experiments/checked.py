@@ -25,7 +25,7 @@ from bench.core.records import Row
 from bench.results import history
 from bench.stats import between_runs
 from bench.stats.intervals import centre
-from bench.verdict.timing import TIMED, judge, test_of
+from bench.verdict.timing import TIMED, findings_of, test_of
 
 CASES = 8
 REPLICATES = 5
@@ -145,7 +145,7 @@ def verdicts(
         for case_id, value in rows.items()
         for figure in TIMED
     ]
-    found = judge(tests, THRESHOLD)
+    found = findings_of(tests, THRESHOLD)
     return {case_id: {str(one.verdict) for one in found[case_id]} for case_id in rows}
 
 

@@ -25,7 +25,7 @@ REPORT = "report.md"
 MOST_COMMANDS = 5  # on the terminal
 
 
-class JudgeError(UserError):
+class ReadingError(UserError):
     """Results that cannot be compared."""
 
 
@@ -34,7 +34,7 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
     console = wide_console()
     run = load(path)
     if other is None and by is None:
-        raise JudgeError(
+        raise ReadingError(
             f"{path}: compare with what? Give a second run, or --by with an axis, e.g. "
             "--by memory_format"
         )
@@ -50,14 +50,14 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
         speedups = comparing.between(run, second)
         left_out += _only_in(path, run, second) + _only_in(other, second, run)
     rows = run.rows if second is None else (*run.rows, *second.rows)
-    for table in tables.gain_tables(speedups, rows):
+    for table in tables.speedup_tables(speedups, rows):
         console.print(table)
     for line in left_out[:20]:
         console.print(tables.safe(line), soft_wrap=True)
     if len(left_out) > 20:
         console.print(f"… and {len(left_out) - 20} more cases that only one of the two runs has")
     if not speedups:
-        raise JudgeError(f"{path}: no two rows match" + (f" with {other}" if other else ""))
+        raise ReadingError(f"{path}: no two rows match" + (f" with {other}" if other else ""))
     return OK
 
 
@@ -92,7 +92,7 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
         written.write_text(text, encoding="utf-8")
         written.with_name(FILE).write_text(junit(suite, cases), encoding="utf-8")
     except OSError as error:
-        raise JudgeError(f"{written}: the report cannot be written: {error.strerror}") from None
+        raise ReadingError(f"{written}: the report cannot be written: {error.strerror}") from None
     with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
         console = wide_console()
         _print_report(report, console, step_summary(text), written)
@@ -124,7 +124,7 @@ def _baseline(path: Path, run: Results) -> tuple[Results | None, list[str]]:
     None if the folder is empty.  The notes name the runs that could not be read.
     """
     if not path.exists():
-        raise JudgeError(f"--baseline {path}: no such file or directory")
+        raise ReadingError(f"--baseline {path}: no such file or directory")
     if path.is_file() or (path / "run.json").exists() or (path / "measurements.csv").exists():
         return load(path), []
     stored, notes = [], []

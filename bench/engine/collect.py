@@ -34,7 +34,7 @@ def collect(asked: Request, ended: Ended, folders: Folders) -> Entry:
         status, reason = _explain(ended, asked)
         entry = Failure(case=asked.case, replicate=asked.replicate, status=status, reason=reason)
     if isinstance(entry, Failure):
-        entry = _judge(entry, ended, out.parent)
+        entry = _in_context(entry, ended, out.parent)
         if log.exists() and log.stat().st_size:
             entry = _with_log(entry, log, folders)
     for file in (out, log, *([Path(asked.stage)] if asked.stage else [])):
@@ -42,7 +42,7 @@ def collect(asked: Request, ended: Ended, folders: Folders) -> Entry:
     return dataclasses.replace(entry, wall_s=ended.wall_s)
 
 
-def _judge(failure: Failure, ended: Ended, scratch: Path) -> Failure:
+def _in_context(failure: Failure, ended: Ended, scratch: Path) -> Failure:
     """A failure as its child told it, in the light of what the child could not know."""
     if failure.cause == "disk-full":
         if failure.case.compile != "off":  # a compiler takes away what it could not finish

@@ -15,12 +15,12 @@ from bench.results import main_memory
 from bench.results.main_memory import MainMemory
 from bench.results.run_json import Machine
 
-# Beyond the fastest of the ladder a row is doubted: algorithms that the ladder does not have
-# (Winograd's 2.25 fewer multiplications for some shape, of which the ladder has some already), and
-# a ladder that was measured in a slower moment, explain so much.
+# Beyond the fastest of the size sweep a row is doubted: algorithms that the size sweep does not have
+# (Winograd's 2.25 fewer multiplications for some shape, of which the size sweep has some already), and
+# a size sweep that was measured in a slower moment, explain so much.
 DOUBTED = 1.5
 IMPOSSIBLE = 3.0
-# A ladder's rung says what a cache of its size can do; what a layer touches several times may stay
+# A size sweep's point says what a cache of its size can do; what a layer touches several times may stay
 # in a cache of a fraction of all its bytes.
 IN_CACHE = 4
 
@@ -29,9 +29,9 @@ IN_CACHE = 4
 class Peaks:
     """Of one device and thread count."""
 
-    flop_per_s: Mapping[str, float]  # the best of the ladder, by arithmetic
+    flop_per_s: Mapping[str, float]  # the best of the size sweep, by arithmetic
     bytes_per_s: Sequence[tuple[float, float]]  # bytes touched, bytes/s, in caches and out of them
-    memory: MainMemory | None  # None where the ladder did not reach it
+    memory: MainMemory | None  # None where the size sweep did not reach it
 
 
 def of_row(row: Row, machine: Machine) -> Peaks | None:
@@ -40,12 +40,12 @@ def of_row(row: Row, machine: Machine) -> Peaks | None:
         if one.threads == row.threads and not one.disturbed:
             return Peaks(
                 {
-                    name: max(rung.per_s for rung in rungs)
-                    for name, rungs in one.arithmetic.items()
-                    if rungs
+                    name: max(point.per_s for point in points)
+                    for name, points in one.arithmetic.items()
+                    if points
                 },
-                [(rung.amount, rung.per_s) for rung in one.traffic],
-                main_memory.of_ladder(one),
+                [(point.amount, point.per_s) for point in one.traffic],
+                main_memory.of_sweep(one),
             )
     return None
 

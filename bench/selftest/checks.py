@@ -5,8 +5,8 @@ from typing import Any
 
 from bench.core import units
 from bench.host.probed import Probe
-from bench.selftest import devices, judge, work
-from bench.selftest.judge import Result
+from bench.selftest import devices, expectations, work
+from bench.selftest.expectations import Result
 from bench.selftest.work import KNOWN, Check, Workbench, single
 
 WAIT_S = 0.002
@@ -64,15 +64,15 @@ def persistent(ask: Callable[[], Result]) -> Callable[[], Result]:
 def _clock(bench: Workbench) -> Iterator[Check]:
     def busy_wait() -> Result:
         seen = bench.timed(f"{KNOWN}:Spin({WAIT_S})")
-        return judge.busy_wait(WAIT_S, seen.latency_s, seen.pipelined_s, busy=seen.contended)
+        return expectations.busy_wait(WAIT_S, seen.latency_s, seen.pipelined_s, busy=seen.contended)
 
     def empty() -> Result:
         seen = bench.timed("torch.nn:Identity")
-        return judge.empty_call(seen.latency_s, busy=seen.contended)
+        return expectations.empty_call(seen.latency_s, busy=seen.contended)
 
-    expected = f"{WAIT_S} s ± {units.percent(judge.EXACT)}"
+    expected = f"{WAIT_S} s ± {units.percent(expectations.EXACT)}"
     yield single("busy-wait of 2 ms, and in a row", expected, persistent(busy_wait))
-    yield single("empty call", f"< {units.seconds(judge.EMPTY_S)}", persistent(empty))
+    yield single("empty call", f"< {units.seconds(expectations.EMPTY_S)}", persistent(empty))
 
 
 def _figures(bench: Workbench) -> Iterator[Check]:
@@ -80,21 +80,21 @@ def _figures(bench: Workbench) -> Iterator[Check]:
         seen, facts = bench.timed(**LINEAR), bench.facts(**LINEAR)
         loop_s = work.plain_loop_s(LINEAR_ROWS, LINEAR_SIZE)
         return [
-            judge.count(LINEAR_FLOPS, facts.facts.get("flops")),
-            judge.rate(LINEAR_FLOPS, seen.pipelined_s, loop_s, busy=seen.contended),
-            judge.right_result(facts.facts.get("relative_error"), facts.invalid),
+            expectations.count(LINEAR_FLOPS, facts.facts.get("flops")),
+            expectations.rate(LINEAR_FLOPS, seen.pipelined_s, loop_s, busy=seen.contended),
+            expectations.right_result(facts.facts.get("relative_error"), facts.invalid),
         ]
 
     def peak() -> Result:
         subject = f"{KNOWN}:Temporary({TEMPORARY_BYTES})"
         seen = bench.facts(subject, input="1024", batch=4).facts
-        return judge.count(PEAK_BYTES, seen.get("peak_bytes"))
+        return expectations.count(PEAK_BYTES, seen.get("peak_bytes"))
 
     yield Check(
         (
             ("FLOPs of a linear layer", f"{LINEAR_FLOPS}"),
             ("its rate", "as a plain loop"),
-            ("its result", f"off by ≤ {judge.RIGHT:.0e}"),
+            ("its result", f"off by ≤ {expectations.RIGHT:.0e}"),
         ),
         linear,
     )
@@ -104,32 +104,32 @@ def _figures(bench: Workbench) -> Iterator[Check]:
 def _faults(bench: Workbench) -> Iterator[Check]:
     def wrong() -> Result:
         axes = {"input": "3,8,8", "batch": 2, "memory_format": "channels_last"}
-        return judge.wrong_result(bench.facts(f"{KNOWN}:OtherInChannelsLast", **axes).invalid)
+        return expectations.wrong_result(bench.facts(f"{KNOWN}:OtherInChannelsLast", **axes).invalid)
 
     def crash() -> Result:
         entry = bench.ask("measure", f"{KNOWN}:Crashes")
-        return judge.ending(*work.ending(entry), "crash", "SIGSEGV")
+        return expectations.ending(*work.ending(entry), "crash", "SIGSEGV")
 
     def endless() -> Result:
-        entry = bench.ask("measure", f"{KNOWN}:Loops", limit_s=judge.LIMIT_S)
-        return judge.endless_loop(*work.ending(entry), entry.wall_s)
+        entry = bench.ask("measure", f"{KNOWN}:Loops", limit_s=expectations.LIMIT_S)
+        return expectations.endless_loop(*work.ending(entry), entry.wall_s)
 
     def after() -> Result:
-        return judge.ending(*work.ending(bench.ask("measure", f"{KNOWN}:WellBehaved")), "measured")
+        return expectations.ending(*work.ending(bench.ask("measure", f"{KNOWN}:WellBehaved")), "measured")
 
     yield single("wrong result in channels_last", "invalid", wrong)
     yield single("segmentation fault", "crash", crash)
-    yield single("endless loop", f"timeout after {judge.LIMIT_S:.0f} s", endless)
+    yield single("endless loop", f"timeout after {expectations.LIMIT_S:.0f} s", endless)
     yield single("the case after these", "measured", after)
 
 
 def _compiled(bench: Workbench, found: Probe) -> Check:
     def ask() -> Result:
         if not found.facts.get("compiler"):
-            return judge.skipped("no C++ compiler", "")
+            return expectations.skipped("no C++ compiler", "")
         axes: dict[str, Any] = {"compile": "default", "limit_s": COMPILE_LIMIT_S}
         entry = bench.ask("measure", f"{KNOWN}:WellBehaved", **axes)
-        return judge.ending(*work.ending(entry), "measured")
+        return expectations.ending(*work.ending(entry), "measured")
 
     return single("torch.compile", "measured", ask)
 
@@ -142,12 +142,12 @@ def _neighbours(bench: Workbench) -> Iterator[Check]:
             share = max(before, work.busy_share())
             if not seen.contended:
                 break
-        return judge.alone(seen.contention_ratio, contended=seen.contended, busy_share=share)
+        return expectations.alone(seen.contention_ratio, contended=seen.contended, busy_share=share)
 
     def beside() -> Result:
         with work.neighbours():
             seen = bench.timed(**CONVOLUTION)
-        return judge.beside(seen.contention_ratio, contended=seen.contended)
+        return expectations.beside(seen.contention_ratio, contended=seen.contended)
 
     yield single("convolution alone", "not flagged", alone)
     yield single("beside a busy process a core", "contended", beside)

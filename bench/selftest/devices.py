@@ -6,8 +6,8 @@ from typing import Any
 from bench.core import units
 from bench.core.decode import Decoder
 from bench.host import helper
-from bench.selftest import judge
-from bench.selftest.judge import Result
+from bench.selftest import expectations
+from bench.selftest.expectations import Result
 from bench.selftest.work import Check, NotMeasured, single
 
 MODULE = "bench.worker.selftest.devices"
@@ -19,13 +19,13 @@ _FIGURES: Decoder[Figures] = Decoder(Figures, "answer of the devices' process")
 def all_(names: Sequence[str]) -> Check:
     """Four lines an accelerator."""
     if not names:
-        return single("accelerators", "", lambda: judge.skipped("no accelerator", ""))
+        return single("accelerators", "", lambda: expectations.skipped("no accelerator", ""))
     lines = []
     for name in names:
         lines += [
-            (f"{name}: launch alone", f"> ×{judge.LAUNCH:.0f} as fast"),
-            (f"{name}: time by its events", f"host's ± {units.percent(judge.EVENTS)}"),
-            (f"{name}: memory of 64 MiB", f"{judge.ALLOCATED_BYTES} B"),
+            (f"{name}: launch alone", f"> ×{expectations.LAUNCH:.0f} as fast"),
+            (f"{name}: time by its events", f"host's ± {units.percent(expectations.EVENTS)}"),
+            (f"{name}: memory of 64 MiB", f"{expectations.ALLOCATED_BYTES} B"),
             (f"{name}: another process on it", "contended"),
         ]
 
@@ -42,10 +42,10 @@ def accelerator(figures: Mapping[str, Any]) -> list[Result]:
     if "error" in figures:
         return [Result(figures["error"], "FAILED")] * 4
     return [
-        judge.launch(figures["latency_s"], figures["launch_s"]),
-        judge.events(figures["latency_s"], figures.get("device_s")),
-        judge.device_memory(figures.get("counted_bytes")),
-        judge.other_process(figures.get("foreign_alone"), figures.get("foreign_beside")),
+        expectations.launch(figures["latency_s"], figures["launch_s"]),
+        expectations.events(figures["latency_s"], figures.get("device_s")),
+        expectations.device_memory(figures.get("counted_bytes")),
+        expectations.other_process(figures.get("foreign_alone"), figures.get("foreign_beside")),
     ]
 
 

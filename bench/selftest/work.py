@@ -25,7 +25,7 @@ from bench.engine.workers import WorkerPool
 from bench.host import allocator, helper
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
-from bench.selftest.judge import Result
+from bench.selftest.expectations import Result
 
 KNOWN = "bench.worker.selftest.models"
 LOOP_LIMIT_S = 120.0

@@ -18,7 +18,7 @@ from bench.results.results import Results
 from bench.verdict.ab_command import settling_command
 from bench.verdict.exact_metrics import counted_findings, of_case
 from bench.verdict.report import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
-from bench.verdict.timing import ENOUGH_HISTORY, TimeTest, judge, tests_of
+from bench.verdict.timing import ENOUGH_HISTORY, TimeTest, findings_of, tests_of
 
 BROKEN = ("crash", "error", "invalid", "timeout")
 # Nothing that measuring both revisions would tell: no doubt, or a side that has no such case.
@@ -57,7 +57,7 @@ def check(
         if case_id in here and is_ok(there[case_id]) and is_ok(here[case_id])
     }
     tests = tests_of(both, run, baseline, history) if baseline is not None else []
-    timed = judge(tests, threshold)
+    timed = findings_of(tests, threshold)
     cases = []
     for case_id in [*there, *(one for one in here if one not in there)]:
         if case_id in both:

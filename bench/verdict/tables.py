@@ -13,7 +13,7 @@ from bench.verdict.markdown import figure, percent_more
 from bench.verdict.report import CaseVerdict, Report
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
-__all__ = ["WIDTH", "check_table", "gain_tables", "safe", "style_of"]
+__all__ = ["WIDTH", "check_table", "speedup_tables", "safe", "style_of"]
 
 MOST_CASES = 20  # of changed ones; the report has all
 QUIET = frozenset({"SAME", "INCONCLUSIVE", "ADVISORY"})
@@ -45,30 +45,30 @@ def safe(text: str) -> Text:
     return Text(printable(text))
 
 
-def gain_tables(gains: Iterable[Speedup], rows: Iterable[Row]) -> list[TextTable]:
-    """A table per pair of values, in the order of the gains; verdicts hold for each table.
+def speedup_tables(speedups: Iterable[Speedup], rows: Iterable[Row]) -> list[TextTable]:
+    """A table per pair of values, in the order of the speedups; verdicts hold for each table.
 
     rows: those that were compared, by which the cases are named.
     """
     by_id = {str(row.case_id): row for row in rows}
     groups: dict[tuple[str, str, str], list[Speedup]] = {}
-    for gain in gains:
-        groups.setdefault((gain.axis, gain.base, gain.value), []).append(gain)
-    return [_gain_table(key, group, by_id) for key, group in groups.items()]
+    for speedup in speedups:
+        groups.setdefault((speedup.axis, speedup.base, speedup.value), []).append(speedup)
+    return [_speedup_table(key, group, by_id) for key, group in groups.items()]
 
 
-def _gain_table(
-    key: tuple[str, str, str], gains: Sequence[Speedup], by_id: Mapping[str, Row]
+def _speedup_table(
+    key: tuple[str, str, str], speedups: Sequence[Speedup], by_id: Mapping[str, Row]
 ) -> TextTable:
     axis, base, value = key
     what = "images per second" if axis == "batch" else "speed"
-    names = case_names(by_id[gain.base_case_id] for gain in gains)
-    phases = {gain.phase for gain in gains}
-    words = verdicts(gains)
-    quantities = ", ".join(dict.fromkeys(gain.quantity for gain in gains))
-    methods = ", ".join(dict.fromkeys(gain.method for gain in gains))
+    names = case_names(by_id[speedup.base_case_id] for speedup in speedups)
+    phases = {speedup.phase for speedup in speedups}
+    words = verdicts(speedups)
+    quantities = ", ".join(dict.fromkeys(speedup.quantity for speedup in speedups))
+    methods = ", ".join(dict.fromkeys(speedup.method for speedup in speedups))
     told = told_of(words)
-    above = [names.above, f"phase {gains[0].phase}" if len(phases) == 1 else ""]
+    above = [names.above, f"phase {speedups[0].phase}" if len(phases) == 1 else ""]
     table = TextTable(
         f"{axis}: {what} of {value} as a multiple of {base}",
         (
@@ -80,18 +80,18 @@ def _gain_table(
             Column("verdict", wraps=True),
         ),
         above="; ".join(filter(None, above)),
-        caption=f"compared: {quantities}; method: {methods}{_runs(gains)}"
+        caption=f"compared: {quantities}; method: {methods}{_runs(speedups)}"
         f"{f'; {told}' if told else ''}",
     )
-    for gain, verdict in zip(gains, words, strict=True):
+    for speedup, verdict in zip(speedups, words, strict=True):
         style = style_of(verdict)
         table.add(
-            names.of(by_id[gain.base_case_id], without=axis) + _chosen(gain, by_id),
-            gain.phase if len(phases) > 1 else "",
-            figure("s_s", gain.base_s),
-            figure("s_s", gain.value_s),
+            names.of(by_id[speedup.base_case_id], without=axis) + _chosen(speedup, by_id),
+            speedup.phase if len(phases) > 1 else "",
+            figure("s_s", speedup.base_s),
+            figure("s_s", speedup.value_s),
             Cell(
-                units.speedup_with_interval(gain.ratio, gain.low, gain.high, gain.replicates),
+                units.speedup_with_interval(speedup.ratio, speedup.low, speedup.high, speedup.replicates),
                 style,
             ),
             Cell(verdict, style),
@@ -99,20 +99,20 @@ def _gain_table(
     return table
 
 
-def _runs(gains: Sequence[Speedup]) -> str:
+def _runs(speedups: Sequence[Speedup]) -> str:
     """What the intervals include of what runs of one code differ by."""
-    told = list(dict.fromkeys(gain.between for gain in gains if gain.between))
+    told = list(dict.fromkeys(speedup.between for speedup in speedups if speedup.between))
     return f", with {' or '.join(told[:2])}" if told else ""
 
 
-def _chosen(gain: Speedup, by_id: Mapping[str, Row]) -> str:
+def _chosen(speedup: Speedup, by_id: Mapping[str, Row]) -> str:
     """Which of several matching rows stands for its side: the fastest."""
     sides = (
-        ("base", gain.base_of, gain.base_case_id),
-        ("value", gain.value_of, gain.value_case_id),
+        ("base", speedup.base_of, speedup.base_case_id),
+        ("value", speedup.value_of, speedup.value_case_id),
     )
     return "".join(
-        f" ({side}: fastest of {count}, {settings(by_id[case_id], apart=gain.axis)})"
+        f" ({side}: fastest of {count}, {settings(by_id[case_id], apart=speedup.axis)})"
         for side, count, case_id in sides
         if count > 1
     )

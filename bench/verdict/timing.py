@@ -161,7 +161,7 @@ def controls_of(past: Sequence[Row], base: Row, value: Row) -> Estimate | None:
     )
 
 
-def judge(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding]]:
+def findings_of(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding]]:
     """A finding per test; p-values of one machine corrected together (Benjamini–Hochberg)."""
     log_bound = math.log1p(threshold)
     testable = [

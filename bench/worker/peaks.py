@@ -37,8 +37,8 @@ MATRICES = (64, 128, 256, 512, 1024, 2048, 4096, 8192)  # the large ones only wh
 CONVOLUTIONS = (((8, 64, 28, 28), 64), ((4, 128, 28, 28), 128), ((32, 128, 28, 28), 128))
 TOUCHED_BYTES = tuple(2**power for power in range(15, 31))  # 32 KiB to 1 GiB
 DTYPE_S, BYTES_S = 0.8, 0.8  # what is not reached by then is left out
-BEYOND_S = 1.5  # for the one rung beyond the last cache that the ladder itself did not come to
-FREE_SHARE = 0.25  # of the free memory, that such a rung may take
+BEYOND_S = 1.5  # for the one point beyond the last cache that the size sweep itself did not come to
+FREE_SHARE = 0.25  # of the free memory, that such a point may take
 DTYPES = {
     "float32": torch.float32,
     "tf32": torch.float32,
@@ -90,7 +90,7 @@ def arithmetic(device: Device, name: str) -> list[dict[str, Any]]:
 
 
 def byte_rates(device: Device) -> list[dict[str, Any]]:
-    """Rates of a copy and of a sum: what, bytes touched, bytes/s; with a rung beyond the cache."""
+    """Rates of a copy and of a sum: what, bytes touched, bytes/s; with a point beyond the cache."""
     cache_bytes, most = last_cache_bytes(device), largest_size_bytes(device)
     found = []
     for works in (_copies, _sums):
@@ -106,7 +106,7 @@ def size_beyond_cache(
 ) -> list[int]:
     """The size to measure beyond the cache; none where `touched` has one or it fits nowhere.
 
-    cache_bytes: of the last cache; most: that one rung may touch.  None = unknown.
+    cache_bytes: of the last cache; most: that one point may touch.  None = unknown.
     """
     if cache_bytes is None or max(touched, default=0) >= BEYOND_CACHE * cache_bytes:
         return []
@@ -122,7 +122,7 @@ def last_cache_bytes(device: Device) -> int | None:
 
 
 def largest_size_bytes(device: Device) -> int | None:
-    """That a rung may touch; an accelerator refuses by itself."""
+    """That a point may touch; an accelerator refuses by itself."""
     return int(FREE_SHARE * limits.free_bytes()) if device.type == "cpu" else None
 
 
@@ -138,7 +138,7 @@ def size_sweep(
         first = next(works, None)
         if first is None:
             return found
-        # An accelerator's libraries load in it, for longer than the ladder may take: a ladder that
+        # An accelerator's libraries load in it, for longer than the size sweep may take: a size sweep that
         # ended there would end far below the peak.
         first.call()
         device.wait()

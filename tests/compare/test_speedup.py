@@ -11,7 +11,7 @@ from bench.compare import speedup
 from bench.core.records import Measurement, Row, Samples
 from bench.results.csv_files import write_measurements
 from bench.results.load import load
-from bench.verdict.tables import gain_tables
+from bench.verdict.tables import speedup_tables
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
 
@@ -175,7 +175,7 @@ def test_tables_fit_a_hundred_columns_and_take_no_markup_from_names(tmp_path: Pa
         [*replicates(case(**names), BASE), *replicates(case(amp="bfloat16", **names), BASE)],
     )
     console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
-    for table in gain_tables(speedup.within(data, "amp"), data.rows):
+    for table in speedup_tables(speedup.within(data, "amp"), data.rows):
         console.print(table)
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 100

@@ -31,7 +31,7 @@ WRITTEN = {"machine_id": "m1", "peaks": {"cpu": [LADDER]}}
 MACHINE = Machine.model_validate(WRITTEN)
 
 
-def of_ladder(ladder: Mapping[str, Any]) -> Machine:
+def of_sweep(ladder: Mapping[str, Any]) -> Machine:
     return Machine.model_validate({"peaks": {"cpu": [ladder]}})
 
 
@@ -71,12 +71,12 @@ def test_without_flops_memory_binds_and_a_cache_shows_as_more_than_all() -> None
     ("changes", "machine"),
     [
         ({}, Machine()),
-        ({}, of_ladder({**LADDER, "disturbed": True})),
+        ({}, of_sweep({**LADDER, "disturbed": True})),
         ({"amp": "bfloat16"}, MACHINE),  # whose arithmetic was not measured
         ({"threads": "1"}, MACHINE),
         ({"bytes_moved": None}, MACHINE),
         ({"flops": None, "flop_per_s": None}, MACHINE),
-        ({}, of_ladder({**LADDER, "cache_bytes": 60_000_000})),  # never beyond it
+        ({}, of_sweep({**LADDER, "cache_bytes": 60_000_000})),  # never beyond it
         ({"status": "invalid"}, MACHINE),
     ],
 )
@@ -98,7 +98,7 @@ def test_what_is_far_from_both_ceilings_is_bound_by_neither() -> None:
 
 def test_where_the_cache_is_unknown_the_largest_size_of_each_kind_counts_alone() -> None:
     ladder = {**LADDER, "cache_bytes": None}
-    (one,) = points([row()], of_ladder(ladder))
+    (one,) = points([row()], of_sweep(ladder))
     assert (one.memory.bytes_per_s, one.memory.touched_bytes) == (20e9, 1e8)
     assert one.memory.where == ("when 100 MB are touched (how large its caches are is unknown)")
 

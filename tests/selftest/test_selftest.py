@@ -19,8 +19,8 @@ from bench.engine import fork_server
 from bench.host import probe
 from bench.host.probed import Device, Probe
 from bench.plan.config import RunOptions
-from bench.selftest import checks, command, devices, judge, work
-from bench.selftest.judge import Result
+from bench.selftest import checks, command, devices, expectations, work
+from bench.selftest.expectations import Result
 from bench.selftest.work import Check, Line, NotMeasured, Workbench
 from bench.terminal.progress import PipedConsole
 from bench.worker.selftest import devices as known_devices
@@ -35,75 +35,75 @@ from tests.support.paths import ROOT
     ("right", "wrong"),
     [
         (
-            lambda: judge.busy_wait(0.002, 0.00201, 0.00199, busy=False),
-            lambda: judge.busy_wait(0.002, 0.00203, 0.002, busy=False),
+            lambda: expectations.busy_wait(0.002, 0.00201, 0.00199, busy=False),
+            lambda: expectations.busy_wait(0.002, 0.00203, 0.002, busy=False),
         ),
         (
-            lambda: judge.busy_wait(0.002, 0.002, 0.002, busy=False),
-            lambda: judge.busy_wait(0.002, 0.002, 0.00197, busy=False),
+            lambda: expectations.busy_wait(0.002, 0.002, 0.002, busy=False),
+            lambda: expectations.busy_wait(0.002, 0.002, 0.00197, busy=False),
         ),
         (
-            lambda: judge.busy_wait(0.002, 0.002, 0.002, busy=True),
-            lambda: judge.busy_wait(0.002, 0.00197, 0.002, busy=True),
+            lambda: expectations.busy_wait(0.002, 0.002, 0.002, busy=True),
+            lambda: expectations.busy_wait(0.002, 0.00197, 0.002, busy=True),
         ),
         (
-            lambda: judge.empty_call(5e-6, busy=False),
-            lambda: judge.empty_call(2.1e-5, busy=False),
+            lambda: expectations.empty_call(5e-6, busy=False),
+            lambda: expectations.empty_call(2.1e-5, busy=False),
         ),
-        (lambda: judge.empty_call(5e-6, busy=False), lambda: judge.empty_call(0.0, busy=False)),
-        (lambda: judge.count(2048, 2048.0), lambda: judge.count(2048, 2049.0)),
-        (lambda: judge.count(2048, 2048.0), lambda: judge.count(2048, None)),
+        (lambda: expectations.empty_call(5e-6, busy=False), lambda: expectations.empty_call(0.0, busy=False)),
+        (lambda: expectations.count(2048, 2048.0), lambda: expectations.count(2048, 2049.0)),
+        (lambda: expectations.count(2048, 2048.0), lambda: expectations.count(2048, None)),
         (
-            lambda: judge.rate(1e8, 1.1e-3, 1e-3, busy=False),
-            lambda: judge.rate(1e8, 1e-4, 1e-3, busy=False),
-        ),
-        (
-            lambda: judge.rate(1e8, 1.1e-3, 1e-3, busy=False),
-            lambda: judge.rate(1e8, 2.1e-3, 1e-3, busy=False),
-        ),
-        (lambda: judge.right_result(2e-7, None), lambda: judge.right_result(2e-4, None)),
-        (
-            lambda: judge.right_result(2e-7, None),
-            lambda: judge.right_result(2e-7, "output differs"),
-        ),
-        (lambda: judge.right_result(2e-7, None), lambda: judge.right_result(None, None)),
-        (
-            lambda: judge.ending("crash", "ended by SIGSEGV", "crash", "SIGSEGV"),
-            lambda: judge.ending("crash", "ended by SIGABRT", "crash", "SIGSEGV"),
+            lambda: expectations.rate(1e8, 1.1e-3, 1e-3, busy=False),
+            lambda: expectations.rate(1e8, 1e-4, 1e-3, busy=False),
         ),
         (
-            lambda: judge.ending("invalid", "threads is 3", "invalid", "threads is"),
-            lambda: judge.ending("measured", "", "invalid", "threads is"),
+            lambda: expectations.rate(1e8, 1.1e-3, 1e-3, busy=False),
+            lambda: expectations.rate(1e8, 2.1e-3, 1e-3, busy=False),
+        ),
+        (lambda: expectations.right_result(2e-7, None), lambda: expectations.right_result(2e-4, None)),
+        (
+            lambda: expectations.right_result(2e-7, None),
+            lambda: expectations.right_result(2e-7, "output differs"),
+        ),
+        (lambda: expectations.right_result(2e-7, None), lambda: expectations.right_result(None, None)),
+        (
+            lambda: expectations.ending("crash", "ended by SIGSEGV", "crash", "SIGSEGV"),
+            lambda: expectations.ending("crash", "ended by SIGABRT", "crash", "SIGSEGV"),
         ),
         (
-            lambda: judge.wrong_result("differs by 0.5"),
-            lambda: judge.wrong_result(None),
+            lambda: expectations.ending("invalid", "threads is 3", "invalid", "threads is"),
+            lambda: expectations.ending("measured", "", "invalid", "threads is"),
         ),
         (
-            lambda: judge.endless_loop("timeout", "not done after 2 s", 2.5),
-            lambda: judge.endless_loop("timeout", "not done after 2 s", 7.5),
+            lambda: expectations.wrong_result("differs by 0.5"),
+            lambda: expectations.wrong_result(None),
         ),
         (
-            lambda: judge.endless_loop("timeout", "not done after 2 s", 2.5),
-            lambda: judge.endless_loop("timeout", "not done after 2 s", 1.5),
+            lambda: expectations.endless_loop("timeout", "not done after 2 s", 2.5),
+            lambda: expectations.endless_loop("timeout", "not done after 2 s", 7.5),
         ),
         (
-            lambda: judge.endless_loop("timeout", "not done after 2 s", 2.5),
-            lambda: judge.endless_loop("crash", "ended by SIGKILL", 2.5),
+            lambda: expectations.endless_loop("timeout", "not done after 2 s", 2.5),
+            lambda: expectations.endless_loop("timeout", "not done after 2 s", 1.5),
         ),
         (
-            lambda: judge.alone(0.02, contended=False, busy_share=0.0),
-            lambda: judge.alone(0.3, contended=True, busy_share=0.05),
+            lambda: expectations.endless_loop("timeout", "not done after 2 s", 2.5),
+            lambda: expectations.endless_loop("crash", "ended by SIGKILL", 2.5),
         ),
         (
-            lambda: judge.beside(1.3, contended=True),
-            lambda: judge.beside(0.02, contended=False),
+            lambda: expectations.alone(0.02, contended=False, busy_share=0.0),
+            lambda: expectations.alone(0.3, contended=True, busy_share=0.05),
         ),
-        (lambda: judge.launch(0.02, 1e-4), lambda: judge.launch(0.02, 0.019)),
-        (lambda: judge.events(0.02, 0.0195), lambda: judge.events(0.02, 0.0185)),
-        (lambda: judge.device_memory(67108864), lambda: judge.device_memory(67108863)),
-        (lambda: judge.other_process(0, 1), lambda: judge.other_process(0, 0)),
-        (lambda: judge.other_process(2, 3), lambda: judge.other_process(2, 2)),
+        (
+            lambda: expectations.beside(1.3, contended=True),
+            lambda: expectations.beside(0.02, contended=False),
+        ),
+        (lambda: expectations.launch(0.02, 1e-4), lambda: expectations.launch(0.02, 0.019)),
+        (lambda: expectations.events(0.02, 0.0195), lambda: expectations.events(0.02, 0.0185)),
+        (lambda: expectations.device_memory(67108864), lambda: expectations.device_memory(67108863)),
+        (lambda: expectations.other_process(0, 1), lambda: expectations.other_process(0, 0)),
+        (lambda: expectations.other_process(2, 3), lambda: expectations.other_process(2, 2)),
     ],
 )
 def test_a_right_figure_is_ok_and_a_wrong_one_failed(
@@ -116,10 +116,10 @@ def test_a_right_figure_is_ok_and_a_wrong_one_failed(
 @pytest.mark.parametrize(
     "wrong",
     [
-        lambda: judge.busy_wait(0.002, 0.003, 0.002, busy=True),
-        lambda: judge.empty_call(1e-4, busy=True),
-        lambda: judge.alone(0.3, contended=True, busy_share=0.5),
-        lambda: judge.rate(1e8, 3e-3, 1e-3, busy=True),
+        lambda: expectations.busy_wait(0.002, 0.003, 0.002, busy=True),
+        lambda: expectations.empty_call(1e-4, busy=True),
+        lambda: expectations.alone(0.3, contended=True, busy_share=0.5),
+        lambda: expectations.rate(1e8, 3e-3, 1e-3, busy=True),
     ],
 )
 def test_a_wrong_time_on_a_busy_machine_is_not_the_suites_fault(
@@ -145,11 +145,11 @@ def test_a_time_that_is_wrong_once_is_measured_again_and_a_fault_stays_one() -> 
 @pytest.mark.parametrize(
     "unknown",
     [
-        judge.alone(None, contended=False, busy_share=0.0),
-        judge.beside(None, contended=False),
-        judge.events(0.02, None),
-        judge.device_memory(None),
-        judge.other_process(None, None),
+        expectations.alone(None, contended=False, busy_share=0.0),
+        expectations.beside(None, contended=False),
+        expectations.events(0.02, None),
+        expectations.device_memory(None),
+        expectations.other_process(None, None),
     ],
 )
 def test_what_the_machine_does_not_tell_is_skipped_and_said_why(unknown: Result) -> None:
@@ -360,7 +360,7 @@ def test_the_table_is_at_most_100_columns_wide(capsys: pytest.CaptureFixture[str
     assert "\x1b" not in shown
 
 
-def lines_of(*given: judge.Verdict) -> list[Line]:
+def lines_of(*given: expectations.Verdict) -> list[Line]:
     return [Line("a", "b", Result("c", one)) for one in given]
 
 
@@ -374,7 +374,7 @@ def lines_of(*given: judge.Verdict) -> list[Line]:
     ],
 )
 def test_a_failed_check_is_1_and_nothing_judged_is_4(
-    given: tuple[judge.Verdict, ...], code: int
+    given: tuple[expectations.Verdict, ...], code: int
 ) -> None:
     assert command.code(lines_of(*given)) == code
 
