@@ -98,7 +98,7 @@ def _claim(contest: Contest, best: Sequence[SettingSpeedup], medians: Medians) -
     named = [*rivals][: settings.MOST_RIVALS]
     if len(rivals) > len(named):
         named.append(f"{len(rivals) - len(named)} more")
-    return f"{told} Not told apart at every batch size from {listed(named)}."
+    return f"{told} It is not clearly faster than {listed(named)} at each batch size."
 
 
 def code(values: Mapping[str, str]) -> Iterator[str]:

@@ -78,7 +78,7 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
     if len(runs) == 1:
         run = uncorrected(runs[0])
         note = (
-            "Times as fast as plain, whose time is in the first row, with 95 % intervals; colours "
+            "Speedup over plain, whose time is in the first row, with its 95 % interval. The colours "
             "hold for all cells together."
         )
         return _limited(groups(run.rows), _against_plain(run)), note
@@ -87,8 +87,8 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
         first, *_, last = sorted(runs, key=lambda run: run.description.started or "")
     cells = _against_run(first, last)
     note = (
-        f"Times as fast as in the {'first' if len(runs) == 2 else 'oldest'} run, with 95 % "
-        "intervals; colours hold for all comparisons together."
+        f"Speedup over the {'first' if len(runs) == 2 else 'oldest'} run, with its 95 % interval. "
+        "The colours hold for all comparisons together."
     )
     return _limited(groups(last.rows), cells), note
 
