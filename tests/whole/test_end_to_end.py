@@ -70,9 +70,12 @@ def test_a_run_leaves_every_file_and_says_where(
         assert (folder / "run" / name).exists(), done.stderr
     assert "run/measurements.csv" in done.stdout
     assert not (folder / "run" / ".scratch").exists()
-    table = [line for line in done.stdout.splitlines() if line.startswith(" ")]
-    assert len(table) > 8
-    assert max(map(len, table)) <= 100
+    lines = done.stdout.splitlines()
+    table = lines[lines.index(next(one for one in lines if one.startswith("One call:"))) :]
+    named = [line for line in table if line.startswith(("Small ", "Raises ")) and " N=" in line]
+    assert len(named) >= 8, done.stdout
+    assert max(map(len, named)) <= 100
+    assert [line for line in lines if line != line.rstrip()] == []
     assert "compare: bench compare run --by batch" in done.stdout
 
 
