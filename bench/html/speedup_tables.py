@@ -78,8 +78,8 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
     if len(runs) == 1:
         run = uncorrected(runs[0])
         note = (
-            "Speedup over plain, whose time is in the first row, with its 95 % interval. The colours "
-            "hold for all cells together."
+            "Speedup over plain, whose time is in the first row, with its 95 % interval. The "
+            "colours hold for all cells together."
         )
         return _limited(groups(run.rows), _against_plain(run)), note
     first, last = runs[0], runs[-1]

@@ -51,7 +51,7 @@ def of_sweep(size_sweep: SizeSweep) -> MainMemory | None:
 
 
 def not_reached(size_sweeps: Sequence[SizeSweep]) -> str | None:
-    """Why no size sweep says what main memory does; None where one does, or there is no size sweep."""
+    """Why no size sweep shows main memory; None if one does, or if there is none."""
     if not size_sweeps or any(of_sweep(one) for one in size_sweeps):
         return None
     touched = max((point.amount for one in size_sweeps for point in one.traffic), default=0)

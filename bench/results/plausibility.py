@@ -15,13 +15,13 @@ from bench.results import main_memory
 from bench.results.main_memory import MainMemory
 from bench.results.run_json import Machine
 
-# Beyond the fastest of the size sweep a row is doubted: algorithms that the size sweep does not have
-# (Winograd's 2.25 fewer multiplications for some shape, of which the size sweep has some already), and
-# a size sweep that was measured in a slower moment, explain so much.
+# Beyond the fastest of the size sweep a row is doubted: algorithms that the size sweep does not
+# have (Winograd's 2.25 fewer multiplications for some shape, of which the size sweep has some
+# already), and a size sweep that was measured in a slower moment, explain so much.
 DOUBTED = 1.5
 IMPOSSIBLE = 3.0
-# A size sweep's point says what a cache of its size can do; what a layer touches several times may stay
-# in a cache of a fraction of all its bytes.
+# A size sweep's point says what a cache of its size can do; what a layer touches several times may
+# stay in a cache of a fraction of all its bytes.
 IN_CACHE = 4
 
 

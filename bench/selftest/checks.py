@@ -104,7 +104,9 @@ def _figures(bench: Workbench) -> Iterator[Check]:
 def _faults(bench: Workbench) -> Iterator[Check]:
     def wrong() -> Result:
         axes = {"input": "3,8,8", "batch": 2, "memory_format": "channels_last"}
-        return expectations.wrong_result(bench.facts(f"{KNOWN}:OtherInChannelsLast", **axes).invalid)
+        return expectations.wrong_result(
+            bench.facts(f"{KNOWN}:OtherInChannelsLast", **axes).invalid
+        )
 
     def crash() -> Result:
         entry = bench.ask("measure", f"{KNOWN}:Crashes")
@@ -115,7 +117,9 @@ def _faults(bench: Workbench) -> Iterator[Check]:
         return expectations.endless_loop(*work.ending(entry), entry.wall_s)
 
     def after() -> Result:
-        return expectations.ending(*work.ending(bench.ask("measure", f"{KNOWN}:WellBehaved")), "measured")
+        return expectations.ending(
+            *work.ending(bench.ask("measure", f"{KNOWN}:WellBehaved")), "measured"
+        )
 
     yield single("wrong result in channels_last", "invalid", wrong)
     yield single("segmentation fault", "crash", crash)

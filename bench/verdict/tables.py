@@ -13,7 +13,7 @@ from bench.verdict.markdown import figure, percent_more
 from bench.verdict.report import CaseVerdict, Report
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
-__all__ = ["WIDTH", "check_table", "speedup_tables", "safe", "style_of"]
+__all__ = ["WIDTH", "check_table", "safe", "speedup_tables", "style_of"]
 
 MOST_CASES = 20  # of changed ones; the report has all
 QUIET = frozenset({"SAME", "INCONCLUSIVE", "ADVISORY"})
@@ -91,7 +91,9 @@ def _speedup_table(
             figure("s_s", speedup.base_s),
             figure("s_s", speedup.value_s),
             Cell(
-                units.speedup_with_interval(speedup.ratio, speedup.low, speedup.high, speedup.replicates),
+                units.speedup_with_interval(
+                    speedup.ratio, speedup.low, speedup.high, speedup.replicates
+                ),
                 style,
             ),
             Cell(verdict, style),

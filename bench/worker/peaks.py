@@ -138,8 +138,8 @@ def size_sweep(
         first = next(works, None)
         if first is None:
             return found
-        # An accelerator's libraries load in it, for longer than the size sweep may take: a size sweep that
-        # ended there would end far below the peak.
+        # An accelerator's libraries load in it, for longer than the size sweep may take: a size
+        # sweep that ended there would end far below the peak.
         first.call()
         device.wait()
         begin = clock()

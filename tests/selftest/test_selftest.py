@@ -50,7 +50,10 @@ from tests.support.paths import ROOT
             lambda: expectations.empty_call(5e-6, busy=False),
             lambda: expectations.empty_call(2.1e-5, busy=False),
         ),
-        (lambda: expectations.empty_call(5e-6, busy=False), lambda: expectations.empty_call(0.0, busy=False)),
+        (
+            lambda: expectations.empty_call(5e-6, busy=False),
+            lambda: expectations.empty_call(0.0, busy=False),
+        ),
         (lambda: expectations.count(2048, 2048.0), lambda: expectations.count(2048, 2049.0)),
         (lambda: expectations.count(2048, 2048.0), lambda: expectations.count(2048, None)),
         (
@@ -61,12 +64,18 @@ from tests.support.paths import ROOT
             lambda: expectations.rate(1e8, 1.1e-3, 1e-3, busy=False),
             lambda: expectations.rate(1e8, 2.1e-3, 1e-3, busy=False),
         ),
-        (lambda: expectations.right_result(2e-7, None), lambda: expectations.right_result(2e-4, None)),
+        (
+            lambda: expectations.right_result(2e-7, None),
+            lambda: expectations.right_result(2e-4, None),
+        ),
         (
             lambda: expectations.right_result(2e-7, None),
             lambda: expectations.right_result(2e-7, "output differs"),
         ),
-        (lambda: expectations.right_result(2e-7, None), lambda: expectations.right_result(None, None)),
+        (
+            lambda: expectations.right_result(2e-7, None),
+            lambda: expectations.right_result(None, None),
+        ),
         (
             lambda: expectations.ending("crash", "ended by SIGSEGV", "crash", "SIGSEGV"),
             lambda: expectations.ending("crash", "ended by SIGABRT", "crash", "SIGSEGV"),
@@ -101,7 +110,10 @@ from tests.support.paths import ROOT
         ),
         (lambda: expectations.launch(0.02, 1e-4), lambda: expectations.launch(0.02, 0.019)),
         (lambda: expectations.events(0.02, 0.0195), lambda: expectations.events(0.02, 0.0185)),
-        (lambda: expectations.device_memory(67108864), lambda: expectations.device_memory(67108863)),
+        (
+            lambda: expectations.device_memory(67108864),
+            lambda: expectations.device_memory(67108863),
+        ),
         (lambda: expectations.other_process(0, 1), lambda: expectations.other_process(0, 0)),
         (lambda: expectations.other_process(2, 3), lambda: expectations.other_process(2, 2)),
     ],
