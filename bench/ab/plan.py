@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench.ab import variants as sides
+from bench.ab import variants
 from bench.core import units
 from bench.core.errors import UserError
 from bench.core.protocol import Proof
@@ -61,7 +61,7 @@ class Asked:
 class Planned:
     """What is compared, as ab.json keeps it."""
 
-    sides: tuple[sides.Side, sides.Side]
+    sides: tuple[variants.Side, variants.Side]
     cases: Mapping[str, Mapping[str, Case]]  # key → side → case
     missing: Mapping[str, str]  # key of a case that one side lacks → why
     run: config.RunOptions
@@ -78,7 +78,7 @@ class Planned:
     pairs: int = FRESH_PAIRS  # of a suspect, at most
 
 
-def make(asked: Asked, a: sides.Side, b: sides.Side) -> Planned:
+def make(asked: Asked, a: variants.Side, b: variants.Side) -> Planned:
     """The cases of both sides; each side's code is looked at where it lies."""
     looked = {side.name: _look(asked, side) for side in (a, b)}
     found = {name: one for name, (one, _) in looked.items()}
@@ -166,7 +166,7 @@ def estimate_s(planned: Planned) -> float:
     return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
 
 
-def _files(side: sides.Side, found: Probe, broken: Mapping[str, str]) -> dict[str, str | None]:
+def _files(side: variants.Side, found: Probe, broken: Mapping[str, str]) -> dict[str, str | None]:
     """Where the code of each subject lies; a folder of this machine is nobody's business."""
     if side.tree is None:
         return {}
@@ -183,7 +183,7 @@ def _key(case: Case, changed: set[str]) -> tuple[Any, ...]:
     return tuple(value for name, value in case.as_dict().items() if name not in left_out)
 
 
-def _config(asked: Asked, side: sides.Side) -> config.Config:
+def _config(asked: Asked, side: variants.Side) -> config.Config:
     axes = {**asked.axes, **{name: (value,) for name, value in side.settings.items()}}
     given = {name: value for name, value in asked.options.items() if value is not None}
     found = config.load(
@@ -205,8 +205,8 @@ def _seeded(run: config.RunOptions) -> config.RunOptions:
     return run.model_copy(update={"seed": random.randrange(2**32)})
 
 
-def _look(asked: Asked, side: sides.Side) -> tuple[Probe, list[str]]:
-    """What the probe found, and the files that the side was given for it (`sides.bring`).
+def _look(asked: Asked, side: variants.Side) -> tuple[Probe, list[str]]:
+    """What the probe found, and the files that the side was given for it (`variants.bring`).
 
     Raises AbError where nothing can be looked at.
     """
@@ -224,13 +224,13 @@ def _look(asked: Asked, side: sides.Side) -> tuple[Probe, list[str]]:
         except probe.ProbeError as error:
             raise AbError(f"{_which(side)}: {error}") from None
         missing = [one.missing for one in found.subjects.values() if one.missing]
-        new = sides.bring(side, missing)
+        new = variants.bring(side, missing)
         if not new:
             return found, brought
         brought += new
 
 
-def _broken(side: sides.Side, found: Probe) -> dict[str, str]:
+def _broken(side: variants.Side, found: Probe) -> dict[str, str]:
     """By subject that cannot be built on this side, why.
 
     Raises SideError where one is not the side's own code.
@@ -239,19 +239,19 @@ def _broken(side: sides.Side, found: Probe) -> dict[str, str]:
     for name, subject in found.subjects.items():
         why = subject.error or (subject.layers_error if subject.parameters is None else None)
         if why:
-            why += sides.lacks(side, subject.missing) if subject.missing else ""
-            modules = side.asked != sides.WORKING_TREE and side.tree is not None
+            why += variants.lacks(side, subject.missing) if subject.missing else ""
+            modules = side.asked != variants.WORKING_TREE and side.tree is not None
             if modules and (Path(str(side.tree)) / ".gitmodules").is_file():
                 why += " (its submodules are not checked out: such a revision cannot be compared)"
             whys[name] = f"{_which(side)}: subject {why}"
         elif side.tree is not None:
             file = str(Path(subject.file).resolve()) if subject.file else None
-            if not_own := sides.unproven(side, side, Proof(subject=file, files=())):
-                raise sides.SideError(not_own)
+            if not_own := variants.unproven(side, side, Proof(subject=file, files=())):
+                raise variants.SideError(not_own)
     return whys
 
 
-def _layerless(asked: Asked, side: sides.Side, found: Probe) -> dict[str, str]:
+def _layerless(asked: Asked, side: variants.Side, found: Probe) -> dict[str, str]:
     """By subject that names a layer which this side's network does not call, why."""
     whys = {}
     for name in _config(asked, side).subjects():
@@ -270,7 +270,7 @@ def _shown(name: str, found: Probe) -> str:
     return f"{ref.whole}/{layer_text(layer.shown)}" if layer else name
 
 
-def _plan(asked: Asked, side: sides.Side, found: Probe, lost: Mapping[str, str]) -> expand.Plan:
+def _plan(asked: Asked, side: variants.Side, found: Probe, lost: Mapping[str, str]) -> expand.Plan:
     """Of what can be built and has the layers.  Raises AbError."""
     settings = _config(asked, side)
     sweeps = [
@@ -294,5 +294,5 @@ def _plan(asked: Asked, side: sides.Side, found: Probe, lost: Mapping[str, str])
         raise AbError(f"{_which(side)}: {error}") from None
 
 
-def _which(side: sides.Side) -> str:
+def _which(side: variants.Side) -> str:
     return f"side {side.name} ({side.shown})"

@@ -43,9 +43,8 @@ def _with(
     if not base or not value:
         return None
     same = run_ids.get(one.base_case_id) == run_ids.get(one.value_case_id)
-    paired = ratios.paired(base, value) if same else None
+    found, paired = estimate(base, value, same_run=same)
     centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
-    found = paired or ratios.welch(*centres, None if same else between_runs.default_part())
     many = one.base_of * one.value_of  # rows that the fastest on each side was chosen from
     low, high = found.interval(1 - (1 - LEVEL) / many) or (None, None)
     p = found.p_of_no_difference
@@ -64,6 +63,16 @@ def _with(
         p=None if p is None else min(1.0, many * p),
         between="" if same else between_runs.describe([between_runs.Between()]),
     )
+
+
+def estimate(
+    base: Mapping[int, float], value: Mapping[int, float], *, same_run: bool
+) -> tuple[ratios.Estimate, bool]:
+    """base / value, from the times by replicate, and whether it is paired."""
+    if same_run and (paired := ratios.paired(base, value)):
+        return paired, True
+    centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
+    return ratios.welch(*centres, None if same_run else between_runs.default_part()), False
 
 
 def total(

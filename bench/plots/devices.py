@@ -18,8 +18,6 @@ from bench.plots.quantity import throughput_of
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import FAINT, STYLES, Style, batch_axis, value_ticks
 from bench.results.results import Medians, Results
-from bench.stats import between_runs
-from bench.stats import ratios as stats
 
 Spanned = Callable[[Row, Row], Span | None]  # of the base's row and the device's
 TRANSFER_SHAPES = {"pageable": ("<", ":"), "pinned": (">", "-.")}  # marker and line
@@ -191,10 +189,7 @@ def _ratio_with_transfers(group: Group, way: str, medians: Medians) -> Spanned:
         alone = medians.get((cpu.run_id, str(cpu.case_id), phase, "latency"), {})
         if not total or not alone:
             return None
-        same = cpu.run_id == there.run_id
-        centres = stats.centre(list(alone.values())), stats.centre(list(total.values()))
-        paired = stats.paired(alone, total) if same else None
-        one = paired or stats.welch(*centres, None if same else between_runs.default_part())
+        one, _ = transfers.estimate(alone, total, same_run=cpu.run_id == there.run_id)
         return Span(one.ratio, *(one.interval() or (None, None)))
 
     return span

@@ -22,9 +22,10 @@ from torch.profiler import ProfilerActivity, profile, supported_activities
 from bench.core.protocol import Request
 from bench.core.records import Facts
 from bench.worker.device import torch_private
-from bench.worker.jobs import prepare, static_metrics
+from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
 from bench.worker.model import compile as compiled
+from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
 from bench.worker.profiler import memory as profile_memory
 from bench.worker.profiler.device import (
@@ -72,9 +73,7 @@ def run(request: Request) -> Facts:
     """The job.  Raises what building the case may, and Invalid."""
     built = prepare.build(request)
     begun = prepare.begin(built)
-    for _ in range(static_metrics.WARM_UP_CALLS):
-        built.step.prepare(1)
-        built.step()
+    warm_up_calls(built.step)
     eager = built.step is built.eager
     folder = folder_of(request.out)
     shutil.rmtree(folder, ignore_errors=True)

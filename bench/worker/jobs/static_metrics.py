@@ -18,10 +18,9 @@ from bench.worker.metrics.memory import begin_call
 from bench.worker.model import compile as compiled
 from bench.worker.model import lazy, loss
 from bench.worker.model.build import Prepared
-from bench.worker.model.step import Step
+from bench.worker.model.step import Step, warm_up_calls
 
 MOST_NAMES = 5  # of layers that a message names
-WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
 # Facts that are asked for where no call succeeds as well; energy is none of a CPU's.
 NEED_NO_CALL = ("parameters", "energy_j_per_image")
 
@@ -76,9 +75,7 @@ def _warm_up(step: Step) -> str | None:
     """Why no call can be looked at, or None."""
     try:
         step.settle()
-        for _ in range(WARM_UP_CALLS):
-            step.prepare(1)
-            step()
+        warm_up_calls(step)
     except Exception as error:  # a subject may raise anything, in its second call as well
         return f"a call before it failed: {_error_text(error)}"
     return None

@@ -16,9 +16,7 @@ from bench.worker.jobs import reference
 from bench.worker.jobs.prepare import BuiltCase
 from bench.worker.model import pytree
 from bench.worker.model.build import SEED, seed_all
-from bench.worker.model.step import TrainingStep
-
-WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
+from bench.worker.model.step import TrainingStep, warm_up_calls
 
 
 def keep_first_call(built: BuiltCase, path: Path) -> None:
@@ -31,9 +29,7 @@ def keep_first_call(built: BuiltCase, path: Path) -> None:
     if built.graphs or (isinstance(step, TrainingStep) and step.scale != 1.0):
         with _buffers_kept(prepared.module):
             step.settle()
-            for _ in range(WARM_UP_CALLS):
-                step.prepare(1)
-                step()
+            warm_up_calls(step)
         seed_all(SEED)
     given = (prepared.args, prepared.kwargs)
     values = gather(step, prepared.module, given)

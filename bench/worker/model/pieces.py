@@ -51,11 +51,6 @@ def numbers(tensor: Tensor) -> tuple[Tensor, ...]:
     return (one,) if one.layout is torch.strided else (one.to_dense(),)
 
 
-def is_plain(tensor: Tensor) -> bool:
-    """Whether it has strides and memory of its own."""
-    return any(one is tensor for one in of(tensor))
-
-
 def all_of(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
     """Those of all, in order."""
     return (piece for tensor in tensors for piece in of(tensor))

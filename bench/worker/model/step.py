@@ -29,6 +29,7 @@ OF_AN_EARLIER_GRAPH = re.compile(
     r"backward through the graph a second time|modified by an inplace operation"
 )
 
+WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
 _AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -390,6 +391,13 @@ def _kept_graph_error(error: RuntimeError, module: Callable[..., Any]) -> StepEr
         "which the next backward goes again; keep tensor.detach(), or compute it anew in each call "
         f"(torch: {text})"
     )
+
+
+def warm_up_calls(step: Step) -> None:
+    """Calls before the one that is looked at, outside of the timing."""
+    for _ in range(WARM_UP_CALLS):
+        step.prepare(1)
+        step()
 
 
 def _no_tensor_message(output: Any) -> str:
