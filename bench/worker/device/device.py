@@ -81,6 +81,18 @@ def open_device(name: str) -> Device:
     return Accelerator(asked.type, index, has_events=_has_events(asked.type, index))
 
 
+def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
+    """Of the device's memory that is free, or kept by torch unused; None where nothing tells."""
+    try:
+        index = torch.device(name).index or 0
+        free, total = accelerator.get_memory_info(index)
+        stats: Mapping[str, int] = accelerator.memory_stats(index)
+    except (RuntimeError, NotImplementedError, AttributeError, AssertionError):
+        return None
+    kept = stats.get("reserved_bytes.all.current", 0) - stats.get("allocated_bytes.all.current", 0)
+    return float(free + kept) / total if total else None
+
+
 def _name(type_: str, index: int) -> str:
     """CPU and MPS are always one device, and written without an index."""
     return type_ if type_ in ("cpu", "mps") and index == 0 else f"{type_}:{index}"
