@@ -34,7 +34,7 @@ from bench.worker.jobs import (
     verify,
 )
 from bench.worker.model import compile as compiled
-from bench.worker.model import loss, weights
+from bench.worker.model import compile_tools, loss, weights
 from bench.worker.model.build import SubjectError, SubjectRaised
 from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
@@ -130,6 +130,8 @@ def describe(
             return "timeout", short
         case compiled.CompileUnavailable() | UnsupportedError():
             return "unsupported", short
+        case RuntimeError() if (lacks := compile_tools.named_in(text)) is not None:
+            return "unsupported", f"{lacks.what}; {lacks.mend}"
         case SystemExit() | KeyboardInterrupt():
             return "crash", f"{name}: {short}"
         case _ if memory := _out_of_memory(error, nearly_full):

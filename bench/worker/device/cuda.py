@@ -22,6 +22,14 @@ def has_tf32(index: int) -> bool:
     return torch.cuda.get_device_capability(index) >= (8, 0)
 
 
+def capability(device: str) -> tuple[int, int] | None:
+    """Compute capability of an NVIDIA GPU; None for any other device."""
+    type_, _, index = device.partition(":")
+    if type_ != "cuda" or torch.version.hip is not None or not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_capability(int(index or 0))
+
+
 def set_cudnn_benchmark(on: bool) -> None:
     """Before the model is built: cuDNN tunes once per shape and process.  Raises CudaError."""
     torch.backends.cudnn.benchmark = on

@@ -83,7 +83,7 @@ def build(request: Request) -> BuiltCase:
     device = open_device(case.device)
     prepared = prepare(case, request.enter)
     graphs = compiled.uses_cuda_graphs(case.compile, device_type)
-    module = compiled.compile_module(prepared.module, case.compile, device_type)
+    module = compiled.compile_module(prepared.module, case.compile, case.device)
     turns = _rotate_bytes(request, prepared)
     eager = make_step(prepared, prepared.module, case, device_type, rotate_bytes=turns)
     step = (

@@ -5,7 +5,6 @@ dynamo keeps counters of what it did; a fallback to eager code shows there and n
 """
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from bench.worker.device import torch_private
+from bench.worker.model import compile_tools
 
 OFF = "off"
 ITSELF = "itself"  # the name of the whole among its compiled parts
@@ -46,14 +46,12 @@ def prepare(cache: Path) -> None:
     os.environ["TRITON_CACHE_DIR"] = str(cache / "triton")
 
 
-def compile_module(module: nn.Module, mode: str, device_type: str) -> nn.Module:
+def compile_module(module: nn.Module, mode: str, device: str) -> nn.Module:
     """The module under torch.compile, static shapes.  Raises CompileUnavailable."""
     if mode == OFF:
         return module
-    if device_type == "cpu" and not compiler():
-        raise CompileUnavailable(
-            "torch.compile needs a C++ compiler on a CPU; install g++ (Debian: apt-get install g++)"
-        )
+    if lacks := compile_tools.missing(device):
+        raise CompileUnavailable(f"{lacks.what}; {lacks.mend}")
     compiled = torch.compile(module, dynamic=False, mode=None if mode == "default" else mode)
     if not isinstance(compiled, nn.Module):
         raise CompileUnavailable(f"torch.compile gave a {type(compiled).__name__}, not a module")
@@ -133,14 +131,6 @@ def _operators_outside_graphs(call: Callable[[], object]) -> int:
             above = above.cpu_parent
         count += above is None
     return count
-
-
-def compiler() -> str | None:
-    """The C++ compiler that inductor would take, or None."""
-    for name in (os.environ.get("CXX"), "g++", "clang++"):
-        if name and (found := shutil.which(name)):
-            return found
-    return None
 
 
 def uses_cuda_graphs(mode: str, device_type: str) -> bool:
