@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from bench.core.protocol import Budget, Job, Request
-from bench.core.records import Entry, Facts, Measurement
+from bench.core.records import Entry, Facts, Failure, Measurement
 from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
@@ -354,3 +354,34 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
     owned_s = sum(row["device_s"] for row in found["layers"])
     assert owned_s == pytest.approx(found["device"]["busy_s"], rel=1e-6)
     assert found["memory"]["bytes"]["parameters"][0] == 4 * (4096 * 4096 + 4096)
+
+
+# --- what was asked for is proven --------------------------------------------------------------
+
+
+@needs_cuda
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_cuda_graphs_are_proven_to_be_recorded(
+    session: ForkServer, tmp_path: Path, mode: str
+) -> None:
+    found = asked(session, tmp_path, "measure", mode=mode, compile="reduce-overhead")
+    assert isinstance(found, Measurement), found
+    assert found.state["cuda_graphs"] == "recorded"
+
+
+@needs_cuda
+def test_a_network_of_which_no_cuda_graph_can_be_recorded_is_invalid(
+    session: ForkServer, tmp_path: Path
+) -> None:
+    found = asked(
+        session,
+        tmp_path,
+        "measure",
+        subject="tests.subjects.not_captured:Doubles",
+        input="4",
+        batch=2,
+        compile="reduce-overhead",
+    )
+    assert isinstance(found, Failure), found
+    assert found.status == "invalid"
+    assert "CUDA graph" in found.reason

@@ -213,7 +213,10 @@ def end(
     seen = dict(begun.state)
     extra_s = max(0.0, begun.first_call_s - steady_s)
     if begun.compiling is not None:
-        found |= _compile_metrics(begun.compiling, ready, extra_s)
+        progress = compiled.read()
+        found |= _compile_metrics(begun.compiling, progress, ready, extra_s)
+        if ready.graphs:
+            seen["cuda_graphs"] = "recorded" if progress.cudagraph_recorded else "unknown"
         seen |= _eager_state(ready)
         refuse(state.problems(case, seen, ready.asked))
     else:
@@ -269,9 +272,11 @@ def _settle_graphs(ready: BuiltCase) -> _CompileProgress:
 
 
 def _compile_metrics(
-    compiling: _CompileProgress, ready: BuiltCase, compiling_s: float
+    compiling: _CompileProgress,
+    after: compiled.CompileState,
+    ready: BuiltCase,
+    compiling_s: float,
 ) -> dict[str, float]:
-    after = compiled.read()
     eager = _eager_ratio(ready) if compiled.in_parts(after) else None
     problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs, eager=eager)
     refuse([problem] if problem else [])

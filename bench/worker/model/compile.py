@@ -37,6 +37,7 @@ class CompileState:
     graph_breaks: int
     warm: bool  # all that was compiled came out of a cache
     cudagraph_skips: int
+    cudagraph_recorded: bool | None  # None: this torch does not tell
     recompile_limit: bool
 
 
@@ -149,6 +150,7 @@ def read() -> CompileState:
         graph_breaks=sum(int(count) for count in breaks.values()),
         warm=_warm(counters["inductor"], counters["aot_autograd"]),
         cudagraph_skips=int(counters["inductor"]["cudagraph_skips"]),
+        cudagraph_recorded=torch_private.cuda_graph_recorded(),
         recompile_limit=any("recompile_limit" in str(reason) for reason in breaks),
     )
 
@@ -192,4 +194,7 @@ def problem(
         return f"recompiled {after.frames_total - before.frames_total} times inside the samples"
     if cuda_graphs and after.cudagraph_skips:
         return f"CUDA graphs were skipped {after.cudagraph_skips} times"
+    # A part of a graph that is never captured is not among the skips (inductor's graph_partition).
+    if cuda_graphs and after.cudagraph_recorded is False:
+        return "no CUDA graph was recorded, so that nothing was replayed"
     return None
