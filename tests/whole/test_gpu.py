@@ -385,3 +385,21 @@ def test_a_network_of_which_no_cuda_graph_can_be_recorded_is_invalid(
     assert isinstance(found, Failure), found
     assert found.status == "invalid"
     assert "CUDA graph" in found.reason
+
+
+@needs_tf32
+@pytest.mark.parametrize(("override", "asked_for"), [("1", "off"), ("0", "on")])
+def test_a_variable_that_overrules_tf32_makes_the_row_invalid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, asked_for: str
+) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
+    one = ForkServer(allocator=None, modules=["convnet"], inductor=False, log=tmp_path / "log")
+    try:
+        found = asked(one, tmp_path, "measure", tf32=asked_for)
+        right = asked(one, tmp_path, "measure", tf32="on" if asked_for == "off" else "off")
+    finally:
+        one.close()
+    assert isinstance(found, Failure), found
+    assert found.status == "invalid"
+    assert f"NVIDIA_TF32_OVERRIDE={override} overrules the flags" in found.reason
+    assert isinstance(right, Measurement), right

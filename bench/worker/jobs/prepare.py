@@ -163,6 +163,8 @@ def begin(ready: BuiltCase) -> SettledCase:
     if isinstance(step, InferenceStep):
         seen["grad_mode"] = step.grad_mode
     seen["weight_dtypes"] = state.weight_dtypes(module)
+    if case.tf32 is not None and (runs := cuda.tf32_in_products(case.device)):
+        seen["tf32_in_products"] = runs
     work = None
     if not compiles:
         seen |= state.layer_state(module, step)

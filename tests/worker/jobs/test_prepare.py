@@ -14,7 +14,7 @@ import torch
 from bench.core.protocol import Budget, Request
 from bench.worker import case_process
 from bench.worker.checks import state
-from bench.worker.device import torch_private
+from bench.worker.device import cuda, torch_private
 from bench.worker.jobs import prepare
 from bench.worker.jobs.prepare import BuiltCase, Invalid, begin, end, flags, no_recompiles
 from bench.worker.model import inplace
@@ -193,6 +193,19 @@ def test_a_step_that_was_skipped_among_the_samples_is_refused() -> None:
     call(built)
     with pytest.raises(Invalid, match="GradScaler skipped 1 steps while timed"):
         end(built, begun, 0.001)
+
+
+def test_a_row_whose_products_run_otherwise_than_its_tf32_asks_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = build("hostile:Small")
+    built = replace(built, case=replace(built.case, tf32="off"))
+    seen = state.global_state
+    monkeypatch.setattr(state, "global_state", lambda *of: {**seen(*of), "tf32": "off"})
+    assert begin(built).state["tf32_in_products"] == "off"
+    monkeypatch.setattr(cuda, "tf32_in_products", lambda _: "on")
+    with pytest.raises(Invalid, match="matrix products run with tf32=on"):
+        begin(built)
 
 
 @pytest.mark.usefixtures("dynamo")
