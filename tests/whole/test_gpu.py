@@ -22,6 +22,7 @@ from bench.core.records import Entry, Facts, Failure, Measurement
 from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
+from bench.host.interpreter import Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker import peaks
@@ -32,6 +33,7 @@ from bench.worker.model.step import InferenceStep
 from bench.worker.process import limits
 from bench.worker.timing import measure
 from tests.support.cases import case
+from tests.support.paths import ROOT
 
 pytestmark = [
     pytest.mark.gpu,
@@ -359,6 +361,7 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
 # --- what was asked for is proven --------------------------------------------------------------
 
 
+@pytest.mark.slow
 @needs_cuda
 @pytest.mark.parametrize("mode", ["inference", "training"])
 def test_cuda_graphs_are_proven_to_be_recorded(
@@ -369,6 +372,7 @@ def test_cuda_graphs_are_proven_to_be_recorded(
     assert found.state["cuda_graphs"] == "recorded"
 
 
+@pytest.mark.slow
 @needs_cuda
 def test_a_network_of_which_no_cuda_graph_can_be_recorded_is_invalid(
     session: ForkServer, tmp_path: Path
@@ -387,6 +391,7 @@ def test_a_network_of_which_no_cuda_graph_can_be_recorded_is_invalid(
     assert "CUDA graph" in found.reason
 
 
+@pytest.mark.slow
 @needs_tf32
 @pytest.mark.parametrize(("override", "asked_for"), [("1", "off"), ("0", "on")])
 def test_a_variable_that_overrules_tf32_makes_the_row_invalid(
@@ -403,3 +408,25 @@ def test_a_variable_that_overrules_tf32_makes_the_row_invalid(
     assert found.status == "invalid"
     assert f"NVIDIA_TF32_OVERRIDE={override} overrules the flags" in found.reason
     assert isinstance(right, Measurement), right
+
+
+@pytest.mark.slow
+@needs_nvidia
+def test_a_driver_that_another_library_began_leaves_the_cases_measurable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As cupy and triton do, past torch, which knows nothing of it."""
+    module = tmp_path / "begins_cuda.py"
+    module.write_text("import ctypes\nctypes.CDLL('libcuda.so.1').cuInit(0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    place = Place(path=(tmp_path, ROOT))
+    log = tmp_path / "log"
+    one = ForkServer(
+        allocator=None, modules=["begins_cuda", "convnet"], inductor=False, log=log, place=place
+    )
+    try:
+        found = asked(one, tmp_path, "measure")
+    finally:
+        one.close()
+    assert isinstance(found, Measurement), found
+    assert one.unshared == {"begins_cuda"}
