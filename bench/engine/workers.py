@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.protocol import Ended, Request, WorkerLost
-from bench.core.records import Case, Entry
+from bench.core.records import HOST_TIMES, Case, Entry, Measurement
 from bench.core.subject import parse
 from bench.engine import policy
 from bench.engine.collect import collect
@@ -32,8 +32,12 @@ class Experience:
 
     def tell_new(self, text: str) -> None:
         """Each fork server of a command says the same."""
-        if text not in self.said:
-            self.said.add(text)
+        self.tell_once(text, text)
+
+    def tell_once(self, what: str, text: str) -> None:
+        """Each child says it with figures of its own."""
+        if what not in self.said:
+            self.said.add(what)
             self.tell(text)
 
 
@@ -61,7 +65,15 @@ class WorkerPool:
     def ask(self, request: Request) -> Entry:
         """One child's record.  Raises StartError, DiskFull."""
         ended = policy.tried(lambda: self._ended(request), lambda one: one.killed)
-        return collect(request, ended, self.folders)
+        entry = collect(request, ended, self.folders)
+        if isinstance(entry, Measurement) and HOST_TIMES in entry.state:
+            device = entry.case.device
+            self.experience.tell_once(
+                f"{HOST_TIMES} of {device}",
+                f"{device} has host times alone; its events are not used: "
+                f"{entry.state[HOST_TIMES]}",
+            )
+        return entry
 
     def _ended(self, request: Request) -> Ended:
         make_room(request)

@@ -9,11 +9,8 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from bench.worker.device import event_trial
 from bench.worker.timing.stopwatch import Event, TimedDevice
-
-# Backends whose events carry the device's own time stamps.  MPS has events, too, but stamps them
-# when a listener on the host hears of them (ATen/mps/MPSEvent.h), which is host time.
-TRUSTED_EVENTS = ("cuda", "xpu")
 
 
 class DeviceError(Exception):
@@ -30,6 +27,10 @@ class Device(TimedDevice, Protocol):
     @property
     def type(self) -> str:
         """`cpu`, `cuda`, …: what autocast and GradScaler ask for."""
+
+    @property
+    def events_doubt(self) -> str | None:
+        """Why its events tell no device time; None: they do, or there is no need of them."""
 
     def reset_peak(self) -> None:
         """Begin a new peak at what is held now."""
@@ -78,7 +79,14 @@ def open_device(name: str) -> Device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         why = str(error).partition("\n")[0]
         raise DeviceError(f"device {name!r} cannot be waited for ({why}); {there_is}") from error
-    return Accelerator(asked.type, index, has_events=_has_events(asked.type, index))
+    return _tried(Accelerator(asked.type, index, has_events=True))
+
+
+def _tried(device: "Accelerator") -> "Accelerator":
+    """With its events only where a trial has shown that they tell the device's time."""
+    device.events_doubt = event_trial.doubt(device, event_trial.scans(device.name))
+    device.has_events = device.events_doubt is None
+    return device
 
 
 def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
@@ -104,6 +112,7 @@ class CpuDevice:
     name = type = "cpu"
     synchronous = True
     has_events = False
+    events_doubt: str | None = None
 
     def wait(self) -> None:
         pass
@@ -135,6 +144,7 @@ class Accelerator:
         self.name = _name(type_, index)
         self.type = type_
         self.has_events = has_events
+        self.events_doubt: str | None = None
         self._index = index
         self._accelerator = accelerator
         self._can_reset = True
@@ -188,18 +198,3 @@ class AcceleratorEvent:
     def seconds_until(self, later: Self) -> float:
         """torch counts in milliseconds; both events must be done."""
         return float(self._event.elapsed_time(later._event)) / 1e3
-
-
-def _has_events(type_: str, index: int) -> bool:
-    """Trusted, and proven by a trial: a driver or a build may lack what its backend has."""
-    if type_ not in TRUSTED_EVENTS:
-        return False
-    device = Accelerator(type_, index, has_events=True)
-    try:
-        first = device.event()
-        torch.ones(1024, device=torch.device(type_, index)).sum()
-        last = device.event()
-        device.wait()
-        return first.seconds_until(last) > 0
-    except (RuntimeError, NotImplementedError, ValueError):
-        return False

@@ -15,7 +15,7 @@ from torch import nn
 
 from bench.core.axes import AS_BUILT
 from bench.core.protocol import Request
-from bench.core.records import INFINITE, Case
+from bench.core.records import HOST_TIMES, INFINITE, Case
 from bench.core.subject import parse
 from bench.worker.checks import finite, state
 from bench.worker.device import cuda, settings
@@ -160,6 +160,8 @@ def begin(ready: BuiltCase) -> SettledCase:
     step.settle()
     step.prepare(1)  # now it is known whether inputs are restored
     seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
+    if ready.device.events_doubt is not None:
+        seen[HOST_TIMES] = ready.device.events_doubt
     if isinstance(step, InferenceStep):
         seen["grad_mode"] = step.grad_mode
     seen["weight_dtypes"] = state.weight_dtypes(module)
