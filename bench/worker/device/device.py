@@ -4,6 +4,7 @@ Accelerators go through `torch.accelerator`, whatever their maker.  A device tha
 waited for is an error, never a number.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
@@ -11,6 +12,9 @@ import torch
 
 from bench.worker.device import event_trial
 from bench.worker.timing.stopwatch import Event, TimedDevice
+
+
+NOT_COUNTED = "the device does not count its memory"
 
 
 class DeviceError(Exception):
@@ -31,6 +35,10 @@ class Device(TimedDevice, Protocol):
     @property
     def events_doubt(self) -> str | None:
         """Why its events tell no device time; None: they do, or there is no need of them."""
+
+    @property
+    def memory_doubt(self) -> str | None:
+        """What it raised when its memory was asked for; None: nothing, or it was not asked."""
 
     def reset_peak(self) -> None:
         """Begin a new peak at what is held now."""
@@ -77,7 +85,7 @@ def open_device(name: str) -> Device:
         torch.empty(1, device=torch.device(asked.type, index))
         torch.accelerator.synchronize(index)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).partition("\n")[0]
+        why = _first_line(error)
         raise DeviceError(f"device {name!r} cannot be waited for ({why}); {there_is}") from error
     return _tried(Accelerator(asked.type, index, has_events=True))
 
@@ -101,6 +109,10 @@ def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
     return float(free + kept) / total if total else None
 
 
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def _name(type_: str, index: int) -> str:
     """CPU and MPS are always one device, and written without an index."""
     return type_ if type_ in ("cpu", "mps") and index == 0 else f"{type_}:{index}"
@@ -113,6 +125,7 @@ class CpuDevice:
     synchronous = True
     has_events = False
     events_doubt: str | None = None
+    memory_doubt: str | None = None  # the process is asked instead (`bench.worker.metrics.memory`)
 
     def wait(self) -> None:
         pass
@@ -145,9 +158,9 @@ class Accelerator:
         self.type = type_
         self.has_events = has_events
         self.events_doubt: str | None = None
+        self.memory_doubt: str | None = None
         self._index = index
         self._accelerator = accelerator
-        self._can_reset = True
 
     def wait(self) -> None:
         # With its index: without one, torch waits for whichever device is current.
@@ -162,8 +175,9 @@ class Accelerator:
     def reset_peak(self) -> None:
         try:
             self._accelerator.reset_peak_memory_stats(self._index)
-        except (RuntimeError, NotImplementedError):
-            self._can_reset = False  # the peak is one since the start: not what was asked for
+        except (RuntimeError, NotImplementedError) as error:
+            # The peak is one since the start: not what was asked for.
+            self.memory_doubt = _first_line(error)
 
     def peak_bytes(self) -> int | None:
         return self._peak("allocated_bytes.all.peak")
@@ -172,7 +186,10 @@ class Accelerator:
         return self._peak("reserved_bytes.all.peak")
 
     def empty_cache(self) -> None:
-        self._accelerator.empty_cache()
+        # Of an allocator that torch does not know so well ("Allocator for X is not a
+        # DeviceAllocator") nothing can be asked back.
+        with contextlib.suppress(RuntimeError, NotImplementedError):
+            self._accelerator.empty_cache()
 
     def _peak(self, counter: str) -> int | None:
         """`max_memory_allocated` returns 0 for a counter that is missing: ask for the counter.
@@ -180,11 +197,12 @@ class Accelerator:
         Opening the device allocated there, so a peak of 0 is no peak but a counter that does
         not count.
         """
-        if not self._can_reset:
+        if self.memory_doubt is not None:
             return None
         try:
             stats: Mapping[str, int] = self._accelerator.memory_stats(self._index)
-        except (RuntimeError, NotImplementedError):
+        except (RuntimeError, NotImplementedError) as error:
+            self.memory_doubt = _first_line(error)
             return None
         return stats.get(counter) or None
 
