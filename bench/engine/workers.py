@@ -89,6 +89,7 @@ class WorkerPool:
         server = self._open.get(allocator)
         if server is None or server.dead:
             unshared = self.experience.unshared.setdefault(self.place, set())
+            devices = {one.device for one in self.cases if one.allocator == allocator}
             server = self._open[allocator] = self.start(
                 allocator=allocator,
                 modules=sorted({parse(one.subject).module for one in self.cases} - unshared),
@@ -97,6 +98,7 @@ class WorkerPool:
                 log=self.log.with_stem(f"{self.log.stem}-{allocator}"),
                 timeout_s=self.timeout_s,
                 place=self.place,
+                cpu_only=devices == {"cpu"},
                 say=self.experience.tell_new,
             )
             unshared |= server.unshared

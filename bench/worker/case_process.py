@@ -128,10 +128,8 @@ def describe(
             return "invalid", short
         case measure.TooSlowError():
             return "timeout", short
-        case compiled.CompileUnavailable() | UnsupportedError():
-            return "unsupported", short
-        case RuntimeError() if (lacks := compile_tools.named_in(text)) is not None:
-            return "unsupported", f"{lacks.what}; {lacks.mend}"
+        case _ if lacks := _not_possible_here(error, text):
+            return "unsupported", _shortened(lacks)
         case SystemExit() | KeyboardInterrupt():
             return "crash", f"{name}: {short}"
         case _ if memory := _out_of_memory(error, nearly_full):
@@ -147,6 +145,14 @@ def describe(
         case _ if name == "FailOnRecompileLimitHit" or "fail_on_recompile" in text:
             return "invalid", f"recompiled inside the samples: {short}"
     return "error", f"{name}: {short}"
+
+
+def _not_possible_here(error: BaseException, text: str) -> str | None:
+    """What this machine, or a mode, lacks; with how to get it, as far as that is known."""
+    if isinstance(error, compiled.CompileUnavailable | UnsupportedError):
+        return text
+    lacks = compile_tools.named_in(text) if isinstance(error, RuntimeError) else None
+    return None if lacks is None else f"{lacks.what}; {lacks.mend}"
 
 
 def _out_of_memory(error: BaseException, nearly_full: Callable[[], bool]) -> str | None:

@@ -100,6 +100,16 @@ def test_a_device_without_events_of_its_own_is_told_once_whatever_its_children_s
     ]
 
 
+def test_accelerators_are_hidden_from_fork_servers_whose_cases_are_all_on_the_cpu(
+    world: World,
+) -> None:
+    on_gpu = case(device="cuda:0", threads=None, allocator=None)
+    pool = world.pool(PLAIN, on_gpu)
+    with opened(pool):
+        hidden = {one.started["allocator"]: one.started["cpu_only"] for one in world.servers}
+    assert hidden == {PLAIN.allocator: True, None: False}
+
+
 def test_a_fork_server_starts_when_it_is_needed_and_serves_what_follows(world: World) -> None:
     pool = world.pool()
     assert world.servers == []

@@ -18,4 +18,5 @@ def _(x: Tensor) -> Tensor:
 
 class Doubles(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
-        return doubled(x)
+        out: Tensor = doubled(x)
+        return out

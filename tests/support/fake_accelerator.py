@@ -6,6 +6,7 @@ real steps, the timer.  Modules compute on the CPU and submit what that would co
 queue.  The host's clock moves where the host launches or waits, and nowhere else.
 """
 
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -114,7 +115,7 @@ def install(patch: pytest.MonkeyPatch, stamps: Stamps = "device") -> Machine:
     def scans(name: str) -> Iterator[Callable[[], object]]:
         index = torch.device(name).index or 0
         for power in range(4):
-            yield lambda power=power: machine.submit(2e-5 * 4**power, index=index)
+            yield functools.partial(machine.submit, 2e-5 * 4**power, index=index)
 
     class Event:
         def __init__(self, _device: Any = None, *, enable_timing: bool = False) -> None:

@@ -447,3 +447,46 @@ def test_the_events_of_a_gpu_are_trusted_each_time_and_the_trial_is_short() -> N
         assert found.events_doubt is None
         assert found.has_events
     assert statistics.median(took_s) < 0.3
+
+
+# --- the CPU's own rows ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@needs_cuda
+def test_a_row_on_the_cpu_is_measured_in_a_process_that_sees_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "counts_gpus.py"
+    module.write_text(
+        "import torch\n\n\nclass Counts(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        assert torch.cuda.device_count() == 0\n"
+        "        super().__init__(4, 4)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    log = tmp_path / "log"
+    one = ForkServer(
+        allocator="retained",
+        modules=["torch.nn"],
+        inductor=False,
+        log=log,
+        place=Place(path=(tmp_path, ROOT)),
+        cpu_only=True,
+    )
+    on_cpu: dict[str, Any] = {"device": "cpu", "threads": "auto", "allocator": "retained"}
+    on_cpu |= {"cudnn_benchmark": None, "tf32": None}
+    try:
+        found = asked(
+            one,
+            tmp_path,
+            "measure",
+            subject="counts_gpus:Counts",
+            input="4",
+            batch=2,
+            mode="training",
+            **on_cpu,
+        )
+    finally:
+        one.close()
+    assert isinstance(found, Measurement), found

@@ -13,7 +13,6 @@ import torch
 from bench.worker.device import event_trial
 from bench.worker.timing.stopwatch import Event, TimedDevice
 
-
 NOT_COUNTED = "the device does not count its memory"
 
 

@@ -53,7 +53,7 @@ class Moved:
     """What was measured of the transfers."""
 
     samples: tuple[Samples, ...] = ()
-    metrics: Mapping[str, float] = field(default_factory=dict)  # bytes by phase
+    metrics: dict[str, float] = field(default_factory=dict)  # bytes by phase
     left_out: Mapping[str, str] = field(default_factory=dict)  # phase → why memory was too small
 
 

@@ -103,7 +103,8 @@ class FakeGpu:
     """An accelerator that counts its memory, and what it was asked in which order."""
 
     name, type, synchronous, has_events = "fake:0", "fake", False, False
-    events_doubt = memory_doubt = None
+    events_doubt: str | None = None
+    memory_doubt: str | None = None
 
     def __init__(self, peak: int | None, reserved: int | None) -> None:
         self.peak, self.reserved = peak, reserved

@@ -1,7 +1,6 @@
 """What torch.compile lacks on machines that are made up."""
 
 import dataclasses
-import os
 from pathlib import Path
 
 import pytest
@@ -27,7 +26,7 @@ HOPPER, PASCAL = (9, 0), (6, 1)
 )
 @pytest.mark.parametrize("type_", ["cuda", "xpu"])
 def test_a_gpu_needs_triton_and_what_triton_builds_with(
-    type_: str, lost: dict[str, None | bool], mend: str
+    type_: str, lost: dict[str, bool | None], mend: str
 ) -> None:
     capability = HOPPER if type_ == "cuda" else None
     assert lacking(type_, WHOLE, capability) is None
@@ -134,8 +133,9 @@ def test_without_a_gpu_nothing_of_one_is_missing(
     assert isinstance(compile_module(nn.Linear(2, 2), "default", "cpu"), nn.Module)
 
 
+@pytest.mark.usefixtures("bare")
 def test_a_gpu_without_a_compiler_is_named_by_the_probe_and_by_the_row(
-    bare: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     a_gpu(monkeypatch, available=True)
     monkeypatch.setattr(compile_tools, "_has_triton", lambda: True)
@@ -144,4 +144,3 @@ def test_a_gpu_without_a_compiler_is_named_by_the_probe_and_by_the_row(
     with pytest.raises(CompileUnavailable, match="install gcc") as caught:
         compile_module(nn.Linear(2, 2), "default", "cuda:0")
     assert case_process.describe(caught.value)[0] == "unsupported"
-    assert not os.listdir(bare)
