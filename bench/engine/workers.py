@@ -30,14 +30,13 @@ class Experience:
     unshared: dict[Place, set[str]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
-    def tell_new(self, text: str) -> None:
-        """Each fork server of a command says the same."""
-        self.tell_once(text, text)
+    def tell_new(self, text: str, about: str | None = None) -> None:
+        """Each fork server of a command says the same.
 
-    def tell_once(self, what: str, text: str) -> None:
-        """Each child says it with figures of its own."""
-        if what not in self.said:
-            self.said.add(what)
+        about: what has been told then, where the text has figures of the child that says it.
+        """
+        if (about or text) not in self.said:
+            self.said.add(about or text)
             self.tell(text)
 
 
@@ -68,10 +67,10 @@ class WorkerPool:
         entry = collect(request, ended, self.folders)
         if isinstance(entry, Measurement) and HOST_TIMES in entry.state:
             device = entry.case.device
-            self.experience.tell_once(
-                f"{HOST_TIMES} of {device}",
+            self.experience.tell_new(
                 f"{device} has host times alone; its events are not used: "
                 f"{entry.state[HOST_TIMES]}",
+                about=f"{HOST_TIMES} of {device}",
             )
         return entry
 
