@@ -26,7 +26,7 @@ from bench.host.interpreter import Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker import peaks
-from bench.worker.device import cuda, nvidia
+from bench.worker.device import cuda, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
@@ -490,3 +490,23 @@ def test_a_row_on_the_cpu_is_measured_in_a_process_that_sees_no_gpu(
     finally:
         one.close()
     assert isinstance(found, Measurement), found
+
+
+@needs_nvidia
+def test_controls_that_find_no_memory_on_a_gpu_are_given_up_in_its_own_words(
+    device: Device,
+) -> None:
+    device.empty_cache()
+    index = torch.device(NAME).index or 0
+    total = torch.cuda.get_device_properties(index).total_memory
+    room = torch.cuda.memory_reserved(index) + 4 * 2**20  # the controls need 20 MB
+    torch.cuda.set_per_process_memory_fraction(room / total, index)
+    try:
+        controls = reference_work.Controls(
+            NAME, device, why_no_memory=lambda error: out_of_memory.reason(error, str(error))
+        )
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
+    assert str(controls.left_out).startswith("CUDA out of memory")
+    assert controls.times_s == {}
+    assert reference_work.Controls(NAME, device).left_out is None
