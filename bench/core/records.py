@@ -126,6 +126,7 @@ class Samples:
     times_s: tuple[float, ...]  # per call
 
 
+HOST_TIMES = "host_times"  # key of a Measurement's state: why a device has no times of its own
 INFINITE = "infinite"  # key of a Measurement's state: where the output is infinite
 
 

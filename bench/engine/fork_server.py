@@ -23,6 +23,17 @@ GRACE_S = 60.0  # to end a child and clean up after it, in addition to the child
 END_S = 20.0  # a fork server cleans up for ten seconds at most (bench.worker.process.supervise)
 LONGEST_S = 1e6  # epoll(7) counts milliseconds in an int
 
+# The first backward of a process asks every driver for its devices (autograd's engine starts a
+# thread for each), and a driver with devices takes time and memory of a row on the CPU.  Sources:
+# CUDA C++ Programming Guide, CUDA Environment Variables; ROCm, GPU isolation techniques; oneAPI
+# DPC++ Compiler, Environment Variables.
+HIDDEN: Mapping[str, str] = {
+    "CUDA_VISIBLE_DEVICES": "",
+    "HIP_VISIBLE_DEVICES": "-1",
+    "ROCR_VISIBLE_DEVICES": "-1",
+    "ONEAPI_DEVICE_SELECTOR": "!*:gpu",
+}
+
 Answer = Started | Ended
 T = TypeVar("T", bound=Answer)
 _ANSWER: Decoder[Answer] = Decoder(tagged(Answer), "answer of a fork server")
@@ -54,6 +65,7 @@ class ForkServer:
         log: Path,
         timeout_s: float = 180.0,
         place: Place = HERE,
+        cpu_only: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Start it.  Raises StartError.
@@ -62,6 +74,7 @@ class ForkServer:
                  `unshared` names them, and each child imports them for itself, so that only its
                  own row suffers.  Where an import ends or hangs the process, that is all of them.
         inductor: import torch's compiler once as well; `unshared` has COMPILER where it cannot be.
+        cpu_only: all its children compute on the CPU: accelerators are hidden from them.
         say:     is told, a line each, why cases of this process take longer to start.
         """
         self._say = say
@@ -71,6 +84,8 @@ class ForkServer:
         # An import that asks torch.cuda.is_available(), as inductor's does in torch 2.11, would
         # begin CUDA's driver, and no fork could use it; torch asks NVML instead.
         environment.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
+        if cpu_only:
+            environment |= HIDDEN
         environment["PYTHONUNBUFFERED"] = "1"
         self._mark = orphans.mark()
         environment |= self._mark

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.protocol import Ended, Request, WorkerLost
-from bench.core.records import Case, Entry
+from bench.core.records import HOST_TIMES, Case, Entry, Measurement
 from bench.core.subject import parse
 from bench.engine import policy
 from bench.engine.collect import collect
@@ -29,10 +29,13 @@ class Experience:
     unshared: dict[Place, set[str]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
-    def tell_new(self, text: str) -> None:
-        """Print a note once: each fork server of a command says the same."""
-        if text not in self.said:
-            self.said.add(text)
+    def tell_new(self, text: str, about: str | None = None) -> None:
+        """Print a note once: each fork server of a command says the same.
+
+        about: identifies the note, where its text has figures of the child that says it.
+        """
+        if (about or text) not in self.said:
+            self.said.add(about or text)
             self.tell(text)
 
 
@@ -59,7 +62,15 @@ class WorkerPool:
     def ask(self, request: Request) -> Entry:
         """Return the record of one child.  Raises StartError, DiskFull."""
         ended = policy.tried(lambda: self._ended(request), lambda one: one.killed)
-        return collect(request, ended, self.folders)
+        entry = collect(request, ended, self.folders)
+        if isinstance(entry, Measurement) and HOST_TIMES in entry.state:
+            device = entry.case.device
+            self.experience.tell_new(
+                f"{device} has host times alone; its events are not used: "
+                f"{entry.state[HOST_TIMES]}",
+                about=f"{HOST_TIMES} of {device}",
+            )
+        return entry
 
     def _ended(self, request: Request) -> Ended:
         make_room(request)
@@ -75,6 +86,7 @@ class WorkerPool:
         server = self._open.get(allocator)
         if server is None or server.dead:
             unshared = self.experience.unshared.setdefault(self.place, set())
+            devices = {one.device for one in self.cases if one.allocator == allocator}
             server = self._open[allocator] = self.start(
                 allocator=allocator,
                 modules=sorted({parse(one.subject).module for one in self.cases} - unshared),
@@ -83,6 +95,7 @@ class WorkerPool:
                 log=self.log.with_stem(f"{self.log.stem}-{allocator}"),
                 timeout_s=self.timeout_s,
                 place=self.place,
+                cpu_only=devices == {"cpu"},
                 say=self.experience.tell_new,
             )
             unshared |= server.unshared

@@ -137,6 +137,13 @@ def _compiler(found: Probe) -> Iterator[Finding]:
             "no C++ compiler: torch.compile cannot work on the CPU",
             "install g++ (Debian, Ubuntu: apt-get install g++)",
         )
+    said = {
+        (one.compile_lacks, one.compile_mend)
+        for one in found.devices.values()
+        if one.compile_lacks is not None
+    }
+    for lacks, mend in sorted(said, key=str):
+        yield Finding("lacks", str(lacks), mend)
 
 
 def _disk(folder: Path) -> Iterator[Finding]:

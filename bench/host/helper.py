@@ -3,6 +3,7 @@
 For what initialises a device, or runs code of the user, and must not do so in this process.
 """
 
+import contextlib
 import json
 import os
 import subprocess
@@ -46,11 +47,13 @@ def ask(
     *,
     place: Place = HERE,
     environment: Mapping[str, str] = os.environ,
+    in_parts: bool = False,
 ) -> T:
     """The answer of the module's `main`.  Raises HelperError.
 
     request: comes to its standard input in one line, with `out`, the file for the answer, and
              `parent`, the number of this process.
+    in_parts: it answers more and more; of one that is late, what it has answered counts.
     """
     prefix = f"bench-{module.rpartition('.')[2]}-"
     try:
@@ -65,6 +68,9 @@ def ask(
             code = _run(place, module, environment, asked, errors, limit_s)
             said = (_tail(errors).splitlines() or ["no error output"])[-1]
         except subprocess.TimeoutExpired:
+            if in_parts and out.exists():
+                with contextlib.suppress(OSError, RecordError):
+                    return answer.of_json(out.read_bytes())
             raise HelperLate(f"not done after {limit_s:.0f} s") from None
         except OSError as error:
             raise HelperError(refused(error, path)) from None

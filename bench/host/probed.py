@@ -17,6 +17,8 @@ class Device:
     has_cudnn: bool = False
     has_tf32: bool = False
     memory_bytes: int | None = None
+    compile_lacks: str | None = None  # what torch.compile needs on an accelerator and does not find
+    compile_mend: str | None = None
 
     @property
     def type(self) -> str:

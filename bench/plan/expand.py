@@ -204,8 +204,8 @@ def _without_effect(settings: Mapping[str, str], device: Device, layer: Layer | 
         ),
         (not device.has_tf32 and settings["tf32"] == "on", f"{device.shown} has no TF32"),
         (
-            on_cpu and compile_ in ("reduce-overhead", "max-autotune-no-cudagraphs"),
-            f"{compile_} is about CUDA graphs; on a CPU it is "
+            device.type != "cuda" and compile_ in ("reduce-overhead", "max-autotune-no-cudagraphs"),
+            f"{compile_} is about CUDA graphs; on {'a CPU' if on_cpu else device.name} it is "
             + ("default" if compile_ == "reduce-overhead" else "max-autotune"),
         ),
         (

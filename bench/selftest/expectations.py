@@ -128,10 +128,10 @@ def events(latency_s: float, device_s: float | None) -> Result:
     return judged(shown, near(device_s, latency_s, EVENTS))
 
 
-def device_memory(counted_bytes: float | None) -> Result:
-    """An accelerator's own counter."""
+def device_memory(counted_bytes: float | None, why_not: str | None = None) -> Result:
+    """An accelerator's own counter.  why_not: why it counts nothing."""
     if counted_bytes is None:
-        return skipped("the device does not count its memory")
+        return skipped(why_not or "the device does not count its memory")
     return count(ALLOCATED_BYTES, counted_bytes)
 
 

@@ -16,13 +16,14 @@ import torch
 
 from bench.core.errors import NO_SPACE
 from bench.core.protocol import Job, Request
-from bench.core.records import Case, Entry, Facts, Failure, Measurement, Samples, Status, to_line
+from bench.core.records import Case, Entry, Facts, Failure, Measurement, Status, to_line
 from bench.core.subject import parse
 from bench.core.text import printable
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
-from bench.worker.device import nvidia, reference_work
+from bench.worker.device import nvidia, out_of_memory, reference_work
+from bench.worker.device.device import free_share
 from bench.worker.jobs import (
     interleaved,
     prepare,
@@ -33,16 +34,14 @@ from bench.worker.jobs import (
     verify,
 )
 from bench.worker.model import compile as compiled
-from bench.worker.model import loss, weights
+from bench.worker.model import compile_tools, loss, weights
 from bench.worker.model.build import SubjectError, SubjectRaised
 from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
 from bench.worker.timing import contention, measure
 from bench.worker.timing.stopwatch import wall_clock
 
-OUT_OF_MEMORY = re.compile(
-    r"out of memory|can't allocate memory|not enough memory|Cannot allocate memory|std::bad_alloc"
-)
+NEARLY_FULL = 0.1  # share of a device's memory that is free at most
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"
     r"|not implemented for '|is not supported|not supported on|[Uu]nsupported (dtype|scalarType)"
@@ -95,7 +94,7 @@ def _failure(request: Request, error: BaseException | None) -> Failure:
     assert error is not None
     with contextlib.suppress(BaseException):  # it may have replaced its streams
         traceback.print_exception(error)
-    status, reason = describe(error)
+    status, reason = describe(error, lambda: _nearly_full(request.case.device))
     return Failure(
         case=request.case,
         replicate=request.replicate,
@@ -113,10 +112,15 @@ def write(entry: Entry, path: Path) -> None:
     beside.rename(path)
 
 
-def describe(error: BaseException) -> tuple[Status, str]:
-    """The status that an exception means, and its first line."""
+def describe(
+    error: BaseException, nearly_full: Callable[[], bool] = lambda: False
+) -> tuple[Status, str]:
+    """The status that an exception means, and its first line.
+
+    nearly_full: whether the device has hardly any memory left.
+    """
     name, text = printable(type(error).__name__), _error_text(error)
-    short = text if len(text) <= 300 else text[:297] + "…"
+    short = _shortened(text)
     if trouble := _disk_trouble(error):
         return "error", f"{DISK[trouble]}: {name}: {short}"
     match error:
@@ -124,12 +128,12 @@ def describe(error: BaseException) -> tuple[Status, str]:
             return "invalid", short
         case measure.TooSlowError():
             return "timeout", short
-        case compiled.CompileUnavailable() | UnsupportedError():
-            return "unsupported", short
+        case _ if lacks := _not_possible_here(error, text):
+            return "unsupported", _shortened(lacks)
         case SystemExit() | KeyboardInterrupt():
             return "crash", f"{name}: {short}"
-        case _ if _out_of_memory(error, text):
-            return "oom", short
+        case _ if memory := _out_of_memory(error, nearly_full):
+            return "oom", _shortened(memory)
         case NotImplementedError() if _unsupported(error, text):
             return "unsupported", f"{name}: {short}"
         case StepError():
@@ -143,15 +147,29 @@ def describe(error: BaseException) -> tuple[Status, str]:
     return "error", f"{name}: {short}"
 
 
-def _out_of_memory(error: BaseException, text: str) -> bool:
-    match error:
-        case MemoryError() | torch.OutOfMemoryError():
-            return True
-        case SubjectRaised(__cause__=Exception() as cause):
-            return _out_of_memory(cause, _error_text(cause))
-        case RuntimeError() | ValueError():
-            return bool(OUT_OF_MEMORY.search(text))
-    return False
+def _not_possible_here(error: BaseException, text: str) -> str | None:
+    """What this machine, or a mode, lacks; with how to get it, as far as that is known."""
+    if isinstance(error, compiled.CompileUnavailable | UnsupportedError):
+        return text
+    lacks = compile_tools.named_in(text) if isinstance(error, RuntimeError) else None
+    return None if lacks is None else f"{lacks.what}; {lacks.mend}"
+
+
+def _out_of_memory(error: BaseException, nearly_full: Callable[[], bool]) -> str | None:
+    """What says so: one line, or None."""
+    if isinstance(error, SubjectRaised) and error.__cause__ is not None:
+        return _error_text(error) if _out_of_memory(error.__cause__, nearly_full) else None
+    found = out_of_memory.reason(error, _error_lines(error), nearly_full)
+    return None if found is None else printable(found)
+
+
+def _nearly_full(device_name: str) -> bool:
+    share = None if device_name == "cpu" else free_share(device_name)
+    return share is not None and share < NEARLY_FULL
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= 300 else text[:297] + "…"
 
 
 def _unsupported(error: BaseException, text: str) -> bool:
@@ -176,9 +194,14 @@ def _raised_by_torch(error: BaseException) -> bool:
 
 
 def _error_text(error: BaseException) -> str:
-    """What it says, on one line, harmless; its own __str__ is the subject's and may raise."""
+    """What it says, on one line, harmless."""
+    return printable(" ".join(_error_lines(error).split()) or type(error).__name__)
+
+
+def _error_lines(error: BaseException) -> str:
+    """As it says itself; its own __str__ is the subject's and may raise."""
     try:
-        return printable(" ".join(str(error).split()) or type(error).__name__)
+        return "".join(str(error))
     except BaseException:
         return "what it says cannot be shown"
 
@@ -203,7 +226,11 @@ def _measure(request: Request) -> Entry:
     built = prepare.build(request)
     begun = prepare.begin(built)
     load = contention.Meter()
-    known = reference_work.Controls(request.case.device, built.device)
+
+    def room(error: Exception) -> str | None:
+        return _out_of_memory(error, lambda: _nearly_full(request.case.device))
+
+    known = reference_work.Controls(request.case.device, built.device, wall_clock, room)
     driver = nvidia.GpuMonitor(nvidia.gpu_of(request.case.device))
     driver.start()
     with prepare.no_recompiles(request.case):
@@ -217,7 +244,10 @@ def _measure(request: Request) -> Entry:
             limit=limit,
         )
     driver.stop()
-    moved, transfer_metrics = _transfers(built)
+    moved = _transfers(built, room)
+    left_out = dict(moved.left_out)
+    if known.left_out is not None:
+        left_out["controls"] = known.left_out
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
     doubts = doubts_of(times.settled, times.moved, seen)
     flags = [*doubts, *prepare.flags(seen)]
@@ -227,10 +257,12 @@ def _measure(request: Request) -> Entry:
     return Measurement(
         case=request.case,
         replicate=request.replicate,
-        samples=times.samples + moved,
+        samples=times.samples + moved.samples,
         flags=tuple(dict.fromkeys(flags)),
-        facts=found | transfer_metrics | driver.columns() | load.columns(times.calls_sampled),
-        state={**seen, "doubts": doubts} if doubts else seen,
+        facts=found | moved.metrics | driver.columns() | load.columns(times.calls_sampled),
+        state=seen
+        | ({"doubts": doubts} if doubts else {})
+        | ({"left_out": left_out} if left_out else {}),
         controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
     )
@@ -250,16 +282,24 @@ def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> d
     return {"unsteady": "; ".join(said)} if said else {}
 
 
-def _transfers(built: prepare.BuiltCase) -> tuple[tuple[Samples, ...], dict[str, float]]:
+def _transfers(
+    built: prepare.BuiltCase, why_no_memory: Callable[[Exception], str | None]
+) -> transfers.Moved:
     """To an accelerator and back, for subjects as a whole: a layer's data is there already.
 
     Of training nothing comes back but a loss, which no user fetches at every step.
     """
     if built.device.synchronous or parse(built.case.subject).layer is not None:
-        return (), {}
+        return transfers.Moved()
     inputs = (built.prepared.args, built.prepared.kwargs)
     outputs = built.step.output if built.case.mode == "inference" else ()
-    return transfers.measure(transfers.copies(inputs, outputs, built.case.device), built.device)
+    try:
+        every = transfers.copies(inputs, outputs, built.case.device)
+    except Exception as error:  # the host has no room for them
+        if why := why_no_memory(error):
+            return transfers.Moved(left_out={"transfers": why})
+        raise
+    return transfers.measure(every, built.device, why_no_memory=why_no_memory)
 
 
 def _steady_s(times: measure.Timing, whole: str) -> float:

@@ -181,9 +181,14 @@ def best_s(
     return best
 
 
+def _drawn(*shape: int, device: str, dtype: torch.dtype) -> torch.Tensor:
+    """Drawn on the device: a CPU would draw a large matrix for as long as a size sweep may take."""
+    return torch.randn(shape, device=device).to(dtype)
+
+
 def _products(device: str, dtype: torch.dtype) -> Iterator[Work]:
     for size in MATRICES:
-        one = torch.randn(size, size).to(device, dtype)
+        one = _drawn(size, size, device=device, dtype=dtype)
         call = partial(torch.mm, one, one, out=torch.empty_like(one))
         yield Work(f"matrix product {size}", 2.0 * size**3, call)
 
@@ -191,8 +196,8 @@ def _products(device: str, dtype: torch.dtype) -> Iterator[Work]:
 def _convolutions(device: str, dtype: torch.dtype) -> Iterator[Work]:
     for shape, channels in CONVOLUTIONS:
         for layout in (torch.contiguous_format, torch.channels_last):
-            image = torch.randn(shape).to(device, dtype).contiguous(memory_format=layout)
-            kernel = torch.randn(channels, shape[1], 3, 3).to(device, dtype)
+            image = _drawn(*shape, device=device, dtype=dtype).contiguous(memory_format=layout)
+            kernel = _drawn(channels, shape[1], 3, 3, device=device, dtype=dtype)
             kernel = kernel.contiguous(memory_format=layout)
             flops = 2.0 * shape[0] * channels * shape[2] * shape[3] * shape[1] * 9
             call = partial(functional.conv2d, image, kernel, padding=1)

@@ -25,8 +25,7 @@ from bench.core.subject import SHIPPED, SubjectRef, parse
 from bench.host import probed
 from bench.host.environment import cpu_model, digest
 from bench.worker.device import cuda
-from bench.worker.model import compile as compiled
-from bench.worker.model import guess, inputs, layers, weights
+from bench.worker.model import compile_tools, guess, inputs, layers, weights
 from bench.worker.model.build import (
     SubjectError,
     SubjectRaised,
@@ -109,7 +108,7 @@ def facts() -> dict[str, Any]:
         "mkldnn": torch.backends.mkldnn.is_available(),
         "threads": torch.get_num_threads(),
         "interop_threads": torch.get_num_interop_threads(),
-        "compiler": compiled.compiler(),
+        "compiler": compile_tools.cxx(),
     }
     if torch.backends.cudnn.is_available():
         found["cudnn"] = torch.backends.cudnn.version()
@@ -125,12 +124,15 @@ def devices() -> list[probed.Device]:
     for index in range(torch.accelerator.device_count()):
         name = f"{accelerator.type}:{index}" if accelerator.type != "mps" else "mps"
         on_cuda = accelerator.type == "cuda"
+        lacks = compile_tools.missing(name)
         found.append(
             probed.Device(
                 name=name,
                 shown=_device_name(accelerator.type, index),
                 has_cudnn=on_cuda and torch.backends.cudnn.is_available(),
                 has_tf32=on_cuda and cuda.has_tf32(index),
+                compile_lacks=lacks.what if lacks else None,
+                compile_mend=lacks.mend if lacks else None,
             )
         )
     return found

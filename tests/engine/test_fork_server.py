@@ -64,3 +64,30 @@ def test_torch_asks_nvml_for_gpus_in_a_replicate_unless_the_user_says_otherwise(
         ForkServer(allocator=None, modules=[], inductor=True, log=tmp_path / "log")
     (environment,) = caught.value.args
     assert environment["PYTORCH_NVML_BASED_CUDA_CHECK"] == kept
+
+
+@pytest.mark.parametrize("cpu_only", [True, False])
+def test_accelerators_are_hidden_where_all_cases_are_on_the_cpu_and_nowhere_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, cpu_only: bool
+) -> None:
+    def start(*_: object, env: dict[str, str], **__: object) -> None:
+        raise Started(env)
+
+    users = {"CUDA_VISIBLE_DEVICES": "1", "HIP_VISIBLE_DEVICES": "1", "ROCR_VISIBLE_DEVICES": "1"}
+    for name, value in users.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.delenv("ONEAPI_DEVICE_SELECTOR", raising=False)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(Started) as caught:
+        ForkServer(
+            allocator=None, modules=[], inductor=False, log=tmp_path / "log", cpu_only=cpu_only
+        )
+    (environment,) = caught.value.args
+    hidden = {
+        "CUDA_VISIBLE_DEVICES": "",
+        "HIP_VISIBLE_DEVICES": "-1",
+        "ROCR_VISIBLE_DEVICES": "-1",
+        "ONEAPI_DEVICE_SELECTOR": "!*:gpu",
+    }
+    expected = hidden if cpu_only else {**users, "ONEAPI_DEVICE_SELECTOR": None}
+    assert {name: environment.get(name) for name in hidden} == expected

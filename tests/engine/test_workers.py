@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bench.core.protocol import Ended, Exited, Request, Signalled, WorkerLost
-from bench.core.records import Failure, to_line
+from bench.core.records import Failure, Measurement, to_line
 from bench.engine.fork_server import StartError
 from bench.engine.policy import tried
 from bench.engine.requests import request
@@ -27,6 +27,7 @@ class FakeServer:
 
     started: dict[str, Any]
     ends: list[Ended]
+    leaves: Callable[[], str | None] = lambda: None
     unshared: frozenset[str] = frozenset()
     dead: bool = False
 
@@ -35,9 +36,8 @@ class FakeServer:
             ended = self.ends.pop(0)
             self.dead = isinstance(ended.how, WorkerLost)
             return ended
-        Path(asked.out).write_text(
-            to_line(Failure(case=asked.case, replicate=0, status="error", reason="done"))
-        )
+        done = Failure(case=asked.case, replicate=0, status="error", reason="done")
+        Path(asked.out).write_text(self.leaves() or to_line(done))
         return Ended(how=Exited(0), wall_s=0.5)
 
     def close(self) -> None:
@@ -53,6 +53,7 @@ class World:
     unshared: frozenset[str] = frozenset()
     servers: list[FakeServer] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    leaves: str | None = None  # what a child writes, if it is not `done`
     experience: Experience = field(init=False)
 
     def __post_init__(self) -> None:
@@ -60,7 +61,7 @@ class World:
 
     def start(self, **given: Any) -> FakeServer:
         given["say"]("forks do not work here")
-        self.servers.append(FakeServer(given, self.ends, self.unshared))
+        self.servers.append(FakeServer(given, self.ends, lambda: self.leaves, self.unshared))
         return self.servers[-1]
 
     def pool(self, *cases: Any, place: Place = HERE) -> WorkerPool:
@@ -82,6 +83,31 @@ class World:
 @pytest.fixture
 def world(tmp_path: Path) -> World:
     return World(tmp_path)
+
+
+def test_a_device_without_events_of_its_own_is_told_once_whatever_its_children_say(
+    world: World,
+) -> None:
+    pool = world.pool()
+    for said in ("they tell 0.1 ms", "they tell 0.2 ms"):
+        on_gpu = case(device="mps", threads=None, allocator=None)
+        asked = request("measure", on_gpu, 0, RunOptions(), pool.folders)
+        left = Measurement(case=on_gpu, replicate=0, samples=(), state={"host_times": said})
+        world.leaves = to_line(left)
+        assert isinstance(pool.ask(asked), Measurement)
+    assert [one for one in world.told if "mps" in one] == [
+        "mps has host times alone; its events are not used: they tell 0.1 ms"
+    ]
+
+
+def test_accelerators_are_hidden_from_fork_servers_whose_cases_are_all_on_the_cpu(
+    world: World,
+) -> None:
+    on_gpu = case(device="cuda:0", threads=None, allocator=None)
+    pool = world.pool(PLAIN, on_gpu)
+    with opened(pool):
+        hidden = {one.started["allocator"]: one.started["cpu_only"] for one in world.servers}
+    assert hidden == {PLAIN.allocator: True, None: False}
 
 
 def test_a_fork_server_starts_when_it_is_needed_and_serves_what_follows(world: World) -> None:

@@ -108,6 +108,26 @@ def test_a_missing_compiler_is_named_with_what_it_is_for(found: Found) -> None:
     )
 
 
+def test_a_gpu_on_which_nothing_can_be_compiled_is_named_once_with_what_to_install(
+    found: Found,
+) -> None:
+    cards = [
+        Device(
+            name=f"cuda:{index}",
+            shown="a card",
+            compile_lacks="torch.compile needs a C compiler on a GPU",
+            compile_mend="install gcc",
+        )
+        for index in range(2)
+    ]
+    (one,) = odd(found(probe=torch(*cards)))
+    assert (one.level, one.text, one.mend) == (
+        "lacks",
+        "torch.compile needs a C compiler on a GPU",
+        "install gcc",
+    )
+
+
 def test_a_gpu_that_torch_does_not_find_is_told_apart_from_no_gpu(found: Found) -> None:
     (one,) = odd(found(probe=torch(version="2.13.0+cpu"), gpus=()))
     assert one.text == "no accelerator: figures are of the CPU alone"

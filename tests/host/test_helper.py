@@ -20,13 +20,14 @@ out = pathlib.Path(asked["out"])
 """
 
 
-def ask(folder: Path, body: str, limit_s: float = 60.0) -> int:
+def ask(folder: Path, body: str, limit_s: float = 60.0, *, in_parts: bool = False) -> int:
     """body: of the script that stands in for the module."""
     python = folder / "python"
     python.write_text(SCRIPT.format(python=sys.executable, body=body))
     python.chmod(0o755)
+    place = Place(python=str(python))
     return helper.ask(
-        "some.module", {"number": 20}, NUMBER, limit_s, place=Place(python=str(python))
+        "some.module", {"number": 20}, NUMBER, limit_s, place=place, in_parts=in_parts
     )
 
 
@@ -69,3 +70,13 @@ def test_a_folder_for_temporary_files_that_is_closed_is_one_line(
         helper.ask("some.module", {}, NUMBER, 1.0)
     assert str(caught.value).startswith("/proc/bench-module-")
     assert str(caught.value).endswith("or choose another (TMPDIR)")
+
+
+@pytest.mark.slow
+def test_of_a_helper_that_answers_in_parts_the_parts_count_where_it_is_late(tmp_path: Path) -> None:
+    body = 'out.write_text("7"); time.sleep(3600)'
+    assert ask(tmp_path, body, limit_s=3.0, in_parts=True) == 7
+    with pytest.raises(helper.HelperLate, match=r"^not done after 3 s$"):
+        ask(tmp_path, body, limit_s=3.0)
+    with pytest.raises(helper.HelperLate, match=r"^not done after 3 s$"):
+        ask(tmp_path, "time.sleep(3600)", limit_s=3.0, in_parts=True)

@@ -4,6 +4,7 @@ import io
 import json
 import tempfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -154,3 +155,21 @@ def test_a_device_that_is_not_there_is_one_line_and_costs_no_other_its_peaks() -
     assert list(found) == ["cpu"]
     assert problem.startswith("cuda:7: ")
     assert "\n" not in problem
+
+
+@pytest.mark.parametrize("works", [measured._products, measured._convolutions])
+def test_numbers_are_drawn_on_the_device_so_that_the_largest_matrices_are_reached(
+    monkeypatch: pytest.MonkeyPatch, works: Any
+) -> None:
+    """On `meta`, where nothing is computed: a CPU would draw 8192 × 8192 for half a second."""
+    drawn, on = torch.randn, set[str]()
+
+    def draws(*size: Any, **how: Any) -> torch.Tensor:
+        made: torch.Tensor = drawn(*size, **how)
+        on.add(made.device.type)
+        return made
+
+    monkeypatch.setattr(torch, "randn", draws)
+    amounts = [one.amount for one in works("meta", torch.bfloat16)]
+    assert on == {"meta"}
+    assert works is not measured._products or max(amounts) == 2.0 * 8192**3

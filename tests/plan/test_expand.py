@@ -87,6 +87,18 @@ def test_what_makes_no_sense_is_left_out_with_its_reason(
         _ids(_probe(), **flags)
 
 
+@pytest.mark.parametrize("name", ["mps", "xpu:0", "privateuseone:0"])
+def test_modes_about_cuda_graphs_are_left_out_where_there_are_none(name: str) -> None:
+    other = Device(name=name, shown="a card")
+    asked = {"compile": ["default", "reduce-overhead", "max-autotune-no-cudagraphs"]}
+    plan = make(load(flags={"device": [name], **asked}), _probe(CPU, other))
+    assert {case.compile for case in plan.cases} == {"default"}
+    with pytest.raises(PlanError, match=f"CUDA graphs; on {name} it is default"):
+        make(load(flags={"device": [name], "compile": ["reduce-overhead"]}), _probe(CPU, other))
+    on_cuda = make(load(flags={"device": ["cuda:0"], **asked}), _probe(CPU, GPU))
+    assert {case.compile for case in on_cuda.cases} == set(asked["compile"])
+
+
 def test_settings_of_the_cpu_are_empty_on_an_accelerator_and_the_other_way_round() -> None:
     plan = make(load(flags={"device": ["auto"]}), _probe(CPU, GPU))
     on_cpu = [case for case in plan.cases if case.device == "cpu"]

@@ -176,6 +176,8 @@ class CountingDevice(FakeDevice):
     """An accelerator that counts its memory; `lost_bytes` of each allocation it overlooks."""
 
     name = type = "fake:0"
+    events_doubt: str | None = None
+    memory_doubt: str | None = None
     lost_bytes = 0
 
     def __init__(self, **how: Any) -> None:
@@ -274,6 +276,57 @@ def test_an_accelerator_that_overlooks_memory_fails() -> None:
     assert verdicts(Overlooks()) == ["ok", "ok", "FAILED", "skipped"]
 
 
+def test_an_accelerator_whose_allocator_tells_nothing_is_skipped_in_its_own_words() -> None:
+    class Plain(CountingDevice):
+        memory_doubt = "Allocator for fake is not a DeviceAllocator."
+
+        def peak_bytes(self) -> int | None:
+            return None
+
+    on = Plain()
+    figures = known_devices.accelerator(on, on.work, on.allocate, on.clock)
+    line = devices.accelerator(figures)[2]
+    assert (line.verdict, line.why) == (
+        "skipped",
+        "Allocator for fake is not a DeviceAllocator.",
+    )
+
+
+def test_a_slow_accelerator_loses_no_figures_of_those_before_it(tmp_path: Path) -> None:
+    class EndedError(Exception):
+        """As a process that is ended for being late."""
+
+    out, seen = tmp_path / "answer.json", list[str]()
+
+    def figures(name: str) -> known_devices.Figures:
+        seen.append(out.read_text())
+        if name == "slow:1":
+            raise EndedError
+        return {"latency_s": 0.02}
+
+    with pytest.raises(EndedError):
+        known_devices.answer(out, ["fast:0", "slow:1"], figures)
+    assert seen == ["{}", '{"fast:0": {"latency_s": 0.02}}']
+    assert out.read_text() == '{"fast:0": {"latency_s": 0.02}}'
+
+
+def test_an_accelerator_without_figures_says_that_it_was_not_come_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    limits = list[float]()
+
+    def look(limit_s: float) -> devices.Figures:
+        limits.append(limit_s)
+        return {"cuda:0": {"latency_s": 0.02, "launch_s": 1e-4, "device_s": 0.02}}
+
+    monkeypatch.setattr(devices, "look", look)
+    lines = devices.all_(["cuda:0", "cuda:1"]).run()
+    assert [one.result.verdict for one in lines[:3]] == ["ok", "ok", "skipped"]
+    assert {one.result.verdict for one in lines[4:]} == {"FAILED"}
+    assert "was not done in time" in lines[4].result.measured
+    assert limits == [2 * devices.LIMIT_S]
+
+
 def test_an_accelerator_without_events_is_not_judged_by_them() -> None:
     assert verdicts(CountingDevice(has_events=False)) == ["ok", "skipped", "ok", "skipped"]
 
@@ -283,7 +336,7 @@ def test_what_an_accelerator_raises_fails_its_lines_and_no_others(
 ) -> None:
     well = {"latency_s": 0.02, "launch_s": 1e-4, "device_s": 0.02, "counted_bytes": 67108864}
     found = {"cuda:0": well, "cuda:1": {"error": "out of memory"}}
-    monkeypatch.setattr(devices, "look", lambda: found)
+    monkeypatch.setattr(devices, "look", lambda _: found)
     lines = devices.all_(["cuda:0", "cuda:1"]).run()
     verdicts = [one.result.verdict for one in lines]
     assert verdicts == ["ok", "ok", "ok", "skipped", "FAILED", "FAILED", "FAILED", "FAILED"]

@@ -6,16 +6,24 @@ real steps, the timer.  Modules compute on the CPU and submit what that would co
 queue.  The host's clock moves where the host launches or waits, and nowhere else.
 """
 
-from collections.abc import Callable
+import functools
+import itertools
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
+from bench.worker.device import event_trial
+
 NAME = "cuda:1"  # not the current device: who waits for that one waits for nothing
 LAUNCH_S = 1e-5
+# When an event is stamped, and what it tells: the device passes it; the host records it; a listener
+# on the host hears of it; in microseconds; nothing at all; an error.
+Stamps = Literal["device", "host", "listener", "microseconds", "zero", "raises"]
+HEARD_AFTER_S = (2e-5, 9e-5, 4e-5, 1.3e-4, 3e-5)  # by a listener, in turn
 
 
 @dataclass(slots=True)
@@ -90,7 +98,7 @@ class NotDoneError(RuntimeError):
     """torch raises where an event's time is asked for before it has passed."""
 
 
-def install(patch: pytest.MonkeyPatch) -> Machine:
+def install(patch: pytest.MonkeyPatch, stamps: Stamps = "device") -> Machine:
     """The machine, in place of torch's."""
     machine = Machine()
     real_empty, real_ones = torch.empty, torch.ones
@@ -102,20 +110,33 @@ def install(patch: pytest.MonkeyPatch) -> Machine:
         machine.submit(2e-6, index=torch.device(device).index or 0)
         return real(*size, **more)
 
+    heard_after_s = itertools.cycle(HEARD_AFTER_S)
+
+    def scans(name: str) -> Iterator[Callable[[], object]]:
+        index = torch.device(name).index or 0
+        for power in range(4):
+            yield functools.partial(machine.submit, 2e-5 * 4**power, index=index)
+
     class Event:
         def __init__(self, _device: Any = None, *, enable_timing: bool = False) -> None:
             assert enable_timing, "an event without timing tells no time"
+            if stamps == "raises":
+                raise NotImplementedError("no events on this backend")
             self.at_s, self.index = 0.0, 0
 
         def record(self, stream: Any = None) -> None:
             self.index = 0 if stream is None else stream  # else the current device's stream
             self.at_s = max(machine.now_s, machine.queues[self.index].free_s)
+            self.told_s = machine.now_s if stamps == "host" else self.at_s
+            if stamps == "listener":
+                self.told_s += next(heard_after_s)
 
         def elapsed_time(self, other: "Event") -> float:
             """Milliseconds."""
             if other.at_s > machine.queues[other.index].done_s:
                 raise NotDoneError("the event has not passed yet")
-            return (other.at_s - self.at_s) * 1e3
+            unit = {"microseconds": 1e6, "zero": 0.0}.get(stamps, 1e3)
+            return (other.told_s - self.told_s) * unit
 
     accelerator = torch.accelerator
     patch.setattr(accelerator, "current_accelerator", lambda **_: torch.device("cuda"))
@@ -126,6 +147,8 @@ def install(patch: pytest.MonkeyPatch) -> Machine:
     patch.setattr(accelerator, "memory_stats", machine.stats)
     patch.setattr(accelerator, "empty_cache", machine.empty_cache)
     patch.setattr(torch, "Event", Event)
+    patch.setattr(event_trial, "scans", scans)
+    patch.setattr(event_trial, "wall_clock", machine.clock)
     patch.setattr(torch, "empty", lambda *size, **more: made(real_empty, *size, **more))
     patch.setattr(torch, "ones", lambda *size, **more: made(real_ones, *size, **more))
     return machine

@@ -5,6 +5,7 @@ tests/worker/timing/test_measure.py.
 """
 
 import math
+import re
 import statistics
 from typing import Any
 
@@ -27,7 +28,7 @@ from bench.worker.model.loss import FixedGradient
 from bench.worker.model.step import InferenceStep, TrainingStep
 from bench.worker.timing import measure
 from tests.support.cases import PLAIN, case
-from tests.support.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, install
+from tests.support.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, Stamps, install
 
 X = torch.zeros(2, 4)
 BUDGET = Budget(warmup_s=0.05, samples_s=0.1)  # of the made-up clock
@@ -69,6 +70,7 @@ def test_the_device_that_is_opened_is_the_one_asked_for_and_has_events(machine: 
     device = opened(machine)
     assert (device.name, device.type) == ("cuda:1", "cuda")
     assert device.has_events
+    assert device.events_doubt is None
     assert not device.synchronous
     assert not machine.queues[0].initialised  # the current one was left alone
 
@@ -85,13 +87,25 @@ def test_opening_waits_so_that_a_device_that_cannot_be_waited_for_is_an_error(
         open_device(NAME)
 
 
-def test_a_device_without_events_of_its_own_is_in_use_before_it_is_waited_for(
-    machine: Machine, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("stamps", "words"),
+    [
+        ("host", "they tell .* ms for work of .* ms by the host's clock"),
+        ("listener", "the host stamps them when it hears of them"),
+        ("microseconds", "they tell .* ms for work of .* ms by the host's clock"),
+        ("zero", "they tell 0 ms for work of"),
+        ("raises", "they raise NotImplementedError: no events on this backend"),
+    ],
+)
+def test_events_that_tell_no_device_time_are_found_out_and_the_device_has_host_times(
+    monkeypatch: pytest.MonkeyPatch, stamps: Stamps, words: str
 ) -> None:
-    monkeypatch.setattr("bench.worker.device.device.TRUSTED_EVENTS", ())
+    machine = install(monkeypatch, stamps)
     device = opened(machine)  # else the wait for it returned at once, and nobody noticed
     assert not device.has_events
-    assert machine.queues[1].done_s == machine.now_s
+    assert re.search(words, str(device.events_doubt))
+    times = measured(inference(machine, forward_s=0.001), device, machine)
+    assert {one.kind for one in times.samples} == {"latency", "pipelined"}
 
 
 def test_the_cpu_is_opened_without_a_look_at_the_accelerators(

@@ -18,20 +18,22 @@ import torch
 from torch import nn
 
 from bench.core.protocol import Budget, Job, Request
-from bench.core.records import Entry, Facts, Measurement
+from bench.core.records import Entry, Facts, Failure, Measurement
 from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
+from bench.host.interpreter import Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker import peaks
-from bench.worker.device import cuda, nvidia
+from bench.worker.device import cuda, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
 from bench.worker.process import limits
 from bench.worker.timing import measure
 from tests.support.cases import case
+from tests.support.paths import ROOT
 
 pytestmark = [
     pytest.mark.gpu,
@@ -354,3 +356,157 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
     owned_s = sum(row["device_s"] for row in found["layers"])
     assert owned_s == pytest.approx(found["device"]["busy_s"], rel=1e-6)
     assert found["memory"]["bytes"]["parameters"][0] == 4 * (4096 * 4096 + 4096)
+
+
+# --- what was asked for is proven --------------------------------------------------------------
+
+
+@pytest.mark.slow
+@needs_cuda
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_cuda_graphs_are_proven_to_be_recorded(
+    session: ForkServer, tmp_path: Path, mode: str
+) -> None:
+    found = asked(session, tmp_path, "measure", mode=mode, compile="reduce-overhead")
+    assert isinstance(found, Measurement), found
+    assert found.state["cuda_graphs"] == "recorded"
+
+
+@pytest.mark.slow
+@needs_cuda
+def test_a_network_of_which_no_cuda_graph_can_be_recorded_is_invalid(
+    session: ForkServer, tmp_path: Path
+) -> None:
+    found = asked(
+        session,
+        tmp_path,
+        "measure",
+        subject="tests.subjects.not_captured:Doubles",
+        input="4",
+        batch=2,
+        compile="reduce-overhead",
+    )
+    assert isinstance(found, Failure), found
+    assert found.status == "invalid"
+    assert "CUDA graph" in found.reason
+
+
+@pytest.mark.slow
+@needs_tf32
+@pytest.mark.parametrize(("override", "asked_for"), [("1", "off"), ("0", "on")])
+def test_a_variable_that_overrules_tf32_makes_the_row_invalid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, override: str, asked_for: str
+) -> None:
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", override)
+    one = ForkServer(allocator=None, modules=["convnet"], inductor=False, log=tmp_path / "log")
+    try:
+        found = asked(one, tmp_path, "measure", tf32=asked_for)
+        right = asked(one, tmp_path, "measure", tf32="on" if asked_for == "off" else "off")
+    finally:
+        one.close()
+    assert isinstance(found, Failure), found
+    assert found.status == "invalid"
+    assert f"NVIDIA_TF32_OVERRIDE={override} overrules the flags" in found.reason
+    assert isinstance(right, Measurement), right
+
+
+@pytest.mark.slow
+@needs_nvidia
+def test_a_driver_that_another_library_began_leaves_the_cases_measurable(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As cupy and triton do, past torch, which knows nothing of it."""
+    module = tmp_path / "begins_cuda.py"
+    module.write_text("import ctypes\nctypes.CDLL('libcuda.so.1').cuInit(0)\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    place = Place(path=(tmp_path, ROOT))
+    log = tmp_path / "log"
+    one = ForkServer(
+        allocator=None, modules=["begins_cuda", "convnet"], inductor=False, log=log, place=place
+    )
+    try:
+        found = asked(one, tmp_path, "measure")
+    finally:
+        one.close()
+    assert isinstance(found, Measurement), found
+    assert one.unshared == {"begins_cuda"}
+
+
+# --- events ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.skipif(NAME.partition(":")[0] not in ("cuda", "xpu"), reason="needs CUDA or XPU")
+def test_the_events_of_a_gpu_are_trusted_each_time_and_the_trial_is_short() -> None:
+    """Both stamp events on the device, so that a doubt would be a fault of the trial."""
+    open_device(NAME)
+    took_s = []
+    for _ in range(20):
+        start = time.perf_counter()
+        found = open_device(NAME)
+        took_s.append(time.perf_counter() - start)
+        assert found.events_doubt is None
+        assert found.has_events
+    assert statistics.median(took_s) < 0.3
+
+
+# --- the CPU's own rows ---------------------------------------------------------------------------
+
+
+@pytest.mark.slow
+@needs_cuda
+def test_a_row_on_the_cpu_is_measured_in_a_process_that_sees_no_gpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = tmp_path / "counts_gpus.py"
+    module.write_text(
+        "import torch\n\n\nclass Counts(torch.nn.Linear):\n"
+        "    def __init__(self):\n"
+        "        assert torch.cuda.device_count() == 0\n"
+        "        super().__init__(4, 4)\n"
+    )
+    monkeypatch.syspath_prepend(str(tmp_path))
+    log = tmp_path / "log"
+    one = ForkServer(
+        allocator="retained",
+        modules=["torch.nn"],
+        inductor=False,
+        log=log,
+        place=Place(path=(tmp_path, ROOT)),
+        cpu_only=True,
+    )
+    on_cpu: dict[str, Any] = {"device": "cpu", "threads": "auto", "allocator": "retained"}
+    on_cpu |= {"cudnn_benchmark": None, "tf32": None}
+    try:
+        found = asked(
+            one,
+            tmp_path,
+            "measure",
+            subject="counts_gpus:Counts",
+            input="4",
+            batch=2,
+            mode="training",
+            **on_cpu,
+        )
+    finally:
+        one.close()
+    assert isinstance(found, Measurement), found
+
+
+@needs_nvidia
+def test_controls_that_find_no_memory_on_a_gpu_are_given_up_in_its_own_words(
+    device: Device,
+) -> None:
+    device.empty_cache()
+    index = torch.device(NAME).index or 0
+    total = torch.cuda.get_device_properties(index).total_memory
+    room = torch.cuda.memory_reserved(index) + 4 * 2**20  # the controls need 20 MB
+    torch.cuda.set_per_process_memory_fraction(room / total, index)
+    try:
+        controls = reference_work.Controls(
+            NAME, device, why_no_memory=lambda error: out_of_memory.reason(error, str(error))
+        )
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, index)
+    assert str(controls.left_out).startswith("CUDA out of memory")
+    assert controls.times_s == {}
+    assert reference_work.Controls(NAME, device).left_out is None

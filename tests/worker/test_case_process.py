@@ -16,6 +16,8 @@ from bench.core.protocol import Budget, Request
 from bench.core.records import Failure, Measurement
 from bench.core.subject import parse
 from bench.worker import case_process
+from bench.worker.device.device import CpuDevice
+from bench.worker.jobs import transfers
 from bench.worker.model.build import SubjectRaised, build
 from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
@@ -92,6 +94,36 @@ def test_a_record_has_first_call_controls_and_the_state_after_the_samples() -> N
     assert set(found.controls) == {"matmul", "copy", "convolution"}
     assert all(found.controls.values())
     assert found.state["end"]["training"] is False
+
+
+def no_room(*_: object, **__: object) -> None:
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+
+
+def test_controls_and_transfers_that_memory_is_too_small_for_leave_a_good_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A device that is asynchronous, so that there is something to transfer."""
+    monkeypatch.setattr(CpuDevice, "synchronous", False)
+    plain = measured()
+    assert "input_pageable" in {one.phase for one in plain.samples}
+    assert "left_out" not in plain.state
+    monkeypatch.setattr(torch, "mm", no_room)
+    monkeypatch.setattr(transfers.Copies, "__call__", no_room)
+    found = measured()
+    assert {one.phase for one in found.samples} == {"forward"}
+    assert found.controls == {}
+    assert set(found.state["left_out"]) >= {"controls", "input_pageable", "output_pageable"}
+    assert found.state["left_out"]["controls"].startswith("CUDA out of memory")
+
+
+def test_transfers_that_the_host_has_no_room_for_leave_a_good_row(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(CpuDevice, "synchronous", False)
+    monkeypatch.setattr(transfers, "copies", no_room)
+    found = measured()
+    assert set(found.state["left_out"]) == {"transfers"}
 
 
 def test_what_the_meter_saw_is_in_the_record_by_sampled_call(

@@ -241,7 +241,20 @@ def problems(case: Case, state: Mapping[str, Any], asked: Mapping[str, Any]) -> 
         for name, value in wanted.items()
         if state.get(name, value) != value
     ]
-    return found + _arithmetic_problems(case, state)
+    return found + _tf32_problems(case, state) + _arithmetic_problems(case, state)
+
+
+def _tf32_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
+    """The flags may say what is asked for, and a variable of the driver's libraries overrule them.
+
+    Where the flags themselves differ, that has been said.
+    """
+    runs = state.get("tf32_in_products")
+    if runs is None or runs == case.tf32 or state.get("tf32") != case.tf32:
+        return []
+    override = cuda.tf32_override()
+    why = f": {override} overrules the flags; unset it" if override else ""
+    return [f"tf32={case.tf32} was asked for, but matrix products run with tf32={runs}{why}"]
 
 
 def _arithmetic_problems(case: Case, state: Mapping[str, Any]) -> list[str]:

@@ -87,7 +87,7 @@ def _floats(tree_: Any) -> tuple[Tensor, ...]:
 def _labels(tree_: Any) -> tuple[Tensor, ...]:
     """Return the tensors of whole numbers and truth values."""
     return tuple(
-        part.to("cpu", torch.int64, copy=True).contiguous()
+        part.to("cpu").to(torch.int64, copy=True).contiguous()
         for one in pytree.tensors(tree_)
         for part in _comparable(one)
         if not (part.is_floating_point() or part.is_complex())
@@ -106,8 +106,8 @@ def _float64(tensor: Tensor) -> Tensor:
     with torch.no_grad():
         kept = tensor.detach()
         kept = torch.view_as_real(kept.resolve_conj()) if kept.is_complex() else kept
-        wide = kept.to("cpu", torch.float64, copy=True)
-        return wide.contiguous()
+        # First to the CPU: a device without float64 (MPS) cannot convert on the way.
+        return kept.to("cpu").to(torch.float64, copy=True).contiguous()
 
 
 def _leaves(inputs: Any, module: nn.Module) -> list[Tensor]:

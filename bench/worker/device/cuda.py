@@ -3,12 +3,18 @@
 Importable, and its flags settable, on a machine without a GPU.
 """
 
+import os
 from typing import Any, Literal
 
 import pynvml
 import torch
 
 _backends: Any = torch.backends  # replaced at run time by objects that its annotations lack
+
+
+OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # 0 or 1 (NVIDIA, cuBLAS and cuDNN documentation)
+PRODUCT = 512  # n × n: as in the controls, and large enough for tensor cores
+TF32_ERROR = 1e-5  # relative, between what float32 and TF32 make
 
 
 class CudaError(Exception):
@@ -20,6 +26,14 @@ def has_tf32(index: int) -> bool:
     if torch.version.hip is not None or not torch.cuda.is_available():
         return False
     return torch.cuda.get_device_capability(index) >= (8, 0)
+
+
+def capability(device: str) -> tuple[int, int] | None:
+    """Compute capability of an NVIDIA GPU; None for any other device."""
+    type_, _, index = device.partition(":")
+    if type_ != "cuda" or torch.version.hip is not None or not torch.cuda.is_available():
+        return None
+    return torch.cuda.get_device_capability(int(index or 0))
 
 
 def set_cudnn_benchmark(on: bool) -> None:
@@ -90,6 +104,30 @@ def tf32_precisions() -> dict[str, str]:
         "rnn": str(_backends.cudnn.rnn.fp32_precision),
         "matmul": str(_backends.cuda.matmul.fp32_precision),
     }
+
+
+def tf32_in_products(device: str) -> Literal["off", "on"] | None:
+    """What a matrix product on this device computes in; None where it has no room for one.
+
+    NVIDIA_TF32_OVERRIDE overrules every flag inside cuBLAS and cuDNN, and no flag shows it.  Held
+    against float64, float32 is off by 1e-7 of the product, and TF32, with a mantissa of 10 bits
+    (NVIDIA, Ampere tuning guide), by 3e-4.
+    """
+    numbers = torch.Generator().manual_seed(0)  # the case's own random numbers are left alone
+    try:
+        one, other = (torch.randn(PRODUCT, PRODUCT, generator=numbers).to(device) for _ in range(2))
+        with torch.inference_mode(), torch.autocast(device.partition(":")[0], enabled=False):
+            exact = torch.mm(one.to(torch.float64), other.to(torch.float64))
+            error = (torch.mm(one, other).to(torch.float64) - exact).norm() / exact.norm()
+    except torch.OutOfMemoryError:
+        return None
+    return "on" if float(error) > TF32_ERROR else "off"
+
+
+def tf32_override() -> str | None:
+    """The variable that overrules the flags, as it is set; None where it is not."""
+    value = os.environ.get(OVERRIDE)
+    return None if value is None else f"{OVERRIDE}={value}"
 
 
 def nvml_handle(uuid: str, nvml: Any = pynvml) -> Any | None:

@@ -4,16 +4,16 @@ Accelerators go through `torch.accelerator`, whatever their maker.  A device tha
 waited for is an error, never a number.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
 import torch
 
+from bench.worker.device import event_trial
 from bench.worker.timing.stopwatch import Event, TimedDevice
 
-# Backends whose events carry the device's own time stamps.  MPS has events, too, but stamps them
-# when a listener on the host hears of them (ATen/mps/MPSEvent.h), which is host time.
-TRUSTED_EVENTS = ("cuda", "xpu")
+NOT_COUNTED = "the device does not count its memory"
 
 
 class DeviceError(Exception):
@@ -30,6 +30,14 @@ class Device(TimedDevice, Protocol):
     @property
     def type(self) -> str:
         """`cpu`, `cuda`, …: what autocast and GradScaler ask for."""
+
+    @property
+    def events_doubt(self) -> str | None:
+        """Why its events tell no device time; None: they do, or there is no need of them."""
+
+    @property
+    def memory_doubt(self) -> str | None:
+        """What it raised when its memory was asked for; None: nothing, or it was not asked."""
 
     def reset_peak(self) -> None:
         """Begin a new peak at what is held now."""
@@ -76,9 +84,32 @@ def open_device(name: str) -> Device:
         torch.empty(1, device=torch.device(asked.type, index))
         torch.accelerator.synchronize(index)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = str(error).partition("\n")[0]
+        why = _first_line(error)
         raise DeviceError(f"device {name!r} cannot be waited for ({why}); {there_is}") from error
-    return Accelerator(asked.type, index, has_events=_has_events(asked.type, index))
+    return _tried(Accelerator(asked.type, index, has_events=True))
+
+
+def _tried(device: "Accelerator") -> "Accelerator":
+    """With its events only where a trial has shown that they tell the device's time."""
+    device.events_doubt = event_trial.doubt(device, event_trial.scans(device.name))
+    device.has_events = device.events_doubt is None
+    return device
+
+
+def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
+    """Of the device's memory that is free, or kept by torch unused; None where nothing tells."""
+    try:
+        index = torch.device(name).index or 0
+        free, total = accelerator.get_memory_info(index)
+        stats: Mapping[str, int] = accelerator.memory_stats(index)
+    except (RuntimeError, NotImplementedError, AttributeError, AssertionError):
+        return None
+    kept = stats.get("reserved_bytes.all.current", 0) - stats.get("allocated_bytes.all.current", 0)
+    return float(free + kept) / total if total else None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _name(type_: str, index: int) -> str:
@@ -92,6 +123,8 @@ class CpuDevice:
     name = type = "cpu"
     synchronous = True
     has_events = False
+    events_doubt: str | None = None
+    memory_doubt: str | None = None  # the process is asked instead (`bench.worker.metrics.memory`)
 
     def wait(self) -> None:
         pass
@@ -123,9 +156,10 @@ class Accelerator:
         self.name = _name(type_, index)
         self.type = type_
         self.has_events = has_events
+        self.events_doubt: str | None = None
+        self.memory_doubt: str | None = None
         self._index = index
         self._accelerator = accelerator
-        self._can_reset = True
 
     def wait(self) -> None:
         # With its index: without one, torch waits for whichever device is current.
@@ -140,8 +174,9 @@ class Accelerator:
     def reset_peak(self) -> None:
         try:
             self._accelerator.reset_peak_memory_stats(self._index)
-        except (RuntimeError, NotImplementedError):
-            self._can_reset = False  # the peak is one since the start: not what was asked for
+        except (RuntimeError, NotImplementedError) as error:
+            # The peak is one since the start: not what was asked for.
+            self.memory_doubt = _first_line(error)
 
     def peak_bytes(self) -> int | None:
         return self._peak("allocated_bytes.all.peak")
@@ -150,7 +185,10 @@ class Accelerator:
         return self._peak("reserved_bytes.all.peak")
 
     def empty_cache(self) -> None:
-        self._accelerator.empty_cache()
+        # Of an allocator that torch does not know so well ("Allocator for X is not a
+        # DeviceAllocator") nothing can be asked back.
+        with contextlib.suppress(RuntimeError, NotImplementedError):
+            self._accelerator.empty_cache()
 
     def _peak(self, counter: str) -> int | None:
         """`max_memory_allocated` returns 0 for a counter that is missing: ask for the counter.
@@ -158,11 +196,12 @@ class Accelerator:
         Opening the device allocated there, so a peak of 0 is no peak but a counter that does
         not count.
         """
-        if not self._can_reset:
+        if self.memory_doubt is not None:
             return None
         try:
             stats: Mapping[str, int] = self._accelerator.memory_stats(self._index)
-        except (RuntimeError, NotImplementedError):
+        except (RuntimeError, NotImplementedError) as error:
+            self.memory_doubt = _first_line(error)
             return None
         return stats.get(counter) or None
 
@@ -176,18 +215,3 @@ class AcceleratorEvent:
     def seconds_until(self, later: Self) -> float:
         """torch counts in milliseconds; both events must be done."""
         return float(self._event.elapsed_time(later._event)) / 1e3
-
-
-def _has_events(type_: str, index: int) -> bool:
-    """Trusted, and proven by a trial: a driver or a build may lack what its backend has."""
-    if type_ not in TRUSTED_EVENTS:
-        return False
-    device = Accelerator(type_, index, has_events=True)
-    try:
-        first = device.event()
-        torch.ones(1024, device=torch.device(type_, index)).sum()
-        last = device.event()
-        device.wait()
-        return first.seconds_until(last) > 0
-    except (RuntimeError, NotImplementedError, ValueError):
-        return False

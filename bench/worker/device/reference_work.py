@@ -22,35 +22,45 @@ class Controls:
     """Called between two blocks of samples; `times_s` has a figure a control and call."""
 
     def __init__(
-        self, device_name: str, device: TimedDevice, clock: Callable[[], float] = wall_clock
+        self,
+        device_name: str,
+        device: TimedDevice,
+        clock: Callable[[], float] = wall_clock,
+        why_no_memory: Callable[[Exception], str | None] = lambda _: None,
     ) -> None:
-        """device_name: where the controls compute; they allocate 20 MB there."""
-        numbers = torch.Generator().manual_seed(SEED)
+        """device_name: where the controls compute; they allocate 20 MB there.
 
-        def draw(*shape: int) -> torch.Tensor:
-            return torch.randn(shape, generator=numbers, dtype=torch.float32).to(device_name)
-
-        one, other = draw(MATRIX, MATRIX), draw(MATRIX, MATRIX)
-        product = torch.empty_like(one)
-        # A copy takes as long whatever the numbers are, and drawing them would take longer.
-        source = torch.ones(COPIED, device=device_name)
-        target = torch.ones_like(source)
-        image, kernel = draw(*IMAGE), draw(32, IMAGE[1], 3, 3)
-        self._works: dict[str, Callable[[], object]] = {
-            "matmul": lambda: torch.mm(one, other, out=product),
-            "copy": lambda: target.copy_(source),
-            "convolution": lambda: nn.functional.conv2d(image, kernel, padding=1),
-        }
+        why_no_memory: why an exception means that memory ended; None: it means something else.
+        Where it ended, the controls are given up, `left_out` says why, and nothing is raised: the
+        case needs no controls to be timed.
+        """
+        self._works: dict[str, Callable[[], object]] = {}
         self._device = device
         self._clock = clock
-        self.times_s: dict[str, list[float]] = {name: [] for name in self._works}
+        self._why_no_memory = why_no_memory
+        self.times_s: dict[str, list[float]] = {}
+        self.left_out: str | None = None
+        self._unless_full(lambda: self._begin(device_name))
+
+    def __call__(self) -> None:
+        """Each control once, after a call that is not timed: the case has cooled its caches."""
+        self._unless_full(self._sample_each)
+
+    def _begin(self, device_name: str) -> None:
+        self._works = _works(device_name)
+        self.times_s = {name: [] for name in self._works}
         self._sample_each()  # first calls are no figures
         for times in self.times_s.values():
             times.clear()
 
-    def __call__(self) -> None:
-        """Each control once, after a call that is not timed: the case has cooled its caches."""
-        self._sample_each()
+    def _unless_full(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:
+            self.left_out = self._why_no_memory(error)
+            if self.left_out is None:
+                raise
+            self._works, self.times_s = {}, {}  # gives their memory back to the case
 
     def _sample_each(self) -> None:
         with torch.inference_mode(), no_garbage_collection():
@@ -61,3 +71,22 @@ class Controls:
                 work()
                 self._device.wait()
                 self.times_s[name].append(self._clock() - start)
+
+
+def _works(device_name: str) -> dict[str, Callable[[], object]]:
+    numbers = torch.Generator().manual_seed(SEED)
+
+    def draw(*shape: int) -> torch.Tensor:
+        return torch.randn(shape, generator=numbers, dtype=torch.float32).to(device_name)
+
+    one, other = draw(MATRIX, MATRIX), draw(MATRIX, MATRIX)
+    product = torch.empty_like(one)
+    # A copy takes as long whatever the numbers are, and drawing them would take longer.
+    source = torch.ones(COPIED, device=device_name)
+    target = torch.ones_like(source)
+    image, kernel = draw(*IMAGE), draw(32, IMAGE[1], 3, 3)
+    return {
+        "matmul": lambda: torch.mm(one, other, out=product),
+        "copy": lambda: target.copy_(source),
+        "convolution": lambda: nn.functional.conv2d(image, kernel, padding=1),
+    }

@@ -7,6 +7,7 @@ it: another way, or a TorchPrivateError that says which name is missing.
 
 import contextlib
 import importlib
+import importlib.util
 import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -17,6 +18,8 @@ from torch import Tensor, nn
 
 TESTED = "2.11 and 2.13"  # the versions that all tests have run on
 DYNAMO, INDUCTOR = "torch._dynamo", "torch._inductor.compile_fx"
+GRAPH_TREES = "torch._inductor.cudagraph_trees"
+RECORDED = "cudagraph_recorded_non_static_inputs"
 
 # Kineto's own names of what it records (libkineto, ActivityType.cpp).
 OPERATOR, RANGE, RUNTIME, MARK, OVERHEAD = (
@@ -101,6 +104,26 @@ def dynamo_counters() -> Mapping[str, Mapping[str, int]]:
 def counters_so_far() -> Mapping[str, Mapping[str, int]]:
     """As `dynamo_counters`, and nothing where this process has not imported dynamo."""
     return getattr(sys.modules.get(f"{DYNAMO}.utils"), "counters", {})
+
+
+def cuda_graph_recorded() -> bool | None:
+    """Whether inductor has recorded a CUDA graph in this process; None where nothing tells.
+
+    `cudagraph_recorded_non_static_inputs` among the counters, 0 or more once there is a graph, and
+    `CUDAGraphTreeManager.roots`, the first graphs of each tree: seen in 2.11 to 2.13.  The module
+    of both is imported when the first graph is to be recorded.
+    """
+    if RECORDED in counters_so_far().get("inductor", {}):
+        return True
+    trees = sys.modules.get(GRAPH_TREES)
+    if trees is None:
+        return False if importlib.util.find_spec(GRAPH_TREES) else None
+    try:
+        containers = trees.get_obj(trees.local, "tree_manager_containers").values()
+        managers = [one.tree_manager for one in containers]
+        return any(one is not None and any((one.roots or {}).values()) for one in managers)
+    except (AttributeError, RuntimeError):
+        return None
 
 
 def compiled_from(module: object) -> nn.Module | None:

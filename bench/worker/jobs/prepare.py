@@ -15,7 +15,7 @@ from torch import nn
 
 from bench.core.axes import AS_BUILT
 from bench.core.protocol import Request
-from bench.core.records import INFINITE, Case
+from bench.core.records import HOST_TIMES, INFINITE, Case
 from bench.core.subject import parse
 from bench.worker.checks import finite, state
 from bench.worker.device import cuda, settings
@@ -83,7 +83,7 @@ def build(request: Request) -> BuiltCase:
     device = open_device(case.device)
     prepared = prepare(case, request.enter)
     graphs = compiled.uses_cuda_graphs(case.compile, device_type)
-    module = compiled.compile_module(prepared.module, case.compile, device_type)
+    module = compiled.compile_module(prepared.module, case.compile, case.device)
     turns = _rotate_bytes(request, prepared)
     eager = make_step(prepared, prepared.module, case, device_type, rotate_bytes=turns)
     step = (
@@ -160,9 +160,13 @@ def begin(ready: BuiltCase) -> SettledCase:
     step.settle()
     step.prepare(1)  # now it is known whether inputs are restored
     seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
+    if ready.device.events_doubt is not None:
+        seen[HOST_TIMES] = ready.device.events_doubt
     if isinstance(step, InferenceStep):
         seen["grad_mode"] = step.grad_mode
     seen["weight_dtypes"] = state.weight_dtypes(module)
+    if case.tf32 is not None and (runs := cuda.tf32_in_products(case.device)):
+        seen["tf32_in_products"] = runs
     work = None
     if not compiles:
         seen |= state.layer_state(module, step)
@@ -213,7 +217,10 @@ def end(
     seen = dict(begun.state)
     extra_s = max(0.0, begun.first_call_s - steady_s)
     if begun.compiling is not None:
-        found |= _compile_metrics(begun.compiling, ready, extra_s)
+        progress = compiled.read()
+        found |= _compile_metrics(begun.compiling, progress, ready, extra_s)
+        if ready.graphs:
+            seen["cuda_graphs"] = "recorded" if progress.cudagraph_recorded else "unknown"
         seen |= _eager_state(ready)
         refuse(state.problems(case, seen, ready.asked))
     else:
@@ -269,9 +276,11 @@ def _settle_graphs(ready: BuiltCase) -> _CompileProgress:
 
 
 def _compile_metrics(
-    compiling: _CompileProgress, ready: BuiltCase, compiling_s: float
+    compiling: _CompileProgress,
+    after: compiled.CompileState,
+    ready: BuiltCase,
+    compiling_s: float,
 ) -> dict[str, float]:
-    after = compiled.read()
     eager = _eager_ratio(ready) if compiled.in_parts(after) else None
     problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs, eager=eager)
     refuse([problem] if problem else [])

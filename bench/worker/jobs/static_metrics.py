@@ -12,7 +12,7 @@ from torch import nn
 from bench.core.records import Case
 from bench.worker.checks import layout_changes
 from bench.worker.device import nvidia
-from bench.worker.device.device import Device
+from bench.worker.device.device import NOT_COUNTED, Device
 from bench.worker.metrics import bytes_moved, flops, memory
 from bench.worker.metrics.memory import begin_call
 from bench.worker.model import compile as compiled
@@ -132,7 +132,7 @@ def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Metrics
     if compiled.uses_cuda_graphs(case.compile, device.type):
         peak = reserved
     if peak is None:
-        raise MetricError(f"{device.name} does not count its memory")
+        raise MetricError(f"{device.name}: {device.memory_doubt or NOT_COUNTED}")
     return {"peak_bytes": peak} | ({} if reserved is None else {"reserved_bytes": reserved})
 
 

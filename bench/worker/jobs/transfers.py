@@ -6,8 +6,8 @@ device copies by itself (`Tensor.pin_memory`, `non_blocking=True`).  Timed as st
 the device idle before and after, and back to back with one wait at the end.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -46,6 +46,15 @@ class Copies:
 
     def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
         self.work()
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """What was measured of the transfers."""
+
+    samples: tuple[Samples, ...] = ()
+    metrics: dict[str, float] = field(default_factory=dict)  # bytes by phase
+    left_out: Mapping[str, str] = field(default_factory=dict)  # phase → why memory was too small
 
 
 def copies(inputs: Any, outputs: Any, device_name: str) -> list[Copies]:
@@ -95,19 +104,32 @@ def _pinned(hosts: Sequence[Tensor]) -> list[Tensor]:
 
 
 def measure(
-    every: Sequence[Copies],
+    every: Iterable[Copies],
     device: Device,
     clock: Callable[[], float] = stopwatch.wall_clock,
     *,
     budget: Budget = BUDGET,
     resolution_s: float | None = None,
-) -> tuple[tuple[Samples, ...], dict[str, float]]:
-    """Samples of every copy, and the bytes that each moves, as facts of its phase."""
+    why_no_memory: Callable[[Exception], str | None] = lambda _: None,
+) -> Moved:
+    """Samples of every copy, and the bytes that each moves, as facts of its phase.
+
+    why_no_memory: why an exception means that memory ended; None: it means something else.  A
+                   phase without room is left out: the case itself has been timed by then.
+    """
     samples: list[Samples] = []
     metrics: dict[str, float] = {}
+    left_out: dict[str, str] = {}
     for copy in every:
-        copy()  # the first allocates
-        taken = timing.measure(copy, device, budget, clock, resolution_s=resolution_s)
+        try:
+            copy()  # the first allocates
+            taken = timing.measure(copy, device, budget, clock, resolution_s=resolution_s)
+        except Exception as error:
+            why = why_no_memory(error)
+            if why is None:
+                raise
+            left_out[copy.name] = why
+            continue
         samples += taken.samples
         metrics[f"bytes_moved:{copy.name}"] = copy.bytes_
-    return tuple(samples), metrics
+    return Moved(tuple(samples), metrics, left_out)

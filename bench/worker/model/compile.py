@@ -5,7 +5,6 @@ dynamo keeps counters of what it did; a fallback to eager code shows there and n
 """
 
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +13,7 @@ import torch
 from torch import nn
 
 from bench.worker.device import torch_private
+from bench.worker.model import compile_tools
 
 OFF = "off"
 ITSELF = "itself"  # the name of the whole among its compiled parts
@@ -37,6 +37,7 @@ class CompileState:
     graph_breaks: int
     warm: bool  # all that was compiled came out of a cache
     cudagraph_skips: int
+    cudagraph_recorded: bool | None  # None: this torch does not tell
     recompile_limit: bool
 
 
@@ -46,14 +47,12 @@ def prepare(cache: Path) -> None:
     os.environ["TRITON_CACHE_DIR"] = str(cache / "triton")
 
 
-def compile_module(module: nn.Module, mode: str, device_type: str) -> nn.Module:
+def compile_module(module: nn.Module, mode: str, device: str) -> nn.Module:
     """The module under torch.compile, static shapes.  Raises CompileUnavailable."""
     if mode == OFF:
         return module
-    if device_type == "cpu" and not compiler():
-        raise CompileUnavailable(
-            "torch.compile needs a C++ compiler on a CPU; install g++ (Debian: apt-get install g++)"
-        )
+    if lacks := compile_tools.missing(device):
+        raise CompileUnavailable(f"{lacks.what}; {lacks.mend}")
     compiled = torch.compile(module, dynamic=False, mode=None if mode == "default" else mode)
     if not isinstance(compiled, nn.Module):
         raise CompileUnavailable(f"torch.compile gave a {type(compiled).__name__}, not a module")
@@ -135,14 +134,6 @@ def _operators_outside_graphs(call: Callable[[], object]) -> int:
     return count
 
 
-def compiler() -> str | None:
-    """The C++ compiler that inductor would take, or None."""
-    for name in (os.environ.get("CXX"), "g++", "clang++"):
-        if name and (found := shutil.which(name)):
-            return found
-    return None
-
-
 def uses_cuda_graphs(mode: str, device_type: str) -> bool:
     """Whether inductor records CUDA graphs in this mode."""
     return device_type == "cuda" and mode in ("reduce-overhead", "max-autotune")
@@ -159,6 +150,7 @@ def read() -> CompileState:
         graph_breaks=sum(int(count) for count in breaks.values()),
         warm=_warm(counters["inductor"], counters["aot_autograd"]),
         cudagraph_skips=int(counters["inductor"]["cudagraph_skips"]),
+        cudagraph_recorded=torch_private.cuda_graph_recorded(),
         recompile_limit=any("recompile_limit" in str(reason) for reason in breaks),
     )
 
@@ -202,4 +194,7 @@ def problem(
         return f"recompiled {after.frames_total - before.frames_total} times inside the samples"
     if cuda_graphs and after.cudagraph_skips:
         return f"CUDA graphs were skipped {after.cudagraph_skips} times"
+    # A part of a graph that is never captured is not among the skips (inductor's graph_partition).
+    if cuda_graphs and after.cudagraph_recorded is False:
+        return "no CUDA graph was recorded, so that nothing was replayed"
     return None

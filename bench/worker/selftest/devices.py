@@ -9,7 +9,7 @@ import json
 import statistics
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,8 +69,12 @@ def accelerator(
     return (
         found
         | {"launch_s": statistics.median(launches_s)}
-        | ({} if counted is None else {"counted_bytes": counted})
+        | ({"not_counted": _why_not(on)} if counted is None else {"counted_bytes": counted})
     )
+
+
+def _why_not(on: device.Device) -> str:
+    return on.memory_doubt or device.NOT_COUNTED
 
 
 def counted_bytes(on: device.Device, allocate: Callable[[int], object]) -> int | None:
@@ -152,5 +156,17 @@ def main() -> None:
     if BESIDE in sys.argv:
         _be_beside(sys.argv[2])
         return
-    found = {name: _measure_accelerator(name) for name in device.device_names()[1:]}
-    Path(json.loads(sys.stdin.read())["out"]).write_text(json.dumps(found), encoding="utf-8")
+    out = Path(json.loads(sys.stdin.read())["out"])
+    answer(out, device.device_names()[1:], _measure_accelerator)
+
+
+def answer(out: Path, names: Sequence[str], figures: Callable[[str], Figures]) -> None:
+    """Write what is known after each device: one that takes too long does not lose the others."""
+    found: dict[str, Figures] = {}
+    beside = out.with_suffix(".tmp")
+    beside.write_text("{}", encoding="utf-8")
+    beside.rename(out)
+    for name in names:
+        found[name] = figures(name)
+        beside.write_text(json.dumps(found), encoding="utf-8")
+        beside.rename(out)

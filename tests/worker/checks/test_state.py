@@ -45,6 +45,23 @@ def test_each_thing_that_is_otherwise_is_named(name: str, value: object, words: 
     assert problems(case(), {**STANDS, name: value}, SWITCHES) == [words]
 
 
+@pytest.mark.parametrize(("asked", "runs"), [("off", "on"), ("on", "off")])
+def test_products_that_run_otherwise_than_the_flags_say_are_named_with_the_variable(
+    monkeypatch: pytest.MonkeyPatch, asked: str, runs: str
+) -> None:
+    one = case(device="cuda:0", cudnn_benchmark="off", tf32=asked, threads=None, allocator=None)
+    state = {**STANDS, "cudnn_benchmark": "off", "tf32": asked}
+    assert problems(one, {**state, "tf32_in_products": asked}, SWITCHES) == []
+    words = f"tf32={asked} was asked for, but matrix products run with tf32={runs}"
+    monkeypatch.delenv("NVIDIA_TF32_OVERRIDE", raising=False)
+    assert problems(one, {**state, "tf32_in_products": runs}, SWITCHES) == [words]
+    value = "1" if runs == "on" else "0"
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", value)
+    assert problems(one, {**state, "tf32_in_products": runs}, SWITCHES) == [
+        f"{words}: NVIDIA_TF32_OVERRIDE={value} overrules the flags; unset it"
+    ]
+
+
 def test_settings_of_a_gpu_are_held_against_what_the_case_asks() -> None:
     asked = case(device="cuda:0", cudnn_benchmark="on", tf32="off", threads=None, allocator=None)
     state = {**STANDS, "cudnn_benchmark": "off", "tf32": "mixed"}

@@ -39,6 +39,10 @@ class FakeAccelerator:
         earlier = self.earlier_peak[index]
         return {name: max(earlier, value + index) for name, value in self.stats.items()}
 
+    def empty_cache(self) -> None:
+        if self.stats is None:
+            raise RuntimeError("Allocator for mps is not a DeviceAllocator.\nException raised from")
+
     def reset_peak_memory_stats(self, index: int = 0) -> None:
         if not self.can_reset:
             raise RuntimeError("not supported")
@@ -109,6 +113,14 @@ def test_a_counter_that_a_device_lacks_is_none_and_never_zero(
     device.reset_peak()
     assert device.peak_bytes() is None
     assert device.reserved_peak_bytes() is None
+
+
+def test_an_allocator_that_torch_cannot_ask_leaves_the_peak_unknown_in_its_own_words() -> None:
+    device = accelerator(FakeAccelerator(None))
+    device.empty_cache()
+    assert device.memory_doubt is None
+    assert device.peak_bytes() is None
+    assert device.memory_doubt == "Allocator for mps is not a DeviceAllocator."
 
 
 def test_a_peak_that_cannot_begin_anew_is_none() -> None:

@@ -2,6 +2,9 @@
 
 import math
 
+import pytest
+import torch
+
 from bench.worker.device.reference_work import Controls
 from tests.support.fake_device import FakeDevice
 
@@ -34,8 +37,6 @@ def test_the_device_is_idle_when_a_control_begins_and_when_it_ends() -> None:
 
 
 def test_controls_leave_the_random_numbers_of_the_case_alone() -> None:
-    import torch
-
     torch.manual_seed(7)
     expected = torch.rand(3)
     torch.manual_seed(7)
@@ -46,3 +47,32 @@ def test_controls_leave_the_random_numbers_of_the_case_alone() -> None:
 def test_controls_that_never_ran_have_no_figure() -> None:
     controls = Controls("cpu", FakeDevice())
     assert all(math.fsum(times) == 0 for times in controls.times_s.values())
+
+
+@pytest.mark.parametrize("room_for", [0, 1, 7])  # first calls, and rounds of the three controls
+def test_controls_for_which_memory_is_too_small_are_given_up_and_say_why(
+    monkeypatch: pytest.MonkeyPatch, room_for: int
+) -> None:
+    left, real = [room_for], torch.mm
+
+    def product(*args: torch.Tensor, out: torch.Tensor) -> torch.Tensor:
+        if not left[0]:
+            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 MiB")
+        left[0] -= 1
+        return real(*args, out=out)
+
+    monkeypatch.setattr(torch, "mm", product)
+    controls = Controls("cpu", FakeDevice(), why_no_memory=str)
+    for _ in range(4):
+        controls()
+    assert controls.left_out == "CUDA out of memory. Tried to allocate 2.00 MiB"
+    assert controls.times_s == {}
+
+
+def test_controls_that_fail_for_another_reason_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: torch.Tensor, **__: torch.Tensor) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    monkeypatch.setattr(torch, "mm", fails)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        Controls("cpu", FakeDevice())

@@ -8,6 +8,7 @@ import importlib.util
 import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
 
@@ -451,3 +452,58 @@ def test_each_number_of_a_module_is_changed() -> None:
 def test_without_a_modules_private_names_the_error_names_them(use: Any, name: str) -> None:
     with pytest.raises(TorchPrivateError, match=name):
         use(SimpleNamespace())
+
+
+# --- CUDA graphs ------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def trees(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
+    """This torch's own trees of CUDA graphs, with containers that are made up; none recorded."""
+    module: Any = importlib.import_module(torch_private.GRAPH_TREES)
+    containers: dict[int, Any] = {}
+    monkeypatch.setattr(module.local, "tree_manager_containers", containers)
+    monkeypatch.setattr(torch_private, "counters_so_far", lambda: {"inductor": {}})
+    return containers
+
+
+def test_a_cuda_graph_is_recorded_once_a_tree_has_a_root(trees: dict[int, Any]) -> None:
+    assert torch_private.cuda_graph_recorded() is False
+    trees[0] = SimpleNamespace(tree_manager=None)
+    trees[1] = SimpleNamespace(tree_manager=SimpleNamespace(roots={7: []}))
+    assert torch_private.cuda_graph_recorded() is False
+    trees[1].tree_manager.roots[7].append("a graph")
+    assert torch_private.cuda_graph_recorded() is True
+
+
+@pytest.mark.usefixtures("trees")
+def test_a_cuda_graph_whose_inputs_are_all_static_is_recorded_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    counted = {"inductor": {torch_private.RECORDED: 0}}
+    monkeypatch.setattr(torch_private, "counters_so_far", lambda: counted)
+    assert torch_private.cuda_graph_recorded() is True
+
+
+def test_this_torch_counts_a_recorded_graph_and_keeps_its_root(trees: dict[int, Any]) -> None:
+    source = Path(str(sys.modules[torch_private.GRAPH_TREES].__file__)).read_text()
+    assert f'counters["inductor"]["{torch_private.RECORDED}"] +=' in source
+    assert "self.roots[function_id].append(node)" in source
+    assert trees == {}
+
+
+def test_before_the_trees_are_imported_no_graph_is_recorded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(torch_private, "counters_so_far", dict)
+    monkeypatch.delitem(sys.modules, torch_private.GRAPH_TREES, raising=False)
+    assert torch_private.cuda_graph_recorded() is False
+    monkeypatch.setattr(torch_private, "GRAPH_TREES", "torch._inductor.no_such_module")
+    assert torch_private.cuda_graph_recorded() is None
+
+
+def test_a_torch_that_does_not_tell_of_its_graphs_leaves_them_unknown(
+    trees: dict[int, Any],
+) -> None:
+    trees[0] = SimpleNamespace(tree_manager=SimpleNamespace())
+    assert torch_private.cuda_graph_recorded() is None

@@ -4,6 +4,7 @@ In this process, and compiled by dynamo alone: `test_faults` and `test_state` go
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import torch
 from bench.core.protocol import Budget, Request
 from bench.worker import case_process
 from bench.worker.checks import state
+from bench.worker.device import cuda, torch_private
 from bench.worker.jobs import prepare
 from bench.worker.jobs.prepare import BuiltCase, Invalid, begin, end, flags, no_recompiles
 from bench.worker.model import inplace
@@ -193,12 +195,41 @@ def test_a_step_that_was_skipped_among_the_samples_is_refused() -> None:
         end(built, begun, 0.001)
 
 
+def test_a_row_whose_products_run_otherwise_than_its_tf32_asks_is_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    built = build("hostile:Small")
+    built = replace(built, case=replace(built.case, tf32="off"))
+    seen = state.global_state
+    monkeypatch.setattr(state, "global_state", lambda *of: {**seen(*of), "tf32": "off"})
+    assert begin(built).state["tf32_in_products"] == "off"
+    monkeypatch.setattr(cuda, "tf32_in_products", lambda _: "on")
+    with pytest.raises(Invalid, match="matrix products run with tf32=on"):
+        begin(built)
+
+
 @pytest.mark.usefixtures("dynamo")
 def test_eager_code_under_the_name_of_compiled_code_is_refused() -> None:
     built = build("hostile:WithoutCompiling", compile="default")
     begun = begin(built)
     with pytest.raises(Invalid, match="nothing was compiled"):
         end(built, begun, 0.001)
+
+
+@pytest.mark.usefixtures("dynamo")
+@pytest.mark.parametrize("recorded", [True, False, None])
+def test_a_row_of_cuda_graphs_needs_one_that_was_recorded(
+    monkeypatch: pytest.MonkeyPatch, recorded: bool | None
+) -> None:
+    monkeypatch.setattr(torch_private, "cuda_graph_recorded", lambda: recorded)
+    built = replace(build("hostile:Small", compile="default"), graphs=True)
+    begun = begin(built)
+    if recorded is False:
+        with pytest.raises(Invalid, match="no CUDA graph was recorded"):
+            end(built, begun, 0.001)
+        return
+    _, seen = end(built, begun, 0.001)
+    assert seen["cuda_graphs"] == ("recorded" if recorded else "unknown")
 
 
 @pytest.mark.usefixtures("dynamo")

@@ -103,6 +103,8 @@ class FakeGpu:
     """An accelerator that counts its memory, and what it was asked in which order."""
 
     name, type, synchronous, has_events = "fake:0", "fake", False, False
+    events_doubt: str | None = None
+    memory_doubt: str | None = None
 
     def __init__(self, peak: int | None, reserved: int | None) -> None:
         self.peak, self.reserved = peak, reserved
@@ -149,7 +151,11 @@ def test_a_counter_that_is_missing_is_unknown_and_never_zero() -> None:
     found, problems = on_gpu(FakeGpu(None, None))
     assert "peak_bytes" not in found
     assert "reserved_bytes" not in found
-    assert problems["peak_bytes"] == "fake:0 does not count its memory"
+    assert problems["peak_bytes"] == "fake:0: the device does not count its memory"
+    plain = FakeGpu(None, None)
+    plain.memory_doubt = "Allocator for fake is not a DeviceAllocator."
+    _, problems = on_gpu(plain)
+    assert problems["peak_bytes"] == "fake:0: Allocator for fake is not a DeviceAllocator."
 
 
 def test_with_cuda_graphs_the_peak_is_the_reserved_one() -> None:

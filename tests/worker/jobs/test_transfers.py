@@ -73,15 +73,43 @@ def test_training_brings_nothing_back() -> None:
 def test_a_copy_that_returns_before_it_is_done_is_waited_for(machine: Machine) -> None:
     device = open_device(NAME)
     way = transfer.Copies("input_pinned", lambda: machine.submit(0.001), 4_000)
-    samples, facts = transfer.measure(
-        [way], device, machine.clock, budget=BUDGET, resolution_s=1e-9
-    )
-    by_kind = {one.kind: statistics.median(one.times_s) for one in samples}
-    assert {one.phase for one in samples} == {"input_pinned"}
+    moved = transfer.measure([way], device, machine.clock, budget=BUDGET, resolution_s=1e-9)
+    by_kind = {one.kind: statistics.median(one.times_s) for one in moved.samples}
+    assert {one.phase for one in moved.samples} == {"input_pinned"}
     assert by_kind["latency"] == pytest.approx(0.001 + LAUNCH_S)
     assert by_kind["device"] == pytest.approx(0.001 + LAUNCH_S)  # the queue was empty before
     assert by_kind["pipelined"] == pytest.approx(0.001, rel=0.01)
-    assert facts == {"bytes_moved:input_pinned": 4_000}
+    assert moved.metrics == {"bytes_moved:input_pinned": 4_000}
+    assert moved.left_out == {}
+
+
+def test_a_copy_for_which_memory_is_too_small_is_left_out_and_the_others_are_measured(
+    machine: Machine,
+) -> None:
+    def no_room() -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.00 GiB")
+
+    every = [
+        transfer.Copies("input_pageable", no_room, 2**32),
+        transfer.Copies("output_pageable", lambda: machine.submit(0.001), 4_000),
+    ]
+    moved = transfer.measure(
+        every, open_device(NAME), machine.clock, budget=BUDGET, resolution_s=1e-9, why_no_memory=str
+    )
+    assert {one.phase for one in moved.samples} == {"output_pageable"}
+    assert moved.metrics == {"bytes_moved:output_pageable": 4_000}
+    assert moved.left_out == {
+        "input_pageable": "CUDA out of memory. Tried to allocate 4.00 GiB",
+    }
+
+
+def test_a_copy_that_fails_for_another_reason_is_a_failure(machine: Machine) -> None:
+    def fails() -> None:
+        raise RuntimeError("CUDA error: an illegal memory access was encountered")
+
+    way = transfer.Copies("input_pageable", fails, 4)
+    with pytest.raises(RuntimeError, match="illegal memory access"):
+        transfer.measure([way], open_device(NAME), machine.clock)
 
 
 # --- what is read of them --------------------------------------------------------------------

@@ -23,6 +23,7 @@ FINE = CompileState(
     graph_breaks=0,
     warm=False,
     cudagraph_skips=0,
+    cudagraph_recorded=True,
     recompile_limit=False,
 )
 
@@ -47,6 +48,11 @@ def test_one_graph_and_nothing_after_it_is_compiled_code() -> None:
         ),
         ({}, {"frames_total": 3}, "recompiled 2 times inside the samples"),
         ({}, {"cudagraph_skips": 4}, "CUDA graphs were skipped 4 times"),
+        (
+            {},
+            {"cudagraph_recorded": False},
+            "no CUDA graph was recorded, so that nothing was replayed",
+        ),
     ],
 )
 def test_what_was_not_compiled_is_said(
@@ -96,6 +102,8 @@ def test_compiled_code_under_compile_off_is_said_with_what_to_do() -> None:
 
 def test_skipped_cuda_graphs_matter_where_they_were_asked_for() -> None:
     assert problem(FINE, replace(FINE, cudagraph_skips=4), cuda_graphs=False) is None
+    assert problem(FINE, replace(FINE, cudagraph_recorded=False), cuda_graphs=False) is None
+    assert problem(FINE, replace(FINE, cudagraph_recorded=None), cuda_graphs=True) is None
     assert uses_cuda_graphs("reduce-overhead", "cuda")
     assert not uses_cuda_graphs("default", "cuda")
     assert not uses_cuda_graphs("reduce-overhead", "cpu")
