@@ -22,7 +22,7 @@ from bench.core.text import printable
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
-from bench.worker.device import nvidia, reference_work
+from bench.worker.device import gpu_monitor, nvidia, reference_work
 from bench.worker.jobs import (
     interleaved,
     prepare,
@@ -204,7 +204,8 @@ def _measure(request: Request) -> Entry:
     begun = prepare.begin(built)
     load = contention.Meter()
     known = reference_work.Controls(request.case.device, built.device)
-    driver = nvidia.GpuMonitor(nvidia.gpu_of(request.case.device))
+    driver = gpu_monitor.GpuMonitor(nvidia.gpu_of(request.case.device))
+    built.device.wait()
     driver.start()
     with prepare.no_recompiles(request.case):
         times = measure.measure(
@@ -219,6 +220,7 @@ def _measure(request: Request) -> Entry:
     driver.stop()
     moved, transfer_metrics = _transfers(built)
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
+    seen |= driver.state()
     doubts = doubts_of(times.settled, times.moved, seen)
     flags = [*doubts, *prepare.flags(seen)]
     if load.contended:

@@ -8,6 +8,8 @@ runs.
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,11 +27,12 @@ from bench.engine.requests import request
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker import peaks
-from bench.worker.device import cuda, nvidia
+from bench.worker.device import cuda, energy, gpu_monitor, nvidia
 from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
 from bench.worker.process import limits
+from bench.worker.selftest import devices as selftest_devices
 from bench.worker.timing import measure
 from tests.support.cases import case
 
@@ -147,11 +150,58 @@ def test_the_driver_knows_torchs_device_by_its_uuid() -> None:
     assert found.sm_clock_hz is not None
 
 
+def watched(gpu: nvidia.Gpu, device: Device) -> gpu_monitor.GpuMonitor:
+    """Around three seconds of work."""
+    work()
+    device.wait()
+    monitor = gpu_monitor.GpuMonitor(gpu)
+    monitor.start()
+    start = time.perf_counter()
+    while time.perf_counter() - start < 3:
+        work()
+        device.wait()
+    monitor.stop()
+    return monitor
+
+
+@needs_nvidia
+def test_an_idle_context_of_another_process_is_counted_and_disturbs_nothing(
+    device: Device,
+) -> None:
+    gpu = nvidia.gpu_of(NAME)
+    assert gpu is not None
+    alone = watched(gpu, device).state()
+    idle = f"import torch; torch.ones(9, device={NAME!r}).sum().item(); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", idle], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        beside = watched(gpu, device)
+    gpu.close()
+    assert beside.contended() in (False, None)
+    if alone and beside.state():
+        assert beside.state()["other_contexts"] == alone["other_contexts"] + 1
+
+
+@needs_nvidia
+def test_a_process_that_computes_is_told_from_a_gpu_of_ones_own(device: Device) -> None:
+    gpu = nvidia.gpu_of(NAME)
+    assert gpu is not None
+    found = selftest_devices.neighbour(
+        lambda: gpu_monitor.GpuMonitor(gpu),
+        lambda: watched(gpu, device),
+        lambda: selftest_devices.another_process(NAME),
+    )
+    gpu.close()
+    assert found in ({}, {"contended_alone": False, "contended_beside": True})
+
+
 @needs_nvidia
 def test_energy_is_that_of_a_gpu_at_work(device: Device) -> None:
     gpu = nvidia.gpu_of(NAME)
     assert gpu is not None
-    joules = nvidia.energy_j_per_call(gpu, work, device.wait)
+    joules = energy.energy_j_per_call(gpu, work, device.wait)
     gpu.close()
     assert joules is None or 1e-6 < joules < 1e3
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.core.records import Case
 from bench.worker.checks import layout_changes
-from bench.worker.device import nvidia
+from bench.worker.device import energy, nvidia
 from bench.worker.device.device import Device
 from bench.worker.metrics import bytes_moved, flops, memory
 from bench.worker.metrics.memory import begin_call
@@ -184,7 +184,7 @@ def _energy(step: Step, case: Case, device: Device) -> Metrics:
         step.prepare(1)
         step()
 
-    joules = nvidia.energy_j_per_call(gpu, call, device.wait)
+    joules = energy.energy_j_per_call(gpu, call, device.wait)
     gpu.close()
     if gpu.is_slice:
         raise MetricError("the driver counts the energy of the board, of which this is a slice")
