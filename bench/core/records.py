@@ -30,7 +30,8 @@ STATUSES: tuple[Status, ...] = (
 )
 
 FLAGS: Mapping[str, str] = {
-    "contended": "other work on the machine took processor time, or used the GPU, during the samples",
+    "contended": "other work on the machine took processor time, or used the GPU, during the "
+    "samples",
     "unsteady": "the times had not settled after the warm-up, or moved through the samples, or "
     "each call does more than the last",
     "growing": "the calls are not alike on any machine: each one does more than the last, "

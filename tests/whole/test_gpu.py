@@ -198,12 +198,35 @@ def test_a_process_that_computes_is_told_from_a_gpu_of_ones_own(device: Device) 
 
 
 @needs_nvidia
-def test_energy_is_that_of_a_gpu_at_work(device: Device) -> None:
+@pytest.mark.parametrize("size", [256, 8192])
+def test_the_energy_of_a_call_is_the_power_of_calls_back_to_back_and_their_time(
+    device: Device, size: int
+) -> None:
+    """A short call, of which launches take the most, and a long one."""
     gpu = nvidia.gpu_of(NAME)
     assert gpu is not None
-    joules = energy.energy_j_per_call(gpu, work, device.wait)
+    if gpu.energy_j() is None:
+        pytest.skip("the driver does not count this GPU's energy")
+    one, out = torch.randn(size, size, device=NAME), torch.empty(size, size, device=NAME)
+
+    def call() -> None:
+        torch.mm(one, one, out=out)
+
+    energy.energy_j_per_call(gpu, call, device.wait)  # the board is as warm as it gets
+    begun_s, begun_j, calls = time.perf_counter(), gpu.energy_j(), 0
+    while time.perf_counter() - begun_s < 4:
+        for _ in range(16):
+            call()
+        calls += 16
+        if calls % 1024 == 0 or size > 256:
+            device.wait()
+    device.wait()
+    ended_j = gpu.energy_j()
+    assert begun_j is not None
+    assert ended_j is not None
+    found = energy.energy_j_per_call(gpu, call, device.wait)
     gpu.close()
-    assert joules is None or 1e-6 < joules < 1e3
+    assert found == pytest.approx((ended_j - begun_j) / calls, rel=0.08)
 
 
 @needs_cuda

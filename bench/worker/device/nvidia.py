@@ -86,13 +86,10 @@ class Gpu:
         since_us: samples of processes later than that, by the driver's clock; 0: all it still has.
         """
         nvml, handle = self._nvml, self._handle
-        energy_mj = power_mw = None
-        if not self.is_slice:
-            energy_mj = self._query("nvmlDeviceGetTotalEnergyConsumption", handle)
-            power_mw = self._query("nvmlDeviceGetPowerUsage", handle)
+        power_mw = None if self.is_slice else self._query("nvmlDeviceGetPowerUsage", handle)
         return GpuSnapshot(
             at_s=self._clock(),
-            energy_j=_scaled(energy_mj, 1e-3),
+            energy_j=self.energy_j(),
             sm_clock_hz=_scaled(
                 self._query("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM), 1e6
             ),
@@ -106,6 +103,12 @@ class Gpu:
             contexts=self._contexts(),
             samples=self._samples(since_us),
         )
+
+    def energy_j(self) -> float | None:
+        """Of the board since the driver was loaded; of a slice unknown."""
+        if self.is_slice:
+            return None
+        return _scaled(self._query("nvmlDeviceGetTotalEnergyConsumption", self._handle), 1e-3)
 
     def utilization_ratio(self) -> float | None:
         """Share of the last sampling period, 1/6 to 1 s, in which a kernel of any process ran."""

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from bench.core.records import Case
+from bench.core.subject import parse
 from bench.worker.checks import layout_changes
 from bench.worker.device import energy, nvidia
 from bench.worker.device.device import Device
@@ -175,7 +176,12 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Metrics:
 
 
 def _energy(step: Step, case: Case, device: Device) -> Metrics:
-    """Of an NVIDIA GPU: in a pass of its own, for samples are too short to count energy."""
+    """Of an NVIDIA GPU: in a pass of its own, for samples are too short to count energy.
+
+    Of wholes alone: it takes more than two seconds, and a network has many layers.
+    """
+    if parse(case.subject).layer is not None:
+        return {}
     gpu = nvidia.gpu_of(device.name)
     if gpu is None:
         return {}

@@ -21,13 +21,14 @@ from bench.worker.device.nvidia import Gpu, NvidiaError
 
 def look(uuid):
     times = iter(range(0, 1000, 2))
+    clock = lambda: float(next(times))
     try:
-        gpu = Gpu(uuid, clock=lambda: float(next(times)))
+        gpu = Gpu(uuid, clock=clock)
     except NvidiaError as error:
         return {"error": str(error)}
     one, two = gpu.snapshot(), gpu.snapshot(since_us=500000)
     calls = []
-    energy_j = energy_j_per_call(gpu, lambda: calls.append(None), lambda: None)
+    energy_j = energy_j_per_call(gpu, lambda: calls.append(None), lambda: None, clock)
     gpu.close()
     look = {**dataclasses.asdict(two), "contexts": two.contexts and sorted(two.contexts)}
     found = {"throttled": throttled(one, two), "power_w": power_w(one, two)}
