@@ -294,9 +294,11 @@ class Row:
     )
     device_s: float | None = _column("time between two events on the accelerator: s")
     images_per_s: float | None = _column("batch / pipelined_s: 1/s")
-    first_call_s: float | None = _column("first call of a process, including compiling: s")
+    first_call_s: float | None = _column(
+        "first call of a process, including compiling and cuDNN's search: s"
+    )
     tuning_s: float | None = _column(
-        "cuDNN's search: first call with this shape minus a steady call: s"
+        "cuDNN's search: first call in benchmark mode, after one without, minus a steady call: s"
     )
     compile_cold_s: float | None = _column(
         "first call minus a steady call, with an empty compiler cache: s"

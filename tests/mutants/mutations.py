@@ -400,9 +400,9 @@ MUTATIONS = (
     Mutation(
         "the first call is timed after others",
         "bench/worker/jobs/prepare.py",
-        "    first_call_s = measure.first_call(step, ready.device)\n",
-        "    step.prepare(1)\n    step()\n"
-        "    first_call_s = measure.first_call(step, ready.device)\n",
+        "        first_call_s = measure.first_call(step, ready.device)\n",
+        "        step.prepare(1)\n        step()\n"
+        "        first_call_s = measure.first_call(step, ready.device)\n",
         READY,
     ),
     Mutation(

@@ -286,18 +286,6 @@ def test_tf32_changes_matrix_products_and_convolutions_alike() -> None:
 
 
 @needs_cuda
-def test_priming_cudnn_takes_every_arithmetic_and_leaves_the_next_call_fast(device: Device) -> None:
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        for channels_last in (False, True):
-            cuda.prime_cudnn(NAME, dtype, channels_last=channels_last)
-    device.wait()
-    start = time.perf_counter()
-    cuda.prime_cudnn(NAME)
-    device.wait()
-    assert time.perf_counter() - start < 0.1  # loading cuDNN takes longer
-
-
-@needs_cuda
 def test_the_peaks_of_a_gpu_are_those_of_a_gpu(device: Device) -> None:
     rungs = peaks.arithmetic(device, "float32")
     assert max(rung["per_s"] for rung in rungs) > 5e11
@@ -362,6 +350,23 @@ def test_every_setting_is_measured_read_back_and_right(
     assert facts.invalid is None
     assert facts.facts["peak_bytes"] > 0
     assert "relative_error" in facts.facts
+
+
+@needs_cuda
+def test_the_search_of_cudnn_is_what_it_adds_to_a_first_call(
+    session: ForkServer, tmp_path: Path
+) -> None:
+    """Each case in a process of its own; the first of all loads files that the disk then keeps."""
+    own = {"mode": "training", "batch": 256}
+    found = {}
+    for name in ("off", "on", "off", "on"):
+        found[name] = asked(session, tmp_path, "measure", **own, cudnn_benchmark=name)
+    off, on = found["off"], found["on"]
+    assert isinstance(off, Measurement)
+    assert isinstance(on, Measurement)
+    added_s = on.facts["first_call_s"] - off.facts["first_call_s"]
+    assert on.facts["tuning_s"] > 0.005
+    assert on.facts["tuning_s"] == pytest.approx(added_s, rel=0.5, abs=0.05)
 
 
 @needs_cuda
