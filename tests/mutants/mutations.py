@@ -60,8 +60,8 @@ MUTATIONS = (
     Mutation(
         "no wait before the time of events is read",
         STOPWATCH,
-        "            events.append(self.device.event())\n            self.device.wait()\n",
-        "            events.append(self.device.event())\n",
+        "            next(unused).record()\n            self.device.wait()\n",
+        "            next(unused).record()\n",
         TIMER,
     ),
     Mutation(

@@ -126,6 +126,36 @@ def test_events_that_have_not_passed_tell_no_time(device: Device) -> None:
     assert first.seconds_until(last) > 0
 
 
+def test_events_of_a_short_call_count_no_more_than_the_hosts_clock(device: Device) -> None:
+    """Twenty launches of next to no work: the device waits for its host."""
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    x = torch.ones(8, 8, device=NAME)
+    layers = nn.Sequential(*(nn.ReLU() for _ in range(20)))
+    step = InferenceStep(layers, (x,), {}, device_type=device.type)
+    measure.first_call(step, device)
+    found = {one.kind: one.times_s for one in measure.measure(step, device, Budget()).samples}
+    assert statistics.median(found["device"]) < 1.02 * statistics.median(found["latency"])
+
+
+def test_an_event_is_recorded_again_at_another_moment(device: Device) -> None:
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    one = torch.randn(4096, 4096, device=NAME)
+    first, last = device.event(), device.event()
+    one @ one
+    device.wait()
+    first.record()
+    last.record()
+    device.wait()
+    alone_s = first.seconds_until(last)
+    first.record()
+    one @ one
+    last.record()
+    device.wait()
+    assert first.seconds_until(last) > 2 * alone_s
+
+
 @needs_two
 def test_the_cases_own_device_is_meant_where_another_is_the_current_one(device: Device) -> None:
     assert torch.accelerator.current_device_index() == 0

@@ -116,13 +116,14 @@ def _without_profiler(built: prepare.BuiltCase) -> dict[str, float]:
     found = {"whole_s": statistics.median(whole)}
     if device.synchronous or not device.has_events:
         return found
-    calls = step.prepare(2 * STEPS)
+    calls, first, last = step.prepare(2 * STEPS), device.event(), device.event()
     device.wait()
-    first, start_s = device.event(), clock()
+    first.record()
+    start_s = clock()
     for _ in range(min(calls, 2 * STEPS)):
         step()
     issued_s = clock() - start_s
-    last = device.event()
+    last.record()
     device.wait()
     calls = min(calls, 2 * STEPS)
     return found | {"host_s": issued_s / calls, "event_s": first.seconds_until(last) / calls}
