@@ -14,14 +14,14 @@ import torch
 from bench.worker.device.cuda import nvml_handle
 from bench.worker.timing.stopwatch import wall_clock
 
+# Numbers of nvml.h, which its binary interface keeps.  The bindings rename or remove their names.
+SUCCESS, NOT_FOUND = 0, 6  # nvmlReturn_t
+CLOCK_SM, TEMPERATURE_GPU, PERF_POLICY_THERMAL, MIG_ENABLE = 1, 0, 1, 1
 # What slows a GPU down that is not a normal limit of its power: too hot, or the board pulled the
 # brake.  Snapshots can miss them, so the counter of time lost to heat is read as well.
-FAULT_REASONS = (
-    "nvmlClocksThrottleReasonHwSlowdown",
-    "nvmlClocksThrottleReasonSwThermalSlowdown",
-    "nvmlClocksThrottleReasonHwThermalSlowdown",
-    "nvmlClocksThrottleReasonHwPowerBrakeSlowdown",
-)
+# nvmlClocksEventReason… (before: nvmlClocksThrottleReason…) HwSlowdown, SwThermalSlowdown,
+# HwThermalSlowdown, HwPowerBrakeSlowdown.
+FAULT_REASONS = 0x08 | 0x20 | 0x40 | 0x80
 
 
 class NvidiaError(RuntimeError):
@@ -73,7 +73,7 @@ class Gpu:
         # computes on a slice.  A driver that knows nothing of it has none.
         own = bool(self._query("nvmlDeviceIsMigDeviceHandle", self._handle))
         mode = self._query("nvmlDeviceGetMigMode", self._handle)  # now, and after the next reset
-        self._sees_all_slices = not own and bool(mode) and mode[0] == nvml.NVML_DEVICE_MIG_ENABLE
+        self._sees_all_slices = not own and bool(mode) and mode[0] == MIG_ENABLE
         self.is_slice = own or self._sees_all_slices
 
     def close(self) -> None:
@@ -85,20 +85,16 @@ class Gpu:
 
         since_us: samples of processes later than that, by the driver's clock; 0: all it still has.
         """
-        nvml, handle = self._nvml, self._handle
+        handle = self._handle
         power_mw = None if self.is_slice else self._query("nvmlDeviceGetPowerUsage", handle)
         return GpuSnapshot(
             at_s=self._clock(),
             energy_j=self.energy_j(),
-            sm_clock_hz=_scaled(
-                self._query("nvmlDeviceGetClockInfo", handle, nvml.NVML_CLOCK_SM), 1e6
-            ),
+            sm_clock_hz=_scaled(self._query("nvmlDeviceGetClockInfo", handle, CLOCK_SM), 1e6),
             power_w=_scaled(power_mw, 1e-3),
-            temperature_c=_scaled(
-                self._query("nvmlDeviceGetTemperature", handle, nvml.NVML_TEMPERATURE_GPU), 1.0
-            ),
+            temperature_c=_scaled(self._temperature_c(), 1.0),
             utilization_ratio=self.utilization_ratio(),
-            hot_s=_scaled(self._violated_ns(nvml.NVML_PERF_POLICY_THERMAL), 1e-9),
+            hot_s=_scaled(self._violated_ns(PERF_POLICY_THERMAL), 1e-9),
             faulty=self._faulty(),
             contexts=self._contexts(),
             samples=self._samples(since_us),
@@ -115,6 +111,12 @@ class Gpu:
         rates = self._query("nvmlDeviceGetUtilizationRates", self._handle)
         return _scaled(getattr(rates, "gpu", None), 0.01)
 
+    def _temperature_c(self) -> int | None:
+        found: int | None = self._query("nvmlDeviceGetTemperature", self._handle, TEMPERATURE_GPU)
+        if found is None:  # the newer name
+            found = self._query("nvmlDeviceGetTemperatureV", self._handle, TEMPERATURE_GPU)
+        return found
+
     def _violated_ns(self, policy: int) -> int | None:
         found = self._query("nvmlDeviceGetViolationStatus", self._handle, policy)
         return getattr(found, "violationTime", None)
@@ -125,7 +127,7 @@ class Gpu:
             reasons = self._query("nvmlDeviceGetCurrentClocksThrottleReasons", self._handle)
         if reasons is None:
             return None
-        return any(reasons & getattr(self._nvml, name) for name in FAULT_REASONS)
+        return bool(reasons & FAULT_REASONS)
 
     def _contexts(self) -> frozenset[int] | None:
         if self._sees_all_slices:
@@ -134,15 +136,15 @@ class Gpu:
         return None if found is None else frozenset(int(one.pid) for one in found)
 
     def _samples(self, since_us: int) -> tuple[ProcessSample, ...] | None:
-        nvml = self._nvml
         if self.is_slice:
             return None
         try:
-            found = nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us)
-        except nvml.NVMLError as error:
+            found = self._nvml.nvmlDeviceGetProcessUtilization(self._handle, since_us)
+        except self._nvml.NVMLError as error:
             # No process used it.  The bindings raise where the driver succeeds with none, too.
-            none = error.value in (nvml.NVML_SUCCESS, nvml.NVML_ERROR_NOT_FOUND)
-            return () if none else None
+            return () if error.value in (SUCCESS, NOT_FOUND) else None
+        except AttributeError:
+            return None
         return tuple(
             ProcessSample(int(one.pid), int(one.timeStamp), one.smUtil / 100)
             for one in found
@@ -150,10 +152,10 @@ class Gpu:
         )
 
     def _query(self, function: str, *arguments: Any) -> Any:
-        """None where this GPU, driver or permission does not answer."""
+        """None where this GPU, driver or permission does not answer, or the bindings lack it."""
         try:
             return getattr(self._nvml, function)(*arguments)
-        except self._nvml.NVMLError:
+        except (self._nvml.NVMLError, AttributeError):
             return None
 
 

@@ -1,5 +1,6 @@
 """The driver of an NVIDIA GPU: the real bindings over a library of ours."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -7,11 +8,76 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import pynvml
 import pytest
 
+from bench.worker.device.nvidia import Gpu
 from tests.support.paths import ROOT
+
+
+def library_without(*parts: str) -> Any:
+    """The bindings' errors, over a driver that answers, without names that have one of `parts`."""
+
+    def process(pid: int) -> Any:
+        return SimpleNamespace(pid=pid, timeStamp=9, smUtil=50)
+
+    answers = {
+        "nvmlInit": None,
+        "nvmlShutdown": None,
+        "nvmlDeviceGetHandleByUUID": "a handle",
+        "nvmlDeviceIsMigDeviceHandle": 0,
+        "nvmlDeviceGetMigMode": [0, 0],
+        "nvmlDeviceGetTotalEnergyConsumption": 9000,
+        "nvmlDeviceGetPowerUsage": 321500,
+        "nvmlDeviceGetClockInfo": 1500,
+        "nvmlDeviceGetTemperature": 71,
+        "nvmlDeviceGetTemperatureV": 72,
+        "nvmlDeviceGetUtilizationRates": SimpleNamespace(gpu=93),
+        "nvmlDeviceGetViolationStatus": SimpleNamespace(violationTime=0),
+        "nvmlDeviceGetCurrentClocksEventReasons": 0x40,
+        "nvmlDeviceGetCurrentClocksThrottleReasons": 0x08,
+        "nvmlDeviceGetComputeRunningProcesses": [process(4001)],
+        "nvmlDeviceGetProcessUtilization": [process(4001)],
+    }
+    kept = {name: one for name, one in answers.items() if not any(part in name for part in parts)}
+    functions = {name: (lambda *_, one=one: one) for name, one in kept.items()}
+    return SimpleNamespace(NVMLError=pynvml.NVMLError, **functions)
+
+
+def test_bindings_that_have_dropped_every_name_of_a_figure_still_give_the_others() -> None:
+    """Neither constants nor functions, as nvidia-ml-py announces for some of them."""
+    all_ = Gpu("x", library_without()).snapshot()
+    assert None not in dataclasses.astuple(all_)
+    assert all_.faulty is True
+    none = Gpu("x", library_without("DeviceGetC", "DeviceGetT", "DeviceGetP", "DeviceGetU", "Vio"))
+    found = dataclasses.asdict(none.snapshot())
+    assert [name for name, value in found.items() if value is not None] == ["at_s"]
+
+
+@pytest.mark.parametrize(
+    ("dropped", "temperature_c", "faulty"),
+    [
+        ("EventReasons", 71.0, True),
+        ("ThrottleReasons", 71.0, True),
+        ("Reasons", 71.0, None),
+        ("Temperature", None, True),
+    ],
+)
+def test_the_older_and_the_newer_name_of_a_figure_will_do(
+    dropped: str, temperature_c: float | None, faulty: bool | None
+) -> None:
+    found = Gpu("x", library_without(dropped)).snapshot()
+    assert (found.temperature_c, found.faulty) == (temperature_c, faulty)
+
+
+def test_a_temperature_comes_by_its_newer_name_where_the_older_is_gone() -> None:
+    nvml = library_without()
+    del nvml.nvmlDeviceGetTemperature
+    assert Gpu("x", nvml).snapshot().temperature_c == 72.0
+
 
 LOOK_TWICE = """
 import dataclasses, json, os, sys
