@@ -112,7 +112,7 @@ def _begin(
             "command": ["bench", *sys.argv[1:]],
             "started": now.isoformat(timespec="seconds"),
             "config": settings.as_dict(),
-            "machine": environment.machine(accelerators),
+            "machine": {**environment.machine(accelerators), "gpus": found.gpus},
             "environment": {**found.facts, **around, "sources": found.digests},
             "devices": names,
             "cases": [case.as_dict() for case in planned.cases],

@@ -148,6 +148,7 @@ def _begin(
             "config": settings.as_dict(),
             "machine": {
                 **environment.machine(accelerators),
+                "gpus": found.gpus,
                 "peaks": _peaks(planned, settings, console),
             },
             "environment": {**found.facts, **around, "sources": found.digests},
@@ -220,7 +221,8 @@ def _resume(asked: Asked) -> _Begun:
     )
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = environment.fixed_details(
-        environment.machine(accelerators), {**found.facts, **environment.environment()}
+        {**environment.machine(accelerators), "gpus": found.gpus},
+        {**found.facts, **environment.environment()},
     )
     differs = [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"

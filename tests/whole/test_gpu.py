@@ -31,6 +31,7 @@ from bench.worker.device import cuda, energy, gpu_monitor, nvidia
 from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
+from bench.worker.probe import gpu_details
 from bench.worker.process import limits
 from bench.worker.selftest import devices as selftest_devices
 from bench.worker.timing import measure
@@ -178,6 +179,14 @@ def test_the_driver_knows_torchs_device_by_its_uuid() -> None:
     gpu.close()
     assert found.temperature_c is not None
     assert found.sm_clock_hz is not None
+
+
+@needs_nvidia
+def test_a_run_keeps_the_driver_and_the_memory_of_each_gpu() -> None:
+    found = gpu_details(NAME)
+    assert found.driver
+    assert found.memory_bytes == torch.cuda.get_device_properties(NAME).total_memory
+    assert found.power_limit_w is None or 10 < found.power_limit_w < 5000
 
 
 def watched(gpu: nvidia.Gpu, device: Device) -> gpu_monitor.GpuMonitor:

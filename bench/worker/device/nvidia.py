@@ -53,6 +53,16 @@ class GpuSnapshot:
     samples: tuple[ProcessSample, ...] | None  # of processes that used it
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GpuSettings:
+    """How the driver runs a GPU.  None: unknown."""
+
+    driver: str | None
+    power_limit_w: float | None
+    persistence: bool | None  # the driver stays loaded while no process uses the GPU
+    mig: bool | None
+
+
 class Gpu:
     """One GPU of torch's, as NVML knows it: by UUID, for the two number devices differently."""
 
@@ -75,10 +85,23 @@ class Gpu:
         mode = self._query("nvmlDeviceGetMigMode", self._handle)  # now, and after the next reset
         self._sees_all_slices = not own and bool(mode) and mode[0] == MIG_ENABLE
         self.is_slice = own or self._sees_all_slices
+        self._mig = self.is_slice if own or mode else None
 
     def close(self) -> None:
         """Let go of the library."""
         self._query("nvmlShutdown")
+
+    def settings(self) -> GpuSettings:
+        """What stands while nobody changes it."""
+        driver = self._query("nvmlSystemGetDriverVersion")
+        persistence = self._query("nvmlDeviceGetPersistenceMode", self._handle)
+        limit_mw = self._query("nvmlDeviceGetPowerManagementLimit", self._handle)
+        return GpuSettings(
+            driver=driver.decode() if isinstance(driver, bytes) else driver,
+            power_limit_w=_scaled(limit_mw, 1e-3),
+            persistence=None if persistence is None else bool(persistence),
+            mig=self._mig,
+        )
 
     def snapshot(self, since_us: int = 0) -> GpuSnapshot:
         """All figures now.  The board's energy and power are not those of a slice of it.

@@ -41,6 +41,9 @@ def library_without(*parts: str) -> Any:
         "nvmlDeviceGetCurrentClocksThrottleReasons": 0x08,
         "nvmlDeviceGetComputeRunningProcesses": [process(4001)],
         "nvmlDeviceGetProcessUtilization": [process(4001)],
+        "nvmlSystemGetDriverVersion": "580.159.04",
+        "nvmlDeviceGetPowerManagementLimit": 700000,
+        "nvmlDeviceGetPersistenceMode": 1,
     }
     kept = {name: one for name, one in answers.items() if not any(part in name for part in parts)}
     functions = {name: (lambda *_, one=one: one) for name, one in kept.items()}
@@ -55,6 +58,13 @@ def test_bindings_that_have_dropped_every_name_of_a_figure_still_give_the_others
     none = Gpu("x", library_without("DeviceGetC", "DeviceGetT", "DeviceGetP", "DeviceGetU", "Vio"))
     found = dataclasses.asdict(none.snapshot())
     assert [name for name, value in found.items() if value is not None] == ["at_s"]
+
+
+def test_how_a_gpu_is_set_is_told_each_for_itself() -> None:
+    found = Gpu("x", library_without()).settings()
+    assert dataclasses.astuple(found) == ("580.159.04", 700.0, True, False)
+    unknown = Gpu("x", library_without("Driver", "Limit", "Persistence", "Mig")).settings()
+    assert dataclasses.astuple(unknown) == (None, None, None, None)
 
 
 @pytest.mark.parametrize(
