@@ -424,6 +424,29 @@ def test_forks_of_a_process_that_has_used_the_gpu_are_not_made(tmp_path: Path) -
     assert isinstance(found, Measurement)
 
 
+HOLDS = """
+import os, sys
+from bench.host.gpu_driver import kept_loaded
+
+with kept_loaded(["cuda:0"]):
+    assert "pynvml" in sys.modules
+    import torch
+    child = os.fork()
+    if child == 0:
+        torch.ones(9, device="cuda:0").sum().item()
+        os._exit(0)
+    sys.exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+@needs_nvidia
+def test_a_fork_of_a_process_that_keeps_the_driver_loaded_can_use_the_gpu() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOLDS], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @needs_cuda
 def test_a_phase_of_a_step_and_its_whole_agree(session: ForkServer, tmp_path: Path) -> None:
     found = asked(session, tmp_path, "measure", mode="training", batch=32)
