@@ -175,8 +175,8 @@ MUTATIONS = (
     Mutation(
         "events recorded on the current device",
         "bench/worker/device/device.py",
-        "event.record(self._accelerator.current_stream(self._index))",
-        "event.record()",
+        "self._event.record(self._stream())",
+        "self._event.record()",
         PATH,
     ),
     Mutation(

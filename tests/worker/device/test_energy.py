@@ -69,6 +69,12 @@ def test_the_energy_of_a_call_is_that_of_calls_back_to_back(call_s: float) -> No
     assert energy(Board(call_s)) == pytest.approx(BUSY_W * call_s, rel=0.02)
 
 
+def test_the_energy_of_what_the_gpu_did_before_is_not_that_of_the_calls() -> None:
+    board = Board(0.09)
+    board.call()  # the counter has not been renewed since
+    assert energy(board) == pytest.approx(BUSY_W * 0.09, rel=0.02)
+
+
 @pytest.mark.parametrize(("call_s", "calls"), [(12.0, 1), (2.1, 1), (0.9, 3), (0.3, 7)])
 def test_a_slow_call_is_made_no_more_often_than_two_seconds_need(call_s: float, calls: int) -> None:
     board = Board(call_s)
