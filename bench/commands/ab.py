@@ -16,7 +16,7 @@ from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
 from bench.core.text import command
 from bench.engine.workers import Experience
-from bench.host import preflight
+from bench.host import gpu_driver, preflight
 from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
@@ -46,7 +46,9 @@ def run(asked: Asked) -> int:
         console.print(tables.safe(plan.begins(planned)), soft_wrap=True)
         for warning in preflight.warnings():
             console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
-        return _measure(path, planned, console, strict=asked.strict)
+        devices = (case.device for sides in planned.cases.values() for case in sides.values())
+        with gpu_driver.kept_loaded(devices):
+            return _measure(path, planned, console, strict=asked.strict)
 
 
 def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) -> int:

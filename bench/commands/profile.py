@@ -19,7 +19,7 @@ from bench.core.errors import UserError
 from bench.core.records import Case, Entry, Failure
 from bench.engine.requests import request
 from bench.engine.workers import Experience, WorkerPool
-from bench.host import environment, probe
+from bench.host import environment, gpu_driver, probe
 from bench.host.probed import Probe
 from bench.plan import config, expand
 from bench.plots.draw import rc_context, save
@@ -74,15 +74,16 @@ def run(asked: Asked) -> int:
         def say(text: str) -> None:
             console.print(tables.safe(text), soft_wrap=True)
 
-        for entry in _entries(planned.cases, settings.run, directory, say):
-            match entry:
-                case Failure():
-                    failures.append(entry)
-                    said = f"{entry.status}: {entry.case.case_id}: {entry.told}"
-                    console.print(tables.safe(said), soft_wrap=True)
-                case _:
-                    profiles.append(_kept(entry.case, directory))
-                    profile_summary.show(profiles[-1], console)
+        with gpu_driver.kept_loaded(case.device for case in planned.cases):
+            for entry in _entries(planned.cases, settings.run, directory, say):
+                match entry:
+                    case Failure():
+                        failures.append(entry)
+                        said = f"{entry.status}: {entry.case.case_id}: {entry.told}"
+                        console.print(tables.safe(said), soft_wrap=True)
+                    case _:
+                        profiles.append(_kept(entry.case, directory))
+                        profile_summary.show(profiles[-1], console)
         return _end(profiles, failures, directory, console)
     except KeyboardInterrupt:
         said = f"interrupted; what was done lies in {directory.path}"
@@ -112,7 +113,7 @@ def _begin(
             "command": ["bench", *sys.argv[1:]],
             "started": now.isoformat(timespec="seconds"),
             "config": settings.as_dict(),
-            "machine": environment.machine(accelerators),
+            "machine": {**environment.machine(accelerators), "gpus": found.gpus},
             "environment": {**found.facts, **around, "sources": found.digests},
             "devices": names,
             "cases": [case.as_dict() for case in planned.cases],

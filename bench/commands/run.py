@@ -22,7 +22,7 @@ from bench.core.records import Case
 from bench.core.subject import parse
 from bench.core.text import command, printable
 from bench.engine.scheduler import Runner, RunSoFar
-from bench.host import environment, peaks, preflight, probe
+from bench.host import environment, gpu_driver, peaks, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
@@ -93,7 +93,8 @@ def run(asked: Asked) -> int:
         _say(console, f"note: no commit is stored beside the figures: {why}")
     for warning in preflight.warnings():
         _say(console, f"note: {warning}")
-    return _measure(begun, console)
+    with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
+        return _measure(begun, console)
 
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
@@ -148,6 +149,7 @@ def _begin(
             "config": settings.as_dict(),
             "machine": {
                 **environment.machine(accelerators),
+                "gpus": found.gpus,
                 "peaks": _peaks(planned, settings, console),
             },
             "environment": {**found.facts, **around, "sources": found.digests},
@@ -220,7 +222,8 @@ def _resume(asked: Asked) -> _Begun:
     )
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
     now = environment.fixed_details(
-        environment.machine(accelerators), {**found.facts, **environment.environment()}
+        {**environment.machine(accelerators), "gpus": found.gpus},
+        {**found.facts, **environment.environment()},
     )
     differs = [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"

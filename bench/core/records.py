@@ -30,7 +30,8 @@ STATUSES: tuple[Status, ...] = (
 )
 
 FLAGS: Mapping[str, str] = {
-    "contended": "other work on the machine took processor time during the samples",
+    "contended": "other work on the machine took processor time, or used the GPU, during the "
+    "samples",
     "unsteady": "the times had not settled after the warm-up, or moved through the samples, or "
     "each call does more than the last",
     "growing": "the calls are not alike on any machine: each one does more than the last, "
@@ -294,9 +295,11 @@ class Row:
     )
     device_s: float | None = _column("time between two events on the accelerator: s")
     images_per_s: float | None = _column("batch / pipelined_s: 1/s")
-    first_call_s: float | None = _column("first call of a process, including compiling: s")
+    first_call_s: float | None = _column(
+        "first call of a process, including compiling and cuDNN's search: s"
+    )
     tuning_s: float | None = _column(
-        "cuDNN's search: first call with this shape minus a steady call: s"
+        "cuDNN's search: first call in benchmark mode, after one without, minus a steady call: s"
     )
     compile_cold_s: float | None = _column(
         "first call minus a steady call, with an empty compiler cache: s"

@@ -23,8 +23,22 @@ Level = Literal["ok", "spoils", "lacks"]
 
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")
 LEAST_DISK_BYTES = 2**30  # a run, its compile caches and its float64 references take less
-SMI_FIELDS = ("index", "name", "driver_version", "power.limit", "power.default_limit")
+SMI_FIELDS = (
+    "index",
+    "name",
+    "driver_version",
+    "power.limit",
+    "power.default_limit",
+    "persistence_mode",
+    "compute_mode",
+    "ecc.mode.current",
+    "ecc.mode.pending",
+    "ecc.errors.uncorrected.volatile.total",
+)
+# The oldest driver, by its first number, for each CUDA (CUDA Compatibility, minor versions).
+OLDEST_DRIVERS = {11: 450, 12: 525, 13: 580}
 SMI_LIMIT_S = 20.0
+UNTOLD = ("N/A", "Not Supported", "Unknown Error")  # in brackets mostly
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +63,11 @@ class Gpu:
     driver: str
     power_limit_w: float | None
     default_limit_w: float | None
+    persistence: bool | None = None
+    compute_mode: str | None = None  # Default, Exclusive_Process, Prohibited
+    ecc: str | None = None  # Enabled, Disabled
+    ecc_pending: str | None = None  # after the next restart
+    ecc_errors: int | None = None  # uncorrected ones since the driver was loaded
 
 
 def findings(
@@ -183,17 +202,36 @@ def nvidia_smi() -> list[Gpu]:
         return []
     lines = [] if done.returncode else done.stdout.splitlines()
     rows = [row for row in csv.reader(lines, skipinitialspace=True) if len(row) == len(SMI_FIELDS)]
-    return [
-        Gpu(index, name, driver, _watts(limit), _watts(default))
-        for index, name, driver, limit, default in rows
-    ]
+    return [_gpu(row) for row in rows]
 
 
-def _watts(text: str) -> float | None:
+def _gpu(row: list[str]) -> Gpu:
+    index, name, driver, *more = row
+    limit, default, persistence, compute_mode, ecc, pending, errors = map(_known, more)
+    return Gpu(
+        index=index,
+        name=name,
+        driver=driver,
+        power_limit_w=_number(limit),
+        default_limit_w=_number(default),
+        persistence=None if persistence is None else persistence == "Enabled",
+        compute_mode=compute_mode,
+        ecc=ecc,
+        ecc_pending=pending,
+        ecc_errors=None if (count := _number(errors)) is None else int(count),
+    )
+
+
+def _number(text: str | None) -> float | None:
     try:
-        return float(text)
-    except ValueError:  # [N/A] on many cards
+        return None if text is None else float(text)
+    except ValueError:
         return None
+
+
+def _known(text: str) -> str | None:
+    """None where the card has no such thing, or the driver does not tell."""
+    return None if text.startswith("[") or not text or text in UNTOLD else text
 
 
 def _devices(found: Probe, listed: list[Gpu]) -> Iterator[Finding]:
@@ -202,21 +240,75 @@ def _devices(found: Probe, listed: list[Gpu]) -> Iterator[Finding]:
     for device in accelerators:
         yield Finding("ok", f"{device.name} is {device.shown}")
     if listed and not any(one.type == "cuda" for one in accelerators):
-        build = "is built without CUDA" if "+cpu" in found.torch else "does not find it"
-        yield Finding(
-            "lacks",
-            f"NVIDIA's driver {listed[0].driver} lists {listed[0].name}, and torch {found.torch} "
-            f"{build}",
-            "install the torch build for a CUDA version that the driver supports "
-            "(pytorch.org/get-started), or a newer driver",
-        )
+        yield _unseen(found, listed[0])
     for gpu in listed:
-        limit, default = gpu.power_limit_w, gpu.default_limit_w
-        if limit is not None and default is not None and limit < default:
-            yield Finding(
-                "spoils",
-                f"GPU {gpu.index} is capped at {limit:.0f} W of {default:.0f} W",
-                f"sudo nvidia-smi -i {gpu.index} -pl {default:.0f}",
-            )
+        yield from _gpu_settings(gpu)
     if not accelerators and not listed:
         yield Finding("lacks", "no accelerator: figures are of the CPU alone")
+
+
+def _unseen(found: Probe, gpu: Gpu) -> Finding:
+    """NVIDIA's driver lists a GPU that torch cannot use."""
+    lists = f"NVIDIA's driver {gpu.driver} lists {gpu.name}, and torch {found.torch}"
+    cuda = str(found.facts.get("cuda") or "").partition(".")[0]
+    oldest = OLDEST_DRIVERS.get(int(cuda)) if cuda.isdecimal() else None
+    major = gpu.driver.partition(".")[0]
+    if oldest is not None and major.isdecimal() and int(major) < oldest:
+        return Finding(
+            "lacks",
+            f"{lists} needs driver {oldest} or newer for its CUDA {cuda}",
+            f"install driver {oldest} or newer, or the torch build for an older CUDA "
+            "(pytorch.org/get-started)",
+        )
+    build = "is built without CUDA" if "+cpu" in found.torch else "does not find it"
+    return Finding(
+        "lacks",
+        f"{lists} {build}",
+        "install the torch build for a CUDA version that the driver supports "
+        "(pytorch.org/get-started), or a newer driver",
+    )
+
+
+def _gpu_settings(gpu: Gpu) -> Iterator[Finding]:
+    """Source: nvidia-smi(1), on --power-limit, --persistence-mode, --compute-mode, --ecc-config."""
+    setting, name = f"sudo nvidia-smi -i {gpu.index}", f"GPU {gpu.index}"
+    limit, default = gpu.power_limit_w, gpu.default_limit_w
+    if limit is not None and default is not None and limit < default:
+        yield Finding(
+            "spoils",
+            f"{name} is capped at {limit:.0f} W of {default:.0f} W",
+            f"{setting} -pl {default:.0f}",
+        )
+    if gpu.compute_mode == "Exclusive_Process":
+        yield Finding(
+            "lacks",
+            f"{name} serves one process at a time (EXCLUSIVE_PROCESS): bench ab, which keeps both "
+            "variants on it, cannot compare there",
+            f"{setting} -c DEFAULT",
+        )
+    if gpu.compute_mode == "Prohibited":
+        yield Finding(
+            "lacks", f"{name} serves no process (compute mode PROHIBITED)", f"{setting} -c DEFAULT"
+        )
+    if gpu.persistence is False:
+        yield Finding(
+            "lacks",
+            f"{name} has its persistence mode off: its driver is started anew, in 1 to 3 s, for a "
+            "process that comes when no other uses the GPU",
+            f"{setting} -pm 1",
+        )
+    if gpu.ecc_errors:
+        yield Finding(
+            "spoils",
+            f"{name} could not correct {gpu.ecc_errors} errors of its memory since its driver was "
+            "loaded",
+            f"look at nvidia-smi -i {gpu.index} -q -d ECC,ROW_REMAPPER, restart the machine, and "
+            "replace the card if they come back",
+        )
+    if gpu.ecc_pending is not None and gpu.ecc is not None and gpu.ecc_pending != gpu.ecc:
+        yield Finding(
+            "spoils",
+            f"ECC of {name} is {gpu.ecc.lower()} and will be {gpu.ecc_pending.lower()} after a "
+            "restart: memory is then faster or slower",
+            "restart the machine before you measure what later runs are compared with",
+        )

@@ -26,11 +26,25 @@ WANTED_VARIABLES = re.compile(
 )
 # Variables that only say where something is stored: no figure depends on them.
 PLACES = re.compile(r".+_(HOME|CACHE_DIR|CACHE_PATH|EXTENSIONS_DIR)|(CUDA|HIP)_PATH")
+# Variables by which an image of a container describes itself.  The versions in use are stored as
+# torch and the driver tell them.
+OF_IMAGES = re.compile(
+    r".+_VERSION|.+_BUILD(_[A-Z]+)?|.+_COMPONENT_LIST|NVIDIA_(REQUIRE_.+|DRIVER_CAPABILITIES|"
+    r"PRODUCT_NAME)"
+)
 SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
 SUITE = Path(start.SUITE).resolve()
 # The parts of the suite that measure; the others only read results.
 MEASURES = ("ab", "core", "engine", "host", "plan", "worker", "start.py")
 PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
+# What torch and the driver tell of a GPU → how messages name it.
+FIXED_OF_GPUS = {
+    "driver": "driver",
+    "capability": "compute capability",
+    "memory_bytes": "memory",
+    "power_limit_w": "power limit",
+    "mig": "MIG mode",
+}
 WANTED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma")
 
 
@@ -78,8 +92,9 @@ def variables(given: Mapping[str, str], home: str) -> dict[str, str]:
     """
     found = {}
     for name, value in sorted(given.items()):
-        wanted = WANTED_VARIABLES.fullmatch(name) and not PLACES.fullmatch(name)
-        if not wanted or SECRET.search(name):
+        if not WANTED_VARIABLES.fullmatch(name) or SECRET.search(name):
+            continue
+        if PLACES.fullmatch(name) or OF_IMAGES.fullmatch(name):
             continue
         if name == "LD_PRELOAD":
             value = " ".join(Path(one).name for one in re.split(r"[\s:]+", value) if one)
@@ -119,7 +134,17 @@ def fixed_details(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict
         "number of processors allowed": machine["affinity"],
         "set of processors allowed": machine.get("processors_allowed"),
         "quota of processors": machine["quota_cores"],
+        **_fixed_of_gpus(machine.get("gpus", {})),
         **{f"environment variable {name}": value for name, value in around["variables"].items()},
+    }
+
+
+def _fixed_of_gpus(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """By device.  Whether the driver stays loaded (persistence) changes no figure."""
+    return {
+        f"{words} of {name}": details.get(key)
+        for name, details in gpus.items()
+        for key, words in FIXED_OF_GPUS.items()
     }
 
 

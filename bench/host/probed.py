@@ -9,6 +9,18 @@ from bench.core.records import STRICT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuDetails:
+    """A GPU of CUDA or ROCm beyond its name.  None: torch and the driver do not tell."""
+
+    driver: str | None = None
+    capability: str | None = None  # of CUDA: 9.0
+    memory_bytes: int | None = None
+    power_limit_w: float | None = None
+    persistence: bool | None = None  # the driver stays loaded while no process uses the GPU
+    mig: bool | None = None  # the board is sliced (Multi-Instance GPU)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """A device that torch can compute on."""
 
@@ -19,6 +31,7 @@ class Device:
     memory_bytes: int | None = None
     compile_lacks: str | None = None  # what torch.compile needs on an accelerator and does not find
     compile_mend: str | None = None
+    gpu: GpuDetails | None = None
 
     @property
     def type(self) -> str:
@@ -81,6 +94,19 @@ class Probe:
     subjects: Mapping[str, SubjectFound]
     # By module what the subjects came with, neither installed nor of this project.
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+
+    @property
+    def gpus(self) -> dict[str, dict[str, Any]]:
+        """By device, for run.json; what is unknown is left out."""
+        return {
+            name: {
+                key: value
+                for key, value in dataclasses.asdict(one.gpu).items()
+                if value is not None
+            }
+            for name, one in self.devices.items()
+            if one.gpu is not None
+        }
 
     @property
     def digests(self) -> dict[str, str]:

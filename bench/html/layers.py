@@ -86,7 +86,7 @@ def _rest(one: Beside) -> tuple[str, ...]:
 
 def _caution(one: Beside) -> str:
     profiled = one.profiled
-    profiled_s, plain_s = units.seconds(profiled.whole_s), units.seconds(profiled.unprofiled_s)
+    profiled_s, plain_s = units.seconds(profiled.profiled_s), units.seconds(profiled.unprofiled_s)
     parts = [
         "Share alone is that of the sum of the layers,",
         f"share inside that of the {one.phase} of a profiled step;",

@@ -29,6 +29,7 @@ class Profiled:
     path: Path
     steps: int
     whole_s: float
+    profiled_s: float  # until the device is done, as `unprofiled_s` is
     unprofiled_s: float
     contended: bool
     layers: tuple[Mapping[str, Any], ...]
@@ -60,6 +61,8 @@ def _case(folder: Path, machine_id: str | None) -> Profiled:
             path=folder,
             steps=int(told["steps"]),
             whole_s=float(told["whole_s"]),
+            # Earlier versions have the host's time alone.
+            profiled_s=float(told.get("profiled_s", told["whole_s"])),
             unprofiled_s=float(told["unprofiled_s"]),
             contended=bool(told["contended"]),
             layers=_layers(folder / LAYERS),

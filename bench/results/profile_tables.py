@@ -61,8 +61,9 @@ class Profile:
     case: Case
     folder: Path
     steps: int
-    whole_s: float  # of the profiled step
-    unprofiled_s: float
+    whole_s: float  # of the host in the profiled step: on an accelerator, until it has issued it
+    profiled_s: float  # of the step until the device is done, under the profiler
+    unprofiled_s: float  # the same without it
     contended: bool  # by other work on the machine
     layers: Sequence[Mapping[str, Any]]
     operators: Sequence[Mapping[str, Any]]
@@ -103,6 +104,7 @@ def load(folder: Path) -> Profile:
             folder=folder,
             steps=found["steps"],
             whole_s=found["host"]["whole_s"],
+            profiled_s=found["host"]["profiled_s"],
             unprofiled_s=found["host"]["unprofiled_s"],
             contended=found["contended"],
             layers=found["layers"],
@@ -165,6 +167,7 @@ def _summary(profile: Profile) -> dict[str, Any]:
         "case": profile.case.as_dict(),
         "steps": profile.steps,
         "whole_s": profile.whole_s,
+        "profiled_s": profile.profiled_s,
         "unprofiled_s": profile.unprofiled_s,
         "contended": profile.contended,
         "residual_s": profile.residual_s,

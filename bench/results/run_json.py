@@ -73,10 +73,22 @@ class SizeSweep(_Part):
     disturbed: bool = False
 
 
+class GpuDetails(_Part):
+    """How a GPU was set, as torch and its driver told (`bench.host.probed`)."""
+
+    driver: str | None = None
+    capability: str | None = None
+    memory_bytes: int | None = None
+    power_limit_w: float | None = None
+    persistence: bool | None = None
+    mig: bool | None = None
+
+
 class Machine(_Part):
-    """The computer; its peaks by device."""
+    """The computer; its peaks and its GPUs by device."""
 
     machine_id: str | None = None
+    gpus: dict[str, GpuDetails] = Field(default_factory=dict)
     peaks: dict[str, Many[SizeSweep]] = Field(default_factory=dict)
 
 

@@ -45,7 +45,7 @@ def accelerator(figures: Mapping[str, Any]) -> list[Result]:
         expectations.launch(figures["latency_s"], figures["launch_s"]),
         expectations.events(figures["latency_s"], figures.get("device_s")),
         expectations.device_memory(figures.get("counted_bytes"), figures.get("not_counted")),
-        expectations.other_process(figures.get("foreign_alone"), figures.get("foreign_beside")),
+        expectations.other_process(figures.get("contended_alone"), figures.get("contended_beside")),
     ]
 
 

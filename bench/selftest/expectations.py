@@ -135,12 +135,13 @@ def device_memory(counted_bytes: float | None, why_not: str | None = None) -> Re
     return count(ALLOCATED_BYTES, counted_bytes)
 
 
-def other_process(alone: int | None, beside: int | None) -> Result:
-    """Other processes that the driver names, without and with one that was planted."""
+def other_process(alone: bool | None, beside: bool | None) -> Result:
+    """Whether the driver told of others on the device, without and with one that was planted."""
     if alone is None or beside is None:
-        return skipped("the driver tells nothing of other processes")
-    found = beside == alone + 1
-    return judged("contended" if found else f"{beside - alone} more processes", found)
+        return skipped("the driver does not tell who uses the device")
+    if alone:
+        return skipped("others compute on the device already", "contended without it")
+    return judged("contended" if beside else "not flagged", beside)
 
 
 def _told(status: str, reason: str) -> str:

@@ -54,7 +54,7 @@ def sentences(profile: Profile) -> list[str]:
             text += f"; {_share(own[1].time_s, whole_s)} in {_calls(own[1])}"
         lines.append(text)
     lines.append(
-        f"{units.seconds(profile.whole_s)} a profiled step "
+        f"{units.seconds(profile.profiled_s)} a profiled step "
         f"({units.seconds(profile.unprofiled_s)} without the profiler); {_in_no_layer(profile)}"
     )
     if profile.device:

@@ -22,7 +22,7 @@ from bench.core.text import printable
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
-from bench.worker.device import nvidia, out_of_memory, reference_work
+from bench.worker.device import gpu_monitor, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import free_share
 from bench.worker.jobs import (
     interleaved,
@@ -231,7 +231,8 @@ def _measure(request: Request) -> Entry:
         return _out_of_memory(error, lambda: _nearly_full(request.case.device))
 
     known = reference_work.Controls(request.case.device, built.device, wall_clock, room)
-    driver = nvidia.GpuMonitor(nvidia.gpu_of(request.case.device))
+    driver = gpu_monitor.GpuMonitor(nvidia.gpu_of(request.case.device))
+    built.device.wait()
     driver.start()
     with prepare.no_recompiles(request.case):
         times = measure.measure(
@@ -249,6 +250,7 @@ def _measure(request: Request) -> Entry:
     if known.left_out is not None:
         left_out["controls"] = known.left_out
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
+    seen |= driver.state()
     doubts = doubts_of(times.settled, times.moved, seen)
     flags = [*doubts, *prepare.flags(seen)]
     if load.contended:

@@ -24,7 +24,7 @@ from bench import start
 from bench.core.subject import SHIPPED, SubjectRef, parse
 from bench.host import probed
 from bench.host.environment import cpu_model, digest
-from bench.worker.device import cuda
+from bench.worker.device import cuda, nvidia
 from bench.worker.model import compile_tools, guess, inputs, layers, weights
 from bench.worker.model.build import (
     SubjectError,
@@ -133,9 +133,24 @@ def devices() -> list[probed.Device]:
                 has_tf32=on_cuda and cuda.has_tf32(index),
                 compile_lacks=lacks.what if lacks else None,
                 compile_mend=lacks.mend if lacks else None,
+                gpu=gpu_details(name) if on_cuda else None,
             )
         )
     return found
+
+
+def gpu_details(name: str) -> probed.GpuDetails:
+    """Of `cuda:1`: what torch knows, and what NVIDIA's driver tells."""
+    properties = torch.cuda.get_device_properties(int(name.partition(":")[2] or 0))
+    of_driver: dict[str, Any] = {}
+    if gpu := nvidia.gpu_of(name):
+        of_driver = dataclasses.asdict(gpu.settings())
+        gpu.close()
+    return probed.GpuDetails(
+        capability=f"{properties.major}.{properties.minor}",
+        memory_bytes=properties.total_memory,
+        **of_driver,
+    )
 
 
 def _device_name(type_: str, index: int) -> str:

@@ -1,8 +1,10 @@
 """The full system check: each finding says what is wrong and how to mend it."""
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
@@ -147,6 +149,76 @@ def test_a_capped_gpu_is_found(found: Found) -> None:
     assert odd(found(gpus=(Gpu("0", "a card", "1", None, 700.0),))) == []
 
 
+def card(**changes: Any) -> Gpu:
+    return dataclasses.replace(Gpu("1", "a card", "580.1", 700.0, 700.0), **changes)
+
+
+def test_a_gpu_that_is_set_as_it_should_be_has_no_findings(found: Found) -> None:
+    well = card(
+        persistence=True, compute_mode="Default", ecc="Enabled", ecc_pending="Enabled", ecc_errors=0
+    )
+    assert odd(found(gpus=(well,))) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "level", "words", "mend"),
+    [
+        (
+            {"compute_mode": "Exclusive_Process"},
+            "lacks",
+            "GPU 1 serves one process at a time (EXCLUSIVE_PROCESS): bench ab",
+            "sudo nvidia-smi -i 1 -c DEFAULT",
+        ),
+        (
+            {"compute_mode": "Prohibited"},
+            "lacks",
+            "GPU 1 serves no process (compute mode PROHIBITED)",
+            "sudo nvidia-smi -i 1 -c DEFAULT",
+        ),
+        (
+            {"persistence": False},
+            "lacks",
+            "GPU 1 has its persistence mode off",
+            "sudo nvidia-smi -i 1 -pm 1",
+        ),
+        (
+            {"ecc_errors": 3},
+            "spoils",
+            "GPU 1 could not correct 3 errors of its memory",
+            "look at nvidia-smi -i 1 -q -d ECC",
+        ),
+        (
+            {"ecc": "Disabled", "ecc_pending": "Enabled"},
+            "spoils",
+            "ECC of GPU 1 is disabled and will be enabled after a restart",
+            "restart the machine",
+        ),
+    ],
+)
+def test_how_a_gpu_is_set_is_found_with_its_remedy(
+    found: Found, changes: dict[str, Any], level: str, words: str, mend: str
+) -> None:
+    (one,) = odd(found(gpus=(card(**changes),)))
+    assert one.level == level
+    assert one.text.startswith(words)
+    assert str(one.mend).startswith(mend)
+
+
+def test_a_driver_that_is_too_old_for_torchs_cuda_is_named_with_the_one_it_needs(
+    found: Found,
+) -> None:
+    probe = dataclasses.replace(
+        torch(version="2.13.0+cu130"), facts={"compiler": "/bin/g++", "cuda": "13.0"}
+    )
+    (one,) = odd(found(probe=probe, gpus=(card(driver="550.54"),)))
+    assert one.text == (
+        "NVIDIA's driver 550.54 lists a card, and torch 2.13.0+cu130 needs driver 580 or newer for "
+        "its CUDA 13"
+    )
+    (one,) = odd(found(probe=probe, gpus=(card(driver="580.1"),)))
+    assert one.text.endswith("torch 2.13.0+cu130 does not find it")
+
+
 def test_without_torch_the_check_says_so_and_ends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -197,7 +269,8 @@ def test_the_exit_code_says_whether_something_spoils_figures(
 
 def test_what_nvidia_smi_prints_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     printed = (
-        "0, NVIDIA H100 80GB HBM3, 550.54, 350.00, 700.00\n1, Tesla T4, 550.54, [N/A], [N/A]\n"
+        "0, NVIDIA H100 80GB HBM3, 550.54, 350.00, 700.00, Enabled, Default, Enabled, Disabled, 2\n"
+        "1, Tesla T4, 550.54, [N/A], ERR!, Disabled, Exclusive_Process, [N/A], [N/A], [N/A]\n"
     )
 
     def run(command: list[str], **_: object) -> SimpleNamespace:
@@ -206,8 +279,27 @@ def test_what_nvidia_smi_prints_is_read(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr("subprocess.run", run)
     assert doctor.nvidia_smi() == [
-        Gpu("0", "NVIDIA H100 80GB HBM3", "550.54", 350.0, 700.0),
-        Gpu("1", "Tesla T4", "550.54", None, None),
+        Gpu(
+            "0",
+            "NVIDIA H100 80GB HBM3",
+            "550.54",
+            350.0,
+            700.0,
+            persistence=True,
+            compute_mode="Default",
+            ecc="Enabled",
+            ecc_pending="Disabled",
+            ecc_errors=2,
+        ),
+        Gpu(
+            "1",
+            "Tesla T4",
+            "550.54",
+            None,
+            None,
+            persistence=False,
+            compute_mode="Exclusive_Process",
+        ),
     ]
 
 

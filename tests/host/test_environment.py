@@ -21,10 +21,23 @@ from bench.host.environment import fixed_details, last_cache_bytes, suite_digest
         "TORCHDYNAMO_DISABLE",
         "MIOPEN_FIND_MODE",
         "CUDA_LAUNCH_BLOCKING",
+        "CUDA_VISIBLE_DEVICES",
+        "NVIDIA_TF32_OVERRIDE",
+        "NVIDIA_VISIBLE_DEVICES",
     ],
 )
 def test_what_changes_figures_is_kept(name: str) -> None:
     assert variables({name: "1"}, "/home/me") == {name: "1"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["NVIDIA_REQUIRE_CUDA", "NVIDIA_DRIVER_CAPABILITIES", "NVIDIA_PRODUCT_NAME", "CUDA_VERSION",
+     "CUDA_DRIVER_VERSION", "CUDNN_VERSION", "PYTORCH_BUILD_VERSION", "PYTORCH_BUILD_NUMBER",
+     "NVIDIA_BUILD_ID", "CUDA_COMPONENT_LIST", "NVIDIA_PYTORCH_VERSION"],
+)  # fmt: skip
+def test_what_an_image_says_of_itself_is_left_out(name: str) -> None:
+    assert variables({name: "cuda>=13.0 brand=tesla,driver>=535,driver<536"}, "/home/me") == {}
 
 
 @pytest.mark.parametrize(
@@ -73,6 +86,10 @@ def test_a_run_knows_the_suite_it_was_measured_with() -> None:
 MACHINE: dict[str, Any] = {
     "machine_id": "m1", "affinity": 1, "processors_allowed": [0], "quota_cores": None
 }  # fmt: skip
+H100: dict[str, Any] = {
+    "driver": "580.159.04", "capability": "9.0", "memory_bytes": 85029158912,
+    "power_limit_w": 700.0, "persistence": True, "mig": False,
+}  # fmt: skip
 AROUND: dict[str, Any] = {
     "torch": "2.13.0", "cudnn": 91900, "cpu_capability": "AVX2", "python": "3.11.7",
     "suite": "0123", "git_commit": "4567", "git_changes": None, "threads": 1, "variables": {},
@@ -93,6 +110,23 @@ def test_figures_depend_on_it(machine: Any, around: Any, what: str) -> None:
     before = fixed_details(MACHINE, AROUND)
     now = fixed_details({**MACHINE, **machine}, {**AROUND, **around})
     assert [one for one in now if before.get(one) != now[one]] == [what]
+
+
+@pytest.mark.parametrize(
+    ("change", "what"),
+    [
+        ({"driver": "575.57"}, ["driver of cuda:0"]),
+        ({"memory_bytes": 2**34}, ["memory of cuda:0"]),
+        ({"power_limit_w": 400.0}, ["power limit of cuda:0"]),
+        ({"mig": True}, ["MIG mode of cuda:0"]),
+        ({"capability": "9.1"}, ["compute capability of cuda:0"]),
+        ({"persistence": False}, []),
+    ],
+)
+def test_figures_depend_on_how_a_gpu_is_set(change: dict[str, Any], what: list[str]) -> None:
+    before = fixed_details({**MACHINE, "gpus": {"cuda:0": H100}}, AROUND)
+    now = fixed_details({**MACHINE, "gpus": {"cuda:0": {**H100, **change}}}, AROUND)
+    assert [one for one in now if before.get(one) != now[one]] == what
 
 
 def test_which_processors_are_allowed_makes_no_other_machine(

@@ -53,6 +53,7 @@ def profile(
         folder=folder / "case",
         steps=3,
         whole_s=sum(row["host_s"] for row in rows),
+        profiled_s=0.010,
         unprofiled_s=0.009,
         contended=contended,
         layers=rows,

@@ -60,8 +60,8 @@ MUTATIONS = (
     Mutation(
         "no wait before the time of events is read",
         STOPWATCH,
-        "            events.append(self.device.event())\n            self.device.wait()\n",
-        "            events.append(self.device.event())\n",
+        "            next(unused).record()\n            self.device.wait()\n",
+        "            next(unused).record()\n",
         TIMER,
     ),
     Mutation(
@@ -175,8 +175,8 @@ MUTATIONS = (
     Mutation(
         "events recorded on the current device",
         "bench/worker/device/device.py",
-        "event.record(self._accelerator.current_stream(self._index))",
-        "event.record()",
+        "self._event.record(self._stream())",
+        "self._event.record()",
         PATH,
     ),
     Mutation(
@@ -400,9 +400,9 @@ MUTATIONS = (
     Mutation(
         "the first call is timed after others",
         "bench/worker/jobs/prepare.py",
-        "    first_call_s = measure.first_call(step, ready.device)\n",
-        "    step.prepare(1)\n    step()\n"
-        "    first_call_s = measure.first_call(step, ready.device)\n",
+        "        first_call_s = measure.first_call(step, ready.device)\n",
+        "        step.prepare(1)\n        step()\n"
+        "        first_call_s = measure.first_call(step, ready.device)\n",
         READY,
     ),
     Mutation(

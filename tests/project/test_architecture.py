@@ -88,7 +88,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
 READING = ("stats", "results", "compare", "verdict", "insights", "plots", "html", "terminal")
 OWNED = {
     "torch": ("worker", "convnet", "pytest_plugin"),
-    "pynvml": ("worker.device",),
+    "pynvml": ("host", "worker.device"),
     "pandas": READING,
     "scipy": ("stats", "verdict"),
     "numpy": ("stats", "verdict", "plots"),

@@ -36,7 +36,7 @@ def operator(name: str, self_s: float, total_s: float) -> dict[str, Any]:
 FOUND: dict[str, Any] = {
     "case": case(mode="training").as_dict(),
     "steps": 3,
-    "host": {"whole_s": 0.010, "unprofiled_s": 0.009},
+    "host": {"whole_s": 0.010, "profiled_s": 0.0101, "unprofiled_s": 0.009},
     "contended": False,
     "layers": [
         layer("conv1", "layer", (0.002, 0.004, 0.0)),
@@ -172,7 +172,7 @@ def test_the_words_name_the_dearest_layer_its_backward_and_the_next(tmp_path: Pa
     first, second = profile_summary.sentences(profile(tmp_path))[:2]
     assert first == "60 % of the step is in conv1, 40 % in its backward; 20 % in relu"
     assert second == (
-        "10.0 ms a profiled step (9.00 ms without the profiler); "
+        "10.1 ms a profiled step (9.00 ms without the profiler); "
         "15 % of the host's time in no layer (optimizer 10 %, autograd 5 %)"
     )
 

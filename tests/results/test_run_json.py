@@ -28,6 +28,7 @@ def test_a_run_of_an_earlier_version_has_defaults_for_what_it_lacks() -> None:
         0.1,
     )
     assert (run.machine.peaks, run.environment.torch, run.devices) == ({}, None, {})
+    assert run.machine.gpus == {}
     assert run.is_known
     assert not Description().is_known
 
@@ -35,6 +36,12 @@ def test_a_run_of_an_earlier_version_has_defaults_for_what_it_lacks() -> None:
 def test_keys_of_a_later_version_are_kept() -> None:
     run = of({"later": {"a": [1]}, "machine": {"cores": 2}})
     assert run.written() == {"machine": {"cores": 2}, "later": {"a": [1]}}
+
+
+def test_a_gpu_is_read_as_the_run_found_it_and_what_it_did_not_find_is_unknown() -> None:
+    run = of({"machine": {"gpus": {"cuda:0": {"driver": "580.159", "mig": False}}}})
+    gpu = run.machine.gpus["cuda:0"]
+    assert (gpu.driver, gpu.mig, gpu.memory_bytes) == ("580.159", False, None)
 
 
 def test_an_argument_that_is_no_text_is_read_as_it_was_given() -> None:
@@ -53,6 +60,10 @@ def test_an_argument_that_is_no_text_is_read_as_it_was_given() -> None:
         ({"machine": None}, "machine is None; expected an object"),
         ({"environment": {"git_commit": 7}}, "environment.git_commit is 7; expected a text"),
         ({"devices": {"cuda:0": {}}}, "devices.cuda:0 is {}; expected a text"),
+        (
+            {"machine": {"gpus": {"cuda:0": {"driver": 580}}}},
+            "machine.gpus.cuda:0.driver is 580; expected a text",
+        ),
         ({"machine": {"peaks": {"cpu": 5}}}, "machine.peaks.cpu is 5; expected a list"),
         ({"layers": {"a": [{"alias": "b"}]}}, "layers.a.0.name is missing"),
         (

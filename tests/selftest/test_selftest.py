@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -23,6 +23,8 @@ from bench.selftest import checks, command, devices, expectations, work
 from bench.selftest.expectations import Result
 from bench.selftest.work import Check, Line, NotMeasured, Workbench
 from bench.terminal.progress import PipedConsole
+from bench.worker.device.gpu_monitor import GpuMonitor
+from bench.worker.device.nvidia import GpuSnapshot, ProcessSample
 from bench.worker.selftest import devices as known_devices
 from tests.support.cases import case
 from tests.support.fake_device import FakeDevice, FakeEvent
@@ -114,8 +116,10 @@ from tests.support.paths import ROOT
             lambda: expectations.device_memory(67108864),
             lambda: expectations.device_memory(67108863),
         ),
-        (lambda: expectations.other_process(0, 1), lambda: expectations.other_process(0, 0)),
-        (lambda: expectations.other_process(2, 3), lambda: expectations.other_process(2, 2)),
+        (
+            lambda: expectations.other_process(False, True),
+            lambda: expectations.other_process(False, False),
+        ),
     ],
 )
 def test_a_right_figure_is_ok_and_a_wrong_one_failed(
@@ -162,6 +166,8 @@ def test_a_time_that_is_wrong_once_is_measured_again_and_a_fault_stays_one() -> 
         expectations.events(0.02, None),
         expectations.device_memory(None),
         expectations.other_process(None, None),
+        expectations.other_process(False, None),
+        expectations.other_process(True, True),
     ],
 )
 def test_what_the_machine_does_not_tell_is_skipped_and_said_why(unknown: Result) -> None:
@@ -237,31 +243,65 @@ def test_an_accelerator_that_waits_and_counts_is_right() -> None:
     assert verdicts(CountingDevice()) == ["ok", "ok", "ok", "skipped"]
 
 
-@pytest.mark.parametrize(
-    ("seen", "figures"),
-    [
-        ([1, 2], {"foreign_alone": 1, "foreign_beside": 2}),
-        ([None, None], {}),
-        ([1, None], {"foreign_alone": 1, "foreign_beside": 1}),
-    ],
-)
-def test_the_driver_is_asked_without_the_planted_process_and_beside_it(
-    seen: list[int | None], figures: dict[str, int]
-) -> None:
-    told: list[str] = []
+class Shared:
+    """A GPU that one process uses, and a second one while it is planted.
+
+    tells: the figures that its driver has.
+    """
+
+    def __init__(self, tells: Collection[str]) -> None:
+        self.tells, self.planted, self.works = tells, False, False
+        self.at_us = 0
+
+    def snapshot(self, since_us: int = 0) -> GpuSnapshot:
+        mine, other = os.getpid(), os.getpid() + 1
+        there = {mine, other} if self.planted else {mine}
+        samples = tuple(ProcessSample(one, self.at_us, 0.5) for one in sorted(there))
+        newer = tuple(one for one in samples if one.at_us > since_us)
+        return GpuSnapshot(
+            at_s=self.at_us / 1e6,
+            energy_j=None,
+            sm_clock_hz=None,
+            power_w=None,
+            temperature_c=None,
+            utilization_ratio=None,
+            hot_s=None,
+            faulty=None,
+            contexts=frozenset(there) if "contexts" in self.tells else None,
+            samples=newer if "samples" in self.tells else None,
+        )
+
+    def utilization_ratio(self) -> float | None:
+        if "utilization" not in self.tells:
+            return None
+        return 0.99 if self.planted else 0.0
+
+    def work(self) -> None:
+        self.at_us += 2_500_000
 
     @contextmanager
-    def beside() -> Iterator[None]:
-        told.append("planted")
+    def beside(self) -> Iterator[None]:
+        self.planted = True
         yield
-        told.append("gone")
+        self.planted = False
 
-    def foreign() -> int | None:
-        told.append("asked")
-        return seen.pop(0)
 
-    assert known_devices.neighbour(foreign, beside) == figures
-    assert told in (["asked"], ["asked", "planted", "asked", "gone"])
+@pytest.mark.parametrize("tells", ["samples", "contexts", "utilization"])
+def test_a_planted_process_is_seen_by_each_of_what_a_driver_may_tell(tells: str) -> None:
+    gpu = Shared({tells})
+    found = known_devices.neighbour(
+        lambda: GpuMonitor(gpu, pause=lambda _: None),  # type: ignore[arg-type]
+        gpu.work,
+        gpu.beside,
+    )
+    assert found == {"contended_alone": False, "contended_beside": True}
+    assert not gpu.planted
+
+
+def test_a_driver_that_tells_nothing_of_others_is_not_held_against_a_planted_process() -> None:
+    gpu = Shared(())
+    found = known_devices.neighbour(lambda: GpuMonitor(gpu), gpu.work, gpu.beside)  # type: ignore[arg-type]
+    assert found == {}
 
 
 def test_an_accelerator_without_a_wait_fails() -> None:
@@ -359,6 +399,7 @@ def test_the_accelerators_of_this_machine_are_right() -> None:
     for figures in seen.values():
         found = devices.accelerator(figures)
         assert "FAILED" not in [one.verdict for one in found], found
+        assert not figures.get("contended_alone")
 
 
 # What is measured

@@ -17,6 +17,7 @@ class FakeDevice:
 
     launch_s: what the host spends on handing over one piece of work.
     look_s:   what one look at the clock costs.
+    event_s:  what making an event costs the host; to record one that is there costs nothing.
     """
 
     def __init__(
@@ -24,11 +25,13 @@ class FakeDevice:
         *,
         launch_s: float = 1e-5,
         look_s: float = 0.0,
+        event_s: float = 0.0,
         has_events: bool = True,
         synchronous: bool = False,
     ) -> None:
         self.launch_s = launch_s
         self.look_s = look_s
+        self.event_s = event_s
         self.has_events = has_events
         self.synchronous = synchronous
         self.now_s = 100.0  # of the host; a clock that starts at 0 would hide a forgotten start
@@ -53,13 +56,17 @@ class FakeDevice:
         self.waited_s = self.now_s
 
     def event(self) -> "FakeEvent":
+        self.now_s += self.event_s
         return FakeEvent(device=self, at_s=max(self.now_s, self.free_s))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class FakeEvent:
     device: FakeDevice
     at_s: float
+
+    def record(self) -> None:
+        self.at_s = max(self.device.now_s, self.device.free_s)
 
     def seconds_until(self, later: Self) -> float:
         if later.at_s > self.device.waited_s:

@@ -2,8 +2,8 @@
 
    Two GPUs, numbered against the order of their UUIDs, and a slice of one.  FAKE_NVML is a list of
    words, what goes wrong: "deny" no permission to start; "energy", "clock", "power", "temperature",
-   "utilization", "violations", "reasons", "processes", "mig" not supported, with ":denied" behind
-   it no permission for it; "old" no function of the newer name; "hot", "brake" what slows it down;
+   "utilization", "violations", "reasons", "processes", "samples", "mig" not supported, with
+   ":denied" behind it no permission for it; "unused" no process has used a GPU; "old" no function of the newer name; "hot", "brake" what slows it down;
    "backward" an energy counter that runs so; "mig-on" the mode that slices the boards, "mig-next"
    the same after the next reset.  Figures move from look to look. */
 
@@ -109,5 +109,23 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struc
     *count = 2;
     found[0] = (struct process){4001, 1 << 20, 0, 0};
     found[1] = (struct process){4002, 1 << 20, 0, 0};
+    return OK;
+}
+
+struct sample { unsigned pid; unsigned long long at_us; unsigned sm, memory, encoder, decoder; };
+
+/* Each look is a second later: 4001 computes all the time, 4002 did once. */
+int nvmlDeviceGetProcessUtilization(void *device, struct sample *found, unsigned *count, unsigned long long since_us) {
+    static unsigned long long looks = 1000000;
+    struct sample all[2] = {{4001, 0, 80, 40, 0, 0}, {4002, 500000, 55, 20, 0, 0}};
+    unsigned newer = 0;
+    (void)device;
+    if (answer("samples") != OK) return answer("samples");
+    if (asked("unused")) return NOT_FOUND;
+    if (found == NULL) { *count = 2; return INSUFFICIENT_SIZE; }
+    all[0].at_us = looks += 1000000;
+    for (unsigned one = 0; one < 2; one++)
+        if (all[one].at_us > since_us) found[newer++] = all[one];
+    *count = newer;
     return OK;
 }

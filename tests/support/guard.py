@@ -1,5 +1,7 @@
 """Keeps quick tests quick: a test that is not marked `slow` starts no process and does not sleep.
 
+Tests marked `gpu` may do both: a machine without an accelerator skips them.
+
 With `--stop-after`, slow tests end in time: those that would begin later are skipped.
 
 Hooks of pytest and not a fixture: fixtures of a wider scope are set up before any of a function.
@@ -24,6 +26,7 @@ TAKE_LONG: tuple[tuple[Any, tuple[str, ...]], ...] = (
 )
 REFUSED = pytest.StashKey[list[str]]()
 BEGAN_S = pytest.StashKey[float]()
+FREE = ("slow", "gpu")  # marks of tests that may take long
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -51,15 +54,19 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
-    """`-m "not slow"` has to leave out every test that must run alone."""
+    """Refuses marks that leave a test where it must not run: beside others, or without a GPU."""
     if item.get_closest_marker("alone") and not item.get_closest_marker("slow"):
         raise pytest.UsageError(f"{item.nodeid} is marked `alone`; mark it `slow` as well")
+    if item.get_closest_marker("gpu") and not item.get_closest_marker("skipif"):
+        raise pytest.UsageError(
+            f"{item.nodeid} is marked `gpu`; add the `skipif` that leaves it out without a GPU"
+        )
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Guards setup, call and teardown."""
-    if item.get_closest_marker("slow"):
+    if any(item.get_closest_marker(name) for name in FREE):
         return (yield)
     with quick() as refused:
         item.stash[REFUSED] = refused

@@ -48,7 +48,7 @@ def test_what_the_code_under_test_catches_or_a_thread_meets_is_known_as_well() -
 
 
 TESTS = """
-    import threading, time, pytest
+    import subprocess, threading, time, pytest
 
     @pytest.fixture(scope="module")
     def waited():
@@ -72,6 +72,21 @@ TESTS = """
     @pytest.mark.slow
     def test_may():
         time.sleep(0)
+
+    @pytest.fixture(scope="module")
+    def started():
+        return subprocess.run(["true"]).returncode
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(False, reason="there is one")
+    def test_of_a_gpu_may(started):
+        assert started == 0
+        time.sleep(0)
+
+    @pytest.mark.gpu
+    @pytest.mark.skipif(True, reason="there is none")
+    def test_of_a_gpu_is_skipped():
+        raise AssertionError
 """
 
 
@@ -81,7 +96,7 @@ def test_tests_that_are_not_marked_are_guarded_with_their_fixtures_and_the_other
 ) -> None:
     pytester.makepyfile(TESTS)
     result = pytester.runpytest_inprocess("-p", "tests.support.guard", "-p", "no:benchmark")
-    result.assert_outcomes(passed=2, failed=2, errors=1)
+    result.assert_outcomes(passed=3, failed=2, errors=1, skipped=1)
     result.stdout.fnmatch_lines_random(
         ["FAILED *::test_sleeps*", "FAILED *::test_catches*", "ERROR *::test_of_a_fixture*"]
     )
@@ -93,6 +108,14 @@ def test_what_runs_alone_has_to_be_slow_as_well(pytester: pytest.Pytester) -> No
     result = pytester.runpytest_inprocess("-p", "tests.support.guard", "-p", "no:benchmark")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*test_measures is marked `alone`; mark it `slow` as well"])
+
+
+@pytest.mark.slow
+def test_what_needs_a_gpu_has_to_say_when_it_is_skipped(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.gpu\ndef test_launches(): pass")
+    result = pytester.runpytest_inprocess("-p", "tests.support.guard", "-p", "no:benchmark")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*test_launches is marked `gpu`; add the `skipif`*"])
 
 
 TWO = """

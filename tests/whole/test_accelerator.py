@@ -341,21 +341,3 @@ def test_inputs_that_take_turns_keep_strides_and_gradients_and_lose_them_after_e
 def test_the_cache_of_what_is_no_cuda_device_is_unknown() -> None:
     assert cuda.l2_bytes("cpu") is None
     assert cuda.l2_bytes("xpu:0") is None
-
-
-# --- cuDNN's search (rule 20) ----------------------------------------------------------------
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("channels_last", [False, True])
-def test_cudnn_is_primed_in_the_cases_own_arithmetic_forward_and_backward(
-    dtype: torch.dtype, channels_last: bool
-) -> None:
-    with Operators() as run:
-        cuda.prime_cudnn("cpu", dtype, channels_last=channels_last)
-    tensors = {name: tensor for name, tensor in run.seen if name.startswith("convolution")}
-    assert tensors.keys() == {"convolution", "convolution_backward"}
-    assert {tensor.dtype for tensor in tensors.values()} == {dtype}
-    image = tensors["convolution"]
-    assert image.is_contiguous(memory_format=torch.channels_last) is channels_last
-    assert image.is_contiguous() is not channels_last

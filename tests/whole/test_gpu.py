@@ -1,13 +1,15 @@
 """What only a GPU can show: `pytest -m gpu`, for owners of one.
 
 Each test asks one thing of the device that the fake one (`tests/support/fake_accelerator.py`) can
-only
-pretend: that waits wait, events agree with the clock, counters count, and flags change what runs.
+only pretend: that waits wait, events agree with the clock, counters count, and flags change what
+runs.
 """
 
 import json
 import os
 import statistics
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,11 +28,13 @@ from bench.host.interpreter import Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.worker import peaks
-from bench.worker.device import cuda, nvidia, out_of_memory, reference_work
+from bench.worker.device import cuda, energy, gpu_monitor, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
+from bench.worker.probe import gpu_details
 from bench.worker.process import limits
+from bench.worker.selftest import devices as selftest_devices
 from bench.worker.timing import measure
 from tests.support.cases import case
 from tests.support.paths import ROOT
@@ -125,6 +129,36 @@ def test_events_that_have_not_passed_tell_no_time(device: Device) -> None:
     assert first.seconds_until(last) > 0
 
 
+def test_events_of_a_short_call_count_no_more_than_the_hosts_clock(device: Device) -> None:
+    """Twenty launches of next to no work: the device waits for its host."""
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    x = torch.ones(8, 8, device=NAME)
+    layers = nn.Sequential(*(nn.ReLU() for _ in range(20)))
+    step = InferenceStep(layers, (x,), {}, device_type=device.type)
+    measure.first_call(step, device)
+    found = {one.kind: one.times_s for one in measure.measure(step, device, Budget()).samples}
+    assert statistics.median(found["device"]) < 1.02 * statistics.median(found["latency"])
+
+
+def test_an_event_is_recorded_again_at_another_moment(device: Device) -> None:
+    if not device.has_events:
+        pytest.skip("its events tell the host's time")
+    one = torch.randn(4096, 4096, device=NAME)
+    first, last = device.event(), device.event()
+    one @ one
+    device.wait()
+    first.record()
+    last.record()
+    device.wait()
+    alone_s = first.seconds_until(last)
+    first.record()
+    one @ one
+    last.record()
+    device.wait()
+    assert first.seconds_until(last) > 2 * alone_s
+
+
 @needs_two
 def test_the_cases_own_device_is_meant_where_another_is_the_current_one(device: Device) -> None:
     assert torch.accelerator.current_device_index() == 0
@@ -150,12 +184,90 @@ def test_the_driver_knows_torchs_device_by_its_uuid() -> None:
 
 
 @needs_nvidia
-def test_energy_is_that_of_a_gpu_at_work(device: Device) -> None:
+def test_a_run_keeps_the_driver_and_the_memory_of_each_gpu() -> None:
+    found = gpu_details(NAME)
+    assert found.driver
+    assert found.memory_bytes == torch.cuda.get_device_properties(NAME).total_memory
+    assert found.power_limit_w is None or 10 < found.power_limit_w < 5000
+
+
+def watched(gpu: nvidia.Gpu, device: Device) -> gpu_monitor.GpuMonitor:
+    """Around three seconds of work."""
+    work()
+    device.wait()
+    monitor = gpu_monitor.GpuMonitor(gpu)
+    monitor.start()
+    start = time.perf_counter()
+    while time.perf_counter() - start < 3:
+        work()
+        device.wait()
+    monitor.stop()
+    return monitor
+
+
+@needs_nvidia
+def test_an_idle_context_of_another_process_is_counted_and_disturbs_nothing(
+    device: Device,
+) -> None:
     gpu = nvidia.gpu_of(NAME)
     assert gpu is not None
-    joules = nvidia.energy_j_per_call(gpu, work, device.wait)
+    alone = watched(gpu, device).state()
+    idle = f"import torch; torch.ones(9, device={NAME!r}).sum().item(); print(flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", idle], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        beside = watched(gpu, device)
     gpu.close()
-    assert joules is None or 1e-6 < joules < 1e3
+    assert beside.contended() in (False, None)
+    if alone and beside.state():
+        assert beside.state()["other_contexts"] == alone["other_contexts"] + 1
+
+
+@needs_nvidia
+def test_a_process_that_computes_is_told_from_a_gpu_of_ones_own(device: Device) -> None:
+    gpu = nvidia.gpu_of(NAME)
+    assert gpu is not None
+    found = selftest_devices.neighbour(
+        lambda: gpu_monitor.GpuMonitor(gpu),
+        lambda: watched(gpu, device),
+        lambda: selftest_devices.another_process(NAME),
+    )
+    gpu.close()
+    assert found in ({}, {"contended_alone": False, "contended_beside": True})
+
+
+@needs_nvidia
+@pytest.mark.parametrize("size", [256, 8192])
+def test_the_energy_of_a_call_is_the_power_of_calls_back_to_back_and_their_time(
+    device: Device, size: int
+) -> None:
+    """A short call, of which launches take the most, and a long one."""
+    gpu = nvidia.gpu_of(NAME)
+    assert gpu is not None
+    if gpu.energy_j() is None:
+        pytest.skip("the driver does not count this GPU's energy")
+    one, out = torch.randn(size, size, device=NAME), torch.empty(size, size, device=NAME)
+
+    def call() -> None:
+        torch.mm(one, one, out=out)
+
+    energy.energy_j_per_call(gpu, call, device.wait)  # the board is as warm as it gets
+    begun_s, begun_j, calls = time.perf_counter(), gpu.energy_j(), 0
+    while time.perf_counter() - begun_s < 4:
+        for _ in range(16):
+            call()
+        calls += 16
+        if calls % 1024 == 0 or size > 256:
+            device.wait()
+    device.wait()
+    ended_j = gpu.energy_j()
+    assert begun_j is not None
+    assert ended_j is not None
+    found = energy.energy_j_per_call(gpu, call, device.wait)
+    gpu.close()
+    assert found == pytest.approx((ended_j - begun_j) / calls, rel=0.08)
 
 
 @needs_cuda
@@ -212,18 +324,6 @@ def test_tf32_changes_matrix_products_and_convolutions_alike() -> None:
     cuda.set_tf32(False)
     assert coarse[0] > 20 * exact[0]
     assert coarse[1] > 20 * exact[1]
-
-
-@needs_cuda
-def test_priming_cudnn_takes_every_arithmetic_and_leaves_the_next_call_fast(device: Device) -> None:
-    for dtype in (torch.float32, torch.float16, torch.bfloat16):
-        for channels_last in (False, True):
-            cuda.prime_cudnn(NAME, dtype, channels_last=channels_last)
-    device.wait()
-    start = time.perf_counter()
-    cuda.prime_cudnn(NAME)
-    device.wait()
-    assert time.perf_counter() - start < 0.1  # loading cuDNN takes longer
 
 
 @needs_cuda
@@ -294,6 +394,23 @@ def test_every_setting_is_measured_read_back_and_right(
 
 
 @needs_cuda
+def test_the_search_of_cudnn_is_what_it_adds_to_a_first_call(
+    session: ForkServer, tmp_path: Path
+) -> None:
+    """Each case in a process of its own; the first of all loads files that the disk then keeps."""
+    own = {"mode": "training", "batch": 256}
+    found = {}
+    for name in ("off", "on", "off", "on"):
+        found[name] = asked(session, tmp_path, "measure", **own, cudnn_benchmark=name)
+    off, on = found["off"], found["on"]
+    assert isinstance(off, Measurement)
+    assert isinstance(on, Measurement)
+    added_s = on.facts["first_call_s"] - off.facts["first_call_s"]
+    assert on.facts["tuning_s"] > 0.005
+    assert on.facts["tuning_s"] == pytest.approx(added_s, rel=0.5, abs=0.05)
+
+
+@needs_cuda
 def test_forks_of_a_process_that_has_used_the_gpu_are_not_made(tmp_path: Path) -> None:
     module = tmp_path / "uses_the_gpu.py"
     module.write_text("import torch\ntorch.zeros(1, device='cuda')\n")
@@ -307,6 +424,29 @@ def test_forks_of_a_process_that_has_used_the_gpu_are_not_made(tmp_path: Path) -
     found = asked(one, tmp_path, "measure")
     one.close()
     assert isinstance(found, Measurement)
+
+
+HOLDS = """
+import os, sys
+from bench.host.gpu_driver import kept_loaded
+
+with kept_loaded(["cuda:0"]):
+    assert "pynvml" in sys.modules
+    import torch
+    child = os.fork()
+    if child == 0:
+        torch.ones(9, device="cuda:0").sum().item()
+        os._exit(0)
+    sys.exit(os.waitpid(child, 0)[1] != 0)
+"""
+
+
+@needs_nvidia
+def test_a_fork_of_a_process_that_keeps_the_driver_loaded_can_use_the_gpu() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", HOLDS], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
 
 
 @needs_cuda
@@ -351,8 +491,12 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
     assert found["kernels"]
     assert found["device"]["bound_by"] == "device"
     assert found["device"]["busy_s"] == pytest.approx(found["device"]["event_s"], rel=0.1)
+    host = found["host"]  # the profiler takes next to nothing of products that long
+    assert host["profiled_s"] == pytest.approx(host["unprofiled_s"], rel=0.1)
     (network,) = [row for row in found["layers"] if row["layer"] == "(network)"]
-    assert network["backward_device_s"] > network["forward_device_s"] > 0
+    # One product each: the input needs no gradient.
+    assert network["backward_device_s"] == pytest.approx(network["forward_device_s"], rel=0.25)
+    assert network["forward_device_s"] > 0
     owned_s = sum(row["device_s"] for row in found["layers"])
     assert owned_s == pytest.approx(found["device"]["busy_s"], rel=1e-6)
     assert found["memory"]["bytes"]["parameters"][0] == 4 * (4096 * 4096 + 4096)

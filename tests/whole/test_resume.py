@@ -13,7 +13,7 @@ from bench.commands import run as measure
 from bench.core.errors import UserError
 from bench.core.records import SCHEMA_VERSION
 from bench.host import environment, probe
-from bench.host.probed import Device, Probe, Source
+from bench.host.probed import Device, GpuDetails, Probe, Source
 from bench.plan import config
 from tests.support.cases import PLAIN
 
@@ -28,6 +28,7 @@ HERE: dict[str, Any] = {
 }
 SOURCES = {"convnet.network": "0123", "convnet": "4567"}
 MACHINE: dict[str, Any] = {"machine_id": "m1", "affinity": 2, "quota_cores": None}
+GPU: dict[str, Any] = {"driver": "580.159", "memory_bytes": 2**36}
 QUICK = settings(
     suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=80, deadline=None
 )
@@ -39,7 +40,10 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     found = Probe(
         torch="2.13.0",
         facts=FACTS,
-        devices={"cpu": Device(name="cpu", shown="AMD EPYC")},
+        devices={
+            "cpu": Device(name="cpu", shown="AMD EPYC"),
+            "cuda:0": Device(name="cuda:0", shown="a GPU", gpu=GpuDetails(**GPU)),
+        },
         subjects={},
         sources={name: Source(file=name, digest=one) for name, one in SOURCES.items()},
     )
@@ -54,7 +58,7 @@ def store(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
     document: dict[str, Any] = {
         "schema": SCHEMA_VERSION,
         "config": config.RunOptions().model_dump(),
-        "machine": dict(MACHINE),
+        "machine": {**MACHINE, "gpus": {"cuda:0": GPU}},
         "environment": {**FACTS, **HERE, "sources": SOURCES},
         "cases": [PLAIN.as_dict()],
     }
@@ -99,6 +103,18 @@ def test_an_option_that_makes_no_sense_is_one_line(run: Path) -> None:
         ("machine", "machine_id", "m2", "another machine: it was m2, this is m1"),
         ("machine", "affinity", 8, "another number of processors allowed: it was 8, this is 2"),
         ("machine", "quota_cores", 1.5, "another quota of processors: it was 1.5, this is None"),
+        (
+            "machine",
+            "gpus",
+            {"cuda:0": {"driver": "575.57", "memory_bytes": 2**36}},
+            "another driver of cuda:0: it was 575.57, this is 580.159",
+        ),
+        (
+            "machine",
+            "gpus",
+            {"cuda:0": {"driver": "580.159", "memory_bytes": 2**35}},
+            "another memory of cuda:0: it was 34359738368, this is 68719476736",
+        ),
         ("environment", "torch", "2.11.0", "another torch: it was 2.11.0, this is 2.13.0"),
         ("environment", "python", "3.12.1", "another Python: it was 3.12.1, this is 3.11.7"),
         ("environment", "git_commit", "4567", "another commit: it was 4567, this is 0123"),

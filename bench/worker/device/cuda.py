@@ -3,7 +3,9 @@
 Importable, and its flags settable, on a machine without a GPU.
 """
 
+import contextlib
 import os
+from collections.abc import Iterator
 from typing import Any, Literal
 
 import pynvml
@@ -48,20 +50,21 @@ def cudnn_benchmark() -> bool:
     return bool(torch.backends.cudnn.benchmark)
 
 
-def prime_cudnn(
-    device: str, dtype: torch.dtype = torch.float32, *, channels_last: bool = False
-) -> None:
-    """Use cuDNN once, forward and backward, with a shape that no case has.
+@contextlib.contextmanager
+def untuned() -> Iterator[None]:
+    """Inside, cuDNN takes algorithms without a search, and those it finds are not kept for outside.
 
-    Its handles and the kernels of this arithmetic are then loaded, so that the first call with the
-    case's own shape shows the search of benchmark mode (`tuning_s`), and little else.  Who times
-    that call waits for the device before.
+    It keeps them by shape and by `deterministic` (ConvolutionParams in ATen/native/cudnn).  So a
+    call inside loads libraries, handles and kernels, and leaves the search of benchmark mode to
+    the first call outside.
     """
-    layout = torch.channels_last if channels_last else torch.contiguous_format
-    image = torch.zeros(1, 8, 11, 13, device=device, dtype=dtype).contiguous(memory_format=layout)
-    kernel = torch.zeros(16, 8, 3, 3, device=device, dtype=dtype).contiguous(memory_format=layout)
-    output = torch.nn.functional.conv2d(image.requires_grad_(), kernel.requires_grad_())
-    output.sum().backward()
+    flags = torch.backends.cudnn
+    before = flags.benchmark, flags.deterministic
+    flags.benchmark, flags.deterministic = False, True
+    try:
+        yield
+    finally:
+        flags.benchmark, flags.deterministic = before
 
 
 def l2_bytes(device: str) -> int | None:

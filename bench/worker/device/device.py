@@ -5,7 +5,7 @@ waited for is an error, never a number.
 """
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, Self
 
 import torch
@@ -166,10 +166,13 @@ class Accelerator:
         self._accelerator.synchronize(self._index)
 
     def event(self) -> "AcceleratorEvent":
-        event = torch.Event(torch.device(self.type, self._index), enable_timing=True)
-        # Without a stream, an event goes to the current stream of the *current* device.
-        event.record(self._accelerator.current_stream(self._index))
-        return AcceleratorEvent(event)
+        made = AcceleratorEvent(
+            torch.Event(torch.device(self.type, self._index), enable_timing=True),
+            # Without a stream, an event goes to the current stream of the *current* device.
+            lambda: self._accelerator.current_stream(self._index),
+        )
+        made.record()
+        return made
 
     def reset_peak(self) -> None:
         try:
@@ -209,8 +212,11 @@ class Accelerator:
 class AcceleratorEvent:
     """A torch.Event, in seconds."""
 
-    def __init__(self, event: torch.Event) -> None:
-        self._event = event
+    def __init__(self, event: torch.Event, stream: Callable[[], torch.Stream]) -> None:
+        self._event, self._stream = event, stream
+
+    def record(self) -> None:
+        self._event.record(self._stream())
 
     def seconds_until(self, later: Self) -> float:
         """torch counts in milliseconds; both events must be done."""

@@ -12,7 +12,7 @@ import gzip
 import json
 import shutil
 import statistics
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -83,9 +83,10 @@ def run(request: Request) -> Facts:
         ranges = Ranges(built.prepared.module if eager else None)
         load = contention.Meter()
         load.start()
-        prof, events = _traced(built, ranges)
+        prof, events, profiled_s = _traced(built, ranges)
         load.stop()
         found = _analyse(events, ranges, plain, built)
+        found["host"]["profiled_s"] = profiled_s
         memory = _memory(built, eager=eager)
     prepare.end(built, begun, plain["whole_s"])
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
@@ -95,7 +96,7 @@ def run(request: Request) -> Facts:
     found["contended"] = load.contended
     found["notes"] = _notes(found, folder / TRACE, built)
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
-    return Facts(case=request.case, facts={"profiled_s": found["host"]["whole_s"]})
+    return Facts(case=request.case, facts={"profiled_s": profiled_s})
 
 
 def _without_profiler(built: prepare.BuiltCase) -> dict[str, float]:
@@ -105,24 +106,17 @@ def _without_profiler(built: prepare.BuiltCase) -> dict[str, float]:
     one and event_s of it between two events.
     """
     step, device, clock = built.step, built.device, stopwatch.wall_clock
-    whole = []
-    for _ in range(STEPS):
-        step.prepare(1)
-        device.wait()
-        start_s = clock()
-        step()
-        device.wait()
-        whole.append(clock() - start_s)
-    found = {"whole_s": statistics.median(whole)}
+    found = {"whole_s": statistics.median(_steps_s(built, step))}
     if device.synchronous or not device.has_events:
         return found
-    calls = step.prepare(2 * STEPS)
+    calls, first, last = step.prepare(2 * STEPS), device.event(), device.event()
     device.wait()
-    first, start_s = device.event(), clock()
+    first.record()
+    start_s = clock()
     for _ in range(min(calls, 2 * STEPS)):
         step()
     issued_s = clock() - start_s
-    last = device.event()
+    last.record()
     device.wait()
     calls = min(calls, 2 * STEPS)
     return found | {"host_s": issued_s / calls, "event_s": first.seconds_until(last) / calls}
@@ -139,8 +133,26 @@ def _prefault_memory() -> None:
         torch.ones(PREFAULT_BYTES, dtype=torch.uint8)
 
 
-def _traced(built: prepare.BuiltCase, ranges: Ranges) -> tuple[Any, list[Event]]:
-    """The profiler, for its trace, and what it saw.  A wait a step, none within."""
+def _steps_s(
+    built: prepare.BuiltCase, call: Callable[[], object], steps: int = STEPS
+) -> list[float]:
+    """Seconds of each step until the device is done.  A wait a step, none within."""
+    device, clock, times_s = built.device, stopwatch.wall_clock, list[float]()
+    for _ in range(steps):
+        built.step.prepare(1)
+        device.wait()
+        start_s = clock()
+        call()
+        device.wait()
+        times_s.append(clock() - start_s)
+    return times_s
+
+
+def _traced(built: prepare.BuiltCase, ranges: Ranges) -> tuple[Any, list[Event], float]:
+    """The profiler, for its trace, what it saw, and the seconds of a step under it.
+
+    These are of the same kind as those without it (`_without_profiler`): until the device is done.
+    """
     own = _ACTIVITIES.get(built.device.type)
     wanted = [ProfilerActivity.CPU, *([own] if own else [])]
     activities = [one for one in wanted if one in supported_activities()]
@@ -150,11 +162,7 @@ def _traced(built: prepare.BuiltCase, ranges: Ranges) -> tuple[Any, list[Event]]
     gc.disable()
     try:
         with ranges.on(), profile(activities=activities) as prof:
-            for _ in range(WARM_STEPS + STEPS):
-                built.step.prepare(1)
-                built.device.wait()
-                ranges.run(built.step)
-                built.device.wait()
+            times_s = _steps_s(built, lambda: ranges.run(built.step), WARM_STEPS + STEPS)
     finally:
         if collects:
             gc.enable()
@@ -162,7 +170,7 @@ def _traced(built: prepare.BuiltCase, ranges: Ranges) -> tuple[Any, list[Event]]
     if results is None:
         raise ProfileError("torch's profiler recorded nothing")
     index = None if built.device.synchronous else int(built.device.name.partition(":")[2] or 0)
-    return prof, of_kineto(results, index)
+    return prof, of_kineto(results, index), statistics.median(times_s[WARM_STEPS:])
 
 
 def _analyse(

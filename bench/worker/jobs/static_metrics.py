@@ -10,8 +10,9 @@ import torch
 from torch import nn
 
 from bench.core.records import Case
+from bench.core.subject import parse
 from bench.worker.checks import layout_changes
-from bench.worker.device import nvidia
+from bench.worker.device import energy, nvidia
 from bench.worker.device.device import NOT_COUNTED, Device
 from bench.worker.metrics import bytes_moved, flops, memory
 from bench.worker.metrics.memory import begin_call
@@ -175,7 +176,12 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Metrics:
 
 
 def _energy(step: Step, case: Case, device: Device) -> Metrics:
-    """Of an NVIDIA GPU: in a pass of its own, for samples are too short to count energy."""
+    """Of an NVIDIA GPU: in a pass of its own, for samples are too short to count energy.
+
+    Of wholes alone: it takes more than two seconds, and a network has many layers.
+    """
+    if parse(case.subject).layer is not None:
+        return {}
     gpu = nvidia.gpu_of(device.name)
     if gpu is None:
         return {}
@@ -184,7 +190,7 @@ def _energy(step: Step, case: Case, device: Device) -> Metrics:
         step.prepare(1)
         step()
 
-    joules = nvidia.energy_j_per_call(gpu, call, device.wait)
+    joules = energy.energy_j_per_call(gpu, call, device.wait)
     gpu.close()
     if gpu.is_slice:
         raise MetricError("the driver counts the energy of the board, of which this is a slice")

@@ -9,6 +9,7 @@ import json
 import statistics
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -19,12 +20,14 @@ import torch
 from bench.core.protocol import Budget
 from bench.host.interpreter import HERE
 from bench.worker.device import device, nvidia
+from bench.worker.device.gpu_monitor import GpuMonitor
 from bench.worker.timing import measure, stopwatch
 
 MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
 ALLOCATED_BYTES = 64 * 2**20  # whole pages of every allocator, so counted without rounding
 LAUNCHES = 5
 BESIDE = "--beside"
+WATCHED_S = 2.5  # the driver samples its processes once a second, or more often
 
 Figures = dict[str, float | str]
 
@@ -89,24 +92,42 @@ def counted_bytes(on: device.Device, allocate: Callable[[int], object]) -> int |
 
 
 def neighbour(
-    foreign: Callable[[], int | None], beside: Callable[[], AbstractContextManager[object]]
+    monitor: Callable[[], GpuMonitor],
+    work: Callable[[], object],
+    beside: Callable[[], AbstractContextManager[object]],
 ) -> Figures:
-    """How many other processes the driver sees, alone and beside one that is planted.
+    """What the driver tells of others that compute on the device: alone, and beside one planted.
 
-    foreign: asks the driver; where it does not know, so does the result not.
+    monitor: a fresh one of the device; what it does not know, the result does not hold.
+    work:    keeps the device busy as long as a measurement, and waits for it.
     beside:  another process that computes on the device, as long as it is entered.
     """
-    alone = foreign()
+    alone = _watched(monitor(), work)
     if alone is None:
         return {}
+    # Its context is new to the first look; its work goes on before the second one.  A driver that
+    # does not tell which process computes shows one or the other.
+    newly = monitor()
+    newly.start()
     with beside():
-        with_it = foreign()
-    return {"foreign_alone": alone, "foreign_beside": alone if with_it is None else with_it}
+        work()
+        newly.stop()
+        found = [newly.contended(), _watched(monitor(), work)]
+    if found == [None, None]:
+        return {}
+    return {"contended_alone": alone, "contended_beside": any(found)}
+
+
+def _watched(monitor: GpuMonitor, work: Callable[[], object]) -> bool | None:
+    monitor.start()
+    work()
+    monitor.stop()
+    return monitor.contended()
 
 
 @contextlib.contextmanager
 def another_process(name: str) -> Iterator[None]:
-    """One that has computed on the device and keeps its context, until this is left."""
+    """One that computes on the device until this is left."""
     command = HERE.command("bench.worker.selftest.devices", BESIDE, name)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -115,12 +136,17 @@ def another_process(name: str) -> Iterator[None]:
 
 
 def _be_beside(name: str) -> None:
-    held = torch.randn(MATRIX, MATRIX, device=name)
-    torch.mm(held, held)
-    device.open_device(name).wait()
+    on, held = device.open_device(name), torch.randn(MATRIX, MATRIX, device=name)
+    product = torch.mm(held, held)
+    on.wait()
     sys.stdout.write("ready\n")
     sys.stdout.flush()
-    sys.stdin.read()
+    reader = threading.Thread(target=sys.stdin.read, daemon=True)
+    reader.start()
+    while reader.is_alive():
+        for _ in range(PRODUCTS):
+            torch.mm(held, held, out=product)
+        on.wait()
 
 
 def medians(found: measure.Timing) -> Figures:
@@ -143,9 +169,14 @@ def _measure_accelerator(name: str) -> Figures:
 
         found = accelerator(on, work, allocate)
         if gpu := nvidia.gpu_of(name):
-            found |= neighbour(
-                lambda: nvidia.foreign_processes(gpu.snapshot()), lambda: another_process(name)
-            )
+
+            def work_long() -> None:
+                start = stopwatch.wall_clock()
+                while stopwatch.wall_clock() - start < WATCHED_S:
+                    work()
+                    on.wait()
+
+            found |= neighbour(lambda: GpuMonitor(gpu), work_long, lambda: another_process(name))
         return found
     except (RuntimeError, device.DeviceError, stopwatch.ClockError) as error:
         return {"error": " ".join(str(error).split())[:200] or type(error).__name__}

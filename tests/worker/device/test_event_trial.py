@@ -20,7 +20,7 @@ def doubt(device: FakeDevice, works_s: tuple[float, ...] = WORKS_S) -> str | Non
     return event_trial.doubt(device, map(work, works_s), device.clock)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Changed(FakeEvent):
     """An event that tells another time than that at which the device passes it."""
 

@@ -21,6 +21,7 @@ from bench.worker.model import inplace
 from bench.worker.model.step import TrainingStep
 from bench.worker.model.step_inputs import StepError
 from bench.worker.timing import measure
+from tests.subjects import models
 from tests.support import fake_compiler
 from tests.support.cases import case
 
@@ -167,6 +168,79 @@ def test_the_call_that_is_timed_as_the_first_is_the_first(monkeypatch: pytest.Mo
     found, _ = end(built, begin(built), 0.001)
     assert outputs == [None]
     assert found == {"first_call_s": 0.5}
+
+
+CONVOLVES: dict[str, Any] = {"subject": "models:Residual", "input": "3,8,8"}
+
+
+class Calls:
+    """Times what are made as first calls as told, and notes how cuDNN is set in each."""
+
+    def __init__(self, *times_s: float) -> None:
+        self.times_s = iter(times_s)
+        self.flags: list[tuple[bool, bool]] = []
+
+    def __call__(self, step: Any, _device: object) -> float:
+        flags = torch.backends.cudnn
+        self.flags.append((flags.benchmark, flags.deterministic))
+        step.prepare(1)
+        step()
+        return next(self.times_s)
+
+
+def test_cudnn_searches_in_a_call_of_its_own_after_all_is_loaded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls = Calls(0.5, 0.08)
+    monkeypatch.setattr(measure, "first_call", calls)
+    built = build(**CONVOLVES, cudnn_benchmark="on")
+    found, _ = end(built, begin(built), 0.01)
+    assert calls.flags == [(False, True), (True, False)]
+    # As users wait for it: what loads, what searches, and the work a single time.
+    assert found == {"first_call_s": pytest.approx(0.57), "tuning_s": pytest.approx(0.07)}
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {**CONVOLVES, "cudnn_benchmark": "off"},
+        {"subject": "hostile:Small", "cudnn_benchmark": "on"},
+    ],
+)
+def test_without_a_search_there_is_one_first_call_as_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
+) -> None:
+    calls = Calls(0.5)
+    monkeypatch.setattr(measure, "first_call", calls)
+    built = build(**settings)
+    found, _ = end(built, begin(built), 0.01)
+    assert calls.flags == [(settings["cudnn_benchmark"] == "on", False)]
+    assert found == {"first_call_s": 0.5}
+
+
+def test_a_search_that_takes_no_time_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measure, "first_call", Calls(0.5, 0.009))
+    built = build(**CONVOLVES, cudnn_benchmark="on")
+    found, _ = end(built, begin(built), 0.01)
+    assert found == {"first_call_s": 0.5, "tuning_s": 0.0}
+
+
+def test_the_forward_that_catches_a_layers_input_searches_nothing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    flags = torch.backends.cudnn
+    seen: list[tuple[bool, bool]] = []
+    of_parent = models.Residual.forward
+
+    def forward(self: Any, x: torch.Tensor) -> torch.Tensor:
+        seen.append((flags.benchmark, flags.deterministic))
+        return of_parent(self, x)
+
+    monkeypatch.setattr(models.Residual, "forward", forward)
+    built = build("models:Residual/first", input="3,8,8", cudnn_benchmark="on")
+    assert set(seen) == {(False, True)}
+    assert (flags.benchmark, flags.deterministic) == (True, False)
+    begin(built)
 
 
 def scaled() -> tuple[BuiltCase, TrainingStep]:

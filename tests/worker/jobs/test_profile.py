@@ -5,6 +5,7 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,9 @@ from bench.worker.process import limits
 from bench.worker.profiler.events import of_kineto
 from bench.worker.profiler.operators import costs
 from bench.worker.profiler.ranges import NETWORK, Ranges
+from bench.worker.timing import stopwatch
 from tests.support.cases import case
+from tests.support.fake_device import FakeDevice, FakeStep
 
 Profiled = Callable[..., dict[str, Any]]
 
@@ -48,6 +51,23 @@ def profiled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Profiled:
         return dict(json.loads(found))
 
     return of
+
+
+def test_a_step_under_the_profiler_and_without_it_are_both_timed_until_the_device_is_done(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Eleven times as long as the host needs to issue it."""
+
+    class Accelerator(FakeDevice):
+        type, name = "other", "other:0"
+
+    device = Accelerator(launch_s=1e-3)
+    step = FakeStep(device, {"forward": 10e-3})
+    monkeypatch.setattr(stopwatch, "wall_clock", device.clock)
+    built: Any = SimpleNamespace(step=step, device=device)
+    assert profile._without_profiler(built)["whole_s"] == pytest.approx(11e-3)
+    _, _, profiled_s = profile._traced(built, Ranges(None))
+    assert profiled_s == pytest.approx(11e-3)
 
 
 def rows(found: dict[str, Any]) -> dict[str, dict[str, Any]]:

@@ -1,13 +1,12 @@
 """All facts of a case together, each failing alone."""
 
 import dataclasses
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bench.core.records import COLUMNS, Case
-from bench.worker.device import nvidia
+from bench.worker.device import energy, nvidia
 from bench.worker.device.device import open_device
 from bench.worker.jobs import static_metrics
 from bench.worker.jobs.prepare import make_step
@@ -165,19 +164,35 @@ def test_with_cuda_graphs_the_peak_is_the_reserved_one() -> None:
     assert found["peak_bytes"] == 4000
 
 
+class Board:
+    """A driver that counts a joule a look, or nothing of a slice."""
+
+    def __init__(self, *, is_slice: bool = False) -> None:
+        self.is_slice, self.looks, self.closed = is_slice, 0, False
+
+    def energy_j(self) -> float | None:
+        self.looks += 1
+        return None if self.is_slice else 5000.0 + self.looks
+
+    def close(self) -> None:
+        self.closed = True
+
+
 def test_the_energy_of_a_board_is_not_that_of_a_slice(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Slice:
-        is_slice = True
-
-        def snapshot(self) -> Any:
-            return SimpleNamespace(at_s=0.0, energy_j=None)
-
-        def close(self) -> None:
-            pass
-
-    monkeypatch.setattr(nvidia, "gpu_of", lambda _: Slice())
+    monkeypatch.setattr(nvidia, "gpu_of", lambda _: Board(is_slice=True))
     found, problems = find(small())
     assert "energy_j_per_image" not in found
     assert problems["energy_j_per_image"] == (
         "the driver counts the energy of the board, of which this is a slice"
     )
+
+
+def test_energy_is_found_of_wholes_and_not_of_layers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(energy, "ENERGY_S", 1e-9)
+    board = Board()
+    monkeypatch.setattr(nvidia, "gpu_of", lambda _: board)
+    found, problems = find(small(subject=f"{RESIDUAL}/first"))
+    assert (board.looks, found.keys() & {"energy_j_per_image"}, problems) == (0, set(), {})
+    found, _ = find(small())
+    assert found["energy_j_per_image"] > 0
+    assert board.closed

@@ -108,6 +108,13 @@ def test_device_time_leaves_the_launch_of_the_first_phase_out_of_later_ones() ->
     assert each(timing, "step", "device") == pytest.approx(0.00701)
 
 
+def test_device_time_leaves_the_making_of_events_out() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S, event_s=0.002)
+    timing = timed(device, FakeStep(device, TRAINING_S))
+    assert each(timing, "step", "device") == pytest.approx(0.00701)
+    assert each(timing, "backward", "device") == pytest.approx(0.004)
+
+
 def test_an_accelerator_with_events_gets_phases_from_events_alone() -> None:
     device = FakeDevice()
     assert kinds(timed(device, FakeStep(device, TRAINING_S))) == [
