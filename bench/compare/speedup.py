@@ -92,8 +92,8 @@ def verdicts(speedups: Sequence[Speedup]) -> list[str]:
     return words
 
 
-def told_of(words: Sequence[str]) -> str:
-    """What the verdicts of a table hold for; empty where there is but one."""
+def legend_of(words: Sequence[str]) -> str:
+    """Return an explanation of a table's intervals and verdicts; empty for a single line."""
     if len(words) < 2:
         return ""
     alone = any(one.endswith(ALONE) for one in words)
