@@ -355,5 +355,5 @@ def test_the_directory_of_another_run_is_not_written_to(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match=r"holds no measurements\.csv"):
+    with pytest.raises(ReadError, match=r"has no measurements\.csv"):
         report.report([tmp_path], None)

@@ -259,13 +259,13 @@ def test_names_come_back_as_they_were_whatever_a_spreadsheet_makes_of_them(tmp_p
 @pytest.mark.parametrize(
     ("file", "text", "why"),
     [
-        ("profile.json", "{", "is no JSON"),
-        ("profile.json", "{}", "is no profile of a case"),
-        ("profile.json", "[]", "is no JSON object"),
+        ("profile.json", "{", "is not valid JSON"),
+        ("profile.json", "{}", "is not a profile of a case"),
+        ("profile.json", "[]", "is not a JSON object"),
         ("layers.csv", "a,b\n", "has no column case_id, layer, module, type"),
         ("layers.csv", None, "cannot be read"),
-        ("layers.csv", "0.001→x", "line 2: forward_host_s 'x' is no time or share"),
-        ("layers.csv", "0.001→-1", "line 2: forward_host_s '-1' is no time or share"),
+        ("layers.csv", "0.001→x", "line 2: forward_host_s is 'x'; expected a time or a share"),
+        ("layers.csv", "0.001→-1", "line 2: forward_host_s is '-1'; expected a time or a share"),
     ],
 )
 def test_what_is_no_profile_is_refused_in_one_line(

@@ -24,6 +24,7 @@ PLAIN_PACKAGES = (
     "host",
     "insights",
     "plan",
+    "results",
     "stats",
     "terminal",
     "verdict",
@@ -47,7 +48,6 @@ STILL_THERE: Mapping[str, frozenset[str]] = {
         }
     ),
     "gain": frozenset({"gain"}),  # the file name of the plot
-    "once": frozenset({"once"}),
     "traffic": frozenset({"traffic"}),  # a key of run.json
 }
 

@@ -204,8 +204,8 @@ def test_a_run_beside_earlier_ones_is_moved_and_says_so_in_a_sentence(
     assert {row.earlier_runs for row in found.results.rows} == {6}
     told = _between(found.results.rows)
     assert told[1] == (
-        "times are moved to the usual level of the controls (×0.90), where 6 earlier runs of this "
-        "machine clearly differ less; samples and ratios stay as measured"
+        "times are corrected to the usual level of the reference work (×0.90), because this makes "
+        "6 earlier runs of this machine agree better; samples and ratios are as measured"
     )
     stored = load(found.results.path)
     assert interval_note(found.results.rows).endswith(
