@@ -108,7 +108,7 @@ def test_a_resume_may_add_pairs_and_not_take_them_away(
     directory.reopen(more, make(more, *SIDES), stored)
     again, _ = directory.stored(Asked(resume=path))
     assert again.pairs == 112
-    with pytest.raises(AbError, match="--pairs 56 is less than the 112 that it was begun with"):
+    with pytest.raises(AbError, match="--pairs 56 is less than the 112 that the comparison has"):
         directory.stored(Asked(resume=path, pairs=56))
 
 

@@ -73,7 +73,7 @@ def test_a_comparison_is_not_gone_on_with_under_other_conditions(
     with pytest.raises(UserError) as caught:
         ab_directory.reopen(asked, PLANNED, stored)
     assert str(caught.value) == (
-        f"--resume {tmp_path}/ab: not the same any more: environment variable "
+        f"--resume {tmp_path}/ab: changed since then: environment variable "
         "ATEN_CPU_CAPABILITY; start a new comparison"
     )
 
@@ -188,5 +188,5 @@ def test_what_is_none_is_called_that(tmp_path: Path, make: Callable[[Path], None
     make(tmp_path / "other")
     with pytest.raises(UserError, match="other: is not a run directory: "):
         run_directory.reopen(tmp_path / "other")
-    with pytest.raises(UserError, match="other: is no comparison: "):
+    with pytest.raises(UserError, match="other: is not a comparison: "):
         ab_directory.stored(Asked(resume=tmp_path / "other"))
