@@ -26,6 +26,7 @@ PLAIN_PACKAGES = (
     "insights",
     "plan",
     "results",
+    "selftest",
     "stats",
     "terminal",
     "verdict",

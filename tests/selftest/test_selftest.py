@@ -364,7 +364,7 @@ def test_no_two_lines_have_one_name_and_each_leaves_room_for_what_was_measured()
 
 def test_the_table_is_at_most_100_columns_wide(capsys: pytest.CaptureFixture[str]) -> None:
     why = Result("crash: " + "[bold]long\x1b[31m " * 20, "FAILED")
-    line = Line("busy-wait of 2 ms, and in a row", "0.002 s ± 1.0 %", why)
+    line = Line("2 ms busy-wait, also back-to-back", "0.002 s ± 1.0 %", why)
     PipedConsole(width=100).print(command.table([line]))
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 100
@@ -463,7 +463,7 @@ EXACT = (
     "peak memory of known tensors",
     "wrong result in channels_last",
     "segmentation fault",
-    "the case after these",
+    "the case after these faults",
 )
 
 
