@@ -23,6 +23,7 @@ PLAIN_PACKAGES = (
     "compare",
     "core",
     "host",
+    "html",
     "insights",
     "plan",
     "results",
