@@ -26,6 +26,7 @@ PLAIN_PACKAGES = (
     "html",
     "insights",
     "plan",
+    "plots",
     "results",
     "selftest",
     "stats",
