@@ -104,7 +104,7 @@ def test_the_words_say_both_shares_the_times_and_that_a_profiled_step_is_slower(
     (one,) = beside(tmp_path, alone(), profile(tmp_path / "p", case(subject="net"), FORWARD))
     said = page_inside.section(one, "")
     assert said.title == case(subject="net").case_id
-    assert said.told == (
+    assert said.summary == (
         "b: 60 % of the layers measured alone, 40 % of the forward inside; "
         "a: 40 % alone, 50 % inside. In no layer: 10 % of the forward."
     )
@@ -182,7 +182,9 @@ def test_a_layer_without_a_call_in_the_profile_is_unknown_inside_and_not_zero(
     ]
     said = page_inside.section(one, "")
     assert said.rows[1] == ("b", "2", "6.00 ms", "60.0 %", "–", "–", "–")
-    assert said.told.startswith("a: 40 % of the layers measured alone, 20 % of the forward inside.")
+    assert said.summary.startswith(
+        "a: 40 % of the layers measured alone, 20 % of the forward inside."
+    )
     assert one.rest_s == pytest.approx(0.008)
 
 
