@@ -114,7 +114,7 @@ def test_the_words_say_both_shares_the_times_and_that_a_profiled_step_is_slower(
         ("b", "2", "6.00 ms", "60.0 %", "4.00 ms", "40.0 %", "0.67"),
         ("in no layer", "", "", "", "1.00 ms", "10.0 %", ""),
     )
-    assert "share inside that of the forward of a profiled step" in said.caution
+    assert "share inside is the share of the forward of a profiled step" in said.caution
     slows = "under the profiler, which slows it, a step took 10.0 ms, without it 9.00 ms"
     assert slows in said.caution
     assert "mean of 3 steps" in said.caution
