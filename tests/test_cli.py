@@ -88,14 +88,14 @@ def test_the_start_of_the_command_line_imports_nothing_that_takes_long() -> None
         (("run", "--config", "none.toml"), "bench: none.toml: no such file"),
         (("run", "--subject", "resnet"), "bench: --subject: subject 'resnet' is not understood"),
         (("run", "--replicates", "0"), "bench: --replicates: replicates = 0"),
-        (("run", "--resume", "nowhere"), "bench: --resume nowhere: is no run directory"),
+        (("run", "--resume", "nowhere"), "bench: --resume nowhere: is not a run directory"),
         (
             ("ab", "--resume", "nowhere", "--threshold", "0.05"),
-            "bench: --resume nowhere: goes on with what that comparison was",
+            "bench: --resume nowhere: a resume keeps the arguments of the comparison",
         ),
         (
             ("ab", "--resume", "nowhere", "--budget", "9"),
-            "bench: --resume nowhere: is no comparison",
+            "bench: --resume nowhere: is not a comparison",
         ),
         (("compare", "nowhere", "--by", "amp"), "bench: nowhere: no such file or directory"),
         (("check", "nowhere", "--baseline", "."), "bench: nowhere: no such file or directory"),

@@ -1,4 +1,4 @@
-"""The paired comparison of a baseline and a candidate, which take turns.
+"""The paired comparison of two variants, which take turns.
 
 It may import everything but the commands, the page and the terminal.
 """

@@ -1,4 +1,4 @@
-"""The directory of a comparison: made, gone on with, and what its neighbours remember."""
+"""Make the directory of a comparison, reopen it for a resume, and read earlier null cases."""
 
 import contextlib
 import dataclasses
@@ -18,12 +18,12 @@ from bench.results import run_directory
 from bench.verdict.looks import FRESH_PAIRS
 
 DESCRIPTION = "ab.json"
-# The sides say which code they are, and the comparison which machine it is of.
-SAID_ELSEWHERE = ("machine", "commit", "state of the working tree")
+# ab.json has these under `machine_id` and `sides`.
+STORED_ELSEWHERE = ("machine", "commit", "state of the working tree")
 
 
 def create(asked: Asked, planned: Planned) -> Path:
-    """A new directory with its ab.json.  Raises RunDirError."""
+    """Make a new directory with its ab.json.  Raises RunDirError."""
     now = datetime.datetime.now(datetime.UTC)
     commit = planned.sides[1].commit
     path = asked.out or run_directory.default_path("ab", commit, now)
@@ -44,7 +44,7 @@ def create(asked: Asked, planned: Planned) -> Path:
 
 
 def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
-    """What has to be the same for a resume."""
+    """Return the part of ab.json that has to be the same for a resume."""
     cases_of = config.file_of(asked.config, config.AB)
     return {
         "sides": {side.name: side.as_dict() for side in planned.sides},
@@ -71,16 +71,16 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
 
 
 def _conditions(planned: Planned) -> dict[str, Any]:
-    """What both sides are measured under, by the name that a message gives it."""
-    around = {**planned.facts, **environment.environment()}
-    counts = environment.fixed_details(environment.machine({}), around)
-    return {name: value for name, value in counts.items() if name not in SAID_ELSEWHERE}
+    """Return the conditions of the measurement, by the name that a message gives to each."""
+    software = {**planned.facts, **environment.environment()}
+    details = environment.fixed_details(environment.machine({}), software)
+    return {name: value for name, value in details.items() if name not in STORED_ELSEWHERE}
 
 
 def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
-    """What that comparison was asked.
+    """Return the arguments of the comparison to resume, and its ab.json.
 
-    Of all flags only those of time may stand beside it, and more pairs.
+    Raises AbError if a flag is given that would change the comparison.
     """
     path = asked.resume
     assert path is not None
@@ -91,8 +91,8 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
         or any(asked.options.get(name) is not None for name in ("seed", "weights"))
     ):
         raise AbError(
-            f"--resume {path}: goes on with what that comparison was; only --budget, --timeout, "
-            "--pairs and --strict may stand beside it"
+            f"--resume {path}: a resume keeps the arguments of the comparison; only --budget, "
+            "--timeout, --pairs and --strict may be given as well"
         )
     try:
         stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
@@ -104,7 +104,7 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             asked,
             a=commits["A"],
             b=commits["B"],
-            # A ./bench.toml that came to be since is not what was asked.
+            # The comparison did not use a ./bench.toml that is newer than it.
             config=Path(before["config"]) if before["config"] else config.AB,
             axes={name: tuple(given) for name, given in before["axes"].items()},
             subjects=tuple(before["subjects"]),
@@ -113,7 +113,7 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             pairs=_more_pairs(asked, int(stored.get("pairs", FRESH_PAIRS))),
         )
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise AbError(f"--resume {path}: is no comparison: {error.strerror}") from None
+        raise AbError(f"--resume {path}: is not a comparison: {error.strerror}") from None
     except OSError as error:
         raise AbError(f"--resume {path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, AttributeError) as error:
@@ -122,17 +122,20 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
 
 
 def _more_pairs(asked: Asked, before: int) -> int:
-    """Raises AbError where these are fewer than it has."""
+    """Return the number of pairs of the resumed comparison.  Raises AbError if it is smaller."""
     if asked.pairs is not None and asked.pairs < before:
         raise AbError(
-            f"--resume {asked.resume}: --pairs {asked.pairs} is less than the {before} that it was "
-            "begun with; pairs can be added, and not taken away"
+            f"--resume {asked.resume}: --pairs {asked.pairs} is less than the {before} that the "
+            "comparison has; pairs can be added, but not removed"
         )
     return asked.pairs or before
 
 
 def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
-    """Refused where the figures would not belong together."""
+    """Open the directory of a comparison for a resume.
+
+    Raises AbError if the code, the machine or the conditions changed since.
+    """
     path = asked.resume
     assert path is not None
     now = _description(asked, planned)
@@ -147,7 +150,7 @@ def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
         differs += [one for one in {**before, **here} if before.get(one) != here.get(one)]
     if differs:
         raise AbError(
-            f"--resume {path}: not the same any more: {', '.join(differs)}; start a new comparison"
+            f"--resume {path}: changed since then: {', '.join(differs)}; start a new comparison"
         )
     run_directory.make_scratch(run_directory.RunDir(path))
     if planned.pairs != stored.get("pairs", FRESH_PAIRS):
@@ -157,9 +160,9 @@ def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
 
 
 def null_history(path: Path, machine_id: str) -> list[float]:
-    """What A against A came to in earlier comparisons beside this one, on this machine: logs.
+    """Return the values of the null cases of earlier comparisons on this machine, the oldest first.
 
-    In the order of time.
+    They are logs of ratios, from the comparisons in the same parent folder.
     """
     found = []
     for file in path.absolute().parent.glob(f"*/{DESCRIPTION}"):

@@ -1,7 +1,7 @@
-"""Interleaving: two children take turns with one case of one pair.
+"""Interleaving: two workers take turns with one case of one pair.
 
-Both are built and warm before anything is timed.  While one has its turn the other is blocked
-in a read of its pipe, and so is this process.
+Both have built the case and are warm before anything is timed.  While one worker takes its
+samples, the other one and this process are blocked in a read of a pipe.
 """
 
 import contextlib
@@ -34,12 +34,12 @@ from bench.engine.fork_server import GRACE_S, ForkServer
 from bench.engine.requests import make_room
 from bench.results.run_directory import Folders
 
-# With eight the values of pairs scatter no less (1.37 % against 1.41 %, 22 cases of the ConvNet and
-# its layers), with two more (1.86 %).
+# The values of pairs scatter by 1.86 % with two turns, 1.41 % with four and 1.37 % with eight (22
+# cases of the ConvNet and its layers).
 TURNS = 4
-TURN_S = 0.1  # of samples: long against the pause and the untimed calls of a hand-over
-MOST_SAMPLES = 20  # a turn
-END_S = 60.0  # for proving itself
+TURN_S = 0.1  # duration of a turn; long compared with the pause and untimed calls between turns
+MOST_SAMPLES = 20  # in one turn
+END_S = 60.0  # time limit for the verification at the end
 TOGETHER = "both sides do not fit into memory at once; alone this one runs"
 
 Answer = Warm | TurnTaken
@@ -48,27 +48,27 @@ _ANSWER: Decoder[Answer] = Decoder(tagged(Answer), "answer of an interleaved chi
 
 
 class ChildEnded(Exception):  # noqa: N818 - says what happened
-    """A child ended, or hung, before its pair was through."""
+    """A worker ended or hung before its pair was complete."""
 
 
 class Participant(Protocol):
-    """What interleaving asks of a side."""
+    """One variant of a pair, as the interleaving uses it."""
 
     def start(self) -> float:
-        """Build and warm up, also once more after its end.  Seconds of a call.
+        """Build the case, warm up, and return the seconds of a call.  Raises ChildEnded.
 
-        Raises ChildEnded.
+        It can be called again after `finish`.
         """
 
     def take(self, turn: Turn) -> None:
-        """Raises ChildEnded."""
+        """Take the samples of a turn.  Raises ChildEnded."""
 
     def finish(self) -> Entry:
-        """What it took and proved, or why not."""
+        """End the worker and return its measurement, or the failure."""
 
 
 def turn_for(call_s: float) -> Turn:
-    """Samples of TURN_S together; short calls are joined, so that there are not too many."""
+    """Return a turn of about TURN_S; a sample has several calls if they are short."""
     calls = max(1, math.ceil(TURN_S / MOST_SAMPLES / max(call_s, 1e-9)))
     return Turn(calls, max(1, min(MOST_SAMPLES, round(TURN_S / (calls * max(call_s, 1e-9))))))
 
@@ -76,26 +76,26 @@ def turn_for(call_s: float) -> Turn:
 def interleave(
     a: Participant, b: Participant, draw: random.Random, turns: int = TURNS
 ) -> tuple[Entry, Entry]:
-    """One case on both sides.  Who builds first, and who begins each two turns, is drawn.
+    """Measure one case on both variants and return their entries.
 
-    Where a side fails, the other is still tried as far as that: whether it fails as well is what
-    tells a change from a case that runs nowhere.  A side for which memory ran out beside the other
-    is tried alone before it is blamed.
+    The order of building, and the order in each two turns, are random.  If one variant fails, the
+    other is still started, because a case may fail on both.  If memory ran out while both were
+    there, the variant is tried again alone.
     """
     call_s: dict[int, float] = {}
     builds = draw.sample([a, b], 2)
     for side in builds:
-        with contextlib.suppress(ChildEnded):  # its entry says why
+        with contextlib.suppress(ChildEnded):  # its entry has the reason
             call_s[id(side)] = side.start()
-    beside = id(builds[0]) in call_s  # else neither had the other beside it
+    both_in_memory = id(builds[0]) in call_s
     if len(call_s) == 2:
         turn = turn_for(call_s[id(a)])
         for order in _orders(a, b, draw, turns):
-            went = [_went(side, turn) for side in order]
-            if not all(went):
+            taken = [_took(side, turn) for side in order]
+            if not all(taken):
                 break
     left, right = a.finish(), b.finish()
-    if beside and _out_of_memory(left) != _out_of_memory(right):
+    if both_in_memory and _out_of_memory(left) != _out_of_memory(right):
         return _alone(a, left), _alone(b, right)
     return left, right
 
@@ -103,16 +103,17 @@ def interleave(
 def _orders(
     a: Participant, b: Participant, draw: random.Random, turns: int
 ) -> Iterator[tuple[Participant, Participant]]:
-    """Of every two turns the second is the first one reversed (ABBA), so that drift cancels.
+    """Yield the order of the variants in each turn.
 
-    Who begins is drawn for each two: fixed slots favour a side.
+    The second of two turns reverses the first (ABBA), so that drift cancels.  The first order is
+    drawn for each two turns, because a fixed one would favour a variant.
     """
     for number in range(turns):
         if number % 2 == 0:
-            one, other = draw.sample([a, b], 2)
+            first, second = draw.sample([a, b], 2)
         else:
-            one, other = other, one
-        yield one, other
+            first, second = second, first
+        yield first, second
 
 
 def _out_of_memory(entry: Entry) -> bool:
@@ -120,13 +121,13 @@ def _out_of_memory(entry: Entry) -> bool:
 
 
 def _alone(side: Participant, entry: Entry) -> Entry:
-    """What it left; where memory ran out, what it leaves now that the other side has ended.
+    """Return the entry; if memory ran out, the entry of a second try without the other variant.
 
-    Whatever it takes in a turn was taken in the warm-up already.
+    The warm-up needs as much memory as a turn, so no turn is taken.
     """
     if not (isinstance(entry, Failure) and _out_of_memory(entry)):
         return entry
-    with contextlib.suppress(ChildEnded):  # its entry says why
+    with contextlib.suppress(ChildEnded):  # its entry has the reason
         side.start()
     again = side.finish()
     if isinstance(again, Measurement):
@@ -135,19 +136,20 @@ def _alone(side: Participant, entry: Entry) -> Entry:
     return again
 
 
-def _went(side: Participant, turn: Turn) -> bool:
+def _took(side: Participant, turn: Turn) -> bool:
+    """Return whether a variant has taken the samples of a turn."""
     try:
         side.take(turn)
-    except ChildEnded:  # its entry says why
+    except ChildEnded:  # its entry has the reason
         return False
     return True
 
 
 class PipedChild:
-    """A participant: a child of one side, behind two named pipes."""
+    """A participant that is a worker process; two named pipes connect it."""
 
     def __init__(self, server: ForkServer, asked: Request, folders: Folders) -> None:
-        """asked: for the job `turns`, with its pipes."""
+        """asked: a request with the job `turns` and the names of the pipes."""
         self._server, self._asked, self._folders = server, asked, folders
         self._prefix = str(asked.pipes)
         self._ended: Ended | None = None
@@ -157,7 +159,7 @@ class PipedChild:
 
     @property
     def killed(self) -> bool:
-        """Whether something outside ended it: no verdict on the case."""
+        """Whether something outside the worker killed it, so that the case may be fine."""
         return self._ended is not None and self._ended.killed
 
     def start(self) -> float:
@@ -166,7 +168,7 @@ class PipedChild:
         for name in self._names():
             Path(name).unlink(missing_ok=True)
             os.mkfifo(name)
-            # For both: then neither end waits for the other to be opened.
+            # Opened for reading and writing, so that neither end waits until the other is open.
             self._open.append(os.open(name, os.O_RDWR))
         self._server.begin(self._asked)
         warm = self._hear(Warm)
@@ -195,7 +197,7 @@ class PipedChild:
             os.write(self._open[0], to_line(order).encode())
 
     def _hear(self, kind: type[T]) -> T:
-        """Its next line.  Blocks.  Raises ChildEnded."""
+        """Wait for the worker's next line and return it.  Raises ChildEnded."""
         answers = self._open[1]
         end_s = time.monotonic() + self._asked.timeout_s
         with selectors.DefaultSelector() as either:
@@ -217,7 +219,7 @@ class PipedChild:
         raise self._given_up()
 
     def _given_up(self) -> ChildEnded:
-        """It is late, or its subject wrote into the pipe."""
+        """End a worker that is too late, or whose subject wrote into the pipe."""
         self._server.kill()
         self._ended = Ended(how=TimedOut())
         return ChildEnded()

@@ -1,4 +1,4 @@
-"""The journal of pairs: one line of JSON a case and pair, and the facts of each side."""
+"""The journal of pairs: a line of JSON for each case and pair, and for the static metrics."""
 
 import bisect
 import json
@@ -18,17 +18,17 @@ from bench.verdict.paired_test import mean_value, pair_value
 
 NAME = "pairs.jsonl"
 EARLIER_TOGETHER = "both sides do not fit into memory at once"
-BACK_TO_BACK = ", back-to-back"  # after the phase: calls in a row, a figure of its own
+BACK_TO_BACK = ", back-to-back"  # the end of the phase name for the times of calls back-to-back
 
 
 class PairJournalError(UserError):
-    """A line that no comparison wrote; the message names it."""
+    """A line is not one of a comparison; the message has its number."""
 
 
 class PhaseKey(NamedTuple):
-    """What the decision knows a phase of a case by."""
+    """Identifies a phase of a case for the decision."""
 
-    key: str  # of the case
+    key: str  # the key of the case
     phase: str
 
     def __str__(self) -> str:
@@ -37,10 +37,10 @@ class PhaseKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Failed:
-    """Why one side of a pair was not measured."""
+    """The reason why one variant of a pair was not measured."""
 
     status: Status
-    reason: str  # with the name of its file in failures, if there is one
+    reason: str  # with the name of its file in the folder `failures`, if there is one
     cause: Cause | None = None
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Failed:
 
     @classmethod
     def of_earlier(cls, text: str) -> "Failed":
-        """From journals of earlier versions, which have both in one string."""
+        """Decode the text of earlier versions, `status: reason`."""
         status, _, reason = text.partition(": ")
         together: Cause | None = "together" if reason.startswith(EARLIER_TOGETHER) else None
         known = next((one for one in STATUSES if one == status), None)
@@ -62,32 +62,32 @@ FailedOrText = Annotated[Failed, or_text(Failed.of_earlier)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pair:
-    """One case in one pair of fresh interpreters, or what failed there."""
+    """The samples of one case in one pair of fresh interpreters, or the failures."""
 
     stage: Stage
     number: int
-    key: str  # case id of side A
+    key: str  # case_id of variant A
     null: bool = False  # A against A
-    calls: int = 0  # whose mean is a sample
-    # phase → samples of A and of B in seconds, in the order of the turns, as many of each
+    calls: int = 0  # in one sample
+    # phase → samples of A and of B in seconds, in the order of the turns, equally many
     samples: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
-    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # side → phases it has alone
+    only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # side → phases only it has
     failed: Mapping[str, FailedOrText] = field(default_factory=dict)  # by side
     facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by side
-    wall_s: float = 0.0  # of both sides together
+    wall_s: float = 0.0  # of both variants together
     kind: Literal["pair"] = "pair"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SideFacts:
-    """Figures of one side that repeat exactly."""
+    """The static metrics of one variant of a case."""
 
     key: str
     side: str
     facts: Mapping[str, float]
     problems: Mapping[str, str] = field(default_factory=dict)
-    invalid: str | None = None  # it computes something else: why its speed means nothing
+    invalid: str | None = None  # the reason why its result is wrong
     kind: Literal["sidefacts"] = "sidefacts"
 
 
@@ -96,7 +96,7 @@ _RECORD: Decoder[Record] = Decoder(tagged(Record), "pair")
 
 
 def disturbance(pair: Pair) -> float:
-    """How much other work took from the worse of the two sides: of two pairs less is better."""
+    """Return the contention of the variant that had more; infinity for a failed pair."""
     if pair.failed:
         return math.inf
     return max(one.get("contention_ratio", 0.0) for one in pair.facts.values())
@@ -107,7 +107,7 @@ def contended(pair: Pair) -> bool:
 
 
 def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bool = False) -> Pair:
-    """From what the two children left."""
+    """Make a pair from the entries of the two workers."""
     by_side = {"A": a, "B": b}
     failed = {
         side: Failed(status=one.status, reason=one.told, cause=one.cause)
@@ -136,9 +136,10 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
 def _aligned(
     a: Measurement, b: Measurement
 ) -> dict[str, tuple[tuple[float, ...], tuple[float, ...]]]:
-    """The samples of each phase side by side; a turn counts as far as both sides have it.
+    """Return the samples of each phase that both variants have, turn by turn.
 
-    Times of the host and those between a device's events are not one figure.
+    Only samples of the same kind are paired: times of the host and times between a device's events
+    are different figures.
     """
     turns_a, turns_b = _turns(a), _turns(b)
     found = {}
@@ -157,7 +158,7 @@ def _aligned(
 
 
 def _turns(one: Measurement) -> dict[tuple[str, str], list[tuple[float, ...]]]:
-    """By phase and kind."""
+    """Return the samples of each turn by phase and kind."""
     turns: dict[tuple[str, str], list[tuple[float, ...]]] = {}
     for samples in one.samples:
         turns.setdefault((samples.phase, samples.kind), []).append(samples.times_s)
@@ -169,15 +170,15 @@ At = tuple[str, int, str, bool]  # stage, number, key, null
 
 @dataclass
 class PairsSoFar:
-    """All that was measured so far, each case and pair once."""
+    """The measurements so far; each pair of a case is there a single time."""
 
     pairs: dict[At, Pair] = field(default_factory=dict)
-    facts: dict[tuple[str, str], SideFacts] = field(default_factory=dict)
-    # By key, stage and null: the pairs, by number.
+    facts: dict[tuple[str, str], SideFacts] = field(default_factory=dict)  # by key and side
+    # The pairs in the order of their numbers, by key, stage and null.
     _index: dict[tuple[str, str, bool], list[Pair]] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
-    # By pair and phase: log(B / A), of the middle of the samples and of their means.
+    # The values log(B / A) by pair and phase: median over the samples, and mean.
     _values: dict[tuple[At, str], tuple[float, float] | None] = field(
         default_factory=dict, init=False, repr=False, compare=False
     )
@@ -187,7 +188,7 @@ class PairsSoFar:
             self._enter(pair)
 
     def add(self, record: Record) -> None:
-        """The first wins."""
+        """Add a record; a repeated one is ignored."""
         match record:
             case Pair():
                 at = record.stage, record.number, record.key, record.null
@@ -202,11 +203,11 @@ class PairsSoFar:
         bisect.insort(own, pair, key=lambda one: one.number)
 
     def tried(self, key: str, stage: Stage, *, null: bool = False) -> list[Pair]:
-        """All of them by number, the failed ones as well."""
+        """Return the pairs of a case by number, including the failed ones."""
         return self._index.get((key, stage, null), [])
 
     def of(self, key: str, stage: Stage, *, null: bool = False) -> list[Pair]:
-        """Pairs that both sides went through, by number."""
+        """Return the pairs that both variants completed, by number."""
         return [one for one in self.tried(key, stage, null=null) if not one.failed]
 
     def failures(self, key: str, *, null: bool = False) -> list[Pair]:
@@ -216,7 +217,7 @@ class PairsSoFar:
     def values(
         self, key: str, stage: Stage, phase: str, *, null: bool = False
     ) -> tuple[list[float], list[float]]:
-        """log(B / A) of each pair that has this phase, by number: of the middle, of the means."""
+        """Return the medians and the means, log(B / A), of the pairs with a phase, by number."""
         own = [one for one in self.of(key, stage, null=null) if phase in one.samples]
         found = [self._value(one, phase) for one in own]
         usable = [value for value in found if value is not None]
@@ -224,13 +225,13 @@ class PairsSoFar:
 
     def _value(self, pair: Pair, phase: str) -> tuple[float, float] | None:
         at = (pair.stage, pair.number, pair.key, pair.null), phase
-        if at not in self._values:  # many samples, and asked for before every comparison
+        if at not in self._values:  # it has many samples, and is needed before each pair
             middle, mean = pair_value(*pair.samples[phase]), mean_value(*pair.samples[phase])
             self._values[at] = None if middle is None or mean is None else (middle, mean)
         return self._values[at]
 
     def call_s(self, key: str, phase: str) -> float:
-        """Seconds of side A's whole call; unknown: infinity."""
+        """Return the seconds of a call of variant A; infinity if unknown."""
         seen = [one.samples[phase][0] for one in self.of(key, "first") if phase in one.samples]
         return min((statistics.median(times_s) for times_s in seen), default=math.inf)
 
@@ -240,7 +241,7 @@ def to_line(record: Record) -> str:
 
 
 def read(path: Path) -> PairsSoFar:
-    """Whole lines; a torn last one does not count.  Raises PairJournalError."""
+    """Read the complete lines of a journal.  Raises PairJournalError."""
     seen = PairsSoFar()
     for number, line in lines(path, PairJournalError):
         try:

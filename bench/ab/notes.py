@@ -1,4 +1,4 @@
-"""Notes about a whole comparison, one sentence each."""
+"""Notes about a whole comparison; each is a sentence."""
 
 from collections.abc import Sequence
 
@@ -9,15 +9,19 @@ from bench.core import units
 from bench.verdict import looks, paired_test
 
 DISTURBED = "{n} of {of} pairs were disturbed by other work on this machine (contended)."
-RESTLESS = "The times still moved in {n} of {of} pairs (unsteady)."
+UNSTEADY = "The times still moved in {n} of {of} pairs (unsteady)."
 GROWING = "Each call did more work or left more behind in {n} of {of} pairs (growing)."
-NOTES = {"contended": DISTURBED, "unsteady": RESTLESS, "growing": GROWING}
+NOTES = {"contended": DISTURBED, "unsteady": UNSTEADY, "growing": GROWING}
 
 
 def notes(
     planned: Planned, pairs: Pairs, history: Sequence[float], incomplete: str | None
 ) -> list[str]:
-    """incomplete: why the comparison is not complete, or None."""
+    """Return the notes of a comparison.
+
+    history:    values of earlier null cases on this machine.
+    incomplete: the reason why the comparison is not complete, or None.
+    """
     found = [*_of_null(pairs)]
     least = paired_test.bias(history)
     if least > planned.threshold:
@@ -63,12 +67,12 @@ def _flagged(pairs: Pairs) -> list[str]:
 
 
 def _causes(flags: Sequence[str]) -> list[str]:
-    """The flags without `unsteady` where the growing work is the cause."""
+    """Return the flags, without `unsteady` if `growing` explains it."""
     return [flag for flag in flags if not (flag == "unsteady" and "growing" in flags)]
 
 
 def _not_counted(planned: Planned, pairs: Pairs) -> list[str]:
-    """The cases without counted figures on one side."""
+    """Return notes about cases for which one side has no counted figures."""
     found = []
     for side in ("A", "B"):
         without = [
@@ -87,7 +91,7 @@ def _not_counted(planned: Planned, pairs: Pairs) -> list[str]:
 
 
 def _unverified(planned: Planned, pairs: Pairs) -> list[str]:
-    """The cases whose results could not be checked on one side."""
+    """Return notes about cases whose results could not be verified on one side."""
     found = []
     for side in ("A", "B"):
         doubts = {

@@ -1,4 +1,4 @@
-"""From pairs to a verdict: what is decided, written into the directory, and shown."""
+"""Decide the verdicts from the pairs, write them into the directory, and print them."""
 
 import contextlib
 import dataclasses
@@ -34,7 +34,7 @@ class _Fresh(NamedTuple):
         return f"{self.of} (fresh)"
 
 
-LEAST_NULL_PAIRS = 4  # that a later comparison may learn from
+LEAST_NULL_PAIRS = 4  # with fewer, later comparisons do not use this null case
 REPORT, TABLE = "report.md", "ab.csv"
 
 
@@ -46,7 +46,11 @@ def decided(
     *,
     incomplete: str | None,
 ) -> ab_report.Report:
-    """directory: that can be gone on with.  incomplete: why not all was measured."""
+    """Return the report of a comparison.
+
+    directory:  the directory of the comparison, for the commands that resume it.
+    incomplete: the reason why not everything was measured, or None.
+    """
     seen, keys = pairs.seen, [key for key in planned.cases if not pairs.given_up(key)]
     null, again = pairs.null_key(), pairs.suspects()
     nulls = _by_stage(values(seen, [null], null=True, again=()) if null else [])
@@ -79,17 +83,17 @@ def decided(
 
 
 def _by_stage(nulls: Sequence[paired_test.Case]) -> list[paired_test.Case]:
-    """Each stage by itself: the verdicts rest on either, and the one must not hide the other."""
-    found = []
+    """Return the two stages of the null cases as separate cases, so that each is tested alone."""
+    stages = []
     for one in nulls:
-        found.append(dataclasses.replace(one, fresh=()))
+        stages.append(dataclasses.replace(one, fresh=()))
         if one.fresh:
-            found.append(dataclasses.replace(one, key=_Fresh(one.key), first=one.fresh, fresh=()))
-    return found
+            stages.append(dataclasses.replace(one, key=_Fresh(one.key), first=one.fresh, fresh=()))
+    return stages
 
 
 def write(path: Path, report: ab_report.Report, pairs: Pairs, code: int) -> None:
-    """The files.  code: the exit code.  Raises AbError."""
+    """Write the files of the report.  code: the exit code.  Raises AbError."""
     key = pairs.null_key()
     text = ab_report.markdown(report)
     try:
@@ -108,18 +112,17 @@ def write(path: Path, report: ab_report.Report, pairs: Pairs, code: int) -> None
         ]
         stored |= {"headline": report.headline, "exit_code": code, "null_case": key}
         if len(logs) >= LEAST_NULL_PAIRS:
-            stored["null_log_ratio"] = statistics.median(
-                logs
-            )  # one disturbed pair is not the machine
+            # The median, so that one disturbed pair does not count as the machine's bias.
+            stored["null_log_ratio"] = statistics.median(logs)
         run_directory.write_atomically(path / DESCRIPTION, json.dumps(stored, indent=1) + "\n")
     except OSError as error:
         raise AbError(f"{path}: the report cannot be written: {error.strerror}") from None
 
 
 def tell(report: ab_report.Report, console: Console, path: Path) -> None:
-    """On the terminal, and on GitHub."""
+    """Print the report on the terminal, and write it to GitHub's step summary."""
     problem = github.step_summary(ab_report.markdown(report))
-    with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
+    with contextlib.suppress(BrokenPipeError):  # nobody reads, but the exit code still counts
         console.print(ab_report.table(report))
         for note in (*report.notes, *([problem] if problem else [])):
             console.print(tables.safe(note), soft_wrap=True)

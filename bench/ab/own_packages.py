@@ -1,25 +1,26 @@
-"""The packages that a revision has of its own, where they may be installed as well.
+"""Find the packages of a repository that may also be installed.  Pure.
 
-An installed package is the same on both sides of a comparison, whatever the revisions have of it: a
-`pip install .` copies it.  So a verdict SAME would be wrong.  Pure.
+`pip install .` copies a package.  If both variants import the installed copy, they run the same
+code, whatever their revisions contain, and a verdict SAME would be wrong.
 """
 
 import re
 from collections.abc import Iterable
 
-# Where import roots lie: the top, src and the like there or one folder down, packages/NAME.
+# The folders that can be import roots: the top, src and similar there or one folder below, and
+# packages/NAME.
 _ROOT = re.compile(
     r"(?:(?:packages|libs|projects)/[^/]+/)?(?:(?:src|python|py|lib)/)?"
     r"|(?!\.|tests?/|docs?/|examples?/|vendor|third_?party/|extern)[^/]+/(?:src|python|py|lib)/"
 )
-# Called alike in every other repository, and no part of what is installed of it.
+# Names that are common to many repositories and are not installed.
 _COMMON = frozenset({"conftest.py", "docs", "examples", "setup.py", "test", "tests"})
 
 
 def own_packages(tracked: Iterable[str]) -> dict[str, str]:
-    """By path below its import root: the tracked path.
+    """Return the tracked path of each file by its path below the import root.
 
-    tracked: paths of files, from the top of the repository.
+    tracked: paths of files, relative to the top of the repository.
     """
     paths = set(tracked)
     found: dict[str, str] = {}

@@ -1,6 +1,6 @@
-"""What `bench ab` was asked, and what follows: two sides and the cases that both have.
+"""The plan of `bench ab`: the two variants, and the cases that both have.
 
-The only module that looks at the code of both before anything is measured.
+Only this module inspects the code of both variants before the measurement.
 """
 
 import dataclasses
@@ -21,17 +21,19 @@ from bench.host.probed import Probe, Source
 from bench.plan import config, expand
 from bench.verdict.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIRS, first_pairs
 
-CASE_S = 18.0  # its first stage and its share of the null case, on two cores (experiments/live.py)
-# Where one of these is what the sides differ in, these differ as well, or have no meaning.
+# Seconds of a case's first stage and its share of the null case, on two cores
+# (experiments/live.py).
+CASE_S = 18.0
+# If the variants differ in the device, these axes may differ as well, or have no meaning.
 DEVICES_OWN = ("cudnn_benchmark", "tf32", "threads", "allocator")
 
 
 class AbError(UserError):
-    """A comparison that cannot be begun or gone on with."""
+    """A comparison cannot be started or resumed."""
 
 
 def refuse_pairs(pairs: int | None) -> None:
-    """Raises AbError where a decision cannot rest on so many."""
+    """Raise AbError if the number of pairs is out of range."""
     if pairs is not None and not LEAST_FRESH <= pairs <= MOST_PAIRS:
         raise AbError(
             f"--pairs {pairs}: expected {LEAST_FRESH} to {MOST_PAIRS} fresh pairs; fewer decide "
@@ -41,7 +43,7 @@ def refuse_pairs(pairs: int | None) -> None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
-    """The words and flags of `bench ab`."""
+    """The arguments and flags of `bench ab`."""
 
     a: str | None = None
     b: str | None = None
@@ -54,32 +56,35 @@ class Asked:
     strict: bool = False
     out: Path | None = None
     resume: Path | None = None
-    pairs: int | None = None  # fresh ones of a suspect, at most
+    pairs: int | None = None  # the most fresh pairs of a suspect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Planned:
-    """What is compared, as ab.json keeps it."""
+    """The variants, the cases and the conditions of a comparison, as ab.json stores them."""
 
     sides: tuple[variants.Side, variants.Side]
     cases: Mapping[str, Mapping[str, Case]]  # key → side → case
-    missing: Mapping[str, str]  # key of a case that one side lacks → why
+    missing: Mapping[str, str]  # key of a case that one side lacks → reason
     run: config.RunOptions
     threshold: float
-    thresholds: Mapping[str, float]  # by key, where its sweep has one of its own
+    thresholds: Mapping[str, float]  # by key, if its sweep has its own threshold
     machine_id: str
     versions: Mapping[str, str]  # side → torch
     proof: Mapping[str, Mapping[str, str | None]]  # side → subject → file, inside its tree
-    facts: Mapping[str, Any]  # what side A's torch knows of its build
-    sources: Mapping[str, Mapping[str, Source]]  # side → module → its file as it was then
-    source: str = ""  # what says which cases
-    lacking: Mapping[str, Case] = field(default_factory=dict)  # those that one side lacks, by key
-    brought: tuple[str, ...] = ()  # files that git ignores: those of the working tree
-    pairs: int = FRESH_PAIRS  # of a suspect, at most
+    facts: Mapping[str, Any]  # details of the torch build of side A
+    sources: Mapping[str, Mapping[str, Source]]  # side → module → its file at the start
+    source: str = ""  # the origin of the list of cases, for messages
+    lacking: Mapping[str, Case] = field(default_factory=dict)  # cases that one side lacks, by key
+    brought: tuple[str, ...] = ()  # files that git ignores, copied from the working tree
+    pairs: int = FRESH_PAIRS  # the most fresh pairs of a suspect
 
 
 def make(asked: Asked, a: variants.Side, b: variants.Side) -> Planned:
-    """The cases of both sides; each side's code is looked at where it lies."""
+    """Return the plan; the code of each side is inspected in its own place.
+
+    Raises AbError or SideError.
+    """
     looked = {side.name: _look(asked, side) for side in (a, b)}
     found = {name: one for name, (one, _) in looked.items()}
     broken = {side.name: _broken(side, found[side.name]) for side in (a, b)}
@@ -139,25 +144,25 @@ def make(asked: Asked, a: variants.Side, b: variants.Side) -> Planned:
 
 
 def begins(planned: Planned) -> str:
-    """What is compared, and about how long that takes, in one line."""
+    """Return a line about the comparison and its estimated duration."""
     a, b = planned.sides
     torch = " and ".join(dict.fromkeys(planned.versions.values()))
     count = len(planned.cases)
     brought = ""
     if planned.brought:
         files = ", ".join(planned.brought)
-        brought = f"; git ignores {files}: every revision gets what lies in the working tree"
+        brought = f"; git ignores {files}: every revision gets the copy in the working tree"
     return (
         f"A: {a.shown}; B: {b.shown}; {count} case{'' if count == 1 else 's'} of {planned.source}, "
-        f"about {units.duration(estimate_s(planned))} (min:s) where none is slower; torch {torch}"
+        f"about {units.duration(estimate_s(planned))} (min:s) if none is slower; torch {torch}"
         f"{brought}"
     )
 
 
 def estimate_s(planned: Planned) -> float:
-    """Of the first stage: what may be slower is measured again, and takes longer.
+    """Return the estimated seconds of the first stage; suspects take longer.
 
-    A budget bounds it.
+    A budget limits it.
     """
     compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
     firsts = first_pairs(planned.pairs)
@@ -167,7 +172,7 @@ def estimate_s(planned: Planned) -> float:
 
 
 def _files(side: variants.Side, found: Probe, broken: Mapping[str, str]) -> dict[str, str | None]:
-    """Where the code of each subject lies; a folder of this machine is nobody's business."""
+    """Return the file of each subject, relative to the variant's tree."""
     if side.tree is None:
         return {}
     return {
@@ -178,7 +183,7 @@ def _files(side: variants.Side, found: Probe, broken: Mapping[str, str]) -> dict
 
 
 def _key(case: Case, changed: set[str]) -> tuple[Any, ...]:
-    """What a case has in common with that of the other side."""
+    """Return the part of a case that must be equal in the corresponding case of the other side."""
     left_out = changed | (set(DEVICES_OWN) if "device" in changed else set())
     return tuple(value for name, value in case.as_dict().items() if name not in left_out)
 
@@ -191,14 +196,14 @@ def _config(asked: Asked, side: variants.Side) -> config.Config:
     )
     if "budget_s" in given or config.file_of(asked.config, config.AB) != config.LOCAL:
         return found
-    # That of ./bench.toml is for `bench run`: here it would leave cases without their pairs.
+    # The budget in ./bench.toml is for `bench run`.  Here some cases would not get their pairs.
     return dataclasses.replace(found, run=found.run.model_copy(update={"budget_s": None}))
 
 
 def _seeded(run: config.RunOptions) -> config.RunOptions:
-    """With a seed that is drawn where none was given.
+    """Return the options with a random seed, unless one was given.
 
-    The same orders in every comparison would favour the same side each time.
+    A fixed seed would give the same order of turns in every comparison.
     """
     if "seed" in run.model_fields_set:
         return run
@@ -206,9 +211,9 @@ def _seeded(run: config.RunOptions) -> config.RunOptions:
 
 
 def _look(asked: Asked, side: variants.Side) -> tuple[Probe, list[str]]:
-    """What the probe found, and the files that the side was given for it (`variants.bring`).
+    """Return the result of the probe, and the files that `variants.bring` copied for it.
 
-    Raises AbError where nothing can be looked at.
+    Raises AbError if the probe fails.
     """
     settings = _config(asked, side)
     brought: list[str] = []
@@ -231,9 +236,9 @@ def _look(asked: Asked, side: variants.Side) -> tuple[Probe, list[str]]:
 
 
 def _broken(side: variants.Side, found: Probe) -> dict[str, str]:
-    """By subject that cannot be built on this side, why.
+    """Return the reason for each subject that cannot be built on this side.
 
-    Raises SideError where one is not the side's own code.
+    Raises SideError if the code of a subject is not the side's own.
     """
     whys = {}
     for name, subject in found.subjects.items():
@@ -252,7 +257,7 @@ def _broken(side: variants.Side, found: Probe) -> dict[str, str]:
 
 
 def _layerless(asked: Asked, side: variants.Side, found: Probe) -> dict[str, str]:
-    """By subject that names a layer which this side's network does not call, why."""
+    """Return the reason for each subject that names a layer which this side does not call."""
     whys = {}
     for name in _config(asked, side).subjects():
         ref = parse(name)
@@ -264,14 +269,14 @@ def _layerless(asked: Asked, side: variants.Side, found: Probe) -> dict[str, str
 
 
 def _shown(name: str, found: Probe) -> str:
-    """A subject as its cases call it: a layer may have several names."""
+    """Return a subject with the layer name that its cases have, since a layer can have several."""
     ref = parse(name)
     layer = expand.layer_named(ref.layer, found.subjects[ref.whole]) if ref.layer else None
     return f"{ref.whole}/{layer_text(layer.shown)}" if layer else name
 
 
 def _plan(asked: Asked, side: variants.Side, found: Probe, lost: Mapping[str, str]) -> expand.Plan:
-    """Of what can be built and has the layers.  Raises AbError."""
+    """Return the plan of the subjects that can be measured on this side.  Raises AbError."""
     settings = _config(asked, side)
     sweeps = [
         sweep.model_copy(

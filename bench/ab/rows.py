@@ -1,4 +1,4 @@
-"""The rows of one case: its times by phase, what is counted, or why there are none."""
+"""Make the rows of one case: its times, its counted figures, or the reason of a failure."""
 
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
@@ -12,7 +12,7 @@ from bench.verdict.ab_report import Row
 from bench.verdict.report import Verdict
 
 NOT_REACHED = "not measured: the budget was used up"
-# What such a case would cost is unknown, and no fault.
+# A case with one of these is UNMEASURED: the limit is the machine, not the code.
 NOT_TO_BLAME: frozenset[Status] = frozenset({"unsupported", "oom"})
 
 
@@ -24,7 +24,11 @@ def rows_of(
     decisions: Mapping[Hashable, paired_test.Decision],
     not_reached: str = NOT_REACHED,
 ) -> list[Row]:
-    """again: phases that were measured again.  A case that failed, or never ran, is one row."""
+    """Return the rows of a case; a case that failed or never ran has a single row.
+
+    again:       phases that were measured again with fresh pairs.
+    not_reached: the note of a case that was not measured.
+    """
     seen = pairs.seen
     gated = planned.sides[0].kind == "revision"
     failures, firsts = seen.failures(key), seen.of(key, "first")
@@ -59,7 +63,7 @@ def rows_of(
 def _decisive(
     pairs: Pairs, key: str, phase: str, again: Sequence[PhaseKey]
 ) -> list[tuple[tuple[float, ...], tuple[float, ...]]]:
-    """The samples of the pairs that the decision rests on."""
+    """Return the samples of the pairs that decided, of A and of B."""
     first, fresh = (
         [one.samples[phase] for one in pairs.seen.of(key, stage) if phase in one.samples]
         for stage in looks.STAGES
@@ -69,7 +73,10 @@ def _decisive(
 
 
 def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[Row]:
-    """Phases that one side alone has.  gated: side B lost what side A has, which is a failure."""
+    """Return a row for each phase that only one side has.
+
+    gated: a phase that B lacks is FAILED; otherwise it is DIFFERS.
+    """
     verdicts: dict[str, Verdict] = {"A": "FAILED" if gated else "DIFFERS", "B": "NEW"}
     return [
         Row(
@@ -85,10 +92,14 @@ def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[Row]:
 
 
 def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -> Row:
-    """gated: what side A can and side B cannot is a failure, whatever the reason."""
+    """Return the row of a case that failed.
+
+    gated: a case that fails only on side B is FAILED, whatever its status.
+    """
     sides = {side for one in failures for side in one.failed}
     reasons = [why for one in failures for why in one.failed.values()]
-    together = all(why.cause == "together" for why in reasons)  # who was second is drawn
+    # Memory was too small for both; the side that was started second is random.
+    together = all(why.cause == "together" for why in reasons)
     lost = gated and sides == {"B"} and not together
     verdict: Verdict = "FAILED"
     if all(why.status in NOT_TO_BLAME for why in reasons) and not lost:
@@ -97,7 +108,7 @@ def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -
 
 
 def _why(failures: Sequence[Pair], measured: int) -> str:
-    """Each side with its first reason, and in how many of the pairs."""
+    """Return the first reason of each side, and the number of pairs in which it failed."""
     pairs = len(failures) + measured
     whys: dict[str, str] = {}
     for side in ("A", "B"):

@@ -1,7 +1,8 @@
-"""Which pair is measured next, and what its samples say: both stages, the null case, the budget.
+"""Measure the pairs of a comparison: both stages, the null case, the budget.
 
-Pairs outermost, cases shuffled inside each.  The null case, A against A, runs along in every
-pair.  What the journal holds already is not measured again, so a resume is the same loop.
+The outer loop is over pairs, the inner one over cases in random order.  Every pair also measures
+the null case, A against A.  Pairs that are in the journal are not measured again, so a resume is
+the same loop.
 """
 
 import dataclasses
@@ -29,9 +30,9 @@ from bench.results.journal import Journal
 from bench.verdict import paired_test
 from bench.verdict.looks import FRESH_PAIRS, MOST_PAIRS, Stage, first_pairs
 
-FINAL: frozenset[Status] = frozenset({"unsupported"})  # no chance decides these
-FRUITLESS = 3  # repeats in a row that were disturbed as well: the machine is busy for good
-INSTEAD = MOST_PAIRS  # from this number on, a pair stands in for one that failed
+FINAL: frozenset[Status] = frozenset({"unsupported"})  # a second try gives the same status
+FRUITLESS = 3  # after so many disturbed repeats in a row, the machine counts as always busy
+INSTEAD = MOST_PAIRS  # pairs with a number from here on replace pairs that failed
 
 
 class Workers(Protocol):
@@ -44,14 +45,14 @@ class Workers(Protocol):
 
 @dataclass(kw_only=True)
 class Pairs:
-    """One comparison into a journal."""
+    """One comparison, whose pairs are written to a journal."""
 
     cases: Mapping[str, Case]  # key → case of side A
     seed: int
     threshold: float
-    thresholds: Mapping[str, float] = field(default_factory=dict)  # by key: of its own
-    bias: float = 0.0  # of this machine, as its null cases had it; below it nothing is different
-    pairs: int = FRESH_PAIRS  # fresh ones of a suspect, at most
+    thresholds: Mapping[str, float] = field(default_factory=dict)  # by key, if it has its own
+    bias: float = 0.0  # bias of this machine's null cases; a smaller difference does not count
+    pairs: int = FRESH_PAIRS  # the most fresh pairs of a suspect
     budget_s: float | None
     journal: Journal
     seen: PairsSoFar
@@ -63,21 +64,21 @@ class Pairs:
     _chosen: tuple[PhaseKey, ...] = ()  # phases that are measured again
 
     def measure(self) -> bool:
-        """Both stages.  Whether that was before the budget ended.
+        """Measure both stages; return whether they were completed within the budget.
 
-        KeyboardInterrupt passes through; the journal holds what was finished.
+        After a KeyboardInterrupt, the journal has the pairs that were finished.
         """
         self._deadline = policy.Deadline.begun(self.budget_s, self.clock)
         self._repeats = policy.RepeatPolicy(
             deadline=self._deadline,
             contended=contended,
             disturbance=lambda pair: (contended(pair), disturbance(pair)),
-            stands=lambda pair: bool(pair.failed),  # though another time it went well
+            stands=lambda pair: bool(pair.failed),  # a failure counts, even if a repeat works
             fruitless=FRUITLESS,
         )
         if not self._stage("first", list(self.cases)):
             return False
-        self._chosen = self.suspects()  # of the first pairs, which are complete
+        self._chosen = self.suspects()  # from the first pairs, which are complete now
         chosen = {one.key for one in self._chosen}
         again = sorted(key for key in chosen if not self.given_up(key))
         if again:
@@ -85,7 +86,7 @@ class Pairs:
         return self._stage("fresh", again)
 
     def _stage(self, stage: Stage, keys: Sequence[str]) -> bool:
-        """Its pairs, then once more those that a failure cost.  False: the budget is spent."""
+        """Measure the pairs of a stage, then replace failed ones.  False: the budget is spent."""
         pairs = self._most(stage)
         for number in range(pairs):
             if not self._pair(stage, number, keys):
@@ -104,7 +105,7 @@ class Pairs:
         return pair is not None and bool(pair.failed)
 
     def _pair(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
-        """One pair of interpreters for all these cases.  False: the budget is spent."""
+        """Measure these cases in one pair of interpreters.  False: the budget is spent."""
         draw = random.Random(f"{self.seed}:{stage}:{number}")
         left = [key for key in keys if self._wanted(stage, number, key)]
         draw.shuffle(left)
@@ -117,7 +118,7 @@ class Pairs:
             return self._out_of_budget(stage, number)
         with self.open_workers(stage, number) as workers:
             order: list[str | None] = [*left]
-            # Which case is the cheapest is known after the others alone.
+            # In the very first pair the null case is last, because the cheapest case is unknown.
             last = stage == "first" and number == 0 and not all(done)
             order.insert(len(left) if last else draw.randrange(len(left) + 1), None)
             for key in order:
@@ -133,10 +134,7 @@ class Pairs:
         return True
 
     def _find_facts(self, workers: Workers) -> bool:
-        """After the cases of the pair: in the first, or in the first that a case went through.
-
-        False: the budget is spent.
-        """
+        """Find missing static metrics of cases that ran.  False: the budget is spent."""
         for key in self._without_facts():
             if self._deadline.spent:
                 return False
@@ -148,7 +146,7 @@ class Pairs:
         return True
 
     def _without_facts(self) -> list[str]:
-        """Cases that ran and of which a side's counted figures were not looked for yet."""
+        """Return the cases that ran and whose static metrics are missing for a side."""
         return [
             key
             for key in self.cases
@@ -158,7 +156,7 @@ class Pairs:
         ]
 
     def _compare(self, workers: Workers, key: str, *, null: bool) -> None:
-        """Again where other work disturbed it: the least disturbed counts, whatever it says."""
+        """Measure a case; it is repeated while other work disturbs it, and the best try counts."""
         pair, _ = self._repeats.least_disturbed(lambda: workers.compare(key, null=null))
         self.journal.append_line(to_line(pair))
         self.seen.add(pair)
@@ -166,9 +164,9 @@ class Pairs:
             self.tell(f"{pair.key}, side {side}: {why}")
 
     def adds(self, phase: PhaseKey, pairs: int, suspects: Sequence[PhaseKey]) -> bool:
-        """Whether a resume with so many fresh pairs adds one to those that decide of a phase.
+        """Return whether a resume with `pairs` fresh pairs adds one that decides about a phase.
 
-        suspects: as `suspects` has them now; first pairs that are added may choose others.
+        suspects: the suspects so far; first pairs that a resume adds may choose others.
         """
         key = phase.key
         stage: Stage = "fresh" if phase in suspects else "first"
@@ -179,7 +177,7 @@ class Pairs:
             for one in self.seen.tried(key, stage)
             if one.failed and one.number < min(most, INSTEAD)
         ]
-        # The next one tells of all after it: a look that ended the case is one of every plan.
+        # The next pair is enough: a look that ended the case is a look of every larger plan.
         following = next(number for number in itertools.count() if number not in numbers)
         return any(
             self._wanted(stage, number, key, suspects)
@@ -189,10 +187,13 @@ class Pairs:
     def _wanted(
         self, stage: Stage, number: int, key: str, suspects: Sequence[PhaseKey] | None = None
     ) -> bool:
-        """suspects: phases that are measured again; None: those of this run."""
+        """Return whether a pair of a case is still to be measured.
+
+        suspects: phases that are measured again; None: those of this run.
+        """
         if (stage, number, key, False) in self.seen.pairs or self.given_up(key):
             return False
-        if number >= INSTEAD:  # instead of one that failed: whether it does so again
+        if number >= INSTEAD:  # it replaces a pair that failed
             return True
         chosen: Sequence[PhaseKey] = ()
         if stage == "fresh":
@@ -200,7 +201,7 @@ class Pairs:
         phases = [
             one for one in self.values([key], again=chosen) if stage == "first" or one.key in chosen
         ]
-        if stage == "fresh":  # as it is judged: a bias makes it harder to be different
+        if stage == "fresh":  # the verdict uses the larger of threshold and bias as well
             phases = [self._with_bias(one) for one in phases]
         return not paired_test.settled(phases, stage, number, self.threshold, len(chosen))
 
@@ -209,7 +210,7 @@ class Pairs:
         return dataclasses.replace(case, threshold=max(own, self.bias))
 
     def _wants_null(self, stage: Stage, number: int, keys: Sequence[str]) -> bool:
-        """Along with what is measured: never on its own account."""
+        """Return whether the null case is to be measured; it never needs a pair of its own."""
         known = any(at[:2] == (stage, number) and at[3] for at in self.seen.pairs)
         return not known and any(
             (stage, number, key, False) in self.seen.pairs or self._wanted(stage, number, key)
@@ -217,17 +218,20 @@ class Pairs:
         )
 
     def given_up(self, key: str) -> bool:
-        """It fails, or computes something else."""
+        """Return whether a case fails too often, or its result is wrong."""
         failures = [{why.status for why in one.failed.values()} for one in self.seen.failures(key)]
         return bool(self.wrong(key)) or policy.given_up(failures, FINAL)
 
     def wrong(self, key: str) -> dict[str, str]:
-        """side → why what it computes is not what it should be."""
+        """Return, by side, the reason why its result is wrong."""
         facts = {side: self.seen.facts.get((key, side)) for side in ("A", "B")}
         return {side: one.invalid for side, one in facts.items() if one and one.invalid}
 
     def null_key(self) -> str | None:
-        """The cheapest whole case, as its first pair on side A had it; chosen once."""
+        """Return the null case: the network with the shortest call in the first pairs of A.
+
+        It is chosen a single time.  None if no case has run yet.
+        """
         chosen = [one.key for one in self.seen.pairs.values() if one.null]
         if chosen:
             return chosen[0]
@@ -244,12 +248,13 @@ class Pairs:
         return False
 
     def _named(self, stage: Stage, number: int) -> str:
-        again = "" if number < INSTEAD else ", instead of one that failed"
+        again = "" if number < INSTEAD else ", replaces one that failed"
         return f"pair {number % INSTEAD + 1} of {self._most(stage)} ({stage}{again})"
 
     def suspects(self) -> tuple[PhaseKey, ...]:
+        """Return the phases that may have become slower, by the first pairs so far."""
         found = paired_test.suspects(self.values(self.cases), max(self.threshold, self.bias))
-        return cast("tuple[PhaseKey, ...]", found)  # as `values` names them
+        return cast("tuple[PhaseKey, ...]", found)  # `values` made the keys
 
     def values(
         self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[PhaseKey] | None = None
@@ -265,10 +270,9 @@ def values(
     again: Sequence[PhaseKey] | None = None,
     thresholds: Mapping[str, float] | None = None,
 ) -> list[paired_test.Case]:
-    """The values of all pairs by phase, for the decision.
+    """Return the values of all pairs by phase, for the decision.
 
-    again: phases that the first stage chose, of which the fresh pairs decide; None: the first
-           pairs alone.
+    again: phases whose fresh pairs decide; None: only the first pairs are used.
     """
     found = []
     for key in keys:

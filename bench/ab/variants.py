@@ -1,8 +1,8 @@
-"""The two sides of `bench ab`: what they are, where their code lies, and the proof of it.
+"""The two variants of `bench ab`: the place of their code, and the check that it is what ran.
 
-A revision gets a worktree of its own beside the repository; the working tree is never touched.
-The suite itself is the same on both sides, and starts from where it lies (`bench.start`); the
-side's tree comes behind the standard library on the import path, before what is installed.
+A revision gets its own worktree in a temporary folder; the working tree is never changed.  Both
+variants are measured with the same copy of the suite (`bench.start`).  On the import path, the
+variant's tree comes after the standard library and before installed packages.
 """
 
 import contextlib
@@ -27,30 +27,33 @@ from bench.host.interpreter import HERE, Place
 
 Kind = Literal["revision", "settings", "python"]
 WORKING_TREE = "."
-_SETTING = re.compile(rf",(?=(?:{'|'.join(BY_NAME)})=)")  # a value may hold commas itself
+_SETTING = re.compile(rf",(?=(?:{'|'.join(BY_NAME)})=)")  # a value may contain commas
 _HOW = "write a git revision, `.` for the working tree, axis=value, or python=PATH"
 
 
 class SideError(UserError):
-    """A side that is none, or whose code is not what ran; the message is one line."""
+    """An argument is not a variant, or other code than the variant's ran.
+
+    The message is one line.
+    """
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Side:
-    """One side of a comparison."""
+    """One variant of a comparison."""
 
     name: str  # A or B
     asked: str
     kind: Kind
     settings: Mapping[str, str] = field(default_factory=dict)  # axis → value
-    commit: str | None = None  # of a revision, or the one that the working tree comes from
-    changes: str | None = None  # digest of what is not committed in the working tree
-    tree: Path | None = None  # where the code of a revision lies
+    commit: str | None = None  # the commit of a revision, or HEAD of the working tree
+    changes: str | None = None  # digest of the uncommitted changes of the working tree
+    tree: Path | None = None  # the folder with the code of a revision
     place: Place = HERE
 
     @property
     def shown(self) -> str:
-        """For the head of a table."""
+        """The name of the variant for messages and tables."""
         if self.kind != "revision" or not self.commit:
             return self.asked
         if self.asked == WORKING_TREE:
@@ -62,7 +65,7 @@ class Side:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """For ab.json: what makes the side, and not where it lies today."""
+        """Return the variant for ab.json, without its temporary place."""
         return {
             "asked": self.asked,
             "kind": self.kind,
@@ -74,14 +77,16 @@ class Side:
 
 
 def parse(a: str, b: str, folder: Path | None = None) -> tuple[Side, Side]:
-    """Both sides as asked; no worktree is made yet.  Raises SideError."""
+    """Parse the two arguments; no worktree is made yet.  Raises SideError."""
     folder = folder or Path.cwd()
-    one, other = _parse("A", a, folder), _parse("B", b, folder)
-    if one.kind != other.kind:
-        raise SideError(f"{a} is a {one.kind}, {b} a {other.kind}: both have to be of one kind")
-    if set(one.settings) != set(other.settings):
+    left, right = _parse("A", a, folder), _parse("B", b, folder)
+    if left.kind != right.kind:
+        raise SideError(
+            f"{a} is a {left.kind}, {b} a {right.kind}: both sides must be of the same kind"
+        )
+    if set(left.settings) != set(right.settings):
         raise SideError(f"{a} and {b} set different axes: give each axis on both sides")
-    return one, other
+    return left, right
 
 
 def _parse(name: str, text: str, folder: Path) -> Side:
@@ -90,7 +95,7 @@ def _parse(name: str, text: str, folder: Path) -> Side:
         found = shutil.which(value)
         if not found:
             raise SideError(f"{text}: no interpreter there; write e.g. python=/usr/bin/python3")
-        # Not resolved: a virtual environment is known by the link that it is started by.
+        # The link is not resolved, because a virtual environment is recognized by it.
         python = str(Path(found).absolute())
         return Side(name=name, asked=text, kind="python", place=Place(python=python))
     if equals and (head in BY_NAME or not _is_revision(text, folder)):
@@ -108,7 +113,10 @@ def _parse(name: str, text: str, folder: Path) -> Side:
 
 
 def _is_revision(text: str, folder: Path) -> bool:
-    """A branch may be called `feat=1`; one called as an axis is written `refs/heads/amp=off`."""
+    """Return whether a text is a revision, such as a branch named `feat=1`.
+
+    A branch named like a setting has to be written `refs/heads/amp=off`.
+    """
     with contextlib.suppress(SideError):
         return bool(_commit(text, folder))
     return False
@@ -121,7 +129,7 @@ def _settings(text: str) -> dict[str, str]:
         if axis not in BY_NAME:
             near = did_you_mean(axis, BY_NAME)
             raise SideError(
-                f"{text}: there is no axis {axis!r}; there are {', '.join(BY_NAME)}{near}"
+                f"{text}: {axis!r} is not an axis; expected one of {', '.join(BY_NAME)}{near}"
             )
         try:
             settings[axis] = BY_NAME[axis].check(value)
@@ -132,7 +140,7 @@ def _settings(text: str) -> dict[str, str]:
 
 def _commit(revision: str, folder: Path) -> str:
     if not revision or revision.startswith("-"):
-        raise SideError(f"{revision!r} is no side; {_HOW}")
+        raise SideError(f"{revision!r} is not a side; {_HOW}")
     _refuse_unread(revision, folder)
     return _git(
         folder,
@@ -145,11 +153,11 @@ def _commit(revision: str, folder: Path) -> str:
 
 
 def _refuse_unread(revision: str, folder: Path) -> None:
-    """Raises SideError where git does not read a repository here."""
+    """Raise SideError if git cannot read a repository here."""
     try:
         git(folder, "rev-parse", "--git-dir", why="")
     except GitError as error:
-        why = refused_by_git(error.said) or str(error)
+        why = refused_by_git(error.stderr) or str(error)
         how = f"; {_HOW}" if "not a git repository" in why else ""
         raise SideError(f"{revision}: {why}{how}") from None
 
@@ -163,7 +171,7 @@ def _if_shallow(folder: Path) -> str:
 
 @contextlib.contextmanager
 def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side, Side]]:
-    """Both sides with their places; worktrees are gone afterwards, however that ends.
+    """Make the places of both variants; worktrees are always removed afterwards.
 
     Raises SideError.
     """
@@ -196,10 +204,13 @@ def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
 
 
 def bring(side: Side, modules: Sequence[str], folder: Path | None = None) -> list[str]:
-    """Copy files that git ignores, and a revision therefore lacks, from the working tree.
+    """Copy modules that git ignores, and that a revision lacks, from the working tree.
 
-    modules: that the import of a subject does not find, `pkg._version`.  Python files alone: what
-             was compiled belongs to another revision.  Returns what was copied, from the top.
+    Only Python files are copied, since a compiled file belongs to another revision.
+
+    modules: names that the import of a subject does not find, such as `pkg._version`.
+
+    Returns the paths of the copies, relative to the top of the repository.
     """
     brought = []
     for name in modules:
@@ -212,17 +223,17 @@ def bring(side: Side, modules: Sequence[str], folder: Path | None = None) -> lis
 
 
 def lacks(side: Side, module: str, folder: Path | None = None) -> str:
-    """The end of a sentence: a file that git ignores would be the module that is not found."""
+    """Return a hint for a message if a file that git ignores is the missing module, else ""."""
     for _, place in _ignored(side, module, folder):
         return (
-            f" ({place.relative_to(_tree(side))} is ignored by git, so the revision is without it: "
-            "install each revision into an environment, and give python=PATH on both sides)"
+            f" ({place.relative_to(_tree(side))} is ignored by git, so the revision lacks it: "
+            "install each revision into its own environment, and give python=PATH on both sides)"
         )
     return ""
 
 
 def _ignored(side: Side, module: str, folder: Path | None) -> Iterator[tuple[Path, Path]]:
-    """Files of the working tree that git ignores, and where they would lie in the side's tree."""
+    """Yield the ignored files of a module in the working tree, with their place in the tree."""
     top = top_of(folder or Path.cwd())
     if side.tree in (None, top) or not all(part.isidentifier() for part in module.split(".")):
         return
@@ -242,7 +253,7 @@ def _tree(side: Side) -> Path:
 
 
 def unproven(side: Side, other: Side, proof: Proof) -> str | None:
-    """Why what a process ran is not the side's own code, or None."""
+    """Return the reason why the code that a process ran is not the side's own, or None."""
     if side.tree is None:
         return None
     subject = proof.subject
@@ -257,14 +268,14 @@ def unproven(side: Side, other: Side, proof: Proof) -> str | None:
     foreign = _outside(proof.files, side, other)
     if foreign:
         return (
-            f"{side.asked}: {foreign} was imported besides, which is not of this revision; is the "
-            "package installed in editable mode?"
+            f"{side.asked}: {foreign} was imported as well, which does not belong to this "
+            "revision; is the package installed in editable mode?"
         )
     return _installed(side, proof.packages)
 
 
 def _installed(side: Side, packages: Mapping[str, str]) -> str | None:
-    """Why an installed package ran and not the variant's own; None where that is not so."""
+    """Return a message if an installed package ran instead of the variant's own, else None."""
     assert side.tree is not None
     for below, file in packages.items():
         if Path(file).is_relative_to(side.tree):
@@ -287,7 +298,7 @@ def _own_packages(tree: Path) -> dict[str, str]:
 
 
 def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:
-    """The first file of the other side's tree, or of the working tree where that is not its own."""
+    """Return the first file that belongs to the other side or to the working tree, or None."""
     assert side.tree is not None
     trees = [tree for tree in (other.tree, top_of(Path.cwd())) if tree not in (None, side.tree)]
     for file in map(Path, files):
@@ -299,7 +310,7 @@ def _outside(files: Sequence[str], side: Side, other: Side) -> str | None:
 
 
 def _git(folder: Path, *arguments: str, why: str) -> str:
-    """What git says.  Raises SideError with `why`, and git's own words."""
+    """Return the output of git.  Raises SideError with `why` and git's own message."""
     try:
         return git(folder, *arguments, why=why)
     except GitError as error:

@@ -1,6 +1,6 @@
-"""The workers of one pair: a pool a side, and a second of side A for the null case.
+"""The workers of one pair: a pool for each side, and a second one of side A for the null case.
 
-They are started before its first case and end with it: the process is the unit of noise.
+They are started for the pair and end with it, because the process is the unit of noise.
 """
 
 import contextlib
@@ -27,7 +27,7 @@ AGAIN = "A-again"  # the second pool of side A
 
 @dataclass(kw_only=True)
 class PairWorkers:
-    """What `bench.ab.scheduler` measures with, made of processes."""
+    """The workers of `bench.ab.scheduler` as processes."""
 
     sides: Mapping[str, Side]  # A and B
     cases: Mapping[str, Mapping[str, Case]]  # key → side → case
@@ -42,7 +42,7 @@ class PairWorkers:
         self.pools = {name: self._pool(name) for name in ("A", "B", AGAIN)}
 
     def _pool(self, name: str) -> WorkerPool:
-        """Each has folders of its own: a compiler's cache must not be shared."""
+        """Make a worker pool with its own folders, since compiler caches must not be shared."""
         side = "B" if name == "B" else "A"
         scratch = self.directory / ".scratch"
         return WorkerPool(
@@ -56,12 +56,12 @@ class PairWorkers:
 
     @contextlib.contextmanager
     def open(self) -> Iterator["PairWorkers"]:
-        """Raises StartError."""
+        """Start the pools, and end them afterwards.  Raises StartError."""
         with opened(*self.pools.values()):
             yield self
 
     def compare(self, key: str, *, null: bool) -> Pair:
-        """One case on both sides, or on side A twice.  Raises SideError."""
+        """Measure one case on both sides, or on side A twice.  Raises SideError."""
         start_s = time.monotonic()
         found, a, b = policy.tried(
             lambda: self._interleaved(key, null=null), lambda one: one[1].killed or one[2].killed
@@ -85,7 +85,7 @@ class PairWorkers:
         return PipedChild(pool.server(case.allocator), asked, pool.folders)
 
     def facts(self, key: str) -> list[SideFacts]:
-        """What repeats exactly, of both sides, each held against a reference of its own code."""
+        """Find the static metrics of both sides; each is compared with its own reference."""
         found = []
         for name, case in self.cases[key].items():
             pool = self.pools[name]
@@ -106,7 +106,7 @@ class PairWorkers:
         return found
 
     def _prove(self, proof: Proof | None, name: str) -> None:
-        """Raises SideError where what ran is not the side's own code."""
+        """Raise SideError if the code that ran is not the side's own."""
         other = self.sides["A" if name == "B" else "B"]
         if proof and (why := unproven(self.sides[name], other, proof)):
             raise SideError(why)

@@ -1,7 +1,6 @@
-"""Worktrees of a repository: made, removed whatever happens meanwhile, forgotten where lost.
+"""Make git worktrees for a comparison, and remove them whatever happens.
 
-The only module that tells git to change anything; it touches no worktree but those of
-comparisons.
+Only this module lets git change anything.  It touches only the worktrees of comparisons.
 """
 
 import contextlib
@@ -17,24 +16,24 @@ from pathlib import Path
 from bench.core.errors import UserError
 from bench.host.environment import git_variables
 
-SCRATCH = "bench-ab-"  # begins the name of the folder that holds our worktrees
-# A hook that fails after a good checkout would fail the checkout (git-config(1)).
+SCRATCH = "bench-ab-"  # the start of the name of the folder with our worktrees
+# A hook that fails makes the whole checkout fail (git-config(1)).
 WITHOUT_HOOKS = ("-c", f"core.hooksPath={os.devnull}")
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 class GitError(UserError):
-    """git refuses, or is not there."""
+    """git reports an error, or is not installed."""
 
-    def __init__(self, why: str, said: str = "") -> None:
-        """said: by git, all of it."""
+    def __init__(self, why: str, stderr: str = "") -> None:
+        """stderr: the whole error output of git."""
         super().__init__(why)
-        self.said = said
+        self.stderr = stderr
 
 
 @contextlib.contextmanager
 def scratch(top: Path) -> Iterator[Path]:
-    """A folder for worktrees of the repository `top`; it is gone afterwards, and they with it."""
+    """Make a folder for worktrees of the repository `top`; both are removed afterwards."""
     folder = Path(tempfile.mkdtemp(prefix=SCRATCH)).resolve()
     try:
         _forget_gone(top)
@@ -50,9 +49,9 @@ def scratch(top: Path) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def _undisturbed() -> Iterator[None]:
-    """A second Ctrl-C, and the SIGTERM that a CI service sends after it, wait for the clearing up.
+    """Ignore signals while worktrees are removed, such as a second Ctrl-C or a CI's SIGTERM.
 
-    Of other threads signals are none of the business.
+    Other threads than the main one cannot set signal handlers, and do nothing here.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
@@ -66,9 +65,10 @@ def _undisturbed() -> Iterator[None]:
 
 
 def _forget_gone(top: Path) -> None:
-    """Worktrees of comparisons that were killed, where their folders are gone.
+    """Remove the entries of worktrees whose folders are gone, since their comparison was killed.
 
-    Ours alone: `git worktree prune` would forget those of others that are only away, too.
+    `git worktree prune` would also remove entries of other worktrees, such as those on a disk that
+    is not mounted.
     """
     with contextlib.suppress(GitError):
         listed = git(top, "worktree", "list", "--porcelain", why="", own_session=True)
@@ -81,21 +81,21 @@ def _forget_gone(top: Path) -> None:
 
 
 def _clear_away(top: Path, tree: Path) -> None:
-    """Twice forced: one that was interrupted while it was made is locked."""
+    """Remove a worktree; `--force` twice, since an interrupted `worktree add` leaves a lock."""
     git(top, "worktree", "remove", "--force", "--force", str(tree), why="", own_session=True)
 
 
 def top_of(folder: Path) -> Path:
-    """Of the repository; where there is none, the folder itself."""
+    """Return the top folder of the repository; the folder itself if it is in no repository."""
     with contextlib.suppress(GitError):
         return Path(git(folder, "rev-parse", "--show-toplevel", why="")).resolve()
     return folder.resolve()
 
 
 def git(folder: Path, *arguments: str, why: str, own_session: bool = False) -> str:
-    """What git says.  Raises GitError with `why`, and git's own words.
+    """Return the output of git.  Raises GitError with `why` and git's own message.
 
-    own_session: a key that is pressed does not reach it.
+    own_session: Ctrl-C on the terminal does not reach git.
     """
     try:
         done = subprocess.run(
@@ -112,6 +112,6 @@ def git(folder: Path, *arguments: str, why: str, own_session: bool = False) -> s
     except OSError as error:
         raise GitError(f"{why} (git: {error.strerror})") from None
     if done.returncode:
-        said = done.stderr.strip().splitlines()
-        raise GitError(f"{why} ({said[-1]})" if said else why, done.stderr)
+        lines = done.stderr.strip().splitlines()
+        raise GitError(f"{why} ({lines[-1]})" if lines else why, done.stderr)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""Ratios between rows, with intervals: which rows match, and by how much they differ.
+"""Match rows and compute the ratios between them, with intervals.
 
 It may import `core`, `stats` and `results`.
 """

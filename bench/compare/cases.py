@@ -7,6 +7,7 @@ Case = dict[str | None, Row]  # phase → row; a case that is not ok has the pha
 
 
 def by_case(run: Results) -> dict[str, Case]:
+    """Return the rows of a run by case_id."""
     cases: dict[str, Case] = {}
     for row in run.rows:
         cases.setdefault(str(row.case_id), {})[row.phase] = row
@@ -14,17 +15,20 @@ def by_case(run: Results) -> dict[str, Case]:
 
 
 def is_ok(case: Case) -> bool:
+    """Return whether the case was measured."""
     return all(row.status == "ok" for row in case.values())
 
 
 def any_row(case: Case) -> Row:
+    """Return one of the rows, for the figures that all of them share."""
     return next(iter(case.values()))
 
 
 def whole(case: Case) -> Row | None:
+    """Return the row of the whole phase; None if the case is not ok."""
     return case.get(whole_phase(str(any_row(case).mode)))
 
 
 def same_machine(base: Row, value: Row) -> bool:
-    """By fingerprint; an unknown machine is another one."""
+    """Return whether the machine IDs are equal; an unknown machine is not the same as any."""
     return base.machine_id is not None and base.machine_id == value.machine_id

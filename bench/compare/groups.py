@@ -1,4 +1,4 @@
-"""The rows of a run, grouped by subject and input, and their settings in words."""
+"""Group the rows of a run by subject and input, and name their settings."""
 
 import dataclasses
 import math
@@ -15,7 +15,7 @@ from bench.core.text import plain
 
 SETTINGS = tuple(a.name for a in AXES if a.name not in ("mode", "batch", "input", "device"))
 
-Setting = tuple[tuple[str, str], ...]  # (axis, value) of what differs from the plain setting
+Setting = tuple[tuple[str, str], ...]  # (axis, value) for each difference from the plain setting
 PLAIN: Setting = ()
 
 
@@ -53,12 +53,12 @@ class Span:
 
 @dataclass(frozen=True)
 class Group:
-    """What stands in one figure: a subject on one input shape, over all modes and devices.
+    """The rows of one figure: a subject on one input shape, over all modes and devices.
 
-    name:   subject, and input where the subject has several.
-    rows:   those that are ok.
-    failed: the others, one a case.
-    base:   by axis, the value that "plain" has here.
+    name:   the subject; with its input if the subject has several.
+    rows:   the rows that are ok.
+    failed: the other rows, one for each case.
+    base:   the value of the plain setting by axis.
     """
 
     name: str
@@ -69,11 +69,11 @@ class Group:
     base: Mapping[str, str]
 
     def of(self, rows: Iterable[Row]) -> "Group":
-        """The same with some of its rows."""
+        """Return the group with only these of its rows."""
         return dataclasses.replace(self, rows=tuple(rows))
 
     def setting(self, row: Row) -> Setting:
-        """What sets the row apart from the plain setting; an empty axis agrees with any."""
+        """Return the differences of a row from plain; an empty axis is no difference."""
         return tuple(
             (axis, value)
             for axis in SETTINGS
@@ -82,17 +82,17 @@ class Group:
 
     @property
     def settings(self) -> list[Setting]:
-        """All that were measured: the plain one, then those with one change, then others."""
+        """The settings that were measured: plain, then those with one change, then the others."""
         return sorted({self.setting(row) for row in self.rows}, key=_rank)
 
     @property
     def modes(self) -> list[str]:
-        there = {row.mode for row in self.rows}
-        return [mode for mode in BY_NAME["mode"].values if mode in there]
+        measured = {row.mode for row in self.rows}
+        return [mode for mode in BY_NAME["mode"].values if mode in measured]
 
     @property
     def devices(self) -> list[str]:
-        """The CPU first, then accelerators by name."""
+        """The devices: the CPU first, then the accelerators by name."""
         return sorted({str(row.device) for row in self.rows}, key=lambda d: (d != "cpu", d))
 
     @property
@@ -101,24 +101,24 @@ class Group:
 
 
 def finite(value: float | None) -> float | None:
-    """None for what has no place on a logarithmic axis."""
+    """Return the value, or None if it has no place on a logarithmic axis."""
     return value if value is not None and math.isfinite(value) and value > 0 else None
 
 
 def split(subject: str) -> tuple[str, str | None]:
-    """`convnet/conv1` → `convnet`, `conv1`."""
+    """Split a subject into network and layer: `convnet/conv1` → `convnet`, `conv1`."""
     try:
         ref = parse(subject)
-    except SubjectError:  # a name from elsewhere; it is only shown here
+    except SubjectError:  # the file has an unknown form of name; it is only shown
         head, slash, tail = subject.rpartition("/")
         return (head, tail) if slash and ")" not in tail else (subject, None)
     return ref.whole, None if ref.layer is None else layer_name(ref.layer)
 
 
 def groups(rows: Iterable[Row], *, layers: bool = False) -> list[Group]:
-    """The figures that the rows give, in the rows' order.
+    """Return the groups in the order of the rows.
 
-    layers: those of layers; else those of whole subjects, with their whole phase alone.
+    layers: groups of layers; otherwise groups of whole subjects, with only their whole phase.
     """
     gathered: dict[tuple[str, str], tuple[list[Row], list[Row]]] = {}
     for row in rows:
@@ -148,9 +148,10 @@ def groups(rows: Iterable[Row], *, layers: bool = False) -> list[Group]:
 def _base(rows: Sequence[Row]) -> dict[str, str]:
     base: dict[str, str] = {}
     for axis in SETTINGS:
-        there = {str(value) for row in rows if (value := getattr(row, axis)) is not None}
-        wanted = [BY_NAME[axis].default or "", *BY_NAME[axis].values, *sorted(there, key=_natural)]
-        base[axis] = next((value for value in wanted if value in there), wanted[0])
+        measured = {str(value) for row in rows if (value := getattr(row, axis)) is not None}
+        declared = [BY_NAME[axis].default or "", *BY_NAME[axis].values]
+        candidates = [*declared, *sorted(measured, key=_natural)]
+        base[axis] = next((value for value in candidates if value in measured), candidates[0])
     return base
 
 
@@ -168,12 +169,12 @@ def _place(axis: str, value: str) -> tuple[int, tuple[int, str]]:
 
 
 def label(setting: Setting) -> str:
-    """`(("amp", "bfloat16"), ("memory_format", "channels_last"))` in words."""
+    """Return the name of a setting, such as `amp bfloat16, channels_last`; `plain` if empty."""
     return plain(", ".join(part(axis, value) for axis, value in setting) or "plain", 72)
 
 
 def part(axis: str, value: str) -> str:
-    """One axis of a setting in words: `("tf32", "on")` → `TF32`."""
+    """Return the name of one axis of a setting: `("tf32", "on")` → `TF32`."""
     match axis, value:
         case "memory_format", _:
             return value
@@ -189,5 +190,5 @@ def part(axis: str, value: str) -> str:
 
 
 def flags(rows: Iterable[Row]) -> list[str]:
-    """The flags that the rows bear, each once."""
+    """Return the distinct flags of the rows, sorted."""
     return sorted({flag for row in rows for flag in row.flag_names})

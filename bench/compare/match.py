@@ -1,7 +1,7 @@
-"""Which rows are about the same thing but for one axis.
+"""Find the rows that differ in one axis only.
 
-Two rows match where subject, phase and all other axes agree, an axis that is empty on either
-side (threads on a GPU, cudnn_benchmark on a CPU) counting as agreeing.
+Two rows match if their subject, phase and all other axes are equal.  An axis that is empty in one
+of them (threads on a GPU, cudnn_benchmark on a CPU) counts as equal.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -13,19 +13,19 @@ from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Row
 
-# What a ratio between two values of these would mean is the same for every user.
+# Two inputs are different work, so a ratio between them is not a speedup.
 COMPARABLE = tuple(axis.name for axis in AXES if axis.name != "input")
 
 
 class MatchError(UserError):
-    """An axis by which these rows cannot be compared; the message says which can."""
+    """The rows cannot be compared by this axis; the message names the possible ones."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """A base and a value, each the fastest of those that matched.
+    """A base and a value, each the fastest of the rows that matched.
 
-    base_of, value_of: how many rows there were to choose from.
+    base_of, value_of: the number of rows that matched.
     """
 
     base: Row
@@ -35,15 +35,15 @@ class Match:
 
 
 def values(rows: Iterable[Row], by: str) -> list[Any]:
-    """The values of an axis that occur, the base of comparisons first.
+    """Return the values of an axis that occur in the rows, the base of comparisons first.
 
-    Raises MatchError where there are not two, or the axis is none.
+    Raises MatchError if the axis is unknown or has fewer than two values.
     """
     if by not in COMPARABLE:
         known = ", ".join(COMPARABLE)
         near = did_you_mean(by, COMPARABLE)
         raise MatchError(
-            f"--by {by}: no axis that has a base to compare with; there are {known}{near}"
+            f"--by {by}: this is not an axis that can be compared; expected one of {known}{near}"
         )
     axis = BY_NAME[by]
     present = {getattr(row, by) for row in rows if row.status == "ok"} - {None}
@@ -54,7 +54,11 @@ def values(rows: Iterable[Row], by: str) -> list[Any]:
 
 
 def _order(closed: Sequence[str]) -> Callable[[Any], tuple[int, int, str]]:
-    """Closed axes as declared; numbers by size, then words; the CPU before accelerators."""
+    """Return a sort key for the values of an axis.
+
+    The declared values come first in their order.  Then come numbers by size, then other texts.
+    The CPU comes before accelerators.
+    """
 
     def key(value: Any) -> tuple[int, int, str]:
         text = str(value)
@@ -74,10 +78,11 @@ def pairs(
     apart: str,
     time_s: Callable[[Row], float | None],
 ) -> Iterator[Match]:
-    """The matches of two sets of rows that differ in the axis `apart`.
+    """Yield the matches of two sets of rows that differ in the axis `apart`.
 
-    Rows with the same axes filled match all or none of the other side's that have the same
-    axes filled: those are taken together, and the fastest of each side by `time_s` is chosen.
+    Several rows can match, because an empty axis equals any value.  All rows of one set that have
+    the same axes filled match the same rows of the other set.  Of these, the fastest row of each
+    set by `time_s` is chosen.
     """
     axes = [axis.name for axis in AXES if axis.name != apart]
     bases, others = _by_filled(base, axes), _by_filled(value, axes)
@@ -112,5 +117,5 @@ def _by_key(rows: Iterable[Row], common: Sequence[str]) -> dict[tuple[Any, ...],
 
 
 def _fastest(rows: Sequence[Row], time_s: Callable[[Row], float | None]) -> Row:
-    """The first of the fastest; rows without a time come last."""
+    """Return the fastest row, the first one if several are; rows without a time come last."""
     return min(rows, key=lambda row: (time_s(row) is None, time_s(row) or 0.0))

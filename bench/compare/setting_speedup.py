@@ -15,8 +15,8 @@ from bench.stats.ratios import Estimate
 class SettingSpeedup:
     """time(plain) / time(setting) at one mode, device and batch.
 
-    estimate: the source of the span; it gives intervals of other levels.
-    rows:     plain, setting.
+    estimate: the source of the span; it gives intervals of other levels as well.
+    rows:     the row of the plain setting, then that of this setting.
     """
 
     mode: str
@@ -33,20 +33,20 @@ class SettingSpeedup:
         return self.span.direction
 
     def faster_at(self, level: float) -> bool:
-        """Whether its interval of this level lies above 1."""
+        """Return whether the interval of this level lies above 1."""
         interval = self.estimate.interval(level)
         return interval is not None and interval[0] > 1
 
 
 def faster_than(value: Row, other: Row, medians: Medians, level: float) -> bool:
-    """Whether the interval of this level for time(other) / time(value) lies above 1."""
+    """Return whether the interval of this level for time(other) / time(value) lies above 1."""
     found = _estimate(other, value, medians)
     interval = found[0].interval(level) if found else None
     return interval is not None and interval[0] > 1
 
 
 def ratio(base: Row, value: Row, medians: Medians) -> tuple[Span, str] | None:
-    """time(base) / time(value) and the method of its interval; None if a time is unknown."""
+    """Return time(base) / time(value) and the method of its interval; None if a time is unknown."""
     found = _estimate(base, value, medians)
     return None if found is None else (_span(found[0]), found[1])
 
@@ -64,7 +64,7 @@ def _estimate(base: Row, value: Row, medians: Medians) -> tuple[Estimate, str] |
 
 
 def against_plain(group: Group, medians: Medians) -> Iterator[SettingSpeedup]:
-    """The speedup of every setting over plain at the same mode, device and batch."""
+    """Yield the speedup of every setting over plain at the same mode, device and batch."""
     bases = {
         (row.mode, row.device, row.batch): row for row in group.rows if group.setting(row) == PLAIN
     }
@@ -77,7 +77,7 @@ def against_plain(group: Group, medians: Medians) -> Iterator[SettingSpeedup]:
 
 
 def against_first_device(group: Group, medians: Medians) -> Iterator[SettingSpeedup]:
-    """The plain setting of every other device against that of the first, which is the CPU."""
+    """Yield the speedup of the plain setting on each device over that on the first, the CPU."""
     first = group.devices[0] if group.devices else ""
     plain = [row for row in group.rows if group.setting(row) == PLAIN]
     bases = {(row.mode, row.batch): row for row in plain if row.device == first}

@@ -1,7 +1,7 @@
-"""The speedup of each value of an axis, and how two runs differ row by row.
+"""Compute the speedup of each value of an axis, and of each row between two runs.
 
-A speedup is time(base) / time(value), as measured: above 1 the value is faster.  For the axis
-`batch` it is the ratio of images per second, since a larger batch is more work.
+A speedup is time(base) / time(value), of the times as measured; above 1, the value is faster.  For
+the axis `batch` it is the ratio of images per second, because a larger batch is more work.
 """
 
 import dataclasses
@@ -27,14 +27,14 @@ Verdict = Literal["faster", "slower", "no difference found", "no interval"]
 class Speedup:
     """Two rows that differ in one axis, or in the run.
 
-    axis:     what differs; `run` between two runs.
-    quantity: the column that was compared; where the sides have none in common, both.
-    ratio:    base / value of it, per image for the axis `batch`; above 1: the value is better.
-    low, high: its 95 % interval; None where the replicates do not give one.  Where the fastest of
-               several rows was taken, it is as wide as for all pairs of them together (Bonferroni).
-    p:         that there is no difference, likewise; None without an interval.
-    method:   paired (log-ratios of the same replicates), welch (replicates apart), or none.
-    base_of, value_of: among how many matching rows the fastest was taken.
+    axis:      the axis that differs; `run` between two runs.
+    quantity:  the column that was compared; both columns if the rows have none in common.
+    ratio:     base / value, per image for the axis `batch`; above 1, the value is better.
+    low, high: the 95 % interval; None if there are too few replicates.  If the fastest of several
+               rows was chosen, it is corrected for all pairs of them (Bonferroni).
+    p:         the p-value of "no difference", corrected likewise; None without an interval.
+    method:    paired (log-ratios of the same replicates), welch (independent replicates), or none.
+    base_of, value_of: the number of matching rows of which the fastest was chosen.
     """
 
     axis: str
@@ -55,14 +55,14 @@ class Speedup:
     low: float | None
     high: float | None
     method: Method
-    replicates: int  # pairs, or those of the smaller side
+    replicates: int  # number of pairs, or of replicates in the row that has fewer
     p: float | None = None
-    transfers: Literal["pageable", "pinned"] | None = None  # host memory of those included
-    between: str = ""  # what runs of one code differ by, as far as the interval includes it
+    transfers: Literal["pageable", "pinned"] | None = None  # kind of host memory; None: without
+    between: str = ""  # the between-run SD that the interval includes, as a text
 
     @property
     def verdict(self) -> Verdict:
-        """In words, looked at alone."""
+        """The verdict of this speedup alone, without a correction for others."""
         if self.low is None or self.high is None:
             return "no interval"
         if self.low <= 1 <= self.high:
@@ -79,9 +79,9 @@ ALONE = "if alone"
 
 
 def verdicts(speedups: Sequence[Speedup]) -> list[str]:
-    """In words, such that all of a table err together in 5 % at most (Holm).
+    """Return the verdicts of a table, corrected for the number of its lines (Holm, 5 %).
 
-    What would be a difference if it were the only line, and is none among so many, says so.
+    A verdict ends with `if alone` if the line differs only without the correction.
     """
     known = [number for number, one in enumerate(speedups) if one.p is not None]
     corrected = ratios.holm([speedups[number].p or 0.0 for number in known])
@@ -92,22 +92,22 @@ def verdicts(speedups: Sequence[Speedup]) -> list[str]:
     return words
 
 
-def told_of(words: Sequence[str]) -> str:
-    """What the verdicts of a table hold for; empty where there is but one."""
+def legend_of(words: Sequence[str]) -> str:
+    """Return an explanation of a table's intervals and verdicts; empty for a single line."""
     if len(words) < 2:
         return ""
     alone = any(one.endswith(ALONE) for one in words)
-    meant = f"; `{ALONE}`: it would be one if there were no others" if alone else ""
-    return f"intervals: 95 % each; verdicts: for all {len(words)} together{meant}"
+    meaning = f"; `{ALONE}`: a difference only if this were the only line" if alone else ""
+    return f"intervals: 95 % each; verdicts: for all {len(words)} together{meaning}"
 
 
 def within(run: Results, by: str) -> list[Speedup]:
-    """The speedup of each value of the axis `by` over the first, phase by phase.
+    """Return the speedup of each value of the axis `by` over the first, phase by phase.
 
-    Rows of several runs may stand in `run` (see `Results.beside`); replicates are paired only
-    inside one of them.
+    `run` may have rows of several runs (see `Results.beside`); replicates are paired only within
+    one of them.
 
-    Raises MatchError for an axis that is none or has but one value here.
+    Raises MatchError if the axis is unknown or has fewer than two values.
     """
     run = uncorrected(run)
     base, *others = values(run.rows, by)
@@ -125,10 +125,10 @@ def within(run: Results, by: str) -> list[Speedup]:
 
 
 def between(a: Results, b: Results) -> list[Speedup]:
-    """Run b against run a: rows of the same case and phase; above 1: b is faster.
+    """Return the speedup of run b over run a for each case and phase; above 1, b is faster.
 
-    Where the two share no device (one ran on a CPU, the other on a GPU), rows match that agree
-    in all but the device.
+    If the runs share no device (one ran on a CPU, the other on a GPU), rows match that are equal
+    except for the device.
     """
     a, b = uncorrected(a), uncorrected(b)
     ok_a = [row for row in a.rows if row.status == "ok"]
@@ -146,16 +146,16 @@ def between(a: Results, b: Results) -> list[Speedup]:
 
 
 def only_in(a: Results, b: Results) -> list[str]:
-    """The cases that a has and b has not, so that none is dropped in silence."""
-    there = {row.case_id for row in b.rows}
-    return [one for one in dict.fromkeys(str(row.case_id) for row in a.rows) if one not in there]
+    """Return the cases of a that b lacks, so that a caller can name them."""
+    in_b = {row.case_id for row in b.rows}
+    return [one for one in dict.fromkeys(str(row.case_id) for row in a.rows) if one not in in_b]
 
 
 def quantities(base: Row, value: Row) -> tuple[str, str] | None:
-    """The columns to compare, one per side; None where a side has no time.
+    """Return the columns to compare, for base and value; None if one has no time.
 
-    Whole phases by their throughput.  A phase inside a step has a host time on a CPU and an
-    event time on an accelerator: where there is nothing in common, each side's own.
+    Whole phases are compared by their throughput.  A phase inside a step has a host time on a CPU
+    and an event time on an accelerator, so the two columns can differ.
     """
     whole = base.phase == whole_phase(str(base.mode))
     order = ["pipelined_s", "latency_median_s", "device_s"]
@@ -172,10 +172,11 @@ def quantities(base: Row, value: Row) -> tuple[str, str] | None:
 def estimate(
     base: Row, value: Row, names: tuple[str, str], a: Medians, b: Medians, *, same_run: bool
 ) -> tuple[ratios.Estimate, Method]:
-    """base / value of two rows; from the columns where the samples are not at hand.
+    """Return base / value of two rows, and the method of its interval.
 
-    Inside a run its minutes are common to both; between two runs, what runs of one code differ by
-    counts for each of them.
+    Without samples it is computed from the columns.  Rows of one run are compared in pairs of
+    replicates, since these share the state of the machine.  Rows of two runs include the
+    between-run SD of each.
     """
     if _of_one_run(base, value, same_run):
         paired = ratios.paired(_replicates(base, names[0], a), _replicates(value, names[1], b))
@@ -195,9 +196,9 @@ def of_replicates(
     b: Medians,
     apart: ratios.Part | None = None,
 ) -> ratios.Estimate:
-    """base / value from the replicates of two rows, taken apart.
+    """Return base / value from the replicates of two rows, without pairing them.
 
-    apart: what the two differ by beyond that; None where they are of one run.
+    apart: the variance between the runs; None if both rows are of one run.
     """
     one, other = _replicates(base, names[0], a), _replicates(value, names[1], b)
     return ratios.welch(_centre(base, names[0], one), _centre(value, names[1], other), apart)
@@ -239,7 +240,7 @@ def _speedups(
             method=method,
             replicates=found.n,
             p=None if p is None else min(1.0, chosen_from * p),
-            between="" if _of_one_run(base, value, same_run) else _told(base, value, names),
+            between="" if _of_one_run(base, value, same_run) else _between(base, value, names),
         )
 
 
@@ -247,17 +248,17 @@ def _of_one_run(base: Row, value: Row, same_run: bool) -> bool:
     return same_run and base.run_id == value.run_id
 
 
-def _told(base: Row, value: Row, names: tuple[str, str]) -> str:
+def _between(base: Row, value: Row, names: tuple[str, str]) -> str:
     return between_runs.describe(list(map(between_runs.from_row, (base, value), names)))
 
 
 def _p_of(found: ratios.Estimate, factor: float) -> float | None:
-    """p that a ratio times a factor is 1."""
+    """Return the p-value of "the ratio times the factor is 1"."""
     return dataclasses.replace(found, log=found.log + math.log(factor)).p_of_no_difference
 
 
 def _time_s(row: Row) -> float | None:
-    """What the fastest of several rows is chosen by: per image, since batches may differ."""
+    """Return the time per image, by which the fastest row is chosen, since batches may differ."""
     names = quantities(row, row)
     return None if names is None else float(getattr(row, names[0])) / (row.batch or 1)
 
@@ -277,7 +278,7 @@ def _side(row: Row, axis: str) -> str:
 
 
 def _settings(row: Row, apart: str) -> str:
-    """The base's mode and batch, and of its other axes those that are not at their default."""
+    """Return the base's mode and batch, and those of its other axes that are not the default."""
     return " ".join(
         axis.in_id.format(value)
         for axis in AXES

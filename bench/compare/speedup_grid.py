@@ -23,8 +23,8 @@ Verdict = Literal["faster", "slower", "no difference shown", "no interval"]
 class Cell:
     """One speedup: the time of the plain setting divided by the time of this one.
 
-    low, high: its 95 % interval; None where there are too few replicates for one.
-    verdict:   such that all cells of a run err together in 5 % at most (Holm).
+    low, high: its 95 % interval; None if there are too few replicates.
+    verdict:   corrected for the number of cells of the run (Holm, 5 %).
     """
 
     ratio: float
@@ -43,7 +43,7 @@ class Cell:
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One setting; a cell for each batch size of the grid, None where it was not measured."""
+    """One setting; a cell for each batch size of the grid, None if it was not measured."""
 
     setting: str
     cells: tuple[Cell | None, ...]
@@ -53,7 +53,7 @@ class Line:
 class Grid:
     """The settings of one subject in one mode on one device.
 
-    name: the subject, and its input where the run measured it on several.
+    name: the subject; with its input if the run measured several.
     """
 
     name: str
@@ -64,7 +64,7 @@ class Grid:
 
 
 def speedup_table(run: Results) -> tuple[Grid, ...]:
-    """Return the speedups of whole subjects; empty where the run has one setting only."""
+    """Return the speedups of whole subjects; empty if the run has one setting only."""
     run = uncorrected(run)
     found = [(group, ratio) for group in groups(run.rows) for ratio in _ratios(group, run.medians)]
     verdicts = _verdicts([ratio for _, ratio in found])
@@ -114,7 +114,7 @@ def _grid(key: tuple[str, str, str], found: Sequence[tuple[SettingSpeedup, Verdi
 
 
 def _order(settings: Mapping[Setting, object]) -> list[Setting]:
-    """In the order measured, those with one change before the combinations."""
+    """Return the settings in the order of the run, those with one change before combinations."""
     return sorted(settings, key=len)
 
 

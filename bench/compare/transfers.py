@@ -1,7 +1,7 @@
-"""The line from the CPU to an accelerator, with the way of the data there and back.
+"""The speedup of an accelerator over the CPU, with the transfers of input and output.
 
-A call with its transfers is what someone pays whose data lies in the host's memory and who
-overlaps nothing: input there, call, output back, one after the other.
+A call with its transfers is the input copied to the device, the call, and the output copied back,
+one after the other.  A user pays this if the data lies in the host's memory and nothing overlaps.
 """
 
 import dataclasses
@@ -19,9 +19,9 @@ KINDS: tuple[Kind, ...] = ("pageable", "pinned")
 
 
 def with_transfers(run: Results, speedups: Sequence[Speedup]) -> list[Speedup]:
-    """For each speedup of a device in the whole: with transfers, one a kind of memory.
+    """Return each speedup of a whole phase on a device with transfers, for each kind of memory.
 
-    From single calls alone: back to back, transfers and calls overlap as the user arranges it.
+    Only single calls are used.  In calls back-to-back, the user decides how transfers overlap.
     """
     if not any(row.phase in TRANSFER_PHASES for row in run.rows):
         return []
@@ -68,7 +68,7 @@ def _with(
 def estimate(
     base: Mapping[int, float], value: Mapping[int, float], *, same_run: bool
 ) -> tuple[ratios.Estimate, bool]:
-    """base / value, from the times by replicate, and whether it is paired."""
+    """Return base / value from the times by replicate, and whether it is paired."""
     if same_run and (paired := ratios.paired(base, value)):
         return paired, True
     centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
@@ -78,9 +78,10 @@ def estimate(
 def total(
     case_id: str, phase: str, kind: str, run_ids: Mapping[str, str | None], medians: Medians
 ) -> dict[int, float]:
-    """By replicate: seconds of a single call with its transfers; {} where one was not measured.
+    """Return the seconds of a single call with its transfers by replicate.
 
-    Training brings back nothing but a loss, which is not counted.
+    The result is empty if a transfer was not measured.  Training copies back only a loss, which
+    is not counted.
     """
     call = _of(case_id, phase, run_ids, medians)
     there = _of(case_id, f"input_{kind}", run_ids, medians)

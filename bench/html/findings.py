@@ -1,6 +1,7 @@
 """The findings of runs for the page: a few short ones first, the others folded.
 
-A finding is its first sentence; what else an insight says, and its evidence, is folded below it.
+A finding is the first sentence of an insight.  Its other sentences and its evidence are folded
+below it.
 """
 
 import re
@@ -14,9 +15,9 @@ from bench.insights.insight import Insight
 from bench.results.results import Results
 
 MOST_FIRST = 8
-MOST_DOUBTS = 3  # of the first
-MOST_SENTENCES = 200  # of one heading, over all runs
-# What the table of speedups already shows comes last.
+MOST_DOUBTS = 3  # among the first findings
+MOST_SENTENCES = 200  # below one heading, over all runs
+# The order of kinds among the first findings.  The table of speedups shows other kinds already.
 ORDER = ("doubt", "best", "device", "batch", "layers", "roofline")
 HEADINGS = (
     ("Setting by setting", ("speedup", "mixed", "none", "slowdown")),
@@ -24,12 +25,12 @@ HEADINGS = (
     ("Layers against the whole", ("layers",)),
     ("Against what this machine can do", ("roofline",)),
 )
-_ENDS = re.compile(r"(?<=[a-z0-9)%][.;]) +(?=\S)")  # where a sentence, or a finding in it, ends
+_ENDS = re.compile(r"(?<=[a-z0-9)%][.;]) +(?=\S)")  # the end of a sentence or of a part of it
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """more: the lines that are folded."""
+    """A finding of the page.  more: the folded lines."""
 
     text: str
     kind: str
@@ -40,33 +41,36 @@ Part = tuple[str, list[Finding], str]  # a heading, its findings, and a note of 
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """first: at most MOST_FIRST.  more: all others."""
+class Findings:
+    """All findings of the page.  first: at most MOST_FIRST.  more: the others, by heading."""
 
     first: list[Finding]
     more: list[Part]
     more_count: int
 
 
-def of_runs(runs: Sequence[tuple[str, Results]]) -> Told:
-    """Of runs, given with their names; of several only the doubts come first."""
-    said = [(name, [_printable(one) for one in collect.of_run(run)]) for name, run in runs]
+def of_runs(runs: Sequence[tuple[str, Results]]) -> Findings:
+    """Return the findings of runs, which are given with their names.
+
+    For several runs, only doubts are among the first findings.
+    """
+    insights = [(name, [_printable(one) for one in collect.of_run(run)]) for name, run in runs]
     several = len(runs) > 1
-    first = _first([one for _, own in said for one in own], ("doubt",) if several else ORDER)
+    first = _first([one for _, own in insights for one in own], ("doubt",) if several else ORDER)
     more: list[Part] = []
-    for name, own in said:
+    for name, own in insights:
         rest = [one for one in own if not any(one is chosen for chosen in first)]
         parts = _by_heading(rest, max(3, MOST_SENTENCES // len(runs)))
         more += [
-            (f"{name} · {head}" if name and head else name or head, told, left)
-            for head, told, left in parts
+            (f"{name} · {head}" if name and head else name or head, findings, left_out)
+            for head, findings, left_out in parts
         ]
-    count = sum(len(own) for _, own in said) - len(first)
-    return Told([finding(one) for one in first], more, count)
+    count = sum(len(own) for _, own in insights) - len(first)
+    return Findings([finding(one) for one in first], more, count)
 
 
 def _first(all_: Sequence[Insight], kinds: Sequence[str]) -> list[Insight]:
-    """One of each kind, then a second, and so on, so that no kind takes all places."""
+    """Return one insight of each kind, then a second of each, so that no kind takes all places."""
     by_kind = [[one for one in all_ if one.kind == kind] for kind in kinds]
     turns = max((len(own) for own in by_kind), default=0)
     chosen = [
@@ -78,10 +82,10 @@ def _first(all_: Sequence[Insight], kinds: Sequence[str]) -> list[Insight]:
     return sorted(chosen, key=lambda one: kinds.index(one.kind))
 
 
-def _by_heading(said: Sequence[Insight], most: int) -> list[Part]:
+def _by_heading(insights: Sequence[Insight], most: int) -> list[Part]:
     kinds = {kind for _, own in HEADINGS for kind in own}
-    parts = [("", [one for one in said if one.kind not in kinds])]
-    parts += [(head, [one for one in said if one.kind in own]) for head, own in HEADINGS]
+    parts = [("", [one for one in insights if one.kind not in kinds])]
+    parts += [(head, [one for one in insights if one.kind in own]) for head, own in HEADINGS]
     return [
         (
             head,
@@ -94,7 +98,7 @@ def _by_heading(said: Sequence[Insight], most: int) -> list[Part]:
 
 
 def finding(one: Insight) -> Finding:
-    """Its first sentence, and the rest."""
+    """Return the finding of an insight: its first sentence, and the rest as folded lines."""
     first, *rest = _ENDS.split(one.text, maxsplit=1)
     more = (*rest, *((one.evidence,) if one.evidence else ()))
     return Finding(first.removesuffix(";"), one.kind, more)

@@ -1,4 +1,4 @@
-"""The layers alone and inside the network: words and a table for each case."""
+"""The layers alone and inside the network: a text and a table for each case."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,15 +12,15 @@ from bench.results.results import Results
 
 MOST_NAMED = 3
 MOST_LINES = 30
-WORTH_NAMING = 0.05  # of either sum
+WORTH_NAMING = 0.05  # the text names layers with this share of one of the sums
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """The layers of a case in words and a table; all text is printable."""
+    """The layers of a case as a text and a table; all text is printable."""
 
     title: str
-    told: str
+    summary: str
     evidence: str
     caution: str
     rows: tuple[tuple[str, ...], ...]  # layer, calls, then the columns of `HEAD`
@@ -31,7 +31,7 @@ HEAD = ("alone", "share alone", "inside", "share inside", "inside / alone")
 
 
 def section(one: Beside, run_name: str) -> Section:
-    """The section of a case.  run_name: the run's name, or "" where there is only one run."""
+    """Return the section of a case.  run_name: the name of the run, or "" for a single run."""
     case = one.profiled.case
     phase = one.phase if case.mode == "training" else ""
     where = " · ".join(filter(None, (run_name, printable(case.case_id), phase)))
@@ -43,11 +43,11 @@ def section(one: Beside, run_name: str) -> Section:
         for each in named
     )
     layer, alone, inside = first
-    told = [f"{layer}: {alone} of the layers measured alone, {inside} of the {one.phase} inside"]
-    told += [f"{layer}: {alone} alone, {inside} inside" for layer, alone, inside in more]
+    shares = [f"{layer}: {alone} of the layers measured alone, {inside} of the {one.phase} inside"]
+    shares += [f"{layer}: {alone} alone, {inside} inside" for layer, alone, inside in more]
     return Section(
         title=where,
-        told=f"{'; '.join(told)}. In no layer: {_percent(one.rest_s / one.whole_s)} of the "
+        summary=f"{'; '.join(shares)}. In no layer: {_percent(one.rest_s / one.whole_s)} of the "
         f"{one.phase}.",
         evidence="; ".join(
             f"{printable(each.layer)} {units.seconds(each.alone_s)} alone, "
@@ -88,8 +88,8 @@ def _caution(one: Beside) -> str:
     profiled = one.profiled
     profiled_s, plain_s = units.seconds(profiled.profiled_s), units.seconds(profiled.unprofiled_s)
     parts = [
-        "Share alone is that of the sum of the layers,",
-        f"share inside that of the {one.phase} of a profiled step;",
+        "Share alone is the share of the sum of the layers,",
+        f"share inside is the share of the {one.phase} of a profiled step;",
         "the last column is the ratio of the two shares.",
         f"Inside is the mean of {profiled.steps} steps, without an interval:",
         f"under the profiler, which slows it, a step took {profiled_s}, without it {plain_s}.",
@@ -111,7 +111,10 @@ def _percent(ratio: float | None) -> str:
 def sections(
     runs: Sequence[tuple[str, Results]], profiles: Sequence[Profiled]
 ) -> tuple[list[Section], list[str]]:
-    """The sections of all runs, given with their names; and why some cases have no section."""
+    """Return the sections of all runs, and the reasons why some cases have none.
+
+    runs: with their names.
+    """
     found: list[Section] = []
     notes: list[str] = []
     for name, run in runs:

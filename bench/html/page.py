@@ -1,7 +1,7 @@
 """The report: one self-contained HTML page of one run or several.
 
-Names from files stay text: the template escapes them, and characters on which a terminal or a page
-could act are replaced before.
+Names from files are shown as text: the template escapes them, and control characters are replaced
+before.
 """
 
 import json
@@ -38,22 +38,22 @@ from bench.results.results import Results
 from bench.results.run_json import Description
 
 PARTS = Path(__file__).with_name("parts")
-PAGE_BYTES = 5_000_000  # beyond, fewer rows or none, and the CSV beside the page
-MOST_LINES = 4000  # of the table; beyond, the whole phases alone
+PAGE_BYTES = 5_000_000  # a larger page has fewer rows or none; the CSV beside it has all
+MOST_LINES = 4000  # lines of the table; with more rows, it has only the whole phases
 MOST_FAILURES = 200
-MOST_TABLES = 4  # of speedups that are not folded
+MOST_TABLES = 4  # tables of speedups that are not folded
 MOST_RECIPES = 6
-MOST_CHARS = 600  # of a reason or a fact of the environment
-CONFIG_CHARS = 100_000  # of all runs' configurations together
-MOST_WORDS = 5  # on the terminal
-MOST_SUBJECTS = 2  # whose plots are drawn
-PLOTS_BYTES = 1_500_000  # of all pictures together
+MOST_CHARS = 600  # characters of a reason or of a detail of the environment
+CONFIG_CHARS = 100_000  # characters of all runs' configurations together
+MOST_WORDS = 5  # sentences of the page that the terminal shows
+MOST_SUBJECTS = 2  # subjects with plots
+PLOTS_BYTES = 1_500_000  # size of all pictures together
 _NOT_SHOWN = ("peaks",)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The HTML, and the facts that the caller tells or stores."""
+    """The HTML, and the parts of it that the caller prints or stores."""
 
     html: str
     figures: Mapping[str, Figure]  # by file name without its ending
@@ -62,9 +62,10 @@ class Page:
 
 
 def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
-    """The page of runs, in the order given.
+    """Return the page of runs, in the given order.
 
-    profiles: of cases of the runs; their layers are shown inside the network as well as alone.
+    profiles: profiles of cases of the runs; the page shows their layers inside the network and
+              alone.
     """
     several = len(runs) > 1
     rows = [row for run in runs for row in run.rows]
@@ -74,7 +75,9 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
     inside, not_inside = layers.sections([(page_runs.name(r), r) for r in runs], profiles)
     columns = table_rows.columns(several=several)
     headline = headlines.of_runs(runs)
-    told = findings.of_runs([(page_runs.name(run) if several else "", run) for run in runs])
+    page_findings = findings.of_runs(
+        [(page_runs.name(run) if several else "", run) for run in runs]
+    )
     context: dict[str, Any] = {
         "css": Markup((PARTS / "page.css").read_text(encoding="utf-8") + table_rows.css(columns)),
         "js": Markup((PARTS / "page.js").read_text(encoding="utf-8")),
@@ -84,9 +87,9 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
         "recipes": recipe.recipes(runs[-1], MOST_RECIPES),
         "subtitle": _subtitle(runs),
         "facts": list(_facts(runs, cases)),
-        "findings": told.first,
-        "more_findings": told.more,
-        "more_count": told.more_count,
+        "findings": page_findings.first,
+        "more_findings": page_findings.more,
+        "more_count": page_findings.more_count,
         "changes": page_runs.changes(*runs) if len(runs) == 2 else None,
         "history": page_runs.history(runs) if len(runs) > 2 else None,
         "inside": inside,
@@ -104,7 +107,7 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
         "runs": [_described(run, CONFIG_CHARS // len(runs)) for run in runs],
     }
     html, shown = _rendered(context, rows, several=several)
-    words = (headline, *(one.text for one in told.first))
+    words = (headline, *(one.text for one in page_findings.first))
     return Page(html, figures, words[:MOST_WORDS], shown is rows)
 
 
@@ -120,7 +123,7 @@ def _speedups(runs: Sequence[Results]) -> dict[str, Any]:
 def _rendered(
     context: Mapping[str, Any], rows: Sequence[Row], *, several: bool
 ) -> tuple[str, Sequence[Row]]:
-    """The HTML with as many rows in its table as PAGE_BYTES hold, and those rows."""
+    """Return the HTML with as many rows in its table as PAGE_BYTES allow, and these rows."""
     template = jinja2.Environment(
         autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     ).from_string((PARTS / "page.html").read_text(encoding="utf-8"))
@@ -140,7 +143,7 @@ def _rendered(
 
 
 def _wholes(rows: Sequence[Row]) -> list[Row]:
-    """The row of the whole phase of each case."""
+    """Return the row of the whole phase of each case."""
     return [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
 
 
@@ -158,7 +161,7 @@ def _subtitle(runs: Sequence[Results]) -> str:
 
 
 def _facts(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
-    """Devices, versions, time, number of cases and disturbances: a label and a value each."""
+    """Yield labels and values: devices, versions, time, number of cases, contended cases."""
     devices = dict.fromkeys(
         str(row.device_name or row.device) for row in cases if row.device_name or row.device
     )
@@ -174,15 +177,15 @@ def _facts(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str,
     if replicates:
         low, high = min(replicates), max(replicates)
         yield "replicates", f"{high}" if low == high else f"{low} to {high}"
-    told = corrected.told(cases)
-    if told:
-        yield "controls", told
+    correction = corrected.told(cases)
+    if correction:
+        yield "reference work", correction
     contended = sum("contended" in row.flag_names for row in cases)
     yield "disturbed by other work", f"{contended} of {good}" if contended else "none"
 
 
 def _figures(runs: Sequence[Results]) -> dict[str, Figure]:
-    """Of each run where there are three at most, else of the first three."""
+    """Return the plots of at most three runs, the first ones."""
     found: dict[str, Figure] = {}
     for number, run in enumerate(runs[:3]):
         own, _ = draw.build(_first_subjects(run))
@@ -191,7 +194,7 @@ def _figures(runs: Sequence[Results]) -> dict[str, Figure]:
 
 
 def _first_subjects(run: Results) -> Results:
-    """Of a run with many subjects the first ones: a figure takes a second."""
+    """Return the run with only its first subjects, because drawing a figure takes a second."""
     wholes = [split(row.subject or "")[0] for row in run.rows]
     kept = list(dict.fromkeys(wholes))[:MOST_SUBJECTS]
     rows = (row for row, whole in zip(run.rows, wholes, strict=True) if whole in kept)
@@ -210,12 +213,12 @@ def _pictures(
             break
         found.append({"name": name.replace("-", " "), "source": source})
     left = len(figures) - len(found)
-    notes = [f"{left} more plots lie in the folder beside this page."] if left else []
+    notes = [f"{left} more plots are in the folder beside this page."] if left else []
     subjects = {split(row.subject or "")[0] for run in runs for row in run.rows}
     if len(subjects) > MOST_SUBJECTS:
         notes.append(
-            f"Plots are of the first {MOST_SUBJECTS} of {len(subjects)} subjects; those of all lie "
-            "in the run's own folder plots/."
+            f"The plots show the first {MOST_SUBJECTS} of {len(subjects)} subjects; those of all "
+            "subjects are in the folder plots/ of the run."
         )
     return found, " ".join(notes)
 
@@ -249,9 +252,9 @@ def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
 def _rows_note(rows: Sequence[Row], shown: Sequence[Row], *, several: bool) -> str:
     if len(rows) == len(shown):
         return ""
-    where = "measurements-1.csv and so on, which lie" if several else "measurements.csv, which lies"
+    where = "measurements-1.csv and so on" if several else "measurements.csv"
     if not shown:
-        return f"{len(rows):,} rows, too much for this page. All are in {where} beside it."
+        return f"{len(rows):,} rows are too many for this page. All are in {where} beside it."
     first = "the first " if len(shown) == MOST_LINES else ""
     return (
         f"{len(shown):,} of {len(rows):,} rows: {first}those of whole cases. All are in {where} "
@@ -284,7 +287,7 @@ def _described(run: Results, config_characters: int) -> dict[str, Any]:
 
 
 def repeat(described: Description) -> str:
-    """The command line, in the state of the repository that it was run in."""
+    """Return the command that repeats a run, with the checkout of its commit."""
     if not described.is_known:
         return "unknown"
     kept: list[str] = []
@@ -296,9 +299,10 @@ def repeat(described: Description) -> str:
         skip = part in ("--out", "--resume")
         if not skip:
             kept.append(part)
-    around = described.environment
-    first = f"git checkout {shlex.quote(around.git_commit)} && " if around.git_commit else ""
-    changed = "  # and with the changes that were not committed" if around.git_dirty else ""
+    environment = described.environment
+    commit = environment.git_commit
+    first = f"git checkout {shlex.quote(commit)} && " if commit else ""
+    changed = "  # and with the uncommitted changes" if environment.git_dirty else ""
     return f"{first}{shlex.join(kept)}{changed}"
 
 

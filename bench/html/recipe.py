@@ -1,6 +1,6 @@
-"""The code to paste for the setting that a run found fastest, and what it costs.
+"""The code to paste for the setting that a run found fastest, and its costs.
 
-Every value comes from a file.  One that its axis does not have gives no code at all.
+Every value comes from a file.  A value that its axis does not have gives no code at all.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -40,7 +40,7 @@ class Recipe:
     """One setting of one mode and device.  All text is printable.
 
     shell: environment variables, which must be set before Python starts; or empty.
-    costs: a label and a value each.
+    costs: labels and values.
     """
 
     title: str
@@ -51,7 +51,10 @@ class Recipe:
 
 
 def recipes(run: Results, most: int) -> list[Recipe]:
-    """At most `most`, those of accelerators first; none where no setting is surely faster."""
+    """Return at most `most` recipes, those of accelerators first.
+
+    There are none if no setting is faster beyond chance.
+    """
     run = uncorrected(run)
     found = [
         (group, contest)
@@ -83,26 +86,26 @@ def _recipe(group: Group, contest: Contest, medians: Medians) -> Recipe | None:
 
 
 def _values(row: Row) -> Mapping[str, str]:
-    """The axes that code is made of, without those that are unknown.  Raises AxisError."""
+    """Return the values of the axes that code is made of.  Raises AxisError."""
     given = {name: getattr(row, name) for name in _PASTED}
     return {name: BY_NAME[name].check(value) for name, value in given.items() if value is not None}
 
 
 def _claim(contest: Contest, best: Sequence[SettingSpeedup], medians: Medians) -> str:
-    told = f"{listed([f'{factor(one.span)} at N={one.batch}' for one in best])} against plain."
+    claim = f"{listed([f'{factor(one.span)} at N={one.batch}' for one in best])} against plain."
     rivals = dict.fromkeys(
         label(other.setting) for one in best for other in contest.rivals(one, medians)
     )
     if not rivals:
-        return told
+        return claim
     named = [*rivals][: settings.MOST_RIVALS]
     if len(rivals) > len(named):
         named.append(f"{len(rivals) - len(named)} more")
-    return f"{told} It is not clearly faster than {listed(named)} at each batch size."
+    return f"{claim} It is not clearly faster than {listed(named)} at each batch size."
 
 
 def code(values: Mapping[str, str]) -> Iterator[str]:
-    """Lines of Python that set what the case had, where torch's own default is another."""
+    """Yield lines of Python that set the values of a case that are not torch's defaults."""
     yield "import torch"
     yield ""
     if (threads := values.get("threads", "auto")) != "auto":
@@ -126,7 +129,7 @@ def code(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _moved(values: Mapping[str, str]) -> str:
-    """`.to(…)`, or nothing."""
+    """Return `.to(…)`, or an empty text."""
     parts = []
     if (device := values.get("device", "cpu")) != "cpu":
         parts.append(f'"{device}"')
@@ -150,7 +153,7 @@ def _inference(values: Mapping[str, str]) -> Iterator[str]:
 
 
 def _training(values: Mapping[str, str]) -> Iterator[str]:
-    """The step as it is measured: backward outside autocast, float16 through GradScaler."""
+    """Yield the training step as it is measured: backward outside autocast, with GradScaler."""
     scaled = values.get("amp") == "float16"
     if scaled:
         kind = values.get("device", "cpu").partition(":")[0]
@@ -170,7 +173,7 @@ def _within(around: str, line: str) -> Iterator[str]:
 
 
 def shell(kind: str | None) -> Iterator[str]:
-    """The variables of the axis `allocator`, for Linux and glibc."""
+    """Yield the shell commands for the axis `allocator`, for Linux and glibc."""
     if kind == "retained":
         for name, value in allocator.environment(kind, {}).items():
             yield f"export {name}={value}"
@@ -179,7 +182,7 @@ def shell(kind: str | None) -> Iterator[str]:
 
 
 def _costs(one: SettingSpeedup) -> Iterator[tuple[str, str]]:
-    """At the largest batch size, each beside the plain setting's."""
+    """Yield the costs at the largest batch size, with those of the plain setting."""
     base, value = one.rows
     if value.peak_bytes:
         beside = ""

@@ -1,4 +1,4 @@
-"""Tables of several runs: before and after for two, a history for more."""
+"""The tables of several runs: before and after for two runs, a history for more."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,8 +10,8 @@ from bench.core.text import printable, shortened
 from bench.results.results import Results
 
 MOST_ROWS = 400
-MOST_CELLS = 12_000  # of a history
-MOST_CHARS = 160  # of a name
+MOST_CELLS = 12_000  # cells of a history
+MOST_CHARS = 160  # characters of a name
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,16 +29,16 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class Changes:
-    """All changes.  told: the runs compared, and whether they can say anything about the code."""
+    """All changes.  note: the runs compared, and how far a change is due to the code."""
 
-    told: str
+    note: str
     rows: tuple[Change, ...]
     left_out: str
 
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The heading of a run's column: a short text, and all of it."""
+    """The heading of a run's column: a short text, and the full one."""
 
     shown: str
     full: str
@@ -54,23 +54,23 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class History:
-    """All cases over time.  told: the order of the runs, and their machines."""
+    """All cases over time.  note: the order of the runs, and their machines."""
 
-    told: str
+    note: str
     runs: tuple[Head, ...]
     rows: tuple[Past, ...]
     left_out: str = ""
 
 
 def changes(a: Results, b: Results) -> Changes:
-    """b against a, the largest changes first."""
+    """Return the changes from a to b, the largest first."""
     speedups = sorted(speedup.between(a, b), key=lambda one: -abs(_log(one.ratio)))
     alone = [*speedup.only_in(a, b), *speedup.only_in(b, a)]
     notes = [f"{len(alone)} cases are in one of the runs only."] if alone else []
     if len(speedups) > MOST_ROWS:
         notes.append(f"The {len(speedups) - MOST_ROWS} smallest changes are left out.")
     return Changes(
-        told=f"{name(b)} against {name(a)}, the largest change first. {_machines([a, b])}",
+        note=f"{name(b)} against {name(a)}, the largest change first. {_machines([a, b])}",
         rows=tuple(map(_change, speedups[:MOST_ROWS], speedup.verdicts(speedups))),
         left_out=" ".join(notes),
     )
@@ -94,7 +94,7 @@ def _change(one: speedup.Speedup, verdict: str) -> Change:
 
 
 def history(runs: Sequence[Results]) -> History:
-    """The whole of every case, run by run in the order of their beginnings."""
+    """Return the latency of every case in each run, the oldest run first."""
     ordered = sorted(runs, key=lambda run: run.description.started or "")
     cells: dict[str, list[str]] = {}
     for place, run in enumerate(ordered):
@@ -104,7 +104,7 @@ def history(runs: Sequence[Results]) -> History:
                 own[place] = _time(row)
     most = min(MOST_ROWS, max(10, MOST_CELLS // len(ordered)))
     return History(
-        told=f"One call and its 95 % interval, the oldest run first. {_machines(runs)}",
+        note=f"One call and its 95 % interval, the oldest run first. {_machines(runs)}",
         runs=tuple(Head(_short(run), name(run)) for run in ordered),
         rows=tuple(Past(_text(case), tuple(own)) for case, own in list(cells.items())[:most]),
         left_out=f"{len(cells) - most} more cases are left out." if len(cells) > most else "",
@@ -120,7 +120,7 @@ def _time(row: Row) -> str:
 
 
 def name(run: Results) -> str:
-    """Its id, else that of its folder."""
+    """Return the name of a run: its run_id, or the name of its folder."""
     return _text(next((row.run_id for row in run.rows if row.run_id), run.path.name))
 
 
@@ -129,20 +129,20 @@ def _text(text: str) -> str:
 
 
 def _short(run: Results) -> str:
-    """The commit where it is known, which is what a history is over."""
-    around = run.description.environment
-    if not around.git_commit:
+    """Return the short commit, with `+` for uncommitted changes, or else the start of the name."""
+    environment = run.description.environment
+    if not environment.git_commit:
         return name(run)[:24]
-    return f"{printable(around.git_commit[:8])}{'+' if around.git_dirty else ''}"
+    return f"{printable(environment.git_commit[:8])}{'+' if environment.git_dirty else ''}"
 
 
 def _machines(runs: Sequence[Results]) -> str:
     if len({one for run in runs for one in run.machines}) > 1:
         return (
-            "They ran on different machines: what differs says nothing of the code. `bench ab` "
-            "measures two revisions on one machine."
+            "The runs come from different machines, so the differences say nothing about the code. "
+            "`bench ab` measures two revisions on one machine."
         )
     return (
-        "Two runs of identical code on one machine differ by some per cent; `bench ab` settles "
-        "what is close."
+        "Two runs of identical code on one machine differ by some per cent; `bench ab` shows which "
+        "small differences are real."
     )

@@ -12,8 +12,8 @@ from bench.insights.costs import call_s
 from bench.results.corrected import uncorrected
 from bench.results.results import Results
 
-MOST_CHARS = 60  # of a name
-MOST_CELLS = 600  # of all tables together
+MOST_CHARS = 60  # characters of a name
+MOST_CELLS = 600  # cells of all tables together
 MOST_COLUMNS = 16
 _MARKS = {"faster": "▲", "slower": "▼", "unclear": "≈", "none": "?"}
 _CSS: Mapping[speedup_grid.Verdict, str] = {
@@ -32,7 +32,7 @@ _WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """css: the verdict: faster, slower, unclear or none; empty where nothing was compared."""
+    """A cell.  css: faster, slower, unclear or none; empty if nothing was compared."""
 
     shown: str
     interval: str = ""
@@ -45,13 +45,13 @@ class Cell:
 
     @property
     def word(self) -> str:
-        """The verdict for who cannot see it."""
+        """The verdict as a text, for screen readers."""
         return _WORDS.get(self.css, "")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A setting, and its cells by batch size."""
+    """A setting and its cells by batch size."""
 
     name: str
     cells: tuple[Cell, ...]
@@ -59,7 +59,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """columns: batch sizes as they are shown."""
+    """A table of speedups.  columns: the batch sizes as they are shown."""
 
     caption: str
     columns: tuple[str, ...]
@@ -71,15 +71,16 @@ Compared = Mapping[str, Cell]  # by case_id
 
 
 def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
-    """The tables, and a sentence about them.
+    """Return the tables and a note about them.
 
-    One run: each setting against the plain one.  Several: the last against the first.
+    One run: each setting is compared with the plain one.  Several runs: the last is compared with
+    the first.
     """
     if len(runs) == 1:
         run = uncorrected(runs[0])
         note = (
             "Speedup over plain, whose time is in the first row, with its 95 % interval. The "
-            "colours hold for all cells together."
+            "colours are corrected for the number of cells."
         )
         return _limited(groups(run.rows), _against_plain(run)), note
     first, last = runs[0], runs[-1]
@@ -88,13 +89,13 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
     cells = _against_run(first, last)
     note = (
         f"Speedup over the {'first' if len(runs) == 2 else 'oldest'} run, with its 95 % interval. "
-        "The colours hold for all comparisons together."
+        "The colours are corrected for the number of comparisons."
     )
     return _limited(groups(last.rows), cells), note
 
 
 def _against_plain(run: Results) -> Mapping[str, Cell]:
-    """By case, the cells that the terminal shows too."""
+    """Return the cells by case; they are those that the terminal shows."""
     rows = {str(row.case_id): row for row in run.rows if row.status == "ok"}
     bases = {str(row.case_id) for group in groups(run.rows) for row in _plain_rows(group)}
     return {
@@ -107,7 +108,7 @@ def _against_plain(run: Results) -> Mapping[str, Cell]:
 
 
 def _plain_rows(group: Group) -> Iterator[Row]:
-    """Their line shows times, also where the grid compares them with another device."""
+    """Yield the rows of the plain setting; their line shows times and not speedups."""
     return (row for row in group.rows if group.setting(row) == PLAIN)
 
 
@@ -143,7 +144,7 @@ def _title(row: Row) -> str:
 
 
 def _limited(found: Sequence[Group], compared: Compared) -> list[Table]:
-    """As many as MOST_CELLS hold, those that compare something first."""
+    """Return the tables of the groups, as many as MOST_CELLS allow."""
     tables: list[Table] = []
     left = MOST_CELLS
     for group in found:
@@ -192,7 +193,7 @@ def _table(caption: str, group: Group, rows: Sequence[Row], compared: Compared) 
 
 
 def _best(cells: Sequence[Cell]) -> float:
-    """The largest speedup of a line, by which lines are sorted; 0 without one."""
+    """Return the largest speedup of a line, by which lines are sorted; 0 if it has none."""
     known = [one.shown.removesuffix("×") for one in cells if one.css]
     return max((float(one) for one in known), default=0.0)
 

@@ -30,7 +30,7 @@ _COLOR = re.compile(rf"({'|'.join(DARK)})\b(?=[;\"])", re.IGNORECASE)
 
 
 def picture(figure: Figure) -> str:
-    """The figure as SVG in a data address, for `<img src>`."""
+    """Return the figure as SVG in a data address, for `<img src>`."""
     file = io.StringIO()
     with rc_context():
         figure.savefig(file, format="svg", metadata={"Date": None})
@@ -39,7 +39,7 @@ def picture(figure: Figure) -> str:
 
 
 def with_dark_colors(svg: str) -> str:
-    """The SVG with a style sheet for readers who prefer dark."""
+    """Return the SVG with a style sheet for readers who prefer dark."""
     variables = ";".join(f"--c{color[1:]}:{dark}" for color, dark in DARK.items())
     rules = f"<style>@media (prefers-color-scheme: dark){{svg{{{variables};fill:#ffffff}}}}</style>"
     replaced = _COLOR.sub(lambda found: f"var(--c{found[1][1:].lower()},{found[1]})", svg)

@@ -1,7 +1,7 @@
 """The columns of the table as small JSON, for the script of the page.
 
-A page of 4 000 rows has sixty columns.  The numbers of a column form one text, so that an unknown
-one costs a comma; each distinct text is stored once.
+A page of 4 000 rows has sixty columns.  The numbers of a column are one text, so that an unknown
+number costs only a comma.  Each distinct text is stored a single time.
 """
 
 import dataclasses
@@ -14,8 +14,8 @@ from bench.core.records import Row
 from bench.core.row_names import half_width
 from bench.core.text import printable, shortened
 
-DIGITS = 4  # of a number
-MOST_CHARS = 300  # of a text: the CSV holds longer names and reasons
+DIGITS = 4  # significant digits of a number
+MOST_CHARS = 300  # characters of a text; the CSV has the full names and reasons
 # Columns of the table that the CSV does not have.
 HALF_WIDTH = "half_width_ratio"
 TIME = "time_s"
@@ -24,19 +24,19 @@ MEANING: Mapping[str, str] = {
     column.name: str(column.metadata["doc"]) for column in dataclasses.fields(Row)
 } | {
     HALF_WIDTH: "half of the latency's 95 % interval / the latency",
-    TIME: "one call, device idle before and after; of a phase inside a step of an accelerator, "
-    "between two events: s",
-    SETTINGS: "what differs from the plain setting",
+    TIME: "time of one call, device idle before and after; for a phase inside a step on an "
+    "accelerator, the time between two events: s",
+    SETTINGS: "the differences from the plain setting",
 }
 
 
 def time_s(row: Row) -> float | None:
-    """The latency, or the device time where a phase has no latency."""
+    """Return the latency, or the device time if a phase has no latency."""
     return row.latency_median_s if row.latency_median_s is not None else row.device_s
 
 
 def data(rows: Sequence[Row]) -> str:
-    """The JSON: all columns of the CSV that are not empty, and derived ones to sort by."""
+    """Return the JSON: all columns of the CSV that are not empty, and derived ones for sorting."""
     columns = {
         column.name: [getattr(row, column.name) for row in rows]
         for column in dataclasses.fields(Row)
@@ -60,9 +60,9 @@ def data(rows: Sequence[Row]) -> str:
 
 
 def pack(values: Sequence[Any]) -> dict[str, Any] | None:
-    """The values in the shortest of three forms; None where all are unknown.
+    """Return the values in the shortest of three forms; None if all are unknown.
 
-    all:     the one value that every row has.
+    all:     the single value that every row has.
     numbers: all numbers joined by commas; an unknown one is empty.
     texts:   each distinct text; `at` joins the index of each row's text by commas.
     """
@@ -80,7 +80,7 @@ def pack(values: Sequence[Any]) -> dict[str, Any] | None:
 
 
 def _number(value: float | None) -> str:
-    """In as few signs as say it: 1.5e9, not 1.5e+09."""
+    """Return a number in as few characters as possible: 1.5e9, not 1.5e+09."""
     if value is None:
         return ""
     text = f"{value:.{DIGITS}g}" if isinstance(value, float) else f"{value}"
@@ -88,7 +88,7 @@ def _number(value: float | None) -> str:
 
 
 def value_of(value: Any) -> Any:
-    """The value as the details show it and the filters use it."""
+    """Return a value as the details show it and the filters use it."""
     match value:
         case float():
             rounded = float(f"{value:.{DIGITS}g}")

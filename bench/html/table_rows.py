@@ -11,16 +11,16 @@ from bench.core.row_names import half_width, named, of_several_inputs, settings
 from bench.core.text import printable, shortened
 from bench.html.table_data import HALF_WIDTH, MEANING, MOST_CHARS, SETTINGS, TIME, time_s, value_of
 
-MOST_CHOICES = 30  # of a select
-NAME = 80  # characters of a text in a cell; its title holds more of it, the CSV all
+MOST_CHOICES = 30  # values of a filter
+NAME = 80  # characters of a text in a cell; its title has more, the CSV all
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of the table.
 
-    name: of the column in `table_data`; numbers are sorted by it, texts by their cells.
-    css:  class of the heading; a key of CELLS, where the cells have a style.
+    name: the column in `table_data`.  Numbers are sorted by it, texts by their cells.
+    css:  the class of the heading, and a key of CELLS if the cells have a style.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """A text, or flags as labels.  title: more of a text that was shortened."""
+    """A text, or flags as labels.  title: the longer form of a shortened text."""
 
     text: str = ""
     flags: tuple[str, ...] = ()
@@ -82,12 +82,12 @@ CELLS = {
 
 
 def columns(*, several: bool) -> tuple[Column, ...]:
-    """The columns.  several: whether there are several runs, which then have a column."""
+    """Return the columns.  several: whether there are several runs, so that a column names them."""
     return (Column("run_id", "run", ""), *COLUMNS) if several else COLUMNS
 
 
 def css(columns_: Sequence[Column]) -> str:
-    """The style of each column's cells: a class per cell would be a tenth of the page."""
+    """Return the style of each column's cells; a class in each cell would add a tenth in size."""
     return "\n".join(
         f"#rows td:nth-child({place}) {{ {CELLS[column.css]} }}"
         for place, column in enumerate(columns_, 1)
@@ -96,7 +96,7 @@ def css(columns_: Sequence[Column]) -> str:
 
 
 def lines(rows: Sequence[Row], *, several: bool) -> list[Line]:
-    """A line per row, with its cells in the order of the columns."""
+    """Return a line for each row, with its cells in the order of the columns."""
     of_inputs = of_several_inputs(rows)
     return [_line(row, named(row, of_inputs), several=several) for row in rows]
 
@@ -123,7 +123,7 @@ def _line(row: Row, name: str, *, several: bool) -> Line:
 
 
 def _number(show: Callable[[float | None], str], value: float | None) -> Cell:
-    # Rounded as the sort key is: of two that round to one key, the texts must not differ.
+    # Rounded like the sort key, so that equal keys have equal texts.
     known = value_of(value)
     return Cell("" if known is None else show(known))
 
@@ -135,7 +135,7 @@ def _text(value: str | None) -> Cell:
 
 
 def selects(rows: Sequence[Row], *, several: bool) -> list[Select]:
-    """A filter for each column that has a few distinct values."""
+    """Return a filter for each column that has a few distinct values."""
     names = ["run_id"] if several else []
     names += ["status", "phase", *(axis.name for axis in AXES)]
     found = []

@@ -1,4 +1,4 @@
-"""Where the time of a run went, as parts of a bar."""
+"""The parts of the time that a run took, for a bar."""
 
 import math
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ _NAMES = {"one_off": "one-off work", "warmup": "warm-up"}
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """percent: of the whole, above 0."""
+    """A part of the bar.  percent: its share of the whole, above 0."""
 
     name: str
     shown: str
@@ -22,7 +22,7 @@ class Part:
 
 
 def parts(run: Results) -> list[Part]:
-    """From `spent` in run.json (seconds, by name), in its order; empty where it has none."""
+    """Return the parts from `spent` in run.json (seconds by name); empty if it has none."""
     given = run.description.written().get("spent")
     if not isinstance(given, dict):
         return []

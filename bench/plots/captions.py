@@ -20,7 +20,7 @@ from bench.stats import between_runs
 def by_group(
     found: Iterable[Group], figure: Callable[[Group], Figure | None], missing: str
 ) -> dict[str, Figure]:
-    """The figures by group, where there is one.  Raises NothingToDraw(missing)."""
+    """Return the figures by group, without groups that have none.  Raises NothingToDraw."""
     drawn = {group.name: made for group in found if (made := figure(group))}
     if not drawn:
         raise NothingToDraw(missing)
@@ -28,9 +28,9 @@ def by_group(
 
 
 def styles(group: Group, rank: Mapping[Setting, float]) -> dict[Setting, Style]:
-    """A style of its own for the plain setting and the best of the others.
+    """Return a distinct style for the plain setting and each of the best other settings.
 
-    rank: by setting, smaller is better; only used where there are more settings than styles.
+    rank: by setting, smaller is better; it is used only if there are more settings than styles.
     """
     settings = group.settings
     named = settings
@@ -63,7 +63,7 @@ def _joined(*parts: str) -> str:
 
 
 def device_name(run: Results, group: Group, device: str) -> str:
-    """The name that the device's driver gives."""
+    """Return the name of the device from its driver."""
     named = run.description.devices.get(device)
     rows = (row.device_name for row in group.rows if row.device == device and row.device_name)
     return plain(str(next(rows, None) or named or device), 40)
@@ -72,9 +72,9 @@ def device_name(run: Results, group: Group, device: str) -> str:
 def titled_panels(
     made: Sheet, run: Results, group: Group, phase: Callable[[str], str] = whole_phase
 ) -> Iterator[tuple[str, str, Axes]]:
-    """Device, mode and panel: a row of panels per device, a column per mode.
+    """Yield device, mode and panel: a row of panels for each device, a column for each mode.
 
-    Each panel gets its title: the mode, its phase, and the device where there are several.
+    Each panel gets its title: the mode, its phase, and the device if there are several.
     """
     for device, row in zip(group.devices, made.panels, strict=True):
         several = f",\n{device_name(run, group, device)}" if len(group.devices) > 1 else ""
@@ -85,7 +85,7 @@ def titled_panels(
 
 
 def plain_means(group: Group) -> list[str]:
-    """The values that "plain" stands for, of the axes that differ here."""
+    """Return the values of the plain setting on the axes that differ in the figure."""
     differing = dict.fromkeys(axis for setting in group.settings for axis, _ in setting)
     words = [part(axis, group.base[axis]) for axis in SETTINGS if axis in differing]
     return [f"plain: {', '.join(words)}"] if words else []
@@ -108,10 +108,10 @@ def footer(run: Results, group: Group, rows: Sequence[Row], *notes: str) -> str:
 
 def interval_note(rows: Sequence[Row]) -> str:
     """The meaning of the bars of times."""
-    told = between_runs.describe_rows(rows)
+    deviation = between_runs.describe_rows(rows)
     if any(row.latency_corrected_ratio is not None for row in rows):
-        told += ", at the usual level of the controls"
-    return f"bars: 95 % interval, {told}" if told else "bars: 95 % interval over replicates"
+        deviation += ", at the usual level of the controls"
+    return f"bars: 95 % interval, {deviation or 'over replicates'}"
 
 
 def _replicates(rows: Sequence[Row]) -> str:

@@ -1,4 +1,4 @@
-"""Accelerators beside the CPU: images per second, and the speedup over the CPU."""
+"""The plot of accelerators and the CPU: images per second, and the speedup over the CPU."""
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from bench.plots.sheet import Captions, sheet
 from bench.plots.style import FAINT, STYLES, Style, batch_axis, value_ticks
 from bench.results.results import Medians, Results
 
-Spanned = Callable[[Row, Row], Span | None]  # of the base's row and the device's
+Spanned = Callable[[Row, Row], Span | None]  # the row of the base and that of the device → ratio
 TRANSFER_SHAPES = {"pageable": ("<", ":"), "pinned": (">", "-.")}  # marker and line
 
 
@@ -28,7 +28,7 @@ class Curve:
     """A line of one panel.
 
     name: the device and the kind of setting.
-    text: the same for the legend.
+    text: the name for the legend.
     """
 
     mode: str
@@ -118,7 +118,7 @@ def _style(group: Group, device: str, kind: str) -> Style:
 
 
 def _by_batch(group: Group, device: str, mode: str, kind: str) -> dict[int, Row]:
-    """A device's rows by batch: those of the plain setting, or the fastest of all."""
+    """Return a device's rows by batch: those of the plain setting, or the fastest ones."""
     found: dict[int, Row] = {}
     for row in group.rows:
         if (row.device, row.mode) != (device, mode):
@@ -132,7 +132,7 @@ def _by_batch(group: Group, device: str, mode: str, kind: str) -> dict[int, Row]
 
 
 def _curves(run: Results, group: Group, medians: Medians) -> tuple[list[Curve], list[Curve]]:
-    """Images per second, and time on the CPU / time on the device."""
+    """Return the curves of images per second, and of time on the CPU / time on the device."""
     speeds: list[Curve] = []
     ratios: list[Curve] = []
     moved: list[Curve] = []
@@ -158,7 +158,7 @@ def _curves(run: Results, group: Group, medians: Medians) -> tuple[list[Curve], 
 def _drawn(
     group: Group, base: str, device: str, kind: str, drawn: tuple[str, str, Style], span: Spanned
 ) -> Iterator[Curve]:
-    """A curve per mode, over the batch sizes that both devices have."""
+    """Return a curve for each mode, over the batch sizes that both devices have."""
     for mode in group.modes:
         one, other = (_by_batch(group, its, mode, kind) for its in (base, device))
         pairs = [(batch, one[batch], other[batch]) for batch in sorted(one.keys() & other.keys())]
@@ -180,7 +180,7 @@ def _ratio(medians: Medians) -> Spanned:
 
 
 def _ratio_with_transfers(group: Group, way: str, medians: Medians) -> Spanned:
-    """The ratio of single calls, the data fetched from the host and back."""
+    """Return the ratio of single calls with the transfers of input and output."""
     run_ids = {str(row.case_id): row.run_id for row in group.rows}
 
     def span(cpu: Row, there: Row) -> Span | None:
@@ -196,7 +196,7 @@ def _ratio_with_transfers(group: Group, way: str, medians: Medians) -> Spanned:
 
 
 def _kind(group: Group, device: str, kind: str) -> str:
-    """The fastest setting by name where it is the same throughout."""
+    """Return the name of the fastest setting if it is the same for all batch sizes."""
     if kind == "plain":
         return kind
     best = {

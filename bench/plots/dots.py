@@ -1,4 +1,4 @@
-"""Plots of one batch size: a row per setting, with its value beside it."""
+"""Plots of one batch size: a row for each setting, with its value on the right."""
 
 import math
 from collections.abc import Sequence
@@ -13,12 +13,15 @@ from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLUE, INK, Style
 from bench.results.results import Results
 
-MOST_ROWS = 40  # of a panel: more cannot be read on one page
+MOST_ROWS = 40  # rows of a panel; more cannot be read on one page
 PLAIN_STYLE, OTHER_STYLE = Style(INK, "o"), Style(BLUE, "s")
 
 
 def dots(run: Results, group: Group, quantity: Quantity, captions: Captions) -> Figure:
-    """A panel per mode and device, a row per setting; the group has one batch size."""
+    """Draw a panel for each mode and device, with a row for each setting.
+
+    The group has a single batch size.
+    """
     best = rank(group, quantity)
     kept = sorted(group.settings, key=lambda setting: best.get(setting, math.inf))[:MOST_ROWS]
     if len(kept) < len(group.settings):

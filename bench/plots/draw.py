@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from bench.plots.devices import devices
 from bench.plots.layers import layers
 from bench.plots.roofline import roofline
-from bench.plots.scaling import latency, memory, throughput
+from bench.plots.scaling import latency, peak_memory, throughput
 from bench.plots.speedup import gain
 from bench.plots.style import RC_PARAMS, NothingToDraw
 from bench.results.corrected import uncorrected
@@ -31,20 +31,21 @@ PLOTS: Mapping[str, Callable[[Results], dict[str, Figure]]] = {
     "gain": gain,
     "layers": layers,
     "roofline": roofline,
-    "memory": memory,
+    "memory": peak_memory,
     "devices": devices,
 }
 
 
-# Of absolute times; the others show what stays inside a run, so as measured.
+# These show absolute times, which may be corrected.  The others use the times as measured, because
+# they compare times within the run.
 OF_TIMES = frozenset({"latency", "throughput", "memory"})
 
 
 class Drawn(NamedTuple):
     """The plots that were drawn, and the reasons why others were not.
 
-    paths:   of the PNG files, in the order of `PLOTS`; beside each lies the same as SVG.
-    reasons: "NAME: reason".
+    paths:   the PNG files in the order of `PLOTS`; the same folder has each as SVG as well.
+    reasons: texts of the form "NAME: reason".
     """
 
     paths: list[Path]
@@ -52,7 +53,7 @@ class Drawn(NamedTuple):
 
 
 def draw(run: Results) -> Drawn:
-    """Write the plots of a run into the folder `plots` of its directory, instead of those there."""
+    """Write the plots of a run into the folder `plots` of its directory; replace older ones."""
     figures, reasons = build(run)
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
@@ -62,7 +63,7 @@ def draw(run: Results) -> Drawn:
 
 
 def build(run: Results) -> tuple[dict[str, Figure], list[str]]:
-    """The figures by file name without its ending, and why others are missing."""
+    """Return the figures by file name without suffix, and the reasons why others are missing."""
     figures: dict[str, Figure] = {}
     reasons: list[str] = []
     measured = uncorrected(run)
@@ -75,14 +76,14 @@ def build(run: Results) -> tuple[dict[str, Figure], list[str]]:
                 continue
             for of, figure in found.items():
                 stem = name if len(found) == 1 else f"{name}-{slug(of)}"
-                if stem in figures:  # names that differ only in characters no file name has
+                if stem in figures:  # the names differ only in characters that `slug` replaces
                     stem = f"{stem}-{_digest(of)}"
                 figures[stem] = figure
     return figures, reasons
 
 
 def slug(text: str) -> str:
-    """A file name from any text: readable, safe in a shell and an address."""
+    """Return a file name for any text: readable, safe in a shell and in a URL."""
     readable = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")
     return readable if 0 < len(readable) <= 60 else f"{readable[:50]}-{_digest(text)}".lstrip("-")
 
@@ -93,28 +94,28 @@ def _digest(text: str) -> str:
 
 @contextmanager
 def rc_context() -> Iterator[None]:
-    """The settings of matplotlib while a figure is built and while it is saved."""
-    # Not a user's matplotlibrc: the same run gives the same picture.  rc_context does not
-    # restore the backend, so that is left alone.
+    """Set matplotlib's parameters for building and saving a figure."""
+    # The defaults, not the user's matplotlibrc, so that the same run gives the same picture.
+    # rc_context does not restore the backend, so it is not changed.
     settings: Any = {**matplotlib.rcParamsDefault, **RC_PARAMS}
     del settings["backend"]
     with matplotlib.rc_context(settings), warnings.catch_warnings():
-        # A subject may have letters that the font lacks: an empty box, and no warning.
+        # A letter that the font lacks becomes an empty box; the warning is hidden.
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
 
 def _clear(folder: Path) -> None:
-    """Plots of an earlier state of the run would pass for this one's."""
+    """Remove older plots, which could be mistaken for current ones."""
     for old in folder.iterdir():
         if old.suffix in (".png", ".svg") and old.stem.split("-")[0] in PLOTS:
             old.unlink()
 
 
 def save(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG and, beside it, SVG; return the path of the first."""
+    """Write the figure as PNG and as SVG into the same folder; return the path of the PNG."""
     with rc_context():
         figure.savefig(path, metadata={"Software": None})
-        figure.set_layout_engine("none")  # as laid out: a second time would take as long
+        figure.set_layout_engine("none")  # keep the layout; a second layout would be slow
         figure.savefig(path.with_suffix(".svg"), metadata={"Date": None})
     return path

@@ -1,4 +1,4 @@
-"""The forest plot of a comparison: each time with its interval, and the band of the threshold."""
+"""The forest plot of `bench ab`: each ratio with its interval, and the band of the threshold."""
 
 import math
 from collections.abc import Sequence
@@ -29,14 +29,14 @@ STYLES = {
 
 
 def draw(folder: Path, report: ab_report.Report) -> Path | None:
-    """Write forest.png and .svg; None where nothing was timed on both sides."""
+    """Write forest.png and .svg; return None if nothing was timed on both sides."""
     with rc_context():
         figure = forest(report)
     return save(figure, folder / NAME) if figure else None
 
 
 def forest(report: ab_report.Report) -> Figure | None:
-    """A row per phase, the phases of a case together, the largest slowdown first."""
+    """Draw a row for each phase, grouped by case, the largest slowdown first."""
     timed = [row for row in report.rows if row.figure in ab_report.TIMES and row.ratio]
     if not timed:
         return None
@@ -45,7 +45,7 @@ def forest(report: ab_report.Report) -> Figure | None:
         by_case.setdefault(row.case_id, []).append(row)
     cases = sorted(by_case, key=lambda name: -max(row.ratio or 0.0 for row in by_case[name]))
     shown, left_out = _fitting([by_case[name] for name in cases])
-    names = [plain(name, 48) for name in _told_apart(cases)]
+    names = [plain(name, 48) for name in _without_common_end(cases)]
     more = f" · {left_out} more cases in ab.csv" if left_out else ""
     bands = [report.thresholds.get(rows[0].case_id, report.threshold) for rows in shown]
     own = ", or the case's own threshold" if set(bands) - {report.threshold} else ""
@@ -69,8 +69,8 @@ def forest(report: ab_report.Report) -> Figure | None:
     return made.fitted()
 
 
-def _told_apart(names: Sequence[str]) -> list[str]:
-    """Case ids without the end that all of them share."""
+def _without_common_end(names: Sequence[str]) -> list[str]:
+    """Return the case_ids without the end that all of them share."""
     parts = [name.split(":") for name in names]
     common = 0
     while len(parts) > 1 and all(len(one) > common + 1 for one in parts):
@@ -97,7 +97,7 @@ def _panel(
     names: Sequence[str],
     bands: Sequence[float],
 ) -> None:
-    """bands: the threshold of each case."""
+    """Draw the rows into the panel.  bands: the threshold of each case."""
     ends = [
         end
         for rows in cases

@@ -21,7 +21,7 @@ class Table:
     """The layers of one device, at one batch size and setting.
 
     rows:   mode → layer → phase → its row.
-    counts: the number of equal layers that one stands for; absent: one.
+    counts: the number of equal layers that a row represents; absent: one.
     """
 
     device: str
@@ -42,12 +42,12 @@ class Table:
         return Span(value, finite(getattr(row, low)), finite(getattr(row, high)))
 
     def total_s(self, mode: str, layer: str) -> float:
-        """Forward and backward together."""
+        """Return the time of forward and backward together, in seconds."""
         spans = (self.span(row) for row in self.rows.get(mode, {}).get(layer, {}).values())
         return math.fsum(span.value for span in spans if span)
 
     def share(self, mode: str, layer: str) -> float:
-        """The share of the time of all layers; equal ones count as often as they occur."""
+        """Return the share of the time of all layers; equal layers count as often as they occur."""
 
         def all_s(name: str) -> float:
             return self.total_s(mode, name) * self.counts.get(name, 1)
@@ -55,7 +55,7 @@ class Table:
         return all_s(layer) / math.fsum(all_s(name) for name in self.rows[mode])
 
     def shown(self, layer: str) -> str:
-        """The label of a layer: its name, and ×3 where it stands for three equal ones."""
+        """Return the label of a layer: its name, with ×3 if it represents three equal ones."""
         count = self.counts.get(layer, 1)
         return plain(layer, 44) + (f" ×{count}" if count > 1 else "")
 
@@ -69,7 +69,11 @@ class Table:
 
 
 def layer_table(run: Results, group: Group, device: str) -> Table | None:
-    """The table at the setting nearest to plain and the largest batch that have most layers."""
+    """Return the table at one setting and batch size.
+
+    Of the combinations with the most layers it has the setting nearest to plain, and then the
+    largest batch.
+    """
     rows = [row for row in group.rows if row.device == device and row.phase in PHASES]
     column = _column(rows, device)
     rows = [row for row in rows if finite(getattr(row, column)) is not None]
@@ -92,14 +96,14 @@ def layer_table(run: Results, group: Group, device: str) -> Table | None:
 
 
 def _column(rows: Sequence[Row], device: str) -> str:
-    """The column of the times: on an accelerator, a host time would be that of the launch."""
+    """Return the column of the times; on an accelerator, the host's time is only the launch."""
     by_event = sum(finite(row.device_s) is not None for row in rows)
     by_host = sum(finite(row.latency_median_s) is not None for row in rows)
     return "device_s" if device != "cpu" and by_event >= by_host else "latency_median_s"
 
 
 def network_order(run: Results, group: Group) -> dict[str, int]:
-    """The network's own order; layers that run.json does not list come last."""
+    """Return the layers in the order of their calls; those not in run.json come last."""
     found: dict[str, int] = {}
     for layer in run.description.layers.get(group.subject, ()):
         for name in (layer.row_name, layer.name):
@@ -110,6 +114,6 @@ def network_order(run: Results, group: Group) -> dict[str, int]:
 
 
 def _counts(run: Results, group: Group) -> dict[str, int]:
-    """By layer, the number of equal layers that it stands for."""
+    """Return, by layer, the number of equal layers that it represents."""
     layers = run.description.layers_by_name.get(group.subject, {})
     return {name: layer.all_calls for name, layer in layers.items()}

@@ -1,4 +1,4 @@
-"""The time of each layer, forward and backward."""
+"""The plot of the time of each layer, forward and backward."""
 
 from collections.abc import Mapping, Sequence
 
@@ -20,7 +20,7 @@ from bench.results.results import Results
 MOST_LAYERS = 40
 COLORS = {"forward": BLUE, "backward": ORANGE}
 HATCHES = {"forward": "", "backward": "////"}
-NO_MARKER = Style(INK, "")  # the end of the bars shows the value
+NO_MARKER = Style(INK, "")  # not needed, since the end of the bars is the value
 
 
 def layers(run: Results) -> dict[str, Figure]:
@@ -87,7 +87,7 @@ def _shown(table: Table, order: Mapping[str, int]) -> list[str]:
 
 
 def _panel(axes: Axes, table: Table, mode: str, shown: Sequence[str]) -> None:
-    """A row per layer; its phases are bars end to end."""
+    """Draw a row for each layer, with its phases as stacked bars."""
     longest = max(table.total_s(mode, layer) for mode in table.rows for layer in shown)
     xlabel = f"{TIMES[table.column][2]} of one call (median)"
     rows = [_row(table, mode, layer) for layer in shown]

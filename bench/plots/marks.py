@@ -1,4 +1,4 @@
-"""Markers, intervals and curves, as they are drawn in every plot."""
+"""Draw the markers, intervals and curves of all plots."""
 
 import textwrap
 from collections.abc import Sequence
@@ -20,9 +20,9 @@ PLAIN_STYLE = Style(INK)
 class IntervalRow:
     """One row of a panel: label, marker, interval, and a text right of the panel.
 
-    value:   where the marker stands; None: a row without data, or a heading.
-    low:     the ends of the interval, None where unknown.
-    hollow:  whether its data bear flags.
+    value:   the place of the marker; None: a row without data, or a heading.
+    low:     the ends of the interval; None if unknown.
+    hollow:  whether its data have flags.
     """
 
     label: str
@@ -37,7 +37,7 @@ class IntervalRow:
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """One point of a curve; `hollow` says that its data bear flags."""
+    """One point of a curve.  hollow: whether its data have flags."""
 
     x: float
     span: Span
@@ -45,7 +45,7 @@ class CurvePoint:
 
 
 def rows_height_in(rows: int) -> float:
-    """The height of a panel with so many rows."""
+    """Return the height of a panel with so many rows, in inches."""
     return 0.1 + 0.24 * rows
 
 
@@ -54,9 +54,9 @@ def interval_rows(
 ) -> None:
     """Draw the rows from the top, over an axis that is logarithmic unless it begins at 0.
 
-    unit:   what the ticks bear, as `value_ticks` takes it.
-    limits: of the x axis; without them, as `log_limits` makes them.  What lies beyond is drawn
-            at the edge: a marker as it is, the end of an interval as an arrow.
+    unit:   the unit of the ticks, as for `value_ticks`.
+    limits: the limits of the x axis; None: those of `log_limits`.  A marker beyond them is drawn
+            at the edge, the end of an interval as an arrow.
     """
     axes.set_yticks(range(len(rows)), [row.label for row in rows])
     for tick, row in zip(axes.yaxis.get_major_ticks(), rows, strict=False):
@@ -101,7 +101,7 @@ def _interval_row(axes: Axes, y: int, row: IntervalRow, low: float, high: float)
 
 
 def interval_curve(axes: Axes, points: Sequence[CurvePoint], style: Style, label: str) -> None:
-    """A line through the points, with an interval and a marker at each if the style has one."""
+    """Draw a line through the points, with their intervals and the markers of the style."""
     if not points:
         return
     front = 3 if style.marker else 2
@@ -123,10 +123,10 @@ def interval_curve(axes: Axes, points: Sequence[CurvePoint], style: Style, label
 
 
 def log_limits(spans: Sequence[Span], margin: float = 0.06) -> Limits:
-    """Limits of a logarithmic axis that holds the values and their intervals.
+    """Return limits of a logarithmic axis for the values and their intervals.
 
-    An interval reaches at most a factor of 3 beyond the values: one of two replicates would
-    flatten all the rest.
+    The limits are at most a factor of 3 beyond the values, because a wide interval of two
+    replicates would flatten all other rows.
     """
     least, most = min(s.value for s in spans), max(s.value for s in spans)
     low = max(min(s.low or s.value for s in spans), least / 3)
@@ -136,12 +136,12 @@ def log_limits(spans: Sequence[Span], margin: float = 0.06) -> Limits:
 
 
 def empty_panel(axes: Axes, text: str) -> None:
-    """Say in the middle of a panel why it is empty."""
+    """Write into the middle of a panel why it is empty."""
     axes.text(0.5, 0.5, text, ha="center", va="center", transform=axes.transAxes, color=FAINT)
 
 
 def marker(style: Style, *, hollow: bool) -> dict[str, Any]:
-    """Keywords of a Line2D that is a marker alone; hollow says that its row bears flags."""
+    """Return the keywords of a Line2D that is a single marker; hollow: its row has flags."""
     return {
         "linestyle": "none",
         "marker": style.marker,
@@ -154,7 +154,7 @@ def marker(style: Style, *, hollow: bool) -> dict[str, Any]:
 
 
 def legend_entry(style: Style, text: str, *, line: bool = False) -> Line2D:
-    """The marker of a style, on a piece of its line if that is drawn too."""
+    """Return the legend's entry of a style: its marker, with a piece of its line if it has one."""
     entry = Line2D([], [], label=wrapped(text), **marker(style, hollow=False))
     if line:
         entry.set(linestyle=style.line, linewidth=1.5 if style.marker else 0.8)
@@ -162,12 +162,12 @@ def legend_entry(style: Style, text: str, *, line: bool = False) -> Line2D:
 
 
 def flag_entry(rows: Sequence[Row]) -> list[Line2D]:
-    """The legend's entry for hollow markers, if there is one."""
+    """Return the legend's entry for hollow markers, if there are any."""
     names = flags(rows)
     text = wrapped("hollow: " + ", ".join(names))
     return [Line2D([], [], label=text, **marker(Style(FAINT), hollow=True))] if names else []
 
 
 def wrapped(text: str) -> str:
-    """The text of a legend's entry, on several lines."""
+    """Break the text of a legend's entry into several lines."""
     return textwrap.fill(text, 26, break_long_words=False, break_on_hyphens=False)

@@ -1,4 +1,4 @@
-"""Memory over the time of one step by its use, and the largest blocks at the peak."""
+"""The plot of a profile: memory over one step by its use, and the largest blocks at the peak."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -15,7 +15,7 @@ from bench.plots.sheet import Captions, sheet
 from bench.plots.style import FAINT, INK, NothingToDraw, value_ticks
 from bench.results.profile_tables import Profile
 
-# Colour and hatch by use: neighbours differ in both.
+# Colour and hatch by use; adjacent areas differ in both.
 USES = {
     "parameters": (style.BLUE, ""),
     "buffers": (style.SKY, "//"),

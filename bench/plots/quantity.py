@@ -1,4 +1,4 @@
-"""The three quantities that are drawn against batch size."""
+"""The three quantities that are drawn over batch size."""
 
 import math
 from collections.abc import Callable, Mapping
@@ -11,12 +11,12 @@ from bench.core.records import Row
 
 @dataclass(frozen=True, slots=True)
 class Quantity:
-    """A quantity of a row, and its words.
+    """A quantity of a row, and its texts.
 
-    title:  of the figure, with a place for the subject.
-    unit:   what the ticks bear.
-    span:   of a row, in SI units; None where it is unknown.
-    show:   a value as text with its unit.
+    title:  the title of the figure, with a placeholder for the subject.
+    unit:   the unit of the ticks.
+    span:   returns the value and interval of a row in SI units; None if unknown.
+    show:   returns a value as text with its unit.
     lower:  whether lower is better.
     """
 
@@ -37,7 +37,7 @@ def _latency(row: Row) -> Span | None:
 
 
 def throughput_of(row: Row) -> Span | None:
-    """Images per second; the ends change places with those of the time."""
+    """Return images per second; its lower end comes from the upper end of the time."""
     value = finite(row.images_per_s)
     if value is None:
         return None
@@ -81,7 +81,7 @@ MEMORY = Quantity(
 
 
 def rank(group: Group, quantity: Quantity) -> Mapping[Setting, float]:
-    """By setting, its best value of any panel at the largest batch; smaller is better."""
+    """Return, by setting, the best value of all panels at the largest batch; smaller is better."""
     found: dict[Setting, float] = {}
     for row in group.rows:
         span = quantity.span(row)

@@ -1,4 +1,4 @@
-"""The roofline: the rate of each layer, under the limits that this machine was seen to reach."""
+"""The roofline plot: the rate of each layer below the measured peaks of this machine."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -24,9 +24,9 @@ KINDS = {
     "neither": (Style(style.GREY, "o"), "far from both limits"),
 }
 ARITHMETIC = ("dtype", "amp", "tf32")
-MOST_LABELS = 10  # of a panel, the longest calls
-MOST_UNCOUNTED = 3  # layers without a place, by name
-MOST_LINES = 24  # of the layers without FLOPs
+MOST_LABELS = 10  # labels of a panel, for the longest calls
+MOST_UNCOUNTED = 3  # layers without a point that the notes name
+MOST_LINES = 24  # lines of the layers without FLOPs
 
 
 def roofline(run: Results) -> dict[str, Figure]:
@@ -59,7 +59,7 @@ def _count(found: Sequence[Point], batch: int) -> int:
 def _wholes(
     found: Sequence[Point], group: Group, device: str, kind: str, batch: int
 ) -> list[Point]:
-    """The network itself, in its plain setting: eager, as its layers were measured."""
+    """Return the rows of the network in its plain setting, in which its layers were measured."""
     return [
         one
         for one in found
@@ -72,7 +72,7 @@ def _wholes(
 
 
 def _notes(found: Sequence[Point], uncounted: Sequence[Row]) -> Iterator[str]:
-    """How the bytes are counted, and the layers that have no place."""
+    """Yield notes: how bytes are counted, and which layers have no point."""
     partial = any(one.partial for one in found)
     yield "%: share of the nearer limit"
     yield "bytes: the least that must move, by shapes" + ", without the optimizer's" * partial
@@ -127,7 +127,7 @@ def _mark(one: Point, group: Group) -> tuple[Style, bool]:
 
 
 def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point]) -> None:
-    """Rate over intensity, both logarithmic, under the two ceilings."""
+    """Draw the rate over the intensity, both logarithmic, and the two ceilings."""
     counted = [one for one in all_ if one.flop_per_s and one.intensity]
     if not shown or not counted:
         marks.empty_panel(axes, "no layer with FLOPs")
@@ -186,7 +186,7 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
 
 
 def _free(wanted: float, taken: Sequence[float], height: float) -> float:
-    """The next place downwards where nothing else stands: the roof is above."""
+    """Return the next free height below; the roof is above."""
     while any(abs(wanted - one) < height for one in taken):
         wanted -= height / 4
     return wanted
@@ -195,7 +195,7 @@ def _free(wanted: float, taken: Sequence[float], height: float) -> float:
 def _rates(
     axes: Axes, here: Sequence[Point], names: Sequence[str], group: Group, all_: Sequence[Point]
 ) -> None:
-    """Layers without FLOPs: their rate of bytes beside that of the main memory."""
+    """Draw the layers without FLOPs: their rate of bytes, and that of main memory."""
     by_name = {_name(one.row, group): one for one in here if one.flop_per_s is None}
     rates = [one.bytes_per_s for one in all_ if one.flop_per_s is None]
     roof = all_[0].memory.bytes_per_s
@@ -215,7 +215,7 @@ def _rate(name: str, one: Point | None, group: Group) -> marks.IntervalRow:
 
 
 def _name(row: Row, group: Group) -> str:
-    """The layer, and the settings that set it apart; the title says the arithmetic."""
+    """Return the layer and its settings, without the arithmetic, which is in the title."""
     layer = split(row.subject or "")[1]
     if layer is None:
         return plain(group.subject, 28)

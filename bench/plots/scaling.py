@@ -1,4 +1,4 @@
-"""Latency, throughput and memory against batch size, a line per setting."""
+"""The plots of latency, throughput and peak memory over batch size, with a line per setting."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -27,17 +27,17 @@ from bench.results.results import Results
 
 
 def latency(run: Results) -> dict[str, Figure]:
-    """The figures by subject and input.  Raises NothingToDraw."""
+    """Return the figures by subject and input.  Raises NothingToDraw."""
     return _all(run, LATENCY)
 
 
 def throughput(run: Results) -> dict[str, Figure]:
-    """The figures by subject and input.  Raises NothingToDraw."""
+    """Return the figures by subject and input.  Raises NothingToDraw."""
     return _all(run, THROUGHPUT)
 
 
-def memory(run: Results) -> dict[str, Figure]:
-    """The figures by subject and input.  Raises NothingToDraw."""
+def peak_memory(run: Results) -> dict[str, Figure]:
+    """Return the figures by subject and input.  Raises NothingToDraw."""
     return _all(run, MEMORY)
 
 
@@ -103,7 +103,7 @@ def _points(rows: Sequence[Row], quantity: Quantity) -> list[marks.CurvePoint]:
 
 
 def _offset(setting: Setting, style: Mapping[Setting, Style], batches: Sequence[int]) -> float:
-    """A factor on x that sets the settings' intervals side by side, within ±2.5 % of the axis."""
+    """Return a factor on x that puts the intervals side by side, within ±2.5 % of the axis."""
     named = [one for one, its in style.items() if its is not OTHER]
     if setting not in named or len(named) == 1:
         return 1.0

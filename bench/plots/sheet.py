@@ -1,7 +1,7 @@
 """The sheet of a plot: title, subtitle, panels with their legend, and footer.
 
-Constrained layout places them.  The subtitle and the panels have subfigures of their own: a figure
-keeps free one strip for its title and its legend together, where they would overlap.
+Constrained layout places them.  The subtitle and the panels have their own subfigures, because a
+figure reserves a single strip for both its title and its legend, where they would overlap.
 """
 
 import math
@@ -42,9 +42,9 @@ class Sheet:
     body_in: tuple[float, float]
 
     def fitted(self) -> Figure:
-        """The figure, resized so that its panels have their size and nothing is cut.
+        """Resize the figure so that its panels have their size and nothing is cut.
 
-        To be called when everything is drawn.
+        It must be called after everything is drawn.
         """
         figure = self.figure
         engine = figure.get_layout_engine()
@@ -78,15 +78,15 @@ def sheet(
     legend: Sequence[Artist] = (),
     legend_title: str = "",
 ) -> Sheet:
-    """A sheet of empty panels, those of a row with a common y axis.
+    """Return a sheet of empty panels; the panels of a row have a common y axis.
 
-    heights_in: of the panels of each row, without ticks and titles.
-    width_in:   of each panel, likewise.
-    legend:     its entries; it stands right of the panels.
+    heights_in: the height of the panels of each row, without ticks and titles.
+    width_in:   the width of each panel, likewise.
+    legend:     the entries of the legend, which is right of the panels.
     """
     rows = len(heights_in)
     body_in = (columns * width_in, sum(heights_in))
-    # Space enough for all that stands around the panels; `fitted` takes back what is too much.
+    # More space than needed around the panels; `fitted` removes the rest.
     size_in = (body_in[0] + 4.0 + columns, body_in[1] + 2.0 + rows)
     engine = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.08, wspace=0.0, hspace=0.0)
     figure = Figure(figsize=size_in, dpi=DPI, layout=engine)

@@ -1,4 +1,4 @@
-"""The speedup of each setting over the plain one, all else equal."""
+"""The plot of the speedup of each setting over the plain one, all else equal."""
 
 import math
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLUE, FAINT, GREY, ORANGE, VERMILION, Style
 from bench.results.results import Results
 
-MOST_ROWS = 45  # of a panel: more cannot be read on one page
+MOST_ROWS = 45  # rows of a panel; more cannot be read on one page
 DIRECTIONS = {
     Direction.FASTER: (Style(BLUE, ">"), "faster"),
     Direction.SLOWER: (Style(VERMILION, "<"), "slower"),
@@ -87,7 +87,7 @@ def _figure(run: Results, whole: Group, ratios: Sequence[SettingSpeedup]) -> Fig
 
 
 def _lines(group: Group, ratios: Sequence[SettingSpeedup]) -> list[Line]:
-    """By batch, then setting; the largest effects where there are too many."""
+    """Return the rows by batch, then setting; only the largest effects if there are too many."""
     effect: dict[Line, float] = {}
     for one in ratios:
         key = (one.batch, one.setting)
@@ -98,7 +98,7 @@ def _lines(group: Group, ratios: Sequence[SettingSpeedup]) -> list[Line]:
 
 
 def _rows(lines: Sequence[Line], ratios: Sequence[SettingSpeedup]) -> list[marks.IntervalRow]:
-    """The rows of a panel: each batch has a heading above its settings."""
+    """Return the rows of a panel; each batch has a heading above its settings."""
     found = {(one.batch, one.setting): one for one in ratios}
     rows: list[marks.IntervalRow] = []
     for batch, its in groupby(lines, key=lambda line: line[0]):

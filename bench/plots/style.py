@@ -25,7 +25,7 @@ class NothingToDraw(Exception):  # noqa: N818 - no error: a run without layers h
     """The run has no data for a plot; the message says what is missing."""
 
 
-# These hold while a figure is built and while it is saved: matplotlib makes ticks that late.
+# These must be set while a figure is saved as well, because matplotlib makes ticks only then.
 RC_PARAMS: dict[str, Any] = {
     "text.parse_math": False,  # a subject may be called `a$b$`
     "text.usetex": False,
@@ -59,7 +59,7 @@ PURPLE, ORANGE, SKY, GREY = "#CC79A7", "#E69F00", "#56B4E9", "#9A9A9A"
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """A colour, a marker and a line style: the colour is never the only difference."""
+    """A colour, a marker and a line style; two styles never differ in the colour alone."""
 
     color: str
     marker: str = "o"
@@ -89,7 +89,7 @@ TICKS: Mapping[float, Sequence[float]] = {
 
 
 def value_ticks(axis: Axis, low: float, high: float, unit: str) -> None:
-    """Few ticks over [low, high] that bear their unit: 20 ms, 1 s.
+    """Return a few ticks over [low, high] with their unit: 20 ms, 1 s.
 
     low: 0 on a linear axis.
     """
@@ -107,7 +107,7 @@ def value_ticks(axis: Axis, low: float, high: float, unit: str) -> None:
 
 
 def batch_axis(axes: Axes, batches: Sequence[int]) -> None:
-    """A tick at each measured batch size, with a label where there is space."""
+    """Set a tick at each measured batch size, with a label if there is space."""
     axes.set_xscale("log", base=2)
     span = math.log2(batches[-1] / batches[0]) or 1.0
     shown: list[int] = []

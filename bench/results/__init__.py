@@ -1,4 +1,4 @@
-"""The folder of a run: written, read, aggregated.
+"""Write, read and aggregate the run directory.
 
 It starts no process.  It may import `core` and `stats`.
 """

@@ -1,8 +1,7 @@
-"""From a journal's entries to the rows of measurements.csv.  Pure.
+"""Make the rows of measurements.csv from the entries of a journal.  Pure.
 
-A row stands for a phase of a case over all its replicates.  Figures of the whole case stand on
-the row of the whole phase (`forward` of inference, `step` of training) and nowhere else, so
-that a column may be summed.
+A row is one phase of one case over all its replicates.  Figures of the whole case are only on the
+row of the whole phase (`forward` of inference, `step` of training), so that a column can be summed.
 """
 
 import dataclasses
@@ -36,15 +35,16 @@ from bench.stats.control_rule import Learnt
 from bench.stats.intervals import centre, relative_half_width
 from bench.stats.percentiles import bimodal, percentile
 
-# Centres of a figure in earlier runs of the machine, by case, phase and kind, a run each.
+# (case_id, phase) → for each earlier run of the machine, the centres of the times by kind.
 Earlier = Mapping[tuple[str, str], Sequence[Mapping[str, ratios.Centre]]]
-ENOUGH = 3  # ok replicates that outweigh failed ones
-# Of the replicate as a whole, so true of each of its phases.
-# The copy differs by 10 % between runs of one code, more than any case does, and follows none of
-# them (`python -m experiments.drift`): it stands in the journal alone.
+ENOUGH = 3  # with so many ok replicates, a case is ok although others failed
+# The time of the copy differs by 10 % between runs of the same code, more than that of any case,
+# and is not correlated with any (`python -m experiments.drift`).  So `control_s` leaves it out.
 UNSTEADY_CONTROLS = frozenset({"copy"})
+# These figures concern the whole replicate, so they are on the row of each phase.
 EVERYWHERE = frozenset({"page_faults", "contention_ratio", "control_s"})
-# Made here from samples, case or run, or by `_rates`; a fact of that name is no news.
+# Columns that are computed from the samples, the case or the run.  A static metric with such a
+# name is ignored.
 _MADE_HERE = frozenset(
     {"replicates", "samples", "batch", "images_per_s", "flop_per_s", "bytes_per_s"}
     | {"latency_mean_s", "latency_min_s", "device_s"}
@@ -67,13 +67,13 @@ FACTS = (
 
 @dataclass(slots=True)
 class _Seen:
-    """All that the journal has about one case."""
+    """The entries of one case in the journal."""
 
     case: Case
-    outcomes: dict[int, Outcome] = field(default_factory=dict)
+    outcomes: dict[int, Outcome] = field(default_factory=dict)  # by replicate
     facts: dict[str, float] = field(default_factory=dict)
-    invalid: str | None = None  # it computes something else
-    unverified: bool = True  # until a comparison with a reference says more
+    invalid: str | None = None  # the reason why its result is wrong
+    unverified: bool = True  # its result was not compared with a reference
 
 
 def rows(
@@ -83,13 +83,14 @@ def rows(
     earlier: Earlier | None = None,
     learnt: Learnt | None = None,
 ) -> list[Row]:
-    """A row per phase of every case that has an outcome, in the journal's order.
+    """Return a row for each phase of every case that has an outcome, in the journal's order.
 
-    entries: an outcome counts once per (case, replicate), a fact once per case; the first wins,
-             so journals may be concatenated.  A fact that is no column is left out;
-             `flops:backward` stands on the row of that phase.
-    earlier: what runs of one code differ by is learnt from them; None: the default holds.
-    learnt:  whether and how times are moved to the usual level of the controls; None: they stay.
+    entries: the first outcome of each (case, replicate) and the first static metric of each case
+             count, so journals can be concatenated.  A static metric that is not a column is left
+             out.  `flops:backward` is on the row of that phase.
+    earlier: earlier runs, from which the between-run SD is estimated; None: the default is used.
+    learnt:  the rule by which times are corrected to the usual level of the controls; None: times
+             are not corrected.
     """
     stopped = run.config.adds_replicates
     asked, precision = run.config.replicates, run.config.precision
@@ -99,7 +100,7 @@ def rows(
         ok = [one for one in outcomes if isinstance(one, Measurement)]
         failed = [one for one in outcomes if isinstance(one, Failure)]
         known = _of_run(seen.case, run)
-        wrong = seen.invalid or _not_known_to_be_meant(seen, ok)
+        wrong = seen.invalid or _unexpected_infinity(seen, ok)
         verdict = ("invalid", wrong) if wrong else _failure(ok, failed, asked)
         if verdict is not None:
             status, reason = verdict
@@ -108,22 +109,25 @@ def rows(
         flags = _flags(seen, ok, failed, asked, precision)
         known_too = {**known, "reason": _reason(ok, flags)}
         made = list(_ok_rows(seen, ok, known_too, flags, earlier or {}, stopped=stopped))
-        # What is plausible is judged as measured.
-        judged = _plausible(made, known, run.machine)
-        lines.extend(_corrected(row, ok, learnt or Learnt(), stopped=stopped) for row in judged)
+        # Rows are compared with the peaks before they are corrected.
+        plausible = _plausible(made, known, run.machine)
+        lines.extend(_corrected(row, ok, learnt or Learnt(), stopped=stopped) for row in plausible)
     return lines
 
 
-def _not_known_to_be_meant(seen: _Seen, ok: Sequence[Measurement]) -> str | None:
-    """Of an output that is infinite somewhere, as long as no comparison has said it should be."""
-    said = next((str(one.state[INFINITE]) for one in ok if INFINITE in one.state), None)
-    if said is None or "truth:output" in seen.facts:
+def _unexpected_infinity(seen: _Seen, ok: Sequence[Measurement]) -> str | None:
+    """Return the reason why a case is invalid: its output has infinite values without a reference.
+
+    None if the output is finite, or if it was compared with a reference.
+    """
+    where = next((str(one.state[INFINITE]) for one in ok if INFINITE in one.state), None)
+    if where is None or "truth:output" in seen.facts:
         return None
-    return f"{said}, and they have not been compared with a reference"
+    return f"{where}, and they have not been compared with a reference"
 
 
 def _by_case(entries: Iterable[Entry]) -> Iterator[_Seen]:
-    """Cases that have an outcome; one that has but facts was not measured."""
+    """Return the cases that have an outcome; a case with only static metrics was not measured."""
     seen: dict[str, _Seen] = {}
     for entry in entries:
         one = seen.setdefault(entry.case.case_id, _Seen(entry.case))
@@ -138,7 +142,7 @@ def _by_case(entries: Iterable[Entry]) -> Iterator[_Seen]:
 
 
 def _believable(outcome: Outcome) -> Outcome:
-    """A duration that cannot be makes the replicate invalid: it has no logarithm, either."""
+    """Return the outcome; it is invalid if a duration is not a positive, finite number."""
     if isinstance(outcome, Failure):
         return outcome
     for samples in outcome.samples:
@@ -157,7 +161,7 @@ def _believable(outcome: Outcome) -> Outcome:
 
 
 def _plausible(made: Sequence[Row], known: Mapping[str, Any], machine: Machine) -> list[Row]:
-    """The rows of a case, held against the machine's peaks."""
+    """Return the rows of a case after the comparison with the machine's peaks."""
     peaks = plausibility.of_row(made[0], machine)
     if peaks is None:
         return list(made)
@@ -174,7 +178,7 @@ def _plausible(made: Sequence[Row], known: Mapping[str, Any], machine: Machine) 
 def _failure(
     ok: Sequence[Measurement], failed: Sequence[Failure], asked: int
 ) -> tuple[Status, str] | None:
-    """Status and reason of a case that is not ok; None where it is."""
+    """Return the status and the reason of a case that is not ok; None if it is ok."""
     invalid = [one for one in failed if one.status == "invalid"]
     if invalid:
         return "invalid", invalid[0].told
@@ -187,7 +191,10 @@ def _failure(
 def _flags(
     seen: _Seen, ok: Sequence[Measurement], failed: Sequence[Failure], asked: int, precision: float
 ) -> str | None:
-    """The doubts, in the order of FLAGS.  Replicates' own count from a third of them on."""
+    """Return the flags of a case in the order of FLAGS, joined by semicolons.
+
+    A flag of replicates counts if at least a third of them have it.
+    """
     counts = Counter(flag for one in ok for flag in set(one.flags))
     found = {flag for flag, count in counts.items() if 3 * count >= len(ok)}
     whole = whole_phase(seen.case.mode)
@@ -210,17 +217,17 @@ def _flags(
 
 
 def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:
-    """Why flags are set, as the first replicate says that bears them."""
-    said: dict[str, str] = {}
+    """Return the reasons for the flags, each from the first replicate that has the flag."""
+    reasons: dict[str, str] = {}
     for one in ok:
         for flag, text in one.doubts.items():
             if flag in (flags or "").split(";"):
-                said.setdefault(flag, text)
-    return "; ".join(f"{flag}: {text}" for flag, text in said.items()) or None
+                reasons.setdefault(flag, text)
+    return "; ".join(f"{flag}: {text}" for flag, text in reasons.items()) or None
 
 
 def _of_run(case: Case, run: Description) -> dict[str, Any]:
-    """The columns that are known before anything is measured."""
+    """Return the columns that come from the case and the run."""
     return {
         **case.as_dict(),
         "case_id": case.case_id,
@@ -258,7 +265,11 @@ def _times(
     *,
     stopped: bool,
 ) -> dict[str, Any]:
-    """Centres of replicate medians, their intervals, and what all latency samples say."""
+    """Return the columns of the times.
+
+    Centres and intervals are over the medians of the replicates.  The mean, the least and the
+    percentiles are over all latency samples.
+    """
     latency, device = _pooled(ok, phase, "latency"), _pooled(ok, phase, "device")
     latency_medians = _medians(ok, phase, "latency")
     pipelined_medians = _medians(ok, phase, "pipelined")
@@ -286,10 +297,10 @@ def _times(
 def _interval(
     kind: str, time_s: float, own: ratios.Centre, apart: between_runs.Between, *, stopped: bool
 ) -> dict[str, Any]:
-    """The ends of a time's interval, and both parts that they are made of."""
+    """Return the ends of a time's interval, and the two SDs that it consists of."""
     low, high = between_runs.interval(own, apart, stopped=stopped) or (None, None)
     return {
-        # The last bit of a logarithm shall not put the time beside an interval of no width.
+        # Rounding of the logarithm could put the time outside of an interval without width.
         f"{kind}_low_s": None if low is None else min(low, time_s),
         f"{kind}_high_s": None if high is None else max(high, time_s),
         f"{kind}_error_ratio": None if own.variance is None else math.sqrt(own.variance),
@@ -299,7 +310,7 @@ def _interval(
 
 
 def _corrected(row: Row, ok: Sequence[Measurement], learnt: Learnt, *, stopped: bool) -> Row:
-    """At the usual level of the controls, where earlier runs say that this helps."""
+    """Return the row at the usual level of the controls, if earlier runs show that this helps."""
     if row.status != "ok" or (row.latency_median_s is None and row.pipelined_s is None):
         return row
     rule = learnt.rule((str(row.case_id), str(row.phase)))
@@ -320,7 +331,7 @@ def _corrected(row: Row, ok: Sequence[Measurement], learnt: Learnt, *, stopped: 
 
 
 def _with_controls(ok: Sequence[Measurement], phase: str, kind: str) -> list[corrected.Replicate]:
-    """The replicates that have such samples; none where one of them lacks its controls."""
+    """Return the replicates with samples of this kind; none if one of them lacks its controls."""
     found = []
     for one in ok:
         times, control_s = _of(one, phase, kind), _control_s(one)
@@ -333,9 +344,9 @@ def _with_controls(ok: Sequence[Measurement], phase: str, kind: str) -> list[cor
 
 
 def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
-    """By name: what was found once for the case, else the median over its replicates.
+    """Return the static metrics by name; a figure of replicates is the median over them.
 
-    Of the controls it is the geometric mean over replicates.
+    The controls are the geometric mean over replicates.
     """
     by_name: dict[str, list[float]] = {}
     for one in ok:
@@ -346,7 +357,7 @@ def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
         for name, value in facts.items():
             by_name.setdefault(name, []).append(value)
     medians = {
-        # of whole numbers one that was seen, not the half between two
+        # the median of whole numbers is one of them, and not the mean of two
         name: (
             statistics.median_low(values)
             if name.partition(":")[0] in _WHOLE_NUMBERS
@@ -354,13 +365,13 @@ def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
         )
         for name, values in by_name.items()
     }
-    if "control_s" in by_name:  # made as the times are, which it is held against
+    if "control_s" in by_name:  # computed like the times that it is compared with
         medians["control_s"] = centre(by_name["control_s"])
     return medians | seen.facts
 
 
 def _control_s(one: Measurement) -> float | None:
-    """Geometric mean of the controls' medians, so that none outweighs the others."""
+    """Return the geometric mean of the controls' medians, so that each has the same weight."""
     medians = [
         statistics.median(times_s)
         for name, times_s in one.controls.items()
@@ -372,7 +383,7 @@ def _control_s(one: Measurement) -> float | None:
 
 
 def _facts_of(facts: Mapping[str, float], phase: str, whole: str) -> dict[str, Any]:
-    """The facts that stand on this phase's row, by column."""
+    """Return the static metrics that belong to this phase's row, by column."""
     found: dict[str, Any] = {}
     for name, value in facts.items():
         column, _, of_phase = name.partition(":")
@@ -384,7 +395,7 @@ def _facts_of(facts: Mapping[str, float], phase: str, whole: str) -> dict[str, A
 
 
 def _rates(batch: int, figures: Mapping[str, Any]) -> dict[str, float]:
-    """Throughputs: of back-to-back calls alone."""
+    """Return the rates; they come from back-to-back calls only."""
     pipelined_s = figures["pipelined_s"]
     if pipelined_s is None:
         return {}
@@ -401,7 +412,7 @@ def _pooled(ok: Sequence[Measurement], phase: str, kind: str) -> list[float]:
 
 
 def _medians(ok: Sequence[Measurement], phase: str, kind: str) -> list[float]:
-    """One median per replicate that has such samples."""
+    """Return the median of each replicate that has samples of this kind."""
     return [statistics.median(times) for one in ok if (times := _of(one, phase, kind))]
 
 

@@ -1,8 +1,8 @@
-"""Absolute times at the usual level of the controls, and the way back to what was measured.
+"""Correct times to the usual level of the controls, and undo the correction.
 
-A line of measurements.csv says in `control_factor` what its times were multiplied by.  What stays
-inside a run (a ratio, a share, a rate against the run's own peaks) and what judges two runs reads
-the figures as they were measured: `uncorrected`.
+The column `control_factor` is the number that the times of a row were multiplied by.  Ratios,
+shares, rates against the run's own peaks and comparisons of two runs use the times as they were
+measured (`uncorrected`).
 """
 
 import dataclasses
@@ -28,7 +28,7 @@ MEDIANS = {"latency": "latency_median_s", "pipelined": "pipelined_s"}
 
 @dataclass(frozen=True, slots=True)
 class Replicate:
-    """A replicate's median and its controls, as logs of seconds."""
+    """The median of a replicate and its controls, as logs of seconds."""
 
     time: float
     control: float
@@ -41,11 +41,11 @@ def moved(
     *,
     stopped: bool,
 ) -> Row:
-    """The row at the usual level of its controls.
+    """Return the row at the usual level of its controls.
 
-    replicates: by kind, of all kinds that the row has.
+    replicates: by kind, for all kinds that the row has.
     """
-    assert row.control_s is not None  # the caller has looked
+    assert row.control_s is not None  # the caller ensures it
     control = math.log(row.control_s)
     factor = math.exp(rule.log_factor(control))
     figures: dict[str, Any] = {name: _times(getattr(row, name), factor) for name in TIMES}
@@ -67,18 +67,18 @@ def moved(
 
 
 def _centre(found: Sequence[Replicate], time_s: float, slope: float) -> ratios.Centre:
-    """Around the moved time; the replicates differ by what their own controls leave."""
-    left = [math.exp(one.time - slope * one.control) for one in found]
-    return dataclasses.replace(ratios.centre(left), log=math.log(time_s))
+    """Return the corrected time as a centre; its error is that of the corrected replicates."""
+    times_s = [math.exp(one.time - slope * one.control) for one in found]
+    return dataclasses.replace(ratios.centre(times_s), log=math.log(time_s))
 
 
 def _left(own: ratios.Centre, sd: float) -> float:
-    """What runs differ by beyond what the replicates of this one see already."""
+    """Return the between-run SD beyond the part that the replicates of this run can see."""
     return math.sqrt(max(0.0, sd**2 - (own.variance or 0.0)))
 
 
 def _ends(kind: str, ends: tuple[float, float] | None, time_s: float) -> dict[str, float | None]:
-    # The last bit of a logarithm shall not put the time beside an interval of no width.
+    # Rounding of the logarithm could put the time outside of an interval without width.
     return {
         f"{kind}_low_s": None if ends is None else min(ends[0], time_s),
         f"{kind}_high_s": None if ends is None else max(ends[1], time_s),
@@ -90,7 +90,7 @@ def _times(value: float | None, factor: float) -> float | None:
 
 
 def told(rows: Iterable[Row]) -> str:
-    """That times were moved, by how much and why; empty where none was."""
+    """Return a note that times were corrected, by how much and why; empty if none was."""
     moved_rows = [
         row
         for row in rows
@@ -103,18 +103,18 @@ def told(rows: Iterable[Row]) -> str:
     counts = sorted({int(row.earlier_runs or 0) for row in moved_rows})
     runs = str(counts[0]) if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return (
-        f"times are moved to the usual level of the controls (×{by}), where {runs} earlier runs "
-        "of this machine clearly differ less; samples and ratios stay as measured"
+        f"times are corrected to the usual level of the reference work (×{by}), because this makes "
+        f"{runs} earlier runs of this machine agree better; samples and ratios are as measured"
     )
 
 
 def _known(value: float | None) -> float | None:
-    """None for what no float holds: a file may have any factor."""
+    """Return None if a value over- or underflows, since a file may have any factor."""
     return value if value is not None and 0 < value < math.inf else None
 
 
 def uncorrected(run: Results) -> Results:
-    """The run with all times as they were measured; the very same where none was moved."""
+    """Return the run with all times as they were measured; the same object if none changes."""
     if all(row.control_factor in (None, 1.0) for row in run.rows):
         return run
     stopped = run.description.config.adds_replicates
@@ -127,7 +127,7 @@ def uncorrected(run: Results) -> Results:
 
 def _measured(row: Row, *, stopped: bool) -> Row:
     factor = row.control_factor
-    assert factor is not None  # the caller has looked
+    assert factor is not None  # the caller ensures it
     figures: dict[str, Any] = {
         name: _known(_times(getattr(row, name), 1 / factor)) for name in TIMES
     }

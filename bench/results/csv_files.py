@@ -1,9 +1,9 @@
-"""The files of a run, written: measurements.csv and samples.csv.
+"""Write measurements.csv and samples.csv.
 
-RFC 4180, UTF-8, `\\r\\n`; an empty cell is an unknown.  A spreadsheet runs a cell that starts
-with `= + - @` as a formula, so a text that does gets an apostrophe before it, as does one that
-already starts with apostrophes and then such a sign; `text_of` takes that one apostrophe away
-again, so that every text comes back as it was.
+The format is RFC 4180 in UTF-8 with `\\r\\n`; an empty cell is unknown.  A spreadsheet runs a cell
+that starts with `= + - @` as a formula, so such a text gets an apostrophe in front.  So does a text
+that starts with apostrophes and then such a character.  `text_of` removes one apostrophe again, so
+every text is read as it was written.
 """
 
 import csv
@@ -33,22 +33,22 @@ SAMPLE_COLUMNS = (
     "seconds",  # per call
 )
 
-# What a spreadsheet runs (OWASP, "CSV injection"), with the apostrophes of an earlier escape.
+# The start of a formula (OWASP, "CSV injection"), with the apostrophes of an earlier escape.
 _FORMULA = re.compile(r"'*[=+\-@\t\r\n]")
 
 
 def write_measurements(path: Path, rows: Iterable[Row]) -> None:
-    """A line per row, a column per field.  Replaces the file at once."""
+    """Write a line for each row and a column for each field; the file is replaced atomically."""
     write_csv(path, COLUMNS, ([getattr(row, name) for name in COLUMNS] for row in rows))
 
 
 def write_samples(path: Path, samples: pd.DataFrame) -> None:
-    """A line per sample, in seconds per call.  Replaces the file at once."""
+    """Write a line for each sample, in seconds per call; the file is replaced atomically."""
     write_csv(path, SAMPLE_COLUMNS, samples.itertuples(index=False, name=None))
 
 
 def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]]) -> None:
-    """Replaces the file at once."""
+    """Write a CSV file; an existing file is replaced atomically."""
     scratch = path.with_name(f".{path.name}.part")
     with scratch.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
@@ -58,7 +58,7 @@ def write_csv(path: Path, header: Sequence[str], lines: Iterable[Sequence[Any]])
 
 
 def _cell(value: Any) -> str:
-    """A number in full precision, a text that no spreadsheet runs, nothing for None."""
+    """Return a number in full precision, an escaped text, or "" for None."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -66,13 +66,13 @@ def _cell(value: Any) -> str:
     return repr(value) if math.isfinite(value) else ""
 
 
-@lru_cache(4096)  # the samples of a case have four texts in common
+@lru_cache(4096)  # all samples of a case have the same four texts
 def _text(value: str) -> str:
-    # A lone surrogate (a file name that is no UTF-8) has no place in a UTF-8 file.
+    # A lone surrogate (from a file name that is not UTF-8) cannot be encoded.
     text = value.encode("utf-8", "backslashreplace").decode("utf-8")
     return f"'{text}" if _FORMULA.match(text) else text
 
 
 def text_of(cell: str) -> str:
-    """The text that was written into a cell."""
+    """Return the text that was written into a cell."""
     return cell[1:] if cell.startswith("'") and _FORMULA.match(cell) else cell

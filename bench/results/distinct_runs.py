@@ -1,7 +1,7 @@
-"""Several runs at once, each with a name of its own.
+"""Give each of several runs a distinct name.
 
-A run is named after its directory, and two machines or two CI jobs may well choose the same name;
-taken for one run, their replicates would be paired with each other.
+A run is named after its directory.  Two machines or two CI jobs can choose the same name, and then
+the replicates of two runs would be paired as if they were one run.
 """
 
 from collections import Counter
@@ -14,14 +14,14 @@ from bench.results.results import Results
 
 
 def apart(runs: Sequence[Results]) -> list[Results]:
-    """The runs; those of one name are called by the path that each was read from.
+    """Return the runs; those with the same name are named by the path of their directory.
 
-    Raises ReadError where one is given twice: it would be compared with itself.
+    Raises ReadError if a run is given twice, since it would be compared with itself.
     """
     places = Counter(_place(run) for run in runs)
     for run in runs:
         if places[_place(run)] > 1:
-            raise ReadError(f"{run.path}: is given twice; give another run to put beside it")
+            raise ReadError(f"{run.path}: is given twice; give another run to compare it with")
     ids = Counter(one for run in runs for one in run.run_ids)
     return [
         run.renamed(str(run.path)) if any(ids[one] > 1 for one in run.run_ids) else run
@@ -30,6 +30,6 @@ def apart(runs: Sequence[Results]) -> list[Results]:
 
 
 def _place(run: Results) -> Path:
-    """The run's directory, given as such or by the table in it."""
+    """Return the run's directory, if its path is the directory or the table in it."""
     path = run.path.resolve()
     return path.parent if path.name == MEASUREMENTS else path

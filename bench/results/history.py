@@ -1,4 +1,4 @@
-"""Earlier runs of one machine, found beside a run or a baseline."""
+"""Find the earlier runs of a machine in the folder of a run or a baseline."""
 
 import math
 from collections.abc import Iterator, Sequence
@@ -13,22 +13,24 @@ from bench.results.run_json import Description, Environment
 from bench.stats import between_runs, ratios
 from bench.stats.control_rule import Key, Point, Series
 
-MOST = 20  # of the earlier runs beside a run: the newest
-# Transfers between host and device follow no control.
+MOST = 20  # earlier runs that are used, the newest ones
+# Transfers between host and device are not correlated with the controls.
 FOLLOWING = frozenset({*INFERENCE_PHASES, *TRAINING_PHASES})
 KINDS = {"latency": "latency_median_s", "pipelined": "pipelined_s"}
 
 
 def before(folder: Path, run: Description) -> list[Results]:
-    """The newest runs beside `folder` of the same machine, build and sampling that began earlier.
+    """Return the newest earlier runs of the same machine, build and sampling beside `folder`.
 
-    run: run.json of the one in `folder`.  The same build: the same torch, this suite and the
-    sources of what was measured, as far as both had them; another one differs by its code as well.
+    The build is torch, this suite and the sources that both runs have.  Runs of another build
+    differ because of their code as well.
+
+    run: run.json of the run in `folder`.
     """
     found = sorted(_candidates(folder, run), key=lambda one: one[1].started or "")
     runs, ids = list[Results](), set[object]()
     for path, other in reversed(found):
-        if len(runs) == MOST or other.run_id in ids:  # a copy is no run of its own
+        if len(runs) == MOST or other.run_id in ids:  # a copy is not another run
             continue
         try:
             runs.append(load(path, samples=False))
@@ -44,14 +46,14 @@ def _candidates(folder: Path, run: Description) -> Iterator[tuple[Path, Descript
         return
     try:
         beside_it = sorted(folder.resolve().parent.iterdir())
-    except OSError:  # a folder that may be entered and not listed
+    except OSError:  # a folder that we may enter but not list
         return
     for path in beside_it:
         if path.is_symlink() or path == folder.resolve() or not (path / MEASUREMENTS).is_file():
             continue
         try:
             other = description(path)
-        except ReadError:  # a broken neighbour says nothing about this run
+        except ReadError:  # another run that is damaged must not fail this one
             continue
         if (
             other.machine.machine_id == machine
@@ -73,7 +75,7 @@ def _same_build(one: Environment, other: Environment) -> bool:
 def centres(
     runs: Sequence[Results],
 ) -> dict[tuple[str, str], list[dict[str, ratios.Centre]]]:
-    """(case_id, phase) → a run each: the centres of its times by kind."""
+    """Return, by (case_id, phase), the centres of the times by kind for each run."""
     found: dict[tuple[str, str], list[dict[str, ratios.Centre]]] = {}
     for run in runs:
         for row in run.rows:
@@ -89,7 +91,7 @@ def centres(
 
 
 def series(runs: Sequence[Results]) -> dict[Key, Series]:
-    """Times with the controls beside them, as measured, a run each."""
+    """Return the times and controls of each run as measured, by case and phase."""
     points: dict[Key, dict[int, Point]] = {}
     first: dict[Key, Row] = {}
     for number, run in enumerate(runs):
@@ -112,11 +114,11 @@ def series(runs: Sequence[Results]) -> dict[Key, Series]:
 
 
 def beside(baseline: Results, run: Results) -> list[Results]:
-    """The runs in the baseline's parent folder that its machine made, by name.
+    """Return the other runs of the baseline's machine in its parent folder, sorted by name.
 
-    Left out: the baseline, the run that is judged, links (`latest`), runs that began later than the
-    one that is judged or sampled otherwise than the baseline (a quick look scatters more), and what
-    cannot be read: a broken neighbour says nothing about either side.
+    These are left out: the baseline, the run itself, links (`latest`), runs that began later than
+    the run, runs with another sampling than the baseline (a quick run scatters more), and folders
+    that cannot be read.
     """
     judged = {baseline.path.resolve(), run.path.resolve()}
     if not baseline.machines or not baseline.path.is_dir():
@@ -133,7 +135,7 @@ def beside(baseline: Results, run: Results) -> list[Results]:
         theirs, its = other.description.config, baseline.description.config
         if not _earlier(other, run) or theirs.sampling != its.sampling:
             continue
-        # A copy is no run of its own.
+        # A copy is not another run.
         if baseline.machines & other.machines and seen.isdisjoint(other.run_ids):
             found.append(other)
             seen |= other.run_ids
@@ -141,6 +143,9 @@ def beside(baseline: Results, run: Results) -> list[Results]:
 
 
 def _earlier(other: Results, run: Results) -> bool:
-    """ISO 8601 in UTC sorts as it reads; runs that do not say when count as earlier."""
+    """Return whether a run began earlier; a run without a time counts as earlier.
+
+    The times are ISO 8601 in UTC, so they can be compared as texts.
+    """
     began, judged = other.description.started, run.description.started
     return not began or not judged or began < judged

@@ -1,6 +1,6 @@
-"""The journal: one line an outcome, appended and flushed, so that a kill loses none.
+"""The journal: each outcome is a line that is written to disk at once, so that a kill loses none.
 
-Whole lines count; a torn last one is cut off before anything is appended.
+Only complete lines count.  An incomplete last line is cut off before anything is appended.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ class JournalError(UserError):
 
 
 class Journal:
-    """Appends entries; each is on its way to the disk when `append` returns."""
+    """Appends entries; each is on disk when `append` returns."""
 
     def __init__(self, path: Path) -> None:
-        """Opens or creates `path` and cuts a torn last line off.  Raises JournalError."""
+        """Open or create `path` and cut off an incomplete last line.  Raises JournalError."""
         self.path = path
         try:
             self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
@@ -33,20 +33,23 @@ class Journal:
             raise JournalError(f"{path}: cannot be written: {error.strerror}") from None
 
     def append(self, entry: Entry) -> None:
-        """Raises JournalError where the disk is full; what was there before stays whole."""
+        """Append an entry.
+
+        Raises JournalError, for example if the disk is full; earlier lines stay complete.
+        """
         self.append_line(to_line(entry))
 
     def append_line(self, text: str) -> None:
-        """A line of JSON, as `append` does it."""
+        """Append a line of JSON, as `append` does."""
         line = memoryview((text + "\n").encode())
         before = os.fstat(self._handle).st_size
         try:
-            while line:  # a disk that fills up takes a part of it
+            while line:  # a disk that fills up may take only a part of it
                 line = line[os.write(self._handle, line) :]
             if self.path.is_file():
                 os.fsync(self._handle)
         except OSError as error:
-            with contextlib.suppress(OSError):  # a device cannot be cut
+            with contextlib.suppress(OSError):  # a device file cannot be truncated
                 os.ftruncate(self._handle, before)
             why = f"{error.strerror}; make room, then go on with --resume"
             raise JournalError(f"{self.path}: cannot be written: {why}") from None
@@ -64,9 +67,9 @@ def _cut_torn_line(handle: int, content: bytes) -> None:
 
 
 def read(path: Path) -> list[Entry]:
-    """The entries, each (case, replicate) once, the first wins.
+    """Return the entries without repeats (`without_repeats`).
 
-    Raises JournalError at a whole line that is no entry, naming its number.
+    Raises JournalError if a complete line is not an entry; the message has its number.
     """
     entries: list[Entry] = []
     for number, line in lines(path, JournalError):
@@ -74,11 +77,11 @@ def read(path: Path) -> list[Entry]:
             entries.append(decode.entry(line))
         except RecordError as error:
             raise JournalError(f"{path}, line {number}: {error}") from None
-    return once(entries)
+    return without_repeats(entries)
 
 
 def lines(path: Path, error: type[UserError]) -> Iterator[tuple[int, bytes]]:
-    """The whole lines with their numbers; a torn last one does not count.  Raises `error`."""
+    """Yield the complete lines with their numbers.  Raises `error` if the file cannot be read."""
     try:
         text = path.read_bytes()
     except OSError as why:
@@ -88,8 +91,8 @@ def lines(path: Path, error: type[UserError]) -> Iterator[tuple[int, bytes]]:
             yield number, line
 
 
-def once(entries: Iterable[Entry]) -> list[Entry]:
-    """Each (case, replicate) once, and the facts of each case once: the first wins."""
+def without_repeats(entries: Iterable[Entry]) -> list[Entry]:
+    """Return the first outcome of each (case, replicate), and the first `Facts` of each case."""
     seen: dict[tuple[str, int | None], Entry] = {}
     for entry in entries:
         key = (entry.case.case_id, None if isinstance(entry, Facts) else entry.replicate)

@@ -1,7 +1,7 @@
-"""The files of a run, read: measurements.csv, samples.csv and run.json.
+"""Read the files of a run: measurements.csv, samples.csv and run.json.
 
-The only door by which results come in: whatever cannot be right is refused here, in one line
-that names the place, so that nothing behind it has to look again.
+All results are read here.  Impossible values are refused with a message of one line that names the
+place, so no other module has to check them.
 """
 
 import csv
@@ -30,7 +30,7 @@ from bench.results.results import (
 )
 from bench.results.run_json import Description, DescriptionError
 
-# Compared on a logarithmic scale, so that a zero or a negative one has no meaning.
+# These are used on a logarithmic scale, so they must be above 0.
 _POSITIVE = frozenset(
     {
         name
@@ -39,8 +39,7 @@ _POSITIVE = frozenset(
     }
     | {"device_s", "images_per_s", "control_s", "control_factor", "batch", "seconds"}
 )
-# Seconds that are spent once; 0 where a first call took no longer than the others.
-# And spreads, 0 where nothing differs.
+# These can be 0: a first call that took no longer than the others, and an SD without differences.
 _NOT_NEGATIVE = (LATER_COLUMNS - _POSITIVE) | {
     "first_call_s",
     "tuning_s",
@@ -54,13 +53,13 @@ _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]*)?(?:[eE][+-]?[0-9]{1,4})?")
 
 
 class ReadError(UserError):
-    """Results that cannot be read: what, where, what would be right, in one line."""
+    """The results cannot be read; the message says what is wrong, where, and what is expected."""
 
 
 def load(path: Path, *, samples: bool = True) -> Results:
-    """The results in a run directory, or those of a measurements.csv alone.
+    """Read the results in a run directory, or those of a single measurements.csv.
 
-    samples: False leaves samples.csv unread.
+    samples: whether samples.csv is read as well.
 
     Raises ReadError.
     """
@@ -68,7 +67,7 @@ def load(path: Path, *, samples: bool = True) -> Results:
         raise ReadError(f"{path}: no such file or directory; give a run directory")
     folder = path if path.is_dir() else None
     if folder and not (folder / MEASUREMENTS).exists():
-        raise ReadError(f"{path}: holds no {MEASUREMENTS}; give the directory of a finished run")
+        raise ReadError(f"{path}: has no {MEASUREMENTS}; give the directory of a finished run")
     rows = _rows(folder / MEASUREMENTS if folder else path)
     return Results(
         path=path,
@@ -79,7 +78,7 @@ def load(path: Path, *, samples: bool = True) -> Results:
 
 
 def description(folder: Path) -> Description:
-    """run.json of a run directory; without any field where there is none.  Raises ReadError."""
+    """Read run.json of a run directory; without any field if it is missing.  Raises ReadError."""
     path = folder / RUN
     if not path.exists():
         return Description()
@@ -91,20 +90,25 @@ def description(folder: Path) -> Description:
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The cells of a CSV by column, and the line of the file that each record ends on."""
+    """The cells of a CSV file by column, and the line number at which each record ends."""
 
     path: Path
     columns: dict[str, Sequence[str]]
     lines: Sequence[int]
 
     def wrong(self, record: int, column: str, shown: str, expected: str) -> NoReturn:
+        """Raise ReadError for a cell."""
         cell = repr(shortened(shown, 60))
         raise ReadError(
             f"{self.path}, line {self.lines[record]}: {column} is {cell}; expected {expected}"
         )
 
     def values(self, column: str) -> list[Any]:
-        """Each distinct cell is read once.  An axis that came later has its old default."""
+        """Return the values of a column.
+
+        Each distinct cell is parsed a single time.  If the file lacks an axis, because it is
+        older than the axis, the value is the axis's default.
+        """
         cells = self.columns.get(column)
         if cells is None:
             inference = [mode == "inference" for mode in self.columns.get("mode", ())]
@@ -119,31 +123,34 @@ class _Table:
         return list(map(known.__getitem__, cells))
 
     def require(self, column: str, values: Sequence[Any], expected: str) -> None:
-        """Raises ReadError where one is unknown."""
+        """Raise ReadError if a value is unknown."""
         if None in values:
             self.wrong(values.index(None), column, "", expected)
 
 
 def _reader(column: str) -> Callable[[str], Any]:
-    """From a cell to a value; None = unknown.  It raises ValueError with what was expected."""
+    """Return the parser of a column's cells; it raises ValueError with the expected form.
+
+    An unknown value is None.
+    """
     if column not in NUMBERS and column not in (*WHOLE_SAMPLE_COLUMNS, "seconds"):
         return _text
     positive, not_negative = column in _POSITIVE, column in _NOT_NEGATIVE
 
     def number(cell: str) -> float | None:
-        """Stricter than float(): no `nan`, `inf`, `1_000` or blanks."""
+        """Parse a number more strictly than float(): no `nan`, `inf`, `1_000` or blanks."""
         if not cell:
             return None
         value = float(cell) if _NUMBER.fullmatch(cell) else math.nan
         if not math.isfinite(value):
             raise ValueError("a finite number such as 0.0123, or an empty cell")
         if positive and value <= 0:
-            raise ValueError("a number above 0, or an empty cell for an unknown one")
+            raise ValueError("a number above 0, or an empty cell for an unknown value")
         if not_negative and value < 0:
-            raise ValueError("no number below 0; an unknown one is an empty cell")
+            raise ValueError("0 or a number above 0, or an empty cell for an unknown value")
         if column in _WHOLE and (value != int(value) or abs(value) >= 2**53):
             raise ValueError("a whole number")
-        # Earlier versions wrote the half between two counts.
+        # Earlier versions wrote the mean of two counts.
         if column in _COUNTS or column in _WHOLE:
             return int(cell) if cell.isdigit() else round(value)
         return value
@@ -163,7 +170,7 @@ def _rows(path: Path) -> tuple[Row, ...]:
         Row(**dict(zip(COLUMNS, cells, strict=True)))
         for cells in zip(*values.values(), strict=True)
     )
-    table.require("case_id", values["case_id"], "the case that the row is of")
+    table.require("case_id", values["case_id"], "the case_id of the row")
     seen: set[tuple[str | None, str | None, str | None]] = set()
     for record, row in enumerate(rows):
         if row.status not in STATUSES:
@@ -176,13 +183,13 @@ def _rows(path: Path) -> tuple[Row, ...]:
             table.wrong(record, "batch", "", "a number where status is ok")
         key = (row.run_id, row.case_id, row.phase)
         if key in seen:
-            table.wrong(record, "case_id", str(row.case_id), "each phase of a case once")
+            table.wrong(record, "case_id", str(row.case_id), "a single row for each phase")
         seen.add(key)
     return rows
 
 
 def _samples(folder: Path, rows: Sequence[Row]) -> pd.DataFrame:
-    """From samples.csv; where it was left out to save space, from the journal."""
+    """Read samples.csv, or the journal if samples.csv was left out to save space."""
     if (folder / SAMPLES).exists():
         table = _table(folder / SAMPLES, SAMPLE_COLUMNS)
         values = {name: table.values(name) for name in SAMPLE_COLUMNS}
@@ -196,7 +203,7 @@ def _samples(folder: Path, rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def _table(path: Path, needed: Sequence[str]) -> _Table:
-    """Raises ReadError."""
+    """Read a CSV file.  Raises ReadError, also if a needed column is missing."""
     text = _text_of(path)
     names, columns, lines = _plain(text) or _quoted(path, text)
     missing = [name for name in needed if name not in names]
@@ -207,7 +214,7 @@ def _table(path: Path, needed: Sequence[str]) -> _Table:
             f"give a {MEASUREMENTS} that this suite wrote"
         )
     if len(set(names)) != len(names):
-        raise ReadError(f"{path}: a column name stands twice; every one may stand once")
+        raise ReadError(f"{path}: two columns have the same name; each name must be unique")
     return _Table(path, dict(zip(names, columns, strict=True)), lines)
 
 
@@ -215,9 +222,10 @@ _Cells = tuple[Sequence[str], Sequence[Sequence[str]], Sequence[int]]  # names, 
 
 
 def _plain(text: str) -> _Cells | None:
-    """Of a text without quotes whose lines have as many cells each; else None.
+    """Split a text without quotes whose lines all have the same number of cells; else None.
 
-    A run of a thousand cases has half a million samples, which are so.
+    This is faster than `_quoted`.  A run of a thousand cases has half a million samples, which
+    have this form.
     """
     if '"' in text:
         return None
@@ -231,7 +239,7 @@ def _plain(text: str) -> _Cells | None:
 
 
 def _quoted(path: Path, text: str) -> _Cells:
-    """Of any text.  Raises ReadError."""
+    """Split any CSV text.  Raises ReadError."""
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     records: list[list[str]] = []
     lines: list[int] = []
@@ -248,14 +256,14 @@ def _quoted(path: Path, text: str) -> _Cells:
             records.append(cells)
             lines.append(reader.line_num)
     except csv.Error as error:
-        raise ReadError(f"{path}, line {reader.line_num}: is no CSV: {error}") from None
+        raise ReadError(f"{path}, line {reader.line_num}: is not valid CSV: {error}") from None
     return names, list(zip(*records, strict=True)) if records else [()] * len(names), lines
 
 
 def _text_of(path: Path) -> str:
     try:
-        return path.read_bytes().decode("utf-8-sig")  # a spreadsheet puts a BOM there
+        return path.read_bytes().decode("utf-8-sig")  # a spreadsheet writes a BOM
     except OSError as error:
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ReadError(f"{path}: is no UTF-8 text, so no file of this suite") from None
+        raise ReadError(f"{path}: is not UTF-8 text, so this suite did not write it") from None

@@ -1,6 +1,7 @@
-"""How fast main memory is, by the machine's size sweep of traffic: what no cache can have served.
+"""Find the bandwidth of main memory in the machine's size sweep of copies and sums.
 
-A size sweep's point says what holds as much as it touches: a cache, where one is large enough.
+A point of the size sweep is served by a cache if a cache holds the bytes that it touches.  Only
+larger points show main memory.
 """
 
 from collections.abc import Sequence
@@ -13,10 +14,10 @@ from bench.results.run_json import SizeSweep
 
 @dataclass(frozen=True, slots=True)
 class MainMemory:
-    """The fastest point that main memory has served.
+    """The fastest point that main memory served.
 
-    cache_bytes: of all last caches together; None where the run does not say, so that a point may
-                 have been served by one.
+    cache_bytes: the size of all last-level caches together; None if it is unknown, and then a
+                 cache may have served the point.
     """
 
     bytes_per_s: float
@@ -25,7 +26,7 @@ class MainMemory:
 
     @property
     def where(self) -> str:
-        """Why that is main memory, or that nobody knows."""
+        """The reason why this is main memory, or that the cache size is unknown."""
         touched = units.bytes_(self.touched_bytes)
         if self.cache_bytes is None:
             return f"when {touched} are touched (how large its caches are is unknown)"
@@ -33,9 +34,9 @@ class MainMemory:
 
 
 def of_sweep(size_sweep: SizeSweep) -> MainMemory | None:
-    """Of one device and thread count of `machine.peaks`; None where no point went beyond the cache.
+    """Return the main memory of one size sweep; None if no point is larger than the caches.
 
-    Where the cache is unknown: of each kind of operation the largest size alone.
+    If the size of the caches is unknown, only the largest size of each operation is used.
     """
     points = [(one.amount, one.per_s, one.what) for one in size_sweep.traffic]
     cache = size_sweep.cache_bytes
@@ -51,7 +52,7 @@ def of_sweep(size_sweep: SizeSweep) -> MainMemory | None:
 
 
 def not_reached(size_sweeps: Sequence[SizeSweep]) -> str | None:
-    """Why no size sweep shows main memory; None if one does, or if there is none."""
+    """Return why no size sweep shows main memory; None if one does, or if there are none."""
     if not size_sweeps or any(of_sweep(one) for one in size_sweeps):
         return None
     touched = max((point.amount for one in size_sweeps for point in one.traffic), default=0)

@@ -1,9 +1,9 @@
-"""Whether a row is faster than this machine can be (rule 27).  Pure.
+"""Check whether a row is faster than this machine can be (rule 27).  Pure.
 
-Held against the peaks that the run itself has measured (`bench.worker.peaks`).  FLOPs are counted,
-so a rate far beyond every matrix product and convolution is impossible; bytes are the least that a
-call must move, by its shapes, and a module may look at less than its shapes say, so that a rate
-of bytes is a doubt at most.
+Rows are compared with the peaks that the run itself measured (`bench.worker.peaks`).  FLOPs are
+counted, so a rate far above those of all matrix products and convolutions is impossible.  Bytes
+moved are estimated from shapes, and a module may read less than its shapes say.  So a high rate of
+bytes is only implausible.
 """
 
 from collections.abc import Mapping, Sequence
@@ -15,27 +15,27 @@ from bench.results import main_memory
 from bench.results.main_memory import MainMemory
 from bench.results.run_json import Machine
 
-# Beyond the fastest of the size sweep a row is doubted: algorithms that the size sweep does not
-# have (Winograd's 2.25 fewer multiplications for some shape, of which the size sweep has some
-# already), and a size sweep that was measured in a slower moment, explain so much.
+# A row above DOUBTED times the peak is implausible.  Two things can explain less than that: an
+# algorithm that the size sweep does not use (Winograd needs 2.25 times fewer multiplications for
+# some shapes), and a size sweep that was measured while the machine was slower.
 DOUBTED = 1.5
 IMPOSSIBLE = 3.0
-# A size sweep's point says what a cache of its size can do; what a layer touches several times may
-# stay in a cache of a fraction of all its bytes.
+# A layer that reads the same bytes several times can be served by a cache that holds a fraction of
+# all its bytes.  So it is compared with points down to a quarter of them.
 IN_CACHE = 4
 
 
 @dataclass(frozen=True, slots=True)
 class Peaks:
-    """Of one device and thread count."""
+    """The peaks of one device and thread count."""
 
-    flop_per_s: Mapping[str, float]  # the best of the size sweep, by arithmetic
-    bytes_per_s: Sequence[tuple[float, float]]  # bytes touched, bytes/s, in caches and out of them
-    memory: MainMemory | None  # None where the size sweep did not reach it
+    flop_per_s: Mapping[str, float]  # the highest of the size sweep, by arithmetic
+    bytes_per_s: Sequence[tuple[float, float]]  # bytes touched, bytes/s; caches and main memory
+    memory: MainMemory | None  # None if the size sweep did not reach it
 
 
 def of_row(row: Row, machine: Machine) -> Peaks | None:
-    """The peaks that bound a row; None where they were not measured, or on a busy machine."""
+    """Return the peaks for a row; None if they were not measured, or on a busy machine."""
     for one in machine.peaks.get(row.device or "", ()):
         if one.threads == row.threads and not one.disturbed:
             return Peaks(
@@ -51,18 +51,18 @@ def of_row(row: Row, machine: Machine) -> Peaks | None:
 
 
 def impossible(row: Row, peaks: Peaks) -> str | None:
-    """Why a row cannot be, or None."""
+    """Return the reason why a row is impossible, or None."""
     peak = _flop_peak(row, peaks)
     if peak is None or row.flop_per_s is None or row.flop_per_s <= IMPOSSIBLE * peak:
         return None
     return (
-        f"{row.phase} did {row.flop_per_s:.3g} FLOP/s, {row.flop_per_s / peak:.1f} times the most "
-        f"that this machine was seen to do ({peak:.3g}): it did not do the work"
+        f"{row.phase} did {row.flop_per_s:.3g} FLOP/s, {row.flop_per_s / peak:.1f} times the peak "
+        f"that was measured on this machine ({peak:.3g}): it did not do the work"
     )
 
 
 def doubtful(row: Row, peaks: Peaks) -> bool:
-    """Whether a row is faster than the peaks explain."""
+    """Return whether a row is faster than the peaks explain."""
     peak = _flop_peak(row, peaks)
     if peak is not None and row.flop_per_s is not None and row.flop_per_s > DOUBTED * peak:
         return True
@@ -71,11 +71,12 @@ def doubtful(row: Row, peaks: Peaks) -> bool:
 
 
 def _flop_peak(row: Row, peaks: Peaks) -> float | None:
-    """Of the arithmetics that the row may use: under autocast some work stays in the dtype.
+    """Return the highest rate of the arithmetics that the row may use.
 
-    None where its own was not measured: another's says nothing of it.
+    Under autocast, some work stays in the dtype of the weights.  None if the row's own arithmetic
+    was not measured.
     """
-    if row.dtype == AS_BUILT:  # it may mix them: bounded by the fastest
+    if row.dtype == AS_BUILT:  # it may mix dtypes, so the fastest is the bound
         return max(peaks.flop_per_s.values(), default=None)
     own = row.dtype if row.amp in (None, "off") else row.amp
     if own == "float32" and row.tf32 == "on":

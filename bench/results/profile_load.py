@@ -1,4 +1,4 @@
-"""What `bench profile` left, read again: the layers of each case."""
+"""Read the directory of `bench profile`: the layers of each case."""
 
 import csv
 import json
@@ -19,10 +19,10 @@ _TEXTS = ("case_id", "layer", "module", "type", "kind")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profiled:
-    """One case.  Times are of one profiled step.
+    """The profile of one case.  Times are those of one profiled step.
 
-    layers:     as layers.csv has them, unknown as None; all rows together are the step.
-    machine_id: None where the directory does not tell.
+    layers:     the rows of layers.csv, unknown as None; their sum is the step.
+    machine_id: None if the directory does not have it.
     """
 
     case: Case
@@ -37,40 +37,40 @@ class Profiled:
 
     @property
     def where(self) -> str:
-        """`device` where its times are known, for they are then the cost; else `host`."""
+        """The side whose times are the cost: `device` if its times are known, else `host`."""
         return "device" if any(row["device_s"] for row in self.layers) else "host"
 
 
 def is_profile(path: Path) -> bool:
-    """Whether a directory was left by `bench profile`."""
+    """Return whether `bench profile` made a directory."""
     return any(path.glob(f"*/{SUMMARY}"))
 
 
 def load(path: Path) -> list[Profiled]:
-    """The cases of a profile's directory, by the names of their folders.  Raises ReadError."""
+    """Read the cases of a profile's directory, sorted by folder name.  Raises ReadError."""
     machine = _json(path / RUN).get("machine") if (path / RUN).exists() else None
     machine_id = machine.get("machine_id") if isinstance(machine, dict) else None
     return [_case(one.parent, machine_id) for one in sorted(path.glob(f"*/{SUMMARY}"))]
 
 
 def _case(folder: Path, machine_id: str | None) -> Profiled:
-    told = _json(folder / SUMMARY)
+    summary = _json(folder / SUMMARY)
     try:
         return Profiled(
-            case=decode.case(told["case"]),
+            case=decode.case(summary["case"]),
             path=folder,
-            steps=int(told["steps"]),
-            whole_s=float(told["whole_s"]),
+            steps=int(summary["steps"]),
+            whole_s=float(summary["whole_s"]),
             # Earlier versions have the host's time alone.
-            profiled_s=float(told.get("profiled_s", told["whole_s"])),
-            unprofiled_s=float(told["unprofiled_s"]),
-            contended=bool(told["contended"]),
+            profiled_s=float(summary.get("profiled_s", summary["whole_s"])),
+            unprofiled_s=float(summary["unprofiled_s"]),
+            contended=bool(summary["contended"]),
             layers=_layers(folder / LAYERS),
             machine_id=machine_id,
         )
     except (KeyError, TypeError, ValueError, RecordError) as error:
         raise ReadError(
-            f"{folder / SUMMARY}: is no profile of a case, or one of another version: {error!r}"
+            f"{folder / SUMMARY}: is not a profile of a case that this version can read: {error!r}"
         ) from None
 
 
@@ -80,9 +80,9 @@ def _json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from None
     except (ValueError, RecursionError) as error:
-        raise ReadError(f"{path}: is no JSON: {error}") from None
+        raise ReadError(f"{path}: is not valid JSON: {error}") from None
     if not isinstance(found, dict):
-        raise ReadError(f"{path}: is no JSON object")
+        raise ReadError(f"{path}: is not a JSON object")
     return found
 
 
@@ -102,7 +102,7 @@ def _layers(path: Path) -> tuple[Mapping[str, Any], ...]:
     except OSError as error:
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from None
     except (csv.Error, UnicodeDecodeError) as error:
-        raise ReadError(f"{path}: is no CSV: {error}") from None
+        raise ReadError(f"{path}: is not valid CSV: {error}") from None
 
 
 def _value(path: Path, line: int, name: str, cell: str) -> str | float | None:
@@ -115,5 +115,7 @@ def _value(path: Path, line: int, name: str, cell: str) -> str | float | None:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise ReadError(f"{path}, line {line}: {name} {cell[:60]!r} is no time or share")
+        raise ReadError(
+            f"{path}, line {line}: {name} is {cell[:60]!r}; expected a time or a share, 0 or above"
+        )
     return value

@@ -1,7 +1,7 @@
-"""The tables of `bench profile`: what each layer, operator and kernel of a case costs.
+"""The tables of `bench profile`: the cost of each layer, operator and kernel of a case.
 
-A case's child leaves one file of all that it found; here it becomes the files that people open.
-SI base units, of one step; unknown is an empty cell.
+The worker of a case writes one file (`found.json`).  Here it becomes the files for users.  Figures
+are in SI base units for one step; an empty cell is unknown.
 """
 
 import json
@@ -24,39 +24,39 @@ LAYER_COLUMNS: Mapping[str, str] = {
     "module": "without the number of the call: the same in all calls of a module",
     "type": "class of the module",
     "kind": "layer · module (its own code beside its layers) · graph (compiled) · residual",
-    "forward_host_s": "in which it owned the host's time",
-    "backward_host_s": "of the autograd nodes that its forward made",
+    "forward_host_s": "host time in its forward, outside of the layers that it calls",
+    "backward_host_s": "host time of the autograd nodes that its forward made",
     "optimizer_host_s": "",
     "host_s": "sum of the three",
-    "host_ratio": "of the whole step; all rows together are 1",
-    "forward_device_s": "in which the accelerator worked for it",
+    "host_ratio": "share of the whole step; all rows together are 1",
+    "forward_device_s": "time in which the accelerator worked for it",
     "backward_device_s": "",
     "optimizer_device_s": "",
     "device_s": "sum of the three",
-    "device_ratio": "of the time in which the accelerator worked",
+    "device_ratio": "share of the time in which the accelerator worked",
 }
 OPERATOR_COLUMNS: Mapping[str, str] = {
     "case_id": "joins with the other files",
-    "operator": "as torch dispatches it; autograd's nodes too",
-    "calls": "in one step",
-    "self_host_s": "without what it calls",
-    "host_s": "with it",
-    "self_device_s": "of the kernels that it launched",
-    "device_s": "and those of what it calls",
-    "self_allocated_bytes": "asked for by itself, whether freed since or not",
-    "allocated_bytes": "and by what it calls",
-    "flops": "of convolutions and matrix products, multiply-add = 2; empty where hidden",
+    "operator": "the name under which torch dispatches it; autograd's nodes too",
+    "calls": "number of calls in one step",
+    "self_host_s": "host time without the operators that it calls",
+    "host_s": "host time with the operators that it calls",
+    "self_device_s": "time of the kernels that it launched",
+    "device_s": "time of these kernels and of those of the operators that it calls",
+    "self_allocated_bytes": "memory that it allocated itself, whether freed since or not",
+    "allocated_bytes": "memory that it and the operators that it calls allocated",
+    "flops": "FLOPs of convolutions and matrix products, multiply-add = 2; empty if unknown",
 }
 KERNEL_COLUMNS = ("case_id", "kernel", "operator", "calls", "device_s")
 
 
 class ProfileReadError(ValueError):
-    """What a child left is no profile; the message says what is missing."""
+    """The file of a worker is not a profile; the message says what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """One case.  Rows are as in the files, but for the ratios."""
+    """The profile of one case.  Rows are as in the files, but without the ratios."""
 
     case: Case
     folder: Path
@@ -64,7 +64,7 @@ class Profile:
     whole_s: float  # of the host in the profiled step: on an accelerator, until it has issued it
     profiled_s: float  # of the step until the device is done, under the profiler
     unprofiled_s: float  # the same without it
-    contended: bool  # by other work on the machine
+    contended: bool  # other work took processor time
     layers: Sequence[Mapping[str, Any]]
     operators: Sequence[Mapping[str, Any]]
     kernels: Sequence[Mapping[str, Any]]
@@ -74,24 +74,24 @@ class Profile:
 
     @property
     def on_device(self) -> bool:
-        """Whether the accelerator's times are known: they, not the host's, are then the cost."""
+        """Whether the accelerator's times are known; then these are the cost."""
         return any(row.get("device_s") for row in self.layers)
 
     @property
     def busy_s(self) -> float | None:
-        """In which the accelerator worked."""
+        """The time in which the accelerator worked; None if it is unknown."""
         if not self.on_device:
             return None
         return math.fsum(row["device_s"] or 0.0 for row in self.layers)
 
     @property
     def residual_s(self) -> float:
-        """What no layer owns: the loss, autograd's own work, the optimizer."""
+        """The host's time outside of all layers: the loss, autograd's own work, the optimizer."""
         return math.fsum(row["host_s"] for row in self.layers if row["kind"] == "residual")
 
 
 def load(folder: Path) -> Profile:
-    """What a child left.  Raises ProfileReadError."""
+    """Read the file of a worker.  Raises ProfileReadError."""
     try:
         found = json.loads((folder / FOUND).read_text(encoding="utf-8"))
         allocated, flops = found["allocated"], found["flops"]
@@ -116,12 +116,12 @@ def load(folder: Path) -> Profile:
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProfileReadError(
-            f"{folder}: is no profile: {type(error).__name__}: {error}"
+            f"{folder}: is not a profile: {type(error).__name__}: {error}"
         ) from None
 
 
 def write_case(profile: Profile) -> None:
-    """The files of one case, in its folder, instead of what its child left."""
+    """Write the files of one case into its folder, and remove the file of its worker."""
     write_all(profile.folder, [profile])
     if profile.memory:
         columns = {f"{name}_bytes": values for name, values in profile.memory["bytes"].items()}
@@ -133,7 +133,7 @@ def write_case(profile: Profile) -> None:
 
 
 def write_all(folder: Path, profiles: Sequence[Profile]) -> None:
-    """The tables over all cases; kernels.csv only where an accelerator ran any."""
+    """Write the tables over all cases; kernels.csv only if an accelerator ran kernels."""
     _write(folder / LAYERS, LAYER_COLUMNS, profiles, _layer_rows)
     _write(folder / OPERATORS, OPERATOR_COLUMNS, profiles, lambda one: one.operators)
     if any(one.kernels for one in profiles):
@@ -160,7 +160,7 @@ def _layer_rows(profile: Profile) -> Iterable[Mapping[str, Any]]:
 
 
 def _summary(profile: Profile) -> dict[str, Any]:
-    """profile.json: what a program wants to know of a case at once."""
+    """Return the content of profile.json: the main figures of a case for programs."""
     memory = profile.memory
     return {
         "case_id": profile.case.case_id,

@@ -1,4 +1,4 @@
-"""The results of a run in memory: all that tables, plots, sentences and the page are made of."""
+"""The results of a run in memory.  Tables, plots, insights and the page are made from them."""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields, replace
@@ -21,12 +21,12 @@ NUMBERS = frozenset(one.name for one in fields(Row) if one.type in (int | None, 
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The results of one run, or of two whose rows stand together.
+    """The results of one run, or the joined rows of several (`beside`).
 
-    path:         of the run directory, or of the measurements.csv alone.
-    description:  run.json; without any field where it is not at hand.
-    sample_frame: a line a sample, the columns of `SAMPLE_COLUMNS`; empty where the samples are not
-                  at hand.
+    path:         the run directory, or the single measurements.csv.
+    description:  run.json; without any field if it is missing.
+    sample_frame: a line for each sample, with the columns of `SAMPLE_COLUMNS`; empty if the
+                  samples are missing.
     """
 
     path: Path
@@ -36,7 +36,7 @@ class Results:
 
     @cached_property
     def frame(self) -> pd.DataFrame:
-        """A line per phase of a case, a column per field of `Row`.
+        """The rows as a data frame: a line for each phase of a case, a column for each field.
 
         Texts are objects (None = unknown), batch is Int64, the other numbers are float64 (NaN =
         unknown; exact up to 2**53).
@@ -52,7 +52,7 @@ class Results:
 
     @cached_property
     def medians(self) -> Medians:
-        """What every ratio is made of."""
+        """The medians of the samples of each replicate.  Ratios are computed from them."""
         found: dict[tuple[str | None, str, str, str], dict[int, float]] = {}
         keys = ["run_id", "case_id", "phase", "kind", "replicate"]
         groups = self.sample_frame.groupby(keys, dropna=False, sort=False)["seconds"]
@@ -72,7 +72,7 @@ class Results:
         return frozenset(row.machine_id for row in self.rows if row.machine_id)
 
     def renamed(self, run_id: str) -> "Results":
-        """The same under another name."""
+        """Return the results under another name."""
         return replace(
             self,
             rows=tuple(replace(row, run_id=run_id) for row in self.rows),
@@ -80,7 +80,7 @@ class Results:
         )
 
     def beside(self, other: "Results") -> "Results":
-        """Both runs' rows and samples, e.g. a CPU's and a GPU's, to be compared by an axis."""
+        """Return the rows and samples of both runs, for a comparison by an axis such as device."""
         return Results(
             path=self.path,
             rows=self.rows + other.rows,
@@ -94,7 +94,7 @@ def _dtype(column: str) -> str:
 
 
 def sample_frame(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
-    """From the values by column, with the types that hold for a run without samples as well."""
+    """Make the frame of samples from the values by column; a missing column is empty."""
     kinds = dict.fromkeys(WHOLE_SAMPLE_COLUMNS, "int64") | {"seconds": "float64"}
     return pd.DataFrame(
         {
@@ -105,7 +105,7 @@ def sample_frame(columns: Mapping[str, list[Any]]) -> pd.DataFrame:
 
 
 def samples_of(entries: Iterable[Entry], run_id: str | None) -> pd.DataFrame:
-    """The samples of a journal."""
+    """Return the frame of the samples in a journal."""
     columns: dict[str, list[Any]] = {name: [] for name in SAMPLE_COLUMNS}
     for one in (entry for entry in entries if isinstance(entry, Measurement)):
         for taken in one.samples:

@@ -1,4 +1,4 @@
-"""A run directory: made, reopened for a resume, finished."""
+"""Make a run directory, reopen it for a resume, and finish it."""
 
 import contextlib
 import datetime
@@ -19,34 +19,34 @@ from bench.core.records import SCHEMA_VERSION, Case
 from bench.core.text import command
 
 RESULTS = Path("results")
-DESCRIPTIONS = ("run.json", "ab.json")  # of what can be gone on with
+DESCRIPTIONS = ("run.json", "ab.json")  # a directory with one of them can be resumed
 
 
 class RunDirError(UserError):
-    """The directory cannot be used: what, where, what would be right."""
+    """The directory cannot be used; the message says why and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
 class Folders:
-    """Where a run keeps what its processes leave."""
+    """The folders for the files that the processes of a run write."""
 
-    scratch: Path  # results, logs and compile caches of the run, removed at its end
+    scratch: Path  # records, logs and compile caches; removed at the end of the run
     failures: Path
 
     def reference(self, case: Case) -> Path:
-        """File of the float64 values of a subject, one for all its settings."""
+        """Return the file with a subject's float64 values, which all its settings share."""
         key = repr((case.subject, case.mode, case.batch, case.input, case.grad_mode))
         return self.scratch / "reference" / f"{hashlib.sha256(key.encode()).hexdigest()[:16]}.pt"
 
     def of(self, case: Case) -> str:
-        """A file name for a case: readable, safe in a shell, unique."""
+        """Return a file name for a case: readable, safe in a shell, unique."""
         digest = hashlib.sha256(case.case_id.encode()).hexdigest()[:8]
         return f"{re.sub(r'[^A-Za-z0-9._=-]+', '_', case.case_id)[:100]}-{digest}"
 
 
 @dataclass(frozen=True, slots=True)
 class RunDir:
-    """Where everything of a run lies."""
+    """A run directory and the places of its files."""
 
     path: Path
 
@@ -64,7 +64,7 @@ class RunDir:
 
 
 def default_path(name: str | None, commit: str | None, now: datetime.datetime) -> Path:
-    """`results/<utc>-<name>-<short sha>`, as far as they are known."""
+    """Return `results/<utc>-<name>-<short sha>`, without the parts that are unknown."""
     parts = [now.strftime("%Y%m%dT%H%M%SZ")]
     if name:
         parts.append(re.sub(r"[^A-Za-z0-9._-]+", "_", name))
@@ -74,7 +74,7 @@ def default_path(name: str | None, commit: str | None, now: datetime.datetime) -
 
 
 def create(path: Path, description: Mapping[str, Any]) -> RunDir:
-    """A new directory with its run.json.  Raises RunDirError."""
+    """Make a new directory with its run.json.  Raises RunDirError."""
     with new(path) as folder:
         run = RunDir(folder)
         run.folders.scratch.mkdir()
@@ -86,9 +86,9 @@ def create(path: Path, description: Mapping[str, Any]) -> RunDir:
 
 @contextlib.contextmanager
 def new(path: Path) -> Iterator[Path]:
-    """A folder to be filled, which is `path` afterwards: all of it or, where that fails, nothing.
+    """Open a temporary folder that becomes `path` at the end; nothing is left if that fails.
 
-    Raises RunDirError, also for what the system refuses meanwhile.
+    Raises RunDirError, also for an OSError inside the block.
     """
     refuse_existing(path)
     folder = path.with_name(f".bench-{uuid.uuid4().hex}")
@@ -104,14 +104,14 @@ def new(path: Path) -> Iterator[Path]:
 
 
 def refuse_existing(path: Path) -> None:
-    """Raises RunDirError: what lies there is somebody's results."""
+    """Raise RunDirError if the path exists, since it may hold results."""
     try:
         there = path.exists() or path.is_symlink()
-    except OSError as error:  # its name is too long, or its folder closed to us
+    except OSError as error:  # the name is too long, or we may not enter the folder
         raise RunDirError(f"--out {path}: cannot be written: {error.strerror}") from None
     if there:
         begun = any((path / name).exists() for name in DESCRIPTIONS)
-        or_else = f", or go on with it: {command('--resume', path)}" if begun else ""
+        or_else = f", or resume it: {command('--resume', path)}" if begun else ""
         raise RunDirError(f"--out {path}: exists already; choose another{or_else}")
 
 
@@ -124,7 +124,7 @@ def change(run: RunDir, document: Mapping[str, Any]) -> None:
 
 
 def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:
-    """A directory to go on with, and its run.json.  Raises RunDirError."""
+    """Open a directory for a resume, and read its run.json.  Raises RunDirError."""
     run = RunDir(path)
     try:
         document = json.loads(run.description.read_text(encoding="utf-8"))
@@ -134,7 +134,7 @@ def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:
                 f"this is {SCHEMA_VERSION})"
             )
     except (FileNotFoundError, NotADirectoryError) as error:
-        raise RunDirError(f"--resume {path}: is no run directory: {error.strerror}") from None
+        raise RunDirError(f"--resume {path}: is not a run directory: {error.strerror}") from None
     except OSError as error:
         raise RunDirError(f"--resume {path}: cannot be read: {error.strerror}") from None
     except (ValueError, KeyError, TypeError, RecursionError):
@@ -144,7 +144,7 @@ def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:
 
 
 def make_scratch(run: RunDir) -> None:
-    """For a resume: a finished run has none any more.  Raises RunDirError."""
+    """Make the scratch folder for a resume, since a finished run has none.  Raises RunDirError."""
     try:
         run.folders.scratch.mkdir(exist_ok=True)
         if not os.access(run.path, os.W_OK):
@@ -155,7 +155,7 @@ def make_scratch(run: RunDir) -> None:
 
 
 def finish(run: RunDir, *, complete: bool) -> None:
-    """Scratch is removed when nothing is left to resume; `latest` points here."""
+    """Remove the scratch folder of a complete run, and let the link `latest` point to it."""
     if complete:
         shutil.rmtree(run.folders.scratch, ignore_errors=True)
     if run.path.resolve().parent == RESULTS.resolve():
@@ -164,11 +164,14 @@ def finish(run: RunDir, *, complete: bool) -> None:
             link.unlink(missing_ok=True)
             link.symlink_to(run.path.name)
         except OSError:
-            return  # a file system without links: a convenience less
+            return  # the file system has no links; `latest` is only a convenience
 
 
 def lock(run: RunDir) -> int:
-    """Hold the directory until this process ends.  Raises RunDirError where another does."""
+    """Lock the directory until this process ends, and return the handle.
+
+    Raises RunDirError if another process holds the lock.
+    """
     import fcntl
 
     try:
@@ -183,12 +186,12 @@ def lock(run: RunDir) -> int:
 
 
 def write_atomically(path: Path, text: str) -> None:
-    """All of it or what was there before."""
+    """Replace a file by a text; after a failure the old content is still there."""
     beside = path.with_name(path.name + ".tmp")
     beside.write_text(text, encoding="utf-8")
     beside.replace(path)
 
 
 def release(handle: int) -> None:
-    """Let another process write there."""
+    """Release the lock."""
     os.close(handle)

@@ -1,7 +1,6 @@
-"""run.json as a typed record: where and how the rows of measurements.csv were measured.
+"""Decode run.json: where and how the rows of measurements.csv were measured.
 
-The only decoder.  Keys that it does not know are kept; those that runs of earlier versions do not
-have stand at their defaults.
+Unknown keys are kept.  Keys that runs of earlier versions lack have their defaults.
 """
 
 import json
@@ -15,8 +14,8 @@ from bench.core.text import printable, shortened
 from bench.stats import between_runs
 
 T = TypeVar("T")
-Many = Annotated[tuple[T, ...], Strict(False)]  # a list of JSON, never changed
-# It divides and is divided by.
+Many = Annotated[tuple[T, ...], Strict(False)]  # a JSON list as a tuple
+# The bounds keep quotients of two amounts finite.
 Amount = Annotated[float, Field(gt=0, lt=2**200, allow_inf_nan=False)]
 
 
@@ -33,37 +32,37 @@ _EXPECTED = {
 
 
 class DescriptionError(ValueError):
-    """A text that is no run.json: the key and what was expected there, in one line."""
+    """The text is not a run.json; the message has the key and what was expected, in one line."""
 
 
 class _Part(BaseModel):
-    """An object of run.json.  Strict: a text is no number."""
+    """An object of run.json.  Types are not converted: a text is not accepted as a number."""
 
     model_config = ConfigDict(frozen=True, extra="allow", strict=True)
     __pydantic_extra__: dict[str, JsonValue] = Field(init=False)
 
     def written(self) -> dict[str, Any]:
-        """What the file has: without defaults."""
+        """Return the keys that the file has, without defaults."""
         return self.model_dump(exclude_unset=True)
 
 
 class SizePoint(_Part):
-    """One size of one operation: FLOPs or bytes, and how many of them in a second."""
+    """One size of one operation: its FLOPs or bytes, and its rate per second."""
 
     amount: Amount
     per_s: Amount
 
 
 class BytesPoint(SizePoint):
-    """A size of a copy or a sum, by the name of the operation."""
+    """One size of a copy or a sum.  what: the name of the operation."""
 
     what: str
 
 
 class SizeSweep(_Part):
-    """What a device did at most with one number of threads (`bench.worker.peaks`).
+    """The highest rates of a device with one number of threads (`bench.worker.peaks`).
 
-    cache_bytes: of all last caches together; None where the run does not say.
+    cache_bytes: the size of all last-level caches together; None if it is unknown.
     """
 
     threads: str | None
@@ -93,7 +92,7 @@ class Machine(_Part):
 
 
 class Environment(_Part):
-    """The software; `sources`: digests of what the subjects came with."""
+    """The software.  sources: digests of the files of the subjects."""
 
     torch: str | None = None
     torch_git: str | None = None
@@ -104,7 +103,7 @@ class Environment(_Part):
 
 
 class Config(_Part):
-    """What was asked for, as far as readers look at it."""
+    """The options of the run that are used when its results are read."""
 
     replicates: int = 5
     max_replicates: int | None = None
@@ -115,18 +114,18 @@ class Config(_Part):
 
     @property
     def adds_replicates(self) -> bool:
-        """Whether the run added replicates where they were not yet precise (`RunOptions`)."""
+        """Whether the run added replicates to cases that were not precise enough (`RunOptions`)."""
         asked, most = self.replicates, self.max_replicates
         return asked >= between_runs.ENOUGH_ASKED if most is None else most > asked
 
     @property
     def sampling(self) -> tuple[object, ...]:
-        """Runs that differ in it scatter differently."""
+        """The options that determine how much the times scatter."""
         return self.samples_s, self.warmup_s, self.min_samples, self.replicates
 
 
 class Layer(_Part):
-    """A layer of a subject; `same_as`: those equal to it, which were not measured again."""
+    """A layer of a subject.  same_as: equal layers, which were not measured again."""
 
     name: str
     alias: str | None = None
@@ -135,17 +134,17 @@ class Layer(_Part):
 
     @property
     def row_name(self) -> str:
-        """As the subjects of its rows have it."""
+        """The name in the subjects of its rows."""
         return self.alias or self.name
 
     @property
     def all_calls(self) -> int:
-        """How often it and those equal to it are called, in one call of the whole."""
+        """The number of calls of it and its equals in one call of the network."""
         return self.calls or 1 + len(self.same_as or ())
 
 
 class Description(_Part):
-    """A run.  Without any field: run.json is not at hand."""
+    """The description of a run; without any field if run.json is missing."""
 
     run_id: str | None = None
     command: Many[str] = ()
@@ -163,7 +162,7 @@ class Description(_Part):
 
     @cached_property
     def layers_by_name(self) -> Mapping[str, Mapping[str, Layer]]:
-        """By subject, then by the name of its rows, in the order of calls."""
+        """The layers by subject, then by `row_name`, in the order of their calls."""
         return {
             subject: {layer.row_name: layer for layer in own}
             for subject, own in self.layers.items()
@@ -171,23 +170,23 @@ class Description(_Part):
 
 
 def decode(text: str) -> Description:
-    """Raises DescriptionError."""
+    """Decode the text of a run.json.  Raises DescriptionError."""
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise DescriptionError(f"is no JSON: {error}") from None
+        raise DescriptionError(f"is not valid JSON: {error}") from None
     return of(document)
 
 
 def of(document: object) -> Description:
-    """From what JSON gives.  Raises DescriptionError."""
+    """Make a description from decoded JSON.  Raises DescriptionError."""
     try:
         return Description.model_validate(document)
     except ValidationError as error:
-        raise DescriptionError(_told(error)) from None
+        raise DescriptionError(_message(error)) from None
 
 
-def _told(error: ValidationError) -> str:
+def _message(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     if first["type"].startswith("recursion"):
         return f"{_key(first['loc'][:4])} is nested too deep"
@@ -199,5 +198,5 @@ def _told(error: ValidationError) -> str:
 
 
 def _key(place: Sequence[object]) -> str:
-    """`machine.peaks.cpu.0`."""
-    return shortened(printable(".".join(map(str, place))), 120) or "the whole"
+    """Return the path of a key: `machine.peaks.cpu.0`."""
+    return shortened(printable(".".join(map(str, place))), 120) or "the whole document"

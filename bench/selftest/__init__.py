@@ -1,4 +1,4 @@
-"""Work of known cost and known faults, measured on the path of a run.
+"""Measure work of known cost and with known faults in the same way as a run does.
 
 It may import `engine` and what lies below it, and `terminal`.
 """

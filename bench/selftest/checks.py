@@ -1,4 +1,4 @@
-"""The checks of `bench selftest`, in their order: what is measured, and what it has to be."""
+"""The checks of `bench selftest` in their order: what they measure and what they expect."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -16,24 +16,24 @@ LINEAR: dict[str, Any] = {
     "input": f"{LINEAR_SIZE}",
     "batch": LINEAR_ROWS,
 }
-# A multiply and an add for each weight and row.
+# One multiplication and one addition for each weight and row.
 LINEAR_FLOPS = 2 * LINEAR_ROWS * LINEAR_SIZE * LINEAR_SIZE
 TEMPORARY_BYTES = 2**20
-# Beside it the weights (1024 numbers), and input and output (4 × 1024 each), in float32.
+# The temporary tensor, the weights (1024 numbers), and input and output (4 × 1024 each) in float32.
 PEAK_BYTES = TEMPORARY_BYTES + 4 * (1024 + 2 * 4 * 1024)
 CONVOLUTION: dict[str, Any] = {
     "subject": "torch.nn:Conv2d(16, 32, 3)",
     "input": "16,56,56",
     "batch": 4,
 }
-TRIES = 3  # a moment's other work is no fault
+TRIES = 3  # other work for a moment is not a fault of the suite
 COMPILE_LIMIT_S = 120.0
 
 
 def every(bench: Workbench, found: Probe, *, compiles: bool) -> Iterator[Check]:
-    """All of them.
+    """Yield all checks.
 
-    compiles: with a module whose compiling takes many seconds.
+    compiles: include the check of torch.compile, which takes many seconds.
     """
     yield from _clock(bench)
     yield from _figures(bench)
@@ -45,20 +45,20 @@ def every(bench: Workbench, found: Probe, *, compiles: bool) -> Iterator[Check]:
 
 
 def persistent(ask: Callable[[], Result]) -> Callable[[], Result]:
-    """Again where it failed: a fault of the suite is there each time.
+    """Return a check that is repeated while it fails, since a fault of the suite is permanent.
 
-    What another guest of the host takes from this one lasts a while, and the kernel here does not
-    tell: seen were 75 µs on top of each wait of 2 ms, for some seconds, in one of several tables.
+    Another virtual machine on the same host can slow this one for some seconds, and the kernel does
+    not report it.  For example, each wait of 2 ms took 75 µs more.
     """
 
-    def tried() -> Result:
+    def repeated() -> Result:
         for _ in range(TRIES):
-            found = ask()
-            if found.verdict != "FAILED":
+            result = ask()
+            if result.verdict != "FAILED":
                 break
-        return found
+        return result
 
-    return tried
+    return repeated
 
 
 def _clock(bench: Workbench) -> Iterator[Check]:
@@ -71,7 +71,7 @@ def _clock(bench: Workbench) -> Iterator[Check]:
         return expectations.empty_call(seen.latency_s, busy=seen.contended)
 
     expected = f"{WAIT_S} s ± {units.percent(expectations.EXACT)}"
-    yield single("busy-wait of 2 ms, and in a row", expected, persistent(busy_wait))
+    yield single("2 ms busy-wait, also back-to-back", expected, persistent(busy_wait))
     yield single("empty call", f"< {units.seconds(expectations.EMPTY_S)}", persistent(empty))
 
 
@@ -93,8 +93,8 @@ def _figures(bench: Workbench) -> Iterator[Check]:
     yield Check(
         (
             ("FLOPs of a linear layer", f"{LINEAR_FLOPS}"),
-            ("its rate", "as a plain loop"),
-            ("its result", f"off by ≤ {expectations.RIGHT:.0e}"),
+            ("its rate", "that of a plain loop"),
+            ("its result", f"error ≤ {expectations.RIGHT:.0e}"),
         ),
         linear,
     )
@@ -124,7 +124,7 @@ def _faults(bench: Workbench) -> Iterator[Check]:
     yield single("wrong result in channels_last", "invalid", wrong)
     yield single("segmentation fault", "crash", crash)
     yield single("endless loop", f"timeout after {expectations.LIMIT_S:.0f} s", endless)
-    yield single("the case after these", "measured", after)
+    yield single("the case after these faults", "measured", after)
 
 
 def _compiled(bench: Workbench, found: Probe) -> Check:
@@ -153,5 +153,5 @@ def _neighbours(bench: Workbench) -> Iterator[Check]:
             seen = bench.timed(**CONVOLUTION)
         return expectations.beside(seen.contention_ratio, contended=seen.contended)
 
-    yield single("convolution alone", "not flagged", alone)
-    yield single("beside a busy process a core", "contended", beside)
+    yield single("convolution alone", "not contended", alone)
+    yield single("with a busy process on each core", "contended", beside)

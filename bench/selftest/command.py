@@ -1,6 +1,7 @@
-"""`bench selftest`: is the suite right here and now?  Known work is measured, and judged.
+"""The command `bench selftest`: it checks the suite on this machine with known work.
 
-One line about the machine, then a table with a line a check, to be pasted into a bug report.
+The output is a line about the machine and a table with a line for each check.  Users can paste it
+into a bug report.
 """
 
 import os
@@ -32,7 +33,7 @@ OK, WRONG, NOTHING = 0, 1, 4
 
 
 def run(*, quick: bool) -> int:
-    """Measure known work and print what came of it.  The exit code."""
+    """Measure known work, print the results, and return the exit code."""
     width = PLAIN_WIDTH if not sys.stdout.isatty() else min(PLAIN_WIDTH, Console().width)
     console = PipedConsole(width=width)
     lines: list[Line] = []
@@ -47,13 +48,13 @@ def run(*, quick: bool) -> int:
         console.print(table(lines))
         console.print(summary(lines), highlight=False)
     if stopped:
-        console.print(Text(f"nothing further could be measured: {stopped}"))
+        console.print(Text(f"the selftest stopped: {stopped}"))
         return NOTHING
     return code(lines)
 
 
 def _measure(found: Probe, quick: bool, lines: list[Line]) -> None:
-    """Fills `lines` as far as it comes.  Raises SessionError, OSError."""
+    """Append a line for each finished check.  Raises UserError, OSError."""
     prefix = "bench-selftest-"
     with (
         tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as name,
@@ -71,19 +72,19 @@ def _measure(found: Probe, quick: bool, lines: list[Line]) -> None:
 
 
 def _progress() -> Progress:
-    """The name of the check that runs now, on a terminal only."""
+    """Return a display of the name of the running check; it is silent without a terminal."""
     console = Console(stderr=True)
     return Progress(
         TextColumn("{task.description}", markup=False),
         console=console,
-        auto_refresh=False,  # no thread draws beside a measurement
+        auto_refresh=False,  # no thread may draw during a measurement
         transient=True,
         disable=not console.is_terminal,
     )
 
 
 def heading(found: Probe, *, quick: bool) -> str:
-    """The machine, torch and the devices."""
+    """Return the line about the machine, torch and the devices."""
     shown = [f"{name} ({device.shown})" for name, device in found.devices.items()]
     return (
         f"bench selftest{' --quick' if quick else ''}: {len(processors())} of {os.cpu_count()} "
@@ -93,7 +94,7 @@ def heading(found: Probe, *, quick: bool) -> str:
 
 
 def table(lines: Iterable[Line]) -> Table:
-    """A line a check; without lines to draw, so that it survives a paste."""
+    """Return the table with a line for each check; it has no frame, so that it can be pasted."""
     made = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name in ("check", "expected"):
         made.add_column(name, no_wrap=True)
@@ -108,13 +109,13 @@ def table(lines: Iterable[Line]) -> Table:
 
 
 def summary(lines: Sequence[Line]) -> str:
-    """How many of each verdict."""
+    """Return the number of checks by verdict, as a text."""
     counts = Counter(line.result.verdict for line in lines)
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
 
 
 def code(lines: Sequence[Line]) -> int:
-    """1 where a check failed, 4 where nothing could be judged."""
+    """Return the exit code: 1 if a check failed, 4 if all were skipped, else 0."""
     verdicts = {line.result.verdict for line in lines}
     if "FAILED" in verdicts:
         return WRONG

@@ -1,4 +1,4 @@
-"""Accelerators of this machine, which work while the host goes on."""
+"""The checks of accelerators, which compute while the host continues."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -17,28 +17,28 @@ _FIGURES: Decoder[Figures] = Decoder(Figures, "answer of the devices' process")
 
 
 def all_(names: Sequence[str]) -> Check:
-    """Four lines an accelerator."""
+    """Return a check with four lines for each accelerator."""
     if not names:
         return single("accelerators", "", lambda: expectations.skipped("no accelerator", ""))
     lines = []
     for name in names:
         lines += [
-            (f"{name}: launch alone", f"> ×{expectations.LAUNCH:.0f} as fast"),
-            (f"{name}: time by its events", f"host's ± {units.percent(expectations.EVENTS)}"),
+            (f"{name}: launch without waiting", f"> ×{expectations.LAUNCH:.0f} as fast"),
+            (f"{name}: time of its events", f"host's ± {units.percent(expectations.EVENTS)}"),
             (f"{name}: memory of 64 MiB", f"{expectations.ALLOCATED_BYTES} B"),
-            (f"{name}: another process on it", "contended"),
+            (f"{name}: with another process on it", "contended"),
         ]
 
     def ask() -> list[Result]:
         figures = look(LIMIT_S * len(names))
-        lost = {"error": "no figures of it: its process ended before, or was not done in time"}
+        lost = {"error": "there are no figures of it: its process ended early or was too slow"}
         return [one for name in names for one in accelerator(figures.get(name, lost))]
 
     return Check(tuple(lines), ask)
 
 
 def accelerator(figures: Mapping[str, Any]) -> list[Result]:
-    """Four lines from the figures of one accelerator."""
+    """Return the four results of one accelerator."""
     if "error" in figures:
         return [Result(figures["error"], "FAILED")] * 4
     return [
@@ -50,10 +50,7 @@ def accelerator(figures: Mapping[str, Any]) -> list[Result]:
 
 
 def look(limit_s: float = LIMIT_S) -> Figures:
-    """The figures of MODULE, by the name of the accelerator; of those that it came to.
-
-    Raises NotMeasured.
-    """
+    """Return the figures of MODULE by accelerator, as far as it came.  Raises NotMeasured."""
     try:
         return helper.ask(MODULE, {}, _FIGURES, limit_s, in_parts=True)
     except helper.HelperError as error:

@@ -1,7 +1,7 @@
-"""What `bench selftest` measures: known subjects on the very path of a run.
+"""Measure known subjects for `bench selftest` with the same code as `bench run`.
 
-A fresh interpreter, a forked child a case, a record in a file: `bench.engine.workers`, as `bench
-run` uses it.
+As in a run, there is a fresh interpreter, a forked worker for each case, and a record in a file
+(`bench.engine.workers`).
 """
 
 import contextlib
@@ -30,7 +30,7 @@ from bench.selftest.expectations import Result
 KNOWN = "bench.worker.selftest.models"
 LOOP_LIMIT_S = 120.0
 _SECONDS: Decoder[float] = Decoder(float, "time of the plain loop")
-LOOK_S = 0.3  # at the processors: long enough to tell who computes from who woke up
+LOOK_S = 0.3  # time over which the load is measured; a process that only woke up does not count
 PLAIN = Case(
     subject=f"{KNOWN}:WellBehaved",
     mode="inference",
@@ -45,7 +45,7 @@ PLAIN = Case(
     allocator="retained",
     grad_mode="inference_mode",
 )
-# Computes for one processor until the selftest ends, however that ends.
+# A program that keeps one processor busy until the selftest ends, in whatever way that happens.
 NEIGHBOUR = """
 import os, sys
 parent = int(sys.argv[1])
@@ -56,12 +56,12 @@ while os.getppid() == parent:
 
 
 class NotMeasured(RuntimeError):  # noqa: N818 - says what happened
-    """Known work that should have been measured was not; the message is the record's reason."""
+    """Known work could not be measured; the message is the record's reason."""
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """One line of the table."""
+    """One line of the table: a check and its result."""
 
     check: str
     expected: str
@@ -70,13 +70,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """Lines that come from one measuring."""
+    """A measurement that gives one or several lines of the table."""
 
-    lines: tuple[tuple[str, str], ...]  # what was done, what is expected
-    ask: Callable[[], Sequence[Result]]  # measures once, for all lines.  Raises NotMeasured
+    lines: tuple[tuple[str, str], ...]  # names and expected values
+    ask: Callable[[], Sequence[Result]]  # measures and returns a result for each line
 
     def run(self) -> list[Line]:
-        """Raises what a pool of workers does."""
+        """Measure and return the lines.  Raises the errors of a worker pool."""
         try:
             results = self.ask()
         except NotMeasured as error:
@@ -88,7 +88,7 @@ class Check:
 
 
 def single(check: str, expected: str, ask: Callable[[], Result]) -> Check:
-    """One line."""
+    """Return a check with a single line."""
     return Check(((check, expected),), lambda: [ask()])
 
 
@@ -99,14 +99,14 @@ class Timed:
     latency_s: float
     pipelined_s: float
     contended: bool
-    contention_ratio: float | None  # None: the kernel does not tell
+    contention_ratio: float | None  # None: the kernel does not report it
 
 
 class Workbench:
-    """Asks workers for cases, one at a time."""
+    """Measures cases in workers, one at a time."""
 
     def __init__(self, folder: Path, options: RunOptions) -> None:
-        """folder: exists, and is removed by its owner."""
+        """folder: an existing folder, which the caller removes."""
         self._folders = Folders(folder / "scratch", folder / "failures")
         self._folders.scratch.mkdir()
         self._options = options
@@ -117,17 +117,17 @@ class Workbench:
         )
 
     def close(self) -> None:
-        """End the workers; the next question starts fresh ones."""
+        """End the workers; the next call of `ask` starts fresh ones."""
         self._pool.close()
 
     def ask(self, job: Job, subject: str, *, limit_s: float = 60.0, **axes: Any) -> Entry:
-        """One child's record.  Raises StartError, DiskFull."""
+        """Run a job in a worker and return its record.  Raises StartError, DiskFull."""
         case = dataclasses.replace(PLAIN, subject=subject, **axes)
         options = self._options.model_copy(update={"timeout_s": limit_s})
         return self._pool.ask(request(job, case, 0, options, self._folders))
 
     def timed(self, subject: str, **axes: Any) -> Timed:
-        """Raises NotMeasured, StartError."""
+        """Measure the times of a subject.  Raises NotMeasured, StartError."""
         entry = self.ask("measure", subject, **axes)
         if not isinstance(entry, Measurement):
             raise NotMeasured(" ".join(ending(entry)))
@@ -140,7 +140,7 @@ class Workbench:
         )
 
     def facts(self, subject: str, **axes: Any) -> Facts:
-        """Raises NotMeasured, StartError."""
+        """Find the static metrics of a subject.  Raises NotMeasured, StartError."""
         entry = self.ask("reference", subject, **axes)
         if isinstance(entry, Facts):
             entry = self.ask("facts", subject, **axes)
@@ -150,14 +150,14 @@ class Workbench:
 
 
 def ending(entry: Entry) -> tuple[str, str]:
-    """Status and reason; the log of a failure is gone when it is read."""
+    """Return the status and the reason of a record, without the path of a log that is removed."""
     if isinstance(entry, Failure):
         return entry.status, entry.reason
     return "measured", ""
 
 
 def plain_loop_s(rows: int, size: int) -> float:
-    """Seconds of a product in a process that has nothing of this suite's path but its allocator.
+    """Return the seconds of a matrix product in a process that uses only the suite's allocator.
 
     Raises NotMeasured.
     """
@@ -171,7 +171,7 @@ def plain_loop_s(rows: int, size: int) -> float:
 
 @contextlib.contextmanager
 def neighbours() -> Iterator[None]:
-    """One busy process for each processor that this one may use, as long as the block lasts."""
+    """Run a busy process for each processor that this process may use, during the block."""
     with contextlib.ExitStack() as stack:
         for _ in processors():
             stack.enter_context(_neighbour())
@@ -184,11 +184,11 @@ def _neighbour() -> Iterator[None]:
         [sys.executable, "-I", "-S", "-c", NEIGHBOUR, str(os.getpid())],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
-        start_new_session=True,  # Ctrl-C is for the selftest
+        start_new_session=True,  # Ctrl-C must reach only the selftest
     )
     try:
         assert process.stdout is not None
-        process.stdout.readline()  # it computes from here on
+        process.stdout.readline()  # it is busy from here on
         yield
     finally:
         process.kill()
@@ -196,13 +196,13 @@ def _neighbour() -> Iterator[None]:
 
 
 def processors() -> list[int]:
-    """Their numbers, of those that this process may use."""
+    """Return the numbers of the processors that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return sorted(os.sched_getaffinity(0))
     return list(range(os.cpu_count() or 1))
 
 
 def busy_share() -> float:
-    """Of the busiest of our processors, while this process and its replicate do nothing."""
+    """Return the load of the busiest of our processors while the suite does nothing, 0 to 1."""
     shares = psutil.cpu_percent(interval=LOOK_S, percpu=True)
     return max((shares[one] for one in processors() if one < len(shares)), default=0.0) / 100

@@ -1,4 +1,4 @@
-"""Better, the same or worse: the rules, and the report of their verdicts.
+"""The rules that decide whether a case is better, the same or worse, and the reports of this.
 
 It may import `core`, `stats`, `results` and `compare`.
 """

@@ -1,4 +1,4 @@
-"""The `bench ab` that measures one case on both revisions, here and now."""
+"""The `bench ab` command that measures one case of a check on both revisions, on this machine."""
 
 import re
 import shlex
@@ -7,13 +7,13 @@ from bench.core.axes import AXES
 from bench.core.records import Row
 
 _COMMIT = re.compile(r"[0-9a-f]{7,64}")
-UNKNOWN_COMMIT = "BASELINE_REVISION"  # to be filled in by hand
+UNKNOWN_COMMIT = "BASELINE_REVISION"  # the user fills it in
 
 
 def settling_command(row: Row, commit: object, threshold: float = 0.05) -> str:
-    """Ready for a shell.
+    """Return the command, quoted for a shell.
 
-    commit: the baseline's, as its run.json says; anything that is none is not believed.
+    commit: the commit of the baseline from its run.json; a value that is not a commit is ignored.
     """
     known = isinstance(commit, str) and _COMMIT.fullmatch(commit)
     words = ["bench", "ab", str(commit) if known else UNKNOWN_COMMIT, "."]

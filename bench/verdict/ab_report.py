@@ -1,4 +1,4 @@
-"""What a comparison of two sides says: its rows, its first line, its exit code, its files."""
+"""The report of `bench ab`: its rows, headline, exit code and files."""
 
 import dataclasses
 import math
@@ -11,7 +11,7 @@ from bench.core.records import Case
 from bench.core.row_names import CaseNames, case_names
 from bench.core.text import command
 from bench.results.csv_files import write_csv
-from bench.verdict.exact_metrics import counted_findings
+from bench.verdict.exact_metrics import COUNTED, counted_findings
 from bench.verdict.markdown import (
     MAX_BYTES,
     changed_table,
@@ -28,23 +28,22 @@ from bench.verdict.report import WORST_FIRST, Verdict, headline
 from bench.verdict.tables import style_of
 from bench.verdict.text_table import Cell, Column, TextTable
 
-TIME = "time_s"  # of a call
-PIPELINED = "pipelined_s"  # of a call back to back with others, on an accelerator
+TIME = "time_s"  # the latency
+PIPELINED = "pipelined_s"  # the time of a call back-to-back with others, on an accelerator
 TIMES = (TIME, PIPELINED)
-MOST_SENTENCE = 1000  # characters of a first line or a note, in the file
-COUNTED = ("flops", "graph_breaks", "recompiles", "layout_flips", "operators", "peak_bytes")
+MOST_SENTENCE = 1000  # characters of the headline or a note in the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Row:
     """One figure of one phase of one case; the fields are the columns of ab.csv.
 
-    Times in seconds, medians over the pairs; ratios are B / A.
+    Times are medians over the pairs, in seconds.  Ratios are B / A.
     """
 
-    case_id: str  # of side A
+    case_id: str  # of variant A
     phase: str | None = None
-    figure: str | None = None  # time_s, or one that is counted
+    figure: str | None = None  # time_s, pipelined_s or a counted figure
     a: float | None = None
     b: float | None = None
     ratio: float | None = None
@@ -53,32 +52,33 @@ class Row:
     verdict: Verdict
     pairs: int | None = None
     p_adjusted: float | None = None
-    smallest_effect_ratio: float | None = None  # that would have been found, B / A - 1
-    pairs_needed: int | None = None  # that a resume takes, to find twice the threshold
-    outlook: Outlook | None = None  # what more pairs could do for what is undecided
+    smallest_effect_ratio: float | None = None  # smallest slowdown that is found, B / A - 1
+    pairs_needed: int | None = None  # --pairs of a resume that finds twice the threshold
+    outlook: Outlook | None = None  # the effect of more pairs, if INCONCLUSIVE
     note: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that a comparison found."""
+    """The result of a comparison."""
 
-    a: str  # the sides, as shown
+    a: str  # the variants as messages name them
     b: str
     threshold: float
-    thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)  # of some cases
+    # By case_id, for the cases that have their own.
+    thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
     rows: tuple[Row, ...]
     cases: Mapping[str, Case] = dataclasses.field(default_factory=dict)  # by case_id, to name rows
     notes: tuple[str, ...] = ()
 
     def count(self, *verdicts: Verdict, times: bool = False) -> int:
-        """Rows with one of these verdicts; times: without what is counted."""
+        """Return the number of rows with one of the verdicts; times: without counted figures."""
         rows = [row for row in self.rows if not times or row.figure in (*TIMES, None)]
         return sum(row.verdict in verdicts for row in rows)
 
     @property
     def headline(self) -> str:
-        """The verdict, in one line."""
+        """The verdict in one line."""
         if not any(row.figure == TIME for row in self.rows):
             return "NOTHING MEASURED: no case ran on both sides"
         bad = [f"{n} {word}" for word in ("FAILED", "REGRESSED") if (n := self.count(word))]
@@ -95,9 +95,12 @@ class Report:
         )
 
     def exit_code(self, *, strict: bool) -> int:
-        """4 failed or nothing measured; 1 regressed; 3, strictly, what is not known; else 0.
+        """Return the exit code: 0, 1, 3 or 4.
 
-        Where A differs from itself, no time is believed; what is counted still is.
+        4: a case is FAILED, or nothing was measured.
+        1: a row is REGRESSED; if a null case differed, only counted figures can be.
+        3: with `strict`, a row is UNTRUSTED or INCONCLUSIVE.
+        0: otherwise.
         """
         if self.count("FAILED") or not any(row.figure == TIME for row in self.rows):
             return 4
@@ -114,7 +117,7 @@ def time_row(
     decision: Decision,
     figure: str = TIME,
 ) -> Row:
-    """a_s, b_s: medians over the pairs."""
+    """Return the row of a time.  a_s, b_s: medians over the pairs, in seconds."""
     return Row(
         case_id=case_id,
         phase=phase,
@@ -135,7 +138,10 @@ def time_row(
 
 
 def doubted(row: Row, why: str) -> Row:
-    """The same times, of a case that failed once: what stands is a slowdown alone."""
+    """Return the row of a case that failed in some pairs: SAME and IMPROVED become INCONCLUSIVE.
+
+    why: the failures, as the row's note.
+    """
     if row.verdict not in ("SAME", "IMPROVED"):
         return dataclasses.replace(row, note="; ".join(filter(None, (row.note, why))))
     return dataclasses.replace(row, verdict="INCONCLUSIVE", note=why)
@@ -149,8 +155,11 @@ def counted_rows(
     *,
     gated: bool,
 ) -> list[Row]:
-    """What repeats exactly.  gated: more is worse; else a difference is only shown."""
-    base, value = ({name: side.get(name) for name in COUNTED} for side in (a, b))
+    """Return a row for each counted figure.
+
+    gated: an increase is REGRESSED; otherwise any difference is DIFFERS.
+    """
+    base, value = ({one.name: side.get(one.name) for one in COUNTED} for side in (a, b))
     rows = []
     for one in counted_findings({phase: base}, {phase: value}):
         verdict: Verdict = "SAME"
@@ -174,7 +183,10 @@ def counted_rows(
 
 
 def table(report: Report) -> TextTable:
-    """Every time, and of what is counted that which differs, a line for each case and phase."""
+    """Return the table of all times, and of the counted figures that differ.
+
+    Each case and phase has one line for its times and one for its counted figures.
+    """
     shown = [row for row in ordered(report.rows) if row.figure in TIMES or row.verdict != "SAME"]
     names = case_names(
         (report.cases[row.case_id] for row in shown if row.case_id in report.cases), short=True
@@ -214,16 +226,16 @@ def _name(row: Row, report: Report, names: CaseNames) -> str:
 
 
 def _counted(rows: Iterable[Row]) -> dict[tuple[str, str | None], list[Row]]:
-    """The counted figures that differ, by case and phase."""
-    found: dict[tuple[str, str | None], list[Row]] = {}
+    """Return the rows of counted figures by case and phase."""
+    by_phase: dict[tuple[str, str | None], list[Row]] = {}
     for row in rows:
         if row.figure not in (*TIMES, None):
-            found.setdefault((row.case_id, row.phase), []).append(row)
-    return found
+            by_phase.setdefault((row.case_id, row.phase), []).append(row)
+    return by_phase
 
 
 def _one_counted(row: Row) -> str:
-    """`operators 51 → 53 (+3.9 %)`."""
+    """Return a counted figure as text: `operators 51 → 53 (+3.9 %)`."""
     name = str(row.figure).removesuffix("_bytes").replace("_", " ")
     a, b = (figure(str(row.figure), value) for value in (row.a, row.b))
     more = ratio(row)
@@ -231,11 +243,12 @@ def _one_counted(row: Row) -> str:
 
 
 def ordered(rows: Sequence[Row]) -> list[Row]:
+    """Return the rows, those with the worst verdict first."""
     return sorted(rows, key=lambda row: WORST_FIRST.index(row.verdict))
 
 
 def _cells(row: Row) -> tuple[str, str, str, str, str]:
-    """figure, A, B, ratio, verdict."""
+    """Return the texts of the columns figure, A, B, ratio and verdict."""
     if row.figure is None:
         return row.note, "", "", "", row.verdict
     name = named(row)
@@ -244,73 +257,76 @@ def _cells(row: Row) -> tuple[str, str, str, str, str]:
 
 
 def named(row: Row) -> str:
-    """What follows the phase: nothing where it is the time of a call."""
+    """Return the name of the figure, to follow the phase; empty for the latency."""
     if row.figure == PIPELINED:
         return " back-to-back"
     return "" if row.figure == TIME else f" {row.figure}"
 
 
 def ratio(row: Row) -> str:
-    """`+2.1 % (-0.4 to +4.7 %)`: what B takes more than A."""
+    """Return how much more B takes than A: `+2.1 % (-0.4 to +4.7 %)`."""
     return percent_more(row.ratio, row.ratio_low, row.ratio_high)
 
 
 LEGEND = (
-    "Of what is INCONCLUSIVE: the smallest slowdown that would have been found four times in five, "
-    "and the --pairs with which twice the threshold is; both simulated from its pairs' scatter"
+    "INCONCLUSIVE figures show the smallest slowdown that would have been found four times in five "
+    "and the --pairs that would find twice the threshold; both are simulated from the pairs"
 )
 
 
 def reach(row: Row) -> str:
-    """`would have found +37 %, needs --pairs 112`, of what is undecided; what is known of it."""
+    """Return `would have found +37 %, needs about --pairs 112` for an INCONCLUSIVE row.
+
+    A part that is unknown is left out.  The text is empty for other verdicts.
+    """
     if row.verdict != "INCONCLUSIVE":
         return ""
-    found = []
+    parts = []
     least = row.smallest_effect_ratio
     if least is not None and math.isfinite(least):
-        found.append(f"would have found {100 * least:+.0f} %")
+        parts.append(f"would have found {100 * least:+.0f} %")
     match row.outlook:
         case "more pairs":
-            found.append(f"needs about --pairs {row.pairs_needed}")
+            parts.append(f"needs about --pairs {row.pairs_needed}")
         case "go on":
-            found.append("lacks planned pairs (--resume)")
+            parts.append("lacks planned pairs (--resume)")
         case "given up":
-            found.append("a look ended it")
+            parts.append("a look ended it")
         case "too noisy":
-            found.append(f"needs more than --pairs {MOST_TRIED}")
-    return ", ".join(found)
+            parts.append(f"needs more than --pairs {MOST_TRIED}")
+    return ", ".join(parts)
 
 
 def further(rows: Sequence[Row], directory: Path) -> list[str]:
-    """What can be done for what is undecided, a sentence each; every command is one that works."""
-    by: dict[Outlook, list[Row]] = {}
+    """Return a sentence for each kind of INCONCLUSIVE times, with the command that can help."""
+    by_outlook: dict[Outlook, list[Row]] = {}
     for row in rows:
         if row.outlook is not None and row.verdict == "INCONCLUSIVE":
-            by.setdefault(row.outlook, []).append(row)
-    found = []
+            by_outlook.setdefault(row.outlook, []).append(row)
+    sentences = []
     resume = command("bench", "ab", "--resume", directory)
-    if going := by.get("go on"):
-        found.append(f"{_figures(going)} did not get all planned pairs; to go on: {resume}")
-    if more := by.get("more pairs"):
+    if lacking := by_outlook.get("go on"):
+        sentences.append(f"{_times(lacking)} did not get all planned pairs; to resume: {resume}")
+    if more := by_outlook.get("more pairs"):
         most = max(row.pairs_needed or 0 for row in more)
-        found.append(
-            f"{_figures(more)} may be decided by more pairs; to add as many as the noisiest one "
+        sentences.append(
+            f"{_times(more)} may be decided by more pairs; to add as many as the noisiest one "
             f"needs: {resume} --pairs {most}"
         )
-    if ended := by.get("given up"):
-        found.append(
-            f"{_figures(ended)} got no more pairs because a look found a slowdown by the threshold "
-            "unlikely; --resume adds none, only a new comparison measures them again"
+    if ended := by_outlook.get("given up"):
+        sentences.append(
+            f"{_times(ended)} got no more pairs because a look found a slowdown by the threshold "
+            "unlikely; --resume adds no pairs to them, only a new comparison measures them again"
         )
-    if noisy := by.get("too noisy"):
-        found.append(
-            f"{_figures(noisy)} cannot be decided here: not even --pairs {MOST_TRIED} would find "
-            "twice the threshold; use a quieter machine or a larger --threshold"
+    if noisy := by_outlook.get("too noisy"):
+        sentences.append(
+            f"{_times(noisy)} cannot be decided on this machine: even --pairs {MOST_TRIED} would "
+            "not find twice the threshold; use a quieter machine or a larger --threshold"
         )
-    return found
+    return sentences
 
 
-def _figures(rows: Sequence[Row]) -> str:
+def _times(rows: Sequence[Row]) -> str:
     return f"{len(rows)} undecided {'time' if len(rows) == 1 else 'times'}"
 
 
@@ -322,7 +338,7 @@ _HEAD = "| case | figure | A | B | B / A (95 %) | verdict |\n|---|---|---|---|--
 
 
 def markdown(report: Report) -> str:
-    """report.md: the verdict in its first line; always under 60 kB."""
+    """Return the content of report.md; the first line is the verdict, the size is under 60 kB."""
     head = [f"**{escape(report.headline, MOST_SENTENCE)}**\n"]
     head.append(
         f"A is {code(report.a)}, B is {code(report.b)}; threshold "
@@ -345,6 +361,6 @@ def _line(row: Row) -> str:
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """ab.csv: a line a row, a column a field."""
+    """Write ab.csv: a line for each row, a column for each field of `Row`."""
     names = [one.name for one in dataclasses.fields(Row)]
     write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))

@@ -1,8 +1,9 @@
-"""A run compared with a stored baseline.  Pure; it never measures.
+"""Compare a run with a stored baseline.  The functions are pure; nothing is measured here.
 
 Counted figures are compared exactly, on any machine.  Times are compared only on the machine of
-the baseline: with earlier runs if there are enough; else by the replicates of the two runs and the
-between-run SD (`bench.stats.between_runs`).  The latter gives a suspect, which `bench ab` settles.
+the baseline.  If there are enough earlier runs, the time is compared with them.  Otherwise the
+replicates of the two runs are compared, with the between-run SD (`bench.stats.between_runs`);
+this gives at most a SUSPECT, which `bench ab` decides.
 """
 
 import math
@@ -21,7 +22,7 @@ from bench.verdict.report import WORST_FIRST, CaseVerdict, Finding, Report, Verd
 from bench.verdict.timing import ENOUGH_HISTORY, TimeTest, findings_of, tests_of
 
 BROKEN = ("crash", "error", "invalid", "timeout")
-# Nothing that measuring both revisions would tell: no doubt, or a side that has no such case.
+# `bench ab` is not suggested for these: the verdict is clear, or one revision lacks the case.
 SETTLED: frozenset[Verdict] = frozenset({"SAME", "IMPROVED", "NEW", "MISSING", "UNMEASURED"})
 
 
@@ -35,18 +36,19 @@ def check(
     threshold: float = 0.05,
     history: Sequence[Results] = (),
 ) -> Report:
-    """Judge every case of the baseline and of the run.
+    """Return a verdict for each case of the baseline and of the run.
 
-    threshold: τ, the slowdown that counts, as a ratio - 1.
-    history:   earlier runs of the baseline's machine, the baseline itself left out.
+    threshold: τ, the smallest slowdown that matters, as a ratio - 1.
+    history:   earlier runs of the baseline's machine, without the baseline itself.
 
-    Raises CheckError.
+    Raises CheckError if the threshold is not between 0 and 1.
     """
     if not 0 < threshold < 1:
         raise CheckError(
             f"--threshold {threshold}: expected a ratio between 0 and 1, such as 0.05 for 5 %"
         )
-    # The controls bear on a verdict by themselves (`timing`): here they would count twice.
+    # `timing` takes the controls into account.  Times that are corrected by them would count
+    # them twice.
     run, history = uncorrected(run), [uncorrected(one) for one in history]
     baseline = None if baseline is None else uncorrected(baseline)
     here = by_case(run)
@@ -82,20 +84,20 @@ def check(
 
 
 def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVerdict:
-    """As bad as its worst finding; undecided where nothing could be held against anything."""
+    """Return the verdict of the worst finding; INCONCLUSIVE if there are no findings."""
     verdicts: set[Verdict] = {one.verdict for one in findings} or {"INCONCLUSIVE"}
     return CaseVerdict(
         case_id=str(any_row(base).case_id),
         subject=str(any_row(value).subject),
         verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
-        note="" if findings else "no figure that both have",
+        note="" if findings else "the run and the baseline have no figure in common",
         findings=tuple(findings),
         row=any_row(base),
     )
 
 
 def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdict:
-    """A case that is on one side alone, or not ok on one."""
+    """Return the verdict of a case that is missing in one of the runs, or not ok in one."""
     row = any_row(base or value or {})
     verdict: Verdict
     if value is None:
@@ -128,7 +130,7 @@ def _why(case: Case) -> str:
 def _with_command(
     case: CaseVerdict, there: Mapping[str, Case], commit: str | None, threshold: float
 ) -> CaseVerdict:
-    """With the `bench ab` that settles it, where there is anything to settle."""
+    """Add the `bench ab` command that decides the case, unless its verdict is clear."""
     if case.verdict in SETTLED or case.case_id not in there:
         return case
     command = settling_command(any_row(there[case.case_id]), commit, threshold)
@@ -142,14 +144,14 @@ def _notes(
     threshold: float,
     tests: Sequence[TimeTest],
 ) -> list[str]:
-    """Notes about all cases, one sentence each."""
+    """Return notes that concern all cases."""
     if baseline is None:
         return []
     notes = []
     if not all(same_machine(*pair) for pair in rows):
         notes.append(
-            "The baseline comes from another machine: times are advisory. Measuring both "
-            "revisions here and now settles them."
+            "The baseline comes from another machine, so times are ADVISORY. To settle them, "
+            "measure both revisions on this machine with `bench ab`."
         )
     moved = [
         value.control_s / base.control_s
@@ -158,24 +160,28 @@ def _notes(
     ]
     if moved and abs(math.log(statistics.median(moved))) > math.log1p(threshold):
         notes.append(
-            f"The reference work, the same in both runs, took {statistics.median(moved):.2f} times "
-            "as long as in the baseline: the machine itself became faster or slower."
+            "The machine itself became faster or slower: the reference work, which is the same in "
+            f"both runs, took {statistics.median(moved):.2f} times as long as in the baseline."
         )
     torches = [
         sorted({row.torch_version for row in one.rows if row.torch_version})
         for one in (baseline, run)
     ]
     if torches[0] and torches[1] and torches[0] != torches[1]:
-        notes.append(f"torch was {', '.join(torches[0])}, now it is {', '.join(torches[1])}.")
+        notes.append(
+            f"The baseline was measured with torch {', '.join(torches[0])}, this run with "
+            f"torch {', '.join(torches[1])}."
+        )
     if baseline.description.environment.git_dirty:
         notes.append(
-            "The baseline was measured with uncommitted changes: its commit differs from that code."
+            "The baseline was measured with uncommitted changes, so its commit is not the code "
+            "that was measured."
         )
     if any(same_machine(*pair) for pair in rows) and not any(one.predicted for one in tests):
         notes.append(
-            f"Fewer than {ENOUGH_HISTORY} earlier runs of this machine are beside the baseline: a "
-            "slowdown is a suspect at most, and few times are SAME. Keep runs of unchanged code "
-            "there."
+            f"The baseline folder has fewer than {ENOUGH_HISTORY} earlier runs of this machine, so "
+            "a slowdown is at most a SUSPECT, and few times are SAME. Keep runs of unchanged code "
+            "in that folder."
         )
     return notes
 

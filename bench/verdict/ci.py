@@ -1,6 +1,6 @@
-"""What a CI service is told of each case: passed, failed, skipped, or in error, and why.
+"""The outcome of each case for a CI service: passed, failed, skipped, or in error, and why.
 
-`junit` and `github` write it down, for a check and a comparison alike.
+`junit` and `github` write it, both for `bench check` and for `bench ab`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -11,7 +11,7 @@ from bench.verdict import ab_report
 from bench.verdict import report as verdict
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
-# The rest has passed; `of_check` adds what a stored baseline alone can say.
+# Every other verdict is "passed".  `of_check` adds the verdicts that only a check has.
 OUTCOMES: Mapping[verdict.Verdict, Outcome] = {
     "REGRESSED": "failure",
     "FAILED": "error",
@@ -24,26 +24,29 @@ OUTCOMES: Mapping[verdict.Verdict, Outcome] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
-    """One case.  sentence: its verdict and what it rests on, in one line."""
+class CaseOutcome:
+    """The outcome of one case.  sentence: its verdict and the figure behind it, in one line."""
 
     name: str
     group: str
     outcome: Outcome
     sentence: str
-    command: str | None = None  # that settles it
-    warns: bool = False  # worth a word, though it fails nothing
+    command: str | None = None  # the `bench ab` command that decides the case
+    warns: bool = False  # it gets a warning, although it does not fail
 
 
-def of_check(report: verdict.Report, *, strict: bool) -> list[Judged]:
-    """strict: a suspect is a failure, else it is skipped, with a warning."""
+def of_check(report: verdict.Report, *, strict: bool) -> list[CaseOutcome]:
+    """Return the outcome of each case of a check.
+
+    strict: a SUSPECT is a failure; otherwise it is skipped, with a warning.
+    """
     outcomes: Mapping[verdict.Verdict, Outcome] = {
         **OUTCOMES,
         "SUSPECT": "failure" if strict else "skipped",
         "NEW": "skipped",
     }
     return [
-        Judged(
+        CaseOutcome(
             name=one.case_id,
             group=one.subject,
             outcome=outcomes.get(one.verdict, "passed"),
@@ -55,14 +58,14 @@ def of_check(report: verdict.Report, *, strict: bool) -> list[Judged]:
     ]
 
 
-def of_ab(report: ab_report.Report) -> list[Judged]:
-    """A case is judged by the worst of its rows."""
+def of_ab(report: ab_report.Report) -> list[CaseOutcome]:
+    """Return the outcome of each case of a comparison; its worst row decides."""
     by_case: dict[str, list[ab_report.Row]] = {}
     for row in ab_report.ordered(report.rows):
         by_case.setdefault(row.case_id, []).append(row)
     worst = {name: rows[0] for name, rows in by_case.items()}
     return [
-        Judged(
+        CaseOutcome(
             name=name,
             group="bench ab",
             outcome=OUTCOMES.get(row.verdict, "passed"),
@@ -74,16 +77,16 @@ def of_ab(report: ab_report.Report) -> list[Judged]:
 
 
 def _check_sentence(case: verdict.CaseVerdict) -> str:
-    found = next((one for one in case.findings if one.verdict == case.verdict), None)
-    if found is None:
+    finding = next((one for one in case.findings if one.verdict == case.verdict), None)
+    if finding is None:
         return f"{case.verdict}: {case.note}" if case.note else case.verdict
-    worse = "" if found.worse is None else f" {found.worse - 1:+.1%} worse"
-    note = f" ({found.note})" if found.note else ""
-    return f"{case.verdict}: {found.phase} {found.figure}{worse}{note}"
+    worse = "" if finding.worse is None else f" {finding.worse - 1:+.1%} worse"
+    note = f" ({finding.note})" if finding.note else ""
+    return f"{case.verdict}: {finding.phase} {finding.figure}{worse}{note}"
 
 
 def _ab_sentence(rows: Sequence[ab_report.Row]) -> str:
-    """rows: of one case, the worst first."""
+    """Return the sentence of one case.  rows: all its rows, the worst first."""
     worst = rows[0]
     if worst.figure is None:
         return f"{worst.verdict}: {worst.note}"

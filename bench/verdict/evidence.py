@@ -1,10 +1,10 @@
-"""Tests over pairs: the trimmed mean, the signed ranks, and both together.  Pure functions.
+"""Tests over pairs: the trimmed mean, the signed ranks, and both combined.  Pure functions.
 
-A neighbour on the host that slows one process of a pair for a while leaves pairs far out on either
-side: a trimmed mean (Yuen 1974) bears these.  Processes that are fast or slow by chance, in one of
-two modes, leave pairs in three heaps: there ranks (Wilcoxon 1945) tell more.  A Cauchy combination
-of both p-values (Liu & Xie 2020) has nearly the power of the better of the two, and is nearly a
-p-value where it is small, whatever their dependence.
+Other work on the host slows one process of a pair for a while, which gives outliers on both sides;
+a trimmed mean (Yuen 1974) is robust against them.  Some processes are fast or slow by chance, in
+one of two modes, which gives three clusters of pairs; ranks (Wilcoxon 1945) have more power there.
+The Cauchy combination of both p-values (Liu & Xie 2020) has nearly the power of the better of the
+two.  If it is small, it is nearly a valid p-value, whatever the dependence of the two.
 """
 
 import math
@@ -14,22 +14,23 @@ from functools import lru_cache
 
 from bench.stats.ratios import Estimate
 
-# Of the pairs at either end, left out of the mean.  Of fewer pairs every one is needed.
-TRIMMED = 0.2
-LEAST_TRIMMED = 8
-EXACT_RANKS = 60  # pairs; of more the sum of ranks is as good as normal
-SMALLEST_P = 1e-15  # a float's own limit: the tangent of what is nearer to 0 or 1 is noise
+TRIMMED = 0.2  # the share of the pairs that the mean leaves out at each end
+LEAST_TRIMMED = 8  # fewer pairs are not trimmed, since each is needed
+EXACT_RANKS = 60  # pairs; with more, the sum of ranks is close to normal
+SMALLEST_P = 1e-15  # nearer to 0 or 1, the tangent is only rounding error
 
 
 def cut_of(pairs: int) -> int:
-    """How many of them the mean leaves out at either end."""
+    """Return how many pairs the mean leaves out at each end."""
     return int(TRIMMED * pairs) if pairs >= LEAST_TRIMMED else 0
 
 
 def estimate(values: Sequence[float], cut: int | None = None) -> Estimate | None:
-    """Trimmed mean over pairs, its error from the winsorized ones; None where there is no pair.
+    """Return the trimmed mean over pairs; None if there are no pairs.
 
-    cut: how many are left out at either end; None = what so many pairs can spare.
+    Its standard error comes from the winsorized values.
+
+    cut: number of pairs that are left out at each end; None: as in `cut_of`.
     """
     n = len(values)
     if not n:
@@ -45,14 +46,14 @@ def estimate(values: Sequence[float], cut: int | None = None) -> Estimate | None
 
 
 def p_above(values: Sequence[float], bound: float) -> float | None:
-    """p of H0: the pairs lie at or below `bound`; None where one pair or none says nothing."""
+    """Return p of H0: the pairs lie at or below `bound`; None for fewer than two pairs."""
     found = estimate(values)
     by_mean = None if found is None else found.p_above(bound)
     return None if by_mean is None else combined(by_mean, rank_p(values, bound))
 
 
 def rank_p(values: Sequence[float], bound: float) -> float:
-    """One-sided p of the signed ranks; pairs at the bound count against."""
+    """Return the one-sided p-value of the signed ranks; pairs at the bound count for H0."""
     distances = [value - bound for value in values]
     ranks = midranks([abs(one) for one in distances])
     above = math.fsum(rank for rank, one in zip(ranks, distances, strict=True) if one > 0)
@@ -60,7 +61,7 @@ def rank_p(values: Sequence[float], bound: float) -> float:
 
 
 def midranks(values: Sequence[float]) -> list[float]:
-    """From 1; equal values share the mean of theirs."""
+    """Return the ranks, from 1; equal values get the mean of their ranks."""
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks = [0.0] * len(values)
     start = 0
@@ -75,16 +76,16 @@ def midranks(values: Sequence[float]) -> list[float]:
 
 
 def rank_sum_p(pairs: int, above: float) -> float:
-    """P of a sum of ranks that is as large, where each pair is on either side by chance."""
+    """Return the probability of a rank sum of at least `above` if each sign is random."""
     if pairs <= EXACT_RANKS:
-        return rank_tail(pairs)[math.floor(above)]  # half a rank: the larger p
+        return rank_tail(pairs)[math.floor(above)]  # a half rank is rounded to the larger p
     mean, variance = pairs * (pairs + 1) / 4, pairs * (pairs + 1) * (2 * pairs + 1) / 24
     return statistics.NormalDist().cdf((mean - above + 0.5) / math.sqrt(variance))
 
 
 @lru_cache(maxsize=EXACT_RANKS + 1)
 def rank_tail(pairs: int) -> tuple[float, ...]:
-    """P(sum ≥ w) for w = 0, 1, …: the sums of all subsets of 1 … pairs, counted."""
+    """Return P(sum ≥ w) for w = 0, 1, …, by counting the sums of all subsets of 1 … pairs."""
     counts = [1]
     for rank in range(1, pairs + 1):
         longer = [*counts, *[0] * rank]
@@ -99,7 +100,7 @@ def rank_tail(pairs: int) -> tuple[float, ...]:
 
 
 def combined(*ps: float) -> float:
-    """The mean of their Cauchy deviates, as a p-value."""
+    """Return the Cauchy combination of p-values."""
     bounded = [min(max(p, SMALLEST_P), 1 - SMALLEST_P) for p in ps]
     deviate = math.fsum(math.tan((0.5 - p) * math.pi) for p in bounded) / len(bounded)
     return math.atan2(1.0, deviate) / math.pi

@@ -1,4 +1,4 @@
-"""Figures that repeat exactly, held to the baseline on any machine."""
+"""Compare counted figures, which repeat exactly, with those of the baseline on any machine."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,9 +9,10 @@ from bench.verdict.report import Finding, Verdict
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """A figure that repeats exactly; fewer is better.
+    """A figure that repeats exactly; a smaller value is better.
 
-    tolerance: as a ratio; the allocator rounds, and threads meet differently.
+    tolerance: a relative change that is still SAME.  Peak memory needs one, because the allocator
+               rounds sizes and the order of threads varies.
     """
 
     name: str
@@ -27,12 +28,11 @@ COUNTED = (
     Counted("peak_bytes", tolerance=0.01),
 )
 
-
 Figures = Mapping[str, float | None]  # by name; None = unknown
 
 
 def of_case(case: Case) -> dict[str | None, Figures]:
-    """The exact figures of each phase."""
+    """Return the counted figures of each phase."""
     names = [one.name for one in COUNTED]
     return {phase: {name: getattr(row, name) for name in names} for phase, row in case.items()}
 
@@ -40,25 +40,28 @@ def of_case(case: Case) -> dict[str | None, Figures]:
 def counted_findings(
     base: Mapping[str | None, Figures], value: Mapping[str | None, Figures]
 ) -> list[Finding]:
-    """Exact figures of every phase; a phase or a figure that is gone is a finding, too."""
+    """Return a finding for each counted figure of each phase of the baseline.
+
+    A missing phase and a missing figure are findings as well.
+    """
     findings = []
     for phase, old in base.items():
         new = value.get(phase)
         if new is None:
-            findings.append(_gone("phase", str(phase), None, "MISSING"))
+            findings.append(_missing("phase", str(phase), None, "MISSING"))
             continue
         for figure in COUNTED:
             before, now = old[figure.name], new[figure.name]
             if before is None:
                 continue
             if now is None:
-                findings.append(_gone(figure.name, str(phase), before, "INCONCLUSIVE"))
+                findings.append(_missing(figure.name, str(phase), before, "INCONCLUSIVE"))
             else:
                 findings.append(_count(figure, str(phase), before, now))
     return findings
 
 
-def _gone(figure: str, phase: str, base: float | None, verdict: Verdict) -> Finding:
+def _missing(figure: str, phase: str, base: float | None, verdict: Verdict) -> Finding:
     return Finding(
         figure=figure,
         phase=phase,

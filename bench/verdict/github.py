@@ -1,6 +1,7 @@
-"""GitHub's annotations beside a pull request, and its step summary.
+"""GitHub's annotations of a pull request, and its step summary.
 
-Source: GitHub Docs, "Workflow commands for GitHub Actions" (escapes as actions/toolkit has them).
+Source: GitHub Docs, "Workflow commands for GitHub Actions" (characters are escaped as in
+actions/toolkit).
 """
 
 import os
@@ -10,18 +11,18 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.verdict import ci
-from bench.verdict.ci import Judged
+from bench.verdict.ci import CaseOutcome
 
 STEP_SUMMARY = "GITHUB_STEP_SUMMARY"
-MOST = 10  # of a kind and step: GitHub shows no more
+MOST = 10  # annotations of one level; GitHub shows no more for a step
 
 
-def annotations(cases: Sequence[Judged]) -> Iterator[str]:
-    """`::error` for what fails, `::warning` for what is worth a word without failing."""
+def annotations(cases: Sequence[CaseOutcome]) -> Iterator[str]:
+    """Yield `::error` for each case that fails, and `::warning` for each that only warns."""
     failing = [one for one in cases if one.outcome in ("failure", "error")]
     warning = [one for one in cases if one.warns]
-    for level, found in (("error", failing), ("warning", warning)):
-        for one in found[:MOST]:
+    for level, shown in (("error", failing), ("warning", warning)):
+        for one in shown[:MOST]:
             yield f"::{level} title={_property(one.name)}::{_data(one.sentence)}"
 
 
@@ -33,15 +34,18 @@ def _property(text: str) -> str:
     return _data(text).replace(":", "%3A").replace(",", "%2C")
 
 
-def annotate(cases: Sequence[ci.Judged], console: Console) -> None:
-    """Where GitHub reads along."""
+def annotate(cases: Sequence[ci.CaseOutcome], console: Console) -> None:
+    """Print the annotations; nothing outside of GitHub Actions."""
     if os.environ.get("GITHUB_ACTIONS") == "true":
         for line in annotations(cases):
             console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def step_summary(text: str) -> str | None:
-    """Append to GitHub's step summary; why that failed, which changes no verdict."""
+    """Append a text to GitHub's step summary, if there is one.
+
+    Return the error message if that failed, else None.  A failure changes no verdict.
+    """
     target = os.environ.get(STEP_SUMMARY)
     if not target:
         return None

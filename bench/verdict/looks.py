@@ -1,10 +1,9 @@
-"""How many pairs a comparison measures, when it looks at them, and how sure each look has to be.
+"""The plan of a comparison: how many pairs it measures, and when it looks at them.
 
-A case that may be slower gets fresh pairs, and is looked at after 8, 12, 16, 28 and 40 of them.
-The chance of a false alarm is split among the looks beforehand (weighted Bonferroni): the last
-three get nearly all of it, since a case that is clear earlier is clear by a far smaller chance as
-well.  A comparison that goes on beyond has a further look wherever its pairs have grown by two
-fifths.
+A suspect gets fresh pairs and is looked at after 8, 12, 16, 28 and 40 of them.  The chance of a
+false alarm is divided among the looks beforehand (weighted Bonferroni).  The last three looks get
+nearly all of it, because an early look that decides a case mostly has a very small p-value.  A
+larger plan has a further look each time the number of pairs has grown by two fifths.
 """
 
 import math
@@ -14,24 +13,27 @@ from typing import Literal
 Stage = Literal["first", "fresh"]
 STAGES: tuple[Stage, ...] = ("first", "fresh")
 FIRST_PAIRS = 6
-FIRST_LOOK = 4  # first pairs, after which what is clearly the same gets no more
+FIRST_LOOK = 4  # after so many first pairs, a case that is clearly the same gets no more
 FRESH_PAIRS = 40
-LEAST_FRESH = 8  # that decide without the first ones
-ALPHA = 0.02  # of all looks together
-FIRST_ALPHA = 0.01  # where the second stage ended before a suspect had its fresh pairs
+LEAST_FRESH = 8  # so many fresh pairs decide without the first ones
+ALPHA = 0.02  # the chance of a false alarm over all looks
+FIRST_ALPHA = 0.01  # the same, for a suspect that did not get its fresh pairs
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """At the fresh pairs of a case."""
+    """One look at the fresh pairs of a case."""
 
-    pairs: int
-    share: float  # of ALPHA
-    hopeless: float  # p of "slower" below which no more pairs are spent; makes no false alarms
+    pairs: int  # the look comes after so many fresh pairs
+    share: float  # the part of ALPHA that this look has
+    # The case gets no more pairs if p of "slower by the threshold or more" is below this.  Giving
+    # up makes no false alarms.
+    hopeless: float
 
 
-# Later looks give up sooner: less is left that could turn them.  Replayed, no slowdown that these
-# gave up would have been found, and identical cases on noisy pairs need a tenth fewer pairs.
+# Later looks give up sooner, because fewer pairs are left that could change the result.  In a
+# replay, no slowdown that was given up would have been found, and identical cases with noisy pairs
+# needed a tenth fewer pairs.
 LOOKS = (
     Look(8, 0.0005, 0.1),
     Look(12, 0.0005, 0.2),
@@ -39,24 +41,24 @@ LOOKS = (
     Look(28, 0.006, 0.3),
     Look(40, 0.007, 0.3),
 )
-# Looks beyond share what the last one would have had: a half of it, a quarter, and so on.
+# Further looks share what the last look would have had: the first gets a half, the next a quarter.
 GROWTH = 1.4
-# A plan of more pairs needs more first ones as well: suspects are chosen by these.
+# A larger plan needs more first pairs as well, because these choose the suspects.
 FIRST_SHARE = FIRST_PAIRS / FRESH_PAIRS
 MOST_PAIRS = 10_000
 
 
 def first_pairs(fresh: int) -> int:
-    """First pairs of a comparison whose suspects get at most so many fresh ones."""
+    """Return the number of first pairs for a plan with at most `fresh` fresh pairs."""
     return max(FIRST_PAIRS, math.ceil(FIRST_SHARE * fresh))
 
 
 def planned(most: int) -> list[Look]:
-    """The looks up to `most` fresh pairs.
+    """Return the looks of a plan with at most `most` fresh pairs.
 
-    Those of a larger plan come at the same pairs as those of a smaller one, so that pairs may be
-    added; beyond LOOKS they share the chance of the last of these, and leave some of it to the
-    end of the plan (`taken`).
+    The looks of a larger plan come after the same pairs as those of a smaller one, so that pairs
+    can be added.  The looks beyond LOOKS share the chance of the last one, and a part of it is
+    left for the end of the plan (`taken`).
     """
     looks = [look for look in LOOKS if look.pairs <= most]
     last = LOOKS[-1]
@@ -71,10 +73,10 @@ def planned(most: int) -> list[Look]:
 
 
 def taken(fresh: int, *, settled: bool) -> list[Look]:
-    """The looks that so many fresh pairs of a case had.
+    """Return the looks at a case that has `fresh` fresh pairs.
 
-    settled: it got no more because a look was clear.  Else something else ended it, the plan or the
-             budget, and its last look has what is left of alpha.
+    settled: a look decided the case, so it got no more pairs.  Otherwise the plan or the budget
+             ended it, and its last look has the rest of ALPHA.
     """
     looks = planned(fresh)
     if settled or fresh < LEAST_FRESH:

@@ -1,8 +1,9 @@
-"""report.md of a check, and the parts that it has in common with that of a comparison.
+"""The file report.md of a check, and the parts that it shares with the report of `bench ab`.
 
-The verdict in its first line, what changed, then everything, folded.
-Always under 60 kB, for GitHub refuses longer comments (65 536 characters).  Names come from
-whoever wrote the subject: every sign that Markdown or HTML could take for its own is escaped.
+The first line is the verdict.  The changed cases follow, then all cases in a folded section.
+The file is always smaller than 60 kB, because GitHub refuses longer comments (65 536 characters).
+Names come from the author of the subject, so every character with a meaning in Markdown or HTML
+is escaped.
 """
 
 import html
@@ -15,13 +16,13 @@ from bench.verdict.report import CaseVerdict, Report
 
 MAX_BYTES = 60_000
 MAX_CHANGED = 20
-_MAX_NAME = 160  # characters; what is longer is cut in its middle
-_SPECIAL = {ord(sign): f"&#{ord(sign)};" for sign in "|`*_[]\\~#@$"}
+_MAX_NAME = 160  # characters; a longer name is cut in the middle
+_SPECIAL = {ord(character): f"&#{ord(character)};" for character in "|`*_[]\\~#@$"}
 _HEAD = "| case | verdict | figure | baseline | now | worse by |\n|---|---|---|---|---|---|\n"
 
 
 def report_markdown(report: Report) -> str:
-    """The whole file."""
+    """Return the content of the file."""
     parts = [f"**{report.headline}**\n"]
     parts.append(
         f"Run {code(report.run_id)} against baseline {code(report.baseline_id or '(none)')}, "
@@ -45,30 +46,30 @@ def report_markdown(report: Report) -> str:
 
 
 def fitting(lines: Sequence[str], room: int) -> list[str]:
-    """The first of the lines, as many as fit into `room` bytes together."""
+    """Return as many lines from the start as fit into `room` bytes together."""
     ends = itertools.accumulate(len(line.encode()) for line in lines)
     return [line for line, end in zip(lines, ends, strict=True) if end <= room]
 
 
 def code(text: str) -> str:
-    """A name as code, harmless."""
+    """Return a name as HTML code, with all characters escaped."""
     return f"<code>{escape(text)}</code>"
 
 
 def escape(text: str, most: int = _MAX_NAME) -> str:
-    """Plain text that neither Markdown nor HTML takes for its own, on one line.
+    """Return the text on one line, without any meaning in Markdown or HTML.
 
-    most: characters; what is longer is cut in its middle.
+    most: number of characters; a longer text is cut in the middle.
     """
-    line = " ".join("".join(sign if sign.isprintable() else " " for sign in text).split())
+    line = " ".join("".join(char if char.isprintable() else " " for char in text).split())
     if len(line) > most:
         line = f"{line[: most // 2]}…{line[-most // 2 :]}"
     safe = html.escape(line, quote=False).translate(_SPECIAL)
-    return safe.replace("://", "&#58;//").replace("www.", "www&#46;")  # no link by itself
+    return safe.replace("://", "&#58;//").replace("www.", "www&#46;")  # GitHub makes no link
 
 
 def _lines(case: CaseVerdict, *, only_changed: bool) -> list[str]:
-    """A line of the table per figure."""
+    """Return a line of the table for each figure."""
     findings = [one for one in case.findings if not only_changed or one.verdict != "SAME"]
     name = code(case.case_id)
     if not findings:
@@ -83,7 +84,7 @@ def _lines(case: CaseVerdict, *, only_changed: bool) -> list[str]:
 
 
 def figure(name: str, value: float | None) -> str:
-    """A figure in the unit that its name ends with."""
+    """Return a value as text, in the unit that the name of the figure ends with."""
     if name.endswith("_per_s"):
         return units.count(value, "/s")
     if name.endswith("_s"):
@@ -94,7 +95,7 @@ def figure(name: str, value: float | None) -> str:
 
 
 def percent_more(ratio: float | None, low: float | None, high: float | None) -> str:
-    """How much more, with its interval: `+12.3 % (+8.0 to +16.9 %)`."""
+    """Return a ratio as a change in percent with its interval: `+12.3 % (+8.0 to +16.9 %)`."""
     if ratio is None:
         return ""
     text = f"{100 * (ratio - 1):+.1f} %"
@@ -104,9 +105,12 @@ def percent_more(ratio: float | None, low: float | None, high: float | None) -> 
 
 
 def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: str = "") -> str:
-    """The table of what changed: the first MAX_CHANGED, as far as there is room.
+    """Return the table of the first MAX_CHANGED changed cases, as far as they fit.
 
-    head: its two lines.  cases: the lines of each.  noun: of what, before which a space stands.
+    head:  the two lines of the table's head.
+    cases: the lines of each case.
+    room:  in bytes.
+    noun:  the word for a case in the line about cases that are left out; it begins with a space.
     """
     if not cases:
         return ""
@@ -124,9 +128,11 @@ def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: st
 
 
 def folded(summary: str, head: str, cases: Sequence[str], room: int, noun: str = "") -> str:
-    """Everything, as far as there is room; says how many are left out.
+    """Return a folded section with all cases that fit, and the number of those left out.
 
-    cases: the lines of each.  noun: of what is left out, before which a space stands.
+    cases: the lines of each case.
+    room:  in bytes.
+    noun:  the word for a case in the line about cases that are left out; it begins with a space.
     """
 
     def left_out(count: int) -> str:
@@ -141,13 +147,16 @@ def folded(summary: str, head: str, cases: Sequence[str], room: int, noun: str =
 
 
 def _commands(commands: Sequence[str], room: int) -> str:
-    """What settles the doubts; in a fence longer than any in the commands themselves."""
+    """Return the commands that decide the cases in doubt, as a code block.
+
+    Its fence is longer than any run of backticks in the commands.
+    """
     if not commands:
         return ""
     lines = fitting([" ".join(command.split("\n")) + "\n" for command in commands], room)
     text = "".join(lines)
     fence = "`" * max(3, 1 + max(len(run) for run in re.findall("`*", text)))
-    made = f"\nTo settle what is in doubt, here and now:\n\n{fence}sh\n{text}{fence}\n"
+    block = f"\nTo settle the cases in doubt, run on this machine:\n\n{fence}sh\n{text}{fence}\n"
     more = len(commands) - len(lines)
-    rest = f"… and {more} more such commands: there is no room for them here, junit.xml has all.\n"
-    return (made if lines else "\n") + (rest if more else "")
+    rest = f"… and {more} more commands, which do not fit here; junit.xml has all of them.\n"
+    return (block if lines else "\n") + (rest if more else "")

@@ -1,19 +1,19 @@
 """The verdicts of a paired comparison.  Pure functions of numbers.
 
-A pair is two fresh processes, one of each side, that took turns; its value is the median of the
-paired log-differences of their samples, log(B / A).  Pairs are the unit of noise: every test is one
-over pairs (`bench.verdict.evidence`).
+A pair is two fresh processes, one of each variant, that took turns.  Its value is the median of
+log(B / A) over the paired samples.  Pairs are the unit of noise, so every test is one over pairs
+(`bench.verdict.evidence`).
 
-In two stages: every case gets its first pairs; those that may have become slower get fresh ones,
-and of these cases the fresh pairs alone decide, since the first ones have chosen them.  Their
-p-values are corrected for the looks at them (`bench.verdict.looks`) and for the number of cases
-(Benjamini & Hochberg 1995).  Where the second stage ended before a case had enough of those, its
-first pairs decide, among the first pairs of all cases.  Fewer than FIRST_PAIRS decide nothing, but
-for what is clearly the same after FIRST_LOOK.
+There are two stages.  Every case gets first pairs.  Suspects get fresh pairs as well, and these
+alone decide about them, because the first pairs have chosen the suspects.  The p-values are
+corrected for the looks (`bench.verdict.looks`) and for the number of cases (Benjamini & Hochberg
+1995).  If the second stage ended before a suspect had enough fresh pairs, its first pairs decide,
+corrected over all cases.  Fewer than FIRST_PAIRS decide nothing, except that a case is clearly the
+same after FIRST_LOOK.
 
-A case is the same where its centre is, and the mean over its pairs, and the mean of its samples:
-code that is slow in one call of three, or in one process of five, has the same median.
-`python -m experiments.replay` shows how often a verdict is wrong.
+A case is SAME only if its centre, the mean over its pairs and the mean of its samples are the
+same.  The centre alone is not enough: code that is slow in one call of three, or in one process of
+five, has the same median.  `python -m experiments.replay` shows how often a verdict is wrong.
 """
 
 import dataclasses
@@ -37,36 +37,36 @@ from bench.verdict.looks import (
     taken,
 )
 
-SUSPECT_P = 0.2  # of the first pairs, against "not slower at all"
-# Pairs that agree by luck shall not call a slowed case the same: of cases slowed by 7 % and more,
-# at a threshold of 5 %, at most one in a thousand.
+SUSPECT_P = 0.2  # a suspect has a smaller p of "not slower at all" in its first pairs
+# Low, so that pairs which agree by luck do not make a slower case SAME: at most one in a thousand
+# of the cases that are slower by 7 % and more, at a threshold of 5 %.
 SAME_ALPHA = 0.01
-MEAN_ALPHA = 0.05  # of the tests on the two means, which what is the same throughout passes as well
-TRIMMED_SAMPLES = 0.1  # of a side's samples at either end, left out of their mean
-LEAST_NULL_RUNS = 5
-NULL_RUNS = 20  # of this machine, whose null cases bound what may be called a difference
-NULL_LEVEL = 0.99  # two-sided: the machine's bias is what these runs have beyond chance
+MEAN_ALPHA = 0.05  # level of the tests on the two means; a case that is the same passes them too
+TRIMMED_SAMPLES = 0.1  # the share of a variant's samples that its mean leaves out at each end
+LEAST_NULL_RUNS = 5  # earlier comparisons for an estimate of the machine's bias
+NULL_RUNS = 20  # the newest earlier comparisons that are used for it
+NULL_LEVEL = 0.99  # two-sided level of the interval whose nearer end is the bias
 
 Verdict = Literal["REGRESSED", "IMPROVED", "SAME", "INCONCLUSIVE", "UNTRUSTED"]
-# What more pairs could do for a phase that stayed undecided.
+# The effect of more pairs on an undecided phase.
 Outlook = Literal[
-    "more pairs",  # beyond its plan, `pairs_needed` of them
-    "go on",  # its plan did not come to its end
-    "given up",  # a look ended it: no plan adds a pair
-    "too noisy",  # for any number of pairs that was tried
+    "more pairs",  # a larger plan can decide it: `pairs_needed` pairs
+    "go on",  # it lacks pairs of its plan
+    "given up",  # a look ended it, so no plan adds a pair
+    "too noisy",  # no number of pairs that was simulated is enough
 ]
 TOO_FEW = f"fewer than {FIRST_PAIRS} pairs decide nothing"
 
 
-Key = Hashable  # what a comparison knows a phase of a case by; its `str` is for messages
+Key = Hashable  # identifies a phase of a case; messages show its `str`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
     """One phase of one case: the values of its pairs, log(B / A).
 
-    first, fresh:             of the middle of the samples (`pair_value`).
-    first_means, fresh_means: of their means (`mean_value`), in the same order; None = the same.
+    first, fresh:             the medians over the samples (`pair_value`).
+    first_means, fresh_means: the means (`mean_value`) in the same order; None: as the medians.
     """
 
     key: Key
@@ -75,33 +75,34 @@ class Case:
     first_means: tuple[float, ...] | None = None
     fresh_means: tuple[float, ...] | None = None
     higher_is_better: bool = False
-    threshold: float | None = None  # as a ratio - 1; None = the run's
+    threshold: float | None = None  # as a ratio - 1; None: that of the run
 
     @property
     def decisive(self) -> tuple[float, ...]:
-        """The values that decide, larger is worse."""
+        """The values that decide; a larger one is worse."""
         return self._worse(self.fresh if self.again else self.first)
 
     @property
     def decisive_means(self) -> tuple[float, ...]:
+        """The means of the pairs that decide; a larger one is worse."""
         values = self.fresh if self.again else self.first
         means = self.fresh_means if self.again else self.first_means
         return self._worse(values if means is None else means)
 
     @property
     def again(self) -> bool:
-        """Whether it has fresh pairs enough that these decide."""
+        """Whether it has enough fresh pairs, so that these decide."""
         return len(self.fresh) >= LEAST_FRESH
 
     def of_first(self, pairs: int | None = None) -> "Case":
-        """The same, with so many of its first pairs alone."""
+        """Return the case with only its first pairs, at most `pairs` of them."""
         means = None if self.first_means is None else self.first_means[:pairs]
         return dataclasses.replace(
             self, first=self.first[:pairs], first_means=means, fresh=(), fresh_means=None
         )
 
     def worse_fresh(self) -> tuple[float, ...]:
-        """Its fresh pairs, larger is worse."""
+        """Return its fresh pairs; a larger value is worse."""
         return self._worse(self.fresh)
 
     def _worse(self, values: Sequence[float]) -> tuple[float, ...]:
@@ -111,7 +112,7 @@ class Case:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decision:
-    """What the pairs of one case say.  Ratios are B / A in the figure's own unit."""
+    """The decision about one phase of one case.  Ratios are B / A of the figure itself."""
 
     key: Key
     verdict: Verdict
@@ -119,7 +120,7 @@ class Decision:
     low: float | None  # of the 95 % interval
     high: float | None
     p: float | None  # one-sided, of "not worse by more than the threshold"
-    p_adjusted: float | None  # over the looks, and the family that was judged together
+    p_adjusted: float | None  # corrected for the looks and for the family of tests
     pairs: int
     smallest_effect: float | None = None  # `bench.verdict.power`
     pairs_needed: int | None = None
@@ -128,18 +129,18 @@ class Decision:
 
 
 def pair_value(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """Median of log(b / a) over the turns that both sides have; None where there is none.
+    """Return the median of log(b / a) over the turns that both have; None if there are none.
 
-    a, b: samples in the order of the turns.  A sample that is no positive number spoils its pair.
+    a, b: samples in the order of the turns.  The result is None if one is not a positive number.
     """
     turns = _turns(a, b)
     return statistics.median(math.log(y / x) for x, y in turns) if turns else None
 
 
 def mean_value(a: Sequence[float], b: Sequence[float]) -> float | None:
-    """log(b / a) of the two sides' mean samples, of which a tenth at either end is left out.
+    """Return log(b / a) of the two trimmed means of the samples; None as in `pair_value`.
 
-    It sees what comes in one call of a few, and what the median does not.
+    It shows slow calls that are too few to change the median.
     """
     turns = _turns(a, b)
     if not turns:
@@ -160,15 +161,15 @@ def _trimmed_mean(samples: Sequence[float]) -> float:
 
 
 def suspects(cases: Sequence[Case], threshold: float) -> tuple[Key, ...]:
-    """The cases that get fresh pairs: beyond half of the threshold, and not by chance alone.
+    """Return the cases that get fresh pairs, by their first pairs.
 
-    Judged by their first pairs.  One pair says nothing of chance: it is a suspect, too, where it
-    lies beyond.
+    A suspect is slower by more than half of the threshold, and probably not by chance.  Of a
+    single pair the chance is unknown, so the first condition is enough.
     """
     found = []
     for case in cases:
         values = case.of_first().decisive
-        # One pair far out hides five that agree; only a choice is made here, so one may go.
+        # One outlier would hide five pairs that agree.  It may be cut, since this only selects.
         seen = estimate(values, max(1, cut_of(len(values))) if len(values) >= FIRST_PAIRS else 0)
         if seen is None or seen.log <= math.log1p(_own(case, threshold)) / 2:
             continue
@@ -181,13 +182,15 @@ def suspects(cases: Sequence[Case], threshold: float) -> tuple[Key, ...]:
 def settled(
     phases: Sequence[Case], stage: Stage, number: int, threshold: float, family: int
 ) -> bool:
-    """Whether a case was clear at a look before pair `number` of a stage: then it gets no more.
+    """Return whether a look before pair `number` of a stage decided a case; it gets no more pairs.
 
-    phases: of one case, with the pairs of both stages; in the second those that it is about.
-    family: phases of all cases that are measured again.
+    phases: the phases of one case with the pairs of both stages; in the second stage, the
+            suspected phases.
+    family: number of phases of all cases that are measured again.
 
-    In the first stage: called the same beyond doubt.  In the second: worse beyond doubt, or so
-    little slower that no further pairs are worth it, which can only make fewer REGRESSED.
+    The first stage ends early if the case is clearly the same.  The second stage ends early if it
+    is clearly worse, or if more pairs are unlikely to show it worse.  The latter can only make
+    fewer cases REGRESSED.
     """
     if stage == "first":
         return number >= FIRST_LOOK and all(_clearly_same(one, threshold) for one in phases)
@@ -211,7 +214,7 @@ def _clearly_same(case: Case, threshold: float) -> bool:
 
 
 def _clear(case: Case, pairs: int, bound: float, family: int) -> bool:
-    """At the look after so many fresh pairs, or at one before.  bound: a log."""
+    """Return whether a look after at most `pairs` fresh pairs decided the case.  bound: a log."""
     if len(case.fresh) < pairs:
         return False
     values, worst = case.worse_fresh(), 1.0
@@ -223,9 +226,9 @@ def _clear(case: Case, pairs: int, bound: float, family: int) -> bool:
     return False
 
 
-@lru_cache(maxsize=4096)  # each is asked for before every comparison of its case
+@lru_cache(maxsize=4096)  # each is needed again before every pair of its case
 def _looked(values: tuple[float, ...], bound: float) -> tuple[float, float]:
-    """p of "not worse" and of "not within" the bound.  Of two pairs and more."""
+    """Return p of "not above the bound" and of "not below the bound", for at least two pairs."""
     found, worse = estimate(values), p_above(values, bound)
     below = None if found is None else found.p_below(bound)
     assert worse is not None
@@ -239,17 +242,17 @@ def decide(
     threshold: float,
     null_history: Sequence[float] = (),
 ) -> tuple[Decision, ...]:
-    """A verdict for each case.
+    """Return a verdict for each case.
 
-    null:         A against A, measured along; if one is called different, nothing is believed.
-    threshold:    what counts as slower, a ratio - 1.
-    null_history: values of the null cases of this machine's last runs: a threshold under twice
-                  what they have in common would call the machine's own bias a difference.
+    null:         the null cases; if one of them differs, all verdicts are UNTRUSTED.
+    threshold:    the smallest slowdown that matters, a ratio - 1.
+    null_history: values of the null cases of earlier comparisons on this machine.  The threshold
+                  is at least twice the bias that they have in common (`bias`).
     """
     least = bias(null_history)
     flagged = [
         one.key
-        # As many as a comparison has in which every case is clearly the same.
+        # A comparison in which every case is clearly the same has so many null pairs.
         for one in _judged(null, threshold, least, pairs=FIRST_LOOK)
         if one.verdict in ("REGRESSED", "IMPROVED")
     ]
@@ -257,19 +260,20 @@ def decide(
     if not flagged:
         return decisions
     named = ", ".join(map(str, flagged))
-    why = f"A against itself was called different ({named}): nothing here is believed"
+    why = f"the null case, A against itself, differed ({named}), so no time is trusted"
     return untrusted(decisions, why)
 
 
 def _judged(
     cases: Sequence[Case], threshold: float, least: float, pairs: int = FIRST_PAIRS
 ) -> tuple[Decision, ...]:
-    """The family that may be worse: those with enough fresh pairs, and no other case.
+    """Return a decision for each case.
 
-    But for suspects that have too few: these are judged on their first pairs, and their family is
-    all cases with theirs.
+    The cases with enough fresh pairs are one family for the correction.  A suspect with too few
+    is tested on its first pairs, and its family is all cases with their first pairs.
 
-    pairs: first ones, fewer of which decide nothing.
+    least: the machine's bias, a ratio - 1.
+    pairs: the number of first pairs that is needed for a decision.
     """
     asked = {one.key: math.log1p(_own(one, threshold)) for one in cases}
     bounds = {key: max(bound, math.log1p(least)) for key, bound in asked.items()}
@@ -305,7 +309,7 @@ def _p(values: Sequence[float], bound: float, least: int) -> float:
 
 
 def _fresh_p(case: Case, bound: float, family: int) -> float:
-    """Of a suspect: the smallest of its looks, each divided by its share of alpha."""
+    """Return the smallest p-value of a suspect's looks, each divided by its share of ALPHA."""
     values = case.worse_fresh()
     clear = _clear(case, len(values), bound, family)
     looks = taken(len(values), settled=clear)
@@ -313,10 +317,10 @@ def _fresh_p(case: Case, bound: float, family: int) -> float:
 
 
 def _adjusted(raw: Mapping[Key, float]) -> dict[Key, float]:
-    """After Benjamini–Hochberg."""
+    """Return the p-values, corrected by Benjamini–Hochberg."""
     if not raw:
         return {}
-    from scipy.stats import false_discovery_control  # a second that reading a table need not pay
+    from scipy.stats import false_discovery_control  # its import takes a second
 
     ps = [min(1.0, p) for p in raw.values()]
     return dict(zip(raw, map(float, false_discovery_control(ps)), strict=True))
@@ -324,7 +328,10 @@ def _adjusted(raw: Mapping[Key, float]) -> dict[Key, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Bounds:
-    """Logs.  A machine's own bias makes it harder to be different, not easier to be the same."""
+    """Thresholds as logs.
+
+    The bias of the machine raises the one for a difference, and not the one for SAME.
+    """
 
     different: float
     same: float
@@ -333,7 +340,11 @@ class _Bounds:
 def _decision(
     case: Case, bounds: _Bounds, worse: float | None, better: float, *, enough: bool
 ) -> Decision:
-    """worse, better: p, adjusted.  enough: pairs to decide on."""
+    """Return the decision about one case.
+
+    worse, better: corrected p-values; `worse` is None for a case that is not a suspect.
+    enough:        there are enough pairs to decide.
+    """
     found = estimate(case.decisive)
     if found is None:
         return Decision(
@@ -366,10 +377,10 @@ def _verdict(
     enough: bool,
 ) -> tuple[Verdict, str]:
     if found.error is None:
-        return "INCONCLUSIVE", "one pair says nothing of chance"
+        return "INCONCLUSIVE", "the noise is unknown from a single pair"
     if not enough:
         return "INCONCLUSIVE", TOO_FEW
-    # An early look may have been worse by luck: what all pairs say has to lie beyond as well.
+    # An early look may be worse by luck, so the estimate over all pairs must exceed the bound too.
     if worse is not None and worse <= ALPHA and found.log > bounds.different:
         return "REGRESSED", ""
     if better <= ALPHA and found.log < -bounds.different:
@@ -379,9 +390,10 @@ def _verdict(
 
 
 def _doubt(case: Case, bound: float) -> str | None:
-    """Why it cannot be called the same within the bound, "" if its centre cannot; None: it can.
+    """Return None if the case is the same within the bound, else the reason why it is not.
 
-    Two one-sided tests each (Schuirmann 1987).
+    The reason is empty if already the centre is not the same.  Each of the three tests is a TOST
+    (Schuirmann 1987).
     """
     values, means = case.decisive, case.decisive_means
     if not _within(estimate(values), bound, SAME_ALPHA):
@@ -406,17 +418,20 @@ def _within(found: Estimate | None, bound: float, alpha: float) -> bool:
 def _centre_alone(
     found: Estimate | None, bound: float, name: str, where: str, *, turned: bool
 ) -> str:
-    """turned: larger is better, and the ratio is shown as it is."""
+    """Return the note of a case whose centre is the same and one of whose means is not.
+
+    turned: a larger figure is better, so the log changes its sign before it is shown.
+    """
     if found is None:
-        return f"the centre is the same, {name} is unknown"
+        return f"the centre is the same, but {name} is unknown"
     shown = f"{100 * math.expm1(-found.log if turned else found.log):+.1f} %"
     if found.log > bound:
-        return f"the centre is the same, {name} {shown}: {where}"
-    return f"the centre is the same, {name} ({shown}) is not known well enough"
+        return f"the centre is the same, but {name} changed by {shown}: {where}"
+    return f"the centre is the same, but {name} ({shown}) is too uncertain"
 
 
 def untrusted(decisions: Sequence[Decision], why: str) -> tuple[Decision, ...]:
-    """The same figures, none of which is believed."""
+    """Return the decisions with the verdict UNTRUSTED.  why: the note for all of them."""
     return tuple(dataclasses.replace(one, verdict="UNTRUSTED", note=why) for one in decisions)
 
 
@@ -425,11 +440,11 @@ def _own(case: Case, threshold: float) -> float:
 
 
 def bias(null_history: Sequence[float]) -> float:
-    """Twice what A against A came to beyond chance, as a ratio - 1; 0 of too few runs.
+    """Return twice the bias of the null cases, as a ratio - 1; 0 for too few comparisons.
 
-    One comparison's null case is off by chance, and one comparison may have been disturbed: what
-    counts is what the runs have in common, the nearer end of the interval of their trimmed mean,
-    and no more than their median.
+    A single null case differs from 1 by chance, and a single comparison may be disturbed.  So the
+    bias is the part that all have in common: the end of the interval of their trimmed mean that
+    is nearer to 0, and at most their median.
     """
     last = list(null_history)[-NULL_RUNS:]
     if len(last) < LEAST_NULL_RUNS:

@@ -1,9 +1,9 @@
-"""How small a slowdown a comparison finds, and how many pairs it takes: simulated from the rule.
+"""Simulate the smallest slowdown that a comparison finds, and how many pairs a slowdown needs.
 
-No formula knows the first stage, the looks and the number of cases at once.  So pairs are drawn,
-normal, with the scatter that a case's own pairs had, and go the whole way that a case goes.  The
-draws are the same for every question (seeded), and only the ratio of threshold to scatter counts,
-so that a few simulations answer for all cases of a report.
+No formula covers the first stage, the looks and the number of cases together.  So normal pairs are
+drawn with the scatter of the case's own pairs, and the rule is applied to them.  The draws are
+seeded, and only the ratio of threshold to scatter matters, so a few simulations serve all cases of
+a report.
 """
 
 import bisect
@@ -32,12 +32,12 @@ from bench.verdict.looks import (
 from bench.verdict.paired_test import SUSPECT_P, Case, Decision, Outlook, suspects
 from bench.verdict.rule_arrays import Flags, Floats, best_of_looks, estimates, p_above
 
-DRAWS = 300  # whose power of four in five is known within 5 %
-STEPS = 7  # halvings of where the effect may lie
-MOST_SCATTERS = 6.0  # an effect beyond the threshold
-MOST_OCTAVES = 6  # of threshold to scatter
-STEPS_OF_OCTAVE = 4  # at which it is simulated: 19 % apart
-# Fresh pairs, each a fifth more than the one before; more are not simulated.
+DRAWS = 300  # simulated cases; they give a power of 80 % to within 5 %
+STEPS = 7  # bisection steps of the search for the effect
+MOST_SCATTERS = 6.0  # the largest effect beyond the threshold that is tried, in scatters
+MOST_OCTAVES = 6  # the simulated ratios of threshold to scatter are 2**-6 to 2**6
+STEPS_OF_OCTAVE = 4  # simulated ratios per factor of two: 19 % apart
+# The simulated numbers of fresh pairs; each is a fifth larger than the one before.
 PLANS = tuple(round(8 * 1.2**step) for step in range(25))
 MOST_TRIED = PLANS[-1]
 
@@ -46,11 +46,11 @@ Adds = Callable[[Any, int], bool]  # key of a phase, --pairs of a resume → whe
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a case is given: pairs, and the phases that it is judged among."""
+    """The pairs that a case gets, and the size of the family for the correction."""
 
     first: int
-    fresh: int  # at most; fewer than LEAST_FRESH: the first ones decide
-    family: int
+    fresh: int  # at most; if fewer than LEAST_FRESH, the first pairs decide
+    family: int  # phases that are tested together
 
 
 def with_reach(
@@ -63,12 +63,14 @@ def with_reach(
     complete: bool = True,
     adds: Adds = lambda _, __: True,
 ) -> tuple[Decision, ...]:
-    """The decisions, and of each what it would have found; of what is undecided, what it takes.
+    """Return the decisions with the smallest slowdown that each would have found.
 
-    bias:     of this machine; below it nothing is called slower.
-    pairs:    fresh ones that a suspect could have had.
-    complete: no budget ended it.
-    adds:     as the comparison itself would choose what is measured next (`Pairs.adds`).
+    An INCONCLUSIVE decision also gets its outlook and the number of pairs that it needs.
+
+    bias:     the bias of this machine, a ratio - 1; a smaller difference is never REGRESSED.
+    pairs:    the number of fresh pairs that a suspect could have had.
+    complete: the comparison was not ended by its budget.
+    adds:     whether a resume with a number of pairs adds one to a phase (`Pairs.adds`).
     """
     own = {one.key: one for one in cases}
     chosen = suspects(cases, max(threshold, bias))
@@ -88,7 +90,7 @@ def with_reach(
                 family = len({*chosen, one.key})
                 needed = _needed(bound, twice, scatter, family) or math.inf
                 if math.isinf(needed) and effect is not None and effect <= twice:
-                    needed = pairs  # the plan is larger than any that is tried, and does
+                    needed = pairs  # the plan is larger than all simulated ones, and large enough
             outlook, number = _outlook(needed, pairs, functools.partial(adds, one.key))
         found.append(
             dataclasses.replace(
@@ -104,13 +106,13 @@ def with_reach(
 def _outlook(
     needed: float | None, planned: int, adds: Callable[[int], bool]
 ) -> tuple[Outlook | None, int | None]:
-    """What a resume can do for a phase that is undecided, and with which --pairs.
+    """Return the effect of a resume on an undecided phase, and the --pairs for it.
 
-    needed: fresh pairs in a new comparison; infinity: more than any that is tried; None: too few
-            pairs are there to tell.
+    needed:  the fresh pairs that a new comparison would need; infinity: more than are simulated;
+             None: unknown, because there are too few pairs.
+    planned: the --pairs of the comparison; a resume cannot have fewer.
 
-    A resume takes no fewer pairs than its comparison was begun with.  None: the plan was enough,
-    and found nothing.
+    The outlook is None if the plan had enough pairs and still decided nothing.
     """
     if not adds(MOST_PAIRS):
         return "given up", None
@@ -118,7 +120,7 @@ def _outlook(
         return ("go on", planned) if adds(planned) else (None, None)
     if math.isinf(needed):
         return "too noisy", None
-    # First pairs are a share of the plan: one that is little larger may add none.
+    # First pairs are a share of the plan, so a slightly larger plan may add none.
     plans = range(int(needed), MOST_PAIRS + 1)
     return "more pairs", next(number for number in plans if adds(number))
 
@@ -126,20 +128,20 @@ def _outlook(
 def _plan(
     case: Case, suspected: Sequence[Hashable], cases: int, pairs: int, *, complete: bool
 ) -> Plan | None:
-    """What the case had, or would have had if it had been slower; None: too few to decide on."""
+    """Return the plan of a case if it were a suspect; None if it has too few pairs to decide."""
     first = len(case.first)
-    family = len({*suspected, case.key})  # slower, it would have been one of them
+    family = len({*suspected, case.key})
     if case.again:
         return Plan(first, pairs if complete else len(case.fresh), family)
     if first < FIRST_PAIRS and not complete:
         return None
-    if not complete:  # its fresh pairs never came, or would not have
+    if not complete:  # the budget ended before its fresh pairs, or would have
         return Plan(first, 0, cases)
     return Plan(max(first, FIRST_PAIRS), pairs, family)
 
 
 def _scatter(values: Sequence[float]) -> float | None:
-    """Standard deviation of normal pairs whose trimmed mean would be as sure as that of these."""
+    """Return the SD of normal pairs whose trimmed mean has the same standard error as these."""
     found = estimate(values)
     if found is None or not found.error:
         return None
@@ -148,30 +150,30 @@ def _scatter(values: Sequence[float]) -> float | None:
 
 @lru_cache(maxsize=512)
 def _spread_of_one(pairs: int) -> float:
-    """What the same formula makes of normal pairs of SD 1."""
+    """Return the SD that the error of the trimmed mean gives for normal pairs of SD 1."""
     return float(np.sqrt(np.mean(estimates(_normal(pairs)).error ** 2) * pairs))
 
 
 @lru_cache(maxsize=64)
 def _normal(pairs: int) -> Floats:
-    """The same whenever it is asked for; of a negative number others than of the positive one."""
+    """Return the seeded draws, shape (DRAWS, |pairs|); a negative number gives other draws."""
     seed = 2 * abs(pairs) + (pairs < 0)
     return np.random.default_rng(seed).normal(size=(DRAWS, abs(pairs)))
 
 
 def _effect(bound: float, scatter: float, plan: Plan) -> float | None:
-    """The smallest slowdown, a log, that is found four times in five."""
+    """Return the smallest slowdown, as a log, that is found four times in five."""
     found = _beyond(_rounded(bound / scatter), plan)
     return None if found is None else bound + scatter * found
 
 
 def _needed(bound: float, effect: float, scatter: float, family: int) -> int | None:
-    """Fresh pairs at most, of which `effect` is found four times in five; None: too many."""
+    """Return the fresh pairs with which `effect` is found four times in five; None: too many."""
     return _fewest(_rounded(bound / scatter), effect / bound, family)
 
 
 def _rounded(ratio: float) -> float:
-    """To one of those that are simulated; beyond them, the last."""
+    """Return the nearest ratio of threshold to scatter that is simulated."""
     place = round(STEPS_OF_OCTAVE * math.log2(ratio))
     most = MOST_OCTAVES * STEPS_OF_OCTAVE
     return float(2.0 ** (max(-most, min(most, place)) / STEPS_OF_OCTAVE))
@@ -179,9 +181,9 @@ def _rounded(ratio: float) -> float:
 
 @lru_cache(maxsize=256)
 def _beyond(bound: float, plan: Plan) -> float | None:
-    """How far beyond the threshold what is found four times in five lies.
+    """Return how far beyond the threshold a slowdown must lie to be found four times in five.
 
-    bound, result: in scatters.
+    bound and the result are in scatters.  None: further than MOST_SCATTERS.
     """
     low, high = 0.0, MOST_SCATTERS
     if power(bound + high, bound, plan) < POWER:
@@ -195,7 +197,10 @@ def _beyond(bound: float, plan: Plan) -> float | None:
 
 @lru_cache(maxsize=256)
 def _fewest(bound: float, times: float, family: int) -> int | None:
-    """times: the effect, in bounds."""
+    """Return the smallest of PLANS that finds the effect four times in five; None: no plan does.
+
+    bound: in scatters.  times: the effect divided by the bound.
+    """
 
     def found(place: int) -> bool:
         plan = Plan(first_pairs(PLANS[place]), PLANS[place], family)
@@ -206,7 +211,10 @@ def _fewest(bound: float, times: float, family: int) -> int | None:
 
 
 def power(effect: float, bound: float, plan: Plan) -> float:
-    """How often the rule finds a slowdown.  effect, bound: logs, in scatters of the pairs."""
+    """Return the share of draws in which the rule finds a slowdown.
+
+    effect, bound: logs, in scatters of the pairs.
+    """
     first = _normal(plan.first) + effect
     cut = max(1, cut_of(plan.first)) if plan.first >= FIRST_PAIRS else 0
     seen = estimates(first, cut)
@@ -218,7 +226,7 @@ def power(effect: float, bound: float, plan: Plan) -> float:
 
 
 def _worse(fresh: Floats, bound: float, plan: Plan, chosen: Flags) -> Flags:
-    """Which of the suspects are found at any look."""
+    """Return which draws are suspects and are found at any look."""
     found, going = np.zeros(chosen.shape, bool), np.flatnonzero(chosen)
     best = np.ones(len(going))
     for look in taken(plan.fresh, settled=False):

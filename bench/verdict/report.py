@@ -1,6 +1,6 @@
-"""The verdicts of `bench check` and `bench ab`, and what a check found, as records.
+"""The verdicts of `bench check` and `bench ab`, and the report of a check as records.
 
-The exit code follows from them; nothing here computes a figure.
+The exit code is derived from the report.  No figure is computed here.
 """
 
 from collections import Counter
@@ -10,19 +10,19 @@ from typing import Literal, get_args
 
 from bench.core.records import Row
 
-# The worst first.
+# In order, the worst first.  docs/glossary.md explains each.
 Verdict = Literal[
-    "FAILED",  # did not break in the baseline; of two sides: one fails, or both
-    "MISSING",  # is in the baseline, not here
+    "FAILED",  # check: it ran in the baseline and fails now; ab: a variant fails
+    "MISSING",  # the baseline has the case and the run has not
     "REGRESSED",
-    "UNTRUSTED",  # A against itself was called different
+    "UNTRUSTED",  # a null case differed
     "SUSPECT",  # slower, but less surely than REGRESSED, or the machine slowed down as well
-    "INCONCLUSIVE",  # what was measured cannot tell
+    "INCONCLUSIVE",  # the data decide nothing
     "ADVISORY",  # measured on another machine: times say nothing about the code
     "IMPROVED",
-    "DIFFERS",  # a counted figure of two settings or interpreters, which may differ
-    "NEW",  # is not in the baseline; of two sides: a phase that side B alone has
-    "UNMEASURED",  # ran neither here nor there, or it is no fault of B that it cannot
+    "DIFFERS",  # a counted figure differs between two settings or Pythons, which is allowed
+    "NEW",  # check: the baseline lacks the case; ab: variant A lacks the phase
+    "UNMEASURED",  # neither variant can run it, or B cannot for a reason outside its code
     "SAME",
 ]
 WORST_FIRST: tuple[Verdict, ...] = get_args(Verdict)
@@ -32,7 +32,11 @@ _CHANGED = frozenset({"FAILED", "MISSING", "REGRESSED", "SUSPECT", "IMPROVED", "
 def headline(
     bad: Sequence[str], same: int, improved: int, undecided: int, rest: Sequence[str] = ()
 ) -> str:
-    """`1 REGRESSED (3 same or better (1 IMPROVED), 2 undecided)`; bad, rest: what else there is."""
+    """Return `1 REGRESSED (3 same or better (1 IMPROVED), 2 undecided)`.
+
+    bad:  the part before the parentheses, such as `1 REGRESSED`; empty: no regression was found.
+    rest: further parts inside the parentheses.
+    """
     better = f" or better ({improved} IMPROVED)" if improved else ""
     others = ", ".join([f"{same + improved} same{better}", f"{undecided} undecided", *rest])
     return f"{', '.join(bad) or 'no regression found'} ({others})"
@@ -40,11 +44,11 @@ def headline(
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """One figure of one phase, here and in the baseline.
+    """One figure of one phase, in the run and in the baseline.
 
-    worse: how much worse it got, as a ratio in the figure's own direction: 1.10 is 10 % more
-           seconds, or 10 % fewer images per second; None where the baseline is 0 or unknown.
-    low, high: its 95 % interval; None for exact figures and where it is unknown.
+    worse:     the change as a ratio; above 1 is worse.  1.10 means 10 % more seconds, or 10 %
+               fewer images per second.  None if the baseline is 0 or unknown.
+    low, high: the 95 % interval of `worse`; None for counted figures and if it is unknown.
     """
 
     figure: str
@@ -60,9 +64,9 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CaseVerdict:
-    """One case, judged by the worst of its findings.
+    """One case with the verdict of its worst finding.
 
-    row: any row of it, by which people name it.
+    row: any row of the case; it serves to name the case.
     """
 
     case_id: str
@@ -70,7 +74,7 @@ class CaseVerdict:
     verdict: Verdict
     note: str = ""
     findings: tuple[Finding, ...] = ()
-    command: str | None = None  # that settles it here and now
+    command: str | None = None  # the `bench ab` command that decides the case
     row: Row | None = None
 
     @property
@@ -80,12 +84,12 @@ class CaseVerdict:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All that a check found.
+    """The result of a check.
 
     measured:     the run has at least one case that is ok.
-    has_baseline: so has the baseline.
-    earlier_runs: runs of this machine beside the baseline that the times were held against.
-    notes:        what bears on every case, a sentence each.
+    has_baseline: the baseline has at least one case that is ok.
+    earlier_runs: number of earlier runs of this machine that the times were compared with.
+    notes:        sentences that concern all cases.
     """
 
     run_id: str
@@ -104,7 +108,7 @@ class Report:
 
     @property
     def worst_first(self) -> list[CaseVerdict]:
-        """By verdict, then by how much worse the worst figure is."""
+        """The cases, ordered by verdict, then by the change of the worst figure."""
 
         def rank(case: CaseVerdict) -> tuple[int, float]:
             worse = max((one.worse or 0.0 for one in case.findings), default=0.0)
@@ -114,12 +118,12 @@ class Report:
 
     @property
     def commands(self) -> list[str]:
-        """What settles the cases that are not clear, the worst first."""
+        """The commands that decide the cases in doubt, the worst case first."""
         return [case.command for case in self.worst_first if case.command]
 
     @property
     def headline(self) -> str:
-        """The verdict, in one line."""
+        """The verdict in one line."""
         if not self.measured:
             return "NOTHING MEASURED: no case of the run is ok"
         if not self.has_baseline:
@@ -147,10 +151,13 @@ class Report:
 
 
 def exit_code(report: Report, strict: bool = False) -> int:
-    """0 nothing got worse; 1 regressed; 3 not known; 4 failed, missing or nothing measured.
+    """Return the exit code: 0, 1, 3 or 4.
 
-    A suspect is 3, strictly 1; what else is not known (undecided, another machine, no baseline)
-    is 0, strictly 3.
+    4: a case is FAILED or MISSING, or nothing was measured.
+    1: a case is REGRESSED; with `strict`, also if one is SUSPECT.
+    3: a case is SUSPECT; with `strict`, if one is INCONCLUSIVE or ADVISORY, or if there is no
+       baseline.
+    0: otherwise.
     """
     if not report.measured or report.count("FAILED", "MISSING"):
         return 4

@@ -1,7 +1,7 @@
-"""The tests of `bench.verdict.evidence` and the looks of a suspect, for thousands of cases at once.
+"""The tests of `bench.verdict.evidence` and the looks at a suspect, for thousands of cases at once.
 
-What decides is `bench.verdict.paired_test`; this says how often it would.
-`tests/experiments/test_replay.py` holds the two against one another.
+`bench.verdict.paired_test` decides.  The functions here serve to simulate how often it would
+decide so.  `tests/experiments/test_replay.py` compares the two.
 """
 
 import math
@@ -22,26 +22,30 @@ Flags = NDArray[np.bool_]
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """`bench.stats.ratios.Estimate`, an array of them."""
+    """An array of `bench.stats.ratios.Estimate`."""
 
     log: Floats
     error: Floats
     df: int
 
     def p_above(self, bound: float) -> Floats:
-        """p of H0: the log lies at or below the bound."""
+        """Return the p-value of H0: the log lies at or below the bound."""
         distance = bound - self.log
         with np.errstate(divide="ignore", invalid="ignore"):
             p = stdtr(self.df, distance / self.error)
         return np.where(self.error == 0, np.where(distance < 0, 0.0, 1.0), p)
 
     def p_below(self, bound: float) -> Floats:
-        """p of H0: at or above the bound."""
+        """Return the p-value of H0: the log lies at or above the bound."""
         return Estimates(-self.log, self.error, self.df).p_above(-bound)
 
 
 def estimates(values: Floats, cut: int | None = None) -> Estimates:
-    """values: (…, pairs), two pairs at least."""
+    """Return the trimmed means and their errors.
+
+    values: shape (…, pairs), at least two pairs.
+    cut:    pairs that are left out at each end; None: as in `cut_of`.
+    """
     n = values.shape[-1]
     cut = cut_of(n) if cut is None else cut
     kept = np.sort(values, -1)[..., cut : n - cut]
@@ -52,7 +56,10 @@ def estimates(values: Floats, cut: int | None = None) -> Estimates:
 
 
 def rank_p(values: Floats, bound: float) -> Floats:
-    """values: (…, pairs), no two of them as far from the bound."""
+    """Return the one-sided p-values of the signed ranks.
+
+    values: shape (…, pairs), without ties in the distance from the bound.
+    """
     n = values.shape[-1]
     distance = values - bound
     order = np.argsort(np.abs(distance), -1)
@@ -66,7 +73,7 @@ def rank_p(values: Floats, bound: float) -> Floats:
 
 
 def p_above(values: Floats, bound: float) -> Floats:
-    """Of the trimmed mean and the signed ranks together."""
+    """Return the p-values of the trimmed mean and the signed ranks combined."""
     deviates: Any = sum(
         np.tan((0.5 - np.clip(p, SMALLEST_P, 1 - SMALLEST_P)) * np.pi)
         for p in (estimates(values).p_above(bound), rank_p(values, bound))
@@ -75,7 +82,10 @@ def p_above(values: Floats, bound: float) -> Floats:
 
 
 def best_of_looks(values: Floats, bound: float, looks: Sequence[Look]) -> Floats:
-    """The smallest p of the looks, each divided by its share of alpha.  values: (…, pairs)."""
-    found = [p_above(values[..., : look.pairs], bound) * ALPHA / look.share for look in looks]
-    least: Floats = np.minimum(1.0, np.min(found, axis=0))
+    """Return the smallest p-value of the looks, each divided by its share of ALPHA.
+
+    values: shape (…, pairs).
+    """
+    ps = [p_above(values[..., : look.pairs], bound) * ALPHA / look.share for look in looks]
+    least: Floats = np.minimum(1.0, np.min(ps, axis=0))
     return least

@@ -1,10 +1,10 @@
-"""Comparisons and checks as tables for a terminal, at most 100 columns wide."""
+"""The tables of `bench compare` and `bench check` for a terminal, at most 100 columns wide."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 from rich.text import Text
 
-from bench.compare.speedup import ALONE, Speedup, told_of, verdicts
+from bench.compare.speedup import ALONE, Speedup, legend_of, verdicts
 from bench.core import units
 from bench.core.records import Row
 from bench.core.row_names import CaseNames, case_names, settings
@@ -15,7 +15,7 @@ from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
 __all__ = ["WIDTH", "check_table", "safe", "speedup_tables", "style_of"]
 
-MOST_CASES = 20  # of changed ones; the report has all
+MOST_CASES = 20  # changed cases in the table; the report has all of them
 QUIET = frozenset({"SAME", "INCONCLUSIVE", "ADVISORY"})
 STYLES = {
     "faster": "green",
@@ -36,19 +36,21 @@ STYLES = {
 
 
 def style_of(verdict: str) -> str:
-    """The style of a verdict, in words or in capitals."""
+    """Return rich's style for a verdict of `compare` (words) or `check` and `ab` (capitals)."""
     return "" if verdict.endswith(ALONE) else STYLES.get(verdict, "")
 
 
 def safe(text: str) -> Text:
-    """As it is, but for what a terminal would act on; never markup."""
+    """Return the text without control characters; square brackets are not read as markup."""
     return Text(printable(text))
 
 
 def speedup_tables(speedups: Iterable[Speedup], rows: Iterable[Row]) -> list[TextTable]:
-    """A table per pair of values, in the order of the speedups; verdicts hold for each table.
+    """Return a table for each pair of values, in the order of the speedups.
 
-    rows: those that were compared, by which the cases are named.
+    The verdicts are corrected for the number of lines of their table.
+
+    rows: the rows that were compared; the cases are named by them.
     """
     by_id = {str(row.case_id): row for row in rows}
     groups: dict[tuple[str, str, str], list[Speedup]] = {}
@@ -67,7 +69,7 @@ def _speedup_table(
     words = verdicts(speedups)
     quantities = ", ".join(dict.fromkeys(speedup.quantity for speedup in speedups))
     methods = ", ".join(dict.fromkeys(speedup.method for speedup in speedups))
-    told = told_of(words)
+    legend = legend_of(words)
     above = [names.above, f"phase {speedups[0].phase}" if len(phases) == 1 else ""]
     table = TextTable(
         f"{axis}: {what} of {value} as a multiple of {base}",
@@ -81,7 +83,7 @@ def _speedup_table(
         ),
         above="; ".join(filter(None, above)),
         caption=f"compared: {quantities}; method: {methods}{_runs(speedups)}"
-        f"{f'; {told}' if told else ''}",
+        f"{f'; {legend}' if legend else ''}",
     )
     for speedup, verdict in zip(speedups, words, strict=True):
         style = style_of(verdict)
@@ -102,13 +104,13 @@ def _speedup_table(
 
 
 def _runs(speedups: Sequence[Speedup]) -> str:
-    """What the intervals include of what runs of one code differ by."""
-    told = list(dict.fromkeys(speedup.between for speedup in speedups if speedup.between))
-    return f", with {' or '.join(told[:2])}" if told else ""
+    """Return the between-run SDs that the intervals include, as the end of the caption."""
+    texts = list(dict.fromkeys(speedup.between for speedup in speedups if speedup.between))
+    return f", with {' or '.join(texts[:2])}" if texts else ""
 
 
 def _chosen(speedup: Speedup, by_id: Mapping[str, Row]) -> str:
-    """Which of several matching rows stands for its side: the fastest."""
+    """Return which row was chosen if several rows matched; the fastest is chosen."""
     sides = (
         ("base", speedup.base_of, speedup.base_case_id),
         ("value", speedup.value_of, speedup.value_case_id),
@@ -121,7 +123,7 @@ def _chosen(speedup: Speedup, by_id: Mapping[str, Row]) -> str:
 
 
 def check_table(report: Report) -> TextTable:
-    """What changed, at most MOST_CASES cases of it; what is undecided stands in the report."""
+    """Return the table of the changed cases, at most MOST_CASES; the others are in the report."""
     changed = [case for case in report.worst_first if case.changed]
     shown = changed[:MOST_CASES]
     names = case_names(case.row for case in shown if case.row is not None)

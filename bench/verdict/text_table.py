@@ -1,4 +1,4 @@
-"""Tables of plain text that fit the width, cut no word and leave no blanks at the end of a line."""
+"""Tables of plain text that fit the width, cut no words and have no spaces at the line ends."""
 
 import re
 import textwrap
@@ -11,17 +11,17 @@ from rich.text import Text
 
 from bench.core.text import printable
 
-WIDTH = 100  # columns at most; less where the terminal has less
-GAP = 2
-LEAST_TEXT = 12  # columns that a wrapped text has at least, where it has so many characters
-_BREAKS = re.compile(r"(?<=[/.:=,;_-])")  # where a word that no line holds may go on below
+WIDTH = 100  # terminal columns at most; fewer if the terminal is narrower
+GAP = 2  # spaces between two columns
+LEAST_TEXT = 12  # the least width of a column that wraps, if its text is as long
+_BREAKS = re.compile(r"(?<=[/.:=,;_-])")  # places to break a word that is wider than the line
 
 
 @dataclass(frozen=True, slots=True)
 class Column:
     """A column of a table.
 
-    wraps: its cells may take several lines, broken between words; the others stay whole.
+    wraps: its cells may take several lines, broken between words.  Other cells are not broken.
     """
 
     name: str
@@ -41,8 +41,8 @@ class Cell:
 class TextTable:
     """A table that rich can print.
 
-    above:   what holds for all rows.
-    caption: what stands below.
+    above:   a text above the table that holds for all rows.
+    caption: a text below the table.
     """
 
     title: str
@@ -52,7 +52,7 @@ class TextTable:
     rows: list[tuple[Cell, ...]] = field(default_factory=list)
 
     def add(self, *cells: Cell | str) -> None:
-        """Add a row; a cell for each column."""
+        """Add a row with one cell for each column."""
         assert len(cells) == len(self.columns)
         self.rows.append(
             tuple(
@@ -71,8 +71,8 @@ class TextTable:
     def lines(self, width: int) -> list[Text]:
         """Return the table in at most `width` columns.
 
-        Columns that are empty are left out.  Where the columns do not fit beside each other, the
-        other cells of a row stand below its first.
+        Empty columns are left out.  If the columns do not fit side by side, the cells of a row
+        are printed below its first cell.
         """
         kept = [
             number
@@ -95,9 +95,9 @@ class TextTable:
 
 
 def wrapped(text: str, width: int, lead: str = "") -> list[str]:
-    """Break a text between words into lines; a word is broken only where no line holds it.
+    """Break a text between words into lines; a word is broken only if it is wider than a line.
 
-    lead: stands before the first line; the others are indented as far.
+    lead: text before the first line; the other lines are indented by its width.
     """
     room = max(width - cell_len(lead), 1)
     words = [part for word in printable(text).split() for part in _parts(word, room)]
@@ -112,7 +112,7 @@ def wrapped(text: str, width: int, lead: str = "") -> list[str]:
 
 
 def _parts(word: str, room: int) -> list[tuple[str, bool]]:
-    """A word, or the pieces of one that no line holds; whether a piece goes on the one before."""
+    """Return a word in pieces that fit into a line, each with whether it continues the last one."""
     if cell_len(word) <= room:
         return [(word, False)]
     pieces = [""]
@@ -127,7 +127,7 @@ def _parts(word: str, room: int) -> list[tuple[str, bool]]:
 def _widths(
     columns: Sequence[Column], rows: Sequence[Sequence[Cell]], width: int
 ) -> list[int] | None:
-    """The width of each column; None where they do not fit."""
+    """Return the width of each column; None if they do not fit side by side."""
     texts = [
         [column.name, *(row[number].text for row in rows)] for number, column in enumerate(columns)
     ]
@@ -172,13 +172,13 @@ def _row(columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int]) 
 def _joined(
     columns: Sequence[Column], row: Sequence[Cell], widths: Sequence[int], texts: Iterable[str]
 ) -> Text:
-    line, at = Text(), 0  # at: where the next column begins
+    line, column_start = Text(), 0
     for column, cell, width, text in zip(columns, row, widths, texts, strict=True):
-        start = at + (width - cell_len(text) if column.right else 0)
+        start = column_start + (width - cell_len(text) if column.right else 0)
         if text:
             line.append(" " * (start - line.cell_len))
             line.append(text, style=cell.style)
-        at += width + GAP
+        column_start += width + GAP
     return line
 
 

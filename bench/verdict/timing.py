@@ -1,9 +1,9 @@
-"""Times against a baseline of the same machine: which got worse, and how sure that is.
+"""Compare times with a baseline of the same machine: which got worse, and how sure that is.
 
-Against earlier runs of the machine where there are enough: their scatter is that of runs, and one
-further run of the same code lies within their prediction interval.  Else between the two runs,
-with what runs of one code differ by (`between`) counted for each.  p-values are corrected over all
-cases (an uncorrected one alarms in 96 % of 60-case suites of identical code).
+If there are enough earlier runs of the machine, the time is compared with their prediction
+interval, which holds a further run of the same code.  Otherwise the two runs are compared, and the
+between-run SD is included for each.  The p-values are corrected over all cases; without the
+correction, 96 % of suites with 60 cases of identical code would have a false alarm.
 """
 
 import math
@@ -21,21 +21,21 @@ from bench.stats import between_runs, ratios
 from bench.stats.ratios import ALPHA, POWER, Estimate
 from bench.verdict.report import Finding, Verdict
 
-ENOUGH_HISTORY = 5  # earlier runs that make a prediction interval worth having
-# All cases of a run share its level, so that a correction over the cases helps little: at 5 % one
-# identical suite in twenty would fail a build (`python -m experiments.checked`).
-SURE_ALPHA = 0.01  # of REGRESSED, IMPROVED and SAME; a SUSPECT has ALPHA
+ENOUGH_HISTORY = 5  # earlier runs for a useful prediction interval
+# All cases of a run share the run's deviation, so a correction over the cases helps little: at 5 %,
+# one identical suite in twenty would fail a build (`python -m experiments.checked`).
+SURE_ALPHA = 0.01  # level of REGRESSED, IMPROVED and SAME; that of SUSPECT is ALPHA
 # SD of the log of `control_s` over the cases of one run, which all have the same controls
-# (results/example); holds where earlier runs do not say how far theirs scatter.
+# (results/example).  It is used if there are too few earlier runs to know their scatter.
 CONTROL_SD = 0.04
-EXPLAINED = 0.5  # share of a slowdown, on logs, that the controls have to show as well
+EXPLAINED = 0.5  # the controls explain a slowdown if they show this share of it, on logs
 
 
 @dataclass(frozen=True, slots=True)
 class Timed:
-    """A figure that is a duration, or the reciprocal of one.
+    """A figure that is a duration, or the reciprocal of a duration.
 
-    duration: the column whose replicates are compared, so that worse is always longer.
+    duration: the column whose replicates are compared; a longer duration is worse.
     """
 
     name: str
@@ -50,12 +50,12 @@ TIMED = (
 
 @dataclass(frozen=True, slots=True)
 class TimeTest:
-    """A time that can be judged: value / base, or value / earlier runs.
+    """The estimates for one time of one case.
 
-    direct:     value / base, with what two runs differ by.
-    replicates: the same as the replicates of the two runs alone see it.
-    predicted:  value / earlier runs' centre, where there are enough.
-    controls:   the controls of the run, likewise; None where one side has none.
+    direct:     value / base, with the between-run SD of both runs.
+    replicates: value / base from the replicates alone, without the between-run SD.
+    predicted:  value / centre of the earlier runs; None if there are too few.
+    controls:   the same ratio for the controls; None if one run has no controls.
     """
 
     case_id: str
@@ -69,15 +69,15 @@ class TimeTest:
 
     @property
     def used(self) -> Estimate:
-        """What the verdict rests on."""
+        """The estimate for the verdict."""
         return self.predicted or self.direct
 
     @property
     def alarming(self) -> Estimate:
-        """What an alarm rests on.
+        """The estimate for an alarm.
 
-        Without earlier runs it is a SUSPECT at most, which costs a look and fails no build: what
-        two runs differ by is then taken as known.
+        Without earlier runs an alarm is at most a SUSPECT, which fails no build.  So the
+        between-run SD is treated as known exactly (infinite degrees of freedom).
         """
         return self.predicted or replace(self.direct, df=math.inf)
 
@@ -88,6 +88,7 @@ def tests_of(
     baseline: Results,
     history: Sequence[Results],
 ) -> list[TimeTest]:
+    """Return a test for each time of each case that both runs have."""
     medians = baseline.medians, run.medians
     earlier = [by_case(one) for one in history]
     tests = []
@@ -111,9 +112,11 @@ def test_of(
     medians: tuple[Medians, Medians],
     past: Sequence[Row],
 ) -> TimeTest:
-    """One time that both rows have, the baseline's first.
+    """Return the test of one time.
 
-    medians: of the replicates of each run.  past: the rows of the case in other earlier runs.
+    both:    the row of the baseline, then that of the run.
+    medians: the medians of the replicates of each run.
+    past:    the rows of the case in the other earlier runs.
     """
     base, value = both
     names = (figure.duration, figure.duration)
@@ -130,15 +133,15 @@ def test_of(
 
 
 def _past(case_id: str, base: Row, earlier: Sequence[Mapping[str, Case]]) -> list[Row]:
-    """The case's rows in earlier runs of the baseline's machine."""
+    """Return the rows of the case in earlier runs of the baseline's machine."""
     found = (run.get(case_id, {}).get(base.phase) for run in earlier)
     return [one for one in found if one is not None and one.machine_id == base.machine_id]
 
 
 def predicted(past: Sequence[Row], base: Row, value: Row, column: str) -> Estimate | None:
-    """value / earlier runs; None where they are too few.
+    """Return value / earlier runs; None if there are too few.
 
-    The baseline is an earlier run of this machine like the others.
+    The baseline counts as one of the earlier runs.
     """
     known = [time for row in (*past, base) if (time := getattr(row, column)) is not None]
     if len(known) <= ENOUGH_HISTORY or getattr(base, column) is None:
@@ -147,9 +150,9 @@ def predicted(past: Sequence[Row], base: Row, value: Row, column: str) -> Estima
 
 
 def controls_of(past: Sequence[Row], base: Row, value: Row) -> Estimate | None:
-    """How much longer the controls took than in earlier runs, or in the baseline's.
+    """Return the time of the controls relative to the earlier runs, or to the baseline.
 
-    None where one side has no controls.
+    None if one run has no controls.
     """
     if not base.control_s or not value.control_s:
         return None
@@ -162,7 +165,10 @@ def controls_of(past: Sequence[Row], base: Row, value: Row) -> Estimate | None:
 
 
 def findings_of(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding]]:
-    """A finding per test; p-values of one machine corrected together (Benjamini–Hochberg)."""
+    """Return a finding for each test, by case.
+
+    The p-values of one machine are corrected together (Benjamini–Hochberg).
+    """
     log_bound = math.log1p(threshold)
     testable = [
         one for one in tests if same_machine(one.base, one.value) and one.used.error is not None
@@ -177,7 +183,7 @@ def findings_of(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[F
         if not same_machine(one.base, one.value):
             verdict, note = "ADVISORY", "another machine"
         elif id(one) not in worse:
-            verdict, note = "INCONCLUSIVE", "one replicate on a side: its noise is unknown"
+            verdict, note = "INCONCLUSIVE", "one run has one replicate only: its noise is unknown"
         else:
             ps = _Ps(worse[id(one)], better[id(one)], seen.get(id(one)))
             verdict, note = _timed(one, ps, log_bound, family)
@@ -186,7 +192,7 @@ def findings_of(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[F
 
 
 def _adjusted(ps: Mapping[int, float | None]) -> dict[int, float]:
-    """Corrected over all that are known."""
+    """Return the corrected p-values; unknown ones are left out."""
     known = {key: p for key, p in ps.items() if p is not None}
     if not known:
         return {}
@@ -195,16 +201,18 @@ def _adjusted(ps: Mapping[int, float | None]) -> dict[int, float]:
 
 @dataclass(frozen=True, slots=True)
 class _Ps:
-    """Corrected over all cases."""
+    """p-values of one test, corrected over all cases."""
 
     worse: float
     better: float
-    seen: float | None  # slower by τ, by the replicates of the two runs alone; of one unknown
+    # Of "not slower by more than τ", from the replicates alone; None if a run has only one.
+    seen: float | None
 
 
 def _timed(test: TimeTest, ps: _Ps, log_bound: float, family: int) -> tuple[Verdict, str]:
-    """The verdict of one time on the baseline's own machine."""
-    # Beyond τ of the baseline as well: one that was recorded anew, slower, is accepted.
+    """Return the verdict and the note of one time on the baseline's machine."""
+    # The slowdown must exceed τ against the baseline as well.  A user accepts a slowdown by
+    # storing a new, slower baseline.
     logs = (test.used.log, test.direct.log)
     where = _where(test)
     if min(logs) > log_bound and ps.worse < ALPHA:
@@ -213,11 +221,11 @@ def _timed(test: TimeTest, ps: _Ps, log_bound: float, family: int) -> tuple[Verd
         return "REGRESSED" if sure else "SUSPECT", "; ".join(filter(None, (where, moved)))
     if max(logs) < -log_bound and ps.better < SURE_ALPHA:
         return "IMPROVED", where
-    # What the run differs by shall not hide it: it is said, with a way out.
+    # The between-run SD must not hide a difference that the replicates show: the note reports it.
     if ps.seen is not None and ps.seen < ALPHA:
-        said = _scatter(test) if ps.worse >= ALPHA else _slower_than_earlier(test)
-        return "INCONCLUSIVE", f"{test.replicates.ratio:.2f} times the baseline, {said}"
-    # Two one-sided tests within ±τ: code that is slower by τ is called the same in 1 % at most.
+        reason = _scatter(test) if ps.worse >= ALPHA else _slower_than_earlier(test)
+        return "INCONCLUSIVE", f"{test.replicates.ratio:.2f} times the baseline, {reason}"
+    # Two one-sided tests within ±τ: code that is slower by τ is SAME in at most 1 % of runs.
     inside = test.used.p_below(log_bound), test.used.p_above(-log_bound)
     if all(p is not None and p < SURE_ALPHA for p in inside):
         return "SAME", where
@@ -232,9 +240,9 @@ def _where(test: TimeTest) -> str:
 
 
 def _slower_than_earlier(test: TimeTest) -> str:
-    """Beyond their scatter, and still not slower by the threshold."""
+    """Return the note of a slowdown that is certain, but smaller than the threshold."""
     if test.predicted is None:
-        return f"beyond what two runs differ by ({_between(test)}), within the threshold"
+        return f"more than two runs differ by ({_between(test)}), but within the threshold"
     times = f"{test.used.ratio:.2f} times {test.predicted.n} earlier runs"
     return f"and {times}, which is within the threshold"
 
@@ -242,19 +250,18 @@ def _slower_than_earlier(test: TimeTest) -> str:
 def _scatter(test: TimeTest) -> str:
     if test.predicted is not None:
         return f"within the scatter of {test.predicted.n} earlier runs"
-    return f"which two runs of one code may differ by ({_between(test)})"
+    return f"but two runs of the same code may differ as much ({_between(test)})"
 
 
 def _between(test: TimeTest) -> str:
-    ones = [between_runs.from_row(line, test.figure.duration) for line in (test.base, test.value)]
-    return between_runs.describe(ones)
+    sds = [between_runs.from_row(line, test.figure.duration) for line in (test.base, test.value)]
+    return between_runs.describe(sds)
 
 
 def _smallest_effect(test: TimeTest, log_bound: float, family: int) -> float:
-    """The slowdown of this case alone that would be found four times in five, as a ratio - 1.
+    """Return the slowdown of this case alone that would be found four times in five, a ratio - 1.
 
-    Found is beyond τ and, corrected over the cases, beyond chance: REGRESSED where there are
-    earlier runs, else SUSPECT.
+    A slowdown is found if it is REGRESSED, or SUSPECT if there are too few earlier runs.
     """
     error, df = test.alarming.error or 0.0, test.alarming.df
     alpha = (SURE_ALPHA if test.predicted is not None else ALPHA) / family
@@ -263,10 +270,10 @@ def _smallest_effect(test: TimeTest, log_bound: float, family: int) -> float:
 
 
 def _machine_moved(test: TimeTest) -> str:
-    """That the controls explain the slowdown; else nothing.
+    """Return a note if the controls explain the slowdown, else an empty text.
 
-    The same work took longer as well, by half of it or more and beyond what controls scatter by.
-    It softens a verdict and never makes one: a case need not follow the controls one to one.
+    They do if they took longer as well, by half of the slowdown or more, and significantly so.
+    This can only weaken a verdict, because a case need not follow the controls exactly.
     """
     moved = test.controls
     if moved is None or moved.log < EXPLAINED * test.used.log:
@@ -274,7 +281,10 @@ def _machine_moved(test: TimeTest) -> str:
     p = moved.p_above(0.0)
     if p is None or p >= ALPHA:
         return ""
-    return f"the controls took {moved.ratio:.2f} times as long, which explains half of it or more"
+    return (
+        f"the reference work took {moved.ratio:.2f} times as long, which explains at least half of "
+        "the slowdown"
+    )
 
 
 def _finding(test: TimeTest, verdict: Verdict, note: str) -> Finding:

@@ -166,10 +166,12 @@ def _allocated(e: Evidence) -> tuple[bool, str]:
 
 
 def _neighbour(e: Evidence) -> tuple[bool, str]:
-    if "foreign_alone" not in e.known:
-        raise Skipped("the driver tells nothing of other processes")
-    alone, beside = e.known["foreign_alone"], e.known["foreign_beside"]
-    return beside == alone + 1, f"{alone} → {beside}"
+    if "contended_alone" not in e.known:
+        raise Skipped("the driver does not tell who uses the device")
+    alone, beside = bool(e.known["contended_alone"]), bool(e.known["contended_beside"])
+    if alone:
+        raise Skipped("others compute on the device already")
+    return beside, "contended" if beside else "not seen"
 
 
 def _product(e: Evidence) -> tuple[bool, str]:
@@ -337,7 +339,7 @@ CHECKS = (
     Check(2, "cost of a process", "context and libraries < 2 s", _start),
     Check(3, "events against the host's clock", "± 2 %, launch < 1/50", _events),
     Check(4, "64 MiB allocated", f"{ALLOCATED_BYTES} counted", _allocated),
-    Check(5, "a planted neighbour", "one more process is seen", _neighbour),
+    Check(5, "a planted neighbour", "contended", _neighbour),
     Check(6, "bfloat16 product", "± 10 % of plain torch", _product),
     Check(7, "TF32 changes speed and result", "> ×1.3, error > ×20", _tf32),
     Check(8, "channels_last for a float16 convolution", "> ×1.05", _layout),

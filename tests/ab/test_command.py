@@ -183,12 +183,12 @@ def test_what_is_undecided_says_what_would_have_been_found_wherever_it_is_read()
     text = ab_report.markdown(one)
     said = "would have found +37 %, needs about --pairs 88"
     assert f"| +10.0 % (-10.0 to +30.0 %) | INCONCLUSIVE; {said} |" in text
-    assert "the --pairs with which twice the threshold is" in text
+    assert "the --pairs that would find twice the threshold" in text
     assert "+6 %" not in text
     shown = printed(one, 100)
     for line in ("INCONCLUSIVE, would have found +37 %,", "needs about --pairs 88", "SAME"):
         assert re.search(rf" {re.escape(line)}$", shown, flags=re.MULTILINE), shown
-    assert "twice the threshold is" in " ".join(shown.split())
+    assert "would find twice the threshold" in " ".join(shown.split())
     (judged,) = ci.of_ab(report(undecided))
     assert judged.sentence == f"INCONCLUSIVE: forward +10.0 % (-10.0 to +30.0 %); {said}"
 
@@ -216,8 +216,8 @@ def test_a_report_whose_changed_part_alone_is_large_stays_under_60_kb() -> None:
         (Asked(a="amp=off"), "two sides are needed"),
         (Asked(a="amp=off", b="amp=off", threshold=0.0), "--threshold 0.0: is no slowdown"),
         (Asked(a="amp=off", b="amp=off", threshold=5.0), "--threshold 5.0: is no slowdown"),
-        (Asked(a="a", b="b", resume=Path("x")), "--resume x: goes on with what"),
-        (Asked(resume=Path("nowhere")), "--resume nowhere: is no comparison"),
+        (Asked(a="a", b="b", resume=Path("x")), "--resume x: a resume keeps"),
+        (Asked(resume=Path("nowhere")), "--resume nowhere: is not a comparison"),
     ],
 )
 def test_wrong_use_is_one_line(asked: Asked, said: str) -> None:
@@ -299,7 +299,7 @@ def test_who_interrupts_the_end_is_told_how_to_go_on(
 
 def test_a_first_line_is_never_cut_within_a_case_id() -> None:
     name = "pkg.module:make(64)/" + "layer." * 40 + "end"
-    why = f"A against itself was called different ({name}|forward): nothing here is believed"
+    why = f"the null case, A against itself, differed ({name}|forward), so no time is trusted"
     text = ab_report.markdown(report(row("UNTRUSTED", note=why), notes=(f"not so: {name}",)))
     assert text.splitlines()[0] == f"**UNTRUSTED: {why}**".replace("|", "&#124;")
     assert f"- not so: {name}\n" in text

@@ -118,7 +118,7 @@ def test_every_command_that_is_advised_is_accepted_and_measures_what_it_was_advi
         rows = undecided(report)
         seen |= {row.outlook for row in rows}
         counts = {row.case_id: decisive(before, row) for row in rows}
-        words = {"go on": "to go on", "more pairs": "to add as many"}
+        words = {"go on": "to resume", "more pairs": "to add as many"}
         commands = {
             outlook: advised(report, said)
             for outlook, said in words.items()
@@ -158,5 +158,7 @@ def test_what_no_number_of_pairs_decides_is_said_instead_of_one(tmp_path: Path) 
     assert [row.outlook for row in rows] == ["too noisy"] * 2
     assert [row.pairs_needed for row in rows] == [None] * 2
     assert all("needs more than --pairs 636" in ab_report.reach(row) for row in rows)
-    assert "2 undecided times cannot be decided here: not even --pairs 636" in report.notes[-1]
+    assert (
+        "2 undecided times cannot be decided on this machine: even --pairs 636" in report.notes[-1]
+    )
     assert "bench ab --resume" not in " ".join(report.notes)

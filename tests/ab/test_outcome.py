@@ -261,7 +261,7 @@ def test_what_the_budget_did_not_reach_is_undecided_and_fails_nothing() -> None:
     assert found.headline == "no regression found (1 same, 1 undecided)"
     assert found.notes[-2:] == (
         "The comparison is not complete: the budget was used up",
-        "1 undecided time did not get all planned pairs; to go on: bench ab --resume out",
+        "1 undecided time did not get all planned pairs; to resume: bench ab --resume out",
     )
     nothing = outcome(incomplete="the budget was used up")
     assert codes(nothing) == (4, 4)

@@ -108,7 +108,7 @@ def test_a_resume_may_add_pairs_and_not_take_them_away(
     directory.reopen(more, make(more, *SIDES), stored)
     again, _ = directory.stored(Asked(resume=path))
     assert again.pairs == 112
-    with pytest.raises(AbError, match="--pairs 56 is less than the 112 that it was begun with"):
+    with pytest.raises(AbError, match="--pairs 56 is less than the 112 that the comparison has"):
         directory.stored(Asked(resume=path, pairs=56))
 
 
@@ -130,7 +130,7 @@ def test_what_begins_says_how_many_cases_of_what_and_about_how_long(
     found(monkeypatch)
     planned = make(Asked(axes={"mode": ("inference",), "batch": ("1", "2", "4", "8")}), *SIDES)
     assert begins(planned) == (
-        "A: amp=off; B: amp=off; 4 cases of the default sweep, about 1:12 (min:s) where none is "
+        "A: amp=off; B: amp=off; 4 cases of the default sweep, about 1:12 (min:s) if none is "
         "slower; torch 2.13.0"
     )
     short = dataclasses.replace(planned, run=planned.run.model_copy(update={"budget_s": 30.0}))

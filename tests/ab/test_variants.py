@@ -80,12 +80,12 @@ def test_a_branch_may_have_the_sign_of_a_setting_in_its_name(repository: Path) -
     ("a", "b", "said"),
     [
         ("nowhere", ".", "nowhere: the repository has no such revision"),
-        ("--upload-pack=x", ".", "there is no axis '--upload-pack'"),
-        ("-x", ".", "'-x' is no side"),
+        ("--upload-pack=x", ".", "'--upload-pack' is not an axis"),
+        ("-x", ".", "'-x' is not a side"),
         ("amp=of", "amp=off", "amp is 'of'; expected one of off, bfloat16, float16"),
-        ("ampp=off", "amp=off", "there is no axis 'ampp'"),
+        ("ampp=off", "amp=off", "'ampp' is not an axis"),
         ("amp=off", "compile=off", "set different axes"),
-        ("amp=off", ".", "both have to be of one kind"),
+        ("amp=off", ".", "both sides must be of the same kind"),
         ("python=/nowhere/python", "python=python3", "no interpreter there"),
     ],
 )
@@ -275,7 +275,7 @@ def test_a_module_of_the_other_tree_behind_the_subject_is_found() -> None:
     files = ["/repository/layers.py", "/trees/A/net.py"]
     said = unproven(A, B, proof("/trees/A/net.py", *files))
     assert said is not None
-    assert said.startswith("main: /repository/layers.py was imported besides")
+    assert said.startswith("main: /repository/layers.py was imported as well")
 
 
 @pytest.mark.slow

@@ -81,6 +81,6 @@ def test_an_axis_of_one_value_or_none_is_refused_saying_why() -> None:
 
 
 @pytest.mark.parametrize("by", ["input", "subject", "colour"])
-def test_what_is_no_comparable_axis_is_refused_with_those_that_are(by: str) -> None:
-    with pytest.raises(MatchError, match="there are mode, batch, device, dtype"):
+def test_an_axis_that_cannot_be_compared_is_refused_with_the_possible_ones(by: str) -> None:
+    with pytest.raises(MatchError, match="expected one of mode, batch, device, dtype"):
         values([row()], by)

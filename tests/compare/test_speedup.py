@@ -213,5 +213,5 @@ def test_the_verdicts_of_a_table_hold_together_and_what_is_one_alone_says_so(
     assert speedup.verdicts([one for one in gains if one.base_case_id == case().case_id]) == [
         "faster"
     ]
-    assert speedup.told_of(list(words.values())).startswith("intervals: 95 % each; verdicts: for")
-    assert speedup.told_of(["faster"]) == ""
+    assert speedup.legend_of(list(words.values())).startswith("intervals: 95 % each; verdicts: for")
+    assert speedup.legend_of(["faster"]) == ""

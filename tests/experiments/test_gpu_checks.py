@@ -49,7 +49,7 @@ def good() -> Evidence:
         },
         known={
             "latency_s": 21.54e-3, "device_s": 21.50e-3, "launch_s": 0.302e-3,
-            "counted_bytes": 67108864, "foreign_alone": 0, "foreign_beside": 1,
+            "counted_bytes": 67108864, "contended_alone": False, "contended_beside": True,
         },
         rows=(
             row(PRODUCT, "forward", batch=2048, pipelined_s=5.465e-3, relative_error=4e-7),
@@ -125,7 +125,7 @@ FAULTS: list[tuple[int, Change]] = [
     (3, having(known={"device_s": 20.9e-3})),
     (3, having(known={"launch_s": 1e-3})),
     (4, having(known={"counted_bytes": 67108864 + 512})),
-    (5, having(known={"foreign_beside": 0})),
+    (5, having(known={"contended_beside": False})),
     (6, with_row(PRODUCT, {"dtype": "bfloat16"}, flop_per_s=600e12)),
     (7, with_row(PRODUCT, {"tf32": "on"}, pipelined_s=5e-3)),
     (7, with_row(PRODUCT, {"tf32": "on"}, relative_error=5e-7)),
@@ -191,8 +191,8 @@ def test_an_accelerator_of_another_maker_skips_the_checks_that_are_nvidias() -> 
 
 
 def test_the_table_can_be_pasted() -> None:
-    evidence = having(known={"foreign_beside": 0})(good())
+    evidence = having(known={"contended_beside": False})(good())
     lines = markdown(results(evidence), "H100").splitlines()
     assert lines[0] == "### H100"
-    assert "| 5 | a planted neighbour | FAILED | 0 → 0 | one more process is seen |" in lines
+    assert "| 5 | a planted neighbour | FAILED | not seen | contended |" in lines
     assert lines[-1] == "19 ok, 1 FAILED, 0 skipped"

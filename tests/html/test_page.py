@@ -150,7 +150,10 @@ def test_runs_of_two_machines_say_that_they_do_not_judge_the_code(tmp_path: Path
     one = run_of(tmp_path / "one", replicates(case(), [0.01] * 5))
     machine = {"machine_id": "m2"}
     other = run_of(tmp_path / "two", replicates(case(), [0.02] * 5), machine=machine)
-    assert "different machines: what differs says nothing of the code" in build([one, other]).html
+    assert (
+        "different machines, so the differences say nothing about the code"
+        in build([one, other]).html
+    )
 
 
 @pytest.mark.parametrize(
@@ -285,7 +288,7 @@ def test_a_page_that_is_too_large_falls_back_to_whole_cases_and_then_to_no_rows(
     monkeypatch.setattr(page, "PAGE_BYTES", len(fewer.html.encode()) - 1)
     none = build([run])
     assert not none.whole
-    assert "100 rows, too much for this page. All are in measurements.csv" in none.html
+    assert "100 rows are too many for this page. All are in measurements.csv" in none.html
     assert '<table id="rows">' not in none.html
     assert "<h2>What it says</h2>" in none.html
 
@@ -355,5 +358,5 @@ def test_the_directory_of_another_run_is_not_written_to(tmp_path: Path) -> None:
 
 
 def test_a_folder_without_results_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(ReadError, match=r"holds no measurements\.csv"):
+    with pytest.raises(ReadError, match=r"has no measurements\.csv"):
         report.report([tmp_path], None)

@@ -105,7 +105,7 @@ def test_the_words_say_both_shares_the_times_and_that_a_profiled_step_is_slower(
     (one,) = beside(tmp_path, alone(), profile(tmp_path / "p", case(subject="net"), FORWARD))
     said = page_inside.section(one, "")
     assert said.title == case(subject="net").case_id
-    assert said.told == (
+    assert said.summary == (
         "b: 60 % of the layers measured alone, 40 % of the forward inside; "
         "a: 40 % alone, 50 % inside. In no layer: 10 % of the forward."
     )
@@ -115,7 +115,7 @@ def test_the_words_say_both_shares_the_times_and_that_a_profiled_step_is_slower(
         ("b", "2", "6.00 ms", "60.0 %", "4.00 ms", "40.0 %", "0.67"),
         ("in no layer", "", "", "", "1.00 ms", "10.0 %", ""),
     )
-    assert "share inside that of the forward of a profiled step" in said.caution
+    assert "share inside is the share of the forward of a profiled step" in said.caution
     slows = "under the profiler, which slows it, a step took 10.0 ms, without it 9.00 ms"
     assert slows in said.caution
     assert "mean of 3 steps" in said.caution
@@ -183,7 +183,9 @@ def test_a_layer_without_a_call_in_the_profile_is_unknown_inside_and_not_zero(
     ]
     said = page_inside.section(one, "")
     assert said.rows[1] == ("b", "2", "6.00 ms", "60.0 %", "–", "–", "–")
-    assert said.told.startswith("a: 40 % of the layers measured alone, 20 % of the forward inside.")
+    assert said.summary.startswith(
+        "a: 40 % of the layers measured alone, 20 % of the forward inside."
+    )
     assert one.rest_s == pytest.approx(0.008)
 
 
@@ -260,13 +262,13 @@ def test_names_come_back_as_they_were_whatever_a_spreadsheet_makes_of_them(tmp_p
 @pytest.mark.parametrize(
     ("file", "text", "why"),
     [
-        ("profile.json", "{", "is no JSON"),
-        ("profile.json", "{}", "is no profile of a case"),
-        ("profile.json", "[]", "is no JSON object"),
+        ("profile.json", "{", "is not valid JSON"),
+        ("profile.json", "{}", "is not a profile of a case"),
+        ("profile.json", "[]", "is not a JSON object"),
         ("layers.csv", "a,b\n", "has no column case_id, layer, module, type"),
         ("layers.csv", None, "cannot be read"),
-        ("layers.csv", "0.001→x", "line 2: forward_host_s 'x' is no time or share"),
-        ("layers.csv", "0.001→-1", "line 2: forward_host_s '-1' is no time or share"),
+        ("layers.csv", "0.001→x", "line 2: forward_host_s is 'x'; expected a time or a share"),
+        ("layers.csv", "0.001→-1", "line 2: forward_host_s is '-1'; expected a time or a share"),
     ],
 )
 def test_what_is_no_profile_is_refused_in_one_line(

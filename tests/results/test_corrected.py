@@ -204,14 +204,14 @@ def test_a_run_beside_earlier_ones_is_moved_and_says_so_in_a_sentence(
     assert {row.earlier_runs for row in found.results.rows} == {6}
     told = _between(found.results.rows)
     assert told[1] == (
-        "times are moved to the usual level of the controls (×0.90), where 6 earlier runs of this "
-        "machine clearly differ less; samples and ratios stay as measured"
+        "times are corrected to the usual level of the reference work (×0.90), because this makes "
+        "6 earlier runs of this machine agree better; samples and ratios are as measured"
     )
     stored = load(found.results.path)
     assert interval_note(found.results.rows).endswith(
         "(6 earlier runs), at the usual level of the controls"
     )
-    assert ("controls", told[1]) in list(page._facts([stored], found.results.rows))
+    assert ("reference work", told[1]) in list(page._facts([stored], found.results.rows))
     factors = [row.control_factor for row in stored.rows]
     assert factors == pytest.approx([0.9050] * 2, abs=0.005)
     assert corrected.told([row_of(entries(1.0, 1.0), Learnt())]) == ""

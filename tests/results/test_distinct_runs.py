@@ -32,7 +32,7 @@ def test_before_and_after_of_one_name_are_told_apart(tmp_path: Path) -> None:
     before, after = apart(runs)
     assert (page_runs.name(before), page_runs.name(after)) == tuple(str(one.path) for one in runs)
     changes = page_runs.changes(before, after)
-    assert f"{after.path} against {before.path}" in changes.told
+    assert f"{after.path} against {before.path}" in changes.note
     (gain,) = speedup.between(before, after)
     assert (gain.base, gain.value) == (str(before.path), str(after.path))
     assert gain.ratio == pytest.approx(0.5)

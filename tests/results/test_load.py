@@ -165,11 +165,11 @@ def test_arbitrary_bytes_as_run_json_are_refused_or_an_object(
         ("latency_median_s", "1_0", "expected a finite number"),
         ("latency_median_s", "0", "latency_median_s is '0'; expected a number above 0"),
         ("images_per_s", "-1", "expected a number above 0"),
-        ("compile_cold_s", "-3", "compile_cold_s is '-3'; expected no number below 0"),
-        ("tuning_s", "-0.1", "expected no number below 0"),
+        ("compile_cold_s", "-3", "compile_cold_s is '-3'; expected 0 or a number above 0"),
+        ("tuning_s", "-0.1", "expected 0 or a number above 0"),
         ("batch", "1.5", "batch is '1.5'; expected a whole number"),
         ("batch", "", "batch is ''; expected a number where status is ok"),
-        ("case_id", "", "case_id is ''; expected the case that the row is of"),
+        ("case_id", "", "case_id is ''; expected the case_id of the row"),
         ("phase", "", "phase is ''; expected a phase where status is ok"),
     ],
 )
@@ -242,7 +242,7 @@ def test_counts_are_whole_also_where_a_spreadsheet_or_an_earlier_version_wrote_o
 
 def test_the_same_phase_of_a_case_twice_is_refused(tmp_path: Path) -> None:
     with pytest.raises(
-        ReadError, match="line 3: case_id is 'c'; expected each phase of a case once"
+        ReadError, match="line 3: case_id is 'c'; expected a single row for each phase"
     ):
         load(written(tmp_path, ROW, ROW))
 
@@ -250,7 +250,7 @@ def test_the_same_phase_of_a_case_twice_is_refused(tmp_path: Path) -> None:
 def test_a_missing_place_is_named(tmp_path: Path) -> None:
     with pytest.raises(ReadError, match="nowhere: no such file or directory"):
         load(tmp_path / "nowhere")
-    with pytest.raises(ReadError, match=r"holds no measurements\.csv"):
+    with pytest.raises(ReadError, match=r"has no measurements\.csv"):
         load(tmp_path)
 
 

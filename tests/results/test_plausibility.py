@@ -62,7 +62,7 @@ def test_beyond_three_times_the_peak_the_work_was_not_done() -> None:
     peaks = of_row(row, MACHINE)
     assert peaks is not None
     assert impossible(row, peaks) == (
-        "forward did 8e+11 FLOP/s, 4.0 times the most that this machine was seen to do (2e+11): "
+        "forward did 8e+11 FLOP/s, 4.0 times the peak that was measured on this machine (2e+11): "
         "it did not do the work"
     )
 

@@ -163,7 +163,7 @@ def test_the_tables_over_all_cases_join_by_case_id(tmp_path: Path) -> None:
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"case": 3}', "{"])
 def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / profile_tables.FOUND).write_text(text)
-    with pytest.raises(ProfileReadError, match="is no profile") as caught:
+    with pytest.raises(ProfileReadError, match="is not a profile") as caught:
         profile_tables.load(tmp_path)
     assert "\n" not in str(caught.value)
 

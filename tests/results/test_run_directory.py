@@ -73,7 +73,7 @@ def test_a_comparison_is_not_gone_on_with_under_other_conditions(
     with pytest.raises(UserError) as caught:
         ab_directory.reopen(asked, PLANNED, stored)
     assert str(caught.value) == (
-        f"--resume {tmp_path}/ab: not the same any more: environment variable "
+        f"--resume {tmp_path}/ab: changed since then: environment variable "
         "ATEN_CPU_CAPABILITY; start a new comparison"
     )
 
@@ -136,7 +136,7 @@ def test_what_exists_is_gone_on_with_only_where_it_can_be(tmp_path: Path, begin:
     with pytest.raises(UserError) as caught:
         begin(tmp_path / "my run")
     said = f"--out {tmp_path}/my run: exists already; choose another"
-    assert str(caught.value) == f"{said}, or go on with it: --resume '{tmp_path}/my run'"
+    assert str(caught.value) == f"{said}, or resume it: --resume '{tmp_path}/my run'"
     (tmp_path / "other").mkdir()
     with pytest.raises(UserError, match=r"exists already; choose another$"):
         begin(tmp_path / "other")
@@ -186,7 +186,7 @@ def test_what_cannot_be_written_is_called_that(
 @pytest.mark.parametrize("make", [Path.mkdir, Path.touch])
 def test_what_is_none_is_called_that(tmp_path: Path, make: Callable[[Path], None]) -> None:
     make(tmp_path / "other")
-    with pytest.raises(UserError, match="other: is no run directory: "):
+    with pytest.raises(UserError, match="other: is not a run directory: "):
         run_directory.reopen(tmp_path / "other")
-    with pytest.raises(UserError, match="other: is no comparison: "):
+    with pytest.raises(UserError, match="other: is not a comparison: "):
         ab_directory.stored(Asked(resume=tmp_path / "other"))

@@ -51,7 +51,7 @@ def test_an_argument_that_is_no_text_is_read_as_it_was_given() -> None:
 @pytest.mark.parametrize(
     ("given", "says"),
     [
-        ([], "the whole is []; expected an object"),
+        ([], "the whole document is []; expected an object"),
         ({"command": "bench run"}, "command is 'bench run'; expected a list"),
         ({"command": ["bench", 5]}, "command.1 is 5; expected a text"),
         ({"started": 2026}, "started is 2026; expected a text"),

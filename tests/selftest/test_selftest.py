@@ -363,7 +363,7 @@ def test_an_accelerator_without_figures_says_that_it_was_not_come_to(
     lines = devices.all_(["cuda:0", "cuda:1"]).run()
     assert [one.result.verdict for one in lines[:3]] == ["ok", "ok", "skipped"]
     assert {one.result.verdict for one in lines[4:]} == {"FAILED"}
-    assert "was not done in time" in lines[4].result.measured
+    assert "ended early or was too slow" in lines[4].result.measured
     assert limits == [2 * devices.LIMIT_S]
 
 
@@ -458,7 +458,7 @@ def test_no_two_lines_have_one_name_and_each_leaves_room_for_what_was_measured()
 
 def test_the_table_is_at_most_100_columns_wide(capsys: pytest.CaptureFixture[str]) -> None:
     why = Result("crash: " + "[bold]long\x1b[31m " * 20, "FAILED")
-    line = Line("busy-wait of 2 ms, and in a row", "0.002 s ± 1.0 %", why)
+    line = Line("2 ms busy-wait, also back-to-back", "0.002 s ± 1.0 %", why)
     PipedConsole(width=100).print(command.table([line]))
     shown = capsys.readouterr().out
     assert max(map(len, shown.splitlines())) <= 100
@@ -557,7 +557,7 @@ EXACT = (
     "peak memory of known tensors",
     "wrong result in channels_last",
     "segmentation fault",
-    "the case after these",
+    "the case after these faults",
 )
 
 

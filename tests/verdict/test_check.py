@@ -70,7 +70,7 @@ def test_without_earlier_runs_no_time_is_the_same_within_five_per_cent(
     assert [one.verdict for one in report.cases] == ["INCONCLUSIVE", "INCONCLUSIVE"]
     notes = [one.note for one in report.cases[0].findings]
     assert "4.6 % between runs (default)" in notes[0]
-    assert report.notes[-1].startswith("Fewer than 5 earlier runs of this machine are beside")
+    assert report.notes[-1].startswith("The baseline folder has fewer than 5 earlier runs")
     wide = check(run_of(tmp_path / "wide", replicates(case(), QUIET)), baseline, threshold=0.4)
     assert judged(wide, case()).verdict == "SAME"
 
@@ -436,9 +436,9 @@ def test_a_slowdown_that_the_controls_share_is_no_regression_of_the_code(
     run = now(tmp_path, with_control(replicates(case(), slower(1.2)), control_s))
     found = check(run, base, history=past).cases[0]
     assert found.verdict == verdict
-    assert any("which explains half of it or more" in one.note for one in found.findings) is (
-        control_s > 1
-    )
+    assert any(
+        "which explains at least half of the slowdown" in one.note for one in found.findings
+    ) is (control_s > 1)
 
 
 @pytest.mark.parametrize(
@@ -521,7 +521,10 @@ def test_controls_that_moved_are_mentioned(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", entries(0.010))
     moved = check(run_of(tmp_path / "moved", entries(0.013)), base)
     still = check(run_of(tmp_path / "still", entries(0.0101)), base)
-    assert moved.notes[0].startswith("The reference work, the same in both runs, took 1.30 times")
+    assert moved.notes[0] == (
+        "The machine itself became faster or slower: the reference work, which is the same in both "
+        "runs, took 1.30 times as long as in the baseline."
+    )
     assert not any("controls" in one for one in still.notes)
 
 
@@ -596,7 +599,7 @@ def test_each_case_that_is_in_doubt_has_its_command_in_the_page(tmp_path: Path) 
     twice = [entry for one in cases for entry in replicates(one, slower(2.0))]
     text = report_markdown(check(now(tmp_path, twice, machine={"machine_id": "m2"}), base))
     assert text.count("bench ab 0123abc4567 .") == 8
-    assert "To settle what is in doubt, here and now:" in text
+    assert "To settle the cases in doubt, run on this machine:" in text
 
 
 def test_what_needs_no_settling_has_no_command(tmp_path: Path) -> None:
@@ -624,7 +627,7 @@ def test_a_long_command_is_kept_and_what_has_no_room_is_counted() -> None:
     many = report_markdown(of_cases(*[replace(long, case_id=str(n)) for n in range(300)]))
     kept = many.count("bench ab A .")
     assert 10 < kept < 300
-    assert f"… and {300 - kept} more such commands: " in many
+    assert f"… and {300 - kept} more commands, which do not fit here" in many
     assert len(many.encode()) < 60_000
 
 

@@ -123,7 +123,7 @@ def row(verdict: Verdict, name: str = "one", **more: object) -> ab_report.Row:
     return ab_report.Row(case_id=name, verdict=verdict, **{**given, **more})  # type: ignore[arg-type]
 
 
-def compared(*rows: ab_report.Row) -> list[ci.Judged]:
+def compared(*rows: ab_report.Row) -> list[ci.CaseOutcome]:
     return ci.of_ab(ab_report.Report(a="main", b=".", threshold=0.05, rows=rows))
 
 

@@ -178,7 +178,7 @@ def test_pairs_far_out_on_either_side_hide_no_slowdown() -> None:
     assert found.ratio == pytest.approx(1.10, rel=0.01)
     same = one(around(0.0), tuple(value - SLOWER for value in values))
     assert same.verdict == "INCONCLUSIVE"  # as far as the mean goes, nobody can tell
-    assert "the mean over all pairs (+0.2 %) is not known well enough" in same.note
+    assert "the mean over all pairs (+0.2 %) is too uncertain" in same.note
 
 
 @pytest.mark.parametrize(("count", "kept"), [(6, 6), (8, 6), (12, 8), (16, 10)])
@@ -207,13 +207,15 @@ def test_what_a_few_calls_or_a_few_processes_lose_is_not_the_same() -> None:
     found = one(around(0.0), first_means=around(0.16))
     assert found.verdict == "INCONCLUSIVE"
     assert found.note == (
-        "the centre is the same, the mean of its samples +17.4 %: some calls may be slow"
+        "the centre is the same, but the mean of its samples changed by +17.4 %: "
+        "some calls may be slow"
     )
     processes = (*around(0.0, 13), *[math.log(1.4)] * 3)
     found = one(around(SLOWER), processes)
     assert found.verdict == "INCONCLUSIVE"
     assert found.note == (
-        "the centre is the same, the mean over all pairs +6.6 %: some processes may be slow"
+        "the centre is the same, but the mean over all pairs changed by +6.6 %: "
+        "some processes may be slow"
     )
 
 
@@ -221,15 +223,15 @@ def test_a_mean_that_is_too_uncertain_is_said_to_be_so() -> None:
     found = one(around(0.0), first_means=(0.12, -0.12, 0.11, -0.10, 0.12, -0.12))
     assert found.verdict == "INCONCLUSIVE"
     assert found.note == (
-        "the centre is the same, the mean of its samples (+0.2 %) is not known well enough"
+        "the centre is the same, but the mean of its samples (+0.2 %) is too uncertain"
     )
 
 
 def test_a_mean_is_shown_as_the_figure_has_it_where_larger_is_better() -> None:
     found = one(around(0.0), first_means=around(-0.16), higher_is_better=True)
-    assert "the mean of its samples -14.8 %: some calls may be slow" in found.note
+    assert "the mean of its samples changed by -14.8 %: some calls may be slow" in found.note
     better = one(around(0.0), first_means=around(0.16), higher_is_better=True)
-    assert "the mean of its samples (+17.4 %) is not known" in better.note
+    assert "the mean of its samples (+17.4 %) is too uncertain" in better.note
 
 
 def test_a_few_pairs_far_out_are_no_regression() -> None:
@@ -263,7 +265,7 @@ def test_no_pair_at_all_is_undecided() -> None:
 def test_one_pair_says_nothing_of_chance() -> None:
     found = one((0.5,))
     assert (found.verdict, found.low) == ("INCONCLUSIVE", None)
-    assert found.note == "one pair says nothing of chance"
+    assert found.note == "the noise is unknown from a single pair"
 
 
 def test_pairs_without_any_scatter_are_what_they_are() -> None:
