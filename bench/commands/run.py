@@ -5,6 +5,8 @@
 
 import dataclasses
 import datetime
+import os
+import platform
 import sys
 import time
 import traceback
@@ -22,7 +24,7 @@ from bench.core.records import Case
 from bench.core.subject import parse
 from bench.core.text import command, printable
 from bench.engine.scheduler import Runner, RunSoFar
-from bench.host import environment, peaks, preflight, probe
+from bench.host import allocator, environment, peaks, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
@@ -76,7 +78,11 @@ def run(asked: Asked) -> int:
         if asked.out and not asked.list_only:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
-        planned = plan.make(settings, found)
+        planned = plan.make(
+            settings,
+            found,
+            as_plain_process=allocator.can_be_chosen(os.environ, platform.libc_ver()[0]),
+        )
         if asked.list_only:
             from bench.terminal import listing
 

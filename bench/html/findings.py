@@ -17,8 +17,9 @@ MOST_FIRST = 8
 MOST_DOUBTS = 3  # of the first
 MOST_SENTENCES = 200  # of one heading, over all runs
 # What the table of speedups already shows comes last.
-ORDER = ("doubt", "best", "device", "batch", "layers", "roofline")
+ORDER = ("doubt", "best", "process", "device", "batch", "layers", "roofline")
 HEADINGS = (
+    ("A plain script", ("process",)),
     ("Setting by setting", ("speedup", "mixed", "none", "slowdown")),
     ("Batch size", ("batch",)),
     ("Layers against the whole", ("layers",)),
@@ -29,11 +30,12 @@ _ENDS = re.compile(r"(?<=[a-z0-9)%][.;]) +(?=\S)")  # where a sentence, or a fin
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """more: the lines that are folded."""
+    """more: the lines that are folded.  command: for a shell, below them."""
 
     text: str
     kind: str
     more: tuple[str, ...]
+    command: str = ""
 
 
 Part = tuple[str, list[Finding], str]  # a heading, its findings, and a note of those left out
@@ -97,7 +99,7 @@ def finding(one: Insight) -> Finding:
     """Its first sentence, and the rest."""
     first, *rest = _ENDS.split(one.text, maxsplit=1)
     more = (*rest, *((one.evidence,) if one.evidence else ()))
-    return Finding(first.removesuffix(";"), one.kind, more)
+    return Finding(first.removesuffix(";"), one.kind, more, one.command)
 
 
 def _printable(one: Insight) -> Insight:
@@ -106,6 +108,7 @@ def _printable(one: Insight) -> Insight:
         evidence=short_words(printable(one.evidence), 2 * table_rows.NAME),
         kind=one.kind,
         case_ids=one.case_ids,
+        command=one.command,
     )
 
 

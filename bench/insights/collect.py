@@ -1,7 +1,7 @@
 """All insights of a run, in the order of use.
 
-Doubts come first, then devices, the best settings, the speedup of each setting, batch sizes, the
-time of the layers, and the roofline.
+Doubts come first, then devices, the best settings, plain scripts, the speedup of each setting,
+batch sizes, the time of the layers, and the roofline.
 """
 
 from collections import Counter
@@ -13,7 +13,7 @@ from bench.compare.match import MatchError
 from bench.compare.speedup import Speedup
 from bench.core import units
 from bench.core.records import FLAGS, Row, whole_phase
-from bench.insights import batch_scaling, roofline, settings
+from bench.insights import batch_scaling, plain_process, roofline, settings
 from bench.insights import layers as layer_share
 from bench.insights.insight import Insight, compared, listed
 from bench.results import main_memory
@@ -45,6 +45,7 @@ def of_run(run: Results) -> list[Insight]:
     found = [*doubts(rows), *_devices(run)]
     for group in wholes:
         found += settings.best(group, medians)
+    found += plain_process.insights(wholes, medians)
     for group in wholes:
         found += settings.speedups(group, medians)
     for group in wholes:

@@ -14,6 +14,7 @@ from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, w
 from bench.core.row_names import case_names, half_width
 from bench.core.text import command
 from bench.insights import collect
+from bench.insights.insight import Insight
 from bench.results import corrected
 from bench.results.results import Results
 from bench.stats import between_runs
@@ -23,6 +24,8 @@ from bench.verdict.text_table import WIDTH, Cell, Column, TextTable, wrapped
 
 MOST_ROWS = 60
 TOLD = ("doubt", "device", "best")
+PROCESS = "process"
+MOST_PROCESSES = 2
 MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
@@ -43,8 +46,8 @@ def show(
     """
     width = min(WIDTH, console.width)
     console.print()
-    for one in [one for one in collect.of_run(run) if one.kind in TOLD][:MOST_SENTENCES]:
-        _say(console, wrapped(one.text, width, "- "))
+    for one in _told(run):
+        _say(console, [*wrapped(one.text, width, "- "), *filter(None, [one.command])])
     console.print()
     grids = speedup_table(run)
     for grid in grids:
@@ -65,6 +68,13 @@ def show(
     ):
         _say(console, wrapped(line, width) or [""])
     _say(console, _files(run.path, run.rows, plots))
+
+
+def _told(run: Results) -> list[Insight]:
+    """The findings to print: the first few, then the one that has a command to copy."""
+    found = collect.of_run(run)
+    process = sorted((one for one in found if one.kind == PROCESS), key=lambda one: not one.command)
+    return [one for one in found if one.kind in TOLD][:MOST_SENTENCES] + process[:MOST_PROCESSES]
 
 
 def _say(console: Console, lines: Iterable[str]) -> None:
