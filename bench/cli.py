@@ -14,7 +14,6 @@ from typing import Annotated, Any
 import typer
 
 from bench.core.axes import AXES, BY_NAME, Axis
-from bench.core.subject import SHIPPED
 
 app = typer.Typer(
     name="bench",
@@ -171,7 +170,7 @@ def run_command(
         ),
     ] = None,
     subject: Annotated[
-        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", tuple(SHIPPED))
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
     ] = None,
     weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     case: Annotated[
@@ -344,7 +343,7 @@ def ab(
         ),
     ] = None,
     subject: Annotated[
-        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", tuple(SHIPPED))
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
     ] = None,
     weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     threshold: Annotated[
@@ -465,7 +464,7 @@ def profile(
         _option("--config", "TOML file with the cases [default: the ConvNet at 8 images]", "FILE"),
     ] = None,
     subject: Annotated[
-        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", tuple(SHIPPED))
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
     ] = None,
     weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     timeout: Annotated[

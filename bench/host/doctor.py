@@ -11,33 +11,18 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from bench.core import units
 from bench.core.errors import refused
-from bench.host import environment, preflight
+from bench.host import environment, kernel_checks, preflight
+from bench.host.finding import Finding
 from bench.host.probe import ProbeError
 from bench.host.probed import Probe
-
-Level = Literal["ok", "spoils", "lacks"]
 
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")
 LEAST_DISK_BYTES = 2**30  # a run, its compile caches and its float64 references take less
 SMI_FIELDS = ("index", "name", "driver_version", "power.limit", "power.default_limit")
 SMI_LIMIT_S = 20.0
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `bench doctor`.
-
-    level: ok; spoils = figures of this machine are wrong or wide; lacks = a feature is not there.
-    mend:  what to do, None where nothing is to be done.
-    """
-
-    level: Level
-    text: str
-    mend: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,42 +50,37 @@ def findings(
     disturbed: the warnings of `preflight`, which say themselves how to mend each.
     """
     places = places or preflight.KernelFolders()
+    before = kernel_checks.counters(places)
     yield _processors()
     for warning in disturbed():
         what, _, mend = warning.partition(": ")
         yield Finding("spoils", what, mend or None)
-    yield from _turbo(places)
+    yield from kernel_checks.findings(places)
     yield from _clock(places)
     yield from _threads(variables)
     yield from _disk(folder or Path.cwd())
     yield from _commit(folder or Path.cwd())
     listed = (gpus or nvidia_smi)()
-    try:
-        found = ask_torch()
-    except ProbeError as error:
-        yield Finding("spoils", f"torch cannot be used: {error}", "install torch for this Python")
+    found = _asked(ask_torch)
+    yield from kernel_checks.grown(before, kernel_checks.counters(places))
+    if isinstance(found, Finding):
+        yield found
         return
     yield from _compiler(found)
     yield from _devices(found, listed)
 
 
+def _asked(ask_torch: Callable[[], Probe]) -> Probe | Finding:
+    try:
+        return ask_torch()
+    except ProbeError as error:
+        mend = "install torch for this Python"
+        return Finding("spoils", f"torch cannot be used: {error}", mend)
+
+
 def _processors() -> Finding:
     allowed, there = environment.affinity() or os.cpu_count() or 1, os.cpu_count() or 1
     return Finding("ok", f"{environment.cpu_model()}: {allowed} of {there} processors may be used")
-
-
-def _turbo(places: preflight.KernelFolders) -> Iterator[Finding]:
-    """Source: Linux kernel documentation, intel_pstate (no_turbo) and cpufreq (boost)."""
-    no_turbo = preflight.read_text(places.processors / "intel_pstate/no_turbo").strip()
-    boost = preflight.read_text(places.processors / "cpufreq/boost").strip()
-    if no_turbo == "0" or boost == "1":
-        file, value = ("intel_pstate/no_turbo", "1") if no_turbo == "0" else ("cpufreq/boost", "0")
-        yield Finding(
-            "spoils",
-            "the clock rate is boosted while the processor is cool, so that times drift",
-            f"echo {value} | sudo tee {places.processors / file}, or compare with bench ab, "
-            "whose sides take turns",
-        )
 
 
 def _clock(places: preflight.KernelFolders) -> Iterator[Finding]:

@@ -118,7 +118,10 @@ def _governor(folders: KernelFolders) -> str | None:
     paths = folders.processors.glob("cpu[0-9]*/cpufreq/scaling_governor")
     if not any(read_text(path).strip() == "powersave" for path in paths):
         return None
-    return "the processor saves power (governor powersave): set the governor to performance"
+    return (
+        "the processor saves power (governor powersave): "
+        "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+    )
 
 
 def _battery(folders: KernelFolders) -> str | None:
