@@ -15,6 +15,7 @@ from bench.core import units
 from bench.core.errors import UserError
 from bench.core.protocol import Proof
 from bench.core.records import Case
+from bench.core.row_names import case_names
 from bench.core.subject import layer_text, parse
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
@@ -155,15 +156,24 @@ def begins(planned: Planned) -> str:
 
 
 def estimate_s(planned: Planned) -> float:
-    """Of the first stage: what may be slower is measured again, and takes longer.
+    """Of the first stage.  A budget bounds it."""
+    total_s = first_stage_s(planned)
+    return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
 
-    A budget bounds it.
-    """
+
+def first_stage_s(planned: Planned) -> float:
+    """Without a budget: what may be slower is measured again, and takes longer."""
     compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
     firsts = first_pairs(planned.pairs)
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
     total_s += 2 * compiled * (expand.COMPILE_COLD_S + (firsts - 1) * expand.COMPILE_WARM_S)
-    return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
+    return total_s
+
+
+def names(planned: Planned) -> dict[str, str]:
+    """By key, the name of the case in tables."""
+    found = case_names((one["A"] for one in planned.cases.values()), short=True)
+    return {key: found.of(one["A"]) or key for key, one in planned.cases.items()}
 
 
 def _files(side: variants.Side, found: Probe, broken: Mapping[str, str]) -> dict[str, str | None]:

@@ -1,12 +1,15 @@
 """Which pair is measured next, and what its samples say: both stages, the null case, the budget.
 
-Pairs outermost, cases shuffled inside each.  The null case, A against A, runs along in every
-pair.  What the journal holds already is not measured again, so a resume is the same loop.
+Pairs outermost.  Inside each, whole networks come before layers, and what looks slowest before
+other suspects; else the order is drawn.  A budget that is too short for all cases is spent on the
+first pairs of whole networks, then on those of layers.  The null case, A against A, runs along in
+every pair.  What the journal holds already is not measured again, so a resume is the same loop.
 """
 
 import dataclasses
 import itertools
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -53,6 +56,8 @@ class Pairs:
     bias: float = 0.0  # of this machine, as its null cases had it; below it nothing is different
     pairs: int = FRESH_PAIRS  # fresh ones of a suspect, at most
     budget_s: float | None
+    expected_s: float = 0.0  # that the first stage of all cases takes
+    names: Mapping[str, str] = field(default_factory=dict)  # by key, for `tell`
     journal: Journal
     seen: PairsSoFar
     open_workers: Callable[[Stage, int], AbstractContextManager[Workers]]
@@ -75,14 +80,32 @@ class Pairs:
             stands=lambda pair: bool(pair.failed),  # though another time it went well
             fruitless=FRUITLESS,
         )
-        if not self._stage("first", list(self.cases)):
+        if not all(self._stage("first", block) for block in self._blocks()):
             return False
         self._chosen = self.suspects()  # of the first pairs, which are complete
         chosen = {one.key for one in self._chosen}
         again = sorted(key for key in chosen if not self.given_up(key))
         if again:
-            self.tell(f"{len(again)} of {len(self.cases)} cases may be slower: measured again")
+            count = len(self.cases)
+            self.tell(
+                f"{len(again)} of {count} case{'' if count == 1 else 's'} may be slower: "
+                "measured again"
+            )
         return self._stage("fresh", again)
+
+    def _blocks(self) -> list[list[str]]:
+        """All cases together; by a budget that is too short for them, whole networks apart.
+
+        Apart they take longer, because layers then have interpreters of their own.
+        """
+        wholes = [key for key in self.cases if self._is_whole(key)]
+        layers = [key for key in self.cases if not self._is_whole(key)]
+        if wholes and layers and self.budget_s is not None and self.budget_s < self.expected_s:
+            return [wholes, layers]
+        return [list(self.cases)]
+
+    def _is_whole(self, key: str) -> bool:
+        return parse(self.cases[key].subject).layer is None
 
     def _stage(self, stage: Stage, keys: Sequence[str]) -> bool:
         """Its pairs, then once more those that a failure cost.  False: the budget is spent."""
@@ -108,6 +131,7 @@ class Pairs:
         draw = random.Random(f"{self.seed}:{stage}:{number}")
         left = [key for key in keys if self._wanted(stage, number, key)]
         draw.shuffle(left)
+        left.sort(key=lambda key: self._rank(stage, key))
         done = [(stage, number, key, False) in self.seen.pairs for key in keys]
         null_left = self.null_key() is not None and self._wants_null(stage, number, keys)
         facts_left = stage == "first" and number == 0 and bool(self._without_facts())
@@ -132,6 +156,18 @@ class Pairs:
         self.tell(f"{self._named(stage, number)} done")
         return True
 
+    def _rank(self, stage: Stage, key: str) -> tuple[bool, float]:
+        """The place of a case in a pair, so that what a budget cuts off matters least."""
+        if stage == "first":
+            return not self._is_whole(key), 0.0
+        chosen = {one.phase for one in self._chosen if one.key == key}
+        slower = [
+            statistics.median(values)
+            for phase in chosen
+            if (values := self.seen.values(key, "first", phase)[0])
+        ]
+        return not self._is_whole(key), -max(slower, default=0.0)
+
     def _find_facts(self, workers: Workers) -> bool:
         """After the cases of the pair: in the first, or in the first that a case went through.
 
@@ -144,7 +180,7 @@ class Pairs:
                 self.journal.append_line(to_line(found))
                 self.seen.add(found)
                 if found.invalid:
-                    self.tell(f"{key}, side {found.side}: invalid: {found.invalid}")
+                    self.tell(f"{self._name(key)}, side {found.side}: invalid: {found.invalid}")
         return True
 
     def _without_facts(self) -> list[str]:
@@ -163,7 +199,10 @@ class Pairs:
         self.journal.append_line(to_line(pair))
         self.seen.add(pair)
         for side, why in pair.failed.items():
-            self.tell(f"{pair.key}, side {side}: {why}")
+            self.tell(f"{self._name(pair.key)}, side {side}: {why}")
+
+    def _name(self, key: str) -> str:
+        return self.names.get(key, key)
 
     def adds(self, phase: PhaseKey, pairs: int, suspects: Sequence[PhaseKey]) -> bool:
         """Whether a resume with so many fresh pairs adds one to those that decide of a phase.
@@ -231,7 +270,7 @@ class Pairs:
         chosen = [one.key for one in self.seen.pairs.values() if one.null]
         if chosen:
             return chosen[0]
-        wholes = [key for key, case in self.cases.items() if parse(case.subject).layer is None]
+        wholes = [key for key in self.cases if self._is_whole(key)]
         known = {
             key: self.seen.call_s(key, whole_phase(self.cases[key].mode))
             for key in wholes or self.cases

@@ -64,8 +64,10 @@ def test_a_machine_as_it_should_be_has_no_finding(tmp_path: Path, files: dict[st
                 f"{CPUS}/cpu0/cpufreq/scaling_driver": "amd-pstate-epp\n",
             },
             "spoils",
-            "amd-pstate-epp prefers low power to speed (energy_performance_preference is "
-            "balance_power)",
+            (
+                "amd-pstate-epp prefers low power to speed (energy_performance_preference is "
+                "balance_power)"
+            ),
             "echo performance | sudo tee",
         ),
         (
