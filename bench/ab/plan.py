@@ -17,6 +17,7 @@ from bench.core.protocol import Proof
 from bench.core.records import Case
 from bench.core.row_names import case_names
 from bench.core.subject import layer_text, parse
+from bench.core.text import number_of
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config, expand
@@ -149,7 +150,7 @@ def begins(planned: Planned) -> str:
         files = ", ".join(planned.brought)
         brought = f"; git ignores {files}: every revision gets what lies in the working tree"
     return (
-        f"A: {a.shown}; B: {b.shown}; {count} case{'' if count == 1 else 's'} of {planned.source}, "
+        f"A: {a.shown}; B: {b.shown}; {number_of(count, 'case')} of {planned.source}, "
         f"about {units.duration(estimate_s(planned))} (min:s) where none is slower; torch {torch}"
         f"{brought}"
     )

@@ -27,6 +27,7 @@ from bench.ab.journal import (
 )
 from bench.core.records import Case, Status, whole_phase
 from bench.core.subject import parse
+from bench.core.text import number_of
 from bench.engine import policy
 from bench.results.journal import Journal
 from bench.verdict import paired_test
@@ -86,11 +87,8 @@ class Pairs:
         chosen = {one.key for one in self._chosen}
         again = sorted(key for key in chosen if not self.given_up(key))
         if again:
-            count = len(self.cases)
-            self.tell(
-                f"{len(again)} of {count} case{'' if count == 1 else 's'} may be slower: "
-                "measured again"
-            )
+            of = number_of(len(self.cases), "case")
+            self.tell(f"{len(again)} of {of} may be slower: measured again")
         return self._stage("fresh", again)
 
     def _blocks(self) -> list[list[str]]:

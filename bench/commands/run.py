@@ -22,7 +22,7 @@ from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case
 from bench.core.subject import parse
-from bench.core.text import command, printable
+from bench.core.text import command, number_of, printable
 from bench.engine.scheduler import Runner, RunSoFar
 from bench.host import allocator, environment, peaks, preflight, probe
 from bench.host.probed import Probe, Source
@@ -105,7 +105,10 @@ def run(asked: Asked) -> int:
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
     here = ", ".join(f"{name} ({shown})" for name, shown in begun.devices.items())
     none = "" if len(begun.devices) > 1 else "; no accelerator"
-    _say(console, f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}")
+    _say(
+        console,
+        f"{number_of(len(begun.plan.cases), 'case')}; torch {begun.torch} finds {here}{none}",
+    )
 
 
 def _say(console: Console, text: str) -> None:

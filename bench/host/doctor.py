@@ -14,6 +14,7 @@ from pathlib import Path
 
 from bench.core import units
 from bench.core.errors import refused
+from bench.core.text import number_of
 from bench.host import environment, kernel_checks, preflight
 from bench.host.finding import Finding
 from bench.host.probe import ProbeError
@@ -80,7 +81,9 @@ def _asked(ask_torch: Callable[[], Probe]) -> Probe | Finding:
 
 def _processors() -> Finding:
     allowed, there = environment.affinity() or os.cpu_count() or 1, os.cpu_count() or 1
-    return Finding("ok", f"{environment.cpu_model()}: {allowed} of {there} processors may be used")
+    return Finding(
+        "ok", f"{environment.cpu_model()}: {allowed} of {number_of(there, 'processor')} may be used"
+    )
 
 
 def _clock(places: preflight.KernelFolders) -> Iterator[Finding]:
@@ -102,7 +105,8 @@ def _threads(variables: Mapping[str, str]) -> Iterator[Finding]:
         if value.isdecimal() and int(value) != allowed:
             yield Finding(
                 "spoils",
-                f"{name}={value} sets the threads of torch; {allowed} processors may be used",
+                f"{name}={value} sets the threads of torch; "
+                f"{number_of(allowed, 'processor')} may be used",
                 f"unset {name}, and give --threads where another number is meant",
             )
 

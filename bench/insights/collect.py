@@ -13,6 +13,7 @@ from bench.compare.match import MatchError
 from bench.compare.speedup import Speedup
 from bench.core import units
 from bench.core.records import FLAGS, Row, whole_phase
+from bench.core.text import are, number_of
 from bench.insights import batch_scaling, plain_process, roofline, settings
 from bench.insights import layers as layer_share
 from bench.insights.insight import Insight, compared, listed
@@ -89,7 +90,10 @@ def doubts(rows: Sequence[Row]) -> list[Insight]:
     found = [
         Insight(
             kind="doubt",
-            text=f"{len(own)} of {len(cases)} cases are {flag}: {FLAGS[flag]}. {what_to_do}",
+            text=(
+                f"{len(own)} of {number_of(len(cases), 'case')} {are(len(own))} {flag}: "
+                f"{FLAGS[flag]}. {what_to_do}"
+            ),
             evidence="",
             case_ids=tuple(map(str, own)),
         )
@@ -104,7 +108,8 @@ def doubts(rows: Sequence[Row]) -> list[Insight]:
         found.append(
             Insight(
                 kind="doubt",
-                text=f"{len(bad)} of {len(cases)} cases have no figures: {statuses}.",
+                text=f"{len(bad)} of {number_of(len(cases), 'case')} "
+                f"{'has' if len(bad) == 1 else 'have'} no figures: {statuses}.",
                 evidence=f"{first.case_id}: {first.reason}",
                 case_ids=tuple(map(str, bad)),
             )

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from bench.compare.groups import PLAIN_PROCESS, Direction, Group, Setting, flags, label
 from bench.compare.setting_speedup import SettingSpeedup, against_plain, faster_than
 from bench.core import units
+from bench.core.text import number_of
 from bench.insights.costs import SAME_MEMORY, call_s, costs, paybacks
 from bench.insights.insight import Insight, Kind, compared, factor, first_few, listed
 from bench.results.results import Medians
@@ -230,7 +231,7 @@ def evidence(speedups: Iterable[SettingSpeedup]) -> str:
         paired = ", paired" if one.method == "paired" else ""
         parts.append(
             f"N={one.batch}: {units.seconds(before)} → {units.seconds(after)}, "
-            f"{int(one.rows[1].replicates or 0)} replicates{paired}{', '.join(doubts)}"
+            f"{number_of(int(one.rows[1].replicates or 0), 'replicate')}{paired}{', '.join(doubts)}"
         )
     return "; ".join(parts)
 

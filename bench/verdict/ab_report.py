@@ -9,11 +9,12 @@ from pathlib import Path
 from bench.core import units
 from bench.core.records import Case
 from bench.core.row_names import CaseNames, case_names
-from bench.core.text import command
+from bench.core.text import command, number_of
 from bench.results.csv_files import write_csv
 from bench.verdict.exact_metrics import counted_findings
 from bench.verdict.markdown import (
     MAX_BYTES,
+    all_of,
     changed_table,
     code,
     escape,
@@ -311,7 +312,7 @@ def further(rows: Sequence[Row], directory: Path) -> list[str]:
 
 
 def _figures(rows: Sequence[Row]) -> str:
-    return f"{len(rows)} undecided {'time' if len(rows) == 1 else 'times'}"
+    return number_of(len(rows), "undecided time")
 
 
 def _unfound(report: Report) -> bool:
@@ -338,8 +339,7 @@ def markdown(report: Report) -> str:
     text = "\n".join(head) + "\n"
     text += changed_table(_HEAD, _changed_lines(changed, report, names), MAX_BYTES // 2)
     lines, room = [_line(row, row.case_id) for row in rows], MAX_BYTES - len(text.encode())
-    count = f"All {len(rows)} figures" if len(rows) > 1 else "The figure"
-    return text + folded(count, _HEAD, lines, room)
+    return text + folded(all_of(len(rows), "figure"), _HEAD, lines, room)
 
 
 def _changed_lines(rows: Sequence[Row], report: Report, names: CaseNames) -> list[list[str]]:

@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 
 from bench.core import units
+from bench.core.text import number_of
 from bench.verdict.report import CaseVerdict, Report
 
 MAX_BYTES = 60_000
@@ -36,12 +37,17 @@ def report_markdown(report: Report) -> str:
         _HEAD,
         [_lines(case, only_changed=True) for case in changed],
         MAX_BYTES // 2,
-        " changed cases",
+        "changed case",
     )
     text += _commands(report.commands, MAX_BYTES // 4)
     cases = ["".join(_lines(case, only_changed=False)) for case in report.cases]
     room = MAX_BYTES - len(text.encode())
-    return text + folded(f"All {len(cases)} cases", _HEAD, cases, room, " cases")
+    return text + folded(all_of(len(cases), "case"), _HEAD, cases, room, "case")
+
+
+def all_of(count: int, noun: str) -> str:
+    """`All 3 cases`, as a heading."""
+    return f"The {noun}" if count == 1 else f"All {number_of(count, noun)}"
 
 
 def fitting(lines: Sequence[str], room: int) -> list[str]:
@@ -103,10 +109,10 @@ def percent_more(ratio: float | None, low: float | None, high: float | None) -> 
     return text
 
 
-def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: str = "") -> str:
+def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: str = "line") -> str:
     """The table of what changed: the first MAX_CHANGED, as far as there is room.
 
-    head: its two lines.  cases: the lines of each.  noun: of what, before which a space stands.
+    head: its two lines.  cases: the lines of each.  noun: of what is left out, of one.
     """
     if not cases:
         return ""
@@ -119,18 +125,19 @@ def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: st
             break
         shown += 1
     more = len(cases) - shown
-    rest = f"… and {more} more{noun} in the full table.\n" if more else ""
+    rest = f"… and {number_of(more, f'more {noun}')} in the full table.\n" if more else ""
     return f"\n{head}{''.join(lines)}\n{rest}"
 
 
-def folded(summary: str, head: str, cases: Sequence[str], room: int, noun: str = "") -> str:
+def folded(summary: str, head: str, cases: Sequence[str], room: int, noun: str = "line") -> str:
     """Everything, as far as there is room; says how many are left out.
 
-    cases: the lines of each.  noun: of what is left out, before which a space stands.
+    cases: the lines of each.  noun: of what is left out, of one.
     """
 
     def left_out(count: int) -> str:
-        return f"\nThe last {count}{noun} are left out: the file is limited to 60 kB.\n"
+        last = f"The last {noun} is" if count == 1 else f"The last {count} {noun}s are"
+        return f"\n{last} left out: the file is limited to 60 kB.\n"
 
     begin = f"\n<details><summary>{summary}</summary>\n\n{head}"
     end = "\n</details>\n"
@@ -149,5 +156,5 @@ def _commands(commands: Sequence[str], room: int) -> str:
     fence = "`" * max(3, 1 + max(len(run) for run in re.findall("`*", text)))
     made = f"\nTo settle what is in doubt, here and now:\n\n{fence}sh\n{text}{fence}\n"
     more = len(commands) - len(lines)
-    rest = f"… and {more} more such commands: there is no room for them here, junit.xml has all.\n"
+    rest = f"… and {number_of(more, 'more such command')}: junit.xml has all of them.\n"
     return (made if lines else "\n") + (rest if more else "")

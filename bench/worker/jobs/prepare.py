@@ -17,6 +17,7 @@ from bench.core.axes import AS_BUILT
 from bench.core.protocol import Request
 from bench.core.records import INFINITE, Case
 from bench.core.subject import parse
+from bench.core.text import number_of
 from bench.worker.checks import finite, state
 from bench.worker.device import cuda, settings
 from bench.worker.device.device import Device, open_device
@@ -208,7 +209,7 @@ def end(
     refuse(state.problems(case, after, ready.asked))
     if step.skipped_steps > begun.skipped_steps:
         skipped = step.skipped_steps - begun.skipped_steps
-        raise Invalid(f"GradScaler skipped {skipped} steps while timed")
+        raise Invalid(f"GradScaler skipped {number_of(skipped, 'step')} while timed")
     found = {"first_call_s": begun.first_call_s}
     seen = dict(begun.state)
     extra_s = max(0.0, begun.first_call_s - steady_s)
