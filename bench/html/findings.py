@@ -96,8 +96,8 @@ def _by_heading(said: Sequence[Insight], most: int) -> list[Part]:
 
 
 def finding(one: Insight) -> Finding:
-    """Its first sentence, and the rest."""
-    first, *rest = _ENDS.split(one.text, maxsplit=1)
+    """Its first sentence, and the rest; before a command nothing is folded."""
+    first, *rest = [one.text] if one.command else _ENDS.split(one.text, maxsplit=1)
     more = (*rest, *((one.evidence,) if one.evidence else ()))
     return Finding(first.removesuffix(";"), one.kind, more, one.command)
 

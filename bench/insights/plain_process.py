@@ -46,7 +46,7 @@ def _of(group: Group, own: Sequence[Series], *, how: bool) -> Insight:
         for mode in own
     ]
     text = (
-        f"A plain script runs {group.name} as the row `{AS_PLAIN_PROCESS}`, at these multiples of "
+        f'A plain script runs {group.name} as the row "{AS_PLAIN_PROCESS}", at these multiples of '
         f"the time of plain: {'; '.join(modes)}."
     )
     return Insight(

@@ -25,7 +25,7 @@ def test_a_slower_plain_process_is_told_with_its_interval_and_the_variables(
 ) -> None:
     (one,) = told(tmp_path, SLOW)
     assert one.text == (
-        "A plain script runs convnet as the row `as a plain process`, at these multiples of the "
+        'A plain script runs convnet as the row "as a plain process", at these multiples of the '
         "time of plain: inference: 1.50× (1.48–1.52) at N=8. Set these environment variables "
         "before Python starts, and a script takes the time of plain:"
     )

@@ -208,5 +208,5 @@ def test_the_plain_process_is_told_at_the_end_and_its_variables_stay_on_one_line
     show(run_of(tmp_path / "run", entries), entries, [], console, 1.0)
     lines = screen.getvalue().splitlines()
     assert allocator.exports() in lines
-    assert "- A plain script runs convnet as the row `as a plain process`, at these" in lines
+    assert '- A plain script runs convnet as the row "as a plain process", at these' in lines
     assert any(line.startswith("as a plain process  0.67× (") for line in lines)
