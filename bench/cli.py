@@ -13,12 +13,11 @@ from typing import Annotated, Any
 
 import typer
 
-from bench.core.axes import AXES, Axis
+from bench.core.axes import AXES, BY_NAME, Axis
 
 app = typer.Typer(
     name="bench",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
@@ -65,6 +64,7 @@ def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
                     help=_axis_help(axis),
                     metavar="VALUE",
                     show_default=False,
+                    autocompletion=_completing(_values_of(axis)),
                 ),
             ],
         )
@@ -77,6 +77,22 @@ def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def _values_of(axis: Axis) -> tuple[str, ...]:
+    """The values that a shell can offer; those that an axis lists, or has by name."""
+    if axis.name == "device":
+        return ("auto", "cpu", "cuda:0", "mps", "xpu:0")
+    return axis.values or tuple(filter(None, [axis.default]))
+
+
+def _completing(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """What a shell offers for the beginning of a word."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
 def _axis_help(axis: Axis) -> str:
     """The effect of the axis, its values and its default."""
     values = f"one of {', '.join(axis.values)}" if axis.values else ""
@@ -85,9 +101,16 @@ def _axis_help(axis: Axis) -> str:
     return f"{axis.help} [{notes}]" if notes else axis.help
 
 
-def _option(flag: str, help_: str, metavar: str = "VALUE") -> Any:
+def _option(
+    flag: str, help_: str, metavar: str = "VALUE", words: Sequence[str] | None = None
+) -> Any:
+    """words: that a shell offers; None = files."""
     return typer.Option(
-        flag, help=help_, show_default=False, metavar="" if flag in SWITCHES else metavar
+        flag,
+        help=help_,
+        show_default=False,
+        metavar="" if flag in SWITCHES else metavar,
+        autocompletion=None if words is None else _completing(words),
     )
 
 
@@ -146,7 +169,9 @@ def run_command(
             "FILE",
         ),
     ] = None,
-    subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    subject: Annotated[
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
+    ] = None,
     weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     case: Annotated[
         list[str] | None,
@@ -243,7 +268,12 @@ def compare(
     ] = None,
     by: Annotated[
         str | None,
-        _option("--by", "show the speedup of each value of this axis, e.g. memory_format", "AXIS"),
+        _option(
+            "--by",
+            "show the speedup of each value of this axis, e.g. memory_format",
+            "AXIS",
+            tuple(BY_NAME),
+        ),
     ] = None,
 ) -> None:
     """Compare the settings within a run (--by), or two runs row by row.
@@ -312,7 +342,9 @@ def ab(
             "FILE",
         ),
     ] = None,
-    subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    subject: Annotated[
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
+    ] = None,
     weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     threshold: Annotated[
         float | None,
@@ -431,7 +463,9 @@ def profile(
         Path | None,
         _option("--config", "TOML file with the cases [default: the ConvNet at 8 images]", "FILE"),
     ] = None,
-    subject: Annotated[list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    subject: Annotated[
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
+    ] = None,
     weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
     timeout: Annotated[
         float | None,

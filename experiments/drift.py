@@ -44,6 +44,7 @@ samples_s = 0.35
 budget_s = {budget_s}
 
 [[sweep]]
+allocator = "retained"
 subject = "convnet"
 mode = ["inference", "training"]
 batch = [1, 8, 32]

@@ -34,6 +34,7 @@ samples_s = 0.02
 warmup_s = 0.01
 
 [[sweep]]
+allocator = "retained"
 subject = "tests.subjects.hostile:Small"
 input = "4"
 batch = [2, 3]

@@ -290,3 +290,62 @@ def test_what_nohup_ignores_stays_ignored() -> None:
     with pytest.raises(typer.Exit):
         cli._end(lambda: 0)
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+# --- completion in a shell --------------------------------------------------------------------
+
+
+def _offered(folder: Path, *words: str) -> list[str]:
+    """What bash is offered for the last of the words, as it asks for it."""
+    done = subprocess.run(
+        [sys.executable, "-m", "bench"],
+        cwd=folder,
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "_BENCH_COMPLETE": "complete_bash",
+            "COMP_WORDS": " ".join(("bench", *words)),
+            "COMP_CWORD": str(len(words)),
+        },
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.stdout.split()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["ru"], ["run"]),
+        (["run", "--memory"], ["--memory-format"]),
+        (["run", "--memory-format", "ch"], ["channels_last"]),
+        (["profile", "--mode", "t"], ["training"]),
+        (["ab", "--device", "cu"], ["cuda:0"]),
+        (["run", "--threads", ""], ["auto"]),
+        (["run", "--subject", "con"], ["convnet"]),
+        (["compare", "run", "--by", "all"], ["allocator"]),
+        (["run", "--out", "x"], []),  # bash offers files itself
+    ],
+)
+def test_a_shell_is_offered_commands_flags_and_values(
+    tmp_path: Path, words: list[str], expected: list[str]
+) -> None:
+    assert _offered(tmp_path, *words) == expected
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_each_shell_gets_a_script_for_the_command(tmp_path: Path, shell: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "bench"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "_BENCH_COMPLETE": f"source_{shell}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert f"_BENCH_COMPLETE=complete_{shell}" in done.stdout
+    assert "bench" in done.stdout

@@ -41,6 +41,7 @@ replicates = 1
 samples_s = 0.05
 warmup_s = 0.05
 [[sweep]]
+allocator = "retained"
 subject = ["mynet:make", "convnet/relu1"]
 mode = "inference"
 batch = 2

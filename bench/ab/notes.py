@@ -6,6 +6,7 @@ from bench.ab.journal import Pair
 from bench.ab.plan import Planned
 from bench.ab.scheduler import Pairs
 from bench.core import units
+from bench.core.text import number_of
 from bench.verdict import looks, paired_test
 
 DISTURBED = "{n} of {of} pairs were disturbed by other work on this machine (contended)."
@@ -31,8 +32,10 @@ def notes(
         )
     if planned.thresholds:
         values = ", ".join(map(units.percent, sorted(set(planned.thresholds.values()))))
-        count = f"{len(planned.thresholds)} of {len(planned.cases)} cases"
-        found.append(f"{count} have their own threshold: {values}.")
+        own = len(planned.thresholds)
+        count = f"{own} of {number_of(len(planned.cases), 'case')}"
+        has = "has its" if own == 1 else "have their"
+        found.append(f"{count} {has} own threshold: {values}.")
     found += [*_flagged(pairs), *_not_counted(planned, pairs), *_unverified(planned, pairs)]
     return [*found, *([f"The comparison is not complete: {incomplete}"] if incomplete else [])]
 
@@ -46,7 +49,8 @@ def _of_null(pairs: Pairs) -> list[str]:
         why = next(iter(failed[0].failed.values()))
         of = len(failed) + len(good)
         found.append(
-            f"The null case (A against A) failed in {len(failed)} of {of} pairs: {why}. False "
+            f"The null case (A against A) failed in {len(failed)} of "
+            f"{number_of(of, 'pair')}: {why}. False "
             "alarms in these pairs cannot be noticed."
         )
     if not good:
@@ -83,9 +87,9 @@ def _not_counted(planned: Planned, pairs: Pairs) -> list[str]:
         ]
         if without:
             found.append(
-                f"Side {side} has no counted figures for {len(without)} of {len(planned.cases)} "
-                f"cases, so only their times are compared: {without[0]}"
-                + (", …" if len(without) > 1 else "")
+                f"Side {side} has no counted figures for {len(without)} of "
+                f"{number_of(len(planned.cases), 'case')}, so only their times are "
+                f"compared: {without[0]}" + (", …" if len(without) > 1 else "")
             )
     return found
 
@@ -104,6 +108,6 @@ def _unverified(planned: Planned, pairs: Pairs) -> list[str]:
             key, why = next(iter(doubts.items()))
             found.append(
                 f"The results of side {side} could not be verified in {len(doubts)} of "
-                f"{len(planned.cases)} cases: {key}: {why}"
+                f"{number_of(len(planned.cases), 'case')}: {key}: {why}"
             )
     return found

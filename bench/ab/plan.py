@@ -15,7 +15,9 @@ from bench.core import units
 from bench.core.errors import UserError
 from bench.core.protocol import Proof
 from bench.core.records import Case
+from bench.core.row_names import case_names
 from bench.core.subject import layer_text, parse
+from bench.core.text import number_of
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config, expand
@@ -153,22 +155,31 @@ def begins(planned: Planned) -> str:
         files = ", ".join(planned.brought)
         brought = f"; git ignores {files}: every revision gets the copy in the working tree"
     return (
-        f"A: {a.shown}; B: {b.shown}; {count} case{'' if count == 1 else 's'} of {planned.source}, "
+        f"A: {a.shown}; B: {b.shown}; {number_of(count, 'case')} of {planned.source}, "
         f"about {units.duration(estimate_s(planned))} (min:s) if none is slower; torch {torch}"
         f"{brought}"
     )
 
 
 def estimate_s(planned: Planned) -> float:
-    """Return the estimated seconds of the first stage; suspects take longer.
+    """Return the estimated seconds of the first stage.  A budget limits it."""
+    total_s = first_stage_s(planned)
+    return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
 
-    A budget limits it.
-    """
+
+def first_stage_s(planned: Planned) -> float:
+    """Return the estimate without a budget.  Suspects are measured again and take longer."""
     compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
     firsts = first_pairs(planned.pairs)
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
     total_s += 2 * compiled * (expand.COMPILE_COLD_S + (firsts - 1) * expand.COMPILE_WARM_S)
-    return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
+    return total_s
+
+
+def names(planned: Planned) -> dict[str, str]:
+    """By key, the name of the case in tables."""
+    found = case_names((one["A"] for one in planned.cases.values()), short=True)
+    return {key: found.of(one["A"]) or key for key, one in planned.cases.items()}
 
 
 def _files(side: variants.Side, found: Probe, broken: Mapping[str, str]) -> dict[str, str | None]:

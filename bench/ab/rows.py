@@ -7,6 +7,7 @@ from bench.ab.journal import BACK_TO_BACK, Pair, PhaseKey
 from bench.ab.plan import Planned
 from bench.ab.scheduler import Pairs
 from bench.core.records import Status, whole_phase
+from bench.core.text import number_of
 from bench.verdict import ab_report, looks, paired_test
 from bench.verdict.ab_report import Row
 from bench.verdict.report import Verdict
@@ -114,7 +115,7 @@ def _why(failures: Sequence[Pair], measured: int) -> str:
     for side in ("A", "B"):
         own = [str(one.failed[side]) for one in failures if side in one.failed]
         if own and len(own) < pairs:
-            whys[side] = f"failed in {len(own)} of {pairs} pairs: {own[0]}"
+            whys[side] = f"failed in {len(own)} of {number_of(pairs, 'pair')}: {own[0]}"
         elif own:
             whys[side] = str(own[0])
     return _of_sides(whys)

@@ -1,13 +1,16 @@
 """Measure the pairs of a comparison: both stages, the null case, the budget.
 
-The outer loop is over pairs, the inner one over cases in random order.  Every pair also measures
-the null case, A against A.  Pairs that are in the journal are not measured again, so a resume is
-the same loop.
+The outer loop is over pairs, the inner one over cases.  Inside a pair whole networks come before
+layers, and the slowest suspect before other suspects; otherwise the order is random.  A budget that
+is too short for all cases goes to the first pairs of whole networks, then to those of layers.
+Every pair also measures the null case, A against A.  Pairs that are in the journal are not measured
+again, so a resume is the same loop.
 """
 
 import dataclasses
 import itertools
 import random
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -25,6 +28,7 @@ from bench.ab.journal import (
 )
 from bench.core.records import Case, Status, whole_phase
 from bench.core.subject import parse
+from bench.core.text import number_of
 from bench.engine import policy
 from bench.results.journal import Journal
 from bench.verdict import paired_test
@@ -54,6 +58,8 @@ class Pairs:
     bias: float = 0.0  # bias of this machine's null cases; a smaller difference does not count
     pairs: int = FRESH_PAIRS  # the most fresh pairs of a suspect
     budget_s: float | None
+    expected_s: float = 0.0  # that the first stage of all cases takes
+    names: Mapping[str, str] = field(default_factory=dict)  # by key, for `tell`
     journal: Journal
     seen: PairsSoFar
     open_workers: Callable[[Stage, int], AbstractContextManager[Workers]]
@@ -76,14 +82,29 @@ class Pairs:
             stands=lambda pair: bool(pair.failed),  # a failure counts, even if a repeat works
             fruitless=FRUITLESS,
         )
-        if not self._stage("first", list(self.cases)):
+        if not all(self._stage("first", block) for block in self._blocks()):
             return False
         self._chosen = self.suspects()  # from the first pairs, which are complete now
         chosen = {one.key for one in self._chosen}
         again = sorted(key for key in chosen if not self.given_up(key))
         if again:
-            self.tell(f"{len(again)} of {len(self.cases)} cases may be slower: measured again")
+            of = number_of(len(self.cases), "case")
+            self.tell(f"{len(again)} of {of} may be slower: measured again")
         return self._stage("fresh", again)
+
+    def _blocks(self) -> list[list[str]]:
+        """All cases together; by a budget that is too short for them, whole networks apart.
+
+        Apart they take longer, because layers then have interpreters of their own.
+        """
+        wholes = [key for key in self.cases if self._is_whole(key)]
+        layers = [key for key in self.cases if not self._is_whole(key)]
+        if wholes and layers and self.budget_s is not None and self.budget_s < self.expected_s:
+            return [wholes, layers]
+        return [list(self.cases)]
+
+    def _is_whole(self, key: str) -> bool:
+        return parse(self.cases[key].subject).layer is None
 
     def _stage(self, stage: Stage, keys: Sequence[str]) -> bool:
         """Measure the pairs of a stage, then replace failed ones.  False: the budget is spent."""
@@ -109,6 +130,7 @@ class Pairs:
         draw = random.Random(f"{self.seed}:{stage}:{number}")
         left = [key for key in keys if self._wanted(stage, number, key)]
         draw.shuffle(left)
+        left.sort(key=lambda key: self._rank(stage, key))
         done = [(stage, number, key, False) in self.seen.pairs for key in keys]
         null_left = self.null_key() is not None and self._wants_null(stage, number, keys)
         facts_left = stage == "first" and number == 0 and bool(self._without_facts())
@@ -133,6 +155,18 @@ class Pairs:
         self.tell(f"{self._named(stage, number)} done")
         return True
 
+    def _rank(self, stage: Stage, key: str) -> tuple[bool, float]:
+        """The place of a case in a pair, so that what a budget cuts off matters least."""
+        if stage == "first":
+            return not self._is_whole(key), 0.0
+        chosen = {one.phase for one in self._chosen if one.key == key}
+        slower = [
+            statistics.median(values)
+            for phase in chosen
+            if (values := self.seen.values(key, "first", phase)[0])
+        ]
+        return not self._is_whole(key), -max(slower, default=0.0)
+
     def _find_facts(self, workers: Workers) -> bool:
         """Find missing static metrics of cases that ran.  False: the budget is spent."""
         for key in self._without_facts():
@@ -142,7 +176,7 @@ class Pairs:
                 self.journal.append_line(to_line(found))
                 self.seen.add(found)
                 if found.invalid:
-                    self.tell(f"{key}, side {found.side}: invalid: {found.invalid}")
+                    self.tell(f"{self._name(key)}, side {found.side}: invalid: {found.invalid}")
         return True
 
     def _without_facts(self) -> list[str]:
@@ -161,7 +195,10 @@ class Pairs:
         self.journal.append_line(to_line(pair))
         self.seen.add(pair)
         for side, why in pair.failed.items():
-            self.tell(f"{pair.key}, side {side}: {why}")
+            self.tell(f"{self._name(pair.key)}, side {side}: {why}")
+
+    def _name(self, key: str) -> str:
+        return self.names.get(key, key)
 
     def adds(self, phase: PhaseKey, pairs: int, suspects: Sequence[PhaseKey]) -> bool:
         """Return whether a resume with `pairs` fresh pairs adds one that decides about a phase.
@@ -235,7 +272,7 @@ class Pairs:
         chosen = [one.key for one in self.seen.pairs.values() if one.null]
         if chosen:
             return chosen[0]
-        wholes = [key for key, case in self.cases.items() if parse(case.subject).layer is None]
+        wholes = [key for key in self.cases if self._is_whole(key)]
         known = {
             key: self.seen.call_s(key, whole_phase(self.cases[key].mode))
             for key in wholes or self.cases

@@ -71,6 +71,8 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         bias=paired_test.bias(history),
         pairs=planned.pairs,
         budget_s=planned.run.budget_s,
+        expected_s=plan.first_stage_s(planned),
+        names=plan.names(planned),
         journal=journal,
         seen=seen,
         open_workers=lambda stage, number: PairWorkers(

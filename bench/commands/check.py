@@ -10,6 +10,7 @@ from bench.compare import speedup as comparing
 from bench.compare import transfers
 from bench.core.errors import UserError
 from bench.core.row_names import case_names
+from bench.core.text import number_of
 from bench.results import distinct_runs, history
 from bench.results.load import ReadError, load
 from bench.results.results import Results
@@ -55,7 +56,8 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
     for line in left_out[:20]:
         console.print(tables.safe(line), soft_wrap=True)
     if len(left_out) > 20:
-        console.print(f"… and {len(left_out) - 20} more cases that only one of the two runs has")
+        more = number_of(len(left_out) - 20, "more case")
+        console.print(f"… and {more} that only one of the two runs has")
     if not speedups:
         raise ReadingError(f"{path}: no two rows match" + (f" with {other}" if other else ""))
     return OK
@@ -112,7 +114,8 @@ def _print_report(report: Report, console: Console, problem: str | None, written
     lines += report.notes
     lines += [f"to settle it: {command}" for command in commands[:MOST_COMMANDS]]
     if len(commands) > MOST_COMMANDS:
-        lines.append(f"… and {len(commands) - MOST_COMMANDS} more such commands in the report")
+        more = number_of(len(commands) - MOST_COMMANDS, "more such command")
+        lines.append(f"… and {more} in the report")
     lines += [problem] if problem else []
     for line in (*lines, f"report: {written}"):
         console.print(tables.safe(line), soft_wrap=True)

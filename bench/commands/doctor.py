@@ -5,7 +5,7 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
-from bench.core.text import printable
+from bench.core.text import are, number_of, printable
 from bench.host import doctor, probe
 from bench.terminal.progress import wide_console
 
@@ -36,9 +36,9 @@ def summary(spoils: int, lacks: int) -> str:
         return "nothing here spoils figures"
     parts = [f"{_things(spoils)} figures here" if spoils else "nothing here spoils figures"]
     if lacks:
-        parts.append(f"{lacks} thing{' is' if lacks == 1 else 's are'} missing")
+        parts.append(f"{number_of(lacks, 'thing')} {are(lacks)} missing")
     return "; ".join(parts)
 
 
 def _things(count: int) -> str:
-    return f"{count} thing{' spoils' if count == 1 else 's spoil'}"
+    return f"{number_of(count, 'thing')} {'spoils' if count == 1 else 'spoil'}"

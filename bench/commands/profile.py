@@ -17,6 +17,7 @@ from rich.console import Console
 
 from bench.core.errors import UserError
 from bench.core.records import Case, Entry, Failure
+from bench.core.text import number_of
 from bench.engine.requests import request
 from bench.engine.workers import Experience, WorkerPool
 from bench.host import environment, gpu_driver, probe
@@ -66,7 +67,9 @@ def run(asked: Asked) -> int:
     found = _look(settings)
     planned = expand.make(settings, found)
     directory = _begin(asked, settings, found, planned)
-    console.print(tables.safe(f"{len(planned.cases)} cases; torch {found.torch}"), soft_wrap=True)
+    console.print(
+        tables.safe(f"{number_of(len(planned.cases), 'case')}; torch {found.torch}"), soft_wrap=True
+    )
     profiles: list[profile_tables.Profile] = []
     failures: list[Failure] = []
     try:

@@ -5,6 +5,8 @@
 
 import dataclasses
 import datetime
+import os
+import platform
 import sys
 import time
 import traceback
@@ -20,9 +22,9 @@ from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case
 from bench.core.subject import parse
-from bench.core.text import command, printable
+from bench.core.text import command, number_of, printable
 from bench.engine.scheduler import Runner, RunSoFar
-from bench.host import environment, gpu_driver, peaks, preflight, probe
+from bench.host import allocator, environment, gpu_driver, peaks, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
@@ -76,7 +78,11 @@ def run(asked: Asked) -> int:
         if asked.out and not asked.list_only:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
-        planned = plan.make(settings, found)
+        planned = plan.make(
+            settings,
+            found,
+            as_plain_process=allocator.can_be_chosen(os.environ, platform.libc_ver()[0]),
+        )
         if asked.list_only:
             from bench.terminal import listing
 
@@ -100,7 +106,10 @@ def run(asked: Asked) -> int:
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
     here = ", ".join(f"{name} ({shown})" for name, shown in begun.devices.items())
     none = "" if len(begun.devices) > 1 else "; no accelerator"
-    _say(console, f"{len(begun.plan.cases)} cases; torch {begun.torch} finds {here}{none}")
+    _say(
+        console,
+        f"{number_of(len(begun.plan.cases), 'case')}; torch {begun.torch} finds {here}{none}",
+    )
 
 
 def _say(console: Console, text: str) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from bench.core.axes import AXES, BY_NAME
+from bench.core.axes import AS_PLAIN_PROCESS, AXES, BY_NAME, natural, plainest
 from bench.core.records import Row, whole_phase
 from bench.core.subject import SubjectError, layer_name, parse
 from bench.core.text import plain
@@ -17,6 +17,7 @@ SETTINGS = tuple(a.name for a in AXES if a.name not in ("mode", "batch", "input"
 
 Setting = tuple[tuple[str, str], ...]  # (axis, value) for each difference from the plain setting
 PLAIN: Setting = ()
+PLAIN_PROCESS: Setting = (("allocator", "system"),)  # plain, in a process as any script has it
 
 
 class Direction(Enum):
@@ -149,14 +150,8 @@ def _base(rows: Sequence[Row]) -> dict[str, str]:
     base: dict[str, str] = {}
     for axis in SETTINGS:
         measured = {str(value) for row in rows if (value := getattr(row, axis)) is not None}
-        declared = [BY_NAME[axis].default or "", *BY_NAME[axis].values]
-        candidates = [*declared, *sorted(measured, key=_natural)]
-        base[axis] = next((value for value in candidates if value in measured), candidates[0])
+        base[axis] = plainest(BY_NAME[axis], measured)
     return base
-
-
-def _natural(text: str) -> tuple[int, str]:
-    return (int(text) if text.isdecimal() else 0, text)
 
 
 def _rank(setting: Setting) -> tuple[Any, ...]:
@@ -165,7 +160,7 @@ def _rank(setting: Setting) -> tuple[Any, ...]:
 
 def _place(axis: str, value: str) -> tuple[int, tuple[int, str]]:
     values = BY_NAME[axis].values
-    return (values.index(value) if value in values else len(values), _natural(value))
+    return (values.index(value) if value in values else len(values), natural(value))
 
 
 def label(setting: Setting) -> str:
@@ -180,6 +175,8 @@ def part(axis: str, value: str) -> str:
             return value
         case "cudnn_benchmark", "on":
             return "cuDNN benchmark"
+        case "allocator", "system":
+            return AS_PLAIN_PROCESS
         case "tf32", "on":
             return "TF32"
         case "tf32", _:

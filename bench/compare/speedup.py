@@ -76,6 +76,11 @@ class Speedup:
 
 
 ALONE = "if alone"
+SHOWN = 0.01  # a reader who divides two times of three digits may be off by so much
+SHARED = (
+    "a speedup is that of the replicates that both sides have, so it can differ from the ratio of "
+    "the times, which are of all replicates"
+)
 
 
 def verdicts(speedups: Sequence[Speedup]) -> list[str]:
@@ -90,6 +95,14 @@ def verdicts(speedups: Sequence[Speedup]) -> list[str]:
         if words[number] in ("faster", "slower") and p >= 1 - LEVEL:
             words[number] += f" {ALONE}"
     return words
+
+
+def is_of_shared(ratio: float, base_s: float | None, value_s: float | None) -> bool:
+    """Return whether a ratio is not that of the two times as they are shown.
+
+    A paired ratio uses the replicates that both sides have, a time uses all of its own.
+    """
+    return bool(base_s and value_s) and abs(ratio * (value_s or 0) / (base_s or 1) - 1) > SHOWN
 
 
 def legend_of(words: Sequence[str]) -> str:

@@ -5,7 +5,7 @@ the other places that a new axis needs.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 from bench.core.near import did_you_mean
@@ -176,3 +176,17 @@ AXES: tuple[Axis, ...] = (
 )
 
 BY_NAME: Mapping[str, Axis] = {axis.name: axis for axis in AXES}
+
+# The value of `allocator` that a process has without this suite, in the words of tables and plots.
+AS_PLAIN_PROCESS = "as a plain process"
+
+
+def plainest(axis: Axis, there: Collection[str]) -> str:
+    """Return the value that "plain" means where these values occur."""
+    wanted = [axis.default or "", *axis.values, *sorted(there, key=natural)]
+    return next((value for value in wanted if value in there), wanted[0])
+
+
+def natural(text: str) -> tuple[int, str]:
+    """A key to sort values by: numbers by their size."""
+    return (int(text) if text.isdecimal() else 0, text)

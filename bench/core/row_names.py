@@ -4,7 +4,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
-from bench.core.axes import AXES, BY_NAME
+from bench.core.axes import AS_PLAIN_PROCESS, AXES, BY_NAME
 from bench.core.records import Case, Row
 from bench.core.subject import SubjectError, parse
 
@@ -39,6 +39,8 @@ def settings(row: Row | Case, apart: str = "") -> str:
 
 def setting_name(axis: str, value: str) -> str:
     """`amp=bfloat16`; of an axis whose values speak for themselves the value: `channels_last`."""
+    if (axis, value) == ("allocator", "system"):
+        return AS_PLAIN_PROCESS
     return value if axis in SPEAK_FOR_THEMSELVES else f"{axis}={value}"
 
 

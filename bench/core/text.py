@@ -14,6 +14,15 @@ def command(*words: object) -> str:
     return shlex.join(map(str, words))
 
 
+def number_of(count: int, noun: str) -> str:
+    """`1 case`, `2 cases`, `1,200 cases`; nouns with an irregular plural have no place here."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+def are(count: int) -> str:
+    return "is" if count == 1 else "are"
+
+
 def shortened(text: str, most: int) -> str:
     """Shorten to `most` characters: keep the beginning and the end (layers, settings)."""
     if len(text) <= most:

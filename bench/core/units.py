@@ -2,6 +2,8 @@
 
 import math
 
+from bench.core.text import number_of
+
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
 _SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
@@ -58,7 +60,7 @@ def speedup_with_interval(
 
 def number_of_replicates(count: int) -> str:
     """`2 replicates`."""
-    return f"{count} replicate{'' if count == 1 else 's'}"
+    return number_of(count, "replicate")
 
 
 def percent(ratio: float | None) -> str:

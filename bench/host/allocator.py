@@ -38,6 +38,20 @@ def environment(allocator: str | None, given: Mapping[str, str]) -> dict[str, st
     return found
 
 
+def can_be_chosen(given: Mapping[str, str], libc: str) -> bool:
+    """Whether the axis has an effect: on glibc, which no other allocator replaces.
+
+    libc: as `platform.libc_ver` names it.
+    """
+    return libc == "glibc" and replaced_by(given) is None
+
+
+def exports() -> str:
+    """The line that gives a plain script `allocator=retained`, for a shell."""
+    chosen = environment("retained", {})
+    return "export " + " ".join(f"{name}={value}" for name, value in chosen.items())
+
+
 def replaced_by(given: Mapping[str, str]) -> str | None:
     """Return a warning if another allocator replaces that of the C library; else None.
 

@@ -11,15 +11,14 @@ import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from bench.core import units
 from bench.core.errors import refused
-from bench.host import environment, preflight
+from bench.core.text import number_of
+from bench.host import environment, kernel_checks, preflight
+from bench.host.finding import Finding
 from bench.host.probe import ProbeError
 from bench.host.probed import Probe
-
-Level = Literal["ok", "spoils", "lacks"]
 
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")
 LEAST_DISK_BYTES = 2**30  # a run, its compile caches and its float64 references take less
@@ -39,19 +38,6 @@ SMI_FIELDS = (
 OLDEST_DRIVERS = {11: 450, 12: 525, 13: 580}
 SMI_LIMIT_S = 20.0
 UNTOLD = ("N/A", "Not Supported", "Unknown Error")  # in brackets mostly
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of `bench doctor`.
-
-    level: ok; spoils = figures of this machine are wrong or wide; lacks = a feature is not there.
-    mend:  what to do, None where nothing is to be done.
-    """
-
-    level: Level
-    text: str
-    mend: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,42 +70,39 @@ def findings(
     disturbed: the warnings of `preflight`, which say themselves how to mend each.
     """
     places = places or preflight.KernelFolders()
+    before = kernel_checks.counters(places)
     yield _processors()
     for warning in disturbed():
         what, _, mend = warning.partition(": ")
         yield Finding("spoils", what, mend or None)
-    yield from _turbo(places)
+    yield from kernel_checks.findings(places)
     yield from _clock(places)
     yield from _threads(variables)
     yield from _disk(folder or Path.cwd())
     yield from _commit(folder or Path.cwd())
     listed = (gpus or nvidia_smi)()
-    try:
-        found = ask_torch()
-    except ProbeError as error:
-        yield Finding("spoils", f"torch cannot be used: {error}", "install torch for this Python")
+    found = _asked(ask_torch)
+    yield from kernel_checks.grown(before, kernel_checks.counters(places))
+    if isinstance(found, Finding):
+        yield found
         return
     yield from _compiler(found)
     yield from _devices(found, listed)
 
 
+def _asked(ask_torch: Callable[[], Probe]) -> Probe | Finding:
+    try:
+        return ask_torch()
+    except ProbeError as error:
+        mend = "install torch for this Python"
+        return Finding("spoils", f"torch cannot be used: {error}", mend)
+
+
 def _processors() -> Finding:
     allowed, there = environment.affinity() or os.cpu_count() or 1, os.cpu_count() or 1
-    return Finding("ok", f"{environment.cpu_model()}: {allowed} of {there} processors may be used")
-
-
-def _turbo(places: preflight.KernelFolders) -> Iterator[Finding]:
-    """Source: Linux kernel documentation, intel_pstate (no_turbo) and cpufreq (boost)."""
-    no_turbo = preflight.read_text(places.processors / "intel_pstate/no_turbo").strip()
-    boost = preflight.read_text(places.processors / "cpufreq/boost").strip()
-    if no_turbo == "0" or boost == "1":
-        file, value = ("intel_pstate/no_turbo", "1") if no_turbo == "0" else ("cpufreq/boost", "0")
-        yield Finding(
-            "spoils",
-            "the clock rate is boosted while the processor is cool, so that times drift",
-            f"echo {value} | sudo tee {places.processors / file}, or compare with bench ab, "
-            "whose sides take turns",
-        )
+    return Finding(
+        "ok", f"{environment.cpu_model()}: {allowed} of {number_of(there, 'processor')} may be used"
+    )
 
 
 def _clock(places: preflight.KernelFolders) -> Iterator[Finding]:
@@ -141,7 +124,8 @@ def _threads(variables: Mapping[str, str]) -> Iterator[Finding]:
         if value.isdecimal() and int(value) != allowed:
             yield Finding(
                 "spoils",
-                f"{name}={value} sets the threads of torch; {allowed} processors may be used",
+                f"{name}={value} sets the threads of torch; "
+                f"{number_of(allowed, 'processor')} may be used",
                 f"unset {name}, and give --threads where another number is meant",
             )
 

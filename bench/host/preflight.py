@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core import units
+from bench.core.text import number_of
 from bench.host import allocator, environment
 
 BUSY_CHECK_S = 0.25  # long enough to tell a busy process from one that woke up for a moment
@@ -60,7 +61,10 @@ def _load(folders: KernelFolders, threads: int) -> str | None:
     load = _number((read_text(folders.proc / "loadavg").split() or [""])[0])
     if load <= LOAD_SHARE * threads:
         return None
-    return f"the machine is busy (load {load:.1f} on {threads} processors): expect wide intervals"
+    return (
+        f"the machine is busy (load {load:.1f} on {number_of(threads, 'processor')}): "
+        "expect wide intervals"
+    )
 
 
 def _busy(folders: KernelFolders, pause: Callable[[], None]) -> str | None:
@@ -95,7 +99,8 @@ def _quota(folders: KernelFolders, threads: int) -> str | None:
     if quota is None or quota >= threads:
         return None
     return (
-        f"the container may use {quota:g} of {threads} processors and is halted beyond that: "
+        f"the container may use {quota:g} of {number_of(threads, 'processor')} and is "
+        "halted beyond that: "
         f"--threads {max(1, int(quota))}"
     )
 
@@ -109,7 +114,8 @@ def _siblings(folders: KernelFolders, threads: int) -> str | None:
     if not cores or cores >= min(threads, len(shared)):
         return None
     return (
-        f"{len(shared)} processors are {cores} cores (SMT): use at most {cores} threads "
+        f"{len(shared)} processors are {number_of(cores, 'core')} (SMT): use at most "
+        f"{number_of(cores, 'thread')} "
         f"(--threads {cores})"
     )
 
@@ -118,7 +124,10 @@ def _governor(folders: KernelFolders) -> str | None:
     paths = folders.processors.glob("cpu[0-9]*/cpufreq/scaling_governor")
     if not any(read_text(path).strip() == "powersave" for path in paths):
         return None
-    return "the processor saves power (governor powersave): set the governor to performance"
+    return (
+        "the processor saves power (governor powersave): "
+        "echo performance | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+    )
 
 
 def _battery(folders: KernelFolders) -> str | None:

@@ -18,8 +18,9 @@ MOST_FIRST = 8
 MOST_DOUBTS = 3  # among the first findings
 MOST_SENTENCES = 200  # below one heading, over all runs
 # The order of kinds among the first findings.  The table of speedups shows other kinds already.
-ORDER = ("doubt", "best", "device", "batch", "layers", "roofline")
+ORDER = ("doubt", "best", "process", "device", "batch", "layers", "roofline")
 HEADINGS = (
+    ("A plain script", ("process",)),
     ("Setting by setting", ("speedup", "mixed", "none", "slowdown")),
     ("Batch size", ("batch",)),
     ("Layers against the whole", ("layers",)),
@@ -30,11 +31,12 @@ _ENDS = re.compile(r"(?<=[a-z0-9)%][.;]) +(?=\S)")  # the end of a sentence or o
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """A finding of the page.  more: the folded lines."""
+    """A finding of the page.  more: the folded lines.  command: for a shell, below them."""
 
     text: str
     kind: str
     more: tuple[str, ...]
+    command: str = ""
 
 
 Part = tuple[str, list[Finding], str]  # a heading, its findings, and a note of those left out
@@ -98,10 +100,13 @@ def _by_heading(insights: Sequence[Insight], most: int) -> list[Part]:
 
 
 def finding(one: Insight) -> Finding:
-    """Return the finding of an insight: its first sentence, and the rest as folded lines."""
-    first, *rest = _ENDS.split(one.text, maxsplit=1)
+    """Return the finding of an insight: its first sentence, and the rest as folded lines.
+
+    Before a command nothing is folded.
+    """
+    first, *rest = [one.text] if one.command else _ENDS.split(one.text, maxsplit=1)
     more = (*rest, *((one.evidence,) if one.evidence else ()))
-    return Finding(first.removesuffix(";"), one.kind, more)
+    return Finding(first.removesuffix(";"), one.kind, more, one.command)
 
 
 def _printable(one: Insight) -> Insight:
@@ -110,6 +115,7 @@ def _printable(one: Insight) -> Insight:
         evidence=short_words(printable(one.evidence), 2 * table_rows.NAME),
         kind=one.kind,
         case_ids=one.case_ids,
+        command=one.command,
     )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.core import units
-from bench.core.text import printable
+from bench.core.text import are, number_of, printable
 from bench.insights import layers_inside
 from bench.insights.layers_inside import Beside, Line
 from bench.results.profile_load import Profiled
@@ -56,10 +56,12 @@ def section(one: Beside, run_name: str) -> Section:
         ),
         caution=_caution(one),
         rows=(*map(_row, one.lines[:MOST_LINES]), _rest(one)),
-        left_out=f"{len(one.lines) - MOST_LINES} more layers are left out."
-        if len(one.lines) > MOST_LINES
-        else "",
+        left_out=_left_out(len(one.lines) - MOST_LINES),
     )
+
+
+def _left_out(count: int) -> str:
+    return f"{number_of(count, 'more layer')} {are(count)} left out." if count > 0 else ""
 
 
 def _largest(line: Line) -> float:
@@ -91,7 +93,7 @@ def _caution(one: Beside) -> str:
         "Share alone is the share of the sum of the layers,",
         f"share inside is the share of the {one.phase} of a profiled step;",
         "the last column is the ratio of the two shares.",
-        f"Inside is the mean of {profiled.steps} steps, without an interval:",
+        f"Inside is the mean of {number_of(profiled.steps, 'step')}, without an interval:",
         f"under the profiler, which slows it, a step took {profiled_s}, without it {plain_s}.",
         "Layers of short calls may be slowed most: compare shares, not times.",
     ]

@@ -18,7 +18,7 @@ from matplotlib.figure import Figure
 
 from bench.compare.groups import split
 from bench.core.records import FLAGS, Row, whole_phase
-from bench.core.text import printable, shortened
+from bench.core.text import number_of, printable, shortened
 from bench.html import (
     findings,
     layers,
@@ -213,7 +213,9 @@ def _pictures(
             break
         found.append({"name": name.replace("-", " "), "source": source})
     left = len(figures) - len(found)
-    notes = [f"{left} more plots are in the folder beside this page."] if left else []
+    verb = "is" if left == 1 else "are"
+    plots = number_of(left, "more plot")
+    notes = [f"{plots} {verb} in the folder beside this page."] if left else []
     subjects = {split(row.subject or "")[0] for run in runs for row in run.rows}
     if len(subjects) > MOST_SUBJECTS:
         notes.append(
@@ -254,10 +256,14 @@ def _rows_note(rows: Sequence[Row], shown: Sequence[Row], *, several: bool) -> s
         return ""
     where = "measurements-1.csv and so on" if several else "measurements.csv"
     if not shown:
-        return f"{len(rows):,} rows are too many for this page. All are in {where} beside it."
+        return (
+            f"{number_of(len(rows), 'row')} are too many for this page. All are in {where} beside "
+            "it."
+        )
     first = "the first " if len(shown) == MOST_LINES else ""
     return (
-        f"{len(shown):,} of {len(rows):,} rows: {first}those of whole cases. All are in {where} "
+        f"{len(shown):,} of {number_of(len(rows), 'row')}: {first}those of whole cases. All "
+        f"are in {where} "
         "beside this page."
     )
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from bench.compare import speedup
 from bench.core import units
 from bench.core.records import Row, whole_phase
-from bench.core.text import printable, shortened
+from bench.core.text import are, number_of, printable, shortened
 from bench.results.results import Results
 
 MOST_ROWS = 400
@@ -66,9 +66,15 @@ def changes(a: Results, b: Results) -> Changes:
     """Return the changes from a to b, the largest first."""
     speedups = sorted(speedup.between(a, b), key=lambda one: -abs(_log(one.ratio)))
     alone = [*speedup.only_in(a, b), *speedup.only_in(b, a)]
-    notes = [f"{len(alone)} cases are in one of the runs only."] if alone else []
+    notes = (
+        [f"{number_of(len(alone), 'case')} {are(len(alone))} in one of the runs only."]
+        if alone
+        else []
+    )
     if len(speedups) > MOST_ROWS:
-        notes.append(f"The {len(speedups) - MOST_ROWS} smallest changes are left out.")
+        left = len(speedups) - MOST_ROWS
+        told = "The smallest change is" if left == 1 else f"The {left:,} smallest changes are"
+        notes.append(f"{told} left out.")
     return Changes(
         note=f"{name(b)} against {name(a)}, the largest change first. {_machines([a, b])}",
         rows=tuple(map(_change, speedups[:MOST_ROWS], speedup.verdicts(speedups))),
@@ -103,11 +109,12 @@ def history(runs: Sequence[Results]) -> History:
                 own = cells.setdefault(str(row.case_id), [""] * len(ordered))
                 own[place] = _time(row)
     most = min(MOST_ROWS, max(10, MOST_CELLS // len(ordered)))
+    left = len(cells) - most
     return History(
         note=f"One call and its 95 % interval, the oldest run first. {_machines(runs)}",
         runs=tuple(Head(_short(run), name(run)) for run in ordered),
         rows=tuple(Past(_text(case), tuple(own)) for case, own in list(cells.items())[:most]),
-        left_out=f"{len(cells) - most} more cases are left out." if len(cells) > most else "",
+        left_out=f"{number_of(left, 'more case')} {are(left)} left out." if left > 0 else "",
     )
 
 

@@ -1,13 +1,15 @@
 """Tables of speedups for the page: settings by batch sizes, a table for each mode and device."""
 
+import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.compare import speedup, speedup_grid
 from bench.compare.groups import PLAIN, Group, Setting, groups, label
 from bench.core import units
-from bench.core.records import Row
-from bench.core.text import printable, shortened
+from bench.core.axes import AS_PLAIN_PROCESS
+from bench.core.records import Row, whole_phase
+from bench.core.text import are, number_of, printable, shortened
 from bench.insights.costs import call_s
 from bench.results.corrected import uncorrected
 from bench.results.results import Results
@@ -59,11 +61,16 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Table:
-    """A table of speedups.  columns: the batch sizes as they are shown."""
+    """A table of speedups.
+
+    columns:  the batch sizes as they are shown.
+    left_out: how many more there are.
+    """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Line, ...]
+    left_out: int = 0
 
 
 NOT_MEASURED = Cell("–")
@@ -79,10 +86,13 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
     if len(runs) == 1:
         run = uncorrected(runs[0])
         note = (
-            "Speedup over plain, whose time is in the first row, with its 95 % interval. The "
-            "colours are corrected for the number of cells."
+            "Speedup over plain, whose time is in the first row, with its 95 % interval. Times are "
+            "of calls back to back where these were measured, else of single calls; the latency "
+            "in the table of all rows is always of single calls. The colours are corrected for "
+            "the number of cells."
         )
-        return _limited(groups(run.rows), _against_plain(run)), note
+        tables, left_out = _limited(groups(run.rows), _against_plain(run))
+        return tables, " ".join(filter(None, (note, _of_shared(run), _of_allocator(run), left_out)))
     first, last = runs[0], runs[-1]
     if len(runs) > 2:
         first, *_, last = sorted(runs, key=lambda run: run.description.started or "")
@@ -91,7 +101,42 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
         f"Speedup over the {'first' if len(runs) == 2 else 'oldest'} run, with its 95 % interval. "
         "The colours are corrected for the number of comparisons."
     )
-    return _limited(groups(last.rows), cells), note
+    tables, left_out = _limited(groups(last.rows), cells)
+    return tables, " ".join(filter(None, (note, left_out)))
+
+
+def _of_shared(run: Results) -> str:
+    """Why two times do not give the speedup, where one of the table does not."""
+    times = {str(row.case_id): call_s(row) for row in run.rows if _is_whole(row)}
+    cells = (
+        one
+        for grid in speedup_grid.speedup_table(run)
+        for line in grid.lines
+        for one in line.cells
+        if one is not None
+    )
+    differs = any(
+        speedup.is_of_shared(one.ratio, times.get(one.base_case_id), times.get(one.value_case_id))
+        for one in cells
+    )
+    return f"{speedup.SHARED[0].upper()}{speedup.SHARED[1:]}." if differs else ""
+
+
+def _is_whole(row: Row) -> bool:
+    return row.phase == whole_phase(str(row.mode))
+
+
+def _of_allocator(run: Results) -> str:
+    if not any(row.allocator == "retained" for row in run.rows):
+        return ""
+    if any(row.allocator == "system" for row in run.rows):
+        told = f"the row “{AS_PLAIN_PROCESS}” has none of them."
+    else:
+        told = "allocator=system measures without them."
+    return (
+        "Plain and all other settings have the environment variables of allocator=retained, so "
+        f"these are not part of a speedup; {told}"
+    )
 
 
 def _against_plain(run: Results) -> Mapping[str, Cell]:
@@ -143,17 +188,17 @@ def _title(row: Row) -> str:
     return ", ".join((units.seconds(call_s(row)), *row.flag_names))
 
 
-def _limited(found: Sequence[Group], compared: Compared) -> list[Table]:
-    """Return the tables of the groups, as many as MOST_CELLS allow."""
-    tables: list[Table] = []
-    left = MOST_CELLS
-    for group in found:
-        for table in _tables(group, compared, several=len(found) > 1):
-            left -= len(table.columns) * len(table.rows)
-            if left < 0:
-                return tables
-            tables.append(table)
-    return tables
+def _limited(found: Sequence[Group], compared: Compared) -> tuple[list[Table], str]:
+    """Return the tables of the groups, as many as MOST_CELLS allow, and a note of the rest."""
+    every = [table for group in found for table in _tables(group, compared, several=len(found) > 1)]
+    cells = itertools.accumulate(len(table.columns) * len(table.rows) for table in every)
+    shown = [table for table, count in zip(every, cells, strict=True) if count <= MOST_CELLS]
+    left = len(every) - len(shown)
+    narrowed = any(table.left_out for table in shown)
+    notes = [f"{number_of(left, 'more table')} {are(left)} left out."] if left else []
+    notes += [f"A table has at most {MOST_COLUMNS} batch sizes."] if narrowed else []
+    notes += ["All figures are in measurements.csv."] if notes else []
+    return shown, " ".join(notes)
 
 
 def _tables(group: Group, compared: Compared, *, several: bool) -> Iterator[Table]:
@@ -175,6 +220,7 @@ def _tables(group: Group, compared: Compared, *, several: bool) -> Iterator[Tabl
 
 def _table(caption: str, group: Group, rows: Sequence[Row], compared: Compared) -> Table:
     batches = sorted({row.batch for row in rows}, key=lambda one: -1 if one is None else one)
+    left_out = max(0, len(batches) - MOST_COLUMNS)
     batches = batches[:MOST_COLUMNS]
     by_place = {(group.setting(row), row.batch): row for row in rows}
     lines = [
@@ -189,6 +235,7 @@ def _table(caption: str, group: Group, rows: Sequence[Row], compared: Compared) 
         caption=caption,
         columns=tuple("N unknown" if one is None else f"N={one}" for one in batches),
         rows=tuple(Line(label(setting), tuple(cells)) for setting, cells in lines),
+        left_out=left_out,
     )
 
 

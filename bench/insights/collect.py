@@ -1,7 +1,7 @@
 """All insights of a run, in the order of use.
 
-Doubts come first, then devices, the best settings, the speedup of each setting, batch sizes, the
-time of the layers, and the roofline.
+Doubts come first, then devices, the best settings, plain scripts, the speedup of each setting,
+batch sizes, the time of the layers, and the roofline.
 """
 
 from collections import Counter
@@ -13,7 +13,8 @@ from bench.compare.match import MatchError
 from bench.compare.speedup import Speedup
 from bench.core import units
 from bench.core.records import FLAGS, Row, whole_phase
-from bench.insights import batch_scaling, roofline, settings
+from bench.core.text import are, number_of
+from bench.insights import batch_scaling, plain_process, roofline, settings
 from bench.insights import layers as layer_share
 from bench.insights.insight import Insight, compared, listed
 from bench.results import main_memory
@@ -45,6 +46,7 @@ def of_run(run: Results) -> list[Insight]:
     found = [*doubts(rows), *_devices(run)]
     for group in wholes:
         found += settings.best(group, medians)
+    found += plain_process.insights(wholes, medians)
     for group in wholes:
         found += settings.speedups(group, medians)
     for group in wholes:
@@ -88,7 +90,10 @@ def doubts(rows: Sequence[Row]) -> list[Insight]:
     found = [
         Insight(
             kind="doubt",
-            text=f"{len(own)} of {len(cases)} cases are {flag}: {FLAGS[flag]}. {what_to_do}",
+            text=(
+                f"{len(own)} of {number_of(len(cases), 'case')} {are(len(own))} {flag}: "
+                f"{FLAGS[flag]}. {what_to_do}"
+            ),
             evidence="",
             case_ids=tuple(map(str, own)),
         )
@@ -103,7 +108,8 @@ def doubts(rows: Sequence[Row]) -> list[Insight]:
         found.append(
             Insight(
                 kind="doubt",
-                text=f"{len(bad)} of {len(cases)} cases have no figures: {statuses}.",
+                text=f"{len(bad)} of {number_of(len(cases), 'case')} "
+                f"{'has' if len(bad) == 1 else 'have'} no figures: {statuses}.",
                 evidence=f"{first.case_id}: {first.reason}",
                 case_ids=tuple(map(str, bad)),
             )

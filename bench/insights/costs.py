@@ -83,7 +83,7 @@ def _paid_back(cost_s: float, before_s: float, speedup: Span) -> str:
     if calls == NEVER:
         return f"{NEVER} paid back"
     if set(ends) <= {calls}:
-        return f"paid back after {calls} calls"
+        return f"paid back after {calls} call{'' if calls == '1' else 's'}"
     between = " to " if NEVER in ends else "–"
     return f"paid back after {calls} calls ({between.join(ends)})"
 

@@ -12,7 +12,7 @@ from bench.compare.match import MatchError
 from bench.compare.setting_speedup import SettingSpeedup
 from bench.core import units
 from bench.core.records import Row
-from bench.core.text import printable, shortened
+from bench.core.text import number_of, printable, shortened
 from bench.insights import settings
 from bench.insights.insight import listed
 from bench.insights.settings import Contest
@@ -196,7 +196,7 @@ def _of_failures(wholes: Sequence[Group]) -> str:
 def _of_layers(rows: Sequence[Row]) -> str:
     wholes = list(dict.fromkeys(split(row.subject)[0] for row in rows if row.subject))
     layers = {row.subject for row in rows}
-    return f"{len(layers)} layers of {_names(wholes) or 'no subject'}, measured alone."
+    return f"{number_of(len(layers), 'layer')} of {_names(wholes) or 'no subject'}, measured alone."
 
 
 def _names(names: Sequence[str]) -> str:
@@ -221,11 +221,12 @@ def _against(a: Results, b: Results, subject: str) -> str:
         return f"Too few replicates to tell whether {subject[:1].lower()}{subject[1:]} differs."
     other = "" if len({*a.machines, *b.machines}) <= 1 else ", on another machine,"
     told = []
+    of_all = number_of(len(cases), "case")
     if slower:
-        told.append(f"slower in {len(slower)} of {len(cases)} cases, up to {_digits(max(slower))}×")
+        told.append(f"slower in {len(slower)} of {of_all}, up to {_digits(max(slower))}×")
     if faster:
-        of = "" if slower else f" of {len(cases)} cases"
+        of = "" if slower else f" of {of_all}"
         told.append(f"faster in {len(faster)}{of}, up to {_digits(max(faster))}×")
     if not told:
-        return f"{subject}{other} shows no difference from the first in {len(cases)} cases."
+        return f"{subject}{other} shows no difference from the first in {of_all}."
     return f"{subject}{other} is {'; '.join(told)}."

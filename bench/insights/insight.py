@@ -8,7 +8,17 @@ from bench.compare.groups import Direction, Span
 from bench.core import units
 
 Kind = Literal[
-    "best", "speedup", "mixed", "slowdown", "none", "batch", "device", "layers", "roofline", "doubt"
+    "best",
+    "process",
+    "speedup",
+    "mixed",
+    "slowdown",
+    "none",
+    "batch",
+    "device",
+    "layers",
+    "roofline",
+    "doubt",
 ]
 
 
@@ -17,6 +27,7 @@ class Insight:
     """One finding.
 
     evidence: the figures behind it, in one line.
+    command:  for a shell, to do what the text says; never broken over lines.
     case_ids: of the rows that it rests on.
     """
 
@@ -24,6 +35,7 @@ class Insight:
     evidence: str
     kind: Kind
     case_ids: tuple[str, ...] = ()
+    command: str = ""
 
 
 def compared(value: str, base: str, work: str, speedups: Mapping[int, Span]) -> str:

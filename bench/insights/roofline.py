@@ -14,6 +14,7 @@ from typing import Literal
 from bench.compare.groups import PLAIN, finite, groups, split
 from bench.core import units
 from bench.core.records import Row, whole_phase
+from bench.core.text import number_of
 from bench.insights.insight import Insight, first_few, listed
 from bench.results import plausibility
 from bench.results.main_memory import MainMemory
@@ -184,7 +185,8 @@ def _limits(found: Sequence[Point]) -> list[str]:
     if short:
         takes = "takes" if len(short) == 1 else "take"
         sentences.append(
-            f"{len(short)} of {len(found)} layers {takes} less than {units.seconds(SHORT_S)} a "
+            f"{len(short)} of {number_of(len(found), 'layer')} {takes} less than "
+            f"{units.seconds(SHORT_S)} a "
             "call, which is mostly Python and dispatch."
         )
     return sentences

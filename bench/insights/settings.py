@@ -8,9 +8,10 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bench.compare.groups import Direction, Group, Setting, flags, label
+from bench.compare.groups import PLAIN_PROCESS, Direction, Group, Setting, flags, label
 from bench.compare.setting_speedup import SettingSpeedup, against_plain, faster_than
 from bench.core import units
+from bench.core.text import number_of
 from bench.insights.costs import SAME_MEMORY, call_s, costs, paybacks
 from bench.insights.insight import Insight, Kind, compared, factor, first_few, listed
 from bench.results.results import Medians
@@ -42,10 +43,12 @@ def series(group: Group, medians: Medians) -> list[Series]:
 
 
 def speedups(group: Group, medians: Medians) -> list[Insight]:
-    """One insight for each setting, mode and device; the largest speedup comes first."""
-    ordered = sorted(
-        series(group, medians), key=lambda one: -max(s.span.value for s in one.speedups)
-    )
+    """One insight for each setting, mode and device; the largest speedup comes first.
+
+    The plain process has insights of its own (`plain_process`).
+    """
+    chosen = [one for one in series(group, medians) if one.setting != PLAIN_PROCESS]
+    ordered = sorted(chosen, key=lambda one: -max(s.span.value for s in one.speedups))
     return [_of_series(group, one) for one in ordered]
 
 
@@ -96,9 +99,17 @@ class Contest:
 
 
 def contests(group: Group, medians: Medians) -> list[Contest]:
-    """One for each mode and device that has more than the plain setting."""
+    """One for each mode and device that has more than the plain setting.
+
+    The plain process takes no part: it is how a script runs today, and nothing to change to.
+    """
     found = []
-    speedups = [found for one in series(group, medians) for found in one.speedups]
+    speedups = [
+        found
+        for one in series(group, medians)
+        if one.setting != PLAIN_PROCESS
+        for found in one.speedups
+    ]
     for mode, device in dict.fromkeys((one.mode, one.device) for one in speedups):
         own = tuple(one for one in speedups if (one.mode, one.device) == (mode, device))
         level = 1 - (1 - LEVEL) / len({one.setting for one in own})
@@ -116,7 +127,8 @@ def _winners(speedups: Sequence[SettingSpeedup], level: float) -> Iterator[Setti
 def best(group: Group, medians: Medians) -> list[Insight]:
     """The fastest setting for each mode and device, with its batch sizes."""
     return [
-        _best(_work(group, one.mode, one.device), one, medians) for one in contests(group, medians)
+        _best(work_of(group, one.mode, one.device), one, medians)
+        for one in contests(group, medians)
     ]
 
 
@@ -139,9 +151,7 @@ def _best(work: str, contest: Contest, medians: Medians) -> Insight:
         text = f"The fastest setting for {work} is unknown: there are too few replicates."
     else:
         text = _none_faster(work, speedups, many, level)
-    return Insight(
-        kind="best", text=text, evidence=_evidence(rests_on), case_ids=_case_ids(rests_on)
-    )
+    return Insight(kind="best", text=text, evidence=evidence(rests_on), case_ids=case_ids(rests_on))
 
 
 def _winner(work: str, own: Sequence[SettingSpeedup], contest: Contest, medians: Medians) -> str:
@@ -193,24 +203,24 @@ def _of_series(group: Group, one: Series) -> Insight:
     kind: Kind = (
         "mixed" if faster and slower else "speedup" if faster else "slowdown" if slower else "none"
     )
-    work = _work(group, one.mode, one.device)
+    work = work_of(group, one.mode, one.device)
     text = compared(label(one.setting), "plain", work, {s.batch: s.span for s in one.speedups})
     price = costs(one.speedups) + paybacks(faster) if faster else []
     return Insight(
         kind=kind,
         text=" ".join([text, *price]),
-        evidence=_evidence(one.speedups),
-        case_ids=_case_ids(one.speedups),
+        evidence=evidence(one.speedups),
+        case_ids=case_ids(one.speedups),
     )
 
 
-def _work(group: Group, mode: str, device: str) -> str:
+def work_of(group: Group, mode: str, device: str) -> str:
     """`inference of convnet on cuda:0`."""
     on = f" on {device}" if len(group.devices) > 1 else ""
     return f"{mode} of {group.name}{on}"
 
 
-def _evidence(speedups: Iterable[SettingSpeedup]) -> str:
+def evidence(speedups: Iterable[SettingSpeedup]) -> str:
     """`N=8: 7.92 ms → 5.37 ms, 5 replicates, paired`."""
     parts = []
     for one in speedups:
@@ -221,12 +231,12 @@ def _evidence(speedups: Iterable[SettingSpeedup]) -> str:
         paired = ", paired" if one.method == "paired" else ""
         parts.append(
             f"N={one.batch}: {units.seconds(before)} → {units.seconds(after)}, "
-            f"{int(one.rows[1].replicates or 0)} replicates{paired}{', '.join(doubts)}"
+            f"{number_of(int(one.rows[1].replicates or 0), 'replicate')}{paired}{', '.join(doubts)}"
         )
     return "; ".join(parts)
 
 
-def _case_ids(speedups: Iterable[SettingSpeedup]) -> tuple[str, ...]:
+def case_ids(speedups: Iterable[SettingSpeedup]) -> tuple[str, ...]:
     return tuple(
         dict.fromkeys(
             row.case_id for one in speedups for row in one.rows if row.case_id is not None

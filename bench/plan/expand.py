@@ -7,12 +7,13 @@ setting that did nothing.
 import itertools
 import random
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from bench.core.axes import AXES, BY_NAME
+from bench.core.axes import AXES, BY_NAME, plainest
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Case
+from bench.core.row_names import NOT_SETTINGS
 from bench.core.subject import SHIPPED, layer_name, layer_text, parse
 from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.plan.config import Config, Sweep, layers_of
@@ -57,8 +58,12 @@ class Plan:
         return cases
 
 
-def make(config: Config, probe: Probe) -> Plan:
-    """Return each combination that can have an effect, once.  Raises PlanError."""
+def make(config: Config, probe: Probe, *, as_plain_process: bool = False) -> Plan:
+    """Return each combination that can have an effect, once.  Raises PlanError.
+
+    as_plain_process: add a twin with `allocator=system` to each plain case of a whole network on
+    the CPU, unless the configuration names an allocator.
+    """
     cases: dict[str, Case] = {}
     left_out: dict[tuple[str, str, str], LeftOut] = {}
     thresholds: dict[str, float] = {}
@@ -83,6 +88,8 @@ def make(config: Config, probe: Probe) -> Plan:
                 if sweep.threshold is not None and case.case_id not in cases:
                     thresholds[case.case_id] = sweep.threshold
                 cases.setdefault(case.case_id, case)
+    if as_plain_process and not any(sweep.axes.get("allocator") for sweep in config.sweeps):
+        cases, thresholds = _with_twins(cases, thresholds)
     chosen = _only(cases, config.only)
     if not chosen:
         reasons = {one.reason for one in left_out.values()}
@@ -262,6 +269,42 @@ def _case(subject: str, settings: Mapping[str, str], device: Device) -> Case:
         allocator=settings["allocator"] if on_cpu else None,
         grad_mode=settings["grad_mode"] if settings["mode"] == "inference" else None,
     )
+
+
+def _with_twins(
+    cases: Mapping[str, Case], thresholds: Mapping[str, float]
+) -> tuple[dict[str, Case], dict[str, float]]:
+    """The cases, each plain one followed by the same case as a plain process runs it."""
+    found, limits = {}, dict(thresholds)
+    plain = _plain(cases.values())
+    for case_id, case in cases.items():
+        found[case_id] = case
+        if case_id in plain and case.allocator and parse(case.subject).layer is None:
+            twin = replace(case, allocator="system")
+            found[twin.case_id] = twin
+            if case_id in thresholds:
+                limits[twin.case_id] = thresholds[case_id]
+    return found, limits
+
+
+def _plain(cases: Iterable[Case]) -> set[str]:
+    """The ids of the cases that a subject's other settings are compared with."""
+    by_network: dict[tuple[str, str], list[Case]] = {}
+    for case in cases:
+        by_network.setdefault((case.subject, case.input), []).append(case)
+    found: set[str] = set()
+    for own in by_network.values():
+        base = {}
+        for axis in AXES:
+            if axis.name not in NOT_SETTINGS:
+                there = {getattr(case, axis.name) for case in own} - {None}
+                base[axis.name] = plainest(axis, there)
+        found.update(
+            case.case_id
+            for case in own
+            if all(getattr(case, name) in (None, value) for name, value in base.items())
+        )
+    return found
 
 
 def _only(cases: Mapping[str, Case], only: Sequence[str]) -> list[Case]:

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from bench.compare.groups import PLAIN, SETTINGS, Group, Setting, part
 from bench.core.axes import BY_NAME
 from bench.core.records import Row, whole_phase
-from bench.core.text import plain
+from bench.core.text import number_of, plain
 from bench.plots.sheet import Sheet
 from bench.plots.style import OTHER, STYLES, NothingToDraw, Style
 from bench.results.results import Results
@@ -129,4 +129,4 @@ def _left_out(failed: Sequence[Row]) -> str:
         return ""
     kinds = ", ".join(f"{count} {status}" for status, count in counts.most_common())
     total = len(failed)
-    return f"{total} case{'' if total == 1 else 's'} not shown: {kinds}"
+    return f"{number_of(total, 'case')} not shown: {kinds}"

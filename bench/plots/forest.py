@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from bench.core import units
-from bench.core.text import plain
+from bench.core.text import number_of, plain
 from bench.plots import marks
 from bench.plots.draw import rc_context, save
 from bench.plots.sheet import Captions, sheet
@@ -46,7 +46,7 @@ def forest(report: ab_report.Report) -> Figure | None:
     cases = sorted(by_case, key=lambda name: -max(row.ratio or 0.0 for row in by_case[name]))
     shown, left_out = _fitting([by_case[name] for name in cases])
     names = [plain(name, 48) for name in _without_common_end(cases)]
-    more = f" · {left_out} more cases in ab.csv" if left_out else ""
+    more = f" · {number_of(left_out, 'more case')} in ab.csv" if left_out else ""
     bands = [report.thresholds.get(rows[0].case_id, report.threshold) for rows in shown]
     own = ", or the case's own threshold" if set(bands) - {report.threshold} else ""
     made = sheet(

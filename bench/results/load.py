@@ -18,7 +18,7 @@ import pandas as pd
 from bench.core.axes import AXES
 from bench.core.errors import UserError
 from bench.core.records import COLUMNS, LATER_COLUMNS, STATUSES, Row
-from bench.core.text import shortened
+from bench.core.text import number_of, shortened
 from bench.results import journal, run_json
 from bench.results.csv_files import MEASUREMENTS, RUN, SAMPLE_COLUMNS, SAMPLES, text_of
 from bench.results.results import (
@@ -250,7 +250,7 @@ def _quoted(path: Path, text: str) -> _Cells:
         for cells in reader:
             if len(cells) != len(names):
                 raise ReadError(
-                    f"{path}, line {reader.line_num}: has {len(cells)} cells; "
+                    f"{path}, line {reader.line_num}: has {number_of(len(cells), 'cell')}; "
                     f"there are {len(names)} columns"
                 )
             records.append(cells)

@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.core import units
-from bench.core.text import printable
+from bench.core.text import number_of, printable
 from bench.plan.expand import Plan
 
 
@@ -23,6 +23,9 @@ def show(plan: Plan, estimate_s: float, console: Console) -> None:
         say("left out:")
         counted = Counter((one.subject, one.reason) for one in plan.left_out)
         for (subject, reason), count in counted.items():
-            say(f"  {subject}: {reason} ({count} combination{'s' if count > 1 else ''})")
+            say(f"  {subject}: {reason} ({number_of(count, 'combination')})")
     say("")
-    say(f"{len(plan.cases)} cases, about {units.duration(estimate_s)} (min:s) on two cores")
+    say(
+        f"{number_of(len(plan.cases), 'case')}, about {units.duration(estimate_s)} (min:s) "
+        "on two cores"
+    )

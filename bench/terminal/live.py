@@ -11,9 +11,15 @@ from bench.compare.groups import split
 from bench.core import units
 from bench.core.records import Case, Failure, Outcome, whole_phase
 from bench.core.row_names import case_names, settings
+from bench.core.text import number_of
 from bench.stats import intervals, ratios
 from bench.verdict.tables import style_of
 from bench.verdict.text_table import Cell, Column, TextTable
+
+SPEEDUP_OF = (
+    "calls back to back where measured, else single ones; speedup: time of plain / time, over the "
+    "replicates that both have"
+)
 
 
 @dataclass(slots=True)
@@ -55,7 +61,7 @@ class LiveTable:
         names = case_names(row.case for row in rows)
         columns = (
             Column("case", wraps=True),
-            Column("latency", right=True),
+            Column("a call", right=True),
             Column("±", right=True),
             Column("speedup (95 %)", right=True),
         )
@@ -63,8 +69,12 @@ class LiveTable:
         table = TextTable(title, columns, above=names.above)
         for row in shown:
             table.add(names.of(row.case), *self._cells(row))
+        notes = [SPEEDUP_OF] if any(map(self._speedup, rows)) else []
         if len(shown) < len(rows):
-            table.caption = f"{len(rows) - len(shown)} more rows come with the summary"
+            left = len(rows) - len(shown)
+            come = "comes" if left == 1 else "come"
+            notes.append(f"{number_of(left, 'more row')} {come} with the summary")
+        table.caption = "; ".join(notes)
         return table
 
     def _useful(self, rows: list[LiveRow], most: int) -> list[LiveRow]:
@@ -74,7 +84,7 @@ class LiveTable:
             speedup = self._speedup(row)
             return (
                 row.case.case_id != self._latest,
-                not row.latency_s,
+                not (row.latency_s or row.pipelined_s),
                 settings(row.case, apart="device") != "plain",
                 -abs(speedup.log) if speedup else 0.0,
             )
@@ -83,10 +93,10 @@ class LiveTable:
         return [row for row in rows if row.case.case_id in kept]
 
     def _cells(self, row: LiveRow) -> tuple[str, str, Cell]:
-        count = len(row.latency_s)
+        medians = list(self._times_s(row).values())
+        count = len(medians)
         if not count:
             return row.failure or "–", "", Cell("")
-        medians = list(row.latency_s.values())
         width = intervals.relative_half_width(medians)
         enough = count >= intervals.LEAST_REPLICATES and width is not None
         spread = units.percent(width) if enough else units.number_of_replicates(count)
@@ -108,8 +118,20 @@ class LiveTable:
         plain = next((one for one in self._rows.values() if _is_plain_of(one.case, row.case)), None)
         if plain is None or plain is row:
             return None
-        both = (plain.pipelined_s, row.pipelined_s)
-        return ratios.paired(*both) if all(both) else ratios.paired(plain.latency_s, row.latency_s)
+        return ratios.paired(self._times_s(plain), self._times_s(row))
+
+    def _times_s(self, row: LiveRow) -> dict[int, float]:
+        """The times that are shown and compared: of one kind in all rows of a mode and device.
+
+        Calls back to back give the throughput; some have single calls alone, as steps on a CPU.
+        """
+        alike = [
+            one
+            for one in self._rows.values()
+            if (one.case.mode, one.case.device) == (row.case.mode, row.case.device)
+            and (one.latency_s or one.pipelined_s)
+        ]
+        return row.pipelined_s if all(one.pipelined_s for one in alike) else row.latency_s
 
 
 def _is_whole(case: Case) -> bool:

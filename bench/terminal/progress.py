@@ -17,7 +17,7 @@ from rich.text import Text
 from bench.core import units
 from bench.core.records import Case, Failure, Outcome, whole_phase
 from bench.core.row_names import case_names
-from bench.core.text import printable
+from bench.core.text import number_of, printable
 from bench.terminal.live import LiveTable
 from bench.verdict.text_table import WIDTH
 
@@ -73,13 +73,14 @@ class Bar:
 
     def begin(self, outcomes: int) -> None:
         self._start = self._clock()
+        told = f"measuring {number_of(outcomes, 'outcome')}"
         if self._console.is_terminal:
             # Transient: the summary takes its place.  No thread: it may not draw in a measurement.
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()
-            self._draw(f"measuring {outcomes} outcomes")
+            self._draw(told)
         else:
-            self._console.print(f"measuring {outcomes} outcomes", highlight=False)
+            self._console.print(told, highlight=False)
 
     def done(self, outcome: Outcome, left: int) -> None:
         self._done += 1

@@ -8,12 +8,15 @@ from typing import Any, get_args
 
 from rich.console import Console
 
+from bench.compare.speedup import SHARED, is_of_shared
 from bench.compare.speedup_grid import Grid, Verdict, speedup_table
 from bench.core import units
 from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, whole_phase
 from bench.core.row_names import case_names, half_width
-from bench.core.text import command
+from bench.core.text import command, number_of
 from bench.insights import collect
+from bench.insights.costs import call_s
+from bench.insights.insight import Insight
 from bench.results import corrected
 from bench.results.results import Results
 from bench.stats import between_runs
@@ -23,6 +26,8 @@ from bench.verdict.text_table import WIDTH, Cell, Column, TextTable, wrapped
 
 MOST_ROWS = 60
 TOLD = ("doubt", "device", "best")
+PROCESS = "process"
+MOST_PROCESSES = 2
 MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
@@ -43,14 +48,14 @@ def show(
     """
     width = min(WIDTH, console.width)
     console.print()
-    for one in [one for one in collect.of_run(run) if one.kind in TOLD][:MOST_SENTENCES]:
-        _say(console, wrapped(one.text, width, "- "))
+    for one in _told(run):
+        _say(console, [*wrapped(one.text, width, "- "), *filter(None, [one.command])])
     console.print()
     grids = speedup_table(run)
     for grid in grids:
         console.print(speedups(grid))
     if grids:
-        _say(console, wrapped(_colours(grids), width))
+        _say(console, wrapped(_colours(grids, run.rows), width))
         console.print()
     console.print(cases(run.rows))
     for line in (
@@ -65,6 +70,13 @@ def show(
     ):
         _say(console, wrapped(line, width) or [""])
     _say(console, _files(run.path, run.rows, plots))
+
+
+def _told(run: Results) -> list[Insight]:
+    """The findings to print: the first few, then the one that has a command to copy."""
+    found = collect.of_run(run)
+    process = sorted((one for one in found if one.kind == PROCESS), key=lambda one: not one.command)
+    return [one for one in found if one.kind in TOLD][:MOST_SENTENCES] + process[:MOST_PROCESSES]
 
 
 def _say(console: Console, lines: Iterable[str]) -> None:
@@ -90,8 +102,8 @@ def speedups(grid: Grid) -> TextTable:
     return table
 
 
-def _colours(grids: Sequence[Grid]) -> str:
-    """Say how many cells are faster and slower, in which colour, and for what that holds."""
+def _colours(grids: Sequence[Grid], rows: Sequence[Row]) -> str:
+    """Say what a speedup is of, how many are faster and slower, and for what that holds."""
     words = Counter(
         cell.verdict for grid in grids for line in grid.lines for cell in line.cells if cell
     )
@@ -100,7 +112,24 @@ def _colours(grids: Sequence[Grid]) -> str:
     shown = [part for part in parts if not part.startswith("0 ")]
     count = words.total()
     together = f" (tested together, all {count})" if count > 1 else ""
-    return f"time of plain / time of the setting: {', '.join(shown)}{together}"
+    shared = f". {SHARED[0].upper()}{SHARED[1:]}" if _any_of_shared(grids, rows) else ""
+    return (
+        "time of plain / time of the setting, of calls back to back (images/s) where these were "
+        f"measured, else of single calls: {', '.join(shown)}{together}{shared}"
+    )
+
+
+def _any_of_shared(grids: Sequence[Grid], rows: Sequence[Row]) -> bool:
+    times = {
+        str(row.case_id): call_s(row) for row in rows if row.phase == whole_phase(str(row.mode))
+    }
+    return any(
+        is_of_shared(cell.ratio, times.get(cell.base_case_id), times.get(cell.value_case_id))
+        for grid in grids
+        for line in grid.lines
+        for cell in line.cells
+        if cell
+    )
 
 
 def cases(rows: Sequence[Row]) -> TextTable:
@@ -122,7 +151,7 @@ def cases(rows: Sequence[Row]) -> TextTable:
     for row in whole[:MOST_ROWS]:
         table.add(names.of(row), *_cells(row))
     if len(whole) > MOST_ROWS:
-        table.caption = f"{len(whole) - MOST_ROWS} more cases in measurements.csv"
+        table.caption = f"{number_of(len(whole) - MOST_ROWS, 'more case')} in measurements.csv"
     return table
 
 
@@ -192,7 +221,7 @@ def _unverified(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
         if (reason := one.problems.get(name))
     )
     return [
-        f"unverified: {count} case{'s' if count > 1 else ''}: {reason}"
+        f"unverified: {number_of(count, 'case')}: {reason}"
         for reason, count in reasons.most_common(MOST_REASONS)
     ]
 
@@ -220,7 +249,10 @@ def _spent(entries: Iterable[Entry], elapsed_s: float) -> list[str]:
     outcomes = [one for one in entries if not isinstance(one, Facts)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
-    lines = [f"{len(measured)} outcomes measured, {failed} failed", *_disturbed(measured)]
+    lines = [
+        f"{number_of(len(measured), 'outcome')} measured, {failed} failed",
+        *_disturbed(measured),
+    ]
     timed_s = sum(one.timed_s for one in measured)
     if 0 < timed_s <= elapsed_s:  # a resumed run measured most of it earlier
         share = units.percent(timed_s / elapsed_s)
@@ -234,8 +266,10 @@ def _disturbed(measured: Sequence[Measurement]) -> list[str]:
     repeats = sum(int(one.state.get("repeats", 0)) for one in measured)
     if not contended and not repeats:
         return []
-    again = f" after {repeats} were measured again" if repeats else ""
-    return [f"other work on the machine disturbed {contended} of {len(measured)} outcomes{again}"]
+    were = "was" if repeats == 1 else "were"
+    again = f" after {repeats} {were} measured again" if repeats else ""
+    of = number_of(len(measured), "outcome")
+    return [f"other work on the machine disturbed {contended} of {of}{again}"]
 
 
 def _files(path: Path, rows: Sequence[Row], plots: Sequence[Path]) -> list[str]:

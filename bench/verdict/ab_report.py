@@ -9,11 +9,12 @@ from pathlib import Path
 from bench.core import units
 from bench.core.records import Case
 from bench.core.row_names import CaseNames, case_names
-from bench.core.text import command
+from bench.core.text import command, number_of
 from bench.results.csv_files import write_csv
 from bench.verdict.exact_metrics import COUNTED, counted_findings
 from bench.verdict.markdown import (
     MAX_BYTES,
+    all_of,
     changed_table,
     code,
     escape,
@@ -327,7 +328,7 @@ def further(rows: Sequence[Row], directory: Path) -> list[str]:
 
 
 def _times(rows: Sequence[Row]) -> str:
-    return f"{len(rows)} undecided {'time' if len(rows) == 1 else 'times'}"
+    return number_of(len(rows), "undecided time")
 
 
 def _unfound(report: Report) -> bool:
@@ -347,17 +348,38 @@ def markdown(report: Report) -> str:
     )
     head += fitting([f"- {escape(note, MOST_SENTENCE)}" for note in report.notes], MAX_BYTES // 8)
     rows = ordered(report.rows)
-    changed = [[_line(row)] for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
-    text = "\n".join(head) + "\n" + changed_table(_HEAD, changed, MAX_BYTES // 2)
-    lines, room = [_line(row) for row in rows], MAX_BYTES - len(text.encode())
-    return text + folded(f"All {len(rows)} figures", _HEAD, lines, room)
+    names = case_names(report.cases.values(), short=True)
+    if names.above:
+        head.append(f"\n{escape(names.above, MOST_SENTENCE)}\n")
+    changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
+    text = "\n".join(head) + "\n"
+    text += changed_table(_HEAD, _changed_lines(changed, report, names), MAX_BYTES // 2)
+    lines, room = [_line(row, row.case_id) for row in rows], MAX_BYTES - len(text.encode())
+    return text + folded(all_of(len(rows), "figure"), _HEAD, lines, room)
 
 
-def _line(row: Row) -> str:
+def _changed_lines(rows: Sequence[Row], report: Report, names: CaseNames) -> list[list[str]]:
+    """The times, a line each, then what is counted, a line for each case and phase."""
+    found = [
+        [_line(row, _name(row, report, names))] for row in rows if row.figure in (*TIMES, None)
+    ]
+    for (_, phase), own in _counted(rows).items():
+        verdict = min((row.verdict for row in own), key=WORST_FIRST.index)
+        name = escape(_name(own[0], report, names))
+        noted = dict.fromkeys(row.note for row in own if row.note)
+        note = f" ({escape('; '.join(noted))})" if noted else ""
+        what = escape(f"{phase}: {'; '.join(map(_one_counted, own))}", MOST_SENTENCE)
+        found.append([f"| {name} | {what} |  |  |  | {verdict}{note} |\n"])
+    return found
+
+
+def _line(row: Row, case: str) -> str:
+    """case: its name, or its id where all figures are listed."""
     name, a, b, shown, verdict = _cells(row)
     verdict = "; ".join(filter(None, (verdict, reach(row))))
     note = f" ({escape(row.note)})" if row.note and row.figure else ""
-    return f"| {code(row.case_id)} | {escape(name)} | {a} | {b} | {shown} | {verdict}{note} |\n"
+    first = code(case) if case == row.case_id else escape(case)
+    return f"| {first} | {escape(name)} | {a} | {b} | {shown} | {verdict}{note} |\n"
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

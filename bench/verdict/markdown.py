@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 
 from bench.core import units
+from bench.core.text import number_of
 from bench.verdict.report import CaseVerdict, Report
 
 MAX_BYTES = 60_000
@@ -37,12 +38,17 @@ def report_markdown(report: Report) -> str:
         _HEAD,
         [_lines(case, only_changed=True) for case in changed],
         MAX_BYTES // 2,
-        " changed cases",
+        "changed case",
     )
     text += _commands(report.commands, MAX_BYTES // 4)
     cases = ["".join(_lines(case, only_changed=False)) for case in report.cases]
     room = MAX_BYTES - len(text.encode())
-    return text + folded(f"All {len(cases)} cases", _HEAD, cases, room, " cases")
+    return text + folded(all_of(len(cases), "case"), _HEAD, cases, room, "case")
+
+
+def all_of(count: int, noun: str) -> str:
+    """`All 3 cases`, as a heading."""
+    return f"The {noun}" if count == 1 else f"All {number_of(count, noun)}"
 
 
 def fitting(lines: Sequence[str], room: int) -> list[str]:
@@ -104,13 +110,13 @@ def percent_more(ratio: float | None, low: float | None, high: float | None) -> 
     return text
 
 
-def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: str = "") -> str:
+def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: str = "line") -> str:
     """Return the table of the first MAX_CHANGED changed cases, as far as they fit.
 
     head:  the two lines of the table's head.
     cases: the lines of each case.
     room:  in bytes.
-    noun:  the word for a case in the line about cases that are left out; it begins with a space.
+    noun:  the singular word for a case in the line about cases that are left out.
     """
     if not cases:
         return ""
@@ -123,20 +129,21 @@ def changed_table(head: str, cases: Sequence[Sequence[str]], room: int, noun: st
             break
         shown += 1
     more = len(cases) - shown
-    rest = f"… and {more} more{noun} in the full table.\n" if more else ""
+    rest = f"… and {number_of(more, f'more {noun}')} in the full table.\n" if more else ""
     return f"\n{head}{''.join(lines)}\n{rest}"
 
 
-def folded(summary: str, head: str, cases: Sequence[str], room: int, noun: str = "") -> str:
+def folded(summary: str, head: str, cases: Sequence[str], room: int, noun: str = "line") -> str:
     """Return a folded section with all cases that fit, and the number of those left out.
 
     cases: the lines of each case.
     room:  in bytes.
-    noun:  the word for a case in the line about cases that are left out; it begins with a space.
+    noun:  the singular word for a case in the line about cases that are left out.
     """
 
     def left_out(count: int) -> str:
-        return f"\nThe last {count}{noun} are left out: the file is limited to 60 kB.\n"
+        last = f"The last {noun} is" if count == 1 else f"The last {count} {noun}s are"
+        return f"\n{last} left out: the file is limited to 60 kB.\n"
 
     begin = f"\n<details><summary>{summary}</summary>\n\n{head}"
     end = "\n</details>\n"
@@ -158,5 +165,5 @@ def _commands(commands: Sequence[str], room: int) -> str:
     fence = "`" * max(3, 1 + max(len(run) for run in re.findall("`*", text)))
     block = f"\nTo settle the cases in doubt, run on this machine:\n\n{fence}sh\n{text}{fence}\n"
     more = len(commands) - len(lines)
-    rest = f"… and {more} more commands, which do not fit here; junit.xml has all of them.\n"
+    rest = f"… and {number_of(more, 'more command')} that did not fit; junit.xml has all of them.\n"
     return (block if lines else "\n") + (rest if more else "")

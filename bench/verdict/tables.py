@@ -4,11 +4,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from rich.text import Text
 
-from bench.compare.speedup import ALONE, Speedup, legend_of, verdicts
+from bench.compare.speedup import ALONE, SHARED, Speedup, is_of_shared, legend_of, verdicts
 from bench.core import units
 from bench.core.records import Row
 from bench.core.row_names import CaseNames, case_names, settings
-from bench.core.text import printable
+from bench.core.text import number_of, printable
 from bench.verdict.markdown import figure, percent_more
 from bench.verdict.report import CaseVerdict, Report
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
@@ -71,6 +71,10 @@ def _speedup_table(
     methods = ", ".join(dict.fromkeys(speedup.method for speedup in speedups))
     legend = legend_of(words)
     above = [names.above, f"phase {speedups[0].phase}" if len(phases) == 1 else ""]
+    shared = any(
+        is_of_shared(one.ratio / factor, one.base_s, one.value_s)
+        for one, factor in zip(speedups, _factors(speedups, by_id), strict=True)
+    )
     table = TextTable(
         f"{axis}: {what} of {value} as a multiple of {base}",
         (
@@ -83,7 +87,7 @@ def _speedup_table(
         ),
         above="; ".join(filter(None, above)),
         caption=f"compared: {quantities}; method: {methods}{_runs(speedups)}"
-        f"{f'; {legend}' if legend else ''}",
+        f"{f'; {legend}' if legend else ''}{f'; {SHARED}' if shared else ''}",
     )
     for speedup, verdict in zip(speedups, words, strict=True):
         style = style_of(verdict)
@@ -101,6 +105,16 @@ def _speedup_table(
             Cell(verdict, style),
         )
     return table
+
+
+def _factors(speedups: Sequence[Speedup], by_id: Mapping[str, Row]) -> list[float]:
+    """Images of value / images of base in a call, by which a speedup of batch sizes is larger."""
+    return [
+        (by_id[one.value_case_id].batch or 1) / (by_id[one.base_case_id].batch or 1)
+        if one.axis == "batch"
+        else 1.0
+        for one in speedups
+    ]
 
 
 def _runs(speedups: Sequence[Speedup]) -> str:
@@ -155,7 +169,7 @@ def check_table(report: Report) -> TextTable:
                 )
                 name = ""
     if len(changed) > MOST_CASES:
-        table.caption = f"{len(changed) - MOST_CASES} more changed cases in the report"
+        table.caption = f"{number_of(len(changed) - MOST_CASES, 'more changed case')} in the report"
     return table
 
 

@@ -16,6 +16,7 @@ from scipy.stats import false_discovery_control
 from bench.compare.cases import Case, by_case, same_machine, whole
 from bench.compare.speedup import estimate, of_replicates
 from bench.core.records import Row
+from bench.core.text import number_of
 from bench.results.results import Medians, Results
 from bench.stats import between_runs, ratios
 from bench.stats.ratios import ALPHA, POWER, Estimate
@@ -236,7 +237,7 @@ def _timed(test: TimeTest, ps: _Ps, log_bound: float, family: int) -> tuple[Verd
 def _where(test: TimeTest) -> str:
     if test.predicted is not None:
         return f"against {test.predicted.n} earlier runs"
-    return f"{test.direct.n} replicates, {_between(test)}"
+    return f"{number_of(test.direct.n, 'replicate')}, {_between(test)}"
 
 
 def _slower_than_earlier(test: TimeTest) -> str:

@@ -124,6 +124,29 @@ def test_a_report_of_very_many_cases_stays_under_60_kb_and_says_what_it_leaves_o
     assert "are left out: the file is limited to 60 kB" in text
 
 
+def test_the_report_names_changed_cases_as_the_table_does_and_folds_what_is_counted() -> None:
+    one, other = case(), case(memory_format="channels_last")
+    rows = [
+        row("REGRESSED", case_id=other.case_id, a=0.001, b=0.0011, ratio=1.1),
+        row("REGRESSED", "operators", case_id=other.case_id, a=10.0, b=11.0, ratio=1.1),
+        row("IMPROVED", "flops", case_id=other.case_id, a=50.0, b=40.0, ratio=0.8),
+        row("SAME", case_id=one.case_id, a=0.001, b=0.001, ratio=1.0),
+    ]
+    cases = {each.case_id: each for each in (one, other)}
+    text = ab_report.markdown(report(*rows, cases=cases))
+    changed, everything = text.split("<details>")
+    assert "all convnet, inference, N=8, on cpu, 3,224,224, float32" in changed
+    assert "| channels&#95;last | forward | 1.00 ms | 1.10 ms | +10.0 % | REGRESSED |" in changed
+    counted = [line for line in changed.splitlines() if "operators" in line]
+    assert counted == [
+        (
+            "| channels&#95;last | forward: operators 10 → 11 (+10.0 %); flops 50 → 40 (-20.0 %) "
+            "|  |  |  | REGRESSED |"
+        )
+    ]
+    assert other.case_id in everything.replace("&#95;", "_")
+
+
 def printed(one: Report, width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(ab_report.table(one), width=width)
@@ -206,7 +229,7 @@ def test_a_report_whose_changed_part_alone_is_large_stays_under_60_kb() -> None:
     assert len(text.encode()) <= 60_000
     shown = text.partition("<details>")[0].count("REGRESSED") - 1
     assert shown > 8
-    assert f"… and {25 - shown} more in the full table." in text
+    assert re.search(rf"… and {25 - shown} more \w+ in the full table", text)
 
 
 @pytest.mark.parametrize(

@@ -310,7 +310,7 @@ def test_pairs_that_were_disturbed_or_had_not_settled_are_counted() -> None:
 
 def test_thresholds_of_their_own_are_said_and_are_in_the_report() -> None:
     found = outcome(*good(A), *good(B), *nulls(), keys=(A, B), thresholds={B: 0.1})
-    assert found.notes == ("1 of 2 cases have their own threshold: 10.0 %.",)
+    assert found.notes == ("1 of 2 cases has its own threshold: 10.0 %.",)
     assert found.thresholds == {B: 0.1}
 
 
@@ -319,7 +319,7 @@ def test_cases_that_could_not_be_verified_are_counted() -> None:
     found = outcome(*good(A), *nulls(), facts(A, "A"), doubt)
     assert found.notes == (
         (
-            "The results of side B could not be verified in 1 of 1 cases: "
+            "The results of side B could not be verified in 1 of 1 case: "
             f"{A}: it draws random numbers"
         ),
     )

@@ -543,3 +543,54 @@ def test_a_case_with_a_threshold_of_its_own_is_judged_by_it(world: World) -> Non
     pairs, _ = world.run(thresholds={DEAR.case_id: 0.25})
     assert not pairs.suspects()
     assert world.opened == [("first", number) for number in range(4)]
+
+
+# --- the order of work --------------------------------------------------------------------------
+
+LAYERS = tuple(case(subject=f"convnet/conv{number}", batch=number) for number in (1, 2, 3))
+WITH_LAYERS = {one.case_id: one for one in (*LAYERS, DEAR, CHEAP)}
+
+
+def _order(world: World, stage: Stage, number: int) -> list[str]:
+    return [key for at, nr, key, null in world.made if (at, nr) == (stage, number) and not null]
+
+
+def test_whole_networks_come_before_layers_in_each_pair(world: World) -> None:
+    world.cases = WITH_LAYERS
+    world.run()
+    orders = [_order(world, "first", number) for number in range(4)]
+    assert all(set(order[:2]) == set(CASES) for order in orders)
+    assert len(set(map(tuple, orders))) > 1  # else drawn anew
+
+
+def test_a_budget_too_short_for_all_cases_is_spent_on_whole_networks_first(world: World) -> None:
+    world.cases = WITH_LAYERS
+    _, complete = world.run(budget_s=20.0, expected_s=36.0)
+    assert not complete
+    pairs = {key: sum(at[2] == key and not at[3] for at in world.made) for key in WITH_LAYERS}
+    assert [pairs[key] for key in CASES] == [6, 6]
+    assert all(pairs[one.case_id] < 6 for one in LAYERS)
+
+
+def test_layers_that_a_short_budget_left_out_are_measured_by_a_resume(world: World) -> None:
+    world.cases = WITH_LAYERS
+    world.run(budget_s=20.0, expected_s=36.0)
+    _, complete = world.run()
+    assert complete
+    kept = pair_journal.read(world.path)
+    assert {key: len(kept.of(key, "first")) for key in WITH_LAYERS} == dict.fromkeys(WITH_LAYERS, 6)
+
+
+def test_of_the_suspects_the_one_that_looks_slowest_is_measured_first(world: World) -> None:
+    world.noise, world.cases = UNCLEAR, WITH_LAYERS
+    slow, slower, layer = CHEAP.case_id, DEAR.case_id, LAYERS[0].case_id
+    world.factor = {slow: 1.10, slower: 1.30, layer: 1.60}
+    world.run()
+    assert _order(world, "fresh", 0) == [slower, slow, layer]
+
+
+def test_a_failure_is_told_by_the_name_that_the_case_has_in_tables(world: World) -> None:
+    world.failing = {DEAR.case_id: "B"}
+    told: list[str] = []
+    world.run(tell=told.append, names={DEAR.case_id: "N=8"})
+    assert "N=8, side B: error: broken" in told

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.text import command, printable
+from bench.core.text import command, number_of, printable
 
 HOSTILE = (
     "run",
@@ -39,3 +39,10 @@ def test_a_shell_takes_each_word_of_a_command_as_it_is(tmp_path: Path, text: str
 
 def test_a_plain_command_is_as_a_user_writes_it() -> None:
     assert command("bench", "run", "--resume", Path("results/a")) == "bench run --resume results/a"
+
+
+@pytest.mark.parametrize(
+    ("count", "told"), [(0, "0 cases"), (1, "1 case"), (2, "2 cases"), (1200, "1,200 cases")]
+)
+def test_a_number_agrees_with_its_noun(count: int, told: str) -> None:
+    assert number_of(count, "case") == told

@@ -11,7 +11,8 @@ from rich.console import Console
 
 from bench.commands import doctor as command
 from bench.host import doctor, preflight
-from bench.host.doctor import Finding, Gpu
+from bench.host.doctor import Gpu
+from bench.host.finding import Finding
 from bench.host.probe import ProbeError
 from bench.host.probed import Device, Probe
 from tests.worker.process.test_limits import lay

@@ -83,7 +83,10 @@ CPU = "sys/devices/system/cpu"
         ),
         (
             {f"{CPU}/cpu3/cpufreq/scaling_governor": "powersave\n"},
-            "the processor saves power (governor powersave): set the governor to performance",
+            (
+                "the processor saves power (governor powersave): echo performance | sudo tee "
+                "/sys/devices/system/cpu/cpu*/cpufreq/scaling_governor"
+            ),
         ),
         (
             {"sys/fs/cgroup/cpu.max": "150000 100000\n"},

@@ -113,8 +113,8 @@ def test_the_phases_of_a_step_on_an_accelerator_are_sorted_among_the_others(
         (
             "settings",
             [
-                "allocator=system",
                 "amp=bfloat16",
+                "as a plain process",
                 "channels_last",
                 "compile=default",
                 "cuda:0",
@@ -172,6 +172,25 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(
 ) -> None:
     chrome.open(html, width=375, dark=dark)
     assert chrome.run("document.documentElement.scrollWidth") <= 375
+
+
+def test_on_a_phone_a_table_of_many_batch_sizes_scrolls_by_itself(
+    chrome: Browser, tmp_path: Path
+) -> None:
+    entries = [
+        entry
+        for batch in (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
+        for setting in ("off", "bfloat16")
+        for entry in replicates(case(batch=batch, amp=setting), [0.01] * 3)
+    ]
+    run_of(tmp_path / "many", entries)
+    assert report.report([tmp_path / "many"], None) == 0
+    chrome.open(tmp_path / "many" / "report.html", width=390)
+    assert chrome.run("document.documentElement.scrollWidth") == 390
+    assert chrome.run(
+        "(() => { const one = document.querySelector('#speedups .scroll');"
+        " return one.scrollWidth > one.clientWidth })()"
+    )
 
 
 def test_on_a_phone_a_plot_keeps_a_legible_size_and_scrolls_by_itself(

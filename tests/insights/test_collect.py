@@ -169,7 +169,7 @@ def test_the_best_setting_of_each_batch_size_is_named_and_how_many_it_was_chosen
     assert best.text.startswith(
         "compile default is the fastest setting for inference of convnet: 1.39× (1.30–1.49) at N=1"
     )
-    assert "The choice among 4 settings uses 98.8 % intervals" in best.text
+    assert "The choice among 3 settings uses 98.3 % intervals" in best.text
     assert "training" in other.text
 
 
@@ -456,8 +456,8 @@ def test_a_disturbed_machine_and_failed_cases_are_said_first(tmp_path: Path) -> 
     broken = Failure(case=LAST, replicate=0, status="crash", reason="ended by SIGSEGV")
     found = of_run(run_of(tmp_path / "run", [*disturbed, broken]))
     assert [one.kind for one in found[:2]] == ["doubt", "doubt"]
-    assert found[0].text.startswith("1 of 2 cases are contended: other work on the machine took")
-    assert found[1].text == "1 of 2 cases have no figures: 1 crash."
+    assert found[0].text.startswith("1 of 2 cases is contended: other work on the machine took")
+    assert found[1].text == "1 of 2 cases has no figures: 1 crash."
     assert "ended by SIGSEGV" in found[1].evidence
 
 
@@ -483,7 +483,7 @@ def test_each_doubt_says_what_helps_against_its_own_cause(
     tmp_path: Path, flags: tuple[str, ...], words: str
 ) -> None:
     (text,) = flagged(tmp_path, *flags)
-    assert text.startswith(f"1 of 1 cases are {flags[-1]}: ")
+    assert text.startswith(f"1 of 1 case is {flags[-1]}: ")
     assert words in text
     assert ("quiet machine" in text) == (flags == ("unsteady",))
 

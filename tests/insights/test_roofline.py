@@ -192,7 +192,7 @@ def test_a_layer_too_short_to_tell_is_held_by_neither_roof(tmp_path: Path) -> No
     )
     alone = run_of(tmp_path / "alone", tiny, machine=WRITTEN)
     (told,) = (item for item in of_run(alone) if item.kind == "roofline")
-    assert told.text.startswith("In inference of net at N=8, 1 of 1 layers takes less than 50.0 µs")
+    assert told.text.startswith("In inference of net at N=8, 1 of 1 layer takes less than 50.0 µs")
 
 
 def test_a_run_without_peaks_says_so_once(tmp_path: Path) -> None:

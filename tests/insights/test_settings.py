@@ -14,7 +14,7 @@ from tests.support.cases import case
 from tests.support.results import replicates, run_of
 
 PLAIN, LAST, COMPILED = case(), case(memory_format="channels_last"), case(compile="default")
-SETTINGS = (LAST, case(amp="bfloat16"), COMPILED, case(allocator="system"))
+SETTINGS = (LAST, case(amp="bfloat16"), COMPILED, case(threads="1"))
 
 
 def told(tmp_path: Path, entries: Sequence[Entry], *kinds: str) -> list[Insight]:

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -36,10 +37,55 @@ def test_the_default_sweep_covers_what_it_promises() -> None:
     assert len({case.batch for case in cases}) == 3
     assert {case.mode for case in cases} == {"inference", "training"}
     assert {case.memory_format for case in cases} == {"contiguous", "channels_last"}
-    assert {case.allocator for case in cases} == {"retained", "system"}
+    assert {case.allocator for case in cases} == {"retained"}
     assert {case.compile for case in cases} == {"off", "default"}
     assert {case.amp for case in cases} == {"off", "bfloat16"}
     assert {case.subject for case in cases} >= {"convnet", "convnet/conv1", "convnet/act"}
+
+
+# --- as a plain process ---------------------------------------------------------------------
+
+
+def test_each_plain_case_of_a_whole_network_on_the_cpu_has_a_twin_as_a_plain_process() -> None:
+    config = load(flags={"batch": ["1", "8"], "device": ["auto"]}, subjects=["convnet"])
+    cases = make(config, _probe(CPU, GPU), as_plain_process=True).cases
+    twins = [case for case in cases if case.allocator == "system"]
+    assert {(case.subject, case.mode, case.batch, case.device) for case in twins} == {
+        ("convnet", mode, batch, "cpu") for mode in ("inference", "training") for batch in (1, 8)
+    }
+    assert {(case.compile, case.amp, case.memory_format) for case in twins} == {
+        ("off", "off", "contiguous")
+    }
+    # Each stands in the tables below the case that it belongs to.
+    assert [replace(cases[cases.index(twin) - 1], allocator="system") for twin in twins] == twins
+
+
+def test_a_twin_belongs_to_what_is_plain_in_this_sweep() -> None:
+    flags = {"threads": ["4", "2"], "dtype": ["bfloat16"], "amp": ["off"], "compile": ["off"]}
+    config = load(flags=flags, subjects=["convnet"])
+    cases = make(config, _probe(), as_plain_process=True).cases
+    twins = [case for case in cases if case.allocator == "system"]
+    assert {(case.threads, case.dtype, case.memory_format) for case in twins} == {
+        ("2", "bfloat16", "contiguous")
+    }
+
+
+@pytest.mark.parametrize("asked", [["retained"], ["system"], ["retained", "system"]])
+def test_who_names_an_allocator_gets_what_was_named(asked: list[str]) -> None:
+    config = load(flags={"allocator": asked}, subjects=["convnet"])
+    with_twins = make(config, _probe(), as_plain_process=True)
+    assert with_twins.cases == make(config, _probe()).cases
+
+
+def test_a_twin_can_be_chosen_by_its_id_and_has_the_threshold_of_its_case(tmp_path: Path) -> None:
+    path = tmp_path / "ci.toml"
+    path.write_text("[[sweep]]\nbatch = 8\nthreshold = 0.2\n")
+    every = make(load(path), _probe(), as_plain_process=True)
+    plain, twin = every.cases
+    assert twin == replace(plain, allocator="system")
+    assert every.thresholds == {plain.case_id: 0.2, twin.case_id: 0.2}
+    chosen = make(load(path, only=[twin.case_id]), _probe(), as_plain_process=True)
+    assert chosen.cases == (twin,)
 
 
 def test_a_case_stands_once_however_many_sweeps_ask_for_it() -> None:

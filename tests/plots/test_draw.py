@@ -26,7 +26,7 @@ from tests.support.figures import captions, legends
 from tests.support.results import replicates, run_of
 
 RNG = random.Random(7)
-SETTINGS = ["plain", "amp bfloat16", "channels_last", "compile default", "allocator system"]
+SETTINGS = ["plain", "amp bfloat16", "channels_last", "compile default", "as a plain process"]
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "engine": ("core", "stats", "host", "plan", "results"),
     "compare": ("core", "stats", "results"),
     "verdict": ("core", "stats", "results", "compare"),
-    "insights": ("core", "stats", "results", "compare"),
+    "insights": ("core", "stats", "host", "results", "compare"),
     "plots": ("core", "stats", "results", "compare", "verdict", "insights"),
     "html": ("core", "stats", "host", "results", "compare", "verdict", "insights", "plots"),
     "terminal": ("core", "stats", "plan", "results", "compare", "verdict", "insights"),

@@ -8,7 +8,7 @@ from bench.core.records import Facts, Failure, Measurement, Samples
 from bench.terminal.live import LiveTable
 from bench.terminal.progress import Bar
 from tests.support.cases import case
-from tests.support.results import replicates
+from tests.support.results import measurement, replicates
 
 TIMES = Samples(phase="forward", kind="latency", calls_per_sample=1, times_s=(0.001, 0.002, 0.009))
 
@@ -36,7 +36,9 @@ def test_on_a_terminal_the_table_shows_count_time_left_and_the_figures() -> None
     drawn = _drawn(terminal=True)
     assert "1/2" in drawn
     assert "0:01 left" in drawn  # a second by the test's clock for the first, so one for the next
-    assert "latency 2.00 ms" in drawn  # below its name, which is too long to stand beside
+    assert re.search(
+        r"a call +2\.00 ms", drawn
+    )  # below its name, which is too long to stand beside
 
 
 def _filled() -> LiveTable:
@@ -63,7 +65,37 @@ def test_a_short_terminal_shows_the_rows_that_are_measured_and_counts_the_others
     assert "plain" in text
     assert "amp=bfloat16" in text
     assert "channels_last" not in text
-    assert "1 more rows come with the summary" in text
+    assert "1 more row comes with the summary" in text
+
+
+def _of(
+    seconds: float, replicate: int, back_to_back_s: float | None, **changes: str
+) -> Measurement:
+    return measurement(case(**changes), replicate, seconds, pipelined_s=back_to_back_s)
+
+
+def test_who_divides_two_times_gets_the_speedup_beside_them() -> None:
+    table = LiveTable([case(), case(amp="bfloat16")])
+    for replicate in range(3):
+        table.add(_of(0.0009, replicate, 0.0008))
+        table.add(_of(0.0004, replicate, 0.0005, amp="bfloat16"))
+    lines = [" ".join(line.plain.split()) for line in table.table("title", 9).lines(100)]
+    assert "convnet inference N=8 plain 800 µs 0.0 %" in lines
+    assert any(
+        line.startswith("convnet inference N=8 amp=bfloat16 500 µs 0.0 % 1.60×") for line in lines
+    )
+    assert any("calls back to back where measured, else single ones" in line for line in lines)
+
+
+def test_single_calls_are_not_compared_with_calls_back_to_back() -> None:
+    table = LiveTable([case(), case(amp="bfloat16")])
+    table.add(_of(0.0009, 0, 0.0008))
+    single = Samples(phase="forward", kind="latency", calls_per_sample=1, times_s=(0.0003,))
+    table.add(Measurement(case=case(amp="bfloat16"), replicate=0, samples=(single,)))
+    lines = [" ".join(line.plain.split()) for line in table.table("title", 9).lines(100)]
+    assert "convnet inference N=8 plain 900 µs 1 replicate" in lines
+    told = "convnet inference N=8 amp=bfloat16 300 µs 1 replicate 3.00×"
+    assert any(line.startswith(told) for line in lines)
 
 
 @pytest.mark.parametrize(("width", "height"), [(90, 25), (40, 12), (30, 5), (80, 2)])

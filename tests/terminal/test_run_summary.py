@@ -9,6 +9,7 @@ from rich.console import Console
 
 from bench.compare.speedup_grid import speedup_table
 from bench.core.records import Case, Entry, Facts, Failure, Measurement, Row, Samples
+from bench.host import allocator
 from bench.plots.captions import interval_note
 from bench.results.aggregate import rows
 from bench.terminal.run_summary import (
@@ -19,6 +20,7 @@ from bench.terminal.run_summary import (
     _odd,
     _unverified,
     cases,
+    show,
     speedups,
 )
 from tests.support.cases import case
@@ -101,7 +103,7 @@ def test_what_the_intervals_of_times_include_is_said_with_its_source() -> None:
     assert interval_note(found) == "bars: 95 % interval, 4.6 % between runs (default)"
     alone = result(*replicates(case(), [0.010]))  # which has no interval
     assert _between(alone) == []
-    assert interval_note(alone) == "bars: 95 % interval over replicates"
+    assert interval_note(alone) == "bars: 95 % interval, over replicates"
 
 
 def test_a_quiet_run_says_nothing_of_disturbance() -> None:
@@ -194,3 +196,17 @@ def test_a_time_of_two_replicates_has_no_interval_but_says_how_many_there_are() 
     three = printed(result(*replicates(case(), [0.010, 0.011, 0.012])))
     assert "replicates" not in three
     assert "%" in three.splitlines()[-2]
+
+
+def test_the_plain_process_is_told_at_the_end_and_its_variables_stay_on_one_line(
+    tmp_path: Path,
+) -> None:
+    entries = replicates(case(), [0.010, 0.0101, 0.0099])
+    entries += replicates(case(allocator="system"), [0.015, 0.0151, 0.0149])
+    screen = io.StringIO()
+    console = Console(file=screen, width=80, color_system=None)
+    show(run_of(tmp_path / "run", entries), entries, [], console, 1.0)
+    lines = screen.getvalue().splitlines()
+    assert allocator.exports() in lines
+    assert '- A plain script runs convnet as the row "as a plain process", at these' in lines
+    assert any(line.startswith("as a plain process  0.67× (") for line in lines)

@@ -27,6 +27,7 @@ samples_s = 0.02
 warmup_s = 0.01
 
 [[sweep]]
+allocator = "retained"
 subject = ["tests.subjects.hostile:Small", "tests.subjects.hostile:Raises"]
 input = "4"
 batch = [2, 4]

@@ -16,6 +16,7 @@ from torch import nn
 from bench.core.protocol import Request
 from bench.core.records import HOST_TIMES, INFINITE, Case
 from bench.core.subject import parse
+from bench.core.text import number_of
 from bench.worker.checks import finite, state
 from bench.worker.device import cuda, settings
 from bench.worker.device.device import Device, open_device
@@ -223,7 +224,7 @@ def end(
     refuse(state.problems(case, after, ready.asked))
     if step.skipped_steps > begun.skipped_steps:
         skipped = step.skipped_steps - begun.skipped_steps
-        raise Invalid(f"GradScaler skipped {skipped} steps while timed")
+        raise Invalid(f"GradScaler skipped {number_of(skipped, 'step')} while timed")
     found = {"first_call_s": begun.first_call_s}
     seen = dict(begun.state)
     if begun.compiling is not None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from bench.core.text import number_of
 from bench.worker.device import torch_private
 from bench.worker.model import compile_tools
 
@@ -187,13 +188,19 @@ def problem(
         return f"{eager:.0%} of the operators ran as eager code, outside of the graphs"
     failed = before.frames_total - before.frames_ok
     if failed and eager is None:
-        return f"{failed} of {before.frames_total} frames failed to compile and ran as eager code"
+        return (
+            f"{failed} of {number_of(before.frames_total, 'frame')} failed to compile "
+            "and ran as eager code"
+        )
     if after.recompile_limit:
         return "the recompile limit was hit, so eager code ran"
     if after.frames_total > before.frames_total:
-        return f"recompiled {after.frames_total - before.frames_total} times inside the samples"
+        return (
+            f"recompiled {number_of(after.frames_total - before.frames_total, 'time')} "
+            "inside the samples"
+        )
     if cuda_graphs and after.cudagraph_skips:
-        return f"CUDA graphs were skipped {after.cudagraph_skips} times"
+        return f"CUDA graphs were skipped {number_of(after.cudagraph_skips, 'time')}"
     # A part of a graph that is never captured is not among the skips (inductor's graph_partition).
     if cuda_graphs and after.cudagraph_recorded is False:
         return "no CUDA graph was recorded, so that nothing was replayed"

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
+from bench.core.text import number_of
 from bench.worker.model import graph, growth, pytree
 from bench.worker.model.loss import FixedGradient, no_backward_message
 from bench.worker.model.output_paths import OutputPaths
@@ -303,7 +304,8 @@ class TrainingStep(_InputState):
             if taken_in_a_row == SETTLED_CALLS:
                 return
         raise NoSteps(
-            f"GradScaler skipped {self.skipped_steps} of {self._scaled_steps} steps: the gradients "
+            f"GradScaler skipped {self.skipped_steps} of "
+            f"{number_of(self._scaled_steps, 'step')}: the gradients "
             "are not finite in float16 at any scale"
         )
 

@@ -279,6 +279,7 @@ samples_s = 0.02
 warmup_s = 0.01
 
 [[sweep]]
+allocator = "retained"
 subject = [
     "tests.subjects.odd_outputs:Policy", "tests.subjects.odd_outputs:Policy(wrong=True)",
     "tests.subjects.odd_outputs:Gaussian", "tests.subjects.odd_outputs:NotANumber",

@@ -1,0 +1,64 @@
+"""The tables of speedups on the page: what is left out is said, and what a speedup is of."""
+
+from pathlib import Path
+
+from bench.compare.speedup import SHARED
+from bench.html.speedup_tables import MOST_CELLS, MOST_COLUMNS, of_runs
+from bench.results.results import Results
+from tests.support.cases import case
+from tests.support.results import measurement, replicates, run_of
+
+LEFT_OUT = "left out"
+
+
+def small(tmp_path: Path) -> Results:
+    entries = replicates(case(), [0.01] * 3) + replicates(case(amp="bfloat16"), [0.02] * 3)
+    return run_of(tmp_path / "small", entries)
+
+
+def test_a_page_that_holds_all_says_nothing_of_a_limit(tmp_path: Path) -> None:
+    _, note = of_runs([small(tmp_path)])
+    assert LEFT_OUT not in note
+    assert "measurements.csv" not in note
+
+
+def test_tables_beyond_the_limit_are_counted(tmp_path: Path) -> None:
+    entries = [
+        entry
+        for number in range(MOST_CELLS // 2 + 2)
+        for setting in ("off", "bfloat16")
+        for entry in replicates(case(subject=f"nets:net{number}", amp=setting), [0.01])
+    ]
+    tables, note = of_runs([run_of(tmp_path / "run", entries)])
+    assert len(tables) == MOST_CELLS // 2
+    assert note.endswith("2 more tables are left out. All figures are in measurements.csv.")
+
+
+def test_batch_sizes_beyond_the_limit_are_told(tmp_path: Path) -> None:
+    entries = [
+        entry
+        for batch in range(1, MOST_COLUMNS + 5)
+        for entry in replicates(case(batch=batch), [0.01] * 3)
+    ]
+    (table,), note = of_runs([run_of(tmp_path / "run", entries)])
+    assert len(table.columns) == MOST_COLUMNS
+    assert f"A table has at most {MOST_COLUMNS} batch sizes." in note
+
+
+def test_the_variables_of_the_allocator_are_told_apart_from_a_speedup(tmp_path: Path) -> None:
+    _, note = of_runs([small(tmp_path)])
+    assert "these are not part of a speedup; allocator=system measures without them." in note
+    twin = replicates(case(allocator="system"), [0.02] * 3)
+    run = run_of(tmp_path / "twin", replicates(case(), [0.01] * 3) + twin)
+    _, note = of_runs([run])
+    assert "not part of a speedup; the row “as a plain process” has none of them." in note
+
+
+def test_a_speedup_that_two_times_do_not_give_is_explained(tmp_path: Path) -> None:
+    _, note = of_runs([small(tmp_path)])
+    sentence = f"{SHARED[0].upper()}{SHARED[1:]}."
+    assert sentence not in note
+    more = [measurement(case(amp="bfloat16"), number, 0.05) for number in (3, 4, 5)]
+    entries = replicates(case(), [0.01] * 3) + replicates(case(amp="bfloat16"), [0.02] * 3) + more
+    _, note = of_runs([run_of(tmp_path / "run", entries)])
+    assert sentence in note
