@@ -8,7 +8,7 @@ from typing import Any
 from bench.core import decode
 from bench.core.records import Row
 from bench.plots import draw
-from bench.results import aggregate, csv_files, history, journal, run_json
+from bench.results import aggregate, csv_files, history, journal, quiet, run_json
 from bench.results.result import Result
 from bench.stats import control_rule
 
@@ -18,16 +18,17 @@ def write_all(path: Path) -> Result:
     document = json.loads((path / "run.json").read_text(encoding="utf-8"))
     run = run_json.sound(document)
     entries = journal.read(path / journal.NAME)
+    kept = quiet.counted(entries, int(run.get("config", {}).get("replicates", 5)))
     before = history.before(path, run)
     made = aggregate.rows(
-        entries,
+        kept,
         run=run,
         earlier=history.centres(before),
         learnt=control_rule.learn(history.series(before)),
     )
     rows = _in_order_of_plan(made, run)
     csv_files.write_measurements(path / "measurements.csv", rows)
-    csv_files.write_samples(path / "samples.csv", entries, document["run_id"])
+    csv_files.write_samples(path / "samples.csv", kept, document["run_id"])
     drawn, reasons = draw.draw(path)
     return Result(path, run, entries, rows, drawn, reasons)
 

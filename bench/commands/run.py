@@ -193,7 +193,11 @@ def _resume(asked: Asked) -> _Begun:
     try:
         cases = _cases(stored)
         options = config.RunOptions(
-            **{key: stored["config"][key] for key in config.RunOptions.model_fields}
+            **{
+                key: stored["config"][key]
+                for key in config.RunOptions.model_fields
+                if key in stored["config"] or key != "extras_s"  # newer than some runs
+            }
         )
         before = environment.fixed_details(stored["machine"], stored["environment"])
         sources = dict(stored["environment"].get("sources", {}))
@@ -254,6 +258,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             journal=log,
             watcher=bar,
             seen=seen,
+            began_s=start,
         )
         try:
             enough = runner.measure()
