@@ -31,6 +31,7 @@ from bench.terminal.progress import Bar, wide_console
 
 QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
 OK, FAILED, INTERRUPTED = 0, 4, 130
+NEWER_OPTIONS = frozenset({"weights", "extras_s"})  # keys that run.json of earlier runs lacks
 
 
 class MeasureError(UserError):
@@ -201,12 +202,11 @@ def _resume(asked: Asked) -> _Begun:
         described = run_json.of(stored)
         cases = _cases(stored)
         options = config.RunOptions(
-            # Runs that were begun before there was `weights` have none.
             **{
                 key: stored["config"][key]
-                for key in set(config.RunOptions.model_fields) - {"weights"}
-            },
-            weights=stored["config"].get("weights"),
+                for key in config.RunOptions.model_fields
+                if key in stored["config"] or key not in NEWER_OPTIONS
+            }
         )
         before = environment.fixed_details(
             described.machine.written(), described.environment.written()
@@ -271,6 +271,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             journal=log,
             watcher=bar,
             seen=seen,
+            began_s=start,
         )
         try:
             enough = runner.measure()

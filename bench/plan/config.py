@@ -51,6 +51,8 @@ class RunOptions(pydantic.BaseModel):
     max_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None
     precision: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.10
     budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
+    # After this time only what lacks its replicates is begun; None: the budget alone holds.
+    extras_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     timeout_s: Annotated[float, pydantic.Field(gt=0, le=1e6)] = 180.0
     samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6
     warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2

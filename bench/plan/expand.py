@@ -5,7 +5,6 @@ setting that did nothing.
 """
 
 import itertools
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -49,12 +48,6 @@ class Plan:
     left_out: tuple[LeftOut, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by case id: of its sweep
     guessed: Mapping[str, str] = field(default_factory=dict)  # subject → the input that was tried
-
-    def order(self, replicate: int, seed: int) -> list[Case]:
-        """Return the cases in the order of this replicate, shuffled by the seed."""
-        cases = list(self.cases)
-        random.Random(f"{seed}:{replicate}").shuffle(cases)
-        return cases
 
 
 def make(config: Config, probe: Probe) -> Plan:

@@ -233,6 +233,7 @@ def _measure(request: Request) -> Entry:
         state={**seen, "doubts": doubts} if doubts else seen,
         controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
+        warmup_s=times.warmup_s,
     )
 
 

@@ -60,14 +60,6 @@ def test_the_threshold_of_a_case_is_that_of_the_sweep_that_asks_for_it_first(
     assert by_batch == {1: None, 8: 0.2, 32: 0.1}
 
 
-def test_the_same_configuration_gives_the_same_order_and_each_replicate_another() -> None:
-    plan = make(load(), _probe())
-    assert plan.order(0, 7) == plan.order(0, 7)
-    assert plan.order(0, 7) != plan.order(1, 7)
-    assert plan.order(0, 7) != plan.order(0, 8)
-    assert sorted(plan.order(3, 7)) == sorted(plan.cases)
-
-
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [

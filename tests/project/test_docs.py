@@ -12,7 +12,7 @@ from bench.cli import app
 from tests.support.paths import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"])
-RULES = [str(number) for number in range(1, 35)] + ["17b", "17c", "33b"]
+RULES = [str(number) for number in range(1, 35)] + ["17b", "17c", "33b", "33c"]
 COMMANDS: dict[str, Any] = get_command(app).commands  # type: ignore[attr-defined]
 FLAGS = {flag for one in COMMANDS.values() for parameter in one.params for flag in parameter.opts}
 # pytest-benchmark's, nox's, and those of the scripts in experiments
