@@ -21,6 +21,7 @@ from bench.core.errors import UserError
 from bench.core.records import Case
 from bench.core.subject import parse
 from bench.core.text import command, printable
+from bench.engine.estimate import estimate_s
 from bench.engine.scheduler import Runner, RunSoFar
 from bench.host import environment, peaks, preflight, probe
 from bench.host.probed import Probe, Source
@@ -81,7 +82,7 @@ def run(asked: Asked) -> int:
         if asked.list_only:
             from bench.terminal import listing
 
-            listing.show(planned, plan.estimate_s(planned, settings), console)
+            listing.show(planned, estimate_s(planned.cases, settings.run), console)
             return OK
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise

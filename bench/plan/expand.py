@@ -20,12 +20,6 @@ SHIPPED_INPUT = {"convnet": "3,224,224"}
 LAYERS = "layers"  # value of LeftOut.settings: all layers of a subject
 NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # they compute nothing
 
-# Estimates for --list, from experiments/overhead.py.
-CASE_S = 0.06
-COMPILE_COLD_S = 20.0
-COMPILE_WARM_S = 4.0
-REPLICATE_S = 4.0
-
 
 class PlanError(UserError):
     """No plan can be made; the message says what is missing and what exists."""
@@ -267,13 +261,3 @@ def _only(cases: Mapping[str, Case], only: Sequence[str]) -> list[Case]:
                 f"{len(cases)}{did_you_mean(case_id, cases)}"
             )
     return [cases[case_id] for case_id in dict.fromkeys(only)]
-
-
-def estimate_s(plan: Plan, config: Config) -> float:
-    """Estimate the duration of the run.  A budget limits it."""
-    run = config.run
-    compiled = sum(case.compile != "off" for case in plan.cases)
-    outcome_s = CASE_S + run.warmup_s * 1.3 + run.samples_s
-    total_s = run.replicates * (REPLICATE_S + len(plan.cases) * outcome_s)
-    total_s += compiled * (COMPILE_COLD_S + (run.replicates - 1) * COMPILE_WARM_S)
-    return min(total_s, run.budget_s * 1.15) if run.budget_s else total_s
