@@ -132,6 +132,12 @@ class Blocks:
             return self._gone_on_with(found, seen) if resumed else found
         return None
 
+    def rounds_left(self, block: Block, seen: SoFar, least: int) -> tuple[int, int]:
+        """How many rounds a block still needs at least, and the anchors in each of them."""
+        own = self._needing(block, seen, least)
+        rounds = max((least - len(seen.replicates(case)) for case in own), default=0)
+        return rounds, len(self._anchors_of(own, seen))
+
     def again(self, disturbed: Iterable[Case], block: Block, seen: SoFar) -> Round:
         """A further replicate of cases that other work disturbed, with both sides of each ratio."""
         ids = {case.case_id for case in disturbed}

@@ -54,5 +54,5 @@ class _Simulated:
     def replicates(self, case: Case) -> Collection[int]:
         return self.numbers.get(case.case_id, ())
 
-    def given_up(self, case: Case) -> bool:
+    def given_up(self, case: Case) -> bool:  # noqa: ARG002
         return False

@@ -320,8 +320,15 @@ class Runner:
         return self._blocks.members[block]
 
     def _left(self) -> int:
-        """Outcomes still to be measured, as far as is known."""
-        return self._left_of(self.plan.cases)
+        """Outcomes still to be measured, as far as is known; with those of the anchors."""
+        return self._left_of(self.plan.cases) + sum(map(self._anchors_left, Block))
+
+    def _anchors_left(self, block: Block) -> int:
+        """Those that the rounds of a block add to its own."""
+        if block is Block.SETTINGS and self._together is not False:
+            return 0  # the plain cases are of the same rounds
+        rounds, anchors = self._blocks.rounds_left(block, self.seen, self.run.replicates)
+        return rounds * anchors
 
     def _left_of(self, cases: Sequence[Case]) -> int:
         return sum(

@@ -587,3 +587,15 @@ def test_an_interrupt_keeps_what_is_finished(stage: Callable[..., Stage]) -> Non
     with pytest.raises(KeyboardInterrupt):
         run.runner.measure()
     assert len(run.ids()) == 3
+
+
+def test_the_count_of_what_is_left_has_the_bases_that_layers_measure_again(
+    stage: Callable[..., Stage],
+) -> None:
+    whole = case(batch=8)
+    layer = dataclasses.replace(whole, subject="convnet/conv1")
+    run = stage(cases=(whole, layer), replicates=3)
+    assert run.runner.measure()
+    assert run.watched.left[0] == 3 + 3 + 3
+    assert len(run.watched.outcomes) == 9
+    assert run.watched.left[-1] == 0
