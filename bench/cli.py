@@ -27,7 +27,7 @@ app = typer.Typer(
 DISTRIBUTION = "convnet-bench"
 OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-SWITCHES = ("--quick", "--list", "--strict", "--force")
+SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks")
 SUBJECT_HELP = (
     "what to measure: convnet, package.module:callable, path/file.py:callable or "
     "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
@@ -181,6 +181,13 @@ def run_command(
     quick: Annotated[
         bool, _option("--quick", "use three short replicates and a budget of about a minute")
     ] = False,
+    fresh_peaks: Annotated[
+        bool,
+        _option(
+            "--fresh-peaks",
+            "measure the machine's peaks again; else those of the last day are used",
+        ),
+    ] = False,
     name: Annotated[
         str | None, _option("--name", "add this to the name of the run directory", "NAME")
     ] = None,
@@ -230,6 +237,7 @@ def run_command(
                 out=out,
                 resume=resume,
                 list_only=list_,
+                fresh_peaks=fresh_peaks,
             )
         )
     )

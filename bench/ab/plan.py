@@ -16,6 +16,7 @@ from bench.core.errors import UserError
 from bench.core.protocol import Proof
 from bench.core.records import Case
 from bench.core.subject import layer_text, parse
+from bench.engine import estimate
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config, expand
@@ -162,7 +163,7 @@ def estimate_s(planned: Planned) -> float:
     compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
     firsts = first_pairs(planned.pairs)
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
-    total_s += 2 * compiled * (expand.COMPILE_COLD_S + (firsts - 1) * expand.COMPILE_WARM_S)
+    total_s += 2 * compiled * (estimate.COMPILE_COLD_S + (firsts - 1) * estimate.COMPILE_WARM_S)
     return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
 
 

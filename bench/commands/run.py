@@ -8,7 +8,7 @@ import datetime
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +16,16 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from bench.commands import machine_peaks
+from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case
 from bench.core.subject import parse
 from bench.core.text import command, printable
 from bench.engine.estimate import estimate_s
-from bench.engine.scheduler import Runner, RunSoFar
-from bench.host import environment, peaks, preflight, probe
+from bench.engine.scheduler import OneOff, Runner, RunSoFar
+from bench.host import environment, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
@@ -53,6 +55,7 @@ class Asked:
     out: Path | None = None
     resume: Path | None = None
     list_only: bool = False
+    fresh_peaks: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +68,8 @@ class _Begun:
     torch: str
     devices: Mapping[str, str]  # as torch finds them → as their drivers name them
     sources: Mapping[str, Source]  # what the subjects came with, as it was then
+    peaks: MachinePeaks | None = None  # None: those that are missing are not measured
+    machine: Mapping[str, Any] = field(default_factory=dict)  # of run.json
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
 
 
@@ -89,8 +94,10 @@ def run(asked: Asked) -> int:
                 _say(console, f"note: {one.reason}")
         for name, text in planned.guessed.items():
             _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
-        begun = _begin(asked, settings, found, planned, console)
+        begun = _begin(asked, settings, found, planned)
     _say_what_is_here(begun, console)
+    for text in machine_peaks.told(begun.machine):
+        _say(console, text)
     if why := environment.no_commit(Path.cwd()):
         _say(console, f"note: no commit is stored beside the figures: {why}")
     for warning in preflight.warnings():
@@ -133,7 +140,6 @@ def _begin(
     settings: config.Config,
     found: Probe,
     planned: plan.Plan,
-    console: Console,
 ) -> _Begun:
     around = environment.environment()
     names = {name: device.shown for name, device in found.devices.items()}
@@ -141,6 +147,9 @@ def _begin(
     path = asked.out or run_directory.default_path(
         asked.name, around["git_commit"], datetime.datetime.now(datetime.UTC)
     )
+    machine = environment.machine(accelerators)
+    known = MachinePeaks(machine_peaks.store(machine, found.facts), planned.cases)
+    machine |= {"peaks": {}, "peaks_from": {}} if asked.fresh_peaks else known.kept()
     directory = run_directory.create(
         path,
         {
@@ -148,10 +157,7 @@ def _begin(
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "name": asked.name,
             "config": settings.as_dict(),
-            "machine": {
-                **environment.machine(accelerators),
-                "peaks": _peaks(planned, settings, console),
-            },
+            "machine": machine,
             "environment": {**found.facts, **around, "sources": found.digests},
             "devices": names,
             "parameters": {name: one.parameters for name, one in found.subjects.items()},
@@ -163,24 +169,17 @@ def _begin(
             "left_out": [dataclasses.asdict(one) for one in planned.left_out],
         },
     )
-    return _Begun(directory, planned, settings.run, found.torch, names, found.sources)
-
-
-def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dict[str, Any]:
-    """Measure the peaks of this machine; a run works without them."""
-    found, problems = peaks.measure(planned.cases, settings.run.timeout_s)
-    notes = [
-        f"note: its peaks are unknown, so no row is held against them ({problem})"
-        for problem in problems
-    ]
-    if peaks.disturbed(found):
-        notes.append(
-            "note: other work disturbed the measuring of the machine's peaks; no row is held "
-            "against those"
-        )
-    for note in notes:
-        _say(console, note)
-    return found
+    return _Begun(
+        directory,
+        planned,
+        settings.run,
+        found.torch,
+        names,
+        found.sources,
+        # Measuring takes ten seconds; of a minute that is too much.
+        None if asked.quick and not asked.fresh_peaks else known,
+        machine,
+    )
 
 
 def _resume(asked: Asked) -> _Begun:
@@ -191,6 +190,7 @@ def _resume(asked: Asked) -> _Begun:
     more = (
         asked.quick
         or asked.name
+        or asked.fresh_peaks
         or any(asked.options.get(name) is not None for name in ("seed", "weights"))
     )
     if others or more or asked.list_only:
@@ -220,9 +220,8 @@ def _resume(asked: Asked) -> _Begun:
         probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
     )
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
-    now = environment.fixed_details(
-        environment.machine(accelerators), {**found.facts, **environment.environment()}
-    )
+    machine = environment.machine(accelerators)
+    now = environment.fixed_details(machine, {**found.facts, **environment.environment()})
     differs = [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
         for what in dict.fromkeys((*before, *now))
@@ -239,7 +238,15 @@ def _resume(asked: Asked) -> _Begun:
     names = {name: device.shown for name, device in found.devices.items()}
     changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
     return _Begun(
-        directory, plan.Plan(cases, ()), longer, found.torch, names, found.sources, changed
+        directory,
+        plan.Plan(cases, ()),
+        longer,
+        found.torch,
+        names,
+        found.sources,
+        MachinePeaks(machine_peaks.store(machine, found.facts), cases),
+        stored["machine"],
+        changed,
     )
 
 
@@ -249,6 +256,13 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
     for case in cases:
         parse(case.subject)
     return cases
+
+
+def _peaks(begun: _Begun, say: Callable[[str], None]) -> OneOff | None:
+    """The measuring of the peaks that the run still lacks."""
+    if begun.peaks is None:
+        return None
+    return begun.peaks.one_off(begun.machine, begun.directory, begun.options.timeout_s, say)
 
 
 def _measure(begun: _Begun, console: Console) -> int:
@@ -273,6 +287,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             watcher=bar,
             seen=seen,
             began_s=start,
+            one_off=_peaks(begun, bar.note),
         )
         try:
             enough = runner.measure()

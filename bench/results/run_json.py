@@ -73,11 +73,19 @@ class SizeSweep(_Part):
     disturbed: bool = False
 
 
+class PeaksOrigin(_Part):
+    """When peaks were measured (ISO 8601 in UTC), and whether an earlier run did."""
+
+    measured: str
+    kept: bool
+
+
 class Machine(_Part):
-    """The computer; its peaks by device."""
+    """The computer; its peaks by device, and where they come from if the run says it."""
 
     machine_id: str | None = None
     peaks: dict[str, Many[SizeSweep]] = Field(default_factory=dict)
+    peaks_from: dict[str, PeaksOrigin] = Field(default_factory=dict)
 
 
 class Environment(_Part):

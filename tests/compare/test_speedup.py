@@ -68,7 +68,8 @@ def test_rows_of_one_run_without_a_common_replicate_differ_by_what_two_runs_do(
     later = [measurement(AMP, 5 + number, time) for number, time in enumerate([0.0100, 0.0101] * 2)]
     base = replicates(case(), [0.0200, 0.0202] * 2)
     (apart,) = speedup.within(run_of(tmp_path / "apart", [*base, *later]), "amp")
-    assert (apart.method, apart.replicates, apart.ratio) == ("welch", 4, pytest.approx(2.0))
+    assert (apart.method, apart.replicates) == ("welch", 4)
+    assert apart.ratio == pytest.approx(2.0)
     assert (apart.low, apart.high) == pytest.approx((1.7147, 2.3327), abs=1e-4)
     assert apart.between == "4.6 % between runs (default)"
 
@@ -78,7 +79,8 @@ def test_one_common_replicate_is_not_mixed_with_those_apart(tmp_path: Path) -> N
     later = [measurement(AMP, 2 + number, 0.01) for number in range(3)]
     data = run_of(tmp_path / "one", [*replicates(case(), [0.03, 0.03, 0.02]), *later])
     (gain,) = speedup.within(data, "amp")
-    assert (gain.replicates, gain.ratio, gain.low) == (1, pytest.approx(2.0), None)
+    assert (gain.replicates, gain.low) == (1, None)
+    assert gain.ratio == pytest.approx(2.0)
 
 
 def test_a_table_without_its_samples_has_no_narrower_interval_than_with_them(
