@@ -7,6 +7,7 @@ when it runs, so that `bench --help` answers at once.
 import inspect
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from bench.core.axes import AXES, Axis
+
+BEGAN_S = time.monotonic()  # before what a command imports
 
 app = typer.Typer(
     name="bench",
@@ -179,7 +182,10 @@ def run_command(
         int | None, _option("--seed", "seed for the order of the cases [default: 0]", "N")
     ] = None,
     quick: Annotated[
-        bool, _option("--quick", "use three short replicates and a budget of about a minute")
+        bool,
+        _option(
+            "--quick", "measure whole networks alone, in three short replicates, in about a minute"
+        ),
     ] = False,
     fresh_peaks: Annotated[
         bool,
@@ -238,6 +244,7 @@ def run_command(
                 resume=resume,
                 list_only=list_,
                 fresh_peaks=fresh_peaks,
+                began_s=BEGAN_S,
             )
         )
     )

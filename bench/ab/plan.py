@@ -144,12 +144,13 @@ def begins(planned: Planned) -> str:
     a, b = planned.sides
     torch = " and ".join(dict.fromkeys(planned.versions.values()))
     count = len(planned.cases)
+    cases = f"{count} case{'' if count == 1 else 's'} from {planned.source}"
     brought = ""
     if planned.brought:
         files = ", ".join(planned.brought)
         brought = f"; git ignores {files}: every revision gets what lies in the working tree"
     return (
-        f"A: {a.shown}; B: {b.shown}; {count} case{'' if count == 1 else 's'} of {planned.source}, "
+        f"A: {a.shown}; B: {b.shown}; {cases}, "
         f"about {units.duration(estimate_s(planned))} (min:s) where none is slower; torch {torch}"
         f"{brought}"
     )

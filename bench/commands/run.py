@@ -21,7 +21,7 @@ from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case
-from bench.core.subject import parse
+from bench.core.subject import SHIPPED, parse
 from bench.core.text import command, printable
 from bench.engine.estimate import estimate_s
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
@@ -30,9 +30,19 @@ from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
 from bench.results import journal, run_directory, run_json
+from bench.terminal import brief
 from bench.terminal.progress import Bar, wide_console
 
-QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
+# Of --quick.  On a quiet machine a run ends before `extras_s`, or soon after; on a busy one what
+# lacks its replicates has the time up to `budget_s`.
+QUICK: Mapping[str, float] = {
+    "replicates": 3,
+    "samples_s": 0.1,
+    "warmup_s": 0.1,
+    "min_samples": 3,
+    "extras_s": 50.0,
+    "budget_s": 80.0,
+}
 OK, FAILED, INTERRUPTED = 0, 4, 130
 NEWER_OPTIONS = frozenset({"weights", "extras_s"})  # keys that run.json of earlier runs lacks
 
@@ -56,6 +66,7 @@ class Asked:
     resume: Path | None = None
     list_only: bool = False
     fresh_peaks: bool = False
+    began_s: float | None = None  # by time.monotonic; None: now
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +81,8 @@ class _Begun:
     sources: Mapping[str, Source]  # what the subjects came with, as it was then
     peaks: MachinePeaks | None = None  # None: those that are missing are not measured
     machine: Mapping[str, Any] = field(default_factory=dict)  # of run.json
+    # By time.monotonic, when the budget began; None: when the measuring begins.
+    began_s: float | None = None
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
 
 
@@ -94,6 +107,8 @@ def run(asked: Asked) -> int:
                 _say(console, f"note: {one.reason}")
         for name, text in planned.guessed.items():
             _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
+        if settings.chosen_without_file:
+            _say(console, brief.of(planned.cases))
         begun = _begin(asked, settings, found, planned)
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
@@ -117,15 +132,26 @@ def _say(console: Console, text: str) -> None:
 
 
 def _config(asked: Asked) -> config.Config:
-    quick = QUICK if asked.quick else {}
     given = {name: value for name, value in asked.options.items() if value is not None}
+    quick = dict(QUICK) if asked.quick else {}
+    if "budget_s" in given:
+        quick.pop("extras_s", None)
     return config.load(
         asked.config,
+        default=_default_sweep(asked),
         flags=asked.axes,
         subjects=asked.subjects,
         only=asked.cases,
         **{**quick, **given},
     )
+
+
+def _default_sweep(asked: Asked) -> Path:
+    """The sweep of a run without a TOML file."""
+    if asked.quick and not asked.cases:  # a case may be one of a layer
+        return config.QUICK
+    wholes = {parse(one).whole for one in asked.subjects}
+    return config.DEFAULT if wholes <= set(SHIPPED) else config.OWN
 
 
 def _look(settings: config.Config) -> Probe:
@@ -179,6 +205,7 @@ def _begin(
         # Measuring takes ten seconds; of a minute that is too much.
         None if asked.quick and not asked.fresh_peaks else known,
         machine,
+        asked.began_s if asked.quick else None,
     )
 
 
@@ -246,7 +273,7 @@ def _resume(asked: Asked) -> _Begun:
         found.sources,
         MachinePeaks(machine_peaks.store(machine, found.facts), cases),
         stored["machine"],
-        changed,
+        description=changed,
     )
 
 
@@ -256,6 +283,13 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
     for case in cases:
         parse(case.subject)
     return cases
+
+
+def _budget_began_s(begun: _Begun, now_s: float) -> float:
+    """Imports count, but half of the budget is for measuring, however long they took."""
+    if begun.began_s is None or begun.options.budget_s is None:
+        return now_s
+    return max(begun.began_s, now_s - begun.options.budget_s / 2)
 
 
 def _peaks(begun: _Begun, say: Callable[[str], None]) -> OneOff | None:
@@ -286,7 +320,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             journal=log,
             watcher=bar,
             seen=seen,
-            began_s=start,
+            began_s=_budget_began_s(begun, start),
             one_off=_peaks(begun, bar.note),
         )
         try:

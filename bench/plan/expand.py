@@ -52,6 +52,8 @@ def make(config: Config, probe: Probe) -> Plan:
     for sweep in config.sweeps:
         for whole, why in _without_layers(sweep, probe).items():
             left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
+        for whole, why in _smaller_layers(sweep, probe).items():
+            left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
         for subject, layer in _subjects(sweep, probe):
             if not subject.isprintable():
                 why = "the name of the layer has characters that cannot be printed"
@@ -59,8 +61,10 @@ def make(config: Config, probe: Probe) -> Plan:
                 continue
             for settings in _combinations(sweep, subject, probe):
                 device = probe.devices[settings["device"]]
-                reason = _without_effect(settings, device, layer) or _second_grad_mode(
-                    settings, sweep
+                reason = (
+                    _without_effect(settings, device, layer)
+                    or _second_grad_mode(settings, sweep)
+                    or _emulated(settings, sweep, device)
                 )
                 if reason:
                     shown = " ".join(f"{key}={value}" for key, value in settings.items())
@@ -89,13 +93,32 @@ def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
         if ref.layer is None:
             yield ref.whole, None
         elif ref.layer == "*":
-            for layer in found.layers:
+            for layer in found.layers if asked == name else _most_work(sweep, found):
                 yield f"{ref.whole}/{layer_text(layer.shown)}", layer
         elif found.layers_error:  # its row will have the reason
             yield f"{ref.whole}/{ref.layer}", None
         else:
             layer = _layer(ref.whole, ref.layer, found)
             yield f"{ref.whole}/{layer_text(layer.shown)}", layer
+
+
+def _most_work(sweep: Sweep, found: SubjectFound) -> list[Layer]:
+    """Return those with the most work in the network, in the order in which it calls them."""
+    by_work = sorted(found.layers, key=lambda layer: -layer.work * layer.calls)
+    chosen = {layer.name for layer in by_work[: sweep.most_layers]}
+    return [layer for layer in found.layers if layer.name in chosen]
+
+
+def _smaller_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
+    """Return by subject why some of its layers are left out."""
+    wholes = [name for name in sweep.subjects if sweep.layers and parse(name).layer is None]
+    found = {parse(name).whole: probe.subjects[parse(name).whole] for name in wholes}
+    return {
+        whole: f"of the {len(one.layers)} layers of {whole} the {sweep.most_layers} that compute "
+        f"the most are measured; --subject {whole}/* measures all"
+        for whole, one in found.items()
+        if sweep.most_layers is not None and len(one.layers) > sweep.most_layers
+    }
 
 
 def _without_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
@@ -222,6 +245,15 @@ def _second_grad_mode(settings: Mapping[str, str], sweep: Sweep) -> str | None:
     if settings["mode"] == "inference" or not asked or settings["grad_mode"] == asked[0]:
         return None
     return "grad_mode has no effect on training, which always computes gradients"
+
+
+def _emulated(settings: Mapping[str, str], sweep: Sweep, device: Device) -> str | None:
+    """Return why bfloat16 is left out of a sweep without emulated arithmetic."""
+    if sweep.emulated or device.has_bfloat16:
+        return None
+    if "bfloat16" not in (settings["amp"], settings["dtype"]):
+        return None
+    return f"{device.shown} has no instructions for bfloat16; --amp bfloat16 measures it"
 
 
 def has_images(input_: str) -> bool:

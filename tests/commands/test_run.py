@@ -1,5 +1,6 @@
 """What `bench run` and `bench ab` say at their end, and what a second run into a directory does."""
 
+import dataclasses
 import io
 import json
 from pathlib import Path
@@ -133,3 +134,39 @@ def test_a_resume_that_is_refused_for_another_run_changes_nothing() -> None:
     run_directory.release(holder)
     said(lambda console: measure._measure(second, console))
     assert json.loads(directory.description.read_text()) == {"config": {"replicates": 2}}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sweep"),
+    [
+        (measure.Asked(), config.DEFAULT),
+        (measure.Asked(subjects=("convnet/conv1",)), config.DEFAULT),
+        (measure.Asked(subjects=("my.models:net",)), config.OWN),
+        (measure.Asked(quick=True), config.QUICK),
+        (measure.Asked(subjects=("my.models:net",), quick=True), config.QUICK),
+        (measure.Asked(cases=("convnet/fc:x",), quick=True), config.DEFAULT),
+    ],
+)
+def test_a_run_without_a_file_has_the_sweep_of_what_it_is_asked_for(
+    asked: measure.Asked, sweep: Path
+) -> None:
+    assert measure._default_sweep(asked) == sweep
+
+
+def test_a_quick_run_with_a_budget_of_its_own_has_no_other_limit() -> None:
+    quick = measure._config(measure.Asked(quick=True)).run
+    assert (quick.replicates, quick.extras_s, quick.budget_s) == (3, 50.0, 80.0)
+    own = measure._config(measure.Asked(quick=True, options={"budget_s": 20.0})).run
+    assert (own.extras_s, own.budget_s) == (None, 20.0)
+
+
+def test_imports_count_as_time_of_the_budget_up_to_its_half(tmp_path: Path) -> None:
+    def began(began_s: float | None, budget_s: float | None) -> float:
+        run = begun(run_directory.RunDir(tmp_path), began_s=began_s)
+        options = config.RunOptions(budget_s=budget_s)
+        return measure._budget_began_s(dataclasses.replace(run, options=options), 100.0)
+
+    assert began(95.0, 60.0) == 95.0
+    assert began(20.0, 60.0) == 70.0
+    assert began(None, 60.0) == 100.0
+    assert began(20.0, None) == 100.0
