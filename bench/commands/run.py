@@ -5,6 +5,7 @@
 
 import dataclasses
 import datetime
+import json
 import sys
 import time
 import traceback
@@ -25,6 +26,7 @@ from bench.core.subject import SHIPPED, parse
 from bench.core.text import command, printable
 from bench.engine.estimate import estimate_s
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
+from bench.engine.spent import Spent
 from bench.host import environment, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
@@ -81,8 +83,8 @@ class _Begun:
     sources: Mapping[str, Source]  # what the subjects came with, as it was then
     peaks: MachinePeaks | None = None  # None: those that are missing are not measured
     machine: Mapping[str, Any] = field(default_factory=dict)  # of run.json
-    # By time.monotonic, when the budget began; None: when the measuring begins.
-    began_s: float | None = None
+    began_s: float | None = None  # by time.monotonic, when the command began; None: now
+    budget_has_imports: bool = False
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
 
 
@@ -205,7 +207,8 @@ def _begin(
         # Measuring takes ten seconds; of a minute that is too much.
         None if asked.quick and not asked.fresh_peaks else known,
         machine,
-        asked.began_s if asked.quick else None,
+        asked.began_s,
+        budget_has_imports=asked.quick,
     )
 
 
@@ -273,6 +276,7 @@ def _resume(asked: Asked) -> _Begun:
         found.sources,
         MachinePeaks(machine_peaks.store(machine, found.facts), cases),
         stored["machine"],
+        asked.began_s,
         description=changed,
     )
 
@@ -287,7 +291,7 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
 
 def _budget_began_s(begun: _Begun, now_s: float) -> float:
     """Imports count, but half of the budget is for measuring, however long they took."""
-    if begun.began_s is None or begun.options.budget_s is None:
+    if not begun.budget_has_imports or begun.began_s is None or begun.options.budget_s is None:
         return now_s
     return max(begun.began_s, now_s - begun.options.budget_s / 2)
 
@@ -313,6 +317,7 @@ def _measure(begun: _Begun, console: Console) -> int:
     with Bar(console, cases=begun.plan.cases, earlier=earlier) as bar:
         bar.budget_s = begun.options.budget_s
         start = time.monotonic()
+        began_s = start if begun.began_s is None else begun.began_s
         runner = Runner(
             plan=begun.plan,
             run=begun.options,
@@ -322,6 +327,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             seen=seen,
             began_s=_budget_began_s(begun, start),
             one_off=_peaks(begun, bar.note),
+            spent=Spent(imports_s=start - began_s),
         )
         try:
             enough = runner.measure()
@@ -333,19 +339,8 @@ def _measure(begun: _Begun, console: Console) -> int:
             stopped = MeasureError(f"{directory.path}: {error.strerror or error}")
         finally:
             log.close()
-    try:
-        code = _derive(directory, console, time.monotonic() - start)
-    except OSError as error:
-        where = f"{directory.path}: its tables and plots cannot be written: {error.strerror}"
-        stopped = stopped or MeasureError(where)
-        code = FAILED
-    except Exception as error:  # whatever a table or a plot trips over: the figures are safe
-        traceback.print_exc(file=(directory.path / "derive-error.txt").open("w"))
-        stopped = stopped or MeasureError(
-            f"{directory.path}: its tables or plots failed ({type(error).__name__}: {error}); the "
-            "journal is whole, derive-error.txt says more"
-        )
-        code = FAILED
+    code, failed = _results(directory, runner.spent.completed(time.monotonic() - began_s), console)
+    stopped = stopped or failed
     run_directory.finish(directory, complete=enough)
     run_directory.release(holder)
     if mixed := probe.edited(begun.sources):
@@ -361,13 +356,41 @@ def _measure(begun: _Begun, console: Console) -> int:
     return code
 
 
-def _derive(directory: run_directory.RunDir, console: Console, elapsed_s: float) -> int:
+def _results(
+    directory: run_directory.RunDir, spent: Spent, console: Console
+) -> tuple[int, UserError | None]:
+    """Write what follows from the journal.  Return the exit code, and why it was not possible."""
+    try:
+        _keep_spent(directory, spent)
+        return _derive(directory, console), None
+    except UserError as error:
+        return FAILED, error
+    except OSError as error:
+        where = f"{directory.path}: its tables and plots cannot be written: {error.strerror}"
+        return FAILED, MeasureError(where)
+    except Exception as error:  # whatever a table or a plot trips over: the figures are safe
+        traceback.print_exc(file=(directory.path / "derive-error.txt").open("w"))
+        return FAILED, MeasureError(
+            f"{directory.path}: its tables or plots failed ({type(error).__name__}: {error}); the "
+            "journal is whole, derive-error.txt says more"
+        )
+
+
+def _keep_spent(directory: run_directory.RunDir, spent: Spent) -> None:
+    """Add this process' time to `spent` of run.json.  Raises RunDirError."""
+    document = json.loads(directory.description.read_text(encoding="utf-8"))
+    total = spent.with_earlier(document.get("spent"))
+    parts = {name: round(value, 3) for name, value in dataclasses.asdict(total).items()}
+    run_directory.change(directory, {**document, "spent": parts})
+
+
+def _derive(directory: run_directory.RunDir, console: Console) -> int:
     """Make the tables, the plots and the summary from the journal."""
     from bench.commands import derive
     from bench.terminal import run_summary
 
     results, entries, plots = derive.write_all(directory.path)
-    run_summary.show(results, entries, plots, console, elapsed_s)
+    run_summary.show(results, entries, plots, console)
     bad = {"invalid", "timeout", "crash", "error"}
     found = {row.status for row in results.rows}
     return FAILED if "ok" not in found or found & bad else OK

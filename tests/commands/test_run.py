@@ -14,6 +14,7 @@ from bench.ab import outcome, scheduler
 from bench.commands import ab, profile, report
 from bench.commands import run as measure
 from bench.core.errors import UserError
+from bench.engine.spent import Spent
 from bench.plan import config, expand
 from bench.results import run_directory
 from bench.verdict.ab_report import Report
@@ -34,8 +35,8 @@ class Ending:
 
     interrupted = False
 
-    def __init__(self, **_: object) -> None:
-        pass
+    def __init__(self, *, spent: Spent, **_: object) -> None:
+        self.spent = spent
 
     def measure(self) -> bool:
         if self.interrupted:
@@ -133,7 +134,7 @@ def test_a_resume_that_is_refused_for_another_run_changes_nothing() -> None:
     assert directory.description.read_bytes() == before
     run_directory.release(holder)
     said(lambda console: measure._measure(second, console))
-    assert json.loads(directory.description.read_text()) == {"config": {"replicates": 2}}
+    assert json.loads(directory.description.read_text())["config"] == {"replicates": 2}
 
 
 @pytest.mark.parametrize(
@@ -162,7 +163,7 @@ def test_a_quick_run_with_a_budget_of_its_own_has_no_other_limit() -> None:
 
 def test_imports_count_as_time_of_the_budget_up_to_its_half(tmp_path: Path) -> None:
     def began(began_s: float | None, budget_s: float | None) -> float:
-        run = begun(run_directory.RunDir(tmp_path), began_s=began_s)
+        run = begun(run_directory.RunDir(tmp_path), began_s=began_s, budget_has_imports=True)
         options = config.RunOptions(budget_s=budget_s)
         return measure._budget_began_s(dataclasses.replace(run, options=options), 100.0)
 
@@ -170,3 +171,11 @@ def test_imports_count_as_time_of_the_budget_up_to_its_half(tmp_path: Path) -> N
     assert began(20.0, 60.0) == 70.0
     assert began(None, 60.0) == 100.0
     assert began(20.0, None) == 100.0
+
+
+def test_the_time_of_every_session_is_added_up_in_the_description(tmp_path: Path) -> None:
+    directory = run_directory.create(tmp_path / "run", {"machine": {}})
+    for _ in range(2):
+        measure._keep_spent(directory, Spent(imports_s=2.0, samples_s=1.5))
+    spent = json.loads(directory.description.read_text())["spent"]
+    assert (spent["imports_s"], spent["samples_s"], spent["waiting_s"]) == (4.0, 3.0, 0.0)

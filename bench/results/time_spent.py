@@ -1,11 +1,11 @@
-"""Where the time of a run went, as parts of a bar."""
+"""Where the time of a run went, in parts: for the page and for the end of a run."""
 
 import math
 from dataclasses import dataclass
 
 from bench.core import units
 from bench.core.text import printable, shortened
-from bench.results.results import Results
+from bench.results.run_json import Description
 
 MOST_PARTS = 12
 MOST_S = 1e9  # no run takes 30 years
@@ -21,12 +21,30 @@ class Part:
     percent: float
 
 
-def parts(run: Results) -> list[Part]:
+def parts(run: Description) -> list[Part]:
     """From `spent` in run.json (seconds, by name), in its order; empty where it has none."""
-    given = run.description.written().get("spent")
+    known = _known(run)
+    total_s = math.fsum(known.values())
+    return [
+        Part(_name(name), units.seconds(value), 100 * value / total_s)
+        for name, value in list(known.items())[:MOST_PARTS]
+    ]
+
+
+def line(run: Description) -> str | None:
+    """Return the parts in one line; None where the run does not say them."""
+    known = _known(run)
+    if not known:
+        return None
+    shown = ", ".join(f"{part.name} {part.percent:.0f} %" for part in parts(run))
+    return f"{units.duration(math.fsum(known.values()))} (min:s): {shown}"
+
+
+def _known(run: Description) -> dict[str, float]:
+    given = run.written().get("spent")
     if not isinstance(given, dict):
-        return []
-    known = {
+        return {}
+    return {
         str(name): float(value)
         for name, value in given.items()
         if isinstance(value, int | float)
@@ -35,11 +53,6 @@ def parts(run: Results) -> list[Part]:
         and str(name).endswith("_s")
         and name != "total_s"
     }
-    total_s = math.fsum(known.values())
-    return [
-        Part(_name(name), units.seconds(value), 100 * value / total_s)
-        for name, value in list(known.items())[:MOST_PARTS]
-    ]
 
 
 def _name(key: str) -> str:
