@@ -55,7 +55,9 @@ class MachinePeaks:
         if not lacking:
             return None
         return OneOff(
-            lambda: self._add(lacking, directory, timeout_s, say), peaks.expected_s(lacking)
+            lambda: self._add(lacking, directory, timeout_s, say),
+            peaks.expected_s(lacking),
+            "measure the machine's peaks, so no row is held against them",
         )
 
     def _add(

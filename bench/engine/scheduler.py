@@ -135,10 +135,12 @@ class OneOff:
     """Work of a run that is done once and needs no worker pool: the machine's peaks.
 
     expected_s: how long it may take.
+    what:       in words, after "no time was left to".
     """
 
     work: Callable[[], None]
     expected_s: float
+    what: str
 
 
 @dataclass(kw_only=True)
@@ -359,6 +361,8 @@ class Runner:
     def _rest_of_one_off(self) -> bool:
         """What did not fit in between the rounds.  False: there was no time for all of it."""
         self._do_one_off()
+        if self.one_off:
+            self.watcher.note(f"no time was left to {self.one_off.what}")
         todo = self._without_facts()
         if not todo:
             return True

@@ -528,7 +528,7 @@ def test_one_off_work_comes_after_the_first_round_of_the_plain_cases(
 ) -> None:
     run = stage(cases=ALL_BLOCKS, replicates=2)
     at: list[int] = []
-    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 10.0)
+    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 10.0, "measure peaks")
     run.runner.measure()
     assert at == [2]
     jobs = [one.job for one in run.asked]
@@ -541,9 +541,16 @@ def test_one_off_work_that_does_not_fit_in_waits_until_every_block_is_through(
 ) -> None:
     run = stage(cases=ALL_BLOCKS, replicates=2, budget_s=60)
     at: list[int] = []
-    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 10.0)
+    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 10.0, "measure peaks")
     assert run.runner.measure()
     assert at == [sum(1 for _ in measured_order(run))]
+
+
+def test_one_off_work_that_never_fits_in_is_said(stage: Callable[..., Stage]) -> None:
+    run = stage(cases=(PLAIN,), replicates=2, budget_s=60)
+    run.runner.one_off = OneOff(lambda: pytest.fail("there is no time"), 100.0, "measure peaks")
+    assert run.runner.measure()
+    assert "no time was left to measure peaks" in run.watched.notes
 
 
 def test_after_the_time_for_extras_only_what_lacks_its_replicates_is_measured(
@@ -551,7 +558,7 @@ def test_after_the_time_for_extras_only_what_lacks_its_replicates_is_measured(
 ) -> None:
     run = stage(replicates=5, budget_s=100, extras_s=7)
     done: list[str] = []
-    run.runner.one_off = OneOff(lambda: done.append("peaks"), 5.0)
+    run.runner.one_off = OneOff(lambda: done.append("peaks"), 5.0, "measure peaks")
     run.runner.measure()
     assert len(run.ids()) == 15
     assert done == []
