@@ -144,6 +144,15 @@ def tests_all(session: nox.Session) -> None:
 
 
 @nox.session
+def gpu(session: nox.Session) -> None:
+    """Prove on a GPU that its figures are true: twenty checks, then the tests that need one."""
+    install(session, "dev")
+    checks = (python(session), "-m", "experiments.gpu", *session.posargs)
+    session.run(*checks, success_codes=(0, 1))  # the tests say more of what failed
+    session.run(python(session), "-m", "pytest", "-m", "gpu")
+
+
+@nox.session
 def mutants(session: nox.Session) -> None:
     """Break one line of the code at a time: the tests have to turn red."""
     install(session, "dev")

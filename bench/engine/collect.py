@@ -1,4 +1,4 @@
-"""What a child left, and how it ended, become a record."""
+"""Makes a record from the file that a child left and from the way it ended."""
 
 import dataclasses
 import itertools
@@ -19,11 +19,11 @@ HOW_ON = "make room, then go on with --resume"
 
 
 class DiskFull(UserError):  # noqa: N818 - says what happened
-    """Nothing can be written; the message is one line.  That is no verdict on a case."""
+    """Nothing can be written; the message is one line.  The case gets no verdict."""
 
 
 def collect(asked: Request, ended: Ended, folders: Folders) -> Entry:
-    """The record that the child left, or what its end says instead.  Raises DiskFull."""
+    """Return the child's record, or a failure that describes its end.  Raises DiskFull."""
     out, log = Path(asked.out), Path(asked.log)
     try:
         entry = decode.entry(out.read_bytes())
@@ -43,9 +43,9 @@ def collect(asked: Request, ended: Ended, folders: Folders) -> Entry:
 
 
 def _in_context(failure: Failure, ended: Ended, scratch: Path) -> Failure:
-    """A failure as its child told it, in the light of what the child could not know."""
+    """Add to a child's failure what the child could not know."""
     if failure.cause == "disk-full":
-        if failure.case.compile != "off":  # a compiler takes away what it could not finish
+        if failure.case.compile != "off":  # a compiler removes its unfinished output
             raise DiskFull(f"{scratch}: {NO_SPACE}: {HOW_ON}")
         _refuse_full_disk(scratch, tempfile.gettempdir())
     if ended.out_of_memory and failure.status in ("error", "crash"):
@@ -55,9 +55,10 @@ def _in_context(failure: Failure, ended: Ended, scratch: Path) -> Failure:
 
 
 def _refuse_full_disk(*folders: Path | str) -> None:
-    """Raises DiskFull where nothing can be written.
+    """Raise DiskFull where nothing can be written.
 
-    Found by writing: an exit code may be a subject's own, and quotas show nowhere else.
+    This writes a file to find out: an exit code may be a subject's own, and quotas show nowhere
+    else.
     """
     for folder in folders:
         try:
@@ -85,7 +86,9 @@ def _explain(ended: Ended, asked: Request) -> tuple[Status, str]:
 
 
 def _stage(asked: Request) -> str:
-    """What the child was at when it ended, as it left word; a subject may have written it, too."""
+    """Return the stage that the child had written down when it ended; a subject may have written
+    it, too.
+    """
     try:
         left = Path(asked.stage or "").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -94,7 +97,7 @@ def _stage(asked: Request) -> str:
 
 
 def _with_log(failure: Failure, log: Path, folders: Folders) -> Failure:
-    """Keep the end of what the child printed, its traceback above all, and name the file."""
+    """Keep the end of the child's output, with its traceback, and name the file."""
     folders.failures.mkdir(parents=True, exist_ok=True)
     kept = _unused(folders.failures / f"{folders.of(failure.case)}.txt")
     with log.open("rb") as file:
@@ -107,6 +110,6 @@ def _with_log(failure: Failure, log: Path, folders: Folders) -> Failure:
 
 
 def _unused(path: Path) -> Path:
-    """The path, or with `-2`, `-3` … in its name where a failure of the case lies there already."""
+    """Return the path, with `-2`, `-3` … in its name where a failure of the case has that name."""
     numbered = (path.with_stem(f"{path.stem}-{number}") for number in itertools.count(2))
     return next(one for one in itertools.chain([path], numbered) if not one.exists())

@@ -1,4 +1,4 @@
-"""A fork server as its owner sees it: a process that answers one request at a time."""
+"""Starts a fork server and talks to it: one request at a time, one answer each."""
 
 import contextlib
 import os
@@ -19,8 +19,8 @@ from bench.host import allocator as allocators
 from bench.host import orphans
 from bench.host.interpreter import COMPILER, HERE, START_S, Place
 
-GRACE_S = 60.0  # for ending a child and clearing up after it, beside what the child may take
-END_S = 20.0  # a fork server clears up for ten seconds at most (bench.worker.process.supervise)
+GRACE_S = 60.0  # to end a child and clean up after it, in addition to the child's own limit
+END_S = 20.0  # a fork server cleans up for ten seconds at most (bench.worker.process.supervise)
 LONGEST_S = 1e6  # epoll(7) counts milliseconds in an int
 
 Answer = Started | Ended
@@ -33,7 +33,7 @@ class StartError(UserError):
 
 
 class _Lost(Exception):  # noqa: N818 - says what happened
-    """It ended, or did not answer."""
+    """The fork server ended, or did not answer."""
 
     def __init__(self, how: WorkerLost) -> None:
         super().__init__(how.why)
@@ -41,7 +41,9 @@ class _Lost(Exception):  # noqa: N818 - says what happened
 
 
 class ForkServer:
-    """One fresh interpreter; `ask` blocks until its child has ended."""
+    """One fresh interpreter that forks a child for each request; `ask` blocks until the child
+    ended.
+    """
 
     def __init__(
         self,
@@ -96,7 +98,7 @@ class ForkServer:
     def _start(
         self, environment: Mapping[str, str], modules: Sequence[str], log: Path, limit_s: float
     ) -> Started:
-        """Start it, and again where something killed it.  Raises StartError."""
+        """Start the process, and start it again if something killed it.  Raises StartError."""
         hello = Hello(modules=tuple(modules), inductor=self._inductor)
         for left in reversed(range(TRIES)):
             self._spawn(environment, log)
@@ -120,7 +122,7 @@ class ForkServer:
                 stderr=errors,
                 bufsize=0,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for its owner
+                start_new_session=True,  # Ctrl-C is handled by the owner
             )
 
     @property
@@ -128,16 +130,16 @@ class ForkServer:
         return self._process.poll() is not None
 
     def ask(self, request: Request) -> Ended:
-        """One child, until it has ended."""
+        """Run one child to its end."""
         self.begin(request)
         return self.end(GRACE_S + request.ends_after_s)
 
     def begin(self, request: Request) -> None:
-        """Start a child; `answered` can be waited for, then `end` has what `ask` would return."""
+        """Start a child.  Wait for `answered`, then call `end` for the result of `ask`."""
         self._send(to_line(request))
 
     def end(self, limit_s: float) -> Ended:
-        """What it says of the end of its child, or that it ended itself."""
+        """Return how the child ended, or that the fork server itself ended."""
         try:
             return self._answer(Ended, limit_s)
         except _Lost as error:
@@ -145,18 +147,18 @@ class ForkServer:
 
     @property
     def answered(self) -> int:
-        """A handle that can be read from once it answers, or has ended."""
+        """Return a handle that becomes readable when the fork server answers or ends."""
         assert self._process.stdout is not None
         return self._process.stdout.fileno()
 
     def kill(self) -> None:
-        """At once, and all that it has started."""
+        """Kill the fork server and everything that it started."""
         self._process.kill()
         self._process.wait()
         orphans.end(self._mark)
 
     def close(self) -> None:
-        """End it.  It sees its pipe end, and ends first what it started."""
+        """End the fork server, which first ends its own processes."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         with contextlib.suppress(OSError):
@@ -168,13 +170,13 @@ class ForkServer:
         self._process.stdout.close()
 
     def _send(self, line: str) -> None:
-        """Where it has ended, its answer says so."""
+        """Send a line.  A fork server that has ended is noticed when its answer is read."""
         assert self._process.stdin is not None
         with contextlib.suppress(OSError):
             self._process.stdin.write(line.encode())
 
     def _answer(self, kind: type[T], limit_s: float) -> T:
-        """Raises _Lost."""
+        """Read an answer.  Raises _Lost."""
         try:
             line = self._line(limit_s)
         except OSError:
@@ -194,7 +196,7 @@ class ForkServer:
         raise _Lost(WorkerLost(why, killed=code == -signal.SIGKILL))
 
     def _line(self, limit_s: float) -> bytes | None:
-        """What it answers: a line, the beginning of one where it ended, None where it is late."""
+        """Return a line; an incomplete one if the process ended, None if the answer is late."""
         assert self._process.stdout is not None
         end_s = time.monotonic() + min(limit_s, LONGEST_S)
         line = b""

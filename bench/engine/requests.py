@@ -1,4 +1,4 @@
-"""What a child is asked: made here, and nowhere else."""
+"""The only module that makes requests for children."""
 
 import dataclasses
 from pathlib import Path
@@ -19,9 +19,9 @@ def request(
     *,
     calls: int | None = None,
 ) -> Request:
-    """Its paths are absolute: a subject may change the directory.
+    """Return a request with absolute paths, because a subject may change the directory.
 
-    calls: per pipelined sample, as an earlier replicate froze them.
+    calls: per pipelined sample, as fixed by an earlier replicate.
     """
     name = folders.of(case)
     scratch = folders.scratch.absolute()
@@ -49,10 +49,10 @@ def request(
 def turns(
     case: Case, replicate: int, run: RunOptions, folders: Folders, *, host_clock: bool
 ) -> Request:
-    """The job of an interleaved child.  It lives while the other side builds and has its turns.
+    """Return the request of an interleaved child.
 
-    Each of its answers has timeout_s.  host_clock: times of the host alone, for a comparison of
-    two kinds of device.
+    It lives while the other variant is built and measured.  Each of its answers may take timeout_s.
+    host_clock: use the host's clock only, to compare two kinds of device.
     """
     asked = request("turns", case, replicate, run, folders)
     lives_s = 3 * asked.timeout_s + GRACE_S
@@ -60,7 +60,7 @@ def turns(
 
 
 def make_room(asked: Request) -> None:
-    """Its folders are there, and no answer to an earlier request."""
+    """Make the folders of a request, and remove the answer to an earlier one."""
     for file in (Path(asked.out), Path(asked.log)):
         file.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
-        file.unlink(missing_ok=True)  # of a process that was killed: not this answer
+        file.unlink(missing_ok=True)  # left by a process that was killed

@@ -1,4 +1,4 @@
-"""What is asked for once a case, outside the timing: its reference, then its counted figures."""
+"""Requests of the work done once per case outside the timing: reference and static metrics."""
 
 from collections.abc import Callable
 
@@ -11,17 +11,20 @@ Ask = Callable[[Job, Case], Entry]
 
 
 def facts(case: Case, ask: Ask, folders: Folders) -> Facts:
-    """Its counted figures, held against its reference; of what failed the problems say why."""
+    """Return the static metrics of a case, checked against its reference.
+
+    Where a part fails, `problems` says why.
+    """
     _need_reference(case, ask, folders)
     found = ask("facts", case)
-    if isinstance(found, Failure):  # the speed stands; what is missing says why
+    if isinstance(found, Failure):  # the times are valid; the problem says what is missing
         return Facts(case=case, facts={}, problems={"all": found.told})
     assert isinstance(found, Facts)
     return found
 
 
 def _need_reference(case: Case, ask: Ask, folders: Folders) -> None:
-    """Once for all settings of a subject; a layer makes its own, on the input that it got."""
+    """Make the reference once for a subject; a layer makes its own from its input."""
     path = folders.reference(case)
     why_not = path.with_suffix(".txt")
     if parse(case.subject).layer is not None or path.exists() or why_not.exists():

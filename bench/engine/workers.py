@@ -1,7 +1,6 @@
-"""The worker pool: fork servers by allocator, that ask children for records.
+"""The worker pool: fork servers by allocator, which ask children for records.
 
-Whoever measures goes this way, so that one rule says what is shared, what is started anew, and
-what is tried again.
+All commands measure through it, so that one rule decides what is shared, started again and retried.
 """
 
 import contextlib
@@ -23,15 +22,15 @@ from bench.results.run_directory import Folders
 
 @dataclass(kw_only=True)
 class Experience:
-    """What the pools of one command have learned, one after the other."""
+    """Facts that the worker pools of one command have learnt, one after the other."""
 
     tell: Callable[[str], None] = lambda _: None
-    # Modules whose import changes a process, by where it runs: each child imports them for itself.
+    # Modules whose import changes a process, by place: each child imports them for itself.
     unshared: dict[Place, set[str]] = field(default_factory=dict)
     said: set[str] = field(default_factory=set)
 
     def tell_new(self, text: str) -> None:
-        """Each fork server of a command says the same."""
+        """Print a note once: each fork server of a command says the same."""
         if text not in self.said:
             self.said.add(text)
             self.tell(text)
@@ -39,15 +38,14 @@ class Experience:
 
 @dataclass(kw_only=True)
 class WorkerPool:
-    """Fork servers of one place for these cases, one for each allocator.
+    """The fork servers of one place for these cases, one for each allocator.
 
-    They start when they are first needed, or in `opened` all at once; one that has ended is
-    replaced.
+    They start when they are first needed, or all together in `opened`.  One that ended is replaced.
     """
 
     cases: Sequence[Case]
     folders: Folders
-    log: Path  # of the fork servers; the allocator comes into its name
+    log: Path  # of the fork servers; the name of the allocator is added
     timeout_s: float = 180.0
     place: Place = HERE
     experience: Experience = field(default_factory=Experience)
@@ -59,7 +57,7 @@ class WorkerPool:
         return list(dict.fromkeys(case.allocator for case in self.cases))
 
     def ask(self, request: Request) -> Entry:
-        """One child's record.  Raises StartError, DiskFull."""
+        """Return the record of one child.  Raises StartError, DiskFull."""
         ended = policy.tried(lambda: self._ended(request), lambda one: one.killed)
         return collect(request, ended, self.folders)
 
@@ -73,7 +71,7 @@ class WorkerPool:
         return ended
 
     def server(self, allocator: str | None) -> ForkServer:
-        """Raises StartError."""
+        """Return the fork server for an allocator.  Raises StartError."""
         server = self._open.get(allocator)
         if server is None or server.dead:
             unshared = self.experience.unshared.setdefault(self.place, set())
@@ -91,7 +89,7 @@ class WorkerPool:
         return server
 
     def close(self) -> None:
-        """End them; the next request starts fresh ones."""
+        """End the fork servers; the next request starts new ones."""
         for server in self._open.values():
             server.close()
         self._open.clear()
@@ -99,10 +97,10 @@ class WorkerPool:
 
 @contextlib.contextmanager
 def opened(*pools: WorkerPool) -> Iterator[None]:
-    """With all their fork servers started, as long as the block lasts.  Raises StartError."""
+    """Start all fork servers, and end them when the block ends.  Raises StartError."""
     needed = [(pool, allocator) for pool in pools for allocator in pool.allocators]
     try:
-        # All at once, which takes half as long: nothing is timed yet.
+        # All together take half as long: nothing is timed yet.
         with ThreadPoolExecutor(max(1, len(needed))) as starting:
             for started in [starting.submit(pool.server, one) for pool, one in needed]:
                 started.result()

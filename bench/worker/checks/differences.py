@@ -1,4 +1,4 @@
-"""How two results differ: numbers, kinds of numbers, whole numbers.  Pure."""
+"""How two results differ, as norms and as masks.  Pure functions of tensors."""
 
 import math
 
@@ -7,17 +7,20 @@ from torch import Tensor
 
 
 def shapes(tensors: tuple[Tensor, ...]) -> list[tuple[int, ...]]:
-    """One after the other."""
+    """Return the shapes of the tensors in one text, separated by commas."""
     return [tuple(one.shape) for one in tensors]
 
 
 def labels_differ(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> Tensor:
-    """Where whole numbers are others: bool, flat."""
+    """Return where two whole numbers differ: bool, flat."""
     return _flat([one != other for one, other in zip(got, wanted, strict=True)])
 
 
 def kinds_differ(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> Tensor:
-    """Where one is infinite, and the other finite or infinite the other way: bool, flat."""
+    """Return where one value is infinite and the other is finite, or infinite with the other sign.
+
+    The mask is flat and of type bool.
+    """
     return _flat([_kind(one) != _kind(other) for one, other in zip(got, wanted, strict=True)])
 
 
@@ -32,7 +35,7 @@ def _flat(masks: list[Tensor]) -> Tensor:
 
 
 def first_nan(got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> str | None:
-    """How many numbers of which tensor are NaN where the other has a number."""
+    """Say how many numbers of which tensor are NaN where the other has a number."""
     for place, (one, other) in enumerate(zip(got, wanted, strict=True), start=1):
         count = int((torch.isnan(one) & ~torch.isnan(other)).sum())
         if count:
@@ -49,7 +52,7 @@ def describe_labels(differ: Tensor) -> str:
 
 
 def describe_infinities(group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]) -> str:
-    """Where they are first; those that the reference has too are no fault."""
+    """Say where the first infinities are that the reference does not have at the same place."""
     for place, (one, other) in enumerate(zip(got, wanted, strict=True), start=1):
         differ = _kind(one) != _kind(other)
         more = int((differ & torch.isinf(one)).sum())
@@ -68,12 +71,12 @@ def describe_infinities(group: str, got: tuple[Tensor, ...], wanted: tuple[Tenso
 
 
 def norm(tensors: tuple[Tensor, ...]) -> float:
-    """Over all finite numbers together."""
+    """Return the norm of all finite numbers of the tensors together."""
     return math.hypot(*(float(finite(one).norm()) for one in tensors))
 
 
 def norm_of_difference(one: tuple[Tensor, ...], other: tuple[Tensor, ...]) -> float:
-    """‖one - other‖, the tensors in pairs, where both are finite."""
+    """Return ‖one - other‖ over pairs of tensors, at the places where both are finite."""
     return norm(tuple(a - b for a, b in zip(one, other, strict=True)))
 
 

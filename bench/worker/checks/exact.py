@@ -1,4 +1,4 @@
-"""What a case is held against: float64 eager values, and what float32 made of the same."""
+"""The reference of a case: float64 eager values, and the float32 eager error on the same input."""
 
 import math
 from collections.abc import Mapping
@@ -13,7 +13,7 @@ from bench.worker.checks.values import LABELS, NoReferenceError, Values, same_gi
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """float64 eager, and what float32 eager made of the same.
+    """Values of float64 eager code, and how far float32 eager code is from them.
 
     rounding: norm of the difference of the two, by group.
     """
@@ -23,10 +23,10 @@ class Reference:
 
 
 def of(exact: Values, single: Values, again: Values) -> Reference:
-    """From float64 eager, float32 eager, and float32 eager once more under another seed.
+    """Build the reference from float64 eager, float32 eager, and float32 eager under another seed.
 
     Raises NoReferenceError where the seed alone decides the result (dropout and the like), or where
-    not even the weights are the same.
+    two builds do not have the same weights.
     """
     same_given(again.given, single.given, "float32")
     rounding: dict[str, float] = {}
@@ -45,7 +45,7 @@ def of(exact: Values, single: Values, again: Values) -> Reference:
 def _same_under_another_seed(
     group: str, got: tuple[Tensor, ...], other: tuple[Tensor, ...]
 ) -> None:
-    """Raises NoReferenceError."""
+    """Raise NoReferenceError where another seed gives another result."""
     if group == LABELS:
         moved = float(differences.labels_differ(got, other).sum())
         by = f"{moved:.0f} whole numbers"
@@ -64,13 +64,14 @@ def _same_under_another_seed(
 
 
 def rounding(made: Reference, group: str, size: float, used: str) -> float:
-    """What this arithmetic may differ by: tolerance for what float32 does, and never nothing."""
+    """Return the allowed error: a multiple of the float32 error, and never zero."""
     tolerance = (GRADIENT_TOLERANCE if group == "gradients" else TOLERANCE)[used]
     seen = tolerance * made.rounding.get(group, 0.0)
     output = made.values.groups.get("output", ())
     count = sum(one.numel() for one in output)
     if group == "loss" and count:
-        # One number, which by luck may be exact: it moves as the outputs do that it is made of.
+        # A loss is one number and may be exact by chance; it moves as the outputs do from which it
+        # is made.
         root_mean_square = differences.norm(output) / math.sqrt(count)
         relative = (
             made.rounding["output"] / differences.norm(output) if differences.norm(output) else 0.0

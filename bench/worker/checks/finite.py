@@ -1,8 +1,8 @@
-"""Whether what came out are numbers (rule 26).
+"""Checks that the results are finite numbers (rule 26).
 
-NaN never passes, however fast it came, nor does an output without any finite number.  An infinity
-may be meant, as the logit of a forbidden move is: it passes here where the first output had one at
-the same place, and the comparison with the reference says whether it belongs there.
+NaN never passes, nor does an output without any finite number.  An infinity may be intended, as for
+the logit of a forbidden move.  It passes here where the first output had an infinity at the same
+place; the comparison with the reference decides whether it belongs there.
 """
 
 from collections.abc import Iterator
@@ -15,17 +15,20 @@ from bench.worker.model import pieces, pytree
 
 InfiniteMasks = tuple[
     Tensor | None, ...
-]  # a part of the output each: where it is infinite, if anywhere
+]  # one mask per part of the output: where it is infinite, None where it is finite
 
 
 def infinite_masks(output: Any) -> InfiniteMasks:
-    """Where it is infinite."""
+    """Return for each part of the output where it is infinite."""
     masks = (torch.isinf(part) for _, _, part in _parts(output))
     return tuple(mask if bool(mask.any()) else None for mask in masks)
 
 
 def problems(output: Any, first: InfiniteMasks) -> list[str]:
-    """What may not be, the first place named.  first: of the first output."""
+    """Say which values must not be there, and name the first place.
+
+    first: masks of the first output.
+    """
     parts, infinite = list(_parts(output)), infinite_masks(output)
     for place, tensor, part in parts:
         if count := int(torch.isnan(part).sum()):
@@ -44,7 +47,7 @@ def problems(output: Any, first: InfiniteMasks) -> list[str]:
 
 
 def first_infinite(output: Any) -> str | None:
-    """Where it is so first, in words."""
+    """Name the first place where the output is infinite."""
     for (place, tensor, _), mask in zip(_parts(output), infinite_masks(output), strict=True):
         if mask is not None:
             return _describe(place, tensor, int(mask.sum()), "infinite")
@@ -52,7 +55,9 @@ def first_infinite(output: Any) -> str | None:
 
 
 def _parts(output: Any) -> Iterator[tuple[int, Tensor, Tensor]]:
-    """The how manieth tensor, the tensor, and a part of it that has real or complex numbers."""
+    """Yield the index of a tensor, the tensor, and each part of it that has real or complex
+    numbers.
+    """
     for place, tensor in enumerate(pytree.tensors(output), start=1):
         for part in pieces.numbers(tensor):
             if part.is_floating_point() or part.is_complex():

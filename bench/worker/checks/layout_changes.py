@@ -1,4 +1,4 @@
-"""How often images change their memory format on their way through the layers."""
+"""Counts how often images change their memory format on their way through the layers."""
 
 import itertools
 from collections.abc import Callable
@@ -11,12 +11,12 @@ from bench.worker.model import layer_names, pytree
 
 
 def flips(module: nn.Module, call: Callable[[], object]) -> int:
-    """Changes of memory format from layer to layer, in the order of the calls.
+    """Count the changes of memory format from layer to layer, in the order of the calls.
 
     call: runs `module` once, not compiled (hooks would change its graph).
 
-    Of each layer the first image among its inputs and the first among its outputs count, where
-    their format is beyond doubt: with one channel, or 1×1 maps, a tensor has both.
+    The first image among the inputs of a layer counts, and the first among its outputs, where the
+    format is unambiguous: a tensor with one channel or with 1×1 maps has both formats.
     """
     layouts: list[str] = []
 
@@ -37,7 +37,7 @@ def flips(module: nn.Module, call: Callable[[], object]) -> int:
     handles = []
     for layer in (module, *layer_names.dotted_names(module)):
         if not any(True for _ in layer_names.inner_modules(layer)):
-            # not its own method, which a ScriptModule refuses, though it calls its hooks
+            # The class's method is used: a ScriptModule refuses its own, though it calls its hooks.
             handles.append(nn.Module.register_forward_pre_hook(layer, before, with_kwargs=True))
             handles.append(nn.Module.register_forward_hook(layer, after))
     try:

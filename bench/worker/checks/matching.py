@@ -1,7 +1,7 @@
-"""Rows of two results of which one has more: which of them have an equal on the other side.
+"""Compares two results that differ in their number of rows: finds the rows that both have.
 
-Detectors keep the boxes above a threshold, and a score that lies next to it is kept or dropped by
-rounding.  The rows that both have are compared as sets: their order may hang on rounding as well.
+Detectors keep the boxes above a threshold, and rounding decides whether a score next to it is kept.
+The rows of both results are compared as sets, because rounding may change their order as well.
 """
 
 from collections.abc import Sequence
@@ -12,16 +12,16 @@ from torch import Tensor
 
 from bench.worker.checks import stability
 
-MOST_ROWS = 4096  # every row is held against every other
+MOST_ROWS = 4096  # every row is compared with every other
 Tensors = tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Matched:
-    """How many rows have no equal, and whether rounding explains that."""
+    """The number of rows without an equal on the other side, and whether rounding explains it."""
 
     unmatched: int
-    rows: int  # of both sides together
+    rows: int  # of both results together
     allowed: float  # share of the rows that rounding explains
     explained: bool
     few: bool
@@ -35,9 +35,11 @@ class Matched:
 def rows(
     got: Tensors, wanted: Tensors, others: Sequence[Tensors], *, near: float
 ) -> Matched | None:
-    """None where the two differ in more than the size of one axis, or have too many rows.
+    """Match the rows.  Return None where more than the size of one axis differs, or rows are too
+    many.
 
-    others: of the witnesses.  near: how far equal rows may lie apart, times their usual norm.
+    others: results of the witnesses.
+    near:   how far equal rows may lie apart, relative to their usual norm.
     """
     same = [one for one in (got, *others) if len(one) == len(wanted)]
     axes = [_row_axis(tensor, [one[place] for one in same]) for place, tensor in enumerate(wanted)]
@@ -55,7 +57,9 @@ def rows(
 
 
 def _row_axis(wanted: Tensor, others: Sequence[Tensor]) -> int:
-    """In which there are more rows or fewer: the first in which any other one differs."""
+    """Return the axis in which the numbers of rows differ: the first in which any other result
+    differs.
+    """
     sizes = [one.shape for one in others if one.ndim == wanted.ndim]
     differ = (
         axis for size in sizes for axis in range(wanted.ndim) if size[axis] != wanted.size(axis)
@@ -66,7 +70,7 @@ def _row_axis(wanted: Tensor, others: Sequence[Tensor]) -> int:
 def _unmatched(
     got: Tensors, wanted: Tensors, axes: Sequence[int], near: float
 ) -> tuple[int, int] | None:
-    """Of all tensors, and how many rows there are."""
+    """Return the number of unmatched rows of all tensors, and the number of rows."""
     if len(got) != len(wanted):
         return None
     unmatched = count = 0
@@ -80,7 +84,7 @@ def _unmatched(
 
 
 def _as_rows(one: Tensor, other: Tensor, axis: int) -> tuple[Tensor, Tensor] | None:
-    """(rows, numbers of a row) of both, if they differ in no other axis than this."""
+    """Return both as (rows, numbers of a row), or None where they differ in another axis."""
     if one.ndim != other.ndim or one.ndim == 0:
         return None
     if any(one.size(at) != other.size(at) for at in range(one.ndim) if at != axis):
@@ -91,7 +95,7 @@ def _as_rows(one: Tensor, other: Tensor, axis: int) -> tuple[Tensor, Tensor] | N
         else torch.zeros(tensor.size(axis), 1, dtype=torch.float64)
         for tensor in (one, other)
     )
-    if first.shape[1] != second.shape[1]:  # one of them is empty
+    if first.shape[1] != second.shape[1]:  # one of the two is empty
         width = max(first.shape[1], second.shape[1])
         first, second = (
             tensor if tensor.shape[1] == width else torch.zeros(len(tensor), width).double()

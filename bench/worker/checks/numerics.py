@@ -1,15 +1,15 @@
-"""Whether a case computes what float64 eager code computes from the same input (rule 26).
+"""Checks that a case computes what float64 eager code computes from the same input (rule 26).
 
-The values of one call are gathered in groups: output, labels (whole numbers and truth values of the
-output), loss, gradients, buffers.  The error of a group is ‖x - ref‖ / ‖ref‖ over all its numbers
-together: never elementwise and never by parameter, for the gradient of a convolution's bias before
-BatchNorm is zero but for rounding.  The error of labels is the share of them that differs.
+The values of one call form groups: output, labels (whole numbers and truth values of the output),
+loss, gradients, buffers.  The error of a group is ‖x - ref‖ / ‖ref‖ over all its numbers together.
+It is not taken elementwise or by parameter, because the gradient of a convolution's bias before
+BatchNorm is zero except for rounding.  The error of labels is the share of them that differs.
 
-What rounding may do is known from float32 eager code: a network that makes much of a little there
-(ReLU and max pooling that switch, deep normalised stacks) does so in coarser arithmetic as well, in
-proportion to its spacing of numbers.  A group that differs by more is suspected, and wrong if the
-witnesses do not explain it either (`bench.worker.checks.stability`): a choice between near ties, as
-an argmax or a threshold makes it, may fall otherwise.
+The effect of rounding is known from float32 eager code.  A network that amplifies rounding there
+(ReLU and max pooling that switch, deep normalised stacks) amplifies it in coarser arithmetic too,
+in proportion to the spacing of numbers.  A group that differs by more is suspected.  It is wrong if
+the witnesses do not explain it either (`bench.worker.checks.stability`): a choice between near
+ties, as an argmax or a threshold makes it, may have another result.
 """
 
 import math
@@ -25,13 +25,13 @@ from bench.worker.checks.exact import Reference
 from bench.worker.checks.rounding import EPS, FLOOR_EPS, TINY
 from bench.worker.checks.values import LABELS, Values, same_given
 
-# An output of zeros has an error of 1, a doubled one as well, an unrelated one of 1.4.
+# An output of zeros has an error of 1, a doubled output as well, an unrelated one has 1.4.
 NEVER_ROUNDING = 0.9
-# Networks of which float32, scaled, says that rounding alone may come to this are chaotic: there an
-# error of MUCH cannot be told from a mistake.
+# Networks whose scaled float32 error may come to this are chaotic: an error of MUCH cannot be told
+# from a mistake there.
 CHAOTIC, MUCH = 0.25, 0.5
-# float32 eager code that differs from float64 by this much does so because of choices, or is wrong:
-# the witnesses tell the two apart.
+# float32 eager code that differs from float64 by this much makes other choices, or is wrong: the
+# witnesses tell which.
 DOUBTED = 0.01
 
 FORWARD, BACKWARD = ("output", LABELS, "loss", "buffers"), ("gradients",)
@@ -39,16 +39,16 @@ FORWARD, BACKWARD = ("output", LABELS, "loss", "buffers"), ("gradients",)
 
 @dataclass(frozen=True, slots=True)
 class NumericsResult:
-    """The errors of a case, and what they say."""
+    """The errors of a case, and the conclusion from them."""
 
-    errors: Mapping[str, float] = field(default_factory=dict)  # by group, relative
+    errors: Mapping[str, float] = field(default_factory=dict)  # relative, by group
     allowed: Mapping[str, float] = field(default_factory=dict)
-    wrong: str | None = None  # the result is another
-    doubt: str | None = None  # the comparison tells nothing
-    suspected: frozenset[str] = frozenset()  # groups that rounding in proportion does not explain
+    wrong: str | None = None  # why the result is wrong; None = it is not
+    doubt: str | None = None  # why the comparison decides nothing; None = it does
+    suspected: frozenset[str] = frozenset()  # groups that proportional rounding does not explain
 
     def columns(self) -> dict[str, float]:
-        """By column and phase; `exact_values:…` are the groups, for the journal."""
+        """Return errors by column and phase; `exact_values:…` are the groups, for the journal."""
         found: dict[str, float] = {}
         for phase, groups in (("forward", FORWARD), ("backward", BACKWARD)):
             of_phase = [self.errors[group] for group in groups if group in self.errors]
@@ -63,10 +63,11 @@ class NumericsResult:
 def compare(
     values: Values, reference: Reference, used: str, witnesses: Sequence[Values] | None = None
 ) -> NumericsResult:
-    """Hold a case's values against the reference.  used: a key of EPS.
+    """Compare the values of a case with its reference.
 
-    witnesses: what the same network computes where rounding alone is other
-               (`bench.worker.checks.witness`); None = they have not been asked.
+    used:      the arithmetic, a key of EPS.
+    witnesses: values of the same network with other rounding (`bench.worker.checks.witness`);
+               None = they were not computed.
 
     Raises NoReferenceError where the two were not computed from the same weights and inputs.
     """
@@ -87,7 +88,7 @@ def compare(
 
 @dataclass(slots=True)
 class _Comparison:
-    """A verdict in the making."""
+    """The comparison while it is made, group by group."""
 
     reference: Reference
     used: str
@@ -120,7 +121,9 @@ class _Comparison:
             self._compare_numbers(group, got, wanted)
 
     def _witness_tensors(self, group: str, like: tuple[Tensor, ...]) -> list[tuple[Tensor, ...]]:
-        """Those of the same shapes, and of numbers where the reference has some."""
+        """Return the witnesses' tensors that have the same shapes, and numbers where the reference
+        has some.
+        """
         groups = [one.groups.get(group, ()) for one in self.witnesses or ()]
         return [
             tensors
@@ -130,7 +133,7 @@ class _Comparison:
         ]
 
     def _rounding_decides_rows(self, group: str, wanted: tuple[Tensor, ...]) -> bool:
-        """Then two results of as many rows may have other rows."""
+        """Return whether rounding decides which rows there are, also where both have as many."""
         others = (one.groups.get(group) for one in self.witnesses or ())
         return any(
             one is not None and differences.shapes(one) != differences.shapes(wanted)
@@ -140,7 +143,9 @@ class _Comparison:
     def _compare_rows(
         self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...]
     ) -> None:
-        """More or fewer rows, as a threshold keeps them, may be rounding; nothing else may."""
+        """Compare results of different numbers of rows: rounding at a threshold may explain the
+        difference.
+        """
         mine, exact_ones = differences.shapes(got), differences.shapes(wanted)
         words = f"{group}: shapes {mine}, of float64 eager {exact_ones}"
         self.suspected.add(group)
@@ -200,7 +205,7 @@ class _Comparison:
             return
         single = self.reference.rounding.get(group, 0.0)
         expected = single * EPS[used] / EPS["float32"]
-        if single >= DOUBTED * size:  # float32 eager code may be what is wrong
+        if single >= DOUBTED * size:  # float32 eager code may be the wrong one
             self.suspected.add(group)
             others = [differences.norm(one) for one in self._witness_differences(group, wanted)]
             if others:
@@ -225,7 +230,7 @@ class _Comparison:
     def _compare_with_zeros(
         self, group: str, got: tuple[Tensor, ...], wanted: tuple[Tensor, ...], bound: float
     ) -> None:
-        """Exactly zero in float64: only its own rounding is a measure."""
+        """Compare with a reference that is exactly zero: only its own rounding gives a scale."""
         difference = differences.norm_of_difference(got, wanted)
         if difference > bound and not self._explain(group, got, wanted, bound).explained:
             self.suspected.add(group)
@@ -236,7 +241,7 @@ class _Comparison:
     def _witness_differences(
         self, group: str, wanted: tuple[Tensor, ...]
     ) -> list[tuple[Tensor, ...]]:
-        """Of the witnesses, each tensor flat."""
+        """Return the differences of the witnesses from the reference, each tensor flat."""
         return [
             differences.flat_difference(one, wanted) for one in self._witness_tensors(group, wanted)
         ]

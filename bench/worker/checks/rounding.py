@@ -1,4 +1,4 @@
-"""What rounding may do in each arithmetic."""
+"""How much each arithmetic rounds."""
 
 from collections.abc import Iterable
 
@@ -15,27 +15,27 @@ EPS = {
     "float16": torch.finfo(torch.float16).eps,
     "bfloat16": torch.finfo(torch.bfloat16).eps,
 }
-# Smaller numbers are rounded to zero, or nearly so: float16's range ends at 6e-5, and an untrained
-# network may well put out less.
+# Smaller numbers are rounded to zero or nearly to zero: the range of float16 ends at 6e-5, and an
+# untrained network may well have smaller outputs.
 TINY = {
     "float32": torch.finfo(torch.float32).smallest_normal,
     "tf32": torch.finfo(torch.float32).smallest_normal,
     "float16": torch.finfo(torch.float16).smallest_normal,
     "bfloat16": torch.finfo(torch.bfloat16).smallest_normal,
 }
-FLOOR_EPS = 8  # ReLU and MaxPool are exact in float32; theirs is no budget of zero
-# Times the error of float32 eager code, scaled by EPS.  Seen on ConvNet and 27 other networks
-# (docs/trust.md): outputs up to 1.8 times in float32 (channels_last), 0.5 in bfloat16; gradients,
-# where a ReLU that switches moves a whole column, 37 times in float32, 4.4 in float16, 1.9 in
-# bfloat16.
+FLOOR_EPS = 8  # ReLU and MaxPool are exact in float32; their tolerance must not be zero
+# Times the scaled error of float32 eager code (scaled by EPS).  Seen on ConvNet and 27 other
+# networks (docs/trust.md): outputs up to 1.8 times in float32 (channels_last), 0.5 in bfloat16;
+# gradients, where a ReLU that switches moves a whole column, 37 times in float32, 4.4 in float16,
+# 1.9 in bfloat16.
 TOLERANCE = {"float32": 32.0, "tf32": 16.0, "float16": 16.0, "bfloat16": 8.0}
 GRADIENT_TOLERANCE = {"float32": 256.0, "tf32": 32.0, "float16": 32.0, "bfloat16": 16.0}
 
 
 def arithmetic(case: Case, tensors: Iterable[Tensor] = ()) -> str:
-    """The coarsest arithmetic in force: a key of EPS.
+    """Return the coarsest arithmetic in force: a key of EPS.
 
-    tensors: of the module and what goes into it and comes out, whose dtypes count as built.
+    tensors: of the module, its inputs and its outputs; for a subject as built their dtypes count.
     """
     used = ["tf32" if case.tf32 == "on" else "float32"]
     if case.dtype == AS_BUILT:

@@ -1,10 +1,10 @@
-"""Whether rounding explains a difference, by witnesses: runs that differ by rounding alone.
+"""Checks whether rounding explains a difference, by witnesses: runs that differ in rounding alone.
 
-Rounding may move a result at places where a choice hangs on it: the nearest of many codes, the
-larger of two scores, a threshold.  There a right result differs by a whole step, and elsewhere it
-does not.  The witnesses show the places: a result is right if it keeps to the truth wherever no
-witness leaves it, and if it differs no more in all than they do.  As each witness is held against
-the others in the same way, it is known how much such places are missed.
+Rounding moves a result at places where a choice depends on it: the nearest of many codes, the
+larger of two scores, a threshold.  A right result may differ by a whole step at such places and
+nowhere else.  The witnesses show the places: a result is right if it agrees with the reference
+where no witness differs, and if it differs no more in all than the witnesses do.  Each witness is
+compared with the others in the same way, which tells how many such places they miss.
 """
 
 import math
@@ -14,33 +14,37 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-# Times what the witnesses do.  They round coarser than the case by two bits, so that they find the
+# Times the difference of the witnesses.  They round coarser than the case by two bits, to find the
 # places (bench.worker.checks.witness); tests/worker/checks/test_stability.py counts the verdicts on
 # right results.
 TOLERANCE_FACTOR = 3.0  # of counts; norms grow with the root of a count
-# So many places of which no witness knew are neither right nor wrong, where they are few of many.
+# Where no more places than this differ that no witness knew, and they are few of many, the result
+# is neither right nor wrong.
 FEW, FEW_OF_ALL = 3, 0.1
-UNSTABLE = 0.5  # of what is compared: more of it hangs on rounding, and a comparison says little
+# share of what is compared; above it, so much depends on rounding that a comparison says little
+UNSTABLE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the witnesses say of one difference."""
+    """What the witnesses tell about one difference."""
 
     explained: bool
-    few: bool = False  # not explained, and so little that it may be chance
-    unstable: bool = False  # hardly any place does not hang on rounding
+    few: bool = False  # not explained, but so little that it may be chance
+    unstable: bool = False  # nearly every place depends on rounding
     most: float = 0.0  # how large a difference would have been explained: a norm, or a count
 
 
 def of_numbers(
     own: Tensor, witnesses: Sequence[Tensor], exact: Tensor, *, bound: float
 ) -> Explanation:
-    """Of differences from the truth, flat.
+    """Explain differences from the reference: flat tensors.
 
-    own:   of the case; exact: the truth itself; bound: norm that rounding explains anyway.
+    own:   of the case.
+    exact: the reference itself.
+    bound: norm that rounding explains in any case.
     """
-    leaves = 4 * bound / math.sqrt(max(1, own.numel()))  # beyond it a place counts as moved
+    leaves = 4 * bound / math.sqrt(max(1, own.numel()))  # a place that differs by more has moved
     moved = [one.abs() > leaves for one in witnesses]
     stable = ~_union(moved, own)
     missed = [
@@ -58,7 +62,7 @@ def of_numbers(
 
 
 def of_choices(own: Tensor, witnesses: Sequence[Tensor]) -> Explanation:
-    """Of places (bool, flat) where a whole number is another one, or infinite where it was not."""
+    """Explain places (bool, flat) where a whole number differs or a value became infinite."""
     stable = ~_union(witnesses, own)
     missed = [
         int((one & ~_union([*witnesses[:place], *witnesses[place + 1 :]], own)).sum())
@@ -73,7 +77,7 @@ def of_choices(own: Tensor, witnesses: Sequence[Tensor]) -> Explanation:
 
 
 def of_rows(unmatched: int, by_witnesses: Sequence[int], rows: int) -> Explanation:
-    """Of rows of which there are more or fewer, by how many have no partner on the other side."""
+    """Explain results of different numbers of rows, from the number of rows without a partner."""
     most = TOLERANCE_FACTOR * max(by_witnesses, default=0)
     few = unmatched <= most + FEW and unmatched <= max(most, FEW_OF_ALL * rows)
     return Explanation(unmatched <= most, few=few, unstable=most > UNSTABLE * rows, most=most)

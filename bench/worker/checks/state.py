@@ -1,6 +1,6 @@
-"""What ran, as read back from the process: before the samples and after them.
+"""Reads back what ran, from the process, before and after the samples.
 
-A setting that was asked for and is not in force makes the row `invalid`, naming it.
+A setting that was requested and is not in force makes the row `invalid`, and the reason names it.
 """
 
 import contextlib
@@ -29,18 +29,18 @@ AMP_LAYERS = (
     nn.ConvTranspose3d,
     nn.Linear,
 )
-# Complex numbers of a precision: what a complex layer puts out where that precision is asked for.
+# The complex dtype of a precision: the output of a complex layer where that precision is requested.
 OF_REAL = {"float32": "complex64", "float16": "complex32"}
 CONVOLUTIONS = AMP_LAYERS[:-1]
 # Share of the multiply-adds that a setting has to reach.  A network may keep a layer out of
-# autocast on purpose (a head in float32), and a row then shows what AMP does to that network; one
-# that keeps most of its work out of it shows something else.
+# autocast on purpose (a head in float32), and its row then shows what AMP does to that network.  A
+# row of a network that keeps most of its work out of autocast shows something else.
 LEAST_SHARE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class Switch:
-    """A setting of the whole process that a subject, or the import of one, may turn."""
+    """A setting of the whole process that a subject, or its import, may change."""
 
     get: Callable[[], Any]
     set: Callable[[Any], object]
@@ -53,7 +53,7 @@ def _set_dtype(name: str) -> None:
 def _precision() -> str:
     try:
         return torch.get_float32_matmul_precision()
-    except RuntimeError:  # set through torch's newer way, which the older does not read
+    except RuntimeError:  # set through torch's newer interface, which the older one does not read
         return "mixed"
 
 
@@ -68,7 +68,7 @@ def _set_processors(processors: list[int] | None) -> None:
 
 
 def _set_priority(value: int) -> None:
-    with contextlib.suppress(OSError):  # who is not root cannot take a lowered one back
+    with contextlib.suppress(OSError):  # only root can take a lowered one back
         os.setpriority(os.PRIO_PROCESS, 0, value)
 
 
@@ -93,19 +93,19 @@ SWITCHES: Mapping[str, Switch] = {
 
 
 def switches() -> dict[str, Any]:
-    """As they stand.  Computes nothing, so that a process that forks may ask, too."""
+    """Return the switches in force.  Computes nothing, so that a fork server may call it, too."""
     return {name: switch.get() for name, switch in SWITCHES.items()}
 
 
 def restore_switches(stood: Mapping[str, Any]) -> None:
-    """Undo what the imports of subjects turned: a case shall not depend on its neighbours."""
+    """Undo changes that imports of subjects made: no case may depend on other subjects."""
     for name, value in stood.items():
         if SWITCHES[name].get() != value:
             SWITCHES[name].set(value)
 
 
 def global_state(module: nn.Module, device_type: str) -> dict[str, Any]:
-    """Process-wide switches, and the mode of the module."""
+    """Return the process-wide switches and the mode of the module."""
     state: dict[str, Any] = {
         **switches(),
         "training": module.training,
@@ -120,7 +120,7 @@ def global_state(module: nn.Module, device_type: str) -> dict[str, Any]:
 
 
 def weight_dtypes(module: nn.Module) -> dict[str, int]:
-    """How many numbers the module's parameters and buffers hold, by dtype."""
+    """Return how many numbers the module's parameters and buffers hold, by dtype."""
     counts: dict[str, int] = {}
     for one in (*module.parameters(), *module.buffers()):
         name = str(one.dtype).removeprefix("torch.")
@@ -129,13 +129,18 @@ def weight_dtypes(module: nn.Module) -> dict[str, int]:
 
 
 def _flushes_denormals() -> bool:
-    """`torch.set_flush_denormal` has no getter.  Below float32's smallest normal number, 2^-126."""
+    """Return whether denormals are flushed: 2^-126 is float32's smallest normal number.
+
+    `torch.set_flush_denormal` has no getter.
+    """
     return float(torch.full((1,), 2.0**-127) * 0.5) == 0.0
 
 
 @dataclass(slots=True)
 class _WorkShares:
-    """Multiply-adds by what their layer put out, and the first layer of each kind."""
+    """Multiply-adds by the dtype and layout of the layer's output, and the first layer of each
+    kind.
+    """
 
     work: dict[str, float] = field(default_factory=dict)
     first: dict[str, str] = field(default_factory=dict)
@@ -153,11 +158,11 @@ class _WorkShares:
 
 
 def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]:
-    """dtypes and layouts of what each convolution and linear layer puts out, in one call.
+    """Return dtypes and layouts of the outputs of all convolutions and linear layers in one call.
 
-    By kind the share of all multiply-adds, and the first layer that put it out.
+    For each kind: its share of all multiply-adds, and the first layer with such an output.
 
-    `call` runs the module once as the samples will, not compiled: hooks would change the graph.
+    call: runs the module once as the samples will, not compiled: hooks would change the graph.
     """
     names = {inner: name or "itself" for name, inner in module.named_modules()}
     dtypes, layouts = _WorkShares(), _WorkShares()
@@ -183,9 +188,9 @@ def layer_state(module: nn.Module, call: Callable[[], object]) -> dict[str, Any]
 
 
 def _multiply_adds(layer: nn.Module, output: Tensor) -> float:
-    """Of a convolution or linear layer: each output is a sum over the weights of its channel."""
+    """Return the multiply-adds of a convolution or linear layer."""
     if parametrize.is_parametrized(layer, "weight"):
-        # To ask for the weight would make it anew, and have spectral_norm go a step on.
+        # Access to the weight would compute it again, and make spectral_norm advance by a step.
         return float(output.numel()) * _weights_a_channel(layer)
     weight = getattr(layer, "weight", None)
     if not isinstance(weight, Tensor) or not weight.numel():
@@ -202,7 +207,10 @@ def _weights_a_channel(layer: nn.Module) -> int:
 
 
 def layout_of(tensor: torch.Tensor) -> str | None:
-    """contiguous, channels_last or other; None where both hold (C = 1 or 1×1 maps) or not 4-d."""
+    """Return contiguous, channels_last or other.
+
+    None: the tensor has both formats (C = 1 or 1×1 maps) or is not 4-d.
+    """
     if tensor.ndim != 4:
         return None
     last = tensor.is_contiguous(memory_format=torch.channels_last)
@@ -213,15 +221,15 @@ def layout_of(tensor: torch.Tensor) -> str | None:
 
 
 def problems(case: Case, state: Mapping[str, Any], asked: Mapping[str, Any]) -> list[str]:
-    """What is not as the case asked, in words.
+    """Say in words what is not as the case requested.
 
-    state: global_state, with layer_state in it where that was looked at.
-    asked: the switches as they stood once the settings were applied, before the subject was built.
+    state: from global_state, and from layer_state where that was read.
+    asked: switches after the settings were applied, before the subject was built.
     """
     wanted: dict[str, Any] = {
         **asked,
         "training": case.mode == "training",
-        "inference_mode": False,  # it is entered inside each call, not around it
+        "inference_mode": False,  # inference_mode is entered inside each call, not around it
         "autocast": False,
         "flushes_denormals": False,
     }
@@ -240,7 +248,7 @@ def _arithmetic_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
     asked = case.amp if case.amp != "off" else case.dtype
     what = f"autocast to {case.amp}" if case.amp != "off" else f"dtype {case.dtype}"
     found = []
-    if asked != AS_BUILT:  # whatever the layers put out then is what they were built for
+    if asked != AS_BUILT:  # the layers may have any dtype then: they run as they were built
         found += _too_small_a_share(what, asked, state.get("output_dtypes", {}))
     if case.memory_format == "channels_last":
         layouts = state.get("convolution_layouts", {})
@@ -249,7 +257,7 @@ def _arithmetic_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
 
 
 def _too_small_a_share(what: str, asked: str, shares: Mapping[str, Mapping[str, Any]]) -> list[str]:
-    """A sentence where most of the work was done otherwise."""
+    """Say that most of the work ran in another way."""
     meant = {asked, OF_REAL.get(asked)}
     share = sum(one["share"] for kind, one in shares.items() if kind in meant)
     others = {kind: one for kind, one in shares.items() if kind not in meant}

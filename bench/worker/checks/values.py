@@ -1,4 +1,4 @@
-"""The values of one call of a case, by group, as they are held against each other."""
+"""The values of one call of a case, by group, in the form in which they are compared."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,31 +12,33 @@ from bench.worker.checks.rounding import EPS, TINY
 from bench.worker.model import graph, pieces, pytree
 from bench.worker.model.step import Step, TrainingStep
 
-SAMPLED = 997  # weights of a tensor that are compared, to see that two builds are one and the same
-MOST_DENSE = 2**24  # numbers of a sparse tensor that are laid out in full, to be compared
+SAMPLED = 997  # weights of a tensor that are compared, to see whether two builds are the same
+# most numbers of a sparse tensor that are written out in full for the comparison
+MOST_DENSE = 2**24
 LABELS = "labels"
 
 
 class NoReferenceError(RuntimeError):
-    """The case cannot be held against a reference; the message says why."""
+    """The case cannot be compared with a reference; the message says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """What one call computed, by group: float64 on the CPU, labels in int64.
+    """Results of one call, by group: float64 on the CPU, labels in int64.
 
-    Of a complex tensor the real and the imaginary part are two numbers.
+    The real and the imaginary part of a complex tensor are two numbers.
     """
 
     groups: Mapping[str, tuple[Tensor, ...]]
-    given: tuple[Tensor, ...] = ()  # some of the weights and inputs that it was computed from
+    given: tuple[Tensor, ...] = ()  # some of the weights and inputs of the call
 
 
 def gather(step: Step, module: nn.Module, given: Any) -> Values:
-    """Call the step once and keep what it computed.
+    """Call the step once and keep its results.
 
-    step:   with buffers and random state as its first call finds them.
-    module: not compiled, the one that holds the parameters; given: the tree of inputs.
+    step:   its buffers and random state are as its first call finds them.
+    module: not compiled, the one that holds the parameters.
+    given:  the tree of inputs.
     """
     sampled = _sampled(module, given)
     step.prepare(1)
@@ -73,7 +75,7 @@ def _nonempty(groups: Mapping[str, tuple[Tensor, ...]]) -> dict[str, tuple[Tenso
 
 
 def _floats(tree_: Any) -> tuple[Tensor, ...]:
-    """Real and complex numbers, those of sparse tensors laid out in full."""
+    """Return the tensors of real and complex numbers; sparse ones written out in full."""
     return tuple(
         _float64(part)
         for one in pytree.tensors(tree_)
@@ -83,7 +85,7 @@ def _floats(tree_: Any) -> tuple[Tensor, ...]:
 
 
 def _labels(tree_: Any) -> tuple[Tensor, ...]:
-    """Whole numbers and truth values."""
+    """Return the tensors of whole numbers and truth values."""
     return tuple(
         part.to("cpu", torch.int64, copy=True).contiguous()
         for one in pytree.tensors(tree_)
@@ -93,7 +95,7 @@ def _labels(tree_: Any) -> tuple[Tensor, ...]:
 
 
 def _comparable(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Plain tensors.  The same numbers may be kept at more or fewer indices."""
+    """Return plain tensors.  A sparse tensor may hold the same numbers at more or fewer indices."""
     one = tensor.detach()
     if not one.is_nested and one.layout is not torch.strided and one.numel() <= MOST_DENSE:
         return (one.to_dense(),)
@@ -109,13 +111,13 @@ def _float64(tensor: Tensor) -> Tensor:
 
 
 def _leaves(inputs: Any, module: nn.Module) -> list[Tensor]:
-    """The leaves behind the inputs: an input that is written to is a copy of its leaf."""
+    """Return the leaves behind the inputs: an input that is written to copies its leaf."""
     own = {id(one) for one in module.parameters()}
     return [one for one in graph.leaves(pytree.tensors(inputs)) if id(one) not in own]
 
 
 def _sampled(module: nn.Module, given: Any) -> tuple[Tensor, ...]:
-    """Some numbers of each weight and input: enough to tell two random draws from each other."""
+    """Return some numbers of each weight and input, enough to tell two random draws apart."""
     return tuple(
         _float64(part.flatten()[:: max(1, part.numel() // SAMPLED)])
         for one in (*module.parameters(), *module.buffers(), *pytree.tensors(given))
@@ -137,7 +139,9 @@ def same_given(one: tuple[Tensor, ...], other: tuple[Tensor, ...], used: str) ->
 
 
 def _equal_but_for_rounding(one: Tensor, other: Tensor, used: str) -> bool:
-    """But for rounding; what is infinite in a mask is infinite in both."""
+    """Return whether two masks or tensors are equal except for rounding; infinities must be the
+    same.
+    """
     finite = torch.isfinite(other)
     if not torch.equal(torch.nan_to_num(one[~finite]), torch.nan_to_num(other[~finite])):
         return False

@@ -1,9 +1,9 @@
-"""float64 eager code, each of whose results is rounded as a coarser arithmetic rounds.
+"""Runs float64 eager code whose results are rounded as a coarser arithmetic rounds.
 
-Monte Carlo arithmetic in its plainest form (Parker, 1997): the weights and inputs are moved by a
-rounding error at random, then the network runs as it always does, and its results are rounded to a
-few bits.  A network cannot tell it from float64, so that code which is wrong in one dtype, layout
-or under autocast is not wrong here.
+This is Monte Carlo arithmetic in its simplest form (Parker, 1997).  The weights and inputs are
+moved by a random rounding error, then the network runs as always, and each result is rounded to a
+few bits.  A network cannot tell this from float64, so that code which is wrong in one dtype, in one
+layout or under autocast is not wrong here.
 """
 
 from typing import Any
@@ -14,16 +14,16 @@ from torch import Tensor, nn
 from bench.worker.device import torch_private
 from bench.worker.model import pieces, pytree, twins
 
-# Bits of the significand, the hidden one as well (IEEE 754; TensorFloat-32 has float16's).
+# Bits of the significand, with the hidden one (IEEE 754; TensorFloat-32 has as many as float16).
 BITS = {"float32": 24, "tf32": 11, "float16": 11, "bfloat16": 8}
-# Coarser by so many than the arithmetic itself: a sum is rounded here once, there in every term,
-# and every place that hangs on rounding has to be found by a few runs.
+# Bits fewer than the arithmetic itself has: a sum is rounded once here and after each term there,
+# and a few runs have to find every place that depends on rounding.
 COARSER = 2
 _OF_FLOAT64 = 53
 
 
 class Rounded(torch_private.DispatchMode):
-    """Rounds what every operator makes to `bits`; the range stays that of float64."""
+    """Rounds the result of every operator to `bits`; the range stays that of float64."""
 
     def __init__(self, bits: int) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -49,12 +49,12 @@ class Rounded(torch_private.DispatchMode):
 
 
 def bits(used: str) -> int:
-    """used: a key of BITS."""
+    """Return the bits of a witness for an arithmetic, a key of BITS."""
     return BITS[used] - COARSER
 
 
 def perturb(module: nn.Module, given: Any, used: str, seed: int) -> None:
-    """Weights, buffers and inputs, in place, each number by up to a rounding error at random."""
+    """Move weights, buffers and inputs in place, each number by up to a random rounding error."""
     numbers = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for one in (*module.parameters(), *module.buffers(), *pytree.tensors(given)):

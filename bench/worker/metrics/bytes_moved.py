@@ -1,9 +1,10 @@
-"""The least that a call must move between memory and processor.
+"""The least number of bytes that a call must move between memory and processor.
 
-Inputs, outputs and parameters once each; in training their gradients once each, those of the
-former that backward needs again, and what the optimizer reads and writes: what a kernel a phase
-would move that keeps all else in registers.  Real traffic is larger, so bytes/s made of it are a
-lower bound, and those of a light layer come close to the memory's speed.
+Inputs, outputs and parameters count once each.  In training their gradients count once each, and so
+do the tensors of the forward that the backward reads again, and the reads and writes of the
+optimizer.  A kernel per phase that keeps everything else in registers would move so many.  Real
+traffic is larger: bytes/s from this number are a lower bound, and those of a light layer come close
+to the speed of the memory.
 """
 
 import math
@@ -19,7 +20,7 @@ from bench.worker.model import pieces, pytree
 
 @dataclass(slots=True)
 class BytesMoved:
-    """Of one call, and of its phases, in bytes."""
+    """Bytes moved by one call and by each of its phases."""
 
     total: int
     by_phase: dict[str, int] = field(default_factory=dict)
@@ -34,14 +35,15 @@ def lower_bound(
     writes_input: bool = False,
     saved: Collection[int] = (),
 ) -> BytesMoved:
-    """Bytes of one call; in training of `forward`, `backward` and `optimizer`, SGD's.
+    """Return the bytes of one call; in training of `forward`, `backward` and `optimizer` (SGD).
 
-    given:  the tree of inputs; output: what came of it.
-    writes_input: the output stands where the input stood: read and written, so it counts twice.
-    saved:  what autograd kept for the backward, as addresses of storages (`saved_by`).
+    given:        the tree of inputs.
+    output:       the result of the call.
+    writes_input: the output is stored where the input was: read and written, so it counts twice.
+    saved:        addresses of storages that autograd kept for the backward (`saved_by`).
 
-    A module that only looks at its input in another way (Flatten of a contiguous tensor) moves
-    nothing.  A sparse or nested tensor counts as those that it is made of.
+    A module that only makes another view of its input (Flatten of a contiguous tensor) moves
+    nothing.  A sparse or nested tensor counts as its component tensors.
     """
     inputs = _distinct(pytree.tensors(given))
     outputs = _distinct(pytree.tensors(output))
@@ -66,15 +68,17 @@ def lower_bound(
 
 
 def _with_gradients(tree_: Any) -> list[Tensor]:
-    """The numbers, of a sparse or nested tensor not their places, that a gradient is made for."""
+    """Return the tensors that get a gradient; of sparse and nested tensors their values, not
+    indices.
+    """
     trained = (one for one in pytree.tensors(tree_) if one.requires_grad)
     return [one for one in _distinct(trained) if one.is_floating_point() or one.is_complex()]
 
 
 def saved_by(call: Callable[[], object]) -> set[int]:
-    """What autograd keeps during a call for the backward in it, as addresses of storages.
+    """Return the addresses of the storages that autograd keeps during a call for its backward.
 
-    An address means what lies there while the call runs: its inputs, outputs and parameters.
+    An address is valid for what lies there while the call runs: inputs, outputs and parameters.
     """
     found: set[int] = set()
 
@@ -88,7 +92,9 @@ def saved_by(call: Callable[[], object]) -> set[int]:
 
 
 def _of_storages(addresses: Collection[int], tensors: Iterable[Tensor]) -> int:
-    """Bytes of the tensors that lie there; of views of one storage no more than that has."""
+    """Return the bytes of the tensors at these addresses; views of one storage count no more than
+    it has.
+    """
     held: dict[int, list[Tensor]] = {}
     for one in tensors:
         held.setdefault(address(one), []).append(one)
@@ -100,21 +106,21 @@ def _of_storages(addresses: Collection[int], tensors: Iterable[Tensor]) -> int:
 
 
 def address(tensor: Tensor) -> int:
-    """Of its storage, which all views of it share."""
+    """Return the address of the tensor's storage, which all its views share."""
     return tensor.untyped_storage().data_ptr()
 
 
 def _looked_up(module: nn.Module) -> dict[int, bool]:
-    """Tables of which a call reads a few rows alone; how many, its inputs say, not its shapes.
+    """Return the tables of which a call reads a few rows only: its inputs decide how many.
 
-    By id of the table, whether its gradient is of those rows, too.
+    By id of the table: whether its gradient has those rows only, too.
     """
     tables = (nn.Embedding, nn.EmbeddingBag)
     return {id(one.weight): one.sparse for one in module.modules() if isinstance(one, tables)}
 
 
 def nbytes(tensor: Tensor) -> int:
-    """Of its numbers; an expanded tensor has fewer in memory than its shape says."""
+    """Return the bytes of the numbers; an expanded tensor has fewer than its shape says."""
     sizes = (
         size for size, stride in zip(tensor.shape, tensor.stride(), strict=True) if stride != 0
     )
@@ -122,7 +128,7 @@ def nbytes(tensor: Tensor) -> int:
 
 
 def _distinct(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Attention is given one tensor as query, key and value: it is read once."""
+    """Drop duplicates: attention gets one tensor as query, key and value, and reads it once."""
     seen: dict[object, Tensor] = {}
     for tensor in tensors:
         for piece in pieces.of(tensor):

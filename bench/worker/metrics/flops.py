@@ -1,10 +1,10 @@
 """Operators and floating-point operations of one call, as torch dispatches them.
 
-A multiply and an add are two, of complex numbers eight, or six in a convolution, of which torch
-makes three real ones.  Only convolutions and matrix products are counted, so no Fourier transform
-is: by the formulas of torch.utils.flop_counter and those below.  Its FlopCounterMode is not used:
-it also follows the modules, through autograd, and fails where a parameter is handed to a module
-under inference_mode.
+A multiply and an add are two operations.  With complex numbers they are eight, or six in a
+convolution, which torch replaces by three real ones.  Only convolutions and matrix products are
+counted (no Fourier transforms), by the formulas of torch.utils.flop_counter and those below.  Its
+FlopCounterMode is not used: it also follows the modules, through autograd, and fails where a
+parameter is given to a module under inference_mode.
 """
 
 import contextlib
@@ -25,9 +25,9 @@ from bench.worker.device import torch_private
 from bench.worker.model import pieces, pytree
 from bench.worker.timing.stopwatch import TimedStep
 
-OF_SPARSE = "of two sparse matrices"  # what such a product is counted as
-# Fused kernels that multiply matrices and that torch's counter takes for nothing (torch 2.13):
-# parts of their names.
+OF_SPARSE = "of two sparse matrices"  # the operator whose formula counts such a product
+# Parts of the names of fused kernels that multiply matrices and for which torch's counter counts
+# nothing (torch 2.13).
 UNCOUNTED = (
     "rnn",  # mkldnn_rnn_layer, _cudnn_rnn, miopen_rnn
     "lstm",  # lstm, _lstm_mps
@@ -48,9 +48,10 @@ UNCOUNTED = (
     "sparse_sampled_addmm",
     OF_SPARSE,
 )
-# Names that hold such a part and multiply nothing: the gates, after the products.
+# Names that contain such a part but multiply nothing: the gates, after the products.
 COUNTED_AFTER_ALL = ("_thnn_fused_lstm_cell", "_thnn_fused_gru_cell")
-CUSTOM_FREE = ("aten", "prim", "prims", "profiler", "torchvision")  # namespaces seen through
+# namespaces whose operators are taken apart
+CUSTOM_FREE = ("aten", "prim", "prims", "profiler", "torchvision")
 
 
 class FlopError(RuntimeError):
@@ -59,33 +60,34 @@ class FlopError(RuntimeError):
 
 @dataclass(slots=True)
 class Flops:
-    """Of one call, and of its phases."""
+    """Floating-point operations of one call and of its phases."""
 
     total: int
     by_phase: dict[str, int] = field(default_factory=dict)
 
 
 class _Operators(torch_private.DispatchMode):
-    """Counts what is dispatched, by name, and its floating-point operations."""
+    """Counts dispatched operators by name, and their floating-point operations."""
 
     supports_higher_order_operators = True
 
     def __init__(self, *, composed: bool, whole: bool = True) -> None:
-        """whole: a recurrent layer that comes as one operator has the FLOPs of that."""
+        """whole: a recurrent layer that is one operator gets the FLOPs of the whole layer."""
         super().__init__()  # type: ignore[no-untyped-call]
         self.counts: Counter[str] = Counter()
-        self.flops: Counter[str] = Counter()  # of those with a formula, by name without overload
+        # of operators with a formula, by name without overload
+        self.flops: Counter[str] = Counter()
         self._composed, self._whole = composed, whole
 
     @property
     def hidden(self) -> list[str]:
-        """Operators without a formula that may multiply matrices."""
+        """Return operators without a formula that may multiply matrices."""
         known = {name for name in self.counts if name.partition(".")[0] in self.flops}
         return uncounted(Counter({name: n for name, n in self.counts.items() if name not in known}))
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        # A tensor with a class of its own (nested, quantised) takes the operator apart into those
-        # of the tensors that it is made of, which come here one by one; so does a flow of control.
+        # A tensor with a class of its own (nested, quantised) splits the operator into those of its
+        # component tensors, which arrive here one by one; so does control flow.
         if any(
             hasattr(kind, "__tensor_flatten__") for kind in types
         ) or not torch_private.is_operator(func):
@@ -110,7 +112,7 @@ class _Operators(torch_private.DispatchMode):
 
 
 def operators(step: TimedStep) -> Counter[str]:
-    """How often each operator is dispatched in one call, e.g. `aten::addmm`."""
+    """Return how often one call dispatches each operator, e.g. `aten::addmm`."""
     step.prepare(1)  # restoring an input is not part of the call
     seen = _Operators(composed=True)
     with seen:
@@ -119,13 +121,13 @@ def operators(step: TimedStep) -> Counter[str]:
 
 
 def count(step: TimedStep) -> Flops:
-    """Floating-point operations of one call and of its phases.  Raises FlopError.
+    """Count the floating-point operations of one call and of its phases.  Raises FlopError.
 
-    Fused recurrent and attention kernels are taken apart for the count: where some are seen,
-    the call is repeated with the backends that have them switched off.
+    Fused recurrent and attention kernels are taken apart for the count: where the call has some, it
+    is repeated without the backends that have them.
 
-    Counted twice: a module that keeps something of each call, or that decides by random numbers
-    what it computes, has no number of operations that all its calls share.
+    The call is counted twice: a module that keeps state from call to call, or that decides by
+    random numbers what it computes, has no number of operations that holds for all its calls.
     """
     found, hidden = _counted(step)
     with _without_fused_kernels() if hidden else contextlib.nullcontext():
@@ -143,10 +145,10 @@ def count(step: TimedStep) -> Flops:
 
 
 def by_operator(step: TimedStep) -> tuple[dict[str, int], list[str]]:
-    """Floating-point operations of one call, by the operator that does them: `aten::addmm`.
+    """Count the floating-point operations of one call by operator: `aten::addmm`.
 
-    Also the operators that hide their work, which have no count: taken apart, they would be other
-    operators than those of the trace.
+    Operators that hide their work are included and have no count: taken apart, they would be other
+    operators than those in the trace.
     """
     seen = _Operators(composed=False, whole=False)
     step.prepare(1)
@@ -156,7 +158,7 @@ def by_operator(step: TimedStep) -> tuple[dict[str, int], list[str]]:
 
 
 def uncounted(seen: Counter[str]) -> list[str]:
-    """Those of the operators that may multiply matrices unseen by torch's counter."""
+    """Return the operators that may multiply matrices unseen by torch's counter."""
     found = []
     for name in seen:
         space, _, operator = name.partition("::")
@@ -169,10 +171,10 @@ def uncounted(seen: Counter[str]) -> list[str]:
 
 
 def _counted(step: TimedStep) -> tuple[Flops, list[str]]:
-    """Those of one call, and the operators that hide theirs.
+    """Return the counted operations of one call, and the operators that hide theirs.
 
-    Operators are taken apart as far as torch can: under inference_mode `aten::linear` comes whole,
-    in training as `aten::addmm`.
+    Operators are taken apart as far as torch can: under inference_mode `aten::linear` stays whole,
+    in training it is `aten::addmm`.
     """
     seen = _Operators(composed=False)
     marks = [0]
@@ -187,7 +189,7 @@ def _counted(step: TimedStep) -> tuple[Flops, list[str]]:
 
 
 def _product(shape: Sequence[int], *_: object, **__: object) -> int:
-    """Of a matrix or vector with a vector."""
+    """Count a product of a matrix or vector with a vector."""
     return 2 * math.prod(shape)
 
 
@@ -202,8 +204,10 @@ def _convolution_backward(
     *more: Any,
     **_: object,
 ) -> int:
-    """Each gradient multiplies as often as the forward call; torch 2.13 (conv_backward_flop) counts
-    that of the weight as if there were one group: 32 times too much for 64 groups of one.
+    """Count a convolution's backward: each gradient multiplies as often as the forward call.
+
+    torch 2.13 (conv_backward_flop) counts the gradient of the weight as if there were one group,
+    which is 32 times too much for 64 groups of one channel.
     """
     transposed, wanted = more[4], more[7]  # bias, stride, padding, dilation, …, groups, mask
     over = image if transposed else out
@@ -212,10 +216,10 @@ def _convolution_backward(
 
 
 def _recurrent(*args: Any, **_: Any) -> int:
-    """Of an LSTM, GRU or RNN: each token meets each weight matrix once.
+    """Count an LSTM, GRU or RNN: each token meets each weight matrix once.
 
-    The input comes first; a list of all weights and biases stands last of the lists, for a packed
-    sequence (`.data`) and another (`.input`) alike.
+    The input is the first argument.  The list of all weights and biases is the last of the lists,
+    for a packed sequence (`.data`) and for another one (`.input`).
     """
     tokens = args[0].numel() // args[0].shape[-1]
     lists = [one for one in args if isinstance(one, list | tuple) and one]
@@ -224,8 +228,10 @@ def _recurrent(*args: Any, **_: Any) -> int:
 
 
 def _with_sparse(dense: Callable[..., int]) -> Callable[..., int | None]:
-    """A product of two matrices, of which one may be sparse: each number that it holds is used
-    once for each column (or row) of the other.  None: both are.
+    """Count a product of two matrices of which one may be sparse.
+
+    Each number of the sparse one is used once for each column (or row) of the other.  None: both
+    are sparse.
     """
 
     def formula(*args: Any, out_val: Any = None, **named: Any) -> int | None:
@@ -242,7 +248,7 @@ def _with_sparse(dense: Callable[..., int]) -> Callable[..., int | None]:
     return formula
 
 
-# Products that torch's counter leaves out, or counts wrongly.
+# Products that torch's counter leaves out or counts wrongly.
 _OWN: Mapping[Any, Callable[..., int | None]] = {
     torch.ops.aten.convolution_backward: shape_wrapper(_convolution_backward),
     torch.ops.aten.mv: _with_sparse(shape_wrapper(_product)),
@@ -262,21 +268,24 @@ COMPLEX = 4  # a complex multiply and add are 4 real multiplies and 4 real adds,
 
 
 def _factor(given: Any) -> int:
-    """Of operations on real numbers, which formulas take complex ones for."""
+    """Return the factor for complex numbers, which the formulas count as real ones."""
     return COMPLEX if any(one.is_complex() for one in pytree.tensors(given)) else 1
 
 
 def _formula(packet: Any) -> Callable[..., int | None] | None:
-    """Of an operator: ours, torch's, or one that a subject has registered with torch."""
+    """Return the formula of an operator: ours, torch's, or one that a subject has registered with
+    torch.
+    """
     return _OWN.get(packet) or flop_registry.get(packet)
 
 
 @contextlib.contextmanager
 def _without_fused_kernels() -> Iterator[None]:
-    """Without the backends whose kernels hide their products."""
+    """Switch off the backends whose fused kernels hide their products."""
     fast = torch.backends.mha.get_fastpath_enabled()
     with (
-        warnings.catch_warnings(action="ignore"),  # mkldnn.flags speaks of TF32, which is not asked
+        # mkldnn.flags sets TF32 as well, which is not wanted
+        warnings.catch_warnings(action="ignore"),
         torch.backends.mkldnn.flags(enabled=False),
         torch.backends.cudnn.flags(enabled=False),
         sdpa_kernel(SDPBackend.MATH),

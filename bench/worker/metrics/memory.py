@@ -1,7 +1,7 @@
-"""How much memory a call needs: three meanings, three figures (none of them while timing).
+"""How much memory a call needs: three figures with three meanings (none is taken while timing).
 
 allocated: most that the allocator had given out at once; on the CPU torch has no such counter,
-           so it is put together from what was alive before and the allocations of one call;
+           so it is computed from the memory in use before and the allocations of one call;
 reserved:  most that the allocator held from the device (accelerators only);
 process:   most physical memory of the process, with the interpreter and torch's libraries.
 """
@@ -31,7 +31,9 @@ class MemoryCountError(RuntimeError):
 
 
 def alive_bytes(module: nn.Module, *trees: Any) -> int:
-    """Memory behind a module's weights, buffers, other tensors and these trees, each once."""
+    """Return the bytes behind a module's weights, buffers, other tensors and these trees, each
+    once.
+    """
     own = (pytree.tensors(list(vars(inner).values())) for inner in module.modules())
     every = (
         *module.parameters(),
@@ -43,7 +45,7 @@ def alive_bytes(module: nn.Module, *trees: Any) -> int:
 
 
 def storage_bytes(tensors: Iterable[Tensor]) -> int:
-    """Views share a storage, which counts once; a sparse or nested tensor lies in several."""
+    """Return the bytes of the storages: views share one, a sparse or nested tensor has several."""
     storages = {}
     for piece in pieces.all_of(tensors):
         storage = piece.untyped_storage()
@@ -52,10 +54,12 @@ def storage_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def allocated_peak_bytes(call: Callable[[], object]) -> int:
-    """Most that one call had allocated on the CPU at once, above what was there before.
+    """Return the most that one call had allocated on the CPU at once, above the memory in use
+    before.
 
-    From the profiler's allocation events.  It does not see memory freed that was allocated
-    before it began: call it when nothing is left over from the last call.
+    It comes from the profiler's allocation events.  These do not show memory that was allocated
+    before the profiler began and freed after: call this when nothing is left over from the last
+    call.
     """
     with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as prof:
         call()
@@ -68,23 +72,24 @@ def allocated_peak_bytes(call: Callable[[], object]) -> int:
         if event.name() == MEMORY_EVENT and torch_private.device_type(event) in _CPU_TYPES
     ]
     now = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):  # stable: ties as they came
+    # stable: events of the same time stay in order
+    for event in sorted(events, key=lambda event: event.start_ns()):
         now += event.nbytes()
         peak = max(peak, now)
     return peak
 
 
 def process_peak_bytes(call: Callable[[], object], process: Path = _PROCESS) -> int:
-    """Most physical memory of this process during one call (VmHWM).
+    """Return the most physical memory of this process during one call (VmHWM).
 
-    Freed memory that the C library keeps is given back first, so that what happened before does
-    not count.  Linux alone counts it.  Raises MemoryCountError.
+    Freed memory that the C library keeps is given back first, so that earlier work does not count.
+    Linux only.  Raises MemoryCountError.
     """
     gc.collect()
     with contextlib.suppress(OSError, AttributeError):  # not glibc
         ctypes.CDLL(None).malloc_trim(0)
     try:
-        (process / "clear_refs").write_text("5")  # proc(5): resets the peak to what is held now
+        (process / "clear_refs").write_text("5")  # proc(5): resets the peak to the memory held now
     except OSError as error:
         raise MemoryCountError(f"the process' peak cannot be reset ({error.strerror})") from None
     call()
@@ -95,14 +100,14 @@ def process_peak_bytes(call: Callable[[], object], process: Path = _PROCESS) -> 
 
 
 def drop_gradients(module: nn.Module, *trees: Any) -> None:
-    """As they are when a step begins."""
+    """Remove gradients and outputs, as at the start of a step."""
     for tensor in (*module.parameters(), *pytree.tensors(trees)):
         if tensor.is_leaf:
             tensor.grad = None
 
 
 def begin_call(step: Step, prepared: Prepared) -> None:
-    """As a call begins: gradients None, inputs restored, no output left over."""
+    """Begin a call: no gradients, inputs restored, no output left over."""
     forgetful: Any = step  # read-only to all others
     forgetful.output = None
     step.prepare(1)

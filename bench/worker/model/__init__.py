@@ -1,1 +1,1 @@
-"""From a name to a network, its inputs and a step that can be called."""
+"""From the name of a subject to a network, its inputs, and a step that can be called."""

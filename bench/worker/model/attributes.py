@@ -1,8 +1,8 @@
-"""What an object of a model's own class holds: its attributes, where tensors may lie in them.
+"""Attributes of objects of a model's own classes, which may hold tensors.
 
-A dataclass, a namespace, a distribution, an object with `__slots__`: their attributes are looked
-at.  Modules, types, functions, iterators, locks, files and whatever else Python, torch or C brings
-are not: they hold no output, and from some of them the whole process can be reached.
+The attributes of a dataclass, a namespace, a distribution or an object with `__slots__` are read.
+Those of modules, types, functions, iterators, locks, files and all other objects of Python, torch
+or C are not: they hold no output, and some of them lead to the whole process.
 """
 
 import copy
@@ -18,7 +18,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-# Of torch's classes these hold what a network computed.
+# Classes of torch that hold results of a network.
 _OF_TORCH = ("torch.distributions.", "torch.nn.attention.", "torch.nn.utils.")
 _NAMESPACES = ("types.SimpleNamespace", "argparse.Namespace")
 _LIBRARY = Path(os.__file__).parent
@@ -35,11 +35,11 @@ _NEVER = (
 
 
 class CopyError(TypeError):
-    """An object that holds tensors and cannot be copied; the message names its class."""
+    """An object that holds tensors cannot be copied; the message names its class."""
 
 
 def of(value: Any) -> dict[str, Any]:
-    """By name; nothing where the object is of another kind."""
+    """Return the attributes by name; none where the object is of another kind."""
     if isinstance(value, _NEVER):
         return {}
     if dataclasses.is_dataclass(value):
@@ -53,7 +53,7 @@ def of(value: Any) -> dict[str, Any]:
 
 
 def understood(value: Any) -> bool:
-    """Whether its attributes are all there is to it."""
+    """Return whether the object consists of its attributes alone."""
     if isinstance(value, _NEVER):
         return False
     kind: Any = type(value)
@@ -61,7 +61,7 @@ def understood(value: Any) -> bool:
 
 
 def copied(value: Any) -> Any:
-    """A shallow copy; the object itself where its class makes none (a logger, a singleton).
+    """Return a shallow copy; the object itself where its class makes none (a logger, a singleton).
 
     Raises CopyError.
     """
@@ -75,13 +75,13 @@ def copied(value: Any) -> Any:
 
 
 def get(value: Any, name: str) -> Any:
-    """An attribute that `of` gave.  Raises AttributeError where there is none any more."""
+    """Return an attribute that `of` listed.  Raises AttributeError where it is gone."""
     own = getattr(value, "__dict__", None)
     return own[name] if isinstance(own, dict) and name in own else getattr(value, name)
 
 
 def put(value: Any, name: str, new: Any) -> None:
-    """Set an attribute that `of` gave, in frozen objects too and past any property."""
+    """Set an attribute that `of` listed, also in frozen objects and behind properties."""
     own = getattr(value, "__dict__", None)
     if isinstance(own, dict) and name in own:
         own[name] = new
@@ -106,7 +106,9 @@ def _own(value: Any) -> dict[str, Any]:
 
 @functools.lru_cache(maxsize=4096)
 def _of_python(kind: Hashable) -> bool:
-    """A class written in Python, of neither Python's own library nor torch's insides."""
+    """Return whether the class is written in Python and belongs to neither Python's library nor
+    torch.
+    """
     assert isinstance(kind, type)
     if f"{kind.__module__}.{kind.__qualname__}" in _NAMESPACES:
         return True
@@ -122,7 +124,7 @@ _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE of CPython's object.h: made by a clas
 
 
 def _of_library(name: str) -> bool:
-    """By its file, since a model's own module may bear any name."""
+    """Decide by the file, because a model's own module may have any name."""
     if name == "__main__":
         return False
     file = getattr(sys.modules.get(name), "__file__", None)

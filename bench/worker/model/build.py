@@ -28,11 +28,11 @@ from bench.worker.model.step_inputs import UnsupportedError
 SEED = 0
 LAZY_BATCH = 2  # images that tell a lazy layer its sizes
 
-# What torch says where two dtypes meet that it does not bring together.
+# torch's messages where it cannot combine two dtypes.
 OF_DTYPES = re.compile(r"dtype|scalar type|BFloat16|Half|Double|Float\b|data type|type mismatch")
 
-DTYPES = {  # all values of the axis but `as-built`, which turns nothing
-    "float64": torch.float64,  # of references alone, no value of the axis
+DTYPES = {  # all values of the axis but `as-built`, which changes nothing
+    "float64": torch.float64,  # only for references; no value of the axis
     "float32": torch.float32,
     "bfloat16": torch.bfloat16,
     "float16": torch.float16,
@@ -49,12 +49,12 @@ class SubjectError(Exception):
 
 
 class SubjectRaised(SubjectError):  # noqa: N818 - says what happened
-    """Its own code raised when it was imported or built: `__cause__`."""
+    """The subject's own code raised while it was imported or built: see `__cause__`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Prepared:
-    """A module, or one layer of it, with what it is called with."""
+    """A module, or one layer of it, with the inputs of its call."""
 
     module: nn.Module  # on its device, in its mode; not compiled
     args: tuple[Any, ...]
@@ -63,11 +63,11 @@ class Prepared:
     restore: bool | None  # a call writes to its input; None: its first call will show it
     layer: str | None = None  # dotted name, where it is a layer of the subject
     built_in: frozenset[str] = frozenset()  # floating dtypes of the subject before the case's
-    compiled: tuple[str, ...] = ()  # parts of it that were compiled, or that it is a part of
+    compiled: tuple[str, ...] = ()  # its compiled parts, or the compiled parts that it belongs to
 
 
 def build(ref: SubjectRef) -> nn.Module:
-    """Import, seed and call; without any torch.compile.  On the CPU, in its own dtype.
+    """Import, seed and call the subject, without any torch.compile, on the CPU, in its own dtype.
 
     Raises SubjectError, SubjectRaised.
     """
@@ -75,9 +75,9 @@ def build(ref: SubjectRef) -> nn.Module:
 
 
 def _built(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
-    """And the names of its parts that were compiled.
+    """Return the module and the names of its parts that were compiled.
 
-    A subject of the user's has the weights that this process was given, if any.
+    A subject of the user's gets the weights that this process was given, if any.
     """
     module, parts = _made(ref)
     if ref.whole not in SHIPPED:
@@ -89,7 +89,7 @@ def _built(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
 
 
 def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
-    """With the weights that its own code gives it."""
+    """Return the module with the weights from its own code."""
     shown = ref.whole
     module = load(ref)
     made: Any = module
@@ -113,7 +113,7 @@ def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
 
 
 def _copy(made: nn.Module, shown: str) -> nn.Module:
-    """Of a network that its module made: a case changes what it is given."""
+    """Copy a network that its module has made: a case changes the network that it gets."""
     try:
         return copy.deepcopy(made)
     except Exception as error:  # a subject may raise anything
@@ -124,15 +124,15 @@ def _copy(made: nn.Module, shown: str) -> nn.Module:
 
 
 def _hidden(ref: SubjectRef) -> str:
-    """The end of a sentence: a module of the user's that another one hides."""
+    """Return the end of a message: another module hides a module of the user's."""
     found = start.hidden(ref.module.partition(".")[0])
     return f" ({found})" if found else ""
 
 
 def give_weights(module: nn.Module, spec: str) -> None:
-    """Lazy layers get theirs in a call: on two images of the input `spec`, untimed.
+    """Give lazy layers their weights by an untimed call on two images of the input `spec`.
 
-    The same ones every time.  Raises inputs.InputError, and what a forward may.
+    The weights are the same every time.  Raises inputs.InputError, and anything that a forward may.
     """
     if not lazy.lacks_sizes(module):
         return
@@ -146,7 +146,7 @@ def give_weights(module: nn.Module, spec: str) -> None:
 
 
 def load(ref: SubjectRef) -> Any:
-    """Import the module that it is in.  Raises SubjectError, SubjectRaised."""
+    """Import the module of the subject.  Raises SubjectError, SubjectRaised."""
     start.add_subject_folders()
     try:
         with start.own_names() if ref.whole in SHIPPED else contextlib.nullcontext():
@@ -169,13 +169,15 @@ def load(ref: SubjectRef) -> Any:
 
 
 def _not_found(error: Exception) -> str | None:
-    """The module that `from package import module` does not find."""
+    """Return the module that `from package import module` does not find."""
     found = re.match(r"cannot import name '(\w+)' from '([\w.]+)'", str(error))
     return f"{found[2]}.{found[1]}" if found and isinstance(error, ImportError) else None
 
 
 def import_seeded(name: str) -> ModuleType:
-    """A module that makes a network when it is imported gives it the same weights every time."""
+    """Import a module with fixed seeds, so that a network made at import has the same weights each
+    time.
+    """
     if name not in sys.modules:
         torch.default_generator.manual_seed(SEED)  # not an accelerator's: no fork may follow that
         _seed_others(SEED)
@@ -190,11 +192,11 @@ def _words(error: Exception) -> str:
 def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepared:
     """Build the case's subject and its inputs on the case's device, in its mode.
 
-    enter: is told what begins (`bench.core.protocol`).
+    enter: is told the stage that begins (`bench.core.protocol`).
 
-    channels_last is for 4-dimensional weights and inputs; those of other dimensions (text, video)
-    stay as they are.  Raises SubjectError, inputs.InputError, layers.LayerError,
-    or StepError for a layer that has no backward.
+    channels_last applies to 4-dimensional weights and inputs; those of other dimensions (text,
+    video) stay as they are.  Raises SubjectError, inputs.InputError, layers.LayerError, or
+    StepError for a layer that has no backward.
     """
     ref = parse(case.subject)
     enter("while it was built")
@@ -222,13 +224,13 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
             loss=loss.of(whole, scaled=case.amp == "float16"),
             restore=None,
         )
-    seed_all(SEED)  # dropout: the same masks whatever was called before
+    seed_all(SEED)  # dropout: the same masks, whatever was called before
     return dataclasses.replace(prepared, built_in=built_in, compiled=parts)
 
 
 @contextlib.contextmanager
 def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
-    """Raises StepError where a call fails for a dtype that the subject was not built in."""
+    """Raise StepError where a call fails because of a dtype in which the subject was not built."""
     try:
         yield
     except RuntimeError as error:
@@ -242,14 +244,14 @@ def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
 
 
 def need_gradients(whole: nn.Module, given: Any) -> None:
-    """Where nothing is to be trained, the gradient of the input is the only backward there is."""
+    """Require the gradient of the input where there are no weights to train."""
     if not any(parameter.requires_grad for parameter in whole.parameters()):
         for tensor in pytree.floating(given):
             tensor.requires_grad_()
 
 
 def seed_all(seed: int) -> None:
-    """torch's, Python's and numpy's random numbers: any of them may draw weights or masks."""
+    """Seed torch, Python and numpy: each of them may draw weights or masks."""
     torch.manual_seed(seed)
     _seed_others(seed)
 
@@ -261,12 +263,12 @@ def _seed_others(seed: int) -> None:
 
 
 def place_in_mode(case: Case) -> nn.Module:
-    """The case's subject, or the whole that its layer is of: built, placed, in its mode."""
+    """Build the case's subject, or the network of its layer, place it and set its mode."""
     return _placed(case)[0]
 
 
 def _placed(case: Case) -> tuple[nn.Module, frozenset[str], tuple[str, ...]]:
-    """And the floating dtypes that it was built in, and its parts that were compiled."""
+    """Return the placed module, the dtypes it was built in, and its compiled parts."""
     module, parts = _built(parse(case.subject))
     give_weights(module, case.input)
     built_in = frozenset(
@@ -280,12 +282,12 @@ def _placed(case: Case) -> tuple[nn.Module, frozenset[str], tuple[str, ...]]:
         for tensor in (*module.parameters(), *module.buffers()):
             if twins.is_image(tensor):
                 tensor.data = tensor.data.contiguous(memory_format=torch.channels_last)
-    module.train(case.mode == "training")  # not its result: an override may give none
+    module.train(case.mode == "training")  # the result is not used: an override may return None
     return module, built_in, parts
 
 
 def _to(module: nn.Module, device: str, real: torch.dtype | None) -> None:
-    """As `module.to(device, dtype)`, which would take the imaginary part from complex numbers.
+    """Do `module.to(device, dtype)`, which would drop the imaginary part of complex numbers.
 
     Raises StepError where torch has no such numbers.
     """
@@ -320,7 +322,7 @@ def _layer(
         )
     gradient = loss.FixedGradient(scaled=case.amp == "float16")
     if case.mode == "training":
-        with contextlib.suppress(loss.LossError):  # the step says so, in its own words
+        with contextlib.suppress(loss.LossError):  # the step reports it, with its own message
             gradient(seen.output)  # made here, not in the first call
     else:
         for tensor in pytree.tensors((seen.args, seen.kwargs)):
@@ -336,5 +338,5 @@ def _layer(
 
 
 def _backward(of_output: loss.Loss, output: Any) -> None:
-    """As training does, so that what is computed again there (checkpoints) is seen."""
+    """Run a backward as training does, so that recomputations in it (checkpoints) are seen."""
     of_output(output).backward()

@@ -1,4 +1,4 @@
-"""What hangs on a tensor in autograd's graph."""
+"""Walks through autograd's graph behind a tensor."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -7,7 +7,7 @@ from torch import Tensor
 
 
 def nodes(tensors: Iterable[Tensor]) -> Iterator[Any]:
-    """The nodes that a backward from these passes, each once."""
+    """Yield the nodes that a backward from these nodes passes, each once."""
     left: list[Any] = [one.grad_fn for one in tensors]
     seen = set[Any]()
     while left:
@@ -20,12 +20,12 @@ def nodes(tensors: Iterable[Tensor]) -> Iterator[Any]:
 
 
 def without_derivative(tensors: Iterable[Tensor]) -> str | None:
-    """The name of a node at which a backward stops because torch has none for it."""
+    """Return the name of a node where a backward stops for lack of a derivative."""
     return next((node.name() for node in nodes(tensors) if "NotImplemented" in node.name()), None)
 
 
 def leaves(tensors: Iterable[Tensor]) -> list[Tensor]:
-    """Those that require a gradient, or the leaves behind them: each once."""
+    """Return the tensors that require a gradient, or the leaves behind them, each once."""
     found: dict[int, Tensor] = {}
     for tensor in tensors:
         if not tensor.requires_grad:

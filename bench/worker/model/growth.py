@@ -1,4 +1,4 @@
-"""What a call leaves behind for the next one: among its inputs, in its module, in its work."""
+"""Finds state that grows from call to call: in the inputs, in the module, in the work of a call."""
 
 import functools
 import sys
@@ -14,16 +14,17 @@ from torch import Tensor, nn
 from bench.worker.device import torch_private
 from bench.worker.model import pieces
 
-MOST_OBJECTS = 20_000  # looked at in one value: a table of words holds more, and is no state
+MOST_OBJECTS = 20_000  # objects read in one value: a table of words holds more, and is no state
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, nn.Module)
 _CONTAINERS = (list, dict, set, deque)
 _MODULES_OWN = frozenset(vars(nn.Module()))
-_RISING_CALLS = 3  # more, each of which has to do more than the one before: no chance (1 in 24)
+# calls, each of which has to do more than the one before: this is no chance (1 in 24)
+_RISING_CALLS = 3
 
 
 def _objects(value: Any) -> Iterator[Any]:
-    """The value and all that it holds, each once: MOST_OBJECTS at most, no code, no modules."""
+    """Yield the value and its contents, each once: MOST_OBJECTS at most, no code or modules."""
     seen, left = set[int](), [value]
     while left and len(seen) < MOST_OBJECTS:
         one = left.pop()
@@ -59,16 +60,16 @@ def _names(slots: Any) -> tuple[str, ...]:
 
 
 def holds_state(value: Any) -> bool:
-    """Whether a call could leave anything behind in it, but for the numbers of its tensors."""
+    """Return whether a call could leave state in the value, apart from tensors' numbers."""
     return any(not isinstance(one, (*_PLAIN, Tensor, tuple)) for one in _objects(value))
 
 
 @dataclass(frozen=True, slots=True)
 class Fingerprint:
-    """Tells whether a value was changed: what it holds, and how often tensors were written to."""
+    """Detects changes of a value: of its contents, and writes to its tensors."""
 
     marks: tuple[Any, ...]
-    kept: tuple[Any, ...]  # so that no other object is given an id of one of these
+    kept: tuple[Any, ...]  # keeps them alive, so that no other object gets one of their ids
 
     @classmethod
     def of(cls, value: Any) -> "Fingerprint":
@@ -102,9 +103,9 @@ def _length(one: Any) -> int:
 
 
 def sizes(module: nn.Module) -> dict[str, int]:
-    """How much the module holds beside its parameters, by the name of the attribute.
+    """Return the size of what the module holds beside its parameters, by attribute.
 
-    Also what its classes, and the files that they are in, hold in containers.
+    Containers of its classes, and of the files of these, count as well.
     """
     found: dict[str, int] = {}
     for name, value in _state_holders(module):
@@ -113,7 +114,7 @@ def sizes(module: nn.Module) -> dict[str, int]:
 
 
 def graphs_kept(module: nn.Module) -> list[str]:
-    """The names of what holds a tensor with the graph that it was computed in."""
+    """Return the names of attributes with a tensor that still has its graph."""
     names = (
         name
         for name, value in _state_holders(module)
@@ -123,7 +124,9 @@ def graphs_kept(module: nn.Module) -> list[str]:
 
 
 def _state_holders(module: nn.Module) -> Iterator[tuple[str, Any]]:
-    """By name: attributes and buffers, what hooks hold, containers and tensors of their classes."""
+    """Yield by name: attributes and buffers, objects that hooks hold, containers and tensors of
+    classes.
+    """
     places: dict[str, Any] = {}
     for name, inner in module.named_modules():
         for attribute, value in vars(inner).items():
@@ -145,7 +148,7 @@ def _state_holders(module: nn.Module) -> Iterator[tuple[str, Any]]:
 
 
 def _held_by_call(call: Any) -> list[Any]:
-    """What a function, a method, a partial or another object that is called can reach."""
+    """Yield what a function, a method, a partial or another callable can reach."""
     match call:
         case functools.partial():
             return [*call.args, *call.keywords.values(), *_held_by_call(call.func)]
@@ -171,7 +174,7 @@ def _cells(function: types.FunctionType) -> list[Any]:
 
 
 def _size(value: Any) -> int:
-    """Objects, numbers of tensors, and nodes of the graphs that these hang on."""
+    """Count objects, numbers of tensors, and nodes of the graphs behind these."""
     total = 0
     for one in _objects(value):
         total += 1 + _length(one)
@@ -191,12 +194,12 @@ def _nodes(tensor: Tensor) -> int:
 
 
 def grown(before: Mapping[str, int], after: Mapping[str, int]) -> list[str]:
-    """The names of what holds more than it did."""
+    """Return the names whose size has grown."""
     return [name for name, size in after.items() if size > before.get(name, size)]
 
 
 class Work(torch_private.DispatchMode):
-    """Counts the operators of what runs inside, and the numbers that they put out."""
+    """Counts operators, and the numbers in their results."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -212,7 +215,7 @@ class Work(torch_private.DispatchMode):
         return result
 
     def more_than(self, other: "Work") -> bool:
-        """No less of either, and more of one."""
+        """Return whether this is no less of either, and more of one."""
         mine, others = (self.operators, self.numbers), (other.operators, other.numbers)
         return mine != others and all(a >= b for a, b in zip(mine, others, strict=True))
 
@@ -221,7 +224,7 @@ class Work(torch_private.DispatchMode):
 
 
 def work_of(call: Callable[[], object]) -> Work | None:
-    """Of one call; None where it cannot be counted: some tensors cannot be looked at."""
+    """Return the work of one call; None where some tensors cannot be counted."""
     seen = Work()
     try:
         with seen:
@@ -234,9 +237,9 @@ def work_of(call: Callable[[], object]) -> Work | None:
 def rising(
     first: Work | None, call: Callable[[], object], prepare: Callable[[], object]
 ) -> str | None:
-    """Words where each call does more than the one before, or None.
+    """Return a sentence where each call does more than the one before, else None.
 
-    first:   of a call before the samples.
+    first:   work of a call before the samples.
     prepare: restores the inputs before each call, which is no work of the call.
     """
 
@@ -248,7 +251,8 @@ def rising(
     if first is None or last is None or not last.more_than(first):
         return None
     seen = last
-    for _ in range(_RISING_CALLS):  # one that draws random numbers does now more, now less
+    # a module that draws random numbers does more in one call and less in another
+    for _ in range(_RISING_CALLS):
         following = following_work()
         if following is None or not following.more_than(seen):
             return None

@@ -1,6 +1,6 @@
-"""An input for a network that nobody gave one for: by its own words, else by its first layer.
+"""Guesses an input for a network: from its own attributes, else from its first layer.
 
-Every guess is tried in a call before it is believed.
+Every guess is tried in a call before it is used.
 """
 
 import time
@@ -12,22 +12,22 @@ from torch import nn
 
 from bench.worker.model import inputs, lazy
 
-MOST_S = 10.0  # of trying; a guess that takes longer is none
+MOST_S = 10.0  # of a trial; a guess that takes longer is dropped
 IMAGE_SIZES = (224, 32, 28, 64, 299)  # ImageNet, CIFAR, MNIST, small ones, Inception
 SIGNAL_SIZES = (1024, 128, 16_000)
 VIDEO = "16,112,112"  # frames, height, width: as torchvision's video networks take them
 TOKENS = 64
-# Where packages keep the size that a network was made for: timm (`pretrained_cfg`, earlier
-# `default_cfg`), torchvision's VisionTransformer (`image_size`), and their kin (`img_size`).
+# Attributes in which packages keep the size that a network was made for: timm (`pretrained_cfg`,
+# earlier `default_cfg`), torchvision's VisionTransformer (`image_size`), and others (`img_size`).
 CONFIGS = ("pretrained_cfg", "default_cfg")
 SIZES = ("image_size", "img_size", "input_size")
 
 
 def spec(module: nn.Module) -> str | None:
-    """A value of the axis `input` with which a call succeeds, `3,224,224`; else None.
+    """Return a value of the axis `input` with which a call succeeds, such as `3,224,224`, or None.
 
-    The network is called in eval mode without gradients, on two images, and is left in the mode
-    that it was in.
+    The network is called in eval mode without gradients, on two images, and is left in the mode in
+    which it was.
     """
     end = time.monotonic() + MOST_S
     modes = [(inner, inner.training) for inner in module.modules()]
@@ -38,7 +38,7 @@ def spec(module: nn.Module) -> str | None:
                 return None
             if _accepts(module, one):
                 return one
-    except Exception:  # whatever an attribute of a subject raises: nothing is known of it
+    except Exception:  # an attribute of a subject may raise anything: nothing is known then
         return None
     finally:
         for inner, training in modes:
@@ -70,7 +70,7 @@ _FIRST = (nn.Conv1d, nn.Conv2d, nn.Conv3d, nn.Embedding, nn.Linear)
 
 
 def _declared_sizes(module: nn.Module) -> Iterator[int]:
-    """Sizes of an image that the network names itself."""
+    """Return the sizes of an image that the network's attributes name."""
     for name in CONFIGS:
         config: Any = getattr(module, name, None)
         get = getattr(config, "get", lambda key, config=config: getattr(config, key, None))
@@ -80,7 +80,7 @@ def _declared_sizes(module: nn.Module) -> Iterator[int]:
 
 
 def _size(given: Any) -> Iterator[int]:
-    """224, (224, 224) or (3, 224, 224) → 224."""
+    """Return the size: 224, (224, 224) or (3, 224, 224) → 224."""
     if isinstance(given, tuple | list) and given and len(set(given[-2:])) == 1:
         given = given[-1]
     if isinstance(given, int) and not isinstance(given, bool) and given > 0:

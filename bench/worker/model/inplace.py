@@ -1,8 +1,8 @@
-"""Whether a call writes to its input: then the second call does other work than the first.
+"""Finds out whether a call writes to its input: the second call would do other work than the first.
 
-Seen in a real call, on a copy of the input.  A call on torch's meta device would show it sooner,
-but would leave tensors without numbers wherever a module keeps something outside itself: a table
-by length in a cache of its file, a feature in a dict.
+A real call shows it, on a copy of the input.  A call on torch's meta device would be faster, but
+would leave tensors without numbers wherever a module keeps something outside itself: a table by
+length in a cache of its file, a feature in a dict.
 """
 
 from collections.abc import Iterable
@@ -15,14 +15,14 @@ from bench.worker.model import pieces
 
 
 def versions(tensors: Iterable[Tensor]) -> list[int]:
-    """torch counts the writes to a tensor or to a view of it; not those to an inference tensor."""
+    """Return torch's counts of writes to tensors or views; inference tensors have none."""
     return [
         0 if one.is_inference() else torch_private.version(one) for one in pieces.all_of(tensors)
     ]
 
 
 def changed(tensors: Iterable[Tensor], kept: Iterable[Tensor]) -> bool:
-    """Whether any number is another than that of the tensor in its place in `kept`.
+    """Return whether any number differs from that of the tensor at the same place in `kept`.
 
     numpy writes to a tensor, and a module to its `.data`, without a count.
     """
@@ -35,7 +35,7 @@ def _same_bits(one: Tensor, other: Tensor) -> bool:
         return False
     if one.is_quantized:
         one, other = one.int_repr(), other.int_repr()
-    return torch.equal(_bits(one), _bits(other))  # of bits: NaN equals itself
+    return torch.equal(_bits(one), _bits(other))  # compares bits: NaN equals itself
 
 
 def _bits(tensor: Tensor) -> Tensor:

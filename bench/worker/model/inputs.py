@@ -1,7 +1,7 @@
-"""Make what a subject is called with: from the axis `input`, or as the module itself says.
+"""Makes the inputs of a subject: from the axis `input`, or from the module's `example_inputs`.
 
-The numbers are drawn on the CPU, in float32, and moved: the same on every device, and the same
-but for rounding in every dtype.
+The numbers are drawn on the CPU in float32, and moved: they are the same on every device, and in
+every dtype except for rounding.
 """
 
 import re
@@ -16,8 +16,8 @@ from bench.worker.model import dtypes, pytree, twins
 
 SEED = 0
 OWN = "own"
-# Exclusive upper bound of integers where none is given: 0 and 1 are valid as index of every
-# table with two entries, as mask and as class.
+# Exclusive upper bound of integers where none is given: 0 and 1 are valid as index of every table
+# with two entries, as mask and as class.
 DEFAULT_BOUND = 2
 
 _DTYPES: dict[str, torch.dtype] = {
@@ -49,12 +49,12 @@ class InputSpec:
     """One input, without the batch."""
 
     shape: tuple[int, ...]  # () = one number an image: (N,)
-    dtype: torch.dtype | None = None  # None = as the case
+    dtype: torch.dtype | None = None  # None = the case's dtype
     bound: int | None = None  # integers are below it
 
 
 def parse(text: str) -> tuple[InputSpec, ...]:
-    """`3,224,224; 10:int64<1000` → two inputs.  Raises InputError."""
+    """Parse `3,224,224; 10:int64<1000` into two inputs.  Raises InputError."""
     return tuple(_parse(part.strip(), text) for part in text.split(";"))
 
 
@@ -93,14 +93,13 @@ def make(
     device: str = "cpu",
     memory_format: str = "contiguous",
 ) -> Arguments:
-    """Arguments and keywords of one call.
+    """Make the arguments and keywords of one call.
 
     text:  value of the axis `input`; `own` (or nothing) = the module's `example_inputs(batch)`,
            a tensor, a tuple of arguments or a dict of keywords.
-    dtype: of the floating inputs that name none, and of all floating ones of `example_inputs`,
-           whose complex ones become those of its precision (`bench.worker.model.dtypes`), as do
-           those that name complex64: no name is there for complex numbers of the case's own
-           precision.  None = float32, and as `example_inputs` gives them.
+    dtype: of the floating inputs that name none, and of all floating ones of `example_inputs`.
+           Complex ones, and those that name complex64, get the complex dtype of its precision
+           (`bench.worker.model.dtypes`).  None = float32, and as `example_inputs` gives them.
     memory_format: of the floating and complex inputs (N, C, H, W); others have no channels_last.
 
     The tensors are on `device` and require no gradient.  Raises InputError.
@@ -128,7 +127,7 @@ def make(
 
 
 def draw(spec: InputSpec, batch: int, dtype: torch.dtype, generator: torch.Generator) -> Tensor:
-    """(batch, *spec.shape) on the CPU: standard normal, or uniform integers below the bound.
+    """Draw (batch, *spec.shape) on the CPU: standard normal, or uniform integers below the bound.
 
     Complex numbers have a mean square of 1 as well.
     """

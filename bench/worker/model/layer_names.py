@@ -1,4 +1,4 @@
-"""What the layers of a network are called: dotted, and by the names that the network gives them."""
+"""Names of the layers of a network: dotted names, and names that the network itself gives."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -11,14 +11,14 @@ from bench.worker.device import torch_private
 
 
 class LayerError(LookupError):
-    """No such layer, or one that the network never calls; the message names those there are."""
+    """The layer does not exist or is never called; the message names those that exist."""
 
 
 def dotted_names(whole: nn.Module) -> dict[nn.Module, str]:
-    """Dotted names of all modules inside; one that has several goes by its first.
+    """Return the dotted names of all modules inside; a module with several names has its first.
 
-    Without those that do a part of another's work: what makes the weight of a parametrized layer
-    (weight_norm, spectral_norm) is no layer, and what TorchScript has compiled is one.
+    Modules that do a part of another's work are left out: what makes the weight of a parametrized
+    layer (weight_norm, spectral_norm) is no layer.  A module that TorchScript has compiled is one.
     """
     found: dict[nn.Module, str] = {}
     _name(whole, "", found, {whole})
@@ -36,7 +36,7 @@ def _name(
 
 
 def inner_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
-    """Names and modules right below, as `dotted_names` sees them."""
+    """Yield names and modules directly below, as `dotted_names` lists them."""
     if isinstance(module, torch.jit.ScriptModule):
         return
     makes_weights = parametrize.is_parametrized(module)
@@ -46,19 +46,19 @@ def inner_modules(module: nn.Module) -> Iterator[tuple[str, nn.Module]]:
 
 
 def aliases(whole: nn.Module) -> Mapping[str, str]:
-    """Dotted name → the network's own name."""
+    """Return dotted name → the network's own name."""
     names = getattr(whole, "layer_names", None)
     return names if isinstance(names, Mapping) else {}
 
 
 def alias(name: str, own: Mapping[str, str]) -> str | None:
-    """`model.2#2` → `relu1#2`."""
+    """Return the network's own name: `model.2#2` → `relu1#2`."""
     dotted, mark, count = name.partition("#")
     return f"{own[dotted]}{mark}{count}" if dotted in own else None
 
 
 def resolve(whole: nn.Module, name: str, names: Mapping[nn.Module, str]) -> str:
-    """The name under which the hooks see it.  Raises LayerError."""
+    """Return the name under which the hooks know the layer.  Raises LayerError."""
     shown = aliases(whole)
     given, mark, count = name.partition("#")
     dotted = {alias: inner for inner, alias in shown.items()}.get(given, given)
@@ -70,7 +70,7 @@ def resolve(whole: nn.Module, name: str, names: Mapping[nn.Module, str]) -> str:
 
 
 def suggestion(name: str, names: Iterable[str], own: Mapping[str, str]) -> str:
-    """Names near to a wrong one, or the first of all."""
+    """Return names similar to a wrong one, or the first of all."""
     names = list(names)
     shown = [alias(one, own) or one for one in names]
     near = difflib.get_close_matches(name, [*shown, *names], n=3, cutoff=0.6)

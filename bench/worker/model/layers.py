@@ -1,9 +1,9 @@
-"""The layers of a network: which there are, and what each is given inside it.
+"""The layers of a network, and the input of each inside the network.
 
-Both are seen in one untimed, training-mode, grad-enabled call of the whole.  A layer is a module
-that was called and that called no other: where nothing inside is called (MultiheadAttention
-multiplies with the weights of its out_proj itself), the outer one is the layer.  So it is where a
-parametrization makes its weight (weight_norm), and where TorchScript runs what is inside.
+One untimed, training-mode, grad-enabled call of the whole shows both.  A layer is a module that was
+called and that called no other.  Where nothing inside is called (MultiheadAttention multiplies with
+the weights of its out_proj itself), the outer module is the layer.  So it is where a
+parametrization makes its weight (weight_norm), and where TorchScript runs the inside.
 """
 
 import contextlib
@@ -43,7 +43,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captured:
-    """A layer with what it was given."""
+    """A layer with its inputs inside the network."""
 
     name: str
     module: nn.Module
@@ -57,9 +57,10 @@ class Captured:
 def list_layers(
     module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Layer, ...], tuple[Layer, ...]]:
-    """The layers in the order of their calls, equal ones grouped; and the other called modules.
+    """Return the layers in the order of their calls, equal ones grouped; and the other called
+    modules.
 
-    Calls `module` once; its modes and buffers are put back.
+    Calls `module` once; its modes and buffers are restored.
     """
     watch = _CallRecorder(layer_names.dotted_names(module))
     with watch.on(module), torch.enable_grad():
@@ -79,7 +80,7 @@ def list_layers(
 def leaves(
     module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[Layer, ...]:
-    """What `SUBJECT/*` stands for."""
+    """Return the layers that `SUBJECT/*` means."""
     return list_layers(module, args, kwargs)[0]
 
 
@@ -91,15 +92,15 @@ def capture(
     context: Context = contextlib.nullcontext,
     backward: Callable[[Any], None] | None = None,
 ) -> Captured:
-    """One layer, or any other called module, with its input as it is inside `module`.
+    """Capture one layer, or any other called module, with its input inside `module`.
 
-    name:    dotted or the network's own; `name#2` for the second call.
-    context: entered around the call, e.g. autocast.
-    backward: does that of the whole, from its output.  Where the layer is called without
-        gradients, it may be called again in there, with them: so do checkpoints that are
-        reentrant, and other functions that compute again what they did not keep.
+    name:     dotted or the network's own; `name#2` for the second call.
+    context:  entered around the call, e.g. autocast.
+    backward: runs the backward of the whole, from its output.  Where the layer is called without
+              gradients, the backward may call it again with gradients: reentrant checkpoints do so,
+              and other functions that recompute what they did not keep.
 
-    Calls `module` up to the end of that layer; its modes, buffers and gradients are put back.
+    Calls `module` up to the end of that layer; its modes, buffers and gradients are restored.
     Raises LayerError.
     """
     names = layer_names.dotted_names(module)
@@ -125,16 +126,16 @@ def capture(
 
 
 def _call(module: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-    """With copies of what needs a gradient: nobody may write to a leaf that does."""
+    """Call with copies of tensors that need a gradient: nothing may write to a leaf that does."""
     given = (args, dict(kwargs))
     own, named = pytree.map_tensors(lambda one: one.clone() if one.requires_grad else one, given)
     return module(*own, **named)
 
 
 class _StopCall(BaseException):
-    """Ends the call of the whole once the layer has been seen.
+    """Ends the call of the whole network once the layer has been seen.
 
-    Not an error, and no `except Exception` of the network may stop it.
+    It is no error, and `except Exception` in the network must not stop it.
     """
 
 
@@ -159,7 +160,7 @@ class _CallRecorder:
 
     names: Mapping[nn.Module, str]
     wanted: str | None = None  # capture this call instead of describing all
-    waits: bool = False  # go on where it has no gradients: a backward follows
+    waits: bool = False  # continue where it has no gradients: a backward follows
     in_backward: bool = False
     calls: list[_Call] = field(default_factory=list)
     captured: Captured | None = None
@@ -170,14 +171,14 @@ class _CallRecorder:
 
     @contextlib.contextmanager
     def on(self, whole: nn.Module) -> Iterator[None]:
-        """In training mode, with hooks on; all is put back."""
+        """Set training mode and hooks; both are restored at the end."""
         handles = []
         with restored(whole), _not_compiled():
             whole.train()
             try:
                 for inner in self.names:
-                    # before the module's own hooks, which are part of its work; not by its own
-                    # methods, which a ScriptModule refuses, though it calls its hooks
+                    # Before the module's own hooks, which are part of its work.  Not through its
+                    # own methods, which a ScriptModule refuses, though it calls its hooks.
                     handles += [
                         nn.Module.register_forward_pre_hook(
                             inner, self._enter, prepend=True, with_kwargs=True
@@ -220,7 +221,10 @@ class _CallRecorder:
         self._open.append(call)
 
     def _is_wanted(self, module: nn.Module, name: str) -> bool:
-        """In the backward by its module alone: calls come in another order there."""
+        """Return whether this is the call to capture; in the backward by its module alone.
+
+        Calls have another order in the backward.
+        """
         if self.wanted is None or not self.in_backward:
             return self.wanted == name
         return self.names[module] == self.wanted.partition("#")[0] and torch.is_grad_enabled()
@@ -229,11 +233,11 @@ class _CallRecorder:
         if self._making_weights:
             return
         call = self._open.pop()
-        while call.module is not module:  # one that raised, and whose caller went on
+        while call.module is not module:  # a call that raised, and whose caller continued
             call = self._open.pop()
         call.writes_input = inplace.versions(call.inputs) != call.versions
         call.work = _work(module, call.inputs, list(pytree.tensors(output)))
-        call.inputs.clear()  # would hold every activation of the network
+        call.inputs.clear()  # would keep every activation of the network
         if self._given is None or not self._is_wanted(module, call.name):
             return
         found = Captured(
@@ -255,7 +259,7 @@ class _CallRecorder:
 
 
 def _have_same_inputs(one: Captured, other: Captured) -> bool:
-    """Of two calls of one module: that in the backward is given the same numbers again."""
+    """Return whether two calls of one module have the same inputs, as those of a backward have."""
     first, second = (list(pytree.tensors((each.args, each.kwargs))) for each in (one, other))
     return len(first) == len(second) and not inplace.changed(first, second)
 
@@ -265,8 +269,8 @@ def _weight_makers(whole: nn.Module) -> list[nn.Module]:
 
 
 def _not_compiled() -> contextlib.AbstractContextManager[Any]:
-    """Parts that the network compiles itself run as they are written: hooks are Python."""
-    if torch_private.DYNAMO not in sys.modules:  # to import it takes 2 s
+    """Run parts that the network compiles itself as Python code: hooks are Python."""
+    if torch_private.DYNAMO not in sys.modules:  # its import takes 2 s
         return contextlib.nullcontext()
     stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("force_eager")
     return stance
@@ -289,9 +293,9 @@ def _without_graph(tensor: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def restored(whole: nn.Module) -> Iterator[None]:
-    """Modes, buffers and the random state as they were: the call inside has not happened.
+    """Restore modes, buffers and the random state at the end of the block.
 
-    But for lazy layers, which have their sizes now.
+    Lazy layers keep their sizes.
     """
     modes = [(module, module.training) for module in whole.modules()]
     buffers = [
@@ -345,9 +349,10 @@ _OF_EVERY_MODULE = frozenset(vars(nn.Module()))
 
 
 def _configuration(module: nn.Module) -> str:
-    """Type and settings of a module and of those inside it.
+    """Return type and settings of a module and of the modules inside it.
 
-    Not its `repr` alone: a module without `extra_repr` would equal every other of its type.
+    Its `repr` alone is not enough: a module without `extra_repr` would equal every other of its
+    type.
     """
     parts = []
     for name, inner in module.named_modules():

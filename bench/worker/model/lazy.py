@@ -1,8 +1,8 @@
-"""Lazy layers: a call that reaches them tells them their sizes.
+"""Gives lazy layers their sizes by a call that reaches them.
 
-Some are reached in training alone (an auxiliary head), some never.  These have no sizes, so they
-are left out: their parameters become None, as those of a layer without a bias, and nothing that
-goes over a module's parameters finds one without a shape.
+Some layers are reached in training only (an auxiliary head), some never.  Those have no sizes and
+are left out: their parameters become None, like those of a layer without a bias, so that no code
+that goes over the parameters finds one without a shape.
 """
 
 import contextlib
@@ -38,15 +38,17 @@ class _RaiseIfCalled:
 
 
 def lacks_sizes(module: nn.Module) -> bool:
-    """Whether a parameter or buffer inside has no shape yet."""
+    """Return whether a parameter or buffer inside has no shape yet."""
     return any(is_lazy(one) for one in (*module.parameters(), *module.buffers()))
 
 
 def give_sizes(module: nn.Module, call: Callable[[], object]) -> None:
-    """Call `module` in eval mode, and where that does not reach all, in training mode as well.
+    """Call `module` in eval mode, and where that does not reach all layers, in training mode as
+    well.
 
-    Untimed, without gradients.  Modes, buffers and the random state are put back.  What neither
-    call reaches is left out.  Raises what the first call raised where the second one fails, too.
+    Untimed, without gradients.  Modes, buffers and the random state are restored.  Layers that
+    neither call reaches are left out.  Raises the first call's error where the second one fails,
+    too.
     """
     errors: list[Exception] = []
     for training in (False, True):
@@ -64,7 +66,7 @@ def give_sizes(module: nn.Module, call: Callable[[], object]) -> None:
 
 
 def left_out(module: nn.Module) -> tuple[str, ...]:
-    """Dotted names of the layers inside that were left out."""
+    """Return dotted names of the layers inside that were left out."""
     return tuple(
         hook.name
         for inner in module.modules()
@@ -74,7 +76,7 @@ def left_out(module: nn.Module) -> tuple[str, ...]:
 
 
 def describe_left_out(names: tuple[str, ...]) -> str:
-    """In words, for the facts of a case."""
+    """Return a sentence about them for the problems of a case."""
     some = ", ".join(names[:MOST_NAMES])
     more = f" and {len(names) - MOST_NAMES} more" if len(names) > MOST_NAMES else ""
     subject, its = ("layers", "their") if len(names) > 1 else ("layer", "its")
@@ -103,13 +105,13 @@ def _leave_out(module: nn.Module) -> None:
 
 @contextlib.contextmanager
 def _new_buffers_restored(module: nn.Module) -> Iterator[None]:
-    """Buffers that get their sizes inside, as they are before the layer's own work."""
+    """Keep buffers that get their sizes inside as they are before the layer's own work."""
     before: list[tuple[Tensor, Tensor]] = []
 
     def keep(inner: nn.Module, _args: Any) -> None:
         before.extend((one, one.detach().clone()) for one in inner.buffers() if not is_lazy(one))
 
-    # a lazy layer's own hook, which gives it its sizes, was there first
+    # a lazy layer's own hook, which gives it its sizes, was registered first
     handles = [
         inner.register_forward_pre_hook(keep)
         for inner in module.modules()

@@ -16,11 +16,11 @@ Loss = Callable[[Any], Tensor]
 
 
 class LossError(UnsupportedError):
-    """An output from which no gradient can start."""
+    """No gradient can start from this output."""
 
 
 def of(module: nn.Module, *, scaled: bool) -> Loss:
-    """The module's own `loss(output)` where it has one, else `FixedGradient`."""
+    """Return the module's own `loss(output)` where it has one, else `FixedGradient`."""
     own: Loss | None = getattr(module, "loss", None)
     if own is None or not callable(own) or isinstance(own, nn.Module) or not _takes_output(own):
         return FixedGradient(scaled=scaled)
@@ -28,7 +28,7 @@ def of(module: nn.Module, *, scaled: bool) -> Loss:
 
 
 def _takes_output(own: Callable[..., Any]) -> bool:
-    """Whether it can be called with the output alone; one that needs targets is another's loss."""
+    """Return whether it can be called with the output alone, without targets."""
     try:
         inspect.signature(own).bind(None)
     except TypeError:
@@ -39,7 +39,7 @@ def _takes_output(own: Callable[..., Any]) -> bool:
 
 
 def unused_loss(module: nn.Module) -> str | None:
-    """A sentence where the module has a method `loss` that is not used."""
+    """Return a sentence where the module has a method `loss` that is not used."""
     own = getattr(module, "loss", None)
     if not callable(own) or isinstance(own, nn.Module) or _takes_output(own):
         return None
@@ -51,7 +51,7 @@ def unused_loss(module: nn.Module) -> str | None:
 
 
 def no_backward_message(output: Any) -> str:
-    """Why none can start from an output of which nothing requires a gradient."""
+    """Say why no gradient can start from an output in which nothing requires a gradient."""
     dtypes = sorted({str(one.dtype).removeprefix("torch.") for one in pytree.tensors(output)})
     real = any(True for _ in pytree.floating(output))
     why = (
@@ -70,14 +70,14 @@ def no_backward_message(output: Any) -> str:
 class FixedGradient:
     """Stands for Σ⟨output, g⟩ over the tensors of the output that have a gradient, g seeded normal.
 
-    Of complex numbers ⟨z, g⟩ is the real part of conj(g)·z, whose gradient in torch's convention is
-    g: its real part belongs to that of z, its imaginary part to that of z.
+    For complex numbers ⟨z, g⟩ is the real part of conj(g)·z, whose gradient in torch's convention
+    is g: its real part belongs to that of z, its imaginary part to that of z.
 
-    Only its gradient is real: computing the sum, and g times one in the backward, would cost
-    more than a ReLU does and would be timed with it.  The value is 0.
+    Only its gradient is real: the sum itself, and g times one in the backward, would cost more than
+    a ReLU and would be timed with it.  The value is 0.
 
-    g has the output's own memory format: a contiguous gradient would slow channels_last layers.
-    A plain sum would give BatchNorm a zero gradient.  g is made once per shape.
+    g has the output's own memory format: a contiguous gradient would slow channels_last layers.  A
+    plain sum would give BatchNorm a zero gradient.  g is made once per shape.
 
     scaled: a GradScaler multiplies the loss, so g has to be multiplied as well.
     """
@@ -87,13 +87,13 @@ class FixedGradient:
         self._numbers: dict[Any, Tensor] = {}
 
     def __call__(self, output: Any) -> Tensor:
-        """A scalar, for a GradScaler to multiply.  Raises LossError."""
+        """Return a scalar for a GradScaler to multiply.  Raises LossError."""
         wanted, gradients = self.seeds(output)
         loss: Tensor = _SeedGradients.apply(gradients, self._scaled, *wanted)  # type: ignore[no-untyped-call]
         return loss
 
     def seeds(self, output: Any) -> tuple[list[Tensor], tuple[Tensor, ...]]:
-        """What `torch.autograd.backward` begins with: the tensors and the g of each.
+        """Return the start of `torch.autograd.backward`: the tensors and the g of each.
 
         Without the detour over a scalar, which costs some 40 µs, three times a small ReLU.
         Raises LossError where nothing in the output has a gradient.
@@ -104,10 +104,10 @@ class FixedGradient:
         return wanted, tuple(self.gradient(place, one) for place, one in enumerate(wanted))
 
     def gradient(self, place: int, one: Tensor) -> Tensor:
-        """g for the `place`-th tensor of the output, in its shape, strides and dtype.
+        """Return g for the tensor of the output at index `place`, in its shape, strides and dtype.
 
-        A sparse one has one number for each of its own, at the same indices; a nested one, one for
-        each number of its sequences.
+        A sparse one has one number for each of its own, at the same indices; a nested one has one
+        for each number of its sequences.
         """
         if twins.is_strided(one):
             return self._drawn(place, one)
@@ -126,12 +126,12 @@ class FixedGradient:
         return self._numbers[key]
 
     def held(self) -> tuple[Tensor, ...]:
-        """What was made so far: it is alive in every call."""
+        """Return the tensors made so far: they are in use in every call."""
         return tuple(self._numbers.values())
 
 
 class _SeedGradients(torch.autograd.Function):
-    """0, with the given tensors as gradients.  Source: torch's notes on extending autograd."""
+    """Returns 0, with given gradients.  Source: torch's notes on extending autograd."""
 
     @staticmethod
     def forward(ctx: Any, gradients: tuple[Tensor, ...], scaled: bool, *wanted: Tensor) -> Tensor:
@@ -146,7 +146,7 @@ class _SeedGradients(torch.autograd.Function):
 
 
 def _wrap_like(one: Tensor, drawn: Callable[[Tensor], Tensor]) -> Tensor:
-    """A gradient of numbers that are drawn, laid out as those of a sparse or nested tensor are."""
+    """Return drawn numbers as a gradient with the structure of a sparse or nested tensor."""
     with torch.no_grad():
         own: Any = one.detach()
         if own.is_nested:

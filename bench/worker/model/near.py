@@ -1,4 +1,4 @@
-"""The name that a misspelled callable or module most likely means."""
+"""Suggests the name that a misspelled callable or module most likely means."""
 
 import inspect
 from collections.abc import Iterable, Iterator
@@ -11,7 +11,7 @@ from bench.core.near import did_you_mean
 
 
 def callables(module: ModuleType, name: str) -> str:
-    """The end of a message: the nearest network, class of one, or function of the module."""
+    """Return the end of a message: the nearest network, class of one, or function of the module."""
     return did_you_mean(name, [key for key, value in vars(module).items() if _may_be(key, value)])
 
 
@@ -23,15 +23,16 @@ def _may_be(name: str, value: object) -> bool:
 
 
 def modules(asked: str, missing: str, folders: Iterable[str]) -> str:
-    """The end of a message: the nearest module or package of the user's.
+    """Return the end of a message: the nearest module or package of the user's.
 
-    asked:   the dotted name that was to be imported; missing: the part up to what is not there.
-    folders: where the user's modules are looked for.
+    asked:   the dotted name of the import.
+    missing: its first part that does not exist.
+    folders: folders that are searched for the user's modules.
     """
     *parents, last = missing.split(".")
     roots = [Path(folder).joinpath(*parents) for folder in folders]
     known = {one: ".".join([*parents, one]) for root in roots for one in _inside(root)}
-    if not parents:  # a file of that name may lie one folder deeper
+    if not parents:  # a file of that name may be one folder deeper
         for root in roots:
             for package in _inside(root):
                 if last in _inside(root / package):
@@ -44,7 +45,7 @@ def modules(asked: str, missing: str, folders: Iterable[str]) -> str:
 
 
 def _inside(folder: Path) -> Iterator[str]:
-    """Names of the modules and packages in a folder."""
+    """Return names of the modules and packages in a folder."""
     try:
         files = sorted(folder.iterdir())
     except OSError:

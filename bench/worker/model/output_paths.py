@@ -1,8 +1,8 @@
-"""Where the tensors of an output lie, remembered from the first call.
+"""Paths to the tensors of an output, found in the first call and used again.
 
 A training step starts its backward from them inside the timed span.  A walk through an object with
-many attributes may cost more than the network does, so it is made once, and timed calls go the
-remembered ways.
+many attributes may cost more than the network does.  So one walk finds the paths, and timed calls
+follow them.
 """
 
 from dataclasses import dataclass
@@ -20,13 +20,15 @@ CHANGED = (
 
 @dataclass(slots=True)
 class OutputPaths:
-    """Of the tensors of one output after another."""
+    """The paths to the tensors of one output after another."""
 
     _paths: tuple[pytree.TreePath, ...] = ()
     _changed: bool = False
 
     def tensors(self, output: Any) -> list[Tensor]:
-        """In the order of `tree.tensors`.  Walks through the first output, and one of new kind."""
+        """Return the tensors in the order of `pytree.tensors`.  Walks the first output, and new
+        kinds.
+        """
         found = [pytree.at(output, path) for path in self._paths]
         known = [one for one in found if one is not None]
         if known and len(known) == len(found):
@@ -36,7 +38,9 @@ class OutputPaths:
         return list(pytree.tensors(output))
 
     def doubt(self, output: Any) -> str | None:
-        """Words where an output had another structure than the one before.  Walks through it."""
+        """Return a sentence where an output had another structure than the one before.  Walks
+        through it.
+        """
         if self._paths and pytree.paths(output) != self._paths:
             self._changed = True
         return CHANGED if self._changed else None

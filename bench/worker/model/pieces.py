@@ -1,7 +1,7 @@
-"""The tensors that a tensor is made of: those with strides, whose memory can be asked for.
+"""The tensors of which a tensor consists: those with strides, whose storage has an address.
 
-A sparse tensor has no strides and no storage; it holds its numbers and their places in tensors that
-have.  So does a nested one.
+A sparse tensor has no strides and no storage; tensors inside it hold its numbers and indices.  The
+same is true of a nested one.
 """
 
 from collections.abc import Iterable, Iterator
@@ -18,7 +18,7 @@ _COLUMNS = (torch.sparse_csc, torch.sparse_bsc)
 
 
 def of(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Itself, where it has strides; none of a lazy one that no call has given a shape yet."""
+    """Return the tensor itself where it has strides; nothing for a lazy one without a shape."""
     if is_lazy(tensor):
         return ()
     if tensor.is_nested:
@@ -36,10 +36,10 @@ def of(tensor: Tensor) -> tuple[Tensor, ...]:
 
 
 def numbers(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Plain tensors that together are all there is to it, without its graph.
+    """Return plain tensors that together hold all numbers, without the graph.
 
-    Its pieces, but that indices of a sparse one that stand there twice are summed, quantised
-    numbers are the real ones, and oneDNN's own layout is laid out in full.
+    They are the pieces with these exceptions: repeated indices of a sparse tensor are summed,
+    quantised numbers become the real ones, and oneDNN's own layout is converted.
     """
     one = tensor.detach()
     if one.is_quantized and not one.is_nested:
@@ -52,12 +52,12 @@ def numbers(tensor: Tensor) -> tuple[Tensor, ...]:
 
 
 def all_of(tensors: Iterable[Tensor]) -> Iterator[Tensor]:
-    """Those of all, in order."""
+    """Return the pieces of all tensors, in order."""
     return (piece for tensor in tensors for piece in of(tensor))
 
 
 def stored(tensor: Tensor) -> int:
-    """How many numbers a tensor holds: of a sparse one those that it names."""
+    """Return how many numbers a tensor holds: a sparse one holds those that it names."""
     if tensor.layout is torch.sparse_coo:
         return torch_private.coo_parts(tensor)[1].numel()
     return tensor.numel() if tensor.layout is torch.strided else tensor.values().numel()

@@ -1,8 +1,8 @@
-"""Trees of tensors: what goes into a module and what comes out of it.
+"""Trees of tensors: inputs and outputs of a module.
 
 A tree is a tensor, a tuple (named ones and torch's return types as well), list, dict or deque of
-trees, an object with trees for attributes (`bench.worker.model.attributes`), or a value of any
-other kind, which is left as it is.  A tree may hold itself, as parents and children do.
+trees, an object with trees as attributes (`bench.worker.model.attributes`), or a value of any other
+kind, which stays as it is.  A tree may contain itself, as parents and children do.
 """
 
 import collections
@@ -16,22 +16,23 @@ from torch import Tensor
 from bench.worker.model import attributes
 
 PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
-# Objects that are looked into, and how deep one lies in another: from an object of a large program
-# (a trainer, a scene) much can be reached, and an output holds its tensors near its top.
+# The number of objects that are searched, and how deep one lies in another: from an object of a
+# large program (a trainer, a scene) much can be reached, and an output holds its tensors near its
+# top.
 MOST_OBJECTS = 10_000
 MOST_DEPTH = 64
 
 
 def tensors(tree: Any) -> Iterator[Tensor]:
-    """Every tensor, in order.
+    """Yield every tensor, in order.
 
-    One that stands twice in lists, tuples and dicts comes twice; attributes often name a tensor
-    again that is known by another name, so of those each comes once.  Not of sets, which have no
-    order.
+    A tensor that occurs twice in lists, tuples and dicts is yielded twice.  Attributes often name a
+    tensor again that has another name too, so tensors in attributes are yielded once.  Sets are not
+    searched, because they have no order.
     """
     if isinstance(tree, Tensor):
         return iter((tree,))
-    # Most networks put out one of these: no walk is needed.
+    # Most networks return one of these: no walk is needed.
     kind = type(tree)
     values = tree if kind in (tuple, list) else tree.values() if kind is dict else (None,)
     if all(isinstance(one, Tensor) for one in values):
@@ -41,7 +42,7 @@ def tensors(tree: Any) -> Iterator[Tensor]:
 
 @dataclass(frozen=True, slots=True)
 class PathStep:
-    """From a container to one of its items, or from an object to one of its attributes."""
+    """A step from a container to one of its items, or from an object to one of its attributes."""
 
     kind: type  # of the container or object
     size: int | None  # of the container
@@ -52,13 +53,13 @@ TreePath = tuple[PathStep, ...]  # from the top of a tree to a tensor
 
 
 def paths(tree: Any) -> tuple[TreePath, ...]:
-    """To every tensor, in the order of `tensors`."""
+    """Return the paths to all tensors, in the order of `tensors`."""
     walk = _Walk()
     return tuple(tuple(walk.path) for _ in walk.visit(tree))
 
 
 def at(tree: Any, path: TreePath) -> Tensor | None:
-    """The tensor at the end of the way; None where a tree has another structure there."""
+    """Return the tensor at the end of the path; None where a tree has another structure there."""
     place = tree
     for step in path:
         kind: Any = type(place)
@@ -73,13 +74,13 @@ def at(tree: Any, path: TreePath) -> Tensor | None:
 
 @dataclass(slots=True)
 class _Walk:
-    """One walk through a tree, which may have no end."""
+    """One walk through a tree, which may be infinite."""
 
     within: set[int] = field(default_factory=set)  # lists and dicts around the present place
     objects: set[int] = field(default_factory=set)
     found: set[int] = field(default_factory=set)  # tensors
-    again: int = 0  # in the attributes of how many containers
-    unknown: dict[str, None] = field(default_factory=dict)  # classes that are not looked into
+    again: int = 0  # number of containers whose attributes surround the present place
+    unknown: dict[str, None] = field(default_factory=dict)  # classes that are not searched
     path: list[PathStep] = field(default_factory=list)  # to the present place
 
     def visit(self, tree: Any) -> Iterator[Tensor]:
@@ -112,7 +113,7 @@ class _Walk:
         if not own:
             return
         self.objects.add(id(tree))
-        around = id(own)  # an object may be a mapping as well, whose own id is taken
+        around = id(own)  # an object may be a mapping as well; its own id is taken
         self.within.add(around)
         container = items(tree) is not None  # its attributes name its own items again
         self.again += container
@@ -124,7 +125,7 @@ class _Walk:
 
 
 def items(tree: Any) -> list[Any] | None:
-    """What a container of Python's kinds holds; None = it is none."""
+    """Return the items of a container of Python's kinds; None = it is no container."""
     match tree:
         case Mapping():
             return list(tree.values())
@@ -134,7 +135,7 @@ def items(tree: Any) -> list[Any] | None:
 
 
 def unknown(tree: Any) -> list[str]:
-    """Classes of values in which tensors would not be found: a generator, an array."""
+    """Return classes of values in which tensors would not be found: a generator, an array."""
     walk = _Walk()
     collections.deque(walk.visit(tree), maxlen=0)
     return list(walk.unknown)
@@ -150,31 +151,31 @@ def class_name(value: Any) -> str:
 
 
 def floating(tree: Any) -> Iterator[Tensor]:
-    """Every tensor that can have a gradient: of real or complex numbers, not of whole ones."""
+    """Return every tensor that can have a gradient: real or complex numbers, not whole ones."""
     return (one for one in tensors(tree) if one.is_floating_point() or one.is_complex())
 
 
 def map_tensors(
     change: Callable[[Tensor], Any], tree: Any, *, keep_uncopyable: bool = False
 ) -> Any:
-    """The same tree of changed tensors; the given one stays as it is.
+    """Return the same tree with changed tensors; the given one stays as it is.
 
-    A tensor that stands there twice is changed once and stands there twice again: attention
-    takes another path where query, key and value are one and the same.  So do lists and objects.
-    An object that holds no tensor and cannot be copied stays.  One that holds some stays with them
-    where `keep_uncopyable`, else attributes.CopyError is raised.
+    A tensor that occurs twice is changed once and occurs twice again: attention takes another path
+    where query, key and value are one tensor.  The same is true of lists and objects.  An object
+    that holds no tensor and cannot be copied stays.  One that holds tensors stays with them if
+    `keep_uncopyable`, else attributes.CopyError is raised.
     """
     return _Mapper(change, keep_uncopyable).of(tree)
 
 
 @dataclass(slots=True)
 class _Mapper:
-    """A copy in the making.  What is done is known by the id of what it was made of."""
+    """A copy while it is made.  The id of an original identifies its copy."""
 
     change: Callable[[Tensor], Any]
     keep_uncopyable: bool
     done: dict[int, Any] = field(default_factory=dict)
-    kept: list[Any] = field(default_factory=list)  # alive, so that no id is given twice
+    kept: list[Any] = field(default_factory=list)  # keeps them alive, so that no id is given twice
     depth: int = 0
 
     def of(self, tree: Any) -> Any:
@@ -216,7 +217,9 @@ class _Mapper:
         return self._filled(tree, result)
 
     def _filled_mapping(self, tree: Mapping[Any, Any]) -> Any:
-        """Copied, then filled: keeps the class, its order and its attributes (ModelOutput)."""
+        """Copy the mapping, then fill it: this keeps the class, the order and the attributes
+        (ModelOutput).
+        """
         try:
             result: Any = attributes.copied(tree)
             result = dict(tree) if result is tree or not hasattr(result, "__setitem__") else result
@@ -238,7 +241,9 @@ class _Mapper:
         return result if result is tree else self._filled(tree, result)
 
     def _copied(self, tree: Any, *, holds: bool) -> Any:
-        """The object itself where it cannot be copied and may stay.  holds: tensors."""
+        """Return a copy, or the object itself where it cannot be copied and may stay.  holds:
+        tensors.
+        """
         try:
             return attributes.copied(tree)
         except attributes.CopyError:

@@ -1,4 +1,4 @@
-"""A tree of tensors in words: equal ones are the same work."""
+"""Describes a tree of tensors in words: equal descriptions mean the same work."""
 
 import weakref
 from collections.abc import Mapping
@@ -12,16 +12,17 @@ from bench.worker.model.pytree import MOST_DEPTH, PLAIN, class_name, items
 
 
 def of(tree: Any) -> str:
-    """What decides how much work a tree is: shapes, dtypes, strides, gradients, plain values."""
+    """Describe what decides the work: shapes, dtypes, strides, gradients, plain values."""
     return _Description().of(tree)
 
 
 @dataclass(slots=True)
 class _Description:
-    """A description in the making, of a tree that may have no end."""
+    """A description while it is made, of a tree that may be infinite."""
 
     within: list[int] = field(default_factory=list)  # lists and dicts around the present place
-    objects: dict[int, int] = field(default_factory=dict)  # by id: the how manieth it is
+    # by id: the index of its first occurrence
+    objects: dict[int, int] = field(default_factory=dict)
 
     def of(self, tree: Any) -> str:
         if isinstance(tree, Tensor):
@@ -64,7 +65,7 @@ def _tensor_signature(tensor: Tensor) -> str:
     if twins.is_strided(tensor):
         mirrored = " conj" if tensor.is_conj() else ""
         return f"{tensor.dtype} {tuple(tensor.shape)} {tensor.stride()}{mirrored}{grad}"
-    # The work on a sparse or nested tensor depends on where its numbers lie.
+    # The work on a sparse or nested tensor depends on the places of its numbers.
     inner = [
         f"{tuple(one.shape)}" if one.is_floating_point() or one.is_complex() else f"{one.tolist()}"
         for one in pieces.numbers(tensor)

@@ -24,7 +24,7 @@ NEVER = 2**30
 SETTLE_CALLS = 24
 SETTLED_CALLS = 3  # in a row
 
-# torch's words where a backward comes to a graph of an earlier call.
+# torch's message where a backward reaches a graph of an earlier call.
 OF_AN_EARLIER_GRAPH = re.compile(
     r"backward through the graph a second time|modified by an inplace operation"
 )
@@ -33,17 +33,17 @@ WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the t
 _AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
-# Sees the inputs and the loss (None where no number is computed) of a training step, when the
-# gradients are there and before the optimizer has taken them.
+# A function that sees the inputs and the loss (None where no number is computed) of a training
+# step, when the gradients exist and before the optimizer takes them.
 TrainingObserver = Callable[[Any, Tensor | None], None]
 
 
 class Step(Protocol):
-    """One call of a case, again and again."""
+    """One call of a case that can be repeated."""
 
     @property
     def phases(self) -> tuple[str, ...]:
-        """In order; the mark is called between two of them."""
+        """The phases in order; the mark is called between two of them."""
 
     @property
     def whole(self) -> str:
@@ -51,11 +51,13 @@ class Step(Protocol):
 
     @property
     def output(self) -> Any:
-        """Of the last call; None before the first."""
+        """The output of the last call; None before the first."""
 
     @property
     def restores(self) -> bool | None:
-        """Inputs are restored before each call, which writes to them; None before the first."""
+        """Whether inputs are restored before each call, which writes to them; None before the
+        first.
+        """
 
     @property
     def need_preparing(self) -> bool:
@@ -63,28 +65,28 @@ class Step(Protocol):
 
     @property
     def cold(self) -> bool:
-        """Inputs take turns, so that a cache does not hold the next one."""
+        """Whether inputs take turns, so that a cache does not hold the next one."""
 
     @property
     def doubt(self) -> str | None:
-        """Why no two calls of it are the same, where that is seen."""
+        """Why no two calls are the same, where that is seen."""
 
     @property
     def skipped_steps(self) -> int:
         """Training steps that GradScaler skipped: they timed no optimizer."""
 
     def prepare(self, calls: int) -> int:
-        """Restore the inputs for at most so many calls; returns for how many.
+        """Restore the inputs for at most so many calls; return for how many.
 
-        To be called outside the timed span, before `calls` calls.  A step whose layer does not
-        write to its input has nothing to restore and can always be called.
+        Call it outside the timed span, before `calls` calls.  A step whose layer does not write to
+        its input has nothing to restore and can always be called.
         """
 
     def settle(self) -> None:
         """Call until GradScaler has found its scale.  Raises StepError if it does not."""
 
     def __call__(self, mark: Callable[[], None] | None = None) -> None:
-        """One call.  Raises StepError."""
+        """Make one call.  Raises StepError."""
 
 
 GRAD_MODES: Mapping[str, Callable[[], contextlib.AbstractContextManager[Any]]] = {
@@ -92,19 +94,20 @@ GRAD_MODES: Mapping[str, Callable[[], contextlib.AbstractContextManager[Any]]] =
     "no_grad": torch.no_grad,
     "enabled": torch.enable_grad,
 }
-# The words in which torch refuses autograd: of inference tensors, and of what has no graph.
+# torch's messages where autograd is impossible: of inference tensors, and of tensors without a
+# graph.
 NEEDS_AUTOGRAD = re.compile(r"[Ii]nference ?[Tt]ensor|[Ii]nferenceMode|inference_mode|require grad")
 
 
 def grad_mode_in_force() -> str:
-    """A key of GRAD_MODES."""
+    """Return the grad mode in force, a key of GRAD_MODES."""
     if torch.is_inference_mode_enabled():
         return "inference_mode"
     return "enabled" if torch.is_grad_enabled() else "no_grad"
 
 
 class _InputState:
-    """What both kinds of step tell of their inputs, as `Step` has it."""
+    """The properties of `Step` about inputs, for both kinds of step."""
 
     _inputs: StepInputs
 
@@ -148,15 +151,17 @@ class InferenceStep(_InputState):
         rotate_bytes: int = 0,
         cudagraphs: bool = False,
     ) -> None:
-        """amp: `off`, `bfloat16` or `float16`.
+        """Make the step.
+
+        amp: `off`, `bfloat16` or `float16`.
 
         restore: the layer writes to its input; None = its first call shows whether it does.
 
         grad_mode: `inference_mode`, `no_grad` or `enabled`.
 
-        rotate_bytes: take turns among inputs that together exceed this, so that none is in a
-        cache of half of it when its turn comes again.  CUDA graphs copy the input to a place of
-        their own first: that copy is part of the call, and it reads what no cache holds.
+        rotate_bytes: rotate through inputs that together exceed this, so that none is in a cache of
+        half of it when its turn comes again.  CUDA graphs copy the input to a place of their own
+        first: that copy is part of the call, and it reads from memory.
 
         Raises StepError.
         """
@@ -169,12 +174,12 @@ class InferenceStep(_InputState):
         self._autocast = _autocast(device_type, amp)
         self._grad_mode = GRAD_MODES[grad_mode]
         self._asked = grad_mode
-        self.grad_mode: str | None = None  # as it stood at the end of the first call
+        self.grad_mode: str | None = None  # as it was at the end of the first call
         self._cudagraphs = cudagraphs
         self._first_call_checked = False  # at the first output
 
     def settle(self) -> None:
-        """Nothing is scaled."""
+        """Do nothing: nothing is scaled."""
 
     def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
         args, kwargs = self._inputs.take()
@@ -197,7 +202,7 @@ class InferenceStep(_InputState):
 
 
 def _grad_mode_error(error: RuntimeError, asked: str) -> StepError | None:
-    """What to ask for instead, where the forward needs autograd."""
+    """Say which grad mode to request instead, where the forward needs autograd."""
     if asked == "enabled" or not NEEDS_AUTOGRAD.search(str(error)):
         return None
     others = "no_grad or enabled" if asked == "inference_mode" else "enabled"
@@ -211,9 +216,9 @@ def _grad_mode_error(error: RuntimeError, asked: str) -> StepError | None:
 class TrainingStep(_InputState):
     """Forward and loss under autocast, backward outside it, SGD with learning rate 0.
 
-    Gradients are None before each backward: emptying them belongs to the optimizer phase.  The
-    step of float16 AMP goes through GradScaler, whose `step` waits on the host for the device
-    (it asks whether a gradient overflowed), in real training as here.
+    Gradients are None before each backward: setting them to None belongs to the optimizer phase.
+    The step of float16 AMP goes through GradScaler, whose `step` waits on the host for the device
+    (it asks whether a gradient overflowed), as in real training.
     """
 
     whole = "step"
@@ -248,7 +253,7 @@ class TrainingStep(_InputState):
         self._seeded = loss if isinstance(loss, FixedGradient) and not self._scaler else None
         self._output_paths = OutputPaths() if isinstance(loss, FixedGradient) else None
         self._scaled_steps = 0  # handed to GradScaler
-        self._taken_steps = 0  # of these, taken
+        self._taken_steps = 0  # steps that it took
         if self._optimizer and self._scaler:
             self._optimizer.register_step_post_hook(self._count_step)
 
@@ -262,18 +267,20 @@ class TrainingStep(_InputState):
 
     @property
     def doubt(self) -> str | None:
-        """Walks through the last output: not to be asked while timed."""
+        """Return why calls differ.  Walks through the last output: never call it while timing."""
         of_output = self._output_paths.doubt(self.output) if self._output_paths else None
         return "; ".join(one for one in (super().doubt, of_output) if one) or None
 
     @property
     def scale(self) -> float:
-        """What GradScaler multiplies the loss, and so the gradients, with; 1 without one."""
+        """Return GradScaler's factor of the loss, and so of the gradients; 1 without one."""
         return float(self._scaler.get_scale()) if self._scaler else 1.0
 
     @property
     def optimizer_settings(self) -> dict[str, Any]:
-        """As asked for; `foreach` and `fused` None: torch chooses by device."""
+        """Return the settings as requested; `foreach` and `fused` are None: torch chooses by
+        device.
+        """
         if self._optimizer is None:
             return {}
         defaults = self._optimizer.defaults
@@ -281,7 +288,7 @@ class TrainingStep(_InputState):
 
     @property
     def optimizer_state(self) -> list[Tensor]:
-        """What the optimizer keeps from step to step; nothing, for SGD without momentum."""
+        """Return the optimizer's state between steps; SGD without momentum has none."""
         return list(pytree.tensors(list(self._optimizer.state.values()))) if self._optimizer else []
 
     def settle(self) -> None:
@@ -301,7 +308,9 @@ class TrainingStep(_InputState):
         )
 
     def _backward_starts(self) -> Any:
-        """What the loss is of: of a fixed gradient the tensors of the output, without a walk."""
+        """Return the start of the backward: with a fixed gradient the tensors of the output,
+        without a walk.
+        """
         return (
             self.output if self._output_paths is None else self._output_paths.tensors(self.output)
         )
@@ -358,14 +367,14 @@ class TrainingStep(_InputState):
         self._inputs.drop_gradients()
 
     def _require_gradients(self, inputs: Any) -> None:
-        """Raises StepError where the backward stopped at an operator that has none."""
+        """Raise StepError where the backward stopped at an operator without a derivative."""
         if graph.without_derivative(pytree.floating(self.output)):
             raise UnsupportedError(
                 "training is not supported here: torch has no derivative of an operator that the "
                 "output depends on, so the backward stops there"
             )
         weights = self._module.parameters() if isinstance(self._module, nn.Module) else ()
-        # The first call is given copies of the inputs: their gradients arrive at the leaves behind.
+        # The first call gets copies of the inputs: their gradients arrive at the leaves behind.
         leaves = graph.leaves((*weights, *pytree.tensors(inputs)))
         if all(one.grad is None for one in leaves):
             raise UnsupportedError(
@@ -378,7 +387,7 @@ class TrainingStep(_InputState):
 
 
 def _kept_graph_error(error: RuntimeError, module: Callable[..., Any]) -> StepError | None:
-    """Where the graph is kept that a backward cannot pass again, and what to do."""
+    """Say where a graph is kept that a backward cannot pass again, and what to do."""
     if not OF_AN_EARLIER_GRAPH.search(str(error)) or not isinstance(module, nn.Module):
         return None
     text = re.split(r" \(|[.:]", str(error))[0]
@@ -394,7 +403,7 @@ def _kept_graph_error(error: RuntimeError, module: Callable[..., Any]) -> StepEr
 
 
 def warm_up_calls(step: Step) -> None:
-    """Calls before the one that is looked at, outside of the timing."""
+    """Return the number of calls before the one that is examined, outside of the timing."""
     for _ in range(WARM_UP_CALLS):
         step.prepare(1)
         step()
@@ -411,16 +420,16 @@ def _no_tensor_message(output: Any) -> str:
 
 
 def _require_mode(module: Callable[..., Any], *, training: bool) -> None:
-    """A model left in the wrong mode measures other work (BatchNorm, dropout)."""
+    """Raise StepError for a model in the wrong mode: its work differs (BatchNorm, dropout)."""
     if isinstance(module, nn.Module) and module.training is not training:
         mode, call = ("training", "train()") if training else ("inference", "eval()")
         raise StepError(f"the module is in the wrong mode for {mode}: call {call} on it")
 
 
 def _autocast(device_type: str, amp: str) -> Callable[[], contextlib.AbstractContextManager[Any]]:
-    """Makes the context of one call: its cache of cast weights must not outlive the call.
+    """Make the context of one call: its cache of cast weights must not outlive the call.
 
-    Where a device cannot do it, torch warns and runs without: StepError here.
+    Where a device has no autocast, torch warns and runs without it: that is a StepError here.
     """
     if amp == "off":
         return contextlib.nullcontext
@@ -434,7 +443,7 @@ def _autocast(device_type: str, amp: str) -> Callable[[], contextlib.AbstractCon
 
 
 def _optimizer(module: Callable[..., Any]) -> torch.optim.SGD | None:
-    """Over what requires a gradient; None where nothing does.
+    """Return an optimizer of all that requires a gradient; None where nothing does.
 
     The learning rate is 0: the same arithmetic, and a model that does not drift.
     """
@@ -446,7 +455,7 @@ def _optimizer(module: Callable[..., Any]) -> torch.optim.SGD | None:
 def _scaler(
     optimizer: torch.optim.SGD | None, device_type: str, amp: str
 ) -> torch.amp.GradScaler | None:
-    """For float16 AMP; bfloat16 has float32's range and needs none."""
+    """Return a GradScaler for float16 AMP; bfloat16 has float32's range and needs none."""
     if amp != "float16" or optimizer is None:
         return None
     weights = {weight.dtype for group in optimizer.param_groups for weight in group["params"]}

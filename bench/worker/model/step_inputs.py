@@ -1,4 +1,4 @@
-"""What a step is called with, call after call: restored, cold or just as it is."""
+"""The inputs of a step, call after call: restored, cold, or always the same."""
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
@@ -10,13 +10,13 @@ from torch import Tensor
 
 from bench.worker.model import growth, inplace, pieces, pytree, twins
 
-# Room for prepared inputs of a layer that writes to its input; beyond it a sample has fewer
+# Room for prepared inputs of a layer that writes to its input; if it is full, a sample has fewer
 # calls.  Enough for 5 ms of calls on a CPU and small beside a model's own memory.
 PREPARED_BYTES = 256_000_000
 
-# Most inputs that take turns.  One so small that it would need more (under 25 kB where a cache has
-# 50 MB) comes out of memory in less time than a launch takes, and to make tens of thousands of them
-# would take longer than to measure the case.
+# Most inputs that take turns.  An input that is so small that it would need more (under 25 kB where
+# a cache has 50 MB) comes out of memory in less time than a launch takes, and tens of thousands of
+# them would take longer to make than the case takes to measure.
 MOST_TURNS = 4096
 
 
@@ -25,36 +25,36 @@ _Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 @dataclass(slots=True)
 class _Trial:
-    """What the first call is given, and how it stood before."""
+    """The inputs of the first call, and their state before it."""
 
     given: _Arguments
     tensors: list[Tensor]  # of these
-    versions: list[int]  # of the tensors: how often they were written to
+    versions: list[int]  # of the tensors: number of writes
     before: growth.Fingerprint | None  # None: there is nothing but tensors
-    problem: str | None  # why not all of it is a copy
-    uncopied: growth.Fingerprint | None  # then: of what it was copied from
+    problem: str | None  # why some of it is no copy
+    uncopied: growth.Fingerprint | None  # then: of the originals
     taken: bool = False
 
 
 class StepError(RuntimeError):
-    """The case cannot be called as its mode asks; the message says why."""
+    """The case cannot be called as its mode requests; the message says why."""
 
 
 class UnsupportedError(StepError):
-    """Neither torch nor this suite can do it, as the case asks for it."""
+    """Neither torch nor this suite can do what the case requests."""
 
 
 class NoSteps(StepError):  # noqa: N818 - says what happened
-    """GradScaler skips every optimizer step: what would be timed is no training."""
+    """GradScaler skips every optimizer step: the timed work would be no training."""
 
 
 class StepInputs:
-    """What the module is called with: restored where it writes to it, or cold where asked for.
+    """The module's inputs: restored where it writes to them, or cold where requested.
 
-    Lists, dicts and objects among the inputs may be changed by a call as well (a cache that grows).
-    The first call is given copies of them; where it has changed these, every later call gets fresh
-    ones.  An object that cannot be copied stands beside copies of all else; where calls change it,
-    that is said.
+    A call may also change lists, dicts and objects among the inputs (a cache that grows).  The
+    first call gets copies of them; where it has changed these, every later call gets fresh ones.
+    An object that cannot be copied stays beside copies of all else; where calls change it, a doubt
+    says so.
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class StepInputs:
     ) -> None:
         """restore: whether a call writes to them; None = the first call shows it.
 
-        gradients: inputs that require them keep that.
+        gradients: inputs that require gradients keep that.
 
-        rotate_bytes: take turns among copies that together exceed this, or, where inputs are
-        restored, write over as much after that; 0 = always the same, as hot as it is.
+        rotate_bytes: rotate through copies that together exceed this; where inputs are restored,
+        write over as much memory after that.  0 = always the same inputs, from the cache.
         """
         self._given: _Arguments = (tuple(args), dict(kwargs))
         self._gradients = gradients
@@ -93,12 +93,12 @@ class StepInputs:
         self._tried = restore is not None and not self._objects
 
     def _settle(self, *, restore: bool) -> None:
-        """From now on restore the inputs, or give the same ones again."""
+        """From now on restore the inputs, or use the same ones again."""
         self.restores = restore
         self._ready = [] if restore else None
         if restore:
             self._given = self._mapped(twins.twin)
-        # A restored input is hot, for it has just been written: other writes drive it out.
+        # A restored input is in the cache, because it was just written: other writes drive it out.
         self._flush = self._flush_buffer(self._rotate_bytes) if restore else None
         copies = 1 if restore else self._copies(self._rotate_bytes)
         self._turns = [self._given]
@@ -110,7 +110,7 @@ class StepInputs:
         self.cold = copies > 1 or self._flush is not None
 
     def _copies(self, rotate_bytes: int) -> int:
-        """As many as exceed `rotate_bytes` together, two at least, where there is room."""
+        """Return copies that exceed `rotate_bytes` together, two at least, where there is room."""
         if not rotate_bytes or not self._call_bytes:
             return 1
         wanted = max(2, rotate_bytes // self._call_bytes + 1)
@@ -119,14 +119,14 @@ class StepInputs:
         return max(2, min(wanted, PREPARED_BYTES // self._call_bytes))
 
     def _flush_buffer(self, rotate_bytes: int) -> Tensor | None:
-        """Memory whose writing leaves no room for anything else in the device's cache."""
+        """Return memory; writing to it drives everything else out of the device's cache."""
         leaf = next(iter(pytree.tensors(self._given)), None)
         if not rotate_bytes or leaf is None:
             return None
         return torch.empty(rotate_bytes, dtype=torch.uint8, device=leaf.device)
 
     def _first_call(self) -> _Trial | None:
-        """What the first call is given, made only now; None once it was made, and is judged."""
+        """Return the inputs of the first call, made now; None once it was made and judged."""
         if not self._tried:
             self._tried = True
             self._trial = self._first()
@@ -135,11 +135,11 @@ class StepInputs:
         return self._trial
 
     def _first(self) -> _Trial:
-        """Copies for the first call; of what cannot be copied, itself."""
+        """Return copies for the first call; an object that cannot be copied stays itself."""
         problem, uncopied = None, None
         try:
             given = self._restored()
-        except Exception as error:  # whatever an object of the subject raises
+        except Exception as error:  # an object of the subject may raise anything
             problem = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
             self._all_copied = False
             given = self._tensors_alone()
@@ -149,14 +149,16 @@ class StepInputs:
         return _Trial(given, tensors, inplace.versions(tensors), before, problem, uncopied)
 
     def _tensors_alone(self) -> _Arguments:
-        """The inputs with their tensors copied; themselves where not even that can be."""
+        """Return the inputs with copied tensors; the inputs themselves where not even that is
+        possible.
+        """
         try:
             return self._restored()
         except Exception:  # a tuple of its own class, a tensor of its own class
             return self._given
 
     def _inspect_trial(self, trial: _Trial) -> None:
-        """After the first call: what it has changed of what it was given."""
+        """Find out what the first call has changed in its inputs."""
         self._trial = None
         self._objects = (
             trial.before is not None
@@ -176,7 +178,7 @@ class StepInputs:
             self._call_bytes = max(self._call_bytes, trial.before.tensor_bytes)
 
     def _writes_to_tensors(self, trial: _Trial) -> bool:
-        """Whether the call wrote to a tensor; where that cannot be told, inputs are restored."""
+        """Return whether the call wrote to a tensor; where that is unknown, inputs are restored."""
         try:
             return inplace.versions(trial.tensors) != trial.versions or inplace.changed(
                 trial.tensors, pytree.tensors(self._given)
@@ -185,7 +187,7 @@ class StepInputs:
             return True
 
     def _copied(self) -> _Arguments:
-        """The inputs with all their objects copied, and the tensors in these.
+        """Return the inputs with copies of all their objects and of the tensors in these.
 
         A tensor that is an argument itself is copied unless no call writes to it.
         """
@@ -206,7 +208,9 @@ class StepInputs:
         return self._mapped(self._fresh)
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> _Arguments:
-        """The inputs with changed tensors.  Raises attributes.CopyError at the first attempt."""
+        """Return the inputs with changed tensors.  Raises attributes.CopyError at the first
+        attempt.
+        """
         mapped: _Arguments = pytree.map_tensors(
             change, self._given, keep_uncopyable=not self._all_copied
         )
@@ -214,7 +218,7 @@ class StepInputs:
 
     @property
     def need_preparing(self) -> bool:
-        """Whether each call needs `prepare` first."""
+        """Return whether each call needs `prepare` first."""
         return self._ready is not None
 
     def prepare(self, calls: int) -> int:
@@ -223,7 +227,7 @@ class StepInputs:
         if self._ready is None:
             return calls
         room = max(1, PREPARED_BYTES // max(1, self._call_bytes))
-        self._ready.clear()  # what was left over would hold memory beyond the cap
+        self._ready.clear()  # leftover inputs would take memory beyond the limit
         for _ in range(min(calls, room)):
             self._ready.append(self._restored())
         if self._flush is not None:
@@ -245,13 +249,13 @@ class StepInputs:
         return self._ready.pop()
 
     def drop_gradients(self) -> None:
-        """Those of restored inputs go with them."""
+        """Remove gradients, those of restored inputs too."""
         for leaf in self._leaves[self._turn]:
             leaf.grad = None
 
     def _fresh(self, kept: Tensor) -> Tensor:
         if self._gradients and kept.requires_grad:
-            # A leaf that requires a gradient must not be written to; its copy may be, as may
-            # the output of the layer before, which is what the input is inside a network.
+            # A leaf that requires a gradient must not be written to; its copy may be, as may the
+            # output of the layer before, which is the input inside a network.
             return kept.detach().requires_grad_().clone()
         return twins.twin(kept.detach())

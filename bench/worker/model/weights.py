@@ -1,4 +1,4 @@
-"""Weights from a file, loaded into the subjects of this process before anything is measured.
+"""Loads weights from a file into the subjects of this process before anything is measured.
 
 The file holds a state dict, or a checkpoint that has one.  Nothing in it is executed.
 """
@@ -12,7 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-INSIDE = ("state_dict", "model_state_dict", "model")  # where a checkpoint keeps the state dict
+# keys under which a checkpoint keeps the state dict
+INSIDE = ("state_dict", "model_state_dict", "model")
 MOST_NAMES = 3  # of keys that a message names
 COMPILED = "_orig_mod."  # torch.compile puts it before the names of what it wraps
 PARALLEL = "module."  # so does nn.DataParallel
@@ -25,7 +26,7 @@ class WeightsError(Exception):
 class _Given:
     """The file for the subjects of this process; None: they keep the weights they are built with.
 
-    A process is for one request, which says it once.
+    A process serves one request, which names the file once.
     """
 
     path: Path | None = None
@@ -43,11 +44,11 @@ def load_given(module: nn.Module) -> None:
 
 
 def load(module: nn.Module, path: Path) -> None:
-    """Every key has to agree.  Raises WeightsError."""
+    """Load the state dict; every key has to agree.  Raises WeightsError."""
     state = without_wrappers(state_dict(_read(path), path), module)
     try:
         found = module.load_state_dict(state, strict=False)
-    except Exception as error:  # sizes that differ, and whatever a module's own loading raises
+    except Exception as error:  # sizes that differ, and anything that a module's own loading raises
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         raise WeightsError(
             f"{path.name} does not fit: {(lines or [type(error).__name__])[-1]}"
@@ -92,7 +93,7 @@ def _tried(read: Any, path: Path) -> Any:
 
 
 def state_dict(found: Any, path: Path) -> Mapping[str, Any]:
-    """The state dict in what a file holds.  Raises WeightsError."""
+    """Return the state dict in the contents of a file.  Raises WeightsError."""
     if isinstance(found, Mapping):
         for one in (*(found.get(name) for name in INSIDE), found):
             if isinstance(one, Mapping) and any(
@@ -105,7 +106,7 @@ def state_dict(found: Any, path: Path) -> Mapping[str, Any]:
 
 
 def without_wrappers(state: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
-    """The keys without what torch.compile and nn.DataParallel put before them."""
+    """Return the keys without the prefixes of torch.compile and nn.DataParallel."""
     own = set(module.state_dict())
     if not any(COMPILED in key for key in own):
         state = {key.replace(COMPILED, ""): value for key, value in state.items()}

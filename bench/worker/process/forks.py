@@ -1,8 +1,8 @@
-"""Whether forks of this process can use an accelerator: not once its driver was begun here.
+"""Tells whether forks of this process can use an accelerator: not after its driver was initialised.
 
-torch knows what torch did itself, and counts a mere `torch.cuda.is_available()` with it: that
-leaves `torch.cuda.is_initialized()` False, and yet calls cuInit.  A driver that another library
-began (cupy, triton, flash-attn) is unknown to torch: it is asked itself.
+torch knows what torch did itself, and includes a mere `torch.cuda.is_available()`: that leaves
+`torch.cuda.is_initialized()` False, and yet calls cuInit.  A driver that another library has
+initialised (cupy, triton, flash-attn) is unknown to torch, so the driver itself is asked.
 """
 
 import contextlib

@@ -1,8 +1,8 @@
-"""What importing a subject does to the process that imports it.
+"""Effects of a subject's import on the process that imports it.
 
-A replicate imports once what its children share.  What the import changes in the process (a
-thread, a signal's handler, the working directory) would reach the cases of every other subject, so
-such a module is left to the children of its own cases.
+A fork server imports once what its children share.  A change that the import makes to the process
+(a thread, a signal's handler, the working directory) would reach the cases of all other subjects.
+Such a module is left to the children of its own cases.
 """
 
 import os
@@ -20,7 +20,7 @@ DRIVER = "the accelerator's driver"
 
 
 def snapshot() -> dict[str, Any]:
-    """All that is compared, by name."""
+    """Return the compared properties of the process, by name."""
     return {
         "threads": _threads(),
         "processes": _has_children(),
@@ -36,7 +36,7 @@ def snapshot() -> dict[str, Any]:
 
 
 def changes(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """The names of what differs."""
+    """Return the names of the properties that differ."""
     return [name for name, value in before.items() if after[name] != value]
 
 
@@ -63,15 +63,15 @@ def _folder() -> str | None:
 
 
 def flushes_denormals(smallest: float = sys.float_info.min) -> bool:
-    """Whether `torch.set_flush_denormal` is on: it holds for Python's own numbers as well.
+    """Return whether `torch.set_flush_denormal` is on: it applies to Python's own numbers as well.
 
-    It has no getter.  Computed without torch, so that a process that forks may ask.
+    It has no getter.  Computed without torch, so that a fork server may ask.
     """
     return smallest / 2 == 0.0
 
 
 def file_identity(handle: int) -> tuple[int, int] | None:
-    """What an open handle leads to."""
+    """Identify the file behind an open handle."""
     try:
         found = os.fstat(handle)
     except OSError:

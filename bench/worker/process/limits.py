@@ -1,4 +1,4 @@
-"""What a child may use, how long it lives, and what its end says.  Elsewhere than on Linux less."""
+"""Resource limits, lifetime and last messages of a child.  Systems other than Linux have fewer."""
 
 import contextlib
 import ctypes
@@ -18,18 +18,19 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-FILE_BYTES = 64 * 2**20  # a child that floods its output gets an error, not the disk
+FILE_BYTES = 64 * 2**20  # a child that floods its output gets an error and does not fill the disk
 COMPILER_FILE_BYTES = 2**31  # precompiled headers are large
-SPARE_MEMORY = 0.9  # of what is free when the child starts: the machine survives
-OOM_SCORE = 500  # counts as half the memory more than it has: the kernel takes it, not the runner
+# share of the memory that is free when the child starts, so that the machine survives
+SPARE_MEMORY = 0.9
+OOM_SCORE = 500  # as if it used half the memory more: the kernel ends the child and not the runner
 SIGNALS = signal.valid_signals()
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36  # linux/prctl.h
 
 
 def die_with_parent(parent: int | None = None) -> None:
-    """The kernel ends this process when its parent ends, however that ends.
+    """Let the kernel end this process when its parent ends, for any reason.
 
-    parent: its process id, where it may have ended before this call.
+    parent: its process id, in case it ended before this call.
     """
     _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if parent is not None and os.getppid() != parent:
@@ -37,22 +38,22 @@ def die_with_parent(parent: int | None = None) -> None:
 
 
 def outlive_parent() -> None:
-    """Undo `die_with_parent`, for who sees the end of its parent and has to clear up."""
+    """Undo `die_with_parent`, for a process that sees the end of its parent and has to clean up."""
     _prctl(PR_SET_PDEATHSIG, 0)
 
 
 def adopt_orphans() -> None:
-    """What descendants leave running becomes a child of this process, which can end it."""
+    """Make orphans among the descendants children of this process, which can end them."""
     _prctl(PR_SET_CHILD_SUBREAPER, 1)
 
 
 def begin_child(parent: int) -> None:
-    """End with `parent`, show where it hung or fell, be the first when memory runs out."""
+    """End with `parent`, print tracebacks of faults, end first when memory is short."""
     die_with_parent(parent)
     with contextlib.suppress(OSError):
         (PROC / "self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
     faulthandler.enable(file=2, all_threads=True)
-    if hasattr(signal, "SIGQUIT"):  # a replicate asks for it before it ends who hangs
+    if hasattr(signal, "SIGQUIT"):  # a fork server asks for it before it ends a child that hangs
         faulthandler.register(signal.SIGQUIT, file=2, all_threads=True)
 
 
@@ -70,7 +71,7 @@ def limit_resources(*, on_cpu: bool, compiles: bool) -> None:
 
 @contextlib.contextmanager
 def large_files() -> Iterator[None]:
-    """For what this suite itself writes: a model's gradients may be larger than its output may."""
+    """Allow large files for the suite's own output, such as the gradients of a large model."""
     if resource is None:
         yield
         return
@@ -84,10 +85,10 @@ def large_files() -> Iterator[None]:
 
 
 def free_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
-    """Memory that is free on the machine, and to the control group (a container) that this is in.
+    """Return the bytes free on the machine and for its control group (a container).
 
-    What a group uses counts without the files that it could let go of at once, as the kernel's
-    own MemAvailable does.
+    The usage of a group counts without file pages that it could drop at once, as the kernel's own
+    MemAvailable does.
     """
     free = psutil.virtual_memory().available
     for limit, usage, files in (
@@ -103,9 +104,9 @@ def free_bytes(proc: Path = PROC, groups: Path = GROUPS) -> int:
 
 
 def allow_writing() -> None:
-    """Undo what a subject did that would keep its record from being written or read.
+    """Undo changes of a subject that would prevent its record from being written or read.
 
-    Signals and timers, limits, the umask; what cannot be undone stays.
+    These are signals and timers, limits, the umask.  Changes that cannot be undone stay.
     """
     _end_signals()
     os.umask(0o022)
@@ -117,7 +118,7 @@ def allow_writing() -> None:
 
 
 def _end_signals() -> None:
-    """Stop timers; no handler of Python's runs any more, whichever thread a signal comes to."""
+    """Stop timers and block signals: no handler in Python runs any more, in any thread."""
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     if hasattr(signal, "setitimer"):
@@ -143,11 +144,11 @@ def _limit(which: int, value: int) -> None:
 
 
 def oom_kills(proc: Path = PROC, groups: Path = GROUPS) -> int | None:
-    """Processes that the kernel has ended for want of memory so far; None: it does not say.
+    """Return how many processes the kernel has ended for lack of memory so far; None = unknown.
 
-    Of this process' control group where that counts them (Documentation/admin-guide/cgroup-v2.rst,
-    memory.events; cgroup-v1/memory.rst, memory.oom_control), since /proc/vmstat counts those of
-    the neighbours on the host, too.
+    The number is of this process' control group where that counts them
+    (Documentation/admin-guide/cgroup-v2.rst, memory.events; cgroup-v1/memory.rst,
+    memory.oom_control), because /proc/vmstat includes those of other containers on the host.
     """
     files = [
         *cgroup_files("memory", "memory.events", proc, groups),
@@ -159,7 +160,7 @@ def oom_kills(proc: Path = PROC, groups: Path = GROUPS) -> int | None:
 
 
 def _counter(file: Path, name: str) -> int | None:
-    """From lines of a name and a number each."""
+    """Read a counter from lines of a name and a number each."""
     with contextlib.suppress(OSError, ValueError):
         for line in file.read_text(encoding="utf-8").splitlines():
             first, _, count = line.partition(" ")
@@ -169,6 +170,6 @@ def _counter(file: Path, name: str) -> int | None:
 
 
 def _prctl(option: int, value: int) -> None:
-    """prctl(2)."""
+    """Call prctl(2)."""
     if sys.platform.startswith("linux"):
         ctypes.CDLL(None, use_errno=True).prctl(option, value, 0, 0, 0)

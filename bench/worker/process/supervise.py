@@ -1,6 +1,6 @@
-"""A child from outside: waited for, ended at its limit, its end put into words.
+"""Supervises a child: waits for it, ends it at its limit, and says how it ended.
 
-As subreaper a replicate has everything that descends from it, however that detached itself.
+As a subreaper, a fork server becomes the parent of all its orphaned descendants.
 """
 
 import contextlib
@@ -13,13 +13,13 @@ import psutil
 
 from bench.core.protocol import Ending, Exited, Signalled, TimedOut
 
-TRACE_S = 0.5  # for a child that hangs to write where, before it is ended
-CLEAR_UP_S = 10.0  # then what is left is in the kernel's hands
+TRACE_S = 0.5  # for a hanging child to print its traceback before it is ended
+CLEAR_UP_S = 10.0  # after that only the kernel can end the rest
 LONGEST_S = 1e6  # poll(2) counts milliseconds in an int
 
 
 def can_watch() -> bool:
-    """pidfd_open(2) came with Linux 5.3, and some sandboxes lack it."""
+    """Return whether pidfd_open(2) works: it came with Linux 5.3, and some sandboxes lack it."""
     try:
         os.close(os.pidfd_open(os.getpid()))
     except (AttributeError, OSError):
@@ -28,20 +28,21 @@ def can_watch() -> bool:
 
 
 def wait(pid: int, timeout_s: float, runner: int) -> int | None:
-    """The child's exit code, of a signal the negative; None: it was ended at its limit.
+    """Return the child's exit code, negative for a signal; None if it was ended at its limit.
 
-    runner: handle of a pipe from there; where its other end is gone, all of this ends.
-    Blocks: no polling beside a timing.
+    runner: handle of a pipe from the runner; if its other end is closed, this process ends
+    everything.
+    Blocks: there is no polling beside a timing.
     """
     handle = os.pidfd_open(pid)
     watched = select.poll()
     watched.register(handle, select.POLLIN)
-    watched.register(runner, 0)  # nothing but that its other end is gone
+    watched.register(runner, 0)  # reports only that the other end is closed
     try:
         seen = dict(watched.poll(1000 * min(timeout_s, LONGEST_S)))
         if handle in seen:
             return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if not seen:  # it hangs: the log shall say where
+        if not seen:  # it hangs: make it print where
             watched.unregister(runner)
             os.kill(pid, signal.SIGQUIT)
             watched.poll(1000 * TRACE_S)
@@ -56,7 +57,10 @@ def wait(pid: int, timeout_s: float, runner: int) -> int | None:
 
 
 def ending(code: int | None) -> Ending:
-    """code: as `subprocess` has it; None: the process was ended at its limit."""
+    """Describe the end of a process.
+
+    code: as `subprocess` gives it; None = the process was ended at its limit.
+    """
     if code is None:
         return TimedOut()
     return Signalled(signal_name(-code)) if code < 0 else Exited(code)
@@ -70,14 +74,14 @@ def signal_name(number: int) -> str:
 
 
 def end_session(pid: int) -> None:
-    """The process and its group; it may not have made its group yet."""
+    """End the process and its group; it may not have made its group yet."""
     for end in (os.kill, os.killpg):
         with contextlib.suppress(ProcessLookupError, PermissionError):
             end(pid, signal.SIGKILL)
 
 
 def end_orphans() -> None:
-    """Processes that a subject left running, however they detached: as subreaper they are ours.
+    """End processes that a subject left running: a subreaper is the parent of all of them.
 
     The kernel says when there are none; a list of processes can miss one that is just forking.
     """
@@ -91,4 +95,4 @@ def end_orphans() -> None:
         for process in psutil.Process().children(recursive=True):
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
-        time.sleep(0.001)  # nothing is being timed: the next child comes after this
+        time.sleep(0.001)  # nothing is being timed: the next child starts after this

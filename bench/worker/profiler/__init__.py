@@ -1,1 +1,1 @@
-"""From events of torch.profiler to tables of layers, operators and memory."""
+"""Makes tables of layers, operators and memory from the events of torch.profiler."""

@@ -1,4 +1,4 @@
-"""What the accelerator did, and what therefore bounds a step.  Pure."""
+"""The accelerator's work in a step, and the bottleneck that follows from it.  Pure functions."""
 
 import re
 from collections.abc import Iterable, Sequence
@@ -7,16 +7,16 @@ from dataclasses import dataclass
 from bench.worker.profiler.events import Event
 from bench.worker.profiler.owners import Owner, Timeline
 
-# At 0.9 the device idles a tenth of the time at most: whatever the host did faster, the step
-# would gain less than that.  The same tenth is what waits must take before they are the cause.
+# At 0.9 the device is idle for at most a tenth of the time: a faster host would gain less than
+# that.  Waits must take the same tenth before they are the cause.
 DEVICE_BOUND = 0.9
 WAITS = 0.1
-# What holds the host up until the device is done: cuda*Synchronize, hip*Synchronize, xpu's
+# Calls that block the host until the device is done: cuda*Synchronize, hip*Synchronize, xpu's
 # zeEventHostSynchronize and urQueueFinish.
 WAITING = re.compile(r"synchronize|queuefinish|eventwait", re.IGNORECASE)
-# Of the calls that copy, those between device and host hold it up where the host's memory is
-# pageable; with pinned memory those that do not end in Async; copies inside the device none (CUDA
-# Runtime API, API synchronization behavior).  Kineto names the copy itself, as the device does it
+# Copies between device and host block where the host's memory is pageable; with pinned memory those
+# block that do not end in Async; copies inside the device never do (CUDA Runtime API, API
+# synchronization behavior).  Kineto names the copy itself, as the device does it
 # (CuptiActivity.cpp, memcpyName): "Memcpy HtoD (Pageable -> Device)".
 _COPIES = re.compile(r"memcpy", re.IGNORECASE)
 _TO_OR_FROM_HOST = re.compile(r"Memcpy (HtoD|DtoH)\b")
@@ -25,25 +25,25 @@ _PAGEABLE = re.compile(r"\bPageable\b")
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """One kernel or copy, and when the host asked for it."""
+    """A kernel or a copy, and the time at which the host launched it."""
 
     event: Event
     launched_ns: int
-    operator: str | None  # that launched it
+    operator: str | None  # the call that launched it
 
 
 @dataclass(frozen=True, slots=True)
 class Bottleneck:
-    """What a step is bound by: `launches`, `device`, `waits`, or None where nothing says so."""
+    """The bottleneck of a step: `launches`, `device`, `waits`, or None where it is unknown."""
 
     bound_by: str | None
     why: str
 
 
 def work(events: Sequence[Event]) -> list[Work]:
-    """The device's work in the order of its start.
+    """Return the device's work in the order of its start.
 
-    Kineto gives a kernel the id of the call that launched it, and the operator's as its link.
+    Kineto gives a kernel the id of the call that launched it, and the operator's id as its link.
     """
     launches = {one.id: one for one in events if one.kind == "runtime"}
     operators = {one.id: one for one in events if one.kind == "cpu_op"}
@@ -58,14 +58,15 @@ def work(events: Sequence[Event]) -> list[Work]:
 
 
 def launched_within(done: Iterable[Work], start_ns: int, end_ns: int) -> list[Work]:
-    """What the host asked for between two moments, whenever it ran."""
+    """Return the work that the host launched between two times, whenever it ran."""
     return [one for one in done if start_ns <= one.launched_ns < end_ns]
 
 
 def owned_ns(done: Iterable[Work], timeline: Timeline) -> dict[Owner, int]:
-    """Busy nanoseconds of each owner of a launch; what runs beside earlier work adds nothing.
+    """Return the busy nanoseconds of each owner of a launch.
 
-    So the sum over all owners is the busy time of the device.
+    Work that runs beside earlier work adds nothing, so that the sum over all owners is the busy
+    time of the device.
     """
     found: dict[Owner, int] = {}
     until_ns = 0
@@ -79,7 +80,7 @@ def owned_ns(done: Iterable[Work], timeline: Timeline) -> dict[Owner, int]:
 
 
 def waited_ns(events: Iterable[Event], start_ns: int, end_ns: int) -> int:
-    """How long the host was held up between two moments."""
+    """Return how many nanoseconds the host was blocked between two times."""
     events = list(events)
     copies = [one for one in events if one.kind == "device" and _TO_OR_FROM_HOST.search(one.name)]
     calls = [one for one in events if one.kind == "runtime" and start_ns <= one.start_ns < end_ns]
@@ -95,10 +96,10 @@ def waited_ns(events: Iterable[Event], start_ns: int, end_ns: int) -> int:
 
 
 def _blocks(call: Event, copy: Event | None, unclaimed: Iterable[Event]) -> bool:
-    """Whether a call that copies holds the host up.
+    """Return whether a call that copies blocks the host.
 
-    copy:      what the device did for it; where the trace does not tell, what ran meanwhile of
-    unclaimed: the copies that no call in the trace has asked for.
+    copy:      the device's work for it; None where the trace does not link it.
+    unclaimed: copies that no call in the trace has launched: those that ran meanwhile decide then.
     """
     own = [copy] if copy else [one for one in unclaimed if _during(one, call)]
     is_async = "async" in call.name.lower()
@@ -112,11 +113,12 @@ def _during(one: Event, call: Event) -> bool:
 def bottleneck(
     host_s: float, event_s: float, busy_s: float, waited_s: float, profiled_s: float
 ) -> Bottleneck:
-    """What bounds a step.
+    """Find what bounds a step.
 
-    host_s:     the host needs to issue a call, back to back; event_s: between events, a call;
-    busy_s:     in which the device worked, which the profiler does not slow down;
-    waited_s:   in which the host was held up, of profiled_s: a step under the profiler.
+    host_s:   the host's time to issue a call, back to back.
+    event_s:  a call's time between events.
+    busy_s:   time in which the device worked; the profiler does not slow it down.
+    waited_s: time in which the host was blocked, of profiled_s, a step under the profiler.
     """
     if event_s <= 0 or profiled_s <= 0:
         return Bottleneck(None, "no time passed between the events")

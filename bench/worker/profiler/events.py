@@ -1,11 +1,11 @@
-"""What torch's profiler saw, as plain records: the rest of the analysis needs no torch."""
+"""Events of torch's profiler as plain records: the rest of the analysis needs no torch."""
 
 from dataclasses import dataclass
 from typing import Any
 
 from bench.worker.device import torch_private
 
-# Kineto's names of what a device does (libkineto, ActivityType.cpp); its annotations and the
+# Kineto's names of a device's activities (libkineto, ActivityType.cpp); its annotations and the
 # overhead of the profiler itself are no work.
 DEVICE_WORK = frozenset({"kernel", "concurrent_kernel", "gpu_memcpy", "gpu_memset"})
 RUNTIME = ("runtime", "driver")  # cuda_runtime, cuda_driver, xpu_runtime, …
@@ -15,16 +15,17 @@ COMPILED_REGION = "Torch-Compiled Region: "
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Event:
-    """One event of a trace.  Times are of one clock, host and device alike."""
+    """One event of a trace.  Host and device times are of one clock."""
 
     name: str
     start_ns: int
     end_ns: int
     kind: str = "cpu_op"  # cpu_op | user_annotation | runtime | device, or another of kineto's
     thread: int = 1
-    id: int = 0  # of an operator: what `linked` of a kernel names; of a launch and its kernel: one
+    # an operator's id, which `linked` of a kernel names; a launch and its kernel share one
+    id: int = 0
     linked: int = 0
-    sequence: int = -1  # of an autograd node: the forward operator that made it has the same
+    sequence: int = -1  # of an autograd node: the forward operator that made it has the same number
     forward_thread: int = 0  # of a backward event: the thread of its forward operator; else 0
 
     @property
@@ -33,9 +34,9 @@ class Event:
 
 
 def of_kineto(results: Any, device_index: int | None) -> list[Event]:
-    """The events of a `_ProfilerResult` in the order of their starts, the longer one first.
+    """Return the events of a `_ProfilerResult` by start time, longer events first.
 
-    device_index: of the accelerator whose work counts; None = of none.
+    device_index: of the accelerator whose work counts; None = no accelerator.
     """
     events = [
         Event(
@@ -47,7 +48,7 @@ def of_kineto(results: Any, device_index: int | None) -> list[Event]:
             id=one.correlation_id(),
             linked=one.linked_correlation_id(),
             sequence=one.sequence_nr(),
-            # of a range it is left over from another event: no range is a backward one
+            # a range has the leftover number of another event: no range is a backward one
             forward_thread=0 if one.is_user_annotation() else one.fwd_thread_id(),
         )
         for one in results.events()
@@ -57,7 +58,7 @@ def of_kineto(results: Any, device_index: int | None) -> list[Event]:
 
 
 def _kind(event: Any, device_index: int | None) -> str | None:
-    """None: it does not count."""
+    """Return the kind of an event, or None where it does not count."""
     activity = torch_private.activity(event)
     if torch_private.device_type(event) == "CPU":
         if activity == "cpu_instant_event":

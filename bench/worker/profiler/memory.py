@@ -1,14 +1,16 @@
-"""Memory over the time of one step: every byte that is alive, by what it is for.
+"""Memory during one step: all bytes in use, by category.
 
-parameters, buffers: of the module; inputs: what else was alive before (the inputs, the targets);
-optimizer:   its state, and what its step allocates;
-gradients:   what lies in `.grad` once the backward is through;
-activations: what a layer puts out, and what the forward leaves for the backward;
-temporary:   the rest: workspaces, gradients on their way, and on an accelerator what was alive
-             before without a tensor of the module or the step (a library's workspace, rounding).
+parameters, buffers: of the module.
+inputs:      everything else that was in use before the step (inputs, targets).
+optimizer:   its state, and the allocations of its step.
+gradients:   tensors in `.grad` after the backward.
+activations: outputs of layers, and tensors that the forward keeps for the backward.
+temporary:   the rest: workspaces, gradients on their way; on an accelerator also memory that was in
+             use before without a tensor of the module or the step (workspaces of libraries,
+             rounding).
 
-Sizes and times come from the allocation events of torch's profiler.  What an allocation is for is
-known from its address: marks on the same time line say which address is seen as what, and when.
+Sizes and times come from the allocation events of torch's profiler.  The category of an allocation
+follows from its address: labels on the same time line say which address was seen as what, and when.
 """
 
 import itertools
@@ -38,8 +40,8 @@ CATEGORIES = (
     "activations",
     "temporary",
 )
-MOST_ALIVE = 50  # of what is alive at the peak: the largest
-# Operators that only allocate for another one, which is the one to be named.
+MOST_ALIVE = 50  # most blocks in use at the peak that are named: the largest
+# Operators that only allocate for another operator, whose name is shown instead.
 _ALLOCATES = ("aten::empty", "aten::resize_", "aten::new_empty")
 _SEEN = "bench seen "
 
@@ -55,14 +57,14 @@ class Change:
     time_ns: int
     address: int
     bytes: int
-    row: str = ""  # the layer, or what else owns the moment
+    row: str = ""  # the layer, or another owner of the time
     phase: str = ""
-    operators: tuple[str, ...] = ()  # in which it happened, the innermost first
+    operators: tuple[str, ...] = ()  # operators that were running, the innermost first
 
 
 @dataclass(frozen=True, slots=True)
 class AddressLabel:
-    """A mark on the time line: what lies at an address is for this."""
+    """A label on the time line: the memory at an address has this category."""
 
     time_ns: int
     address: int
@@ -72,7 +74,7 @@ class AddressLabel:
 
 @dataclass(slots=True)
 class Block:
-    """Memory that is alive."""
+    """A block of memory in use."""
 
     bytes: int
     category: str
@@ -83,13 +85,14 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Usage:
-    """Of one step.  Bytes by category at each moment; nothing between two moments changes."""
+    """Memory of one step: bytes by category at each time.  Nothing changes between two times."""
 
     times_ns: Sequence[int]
     bytes_by_category: Mapping[str, Sequence[int]]
-    peak: int  # place in the sequences
-    alive: Sequence[Block]  # at the peak, the largest first
-    allocated: Mapping[str, tuple[int, int]]  # operator → bytes by itself, and with those inside
+    peak: int  # index of the peak in the sequences
+    alive: Sequence[Block]  # in use at the peak, the largest first
+    # operator → bytes by itself, and with the operators inside
+    allocated: Mapping[str, tuple[int, int]]
 
     @property
     def peak_bytes(self) -> int:
@@ -102,9 +105,9 @@ def usage(
     labels: Sequence[AddressLabel],
     start_ns: int,
 ) -> Usage:
-    """Put together what was alive before, what changed, and what was seen.  Pure.
+    """Combine the memory before, the changes, and the labels.  Pure.
 
-    before: by address; what was alive without one stands at an address that nothing has.
+    before: bytes by address; memory without a known address has an address that nothing else has.
     """
     changes = list(changes)
     made = _blocks(changes, labels)
@@ -132,7 +135,7 @@ def usage(
 def _alive_after(
     count: int, before: Mapping[int, Block], changes: Sequence[Change], made: Mapping[int, Block]
 ) -> list[Block]:
-    """After so many changes: the peak is known at the end alone, and a step has many new ones."""
+    """Return the blocks after so many changes: the peak is known only at the end."""
     alive = dict(before)
     for number, change in enumerate(changes[:count]):
         if change.bytes > 0:
@@ -143,9 +146,9 @@ def _alive_after(
 
 
 def _blocks(changes: Sequence[Change], labels: Sequence[AddressLabel]) -> dict[int, Block]:
-    """What each allocation is for, by its place among the changes."""
+    """Return the block of each allocation, by its index among the changes."""
     made: dict[int, Block] = {}
-    at: dict[int, Block] = {}  # address → what lies there now
+    at: dict[int, Block] = {}  # address → the block there now
     line = sorted(
         [*((change.time_ns, 0, n) for n, change in enumerate(changes))]
         + [(label.time_ns, 1, n) for n, label in enumerate(labels)]
@@ -154,7 +157,7 @@ def _blocks(changes: Sequence[Change], labels: Sequence[AddressLabel]) -> dict[i
         if is_sight:
             label = labels[number]
             block = at.get(label.address)
-            # The first label stands, but for a gradient: it may lie where a layer's output lay.
+            # The first label counts, except for a gradient: it may lie where a layer's output was.
             if block and (block.category == "temporary" or label.category == "gradients"):
                 block.category = label.category
                 block.name = label.name or block.name
@@ -171,7 +174,7 @@ def _blocks(changes: Sequence[Change], labels: Sequence[AddressLabel]) -> dict[i
 
 
 def _named(operators: Sequence[str]) -> str:
-    """The innermost that does more than allocate; else the innermost."""
+    """Return the innermost operator that does more than allocate; if none does, the innermost."""
     telling = (one for one in operators if not one.startswith(_ALLOCATES))
     return next(telling, operators[0] if operators else "")
 
@@ -190,7 +193,7 @@ def _by_operator(changes: Iterable[Change]) -> dict[str, tuple[int, int]]:
 def record(
     step: Step, prepared: Prepared, whole: torch.nn.Module | None, device: torch.device
 ) -> Usage:
-    """One warm step.  whole: whose layers are seen.  Raises MemoryProfileError."""
+    """Record one warm step.  whole: owner of the layers.  Raises MemoryProfileError."""
     ranges = Ranges(whole)
     notes = _LabelRecorder(device)
     ranges.on_output = notes.output
@@ -215,7 +218,9 @@ def record(
 
 
 def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[int, Block]:
-    """Memory behind the module, the optimizer and the inputs, each storage once, by address."""
+    """Return the memory behind the module, the optimizer and the inputs, each storage once, by
+    address.
+    """
     held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
     own = [list(vars(inner).values()) for inner in prepared.module.modules()]
     state = step.optimizer_state if isinstance(step, TrainingStep) else []
@@ -237,11 +242,11 @@ def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[i
 
 
 def _parts(tensor: Tensor) -> tuple[Tensor, ...]:
-    """Those that have a storage: a sparse tensor has none but in its indices and values."""
+    """Return the tensors with a storage: a sparse tensor has one in its indices and values only."""
     match tensor.layout:
         case torch.strided:
             return (tensor,)
-        case torch.sparse_coo:  # without the underscore it would have to be coalesced
+        case torch.sparse_coo:  # values() without the underscore requires a coalesced tensor
             return torch_private.coo_parts(tensor)
         case torch.sparse_csr | torch.sparse_bsr:
             return tensor.crow_indices(), tensor.col_indices(), tensor.values()
@@ -255,7 +260,7 @@ def _named_parameters(module: torch.nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _shown(name: str, module: torch.nn.Module) -> str:
-    """`model.0.weight` → `conv1.weight`, where the network has names of its own."""
+    """Return the name to show, with the network's own names: `model.0.weight` → `conv1.weight`."""
     layer, _, last = name.rpartition(".")
     own = layer_names.alias(layer, layer_names.aliases(module)) or layer
     return f"{own}.{last}" if own else last
@@ -263,7 +268,7 @@ def _shown(name: str, module: torch.nn.Module) -> str:
 
 @dataclass(slots=True)
 class _LabelRecorder:
-    """Marks on the time line, and what each of them says."""
+    """Puts labels on the time line, and remembers the meaning of each."""
 
     device: torch.device
     found: list[tuple[int, str, str]] = field(default_factory=list)  # address, category, name
@@ -288,10 +293,10 @@ class _LabelRecorder:
 def _walk(
     roots: Iterable[Any], owners: Timeline, device: torch.device
 ) -> tuple[dict[int, int], list[Change], int | None]:
-    """When each mark was set, what changed, and on an accelerator the bytes alive before."""
+    """Return the time of each label, the changes, and on an accelerator the bytes in use before."""
     seen: dict[int, int] = {}
     changes: list[Change] = []
-    totals: dict[int, int] = {}  # by time: the bytes that were alive before a change
+    totals: dict[int, int] = {}  # by time: bytes in use before a change
     todo = list(roots)
     while todo:
         event = todo.pop()
@@ -303,13 +308,13 @@ def _walk(
             changes.append(_change(event, extra, owners))
             totals[event.start_time_ns] = extra.total_allocated - extra.alloc_size
     changes.sort(key=lambda change: change.time_ns)
-    # The CPU's counter begins with the profiler; a caching allocator's counts everything.
+    # The CPU's counter begins with the profiler; a caching allocator's counter includes everything.
     counts = bool(totals) and device.type != "cpu"
     return seen, changes, totals[min(totals)] if counts else None
 
 
 def _same(one: torch.device, other: torch.device) -> bool:
-    """`mps` and `mps:0` are."""
+    """Return whether two names mean the same device: `mps` and `mps:0` do."""
     return (one.type, one.index or 0) == (other.type, other.index or 0)
 
 
@@ -330,7 +335,7 @@ def _change(event: Any, extra: Any, owners: Timeline) -> Change:
 
 
 def _kept_for_backward(changes: Sequence[Change], events: Iterable[Event]) -> list[AddressLabel]:
-    """What is alive when the forward ends, the backward will need."""
+    """Label memory in use at the end of the forward: the backward needs it."""
     ends = [one.end_ns for one in events if PHASES.get(one.name) == "forward"]
     alive: dict[int, Change] = {}
     for change in changes:

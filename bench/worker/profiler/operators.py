@@ -1,4 +1,4 @@
-"""What each operator of a step costs, from the events of a trace.  Pure."""
+"""The cost of each operator of a step, from the events of a trace.  Pure functions."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -10,11 +10,11 @@ from bench.worker.profiler.events import Event
 
 @dataclass(slots=True)
 class Cost:
-    """Of all calls of one operator in one step.  Nanoseconds."""
+    """Cost of all calls of one operator in one step.  Nanoseconds."""
 
     calls: int = 0
     self_host_ns: int = 0
-    host_ns: int = 0  # with what it calls; an operator inside itself counts once
+    host_ns: int = 0  # with the operators that it calls; an operator inside itself counts once
     self_device_ns: int = 0
     device_ns: int = 0
 
@@ -26,7 +26,11 @@ class _OpenOperator:
 
 
 def costs(events: Iterable[Event], done: Iterable[Work]) -> dict[str, Cost]:
-    """By operator.  events: of one step, in the order of their starts; done: its device work."""
+    """Return the costs by operator.
+
+    events: of one step, in the order of their starts.
+    done:   the device's work of that step.
+    """
     launched: Counter[int] = Counter()
     for one in done:
         if one.event.linked:
@@ -66,7 +70,7 @@ def _close(stack: list[_OpenOperator], found: dict[str, Cost]) -> None:
 
 
 def kernels(done: Sequence[Work]) -> dict[tuple[str, str | None], tuple[int, int]]:
-    """(kernel, operator that launched it) → how often it ran, and for how many nanoseconds."""
+    """Return the count and the nanoseconds of each (kernel, operator that launched it)."""
     found: dict[tuple[str, str | None], tuple[int, int]] = {}
     for one in done:
         key = one.event.name, one.operator

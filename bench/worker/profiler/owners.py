@@ -1,10 +1,10 @@
-"""To which layer each moment of a step belongs.  Pure: events in, nanoseconds out.
+"""Assigns each time of a step to a layer.  Pure functions: events in, nanoseconds out.
 
-Forward: a layer owns the time of its range.  Backward: an autograd node bears the sequence number
-of the forward operator that made it (ATen/SequenceNumber.h), and belongs to the layer in whose
-range that operator ran.  Of several that are open at once the latest begun owns the moment, so
-nothing counts twice, a wait of one thread for another counts for the other, and the sum over all
-owners is the whole step.  What no layer owns is a row of its own, never spread over layers.
+Forward: a layer owns the time of its range.  Backward: an autograd node has the sequence number of
+the forward operator that made it (ATen/SequenceNumber.h), and belongs to the layer in whose range
+that operator ran.  Where several owners overlap, the one that began last owns the time.  So nothing
+counts twice, a wait of one thread for another counts for the other, and the sum over all owners is
+the whole step.  Time that no layer owns is a row of its own and is never spread over layers.
 """
 
 import bisect
@@ -23,14 +23,14 @@ _REST = {"forward": OUTSIDE, "backward": AUTOGRAD, "optimizer": OPTIMIZER}
 
 
 class Owner(NamedTuple):
-    """Whose moment it is."""
+    """The owner of a time: a layer in a phase, or what is left."""
 
     row: str
     phase: str
 
 
 class Span(NamedTuple):
-    """What is open from one moment to another."""
+    """An owner's span from one time to another."""
 
     start_ns: int
     end_ns: int
@@ -39,26 +39,26 @@ class Span(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Disjoint spans in order: at each moment one owner at most."""
+    """Disjoint spans in order: each time has one owner at most."""
 
     spans: Sequence[Span]
     starts_ns: Sequence[int]
 
     @classmethod
     def of(cls, spans: Iterable[Span]) -> "Timeline":
-        """Of spans that overlap as they like: the latest begun owns the moment."""
+        """Build a time line from spans that may overlap: the one that began last owns the time."""
         flat = _flat(sorted(spans, key=lambda one: (one.start_ns, -one.end_ns)))
         return cls(flat, [one.start_ns for one in flat])
 
     def at(self, time_ns: int) -> Owner | None:
-        """Who owns that moment."""
+        """Return the owner of a time."""
         place = bisect.bisect_right(self.starts_ns, time_ns) - 1
         if place < 0 or time_ns >= self.spans[place].end_ns:
             return None
         return self.spans[place].owner
 
     def within(self, start_ns: int, end_ns: int) -> dict[Owner, int]:
-        """Nanoseconds of each owner inside a window."""
+        """Return the nanoseconds of each owner inside a window."""
         found: dict[Owner, int] = {}
         place = max(0, bisect.bisect_right(self.starts_ns, start_ns) - 1)
         for span in self.spans[place:]:
@@ -71,9 +71,9 @@ class Timeline:
 
 
 def _flat(spans: Sequence[Span]) -> list[Span]:
-    """Sorted spans without their overlaps."""
+    """Return sorted spans without their overlaps."""
     times = sorted({time for span in spans for time in (span.start_ns, span.end_ns)})
-    open_: list[tuple[int, int, Span]] = []  # the latest begun first
+    open_: list[tuple[int, int, Span]] = []  # the last one began latest
     flat: list[Span] = []
     coming = 0
     for start, end in itertools.pairwise(times):
@@ -92,12 +92,12 @@ def _flat(spans: Sequence[Span]) -> list[Span]:
 
 
 def steps(events: Iterable[Event]) -> list[Event]:
-    """The ranges of the profiled steps."""
+    """Return the ranges of the profiled steps."""
     return [one for one in events if one.name == STEP and one.kind == "user_annotation"]
 
 
 def middle(windows: Sequence[Event], most: int) -> list[Event]:
-    """The `most` steps around the median duration, in their order."""
+    """Return the `most` steps around the median duration, in their order."""
     by_length = sorted(windows, key=lambda one: one.duration_ns)
     spare = max(0, len(windows) - most)
     chosen = by_length[spare // 2 : len(windows) - (spare - spare // 2)]
@@ -105,7 +105,7 @@ def middle(windows: Sequence[Event], most: int) -> list[Event]:
 
 
 def timeline(events: Sequence[Event], layers: Mapping[str, str]) -> Timeline:
-    """The owners of all moments inside the steps.
+    """Return the owners of all times inside the steps.
 
     layers: name of a range → row of its layer.
     """
@@ -140,14 +140,14 @@ def _phase(phases: Timeline, event: Event) -> str:
 
 
 def _makers(events: Iterable[Event]) -> dict[tuple[int, int], Event]:
-    """(thread, sequence number) → the forward operator that made the node.
+    """Return (thread, sequence number) → the forward operator that made the node.
 
-    An operator bears the number that the next node will get, whether it makes one or not: of
-    several with one number the latest made it, as kineto's own arrows have it
+    An operator has the number that the next node will get, whether it makes a node or not.  Of
+    several operators with one number the latest made the node, as kineto's own arrows show it
     (torch/csrc/profiler/kineto_client_interface, generateForwardBackwardLinks).
     """
     return {
-        (one.thread, one.sequence): one  # events come in the order of their starts
+        (one.thread, one.sequence): one  # events are in the order of their starts
         for one in events
         if one.sequence >= 0 and not one.forward_thread
     }

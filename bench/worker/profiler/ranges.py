@@ -1,7 +1,7 @@
-"""Marks on the profiler's time line: the step, its phases, and each call of a module.
+"""Ranges on the profiler's time line: the step, its phases, and each call of a module.
 
-Modules are seen by way of `nn.Module.__call__`, not by hooks: a hook on any module inside switches
-off the fused paths of torch's transformer layers, so that other code would be profiled than is
+Modules are observed through `nn.Module.__call__`, not by hooks: a hook on any module inside
+disables the fused paths of torch's transformer layers, so that other code would be profiled than is
 timed (torch/nn/modules/transformer.py, why_not_sparsity_fast_path).
 """
 
@@ -18,7 +18,7 @@ from bench.worker.model import layer_names
 from bench.worker.model.step import Step, TrainingObserver, TrainingStep
 from bench.worker.profiler.owners import PHASES, STEP
 
-NETWORK = "(network)"  # what the whole does itself, outside its layers
+NETWORK = "(network)"  # the row of the time that the whole network spends outside its layers
 _OWN_CALL = nn.Module.__call__
 _PHASE_RANGES = {phase: name for name, phase in PHASES.items()}
 
@@ -28,23 +28,23 @@ class ModuleCall:
     """One call of a module in each step."""
 
     row: str
-    module: str  # whose call it is: the row without the number of the call
+    module: str  # the module's row, without the number of the call
     type: str
     is_leaf: bool = True
 
 
-# Is told the row of a call and its output.
+# A function that gets the row of a call and its output.
 OnOutput = Callable[[str, Any], None]
 
 
 @dataclass(slots=True)
 class Ranges:
-    """Ranges around the calls of a network's modules, and what they are called."""
+    """Makes ranges around the calls of a network's modules, and knows their names."""
 
-    whole: nn.Module | None  # None: nothing inside can be seen, as in compiled code
+    whole: nn.Module | None  # None: no module inside can be observed, as in compiled code
     on_output: OnOutput | None = None
     rows: dict[str, str] = field(default_factory=dict)  # name of a range → row
-    seen: dict[str, ModuleCall] = field(default_factory=dict)  # by row, in the order of their calls
+    seen: dict[str, ModuleCall] = field(default_factory=dict)  # by row, in the order of the calls
     _names: dict[nn.Module, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
     _open: list[ModuleCall] = field(default_factory=list)
@@ -61,7 +61,7 @@ class Ranges:
 
     @contextlib.contextmanager
     def on(self) -> Iterator[None]:
-        """Ranges are made inside; nothing else of the modules changes."""
+        """Make ranges inside the context; nothing else of the modules changes."""
         if self.whole is None:
             yield
             return
@@ -79,7 +79,7 @@ class Ranges:
             nn.Module.__call__ = _OWN_CALL  # type: ignore[method-assign]
 
     def run(self, step: Step, observe: TrainingObserver | None = None) -> None:
-        """One step with its phases marked.  look: see `TrainingStep`."""
+        """Run one step with its phases marked.  look: see `TrainingStep`."""
         self._counts.clear()
         self._open.clear()
         phases = iter(step.phases)
@@ -112,7 +112,9 @@ class Ranges:
         return output
 
     def _range(self, row: str) -> str:
-        """A name that a trace can bear whatever a module is called, for this row alone."""
+        """Return a range name for this row alone that a trace can hold, whatever the module's name
+        is.
+        """
         name = "layer " + re.sub(r"[^\w.#()\[\] -]", "?", row, flags=re.ASCII)
         while self.rows.setdefault(name, row) != row:
             name += "'"
