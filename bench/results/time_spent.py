@@ -8,6 +8,7 @@ from bench.core.text import printable, shortened
 from bench.results.run_json import Description
 
 MOST_PARTS = 12
+LEAST_PERCENT = 0.5  # of a part that the line names
 MOST_S = 1e9  # no run takes 30 years
 _NAMES = {"one_off": "one-off work", "warmup": "warm-up"}
 
@@ -36,7 +37,8 @@ def line(run: Description) -> str | None:
     known = _known(run)
     if not known:
         return None
-    shown = ", ".join(f"{part.name} {part.percent:.0f} %" for part in parts(run))
+    seen = [part for part in parts(run) if part.percent >= LEAST_PERCENT]
+    shown = ", ".join(f"{part.name} {part.percent:.0f} %" for part in seen)
     return f"{units.duration(math.fsum(known.values()))} (min:s): {shown}"
 
 
