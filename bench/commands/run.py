@@ -336,7 +336,7 @@ def _measure(begun: _Begun, console: Console) -> int:
         except UserError as error:  # a full disk: what was measured is still there
             stopped = error
         except OSError as error:
-            stopped = MeasureError(f"{directory.path}: {error.strerror or error}")
+            stopped = MeasureError(f"{directory.path}: {run_directory.stopped_by(error)}")
         finally:
             log.close()
     code, failed = _results(directory, runner.spent.completed(time.monotonic() - began_s), console)

@@ -1,8 +1,10 @@
 """What `bench run` and `bench ab` say at their end, and what a second run into a directory does."""
 
 import dataclasses
+import errno
 import io
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -179,3 +181,23 @@ def test_the_time_of_every_session_is_added_up_in_the_description(tmp_path: Path
         measure._keep_spent(directory, Spent(imports_s=2.0, samples_s=1.5))
     spent = json.loads(directory.description.read_text())["spent"]
     assert (spent["imports_s"], spent["samples_s"], spent["waiting_s"]) == (4.0, 3.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "No space left on device; make room, then go on with --resume"),
+        (errno.EACCES, "Permission denied"),
+    ],
+)
+def test_what_the_system_refuses_while_a_run_measures_is_told_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
+    def refuse(_: Ending) -> bool:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Ending, "measure", refuse)
+    run = begun(run_directory.create(Path("run"), {}))
+    with pytest.raises(UserError) as raised:
+        said(lambda console: measure._measure(run, console))
+    assert str(raised.value) == f"run: {told}"
