@@ -7,6 +7,7 @@ when it runs, so that `bench --help` answers at once.
 import inspect
 import signal
 import sys
+import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -14,6 +15,8 @@ from typing import Annotated, Any
 import typer
 
 from bench.core.axes import AXES, BY_NAME, Axis
+
+BEGAN_S = time.monotonic()  # before what a command imports
 
 app = typer.Typer(
     name="bench",
@@ -26,7 +29,7 @@ app = typer.Typer(
 DISTRIBUTION = "convnet-bench"
 OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-SWITCHES = ("--quick", "--list", "--strict", "--force")
+SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks")
 SUBJECT_HELP = (
     "what to measure: convnet, package.module:callable, path/file.py:callable or "
     "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
@@ -204,7 +207,17 @@ def run_command(
         int | None, _option("--seed", "seed for the order of the cases [default: 0]", "N")
     ] = None,
     quick: Annotated[
-        bool, _option("--quick", "use three short replicates and a budget of about a minute")
+        bool,
+        _option(
+            "--quick", "measure whole networks alone, in three short replicates, in about a minute"
+        ),
+    ] = False,
+    fresh_peaks: Annotated[
+        bool,
+        _option(
+            "--fresh-peaks",
+            "measure the machine's peaks again; else those of the last day are used",
+        ),
     ] = False,
     name: Annotated[
         str | None, _option("--name", "add this to the name of the run directory", "NAME")
@@ -255,6 +268,8 @@ def run_command(
                 out=out,
                 resume=resume,
                 list_only=list_,
+                fresh_peaks=fresh_peaks,
+                began_s=BEGAN_S,
             )
         )
     )

@@ -26,6 +26,14 @@ settings.register_profile("search", deadline=None, print_blob=True)
 settings.load_profile("same")
 
 
+@pytest.fixture(autouse=True, scope="session")
+def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """A run in a test keeps nothing for the user, and finds nothing of the user's."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
     """What is for a child that ends would have the tests after it wait for signals in vain."""

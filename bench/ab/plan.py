@@ -18,6 +18,7 @@ from bench.core.records import Case
 from bench.core.row_names import case_names
 from bench.core.subject import layer_text, parse
 from bench.core.text import number_of
+from bench.engine import estimate
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config, expand
@@ -150,12 +151,13 @@ def begins(planned: Planned) -> str:
     a, b = planned.sides
     torch = " and ".join(dict.fromkeys(planned.versions.values()))
     count = len(planned.cases)
+    cases = f"{number_of(count, 'case')} from {planned.source}"
     brought = ""
     if planned.brought:
         files = ", ".join(planned.brought)
         brought = f"; git ignores {files}: every revision gets the copy in the working tree"
     return (
-        f"A: {a.shown}; B: {b.shown}; {number_of(count, 'case')} of {planned.source}, "
+        f"A: {a.shown}; B: {b.shown}; {cases}, "
         f"about {units.duration(estimate_s(planned))} (min:s) if none is slower; torch {torch}"
         f"{brought}"
     )
@@ -172,7 +174,7 @@ def first_stage_s(planned: Planned) -> float:
     compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
     firsts = first_pairs(planned.pairs)
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
-    total_s += 2 * compiled * (expand.COMPILE_COLD_S + (firsts - 1) * expand.COMPILE_WARM_S)
+    total_s += 2 * compiled * (estimate.COMPILE_COLD_S + (firsts - 1) * estimate.COMPILE_WARM_S)
     return total_s
 
 

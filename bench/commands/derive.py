@@ -7,7 +7,7 @@ from typing import NamedTuple
 from bench.core import decode
 from bench.core.records import Entry, Row
 from bench.plots import draw
-from bench.results import aggregate, csv_files, history, journal
+from bench.results import aggregate, csv_files, history, journal, quiet
 from bench.results.load import description
 from bench.results.results import Results, samples_of
 from bench.results.run_json import Description
@@ -26,15 +26,16 @@ def write_all(path: Path) -> Derived:
     """Write measurements.csv, samples.csv and plots/ of a run directory."""
     run = description(path)
     entries = journal.read(path / journal.NAME)
+    kept = quiet.counted(entries, run.config.replicates)
     before = history.before(path, run)
     made = aggregate.rows(
-        entries,
+        kept,
         run=run,
         earlier=history.centres(before),
         learnt=control_rule.learn(history.series(before)),
     )
     rows = _in_order_of_plan(made, run)
-    results = Results(path, tuple(rows), run, samples_of(entries, run.run_id))
+    results = Results(path, tuple(rows), run, samples_of(kept, run.run_id))
     try:
         plots, _ = draw.draw(results)
     finally:  # whatever a plot trips over: the figures are written

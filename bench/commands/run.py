@@ -5,12 +5,13 @@
 
 import dataclasses
 import datetime
+import json
 import os
 import platform
 import sys
 import time
 import traceback
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,21 +19,36 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from bench.commands import machine_peaks
+from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case
-from bench.core.subject import parse
+from bench.core.subject import SHIPPED, parse
 from bench.core.text import command, number_of, printable
-from bench.engine.scheduler import Runner, RunSoFar
-from bench.host import allocator, environment, gpu_driver, peaks, preflight, probe
+from bench.engine.estimate import estimate_s
+from bench.engine.scheduler import OneOff, Runner, RunSoFar
+from bench.engine.spent import Spent
+from bench.host import allocator, environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
 from bench.results import journal, run_directory, run_json
+from bench.terminal import brief
 from bench.terminal.progress import Bar, wide_console
 
-QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
+# Of --quick.  On a quiet machine a run ends before `extras_s`, or soon after; on a busy one what
+# lacks its replicates has the time up to `budget_s`.
+QUICK: Mapping[str, float] = {
+    "replicates": 3,
+    "samples_s": 0.1,
+    "warmup_s": 0.1,
+    "min_samples": 3,
+    "extras_s": 50.0,
+    "budget_s": 80.0,
+}
 OK, FAILED, INTERRUPTED = 0, 4, 130
+NEWER_OPTIONS = frozenset({"weights", "extras_s"})  # keys that run.json of earlier runs lacks
 
 
 class MeasureError(UserError):
@@ -53,6 +69,8 @@ class Asked:
     out: Path | None = None
     resume: Path | None = None
     list_only: bool = False
+    fresh_peaks: bool = False
+    began_s: float | None = None  # by time.monotonic; None: now
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +83,10 @@ class _Begun:
     torch: str
     devices: Mapping[str, str]  # as torch finds them → as their drivers name them
     sources: Mapping[str, Source]  # what the subjects came with, as it was then
+    peaks: MachinePeaks | None = None  # None: those that are missing are not measured
+    machine: Mapping[str, Any] = field(default_factory=dict)  # of run.json
+    began_s: float | None = None  # by time.monotonic, when the command began; None: now
+    budget_has_imports: bool = False
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
 
 
@@ -86,15 +108,19 @@ def run(asked: Asked) -> int:
         if asked.list_only:
             from bench.terminal import listing
 
-            listing.show(planned, plan.estimate_s(planned, settings), console)
+            listing.show(planned, estimate_s(planned.cases, settings.run), console)
             return OK
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
                 _say(console, f"note: {one.reason}")
         for name, text in planned.guessed.items():
             _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
-        begun = _begin(asked, settings, found, planned, console)
+        if settings.chosen_without_file:
+            _say(console, brief.of(planned.cases))
+        begun = _begin(asked, settings, found, planned)
     _say_what_is_here(begun, console)
+    for text in machine_peaks.told(begun.machine):
+        _say(console, text)
     if why := environment.no_commit(Path.cwd()):
         _say(console, f"note: no commit is stored beside the figures: {why}")
     for warning in preflight.warnings():
@@ -118,15 +144,26 @@ def _say(console: Console, text: str) -> None:
 
 
 def _config(asked: Asked) -> config.Config:
-    quick = QUICK if asked.quick else {}
     given = {name: value for name, value in asked.options.items() if value is not None}
+    quick = dict(QUICK) if asked.quick else {}
+    if "budget_s" in given:
+        quick.pop("extras_s", None)
     return config.load(
         asked.config,
+        default=_default_sweep(asked),
         flags=asked.axes,
         subjects=asked.subjects,
         only=asked.cases,
         **{**quick, **given},
     )
+
+
+def _default_sweep(asked: Asked) -> Path:
+    """The sweep of a run without a TOML file."""
+    if asked.quick and not asked.cases:  # a case may be one of a layer
+        return config.QUICK
+    wholes = {parse(one).whole for one in asked.subjects}
+    return config.DEFAULT if wholes <= set(SHIPPED) else config.OWN
 
 
 def _look(settings: config.Config) -> Probe:
@@ -141,7 +178,6 @@ def _begin(
     settings: config.Config,
     found: Probe,
     planned: plan.Plan,
-    console: Console,
 ) -> _Begun:
     around = environment.environment()
     names = {name: device.shown for name, device in found.devices.items()}
@@ -149,6 +185,9 @@ def _begin(
     path = asked.out or run_directory.default_path(
         asked.name, around["git_commit"], datetime.datetime.now(datetime.UTC)
     )
+    machine = {**environment.machine(accelerators), "gpus": found.gpus}
+    known = MachinePeaks(machine_peaks.store(machine, found.facts), planned.cases)
+    machine |= {"peaks": {}, "peaks_from": {}} if asked.fresh_peaks else known.kept()
     directory = run_directory.create(
         path,
         {
@@ -156,11 +195,7 @@ def _begin(
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "name": asked.name,
             "config": settings.as_dict(),
-            "machine": {
-                **environment.machine(accelerators),
-                "gpus": found.gpus,
-                "peaks": _peaks(planned, settings, console),
-            },
+            "machine": machine,
             "environment": {**found.facts, **around, "sources": found.digests},
             "devices": names,
             "parameters": {name: one.parameters for name, one in found.subjects.items()},
@@ -172,24 +207,19 @@ def _begin(
             "left_out": [dataclasses.asdict(one) for one in planned.left_out],
         },
     )
-    return _Begun(directory, planned, settings.run, found.torch, names, found.sources)
-
-
-def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dict[str, Any]:
-    """Measure the peaks of this machine; a run works without them."""
-    found, problems = peaks.measure(planned.cases, settings.run.timeout_s)
-    notes = [
-        f"note: its peaks are unknown, so no row is held against them ({problem})"
-        for problem in problems
-    ]
-    if peaks.disturbed(found):
-        notes.append(
-            "note: other work disturbed the measuring of the machine's peaks; no row is held "
-            "against those"
-        )
-    for note in notes:
-        _say(console, note)
-    return found
+    return _Begun(
+        directory,
+        planned,
+        settings.run,
+        found.torch,
+        names,
+        found.sources,
+        # Measuring takes ten seconds; of a minute that is too much.
+        None if asked.quick and not asked.fresh_peaks else known,
+        machine,
+        asked.began_s,
+        budget_has_imports=asked.quick,
+    )
 
 
 def _resume(asked: Asked) -> _Begun:
@@ -200,6 +230,7 @@ def _resume(asked: Asked) -> _Begun:
     more = (
         asked.quick
         or asked.name
+        or asked.fresh_peaks
         or any(asked.options.get(name) is not None for name in ("seed", "weights"))
     )
     if others or more or asked.list_only:
@@ -212,12 +243,11 @@ def _resume(asked: Asked) -> _Begun:
         described = run_json.of(stored)
         cases = _cases(stored)
         options = config.RunOptions(
-            # Runs that were begun before there was `weights` have none.
             **{
                 key: stored["config"][key]
-                for key in set(config.RunOptions.model_fields) - {"weights"}
-            },
-            weights=stored["config"].get("weights"),
+                for key in config.RunOptions.model_fields
+                if key in stored["config"] or key not in NEWER_OPTIONS
+            }
         )
         before = environment.fixed_details(
             described.machine.written(), described.environment.written()
@@ -230,10 +260,8 @@ def _resume(asked: Asked) -> _Begun:
         probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
     )
     accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
-    now = environment.fixed_details(
-        {**environment.machine(accelerators), "gpus": found.gpus},
-        {**found.facts, **environment.environment()},
-    )
+    machine = {**environment.machine(accelerators), "gpus": found.gpus}
+    now = environment.fixed_details(machine, {**found.facts, **environment.environment()})
     differs = [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
         for what in dict.fromkeys((*before, *now))
@@ -250,7 +278,16 @@ def _resume(asked: Asked) -> _Begun:
     names = {name: device.shown for name, device in found.devices.items()}
     changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
     return _Begun(
-        directory, plan.Plan(cases, ()), longer, found.torch, names, found.sources, changed
+        directory,
+        plan.Plan(cases, ()),
+        longer,
+        found.torch,
+        names,
+        found.sources,
+        MachinePeaks(machine_peaks.store(machine, found.facts), cases),
+        stored["machine"],
+        asked.began_s,
+        description=changed,
     )
 
 
@@ -260,6 +297,20 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
     for case in cases:
         parse(case.subject)
     return cases
+
+
+def _budget_began_s(begun: _Begun, now_s: float) -> float:
+    """Imports count, but half of the budget is for measuring, however long they took."""
+    if not begun.budget_has_imports or begun.began_s is None or begun.options.budget_s is None:
+        return now_s
+    return max(begun.began_s, now_s - begun.options.budget_s / 2)
+
+
+def _peaks(begun: _Begun, say: Callable[[str], None]) -> OneOff | None:
+    """The measuring of the peaks that the run still lacks."""
+    if begun.peaks is None:
+        return None
+    return begun.peaks.one_off(begun.machine, begun.directory, begun.options.timeout_s, say)
 
 
 def _measure(begun: _Begun, console: Console) -> int:
@@ -276,6 +327,7 @@ def _measure(begun: _Begun, console: Console) -> int:
     with Bar(console, cases=begun.plan.cases, earlier=earlier) as bar:
         bar.budget_s = begun.options.budget_s
         start = time.monotonic()
+        began_s = start if begun.began_s is None else begun.began_s
         runner = Runner(
             plan=begun.plan,
             run=begun.options,
@@ -283,6 +335,9 @@ def _measure(begun: _Begun, console: Console) -> int:
             journal=log,
             watcher=bar,
             seen=seen,
+            began_s=_budget_began_s(begun, start),
+            one_off=_peaks(begun, bar.note),
+            spent=Spent(imports_s=start - began_s),
         )
         try:
             enough = runner.measure()
@@ -291,22 +346,11 @@ def _measure(begun: _Begun, console: Console) -> int:
         except UserError as error:  # a full disk: what was measured is still there
             stopped = error
         except OSError as error:
-            stopped = MeasureError(f"{directory.path}: {error.strerror or error}")
+            stopped = MeasureError(f"{directory.path}: {run_directory.stopped_by(error)}")
         finally:
             log.close()
-    try:
-        code = _derive(directory, console, time.monotonic() - start)
-    except OSError as error:
-        where = f"{directory.path}: its tables and plots cannot be written: {error.strerror}"
-        stopped = stopped or MeasureError(where)
-        code = FAILED
-    except Exception as error:  # whatever a table or a plot trips over: the figures are safe
-        traceback.print_exc(file=(directory.path / "derive-error.txt").open("w"))
-        stopped = stopped or MeasureError(
-            f"{directory.path}: its tables or plots failed ({type(error).__name__}: {error}); the "
-            "journal is whole, derive-error.txt says more"
-        )
-        code = FAILED
+    code, failed = _results(directory, runner.spent.completed(time.monotonic() - began_s), console)
+    stopped = stopped or failed
     run_directory.finish(directory, complete=enough)
     run_directory.release(holder)
     if mixed := probe.edited(begun.sources):
@@ -322,13 +366,41 @@ def _measure(begun: _Begun, console: Console) -> int:
     return code
 
 
-def _derive(directory: run_directory.RunDir, console: Console, elapsed_s: float) -> int:
+def _results(
+    directory: run_directory.RunDir, spent: Spent, console: Console
+) -> tuple[int, UserError | None]:
+    """Write what follows from the journal.  Return the exit code, and why it was not possible."""
+    try:
+        _keep_spent(directory, spent)
+        return _derive(directory, console), None
+    except UserError as error:
+        return FAILED, error
+    except OSError as error:
+        where = f"{directory.path}: its tables and plots cannot be written: {error.strerror}"
+        return FAILED, MeasureError(where)
+    except Exception as error:  # whatever a table or a plot trips over: the figures are safe
+        traceback.print_exc(file=(directory.path / "derive-error.txt").open("w"))
+        return FAILED, MeasureError(
+            f"{directory.path}: its tables or plots failed ({type(error).__name__}: {error}); the "
+            "journal is whole, derive-error.txt says more"
+        )
+
+
+def _keep_spent(directory: run_directory.RunDir, spent: Spent) -> None:
+    """Add this process' time to `spent` of run.json.  Raises RunDirError."""
+    document = json.loads(directory.description.read_text(encoding="utf-8"))
+    total = spent.with_earlier(document.get("spent"))
+    parts = {name: round(value, 3) for name, value in dataclasses.asdict(total).items()}
+    run_directory.change(directory, {**document, "spent": parts})
+
+
+def _derive(directory: run_directory.RunDir, console: Console) -> int:
     """Make the tables, the plots and the summary from the journal."""
     from bench.commands import derive
     from bench.terminal import run_summary
 
     results, entries, plots = derive.write_all(directory.path)
-    run_summary.show(results, entries, plots, console, elapsed_s)
+    run_summary.show(results, entries, plots, console)
     bad = {"invalid", "timeout", "crash", "error"}
     found = {row.status for row in results.rows}
     return FAILED if "ok" not in found or found & bad else OK

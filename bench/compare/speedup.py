@@ -187,18 +187,24 @@ def estimate(
 ) -> tuple[ratios.Estimate, Method]:
     """Return base / value of two rows, and the method of its interval.
 
-    Without samples it is computed from the columns.  Rows of one run are compared in pairs of
-    replicates, since these share the state of the machine.  Rows of two runs include the
-    between-run SD of each.
+    Without samples it is computed from the columns.  Replicates that both rows have ran in the same
+    minutes, so what changes from run to run cancels.  Without such a replicate the rows may be as
+    far apart as two runs, also inside one run, which measures its blocks one after the other.  Then
+    the between-run SD of each is included.
     """
-    if _of_one_run(base, value, same_run):
-        paired = ratios.paired(_replicates(base, names[0], a), _replicates(value, names[1], b))
-        found = of_replicates(base, value, names, a, b) if paired is None else paired
-        method: Method = "welch" if paired is None else "paired"
-    else:
+    found = _paired(base, value, names, a, b) if _of_one_run(base, value, same_run) else None
+    method: Method = "paired"
+    if found is None:
         apart = between_runs.two_runs(*map(between_runs.from_row, (base, value), names))
         found, method = of_replicates(base, value, names, a, b, apart), "welch"
     return found, method if found.error is not None else "none"
+
+
+def _paired(
+    base: Row, value: Row, names: tuple[str, str], a: Medians, b: Medians
+) -> ratios.Estimate | None:
+    """From the replicates that both rows have; None where there is none."""
+    return ratios.paired(_replicates(base, names[0], a), _replicates(value, names[1], b))
 
 
 def of_replicates(
@@ -211,7 +217,7 @@ def of_replicates(
 ) -> ratios.Estimate:
     """Return base / value from the replicates of two rows, without pairing them.
 
-    apart: the variance between the runs; None if both rows are of one run.
+    apart: the variance between the two beyond that; None: nothing.
     """
     one, other = _replicates(base, names[0], a), _replicates(value, names[1], b)
     return ratios.welch(_centre(base, names[0], one), _centre(value, names[1], other), apart)
@@ -226,6 +232,7 @@ def _speedups(
         if names is None:
             continue
         found, method = estimate(base, value, names, a, b, same_run=same_run)
+        paired = _is_paired(base, value, names, a, b, same_run)
         # Images per second: the same durations, times the ratio of the batches.
         per_image = (value.batch or 1) / (base.batch or 1) if axis == "batch" else 1.0
         chosen_from = match.base_of * match.value_of
@@ -253,8 +260,14 @@ def _speedups(
             method=method,
             replicates=found.n,
             p=None if p is None else min(1.0, chosen_from * p),
-            between="" if _of_one_run(base, value, same_run) else _between(base, value, names),
+            between="" if paired else _between(base, value, names),
         )
+
+
+def _is_paired(
+    base: Row, value: Row, names: tuple[str, str], a: Medians, b: Medians, same_run: bool
+) -> bool:
+    return _of_one_run(base, value, same_run) and _paired(base, value, names, a, b) is not None
 
 
 def _of_one_run(base: Row, value: Row, same_run: bool) -> bool:

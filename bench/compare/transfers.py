@@ -12,7 +12,7 @@ from bench.compare.speedup import Speedup
 from bench.core.records import TRANSFER_PHASES, whole_phase
 from bench.results.results import Medians, Results
 from bench.stats import between_runs, ratios
-from bench.stats.intervals import LEVEL
+from bench.stats.intervals import LEAST_REPLICATES, LEVEL
 
 Kind = Literal["pageable", "pinned"]  # of the host's memory
 KINDS: tuple[Kind, ...] = ("pageable", "pinned")
@@ -46,8 +46,9 @@ def _with(
     found, paired = estimate(base, value, same_run=same)
     centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
     many = one.base_of * one.value_of  # rows that the fastest on each side was chosen from
-    low, high = found.interval(1 - (1 - LEVEL) / many) or (None, None)
-    p = found.p_of_no_difference
+    enough = found.n >= LEAST_REPLICATES
+    low, high = (found.interval(1 - (1 - LEVEL) / many) if enough else None) or (None, None)
+    p = found.p_of_no_difference if enough else None
     return dataclasses.replace(
         one,
         phase=f"{one.phase} + {kind} transfers",
@@ -61,18 +62,21 @@ def _with(
         method="none" if found.error is None else "paired" if paired else "welch",
         replicates=found.n,
         p=None if p is None else min(1.0, many * p),
-        between="" if same else between_runs.describe([between_runs.Between()]),
+        between="" if paired else between_runs.describe([between_runs.Between()]),
     )
 
 
 def estimate(
     base: Mapping[int, float], value: Mapping[int, float], *, same_run: bool
 ) -> tuple[ratios.Estimate, bool]:
-    """Return base / value from the times by replicate, and whether it is paired."""
+    """Return base / value from the times by replicate, and whether it is paired.
+
+    Without a replicate in common the between-run SD is included, as in `speedup.estimate`.
+    """
     if same_run and (paired := ratios.paired(base, value)):
         return paired, True
     centres = ratios.centre(list(base.values())), ratios.centre(list(value.values()))
-    return ratios.welch(*centres, None if same_run else between_runs.default_part()), False
+    return ratios.welch(*centres, between_runs.default_part()), False
 
 
 def total(

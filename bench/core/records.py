@@ -144,6 +144,7 @@ class Measurement:
     controls: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # seconds, by name
     wall_s: float = 0.0  # of the whole outcome, as its runner saw it
     timed_s: float = 0.0  # of it, warm-up and samples
+    warmup_s: float = 0.0  # of that, warm-up; 0 in journals that do not tell
     kind: Literal["measurement"] = "measurement"
 
     @property

@@ -53,6 +53,11 @@ class Deadline:
     def spent(self) -> bool:
         return self.budget_s is not None and self.elapsed_s > self.budget_s
 
+    @property
+    def left_s(self) -> float | None:
+        """None: without end."""
+        return None if self.budget_s is None else max(0.0, self.budget_s - self.elapsed_s)
+
     def said(self, where: str) -> str:
         """The sentence for who has to be told."""
         return f"the budget of {self.budget_s:.0f} s is used up in {where}"
@@ -66,7 +71,6 @@ class RepeatPolicy(Generic[Found]):
     stands:    what no repeat may hide, e.g. a failure.
     fruitless: repeats in a row that were disturbed as well, after which the machine is busy for
                good, and repeats are over until something was undisturbed.
-    share:     of the time so far that repeats may take; None: no limit but the deadline.
     """
 
     deadline: Deadline
@@ -74,18 +78,14 @@ class RepeatPolicy(Generic[Found]):
     disturbance: Callable[[Found], tuple[bool, float]]
     stands: Callable[[Found], bool]
     fruitless: int
-    share: float | None = None
     _in_vain: int = 0
-    _repeats_s: float = 0.0
 
     def least_disturbed(self, measure: Callable[[], Found]) -> tuple[Found, int]:
         """What counts, and how often it was measured again."""
         best = measure()
         repeats = 0
         while self.contended(best) and repeats < MOST_REPEATS and self._may_repeat():
-            start_s = self.deadline.elapsed_s
             other = measure()
-            self._repeats_s += self.deadline.elapsed_s - start_s
             repeats += 1
             self._in_vain = self._in_vain + 1 if self.contended(other) else 0
             if self.stands(other):
@@ -96,6 +96,25 @@ class RepeatPolicy(Generic[Found]):
         return best, repeats
 
     def _may_repeat(self) -> bool:
-        if self._in_vain >= self.fruitless or self.deadline.spent:
+        return self._in_vain < self.fruitless and not self.deadline.spent
+
+
+@dataclass(kw_only=True)
+class Allowance:
+    """How much time something that is not asked for may take of what is left.
+
+    share: of the time left.  It counts what was taken already, so that the whole of it stays below
+           that share of the time that was left at first.  Without a budget: of the time so far.
+    """
+
+    deadline: Deadline
+    share: float
+    taken_s: float = 0.0
+
+    def covers(self, cost_s: float) -> bool:
+        """Whether something that takes so long may be begun."""
+        if self.deadline.spent:
             return False
-        return self.share is None or self._repeats_s <= self.share * self.deadline.elapsed_s
+        left_s = self.deadline.left_s
+        total_s = self.deadline.elapsed_s if left_s is None else left_s + self.taken_s
+        return self.taken_s + cost_s <= self.share * total_s

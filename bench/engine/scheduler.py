@@ -1,14 +1,16 @@
-"""Measure a plan: replicates outermost, cases shuffled inside each, one line of journal an outcome.
+"""Measure a plan: block by block, replicates outermost, one line of journal an outcome.
 
-The runner decides what is measured next and when it is enough; it never touches torch.  What
-is in the journal already is not measured again, so a resume is the same loop.
+`bench.engine.blocks` has the order.  The runner measures it, and decides when it is enough; it
+never touches torch.  What is in the journal already is not measured again, so a resume is the same
+loop.
 """
 
+import contextlib
 import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -23,9 +25,11 @@ from bench.core.records import (
     Status,
     whole_phase,
 )
-from bench.engine import policy, static_metrics
+from bench.engine import blocks, policy, static_metrics
+from bench.engine.blocks import Block, Blocks, Round
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
+from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
@@ -34,8 +38,17 @@ from bench.results.run_directory import Folders
 from bench.stats.intervals import relative_half_width
 
 FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these
-REPEATS_SHARE = 0.2  # of the run's time that repeats may take
-FRUITLESS = 5  # repeats in a row that were disturbed as well: the machine is busy for good
+REPEATS_SHARE = 0.2  # of the time left that repeats of what was disturbed may take
+FRUITLESS = 5  # outcomes in a row that were disturbed: the machine is busy for good
+# Of the budget that one-off work may take before every block has its replicates.
+ONE_OFF_SHARE = 0.15
+SHORTEST_ONE_OFF_S = 15.0  # that a float64 reference may take, however small the budget is
+BLOCK_NAMES = {
+    Block.PLAIN: "whole networks",
+    Block.SETTINGS: "other settings",
+    Block.COMPILED: "compiled networks",
+    Block.LAYERS: "layers",
+}
 
 
 class Watcher(Protocol):
@@ -65,8 +78,16 @@ class RunSoFar:
     def of(self, case: Case) -> list[Outcome]:
         return self.outcomes.get(case.case_id, [])
 
-    def has(self, case: Case, replicate: int) -> bool:
-        return any(outcome.replicate == replicate for outcome in self.of(case))
+    def replicates(self, case: Case) -> frozenset[int]:
+        return frozenset(outcome.replicate for outcome in self.of(case))
+
+    def measured(self, case: Case) -> bool:
+        return any(isinstance(one, Measurement) for one in self.of(case))
+
+    def disturbed(self, case: Case, wanted: int) -> bool:
+        """Whether other work leaves it fewer quiet replicates than are wanted."""
+        ok = [one for one in self.of(case) if isinstance(one, Measurement)]
+        return any(map(_contended, ok)) and sum(not _contended(one) for one in ok) < wanted
 
     def given_up(self, case: Case) -> bool:
         failures = [(one.status,) for one in self.of(case) if isinstance(one, Failure)]
@@ -109,9 +130,26 @@ class RunSoFar:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class OneOff:
+    """Work of a run that is done once and needs no worker pool: the machine's peaks.
+
+    expected_s: how long it may take.
+    what:       in words, after "no time was left to".
+    """
+
+    work: Callable[[], None]
+    expected_s: float
+    what: str
+
+
 @dataclass(kw_only=True)
 class Runner:
-    """One run of a plan into a journal."""
+    """One run of a plan into a journal.
+
+    one_off: is done after the first round, where it fits in; else when all blocks are through.
+    began_s: by the clock, when the command began: its budget counts from there; None: now.
+    """
 
     plan: Plan
     run: RunOptions
@@ -120,73 +158,188 @@ class Runner:
     watcher: Watcher
     seen: RunSoFar
     clock: Callable[[], float] = time.monotonic
-    _deadline: policy.Deadline = field(init=False, repr=False)
-    _repeats: policy.RepeatPolicy[Outcome] = field(init=False, repr=False)
+    one_off: OneOff | None = None
+    began_s: float | None = None
+    spent: Spent = field(default_factory=Spent)
     start: Callable[..., ForkServer] = ForkServer
+    _blocks: Blocks = field(init=False, repr=False)
+    _deadline: policy.Deadline = field(init=False, repr=False)
+    _extras: policy.Deadline = field(init=False, repr=False)
+    _repeats: policy.Allowance = field(init=False, repr=False)
     _experience: Experience = field(init=False)
+    _together: bool | None = None  # whether settings run in the rounds of the plain cases
+    _disturbed_in_a_row: int = 0
+    _started_s: float = 0.0  # that the interpreters of the last round took to start
 
     def __post_init__(self) -> None:
         self._experience = Experience(tell=self.watcher.note)
+        self._blocks = Blocks.of(self.plan.cases)
 
     def measure(self) -> bool:
         """Measure until it is enough.  Whether that was before the budget ended.
 
         KeyboardInterrupt passes through; the journal then holds what was finished.
         """
-        self._deadline = policy.Deadline.begun(self.run.budget_s, self.clock)
-        self._repeats = policy.RepeatPolicy(
-            deadline=self._deadline,
-            contended=_contended,
-            disturbance=_disturbance,
-            stands=lambda one: isinstance(one, Failure) and one.status == "invalid",
-            fruitless=FRUITLESS,
-            share=REPEATS_SHARE,
+        begun_s = self.clock() if self.began_s is None else self.began_s
+        budget_s, extras_s = self.run.budget_s, self.run.extras_s
+        self._deadline = policy.Deadline(budget_s, self.clock, begun_s)
+        self._extras = policy.Deadline(
+            budget_s if extras_s is None else extras_s, self.clock, begun_s
         )
-        self.watcher.begin(self._left(0))
-        self._make_up_facts()
-        for replicate in range(self.run.most_replicates):
-            todo = self._todo(replicate)
-            if not todo and replicate >= self.run.replicates:
-                break  # all is as precise as was asked for
-            with opened(pool := self._pool(replicate, todo)):
-                for position, case in enumerate(todo):
-                    if self._deadline.spent:
-                        return self._out_of_budget(replicate)
-                    outcome = self._outcome(case, replicate, pool)
-                    left = len(todo) - position - 1 + self._left(replicate + 1)
-                    self.watcher.done(outcome, left)
+        self._repeats = policy.Allowance(deadline=self._extras, share=REPEATS_SHARE)
+        self.watcher.begin(self._left())
+        if budget_s is None or any(map(self.seen.measured, self._cases(Block.SETTINGS))):
+            self._together = True
+        if not (self._all_blocks() and self._rest_of_one_off()):
+            return False
+        self._further()
         return True
 
-    def _out_of_budget(self, replicate: int) -> bool:
-        """Whether all that was asked for is there, beside what precision wanted further."""
-        if replicate >= self.run.replicates:
-            return True
-        where = f"replicate {replicate + 1} of {self.run.replicates}"
-        self.watcher.note(self._deadline.said(where))
-        return False
+    def _all_blocks(self) -> bool:
+        """Every block has what was asked for, or is given up.  False: the budget is spent."""
+        block, resumed = None, bool(self.seen.outcomes)
+        while one := self._next_round(resumed=resumed):
+            if block is not None and one.block is not block:
+                finished, block = block, None
+                self._again(finished)
+                continue  # what was measured again took a number
+            block, resumed = one.block, False
+            if not self._round(one) and self._left():
+                where = f"replicate {one.replicate + 1}"
+                self.watcher.note(self._deadline.said(f"{where}: {self._what_is_missing()}"))
+                return False
+        if block is not None:
+            self._again(block)
+        return True
 
-    def _todo(self, replicate: int) -> list[Case]:
-        """The cases that this replicate measures, in its order."""
-        cases = [
-            case
-            for case in self.plan.order(replicate, self.run.seed)
-            if not self.seen.has(case, replicate) and not self.seen.given_up(case)
-        ]
-        if replicate < self.run.replicates:
-            return cases
-        # Beyond what was asked for, only what is not yet precise, the widest first.
-        wide = [case for case in cases if self.seen.half_width(case) > self.run.precision]
-        return sorted(wide, key=self.seen.half_width, reverse=True)
-
-    def _left(self, replicate: int) -> int:
-        """Outcomes still to be measured from this replicate on, as far as is known."""
-        return sum(
-            not self.seen.has(case, later) and not self.seen.given_up(case)
-            for later in range(replicate, self.run.replicates)
-            for case in self.plan.cases
+    def _next_round(self, *, resumed: bool) -> Round | None:
+        return self._blocks.next_round(
+            self.seen, self.run.replicates, together=self._together, resumed=resumed
         )
 
-    def _outcome(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
+    def _what_is_missing(self) -> str:
+        """The blocks that lack replicates, in words."""
+        return "; ".join(
+            f"{name}: {count} outcomes are missing"
+            for block, name in BLOCK_NAMES.items()
+            if (count := self._left_of(self._cases(block)))
+        )
+
+    def _round(self, one: Round) -> bool:
+        """One replicate; the first one decides what joins it.  False: the budget is spent."""
+        if self._deadline.spent:
+            return False
+        with self._opened(one, (*one.own, *one.anchors, *one.later)) as pool:
+            begin_s = self.clock()
+            order = one.order(self.run.seed)
+            if not self._measure_all(order, one, pool):
+                return False
+            if one.later:
+                each_s = (self.clock() - begin_s) / len(order)
+                self._together = self._settings_fit(one, each_s)
+                if self._together and not self._measure_all(
+                    one.order_of_later(self.run.seed), one, pool
+                ):
+                    return False
+            elif one.block is Block.PLAIN and self._together is None:
+                self._together = False  # there are none
+            self._do_one_off()
+            self._find_facts(self._without_facts(), one.replicate, pool)
+        return True
+
+    def _settings_fit(self, one: Round, each_s: float) -> bool:
+        left_s = self._deadline.left_s
+        return left_s is None or blocks.fits(
+            each_s=each_s,
+            start_s=self._started_s,
+            plain=self._left_of(self._cases(Block.PLAIN)),
+            settings=self._left_of(self._cases(Block.SETTINGS)),
+            now=len(one.later),
+            left_s=left_s,
+        )
+
+    def _measure_all(
+        self, order: Sequence[Case], one: Round, pool: WorkerPool, repeats: int = 0
+    ) -> bool:
+        """False: the budget is spent."""
+        for case in order:
+            if self._deadline.spent:
+                return False
+            if not self.seen.given_up(case):
+                outcome = self._outcome(case, one.replicate, pool, repeats)
+                self.watcher.done(outcome, self._left())
+        return True
+
+    def _again(self, block: Block) -> None:
+        """Further replicates of what other work disturbed, while that helps and time is left."""
+        members = [*self._cases(block)]
+        if block is Block.PLAIN and self._together:
+            members += self._cases(Block.SETTINGS)
+        for repeats in range(1, policy.MOST_REPEATS + 1):
+            disturbed = [
+                case
+                for case in members
+                if self.seen.disturbed(case, self.run.replicates) and not self.seen.given_up(case)
+            ]
+            if not disturbed or self._disturbed_in_a_row >= FRUITLESS:
+                return
+            one = self._blocks.again(disturbed, block, self.seen)
+            cases = (*one.own, *one.anchors)
+            cost_s = self._started_s + sum(map(self._wall_s, cases))
+            if not self._repeats.covers(cost_s):
+                return
+            begin_s = self.clock()
+            with self._opened(one, cases) as pool:
+                self._measure_all(one.order(self.run.seed), one, pool, repeats)
+            self._repeats.taken_s += self.clock() - begin_s
+
+    def _wall_s(self, case: Case) -> float:
+        """That its last outcome took."""
+        return self.seen.of(case)[-1].wall_s
+
+    def _further(self) -> None:
+        """Beyond what was asked for, only what is not yet precise, the widest first."""
+        most = self.run.most_replicates
+        while not self._extras.spent:
+            wide = [
+                case
+                for case in self.plan.cases
+                if len(self.seen.replicates(case)) < most
+                and not self.seen.given_up(case)
+                and self.seen.half_width(case) > self.run.precision
+            ]
+            if self.run.replicates >= most or not wide:
+                return
+            widest = sorted(wide, key=self.seen.half_width, reverse=True)
+            one = self._blocks.further(widest, self.seen)
+            with self._opened(one, one.own) as pool:
+                for case in one.own:
+                    if self._extras.spent:
+                        return
+                    self.watcher.done(self._outcome(case, one.replicate, pool), 0)
+
+    def _cases(self, block: Block) -> tuple[Case, ...]:
+        return self._blocks.members[block]
+
+    def _left(self) -> int:
+        """Outcomes still to be measured, as far as is known; with those of the anchors."""
+        return self._left_of(self.plan.cases) + sum(map(self._anchors_left, Block))
+
+    def _anchors_left(self, block: Block) -> int:
+        """Those that the rounds of a block add to its own."""
+        if block is Block.SETTINGS and self._together is not False:
+            return 0  # the plain cases are of the same rounds
+        rounds, anchors = self._blocks.rounds_left(block, self.seen, self.run.replicates)
+        return rounds * anchors
+
+    def _left_of(self, cases: Sequence[Case]) -> int:
+        return sum(
+            max(0, self.run.replicates - len(self.seen.replicates(case)))
+            for case in cases
+            if not self.seen.given_up(case)
+        )
+
+    def _outcome(self, case: Case, replicate: int, pool: WorkerPool, repeats: int = 0) -> Outcome:
         if smaller := self.seen.smaller_oom(case):
             outcome: Outcome = Failure(
                 case=case,
@@ -195,41 +348,74 @@ class Runner:
                 reason=f"not tried: batch {smaller.case.batch} ran out of memory already",
             )
         else:
-            outcome = self._undisturbed(case, replicate, pool)
+            entry = self._ask("measure", case, replicate, pool)
+            assert not isinstance(entry, Facts)
+            outcome = entry
+        if repeats and isinstance(outcome, Measurement):
+            outcome = dataclasses.replace(outcome, state={**outcome.state, "repeats": 1})
+        self._disturbed_in_a_row = self._disturbed_in_a_row + 1 if _contended(outcome) else 0
         self._keep(outcome)
-        if isinstance(outcome, Measurement) and case.case_id not in self.seen.facts:
-            self._find_facts(case, replicate, pool)
+        self.spent.add(outcome)
         return outcome
 
-    def _find_facts(self, case: Case, replicate: int, pool: WorkerPool) -> None:
+    def _rest_of_one_off(self) -> bool:
+        """What did not fit in between the rounds.  False: there was no time for all of it."""
+        self._do_one_off()
+        if self.one_off:
+            self.watcher.note(f"no time was left to {self.one_off.what}")
+        todo = self._without_facts()
+        if not todo:
+            return True
+        if self._may_do_one_off(0.0):
+            with self._opened(Round(Block.PLAIN, 0, tuple(todo)), todo) as pool:
+                self._find_facts(todo, 0, pool)
+        if missing := len(self._without_facts()):
+            cases = f"{missing} case{'s' if missing > 1 else ''}"
+            self.watcher.note(
+                f"no time was left to hold {cases} against float64 and to count FLOPs and memory"
+            )
+        return not missing
+
+    def _do_one_off(self) -> None:
+        if self.one_off and self._may_do_one_off(self.one_off.expected_s):
+            begin_s = self.clock()
+            self.one_off.work()
+            self.one_off = None
+            self.spent.one_off_s += self.clock() - begin_s
+
+    def _may_do_one_off(self, cost_s: float) -> bool:
+        """Before all blocks are through within its share of the budget; then in the time left."""
+        budget_s, left_s = self._extras.budget_s, self._extras.left_s
+        if budget_s is None or left_s is None:
+            return True
+        if self._left():
+            return self.spent.one_off_s + cost_s <= ONE_OFF_SHARE * budget_s
+        return not self._extras.spent and cost_s <= left_s
+
+    def _without_facts(self) -> list[Case]:
+        """Cases that ran and whose counted figures were not looked for yet, the best block first.
+
+        Those of a resume as well: it may have ended before they were found.
+        """
+        return [
+            case
+            for block in Block
+            for case in self._cases(block)
+            if case.case_id not in self.seen.facts and self.seen.measured(case)
+        ]
+
+    def _find_facts(self, cases: Sequence[Case], replicate: int, pool: WorkerPool) -> None:
+        """Of as many as there is time for; none waits for longer than its share of the time."""
+
         def ask(job: Job, case: Case) -> Entry:
             return self._ask(job, case, replicate, pool)
 
-        self._keep(static_metrics.facts(case, ask, self.folders))
-
-    def _make_up_facts(self) -> None:
-        """Of cases that were measured when the run ended before their facts were found."""
-        todo = [
-            case
-            for case in self.plan.cases
-            if case.case_id not in self.seen.facts
-            and any(isinstance(one, Measurement) for one in self.seen.of(case))
-        ]
-        with opened(pool := self._pool(0, todo)):
-            for case in todo:
-                self._find_facts(case, 0, pool)
-
-    def _undisturbed(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
-        """Measured again where other work disturbed it; of several the least disturbed counts."""
-        best, repeats = self._repeats.least_disturbed(lambda: self._measured(case, replicate, pool))
-        if repeats and isinstance(best, Measurement):
-            return dataclasses.replace(best, state={**best.state, "repeats": repeats})
-        return best
-
-    def _measured(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
-        entry = self._ask("measure", case, replicate, pool)
-        assert not isinstance(entry, Facts)
-        return entry
+        for done, case in enumerate(cases):
+            if not self._may_do_one_off(self.spent.one_off_s / done if done else 0.0):
+                return
+            begin_s = self.clock()
+            self._keep(static_metrics.facts(case, ask, self.folders))
+            self.spent.one_off_s += self.clock() - begin_s
 
     def _keep(self, entry: Entry) -> None:
         self.journal.append(entry)
@@ -237,26 +423,29 @@ class Runner:
 
     def _ask(self, job: Job, case: Case, replicate: int, pool: WorkerPool) -> Entry:
         calls = self.seen.calls(case)
-        return pool.ask(request(job, case, replicate, self.run, self.folders, calls=calls))
+        asked = request(job, case, replicate, self.run, self.folders, calls=calls)
+        if job != "measure" and (most_s := self._extras.budget_s) is not None:
+            longest_s = max(SHORTEST_ONE_OFF_S, ONE_OFF_SHARE * most_s)
+            asked = dataclasses.replace(asked, timeout_s=min(asked.timeout_s, longest_s))
+        return pool.ask(asked)
 
-    def _pool(self, replicate: int, todo: Sequence[Case]) -> WorkerPool:
-        """Fresh interpreters for this replicate."""
-        return WorkerPool(
-            cases=todo,
+    @contextlib.contextmanager
+    def _opened(self, one: Round, cases: Sequence[Case]) -> Iterator[WorkerPool]:
+        """Fresh interpreters for this round.  Raises StartError."""
+        pool = WorkerPool(
+            cases=cases,
             folders=self.folders,
-            log=self.folders.scratch / f"replicate-{replicate}.log",
+            log=self.folders.scratch / f"replicate-{one.replicate}.log",
             timeout_s=self.run.timeout_s,
             experience=self._experience,
             start=self.start,
         )
+        begin_s = self.clock()
+        with opened(pool):
+            self._started_s = self.clock() - begin_s
+            self.spent.imports_s += self._started_s
+            yield pool
 
 
 def _contended(outcome: Outcome) -> bool:
     return isinstance(outcome, Measurement) and "contended" in outcome.flags
-
-
-def _disturbance(outcome: Outcome) -> tuple[bool, float]:
-    """Of two measurements the smaller is the better; a failure is worse than either."""
-    if isinstance(outcome, Failure):
-        return True, math.inf
-    return _contended(outcome), outcome.facts.get("contention_ratio", 0.0)

@@ -329,6 +329,11 @@ def cpu_model() -> str:
     return _cpuinfo("model name") or platform.processor() or platform.machine()
 
 
+def has_bfloat16() -> bool:
+    """Return whether the processor has instructions for bfloat16 (x86 or ARM)."""
+    return not _cpu_flags().isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
+
+
 def _cpu_flags() -> set[str]:
     return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
 

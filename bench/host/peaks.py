@@ -1,6 +1,7 @@
 """Measure the machine's peaks for a run, in a process of their own (`bench.worker.peaks`)."""
 
 import dataclasses
+import math
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,9 @@ from bench.core.decode import Decoder
 from bench.core.records import Case
 from bench.host import allocator, helper
 from bench.host.interpreter import HERE, START_S
+
+# Seconds; the limits of `bench.worker.peaks` for a dtype, and for bytes of all sizes.
+IMPORT_S, ARITHMETIC_S, BYTES_S = 4.0, 1.6, 4.6
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +55,10 @@ def measure(
     timeout_s: for each device, in addition to START_S.
     """
     found, problems = {}, []
-    for device in dict.fromkeys(one.device for one in cases):
-        own = [one for one in cases if one.device == device]
+    for device in devices(cases):
         try:
-            found[device] = [dataclasses.asdict(one) for one in _of_device(device, own, timeout_s)]
+            sweeps = _of_device(asked(device, cases), timeout_s)
+            found[device] = [dataclasses.asdict(one) for one in sweeps]
         except PeaksError as error:
             problems.append(str(error))
     return found, problems
@@ -77,18 +81,36 @@ def arithmetics(cases: Sequence[Case]) -> list[str]:
     return sorted(used, key=lambda name: (name != "float32", name))
 
 
-def _of_device(device: str, cases: Sequence[Case], timeout_s: float) -> list[SizeSweeps]:
-    """Raises PeaksError."""
-    asked = {
+def devices(cases: Sequence[Case]) -> list[str]:
+    """Return the devices that the cases run on, each once."""
+    return list(dict.fromkeys(one.device for one in cases))
+
+
+def asked(device: str, cases: Sequence[Case]) -> dict[str, Any]:
+    """Return what is measured of a device for its cases."""
+    own = [one for one in cases if one.device == device]
+    return {
         "device": device,
-        "arithmetics": arithmetics(cases),
-        "threads": list(dict.fromkeys(one.threads for one in cases)),
+        "arithmetics": arithmetics(own),
+        "threads": list(dict.fromkeys(one.threads for one in own)),
     }
+
+
+def expected_s(cases: Sequence[Case]) -> float:
+    """Return how long `measure` takes at most on a quiet machine, imports included."""
+    return math.fsum(
+        IMPORT_S + len(one["threads"]) * (BYTES_S + ARITHMETIC_S * len(one["arithmetics"]))
+        for one in (asked(device, cases) for device in devices(cases))
+    )
+
+
+def _of_device(request: Mapping[str, Any], timeout_s: float) -> list[SizeSweeps]:
+    """Raises PeaksError."""
     environment = allocator.environment("retained", os.environ)
     try:
         return helper.ask(
-            "bench.worker.peaks", asked, _PEAKS, START_S + timeout_s, place=HERE,
+            "bench.worker.peaks", dict(request), _PEAKS, START_S + timeout_s, place=HERE,
             environment=environment,
         )  # fmt: skip
     except helper.HelperError as error:
-        raise PeaksError(f"{device}: {error}") from None
+        raise PeaksError(f"{request['device']}: {error}") from None

@@ -28,6 +28,7 @@ class Device:
     shown: str  # as its driver names it
     has_cudnn: bool = False
     has_tf32: bool = False
+    has_bfloat16: bool = True  # False: a CPU without instructions for it, which emulates it
     memory_bytes: int | None = None
     compile_lacks: str | None = None  # what torch.compile needs on an accelerator and does not find
     compile_mend: str | None = None
@@ -47,6 +48,7 @@ class Layer:
     type: str
     same_as: tuple[str, ...] = ()  # names and aliases of equal layers, measured once
     calls: int = 1  # of this and the equal ones, in one call of the subject
+    work: float = 0.0  # of one of these, about, in multiply-adds
 
     @property
     def shown(self) -> str:

@@ -27,12 +27,11 @@ from bench.html import (
     svg,
     table_data,
     table_rows,
-    time_spent,
 )
 from bench.html import runs as page_runs
 from bench.insights import headline as headlines
 from bench.plots import draw
-from bench.results import corrected
+from bench.results import corrected, time_spent
 from bench.results.profile_load import Profiled
 from bench.results.results import Results
 from bench.results.run_json import Description
@@ -287,7 +286,7 @@ def _described(run: Results, config_characters: int) -> dict[str, Any]:
         if described.is_known
         else "unknown",
         "environment": environment,
-        "spent": time_spent.parts(run),
+        "spent": time_spent.parts(described),
         "config": "\n".join(map(printable, config.split("\n"))),
     }
 

@@ -20,10 +20,21 @@ from bench.core.subject import SHIPPED, SubjectError, inside, parse
 from bench.core.text import plain, short_words
 from bench.start import roots
 
-# The sweeps that ship: of `bench run`, `bench profile` and `bench ab`.
+# The sweeps that ship: of `bench run` (for the ConvNet, for a subject that is named, and with
+# --quick), `bench profile` and `bench ab`.
 DEFAULT = Path(__file__).with_name("default.toml")
+OWN = DEFAULT.with_name("own.toml")
+QUICK = DEFAULT.with_name("quick.toml")
 PROFILE = DEFAULT.with_name("profile.toml")
 AB = DEFAULT.with_name("ab.toml")
+NAMES = {
+    DEFAULT: "the default sweep",
+    OWN: "the sweep of a network of your own",
+    QUICK: "the quick sweep",
+    PROFILE: "the default sweep",
+    AB: "the default sweep",
+}
+FLAGS = "flags"
 LOCAL = Path("bench.toml")
 MOST_REPLICATES = 1000
 ENOUGH = 5  # replicates, before an interval says whether it is narrow (rule 9)
@@ -51,6 +62,8 @@ class RunOptions(pydantic.BaseModel):
     max_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None
     precision: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.10
     budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
+    # After this time only what lacks its replicates is begun; None: the budget alone holds.
+    extras_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     timeout_s: Annotated[float, pydantic.Field(gt=0, le=1e6)] = 180.0
     samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6
     warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
@@ -113,6 +126,9 @@ class Sweep(pydantic.BaseModel):
         ("convnet",), alias="subject"
     )
     layers: bool = False  # the layers of the subjects instead of the subjects
+    # The layers with the most work alone, unless the subject is named SUBJECT/*; None = all.
+    most_layers: Annotated[int, pydantic.Field(ge=1)] | None = None
+    emulated: bool = True  # False: bfloat16 only on devices that have instructions for it
     # Of `bench ab`, for these cases; None = the comparison's.
     threshold: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
 
@@ -144,8 +160,13 @@ class Config:
 
     run: RunOptions
     sweeps: tuple[Sweep, ...]
-    source: str
+    source: str  # what chose the cases: a file, the default sweep, or flags
     only: tuple[str, ...] = field(default=())  # case ids; () = all
+
+    @property
+    def chosen_without_file(self) -> bool:
+        """Whether a sweep that ships was taken, with flags or without."""
+        return self.source in (FLAGS, *NAMES.values())
 
     def as_dict(self) -> dict[str, Any]:
         """Return the configuration for run.json."""
@@ -196,10 +217,13 @@ def load(
     Raises ConfigError.
     """
     path = file_of(path, default)
-    source = "the default sweep" if path == default else str(path)
+    source = NAMES.get(path, str(path))
     flagged = _flagged({**(flags or {}), "subject": subjects})
-    found = _checked(_read(path, source), source, options, flagged)
-    return Config(run=found.run, sweeps=found.sweep, source=source, only=tuple(only))
+    # Who asks for bfloat16 by a flag gets it, also where it is emulated.
+    asked = {"emulated": True} if flagged.keys() & {"amp", "dtype"} else {}
+    found = _checked(_read(path, source), source, options, flagged | asked)
+    chosen = FLAGS if path in NAMES and (flagged or only) else source
+    return Config(run=found.run, sweeps=found.sweep, source=chosen, only=tuple(only))
 
 
 def _flagged(flags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
@@ -306,7 +330,7 @@ def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[st
             known = list(RunOptions.model_fields)
         case ("sweep", int(number), *keys):
             where, key = f"{source}, sweep {number + 1}", str(keys[0] if keys else "sweep")
-            known = ["subject", "layers", "threshold", *BY_NAME]
+            known = ["subject", "layers", "most_layers", "emulated", "threshold", *BY_NAME]
         case (table, *_):
             where, key, known = source, str(table), ["run", "sweep"]
     if first["type"] == "extra_forbidden":

@@ -5,7 +5,6 @@ setting that did nothing.
 """
 
 import itertools
-import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -21,12 +20,6 @@ from bench.plan.config import Config, Sweep, layers_of
 SHIPPED_INPUT = {"convnet": "3,224,224"}
 LAYERS = "layers"  # value of LeftOut.settings: all layers of a subject
 NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # they compute nothing
-
-# Estimates for --list, from experiments/overhead.py.
-CASE_S = 0.06
-COMPILE_COLD_S = 20.0
-COMPILE_WARM_S = 4.0
-REPLICATE_S = 4.0
 
 
 class PlanError(UserError):
@@ -51,12 +44,6 @@ class Plan:
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by case id: of its sweep
     guessed: Mapping[str, str] = field(default_factory=dict)  # subject → the input that was tried
 
-    def order(self, replicate: int, seed: int) -> list[Case]:
-        """Return the cases in the order of this replicate, shuffled by the seed."""
-        cases = list(self.cases)
-        random.Random(f"{seed}:{replicate}").shuffle(cases)
-        return cases
-
 
 def make(config: Config, probe: Probe, *, as_plain_process: bool = False) -> Plan:
     """Return each combination that can have an effect, once.  Raises PlanError.
@@ -70,6 +57,8 @@ def make(config: Config, probe: Probe, *, as_plain_process: bool = False) -> Pla
     for sweep in config.sweeps:
         for whole, why in _without_layers(sweep, probe).items():
             left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
+        for whole, why in _smaller_layers(sweep, probe).items():
+            left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
         for subject, layer in _subjects(sweep, probe):
             if not subject.isprintable():
                 why = "the name of the layer has characters that cannot be printed"
@@ -77,8 +66,10 @@ def make(config: Config, probe: Probe, *, as_plain_process: bool = False) -> Pla
                 continue
             for settings in _combinations(sweep, subject, probe):
                 device = probe.devices[settings["device"]]
-                reason = _without_effect(settings, device, layer) or _second_grad_mode(
-                    settings, sweep
+                reason = (
+                    _without_effect(settings, device, layer)
+                    or _second_grad_mode(settings, sweep)
+                    or _emulated(settings, sweep, device)
                 )
                 if reason:
                     shown = " ".join(f"{key}={value}" for key, value in settings.items())
@@ -109,13 +100,32 @@ def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
         if ref.layer is None:
             yield ref.whole, None
         elif ref.layer == "*":
-            for layer in found.layers:
+            for layer in found.layers if asked == name else _most_work(sweep, found):
                 yield f"{ref.whole}/{layer_text(layer.shown)}", layer
         elif found.layers_error:  # its row will have the reason
             yield f"{ref.whole}/{ref.layer}", None
         else:
             layer = _layer(ref.whole, ref.layer, found)
             yield f"{ref.whole}/{layer_text(layer.shown)}", layer
+
+
+def _most_work(sweep: Sweep, found: SubjectFound) -> list[Layer]:
+    """Return those with the most work in the network, in the order in which it calls them."""
+    by_work = sorted(found.layers, key=lambda layer: -layer.work * layer.calls)
+    chosen = {layer.name for layer in by_work[: sweep.most_layers]}
+    return [layer for layer in found.layers if layer.name in chosen]
+
+
+def _smaller_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
+    """Return by subject why some of its layers are left out."""
+    wholes = [name for name in sweep.subjects if sweep.layers and parse(name).layer is None]
+    found = {parse(name).whole: probe.subjects[parse(name).whole] for name in wholes}
+    return {
+        whole: f"of the {len(one.layers)} layers of {whole} the {sweep.most_layers} that compute "
+        f"the most are measured; --subject {whole}/* measures all"
+        for whole, one in found.items()
+        if sweep.most_layers is not None and len(one.layers) > sweep.most_layers
+    }
 
 
 def _without_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
@@ -244,6 +254,15 @@ def _second_grad_mode(settings: Mapping[str, str], sweep: Sweep) -> str | None:
     return "grad_mode has no effect on training, which always computes gradients"
 
 
+def _emulated(settings: Mapping[str, str], sweep: Sweep, device: Device) -> str | None:
+    """Return why bfloat16 is left out of a sweep without emulated arithmetic."""
+    if sweep.emulated or device.has_bfloat16:
+        return None
+    if "bfloat16" not in (settings["amp"], settings["dtype"]):
+        return None
+    return f"{device.shown} has no instructions for bfloat16; --amp bfloat16 measures it"
+
+
 def has_images(input_: str) -> bool:
     """Whether an input of the axis has three dimensions beside the batch; `own` may have."""
     if input_ == "own":
@@ -317,13 +336,3 @@ def _only(cases: Mapping[str, Case], only: Sequence[str]) -> list[Case]:
                 f"{len(cases)}{did_you_mean(case_id, cases)}"
             )
     return [cases[case_id] for case_id in dict.fromkeys(only)]
-
-
-def estimate_s(plan: Plan, config: Config) -> float:
-    """Estimate the duration of the run.  A budget limits it."""
-    run = config.run
-    compiled = sum(case.compile != "off" for case in plan.cases)
-    outcome_s = CASE_S + run.warmup_s * 1.3 + run.samples_s
-    total_s = run.replicates * (REPLICATE_S + len(plan.cases) * outcome_s)
-    total_s += compiled * (COMPILE_COLD_S + (run.replicates - 1) * COMPILE_WARM_S)
-    return min(total_s, run.budget_s * 1.15) if run.budget_s else total_s

@@ -19,7 +19,7 @@ from bench.core.axes import AXES
 from bench.core.errors import UserError
 from bench.core.records import COLUMNS, LATER_COLUMNS, STATUSES, Row
 from bench.core.text import number_of, shortened
-from bench.results import journal, run_json
+from bench.results import journal, quiet, run_json
 from bench.results.csv_files import MEASUREMENTS, RUN, SAMPLE_COLUMNS, SAMPLES, text_of
 from bench.results.results import (
     NUMBERS,
@@ -198,7 +198,9 @@ def _samples(folder: Path, rows: Sequence[Row]) -> pd.DataFrame:
                 table.require(name, values[name], "a value in each line")
         return sample_frame(values)
     if (folder / journal.NAME).exists() and rows:
-        return samples_of(journal.read(folder / journal.NAME), rows[0].run_id)
+        asked = description(folder).config.replicates
+        kept = quiet.counted(journal.read(folder / journal.NAME), asked)
+        return samples_of(kept, rows[0].run_id)
     return sample_frame({})
 
 

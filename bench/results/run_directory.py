@@ -120,7 +120,13 @@ def change(run: RunDir, document: Mapping[str, Any]) -> None:
     try:
         write_atomically(run.description, json.dumps(document, indent=1) + "\n")
     except OSError as error:
-        raise RunDirError(f"{run.path}: cannot be written: {error.strerror}") from None
+        raise RunDirError(f"{run.path}: cannot be written: {stopped_by(error)}") from None
+
+
+def stopped_by(error: OSError) -> str:
+    """Return why the system stopped a run, and what helps if its disk is full."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return f"{error.strerror or error}{'; make room, then go on with --resume' if full else ''}"
 
 
 def reopen(path: Path) -> tuple[RunDir, dict[str, Any]]:

@@ -83,12 +83,20 @@ class GpuDetails(_Part):
     mig: bool | None = None
 
 
+class PeaksOrigin(_Part):
+    """When peaks were measured (ISO 8601 in UTC), and whether an earlier run did."""
+
+    measured: str
+    kept: bool
+
+
 class Machine(_Part):
-    """The computer; its peaks and its GPUs by device."""
+    """The computer; its GPUs and its peaks by device, and the origin of the peaks if known."""
 
     machine_id: str | None = None
     gpus: dict[str, GpuDetails] = Field(default_factory=dict)
     peaks: dict[str, Many[SizeSweep]] = Field(default_factory=dict)
+    peaks_from: dict[str, PeaksOrigin] = Field(default_factory=dict)
 
 
 class Environment(_Part):

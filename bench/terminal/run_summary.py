@@ -17,7 +17,7 @@ from bench.core.text import command, number_of
 from bench.insights import collect
 from bench.insights.costs import call_s
 from bench.insights.insight import Insight
-from bench.results import corrected
+from bench.results import corrected, time_spent
 from bench.results.results import Results
 from bench.stats import between_runs
 from bench.stats.intervals import LEAST_REPLICATES
@@ -40,12 +40,8 @@ def show(
     entries: Sequence[Entry],
     plots: Sequence[Path],
     console: Console,
-    elapsed_s: float,
 ) -> None:
-    """Print the result in at most 100 columns.
-
-    elapsed_s: time that this process spent on measuring.
-    """
+    """Print the result in at most 100 columns."""
     width = min(WIDTH, console.width)
     console.print()
     for one in _told(run):
@@ -66,7 +62,8 @@ def show(
         *_unverified(run.rows, entries),
         *_left_out(entries),
         *_losses(entries),
-        *_spent(entries, elapsed_s),
+        *_outcomes(entries),
+        *filter(None, [time_spent.line(run.description)]),
     ):
         _say(console, wrapped(line, width) or [""])
     _say(console, _files(run.path, run.rows, plots))
@@ -244,20 +241,15 @@ def _losses(entries: Iterable[Entry]) -> list[str]:
     return [f"loss: {one}" for one in sorted(said)]
 
 
-def _spent(entries: Iterable[Entry], elapsed_s: float) -> list[str]:
-    """Return lines on the duration: how much of it was warm-up and samples."""
+def _outcomes(entries: Iterable[Entry]) -> list[str]:
+    """Return lines on how many outcomes there are, and on those that were disturbed."""
     outcomes = [one for one in entries if not isinstance(one, Facts)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
-    lines = [
+    return [
         f"{number_of(len(measured), 'outcome')} measured, {failed} failed",
         *_disturbed(measured),
     ]
-    timed_s = sum(one.timed_s for one in measured)
-    if 0 < timed_s <= elapsed_s:  # a resumed run measured most of it earlier
-        share = units.percent(timed_s / elapsed_s)
-        lines.append(f"{units.duration(elapsed_s)} measuring, {share} of it warm-up and samples")
-    return lines
 
 
 def _disturbed(measured: Sequence[Measurement]) -> list[str]:

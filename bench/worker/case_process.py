@@ -267,6 +267,7 @@ def _measure(request: Request) -> Entry:
         | ({"left_out": left_out} if left_out else {}),
         controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
+        warmup_s=times.warmup_s,
     )
 
 

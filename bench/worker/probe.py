@@ -23,7 +23,7 @@ from torch.nn.parameter import is_lazy
 from bench import start
 from bench.core.subject import SHIPPED, SubjectRef, parse
 from bench.host import probed
-from bench.host.environment import cpu_model, digest
+from bench.host.environment import cpu_model, digest, has_bfloat16
 from bench.worker.device import cuda, nvidia
 from bench.worker.model import compile_tools, guess, inputs, layers, weights
 from bench.worker.model.build import (
@@ -117,7 +117,7 @@ def facts() -> dict[str, Any]:
 
 def devices() -> list[probed.Device]:
     """The CPU and every accelerator that torch finds."""
-    found = [probed.Device(name="cpu", shown=cpu_model())]
+    found = [probed.Device(name="cpu", shown=cpu_model(), has_bfloat16=has_bfloat16())]
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
         return found
@@ -201,6 +201,7 @@ def _layer(layer: "layers.Layer") -> probed.Layer:
         type=layer.type,
         same_as=tuple(layer.same_as),
         calls=layer.calls,
+        work=layer.work,
     )
 
 

@@ -592,6 +592,6 @@ def test_settings_and_interpreters_take_the_same_way_from_the_command_line(tmp_p
             env={**os.environ, "GITHUB_STEP_SUMMARY": str(tmp_path / "summary.md")},
         )  # fmt: skip
         assert done.returncode == code_of(out), done.stderr
-        assert f"A: {side}; B: {side}; 1 case of the default sweep, about 0:01" in done.stdout
+        assert f"A: {side}; B: {side}; 1 case from flags, about 0:01" in done.stdout
         assert f"to measure the rest: bench ab --resume {out}" in done.stdout
     assert "ReLU" in (tmp_path / "summary.md").read_text()

@@ -130,7 +130,7 @@ def test_what_begins_says_how_many_cases_of_what_and_about_how_long(
     found(monkeypatch)
     planned = make(Asked(axes={"mode": ("inference",), "batch": ("1", "2", "4", "8")}), *SIDES)
     assert begins(planned) == (
-        "A: amp=off; B: amp=off; 4 cases of the default sweep, about 1:12 (min:s) if none is "
+        "A: amp=off; B: amp=off; 4 cases from flags, about 1:12 (min:s) if none is "
         "slower; torch 2.13.0"
     )
     short = dataclasses.replace(planned, run=planned.run.model_copy(update={"budget_s": 30.0}))

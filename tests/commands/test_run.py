@@ -1,7 +1,10 @@
 """What `bench run` and `bench ab` say at their end, and what a second run into a directory does."""
 
+import dataclasses
+import errno
 import io
 import json
+import os
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,6 +16,7 @@ from bench.ab import outcome, scheduler
 from bench.commands import ab, profile, report
 from bench.commands import run as measure
 from bench.core.errors import UserError
+from bench.engine.spent import Spent
 from bench.plan import config, expand
 from bench.results import run_directory
 from bench.verdict.ab_report import Report
@@ -33,8 +37,8 @@ class Ending:
 
     interrupted = False
 
-    def __init__(self, **_: object) -> None:
-        pass
+    def __init__(self, *, spent: Spent, **_: object) -> None:
+        self.spent = spent
 
     def measure(self) -> bool:
         if self.interrupted:
@@ -132,4 +136,68 @@ def test_a_resume_that_is_refused_for_another_run_changes_nothing() -> None:
     assert directory.description.read_bytes() == before
     run_directory.release(holder)
     said(lambda console: measure._measure(second, console))
-    assert json.loads(directory.description.read_text()) == {"config": {"replicates": 2}}
+    assert json.loads(directory.description.read_text())["config"] == {"replicates": 2}
+
+
+@pytest.mark.parametrize(
+    ("asked", "sweep"),
+    [
+        (measure.Asked(), config.DEFAULT),
+        (measure.Asked(subjects=("convnet/conv1",)), config.DEFAULT),
+        (measure.Asked(subjects=("my.models:net",)), config.OWN),
+        (measure.Asked(quick=True), config.QUICK),
+        (measure.Asked(subjects=("my.models:net",), quick=True), config.QUICK),
+        (measure.Asked(cases=("convnet/fc:x",), quick=True), config.DEFAULT),
+    ],
+)
+def test_a_run_without_a_file_has_the_sweep_of_what_it_is_asked_for(
+    asked: measure.Asked, sweep: Path
+) -> None:
+    assert measure._default_sweep(asked) == sweep
+
+
+def test_a_quick_run_with_a_budget_of_its_own_has_no_other_limit() -> None:
+    quick = measure._config(measure.Asked(quick=True)).run
+    assert (quick.replicates, quick.extras_s, quick.budget_s) == (3, 50.0, 80.0)
+    own = measure._config(measure.Asked(quick=True, options={"budget_s": 20.0})).run
+    assert (own.extras_s, own.budget_s) == (None, 20.0)
+
+
+def test_imports_count_as_time_of_the_budget_up_to_its_half(tmp_path: Path) -> None:
+    def began(began_s: float | None, budget_s: float | None) -> float:
+        run = begun(run_directory.RunDir(tmp_path), began_s=began_s, budget_has_imports=True)
+        options = config.RunOptions(budget_s=budget_s)
+        return measure._budget_began_s(dataclasses.replace(run, options=options), 100.0)
+
+    assert began(95.0, 60.0) == 95.0
+    assert began(20.0, 60.0) == 70.0
+    assert began(None, 60.0) == 100.0
+    assert began(20.0, None) == 100.0
+
+
+def test_the_time_of_every_session_is_added_up_in_the_description(tmp_path: Path) -> None:
+    directory = run_directory.create(tmp_path / "run", {"machine": {}})
+    for _ in range(2):
+        measure._keep_spent(directory, Spent(imports_s=2.0, samples_s=1.5))
+    spent = json.loads(directory.description.read_text())["spent"]
+    assert (spent["imports_s"], spent["samples_s"], spent["waiting_s"]) == (4.0, 3.0, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (errno.ENOSPC, "No space left on device; make room, then go on with --resume"),
+        (errno.EACCES, "Permission denied"),
+    ],
+)
+def test_what_the_system_refuses_while_a_run_measures_is_told_with_what_helps(
+    monkeypatch: pytest.MonkeyPatch, number: int, told: str
+) -> None:
+    def refuse(_: Ending) -> bool:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Ending, "measure", refuse)
+    run = begun(run_directory.create(Path("run"), {}))
+    with pytest.raises(UserError) as raised:
+        said(lambda console: measure._measure(run, console))
+    assert str(raised.value) == f"run: {told}"

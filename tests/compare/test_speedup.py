@@ -13,7 +13,7 @@ from bench.results.csv_files import write_measurements
 from bench.results.load import load
 from bench.verdict.tables import speedup_tables
 from tests.support.cases import case
-from tests.support.results import replicates, run_of
+from tests.support.results import measurement, replicates, run_of
 
 CUDA = case(device="cuda:0", threads=None, allocator=None, cudnn_benchmark="off", tf32="off")
 AMP = case(amp="bfloat16")
@@ -59,6 +59,40 @@ def test_within_a_run_the_interval_is_t_on_paired_log_ratios(tmp_path: Path) -> 
     assert gain.low == pytest.approx(math.exp(expected.low))
     assert gain.high == pytest.approx(math.exp(expected.high))
     assert (gain.base, gain.value, gain.verdict) == ("off", "bfloat16", "faster")
+
+
+def test_rows_of_one_run_without_a_common_replicate_differ_by_what_two_runs_do(
+    tmp_path: Path,
+) -> None:
+    """The between-run SD is 4.6 %: four times as wide as the replicates alone would have it."""
+    later = [measurement(AMP, 5 + number, time) for number, time in enumerate([0.0100, 0.0101] * 2)]
+    base = replicates(case(), [0.0200, 0.0202] * 2)
+    (apart,) = speedup.within(run_of(tmp_path / "apart", [*base, *later]), "amp")
+    assert (apart.method, apart.replicates) == ("welch", 4)
+    assert apart.ratio == pytest.approx(2.0)
+    assert (apart.low, apart.high) == pytest.approx((1.7147, 2.3327), abs=1e-4)
+    assert apart.between == "4.6 % between runs (default)"
+
+
+def test_one_common_replicate_is_not_mixed_with_those_apart(tmp_path: Path) -> None:
+    """Its ratio is free of drift; the interval needs three of its kind."""
+    later = [measurement(AMP, 2 + number, 0.01) for number in range(3)]
+    data = run_of(tmp_path / "one", [*replicates(case(), [0.03, 0.03, 0.02]), *later])
+    (gain,) = speedup.within(data, "amp")
+    assert (gain.replicates, gain.low) == (1, None)
+    assert gain.ratio == pytest.approx(2.0)
+
+
+def test_a_table_without_its_samples_has_no_narrower_interval_than_with_them(
+    tmp_path: Path,
+) -> None:
+    value = [0.0051, 0.0059, 0.0056, 0.0064, 0.0050]
+    whole = run_of(tmp_path / "one", [*replicates(case(), BASE), *replicates(AMP, value)])
+    (paired,) = speedup.within(whole, "amp")
+    (alone,) = speedup.within(load(tmp_path / "one" / "measurements.csv"), "amp")
+    assert (alone.method, alone.between) == ("welch", "4.6 % between runs (default)")
+    assert (paired.low, paired.high) == pytest.approx((1.9547, 2.0418), abs=1e-4)
+    assert (alone.low, alone.high) == pytest.approx((1.6323, 2.4452), abs=1e-4)
 
 
 def test_unequal_replicate_counts_pair_what_both_have(tmp_path: Path) -> None:

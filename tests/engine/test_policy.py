@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bench.engine.policy import Deadline, RepeatPolicy, given_up, tried
+from bench.engine.policy import Allowance, Deadline, RepeatPolicy, given_up, tried
 
 
 @dataclass
@@ -72,7 +72,6 @@ def policy(clock: Clock, budget_s: float | None = None, **more: float) -> Repeat
         disturbance=lambda one: (False, one) if isinstance(one, float) else (True, 9.0),
         stands=lambda one: one == "wrong",
         fruitless=int(wanted["fruitless"]),
-        share=wanted.get("share"),
     )
 
 
@@ -112,14 +111,26 @@ def test_repeats_that_bear_no_fruit_end_until_something_is_undisturbed() -> None
     assert busy.least_disturbed(measuring(clock, [0.5] * 3)) == (0.5, 2)
 
 
-def test_repeats_end_with_their_share_of_the_time() -> None:
+def test_an_allowance_is_a_share_of_the_time_that_was_left_at_first() -> None:
     clock = Clock()
-    shared = policy(clock, share=0.2)
-    # One may be begun while none has taken any time; then it has taken half.
-    assert shared.least_disturbed(measuring(clock, [0.5] * 3)) == (0.5, 1)
-    assert shared.least_disturbed(measuring(clock, [0.5] * 3)) == (0.5, 0)
-    clock.now_s += 4.0
-    assert shared.least_disturbed(measuring(clock, [0.5] * 3)) == (0.5, 1)
+    allowance = Allowance(deadline=Deadline.begun(100.0, clock), share=0.2)
+    assert allowance.covers(20.0)
+    assert not allowance.covers(20.1)
+    clock.now_s = 15.0
+    allowance.taken_s = 15.0  # 85 s are left
+    assert allowance.covers(5.0)
+    clock.now_s = 50.0  # other work took 35 s
+    assert not allowance.covers(0.0)
+    clock.now_s = 100.5
+    assert not Allowance(deadline=allowance.deadline, share=0.2).covers(0.0)
+
+
+def test_an_allowance_without_a_budget_is_a_share_of_the_time_so_far() -> None:
+    clock = Clock()
+    allowance = Allowance(deadline=Deadline.begun(None, clock), share=0.2)
+    clock.now_s = 50.0
+    assert allowance.covers(10.0)
+    assert not allowance.covers(10.1)
 
 
 def test_repeats_end_with_the_budget() -> None:

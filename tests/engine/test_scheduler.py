@@ -1,6 +1,7 @@
 """The runner against sessions that answer from memory: no process, no torch, a clock of our own."""
 
 import dataclasses
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,9 +11,10 @@ import pytest
 
 from bench.core.protocol import Ended, Exited, Request, Signalled, WorkerLost
 from bench.core.records import Case, Entry, Facts, Failure, Measurement, Outcome, Samples, to_line
-from bench.engine.scheduler import FRUITLESS, Runner, RunSoFar
+from bench.engine.scheduler import OneOff, Runner, RunSoFar
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
+from bench.results import quiet
 from bench.results.journal import Journal, read
 from bench.results.run_directory import Folders
 from tests.support.cases import case
@@ -169,7 +171,9 @@ def test_at_the_budget_nothing_further_is_started_and_it_is_said(
     run = stage(replicates=5, budget_s=3.5)
     assert not run.runner.measure()
     assert len(run.ids()) == 4
-    assert "the budget of 4 s is used up in replicate 2 of 5" in run.watched.notes[0]
+    assert run.watched.notes == [
+        "the budget of 4 s is used up in replicate 2: whole networks: 11 outcomes are missing"
+    ]
 
 
 def test_a_child_that_dies_is_one_row_and_the_run_goes_on(stage: Callable[..., Stage]) -> None:
@@ -364,55 +368,200 @@ def measures(run: Stage) -> int:
     return sum(one.job == "measure" for one in run.asked)
 
 
+def answering(ratios: Callable[[Case, int], float]) -> Answer:
+    """Measurements that other work disturbed by these ratios."""
+
+    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
+        if job != "measure":
+            return works(job, one, replicate)
+        return disturbed(one, replicate, ratios(one, replicate))
+
+    return answer
+
+
+def kept_ratios(run: Stage, asked: int) -> list[float]:
+    return [
+        one.facts["contention_ratio"]
+        for one in quiet.counted(read(run.path), asked)
+        if isinstance(one, Measurement)
+    ]
+
+
 def test_a_disturbed_replicate_is_measured_again_and_the_quiet_one_counts(
     stage: Callable[..., Stage],
 ) -> None:
-    ratios = iter([0.7, 0.0])
-
-    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
-        return (
-            works(job, one, replicate)
-            if job != "measure"
-            else disturbed(one, replicate, next(ratios))
-        )
-
-    run = stage(answer, cases=CASES[:1], replicates=1)
+    answer = answering(lambda _, replicate: [0.7, 0.0, 0.0, 0.0][replicate])
+    run = stage(answer, cases=CASES[:1], replicates=3, budget_s=100)
     assert run.runner.measure()
-    (kept,) = run.watched.outcomes
-    assert isinstance(kept, Measurement)
-    assert (kept.flags, kept.state["repeats"]) == ((), 1)
+    assert [replicate for _, replicate in run.ids()] == [0, 1, 2, 3]
+    assert kept_ratios(run, 3) == [0.0, 0.0, 0.0]
 
 
 def test_of_several_disturbed_ones_the_least_disturbed_counts(stage: Callable[..., Stage]) -> None:
-    ratios = iter([0.7, 0.2, 0.5])
-
-    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
-        return (
-            works(job, one, replicate)
-            if job != "measure"
-            else disturbed(one, replicate, next(ratios))
-        )
-
-    run = stage(answer, cases=CASES[:1], replicates=1)
+    answer = answering(lambda _, replicate: [0.7, 0.2, 0.5][replicate])
+    run = stage(answer, cases=CASES[:1], replicates=1, budget_s=100)
     assert run.runner.measure()
-    (kept,) = run.watched.outcomes
-    assert isinstance(kept, Measurement)
-    assert kept.facts["contention_ratio"] == 0.2
-    assert (kept.flags, kept.state["repeats"]) == (("contended",), 2)
+    assert measures(run) == 3
+    assert kept_ratios(run, 1) == [0.2]
 
 
-def test_on_a_machine_that_is_busy_for_good_nothing_is_measured_again_and_again(
+def test_on_a_machine_that_is_busy_for_good_nothing_is_measured_again(
     stage: Callable[..., Stage],
 ) -> None:
-    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
-        return works(job, one, replicate) if job != "measure" else disturbed(one, replicate, 0.7)
-
-    run = stage(answer, replicates=5)
+    run = stage(answering(lambda *_: 0.7), replicates=5, budget_s=1000)
     assert run.runner.measure()
-    assert measures(run) == 15 + FRUITLESS
+    assert measures(run) == 15
     assert {one.flags for one in run.watched.outcomes if isinstance(one, Measurement)} == {
         ("contended",)
     }
+
+
+PLAIN = case(batch=8)
+LAST = dataclasses.replace(PLAIN, memory_format="channels_last")
+COMPILED = dataclasses.replace(PLAIN, compile="default")
+LAYER = dataclasses.replace(PLAIN, subject="convnet/conv1")
+ALL_BLOCKS = (LAYER, COMPILED, LAST, PLAIN)
+
+
+def measured_order(run: Stage) -> list[tuple[Case, int]]:
+    return [(one.case, one.replicate) for one in read(run.path) if isinstance(one, Measurement)]
+
+
+def test_every_second_outcome_disturbed_covers_every_block_and_repeats_take_a_fifth_at_most(
+    stage: Callable[..., Stage],
+) -> None:
+    asked: list[Case] = []
+
+    def ratio(one: Case, _: int) -> float:
+        asked.append(one)
+        return 0.7 if len(asked) % 2 else 0.0
+
+    run = stage(answering(ratio), cases=ALL_BLOCKS, replicates=5, budget_s=40)
+    run.runner.measure()
+    order = measured_order(run)
+    for one in ALL_BLOCKS:
+        assert sum(found == one for found, _ in order) >= 5
+    assert run.runner.spent.samples_s == 0.0
+    again = sum(bool(one.state.get("repeats")) for one in read_measurements(run))
+    assert 0 < again <= 8
+
+
+def read_measurements(run: Stage) -> list[Measurement]:
+    return [one for one in read(run.path) if isinstance(one, Measurement)]
+
+
+def test_nothing_is_measured_again_before_its_block_has_its_replicates(
+    stage: Callable[..., Stage],
+) -> None:
+    answer = answering(lambda one, replicate: 0.7 if (one, replicate) == (PLAIN, 0) else 0.0)
+    run = stage(answer, cases=ALL_BLOCKS, replicates=3, budget_s=100)
+    assert run.runner.measure()
+    order = measured_order(run)
+    # Three rounds of the plain case and its setting, then one more of both, so that they pair.
+    assert {one for one, _ in order[:6]} == {PLAIN, LAST}
+    assert sorted(order[6:8]) == sorted([(PLAIN, 3), (LAST, 3)])
+    assert all(replicate > 3 for _, replicate in order[8:])
+
+
+def test_what_was_measured_again_shares_its_number_with_no_round_of_the_next_block(
+    stage: Callable[..., Stage],
+) -> None:
+    answer = answering(lambda one, replicate: 0.7 if (one, replicate) == (PLAIN, 0) else 0.0)
+    run = stage(answer, cases=ALL_BLOCKS, replicates=3, budget_s=100)
+    run.runner.measure()
+    of_compiled = {number for found, number in measured_order(run) if found == COMPILED}
+    assert of_compiled == {4, 5, 6}
+
+
+def test_no_block_begins_before_the_blocks_above_have_their_replicates(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=ALL_BLOCKS, replicates=3)
+    assert run.runner.measure()
+    order = measured_order(run)
+    first = {
+        one: min(at for at, (found, _) in enumerate(order) if found == one)
+        for one in order_of(order)
+    }
+    assert first[PLAIN] < first[LAST] < first[COMPILED] < first[LAYER]
+    for one, above in ((COMPILED, (PLAIN, LAST)), (LAYER, (PLAIN, LAST, COMPILED))):
+        for other in above:
+            assert sum(found == other for found, _ in order[: first[one]]) >= 3
+    # Each round of a lower block has the base of its ratios.
+    numbers = {one: {number for found, number in order if found == one} for one in ALL_BLOCKS}
+    assert numbers[COMPILED] <= numbers[PLAIN]
+    assert numbers[LAYER] <= numbers[PLAIN]
+    assert numbers[LAST] == numbers[PLAIN] - numbers[COMPILED] - numbers[LAYER]
+
+
+def order_of(order: list[tuple[Case, int]]) -> list[Case]:
+    return list(dict.fromkeys(found for found, _ in order))
+
+
+def test_a_budget_cuts_from_the_bottom(stage: Callable[..., Stage]) -> None:
+    run = stage(cases=ALL_BLOCKS, replicates=3, budget_s=9.5)
+    assert not run.runner.measure()
+    counts = Counter(found for found, _ in measured_order(run))
+    assert counts[PLAIN] >= 3
+    assert counts[LAST] == 3
+    assert 0 < counts[COMPILED] < 3
+    assert counts[LAYER] == 0
+    assert "layers: 3 outcomes are missing" in run.watched.notes[0]
+
+
+def test_settings_that_do_not_fit_in_wait_until_the_plain_cases_are_through(
+    stage: Callable[..., Stage],
+) -> None:
+    settings = tuple(dataclasses.replace(PLAIN, threads=str(n)) for n in range(1, 9))
+    run = stage(cases=(PLAIN, *settings), replicates=3, budget_s=20.5)
+    assert not run.runner.measure()
+    order = measured_order(run)
+    assert order[:3] == [(PLAIN, 0), (PLAIN, 1), (PLAIN, 2)]
+    anchored = {number for found, number in order if found == PLAIN}
+    settled = {number for found, number in order if found != PLAIN}
+    assert min(settled) == 3
+    assert settled - {max(settled)} <= anchored
+
+
+def test_one_off_work_comes_after_the_first_round_of_the_plain_cases(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=ALL_BLOCKS, replicates=2)
+    at: list[int] = []
+    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 10.0, "measure peaks")
+    run.runner.measure()
+    assert at == [2]
+    jobs = [one.job for one in run.asked]
+    assert jobs[:2] == ["measure", "measure"]
+    assert jobs.index("facts") > 1
+
+
+def test_one_off_work_that_does_not_fit_in_waits_until_every_block_is_through(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=ALL_BLOCKS, replicates=2, budget_s=60)
+    at: list[int] = []
+    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 10.0, "measure peaks")
+    assert run.runner.measure()
+    assert at == [sum(1 for _ in measured_order(run))]
+
+
+def test_one_off_work_that_never_fits_in_is_said(stage: Callable[..., Stage]) -> None:
+    run = stage(cases=(PLAIN,), replicates=2, budget_s=60)
+    run.runner.one_off = OneOff(lambda: pytest.fail("there is no time"), 100.0, "measure peaks")
+    assert run.runner.measure()
+    assert "no time was left to measure peaks" in run.watched.notes
+
+
+def test_after_the_time_for_extras_only_what_lacks_its_replicates_is_measured(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=5, budget_s=100, extras_s=7)
+    done: list[str] = []
+    run.runner.one_off = OneOff(lambda: done.append("peaks"), 5.0, "measure peaks")
+    run.runner.measure()
+    assert len(run.ids()) == 15
+    assert done == []
 
 
 def test_a_case_is_measured_in_an_interpreter_that_has_its_allocator(
@@ -445,3 +594,15 @@ def test_an_interrupt_keeps_what_is_finished(stage: Callable[..., Stage]) -> Non
     with pytest.raises(KeyboardInterrupt):
         run.runner.measure()
     assert len(run.ids()) == 3
+
+
+def test_the_count_of_what_is_left_has_the_bases_that_layers_measure_again(
+    stage: Callable[..., Stage],
+) -> None:
+    whole = case(batch=8)
+    layer = dataclasses.replace(whole, subject="convnet/conv1")
+    run = stage(cases=(whole, layer), replicates=3)
+    assert run.runner.measure()
+    assert run.watched.left[0] == 3 + 3 + 3
+    assert len(run.watched.outcomes) == 9
+    assert run.watched.left[-1] == 0

@@ -15,6 +15,7 @@ STEP = ("tests/worker/model/test_step.py",)
 ROWS = ("tests/results/test_aggregate.py",)
 CORRECTED = ("tests/results/test_corrected.py",)
 RUNNER = ("tests/engine/test_scheduler.py",)
+BLOCKS = ("tests/engine/test_blocks.py",)
 STATE = ("tests/worker/checks/test_state.py",)
 TRUTH = ("tests/worker/checks/test_numerics.py",)
 ODD = ("tests/worker/checks/test_odd_outputs.py",)
@@ -279,9 +280,9 @@ MUTATIONS = (
     ),
     Mutation(
         "a replicate dropped by the runner",
-        "bench/engine/scheduler.py",
-        "for replicate in range(self.run.most_replicates):",
-        "for replicate in range(1, self.run.most_replicates):",
+        "bench/engine/blocks.py",
+        "if len(seen.replicates(case)) < least and not",
+        "if len(seen.replicates(case)) < least - 1 and not",
         RUNNER,
     ),
     Mutation(
@@ -600,7 +601,7 @@ MUTATIONS = (
         "bench/engine/policy.py",
         "best = min(best, other, key=self.disturbance)",
         "best = max(best, other, key=self.disturbance)",
-        RUNNER,
+        ("tests/engine/test_policy.py",),
     ),
     Mutation(
         "a side that something outside killed is not tried again",
@@ -626,37 +627,44 @@ MUTATIONS = (
     Mutation(
         "more replicates for every case",
         "bench/engine/scheduler.py",
-        "if self.seen.half_width(case) > self.run.precision]",
-        "]",
+        "                and self.seen.half_width(case) > self.run.precision\n",
+        "",
         RUNNER,
     ),
     Mutation(
         "cases are not shuffled",
-        "bench/plan/expand.py",
-        '        random.Random(f"{seed}:{replicate}").shuffle(cases)\n',
+        "bench/engine/blocks.py",
+        "    random.Random(seed).shuffle(found)\n",
         "",
-        PLAN,
+        BLOCKS,
     ),
     Mutation(
         "the same order in every replicate",
-        "bench/plan/expand.py",
-        'random.Random(f"{seed}:{replicate}")',
-        "random.Random(seed)",
-        PLAN,
+        "bench/engine/blocks.py",
+        'f"{seed}:{self.replicate}")',
+        'f"{seed}")',
+        BLOCKS,
     ),
     Mutation(
         "the seed is ignored",
-        "bench/plan/expand.py",
-        'random.Random(f"{seed}:{replicate}")',
-        "random.Random(replicate)",
-        PLAN,
+        "bench/engine/blocks.py",
+        'f"{seed}:{self.replicate}")',
+        'f"{self.replicate}")',
+        BLOCKS,
     ),
     Mutation(
         "an order that no seed decides",
-        "bench/plan/expand.py",
-        'random.Random(f"{seed}:{replicate}")',
-        "random.Random()",
-        PLAN,
+        "bench/engine/blocks.py",
+        "    random.Random(seed).shuffle(found)\n",
+        "    random.Random().shuffle(found)\n",
+        BLOCKS,
+    ),
+    Mutation(
+        "a lower block measures no anchors",
+        "bench/engine/blocks.py",
+        "            if one.case_id not in ids and not seen.given_up(one)\n",
+        "            if False\n",
+        BLOCKS,
     ),
     Mutation(
         "weights that no seed decides",
@@ -791,5 +799,47 @@ MUTATIONS = (
         "math.log(base[one]) - math.log(value[two])\n"
         "        for one, two in zip(shared, reversed(shared), strict=True)",
         ("tests/stats/test_ratios.py",),
+    ),
+    Mutation(
+        "rows without a common replicate counted as of the same minutes",
+        "bench/compare/speedup.py",
+        "names, a, b, apart)",
+        "names, a, b)",
+        ("tests/compare/test_speedup.py",),
+    ),
+    Mutation(
+        "disturbed replicates count although there are quiet ones",
+        "bench/results/quiet.py",
+        "key=_ratio, reverse=True)",
+        "key=_ratio)",
+        ("tests/results/test_quiet.py",),
+    ),
+    Mutation(
+        "kept peaks of any day",
+        "bench/host/kept_peaks.py",
+        "<= age < LIFETIME",
+        "<= age",
+        ("tests/host/test_kept_peaks.py",),
+    ),
+    Mutation(
+        "disturbed peaks are kept",
+        "bench/host/kept_peaks.py",
+        "if path is None or peaks.disturbed({device: size_sweeps}):",
+        "if path is None:",
+        ("tests/host/test_kept_peaks.py",),
+    ),
+    Mutation(
+        "the expected duration leaves out the anchors",
+        "bench/engine/estimate.py",
+        "len(one.own) + len(one.anchors)",
+        "len(one.own)",
+        ("tests/engine/test_estimate.py",),
+    ),
+    Mutation(
+        "layers in any number",
+        "bench/plan/expand.py",
+        "by_work[: sweep.most_layers]",
+        "by_work",
+        PLAN,
     ),
 )

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.plan.config import ConfigError, load
+from bench.plan.config import OWN, QUICK, ConfigError, load
 
 
 def _write(tmp_path: Path, text: str) -> Path:
@@ -22,6 +22,19 @@ def test_the_shipped_sweep_is_taken_where_nothing_else_is_said(
     assert config.source == "the default sweep"
     assert config.run.replicates == 5
     assert config.subjects() == ("convnet", "convnet/*")
+
+
+def test_cases_that_flags_choose_are_said_to_be_from_flags(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert load(flags={"batch": ["4"]}).source == "flags"
+    assert load(subjects=["a:b"], default=OWN).source == "flags"
+    assert load(only=["convnet:x"]).source == "flags"
+    assert load(default=QUICK).source == "the quick sweep"
+    assert load(replicates=3).source == "the default sweep"
+    path = _write(tmp_path, "[[sweep]]\nbatch = 2\n")
+    assert load(path, flags={"batch": ["4"]}).source == str(path)
 
 
 def test_a_bench_toml_in_the_current_directory_replaces_the_default(
@@ -49,7 +62,7 @@ def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
         ("[[sweep]]\nbach = [1]", r"sweep 1: unknown key 'bach'; did you mean 'batch'\?"),
         (
             "[[sweep]]\n[[sweep]]\nwidth = 3",
-            r"sweep 2: unknown key 'width'; there are subject, layers, threshold, mode, batch",
+            r"sweep 2: unknown key 'width'; there are subject, layers, most_layers, emulated, thr",
         ),
         (
             "[[sweep]]\nthreshold = -0.1",

@@ -3,9 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from bench.core.row_names import settings
 from bench.host.probed import Device, Layer, Probe, SubjectFound
-from bench.plan.config import load
-from bench.plan.expand import LeftOut, PlanError, estimate_s, make
+from bench.plan.config import OWN, QUICK, load
+from bench.plan.expand import LeftOut, Plan, PlanError, make
 
 CPU = Device(name="cpu", shown="a CPU")
 GPU = Device(name="cuda:0", shown="a GPU", has_cudnn=True, has_tf32=True)
@@ -104,14 +105,6 @@ def test_the_threshold_of_a_case_is_that_of_the_sweep_that_asks_for_it_first(
     planned = make(load(path), _probe())
     by_batch = {one.batch: planned.thresholds.get(one.case_id) for one in planned.cases}
     assert by_batch == {1: None, 8: 0.2, 32: 0.1}
-
-
-def test_the_same_configuration_gives_the_same_order_and_each_replicate_another() -> None:
-    plan = make(load(), _probe())
-    assert plan.order(0, 7) == plan.order(0, 7)
-    assert plan.order(0, 7) != plan.order(1, 7)
-    assert plan.order(0, 7) != plan.order(0, 8)
-    assert sorted(plan.order(3, 7)) == sorted(plan.cases)
 
 
 @pytest.mark.parametrize(
@@ -218,11 +211,6 @@ def test_one_case_can_be_chosen_and_an_unknown_one_is_wrong_use() -> None:
         make(load(only=["convnet:x"]), _probe())
 
 
-def test_a_budget_bounds_the_estimate() -> None:
-    config = load(budget_s=10)
-    assert estimate_s(make(config, _probe()), config) <= 11.5
-
-
 def test_layers_of_any_name_are_planned_and_one_that_cannot_be_printed_is_left_out() -> None:
     names = ("conv (3x3)", "relu/first", "größe", "*", "a\nb")
     layers = tuple(Layer(name=name, alias=None, type="ReLU") for name in names)
@@ -287,3 +275,72 @@ def test_a_misspelled_case_id_names_the_nearest_one() -> None:
     with pytest.raises(PlanError) as caught:
         make(load(only=[meant.replace("inference", "inferense")]), _probe())
     assert str(caught.value).endswith(f"; did you mean {meant!r}?")
+
+
+BY_WORK = tuple(
+    Layer(name=f"conv{n}", alias=None, type="Conv2d", work=float(n % 7), calls=1 + n // 18)
+    for n in range(20)
+)
+
+
+def _own(subject: str = "a:b") -> Plan:
+    probe = _probe(**{"a:b": SubjectFound(has_inputs=True, layers=BY_WORK)})
+    return make(load(default=OWN, subjects=[subject]), probe)
+
+
+def test_a_network_of_ones_own_is_measured_under_every_setting_and_its_layers_plain() -> None:
+    cases = _own().cases
+    wholes = [case for case in cases if case.subject == "a:b"]
+    assert {(case.mode, settings(case)) for case in wholes} == {
+        (mode, setting)
+        for mode in ("inference", "training")
+        for setting in (
+            "plain",
+            "channels_last",
+            "amp=bfloat16",
+            "allocator=system",
+            "compile=default",
+        )
+    }
+    assert {settings(case) for case in cases if case.subject != "a:b"} == {"plain"}
+
+
+def test_of_its_layers_the_twelve_with_the_most_work_are_measured_in_their_order() -> None:
+    plan = _own()
+    layers = list(dict.fromkeys(one.subject for one in plan.cases if one.subject != "a:b"))
+    # Of work 6 to 3 all; 2 only for conv2 and conv9, which come first; conv18 and conv19 are called
+    # twice: 2 · 4 and 2 · 5.
+    expected = [3, 4, 5, 6, 10, 11, 12, 13, 17, 18, 19]
+    assert set(layers) == {f"a:b/conv{n}" for n in expected} | {"a:b/conv2"}
+    assert layers == sorted(layers, key=lambda one: int(one.removeprefix("a:b/conv")))
+    (why,) = [one.reason for one in plan.left_out if one.settings == "layers"]
+    assert why == (
+        "of the 20 layers of a:b the 12 that compute the most are measured; --subject a:b/* "
+        "measures all"
+    )
+
+
+def test_all_layers_are_measured_where_they_are_asked_for() -> None:
+    plan = _own("a:b/*")
+    assert len({one.subject for one in plan.cases}) == 20
+    assert not [one for one in plan.left_out if one.settings == "layers"]
+
+
+def test_a_quick_run_has_whole_networks_in_both_modes_without_a_compiler() -> None:
+    plan = make(load(default=QUICK), _probe())
+    assert {(case.mode, settings(case)) for case in plan.cases} == {
+        (mode, setting)
+        for mode in ("inference", "training")
+        for setting in ("plain", "channels_last", "amp=bfloat16")
+    }
+    assert {case.subject for case in plan.cases} == {"convnet"}
+
+
+def test_emulated_bfloat16_is_left_out_unless_a_flag_asks_for_it() -> None:
+    old = Device(name="cpu", shown="an old CPU", has_bfloat16=False)
+    plan = make(load(default=QUICK), _probe(old))
+    assert {case.amp for case in plan.cases} == {"off"}
+    why = "an old CPU has no instructions for bfloat16; --amp bfloat16 measures it"
+    assert why in {one.reason for one in plan.left_out}
+    asked = make(load(default=QUICK, flags={"amp": ["bfloat16"]}), _probe(old))
+    assert {case.amp for case in asked.cases} == {"bfloat16"}

@@ -12,7 +12,7 @@ from bench.cli import app
 from tests.support.paths import ROOT
 
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), ROOT / "results" / "README.md"])
-RULES = [str(number) for number in range(1, 35)] + ["17b", "17c", "33b"]
+RULES = [str(number) for number in range(1, 35)] + ["17b", "17c", "33b", "33c"]
 BENCH: Any = get_command(app)
 COMMANDS: dict[str, Any] = BENCH.commands
 FLAGS = {

@@ -45,7 +45,6 @@ STILL_THERE: Mapping[str, frozenset[str]] = {
             "_facts",
             "_facts_of",
             "_find_facts",
-            "_make_up_facts",
             "_without_facts",
             "facts",
             "facts_left",

@@ -15,7 +15,7 @@ from bench.results.csv_files import SAMPLE_COLUMNS, write_measurements, write_sa
 from bench.results.load import ReadError, load
 from bench.results.results import samples_of
 from tests.support.cases import case
-from tests.support.results import replicates, run_of
+from tests.support.results import measurement, replicates, run_of
 
 ROW = Row(case_id="c", phase="forward", status="ok", mode="inference", batch=8)
 QUICK = settings(
@@ -308,6 +308,22 @@ def test_samples_left_out_to_save_space_are_read_from_the_journal(tmp_path: Path
     write_samples(tmp_path / "samples.csv", samples_of(entries, "r"))
     pd.testing.assert_frame_equal(from_journal, load(tmp_path).sample_frame)
     assert list(from_journal["seconds"]) == [0.25, 0.5, 0.25, 0.5]
+
+
+def test_samples_of_a_replicate_that_does_not_count_are_not_read_from_the_journal(
+    tmp_path: Path,
+) -> None:
+    entries = [
+        *replicates(case(), [0.25], flags=("contended",), facts={"contention_ratio": 0.9}),
+        *(measurement(case(), number, 0.5) for number in (1, 2)),
+    ]
+    lines = "".join(to_line(entry) + "\n" for entry in entries)
+    (tmp_path / "journal.jsonl").write_text(lines)
+    run = {"run_id": "r", "config": {"replicates": 2}}
+    (tmp_path / "run.json").write_text(json.dumps(run))
+    counted = aggregate.rows(entries[1:], run=run_json.of(run))
+    write_measurements(tmp_path / "measurements.csv", counted)
+    assert set(load(tmp_path).sample_frame["seconds"]) == {0.5}
 
 
 def test_quotes_around_every_cell_change_nothing(tmp_path: Path) -> None:

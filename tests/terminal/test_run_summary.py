@@ -205,7 +205,7 @@ def test_the_plain_process_is_told_at_the_end_and_its_variables_stay_on_one_line
     entries += replicates(case(allocator="system"), [0.015, 0.0151, 0.0149])
     screen = io.StringIO()
     console = Console(file=screen, width=80, color_system=None)
-    show(run_of(tmp_path / "run", entries), entries, [], console, 1.0)
+    show(run_of(tmp_path / "run", entries), entries, [], console)
     lines = screen.getvalue().splitlines()
     assert allocator.exports() in lines
     assert '- A plain script runs convnet as the row "as a plain process", at these' in lines

@@ -64,6 +64,11 @@ def done(folder: Path) -> subprocess.CompletedProcess[str]:
     return bench(folder, "run", "--out", "run")
 
 
+def asked_for(after: Counter[tuple[str, int]]) -> int:
+    """Of Small, the first three replicates; later ones replace what other work disturbed."""
+    return sum("Small" in case_id and replicate < 3 for case_id, replicate in after)
+
+
 def test_a_run_leaves_every_file_and_says_where(
     folder: Path, done: subprocess.CompletedProcess[str]
 ) -> None:
@@ -97,7 +102,7 @@ def test_a_case_that_raises_is_a_row_and_exit_code_4_and_the_others_are_measured
     whole = next(row for row in rows if row["phase"] == "step")
     assert float(whole["images_per_s"]) > 0
     assert int(whole["parameters"]) == 20
-    assert whole["replicates"] == "3"
+    assert int(whole["replicates"]) >= 3  # more where other work disturbed one
 
 
 def test_an_existing_directory_is_refused_and_left_alone(
@@ -212,7 +217,7 @@ def test_a_run_that_is_ended_anywhere_goes_on_and_measures_everything_once(
     after = outcomes(run)
     assert set(after.values()) == {1}
     assert finished <= set(after)
-    assert sum("Small" in case_id for case_id, _ in after) == 4 * 3
+    assert asked_for(after) == 4 * 3
     assert (run / "measurements.csv").exists()
 
 
@@ -278,7 +283,7 @@ def test_a_run_on_a_disk_that_is_full_stops_and_goes_on_when_there_is_room(tmp_p
     assert (kept / "second.code").read_text() == "4\n", (kept / "second.err").read_text()
     after = outcomes(kept / "run")
     assert set(after.values()) == {1}
-    assert sum("Small" in case_id for case_id, _ in after) == 4 * 3
+    assert asked_for(after) == 4 * 3
     reasons = {one["reason"].split(" (")[0] for one in _failures(kept / "run")}
     assert reasons == {"RuntimeError: shapes do not fit <b>here</b>"}
 

@@ -172,3 +172,9 @@ def test_a_gradient_has_the_layout_of_its_output() -> None:
     (gradient,) = FixedGradient(scaled=False).seeds(output)[1]
     assert output.is_contiguous(memory_format=torch.channels_last)
     assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_the_residual_network_of_original_size_has_the_parameters_of_its_paper() -> None:
+    whole = build(parse("tests.subjects.networks:ResNet18"))
+    assert sum(one.numel() for one in whole.parameters()) == 11_689_512
+    assert whole(torch.zeros(1, 3, 64, 64)).shape == (1, 1000)

@@ -21,6 +21,9 @@ from torch.nn.utils import parametrize
 from bench.worker.device import torch_private
 from bench.worker.model import inplace, layer_names, pytree, signature, twins
 
+# A number that is read or written takes about as long as so many multiply-adds (two cores).
+ELEMENT_WORK = 10
+
 Context = Callable[[], contextlib.AbstractContextManager[Any]]
 
 
@@ -35,6 +38,7 @@ class Layer:
     writes_input: bool
     same_as: tuple[str, ...] = ()  # names of equal calls, measured through this one, and aliases
     calls: int = 1  # of these and this one together
+    work: float = 0.0  # of one call; see `_work`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,6 +151,7 @@ class _Call:
     versions: list[int]
     is_leaf: bool = True
     writes_input: bool = False
+    work: float = 0.0
 
 
 @dataclass(slots=True)
@@ -231,6 +236,7 @@ class _CallRecorder:
         while call.module is not module:  # a call that raised, and whose caller continued
             call = self._open.pop()
         call.writes_input = inplace.versions(call.inputs) != call.versions
+        call.work = _work(module, call.inputs, list(pytree.tensors(output)))
         call.inputs.clear()  # would keep every activation of the network
         if self._given is None or not self._is_wanted(module, call.name):
             return
@@ -322,6 +328,20 @@ def _layer(call: _Call, aliases: Mapping[str, str], same: Sequence[Any]) -> Laye
         writes_input=call.writes_input,
         same_as=tuple(other for other in others if other is not None),
         calls=1 + len(same),
+        work=call.work,
+    )
+
+
+def _work(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
+    """About how much a call computes, in multiply-adds; from sizes alone, so always the same.
+
+    Each weight is used at every position of the output.
+    """
+    made = sum(one.numel() for one in outputs)
+    touched = made + sum(one.numel() for one in inputs)
+    weights = [one for one in module.parameters() if not is_lazy(one) and one.dim() > 1]
+    return ELEMENT_WORK * touched + sum(
+        one.numel() * max(1.0, made / one.shape[0]) for one in weights if one.numel()
     )
 
 

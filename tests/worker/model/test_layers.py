@@ -56,6 +56,15 @@ def test_a_leaf_that_needs_a_gradient_may_be_written_to_by_the_first_layer() -> 
     assert layers.capture(AllFrozen(), "fc", (given,), {}).args[0].requires_grad
 
 
+def test_the_work_of_a_layer_is_its_multiply_adds_and_what_it_touches() -> None:
+    """3 → 8 channels, 3 × 3, on 16 × 16: 216 weights at 256 positions; a linear layer at one."""
+    network = nn.Sequential(nn.Conv2d(3, 8, 3, padding=1), nn.Flatten(), nn.Linear(2048, 5))
+    (conv, flatten, fc), _ = layers.list_layers(network, (torch.zeros(1, 3, 16, 16),), {})
+    assert conv.work == 216 * 256 + 10 * (768 + 2048)
+    assert flatten.work == 10 * (2048 + 2048)
+    assert fc.work == 10240 + 10 * (2048 + 5)
+
+
 def test_the_networks_own_names_are_known() -> None:
     found = {one.name: one.alias for one in layers.leaves(*NETWORKS["residual"])}
     assert (found["stem"], found["relu"], found["fc"]) == ("first", "relu1", None)

@@ -1,0 +1,282 @@
+"""The order of a run by value: blocks of cases, and the rounds in which they are measured.  Pure.
+
+A round is a replicate: fresh interpreters, and cases in random order.  A block is begun when the
+blocks above it have as many replicates as were asked for, so a budget cuts from the bottom.
+
+Ratios are paired by replicate, and the speed of a machine drifts.  So a ratio is safe only if both
+of its sides were measured in the same round.  Two rules see to that:
+
+- The plain cases and the settings run in the same rounds if the time that the first plain
+  replicate took says that both fit into the budget.  In the first round the plain cases come
+  first, so that there are figures soon; in the others the order is random over both, so that a
+  drift inside a round has no direction.
+- Else each round of a lower block measures its anchors again: those cases of the blocks above that
+  its ratios stand on.  Replicate numbers go on, so what was measured at another time has another
+  number and is not paired.
+
+`tests/engine/test_blocks.py` lets a machine drift and holds that no ratio follows it.
+"""
+
+import enum
+import random
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from bench.core.axes import AXES
+from bench.core.records import Case
+from bench.core.subject import parse
+
+COMPILE_OFF = "off"
+# The settings cost more than the plain cases: another dtype may be emulated.
+MARGIN = 1.3
+NOT_SETTINGS = frozenset({"mode", "batch", "input", "device"})
+SETTINGS = tuple(axis for axis in AXES if axis.name not in NOT_SETTINGS)
+
+
+class Block(enum.IntEnum):
+    """What is measured first has the smaller number."""
+
+    PLAIN = 0  # whole networks, plain settings, every mode and batch
+    SETTINGS = 1  # whole networks under each other eager setting
+    COMPILED = 2
+    LAYERS = 3
+
+
+class SoFar(Protocol):
+    """What a run has measured."""
+
+    def replicates(self, case: Case) -> Collection[int]: ...
+    def given_up(self, case: Case) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One replicate.
+
+    own:     cases whose replicates are wanted.
+    anchors: cases of the blocks above, measured again so that ratios have both sides here.
+    later:   cases that join after `own` if there is time: the settings in the first round.
+    """
+
+    block: Block
+    replicate: int
+    own: tuple[Case, ...]
+    anchors: tuple[Case, ...] = ()
+    later: tuple[Case, ...] = ()
+
+    def order(self, seed: int) -> list[Case]:
+        """`own` and the anchors in one random order, so that no side of a ratio comes first."""
+        return shuffled((*self.own, *self.anchors), f"{seed}:{self.replicate}")
+
+    def order_of_later(self, seed: int) -> list[Case]:
+        return shuffled(self.later, f"{seed}:{self.replicate}:later")
+
+
+@dataclass(frozen=True, slots=True)
+class Blocks:
+    """The cases of a plan by block.
+
+    anchors: case id → the cases of blocks above that ratios of the case stand on.
+    """
+
+    members: Mapping[Block, tuple[Case, ...]]
+    anchors: Mapping[str, tuple[Case, ...]]
+
+    @classmethod
+    def of(cls, cases: Sequence[Case]) -> "Blocks":
+        plain = _plain_ones(cases)
+        block_of = {case.case_id: _block(case, plain) for case in cases}
+        return cls(
+            members={
+                block: tuple(case for case in cases if block_of[case.case_id] is block)
+                for block in Block
+            },
+            anchors={
+                case.case_id: tuple(
+                    other
+                    for other in cases
+                    if block_of[other.case_id] < block_of[case.case_id]
+                    and _stands_on(case, other, plain)
+                )
+                for case in cases
+            },
+        )
+
+    def next_round(
+        self, seen: SoFar, least: int, *, together: bool | None, resumed: bool = False
+    ) -> Round | None:
+        """The round that comes next; None where every case has `least` replicates or is given up.
+
+        together: whether the settings run with the plain cases; None: not decided yet.
+        resumed:  a round that was interrupted may be gone on with: it keeps its number, and what
+                  it has is not measured again.
+        """
+        for block in Block:
+            own = self._needing(block, seen, least)
+            if not own:
+                continue
+            settings: tuple[Case, ...] = ()
+            if block is Block.PLAIN and together is not False:
+                settings = self._needing(Block.SETTINGS, seen, least)
+            number = self._next_number(seen)
+            first = number == 0 or together is None
+            joined = own if first else own + settings
+            found = Round(
+                block,
+                number,
+                joined,
+                self._anchors_of(joined, seen),
+                settings if first else (),
+            )
+            return self._gone_on_with(found, seen) if resumed else found
+        return None
+
+    def rounds_left(self, block: Block, seen: SoFar, least: int) -> tuple[int, int]:
+        """How many rounds a block still needs at least, and the anchors in each of them."""
+        own = self._needing(block, seen, least)
+        rounds = max((least - len(seen.replicates(case)) for case in own), default=0)
+        return rounds, len(self._anchors_of(own, seen))
+
+    def again(self, disturbed: Iterable[Case], block: Block, seen: SoFar) -> Round:
+        """A further replicate of cases that other work disturbed, with both sides of each ratio."""
+        ids = {case.case_id for case in disturbed}
+        begun = [case for case in self._all() if seen.replicates(case) and not seen.given_up(case)]
+        own = tuple(case for case in begun if case.case_id in ids)
+        above = {one.case_id for case in own for one in self.anchors[case.case_id]}
+        partners = tuple(
+            case
+            for case in begun
+            if case.case_id not in ids
+            and (
+                case.case_id in above
+                or any(one.case_id in ids for one in self.anchors[case.case_id])
+            )
+        )
+        return Round(block, self._next_number(seen), own, partners)
+
+    def further(self, cases: Iterable[Case], seen: SoFar) -> Round:
+        """A further replicate of cases that are not precise yet, the first of them first."""
+        return Round(Block.LAYERS, self._next_number(seen), tuple(cases))
+
+    def _all(self) -> list[Case]:
+        return [case for block in Block for case in self.members[block]]
+
+    def _needing(self, block: Block, seen: SoFar, least: int) -> tuple[Case, ...]:
+        return tuple(
+            case
+            for case in self.members[block]
+            if len(seen.replicates(case)) < least and not seen.given_up(case)
+        )
+
+    def _anchors_of(self, own: Sequence[Case], seen: SoFar) -> tuple[Case, ...]:
+        ids = {case.case_id for case in own}
+        found = {
+            one.case_id: one
+            for case in own
+            for one in self.anchors[case.case_id]
+            if one.case_id not in ids and not seen.given_up(one)
+        }
+        return tuple(found.values())
+
+    def _numbers(self, seen: SoFar) -> set[int]:
+        return {number for case in self._all() for number in seen.replicates(case)}
+
+    def _next_number(self, seen: SoFar) -> int:
+        return max(self._numbers(seen), default=-1) + 1
+
+    def _gone_on_with(self, found: Round, seen: SoFar) -> Round:
+        """The same round under the last number, if that one was begun for the same block."""
+        last = found.replicate - 1
+        blocks = [b for b in Block if any(last in seen.replicates(c) for c in self.members[b])]
+        joint = {Block.PLAIN, Block.SETTINGS}
+        same = bool(blocks) and (
+            max(blocks) is found.block or (found.block in joint and max(blocks) in joint)
+        )
+        # Of a block that begins, nothing has that number: it was the round of a block above.
+        if not same or not any(last in seen.replicates(c) for c in self.members[found.block]):
+            return found
+
+        def missing(cases: Sequence[Case]) -> tuple[Case, ...]:
+            return tuple(case for case in cases if last not in seen.replicates(case))
+
+        own = missing(found.own)
+        if not own:
+            return found
+        return replace(
+            found,
+            replicate=last,
+            own=own,
+            anchors=missing(found.anchors),
+            later=missing(found.later),
+        )
+
+
+def fits(
+    *, each_s: float, start_s: float, plain: int, settings: int, now: int, left_s: float
+) -> bool:
+    """Whether the plain cases and the settings can run together in the time that is left.
+
+    each_s:  that an outcome of a plain case took.  start_s: that the interpreters took to start.
+    plain, settings: outcomes that are still wanted of them.  now: of the settings', in this round.
+    """
+    rounds = max(0.0, settings / now - 1) if now else 0.0
+    return MARGIN * ((plain + settings) * each_s + rounds * start_s) <= left_s
+
+
+def shuffled(cases: Sequence[Case], seed: str) -> list[Case]:
+    """In an order that the seed decides."""
+    found = list(cases)
+    random.Random(seed).shuffle(found)
+    return found
+
+
+def _whole_key(case: Case) -> tuple[object, ...]:
+    return parse(case.subject).whole, case.mode, case.batch, case.input, case.device
+
+
+def _settings(case: Case) -> dict[str, str | None]:
+    return {axis.name: getattr(case, axis.name) for axis in SETTINGS}
+
+
+def _from_default(case: Case) -> int:
+    """How many settings are not at their default."""
+    return sum(getattr(case, axis.name) not in (None, axis.default) for axis in SETTINGS)
+
+
+def _plain_ones(cases: Sequence[Case]) -> dict[tuple[object, ...], Case]:
+    """By network, mode, batch, input and device: the eager case nearest to the defaults.
+
+    Where a user asks for channels_last alone, that is the plain one.
+    """
+    found: dict[tuple[object, ...], Case] = {}
+    for case in cases:
+        if parse(case.subject).layer is not None or case.compile != COMPILE_OFF:
+            continue
+        best = found.setdefault(_whole_key(case), case)
+        if _from_default(case) < _from_default(best):
+            found[_whole_key(case)] = case
+    return found
+
+
+def _block(case: Case, plain: Mapping[tuple[object, ...], Case]) -> Block:
+    if parse(case.subject).layer is not None:
+        return Block.LAYERS
+    if case.compile != COMPILE_OFF:
+        return Block.COMPILED
+    return Block.PLAIN if plain[_whole_key(case)] == case else Block.SETTINGS
+
+
+def _stands_on(case: Case, other: Case, plain: Mapping[tuple[object, ...], Case]) -> bool:
+    """Whether a ratio of `case` has `other` as its base.
+
+    A whole network stands on the plain one and on those that differ in one setting; a layer on its
+    network under the same settings, or on the plain one.
+    """
+    if _whole_key(case) != _whole_key(other) or parse(other.subject).layer is not None:
+        return False
+    if plain.get(_whole_key(case)) == other:
+        return True
+    one, two = _settings(case), _settings(other)
+    differ = sum(one[name] != two[name] for name in one)
+    return differ == (1 if parse(case.subject).layer is None else 0)

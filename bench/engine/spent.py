@@ -1,0 +1,55 @@
+"""Where the time of a run went: seconds by what they were spent on.  Pure."""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from bench.core.records import Measurement, Outcome
+
+
+@dataclass(kw_only=True)
+class Spent:
+    """Of this process; `waiting_s` is what no other part accounts for.
+
+    imports_s:  looking at machine and subjects, and starting the interpreters.
+    building_s: forks, building the network, first calls, checks; failed outcomes as a whole.
+    one_off_s:  float64 references, counted figures, the machine's peaks.
+    """
+
+    imports_s: float = 0.0
+    building_s: float = 0.0
+    one_off_s: float = 0.0
+    warmup_s: float = 0.0
+    samples_s: float = 0.0
+    waiting_s: float = 0.0
+
+    def add(self, outcome: Outcome) -> None:
+        if not isinstance(outcome, Measurement):
+            self.building_s += outcome.wall_s
+            return
+        self.warmup_s += outcome.warmup_s
+        self.samples_s += outcome.timed_s - outcome.warmup_s
+        self.building_s += max(0.0, outcome.wall_s - outcome.timed_s)
+
+    @property
+    def total_s(self) -> float:
+        return math.fsum(dataclasses.asdict(self).values())
+
+    def completed(self, total_s: float) -> "Spent":
+        """With the rest of `total_s` as waiting."""
+        known_s = self.total_s - self.waiting_s
+        return dataclasses.replace(self, waiting_s=max(0.0, total_s - known_s))
+
+    def with_earlier(self, stored: object) -> "Spent":
+        """Added to what run.json has of the sessions before; parts of another shape count 0."""
+        known: Mapping[str, Any] = stored if isinstance(stored, dict) else {}
+        own = dataclasses.asdict(self)
+        return Spent(**{name: value + _seconds(known.get(name)) for name, value in own.items()})
+
+
+def _seconds(value: object) -> float:
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return 0.0
+    return float(value) if math.isfinite(value) and value > 0 else 0.0

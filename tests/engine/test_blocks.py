@@ -1,0 +1,211 @@
+"""The blocks of a plan, their rounds, and what a machine that drifts does to ratios."""
+
+import dataclasses
+import math
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from bench.core.records import Case
+from bench.engine.blocks import Block, Blocks, Round, fits
+from bench.stats import ratios
+from tests.support.cases import case
+
+PLAIN = case(batch=8)
+TRAINING = dataclasses.replace(PLAIN, mode="training", grad_mode=None)
+LAST = dataclasses.replace(PLAIN, memory_format="channels_last")
+AMP = dataclasses.replace(PLAIN, amp="bfloat16")
+COMPILED = dataclasses.replace(PLAIN, compile="default")
+COMPILED_LAST = dataclasses.replace(LAST, compile="default")
+LAYER = dataclasses.replace(PLAIN, subject="convnet/conv1")
+LAYER_LAST = dataclasses.replace(LAST, subject="convnet/conv1")
+ALL = (LAYER_LAST, LAYER, COMPILED_LAST, COMPILED, AMP, LAST, TRAINING, PLAIN)
+
+
+@dataclass
+class Seen:
+    numbers: dict[str, set[int]] = field(default_factory=dict)
+    lost: set[str] = field(default_factory=set)
+
+    def replicates(self, case: Case) -> set[int]:
+        return self.numbers.get(case.case_id, set())
+
+    def given_up(self, case: Case) -> bool:
+        return case.case_id in self.lost
+
+    def add(self, cases: Sequence[Case], number: int) -> None:
+        for one in cases:
+            self.numbers.setdefault(one.case_id, set()).add(number)
+
+
+def test_blocks_are_plain_settings_compiled_and_layers() -> None:
+    members = Blocks.of(ALL).members
+    assert members[Block.PLAIN] == (TRAINING, PLAIN)
+    assert members[Block.SETTINGS] == (AMP, LAST)
+    assert members[Block.COMPILED] == (COMPILED_LAST, COMPILED)
+    assert members[Block.LAYERS] == (LAYER_LAST, LAYER)
+
+
+def test_where_the_plain_setting_is_not_asked_for_the_one_nearest_to_it_is_the_plain_one() -> None:
+    both = dataclasses.replace(LAST, amp="bfloat16")
+    members = Blocks.of((both, LAST)).members
+    assert (members[Block.PLAIN], members[Block.SETTINGS]) == ((LAST,), (both,))
+
+
+def test_anchors_are_the_bases_of_the_ratios_of_a_case() -> None:
+    anchors = Blocks.of(ALL).anchors
+    assert anchors[PLAIN.case_id] == ()
+    assert anchors[LAST.case_id] == (PLAIN,)
+    assert anchors[COMPILED.case_id] == (PLAIN,)
+    assert anchors[COMPILED_LAST.case_id] == (LAST, PLAIN)
+    assert anchors[LAYER.case_id] == (PLAIN,)
+    assert anchors[LAYER_LAST.case_id] == (LAST, PLAIN)
+
+
+def rounds(together: bool | None, *, least: int = 3, cases: Sequence[Case] = ALL) -> list[Round]:
+    """All rounds of a run that decides in the first one whether the settings fit in."""
+    blocks, seen, found, decided = Blocks.of(cases), Seen(), [], None
+    while one := blocks.next_round(seen, least, together=decided):
+        found.append(one)
+        seen.add((*one.own, *one.anchors), one.replicate)
+        if one.later:
+            decided = together
+            if together:
+                seen.add(one.later, one.replicate)
+    return found
+
+
+def test_settings_that_fit_in_run_in_every_round_of_the_plain_cases_after_them_in_the_first() -> (
+    None
+):
+    first, second, third, *lower = rounds(together=True)
+    assert (first.own, first.later) == ((TRAINING, PLAIN), (AMP, LAST))
+    for one in (second, third):
+        assert (one.own, one.later, one.anchors) == ((TRAINING, PLAIN, AMP, LAST), (), ())
+    assert [one.block for one in lower] == [Block.COMPILED] * 3 + [Block.LAYERS] * 3
+    assert [one.replicate for one in lower] == [3, 4, 5, 6, 7, 8]
+
+
+def test_settings_that_do_not_fit_in_have_rounds_of_their_own_with_their_anchors() -> None:
+    found = rounds(together=False)
+    assert [one.own for one in found[:3]] == [(TRAINING, PLAIN)] * 3
+    for one in found[3:6]:
+        assert (one.own, one.anchors) == ((AMP, LAST), (PLAIN,))
+
+
+def test_a_case_that_is_given_up_holds_no_block_up_and_is_no_anchor() -> None:
+    seen = Seen(lost={PLAIN.case_id, TRAINING.case_id})
+    one = Blocks.of(ALL).next_round(seen, 3, together=True)
+    assert one is not None
+    assert (one.block, one.anchors) == (Block.SETTINGS, ())
+
+
+def test_the_order_of_a_round_is_random_with_its_anchors_and_the_seed_decides() -> None:
+    cases = tuple(case(batch=n) for n in range(1, 9))
+    one, other = Round(Block.PLAIN, 0, cases[:4], cases[4:]), Round(Block.PLAIN, 1, cases)
+    assert one.order(7) == one.order(7)
+    assert one.order(7) != one.order(8)
+    assert other.order(7) != one.order(7)
+    assert sorted(one.order(7)) == sorted(cases)
+    assert {cases.index(found) < 4 for found in one.order(7)[:4]} == {True, False}
+    assert one.order(7) != [*cases]
+
+
+def test_a_round_that_was_interrupted_is_gone_on_with_under_its_number() -> None:
+    blocks, seen = Blocks.of(ALL), Seen()
+    for number in range(2):
+        seen.add((TRAINING, PLAIN, AMP, LAST), number)
+    seen.add((PLAIN, AMP), 2)
+    one = blocks.next_round(seen, 3, together=True, resumed=True)
+    assert one is not None
+    assert (one.replicate, set(one.own)) == (2, {TRAINING, LAST})
+
+
+def test_a_resume_between_two_blocks_begins_a_new_number() -> None:
+    blocks, seen = Blocks.of(ALL), Seen()
+    for number in range(3):
+        seen.add((TRAINING, PLAIN), number)
+    one = blocks.next_round(seen, 3, together=False, resumed=True)
+    assert one is not None
+    assert (one.replicate, one.own, one.anchors) == (3, (AMP, LAST), (PLAIN,))
+
+
+def test_a_resume_in_a_lower_block_measures_the_anchors_that_are_missing() -> None:
+    blocks, seen = Blocks.of(ALL), Seen()
+    for number in range(3):
+        seen.add((TRAINING, PLAIN, AMP, LAST), number)
+    seen.add((COMPILED,), 3)
+    one = blocks.next_round(seen, 3, together=True, resumed=True)
+    assert one is not None
+    assert (one.replicate, one.own, set(one.anchors)) == (3, (COMPILED_LAST,), {PLAIN, LAST})
+
+
+def test_what_was_disturbed_is_measured_again_with_both_sides_of_its_ratios() -> None:
+    blocks, seen = Blocks.of(ALL), Seen()
+    for number in range(3):
+        seen.add((TRAINING, PLAIN, AMP, LAST), number)
+    of_plain, of_amp = (blocks.again([one], Block.PLAIN, seen) for one in (PLAIN, AMP))
+    assert (of_plain.replicate, of_plain.own, set(of_plain.anchors)) == (3, (PLAIN,), {AMP, LAST})
+    assert (of_amp.own, of_amp.anchors) == ((AMP,), (PLAIN,))
+
+
+@pytest.mark.parametrize(("left_s", "expected"), [(60.0, True), (40.0, False)])
+def test_whether_both_fit_is_reckoned_from_what_the_first_round_took(
+    left_s: float, expected: bool
+) -> None:
+    # 2 plain cases twice more, 6 settings three times: 22 outcomes of 1.5 s, two starts of 4 s:
+    # 41 s, and 53.3 s with the margin.
+    assert fits(each_s=1.5, start_s=4, plain=4, settings=18, now=6, left_s=left_s) is expected
+
+
+def speedup(together: bool, of: Case, slowdown: float, seed: int) -> ratios.Estimate:
+    """PLAIN / `of`, both of the same true time, on a machine that slows down in the run.
+
+    slowdown: from the first to the last outcome, evenly: 2 = twice as slow.
+    """
+    found = rounds(together=together, least=5)
+    order = [
+        (measured, one.replicate)
+        for one in found
+        for measured in (
+            *one.order(seed),
+            *(one.order_of_later(seed) if together else ()),
+        )
+    ]
+    noise = random.Random(seed)
+    medians: dict[str, dict[int, float]] = {}
+    for at, (measured, number) in enumerate(order):
+        time_s = slowdown ** (at / len(order)) * math.exp(noise.gauss(0, 0.01))
+        medians.setdefault(measured.case_id, {})[number] = time_s
+    estimate = ratios.paired(medians[PLAIN.case_id], medians[of.case_id])
+    assert estimate is not None
+    return estimate
+
+
+@pytest.mark.parametrize("together", [True, False])
+@pytest.mark.parametrize("of", [LAST, COMPILED, COMPILED_LAST, LAYER])
+def test_a_machine_that_gets_twice_as_slow_in_the_run_makes_no_ratio(
+    together: bool, of: Case
+) -> None:
+    found = [speedup(together, of, 2.0, seed) for seed in range(200)]
+    assert {one.n for one in found} == {15 if of == LAST else 5}  # LAST is an anchor as well
+    # Without shared rounds the ratio would be off by a third or more: 2 ** (blocks apart).
+    mean = math.fsum(one.log for one in found) / len(found)
+    assert abs(mean) < 0.02
+    intervals = [one.interval() for one in found]
+    missed = sum(not low <= 1 <= high for low, high in filter(None, intervals))
+    assert missed <= 20  # 10 are expected of 200
+
+
+def test_pairs_of_different_rounds_would_take_the_drift_for_a_speedup() -> None:
+    """The check of the check: medians over all rounds, as if blocks were measured apart."""
+    found = rounds(together=False, least=5)
+    order = [measured for one in found for measured in one.own]
+    times = {
+        of.case_id: [2 ** (at / len(order)) for at, one in enumerate(order) if one == of]
+        for of in (PLAIN, LAYER)
+    }
+    means = [math.fsum(map(math.log, own)) / len(own) for own in times.values()]
+    assert means[1] - means[0] > math.log(1.3)

@@ -1,0 +1,37 @@
+"""The expected duration of a run."""
+
+import dataclasses
+
+import pytest
+
+from bench.engine.estimate import estimate_s, outcomes, rounds
+from bench.plan.config import RunOptions
+from tests.support.cases import case
+
+PLAIN = case(batch=8)
+LAST = dataclasses.replace(PLAIN, memory_format="channels_last")
+COMPILED = dataclasses.replace(PLAIN, compile="default")
+LAYERS = tuple(dataclasses.replace(PLAIN, subject=f"convnet/conv{n}") for n in (1, 2))
+RUN = RunOptions(replicates=3, samples_s=0.74, warmup_s=0.0 + 1e-9)
+
+
+def test_the_bases_of_ratios_that_lower_blocks_measure_again_are_counted() -> None:
+    """Three rounds each: plain with its setting; compiled and plain; two layers and plain."""
+    cases = (PLAIN, LAST, COMPILED, *LAYERS)
+    assert outcomes(cases, 3) == 3 * 2 + 3 * 2 + 3 * 3
+    assert [one.replicate for one in rounds(cases, 3)] == list(range(9))
+
+
+def test_a_round_costs_its_outcomes_and_the_start_of_its_interpreters() -> None:
+    assert estimate_s((PLAIN, LAST), RUN) == pytest.approx(3 * (4.0 + 2 * 0.8))
+
+
+def test_a_compiled_case_costs_its_compiling_cold_and_then_warm() -> None:
+    plain = estimate_s((PLAIN,), RUN)
+    block = 3 * (4.0 + 2 * 0.8) + 20.0 + 2 * 4.0
+    assert estimate_s((PLAIN, COMPILED), RUN) == pytest.approx(plain + block)
+
+
+def test_a_budget_bounds_the_estimate() -> None:
+    budget = RUN.model_copy(update={"budget_s": 10.0})
+    assert estimate_s((PLAIN, LAST, COMPILED), budget) == pytest.approx(11.5)
