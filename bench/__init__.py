@@ -1,1 +1,30 @@
-"""Measure what a PyTorch network costs, layer by layer, and say how sure the figures are."""
+"""Measure what a PyTorch network costs, layer by layer, and say how sure the figures are.
+
+    measure  one model or function, in this process
+    compare  several, which take turns in this process
+    run      a sweep, each case in fresh processes, as the command `bench run`
+    load     the results of a run
+
+Nothing else is imported with this package: torch comes with the first use of one of these names.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bench.api.measuring import measure as measure
+
+__all__ = ["measure"]  # noqa: F822 - made by __getattr__
+
+_DOORS = {"measure": "bench.api.measuring"}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _DOORS:
+        raise AttributeError(f"module 'bench' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_DOORS[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *_DOORS])
