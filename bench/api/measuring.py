@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from bench.api import inputs, session
+from bench.api import inputs, quiet, session
 from bench.api.held import module_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
 from bench.api.settings import NAMES, checked, unknown_keyword
@@ -298,7 +298,8 @@ def _allocated_bytes(ready: Session, step: Callable[[], object]) -> int:
     """Most that one call had allocated at once, above what was there before."""
     device = ready.device
     if device.type == "cpu":
-        return memory.allocated_peak_bytes(step)
+        with quiet.profiler():
+            return memory.allocated_peak_bytes(step)
     device.wait()
     device.reset_peak()
     before = device.peak_bytes()  # held now, by anyone in this process
