@@ -8,21 +8,23 @@
 Nothing else is imported with this package: torch comes with the first use of one of these names.
 """
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from bench.api.comparing import compare as compare
     from bench.api.measuring import measure as measure
 
-__all__ = ["measure"]  # noqa: F822 - made by __getattr__
+__all__ = ["compare", "measure"]
 
 _DOORS = {"measure": "bench.api.measuring"}
 
 
 def __getattr__(name: str) -> Any:
+    if name == "compare":
+        return import_module("bench.compare")  # a package that can be called
     if name not in _DOORS:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
-    from importlib import import_module
-
     return getattr(import_module(_DOORS[name]), name)
 
 

@@ -56,10 +56,7 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
         for group in optimizer.param_groups:
             found |= {id(one): one for one in group["params"]}
     inner = {
-        id(one)
-        for module in modules.values()
-        for one in module.modules()
-        if one is not module
+        id(one) for module in modules.values() for one in module.modules() if one is not module
     }
     roots = tuple(one for one in modules.values() if id(one) not in inner)
     own = {id(one) for root in roots for one in module_tensors(root)}
@@ -131,9 +128,7 @@ def _named_in(function: types.FunctionType) -> list[Any]:
             continue
     if not _is_library(function):
         names = _names(function.__code__)
-        found += [
-            function.__globals__[name] for name in names if name in function.__globals__
-        ]
+        found += [function.__globals__[name] for name in names if name in function.__globals__]
     return found
 
 

@@ -5,8 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from bench.api import inputs, quiet, session
 from bench.api.held import module_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
@@ -20,7 +18,8 @@ from bench.core.records import Case, Samples
 from bench.worker.checks import finite, state
 from bench.worker.metrics import memory
 from bench.worker.model import compile as compiled
-from bench.worker.model import growth, loss
+from bench.worker.model import growth
+from bench.worker.model.loss import FixedGradient
 from bench.worker.model.step_inputs import StepError
 from bench.worker.timing import contention
 from bench.worker.timing import measure as timing
@@ -68,7 +67,9 @@ class Measured:
     @property
     def _where(self) -> str:
         batch = "" if self.batch is None else f"batch {self.batch}, "
-        more = "".join(f", {k}={v}" for k, v in self.settings.items() if k not in ("mode", "device"))
+        more = "".join(
+            f", {k}={v}" for k, v in self.settings.items() if k not in ("mode", "device")
+        )
         return f"{batch}{self.device}{more}"
 
     @property
@@ -168,7 +169,7 @@ def errors_explained(kwargs: Mapping[str, Any]) -> Iterator[None]:
 
 
 def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> Measured:
-    step, module = work.step, work.module
+    step = work.step
     first_call_s = timing.first_call(step, ready.device)
     step.settle()
     step.prepare(1)
@@ -194,9 +195,7 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
         latency=by[step.whole, "latency"],
         pipelined=pipelined,
         throughput=PerSecond.over(batch or 1, pipelined),
-        phases={
-            name: by[name, kind] for name in step.phases if (name, kind) in by
-        },
+        phases={name: by[name, kind] for name in step.phases if (name, kind) in by},
         memory=peak,
         first_call_s=first_call_s,
         flags=(IN_PROCESS, *sorted(doubts.flags)),
@@ -283,8 +282,7 @@ def _memory(ready: Session, work: Work, doubts: Doubts) -> Bytes | None:
     for parameter in ready.held.parameters:
         parameter.grad = None
     weights = [one for module in ready.held.modules for one in module_tensors(module)]
-    own = getattr(step, "_loss", None)
-    fixed = own.held() if isinstance(own, loss.FixedGradient) else ()
+    fixed = work.loss.held() if isinstance(work.loss, FixedGradient) else ()
     alive = memory.storage_bytes([*weights, *ready.held.tensors, *ready.inputs.tensors, *fixed])
     try:
         allocated = _allocated_bytes(ready, step)

@@ -27,9 +27,9 @@ class KeptTensors:
 
     def __init__(self, changed: Iterable[Tensor], read: Iterable[Tensor] = ()) -> None:
         """changed: get copies of their numbers.  read: only gradients and flags are kept."""
-        self._swapped = [one for one in _each_once(changed) if _has_memory(one)]
+        self._swapped = [one for one in _distinct(changed) if _has_memory(one)]
         swapped = {id(one) for one in self._swapped}
-        every = _each_once([*self._swapped, *read])
+        every = _distinct([*self._swapped, *read])
         self._flags = [(one, one.requires_grad) for one in every if one.is_leaf]
         self._gradients = [(one, one.grad) for one in every if one.is_leaf]
         self._own = [(one, one.data) for one in self._swapped]
@@ -58,7 +58,7 @@ class KeptTensors:
             one.grad = gradient
 
 
-def _each_once(found: Iterable[Tensor]) -> list[Tensor]:
+def _distinct(found: Iterable[Tensor]) -> list[Tensor]:
     return list({id(one): one for one in found}.values())
 
 
@@ -121,8 +121,9 @@ class KeptOptimizer:
 
     def __init__(self, optimizer: torch.optim.Optimizer) -> None:
         self._optimizer = optimizer
-        self._groups = [(group, dict(group), list(group["params"]))
-                        for group in optimizer.param_groups]
+        self._groups = [
+            (group, dict(group), list(group["params"])) for group in optimizer.param_groups
+        ]
         self._state = [(key, held, dict(held)) for key, held in optimizer.state.items()]
         self._tensors = KeptTensors(
             value
@@ -165,7 +166,7 @@ class Restorer:
     def __init__(self, held: Held, inputs: Iterable[Tensor]) -> None:
         self._modules = [KeptModule(one) for one in held.modules]
         self._optimizers = [KeptOptimizer(one) for one in held.optimizers]
-        given = _each_once(inputs)
+        given = _distinct(inputs)
         ids = {id(one) for one in given}
         own = [one for module in held.modules for one in module_tensors(module)]
         changed = [one for one in (*own, *held.tensors) if id(one) not in ids]

@@ -87,13 +87,14 @@ class Work:
     """What one callable is measured by.
 
     step: what is timed.  eager: the same without `compile`; the same object where it is not given.
-    module: whose parameters it uses; None in the mode `call`.
+    module: whose parameters it uses; None in the mode `call`.  loss: of a training.
     """
 
     name: str
     step: Step
     eager: Step
     module: nn.Module | None
+    loss: Loss | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,10 +249,15 @@ class _Maker:
             step = eager if ran is function else CallStep(*self.given.bound(ran))
             return Work(name, step, eager, None)
         whole = self._module(function, function)
-        eager_step = self._step(whole)
+        of_output = self._loss(whole) if self.mode == "training" else None
+        eager_step = self._step(whole, of_output)
         if ran is function:
-            return Work(name, eager_step, eager_step, whole)
-        return Work(name, self._step(self._module(ran, function)), eager_step, whole)
+            return Work(name, eager_step, eager_step, whole, of_output)
+        ran_step = self._step(self._module(ran, function), of_output)
+        return Work(name, ran_step, eager_step, whole, of_output)
+
+    def _loss(self, module: nn.Module) -> Loss:
+        return self.of_output or loss.of(_owner(module), scaled=self.settings.amp == "float16")
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         mode = self.settings.compile
@@ -273,15 +279,14 @@ class _Maker:
             return ran
         bound, _ = self.given.bound(ran)
         wrapped = Wrapped(bound, held_by([function]).modules)
-        wrapped.train(self.mode == "training") if not wrapped.inner else None
-        wrapped.training = self.mode == "training"
+        wrapped.training = self.mode == "training"  # the modules inside have theirs
         return wrapped
 
-    def _step(self, module: nn.Module) -> Step:
+    def _step(self, module: nn.Module, of_output: Loss | None) -> Step:
         args, kwargs = self.given.turns[0] if len(self.given.turns) == 1 else ((), {})
         amp = self.settings.amp or "off"
         graphs = compiled.uses_cuda_graphs(self.settings.compile or "off", self.device.type)
-        if self.mode == "inference":
+        if of_output is None:
             return InferenceStep(
                 module,
                 args,
@@ -292,12 +297,11 @@ class _Maker:
                 restore=None,
                 cudagraphs=graphs,
             )
-        own = self.of_output or loss.of(_owner(module), scaled=amp == "float16")
         return TrainingStep(
             module,
             args,
             kwargs,
-            loss=own,
+            loss=of_output,
             device_type=self.device.type,
             amp=amp,
             restore=None,

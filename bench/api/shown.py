@@ -14,6 +14,4 @@ def table(
     )
     below = "".join(f"<div><small>{escape(one)}</small></div>" for one in notes)
     top = f"<thead><tr>{columns}</tr></thead>" if columns else ""
-    return (
-        f"<div><b>{escape(title)}</b><table>{top}<tbody>{body}</tbody></table>{below}</div>"
-    )
+    return f"<div><b>{escape(title)}</b><table>{top}<tbody>{body}</tbody></table>{below}</div>"

@@ -40,8 +40,9 @@ def test_the_settings_of_a_measurement_do_not_outlive_it() -> None:
 
 def test_an_error_of_the_model_leaves_all_as_it_was_and_keeps_its_type() -> None:
     model = restless()
+    x = torch.randn(6, 5)
     with pytest.raises(RuntimeError, match="size of tensor"):
-        unchanged(lambda x=torch.randn(6, 5): bench.measure(model, x, mode="training"), model)
+        unchanged(lambda: bench.measure(model, x, mode="training"), model)
 
 
 def test_ctrl_c_leaves_all_as_it_was() -> None:
@@ -53,8 +54,9 @@ def test_ctrl_c_leaves_all_as_it_was() -> None:
             return out
 
     model = Interrupted()
+    x = torch.randn(6, 4)
     with pytest.raises(KeyboardInterrupt):
-        unchanged(lambda x=torch.randn(6, 4): bench.measure(model, x, mode="training"), model)
+        unchanged(lambda: bench.measure(model, x, mode="training"), model)
 
 
 def test_a_graph_that_waits_for_its_backward_stays_valid() -> None:
@@ -111,7 +113,8 @@ def test_a_callable_runs_in_its_own_modes_and_what_it_uses_is_restored() -> None
         out: Tensor = model(x)
         return out
 
-    found = unchanged(lambda x=torch.randn(6, 4): bench.measure(call, x, **QUICK), model)
+    x = torch.randn(6, 4)
+    found = unchanged(lambda: bench.measure(call, x, **QUICK), model)
     assert isinstance(found, Measured)
     assert found.mode == "call"
     assert modes == {(True, True)}
@@ -139,7 +142,8 @@ def test_a_bound_method_that_trains_leaves_weights_and_optimizer_as_they_were() 
         key: {name: value.clone() for name, value in one.items()}
         for key, one in trainer.optimizer.state.items()
     }
-    unchanged(lambda x=torch.randn(3, 4): bench.measure(trainer.step, x, **QUICK), trainer.model)
+    x = torch.randn(3, 4)
+    unchanged(lambda: bench.measure(trainer.step, x, **QUICK), trainer.model)
     for key, one in trainer.optimizer.state.items():
         assert one.keys() == held[key].keys()
         assert all(torch.equal(value, held[key][name]) for name, value in one.items())
@@ -156,10 +160,9 @@ def test_own_loss_and_optimizer_take_the_steps_and_move_nothing(existing: bool) 
         losses.append(value.item())
         return value
 
+    x = torch.randn(3, 4)
     unchanged(
-        lambda x=torch.randn(3, 4): bench.measure(
-            model, x, mode="training", loss=loss, optimizer=optimizer, **QUICK
-        ),
+        lambda: bench.measure(model, x, mode="training", loss=loss, optimizer=optimizer, **QUICK),
         model,
     )
     assert len(set(losses)) == 1
