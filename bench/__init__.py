@@ -14,10 +14,16 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from bench.api.comparing import compare as compare
     from bench.api.measuring import measure as measure
+    from bench.api.runs import load as load
+    from bench.api.runs import run as run
 
-__all__ = ["compare", "measure"]
+__all__ = ["compare", "load", "measure", "run"]
 
-_DOORS = {"measure": "bench.api.measuring"}
+_DOORS = {
+    "load": "bench.api.runs",
+    "measure": "bench.api.measuring",
+    "run": "bench.api.runs",
+}
 
 
 def __getattr__(name: str) -> Any:

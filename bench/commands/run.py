@@ -51,6 +51,19 @@ class Asked:
     out: Path | None = None
     resume: Path | None = None
     list_only: bool = False
+    command: tuple[str, ...] | None = None  # that run.json names; None = that of this process
+
+    @property
+    def described(self) -> list[str]:
+        return list(self.command or ("bench", *sys.argv[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The end of a run.  path: of its directory; None if its cases were only listed."""
+
+    path: Path | None
+    code: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +81,11 @@ class _Begun:
 
 def run(asked: Asked) -> int:
     """Measure, and write a run directory.  Return the exit code."""
-    console = wide_console()
+    return measured(asked, wide_console()).code
+
+
+def measured(asked: Asked, console: Console) -> Ran:
+    """Measure, and write a run directory."""
     if asked.resume:
         begun = _resume(asked)
     else:
@@ -81,7 +98,7 @@ def run(asked: Asked) -> int:
             from bench.terminal import listing
 
             listing.show(planned, plan.estimate_s(planned, settings), console)
-            return OK
+            return Ran(None, OK)
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
                 _say(console, f"note: {one.reason}")
@@ -93,7 +110,7 @@ def run(asked: Asked) -> int:
         _say(console, f"note: no commit is stored beside the figures: {why}")
     for warning in preflight.warnings():
         _say(console, f"note: {warning}")
-    return _measure(begun, console)
+    return Ran(begun.directory.path, _measure(begun, console))
 
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
@@ -142,7 +159,7 @@ def _begin(
     directory = run_directory.create(
         path,
         {
-            "command": ["bench", *sys.argv[1:]],
+            "command": asked.described,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "name": asked.name,
             "config": settings.as_dict(),
