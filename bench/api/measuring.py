@@ -30,6 +30,8 @@ WHY_IN_PROCESS = (
     "one process: another process may be faster or slower than the interval says; bench.run "
     "measures several"
 )
+# torch's words where a backward begins at more than one number.
+NOT_A_NUMBER = "grad can be implicitly created only for scalar outputs"
 SETTINGS = (*NAMES, "loss", "optimizer", "batch", "keywords", "samples_s", "warmup_s")
 
 
@@ -161,6 +163,13 @@ def errors_explained(kwargs: Mapping[str, Any]) -> Iterator[None]:
         yield
     except StepError as error:
         raise SessionError(str(error).replace("--grad-mode ", "grad_mode=")) from error
+    except RuntimeError as error:
+        if NOT_A_NUMBER in str(error):
+            raise SessionError(
+                "the loss is not one number, so there is no backward: let it end in .mean() or "
+                ".sum()"
+            ) from error
+        raise
     except TypeError as error:
         for name in kwargs:
             if f"unexpected keyword argument {name!r}" in str(error):

@@ -1,6 +1,7 @@
 """From callables and inputs to steps that can be timed, and back to the process as it was."""
 
 import contextlib
+import inspect
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -128,7 +129,7 @@ def opened(
     if mode != "training" and (of_output is not None or optimizer is not None):
         raise SessionError('loss and optimizer belong to a training: give mode="training"')
     held = held_by([*functions.values(), of_output, optimizer], given.turns)
-    _refuse_uninitialised(held)
+    _refuse_weights(held, training=mode == "training")
     device = _device(held, given, settings)
     settings.require_effect(device.type)
     restorer = restored.Restorer(held, given.tensors)
@@ -147,8 +148,10 @@ def opened(
         for module in held.modules if mode != CALL else ():
             if not (mode == "training" and module.training):  # a layer in another mode stays so
                 module.train(mode == "training")
-        if mode == "training" and not any(one.requires_grad for one in held.parameters):
-            given = given.mapped(_needs_gradient)
+        if mode == "training":
+            given = given.mapped(_outside_inference_mode)
+            if not any(one.requires_grad for one in held.parameters):
+                given = given.mapped(_needs_gradient)
         maker = _Maker(device, settings, mode, given, held, of_output, optimizer)
         works = tuple(maker.work(name, one) for name, one in functions.items())
         yield Session(device, mode, given.batch, settings, works, held, given, restorer)
@@ -167,9 +170,14 @@ def _mode(functions: Mapping[str, Any], settings: Settings) -> str:
     return "inference" if modules or settings.grad_mode is not None else CALL
 
 
-def _refuse_uninitialised(held: Held) -> None:
+def _refuse_weights(held: Held, *, training: bool) -> None:
     for module in held.modules:
         for name, one in (*module.named_parameters(), *module.named_buffers()):
+            if training and one.is_inference():
+                raise SessionError(
+                    f"{name} of {type(module).__name__} was made in inference_mode, so it cannot "
+                    "be trained: build the model outside of inference_mode"
+                )
             if torch.nn.parameter.is_lazy(one):
                 raise SessionError(
                     f"{name} of {type(module).__name__} has no size yet, because the module is "
@@ -223,6 +231,11 @@ def _flatten(held: Held) -> None:
         for module in root.modules():
             if isinstance(module, nn.RNNBase):
                 module.flatten_parameters()
+
+
+def _outside_inference_mode(tensor: Tensor) -> Tensor:
+    """Autograd takes no tensor that was made in inference_mode; it takes a copy of one."""
+    return tensor.clone() if tensor.is_inference() else tensor
 
 
 def _needs_gradient(tensor: Tensor) -> Tensor:
@@ -320,10 +333,26 @@ class _Maker:
             raise SessionError(
                 f"optimizer gave a {type(made).__name__}: give an optimizer, or its class"
             )
+        if _needs_closure(made):
+            raise SessionError(
+                f"{type(made).__name__} calls the model several times in one step, which has no "
+                "forward and backward of its own: measure your step as a function instead"
+            )
         for group in made.param_groups:
             rate = group["lr"]
             group["lr"] = rate.zero_() if isinstance(rate, Tensor) else 0.0
         return made
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `step()` alone is refused, as LBFGS does."""
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError:
+        return True
+    except ValueError:  # written in C: its call says
+        return False
+    return False
 
 
 def _owner(module: nn.Module) -> nn.Module:

@@ -253,6 +253,27 @@ def test_a_loss_without_training_is_refused() -> None:
         bench.measure(small(), torch.randn(3, 4), loss=torch.sum)
 
 
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"loss": lambda output: output}, "the loss is not one number"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS calls the model several times"),
+        ({"optimizer": lambda _: 3}, "optimizer gave a int"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_in_words(asked: Any, words: str) -> None:
+    with pytest.raises(SessionError, match=words):
+        bench.measure(small(), torch.randn(3, 4), mode="training", **asked)
+
+
+def test_a_model_made_in_inference_mode_cannot_be_trained_and_its_inputs_can() -> None:
+    with torch.inference_mode():
+        model, x = small(), torch.randn(3, 4)
+    with pytest.raises(SessionError, match=r"0.weight of Sequential was made in inference_mode"):
+        bench.measure(model, x, mode="training", **QUICK)
+    assert "backward" in bench.measure(small(), x, mode="training", **QUICK).phases
+
+
 def test_a_misspelled_setting_comes_with_a_hint() -> None:
     with pytest.raises(TypeError) as caught:
         bench.measure(small(), torch.randn(3, 4), memoryformat="channels_last")
