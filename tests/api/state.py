@@ -23,7 +23,15 @@ def of_process() -> dict[str, Any]:
         "torch": torch.get_rng_state().numpy().tobytes(),
         "python": random.getstate(),
         "numpy": repr(np.random.get_state()),
+        "cuda": _of_cuda(),
     }
+
+
+def _of_cuda() -> list[bytes]:
+    """Random state of each device, where there is one that was used."""
+    if not torch.cuda.is_initialized():
+        return []
+    return [one.numpy().tobytes() for one in torch.cuda.get_rng_state_all()]
 
 
 def of_module(module: nn.Module) -> dict[str, Any]:
@@ -37,9 +45,9 @@ def of_module(module: nn.Module) -> dict[str, Any]:
             one.stride(),
             one._version,
             one.requires_grad,
-            one.detach().contiguous().numpy().tobytes(),
+            one.detach().cpu().contiguous().numpy().tobytes(),
             id(gradient),
-            None if gradient is None else gradient.numpy().tobytes(),
+            None if gradient is None else gradient.cpu().numpy().tobytes(),
         )
     for name, inner in module.named_modules():
         found[f"{name} attributes"] = {
