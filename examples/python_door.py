@@ -33,16 +33,7 @@ def main() -> None:
 
     # Fresh processes for each case, as `bench run`: intervals over processes, results on disk.
     run = bench.run(
-        "models:make_net",
-        input="3,32,32",
-        batch=[1, 8],
-        mode="inference",
-        memory_format=["contiguous", "channels_last"],
-        device="cpu",
-        replicates=3,
-        samples_s=0.1,
-        warmup_s=0.05,
-        progress=False,
+        "models:make_net", config="small.toml", input="3,32,32", batch=[1, 8], progress=False
     )
     print(run)
 

@@ -59,7 +59,7 @@ def test_a_notebook_is_kept_without_its_outputs() -> None:
 
 @pytest.mark.slow
 def test_the_script_runs_all_four_functions(tmp_path: Path) -> None:
-    for name in ("models.py", "python_door.py"):
+    for name in ("models.py", "small.toml", "python_door.py"):
         (tmp_path / name).write_text((EXAMPLES / name).read_text(encoding="utf-8"))
     done = subprocess.run(
         [sys.executable, "python_door.py"],
