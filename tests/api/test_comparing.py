@@ -116,6 +116,22 @@ def test_the_same_random_numbers_are_drawn_by_each() -> None:
     assert found.outputs["b"].why == "outputs are equal, bit for bit"
 
 
+def test_each_starts_with_the_same_buffers() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+            self.calls: Tensor
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return x * self.calls
+
+    model = Counting()
+    found = compared({"a": lambda x: model(x), "b": lambda x: model(x)}, torch.ones(3))
+    assert found.outputs["b"].why == "outputs are equal, bit for bit"
+
+
 def test_a_single_callable_is_refused() -> None:
     with pytest.raises(SessionError, match="two or more callables by name"):
         bench.compare({"alone": torch.sin}, torch.ones(2))
