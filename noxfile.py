@@ -45,6 +45,7 @@ CODE = (
     "tests",
     "benchmarks",
     "experiments",
+    "examples",
     "tools",
     "noxfile.py",
 )

@@ -470,6 +470,23 @@ def report(
 
 
 @app.command()
+def export(
+    run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")],
+    to: Annotated[
+        str,
+        _option("--to", "format: pytest-benchmark, github-action-benchmark or bencher", "FORMAT"),
+    ],
+    out: Annotated[
+        Path | None, _option("--out", "file to write [default: standard output]", "FILE")
+    ] = None,
+) -> None:
+    """Write the results of a run as a file for another tool."""
+    from bench.commands import export as exporting
+
+    _end(lambda: exporting.run(run, to, out))
+
+
+@app.command()
 @with_axis_flags
 def profile(
     *,

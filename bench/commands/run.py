@@ -71,6 +71,19 @@ class Asked:
     list_only: bool = False
     fresh_peaks: bool = False
     began_s: float | None = None  # by time.monotonic; None: now
+    command: tuple[str, ...] | None = None  # that run.json names; None = that of this process
+
+    @property
+    def described(self) -> list[str]:
+        return list(self.command or ("bench", *sys.argv[1:]))
+
+
+@dataclass(frozen=True, slots=True)
+class Ran:
+    """The end of a run.  path: of its directory; None if its cases were only listed."""
+
+    path: Path | None
+    code: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +105,11 @@ class _Begun:
 
 def run(asked: Asked) -> int:
     """Measure, and write a run directory.  Return the exit code."""
-    console = wide_console()
+    return measured(asked, wide_console()).code
+
+
+def measured(asked: Asked, console: Console) -> Ran:
+    """Measure, and write a run directory."""
     if asked.resume:
         begun = _resume(asked)
     else:
@@ -109,7 +126,7 @@ def run(asked: Asked) -> int:
             from bench.terminal import listing
 
             listing.show(planned, estimate_s(planned.cases, settings.run), console)
-            return OK
+            return Ran(None, OK)
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
                 _say(console, f"note: {one.reason}")
@@ -126,7 +143,7 @@ def run(asked: Asked) -> int:
     for warning in preflight.warnings():
         _say(console, f"note: {warning}")
     with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
-        return _measure(begun, console)
+        return Ran(begun.directory.path, _measure(begun, console))
 
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
@@ -191,7 +208,7 @@ def _begin(
     directory = run_directory.create(
         path,
         {
-            "command": ["bench", *sys.argv[1:]],
+            "command": asked.described,
             "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
             "name": asked.name,
             "config": settings.as_dict(),

@@ -82,6 +82,12 @@ def build(run: Results) -> tuple[dict[str, Figure], list[str]]:
     return figures, reasons
 
 
+def figures(run: Results, name: str) -> dict[str, Figure]:
+    """Build one of the PLOTS, a figure for each subject.  Raises NothingToDraw."""
+    with rc_context():
+        return PLOTS[name](run if name in OF_TIMES else uncorrected(run))
+
+
 def slug(text: str) -> str:
     """Return a file name for any text: readable, safe in a shell and in a URL."""
     readable = re.sub(r"[^A-Za-z0-9._]+", "-", text).strip("-._")

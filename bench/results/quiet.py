@@ -1,4 +1,4 @@
-"""Which replicates of a case count where other work on the machine disturbed some.  Pure.
+"""Chooses the replicates of a case that count if other work disturbed some.  Pure functions.
 
 A run measures further replicates of what was disturbed.  Those that count are chosen by how much
 of the processor other work took, never by their times.
@@ -14,7 +14,7 @@ Key = tuple[str, int]  # case id, replicate
 
 
 def counted(entries: Sequence[Entry], asked: int) -> list[Entry]:
-    """The entries without the most disturbed replicates, where more were measured than asked for.
+    """Return the entries without the most disturbed of more replicates than were requested.
 
     A case keeps all its undisturbed replicates, and with them the least disturbed ones until it has
     as many as were asked for.  Ratios are paired by replicate, so two cases of a network also keep
@@ -29,7 +29,7 @@ def counted(entries: Sequence[Entry], asked: int) -> list[Entry]:
 
 
 def _dropped(measured: Sequence[Measurement], asked: int) -> list[Key]:
-    """Of one network, the worst first."""
+    """Return the replicates of one network that do not count, the most disturbed first."""
     kept: dict[str, set[int]] = {}
     for one in measured:
         kept.setdefault(one.case.case_id, set()).add(one.replicate)
@@ -47,7 +47,7 @@ def _dropped(measured: Sequence[Measurement], asked: int) -> list[Key]:
 
 
 def _network(subject: str) -> str:
-    """The subject without its layer; a name that is none stands for itself."""
+    """Return the subject without its layer; a name that cannot be parsed stays as it is."""
     try:
         return parse(subject).whole
     except SubjectError:
@@ -63,5 +63,5 @@ def disturbed(one: Measurement) -> bool:
 
 
 def _ratio(one: Measurement) -> float:
-    """Time that other work took, per time of the samples; unknown: the worst."""
+    """Return the time that other work took / that of the samples; infinite if unknown."""
     return one.facts.get("contention_ratio", math.inf)

@@ -32,9 +32,13 @@ class PipedConsole(Console):
         raise BrokenPipeError
 
 
-def wide_console() -> Console:
-    """Return a console as wide as the terminal, or 100 columns without one."""
-    return PipedConsole(width=None if sys.stdout.isatty() else PLAIN_WIDTH)
+def wide_console(*, quiet: bool = False) -> Console:
+    """Return a console as wide as the terminal, or 100 columns without one, as in a notebook.
+
+    quiet: it shows nothing.
+    """
+    width = None if sys.stdout.isatty() else PLAIN_WIDTH
+    return PipedConsole(width=width, quiet=quiet, force_jupyter=False)
 
 
 class Bar:

@@ -298,7 +298,6 @@ def test_a_network_of_ones_own_is_measured_under_every_setting_and_its_layers_pl
             "plain",
             "channels_last",
             "amp=bfloat16",
-            "allocator=system",
             "compile=default",
         )
     }

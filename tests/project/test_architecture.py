@@ -82,17 +82,34 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "worker.model",
         "worker.jobs",
     ),
+    "api": (
+        "core",
+        "stats",
+        "plan",
+        "results",
+        "compare",
+        "insights",
+        "plots",
+        "terminal",
+        "commands",
+        "worker.timing",
+        "worker.device",
+        "worker.model",
+        "worker.checks",
+        "worker.metrics",
+        "worker.jobs",
+    ),
     "__main__": ("start", "core", "terminal", "cli"),
 }
 # library → packages that may import it
-READING = ("stats", "results", "compare", "verdict", "insights", "plots", "html", "terminal")
+READING = ("stats", "results", "compare", "verdict", "insights", "plots", "html", "terminal", "api")
 OWNED = {
-    "torch": ("worker", "convnet", "pytest_plugin"),
+    "torch": ("worker", "convnet", "pytest_plugin", "api"),
     "pynvml": ("host", "worker.device"),
     "pandas": READING,
     "scipy": ("stats", "verdict"),
     "numpy": ("stats", "verdict", "plots"),
-    "matplotlib": ("plots", "html"),
+    "matplotlib": ("plots", "html", "api"),
     "jinja2": ("html",),
     "markupsafe": ("html",),
     "typer": ("cli", "__main__"),

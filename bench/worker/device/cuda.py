@@ -133,6 +133,30 @@ def tf32_override() -> str | None:
     return None if value is None else f"{OVERRIDE}={value}"
 
 
+def precisions() -> tuple[str | None, bool | None, dict[str, str]]:
+    """What `restore_precisions` needs: the older settings (None: unreadable), and the newer."""
+    older: tuple[str | None, bool | None]
+    try:
+        older = torch.get_float32_matmul_precision(), bool(torch.backends.cudnn.allow_tf32)
+    except RuntimeError:  # set through the newer way, which the older does not read
+        older = None, None
+    return (*older, tf32_precisions())
+
+
+def restore_precisions(stood: tuple[str | None, bool | None, dict[str, str]]) -> None:
+    """Set them as `precisions` found them, in the way in which they were set."""
+    matmul, cudnn, by_operation = stood
+    if precisions() == stood:
+        return
+    if matmul is not None and cudnn is not None:
+        torch.set_float32_matmul_precision(matmul)
+        torch.backends.cudnn.allow_tf32 = cudnn
+    if tf32_precisions() != by_operation:
+        _backends.cudnn.conv.fp32_precision = by_operation["conv"]
+        _backends.cudnn.rnn.fp32_precision = by_operation["rnn"]
+        _backends.cuda.matmul.fp32_precision = by_operation["matmul"]
+
+
 def nvml_handle(uuid: str, nvml: Any = pynvml) -> Any | None:
     """NVML's handle of torch's device, or None.  NVML has to be initialised.
 

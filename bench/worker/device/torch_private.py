@@ -308,6 +308,19 @@ def _on_device(name: str) -> str:
 # --- tensors and modules ---------------------------------------------------------------------
 
 
+def keep_versions(tensors: Sequence[Tensor]) -> contextlib.AbstractContextManager[Any]:
+    """Afterwards the counters of writes stand as before: a graph that was waiting stays valid.
+
+    Only for tensors that get their numbers back.  `_unsafe_preserve_version_counter`: seen in 2.11
+    to 2.13.  Without it the counters rise.
+    """
+    keep: Any = getattr(torch.autograd, "_unsafe_preserve_version_counter", None)
+    if keep is None or not tensors:
+        return contextlib.nullcontext()
+    kept: contextlib.AbstractContextManager[Any] = keep(tuple(tensors))
+    return kept
+
+
 def version(tensor: Tensor) -> int:
     """How often the tensor, or a view of it, was written to (`Tensor._version`).
 

@@ -236,8 +236,14 @@ class TrainingStep(_InputState):
         restore: bool | None = False,
         rotate_bytes: int = 0,
         cudagraphs: bool = False,
+        optimizer: torch.optim.Optimizer | None = None,
     ) -> None:
-        """loss: of the module's output, a tensor of one number.  Raises StepError."""
+        """loss: of the module's output, a tensor of one number.
+
+        optimizer: the user's own, its learning rates set to 0; None = SGD.
+
+        Raises StepError.
+        """
         _require_mode(module, training=True)
         self.output: Any = None
         self._module = module
@@ -248,7 +254,7 @@ class TrainingStep(_InputState):
         self._autocast = _autocast(device_type, amp)
         self._cudagraphs = cudagraphs
         self._first_call_checked = False  # at the first backward
-        self._optimizer = _optimizer(module)
+        self._optimizer = optimizer or _optimizer(module)
         self._scaler = _scaler(self._optimizer, device_type, amp)
         # A fixed gradient needs no scalar, unless a GradScaler has to multiply one.
         self._seeded = loss if isinstance(loss, FixedGradient) and not self._scaler else None
@@ -284,8 +290,9 @@ class TrainingStep(_InputState):
         """
         if self._optimizer is None:
             return {}
-        defaults = self._optimizer.defaults
-        return {"name": "SGD", **{name: defaults[name] for name in ("lr", "foreach", "fused")}}
+        defaults, asked = self._optimizer.defaults, ("lr", "foreach", "fused")
+        name = type(self._optimizer).__name__
+        return {"name": name, **{one: defaults.get(one) for one in asked}}
 
     @property
     def optimizer_state(self) -> list[Tensor]:
@@ -375,7 +382,9 @@ class TrainingStep(_InputState):
                 "training is not supported here: torch has no derivative of an operator that the "
                 "output depends on, so the backward stops there"
             )
-        weights = self._module.parameters() if isinstance(self._module, nn.Module) else ()
+        weights = [*self._module.parameters()] if isinstance(self._module, nn.Module) else []
+        for group in self._optimizer.param_groups if self._optimizer else ():
+            weights += group["params"]  # those of a user's own optimizer may lie elsewhere
         # The first call gets copies of the inputs: their gradients arrive at the leaves behind.
         leaves = graph.leaves((*weights, *pytree.tensors(inputs)))
         if all(one.grad is None for one in leaves):
@@ -455,7 +464,7 @@ def _optimizer(module: Callable[..., Any]) -> torch.optim.SGD | None:
 
 
 def _scaler(
-    optimizer: torch.optim.SGD | None, device_type: str, amp: str
+    optimizer: torch.optim.Optimizer | None, device_type: str, amp: str
 ) -> torch.amp.GradScaler | None:
     """Return a GradScaler for float16 AMP; bfloat16 has float32's range and needs none."""
     if amp != "float16" or optimizer is None:

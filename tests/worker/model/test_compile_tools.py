@@ -139,6 +139,7 @@ def test_a_gpu_without_a_compiler_is_named_by_the_probe_and_by_the_row(
 ) -> None:
     a_gpu(monkeypatch, available=True)
     monkeypatch.setattr(compile_tools, "_has_triton", lambda: True)
+    monkeypatch.setattr(probe, "gpu_details", lambda _: None)
     (_, card) = probe.devices()
     assert card.compile_mend == "install gcc (Debian, Ubuntu: apt-get install gcc)"
     with pytest.raises(CompileUnavailable, match="install gcc") as caught:

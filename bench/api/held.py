@@ -1,0 +1,138 @@
+"""Find the models, optimizers and tensors that a callable uses, so that they can be restored."""
+
+import functools
+import types
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.worker.model.pytree import tensors
+
+MOST_OBJECTS = 5_000  # that are looked at for one callable
+# Code of these packages holds no state of the user's.
+LIBRARIES = frozenset({"bench", "numpy", "pandas", "torch", "torchvision"})
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Everything that a call may change and that can be restored.
+
+    modules: without those inside another one.  tensors: beside the modules' own.
+    """
+
+    modules: tuple[nn.Module, ...]
+    optimizers: tuple[torch.optim.Optimizer, ...]
+    tensors: tuple[Tensor, ...]
+
+    @property
+    def parameters(self) -> list[nn.Parameter]:
+        """Those of all modules, each once."""
+        every = (one for module in self.modules for one in module.parameters())
+        return list({id(one): one for one in every}.values())
+
+
+def held_by(functions: Iterable[Any], *trees: Any) -> Held:
+    """Return what these callables, and the trees of their inputs, hold.
+
+    A function is searched for names: its closure, its defaults, and the globals in its code.  A
+    notebook's `lambda x: model(x)` finds `model` among its globals.
+    """
+    modules: dict[int, nn.Module] = {}
+    optimizers: dict[int, torch.optim.Optimizer] = {}
+    found: dict[int, Tensor] = {}
+    for one in _walk([*functions, *trees]):
+        match one:
+            case nn.Module():
+                modules[id(one)] = one
+            case torch.optim.Optimizer():
+                optimizers[id(one)] = one
+            case Tensor():
+                found[id(one)] = one
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            found |= {id(one): one for one in group["params"]}
+    inner = {
+        id(one) for module in modules.values() for one in module.modules() if one is not module
+    }
+    roots = tuple(one for one in modules.values() if id(one) not in inner)
+    own = {id(one) for root in roots for one in module_tensors(root)}
+    return Held(
+        roots,
+        tuple(optimizers.values()),
+        tuple(one for one in found.values() if id(one) not in own),
+    )
+
+
+def module_tensors(module: nn.Module) -> Iterator[Tensor]:
+    """Parameters, buffers, and tensors that are attributes or stand in lists and dicts of these."""
+    for inner in module.modules():
+        yield from inner.parameters(recurse=False)
+        yield from inner.buffers(recurse=False)
+        for value in vars(inner).values():
+            if isinstance(value, Tensor | list | tuple | dict):
+                yield from tensors(value)
+
+
+def _walk(starts: list[Any]) -> Iterator[Any]:
+    seen, left = set[int](), deque(starts)
+    while left and len(seen) < MOST_OBJECTS:
+        one = left.popleft()
+        if id(one) not in seen:
+            seen.add(id(one))
+            yield one
+            left.extend(_next(one))
+
+
+def _next(one: Any) -> Iterable[Any]:
+    match one:
+        case None | str() | bytes() | int() | float() | complex() | type() | types.ModuleType():
+            return ()
+        case Tensor() | torch.optim.Optimizer() | nn.Module():
+            return ()
+        case Mapping():
+            return list(one.values())
+        case list() | tuple() | set() | frozenset() | deque():
+            return list(one)
+        case functools.partial():
+            return (one.func, *one.args, *one.keywords.values())
+        case types.MethodType():
+            return (one.__self__, one.__func__)
+        case types.FunctionType():
+            return _named_in(one)
+    if _is_library(type(one)):
+        return ()
+    call = getattr(type(one), "__call__", None)  # noqa: B004 - its code is searched
+    return (*getattr(one, "__dict__", {}).values(), call)
+
+
+def _is_library(one: Any) -> bool:
+    module = getattr(one, "__module__", None)
+    return isinstance(module, str) and module.partition(".")[0] in LIBRARIES
+
+
+def _named_in(function: types.FunctionType) -> list[Any]:
+    """Objects that the code of a function names."""
+    found: list[Any] = [
+        *(function.__defaults__ or ()),
+        *(function.__kwdefaults__ or {}).values(),
+        getattr(function, "__wrapped__", None),
+    ]
+    for cell in function.__closure__ or ():
+        try:
+            found.append(cell.cell_contents)
+        except ValueError:  # not set yet
+            continue
+    if not _is_library(function):
+        names = _names(function.__code__)
+        found += [function.__globals__[name] for name in names if name in function.__globals__]
+    return found
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """Global names in a function's code and in the functions inside it."""
+    inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
+    return set(code.co_names).union(*map(_names, inner))

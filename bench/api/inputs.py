@@ -1,0 +1,93 @@
+"""The inputs of a call: as they are, in another layout, on another device, or one after another."""
+
+import itertools
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bench.core.errors import UserError
+from bench.worker.model import pytree, twins
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+MOST_TURNS = 16  # inputs that are taken from a generator, and then take turns
+
+
+class InputError(UserError, ValueError):
+    """Inputs that a call cannot be measured with; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """One or more inputs, which take turns.  Each is what one call is given."""
+
+    turns: tuple[Arguments, ...]
+
+    @property
+    def tensors(self) -> list[Tensor]:
+        return list(pytree.tensors(self.turns))
+
+    @property
+    def batch(self) -> int | None:
+        """The first size of the first tensor; None where there is none."""
+        first = next((one for one in self.tensors if one.ndim), None)
+        return None if first is None else int(first.shape[0])
+
+    def mapped(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
+        return Inputs(tuple(pytree.map_tensors(change, one) for one in self.turns))
+
+    def bound(self, function: Callable[..., Any]) -> tuple[Callable[..., Any], Arguments]:
+        """Return the function and what to give it; where inputs take turns, it takes none."""
+        if len(self.turns) == 1:
+            return function, self.turns[0]
+        endless = itertools.cycle(self.turns)
+
+        def next_call() -> Any:
+            args, kwargs = next(endless)
+            return function(*args, **kwargs)
+
+        return next_call, ((), {})
+
+
+def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inputs:
+    """Return the inputs of one call, or those of a generator or DataLoader, which take turns.
+
+    A generator gives an input each: a tensor, a tuple of arguments, or a dict of keywords.  The
+    first MOST_TURNS are taken from it.  Raise InputError.
+    """
+    if len(args) != 1 or kwargs or not _gives_inputs(args[0]):
+        return Inputs(((args, dict(kwargs)),))
+    turns = tuple(map(_arguments, itertools.islice(iter(args[0]), MOST_TURNS)))
+    if not turns:
+        raise InputError("the generator gave no input: give it at least one")
+    return Inputs(turns)
+
+
+def _gives_inputs(one: Any) -> bool:
+    return isinstance(one, Iterator | torch.utils.data.DataLoader)
+
+
+def _arguments(given: Any) -> Arguments:
+    match given:
+        case tuple() | list():
+            return tuple(given), {}
+        case Mapping() if all(isinstance(key, str) for key in given):
+            return (), dict(given)
+    return (given,), {}
+
+
+def laid_out(memory_format: str) -> Callable[[Tensor], Tensor]:
+    """Return a change that gives 4-dimensional tensors this memory format."""
+    channels_last = memory_format == "channels_last"
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+
+    def change(tensor: Tensor) -> Tensor:
+        of_numbers = tensor.is_floating_point() or tensor.is_complex()
+        if not (twins.is_image(tensor) and of_numbers):
+            return tensor
+        return tensor.detach().contiguous(memory_format=layout)
+
+    return change

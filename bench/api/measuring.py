@@ -1,0 +1,318 @@
+"""Measure a model, a function or a training step in this process."""
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from bench.api import inputs, quiet, session
+from bench.api.held import module_tensors
+from bench.api.session import Loss, Optimizer, Session, SessionError, Work
+from bench.api.settings import NAMES, checked, unknown_keyword
+from bench.api.shown import table
+from bench.api.values import Bytes, PerSecond, Seconds
+from bench.core import units
+from bench.core.axes import AS_BUILT
+from bench.core.protocol import Budget
+from bench.core.records import Case, Samples
+from bench.worker.checks import finite, state
+from bench.worker.metrics import memory
+from bench.worker.model import compile as compiled
+from bench.worker.model import growth
+from bench.worker.model.loss import FixedGradient
+from bench.worker.model.step_inputs import StepError
+from bench.worker.timing import contention
+from bench.worker.timing import measure as timing
+
+USUAL = Budget()
+IN_PROCESS = "in-process"  # the flag of every result of this door
+WHY_IN_PROCESS = (
+    "one process: another process may be faster or slower than the interval says; bench.run "
+    "measures several"
+)
+# torch's words where a backward begins at more than one number.
+NOT_A_NUMBER = "grad can be implicitly created only for scalar outputs"
+SETTINGS = (*NAMES, "loss", "optimizer", "batch", "keywords", "samples_s", "warmup_s")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, repr=False)
+class Measured:
+    """What one call costs in this process.
+
+    latency:      one call, the device idle before and after.
+    pipelined:    one call of calls back to back.
+    throughput:   batch / pipelined.
+    phases:       forward, backward and optimizer of a training; else the call alone.
+    memory:       of one call; None = not counted here, and `doubts` says why.
+    first_call_s: with compiling and the search for algorithms.
+    flags:        `in-process` first.  doubts: the reasons for the others, in sentences.
+    """
+
+    name: str
+    mode: str
+    device: str
+    batch: int | None
+    settings: Mapping[str, str]
+    latency: Seconds
+    pipelined: Seconds
+    throughput: PerSecond
+    phases: Mapping[str, Seconds]
+    memory: Bytes | None
+    first_call_s: float
+    flags: tuple[str, ...]
+    doubts: tuple[str, ...]
+    samples: tuple[Samples, ...] = field(default=())
+
+    def __repr__(self) -> str:
+        return f"<{self.name}, {self.mode}, {self._where}: {self.latency} [{self._flags}]>"
+
+    @property
+    def _where(self) -> str:
+        batch = "" if self.batch is None else f"batch {self.batch}, "
+        more = "".join(
+            f", {k}={v}" for k, v in self.settings.items() if k not in ("mode", "device")
+        )
+        return f"{batch}{self.device}{more}"
+
+    @property
+    def _flags(self) -> str:
+        return ", ".join(self.flags)
+
+    def _repr_html_(self) -> str:
+        rows = [
+            ("latency", str(self.latency)),
+            ("throughput", str(self.throughput)),
+            *((name, str(one)) for name, one in self.phases.items() if len(self.phases) > 1),
+            ("peak memory", "–" if self.memory is None else str(self.memory)),
+            ("first call", units.seconds(self.first_call_s)),
+        ]
+        notes = [f"{self._flags}: {WHY_IN_PROCESS}", *self.doubts]
+        return table(f"{self.name}, {self.mode}, {self._where}", ("", ""), rows, notes)
+
+
+def measure(
+    model: Callable[..., Any],
+    /,
+    *args: Any,
+    mode: str | None = None,
+    device: str | None = None,
+    amp: str | None = None,
+    memory_format: str | None = None,
+    compile: str | bool | None = None,  # noqa: A002 - the name of the axis
+    cudnn_benchmark: str | bool | None = None,
+    tf32: str | bool | None = None,
+    threads: int | str | None = None,
+    grad_mode: str | None = None,
+    loss: Loss | None = None,
+    optimizer: Optimizer | None = None,
+    batch: int | None = None,
+    keywords: Mapping[str, Any] | None = None,
+    samples_s: float = USUAL.samples_s,
+    warmup_s: float = USUAL.warmup_s,
+    **kwargs: Any,
+) -> Measured:
+    """Measure `model(*args, **kwargs)` in this process, and leave the process as it was.
+
+    model:     a module, a compiled one, or any callable.  A callable that is not a module is
+               called as it is, unless `mode` is given.
+    args:      the inputs; a single generator or DataLoader gives inputs that take turns.
+    mode:      `inference` (for modules, if it is not given) or `training`: a forward, a backward
+               and an optimizer step that leaves the weights as they are.
+    device … grad_mode: the axes of `bench run`.  If one is not given, it is as this process and
+               this model have it.
+    loss:      of the model's output, a tensor of one number; else a fixed gradient stands for it.
+    optimizer: one that exists, or its class; else SGD.  Its learning rate is 0 meanwhile.
+    batch:     items of one call; if it is not given, the first size of the first tensor.
+    keywords:  keyword inputs whose names are those of settings.
+    samples_s, warmup_s: seconds.
+
+    Raises SessionError, SettingError, InputError, and what the model raises.
+    """
+    settings = checked(
+        {
+            "mode": mode,
+            "device": device,
+            "amp": amp,
+            "memory_format": memory_format,
+            "compile": compile,
+            "cudnn_benchmark": cudnn_benchmark,
+            "tf32": tf32,
+            "threads": threads,
+            "grad_mode": grad_mode,
+        }
+    )
+    given = inputs.of(args, {**kwargs, **(keywords or {})})
+    budget = Budget(samples_s=samples_s, warmup_s=warmup_s)
+    opened = session.opened(
+        {name_of(model): model}, given, settings, of_output=loss, optimizer=optimizer
+    )
+    with errors_explained(kwargs), opened as ready:
+        return _measured(ready, ready.works[0], budget, ready.batch if batch is None else batch)
+
+
+def name_of(function: Any) -> str:
+    """Return a short name: that of a function, or that of an object's class."""
+    found = getattr(function, "__name__", None) or type(function).__name__
+    return str(found)
+
+
+@contextlib.contextmanager
+def errors_explained(kwargs: Mapping[str, Any]) -> Iterator[None]:
+    """Turn what a step refuses into SessionError; add a hint to what a model itself raises."""
+    try:
+        yield
+    except StepError as error:
+        raise SessionError(str(error).replace("--grad-mode ", "grad_mode=")) from error
+    except RuntimeError as error:
+        if NOT_A_NUMBER in str(error):
+            raise SessionError(
+                "the loss is not one number, so there is no backward: let it end in .mean() or "
+                ".sum()"
+            ) from error
+        raise
+    except TypeError as error:
+        for name in kwargs:
+            if f"unexpected keyword argument {name!r}" in str(error):
+                error.add_note(f"bench: {unknown_keyword(name, SETTINGS)}")
+        raise
+
+
+def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> Measured:
+    step = work.step
+    first_call_s = timing.first_call(step, ready.device)
+    step.settle()
+    step.prepare(1)
+    frames, sizes = compiled.frames(), _sizes(ready)
+    infinite = finite.infinite_masks(step.output)
+    meter = contention.Meter()
+    timed = timing.measure(step, ready.device, budget, meter=meter)
+    doubts = Doubts()
+    doubts.of_timing(timed, meter)
+    doubts.of_calls(step.doubt, growth.grown(sizes, _sizes(ready)), compiled.frames() - frames)
+    doubts.sentences += finite.problems(step.output, infinite)
+    require_settings(ready, work)
+    peak = _memory(ready, work, doubts)
+    by = {(one.phase, one.kind): Seconds.of(one.times_s) for one in timed.samples}
+    kind = "device" if ready.device.has_events else "latency"
+    pipelined = by[step.whole, "pipelined"]
+    return Measured(
+        name=work.name,
+        mode=ready.mode,
+        device=ready.device.name,
+        batch=batch,
+        settings=ready.settings.given,
+        latency=by[step.whole, "latency"],
+        pipelined=pipelined,
+        throughput=PerSecond.over(batch or 1, pipelined),
+        phases={name: by[name, kind] for name in step.phases if (name, kind) in by},
+        memory=peak,
+        first_call_s=first_call_s,
+        flags=(IN_PROCESS, *sorted(doubts.flags)),
+        doubts=tuple(doubts.sentences),
+        samples=timed.samples,
+    )
+
+
+def _sizes(ready: Session) -> dict[str, int]:
+    """How much the modules hold beside their parameters."""
+    found: dict[str, int] = {}
+    for place, module in enumerate(ready.held.modules):
+        found |= {f"{place} {name}": size for name, size in growth.sizes(module).items()}
+    return found
+
+
+@dataclass(slots=True)
+class Doubts:
+    """Flags, and the reasons for them in sentences."""
+
+    flags: set[str] = field(default_factory=set)
+    sentences: list[str] = field(default_factory=list)
+
+    def of_timing(self, timed: timing.Timing, meter: contention.Meter) -> None:
+        if not timed.settled:
+            self.say("unsteady", "the times had not settled when the warm-up ended")
+        if timed.moved is not None:
+            word = "rose" if timed.moved > 0 else "fell"
+            self.say("unsteady", f"the times {word} by {abs(timed.moved):.0%} during the samples")
+        self.of_machine(meter)
+
+    def of_machine(self, meter: contention.Meter) -> None:
+        if meter.contended:
+            self.say(
+                "contended",
+                "other work on this machine: threads waited for a processor during "
+                f"{meter.contention_ratio or 0:.0%} of the time",
+            )
+
+    def of_calls(self, why: str | None, grown: list[str], frames: int) -> None:
+        """grown: names of what holds more after the samples.  frames: compiled meanwhile."""
+        if why:
+            self.say("growing", why)
+        if grown:
+            names = ", ".join(one.partition(" ")[2] for one in grown[:3])
+            self.say("growing", f"each call leaves more behind in {names}")
+        if frames:
+            self.say("unsteady", f"torch compiled {frames} times during the samples")
+
+    def say(self, flag: str, sentence: str) -> None:
+        self.flags.add(flag)
+        self.sentences.append(sentence)
+
+
+def require_settings(ready: Session, work: Work) -> None:
+    """Raise SessionError where most of the work was not done as a setting asks for.
+
+    The layers are looked at in a call of eager code: hooks do not see compiled code.
+    """
+    asked = ready.settings
+    if work.module is None or not (asked.amp or asked.memory_format):
+        return
+    work.eager.prepare(1)
+    seen = state.layer_state(work.module, work.eager)
+    case = Case(
+        subject=work.name,
+        mode=ready.mode,
+        batch=ready.batch or 1,
+        input="own",
+        device=ready.device.name,
+        dtype=AS_BUILT,
+        amp=asked.amp or "off",
+        memory_format=asked.memory_format or "contiguous",
+        compile="off",
+    )
+    if found := state.problems(case, seen, {}):
+        raise SessionError("; ".join(found))
+
+
+def _memory(ready: Session, work: Work, doubts: Doubts) -> Bytes | None:
+    step: Any = work.step  # its output is read-only to all others
+    step.output = None
+    step.prepare(1)
+    for parameter in ready.held.parameters:
+        parameter.grad = None
+    weights = [one for module in ready.held.modules for one in module_tensors(module)]
+    fixed = work.loss.held() if isinstance(work.loss, FixedGradient) else ()
+    alive = memory.storage_bytes([*weights, *ready.held.tensors, *ready.inputs.tensors, *fixed])
+    try:
+        allocated = _allocated_bytes(ready, step)
+    except memory.MemoryCountError as error:
+        doubts.sentences.append(f"the peak of the memory is unknown: {error}")
+        return None
+    return Bytes(alive + allocated, weights_bytes=memory.storage_bytes(weights))
+
+
+def _allocated_bytes(ready: Session, step: Callable[[], object]) -> int:
+    """Most that one call had allocated at once, above what was there before."""
+    device = ready.device
+    if device.type == "cpu":
+        with quiet.profiler():
+            return memory.allocated_peak_bytes(step)
+    device.wait()
+    device.reset_peak()
+    before = device.peak_bytes()  # held now, by anyone in this process
+    step()
+    device.wait()
+    peak = device.peak_bytes()
+    if before is None or peak is None:
+        raise memory.MemoryCountError(f"{device.name} does not count its memory")
+    return peak - before

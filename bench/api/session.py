@@ -1,0 +1,359 @@
+"""From callables and inputs to steps that can be timed, and back to the process as it was."""
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench.api import inputs, restored
+from bench.api.held import Held, held_by
+from bench.api.inputs import Inputs
+from bench.api.settings import Settings
+from bench.core.errors import UserError
+from bench.worker.device.device import Device, DeviceError, open_device
+from bench.worker.model import compile as compiled
+from bench.worker.model import compile_tools, loss, twins
+from bench.worker.model.step import InferenceStep, Step, TrainingStep
+from bench.worker.model.step_inputs import StepInputs
+
+# Which optimizer takes the steps: one that exists, or what makes one from parameters.
+Optimizer = torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
+Loss = Callable[[Any], Tensor]
+Change = Callable[[Tensor], Tensor]
+CALL = "call"  # the mode of a callable that is no module: it is called as it is
+
+
+class SessionError(UserError):
+    """Something that cannot be measured as it was asked for; the message says what to do."""
+
+
+class CallStep:
+    """A call of anything, in the caller's own grad mode and modes of modules."""
+
+    phases: tuple[str, ...] = (CALL,)
+    whole = CALL
+    skipped_steps = 0
+
+    def __init__(self, function: Callable[..., Any], given: inputs.Arguments) -> None:
+        self._function = function
+        self._inputs = StepInputs(*given, restore=None, gradients=True)
+        self.output: Any = None
+
+    @property
+    def restores(self) -> bool | None:
+        return self._inputs.restores
+
+    @property
+    def need_preparing(self) -> bool:
+        return self._inputs.need_preparing
+
+    @property
+    def cold(self) -> bool:
+        return self._inputs.cold
+
+    @property
+    def doubt(self) -> str | None:
+        return self._inputs.doubt
+
+    def prepare(self, calls: int) -> int:
+        return self._inputs.prepare(calls)
+
+    def settle(self) -> None:
+        """Nothing is scaled."""
+
+    def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
+        args, kwargs = self._inputs.take()
+        self.output = None  # the last output would count towards this call's peak memory
+        self.output = self._function(*args, **kwargs)
+
+
+class Wrapped(nn.Module):
+    """A function as a module: it has the parameters and the mode of the modules that it uses."""
+
+    def __init__(self, function: Callable[..., Any], modules: tuple[nn.Module, ...]) -> None:
+        super().__init__()
+        self.inner = nn.ModuleList(modules)
+        self._function = function
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        return self._function(*args, **kwargs)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """What one callable is measured by.
+
+    step: what is timed.  eager: the same without `compile`; the same object where it is not given.
+    module: whose parameters it uses; None in the mode `call`.  loss: of a training.
+    """
+
+    name: str
+    step: Step
+    eager: Step
+    module: nn.Module | None
+    loss: Loss | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What is measured, in a process that is put back afterwards."""
+
+    device: Device
+    mode: str
+    batch: int | None
+    settings: Settings
+    works: tuple[Work, ...]
+    held: Held
+    inputs: Inputs
+    restorer: restored.Restorer
+
+
+@contextlib.contextmanager
+def opened(
+    functions: Mapping[str, Callable[..., Any]],
+    given: Inputs,
+    settings: Settings,
+    *,
+    of_output: Loss | None = None,
+    optimizer: Optimizer | None = None,
+) -> Iterator[Session]:
+    """Make the steps of these callables; afterwards the process is as it was.
+
+    Raises SessionError, SettingError, InputError, and what the callables raise.
+    """
+    mode = _mode(functions, settings)
+    if mode != "training" and (of_output is not None or optimizer is not None):
+        raise SessionError('loss and optimizer belong to a training: give mode="training"')
+    held = held_by([*functions.values(), of_output, optimizer], given.turns)
+    _refuse_weights(held, training=mode == "training")
+    device = _device(held, given, settings)
+    settings.require_effect(device.type)
+    restorer = restored.Restorer(held, given.tensors)
+    change, of_input = _changes(settings, device)
+    with contextlib.ExitStack() as stack:
+        stack.enter_context(restored.random_state(device.type))
+        stack.enter_context(restored.switches())
+        if mode == "training":
+            stack.enter_context(restored.gradients_enabled())
+        if settings.amp == "off" and torch.is_autocast_enabled(device.type):
+            stack.enter_context(torch.autocast(device.type, enabled=False))
+        stack.enter_context(restorer.restored(change))
+        settings.apply()
+        given = given.mapped(of_input) if of_input else given
+        _flatten(held)
+        for module in held.modules if mode != CALL else ():
+            if not (mode == "training" and module.training):  # a layer in another mode stays so
+                module.train(mode == "training")
+        if mode == "training":
+            given = given.mapped(_outside_inference_mode)
+            if not any(one.requires_grad for one in held.parameters):
+                given = given.mapped(_needs_gradient)
+        maker = _Maker(device, settings, mode, given, held, of_output, optimizer)
+        works = tuple(maker.work(name, one) for name, one in functions.items())
+        yield Session(device, mode, given.batch, settings, works, held, given, restorer)
+
+
+def _mode(functions: Mapping[str, Any], settings: Settings) -> str:
+    for name, one in functions.items():
+        if not callable(one):
+            what = f"{name} is a {type(one).__name__}" if name else f"got a {type(one).__name__}"
+            raise SessionError(
+                f"{what}, which cannot be called: give a module, a function, or another callable"
+            )
+    if settings.mode is not None:
+        return settings.mode
+    modules = all(isinstance(one, nn.Module) for one in functions.values())
+    return "inference" if modules or settings.grad_mode is not None else CALL
+
+
+def _refuse_weights(held: Held, *, training: bool) -> None:
+    for module in held.modules:
+        for name, one in (*module.named_parameters(), *module.named_buffers()):
+            if training and one.is_inference():
+                raise SessionError(
+                    f"{name} of {type(module).__name__} was made in inference_mode, so it cannot "
+                    "be trained: build the model outside of inference_mode"
+                )
+            if torch.nn.parameter.is_lazy(one):
+                raise SessionError(
+                    f"{name} of {type(module).__name__} has no size yet, because the module is "
+                    "lazy: call the model once before you measure it"
+                )
+
+
+def _device(held: Held, given: Inputs, settings: Settings) -> Device:
+    places: dict[str, str] = {}  # device → the first thing that lies there
+    for module in held.modules:
+        for name, one in (*module.named_parameters(), *module.named_buffers()):
+            places.setdefault(str(one.device), f"{name} of {type(module).__name__}")
+    for place, one in enumerate(given.tensors, start=1):
+        if one.ndim or one.device.type != "cpu":  # a single number may lie on the CPU
+            places.setdefault(str(one.device), f"tensor {place} of the inputs")
+    if settings.device is None and len(places) > 1:
+        said = ", ".join(f"{what} is on {device}" for device, what in places.items())
+        raise SessionError(
+            f"the model and its inputs are on several devices: {said}; move them to one with .to(…)"
+        )
+    if "meta" in places:
+        raise SessionError(
+            f"{places['meta']} is on the device meta, which has no numbers: build the model on a "
+            "real device"
+        )
+    try:
+        return open_device(settings.device or next(iter(places), "cpu"))
+    except DeviceError as error:
+        raise SessionError(str(error)) from None
+
+
+def _changes(settings: Settings, device: Device) -> tuple[Change, Change | None]:
+    """How the numbers of the weights are copied, and how inputs are changed, if at all."""
+    if settings.memory_format is None and settings.device is None:
+        return twins.twin, None
+    layout = inputs.laid_out(settings.memory_format) if settings.memory_format else None
+
+    def moved(tensor: Tensor) -> Tensor:
+        there = tensor if settings.device is None else tensor.to(device.name)
+        return layout(there) if layout else there
+
+    def copied(tensor: Tensor) -> Tensor:
+        return moved(twins.twin(tensor))
+
+    return copied, moved
+
+
+def _flatten(held: Held) -> None:
+    """The copies of a recurrent layer's weights lie apart; cuDNN wants them in one piece."""
+    for root in held.modules:
+        for module in root.modules():
+            if isinstance(module, nn.RNNBase):
+                module.flatten_parameters()
+
+
+def _outside_inference_mode(tensor: Tensor) -> Tensor:
+    """Autograd takes no tensor that was made in inference_mode; it takes a copy of one."""
+    return tensor.clone() if tensor.is_inference() else tensor
+
+
+def _needs_gradient(tensor: Tensor) -> Tensor:
+    """Where nothing is to be trained, the gradient of the input is the only backward there is."""
+    return tensor.detach().requires_grad_() if tensor.is_floating_point() else tensor
+
+
+@dataclass(frozen=True, slots=True)
+class _Maker:
+    """Makes the steps of all callables alike."""
+
+    device: Device
+    settings: Settings
+    mode: str
+    given: Inputs
+    held: Held
+    of_output: Loss | None
+    optimizer: Optimizer | None
+
+    def work(self, name: str, function: Callable[..., Any]) -> Work:
+        ran = self._compiled(function)
+        if self.mode == CALL:
+            eager = CallStep(*self.given.bound(function))
+            step = eager if ran is function else CallStep(*self.given.bound(ran))
+            return Work(name, step, eager, None)
+        whole = self._module(function, function)
+        of_output = self._loss(whole) if self.mode == "training" else None
+        eager_step = self._step(whole, of_output)
+        if ran is function:
+            return Work(name, eager_step, eager_step, whole, of_output)
+        ran_step = self._step(self._module(ran, function), of_output)
+        return Work(name, ran_step, eager_step, whole, of_output)
+
+    def _loss(self, module: nn.Module) -> Loss:
+        return self.of_output or loss.of(_owner(module), scaled=self.settings.amp == "float16")
+
+    def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        mode = self.settings.compile
+        if mode in (None, compiled.OFF):
+            return function
+        if lacks := compile_tools.missing(str(self.device)):
+            raise SessionError(f"{lacks.what}; {lacks.mend}")
+        found: Callable[..., Any] = torch.compile(
+            function, dynamic=False, mode=None if mode == "default" else mode
+        )
+        return found
+
+    def _module(self, ran: Callable[..., Any], function: Callable[..., Any]) -> nn.Module:
+        """ran: the function itself, or compiled."""
+        if isinstance(ran, nn.Module) and len(self.given.turns) == 1:
+            return ran
+        bound, _ = self.given.bound(ran)
+        wrapped = Wrapped(bound, held_by([function]).modules)
+        wrapped.training = self.mode == "training"  # the modules inside have theirs
+        return wrapped
+
+    def _step(self, module: nn.Module, of_output: Loss | None) -> Step:
+        args, kwargs = self.given.turns[0] if len(self.given.turns) == 1 else ((), {})
+        amp = self.settings.amp or "off"
+        graphs = compiled.uses_cuda_graphs(self.settings.compile or "off", self.device.type)
+        if of_output is None:
+            return InferenceStep(
+                module,
+                args,
+                kwargs,
+                device_type=self.device.type,
+                amp=amp,
+                grad_mode=self.settings.grad_mode or "inference_mode",
+                restore=None,
+                cudagraphs=graphs,
+            )
+        return TrainingStep(
+            module,
+            args,
+            kwargs,
+            loss=of_output,
+            device_type=self.device.type,
+            amp=amp,
+            restore=None,
+            cudagraphs=graphs,
+            optimizer=self._made_optimizer(),
+        )
+
+    def _made_optimizer(self) -> torch.optim.Optimizer | None:
+        """The user's own, which then takes the same steps without moving the weights."""
+        made: Any = self.optimizer
+        if made is None:
+            return None
+        if not isinstance(made, torch.optim.Optimizer):
+            made = made([one for one in self.held.parameters if one.requires_grad])
+        if not isinstance(made, torch.optim.Optimizer):
+            raise SessionError(
+                f"optimizer gave a {type(made).__name__}: give an optimizer, or its class"
+            )
+        if _needs_closure(made):
+            raise SessionError(
+                f"{type(made).__name__} calls the model several times in one step, which has no "
+                "forward and backward of its own: measure your step as a function instead"
+            )
+        for group in made.param_groups:
+            rate = group["lr"]
+            group["lr"] = rate.zero_() if isinstance(rate, Tensor) else 0.0
+        return made
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether `step()` alone is refused, as LBFGS does."""
+    try:
+        inspect.signature(optimizer.step).bind()
+    except TypeError:
+        return True
+    except ValueError:  # written in C: its call says
+        return False
+    return False
+
+
+def _owner(module: nn.Module) -> nn.Module:
+    """The module that may have a loss of its own."""
+    if isinstance(module, Wrapped) and len(module.inner) == 1:
+        return module.inner[0]
+    return module

@@ -1,0 +1,106 @@
+"""The settings of a call in this process, by the names of the axes."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from bench.core.axes import BY_NAME, AxisError
+from bench.core.errors import UserError
+from bench.core.near import did_you_mean
+from bench.worker.device import cuda
+
+NAMES = (
+    "mode",
+    "device",
+    "amp",
+    "memory_format",
+    "compile",
+    "cudnn_benchmark",
+    "tf32",
+    "threads",
+    "grad_mode",
+)
+ON_CUDA = ("cudnn_benchmark", "tf32")
+# Words of other libraries and of `bench run`, for settings that a process cannot have for a call.
+ELSEWHERE = {
+    "dtype": "convert the model and its inputs: model.to(torch.bfloat16)",
+    "allocator": "the allocator is chosen when a process starts: use bench.run(…, allocator=…)",
+}
+
+
+class SettingError(UserError, ValueError):
+    """A setting that cannot be used here; the message says what to do."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """None = as this process and this model have it."""
+
+    mode: str | None = None
+    device: str | None = None
+    amp: str | None = None
+    memory_format: str | None = None
+    compile: str | None = None
+    cudnn_benchmark: str | None = None
+    tf32: str | None = None
+    threads: str | None = None
+    grad_mode: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.grad_mode is not None and self.mode == "training":
+            raise SettingError("grad_mode is a setting of inference; leave it out of a training")
+
+    @property
+    def given(self) -> dict[str, str]:
+        """Those that are not None."""
+        return {name: one for name in NAMES if (one := getattr(self, name)) is not None}
+
+    def require_effect(self, device_type: str) -> None:
+        """Raise SettingError for a setting that this kind of device does not have."""
+        for name in ON_CUDA:
+            if getattr(self, name) is not None and device_type != "cuda":
+                raise SettingError(
+                    f"{name} has no effect on {device_type}: it is a setting of CUDA devices; "
+                    "leave it out"
+                )
+        if self.threads is not None and device_type != "cpu":
+            raise SettingError(
+                f"threads has no effect on {device_type}: it is a setting of the CPU; leave it out"
+            )
+
+    def apply(self) -> None:
+        """Set the switches of this process.  `restored.switches` puts them back."""
+        if self.threads not in (None, "auto"):
+            torch.set_num_threads(int(str(self.threads)))
+        if self.cudnn_benchmark is not None:
+            cuda.set_cudnn_benchmark(self.cudnn_benchmark == "on")
+        if self.tf32 is not None:
+            cuda.set_tf32(self.tf32 == "on")
+
+
+def checked(given: Mapping[str, object]) -> Settings:
+    """Return the settings.  Raise SettingError for a value that its axis does not have.
+
+    None = not given.  `compile=True` is the mode `default`.
+    """
+    found: dict[str, Any] = {}
+    for name, value in given.items():
+        if value is None:
+            continue
+        if name == "compile" and value is True:
+            value = "default"
+        try:
+            found[name] = BY_NAME[name].check(value)
+        except AxisError as error:
+            raise SettingError(str(error)) from None
+    return Settings(**found)
+
+
+def unknown_keyword(name: str, known: Iterable[str]) -> str:
+    """Return a hint for a keyword that the model refuses: it may be a misspelled setting."""
+    if name in ELSEWHERE:
+        return f"{name} is not a setting of a call in this process: {ELSEWHERE[name]}"
+    near = did_you_mean(name, known)
+    return f"{name!r} is not a setting, so the model was called with it{near}"

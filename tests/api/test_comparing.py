@@ -1,0 +1,156 @@
+"""`bench.compare`: callables that take turns, and whether they compute the same."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import bench
+from bench.api import comparing
+from bench.api.comparing import Compared
+from bench.api.session import SessionError
+from tests.api.models import restless, small
+from tests.api.state import unchanged
+
+QUICK: dict[str, Any] = {"samples_s": 0.001, "warmup_s": 0.0}
+
+
+def compared(functions: Any, *args: Any, **more: Any) -> Compared:
+    found = bench.compare(functions, *args, **QUICK, **more)
+    assert isinstance(found, Compared)
+    return found
+
+
+@pytest.mark.parametrize("mode", [None, "training"])
+def test_a_comparison_leaves_models_and_process_as_they_were(mode: str | None) -> None:
+    one, other, x = restless(), restless(), torch.randn(6, 4)
+    found = unchanged(lambda: compared({"a": one, "b": other}, x, mode=mode), one, other)
+    assert isinstance(found, Compared)
+    assert found.outputs["b"].why.startswith("outputs are equal, bit for bit")
+
+
+def test_the_speedup_is_the_time_of_the_first_by_that_of_the_other() -> None:
+    found = comparing.speedup([2.0, 2.2, 1.8, 2.0], [1.0, 1.1, 0.9, 1.0], of=1)
+    assert found.ratio == pytest.approx(2.0)
+    assert found.low == pytest.approx(2.0)
+    assert found.level == 0.95
+
+
+def test_many_intervals_hold_together() -> None:
+    base, other = [2.0, 2.2, 1.8, 2.1], [1.0, 1.2, 0.9, 1.0]
+    one, many = (comparing.speedup(base, other, of=count) for count in (1, 5))
+    assert many.level == pytest.approx(0.99)
+    assert one.low is not None
+    assert many.low is not None
+    assert many.low < one.low < one.ratio
+
+
+def test_each_callable_has_the_same_number_of_turns_and_the_slower_one_is_slower() -> None:
+    x = torch.randn(64, 64)
+
+    def many(x: Tensor) -> Tensor:
+        for _ in range(200):
+            x = x.clone()
+        return x
+
+    found = compared({"one": lambda x: x.clone(), "many": many}, x)
+    assert found.turns >= 10
+    assert found.speedup.ratio < 0.5
+    assert found.same_outputs
+    assert found.sentences[0].startswith("many is slower than one")
+
+
+def test_outputs_that_differ_are_flagged_and_said() -> None:
+    found = compared({"sin": torch.sin, "cos": torch.cos}, torch.linspace(0, 1, 50))
+    assert "outputs-differ" in found.flags
+    assert not found.same_outputs
+    assert "outputs differ by" in found.sentences[0]
+    assert "outputs differ" in repr(found)
+
+
+def test_rounding_is_not_a_difference() -> None:
+    x = torch.randn(100, 300)
+    found = compared({"sum": lambda x: x.sum(1), "flipped": lambda x: x.flip(1).sum(1)}, x)
+    assert found.same_outputs
+    assert "but for rounding" in found.outputs["flipped"].why
+
+
+def test_another_shape_another_form_and_other_nans_are_differences() -> None:
+    x = torch.ones(2, 3)
+    found = compared(
+        {
+            "base": lambda x: x,
+            "shape": lambda x: x.sum(0),
+            "form": lambda x: {"y": x},
+            "nan": lambda x: x / (x - 1) * (x - 1),
+        },
+        x,
+    )
+    assert found.outputs["shape"].why == (
+        "the shape of output tensor 1 is (3,), that of the base (2, 3)"
+    )
+    assert found.outputs["form"].why == "the output is {'y': tensor}, that of the base tensor"
+    assert "6 of 6 numbers" in found.outputs["nan"].why
+    assert not any(one.same for one in found.outputs.values())
+
+
+def test_a_backward_that_is_wrong_is_found_in_training() -> None:
+    class Detached(nn.Module):
+        def __init__(self, inner: nn.Sequential) -> None:
+            super().__init__()
+            self.inner = inner
+
+        def forward(self, x: Tensor) -> Tensor:
+            out: Tensor = self.inner(x)
+            return out + (out - out.detach())
+
+    model = small()
+    found = compared({"right": model, "twice": Detached(model)}, torch.randn(5, 4), mode="training")
+    assert found.outputs["twice"].why.startswith("gradients differ by 1.0e+00")
+
+
+def test_the_same_random_numbers_are_drawn_by_each() -> None:
+    model = nn.Sequential(nn.Dropout(0.5))
+    found = compared({"a": lambda x: model(x), "b": lambda x: model(x)}, torch.ones(100))
+    assert found.outputs["b"].why == "outputs are equal, bit for bit"
+
+
+def test_each_starts_with_the_same_buffers() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.register_buffer("calls", torch.zeros(1))
+            self.calls: Tensor
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.calls += 1
+            return x * self.calls
+
+    model = Counting()
+    found = compared({"a": lambda x: model(x), "b": lambda x: model(x)}, torch.ones(3))
+    assert found.outputs["b"].why == "outputs are equal, bit for bit"
+
+
+def test_a_single_callable_is_refused() -> None:
+    with pytest.raises(SessionError, match="two or more callables by name"):
+        bench.compare({"alone": torch.sin}, torch.ones(2))
+
+
+def test_the_only_speedup_is_asked_for_where_there_are_several() -> None:
+    found = compared({"a": torch.sin, "b": torch.sin, "c": torch.sin}, torch.ones(2))
+    with pytest.raises(SessionError, match=r"choose one of speedups\['b'\], speedups\['c'\]"):
+        _ = found.speedup
+
+
+def test_a_comparison_is_short_in_a_terminal_and_a_table_in_a_notebook() -> None:
+    found = compared({"<a>": torch.sin, "b": torch.sin}, torch.ones(2))
+    assert repr(found).startswith("<against <a>: b ")
+    assert "in-process" in repr(found)
+    assert "<td>&lt;a&gt;</td>" in found._repr_html_()
+
+
+def test_the_package_of_that_name_is_still_one() -> None:
+    from bench.compare.groups import Span
+
+    assert Span(2.0).inverse.value == 0.5

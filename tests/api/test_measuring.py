@@ -1,0 +1,336 @@
+"""`bench.measure`: figures of a call in this process, which is left as it was."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import bench
+from bench.api.inputs import InputError
+from bench.api.measuring import Measured
+from bench.api.session import SessionError
+from bench.api.settings import SettingError
+from tests.api.models import Restless, images, restless, small
+from tests.api.state import unchanged
+
+QUICK: dict[str, Any] = {"samples_s": 0.002, "warmup_s": 0.0}
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_a_measurement_leaves_model_and_process_as_they_were(mode: str) -> None:
+    model, x = restless(), torch.randn(6, 4)
+    found = unchanged(lambda: bench.measure(model, x, mode=mode, **QUICK), model)
+    assert isinstance(found, Measured)
+    assert found.mode == mode
+    assert model.training
+
+
+def test_the_settings_of_a_measurement_do_not_outlive_it() -> None:
+    model, x = images(), torch.randn(2, 3, 8, 8)
+    asked: dict[str, Any] = {"mode": "training", "memory_format": "channels_last"}
+    asked |= {"amp": "bfloat16", "threads": 1 if torch.get_num_threads() > 1 else 2}
+    found = unchanged(lambda: bench.measure(model, x, **asked, **QUICK), model)
+    assert isinstance(found, Measured)
+    assert found.settings["memory_format"] == "channels_last"
+
+
+def test_an_error_of_the_model_leaves_all_as_it_was_and_keeps_its_type() -> None:
+    model = restless()
+    x = torch.randn(6, 5)
+    with pytest.raises(RuntimeError, match="size of tensor"):
+        unchanged(lambda: bench.measure(model, x, mode="training"), model)
+
+
+def test_ctrl_c_leaves_all_as_it_was() -> None:
+    class Interrupted(Restless):
+        def forward(self, x: Tensor) -> Tensor:
+            out = super().forward(x)
+            if self.calls > 6:
+                raise KeyboardInterrupt
+            return out
+
+    model = Interrupted()
+    x = torch.randn(6, 4)
+    with pytest.raises(KeyboardInterrupt):
+        unchanged(lambda: bench.measure(model, x, mode="training"), model)
+
+
+def test_a_graph_that_waits_for_its_backward_stays_valid() -> None:
+    model = small()
+    waiting = model(torch.randn(3, 4)).square().sum()
+    bench.measure(model, torch.randn(3, 4), mode="training", **QUICK)
+    waiting.backward()
+    assert model[0].weight.grad is not None
+
+
+def test_training_has_three_phases_whose_sum_is_about_the_whole() -> None:
+    found = bench.measure(small(), torch.randn(3, 4), mode="training", **QUICK)
+    assert list(found.phases) == ["forward", "backward", "optimizer"]
+    total_s = sum(one.median_s for one in found.phases.values())
+    assert 0.3 * found.latency.median_s < total_s < 3 * found.latency.median_s
+
+
+def test_figures_have_units_in_their_names_and_an_interval_around_them() -> None:
+    found = bench.measure(small(), torch.randn(3, 4), **QUICK)
+    assert found.latency.median_s == found.latency.median
+    assert found.latency.low_s is not None
+    assert found.latency.high_s is not None
+    assert found.latency.low_s <= found.latency.median_s <= found.latency.high_s
+    assert found.throughput.median_per_s == pytest.approx(3 / found.pipelined.median_s)
+    assert found.memory is not None
+    weights = 4 * (4 * 8 + 8 + 8 * 2 + 2)
+    assert found.memory.weights_bytes == weights
+    assert found.memory.peak_bytes >= weights + 4 * (3 * 4 + 3 * 8)
+
+
+def test_a_result_says_that_it_knows_one_process_only() -> None:
+    found = bench.measure(small(), torch.randn(3, 4), **QUICK)
+    assert found.flags[0] == "in-process"
+    assert "in-process" in repr(found)
+    assert "another process may be faster or slower" in found._repr_html_()
+    assert len(repr(found)) < 200
+
+
+def test_several_and_keyword_inputs_reach_the_model() -> None:
+    class Two(nn.Module):
+        def forward(self, a: Tensor, b: Tensor, *, mask: Tensor, mode: float) -> Tensor:
+            return (a + b) * mask * mode
+
+    a, b, mask = torch.randn(3, 4), torch.randn(3, 4), torch.ones(3, 4)
+    found = bench.measure(Two(), a, b, mask=mask, keywords={"mode": 2.0}, **QUICK)
+    assert found.batch == 3
+
+
+def test_a_callable_runs_in_its_own_modes_and_what_it_uses_is_restored() -> None:
+    model, modes = restless(), set[tuple[bool, bool]]()
+
+    def call(x: Tensor) -> Tensor:
+        modes.add((model.training, torch.is_grad_enabled()))
+        out: Tensor = model(x)
+        return out
+
+    x = torch.randn(6, 4)
+    found = unchanged(lambda: bench.measure(call, x, **QUICK), model)
+    assert isinstance(found, Measured)
+    assert found.mode == "call"
+    assert modes == {(True, True)}
+
+
+class Trainer:
+    """A training step of the user's own."""
+
+    def __init__(self) -> None:
+        self.model = small()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=0.1)
+
+    def step(self, x: Tensor) -> Tensor:
+        loss: Tensor = self.model(x).square().mean()
+        loss.backward()
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        return loss.detach()
+
+
+def test_a_bound_method_that_trains_leaves_weights_and_optimizer_as_they_were() -> None:
+    trainer = Trainer()
+    trainer.step(torch.randn(3, 4))
+    held = {
+        key: {name: value.clone() for name, value in one.items()}
+        for key, one in trainer.optimizer.state.items()
+    }
+    x = torch.randn(3, 4)
+    unchanged(lambda: bench.measure(trainer.step, x, **QUICK), trainer.model)
+    for key, one in trainer.optimizer.state.items():
+        assert one.keys() == held[key].keys()
+        assert all(torch.equal(value, held[key][name]) for name, value in one.items())
+
+
+@pytest.mark.parametrize("existing", [True, False])
+def test_own_loss_and_optimizer_take_the_steps_and_move_nothing(existing: bool) -> None:
+    model, losses = small(), list[float]()
+    made: Any = torch.optim.AdamW
+    optimizer = made(model.parameters(), lr=0.5, weight_decay=0.3) if existing else made
+
+    def loss(output: Tensor) -> Tensor:
+        value = output.square().mean()
+        losses.append(value.item())
+        return value
+
+    x = torch.randn(3, 4)
+    unchanged(
+        lambda: bench.measure(model, x, mode="training", loss=loss, optimizer=optimizer, **QUICK),
+        model,
+    )
+    assert len(set(losses)) == 1
+    if existing:
+        assert optimizer.param_groups[0]["lr"] == 0.5
+        assert len(optimizer.state) == 0
+
+
+def test_inputs_of_a_generator_take_turns() -> None:
+    seen = set[int]()
+
+    class Sized(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.add(len(x))
+            return x * 2
+
+    def batches() -> Iterator[Tensor]:
+        for size in (2, 3, 5):
+            yield torch.randn(size, 4)
+
+    bench.measure(Sized(), batches(), **QUICK)
+    assert seen == {2, 3, 5}
+
+
+def test_a_generator_without_inputs_is_refused() -> None:
+    with pytest.raises(InputError, match="gave no input"):
+        bench.measure(small(), iter(()))
+
+
+def test_inputs_that_a_call_writes_to_are_left_as_they_were() -> None:
+    x = torch.randn(3, 4)
+    before = x.clone()
+    bench.measure(lambda one: one.add_(1), x, **QUICK)
+    assert torch.equal(x, before)
+
+
+def test_gradients_of_inputs_are_left_as_they_were() -> None:
+    x = torch.randn(3, 4, requires_grad=True)
+    bench.measure(small(), x, mode="training", **QUICK)
+    assert x.grad is None
+
+
+def test_it_trains_inside_no_grad_as_well() -> None:
+    with torch.no_grad():
+        found = bench.measure(small(), torch.randn(3, 4), mode="training", **QUICK)
+        assert not torch.is_grad_enabled()
+    assert "backward" in found.phases
+
+
+def test_a_model_on_another_device_than_its_input_is_named_with_both_places() -> None:
+    with pytest.raises(SessionError, match=r"0.weight of Sequential is on cpu.*inputs is on meta"):
+        bench.measure(small(), torch.randn(3, 4, device="meta"))
+
+
+def test_a_model_without_numbers_is_refused() -> None:
+    with pytest.raises(SessionError, match="meta, which has no numbers"):
+        bench.measure(small().to("meta"), torch.randn(3, 4, device="meta"))
+
+
+def test_a_lazy_model_is_refused_in_words() -> None:
+    with pytest.raises(SessionError, match="call the model once before"):
+        bench.measure(nn.LazyLinear(3), torch.randn(3, 4))
+
+
+def test_what_cannot_be_called_is_refused_in_words() -> None:
+    thing: Any = "resnet18"
+    with pytest.raises(SessionError, match="is a str, which cannot be called"):
+        bench.measure(thing, torch.randn(3, 4))
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"mode": "train"}, "did you mean 'training'"),
+        ({"amp": "fp16"}, "did you mean 'float16'"),
+        ({"tf32": "on"}, "tf32 has no effect on cpu"),
+        ({"threads": 0}, "threads is '0'"),
+        ({"mode": "training", "grad_mode": "no_grad"}, "grad_mode is a setting of inference"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_in_words(settings: Any, words: str) -> None:
+    with pytest.raises(SettingError, match=words):
+        bench.measure(small(), torch.randn(3, 4), **settings)
+
+
+def test_a_loss_without_training_is_refused() -> None:
+    with pytest.raises(SessionError, match='mode="training"'):
+        bench.measure(small(), torch.randn(3, 4), loss=torch.sum)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        ({"loss": lambda output: output}, "the loss is not one number"),
+        ({"optimizer": torch.optim.LBFGS}, "LBFGS calls the model several times"),
+        ({"optimizer": lambda _: 3}, "optimizer gave a int"),
+    ],
+)
+def test_a_training_that_cannot_be_is_refused_in_words(asked: Any, words: str) -> None:
+    with pytest.raises(SessionError, match=words):
+        bench.measure(small(), torch.randn(3, 4), mode="training", **asked)
+
+
+def test_a_model_made_in_inference_mode_cannot_be_trained_and_its_inputs_can() -> None:
+    with torch.inference_mode():
+        model, x = small(), torch.randn(3, 4)
+    with pytest.raises(SessionError, match=r"0.weight of Sequential was made in inference_mode"):
+        bench.measure(model, x, mode="training", **QUICK)
+    assert "backward" in bench.measure(small(), x, mode="training", **QUICK).phases
+
+
+def test_a_misspelled_setting_comes_with_a_hint() -> None:
+    with pytest.raises(TypeError) as caught:
+        bench.measure(small(), torch.randn(3, 4), memoryformat="channels_last")
+    assert "did you mean 'memory_format'?" in caught.value.__notes__[0]
+
+
+def test_a_setting_that_the_model_does_not_follow_is_refused() -> None:
+    class Own(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(4, 4)
+
+        def forward(self, x: Tensor) -> Tensor:
+            with torch.autocast("cpu", enabled=False):
+                out: Tensor = self.fc(x)
+            return out
+
+    with pytest.raises(SessionError, match="autocast to bfloat16 was asked for"):
+        bench.measure(Own(), torch.randn(3, 4), amp="bfloat16", **QUICK)
+
+
+def test_an_output_that_is_not_a_number_is_said() -> None:
+    found = bench.measure(lambda x: x / 0 - x / 0, torch.ones(3), **QUICK)
+    assert any("NaN" in one for one in found.doubts)
+
+
+def test_calls_that_leave_more_behind_are_said() -> None:
+    model = restless()
+    found = bench.measure(model, torch.randn(6, 4), **QUICK)
+    assert "growing" in found.flags
+    assert any("seen" in one for one in found.doubts)
+
+
+def test_it_works_in_a_thread_and_beside_a_running_event_loop() -> None:
+    found = list[Measured]()
+    model, x = small(), torch.randn(3, 4)
+
+    def measured() -> None:
+        found.append(bench.measure(model, x, **QUICK))
+
+    thread = threading.Thread(target=measured)
+    thread.start()
+    thread.join()
+
+    async def inside() -> None:
+        measured()
+
+    asyncio.run(inside())
+    assert len(found) == 2
+
+
+def test_a_recurrent_layer_keeps_its_weights() -> None:
+    model, x = nn.LSTM(4, 5), torch.randn(3, 2, 4)
+    found = unchanged(lambda: bench.measure(model, x, mode="training", **QUICK), model)
+    assert isinstance(found, Measured)
+
+
+def test_nothing_of_the_profiler_is_written(capfd: pytest.CaptureFixture[str]) -> None:
+    bench.measure(small(), torch.randn(3, 4), **QUICK)
+    assert capfd.readouterr() == ("", "")
