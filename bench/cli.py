@@ -168,7 +168,9 @@ def run_command(
     budget: Annotated[
         float | None,
         _option(
-            "--budget", "start nothing new after this time [default: as in the TOML]", "SECONDS"
+            "--budget",
+            "start nothing new after this time, accelerators included [default: as in the TOML]",
+            "SECONDS",
         ),
     ] = None,
     timeout: Annotated[
@@ -179,7 +181,12 @@ def run_command(
         int | None, _option("--seed", "seed for the order of the cases [default: 0]", "N")
     ] = None,
     quick: Annotated[
-        bool, _option("--quick", "use three short replicates and a budget of about a minute")
+        bool,
+        _option(
+            "--quick",
+            "use three short replicates and a budget of about a minute, with two minutes more for "
+            "each accelerator",
+        ),
     ] = False,
     name: Annotated[
         str | None, _option("--name", "add this to the name of the run directory", "NAME")
@@ -207,6 +214,10 @@ def run_command(
 
     The flags from --mode on are axes. Each replaces the values of that axis in the sweep and can be
     repeated: --batch 1 --batch 8. A default holds if no flag and no TOML file sets the axis.
+
+    In the TOML file, on = "cpu" or on = "accelerators" in a [[sweep]] limits it to devices of that
+    sort. In [run], budget_s is the time without accelerators, and accelerator_budget_s is added for
+    each accelerator that is measured.
     """
     from bench.commands import run as measure
 

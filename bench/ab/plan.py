@@ -18,7 +18,7 @@ from bench.core.records import Case
 from bench.core.subject import layer_text, parse
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
-from bench.plan import config, expand
+from bench.plan import config, estimate, expand
 from bench.verdict.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIRS, first_pairs
 
 CASE_S = 18.0  # its first stage and its share of the null case, on two cores (experiments/live.py)
@@ -159,10 +159,9 @@ def estimate_s(planned: Planned) -> float:
 
     A budget bounds it.
     """
-    compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
     firsts = first_pairs(planned.pairs)
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
-    total_s += 2 * compiled * (expand.COMPILE_COLD_S + (firsts - 1) * expand.COMPILE_WARM_S)
+    total_s += 2 * sum(estimate.compile_s(one["A"], firsts) for one in planned.cases.values())
     return min(total_s, planned.run.budget_s) if planned.run.budget_s else total_s
 
 

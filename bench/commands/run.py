@@ -26,10 +26,13 @@ from bench.host import environment, peaks, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
+from bench.plan.estimate import estimate, with_budget
 from bench.results import journal, run_directory, run_json
 from bench.terminal.progress import Bar, wide_console
 
 QUICK = {"replicates": 3, "samples_s": 0.1, "warmup_s": 0.1, "budget_s": 60.0}
+QUICK_ACCELERATOR_S = 120.0  # more for each accelerator
+NEWER_OPTIONS = frozenset({"weights", "accelerator_budget_s"})  # earlier run.json lack them
 OK, FAILED, INTERRUPTED = 0, 4, 130
 
 
@@ -77,14 +80,18 @@ def run(asked: Asked) -> int:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
         planned = plan.make(settings, found)
+        settings = with_budget(settings, planned)
         if asked.list_only:
             from bench.terminal import listing
 
-            listing.show(planned, plan.estimate_s(planned, settings), console)
+            names = {name: device.shown for name, device in found.devices.items()}
+            listing.show(planned, estimate(planned, settings), names, console)
             return OK
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
                 _say(console, f"note: {one.reason}")
+            elif one.settings == plan.DEVICE:
+                _say(console, f"note: {one.subject} is left out: {one.reason}")
         for name, text in planned.guessed.items():
             _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
         begun = _begin(asked, settings, found, planned, console)
@@ -108,8 +115,10 @@ def _say(console: Console, text: str) -> None:
 
 
 def _config(asked: Asked) -> config.Config:
-    quick = QUICK if asked.quick else {}
+    quick: Mapping[str, float] = QUICK if asked.quick else {}
     given = {name: value for name, value in asked.options.items() if value is not None}
+    if quick and "budget_s" not in given:
+        quick = {**quick, "accelerator_budget_s": QUICK_ACCELERATOR_S}
     return config.load(
         asked.config,
         flags=asked.axes,
@@ -201,12 +210,11 @@ def _resume(asked: Asked) -> _Begun:
         described = run_json.of(stored)
         cases = _cases(stored)
         options = config.RunOptions(
-            # Runs that were begun before there was `weights` have none.
             **{
                 key: stored["config"][key]
-                for key in set(config.RunOptions.model_fields) - {"weights"}
-            },
-            weights=stored["config"].get("weights"),
+                for key in config.RunOptions.model_fields
+                if key in stored["config"] or key not in NEWER_OPTIONS
+            }
         )
         before = environment.fixed_details(
             described.machine.written(), described.environment.written()

@@ -98,9 +98,10 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="device",
-        help="cpu, cuda:0, mps or xpu:0; auto = the CPU and every accelerator found",
+        help="cpu, cuda:0, mps or xpu:0; auto = the CPU and the first accelerator of each "
+        "name; all = every device",
         pattern=r"[a-z]+(?::[0-9]+)?",
-        example="cpu, cuda:0 or auto",
+        example="cpu, cuda:0, auto or all",
         default="auto",
     ),
     Axis(

@@ -15,17 +15,16 @@ from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.subject import SHIPPED, layer_name, layer_text, parse
 from bench.host.probed import Device, Layer, Probe, SubjectFound
-from bench.plan.config import Config, Sweep, layers_of
+from bench.plan.config import Config, On, Sweep, layers_of
 
 SHIPPED_INPUT = {"convnet": "3,224,224"}
-LAYERS = "layers"  # value of LeftOut.settings: all layers of a subject
+# Values of LeftOut.settings: all layers of a subject, a whole sweep, a device.
+LAYERS, SWEEP, DEVICE = "layers", "sweep", "device"
+NOT_ON: Mapping[On, str] = {  # why a sweep has no case
+    "cpu": "the sweep is for the CPU, which is not measured",
+    "accelerators": "the sweep is for accelerators, and none is measured",
+}
 NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # they compute nothing
-
-# Estimates for --list, from experiments/overhead.py.
-CASE_S = 0.06
-COMPILE_COLD_S = 20.0
-COMPILE_WARM_S = 4.0
-REPLICATE_S = 4.0
 
 
 class PlanError(UserError):
@@ -34,7 +33,7 @@ class PlanError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A combination that is not measured."""
+    """A combination that is not measured, or all of a subject, a sweep or a device."""
 
     subject: str
     settings: str
@@ -63,6 +62,15 @@ def make(config: Config, probe: Probe) -> Plan:
     left_out: dict[tuple[str, str, str], LeftOut] = {}
     thresholds: dict[str, float] = {}
     for sweep in config.sweeps:
+        there, same = _devices(sweep, probe)
+        for device_name, first in same.items():
+            why = f"it is like {first}; --device {device_name} or --device all measures it"
+            left_out[device_name, DEVICE, why] = LeftOut(device_name, DEVICE, why)
+        if not there:
+            why = NOT_ON[sweep.on]
+            for subject in sweep.subjects:
+                left_out[subject, SWEEP, why] = LeftOut(subject, SWEEP, why)
+            continue
         for whole, why in _without_layers(sweep, probe).items():
             left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
         for subject, layer in _subjects(sweep, probe):
@@ -70,7 +78,7 @@ def make(config: Config, probe: Probe) -> Plan:
                 why = "the name of the layer has characters that cannot be printed"
                 left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
                 continue
-            for settings in _combinations(sweep, subject, probe):
+            for settings in _combinations(sweep, subject, there, probe):
                 device = probe.devices[settings["device"]]
                 reason = _without_effect(settings, device, layer) or _second_grad_mode(
                     settings, sweep
@@ -149,13 +157,15 @@ def no_layer(whole: str, name: str, found: SubjectFound) -> str:
     return f"{whole} calls no layer {name!r}; it calls {there}{more}{near}"
 
 
-def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str, str]]:
+def _combinations(
+    sweep: Sweep, subject: str, devices: Sequence[str], probe: Probe
+) -> Iterable[dict[str, str]]:
     whole = parse(subject).whole
     values: list[Sequence[str]] = []
     for axis in AXES:
         given: Sequence[str] = sweep.axes.get(axis.name, ())
         if axis.name == "device":
-            given = _devices(given or (str(axis.default),), probe)
+            given = devices
         elif axis.name == "input" and not given:
             given = (_own_input(whole, probe.subjects[whole]),)
         values.append(given or (str(axis.default),))
@@ -163,21 +173,51 @@ def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str
         yield dict(zip(BY_NAME, combination, strict=True))
 
 
-def _devices(asked: Sequence[str], probe: Probe) -> tuple[str, ...]:
+def _devices(sweep: Sweep, probe: Probe) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the devices of a sweep, and those that `auto` leaves out → one that is like them.
+
+    Raises PlanError.
+    """
+    asked = sweep.axes.get("device", ()) or (str(BY_NAME["device"].default),)
+    firsts = _first_of_each_kind(probe.devices.values())
     names: dict[str, None] = {}
     for device in asked:
         if device == "auto":
+            names.update(dict.fromkeys(firsts.values()))
+        elif device == "all":
             names.update(dict.fromkeys(probe.devices))
-            continue
-        full = device if device in probe.devices else f"{device}:0"
-        if full not in probe.devices:
-            there = ", ".join(probe.devices)
-            raise PlanError(
-                f"--device {device}: torch {probe.torch} finds no such device; "
-                f"expected one of {there}{did_you_mean(device, probe.devices)}"
-            )
-        names.setdefault(full)
-    return tuple(names)
+        else:
+            names.setdefault(_one_device(device, probe))
+    there = tuple(name for name in names if sweep.on in ("any", _kind(name)))
+    same = {
+        one.name: firsts[one.type, one.shown]
+        for one in probe.devices.values()
+        if "auto" in asked and one.name not in names and sweep.on in ("any", _kind(one.name))
+    }
+    return there, same
+
+
+def _first_of_each_kind(devices: Iterable[Device]) -> dict[tuple[str, str], str]:
+    """Return the first device by its type and the name that its driver reports."""
+    found: dict[tuple[str, str], str] = {}
+    for one in devices:
+        found.setdefault((one.type, one.shown), one.name)
+    return found
+
+
+def _one_device(device: str, probe: Probe) -> str:
+    full = device if device in probe.devices else f"{device}:0"
+    if full not in probe.devices:
+        there = ", ".join(probe.devices)
+        raise PlanError(
+            f"--device {device}: torch {probe.torch} finds no such device; "
+            f"expected one of {there}{did_you_mean(device, probe.devices)}"
+        )
+    return full
+
+
+def _kind(device: str) -> On:
+    return "cpu" if device == "cpu" else "accelerators"
 
 
 def _own_input(whole: str, found: SubjectFound) -> str:
@@ -204,8 +244,8 @@ def _without_effect(settings: Mapping[str, str], device: Device, layer: Layer | 
         ),
         (not device.has_tf32 and settings["tf32"] == "on", f"{device.shown} has no TF32"),
         (
-            on_cpu and compile_ in ("reduce-overhead", "max-autotune-no-cudagraphs"),
-            f"{compile_} is about CUDA graphs; on a CPU it is "
+            device.type != "cuda" and compile_ in ("reduce-overhead", "max-autotune-no-cudagraphs"),
+            f"{compile_} is about CUDA graphs; on {'a CPU' if on_cpu else device.type} it is "
             + ("default" if compile_ == "reduce-overhead" else "max-autotune"),
         ),
         (
@@ -274,13 +314,3 @@ def _only(cases: Mapping[str, Case], only: Sequence[str]) -> list[Case]:
                 f"{len(cases)}{did_you_mean(case_id, cases)}"
             )
     return [cases[case_id] for case_id in dict.fromkeys(only)]
-
-
-def estimate_s(plan: Plan, config: Config) -> float:
-    """Estimate the duration of the run.  A budget limits it."""
-    run = config.run
-    compiled = sum(case.compile != "off" for case in plan.cases)
-    outcome_s = CASE_S + run.warmup_s * 1.3 + run.samples_s
-    total_s = run.replicates * (REPLICATE_S + len(plan.cases) * outcome_s)
-    total_s += compiled * (COMPILE_COLD_S + (run.replicates - 1) * COMPILE_WARM_S)
-    return min(total_s, run.budget_s * 1.15) if run.budget_s else total_s

@@ -13,6 +13,7 @@ from bench.ab import outcome, scheduler
 from bench.commands import ab, profile, report
 from bench.commands import run as measure
 from bench.core.errors import UserError
+from bench.host.probed import Device, Probe, SubjectFound
 from bench.plan import config, expand
 from bench.results import run_directory
 from bench.verdict.ab_report import Report
@@ -133,3 +134,26 @@ def test_a_resume_that_is_refused_for_another_run_changes_nothing() -> None:
     run_directory.release(holder)
     said(lambda console: measure._measure(second, console))
     assert json.loads(directory.description.read_text()) == {"config": {"replicates": 2}}
+
+
+def test_the_list_of_a_machine_with_eight_gpus_names_the_time_of_each_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    devices = [Device(name="cpu", shown="a CPU")] + [
+        Device(name=f"cuda:{index}", shown="NVIDIA H100", has_cudnn=True, has_tf32=True)
+        for index in range(8)
+    ]
+    probe = Probe(
+        torch="2.13.0",
+        facts={},
+        devices={one.name: one for one in devices},
+        subjects={"convnet": SubjectFound(has_inputs=True)},
+    )
+    monkeypatch.setattr(measure, "_look", lambda _: probe)
+    assert measure.run(measure.Asked(list_only=True)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  cuda:7: it is like cuda:0; --device cuda:7 or --device all measures it" in lines
+    assert lines[-1] == (
+        "46 cases, about 10:06 (min:s): 22 cases on cpu (a CPU), 2:26; 24 cases on cuda:0 "
+        "(NVIDIA H100), 7:20"
+    )

@@ -4,7 +4,7 @@ import pytest
 
 from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.plan.config import load
-from bench.plan.expand import LeftOut, PlanError, estimate_s, make
+from bench.plan.expand import LeftOut, PlanError, make
 
 CPU = Device(name="cpu", shown="a CPU")
 GPU = Device(name="cuda:0", shown="a GPU", has_cudnn=True, has_tf32=True)
@@ -98,6 +98,82 @@ def test_settings_of_the_cpu_are_empty_on_an_accelerator_and_the_other_way_round
     assert {case.tf32 for case in on_gpu} == {"off", "on"}
 
 
+def test_the_default_sweep_keeps_an_accelerator_busy_and_tries_its_settings() -> None:
+    cases = [one for one in make(load(), _probe(CPU, GPU)).cases if one.device == "cuda:0"]
+    assert len(cases) == 24
+    assert {one.batch for one in cases} == {1, 32, 256, 1024}
+    assert {(one.amp, one.memory_format) for one in cases} == {
+        ("off", "contiguous"),
+        ("bfloat16", "contiguous"), ("bfloat16", "channels_last"),
+        ("float16", "contiguous"), ("float16", "channels_last"),
+    }  # fmt: skip
+    assert {(one.compile, one.batch) for one in cases if one.compile != "off"} == {
+        ("reduce-overhead", 1), ("default", 256),
+    }  # fmt: skip
+
+
+def test_the_part_of_the_cpu_is_the_same_with_and_without_an_accelerator() -> None:
+    alone = make(load(), _probe(CPU)).cases
+    beside = [one for one in make(load(), _probe(CPU, GPU)).cases if one.device == "cpu"]
+    assert list(alone) == beside
+
+
+def test_auto_takes_the_first_accelerator_of_each_name_and_says_which_are_left_out() -> None:
+    other = Device(name="cuda:2", shown="another GPU", has_cudnn=True)
+    twin = Device(name="cuda:1", shown="a GPU", has_cudnn=True, has_tf32=True)
+    plan = make(load(), _probe(CPU, GPU, twin, other))
+    assert {case.device for case in plan.cases} == {"cpu", "cuda:0", "cuda:2"}
+    assert [one for one in plan.left_out if one.settings == "device"] == [
+        LeftOut(
+            "cuda:1", "device", "it is like cuda:0; --device cuda:1 or --device all measures it"
+        )
+    ]
+
+
+def test_every_device_can_be_asked_for_or_one_by_its_number() -> None:
+    eight = [Device(name=f"cuda:{index}", shown="a GPU") for index in range(8)]
+    every = make(load(flags={"device": ["all"]}), _probe(CPU, *eight))
+    assert {case.device for case in every.cases} == {"cpu", *(one.name for one in eight)}
+    fourth = make(load(flags={"device": ["cuda:3"]}), _probe(CPU, *eight))
+    assert {case.device for case in fourth.cases} == {"cuda:3"}
+    both = make(load(flags={"device": ["auto", "cuda:3"]}), _probe(CPU, *eight))
+    assert {case.device for case in both.cases} == {"cpu", "cuda:0", "cuda:3"}
+    assert "cuda:3" not in {one.subject for one in both.left_out}
+
+
+def test_a_sweep_for_one_sort_of_device_asks_the_other_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "both.toml"
+    path.write_text(
+        "[[sweep]]\non = 'cpu'\nbatch = 1\n[[sweep]]\non = 'accelerators'\nbatch = 64\n"
+        "[[sweep]]\nbatch = 8\n"
+    )
+    cases = make(load(path), _probe(CPU, GPU)).cases
+    assert {(one.device, one.batch) for one in cases} == {
+        ("cpu", 1), ("cuda:0", 64), ("cpu", 8), ("cuda:0", 8),
+    }  # fmt: skip
+    named = make(load(path, flags={"device": ["cpu"]}), _probe(CPU, GPU))
+    assert {(one.device, one.batch) for one in named.cases} == {("cpu", 1), ("cpu", 8)}
+
+
+def test_a_plan_of_sweeps_for_devices_that_are_not_there_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "gpu.toml"
+    path.write_text("[[sweep]]\non = 'accelerators'\n")
+    with pytest.raises(PlanError, match="the sweep is for accelerators, and none is measured"):
+        make(load(path), _probe(CPU))
+    path.write_text("[[sweep]]\non = 'cpu'\ndevice = 'cuda'\n")
+    with pytest.raises(PlanError, match="the sweep is for the CPU, which is not measured"):
+        make(load(path), _probe(CPU, GPU))
+
+
+def test_cuda_graphs_are_asked_of_cuda_alone() -> None:
+    metal = Device(name="mps", shown="a Mac")
+    plan = make(load(), _probe(CPU, metal))
+    assert "reduce-overhead" not in {one.compile for one in plan.cases}
+    assert "reduce-overhead is about CUDA graphs; on mps it is default" in {
+        one.reason for one in plan.left_out
+    }
+
+
 def test_a_device_may_be_named_without_its_number() -> None:
     cases = make(load(flags={"device": ["cuda"]}), _probe(CPU, GPU)).cases
     assert {case.device for case in cases} == {"cuda:0"}
@@ -158,11 +234,6 @@ def test_one_case_can_be_chosen_and_an_unknown_one_is_wrong_use() -> None:
     assert only.cases == (every[3],)
     with pytest.raises(PlanError, match="the sweep has no such case"):
         make(load(only=["convnet:x"]), _probe())
-
-
-def test_a_budget_bounds_the_estimate() -> None:
-    config = load(budget_s=10)
-    assert estimate_s(make(config, _probe()), config) <= 11.5
 
 
 def test_layers_of_any_name_are_planned_and_one_that_cannot_be_printed_is_left_out() -> None:
