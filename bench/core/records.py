@@ -38,6 +38,8 @@ FLAGS: Mapping[str, str] = {
     "noisy": "the replicates' interval is wider than the precision asked for (forward or step)",
     "few-replicates": "fewer replicates than asked for",
     "partial": "other replicates of the case failed",
+    "launch-bound": "the host takes at least 90 % of the time of the calls to issue them, so the "
+    "device waits for it",
     "throttled": "the device lowered its clocks for heat or a hardware fault",
     "implausible": "faster than the machine's measured peaks allow",
     "unverified": "the result could not be compared with a reference",
@@ -292,6 +294,10 @@ class Row:
         "the default is used; 2 to 4: the default is mixed in"
     )
     device_s: float | None = _column("time between two events on the accelerator: s")
+    host_issue_s: float | None = _column(
+        "the host's time to issue one of the calls back-to-back, before it waits for the device; "
+        "empty on a CPU, and where the call waits for the device itself: s"
+    )
     images_per_s: float | None = _column("batch / pipelined_s: 1/s")
     first_call_s: float | None = _column("first call of a process, including compiling: s")
     tuning_s: float | None = _column(
@@ -363,6 +369,8 @@ class Row:
 
 
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))
+# Metrics that the worker finds, and that earlier results lack.
+LATER_METRICS = frozenset({"host_issue_s"})
 # Results that were written before there were these are read as if they were empty.
 LATER_COLUMNS = frozenset(
     {
@@ -371,4 +379,5 @@ LATER_COLUMNS = frozenset(
         for what in ("error", "between", "corrected")
     }
     | {"earlier_runs", "control_factor"}
+    | LATER_METRICS
 )

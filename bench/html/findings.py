@@ -17,7 +17,7 @@ MOST_FIRST = 8
 MOST_DOUBTS = 3  # of the first
 MOST_SENTENCES = 200  # of one heading, over all runs
 # What the table of speedups already shows comes last.
-ORDER = ("doubt", "best", "device", "batch", "layers", "roofline")
+ORDER = ("doubt", "launch", "best", "device", "batch", "layers", "roofline")
 HEADINGS = (
     ("Setting by setting", ("speedup", "mixed", "none", "slowdown")),
     ("Batch size", ("batch",)),

@@ -8,7 +8,17 @@ from bench.compare.groups import Direction, Span
 from bench.core import units
 
 Kind = Literal[
-    "best", "speedup", "mixed", "slowdown", "none", "batch", "device", "layers", "roofline", "doubt"
+    "best",
+    "speedup",
+    "mixed",
+    "slowdown",
+    "none",
+    "batch",
+    "device",
+    "launch",
+    "layers",
+    "roofline",
+    "doubt",
 ]
 
 

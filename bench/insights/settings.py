@@ -30,10 +30,16 @@ class Series:
 
 
 def series(group: Group, medians: Medians) -> list[Series]:
-    """One series for every setting but the plain one, without implausible rows."""
+    """One series for every setting but the plain one.
+
+    Implausible rows are left out, and so are those that are launch-bound: a faster device would not
+    have made them faster.  Settings of torch.compile stay: they may issue fewer launches.
+    """
     found: dict[tuple[str, str, Setting], list[SettingSpeedup]] = {}
     for one in against_plain(group, medians):
-        if not any("implausible" in row.flag_names for row in one.rows):
+        doubts = {flag for row in one.rows for flag in row.flag_names}
+        of_host = "launch-bound" in doubts and "compile" not in dict(one.setting)
+        if "implausible" not in doubts and not of_host:
             found.setdefault((one.mode, one.device, one.setting), []).append(one)
     return [
         Series(*key, tuple(sorted(speedups, key=lambda one: one.batch)))

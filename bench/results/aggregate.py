@@ -18,6 +18,7 @@ from bench.core.records import (
     INFERENCE_PHASES,
     INFINITE,
     LATER_COLUMNS,
+    LATER_METRICS,
     TRAINING_PHASES,
     Case,
     Entry,
@@ -39,6 +40,7 @@ from bench.stats.percentiles import bimodal, percentile
 # Centres of a figure in earlier runs of the machine, by case, phase and kind, a run each.
 Earlier = Mapping[tuple[str, str], Sequence[Mapping[str, ratios.Centre]]]
 ENOUGH = 3  # ok replicates that outweigh failed ones
+LAUNCH_BOUND = 0.9  # of the time of a call, in which the host issues it
 # Of the replicate as a whole, so true of each of its phases.
 # The copy differs by 10 % between runs of one code, more than any case does, and follows none of
 # them (`python -m experiments.drift`): it stands in the journal alone.
@@ -50,7 +52,7 @@ _MADE_HERE = frozenset(
     | {"latency_mean_s", "latency_min_s", "device_s"}
     | {f"latency_{end}_s" for end in ("median", "low", "high", "p90", "p95", "p99")}
     | {"pipelined_s", "pipelined_low_s", "pipelined_high_s"}
-    | LATER_COLUMNS
+    | (LATER_COLUMNS - LATER_METRICS)
 )
 _WHOLE_NUMBERS = frozenset(
     column.name for column in dataclasses.fields(Row) if column.type == int | None
@@ -198,6 +200,8 @@ def _flags(
         found.add("noisy")
     if any(bimodal(medians) for medians in by_kind):
         found.add("bimodal")
+    if _launch_bound(ok, whole):
+        found.add("launch-bound")
     if len(ok) < asked:
         found.add("few-replicates")
     if failed:
@@ -207,6 +211,16 @@ def _flags(
     return (
         ";".join([flag for flag in FLAGS if flag in found] + sorted(found - FLAGS.keys())) or None
     )
+
+
+def _launch_bound(ok: Sequence[Measurement], whole: str) -> bool:
+    """Whether the host issues calls for most of the time that they take back-to-back."""
+    shares = [
+        one.facts["host_issue_s"] / statistics.median(times)
+        for one in ok
+        if "host_issue_s" in one.facts and (times := _of(one, whole, "pipelined"))
+    ]
+    return bool(shares) and statistics.median(shares) >= LAUNCH_BOUND
 
 
 def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:

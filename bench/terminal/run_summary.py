@@ -22,11 +22,11 @@ from bench.verdict.tables import safe, style_of
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable, wrapped
 
 MOST_ROWS = 60
-TOLD = ("doubt", "device", "best")
+TOLD = ("doubt", "launch", "device", "best")
 MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
-FLAG_LETTERS = dict(zip(FLAGS, "cugnfptiv2", strict=True))
+FLAG_LETTERS = dict(zip(FLAGS, "cugnfpltiv2", strict=True))
 SPEEDUP_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
 

@@ -22,7 +22,7 @@ from bench.core.text import printable
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
-from bench.worker.device import nvidia, reference_work
+from bench.worker.device import cuda, nvidia, reference_work
 from bench.worker.jobs import (
     interleaved,
     prepare,
@@ -217,6 +217,7 @@ def _measure(request: Request) -> Entry:
             limit=limit,
         )
     driver.stop()
+    issued = _host_issue(built, times)
     moved, transfer_metrics = _transfers(built)
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
     doubts = doubts_of(times.settled, times.moved, seen)
@@ -229,11 +230,30 @@ def _measure(request: Request) -> Entry:
         replicate=request.replicate,
         samples=times.samples + moved,
         flags=tuple(dict.fromkeys(flags)),
-        facts=found | transfer_metrics | driver.columns() | load.columns(times.calls_sampled),
+        facts=found
+        | issued
+        | transfer_metrics
+        | driver.columns()
+        | load.columns(times.calls_sampled),
         state={**seen, "doubts": doubts} if doubts else seen,
         controls={name: tuple(times) for name, times in known.times_s.items()},
         timed_s=times.timed_s,
     )
+
+
+def _host_issue(built: prepare.BuiltCase, times: measure.Timing) -> dict[str, float]:
+    """How long the host issues one call; empty where the call waits for the device itself.
+
+    Its host then takes as long as the device, however little it has to do.
+    """
+    if times.host_issue_s is None:
+        return {}
+    scaled = built.case.mode == "training" and built.case.amp == "float16"
+    if scaled and parse(built.case.subject).layer is None:
+        return {}  # GradScaler reads a number of the device before each optimizer step
+    built.step.prepare(1)
+    waits = cuda.waits_for_device(built.case.device, built.step)
+    return {} if waits else {"host_issue_s": times.host_issue_s}
 
 
 def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> dict[str, str]:

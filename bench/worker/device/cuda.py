@@ -3,11 +3,15 @@
 Importable, and its flags settable, on a machine without a GPU.
 """
 
+import warnings
+from collections.abc import Callable
 from typing import Any, Literal
 
 import pynvml
 import torch
 
+# In torch's warning of a wait (`c10/cuda/CUDAFunctions.cpp`).
+SYNCHRONIZES = "called a synchronizing CUDA operation"
 _backends: Any = torch.backends  # replaced at run time by objects that its annotations lack
 
 
@@ -57,6 +61,24 @@ def l2_bytes(device: str) -> int | None:
         return None
     properties = torch.cuda.get_device_properties(int(index or 0))
     return getattr(properties, "L2_cache_size", None) or None
+
+
+def waits_for_device(device: str, call: Callable[[], object]) -> bool:
+    """Whether a call waits for its CUDA device itself, e.g. by `.item()`.  False on other devices.
+
+    torch warns of most such waits (`torch.cuda.set_sync_debug_mode`).  The mode is put back.
+    """
+    if device.partition(":")[0] != "cuda":
+        return False
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    return any(SYNCHRONIZES in str(one.message) for one in said)
 
 
 def set_tf32(on: bool) -> None:

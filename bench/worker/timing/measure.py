@@ -55,6 +55,7 @@ class Timing:
     calls_made: int  # warm-up and samples
     calls_sampled: int  # of them, inside a sample
     timed_s: float  # warm-up and samples, without `between`
+    host_issue_s: float | None = None  # per call (`Sampler.host_issue_s`)
 
 
 class TooSlowError(Exception):
@@ -191,4 +192,5 @@ def measure(
         calls_made=steady.calls_made + watch.calls_made,
         calls_sampled=sampler.calls_sampled,
         timed_s=steady.timed_s + sampler.spent_s,
+        host_issue_s=sampler.host_issue_s,
     )

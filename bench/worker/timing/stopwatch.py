@@ -77,6 +77,7 @@ class Stopwatch:
     device: TimedDevice
     clock: Callable[[], float]
     calls_made: int = 0
+    issued_s: float = 0.0  # of the last span: until all calls were issued; 0 if synchronous
 
     def span_s(self, calls: int) -> float:
         """Seconds of prepared calls back to back."""
@@ -87,8 +88,11 @@ class Stopwatch:
             start = self.clock()
             for _ in range(calls):
                 self.step()
+            # On a synchronous device, whose samples hold one look at the clock, nothing is left.
+            issued = start if self.device.synchronous else self.clock()
             self.device.wait()
             end = self.clock()
+        self.issued_s = issued - start
         self.calls_made += calls
         return _positive(end - start)
 
