@@ -141,6 +141,7 @@ def test_a_case_has_the_defaults_of_the_axes() -> None:
 def test_a_case_on_cuda_has_cudas_settings_and_no_threads() -> None:
     case = make_case("convnet", {"device": "cuda:0", "tf32": "on"})
     assert (case.threads, case.tf32, case.cudnn_benchmark) == (None, "on", "off")
+    assert make_case("convnet", {"device": "cuda:0"}).tf32 == "default"
 
 
 @pytest.mark.parametrize("name", ["compile", "allocator"])

@@ -26,6 +26,7 @@ OTHER_NAMES = {
     "true": "on",
     "false": "off",
     "malloc": "system",
+    "mixed": "default",
 }
 
 
@@ -145,9 +146,10 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="tf32",
-        help="TensorFloat-32 in convolutions and matrix products",
-        values=("off", "on"),
-        default="off",
+        help="TensorFloat-32: default = as torch comes: convolutions, no matrix products; "
+        "off or on = both",
+        values=("default", "off", "on"),
+        default="default",
         in_id="tf32={}",
     ),
     Axis(
@@ -175,5 +177,11 @@ AXES: tuple[Axis, ...] = (
         later=True,
     ),
 )
+
+
+def allows_tf32(value: str | None) -> bool:
+    """Whether some operation may use TensorFloat-32 with this value of its axis."""
+    return value in ("default", "on")
+
 
 BY_NAME: Mapping[str, Axis] = {axis.name: axis for axis in AXES}

@@ -234,7 +234,10 @@ class Row:
     memory_format: str | None = _column("contiguous or channels_last")
     compile: str | None = _column("mode of torch.compile, or off")
     cudnn_benchmark: str | None = _column("cuDNN's benchmark mode; empty without cuDNN")
-    tf32: str | None = _column("TensorFloat-32; empty where the device has none")
+    tf32: str | None = _column(
+        "TensorFloat-32: default (as torch comes: in convolutions, not in matrix products), off or "
+        "on; empty where the device has none"
+    )
     threads: str | None = _column(
         "number of intra-op threads that was requested; empty on accelerators"
     )

@@ -121,12 +121,10 @@ def _winners(speedups: Sequence[SettingSpeedup], level: float) -> Iterator[Setti
 
 def best(group: Group, medians: Medians) -> list[Insight]:
     """The fastest setting for each mode and device, with its batch sizes."""
-    return [
-        _best(_work(group, one.mode, one.device), one, medians) for one in contests(group, medians)
-    ]
+    return [_best(group, one, medians) for one in contests(group, medians)]
 
 
-def _best(work: str, contest: Contest, medians: Medians) -> Insight:
+def _best(group: Group, contest: Contest, medians: Medians) -> Insight:
     """The fastest setting, chosen so that the choice is wrong in at most 5 % of cases.
 
     With several settings, one of them may look faster by chance.  Each interval therefore has the
@@ -134,6 +132,7 @@ def _best(work: str, contest: Contest, medians: Medians) -> Insight:
     compared with each of the others in the same way; settings that may be as fast are named.
     """
     speedups, many, level = contest.speedups, contest.settings, contest.level
+    work = _work(group, contest.mode, contest.device)
     winners: dict[Setting, list[SettingSpeedup]] = {}
     for one in contest.winners:
         winners.setdefault(one.setting, []).append(one)
@@ -145,6 +144,7 @@ def _best(work: str, contest: Contest, medians: Medians) -> Insight:
         text = f"The fastest setting for {work} is unknown: there are too few replicates."
     else:
         text = _none_faster(work, speedups, many, level)
+    text += _plain_tf32(group, {one.setting for one in rests_on} if winners else set())
     return Insight(
         kind="best", text=text, evidence=_evidence(rests_on), case_ids=_case_ids(rests_on)
     )
@@ -204,10 +204,17 @@ def _of_series(group: Group, one: Series) -> Insight:
     price = costs(one.speedups) + paybacks(faster) if faster else []
     return Insight(
         kind=kind,
-        text=" ".join([text, *price]),
+        text=" ".join([text, *price]) + _plain_tf32(group, {one.setting}),
         evidence=_evidence(one.speedups),
         case_ids=_case_ids(one.speedups),
     )
+
+
+def _plain_tf32(group: Group, settings: set[Setting]) -> str:
+    """Where a setting changes TF32, a sentence that says what plain has of it already."""
+    if group.base["tf32"] != "default" or not any("tf32" in dict(one) for one in settings):
+        return ""
+    return " Plain is torch's default: TF32 in convolutions, and not in matrix products."
 
 
 def _work(group: Group, mode: str, device: str) -> str:

@@ -80,8 +80,8 @@ def make(config: Config, probe: Probe) -> Plan:
                 continue
             for settings in _combinations(sweep, subject, there, probe):
                 device = probe.devices[settings["device"]]
-                reason = _without_effect(settings, device, layer) or _second_grad_mode(
-                    settings, sweep
+                reason = _without_effect(settings, device, layer) or _same_as_another(
+                    settings, sweep, device
                 )
                 if reason:
                     shown = " ".join(f"{key}={value}" for key, value in settings.items())
@@ -269,8 +269,11 @@ def _without_effect(settings: Mapping[str, str], device: Device, layer: Layer | 
     return next((reason for holds, reason in rules if holds), None)
 
 
-def _second_grad_mode(settings: Mapping[str, str], sweep: Sweep) -> str | None:
-    """Return why a training step is left out: grad_mode has no effect on it."""
+def _same_as_another(settings: Mapping[str, str], sweep: Sweep, device: Device) -> str | None:
+    """Return why a case is left out that another value of an axis of this sweep makes as well."""
+    asked = sweep.axes.get("tf32", ())
+    if settings["tf32"] == "off" and "default" in asked and not device.has_tf32:
+        return f"{device.shown} has no TF32, so off is its default"
     asked = sweep.axes.get("grad_mode", ())
     if settings["mode"] == "inference" or not asked or settings["grad_mode"] == asked[0]:
         return None

@@ -154,6 +154,6 @@ def test_the_list_of_a_machine_with_eight_gpus_names_the_time_of_each_device(
     lines = capsys.readouterr().out.splitlines()
     assert "  cuda:7: it is like cuda:0; --device cuda:7 or --device all measures it" in lines
     assert lines[-1] == (
-        "46 cases, about 10:06 (min:s): 22 cases on cpu (a CPU), 2:26; 24 cases on cuda:0 "
-        "(NVIDIA H100), 7:20"
+        "48 cases, about 10:37 (min:s): 22 cases on cpu (a CPU), 2:26; 26 cases on cuda:0 "
+        "(NVIDIA H100), 7:52"
     )

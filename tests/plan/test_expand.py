@@ -95,12 +95,12 @@ def test_settings_of_the_cpu_are_empty_on_an_accelerator_and_the_other_way_round
     assert all(case.cudnn_benchmark is None and case.tf32 is None for case in on_cpu)
     assert all(case.threads is None and case.allocator is None for case in on_gpu)
     assert {case.cudnn_benchmark for case in on_gpu} == {"off", "on"}
-    assert {case.tf32 for case in on_gpu} == {"off", "on"}
+    assert {case.tf32 for case in on_gpu} == {"default", "off", "on"}
 
 
 def test_the_default_sweep_keeps_an_accelerator_busy_and_tries_its_settings() -> None:
     cases = [one for one in make(load(), _probe(CPU, GPU)).cases if one.device == "cuda:0"]
-    assert len(cases) == 24
+    assert len(cases) == 26
     assert {one.batch for one in cases} == {1, 32, 256, 1024}
     assert {(one.amp, one.memory_format) for one in cases} == {
         ("off", "contiguous"),
@@ -300,3 +300,14 @@ def test_a_misspelled_case_id_names_the_nearest_one() -> None:
     with pytest.raises(PlanError) as caught:
         make(load(only=[meant.replace("inference", "inferense")]), _probe())
     assert str(caught.value).endswith(f"; did you mean {meant!r}?")
+
+
+def test_tf32_off_and_default_are_one_case_where_the_device_has_none() -> None:
+    flags = {"tf32": ["default", "off", "on"], "device": ["cpu"], "mode": ["inference"]}
+    plan = make(load(flags=flags), _probe(CPU))
+    assert {one.tf32 for one in plan.cases} == {None}
+    assert {"a CPU has no TF32", "a CPU has no TF32, so off is its default"} <= {
+        one.reason for one in plan.left_out
+    }
+    alone = make(load(flags={**flags, "tf32": ["off"]}), _probe(CPU))
+    assert alone.cases == plan.cases

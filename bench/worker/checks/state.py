@@ -115,7 +115,7 @@ def global_state(module: nn.Module, device_type: str) -> dict[str, Any]:
     }
     if device_type == "cuda":
         state["cudnn_benchmark"] = "on" if cuda.cudnn_benchmark() else "off"
-        state["tf32"] = cuda.tf32_state()  # "mixed" where the two differ
+        state["tf32"] = cuda.tf32_state()
     return state
 
 
