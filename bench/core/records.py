@@ -307,7 +307,8 @@ class Row:
         "cuDNN's search: first call with this shape minus a steady call: s"
     )
     compile_cold_s: float | None = _column(
-        "first call minus a steady call, with an empty compiler cache: s"
+        "first call minus a steady call, with an empty compiler cache and one compiler thread, "
+        "unless TORCHINDUCTOR_COMPILE_THREADS says more: s"
     )
     compile_warm_s: float | None = _column(
         "first call minus a steady call, with a filled compiler cache: s"
