@@ -302,6 +302,10 @@ class Row:
         "empty on a CPU, and where the call waits for the device itself: s"
     )
     images_per_s: float | None = _column("batch / pipelined_s: 1/s")
+    process_start_s: float | None = _column(
+        "from the start of a process until its accelerator is open (the context of CUDA), imports "
+        "aside; libraries that load later are in first_call_s; empty on a CPU: s"
+    )
     first_call_s: float | None = _column("first call of a process, including compiling: s")
     tuning_s: float | None = _column(
         "cuDNN's search: first call with this shape minus a steady call: s"
@@ -374,7 +378,7 @@ class Row:
 
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))
 # Metrics that the worker finds, and that earlier results lack.
-LATER_METRICS = frozenset({"host_issue_s"})
+LATER_METRICS = frozenset({"host_issue_s", "process_start_s"})
 # Results that were written before there were these are read as if they were empty.
 LATER_COLUMNS = frozenset(
     {

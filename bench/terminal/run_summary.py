@@ -1,6 +1,7 @@
 """Print the end of `bench run`: the speedup of the settings, a table, the files."""
 
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -61,6 +62,7 @@ def show(
         *_unverified(run.rows, entries),
         *_left_out(entries),
         *_losses(entries),
+        *_process_starts(run.rows),
         *_spent(entries, elapsed_s),
     ):
         _say(console, wrapped(line, width) or [""])
@@ -213,6 +215,19 @@ def _losses(entries: Iterable[Entry]) -> list[str]:
         one.problems["loss"] for one in entries if isinstance(one, Facts) and "loss" in one.problems
     }
     return [f"loss: {one}" for one in sorted(said)]
+
+
+def _process_starts(rows: Iterable[Row]) -> list[str]:
+    """Return, for each accelerator, what a new process costs before its first call."""
+    by_device: dict[str, list[float]] = {}
+    for row in rows:
+        if row.process_start_s is not None:
+            by_device.setdefault(str(row.device), []).append(row.process_start_s)
+    return [
+        f"a new process takes {units.seconds(statistics.median(own))} to open {device}, imports "
+        "aside, before its first call (first_call_s)"
+        for device, own in by_device.items()
+    ]
 
 
 def _spent(entries: Iterable[Entry], elapsed_s: float) -> list[str]:

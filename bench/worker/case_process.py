@@ -217,7 +217,7 @@ def _measure(request: Request) -> Entry:
             limit=limit,
         )
     driver.stop()
-    issued = _host_issue(built, times)
+    host = _host_metrics(built, times)
     moved, transfer_metrics = _transfers(built)
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
     doubts = doubts_of(times.settled, times.moved, seen)
@@ -231,7 +231,7 @@ def _measure(request: Request) -> Entry:
         samples=times.samples + moved,
         flags=tuple(dict.fromkeys(flags)),
         facts=found
-        | issued
+        | host
         | transfer_metrics
         | driver.columns()
         | load.columns(times.calls_sampled),
@@ -241,19 +241,23 @@ def _measure(request: Request) -> Entry:
     )
 
 
-def _host_issue(built: prepare.BuiltCase, times: measure.Timing) -> dict[str, float]:
-    """How long the host issues one call; empty where the call waits for the device itself.
+def _host_metrics(built: prepare.BuiltCase, times: measure.Timing) -> dict[str, float]:
+    """The host's time to open an accelerator, and to issue one call; none on a CPU.
 
-    Its host then takes as long as the device, however little it has to do.
+    The second is unknown where the call waits for the device itself: its host then takes as long as
+    the device, however little it has to do.
     """
-    if times.host_issue_s is None:
+    if built.device.synchronous:
         return {}
+    found = {"process_start_s": built.process_start_s}
+    if times.host_issue_s is None:
+        return found
     scaled = built.case.mode == "training" and built.case.amp == "float16"
     if scaled and parse(built.case.subject).layer is None:
-        return {}  # GradScaler reads a number of the device before each optimizer step
+        return found  # GradScaler reads a number of the device before each optimizer step
     built.step.prepare(1)
     waits = cuda.waits_for_device(built.case.device, built.step)
-    return {} if waits else {"host_issue_s": times.host_issue_s}
+    return found if waits else {**found, "host_issue_s": times.host_issue_s}
 
 
 def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> dict[str, str]:

@@ -17,6 +17,7 @@ from bench.terminal.run_summary import (
     _files,
     _left_out,
     _odd,
+    _process_starts,
     _unverified,
     cases,
     speedups,
@@ -194,3 +195,14 @@ def test_a_time_of_two_replicates_has_no_interval_but_says_how_many_there_are() 
     three = printed(result(*replicates(case(), [0.010, 0.011, 0.012])))
     assert "replicates" not in three
     assert "%" in three.splitlines()[-2]
+
+
+def test_the_cost_of_a_process_is_said_for_each_accelerator_and_not_for_a_cpu() -> None:
+    gpu = case(device="cuda:0", cudnn_benchmark="off", tf32="off", threads=None, allocator=None)
+    entries: list[Entry] = replicates(case(), [0.01])
+    for number, start_s in enumerate((0.2, 0.32, 0.9)):
+        entries.append(measurement(gpu, number, 0.01, facts={"process_start_s": start_s}))
+    assert _process_starts(result(*entries)) == [
+        "a new process takes 320 ms to open cuda:0, imports aside, before its first call "
+        "(first_call_s)"
+    ]

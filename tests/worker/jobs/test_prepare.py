@@ -331,3 +331,21 @@ def test_what_grows_in_each_call_is_named(
 @pytest.mark.parametrize("subject", ["Counts", "SkipsAtRandom", "Small", "ChainsItsGraph"])
 def test_what_does_the_same_work_in_each_call_is_not_doubted(subject: str) -> None:
     assert doubt(subject) == ""
+
+
+def test_the_start_of_a_process_is_told_without_the_import_of_the_subject(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+
+    def slow(real: Any, seconds: float) -> Any:
+        def call(*args: Any) -> Any:
+            now[0] += seconds
+            return real(*args)
+
+        return call
+
+    monkeypatch.setattr(prepare, "wall_clock", lambda: now[0])
+    monkeypatch.setattr(prepare, "load", slow(prepare.load, 5.0))
+    monkeypatch.setattr(prepare, "open_device", slow(prepare.open_device, 0.25))
+    assert build("hostile:Small").process_start_s == 0.25
