@@ -13,9 +13,11 @@ import torch
 from bench.core.protocol import Budget, Request
 from bench.worker import case_process
 from bench.worker.checks import state
+from bench.worker.device.device import open_device
 from bench.worker.jobs import prepare
 from bench.worker.jobs.prepare import BuiltCase, Invalid, begin, end, flags, no_recompiles
 from bench.worker.model import inplace
+from bench.worker.model.build import load
 from bench.worker.model.step import TrainingStep
 from bench.worker.model.step_inputs import StepError
 from bench.worker.timing import measure
@@ -346,6 +348,6 @@ def test_the_start_of_a_process_is_told_without_the_import_of_the_subject(
         return call
 
     monkeypatch.setattr(prepare, "wall_clock", lambda: now[0])
-    monkeypatch.setattr(prepare, "load", slow(prepare.load, 5.0))
-    monkeypatch.setattr(prepare, "open_device", slow(prepare.open_device, 0.25))
+    monkeypatch.setattr(prepare, "load", slow(load, 5.0))
+    monkeypatch.setattr(prepare, "open_device", slow(open_device, 0.25))
     assert build("hostile:Small").process_start_s == 0.25
