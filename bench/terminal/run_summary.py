@@ -12,7 +12,7 @@ from rich.console import Console
 from bench.compare.speedup_grid import Grid, Verdict, speedup_table
 from bench.core import units
 from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, whole_phase
-from bench.core.row_names import case_names, half_width
+from bench.core.row_names import accelerators, case_names, half_width
 from bench.core.text import command
 from bench.insights import collect
 from bench.results import corrected
@@ -55,6 +55,7 @@ def show(
         console.print()
     console.print(cases(run.rows))
     for line in (
+        *_accelerators(run.rows),
         *_legend(run.rows),
         *_between(run.rows),
         "",
@@ -147,6 +148,12 @@ def uncertainty(row: Row) -> str:
     if width is None or (row.replicates or 0) < LEAST_REPLICATES:
         return units.number_of_replicates(row.replicates) if row.replicates else ""
     return units.percent(width)
+
+
+def _accelerators(rows: Iterable[Row]) -> list[str]:
+    """Return a line that says which accelerator each number stands for."""
+    names = accelerators(rows)
+    return ["; ".join(f"{device}: {name}" for device, name in names.items())] if names else []
 
 
 def _legend(rows: Iterable[Row]) -> list[str]:
