@@ -144,6 +144,11 @@ def test_a_case_on_cuda_has_cudas_settings_and_no_threads() -> None:
     assert make_case("convnet", {"device": "cuda:0"}).tf32 == "default"
 
 
+def test_the_largest_batch_is_not_looked_for_in_a_test() -> None:
+    with pytest.raises(BenchCaseError, match="give a number"):
+        make_case("convnet", {"batch": "max"})
+
+
 @pytest.mark.parametrize("name", ["compile", "allocator"])
 def test_what_needs_a_process_of_its_own_is_refused(name: str) -> None:
     with pytest.raises(BenchCaseError, match=f"bench run --{name}"):

@@ -6,6 +6,7 @@
 import dataclasses
 import datetime
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
@@ -18,10 +19,13 @@ from rich.text import Text
 
 from bench.core import decode
 from bench.core.errors import UserError
-from bench.core.records import Case
+from bench.core.records import Case, Entry
 from bench.core.subject import parse
 from bench.core.text import command, printable
+from bench.engine import largest
+from bench.engine.requests import request
 from bench.engine.scheduler import Runner, RunSoFar
+from bench.engine.workers import Experience, WorkerPool, opened
 from bench.host import environment, peaks, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
@@ -79,7 +83,7 @@ def run(asked: Asked) -> int:
         if asked.out and not asked.list_only:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
-        planned = plan.make(settings, found)
+        planned = plan.make(settings, found, finds_largest=True)
         settings = with_budget(settings, planned)
         if asked.list_only:
             from bench.terminal import listing
@@ -94,7 +98,8 @@ def run(asked: Asked) -> int:
                 _say(console, f"note: {one.subject} is left out: {one.reason}")
         for name, text in planned.guessed.items():
             _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
-        begun = _begin(asked, settings, found, planned, console)
+        planned, largest_batches = _with_largest(planned, settings, console)
+        begun = _begin(asked, settings, found, planned, console, largest_batches)
     _say_what_is_here(begun, console)
     if why := environment.no_commit(Path.cwd()):
         _say(console, f"note: no commit is stored beside the figures: {why}")
@@ -141,6 +146,7 @@ def _begin(
     found: Probe,
     planned: plan.Plan,
     console: Console,
+    largest_batches: Mapping[str, Any],
 ) -> _Begun:
     around = environment.environment()
     names = {name: device.shown for name, device in found.devices.items()}
@@ -167,10 +173,47 @@ def _begin(
                 for name, one in found.subjects.items()
             },
             "cases": [case.as_dict() for case in planned.cases],
+            "largest_batches": largest_batches,
             "left_out": [dataclasses.asdict(one) for one in planned.left_out],
         },
     )
     return _Begun(directory, planned, settings.run, found.torch, names, found.sources)
+
+
+def _with_largest(
+    planned: plan.Plan, settings: config.Config, console: Console
+) -> tuple[plan.Plan, dict[str, Any]]:
+    """The plan with a number for each `batch = max`, and what was found, by case id.
+
+    A case of which no batch fits stays in it at the least batch: its row says why.
+    """
+    if not planned.largest:
+        return planned, {}
+    cases = {case.case_id: case for case in planned.cases}
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-largest-") as folder:
+        folders = run_directory.Folders(Path(folder), Path(folder) / "failures")
+        pool = WorkerPool(
+            cases=planned.largest,
+            folders=folders,
+            log=folders.scratch / "largest.log",
+            timeout_s=settings.run.timeout_s,
+            experience=Experience(tell=lambda text: _say(console, text)),
+        )
+
+        def attempt(case: Case) -> Entry:
+            return pool.ask(request("fits", case, 0, settings.run, folders))
+
+        with opened(pool):
+            for asked in planned.largest:
+                found = largest.find(asked, attempt)
+                name = asked.case_id.replace(":b1:", ":bmax:", 1)
+                _say(console, f"{name}: {largest.described(found)}")
+                case = dataclasses.replace(asked, batch=found.batch or 1)
+                cases.setdefault(case.case_id, case)
+                if found.batch is not None:
+                    results[case.case_id] = dataclasses.asdict(found)
+    return dataclasses.replace(planned, cases=tuple(cases.values()), largest=()), results
 
 
 def _peaks(planned: plan.Plan, settings: config.Config, console: Console) -> dict[str, Any]:

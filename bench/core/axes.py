@@ -67,6 +67,7 @@ class Axis:
         return text
 
 
+MAX_BATCH = "max"  # a value of the axis batch, for which a number is found
 AS_BUILT = "as-built"  # a value of the axis dtype: the module keeps the dtypes it was built with
 
 _DTYPE = (
@@ -84,9 +85,9 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="batch",
-        help="number of images per call",
-        pattern=r"[1-9][0-9]{0,6}",
-        example="32, at most 9999999",
+        help="number of images per call; max = the most that fit into memory, found by trying",
+        pattern=rf"{MAX_BATCH}|[1-9][0-9]{{0,6}}",
+        example="32, at most 9999999, or max",
         default="32",
         in_id="b{}",
     ),

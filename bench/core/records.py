@@ -318,6 +318,10 @@ class Row:
         "first call minus a steady call, with a filled compiler cache: s"
     )
     parameters: int | None = _column("numbers in the module's parameters")
+    largest_batch: int | None = _column(
+        "largest batch of this case that fits, as `--batch max` found it; empty without it; how "
+        "near the next batch was that does not fit is in run.json"
+    )
     peak_bytes: int | None = _column("most memory that the allocator had given out at once: B")
     reserved_bytes: int | None = _column("most memory that the allocator held from the device: B")
     process_peak_bytes: int | None = _column("most physical memory of the process: B")
@@ -386,6 +390,6 @@ LATER_COLUMNS = frozenset(
         for kind in ("latency", "pipelined")
         for what in ("error", "between", "corrected")
     }
-    | {"earlier_runs", "control_factor"}
+    | {"earlier_runs", "control_factor", "largest_batch"}
     | LATER_METRICS
 )

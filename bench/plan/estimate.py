@@ -10,6 +10,7 @@ from bench.core.subject import parse
 from bench.plan.config import Config
 from bench.plan.expand import Plan
 
+ATTEMPTS = 20  # about so many processes find the largest batch: doubling, then bisection
 REPLICATE_S = 4.0  # a fork server imports torch
 BEYOND_BUDGET = 1.15  # what was started is finished, and tables and plots are made
 
@@ -52,6 +53,9 @@ def estimate(plan: Plan, config: Config) -> Estimate:
     shares: dict[str, float] = {}
     for case in plan.cases:
         shares[case.device] = shares.get(case.device, 0.0) + _case_s(case, config)
+    for case in plan.largest:  # and what it finds is measured
+        search_s = ATTEMPTS * (_costs(case).measure_s + config.run.warmup_s)
+        shares[case.device] = shares.get(case.device, 0.0) + search_s + _case_s(case, config)
     total_s = config.run.replicates * REPLICATE_S + sum(shares.values())
     if budget_s := config.run.budget_s:
         total_s = min(total_s, budget_s * BEYOND_BUDGET)
@@ -94,7 +98,7 @@ def with_budget(config: Config, plan: Plan) -> Config:
     run = config.run
     budget_s = run.budget_s
     if budget_s is not None and run.accelerator_budget_s is not None:
-        accelerators = {case.device for case in plan.cases} - {"cpu"}
+        accelerators = {case.device for case in (*plan.cases, *plan.largest)} - {"cpu"}
         budget_s += len(accelerators) * run.accelerator_budget_s
     own = {"budget_s": budget_s, "accelerator_budget_s": None}
     return dataclasses.replace(config, run=run.model_copy(update=own))

@@ -9,7 +9,7 @@ import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.core.axes import AXES, BY_NAME
+from bench.core.axes import AXES, BY_NAME, MAX_BATCH
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Case
@@ -24,6 +24,9 @@ NOT_ON: Mapping[On, str] = {  # why a sweep has no case
     "cpu": "the sweep is for the CPU, which is not measured",
     "accelerators": "the sweep is for accelerators, and none is measured",
 }
+NO_SEARCH = (
+    "--batch max: only `bench run` looks for the largest batch that fits into memory; give a number"
+)
 NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # they compute nothing
 
 
@@ -48,6 +51,8 @@ class Plan:
     left_out: tuple[LeftOut, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by case id: of its sweep
     guessed: Mapping[str, str] = field(default_factory=dict)  # subject → the input that was tried
+    # At batch 1: cases that are measured at the largest batch that fits (`bench.engine.largest`).
+    largest: tuple[Case, ...] = ()
 
     def order(self, replicate: int, seed: int) -> list[Case]:
         """Return the cases in the order of this replicate, shuffled by the seed."""
@@ -56,9 +61,13 @@ class Plan:
         return cases
 
 
-def make(config: Config, probe: Probe) -> Plan:
-    """Return each combination that can have an effect, once.  Raises PlanError."""
+def make(config: Config, probe: Probe, *, finds_largest: bool = False) -> Plan:
+    """Return each combination that can have an effect, once.  Raises PlanError.
+
+    finds_largest: whether the command looks for the largest batch (`batch = max`).
+    """
     cases: dict[str, Case] = {}
+    largest: dict[str, Case] = {}
     left_out: dict[tuple[str, str, str], LeftOut] = {}
     thresholds: dict[str, float] = {}
     for sweep in config.sweeps:
@@ -73,32 +82,53 @@ def make(config: Config, probe: Probe) -> Plan:
             continue
         for whole, why in _without_layers(sweep, probe).items():
             left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
-        for subject, layer in _subjects(sweep, probe):
-            if not subject.isprintable():
-                why = "the name of the layer has characters that cannot be printed"
-                left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
+        for batch, case in _of_sweep(sweep, there, probe, left_out):
+            if batch == MAX_BATCH:
+                largest.setdefault(case.case_id, case)
                 continue
-            for settings in _combinations(sweep, subject, there, probe):
-                device = probe.devices[settings["device"]]
-                reason = _without_effect(settings, device, layer) or _same_as_another(
-                    settings, sweep, device
-                )
-                if reason:
-                    shown = " ".join(f"{key}={value}" for key, value in settings.items())
-                    left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
-                    continue
-                case = _case(subject, settings, device)
-                if sweep.threshold is not None and case.case_id not in cases:
-                    thresholds[case.case_id] = sweep.threshold
-                cases.setdefault(case.case_id, case)
+            if sweep.threshold is not None and case.case_id not in cases:
+                thresholds[case.case_id] = sweep.threshold
+            cases.setdefault(case.case_id, case)
+    if largest and not finds_largest:
+        raise PlanError(NO_SEARCH)
     chosen = _only(cases, config.only)
-    if not chosen:
+    sought = () if config.only else tuple(largest.values())
+    if not chosen and not sought:
         reasons = {one.reason for one in left_out.values()}
         raise PlanError("nothing to measure: " + ("; ".join(sorted(reasons)) or "no cases"))
     guesses = {name: one.guessed for name, one in probe.subjects.items() if one.guessed}
-    inputs = {(parse(case.subject).whole, case.input) for case in chosen}
+    inputs = {(parse(case.subject).whole, case.input) for case in (*chosen, *sought)}
     guessed = {name: text for name, text in guesses.items() if (name, text) in inputs}
-    return Plan(tuple(chosen), tuple(left_out.values()), thresholds, guessed)
+    return Plan(tuple(chosen), tuple(left_out.values()), thresholds, guessed, sought)
+
+
+def _of_sweep(
+    sweep: Sweep,
+    devices: Sequence[str],
+    probe: Probe,
+    left_out: dict[tuple[str, str, str], LeftOut],
+) -> Iterable[tuple[str, Case]]:
+    """Yield the batch as asked for, and the case; of `max`, the case at batch 1.
+
+    left_out: gets the combinations that are left out.
+    """
+    for subject, layer in _subjects(sweep, probe):
+        if not subject.isprintable():
+            why = "the name of the layer has characters that cannot be printed"
+            left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
+            continue
+        for settings in _combinations(sweep, subject, devices, probe):
+            device = probe.devices[settings["device"]]
+            reason = _without_effect(settings, device, layer) or _same_as_another(
+                settings, sweep, device
+            )
+            if reason:
+                shown = " ".join(f"{key}={value}" for key, value in settings.items())
+                left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
+                continue
+            batch = settings["batch"]
+            number = "1" if batch == MAX_BATCH else batch
+            yield batch, _case(subject, {**settings, "batch": number}, device)
 
 
 def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:

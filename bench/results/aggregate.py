@@ -235,10 +235,12 @@ def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:
 
 def _of_run(case: Case, run: Description) -> dict[str, Any]:
     """The columns that are known before anything is measured."""
+    largest = run.largest_batches.get(case.case_id)
     return {
         **case.as_dict(),
         "case_id": case.case_id,
         "run_id": run.run_id,
+        "largest_batch": largest.batch if largest else None,
         "device_name": run.devices.get(case.device),
         "torch_version": run.environment.torch,
         "machine_id": run.machine.machine_id,

@@ -23,6 +23,8 @@ def show(plan: Plan, estimate: Estimate, names: Mapping[str, str], console: Cons
 
     for case in plan.cases:
         say(case.case_id)
+    for case in plan.largest:
+        say(case.case_id.replace(":b1:", ":bmax:", 1))
     if plan.left_out:
         say("")
         say("left out:")
@@ -38,10 +40,11 @@ def show(plan: Plan, estimate: Estimate, names: Mapping[str, str], console: Cons
 
 def _duration(plan: Plan, estimate: Estimate, names: Mapping[str, str]) -> str:
     """The number of cases and the time, in total and by device where there are several."""
-    total = f"{_cases(len(plan.cases))}, about {units.duration(estimate.total_s)} (min:s)"
+    count = len(plan.cases) + len(plan.largest)
+    total = f"{_cases(count)}, about {units.duration(estimate.total_s)} (min:s)"
     if set(estimate.by_device_s) == {"cpu"}:
         return f"{total} on two cores"
-    counts = Counter(case.device for case in plan.cases)
+    counts = Counter(case.device for case in (*plan.cases, *plan.largest))
     shares = [
         f"{_cases(counts[device])} on {device} ({names.get(device, device)}), "
         f"{units.duration(share_s)}"

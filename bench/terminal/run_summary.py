@@ -63,6 +63,7 @@ def show(
         *_unverified(run.rows, entries),
         *_left_out(entries),
         *_losses(entries),
+        *_largest(run),
         *_process_starts(run.rows),
         *_spent(entries, elapsed_s),
     ):
@@ -222,6 +223,17 @@ def _losses(entries: Iterable[Entry]) -> list[str]:
         one.problems["loss"] for one in entries if isinstance(one, Facts) and "loss" in one.problems
     }
     return [f"loss: {one}" for one in sorted(said)]
+
+
+def _largest(run: Results) -> list[str]:
+    """Return the largest batches that `--batch max` found, and what did not fit."""
+    whole = [row for row in run.rows if row.phase in (None, whole_phase(row.mode or ""))]
+    names, lines = case_names(whole), []
+    for row in (row for row in whole if row.largest_batch is not None):
+        refused = run.description.largest_batches[str(row.case_id)].refused
+        beyond = f"; {refused} does not" if refused else ""
+        lines.append(f"{names.of(row)}: {row.largest_batch} is the largest batch that fits{beyond}")
+    return lines
 
 
 def _process_starts(rows: Iterable[Row]) -> list[str]:

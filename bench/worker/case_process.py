@@ -1,6 +1,7 @@
 """Measure one case in this process, or find its facts; leave the record in a file."""
 
 import contextlib
+import dataclasses
 import dis
 import errno
 import math
@@ -338,12 +339,31 @@ def _reference(request: Request) -> Facts:
     return Facts(case=request.case, facts={})
 
 
+def _fits(request: Request) -> Facts:
+    """The case is measured with one sample of each kind, and raises where its memory does not do.
+
+    So a batch that fits can be measured.
+    """
+    short = dataclasses.replace(
+        request.budget,
+        warmup_s=0.0,
+        warmup_calls=1,
+        warmup_cap_s=0.0,
+        samples_s=0.0,
+        min_samples=1,
+        max_samples=1,
+    )
+    _measure(dataclasses.replace(request, job="measure", budget=short))
+    return Facts(case=request.case, facts={})
+
+
 JOBS: Mapping[Job, Callable[[Request], Entry]] = {
     "measure": _measure,
     "facts": _static_metrics,
     "profile": profile.run,
     "reference": _reference,
     "turns": interleaved.run,
+    "fits": _fits,
 }
 
 

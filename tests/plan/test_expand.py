@@ -311,3 +311,20 @@ def test_tf32_off_and_default_are_one_case_where_the_device_has_none() -> None:
     }
     alone = make(load(flags={**flags, "tf32": ["off"]}), _probe(CPU))
     assert alone.cases == plan.cases
+
+
+def test_the_largest_batch_is_planned_beside_numbers_and_only_where_it_is_looked_for() -> None:
+    config = load(flags={"batch": ["8", "max"], "mode": ["inference"], "device": ["cpu"]})
+    plan = make(config, _probe(), finds_largest=True)
+    assert {one.batch for one in plan.cases} == {8}
+    assert {one.batch for one in plan.largest} == {1}
+    assert len(plan.largest) == len(plan.cases)
+    with pytest.raises(PlanError, match="only `bench run` looks for the largest batch"):
+        make(config, _probe())
+
+
+def test_a_plan_of_nothing_but_the_largest_batch_is_a_plan() -> None:
+    config = load(flags={"batch": ["max"]})
+    plan = make(config, _probe(), finds_largest=True)
+    assert plan.cases == ()
+    assert plan.largest

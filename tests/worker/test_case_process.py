@@ -136,6 +136,19 @@ def test_a_cpu_has_neither() -> None:
     assert not {"process_start_s", "host_issue_s"} & measured().facts.keys()
 
 
+def test_a_batch_that_fits_is_one_that_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = dataclasses.replace(asked(), job="fits")
+    found = case_process.JOBS["fits"](request)
+    assert (found.kind, found.case) == ("facts", request.case)
+
+    def no_room(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(timing, "measure", no_room)
+    with pytest.raises(torch.OutOfMemoryError):
+        case_process.JOBS["fits"](request)
+
+
 def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
