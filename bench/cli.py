@@ -196,7 +196,9 @@ def run_command(
     budget: Annotated[
         float | None,
         _option(
-            "--budget", "start nothing new after this time [default: as in the TOML]", "SECONDS"
+            "--budget",
+            "start nothing new after this time, accelerators included [default: as in the TOML]",
+            "SECONDS",
         ),
     ] = None,
     timeout: Annotated[
@@ -209,7 +211,9 @@ def run_command(
     quick: Annotated[
         bool,
         _option(
-            "--quick", "measure whole networks alone, in three short replicates, in about a minute"
+            "--quick",
+            "measure whole networks alone, in three short replicates, in about a minute, with two "
+            "minutes more for each accelerator",
         ),
     ] = False,
     fresh_peaks: Annotated[
@@ -245,6 +249,10 @@ def run_command(
 
     The flags from --mode on are axes. Each replaces the values of that axis in the sweep and can be
     repeated: --batch 1 --batch 8. A default holds if no flag and no TOML file sets the axis.
+
+    In the TOML file, on = "cpu" or on = "accelerators" in a [[sweep]] limits it to devices of that
+    sort. In [run], budget_s is the time without accelerators, and accelerator_budget_s is added for
+    each accelerator that is measured.
     """
     from bench.commands import run as measure
 

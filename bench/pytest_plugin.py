@@ -150,7 +150,7 @@ class CallableStep:
 def make_case(subject: str, settings: dict[str, object]) -> "Case":
     """A case from settings by axis name.  Raises BenchCaseError, axes.AxisError."""
     with start.own_names():
-        from bench.core.axes import BY_NAME
+        from bench.core.axes import BY_NAME, MAX_BATCH
         from bench.core.records import Case
         from bench.plan.expand import SHIPPED_INPUT
 
@@ -168,6 +168,8 @@ def make_case(subject: str, settings: dict[str, object]) -> "Case":
         for name, axis in BY_NAME.items()
         if name != "allocator"
     }
+    if fields["batch"] == MAX_BATCH:
+        raise BenchCaseError("batch max is found by `bench run --batch max`; give a number")
     fields["batch"] = int(fields["batch"])
     if not on_cpu:
         fields["threads"] = None

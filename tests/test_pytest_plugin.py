@@ -141,6 +141,12 @@ def test_a_case_has_the_defaults_of_the_axes() -> None:
 def test_a_case_on_cuda_has_cudas_settings_and_no_threads() -> None:
     case = make_case("convnet", {"device": "cuda:0", "tf32": "on"})
     assert (case.threads, case.tf32, case.cudnn_benchmark) == (None, "on", "off")
+    assert make_case("convnet", {"device": "cuda:0"}).tf32 == "default"
+
+
+def test_the_largest_batch_is_not_looked_for_in_a_test() -> None:
+    with pytest.raises(BenchCaseError, match="give a number"):
+        make_case("convnet", {"batch": "max"})
 
 
 @pytest.mark.parametrize("name", ["compile", "allocator"])

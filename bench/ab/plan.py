@@ -18,10 +18,9 @@ from bench.core.records import Case
 from bench.core.row_names import case_names
 from bench.core.subject import layer_text, parse
 from bench.core.text import number_of
-from bench.engine import estimate
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
-from bench.plan import config, expand
+from bench.plan import config, estimate, expand
 from bench.verdict.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIRS, first_pairs
 
 # Seconds of a case's first stage and its share of the null case, on two cores
@@ -171,10 +170,9 @@ def estimate_s(planned: Planned) -> float:
 
 def first_stage_s(planned: Planned) -> float:
     """Return the estimate without a budget.  Suspects are measured again and take longer."""
-    compiled = sum(one["A"].compile != "off" for one in planned.cases.values())
     firsts = first_pairs(planned.pairs)
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
-    total_s += 2 * compiled * (estimate.COMPILE_COLD_S + (firsts - 1) * estimate.COMPILE_WARM_S)
+    total_s += 2 * sum(estimate.compile_s(one["A"], firsts) for one in planned.cases.values())
     return total_s
 
 

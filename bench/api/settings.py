@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 
@@ -77,7 +77,7 @@ class Settings:
         if self.cudnn_benchmark is not None:
             cuda.set_cudnn_benchmark(self.cudnn_benchmark == "on")
         if self.tf32 is not None:
-            cuda.set_tf32(self.tf32 == "on")
+            cuda.set_tf32(cast(cuda.Tf32, self.tf32))
 
 
 def checked(given: Mapping[str, object]) -> Settings:

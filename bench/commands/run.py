@@ -9,6 +9,7 @@ import json
 import os
 import platform
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Callable, Mapping, Sequence
@@ -23,16 +24,20 @@ from bench.commands import machine_peaks
 from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
-from bench.core.records import Case
+from bench.core.records import Case, Entry
 from bench.core.subject import SHIPPED, parse
 from bench.core.text import command, number_of, printable
-from bench.engine.estimate import estimate_s
+from bench.engine import largest
+from bench.engine.estimate import estimate
+from bench.engine.requests import request
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
 from bench.engine.spent import Spent
+from bench.engine.workers import Experience, WorkerPool, opened
 from bench.host import allocator, environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import config
 from bench.plan import expand as plan
+from bench.plan.estimate import with_budget
 from bench.results import journal, run_directory, run_json
 from bench.terminal import brief
 from bench.terminal.progress import Bar, wide_console
@@ -47,8 +52,11 @@ QUICK: Mapping[str, float] = {
     "extras_s": 50.0,
     "budget_s": 80.0,
 }
+QUICK_ACCELERATOR_S = 120.0  # more for each accelerator
 OK, FAILED, INTERRUPTED = 0, 4, 130
-NEWER_OPTIONS = frozenset({"weights", "extras_s"})  # keys that run.json of earlier runs lacks
+NEWER_OPTIONS = frozenset(
+    {"weights", "extras_s", "accelerator_budget_s"}
+)  # keys that run.json of earlier runs lacks
 
 
 class MeasureError(UserError):
@@ -121,20 +129,26 @@ def measured(asked: Asked, console: Console) -> Ran:
             settings,
             found,
             as_plain_process=allocator.can_be_chosen(os.environ, platform.libc_ver()[0]),
+            finds_largest=True,
         )
+        settings = with_budget(settings, planned)
         if asked.list_only:
             from bench.terminal import listing
 
-            listing.show(planned, estimate_s(planned.cases, settings.run), console)
+            names = {name: device.shown for name, device in found.devices.items()}
+            listing.show(planned, estimate(planned, settings.run), names, console)
             return Ran(None, OK)
         for one in planned.left_out:
             if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
                 _say(console, f"note: {one.reason}")
+            elif one.settings == plan.DEVICE:
+                _say(console, f"note: {one.subject} is left out: {one.reason}")
         for name, text in planned.guessed.items():
             _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
         if settings.chosen_without_file:
             _say(console, brief.of(planned.cases))
-        begun = _begin(asked, settings, found, planned)
+        planned, largest_batches = _with_largest(planned, settings, console)
+        begun = _begin(asked, settings, found, planned, largest_batches)
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
         _say(console, text)
@@ -165,6 +179,8 @@ def _config(asked: Asked) -> config.Config:
     quick = dict(QUICK) if asked.quick else {}
     if "budget_s" in given:
         quick.pop("extras_s", None)
+    elif quick:
+        quick["accelerator_budget_s"] = QUICK_ACCELERATOR_S
     return config.load(
         asked.config,
         default=_default_sweep(asked),
@@ -195,6 +211,7 @@ def _begin(
     settings: config.Config,
     found: Probe,
     planned: plan.Plan,
+    largest_batches: Mapping[str, Any],
 ) -> _Begun:
     around = environment.environment()
     names = {name: device.shown for name, device in found.devices.items()}
@@ -221,6 +238,7 @@ def _begin(
                 for name, one in found.subjects.items()
             },
             "cases": [case.as_dict() for case in planned.cases],
+            "largest_batches": largest_batches,
             "left_out": [dataclasses.asdict(one) for one in planned.left_out],
         },
     )
@@ -237,6 +255,42 @@ def _begin(
         asked.began_s,
         budget_has_imports=asked.quick,
     )
+
+
+def _with_largest(
+    planned: plan.Plan, settings: config.Config, console: Console
+) -> tuple[plan.Plan, dict[str, Any]]:
+    """Return the plan with a number for each `batch = max`, and the results by case id.
+
+    A case of which no batch fits stays in it at the least batch: its row says why.
+    """
+    if not planned.largest:
+        return planned, {}
+    cases = {case.case_id: case for case in planned.cases}
+    results: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory(prefix="bench-largest-") as folder:
+        folders = run_directory.Folders(Path(folder), Path(folder) / "failures")
+        pool = WorkerPool(
+            cases=planned.largest,
+            folders=folders,
+            log=folders.scratch / "largest.log",
+            timeout_s=settings.run.timeout_s,
+            experience=Experience(tell=lambda text: _say(console, text)),
+        )
+
+        def attempt(case: Case) -> Entry:
+            return pool.ask(request("fits", case, 0, settings.run, folders))
+
+        with opened(pool):
+            for asked in planned.largest:
+                found = largest.find(asked, attempt)
+                name = asked.case_id.replace(":b1:", ":bmax:", 1)
+                _say(console, f"{name}: {largest.described(found)}")
+                case = dataclasses.replace(asked, batch=found.batch or 1)
+                cases.setdefault(case.case_id, case)
+                if found.batch is not None:
+                    results[case.case_id] = dataclasses.asdict(found)
+    return dataclasses.replace(planned, cases=tuple(cases.values()), largest=()), results
 
 
 def _resume(asked: Asked) -> _Begun:

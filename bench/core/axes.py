@@ -26,6 +26,7 @@ OTHER_NAMES = {
     "true": "on",
     "false": "off",
     "malloc": "system",
+    "mixed": "default",
 }
 
 
@@ -66,6 +67,7 @@ class Axis:
         return text
 
 
+MAX_BATCH = "max"  # a value of the axis batch, for which a number is found
 AS_BUILT = "as-built"  # a value of the axis dtype: the module keeps the dtypes it was built with
 
 _DTYPE = (
@@ -83,9 +85,9 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="batch",
-        help="number of images per call",
-        pattern=r"[1-9][0-9]{0,6}",
-        example="32, at most 9999999",
+        help="number of images per call; max = the most that fit into memory, found by trying",
+        pattern=rf"{MAX_BATCH}|[1-9][0-9]{{0,6}}",
+        example="32, at most 9999999, or max",
         default="32",
         in_id="b{}",
     ),
@@ -98,9 +100,10 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="device",
-        help="cpu, cuda:0, mps or xpu:0; auto = the CPU and every accelerator found",
+        help="cpu, cuda:0, mps or xpu:0; auto = the CPU and the first accelerator of each "
+        "name; all = every device",
         pattern=r"[a-z]+(?::[0-9]+)?",
-        example="cpu, cuda:0 or auto",
+        example="cpu, cuda:0, auto or all",
         default="auto",
     ),
     Axis(
@@ -144,9 +147,10 @@ AXES: tuple[Axis, ...] = (
     ),
     Axis(
         name="tf32",
-        help="TensorFloat-32 in convolutions and matrix products",
-        values=("off", "on"),
-        default="off",
+        help="TensorFloat-32: default = as torch comes: convolutions, no matrix products; "
+        "off or on = both",
+        values=("default", "off", "on"),
+        default="default",
         in_id="tf32={}",
     ),
     Axis(
@@ -174,6 +178,12 @@ AXES: tuple[Axis, ...] = (
         later=True,
     ),
 )
+
+
+def allows_tf32(value: str | None) -> bool:
+    """Whether some operation may use TensorFloat-32 with this value of its axis."""
+    return value in ("default", "on")
+
 
 BY_NAME: Mapping[str, Axis] = {axis.name: axis for axis in AXES}
 

@@ -39,6 +39,8 @@ FLAGS: Mapping[str, str] = {
     "noisy": "the replicates' interval is wider than the precision asked for (forward or step)",
     "few-replicates": "fewer replicates than asked for",
     "partial": "other replicates of the case failed",
+    "launch-bound": "the host takes at least 90 % of the time of the calls to issue them, so the "
+    "device waits for it",
     "throttled": "the device lowered its clocks for heat or a hardware fault",
     "implausible": "faster than the machine's measured peaks allow",
     "unverified": "the result could not be compared with a reference",
@@ -235,7 +237,10 @@ class Row:
     memory_format: str | None = _column("contiguous or channels_last")
     compile: str | None = _column("mode of torch.compile, or off")
     cudnn_benchmark: str | None = _column("cuDNN's benchmark mode; empty without cuDNN")
-    tf32: str | None = _column("TensorFloat-32; empty where the device has none")
+    tf32: str | None = _column(
+        "TensorFloat-32: default (as torch comes: in convolutions, not in matrix products), off or "
+        "on; empty where the device has none"
+    )
     threads: str | None = _column(
         "number of intra-op threads that was requested; empty on accelerators"
     )
@@ -295,7 +300,15 @@ class Row:
         "the default is used; 2 to 4: the default is mixed in"
     )
     device_s: float | None = _column("time between two events on the accelerator: s")
+    host_issue_s: float | None = _column(
+        "the host's time to issue one of the calls back-to-back, before it waits for the device; "
+        "empty on a CPU, and where the call waits for the device itself: s"
+    )
     images_per_s: float | None = _column("batch / pipelined_s: 1/s")
+    process_start_s: float | None = _column(
+        "from the start of a process until its accelerator is open (the context of CUDA), imports "
+        "aside; libraries that load later are in first_call_s; empty on a CPU: s"
+    )
     first_call_s: float | None = _column(
         "first call of a process, including compiling and cuDNN's search: s"
     )
@@ -303,12 +316,17 @@ class Row:
         "cuDNN's search: first call in benchmark mode, after one without, minus a steady call: s"
     )
     compile_cold_s: float | None = _column(
-        "first call minus a steady call, with an empty compiler cache: s"
+        "first call minus a steady call, with an empty compiler cache and one compiler thread, "
+        "unless TORCHINDUCTOR_COMPILE_THREADS says more: s"
     )
     compile_warm_s: float | None = _column(
         "first call minus a steady call, with a filled compiler cache: s"
     )
     parameters: int | None = _column("numbers in the module's parameters")
+    largest_batch: int | None = _column(
+        "largest batch of this case that fits, as `--batch max` found it; empty without it; how "
+        "near the next batch was that does not fit is in run.json"
+    )
     peak_bytes: int | None = _column("most memory that the allocator had given out at once: B")
     reserved_bytes: int | None = _column("most memory that the allocator held from the device: B")
     process_peak_bytes: int | None = _column("most physical memory of the process: B")
@@ -368,6 +386,8 @@ class Row:
 
 
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))
+# Metrics that the worker finds, and that earlier results lack.
+LATER_METRICS = frozenset({"host_issue_s", "process_start_s"})
 # Results that were written before there were these are read as if they were empty.
 LATER_COLUMNS = frozenset(
     {
@@ -375,5 +395,6 @@ LATER_COLUMNS = frozenset(
         for kind in ("latency", "pipelined")
         for what in ("error", "between", "corrected")
     }
-    | {"earlier_runs", "control_factor"}
+    | {"earlier_runs", "control_factor", "largest_batch"}
+    | LATER_METRICS
 )

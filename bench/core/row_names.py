@@ -25,6 +25,23 @@ def named(row: Row, several: Collection[str | None]) -> str:
     return f"{name} on {row.input}" if row.subject in several else name
 
 
+def accelerators(rows: Iterable[Row]) -> dict[str, str]:
+    """Return the accelerators by number, with the names that their drivers report.
+
+    A slice of a GPU (MIG) has the slice in its name.
+    """
+    found: dict[str, str] = {}
+    for row in rows:
+        if row.device not in (None, "cpu") and row.device_name:
+            found.setdefault(str(row.device), row.device_name)
+    return dict(sorted(found.items(), key=lambda one: _by_number(one[0])))
+
+
+def _by_number(device: str) -> tuple[str, int]:
+    type_, _, index = device.partition(":")
+    return type_, int(index) if index.isdecimal() else 0
+
+
 def settings(row: Row | Case, apart: str = "") -> str:
     """Return the settings that are not plain, without the axis `apart`; or `plain`."""
     parts = [] if row.device in (None, "cpu") or apart == "device" else [str(row.device)]

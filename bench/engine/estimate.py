@@ -4,30 +4,57 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from bench.core.records import Case
+from bench.core.subject import parse
 from bench.engine.blocks import COMPILE_OFF, Blocks, Round
 from bench.plan.config import RunOptions
+from bench.plan.estimate import ATTEMPTS, Estimate, costs_of, input_bytes
+from bench.plan.expand import Plan
 
-# In seconds on two cores, from experiments/overhead.py.
-CASE_S = 0.06
-COMPILE_COLD_S = 20.0
-COMPILE_WARM_S = 4.0
-REPLICATE_S = 4.0
+REPLICATE_S = 4.0  # a fork server imports torch
 BEYOND_BUDGET = 1.15  # one-off work that is under way ends after the budget
 
 
-def estimate_s(cases: Sequence[Case], run: RunOptions) -> float:
-    """With the cases that lower blocks measure again for their ratios.  A budget limits it."""
-    outcome_s = CASE_S + run.warmup_s * 1.3 + run.samples_s
-    total_s, compiled_before = 0.0, set[str]()
-    for one in rounds(cases, run.replicates):
-        measured = (*one.own, *one.anchors, *one.later)
-        total_s += REPLICATE_S + outcome_s * len(measured)
-        for case in measured:
+def estimate(plan: Plan, run: RunOptions) -> Estimate:
+    """Estimate the duration, with the cases that lower blocks measure again for their ratios.
+
+    A budget limits the total, not the shares of the devices.
+    """
+    shares: dict[str, float] = {}
+
+    def add(case: Case, seconds: float) -> None:
+        shares[case.device] = shares.get(case.device, 0.0) + seconds
+
+    largest = [*plan.largest]  # what the search finds is measured, at a larger batch
+    starts_s, compiled_before = 0.0, set[str]()
+    for one in rounds([*plan.cases, *largest], run.replicates):
+        starts_s += REPLICATE_S
+        for case in (*one.own, *one.anchors, *one.later):
+            add(case, _outcome_s(case, run))
             if case.compile != COMPILE_OFF:
+                costs = costs_of(case)
                 known = case.case_id in compiled_before
-                total_s += COMPILE_WARM_S if known else COMPILE_COLD_S
+                add(case, costs.compile_warm_s if known else costs.compile_cold_s)
                 compiled_before.add(case.case_id)
-    return min(total_s, run.budget_s * BEYOND_BUDGET) if run.budget_s else total_s
+    for case in (*plan.cases, *largest):
+        add(case, costs_of(case).metrics_s + _bytes(case) * costs_of(case).metrics_s_per_byte)
+    for case in largest:
+        add(case, ATTEMPTS * (costs_of(case).measure_s + run.warmup_s))
+    total_s = starts_s + sum(shares.values())
+    if run.budget_s:
+        total_s = min(total_s, run.budget_s * BEYOND_BUDGET)
+    return Estimate(total_s=total_s, by_device_s=shares)
+
+
+def _outcome_s(case: Case, run: RunOptions) -> float:
+    """Return the seconds of one replicate of a case, without compiling."""
+    costs = costs_of(case)
+    own_s = costs.measure_s + run.warmup_s * 1.3 + run.samples_s
+    return own_s + _bytes(case) * costs.transfer_s_per_byte
+
+
+def _bytes(case: Case) -> int:
+    """Return the bytes of inputs that are copied; those of a layer are on the device."""
+    return 0 if parse(case.subject).layer else input_bytes(case)
 
 
 def outcomes(cases: Sequence[Case], replicates: int) -> int:

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from bench.core.axes import AS_BUILT
+from bench.core.axes import AS_BUILT, allows_tf32
 from bench.core.decode import Decoder
 from bench.core.records import Case
 from bench.host import allocator, helper
@@ -76,7 +76,7 @@ def arithmetics(cases: Sequence[Case]) -> list[str]:
         used |= {one.dtype, one.amp} - {"off", AS_BUILT}
         if one.dtype == AS_BUILT:  # only the worker knows which dtypes it has
             used |= {"bfloat16", "float16"}
-        if one.tf32 == "on":
+        if allows_tf32(one.tf32):
             used.add("tf32")
     return sorted(used, key=lambda name: (name != "float32", name))
 

@@ -159,12 +159,21 @@ def _subtitle(runs: Sequence[Results]) -> str:
     return " · ".join(page_runs.name(run) for run in runs[:4]) + (" · …" if len(runs) > 4 else "")
 
 
+def _devices(cases: Sequence[Row]) -> Iterator[str]:
+    """The names that drivers report; numbers tell several accelerators apart."""
+    numbers: dict[str, dict[str, None]] = {}
+    for row in cases:
+        if name := row.device_name or row.device:
+            numbers.setdefault(name, {})[str(row.device)] = None
+    several = len({one for own in numbers.values() for one in own} - {"cpu"}) > 1
+    for name, own in numbers.items():
+        which = ", ".join(one for one in own if one not in ("cpu", name))
+        yield f"{name} ({which})" if several and which else name
+
+
 def _facts(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Yield labels and values: devices, versions, time, number of cases, contended cases."""
-    devices = dict.fromkeys(
-        str(row.device_name or row.device) for row in cases if row.device_name or row.device
-    )
-    yield "on", _short(", ".join(devices) or "unknown", MOST_CHARS)
+    yield "on", _short(", ".join(_devices(cases)) or "unknown", MOST_CHARS)
     torches = dict.fromkeys(row.torch_version for row in cases if row.torch_version)
     yield "torch", _short(", ".join(torches) or "unknown", MOST_CHARS)
     started = [run.description.started for run in runs if run.description.started]

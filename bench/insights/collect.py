@@ -14,7 +14,7 @@ from bench.compare.speedup import Speedup
 from bench.core import units
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import are, number_of
-from bench.insights import batch_scaling, plain_process, roofline, settings
+from bench.insights import batch_scaling, launch_bound, plain_process, roofline, settings
 from bench.insights import layers as layer_share
 from bench.insights.insight import Insight, compared, listed
 from bench.results import main_memory
@@ -44,6 +44,8 @@ def of_run(run: Results) -> list[Insight]:
     wholes = groups(rows)
     by_layer = {(one.subject, one.input): one for one in groups(rows, layers=True)}
     found = [*doubts(rows), *_devices(run)]
+    for group in wholes:
+        found += launch_bound.insights(group)
     for group in wholes:
         found += settings.best(group, medians)
     found += plain_process.insights(wholes, medians)

@@ -16,6 +16,7 @@ Kind = Literal[
     "none",
     "batch",
     "device",
+    "launch",
     "layers",
     "roofline",
     "doubt",

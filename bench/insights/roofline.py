@@ -13,6 +13,7 @@ from typing import Literal
 
 from bench.compare.groups import PLAIN, finite, groups, split
 from bench.core import units
+from bench.core.axes import allows_tf32
 from bench.core.records import Row, whole_phase
 from bench.core.text import number_of
 from bench.insights.insight import Insight, first_few, listed
@@ -98,9 +99,9 @@ def _point(row: Row, peaks: Peaks) -> Point | None:
 
 
 def arithmetic(row: Row) -> str:
-    """The arithmetic of its products: a dtype or `tf32`."""
+    """The fastest arithmetic that its products may use: a dtype or `tf32`."""
     own = str(row.dtype) if row.amp in (None, "off") else str(row.amp)
-    return "tf32" if own == "float32" and row.tf32 == "on" else own
+    return "tf32" if own == "float32" and allows_tf32(row.tf32) else own
 
 
 def insights(

@@ -31,10 +31,16 @@ class Series:
 
 
 def series(group: Group, medians: Medians) -> list[Series]:
-    """One series for every setting but the plain one, without implausible rows."""
+    """One series for every setting but the plain one.
+
+    Implausible rows are left out, and so are those that are launch-bound: a faster device would not
+    have made them faster.  Settings of torch.compile stay: they may issue fewer launches.
+    """
     found: dict[tuple[str, str, Setting], list[SettingSpeedup]] = {}
     for one in against_plain(group, medians):
-        if not any("implausible" in row.flag_names for row in one.rows):
+        doubts = {flag for row in one.rows for flag in row.flag_names}
+        of_host = "launch-bound" in doubts and "compile" not in dict(one.setting)
+        if "implausible" not in doubts and not of_host:
             found.setdefault((one.mode, one.device, one.setting), []).append(one)
     return [
         Series(*key, tuple(sorted(speedups, key=lambda one: one.batch)))
@@ -127,12 +133,12 @@ def _winners(speedups: Sequence[SettingSpeedup], level: float) -> Iterator[Setti
 def best(group: Group, medians: Medians) -> list[Insight]:
     """The fastest setting for each mode and device, with its batch sizes."""
     return [
-        _best(work_of(group, one.mode, one.device), one, medians)
+        _best(group, work_of(group, one.mode, one.device), one, medians)
         for one in contests(group, medians)
     ]
 
 
-def _best(work: str, contest: Contest, medians: Medians) -> Insight:
+def _best(group: Group, work: str, contest: Contest, medians: Medians) -> Insight:
     """The fastest setting, chosen so that the choice is wrong in at most 5 % of cases.
 
     With several settings, one of them may look faster by chance.  Each interval therefore has the
@@ -151,6 +157,7 @@ def _best(work: str, contest: Contest, medians: Medians) -> Insight:
         text = f"The fastest setting for {work} is unknown: there are too few replicates."
     else:
         text = _none_faster(work, speedups, many, level)
+    text += _plain_tf32(group, {one.setting for one in rests_on} if winners else set())
     return Insight(kind="best", text=text, evidence=evidence(rests_on), case_ids=case_ids(rests_on))
 
 
@@ -208,10 +215,17 @@ def _of_series(group: Group, one: Series) -> Insight:
     price = costs(one.speedups) + paybacks(faster) if faster else []
     return Insight(
         kind=kind,
-        text=" ".join([text, *price]),
+        text=" ".join([text, *price]) + _plain_tf32(group, {one.setting}),
         evidence=evidence(one.speedups),
         case_ids=case_ids(one.speedups),
     )
+
+
+def _plain_tf32(group: Group, settings: set[Setting]) -> str:
+    """Return a sentence on the TF32 of the plain setting, where a setting changes TF32."""
+    if group.base["tf32"] != "default" or not any("tf32" in dict(one) for one in settings):
+        return ""
+    return " Plain is torch's default: TF32 in convolutions, and not in matrix products."
 
 
 def work_of(group: Group, mode: str, device: str) -> str:

@@ -9,7 +9,7 @@ import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pydantic
 
@@ -64,6 +64,8 @@ class RunOptions(pydantic.BaseModel):
     budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     # After this time only what lacks its replicates is begun; None: the budget alone holds.
     extras_s: Annotated[float, pydantic.Field(gt=0)] | None = None
+    # Added to budget_s for each accelerator that is measured (`bench.plan.estimate.with_budget`).
+    accelerator_budget_s: Annotated[float, pydantic.Field(ge=0)] | None = None
     timeout_s: Annotated[float, pydantic.Field(gt=0, le=1e6)] = 180.0
     samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6
     warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
@@ -116,6 +118,9 @@ def _subjects(value: Any) -> tuple[str, ...]:
     return _values("subject", value, _subject)
 
 
+On = Literal["any", "cpu", "accelerators"]
+
+
 class Sweep(pydantic.BaseModel):
     """A `[[sweep]]`: the values of each axis, every combination of which is asked for."""
 
@@ -129,6 +134,7 @@ class Sweep(pydantic.BaseModel):
     # The layers with the most work alone, unless the subject is named SUBJECT/*; None = all.
     most_layers: Annotated[int, pydantic.Field(ge=1)] | None = None
     emulated: bool = True  # False: bfloat16 only on devices that have instructions for it
+    on: On = "any"  # the devices that the sweep is for
     # Of `bench ab`, for these cases; None = the comparison's.
     threshold: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
 
@@ -283,6 +289,8 @@ def _checked(
     """
     run, sweeps = document.get("run", {}), document.get("sweep", [{}])
     given = {key: value for key, value in options.items() if value is not None}
+    if "budget_s" in given:  # the whole budget, whatever the file adds for accelerators
+        given = {"accelerator_budget_s": 0.0, **given}
     if isinstance(run, dict):
         run = run | given
     if isinstance(sweeps, list):
@@ -330,7 +338,7 @@ def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[st
             known = list(RunOptions.model_fields)
         case ("sweep", int(number), *keys):
             where, key = f"{source}, sweep {number + 1}", str(keys[0] if keys else "sweep")
-            known = ["subject", "layers", "most_layers", "emulated", "threshold", *BY_NAME]
+            known = ["subject", "layers", "most_layers", "emulated", "on", "threshold", *BY_NAME]
         case (table, *_):
             where, key, known = source, str(table), ["run", "sweep"]
     if first["type"] == "extra_forbidden":

@@ -8,17 +8,25 @@ import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.core.axes import AXES, BY_NAME, plainest
+from bench.core.axes import AXES, BY_NAME, MAX_BATCH, plainest
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.row_names import NOT_SETTINGS
 from bench.core.subject import SHIPPED, layer_name, layer_text, parse
 from bench.host.probed import Device, Layer, Probe, SubjectFound
-from bench.plan.config import Config, Sweep, layers_of
+from bench.plan.config import Config, On, Sweep, layers_of
 
 SHIPPED_INPUT = {"convnet": "3,224,224"}
-LAYERS = "layers"  # value of LeftOut.settings: all layers of a subject
+# Values of LeftOut.settings: all layers of a subject, a whole sweep, a device.
+LAYERS, SWEEP, DEVICE = "layers", "sweep", "device"
+NOT_ON: Mapping[On, str] = {  # why a sweep has no case
+    "cpu": "the sweep is for the CPU, which is not measured",
+    "accelerators": "the sweep is for accelerators, and none is measured",
+}
+NO_SEARCH = (
+    "--batch max: only `bench run` looks for the largest batch that fits into memory; give a number"
+)
 NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # they compute nothing
 
 
@@ -28,7 +36,7 @@ class PlanError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """A combination that is not measured."""
+    """A combination that is not measured, or all of a subject, a sweep or a device."""
 
     subject: str
     settings: str
@@ -43,52 +51,97 @@ class Plan:
     left_out: tuple[LeftOut, ...]
     thresholds: Mapping[str, float] = field(default_factory=dict)  # by case id: of its sweep
     guessed: Mapping[str, str] = field(default_factory=dict)  # subject → the input that was tried
+    # At batch 1: cases that are measured at the largest batch that fits (`bench.engine.largest`).
+    largest: tuple[Case, ...] = ()
 
 
-def make(config: Config, probe: Probe, *, as_plain_process: bool = False) -> Plan:
+def make(
+    config: Config, probe: Probe, *, as_plain_process: bool = False, finds_largest: bool = False
+) -> Plan:
     """Return each combination that can have an effect, once.  Raises PlanError.
 
     as_plain_process: add a twin with `allocator=system` to each plain case of a whole network on
     the CPU, unless the configuration names an allocator.
+
+    finds_largest: whether the command looks for the largest batch (`batch = max`).
     """
     cases: dict[str, Case] = {}
+    largest: dict[str, Case] = {}
     left_out: dict[tuple[str, str, str], LeftOut] = {}
     thresholds: dict[str, float] = {}
     for sweep in config.sweeps:
-        for whole, why in _without_layers(sweep, probe).items():
-            left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
-        for whole, why in _smaller_layers(sweep, probe).items():
-            left_out[whole, LAYERS, why] = LeftOut(f"{whole}/*", LAYERS, why)
-        for subject, layer in _subjects(sweep, probe):
-            if not subject.isprintable():
-                why = "the name of the layer has characters that cannot be printed"
-                left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
+        there, same = _devices(sweep, probe)
+        for one in _left_out_of(sweep, there, same, probe):
+            left_out[one.subject, one.settings, one.reason] = one
+        for batch, case in _of_sweep(sweep, there, probe, left_out):
+            if batch == MAX_BATCH:
+                largest.setdefault(case.case_id, case)
                 continue
-            for settings in _combinations(sweep, subject, probe):
-                device = probe.devices[settings["device"]]
-                reason = (
-                    _without_effect(settings, device, layer)
-                    or _second_grad_mode(settings, sweep)
-                    or _emulated(settings, sweep, device)
-                )
-                if reason:
-                    shown = " ".join(f"{key}={value}" for key, value in settings.items())
-                    left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
-                    continue
-                case = _case(subject, settings, device)
-                if sweep.threshold is not None and case.case_id not in cases:
-                    thresholds[case.case_id] = sweep.threshold
-                cases.setdefault(case.case_id, case)
+            if sweep.threshold is not None and case.case_id not in cases:
+                thresholds[case.case_id] = sweep.threshold
+            cases.setdefault(case.case_id, case)
+    if largest and not finds_largest:
+        raise PlanError(NO_SEARCH)
     if as_plain_process and not any(sweep.axes.get("allocator") for sweep in config.sweeps):
         cases, thresholds = _with_twins(cases, thresholds)
     chosen = _only(cases, config.only)
-    if not chosen:
+    sought = () if config.only else tuple(largest.values())
+    if not chosen and not sought:
         reasons = {one.reason for one in left_out.values()}
         raise PlanError("nothing to measure: " + ("; ".join(sorted(reasons)) or "no cases"))
     guesses = {name: one.guessed for name, one in probe.subjects.items() if one.guessed}
-    inputs = {(parse(case.subject).whole, case.input) for case in chosen}
+    inputs = {(parse(case.subject).whole, case.input) for case in (*chosen, *sought)}
     guessed = {name: text for name, text in guesses.items() if (name, text) in inputs}
-    return Plan(tuple(chosen), tuple(left_out.values()), thresholds, guessed)
+    return Plan(tuple(chosen), tuple(left_out.values()), thresholds, guessed, sought)
+
+
+def _left_out_of(
+    sweep: Sweep, devices: Sequence[str], same: Mapping[str, str], probe: Probe
+) -> Iterable[LeftOut]:
+    """Yield what a sweep does not measure at all: devices, itself, layers.
+
+    devices: on which it is measured.  same: device that is left out → the one that it is like.
+    """
+    for name, first in same.items():
+        why = f"it is like {first}; --device {name} or --device all measures it"
+        yield LeftOut(name, DEVICE, why)
+    if not devices:
+        for subject in sweep.subjects:
+            yield LeftOut(subject, SWEEP, NOT_ON[sweep.on])
+        return
+    for whole, why in {**_without_layers(sweep, probe), **_smaller_layers(sweep, probe)}.items():
+        yield LeftOut(f"{whole}/*", LAYERS, why)
+
+
+def _of_sweep(
+    sweep: Sweep,
+    devices: Sequence[str],
+    probe: Probe,
+    left_out: dict[tuple[str, str, str], LeftOut],
+) -> Iterable[tuple[str, Case]]:
+    """Yield the batch as asked for, and the case; of `max`, the case at batch 1.
+
+    left_out: gets the combinations that are left out.
+    """
+    for subject, layer in _subjects(sweep, probe) if devices else ():
+        if not subject.isprintable():
+            why = "the name of the layer has characters that cannot be printed"
+            left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
+            continue
+        for settings in _combinations(sweep, subject, devices, probe):
+            device = probe.devices[settings["device"]]
+            reason = (
+                _without_effect(settings, device, layer)
+                or _same_as_another(settings, sweep, device)
+                or _emulated(settings, sweep, device)
+            )
+            if reason:
+                shown = " ".join(f"{key}={value}" for key, value in settings.items())
+                left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
+                continue
+            batch = settings["batch"]
+            number = "1" if batch == MAX_BATCH else batch
+            yield batch, _case(subject, {**settings, "batch": number}, device)
 
 
 def _subjects(sweep: Sweep, probe: Probe) -> Iterable[tuple[str, Layer | None]]:
@@ -166,13 +219,15 @@ def no_layer(whole: str, name: str, found: SubjectFound) -> str:
     return f"{whole} calls no layer {name!r}; it calls {there}{more}{near}"
 
 
-def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str, str]]:
+def _combinations(
+    sweep: Sweep, subject: str, devices: Sequence[str], probe: Probe
+) -> Iterable[dict[str, str]]:
     whole = parse(subject).whole
     values: list[Sequence[str]] = []
     for axis in AXES:
         given: Sequence[str] = sweep.axes.get(axis.name, ())
         if axis.name == "device":
-            given = _devices(given or (str(axis.default),), probe)
+            given = devices
         elif axis.name == "input" and not given:
             given = (_own_input(whole, probe.subjects[whole]),)
         values.append(given or (str(axis.default),))
@@ -180,21 +235,51 @@ def _combinations(sweep: Sweep, subject: str, probe: Probe) -> Iterable[dict[str
         yield dict(zip(BY_NAME, combination, strict=True))
 
 
-def _devices(asked: Sequence[str], probe: Probe) -> tuple[str, ...]:
+def _devices(sweep: Sweep, probe: Probe) -> tuple[tuple[str, ...], dict[str, str]]:
+    """Return the devices of a sweep, and those that `auto` leaves out → one that is like them.
+
+    Raises PlanError.
+    """
+    asked = sweep.axes.get("device", ()) or (str(BY_NAME["device"].default),)
+    firsts = _first_of_each_kind(probe.devices.values())
     names: dict[str, None] = {}
     for device in asked:
         if device == "auto":
+            names.update(dict.fromkeys(firsts.values()))
+        elif device == "all":
             names.update(dict.fromkeys(probe.devices))
-            continue
-        full = device if device in probe.devices else f"{device}:0"
-        if full not in probe.devices:
-            there = ", ".join(probe.devices)
-            raise PlanError(
-                f"--device {device}: torch {probe.torch} finds no such device; "
-                f"expected one of {there}{did_you_mean(device, probe.devices)}"
-            )
-        names.setdefault(full)
-    return tuple(names)
+        else:
+            names.setdefault(_one_device(device, probe))
+    there = tuple(name for name in names if sweep.on in ("any", _kind(name)))
+    same = {
+        one.name: firsts[one.type, one.shown]
+        for one in probe.devices.values()
+        if "auto" in asked and one.name not in names and sweep.on in ("any", _kind(one.name))
+    }
+    return there, same
+
+
+def _first_of_each_kind(devices: Iterable[Device]) -> dict[tuple[str, str], str]:
+    """Return the first device by its type and the name that its driver reports."""
+    found: dict[tuple[str, str], str] = {}
+    for one in devices:
+        found.setdefault((one.type, one.shown), one.name)
+    return found
+
+
+def _one_device(device: str, probe: Probe) -> str:
+    full = device if device in probe.devices else f"{device}:0"
+    if full not in probe.devices:
+        there = ", ".join(probe.devices)
+        raise PlanError(
+            f"--device {device}: torch {probe.torch} finds no such device; "
+            f"expected one of {there}{did_you_mean(device, probe.devices)}"
+        )
+    return full
+
+
+def _kind(device: str) -> On:
+    return "cpu" if device == "cpu" else "accelerators"
 
 
 def _own_input(whole: str, found: SubjectFound) -> str:
@@ -246,8 +331,11 @@ def _without_effect(settings: Mapping[str, str], device: Device, layer: Layer | 
     return next((reason for holds, reason in rules if holds), None)
 
 
-def _second_grad_mode(settings: Mapping[str, str], sweep: Sweep) -> str | None:
-    """Return why a training step is left out: grad_mode has no effect on it."""
+def _same_as_another(settings: Mapping[str, str], sweep: Sweep, device: Device) -> str | None:
+    """Return why a case is left out that another value of an axis of this sweep makes as well."""
+    asked = sweep.axes.get("tf32", ())
+    if settings["tf32"] == "off" and "default" in asked and not device.has_tf32:
+        return f"{device.shown} has no TF32, so off is its default"
     asked = sweep.axes.get("grad_mode", ())
     if settings["mode"] == "inference" or not asked or settings["grad_mode"] == asked[0]:
         return None

@@ -63,10 +63,13 @@ def _joined(*parts: str) -> str:
 
 
 def device_name(run: Results, group: Group, device: str) -> str:
-    """Return the name of the device from its driver."""
+    """Return the driver's name of the device, with its number where several are alike."""
     named = run.description.devices.get(device)
     rows = (row.device_name for row in group.rows if row.device == device and row.device_name)
-    return plain(str(next(rows, None) or named or device), 40)
+    name = str(next(rows, None) or named or device)
+    several = len(set(group.devices) - {"cpu"}) > 1
+    number = f" ({device})" if several and device not in ("cpu", name) else ""
+    return plain(name, 40) + number
 
 
 def titled_panels(

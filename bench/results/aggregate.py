@@ -17,6 +17,7 @@ from bench.core.records import (
     INFERENCE_PHASES,
     INFINITE,
     LATER_COLUMNS,
+    LATER_METRICS,
     TRAINING_PHASES,
     Case,
     Entry,
@@ -38,6 +39,7 @@ from bench.stats.percentiles import bimodal, percentile
 # (case_id, phase) → for each earlier run of the machine, the centres of the times by kind.
 Earlier = Mapping[tuple[str, str], Sequence[Mapping[str, ratios.Centre]]]
 ENOUGH = 3  # with so many ok replicates, a case is ok although others failed
+LAUNCH_BOUND = 0.9  # share of the time of a call in which the host issues it
 # The time of the copy differs by 10 % between runs of the same code, more than that of any case,
 # and is not correlated with any (`python -m experiments.drift`).  So `control_s` leaves it out.
 UNSTEADY_CONTROLS = frozenset({"copy"})
@@ -50,7 +52,7 @@ _MADE_HERE = frozenset(
     | {"latency_mean_s", "latency_min_s", "device_s"}
     | {f"latency_{end}_s" for end in ("median", "low", "high", "p90", "p95", "p99")}
     | {"pipelined_s", "pipelined_low_s", "pipelined_high_s"}
-    | LATER_COLUMNS
+    | (LATER_COLUMNS - LATER_METRICS)
 )
 _WHOLE_NUMBERS = frozenset(
     column.name for column in dataclasses.fields(Row) if column.type == int | None
@@ -205,6 +207,8 @@ def _flags(
         found.add("noisy")
     if any(bimodal(medians) for medians in by_kind):
         found.add("bimodal")
+    if _launch_bound(ok, whole):
+        found.add("launch-bound")
     if len(ok) < asked:
         found.add("few-replicates")
     if failed:
@@ -214,6 +218,16 @@ def _flags(
     return (
         ";".join([flag for flag in FLAGS if flag in found] + sorted(found - FLAGS.keys())) or None
     )
+
+
+def _launch_bound(ok: Sequence[Measurement], whole: str) -> bool:
+    """Whether the host issues calls for most of the time that they take back-to-back."""
+    shares = [
+        one.facts["host_issue_s"] / statistics.median(times)
+        for one in ok
+        if "host_issue_s" in one.facts and (times := _of(one, whole, "pipelined"))
+    ]
+    return bool(shares) and statistics.median(shares) >= LAUNCH_BOUND
 
 
 def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:
@@ -228,10 +242,12 @@ def _reason(ok: Sequence[Measurement], flags: str | None) -> str | None:
 
 def _of_run(case: Case, run: Description) -> dict[str, Any]:
     """Return the columns that come from the case and the run."""
+    largest = run.largest_batches.get(case.case_id)
     return {
         **case.as_dict(),
         "case_id": case.case_id,
         "run_id": run.run_id,
+        "largest_batch": largest.batch if largest else None,
         "device_name": run.devices.get(case.device),
         "torch_version": run.environment.torch,
         "machine_id": run.machine.machine_id,

@@ -9,7 +9,7 @@ bytes is only implausible.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from bench.core.axes import AS_BUILT
+from bench.core.axes import AS_BUILT, allows_tf32
 from bench.core.records import Row
 from bench.results import main_memory
 from bench.results.main_memory import MainMemory
@@ -79,11 +79,11 @@ def _flop_peak(row: Row, peaks: Peaks) -> float | None:
     if row.dtype == AS_BUILT:  # it may mix dtypes, so the fastest is the bound
         return max(peaks.flop_per_s.values(), default=None)
     own = row.dtype if row.amp in (None, "off") else row.amp
-    if own == "float32" and row.tf32 == "on":
+    if own == "float32" and allows_tf32(row.tf32):
         own = "tf32"
     if own not in peaks.flop_per_s:
         return None
-    used = {row.dtype, row.amp, "tf32" if row.tf32 == "on" else "float32"}
+    used = {row.dtype, row.amp, "tf32" if allows_tf32(row.tf32) else "float32"}
     rates = [rate for name, rate in peaks.flop_per_s.items() if name in used]
     return max(rates, default=None)
 

@@ -151,6 +151,14 @@ class Layer(_Part):
         return self.calls or 1 + len(self.same_as or ())
 
 
+class LargestBatch(_Part):
+    """The result of `--batch max` for a case that is measured at this batch."""
+
+    batch: Annotated[int, Field(ge=1, lt=2**53)]
+    refused: Annotated[int, Field(ge=1, lt=2**53)] | None = None
+    reason: str | None = None
+
+
 class Description(_Part):
     """The description of a run; without any field if run.json is missing."""
 
@@ -163,6 +171,7 @@ class Description(_Part):
     devices: dict[str, str] = Field(default_factory=dict)  # as torch and as drivers name them
     layers: dict[str, Many[Layer]] = Field(default_factory=dict)  # by subject, in order of calls
     cases: Many[dict[str, JsonValue]] = ()
+    largest_batches: dict[str, LargestBatch] = Field(default_factory=dict)  # by case id
 
     @property
     def is_known(self) -> bool:

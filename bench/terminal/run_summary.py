@@ -1,6 +1,7 @@
 """Print the end of `bench run`: the speedup of the settings, a table, the files."""
 
 import re
+import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,7 +13,7 @@ from bench.compare.speedup import SHARED, is_of_shared
 from bench.compare.speedup_grid import Grid, Verdict, speedup_table
 from bench.core import units
 from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, whole_phase
-from bench.core.row_names import case_names, half_width
+from bench.core.row_names import accelerators, case_names, half_width
 from bench.core.text import command, number_of
 from bench.insights import collect
 from bench.insights.costs import call_s
@@ -25,13 +26,13 @@ from bench.verdict.tables import safe, style_of
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable, wrapped
 
 MOST_ROWS = 60
-TOLD = ("doubt", "device", "best")
+TOLD = ("doubt", "launch", "device", "best")
 PROCESS = "process"
 MOST_PROCESSES = 2
 MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
-FLAG_LETTERS = dict(zip(FLAGS, "cugnfptiv2", strict=True))
+FLAG_LETTERS = dict(zip(FLAGS, "cugnfpltiv2", strict=True))
 SPEEDUP_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
 
 
@@ -55,6 +56,7 @@ def show(
         console.print()
     console.print(cases(run.rows))
     for line in (
+        *_accelerators(run.rows),
         *_legend(run.rows),
         *_between(run.rows),
         "",
@@ -62,6 +64,8 @@ def show(
         *_unverified(run.rows, entries),
         *_left_out(entries),
         *_losses(entries),
+        *_largest(run),
+        *_process_starts(run.rows),
         *_outcomes(entries),
         *filter(None, [time_spent.line(run.description)]),
     ):
@@ -173,6 +177,12 @@ def uncertainty(row: Row) -> str:
     return units.percent(width)
 
 
+def _accelerators(rows: Iterable[Row]) -> list[str]:
+    """Return a line that says which accelerator each number stands for."""
+    names = accelerators(rows)
+    return ["; ".join(f"{device}: {name}" for device, name in names.items())] if names else []
+
+
 def _legend(rows: Iterable[Row]) -> list[str]:
     """Explain the letters that occur in the last column."""
     used = {flag for row in rows for flag in row.flag_names}
@@ -239,6 +249,30 @@ def _losses(entries: Iterable[Entry]) -> list[str]:
         one.problems["loss"] for one in entries if isinstance(one, Facts) and "loss" in one.problems
     }
     return [f"loss: {one}" for one in sorted(said)]
+
+
+def _largest(run: Results) -> list[str]:
+    """Return the largest batches that `--batch max` found, and what did not fit."""
+    whole = [row for row in run.rows if row.phase in (None, whole_phase(row.mode or ""))]
+    names, lines = case_names(whole), []
+    for row in (row for row in whole if row.largest_batch is not None):
+        refused = run.description.largest_batches[str(row.case_id)].refused
+        beyond = f"; {refused} does not" if refused else ""
+        lines.append(f"{names.of(row)}: {row.largest_batch} is the largest batch that fits{beyond}")
+    return lines
+
+
+def _process_starts(rows: Iterable[Row]) -> list[str]:
+    """Return, for each accelerator, what a new process costs before its first call."""
+    by_device: dict[str, list[float]] = {}
+    for row in rows:
+        if row.process_start_s is not None:
+            by_device.setdefault(str(row.device), []).append(row.process_start_s)
+    return [
+        f"a new process takes {units.seconds(statistics.median(own))} to open {device}, imports "
+        "aside, before its first call (first_call_s)"
+        for device, own in by_device.items()
+    ]
 
 
 def _outcomes(entries: Iterable[Entry]) -> list[str]:

@@ -1,6 +1,7 @@
 """Measure one case in this process, or find its facts; leave the record in a file."""
 
 import contextlib
+import dataclasses
 import dis
 import errno
 import math
@@ -22,7 +23,7 @@ from bench.core.text import printable
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
-from bench.worker.device import gpu_monitor, nvidia, out_of_memory, reference_work
+from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import free_share
 from bench.worker.jobs import (
     interleaved,
@@ -245,6 +246,7 @@ def _measure(request: Request) -> Entry:
             limit=limit,
         )
     driver.stop()
+    host = _host_metrics(built, times)
     moved = _transfers(built, room)
     left_out = dict(moved.left_out)
     if known.left_out is not None:
@@ -261,7 +263,7 @@ def _measure(request: Request) -> Entry:
         replicate=request.replicate,
         samples=times.samples + moved.samples,
         flags=tuple(dict.fromkeys(flags)),
-        facts=found | moved.metrics | driver.columns() | load.columns(times.calls_sampled),
+        facts=found | host | moved.metrics | driver.columns() | load.columns(times.calls_sampled),
         state=seen
         | ({"doubts": doubts} if doubts else {})
         | ({"left_out": left_out} if left_out else {}),
@@ -269,6 +271,25 @@ def _measure(request: Request) -> Entry:
         timed_s=times.timed_s,
         warmup_s=times.warmup_s,
     )
+
+
+def _host_metrics(built: prepare.BuiltCase, times: measure.Timing) -> dict[str, float]:
+    """The host's time to open an accelerator, and to issue one call; none on a CPU.
+
+    The second is unknown where the call waits for the device itself: its host then takes as long as
+    the device, however little it has to do.
+    """
+    if built.device.synchronous:
+        return {}
+    found = {"process_start_s": built.process_start_s}
+    if times.host_issue_s is None:
+        return found
+    scaled = built.case.mode == "training" and built.case.amp == "float16"
+    if scaled and parse(built.case.subject).layer is None:
+        return found  # GradScaler reads a number of the device before each optimizer step
+    built.step.prepare(1)
+    waits = cuda.waits_for_device(built.case.device, built.step)
+    return found if waits else {**found, "host_issue_s": times.host_issue_s}
 
 
 def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> dict[str, str]:
@@ -357,12 +378,31 @@ def _reference(request: Request) -> Facts:
     return Facts(case=request.case, facts={})
 
 
+def _fits(request: Request) -> Facts:
+    """The case is measured with one sample of each kind, and raises where its memory does not do.
+
+    So a batch that fits can be measured.
+    """
+    short = dataclasses.replace(
+        request.budget,
+        warmup_s=0.0,
+        warmup_calls=1,
+        warmup_cap_s=0.0,
+        samples_s=0.0,
+        min_samples=1,
+        max_samples=1,
+    )
+    _measure(dataclasses.replace(request, job="measure", budget=short))
+    return Facts(case=request.case, facts={})
+
+
 JOBS: Mapping[Job, Callable[[Request], Entry]] = {
     "measure": _measure,
     "facts": _static_metrics,
     "profile": profile.run,
     "reference": _reference,
     "turns": interleaved.run,
+    "fits": _fits,
 }
 
 

@@ -83,7 +83,7 @@ def main() -> None:
 def arithmetic(device: Device, name: str) -> list[dict[str, Any]]:
     """Rates of matrix products and convolutions: what, FLOP, FLOP/s; none where unsupported."""
     if name == "tf32" or device.type == "cuda":
-        cuda.set_tf32(name == "tf32")
+        cuda.set_tf32("on" if name == "tf32" else "off")
     return size_sweep(device, _products(device.name, DTYPES[name]), DTYPE_S) + size_sweep(
         device, _convolutions(device.name, DTYPES[name]), DTYPE_S
     )

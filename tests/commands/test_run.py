@@ -17,6 +17,7 @@ from bench.commands import ab, profile, report
 from bench.commands import run as measure
 from bench.core.errors import UserError
 from bench.engine.spent import Spent
+from bench.host.probed import Device, Probe, SubjectFound
 from bench.plan import config, expand
 from bench.results import run_directory
 from bench.verdict.ab_report import Report
@@ -201,3 +202,26 @@ def test_what_the_system_refuses_while_a_run_measures_is_told_with_what_helps(
     with pytest.raises(UserError) as raised:
         said(lambda console: measure._measure(run, console))
     assert str(raised.value) == f"run: {told}"
+
+
+def test_the_list_of_a_machine_with_eight_gpus_names_the_time_of_each_device(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    devices = [Device(name="cpu", shown="a CPU")] + [
+        Device(name=f"cuda:{index}", shown="NVIDIA H100", has_cudnn=True, has_tf32=True)
+        for index in range(8)
+    ]
+    probe = Probe(
+        torch="2.13.0",
+        facts={},
+        devices={one.name: one for one in devices},
+        subjects={"convnet": SubjectFound(has_inputs=True)},
+    )
+    monkeypatch.setattr(measure, "_look", lambda _: probe)
+    assert measure.run(measure.Asked(list_only=True)) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert "  cuda:7: it is like cuda:0; --device cuda:7 or --device all measures it" in lines
+    assert lines[-1] == (
+        "50 cases, about 11:53 (min:s): 24 cases on cpu (a CPU), 2:39; 26 cases on cuda:0 "
+        "(NVIDIA H100), 8:34"
+    )

@@ -1,6 +1,7 @@
 """How tables name cases."""
 
-from bench.core.row_names import case_names
+from bench.core.records import Row
+from bench.core.row_names import accelerators, case_names
 from tests.support.cases import case
 
 
@@ -54,3 +55,18 @@ def test_the_short_form_names_only_what_differs() -> None:
 def test_an_axis_that_stands_elsewhere_in_the_table_is_left_out() -> None:
     found = case_names([case(batch=1), case(batch=8)])
     assert found.of(case(batch=1), without="batch") == "convnet inference"
+
+
+def test_accelerators_are_told_apart_by_number_and_name() -> None:
+    names = {
+        "cuda:10": "NVIDIA A100-SXM4-80GB MIG 1g.10gb",
+        "cpu": "AMD EPYC",
+        "cuda:2": "NVIDIA H100",
+        "cuda:1": "NVIDIA H100",
+    }
+    rows = [Row(device=device, device_name=name) for device, name in names.items()]
+    assert list(accelerators(rows).items()) == [
+        ("cuda:1", "NVIDIA H100"),
+        ("cuda:2", "NVIDIA H100"),
+        ("cuda:10", "NVIDIA A100-SXM4-80GB MIG 1g.10gb"),
+    ]

@@ -4,8 +4,10 @@ import dataclasses
 
 import pytest
 
-from bench.engine.estimate import estimate_s, outcomes, rounds
+from bench.core.records import Case
+from bench.engine.estimate import estimate, outcomes, rounds
 from bench.plan.config import RunOptions
+from bench.plan.expand import Plan
 from tests.support.cases import case
 
 PLAIN = case(batch=8)
@@ -13,6 +15,10 @@ LAST = dataclasses.replace(PLAIN, memory_format="channels_last")
 COMPILED = dataclasses.replace(PLAIN, compile="default")
 LAYERS = tuple(dataclasses.replace(PLAIN, subject=f"convnet/conv{n}") for n in (1, 2))
 RUN = RunOptions(replicates=3, samples_s=0.74, warmup_s=0.0 + 1e-9)
+
+
+def estimate_s(cases: tuple[Case, ...], run: RunOptions) -> float:
+    return estimate(Plan(cases, ()), run).total_s
 
 
 def test_the_bases_of_ratios_that_lower_blocks_measure_again_are_counted() -> None:

@@ -104,6 +104,8 @@ def test_the_arithmetics_of_a_plan_are_those_its_cases_use() -> None:
     assert peaks.arithmetics([case()]) == ["float32"]
     several = [case(amp="bfloat16"), case(dtype="float16"), case(tf32="on")]
     assert peaks.arithmetics(several) == ["float32", "bfloat16", "float16", "tf32"]
+    assert peaks.arithmetics([case(tf32="default")]) == ["float32", "tf32"]
+    assert peaks.arithmetics([case(tf32="off")]) == ["float32"]
 
 
 def test_a_folder_for_temporary_files_that_is_closed_costs_the_peaks_alone(

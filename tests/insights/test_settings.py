@@ -1,6 +1,7 @@
 """The best setting, what it costs, when that has paid, and what is not sure enough to be best."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -184,3 +185,35 @@ def test_a_search_that_every_replicate_does_is_not_said_to_be_seen_once(tmp_path
         "The search of cuDNN takes 1.00 s once; at N=8 this is paid back after 200 calls."
         in gain.text
     )
+
+
+# --- what plain has already ------------------------------------------------------------------
+
+
+def on_gpu(tf32: str) -> Case:
+    return case(device="cuda:0", cudnn_benchmark="off", tf32=tf32, threads=None, allocator=None)
+
+
+@pytest.mark.parametrize(("setting", "gain"), [("on", 1.5), ("off", 0.5)])
+def test_a_sentence_about_tf32_says_what_the_default_has_of_it(
+    tmp_path: Path, setting: str, gain: float
+) -> None:
+    entries = gaining(on_gpu("default"), [1.0] * 5) + gaining(on_gpu(setting), [gain] * 5)
+    (text,) = [one.text for one in told(tmp_path, entries, "speedup", "slowdown")]
+    assert text.startswith("TF32 is faster" if setting == "on" else "TF32 off is slower")
+    assert text.endswith(
+        " Plain is torch's default: TF32 in convolutions, and not in matrix products."
+    )
+
+
+def test_results_from_before_the_default_are_relative_to_tf32_off(tmp_path: Path) -> None:
+    entries = gaining(on_gpu("off"), [1.0] * 5) + gaining(on_gpu("on"), [1.5] * 5)
+    (text,) = [one.text for one in told(tmp_path, entries, "speedup")]
+    assert text.startswith("TF32 is faster than plain")
+    assert "default" not in text
+
+
+def test_a_sentence_about_another_setting_does_not_explain_tf32(tmp_path: Path) -> None:
+    other = replace(on_gpu("default"), memory_format="channels_last")
+    entries = gaining(on_gpu("default"), [1.0] * 5) + gaining(other, [1.5] * 5)
+    assert all("TF32" not in one.text for one in told(tmp_path, entries, "speedup", "best"))

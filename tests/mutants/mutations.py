@@ -54,8 +54,15 @@ MUTATIONS = (
     Mutation(
         "no wait after a span",
         STOPWATCH,
-        "                self.step()\n            self.device.wait()\n",
-        "                self.step()\n",
+        "else self.clock()\n            self.device.wait()\n",
+        "else self.clock()\n",
+        TIMER,
+    ),
+    Mutation(
+        "the host's issuing is read after the wait",
+        STOPWATCH,
+        "        self.issued_s = issued - start\n",
+        "        self.issued_s = end - start\n",
         TIMER,
     ),
     Mutation(

@@ -62,12 +62,13 @@ def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
         ("[[sweep]]\nbach = [1]", r"sweep 1: unknown key 'bach'; did you mean 'batch'\?"),
         (
             "[[sweep]]\n[[sweep]]\nwidth = 3",
-            r"sweep 2: unknown key 'width'; there are subject, layers, most_layers, emulated, thr",
+            r"sweep 2: unknown key 'width'; there are subject, layers, most_layers, emulated, on,",
         ),
         (
             "[[sweep]]\nthreshold = -0.1",
             r"sweep 1: threshold = -0.1; expected greater than 0",
         ),
+        ("[[sweep]]\non = 'gpu'", r"sweep 1: on = 'gpu'; expected 'any', 'cpu' or 'accelerators'"),
         ("[[sweep]]\nthreshold = 5", r"sweep 1: threshold = 5; expected less than 1"),
         ("[[sweep]]\nthreshold = '5 %'", r"sweep 1: threshold = '5 %'; expected a number"),
         ("[sweep]\nbatch = [1]", r"sweep = {'batch': \[1\]}; expected \[\[sweep\]\], a list"),

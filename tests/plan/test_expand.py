@@ -146,7 +146,83 @@ def test_settings_of_the_cpu_are_empty_on_an_accelerator_and_the_other_way_round
     assert all(case.cudnn_benchmark is None and case.tf32 is None for case in on_cpu)
     assert all(case.threads is None and case.allocator is None for case in on_gpu)
     assert {case.cudnn_benchmark for case in on_gpu} == {"off", "on"}
-    assert {case.tf32 for case in on_gpu} == {"off", "on"}
+    assert {case.tf32 for case in on_gpu} == {"default", "off", "on"}
+
+
+def test_the_default_sweep_keeps_an_accelerator_busy_and_tries_its_settings() -> None:
+    cases = [one for one in make(load(), _probe(CPU, GPU)).cases if one.device == "cuda:0"]
+    assert len(cases) == 26
+    assert {one.batch for one in cases} == {1, 32, 256, 1024}
+    assert {(one.amp, one.memory_format) for one in cases} == {
+        ("off", "contiguous"),
+        ("bfloat16", "contiguous"), ("bfloat16", "channels_last"),
+        ("float16", "contiguous"), ("float16", "channels_last"),
+    }  # fmt: skip
+    assert {(one.compile, one.batch) for one in cases if one.compile != "off"} == {
+        ("reduce-overhead", 1), ("default", 256),
+    }  # fmt: skip
+
+
+def test_the_part_of_the_cpu_is_the_same_with_and_without_an_accelerator() -> None:
+    alone = make(load(), _probe(CPU)).cases
+    beside = [one for one in make(load(), _probe(CPU, GPU)).cases if one.device == "cpu"]
+    assert list(alone) == beside
+
+
+def test_auto_takes_the_first_accelerator_of_each_name_and_says_which_are_left_out() -> None:
+    other = Device(name="cuda:2", shown="another GPU", has_cudnn=True)
+    twin = Device(name="cuda:1", shown="a GPU", has_cudnn=True, has_tf32=True)
+    plan = make(load(), _probe(CPU, GPU, twin, other))
+    assert {case.device for case in plan.cases} == {"cpu", "cuda:0", "cuda:2"}
+    assert [one for one in plan.left_out if one.settings == "device"] == [
+        LeftOut(
+            "cuda:1", "device", "it is like cuda:0; --device cuda:1 or --device all measures it"
+        )
+    ]
+
+
+def test_every_device_can_be_asked_for_or_one_by_its_number() -> None:
+    eight = [Device(name=f"cuda:{index}", shown="a GPU") for index in range(8)]
+    every = make(load(flags={"device": ["all"]}), _probe(CPU, *eight))
+    assert {case.device for case in every.cases} == {"cpu", *(one.name for one in eight)}
+    fourth = make(load(flags={"device": ["cuda:3"]}), _probe(CPU, *eight))
+    assert {case.device for case in fourth.cases} == {"cuda:3"}
+    both = make(load(flags={"device": ["auto", "cuda:3"]}), _probe(CPU, *eight))
+    assert {case.device for case in both.cases} == {"cpu", "cuda:0", "cuda:3"}
+    assert "cuda:3" not in {one.subject for one in both.left_out}
+
+
+def test_a_sweep_for_one_sort_of_device_asks_the_other_for_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "both.toml"
+    path.write_text(
+        "[[sweep]]\non = 'cpu'\nbatch = 1\n[[sweep]]\non = 'accelerators'\nbatch = 64\n"
+        "[[sweep]]\nbatch = 8\n"
+    )
+    cases = make(load(path), _probe(CPU, GPU)).cases
+    assert {(one.device, one.batch) for one in cases} == {
+        ("cpu", 1), ("cuda:0", 64), ("cpu", 8), ("cuda:0", 8),
+    }  # fmt: skip
+    named = make(load(path, flags={"device": ["cpu"]}), _probe(CPU, GPU))
+    assert {(one.device, one.batch) for one in named.cases} == {("cpu", 1), ("cpu", 8)}
+
+
+def test_a_plan_of_sweeps_for_devices_that_are_not_there_says_so(tmp_path: Path) -> None:
+    path = tmp_path / "gpu.toml"
+    path.write_text("[[sweep]]\non = 'accelerators'\n")
+    with pytest.raises(PlanError, match="the sweep is for accelerators, and none is measured"):
+        make(load(path), _probe(CPU))
+    path.write_text("[[sweep]]\non = 'cpu'\ndevice = 'cuda'\n")
+    with pytest.raises(PlanError, match="the sweep is for the CPU, which is not measured"):
+        make(load(path), _probe(CPU, GPU))
+
+
+def test_cuda_graphs_are_asked_of_cuda_alone() -> None:
+    metal = Device(name="mps", shown="a Mac")
+    plan = make(load(), _probe(CPU, metal))
+    assert "reduce-overhead" not in {one.compile for one in plan.cases}
+    assert "reduce-overhead is about CUDA graphs; on mps it is default" in {
+        one.reason for one in plan.left_out
+    }
 
 
 def test_a_device_may_be_named_without_its_number() -> None:
@@ -343,3 +419,31 @@ def test_emulated_bfloat16_is_left_out_unless_a_flag_asks_for_it() -> None:
     assert why in {one.reason for one in plan.left_out}
     asked = make(load(default=QUICK, flags={"amp": ["bfloat16"]}), _probe(old))
     assert {case.amp for case in asked.cases} == {"bfloat16"}
+
+
+def test_tf32_off_and_default_are_one_case_where_the_device_has_none() -> None:
+    flags = {"tf32": ["default", "off", "on"], "device": ["cpu"], "mode": ["inference"]}
+    plan = make(load(flags=flags), _probe(CPU))
+    assert {one.tf32 for one in plan.cases} == {None}
+    assert {"a CPU has no TF32", "a CPU has no TF32, so off is its default"} <= {
+        one.reason for one in plan.left_out
+    }
+    alone = make(load(flags={**flags, "tf32": ["off"]}), _probe(CPU))
+    assert alone.cases == plan.cases
+
+
+def test_the_largest_batch_is_planned_beside_numbers_and_only_where_it_is_looked_for() -> None:
+    config = load(flags={"batch": ["8", "max"], "mode": ["inference"], "device": ["cpu"]})
+    plan = make(config, _probe(), finds_largest=True)
+    assert {one.batch for one in plan.cases} == {8}
+    assert {one.batch for one in plan.largest} == {1}
+    assert len(plan.largest) == len(plan.cases)
+    with pytest.raises(PlanError, match="only `bench run` looks for the largest batch"):
+        make(config, _probe())
+
+
+def test_a_plan_of_nothing_but_the_largest_batch_is_a_plan() -> None:
+    config = load(flags={"batch": ["max"]})
+    plan = make(config, _probe(), finds_largest=True)
+    assert plan.cases == ()
+    assert plan.largest

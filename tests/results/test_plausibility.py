@@ -77,6 +77,8 @@ def test_a_row_whose_own_arithmetic_was_not_measured_is_not_judged() -> None:
     """A GPU's float16 is many times its float32."""
     assert judged(flop_per_s=1.4e12, amp="float16") == (False, False)
     assert judged(flop_per_s=1.4e12, tf32="on") == (False, False)
+    assert judged(flop_per_s=1.4e12, tf32="default") == (False, False)
+    assert judged(flop_per_s=1.4e12, tf32="off") == (True, True)
 
 
 def test_a_small_layer_from_a_cache_is_plausible_and_a_large_one_is_not() -> None:

@@ -183,6 +183,7 @@ class CountingDevice(FakeDevice):
 
     name = type = "fake:0"
     events_doubt: str | None = None
+    trial_s = 0.0
     memory_doubt: str | None = None
     lost_bytes = 0
 

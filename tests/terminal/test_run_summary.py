@@ -18,6 +18,7 @@ from bench.terminal.run_summary import (
     _files,
     _left_out,
     _odd,
+    _process_starts,
     _unverified,
     cases,
     show,
@@ -210,3 +211,15 @@ def test_the_plain_process_is_told_at_the_end_and_its_variables_stay_on_one_line
     assert allocator.exports() in lines
     assert '- A plain script runs convnet as the row "as a plain process", at these' in lines
     assert any(line.startswith("as a plain process  0.67× (") for line in lines)
+
+
+def test_the_cost_of_a_process_is_said_for_each_accelerator_and_not_for_a_cpu() -> None:
+    gpu = case(device="cuda:0", cudnn_benchmark="off", tf32="off", threads=None, allocator=None)
+    entries: list[Entry] = replicates(case(), [0.01])
+    for number, start_s in enumerate((0.2, 0.32, 0.9)):
+        entries.append(measurement(gpu, number, 0.01, facts={"process_start_s": start_s}))
+    (line,) = _process_starts(result(*entries))
+    assert line == (
+        "a new process takes 320 ms to open cuda:0, imports aside, before its first call "
+        "(first_call_s)"
+    )

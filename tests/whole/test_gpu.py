@@ -317,11 +317,11 @@ def test_tf32_changes_matrix_products_and_convolutions_alike() -> None:
         convolved = nn.functional.conv2d(image, kernel).double() - exact
         return float(product.norm() / 512), float(convolved.norm() / exact.norm())
 
-    cuda.set_tf32(False)
+    cuda.set_tf32("off")
     exact = errors()
-    cuda.set_tf32(True)
+    cuda.set_tf32("on")
     coarse = errors()
-    cuda.set_tf32(False)
+    cuda.set_tf32("off")
     assert coarse[0] > 20 * exact[0]
     assert coarse[1] > 20 * exact[1]
 

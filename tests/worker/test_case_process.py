@@ -1,11 +1,13 @@
 """One case measured in this process: its record has what was found, and every doubt."""
 
+import dataclasses
 import errno
 import math
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import torch
@@ -16,8 +18,9 @@ from bench.core.protocol import Budget, Request
 from bench.core.records import Failure, Measurement
 from bench.core.subject import parse
 from bench.worker import case_process
-from bench.worker.device.device import CpuDevice
-from bench.worker.jobs import transfers
+from bench.worker.device import cuda
+from bench.worker.device.device import CpuDevice, Device
+from bench.worker.jobs import prepare, transfers
 from bench.worker.model.build import SubjectRaised, build
 from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
@@ -124,6 +127,56 @@ def test_transfers_that_the_host_has_no_room_for_leave_a_good_row(
     monkeypatch.setattr(transfers, "copies", no_room)
     found = measured()
     assert set(found.state["left_out"]) == {"transfers"}
+
+
+def host_metrics(monkeypatch: pytest.MonkeyPatch, *, waits: bool, **settings: str) -> Any:
+    """Of a case that an accelerator is said to have measured."""
+    built = prepare.build(asked())
+    built = dataclasses.replace(
+        built,
+        device=cast(Device, SimpleNamespace(synchronous=False)),
+        case=dataclasses.replace(built.case, **settings),  # type: ignore[arg-type]
+        process_start_s=0.3,
+    )
+    monkeypatch.setattr(cuda, "waits_for_device", lambda *_: waits)
+    times = timing.Timing(
+        samples=(), calls_per_sample=1, settled=True, moved=None, calls_made=1, calls_sampled=1,
+        timed_s=0.1, warmup_s=0.05, host_issue_s=1e-4,
+    )  # fmt: skip
+    return case_process._host_metrics(built, times)
+
+
+def test_an_accelerators_record_has_what_its_process_and_its_launches_cost(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    found = host_metrics(monkeypatch, waits=False)
+    assert found == {"process_start_s": 0.3, "host_issue_s": 1e-4}
+
+
+@pytest.mark.parametrize(
+    ("waits", "settings"), [(True, {}), (False, {"mode": "training", "amp": "float16"})]
+)
+def test_the_launches_of_a_call_that_waits_for_its_device_are_not_told(
+    monkeypatch: pytest.MonkeyPatch, waits: bool, settings: dict[str, str]
+) -> None:
+    assert host_metrics(monkeypatch, waits=waits, **settings) == {"process_start_s": 0.3}
+
+
+def test_a_cpu_has_neither() -> None:
+    assert not {"process_start_s", "host_issue_s"} & measured().facts.keys()
+
+
+def test_a_batch_that_fits_is_one_that_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    request = dataclasses.replace(asked(), job="fits")
+    found = case_process.JOBS["fits"](request)
+    assert (found.kind, found.case) == ("facts", request.case)
+
+    def no_room(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(timing, "measure", no_room)
+    with pytest.raises(torch.OutOfMemoryError):
+        case_process.JOBS["fits"](request)
 
 
 def test_what_the_meter_saw_is_in_the_record_by_sampled_call(

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor
 
-from bench.core.axes import AS_BUILT
+from bench.core.axes import AS_BUILT, allows_tf32
 from bench.core.records import Case
 
 # Spacing of numbers next to 1.  TensorFloat-32 has 10 bits of mantissa, as float16 has.
@@ -37,7 +37,7 @@ def arithmetic(case: Case, tensors: Iterable[Tensor] = ()) -> str:
 
     tensors: of the module, its inputs and its outputs; for a subject as built their dtypes count.
     """
-    used = ["tf32" if case.tf32 == "on" else "float32"]
+    used = ["tf32" if allows_tf32(case.tf32) else "float32"]
     if case.dtype == AS_BUILT:
         names = {str(one.dtype).removeprefix("torch.") for one in tensors}
         used += sorted(names & EPS.keys())

@@ -115,7 +115,7 @@ def global_state(module: nn.Module, device_type: str) -> dict[str, Any]:
     }
     if device_type == "cuda":
         state["cudnn_benchmark"] = "on" if cuda.cudnn_benchmark() else "off"
-        state["tf32"] = cuda.tf32_state()  # "mixed" where the two differ
+        state["tf32"] = cuda.tf32_state()
     return state
 
 
@@ -250,7 +250,8 @@ def _tf32_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
     Where the flags themselves differ, that has been said.
     """
     runs = state.get("tf32_in_products")
-    if runs is None or runs == case.tf32 or state.get("tf32") != case.tf32:
+    expected = "on" if case.tf32 == "on" else "off"  # torch's default has none in products
+    if runs is None or runs == expected or state.get("tf32") != case.tf32:
         return []
     override = cuda.tf32_override()
     why = f": {override} overrules the flags; unset it" if override else ""

@@ -5,12 +5,16 @@ Importable, and its flags settable, on a machine without a GPU.
 
 import contextlib
 import os
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import pynvml
 import torch
 
+# In torch's warning of a wait (`c10/cuda/CUDAFunctions.cpp`).
+SYNCHRONIZES = "called a synchronizing CUDA operation"
+Tf32 = Literal["default", "off", "on"]  # values of the axis
 _backends: Any = torch.backends  # replaced at run time by objects that its annotations lack
 
 
@@ -76,8 +80,28 @@ def l2_bytes(device: str) -> int | None:
     return getattr(properties, "L2_cache_size", None) or None
 
 
-def set_tf32(on: bool) -> None:
-    """Convolutions, recurrent layers and matrix products alike.  Raises CudaError.
+def waits_for_device(device: str, call: Callable[[], object]) -> bool:
+    """Whether a call waits for its CUDA device itself, e.g. by `.item()`.  False on other devices.
+
+    torch warns of most such waits (`torch.cuda.set_sync_debug_mode`).  The mode is put back.
+    """
+    if device.partition(":")[0] != "cuda":
+        return False
+    before = torch.cuda.get_sync_debug_mode()
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        torch.cuda.set_sync_debug_mode("warn")
+        try:
+            call()
+        finally:
+            torch.cuda.set_sync_debug_mode(before)
+    return any(SYNCHRONIZES in str(one.message) for one in said)
+
+
+def set_tf32(setting: Tf32) -> None:
+    """Set it for convolutions, recurrent layers and matrix products.  Raises CudaError.
+
+    default: as torch comes, without matrix products.
 
     torch has an older and a newer way (`allow_tf32`, `fp32_precision`), and reading the older
     after setting the newer raises; Inductor reads both (`_inductor/codecache.py`,
@@ -86,18 +110,21 @@ def set_tf32(on: bool) -> None:
     """
     _backends.fp32_precision = "none"
     _backends.cudnn.fp32_precision = "none"
-    torch.set_float32_matmul_precision("high" if on else "highest")
-    torch.backends.cudnn.allow_tf32 = on
-    if tf32_state() != ("on" if on else "off"):
-        raise CudaError(f"tf32 was set to {on} and reads {tf32_precisions()}")
+    torch.set_float32_matmul_precision("high" if setting == "on" else "highest")
+    torch.backends.cudnn.allow_tf32 = setting != "off"
+    if tf32_state() != setting:
+        raise CudaError(f"tf32 was set to {setting} and reads {tf32_precisions()}")
 
 
-def tf32_state() -> Literal["off", "on", "mixed"]:
-    """The state in force.  torch comes `mixed`: convolutions use it, matrix products do not."""
-    used = {precision == "tf32" for precision in tf32_precisions().values()}
-    if len(used) > 1:
-        return "mixed"
-    return "on" if used.pop() else "off"
+def tf32_state() -> Tf32 | Literal["mixed"]:
+    """The state in force; `mixed` is none that can be set."""
+    used = {name for name, precision in tf32_precisions().items() if precision == "tf32"}
+    states: dict[frozenset[str], Tf32] = {
+        frozenset(): "off",
+        frozenset({"conv", "rnn"}): "default",
+        frozenset({"conv", "rnn", "matmul"}): "on",
+    }
+    return states.get(frozenset(used), "mixed")
 
 
 def tf32_precisions() -> dict[str, str]:

@@ -11,7 +11,7 @@ from typing import Any, Protocol, Self
 import torch
 
 from bench.worker.device import event_trial
-from bench.worker.timing.stopwatch import Event, TimedDevice
+from bench.worker.timing.stopwatch import Event, TimedDevice, wall_clock
 
 NOT_COUNTED = "the device does not count its memory"
 
@@ -34,6 +34,10 @@ class Device(TimedDevice, Protocol):
     @property
     def events_doubt(self) -> str | None:
         """Why its events tell no device time; None: they do, or there is no need of them."""
+
+    @property
+    def trial_s(self) -> float:
+        """Seconds that the trial of its events took."""
 
     @property
     def memory_doubt(self) -> str | None:
@@ -90,8 +94,10 @@ def open_device(name: str) -> Device:
 
 
 def _tried(device: "Accelerator") -> "Accelerator":
-    """With its events only where a trial has shown that they tell the device's time."""
+    """Return it, with its events only if a trial shows that they tell the device's time."""
+    start_s = wall_clock()
     device.events_doubt = event_trial.doubt(device, event_trial.scans(device.name))
+    device.trial_s = wall_clock() - start_s
     device.has_events = device.events_doubt is None
     return device
 
@@ -124,6 +130,7 @@ class CpuDevice:
     synchronous = True
     has_events = False
     events_doubt: str | None = None
+    trial_s = 0.0  # of the events
     memory_doubt: str | None = None  # the process is asked instead (`bench.worker.metrics.memory`)
 
     def wait(self) -> None:
@@ -157,6 +164,7 @@ class Accelerator:
         self.type = type_
         self.has_events = has_events
         self.events_doubt: str | None = None
+        self.trial_s = 0.0
         self.memory_doubt: str | None = None
         self._index = index
         self._accelerator = accelerator

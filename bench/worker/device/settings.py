@@ -1,5 +1,7 @@
 """Apply a case's settings to this process.  One process a case, so nothing is put back."""
 
+from typing import cast
+
 import torch
 
 from bench.core.records import Case
@@ -13,4 +15,4 @@ def apply(case: Case) -> None:
     if case.cudnn_benchmark is not None:
         cuda.set_cudnn_benchmark(case.cudnn_benchmark == "on")
     if case.tf32 is not None:
-        cuda.set_tf32(case.tf32 == "on")
+        cuda.set_tf32(cast(cuda.Tf32, case.tf32))

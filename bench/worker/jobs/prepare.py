@@ -25,6 +25,7 @@ from bench.worker.model import growth, pytree
 from bench.worker.model.build import Prepared, load, mixed_dtypes_named, prepare
 from bench.worker.model.step import InferenceStep, Step, TrainingStep
 from bench.worker.timing import measure
+from bench.worker.timing.stopwatch import wall_clock
 
 COUNTED_S = 5.0  # a call that takes longer is not made once more to count its work
 SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
@@ -46,6 +47,7 @@ class BuiltCase:
     eager: Step  # the same, not compiled
     graphs: bool  # CUDA graphs are recorded
     asked: dict[str, Any]  # switches as the settings left them, before the subject could turn any
+    process_start_s: float  # until the device was open, imports of the subject aside
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +75,19 @@ class _CompileProgress:
 
 def build(request: Request) -> BuiltCase:
     """Settings first, then the subject.  Raises what a subject or a setting may."""
+    start_s = wall_clock()
     case = request.case
     device_type = case.device.partition(":")[0]
     if case.compile != compiled.OFF:
         compiled.prepare(Path(request.cache))
+    import_s = wall_clock()
     load(parse(case.subject))  # what its import turns is put back, wherever it is imported
+    import_s = wall_clock() - import_s
     state.restore_switches(request.switches)
     settings.apply(case)
     asked = state.switches()
     device = open_device(case.device)
+    open_s = wall_clock() - start_s - import_s - device.trial_s
     # A layer's input is caught in a forward of its network: the search comes later, and is timed.
     captures = case.cudnn_benchmark == "on" and parse(case.subject).layer is not None
     with cuda.untuned() if captures else contextlib.nullcontext():
@@ -95,7 +101,7 @@ def build(request: Request) -> BuiltCase:
         if module is prepared.module
         else make_step(prepared, module, case, device_type, graphs=graphs, rotate_bytes=turns)
     )
-    return BuiltCase(request, case, device, prepared, step, eager, graphs, asked)
+    return BuiltCase(request, case, device, prepared, step, eager, graphs, asked, open_s)
 
 
 def make_step(

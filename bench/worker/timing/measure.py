@@ -56,6 +56,7 @@ class Timing:
     calls_sampled: int  # of them, inside a sample
     timed_s: float  # warm-up and samples, without `between`
     warmup_s: float  # of that, the warm-up
+    host_issue_s: float | None = None  # per call (`Sampler.host_issue_s`)
 
 
 class TooSlowError(Exception):
@@ -193,4 +194,5 @@ def measure(
         calls_sampled=sampler.calls_sampled,
         timed_s=steady.timed_s + sampler.spent_s,
         warmup_s=steady.timed_s,
+        host_issue_s=sampler.host_issue_s,
     )

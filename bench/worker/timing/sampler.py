@@ -1,6 +1,7 @@
 """Take the samples of a step that is warm: single calls, calls back to back, device times."""
 
 import math
+import statistics
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -37,6 +38,9 @@ class Sampler:
     latency: list[list[float]] = field(default_factory=list)
     pipelined: list[float] = field(default_factory=list)
     device: list[list[float]] = field(default_factory=list)
+    # Seconds of the host per call, until a single call, or calls back-to-back, were issued.
+    issued_alone_s: list[float] = field(default_factory=list)
+    issued_s: list[float] = field(default_factory=list)
 
     def take(self, call_s: float) -> tuple[Samples, ...]:
         """All samples; `call_s` is about what a call takes, for planning only."""
@@ -81,12 +85,27 @@ class Sampler:
         watch, most = self.watch, self.budget.max_samples
         for _ in range(min(singles, most - len(self.latency))):
             self.latency.append(watch.latency_s(marked=self._marked))
+            if not watch.device.synchronous:
+                self.issued_alone_s.append(watch.issued_s)
         if len(self.pipelined) < most:
             ready = watch.step.prepare(self.calls)
             self.pipelined.append(watch.span_s(ready) / ready)
+            if not watch.device.synchronous:
+                self.issued_s.append(watch.issued_s / ready)
         if watch.device.has_events:
             for _ in range(min(singles, most - len(self.device))):
                 self.device.append(watch.device_s())
+
+    @property
+    def host_issue_s(self) -> float | None:
+        """Seconds of the host per call, until all calls were issued; None where it computes itself.
+
+        It is that of calls back-to-back, or of a single call if this is less: a full queue (1024
+        launches on CUDA) stops the host until the device has caught up.
+        """
+        if not self.issued_s or not self.issued_alone_s:
+            return None
+        return min(statistics.median(self.issued_s), statistics.median(self.issued_alone_s))
 
     @property
     def _marked(self) -> bool:

@@ -80,6 +80,7 @@ class Stopwatch:
     device: TimedDevice
     clock: Callable[[], float]
     calls_made: int = 0
+    issued_s: float = 0.0  # of the last span: until all calls were issued; 0 if synchronous
     _events: list[Event] = field(default_factory=list)
 
     def span_s(self, calls: int) -> float:
@@ -91,8 +92,11 @@ class Stopwatch:
             start = self.clock()
             for _ in range(calls):
                 self.step()
+            # On a synchronous device, whose samples hold one look at the clock, nothing is left.
+            issued = start if self.device.synchronous else self.clock()
             self.device.wait()
             end = self.clock()
+        self.issued_s = issued - start
         self.calls_made += calls
         return _positive(end - start)
 

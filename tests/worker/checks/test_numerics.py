@@ -177,6 +177,7 @@ def test_builds_with_other_weights_are_not_compared() -> None:
         ({"dtype": "float16"}, "float16"),
         ({"dtype": "float16", "amp": "bfloat16"}, "bfloat16"),
         ({"tf32": "on"}, "tf32"),
+        ({"tf32": "default"}, "tf32"),
         ({"tf32": "off"}, "float32"),
     ],
 )

@@ -194,3 +194,10 @@ def test_a_small_part_done_otherwise_is_measured_and_named(
     assert isinstance(found, Measurement)
     assert found.state[kind][other]["first"] == "small"
     assert 0 < found.state[kind][other]["share"] < 0.5
+
+
+def test_torchs_default_has_no_tf32_in_matrix_products() -> None:
+    one = case(device="cuda:0", cudnn_benchmark="off", tf32="default", threads=None, allocator=None)
+    state = {**STANDS, "cudnn_benchmark": "off", "tf32": "default"}
+    assert problems(one, {**state, "tf32_in_products": "off"}, SWITCHES) == []
+    assert len(problems(one, {**state, "tf32_in_products": "on"}, SWITCHES)) == 1

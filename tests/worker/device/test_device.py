@@ -1,5 +1,7 @@
 """Devices through one path; what needs a real accelerator is marked."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +18,7 @@ from bench.worker.device.device import (
     device_names,
     open_device,
 )
+from tests.support.paths import ROOT
 
 has_accelerator = torch.accelerator.is_available()
 needs_accelerator = pytest.mark.skipif(not has_accelerator, reason="needs an accelerator")
@@ -141,8 +144,7 @@ def test_mps_is_written_without_an_index() -> None:
 def flags() -> Iterator[None]:
     """Leaves torch's flags as they come."""
     yield
-    cuda.set_tf32(False)
-    torch.backends.cudnn.allow_tf32 = True
+    cuda.set_tf32("default")
     torch.backends.cudnn.benchmark = False
 
 
@@ -156,16 +158,38 @@ def test_the_cudnn_mode_is_read_back_as_it_was_set() -> None:
 
 @pytest.mark.usefixtures("flags")
 def test_tf32_is_switched_for_convolutions_and_matrix_products_alike() -> None:
-    cuda.set_tf32(True)
+    cuda.set_tf32("on")
     assert cuda.tf32_state() == "on"
     assert cuda.tf32_precisions() == {"conv": "tf32", "rnn": "tf32", "matmul": "tf32"}
-    cuda.set_tf32(False)
+    cuda.set_tf32("off")
     assert cuda.tf32_state() == "off"
     assert "tf32" not in cuda.tf32_precisions().values()
 
 
 @pytest.mark.usefixtures("flags")
-@pytest.mark.parametrize("on", [True, False])
+@pytest.mark.parametrize("before", ["off", "on"])
+def test_the_default_of_tf32_is_that_of_torch(before: cuda.Tf32) -> None:
+    """A fresh process says what torch comes with; here the flags may have been turned before."""
+    cuda.set_tf32(before)
+    cuda.set_tf32("default")
+    assert cuda.tf32_state() == "default"
+    assert cuda.tf32_precisions()["conv"] == cuda.tf32_precisions()["rnn"] == "tf32"
+    assert cuda.tf32_precisions()["matmul"] != "tf32"
+    assert torch.backends.cudnn.allow_tf32 is True
+    assert torch.backends.cuda.matmul.allow_tf32 is False
+
+
+@pytest.mark.slow
+def test_a_fresh_torch_reads_as_the_default_of_tf32() -> None:
+    code = "from bench.worker.device import cuda; print(cuda.tf32_state())"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.split() == ["default"]
+
+
+@pytest.mark.usefixtures("flags")
+@pytest.mark.parametrize("setting", ["default", "off", "on"])
 @pytest.mark.parametrize(
     "before",
     [
@@ -177,26 +201,27 @@ def test_tf32_is_switched_for_convolutions_and_matrix_products_alike() -> None:
         lambda _: torch.set_float32_matmul_precision("medium"),
     ],
 )
-def test_torch_can_still_read_tf32_in_its_older_way(before: Any, on: bool) -> None:
+def test_torch_can_still_read_tf32_in_its_older_way(before: Any, setting: cuda.Tf32) -> None:
     before(torch.backends)
-    cuda.set_tf32(on)
-    assert torch.backends.cudnn.allow_tf32 is on
-    assert torch.backends.cuda.matmul.allow_tf32 is on
-    assert torch.get_float32_matmul_precision() == ("high" if on else "highest")
+    cuda.set_tf32(setting)
+    products = setting == "on"
+    assert torch.backends.cudnn.allow_tf32 is (setting != "off")
+    assert torch.backends.cuda.matmul.allow_tf32 is products
+    assert torch.get_float32_matmul_precision() == ("high" if products else "highest")
 
 
 @pytest.mark.usefixtures("flags")
 def test_one_operation_apart_from_the_others_is_mixed() -> None:
-    cuda.set_tf32(False)
-    torch.backends.cudnn.allow_tf32 = True
+    cuda.set_tf32("on")
+    torch.backends.cudnn.allow_tf32 = False
     assert cuda.tf32_state() == "mixed"
 
 
 @pytest.mark.usefixtures("flags")
 def test_a_flag_that_does_not_take_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch, "set_float32_matmul_precision", lambda _: None)
-    with pytest.raises(CudaError, match=r"tf32 was set to True and reads .*'matmul'"):
-        cuda.set_tf32(True)
+    with pytest.raises(CudaError, match=r"tf32 was set to on and reads .*'matmul'"):
+        cuda.set_tf32("on")
 
 
 def fake_nvml(*uuids: str) -> Any:

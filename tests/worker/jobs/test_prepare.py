@@ -15,9 +15,11 @@ from bench.core.protocol import Budget, Request
 from bench.worker import case_process
 from bench.worker.checks import state
 from bench.worker.device import cuda, torch_private
+from bench.worker.device.device import open_device
 from bench.worker.jobs import prepare
 from bench.worker.jobs.prepare import BuiltCase, Invalid, begin, end, flags, no_recompiles
 from bench.worker.model import inplace
+from bench.worker.model.build import load
 from bench.worker.model.step import TrainingStep
 from bench.worker.model.step_inputs import StepError
 from bench.worker.timing import measure
@@ -265,7 +267,7 @@ def test_a_step_that_was_skipped_among_the_samples_is_refused() -> None:
     assert step._scaler is not None
     step._scaler.update(2.0**40)  # what float16 cannot hold
     call(built)
-    with pytest.raises(Invalid, match="GradScaler skipped 1 steps while timed"):
+    with pytest.raises(Invalid, match="GradScaler skipped 1 step while timed"):
         end(built, begun, 0.001)
 
 
@@ -436,3 +438,21 @@ def test_what_grows_in_each_call_is_named(
 @pytest.mark.parametrize("subject", ["Counts", "SkipsAtRandom", "Small", "ChainsItsGraph"])
 def test_what_does_the_same_work_in_each_call_is_not_doubted(subject: str) -> None:
     assert doubt(subject) == ""
+
+
+def test_the_start_of_a_process_is_told_without_the_import_of_the_subject(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = [100.0]
+
+    def slow(real: Any, seconds: float) -> Any:
+        def call(*args: Any) -> Any:
+            now[0] += seconds
+            return real(*args)
+
+        return call
+
+    monkeypatch.setattr(prepare, "wall_clock", lambda: now[0])
+    monkeypatch.setattr(prepare, "load", slow(load, 5.0))
+    monkeypatch.setattr(prepare, "open_device", slow(open_device, 0.25))
+    assert build("hostile:Small").process_start_s == 0.25

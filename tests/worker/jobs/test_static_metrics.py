@@ -103,6 +103,7 @@ class FakeGpu:
 
     name, type, synchronous, has_events = "fake:0", "fake", False, False
     events_doubt: str | None = None
+    trial_s = 0.0
     memory_doubt: str | None = None
 
     def __init__(self, peak: int | None, reserved: int | None) -> None:

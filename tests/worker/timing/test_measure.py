@@ -55,6 +55,36 @@ def kinds(timing: Timing) -> list[tuple[str, str]]:
 # What is measured
 
 
+def test_the_time_of_the_host_to_issue_a_call_is_told_apart_from_that_of_the_device() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    found = timed(device, FakeStep(device, {"forward": 2e-3}))
+    assert found.host_issue_s == pytest.approx(LAUNCH_S)
+    assert each(found, "forward", "pipelined") == pytest.approx(2e-3, rel=0.01)
+
+
+def test_a_call_that_waits_for_its_host_takes_as_long_as_the_host_issues_it() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    found = timed(device, FakeStep(device, {"forward": 1e-6}))
+    assert found.host_issue_s == pytest.approx(LAUNCH_S)
+    assert each(found, "forward", "pipelined") == pytest.approx(LAUNCH_S, rel=0.01)
+
+
+def test_a_full_queue_is_not_taken_for_a_slow_host() -> None:
+    """The device is slow; from the second call in the queue on, the host waits for it to empty."""
+    device = FakeDevice(launch_s=LAUNCH_S)
+
+    def wait_for_room() -> None:
+        device.now_s = max(device.now_s, device.free_s)
+
+    step = FakeStep(device, {"forward": 1e-3}, on_call=wait_for_room)
+    assert timed(device, step).host_issue_s == pytest.approx(LAUNCH_S)
+
+
+def test_a_cpu_issues_nothing() -> None:
+    device = cpu()
+    assert timed(device, FakeStep(device, {"forward": 1e-3})).host_issue_s is None
+
+
 def test_samples_that_would_exceed_the_limit_are_not_begun() -> None:
     device = cpu()
     step = FakeStep(device, {"forward": 20.0})
