@@ -19,6 +19,12 @@
 #include <set>
 #include <utility>
 
+// Of the OpenMP that torch brings along; its number of threads is each thread's own.
+extern "C" {
+int omp_get_max_threads();
+void omp_set_num_threads(int threads);
+}
+
 namespace sim {
 
 inline bool on_sim(const at::Tensor& tensor) {
@@ -133,9 +139,9 @@ class Stand {
         return own;
       }
     }
-    for (const auto& [key, pair] : storages_) {
-      if (pair.shared.unsafeGetStorageImpl() == made.storage().unsafeGetStorageImpl()) {
-        return on_storage(pair.own, c10::DispatchKey::PrivateUse1, made);
+    for (const auto& [own, given] : tensors_) {
+      if (given.storage().unsafeGetStorageImpl() == made.storage().unsafeGetStorageImpl()) {
+        return view(own, made);
       }
     }
     const c10::DeviceGuard guard(device);
@@ -157,6 +163,15 @@ class Stand {
   size_t bytes() const { return bytes_; }
 
  private:
+  // Of the same keys: in inference mode a view of a normal tensor is a normal tensor.
+  static at::Tensor view(const at::Tensor& base, const at::Tensor& like) {
+    auto made = at::detail::make_tensor<c10::TensorImpl>(
+        c10::TensorImpl::VIEW, c10::Storage(base.storage()), base.key_set(), like.dtype());
+    made.unsafeGetTensorImpl()->set_sizes_and_strides(
+        like.sizes(), like.strides(), like.storage_offset());
+    return made;
+  }
+
   struct Pair {
     c10::Storage own;
     c10::Storage shared;
@@ -192,8 +207,15 @@ inline c10::IValue with_tensors(
   return value;
 }
 
-// Work of the CPU's that neither autograd, autocast nor the profiler should see as its own.
+// Work of the CPU's that neither autograd, autocast nor the profiler should see as its own.  On one
+// thread: what a device computes does not depend on the processors of its host.
 struct Hidden {
+  Hidden() { omp_set_num_threads(1); }
+  ~Hidden() { omp_set_num_threads(threads); }
+  Hidden(const Hidden&) = delete;
+  Hidden& operator=(const Hidden&) = delete;
+
+  const int threads = omp_get_max_threads();
   at::AutoDispatchBelowADInplaceOrView below;
   c10::impl::ExcludeDispatchKeyGuard no_autocast{c10::autocast_dispatch_keyset};
   at::DisableRecordFunctionGuard no_records;

@@ -1,6 +1,6 @@
 // A backend of torch outside torch: two simulated accelerators of type PrivateUse1.
 
-#include "kernels.h"
+#include "recurrent.h"
 
 #include <ATen/ATen.h>
 #include <ATen/autocast_mode.h>
@@ -42,6 +42,10 @@ TORCH_LIBRARY_IMPL(aten, PrivateUse1, m) {
   m.impl("_copy_from", sim::copy_between);
   m.impl("_copy_from_and_resize", sim::copy_and_resize);
   m.impl("_local_scalar_dense", sim::one_number);
+  m.impl("_thnn_fused_lstm_cell", sim::lstm_cell);
+  m.impl("_thnn_fused_lstm_cell_backward_impl", sim::lstm_cell_backward);
+  m.impl("_thnn_fused_gru_cell", sim::gru_cell);
+  m.impl("_thnn_fused_gru_cell_backward", sim::gru_cell_backward);
   m.impl(
       "convolution_overrideable",
       torch::CppFunction::makeFromBoxedFunction<&sim::convolution>());
