@@ -5,6 +5,8 @@ what comes back from a run is known before.  Each test starts processes of its o
 one such backend, and it cannot be unloaded.
 """
 
+import csv
+import json
 import os
 import shutil
 import subprocess
@@ -25,7 +27,6 @@ pytestmark = [
 ]
 
 SUBJECT = """
-import torch
 from torch import nn
 
 class Net(nn.Sequential):
@@ -35,6 +36,33 @@ class Net(nn.Sequential):
             nn.Flatten(), nn.Linear(4 * 4 * 4, 10),
         )
 """
+
+
+SWEEP = """
+[run]
+replicates = 2
+max_replicates = 2
+samples_s = 0.2
+warmup_s = 0.05
+
+[[sweep]]
+subject = "net.py:Net"
+input = "3,8,8"
+batch = 2
+device = ["cpu", "sim:0"]
+mode = ["inference", "training"]
+
+[[sweep]]
+subject = "net.py:Net"
+input = "3,8,8"
+batch = 2
+device = "sim:1"
+mode = "training"
+amp = "float16"
+"""
+# Long enough that the CPU's kernels hide in the launches; work as long as in no other test.
+LAUNCH_S, KERNEL_S = 0.002, 0.004
+TIMES = {"SIM_LAUNCH_US": LAUNCH_S * 1e6, "SIM_KERNEL_US": KERNEL_S * 1e6}
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +89,49 @@ def said(site: Path, code: str, **settings: object) -> str:
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
+
+
+def bench(
+    folder: Path, site: Path, *arguments: str, **settings: object
+) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "bench", *arguments],
+        cwd=folder,
+        env=variables(site, **settings),
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+    )
+
+
+def table(file: Path) -> list[dict[str, str]]:
+    with file.open(encoding="utf-8", newline="") as lines:
+        return list(csv.DictReader(lines))
+
+
+def project(folder: Path, sweep: str = SWEEP) -> Path:
+    (folder / "net.py").write_text(SUBJECT)
+    (folder / "bench.toml").write_text(sweep)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(site: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Both modes on the CPU and on the device, and half precision on the other device."""
+    folder = project(tmp_path_factory.mktemp("project"))
+    done = bench(folder, site, "run", "--out", "run", **TIMES)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return folder / "run"
+
+
+def row(run: Path, device: str, mode: str, phase: str) -> dict[str, str]:
+    (found,) = [
+        one
+        for one in table(run / "measurements.csv")
+        if (one["device"], one["mode"], one["phase"]) == (device, mode, phase)
+    ]
+    return found
 
 
 TRAIN = """
@@ -136,3 +207,162 @@ def test_recurrent_layers_have_the_gradients_of_the_cpu(site: Path) -> None:
     assert said(site, code).split("\n")[:-1] == [
         f"{kind} {bias}" for kind in ("LSTM", "GRU", "RNN") for bias in (True, False)
     ]
+
+
+def test_events_tell_the_time_of_the_device_and_a_wait_waits(site: Path) -> None:
+    code = """
+    import time, torch
+    from sim_device import kernels
+    device = torch.device("sim:1")
+    a, out = torch.ones(8, 8, device=device), torch.empty(8, 8, device=device)
+    torch.mm(a, a, out=out)
+    stream = torch.accelerator.current_stream(1)
+    first, last = (torch.Event(device, enable_timing=True) for _ in range(2))
+    torch.accelerator.synchronize(1)
+    before = kernels()
+    torch.mm(a, a, out=out)  # the events' times begin behind it
+    first.record(stream)
+    for _ in range(10):
+        torch.mm(a, a, out=out)
+    last.record(stream)
+    assert not last.query()
+    start = time.perf_counter()
+    torch.accelerator.synchronize(1)
+    waited = time.perf_counter() - start
+    assert last.query()
+    print(kernels() - before, round(first.elapsed_time(last), 6), waited > 0.02)
+    """
+    # Ten kernels of 20 ms while the host launches in 1 ms; the device is busy all the time.
+    found = said(site, code, SIM_LAUNCH_US=1000, SIM_KERNEL_US=20000)
+    assert found == "11 200.0 True\n"
+
+
+def test_a_stream_waits_for_an_event_of_another(site: Path) -> None:
+    code = """
+    import torch
+    device = torch.device("sim:0")
+    a = torch.ones(8, 8, device=device)
+    one, other = torch.Stream(device), torch.Stream(device)
+    done, last = (torch.Event(device, enable_timing=True) for _ in range(2))
+    torch.accelerator.synchronize()
+    with one:
+        a @ a
+        done.record(one)
+    other.wait_event(done)
+    with other:
+        a @ a
+        last.record(other)
+    torch.accelerator.synchronize()
+    print(round(done.elapsed_time(last), 6))
+    """
+    assert said(site, code, SIM_KERNEL_US=50000) == "50.0\n"
+
+
+def test_the_allocator_counts_caches_and_ends(site: Path) -> None:
+    code = """
+    import torch
+    from torch import accelerator as on
+    device = torch.device("sim:0")
+    held = torch.empty(2**20, dtype=torch.uint8, device=device)
+    on.reset_peak_memory_stats()
+    more = torch.empty(2**21, dtype=torch.uint8, device=device)
+    del more
+    stats = on.memory_stats()
+    print(stats["allocated_bytes.all.peak"], stats["allocated_bytes.all.current"])
+    print(stats["reserved_bytes.all.current"])
+    on.empty_cache()
+    print(on.memory_stats()["reserved_bytes.all.current"])
+    try:
+        torch.empty(2**23, dtype=torch.uint8, device=device)
+    except torch.OutOfMemoryError as error:
+        print(str(error).split(".")[0])
+    print(torch.ones(3).pin_memory().is_pinned(), torch.ones(3).is_pinned())
+    """
+    assert said(site, code, SIM_MEMORY_BYTES=2**23).split("\n")[:-1] == [
+        f"{3 * 2**20} {2**20}",
+        f"{3 * 2**20}",
+        f"{2**20}",
+        "sim out of memory",
+        "True False",
+    ]
+
+
+def test_a_process_forked_after_the_first_use_cannot_use_it(site: Path) -> None:
+    code = """
+    import os, torch
+    assert torch.accelerator.device_count() == 2
+    for used in (False, True):
+        if used:
+            torch.ones(1, device="sim")
+        if not os.fork():
+            try:
+                torch.ones(1, device="sim")
+                print(torch.sim._is_in_bad_fork(), "works", flush=True)
+            except RuntimeError as error:
+                print(torch.sim._is_in_bad_fork(), str(error)[:26], flush=True)
+            os._exit(0)
+        os.wait()
+    """
+    assert said(site, code) == "False works\nTrue Cannot re-initialize sim in\n"[:-4] + "\n"
+
+
+def test_every_case_of_a_sweep_on_the_device_has_its_row(run: Path) -> None:
+    rows = table(run / "measurements.csv")
+    assert {one["status"] for one in rows} == {"ok"}
+    cases = {(one["device"], one["mode"], one["amp"]) for one in rows}
+    assert cases == {
+        ("cpu", "inference", "off"),
+        ("cpu", "training", "off"),
+        ("sim:0", "inference", "off"),
+        ("sim:0", "training", "off"),
+        ("sim:1", "training", "float16"),
+    }
+
+
+def test_counted_figures_are_those_of_the_cpu(run: Path) -> None:
+    for mode, phase in (("inference", "forward"), ("training", "step")):
+        here, there = (row(run, device, mode, phase) for device in ("cpu", "sim:0"))
+        for name in ("flops", "bytes_moved", "parameters"):
+            assert there[name] == here[name], name
+        assert float(there["relative_error"]) < 1e-5
+        assert int(there["peak_bytes"]) > 0
+
+
+def test_half_precision_on_the_device_has_an_error_of_its_own_size(run: Path) -> None:
+    error = float(row(run, "sim:1", "training", "step")["relative_error"])
+    assert 1e-5 < error < 1e-1
+
+
+@pytest.mark.alone
+def test_latency_has_one_launch_more_than_calls_back_to_back(run: Path) -> None:
+    found = row(run, "sim:0", "inference", "forward")
+    # Convolution, batch norm, ReLU, pooling (index and value are one), linear.  A call alone waits
+    # for its first launch; behind others it is hidden.  Other work only makes a time longer.
+    alone_s, behind_s = LAUNCH_S + 5 * KERNEL_S, 5 * KERNEL_S
+    assert alone_s <= float(found["latency_min_s"]) < 1.1 * alone_s
+    assert behind_s <= float(found["pipelined_s"])
+
+
+def test_out_of_memory_in_the_middle_of_a_sweep_is_a_row(site: Path, tmp_path: Path) -> None:
+    sweep = (
+        SWEEP.partition("[[sweep]]")[0]
+        + """
+[[sweep]]
+subject = "net.py:Net"
+input = "3,8,8"
+batch = [2, 4000, 4]
+device = "sim:0"
+mode = "training"
+"""
+    )
+    folder = project(tmp_path, sweep)
+    done = bench(folder, site, "run", "--out", "run", SIM_MEMORY_BYTES=2**22)
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = [json.loads(one) for one in (folder / "run/journal.jsonl").read_text().splitlines()]
+    outcomes = [
+        (one["case"]["batch"], one.get("status", "ok"))
+        for one in lines
+        if one["kind"] in ("measurement", "failure")
+    ]
+    assert set(outcomes) == {(2, "ok"), (4, "ok"), (4000, "oom")}
+    assert outcomes[-1] != (4000, "oom") or outcomes[0] != (4000, "oom")
