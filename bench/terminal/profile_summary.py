@@ -53,10 +53,11 @@ def sentences(profile: Profile) -> list[str]:
         if len(own) > 1:
             text += f"; {_share(own[1].time_s, whole_s)} in {_calls(own[1])}"
         lines.append(text)
-    lines.append(
-        f"{units.seconds(profile.whole_s)} a profiled step "
-        f"({units.seconds(profile.unprofiled_s)} without the profiler); {_in_no_layer(profile)}"
-    )
+    profiled = f"{units.seconds(profile.whole_s)} a profiled step"
+    if not _on_cpu(profile):
+        profiled = f"the host issues a profiled step in {units.seconds(profile.whole_s)}"
+    plain = f"({units.seconds(profile.unprofiled_s)} without the profiler)"
+    lines.append(f"{profiled} {plain}; {_in_no_layer(profile)}")
     if profile.device:
         lines.append(_bound(profile.device))
     if profile.memory:
@@ -124,7 +125,13 @@ def _peak(memory: Mapping[str, Any]) -> str:
 
 def _what(profile: Profile) -> str:
     step = "step" if profile.case.mode == "training" else "forward"
-    return f"device's time in the {step}" if profile.on_device else step
+    if profile.on_device:
+        return f"device's time in the {step}"
+    return step if _on_cpu(profile) else f"host's time in the {step}"
+
+
+def _on_cpu(profile: Profile) -> bool:
+    return profile.case.device.partition(":")[0] == "cpu"
 
 
 def _whole(profile: Profile) -> tuple[str, float]:
