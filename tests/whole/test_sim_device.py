@@ -42,7 +42,7 @@ SWEEP = """
 [run]
 replicates = 2
 max_replicates = 2
-samples_s = 0.2
+samples_s = 0.1
 warmup_s = 0.05
 
 [[sweep]]
@@ -61,8 +61,12 @@ mode = "training"
 amp = "float16"
 """
 # Long enough that the CPU's kernels hide in the launches; work as long as in no other test.
-LAUNCH_S, KERNEL_S = 0.002, 0.004
-TIMES = {"SIM_LAUNCH_US": LAUNCH_S * 1e6, "SIM_KERNEL_US": KERNEL_S * 1e6}
+LAUNCH_S, KERNEL_S = 0.0004, 0.0024
+TIMES = {
+    "SIM_LAUNCH_US": LAUNCH_S * 1e6,
+    "SIM_KERNEL_US": KERNEL_S * 1e6,
+    "SIM_KERNEL_NS_PER_KIB": 0,
+}
 
 
 @pytest.fixture(scope="module")
@@ -233,7 +237,7 @@ def test_events_tell_the_time_of_the_device_and_a_wait_waits(site: Path) -> None
     print(kernels() - before, round(first.elapsed_time(last), 6), waited > 0.02)
     """
     # Ten kernels of 20 ms while the host launches in 1 ms; the device is busy all the time.
-    found = said(site, code, SIM_LAUNCH_US=1000, SIM_KERNEL_US=20000)
+    found = said(site, code, SIM_LAUNCH_US=1000, SIM_KERNEL_US=20000, SIM_KERNEL_NS_PER_KIB=0)
     assert found == "11 200.0 True\n"
 
 
@@ -255,7 +259,7 @@ def test_a_stream_waits_for_an_event_of_another(site: Path) -> None:
     torch.accelerator.synchronize()
     print(round(done.elapsed_time(last), 6))
     """
-    assert said(site, code, SIM_KERNEL_US=50000) == "50.0\n"
+    assert said(site, code, SIM_KERNEL_US=50000, SIM_KERNEL_NS_PER_KIB=0) == "50.0\n"
 
 
 def test_the_allocator_counts_caches_and_ends(site: Path) -> None:
@@ -378,9 +382,9 @@ def test_speedups_by_device_hold_the_device_against_the_cpu(run: Path, site: Pat
 
 
 def test_the_page_of_a_run_names_the_devices(run: Path, site: Path) -> None:
-    done = bench(run.parent, site, "report", "run", "--out", "page.html")
+    done = bench(run.parent, site, "report", "run", "--out", "page")
     assert done.returncode == 0, done.stdout + done.stderr
-    page = (run.parent / "page.html").read_text(encoding="utf-8")
+    page = (run.parent / "page" / "report.html").read_text(encoding="utf-8")
     assert "sim:0" in page
     assert "sim:1" in page
 
@@ -388,7 +392,7 @@ def test_the_page_of_a_run_names_the_devices(run: Path, site: Path) -> None:
 def test_a_pair_on_the_device_sees_the_kernels_of_autocast(run: Path, site: Path) -> None:
     # The input, two weights and two biases are each converted by a kernel: five more than five.
     case = ("--subject", "net.py:Net", "--input", "3,8,8", "--batch", "2", "--device", "sim:0")
-    done = bench(run.parent, site, "ab", "amp=off", "amp=float16", *case, "--pairs", "6", **TIMES)
+    done = bench(run.parent, site, "ab", "amp=off", "amp=float16", *case, "--pairs", "8", **TIMES)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "REGRESSED" in done.stdout
 
@@ -401,10 +405,9 @@ def test_a_profile_on_the_device_says_that_its_times_are_the_hosts(run: Path, si
     assert done.returncode == 0, done.stdout + done.stderr
     assert "the host issues a profiled step in" in done.stdout
     assert "torch's profiler saw no work on sim:0" in done.stdout.replace("\n", " ")
-    (found,) = (json.loads(one.read_text()) for one in run.parent.glob("profile/*/profile.json"))
-    # Each kernel of the step costs the host one launch, and the device twice as much.
-    profiled_s, plain_s = found["host"]["whole_s"], found["host"]["unprofiled_s"]
-    assert plain_s == pytest.approx(profiled_s, rel=0.5)
+    (found,) = json.loads((run.parent / "profile" / "profile.json").read_text())["cases"]
+    # Without the wait: the device takes six times as long as the launches.
+    assert found["unprofiled_s"] < 2 * found["whole_s"]
 
 
 STEP = """

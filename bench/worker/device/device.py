@@ -4,6 +4,7 @@ Accelerators go through `torch.accelerator`, whatever their maker.  A device tha
 waited for is an error, never a number.
 """
 
+import contextlib
 from collections.abc import Mapping
 from typing import Any, Protocol, Self
 
@@ -150,7 +151,10 @@ class Accelerator:
         return self._peak("reserved_bytes.all.peak")
 
     def empty_cache(self) -> None:
-        self._accelerator.empty_cache()
+        # Of an allocator that torch does not know so well ("Allocator for X is not a
+        # DeviceAllocator") nothing can be asked back.
+        with contextlib.suppress(RuntimeError, NotImplementedError):
+            self._accelerator.empty_cache()
 
     def _peak(self, counter: str) -> int | None:
         """`max_memory_allocated` returns 0 for a counter that is missing: ask for the counter.
