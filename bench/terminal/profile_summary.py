@@ -124,7 +124,13 @@ def _peak(memory: Mapping[str, Any]) -> str:
 
 def _what(profile: Profile) -> str:
     step = "step" if profile.case.mode == "training" else "forward"
-    return f"device's time in the {step}" if profile.on_device else step
+    if profile.on_device:
+        return f"device's time in the {step}"
+    return step if _on_cpu(profile) else f"host's time in the {step}"
+
+
+def _on_cpu(profile: Profile) -> bool:
+    return profile.case.device.partition(":")[0] == "cpu"
 
 
 def _whole(profile: Profile) -> tuple[str, float]:

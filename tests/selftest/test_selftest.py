@@ -212,6 +212,26 @@ class CountingDevice(FakeDevice):
         pass
 
 
+def side_on(flop_per_s: float, launch_s: float = 1e-5) -> int:
+    on = CountingDevice()
+
+    def products(side: int) -> Callable[[], None]:
+        def work() -> None:
+            on.now_s += launch_s
+            on.submit(8 * 2 * side**3 / flop_per_s)
+
+        return work
+
+    return known_devices.side(products, on.wait, on.clock)
+
+
+def test_an_accelerator_is_given_work_by_its_speed() -> None:
+    assert side_on(1e9) == 256  # of 4096 one call would take 18 minutes
+    assert side_on(1e12) == 2048  # 137 ms; 17 ms of 1024 are not enough
+    assert side_on(5e13) == 4096
+    assert side_on(5e13, launch_s=0.03) == 256  # its launches are no faster with larger ones
+
+
 class NeverWaits(CountingDevice):
     """Its wait comes back at once, so that a launch is all there is to time."""
 

@@ -24,6 +24,8 @@ from bench.worker.device.gpu_monitor import GpuMonitor
 from bench.worker.timing import measure, stopwatch
 
 MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
+SMALLER = (256, 512, 1024, 2048)  # for devices that would take seconds
+ENOUGH_S = 0.02  # of work behind the launches, or of launches: larger matrices make neither clearer
 ALLOCATED_BYTES = 64 * 2**20  # whole pages of every allocator, so counted without rounding
 LAUNCHES = 5
 BESIDE = "--beside"
@@ -78,6 +80,28 @@ def accelerator(
 
 def _why_not(on: device.Device) -> str:
     return on.memory_doubt or device.NOT_COUNTED
+
+
+def side(
+    work: Callable[[int], Callable[[], object]],
+    wait: Callable[[], None],
+    clock: Callable[[], float] = stopwatch.wall_clock,
+) -> int:
+    """Return the smallest of SMALLER that keeps the device busy long enough, else MATRIX.
+
+    work: makes a function that queues the products of matrices of this side.
+    """
+    for one in SMALLER:
+        products = work(one)
+        products()  # its first call loads its kernel
+        wait()
+        start = clock()
+        products()
+        issued = clock()
+        wait()
+        if max(issued - start, clock() - issued) >= ENOUGH_S:
+            return one
+    return MATRIX
 
 
 def counted_bytes(on: device.Device, allocate: Callable[[int], object]) -> int | None:
@@ -158,15 +182,20 @@ def _measure_accelerator(name: str) -> Figures:
     """At one accelerator.  What it raises becomes `error`: the others are still worth a look."""
     try:
         on = device.open_device(name)
-        one, other, product = (torch.randn(MATRIX, MATRIX, device=name) for _ in range(3))
 
-        def work() -> None:
-            for _ in range(PRODUCTS):
-                torch.mm(one, other, out=product)
+        def products(of: int) -> Callable[[], None]:
+            one, other, product = (torch.randn(of, of, device=name) for _ in range(3))
+
+            def work() -> None:
+                for _ in range(PRODUCTS):
+                    torch.mm(one, other, out=product)
+
+            return work
 
         def allocate(size_bytes: int) -> object:
             return torch.empty(size_bytes, dtype=torch.uint8, device=name)
 
+        work = products(side(products, on.wait))
         found = accelerator(on, work, allocate)
         if gpu := nvidia.gpu_of(name):
 
