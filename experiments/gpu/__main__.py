@@ -1,6 +1,6 @@
 """Whether the suite says the truth about an accelerator: twenty checks, and a table to paste.
 
-    python -m experiments.gpu                       the first accelerator, about five minutes
+    python -m experiments.gpu                       the first accelerator, about six minutes
     python -m experiments.gpu --device cuda:1 --out /tmp/proof
     python -m experiments.gpu --only 1,5,13         these checks, and only the work that they need
 
@@ -126,12 +126,17 @@ def profiles(device: str, folder: Path) -> dict[str, dict[str, Any]]:
 
 
 def gather(device: str, folder: Path, needs: frozenset[str]) -> Evidence:
-    """Do the work that the checks need, one step after the other."""
+    """Do the work that the checks need, one step after the other.
+
+    evidence.json has what was found so far, so that an end in the middle loses nothing.
+    """
     evidence = Evidence(device=device)
 
     def add(**found: Any) -> None:
         nonlocal evidence
         evidence = dataclasses.replace(evidence, **found)
+        text = json.dumps(dataclasses.asdict(evidence), indent=1, default=str)
+        (folder / "evidence.json").write_text(text, encoding="utf-8")
 
     if FORKS in needs:
         with tempfile.TemporaryDirectory() as scratch:
@@ -142,10 +147,10 @@ def gather(device: str, folder: Path, needs: frozenset[str]) -> Evidence:
         add(known=devices.look().get(device, {}))
     if RATES in needs:
         add(rates=oracle("rates", device))
-    if RUN in needs:
-        add(**of_run(sweep(device, folder), device))
     if PROFILES in needs:
         add(profiles=profiles(device, folder))
+    if RUN in needs:
+        add(**of_run(sweep(device, folder), device))
     return evidence
 
 
@@ -194,9 +199,6 @@ def main() -> int:
     asked.out.mkdir(parents=True, exist_ok=True)
     needs = frozenset(need for one in only for need in NEEDS[one])
     evidence = gather(device, asked.out, needs)
-    (asked.out / "evidence.json").write_text(
-        json.dumps(dataclasses.asdict(evidence), indent=1, default=str), encoding="utf-8"
-    )
     found = [one for one in results(evidence) if one.number in only]
     table = markdown(found, title(evidence, there[device]))
     (asked.out / "proof.md").write_text(table, encoding="utf-8")

@@ -51,6 +51,7 @@ needs_two = pytest.mark.skipif(len(device_names()) < 3, reason="needs two accele
 needs_tf32 = pytest.mark.skipif(
     not (torch.cuda.is_available() and cuda.has_tf32(0)), reason="needs a GPU with TF32"
 )
+RECORD_S = 1e-5  # that the host needs to record an event, at most
 NAME = device_names()[-1]  # where there are several, not the current one
 
 
@@ -138,7 +139,8 @@ def test_events_of_a_short_call_count_no_more_than_the_hosts_clock(device: Devic
     step = InferenceStep(layers, (x,), {}, device_type=device.type)
     measure.first_call(step, device)
     found = {one.kind: one.times_s for one in measure.measure(step, device, Budget()).samples}
-    assert statistics.median(found["device"]) < 1.02 * statistics.median(found["latency"])
+    # The device passes the last event after the host has recorded it, which takes microseconds.
+    assert statistics.median(found["device"]) < statistics.median(found["latency"]) + RECORD_S
 
 
 def test_an_event_is_recorded_again_at_another_moment(device: Device) -> None:
@@ -292,7 +294,10 @@ def test_an_input_that_no_cache_holds_is_not_read_faster_than_one_that_it_holds(
         measure.first_call(step, device)
         times = measure.measure(step, device, Budget())
         (found,) = [one for one in times.samples if one.kind == "pipelined"]
-        return statistics.median(found.times_s)
+        call_s = statistics.median(found.times_s)
+        if times.host_issue_s is not None and times.host_issue_s > 0.8 * call_s:
+            pytest.skip("the call is launch-bound, so that its time is the host's")
+        return call_s
 
     assert device_s(2 * cache) > 0.97 * device_s(0)
 
