@@ -450,6 +450,99 @@ def ab(
 
 
 @app.command()
+def tune(
+    *,
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SUBJECT]", help="as --subject", show_default=False),
+    ] = None,
+    subject: Annotated[str | None, _option("--subject", SUBJECT_HELP, "SUBJECT")] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
+    mode: Annotated[str | None, _option("--mode", "inference [default] or training")] = None,
+    batch: Annotated[
+        str | None,
+        _option(
+            "--batch",
+            "images per call [default: 32]; for throughput the size from which it is doubled",
+            "N",
+        ),
+    ] = None,
+    input_: Annotated[
+        str | None, _option("--input", "input shape without the batch, e.g. 3,224,224")
+    ] = None,
+    device: Annotated[
+        str | None, _option("--device", "[default: the first accelerator, else the CPU]")
+    ] = None,
+    objective: Annotated[
+        str,
+        _option("--objective", "latency [default], throughput, memory or energy"),
+    ] = "latency",
+    max_error: Annotated[
+        float | None,
+        _option(
+            "--max-error",
+            "refuse settings with a larger relative error against float64 [default: what rounding "
+            "in their own precision explains]",
+            "SHARE",
+        ),
+    ] = None,
+    max_memory: Annotated[
+        float | None, _option("--max-memory", "refuse settings with a larger peak", "BYTES")
+    ] = None,
+    budget: Annotated[
+        float, _option("--budget", "start nothing new after this time [default: 300]", "SECONDS")
+    ] = 300.0,
+    only: Annotated[
+        list[str] | None,
+        _option("--only", "search this axis; can be repeated [default: all]", "AXIS"),
+    ] = None,
+    fix: Annotated[
+        list[str] | None,
+        _option("--fix", "give all settings this value, e.g. memory_format=contiguous"),
+    ] = None,
+    timeout: Annotated[
+        float,
+        _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
+    ] = 180.0,
+    seed: Annotated[int, _option("--seed", "seed for the order of cases [default: 0]", "N")] = 0,
+    out: Annotated[
+        Path | None, _option("--out", "output directory [default: results/<time>-tune-…]", "DIR")
+    ] = None,
+) -> None:
+    """Find the fastest settings of a network that still compute the right result.
+
+    Every setting is checked against float64, then raced in fresh processes; the winner is confirmed
+    against the plain setting in fresh pairs. Prints the code to paste.
+
+    Exit codes: 0 a setting was found, 2 wrong use, 4 no setting gave a right result.
+    """
+    from bench.commands import tune as tuning
+
+    given = {"mode": mode, "batch": batch, "input": input_, "device": device}
+    named = [*(subjects or ()), *([subject] if subject else [])]
+    if len(named) > 1:
+        raise typer.BadParameter(f"one search is for one subject; {len(named)} are given")
+    _end(
+        lambda: tuning.run(
+            tuning.Asked(
+                subject=named[0] if named else "convnet",
+                axes={name: (value,) for name, value in given.items() if value is not None},
+                objective=objective,
+                max_error=max_error,
+                max_memory=max_memory,
+                budget_s=budget,
+                only=tuple(only or ()),
+                fix=tuple(fix or ()),
+                weights=weights,
+                timeout_s=timeout,
+                seed=seed,
+                out=out,
+            )
+        )
+    )
+
+
+@app.command()
 def report(
     runs: Annotated[
         list[Path],

@@ -1,0 +1,302 @@
+"""The command `bench tune`: probe, candidates, race, confirmation, answer.
+
+`run` reads as the table of contents of a search.
+"""
+
+import datetime
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.text import Text
+
+from bench.core.axes import BY_NAME, AxisError
+from bench.core.errors import UserError
+from bench.core.near import did_you_mean
+from bench.core.records import Case
+from bench.core.subject import inside, parse
+from bench.core.text import printable
+from bench.host import environment, preflight, probe
+from bench.host.probed import Probe
+from bench.plan.config import RunOptions
+from bench.results import run_directory
+from bench.results.journal import Journal
+from bench.start import roots
+from bench.terminal.progress import wide_console
+from bench.tune import objective as goals
+from bench.tune import outcome, space
+from bench.tune.confirm import Confirmed, confirmed
+from bench.tune.lab import ProcessLab
+from bench.tune.objective import Objective
+from bench.tune.outcome import Candidate, TuneOutcome
+from bench.tune.search import Search
+
+BUDGET_S = 300.0
+CONFIRM_SHARE = 0.3  # of the budget, kept for the fresh pairs
+PAIRS = 8
+SAMPLES_S, WARMUP_S = 0.25, 0.1
+OK, FAILED, INTERRUPTED = 0, 4, 130
+
+
+class TuneError(UserError):
+    """A search that cannot be made; the message is one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The flags of `bench tune`."""
+
+    subject: str = "convnet"
+    axes: Mapping[str, Sequence[str]] = field(default_factory=dict)  # mode, batch, input, device
+    objective: str = "latency"
+    max_error: float | None = None
+    max_memory: float | None = None
+    budget_s: float = BUDGET_S
+    only: tuple[str, ...] = ()
+    fix: tuple[str, ...] = ()
+    weights: str | None = None
+    timeout_s: float = 180.0
+    seed: int = 0
+    out: Path | None = None
+
+
+def run(asked: Asked) -> int:
+    """Search, and write a directory.  Return the exit code."""
+    console = wide_console()
+    objective = _objective(asked)
+    choice = space.Choice.of(asked.only, asked.fix)
+    axes = _axes(asked)
+    if asked.out:
+        run_directory.refuse_existing(asked.out)
+    subject = inside(asked.subject, roots())
+    options = RunOptions(
+        samples_s=SAMPLES_S,
+        warmup_s=WARMUP_S,
+        timeout_s=asked.timeout_s,
+        seed=asked.seed,
+        weights=asked.weights,
+    )
+    inputs = {parse(subject).whole: axes["input"][0]} if "input" in axes else {}
+    found = probe.built(
+        probe.look((subject,), inputs, options.timeout_s, weights=options.weights_file)
+    )
+    device = _device(asked, found)
+    _check_objective(objective, device)
+    cores = len(environment.machine({})["processors_allowed"] or [0])
+
+    def space_at(batch: int) -> space.Space:
+        own = {**axes, "batch": (str(batch),)}
+        return space.make(found, subject, device, choice, cores, own)
+
+    first = space_at(int(axes["batch"][0]))
+    directory = _create(asked, found, first, options)
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+    say(
+        f"{len(first.eager)} settings of {printable(subject)} on {device}, then "
+        f"{', '.join(first.compiled) or 'no mode'} of torch.compile on the best; at most "
+        f"{asked.budget_s:.0f} s; torch {found.torch}"
+    )
+    for warning in preflight.warnings():
+        say(f"note: {warning}")
+    return _search(asked, objective, space_at, directory, options, console, say)
+
+
+def _search(
+    asked: Asked,
+    objective: Objective,
+    space_at: Callable[[int], space.Space],
+    directory: run_directory.RunDir,
+    options: RunOptions,
+    console: Console,
+    say: Callable[[str], None],
+) -> int:
+    holder = run_directory.lock(directory)
+    journal = Journal(directory.journal)
+    start_s = time.monotonic()
+    lab = ProcessLab(
+        directory=directory,
+        run=options,
+        journal=journal,
+        objective=objective,
+        budget_s=asked.budget_s,
+        tell=say,
+        clock=time.monotonic,
+    )
+    search = Search(
+        space_at=space_at,
+        batch=int(_axes(asked)["batch"][0]),
+        objective=objective,
+        lab=lab,
+        budget_s=asked.budget_s * (1 - CONFIRM_SHARE),
+        tell=say,
+        max_error=asked.max_error,
+        max_memory=asked.max_memory,
+    )
+    interrupted = False
+    pairs: dict[str, Confirmed | None] = {"plain": None, "second": None}
+    try:
+        try:
+            search.run()
+            pairs = _confirm(search, lab, lambda: time.monotonic() - start_s > asked.budget_s)
+        except KeyboardInterrupt:
+            interrupted = True
+            say("interrupted; the best so far:")
+        if not any(key not in search.refused for key in search.costs):
+            return _nothing(search, say)
+        made = _outcome(search, pairs, time.monotonic() - start_s)
+        outcome.write(directory.path, made)
+        _show(made, directory.path, console, say)
+    finally:
+        journal.close()
+        run_directory.finish(directory, complete=not interrupted)
+        run_directory.release(holder)
+    return INTERRUPTED if interrupted else OK
+
+
+def _confirm(
+    search: Search, lab: ProcessLab, ended: Callable[[], bool]
+) -> dict[str, Confirmed | None]:
+    """Fresh pairs of the winner against plain, then against the second best."""
+    found: dict[str, Confirmed | None] = {"plain": None, "second": None}
+    if not any(key not in search.refused for key in search.costs):
+        return found
+    winner, second = search.winner()
+    plain = search.plain
+    assert plain is not None
+    if winner != plain and plain.case_id not in search.refused:
+        search.tell(f"{PAIRS} fresh pairs of the best setting against plain")
+        found["plain"] = confirmed(lab.pairs(plain, winner, PAIRS, ended))
+    if second is not None and second != plain and winner.batch == second.batch:
+        search.tell(f"{PAIRS} fresh pairs of the best setting against the second best")
+        found["second"] = confirmed(lab.pairs(second, winner, PAIRS, ended))
+    return found
+
+
+def _outcome(search: Search, pairs: Mapping[str, Confirmed | None], spent_s: float) -> TuneOutcome:
+    winner, second = search.winner()
+    plain = search.plain
+    assert plain is not None
+    return TuneOutcome(
+        objective=search.objective,
+        plain=plain,
+        winner=winner,
+        second=second,
+        against_plain=pairs["plain"],
+        against_second=pairs["second"],
+        candidates=tuple(
+            Candidate(
+                search.cases[key],
+                goals.centre_of(costs),
+                len(costs),
+                search.statics.get(key),
+            )
+            for key, costs in search.costs.items()
+            if key not in search.refused
+        ),
+        refused=tuple(search.refused.values()),
+        rounds=search.rounds,
+        complete=search.complete,
+        spent_s=spent_s,
+    )
+
+
+def _nothing(search: Search, say: Callable[[str], None]) -> int:
+    say("no setting gave a right result:")
+    for one in search.refused.values():
+        say(f"{one.case.case_id}: {one.reason}")
+    return FAILED
+
+
+def _show(found: TuneOutcome, path: Path, console: Console, say: Callable[[str], None]) -> None:
+    console.print()
+    for sentence in outcome.sentences(found):
+        say(sentence)
+    console.print()
+    console.print(outcome.front_table(found))
+    if refused := outcome.refused_table(found):
+        console.print(refused)
+    say("to use it:")
+    for line in outcome.code(found).splitlines():
+        say(f"    {line}")
+    drawn = outcome.draw(found, path / "plots")
+    say("")
+    plotted = f", {drawn.relative_to(path)}" if drawn else ""
+    say(f"{path}: {outcome.REPORT}, {outcome.JSON}, {outcome.TOML}{plotted}")
+
+
+def _objective(asked: Asked) -> Objective:
+    for known in goals.OBJECTIVES:
+        if known == asked.objective:
+            return known
+    near = did_you_mean(asked.objective, goals.OBJECTIVES)
+    raise TuneError(
+        f"--objective {asked.objective}: expected one of {', '.join(goals.OBJECTIVES)}{near}"
+    )
+
+
+def _check_objective(objective: Objective, device: str) -> None:
+    if objective == "energy" and not device.startswith("cuda"):
+        raise TuneError(f"--objective energy: no energy is counted on {device}; use an NVIDIA GPU")
+
+
+def _axes(asked: Asked) -> dict[str, tuple[str, ...]]:
+    """One value of each; batch has its default.  Raises TuneError."""
+    found: dict[str, tuple[str, ...]] = {}
+    for name, values in {"batch": (), **asked.axes}.items():
+        given = tuple(values) or ((str(BY_NAME[name].default),) if name == "batch" else ())
+        if len(given) > 1:
+            raise TuneError(f"--{name}: one search is for one value; {len(given)} are given")
+        if name == "device" or not given:
+            continue
+        try:
+            found[name] = (BY_NAME[name].check(given[0]),)
+        except AxisError as error:
+            raise TuneError(f"--{name}: {error}") from None
+    return found
+
+
+def _device(asked: Asked, found: Probe) -> str:
+    """The one that is named, else the first accelerator, else the CPU.  Raises TuneError."""
+    given = tuple(asked.axes.get("device", ()))
+    if not given:
+        accelerators = [name for name in found.devices if name != "cpu"]
+        return accelerators[0] if accelerators else "cpu"
+    name = given[0] if given[0] in found.devices else f"{given[0]}:0"
+    if name not in found.devices:
+        near = did_you_mean(given[0], found.devices)
+        raise TuneError(
+            f"--device {given[0]}: torch {found.torch} finds {', '.join(found.devices)}{near}"
+        )
+    return name
+
+
+def _create(
+    asked: Asked, found: Probe, first: space.Space, options: RunOptions
+) -> run_directory.RunDir:
+    around = environment.environment()
+    names = {name: device.shown for name, device in found.devices.items()}
+    accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
+    now = datetime.datetime.now(datetime.UTC)
+    path = asked.out or run_directory.default_path("tune", around["git_commit"], now)
+    cases: Sequence[Case] = first.eager
+    description: dict[str, Any] = {
+        "command": ["bench", *sys.argv[1:]],
+        "started": now.isoformat(timespec="seconds"),
+        "name": "tune",
+        "config": {**options.model_dump(), "source": "a search"},
+        "machine": environment.machine(accelerators),
+        "environment": {**found.facts, **around, "sources": found.digests},
+        "devices": names,
+        "parameters": {name: one.parameters for name, one in found.subjects.items()},
+        "cases": [case.as_dict() for case in cases],
+        "left_out": [],
+        "tune": {name: value for name, value in asdict(asked).items() if name != "out"},
+    }
+    return run_directory.create(path, description)

@@ -1,0 +1,273 @@
+"""The search: screen, check, race, choose.  It measures through a `Lab` and knows no processes.
+
+Order of the work, so that a budget cuts what matters least:
+
+1. throughput only: double the batch size of the plain setting until memory ends or it gets slower;
+2. one round of every setting without a compiler; those far behind the leader are dropped;
+3. the float64 check of those left, and their memory; wrong ones are refused;
+4. the compiler's modes on the best of them;
+5. rounds of all that may still be the best, until one is left or their times agree within NEAR.
+"""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from bench.core import units
+from bench.core.records import Case, Failure, Measurement, Outcome
+from bench.engine.policy import Deadline
+from bench.tune import objective as goals
+from bench.tune import race
+from bench.tune.objective import COUNTED, Objective
+from bench.tune.space import Space, changed
+from bench.tune.static import Static, refused
+
+NEAR = 0.02  # two settings within this share of each other are the same to a user
+MOST_ROUNDS = 12
+COMPILED_ON = 3  # the best settings without a compiler, on which it is tried
+MOST_DOUBLINGS = 12
+FALLS = 2  # batch sizes in a row that are slower than the best one
+
+
+class Lab(Protocol):
+    """Measures; the search decides what."""
+
+    def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
+        """Measure each case once in fresh processes, in a random order; by case id."""
+
+    def static(self, case: Case) -> Static:
+        """Check a case against float64 and count its memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A candidate that may not win, and why."""
+
+    case: Case
+    reason: str
+
+
+@dataclass(kw_only=True)
+class Search:
+    """One search.  `run` returns what it found; an interrupt keeps what was measured."""
+
+    space_at: Callable[[int], Space]  # by batch size
+    batch: int
+    objective: Objective
+    lab: Lab
+    budget_s: float | None
+    tell: Callable[[str], None]
+    max_error: float | None = None
+    max_memory: float | None = None
+    clock: Callable[[], float] = time.monotonic
+    plain: Case | None = None
+    cases: dict[str, Case] = field(default_factory=dict)
+    costs: dict[str, dict[int, float]] = field(default_factory=dict)
+    statics: dict[str, Static] = field(default_factory=dict)
+    refused: dict[str, Refused] = field(default_factory=dict)
+    rounds: int = 0
+    complete: bool = False
+
+    def run(self) -> None:
+        """Search until the end or the budget.  KeyboardInterrupt passes through."""
+        self._deadline = Deadline.begun(self.budget_s, self.clock)
+        batch = self._best_batch() if self.objective == "throughput" else self.batch
+        space = self.space_at(batch)
+        self.plain = space.plain
+        self._round([space.plain, *(case for case in space.eager if case != space.plain)])
+        self._check(self.left())
+        if not self._deadline.spent:
+            self._compile(space)
+        if self.objective in COUNTED:
+            self.complete = not self._deadline.spent
+            return
+        while self._any_left() and not self._deadline.spent and self.rounds < MOST_ROUNDS:
+            found = self.race()
+            # Round 0 alone says nothing of the spread.
+            if self.rounds >= race.LEAST_ROUNDS and (len(found.left) == 1 or found.widest < NEAR):
+                self.complete = True
+                return
+            self._round(self._with_plain([self.cases[key] for key in found.left]))
+            self._check(self.left())
+        self.complete = self.rounds >= MOST_ROUNDS
+
+    def race(self) -> race.Race:
+        """The standing of all candidates that are right, and of the plain setting.
+
+        Raises ValueError where none was measured.
+        """
+        known = {key: costs for key, costs in self.costs.items() if key not in self.refused}
+        return race.standing(known, self.plain.case_id if self.plain else None)
+
+    def left(self) -> list[Case]:
+        """Candidates that may still be the best, the leader first."""
+        return [self.cases[key] for key in self.race().left] if self._any_left() else []
+
+    def _any_left(self) -> bool:
+        return any(key not in self.refused for key in self.costs)
+
+    def _with_plain(self, cases: Sequence[Case]) -> list[Case]:
+        """The plain setting is measured in every round: all speedups are against it."""
+        plain = self.plain
+        assert plain is not None
+        return list(cases) if plain in cases or plain.case_id in self.refused else [*cases, plain]
+
+    def _round(self, cases: Sequence[Case]) -> None:
+        number, self.rounds = self.rounds, self.rounds + 1
+        for case in cases:
+            self.cases.setdefault(case.case_id, case)
+        found = self.lab.round(number, cases)
+        for key, outcome in found.items():
+            self._add(number, key, outcome)
+        if self._any_left():
+            standing = self.race()
+            names = len(standing.left)
+            self.tell(
+                f"round {number + 1}: {len(found)} settings measured; "
+                f"{names} may be the best" + ("" if names > 1 else ": the leader alone")
+            )
+
+    def _add(self, number: int, key: str, outcome: Outcome) -> None:
+        case = self.cases[key]
+        if isinstance(outcome, Failure):
+            self.refused[key] = Refused(case, f"{outcome.status}: {outcome.reason}")
+            self.costs.pop(key, None)
+            return
+        assert isinstance(outcome, Measurement)
+        self.costs.setdefault(key, {})[number] = goals.time_s(outcome, self.objective)
+
+    def _check(self, cases: Sequence[Case]) -> None:
+        """The float64 check of those that were not checked yet, the best first.
+
+        When one is refused, another leads, so that more may be left.
+        """
+        waiting = [case for case in cases if case.case_id not in self.statics]
+        plain = self.plain
+        if plain is not None and plain.case_id in self.costs and plain not in waiting:
+            waiting += [plain] if plain.case_id not in self.statics else []
+        for case in waiting:
+            if self._deadline.spent:
+                return
+            static = self.statics[case.case_id] = self.lab.static(case)
+            why = refused(static, self.max_error, self.max_memory)
+            if why is not None and (case != plain or static.wrong):
+                self.refused[case.case_id] = Refused(case, why)
+                self.tell(f"{case.case_id} is refused: {why}")
+        if waiting and any(case.case_id not in self.statics for case in self.left()):
+            self._check(self.left())
+
+    def _compile(self, space: Space) -> None:
+        """One round of the compiler's modes on the best settings without one."""
+        if not space.compiled or not self._any_left():
+            return
+        best = sorted(
+            (case for case in space.eager if case.case_id in self.costs),
+            key=lambda case: goals.centre_of(self.costs[case.case_id]),
+        )
+        best = [case for case in best if case.case_id not in self.refused]
+        # Numbers of threads do not need the compiler to be told apart.
+        chosen: dict[tuple[str, ...], Case] = {}
+        for case in best:
+            chosen.setdefault((case.dtype, case.amp, case.memory_format), case)
+        compiled = [
+            dataclasses.replace(case, compile=mode)
+            for case in list(chosen.values())[:COMPILED_ON]
+            for mode in space.compiled
+        ]
+        self._round(self._with_plain([*self.left(), *compiled]))
+        self._check(self.left())
+
+    def _best_batch(self) -> int:
+        """Double while images per second rise.
+
+        Each size is measured beside the best one so far, in the same round.
+        """
+        best, falls, batch = self.space_at(self.batch).plain, 0, self.batch
+        for _ in range(MOST_DOUBLINGS):
+            batch *= 2
+            larger = self.space_at(batch).plain
+            found = self.lab.round(self.rounds, [best, larger])
+            self.rounds += 1
+            costs_s = {
+                key: goals.time_s(one, self.objective)
+                for key, one in found.items()
+                if isinstance(one, Measurement)
+            }
+            if larger.case_id not in costs_s or best.case_id not in costs_s:
+                failed = [one for one in found.values() if isinstance(one, Failure)]
+                self.tell(f"N={batch}: {'; '.join(one.told for one in failed)}")
+                break
+            gain = costs_s[best.case_id] / costs_s[larger.case_id]
+            shown = units.count(1 / costs_s[larger.case_id], "images/s")
+            self.tell(f"N={batch}: {shown}, {gain:.2f} times that of N={best.batch}")
+            falls = 0 if gain > 1 + NEAR else falls + 1
+            best = larger if gain > 1 + NEAR else best
+            if falls >= FALLS or self._deadline.spent:
+                break
+        self.rounds = 0
+        self.tell(f"N={best.batch} is used: no larger batch size has more images per second")
+        return best.batch
+
+    def winner(self) -> tuple[Case, Case | None]:
+        """The setting to use, and the best of the others; the simplest of those that are equal.
+
+        Raises ValueError where no setting is right.
+        """
+        ranked = self._ranked()
+        if not ranked:
+            raise ValueError("no setting gave a right result")
+        first = ranked[0]
+        plain = self.plain
+        assert plain is not None
+        equal = [first]
+        if self.objective in COUNTED:
+            bound = self._figure(first) * (1 + NEAR)
+            equal += [case for case in ranked[1:] if self._figure(case) <= bound]
+        else:
+            left = set(self.race().left)
+            by_key = {one.key: one for one in self.race().standings}
+            equal += [
+                case
+                for case in ranked[1:]
+                if case.case_id in left and by_key[case.case_id].ratio < 1 + NEAR
+            ]
+        best = min(equal, key=lambda case: self._simplicity(case, plain))
+        others = [case for case in ranked if case != best]
+        return best, others[0] if others else None
+
+    def _ranked(self) -> list[Case]:
+        """All right candidates, the best first.  One without a figure cannot be ranked."""
+        right = [self.cases[key] for key in self.costs if key not in self.refused]
+        if self.objective in COUNTED:
+            known = [
+                case
+                for case in right
+                if case.case_id in self.statics
+                and goals.counted(self.statics[case.case_id], self.objective) is not None
+            ]
+            return sorted(known, key=lambda case: (self._figure(case), self._time_s(case)))
+        if not right:
+            return []
+        order = {key: place for place, key in enumerate(self.race().left)}
+        checked = [case for case in right if case.case_id in self.statics or case == self.plain]
+        return sorted(
+            checked,
+            key=lambda case: (order.get(case.case_id, len(order)), self._time_s(case)),
+        )
+
+    def _figure(self, case: Case) -> float:
+        found = goals.counted(self.statics[case.case_id], self.objective)
+        assert found is not None
+        return found
+
+    def _time_s(self, case: Case) -> float:
+        return goals.centre_of(self.costs[case.case_id])
+
+    def _simplicity(self, case: Case, plain: Case) -> tuple[int, int, float]:
+        """Fewer settings changed, no compiler, a smaller error."""
+        settings = changed(case, plain)
+        static = self.statics.get(case.case_id)
+        error = static.error if static and static.error is not None else float("inf")
+        return len(settings), int(case.compile != "off"), error

@@ -1,0 +1,226 @@
+"""The search finds the best right setting, and says why others were refused."""
+
+import dataclasses
+import math
+import random
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pytest
+
+from bench.core.records import Case, Failure, Measurement, Outcome, Samples
+from bench.tune.search import Search
+from bench.tune.space import Space
+from bench.tune.static import Static
+from tests.support.cases import case
+
+PLAIN = case(subject="net", batch=8)
+LAST = dataclasses.replace(PLAIN, memory_format="channels_last")
+AMP = dataclasses.replace(PLAIN, amp="bfloat16")
+BOTH = dataclasses.replace(LAST, amp="bfloat16")
+ONE_THREAD = dataclasses.replace(PLAIN, threads="1")
+EAGER = (PLAIN, LAST, AMP, BOTH, ONE_THREAD)
+
+
+def compiled(of: Case) -> Case:
+    return dataclasses.replace(of, compile="default")
+
+
+@dataclass
+class FakeLab:
+    """Knows the true time of each setting; times scatter by `noise` and drift by round.
+
+    Advances the clock by a second a case.
+    """
+
+    true_s: Callable[[Case], float]
+    noise: float = 0.02
+    failing: Mapping[str, Failure] = field(default_factory=dict)
+    static_of: Callable[[Case], Static] = lambda _: Static({"relative_error": 1e-6})
+    seed: int = 0
+    now_s: float = 0.0
+    rounds: list[list[str]] = field(default_factory=list)
+    checked: list[str] = field(default_factory=list)
+
+    def round(self, number: int, cases: Sequence[Case]) -> dict[str, Outcome]:
+        rng = random.Random(f"{self.seed}:{number}")
+        drift = math.exp(rng.gauss(0, 0.1))
+        self.rounds.append([one.case_id for one in cases])
+        found: dict[str, Outcome] = {}
+        for one in cases:
+            self.now_s += 1.0
+            if one.case_id in self.failing:
+                found[one.case_id] = self.failing[one.case_id]
+                continue
+            time_s = self.true_s(one) * drift * math.exp(rng.gauss(0, self.noise))
+            phase = "forward" if one.mode == "inference" else "step"
+            found[one.case_id] = Measurement(
+                case=one,
+                replicate=number,
+                samples=tuple(
+                    Samples(phase=phase, kind=kind, calls_per_sample=1, times_s=(time_s,) * 3)
+                    for kind in ("latency", "pipelined")
+                ),
+            )
+        return found
+
+    def static(self, case: Case) -> Static:
+        self.now_s += 1.0
+        self.checked.append(case.case_id)
+        return self.static_of(case)
+
+
+def search(lab: FakeLab, objective: str = "latency", **more: object) -> Search:
+    def space_at(batch: int) -> Space:
+        eager = tuple(dataclasses.replace(one, batch=batch) for one in EAGER)
+        return Space(eager[0], eager, ("default",))
+
+    given: dict[str, object] = {"budget_s": None, **more}
+    return Search(
+        space_at=space_at,
+        batch=8,
+        objective=objective,  # type: ignore[arg-type]
+        lab=lab,
+        tell=lambda _: None,
+        clock=lambda: lab.now_s,
+        **given,  # type: ignore[arg-type]
+    )
+
+
+def time_s(one: Case) -> float:
+    found = 10e-3
+    found /= 1.3 if one.memory_format == "channels_last" else 1.0
+    found /= 1.5 if one.amp == "bfloat16" else 1.0
+    found *= 1.8 if one.threads == "1" else 1.0
+    found /= 1.2 if one.compile == "default" else 1.0
+    return found
+
+
+def test_the_fastest_combination_wins() -> None:
+    lab = FakeLab(time_s)
+    found = search(lab)
+    found.run()
+    winner, second = found.winner()
+    assert winner == compiled(BOTH)
+    assert second == BOTH
+    assert found.complete
+
+
+def test_a_setting_far_behind_is_measured_in_one_round_alone() -> None:
+    lab = FakeLab(time_s)
+    search(lab).run()
+    assert sum(ONE_THREAD.case_id in one for one in lab.rounds) == 1
+
+
+def test_the_plain_setting_is_measured_in_every_round() -> None:
+    lab = FakeLab(time_s)
+    search(lab).run()
+    assert all(PLAIN.case_id in one for one in lab.rounds)
+
+
+def test_a_wrong_result_never_wins_and_the_next_best_is_checked() -> None:
+    def static_of(one: Case) -> Static:
+        wrong = "the output differs" if one.amp == "bfloat16" else None
+        return Static({"relative_error": 1e-6}, wrong)
+
+    lab = FakeLab(time_s, static_of=static_of)
+    found = search(lab)
+    found.run()
+    winner, _ = found.winner()
+    assert winner == compiled(LAST)
+    assert found.refused[BOTH.case_id].reason == "wrong: the output differs"
+
+
+def test_max_error_and_max_memory_refuse_with_the_figure() -> None:
+    def static_of(one: Case) -> Static:
+        error = 4e-3 if one.amp == "bfloat16" else 1e-6
+        peak = 3e6 if one.compile == "default" else 1e6
+        return Static({"relative_error": error, "peak_bytes": peak})
+
+    found = search(FakeLab(time_s, static_of=static_of), max_error=1e-3, max_memory=2e6)
+    found.run()
+    winner, _ = found.winner()
+    assert winner == LAST
+    assert "4.0e-03 is above 1.0e-03" in found.refused[BOTH.case_id].reason
+    assert "3000000 B" in found.refused[compiled(LAST).case_id].reason
+
+
+def test_an_unknown_error_is_refused_only_where_a_bound_was_asked_for() -> None:
+    unknown = Static({}, doubt="it draws random numbers")
+    free = search(FakeLab(time_s, static_of=lambda _: unknown))
+    free.run()
+    assert free.winner()[0] == compiled(BOTH)
+    bound = search(FakeLab(time_s, static_of=lambda _: unknown), max_error=1e-3)
+    bound.run()
+    assert "unknown (it draws random numbers)" in bound.refused[BOTH.case_id].reason
+
+
+def test_a_setting_that_fails_is_refused_with_its_status() -> None:
+    failure = Failure(case=BOTH, replicate=0, status="unsupported", reason="no bfloat16 here")
+    found = search(FakeLab(time_s, failing={BOTH.case_id: failure}))
+    found.run()
+    assert found.refused[BOTH.case_id].reason == "unsupported: no bfloat16 here"
+    assert found.winner()[0] == compiled(AMP)
+
+
+def test_of_equal_settings_the_simplest_is_named() -> None:
+    found = search(FakeLab(lambda one: 10e-3 / (1.5 if one.amp == "bfloat16" else 1.0)))
+    found.run()
+    assert found.winner()[0] == AMP  # as fast as with channels_last or compiled
+
+
+def test_where_nothing_helps_plain_is_the_answer() -> None:
+    found = search(FakeLab(lambda _: 10e-3))
+    found.run()
+    assert found.winner()[0] == PLAIN
+
+
+def test_throughput_doubles_the_batch_until_memory_ends() -> None:
+    def per_call_s(one: Case) -> float:
+        return (1e-3 + 1e-3 * one.batch) * time_s(one)
+
+    big = dataclasses.replace(PLAIN, batch=64)
+    failure = Failure(case=big, replicate=0, status="oom", reason="out of memory")
+    found = search(FakeLab(per_call_s, failing={big.case_id: failure}), "throughput")
+    found.run()
+    winner, _ = found.winner()
+    assert winner.batch == 32
+    assert winner.amp == "bfloat16"
+
+
+def test_memory_is_counted_and_not_raced() -> None:
+    def static_of(one: Case) -> Static:
+        return Static({"peak_bytes": 5e5 if one.amp == "bfloat16" else 1e6})
+
+    lab = FakeLab(time_s, static_of=static_of)
+    found = search(lab, "memory")
+    found.run()
+    assert found.winner()[0].amp == "bfloat16"
+    assert len(lab.rounds) == 2  # one without, one with the compiler
+
+
+def test_the_budget_ends_the_race_and_leaves_an_answer() -> None:
+    lab = FakeLab(time_s)
+    found = search(lab, budget_s=8.0)
+    found.run()
+    assert not found.complete
+    assert found.winner()[0].amp == "bfloat16"
+    assert lab.now_s < 20
+
+
+def test_without_any_right_setting_there_is_no_winner() -> None:
+    found = search(FakeLab(time_s, static_of=lambda _: Static({}, "wrong everywhere")))
+    found.run()
+    with pytest.raises(ValueError, match="right result"):
+        found.winner()
+
+
+def test_the_choice_is_within_three_percent_of_the_best_in_nearly_all_trials() -> None:
+    good = 0
+    best_s = time_s(compiled(BOTH))
+    for seed in range(60):
+        lab = FakeLab(time_s, noise=0.04, seed=seed)
+        found = search(lab)
+        found.run()
+        good += time_s(found.winner()[0]) <= 1.03 * best_s
+    assert good >= 57
