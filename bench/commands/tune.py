@@ -170,10 +170,11 @@ def _confirm(
     winner, second = search.winner()
     plain = search.plain
     assert plain is not None
-    if winner != plain and plain.case_id not in search.refused:
+    if winner != plain and plain.case_id not in search.refused and not ended():
         search.tell(f"{PAIRS} fresh pairs of the best setting against plain")
         found["plain"] = confirmed(lab.pairs(plain, winner, PAIRS, ended))
-    if second is not None and second != plain and winner.batch == second.batch:
+    if second not in (None, plain) and not ended():
+        assert second is not None
         search.tell(f"{PAIRS} fresh pairs of the best setting against the second best")
         found["second"] = confirmed(lab.pairs(second, winner, PAIRS, ended))
     return found

@@ -21,15 +21,14 @@ from bench.tune.objective import Objective
 from bench.tune.static import Static
 from bench.verdict.paired_test import pair_value
 
-SHARE_OF_REPEATS = 0.2  # of the time so far, for what other work disturbed
-FRUITLESS = 3
+FRUITLESS = 3  # disturbed repeats in a row, after which nothing is repeated
 
 
 @dataclass(kw_only=True)
 class ProcessLab:
     """A `bench.tune.search.Lab` made of processes; a round is a replicate of a run.
 
-    clock_budget_s: the time after which nothing is repeated.
+    budget_s: the time after which nothing is repeated.
     """
 
     directory: RunDir
@@ -51,7 +50,6 @@ class ProcessLab:
             disturbance=_disturbance,
             stands=lambda one: isinstance(one, Failure),
             fruitless=FRUITLESS,
-            share=SHARE_OF_REPEATS,
         )
 
     def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
@@ -108,6 +106,7 @@ class ProcessLab:
             if end():
                 break
             with tempfile.TemporaryDirectory(prefix="pairs-", dir=self.directory.path) as folder:
+                Path(folder, ".scratch").mkdir()
                 workers = PairWorkers(
                     sides=sides,
                     cases={key: {"A": a, "B": b}},

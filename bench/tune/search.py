@@ -69,6 +69,7 @@ class Search:
     refused: dict[str, Refused] = field(default_factory=dict)
     rounds: int = 0
     complete: bool = False
+    _case_s: float = 0.0  # that a case took in the last round
 
     def run(self) -> None:
         """Search until the end or the budget.  KeyboardInterrupt passes through."""
@@ -89,7 +90,10 @@ class Search:
             if self.rounds >= race.LEAST_ROUNDS and (len(found.left) == 1 or found.widest < NEAR):
                 self.complete = True
                 return
-            self._round(self._with_plain([self.cases[key] for key in found.left]))
+            cases = self._with_plain([self.cases[key] for key in found.left])
+            if not self._fits(len(cases)):
+                return
+            self._round(cases)
             self._check(self.left())
         self.complete = self.rounds >= MOST_ROUNDS
 
@@ -118,7 +122,9 @@ class Search:
         number, self.rounds = self.rounds, self.rounds + 1
         for case in cases:
             self.cases.setdefault(case.case_id, case)
+        start_s = self._deadline.elapsed_s
         found = self.lab.round(number, cases)
+        self._case_s = (self._deadline.elapsed_s - start_s) / len(cases)
         for key, outcome in found.items():
             self._add(number, key, outcome)
         if self._any_left():
@@ -128,6 +134,11 @@ class Search:
                 f"round {number + 1}: {len(found)} settings measured; "
                 f"{names} may be the best" + ("" if names > 1 else ": the leader alone")
             )
+
+    def _fits(self, cases: int) -> bool:
+        """Whether a round of so many cases will probably end within the budget."""
+        left_s = self._deadline.left_s
+        return left_s is None or cases * self._case_s <= left_s
 
     def _add(self, number: int, key: str, outcome: Outcome) -> None:
         case = self.cases[key]
