@@ -182,7 +182,8 @@ def code(found: TuneOutcome) -> str:
     """Python to paste for the winner; environment variables stand above as comments."""
     case = found.winner
     values = {axis.name: str(getattr(case, axis.name)) for axis in AXES if _set(case, axis.name)}
-    lines = [f"# {line}" for line in recipe.shell(values.get("allocator"))]
+    lines = [f"#     {line}" for line in recipe.shell(values.get("allocator"))]
+    lines = ["# in the shell, before Python starts:", *lines] if lines else []
     return "\n".join([*lines, *recipe.code(values)])
 
 
