@@ -138,16 +138,15 @@ def measured(asked: Asked, console: Console) -> Ran:
             names = {name: device.shown for name, device in found.devices.items()}
             listing.show(planned, estimate(planned, settings.run), names, console)
             return Ran(None, OK)
-        for one in planned.left_out:
-            if one.settings == plan.LAYERS:  # the others make no sense, this may be a surprise
-                _say(console, f"note: {one.reason}")
-            elif one.settings == plan.DEVICE:
-                _say(console, f"note: {one.subject} is left out: {one.reason}")
-        for name, text in planned.guessed.items():
-            _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
+        _say_what_is_planned(planned, console)
         if settings.chosen_without_file:
             _say(console, brief.of(planned.cases))
-        planned, largest_batches = _with_largest(planned, settings, console)
+        search_began_s = time.monotonic()
+        with gpu_driver.kept_loaded(case.device for case in planned.largest):
+            planned, largest_batches = _with_largest(planned, settings, console)
+        if asked.began_s is not None:  # the search is no part of the imports
+            spent_s = time.monotonic() - search_began_s
+            asked = dataclasses.replace(asked, began_s=asked.began_s + spent_s)
         begun = _begin(asked, settings, found, planned, largest_batches)
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
@@ -158,6 +157,17 @@ def measured(asked: Asked, console: Console) -> Ran:
         _say(console, f"note: {warning}")
     with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
         return Ran(begun.directory.path, _measure(begun, console))
+
+
+def _say_what_is_planned(planned: plan.Plan, console: Console) -> None:
+    """Print notes on what is left out and may be a surprise, and on guessed inputs."""
+    for one in planned.left_out:
+        if one.settings == plan.LAYERS:
+            _say(console, f"note: {one.reason}")
+        elif one.settings == plan.DEVICE:
+            _say(console, f"note: {one.subject} is left out: {one.reason}")
+    for name, text in planned.guessed.items():
+        _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
 
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:

@@ -7,20 +7,20 @@ import datetime
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.text import Text
 
-from bench.core.axes import BY_NAME, AxisError
+from bench.core.axes import BY_NAME, MAX_BATCH, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.subject import inside, parse
 from bench.core.text import printable
-from bench.host import environment, preflight, probe
+from bench.host import environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe
 from bench.plan.config import RunOptions
 from bench.results import run_directory
@@ -85,7 +85,7 @@ def run(asked: Asked) -> int:
         probe.look((subject,), inputs, options.timeout_s, weights=options.weights_file)
     )
     device = _device(asked, found)
-    _check_objective(objective, device)
+    _check_objective(objective, device, subject)
     cores = len(environment.machine({})["processors_allowed"] or [0])
 
     def space_at(batch: int) -> space.Space:
@@ -100,8 +100,8 @@ def run(asked: Asked) -> int:
 
     say(
         f"{len(first.eager)} settings of {printable(subject)} on {device}, then "
-        f"{', '.join(first.compiled) or 'no mode'} of torch.compile on the best; at most "
-        f"{asked.budget_s:.0f} s; torch {found.torch}"
+        f"{', '.join(first.compiled) or 'no mode'} of torch.compile on the best; about "
+        f"{asked.budget_s:.0f} s at most; torch {found.torch}"
     )
     for warning in preflight.warnings():
         say(f"note: {warning}")
@@ -140,17 +140,22 @@ def _search(
         max_memory=asked.max_memory,
     )
     interrupted = False
-    pairs: dict[str, Confirmed | None] = {"plain": None, "second": None}
+    pairs: dict[str, Confirmed | None] = {}
+    cases = [case.device for case in search.space_at(search.batch).eager]
     try:
         try:
-            search.run()
-            pairs = _confirm(search, lab, lambda: time.monotonic() - start_s > asked.budget_s)
+            with gpu_driver.kept_loaded(cases):
+                search.run()
+                _confirm(search, lab, lambda: time.monotonic() - start_s > asked.budget_s, pairs)
         except KeyboardInterrupt:
             interrupted = True
             say("interrupted; the best so far:")
-        if not any(key not in search.refused for key in search.costs):
-            return _nothing(search, say)
-        made = _outcome(search, pairs, time.monotonic() - start_s)
+        if not search.can_answer():
+            code = _nothing(search, say)
+            return INTERRUPTED if interrupted else code
+        made = _outcome(search, pairs, time.monotonic() - start_s, options)
+        if interrupted and made.against_plain is None:
+            made = replace(made, unconfirmed="the search was interrupted before")
         outcome.write(directory.path, made)
         _show(made, directory.path, console, say)
     finally:
@@ -161,12 +166,14 @@ def _search(
 
 
 def _confirm(
-    search: Search, lab: ProcessLab, ended: Callable[[], bool]
-) -> dict[str, Confirmed | None]:
-    """Fresh pairs of the winner against plain, then against the second best."""
-    found: dict[str, Confirmed | None] = {"plain": None, "second": None}
-    if not any(key not in search.refused for key in search.costs):
-        return found
+    search: Search,
+    lab: ProcessLab,
+    ended: Callable[[], bool],
+    found: dict[str, Confirmed | None],
+) -> None:
+    """Fresh pairs of the winner against plain, then against the second best, into `found`."""
+    if not search.can_answer():
+        return
     winner, second = search.winner()
     plain = search.plain
     assert plain is not None
@@ -177,10 +184,14 @@ def _confirm(
         assert second is not None
         search.tell(f"{PAIRS} fresh pairs of the best setting against the second best")
         found["second"] = confirmed(lab.pairs(second, winner, PAIRS, ended))
-    return found
 
 
-def _outcome(search: Search, pairs: Mapping[str, Confirmed | None], spent_s: float) -> TuneOutcome:
+def _outcome(
+    search: Search,
+    pairs: Mapping[str, Confirmed | None],
+    spent_s: float,
+    options: RunOptions,
+) -> TuneOutcome:
     winner, second = search.winner()
     plain = search.plain
     assert plain is not None
@@ -189,28 +200,45 @@ def _outcome(search: Search, pairs: Mapping[str, Confirmed | None], spent_s: flo
         plain=plain,
         winner=winner,
         second=second,
-        against_plain=pairs["plain"],
-        against_second=pairs["second"],
+        against_plain=pairs.get("plain"),
+        against_second=pairs.get("second"),
         candidates=tuple(
             Candidate(
                 search.cases[key],
-                goals.centre_of(costs),
+                search.time_s(search.cases[key]),
                 len(costs),
                 search.statics.get(key),
             )
             for key, costs in search.costs.items()
             if key not in search.refused
         ),
-        refused=tuple(search.refused.values()),
+        refused=(
+            *([search.plain_refused] if search.plain_refused else []),
+            *search.refused.values(),
+        ),
         rounds=search.rounds,
         complete=search.complete,
         spent_s=spent_s,
+        weights=options.weights_file,
+        unconfirmed=(
+            "the plain setting failed"
+            if plain.case_id in search.refused
+            else "no fresh pair could be measured before the budget ended"
+        ),
+        unchecked=search.unchecked(),
     )
 
 
 def _nothing(search: Search, say: Callable[[str], None]) -> int:
-    say("no setting gave a right result:")
-    for one in search.refused.values():
+    refused = [*search.refused.values()]
+    refused += [search.plain_refused] if search.plain_refused else []
+    if not search.costs and not refused:
+        say("nothing was measured yet")
+    elif len(refused) < len(search.cases):
+        say("no setting was checked to its end; a larger --budget may find one")
+    else:
+        say("no setting gave a right result within the bounds:")
+    for one in refused:
         say(f"{one.case.case_id}: {one.reason}")
     return FAILED
 
@@ -242,9 +270,14 @@ def _objective(asked: Asked) -> Objective:
     )
 
 
-def _check_objective(objective: Objective, device: str) -> None:
+def _check_objective(objective: Objective, device: str, subject: str) -> None:
+    layer = parse(subject).layer
+    if layer == "*":
+        raise TuneError(f"{subject}: one search is for one subject; name the network or one layer")
     if objective == "energy" and not device.startswith("cuda"):
         raise TuneError(f"--objective energy: no energy is counted on {device}; use an NVIDIA GPU")
+    if objective == "energy" and layer is not None:
+        raise TuneError("--objective energy: energy is counted for whole networks, not for layers")
 
 
 def _axes(asked: Asked) -> dict[str, tuple[str, ...]]:
@@ -260,6 +293,8 @@ def _axes(asked: Asked) -> dict[str, tuple[str, ...]]:
             found[name] = (BY_NAME[name].check(given[0]),)
         except AxisError as error:
             raise TuneError(f"--{name}: {error}") from None
+    if found["batch"] == (MAX_BATCH,):
+        raise TuneError("--batch max: give a number; --objective throughput finds the batch size")
     return found
 
 
@@ -292,7 +327,7 @@ def _create(
         "started": now.isoformat(timespec="seconds"),
         "name": "tune",
         "config": {**options.model_dump(), "source": "a search"},
-        "machine": environment.machine(accelerators),
+        "machine": {**environment.machine(accelerators), "gpus": found.gpus},
         "environment": {**found.facts, **around, "sources": found.digests},
         "devices": names,
         "parameters": {name: one.parameters for name, one in found.subjects.items()},

@@ -69,9 +69,11 @@ def input_bytes(case: Case) -> int:
 def with_budget(config: Config, plan: Plan) -> Config:
     """Return the configuration with the budget of this plan: more for each accelerator in it."""
     run = config.run
-    budget_s = run.budget_s
+    budget_s, extras_s = run.budget_s, run.extras_s
     if budget_s is not None and run.accelerator_budget_s is not None:
         accelerators = {case.device for case in (*plan.cases, *plan.largest)} - {"cpu"}
-        budget_s += len(accelerators) * run.accelerator_budget_s
-    own = {"budget_s": budget_s, "accelerator_budget_s": None}
+        more_s = len(accelerators) * run.accelerator_budget_s
+        budget_s += more_s
+        extras_s = None if extras_s is None else extras_s + more_s
+    own = {"budget_s": budget_s, "extras_s": extras_s, "accelerator_budget_s": None}
     return dataclasses.replace(config, run=run.model_copy(update=own))

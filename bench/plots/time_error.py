@@ -1,11 +1,13 @@
 """A plot of time against error: each setting is a point."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from bench.core.text import shortened
 from bench.plots.draw import rc_context, save
@@ -74,8 +76,15 @@ def draw(points: Sequence[Point], title: str, x_label: str, folder: Path) -> Pat
         times = [one.time_s for one in points]
         value_ticks(axes.xaxis, min(times), max(times), "s")
         axes.set_xlabel(x_label)
+        axes.yaxis.set_major_formatter(lambda value, _: f"{value:.0e}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
+        low = min(max(one.error, LEAST_ERROR) for one in points)
+        high = max(max(one.error, LEAST_ERROR) for one in points)
+        if high < 10 * low:  # a decade at least, so that an axis has ticks
+            middle = math.sqrt(low * high)
+            axes.set_ylim(middle / 5, middle * 5)
         axes.set_ylabel("relative error against float64")
-        axes.margins(0.2)
+        axes.margins(x=0.2)
         axes.grid(visible=True)
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0), fontsize=7.5)
         figure.suptitle(title, x=0.01, ha="left", fontsize=11, fontweight="bold")

@@ -10,7 +10,7 @@ from bench.compare.groups import label
 from bench.core import units
 from bench.core.axes import AXES
 from bench.core.records import Case
-from bench.core.text import printable, shortened
+from bench.core.text import number_of, printable, shortened
 from bench.html import recipe
 from bench.plots import time_error
 from bench.plots.time_error import Point
@@ -72,6 +72,9 @@ class TuneOutcome:
     rounds: int
     complete: bool
     spent_s: float
+    weights: str | None = None  # absolute path of the file that was loaded
+    unconfirmed: str = "the budget ended before"  # why against_plain is None
+    unchecked: int = 0  # settings that look faster, but were not checked
 
     def name(self, case: Case) -> str:
         return label(changed(case, self.plain))
@@ -107,8 +110,16 @@ def _of(found: TuneOutcome) -> str:
 
 
 def _answer(found: TuneOutcome) -> Iterator[str]:
-    count = len(found.candidates)
+    counted = found.objective in COUNTED
+    count = sum(one.static is not None or not counted for one in found.candidates)
     adjective = ADJECTIVE[found.objective]
+    if found.winner == found.plain and found.unchecked:
+        yield (
+            f"No setting for {_of(found)} is known to be faster than plain: "
+            f"{number_of(found.unchecked, 'setting')} that may be faster could not be checked "
+            "before the budget ended."
+        )
+        return
     if found.winner == found.plain:
         yield (
             f"The plain setting is the {adjective} of {count} settings for {_of(found)}, or no "
@@ -124,7 +135,7 @@ def _answer(found: TuneOutcome) -> Iterator[str]:
     elif confirmed is None:
         yield (
             f"{name} is the {adjective} of {count} settings for {_of(found)} in the race. It was "
-            "not confirmed: the budget ended before."
+            f"not confirmed: {found.unconfirmed}."
         )
     elif confirmed.faster:
         yield (
@@ -140,7 +151,7 @@ def _answer(found: TuneOutcome) -> Iterator[str]:
 
 def _second(found: TuneOutcome) -> Iterator[str]:
     confirmed, second = found.against_second, found.second
-    if confirmed is None or second is None:
+    if confirmed is None or second is None or found.objective in COUNTED:
         return
     name = found.name(second)
     if confirmed.faster:
@@ -166,8 +177,7 @@ def _limits(found: TuneOutcome) -> Iterator[str]:
     if not found.complete:
         yield "The search did not end: a larger --budget may find a better setting."
     if found.refused:
-        count = len(found.refused)
-        yield f"{count} setting{'' if count == 1 else 's'} had to be refused; the table says why."
+        yield f"{number_of(len(found.refused), 'setting')} had to be refused; the table says why."
 
 
 def _ratio(one: Confirmed) -> str:
@@ -175,7 +185,7 @@ def _ratio(one: Confirmed) -> str:
 
 
 def _pairs(one: Confirmed) -> str:
-    return f"{one.pairs} fresh pair{'' if one.pairs == 1 else 's'}"
+    return number_of(one.pairs, "fresh pair")
 
 
 def code(found: TuneOutcome) -> str:
@@ -194,6 +204,8 @@ def _set(case: Case, axis: str) -> bool:
 def toml(found: TuneOutcome) -> str:
     """A configuration that measures the plain setting and the winner again."""
     lines = ["# The plain setting and the best one: bench run --config best.toml", ""]
+    if found.weights:
+        lines += ["[run]", f"weights = {json.dumps(found.weights)}", ""]
     for case in dict.fromkeys((found.plain, found.winner)):
         lines += ["[[sweep]]", f"subject = {json.dumps(case.subject)}"]
         for axis in AXES:

@@ -10,6 +10,8 @@ Order of the work, so that a budget cuts what matters least:
 """
 
 import dataclasses
+import math
+import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -69,7 +71,9 @@ class Search:
     refused: dict[str, Refused] = field(default_factory=dict)
     rounds: int = 0
     complete: bool = False
+    plain_refused: Refused | None = None  # why plain may not win; it stays the baseline
     _case_s: float = 0.0  # that a case took in the last round
+    _rounds_before: int = 0  # of the search for the batch size
 
     def run(self) -> None:
         """Search until the end or the budget.  KeyboardInterrupt passes through."""
@@ -78,7 +82,7 @@ class Search:
         space = self.space_at(batch)
         self.plain = space.plain
         self._round([space.plain, *(case for case in space.eager if case != space.plain)])
-        self._check(self.left())
+        self._check(self._may_win())
         if not self._deadline.spent:
             self._compile(space)
         if self.objective in COUNTED:
@@ -109,6 +113,26 @@ class Search:
         """Candidates that may still be the best, the leader first."""
         return [self.cases[key] for key in self.race().left] if self._any_left() else []
 
+    def can_answer(self) -> bool:
+        """Whether a setting was measured that may win."""
+        return bool(self._ranked())
+
+    def unchecked(self) -> int:
+        """How many settings look faster than the winner, but were not checked against float64."""
+        if self.objective in COUNTED or not self.can_answer():
+            return 0
+        winner_s = self.time_s(self.winner()[0])
+        waiting = [self.cases[key] for key in self.costs if key not in self.refused]
+        return sum(
+            case.case_id not in self.statics and self.time_s(case) < winner_s for case in waiting
+        )
+
+    def _may_win(self) -> list[Case]:
+        """Candidates whose figures can still decide: with a counted objective all of them."""
+        if self.objective in COUNTED:
+            return [self.cases[key] for key in self.costs if key not in self.refused]
+        return self.left()
+
     def _any_left(self) -> bool:
         return any(key not in self.refused for key in self.costs)
 
@@ -123,7 +147,7 @@ class Search:
         for case in cases:
             self.cases.setdefault(case.case_id, case)
         start_s = self._deadline.elapsed_s
-        found = self.lab.round(number, cases)
+        found = self.lab.round(self._rounds_before + number, cases)
         self._case_s = (self._deadline.elapsed_s - start_s) / len(cases)
         for key, outcome in found.items():
             self._add(number, key, outcome)
@@ -163,11 +187,15 @@ class Search:
                 return
             static = self.statics[case.case_id] = self.lab.static(case)
             why = refused(static, self.max_error, self.max_memory)
-            if why is not None and (case != plain or static.wrong):
+            if why is None:
+                continue
+            self.tell(f"{case.case_id} is refused: {why}")
+            if case == plain and not static.wrong:
+                self.plain_refused = Refused(case, why)
+            else:
                 self.refused[case.case_id] = Refused(case, why)
-                self.tell(f"{case.case_id} is refused: {why}")
-        if waiting and any(case.case_id not in self.statics for case in self.left()):
-            self._check(self.left())
+        if waiting and any(case.case_id not in self.statics for case in self._may_win()):
+            self._check(self._may_win())
 
     def _compile(self, space: Space) -> None:
         """One round of the compiler's modes on the best settings without one."""
@@ -175,7 +203,7 @@ class Search:
             return
         best = sorted(
             (case for case in space.eager if case.case_id in self.costs),
-            key=lambda case: goals.centre_of(self.costs[case.case_id]),
+            key=self._order,
         )
         best = [case for case in best if case.case_id not in self.refused]
         # Numbers of threads do not need the compiler to be told apart.
@@ -188,7 +216,13 @@ class Search:
             for mode in space.compiled
         ]
         self._round(self._with_plain([*self.left(), *compiled]))
-        self._check(self.left())
+        self._check(self._may_win())
+
+    def _order(self, case: Case) -> tuple[float, float]:
+        """The counted figure if there is one, then the time."""
+        counted = self.objective in COUNTED and case.case_id in self.statics
+        figure = goals.counted(self.statics[case.case_id], self.objective) if counted else None
+        return (float("inf") if figure is None else figure), self.time_s(case)
 
     def _best_batch(self) -> int:
         """Double while images per second rise.
@@ -196,29 +230,33 @@ class Search:
         Each size is measured beside the best one so far, in the same round.
         """
         best, falls, batch = self.space_at(self.batch).plain, 0, self.batch
+        why = f"{MOST_DOUBLINGS} doublings were tried"
         for _ in range(MOST_DOUBLINGS):
             batch *= 2
             larger = self.space_at(batch).plain
-            found = self.lab.round(self.rounds, [best, larger])
-            self.rounds += 1
+            found = self.lab.round(self._rounds_before, [best, larger])
+            self._rounds_before += 1
             costs_s = {
                 key: goals.time_s(one, self.objective)
                 for key, one in found.items()
                 if isinstance(one, Measurement)
             }
             if larger.case_id not in costs_s or best.case_id not in costs_s:
-                failed = [one for one in found.values() if isinstance(one, Failure)]
-                self.tell(f"N={batch}: {'; '.join(one.told for one in failed)}")
+                failed = [one.told for one in found.values() if isinstance(one, Failure)]
+                why = f"N={batch} failed: {'; '.join(failed)}"
                 break
             gain = costs_s[best.case_id] / costs_s[larger.case_id]
             shown = units.count(1 / costs_s[larger.case_id], "images/s")
             self.tell(f"N={batch}: {shown}, {gain:.2f} times that of N={best.batch}")
             falls = 0 if gain > 1 + NEAR else falls + 1
             best = larger if gain > 1 + NEAR else best
-            if falls >= FALLS or self._deadline.spent:
+            if falls >= FALLS:
+                why = "no larger batch size has more images per second"
                 break
-        self.rounds = 0
-        self.tell(f"N={best.batch} is used: no larger batch size has more images per second")
+            if self._deadline.spent:
+                why = "the budget ended"
+                break
+        self.tell(f"N={best.batch} is used: {why}")
         return best.batch
 
     def winner(self) -> tuple[Case, Case | None]:
@@ -250,7 +288,12 @@ class Search:
 
     def _ranked(self) -> list[Case]:
         """All right candidates, the best first.  One without a figure cannot be ranked."""
-        right = [self.cases[key] for key in self.costs if key not in self.refused]
+        barred = self.plain if self.plain_refused else None
+        right = [
+            self.cases[key]
+            for key in self.costs
+            if key not in self.refused and self.cases[key] != barred
+        ]
         if self.objective in COUNTED:
             known = [
                 case
@@ -258,14 +301,14 @@ class Search:
                 if case.case_id in self.statics
                 and goals.counted(self.statics[case.case_id], self.objective) is not None
             ]
-            return sorted(known, key=lambda case: (self._figure(case), self._time_s(case)))
+            return sorted(known, key=lambda case: (self._figure(case), self.time_s(case)))
         if not right:
             return []
         order = {key: place for place, key in enumerate(self.race().left)}
         checked = [case for case in right if case.case_id in self.statics or case == self.plain]
         return sorted(
             checked,
-            key=lambda case: (order.get(case.case_id, len(order)), self._time_s(case)),
+            key=lambda case: (order.get(case.case_id, len(order)), self.time_s(case)),
         )
 
     def _figure(self, case: Case) -> float:
@@ -273,8 +316,18 @@ class Search:
         assert found is not None
         return found
 
-    def _time_s(self, case: Case) -> float:
-        return goals.centre_of(self.costs[case.case_id])
+    def time_s(self, case: Case) -> float:
+        """Seconds of a setting, from its ratio to plain in the rounds that both have.
+
+        Settings have different rounds, and rounds differ: a mean of its own would mix the two.
+        """
+        own = self.costs[case.case_id]
+        plain = self.costs.get(self.plain.case_id, {}) if self.plain else {}
+        shared = [number for number in own if number in plain]
+        if not shared:
+            return goals.centre_of(own)
+        ratio = statistics.fmean(math.log(own[number] / plain[number]) for number in shared)
+        return goals.centre_of(plain) * math.exp(ratio)
 
     def _simplicity(self, case: Case, plain: Case) -> tuple[int, int, float]:
         """Fewer settings changed, no compiler, a smaller error."""

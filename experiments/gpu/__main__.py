@@ -183,7 +183,9 @@ def main() -> int:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--device", help="accelerator [default: the first]")
-    parser.add_argument("--out", type=Path, default=Path("results/gpu-proof"), metavar="DIR")
+    now = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
+    out = Path("results") / f"{now}-gpu-proof"
+    parser.add_argument("--out", type=Path, default=out, metavar="DIR", help="a new folder")
     parser.add_argument("--only", metavar="1,5,13", help="numbers of checks [default: all]")
     asked = parser.parse_args()
     there = {name: one.shown for name, one in probe.look((), {}, PROBE_S).devices.items()}
@@ -196,7 +198,10 @@ def main() -> int:
     if unknown := only - set(NEEDS):
         say(f"--only {sorted(unknown)}: the checks are 1 to {len(CHECKS)}")
         return 2
-    asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.out.exists():
+        say(f"--out {asked.out}: exists already; choose another")
+        return 2
+    asked.out.mkdir(parents=True)
     needs = frozenset(need for one in only for need in NEEDS[one])
     evidence = gather(device, asked.out, needs)
     found = [one for one in results(evidence) if one.number in only]

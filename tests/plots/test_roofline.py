@@ -25,7 +25,7 @@ def in_two_settings(run: Results) -> Results:
 
 def test_a_layer_measured_in_two_settings_has_a_row_for_each() -> None:
     with rc_context():
-        figures = roofline(in_two_settings(load(ROOT / "results/example")))
+        figures = roofline(in_two_settings(load(ROOT / "tests/data/earlier_run")))
     (figure,) = figures.values()
     rates = figure.axes[2]
     layers = ("bn1", "relu1", "pool1", "bn2", "relu2", "pool2")
@@ -38,7 +38,7 @@ def test_a_layer_measured_in_two_settings_has_a_row_for_each() -> None:
 
 def test_both_limits_and_the_share_of_each_layer_are_said() -> None:
     with rc_context():
-        (figure,) = roofline(load(ROOT / "results/example")).values()
+        (figure,) = roofline(load(ROOT / "tests/data/earlier_run")).values()
     said = {text.get_text() for axes in figure.axes for text in axes.texts}
     assert {"conv1  85 %", "convnet  36 %", "188 %"} <= said
     assert figure.axes[0].get_ylabel() == "rate of arithmetic"

@@ -180,7 +180,7 @@ def test_a_journal_that_was_removed_is_told_and_not_written_to_nowhere(tmp_path:
 
 
 def test_the_journal_of_an_earlier_version_is_read_to_its_last_line() -> None:
-    path = ROOT / "results/example/journal.jsonl"
+    path = ROOT / "tests/data/earlier_run/journal.jsonl"
     found = read(path)
     assert len(found) == len(path.read_text().splitlines()) == 321
     modes = {(one.case.mode, one.case.grad_mode) for one in found}

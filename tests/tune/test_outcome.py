@@ -103,3 +103,20 @@ def test_a_confirmed_speedup_needs_an_interval_above_one(values: list[float], fa
     found = confirmed(values)
     assert found is not None
     assert found.faster is faster
+
+
+def test_plain_is_not_called_the_fastest_where_faster_ones_were_not_checked() -> None:
+    first = outcome.sentences(made(winner=PLAIN, against_plain=None, unchecked=2))[0]
+    assert first == (
+        "No setting for inference of net at N=8 on cpu is known to be faster than plain: 2 "
+        "settings that may be faster could not be checked before the budget ended."
+    )
+
+
+def test_a_counted_objective_says_nothing_of_a_second_best_in_time() -> None:
+    said = outcome.sentences(made(objective="memory"))
+    assert not any("cannot be told from it" in one for one in said)
+
+
+def test_the_toml_keeps_the_weights() -> None:
+    assert tomllib.loads(outcome.toml(made(weights="/w.pt")))["run"]["weights"] == "/w.pt"

@@ -224,3 +224,47 @@ def test_the_choice_is_within_three_percent_of_the_best_in_nearly_all_trials() -
         found.run()
         good += time_s(found.winner()[0]) <= 1.03 * best_s
     assert good >= 57
+
+
+def test_memory_is_counted_of_slow_settings_too() -> None:
+    def slow_amp_s(one: Case) -> float:
+        return 10e-3 * (3.0 if one.amp == "bfloat16" else 1.0)
+
+    def static_of(one: Case) -> Static:
+        return Static({"peak_bytes": 5e5 if one.amp == "bfloat16" else 1e6})
+
+    found = search(FakeLab(slow_amp_s, static_of=static_of), "memory")
+    found.run()
+    assert found.winner()[0].amp == "bfloat16"
+
+
+def test_plain_does_not_win_where_it_breaks_a_bound_and_stays_the_baseline() -> None:
+    lab = FakeLab(time_s, static_of=lambda _: Static({"peak_bytes": 3e6, "relative_error": 1e-6}))
+    found = search(lab, max_memory=2e6)
+    found.run()
+    assert not found.can_answer()
+    assert found.plain_refused is not None
+    assert "more than 2000000 B" in found.plain_refused.reason
+
+
+def test_a_budget_that_ends_before_any_check_leaves_no_answer_with_a_counted_objective() -> None:
+    found = search(FakeLab(time_s), "memory", budget_s=2.0)
+    found.run()
+    assert not found.can_answer()
+
+
+def test_faster_settings_that_were_not_checked_are_counted() -> None:
+    found = search(FakeLab(time_s), budget_s=2.0)
+    found.run()
+    assert found.winner()[0] == PLAIN
+    assert found.unchecked() >= 2
+
+
+def test_the_time_of_a_setting_is_its_ratio_to_plain_in_the_rounds_that_both_have() -> None:
+    found = search(FakeLab(time_s))
+    found.run()
+    for one in found.costs:
+        case_ = found.cases[one]
+        assert found.time_s(case_) / found.time_s(PLAIN) == pytest.approx(
+            time_s(case_) / time_s(PLAIN), rel=0.08
+        )

@@ -162,7 +162,7 @@ def test_the_journal_stands_for_samples_that_were_left_out(tmp_path: Path) -> No
 
 def test_the_stored_example_and_baseline_are_compared_checked_and_reported() -> None:
     (folder,) = (ROOT / "results/baseline").iterdir()
-    example, stored = load(ROOT / "results/example"), load(folder)
+    example, stored = load(ROOT / "tests/data/earlier_run"), load(folder)
     assert len(example.rows) == len(stored.rows) == 100
     assert len(example.medians) == 142
     assert not stored.medians

@@ -32,12 +32,15 @@ TOLERANCE = {"float32": 32.0, "tf32": 16.0, "float16": 16.0, "bfloat16": 8.0}
 GRADIENT_TOLERANCE = {"float32": 256.0, "tf32": 32.0, "float16": 32.0, "bfloat16": 16.0}
 
 
-def arithmetic(case: Case, tensors: Iterable[Tensor] = ()) -> str:
+def arithmetic(case: Case, tensors: Iterable[Tensor] = (), *, convolves: bool = True) -> str:
     """Return the coarsest arithmetic in force: a key of EPS.
 
+    convolves: whether the case has convolutions or recurrent layers, the only ones that use TF32
+               with `tf32=default`.
     tensors: of the module, its inputs and its outputs; for a subject as built their dtypes count.
     """
-    used = ["tf32" if allows_tf32(case.tf32) else "float32"]
+    tf32 = allows_tf32(case.tf32) and (convolves or case.tf32 != "default")
+    used = ["tf32" if tf32 else "float32"]
     if case.dtype == AS_BUILT:
         names = {str(one.dtype).removeprefix("torch.") for one in tensors}
         used += sorted(names & EPS.keys())

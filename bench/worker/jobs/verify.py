@@ -14,9 +14,12 @@ from bench.worker.checks import exact, numerics, rounding
 from bench.worker.checks.values import NoReferenceError, gather
 from bench.worker.jobs import reference
 from bench.worker.jobs.prepare import BuiltCase
+from bench.worker.metrics import flops
 from bench.worker.model import pytree
 from bench.worker.model.build import SEED, seed_all
 from bench.worker.model.step import TrainingStep, warm_up_calls
+
+CONVOLVING = ("conv", "rnn", "lstm", "gru")  # parts of operators' names
 
 
 def keep_first_call(built: BuiltCase, path: Path) -> None:
@@ -49,7 +52,7 @@ def compare_with_reference(
             against = reference.load(Path(whole or ""))
         else:
             against = reference.of_layer(built.case, built.prepared)
-        used = rounding.arithmetic(built.case, _tensors(built))
+        used = rounding.arithmetic(built.case, _tensors(built), convolves=_convolves(built))
         seen = numerics.compare(values, against, used)
         if not (seen.wrong or seen.suspected):
             return seen
@@ -64,6 +67,15 @@ def compare_with_reference(
         )
     finally:
         kept.unlink(missing_ok=True)
+
+
+def _convolves(built: BuiltCase) -> bool:
+    """Return whether a call has convolutions or recurrent layers; asked for `tf32=default` only."""
+    if built.case.tf32 != "default":
+        return True
+    with _buffers_kept(built.prepared.module):
+        seen = flops.operators(built.eager)
+    return any(part in name for name in seen for part in CONVOLVING)
 
 
 def _tensors(built: BuiltCase) -> Iterator[Tensor]:
