@@ -302,7 +302,7 @@ MUTATIONS = (
     Mutation(
         "state not held against what was asked for",
         "bench/worker/checks/state.py",
-        "    return found + _arithmetic_problems(case, state)\n",
+        "    return found + _tf32_problems(case, state) + _arithmetic_problems(case, state)\n",
         "    return []\n",
         STATE,
     ),
@@ -550,7 +550,7 @@ MUTATIONS = (
     Mutation(
         "products that run otherwise than their flags say pass",
         "bench/worker/checks/state.py",
-        '    if runs is None or runs == case.tf32 or state.get("tf32") != case.tf32:\n',
+        '    if runs is None or runs == expected or state.get("tf32") != case.tf32:\n',
         "    if True:\n",
         ("tests/worker/checks/test_state.py", "tests/worker/jobs/test_prepare.py"),
     ),

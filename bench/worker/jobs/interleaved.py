@@ -1,8 +1,8 @@
-"""One participant of a pair: built and warm, it waits for its turn, takes samples, waits again.
+"""One side of a pair: it is built and warmed up, then takes samples when it has a turn.
 
-The parent tells it through a named pipe when its turn is, and hears through another that it
-is over (`bench.ab.interleave`).  Between turns this process is blocked in a read, and the other
-side has the machine.
+The parent starts each turn through a named pipe, and gets the end of the turn through another
+(`bench.ab.interleave`).  Between turns this process is blocked in a read, and the other side has
+the machine.
 """
 
 import dataclasses
@@ -45,7 +45,7 @@ class TurnsError(Exception):
 
 
 class InterleavedSampler:
-    """Samples of the whole call and of its phases, from the same calls."""
+    """Takes samples of the whole call and of its phases from the same calls."""
 
     def __init__(
         self,
@@ -57,9 +57,12 @@ class InterleavedSampler:
         *,
         host_clock: bool = False,
     ) -> None:
-        """step: warm.  meter: runs during the samples alone.  pause: seconds without work.
+        """Prepare the sampler.
 
-        host_clock: the whole call alone, for a comparison with another kind of device.
+        step:       warm.
+        meter:      runs during the samples only.
+        pause:      sleeps so many seconds.
+        host_clock: measure the whole call only, to compare with another kind of device.
         """
         self._watch = stopwatch.Stopwatch(step, device, clock)
         self._pause = pause
@@ -76,9 +79,10 @@ class InterleavedSampler:
         self._phases = (step.whole, *(step.phases if shown else ()))
 
     def turn(self, calls: int, samples: int) -> list[Samples]:
-        """One turn: at most so many samples, each the mean of `calls` single calls.
+        """Take the samples of one turn: at most so many, each the mean of `calls` single calls.
 
-        On an accelerator then as many calls back to back, in a few blocks, each of them a sample.
+        On an accelerator it then takes as many calls back to back, in a few blocks of one sample
+        each.
         """
         watch = self._watch
         self._pause(PAUSE_S)
@@ -104,7 +108,7 @@ class InterleavedSampler:
         ]
 
     def _back_to_back(self, calls: int) -> list[Samples]:
-        """So many calls, or two and more in each of the blocks that there is time for."""
+        """Take so many calls, or at least two in each block that there is time for."""
         wanted = max(LEAST_IN_BLOCK, calls // BLOCKS)
         times_s: list[float] = []
         end_s = self._watch.clock() + MOST_TURN_S
@@ -117,7 +121,7 @@ class InterleavedSampler:
         ]
 
     def _single_call(self) -> list[float]:
-        """The whole, then its phases: seconds."""
+        """Return the seconds of the whole call, then of its phases."""
         if self._events:
             return self._watch.device_s()[: len(self._phases)]
         return self._watch.latency_s(marked=self._marked)
@@ -136,7 +140,7 @@ class Channel(AbstractContextManager["Channel"]):
         self._answers.flush()
 
     def turns(self) -> Iterator[Turn]:
-        """Until there are none left.  Blocks.  Raises TurnsError."""
+        """Yield the turns until the parent ends them.  Blocks.  Raises TurnsError."""
         for line in iter(self._orders.readline, ""):
             order = order_of_line(line)
             if isinstance(order, NoMoreTurns):
@@ -155,9 +159,9 @@ class Channel(AbstractContextManager["Channel"]):
 
 
 def run(request: Request) -> Measurement:
-    """The samples, a record a turn and phase in the order of the turns.
+    """Return the samples, a record for each turn and phase in the order of the turns.
 
-    Raises what building, settling or proving the case may.
+    Raises the errors of building, warming up or verifying the case.
     """
     built = prepare.build(request)
     begun = prepare.begin(built)
@@ -191,7 +195,8 @@ def run(request: Request) -> Measurement:
 
 
 def proof(module: str) -> Proof:
-    """Which code this process runs: the subject's file, and every other that is no library's.
+    """Return the code that this process runs: the subject's file, and all files that are no
+    library's.
 
     Files of the interpreter, of its libraries and of this suite are left out.  Installed packages
     are named as well: one may be a copy of the variant's own.
@@ -219,7 +224,7 @@ def proof(module: str) -> Proof:
 
 
 def packages(modules: Mapping[str, Path]) -> dict[str, str]:
-    """Files of the outermost modules, by their path below the folder of the import.
+    """Return the files of the outermost modules, by their path below the folder of the import.
 
     `ns/mylib/__init__.py`.  modules: by name; Python's own are left out.
     """
@@ -235,6 +240,6 @@ def packages(modules: Mapping[str, Path]) -> dict[str, str]:
 
 
 def _file(module: Any) -> Path | None:
-    """What stands in sys.modules may be anything."""
+    """Return the file of a module; an entry of sys.modules may be any object."""
     name = getattr(module, "__file__", None)
     return Path(name).resolve() if isinstance(name, str) else None

@@ -1,1 +1,1 @@
-"""Clocks, samples and the noise around them.  It does not import torch."""
+"""Clocks, samples and the noise around them.  This package does not import torch."""

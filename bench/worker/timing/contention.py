@@ -1,6 +1,6 @@
-"""What else the machine did around the samples: waiting for a processor, page faults.
+"""Measures other work on the machine during the samples: waits for a processor, page faults.
 
-Read from Linux' /proc and from getrusage(2); what a system lacks is None.
+It reads Linux' /proc and getrusage(2).  A figure that a system lacks is None.
 """
 
 import math
@@ -41,7 +41,7 @@ class Snapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What happened between two snapshots.  None: unknown."""
+    """The difference of two snapshots.  None: unknown."""
 
     wall_s: float
     # Run-queue wait of the thread that waited most, and what a hypervisor took of the processor
@@ -61,7 +61,7 @@ class Difference:
 
 @dataclass(slots=True)
 class Meter:
-    """Adds up what happened over the blocks of samples of one case."""
+    """Adds up the differences over the blocks of samples of one case."""
 
     take_snapshot: "Callable[[], Snapshot]" = field(default_factory=lambda: snapshot)
     blocks: list[Difference] = field(default_factory=list)
@@ -77,7 +77,9 @@ class Meter:
 
     @property
     def contention_ratio(self) -> float | None:
-        """Time lost to others in all blocks / their time; None where a block's is unknown."""
+        """Return the time lost to others in all blocks / their time; None if that of a block is
+        unknown.
+        """
         waits = [one.contention_ratio for one in self.blocks]
         wall_s = math.fsum(one.wall_s for one in self.blocks)
         if wall_s <= 0 or None in waits:
@@ -90,7 +92,7 @@ class Meter:
         return ratio is not None and ratio >= CONTENDED_RATIO
 
     def columns(self, calls: int) -> dict[str, float]:
-        """By column name; unknown ones are left out.  calls: made during the blocks."""
+        """Return the columns by name; unknown ones are left out.  calls: made during the blocks."""
         found: dict[str, float] = {}
         faults = [one.page_faults for one in self.blocks]
         if calls and None not in faults:
@@ -106,9 +108,10 @@ class Meter:
 def snapshot(
     tasks: Path = TASKS, clock: Callable[[], float] = wall_clock, stat: Path = STAT
 ) -> Snapshot:
-    """The counters now.
+    """Return the counters now.
 
-    tasks: where the kernel lists the threads of this process; stat: the time of the processors.
+    tasks: the kernel's list of the threads of this process.
+    stat:  the kernel's times of the processors.
     """
     # RUSAGE_SELF is the whole process, all its threads.
     usage = resource.getrusage(resource.RUSAGE_SELF) if resource else None
@@ -126,7 +129,7 @@ def snapshot(
 
 
 def difference(before: Snapshot, after: Snapshot) -> Difference:
-    """What happened from `before` to `after`."""
+    """Return the difference from `before` to `after`."""
     wall_s = after.at_s - before.at_s
     early, late = before.run_wait_ns, after.run_wait_ns
     ratio = None
@@ -148,15 +151,15 @@ def difference(before: Snapshot, after: Snapshot) -> Difference:
 
 
 def processors() -> frozenset[int] | None:
-    """That this process may run on, where the system tells."""
+    """Return the processors that this process may run on, if the system tells."""
     return frozenset(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else None
 
 
 def _since_s(early: Mapping[int, int], late: Mapping[int, int]) -> list[float]:
-    """Of each thread, from their counts in ns.
+    """Return the seconds of each thread since the earlier count, from counts in ns.
 
-    One that is new has counted since its start, and so has one that got the number of one that
-    ended (its count is then lower than before).
+    A new thread has counted since its start, and so has one with the number of an ended thread (its
+    count is then lower than before).
     """
     return [
         (now - early.get(thread, 0) if now >= early.get(thread, 0) else now) / 1e9
@@ -170,9 +173,9 @@ def _most_stolen_s(early: Mapping[int, float] | None, late: Mapping[int, float] 
 
 
 def _schedule_ns(tasks: Path) -> tuple[dict[int, int] | None, dict[int, int] | None]:
-    """By thread on a processor, and ready for one.
+    """Return the ns of each thread on a processor, and those ready for one.
 
-    The first two figures of its schedstat (Documentation/scheduler/sched-stats.rst).
+    They are the first two figures of its schedstat (Documentation/scheduler/sched-stats.rst).
     """
     ran: dict[int, int] = {}
     waits: dict[int, int] = {}
@@ -192,7 +195,7 @@ def _schedule_ns(tasks: Path) -> tuple[dict[int, int] | None, dict[int, int] | N
 
 
 def _stolen_s(stat: Path, allowed: Collection[int] | None) -> dict[int, float] | None:
-    """By processor the eighth figure of its line, in ticks (proc_stat(5)) of 10 ms, whole ones.
+    """Return by processor the eighth figure of its line, in ticks (proc_stat(5)) of 10 ms.
 
     allowed: the numbers of the processors that count; None: all.
     """

@@ -1,6 +1,6 @@
-"""Time one step: warm it up, choose the calls per sample, take the samples.
+"""Times one step: warms it up, chooses the calls per sample, takes the samples.
 
-It knows nothing of torch, cases or files: the worker says what to call, how to wait for the
+It knows nothing of torch, cases or files.  The worker says what to call, how to wait for the
 device, and how long it may take.
 """
 
@@ -36,7 +36,7 @@ TIMEOUT_MARGIN = 1.5  # between what a case needs and the time limit that is pro
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Steady:
-    """What the warm-up found."""
+    """The result of the warm-up."""
 
     settled: bool
     call_s: float  # fastest block, per call, pipelined
@@ -60,18 +60,18 @@ class Timing:
 
 
 class TooSlowError(Exception):
-    """What is left to do would not end within the time limit of the case."""
+    """The rest of the work would not end within the time limit of the case."""
 
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Of the whole case, building and warming up included."""
+    """The time limit of the whole case, with building and warm-up."""
 
     start_s: float  # by the clock
     timeout_s: float
 
     def refuse(self, now_s: float, call_s: float, calls: int) -> None:
-        """Raises TooSlowError where so many calls more would take too long."""
+        """Raise TooSlowError if so many more calls would take too long."""
         spent_s, needed_s = now_s - self.start_s, call_s * calls
         if spent_s + needed_s <= self.timeout_s:
             return
@@ -86,9 +86,9 @@ class Limit:
 def first_call(
     step: TimedStep, device: TimedDevice, clock: Callable[[], float] = wall_clock
 ) -> float:
-    """Seconds of the very first call: context, lazy modules, tuning and compiling included.
+    """Return the seconds of the very first call, with context, lazy modules, tuning and compiling.
 
-    A figure of its own; it is never a sample and never sizes one.
+    It is a figure of its own; it is never a sample and never sizes one.
     """
     return Stopwatch(step, device, clock).latency_s()[0]
 
@@ -101,10 +101,9 @@ def warm_up(
 ) -> Steady:
     """Call until the times have settled.
 
-    Blocks of calls are timed; once enough calls and time are spent, the work is settled when
-    the last window of blocks agrees with the one before and with that of half of the time.  What
-    has not settled when the cap is reached, and still gets faster, is given FALLING times the cap.
-    Raises ClockError.
+    Blocks of calls are timed.  After enough calls and time, the work is settled if the last window
+    of blocks agrees with the one before and with that of half of the time.  Work that has not
+    settled at the limit and still gets faster gets FALLING times the limit.  Raises ClockError.
     """
     watch = Stopwatch(step, device, clock)
     begin = clock()
@@ -140,7 +139,7 @@ def warm_up(
 
 
 def calls_for(call_s: float, budget: Budget, resolution_s: float) -> int:
-    """Calls per pipelined sample: long enough for the budget and for the clock."""
+    """Return the calls per pipelined sample: long enough for the budget and for the clock."""
     shortest_s = max(budget.sample_s, RESOLUTIONS_PER_SAMPLE * resolution_s)
     if call_s <= 0 or shortest_s / call_s > MAX_CALLS:
         raise ClockError(f"one call takes {call_s} s by the clock: it does not advance")

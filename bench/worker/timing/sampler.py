@@ -1,4 +1,4 @@
-"""Take the samples of a step that is warm: single calls, calls back to back, device times."""
+"""Takes the samples of a warm step: single calls, calls back to back, device times."""
 
 import math
 import statistics
@@ -15,18 +15,18 @@ CACHES_S = 0.05  # a call as long as this does not feel in what state the caches
 
 
 class Meter(Protocol):
-    """Counts what else happens while samples are taken."""
+    """Counts other work while samples are taken."""
 
     def start(self) -> None:
-        """A block of samples begins."""
+        """Begin a block of samples."""
 
     def stop(self) -> None:
-        """It has ended."""
+        """End it."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Sampler:
-    """Takes the samples of all kinds in turn, so that drift hits them alike."""
+    """Takes the samples of all kinds in turn, so that drift affects them alike."""
 
     watch: Stopwatch
     budget: Budget
@@ -43,7 +43,7 @@ class Sampler:
     issued_s: list[float] = field(default_factory=list)
 
     def take(self, call_s: float) -> tuple[Samples, ...]:
-        """All samples; `call_s` is about what a call takes, for planning only."""
+        """Take all samples; `call_s` is the approximate time of a call, for planning only."""
         budget, clock = self.budget, self.watch.clock
         kinds = 3 if self.watch.device.has_events else 2
         # A pipelined sample of short calls takes as long as many single ones: take several of
@@ -70,7 +70,7 @@ class Sampler:
 
     @contextmanager
     def _metered(self) -> Iterator[None]:
-        """A block of samples."""
+        """Run a block of samples with the meter on."""
         made = self.watch.calls_made
         if self.meter is not None:
             self.meter.start()
@@ -98,9 +98,10 @@ class Sampler:
 
     @property
     def host_issue_s(self) -> float | None:
-        """Seconds of the host per call, until all calls were issued; None where it computes itself.
+        """Return the host's seconds per call until all calls were issued; None if the host computes
+        itself.
 
-        It is that of calls back-to-back, or of a single call if this is less: a full queue (1024
+        It is that of calls back to back, or of a single call if this is less: a full queue (1024
         launches on CUDA) stops the host until the device has caught up.
         """
         if not self.issued_s or not self.issued_alone_s:
@@ -109,7 +110,7 @@ class Sampler:
 
     @property
     def _marked(self) -> bool:
-        """Between phases the host's clock means something on a synchronous device alone."""
+        """Return whether the host's clock is read between phases: on a synchronous device only."""
         return self.watch.device.synchronous and len(self.watch.step.phases) > 1
 
     def _enough(self) -> bool:
@@ -134,7 +135,7 @@ class Sampler:
 
 
 def _by_phase(phases: tuple[str, ...], kind: str, times: list[list[float]]) -> list[Samples]:
-    """times: rows of whole, first phase, second phase, …: seconds."""
+    """Return samples by phase from rows of whole, first phase, second phase, …: seconds."""
     columns = zip(*times, strict=True)
     next(columns)  # the whole
     return [_samples(name, kind, column) for name, column in zip(phases, columns, strict=True)]

@@ -1,6 +1,6 @@
-"""Whether times have settled: while warming up, and over the samples.  Pure.
+"""Tells whether times have settled, during the warm-up and over the samples.  Pure functions.
 
-What settles slowly looks the same from one moment to the next: it shows over half of the time.
+Slow settling looks the same from one moment to the next: it shows over half of the time.
 """
 
 import itertools
@@ -25,17 +25,19 @@ MOST_T = {2: 22.33, 3: 10.21, 4: 7.173, 5: 5.893, 6: 5.208, 7: 4.785, 8: 4.501}
 
 
 def settled(blocks_s: Sequence[float], size: int = WINDOW_BLOCKS) -> bool:
-    """Whether the last window agrees with earlier ones, and the blocks neither rise nor fall."""
+    """Return whether the last window agrees with earlier ones, and the blocks neither rise nor
+    fall.
+    """
     return agree(blocks_s, size) and moved([blocks_s]) is None
 
 
 def agree(blocks_s: Sequence[float], size: int = WINDOW_BLOCKS) -> bool:
-    """Whether the last window of `size` blocks agrees with the one before and with an older one.
+    """Return whether the last window of `size` blocks agrees with the one before and an older one.
 
-    The older one is of half of the time before, so that slow settling shows: a block hardly
-    differs from the next one there.  Allowed are AGREE_RATIO for windows of WINDOW_BLOCKS, and
-    more for smaller ones (slow calls) with the square root, as the scatter of a median of fewer
-    blocks grows.
+    The older one is of half of the time before, so that slow settling shows: a block hardly differs
+    from the next one there.  AGREE_RATIO is allowed for windows of WINDOW_BLOCKS.  Smaller ones
+    (slow calls) may differ by more, with the square root, as the median of fewer blocks scatters
+    more.
     """
     if len(blocks_s) < 2 * size:
         return False
@@ -46,7 +48,7 @@ def agree(blocks_s: Sequence[float], size: int = WINDOW_BLOCKS) -> bool:
 
 
 def falling(blocks_s: Sequence[float], size: int = WINDOW_BLOCKS) -> bool:
-    """Whether the last blocks are faster than those of half of the time before."""
+    """Return whether the last blocks are faster than those of half of the time before."""
     if len(blocks_s) < 2 * size:
         return False
     late, half = _late_and_half(blocks_s, size)
@@ -54,7 +56,7 @@ def falling(blocks_s: Sequence[float], size: int = WINDOW_BLOCKS) -> bool:
 
 
 def _late_and_half(blocks_s: Sequence[float], size: int) -> tuple[float, float]:
-    """Medians of the last window, and of the one that ended at half of the time."""
+    """Return medians of the last window, and of the one that ended at half of the time."""
     size = max(size, len(blocks_s) // WINDOW_SHARE)
     middle, spent_s, half_s = 0, 0.0, sum(blocks_s) / 2
     while spent_s < half_s:
@@ -73,14 +75,14 @@ def _close(one_s: float, other_s: float, allowed: float) -> bool:
 
 
 def moved(kinds: Sequence[Sequence[float]]) -> float | None:
-    """By how much times rose along their series, as a ratio: 0.1 = +10 %; None = they stood.
+    """Return the rise of the times along their series, 0.1 = +10 %; None = none is shown.
 
-    kinds: of samples, in the order in which they were taken; the kinds were taken in turn.
+    kinds: samples of each kind in the order in which they were taken; the kinds took turns.
 
-    They moved where the last third differs from the first by more than MOVED_RATIO, and a line
-    through all steps rises or falls beyond what the scatter around it explains; a DRIFTED_RATIO is
-    enough where the line does so twice as clearly.  A step is the median of a stretch of the
-    series, so that outliers do not count.
+    Times have moved if the last third differs from the first by more than MOVED_RATIO, and a line
+    through all steps rises or falls beyond the scatter around it.  A DRIFTED_RATIO is enough if the
+    line does so twice as clearly.  A step is the median of a part of the series, so that outliers
+    do not count.
     """
     steps = _steps(kinds)
     freedom = len(steps) - 2
@@ -99,7 +101,7 @@ def moved(kinds: Sequence[Sequence[float]]) -> float | None:
 
 
 def _steps(kinds: Sequence[Sequence[float]]) -> list[float]:
-    """Logarithms of the times, less those of their kind, along the series."""
+    """Return the logarithms of the times minus those of their kind, along the series."""
     series = [times_s for times_s in kinds if times_s]
     count = min([STEPS, *(len(one) for one in series)]) if series else 0
     rows = []

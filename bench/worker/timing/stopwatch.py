@@ -1,7 +1,7 @@
-"""Read the clock around the calls of a step, the device idle before and after.
+"""Reads the clock around the calls of a step, with an idle device before and after.
 
-The only module that reads a clock.  It knows nothing of torch, cases or files: the worker says
-what to call and how to wait for the device.
+Only this module reads a clock.  It knows nothing of torch, cases or files: the worker says what to
+call and how to wait for the device.
 """
 
 import gc
@@ -20,35 +20,35 @@ class ClockError(Exception):
 
 
 class Event(Protocol):
-    """A moment in a device's queue."""
+    """A time in a device's queue."""
 
     def record(self) -> None:
-        """Mark now instead; takes the host less than a new event does."""
+        """Record this event again, now; this takes the host less time than a new event."""
 
     def seconds_until(self, later: Self) -> float:
-        """Device time from this event to a later one; only after the device was waited for."""
+        """Return the device's seconds from this event to a later one; wait for the device first."""
 
 
 class TimedDevice(Protocol):
-    """What timing asks of a device."""
+    """The part of a device that timing needs."""
 
     @property
     def synchronous(self) -> bool:
-        """Work is done when its call returns, so that the host's clock may be read inside."""
+        """Whether work is done when its call returns: the clock may be read inside."""
 
     @property
     def has_events(self) -> bool:
-        """Its events tell the time of the device, not of the host that hears of them."""
+        """Whether its events have the time of the device, not of the host that is told of them."""
 
     def wait(self) -> None:
         """Return once the device is idle."""
 
     def event(self) -> Event:
-        """Mark now in the device's queue, by an event that may be recorded again."""
+        """Record an event in the device's queue now; it can be recorded again."""
 
 
 class TimedStep(Protocol):
-    """What timing asks of a step."""
+    """The part of a step that timing needs."""
 
     @property
     def phases(self) -> tuple[str, ...]: ...
@@ -57,14 +57,14 @@ class TimedStep(Protocol):
     def whole(self) -> str: ...
 
     def prepare(self, calls: int) -> int:
-        """Fresh inputs for at most that many calls; returns for how many."""
+        """Make fresh inputs for at most so many calls; return for how many."""
 
     def __call__(self, mark: Callable[[], None] | None = None) -> None:
-        """One call; `mark` is called between two phases."""
+        """Make one call; `mark` is called between two phases."""
 
 
 def clock_resolution_s(clock: Callable[[], float] = wall_clock) -> float:
-    """The smallest step seen between two readings: seconds.  Raises ClockError if there is none."""
+    """Return the seconds of the smallest step.  Raises ClockError if there is none."""
     readings = [clock() for _ in range(10_000)]
     steps = [late - early for early, late in itertools.pairwise(readings) if late != early]
     if not steps or min(steps) < 0:
@@ -84,7 +84,7 @@ class Stopwatch:
     _events: list[Event] = field(default_factory=list)
 
     def span_s(self, calls: int) -> float:
-        """Seconds of prepared calls back to back."""
+        """Return the seconds of prepared calls back to back."""
         with no_garbage_collection():
             # Wait at the two ends only: a wait between calls would empty the device's queue,
             # and the launch of each call would be timed instead of its work.
@@ -101,9 +101,9 @@ class Stopwatch:
         return _positive(end - start)
 
     def latency_s(self, *, marked: bool = False) -> list[float]:
-        """Seconds of one call, the device idle before and after; then of its phases if marked.
+        """Return the seconds of one call, with an idle device before and after; then of its phases.
 
-        marked: on a synchronous device alone, where there is nothing to wait for.
+        marked: read the clock between phases; on a synchronous device only.
         """
         self.step.prepare(1)
         if not marked:
@@ -119,11 +119,12 @@ class Stopwatch:
         ]
 
     def device_s(self) -> list[float]:
-        """Device seconds of one call by events, then of its phases.
+        """Return the device's seconds of one call by events, then of its phases.
 
-        No wait before: events lie in the queue, so what was queued earlier is not between them.
-        No wait inside: it would insert idle time between two phases.  The events are there before:
-        making one takes microseconds, for which a device that is faster than its host is idle.
+        There is no wait before: events are in the queue, so earlier work is not between them.
+        There is no wait inside: it would add idle time between two phases.  The events exist
+        before: making one takes microseconds, in which a device that is faster than its host is
+        idle.
         """
         self.step.prepare(1)
         while len(self._events) <= len(self.step.phases):
@@ -141,7 +142,7 @@ class Stopwatch:
 
 
 def _positive(duration_s: float) -> float:
-    """Raises ClockError where a call took no time at all, or less."""
+    """Return the duration.  Raises ClockError if a call took no time at all, or less."""
     if duration_s <= 0:
         raise ClockError(f"a call took {duration_s} s: the clock does not advance")
     return duration_s
@@ -149,7 +150,7 @@ def _positive(duration_s: float) -> float:
 
 @contextmanager
 def no_garbage_collection() -> Iterator[None]:
-    """None inside; as it was outside, where what calls leave behind is collected in time."""
+    """Switch garbage collection off inside; restore it at the end."""
     was_enabled = gc.isenabled()
     gc.disable()
     try:
