@@ -79,7 +79,7 @@ class Compared:
 
     @property
     def sentences(self) -> list[str]:
-        """What was found: one sentence a callable, then the doubts."""
+        """The results: one sentence for each callable, then the doubts."""
         return [self._sentence(name) for name in self.speedups] + list(self.doubts)
 
     def _sentence(self, name: str) -> str:

@@ -37,7 +37,7 @@ SETTINGS = (*NAMES, "loss", "optimizer", "batch", "keywords", "samples_s", "warm
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
 class Measured:
-    """What one call costs in this process.
+    """The cost of one call in this process.
 
     latency:      one call, the device idle before and after.
     pipelined:    one call of calls back to back.

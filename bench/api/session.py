@@ -85,7 +85,7 @@ class Wrapped(nn.Module):
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What one callable is measured by.
+    """The work by which one callable is measured.
 
     step: what is timed.  eager: the same without `compile`; the same object where it is not given.
     module: whose parameters it uses; None in the mode `call`.  loss: of a training.
@@ -100,7 +100,7 @@ class Work:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What is measured, in a process that is put back afterwards."""
+    """The measured work, in a process that is restored afterwards."""
 
     device: Device
     mode: str

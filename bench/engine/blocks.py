@@ -35,7 +35,7 @@ SETTINGS = tuple(axis for axis in AXES if axis.name not in NOT_SETTINGS)
 
 
 class Block(enum.IntEnum):
-    """What is measured first has the smaller number."""
+    """A smaller number is measured first."""
 
     PLAIN = 0  # whole networks, plain settings, every mode and batch
     SETTINGS = 1  # whole networks under each other eager setting
@@ -44,7 +44,7 @@ class Block(enum.IntEnum):
 
 
 class SoFar(Protocol):
-    """What a run has measured."""
+    """The results of a run."""
 
     def replicates(self, case: Case) -> Collection[int]: ...
     def given_up(self, case: Case) -> bool: ...
@@ -106,7 +106,7 @@ class Blocks:
     def next_round(
         self, seen: SoFar, least: int, *, together: bool | None, resumed: bool = False
     ) -> Round | None:
-        """The round that comes next; None where every case has `least` replicates or is given up.
+        """Return the next round; None if every case has `least` replicates or is tried no more.
 
         together: whether the settings run with the plain cases; None: not decided yet.
         resumed:  a round that was interrupted may be gone on with: it keeps its number, and what

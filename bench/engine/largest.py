@@ -18,7 +18,7 @@ TOO_LARGE: frozenset[Status] = frozenset({"oom", "timeout"})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Largest:
-    """What was found.
+    """The result of the search.
 
     batch:   the largest that fits; None where no attempt did.
     refused: the smallest that does not; None where the search ended without one.

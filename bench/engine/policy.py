@@ -1,7 +1,7 @@
 """When to measure again, when to stop: what a run and a comparison of two sides decide alike.
 
-Rules on numbers alone.  Who is asked, and what is written down, is the business of
-`bench.engine.scheduler` and `bench.ab.scheduler`.
+Rules on numbers only.  `bench.engine.scheduler` and `bench.ab.scheduler` decide whom to ask and
+what to write.
 """
 
 from collections.abc import Callable, Collection, Sequence
@@ -25,7 +25,7 @@ def given_up(failures: Sequence[Collection[str]], final: Collection[str]) -> boo
 
 
 def tried(ask: Callable[[], Found], killed: Callable[[Found], bool]) -> Found:
-    """What `ask` finds, asked again where something outside killed what was asked."""
+    """Return the result of `ask`; ask again if something outside killed it."""
     for _ in range(TRIES - 1):
         found = ask()
         if not killed(found):
@@ -81,7 +81,7 @@ class RepeatPolicy(Generic[Found]):
     _in_vain: int = 0
 
     def least_disturbed(self, measure: Callable[[], Found]) -> tuple[Found, int]:
-        """What counts, and how often it was measured again."""
+        """Return the outcome that counts, and how often it was measured again."""
         best = measure()
         repeats = 0
         while self.contended(best) and repeats < MOST_REPEATS and self._may_repeat():

@@ -1,8 +1,7 @@
 """Measure a plan: block by block, replicates outermost, one line of journal an outcome.
 
 `bench.engine.blocks` has the order.  The runner measures it, and decides when it is enough; it
-never touches torch.  What is in the journal already is not measured again, so a resume is the same
-loop.
+never touches torch.  Outcomes in the journal are not measured again, so a resume is the same loop.
 """
 
 import contextlib
@@ -52,7 +51,7 @@ BLOCK_NAMES = {
 
 
 class Watcher(Protocol):
-    """Who is told what happens, between the cases."""
+    """Is told between the cases what happens."""
 
     def begin(self, outcomes: int) -> None: ...
     def done(self, outcome: Outcome, left: int) -> None: ...
@@ -294,7 +293,7 @@ class Runner:
             self._repeats.taken_s += self.clock() - begin_s
 
     def _wall_s(self, case: Case) -> float:
-        """That its last outcome took."""
+        """Seconds that its last outcome took."""
         return self.seen.of(case)[-1].wall_s
 
     def _further(self) -> None:
@@ -359,7 +358,7 @@ class Runner:
         return outcome
 
     def _rest_of_one_off(self) -> bool:
-        """What did not fit in between the rounds.  False: there was no time for all of it."""
+        """Do what did not fit in between the rounds.  False: there was no time for all of it."""
         self._do_one_off()
         if self.one_off:
             self.watcher.note(f"no time was left to {self.one_off.what}")

@@ -1,4 +1,4 @@
-"""Measure one case in this process, or find its facts; leave the record in a file."""
+"""Measures one case in this process, or finds its static metrics; writes the record to a file."""
 
 import contextlib
 import dataclasses
@@ -60,7 +60,7 @@ DISK: Mapping[DiskTrouble, str] = {
 
 
 def begin(request: Request) -> None:
-    """Limit this process as its case asks."""
+    """Set the limits of this process for its case."""
     assert request.parent is not None
     limits.begin_child(request.parent)
     case = request.case
@@ -68,9 +68,9 @@ def begin(request: Request) -> None:
 
 
 def run(request: Request) -> None:
-    """Do the job; whatever happens, a record is written, whole or not at all.
+    """Do the job and write a record, complete or not at all, whatever happens.
 
-    Raises OSError where it cannot be written.
+    Raises OSError if it cannot be written.
     """
     own = os.getpid()
     entry: Entry | None = None
@@ -106,7 +106,7 @@ def _failure(request: Request, error: BaseException | None) -> Failure:
 
 
 def write(entry: Entry, path: Path) -> None:
-    """Written beside, then renamed: a reader sees all of it or nothing."""
+    """Write the record beside, then rename it: a reader sees all of it or nothing."""
     path.parent.mkdir(parents=True, exist_ok=True)  # a subject may have removed it
     beside = path.with_suffix(".tmp")
     beside.write_text(to_line(entry), encoding="utf-8")
@@ -149,7 +149,7 @@ def describe(
 
 
 def _not_possible_here(error: BaseException, text: str) -> str | None:
-    """What this machine, or a mode, lacks; with how to get it, as far as that is known."""
+    """Return what this machine or a mode lacks, and how to get it if that is known."""
     if isinstance(error, compiled.CompileUnavailable | UnsupportedError):
         return text
     lacks = compile_tools.named_in(text) if isinstance(error, RuntimeError) else None
@@ -157,7 +157,7 @@ def _not_possible_here(error: BaseException, text: str) -> str | None:
 
 
 def _out_of_memory(error: BaseException, nearly_full: Callable[[], bool]) -> str | None:
-    """What says so: one line, or None."""
+    """Return the line of the error that says so, or None."""
     if isinstance(error, SubjectRaised) and error.__cause__ is not None:
         return _error_text(error) if _out_of_memory(error.__cause__, nearly_full) else None
     found = out_of_memory.reason(error, _error_lines(error), nearly_full)
@@ -174,14 +174,14 @@ def _shortened(text: str) -> str:
 
 
 def _unsupported(error: BaseException, text: str) -> bool:
-    """What torch cannot do; a subject's own words do not count."""
+    """Return whether torch cannot do it; a subject's own words do not count."""
     if isinstance(error, NotImplementedError):
         return _raised_by_torch(error) and not NO_FORWARD.search(text)
     return bool(UNSUPPORTED.search(text)) and _raised_by_torch(error)
 
 
 def _raised_by_torch(error: BaseException) -> bool:
-    """Whether torch says so, in Python or in C++, and not a `raise` of the subject or a library."""
+    """Return whether torch raised it, in Python or C++, and not a subject or a library."""
     last = error.__traceback__
     while last is not None and last.tb_next is not None:
         last = last.tb_next
@@ -195,12 +195,12 @@ def _raised_by_torch(error: BaseException) -> bool:
 
 
 def _error_text(error: BaseException) -> str:
-    """What it says, on one line, harmless."""
+    """Return the text of an error on one line, printable."""
     return printable(" ".join(_error_lines(error).split()) or type(error).__name__)
 
 
 def _error_lines(error: BaseException) -> str:
-    """As it says itself; its own __str__ is the subject's and may raise."""
+    """Return the text of an error; its __str__ is the subject's and may raise."""
     try:
         return "".join(str(error))
     except BaseException:
@@ -208,7 +208,7 @@ def _error_lines(error: BaseException) -> str:
 
 
 def _disk_trouble(error: BaseException) -> DiskTrouble | None:
-    """What of the disk is behind it, wrapped repeatedly: a compiler's cache that is full mostly."""
+    """Return the disk trouble behind an error; a compiler's full cache is wrapped repeatedly."""
     seen: BaseException | None = error
     for _ in range(20):
         if seen is None:
@@ -274,10 +274,10 @@ def _measure(request: Request) -> Entry:
 
 
 def _host_metrics(built: prepare.BuiltCase, times: measure.Timing) -> dict[str, float]:
-    """The host's time to open an accelerator, and to issue one call; none on a CPU.
+    """Return the host's time to open an accelerator, and to issue one call; nothing on a CPU.
 
-    The second is unknown where the call waits for the device itself: its host then takes as long as
-    the device, however little it has to do.
+    The second is unknown if the call waits for the device: the host then takes as long as the
+    device.
     """
     if built.device.synchronous:
         return {}
@@ -293,9 +293,10 @@ def _host_metrics(built: prepare.BuiltCase, times: measure.Timing) -> dict[str, 
 
 
 def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> dict[str, str]:
-    """Flags of the times with their reasons.
+    """Return the flags of the times with their reasons.
 
-    moved: through the samples, as a ratio.  state: of `ready.end`, which may name some itself.
+    moved: rise through the samples, as a ratio.
+    state: of `prepare.end`, which may have some doubts itself.
     """
     said = [text for text in (dict(state.get("doubts", {})).get("unsteady"),) if text]
     if moved is not None:
@@ -309,9 +310,9 @@ def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> d
 def _transfers(
     built: prepare.BuiltCase, why_no_memory: Callable[[Exception], str | None]
 ) -> transfers.Moved:
-    """To an accelerator and back, for subjects as a whole: a layer's data is there already.
+    """Time the copies of a whole subject's data; the data of a layer is on the device already.
 
-    Of training nothing comes back but a loss, which no user fetches at every step.
+    In training only a loss comes back, which no user fetches at every step.
     """
     if built.device.synchronous or parse(built.case.subject).layer is not None:
         return transfers.Moved()
@@ -327,7 +328,7 @@ def _transfers(
 
 
 def _steady_s(times: measure.Timing, whole: str) -> float:
-    """The fastest call of the whole, to be taken from the first one: seconds."""
+    """Return the seconds of the fastest call of the whole, to be subtracted from the first one."""
     return min((min(one.times_s) for one in times.samples if one.phase == whole), default=0.0)
 
 
@@ -368,7 +369,7 @@ def _trains_whole(case: Case) -> bool:
 
 
 def _reference(request: Request) -> Facts:
-    """The float64 values of a subject that is no layer go to a file, or why there are none."""
+    """Write the float64 values of a whole subject to a file, or the reason why there are none."""
     path = Path(str(request.reference))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -379,7 +380,7 @@ def _reference(request: Request) -> Facts:
 
 
 def _fits(request: Request) -> Facts:
-    """The case is measured with one sample of each kind, and raises where its memory does not do.
+    """Measure the case with one sample of each kind; it raises if memory ends.
 
     So a batch that fits can be measured.
     """
@@ -407,7 +408,7 @@ JOBS: Mapping[Job, Callable[[Request], Entry]] = {
 
 
 def main() -> None:
-    """A child in an interpreter of its own, where a fork would not do."""
+    """Run a child in an interpreter of its own, where a fork does not work."""
     request = Request.of_line(sys.stdin.read())
     begin(request)
     run(request)

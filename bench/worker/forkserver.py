@@ -1,8 +1,8 @@
-"""A replicate: one fresh interpreter that imports torch once and forks a child a case.
+"""The fork server: one fresh interpreter that imports torch once and forks a child for each case.
 
-It reads requests, a line of JSON each, from standard input, and answers each with one line
-when the child has ended.  It blocks meanwhile, and never does tensor arithmetic: a child
-forked after one OpenMP operator in its parent hangs for ever.
+It reads requests, one line of JSON each, from standard input, and answers each with one line when
+the child has ended.  It blocks meanwhile, and never does tensor arithmetic: a child that is forked
+after one OpenMP operator in its parent hangs for ever.
 """
 
 import contextlib
@@ -35,14 +35,14 @@ torch_private.import_dynamo()
 
 @dataclass(frozen=True, slots=True)
 class Pipes:
-    """To and from the runner; no child and no subject has them."""
+    """The pipes to and from the runner; no child and no subject has them."""
 
     requests: TextIO
     answers: TextIO
 
     @classmethod
     def take(cls) -> "Pipes":
-        """The standard streams, which lead elsewhere from here on: imports read and print."""
+        """Take over the standard streams, and redirect them: imports read and print."""
         own = cls(os.fdopen(os.dup(0), encoding="utf-8"), os.fdopen(os.dup(1), "w"))
         nothing = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nothing, 0)
@@ -58,7 +58,7 @@ class Pipes:
         return self.requests.fileno(), self.answers.fileno()
 
     def files(self) -> list[tuple[int, int] | None]:
-        """What the handles lead to: not the same where a subject closed them."""
+        """Identify the files behind the handles: a subject may have closed them."""
         return [import_effects.file_identity(handle) for handle in self.handles()]
 
 
@@ -87,7 +87,7 @@ def main() -> None:
 
 
 def _serve(pipes: Pipes, switches: dict[str, Any], *, fork: bool, early: bool) -> None:
-    """A child for each request: a fork of this process, or else an interpreter of its own."""
+    """Start a child for each request: a fork of this process, or else an interpreter of its own."""
     unusable: set[str] = set()  # types of device that no fork of this process can use
     for line in iter(pipes.requests.readline, ""):
         asked = Request.of_line(line)
@@ -108,8 +108,9 @@ def _serve(pipes: Pipes, switches: dict[str, Any], *, fork: bool, early: bool) -
 def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
     """Import once what every child needs.
 
-    The modules whose import has changed this process: then forking is not safe, or would hand the
-    change on to every other subject, and the runner starts one that leaves them to their children.
+    Returns the modules whose import has changed this process.  Forking would not be safe then, or
+    would pass the change on to every other subject, so the runner starts a fork server without
+    them.
     """
     unshared, errors = [], sys.stderr
     start.add_subject_folders()
@@ -139,7 +140,7 @@ def _import(modules: Sequence[str], *, inductor: bool) -> list[str]:
 
 
 def _not_shared(unshared: Sequence[str]) -> tuple[str, ...]:
-    """What is to be said of the compiler; of a subject its own cases tell."""
+    """Return notes on the compiler; those on a subject come with its own cases."""
     note = (
         f"importing the compiler of {COMPILER} begins the accelerator's driver here, and a process "
         "forked afterwards cannot use it: so each compiled case imports the compiler for itself, "
@@ -158,7 +159,9 @@ def _no_forks(type_: str, *, early: bool) -> str:
 
 
 def _forked(asked: Request, pipes: Pipes) -> Ending | None:
-    """None: a fork of this process cannot use the device, and the job was not done."""
+    """Run a forked child.  None: a fork of this process cannot use the device, and the job was not
+    done.
+    """
     poisoned = mmap.mmap(-1, 1)  # shared; an exit code could be a subject's own
     sys.stdout.flush()
     sys.stderr.flush()
@@ -185,7 +188,7 @@ def _forked(asked: Request, pipes: Pipes) -> Ending | None:
 
 
 def _become_child(asked: Request, pipes: Pipes) -> None:
-    """A session, streams and limits of its own."""
+    """Give the child a session, streams and limits of its own."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for handle in pipes.handles():  # those of modules that a subject imported stay open
@@ -198,7 +201,7 @@ def _become_child(asked: Request, pipes: Pipes) -> None:
 
 
 def _spawned(asked: Request, pipes: Pipes) -> Ending:
-    """The same in a fresh interpreter: where forks do not work."""
+    """Run the child in a fresh interpreter, where forks do not work."""
     with Path(asked.log).open("ab") as log:
         process = subprocess.Popen(
             HERE.command("bench.worker.case_process"),

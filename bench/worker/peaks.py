@@ -1,11 +1,11 @@
-"""How fast this machine is at most: arithmetic by dtype, and traffic by how much is touched.
+"""Measures how fast this machine is at most: arithmetic by dtype, and bytes/s by size.
 
-Measured once a run, in a process of its own (`python -m bench.worker.peaks`, a line of JSON on
-standard input, the answer in a file), so that a row can be held against what is possible here.
+It runs in a process of its own (`python -m bench.worker.peaks`, a line of JSON on standard input,
+the answer in a file), so that a row can be compared with what is possible here.
 
-SizeSweeps of sizes, in cache and beyond the last one, the best of several samples each: a large
-matrix product is not the fastest there is, convolutions may beat it (Winograd, FFT), and small
-layers run from caches at several times the rate of a large copy.
+The sizes are in cache and beyond the last one, and the best of several samples counts.  A large
+matrix product is not the fastest work: convolutions may be faster (Winograd, FFT), and small layers
+run from caches at several times the rate of a large copy.
 """
 
 import json
@@ -49,7 +49,7 @@ DTYPES = {
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """A call whose amount is known."""
+    """A call with a known amount of work."""
 
     what: str
     amount: float  # floating-point operations, or bytes
@@ -81,7 +81,7 @@ def main() -> None:
 
 
 def arithmetic(device: Device, name: str) -> list[dict[str, Any]]:
-    """Rates of matrix products and convolutions: what, FLOP, FLOP/s; none where unsupported."""
+    """Return rates of matrix products and convolutions; none where unsupported."""
     if name == "tf32" or device.type == "cuda":
         cuda.set_tf32("on" if name == "tf32" else "off")
     return size_sweep(device, _products(device.name, DTYPES[name]), DTYPE_S) + size_sweep(
@@ -90,7 +90,7 @@ def arithmetic(device: Device, name: str) -> list[dict[str, Any]]:
 
 
 def byte_rates(device: Device) -> list[dict[str, Any]]:
-    """Rates of a copy and of a sum: what, bytes touched, bytes/s; with a point beyond the cache."""
+    """Return rates of a copy and of a sum by bytes touched, with a size beyond the cache."""
     cache_bytes, most = last_cache_bytes(device), largest_size_bytes(device)
     found = []
     for works in (_copies, _sums):
@@ -104,9 +104,10 @@ def byte_rates(device: Device) -> list[dict[str, Any]]:
 def size_beyond_cache(
     cache_bytes: int | None, touched: Sequence[int], most: int | None
 ) -> list[int]:
-    """The size to measure beyond the cache; none where `touched` has one or it fits nowhere.
+    """Return the size to measure beyond the cache; none if `touched` has one or it fits nowhere.
 
-    cache_bytes: of the last cache; most: that one point may touch.  None = unknown.
+    cache_bytes: of the last cache.
+    most:        bytes that one size may touch.  None = unknown.
     """
     if cache_bytes is None or max(touched, default=0) >= BEYOND_CACHE * cache_bytes:
         return []
@@ -115,14 +116,14 @@ def size_beyond_cache(
 
 
 def last_cache_bytes(device: Device) -> int | None:
-    """Of the cache next to the device's memory; None where it does not tell."""
+    """Return the size of the cache next to the device's memory; None if unknown."""
     if device.type != "cpu":
         return cuda.l2_bytes(device.name)
     return environment.last_cache_bytes()
 
 
 def largest_size_bytes(device: Device) -> int | None:
-    """That a point may touch; an accelerator refuses by itself."""
+    """Return the bytes that one size may touch; an accelerator refuses by itself."""
     return int(FREE_SHARE * limits.free_bytes()) if device.type == "cpu" else None
 
 
@@ -132,7 +133,7 @@ def size_sweep(
     most_s: float,
     clock: Callable[[], float] = wall_clock,
 ) -> list[dict[str, Any]]:
-    """Upwards until the time is spent, memory ends, or the device refuses."""
+    """Measure larger and larger sizes until time or memory ends, or the device refuses."""
     found: list[dict[str, Any]] = []
     try:
         first = next(works, None)
@@ -160,7 +161,7 @@ def best_s(
     end_s: float,
     clock: Callable[[], float] = wall_clock,
 ) -> float | None:
-    """Seconds of the fastest call, calls back to back; None where the time ended before one."""
+    """Return the seconds of the fastest call, back to back; None if the time ended before one."""
     call()
     device.wait()
     if clock() > end_s:
@@ -205,14 +206,14 @@ def _convolutions(device: str, dtype: torch.dtype) -> Iterator[Work]:
 
 
 def _copies(device: str, sizes: Iterable[int]) -> Iterator[Work]:
-    """Half of the bytes are read, half are written."""
+    """Yield copies: half of the bytes are read, half are written."""
     for touched in sizes:
         source = torch.ones(touched // 8, device=device)
         yield Work("copy", touched, partial(torch.empty_like(source).copy_, source))
 
 
 def _sums(device: str, sizes: Iterable[int]) -> Iterator[Work]:
-    """All bytes are read."""
+    """Yield sums: all bytes are read."""
     for touched in sizes:
         source = torch.ones(touched // 4, device=device)
         yield Work("sum", touched, partial(torch.sum, source))

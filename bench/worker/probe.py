@@ -1,7 +1,7 @@
-"""Look at the machine and at the subjects, in a process that exits.
+"""Probes the machine and the subjects, in a process that exits.
 
-Standard input: a line of JSON (`bench.host.helper`).  The answer goes to a file, since a
-subject may print.
+Standard input: a line of JSON (`bench.host.helper`).  The answer goes to a file, because a subject
+may print.
 """
 
 import contextlib
@@ -68,9 +68,9 @@ def main() -> None:
 
 
 def sources() -> dict[str, probed.Source]:
-    """By module: the files that the subjects brought, and what those imported.
+    """Return by module the files that the subjects brought, and those that these imported.
 
-    Left out is what is installed, and this project itself.
+    Installed files and this project itself are left out.
     """
     places = (*(sysconfig.get_path(name) for name in INSTALLED), *site.getsitepackages())
     installed = [Path(one).resolve() for one in (*places, site.getusersitepackages())]
@@ -89,7 +89,7 @@ def sources() -> dict[str, probed.Source]:
 
 
 def whole_subjects(names: Sequence[str]) -> dict[str, bool]:
-    """The subjects without their layers → whether layers are asked for."""
+    """Return subjects without their layers → whether layers are asked for."""
     found: dict[str, bool] = {}
     for name in names:
         ref = parse(name)
@@ -98,7 +98,7 @@ def whole_subjects(names: Sequence[str]) -> dict[str, bool]:
 
 
 def facts() -> dict[str, Any]:
-    """What torch knows of its build, for run.json."""
+    """Return the facts that torch knows about its build, for run.json."""
     found: dict[str, Any] = {
         "torch": torch.__version__,
         "torch_git": torch.version.git_version,
@@ -116,7 +116,7 @@ def facts() -> dict[str, Any]:
 
 
 def devices() -> list[probed.Device]:
-    """The CPU and every accelerator that torch finds."""
+    """Return the CPU and every accelerator that torch finds."""
     found = [probed.Device(name="cpu", shown=cpu_model(), has_bfloat16=has_bfloat16())]
     accelerator = torch.accelerator.current_accelerator(check_available=True)
     if accelerator is None:
@@ -160,7 +160,7 @@ def _device_name(type_: str, index: int) -> str:
 
 
 def subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectFound:
-    """Build it once, and call it once where its layers are asked for."""
+    """Build a subject once, and call it once if its layers are asked for."""
     ref = parse(whole)
     try:
         module = build(ref)

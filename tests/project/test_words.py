@@ -32,6 +32,10 @@ PLAIN_PACKAGES = (
     "stats",
     "terminal",
     "verdict",
+    "engine",
+    "worker",
+    "tune",
+    "api",
 )
 
 # Names that still have a forbidden word, by word.  Take a name out when it is renamed; a name that

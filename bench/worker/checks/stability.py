@@ -27,7 +27,7 @@ UNSTABLE = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """What the witnesses tell about one difference."""
+    """The result of the witnesses for one difference."""
 
     explained: bool
     few: bool = False  # not explained, but so little that it may be chance

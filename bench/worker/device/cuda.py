@@ -1,4 +1,4 @@
-"""What CUDA alone has (NVIDIA's, and AMD's ROCm under the same name in torch).
+"""Functions that only CUDA has (NVIDIA's, and AMD's ROCm under the same name in torch).
 
 Importable, and its flags settable, on a machine without a GPU.
 """
@@ -137,7 +137,7 @@ def tf32_precisions() -> dict[str, str]:
 
 
 def tf32_in_products(device: str) -> Literal["off", "on"] | None:
-    """What a matrix product on this device computes in; None where it has no room for one.
+    """Return whether a matrix product on this device uses TF32; None without room for one.
 
     NVIDIA_TF32_OVERRIDE overrules every flag inside cuBLAS and cuDNN, and no flag shows it.  Held
     against float64, float32 is off by 1e-7 of the product, and TF32, with a mantissa of 10 bits
@@ -161,7 +161,7 @@ def tf32_override() -> str | None:
 
 
 def precisions() -> tuple[str | None, bool | None, dict[str, str]]:
-    """What `restore_precisions` needs: the older settings (None: unreadable), and the newer."""
+    """Return the older settings (None: unreadable) and the newer, for `restore_precisions`."""
     older: tuple[str | None, bool | None]
     try:
         older = torch.get_float32_matmul_precision(), bool(torch.backends.cudnn.allow_tf32)

@@ -21,7 +21,7 @@ class DeviceError(Exception):
 
 
 class Device(TimedDevice, Protocol):
-    """What the worker asks of a device."""
+    """The part of a device that the worker needs."""
 
     @property
     def name(self) -> str:
@@ -41,7 +41,7 @@ class Device(TimedDevice, Protocol):
 
     @property
     def memory_doubt(self) -> str | None:
-        """What it raised when its memory was asked for; None: nothing, or it was not asked."""
+        """The error of a look at its memory; None: there was none, or no look."""
 
     def reset_peak(self) -> None:
         """Begin a new peak at what is held now."""

@@ -106,7 +106,7 @@ def _long_enough(
 
 
 def _idle_s(device: TimedDevice, clock: Callable[[], float]) -> float:
-    """What two events and a wait take by themselves."""
+    """Return the seconds of two events and a wait alone."""
     device.wait()
     start = clock()
     device.event()
@@ -144,7 +144,7 @@ def _held_against_the_host(
 def _behind_a_busy_queue(
     device: TimedDevice, piece: Piece, call_s: float, clock: Callable[[], float]
 ) -> str | None:
-    """What is wrong with the events of single pieces while the queue has others before them."""
+    """Say what is wrong with events of single pieces behind a busy queue, or return None."""
     device.wait()
     start = clock()
     device.event()

@@ -1,4 +1,4 @@
-"""What the driver saw around the samples of a case: heat, power, and the work of others on the GPU.
+"""The driver's figures around the samples of a case: heat, power, other work on the GPU.
 
 Rules 30 to 32 of docs/trust.md.  The judgements are pure functions of two looks.
 """
@@ -22,7 +22,7 @@ IDLE_LOOKS, IDLE_LOOK_S = 12, 0.1
 
 @dataclass(slots=True)
 class GpuMonitor:
-    """What the driver saw of a GPU around the samples of one case; nothing without a GPU."""
+    """The driver's figures of a GPU around the samples of a case; none without a GPU."""
 
     gpu: Gpu | None
     pause: Callable[[float], None] = time.sleep

@@ -1,4 +1,4 @@
-"""What the driver of an NVIDIA GPU tells: clock, power, heat, energy, which processes use it.
+"""Figures of the driver of an NVIDIA GPU: clock, power, heat, energy, the processes on it.
 
 Every figure fails alone: what this GPU, driver or permission does not give is None.  Source: NVML
 API Reference (nvmlDeviceQueries), through nvidia-ml-py.
@@ -92,7 +92,7 @@ class Gpu:
         self._query("nvmlShutdown")
 
     def settings(self) -> GpuSettings:
-        """What stands while nobody changes it."""
+        """The state while nothing changes it."""
         driver = self._query("nvmlSystemGetDriverVersion")
         persistence = self._query("nvmlDeviceGetPersistenceMode", self._handle)
         limit_mw = self._query("nvmlDeviceGetPowerManagementLimit", self._handle)

@@ -1,7 +1,7 @@
 """Three small pieces of known work, sampled in turn with the case's samples (rule 33).
 
-The machine's speed drifts, and most of the drift is common to all work.  What the controls took
-while a case was measured says how fast the machine was just then: bound by arithmetic (a matrix
+The machine's speed drifts, and most of the drift is common to all work.  The times of the controls
+during a case say how fast the machine was then: bound by arithmetic (a matrix
 product), by memory (a copy that no second-level cache holds), and by both (a convolution).
 """
 

@@ -89,7 +89,7 @@ def import_inductor() -> None:
 
 
 def dynamo_counters() -> Mapping[str, Mapping[str, int]]:
-    """What dynamo has done in this process (`torch._dynamo.utils.counters`), by kind and name.
+    """Return dynamo's counters of this process (`torch._dynamo.utils.counters`), by kind and name.
 
     A kind that did not happen is an empty Counter.  Imports dynamo: 2 s the first time.
     Seen in 2.11 to 2.13.  Raises TorchPrivateError: nothing else proves that compiled code ran.

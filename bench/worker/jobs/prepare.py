@@ -1,7 +1,7 @@
-"""A case from its request to the moment when it may be timed, and the proof of what ran.
+"""Takes a case from its request to the time when it may be timed, and proves what ran.
 
-`build`, then `begin`, then the samples under `no_recompiles`, then `end`: whoever times a case
-goes this way, so that no figure comes without its proof.
+The order is `build`, `begin`, the samples under `no_recompiles`, `end`.  Every job that times a
+case uses it, so that no figure comes without its proof.
 """
 
 import contextlib
@@ -32,12 +32,12 @@ SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs
 
 
 class Invalid(Exception):  # noqa: N818 - a verdict on the row, not an error of the program
-    """What ran is not what was asked for; the message names it."""
+    """The case did not run as requested; the message names the difference."""
 
 
 @dataclass(frozen=True, slots=True)
 class BuiltCase:
-    """A case built under its settings."""
+    """A case that is built under its settings."""
 
     request: Request
     case: Case
@@ -52,7 +52,7 @@ class BuiltCase:
 
 @dataclass(frozen=True, slots=True)
 class SettledCase:
-    """A case that was called, settled, and found to be what was asked for."""
+    """A case that was called, has settled, and is what was requested."""
 
     first_call_s: float
     searching_call_s: float | None  # the one after it, in which cuDNN searches; None: it does not
@@ -67,14 +67,14 @@ class SettledCase:
 
 @dataclass(frozen=True, slots=True)
 class _CompileProgress:
-    """What dynamo did in the first call, and in the calls after it that let it settle."""
+    """The state of dynamo after the first call, and after the calls that let it settle."""
 
     first: compiled.CompileState
     settled: compiled.CompileState
 
 
 def build(request: Request) -> BuiltCase:
-    """Settings first, then the subject.  Raises what a subject or a setting may."""
+    """Apply the settings, then build the subject.  Raises the errors of both."""
     start_s = wall_clock()
     case = request.case
     device_type = case.device.partition(":")[0]
@@ -113,7 +113,7 @@ def make_step(
     graphs: bool = False,
     rotate_bytes: int = 0,
 ) -> Step:
-    """One real call of the case.  rotate_bytes: see `bench.worker.model.step`."""
+    """Return one real call of the case.  rotate_bytes: see `bench.worker.model.step`."""
     if case.mode == "inference":
         return InferenceStep(
             module,
@@ -150,9 +150,9 @@ def _rotate_bytes(request: Request, prepared: Prepared) -> int:
 
 
 def begin(ready: BuiltCase) -> SettledCase:
-    """The first call, the calls until the step has settled, and the state that it left.
+    """Make the first call, call until the step has settled, and read back the state.
 
-    Raises Invalid where the state is not what the case asks for.
+    Raises Invalid if the state is not what the case requests.
     """
     case, step, module = ready.case, ready.step, ready.prepared.module
     compiles = case.compile != compiled.OFF
@@ -202,14 +202,14 @@ def begin(ready: BuiltCase) -> SettledCase:
 
 
 def refuse_compiled(ready: BuiltCase, frames: int) -> None:
-    """Raises Invalid where compiled code ran.  frames: `compiled.frames` before the first call."""
+    """Raise Invalid if compiled code ran.  frames: `compiled.frames` before the first call."""
     parts = ready.prepared.compiled
     found = compiled.compiled_despite_off(parts, compiled.frames() - frames)
     refuse([found] if found else [])
 
 
 def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
-    """A recompile inside the samples raises instead of being timed."""
+    """Make a recompile inside the samples raise, so that it is not timed."""
     if case.compile == compiled.OFF:
         return contextlib.nullcontext()
     stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("fail_on_recompile")
@@ -219,11 +219,11 @@ def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
 def end(
     ready: BuiltCase, begun: SettledCase, steady_s: float
 ) -> tuple[dict[str, float], dict[str, Any]]:
-    """Facts of the first call, and the state before and after the samples.
+    """Return metrics of the first call, and the state before and after the samples.
 
-    steady_s: a call once it has settled, in seconds, to be taken from the first one.
+    steady_s: seconds of a settled call, which are subtracted from the first one.
 
-    Raises Invalid where anything is no longer what the case asks for.
+    Raises Invalid if anything is no longer what the case requests.
     """
     case, step = ready.case, ready.step
     after = state.global_state(ready.prepared.module, ready.device.type)
@@ -256,15 +256,15 @@ def end(
 
 
 def flags(seen: Mapping[str, Any]) -> tuple[str, ...]:
-    """Those that the state of `end` brings along beside its doubts.
+    """Return the flags that the state of `end` has beside its doubts.
 
-    The subject is to blame, and no quieter machine helps: "unsteady" alone does not tell.
+    The subject is their cause, and a quieter machine does not help.
     """
     return ("growing",) if "doubts" in seen else ()
 
 
 def _why_calls_differ(ready: BuiltCase, begun: SettledCase) -> str | None:
-    """Why the calls were not all the same, in words, or None."""
+    """Say why the calls were not all the same, or return None."""
     step, said = ready.step, list[str]()
     if step.doubt:
         said.append(step.doubt)
@@ -277,13 +277,15 @@ def _why_calls_differ(ready: BuiltCase, begun: SettledCase) -> str | None:
 
 
 def refuse(problems: list[str]) -> None:
-    """Raises Invalid where there is any."""
+    """Raise Invalid if there is any problem."""
     if problems:
         raise Invalid("; ".join(problems))
 
 
 def _settle_graphs(ready: BuiltCase) -> _CompileProgress:
-    """A few calls more: what a forward caches in its first call recompiles once, in the second."""
+    """Make a few more calls: a forward that caches something in its first call recompiles in the
+    second.
+    """
     first = compiled.read()
     for _ in range(SETTLE_CALLS):
         ready.step.prepare(1)
@@ -310,7 +312,7 @@ def _compile_metrics(
 
 
 def _eager_ratio(ready: BuiltCase) -> float | None:
-    """None where it cannot be found: a profile is not always to be had."""
+    """Return the share of eager operators; None if no profile is available."""
     for step in (ready.step, ready.eager):
         step.prepare(1)
     try:
@@ -320,15 +322,15 @@ def _eager_ratio(ready: BuiltCase) -> float | None:
 
 
 def _convolves(module: nn.Module) -> bool:
-    """Whether cuDNN has anything to search for."""
+    """Return whether cuDNN has anything to search for."""
     return any(isinstance(layer, state.CONVOLUTIONS) for layer in module.modules())
 
 
 def _eager_state(ready: BuiltCase) -> dict[str, Any]:
-    """dtypes and layouts of the layers, which hooks cannot see in compiled code.
+    """Return dtypes and layouts of the layers, which hooks cannot see in compiled code.
 
-    The module is called once more, not compiled, under the same settings; that compiled code
-    did the same arithmetic shows in the dtypes of its output.
+    The module is called once more, not compiled, under the same settings.  The dtypes of the output
+    show that compiled code did the same arithmetic.
     """
     wanted = [str(one.dtype) for one in pytree.tensors(ready.step.output)]
     ready.eager.prepare(1)

@@ -1,8 +1,8 @@
-"""One case under torch's profiler, in a process that times nothing for anybody else.
+"""Profiles one case with torch's profiler, in a process that takes no samples.
 
-Four passes over the same warm step: without the profiler (what the profiler costs, and on an
-accelerator how long host and device take), with it (the trace, layers, operators), with its
-memory events, and counting FLOPs.  Everything goes into one folder beside the record.
+There are four passes over the same warm step: without the profiler (its cost, and on an accelerator
+the times of host and device), with it (trace, layers, operators), with its memory events, and with
+a count of FLOPs.  Everything is written to one folder beside the record.
 """
 
 import contextlib
@@ -61,16 +61,16 @@ _ACTIVITIES = {"cuda": ProfilerActivity.CUDA, "xpu": ProfilerActivity.XPU}
 
 
 class ProfileError(RuntimeError):
-    """The profiler gave nothing; the message says what."""
+    """The profiler recorded nothing; the message says what is missing."""
 
 
 def folder_of(out: str) -> Path:
-    """Where the files of a request lie."""
+    """Return the folder for the files of a request."""
     return Path(out).with_suffix(".files")
 
 
 def run(request: Request) -> Facts:
-    """The job.  Raises what building the case may, and Invalid."""
+    """Do the job.  Raises the errors of building the case, and Invalid."""
     built = prepare.build(request)
     begun = prepare.begin(built)
     warm_up_calls(built.step)
@@ -176,7 +176,7 @@ def _traced(built: prepare.BuiltCase, ranges: Ranges) -> tuple[Any, list[Event],
 def _analyse(
     events: Sequence[Event], ranges: Ranges, plain: Mapping[str, float], built: prepare.BuiltCase
 ) -> dict[str, Any]:
-    """All that the trace says, in seconds a step."""
+    """Return all results of the trace, in seconds per step."""
     windows = middle(steps(events)[WARM_STEPS:], MIDDLE_STEPS)
     if not windows:
         raise ProfileError("torch's profiler lost the step")
@@ -218,7 +218,9 @@ def _rows(
     *,
     has_device: bool,
 ) -> list[dict[str, Any]]:
-    """The layers in the order of their calls, then what is left: together they are the whole."""
+    """Return the layers in the order of their calls, then the rest: together they are the whole
+    step.
+    """
     called = {owner.row: None for one in host for owner in one}
     graphs = [row for row in called if row not in ranges.seen and row not in RESIDUAL]
     residual = [row for row in RESIDUAL if row in called]
@@ -237,7 +239,7 @@ def _rows(
 
 
 def _kind(name: str, ranges: Ranges) -> dict[str, str]:
-    """layer: calls no other; module: its own code, beside the layers that it calls."""
+    """Return layer (calls no other) or module (its own code, beside the layers that it calls)."""
     if name in RESIDUAL:
         return {"module": name, "type": "", "kind": "residual"}
     if seen := ranges.seen.get(name):
@@ -284,7 +286,7 @@ def _kernels(works: Sequence[Sequence[Work]]) -> list[dict[str, Any]]:
 
 
 def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
-    """Series and peak; and by operator the bytes that it allocated."""
+    """Return the series and the peak, and by operator the bytes that it allocated."""
     if compiled.uses_cuda_graphs(built.case.compile, built.device.type):
         return {"memory": None, "allocated": {}}  # a replay allocates nothing
     module = built.prepared.module if eager else None
@@ -307,7 +309,7 @@ def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
 
 
 def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """By operator, and in words of which they are not known: of compiled code of none."""
+    """Return FLOPs by operator, and a note on operators without; compiled code has none."""
     if built.step is not built.eager:
         return _no_flops("compiled code hides its operators")
     try:
@@ -329,7 +331,7 @@ def _no_flops(why: str) -> dict[str, Any]:
 
 
 def _notes(found: Mapping[str, Any], trace: Path, built: prepare.BuiltCase) -> list[str]:
-    """What a reader of the figures has to know."""
+    """Return notes for the reader of the figures."""
     notes = []
     if found["contended"]:
         notes.append("other work on the machine took a part of the processors: the times are long")

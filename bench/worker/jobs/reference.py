@@ -1,9 +1,9 @@
-"""Make the reference that a case is held against: float64 eager on the CPU, contiguous.
+"""Makes the reference of a case: float64 eager on the CPU, contiguous.
 
-Computed once for a subject, mode, batch and input, in a process of its own, and kept in a file
-while the run lasts; that of a layer on the input which the layer was given under the case's own
-settings.  A subject that draws random numbers, or a reference that would cost too much, is told
-apart (NoReferenceError): then nothing is said about the result.
+It is computed once for a subject, mode, batch and input, in a process of its own, and kept in a
+file for the run.  The reference of a layer uses the layer's input under the case's own settings.  A
+subject that draws random numbers, or a reference that would take too long, raises NoReferenceError:
+then nothing is said about the result.
 """
 
 import contextlib
@@ -45,9 +45,9 @@ WITNESSES, MOST_WITNESSED_S = 5, 10.0
 
 
 def plain(case: Case, dtype: str) -> Case:
-    """The same call without anything that makes it faster.
+    """Return the same call without anything that makes it faster.
 
-    Inputs whose dtype is given take that precision as well; whole numbers stay whole.
+    Inputs with a given dtype get that precision as well; whole numbers stay whole.
     """
     return dataclasses.replace(
         case,
@@ -76,12 +76,12 @@ def _in_precision(text: str, dtype: str) -> str:
 
 
 def of_whole(case: Case) -> Reference:
-    """Of a subject that is no layer.  Raises NoReferenceError, and what the subject may."""
+    """Make the reference of a whole subject.  Raises NoReferenceError, and the subject's errors."""
     return _compute(case, lambda dtype: prepare(plain(case, dtype)))
 
 
 def of_layer(case: Case, captured: Prepared) -> Reference:
-    """Of a layer, on the input with which it was captured.  Raises NoReferenceError."""
+    """Make the reference of a layer, from its captured input.  Raises NoReferenceError."""
     return _compute(case, _layer_builder(case, captured))
 
 
@@ -111,11 +111,13 @@ def _layer_builder(case: Case, captured: Prepared) -> Callable[[str], Prepared]:
 
 
 def witnesses(case: Case, captured: Prepared, used: str, groups: Collection[str]) -> list[Values]:
-    """What the case's network computes where rounding alone is other: of the groups asked for.
+    """Compute the case's network with other rounding, for the groups that are asked for.
 
-    captured: as the case was prepared; used: a key of `bench.worker.checks.witness.BITS`.  None
-    where it cannot be computed; fewer than WITNESSES where they would take too long, or too much
-    memory.
+    captured: the case as it was prepared.
+    used:     a key of `bench.worker.checks.witness.BITS`.
+
+    Returns None if it cannot be computed; fewer than WITNESSES if they would take too long or too
+    much memory.
     """
     if captured.layer is None:
         build: Callable[[str], Prepared] = lambda dtype: prepare(plain(case, dtype))  # noqa: E731
@@ -166,7 +168,7 @@ def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
 
 
 def _values(case: Case, prepared: Prepared, dtype: str) -> tuple[Values, float]:
-    """What one call computed, and its seconds."""
+    """Return the results of one call, and its seconds."""
     step = make_step(prepared, prepared.module, plain(case, dtype), "cpu")
     start = wall_clock()
     values = gather(step, prepared.module, (prepared.args, prepared.kwargs))
@@ -175,7 +177,7 @@ def _values(case: Case, prepared: Prepared, dtype: str) -> tuple[Values, float]:
 
 @contextlib.contextmanager
 def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
-    """Of tensors that a forward makes on its way; those of the weights are made already."""
+    """Set the dtype of tensors that a forward makes; those of the weights are made already."""
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
@@ -186,7 +188,7 @@ def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quarter_of_memory() -> Iterator[None]:
-    """What the reference may take of the memory that is free."""
+    """Return the bytes that the reference may take of the free memory."""
     if resource is None:
         yield
         return
@@ -202,7 +204,7 @@ def _quarter_of_memory() -> Iterator[None]:
 
 
 def save(made: Reference, path: Path) -> None:
-    """Written beside, then renamed.  Raises NoReferenceError where there is no room."""
+    """Write beside, then rename.  Raises NoReferenceError if there is no room."""
     beside = path.with_suffix(".tmp")
     values = {
         "groups": {name: list(tensors) for name, tensors in made.values.groups.items()},
@@ -222,7 +224,7 @@ def save(made: Reference, path: Path) -> None:
 
 
 def load(path: Path) -> Reference:
-    """Raises NoReferenceError where there is none, saying why as far as is known."""
+    """Read a reference.  Raises NoReferenceError with the reason if there is none."""
     if not path.exists():
         why = path.with_suffix(".txt")
         said = why.read_text(encoding="utf-8") if why.exists() else "it was not made"

@@ -1,6 +1,6 @@
-"""What is found once per case, outside the timing: memory, FLOPs, traffic, operators, layouts.
+"""Static metrics of a case, outside the timing: memory, FLOPs, bytes moved, operators, layouts.
 
-Each fact fails alone: what is unknown is left out, and said why.
+Each metric fails alone: an unknown one is left out, and a problem says why.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,7 +27,7 @@ NEED_NO_CALL = ("parameters", "energy_j_per_image")
 
 
 class MetricError(RuntimeError):
-    """A fact that has no meaning, or cannot be known, for this case; the message says why."""
+    """A metric is undefined or unknown for this case; the message says why."""
 
 
 Metrics = Mapping[str, float]
@@ -36,13 +36,15 @@ Metrics = Mapping[str, float]
 def find(
     step: Step, eager: Step, prepared: Prepared, case: Case, device: Device
 ) -> tuple[dict[str, float], dict[str, str]]:
-    """Facts by column name, and by fact why others are unknown.
+    """Return metrics by column name, and by metric the reason why others are unknown.
 
-    step:  what is timed; eager: the same, not compiled (hooks and dispatch modes see nothing of
-           compiled code).  The same object where nothing is compiled.
+    step:  the one that is timed.
+    eager: the same, not compiled (hooks and dispatch modes see nothing of compiled code); the same
+    object
+           if nothing is compiled.
 
-    `flops:forward`, `bytes_moved:backward` and the like are those of a phase.  A column that
-    the device does not have (`reserved_bytes` of a CPU) is in neither.
+    `flops:forward`, `bytes_moved:backward` and the like belong to a phase.  A column that the
+    device does not have (`reserved_bytes` of a CPU) is in neither.
     """
     stopped = _warm_up(step)
     # Memory first: what the other passes leave behind must not count.
@@ -73,7 +75,7 @@ def find(
 
 
 def _warm_up(step: Step) -> str | None:
-    """Why no call can be looked at, or None."""
+    """Call the step twice; return why no call can be examined, or None."""
     try:
         step.settle()
         warm_up_calls(step)
@@ -88,7 +90,7 @@ def _error_text(error: Exception) -> str:
 
 
 def _need_open_weights(module: nn.Module) -> None:
-    """Raises MetricError where weights lie in an object of C++, as those of quantised layers do."""
+    """Raise MetricError if weights are inside a C++ object, as in quantised layers."""
     closed = [
         name.removesuffix("._packed_params") or "itself"
         for name, inner in module.named_modules()
@@ -114,7 +116,7 @@ def _process_peak(step: Step, prepared: Prepared) -> Metrics:
 
 
 def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Metrics:
-    """Peak and reserved bytes.
+    """Return peak and reserved bytes.
 
     With CUDA graphs the peak is the reserved one: a replay allocates nothing.
     """
@@ -138,7 +140,7 @@ def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Metrics
 
 
 def _flops(eager: Step) -> Metrics:
-    """Of the mathematics, so of the eager code: compiled code hides its operators."""
+    """Count the FLOPs of the eager code: compiled code hides its operators."""
     counted = flops.count(eager)
     phases = counted.by_phase if len(counted.by_phase) > 1 else {}
     return {"flops": counted.total} | {f"flops:{name}": n for name, n in phases.items()}

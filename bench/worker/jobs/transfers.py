@@ -1,9 +1,9 @@
-"""What it costs to bring a case's inputs to an accelerator, and its outputs back.
+"""Times the copies of a case's inputs to an accelerator, and of its outputs back.
 
-Phases of their own, outside the step, whose data lies on the device already: ordinary host memory
-(pageable, which the driver copies through a buffer of its own) and pinned memory, from which a
-device copies by itself (`Tensor.pin_memory`, `non_blocking=True`).  Timed as steps are: alone with
-the device idle before and after, and back to back with one wait at the end.
+They are phases of their own, outside the step, whose data is on the device already.  Ordinary host
+memory (pageable) is copied by the driver through a buffer of its own.  From pinned memory the
+device copies by itself (`Tensor.pin_memory`, `non_blocking=True`).  They are timed as steps are:
+alone with an idle device before and after, and back to back with one wait at the end.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -27,7 +27,7 @@ BUDGET = Budget(warmup_s=0.02, warmup_cap_s=0.2, samples_s=0.06, max_samples=50)
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """One way to move the data, as a step of one phase."""
+    """One way to copy the data, as a step of one phase."""
 
     name: str
     work: Callable[[], object]
@@ -50,7 +50,7 @@ class Copies:
 
 @dataclass(frozen=True, slots=True)
 class Moved:
-    """What was measured of the transfers."""
+    """The results of the transfers."""
 
     samples: tuple[Samples, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)  # bytes by phase

@@ -1,6 +1,6 @@
-"""The truth about one case: its first call is kept, and later held against the reference.
+"""Verifies one case: its first call is kept, and compared with the reference later.
 
-The values lie in a file in between: what memory is measured meanwhile shall not hold them.
+The values are in a file meanwhile, so that they are not part of the memory that is measured.
 """
 
 import contextlib
@@ -23,10 +23,10 @@ CONVOLVING = ("conv", "rnn", "lstm", "gru")  # parts of operators' names
 
 
 def keep_first_call(built: BuiltCase, path: Path) -> None:
-    """Call once and keep what it computed.
+    """Make one call and keep its results.
 
-    Where the first call is not yet what is timed (a CUDA graph is still to be recorded, a
-    GradScaler looks for its scale), some calls go before, and are undone.
+    If the first call is not yet the one that is timed (a CUDA graph must be recorded, or a
+    GradScaler searches its scale), some calls come before it and are undone.
     """
     step, prepared = built.step, built.prepared
     if built.graphs or (isinstance(step, TrainingStep) and step.scale != 1.0):
@@ -42,7 +42,7 @@ def keep_first_call(built: BuiltCase, path: Path) -> None:
 def compare_with_reference(
     built: BuiltCase, kept: Path, whole: str | None
 ) -> numerics.NumericsResult:
-    """What the kept call is worth.  Of what cannot be said, `doubt` says why.
+    """Compare the kept call with the reference; `doubt` says why it cannot be compared.
 
     whole: file with the reference of a subject that is no layer.
     """
@@ -79,7 +79,7 @@ def _convolves(built: BuiltCase) -> bool:
 
 
 def _tensors(built: BuiltCase) -> Iterator[Tensor]:
-    """Of the module, and what goes into it and comes out of it."""
+    """Yield the tensors of the module, its inputs and its outputs."""
     prepared = built.prepared
     yield from prepared.module.parameters()
     yield from prepared.module.buffers()
@@ -88,7 +88,7 @@ def _tensors(built: BuiltCase) -> Iterator[Tensor]:
 
 @contextlib.contextmanager
 def _buffers_kept(module: nn.Module) -> Iterator[None]:
-    """Written back in place: a recorded graph knows buffers by their address."""
+    """Restore buffers in place: a recorded graph knows them by their address."""
     before = [(buffer, buffer.detach().clone()) for buffer in module.buffers()]
     yield
     with torch.no_grad():

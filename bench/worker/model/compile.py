@@ -1,7 +1,7 @@
 """torch.compile: one module, one graph, and the proof that compiled code ran.
 
-dynamo keeps counters of what it did; a fallback to eager code shows there and nowhere else
-(rule 18 of docs/trust.md).  Source of the counters: torch._dynamo.utils.counters.
+dynamo keeps counters of its work; a fallback to eager code shows there only (rule 18 of
+docs/trust.md).  Source of the counters: torch._dynamo.utils.counters.
 """
 
 import os
@@ -30,7 +30,7 @@ class CompileUnavailable(RuntimeError):  # noqa: N818 - a state of the machine
 
 @dataclass(frozen=True, slots=True)
 class CompileState:
-    """What dynamo and inductor have done so far in this process."""
+    """The work of dynamo and inductor so far in this process."""
 
     graphs: int
     frames_total: int
@@ -49,7 +49,7 @@ def prepare(cache: Path) -> None:
 
 
 def compile_module(module: nn.Module, mode: str, device: str) -> nn.Module:
-    """The module under torch.compile, static shapes.  Raises CompileUnavailable."""
+    """Return the module under torch.compile, static shapes.  Raises CompileUnavailable."""
     if mode == OFF:
         return module
     if lacks := compile_tools.missing(device):
@@ -61,7 +61,7 @@ def compile_module(module: nn.Module, mode: str, device: str) -> nn.Module:
 
 
 def take_apart(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
-    """The module without any torch.compile, changed in place, and the names of what had it."""
+    """Remove every torch.compile from the module, in place; return its compiled parts."""
     found = []
     if (whole := torch_private.compiled_from(module)) is not None:
         module = whole
@@ -78,9 +78,9 @@ def take_apart(module: nn.Module) -> tuple[nn.Module, tuple[str, ...]]:
 
 
 def of_layer(parts: tuple[str, ...], whole: nn.Module, layer: nn.Module) -> tuple[str, ...]:
-    """The parts that hold the layer or lie in it: a layer beside them ran as plain code.
+    """Return the compiled parts that hold the layer or are inside it.
 
-    parts: as `take_apart` names them in `whole`, which it has returned.
+    parts: names as `take_apart` returns them for `whole`.
     """
     inside = set(layer.modules())
     found = []
@@ -92,14 +92,15 @@ def of_layer(parts: tuple[str, ...], whole: nn.Module, layer: nn.Module) -> tupl
 
 
 def frames() -> int:
-    """How many pieces of code dynamo has looked at in this process."""
+    """Return how many frames dynamo has examined in this process."""
     return int(torch_private.counters_so_far().get("frames", {}).get("total", 0))
 
 
 def compiled_despite_off(parts: tuple[str, ...], new_frames: int) -> str | None:
-    """Why compile=off is not what runs, or None.
+    """Say why compile=off is not what runs, or return None.
 
-    parts: names of modules that were compiled; new_frames: what dynamo looked at in eager calls.
+    parts:      names of modules that were compiled.
+    new_frames: frames that dynamo examined in eager calls.
     """
     if parts:
         more = f" and {len(parts) - 1} more" if len(parts) > 1 else ""
@@ -112,16 +113,17 @@ def compiled_despite_off(parts: tuple[str, ...], new_frames: int) -> str | None:
 
 
 def eager_ratio(compiled: Callable[[], object], eager: Callable[[], object]) -> float | None:
-    """Operators that ran outside of graphs in a call, by those of a call of eager code.
+    """Return the operators of a call that ran outside of graphs, as a share of those of an eager
+    call.
 
-    Each is one call, prepared.  None where a profile tells nothing.
+    Each is one call, prepared.  None if a profile shows nothing.
     """
     whole = _operators_outside_graphs(eager)
     return _operators_outside_graphs(compiled) / whole if whole else None
 
 
 def _operators_outside_graphs(call: Callable[[], object]) -> int:
-    """Operators that no other one and no graph of inductor has called."""
+    """Count the operators that neither another operator nor a graph of inductor has called."""
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as seen:
         call()
     count = 0
@@ -136,12 +138,12 @@ def _operators_outside_graphs(call: Callable[[], object]) -> int:
 
 
 def uses_cuda_graphs(mode: str, device_type: str) -> bool:
-    """Whether inductor records CUDA graphs in this mode."""
+    """Return whether inductor records CUDA graphs in this mode."""
     return device_type == "cuda" and mode in ("reduce-overhead", "max-autotune")
 
 
 def read() -> CompileState:
-    """What the counters say now."""
+    """Return the counters now."""
     counters = torch_private.dynamo_counters()  # 2 s that eager cases need not pay
     breaks = counters["graph_break"]
     return CompileState(
@@ -163,7 +165,7 @@ def _warm(inductor: Mapping[str, int], autograd: Mapping[str, int]) -> bool:
 
 
 def in_parts(seen: CompileState) -> bool:
-    """Whether some code may have run outside of graphs."""
+    """Return whether some code may have run outside of graphs."""
     return seen.frames_total != seen.frames_ok or seen.graph_breaks > 0
 
 
@@ -174,13 +176,13 @@ def problem(
     cuda_graphs: bool,
     eager: float | None = None,
 ) -> str | None:
-    """Why the samples between the two looks are not of compiled code, or None.
+    """Say why the samples between the two states are not of compiled code, or return None.
 
     before: after the first call.  after: after the samples.
-    eager:  `eager_ratio`, where code may have run outside of graphs and it is known.
+    eager:  `eager_ratio`, if code may have run outside of graphs and it is known.
 
     A frame that dynamo gives up (a graph break inside a loop) may be a loop over layers, each of
-    which is compiled then: what counts is how much ran outside of graphs.
+    which is compiled then.  So the share of the work outside of graphs decides.
     """
     if before.graphs < 1:
         return "nothing was compiled: dynamo made no graph, so eager code ran"

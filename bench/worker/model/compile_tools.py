@@ -1,4 +1,4 @@
-"""What torch.compile needs beside torch: inductor writes C++ for a CPU, and triton for a GPU.
+"""The tools that torch.compile needs beside torch: inductor writes C++ for a CPU, triton for a GPU.
 
 triton builds its launcher with a C compiler against the headers of Python
 (triton/runtime/build.py).  An image that only runs programs often lacks both.
@@ -20,7 +20,7 @@ LEAST_CAPABILITY = (7, 0)  # of triton (torch/_inductor/scheduler.py, GPUTooOldF
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """What is not there, and how to get it."""
+    """A missing tool, and how to get it."""
 
     what: str
     mend: str
@@ -28,7 +28,7 @@ class Missing:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tools:
-    """What is installed beside torch."""
+    """The tools that are installed beside torch."""
 
     cxx: str | None  # C++ compiler
     cc: str | None  # C compiler
@@ -69,13 +69,13 @@ SAID = {
 
 
 def missing(device: str) -> Missing | None:
-    """What torch.compile lacks on this device of this machine, or None."""
+    """Return what torch.compile lacks on this device of this machine, or None."""
     type_ = device.partition(":")[0]
     return lacking(type_, tools(), cuda.capability(device))
 
 
 def lacking(type_: str, found: Tools, capability: tuple[int, int] | None) -> Missing | None:
-    """The first thing that is missing, or None.
+    """Return the first missing tool, or None.
 
     type_:      of the device.
     capability: of an NVIDIA GPU; None: another device, or unknown.
@@ -94,22 +94,22 @@ def lacking(type_: str, found: Tools, capability: tuple[int, int] | None) -> Mis
 
 
 def named_in(text: str) -> Missing | None:
-    """What the text of an exception says is missing, or None."""
+    """Return the missing tool that the text of an exception names, or None."""
     return next((lacks for words, lacks in SAID.items() if words in text), None)
 
 
 def tools() -> Tools:
-    """Those of this machine."""
+    """Return the tools of this machine."""
     return Tools(cxx=cxx(), cc=_cc(), python_h=_python_h().exists(), triton=_has_triton())
 
 
 def cxx() -> str | None:
-    """The C++ compiler that inductor would take, or None."""
+    """Return the C++ compiler that inductor would use, or None."""
     return _first(os.environ.get("CXX"), "g++", "clang++")
 
 
 def _cc() -> str | None:
-    """The C compiler that triton would take: the one that CC names, and no other then."""
+    """Return the C compiler that triton would use: the one that CC names, and no other then."""
     named = os.environ.get("CC")
     return _first(named) if named else _first("gcc", "clang")
 

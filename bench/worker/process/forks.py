@@ -21,9 +21,9 @@ NOT_INITIALIZED = 3  # CUDA_ERROR_NOT_INITIALIZED (cuda.h): also what cuInit ans
 
 
 def driver_started() -> bool:
-    """Whether a driver was begun in this process, so that its forks are bad.
+    """Return whether a driver was initialised in this process, so that its forks are bad.
 
-    Begins none.  To be asked in the process that forks; one of torch for AMD or Intel forks once.
+    Initialises none.  Call it in the process that forks; a torch for AMD or Intel forks once.
     """
     return (
         _torch_started_a_driver()
@@ -33,7 +33,7 @@ def driver_started() -> bool:
 
 
 def cannot_use(device: str) -> bool:
-    """In a forked child: whether it cannot use this device.  It may begin the device's driver."""
+    """Return, in a forked child, whether it cannot use this device.  May initialise the driver."""
     type_ = device.partition(":")[0]
     if torch_private.in_bad_fork(type_):
         return True
@@ -49,16 +49,17 @@ def _torch_started_a_driver() -> bool:
 
 
 def _cuda_started() -> bool:
-    """Before cuInit every function of the driver fails (CUDA Driver API, Initialization).
+    """Return whether cuInit was called: before it every function of the driver fails.
 
-    Where there is no GPU it fails behind it, too: then no case needs one.
+    Without a GPU they fail after it as well: then no case needs one (CUDA Driver API,
+    Initialization).
     """
     driver = _loaded(CUDA_LIBRARY)
     return driver is not None and driver.cuDeviceGetCount(ctypes.byref(ctypes.c_int())) == 0
 
 
 def _loaded(library: str) -> Any | None:
-    """The library, where it lies in this process already: else nobody has begun anything."""
+    """Return the library if it is loaded in this process; otherwise nothing has initialised it."""
     try:
         return ctypes.CDLL(library, mode=os.RTLD_NOLOAD | os.RTLD_NOW)
     except (OSError, AttributeError):  # not loaded; not Linux

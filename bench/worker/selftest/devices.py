@@ -1,7 +1,7 @@
-"""Accelerators and work of known size on them, timed the way cases are.
+"""Work of known size on the accelerators, timed as cases are.
 
-`python -m bench.worker.selftest.devices OUT` in a process of its own, since looking at a device
-initialises it.  OUT gets a JSON object: device name → its figures.
+`python -m bench.worker.selftest.devices` runs in a process of its own, because it initialises the
+devices.  The answer is a JSON object: device name → its figures.
 """
 
 import contextlib
@@ -55,10 +55,10 @@ def accelerator(
     allocate: Callable[[int], object],
     clock: Callable[[], float] = stopwatch.wall_clock,
 ) -> Figures:
-    """What the suite makes of an accelerator; a figure that it does not have is absent.
+    """Return the suite's figures of an accelerator; one that it does not have is absent.
 
     work:     queues some milliseconds of work.
-    allocate: that many bytes on the device; they are held as long as the result is.
+    allocate: allocates so many bytes on the device; they are in use as long as the result exists.
     """
     work()
     on.wait()
@@ -105,7 +105,7 @@ def side(
 
 
 def counted_bytes(on: device.Device, allocate: Callable[[int], object]) -> int | None:
-    """By how much the peak grows with ALLOCATED_BYTES; None where nothing counts it."""
+    """Return by how much the peak grows with ALLOCATED_BYTES; None if nothing counts it."""
     on.empty_cache()  # a larger block from the cache would count as a whole
     held = [allocate(2**20)]  # a peak of nothing is none
     on.reset_peak()
@@ -120,7 +120,7 @@ def neighbour(
     work: Callable[[], object],
     beside: Callable[[], AbstractContextManager[object]],
 ) -> Figures:
-    """What the driver tells of others that compute on the device: alone, and beside one planted.
+    """Return whether the driver reports other work on the device: alone, and beside some.
 
     monitor: a fresh one of the device; what it does not know, the result does not hold.
     work:    keeps the device busy as long as a measurement, and waits for it.
@@ -151,7 +151,7 @@ def _watched(monitor: GpuMonitor, work: Callable[[], object]) -> bool | None:
 
 @contextlib.contextmanager
 def another_process(name: str) -> Iterator[None]:
-    """One that computes on the device until this is left."""
+    """Run a process that computes on the device until the block ends."""
     command = HERE.command("bench.worker.selftest.devices", BESIDE, name)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -174,12 +174,12 @@ def _be_beside(name: str) -> None:
 
 
 def medians(found: measure.Timing) -> Figures:
-    """`latency_s`, `pipelined_s`, and `device_s` where there are events."""
+    """Return `latency_s`, `pipelined_s`, and `device_s` if there are events."""
     return {f"{one.kind}_s": statistics.median(one.times_s) for one in found.samples}
 
 
 def _measure_accelerator(name: str) -> Figures:
-    """At one accelerator.  What it raises becomes `error`: the others are still worth a look."""
+    """Measure one accelerator.  An error becomes `error`: the others are still measured."""
     try:
         on = device.open_device(name)
 

@@ -1,6 +1,6 @@
-"""Subjects of known work and of known faults: what `bench selftest` measures.
+"""Subjects of known work and of known faults, for `bench selftest`.
 
-The first kind says beforehand what its figure has to be, the second has to be refused.
+The figures of the first kind are known beforehand; the second kind has to be refused.
 """
 
 import json
@@ -87,9 +87,9 @@ class OtherInChannelsLast(nn.Module):
 
 
 def plain_loop_s(rows: int, size: int) -> float:
-    """Seconds of one product of (rows, size) and (size, size), the best of 30 calls.
+    """Return the seconds of one product of (rows, size) and (size, size), the best of 30 calls.
 
-    Written as one would without this suite, to hold its path against: nothing of it is used.
+    It uses nothing of this suite, so that the suite can be compared with it.
     """
     x, weight = torch.randn(rows, size), torch.randn(size, size)
     best_s = float("inf")
@@ -102,7 +102,7 @@ def plain_loop_s(rows: int, size: int) -> float:
 
 
 def main() -> None:
-    """Answer how long the plain loop takes (`bench.host.helper`)."""
+    """Answer with the time of the plain loop (`bench.host.helper`)."""
     asked = json.loads(sys.stdin.read())
     found = plain_loop_s(asked["rows"], asked["size"])
     Path(asked["out"]).write_text(json.dumps(found), encoding="utf-8")
