@@ -109,8 +109,8 @@ class Blocks:
         """Return the next round; None if every case has `least` replicates or is tried no more.
 
         together: whether the settings run with the plain cases; None: not decided yet.
-        resumed:  a round that was interrupted may be gone on with: it keeps its number, and what
-                  it has is not measured again.
+        resumed:  an interrupted round may be continued: it keeps its number, and its outcomes are
+                  not measured again.
         """
         for block in Block:
             own = self._needing(block, seen, least)
