@@ -79,7 +79,7 @@ def test_the_script_runs_all_four_functions(tmp_path: Path) -> None:
         "peak memory",
     ]
     assert "the same outputs: True" in lines
-    assert any(one.startswith("<Run results/") and one.endswith(": 4 cases>") for one in lines)
+    assert any(one.startswith("<Run results/") and one.endswith(": 6 cases>") for one in lines)
     assert lines[-1] == "plots/speedup.png"
     assert (tmp_path / "plots" / "speedup.svg").exists()
     stored = json.loads((tmp_path / "results" / "latest" / "run.json").read_text())

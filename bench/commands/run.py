@@ -25,7 +25,7 @@ from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case, Entry
-from bench.core.subject import SHIPPED, parse
+from bench.core.subject import SHIPPED, SubjectError, parse
 from bench.core.text import command, number_of, printable
 from bench.engine import largest
 from bench.engine.estimate import estimate
@@ -205,7 +205,10 @@ def _default_sweep(asked: Asked) -> Path:
     """The sweep of a run without a TOML file."""
     if asked.quick and not asked.cases:  # a case may be one of a layer
         return config.QUICK
-    wholes = {parse(one).whole for one in asked.subjects}
+    try:
+        wholes = {parse(one).whole for one in asked.subjects}
+    except SubjectError:  # `config.load` says so, with the flag
+        return config.OWN
     return config.DEFAULT if wholes <= set(SHIPPED) else config.OWN
 
 

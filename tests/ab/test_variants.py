@@ -350,7 +350,7 @@ def test_what_git_ignores_comes_from_the_working_tree_where_it_is_python(
         assert (a.tree / "_version.py").read_text() == "version = 1\n"
         assert bring(a, ["_version"]) == []
         assert bring(b, ["_version"]) == []
-        assert lacks(a, "fast").startswith(" (fast.so is ignored by git, so the revision is")
+        assert lacks(a, "fast").startswith(" (fast.so is ignored by git, so the revision lacks it")
         assert lacks(a, "nowhere") == ""
 
 

@@ -51,6 +51,7 @@ input = "3,8,8"
 batch = 2
 device = ["cpu", "sim:0"]
 mode = ["inference", "training"]
+allocator = "retained"
 
 [[sweep]]
 subject = "net.py:Net"
