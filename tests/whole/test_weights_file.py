@@ -119,9 +119,8 @@ def test_both_sides_of_a_comparison_have_the_weights(
         verdicts = {row["verdict"] for row in csv.DictReader(file)}
     assert verdicts
     assert not verdicts & {"FAILED", "UNMEASURED"}
-    assert json.loads((tmp_path / "out" / "ab.json").read_text())["weights"] == str(
-        tmp_path / "w.pt"
-    )
+    stored = json.loads((tmp_path / "out" / "ab.json").read_text())
+    assert stored["asked"]["weights"] == str(tmp_path / "w.pt")
 
 
 def safetensors_file(path: Path, tensors: dict[str, torch.Tensor]) -> Path:
