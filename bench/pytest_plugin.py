@@ -17,8 +17,6 @@ and `bench` stays a name of the user's: `convnet_bench` loads this module.
 """
 
 import contextlib
-import random
-import sys
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -206,22 +204,11 @@ def _random_state() -> Iterator[None]:
     """Afterwards torch, Python and numpy draw on as if nothing had been drawn or seeded here."""
     import torch
 
-    of_torch, of_python = torch.get_rng_state(), random.getstate()
-    on_cuda = torch.cuda.is_initialized()
-    of_cuda = torch.cuda.get_rng_state_all() if on_cuda else []
-    numpy = sys.modules.get("numpy")
-    of_numpy = numpy.random.get_state() if numpy else None
-    try:
+    from bench.worker.model import random_state
+
+    # A driver that nobody has initialised has no state, and asking would initialise it.
+    with random_state.kept("cuda" if torch.cuda.is_initialized() else "cpu"):
         yield
-    finally:
-        torch.set_rng_state(of_torch)
-        random.setstate(of_python)
-        if on_cuda:
-            torch.cuda.set_rng_state_all(of_cuda)
-        if numpy:
-            numpy.random.set_state(of_numpy)
-        elif numpy := sys.modules.get("numpy"):
-            numpy.random.seed()  # as it is after an import
 
 
 def _measure(

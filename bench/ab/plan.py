@@ -121,7 +121,6 @@ def make(asked: Asked, a: variants.Side, b: variants.Side) -> Planned:
     if not cases and (every := [*lost["A"].values(), *lost["B"].values()]):
         raise AbError(every[0])
     settings = _config(asked, a)
-    accelerators = {name: one.shown for name, one in found["A"].devices.items() if name != "cpu"}
     return Planned(
         sides=(a, b),
         cases=cases,
@@ -133,7 +132,7 @@ def make(asked: Asked, a: variants.Side, b: variants.Side) -> Planned:
             for key, one in cases.items()
             if one["A"].case_id in plans["A"].thresholds
         },
-        machine_id=environment.machine(accelerators)["machine_id"],
+        machine_id=environment.machine(found["A"].accelerators)["machine_id"],
         versions={name: one.torch for name, one in found.items()},
         proof={side.name: _files(side, found[side.name], broken[side.name]) for side in (a, b)},
         facts=found["A"].facts,

@@ -5,8 +5,6 @@ memory.  Afterwards it gets its own memory back, which nothing has written to.
 """
 
 import contextlib
-import random
-import sys
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -208,30 +206,6 @@ def switches() -> Iterator[None]:
             cuda.set_cudnn_benchmark(benchmark)
         cuda.restore_precisions(precisions)
         state.restore_switches(stood)
-
-
-@contextlib.contextmanager
-def random_state(device_type: str) -> Iterator[None]:
-    """Afterwards torch, Python and numpy draw as if nothing had been drawn here."""
-    of_torch, of_python = torch.get_rng_state(), random.getstate()
-    device: Any = None if device_type == "cpu" else torch.get_device_module(device_type)
-    every = hasattr(device, "get_rng_state_all")
-    of_device = None
-    if device is not None:
-        of_device = device.get_rng_state_all() if every else device.get_rng_state()
-    numpy = sys.modules.get("numpy")
-    of_numpy = numpy.random.get_state() if numpy else None
-    try:
-        yield
-    finally:
-        torch.set_rng_state(of_torch)
-        random.setstate(of_python)
-        if device is not None and every:
-            device.set_rng_state_all(of_device)
-        elif device is not None:
-            device.set_rng_state(of_device)
-        if numpy:
-            numpy.random.set_state(of_numpy)
 
 
 def gradients_enabled() -> contextlib.AbstractContextManager[None]:

@@ -16,8 +16,8 @@ from bench.api.settings import Settings
 from bench.core.errors import UserError
 from bench.worker.device.device import Device, DeviceError, open_device
 from bench.worker.model import compile as compiled
-from bench.worker.model import compile_tools, loss, twins
-from bench.worker.model.step import InferenceStep, Step, TrainingStep
+from bench.worker.model import compile_tools, loss, random_state, twins
+from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
 from bench.worker.model.step_inputs import StepInputs
 
 # Which optimizer takes the steps: one that exists, or what makes one from parameters.
@@ -31,7 +31,7 @@ class SessionError(UserError):
     """Something that cannot be measured as it was asked for; the message says what to do."""
 
 
-class CallStep:
+class CallStep(InputState):
     """A call of anything, in the caller's own grad mode and modes of modules."""
 
     phases: tuple[str, ...] = (CALL,)
@@ -42,25 +42,6 @@ class CallStep:
         self._function = function
         self._inputs = StepInputs(*given, restore=None, gradients=True)
         self.output: Any = None
-
-    @property
-    def restores(self) -> bool | None:
-        return self._inputs.restores
-
-    @property
-    def need_preparing(self) -> bool:
-        return self._inputs.need_preparing
-
-    @property
-    def cold(self) -> bool:
-        return self._inputs.cold
-
-    @property
-    def doubt(self) -> str | None:
-        return self._inputs.doubt
-
-    def prepare(self, calls: int) -> int:
-        return self._inputs.prepare(calls)
 
     def settle(self) -> None:
         """Nothing is scaled."""
@@ -135,7 +116,7 @@ def opened(
     restorer = restored.Restorer(held, given.tensors)
     change, of_input = _changes(settings, device)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(restored.random_state(device.type))
+        stack.enter_context(random_state.kept(device.type))
         stack.enter_context(restored.switches())
         if mode == "training":
             stack.enter_context(restored.gradients_enabled())

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from bench.commands import provenance
 from bench.core.errors import UserError
 from bench.core.records import Case, Entry, Failure
 from bench.core.text import number_of
@@ -108,17 +109,15 @@ def _begin(
 ) -> run_directory.RunDir:
     now = datetime.datetime.now(datetime.UTC)
     around = environment.environment()
-    names = {name: device.shown for name, device in found.devices.items()}
-    accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
     return run_directory.create(
         asked.out or run_directory.default_path("profile", around["git_commit"], now),
         {
             "command": ["bench", *sys.argv[1:]],
             "started": now.isoformat(timespec="seconds"),
             "config": settings.as_dict(),
-            "machine": {**environment.machine(accelerators), "gpus": found.gpus},
-            "environment": {**found.facts, **around, "sources": found.digests},
-            "devices": names,
+            "machine": provenance.machine(found),
+            "environment": provenance.software(found, around),
+            "devices": found.names,
             "cases": [case.as_dict() for case in planned.cases],
             "left_out": [dataclasses.asdict(one) for one in planned.left_out],
         },

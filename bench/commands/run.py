@@ -20,7 +20,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
-from bench.commands import machine_peaks
+from bench.commands import machine_peaks, provenance
 from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
@@ -135,8 +135,7 @@ def measured(asked: Asked, console: Console) -> Ran:
         if asked.list_only:
             from bench.terminal import listing
 
-            names = {name: device.shown for name, device in found.devices.items()}
-            listing.show(planned, estimate(planned, settings.run), names, console)
+            listing.show(planned, estimate(planned, settings.run), found.names, console)
             return Ran(None, OK)
         _say_what_is_planned(planned, console)
         if settings.chosen_without_file:
@@ -227,12 +226,10 @@ def _begin(
     largest_batches: Mapping[str, Any],
 ) -> _Begun:
     around = environment.environment()
-    names = {name: device.shown for name, device in found.devices.items()}
-    accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
     path = asked.out or run_directory.default_path(
         asked.name, around["git_commit"], datetime.datetime.now(datetime.UTC)
     )
-    machine = {**environment.machine(accelerators), "gpus": found.gpus}
+    machine = provenance.machine(found)
     known = MachinePeaks(machine_peaks.store(machine, found.facts), planned.cases)
     machine |= {"peaks": {}, "peaks_from": {}} if asked.fresh_peaks else known.kept()
     directory = run_directory.create(
@@ -243,8 +240,8 @@ def _begin(
             "name": asked.name,
             "config": settings.as_dict(),
             "machine": machine,
-            "environment": {**found.facts, **around, "sources": found.digests},
-            "devices": names,
+            "environment": provenance.software(found, around),
+            "devices": found.names,
             "parameters": {name: one.parameters for name, one in found.subjects.items()},
             "layers": {
                 name: [dataclasses.asdict(layer) for layer in one.layers]
@@ -260,7 +257,7 @@ def _begin(
         planned,
         settings.run,
         found.torch,
-        names,
+        found.names,
         found.sources,
         # Measuring takes ten seconds; of a minute that is too much.
         None if asked.quick and not asked.fresh_peaks else known,
@@ -343,8 +340,7 @@ def _resume(asked: Asked) -> _Begun:
     found = probe.built(
         probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
     )
-    accelerators = {name: device.shown for name, device in found.devices.items() if name != "cpu"}
-    machine = {**environment.machine(accelerators), "gpus": found.gpus}
+    machine = provenance.machine(found)
     now = environment.fixed_details(machine, {**found.facts, **environment.environment()})
     differs = [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
@@ -359,14 +355,13 @@ def _resume(asked: Asked) -> _Begun:
         raise MeasureError(
             f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
         )
-    names = {name: device.shown for name, device in found.devices.items()}
     changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
     return _Begun(
         directory,
         plan.Plan(cases, ()),
         longer,
         found.torch,
-        names,
+        found.names,
         found.sources,
         MachinePeaks(machine_peaks.store(machine, found.facts), cases),
         stored["machine"],

@@ -14,6 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.text import Text
 
+from bench.commands import provenance
 from bench.core.axes import BY_NAME, MAX_BATCH, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
@@ -317,8 +318,6 @@ def _create(
     asked: Asked, found: Probe, first: space.Space, options: RunOptions
 ) -> run_directory.RunDir:
     around = environment.environment()
-    names = {name: device.shown for name, device in found.devices.items()}
-    accelerators = {name: shown for name, shown in names.items() if name != "cpu"}
     now = datetime.datetime.now(datetime.UTC)
     path = asked.out or run_directory.default_path("tune", around["git_commit"], now)
     cases: Sequence[Case] = first.eager
@@ -327,9 +326,9 @@ def _create(
         "started": now.isoformat(timespec="seconds"),
         "name": "tune",
         "config": {**options.model_dump(), "source": "a search"},
-        "machine": {**environment.machine(accelerators), "gpus": found.gpus},
-        "environment": {**found.facts, **around, "sources": found.digests},
-        "devices": names,
+        "machine": provenance.machine(found),
+        "environment": provenance.software(found, around),
+        "devices": found.names,
         "parameters": {name: one.parameters for name, one in found.subjects.items()},
         "cases": [case.as_dict() for case in cases],
         "left_out": [],

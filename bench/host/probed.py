@@ -98,6 +98,16 @@ class Probe:
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     @property
+    def names(self) -> dict[str, str]:
+        """The name that the driver reports, by device."""
+        return {name: one.shown for name, one in self.devices.items()}
+
+    @property
+    def accelerators(self) -> dict[str, str]:
+        """The same without the CPU."""
+        return {name: shown for name, shown in self.names.items() if name != "cpu"}
+
+    @property
     def gpus(self) -> dict[str, dict[str, Any]]:
         """By device, for run.json; what is unknown is left out."""
         return {

@@ -1,20 +1,17 @@
 """The speedup of the winner in fresh pairs, so that the selection does not flatter it.  Pure."""
 
 import math
-import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from bench.stats.intervals import LEVEL, t_quantile
-
-LEAST_PAIRS = 3
+from bench.stats.intervals import LEAST_REPLICATES, centre, log_interval
 
 
 @dataclass(frozen=True, slots=True)
 class Confirmed:
     """Baseline time / candidate time over fresh pairs, with its 95 % interval.
 
-    low, high: None with fewer than LEAST_PAIRS pairs.
+    low, high: None with fewer than LEAST_REPLICATES pairs.
     """
 
     ratio: float
@@ -31,11 +28,7 @@ def confirmed(values: Sequence[float]) -> Confirmed | None:
     """From log(candidate time / baseline time) of each pair; None without any."""
     if not values:
         return None
-    centre = -statistics.fmean(values)
-    if len(values) < LEAST_PAIRS:
-        return Confirmed(math.exp(centre), None, None, len(values))
-    error = statistics.stdev(values) / math.sqrt(len(values))
-    half = t_quantile(len(values) - 1, LEVEL) * error
-    return Confirmed(
-        math.exp(centre), math.exp(centre - half), math.exp(centre + half), len(values)
-    )
+    ratios = [math.exp(-one) for one in values]
+    enough = len(ratios) >= LEAST_REPLICATES
+    low, high = (enough and log_interval(ratios)) or (None, None)
+    return Confirmed(centre(ratios), low, high, len(ratios))

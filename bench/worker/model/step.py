@@ -107,7 +107,7 @@ def grad_mode_in_force() -> str:
     return "enabled" if torch.is_grad_enabled() else "no_grad"
 
 
-class _InputState:
+class InputState:
     """The properties of `Step` about inputs, for both kinds of step."""
 
     _inputs: StepInputs
@@ -132,7 +132,7 @@ class _InputState:
         return self._inputs.prepare(calls)
 
 
-class InferenceStep(_InputState):
+class InferenceStep(InputState):
     """A forward under a grad mode, with autocast entered inside the call as users do."""
 
     phases = ("forward",)
@@ -214,7 +214,7 @@ def _grad_mode_error(error: RuntimeError, asked: str) -> StepError | None:
     )
 
 
-class TrainingStep(_InputState):
+class TrainingStep(InputState):
     """Forward and loss under autocast, backward outside it, SGD with learning rate 0.
 
     Gradients are None before each backward: setting them to None belongs to the optimizer phase.

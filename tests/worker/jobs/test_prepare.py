@@ -375,7 +375,10 @@ def test_a_plain_layer_beside_a_compiled_part_is_measured(layer: str) -> None:
     built = build(f"hostile:{layer}", input="4" if "Function" in layer else "3")
     begun = begin(built)
     call(built)
-    end(built, begun, 0.001)
+    found, seen = end(built, begun, 0.001)
+    assert found["first_call_s"] > 0
+    assert "compile_cold_s" not in found  # it ran as plain code
+    assert flags(seen) == ()
 
 
 @pytest.mark.usefixtures("dynamo")

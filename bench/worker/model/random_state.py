@@ -1,0 +1,33 @@
+"""Keeps the random state of torch, Python and numpy over a block that draws or seeds."""
+
+import contextlib
+import random
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+
+@contextlib.contextmanager
+def kept(device_type: str) -> Iterator[None]:
+    """Restore the random state of this process, and of the devices of this type, at the end."""
+    of_torch, of_python = torch.get_rng_state(), random.getstate()
+    device: Any = None if device_type == "cpu" else torch.get_device_module(device_type)
+    every = hasattr(device, "get_rng_state_all")
+    of_device = None
+    if device is not None:
+        of_device = device.get_rng_state_all() if every else device.get_rng_state()
+    numpy = sys.modules.get("numpy")
+    of_numpy = numpy.random.get_state() if numpy else None
+    try:
+        yield
+    finally:
+        torch.set_rng_state(of_torch)
+        random.setstate(of_python)
+        if device is not None and every:
+            device.set_rng_state_all(of_device)
+        elif device is not None:
+            device.set_rng_state(of_device)
+        if numpy:
+            numpy.random.set_state(of_numpy)
