@@ -17,7 +17,7 @@ COMMAND = get_command(app)
 
 
 def main() -> None:
-    """Run the command line; a flag or a command that is none is one line, as other errors."""
+    """Run the command line; an unknown flag or command is one line, like other errors."""
     sys.stdout, sys.stderr = output, _ = steady(sys.stdout), steady(sys.stderr)
     try:
         code = COMMAND.main(prog_name="bench", standalone_mode=False)

@@ -88,7 +88,7 @@ def _values_of(axis: Axis) -> tuple[str, ...]:
 
 
 def _completing(words: Sequence[str]) -> Callable[[str], list[str]]:
-    """What a shell offers for the beginning of a word."""
+    """Return completions for the beginning of a word."""
 
     def complete(incomplete: str) -> list[str]:
         return [word for word in words if word.startswith(incomplete)]

@@ -215,7 +215,7 @@ def speedup(base_s: Sequence[float], other_s: Sequence[float], of: int) -> Speed
 
 
 def _output(ready: Session, work: Work) -> outputs.Given:
-    """Of one call, from the numbers and random state that every callable is given."""
+    """Return the output of one call, from the same numbers and random state for every callable."""
     ready.restorer.renew()
     return outputs.of_call(work, ready.device.wait)
 

@@ -32,7 +32,7 @@ class Inputs:
 
     @property
     def batch(self) -> int | None:
-        """The first size of the first tensor; None where there is none."""
+        """Return the first size of the first tensor; None without one."""
         first = next((one for one in self.tensors if one.ndim), None)
         return None if first is None else int(first.shape[0])
 

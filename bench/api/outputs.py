@@ -106,7 +106,7 @@ def compared(base: Given, other: Given) -> Output:
 
 
 def _gradients(base: Tensors, other: Tensors, output: Output) -> Output:
-    """Of the same parameters; those of another model cannot be compared."""
+    """Compare the gradients of the same parameters; another model's cannot be compared."""
     if differences.shapes(base) != differences.shapes(other):
         return Output(True, output.relative, f"{output}; the parameters are others")
     found = _numbers("gradients", base, other, GRADIENTS_DIFFER)

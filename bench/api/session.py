@@ -220,7 +220,7 @@ def _outside_inference_mode(tensor: Tensor) -> Tensor:
 
 
 def _needs_gradient(tensor: Tensor) -> Tensor:
-    """Where nothing is to be trained, the gradient of the input is the only backward there is."""
+    """Return the input with a gradient required: it is the only one where nothing is trained."""
     return tensor.detach().requires_grad_() if tensor.is_floating_point() else tensor
 
 

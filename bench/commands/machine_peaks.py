@@ -19,7 +19,7 @@ MACHINE = ("machine_id", "affinity", "processors_allowed", "quota_cores")
 
 
 def store(machine: Mapping[str, Any], environment: Mapping[str, Any]) -> Store:
-    """Where the peaks of this machine and build of torch are kept."""
+    """Return the place where the peaks of this machine and build of torch are kept."""
     known = {name: machine.get(name) for name in MACHINE}
     return Store(cache_folder(), known | {name: environment.get(name) for name in BUILD})
 

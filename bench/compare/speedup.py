@@ -203,7 +203,7 @@ def estimate(
 def _paired(
     base: Row, value: Row, names: tuple[str, str], a: Medians, b: Medians
 ) -> ratios.Estimate | None:
-    """From the replicates that both rows have; None where there is none."""
+    """Estimate from the replicates that both rows have; None without any."""
     return ratios.paired(_replicates(base, names[0], a), _replicates(value, names[1], b))
 
 

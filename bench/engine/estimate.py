@@ -58,7 +58,7 @@ def _bytes(case: Case) -> int:
 
 
 def outcomes(cases: Sequence[Case], replicates: int) -> int:
-    """Of a whole run, those of anchors as well."""
+    """Return the number of outcomes of a whole run, with those of anchors."""
     every = rounds(cases, replicates)
     return sum(len(one.own) + len(one.anchors) + len(one.later) for one in every)
 

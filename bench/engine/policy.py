@@ -59,7 +59,7 @@ class Deadline:
         return None if self.budget_s is None else max(0.0, self.budget_s - self.elapsed_s)
 
     def said(self, where: str) -> str:
-        """The sentence for who has to be told."""
+        """Return the sentence about a spent budget."""
         return f"the budget of {self.budget_s:.0f} s is used up in {where}"
 
 
