@@ -450,6 +450,97 @@ def ab(
 
 
 @app.command()
+@with_axis_flags
+def bisect(
+    *,
+    axes: Mapping[str, Sequence[str]],
+    good: Annotated[
+        str | None, typer.Argument(metavar="GOOD", help="an older revision, e.g. v1.0")
+    ] = None,
+    bad: Annotated[
+        str | None, typer.Argument(metavar="BAD", help="a newer revision, e.g. HEAD")
+    ] = None,
+    case: Annotated[
+        str,
+        _option(
+            "--case",
+            "choose the case with these words in its name [default: the flags select one case]",
+            "'training N=8'",
+            (),
+        ),
+    ] = "",
+    phase: Annotated[
+        str | None,
+        _option(
+            "--phase",
+            "compare this phase of a step [default: the whole call]",
+            "PHASE",
+            ("forward", "backward", "optimizer"),
+        ),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        _option(
+            "--config",
+            "TOML file with the cases [default: ./bench.toml if it exists, else the ConvNet]",
+            "FILE",
+        ),
+    ] = None,
+    subject: Annotated[
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
+    ] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
+    pairs: Annotated[
+        int | None, _option("--pairs", "measure at most N pairs in the search [default: 80]", "N")
+    ] = None,
+    budget: Annotated[
+        float | None,
+        _option("--budget", "start no pair after this time [default: no limit]", "SECONDS"),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        _option(
+            "--timeout",
+            "end a process whose start or turn takes longer than this [default: 180]",
+            "SECONDS",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, _option("--out", "output directory [default: results/<time>-bisect-…]", "DIR")
+    ] = None,
+    resume: Annotated[Path | None, _option("--resume", "continue this directory", "DIR")] = None,
+) -> None:
+    """Find the commit between GOOD and BAD that made a case slower or faster.
+
+    GOOD and a commit take turns in fresh processes. Each pair changes the probability of every
+    commit, and the next pair goes where it tells most. At 95 %, bench ab compares the commit with
+    the one before it.
+
+    Exit codes: 0 found and confirmed, 2 wrong use, 3 not decided, or GOOD and BAD do not differ.
+    """
+    from bench.bisect.search import MOST_PAIRS
+    from bench.commands import bisect as search
+
+    _end(
+        lambda: search.run(
+            search.Wanted(
+                good=good,
+                bad=bad,
+                case=case,
+                phase=phase,
+                config=config,
+                axes={name: tuple(values) for name, values in axes.items() if values},
+                subjects=tuple(subject or ()),
+                options={"budget_s": budget, "timeout_s": timeout, "weights": weights},
+                most_pairs=MOST_PAIRS if pairs is None else pairs,
+                out=out,
+                resume=resume,
+            )
+        )
+    )
+
+
+@app.command()
 def tune(
     *,
     subjects: Annotated[

@@ -82,12 +82,20 @@ class Planned:
     pairs: int = FRESH_PAIRS  # the most fresh pairs of a suspect
 
 
-def make(asked: Asked, a: variants.Side, b: variants.Side) -> Planned:
+Look = tuple[Probe, list[str]]  # of one side: the probe, and the files that were copied for it
+
+
+def make(
+    asked: Asked, a: variants.Side, b: variants.Side, *, known: Mapping[str, Look] | None = None
+) -> Planned:
     """Return the plan; the code of each side is inspected in its own place.
+
+    known: by side, what `look` found before.
 
     Raises AbError or SideError.
     """
-    looked = {side.name: _look(asked, side) for side in (a, b)}
+    known = known or {}
+    looked = {side.name: known.get(side.name) or look(asked, side) for side in (a, b)}
     found = {name: one for name, (one, _) in looked.items()}
     broken = {side.name: _broken(side, found[side.name]) for side in (a, b)}
     for name, why in broken["A"].items():
@@ -220,7 +228,7 @@ def _seeded(run: config.RunOptions) -> config.RunOptions:
     return run.model_copy(update={"seed": random.randrange(2**32)})
 
 
-def _look(asked: Asked, side: variants.Side) -> tuple[Probe, list[str]]:
+def look(asked: Asked, side: variants.Side) -> Look:
     """Return the result of the probe, and the files that `variants.bring` copied for it.
 
     Raises AbError if the probe fails.

@@ -181,16 +181,25 @@ def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side,
     here = (folder or Path.cwd()).resolve()
     top = top_of(here)
     with worktrees.scratch(top) as scratch:
-        yield _open(a, scratch, here, top), _open(b, scratch, here, top)
+        yield _open(a, scratch / a.name, here, top), _open(b, scratch / b.name, here, top)
 
 
-def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
+def opened_in(side: Side, tree: Path, folder: Path | None = None) -> Side:
+    """Make the place of one revision.  Raises SideError.
+
+    tree: the new worktree, in a folder of `worktrees.scratch`, which removes it.
+    """
+    here = (folder or Path.cwd()).resolve()
+    return _open(side, tree, here, top_of(here))
+
+
+def _open(side: Side, new: Path, here: Path, top: Path) -> Side:
     if side.kind == "python":
         place = Place(python=side.place.python, folder=here)
         return dataclasses.replace(side, place=place)
     tree = top
     if side.asked != WORKING_TREE:
-        tree = scratch / side.name
+        tree = new
         _git(
             top, *worktrees.WITHOUT_HOOKS,
             "worktree", "add", "--detach", "--quiet", str(tree), str(side.commit),

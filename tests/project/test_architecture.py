@@ -26,6 +26,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "html": ("core", "stats", "host", "results", "compare", "verdict", "insights", "plots"),
     "terminal": ("core", "stats", "plan", "results", "compare", "verdict", "insights"),
     "ab": ("core", "stats", "host", "plan", "results", "engine", "compare", "verdict", "plots"),
+    "bisect": ("core", "stats", "host", "plan", "results", "engine", "verdict", "ab"),
     "tune": (
         "core",
         "stats",
@@ -84,9 +85,10 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "html",
         "terminal",
         "ab",
+        "bisect",
         "tune",
     ),
-    "cli": ("core", "host", "plan", "ab", "commands", "selftest"),
+    "cli": ("core", "host", "plan", "ab", "bisect", "commands", "selftest"),
     "pytest_plugin": (
         "start",
         "core",
@@ -122,7 +124,7 @@ OWNED = {
     "pynvml": ("host", "worker.device"),
     "pandas": READING,
     "scipy": ("stats", "verdict"),
-    "numpy": ("stats", "verdict", "plots"),
+    "numpy": ("stats", "verdict", "plots", "bisect"),
     "matplotlib": ("plots", "html", "api"),
     "jinja2": ("html",),
     "markupsafe": ("html",),

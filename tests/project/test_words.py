@@ -19,6 +19,7 @@ MODULES = sorted((ROOT / "bench").rglob("*.py"))
 # Packages with docstrings in plain English.  Add a package here once its docstrings are mended.
 PLAIN_PACKAGES = (
     "ab",
+    "bisect",
     "commands",
     "compare",
     "core",
