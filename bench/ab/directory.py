@@ -34,7 +34,7 @@ def create(asked: Asked, planned: Planned) -> Path:
         "started": now.isoformat(timespec="seconds"),
         **_description(asked, planned),
         "pairs": planned.pairs,
-        "environment": {**planned.facts, **environment.environment()},
+        "environment": {**planned.torch_details, **environment.environment()},
     }
     with run_directory.new(path) as folder:
         run_directory.RunDir(folder).folders.scratch.mkdir()
@@ -72,7 +72,7 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
 
 def _conditions(planned: Planned) -> dict[str, Any]:
     """Return the conditions of the measurement, by the name that a message gives to each."""
-    software = {**planned.facts, **environment.environment()}
+    software = {**planned.torch_details, **environment.environment()}
     details = environment.fixed_details(environment.machine({}), software)
     return {name: value for name, value in details.items() if name not in STORED_ELSEWHERE}
 

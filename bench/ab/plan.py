@@ -74,7 +74,7 @@ class Planned:
     machine_id: str
     versions: Mapping[str, str]  # side → torch
     proof: Mapping[str, Mapping[str, str | None]]  # side → subject → file, inside its tree
-    facts: Mapping[str, Any]  # details of the torch build of side A
+    torch_details: Mapping[str, Any]  # details of the torch build of side A
     sources: Mapping[str, Mapping[str, Source]]  # side → module → its file at the start
     source: str = ""  # the origin of the list of cases, for messages
     lacking: Mapping[str, Case] = field(default_factory=dict)  # cases that one side lacks, by key
@@ -135,7 +135,7 @@ def make(asked: Asked, a: variants.Side, b: variants.Side) -> Planned:
         machine_id=environment.machine(found["A"].accelerators)["machine_id"],
         versions={name: one.torch for name, one in found.items()},
         proof={side.name: _files(side, found[side.name], broken[side.name]) for side in (a, b)},
-        facts=found["A"].facts,
+        torch_details=found["A"].torch_details,
         sources={name: one.sources for name, one in found.items()},
         source=settings.source,
         lacking=lacking,

@@ -230,7 +230,7 @@ def _begin(
         asked.name, around["git_commit"], datetime.datetime.now(datetime.UTC)
     )
     machine = provenance.machine(found)
-    known = MachinePeaks(machine_peaks.store(machine, found.facts), planned.cases)
+    known = MachinePeaks(machine_peaks.store(machine, found.torch_details), planned.cases)
     machine |= {"peaks": {}, "peaks_from": {}} if asked.fresh_peaks else known.kept()
     directory = run_directory.create(
         path,
@@ -341,7 +341,7 @@ def _resume(asked: Asked) -> _Begun:
         probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
     )
     machine = provenance.machine(found)
-    now = environment.fixed_details(machine, {**found.facts, **environment.environment()})
+    now = environment.fixed_details(machine, {**found.torch_details, **environment.environment()})
     differs = [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
         for what in dict.fromkeys((*before, *now))
@@ -363,7 +363,7 @@ def _resume(asked: Asked) -> _Begun:
         found.torch,
         found.names,
         found.sources,
-        MachinePeaks(machine_peaks.store(machine, found.facts), cases),
+        MachinePeaks(machine_peaks.store(machine, found.torch_details), cases),
         stored["machine"],
         asked.began_s,
         description=changed,

@@ -85,7 +85,7 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
         **_speedups(runs),
         "recipes": recipe.recipes(runs[-1], MOST_RECIPES),
         "subtitle": _subtitle(runs),
-        "facts": list(_facts(runs, cases)),
+        "details": list(_details(runs, cases)),
         "findings": page_findings.first,
         "more_findings": page_findings.more,
         "more_count": page_findings.more_count,
@@ -171,7 +171,7 @@ def _devices(cases: Sequence[Row]) -> Iterator[str]:
         yield f"{name} ({which})" if several and which else name
 
 
-def _facts(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _details(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Yield labels and values: devices, versions, time, number of cases, contended cases."""
     yield "on", _short(", ".join(_devices(cases)) or "unknown", MOST_CHARS)
     torches = dict.fromkeys(row.torch_version for row in cases if row.torch_version)

@@ -12,7 +12,7 @@ from rich.console import Console
 from bench.compare.speedup import SHARED, is_of_shared
 from bench.compare.speedup_grid import Grid, Verdict, speedup_table
 from bench.core import units
-from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, whole_phase
+from bench.core.records import FLAGS, Entry, Failure, Measurement, Row, StaticMetrics, whole_phase
 from bench.core.row_names import accelerators, case_names, half_width
 from bench.core.text import command, number_of
 from bench.insights import collect
@@ -223,7 +223,7 @@ def _unverified(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
     reasons = Counter(
         reason
         for one in entries
-        if isinstance(one, Facts) and one.case.case_id in ok
+        if isinstance(one, StaticMetrics) and one.case.case_id in ok
         for name in ("relative_error", "all")
         if (reason := one.problems.get(name))
     )
@@ -238,7 +238,7 @@ def _left_out(entries: Iterable[Entry]) -> list[str]:
     why = dict.fromkeys(
         (one.case.subject, one.problems["parameters"])
         for one in entries
-        if isinstance(one, Facts) and "parameters" in one.problems
+        if isinstance(one, StaticMetrics) and "parameters" in one.problems
     )
     return [f"{subject}: {reason}" for subject, reason in why][:MOST_REASONS]
 
@@ -246,7 +246,9 @@ def _left_out(entries: Iterable[Entry]) -> list[str]:
 def _losses(entries: Iterable[Entry]) -> list[str]:
     """Return notes on networks whose own loss could not be used."""
     said = {
-        one.problems["loss"] for one in entries if isinstance(one, Facts) and "loss" in one.problems
+        one.problems["loss"]
+        for one in entries
+        if isinstance(one, StaticMetrics) and "loss" in one.problems
     }
     return [f"loss: {one}" for one in sorted(said)]
 
@@ -277,7 +279,7 @@ def _process_starts(rows: Iterable[Row]) -> list[str]:
 
 def _outcomes(entries: Iterable[Entry]) -> list[str]:
     """Return lines on how many outcomes there are, and on those that were disturbed."""
-    outcomes = [one for one in entries if not isinstance(one, Facts)]
+    outcomes = [one for one in entries if not isinstance(one, StaticMetrics)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
     return [

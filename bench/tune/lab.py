@@ -87,7 +87,7 @@ class ProcessLab:
             return pool.ask(requests.request(job, asked, 0, self.run, folders))
 
         with opened(pool):
-            found = static_metrics.facts(case, ask, folders)
+            found = static_metrics.find(case, ask, folders)
         self.journal.append(found)
         return Static.of(found)
 
@@ -152,4 +152,4 @@ class ProcessLab:
 def _disturbance(entry: Entry) -> tuple[bool, float]:
     if not isinstance(entry, Measurement):
         return False, 0.0
-    return "contended" in entry.flags, entry.facts.get("contention_ratio", 0.0)
+    return "contended" in entry.flags, entry.metrics.get("contention_ratio", 0.0)

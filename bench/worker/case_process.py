@@ -17,7 +17,7 @@ import torch
 
 from bench.core.errors import NO_SPACE
 from bench.core.protocol import Job, Request
-from bench.core.records import Case, Entry, Facts, Failure, Measurement, Status, to_line
+from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics, Status, to_line
 from bench.core.subject import parse
 from bench.core.text import printable
 from bench.worker.checks import finite
@@ -263,7 +263,7 @@ def _measure(request: Request) -> Entry:
         replicate=request.replicate,
         samples=times.samples + moved.samples,
         flags=tuple(dict.fromkeys(flags)),
-        facts=found | host | moved.metrics | driver.columns() | load.columns(times.calls_sampled),
+        metrics=found | host | moved.metrics | driver.columns() | load.columns(times.calls_sampled),
         state=seen
         | ({"doubts": doubts} if doubts else {})
         | ({"left_out": left_out} if left_out else {}),
@@ -332,7 +332,7 @@ def _steady_s(times: measure.Timing, whole: str) -> float:
     return min((min(one.times_s) for one in times.samples if one.phase == whole), default=0.0)
 
 
-def _static_metrics(request: Request) -> Facts:
+def _static_metrics(request: Request) -> StaticMetrics:
     built = prepare.build(request)
     request.enter("while it was counted and held against its reference")
     kept, doubt = Path(request.out).with_suffix(".values"), None
@@ -340,7 +340,9 @@ def _static_metrics(request: Request) -> Facts:
         verify.keep_first_call(built, kept)
     except NoReferenceError as error:
         doubt = str(error)
-    except Exception as error:  # a kind of tensor that cannot be kept; the facts are still found
+    except (
+        Exception
+    ) as error:  # a kind of tensor that cannot be kept; the other metrics are still found
         doubt = f"its values cannot be kept: {type(error).__name__}: {_error_text(error)[:200]}"
     found, problems = static_metrics.find(
         built.step, built.eager, built.prepared, request.case, built.device
@@ -361,14 +363,14 @@ def _static_metrics(request: Request) -> Facts:
     if result.doubt:
         problems["relative_error"] = result.doubt
     known = {name: value for name, value in found.items() if math.isfinite(value)}
-    return Facts(case=request.case, facts=known, problems=problems, invalid=invalid)
+    return StaticMetrics(case=request.case, metrics=known, problems=problems, invalid=invalid)
 
 
 def _trains_whole(case: Case) -> bool:
     return case.mode == "training" and parse(case.subject).layer is None
 
 
-def _reference(request: Request) -> Facts:
+def _reference(request: Request) -> StaticMetrics:
     """Write the float64 values of a whole subject to a file, or the reason why there are none."""
     path = Path(str(request.reference))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -376,10 +378,10 @@ def _reference(request: Request) -> Facts:
         reference.save(reference.of_whole(request.case), path)
     except NoReferenceError as error:
         path.with_suffix(".txt").write_text(str(error), encoding="utf-8")
-    return Facts(case=request.case, facts={})
+    return StaticMetrics(case=request.case, metrics={})
 
 
-def _fits(request: Request) -> Facts:
+def _fits(request: Request) -> StaticMetrics:
     """Measure the case with one sample of each kind; it raises if memory ends.
 
     So a batch that fits can be measured.
@@ -394,12 +396,12 @@ def _fits(request: Request) -> Facts:
         max_samples=1,
     )
     _measure(dataclasses.replace(request, job="measure", budget=short))
-    return Facts(case=request.case, facts={})
+    return StaticMetrics(case=request.case, metrics={})
 
 
 JOBS: Mapping[Job, Callable[[Request], Entry]] = {
     "measure": _measure,
-    "facts": _static_metrics,
+    "static_metrics": _static_metrics,
     "profile": profile.run,
     "reference": _reference,
     "turns": interleaved.run,

@@ -58,7 +58,7 @@ class Comparison:
             sides=tuple(Side(name=name, asked="amp=off", kind="settings") for name in "AB"),  # type: ignore[arg-type]
             cases={key: {"A": one, "B": one} for key, one in self.world.cases.items()},
             missing={}, run=RunOptions(), threshold=0.05, thresholds={}, machine_id="m",
-            versions={}, proof={}, facts={}, sources={}, pairs=plan,
+            versions={}, proof={}, torch_details={}, sources={}, pairs=plan,
         )  # fmt: skip
         incomplete = None if complete else "the budget was used up"
         report = outcome.decided(planned, pairs, (), self.directory, incomplete=incomplete)

@@ -40,7 +40,7 @@ def found(monkeypatch: pytest.MonkeyPatch, **by_side: SubjectFound) -> None:
         convnet = SubjectFound(has_inputs=True, parameters=1)
         return Probe(
             torch="2.13.0",
-            facts={"torch": "2.13.0", "threads": 2},
+            torch_details={"torch": "2.13.0", "threads": 2},
             devices={"cpu": Device(name="cpu", shown="a CPU")},
             subjects={"convnet": convnet, NET: by_side.get(place.python, convnet)},
         )

@@ -213,7 +213,7 @@ def test_the_list_of_a_machine_with_eight_gpus_names_the_time_of_each_device(
     ]
     probe = Probe(
         torch="2.13.0",
-        facts={},
+        torch_details={},
         devices={one.name: one for one in devices},
         subjects={"convnet": SubjectFound(has_inputs=True)},
     )

@@ -25,7 +25,7 @@ def planned(*devices: Device, **options: Any) -> tuple[Plan, Config]:
     """The default sweep on a machine with these devices, with its budget."""
     found = Probe(
         torch="2.13.0",
-        facts={},
+        torch_details={},
         devices={one.name: one for one in (CPU, *devices)},
         subjects={"convnet": SubjectFound(has_inputs=True, layers=LAYERS)},
     )

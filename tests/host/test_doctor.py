@@ -27,7 +27,7 @@ def torch(
 ) -> Probe:
     return Probe(
         torch=version,
-        facts={"compiler": compiler},
+        torch_details={"compiler": compiler},
         devices={one.name: one for one in (CPU, *devices)},
         subjects={},
     )
@@ -209,7 +209,7 @@ def test_a_driver_that_is_too_old_for_torchs_cuda_is_named_with_the_one_it_needs
     found: Found,
 ) -> None:
     probe = dataclasses.replace(
-        torch(version="2.13.0+cu130"), facts={"compiler": "/bin/g++", "cuda": "13.0"}
+        torch(version="2.13.0+cu130"), torch_details={"compiler": "/bin/g++", "cuda": "13.0"}
     )
     (one,) = odd(found(probe=probe, gpus=(card(driver="550.54"),)))
     assert one.text == (

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.records import Case, Entry, Facts
+from bench.core.records import Case, Entry, StaticMetrics
 from bench.insights import headline
 from bench.insights.collect import of_run
 from bench.insights.insight import Insight
@@ -27,13 +27,13 @@ SETTINGS = (
 
 def replicates(one: Case, call_s: float, issue_s: float | None) -> list[Entry]:
     """Five of them, and a comparison with a reference."""
-    facts = {} if issue_s is None else {"host_issue_s": issue_s}
+    metrics = {} if issue_s is None else {"host_issue_s": issue_s}
     spread = (0.99, 0.995, 1.0, 1.005, 1.01)
     measured: list[Entry] = [
-        measurement(one, number, call_s * factor, facts=facts)
+        measurement(one, number, call_s * factor, metrics=metrics)
         for number, factor in enumerate(spread)
     ]
-    return [*measured, Facts(case=one, facts={"relative_error": 1e-7})]
+    return [*measured, StaticMetrics(case=one, metrics={"relative_error": 1e-7})]
 
 
 def told(tmp_path: Path, entries: Sequence[Entry]) -> list[Insight]:

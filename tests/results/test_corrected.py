@@ -12,7 +12,7 @@ import pytest
 from bench.commands import derive
 from bench.commands.derive import Derived
 from bench.compare import speedup
-from bench.core.records import Entry, Facts, Row
+from bench.core.records import Entry, Row, StaticMetrics
 from bench.html import page
 from bench.insights import collect
 from bench.plots.captions import interval_note
@@ -43,7 +43,7 @@ def entries(level: float, controls: float | None, factor: float = 1.0) -> list[E
             took = {} if controls is None else {"matmul": (0.003 * controls * spread,)}
             took_s = factor * level * time_s * spread
             found.append(measurement(one, number, took_s, controls=took))
-        found.append(Facts(case=one, facts={"relative_error": 1e-7}))
+        found.append(StaticMetrics(case=one, metrics={"relative_error": 1e-7}))
     return found
 
 
@@ -211,7 +211,7 @@ def test_a_run_beside_earlier_ones_is_moved_and_says_so_in_a_sentence(
     assert interval_note(found.results.rows).endswith(
         "(6 earlier runs), at the usual level of the controls"
     )
-    assert ("reference work", told[1]) in list(page._facts([stored], found.results.rows))
+    assert ("reference work", told[1]) in list(page._details([stored], found.results.rows))
     factors = [row.control_factor for row in stored.rows]
     assert factors == pytest.approx([0.9050] * 2, abs=0.005)
     assert corrected.told([row_of(entries(1.0, 1.0), Learnt())]) == ""

@@ -314,7 +314,7 @@ def test_samples_of_a_replicate_that_does_not_count_are_not_read_from_the_journa
     tmp_path: Path,
 ) -> None:
     entries = [
-        *replicates(case(), [0.25], flags=("contended",), facts={"contention_ratio": 0.9}),
+        *replicates(case(), [0.25], flags=("contended",), metrics={"contention_ratio": 0.9}),
         *(measurement(case(), number, 0.5) for number in (1, 2)),
     ]
     lines = "".join(to_line(entry) + "\n" for entry in entries)

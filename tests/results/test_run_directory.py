@@ -24,7 +24,8 @@ SIDES = (
 )
 PLANNED = Planned(
     sides=SIDES, cases={}, missing={}, run=config.RunOptions(), threshold=0.05, thresholds={},
-    machine_id="m1", versions={}, proof={}, facts={"torch": "2.13.0", "threads": 2}, sources={},
+    machine_id="m1", versions={}, proof={}, torch_details={"torch": "2.13.0", "threads": 2},
+    sources={},
 )  # fmt: skip
 
 

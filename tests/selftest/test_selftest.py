@@ -451,7 +451,7 @@ def test_a_record_that_is_no_measurement_is_not_taken_for_one() -> None:
     with pytest.raises(NotMeasured, match=r"^crash ended by SIGBUS$"):
         Refusing().timed("x:Y")
     with pytest.raises(NotMeasured, match=r"^crash ended by SIGBUS$"):
-        Refusing().facts("x:Y")
+        Refusing().static_metrics("x:Y")
 
 
 # The table
@@ -459,7 +459,9 @@ def test_a_record_that_is_no_measurement_is_not_taken_for_one() -> None:
 
 def found(**more: Device) -> Probe:
     cpu = {"cpu": Device(name="cpu", shown="A Processor")}
-    return Probe(torch="2.13.0", facts={"compiler": "g++"}, devices={**cpu, **more}, subjects={})
+    return Probe(
+        torch="2.13.0", torch_details={"compiler": "g++"}, devices={**cpu, **more}, subjects={}
+    )
 
 
 def every_line(on: Probe, *, compiles: bool) -> list[tuple[str, str]]:
@@ -548,7 +550,7 @@ def test_known_work_on_the_path_of_a_run(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, RunOptions(samples_s=0.02, warmup_s=0.01))
     try:
         assert bench.timed("torch.nn:Identity").latency_s > 0
-        assert bench.facts("bench.worker.selftest.models:WellBehaved").invalid is None
+        assert bench.static_metrics("bench.worker.selftest.models:WellBehaved").invalid is None
         with pytest.raises(NotMeasured, match="ended by SIGSEGV"):
             bench.timed("bench.worker.selftest.models:Crashes")
     finally:

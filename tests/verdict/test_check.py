@@ -11,7 +11,7 @@ import pytest
 from rich.console import Console
 
 from bench.commands import check as judge
-from bench.core.records import Case, Entry, Facts, Failure, Measurement
+from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics
 from bench.results.history import beside
 from bench.results.load import load
 from bench.results.results import Results
@@ -193,7 +193,7 @@ def test_counted_figures_are_exact_on_any_machine(
     tmp_path: Path, figure: str, before: int, after: int, verdict: str, machine: str
 ) -> None:
     def entries(value: int) -> list[Entry]:
-        return [*replicates(case(), QUIET), Facts(case=case(), facts={figure: value})]
+        return [*replicates(case(), QUIET), StaticMetrics(case=case(), metrics={figure: value})]
 
     base = run_of(tmp_path / "base", entries(before))
     report = check(now(tmp_path, entries(after), machine={"machine_id": machine}), base)
@@ -203,8 +203,8 @@ def test_counted_figures_are_exact_on_any_machine(
 
 
 def test_a_counted_figure_that_is_gone_is_not_passed_over(tmp_path: Path) -> None:
-    facts = Facts(case=case(), facts={"flops": 1000})
-    base = run_of(tmp_path / "base", [*replicates(case(), QUIET), facts])
+    counted = StaticMetrics(case=case(), metrics={"flops": 1000})
+    base = run_of(tmp_path / "base", [*replicates(case(), QUIET), counted])
     report = check(now(tmp_path, replicates(case(), QUIET)), base)
     assert report.cases[0].verdict == "INCONCLUSIVE"
 

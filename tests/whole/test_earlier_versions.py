@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.compare import speedup
-from bench.core.records import LATER_COLUMNS, Facts, to_line
+from bench.core.records import LATER_COLUMNS, StaticMetrics, to_line
 from bench.html import page
 from bench.insights import collect
 from bench.results.load import load
@@ -22,8 +22,8 @@ from tests.support.results import RUN, replicates, run_of
 BASE = [0.010, 0.0101, 0.0099, 0.010, 0.0102]
 LAST = case(memory_format="channels_last")
 ENTRIES = [
-    Facts(case=case(), facts={"relative_error": 1e-7, "flops": 1000, "peak_bytes": 2048}),
-    Facts(case=LAST, facts={"relative_error": 1e-7, "flops": 1000, "peak_bytes": 2048}),
+    StaticMetrics(case=case(), metrics={"relative_error": 1e-7, "flops": 1000, "peak_bytes": 2048}),
+    StaticMetrics(case=LAST, metrics={"relative_error": 1e-7, "flops": 1000, "peak_bytes": 2048}),
     *replicates(case(), BASE),
     *replicates(LAST, [one / 2 for one in BASE]),
 ]

@@ -20,7 +20,7 @@ import torch
 from torch import nn
 
 from bench.core.protocol import Budget, Job, Request
-from bench.core.records import Entry, Facts, Failure, Measurement
+from bench.core.records import Entry, Failure, Measurement, StaticMetrics
 from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
@@ -386,16 +386,16 @@ def test_every_setting_is_measured_read_back_and_right(
     assert found.state["cudnn_benchmark"] == settings.get("cudnn_benchmark", "off")
     assert found.state["tf32"] == settings.get("tf32", "off")
     if settings.get("cudnn_benchmark") == "on":
-        assert found.facts["tuning_s"] >= 0
+        assert found.metrics["tuning_s"] >= 0
     if "/" not in str(settings.get("subject", "")):
         asked(session, tmp_path, "reference", **settings)
     else:
         assert found.state["cold"] is True
-    facts = asked(session, tmp_path, "facts", **settings)
-    assert isinstance(facts, Facts)
-    assert facts.invalid is None
-    assert facts.facts["peak_bytes"] > 0
-    assert "relative_error" in facts.facts
+    found = asked(session, tmp_path, "static_metrics", **settings)
+    assert isinstance(found, StaticMetrics)
+    assert found.invalid is None
+    assert found.metrics["peak_bytes"] > 0
+    assert "relative_error" in found.metrics
 
 
 @needs_cuda
@@ -410,9 +410,9 @@ def test_the_search_of_cudnn_is_what_it_adds_to_a_first_call(
     off, on = found["off"], found["on"]
     assert isinstance(off, Measurement)
     assert isinstance(on, Measurement)
-    added_s = on.facts["first_call_s"] - off.facts["first_call_s"]
-    assert on.facts["tuning_s"] > 0.005
-    assert on.facts["tuning_s"] == pytest.approx(added_s, rel=0.5, abs=0.05)
+    added_s = on.metrics["first_call_s"] - off.metrics["first_call_s"]
+    assert on.metrics["tuning_s"] > 0.005
+    assert on.metrics["tuning_s"] == pytest.approx(added_s, rel=0.5, abs=0.05)
 
 
 @needs_cuda

@@ -26,7 +26,7 @@ from bench.compare.match import COMPARABLE
 from bench.core import decode
 from bench.core.axes import AXES
 from bench.core.errors import UserError, one_line
-from bench.core.records import COLUMNS, Entry, Facts, Failure, to_line
+from bench.core.records import COLUMNS, Entry, Failure, StaticMetrics, to_line
 from bench.core.text import plain
 from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.html import page
@@ -177,7 +177,7 @@ def test_every_combination_is_a_case_or_is_left_out_with_its_reason(
 ) -> None:
     probe = Probe(
         torch="2.13.0",
-        facts={},
+        torch_details={},
         devices={device.name: device for device in devices},
         subjects={"torch.nn:ReLU": SubjectFound(layers=LAYERS)},
     )
@@ -328,7 +328,7 @@ def results() -> list[Entry]:
     for one in cases:
         found += synthetic.measured(one, 1e-3 * one.batch, 3, rng)
         figures = {"peak_bytes": 1e6, "flops": 1e8, "bytes_moved": 1e6, "relative_error": 1e-6}
-        found.append(Facts(case=one, facts={**figures, "compile_cold_s": 1.0}))
+        found.append(StaticMetrics(case=one, metrics={**figures, "compile_cold_s": 1.0}))
     return found
 
 

@@ -93,7 +93,7 @@ def test_calls_per_sample_are_those_of_the_request() -> None:
 def test_a_record_has_first_call_controls_and_the_state_after_the_samples() -> None:
     found = measured()
     assert found.replicate == 3
-    assert found.facts["first_call_s"] > 0
+    assert found.metrics["first_call_s"] > 0
     assert set(found.controls) == {"matmul", "copy", "convolution"}
     assert all(found.controls.values())
     assert found.state["end"]["training"] is False
@@ -163,7 +163,7 @@ def test_the_launches_of_a_call_that_waits_for_its_device_are_not_told(
 
 
 def test_a_cpu_has_neither() -> None:
-    assert not {"process_start_s", "host_issue_s"} & measured().facts.keys()
+    assert not {"process_start_s", "host_issue_s"} & measured().metrics.keys()
 
 
 def test_a_batch_that_fits_is_one_that_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -207,8 +207,8 @@ def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
     monkeypatch.setattr(contention, "snapshot", look)
     monkeypatch.setattr(timing, "measure", counted)
     found = measured()
-    assert found.facts["page_faults"] == len(looks) / 2 * 600 / sampled[0]
-    assert found.facts["contention_ratio"] == 0.5
+    assert found.metrics["page_faults"] == len(looks) / 2 * 600 / sampled[0]
+    assert found.metrics["contention_ratio"] == 0.5
     assert "contended" in found.flags
 
 

@@ -189,7 +189,7 @@ def run(request: Request) -> Measurement:
         replicate=request.replicate,
         samples=tuple(taken),
         flags=tuple([*flags, "contended"] if load.contended else flags),
-        facts=found | load.columns(one.calls_sampled),
+        metrics=found | load.columns(one.calls_sampled),
         state={**state, "proof": dataclasses.asdict(seen)},
     )
 

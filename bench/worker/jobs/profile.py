@@ -20,7 +20,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile, supported_activities
 
 from bench.core.protocol import Request
-from bench.core.records import Facts
+from bench.core.records import StaticMetrics
 from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
@@ -69,7 +69,7 @@ def folder_of(out: str) -> Path:
     return Path(out).with_suffix(".files")
 
 
-def run(request: Request) -> Facts:
+def run(request: Request) -> StaticMetrics:
     """Do the job.  Raises the errors of building the case, and Invalid."""
     built = prepare.build(request)
     begun = prepare.begin(built)
@@ -96,7 +96,7 @@ def run(request: Request) -> Facts:
     found["contended"] = load.contended
     found["notes"] = _notes(found, folder / TRACE, built)
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
-    return Facts(case=request.case, facts={"profiled_s": profiled_s})
+    return StaticMetrics(case=request.case, metrics={"profiled_s": profiled_s})
 
 
 def _without_profiler(built: prepare.BuiltCase) -> dict[str, float]:

@@ -22,7 +22,7 @@ from bench.worker.model.build import Prepared
 from bench.worker.model.step import Step, warm_up_calls
 
 MOST_NAMES = 5  # of layers that a message names
-# Facts that are asked for where no call succeeds as well; energy is none of a CPU's.
+# Metrics that are asked for where no call succeeds as well; energy is none of a CPU's.
 NEED_NO_CALL = ("parameters", "energy_j_per_image")
 
 
@@ -66,7 +66,7 @@ def find(
             continue
         try:
             found |= collect()
-        except Exception as error:  # the other facts are still worth having
+        except Exception as error:  # the other metrics are still worth having
             problems[name] = _error_text(error)
     left_out = lazy.left_out(prepared.module)
     if left_out:

@@ -112,7 +112,7 @@ def measure(
     resolution_s: float | None = None,
     why_no_memory: Callable[[Exception], str | None] = lambda _: None,
 ) -> Moved:
-    """Samples of every copy, and the bytes that each moves, as facts of its phase.
+    """Samples of every copy, and the bytes that each moves, as metrics of its phase.
 
     why_no_memory: why an exception means that memory ended; None: it means something else.  A
                    phase without room is left out: the case itself has been timed by then.

@@ -1,4 +1,4 @@
-"""All facts of a case together, each failing alone."""
+"""All static metrics of a case together, each failing alone."""
 
 import dataclasses
 from typing import Any
@@ -30,7 +30,7 @@ def small(**changes: Any) -> Case:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("layer", ["", "/relu1", "/bn"])
-def test_every_fact_of_a_cpu_is_found(mode: str, layer: str) -> None:
+def test_every_metric_of_a_cpu_is_found(mode: str, layer: str) -> None:
     found, problems = find(small(mode=mode, subject=RESIDUAL + layer))
     problems.pop("process_peak_bytes", None)  # /proc may be missing or closed
     assert problems == {}
@@ -47,7 +47,7 @@ def test_every_fact_of_a_cpu_is_found(mode: str, layer: str) -> None:
     assert ("flops:backward" in found) is (mode == "training")
 
 
-def test_the_facts_of_a_layer_are_those_of_the_layer() -> None:
+def test_the_metrics_of_a_layer_are_those_of_the_layer() -> None:
     found, _ = find(small(subject=f"{RESIDUAL}/first"))
     image, maps, weights = 2 * 3 * 64 * 4, 2 * 8 * 64 * 4, (8 * 27 + 8) * 4
     assert found["parameters"] == 224
@@ -78,7 +78,7 @@ def test_an_in_place_layers_input_counts_once() -> None:
     assert found["peak_bytes"] == 2 * 8 * 64 * 4
 
 
-def test_one_fact_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_metric_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise ZeroDivisionError("by\nzero")
 
