@@ -254,11 +254,11 @@ def run_command(
     sort. In [run], budget_s is the time without accelerators, and accelerator_budget_s is added for
     each accelerator that is measured.
     """
-    from bench.commands import run as measure
+    from bench.commands import run
 
     _end(
-        lambda: measure.run(
-            measure.Asked(
+        lambda: run.run(
+            run.Asked(
                 config=config,
                 axes={name: tuple(values) for name, values in axes.items() if values},
                 subjects=(*(subjects or ()), *(subject or ())),
@@ -303,9 +303,9 @@ def compare(
 
     Reads results and measures nothing.
     """
-    from bench.commands import check as reading
+    from bench.commands import check
 
-    _end(lambda: reading.compare(run, run2, by))
+    _end(lambda: check.compare(run, run2, by))
 
 
 @app.command()
@@ -337,9 +337,9 @@ def check(
 
     Exit codes: 0 nothing got worse, 1 REGRESSED, 2 wrong use, 3 SUSPECT, 4 a case failed.
     """
-    from bench.commands import check as reading
+    from bench.commands import check
 
-    _end(lambda: reading.check(run, baseline, threshold, strict=strict))
+    _end(lambda: check.check(run, baseline, threshold, strict=strict))
 
 
 @app.command()
@@ -421,11 +421,11 @@ def ab(
     Exit codes: 0 nothing got worse, 1 REGRESSED, 2 wrong use, 3 undecided (with --strict), 4 a case
     failed.
     """
-    from bench.ab.plan import Asked
-    from bench.commands import ab as comparison
+    from bench.ab.ab_plan import Asked
+    from bench.commands import ab
 
     _end(
-        lambda: comparison.run(
+        lambda: ab.run(
             Asked(
                 a=a,
                 b=b,
@@ -516,15 +516,15 @@ def tune(
 
     Exit codes: 0 a setting was found, 2 wrong use, 4 no setting gave a right result.
     """
-    from bench.commands import tune as tuning
+    from bench.commands import tune
 
     given = {"mode": mode, "batch": batch, "input": input_, "device": device}
     named = [*(subjects or ()), *([subject] if subject else [])]
     if len(named) > 1:
         raise typer.BadParameter(f"one search is for one subject; {len(named)} are given")
     _end(
-        lambda: tuning.run(
-            tuning.Asked(
+        lambda: tune.run(
+            tune.Asked(
                 subject=named[0] if named else "convnet",
                 axes={name: (value,) for name, value in given.items() if value is not None},
                 objective=objective,
@@ -565,9 +565,9 @@ def report(
 
     Two runs are shown side by side, three or more as a history. The page needs no network.
     """
-    from bench.commands import report as page
+    from bench.commands import report
 
-    _end(lambda: page.report(runs, out))
+    _end(lambda: report.report(runs, out))
 
 
 @app.command()
@@ -582,9 +582,9 @@ def export(
     ] = None,
 ) -> None:
     """Write the results of a run as a file for another tool."""
-    from bench.commands import export as exporting
+    from bench.commands import export
 
-    _end(lambda: exporting.run(run, to, out))
+    _end(lambda: export.run(run, to, out))
 
 
 @app.command()
@@ -613,11 +613,11 @@ def profile(
     Writes traces for ui.perfetto.dev and CSV files. Times under a profiler are no measurements; use
     bench run for those.
     """
-    from bench.commands import profile as profiling
+    from bench.commands import profile
 
     _end(
-        lambda: profiling.run(
-            profiling.Asked(
+        lambda: profile.run(
+            profile.Asked(
                 config=config,
                 axes={name: tuple(values) for name, values in axes.items() if values},
                 subjects=tuple(subject or ()),
@@ -657,22 +657,18 @@ def init(
     force: Annotated[bool, _option("--force", "replace a file that is there")] = False,
 ) -> None:
     """Write a commented bench.toml for a network of your own."""
-    from bench.commands import init as template
+    from bench.commands import init
     from bench.plan.config import LOCAL
 
-    _end(
-        lambda: template.run(
-            template.Asked(subject=subject, input=input_, out=out or LOCAL, force=force)
-        )
-    )
+    _end(lambda: init.run(init.Asked(subject=subject, input=input_, out=out or LOCAL, force=force)))
 
 
 @app.command()
 def doctor() -> None:
     """Check what this machine lacks or does that would spoil figures, and how to mend it."""
-    from bench.commands import doctor as system_check
+    from bench.commands import doctor
 
-    _end(system_check.run)
+    _end(doctor.run)
 
 
 def _end(command: Callable[[], int]) -> None:

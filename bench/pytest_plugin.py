@@ -220,7 +220,7 @@ def _measure(
 ) -> None:
     """Warm up, choose rounds and calls, and hand the call and its wait to pytest-benchmark."""
     with start.own_names():
-        from bench.worker.timing import contention, measure, stopwatch
+        from bench.worker.timing import call_timing, contention, stopwatch
 
     def restore() -> None:
         step.prepare(1)
@@ -238,10 +238,10 @@ def _measure(
         benchmark.pedantic(call_and_wait, setup=restore)
         return
     budget = _budget(request)
-    first_call_s = measure.first_call(step, device)
+    first_call_s = call_timing.first_call(step, device)
     step.settle()
-    steady = measure.warm_up(step, device, budget)
-    calls = measure.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
+    steady = call_timing.warm_up(step, device, budget)
+    calls = call_timing.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
     if step.need_preparing:
         calls = 1  # its setup, outside the timed span, goes with one call a round
     rounds = round(budget.samples_s / (calls * steady.call_s))

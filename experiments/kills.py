@@ -80,7 +80,7 @@ class Sweep:
             runner = psutil.Process(self.process.pid)
             found["runner"].append(runner)
             for one in runner.children():
-                if "bench.worker.forkserver" in one.cmdline():
+                if "bench.worker.fork_server_process" in one.cmdline():
                     found["replicate"].append(one)
                     found["worker"] += one.children()
         except psutil.Error:

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from bench.ab.journal import Pair
-from bench.ab.plan import Planned
+from bench.ab.ab_plan import Planned
+from bench.ab.pair_journal import Pair
 from bench.ab.scheduler import Pairs
 from bench.core import units
 from bench.core.text import number_of

@@ -3,8 +3,8 @@
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 
-from bench.ab.journal import BACK_TO_BACK, Pair, PhaseKey
-from bench.ab.plan import Planned
+from bench.ab.ab_plan import Planned
+from bench.ab.pair_journal import BACK_TO_BACK, Pair, PhaseKey
 from bench.ab.scheduler import Pairs
 from bench.core.records import Status, whole_phase
 from bench.core.text import number_of

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-from bench.ab.journal import (
+from bench.ab.pair_journal import (
     Pair,
     PairsSoFar,
     PhaseKey,
@@ -244,7 +244,7 @@ class Pairs:
             phases = [self._with_bias(one) for one in phases]
         return not paired_test.settled(phases, stage, number, self.threshold, len(chosen))
 
-    def _with_bias(self, case: paired_test.Case) -> paired_test.Case:
+    def _with_bias(self, case: paired_test.PairedPhase) -> paired_test.PairedPhase:
         own = self.threshold if case.threshold is None else case.threshold
         return dataclasses.replace(case, threshold=max(own, self.bias))
 
@@ -297,7 +297,7 @@ class Pairs:
 
     def values(
         self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[PhaseKey] | None = None
-    ) -> list[paired_test.Case]:
+    ) -> list[paired_test.PairedPhase]:
         return values(self.seen, keys, again=again, thresholds=self.thresholds)
 
 
@@ -308,7 +308,7 @@ def values(
     null: bool = False,
     again: Sequence[PhaseKey] | None = None,
     thresholds: Mapping[str, float] | None = None,
-) -> list[paired_test.Case]:
+) -> list[paired_test.PairedPhase]:
     """Return the values of all pairs by phase, for the decision.
 
     again: phases whose fresh pairs decide; None: only the first pairs are used.
@@ -324,7 +324,7 @@ def values(
             first, first_means = seen.values(key, "first", phase, null=null)
             fresh, fresh_means = seen.values(key, "fresh", phase, null=null) if chosen else ([], [])
             found.append(
-                paired_test.Case(
+                paired_test.PairedPhase(
                     key=name,
                     first=tuple(first),
                     fresh=tuple(fresh),

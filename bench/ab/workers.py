@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.ab.interleave import PipedChild, interleave
-from bench.ab.journal import Pair, SideStaticMetrics, pair_of
+from bench.ab.pair_journal import Pair, SideStaticMetrics, pair_of
 from bench.ab.variants import Side, SideError, unproven
 from bench.core.protocol import Job, Proof
 from bench.core.records import Case, Entry

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.ab import directory as ab_directory
-from bench.ab import journal as pair_journal
-from bench.ab import outcome, plan, variants
-from bench.ab.plan import AbError, Asked, Planned
+from bench.ab import ab_directory, ab_plan, decision, pair_journal, variants
+from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
@@ -28,7 +26,7 @@ WRONG, INTERRUPTED = 2, 130
 def run(asked: Asked) -> int:
     """Compare, and write a directory.  Return the exit code."""
     console = wide_console()
-    plan.refuse_pairs(asked.pairs)
+    ab_plan.refuse_pairs(asked.pairs)
     asked, stored = ab_directory.stored(asked) if asked.resume else (asked, None)
     if not 0 < asked.threshold < 1:
         raise AbError(f"--threshold {asked.threshold}: is no slowdown; write e.g. 0.05 for 5 %")
@@ -38,12 +36,12 @@ def run(asked: Asked) -> int:
     if asked.out and stored is None:
         run_directory.refuse_existing(asked.out)
     with variants.opened(a, b) as both:
-        planned = plan.make(asked, *both)
+        planned = ab_plan.make(asked, *both)
         if stored is None:
             path = ab_directory.create(asked, planned)
         else:
             path = ab_directory.reopen(asked, planned, stored)
-        console.print(tables.safe(plan.begins(planned)), soft_wrap=True)
+        console.print(tables.safe(ab_plan.begins(planned)), soft_wrap=True)
         for warning in preflight.warnings():
             console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
         devices = (case.device for sides in planned.cases.values() for case in sides.values())
@@ -71,8 +69,8 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         bias=paired_test.bias(history),
         pairs=planned.pairs,
         budget_s=planned.run.budget_s,
-        expected_s=plan.first_stage_s(planned),
-        names=plan.names(planned),
+        expected_s=ab_plan.first_stage_s(planned),
+        names=ab_plan.names(planned),
         journal=journal,
         seen=seen,
         open_workers=lambda stage, number: PairWorkers(
@@ -99,13 +97,13 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         journal.close()
         run_directory.release(holder)
     try:
-        report = outcome.decided(planned, pairs, history, path, incomplete=incomplete)
+        report = decision.decided(planned, pairs, history, path, incomplete=incomplete)
         code = report.exit_code(strict=strict) if stopped is None else WRONG
-        outcome.write(path, report, pairs, code)
+        decision.write(path, report, pairs, code)
         run_directory.finish(directory, complete=incomplete is None)
         if incomplete is not None:
             console.print(tables.safe(f"to measure the rest: {_go_on(path)}"), soft_wrap=True)
-        outcome.tell(report, console, path)
+        decision.tell(report, console, path)
     except KeyboardInterrupt:
         return _interrupted(path, console)
     except AbError as error:  # a full disk: the first of two errors is the cause

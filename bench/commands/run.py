@@ -28,16 +28,15 @@ from bench.core.records import Case, Entry
 from bench.core.subject import SHIPPED, SubjectError, parse
 from bench.core.text import command, number_of, printable
 from bench.engine import largest
-from bench.engine.estimate import estimate
 from bench.engine.requests import request
+from bench.engine.run_estimate import estimate
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
-from bench.host import allocator, environment, gpu_driver, preflight, probe
+from bench.host import allocators, environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe, Source
-from bench.plan import config
-from bench.plan import expand as plan
-from bench.plan.estimate import with_budget
+from bench.plan import config, expand
+from bench.plan.case_costs import with_budget
 from bench.results import journal, run_directory, run_json
 from bench.terminal import brief
 from bench.terminal.progress import Bar, wide_console
@@ -99,7 +98,7 @@ class _Begun:
     """A run directory, and the plan that is measured into it."""
 
     directory: run_directory.RunDir
-    plan: plan.Plan
+    plan: expand.Plan
     options: config.RunOptions
     torch: str
     devices: Mapping[str, str]  # as torch finds them → as their drivers name them
@@ -125,10 +124,10 @@ def measured(asked: Asked, console: Console) -> Ran:
         if asked.out and not asked.list_only:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
-        planned = plan.make(
+        planned = expand.make(
             settings,
             found,
-            as_plain_process=allocator.can_be_chosen(os.environ, platform.libc_ver()[0]),
+            as_plain_process=allocators.can_be_chosen(os.environ, platform.libc_ver()[0]),
             finds_largest=True,
         )
         settings = with_budget(settings, planned)
@@ -158,12 +157,12 @@ def measured(asked: Asked, console: Console) -> Ran:
         return Ran(begun.directory.path, _measure(begun, console))
 
 
-def _say_what_is_planned(planned: plan.Plan, console: Console) -> None:
+def _say_what_is_planned(planned: expand.Plan, console: Console) -> None:
     """Print notes on what is left out and may be a surprise, and on guessed inputs."""
     for one in planned.left_out:
-        if one.settings == plan.LAYERS:
+        if one.settings == expand.LAYERS:
             _say(console, f"note: {one.reason}")
-        elif one.settings == plan.DEVICE:
+        elif one.settings == expand.DEVICE:
             _say(console, f"note: {one.subject} is left out: {one.reason}")
     for name, text in planned.guessed.items():
         _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
@@ -222,7 +221,7 @@ def _begin(
     asked: Asked,
     settings: config.Config,
     found: Probe,
-    planned: plan.Plan,
+    planned: expand.Plan,
     largest_batches: Mapping[str, Any],
 ) -> _Begun:
     around = environment.environment()
@@ -268,8 +267,8 @@ def _begin(
 
 
 def _with_largest(
-    planned: plan.Plan, settings: config.Config, console: Console
-) -> tuple[plan.Plan, dict[str, Any]]:
+    planned: expand.Plan, settings: config.Config, console: Console
+) -> tuple[expand.Plan, dict[str, Any]]:
     """Return the plan with a number for each `batch = max`, and the results by case id.
 
     A case of which no batch fits stays in it at the least batch: its row says why.
@@ -358,7 +357,7 @@ def _resume(asked: Asked) -> _Begun:
     changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
     return _Begun(
         directory,
-        plan.Plan(cases, ()),
+        expand.Plan(cases, ()),
         longer,
         found.torch,
         found.names,

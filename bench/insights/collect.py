@@ -14,8 +14,14 @@ from bench.compare.speedup import Speedup
 from bench.core import units
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import are, number_of
-from bench.insights import batch_scaling, launch_bound, plain_process, roofline, settings
-from bench.insights import layers as layer_share
+from bench.insights import (
+    batch_scaling,
+    launch_bound,
+    layer_share,
+    plain_process,
+    roofline,
+    settings,
+)
 from bench.insights.insight import Insight, compared, listed
 from bench.results import main_memory
 from bench.results.corrected import uncorrected

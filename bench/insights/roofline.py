@@ -2,7 +2,7 @@
 
 Intensity is FLOPs / bytes moved, computed from shapes.  More bytes may move, so the share of the
 memory bandwidth is a lower bound.  The ceilings come from the size sweeps of the run: matrix
-products, convolutions, copies and sums (`bench.worker.peaks`), never from a datasheet.
+products, convolutions, copies and sums (`bench.worker.peak_measuring`), never from a datasheet.
 Source of the model: Williams, Waterman & Patterson, "Roofline" (CACM 52/4, 2009).
 """
 

@@ -60,7 +60,7 @@ class BytesPoint(SizePoint):
 
 
 class SizeSweep(_Part):
-    """The highest rates of a device with one number of threads (`bench.worker.peaks`).
+    """The highest rates of a device with one number of threads (`bench.worker.peak_measuring`).
 
     cache_bytes: the size of all last-level caches together; None if it is unknown.
     """

@@ -22,7 +22,7 @@ from bench.core.protocol import Job
 from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics
 from bench.engine.requests import request
 from bench.engine.workers import WorkerPool
-from bench.host import allocator, helper
+from bench.host import allocators, helper
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.selftest.expectations import Result
@@ -161,7 +161,7 @@ def plain_loop_s(rows: int, size: int) -> float:
 
     Raises NotMeasured.
     """
-    environment = allocator.environment(PLAIN.allocator, os.environ)
+    environment = allocators.environment(PLAIN.allocator, os.environ)
     asked = {"rows": rows, "size": size}
     try:
         return helper.ask(KNOWN, asked, _SECONDS, LOOP_LIMIT_S, environment=environment)

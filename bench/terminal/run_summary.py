@@ -10,7 +10,7 @@ from typing import Any, get_args
 from rich.console import Console
 
 from bench.compare.speedup import SHARED, is_of_shared
-from bench.compare.speedup_grid import Grid, Verdict, speedup_table
+from bench.compare.speedup_grid import Grid, GridWord, speedup_table
 from bench.core import units
 from bench.core.records import FLAGS, Entry, Failure, Measurement, Row, StaticMetrics, whole_phase
 from bench.core.row_names import accelerators, case_names, half_width
@@ -109,7 +109,7 @@ def _colours(grids: Sequence[Grid], rows: Sequence[Row]) -> str:
         cell.verdict for grid in grids for line in grid.lines for cell in line.cells if cell
     )
     colours = {"faster": " (green)", "slower": " (red)"}
-    parts = [f"{words[word]} {word}{colours.get(word, '')}" for word in get_args(Verdict)]
+    parts = [f"{words[word]} {word}{colours.get(word, '')}" for word in get_args(GridWord)]
     shown = [part for part in parts if not part.startswith("0 ")]
     count = words.total()
     together = f" (tested together, all {count})" if count > 1 else ""

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.ab.journal import BACK_TO_BACK
+from bench.ab.pair_journal import BACK_TO_BACK
 from bench.ab.variants import Side
 from bench.ab.workers import PairWorkers
 from bench.core.protocol import Job
@@ -17,7 +17,7 @@ from bench.engine.workers import Experience, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.results.journal import Journal
 from bench.results.run_directory import RunDir
-from bench.tune.objective import Objective
+from bench.tune.objectives import Objective
 from bench.tune.static import Static
 from bench.verdict.paired_test import pair_value
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.ab import journal as pair_journal
-from bench.ab.journal import (
+from bench.ab import pair_journal
+from bench.ab.pair_journal import (
     Failed,
     Pair,
     PairJournalError,

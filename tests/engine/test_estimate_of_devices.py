@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bench.core.records import Case
-from bench.engine.estimate import estimate
+from bench.engine.run_estimate import estimate
 from bench.host.probed import Device, Layer, Probe, SubjectFound
+from bench.plan.case_costs import Estimate, with_budget
 from bench.plan.config import Config, load
-from bench.plan.estimate import Estimate, with_budget
 from bench.plan.expand import Plan, make
 from tests.support.cases import PLAIN
 

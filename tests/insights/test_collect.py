@@ -10,7 +10,7 @@ import pytest
 from bench.core.records import FLAGS, Case, Entry, Failure, Measurement, Samples, StaticMetrics
 from bench.insights.collect import DOUBTS, of_run
 from bench.insights.insight import Insight
-from bench.results.load import load
+from bench.results.loading import load
 from tests.support import synthetic
 from tests.support.cases import case
 from tests.support.results import replicates, run_of

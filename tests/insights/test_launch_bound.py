@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.core.records import Case, Entry, StaticMetrics
-from bench.insights import headline
+from bench.insights import headlines
 from bench.insights.collect import of_run
 from bench.insights.insight import Insight
 from tests.support.cases import case
@@ -75,7 +75,7 @@ def test_no_advice_comes_from_launch_bound_rows(tmp_path: Path, setting: dict[st
 def test_the_headline_praises_no_setting_of_launch_bound_rows(tmp_path: Path) -> None:
     other = case(batch=1, **GPU | {"amp": "bfloat16"})
     entries = replicates(PLAIN, 192e-6, 190e-6) + replicates(other, 150e-6, 149e-6)
-    assert "amp" not in headline.of_run(run_of(tmp_path / "run", entries))
+    assert "amp" not in headlines.of_run(run_of(tmp_path / "run", entries))
 
 
 def test_cuda_graphs_are_praised_for_launch_bound_calls(tmp_path: Path) -> None:

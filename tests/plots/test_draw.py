@@ -18,7 +18,7 @@ from bench.compare.groups import groups, label
 from bench.compare.setting_speedup import against_plain
 from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics
 from bench.plots import draw
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
 from tests.support import synthetic
 from tests.support.cases import case

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 from bench.core.records import Entry, StaticMetrics
 from bench.plots import draw, forest
 from bench.plots.sheet import MARGIN_IN, Captions, sheet
-from bench.results.load import load
+from bench.results.loading import load
 from tests.plots.test_forest import report, row
 from tests.support import synthetic
 from tests.support.cases import case

@@ -21,11 +21,11 @@ from bench.results.aggregate import rows
 from bench.results.corrected import Replicate, uncorrected
 from bench.results.csv_files import write_measurements
 from bench.results.journal import Journal
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import NUMBERS, Results
 from bench.stats.control_rule import CaseRule, Learnt, learn
 from bench.terminal.run_summary import _between
-from bench.verdict import check
+from bench.verdict import two_runs
 from tests.support.cases import case
 from tests.support.results import RUN, measurement, run_of
 
@@ -259,7 +259,7 @@ def test_check_and_compare_find_the_same_in_a_moved_run_as_in_a_measured_one(
     findings = [
         [
             (one.verdict, one.figure, one.note.replace("6 earlier", ""), pytest.approx(one.worse))
-            for one_case in check.check(run, baseline, 0.05, past).cases
+            for one_case in two_runs.check(run, baseline, 0.05, past).cases
             for one in one_case.findings
         ]
         for run in (moved, raw)

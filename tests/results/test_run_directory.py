@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.ab import directory as ab_directory
-from bench.ab.plan import Asked, Planned
+from bench.ab import ab_directory
+from bench.ab.ab_plan import Asked, Planned
 from bench.ab.variants import Side
 from bench.core.errors import UserError
 from bench.core.records import SCHEMA_VERSION

@@ -25,7 +25,7 @@ from bench.selftest.work import Check, Line, NotMeasured, Workbench
 from bench.terminal.progress import PipedConsole
 from bench.worker.device.gpu_monitor import GpuMonitor
 from bench.worker.device.nvidia import GpuSnapshot, ProcessSample
-from bench.worker.selftest import devices as known_devices
+from bench.worker.selftest import known_devices
 from tests.support.cases import case
 from tests.support.fake_device import FakeDevice, FakeEvent
 from tests.support.paths import ROOT
@@ -489,7 +489,7 @@ def test_the_table_is_at_most_100_columns_wide(capsys: pytest.CaptureFixture[str
     assert "\x1b" not in shown
 
 
-def lines_of(*given: expectations.Verdict) -> list[Line]:
+def lines_of(*given: expectations.Outcome) -> list[Line]:
     return [Line("a", "b", Result("c", one)) for one in given]
 
 
@@ -503,7 +503,7 @@ def lines_of(*given: expectations.Verdict) -> list[Line]:
     ],
 )
 def test_a_failed_check_is_1_and_nothing_judged_is_4(
-    given: tuple[expectations.Verdict, ...], code: int
+    given: tuple[expectations.Outcome, ...], code: int
 ) -> None:
     assert command.code(lines_of(*given)) == code
 

@@ -9,7 +9,7 @@ from bench.core.records import Case, Entry, Measurement, Samples, whole_phase
 from bench.results import run_json
 from bench.results.aggregate import rows
 from bench.results.csv_files import write_measurements, write_samples
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results, samples_of
 
 RUN: Mapping[str, Any] = {

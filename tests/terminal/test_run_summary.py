@@ -9,7 +9,7 @@ from rich.console import Console
 
 from bench.compare.speedup_grid import speedup_table
 from bench.core.records import Case, Entry, Failure, Measurement, Row, Samples, StaticMetrics
-from bench.host import allocator
+from bench.host import allocators
 from bench.plots.captions import interval_note
 from bench.results.aggregate import rows
 from bench.terminal.run_summary import (
@@ -211,7 +211,7 @@ def test_the_plain_process_is_told_at_the_end_and_its_variables_stay_on_one_line
     console = Console(file=screen, width=80, color_system=None)
     show(run_of(tmp_path / "run", entries), entries, [], console)
     lines = screen.getvalue().splitlines()
-    assert allocator.exports() in lines
+    assert allocators.exports() in lines
     assert '- A plain script runs convnet as the row "as a plain process", at these' in lines
     assert any(line.startswith("as a plain process  0.67× (") for line in lines)
 

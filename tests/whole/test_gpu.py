@@ -27,15 +27,15 @@ from bench.engine.requests import request
 from bench.host.interpreter import Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
-from bench.worker import peaks
+from bench.worker import peak_measuring
 from bench.worker.device import cuda, energy, gpu_monitor, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
 from bench.worker.probe import gpu_details
 from bench.worker.process import limits
-from bench.worker.selftest import devices as selftest_devices
-from bench.worker.timing import measure
+from bench.worker.selftest import known_devices
+from bench.worker.timing import call_timing
 from tests.support.cases import case
 from tests.support.paths import ROOT
 
@@ -137,8 +137,8 @@ def test_events_of_a_short_call_count_no_more_than_the_hosts_clock(device: Devic
     x = torch.ones(8, 8, device=NAME)
     layers = nn.Sequential(*(nn.ReLU() for _ in range(20)))
     step = InferenceStep(layers, (x,), {}, device_type=device.type)
-    measure.first_call(step, device)
-    found = {one.kind: one.times_s for one in measure.measure(step, device, Budget()).samples}
+    call_timing.first_call(step, device)
+    found = {one.kind: one.times_s for one in call_timing.measure(step, device, Budget()).samples}
     # The device passes the last event after the host has recorded it, which takes microseconds.
     assert statistics.median(found["device"]) < statistics.median(found["latency"]) + RECORD_S
 
@@ -231,10 +231,10 @@ def test_an_idle_context_of_another_process_is_counted_and_disturbs_nothing(
 def test_a_process_that_computes_is_told_from_a_gpu_of_ones_own(device: Device) -> None:
     gpu = nvidia.gpu_of(NAME)
     assert gpu is not None
-    found = selftest_devices.neighbour(
+    found = known_devices.neighbour(
         lambda: gpu_monitor.GpuMonitor(gpu),
         lambda: watched(gpu, device),
-        lambda: selftest_devices.another_process(NAME),
+        lambda: known_devices.another_process(NAME),
     )
     gpu.close()
     assert found in ({}, {"contended_alone": False, "contended_beside": True})
@@ -291,8 +291,8 @@ def test_an_input_that_no_cache_holds_is_not_read_faster_than_one_that_it_holds(
         layer = nn.Threshold(0.0, 0.0).eval()
         step = InferenceStep(layer, (x,), {}, device_type="cuda", rotate_bytes=rotate_bytes)
         assert step.cold is (rotate_bytes > 0)
-        measure.first_call(step, device)
-        times = measure.measure(step, device, Budget())
+        call_timing.first_call(step, device)
+        times = call_timing.measure(step, device, Budget())
         (found,) = [one for one in times.samples if one.kind == "pipelined"]
         call_s = statistics.median(found.times_s)
         if times.host_issue_s is not None and times.host_issue_s > 0.8 * call_s:
@@ -333,9 +333,9 @@ def test_tf32_changes_matrix_products_and_convolutions_alike() -> None:
 
 @needs_cuda
 def test_the_peaks_of_a_gpu_are_those_of_a_gpu(device: Device) -> None:
-    rungs = peaks.arithmetic(device, "float32")
+    rungs = peak_measuring.arithmetic(device, "float32")
     assert max(rung["per_s"] for rung in rungs) > 5e11
-    assert max(rung["per_s"] for rung in peaks.byte_rates(device)) > 5e10
+    assert max(rung["per_s"] for rung in peak_measuring.byte_rates(device)) > 5e10
 
 
 # --- through the path of a run ---------------------------------------------------------------

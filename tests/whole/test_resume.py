@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.commands import run as measure
+from bench.commands.run import Asked, _resume
 from bench.core.errors import UserError
 from bench.core.records import SCHEMA_VERSION
 from bench.host import environment, probe
@@ -67,7 +67,7 @@ def store(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def resume(path: Path, **options: Any) -> Any:
-    return measure._resume(measure.Asked(resume=path, options=options))
+    return _resume(Asked(resume=path, options=options))
 
 
 def test_the_plan_and_the_options_are_those_that_were_stored(run: Path) -> None:

@@ -24,10 +24,10 @@ from bench.core.records import StaticMetrics
 from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
-from bench.worker.model import compile as compiled
+from bench.worker.model import torch_compile
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
-from bench.worker.profiler import memory as profile_memory
+from bench.worker.profiler import memory_trace
 from bench.worker.profiler.device import (
     Work,
     bottleneck,
@@ -287,12 +287,10 @@ def _kernels(works: Sequence[Sequence[Work]]) -> list[dict[str, Any]]:
 
 def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
     """Return the series and the peak, and by operator the bytes that it allocated."""
-    if compiled.uses_cuda_graphs(built.case.compile, built.device.type):
+    if torch_compile.uses_cuda_graphs(built.case.compile, built.device.type):
         return {"memory": None, "allocated": {}}  # a replay allocates nothing
     module = built.prepared.module if eager else None
-    used = profile_memory.record(
-        built.step, built.prepared, module, torch.device(built.device.name)
-    )
+    used = memory_trace.record(built.step, built.prepared, module, torch.device(built.device.name))
     start_ns = used.times_ns[0]
     return {
         "memory": {
@@ -300,9 +298,7 @@ def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
             "bytes": {name: list(values) for name, values in used.bytes_by_category.items()},
             "peak": used.peak,
             "peak_bytes": used.peak_bytes,
-            "alive": [
-                dataclasses.asdict(block) for block in used.alive[: profile_memory.MOST_ALIVE]
-            ],
+            "alive": [dataclasses.asdict(block) for block in used.alive[: memory_trace.MOST_ALIVE]],
         },
         "allocated": used.allocated,
     }

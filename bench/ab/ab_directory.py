@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.ab import journal, variants
-from bench.ab.plan import AbError, Asked, Planned
+from bench.ab import pair_journal, variants
+from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.core.records import SCHEMA_VERSION
 from bench.host import environment
 from bench.plan import config
@@ -38,7 +38,7 @@ def create(asked: Asked, planned: Planned) -> Path:
     }
     with run_directory.new(path) as folder:
         run_directory.RunDir(folder).folders.scratch.mkdir()
-        (folder / journal.NAME).touch()
+        (folder / pair_journal.NAME).touch()
         run_directory.write_atomically(folder / DESCRIPTION, json.dumps(document, indent=1) + "\n")
     return path
 

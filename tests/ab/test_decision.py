@@ -8,18 +8,18 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from bench.ab import outcome as ab_outcome
-from bench.ab.directory import DESCRIPTION
+from bench.ab import decision
+from bench.ab.ab_directory import DESCRIPTION
+from bench.ab.ab_plan import Planned
+from bench.ab.decision import _by_stage
 from bench.ab.interleave import TOGETHER
-from bench.ab.journal import Failed, Pair, PairsSoFar, SideStaticMetrics
-from bench.ab.outcome import _by_stage
-from bench.ab.plan import Planned
+from bench.ab.pair_journal import Failed, Pair, PairsSoFar, SideStaticMetrics
 from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.core.records import Status
 from bench.plan.config import RunOptions
 from bench.verdict.ab_report import Report, markdown
-from bench.verdict.paired_test import Case, decide
+from bench.verdict.paired_test import PairedPhase, decide
 from tests.support.cases import case
 
 QUIET = (0.001, -0.001, 0.0, 0.002, -0.002, 0.0)
@@ -32,14 +32,14 @@ def off(by: float) -> tuple[float, ...]:
 
 
 def test_a_null_case_that_was_off_in_one_stage_is_not_hidden_by_the_other() -> None:
-    cases = [Case(key="a", first=QUIET)]
+    cases = [PairedPhase(key="a", first=QUIET)]
     for null in (
-        Case(key="n", first=off(0.15), fresh=QUIET),
-        Case(key="n", first=off(0.15), fresh=(0.0,)),
-        Case(key="n", first=QUIET, fresh=off(0.15)),
+        PairedPhase(key="n", first=off(0.15), fresh=QUIET),
+        PairedPhase(key="n", first=off(0.15), fresh=(0.0,)),
+        PairedPhase(key="n", first=QUIET, fresh=off(0.15)),
     ):
         assert decide(cases, _by_stage([null]), 0.05)[0].verdict == "UNTRUSTED"
-    quiet = Case(key="n", first=QUIET, fresh=QUIET)
+    quiet = PairedPhase(key="n", first=QUIET, fresh=QUIET)
     assert decide(cases, _by_stage([quiet]), 0.05)[0].verdict == "SAME"
 
 
@@ -99,7 +99,7 @@ def outcome(
     both = of_records(*records, *(static(key, side) for key in made.cases for side in "AB"))
     both.cases = {key: one["A"] for key, one in made.cases.items()}
     both.thresholds = made.thresholds
-    return ab_outcome.decided(made, both, (), Path("out"), incomplete=incomplete)
+    return decision.decided(made, both, (), Path("out"), incomplete=incomplete)
 
 
 def of_records(*records: Pair | SideStaticMetrics) -> Pairs:
@@ -331,13 +331,13 @@ def test_a_step_summary_that_cannot_be_written_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere/summary.md"))
-    ab_outcome.tell(outcome(*good(A), *nulls()), Console(), tmp_path)
+    decision.tell(outcome(*good(A), *nulls()), Console(), tmp_path)
     assert "summary.md: the step summary cannot be written: No such file" in capsys.readouterr().out
 
 
 def test_the_exit_code_is_kept_beside_the_first_line(tmp_path: Path) -> None:
     (tmp_path / DESCRIPTION).write_text("{}")
-    ab_outcome.write(tmp_path, outcome(), of_records(), 2)
+    decision.write(tmp_path, outcome(), of_records(), 2)
     stored = json.loads((tmp_path / DESCRIPTION).read_text())
     assert stored["exit_code"] == 2
     assert stored["headline"].startswith("NOTHING MEASURED")

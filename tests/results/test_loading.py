@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.core.records import COLUMNS, STATUSES, Measurement, Row, Samples, to_line
 from bench.results import aggregate, run_json
 from bench.results.csv_files import SAMPLE_COLUMNS, write_measurements, write_samples
-from bench.results.load import ReadError, load
+from bench.results.loading import ReadError, load
 from bench.results.results import samples_of
 from tests.support.cases import case
 from tests.support.results import measurement, replicates, run_of

@@ -20,7 +20,7 @@ from bench.core.subject import layer_text, parse
 from bench.core.text import number_of
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
-from bench.plan import config, estimate, expand
+from bench.plan import case_costs, config, expand
 from bench.verdict.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIRS, first_pairs
 
 # Seconds of a case's first stage and its share of the null case, on two cores
@@ -171,7 +171,7 @@ def first_stage_s(planned: Planned) -> float:
     """Return the estimate without a budget.  Suspects are measured again and take longer."""
     firsts = first_pairs(planned.pairs)
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
-    total_s += 2 * sum(estimate.compile_s(one["A"], firsts) for one in planned.cases.values())
+    total_s += 2 * sum(case_costs.compile_s(one["A"], firsts) for one in planned.cases.values())
     return total_s
 
 

@@ -8,7 +8,7 @@ import pytest
 from bench.core.records import COLUMNS, Case
 from bench.worker.device import energy, nvidia
 from bench.worker.device.device import open_device
-from bench.worker.jobs import static_metrics
+from bench.worker.jobs import count_static_metrics
 from bench.worker.jobs.prepare import make_step
 from bench.worker.model.build import prepare
 from bench.worker.model.step import Step
@@ -20,7 +20,7 @@ RESIDUAL = "tests.subjects.models:Residual"
 def find(of: Case) -> tuple[dict[str, float], dict[str, str]]:
     prepared = prepare(of)
     step = make_step(prepared, prepared.module, of, "cpu")
-    return static_metrics.find(step, step, prepared, of, open_device("cpu"))
+    return count_static_metrics.find(step, step, prepared, of, open_device("cpu"))
 
 
 def small(**changes: Any) -> Case:
@@ -65,7 +65,7 @@ def test_training_moves_what_backward_needs_again_and_what_the_optimizer_does(
     of = small(subject="torch.nn:Linear(8, 3)", input="8", mode="training")
     prepared = dataclasses.replace(prepare(of), restore=restored)
     step = make_step(prepared, prepared.module, of, "cpu")
-    found, _ = static_metrics.find(step, step, prepared, of, open_device("cpu"))
+    found, _ = count_static_metrics.find(step, step, prepared, of, open_device("cpu"))
     x, y, weight, bias = 2 * 8 * 4, 2 * 3 * 4, 8 * 3 * 4, 3 * 4
     assert found["bytes_moved:forward"] == x + y + weight + bias
     assert found["bytes_moved:backward"] == y + weight + bias + x
@@ -93,7 +93,7 @@ def test_compiled_code_has_no_operators_but_the_mathematics_of_its_module() -> N
     of = small(subject="torch.nn:Linear(8, 3)", input="8")
     prepared = prepare(of)
     step, eager = (make_step(prepared, prepared.module, of, "cpu") for _ in range(2))
-    found, problems = static_metrics.find(step, eager, prepared, of, open_device("cpu"))
+    found, problems = count_static_metrics.find(step, eager, prepared, of, open_device("cpu"))
     assert set(problems) - {"process_peak_bytes"} == {"operators", "layout_flips"}
     assert found["flops"] == 2 * 2 * 8 * 3
 
@@ -137,7 +137,7 @@ def on_gpu(gpu: FakeGpu, **changes: Any) -> tuple[dict[str, float], dict[str, st
     prepared = prepare(of)
     step = make_step(prepared, prepared.module, of, "cpu")
     gpu.step = step
-    return static_metrics.find(step, step, prepared, of, gpu)
+    return count_static_metrics.find(step, step, prepared, of, gpu)
 
 
 def test_an_accelerators_own_counters_are_read_after_waiting() -> None:
