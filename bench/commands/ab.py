@@ -53,37 +53,8 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     directory = run_directory.RunDir(path)
     holder = run_directory.lock(directory)
     journal = Journal(path / pair_journal.NAME)
-    seen = pair_journal.read(path / pair_journal.NAME)
-
-    def tell(text: str) -> None:
-        console.print(tables.safe(text), soft_wrap=True)
-
-    experience = Experience(tell=tell)
-    by_side = {side.name: side for side in planned.sides}
     history = ab_directory.null_history(path, planned.machine_id)
-    pairs = Pairs(
-        cases={key: one["A"] for key, one in planned.cases.items()},
-        seed=planned.run.seed,
-        threshold=planned.threshold,
-        thresholds=planned.thresholds,
-        bias=paired_test.bias(history),
-        pairs=planned.pairs,
-        budget_s=planned.run.budget_s,
-        expected_s=ab_plan.first_stage_s(planned),
-        names=ab_plan.names(planned),
-        journal=journal,
-        seen=seen,
-        open_workers=lambda stage, number: PairWorkers(
-            sides=by_side,
-            cases=planned.cases,
-            run=planned.run,
-            directory=path,
-            stage=stage,
-            number=number,
-            experience=experience,
-        ).open(),
-        tell=tell,
-    )
+    pairs = _pairs(path, planned, journal, paired_test.bias(history), console)
     incomplete: str | None = "the budget was used up"
     stopped: UserError | None = None
     try:
@@ -111,6 +82,39 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     if stopped is not None:
         raise stopped
     return code
+
+
+def _pairs(path: Path, planned: Planned, journal: Journal, bias: float, console: Console) -> Pairs:
+    """Return the pairs to be measured, with those that the journal has already."""
+
+    def tell(text: str) -> None:
+        console.print(tables.safe(text), soft_wrap=True)
+
+    experience = Experience(tell=tell)
+    by_side = {side.name: side for side in planned.sides}
+    return Pairs(
+        cases={key: one["A"] for key, one in planned.cases.items()},
+        seed=planned.run.seed,
+        threshold=planned.threshold,
+        thresholds=planned.thresholds,
+        bias=bias,
+        pairs=planned.pairs,
+        budget_s=planned.run.budget_s,
+        expected_s=ab_plan.first_stage_s(planned),
+        names=ab_plan.names(planned),
+        journal=journal,
+        seen=pair_journal.read(path / pair_journal.NAME),
+        open_workers=lambda stage, number: PairWorkers(
+            sides=by_side,
+            cases=planned.cases,
+            run=planned.run,
+            directory=path,
+            stage=stage,
+            number=number,
+            experience=experience,
+        ).open(),
+        tell=tell,
+    )
 
 
 def _interrupted(path: Path, console: Console) -> int:

@@ -306,51 +306,16 @@ def _resume(asked: Asked) -> _Begun:
     """Load the stored plan.  Refuse it if the machine or the code has changed since."""
     path = asked.resume
     assert path is not None
-    others = asked.axes or asked.subjects or asked.cases or asked.config or asked.out
-    more = (
-        asked.quick
-        or asked.name
-        or asked.fresh_peaks
-        or any(asked.options.get(name) is not None for name in ("seed", "weights"))
-    )
-    if others or more or asked.list_only:
-        raise MeasureError(
-            f"--resume {path}: goes on with what that run was; of all flags only "
-            "--replicates, --precision, --budget and --timeout may stand beside it"
-        )
+    _refuse_flags_beside_resume(asked)
     directory, stored = run_directory.reopen(path)
-    try:
-        described = run_json.of(stored)
-        cases = _cases(stored)
-        options = config.RunOptions(
-            **{
-                key: stored["config"][key]
-                for key in config.RunOptions.model_fields
-                if key in stored["config"] or key not in NEWER_OPTIONS
-            }
-        )
-        before = environment.fixed_details(
-            described.machine.written(), described.environment.written()
-        )
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
+    described, before, cases, options = _stored_plan(path, stored)
     longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
     found = probe.built(
         probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
     )
     machine = provenance.machine(found)
-    now = environment.fixed_details(machine, {**found.torch_details, **environment.environment()})
-    differs = [
-        f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
-        for what in dict.fromkeys((*before, *now))
-        if before.get(what) != now.get(what)
-    ] + [
-        f"another {name}: its file has changed since"
-        for name, digest in found.digests.items()
-        if described.environment.sources.get(name, digest) != digest
-    ]
-    if differs:
+    if differs := _differences(before, described, machine, found):
         raise MeasureError(
             f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
         )
@@ -367,6 +332,68 @@ def _resume(asked: Asked) -> _Begun:
         asked.began_s,
         description=changed,
     )
+
+
+def _refuse_flags_beside_resume(asked: Asked) -> None:
+    """Raise MeasureError if a flag would change the plan that is continued."""
+    others = asked.axes or asked.subjects or asked.cases or asked.config or asked.out
+    more = (
+        asked.quick
+        or asked.name
+        or asked.fresh_peaks
+        or any(asked.options.get(name) is not None for name in ("seed", "weights"))
+    )
+    if others or more or asked.list_only:
+        raise MeasureError(
+            f"--resume {asked.resume}: goes on with what that run was; of all flags only "
+            "--replicates, --precision, --budget and --timeout may stand beside it"
+        )
+
+
+def _stored_plan(
+    path: Path, stored: Mapping[str, Any]
+) -> tuple[run_json.Description, Mapping[str, Any], tuple[Case, ...], config.RunOptions]:
+    """Return run.json, the details in it that must not change, its cases and its options.
+
+    Raises MeasureError if it is damaged.
+    """
+    try:
+        described = run_json.of(stored)
+        before = environment.fixed_details(
+            described.machine.written(), described.environment.written()
+        )
+        options = config.RunOptions(
+            **{
+                key: stored["config"][key]
+                for key in config.RunOptions.model_fields
+                if key in stored["config"] or key not in NEWER_OPTIONS
+            }
+        )
+        return described, before, _cases(stored), options
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
+
+
+def _differences(
+    before: Mapping[str, Any],
+    described: run_json.Description,
+    machine: Mapping[str, Any],
+    found: Probe,
+) -> list[str]:
+    """Return the details of the machine and the code that have changed since, one text each.
+
+    before: details of the machine as run.json has them.
+    """
+    now = environment.fixed_details(machine, {**found.torch_details, **environment.environment()})
+    return [
+        f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
+        for what in dict.fromkeys((*before, *now))
+        if before.get(what) != now.get(what)
+    ] + [
+        f"another {name}: its file has changed since"
+        for name, digest in found.digests.items()
+        if described.environment.sources.get(name, digest) != digest
+    ]
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
