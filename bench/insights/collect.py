@@ -65,7 +65,9 @@ def of_run(run: Results) -> list[Insight]:
         found += layer_share.insights(shares, group.name)
     problem = no_ceilings(run) if by_layer else None
     uncounted = roofline.unknown(rows, machine)
-    found += roofline.insights(roofline.points(rows, machine), problem, uncounted)
+    found += roofline.insights(
+        roofline.points(rows, machine, roofline.layer_types(run)), problem, uncounted
+    )
     return found
 
 

@@ -137,6 +137,7 @@ class Layer(_Part):
 
     name: str
     alias: str | None = None
+    type: str | None = None
     calls: Annotated[int, Field(ge=0, lt=2**53)] | None = None
     same_as: Many[str] | None = None
 

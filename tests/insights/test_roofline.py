@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.records import Entry, Row, StaticMetrics
 from bench.insights.collect import no_ceilings, of_run
-from bench.insights.roofline import points
+from bench.insights.roofline import layer_types, points
 from bench.plots.draw import build
 from bench.results.run_json import Machine
 from tests.support.cases import case
@@ -220,3 +220,43 @@ def test_without_peaks_there_is_no_plot_and_a_reason(tmp_path: Path) -> None:
     figures, reasons = build(run_of(tmp_path / "run", entries()))
     assert "roofline" not in figures
     assert "roofline: no layers beside measured peaks of the machine" in reasons
+
+
+WITH_TF32 = of_sweep(
+    {
+        **LADDER,
+        "threads": None,
+        "arithmetic": {
+            "float32": [{"what": "product", "amount": 1, "per_s": 100e9}],
+            "tf32": [{"what": "product", "amount": 1, "per_s": 400e9}],
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("subject", "tf32", "arithmetic", "reached"),
+    [
+        ("net/fc", "default", "float32", 0.5),
+        ("torch.nn:Linear(8, 4)", "default", "float32", 0.5),
+        ("net/fc", "on", "tf32", 0.125),
+        ("net/conv", "default", "tf32", 0.125),
+        ("net/block", "default", "tf32", 0.125),
+        ("net/conv", "off", "float32", 0.5),
+    ],
+)
+def test_matrix_products_use_tf32_only_where_it_is_on(
+    subject: str, tf32: str, arithmetic: str, reached: float
+) -> None:
+    """torch's default leaves matrix products in float32; a block may have convolutions."""
+    types = {"net/fc": "Linear", "net/conv": "Conv2d", "net/block": "BasicBlock"}
+    given = row(subject=subject, tf32=tf32, threads=None)
+    (one,) = points([given], WITH_TF32, types)
+    assert one.arithmetic == arithmetic
+    assert one.reached == pytest.approx(reached)
+
+
+def test_the_types_of_layers_are_those_of_the_run(tmp_path: Path) -> None:
+    layers = {"net": [{"name": "model.0", "alias": "fc", "type": "Linear", "calls": 1}]}
+    run = run_of(tmp_path / "run", entries(), layers=layers)
+    assert layer_types(run) == {"net/fc": "Linear"}
