@@ -345,9 +345,8 @@ def replaced(value: Any, path: Sequence[int], new: Any) -> Any:
 def all_read(folder: Path, other: Results) -> None:
     """All that reads results, of this run, alone and beside another.  Raises UserError."""
     run = loading.load(folder)
-    page.build([run])
-    page.build([run, other])
-    page.build([other, run, other])
+    for runs in ([run], [run, other], [other, run, other]):
+        assert "</html>" in page.build(runs).html
     for axis in COMPARABLE:
         with contextlib.suppress(UserError):
             speedup.within(run, axis)
@@ -358,15 +357,18 @@ def all_read(folder: Path, other: Results) -> None:
         two_runs.check(other, run),
         two_runs.check(run, None),
     ):
-        markdown.report_markdown(judged)
+        text = markdown.report_markdown(judged)
+        assert all(one.verdict in text for one in judged.cases)
 
 
 def refused_in_one_line_or_read(folder: Path, other: Results) -> None:
+    """A refusal names the file, so that a reader can mend it."""
     try:
         all_read(folder, other)
     except UserError as error:
         assert "\n" not in str(error)
         assert one_line(error).isprintable()
+        assert str(folder) in str(error)
 
 
 @pytest.fixture(scope="module")
