@@ -14,6 +14,7 @@ from bench.api.held import Held, held_by
 from bench.api.inputs import Inputs
 from bench.api.settings import Settings
 from bench.core.errors import UserError
+from bench.worker.checks import state
 from bench.worker.device.device import Device, DeviceError, open_device
 from bench.worker.model import compile_tools, loss, random_state, torch_compile, twins
 from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
@@ -116,7 +117,7 @@ def opened(
     change, of_input = _changes(settings, device)
     with contextlib.ExitStack() as stack:
         stack.enter_context(random_state.kept(device.type))
-        stack.enter_context(restored.switches())
+        stack.enter_context(state.switches_kept())
         if mode == "training":
             stack.enter_context(restored.gradients_enabled())
         if settings.amp == "off" and torch.is_autocast_enabled(device.type):
