@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.ab import variants
 from bench.core import units
+from bench.core.axes import AXES
 from bench.core.errors import UserError
 from bench.core.protocol import Proof
 from bench.core.records import Case
@@ -27,7 +28,7 @@ from bench.verdict.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIR
 # (experiments/live.py).
 CASE_S = 18.0
 # If the variants differ in the device, these axes may differ as well, or have no meaning.
-DEVICES_OWN = ("cudnn_benchmark", "tf32", "threads", "allocator")
+DEVICES_OWN = tuple(axis.name for axis in AXES if axis.of_device)
 
 
 class AbError(UserError):

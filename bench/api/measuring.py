@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bench.api import inputs, quiet, session
 from bench.api.held import module_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
-from bench.api.settings import NAMES, checked, unknown_keyword
+from bench.api.settings import Settings, checked, unknown_keyword
 from bench.api.shown import table
 from bench.api.values import Bytes, PerSecond, Seconds
 from bench.core import units
@@ -30,7 +30,10 @@ WHY_IN_PROCESS = (
 )
 # torch's words where a backward begins at more than one number.
 NOT_A_NUMBER = "grad can be implicitly created only for scalar outputs"
-SETTINGS = (*NAMES, "loss", "optimizer", "batch", "keywords", "samples_s", "warmup_s")
+SETTINGS = (
+    *(one.name for one in fields(Settings)),
+    *("loss", "optimizer", "batch", "keywords", "samples_s", "warmup_s"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bench.compare.groups import Group, groups, label
 from bench.compare.setting_speedup import SettingSpeedup
 from bench.core import units
-from bench.core.axes import AS_BUILT, BY_NAME, AxisError
+from bench.core.axes import AS_BUILT, AXES, BY_NAME, AxisError
 from bench.core.records import Row
 from bench.core.text import printable, shortened
 from bench.host import allocators
@@ -20,19 +20,7 @@ from bench.results.corrected import uncorrected
 from bench.results.results import Medians, Results
 
 MOST_CHARS = 80  # of a name
-_PASTED = (
-    "mode",
-    "dtype",
-    "amp",
-    "memory_format",
-    "compile",
-    "cudnn_benchmark",
-    "tf32",
-    "threads",
-    "allocator",
-    "grad_mode",
-    "device",
-)
+_PASTED = (*(axis.name for axis in AXES if axis.name not in ("batch", "input", "device")), "device")
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from rich.console import Console
 from bench.compare.speedup import SHARED, is_of_shared
 from bench.compare.speedup_grid import Grid, GridWord, speedup_table
 from bench.core import units
+from bench.core.axes import AXES
 from bench.core.records import FLAGS, Entry, Failure, Measurement, Row, StaticMetrics, whole_phase
 from bench.core.row_names import accelerators, case_names, half_width
 from bench.core.text import command, number_of
@@ -33,7 +34,7 @@ MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
 FLAG_LETTERS = dict(zip(FLAGS, "cugnfpltiv2", strict=True))
-SPEEDUP_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
+SPEEDUP_AXES = tuple(axis.name for axis in AXES if axis.compared)
 
 
 def show(

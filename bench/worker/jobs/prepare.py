@@ -83,7 +83,7 @@ def build(request: Request) -> BuiltCase:
     load(parse(case.subject))  # what its import turns is put back, wherever it is imported
     import_s = wall_clock() - import_s
     state.restore_switches(request.switches)
-    settings.apply(case)
+    settings.apply(case.as_dict())
     asked = state.switches()
     device = open_device(case.device)
     open_s = wall_clock() - start_s - import_s - device.trial_s
