@@ -30,9 +30,6 @@ if TYPE_CHECKING:
     from bench.worker.device.device import Device
     from bench.worker.model.step import Step
 
-# What a process decides at its start or once for all; `bench run` gives each case its own.
-OWN_PROCESS = ("compile", "allocator")
-
 Bench = Callable[..., Any]
 
 
@@ -148,14 +145,14 @@ class CallableStep:
 def make_case(subject: str, settings: dict[str, object]) -> "Case":
     """A case from settings by axis name.  Raises BenchCaseError, axes.AxisError."""
     with start.own_names():
-        from bench.core.axes import BY_NAME, MAX_BATCH
+        from bench.core.axes import AXES, BY_NAME, MAX_BATCH
         from bench.core.records import Case
         from bench.plan.expand import SHIPPED_INPUT
 
     unknown = sorted(set(settings) - set(BY_NAME))
     if unknown:
         raise BenchCaseError(f"{unknown[0]!r} is no setting; choose from {', '.join(BY_NAME)}")
-    for name in OWN_PROCESS:
+    for name in (one.name for one in AXES if one.at_start):  # `bench run` gives each case its own
         if settings.get(name, "off") != "off":
             raise BenchCaseError(f"{name} needs a process of its own: use `bench run --{name}`")
     whole = subject.partition("/")[0]
@@ -169,34 +166,27 @@ def make_case(subject: str, settings: dict[str, object]) -> "Case":
     if fields["batch"] == MAX_BATCH:
         raise BenchCaseError("batch max is found by `bench run --batch max`; give a number")
     fields["batch"] = int(fields["batch"])
-    if not on_cpu:
-        fields["threads"] = None
-    for name in ("cudnn_benchmark", "tf32"):
-        if name not in settings and not str(values["device"]).startswith("cuda"):
-            fields[name] = None  # no such thing there
-    if fields["mode"] != "inference":
-        fields["grad_mode"] = None
+    on_cuda = str(values["device"]).startswith("cuda")
+    for axis in AXES:
+        asked = axis.name in settings and axis.meaning in ("cudnn", "tf32")
+        means = axis.means_something(
+            mode=str(fields["mode"]), on_cpu=on_cpu, cudnn=on_cuda, tf32=on_cuda
+        )
+        if axis.name in fields and not means and not asked:
+            fields[axis.name] = None  # no such thing there
     return Case(subject=subject, **fields)
 
 
 @contextlib.contextmanager
 def _settings(case: "Case") -> Iterator[None]:
     """The case's settings, and afterwards those of the test's process again."""
-    import torch
-
     with start.own_names():
+        from bench.worker.checks import state
         from bench.worker.device import settings
 
-    cudnn, matmul = torch.backends.cudnn, torch.backends.cuda.matmul
-    threads = torch.get_num_threads()
-    flags = (cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32) if case.tf32 else None
-    settings.apply(case)
-    try:
+    with state.switches_kept():
+        settings.apply(case.as_dict())
         yield
-    finally:
-        torch.set_num_threads(threads)
-        if flags:
-            cudnn.benchmark, cudnn.allow_tf32, matmul.allow_tf32 = flags
 
 
 @contextlib.contextmanager
@@ -220,7 +210,7 @@ def _measure(
 ) -> None:
     """Warm up, choose rounds and calls, and hand the call and its wait to pytest-benchmark."""
     with start.own_names():
-        from bench.worker.timing import contention, measure, stopwatch
+        from bench.worker.timing import call_timing, contention, stopwatch
 
     def restore() -> None:
         step.prepare(1)
@@ -238,10 +228,10 @@ def _measure(
         benchmark.pedantic(call_and_wait, setup=restore)
         return
     budget = _budget(request)
-    first_call_s = measure.first_call(step, device)
+    first_call_s = call_timing.first_call(step, device)
     step.settle()
-    steady = measure.warm_up(step, device, budget)
-    calls = measure.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
+    steady = call_timing.warm_up(step, device, budget)
+    calls = call_timing.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
     if step.need_preparing:
         calls = 1  # its setup, outside the timed span, goes with one call a round
     rounds = round(budget.samples_s / (calls * steady.call_s))

@@ -45,6 +45,7 @@ class World:
 
     def differs(self, suspects: Suspects, *, slower: bool) -> bool:
         """Answer as a comparison that makes no error."""
+        assert slower is (self.effect > 0) or self.effect == 0
         return self.effect != 0 and suspects.first <= self.culprit <= suspects.last
 
 

@@ -19,7 +19,7 @@ from bench.compare.groups import Span
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.insights.insight import factor
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
 from bench.stats import ratios
 from convnet.network import ConvNet

@@ -30,7 +30,7 @@ from bench.core.records import Measurement, Row, whole_phase
 from bench.results import aggregate
 from bench.results.history import KINDS
 from bench.results.journal import read
-from bench.results.load import description
+from bench.results.loading import description
 from bench.stats import between_runs, control_rule, ratios
 from bench.stats.control_rule import Learnt, Point, Series
 from bench.stats.intervals import centre, log_interval

@@ -26,7 +26,7 @@ from rich.console import Console
 
 from bench.compare.speedup_grid import speedup_table
 from bench.core.records import whole_phase
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
 from bench.verdict.text_table import Column, TextTable
 

@@ -2,7 +2,7 @@
 
 SIGKILL goes at random moments to the runner, a replicate or a worker of one small sweep.  A
 runner that was killed is followed by `bench run --resume`.  At the end each case has each of its
-replicates once and its facts once, and no process is left.
+replicates once and its static metrics once, and no process is left.
 """
 
 import argparse
@@ -80,7 +80,7 @@ class Sweep:
             runner = psutil.Process(self.process.pid)
             found["runner"].append(runner)
             for one in runner.children():
-                if "bench.worker.forkserver" in one.cmdline():
+                if "bench.worker.fork_server_process" in one.cmdline():
                     found["replicate"].append(one)
                     found["worker"] += one.children()
         except psutil.Error:
@@ -149,7 +149,7 @@ def problems(run: Path, replicates: int) -> list[str]:
         if {one["replicate"] for one in own} != set(range(replicates)):
             found.append(f"{case_id}: replicates are missing")
         if not count[case_id, "facts"]:
-            found.append(f"{case_id}: facts are missing")
+            found.append(f"{case_id}: static metrics are missing")
     if not (run / "measurements.csv").exists():
         found.append("there is no measurements.csv")
     return found

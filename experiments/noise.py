@@ -17,7 +17,7 @@ import statistics
 import subprocess
 import sys
 
-from bench.host.allocator import HUGE_PAGES, THRESHOLDS, TUNABLES
+from bench.host.allocators import HUGE_PAGES, THRESHOLDS, TUNABLES
 from tests.support.cases import case
 
 CASES = (
@@ -42,7 +42,7 @@ def one_process() -> None:
     """The medians of the cases, as a line of JSON."""
     from bench.core.protocol import Budget, Request
     from bench.worker.jobs import prepare
-    from bench.worker.timing import measure
+    from bench.worker.timing import call_timing
 
     found = []
     for one in CASES:
@@ -60,7 +60,7 @@ def one_process() -> None:
             )
         )
         prepare.begin(built)
-        times = measure.measure(built.step, built.device, Budget(samples_s=0.5))
+        times = call_timing.measure(built.step, built.device, Budget(samples_s=0.5))
         found.append(
             statistics.median(
                 next(

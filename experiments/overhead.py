@@ -24,7 +24,7 @@ def main(paths: list[Path]) -> None:
     eager = [one for one in found if one.case.compile == "off"]
     # autocast's untimed call of the read-back takes a tenth of a second where it is emulated
     plain = [one for one in eager if one.case.amp == "off"]
-    extra_s = [one.wall_s - one.timed_s - one.facts["first_call_s"] for one in plain]
+    extra_s = [one.wall_s - one.timed_s - one.metrics["first_call_s"] for one in plain]
     print(f"{len(found)} outcomes of {len(paths)} runs")
     if extra_s:
         deciles_s = statistics.quantiles(extra_s, n=10)
@@ -32,8 +32,8 @@ def main(paths: list[Path]) -> None:
             f"a forked case costs {1e3 * statistics.median(extra_s):.0f} ms beside its first call, "
             f"warm-up and samples (90 % of them at most {1e3 * deciles_s[-1]:.0f} ms)"
         )
-    warm_s = [one.wall_s for one in found if "compile_warm_s" in one.facts]
-    cold_s = [one.wall_s for one in found if "compile_cold_s" in one.facts]
+    warm_s = [one.wall_s for one in found if "compile_warm_s" in one.metrics]
+    cold_s = [one.wall_s for one in found if "compile_cold_s" in one.metrics]
     for name, times_s in (("warm", warm_s), ("cold", cold_s)):
         if times_s:
             print(

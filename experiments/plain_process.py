@@ -22,7 +22,7 @@ from pathlib import Path
 
 from bench.core import units
 from bench.core.records import whole_phase
-from bench.host import allocator
+from bench.host import allocators
 from bench.stats.intervals import centre, log_interval
 
 SCRIPT = """
@@ -80,7 +80,7 @@ def script_s(mode: str, batch: int, kind: str) -> float:
     """Median of single calls of the plain script in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, mode, str(batch), str(SECONDS)],
-        env=allocator.environment(kind, os.environ),
+        env=allocators.environment(kind, os.environ),
         check=True,
         capture_output=True,
         text=True,

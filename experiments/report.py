@@ -26,13 +26,13 @@ from bench.core.records import (
     TRAINING_PHASES,
     Case,
     Entry,
-    Facts,
     Measurement,
     Samples,
+    StaticMetrics,
     whole_phase,
 )
 from bench.results import run_json
-from bench.results.aggregate import EVERYWHERE, FACTS, rows
+from bench.results.aggregate import EVERYWHERE, METRICS, rows
 from bench.results.csv_files import write_measurements, write_samples
 from bench.results.results import samples_of
 from tests.support.cases import case
@@ -77,18 +77,20 @@ def entries(count: int) -> Iterator[Entry]:
             )
             own = {name: rng.lognormvariate(0, 1) for name in EVERYWHERE}
             yield Measurement(
-                case=one, replicate=replicate, samples=samples, facts=own, flags=("unsteady",)
+                case=one, replicate=replicate, samples=samples, metrics=own, flags=("unsteady",)
             )
-        yield Facts(case=one, facts={name: 1e9 * rng.lognormvariate(0, 1) for name in FACTS})
+        yield StaticMetrics(
+            case=one, metrics={name: 1e9 * rng.lognormvariate(0, 1) for name in METRICS}
+        )
 
 
 def made(folder: Path, count: int) -> Path:
     """A run directory without plots."""
     folder.mkdir()
-    facts = {**RUN, "run_id": folder.name}
+    described = {**RUN, "run_id": folder.name}
     all_ = list(entries(count))
-    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    write_measurements(folder / "measurements.csv", rows(all_, run=run_json.of(facts)))
+    (folder / "run.json").write_text(json.dumps(described), encoding="utf-8")
+    write_measurements(folder / "measurements.csv", rows(all_, run=run_json.of(described)))
     write_samples(folder / "samples.csv", samples_of(all_, folder.name))
     return folder
 

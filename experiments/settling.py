@@ -18,7 +18,7 @@ from pathlib import Path
 from bench.core.protocol import Budget
 from bench.core.records import Measurement, whole_phase
 from bench.results import journal
-from bench.worker.timing.measure import measure
+from bench.worker.timing.call_timing import measure
 from bench.worker.timing.settling import moved
 from tests.support.fake_device import FakeDevice, FakeStep
 

@@ -2,8 +2,8 @@
 
 from collections.abc import Sequence
 
-from bench.ab.journal import Pair
-from bench.ab.plan import Planned
+from bench.ab.ab_plan import Planned
+from bench.ab.pair_journal import Pair
 from bench.ab.scheduler import Pairs
 from bench.core import units
 from bench.core.text import number_of
@@ -83,7 +83,7 @@ def _not_counted(planned: Planned, pairs: Pairs) -> list[str]:
             key
             for key in planned.cases
             if pairs.seen.of(key, "first")
-            and not ((facts := pairs.seen.facts.get((key, side))) and facts.facts)
+            and not ((static := pairs.seen.static_metrics.get((key, side))) and static.metrics)
         ]
         if without:
             found.append(
@@ -101,8 +101,8 @@ def _unverified(planned: Planned, pairs: Pairs) -> list[str]:
         doubts = {
             key: why
             for key in planned.cases
-            if (facts := pairs.seen.facts.get((key, side)))
-            and (why := facts.problems.get("relative_error") or facts.problems.get("all"))
+            if (static := pairs.seen.static_metrics.get((key, side)))
+            and (why := static.problems.get("relative_error") or static.problems.get("all"))
         }
         if doubts:
             key, why = next(iter(doubts.items()))

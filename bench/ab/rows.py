@@ -3,8 +3,8 @@
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 
-from bench.ab.journal import BACK_TO_BACK, Pair, PhaseKey
-from bench.ab.plan import Planned
+from bench.ab.ab_plan import Planned
+from bench.ab.pair_journal import BACK_TO_BACK, Pair, PhaseKey
 from bench.ab.scheduler import Pairs
 from bench.core.records import Status, whole_phase
 from bench.core.text import number_of
@@ -55,8 +55,8 @@ def rows_of(
     rows += _one_sided(key, measured, gated=gated)
     counted = {}
     for side in ("A", "B"):
-        facts = seen.facts.get((key, side))
-        counted[side] = {**(facts.facts if facts else {}), **measured[0].facts.get(side, {})}
+        static = seen.static_metrics.get((key, side))
+        counted[side] = {**(static.metrics if static else {}), **measured[0].metrics.get(side, {})}
     whole = whole_phase(planned.cases[key]["A"].mode)
     return rows + ab_report.counted_rows(key, whole, counted["A"], counted["B"], gated=gated)
 

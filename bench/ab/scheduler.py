@@ -17,11 +17,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Protocol, cast
 
-from bench.ab.journal import (
+from bench.ab.pair_journal import (
     Pair,
     PairsSoFar,
     PhaseKey,
-    SideFacts,
+    SideStaticMetrics,
     contended,
     disturbance,
     to_line,
@@ -44,7 +44,7 @@ class Workers(Protocol):
 
     def compare(self, key: str, *, null: bool) -> Pair: ...
 
-    def facts(self, key: str) -> Sequence[SideFacts]: ...
+    def static_metrics(self, key: str) -> Sequence[SideStaticMetrics]: ...
 
 
 @dataclass(kw_only=True)
@@ -133,8 +133,10 @@ class Pairs:
         left.sort(key=lambda key: self._rank(stage, key))
         done = [(stage, number, key, False) in self.seen.pairs for key in keys]
         null_left = self.null_key() is not None and self._wants_null(stage, number, keys)
-        facts_left = stage == "first" and number == 0 and bool(self._without_facts())
-        if not (left or null_left or facts_left):
+        static_metrics_left = (
+            stage == "first" and number == 0 and bool(self._without_static_metrics())
+        )
+        if not (left or null_left or static_metrics_left):
             return True
         if self._deadline.spent:
             return self._out_of_budget(stage, number)
@@ -150,7 +152,7 @@ class Pairs:
                     self._compare(workers, key, null=False)
                 elif (null := self.null_key()) and self._wants_null(stage, number, keys):
                     self._compare(workers, null, null=True)
-            if not self._find_facts(workers):
+            if not self._find_static_metrics(workers):
                 return self._out_of_budget(stage, number)
         self.tell(f"{self._named(stage, number)} done")
         return True
@@ -167,24 +169,24 @@ class Pairs:
         ]
         return not self._is_whole(key), -max(slower, default=0.0)
 
-    def _find_facts(self, workers: Workers) -> bool:
+    def _find_static_metrics(self, workers: Workers) -> bool:
         """Find missing static metrics of cases that ran.  False: the budget is spent."""
-        for key in self._without_facts():
+        for key in self._without_static_metrics():
             if self._deadline.spent:
                 return False
-            for found in workers.facts(key):
+            for found in workers.static_metrics(key):
                 self.journal.append_line(to_line(found))
                 self.seen.add(found)
                 if found.invalid:
                     self.tell(f"{self._name(key)}, side {found.side}: invalid: {found.invalid}")
         return True
 
-    def _without_facts(self) -> list[str]:
+    def _without_static_metrics(self) -> list[str]:
         """Return the cases that ran and whose static metrics are missing for a side."""
         return [
             key
             for key in self.cases
-            if not {(key, "A"), (key, "B")} <= self.seen.facts.keys()
+            if not {(key, "A"), (key, "B")} <= self.seen.static_metrics.keys()
             and (self.seen.of(key, "first") or self.seen.of(key, "fresh"))
             and not self.given_up(key)
         ]
@@ -242,7 +244,7 @@ class Pairs:
             phases = [self._with_bias(one) for one in phases]
         return not paired_test.settled(phases, stage, number, self.threshold, len(chosen))
 
-    def _with_bias(self, case: paired_test.Case) -> paired_test.Case:
+    def _with_bias(self, case: paired_test.PairedPhase) -> paired_test.PairedPhase:
         own = self.threshold if case.threshold is None else case.threshold
         return dataclasses.replace(case, threshold=max(own, self.bias))
 
@@ -261,8 +263,8 @@ class Pairs:
 
     def wrong(self, key: str) -> dict[str, str]:
         """Return, by side, the reason why its result is wrong."""
-        facts = {side: self.seen.facts.get((key, side)) for side in ("A", "B")}
-        return {side: one.invalid for side, one in facts.items() if one and one.invalid}
+        static_metrics = {side: self.seen.static_metrics.get((key, side)) for side in ("A", "B")}
+        return {side: one.invalid for side, one in static_metrics.items() if one and one.invalid}
 
     def null_key(self) -> str | None:
         """Return the null case: the network with the shortest call in the first pairs of A.
@@ -295,7 +297,7 @@ class Pairs:
 
     def values(
         self, keys: Sequence[str] | Mapping[str, Case], *, again: Sequence[PhaseKey] | None = None
-    ) -> list[paired_test.Case]:
+    ) -> list[paired_test.PairedPhase]:
         return values(self.seen, keys, again=again, thresholds=self.thresholds)
 
 
@@ -306,7 +308,7 @@ def values(
     null: bool = False,
     again: Sequence[PhaseKey] | None = None,
     thresholds: Mapping[str, float] | None = None,
-) -> list[paired_test.Case]:
+) -> list[paired_test.PairedPhase]:
     """Return the values of all pairs by phase, for the decision.
 
     again: phases whose fresh pairs decide; None: only the first pairs are used.
@@ -322,7 +324,7 @@ def values(
             first, first_means = seen.values(key, "first", phase, null=null)
             fresh, fresh_means = seen.values(key, "fresh", phase, null=null) if chosen else ([], [])
             found.append(
-                paired_test.Case(
+                paired_test.PairedPhase(
                     key=name,
                     first=tuple(first),
                     fresh=tuple(fresh),

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.ab.interleave import PipedChild, interleave
-from bench.ab.journal import Pair, SideFacts, pair_of
+from bench.ab.pair_journal import Pair, SideStaticMetrics, pair_of
 from bench.ab.variants import Side, SideError, unproven
 from bench.core.protocol import Job, Proof
 from bench.core.records import Case, Entry
@@ -84,7 +84,7 @@ class PairWorkers:
         asked = requests.turns(case, self.number, self.run, pool.folders, host_clock=len(kinds) > 1)
         return PipedChild(pool.server(case.allocator), asked, pool.folders)
 
-    def facts(self, key: str) -> list[SideFacts]:
+    def static_metrics(self, key: str) -> list[SideStaticMetrics]:
         """Find the static metrics of both sides; each is compared with its own reference."""
         found = []
         for name, case in self.cases[key].items():
@@ -93,12 +93,12 @@ class PairWorkers:
             def ask(job: Job, case: Case, pool: WorkerPool = pool) -> Entry:
                 return pool.ask(requests.request(job, case, self.number, self.run, pool.folders))
 
-            entry = static_metrics.facts(case, ask, pool.folders)
+            entry = static_metrics.find(case, ask, pool.folders)
             found.append(
-                SideFacts(
+                SideStaticMetrics(
                     key=key,
                     side=name,
-                    facts=entry.facts,
+                    metrics=entry.metrics,
                     problems=entry.problems,
                     invalid=entry.invalid,
                 )

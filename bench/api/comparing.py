@@ -24,9 +24,8 @@ from bench.api.values import Seconds, Speedup
 from bench.core.protocol import Budget
 from bench.stats import intervals, ratios
 from bench.worker.jobs.interleaved import InterleavedSampler
-from bench.worker.model import compile as compiled
-from bench.worker.timing import contention
-from bench.worker.timing import measure as timing
+from bench.worker.model import torch_compile
+from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
 
 # Turns of each callable.  The t quantile of 9 degrees of freedom is near its end (2.26 against
@@ -173,11 +172,11 @@ def _compared(ready: Session, budget: Budget, batch: int | None) -> Compared:
     doubts = Doubts()
     found = [_output(ready, one) for one in ready.works]
     steady = [_warm(ready, one, budget, doubts) for one in ready.works]
-    frames = compiled.frames()
+    frames = torch_compile.frames()
     race = Race([(one.name, one.step) for one in ready.works], ready, budget)
     taken = race.run(steady)
     doubts.of_machine(race.meter)
-    doubts.of_calls(None, [], compiled.frames() - frames)
+    doubts.of_calls(None, [], torch_compile.frames() - frames)
     for work in ready.works:
         doubts.of_calls(work.step.doubt, [], 0)
         require_settings(ready, work)
@@ -223,7 +222,7 @@ def _output(ready: Session, work: Work) -> outputs.Given:
 def _warm(ready: Session, work: Work, budget: Budget, doubts: Doubts) -> float:
     """Seconds of a call once it is warm."""
     work.step.settle()
-    steady = timing.warm_up(work.step, ready.device, budget)
+    steady = call_timing.warm_up(work.step, ready.device, budget)
     if not steady.settled:
         doubts.say("unsteady", f"the times of {work.name} had not settled after the warm-up")
     return steady.call_s

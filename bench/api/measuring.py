@@ -2,13 +2,13 @@
 
 import contextlib
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 from bench.api import inputs, quiet, session
 from bench.api.held import module_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
-from bench.api.settings import NAMES, checked, unknown_keyword
+from bench.api.settings import Settings, checked, unknown_keyword
 from bench.api.shown import table
 from bench.api.values import Bytes, PerSecond, Seconds
 from bench.core import units
@@ -16,13 +16,11 @@ from bench.core.axes import AS_BUILT
 from bench.core.protocol import Budget
 from bench.core.records import Case, Samples
 from bench.worker.checks import finite, state
-from bench.worker.metrics import memory
-from bench.worker.model import compile as compiled
-from bench.worker.model import growth
+from bench.worker.metrics import peak_memory
+from bench.worker.model import growth, torch_compile
 from bench.worker.model.loss import FixedGradient
 from bench.worker.model.step_inputs import StepError
-from bench.worker.timing import contention
-from bench.worker.timing import measure as timing
+from bench.worker.timing import call_timing, contention
 
 USUAL = Budget()
 IN_PROCESS = "in-process"  # the flag of every result of this door
@@ -32,7 +30,10 @@ WHY_IN_PROCESS = (
 )
 # torch's words where a backward begins at more than one number.
 NOT_A_NUMBER = "grad can be implicitly created only for scalar outputs"
-SETTINGS = (*NAMES, "loss", "optimizer", "batch", "keywords", "samples_s", "warmup_s")
+SETTINGS = (
+    *(one.name for one in fields(Settings)),
+    *("loss", "optimizer", "batch", "keywords", "samples_s", "warmup_s"),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -179,16 +180,16 @@ def errors_explained(kwargs: Mapping[str, Any]) -> Iterator[None]:
 
 def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> Measured:
     step = work.step
-    first_call_s = timing.first_call(step, ready.device)
+    first_call_s = call_timing.first_call(step, ready.device)
     step.settle()
     step.prepare(1)
-    frames, sizes = compiled.frames(), _sizes(ready)
+    frames, sizes = torch_compile.frames(), _sizes(ready)
     infinite = finite.infinite_masks(step.output)
     meter = contention.Meter()
-    timed = timing.measure(step, ready.device, budget, meter=meter)
+    timed = call_timing.measure(step, ready.device, budget, meter=meter)
     doubts = Doubts()
     doubts.of_timing(timed, meter)
-    doubts.of_calls(step.doubt, growth.grown(sizes, _sizes(ready)), compiled.frames() - frames)
+    doubts.of_calls(step.doubt, growth.grown(sizes, _sizes(ready)), torch_compile.frames() - frames)
     doubts.sentences += finite.problems(step.output, infinite)
     require_settings(ready, work)
     peak = _memory(ready, work, doubts)
@@ -228,7 +229,7 @@ class Doubts:
     flags: set[str] = field(default_factory=set)
     sentences: list[str] = field(default_factory=list)
 
-    def of_timing(self, timed: timing.Timing, meter: contention.Meter) -> None:
+    def of_timing(self, timed: call_timing.Timing, meter: contention.Meter) -> None:
         if not timed.settled:
             self.say("unsteady", "the times had not settled when the warm-up ended")
         if timed.moved is not None:
@@ -292,13 +293,15 @@ def _memory(ready: Session, work: Work, doubts: Doubts) -> Bytes | None:
         parameter.grad = None
     weights = [one for module in ready.held.modules for one in module_tensors(module)]
     fixed = work.loss.held() if isinstance(work.loss, FixedGradient) else ()
-    alive = memory.storage_bytes([*weights, *ready.held.tensors, *ready.inputs.tensors, *fixed])
+    alive = peak_memory.storage_bytes(
+        [*weights, *ready.held.tensors, *ready.inputs.tensors, *fixed]
+    )
     try:
         allocated = _allocated_bytes(ready, step)
-    except memory.MemoryCountError as error:
+    except peak_memory.MemoryCountError as error:
         doubts.sentences.append(f"the peak of the memory is unknown: {error}")
         return None
-    return Bytes(alive + allocated, weights_bytes=memory.storage_bytes(weights))
+    return Bytes(alive + allocated, weights_bytes=peak_memory.storage_bytes(weights))
 
 
 def _allocated_bytes(ready: Session, step: Callable[[], object]) -> int:
@@ -306,7 +309,7 @@ def _allocated_bytes(ready: Session, step: Callable[[], object]) -> int:
     device = ready.device
     if device.type == "cpu":
         with quiet.profiler():
-            return memory.allocated_peak_bytes(step)
+            return peak_memory.allocated_peak_bytes(step)
     device.wait()
     device.reset_peak()
     before = device.peak_bytes()  # held now, by anyone in this process
@@ -314,5 +317,5 @@ def _allocated_bytes(ready: Session, step: Callable[[], object]) -> int:
     device.wait()
     peak = device.peak_bytes()
     if before is None or peak is None:
-        raise memory.MemoryCountError(f"{device.name} does not count its memory")
+        raise peak_memory.MemoryCountError(f"{device.name} does not count its memory")
     return peak - before

@@ -13,8 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.api.held import Held, module_tensors
-from bench.worker.checks import state
-from bench.worker.device import cuda, torch_private
+from bench.worker.device import torch_private
 from bench.worker.model import twins
 
 Change = Callable[[Tensor], Tensor]
@@ -193,19 +192,6 @@ class Restorer:
     def renew(self) -> None:
         """The numbers of all tensors as they were at the beginning."""
         self._tensors.renew(self._change)
-
-
-@contextlib.contextmanager
-def switches() -> Iterator[None]:
-    """Afterwards torch's switches, cuDNN's and those of TF32 stand as before."""
-    stood, benchmark, precisions = state.switches(), cuda.cudnn_benchmark(), cuda.precisions()
-    try:
-        yield
-    finally:
-        if cuda.cudnn_benchmark() is not benchmark:
-            cuda.set_cudnn_benchmark(benchmark)
-        cuda.restore_precisions(precisions)
-        state.restore_switches(stood)
 
 
 def gradients_enabled() -> contextlib.AbstractContextManager[None]:

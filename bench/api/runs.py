@@ -11,16 +11,16 @@ import pandas as pd
 
 from bench.api.pictures import Pictures, pictures
 from bench.api.shown import table
-from bench.commands import run as command
+from bench.commands.run import INTERRUPTED, Asked, measured
 from bench.compare import speedup
 from bench.core import units
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Row, whole_phase
-from bench.insights import collect, headline
+from bench.insights import collect, headlines
 from bench.plan.config import RunOptions
-from bench.results import load as stored
+from bench.results import loading
 from bench.results.results import Results
 from bench.terminal.progress import wide_console
 
@@ -60,7 +60,7 @@ class Run:
     def sentences(self) -> list[str]:
         """The headline, then all findings."""
         found = [one.text for one in collect.of_run(self.results)]
-        return [headline.of_run(self.results), *found]
+        return [headlines.of_run(self.results), *found]
 
     @property
     def failures(self) -> dict[str, str]:
@@ -129,7 +129,7 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def load(path: str | PathLike[str]) -> Run:
     """Read the results of a run: its directory, or a measurements.csv.  Raises ReadError."""
-    return Run(stored.load(Path(path)))
+    return Run(loading.load(Path(path)))
 
 
 def run(
@@ -162,7 +162,7 @@ def run(
     axes, options = _split(settings)
     given = [subjects] if isinstance(subjects, str) or callable(subjects) else list(subjects)
     names = tuple(map(name_of_subject, given))
-    asked = command.Asked(
+    asked = Asked(
         config=None if config is None else Path(config),
         axes=axes,
         subjects=names,
@@ -174,8 +174,8 @@ def run(
         resume=None if resume is None else Path(resume),
     )
     asked = dataclasses.replace(asked, command=_command(asked))
-    ran = command.measured(asked, wide_console(quiet=not progress))
-    if ran.code == command.INTERRUPTED:
+    ran = measured(asked, wide_console(quiet=not progress))
+    if ran.code == INTERRUPTED:
         raise KeyboardInterrupt(f"bench.run(resume={str(ran.path)!r}) measures the rest")
     assert ran.path is not None, "only a listing has no directory"
     return load(ran.path)
@@ -234,7 +234,7 @@ def name_of_subject(subject: Subject) -> str:
     return f"{module}:{name}"
 
 
-def _command(asked: command.Asked) -> tuple[str, ...]:
+def _command(asked: Asked) -> tuple[str, ...]:
     """The command that does the same, for run.json and the page."""
     parts = ["bench", "run", *asked.subjects]
     parts += [

@@ -14,9 +14,9 @@ from bench.api.held import Held, held_by
 from bench.api.inputs import Inputs
 from bench.api.settings import Settings
 from bench.core.errors import UserError
+from bench.worker.checks import state
 from bench.worker.device.device import Device, DeviceError, open_device
-from bench.worker.model import compile as compiled
-from bench.worker.model import compile_tools, loss, random_state, twins
+from bench.worker.model import compile_tools, loss, random_state, torch_compile, twins
 from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
 from bench.worker.model.step_inputs import StepInputs
 
@@ -117,7 +117,7 @@ def opened(
     change, of_input = _changes(settings, device)
     with contextlib.ExitStack() as stack:
         stack.enter_context(random_state.kept(device.type))
-        stack.enter_context(restored.switches())
+        stack.enter_context(state.switches_kept())
         if mode == "training":
             stack.enter_context(restored.gradients_enabled())
         if settings.amp == "off" and torch.is_autocast_enabled(device.type):
@@ -255,7 +255,7 @@ class _Maker:
 
     def _compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         mode = self.settings.compile
-        if mode in (None, compiled.OFF):
+        if mode in (None, torch_compile.OFF):
             return function
         if lacks := compile_tools.missing(str(self.device)):
             raise SessionError(f"{lacks.what}; {lacks.mend}")
@@ -276,7 +276,7 @@ class _Maker:
     def _step(self, module: nn.Module, of_output: Loss | None) -> Step:
         args, kwargs = self.given.turns[0] if len(self.given.turns) == 1 else ((), {})
         amp = self.settings.amp or "off"
-        graphs = compiled.uses_cuda_graphs(self.settings.compile or "off", self.device.type)
+        graphs = torch_compile.uses_cuda_graphs(self.settings.compile or "off", self.device.type)
         if of_output is None:
             return InferenceStep(
                 module,

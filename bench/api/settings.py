@@ -1,28 +1,14 @@
 """The settings of a call in this process, by the names of the axes."""
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any, cast
-
-import torch
+from dataclasses import dataclass, fields
+from typing import Any
 
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
-from bench.worker.device import cuda
+from bench.worker.device import settings
 
-NAMES = (
-    "mode",
-    "device",
-    "amp",
-    "memory_format",
-    "compile",
-    "cudnn_benchmark",
-    "tf32",
-    "threads",
-    "grad_mode",
-)
-ON_CUDA = ("cudnn_benchmark", "tf32")
 # Words of other libraries and of `bench run`, for settings that a process cannot have for a call.
 ELSEWHERE = {
     "dtype": "convert the model and its inputs: model.to(torch.bfloat16)",
@@ -55,29 +41,26 @@ class Settings:
     @property
     def given(self) -> dict[str, str]:
         """Those that are not None."""
-        return {name: one for name in NAMES if (one := getattr(self, name)) is not None}
+        names = [one.name for one in fields(self)]
+        return {name: one for name in names if (one := getattr(self, name)) is not None}
 
     def require_effect(self, device_type: str) -> None:
         """Raise SettingError for a setting that this kind of device does not have."""
-        for name in ON_CUDA:
-            if getattr(self, name) is not None and device_type != "cuda":
-                raise SettingError(
-                    f"{name} has no effect on {device_type}: it is a setting of CUDA devices; "
-                    "leave it out"
-                )
-        if self.threads is not None and device_type != "cpu":
+        for name in self.given:
+            match BY_NAME[name].meaning:
+                case "cudnn" | "tf32" if device_type != "cuda":
+                    owner = "CUDA devices"
+                case "cpu" if device_type != "cpu":
+                    owner = "the CPU"
+                case _:
+                    continue
             raise SettingError(
-                f"threads has no effect on {device_type}: it is a setting of the CPU; leave it out"
+                f"{name} has no effect on {device_type}: it is a setting of {owner}; leave it out"
             )
 
     def apply(self) -> None:
-        """Set the switches of this process.  `restored.switches` puts them back."""
-        if self.threads not in (None, "auto"):
-            torch.set_num_threads(int(str(self.threads)))
-        if self.cudnn_benchmark is not None:
-            cuda.set_cudnn_benchmark(self.cudnn_benchmark == "on")
-        if self.tf32 is not None:
-            cuda.set_tf32(cast(cuda.Tf32, self.tf32))
+        """Set the switches of this process.  `state.switches_kept` puts them back."""
+        settings.apply(self.given)
 
 
 def checked(given: Mapping[str, object]) -> Settings:

@@ -4,9 +4,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.ab import plan, variants
-from bench.ab.journal import Pair, contended, disturbance
-from bench.ab.plan import AbError, Asked, Look, Planned
+from bench.ab import ab_plan, variants
+from bench.ab.ab_plan import AbError, Asked, Look, Planned
+from bench.ab.pair_journal import Pair, contended, disturbance
 from bench.ab.variants import Side, SideError
 from bench.ab.workers import PairWorkers
 from bench.bisect.commits import Commit
@@ -128,7 +128,7 @@ class Pairs:
         except SideError as error:
             return Place(asked, None, str(error))
         try:
-            found = plan.make(self.asked, self.planned.sides[0], side, known={"A": self.known})
+            found = ab_plan.make(self.asked, self.planned.sides[0], side, known={"A": self.known})
         except (AbError, SideError) as error:
             return Place(side, None, str(error))
         if self.key not in found.cases:

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.ab import directory as ab_directory
-from bench.ab import journal as pair_journal
-from bench.ab import outcome, plan, variants
-from bench.ab.plan import AbError, Asked, Planned
+from bench.ab import ab_directory, ab_plan, decision, pair_journal, variants
+from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
@@ -28,7 +26,7 @@ WRONG, INTERRUPTED = 2, 130
 def run(asked: Asked) -> int:
     """Compare, and write a directory.  Return the exit code."""
     console = wide_console()
-    plan.refuse_pairs(asked.pairs)
+    ab_plan.refuse_pairs(asked.pairs)
     asked, stored = ab_directory.stored(asked) if asked.resume else (asked, None)
     if not 0 < asked.threshold < 1:
         raise AbError(f"--threshold {asked.threshold}: is no slowdown; write e.g. 0.05 for 5 %")
@@ -38,12 +36,12 @@ def run(asked: Asked) -> int:
     if asked.out and stored is None:
         run_directory.refuse_existing(asked.out)
     with variants.opened(a, b) as both:
-        planned = plan.make(asked, *both)
+        planned = ab_plan.make(asked, *both)
         if stored is None:
             path = ab_directory.create(asked, planned)
         else:
             path = ab_directory.reopen(asked, planned, stored)
-        console.print(tables.safe(plan.begins(planned)), soft_wrap=True)
+        console.print(tables.safe(ab_plan.begins(planned)), soft_wrap=True)
         for warning in preflight.warnings():
             console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
         devices = (case.device for sides in planned.cases.values() for case in sides.values())
@@ -55,37 +53,8 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     directory = run_directory.RunDir(path)
     holder = run_directory.lock(directory)
     journal = Journal(path / pair_journal.NAME)
-    seen = pair_journal.read(path / pair_journal.NAME)
-
-    def tell(text: str) -> None:
-        console.print(tables.safe(text), soft_wrap=True)
-
-    experience = Experience(tell=tell)
-    by_side = {side.name: side for side in planned.sides}
     history = ab_directory.null_history(path, planned.machine_id)
-    pairs = Pairs(
-        cases={key: one["A"] for key, one in planned.cases.items()},
-        seed=planned.run.seed,
-        threshold=planned.threshold,
-        thresholds=planned.thresholds,
-        bias=paired_test.bias(history),
-        pairs=planned.pairs,
-        budget_s=planned.run.budget_s,
-        expected_s=plan.first_stage_s(planned),
-        names=plan.names(planned),
-        journal=journal,
-        seen=seen,
-        open_workers=lambda stage, number: PairWorkers(
-            sides=by_side,
-            cases=planned.cases,
-            run=planned.run,
-            directory=path,
-            stage=stage,
-            number=number,
-            experience=experience,
-        ).open(),
-        tell=tell,
-    )
+    pairs = _pairs(path, planned, journal, paired_test.bias(history), console)
     incomplete: str | None = "the budget was used up"
     stopped: UserError | None = None
     try:
@@ -99,13 +68,13 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         journal.close()
         run_directory.release(holder)
     try:
-        report = outcome.decided(planned, pairs, history, path, incomplete=incomplete)
+        report = decision.decided(planned, pairs, history, path, incomplete=incomplete)
         code = report.exit_code(strict=strict) if stopped is None else WRONG
-        outcome.write(path, report, pairs, code)
+        decision.write(path, report, pairs, code)
         run_directory.finish(directory, complete=incomplete is None)
         if incomplete is not None:
             console.print(tables.safe(f"to measure the rest: {_go_on(path)}"), soft_wrap=True)
-        outcome.tell(report, console, path)
+        decision.tell(report, console, path)
     except KeyboardInterrupt:
         return _interrupted(path, console)
     except AbError as error:  # a full disk: the first of two errors is the cause
@@ -113,6 +82,39 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     if stopped is not None:
         raise stopped
     return code
+
+
+def _pairs(path: Path, planned: Planned, journal: Journal, bias: float, console: Console) -> Pairs:
+    """Return the pairs to be measured, with those that the journal has already."""
+
+    def tell(text: str) -> None:
+        console.print(tables.safe(text), soft_wrap=True)
+
+    experience = Experience(tell=tell)
+    by_side = {side.name: side for side in planned.sides}
+    return Pairs(
+        cases={key: one["A"] for key, one in planned.cases.items()},
+        seed=planned.run.seed,
+        threshold=planned.threshold,
+        thresholds=planned.thresholds,
+        bias=bias,
+        pairs=planned.pairs,
+        budget_s=planned.run.budget_s,
+        expected_s=ab_plan.first_stage_s(planned),
+        names=ab_plan.names(planned),
+        journal=journal,
+        seen=pair_journal.read(path / pair_journal.NAME),
+        open_workers=lambda stage, number: PairWorkers(
+            sides=by_side,
+            cases=planned.cases,
+            run=planned.run,
+            directory=path,
+            stage=stage,
+            number=number,
+            experience=experience,
+        ).open(),
+        tell=tell,
+    )
 
 
 def _interrupted(path: Path, console: Console) -> int:

@@ -17,8 +17,8 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.ab import plan, variants, worktrees
-from bench.ab.plan import Asked, Planned
+from bench.ab import ab_plan, variants, worktrees
+from bench.ab.ab_plan import Asked, Planned
 from bench.ab.variants import Side
 from bench.bisect import journal as bisect_journal
 from bench.bisect import report
@@ -82,8 +82,8 @@ def run(wanted: Wanted) -> int:
         sides = [
             variants.opened_in(one, scratch / name) for one, name in ((good, "GOOD"), (bad, "BAD"))
         ]
-        known = plan.look(asked, sides[0])
-        planned = plan.make(asked, *sides, known={"A": known})
+        known = ab_plan.look(asked, sides[0])
+        planned = ab_plan.make(asked, *sides, known={"A": known})
         key = _chosen(planned, wanted.case)
         path = _directory(wanted, commits, key, planned)
         own = {key: planned.cases[key]}
@@ -128,7 +128,7 @@ def _search(
         run_directory.release(holder)
     found = report.Found(
         good=str(pairs.planned.sides[0].commit), bad=commits[-1].sha,
-        case=plan.names(pairs.planned)[pairs.key], phase=pairs.phase, commits=commits,
+        case=ab_plan.names(pairs.planned)[pairs.key], phase=pairs.phase, commits=commits,
         answer=answer, search=search, values=measure.values, directory=str(path),
         confirmation=measure.confirmation,
     )  # fmt: skip
@@ -245,7 +245,7 @@ def _hash(side: Side, name: str) -> str:
 
 def _chosen(planned: Planned, text: str) -> str:
     """Return the key of the only case with these words in its name.  Raises BisectError."""
-    names = plan.names(planned)
+    names = ab_plan.names(planned)
     words = text.split()
     fits = [
         key
@@ -288,7 +288,7 @@ def _imported(planned: Planned) -> set[str]:
 def _beginning(commits: Sequence[Commit], planned: Planned, key: str) -> list[str]:
     own = weights(commits, _imported(planned))
     touching = sum(one > 1 for one in own)
-    name = plan.names(planned)[key]
+    name = ab_plan.names(planned)[key]
     good, torch = str(planned.sides[0].commit)[:9], " and ".join({*planned.versions.values()})
     return [
         f"{number_of(len(commits), 'commit')} after GOOD ({good}) up to BAD ({commits[-1].short})",
@@ -325,7 +325,7 @@ def _directory(wanted: Wanted, commits: Sequence[Commit], key: str, planned: Pla
             "weights": wanted.options.get("weights"),
         },
         "machine_id": planned.machine_id,
-        "environment": {**planned.facts, **environment.environment()},
+        "environment": {**planned.torch_details, **environment.environment()},
     }
     with run_directory.new(path) as folder:
         run_directory.RunDir(folder).folders.scratch.mkdir()

@@ -6,17 +6,15 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.compare import speedup as comparing
-from bench.compare import transfers
+from bench.compare import speedup, transfers
 from bench.core.errors import UserError
 from bench.core.row_names import case_names
 from bench.core.text import number_of
 from bench.results import distinct_runs, history
-from bench.results.load import ReadError, load
+from bench.results.loading import ReadError, load
 from bench.results.results import Results
 from bench.terminal.progress import wide_console
-from bench.verdict import check as checking
-from bench.verdict import ci, markdown, tables
+from bench.verdict import ci, markdown, tables, two_runs
 from bench.verdict.github import annotate, step_summary
 from bench.verdict.junit import FILE, junit
 from bench.verdict.report import Report, exit_code
@@ -48,7 +46,7 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
         speedups = _within(run.beside(second), by)
     else:
         run, second = distinct_runs.apart([run, load(other)])
-        speedups = comparing.between(run, second)
+        speedups = speedup.between(run, second)
         left_out += _only_in(path, run, second) + _only_in(other, second, run)
     rows = run.rows if second is None else (*run.rows, *second.rows)
     for table in tables.speedup_tables(speedups, rows):
@@ -67,12 +65,12 @@ def _only_in(path: Path, run: Results, other: Results) -> list[str]:
     """Name the cases that only the run at `path` has."""
     by_id = {str(row.case_id): row for row in run.rows}
     names = case_names((*run.rows, *other.rows))
-    return [f"only in {path}: {names.of(by_id[one])}" for one in comparing.only_in(run, other)]
+    return [f"only in {path}: {names.of(by_id[one])}" for one in speedup.only_in(run, other)]
 
 
-def _within(run: Results, by: str) -> list[comparing.Speedup]:
+def _within(run: Results, by: str) -> list[speedup.Speedup]:
     """Return the speedups of the values of `by`; for devices also with the transfers."""
-    speedups = comparing.within(run, by)
+    speedups = speedup.within(run, by)
     if by != "device":
         return speedups
     return [*speedups, *transfers.with_transfers(run, speedups)]
@@ -83,7 +81,7 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     run = load(path)
     stored, notes = _baseline(baseline, run)
     past = history.beside(stored, run) if stored else []
-    report = checking.check(run, stored, threshold, history=past)
+    report = two_runs.check(run, stored, threshold, history=past)
     report = dataclasses.replace(report, notes=(*report.notes, *notes))
     code = exit_code(report, strict)
     text = markdown.report_markdown(report)

@@ -8,7 +8,7 @@ from bench.core import decode
 from bench.core.records import Entry, Row
 from bench.plots import draw
 from bench.results import aggregate, csv_files, history, journal, quiet
-from bench.results.load import description
+from bench.results.loading import description
 from bench.results.results import Results, samples_of
 from bench.results.run_json import Description
 from bench.stats import control_rule

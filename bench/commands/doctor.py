@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.text import Text
 
 from bench.core.text import are, number_of, printable
-from bench.host import doctor, probe
+from bench.host import doctor_checks, probe
 from bench.terminal.progress import wide_console
 
 PROBE_LIMIT_S = 60.0
@@ -18,7 +18,7 @@ def run(console: Console | None = None) -> int:
     """Print each finding as it is known.  The exit code: FOUND where something spoils figures."""
     console = console or wide_console()
     counts: Counter[str] = Counter()
-    for one in doctor.findings(lambda: probe.look((), {}, PROBE_LIMIT_S)):
+    for one in doctor_checks.findings(lambda: probe.look((), {}, PROBE_LIMIT_S)):
         counts[one.level] += 1
         line = Text(f"{one.level:<8}", style=STYLES[one.level])
         line.append(printable(one.text), style="default")

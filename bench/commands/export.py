@@ -5,8 +5,8 @@ from pathlib import Path
 
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
-from bench.results import export
-from bench.results.load import load
+from bench.results import export_files
+from bench.results.loading import load
 
 OK = 0
 
@@ -20,11 +20,11 @@ def run(path: Path, to: str, out: Path | None) -> int:
 
     out: a file; standard output if it is not given.
     """
-    if to not in export.FORMATS:
-        known = ", ".join(export.FORMATS)
-        near = did_you_mean(to, export.FORMATS)
+    if to not in export_files.FORMATS:
+        known = ", ".join(export_files.FORMATS)
+        near = did_you_mean(to, export_files.FORMATS)
         raise FormatError(f"--to is {to!r}; expected one of {known}{near}")
-    text = export.FORMATS[to](load(path))
+    text = export_files.FORMATS[to](load(path))
     if out is None:
         sys.stdout.write(text)
         return OK

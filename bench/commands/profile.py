@@ -167,11 +167,11 @@ def _kept(case: Case, directory: run_directory.RunDir) -> profile_tables.Profile
 
 
 def _draw(profile: profile_tables.Profile) -> None:
-    from bench.plots import memory  # matplotlib takes two seconds: after the first case
+    from bench.plots import memory_of_step  # matplotlib takes two seconds: after the first case
 
     with contextlib.suppress(NothingToDraw):
         with rc_context():
-            figure = memory.memory(profile)
+            figure = memory_of_step.memory(profile)
         save(figure, profile.folder / "memory.png")
 
 

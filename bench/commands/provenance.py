@@ -14,4 +14,4 @@ def machine(found: Probe) -> dict[str, Any]:
 
 def software(found: Probe, around: Mapping[str, Any]) -> dict[str, Any]:
     """Return versions and sources.  around: `environment.environment()`."""
-    return {**found.facts, **around, "sources": found.digests}
+    return {**found.torch_details, **around, "sources": found.digests}

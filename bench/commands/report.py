@@ -13,7 +13,7 @@ from bench.html import page
 from bench.plots import draw
 from bench.results import distinct_runs, profile_load, run_directory
 from bench.results.csv_files import MEASUREMENTS
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
 from bench.terminal.progress import wide_console
 from bench.verdict import tables

@@ -28,16 +28,15 @@ from bench.core.records import Case, Entry
 from bench.core.subject import SHIPPED, SubjectError, parse
 from bench.core.text import command, number_of, printable
 from bench.engine import largest
-from bench.engine.estimate import estimate
 from bench.engine.requests import request
+from bench.engine.run_estimate import estimate
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
-from bench.host import allocator, environment, gpu_driver, preflight, probe
+from bench.host import allocators, environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe, Source
-from bench.plan import config
-from bench.plan import expand as plan
-from bench.plan.estimate import with_budget
+from bench.plan import config, expand
+from bench.plan.case_costs import with_budget
 from bench.results import journal, run_directory, run_json
 from bench.terminal import brief
 from bench.terminal.progress import Bar, wide_console
@@ -99,7 +98,7 @@ class _Begun:
     """A run directory, and the plan that is measured into it."""
 
     directory: run_directory.RunDir
-    plan: plan.Plan
+    plan: expand.Plan
     options: config.RunOptions
     torch: str
     devices: Mapping[str, str]  # as torch finds them → as their drivers name them
@@ -125,10 +124,10 @@ def measured(asked: Asked, console: Console) -> Ran:
         if asked.out and not asked.list_only:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
-        planned = plan.make(
+        planned = expand.make(
             settings,
             found,
-            as_plain_process=allocator.can_be_chosen(os.environ, platform.libc_ver()[0]),
+            as_plain_process=allocators.can_be_chosen(os.environ, platform.libc_ver()[0]),
             finds_largest=True,
         )
         settings = with_budget(settings, planned)
@@ -158,12 +157,12 @@ def measured(asked: Asked, console: Console) -> Ran:
         return Ran(begun.directory.path, _measure(begun, console))
 
 
-def _say_what_is_planned(planned: plan.Plan, console: Console) -> None:
+def _say_what_is_planned(planned: expand.Plan, console: Console) -> None:
     """Print notes on what is left out and may be a surprise, and on guessed inputs."""
     for one in planned.left_out:
-        if one.settings == plan.LAYERS:
+        if one.settings == expand.LAYERS:
             _say(console, f"note: {one.reason}")
-        elif one.settings == plan.DEVICE:
+        elif one.settings == expand.DEVICE:
             _say(console, f"note: {one.subject} is left out: {one.reason}")
     for name, text in planned.guessed.items():
         _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
@@ -222,7 +221,7 @@ def _begin(
     asked: Asked,
     settings: config.Config,
     found: Probe,
-    planned: plan.Plan,
+    planned: expand.Plan,
     largest_batches: Mapping[str, Any],
 ) -> _Begun:
     around = environment.environment()
@@ -230,7 +229,7 @@ def _begin(
         asked.name, around["git_commit"], datetime.datetime.now(datetime.UTC)
     )
     machine = provenance.machine(found)
-    known = MachinePeaks(machine_peaks.store(machine, found.facts), planned.cases)
+    known = MachinePeaks(machine_peaks.store(machine, found.torch_details), planned.cases)
     machine |= {"peaks": {}, "peaks_from": {}} if asked.fresh_peaks else known.kept()
     directory = run_directory.create(
         path,
@@ -268,8 +267,8 @@ def _begin(
 
 
 def _with_largest(
-    planned: plan.Plan, settings: config.Config, console: Console
-) -> tuple[plan.Plan, dict[str, Any]]:
+    planned: expand.Plan, settings: config.Config, console: Console
+) -> tuple[expand.Plan, dict[str, Any]]:
     """Return the plan with a number for each `batch = max`, and the results by case id.
 
     A case of which no batch fits stays in it at the least batch: its row says why.
@@ -307,6 +306,36 @@ def _resume(asked: Asked) -> _Begun:
     """Load the stored plan.  Refuse it if the machine or the code has changed since."""
     path = asked.resume
     assert path is not None
+    _refuse_flags_beside_resume(asked)
+    directory, stored = run_directory.reopen(path)
+    described, before, cases, options = _stored_plan(path, stored)
+    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
+    wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
+    found = probe.built(
+        probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
+    )
+    machine = provenance.machine(found)
+    if differs := _differences(before, described, machine, found):
+        raise MeasureError(
+            f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
+        )
+    changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
+    return _Begun(
+        directory,
+        expand.Plan(cases, ()),
+        longer,
+        found.torch,
+        found.names,
+        found.sources,
+        MachinePeaks(machine_peaks.store(machine, found.torch_details), cases),
+        stored["machine"],
+        asked.began_s,
+        description=changed,
+    )
+
+
+def _refuse_flags_beside_resume(asked: Asked) -> None:
+    """Raise MeasureError if a flag would change the plan that is continued."""
     others = asked.axes or asked.subjects or asked.cases or asked.config or asked.out
     more = (
         asked.quick
@@ -316,13 +345,23 @@ def _resume(asked: Asked) -> _Begun:
     )
     if others or more or asked.list_only:
         raise MeasureError(
-            f"--resume {path}: goes on with what that run was; of all flags only "
+            f"--resume {asked.resume}: goes on with what that run was; of all flags only "
             "--replicates, --precision, --budget and --timeout may stand beside it"
         )
-    directory, stored = run_directory.reopen(path)
+
+
+def _stored_plan(
+    path: Path, stored: Mapping[str, Any]
+) -> tuple[run_json.Description, Mapping[str, Any], tuple[Case, ...], config.RunOptions]:
+    """Return run.json, the details in it that must not change, its cases and its options.
+
+    Raises MeasureError if it is damaged.
+    """
     try:
         described = run_json.of(stored)
-        cases = _cases(stored)
+        before = environment.fixed_details(
+            described.machine.written(), described.environment.written()
+        )
         options = config.RunOptions(
             **{
                 key: stored["config"][key]
@@ -330,19 +369,23 @@ def _resume(asked: Asked) -> _Begun:
                 if key in stored["config"] or key not in NEWER_OPTIONS
             }
         )
-        before = environment.fixed_details(
-            described.machine.written(), described.environment.written()
-        )
+        return described, before, _cases(stored), options
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
-    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
-    wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
-    found = probe.built(
-        probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
-    )
-    machine = provenance.machine(found)
-    now = environment.fixed_details(machine, {**found.facts, **environment.environment()})
-    differs = [
+
+
+def _differences(
+    before: Mapping[str, Any],
+    described: run_json.Description,
+    machine: Mapping[str, Any],
+    found: Probe,
+) -> list[str]:
+    """Return the details of the machine and the code that have changed since, one text each.
+
+    before: details of the machine as run.json has them.
+    """
+    now = environment.fixed_details(machine, {**found.torch_details, **environment.environment()})
+    return [
         f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
         for what in dict.fromkeys((*before, *now))
         if before.get(what) != now.get(what)
@@ -351,23 +394,6 @@ def _resume(asked: Asked) -> _Begun:
         for name, digest in found.digests.items()
         if described.environment.sources.get(name, digest) != digest
     ]
-    if differs:
-        raise MeasureError(
-            f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
-        )
-    changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
-    return _Begun(
-        directory,
-        plan.Plan(cases, ()),
-        longer,
-        found.torch,
-        found.names,
-        found.sources,
-        MachinePeaks(machine_peaks.store(machine, found.facts), cases),
-        stored["machine"],
-        asked.began_s,
-        description=changed,
-    )
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:

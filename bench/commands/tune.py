@@ -28,13 +28,12 @@ from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.start import roots
 from bench.terminal.progress import wide_console
-from bench.tune import objective as goals
-from bench.tune import outcome, space
+from bench.tune import objectives, space, tune_result
 from bench.tune.confirm import Confirmed, confirmed
 from bench.tune.lab import ProcessLab
-from bench.tune.objective import Objective
-from bench.tune.outcome import Candidate, TuneOutcome
+from bench.tune.objectives import Objective
 from bench.tune.search import Search
+from bench.tune.tune_result import Candidate, TuneOutcome
 
 BUDGET_S = 300.0
 CONFIRM_SHARE = 0.3  # of the budget, kept for the fresh pairs
@@ -157,7 +156,7 @@ def _search(
         made = _outcome(search, pairs, time.monotonic() - start_s, options)
         if interrupted and made.against_plain is None:
             made = replace(made, unconfirmed="the search was interrupted before")
-        outcome.write(directory.path, made)
+        tune_result.write(directory.path, made)
         _show(made, directory.path, console, say)
     finally:
         journal.close()
@@ -246,28 +245,28 @@ def _nothing(search: Search, say: Callable[[str], None]) -> int:
 
 def _show(found: TuneOutcome, path: Path, console: Console, say: Callable[[str], None]) -> None:
     console.print()
-    for sentence in outcome.sentences(found):
+    for sentence in tune_result.sentences(found):
         say(sentence)
     console.print()
-    console.print(outcome.front_table(found))
-    if refused := outcome.refused_table(found):
+    console.print(tune_result.front_table(found))
+    if refused := tune_result.refused_table(found):
         console.print(refused)
     say("to use it:")
-    for line in outcome.code(found).splitlines():
+    for line in tune_result.code(found).splitlines():
         say(f"    {line}")
-    drawn = outcome.draw(found, path / "plots")
+    drawn = tune_result.draw(found, path / "plots")
     say("")
     plotted = f", {drawn.relative_to(path)}" if drawn else ""
-    say(f"{path}: {outcome.REPORT}, {outcome.JSON}, {outcome.TOML}{plotted}")
+    say(f"{path}: {tune_result.REPORT}, {tune_result.JSON}, {tune_result.TOML}{plotted}")
 
 
 def _objective(asked: Asked) -> Objective:
-    for known in goals.OBJECTIVES:
+    for known in objectives.OBJECTIVES:
         if known == asked.objective:
             return known
-    near = did_you_mean(asked.objective, goals.OBJECTIVES)
+    near = did_you_mean(asked.objective, objectives.OBJECTIVES)
     raise TuneError(
-        f"--objective {asked.objective}: expected one of {', '.join(goals.OBJECTIVES)}{near}"
+        f"--objective {asked.objective}: expected one of {', '.join(objectives.OBJECTIVES)}{near}"
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any
 
-from bench.core.axes import AS_PLAIN_PROCESS, AXES, BY_NAME, natural, plainest
+from bench.core.axes import AXES, BY_NAME, natural, plainest
 from bench.core.records import Row, whole_phase
 from bench.core.subject import SubjectError, layer_name, parse
 from bench.core.text import plain
@@ -170,20 +170,7 @@ def label(setting: Setting) -> str:
 
 def part(axis: str, value: str) -> str:
     """Return the name of one axis of a setting: `("tf32", "on")` → `TF32`."""
-    match axis, value:
-        case "memory_format", _:
-            return value
-        case "cudnn_benchmark", "on":
-            return "cuDNN benchmark"
-        case "allocator", "system":
-            return AS_PLAIN_PROCESS
-        case "tf32", "on":
-            return "TF32"
-        case "tf32", _:
-            return f"TF32 {value}"
-        case "cudnn_benchmark", _:
-            return f"cuDNN benchmark {value}"
-    return f"{axis} {value}"
+    return BY_NAME[axis].words(value)
 
 
 def flags(rows: Iterable[Row]) -> list[str]:

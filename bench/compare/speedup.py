@@ -20,7 +20,7 @@ from bench.stats.intervals import LEAST_REPLICATES, LEVEL
 
 KINDS = {"pipelined_s": "pipelined", "latency_median_s": "latency", "device_s": "device"}
 Method = Literal["paired", "welch", "none"]
-Verdict = Literal["faster", "slower", "no difference found", "no interval"]
+SpeedupWord = Literal["faster", "slower", "no difference found", "no interval"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,7 +61,7 @@ class Speedup:
     between: str = ""  # the between-run SD that the interval includes, as a text
 
     @property
-    def verdict(self) -> Verdict:
+    def verdict(self) -> SpeedupWord:
         """The verdict of this speedup alone, without a correction for others."""
         if self.low is None or self.high is None:
             return "no interval"

@@ -16,7 +16,7 @@ from bench.results.results import Medians, Results
 from bench.stats import ratios
 from bench.stats.intervals import LEAST_REPLICATES, LEVEL
 
-Verdict = Literal["faster", "slower", "no difference shown", "no interval"]
+GridWord = Literal["faster", "slower", "no difference shown", "no interval"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +31,7 @@ class Cell:
     low: float | None
     high: float | None
     replicates: int
-    verdict: Verdict
+    verdict: GridWord
     base_case_id: str
     value_case_id: str
 
@@ -68,7 +68,7 @@ def speedup_table(run: Results) -> tuple[Grid, ...]:
     run = uncorrected(run)
     found = [(group, ratio) for group in groups(run.rows) for ratio in _ratios(group, run.medians)]
     verdicts = _verdicts([ratio for _, ratio in found])
-    gathered: dict[tuple[str, str, str], list[tuple[SettingSpeedup, Verdict]]] = {}
+    gathered: dict[tuple[str, str, str], list[tuple[SettingSpeedup, GridWord]]] = {}
     for (group, ratio), verdict in zip(found, verdicts, strict=True):
         key = group.name, ratio.mode, ratio.device
         gathered.setdefault(key, []).append((ratio, verdict))
@@ -82,14 +82,14 @@ def _ratios(group: Group, medians: Medians) -> Iterator[SettingSpeedup]:
     yield from against_plain(group, medians)
 
 
-def _verdicts(found: Sequence[SettingSpeedup]) -> list[Verdict]:
+def _verdicts(found: Sequence[SettingSpeedup]) -> list[GridWord]:
     ps = [
         one.estimate.p_of_no_difference if one.estimate.n >= LEAST_REPLICATES else None
         for one in found
     ]
     known = [number for number, p in enumerate(ps) if p is not None]
     corrected = ratios.holm([ps[number] or 0.0 for number in known])
-    words: list[Verdict] = ["no interval"] * len(found)
+    words: list[GridWord] = ["no interval"] * len(found)
     for number, p in zip(known, corrected, strict=True):
         if p >= 1 - LEVEL:
             words[number] = "no difference shown"
@@ -98,7 +98,7 @@ def _verdicts(found: Sequence[SettingSpeedup]) -> list[Verdict]:
     return words
 
 
-def _grid(key: tuple[str, str, str], found: Sequence[tuple[SettingSpeedup, Verdict]]) -> Grid:
+def _grid(key: tuple[str, str, str], found: Sequence[tuple[SettingSpeedup, GridWord]]) -> Grid:
     name, mode, device = key
     batches = tuple(sorted({ratio.batch for ratio, _ in found}))
     by_setting: dict[Setting, dict[int, Cell]] = {}
@@ -124,7 +124,7 @@ def _line(setting: Setting, cells: Mapping[int, Cell], batches: Sequence[int]) -
     return Line(name, tuple(cells.get(batch) for batch in batches))
 
 
-def _cell(ratio: SettingSpeedup, verdict: Verdict) -> Cell:
+def _cell(ratio: SettingSpeedup, verdict: GridWord) -> Cell:
     base, value = ratio.rows
     return Cell(
         ratio=ratio.span.value,

@@ -1,12 +1,13 @@
 """The axes of a sweep, declared once.
 
-Flags, TOML keys, the plan, `case_id` and `--by` are all made from `AXES`.  CONTRIBUTING.md lists
-the other places that a new axis needs.
+Flags, TOML keys, the plan, `case_id`, `--by`, the names of settings and the lists of axes that a
+command uses are all made from `AXES`.  CONTRIBUTING.md lists what else a new axis needs.
 """
 
 import re
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Literal
 
 from bench.core.near import did_you_mean
 
@@ -30,13 +31,20 @@ OTHER_NAMES = {
 }
 
 
+# Where an axis means something.  Elsewhere a case has None for it.
+Meaning = Literal["everywhere", "cpu", "cudnn", "tf32", "inference"]
+
+# The value of `allocator` that a process has without this suite, in the words of tables and plots.
+AS_PLAIN_PROCESS = "as a plain process"
+
+
 class AxisError(ValueError):
     """A value that its axis does not have; the message says what is expected."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Axis:
-    """One setting of a case."""
+    """One setting of a case; the order of `AXES` is the order of settings in every table."""
 
     name: str
     help: str
@@ -48,10 +56,39 @@ class Axis:
     # The axis is newer than some results, in which its default held.  The default is left out of
     # case_id, so that the ids of earlier results do not change.
     later: bool = False
+    meaning: Meaning = "everywhere"
+    at_start: bool = False  # a process has its value from its start on, or once for all
+    searched: bool = False  # by `bench tune`
+    compared: bool = False  # the summary of `bench run` may have a table of its speedups
+    title: str = ""  # in tables and plots; empty = the name
+    value_words: Mapping[str, str] = field(default_factory=dict)  # value → its name with the title
+    value_alone: bool = False  # the values speak for themselves: `channels_last`
 
     @property
     def flag(self) -> str:
         return "--" + self.name.replace("_", "-")
+
+    @property
+    def of_device(self) -> bool:
+        """Whether some devices have it and others do not."""
+        return self.meaning in ("cpu", "cudnn", "tf32")
+
+    def means_something(self, *, mode: str, on_cpu: bool, cudnn: bool, tf32: bool) -> bool:
+        """Whether the axis means something for this mode on this kind of device."""
+        holds: dict[Meaning, bool] = {
+            "everywhere": True,
+            "cpu": on_cpu,
+            "cudnn": cudnn,
+            "tf32": tf32,
+            "inference": mode == "inference",
+        }
+        return holds[self.meaning]
+
+    def words(self, value: str) -> str:
+        """Return the name of a value in tables and plots: `TF32`, `cuDNN benchmark off`."""
+        if value in self.value_words:
+            return self.value_words[value]
+        return value if self.value_alone else f"{self.title or self.name} {value}"
 
     def check(self, value: object) -> str:
         """Return the value as text in its normal form.  Raises AxisError."""
@@ -105,12 +142,15 @@ AXES: tuple[Axis, ...] = (
         pattern=r"[a-z]+(?::[0-9]+)?",
         example="cpu, cuda:0, auto or all",
         default="auto",
+        compared=True,
+        value_alone=True,
     ),
     Axis(
         name="dtype",
         help="dtype of weights and inputs; as-built keeps those that the network was built with",
         values=("float32", "bfloat16", "float16", AS_BUILT),
         default="float32",
+        searched=True,
     ),
     Axis(
         name="amp",
@@ -118,12 +158,17 @@ AXES: tuple[Axis, ...] = (
         values=("off", "bfloat16", "float16"),
         default="off",
         in_id="amp={}",
+        searched=True,
+        compared=True,
     ),
     Axis(
         name="memory_format",
         help="memory layout of images and of 4-dimensional weights",
         values=("contiguous", "channels_last"),
         default="contiguous",
+        searched=True,
+        compared=True,
+        value_alone=True,
     ),
     Axis(
         name="compile",
@@ -137,6 +182,9 @@ AXES: tuple[Axis, ...] = (
         ),
         default="off",
         in_id="compile={}",
+        at_start=True,
+        searched=True,
+        compared=True,
     ),
     Axis(
         name="cudnn_benchmark",
@@ -144,6 +192,11 @@ AXES: tuple[Axis, ...] = (
         values=("off", "on"),
         default="off",
         in_id="cudnn={}",
+        meaning="cudnn",
+        searched=True,
+        compared=True,
+        title="cuDNN benchmark",
+        value_words={"on": "cuDNN benchmark"},
     ),
     Axis(
         name="tf32",
@@ -152,6 +205,11 @@ AXES: tuple[Axis, ...] = (
         values=("default", "off", "on"),
         default="default",
         in_id="tf32={}",
+        meaning="tf32",
+        searched=True,
+        compared=True,
+        title="TF32",
+        value_words={"on": "TF32"},
     ),
     Axis(
         name="threads",
@@ -160,6 +218,8 @@ AXES: tuple[Axis, ...] = (
         example="2 or auto",
         default="auto",
         in_id="t={}",
+        meaning="cpu",
+        searched=True,
     ),
     Axis(
         name="allocator",
@@ -167,6 +227,10 @@ AXES: tuple[Axis, ...] = (
         "defaults",
         values=("retained", "system"),
         default="retained",
+        meaning="cpu",
+        at_start=True,
+        compared=True,
+        value_words={"system": AS_PLAIN_PROCESS},
     ),
     Axis(
         name="grad_mode",
@@ -176,6 +240,7 @@ AXES: tuple[Axis, ...] = (
         default="inference_mode",
         in_id="grad={}",
         later=True,
+        meaning="inference",
     ),
 )
 
@@ -186,9 +251,6 @@ def allows_tf32(value: str | None) -> bool:
 
 
 BY_NAME: Mapping[str, Axis] = {axis.name: axis for axis in AXES}
-
-# The value of `allocator` that a process has without this suite, in the words of tables and plots.
-AS_PLAIN_PROCESS = "as a plain process"
 
 
 def plainest(axis: Axis, there: Collection[str]) -> str:

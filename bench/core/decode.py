@@ -9,7 +9,17 @@ from typing import Annotated, Any, Generic, TypeVar, cast
 
 from pydantic import BeforeValidator, ConfigDict, Discriminator, TypeAdapter, ValidationError
 
-from bench.core.records import FLAGS, STRICT, Case, Entry, Facts, Failure, Measurement, RecordError
+from bench.core.records import (
+    FLAGS,
+    STRICT,
+    Case,
+    Entry,
+    Failure,
+    Measurement,
+    RecordError,
+    StaticMetrics,
+    stored_key,
+)
 from bench.core.text import printable
 
 T = TypeVar("T")
@@ -25,7 +35,8 @@ class Decoder(Generic[T]):
 
         name: for messages, "journal line".
         """
-        config = None if hasattr(kind, "__pydantic_config__") else cast("ConfigDict", STRICT)
+        own = hasattr(kind, "__pydantic_config__")
+        config = None if own else cast("ConfigDict", {**STRICT, "alias_generator": stored_key})
         self._adapter: TypeAdapter[T] = TypeAdapter(kind, config=config)
         self._name = name
 
@@ -96,6 +107,6 @@ def _in_range(found: Entry) -> dict[str, bool]:
         case Failure():
             good["replicate"] = found.replicate >= 0
             good["status"] = found.status != "ok"
-        case Facts():
+        case StaticMetrics():
             pass
     return good

@@ -1,8 +1,8 @@
 """The records that the packages exchange, and the columns of the files.
 
 A `Case` is one point of the plan.  An outcome (`Measurement` or `Failure`) is its result in one
-replicate.  A `Row` joins the results of all replicates.  `Facts` are static metrics (memory,
-FLOPs): they are found once for each case, in a process of their own.
+replicate.  A `Row` joins the results of all replicates.  `StaticMetrics` (memory, FLOPs) are found
+once for each case, in a process of their own.
 """
 
 import dataclasses
@@ -17,6 +17,10 @@ SCHEMA_VERSION = 1
 
 # How records are read (`bench.core.decode`): pydantic's settings, without pydantic.
 STRICT: Mapping[str, Any] = {"strict": True, "allow_inf_nan": False}
+
+# By field of a record: its key in the journals, where that is an older word.  Changing a key would
+# make the files of earlier versions unreadable.
+STORED_KEYS: Mapping[str, str] = {"metrics": "facts"}
 
 Status = Literal["ok", "unsupported", "invalid", "oom", "timeout", "crash", "error"]
 STATUSES: tuple[Status, ...] = (
@@ -141,7 +145,7 @@ class Measurement:
     replicate: int
     samples: tuple[Samples, ...]
     flags: tuple[str, ...] = ()
-    facts: Mapping[str, float] = field(default_factory=dict)  # by column name; unknown: absent
+    metrics: Mapping[str, float] = field(default_factory=dict)  # by column name; unknown: absent
     state: Mapping[str, Any] = field(default_factory=dict)  # as read back
     controls: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # seconds, by name
     wall_s: float = 0.0  # of the whole outcome, as its runner saw it
@@ -177,19 +181,28 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Facts:
-    """Static metrics of a case, found once and outside the timing."""
+class StaticMetrics:
+    """The static metrics of a case by column name, found once and outside the timing."""
 
     case: Case
-    facts: Mapping[str, float]
-    problems: Mapping[str, str] = field(default_factory=dict)  # by fact: why it is unknown
+    metrics: Mapping[str, float]
+    problems: Mapping[str, str] = field(default_factory=dict)  # by metric: why it is unknown
     invalid: str | None = None  # reason, where the case computes something else
     wall_s: float = 0.0
-    kind: Literal["facts"] = "facts"
+    kind: Literal["facts"] = "facts"  # as the journal has it
 
 
 Outcome = Measurement | Failure
-Entry = Measurement | Failure | Facts
+Entry = Measurement | Failure | StaticMetrics
+
+
+def stored_key(field_name: str) -> str:
+    return STORED_KEYS.get(field_name, field_name)
+
+
+def stored_fields(record: Any) -> dict[str, Any]:
+    """Return the fields of a dataclass by the keys that the journals have for them."""
+    return {stored_key(name): value for name, value in dataclasses.asdict(record).items()}
 
 
 def to_line(entry: Entry) -> str:
@@ -200,10 +213,10 @@ def to_line(entry: Entry) -> str:
             head |= {"replicate": entry.replicate, "status": "ok", "reason": None}
         case Failure():
             head |= {"replicate": entry.replicate}
-        case Facts():
+        case StaticMetrics():
             pass
     # default=str would hide a tensor that slipped in: let json raise instead
-    return json.dumps(head | dataclasses.asdict(entry), allow_nan=False, separators=(",", ":"))
+    return json.dumps(head | stored_fields(entry), allow_nan=False, separators=(",", ":"))
 
 
 def _column(doc: str) -> Any:

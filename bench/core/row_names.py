@@ -9,7 +9,6 @@ from bench.core.records import Case, Row
 from bench.core.subject import SubjectError, parse
 
 NOT_SETTINGS = ("mode", "batch", "device", "input")  # each has a place of its own in a name
-SPEAK_FOR_THEMSELVES = frozenset({"device", "memory_format"})
 PLAIN = {axis.name: axis.values[0] for axis in AXES if axis.values}
 
 
@@ -58,7 +57,7 @@ def setting_name(axis: str, value: str) -> str:
     """`amp=bfloat16`; of an axis whose values speak for themselves the value: `channels_last`."""
     if (axis, value) == ("allocator", "system"):
         return AS_PLAIN_PROCESS
-    return value if axis in SPEAK_FOR_THEMSELVES else f"{axis}={value}"
+    return value if BY_NAME[axis].value_alone else f"{axis}={value}"
 
 
 @dataclass(frozen=True, slots=True)

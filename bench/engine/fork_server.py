@@ -15,8 +15,7 @@ from bench.core.errors import UserError
 from bench.core.protocol import Ended, Hello, Request, Started, WorkerLost, to_line
 from bench.core.records import RecordError
 from bench.engine.policy import TRIES
-from bench.host import allocator as allocators
-from bench.host import orphans
+from bench.host import allocators, orphans
 from bench.host.interpreter import COMPILER, HERE, START_S, Place
 
 GRACE_S = 60.0  # to end a child and clean up after it, in addition to the child's own limit
@@ -130,7 +129,7 @@ class ForkServer:
     def _spawn(self, environment: Mapping[str, str], log: Path) -> None:
         with log.open("ab") as errors:
             self._process = subprocess.Popen(
-                self._place.command("bench.worker.forkserver"),
+                self._place.command("bench.worker.fork_server_process"),
                 cwd=self._place.folder,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,

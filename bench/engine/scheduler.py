@@ -17,10 +17,10 @@ from bench.core.protocol import Job
 from bench.core.records import (
     Case,
     Entry,
-    Facts,
     Failure,
     Measurement,
     Outcome,
+    StaticMetrics,
     Status,
     whole_phase,
 )
@@ -63,12 +63,12 @@ class RunSoFar:
     """All outcomes of a run so far, and what follows for the next."""
 
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
-    facts: set[str] = field(default_factory=set)
+    with_static_metrics: set[str] = field(default_factory=set)
     wrong: set[str] = field(default_factory=set)  # cases that compute something else
 
     def add(self, entry: Entry) -> None:
-        if isinstance(entry, Facts):
-            self.facts.add(entry.case.case_id)
+        if isinstance(entry, StaticMetrics):
+            self.with_static_metrics.add(entry.case.case_id)
             if entry.invalid:
                 self.wrong.add(entry.case.case_id)
         else:
@@ -243,7 +243,7 @@ class Runner:
             elif one.block is Block.PLAIN and self._together is None:
                 self._together = False  # there are none
             self._do_one_off()
-            self._find_facts(self._without_facts(), one.replicate, pool)
+            self._find_static_metrics(self._without_static_metrics(), one.replicate, pool)
         return True
 
     def _settings_fit(self, one: Round, each_s: float) -> bool:
@@ -348,7 +348,7 @@ class Runner:
             )
         else:
             entry = self._ask("measure", case, replicate, pool)
-            assert not isinstance(entry, Facts)
+            assert not isinstance(entry, StaticMetrics)
             outcome = entry
         if repeats and isinstance(outcome, Measurement):
             outcome = dataclasses.replace(outcome, state={**outcome.state, "repeats": 1})
@@ -362,13 +362,13 @@ class Runner:
         self._do_one_off()
         if self.one_off:
             self.watcher.note(f"no time was left to {self.one_off.what}")
-        todo = self._without_facts()
+        todo = self._without_static_metrics()
         if not todo:
             return True
         if self._may_do_one_off(0.0):
             with self._opened(Round(Block.PLAIN, 0, tuple(todo)), todo) as pool:
-                self._find_facts(todo, 0, pool)
-        if missing := len(self._without_facts()):
+                self._find_static_metrics(todo, 0, pool)
+        if missing := len(self._without_static_metrics()):
             cases = f"{missing} case{'s' if missing > 1 else ''}"
             self.watcher.note(
                 f"no time was left to hold {cases} against float64 and to count FLOPs and memory"
@@ -391,7 +391,7 @@ class Runner:
             return self.spent.one_off_s + cost_s <= ONE_OFF_SHARE * budget_s
         return not self._extras.spent and cost_s <= left_s
 
-    def _without_facts(self) -> list[Case]:
+    def _without_static_metrics(self) -> list[Case]:
         """Cases that ran and whose counted figures were not looked for yet, the best block first.
 
         Those of a resume as well: it may have ended before they were found.
@@ -400,10 +400,10 @@ class Runner:
             case
             for block in Block
             for case in self._cases(block)
-            if case.case_id not in self.seen.facts and self.seen.measured(case)
+            if case.case_id not in self.seen.with_static_metrics and self.seen.measured(case)
         ]
 
-    def _find_facts(self, cases: Sequence[Case], replicate: int, pool: WorkerPool) -> None:
+    def _find_static_metrics(self, cases: Sequence[Case], replicate: int, pool: WorkerPool) -> None:
         """Of as many as there is time for; none waits for longer than its share of the time."""
 
         def ask(job: Job, case: Case) -> Entry:
@@ -413,7 +413,7 @@ class Runner:
             if not self._may_do_one_off(self.spent.one_off_s / done if done else 0.0):
                 return
             begin_s = self.clock()
-            self._keep(static_metrics.facts(case, ask, self.folders))
+            self._keep(static_metrics.find(case, ask, self.folders))
             self.spent.one_off_s += self.clock() - begin_s
 
     def _keep(self, entry: Entry) -> None:

@@ -3,23 +3,23 @@
 from collections.abc import Callable
 
 from bench.core.protocol import Job
-from bench.core.records import Case, Entry, Facts, Failure
+from bench.core.records import Case, Entry, Failure, StaticMetrics
 from bench.core.subject import parse
 from bench.results.run_directory import Folders
 
 Ask = Callable[[Job, Case], Entry]
 
 
-def facts(case: Case, ask: Ask, folders: Folders) -> Facts:
+def find(case: Case, ask: Ask, folders: Folders) -> StaticMetrics:
     """Return the static metrics of a case, checked against its reference.
 
     Where a part fails, `problems` says why.
     """
     _need_reference(case, ask, folders)
-    found = ask("facts", case)
+    found = ask("static_metrics", case)
     if isinstance(found, Failure):  # the times are valid; the problem says what is missing
-        return Facts(case=case, facts={}, problems={"all": found.told})
-    assert isinstance(found, Facts)
+        return StaticMetrics(case=case, metrics={}, problems={"all": found.told})
+    assert isinstance(found, StaticMetrics)
     return found
 
 

@@ -22,7 +22,7 @@ from bench.results.run_directory import Folders
 
 @dataclass(kw_only=True)
 class Experience:
-    """Facts that the worker pools of one command have learnt, one after the other."""
+    """Observations of the worker pools of one command, one after the other."""
 
     tell: Callable[[str], None] = lambda _: None
     # Modules whose import changes a process, by place: each child imports them for itself.

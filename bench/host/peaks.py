@@ -1,4 +1,4 @@
-"""Measure the machine's peaks for a run, in a process of their own (`bench.worker.peaks`)."""
+"""Measure the machine's peaks for a run, in a process of their own (`worker.peak_measuring`)."""
 
 import dataclasses
 import math
@@ -10,10 +10,10 @@ from typing import Any
 from bench.core.axes import AS_BUILT, allows_tf32
 from bench.core.decode import Decoder
 from bench.core.records import Case
-from bench.host import allocator, helper
+from bench.host import allocators, helper
 from bench.host.interpreter import HERE, START_S
 
-# Seconds; the limits of `bench.worker.peaks` for a dtype, and for bytes of all sizes.
+# Seconds; the limits of `bench.worker.peak_measuring` for a dtype, and for bytes of all sizes.
 IMPORT_S, ARITHMETIC_S, BYTES_S = 4.0, 1.6, 4.6
 
 
@@ -106,10 +106,10 @@ def expected_s(cases: Sequence[Case]) -> float:
 
 def _of_device(request: Mapping[str, Any], timeout_s: float) -> list[SizeSweeps]:
     """Raises PeaksError."""
-    environment = allocator.environment("retained", os.environ)
+    environment = allocators.environment("retained", os.environ)
     try:
         return helper.ask(
-            "bench.worker.peaks", dict(request), _PEAKS, START_S + timeout_s, place=HERE,
+            "bench.worker.peak_measuring", dict(request), _PEAKS, START_S + timeout_s, place=HERE,
             environment=environment,
         )  # fmt: skip
     except helper.HelperError as error:

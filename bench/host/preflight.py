@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bench.core import units
 from bench.core.text import number_of
-from bench.host import allocator, environment
+from bench.host import allocators, environment
 
 BUSY_CHECK_S = 0.25  # long enough to tell a busy process from one that woke up for a moment
 BUSY_SHARE = 0.5  # of one processor
@@ -52,7 +52,7 @@ def warnings(
         _governor(folders),
         _battery(folders),
         _swap(folders),
-        allocator.replaced_by(os.environ),
+        allocators.replaced_by(os.environ),
     )
     return [text for text in found if text]
 

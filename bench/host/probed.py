@@ -91,7 +91,7 @@ class Probe:
     __pydantic_config__: ClassVar[Mapping[str, Any]] = STRICT
 
     torch: str
-    facts: Mapping[str, Any]  # for run.json
+    torch_details: Mapping[str, Any]  # for run.json
     devices: Mapping[str, Device]
     subjects: Mapping[str, SubjectFound]
     # By module what the subjects came with, neither installed nor of this project.

@@ -21,15 +21,15 @@ from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import number_of, printable, shortened
 from bench.html import (
     findings,
-    layers,
+    layer_tables,
     recipe,
+    run_tables,
     speedup_tables,
     svg,
     table_data,
     table_rows,
 )
-from bench.html import runs as page_runs
-from bench.insights import headline as headlines
+from bench.insights import headlines
 from bench.plots import draw
 from bench.results import corrected, time_spent
 from bench.results.profile_load import Profiled
@@ -71,11 +71,11 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
     figures = _figures(runs)
     pictures, plots_note = _pictures(figures, runs)
     cases = _wholes(rows)
-    inside, not_inside = layers.sections([(page_runs.name(r), r) for r in runs], profiles)
+    inside, not_inside = layer_tables.sections([(run_tables.name(r), r) for r in runs], profiles)
     columns = table_rows.columns(several=several)
     headline = headlines.of_runs(runs)
     page_findings = findings.of_runs(
-        [(page_runs.name(run) if several else "", run) for run in runs]
+        [(run_tables.name(run) if several else "", run) for run in runs]
     )
     context: dict[str, Any] = {
         "css": Markup((PARTS / "page.css").read_text(encoding="utf-8") + table_rows.css(columns)),
@@ -85,14 +85,14 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
         **_speedups(runs),
         "recipes": recipe.recipes(runs[-1], MOST_RECIPES),
         "subtitle": _subtitle(runs),
-        "facts": list(_facts(runs, cases)),
+        "details": list(_details(runs, cases)),
         "findings": page_findings.first,
         "more_findings": page_findings.more,
         "more_count": page_findings.more_count,
-        "changes": page_runs.changes(*runs) if len(runs) == 2 else None,
-        "history": page_runs.history(runs) if len(runs) > 2 else None,
+        "changes": run_tables.changes(*runs) if len(runs) == 2 else None,
+        "history": run_tables.history(runs) if len(runs) > 2 else None,
         "inside": inside,
-        "inside_head": layers.HEAD,
+        "inside_head": layer_tables.HEAD,
         "inside_notes": not_inside,
         "plots": pictures,
         "plots_note": plots_note,
@@ -156,7 +156,7 @@ def _title(runs: Sequence[Results]) -> str:
 
 
 def _subtitle(runs: Sequence[Results]) -> str:
-    return " · ".join(page_runs.name(run) for run in runs[:4]) + (" · …" if len(runs) > 4 else "")
+    return " · ".join(run_tables.name(run) for run in runs[:4]) + (" · …" if len(runs) > 4 else "")
 
 
 def _devices(cases: Sequence[Row]) -> Iterator[str]:
@@ -171,7 +171,7 @@ def _devices(cases: Sequence[Row]) -> Iterator[str]:
         yield f"{name} ({which})" if several and which else name
 
 
-def _facts(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
+def _details(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[str, str]]:
     """Yield labels and values: devices, versions, time, number of cases, contended cases."""
     yield "on", _short(", ".join(_devices(cases)) or "unknown", MOST_CHARS)
     torches = dict.fromkeys(row.torch_version for row in cases if row.torch_version)
@@ -290,7 +290,7 @@ def _described(run: Results, config_characters: int) -> dict[str, Any]:
     ]
     config = shortened(json.dumps(described.config.written(), indent=1), config_characters)
     return {
-        "name": page_runs.name(run),
+        "name": run_tables.name(run),
         "repeat": _short(repeat(described), CONFIG_CHARS // 10)
         if described.is_known
         else "unknown",

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from bench.compare.groups import Group, groups, label
 from bench.compare.setting_speedup import SettingSpeedup
 from bench.core import units
-from bench.core.axes import AS_BUILT, BY_NAME, AxisError
+from bench.core.axes import AS_BUILT, AXES, BY_NAME, AxisError
 from bench.core.records import Row
 from bench.core.text import printable, shortened
-from bench.host import allocator
+from bench.host import allocators
 from bench.insights import costs, settings
 from bench.insights.insight import factor, listed
 from bench.insights.settings import Contest
@@ -20,19 +20,7 @@ from bench.results.corrected import uncorrected
 from bench.results.results import Medians, Results
 
 MOST_CHARS = 80  # of a name
-_PASTED = (
-    "mode",
-    "dtype",
-    "amp",
-    "memory_format",
-    "compile",
-    "cudnn_benchmark",
-    "tf32",
-    "threads",
-    "allocator",
-    "grad_mode",
-    "device",
-)
+_PASTED = (*(axis.name for axis in AXES if axis.name not in ("batch", "input", "device")), "device")
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,10 +163,10 @@ def _within(around: str, line: str) -> Iterator[str]:
 def shell(kind: str | None) -> Iterator[str]:
     """Yield the shell commands for the axis `allocator`, for Linux and glibc."""
     if kind == "retained":
-        for name, value in allocator.environment(kind, {}).items():
+        for name, value in allocators.environment(kind, {}).items():
             yield f"export {name}={value}"
     if kind == "system":
-        yield f"unset {' '.join(allocator.THRESHOLDS)}"
+        yield f"unset {' '.join(allocators.THRESHOLDS)}"
 
 
 def _costs(one: SettingSpeedup) -> Iterator[tuple[str, str]]:

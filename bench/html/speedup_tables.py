@@ -18,7 +18,7 @@ MOST_CHARS = 60  # characters of a name
 MOST_CELLS = 600  # cells of all tables together
 MOST_COLUMNS = 16
 _MARKS = {"faster": "▲", "slower": "▼", "unclear": "≈", "none": "?"}
-_CSS: Mapping[speedup_grid.Verdict, str] = {
+_CSS: Mapping[speedup_grid.GridWord, str] = {
     "faster": "faster",
     "slower": "slower",
     "no difference shown": "unclear",

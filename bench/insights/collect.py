@@ -14,8 +14,14 @@ from bench.compare.speedup import Speedup
 from bench.core import units
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import are, number_of
-from bench.insights import batch_scaling, launch_bound, plain_process, roofline, settings
-from bench.insights import layers as layer_share
+from bench.insights import (
+    batch_scaling,
+    launch_bound,
+    layer_share,
+    plain_process,
+    roofline,
+    settings,
+)
 from bench.insights.insight import Insight, compared, listed
 from bench.results import main_memory
 from bench.results.corrected import uncorrected
@@ -59,7 +65,9 @@ def of_run(run: Results) -> list[Insight]:
         found += layer_share.insights(shares, group.name)
     problem = no_ceilings(run) if by_layer else None
     uncounted = roofline.unknown(rows, machine)
-    found += roofline.insights(roofline.points(rows, machine), problem, uncounted)
+    found += roofline.insights(
+        roofline.points(rows, machine, roofline.layer_types(run)), problem, uncounted
+    )
     return found
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.compare.groups import Group, groups
 from bench.core.records import Row
-from bench.insights import layers as layer_share
+from bench.insights import layer_share
 from bench.results.corrected import uncorrected
 from bench.results.profile_load import Profiled
 from bench.results.results import Results

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from bench.compare.groups import PLAIN_PROCESS, Direction, Group
 from bench.core.axes import AS_PLAIN_PROCESS
-from bench.host import allocator
+from bench.host import allocators
 from bench.insights.insight import Insight, factor, listed
 from bench.insights.settings import Series, case_ids, evidence, series
 from bench.results.results import Medians
@@ -54,5 +54,5 @@ def _of(group: Group, own: Sequence[Series], *, how: bool) -> Insight:
         text=f"{text} {HOW}" if how else text,
         evidence=evidence(speedups),
         case_ids=case_ids(speedups),
-        command=allocator.exports() if how else "",
+        command=allocators.exports() if how else "",
     )

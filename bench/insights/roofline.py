@@ -2,12 +2,12 @@
 
 Intensity is FLOPs / bytes moved, computed from shapes.  More bytes may move, so the share of the
 memory bandwidth is a lower bound.  The ceilings come from the size sweeps of the run: matrix
-products, convolutions, copies and sums (`bench.worker.peaks`), never from a datasheet.
+products, convolutions, copies and sums (`bench.worker.peak_measuring`), never from a datasheet.
 Source of the model: Williams, Waterman & Patterson, "Roofline" (CACM 52/4, 2009).
 """
 
 import dataclasses
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ from bench.insights.insight import Insight, first_few, listed
 from bench.results import plausibility
 from bench.results.main_memory import MainMemory
 from bench.results.plausibility import Peaks
+from bench.results.results import Results
 from bench.results.run_json import Machine
 
 Bound = Literal["compute", "memory", "neither"]
@@ -27,6 +28,19 @@ FAR = 0.5  # of the ceiling; below it, the machine is not what limits the layer
 NEITHER = 0.1  # of both ceilings; below it, neither of them limits the layer
 SHORT_S = 50e-6  # shorter calls are mostly Python and dispatch
 MOST_NAMED = 3
+
+
+# Layers of torch whose products are matrix products alone.
+OF_MATRIX_PRODUCTS = frozenset(
+    {
+        "Linear",
+        "NonDynamicallyQuantizableLinear",
+        "Bilinear",
+        "MultiheadAttention",
+        "TransformerEncoderLayer",
+        "TransformerDecoderLayer",
+    }
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +54,7 @@ class Point:
     """
 
     row: Row
+    arithmetic: str  # a dtype or `tf32`
     intensity: float | None
     flop_per_s: float | None
     bytes_per_s: float
@@ -55,30 +70,45 @@ class Point:
         return self.compute_per_s / self.memory.bytes_per_s
 
 
-def points(rows: Iterable[Row], machine: Machine) -> list[Point]:
-    """The points of all rows that have FLOPs, bytes, a time and measured ceilings."""
+def layer_types(run: Results) -> dict[str, str]:
+    """The types of the layers by subject, as run.json has them: `net/fc1` → `Linear`."""
+    return {
+        f"{whole}/{name}": layer.type
+        for whole, layers in run.description.layers_by_name.items()
+        for name, layer in layers.items()
+        if layer.type
+    }
+
+
+def points(
+    rows: Iterable[Row], machine: Machine, types: Mapping[str, str] | None = None
+) -> list[Point]:
+    """The points of all rows that have FLOPs, bytes, a time and measured ceilings.
+
+    types: of `layer_types`; without them a layer is held against the fastest arithmetic.
+    """
     rows = list(rows)
     partial = {row.case_id for row in rows if row.phase == "optimizer" and row.bytes_moved is None}
     return [
         dataclasses.replace(one, partial=row.phase == "step" and row.case_id in partial)
         for row in rows
-        if row.flops is not None and (one := _of_row(row, machine))
+        if row.flops is not None and (one := _of_row(row, machine, types or {}))
     ]
 
 
 def unknown(rows: Iterable[Row], machine: Machine) -> list[Row]:
     """The rows that have everything for a point but the number of FLOPs."""
-    return [row for row in rows if row.flops is None and _of_row(row, machine)]
+    return [row for row in rows if row.flops is None and _of_row(row, machine, {})]
 
 
-def _of_row(row: Row, machine: Machine) -> Point | None:
+def _of_row(row: Row, machine: Machine, types: Mapping[str, str]) -> Point | None:
     peaks = plausibility.of_row(row, machine) if row.status == "ok" else None
-    return _point(row, peaks) if peaks else None
+    return _point(row, peaks, arithmetic(row, _type(row, types))) if peaks else None
 
 
-def _point(row: Row, peaks: Peaks) -> Point | None:
+def _point(row: Row, peaks: Peaks, kind: str) -> Point | None:
     moved, bytes_per_s = finite(row.bytes_moved), finite(row.bytes_per_s)
-    compute, memory = peaks.flop_per_s.get(arithmetic(row)), peaks.memory
+    compute, memory = peaks.flop_per_s.get(kind), peaks.memory
     if moved is None or bytes_per_s is None or compute is None or memory is None:
         return None
     flops, flop_per_s = finite(row.flops), finite(row.flop_per_s)
@@ -88,6 +118,7 @@ def _point(row: Row, peaks: Peaks) -> Point | None:
     bound: Bound = "compute" if of_compute > of_memory else "memory"
     return Point(
         row=row,
+        arithmetic=kind,
         intensity=flops / moved if flops else None,
         flop_per_s=flop_per_s if flops else None,
         bytes_per_s=bytes_per_s,
@@ -98,10 +129,25 @@ def _point(row: Row, peaks: Peaks) -> Point | None:
     )
 
 
-def arithmetic(row: Row) -> str:
-    """The fastest arithmetic that its products may use: a dtype or `tf32`."""
+def arithmetic(row: Row, layer_type: str | None = None) -> str:
+    """The fastest arithmetic that its products may use: a dtype or `tf32`.
+
+    By default torch lets convolutions use TF32 and matrix products not
+    (https://docs.pytorch.org/docs/stable/notes/cuda.html).  A layer of unknown type may have both.
+    """
     own = str(row.dtype) if row.amp in (None, "off") else str(row.amp)
-    return "tf32" if own == "float32" and allows_tf32(row.tf32) else own
+    if own != "float32" or not allows_tf32(row.tf32):
+        return own
+    return own if row.tf32 == "default" and layer_type in OF_MATRIX_PRODUCTS else "tf32"
+
+
+def _type(row: Row, types: Mapping[str, str]) -> str | None:
+    """The type of the layer; of a subject `torch.nn:Linear(8, 4)` the class itself."""
+    subject = str(row.subject)
+    place, colon, call = subject.partition(":")
+    if place == "torch.nn" and colon and "/" not in call:
+        return call.partition("(")[0]
+    return types.get(subject)
 
 
 def insights(
@@ -146,13 +192,16 @@ def _uncounted(rows: Sequence[Row]) -> list[Insight]:
 def _insight(key: tuple[str, str, int | None, str], found: list[Point]) -> Insight:
     whole, mode, batch, device = key
     found = sorted(found, key=lambda one: -(one.row.pipelined_s or 0.0))
-    peak = found[0]
+    ceilings = {one.arithmetic: one.compute_per_s for one in found}
+    most = " and ".join(
+        f"{units.count(rate, 'FLOP/s')} ({kind})" for kind, rate in ceilings.items()
+    )
+    memory = found[0].memory
     partial = any(one.partial for one in found)
     return Insight(
         kind="roofline",
         text=f"In {mode} of {whole} at N={batch}, {' '.join(_limits(found))}",
-        evidence=f"{device}: at most {units.count(peak.compute_per_s, 'FLOP/s')} "
-        f"({arithmetic(peak.row)}), {units.bytes_(peak.memory.bytes_per_s)}/s {peak.memory.where}; "
+        evidence=f"{device}: at most {most}, {units.bytes_(memory.bytes_per_s)}/s {memory.where}; "
         "a layer above 100 % of the bandwidth works from a cache; bytes are a lower bound, "
         "computed from shapes" + (", without those of the optimizer" if partial else ""),
         case_ids=tuple(str(one.row.case_id) for one in found),

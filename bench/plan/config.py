@@ -64,7 +64,7 @@ class RunOptions(pydantic.BaseModel):
     budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     # After this time only what lacks its replicates is begun; None: the budget alone holds.
     extras_s: Annotated[float, pydantic.Field(gt=0)] | None = None
-    # Added to budget_s for each accelerator that is measured (`bench.plan.estimate.with_budget`).
+    # Added to budget_s for each accelerator that is measured (`bench.plan.case_costs.with_budget`).
     accelerator_budget_s: Annotated[float, pydantic.Field(ge=0)] | None = None
     timeout_s: Annotated[float, pydantic.Field(gt=0, le=1e6)] = 180.0
     samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6

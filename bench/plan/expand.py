@@ -7,6 +7,7 @@ setting that did nothing.
 import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from bench.core.axes import AXES, BY_NAME, MAX_BATCH, plainest
 from bench.core.errors import UserError
@@ -359,23 +360,22 @@ def has_images(input_: str) -> bool:
 
 
 def _case(subject: str, settings: Mapping[str, str], device: Device) -> Case:
-    on_cpu = device.type == "cpu"
-    return Case(
-        subject=subject,
-        mode=settings["mode"],
-        batch=int(settings["batch"]),
-        input=";".join(part.strip() for part in settings["input"].split(";")),
-        device=device.name,
-        dtype=settings["dtype"],
-        amp=settings["amp"],
-        memory_format=settings["memory_format"],
-        compile=settings["compile"],
-        cudnn_benchmark=settings["cudnn_benchmark"] if device.has_cudnn else None,
-        tf32=settings["tf32"] if device.has_tf32 else None,
-        threads=settings["threads"] if on_cpu else None,
-        allocator=settings["allocator"] if on_cpu else None,
-        grad_mode=settings["grad_mode"] if settings["mode"] == "inference" else None,
-    )
+    """The case with these values; an axis that means nothing there is None."""
+    values: dict[str, Any] = {
+        axis.name: settings[axis.name]
+        if axis.means_something(
+            mode=settings["mode"],
+            on_cpu=device.type == "cpu",
+            cudnn=device.has_cudnn,
+            tf32=device.has_tf32,
+        )
+        else None
+        for axis in AXES
+    }
+    values["batch"] = int(settings["batch"])
+    values["input"] = ";".join(part.strip() for part in settings["input"].split(";"))
+    values["device"] = device.name
+    return Case(subject=subject, **values)
 
 
 def _with_twins(

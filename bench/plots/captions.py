@@ -1,4 +1,4 @@
-"""Titles, subtitles and footers: the facts that a reader needs beside the data."""
+"""Titles, subtitles and footers: the details that a reader needs beside the data."""
 
 import math
 from collections import Counter
@@ -95,7 +95,7 @@ def plain_means(group: Group) -> list[str]:
 
 
 def footer(run: Results, group: Group, rows: Sequence[Row], *notes: str) -> str:
-    """Versions, replicates and omissions: the facts that make the figure credible."""
+    """Versions, replicates and omissions: the details that make the figure credible."""
     described = run.description
     torch = next((row.torch_version for row in rows if row.torch_version), None)
     torch = torch or described.environment.torch

@@ -10,7 +10,7 @@ from bench.compare.groups import Group, flags, groups, label, split
 from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.text import plain
-from bench.insights.roofline import Point, arithmetic, points, unknown
+from bench.insights.roofline import Point, layer_types, points, unknown
 from bench.plots import marks, style
 from bench.plots.captions import device_name, footer
 from bench.plots.sheet import Captions, sheet
@@ -32,15 +32,15 @@ MOST_LINES = 24  # lines of the layers without FLOPs
 def roofline(run: Results) -> dict[str, Figure]:
     """The figures by subject, input, device and arithmetic.  Raises NothingToDraw."""
     rows, machine = run.rows, run.description.machine
-    found, uncounted = points(rows, machine), unknown(rows, machine)
+    found, uncounted = points(rows, machine, layer_types(run)), unknown(rows, machine)
     found = [one for one in found if one.row.phase == whole_phase(str(one.row.mode))]
     drawn: dict[str, Figure] = {}
     for group in groups(rows, layers=True):
         ids = {row.case_id for row in group.rows}
         own = [one for one in found if one.row.case_id in ids]
-        kinds = dict.fromkeys((one.row.device, arithmetic(one.row)) for one in own)
+        kinds = dict.fromkeys((one.row.device, one.arithmetic) for one in own)
         for device, kind in kinds:
-            here = [one for one in own if (one.row.device, arithmetic(one.row)) == (device, kind)]
+            here = [one for one in own if (one.row.device, one.arithmetic) == (device, kind)]
             batch = max({one.row.batch or 0 for one in here}, key=lambda n: (_count(here, n), n))
             shown = [one for one in here if one.row.batch == batch]
             shown += _wholes(found, group, str(device), kind, batch)
@@ -64,7 +64,7 @@ def _wholes(
         one
         for one in found
         if (one.row.subject, one.row.input) == (group.subject, group.input)
-        and (one.row.device, arithmetic(one.row), one.row.batch) == (device, kind, batch)
+        and (one.row.device, one.arithmetic, one.row.batch) == (device, kind, batch)
         and one.row.compile == "off"
         and one.row.memory_format == "contiguous"
         and one.row.allocator in (None, "retained")
@@ -92,7 +92,7 @@ def _figure(run: Results, group: Group, found: Sequence[Point], uncounted: Seque
     made = sheet(
         Captions(
             f"Roofline: how close {plain(group.subject)} comes to the limits of this machine",
-            f"{device_name(run, group, str(first.row.device))} · {arithmetic(first.row)} · "
+            f"{device_name(run, group, str(first.row.device))} · {first.arithmetic} · "
             f"batch {first.row.batch} · limits measured in this run (black lines): "
             f"{units.count(first.compute_per_s, 'FLOP/s')} and "
             f"{units.bytes_(first.memory.bytes_per_s)}/s {first.memory.where}",

@@ -21,11 +21,11 @@ from bench.core.records import (
     TRAINING_PHASES,
     Case,
     Entry,
-    Facts,
     Failure,
     Measurement,
     Outcome,
     Row,
+    StaticMetrics,
     Status,
     whole_phase,
 )
@@ -57,7 +57,7 @@ _MADE_HERE = frozenset(
 _WHOLE_NUMBERS = frozenset(
     column.name for column in dataclasses.fields(Row) if column.type == int | None
 )
-FACTS = (
+METRICS = (
     frozenset(
         column.name
         for column in dataclasses.fields(Row)
@@ -73,7 +73,7 @@ class _Seen:
 
     case: Case
     outcomes: dict[int, Outcome] = field(default_factory=dict)  # by replicate
-    facts: dict[str, float] = field(default_factory=dict)
+    metrics: dict[str, float] = field(default_factory=dict)
     invalid: str | None = None  # the reason why its result is wrong
     unverified: bool = True  # its result was not compared with a reference
 
@@ -123,7 +123,7 @@ def _unexpected_infinity(seen: _Seen, ok: Sequence[Measurement]) -> str | None:
     None if the output is finite, or if it was compared with a reference.
     """
     where = next((str(one.state[INFINITE]) for one in ok if INFINITE in one.state), None)
-    if where is None or "truth:output" in seen.facts:
+    if where is None or "truth:output" in seen.metrics:
         return None
     return f"{where}, and they have not been compared with a reference"
 
@@ -133,10 +133,10 @@ def _by_case(entries: Iterable[Entry]) -> Iterator[_Seen]:
     seen: dict[str, _Seen] = {}
     for entry in entries:
         one = seen.setdefault(entry.case.case_id, _Seen(entry.case))
-        if isinstance(entry, Facts):
-            if "relative_error" in entry.facts and "relative_error" not in entry.problems:
+        if isinstance(entry, StaticMetrics):
+            if "relative_error" in entry.metrics and "relative_error" not in entry.problems:
                 one.unverified = False
-            one.facts = {**entry.facts, **one.facts}
+            one.metrics = {**entry.metrics, **one.metrics}
             one.invalid = one.invalid or entry.invalid
         else:
             one.outcomes.setdefault(entry.replicate, _believable(entry))
@@ -223,9 +223,9 @@ def _flags(
 def _launch_bound(ok: Sequence[Measurement], whole: str) -> bool:
     """Whether the host issues calls for most of the time that they take back-to-back."""
     shares = [
-        one.facts["host_issue_s"] / statistics.median(times)
+        one.metrics["host_issue_s"] / statistics.median(times)
         for one in ok
-        if "host_issue_s" in one.facts and (times := _of(one, whole, "pipelined"))
+        if "host_issue_s" in one.metrics and (times := _of(one, whole, "pipelined"))
     ]
     return bool(shares) and statistics.median(shares) >= LAUNCH_BOUND
 
@@ -266,10 +266,10 @@ def _ok_rows(
     whole = whole_phase(seen.case.mode)
     order = TRAINING_PHASES if seen.case.mode == "training" else INFERENCE_PHASES
     present = {samples.phase for one in ok for samples in one.samples} | {whole}
-    facts = _facts(seen, ok)
+    metrics = _metrics(seen, ok)
     for phase in [name for name in order if name in present] + sorted(present - set(order)):
         past = earlier.get((seen.case.case_id, phase), ())
-        figures = _times(ok, phase, past, stopped=stopped) | _facts_of(facts, phase, whole)
+        figures = _times(ok, phase, past, stopped=stopped) | _metrics_of(metrics, phase, whole)
         figures |= _rates(seen.case.batch, figures)
         yield Row(**known, phase=phase, status="ok", flags=flags, replicates=len(ok), **figures)
 
@@ -359,18 +359,18 @@ def _with_controls(ok: Sequence[Measurement], phase: str, kind: str) -> list[cor
     return found
 
 
-def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
+def _metrics(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
     """Return the static metrics by name; a figure of replicates is the median over them.
 
     The controls are the geometric mean over replicates.
     """
     by_name: dict[str, list[float]] = {}
     for one in ok:
-        facts = dict(one.facts)
+        metrics = dict(one.metrics)
         control_s = _control_s(one)
         if control_s is not None:
-            facts.setdefault("control_s", control_s)
-        for name, value in facts.items():
+            metrics.setdefault("control_s", control_s)
+        for name, value in metrics.items():
             by_name.setdefault(name, []).append(value)
     medians = {
         # the median of whole numbers is one of them, and not the mean of two
@@ -383,7 +383,7 @@ def _facts(seen: _Seen, ok: Sequence[Measurement]) -> dict[str, float]:
     }
     if "control_s" in by_name:  # computed like the times that it is compared with
         medians["control_s"] = centre(by_name["control_s"])
-    return medians | seen.facts
+    return medians | seen.metrics
 
 
 def _control_s(one: Measurement) -> float | None:
@@ -398,12 +398,12 @@ def _control_s(one: Measurement) -> float | None:
     return statistics.geometric_mean(medians)
 
 
-def _facts_of(facts: Mapping[str, float], phase: str, whole: str) -> dict[str, Any]:
+def _metrics_of(metrics: Mapping[str, float], phase: str, whole: str) -> dict[str, Any]:
     """Return the static metrics that belong to this phase's row, by column."""
     found: dict[str, Any] = {}
-    for name, value in facts.items():
+    for name, value in metrics.items():
         column, _, of_phase = name.partition(":")
-        if column not in FACTS or not math.isfinite(value):
+        if column not in METRICS or not math.isfinite(value):
             continue
         if column in EVERYWHERE or (of_phase or whole) == phase:
             found[column] = round(value) if column in _WHOLE_NUMBERS else float(value)

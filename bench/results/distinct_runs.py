@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.results.csv_files import MEASUREMENTS
-from bench.results.load import ReadError
+from bench.results.loading import ReadError
 from bench.results.results import Results
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from bench.core.records import INFERENCE_PHASES, TRAINING_PHASES, Row, whole_phase
 from bench.results.corrected import uncorrected
 from bench.results.csv_files import MEASUREMENTS
-from bench.results.load import ReadError, description, load
+from bench.results.loading import ReadError, description, load
 from bench.results.results import Results
 from bench.results.run_json import Description, Environment
 from bench.stats import between_runs, ratios

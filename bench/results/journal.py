@@ -10,7 +10,7 @@ from pathlib import Path
 
 from bench.core import decode
 from bench.core.errors import UserError
-from bench.core.records import Entry, Facts, RecordError, to_line
+from bench.core.records import Entry, RecordError, StaticMetrics, to_line
 
 NAME = "journal.jsonl"
 
@@ -92,9 +92,9 @@ def lines(path: Path, error: type[UserError]) -> Iterator[tuple[int, bytes]]:
 
 
 def without_repeats(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the first outcome of each (case, replicate), and the first `Facts` of each case."""
+    """Return the first outcome of each (case, replicate), and the first static metrics of each."""
     seen: dict[tuple[str, int | None], Entry] = {}
     for entry in entries:
-        key = (entry.case.case_id, None if isinstance(entry, Facts) else entry.replicate)
+        key = (entry.case.case_id, None if isinstance(entry, StaticMetrics) else entry.replicate)
         seen.setdefault(key, entry)
     return list(seen.values())

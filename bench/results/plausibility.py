@@ -1,6 +1,6 @@
 """Check whether a row is faster than this machine can be (rule 27).  Pure.
 
-Rows are compared with the peaks that the run itself measured (`bench.worker.peaks`).  FLOPs are
+Rows are compared with the peaks that the run itself measured (`worker.peak_measuring`).  FLOPs are
 counted, so a rate far above those of all matrix products and convolutions is impossible.  Bytes
 moved are estimated from shapes, and a module may read less than its shapes say.  So a high rate of
 bytes is only implausible.

@@ -11,7 +11,7 @@ from typing import Any
 from bench.core import decode
 from bench.core.records import Case, RecordError
 from bench.results.csv_files import RUN, text_of
-from bench.results.load import ReadError
+from bench.results.loading import ReadError
 from bench.results.profile_tables import LAYER_COLUMNS, LAYERS, SUMMARY
 
 _TEXTS = ("case_id", "layer", "module", "type", "kind")

@@ -64,4 +64,4 @@ def disturbed(one: Measurement) -> bool:
 
 def _ratio(one: Measurement) -> float:
     """Return the time that other work took / that of the samples; infinite if unknown."""
-    return one.facts.get("contention_ratio", math.inf)
+    return one.metrics.get("contention_ratio", math.inf)

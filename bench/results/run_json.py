@@ -60,7 +60,7 @@ class BytesPoint(SizePoint):
 
 
 class SizeSweep(_Part):
-    """The highest rates of a device with one number of threads (`bench.worker.peaks`).
+    """The highest rates of a device with one number of threads (`bench.worker.peak_measuring`).
 
     cache_bytes: the size of all last-level caches together; None if it is unknown.
     """
@@ -137,6 +137,7 @@ class Layer(_Part):
 
     name: str
     alias: str | None = None
+    type: str | None = None
     calls: Annotated[int, Field(ge=0, lt=2**53)] | None = None
     same_as: Many[str] | None = None
 

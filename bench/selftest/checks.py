@@ -77,17 +77,17 @@ def _clock(bench: Workbench) -> Iterator[Check]:
 
 def _figures(bench: Workbench) -> Iterator[Check]:
     def linear() -> list[Result]:
-        seen, facts = bench.timed(**LINEAR), bench.facts(**LINEAR)
+        seen, static = bench.timed(**LINEAR), bench.static_metrics(**LINEAR)
         loop_s = work.plain_loop_s(LINEAR_ROWS, LINEAR_SIZE)
         return [
-            expectations.count(LINEAR_FLOPS, facts.facts.get("flops")),
+            expectations.count(LINEAR_FLOPS, static.metrics.get("flops")),
             expectations.rate(LINEAR_FLOPS, seen.pipelined_s, loop_s, busy=seen.contended),
-            expectations.right_result(facts.facts.get("relative_error"), facts.invalid),
+            expectations.right_result(static.metrics.get("relative_error"), static.invalid),
         ]
 
     def peak() -> Result:
         subject = f"{KNOWN}:Temporary({TEMPORARY_BYTES})"
-        seen = bench.facts(subject, input="1024", batch=4).facts
+        seen = bench.static_metrics(subject, input="1024", batch=4).metrics
         return expectations.count(PEAK_BYTES, seen.get("peak_bytes"))
 
     yield Check(
@@ -105,7 +105,7 @@ def _faults(bench: Workbench) -> Iterator[Check]:
     def wrong() -> Result:
         axes = {"input": "3,8,8", "batch": 2, "memory_format": "channels_last"}
         return expectations.wrong_result(
-            bench.facts(f"{KNOWN}:OtherInChannelsLast", **axes).invalid
+            bench.static_metrics(f"{KNOWN}:OtherInChannelsLast", **axes).invalid
         )
 
     def crash() -> Result:
@@ -129,7 +129,7 @@ def _faults(bench: Workbench) -> Iterator[Check]:
 
 def _compiled(bench: Workbench, found: Probe) -> Check:
     def ask() -> Result:
-        if not found.facts.get("compiler"):
+        if not found.torch_details.get("compiler"):
             return expectations.skipped("no C++ compiler", "")
         axes: dict[str, Any] = {"compile": "default", "limit_s": COMPILE_LIMIT_S}
         entry = bench.ask("measure", f"{KNOWN}:WellBehaved", **axes)

@@ -10,7 +10,7 @@ from bench.selftest import expectations
 from bench.selftest.expectations import Result
 from bench.selftest.work import Check, NotMeasured, single
 
-MODULE = "bench.worker.selftest.devices"
+MODULE = "bench.worker.selftest.known_devices"
 LIMIT_S = 120.0  # an accelerator
 Figures = dict[str, dict[str, Any]]
 _FIGURES: Decoder[Figures] = Decoder(Figures, "answer of the devices' process")

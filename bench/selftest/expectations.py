@@ -5,7 +5,7 @@ from typing import Literal
 
 from bench.core import units
 
-Verdict = Literal["ok", "FAILED", "skipped"]
+Outcome = Literal["ok", "FAILED", "skipped"]
 
 EXACT = 0.01  # tolerance of a busy-wait of 2 ms; the call itself costs 5 µs
 # Limit for an empty call, which costs about 5 µs.  With more, 2 ms could not be timed within EXACT.
@@ -16,7 +16,7 @@ LIMIT_S, GRACE_S = 2.0, 5.0  # timeout of an endless loop; time to end it on a b
 BUSY_SHARE = 0.1  # if others use this share of a processor, a case may rightly be contended
 LAUNCH = 10.0  # least factor between launch with work and launch alone, on an accelerator
 EVENTS = 0.05  # tolerance between the time of events and of the host, for 20 ms of work or more
-ALLOCATED_BYTES = 64 * 2**20  # bench.worker.selftest.devices
+ALLOCATED_BYTES = 64 * 2**20  # bench.worker.selftest.known_devices
 
 NO_WAIT = "the kernel does not report the wait in the run queue"
 
@@ -26,7 +26,7 @@ class Result:
     """The measured text and the verdict of a check.  why: the reason if it is skipped."""
 
     measured: str
-    verdict: Verdict
+    verdict: Outcome
     why: str = ""
 
 

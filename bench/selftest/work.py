@@ -19,10 +19,10 @@ import psutil
 
 from bench.core.decode import Decoder
 from bench.core.protocol import Job
-from bench.core.records import Case, Entry, Facts, Failure, Measurement
+from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics
 from bench.engine.requests import request
 from bench.engine.workers import WorkerPool
-from bench.host import allocator, helper
+from bench.host import allocators, helper
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.selftest.expectations import Result
@@ -136,15 +136,15 @@ class Workbench:
             medians["latency"],
             medians["pipelined"],
             "contended" in entry.flags,
-            entry.facts.get("contention_ratio"),
+            entry.metrics.get("contention_ratio"),
         )
 
-    def facts(self, subject: str, **axes: Any) -> Facts:
+    def static_metrics(self, subject: str, **axes: Any) -> StaticMetrics:
         """Find the static metrics of a subject.  Raises NotMeasured, StartError."""
         entry = self.ask("reference", subject, **axes)
-        if isinstance(entry, Facts):
-            entry = self.ask("facts", subject, **axes)
-        if not isinstance(entry, Facts):
+        if isinstance(entry, StaticMetrics):
+            entry = self.ask("static_metrics", subject, **axes)
+        if not isinstance(entry, StaticMetrics):
             raise NotMeasured(" ".join(ending(entry)))
         return entry
 
@@ -161,7 +161,7 @@ def plain_loop_s(rows: int, size: int) -> float:
 
     Raises NotMeasured.
     """
-    environment = allocator.environment(PLAIN.allocator, os.environ)
+    environment = allocators.environment(PLAIN.allocator, os.environ)
     asked = {"rows": rows, "size": size}
     try:
         return helper.ask(KNOWN, asked, _SECONDS, LOOP_LIMIT_S, environment=environment)

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from bench.core import units
 from bench.core.text import number_of, printable
-from bench.plan.estimate import Estimate
+from bench.plan.case_costs import Estimate
 from bench.plan.expand import DEVICE, SWEEP, Plan
 
 

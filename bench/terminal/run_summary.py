@@ -10,9 +10,10 @@ from typing import Any, get_args
 from rich.console import Console
 
 from bench.compare.speedup import SHARED, is_of_shared
-from bench.compare.speedup_grid import Grid, Verdict, speedup_table
+from bench.compare.speedup_grid import Grid, GridWord, speedup_table
 from bench.core import units
-from bench.core.records import FLAGS, Entry, Facts, Failure, Measurement, Row, whole_phase
+from bench.core.axes import AXES
+from bench.core.records import FLAGS, Entry, Failure, Measurement, Row, StaticMetrics, whole_phase
 from bench.core.row_names import accelerators, case_names, half_width
 from bench.core.text import command, number_of
 from bench.insights import collect
@@ -33,7 +34,7 @@ MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
 FLAG_LETTERS = dict(zip(FLAGS, "cugnfpltiv2", strict=True))
-SPEEDUP_AXES = ("device", "memory_format", "amp", "compile", "cudnn_benchmark", "tf32", "allocator")
+SPEEDUP_AXES = tuple(axis.name for axis in AXES if axis.compared)
 
 
 def show(
@@ -109,7 +110,7 @@ def _colours(grids: Sequence[Grid], rows: Sequence[Row]) -> str:
         cell.verdict for grid in grids for line in grid.lines for cell in line.cells if cell
     )
     colours = {"faster": " (green)", "slower": " (red)"}
-    parts = [f"{words[word]} {word}{colours.get(word, '')}" for word in get_args(Verdict)]
+    parts = [f"{words[word]} {word}{colours.get(word, '')}" for word in get_args(GridWord)]
     shown = [part for part in parts if not part.startswith("0 ")]
     count = words.total()
     together = f" (tested together, all {count})" if count > 1 else ""
@@ -223,7 +224,7 @@ def _unverified(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
     reasons = Counter(
         reason
         for one in entries
-        if isinstance(one, Facts) and one.case.case_id in ok
+        if isinstance(one, StaticMetrics) and one.case.case_id in ok
         for name in ("relative_error", "all")
         if (reason := one.problems.get(name))
     )
@@ -238,7 +239,7 @@ def _left_out(entries: Iterable[Entry]) -> list[str]:
     why = dict.fromkeys(
         (one.case.subject, one.problems["parameters"])
         for one in entries
-        if isinstance(one, Facts) and "parameters" in one.problems
+        if isinstance(one, StaticMetrics) and "parameters" in one.problems
     )
     return [f"{subject}: {reason}" for subject, reason in why][:MOST_REASONS]
 
@@ -246,7 +247,9 @@ def _left_out(entries: Iterable[Entry]) -> list[str]:
 def _losses(entries: Iterable[Entry]) -> list[str]:
     """Return notes on networks whose own loss could not be used."""
     said = {
-        one.problems["loss"] for one in entries if isinstance(one, Facts) and "loss" in one.problems
+        one.problems["loss"]
+        for one in entries
+        if isinstance(one, StaticMetrics) and "loss" in one.problems
     }
     return [f"loss: {one}" for one in sorted(said)]
 
@@ -277,7 +280,7 @@ def _process_starts(rows: Iterable[Row]) -> list[str]:
 
 def _outcomes(entries: Iterable[Entry]) -> list[str]:
     """Return lines on how many outcomes there are, and on those that were disturbed."""
-    outcomes = [one for one in entries if not isinstance(one, Facts)]
+    outcomes = [one for one in entries if not isinstance(one, StaticMetrics)]
     measured = [one for one in outcomes if isinstance(one, Measurement)]
     failed = sum(isinstance(one, Failure) for one in outcomes)
     return [

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench.ab.journal import BACK_TO_BACK
+from bench.ab.pair_journal import BACK_TO_BACK
 from bench.ab.variants import Side
 from bench.ab.workers import PairWorkers
 from bench.core.protocol import Job
@@ -17,7 +17,7 @@ from bench.engine.workers import Experience, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.results.journal import Journal
 from bench.results.run_directory import RunDir
-from bench.tune.objective import Objective
+from bench.tune.objectives import Objective
 from bench.tune.static import Static
 from bench.verdict.paired_test import pair_value
 
@@ -87,7 +87,7 @@ class ProcessLab:
             return pool.ask(requests.request(job, asked, 0, self.run, folders))
 
         with opened(pool):
-            found = static_metrics.facts(case, ask, folders)
+            found = static_metrics.find(case, ask, folders)
         self.journal.append(found)
         return Static.of(found)
 
@@ -152,4 +152,4 @@ class ProcessLab:
 def _disturbance(entry: Entry) -> tuple[bool, float]:
     if not isinstance(entry, Measurement):
         return False, 0.0
-    return "contended" in entry.flags, entry.facts.get("contention_ratio", 0.0)
+    return "contended" in entry.flags, entry.metrics.get("contention_ratio", 0.0)

@@ -20,9 +20,8 @@ from typing import Protocol
 from bench.core import units
 from bench.core.records import Case, Failure, Measurement, Outcome
 from bench.engine.policy import Deadline
-from bench.tune import objective as goals
-from bench.tune import race
-from bench.tune.objective import COUNTED, Objective
+from bench.tune import objectives, race
+from bench.tune.objectives import COUNTED, Objective
 from bench.tune.space import Space, changed
 from bench.tune.static import Static, refused
 
@@ -171,7 +170,7 @@ class Search:
             self.costs.pop(key, None)
             return
         assert isinstance(outcome, Measurement)
-        self.costs.setdefault(key, {})[number] = goals.time_s(outcome, self.objective)
+        self.costs.setdefault(key, {})[number] = objectives.time_s(outcome, self.objective)
 
     def _check(self, cases: Sequence[Case]) -> None:
         """The float64 check of those that were not checked yet, the best first.
@@ -221,7 +220,7 @@ class Search:
     def _order(self, case: Case) -> tuple[float, float]:
         """The counted figure if there is one, then the time."""
         counted = self.objective in COUNTED and case.case_id in self.statics
-        figure = goals.counted(self.statics[case.case_id], self.objective) if counted else None
+        figure = objectives.counted(self.statics[case.case_id], self.objective) if counted else None
         return (float("inf") if figure is None else figure), self.time_s(case)
 
     def _best_batch(self) -> int:
@@ -237,7 +236,7 @@ class Search:
             found = self.lab.round(self._rounds_before, [best, larger])
             self._rounds_before += 1
             costs_s = {
-                key: goals.time_s(one, self.objective)
+                key: objectives.time_s(one, self.objective)
                 for key, one in found.items()
                 if isinstance(one, Measurement)
             }
@@ -299,7 +298,7 @@ class Search:
                 case
                 for case in right
                 if case.case_id in self.statics
-                and goals.counted(self.statics[case.case_id], self.objective) is not None
+                and objectives.counted(self.statics[case.case_id], self.objective) is not None
             ]
             return sorted(known, key=lambda case: (self._figure(case), self.time_s(case)))
         if not right:
@@ -312,7 +311,7 @@ class Search:
         )
 
     def _figure(self, case: Case) -> float:
-        found = goals.counted(self.statics[case.case_id], self.objective)
+        found = objectives.counted(self.statics[case.case_id], self.objective)
         assert found is not None
         return found
 
@@ -325,9 +324,9 @@ class Search:
         plain = self.costs.get(self.plain.case_id, {}) if self.plain else {}
         shared = [number for number in own if number in plain]
         if not shared:
-            return goals.centre_of(own)
+            return objectives.centre_of(own)
         ratio = statistics.fmean(math.log(own[number] / plain[number]) for number in shared)
-        return goals.centre_of(plain) * math.exp(ratio)
+        return objectives.centre_of(plain) * math.exp(ratio)
 
     def _simplicity(self, case: Case, plain: Case) -> tuple[int, int, float]:
         """Fewer settings changed, no compiler, a smaller error."""

@@ -7,7 +7,7 @@ effect, as in a run.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.core.axes import BY_NAME, AxisError
+from bench.core.axes import AXES, BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Case
@@ -16,15 +16,7 @@ from bench.plan import expand
 from bench.plan.config import Config, RunOptions, Sweep
 
 # Axes that are searched, in the order in which a setting is named.
-SEARCHED = (
-    "memory_format",
-    "dtype",
-    "amp",
-    "compile",
-    "cudnn_benchmark",
-    "tf32",
-    "threads",
-)
+SEARCHED = tuple(axis.name for axis in AXES if axis.searched)
 REDUCED = ("bfloat16", "float16")
 MOST_THREADS_TRIED = 4  # numbers of threads beside `auto`: the largest powers of two
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.core.records import Facts
+from bench.core.records import StaticMetrics
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,9 +23,9 @@ class Static:
         return self.metrics.get("relative_error")
 
     @classmethod
-    def of(cls, found: Facts) -> "Static":
+    def of(cls, found: StaticMetrics) -> "Static":
         doubt = found.problems.get("relative_error") or found.problems.get("all")
-        return cls(dict(found.facts), found.invalid, doubt)
+        return cls(dict(found.metrics), found.invalid, doubt)
 
 
 def refused(static: Static, max_error: float | None, max_memory: float | None) -> str | None:

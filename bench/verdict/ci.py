@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 from bench.verdict import ab_report
-from bench.verdict import report as verdict
+from bench.verdict.report import CaseVerdict, Report, Verdict
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
 # Every other verdict is "passed".  `of_check` adds the verdicts that only a check has.
-OUTCOMES: Mapping[verdict.Verdict, Outcome] = {
+OUTCOMES: Mapping[Verdict, Outcome] = {
     "REGRESSED": "failure",
     "FAILED": "error",
     "MISSING": "error",
@@ -35,12 +35,12 @@ class CaseOutcome:
     warns: bool = False  # it gets a warning, although it does not fail
 
 
-def of_check(report: verdict.Report, *, strict: bool) -> list[CaseOutcome]:
+def of_check(report: Report, *, strict: bool) -> list[CaseOutcome]:
     """Return the outcome of each case of a check.
 
     strict: a SUSPECT is a failure; otherwise it is skipped, with a warning.
     """
-    outcomes: Mapping[verdict.Verdict, Outcome] = {
+    outcomes: Mapping[Verdict, Outcome] = {
         **OUTCOMES,
         "SUSPECT": "failure" if strict else "skipped",
         "NEW": "skipped",
@@ -76,7 +76,7 @@ def of_ab(report: ab_report.Report) -> list[CaseOutcome]:
     ]
 
 
-def _check_sentence(case: verdict.CaseVerdict) -> str:
+def _check_sentence(case: CaseVerdict) -> str:
     finding = next((one for one in case.findings if one.verdict == case.verdict), None)
     if finding is None:
         return f"{case.verdict}: {case.note}" if case.note else case.verdict

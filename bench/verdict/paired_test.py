@@ -47,7 +47,7 @@ LEAST_NULL_RUNS = 5  # earlier comparisons for an estimate of the machine's bias
 NULL_RUNS = 20  # the newest earlier comparisons that are used for it
 NULL_LEVEL = 0.99  # two-sided level of the interval whose nearer end is the bias
 
-Verdict = Literal["REGRESSED", "IMPROVED", "SAME", "INCONCLUSIVE", "UNTRUSTED"]
+PairVerdict = Literal["REGRESSED", "IMPROVED", "SAME", "INCONCLUSIVE", "UNTRUSTED"]
 # The effect of more pairs on an undecided phase.
 Outlook = Literal[
     "more pairs",  # a larger plan can decide it: `pairs_needed` pairs
@@ -62,7 +62,7 @@ Key = Hashable  # identifies a phase of a case; messages show its `str`
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Case:
+class PairedPhase:
     """One phase of one case: the values of its pairs, log(B / A).
 
     first, fresh:             the medians over the samples (`pair_value`).
@@ -94,7 +94,7 @@ class Case:
         """Whether it has enough fresh pairs, so that these decide."""
         return len(self.fresh) >= LEAST_FRESH
 
-    def of_first(self, pairs: int | None = None) -> "Case":
+    def of_first(self, pairs: int | None = None) -> "PairedPhase":
         """Return the case with only its first pairs, at most `pairs` of them."""
         means = None if self.first_means is None else self.first_means[:pairs]
         return dataclasses.replace(
@@ -115,7 +115,7 @@ class Decision:
     """The decision about one phase of one case.  Ratios are B / A of the figure itself."""
 
     key: Key
-    verdict: Verdict
+    verdict: PairVerdict
     ratio: float | None
     low: float | None  # of the 95 % interval
     high: float | None
@@ -160,7 +160,7 @@ def _trimmed_mean(samples: Sequence[float]) -> float:
     return statistics.fmean(sorted(samples)[cut : len(samples) - cut])
 
 
-def suspects(cases: Sequence[Case], threshold: float) -> tuple[Key, ...]:
+def suspects(cases: Sequence[PairedPhase], threshold: float) -> tuple[Key, ...]:
     """Return the cases that get fresh pairs, by their first pairs.
 
     A suspect is slower by more than half of the threshold, and probably not by chance.  Of a
@@ -180,7 +180,7 @@ def suspects(cases: Sequence[Case], threshold: float) -> tuple[Key, ...]:
 
 
 def settled(
-    phases: Sequence[Case], stage: Stage, number: int, threshold: float, family: int
+    phases: Sequence[PairedPhase], stage: Stage, number: int, threshold: float, family: int
 ) -> bool:
     """Return whether a look before pair `number` of a stage decided a case; it gets no more pairs.
 
@@ -204,7 +204,7 @@ def settled(
     )
 
 
-def _clearly_same(case: Case, threshold: float) -> bool:
+def _clearly_same(case: PairedPhase, threshold: float) -> bool:
     if len(case.first) < FIRST_LOOK:
         return False
     seen = case.of_first(FIRST_LOOK)
@@ -213,7 +213,7 @@ def _clearly_same(case: Case, threshold: float) -> bool:
     )
 
 
-def _clear(case: Case, pairs: int, bound: float, family: int) -> bool:
+def _clear(case: PairedPhase, pairs: int, bound: float, family: int) -> bool:
     """Return whether a look after at most `pairs` fresh pairs decided the case.  bound: a log."""
     if len(case.fresh) < pairs:
         return False
@@ -237,8 +237,8 @@ def _looked(values: tuple[float, ...], bound: float) -> tuple[float, float]:
 
 
 def decide(
-    cases: Sequence[Case],
-    null: Sequence[Case],
+    cases: Sequence[PairedPhase],
+    null: Sequence[PairedPhase],
     threshold: float,
     null_history: Sequence[float] = (),
 ) -> tuple[Decision, ...]:
@@ -265,7 +265,7 @@ def decide(
 
 
 def _judged(
-    cases: Sequence[Case], threshold: float, least: float, pairs: int = FIRST_PAIRS
+    cases: Sequence[PairedPhase], threshold: float, least: float, pairs: int = FIRST_PAIRS
 ) -> tuple[Decision, ...]:
     """Return a decision for each case.
 
@@ -308,7 +308,7 @@ def _p(values: Sequence[float], bound: float, least: int) -> float:
     return 1.0 if p is None else p
 
 
-def _fresh_p(case: Case, bound: float, family: int) -> float:
+def _fresh_p(case: PairedPhase, bound: float, family: int) -> float:
     """Return the smallest p-value of a suspect's looks, each divided by its share of ALPHA."""
     values = case.worse_fresh()
     clear = _clear(case, len(values), bound, family)
@@ -338,7 +338,7 @@ class _Bounds:
 
 
 def _decision(
-    case: Case, bounds: _Bounds, worse: float | None, better: float, *, enough: bool
+    case: PairedPhase, bounds: _Bounds, worse: float | None, better: float, *, enough: bool
 ) -> Decision:
     """Return the decision about one case.
 
@@ -368,14 +368,14 @@ def _decision(
 
 
 def _verdict(
-    case: Case,
+    case: PairedPhase,
     found: Estimate,
     bounds: _Bounds,
     worse: float | None,
     better: float,
     *,
     enough: bool,
-) -> tuple[Verdict, str]:
+) -> tuple[PairVerdict, str]:
     if found.error is None:
         return "INCONCLUSIVE", "the noise is unknown from a single pair"
     if not enough:
@@ -389,7 +389,7 @@ def _verdict(
     return ("SAME", "") if doubt is None else ("INCONCLUSIVE", doubt)
 
 
-def _doubt(case: Case, bound: float) -> str | None:
+def _doubt(case: PairedPhase, bound: float) -> str | None:
     """Return None if the case is the same within the bound, else the reason why it is not.
 
     The reason is empty if already the centre is not the same.  Each of the three tests is a TOST
@@ -435,7 +435,7 @@ def untrusted(decisions: Sequence[Decision], why: str) -> tuple[Decision, ...]:
     return tuple(dataclasses.replace(one, verdict="UNTRUSTED", note=why) for one in decisions)
 
 
-def _own(case: Case, threshold: float) -> float:
+def _own(case: PairedPhase, threshold: float) -> float:
     return threshold if case.threshold is None else case.threshold
 
 

@@ -29,7 +29,7 @@ from bench.verdict.looks import (
     first_pairs,
     taken,
 )
-from bench.verdict.paired_test import SUSPECT_P, Case, Decision, Outlook, suspects
+from bench.verdict.paired_test import SUSPECT_P, Decision, Outlook, PairedPhase, suspects
 from bench.verdict.rule_arrays import Flags, Floats, best_of_looks, estimates, p_above
 
 DRAWS = 300  # simulated cases; they give a power of 80 % to within 5 %
@@ -55,7 +55,7 @@ class Plan:
 
 def with_reach(
     decisions: Sequence[Decision],
-    cases: Sequence[Case],
+    cases: Sequence[PairedPhase],
     threshold: float,
     *,
     bias: float = 0.0,
@@ -126,7 +126,7 @@ def _outlook(
 
 
 def _plan(
-    case: Case, suspected: Sequence[Hashable], cases: int, pairs: int, *, complete: bool
+    case: PairedPhase, suspected: Sequence[Hashable], cases: int, pairs: int, *, complete: bool
 ) -> Plan | None:
     """Return the plan of a case if it were a suspect; None if it has too few pairs to decide."""
     first = len(case.first)

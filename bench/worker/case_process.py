@@ -17,7 +17,7 @@ import torch
 
 from bench.core.errors import NO_SPACE
 from bench.core.protocol import Job, Request
-from bench.core.records import Case, Entry, Facts, Failure, Measurement, Status, to_line
+from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics, Status, to_line
 from bench.core.subject import parse
 from bench.core.text import printable
 from bench.worker.checks import finite
@@ -26,20 +26,19 @@ from bench.worker.checks.values import NoReferenceError
 from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import free_share
 from bench.worker.jobs import (
+    count_static_metrics,
     interleaved,
     prepare,
     profile,
     reference,
-    static_metrics,
-    transfers,
+    transfer_times,
     verify,
 )
-from bench.worker.model import compile as compiled
-from bench.worker.model import compile_tools, loss, weights
+from bench.worker.model import compile_tools, loss, torch_compile, weights
 from bench.worker.model.build import SubjectError, SubjectRaised
 from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
-from bench.worker.timing import contention, measure
+from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
 
 NEARLY_FULL = 0.1  # share of a device's memory that is free at most
@@ -64,7 +63,7 @@ def begin(request: Request) -> None:
     assert request.parent is not None
     limits.begin_child(request.parent)
     case = request.case
-    limits.limit_resources(on_cpu=case.device == "cpu", compiles=case.compile != compiled.OFF)
+    limits.limit_resources(on_cpu=case.device == "cpu", compiles=case.compile != torch_compile.OFF)
 
 
 def run(request: Request) -> None:
@@ -127,7 +126,7 @@ def describe(
     match error:
         case prepare.Invalid() | NoSteps():
             return "invalid", short
-        case measure.TooSlowError():
+        case call_timing.TooSlowError():
             return "timeout", short
         case _ if lacks := _not_possible_here(error, text):
             return "unsupported", _shortened(lacks)
@@ -150,7 +149,7 @@ def describe(
 
 def _not_possible_here(error: BaseException, text: str) -> str | None:
     """Return what this machine or a mode lacks, and how to get it if that is known."""
-    if isinstance(error, compiled.CompileUnavailable | UnsupportedError):
+    if isinstance(error, torch_compile.CompileUnavailable | UnsupportedError):
         return text
     lacks = compile_tools.named_in(text) if isinstance(error, RuntimeError) else None
     return None if lacks is None else f"{lacks.what}; {lacks.mend}"
@@ -223,7 +222,7 @@ def _disk_trouble(error: BaseException) -> DiskTrouble | None:
 
 
 def _measure(request: Request) -> Entry:
-    limit = measure.Limit(wall_clock(), request.timeout_s)
+    limit = call_timing.Limit(wall_clock(), request.timeout_s)
     built = prepare.build(request)
     begun = prepare.begin(built)
     load = contention.Meter()
@@ -236,7 +235,7 @@ def _measure(request: Request) -> Entry:
     built.device.wait()
     driver.start()
     with prepare.no_recompiles(request.case):
-        times = measure.measure(
+        times = call_timing.measure(
             built.step,
             built.device,
             request.budget,
@@ -263,7 +262,7 @@ def _measure(request: Request) -> Entry:
         replicate=request.replicate,
         samples=times.samples + moved.samples,
         flags=tuple(dict.fromkeys(flags)),
-        facts=found | host | moved.metrics | driver.columns() | load.columns(times.calls_sampled),
+        metrics=found | host | moved.metrics | driver.columns() | load.columns(times.calls_sampled),
         state=seen
         | ({"doubts": doubts} if doubts else {})
         | ({"left_out": left_out} if left_out else {}),
@@ -273,7 +272,7 @@ def _measure(request: Request) -> Entry:
     )
 
 
-def _host_metrics(built: prepare.BuiltCase, times: measure.Timing) -> dict[str, float]:
+def _host_metrics(built: prepare.BuiltCase, times: call_timing.Timing) -> dict[str, float]:
     """Return the host's time to open an accelerator, and to issue one call; nothing on a CPU.
 
     The second is unknown if the call waits for the device: the host then takes as long as the
@@ -309,30 +308,30 @@ def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> d
 
 def _transfers(
     built: prepare.BuiltCase, why_no_memory: Callable[[Exception], str | None]
-) -> transfers.Moved:
+) -> transfer_times.Moved:
     """Time the copies of a whole subject's data; the data of a layer is on the device already.
 
     In training only a loss comes back, which no user fetches at every step.
     """
     if built.device.synchronous or parse(built.case.subject).layer is not None:
-        return transfers.Moved()
+        return transfer_times.Moved()
     inputs = (built.prepared.args, built.prepared.kwargs)
     outputs = built.step.output if built.case.mode == "inference" else ()
     try:
-        every = transfers.copies(inputs, outputs, built.case.device)
+        every = transfer_times.copies(inputs, outputs, built.case.device)
     except Exception as error:  # the host has no room for them
         if why := why_no_memory(error):
-            return transfers.Moved(left_out={"transfers": why})
+            return transfer_times.Moved(left_out={"transfers": why})
         raise
-    return transfers.measure(every, built.device, why_no_memory=why_no_memory)
+    return transfer_times.measure(every, built.device, why_no_memory=why_no_memory)
 
 
-def _steady_s(times: measure.Timing, whole: str) -> float:
+def _steady_s(times: call_timing.Timing, whole: str) -> float:
     """Return the seconds of the fastest call of the whole, to be subtracted from the first one."""
     return min((min(one.times_s) for one in times.samples if one.phase == whole), default=0.0)
 
 
-def _static_metrics(request: Request) -> Facts:
+def _static_metrics(request: Request) -> StaticMetrics:
     built = prepare.build(request)
     request.enter("while it was counted and held against its reference")
     kept, doubt = Path(request.out).with_suffix(".values"), None
@@ -340,9 +339,11 @@ def _static_metrics(request: Request) -> Facts:
         verify.keep_first_call(built, kept)
     except NoReferenceError as error:
         doubt = str(error)
-    except Exception as error:  # a kind of tensor that cannot be kept; the facts are still found
+    except (
+        Exception
+    ) as error:  # a kind of tensor that cannot be kept; the other metrics are still found
         doubt = f"its values cannot be kept: {type(error).__name__}: {_error_text(error)[:200]}"
-    found, problems = static_metrics.find(
+    found, problems = count_static_metrics.find(
         built.step, built.eager, built.prepared, request.case, built.device
     )
     result = (
@@ -361,14 +362,14 @@ def _static_metrics(request: Request) -> Facts:
     if result.doubt:
         problems["relative_error"] = result.doubt
     known = {name: value for name, value in found.items() if math.isfinite(value)}
-    return Facts(case=request.case, facts=known, problems=problems, invalid=invalid)
+    return StaticMetrics(case=request.case, metrics=known, problems=problems, invalid=invalid)
 
 
 def _trains_whole(case: Case) -> bool:
     return case.mode == "training" and parse(case.subject).layer is None
 
 
-def _reference(request: Request) -> Facts:
+def _reference(request: Request) -> StaticMetrics:
     """Write the float64 values of a whole subject to a file, or the reason why there are none."""
     path = Path(str(request.reference))
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -376,10 +377,10 @@ def _reference(request: Request) -> Facts:
         reference.save(reference.of_whole(request.case), path)
     except NoReferenceError as error:
         path.with_suffix(".txt").write_text(str(error), encoding="utf-8")
-    return Facts(case=request.case, facts={})
+    return StaticMetrics(case=request.case, metrics={})
 
 
-def _fits(request: Request) -> Facts:
+def _fits(request: Request) -> StaticMetrics:
     """Measure the case with one sample of each kind; it raises if memory ends.
 
     So a batch that fits can be measured.
@@ -394,12 +395,12 @@ def _fits(request: Request) -> Facts:
         max_samples=1,
     )
     _measure(dataclasses.replace(request, job="measure", budget=short))
-    return Facts(case=request.case, facts={})
+    return StaticMetrics(case=request.case, metrics={})
 
 
 JOBS: Mapping[Job, Callable[[Request], Entry]] = {
     "measure": _measure,
-    "facts": _static_metrics,
+    "static_metrics": _static_metrics,
     "profile": profile.run,
     "reference": _reference,
     "turns": interleaved.run,

@@ -52,7 +52,7 @@ def main() -> None:
     )  # it may load weights, which are kept
     answer = probed.Probe(
         torch=torch.__version__,
-        facts=facts(),
+        torch_details=torch_details(),
         devices={device.name: device for device in found},
         subjects={
             whole: subject(whole, names, request["inputs"].get(whole))
@@ -97,8 +97,8 @@ def whole_subjects(names: Sequence[str]) -> dict[str, bool]:
     return found
 
 
-def facts() -> dict[str, Any]:
-    """Return the facts that torch knows about its build, for run.json."""
+def torch_details() -> dict[str, Any]:
+    """Return what torch says of its build, for run.json."""
     found: dict[str, Any] = {
         "torch": torch.__version__,
         "torch_git": torch.version.git_version,

@@ -28,7 +28,7 @@ from bench.engine.requests import request
 from bench.host import probe
 from bench.plan.config import RunOptions
 from bench.results import journal
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.run_directory import Folders
 from bench.selftest import devices
 from experiments.gpu.checks import CHECKS, PRODUCT, Evidence, markdown, results

@@ -37,7 +37,7 @@ class Evidence:
     fork_notes: what a fork server said of forks that cannot use the device; None = not asked.
     start:      seconds of `experiments.gpu.oracle start`.
     rates:      figures of `experiments.gpu.oracle rates`.
-    known:      the figures of the selftest's known work (`bench.worker.selftest.devices`).
+    known:      the figures of the selftest's known work (`bench.worker.selftest.known_devices`).
     rows:       of the sweep.
     states:     by case_id: what the measurements read back.
     peaks:      of the accelerator, as run.json has them.

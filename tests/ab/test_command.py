@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.ab import outcome, plan, scheduler
-from bench.ab.journal import to_line
-from bench.ab.plan import AbError, Asked
+from bench.ab import ab_plan, decision, scheduler
+from bench.ab.ab_plan import AbError, Asked
+from bench.ab.pair_journal import to_line
 from bench.ab.variants import Side, SideError
 from bench.ab.workers import PairWorkers
 from bench.commands import ab
@@ -30,7 +30,7 @@ from bench.verdict import ab_report, ci
 from bench.verdict.ab_report import Report, Row
 from bench.verdict.looks import Stage
 from bench.verdict.report import Verdict
-from tests.ab.test_outcome import A, B, good, planned
+from tests.ab.test_decision import A, B, good, planned
 from tests.ab.test_variants import git
 from tests.support.cases import case
 from tests.support.paths import ROOT
@@ -315,7 +315,7 @@ def test_who_interrupts_the_end_is_told_how_to_go_on(
         raise KeyboardInterrupt
 
     out = begun(tmp_path)
-    monkeypatch.setattr(outcome, step, interrupt)
+    monkeypatch.setattr(decision, step, interrupt)
     assert measured(out, monkeypatch, lambda: True) == 130
     assert f"interrupted; go on with: bench ab --resume {out}" in capsys.readouterr().out
 
@@ -329,9 +329,9 @@ def test_a_first_line_is_never_cut_within_a_case_id() -> None:
 
 
 def test_a_seed_is_drawn_where_none_was_given() -> None:
-    drawn = {plan._seeded(RunOptions()).seed for _ in range(8)}
+    drawn = {ab_plan._seeded(RunOptions()).seed for _ in range(8)}
     assert len(drawn) == 8
-    assert plan._seeded(RunOptions(seed=0)).seed == 0
+    assert ab_plan._seeded(RunOptions(seed=0)).seed == 0
 
 
 @pytest.mark.parametrize(("b", "by_host"), [("cuda:0", True), ("cpu", False)])

@@ -10,11 +10,9 @@ import pytest
 from typer.testing import CliRunner
 
 from bench import cli
-from bench.ab import directory as ab_directory
-from bench.ab import outcome
-from bench.ab import plan as ab_plan
-from bench.ab.journal import PhaseKey
-from bench.ab.plan import Asked, Planned
+from bench.ab import ab_directory, ab_plan, decision
+from bench.ab.ab_plan import Asked, Planned
+from bench.ab.pair_journal import PhaseKey
 from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.commands import ab
@@ -58,10 +56,10 @@ class Comparison:
             sides=tuple(Side(name=name, asked="amp=off", kind="settings") for name in "AB"),  # type: ignore[arg-type]
             cases={key: {"A": one, "B": one} for key, one in self.world.cases.items()},
             missing={}, run=RunOptions(), threshold=0.05, thresholds={}, machine_id="m",
-            versions={}, proof={}, facts={}, sources={}, pairs=plan,
+            versions={}, proof={}, torch_details={}, sources={}, pairs=plan,
         )  # fmt: skip
         incomplete = None if complete else "the budget was used up"
-        report = outcome.decided(planned, pairs, (), self.directory, incomplete=incomplete)
+        report = decision.decided(planned, pairs, (), self.directory, incomplete=incomplete)
         return pairs, report
 
     def accepted(self, command: str, monkeypatch: pytest.MonkeyPatch) -> int:

@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from bench.ab import journal as pair_journal
-from bench.ab.journal import (
+from bench.ab import pair_journal
+from bench.ab.pair_journal import (
     Failed,
     Pair,
     PairJournalError,
     PairsSoFar,
-    SideFacts,
+    SideStaticMetrics,
     pair_of,
     read,
     to_line,
@@ -50,7 +50,7 @@ class World:
     opened: list[tuple[Stage, int]] = field(default_factory=list)
     made: list[tuple[Stage, int, str, bool]] = field(default_factory=list)
     now_s: float = 0.0
-    facts_s: float = 0.0  # that counting takes
+    static_metrics_s: float = 0.0  # that counting takes
     stop_at: int | None = None  # comparisons, then Ctrl-C
 
     def run(self, **changes: object) -> tuple[Pairs, bool]:
@@ -98,15 +98,15 @@ class _Workers:
         return Pair(
             stage=self.stage, number=self.number, key=key, null=null, calls=1,
             samples={"forward": ((a_s,) * 4, (b_s,) * 4)},
-            facts={"A": {"contention_ratio": 0.5 if disturbed else 0.0}, "B": {}},
+            metrics={"A": {"contention_ratio": 0.5 if disturbed else 0.0}, "B": {}},
             flags={"A": ("contended",) if disturbed else (), "B": ()},
         )  # fmt: skip
 
-    def facts(self, key: str) -> list[SideFacts]:
-        self.world.now_s += self.world.facts_s
+    def static_metrics(self, key: str) -> list[SideStaticMetrics]:
+        self.world.now_s += self.world.static_metrics_s
         return [
-            SideFacts(
-                key=key, side=side, facts={"flops": 7.0},
+            SideStaticMetrics(
+                key=key, side=side, metrics={"flops": 7.0},
                 invalid="far off" if self.world.wrong.get(key) == side else None,
             )
             for side in ("A", "B")
@@ -128,7 +128,7 @@ def test_identical_sides_get_six_pairs_and_the_cheapest_case_runs_against_itself
     nulls = [at for at in world.made if at[3]]
     assert nulls == [("first", number, CHEAP.case_id, True) for number in range(6)]
     assert len(world.made) == 6 * 3
-    assert set(pairs.seen.facts) == {(key, side) for key in CASES for side in "AB"}
+    assert set(pairs.seen.static_metrics) == {(key, side) for key in CASES for side in "AB"}
 
 
 def test_a_suspect_that_stays_unclear_gets_forty_fresh_pairs_with_the_null_case_and_alone(
@@ -250,7 +250,7 @@ def test_counted_figures_that_an_interrupt_prevented_are_found_by_the_resume(wor
     pairs, complete = world.run()
     assert complete
     assert len(world.made) == before
-    assert set(pairs.seen.facts) == {(key, side) for key in CASES for side in "AB"}
+    assert set(pairs.seen.static_metrics) == {(key, side) for key in CASES for side in "AB"}
 
 
 def test_the_budget_ends_it_between_two_cases(world: World) -> None:
@@ -263,13 +263,13 @@ def test_the_budget_ends_it_between_two_cases(world: World) -> None:
 
 
 def test_nor_is_counting_begun_after_the_budget(world: World) -> None:
-    world.facts_s = 10.0
+    world.static_metrics_s = 10.0
     pairs, complete = world.run(budget_s=5.0)
     assert not complete
-    assert len({key for key, _ in pairs.seen.facts}) == 1
+    assert len({key for key, _ in pairs.seen.static_metrics}) == 1
     pairs, complete = world.run()
     assert complete
-    assert len({key for key, _ in pairs.seen.facts}) == 2
+    assert len({key for key, _ in pairs.seen.static_metrics}) == 2
 
 
 def test_a_case_that_fails_twice_is_given_up_and_the_others_go_on(world: World) -> None:
@@ -352,7 +352,7 @@ def test_an_interrupted_comparison_makes_up_for_a_lost_pair_once(world: World, c
 def test_a_crash_in_the_first_pair_costs_no_counted_figures(world: World, calm: World) -> None:
     world.crashing = {at(calm, "first", 0, DEAR.case_id, False)}
     pairs, _ = world.run()
-    assert set(pairs.seen.facts) == {(key, side) for key in CASES for side in "AB"}
+    assert set(pairs.seen.static_metrics) == {(key, side) for key in CASES for side in "AB"}
 
 
 def test_what_cannot_run_here_is_not_tried_again(world: World) -> None:
@@ -496,13 +496,13 @@ def test_times_of_the_host_are_not_held_against_those_of_a_device() -> None:
 
 def test_a_record_comes_back_as_it_was_and_a_torn_line_does_not_count(tmp_path: Path) -> None:
     pair = pair_of("fresh", 3, "a", _measured(CHEAP, (1.0,)), _measured(CHEAP, (2.0,)), null=True)
-    facts = SideFacts(
-        key="a", side="B", facts={"flops": 2.0}, problems={"energy": "none"}, invalid="far off"
+    found = SideStaticMetrics(
+        key="a", side="B", metrics={"flops": 2.0}, problems={"energy": "none"}, invalid="far off"
     )
     path = tmp_path / "pairs.jsonl"
-    path.write_text(f"{to_line(pair)}\n{to_line(facts)}\n{to_line(pair)[:40]}")
+    path.write_text(f"{to_line(pair)}\n{to_line(found)}\n{to_line(pair)[:40]}")
     seen = pair_journal.read(path)
-    assert seen == PairsSoFar({("fresh", 3, "a", True): pair}, {("a", "B"): facts})
+    assert seen == PairsSoFar({("fresh", 3, "a", True): pair}, {("a", "B"): found})
 
 
 @pytest.mark.parametrize("line", ["nonsense", "[]", "{}", '{"kind":"pair"}', '{"kind":"other"}'])

@@ -9,7 +9,7 @@ import pytest
 import bench
 from bench.api.pictures import PictureError
 from bench.api.runs import RunError, name_of_subject
-from bench.commands import run as command
+from bench.commands import run
 from bench.core.errors import UserError
 from tests.support import synthetic
 from tests.support.results import run_of
@@ -113,13 +113,13 @@ def test_a_setting_that_cannot_be_is_refused_before_anything_starts(
 
 
 def test_settings_are_those_of_the_command(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
-    seen: list[command.Asked] = []
+    seen: list[run.Asked] = []
 
-    def measured(asked: command.Asked, _console: Any) -> command.Ran:
+    def measured(asked: run.Asked, _console: Any) -> run.Ran:
         seen.append(asked)
-        return command.Ran(path, 0)
+        return run.Ran(path, 0)
 
-    monkeypatch.setattr(command, "measured", measured)
+    monkeypatch.setattr("bench.api.runs.measured", measured)
     bench.run(
         "a:b", input="3,8,8", batch=[1, 8], compile=True, tf32=False, replicates=3, budget_s=9.0
     )
@@ -141,7 +141,7 @@ def test_settings_are_those_of_the_command(monkeypatch: pytest.MonkeyPatch, path
 def test_a_run_that_was_interrupted_interrupts_the_script(
     monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
-    ended = command.Ran(path, command.INTERRUPTED)
-    monkeypatch.setattr(command, "measured", lambda *_: ended)
+    ended = run.Ran(path, run.INTERRUPTED)
+    monkeypatch.setattr("bench.api.runs.measured", lambda *_: ended)
     with pytest.raises(KeyboardInterrupt, match="resume="):
         bench.run("a:b")

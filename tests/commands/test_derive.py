@@ -8,7 +8,7 @@ import pytest
 from bench.commands import derive
 from bench.plots import draw
 from bench.results.journal import Journal
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
 from tests.support.cases import case
 from tests.support.results import RUN, replicates

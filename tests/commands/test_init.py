@@ -21,13 +21,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def finds(monkeypatch: pytest.MonkeyPatch, **found: SubjectFound) -> None:
     subjects = {f"net:{name}": one for name, one in found.items()}
-    probe = Probe(torch="2.13.0", facts={}, devices=CPU, subjects=subjects)
+    probe = Probe(torch="2.13.0", torch_details={}, devices=CPU, subjects=subjects)
     monkeypatch.setattr("bench.host.probe.look", lambda *_: probe)
 
 
 def planned(folder: Path, **found: SubjectFound) -> expand.Plan:
     subjects = {f"net:{name}": one for name, one in found.items()}
-    probe = Probe(torch="2.13.0", facts={}, devices=CPU, subjects=subjects)
+    probe = Probe(torch="2.13.0", torch_details={}, devices=CPU, subjects=subjects)
     return expand.make(config.load(folder / "bench.toml"), probe)
 
 
@@ -103,7 +103,10 @@ def test_the_name_of_a_subject_may_hold_what_toml_would_read(
 ) -> None:
     name = "net:make('a\"b', 3)"
     probe = Probe(
-        torch="2.13.0", facts={}, devices=CPU, subjects={name: SubjectFound(has_inputs=True)}
+        torch="2.13.0",
+        torch_details={},
+        devices=CPU,
+        subjects={name: SubjectFound(has_inputs=True)},
     )
     monkeypatch.setattr("bench.host.probe.look", lambda *_: probe)
     init.run(Asked(subject=name))

@@ -12,9 +12,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.ab import outcome, scheduler
-from bench.commands import ab, profile, report
-from bench.commands import run as measure
+from bench.ab import decision, scheduler
+from bench.commands import ab, profile, report, run
 from bench.core.errors import UserError
 from bench.engine.spent import Spent
 from bench.host.probed import Device, Probe, SubjectFound
@@ -50,15 +49,15 @@ class Ending:
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(measure, "Runner", Ending)
-    monkeypatch.setattr(measure, "_derive", lambda *_: 0)
+    monkeypatch.setattr(run, "Runner", Ending)
+    monkeypatch.setattr(run, "_derive", lambda *_: 0)
     monkeypatch.setattr(Ending, "interrupted", False)
     return tmp_path
 
 
 def begun(directory: run_directory.RunDir, **more: Any) -> Any:
     empty = expand.Plan((), ())
-    return measure._Begun(directory, empty, config.RunOptions(), "2.13.0", {}, {}, **more)
+    return run._Begun(directory, empty, config.RunOptions(), "2.13.0", {}, {}, **more)
 
 
 def said(act: Any) -> list[str]:
@@ -77,7 +76,7 @@ def test_the_command_to_go_on_with_is_one_line_that_a_shell_takes_as_it_is(
 ) -> None:
     monkeypatch.setattr(Ending, "interrupted", interrupted)
     directory = run_directory.create(Path(name), {})
-    lines = said(lambda console: measure._measure(begun(directory), console))
+    lines = said(lambda console: run._measure(begun(directory), console))
     assert lines[-1] == f"{begins}: bench run --resume {word}"
 
 
@@ -90,7 +89,7 @@ def test_so_is_that_of_a_comparison(
     monkeypatch.setattr(scheduler.Pairs, "interrupted", interrupted, raising=False)
     nothing = Report(a="A", b="B", threshold=0.05, rows=())
     for function in ("decided", "write", "tell"):
-        monkeypatch.setattr(outcome, function, lambda *_, **__: nothing)
+        monkeypatch.setattr(decision, function, lambda *_, **__: nothing)
     path = Path(name)
     (path / ".scratch").mkdir(parents=True)
     planned: Any = SimpleNamespace(
@@ -133,42 +132,42 @@ def test_a_resume_that_is_refused_for_another_run_changes_nothing() -> None:
     holder = run_directory.lock(directory)
     second = begun(directory, description={"config": {"replicates": 2}})
     with pytest.raises(UserError, match="another `bench run` is writing here"):
-        said(lambda console: measure._measure(second, console))
+        said(lambda console: run._measure(second, console))
     assert directory.description.read_bytes() == before
     run_directory.release(holder)
-    said(lambda console: measure._measure(second, console))
+    said(lambda console: run._measure(second, console))
     assert json.loads(directory.description.read_text())["config"] == {"replicates": 2}
 
 
 @pytest.mark.parametrize(
     ("asked", "sweep"),
     [
-        (measure.Asked(), config.DEFAULT),
-        (measure.Asked(subjects=("convnet/conv1",)), config.DEFAULT),
-        (measure.Asked(subjects=("my.models:net",)), config.OWN),
-        (measure.Asked(quick=True), config.QUICK),
-        (measure.Asked(subjects=("my.models:net",), quick=True), config.QUICK),
-        (measure.Asked(cases=("convnet/fc:x",), quick=True), config.DEFAULT),
+        (run.Asked(), config.DEFAULT),
+        (run.Asked(subjects=("convnet/conv1",)), config.DEFAULT),
+        (run.Asked(subjects=("my.models:net",)), config.OWN),
+        (run.Asked(quick=True), config.QUICK),
+        (run.Asked(subjects=("my.models:net",), quick=True), config.QUICK),
+        (run.Asked(cases=("convnet/fc:x",), quick=True), config.DEFAULT),
     ],
 )
 def test_a_run_without_a_file_has_the_sweep_of_what_it_is_asked_for(
-    asked: measure.Asked, sweep: Path
+    asked: run.Asked, sweep: Path
 ) -> None:
-    assert measure._default_sweep(asked) == sweep
+    assert run._default_sweep(asked) == sweep
 
 
 def test_a_quick_run_with_a_budget_of_its_own_has_no_other_limit() -> None:
-    quick = measure._config(measure.Asked(quick=True)).run
+    quick = run._config(run.Asked(quick=True)).run
     assert (quick.replicates, quick.extras_s, quick.budget_s) == (3, 50.0, 80.0)
-    own = measure._config(measure.Asked(quick=True, options={"budget_s": 20.0})).run
+    own = run._config(run.Asked(quick=True, options={"budget_s": 20.0})).run
     assert (own.extras_s, own.budget_s) == (None, 20.0)
 
 
 def test_imports_count_as_time_of_the_budget_up_to_its_half(tmp_path: Path) -> None:
     def began(began_s: float | None, budget_s: float | None) -> float:
-        run = begun(run_directory.RunDir(tmp_path), began_s=began_s, budget_has_imports=True)
+        one = begun(run_directory.RunDir(tmp_path), began_s=began_s, budget_has_imports=True)
         options = config.RunOptions(budget_s=budget_s)
-        return measure._budget_began_s(dataclasses.replace(run, options=options), 100.0)
+        return run._budget_began_s(dataclasses.replace(one, options=options), 100.0)
 
     assert began(95.0, 60.0) == 95.0
     assert began(20.0, 60.0) == 70.0
@@ -179,7 +178,7 @@ def test_imports_count_as_time_of_the_budget_up_to_its_half(tmp_path: Path) -> N
 def test_the_time_of_every_session_is_added_up_in_the_description(tmp_path: Path) -> None:
     directory = run_directory.create(tmp_path / "run", {"machine": {}})
     for _ in range(2):
-        measure._keep_spent(directory, Spent(imports_s=2.0, samples_s=1.5))
+        run._keep_spent(directory, Spent(imports_s=2.0, samples_s=1.5))
     spent = json.loads(directory.description.read_text())["spent"]
     assert (spent["imports_s"], spent["samples_s"], spent["waiting_s"]) == (4.0, 3.0, 0.0)
 
@@ -200,7 +199,7 @@ def test_what_the_system_refuses_while_a_run_measures_is_told_with_what_helps(
     monkeypatch.setattr(Ending, "measure", refuse)
     run = begun(run_directory.create(Path("run"), {}))
     with pytest.raises(UserError) as raised:
-        said(lambda console: measure._measure(run, console))
+        said(lambda console: run._measure(run, console))
     assert str(raised.value) == f"run: {told}"
 
 
@@ -213,12 +212,12 @@ def test_the_list_of_a_machine_with_eight_gpus_names_the_time_of_each_device(
     ]
     probe = Probe(
         torch="2.13.0",
-        facts={},
+        torch_details={},
         devices={one.name: one for one in devices},
         subjects={"convnet": SubjectFound(has_inputs=True)},
     )
-    monkeypatch.setattr(measure, "_look", lambda _: probe)
-    assert measure.run(measure.Asked(list_only=True)) == 0
+    monkeypatch.setattr(run, "_look", lambda _: probe)
+    assert run.run(run.Asked(list_only=True)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  cuda:7: it is like cuda:0; --device cuda:7 or --device all measures it" in lines
     assert lines[-1] == (

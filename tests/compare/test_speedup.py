@@ -10,7 +10,7 @@ from scipy import stats as reference
 from bench.compare import speedup
 from bench.core.records import Measurement, Row, Samples
 from bench.results.csv_files import write_measurements
-from bench.results.load import load
+from bench.results.loading import load
 from bench.verdict.tables import speedup_tables
 from tests.support.cases import case
 from tests.support.results import measurement, replicates, run_of

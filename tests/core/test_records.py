@@ -6,10 +6,10 @@ from hypothesis import strategies as st
 
 from bench.core import decode
 from bench.core.records import (
-    Facts,
     Failure,
     Measurement,
     Samples,
+    StaticMetrics,
     to_line,
 )
 from tests.support.cases import PLAIN, case
@@ -37,10 +37,10 @@ def test_axes_without_a_meaning_are_left_out_of_the_id() -> None:
     [
         Measurement(case=PLAIN, replicate=2, samples=(TIMES,), flags=("unsteady",), wall_s=1.0),
         Failure(case=PLAIN, replicate=0, status="oom", reason="no memory"),
-        Facts(case=PLAIN, facts={"flops": 12.0}, problems={"peak_bytes": "no profiler"}),
+        StaticMetrics(case=PLAIN, metrics={"flops": 12.0}, problems={"peak_bytes": "no profiler"}),
     ],
 )
-def test_an_entry_survives_the_journal(entry: Measurement | Failure | Facts) -> None:
+def test_an_entry_survives_the_journal(entry: Measurement | Failure | StaticMetrics) -> None:
     assert decode.entry(to_line(entry)) == entry
 
 
@@ -51,7 +51,7 @@ def test_a_line_names_its_case_status_and_reason_on_top() -> None:
 
 
 def test_a_figure_that_is_no_number_never_reaches_the_journal() -> None:
-    entry = Facts(case=PLAIN, facts={"flops": float("nan")})
+    entry = StaticMetrics(case=PLAIN, metrics={"flops": float("nan")})
     with pytest.raises(ValueError, match="not JSON compliant"):
         to_line(entry)
 
@@ -62,3 +62,9 @@ def test_cases_with_different_settings_have_different_ids(subject: str, batch: i
         case(subject=subject, batch=batch, mode=mode).case_id for mode in ("inference", "training")
     }
     assert len(ids) == 2
+
+
+def test_the_journal_keeps_the_key_that_earlier_versions_gave_to_metrics() -> None:
+    line = json.loads(to_line(StaticMetrics(case=PLAIN, metrics={"flops": 12.0})))
+    assert (line["kind"], line["facts"]) == ("facts", {"flops": 12.0})
+    assert "metrics" not in line

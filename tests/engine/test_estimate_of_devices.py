@@ -6,10 +6,10 @@ from typing import Any
 import pytest
 
 from bench.core.records import Case
-from bench.engine.estimate import estimate
+from bench.engine.run_estimate import estimate
 from bench.host.probed import Device, Layer, Probe, SubjectFound
+from bench.plan.case_costs import Estimate, with_budget
 from bench.plan.config import Config, load
-from bench.plan.estimate import Estimate, with_budget
 from bench.plan.expand import Plan, make
 from tests.support.cases import PLAIN
 
@@ -25,7 +25,7 @@ def planned(*devices: Device, **options: Any) -> tuple[Plan, Config]:
     """The default sweep on a machine with these devices, with its budget."""
     found = Probe(
         torch="2.13.0",
-        facts={},
+        torch_details={},
         devices={one.name: one for one in (CPU, *devices)},
         subjects={"convnet": SubjectFound(has_inputs=True, layers=LAYERS)},
     )

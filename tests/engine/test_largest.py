@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.core.records import Case, Entry, Facts, Failure, Status
+from bench.core.records import Case, Entry, Failure, StaticMetrics, Status
 from bench.engine.largest import MOST, described, find
 from bench.terminal.run_summary import _largest
 from tests.support.cases import case
@@ -35,7 +35,7 @@ class Memory:
             return Failure(case=one, replicate=0, status="unsupported", reason=reason)
         if one.batch > self.most:
             return Failure(case=one, replicate=0, status=self.status, reason="out of memory")
-        return Facts(case=one, facts={})
+        return StaticMetrics(case=one, metrics={})
 
 
 def test_it_doubles_until_memory_runs_out_and_then_bisects() -> None:

@@ -10,7 +10,16 @@ from typing import Any
 import pytest
 
 from bench.core.protocol import Ended, Exited, Request, Signalled, WorkerLost
-from bench.core.records import Case, Entry, Facts, Failure, Measurement, Outcome, Samples, to_line
+from bench.core.records import (
+    Case,
+    Entry,
+    Failure,
+    Measurement,
+    Outcome,
+    Samples,
+    StaticMetrics,
+    to_line,
+)
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
@@ -37,8 +46,8 @@ def measured(one: Case, replicate: int, seconds: float = 0.01) -> Measurement:
 
 
 def works(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
-    if job == "facts":
-        return Facts(case=one, facts={"flops": 5.0})
+    if job == "static_metrics":
+        return StaticMetrics(case=one, metrics={"flops": 5.0})
     return measured(one, replicate)
 
 
@@ -101,7 +110,7 @@ class Stage:
         return [
             (one.case.case_id, one.replicate)
             for one in read(self.path)
-            if not isinstance(one, Facts)
+            if not isinstance(one, StaticMetrics)
         ]
 
 
@@ -143,11 +152,11 @@ def test_every_case_is_measured_in_every_replicate_and_replicates_are_outermost(
     assert run.watched.left[-1] == 0
 
 
-def test_facts_are_found_once_a_case(stage: Callable[..., Stage]) -> None:
+def test_static_metrics_are_found_once_a_case(stage: Callable[..., Stage]) -> None:
     run = stage(replicates=3)
     run.runner.measure()
-    facts = [one for one in read(run.path) if isinstance(one, Facts)]
-    assert sorted(one.case.batch for one in facts) == [1, 8, 32]
+    found = [one for one in read(run.path) if isinstance(one, StaticMetrics)]
+    assert sorted(one.case.batch for one in found) == [1, 8, 32]
 
 
 def test_calls_per_sample_are_frozen_by_the_first_replicate(stage: Callable[..., Stage]) -> None:
@@ -281,7 +290,7 @@ def test_a_replicate_that_dies_is_replaced_and_its_case_is_a_crash(
     assert "a new one is started" in run.watched.notes[0]
 
 
-@pytest.mark.parametrize("job", ["measure", "facts", "reference"])
+@pytest.mark.parametrize("job", ["measure", "static_metrics", "reference"])
 def test_what_something_killed_is_done_again_and_leaves_no_failure(
     stage: Callable[..., Stage], job: str
 ) -> None:
@@ -296,7 +305,7 @@ def test_what_something_killed_is_done_again_and_leaves_no_failure(
     run = stage(answer, replicates=2)
     assert run.runner.measure()
     assert [one for one in read(run.path) if isinstance(one, Failure)] == []
-    assert not any(one.problems for one in read(run.path) if isinstance(one, Facts))
+    assert not any(one.problems for one in read(run.path) if isinstance(one, StaticMetrics))
     assert len(run.ids()) == 6
     assert len(run.watched.notes) == 2
 
@@ -361,7 +370,7 @@ def test_a_run_says_once_what_each_of_its_interpreters_says(stage: Callable[...,
 def disturbed(one: Case, replicate: int, ratio: float) -> Measurement:
     found = measured(one, replicate)
     flags = ("contended",) if ratio >= 0.1 else ()
-    return dataclasses.replace(found, flags=flags, facts={"contention_ratio": ratio})
+    return dataclasses.replace(found, flags=flags, metrics={"contention_ratio": ratio})
 
 
 def measures(run: Stage) -> int:
@@ -381,7 +390,7 @@ def answering(ratios: Callable[[Case, int], float]) -> Answer:
 
 def kept_ratios(run: Stage, asked: int) -> list[float]:
     return [
-        one.facts["contention_ratio"]
+        one.metrics["contention_ratio"]
         for one in quiet.counted(read(run.path), asked)
         if isinstance(one, Measurement)
     ]
@@ -533,7 +542,7 @@ def test_one_off_work_comes_after_the_first_round_of_the_plain_cases(
     assert at == [2]
     jobs = [one.job for one in run.asked]
     assert jobs[:2] == ["measure", "measure"]
-    assert jobs.index("facts") > 1
+    assert jobs.index("static_metrics") > 1
 
 
 def test_one_off_work_that_does_not_fit_in_waits_until_every_block_is_through(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from bench.core.records import Entry, Facts
+from bench.core.records import Entry, StaticMetrics
 from experiments import convnet_layers as claims
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
@@ -27,7 +27,10 @@ def timed(
     for subject, peak in (("convnet", 4_000_000), (claims.BARE, bare_bytes)):
         for mode in ("inference", "training"):
             one = case(subject=subject, mode=mode, batch=32)
-            found += [*replicates(one, [0.01]), Facts(case=one, facts={"peak_bytes": peak})]
+            found += [
+                *replicates(one, [0.01]),
+                StaticMetrics(case=one, metrics={"peak_bytes": peak}),
+            ]
     for subject, time_s in (("torch.nn:ReLU", relu_s), ("torch.nn:Sigmoid", 0.004)):
         for batch in (8, 32):
             one = case(subject=subject, batch=batch)

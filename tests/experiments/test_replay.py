@@ -7,12 +7,12 @@ import numpy as np
 import pytest
 
 from bench.verdict import evidence, looks
-from bench.verdict.paired_test import Case, decide, settled, suspects
+from bench.verdict.paired_test import PairedPhase, decide, settled, suspects
 from experiments.rule import NAMES, Values, judge
 from experiments.suites import NOISES, noise
 
 
-def with_pair(case: Case, stage: looks.Stage, centre: float, mean: float) -> Case:
+def with_pair(case: PairedPhase, stage: looks.Stage, centre: float, mean: float) -> PairedPhase:
     """One pair more."""
     if stage == "first":
         means = (*(case.first_means or ()), mean)
@@ -26,7 +26,7 @@ def one_by_one(
 ) -> tuple[list[str], int]:
     """A suite as `bench.ab.scheduler` goes through it.  most: comparisons.  Verdicts, and pairs."""
     cases = [
-        Case(key=str(place), first=(), first_means=(), fresh_means=())
+        PairedPhase(key=str(place), first=(), first_means=(), fresh_means=())
         for place in range(first.centres.shape[1])
     ]
     spent = 0

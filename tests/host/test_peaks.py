@@ -11,9 +11,9 @@ import torch
 
 from bench.host import peaks
 from bench.host.interpreter import Place
-from bench.worker import peaks as measured
+from bench.worker import peak_measuring
 from bench.worker.device.device import open_device
-from bench.worker.peaks import Work, best_s, size_sweep
+from bench.worker.peak_measuring import Work, best_s, size_sweep
 from tests.support.cases import case
 from tests.support.fake_device import FakeDevice
 
@@ -60,24 +60,24 @@ def test_a_ladder_ends_where_the_device_refuses() -> None:
 
 
 def test_a_ladder_that_ended_within_the_cache_gets_a_rung_beyond_it() -> None:
-    assert measured.size_beyond_cache(32 * 2**20, [2**25, 2**26], None) == [2**27]
-    assert measured.size_beyond_cache(33 * 2**20, [2**27], 2**40) == [2**28]
+    assert peak_measuring.size_beyond_cache(32 * 2**20, [2**25, 2**26], None) == [2**27]
+    assert peak_measuring.size_beyond_cache(33 * 2**20, [2**27], 2**40) == [2**28]
 
 
 def test_no_rung_is_added_where_one_is_beyond_the_cache_it_fits_nowhere_or_none_is_known() -> None:
-    assert measured.size_beyond_cache(32 * 2**20, [2**25, 2**27], None) == []
-    assert measured.size_beyond_cache(32 * 2**20, [2**25], 2**27 - 1) == []
-    assert measured.size_beyond_cache(None, [2**25], None) == []
+    assert peak_measuring.size_beyond_cache(32 * 2**20, [2**25, 2**27], None) == []
+    assert peak_measuring.size_beyond_cache(32 * 2**20, [2**25], 2**27 - 1) == []
+    assert peak_measuring.size_beyond_cache(None, [2**25], None) == []
 
 
 def test_traffic_reaches_beyond_the_cache_and_never_beyond_the_room(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(measured, "TOUCHED_BYTES", (2**10, 2**12, 2**20))
-    monkeypatch.setattr(measured, "last_cache_bytes", lambda _: 2**11)
-    monkeypatch.setattr(measured, "largest_size_bytes", lambda _: 2**16)
-    monkeypatch.setattr(measured, "SAMPLE_S", 0.0)
-    found = measured.byte_rates(open_device("cpu"))
+    monkeypatch.setattr(peak_measuring, "TOUCHED_BYTES", (2**10, 2**12, 2**20))
+    monkeypatch.setattr(peak_measuring, "last_cache_bytes", lambda _: 2**11)
+    monkeypatch.setattr(peak_measuring, "largest_size_bytes", lambda _: 2**16)
+    monkeypatch.setattr(peak_measuring, "SAMPLE_S", 0.0)
+    found = peak_measuring.byte_rates(open_device("cpu"))
     assert [(one["what"], one["amount"]) for one in found] == [
         ("copy", 2**10), ("copy", 2**12), ("copy", 2**13),
         ("sum", 2**10), ("sum", 2**12), ("sum", 2**13),
@@ -88,13 +88,15 @@ def test_auto_is_all_threads_whatever_count_came_before(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     auto, seen = torch.get_num_threads(), list[int]()
-    monkeypatch.setattr(measured, "arithmetic", lambda *_: seen.append(torch.get_num_threads()))
-    monkeypatch.setattr(measured, "byte_rates", lambda _: [])
+    monkeypatch.setattr(
+        peak_measuring, "arithmetic", lambda *_: seen.append(torch.get_num_threads())
+    )
+    monkeypatch.setattr(peak_measuring, "byte_rates", lambda _: [])
     asked = {"device": "cpu", "arithmetics": ["float32"], "threads": ["1", "auto", "3"]}
     asked["out"] = str(tmp_path / "peaks.json")
     monkeypatch.setattr("sys.stdin", io.StringIO(json.dumps(asked)))
     try:
-        measured.main()
+        peak_measuring.main()
     finally:
         torch.set_num_threads(auto)
     assert seen == [1, auto, 3]
@@ -159,7 +161,7 @@ def test_a_device_that_is_not_there_is_one_line_and_costs_no_other_its_peaks() -
     assert "\n" not in problem
 
 
-@pytest.mark.parametrize("works", [measured._products, measured._convolutions])
+@pytest.mark.parametrize("works", [peak_measuring._products, peak_measuring._convolutions])
 def test_numbers_are_drawn_on_the_device_so_that_the_largest_matrices_are_reached(
     monkeypatch: pytest.MonkeyPatch, works: Any
 ) -> None:
@@ -174,4 +176,4 @@ def test_numbers_are_drawn_on_the_device_so_that_the_largest_matrices_are_reache
     monkeypatch.setattr(torch, "randn", draws)
     amounts = [one.amount for one in works("meta", torch.bfloat16)]
     assert on == {"meta"}
-    assert works is not measured._products or max(amounts) == 2.0 * 8192**3
+    assert works is not peak_measuring._products or max(amounts) == 2.0 * 8192**3

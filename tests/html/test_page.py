@@ -12,14 +12,12 @@ import pytest
 
 from bench.commands import report
 from bench.core.records import TRAINING_PHASES, Entry, Failure, Row
-from bench.html import findings, page, table_data
-from bench.html import runs as page_runs
-from bench.html import svg as page_plots
+from bench.html import findings, page, run_tables, svg, table_data
 from bench.html.page import build, repeat
 from bench.insights import collect
 from bench.results import run_json
 from bench.results.csv_files import write_measurements
-from bench.results.load import ReadError, load
+from bench.results.loading import ReadError, load
 from bench.results.results import Results
 from tests.support import synthetic
 from tests.support.cases import case
@@ -140,7 +138,7 @@ def test_two_runs_are_before_and_after_and_more_are_a_history(tmp_path: Path) ->
     two = build(runs[:2])
     assert "run1 against run0, the largest change first" in two.html
     assert "slower" in two.html
-    found = page_runs.history(runs)
+    found = run_tables.history(runs)
     assert [one.full for one in found.runs] == ["run2", "run1", "run0"]
     assert found.rows[0].cells[0].startswith("30.0 ms")
     assert "History" in build(runs).html
@@ -177,12 +175,12 @@ def test_the_command_to_repeat_it_is_fit_for_a_shell(command: list[str], line: s
 
 
 def test_plots_turn_dark_where_the_reader_wants_it() -> None:
-    svg = page_plots.with_dark_colors(
+    dark = svg.with_dark_colors(
         '<svg><defs></defs><path style="fill: #333333; stroke: #D55E00"/></svg>'
     )
-    assert 'style="fill: var(--c333333,#333333); stroke: #D55E00"' in svg
-    assert "--c333333:#d5dae0" in svg
-    assert "prefers-color-scheme: dark" in svg
+    assert 'style="fill: var(--c333333,#333333); stroke: #D55E00"' in dark
+    assert "--c333333:#d5dae0" in dark
+    assert "prefers-color-scheme: dark" in dark
 
 
 def test_too_many_rows_are_the_whole_cases_with_the_csv_beside(
@@ -318,9 +316,9 @@ def test_a_heading_has_so_many_sentences_and_says_how_many_more(
 def test_a_history_of_many_runs_has_fewer_rows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(page_runs, "MOST_CELLS", 36)
+    monkeypatch.setattr(run_tables, "MOST_CELLS", 36)
     runs = [run_of(tmp_path / f"run{n}", synthetic.entries(layers=False)) for n in range(3)]
-    found = page_runs.history(runs)
+    found = run_tables.history(runs)
     assert len(found.rows) == 12
     assert found.left_out == "18 more cases are left out."
 

@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from bench.core.records import FLAGS, Case, Entry, Facts, Failure, Measurement, Samples
+from bench.core.records import FLAGS, Case, Entry, Failure, Measurement, Samples, StaticMetrics
 from bench.insights.collect import DOUBTS, of_run
 from bench.insights.insight import Insight
-from bench.results.load import load
+from bench.results.loading import load
 from tests.support import synthetic
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
@@ -28,8 +28,8 @@ def told(tmp_path: Path, *entries: Entry, kind: str, **run: Any) -> list[Insight
     return [one for one in found if one.kind == kind]
 
 
-def facts(one: Case, **values: float) -> Facts:
-    return Facts(case=one, facts=values)
+def static(one: Case, **values: float) -> StaticMetrics:
+    return StaticMetrics(case=one, metrics=values)
 
 
 # --- settings --------------------------------------------------------------------------------
@@ -42,8 +42,8 @@ def test_a_setting_that_gains_says_how_much_what_it_costs_and_on_what_that_rests
         tmp_path,
         *replicates(case(), times(1.0)),
         *replicates(LAST, times(0.5)),
-        facts(case(), peak_bytes=1_000_000),
-        facts(LAST, peak_bytes=1_200_000),
+        static(case(), peak_bytes=1_000_000),
+        static(LAST, peak_bytes=1_200_000),
         kind="speedup",
     )
     assert gain.text == (
@@ -59,7 +59,7 @@ def test_what_is_paid_once_is_told_with_the_calls_after_which_it_has_paid(tmp_pa
     (gain,) = told(
         tmp_path,
         *replicates(case(), times(1.0, [1.0] * 5)),
-        *replicates(compiled, times(0.5, [1.0] * 5), facts={"compile_cold_s": 10.0}),
+        *replicates(compiled, times(0.5, [1.0] * 5), metrics={"compile_cold_s": 10.0}),
         kind="speedup",
     )
     assert (
@@ -98,9 +98,9 @@ def test_nothing_is_paid_back_where_nothing_was_found_to_be_gained(tmp_path: Pat
     noise = ((1.0, 1.2, 0.9, 1.1, 0.8), (1.1, 0.9, 1.2, 0.7, 0.9))
     entries = [
         *replicates(case(), times(1.0)),
-        *replicates(case(compile="default"), times(0.5), facts={"compile_cold_s": 10.0}),
+        *replicates(case(compile="default"), times(0.5), metrics={"compile_cold_s": 10.0}),
         *replicates(case(batch=32), times(1.0, noise[0])),
-        *replicates(compiled, times(0.99, noise[1]), facts={"compile_cold_s": 10.0}),
+        *replicates(compiled, times(0.99, noise[1]), metrics={"compile_cold_s": 10.0}),
     ]
     (gain,) = told(tmp_path, *entries, kind="speedup")
     assert "No difference was found at N=32 (" in gain.text
@@ -131,8 +131,8 @@ def test_an_error_of_another_kind_than_the_plain_settings_is_a_price(tmp_path: P
         tmp_path,
         *replicates(case(), times(1.0)),
         *replicates(case(amp="bfloat16"), times(0.5)),
-        facts(case(), relative_error=1e-6),
-        facts(case(amp="bfloat16"), relative_error=5e-3),
+        static(case(), relative_error=1e-6),
+        static(case(amp="bfloat16"), relative_error=5e-3),
         kind="speedup",
     )
     assert "Its relative error is up to 0.005, compared with float64." in gain.text
@@ -156,7 +156,7 @@ def test_what_is_faster_than_possible_supports_nothing(tmp_path: Path) -> None:
     entries = [
         *replicates(case(), times(1.0)),
         *impossible,
-        facts(LAST, flops=10_000_000),  # 2 GFLOP/s, at most 1
+        static(LAST, flops=10_000_000),  # 2 GFLOP/s, at most 1
     ]
     assert not told(tmp_path, *entries, kind="speedup", machine=machine)
 
@@ -181,7 +181,7 @@ def test_a_batch_beyond_which_little_is_gained_is_named(tmp_path: Path) -> None:
     for batch, time_s in ((1, 0.01), (8, 0.02), (32, 0.0798)):
         one = case(batch=batch)
         entries += replicates(one, [time_s] * 5)
-        entries.append(facts(one, peak_bytes=1_000_000 * (batch + 1)))
+        entries.append(static(one, peak_bytes=1_000_000 * (batch + 1)))
     (batch_,) = told(tmp_path, *entries, kind="batch")
     assert batch_.text == (
         "A batch of 8 is enough for inference of convnet: it reaches 400 images/s, 100 % (100–100) "

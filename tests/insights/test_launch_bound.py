@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.records import Case, Entry, Facts
-from bench.insights import headline
+from bench.core.records import Case, Entry, StaticMetrics
+from bench.insights import headlines
 from bench.insights.collect import of_run
 from bench.insights.insight import Insight
 from tests.support.cases import case
@@ -27,13 +27,13 @@ SETTINGS = (
 
 def replicates(one: Case, call_s: float, issue_s: float | None) -> list[Entry]:
     """Five of them, and a comparison with a reference."""
-    facts = {} if issue_s is None else {"host_issue_s": issue_s}
+    metrics = {} if issue_s is None else {"host_issue_s": issue_s}
     spread = (0.99, 0.995, 1.0, 1.005, 1.01)
     measured: list[Entry] = [
-        measurement(one, number, call_s * factor, facts=facts)
+        measurement(one, number, call_s * factor, metrics=metrics)
         for number, factor in enumerate(spread)
     ]
-    return [*measured, Facts(case=one, facts={"relative_error": 1e-7})]
+    return [*measured, StaticMetrics(case=one, metrics={"relative_error": 1e-7})]
 
 
 def told(tmp_path: Path, entries: Sequence[Entry]) -> list[Insight]:
@@ -75,7 +75,7 @@ def test_no_advice_comes_from_launch_bound_rows(tmp_path: Path, setting: dict[st
 def test_the_headline_praises_no_setting_of_launch_bound_rows(tmp_path: Path) -> None:
     other = case(batch=1, **GPU | {"amp": "bfloat16"})
     entries = replicates(PLAIN, 192e-6, 190e-6) + replicates(other, 150e-6, 149e-6)
-    assert "amp" not in headline.of_run(run_of(tmp_path / "run", entries))
+    assert "amp" not in headlines.of_run(run_of(tmp_path / "run", entries))
 
 
 def test_cuda_graphs_are_praised_for_launch_bound_calls(tmp_path: Path) -> None:

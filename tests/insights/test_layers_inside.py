@@ -8,12 +8,11 @@ import pytest
 
 from bench.commands import report
 from bench.core.records import Case, Entry, Failure, Measurement, Samples
-from bench.html import layers as page_inside
-from bench.html import page
+from bench.html import layer_tables, page
 from bench.insights import layers_inside
 from bench.insights.layers_inside import Beside
 from bench.results import profile_load, profile_tables
-from bench.results.load import ReadError
+from bench.results.loading import ReadError
 from bench.results.profile_load import Profiled
 from bench.results.results import Results
 from tests.support.cases import case
@@ -103,7 +102,7 @@ def test_the_words_say_both_shares_the_times_and_that_a_profiled_step_is_slower(
     tmp_path: Path,
 ) -> None:
     (one,) = beside(tmp_path, alone(), profile(tmp_path / "p", case(subject="net"), FORWARD))
-    said = page_inside.section(one, "")
+    said = layer_tables.section(one, "")
     assert said.title == case(subject="net").case_id
     assert said.summary == (
         "b: 60 % of the layers measured alone, 40 % of the forward inside; "
@@ -144,7 +143,7 @@ def test_training_has_a_share_of_each_phase_and_what_is_computed_again_is_its_la
     assert (a.inside_s, a.inside_ratio, a.alone_ratio) == pytest.approx((0.006, 0.6, 0.6))
     assert (b.inside_s, b.alone_s) == pytest.approx((0.002, 0.002))
     assert backward.rest_s == pytest.approx(0.002)
-    assert page_inside.section(backward, "").title.endswith(" · backward")
+    assert layer_tables.section(backward, "").title.endswith(" · backward")
 
 
 def test_where_the_device_was_profiled_its_times_are_compared(tmp_path: Path) -> None:
@@ -169,7 +168,7 @@ def test_where_the_device_was_profiled_its_times_are_compared(tmp_path: Path) ->
         ("b", 0.006, 0.006),
         ("a", 0.004, 0.002),
     ]
-    assert "in which the device worked" in page_inside.section(one, "").caution
+    assert "in which the device worked" in layer_tables.section(one, "").caution
 
 
 def test_a_layer_without_a_call_in_the_profile_is_unknown_inside_and_not_zero(
@@ -181,7 +180,7 @@ def test_a_layer_without_a_call_in_the_profile_is_unknown_inside_and_not_zero(
         ("a", 0.002, pytest.approx(0.5)),
         ("b", None, None),
     ]
-    said = page_inside.section(one, "")
+    said = layer_tables.section(one, "")
     assert said.rows[1] == ("b", "2", "6.00 ms", "60.0 %", "–", "–", "–")
     assert said.summary.startswith(
         "a: 40 % of the layers measured alone, 20 % of the forward inside."
@@ -227,13 +226,13 @@ def test_a_profile_of_another_machine_says_so(tmp_path: Path) -> None:
         (tmp_path / "p/run.json").write_text(f'{{"machine": {{"machine_id": "{machine}"}}}}')
         profiles = profile_load.load(tmp_path / "p")
         (one,) = beside(tmp_path / machine, alone(), profiles)
-        assert ("another machine" in page_inside.section(one, "").caution) is other
+        assert ("another machine" in layer_tables.section(one, "").caution) is other
 
 
 def test_a_disturbed_profile_says_so(tmp_path: Path) -> None:
     profiles = profile(tmp_path / "p", case(subject="net"), FORWARD, contended=True)
     (one,) = beside(tmp_path, alone(), profiles)
-    assert "Other work disturbed the profile" in page_inside.section(one, "").caution
+    assert "Other work disturbed the profile" in layer_tables.section(one, "").caution
 
 
 def test_of_very_many_layers_the_dearest_are_shown_and_the_others_counted(tmp_path: Path) -> None:
@@ -244,7 +243,7 @@ def test_of_very_many_layers_the_dearest_are_shown_and_the_others_counted(tmp_pa
         run(tmp_path, entries, layers={"net": [{"name": name, "calls": 1} for name in names]}),
         profile(tmp_path / "p", case(subject="net"), inside),
     )
-    said = page_inside.section(found[0], "run one")
+    said = layer_tables.section(found[0], "run one")
     assert [said.rows[0][0], said.rows[29][0], len(said.rows)] == ["l39", "l10", 31]
     assert said.left_out == "10 more layers are left out."
     assert said.title.startswith("run one · ")

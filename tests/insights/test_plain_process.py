@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from bench.host import allocator
-from bench.insights import collect, headline
+from bench.host import allocators
+from bench.insights import collect, headlines
 from bench.insights.insight import Insight
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
@@ -29,7 +29,7 @@ def test_a_slower_plain_process_is_told_with_its_interval_and_the_variables(
         "time of plain: inference: 1.50× (1.48–1.52) at N=8. Set these environment variables "
         "before Python starts, and a script takes the time of plain:"
     )
-    assert one.command == allocator.exports()
+    assert one.command == allocators.exports()
 
 
 def test_no_variable_is_named_where_no_difference_was_found(tmp_path: Path) -> None:
@@ -45,7 +45,7 @@ def test_the_variables_stand_once_for_all_subjects(tmp_path: Path) -> None:
         entries += replicates(case(subject=subject, allocator="system"), SLOW)
     run = run_of(tmp_path / "run", entries)
     commands = [one.command for one in collect.of_run(run) if one.kind == "process"]
-    assert commands == [allocator.exports(), "", ""]
+    assert commands == [allocators.exports(), "", ""]
 
 
 def test_a_plain_process_is_no_setting_that_could_be_the_fastest(tmp_path: Path) -> None:
@@ -56,4 +56,4 @@ def test_a_plain_process_is_no_setting_that_could_be_the_fastest(tmp_path: Path)
     kinds = {one.kind for one in collect.of_run(run)}
     assert "process" in kinds
     assert not kinds & {"best", "speedup", "none"}
-    assert headline.of_run(run).endswith("only one setting was measured.")
+    assert headlines.of_run(run).endswith("only one setting was measured.")

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from bench.core.records import Entry, Facts, Row
+from bench.core.records import Entry, Row, StaticMetrics
 from bench.insights.collect import no_ceilings, of_run
-from bench.insights.roofline import points
+from bench.insights.roofline import layer_types, points
 from bench.plots.draw import build
 from bench.results.run_json import Machine
 from tests.support.cases import case
@@ -135,7 +135,7 @@ def entries() -> list[Entry]:
     ):
         one = case(subject=name)
         found += replicates(one, [time_s] * 5)
-        found.append(Facts(case=one, facts={"flops": flops, "bytes_moved": moved}))
+        found.append(StaticMetrics(case=one, metrics={"flops": flops, "bytes_moved": moved}))
     return found
 
 
@@ -157,7 +157,7 @@ def test_the_sentence_names_what_binds_and_what_neither_bound_explains(tmp_path:
 def test_a_layer_far_from_both_ceilings_is_told_as_bound_by_neither(tmp_path: Path) -> None:
     one = case(subject="net/lazy")
     lazy = replicates(one, [0.05] * 5)
-    lazy.append(Facts(case=one, facts={"flops": 10_000_000, "bytes_moved": 1000}))
+    lazy.append(StaticMetrics(case=one, metrics={"flops": 10_000_000, "bytes_moved": 1000}))
     run = run_of(tmp_path / "run", [*entries(), *lazy], machine=WRITTEN)
     (told,) = (item for item in of_run(run) if item.kind == "roofline")
     assert "lazy (under 1 %) is limited by neither: the calls or the way of computing" in told.text
@@ -169,7 +169,10 @@ def test_a_layer_far_from_both_ceilings_is_told_as_bound_by_neither(tmp_path: Pa
 
 def test_a_layer_of_unknown_flops_is_named_and_never_bound_by_memory(tmp_path: Path) -> None:
     one = case(subject="net/distance")
-    blind = [*replicates(one, [0.05] * 5), Facts(case=one, facts={"bytes_moved": 10_000_000})]
+    blind = [
+        *replicates(one, [0.05] * 5),
+        StaticMetrics(case=one, metrics={"bytes_moved": 10_000_000}),
+    ]
     run = run_of(tmp_path / "run", [*entries(), *blind], machine=WRITTEN)
     first, second = (item for item in of_run(run) if item.kind == "roofline")
     assert "distance" not in first.text
@@ -183,7 +186,10 @@ def test_a_layer_of_unknown_flops_is_named_and_never_bound_by_memory(tmp_path: P
 
 def test_a_layer_too_short_to_tell_is_held_by_neither_roof(tmp_path: Path) -> None:
     one = case(subject="net/tiny")
-    tiny = [*replicates(one, [2e-5] * 5), Facts(case=one, facts={"flops": 9, "bytes_moved": 99})]
+    tiny = [
+        *replicates(one, [2e-5] * 5),
+        StaticMetrics(case=one, metrics={"flops": 9, "bytes_moved": 99}),
+    ]
     run = run_of(tmp_path / "run", [*entries(), *tiny], machine=WRITTEN)
     (told,) = (item for item in of_run(run) if item.kind == "roofline")
     assert "tiny" not in told.text
@@ -214,3 +220,43 @@ def test_without_peaks_there_is_no_plot_and_a_reason(tmp_path: Path) -> None:
     figures, reasons = build(run_of(tmp_path / "run", entries()))
     assert "roofline" not in figures
     assert "roofline: no layers beside measured peaks of the machine" in reasons
+
+
+WITH_TF32 = of_sweep(
+    {
+        **LADDER,
+        "threads": None,
+        "arithmetic": {
+            "float32": [{"what": "product", "amount": 1, "per_s": 100e9}],
+            "tf32": [{"what": "product", "amount": 1, "per_s": 400e9}],
+        },
+    }
+)
+
+
+@pytest.mark.parametrize(
+    ("subject", "tf32", "arithmetic", "reached"),
+    [
+        ("net/fc", "default", "float32", 0.5),
+        ("torch.nn:Linear(8, 4)", "default", "float32", 0.5),
+        ("net/fc", "on", "tf32", 0.125),
+        ("net/conv", "default", "tf32", 0.125),
+        ("net/block", "default", "tf32", 0.125),
+        ("net/conv", "off", "float32", 0.5),
+    ],
+)
+def test_matrix_products_use_tf32_only_where_it_is_on(
+    subject: str, tf32: str, arithmetic: str, reached: float
+) -> None:
+    """torch's default leaves matrix products in float32; a block may have convolutions."""
+    types = {"net/fc": "Linear", "net/conv": "Conv2d", "net/block": "BasicBlock"}
+    given = row(subject=subject, tf32=tf32, threads=None)
+    (one,) = points([given], WITH_TF32, types)
+    assert one.arithmetic == arithmetic
+    assert one.reached == pytest.approx(reached)
+
+
+def test_the_types_of_layers_are_those_of_the_run(tmp_path: Path) -> None:
+    layers = {"net": [{"name": "model.0", "alias": "fc", "type": "Linear", "calls": 1}]}
+    run = run_of(tmp_path / "run", entries(), layers=layers)
+    assert layer_types(run) == {"net/fc": "Linear"}

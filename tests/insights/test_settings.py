@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.records import Case, Entry, Facts
+from bench.core.records import Case, Entry, StaticMetrics
 from bench.insights.collect import of_run
 from bench.insights.insight import Insight
 from bench.terminal.run_summary import TOLD
@@ -22,9 +22,9 @@ def told(tmp_path: Path, entries: Sequence[Entry], *kinds: str) -> list[Insight]
     return [one for one in of_run(run_of(tmp_path / "run", entries)) if one.kind in kinds]
 
 
-def gaining(one: Case, gains: Sequence[float], **facts: float) -> list[Entry]:
+def gaining(one: Case, gains: Sequence[float], **metrics: float) -> list[Entry]:
     """Replicates that take the plain setting's 10 ms over each gain."""
-    return replicates(one, [0.01 / gain for gain in gains], facts=facts)
+    return replicates(one, [0.01 / gain for gain in gains], metrics=metrics)
 
 
 def plain() -> list[Entry]:
@@ -89,10 +89,10 @@ def test_the_best_settings_are_told_with_what_they_cost_on_the_terminal_too(
         *gaining(COMPILED, [2.0] * 5, compile_cold_s=10.0),
         *gaining(one, [1.0] * 5),
         *gaining(last, [2.0] * 5),
-        Facts(case=PLAIN, facts={"peak_bytes": 1_000_000, "relative_error": 1e-6}),
-        Facts(case=COMPILED, facts={"peak_bytes": 1_160_000, "relative_error": 1e-3}),
-        Facts(case=one, facts={"peak_bytes": 1_000_000}),
-        Facts(case=last, facts={"peak_bytes": 1_000_000}),
+        StaticMetrics(case=PLAIN, metrics={"peak_bytes": 1_000_000, "relative_error": 1e-6}),
+        StaticMetrics(case=COMPILED, metrics={"peak_bytes": 1_160_000, "relative_error": 1e-3}),
+        StaticMetrics(case=one, metrics={"peak_bytes": 1_000_000}),
+        StaticMetrics(case=last, metrics={"peak_bytes": 1_000_000}),
     ]
     (best,) = told(tmp_path, entries, "best")
     assert best.kind in TOLD

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-TIMER = ("tests/worker/timing/test_measure.py",)
+TIMER = ("tests/worker/timing/test_call_timing.py",)
 PATH = ("tests/whole/test_accelerator.py",)
 # Of a file whose other tests take seconds, the one that has to fail.
 PEAK = (f"{PATH[0]}::test_the_peak_is_that_of_the_call_and_not_of_what_ran_before",)
@@ -21,7 +21,7 @@ TRUTH = ("tests/worker/checks/test_numerics.py",)
 ODD = ("tests/worker/checks/test_odd_outputs.py",)
 READY = ("tests/worker/jobs/test_prepare.py",)
 CHILD = ("tests/worker/test_case_process.py",)
-COMPILED = ("tests/worker/model/test_compile.py",)
+COMPILED = ("tests/worker/model/test_torch_compile.py",)
 PLAN = ("tests/plan/test_expand.py",)
 SESSION = ("tests/engine/test_fork_server.py",)
 
@@ -40,7 +40,7 @@ class Mutation:
     tests: tuple[str, ...]
 
 
-TIMING = "bench/worker/timing/measure.py"
+TIMING = "bench/worker/timing/call_timing.py"
 STOPWATCH = "bench/worker/timing/stopwatch.py"
 SAMPLER = "bench/worker/timing/sampler.py"
 MUTATIONS = (
@@ -189,14 +189,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the peak is one since the start",
-        "bench/worker/jobs/static_metrics.py",
+        "bench/worker/jobs/count_static_metrics.py",
         "    device.reset_peak()\n",
         "",
         PEAK,
     ),
     Mutation(
         "the peak is read before the work is done",
-        "bench/worker/jobs/static_metrics.py",
+        "bench/worker/jobs/count_static_metrics.py",
         "    step()\n    device.wait()\n    peak, reserved",
         "    step()\n    peak, reserved",
         PEAK,
@@ -408,9 +408,9 @@ MUTATIONS = (
     Mutation(
         "the first call is timed after others",
         "bench/worker/jobs/prepare.py",
-        "        first_call_s = measure.first_call(step, ready.device)\n",
+        "        first_call_s = call_timing.first_call(step, ready.device)\n",
         "        step.prepare(1)\n        step()\n"
-        "        first_call_s = measure.first_call(step, ready.device)\n",
+        "        first_call_s = call_timing.first_call(step, ready.device)\n",
         READY,
     ),
     Mutation(
@@ -521,28 +521,28 @@ MUTATIONS = (
     ),
     Mutation(
         "failed frames pass for compiled ones",
-        "bench/worker/model/compile.py",
+        "bench/worker/model/torch_compile.py",
         "    if failed and eager is None:\n",
         "    if False:\n",
         COMPILED,
     ),
     Mutation(
         "the recompile limit passes for compiled code",
-        "bench/worker/model/compile.py",
+        "bench/worker/model/torch_compile.py",
         "    if after.recompile_limit:\n",
         "    if False:\n",
         COMPILED,
     ),
     Mutation(
         "skipped CUDA graphs pass for recorded ones",
-        "bench/worker/model/compile.py",
+        "bench/worker/model/torch_compile.py",
         "    if cuda_graphs and after.cudagraph_skips:\n",
         "    if False:\n",
         COMPILED,
     ),
     Mutation(
         "no CUDA graph has to be recorded",
-        "bench/worker/model/compile.py",
+        "bench/worker/model/torch_compile.py",
         "    if cuda_graphs and after.cudagraph_recorded is False:\n",
         "    if False:\n",
         COMPILED,
@@ -577,14 +577,14 @@ MUTATIONS = (
     ),
     Mutation(
         "the allocator as the C library has it",
-        "bench/host/allocator.py",
+        "bench/host/allocators.py",
         "        found |= THRESHOLDS\n",
         "        pass\n",
         SESSION,
     ),
     Mutation(
         "a user's own allocator settings left in place",
-        "bench/host/allocator.py",
+        "bench/host/allocators.py",
         "for name, value in given.items() if name not in THRESHOLDS}",
         "for name, value in given.items()}",
         SESSION,
@@ -759,7 +759,7 @@ MUTATIONS = (
     ),
     Mutation(
         "times that stand corrected taken for measured ones",
-        "bench/verdict/check.py",
+        "bench/verdict/two_runs.py",
         "run, history = uncorrected(run), [uncorrected(one) for one in history]",
         "run, history = run, list(history)",
         CORRECTED,
@@ -797,7 +797,7 @@ MUTATIONS = (
         "bench/stats/ratios.py",
         "*([between] if between else [])",
         "",
-        ("tests/verdict/test_check.py",),
+        ("tests/verdict/test_two_runs.py",),
     ),
     Mutation(
         "pairs of replicates torn apart",
@@ -837,10 +837,10 @@ MUTATIONS = (
     ),
     Mutation(
         "the expected duration leaves out the anchors",
-        "bench/engine/estimate.py",
+        "bench/engine/run_estimate.py",
         "len(one.own) + len(one.anchors)",
         "len(one.own)",
-        ("tests/engine/test_estimate.py",),
+        ("tests/engine/test_run_estimate.py",),
     ),
     Mutation(
         "layers in any number",

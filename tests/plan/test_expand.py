@@ -21,7 +21,7 @@ def _probe(*devices: Device, **subjects: SubjectFound) -> Probe:
     found = {"convnet": SubjectFound(has_inputs=True, layers=LAYERS), **subjects}
     return Probe(
         torch="2.13.0",
-        facts={},
+        torch_details={},
         devices={one.name: one for one in devices or (CPU,)},
         subjects=found,
     )

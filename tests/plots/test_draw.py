@@ -16,9 +16,9 @@ from matplotlib.text import Text
 from bench.compare import speedup
 from bench.compare.groups import groups, label
 from bench.compare.setting_speedup import against_plain
-from bench.core.records import Case, Entry, Facts, Failure, Measurement
+from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics
 from bench.plots import draw
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
 from tests.support import synthetic
 from tests.support.cases import case
@@ -94,7 +94,7 @@ def drawn_from(tmp_path: Path, entries: list[Entry], **run: Any) -> tuple[dict[s
 
 def times(one: Case, time_s: float, count: int = 5) -> list[Entry]:
     """Of a case whose result was verified."""
-    verified = Facts(case=one, facts={"relative_error": 1e-7})
+    verified = StaticMetrics(case=one, metrics={"relative_error": 1e-7})
     return [verified, *replicates(one, [time_s * (1 + 0.01 * at) for at in range(count)])]
 
 

@@ -8,7 +8,7 @@ import pytest
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from bench.plots import devices, dots, forest, marks, memory, roofline, speedup
+from bench.plots import devices, dots, forest, marks, memory_of_step, roofline, speedup
 from bench.plots.draw import rc_context
 from bench.plots.marks import IntervalRow, interval_rows
 from bench.plots.style import BLUE, GREY, STYLES, Style, value_ticks
@@ -108,7 +108,7 @@ def test_a_colour_is_never_the_only_difference(name: str) -> None:
 
 
 def test_neighbouring_areas_of_the_memory_plot_differ_in_their_hatch() -> None:
-    hatches = [hatch for _, hatch in memory.USES.values()]
+    hatches = [hatch for _, hatch in memory_of_step.USES.values()]
     assert all(a != b for a, b in itertools.pairwise(hatches))
 
 

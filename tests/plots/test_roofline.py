@@ -5,7 +5,7 @@ from pathlib import Path
 
 from bench.plots.draw import rc_context
 from bench.plots.roofline import roofline
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
 
 ROOT = Path(__file__).parents[2]

@@ -9,10 +9,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from bench.core.records import Entry, Facts
+from bench.core.records import Entry, StaticMetrics
 from bench.plots import draw, forest
 from bench.plots.sheet import MARGIN_IN, Captions, sheet
-from bench.results.load import load
+from bench.results.loading import load
 from tests.plots.test_forest import report, row
 from tests.support import synthetic
 from tests.support.cases import case
@@ -26,7 +26,7 @@ CPU = "Intel(R) Xeon(R) Platinum 8480C with extensions for matrices"
 
 def times(count: int = 5, **changes: Any) -> list[Entry]:
     one = case(**changes)
-    verified = Facts(case=one, facts={"relative_error": 1e-7, "peak_bytes": 10**7})
+    verified = StaticMetrics(case=one, metrics={"relative_error": 1e-7, "peak_bytes": 10**7})
     return [verified, *replicates(one, [0.01 * (1 + 0.01 * at) for at in range(count)])]
 
 

@@ -39,6 +39,6 @@ def test_each_module_with_a_private_name_of_torch_has_its_tests_run() -> None:
     assert {
         "tests/worker/metrics/test_flops.py",
         "tests/worker/process/test_forks.py",
-        "tests/worker/metrics/test_memory.py",
+        "tests/worker/metrics/test_peak_memory.py",
     } <= there
     assert there - set(noxfile.TORCH_TESTS) == set()

@@ -42,19 +42,6 @@ PLAIN_PACKAGES = (
 # Names that still have a forbidden word, by word.  Take a name out when it is renamed; a name that
 # is gone is only a warning, so that renames on several branches can be merged in any order.
 STILL_THERE: Mapping[str, frozenset[str]] = {
-    "facts": frozenset(
-        {
-            "FACTS",
-            "Facts",
-            "SideFacts",
-            "_facts",
-            "_facts_of",
-            "_find_facts",
-            "_without_facts",
-            "facts",
-            "facts_left",
-        }
-    ),
     "gain": frozenset({"gain"}),  # the file name of the plot
     "traffic": frozenset({"traffic"}),  # a key of run.json
 }

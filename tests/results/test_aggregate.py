@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pytest
 from scipy import stats as reference
 
-from bench.core.records import Entry, Facts, Failure, Measurement, Row, Samples, Status
+from bench.core.records import Entry, Failure, Measurement, Row, Samples, StaticMetrics, Status
 from bench.results import run_json
 from bench.results.aggregate import rows
 from bench.stats.intervals import centre, log_interval
@@ -24,7 +24,7 @@ def only(entries: list[Entry], earlier: Sequence[float] = (), **config: float) -
 
     earlier: its times in earlier runs, each of replicates that agreed.
     """
-    entries = [*entries, Facts(case=entries[0].case, facts={"relative_error": 1e-7})]
+    entries = [*entries, StaticMetrics(case=entries[0].case, metrics={"relative_error": 1e-7})]
     run = run_json.of({**RUN, "config": {"replicates": 5, "precision": 0.10, **config}})
     centres = [Centre(math.log(time_s), 0.0, 5) for time_s in earlier]
     past = [{"latency": one, "pipelined": one} for one in centres]
@@ -101,7 +101,7 @@ def test_a_row_says_whose_it_is() -> None:
 
 
 def test_throughput_comes_from_back_to_back_calls_alone() -> None:
-    row = only(replicates(case(batch=8), FIVE, pipelined_s=0.004, facts={"flops": 2000}))
+    row = only(replicates(case(batch=8), FIVE, pipelined_s=0.004, metrics={"flops": 2000}))
     assert row.images_per_s == 8 / 0.004
     assert row.flop_per_s == 2000 / 0.004
     single = [
@@ -130,16 +130,18 @@ def test_journals_may_be_concatenated_and_the_first_wins() -> None:
     assert (row.latency_median_s, row.replicates, row.flags) == (centre(FIVE), 5, None)
 
 
-def test_facts_of_the_case_stand_on_its_whole_phase_and_others_where_they_say() -> None:
+def test_metrics_of_the_case_stand_on_its_whole_phase_and_others_where_they_say() -> None:
     samples = tuple(phase(name, "latency", 0.01) for name in ("forward", "backward", "step"))
     entries: list[Entry] = [
-        Facts(case=TRAINING, facts={"peak_bytes": 700, "flops": 30, "flops:backward": 20}),
+        StaticMetrics(
+            case=TRAINING, metrics={"peak_bytes": 700, "flops": 30, "flops:backward": 20}
+        ),
         *(
             Measurement(
                 case=TRAINING,
                 replicate=n,
                 samples=samples,
-                facts={"page_faults": n, "peak_bytes": 999, "unknown_thing": 1},
+                metrics={"page_faults": n, "peak_bytes": 999, "unknown_thing": 1},
                 controls={"matmul": (0.02, 0.02), "copy": (9.9,), "convolution": (0.08,)},
             )
             for n in range(5)
@@ -159,7 +161,7 @@ def test_errors_stand_on_the_phases_that_made_them_and_the_largest_on_the_whole(
     found = rows(
         [
             Measurement(case=TRAINING, replicate=0, samples=samples),
-            Facts(case=TRAINING, facts={**errors, "relative_error": 3e-6}),
+            StaticMetrics(case=TRAINING, metrics={**errors, "relative_error": 3e-6}),
         ],
         run=DESCRIBED,
     )
@@ -167,36 +169,38 @@ def test_errors_stand_on_the_phases_that_made_them_and_the_largest_on_the_whole(
 
 
 def test_a_case_that_computes_something_else_is_invalid_however_fast() -> None:
-    wrong = Facts(case=case(), facts={"relative_error": 0.3}, invalid="output differ by 0.3")
+    wrong = StaticMetrics(
+        case=case(), metrics={"relative_error": 0.3}, invalid="output differ by 0.3"
+    )
     (row,) = rows([*replicates(case(), FIVE), wrong], run=DESCRIBED)
     assert (row.status, row.reason, row.phase) == ("invalid", "output differ by 0.3", None)
 
 
 @pytest.mark.parametrize(
-    "facts",
+    "found",
     [
         [],
-        [Facts(case=case(), facts={"flops": 1.0}, problems={"all": "killed"})],
-        [Facts(case=case(), facts={}, problems={"relative_error": "dropout"})],
+        [StaticMetrics(case=case(), metrics={"flops": 1.0}, problems={"all": "killed"})],
+        [StaticMetrics(case=case(), metrics={}, problems={"relative_error": "dropout"})],
         [
-            Facts(
+            StaticMetrics(
                 case=case(),
-                facts={"relative_error": 0.6},
+                metrics={"relative_error": 0.6},
                 problems={"relative_error": "rounding may do this"},
             )
         ],
     ],
 )
-def test_a_result_that_was_not_compared_is_unverified(facts: list[Facts]) -> None:
-    (row,) = rows([*replicates(case(), FIVE), *facts], run=DESCRIBED)
+def test_a_result_that_was_not_compared_is_unverified(found: list[StaticMetrics]) -> None:
+    (row,) = rows([*replicates(case(), FIVE), *found], run=DESCRIBED)
     assert (row.status, row.flags) == ("ok", "unverified")
 
 
-def test_a_fact_that_some_replicates_lack_is_the_median_of_the_others() -> None:
+def test_a_metric_that_some_replicates_lack_is_the_median_of_the_others() -> None:
     entries = [
-        measurement(case(), 0, 0.01, facts={"compile_cold_s": 20.0, "graph_breaks": 0}),
-        measurement(case(), 1, 0.01, facts={"compile_warm_s": 2.0, "graph_breaks": 1}),
-        measurement(case(), 2, 0.01, facts={"compile_warm_s": 3.0}),
+        measurement(case(), 0, 0.01, metrics={"compile_cold_s": 20.0, "graph_breaks": 0}),
+        measurement(case(), 1, 0.01, metrics={"compile_warm_s": 2.0, "graph_breaks": 1}),
+        measurement(case(), 2, 0.01, metrics={"compile_warm_s": 3.0}),
     ]
     row = only([*entries], replicates=3)
     assert (row.compile_cold_s, row.compile_warm_s) == (20.0, 2.5)
@@ -260,8 +264,8 @@ def test_a_run_that_ended_early_is_ok_with_few_replicates() -> None:
     assert (row.status, row.flags) == ("ok", "few-replicates")
 
 
-def test_a_case_that_has_facts_alone_was_not_measured() -> None:
-    assert rows([Facts(case=case(), facts={"flops": 1})], run=DESCRIBED) == []
+def test_a_case_that_has_static_metrics_alone_was_not_measured() -> None:
+    assert rows([StaticMetrics(case=case(), metrics={"flops": 1})], run=DESCRIBED) == []
 
 
 def test_a_flag_counts_from_a_third_of_the_replicates_on() -> None:

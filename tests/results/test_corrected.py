@@ -12,7 +12,7 @@ import pytest
 from bench.commands import derive
 from bench.commands.derive import Derived
 from bench.compare import speedup
-from bench.core.records import Entry, Facts, Row
+from bench.core.records import Entry, Row, StaticMetrics
 from bench.html import page
 from bench.insights import collect
 from bench.plots.captions import interval_note
@@ -21,11 +21,11 @@ from bench.results.aggregate import rows
 from bench.results.corrected import Replicate, uncorrected
 from bench.results.csv_files import write_measurements
 from bench.results.journal import Journal
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import NUMBERS, Results
 from bench.stats.control_rule import CaseRule, Learnt, learn
 from bench.terminal.run_summary import _between
-from bench.verdict import check
+from bench.verdict import two_runs
 from tests.support.cases import case
 from tests.support.results import RUN, measurement, run_of
 
@@ -43,7 +43,7 @@ def entries(level: float, controls: float | None, factor: float = 1.0) -> list[E
             took = {} if controls is None else {"matmul": (0.003 * controls * spread,)}
             took_s = factor * level * time_s * spread
             found.append(measurement(one, number, took_s, controls=took))
-        found.append(Facts(case=one, facts={"relative_error": 1e-7}))
+        found.append(StaticMetrics(case=one, metrics={"relative_error": 1e-7}))
     return found
 
 
@@ -211,7 +211,7 @@ def test_a_run_beside_earlier_ones_is_moved_and_says_so_in_a_sentence(
     assert interval_note(found.results.rows).endswith(
         "(6 earlier runs), at the usual level of the controls"
     )
-    assert ("reference work", told[1]) in list(page._facts([stored], found.results.rows))
+    assert ("reference work", told[1]) in list(page._details([stored], found.results.rows))
     factors = [row.control_factor for row in stored.rows]
     assert factors == pytest.approx([0.9050] * 2, abs=0.005)
     assert corrected.told([row_of(entries(1.0, 1.0), Learnt())]) == ""
@@ -259,7 +259,7 @@ def test_check_and_compare_find_the_same_in_a_moved_run_as_in_a_measured_one(
     findings = [
         [
             (one.verdict, one.figure, one.note.replace("6 earlier", ""), pytest.approx(one.worse))
-            for one_case in check.check(run, baseline, 0.05, past).cases
+            for one_case in two_runs.check(run, baseline, 0.05, past).cases
             for one in one_case.findings
         ]
         for run in (moved, raw)

@@ -6,9 +6,9 @@ import pytest
 
 from bench.commands import report
 from bench.compare import speedup
-from bench.html import runs as page_runs
+from bench.html import run_tables
 from bench.results.distinct_runs import apart
-from bench.results.load import ReadError, load
+from bench.results.loading import ReadError, load
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
 
@@ -30,8 +30,8 @@ def test_before_and_after_of_one_name_are_told_apart(tmp_path: Path) -> None:
         for name, times in (("before", [0.010] * 3), ("after", [0.020] * 3))
     ]
     before, after = apart(runs)
-    assert (page_runs.name(before), page_runs.name(after)) == tuple(str(one.path) for one in runs)
-    changes = page_runs.changes(before, after)
+    assert (run_tables.name(before), run_tables.name(after)) == tuple(str(one.path) for one in runs)
+    changes = run_tables.changes(before, after)
     assert f"{after.path} against {before.path}" in changes.note
     (gain,) = speedup.between(before, after)
     assert (gain.base, gain.value) == (str(before.path), str(after.path))
@@ -40,7 +40,7 @@ def test_before_and_after_of_one_name_are_told_apart(tmp_path: Path) -> None:
 
 def test_names_that_differ_stay_as_they_are(tmp_path: Path) -> None:
     runs = [run_of(tmp_path / name, replicates(case(), [0.01] * 3)) for name in ("one", "two")]
-    assert [page_runs.name(one) for one in apart(runs)] == ["one", "two"]
+    assert [run_tables.name(one) for one in apart(runs)] == ["one", "two"]
 
 
 def test_a_run_given_twice_is_refused_also_through_a_link(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.core.records import Entry, Facts, Failure, to_line
+from bench.core.records import Entry, Failure, StaticMetrics, to_line
 from bench.results.journal import Journal, JournalError, read
 from tests.support.cases import PLAIN, case
 from tests.support.paths import ROOT
@@ -21,7 +21,11 @@ def _failure(replicate: int, batch: int = 8) -> Failure:
 
 def test_what_is_appended_is_read_back_in_order(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
-    entries: list[Entry] = [_failure(0), Facts(case=PLAIN, facts={"flops": 1.0}), _failure(1)]
+    entries: list[Entry] = [
+        _failure(0),
+        StaticMetrics(case=PLAIN, metrics={"flops": 1.0}),
+        _failure(1),
+    ]
     log = Journal(path)
     for entry in entries:
         log.append(entry)
@@ -38,7 +42,7 @@ def test_an_entry_is_on_disk_when_append_returns(tmp_path: Path) -> None:
 ENTRIES: list[Entry] = [
     _failure(0),
     measurement(PLAIN, 1, 0.25, 0.5, controls={"copy": (0.1,)}, state={"threads": 2}),
-    Facts(case=PLAIN, facts={"flops": 1.0}, problems={"operators": "=why\n\x1b[2J"}),
+    StaticMetrics(case=PLAIN, metrics={"flops": 1.0}, problems={"operators": "=why\n\x1b[2J"}),
     _failure(2, batch=1),
 ]
 LINES = [(to_line(one) + "\n").encode() for one in ENTRIES]

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.records import Facts, Row
+from bench.core.records import Row, StaticMetrics
 from bench.results import run_json
 from bench.results.aggregate import rows
 from bench.results.plausibility import doubtful, impossible, of_row
@@ -108,7 +108,7 @@ def test_peaks_of_a_busy_machine_say_nothing() -> None:
 
 def of_run(flops: float) -> list[Row]:
     """A case of `flops` operations in 10 ms."""
-    true = Facts(case=case(), facts={"flops": flops, "relative_error": 0.0})
+    true = StaticMetrics(case=case(), metrics={"flops": flops, "relative_error": 0.0})
     run = run_json.of({**RUN, "machine": {**RUN["machine"], "peaks": PEAKS}})
     return rows([*replicates(case(), [0.01] * 5), true], run=run)
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.plots import draw, memory
+from bench.plots import draw, memory_of_step
 from bench.plots.style import NothingToDraw
 from bench.results import profile_tables
 from bench.results.profile_tables import Profile, ProfileReadError
@@ -222,7 +222,7 @@ def test_a_layer_called_often_is_one_line_with_its_calls_and_their_sum(tmp_path:
 
 
 def test_the_plot_has_an_area_a_category_and_the_peak(tmp_path: Path) -> None:
-    figure = memory.memory(profile(tmp_path))
+    figure = memory_of_step.memory(profile(tmp_path))
     pile, side = figure.axes
     assert [area.get_label() for area in pile.collections] == ["parameters", "temporary"]
     assert "peak 5.00 MB" in [text.get_text() for text in pile.texts]
@@ -234,7 +234,7 @@ def test_the_plot_has_an_area_a_category_and_the_peak(tmp_path: Path) -> None:
 def test_the_plot_is_written_as_png_and_svg_whatever_the_names(tmp_path: Path) -> None:
     one = profile(tmp_path, case=case(subject="a$b$<i>").as_dict())
     with draw.rc_context():
-        figure = memory.memory(one)
+        figure = memory_of_step.memory(one)
     draw.save(figure, tmp_path / "memory.png")
     assert (tmp_path / "memory.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in (tmp_path / "memory.svg").read_text(encoding="utf-8")
@@ -242,4 +242,4 @@ def test_the_plot_is_written_as_png_and_svg_whatever_the_names(tmp_path: Path) -
 
 def test_without_memory_there_is_no_plot(tmp_path: Path) -> None:
     with pytest.raises(NothingToDraw, match="not recorded"):
-        memory.memory(profile(tmp_path, memory=None))
+        memory_of_step.memory(profile(tmp_path, memory=None))

@@ -13,7 +13,7 @@ def replicate(number: int, ratio: float, of: Case | None = None) -> Measurement:
         replicate=number,
         samples=(),
         flags=("contended",) if ratio > 0.1 else (),
-        facts={"contention_ratio": ratio},
+        metrics={"contention_ratio": ratio},
     )
 
 
@@ -32,7 +32,7 @@ def test_the_most_disturbed_replicates_beyond_those_asked_for_do_not_count(
 ) -> None:
     entries = [replicate(number, ratio) for number, ratio in enumerate(found)]
     left = [one for one in counted(entries, asked) if isinstance(one, Measurement)]
-    assert [one.facts["contention_ratio"] for one in left] == kept
+    assert [one.metrics["contention_ratio"] for one in left] == kept
 
 
 AMP = case(amp="bfloat16")

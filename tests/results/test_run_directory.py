@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from bench.ab import directory as ab_directory
-from bench.ab.plan import Asked, Planned
+from bench.ab import ab_directory
+from bench.ab.ab_plan import Asked, Planned
 from bench.ab.variants import Side
 from bench.core.errors import UserError
 from bench.core.records import SCHEMA_VERSION
@@ -24,7 +24,8 @@ SIDES = (
 )
 PLANNED = Planned(
     sides=SIDES, cases={}, missing={}, run=config.RunOptions(), threshold=0.05, thresholds={},
-    machine_id="m1", versions={}, proof={}, facts={"torch": "2.13.0", "threads": 2}, sources={},
+    machine_id="m1", versions={}, proof={}, torch_details={"torch": "2.13.0", "threads": 2},
+    sources={},
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ from bench.selftest.work import Check, Line, NotMeasured, Workbench
 from bench.terminal.progress import PipedConsole
 from bench.worker.device.gpu_monitor import GpuMonitor
 from bench.worker.device.nvidia import GpuSnapshot, ProcessSample
-from bench.worker.selftest import devices as known_devices
+from bench.worker.selftest import known_devices
 from tests.support.cases import case
 from tests.support.fake_device import FakeDevice, FakeEvent
 from tests.support.paths import ROOT
@@ -451,7 +451,7 @@ def test_a_record_that_is_no_measurement_is_not_taken_for_one() -> None:
     with pytest.raises(NotMeasured, match=r"^crash ended by SIGBUS$"):
         Refusing().timed("x:Y")
     with pytest.raises(NotMeasured, match=r"^crash ended by SIGBUS$"):
-        Refusing().facts("x:Y")
+        Refusing().static_metrics("x:Y")
 
 
 # The table
@@ -459,7 +459,9 @@ def test_a_record_that_is_no_measurement_is_not_taken_for_one() -> None:
 
 def found(**more: Device) -> Probe:
     cpu = {"cpu": Device(name="cpu", shown="A Processor")}
-    return Probe(torch="2.13.0", facts={"compiler": "g++"}, devices={**cpu, **more}, subjects={})
+    return Probe(
+        torch="2.13.0", torch_details={"compiler": "g++"}, devices={**cpu, **more}, subjects={}
+    )
 
 
 def every_line(on: Probe, *, compiles: bool) -> list[tuple[str, str]]:
@@ -487,7 +489,7 @@ def test_the_table_is_at_most_100_columns_wide(capsys: pytest.CaptureFixture[str
     assert "\x1b" not in shown
 
 
-def lines_of(*given: expectations.Verdict) -> list[Line]:
+def lines_of(*given: expectations.Outcome) -> list[Line]:
     return [Line("a", "b", Result("c", one)) for one in given]
 
 
@@ -501,7 +503,7 @@ def lines_of(*given: expectations.Verdict) -> list[Line]:
     ],
 )
 def test_a_failed_check_is_1_and_nothing_judged_is_4(
-    given: tuple[expectations.Verdict, ...], code: int
+    given: tuple[expectations.Outcome, ...], code: int
 ) -> None:
     assert command.code(lines_of(*given)) == code
 
@@ -548,7 +550,7 @@ def test_known_work_on_the_path_of_a_run(tmp_path: Path) -> None:
     bench = Workbench(tmp_path, RunOptions(samples_s=0.02, warmup_s=0.01))
     try:
         assert bench.timed("torch.nn:Identity").latency_s > 0
-        assert bench.facts("bench.worker.selftest.models:WellBehaved").invalid is None
+        assert bench.static_metrics("bench.worker.selftest.models:WellBehaved").invalid is None
         with pytest.raises(NotMeasured, match="ended by SIGSEGV"):
             bench.timed("bench.worker.selftest.models:Crashes")
     finally:

@@ -16,7 +16,7 @@ from bench.compare import speedup
 from bench.core.records import LATER_COLUMNS
 from bench.results import history, run_json
 from bench.results.journal import Journal
-from bench.results.load import load
+from bench.results.loading import load
 from bench.stats import between_runs
 from bench.stats.between_runs import Between
 from bench.stats.ratios import Centre, Part

@@ -9,7 +9,7 @@ from bench.core.records import Case, Entry, Measurement, Samples, whole_phase
 from bench.results import run_json
 from bench.results.aggregate import rows
 from bench.results.csv_files import write_measurements, write_samples
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results, samples_of
 
 RUN: Mapping[str, Any] = {
@@ -49,9 +49,9 @@ def replicates(case: Case, times_s: Sequence[float], **more: Any) -> list[Entry]
 
 def run_of(folder: Path, entries: Sequence[Entry], **run: Any) -> Results:
     """The entries as a run directory, written and read; its id is the folder's name."""
-    facts = {**RUN, "run_id": folder.name, **run}
+    described = {**RUN, "run_id": folder.name, **run}
     folder.mkdir(parents=True)
-    (folder / "run.json").write_text(json.dumps(facts), encoding="utf-8")
-    write_measurements(folder / "measurements.csv", rows(entries, run=run_json.of(facts)))
+    (folder / "run.json").write_text(json.dumps(described), encoding="utf-8")
+    write_measurements(folder / "measurements.csv", rows(entries, run=run_json.of(described)))
     write_samples(folder / "samples.csv", samples_of(entries, folder.name))
     return load(folder)

@@ -7,7 +7,7 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from bench.core.records import Case, Entry, Facts, Measurement, Samples
+from bench.core.records import Case, Entry, Measurement, Samples, StaticMetrics
 from tests.support.cases import case
 
 LAYERS: Mapping[str, float] = {  # name → seconds of a forward at batch 8 on the CPU
@@ -46,12 +46,12 @@ def entries(*, gpu: bool = False, replicates: int = 5, layers: bool = True) -> l
     for one in _cases(gpu=gpu, layers=layers):
         base_s = _forward_s(one)
         found.extend(measured(one, base_s, replicates, rng))
-        found.append(Facts(case=one, facts={"relative_error": 1e-6}))
+        found.append(StaticMetrics(case=one, metrics={"relative_error": 1e-6}))
         if "/" not in one.subject:
             half = 0.6 if one.amp != "off" else 1.0
             per_image = IMAGE_BYTES * (2.2 if one.mode == "training" else 1.0) * half
             peak = {"peak_bytes": round(FACT_BYTES + per_image * one.batch)}
-            found.append(Facts(case=one, facts=peak))
+            found.append(StaticMetrics(case=one, metrics=peak))
     return found
 
 

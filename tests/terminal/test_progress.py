@@ -4,7 +4,7 @@ import re
 import pytest
 from rich.console import Console
 
-from bench.core.records import Facts, Failure, Measurement, Samples
+from bench.core.records import Failure, Measurement, Samples, StaticMetrics
 from bench.terminal.live import LiveTable
 from bench.terminal.progress import Bar
 from tests.support.cases import case
@@ -45,7 +45,7 @@ def _filled() -> LiveTable:
     slow, fast = [0.020, 0.021, 0.022], [0.010, 0.0104, 0.0112]
     table = LiveTable([case(), case(amp="bfloat16"), case(memory_format="channels_last")])
     for outcome in (*replicates(case(), slow), *replicates(case(amp="bfloat16"), fast)):
-        assert not isinstance(outcome, Facts)
+        assert not isinstance(outcome, StaticMetrics)
         table.add(outcome)
     return table
 

@@ -8,8 +8,8 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.compare.speedup_grid import speedup_table
-from bench.core.records import Case, Entry, Facts, Failure, Measurement, Row, Samples
-from bench.host import allocator
+from bench.core.records import Case, Entry, Failure, Measurement, Row, Samples, StaticMetrics
+from bench.host import allocators
 from bench.plots.captions import interval_note
 from bench.results.aggregate import rows
 from bench.terminal.run_summary import (
@@ -38,9 +38,9 @@ def test_reasons_of_unverified_cases_are_said_once_each_with_their_number() -> N
     one, other, third = case(batch=1), case(batch=2), case(batch=4)
     entries = [
         *(entry for each in (one, other, third) for entry in replicates(each, [0.01] * 3)),
-        Facts(case=one, facts={}, problems=DROPOUT),
-        Facts(case=other, facts={}, problems=DROPOUT),
-        Facts(case=third, facts={"relative_error": 1e-7}),
+        StaticMetrics(case=one, metrics={}, problems=DROPOUT),
+        StaticMetrics(case=other, metrics={}, problems=DROPOUT),
+        StaticMetrics(case=third, metrics={"relative_error": 1e-7}),
     ]
     assert _unverified(result(*entries), entries) == [
         "unverified: 2 cases: output differ by 0.5 under another seed"
@@ -50,14 +50,17 @@ def test_reasons_of_unverified_cases_are_said_once_each_with_their_number() -> N
 def test_parameters_that_are_not_counted_are_said_once_a_subject() -> None:
     why = {"parameters": "no call reaches the lazy layer never"}
     entries = [
-        *(Facts(case=case(subject="m:a", batch=size), facts={}, problems=why) for size in (1, 2)),
-        Facts(case=case(subject="m:b"), facts={}, problems={"flops": "hidden"}),
+        *(
+            StaticMetrics(case=case(subject="m:a", batch=size), metrics={}, problems=why)
+            for size in (1, 2)
+        ),
+        StaticMetrics(case=case(subject="m:b"), metrics={}, problems={"flops": "hidden"}),
     ]
     assert _left_out(entries) == ["m:a: no call reaches the lazy layer never"]
 
 
 def test_a_case_that_did_not_run_is_not_called_unverified() -> None:
-    assert _unverified([], [Facts(case=case(), facts={}, problems=DROPOUT)]) == []
+    assert _unverified([], [StaticMetrics(case=case(), metrics={}, problems=DROPOUT)]) == []
 
 
 def test_cases_that_failed_for_one_reason_are_one_line() -> None:
@@ -208,7 +211,7 @@ def test_the_plain_process_is_told_at_the_end_and_its_variables_stay_on_one_line
     console = Console(file=screen, width=80, color_system=None)
     show(run_of(tmp_path / "run", entries), entries, [], console)
     lines = screen.getvalue().splitlines()
-    assert allocator.exports() in lines
+    assert allocators.exports() in lines
     assert '- A plain script runs convnet as the row "as a plain process", at these' in lines
     assert any(line.startswith("as a plain process  0.67× (") for line in lines)
 
@@ -217,7 +220,7 @@ def test_the_cost_of_a_process_is_said_for_each_accelerator_and_not_for_a_cpu() 
     gpu = case(device="cuda:0", cudnn_benchmark="off", tf32="off", threads=None, allocator=None)
     entries: list[Entry] = replicates(case(), [0.01])
     for number, start_s in enumerate((0.2, 0.32, 0.9)):
-        entries.append(measurement(gpu, number, 0.01, facts={"process_start_s": start_s}))
+        entries.append(measurement(gpu, number, 0.01, metrics={"process_start_s": start_s}))
     (line,) = _process_starts(result(*entries))
     assert line == (
         "a new process takes 320 ms to open cuda:0, imports aside, before its first call "

@@ -10,8 +10,8 @@ from scipy import stats
 
 from bench.verdict.looks import ALPHA, FIRST_PAIRS, FRESH_PAIRS, first_pairs, planned, taken
 from bench.verdict.paired_test import (
-    Case,
     Decision,
+    PairedPhase,
     bias,
     decide,
     mean_value,
@@ -31,7 +31,7 @@ def around(centre: float, count: int = FIRST_PAIRS) -> tuple[float, ...]:
 
 
 def one(first: tuple[float, ...], fresh: tuple[float, ...] = (), **more: object) -> Decision:
-    (decision,) = decide([Case(key="a", first=first, fresh=fresh, **more)], (), 0.05)  # type: ignore[arg-type]
+    (decision,) = decide([PairedPhase(key="a", first=first, fresh=fresh, **more)], (), 0.05)  # type: ignore[arg-type]
     return decision
 
 
@@ -66,25 +66,27 @@ def test_a_cold_first_turn_does_not_move_a_pair() -> None:
 
 def test_suspects_are_beyond_half_of_the_threshold_and_not_by_chance_alone() -> None:
     cases = [
-        Case(key="same", first=around(0.0)),
-        Case(key="slower", first=around(SLOWER)),
-        Case(key="a little", first=around(0.02)),
-        Case(key="wild", first=(0.5, -0.4, 0.4, -0.3, 0.2, -0.2)),
-        Case(key="faster", first=around(-SLOWER)),
-        Case(key="rate", first=around(-SLOWER), higher_is_better=True),
-        Case(key="patient", first=around(SLOWER), threshold=0.5),
+        PairedPhase(key="same", first=around(0.0)),
+        PairedPhase(key="slower", first=around(SLOWER)),
+        PairedPhase(key="a little", first=around(0.02)),
+        PairedPhase(key="wild", first=(0.5, -0.4, 0.4, -0.3, 0.2, -0.2)),
+        PairedPhase(key="faster", first=around(-SLOWER)),
+        PairedPhase(key="rate", first=around(-SLOWER), higher_is_better=True),
+        PairedPhase(key="patient", first=around(SLOWER), threshold=0.5),
     ]
     assert suspects(cases, 0.05) == ("slower", "rate")
 
 
 def test_one_pair_beyond_is_a_suspect_and_none_is_not() -> None:
-    assert suspects([Case(key="a", first=(0.2,)), Case(key="b", first=())], 0.05) == ("a",)
+    assert suspects([PairedPhase(key="a", first=(0.2,)), PairedPhase(key="b", first=())], 0.05) == (
+        "a",
+    )
 
 
 def test_one_pair_far_out_hides_no_suspect_and_makes_none() -> None:
     slowed = (*around(SLOWER, 5), -0.5)
     same = (*around(0.0, 5), 0.5)
-    cases = [Case(key="slowed", first=slowed), Case(key="same", first=same)]
+    cases = [PairedPhase(key="slowed", first=slowed), PairedPhase(key="same", first=same)]
     assert suspects(cases, 0.05) == ("slowed",)
 
 
@@ -95,8 +97,8 @@ def test_the_fresh_pairs_alone_decide() -> None:
 
 def test_where_some_were_measured_again_the_others_are_not_called_slower() -> None:
     cases = [
-        Case(key="again", first=around(0.0), fresh=around(SLOWER, FRESH_PAIRS)),
-        Case(key="once", first=around(0.02)),
+        PairedPhase(key="again", first=around(0.0), fresh=around(SLOWER, FRESH_PAIRS)),
+        PairedPhase(key="once", first=around(0.02)),
     ]
     found = {each.key: each for each in decide(cases, (), 0.05)}
     assert found["again"].verdict == "REGRESSED"
@@ -117,9 +119,9 @@ def test_a_suspect_whose_turn_never_came_is_judged_on_its_first_pairs_among_all(
     fresh: int,
 ) -> None:
     cases = [
-        Case(key="again", first=around(SLOWER), fresh=around(SLOWER, FRESH_PAIRS)),
-        Case(key="waiting", first=around(0.30), fresh=around(0.0, fresh)),
-        Case(key="calm", first=around(0.0)),
+        PairedPhase(key="again", first=around(SLOWER), fresh=around(SLOWER, FRESH_PAIRS)),
+        PairedPhase(key="waiting", first=around(0.30), fresh=around(0.0, fresh)),
+        PairedPhase(key="calm", first=around(0.0)),
     ]
     found = {each.key: each for each in decide(cases, (), 0.05)}
     assert found["waiting"].verdict == "REGRESSED"
@@ -275,18 +277,18 @@ def test_pairs_without_any_scatter_are_what_they_are() -> None:
 
 
 def test_a_null_case_that_differs_makes_everything_untrusted() -> None:
-    cases = [Case(key="a", first=around(SLOWER)), Case(key="b", first=around(0.0))]
-    null = [Case(key="null", first=around(0.2))]
+    cases = [PairedPhase(key="a", first=around(SLOWER)), PairedPhase(key="b", first=around(0.0))]
+    null = [PairedPhase(key="null", first=around(0.2))]
     found = decide(cases, null, 0.05)
     assert {one.verdict for one in found} == {"UNTRUSTED"}
     assert "null" in found[0].note
     assert found[0].ratio == pytest.approx(1.10)
-    quiet = decide(cases, [Case(key="null", first=around(0.0))], 0.05)
+    quiet = decide(cases, [PairedPhase(key="null", first=around(0.0))], 0.05)
     assert [one.verdict for one in quiet] == ["REGRESSED", "SAME"]
 
 
 def test_the_threshold_is_never_below_twice_the_machines_own_bias() -> None:
-    cases = [Case(key="a", first=around(SLOWER))]
+    cases = [PairedPhase(key="a", first=around(SLOWER))]
     assert decide(cases, (), 0.05, null_history=[0.01] * 20)[0].verdict == "REGRESSED"
     assert decide(cases, (), 0.05, null_history=[0.06] * 20)[0].verdict == "INCONCLUSIVE"
     # one comparison, or four, is off by chance
@@ -311,13 +313,13 @@ def test_a_machine_has_no_bias_but_what_its_runs_have_in_common_beyond_chance() 
 def test_of_five_hundred_identical_cases_hardly_one_is_called_slower() -> None:
     rng = random.Random(0)
     cases = [
-        Case(key=str(n), first=tuple(rng.gauss(0, 0.04) for _ in range(FIRST_PAIRS)))
+        PairedPhase(key=str(n), first=tuple(rng.gauss(0, 0.04) for _ in range(FIRST_PAIRS)))
         for n in range(500)
     ]
     again = set(suspects(cases, 0.05))
     assert len(again) < 100
     both = [
-        Case(
+        PairedPhase(
             key=each.key,
             first=each.first,
             fresh=tuple(rng.gauss(0, 0.04) for _ in range(FRESH_PAIRS)),
@@ -362,7 +364,7 @@ def test_a_plan_of_any_length_decides_on_all_its_pairs(fresh: int) -> None:
     """Also between the looks at 40 and at 56: its last look has a chance of its own."""
     assert min(look.share for look in taken(fresh, settled=False)) > 0
     noise = [0.2 if number % 2 else -0.16 for number in range(fresh)]
-    case = Case(key="a", first=tuple(0.06 + one for one in noise[:9]), fresh=tuple(noise))
+    case = PairedPhase(key="a", first=tuple(0.06 + one for one in noise[:9]), fresh=tuple(noise))
     assert decide([case], (), 0.05)[0].verdict == "INCONCLUSIVE"
 
 
@@ -381,7 +383,7 @@ def test_a_case_that_was_worse_by_luck_at_one_look_is_not_where_all_its_pairs_sa
 def test_the_first_stage_ends_early_for_what_is_clearly_the_same_alone(
     centre: float, number: int, stops: bool
 ) -> None:
-    case = Case(key="a", first=around(centre, 6))
+    case = PairedPhase(key="a", first=around(centre, 6))
     assert settled([case], "first", number, 0.05, 0) is stops
 
 
@@ -392,22 +394,25 @@ def test_the_first_stage_ends_early_for_what_is_clearly_the_same_alone(
 def test_the_second_stage_ends_early_for_what_is_clear_either_way(
     centre: float, number: int, stops: bool
 ) -> None:
-    case = Case(key="a", first=around(SLOWER), fresh=around(centre, 40))
+    case = PairedPhase(key="a", first=around(SLOWER), fresh=around(centre, 40))
     assert settled([case], "fresh", number, 0.05, 1) is stops
 
 
 def test_a_case_goes_on_as_long_as_one_of_its_phases_is_not_clear() -> None:
-    clear, unclear = Case(key="a", first=around(0.0)), Case(key="b", first=around(0.03))
+    clear, unclear = (
+        PairedPhase(key="a", first=around(0.0)),
+        PairedPhase(key="b", first=around(0.03)),
+    )
     assert not settled([clear, unclear], "first", 5, 0.05, 0)
 
 
 def test_pairs_after_a_look_do_not_change_what_it_said() -> None:
-    case = Case(key="a", first=(*around(0.0, 4), SLOWER, SLOWER))
+    case = PairedPhase(key="a", first=(*around(0.0, 4), SLOWER, SLOWER))
     assert settled([case], "first", 6, 0.05, 0)
 
 
 def test_a_pair_that_failed_is_not_counted_as_seen() -> None:
-    assert not settled([Case(key="a", first=around(0.0, 3))], "first", 5, 0.05, 0)
+    assert not settled([PairedPhase(key="a", first=around(0.0, 3))], "first", 5, 0.05, 0)
 
 
 # --- replayed on real pairs ------------------------------------------------------------------

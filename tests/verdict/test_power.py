@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 from bench.verdict.looks import FIRST_PAIRS
-from bench.verdict.paired_test import Case, Decision, decide
+from bench.verdict.paired_test import Decision, PairedPhase, decide
 from bench.verdict.power import Plan, power, with_reach
 from experiments.rule import REGRESSED, judge
 from experiments.suites import made, slowed
 
 
 def one(values: tuple[float, ...], *, complete: bool = True) -> Decision:
-    case = Case(key="a", first=values)
+    case = PairedPhase(key="a", first=values)
     (found,) = with_reach(decide([case], (), 0.05), [case], 0.05, complete=complete)
     return found
 

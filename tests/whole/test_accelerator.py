@@ -1,7 +1,7 @@
 """The path of a GPU, from the opening of the device to the figures, on one that behaves like it.
 
 Every wait on that path, if it is deleted, fails a test here or in
-tests/worker/timing/test_measure.py.
+tests/worker/timing/test_call_timing.py.
 """
 
 import math
@@ -14,19 +14,19 @@ import torch
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bench.ab.journal import pair_of
+from bench.ab.pair_journal import pair_of
 from bench.core.protocol import Budget
 from bench.core.records import Measurement
 from bench.verdict.paired_test import pair_value
 from bench.worker.device import cuda
 from bench.worker.device.device import Device, DeviceError, open_device
 from bench.worker.device.reference_work import Controls
-from bench.worker.jobs import static_metrics
+from bench.worker.jobs import count_static_metrics
 from bench.worker.jobs.interleaved import InterleavedSampler
 from bench.worker.model.build import Prepared
 from bench.worker.model.loss import FixedGradient
 from bench.worker.model.step import InferenceStep, TrainingStep
-from bench.worker.timing import measure
+from bench.worker.timing import call_timing
 from tests.support.cases import PLAIN, case
 from tests.support.fake_accelerator import LAUNCH_S, NAME, Layer, Machine, Stamps, install
 
@@ -56,14 +56,14 @@ def training(machine: Machine, **costs: Any) -> TrainingStep:
     return TrainingStep(layer, (X,), {}, loss=loss, device_type="cpu")
 
 
-def median(times: measure.Timing, phase: str, kind: str) -> float:
+def median(times: call_timing.Timing, phase: str, kind: str) -> float:
     (found,) = [one for one in times.samples if (one.phase, one.kind) == (phase, kind)]
     return statistics.median(found.times_s)
 
 
-def measured(step: Any, device: Device, machine: Machine) -> measure.Timing:
-    measure.first_call(step, device, machine.clock)
-    return measure.measure(step, device, BUDGET, machine.clock, resolution_s=1e-9)
+def measured(step: Any, device: Device, machine: Machine) -> call_timing.Timing:
+    call_timing.first_call(step, device, machine.clock)
+    return call_timing.measure(step, device, BUDGET, machine.clock, resolution_s=1e-9)
 
 
 def test_the_device_that_is_opened_is_the_one_asked_for_and_has_events(machine: Machine) -> None:
@@ -124,7 +124,7 @@ def test_the_first_call_has_all_of_its_work_and_nothing_of_what_was_queued_befor
     device = opened(machine)
     step = inference(machine, forward_s=0.001, slow_first_s=0.5)
     machine.submit(3.0)  # what building and moving the weights left in the queue
-    first_s = measure.first_call(step, device, machine.clock)
+    first_s = call_timing.first_call(step, device, machine.clock)
     assert first_s == pytest.approx(0.501 + LAUNCH_S)
 
 
@@ -232,7 +232,7 @@ def peak(device: Device, step: Any) -> dict[str, float]:
         restore=False,
     )
     one = case(device=NAME, threads=None, allocator=None)
-    return dict(static_metrics._peak(step, prepared, one, device))
+    return dict(count_static_metrics._peak(step, prepared, one, device))
 
 
 def test_the_peak_is_that_of_the_call_and_not_of_what_ran_before(machine: Machine) -> None:

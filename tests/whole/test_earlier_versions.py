@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 
 from bench.compare import speedup
-from bench.core.records import LATER_COLUMNS, Facts, to_line
+from bench.core.records import LATER_COLUMNS, StaticMetrics, to_line
 from bench.html import page
 from bench.insights import collect
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
-from bench.verdict import check
+from bench.verdict import two_runs
 from tests.support.cases import case
 from tests.support.paths import ROOT
 from tests.support.results import RUN, replicates, run_of
@@ -22,8 +22,8 @@ from tests.support.results import RUN, replicates, run_of
 BASE = [0.010, 0.0101, 0.0099, 0.010, 0.0102]
 LAST = case(memory_format="channels_last")
 ENTRIES = [
-    Facts(case=case(), facts={"relative_error": 1e-7, "flops": 1000, "peak_bytes": 2048}),
-    Facts(case=LAST, facts={"relative_error": 1e-7, "flops": 1000, "peak_bytes": 2048}),
+    StaticMetrics(case=case(), metrics={"relative_error": 1e-7, "flops": 1000, "peak_bytes": 2048}),
+    StaticMetrics(case=LAST, metrics={"relative_error": 1e-7, "flops": 1000, "peak_bytes": 2048}),
     *replicates(case(), BASE),
     *replicates(LAST, [one / 2 for one in BASE]),
 ]
@@ -135,7 +135,7 @@ def test_an_older_form_is_compared_checked_and_reported(
     assert inside.ratio == pytest.approx(2.0)
     between = {one.base_case_id: one.ratio for one in speedup.between(old, now)}
     assert between == pytest.approx({case().case_id: 1.0, LAST.case_id: 1.0})
-    report = check.check(now, old)
+    report = two_runs.check(now, old)
     assert {one.case_id for one in report.cases} == {case().case_id, LAST.case_id}
     assert not {one.verdict for one in report.cases} & {"MISSING", "NEW", "FAILED", "REGRESSED"}
     assert "channels_last" in next(one.text for one in collect.of_run(old) if one.kind == "best")
@@ -167,6 +167,6 @@ def test_the_stored_example_and_baseline_are_compared_checked_and_reported() -> 
     assert len(example.medians) == 142
     assert not stored.medians
     assert {one.ratio for one in speedup.between(stored, example)} == {1.0}
-    verdicts = {one.verdict for one in check.check(example, stored).cases}
+    verdicts = {one.verdict for one in two_runs.check(example, stored).cases}
     assert verdicts <= {"SAME", "INCONCLUSIVE", "UNMEASURED"}
     assert str(example.rows[0].case_id) in page.build([example]).html

@@ -11,7 +11,7 @@ import pytest
 
 from bench.core.errors import UserError
 from bench.core.protocol import WorkerLost
-from bench.core.records import Case, Entry, Facts
+from bench.core.records import Case, Entry, StaticMetrics
 from bench.engine.scheduler import Runner, RunSoFar
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
@@ -22,7 +22,7 @@ from tests.support.cases import case
 
 CASES = (case(batch=1), case(batch=8))
 REPLICATES = 2
-ENTRIES = len(CASES) * (REPLICATES + 1)  # outcomes, and facts once a case
+ENTRIES = len(CASES) * (REPLICATES + 1)  # outcomes, and static metrics once a case
 ASKED = ENTRIES + len(CASES)  # and a reference for each batch
 
 
@@ -60,7 +60,9 @@ def counted(folder: Path) -> Counter[tuple[str, int | None]]:
     lines = (folder / "journal.jsonl").read_text().splitlines()
     found: Counter[tuple[str, int | None]] = Counter()
     for entry in read(folder / "journal.jsonl"):
-        found[entry.case.case_id, None if isinstance(entry, Facts) else entry.replicate] += 1
+        found[
+            entry.case.case_id, None if isinstance(entry, StaticMetrics) else entry.replicate
+        ] += 1
     assert len(lines) == found.total()
     return found
 
@@ -69,7 +71,7 @@ WHOLE = {(one.case_id, number): 1 for one in CASES for number in (*range(REPLICA
 
 
 @pytest.mark.parametrize("last", range(ASKED))
-def test_killed_while_a_child_works_the_rest_is_measured_and_its_facts_are_found(
+def test_killed_while_a_child_works_the_rest_is_measured_and_its_static_metrics_are_found(
     tmp_path: Path, last: int
 ) -> None:
     asked: list[str] = []
@@ -89,11 +91,11 @@ def test_killed_while_a_child_works_the_rest_is_measured_and_its_facts_are_found
     assert before.total() == sum(job != "reference" for job in asked)
 
 
-def test_killed_between_the_last_measurement_and_its_facts_these_are_looked_for_again(
+def test_killed_between_the_last_measurement_and_its_static_metrics_these_are_looked_for_again(
     tmp_path: Path,
 ) -> None:
     def killed(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
-        if job == "facts":
+        if job == "static_metrics":
             raise Killed
         return works(job, one, replicate)
 

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from bench.core.protocol import Job
-from bench.core.records import Entry, Facts, Failure, Measurement
+from bench.core.records import Entry, Failure, Measurement, StaticMetrics
 from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
@@ -100,7 +100,7 @@ def test_a_well_behaved_subject_is_measured(measure: Measure) -> None:
         ("forward", "latency"),
         ("forward", "pipelined"),
     }
-    assert found.facts["first_call_s"] > 0
+    assert found.metrics["first_call_s"] > 0
 
 
 @pytest.mark.parametrize(
@@ -252,13 +252,13 @@ def test_values_larger_than_an_output_may_be_are_kept_and_held_against_the_refer
     measure: Measure,
 ) -> None:
     large = {"input": "3000", "mode": "training"}
-    for job in ("reference", "facts"):
+    for job in ("reference", "static_metrics"):
         found = measure("Large", job=job, **large)
-        assert isinstance(found, Facts)
-    assert isinstance(found, Facts)
+        assert isinstance(found, StaticMetrics)
+    assert isinstance(found, StaticMetrics)
     assert found.problems == {}
-    assert found.facts["relative_error:backward"] < 1e-4
-    assert found.facts["parameters"] == 9_003_000
+    assert found.metrics["relative_error:backward"] < 1e-4
+    assert found.metrics["parameters"] == 9_003_000
 
 
 def test_a_subject_that_ends_its_replicate_is_a_row_that_says_so(tmp_path: Path) -> None:
@@ -508,9 +508,9 @@ def test_a_compiled_module_is_cold_first_and_warm_then(measure: Measure) -> None
     cold, warm = (measure("Small", compile="default", timeout_s=120.0) for _ in range(2))
     assert isinstance(cold, Measurement)
     assert isinstance(warm, Measurement)
-    assert "compile_cold_s" in cold.facts
-    assert "compile_warm_s" in warm.facts
-    assert cold.facts["graph_breaks"] == 0
+    assert "compile_cold_s" in cold.metrics
+    assert "compile_warm_s" in warm.metrics
+    assert cold.metrics["graph_breaks"] == 0
 
 
 def test_the_phases_of_a_layers_training_step_are_measured(measure: Measure) -> None:
@@ -531,7 +531,7 @@ def test_what_is_cached_in_the_first_call_recompiles_once_and_is_measured(
 ) -> None:
     found = measure("CachesInItsFirstCall", compile="default", timeout_s=120.0)
     assert isinstance(found, Measurement)
-    assert found.facts["recompiles"] == 1
+    assert found.metrics["recompiles"] == 1
 
 
 def test_recompiling_in_every_call_is_invalid(measure: Measure) -> None:
@@ -550,7 +550,7 @@ def test_a_network_that_is_compiled_in_several_graphs_is_measured_and_its_breaks
 ) -> None:
     found = measure("BreaksInLoop", compile="default", timeout_s=180.0)
     assert isinstance(found, Measurement), found
-    assert found.facts["graph_breaks"] == 1
+    assert found.metrics["graph_breaks"] == 1
 
 
 def test_a_network_most_of_which_runs_as_eager_code_is_not_a_compiled_one(

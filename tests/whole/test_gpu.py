@@ -20,22 +20,22 @@ import torch
 from torch import nn
 
 from bench.core.protocol import Budget, Job, Request
-from bench.core.records import Entry, Facts, Failure, Measurement
+from bench.core.records import Entry, Failure, Measurement, StaticMetrics
 from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
 from bench.host.interpreter import Place
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
-from bench.worker import peaks
+from bench.worker import peak_measuring
 from bench.worker.device import cuda, energy, gpu_monitor, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import Device, device_names, open_device
 from bench.worker.jobs import profile
 from bench.worker.model.step import InferenceStep
 from bench.worker.probe import gpu_details
 from bench.worker.process import limits
-from bench.worker.selftest import devices as selftest_devices
-from bench.worker.timing import measure
+from bench.worker.selftest import known_devices
+from bench.worker.timing import call_timing
 from tests.support.cases import case
 from tests.support.paths import ROOT
 
@@ -137,8 +137,8 @@ def test_events_of_a_short_call_count_no_more_than_the_hosts_clock(device: Devic
     x = torch.ones(8, 8, device=NAME)
     layers = nn.Sequential(*(nn.ReLU() for _ in range(20)))
     step = InferenceStep(layers, (x,), {}, device_type=device.type)
-    measure.first_call(step, device)
-    found = {one.kind: one.times_s for one in measure.measure(step, device, Budget()).samples}
+    call_timing.first_call(step, device)
+    found = {one.kind: one.times_s for one in call_timing.measure(step, device, Budget()).samples}
     # The device passes the last event after the host has recorded it, which takes microseconds.
     assert statistics.median(found["device"]) < statistics.median(found["latency"]) + RECORD_S
 
@@ -231,10 +231,10 @@ def test_an_idle_context_of_another_process_is_counted_and_disturbs_nothing(
 def test_a_process_that_computes_is_told_from_a_gpu_of_ones_own(device: Device) -> None:
     gpu = nvidia.gpu_of(NAME)
     assert gpu is not None
-    found = selftest_devices.neighbour(
+    found = known_devices.neighbour(
         lambda: gpu_monitor.GpuMonitor(gpu),
         lambda: watched(gpu, device),
-        lambda: selftest_devices.another_process(NAME),
+        lambda: known_devices.another_process(NAME),
     )
     gpu.close()
     assert found in ({}, {"contended_alone": False, "contended_beside": True})
@@ -291,8 +291,8 @@ def test_an_input_that_no_cache_holds_is_not_read_faster_than_one_that_it_holds(
         layer = nn.Threshold(0.0, 0.0).eval()
         step = InferenceStep(layer, (x,), {}, device_type="cuda", rotate_bytes=rotate_bytes)
         assert step.cold is (rotate_bytes > 0)
-        measure.first_call(step, device)
-        times = measure.measure(step, device, Budget())
+        call_timing.first_call(step, device)
+        times = call_timing.measure(step, device, Budget())
         (found,) = [one for one in times.samples if one.kind == "pipelined"]
         call_s = statistics.median(found.times_s)
         if times.host_issue_s is not None and times.host_issue_s > 0.8 * call_s:
@@ -333,9 +333,9 @@ def test_tf32_changes_matrix_products_and_convolutions_alike() -> None:
 
 @needs_cuda
 def test_the_peaks_of_a_gpu_are_those_of_a_gpu(device: Device) -> None:
-    rungs = peaks.arithmetic(device, "float32")
+    rungs = peak_measuring.arithmetic(device, "float32")
     assert max(rung["per_s"] for rung in rungs) > 5e11
-    assert max(rung["per_s"] for rung in peaks.byte_rates(device)) > 5e10
+    assert max(rung["per_s"] for rung in peak_measuring.byte_rates(device)) > 5e10
 
 
 # --- through the path of a run ---------------------------------------------------------------
@@ -386,16 +386,16 @@ def test_every_setting_is_measured_read_back_and_right(
     assert found.state["cudnn_benchmark"] == settings.get("cudnn_benchmark", "off")
     assert found.state["tf32"] == settings.get("tf32", "off")
     if settings.get("cudnn_benchmark") == "on":
-        assert found.facts["tuning_s"] >= 0
+        assert found.metrics["tuning_s"] >= 0
     if "/" not in str(settings.get("subject", "")):
         asked(session, tmp_path, "reference", **settings)
     else:
         assert found.state["cold"] is True
-    facts = asked(session, tmp_path, "facts", **settings)
-    assert isinstance(facts, Facts)
-    assert facts.invalid is None
-    assert facts.facts["peak_bytes"] > 0
-    assert "relative_error" in facts.facts
+    found = asked(session, tmp_path, "static_metrics", **settings)
+    assert isinstance(found, StaticMetrics)
+    assert found.invalid is None
+    assert found.metrics["peak_bytes"] > 0
+    assert "relative_error" in found.metrics
 
 
 @needs_cuda
@@ -410,9 +410,9 @@ def test_the_search_of_cudnn_is_what_it_adds_to_a_first_call(
     off, on = found["off"], found["on"]
     assert isinstance(off, Measurement)
     assert isinstance(on, Measurement)
-    added_s = on.facts["first_call_s"] - off.facts["first_call_s"]
-    assert on.facts["tuning_s"] > 0.005
-    assert on.facts["tuning_s"] == pytest.approx(added_s, rel=0.5, abs=0.05)
+    added_s = on.metrics["first_call_s"] - off.metrics["first_call_s"]
+    assert on.metrics["tuning_s"] > 0.005
+    assert on.metrics["tuning_s"] == pytest.approx(added_s, rel=0.5, abs=0.05)
 
 
 @needs_cuda

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.core.records import Facts, Measurement
+from bench.core.records import Measurement, StaticMetrics
 from bench.core.subject import parse
 from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
@@ -121,16 +121,16 @@ def outcomes(session: ForkServer, folder: Path, name: str, **settings: Any) -> d
     for layer in ["", *(f"/{one}" for one in names(name))]:
         subject = f"tests.subjects.networks:{name}{layer}"
         one = case(subject=subject, batch=2, input=INPUTS[name], **settings)
-        for job in ("measure", *(() if layer else ("reference",)), "facts"):
+        for job in ("measure", *(() if layer else ("reference",)), "static_metrics"):
             asked = request(job, one, 0, options, folders)
             entry = collect(asked, session.ask(asked), folders)
             if isinstance(entry, Measurement):
                 continue
-            if not isinstance(entry, Facts):
+            if not isinstance(entry, StaticMetrics):
                 wrong.setdefault(subject, []).append(f"{job}: {entry.status}: {entry.reason}")
                 continue
             found = [entry.invalid] if entry.invalid else []
-            found += [f"{fact}: {why}" for fact, why in entry.problems.items()]
+            found += [f"{metric}: {why}" for metric, why in entry.problems.items()]
             if found:
                 wrong.setdefault(subject, []).extend(found)
     return wrong

@@ -15,7 +15,7 @@ from bench.engine.fork_server import ForkServer
 from bench.worker import case_process
 from bench.worker.checks import state
 from bench.worker.device.device import open_device
-from bench.worker.jobs import static_metrics
+from bench.worker.jobs import count_static_metrics
 from bench.worker.jobs.prepare import make_step
 from bench.worker.jobs.reference import of_layer
 from bench.worker.model import inputs, layers, lazy, loss
@@ -44,7 +44,7 @@ def found(
 ) -> tuple[dict[str, float], dict[str, str]]:
     made, step = prepared(name, shape, mode)
     of = case(subject=HERE + name, input=shape, mode=mode, batch=2)
-    figures, problems = static_metrics.find(step, step, made, of, open_device("cpu"))
+    figures, problems = count_static_metrics.find(step, step, made, of, open_device("cpu"))
     problems.pop("process_peak_bytes", None)
     return figures, problems
 
@@ -330,7 +330,7 @@ def test_a_product_of_two_sparse_matrices_is_not_counted_as_nothing() -> None:
     )
     of = case(batch=1)
     step = make_step(made, made.module, of, "cpu")
-    figures, problems = static_metrics.find(step, step, made, of, open_device("cpu"))
+    figures, problems = count_static_metrics.find(step, step, made, of, open_device("cpu"))
     assert "sparse" in problems["flops"]
     assert set(figures) >= KNOWN - {"flops"}
 

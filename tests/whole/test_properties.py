@@ -26,20 +26,18 @@ from bench.compare.match import COMPARABLE
 from bench.core import decode
 from bench.core.axes import AXES
 from bench.core.errors import UserError, one_line
-from bench.core.records import COLUMNS, Entry, Facts, Failure, to_line
+from bench.core.records import COLUMNS, Entry, Failure, StaticMetrics, to_line
 from bench.core.text import plain
 from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.html import page
 from bench.plan.config import ConfigError, load
 from bench.plan.expand import Plan, PlanError, make
-from bench.results import aggregate, csv_files, journal, run_json
-from bench.results import load as table
+from bench.results import aggregate, csv_files, journal, loading, run_json
 from bench.results.results import NUMBERS as NUMBER_COLUMNS
 from bench.results.results import Results
 from bench.results.run_directory import Folders
 from bench.terminal.progress import Bar
-from bench.verdict import check, markdown
-from bench.verdict import tables as show
+from bench.verdict import markdown, tables, two_runs
 from tests.support import synthetic
 from tests.support.cases import PLAIN, case
 from tests.support.results import RUN, run_of
@@ -177,7 +175,7 @@ def test_every_combination_is_a_case_or_is_left_out_with_its_reason(
 ) -> None:
     probe = Probe(
         torch="2.13.0",
-        facts={},
+        torch_details={},
         devices={device.name: device for device in devices},
         subjects={"torch.nn:ReLU": SubjectFound(layers=LAYERS)},
     )
@@ -224,7 +222,7 @@ def test_nothing_that_a_terminal_acts_on_reaches_it(text: str) -> None:
     bar = Bar(console)
     bar.begin(1)
     bar.done(failure, 0)
-    console.print(show.safe(text))
+    console.print(tables.safe(text))
     shown = out.getvalue() + one_line(UserError(text)) + plain(text)
     assert all(sign.isprintable() or sign == "\n" for sign in shown)
 
@@ -269,7 +267,7 @@ def test_no_failure_is_lost_between_the_journal_and_the_csv(tmp_path: Path, text
     with (tmp_path / "measurements.csv").open(encoding="utf-8", newline="") as file:
         cells = [cell for line in csv.reader(file) for cell in line]
     assert not [cell for cell in cells if cell.startswith(("=", "+", "-", "@", "\t", "\r"))]
-    read = table.load(tmp_path / "measurements.csv").rows
+    read = loading.load(tmp_path / "measurements.csv").rows
     assert sorted(int(row.batch or 0) for row in read) == [1, 8]
     assert {row.reason for row in read} == {reason}
     assert {row.subject for row in read} == {PLAIN.subject}
@@ -328,7 +326,7 @@ def results() -> list[Entry]:
     for one in cases:
         found += synthetic.measured(one, 1e-3 * one.batch, 3, rng)
         figures = {"peak_bytes": 1e6, "flops": 1e8, "bytes_moved": 1e6, "relative_error": 1e-6}
-        found.append(Facts(case=one, facts={**figures, "compile_cold_s": 1.0}))
+        found.append(StaticMetrics(case=one, metrics={**figures, "compile_cold_s": 1.0}))
     return found
 
 
@@ -346,25 +344,31 @@ def replaced(value: Any, path: Sequence[int], new: Any) -> Any:
 
 def all_read(folder: Path, other: Results) -> None:
     """All that reads results, of this run, alone and beside another.  Raises UserError."""
-    run = table.load(folder)
-    page.build([run])
-    page.build([run, other])
-    page.build([other, run, other])
+    run = loading.load(folder)
+    for runs in ([run], [run, other], [other, run, other]):
+        assert "</html>" in page.build(runs).html
     for axis in COMPARABLE:
         with contextlib.suppress(UserError):
             speedup.within(run, axis)
     speedup.between(other, run)
     speedup.between(run, other)
-    for judged in (check.check(run, other), check.check(other, run), check.check(run, None)):
-        markdown.report_markdown(judged)
+    for judged in (
+        two_runs.check(run, other),
+        two_runs.check(other, run),
+        two_runs.check(run, None),
+    ):
+        text = markdown.report_markdown(judged)
+        assert all(one.verdict in text for one in judged.cases)
 
 
 def refused_in_one_line_or_read(folder: Path, other: Results) -> None:
+    """A refusal names the file, so that a reader can mend it."""
     try:
         all_read(folder, other)
     except UserError as error:
         assert "\n" not in str(error)
         assert one_line(error).isprintable()
+        assert str(folder) in str(error)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from bench.commands import run as measure
+from bench.commands.run import Asked, _resume
 from bench.core.errors import UserError
 from bench.core.records import SCHEMA_VERSION
 from bench.host import environment, probe
@@ -17,7 +17,7 @@ from bench.host.probed import Device, GpuDetails, Probe, Source
 from bench.plan import config
 from tests.support.cases import PLAIN
 
-FACTS = {"torch": "2.13.0", "threads": 2}
+TORCH_DETAILS = {"torch": "2.13.0", "threads": 2}
 HERE: dict[str, Any] = {
     "python": "3.11.7",
     "kernel": "6.1",
@@ -39,7 +39,7 @@ def run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A run directory of this machine, as these tests see it."""
     found = Probe(
         torch="2.13.0",
-        facts=FACTS,
+        torch_details=TORCH_DETAILS,
         devices={
             "cpu": Device(name="cpu", shown="AMD EPYC"),
             "cuda:0": Device(name="cuda:0", shown="a GPU", gpu=GpuDetails(**GPU)),
@@ -59,7 +59,7 @@ def store(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
         "schema": SCHEMA_VERSION,
         "config": config.RunOptions().model_dump(),
         "machine": {**MACHINE, "gpus": {"cuda:0": GPU}},
-        "environment": {**FACTS, **HERE, "sources": SOURCES},
+        "environment": {**TORCH_DETAILS, **HERE, "sources": SOURCES},
         "cases": [PLAIN.as_dict()],
     }
     change(document)
@@ -67,7 +67,7 @@ def store(folder: Path, change: Callable[[dict[str, Any]], object]) -> None:
 
 
 def resume(path: Path, **options: Any) -> Any:
-    return measure._resume(measure.Asked(resume=path, options=options))
+    return _resume(Asked(resume=path, options=options))
 
 
 def test_the_plan_and_the_options_are_those_that_were_stored(run: Path) -> None:

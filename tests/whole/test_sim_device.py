@@ -441,15 +441,15 @@ from bench.core.protocol import Budget
 from bench.worker.device import device
 from bench.worker.model.loss import FixedGradient
 from bench.worker.model.step import TrainingStep
-from bench.worker.timing import measure
+from bench.worker.timing import call_timing
 
 on = device.open_device("sim:1")
 assert on.has_events, on.events_doubt
 model = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4)).to(on.name).train()
 x = torch.zeros(2, 4, device=on.name)
 step = TrainingStep(model, (x,), {}, loss=FixedGradient(scaled=False), device_type="sim")
-measure.first_call(step, on)
-found = measure.measure(step, on, Budget(warmup_s=0.1, samples_s=0.5))
+call_timing.first_call(step, on)
+found = call_timing.measure(step, on, Budget(warmup_s=0.1, samples_s=0.5))
 print(json.dumps({f"{one.phase} {one.kind}": min(one.times_s) for one in found.samples}))
 """
 

@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from bench.ab import scheduler
-from bench.ab.plan import Asked
+from bench.ab.ab_plan import Asked
 from bench.commands import ab
 from bench.verdict.looks import Stage
 from bench.worker.model.weights import WeightsError, load

@@ -20,12 +20,11 @@ from bench.core.subject import parse
 from bench.worker import case_process
 from bench.worker.device import cuda
 from bench.worker.device.device import CpuDevice, Device
-from bench.worker.jobs import prepare, transfers
+from bench.worker.jobs import prepare, transfer_times
 from bench.worker.model.build import SubjectRaised, build
 from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
 from bench.worker.process import limits
-from bench.worker.timing import contention
-from bench.worker.timing import measure as timing
+from bench.worker.timing import call_timing, contention
 from tests.support import fake_compiler
 from tests.support.cases import case
 
@@ -93,7 +92,7 @@ def test_calls_per_sample_are_those_of_the_request() -> None:
 def test_a_record_has_first_call_controls_and_the_state_after_the_samples() -> None:
     found = measured()
     assert found.replicate == 3
-    assert found.facts["first_call_s"] > 0
+    assert found.metrics["first_call_s"] > 0
     assert set(found.controls) == {"matmul", "copy", "convolution"}
     assert all(found.controls.values())
     assert found.state["end"]["training"] is False
@@ -112,7 +111,7 @@ def test_controls_and_transfers_that_memory_is_too_small_for_leave_a_good_row(
     assert "input_pageable" in {one.phase for one in plain.samples}
     assert "left_out" not in plain.state
     monkeypatch.setattr(torch, "mm", no_room)
-    monkeypatch.setattr(transfers.Copies, "__call__", no_room)
+    monkeypatch.setattr(transfer_times.Copies, "__call__", no_room)
     found = measured()
     assert {one.phase for one in found.samples} == {"forward"}
     assert found.controls == {}
@@ -124,7 +123,7 @@ def test_transfers_that_the_host_has_no_room_for_leave_a_good_row(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(CpuDevice, "synchronous", False)
-    monkeypatch.setattr(transfers, "copies", no_room)
+    monkeypatch.setattr(transfer_times, "copies", no_room)
     found = measured()
     assert set(found.state["left_out"]) == {"transfers"}
 
@@ -139,7 +138,7 @@ def host_metrics(monkeypatch: pytest.MonkeyPatch, *, waits: bool, **settings: st
         process_start_s=0.3,
     )
     monkeypatch.setattr(cuda, "waits_for_device", lambda *_: waits)
-    times = timing.Timing(
+    times = call_timing.Timing(
         samples=(), calls_per_sample=1, settled=True, moved=None, calls_made=1, calls_sampled=1,
         timed_s=0.1, warmup_s=0.05, host_issue_s=1e-4,
     )  # fmt: skip
@@ -163,7 +162,7 @@ def test_the_launches_of_a_call_that_waits_for_its_device_are_not_told(
 
 
 def test_a_cpu_has_neither() -> None:
-    assert not {"process_start_s", "host_issue_s"} & measured().facts.keys()
+    assert not {"process_start_s", "host_issue_s"} & measured().metrics.keys()
 
 
 def test_a_batch_that_fits_is_one_that_can_be_measured(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -174,7 +173,7 @@ def test_a_batch_that_fits_is_one_that_can_be_measured(monkeypatch: pytest.Monke
     def no_room(*_: object, **__: object) -> None:
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(timing, "measure", no_room)
+    monkeypatch.setattr(call_timing, "measure", no_room)
     with pytest.raises(torch.OutOfMemoryError):
         case_process.JOBS["fits"](request)
 
@@ -197,18 +196,18 @@ def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
         )
         return looks[-1]
 
-    measure = timing.measure
+    measure = call_timing.measure
 
-    def counted(*args: Any, **more: Any) -> timing.Timing:
+    def counted(*args: Any, **more: Any) -> call_timing.Timing:
         times = measure(*args, **more)
         sampled.append(times.calls_sampled)
         return times
 
     monkeypatch.setattr(contention, "snapshot", look)
-    monkeypatch.setattr(timing, "measure", counted)
+    monkeypatch.setattr(call_timing, "measure", counted)
     found = measured()
-    assert found.facts["page_faults"] == len(looks) / 2 * 600 / sampled[0]
-    assert found.facts["contention_ratio"] == 0.5
+    assert found.metrics["page_faults"] == len(looks) / 2 * 600 / sampled[0]
+    assert found.metrics["contention_ratio"] == 0.5
     assert "contended" in found.flags
 
 

@@ -6,7 +6,7 @@ A setting that was requested and is not in force makes the row `invalid`, and th
 import contextlib
 import math
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -102,6 +102,19 @@ def restore_switches(stood: Mapping[str, Any]) -> None:
     for name, value in stood.items():
         if SWITCHES[name].get() != value:
             SWITCHES[name].set(value)
+
+
+@contextlib.contextmanager
+def switches_kept() -> Iterator[None]:
+    """Afterwards torch's switches, cuDNN's and those of TF32 stand as before."""
+    stood, benchmark, precisions = switches(), cuda.cudnn_benchmark(), cuda.precisions()
+    try:
+        yield
+    finally:
+        if cuda.cudnn_benchmark() is not benchmark:
+            cuda.set_cudnn_benchmark(benchmark)
+        cuda.restore_precisions(precisions)
+        restore_switches(stood)
 
 
 def global_state(module: nn.Module, device_type: str) -> dict[str, Any]:

@@ -131,7 +131,9 @@ class CpuDevice:
     has_events = False
     events_doubt: str | None = None
     trial_s = 0.0  # of the events
-    memory_doubt: str | None = None  # the process is asked instead (`bench.worker.metrics.memory`)
+    memory_doubt: str | None = (
+        None  # the process is asked instead (`bench.worker.metrics.peak_memory`)
+    )
 
     def wait(self) -> None:
         pass

@@ -31,7 +31,7 @@ from bench.core.protocol import (
 from bench.core.records import Measurement, Samples
 from bench.core.subject import parse
 from bench.worker.jobs import prepare
-from bench.worker.timing import contention, measure, sampler, stopwatch
+from bench.worker.timing import call_timing, contention, sampler, stopwatch
 
 PAUSE_S = 0.02  # libgomp's threads of the other side spin on for 10 ms
 UNTIMED_CALLS = 2  # caches are the other side's, and one's own threads sleep
@@ -168,7 +168,7 @@ def run(request: Request) -> Measurement:
     load = contention.Meter()
     taken: list[Samples] = []
     with prepare.no_recompiles(request.case), Channel(str(request.pipes)) as channel:
-        steady = measure.warm_up(built.step, built.device, request.budget)
+        steady = call_timing.warm_up(built.step, built.device, request.budget)
         one = InterleavedSampler(built.step, built.device, load, host_clock=request.host_clock)
         gc.collect()  # what the building left behind is not cleared away during a sample
         seen = proof(parse(request.case.subject).module)
@@ -189,7 +189,7 @@ def run(request: Request) -> Measurement:
         replicate=request.replicate,
         samples=tuple(taken),
         flags=tuple([*flags, "contended"] if load.contended else flags),
-        facts=found | load.columns(one.calls_sampled),
+        metrics=found | load.columns(one.calls_sampled),
         state={**state, "proof": dataclasses.asdict(seen)},
     )
 

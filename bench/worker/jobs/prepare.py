@@ -20,11 +20,10 @@ from bench.core.text import number_of
 from bench.worker.checks import finite, state
 from bench.worker.device import cuda, settings
 from bench.worker.device.device import Device, open_device
-from bench.worker.model import compile as compiled
-from bench.worker.model import growth, pytree
+from bench.worker.model import growth, pytree, torch_compile
 from bench.worker.model.build import Prepared, load, mixed_dtypes_named, prepare
 from bench.worker.model.step import InferenceStep, Step, TrainingStep
-from bench.worker.timing import measure
+from bench.worker.timing import call_timing
 from bench.worker.timing.stopwatch import wall_clock
 
 COUNTED_S = 5.0  # a call that takes longer is not made once more to count its work
@@ -69,8 +68,8 @@ class SettledCase:
 class _CompileProgress:
     """The state of dynamo after the first call, and after the calls that let it settle."""
 
-    first: compiled.CompileState
-    settled: compiled.CompileState
+    first: torch_compile.CompileState
+    settled: torch_compile.CompileState
 
 
 def build(request: Request) -> BuiltCase:
@@ -78,13 +77,13 @@ def build(request: Request) -> BuiltCase:
     start_s = wall_clock()
     case = request.case
     device_type = case.device.partition(":")[0]
-    if case.compile != compiled.OFF:
-        compiled.prepare(Path(request.cache))
+    if case.compile != torch_compile.OFF:
+        torch_compile.prepare(Path(request.cache))
     import_s = wall_clock()
     load(parse(case.subject))  # what its import turns is put back, wherever it is imported
     import_s = wall_clock() - import_s
     state.restore_switches(request.switches)
-    settings.apply(case)
+    settings.apply(case.as_dict())
     asked = state.switches()
     device = open_device(case.device)
     open_s = wall_clock() - start_s - import_s - device.trial_s
@@ -92,8 +91,8 @@ def build(request: Request) -> BuiltCase:
     captures = case.cudnn_benchmark == "on" and parse(case.subject).layer is not None
     with cuda.untuned() if captures else contextlib.nullcontext():
         prepared = prepare(case, request.enter)
-    graphs = compiled.uses_cuda_graphs(case.compile, device_type)
-    module = compiled.compile_module(prepared.module, case.compile, case.device)
+    graphs = torch_compile.uses_cuda_graphs(case.compile, device_type)
+    module = torch_compile.compile_module(prepared.module, case.compile, case.device)
     turns = _rotate_bytes(request, prepared)
     eager = make_step(prepared, prepared.module, case, device_type, rotate_bytes=turns)
     step = (
@@ -155,18 +154,18 @@ def begin(ready: BuiltCase) -> SettledCase:
     Raises Invalid if the state is not what the case requests.
     """
     case, step, module = ready.case, ready.step, ready.prepared.module
-    compiles = case.compile != compiled.OFF
+    compiles = case.compile != torch_compile.OFF
     searches = case.cudnn_benchmark == "on" and not compiles and _convolves(module)
     ready.request.enter("in its first call" + (", which compiles it" if compiles else ""))
-    frames = compiled.frames()
+    frames = torch_compile.frames()
     with (
         mixed_dtypes_named(case, ready.prepared.built_in),
         cuda.untuned() if searches else contextlib.nullcontext(),
     ):
-        first_call_s = measure.first_call(step, ready.device)
+        first_call_s = call_timing.first_call(step, ready.device)
     infinite = finite.infinite_masks(step.output)
     ready.request.enter(f"after a first call of {first_call_s:.3g} s")
-    searching_call_s = measure.first_call(step, ready.device) if searches else None
+    searching_call_s = call_timing.first_call(step, ready.device) if searches else None
     step.settle()
     step.prepare(1)  # now it is known whether inputs are restored
     seen = state.global_state(module, ready.device.type) | {"cold": step.cold}
@@ -202,15 +201,15 @@ def begin(ready: BuiltCase) -> SettledCase:
 
 
 def refuse_compiled(ready: BuiltCase, frames: int) -> None:
-    """Raise Invalid if compiled code ran.  frames: `compiled.frames` before the first call."""
+    """Raise Invalid if compiled code ran.  frames: `torch_compile.frames` before the first call."""
     parts = ready.prepared.compiled
-    found = compiled.compiled_despite_off(parts, compiled.frames() - frames)
+    found = torch_compile.compiled_despite_off(parts, torch_compile.frames() - frames)
     refuse([found] if found else [])
 
 
 def no_recompiles(case: Case) -> contextlib.AbstractContextManager[Any]:
     """Make a recompile inside the samples raise, so that it is not timed."""
-    if case.compile == compiled.OFF:
+    if case.compile == torch_compile.OFF:
         return contextlib.nullcontext()
     stance: contextlib.AbstractContextManager[Any] = torch.compiler.set_stance("fail_on_recompile")
     return stance
@@ -234,7 +233,7 @@ def end(
     found = {"first_call_s": begun.first_call_s}
     seen = dict(begun.state)
     if begun.compiling is not None:
-        progress = compiled.read()
+        progress = torch_compile.read()
         compiling_s = max(0.0, begun.first_call_s - steady_s)
         found |= _compile_metrics(begun.compiling, progress, ready, compiling_s)
         if ready.graphs:
@@ -286,21 +285,21 @@ def _settle_graphs(ready: BuiltCase) -> _CompileProgress:
     """Make a few more calls: a forward that caches something in its first call recompiles in the
     second.
     """
-    first = compiled.read()
+    first = torch_compile.read()
     for _ in range(SETTLE_CALLS):
         ready.step.prepare(1)
         ready.step()
-    return _CompileProgress(first, compiled.read())
+    return _CompileProgress(first, torch_compile.read())
 
 
 def _compile_metrics(
     compiling: _CompileProgress,
-    after: compiled.CompileState,
+    after: torch_compile.CompileState,
     ready: BuiltCase,
     compiling_s: float,
 ) -> dict[str, float]:
-    eager = _eager_ratio(ready) if compiled.in_parts(after) else None
-    problem = compiled.problem(compiling.settled, after, cuda_graphs=ready.graphs, eager=eager)
+    eager = _eager_ratio(ready) if torch_compile.in_parts(after) else None
+    problem = torch_compile.problem(compiling.settled, after, cuda_graphs=ready.graphs, eager=eager)
     refuse([problem] if problem else [])
     name = "compile_warm_s" if compiling.first.warm else "compile_cold_s"
     return {
@@ -316,7 +315,7 @@ def _eager_ratio(ready: BuiltCase) -> float | None:
     for step in (ready.step, ready.eager):
         step.prepare(1)
     try:
-        return compiled.eager_ratio(ready.step, ready.eager)
+        return torch_compile.eager_ratio(ready.step, ready.eager)
     except (MemoryError, RuntimeError):
         return None
 

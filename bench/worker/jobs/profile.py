@@ -20,14 +20,14 @@ import torch
 from torch.profiler import ProfilerActivity, profile, supported_activities
 
 from bench.core.protocol import Request
-from bench.core.records import Facts
+from bench.core.records import StaticMetrics
 from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
-from bench.worker.model import compile as compiled
+from bench.worker.model import torch_compile
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
-from bench.worker.profiler import memory as profile_memory
+from bench.worker.profiler import memory_trace
 from bench.worker.profiler.device import (
     Work,
     bottleneck,
@@ -69,7 +69,7 @@ def folder_of(out: str) -> Path:
     return Path(out).with_suffix(".files")
 
 
-def run(request: Request) -> Facts:
+def run(request: Request) -> StaticMetrics:
     """Do the job.  Raises the errors of building the case, and Invalid."""
     built = prepare.build(request)
     begun = prepare.begin(built)
@@ -96,7 +96,7 @@ def run(request: Request) -> Facts:
     found["contended"] = load.contended
     found["notes"] = _notes(found, folder / TRACE, built)
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
-    return Facts(case=request.case, facts={"profiled_s": profiled_s})
+    return StaticMetrics(case=request.case, metrics={"profiled_s": profiled_s})
 
 
 def _without_profiler(built: prepare.BuiltCase) -> dict[str, float]:
@@ -287,12 +287,10 @@ def _kernels(works: Sequence[Sequence[Work]]) -> list[dict[str, Any]]:
 
 def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
     """Return the series and the peak, and by operator the bytes that it allocated."""
-    if compiled.uses_cuda_graphs(built.case.compile, built.device.type):
+    if torch_compile.uses_cuda_graphs(built.case.compile, built.device.type):
         return {"memory": None, "allocated": {}}  # a replay allocates nothing
     module = built.prepared.module if eager else None
-    used = profile_memory.record(
-        built.step, built.prepared, module, torch.device(built.device.name)
-    )
+    used = memory_trace.record(built.step, built.prepared, module, torch.device(built.device.name))
     start_ns = used.times_ns[0]
     return {
         "memory": {
@@ -300,9 +298,7 @@ def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
             "bytes": {name: list(values) for name, values in used.bytes_by_category.items()},
             "peak": used.peak,
             "peak_bytes": used.peak_bytes,
-            "alive": [
-                dataclasses.asdict(block) for block in used.alive[: profile_memory.MOST_ALIVE]
-            ],
+            "alive": [dataclasses.asdict(block) for block in used.alive[: memory_trace.MOST_ALIVE]],
         },
         "allocated": used.allocated,
     }

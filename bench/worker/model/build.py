@@ -21,8 +21,18 @@ from bench.core.axes import AS_BUILT
 from bench.core.records import Case
 from bench.core.subject import SHIPPED, SubjectRef, layer_name, parse
 from bench.worker.device import torch_private
-from bench.worker.model import compile as compiled
-from bench.worker.model import dtypes, inputs, layers, lazy, loss, near, pytree, twins, weights
+from bench.worker.model import (
+    dtypes,
+    inputs,
+    layers,
+    lazy,
+    loss,
+    near,
+    pytree,
+    torch_compile,
+    twins,
+    weights,
+)
 from bench.worker.model.step_inputs import UnsupportedError
 
 SEED = 0
@@ -96,7 +106,7 @@ def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
     for name in ref.callable.split("."):
         made = getattr(made, name, None)
     if isinstance(made, nn.Module) and not ref.called:
-        return compiled.take_apart(_copy(made, shown))
+        return torch_compile.take_apart(_copy(made, shown))
     if not callable(made):
         hint = _hidden(ref) or near.callables(module, ref.callable)
         raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}{hint}")
@@ -109,7 +119,7 @@ def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
         raise SubjectRaised(f"{shown}: {ref.callable} raised {_words(error)}") from error
     if not isinstance(result, nn.Module):
         raise SubjectError(f"{shown}: gave a {type(result).__name__}, not an nn.Module")
-    return compiled.take_apart(result)
+    return torch_compile.take_apart(result)
 
 
 def _copy(made: nn.Module, shown: str) -> nn.Module:
@@ -215,7 +225,7 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
         enter("in the call of the whole that shows what the layer is given")
         with mixed_dtypes_named(case, built_in):
             prepared = _layer(case, layer_name(ref.layer), whole, args, kwargs)
-        parts = compiled.of_layer(parts, whole, prepared.module)
+        parts = torch_compile.of_layer(parts, whole, prepared.module)
     else:
         prepared = Prepared(
             module=whole,

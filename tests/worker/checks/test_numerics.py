@@ -38,8 +38,8 @@ def against(rounding: float, *numbers: float, group: str = "output") -> Referenc
 def built(one: Case) -> prepare.BuiltCase:
     return prepare.build(
         Request(
-            job="facts", case=one, replicate=0, calls=None, budget=Budget(), cache="", out="",
-            log="", timeout_s=60,
+            job="static_metrics", case=one, replicate=0, calls=None, budget=Budget(), cache="",
+            out="", log="", timeout_s=60,
         )
     )  # fmt: skip
 

@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bench.core.protocol import Budget, Job, Request
-from bench.core.records import Case, Facts
+from bench.core.records import Case, StaticMetrics
 from bench.worker import case_process
 from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import LABELS
@@ -207,28 +207,28 @@ def test_an_output_of_no_element_says_that_nothing_was_compared(tmp_path: Path) 
     assert verdict(odd("FindsNothing", "4", mode="training"), tmp_path).errors["gradients"] == 0.0
 
 
-def facts_of(one: Case, folder: Path) -> Facts:
-    def ask(job: Job) -> Facts:
+def static_metrics_of(one: Case, folder: Path) -> StaticMetrics:
+    def ask(job: Job) -> StaticMetrics:
         request = Request(
             job=job, case=one, replicate=0, calls=None, budget=Budget(), cache="", log="",
             out=str(folder / "out.json"), timeout_s=60, reference=str(folder / "reference.pt"),
         )  # fmt: skip
         found = case_process.JOBS[job](request)
-        assert isinstance(found, Facts)
+        assert isinstance(found, StaticMetrics)
         return found
 
     ask("reference")
-    return ask("facts")
+    return ask("static_metrics")
 
 
 @pytest.mark.slow
 def test_infinities_count_as_meant_only_where_a_reference_has_them(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert facts_of(odd("Policy", "8"), tmp_path).invalid is None
+    assert static_metrics_of(odd("Policy", "8"), tmp_path).invalid is None
     monkeypatch.setattr(reference, "MOST_S", 0.0)
     (tmp_path / "reference.pt").unlink()
-    invalid = facts_of(odd("Policy", "8"), tmp_path).invalid
+    invalid = static_metrics_of(odd("Policy", "8"), tmp_path).invalid
     assert invalid is not None
     assert invalid.startswith(
         "the output is not finite: 6 of 18 numbers of its tensor 1 (3, 6) are infinite, and no "
@@ -238,7 +238,7 @@ def test_infinities_count_as_meant_only_where_a_reference_has_them(
 
 @pytest.mark.slow
 def test_a_loss_that_needs_targets_is_passed_over_and_said(tmp_path: Path) -> None:
-    problems = facts_of(odd("LossOfTargets", "8", mode="training"), tmp_path).problems
+    problems = static_metrics_of(odd("LossOfTargets", "8", mode="training"), tmp_path).problems
     assert problems["loss"].startswith("the method loss(output: ")
     assert "needs more than the output, so a fixed gradient stands for it" in problems["loss"]
     assert "relative_error" not in problems

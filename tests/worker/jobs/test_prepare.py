@@ -22,7 +22,7 @@ from bench.worker.model import inplace
 from bench.worker.model.build import load
 from bench.worker.model.step import TrainingStep
 from bench.worker.model.step_inputs import StepError
-from bench.worker.timing import measure
+from bench.worker.timing import call_timing
 from tests.subjects import models
 from tests.support import fake_compiler
 from tests.support.cases import case
@@ -166,7 +166,7 @@ def test_the_call_that_is_timed_as_the_first_is_the_first(monkeypatch: pytest.Mo
         call(built)
         return 0.5
 
-    monkeypatch.setattr(measure, "first_call", first_call)
+    monkeypatch.setattr(call_timing, "first_call", first_call)
     found, _ = end(built, begin(built), 0.001)
     assert outputs == [None]
     assert found == {"first_call_s": 0.5}
@@ -194,7 +194,7 @@ def test_cudnn_searches_in_a_call_of_its_own_after_all_is_loaded(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     calls = Calls(0.5, 0.08)
-    monkeypatch.setattr(measure, "first_call", calls)
+    monkeypatch.setattr(call_timing, "first_call", calls)
     built = build(**CONVOLVES, cudnn_benchmark="on")
     found, _ = end(built, begin(built), 0.01)
     assert calls.flags == [(False, True), (True, False)]
@@ -213,7 +213,7 @@ def test_without_a_search_there_is_one_first_call_as_it_was_asked_for(
     monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any]
 ) -> None:
     calls = Calls(0.5)
-    monkeypatch.setattr(measure, "first_call", calls)
+    monkeypatch.setattr(call_timing, "first_call", calls)
     built = build(**settings)
     found, _ = end(built, begin(built), 0.01)
     assert calls.flags == [(settings["cudnn_benchmark"] == "on", False)]
@@ -221,7 +221,7 @@ def test_without_a_search_there_is_one_first_call_as_it_was_asked_for(
 
 
 def test_a_search_that_takes_no_time_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(measure, "first_call", Calls(0.5, 0.009))
+    monkeypatch.setattr(call_timing, "first_call", Calls(0.5, 0.009))
     built = build(**CONVOLVES, cudnn_benchmark="on")
     found, _ = end(built, begin(built), 0.01)
     assert found == {"first_call_s": 0.5, "tuning_s": 0.0}

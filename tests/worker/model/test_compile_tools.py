@@ -9,8 +9,8 @@ from torch import nn
 
 from bench.worker import case_process, probe
 from bench.worker.model import compile_tools
-from bench.worker.model.compile import CompileUnavailable, compile_module
 from bench.worker.model.compile_tools import Tools, lacking
+from bench.worker.model.torch_compile import CompileUnavailable, compile_module
 
 WHOLE = Tools(cxx="/bin/g++", cc="/bin/gcc", python_h=True, triton=True)
 HOPPER, PASCAL = (9, 0), (6, 1)

@@ -1,7 +1,7 @@
 """Measures how fast this machine is at most: arithmetic by dtype, and bytes/s by size.
 
-It runs in a process of its own (`python -m bench.worker.peaks`, a line of JSON on standard input,
-the answer in a file), so that a row can be compared with what is possible here.
+It runs in a process of its own (`python -m bench.worker.peak_measuring`, a line of JSON on
+standard input, the answer in a file), so that a row can be compared with what is possible here.
 
 The sizes are in cache and beyond the last one, and the best of several samples counts.  A large
 matrix product is not the fastest work: convolutions may be faster (Winograd, FFT), and small layers

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.ab import directory
-from bench.ab.plan import AbError, Asked, Planned, begins, estimate_s, make, refuse_pairs
+from bench.ab import ab_directory
+from bench.ab.ab_plan import AbError, Asked, Planned, begins, estimate_s, make, refuse_pairs
 from bench.ab.variants import Side
 from bench.host import environment, probe
 from bench.host.interpreter import Place
@@ -40,7 +40,7 @@ def found(monkeypatch: pytest.MonkeyPatch, **by_side: SubjectFound) -> None:
         convnet = SubjectFound(has_inputs=True, parameters=1)
         return Probe(
             torch="2.13.0",
-            facts={"torch": "2.13.0", "threads": 2},
+            torch_details={"torch": "2.13.0", "threads": 2},
             devices={"cpu": Device(name="cpu", shown="a CPU")},
             subjects={"convnet": convnet, NET: by_side.get(place.python, convnet)},
         )
@@ -88,12 +88,12 @@ def test_a_bench_toml_that_came_to_be_is_not_what_a_resumed_comparison_was_asked
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found(monkeypatch)
-    path = directory.create(Asked(out=tmp_path / "out"), make(Asked(), *SIDES))
+    path = ab_directory.create(Asked(out=tmp_path / "out"), make(Asked(), *SIDES))
     (tmp_path / "bench.toml").write_text("[[sweep]]\nbatch = 3\n")
-    again, stored = directory.stored(Asked(resume=path))
-    assert directory.reopen(again, make(again, *SIDES), stored) == path
-    other = directory.create(Asked(out=tmp_path / "other"), make(Asked(), *SIDES))
-    again, _ = directory.stored(Asked(resume=other))
+    again, stored = ab_directory.stored(Asked(resume=path))
+    assert ab_directory.reopen(again, make(again, *SIDES), stored) == path
+    other = ab_directory.create(Asked(out=tmp_path / "other"), make(Asked(), *SIDES))
+    again, _ = ab_directory.stored(Asked(resume=other))
     assert again.config == Path("bench.toml")
 
 
@@ -101,15 +101,15 @@ def test_a_resume_may_add_pairs_and_not_take_them_away(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     found(monkeypatch)
-    path = directory.create(Asked(out=tmp_path / "out"), make(Asked(pairs=56), *SIDES))
-    again, stored = directory.stored(Asked(resume=path))
+    path = ab_directory.create(Asked(out=tmp_path / "out"), make(Asked(pairs=56), *SIDES))
+    again, stored = ab_directory.stored(Asked(resume=path))
     assert make(again, *SIDES).pairs == 56
-    more, stored = directory.stored(Asked(resume=path, pairs=112))
-    directory.reopen(more, make(more, *SIDES), stored)
-    again, _ = directory.stored(Asked(resume=path))
+    more, stored = ab_directory.stored(Asked(resume=path, pairs=112))
+    ab_directory.reopen(more, make(more, *SIDES), stored)
+    again, _ = ab_directory.stored(Asked(resume=path))
     assert again.pairs == 112
     with pytest.raises(AbError, match="--pairs 56 is less than the 112 that the comparison has"):
-        directory.stored(Asked(resume=path, pairs=56))
+        ab_directory.stored(Asked(resume=path, pairs=56))
 
 
 @pytest.mark.parametrize("pairs", [-1, 0, 7, 10_001])

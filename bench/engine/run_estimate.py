@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from bench.core.records import Case
 from bench.core.subject import parse
 from bench.engine.blocks import COMPILE_OFF, Blocks, Round
+from bench.plan.case_costs import ATTEMPTS, Estimate, costs_of, input_bytes
 from bench.plan.config import RunOptions
-from bench.plan.estimate import ATTEMPTS, Estimate, costs_of, input_bytes
 from bench.plan.expand import Plan
 
 REPLICATE_S = 4.0  # a fork server imports torch

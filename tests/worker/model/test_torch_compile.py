@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from bench.worker.model.compile import (
+from bench.worker.model.torch_compile import (
     CompileState,
     compiled_despite_off,
     in_parts,

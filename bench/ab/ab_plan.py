@@ -12,6 +12,7 @@ from typing import Any
 
 from bench.ab import variants
 from bench.core import units
+from bench.core.axes import AXES
 from bench.core.errors import UserError
 from bench.core.protocol import Proof
 from bench.core.records import Case
@@ -20,14 +21,14 @@ from bench.core.subject import layer_text, parse
 from bench.core.text import number_of
 from bench.host import environment, probe
 from bench.host.probed import Probe, Source
-from bench.plan import config, estimate, expand
+from bench.plan import case_costs, config, expand
 from bench.verdict.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIRS, first_pairs
 
 # Seconds of a case's first stage and its share of the null case, on two cores
 # (experiments/live.py).
 CASE_S = 18.0
 # If the variants differ in the device, these axes may differ as well, or have no meaning.
-DEVICES_OWN = ("cudnn_benchmark", "tf32", "threads", "allocator")
+DEVICES_OWN = tuple(axis.name for axis in AXES if axis.of_device)
 
 
 class AbError(UserError):
@@ -74,7 +75,7 @@ class Planned:
     machine_id: str
     versions: Mapping[str, str]  # side → torch
     proof: Mapping[str, Mapping[str, str | None]]  # side → subject → file, inside its tree
-    facts: Mapping[str, Any]  # details of the torch build of side A
+    torch_details: Mapping[str, Any]  # details of the torch build of side A
     sources: Mapping[str, Mapping[str, Source]]  # side → module → its file at the start
     source: str = ""  # the origin of the list of cases, for messages
     lacking: Mapping[str, Case] = field(default_factory=dict)  # cases that one side lacks, by key
@@ -143,7 +144,7 @@ def make(
         machine_id=environment.machine(found["A"].accelerators)["machine_id"],
         versions={name: one.torch for name, one in found.items()},
         proof={side.name: _files(side, found[side.name], broken[side.name]) for side in (a, b)},
-        facts=found["A"].facts,
+        torch_details=found["A"].torch_details,
         sources={name: one.sources for name, one in found.items()},
         source=settings.source,
         lacking=lacking,
@@ -179,7 +180,7 @@ def first_stage_s(planned: Planned) -> float:
     """Return the estimate without a budget.  Suspects are measured again and take longer."""
     firsts = first_pairs(planned.pairs)
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
-    total_s += 2 * sum(estimate.compile_s(one["A"], firsts) for one in planned.cases.values())
+    total_s += 2 * sum(case_costs.compile_s(one["A"], firsts) for one in planned.cases.values())
     return total_s
 
 

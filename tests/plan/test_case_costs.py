@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from bench.plan.estimate import input_bytes
+from bench.plan.case_costs import input_bytes
 from tests.support.cases import PLAIN
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from bench.core.protocol import Budget
 from bench.core.records import Samples
-from bench.worker.timing.measure import (
+from bench.worker.timing.call_timing import (
     Limit,
     Timing,
     TooSlowError,

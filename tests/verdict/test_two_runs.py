@@ -10,15 +10,16 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.commands import check as judge
-from bench.core.records import Case, Entry, Facts, Failure, Measurement
+from bench.commands.check import check
+from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics
 from bench.results.history import beside
-from bench.results.load import load
+from bench.results.loading import load
 from bench.results.results import Results
-from bench.verdict.check import CheckError, check
+from bench.verdict import two_runs
 from bench.verdict.markdown import report_markdown
 from bench.verdict.report import CaseVerdict, Finding, Report, exit_code
 from bench.verdict.tables import check_table
+from bench.verdict.two_runs import CheckError
 from tests.support.cases import case
 from tests.support.results import RUN, measurement, replicates, run_of
 
@@ -56,7 +57,7 @@ def quiet(tmp_path: Path, *cases: Case) -> list[Results]:
 
 def test_the_same_times_are_the_same(tmp_path: Path, baseline: Results) -> None:
     run = now(tmp_path, [*replicates(case(), slower(1.001)), *replicates(OTHER, QUIET)])
-    report = check(run, baseline, history=quiet(tmp_path, case(), OTHER))
+    report = two_runs.check(run, baseline, history=quiet(tmp_path, case(), OTHER))
     assert [one.verdict for one in report.cases] == ["SAME", "SAME"]
     assert report.headline == "no regression found (2 same, 0 undecided)"
     assert (exit_code(report), exit_code(report, strict=True)) == (0, 0)
@@ -66,12 +67,16 @@ def test_without_earlier_runs_no_time_is_the_same_within_five_per_cent(
     tmp_path: Path, baseline: Results
 ) -> None:
     """Runs of one code differ by 4.6 % (SD), however well the replicates of each agree."""
-    report = check(now(tmp_path, [*replicates(case(), QUIET), *replicates(OTHER, QUIET)]), baseline)
+    report = two_runs.check(
+        now(tmp_path, [*replicates(case(), QUIET), *replicates(OTHER, QUIET)]), baseline
+    )
     assert [one.verdict for one in report.cases] == ["INCONCLUSIVE", "INCONCLUSIVE"]
     notes = [one.note for one in report.cases[0].findings]
     assert "4.6 % between runs (default)" in notes[0]
     assert report.notes[-1].startswith("The baseline folder has fewer than 5 earlier runs")
-    wide = check(run_of(tmp_path / "wide", replicates(case(), QUIET)), baseline, threshold=0.4)
+    wide = two_runs.check(
+        run_of(tmp_path / "wide", replicates(case(), QUIET)), baseline, threshold=0.4
+    )
     assert judged(wide, case()).verdict == "SAME"
 
 
@@ -79,14 +84,14 @@ def test_no_time_is_the_same_that_may_be_slower_by_the_threshold(tmp_path: Path)
     """The interval of such a run reaches to 1.096: within the threshold it is not."""
     base = run_of(tmp_path / "base", replicates(case(), QUIET))
     past = history(tmp_path, [1.00, 1.02, 0.98, 1.015, 0.985])
-    report = check(now(tmp_path, replicates(case(), slower(1.049))), base, history=past)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.049))), base, history=past)
     assert report.cases[0].verdict == "INCONCLUSIVE"
 
 
 def test_a_slowdown_that_chance_makes_once_in_fifty_runs_is_a_suspect(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", replicates(case(), QUIET))
     past = history(tmp_path, [0.975, 1.025, 1.012, 0.988, 1.00])
-    report = check(now(tmp_path, replicates(case(), slower(1.054))), base, history=past)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.054))), base, history=past)
     assert report.cases[0].verdict == "SUSPECT"
     assert exit_code(report) == 3
 
@@ -95,7 +100,7 @@ def test_a_slower_case_is_suspect_with_the_command_that_settles_it(
     tmp_path: Path, baseline: Results
 ) -> None:
     run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(OTHER, QUIET)])
-    report = check(run, baseline)
+    report = two_runs.check(run, baseline)
     found = judged(report, case())
     assert (found.verdict, judged(report, OTHER).verdict) == ("SUSPECT", "INCONCLUSIVE")
     assert shlex.split(found.command or "")[:8] == [
@@ -110,7 +115,7 @@ def test_a_slower_case_is_suspect_with_the_command_that_settles_it(
 def test_higher_throughput_is_better(tmp_path: Path, baseline: Results) -> None:
     def run(name: str, pipelined_s: float) -> Report:
         entries = [*replicates(case(), QUIET, pipelined_s=pipelined_s), *replicates(OTHER, QUIET)]
-        return check(run_of(tmp_path / name, entries), baseline)
+        return two_runs.check(run_of(tmp_path / name, entries), baseline)
 
     def figure(report: Report, name: str) -> tuple[str, bool]:
         found = next(one for one in judged(report, case()).findings if one.figure == name)
@@ -128,7 +133,7 @@ def test_noise_that_hides_a_slowdown_is_inconclusive_and_says_what_it_could_find
 ) -> None:
     loud = [0.010, 0.013, 0.009, 0.012, 0.011]
     base = run_of(tmp_path / "base", replicates(case(), loud))
-    report = check(now(tmp_path, replicates(case(), slower(1.1, loud))), base)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.1, loud))), base)
     (found,) = report.cases
     assert found.verdict == "INCONCLUSIVE"
     assert "smallest slowdown found 4 times in 5: " in found.findings[0].note
@@ -137,13 +142,13 @@ def test_noise_that_hides_a_slowdown_is_inconclusive_and_says_what_it_could_find
 
 def test_one_replicate_cannot_be_judged(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", replicates(case(), QUIET))
-    report = check(now(tmp_path, replicates(case(), [0.02])), base)
+    report = two_runs.check(now(tmp_path, replicates(case(), [0.02])), base)
     assert report.cases[0].verdict == "INCONCLUSIVE"
 
 
 def test_unequal_replicate_counts_are_judged(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", replicates(case(), QUIET))
-    report = check(now(tmp_path, replicates(case(), slower(1.2)[:3])), base)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.2)[:3])), base)
     assert report.cases[0].verdict == "SUSPECT"
 
 
@@ -151,10 +156,10 @@ def test_zero_variance_is_judged(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", replicates(case(), [0.01] * 5))
     same = now(tmp_path, replicates(case(), [0.01] * 5))
     slow = run_of(tmp_path / "slow", replicates(case(), [0.012] * 5))
-    assert check(slow, base).cases[0].verdict == "SUSPECT"
+    assert two_runs.check(slow, base).cases[0].verdict == "SUSPECT"
     past = [run_of(tmp_path / f"h{n}", replicates(case(), [0.01] * 5)) for n in range(5)]
-    assert check(same, base, history=past).cases[0].verdict == "SAME"
-    assert check(slow, base, history=past).cases[0].verdict == "REGRESSED"
+    assert two_runs.check(same, base, history=past).cases[0].verdict == "SAME"
+    assert two_runs.check(slow, base, history=past).cases[0].verdict == "REGRESSED"
 
 
 def test_chance_over_sixty_cases_is_corrected_for(tmp_path: Path) -> None:
@@ -169,7 +174,9 @@ def test_chance_over_sixty_cases_is_corrected_for(tmp_path: Path) -> None:
             for entry in replicates(one, [0.01 * draw.lognormvariate(0.02, 0.06) for _ in range(5)])
         ]
 
-    report = check(now(tmp_path, entries()), run_of(tmp_path / "base", entries()), threshold=0.001)
+    report = two_runs.check(
+        now(tmp_path, entries()), run_of(tmp_path / "base", entries()), threshold=0.001
+    )
     assert report.count("SUSPECT") == 0
 
 
@@ -193,19 +200,19 @@ def test_counted_figures_are_exact_on_any_machine(
     tmp_path: Path, figure: str, before: int, after: int, verdict: str, machine: str
 ) -> None:
     def entries(value: int) -> list[Entry]:
-        return [*replicates(case(), QUIET), Facts(case=case(), facts={figure: value})]
+        return [*replicates(case(), QUIET), StaticMetrics(case=case(), metrics={figure: value})]
 
     base = run_of(tmp_path / "base", entries(before))
-    report = check(now(tmp_path, entries(after), machine={"machine_id": machine}), base)
+    report = two_runs.check(now(tmp_path, entries(after), machine={"machine_id": machine}), base)
     found = {one.figure: one.verdict for one in report.cases[0].findings}
     assert found.get(figure, "SAME") == verdict
     assert exit_code(report) == (1 if verdict == "REGRESSED" else 0)
 
 
 def test_a_counted_figure_that_is_gone_is_not_passed_over(tmp_path: Path) -> None:
-    facts = Facts(case=case(), facts={"flops": 1000})
-    base = run_of(tmp_path / "base", [*replicates(case(), QUIET), facts])
-    report = check(now(tmp_path, replicates(case(), QUIET)), base)
+    counted = StaticMetrics(case=case(), metrics={"flops": 1000})
+    base = run_of(tmp_path / "base", [*replicates(case(), QUIET), counted])
+    report = two_runs.check(now(tmp_path, replicates(case(), QUIET)), base)
     assert report.cases[0].verdict == "INCONCLUSIVE"
 
 
@@ -213,7 +220,7 @@ def test_times_of_another_machine_are_advisory_and_the_way_out_is_named(
     tmp_path: Path, baseline: Results
 ) -> None:
     entries = [*replicates(case(), slower(2.0)), *replicates(OTHER, QUIET)]
-    report = check(now(tmp_path, entries, machine={"machine_id": "m2"}), baseline)
+    report = two_runs.check(now(tmp_path, entries, machine={"machine_id": "m2"}), baseline)
     assert [one.verdict for one in report.cases] == ["ADVISORY", "ADVISORY"]
     assert (judged(report, case()).command or "").startswith("bench ab 0123abc4567 .")
     # Of times that say nothing, one that looks the same is as open as one that looks slower.
@@ -225,19 +232,19 @@ def test_times_of_another_machine_are_advisory_and_the_way_out_is_named(
 
 def test_an_unknown_machine_is_another_one(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", replicates(case(), QUIET), machine={})
-    report = check(now(tmp_path, replicates(case(), QUIET), machine={}), base)
+    report = two_runs.check(now(tmp_path, replicates(case(), QUIET), machine={}), base)
     assert report.cases[0].verdict == "ADVISORY"
 
 
 def test_a_case_that_is_missing_is_an_error(tmp_path: Path, baseline: Results) -> None:
-    report = check(now(tmp_path, replicates(case(), QUIET)), baseline)
+    report = two_runs.check(now(tmp_path, replicates(case(), QUIET)), baseline)
     assert judged(report, OTHER).verdict == "MISSING"
     assert exit_code(report) == 4
 
 
 def test_a_renamed_case_does_not_pass_in_silence(tmp_path: Path, baseline: Results) -> None:
     renamed = case(subject="convnet2", batch=32)
-    report = check(
+    report = two_runs.check(
         now(tmp_path, [*replicates(case(), QUIET), *replicates(renamed, QUIET)]), baseline
     )
     assert judged(report, OTHER).verdict == "MISSING"
@@ -248,7 +255,9 @@ def test_a_renamed_case_does_not_pass_in_silence(tmp_path: Path, baseline: Resul
 def test_a_new_case_fails_nothing(tmp_path: Path, baseline: Results) -> None:
     new = case(batch=64)
     entries = [e for one in (case(), OTHER, new) for e in replicates(one, QUIET)]
-    report = check(now(tmp_path, entries), baseline, history=quiet(tmp_path, case(), OTHER))
+    report = two_runs.check(
+        now(tmp_path, entries), baseline, history=quiet(tmp_path, case(), OTHER)
+    )
     assert judged(report, new).verdict == "NEW"
     assert exit_code(report, strict=True) == 0
 
@@ -256,12 +265,12 @@ def test_a_new_case_fails_nothing(tmp_path: Path, baseline: Results) -> None:
 def test_a_new_case_that_breaks_is_no_pass(tmp_path: Path, baseline: Results) -> None:
     new = Failure(case=case(batch=2), replicate=0, status="crash", reason="ended by SIGSEGV")
     same = [*replicates(case(), QUIET), *replicates(OTHER, QUIET)]
-    report = check(now(tmp_path, [*same, new]), baseline)
+    report = two_runs.check(now(tmp_path, [*same, new]), baseline)
     assert judged(report, new.case).verdict == "FAILED"
     assert judged(report, new.case).note == "new, crash: ended by SIGSEGV"
     assert exit_code(report) == 4
     unsupported = replace(new, status="unsupported")
-    report = check(run_of(tmp_path / "other", [*same, unsupported]), baseline)
+    report = two_runs.check(run_of(tmp_path / "other", [*same, unsupported]), baseline)
     assert exit_code(report) == 0
 
 
@@ -274,7 +283,7 @@ def test_the_newest_baseline_of_a_folder_is_taken_whatever_it_is_called(
     (stored / "broken").mkdir()
     (stored / "broken" / "measurements.csv").write_text("what?")
     run = now(tmp_path, replicates(case(), QUIET))
-    assert judge.check(run.path, stored, 0.05, strict=False) == 0
+    assert check(run.path, stored, 0.05, strict=False) == 0
     assert "against baseline <code>a-new</code>" in (run.path / "report.md").read_text()
     assert "Left out of the baselines: " in capsys.readouterr().out
 
@@ -282,12 +291,12 @@ def test_the_newest_baseline_of_a_folder_is_taken_whatever_it_is_called(
 @pytest.mark.parametrize("threshold", [0.0, 1.0, 5.0, float("inf"), float("nan")])
 def test_a_threshold_in_percent_is_refused(tmp_path: Path, threshold: float) -> None:
     with pytest.raises(CheckError, match=r"such as 0\.05 for 5 %"):
-        check(now(tmp_path, replicates(case(), QUIET)), None, threshold)
+        two_runs.check(now(tmp_path, replicates(case(), QUIET)), None, threshold)
 
 
 def test_a_case_that_no_longer_runs_has_failed(tmp_path: Path, baseline: Results) -> None:
     crash = Failure(case=OTHER, replicate=0, status="crash", reason="signal 11")
-    report = check(now(tmp_path, [*replicates(case(), QUIET), crash]), baseline)
+    report = two_runs.check(now(tmp_path, [*replicates(case(), QUIET), crash]), baseline)
     assert judged(report, OTHER).verdict == "FAILED"
     assert judged(report, OTHER).note == "crash: signal 11"
     assert exit_code(report) == 4
@@ -314,7 +323,7 @@ def test_a_case_that_breaks_where_it_only_could_not_run_before_has_failed(
 
     base = run_of(tmp_path / "base", entries(before))
     past = quiet(tmp_path, case())
-    report = check(now(tmp_path, entries(after)), base, history=past)
+    report = two_runs.check(now(tmp_path, entries(after)), base, history=past)
     assert judged(report, OTHER).verdict == verdict
     assert exit_code(report, strict=True) == code
     if verdict == "FAILED":
@@ -324,14 +333,14 @@ def test_a_case_that_breaks_where_it_only_could_not_run_before_has_failed(
 def test_nothing_measured_is_a_failure(tmp_path: Path, baseline: Results) -> None:
     crash = Failure(case=case(), replicate=0, status="crash", reason="signal 11")
     for name, entries in (("none", []), ("crashed", [crash])):
-        report = check(run_of(tmp_path / name, entries), baseline)
+        report = two_runs.check(run_of(tmp_path / name, entries), baseline)
         assert report.headline.startswith("NOTHING MEASURED")
         assert exit_code(report) == 4
-    assert exit_code(check(run_of(tmp_path / "alone", []), None)) == 4
+    assert exit_code(two_runs.check(run_of(tmp_path / "alone", []), None)) == 4
 
 
 def test_no_baseline_is_not_a_pass_when_strict(tmp_path: Path) -> None:
-    report = check(now(tmp_path, replicates(case(), QUIET)), None)
+    report = two_runs.check(now(tmp_path, replicates(case(), QUIET)), None)
     assert report.headline.startswith("NO BASELINE")
     assert (exit_code(report), exit_code(report, strict=True)) == (0, 3)
 
@@ -341,7 +350,7 @@ def test_where_there_is_no_baseline_it_is_said_how_to_keep_one(
 ) -> None:
     run = now(tmp_path, replicates(case(), QUIET))
     (tmp_path / "baselines").mkdir()
-    assert judge.check(run.path, tmp_path / "baselines", 0.05, strict=False) == 0
+    assert check(run.path, tmp_path / "baselines", 0.05, strict=False) == 0
     printed = capsys.readouterr().out
     assert "NO BASELINE" in printed
     assert "keep this run as one: copy its folder into results/baseline/" in printed
@@ -349,7 +358,7 @@ def test_where_there_is_no_baseline_it_is_said_how_to_keep_one(
 
 
 def test_a_failed_case_outweighs_a_regression(tmp_path: Path) -> None:
-    report = check(now(tmp_path, replicates(case(), QUIET)), None)
+    report = two_runs.check(now(tmp_path, replicates(case(), QUIET)), None)
 
     def with_(*verdicts: Any) -> Report:
         cases = [CaseVerdict(case_id=one, subject="s", verdict=one) for one in verdicts]
@@ -371,7 +380,7 @@ def history(tmp_path: Path, factors: Sequence[float]) -> list[Results]:
 def test_beyond_five_earlier_runs_a_slowdown_is_a_regression(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", replicates(case(), QUIET))
     past = history(tmp_path, [0.98, 1.02, 1.01, 0.99, 1.00])
-    report = check(now(tmp_path, replicates(case(), slower(1.15))), base, history=past)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.15))), base, history=past)
     assert report.cases[0].verdict == "REGRESSED"
     assert report.earlier_runs == 6  # the baseline is one
     assert exit_code(report) == 1
@@ -380,7 +389,7 @@ def test_beyond_five_earlier_runs_a_slowdown_is_a_regression(tmp_path: Path) -> 
 def test_within_the_spread_of_earlier_runs_nothing_is_said_to_be_slower(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", replicates(case(), QUIET))
     past = history(tmp_path, [0.90, 1.10, 1.05, 0.93, 1.00])
-    report = check(now(tmp_path, replicates(case(), slower(1.12))), base, history=past)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.12))), base, history=past)
     assert report.cases[0].verdict == "INCONCLUSIVE"  # Welch alone would suspect it
     # Nothing is hidden: it is said, with the way to find out.
     notes = [one.note for one in report.cases[0].findings]
@@ -392,7 +401,7 @@ def test_one_replicate_beside_a_history_is_no_suspicion(tmp_path: Path) -> None:
     """The noise of the two runs is unknown; against the earlier runs the case is judged."""
     base = run_of(tmp_path / "base", replicates(case(), QUIET))
     past = history(tmp_path, [0.99, 1.01, 1.005, 0.995, 1.00])
-    report = check(now(tmp_path, replicates(case(), [0.0099])), base, history=past)
+    report = two_runs.check(now(tmp_path, replicates(case(), [0.0099])), base, history=past)
     assert report.cases[0].verdict == "SAME"
     assert report.cases[0].command is None
     assert exit_code(report, strict=True) == 0
@@ -415,7 +424,7 @@ def test_a_case_whose_noise_is_unknown_lowers_no_bar_for_the_others(tmp_path: Pa
         run_of(tmp_path / f"h{number}", entries(slower(factor), QUIET, QUIET))
         for number, factor in enumerate([0.90, 1.10, 1.05, 0.93, 1.00])
     ]
-    report = check(now(tmp_path, entries(loud, [0.01], QUIET)), base, history=past)
+    report = two_runs.check(now(tmp_path, entries(loud, [0.01], QUIET)), base, history=past)
     notes = [one.note for one in judged(report, case()).findings]
     assert not any("within the scatter" in note for note in notes), notes
 
@@ -434,7 +443,7 @@ def test_a_slowdown_that_the_controls_share_is_no_regression_of_the_code(
     base = run_of(tmp_path / "base", with_control(replicates(case(), QUIET), 1.0))
     past = history(tmp_path, [1.00, 1.00, 1.01, 0.99, 1.00])
     run = now(tmp_path, with_control(replicates(case(), slower(1.2)), control_s))
-    found = check(run, base, history=past).cases[0]
+    found = two_runs.check(run, base, history=past).cases[0]
     assert found.verdict == verdict
     assert any(
         "which explains at least half of the slowdown" in one.note for one in found.findings
@@ -460,13 +469,13 @@ def test_controls_explain_half_of_a_slowdown_or_more_beyond_their_own_scatter(
         )
     ]
     run = now(tmp_path, with_control(replicates(case(), slower(1.2)), control_s))
-    assert check(run, base, history=past).cases[0].verdict == verdict
+    assert two_runs.check(run, base, history=past).cases[0].verdict == verdict
 
 
 def test_four_earlier_runs_are_too_few(tmp_path: Path) -> None:
     base = run_of(tmp_path / "base", replicates(case(), QUIET))
     past = history(tmp_path, [0.98, 1.02, 1.01, 0.99])
-    report = check(now(tmp_path, replicates(case(), slower(1.15))), base, history=past)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.15))), base, history=past)
     assert (report.cases[0].verdict, report.earlier_runs) == ("SUSPECT", 0)
 
 
@@ -475,7 +484,7 @@ def test_a_slower_baseline_that_was_accepted_is_not_held_against_older_runs(
 ) -> None:
     base = run_of(tmp_path / "base", replicates(case(), slower(1.2)))
     past = history(tmp_path, [1.00, 1.00, 1.01, 0.99, 1.00] * 3)
-    report = check(now(tmp_path, replicates(case(), slower(1.2))), base, history=past)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.2))), base, history=past)
     assert report.cases[0].verdict != "REGRESSED"
 
 
@@ -519,8 +528,8 @@ def test_controls_that_moved_are_mentioned(tmp_path: Path) -> None:
         return [measurement(case(), n, t, controls=controls) for n, t in enumerate(QUIET)]
 
     base = run_of(tmp_path / "base", entries(0.010))
-    moved = check(run_of(tmp_path / "moved", entries(0.013)), base)
-    still = check(run_of(tmp_path / "still", entries(0.0101)), base)
+    moved = two_runs.check(run_of(tmp_path / "moved", entries(0.013)), base)
+    still = two_runs.check(run_of(tmp_path / "still", entries(0.0101)), base)
     assert moved.notes[0] == (
         "The machine itself became faster or slower: the reference work, which is the same in both "
         "runs, took 1.30 times as long as in the baseline."
@@ -533,7 +542,7 @@ def test_a_baseline_without_a_believable_commit_leaves_it_to_be_filled_in(
 ) -> None:
     environment = {**RUN["environment"], "git_commit": "$(reboot)"}
     base = run_of(tmp_path / "base", replicates(case(), QUIET), environment=environment)
-    report = check(now(tmp_path, replicates(case(), slower(1.2))), base)
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.2))), base)
     assert (report.cases[0].command or "").startswith("bench ab BASELINE_REVISION . ")
 
 
@@ -542,14 +551,14 @@ def test_a_threshold_that_is_none_is_refused(
     tmp_path: Path, baseline: Results, threshold: float
 ) -> None:
     with pytest.raises(CheckError, match="--threshold"):
-        check(now(tmp_path, replicates(case(), QUIET)), baseline, threshold)
+        two_runs.check(now(tmp_path, replicates(case(), QUIET)), baseline, threshold)
 
 
 def test_the_page_has_its_verdict_first_and_everything_folded(
     tmp_path: Path, baseline: Results
 ) -> None:
     run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(OTHER, QUIET)])
-    text = report_markdown(check(run, baseline))
+    text = report_markdown(two_runs.check(run, baseline))
     assert text.splitlines()[0] == "**1 SUSPECT (0 same, 1 undecided)**"
     assert "<details><summary>All 2 cases</summary>" in text
     assert "bench ab 0123abc4567 ." in text
@@ -561,7 +570,7 @@ def test_the_page_has_its_verdict_first_and_everything_folded(
 @pytest.mark.parametrize("name", ["a|b", "</details><b>", "`x`", "a\nb\n# c", "[l](http://x)@me"])
 def test_names_are_harmless_in_the_page(tmp_path: Path, name: str) -> None:
     base = run_of(tmp_path / "base", replicates(case(subject=name), QUIET))
-    text = report_markdown(check(now(tmp_path, replicates(case(), QUIET)), base))
+    text = report_markdown(two_runs.check(now(tmp_path, replicates(case(), QUIET)), base))
     table = [line for line in text.splitlines() if line.startswith("| <code>")]
     assert all(line.count("|") == 7 for line in table)
     assert text.count("</details>") == 1
@@ -580,7 +589,7 @@ def test_the_page_stays_under_sixty_kilobytes_and_says_what_it_leaves_out(
         for n in range(400)
     ]
     base = run_of(tmp_path / "base", [*replicates(case(), QUIET), *old])
-    text = report_markdown(check(now(tmp_path, replicates(case(), QUIET)), base))
+    text = report_markdown(two_runs.check(now(tmp_path, replicates(case(), QUIET)), base))
     assert len(text.encode()) < 60_000
     assert "… and 380 more changed cases" in text
     assert "cases are left out: the file is limited to 60 kB." in text
@@ -597,7 +606,7 @@ def test_each_case_that_is_in_doubt_has_its_command_in_the_page(tmp_path: Path) 
     cases = [case(batch=2**power) for power in range(8)]
     base = run_of(tmp_path / "base", [e for one in cases for e in replicates(one, QUIET)])
     twice = [entry for one in cases for entry in replicates(one, slower(2.0))]
-    text = report_markdown(check(now(tmp_path, twice, machine={"machine_id": "m2"}), base))
+    text = report_markdown(two_runs.check(now(tmp_path, twice, machine={"machine_id": "m2"}), base))
     assert text.count("bench ab 0123abc4567 .") == 8
     assert "To settle the cases in doubt, run on this machine:" in text
 
@@ -610,7 +619,7 @@ def test_what_needs_no_settling_has_no_command(tmp_path: Path) -> None:
     crash = Failure(case=case(batch=2), replicate=0, status="crash", reason="signal 11")
     base = run_of(tmp_path / "base", entries(same, gone, case(batch=2)))
     past = quiet(tmp_path, same)
-    report = check(now(tmp_path, [*entries(same, new), crash]), base, history=past)
+    report = two_runs.check(now(tmp_path, [*entries(same, new), crash]), base, history=past)
     assert {one.verdict: one.command is None for one in report.cases} == {
         "SAME": True,
         "MISSING": True,
@@ -655,7 +664,7 @@ def test_a_page_whose_changed_part_alone_is_large_stays_under_sixty_kilobytes() 
 def test_the_table_of_a_check_fits_a_hundred_columns(tmp_path: Path, baseline: Results) -> None:
     run = now(tmp_path, [*replicates(case(), slower(1.2)), *replicates(case(batch=64), QUIET)])
     console = Console(width=100, record=True, file=(tmp_path / "out").open("w"))
-    console.print(check_table(check(run, baseline)))
+    console.print(check_table(two_runs.check(run, baseline)))
     text = console.export_text()
     assert max(map(len, text.splitlines())) <= 100
     assert "SUSPECT" in text

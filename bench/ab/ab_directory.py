@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bench.ab import journal, variants
-from bench.ab.plan import AbError, Asked, Planned
+from bench.ab import pair_journal, variants
+from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.core.records import SCHEMA_VERSION
 from bench.host import environment
 from bench.plan import config
@@ -34,11 +34,11 @@ def create(asked: Asked, planned: Planned) -> Path:
         "started": now.isoformat(timespec="seconds"),
         **_description(asked, planned),
         "pairs": planned.pairs,
-        "environment": {**planned.facts, **environment.environment()},
+        "environment": {**planned.torch_details, **environment.environment()},
     }
     with run_directory.new(path) as folder:
         run_directory.RunDir(folder).folders.scratch.mkdir()
-        (folder / journal.NAME).touch()
+        (folder / pair_journal.NAME).touch()
         run_directory.write_atomically(folder / DESCRIPTION, json.dumps(document, indent=1) + "\n")
     return path
 
@@ -72,7 +72,7 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
 
 def _conditions(planned: Planned) -> dict[str, Any]:
     """Return the conditions of the measurement, by the name that a message gives to each."""
-    software = {**planned.facts, **environment.environment()}
+    software = {**planned.torch_details, **environment.environment()}
     details = environment.fixed_details(environment.machine({}), software)
     return {name: value for name, value in details.items() if name not in STORED_ELSEWHERE}
 

@@ -17,8 +17,7 @@ from bench.core.protocol import Budget
 from bench.core.records import TRANSFER_PHASES, Samples
 from bench.worker.device.device import Device
 from bench.worker.model import pytree
-from bench.worker.timing import measure as timing
-from bench.worker.timing import stopwatch
+from bench.worker.timing import call_timing, stopwatch
 
 # A copy does the same each time, and needs neither a long warm-up nor many samples.
 INPUT, INPUT_PINNED, OUTPUT, OUTPUT_PINNED = TRANSFER_PHASES
@@ -112,7 +111,7 @@ def measure(
     resolution_s: float | None = None,
     why_no_memory: Callable[[Exception], str | None] = lambda _: None,
 ) -> Moved:
-    """Samples of every copy, and the bytes that each moves, as facts of its phase.
+    """Samples of every copy, and the bytes that each moves, as metrics of its phase.
 
     why_no_memory: why an exception means that memory ended; None: it means something else.  A
                    phase without room is left out: the case itself has been timed by then.
@@ -123,7 +122,7 @@ def measure(
     for copy in every:
         try:
             copy()  # the first allocates
-            taken = timing.measure(copy, device, budget, clock, resolution_s=resolution_s)
+            taken = call_timing.measure(copy, device, budget, clock, resolution_s=resolution_s)
         except Exception as error:
             why = why_no_memory(error)
             if why is None:

@@ -8,18 +8,18 @@ from typing import Any, cast
 import pytest
 from rich.console import Console
 
-from bench.ab import outcome as ab_outcome
-from bench.ab.directory import DESCRIPTION
+from bench.ab import decision
+from bench.ab.ab_directory import DESCRIPTION
+from bench.ab.ab_plan import Planned
+from bench.ab.decision import _by_stage
 from bench.ab.interleave import TOGETHER
-from bench.ab.journal import Failed, Pair, PairsSoFar, SideFacts
-from bench.ab.outcome import _by_stage
-from bench.ab.plan import Planned
+from bench.ab.pair_journal import Failed, Pair, PairsSoFar, SideStaticMetrics
 from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.core.records import Status
 from bench.plan.config import RunOptions
 from bench.verdict.ab_report import Report, markdown
-from bench.verdict.paired_test import Case, decide
+from bench.verdict.paired_test import PairedPhase, decide
 from tests.support.cases import case
 
 QUIET = (0.001, -0.001, 0.0, 0.002, -0.002, 0.0)
@@ -32,14 +32,14 @@ def off(by: float) -> tuple[float, ...]:
 
 
 def test_a_null_case_that_was_off_in_one_stage_is_not_hidden_by_the_other() -> None:
-    cases = [Case(key="a", first=QUIET)]
+    cases = [PairedPhase(key="a", first=QUIET)]
     for null in (
-        Case(key="n", first=off(0.15), fresh=QUIET),
-        Case(key="n", first=off(0.15), fresh=(0.0,)),
-        Case(key="n", first=QUIET, fresh=off(0.15)),
+        PairedPhase(key="n", first=off(0.15), fresh=QUIET),
+        PairedPhase(key="n", first=off(0.15), fresh=(0.0,)),
+        PairedPhase(key="n", first=QUIET, fresh=off(0.15)),
     ):
         assert decide(cases, _by_stage([null]), 0.05)[0].verdict == "UNTRUSTED"
-    quiet = Case(key="n", first=QUIET, fresh=QUIET)
+    quiet = PairedPhase(key="n", first=QUIET, fresh=QUIET)
     assert decide(cases, _by_stage([quiet]), 0.05)[0].verdict == "SAME"
 
 
@@ -73,8 +73,8 @@ def nulls(count: int = 6) -> list[Pair]:
     return good(A, count=count, null=True)
 
 
-def facts(key: str, side: str = "B", **more: Any) -> SideFacts:
-    return SideFacts(key=key, side=side, **{"facts": {"flops": 7.0}, **more})
+def static(key: str, side: str = "B", **more: Any) -> SideStaticMetrics:
+    return SideStaticMetrics(key=key, side=side, **{"metrics": {"flops": 7.0}, **more})
 
 
 def planned(
@@ -87,20 +87,22 @@ def planned(
         sides=tuple(Side(name=name, asked="main", kind=kind) for name in "AB"),  # type: ignore[arg-type]
         cases={key: {"A": one, "B": one} for key, one in cases.items()},
         missing={}, run=RunOptions(), threshold=0.05, thresholds=thresholds or {},
-        machine_id="m", versions={}, proof={}, facts={}, sources={},
+        machine_id="m", versions={}, proof={}, torch_details={}, sources={},
     )  # fmt: skip
 
 
-def outcome(*records: Pair | SideFacts, incomplete: str | None = None, **plan: Any) -> Report:
-    """plan: of `planned`.  Where no facts are given, each side has its own."""
+def outcome(
+    *records: Pair | SideStaticMetrics, incomplete: str | None = None, **plan: Any
+) -> Report:
+    """plan: of `planned`.  Where no static metrics are given, each side has its own."""
     made = planned(**plan)
-    both = of_records(*records, *(facts(key, side) for key in made.cases for side in "AB"))
+    both = of_records(*records, *(static(key, side) for key in made.cases for side in "AB"))
     both.cases = {key: one["A"] for key, one in made.cases.items()}
     both.thresholds = made.thresholds
-    return ab_outcome.decided(made, both, (), Path("out"), incomplete=incomplete)
+    return decision.decided(made, both, (), Path("out"), incomplete=incomplete)
 
 
-def of_records(*records: Pair | SideFacts) -> Pairs:
+def of_records(*records: Pair | SideStaticMetrics) -> Pairs:
     """What was measured, and nothing that could measure more."""
     seen = PairsSoFar()
     for one in records:
@@ -121,7 +123,7 @@ def codes(report: Report) -> tuple[int, int]:
 
 
 def test_two_sides_that_ran_and_are_the_same_pass() -> None:
-    found = outcome(*good(A), *nulls(), facts(A, "A"), facts(A))
+    found = outcome(*good(A), *nulls(), static(A, "A"), static(A))
     assert said(found) == [("forward", "SAME", "")]
     assert (found.notes, codes(found)) == ((), (0, 0))
 
@@ -231,11 +233,11 @@ def test_sides_that_do_not_fit_at_once_are_unmeasured_whichever_was_second() -> 
 
 def test_a_result_that_is_wrong_is_a_failure_of_its_side_however_fast() -> None:
     for kind in ("revision", "settings"):
-        wrong = facts(A, invalid="relative error 0.3")
-        found = outcome(*good(A, 0.5), *nulls(), facts(A, "A"), wrong, kind=kind)
+        wrong = static(A, invalid="relative error 0.3")
+        found = outcome(*good(A, 0.5), *nulls(), static(A, "A"), wrong, kind=kind)
         assert said(found) == [(None, "FAILED", "side B: invalid: relative error 0.3")]
         assert codes(found) == (4, 4)
-    both = outcome(*good(A), *nulls(), facts(A, "A", invalid="off"), facts(A, invalid="off"))
+    both = outcome(*good(A), *nulls(), static(A, "A", invalid="off"), static(A, invalid="off"))
     assert said(both) == [(None, "FAILED", "both sides: invalid: off")]
 
 
@@ -315,8 +317,8 @@ def test_thresholds_of_their_own_are_said_and_are_in_the_report() -> None:
 
 
 def test_cases_that_could_not_be_verified_are_counted() -> None:
-    doubt = facts(A, problems={"relative_error": "it draws random numbers"})
-    found = outcome(*good(A), *nulls(), facts(A, "A"), doubt)
+    doubt = static(A, problems={"relative_error": "it draws random numbers"})
+    found = outcome(*good(A), *nulls(), static(A, "A"), doubt)
     assert found.notes == (
         (
             "The results of side B could not be verified in 1 of 1 case: "
@@ -329,13 +331,13 @@ def test_a_step_summary_that_cannot_be_written_is_said(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(tmp_path / "nowhere/summary.md"))
-    ab_outcome.tell(outcome(*good(A), *nulls()), Console(), tmp_path)
+    decision.tell(outcome(*good(A), *nulls()), Console(), tmp_path)
     assert "summary.md: the step summary cannot be written: No such file" in capsys.readouterr().out
 
 
 def test_the_exit_code_is_kept_beside_the_first_line(tmp_path: Path) -> None:
     (tmp_path / DESCRIPTION).write_text("{}")
-    ab_outcome.write(tmp_path, outcome(), of_records(), 2)
+    decision.write(tmp_path, outcome(), of_records(), 2)
     stored = json.loads((tmp_path / DESCRIPTION).read_text())
     assert stored["exit_code"] == 2
     assert stored["headline"].startswith("NOTHING MEASURED")

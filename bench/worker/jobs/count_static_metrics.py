@@ -14,15 +14,14 @@ from bench.core.subject import parse
 from bench.worker.checks import layout_changes
 from bench.worker.device import energy, nvidia
 from bench.worker.device.device import NOT_COUNTED, Device
-from bench.worker.metrics import bytes_moved, flops, memory
-from bench.worker.metrics.memory import begin_call
-from bench.worker.model import compile as compiled
-from bench.worker.model import lazy, loss
+from bench.worker.metrics import bytes_moved, flops, peak_memory
+from bench.worker.metrics.peak_memory import begin_call
+from bench.worker.model import lazy, loss, torch_compile
 from bench.worker.model.build import Prepared
 from bench.worker.model.step import Step, warm_up_calls
 
 MOST_NAMES = 5  # of layers that a message names
-# Facts that are asked for where no call succeeds as well; energy is none of a CPU's.
+# Metrics that are asked for where no call succeeds as well; energy is none of a CPU's.
 NEED_NO_CALL = ("parameters", "energy_j_per_image")
 
 
@@ -66,7 +65,7 @@ def find(
             continue
         try:
             found |= collect()
-        except Exception as error:  # the other facts are still worth having
+        except Exception as error:  # the other metrics are still worth having
             problems[name] = _error_text(error)
     left_out = lazy.left_out(prepared.module)
     if left_out:
@@ -112,7 +111,7 @@ def _parameters(prepared: Prepared) -> int:
 
 def _process_peak(step: Step, prepared: Prepared) -> Metrics:
     begin_call(step, prepared)
-    return {"process_peak_bytes": memory.process_peak_bytes(step)}
+    return {"process_peak_bytes": peak_memory.process_peak_bytes(step)}
 
 
 def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Metrics:
@@ -124,15 +123,15 @@ def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Metrics
     if device.type == "cpu":
         _need_open_weights(prepared.module)  # an accelerator's allocator has counted them
         held = prepared.loss.held() if isinstance(prepared.loss, loss.FixedGradient) else ()
-        before = memory.alive_bytes(prepared.module, prepared.args, prepared.kwargs, held)
-        return {"peak_bytes": before + memory.allocated_peak_bytes(step)}
+        before = peak_memory.alive_bytes(prepared.module, prepared.args, prepared.kwargs, held)
+        return {"peak_bytes": before + peak_memory.allocated_peak_bytes(step)}
     device.wait()
     device.empty_cache()
     device.reset_peak()
     step()
     device.wait()
     peak, reserved = device.peak_bytes(), device.reserved_peak_bytes()
-    if compiled.uses_cuda_graphs(case.compile, device.type):
+    if torch_compile.uses_cuda_graphs(case.compile, device.type):
         peak = reserved
     if peak is None:
         raise MetricError(f"{device.name}: {device.memory_doubt or NOT_COUNTED}")

@@ -131,7 +131,7 @@ def _threads(variables: Mapping[str, str]) -> Iterator[Finding]:
 
 
 def _compiler(found: Probe) -> Iterator[Finding]:
-    compiler = found.facts.get("compiler")
+    compiler = found.torch_details.get("compiler")
     if compiler:
         yield Finding("ok", f"torch.compile has a C++ compiler: {compiler}")
     else:
@@ -234,7 +234,7 @@ def _devices(found: Probe, listed: list[Gpu]) -> Iterator[Finding]:
 def _unseen(found: Probe, gpu: Gpu) -> Finding:
     """NVIDIA's driver lists a GPU that torch cannot use."""
     lists = f"NVIDIA's driver {gpu.driver} lists {gpu.name}, and torch {found.torch}"
-    cuda = str(found.facts.get("cuda") or "").partition(".")[0]
+    cuda = str(found.torch_details.get("cuda") or "").partition(".")[0]
     oldest = OLDEST_DRIVERS.get(int(cuda)) if cuda.isdecimal() else None
     major = gpu.driver.partition(".")[0]
     if oldest is not None and major.isdecimal() and int(major) < oldest:

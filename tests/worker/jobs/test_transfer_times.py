@@ -14,7 +14,7 @@ from bench.core.records import Entry, Measurement, Samples
 from bench.insights.collect import of_run
 from bench.plots.draw import build
 from bench.worker.device.device import open_device
-from bench.worker.jobs import transfers as transfer
+from bench.worker.jobs import transfer_times
 from tests.support.cases import case
 from tests.support.fake_accelerator import LAUNCH_S, NAME, Machine, install
 from tests.support.results import run_of
@@ -30,7 +30,7 @@ def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
 def test_every_tensor_is_moved_and_its_bytes_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.Tensor, "pin_memory", lambda one: one.clone())
     inputs = ((torch.zeros(8, 3, 4, 4),), {"mask": torch.zeros(8, dtype=torch.int64)})
-    found = transfer.copies(inputs, [torch.zeros(8, 10)], "cpu")
+    found = transfer_times.copies(inputs, [torch.zeros(8, 10)], "cpu")
     assert {one.name: one.bytes_ for one in found} == {
         "input_pageable": 8 * 3 * 16 * 4 + 64,
         "input_pinned": 8 * 3 * 16 * 4 + 64,
@@ -50,7 +50,7 @@ def test_the_memory_format_goes_along(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", pin)
     image = torch.zeros(2, 3, 4, 4).to(memory_format=torch.channels_last)
-    transfer.copies((image,), (), "cpu")
+    transfer_times.copies((image,), (), "cpu")
     assert seen[0].is_contiguous(memory_format=torch.channels_last)
 
 
@@ -61,19 +61,19 @@ def test_where_memory_cannot_be_pinned_there_is_no_such_phase(
         raise RuntimeError("Cannot access accelerator device when none is available.")
 
     monkeypatch.setattr(torch.Tensor, "pin_memory", refuses)
-    found = transfer.copies((torch.zeros(4),), (torch.zeros(4),), "cpu")
+    found = transfer_times.copies((torch.zeros(4),), (torch.zeros(4),), "cpu")
     assert [one.name for one in found] == ["input_pageable", "output_pageable"]
 
 
 def test_training_brings_nothing_back() -> None:
-    names = [one.name for one in transfer.copies((torch.zeros(4),), (), "cpu")]
+    names = [one.name for one in transfer_times.copies((torch.zeros(4),), (), "cpu")]
     assert not any(name.startswith("output") for name in names)
 
 
 def test_a_copy_that_returns_before_it_is_done_is_waited_for(machine: Machine) -> None:
     device = open_device(NAME)
-    way = transfer.Copies("input_pinned", lambda: machine.submit(0.001), 4_000)
-    moved = transfer.measure([way], device, machine.clock, budget=BUDGET, resolution_s=1e-9)
+    way = transfer_times.Copies("input_pinned", lambda: machine.submit(0.001), 4_000)
+    moved = transfer_times.measure([way], device, machine.clock, budget=BUDGET, resolution_s=1e-9)
     by_kind = {one.kind: statistics.median(one.times_s) for one in moved.samples}
     assert {one.phase for one in moved.samples} == {"input_pinned"}
     assert by_kind["latency"] == pytest.approx(0.001 + LAUNCH_S)
@@ -90,10 +90,10 @@ def test_a_copy_for_which_memory_is_too_small_is_left_out_and_the_others_are_mea
         raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4.00 GiB")
 
     every = [
-        transfer.Copies("input_pageable", no_room, 2**32),
-        transfer.Copies("output_pageable", lambda: machine.submit(0.001), 4_000),
+        transfer_times.Copies("input_pageable", no_room, 2**32),
+        transfer_times.Copies("output_pageable", lambda: machine.submit(0.001), 4_000),
     ]
-    moved = transfer.measure(
+    moved = transfer_times.measure(
         every, open_device(NAME), machine.clock, budget=BUDGET, resolution_s=1e-9, why_no_memory=str
     )
     assert {one.phase for one in moved.samples} == {"output_pageable"}
@@ -107,9 +107,9 @@ def test_a_copy_that_fails_for_another_reason_is_a_failure(machine: Machine) -> 
     def fails() -> None:
         raise RuntimeError("CUDA error: an illegal memory access was encountered")
 
-    way = transfer.Copies("input_pageable", fails, 4)
+    way = transfer_times.Copies("input_pageable", fails, 4)
     with pytest.raises(RuntimeError, match="illegal memory access"):
-        transfer.measure([way], open_device(NAME), machine.clock)
+        transfer_times.measure([way], open_device(NAME), machine.clock)
 
 
 # --- what is read of them --------------------------------------------------------------------

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench.core.records import Failure
-from bench.insights.headline import of_runs
+from bench.insights.headlines import of_runs
 from tests.support.cases import case
 from tests.support.results import replicates, run_of
 

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench.commands import doctor as command
-from bench.host import doctor, preflight
-from bench.host.doctor import Gpu
+from bench.commands import doctor
+from bench.host import doctor_checks, preflight
+from bench.host.doctor_checks import Gpu
 from bench.host.finding import Finding
 from bench.host.probe import ProbeError
 from bench.host.probed import Device, Probe
@@ -27,7 +27,7 @@ def torch(
 ) -> Probe:
     return Probe(
         torch=version,
-        facts={"compiler": compiler},
+        torch_details={"compiler": compiler},
         devices={one.name: one for one in (CPU, *devices)},
         subjects={},
     )
@@ -49,7 +49,7 @@ def found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Found:
         lay(tmp_path, files or {})
         places = preflight.KernelFolders(tmp_path / "proc", tmp_path / "sys", tmp_path / "groups")
         return list(
-            doctor.findings(
+            doctor_checks.findings(
                 lambda: probe or torch(Device(name="cuda:0", shown="NVIDIA H100")),
                 places,
                 variables or {},
@@ -209,7 +209,7 @@ def test_a_driver_that_is_too_old_for_torchs_cuda_is_named_with_the_one_it_needs
     found: Found,
 ) -> None:
     probe = dataclasses.replace(
-        torch(version="2.13.0+cu130"), facts={"compiler": "/bin/g++", "cuda": "13.0"}
+        torch(version="2.13.0+cu130"), torch_details={"compiler": "/bin/g++", "cuda": "13.0"}
     )
     (one,) = odd(found(probe=probe, gpus=(card(driver="550.54"),)))
     assert one.text == (
@@ -228,7 +228,7 @@ def test_without_torch_the_check_says_so_and_ends(
     def broken() -> Probe:
         raise ProbeError("no module named torch")
 
-    *_, last = doctor.findings(
+    *_, last = doctor_checks.findings(
         broken, preflight.KernelFolders(tmp_path, tmp_path, tmp_path), {}, tmp_path, list, list
     )
     assert last.level == "spoils"
@@ -252,7 +252,7 @@ def test_a_disk_that_is_full_is_found(found: Found, monkeypatch: pytest.MonkeyPa
     ],
 )
 def test_the_last_line_counts(spoils: int, lacks: int, text: str) -> None:
-    assert command.summary(spoils, lacks) == text
+    assert doctor.summary(spoils, lacks) == text
 
 
 def test_the_exit_code_says_whether_something_spoils_figures(
@@ -260,10 +260,12 @@ def test_the_exit_code_says_whether_something_spoils_figures(
 ) -> None:
     console = Console(record=True, width=100, color_system=None)
     lines = [Finding("ok", "fine"), Finding("lacks", "no \x1b compiler", "install one")]
-    monkeypatch.setattr("bench.host.doctor.findings", lambda _: iter(lines))
-    assert command.run(console) == 0
-    monkeypatch.setattr("bench.host.doctor.findings", lambda _: iter([Finding("spoils", "load")]))
-    assert command.run(console) == 1
+    monkeypatch.setattr("bench.host.doctor_checks.findings", lambda _: iter(lines))
+    assert doctor.run(console) == 0
+    monkeypatch.setattr(
+        "bench.host.doctor_checks.findings", lambda _: iter([Finding("spoils", "load")])
+    )
+    assert doctor.run(console) == 1
     shown = console.export_text().splitlines()
     assert shown[:3] == ["ok      fine", "lacks   no ? compiler", "        install one"]
 
@@ -279,7 +281,7 @@ def test_what_nvidia_smi_prints_is_read(monkeypatch: pytest.MonkeyPatch) -> None
         return SimpleNamespace(returncode=0, stdout=printed)
 
     monkeypatch.setattr("subprocess.run", run)
-    assert doctor.nvidia_smi() == [
+    assert doctor_checks.nvidia_smi() == [
         Gpu(
             "0",
             "NVIDIA H100 80GB HBM3",
@@ -309,4 +311,4 @@ def test_without_nvidia_smi_no_gpu_is_listed(monkeypatch: pytest.MonkeyPatch) ->
         raise FileNotFoundError
 
     monkeypatch.setattr("subprocess.run", run)
-    assert doctor.nvidia_smi() == []
+    assert doctor_checks.nvidia_smi() == []

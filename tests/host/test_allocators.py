@@ -2,11 +2,11 @@
 
 import pytest
 
-from bench.host import allocator
+from bench.host import allocators
 
 
 def test_the_line_to_copy_sets_what_the_suite_sets() -> None:
-    assert allocator.exports() == (
+    assert allocators.exports() == (
         "export MALLOC_MMAP_THRESHOLD_=1073741824 MALLOC_TRIM_THRESHOLD_=4294967296 "
         "MALLOC_TOP_PAD_=268435456 GLIBC_TUNABLES=glibc.malloc.hugetlb=1"
     )
@@ -24,4 +24,4 @@ def test_the_line_to_copy_sets_what_the_suite_sets() -> None:
 def test_an_allocator_can_be_chosen_where_glibc_allocates(
     given: dict[str, str], libc: str, *, can: bool
 ) -> None:
-    assert allocator.can_be_chosen(given, libc) is can
+    assert allocators.can_be_chosen(given, libc) is can

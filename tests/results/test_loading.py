@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.core.records import COLUMNS, STATUSES, Measurement, Row, Samples, to_line
 from bench.results import aggregate, run_json
 from bench.results.csv_files import SAMPLE_COLUMNS, write_measurements, write_samples
-from bench.results.load import ReadError, load
+from bench.results.loading import ReadError, load
 from bench.results.results import samples_of
 from tests.support.cases import case
 from tests.support.results import measurement, replicates, run_of
@@ -314,7 +314,7 @@ def test_samples_of_a_replicate_that_does_not_count_are_not_read_from_the_journa
     tmp_path: Path,
 ) -> None:
     entries = [
-        *replicates(case(), [0.25], flags=("contended",), facts={"contention_ratio": 0.9}),
+        *replicates(case(), [0.25], flags=("contended",), metrics={"contention_ratio": 0.9}),
         *(measurement(case(), number, 0.5) for number in (1, 2)),
     ]
     lines = "".join(to_line(entry) + "\n" for entry in entries)

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.worker.device import torch_private
-from bench.worker.metrics.memory import begin_call
+from bench.worker.metrics.peak_memory import begin_call
 from bench.worker.model import layer_names, loss, pytree
 from bench.worker.model.build import Prepared
 from bench.worker.model.step import Step, TrainingStep

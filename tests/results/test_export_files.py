@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench.commands import export as command
+from bench.commands import export
 from bench.core.errors import UserError
-from bench.results import export
+from bench.results import export_files
 from bench.results.results import Results
 from tests.support.cases import case
 from tests.support.results import measurement, run_of
@@ -26,7 +26,7 @@ def run(tmp_path: Path) -> Results:
 
 
 def test_statistics_for_pytest_benchmark_are_over_all_samples(run: Results) -> None:
-    found = json.loads(export.pytest_benchmark(run))
+    found = json.loads(export_files.pytest_benchmark(run))
     (one,) = found["benchmarks"]
     assert one["name"] == CASE.case_id
     stats = one["stats"]
@@ -40,7 +40,7 @@ def test_statistics_for_pytest_benchmark_are_over_all_samples(run: Results) -> N
 @pytest.mark.slow
 def test_pytest_benchmark_itself_reads_its_file(run: Results, tmp_path: Path) -> None:
     file = tmp_path / "0001_run.json"
-    file.write_text(export.pytest_benchmark(run), encoding="utf-8")
+    file.write_text(export_files.pytest_benchmark(run), encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "-m", "pytest_benchmark", "compare", str(file)],
         cwd=tmp_path,
@@ -55,7 +55,7 @@ def test_pytest_benchmark_itself_reads_its_file(run: Results, tmp_path: Path) ->
 
 
 def test_github_action_benchmark_gets_a_list_of_names_units_and_values(run: Results) -> None:
-    (one,) = json.loads(export.github_action_benchmark(run))
+    (one,) = json.loads(export_files.github_action_benchmark(run))
     assert one["name"] == CASE.case_id
     assert one["unit"] == "ms"
     assert 11 < one["value"] < 12.1
@@ -63,26 +63,26 @@ def test_github_action_benchmark_gets_a_list_of_names_units_and_values(run: Resu
 
 
 def test_bencher_gets_nanoseconds_with_their_bounds(run: Results) -> None:
-    found = json.loads(export.bencher(run))[CASE.case_id]
+    found = json.loads(export_files.bencher(run))[CASE.case_id]
     latency = found["latency"]
     assert 11e6 < latency["value"] < 12.1e6
     assert latency["lower_value"] < latency["value"] < latency["upper_value"]
     assert 600 < found["throughput"]["value"] < 830
 
 
-@pytest.mark.parametrize("to", list(export.FORMATS))
+@pytest.mark.parametrize("to", list(export_files.FORMATS))
 def test_a_run_without_times_is_refused_in_words(to: str, tmp_path: Path) -> None:
     empty: list[Any] = []
     with pytest.raises(UserError, match="nothing to export"):
-        export.FORMATS[to](run_of(tmp_path / "none", empty))
+        export_files.FORMATS[to](run_of(tmp_path / "none", empty))
 
 
 def test_the_command_writes_a_file_or_standard_output(
     run: Results, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.json"
-    assert command.run(run.path, "bencher", out) == 0
-    assert command.run(run.path, "bencher", None) == 0
+    assert export.run(run.path, "bencher", out) == 0
+    assert export.run(run.path, "bencher", None) == 0
     assert capsys.readouterr().out == out.read_text(encoding="utf-8")
 
 
@@ -90,6 +90,6 @@ def test_an_unknown_format_and_a_folder_that_is_missing_are_refused(
     run: Results, tmp_path: Path
 ) -> None:
     with pytest.raises(UserError, match="did you mean 'bencher'"):
-        command.run(run.path, "benchers", None)
+        export.run(run.path, "benchers", None)
     with pytest.raises(UserError, match="cannot be written"):
-        command.run(run.path, "bencher", tmp_path / "missing" / "out.json")
+        export.run(run.path, "bencher", tmp_path / "missing" / "out.json")

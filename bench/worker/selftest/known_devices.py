@@ -1,7 +1,7 @@
 """Work of known size on the accelerators, timed as cases are.
 
-`python -m bench.worker.selftest.devices` runs in a process of its own, because it initialises the
-devices.  The answer is a JSON object: device name → its figures.
+`python -m bench.worker.selftest.known_devices` runs in a process of its own, because it
+initialises the devices.  The answer is a JSON object: device name → its figures.
 """
 
 import contextlib
@@ -21,7 +21,7 @@ from bench.core.protocol import Budget
 from bench.host.interpreter import HERE
 from bench.worker.device import device, nvidia
 from bench.worker.device.gpu_monitor import GpuMonitor
-from bench.worker.timing import measure, stopwatch
+from bench.worker.timing import call_timing, stopwatch
 
 MATRIX, PRODUCTS = 4096, 8  # 1.1 TFLOP in float32: 20 ms on the fastest, 0.5 s on a small one
 SMALLER = (256, 512, 1024, 2048)  # for devices that would take seconds
@@ -62,7 +62,7 @@ def accelerator(
     """
     work()
     on.wait()
-    found = medians(measure.measure(Forward(work), on, Budget(), clock))
+    found = medians(call_timing.measure(Forward(work), on, Budget(), clock))
     launches_s = []
     for _ in range(LAUNCHES):
         on.wait()
@@ -152,7 +152,7 @@ def _watched(monitor: GpuMonitor, work: Callable[[], object]) -> bool | None:
 @contextlib.contextmanager
 def another_process(name: str) -> Iterator[None]:
     """Run a process that computes on the device until the block ends."""
-    command = HERE.command("bench.worker.selftest.devices", BESIDE, name)
+    command = HERE.command("bench.worker.selftest.known_devices", BESIDE, name)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         process.stdout.readline()  # it is there, or has ended
@@ -173,7 +173,7 @@ def _be_beside(name: str) -> None:
         on.wait()
 
 
-def medians(found: measure.Timing) -> Figures:
+def medians(found: call_timing.Timing) -> Figures:
     """Return `latency_s`, `pipelined_s`, and `device_s` if there are events."""
     return {f"{one.kind}_s": statistics.median(one.times_s) for one in found.samples}
 

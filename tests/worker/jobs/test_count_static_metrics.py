@@ -1,4 +1,4 @@
-"""All facts of a case together, each failing alone."""
+"""All static metrics of a case together, each failing alone."""
 
 import dataclasses
 from typing import Any
@@ -8,7 +8,7 @@ import pytest
 from bench.core.records import COLUMNS, Case
 from bench.worker.device import energy, nvidia
 from bench.worker.device.device import open_device
-from bench.worker.jobs import static_metrics
+from bench.worker.jobs import count_static_metrics
 from bench.worker.jobs.prepare import make_step
 from bench.worker.model.build import prepare
 from bench.worker.model.step import Step
@@ -20,7 +20,7 @@ RESIDUAL = "tests.subjects.models:Residual"
 def find(of: Case) -> tuple[dict[str, float], dict[str, str]]:
     prepared = prepare(of)
     step = make_step(prepared, prepared.module, of, "cpu")
-    return static_metrics.find(step, step, prepared, of, open_device("cpu"))
+    return count_static_metrics.find(step, step, prepared, of, open_device("cpu"))
 
 
 def small(**changes: Any) -> Case:
@@ -30,7 +30,7 @@ def small(**changes: Any) -> Case:
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["inference", "training"])
 @pytest.mark.parametrize("layer", ["", "/relu1", "/bn"])
-def test_every_fact_of_a_cpu_is_found(mode: str, layer: str) -> None:
+def test_every_metric_of_a_cpu_is_found(mode: str, layer: str) -> None:
     found, problems = find(small(mode=mode, subject=RESIDUAL + layer))
     problems.pop("process_peak_bytes", None)  # /proc may be missing or closed
     assert problems == {}
@@ -47,7 +47,7 @@ def test_every_fact_of_a_cpu_is_found(mode: str, layer: str) -> None:
     assert ("flops:backward" in found) is (mode == "training")
 
 
-def test_the_facts_of_a_layer_are_those_of_the_layer() -> None:
+def test_the_metrics_of_a_layer_are_those_of_the_layer() -> None:
     found, _ = find(small(subject=f"{RESIDUAL}/first"))
     image, maps, weights = 2 * 3 * 64 * 4, 2 * 8 * 64 * 4, (8 * 27 + 8) * 4
     assert found["parameters"] == 224
@@ -65,7 +65,7 @@ def test_training_moves_what_backward_needs_again_and_what_the_optimizer_does(
     of = small(subject="torch.nn:Linear(8, 3)", input="8", mode="training")
     prepared = dataclasses.replace(prepare(of), restore=restored)
     step = make_step(prepared, prepared.module, of, "cpu")
-    found, _ = static_metrics.find(step, step, prepared, of, open_device("cpu"))
+    found, _ = count_static_metrics.find(step, step, prepared, of, open_device("cpu"))
     x, y, weight, bias = 2 * 8 * 4, 2 * 3 * 4, 8 * 3 * 4, 3 * 4
     assert found["bytes_moved:forward"] == x + y + weight + bias
     assert found["bytes_moved:backward"] == y + weight + bias + x
@@ -78,7 +78,7 @@ def test_an_in_place_layers_input_counts_once() -> None:
     assert found["peak_bytes"] == 2 * 8 * 64 * 4
 
 
-def test_one_fact_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_metric_that_fails_leaves_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def fails(*_: object) -> None:
         raise ZeroDivisionError("by\nzero")
 
@@ -93,7 +93,7 @@ def test_compiled_code_has_no_operators_but_the_mathematics_of_its_module() -> N
     of = small(subject="torch.nn:Linear(8, 3)", input="8")
     prepared = prepare(of)
     step, eager = (make_step(prepared, prepared.module, of, "cpu") for _ in range(2))
-    found, problems = static_metrics.find(step, eager, prepared, of, open_device("cpu"))
+    found, problems = count_static_metrics.find(step, eager, prepared, of, open_device("cpu"))
     assert set(problems) - {"process_peak_bytes"} == {"operators", "layout_flips"}
     assert found["flops"] == 2 * 2 * 8 * 3
 
@@ -137,7 +137,7 @@ def on_gpu(gpu: FakeGpu, **changes: Any) -> tuple[dict[str, float], dict[str, st
     prepared = prepare(of)
     step = make_step(prepared, prepared.module, of, "cpu")
     gpu.step = step
-    return static_metrics.find(step, step, prepared, of, gpu)
+    return count_static_metrics.find(step, step, prepared, of, gpu)
 
 
 def test_an_accelerators_own_counters_are_read_after_waiting() -> None:

@@ -5,13 +5,22 @@ import json
 import math
 import statistics
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
 from bench.core.decode import Decoder, or_text, tagged
 from bench.core.errors import UserError
-from bench.core.records import STATUSES, Cause, Entry, Failure, Measurement, RecordError, Status
+from bench.core.records import (
+    STATUSES,
+    Cause,
+    Entry,
+    Failure,
+    Measurement,
+    RecordError,
+    Status,
+    stored_fields,
+)
 from bench.results.journal import lines
 from bench.verdict.looks import Stage
 from bench.verdict.paired_test import mean_value, pair_value
@@ -73,25 +82,25 @@ class Pair:
     samples: Mapping[str, tuple[tuple[float, ...], tuple[float, ...]]] = field(default_factory=dict)
     only: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # side → phases only it has
     failed: Mapping[str, FailedOrText] = field(default_factory=dict)  # by side
-    facts: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
+    metrics: Mapping[str, Mapping[str, float]] = field(default_factory=dict)  # by side
     flags: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # by side
     wall_s: float = 0.0  # of both variants together
     kind: Literal["pair"] = "pair"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SideFacts:
+class SideStaticMetrics:
     """The static metrics of one variant of a case."""
 
     key: str
     side: str
-    facts: Mapping[str, float]
+    metrics: Mapping[str, float]
     problems: Mapping[str, str] = field(default_factory=dict)
     invalid: str | None = None  # the reason why its result is wrong
-    kind: Literal["sidefacts"] = "sidefacts"
+    kind: Literal["sidefacts"] = "sidefacts"  # as the journal has it
 
 
-Record = Pair | SideFacts
+Record = Pair | SideStaticMetrics
 _RECORD: Decoder[Record] = Decoder(tagged(Record), "pair")
 
 
@@ -99,7 +108,7 @@ def disturbance(pair: Pair) -> float:
     """Return the contention of the variant that had more; infinity for a failed pair."""
     if pair.failed:
         return math.inf
-    return max(one.get("contention_ratio", 0.0) for one in pair.facts.values())
+    return max(one.get("contention_ratio", 0.0) for one in pair.metrics.values())
 
 
 def contended(pair: Pair) -> bool:
@@ -128,7 +137,7 @@ def pair_of(stage: Stage, number: int, key: str, a: Entry, b: Entry, *, null: bo
             side: tuple(dict.fromkeys(x.phase for x in one.samples if x.phase not in samples))
             for side, one in (("A", a), ("B", b))
         },
-        facts={"A": a.facts, "B": b.facts},
+        metrics={"A": a.metrics, "B": b.metrics},
         flags={"A": a.flags, "B": b.flags},
     )
 
@@ -173,7 +182,9 @@ class PairsSoFar:
     """The measurements so far; each pair of a case is there a single time."""
 
     pairs: dict[At, Pair] = field(default_factory=dict)
-    facts: dict[tuple[str, str], SideFacts] = field(default_factory=dict)  # by key and side
+    static_metrics: dict[tuple[str, str], SideStaticMetrics] = field(
+        default_factory=dict
+    )  # by key and side
     # The pairs in the order of their numbers, by key, stage and null.
     _index: dict[tuple[str, str, bool], list[Pair]] = field(
         default_factory=dict, init=False, repr=False, compare=False
@@ -195,8 +206,8 @@ class PairsSoFar:
                 if at not in self.pairs:
                     self.pairs[at] = record
                     self._enter(record)
-            case SideFacts():
-                self.facts.setdefault((record.key, record.side), record)
+            case SideStaticMetrics():
+                self.static_metrics.setdefault((record.key, record.side), record)
 
     def _enter(self, pair: Pair) -> None:
         own = self._index.setdefault((pair.key, pair.stage, pair.null), [])
@@ -237,7 +248,7 @@ class PairsSoFar:
 
 
 def to_line(record: Record) -> str:
-    return json.dumps(asdict(record), allow_nan=False, separators=(",", ":"))
+    return json.dumps(stored_fields(record), allow_nan=False, separators=(",", ":"))
 
 
 def read(path: Path) -> PairsSoFar:

@@ -16,7 +16,7 @@ from bench.plots import time_error
 from bench.plots.time_error import Point
 from bench.results.run_directory import write_atomically
 from bench.tune.confirm import Confirmed
-from bench.tune.objective import COUNTED, Objective
+from bench.tune.objectives import COUNTED, Objective
 from bench.tune.search import Refused
 from bench.tune.space import changed
 from bench.tune.static import Static

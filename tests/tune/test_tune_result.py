@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from bench.tune import outcome
+from bench.tune import tune_result
 from bench.tune.confirm import Confirmed, confirmed
-from bench.tune.outcome import Candidate, TuneOutcome
 from bench.tune.search import Refused
 from bench.tune.static import Static
+from bench.tune.tune_result import Candidate, TuneOutcome
 from tests.support.cases import case
 
 PLAIN = case(subject="net", batch=8)
@@ -48,7 +48,7 @@ def made(**changes: object) -> TuneOutcome:
 
 
 def test_the_answer_has_the_confirmed_speedup() -> None:
-    first, second, *_ = outcome.sentences(made())
+    first, second, *_ = tune_result.sentences(made())
     assert first == (
         "amp bfloat16 is the fastest of 4 settings for inference of net at N=8 on cpu: 2.00× "
         "(1.90–2.10) against plain in 8 fresh pairs."
@@ -57,12 +57,12 @@ def test_the_answer_has_the_confirmed_speedup() -> None:
 
 
 def test_a_speedup_that_pairs_do_not_confirm_is_not_claimed() -> None:
-    first = outcome.sentences(made(against_plain=Confirmed(1.02, 0.97, 1.07, 8)))[0]
+    first = tune_result.sentences(made(against_plain=Confirmed(1.02, 0.97, 1.07, 8)))[0]
     assert first.startswith("No setting is shown to be faster than plain")
 
 
 def test_without_pairs_the_answer_says_so() -> None:
-    first = outcome.sentences(made(against_plain=None))[0]
+    first = tune_result.sentences(made(against_plain=None))[0]
     assert first.endswith("It was not confirmed: the budget ended before.")
 
 
@@ -71,18 +71,18 @@ def test_the_front_holds_what_nothing_beats() -> None:
 
 
 def test_the_code_sets_what_won() -> None:
-    assert 'torch.autocast("cpu", dtype=torch.bfloat16)' in outcome.code(made())
+    assert 'torch.autocast("cpu", dtype=torch.bfloat16)' in tune_result.code(made())
 
 
 def test_the_toml_measures_plain_and_the_winner_again() -> None:
-    sweeps = tomllib.loads(outcome.toml(made()))["sweep"]
+    sweeps = tomllib.loads(tune_result.toml(made()))["sweep"]
     assert [one["amp"] for one in sweeps] == ["off", "bfloat16"]
     assert sweeps[1]["subject"] == "net"
     assert sweeps[1]["batch"] == 8
 
 
 def test_the_files_have_the_sentences_and_the_reasons(tmp_path: Path) -> None:
-    outcome.write(tmp_path, made())
+    tune_result.write(tmp_path, made())
     stored = json.loads((tmp_path / "tune.json").read_text())
     assert stored["winner"]["amp"] == "bfloat16"
     assert stored["refused"][0]["reason"] == "oom: out of memory"
@@ -90,9 +90,9 @@ def test_the_files_have_the_sentences_and_the_reasons(tmp_path: Path) -> None:
 
 
 def test_the_plot_is_written_where_errors_are_known(tmp_path: Path) -> None:
-    assert outcome.draw(made(), tmp_path) == tmp_path / "time-error.png"
+    assert tune_result.draw(made(), tmp_path) == tmp_path / "time-error.png"
     unknown = tuple(dataclasses.replace(one, static=None) for one in made().candidates)
-    assert outcome.draw(made(candidates=unknown), tmp_path / "none") is None
+    assert tune_result.draw(made(candidates=unknown), tmp_path / "none") is None
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_confirmed_speedup_needs_an_interval_above_one(values: list[float], fa
 
 
 def test_plain_is_not_called_the_fastest_where_faster_ones_were_not_checked() -> None:
-    first = outcome.sentences(made(winner=PLAIN, against_plain=None, unchecked=2))[0]
+    first = tune_result.sentences(made(winner=PLAIN, against_plain=None, unchecked=2))[0]
     assert first == (
         "No setting for inference of net at N=8 on cpu is known to be faster than plain: 2 "
         "settings that may be faster could not be checked before the budget ended."
@@ -114,9 +114,9 @@ def test_plain_is_not_called_the_fastest_where_faster_ones_were_not_checked() ->
 
 
 def test_a_counted_objective_says_nothing_of_a_second_best_in_time() -> None:
-    said = outcome.sentences(made(objective="memory"))
+    said = tune_result.sentences(made(objective="memory"))
     assert not any("cannot be told from it" in one for one in said)
 
 
 def test_the_toml_keeps_the_weights() -> None:
-    assert tomllib.loads(outcome.toml(made(weights="/w.pt")))["run"]["weights"] == "/w.pt"
+    assert tomllib.loads(tune_result.toml(made(weights="/w.pt")))["run"]["weights"] == "/w.pt"

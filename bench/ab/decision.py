@@ -11,10 +11,10 @@ from typing import NamedTuple
 
 from rich.console import Console
 
-from bench.ab.directory import DESCRIPTION
-from bench.ab.journal import PhaseKey
+from bench.ab.ab_directory import DESCRIPTION
+from bench.ab.ab_plan import AbError, Planned
 from bench.ab.notes import notes
-from bench.ab.plan import AbError, Planned
+from bench.ab.pair_journal import PhaseKey
 from bench.ab.rows import rows_of
 from bench.ab.scheduler import Pairs, values
 from bench.core.records import whole_phase
@@ -82,7 +82,7 @@ def decided(
     )
 
 
-def _by_stage(nulls: Sequence[paired_test.Case]) -> list[paired_test.Case]:
+def _by_stage(nulls: Sequence[paired_test.PairedPhase]) -> list[paired_test.PairedPhase]:
     """Return the two stages of the null cases as separate cases, so that each is tested alone."""
     stages = []
     for one in nulls:

@@ -1,0 +1,416 @@
+"""The flags and arguments of the commands, as data: the type of each, its name and its help.
+
+The flags of the axes come from `bench.core.axes`.
+"""
+
+import inspect
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from bench.core.axes import AXES, BY_NAME, Axis
+
+SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks")
+SUBJECT_HELP = (
+    "what to measure: convnet, package.module:callable, path/file.py:callable or "
+    "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
+)
+
+WEIGHTS_HELP = (
+    "load this state dict, or the one in this checkpoint, into each subject but convnet, before "
+    "anything is measured [default: the weights that the subject is built with]"
+)
+
+
+def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
+    """Add a repeatable flag for every axis; the command gets all of them as `axes`.
+
+    Typer reads flags from the signature and has no other way to add them from a list.
+    """
+
+    def run(**given: Any) -> None:
+        axes = {axis.name: given.pop(axis.name) or [] for axis in AXES}
+        command(axes=axes, **given)
+
+    signature = inspect.signature(command, eval_str=True)
+    own = [one for name, one in signature.parameters.items() if name != "axes"]
+    flags = [
+        inspect.Parameter(
+            axis.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=None,
+            annotation=Annotated[
+                list[str] | None,
+                typer.Option(
+                    axis.flag,
+                    help=_axis_help(axis),
+                    metavar="VALUE",
+                    show_default=False,
+                    autocompletion=_completing(_values_of(axis)),
+                ),
+            ],
+        )
+        for axis in AXES
+    ]
+    parameters = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in own] + flags
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {one.name: one.annotation for one in parameters}
+    run.__name__, run.__doc__ = command.__name__, command.__doc__
+    return run
+
+
+def _values_of(axis: Axis) -> tuple[str, ...]:
+    """The values that a shell can offer; those that an axis lists, or has by name."""
+    if axis.name == "device":
+        return ("auto", "cpu", "cuda:0", "mps", "xpu:0")
+    return axis.values or tuple(filter(None, [axis.default]))
+
+
+def _completing(words: Sequence[str]) -> Callable[[str], list[str]]:
+    """Return completions for the beginning of a word."""
+
+    def complete(incomplete: str) -> list[str]:
+        return [word for word in words if word.startswith(incomplete)]
+
+    return complete
+
+
+def _axis_help(axis: Axis) -> str:
+    """The effect of the axis, its values and its default."""
+    values = f"one of {', '.join(axis.values)}" if axis.values else ""
+    default = f"default: {axis.default}" if axis.default else ""
+    notes = "; ".join(filter(None, (values, default)))
+    return f"{axis.help} [{notes}]" if notes else axis.help
+
+
+def option(
+    flag: str, help_: str, metavar: str = "VALUE", words: Sequence[str] | None = None
+) -> Any:
+    """words: that a shell offers; None = files."""
+    return typer.Option(
+        flag,
+        help=help_,
+        show_default=False,
+        metavar="" if flag in SWITCHES else metavar,
+        autocompletion=None if words is None else _completing(words),
+    )
+
+
+Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
+
+
+# of bench run
+RunSubjects = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SUBJECT]…", help="as --subject", show_default=False),
+]
+RunConfig = Annotated[
+    Path | None,
+    option(
+        "--config",
+        "TOML file with the sweep [default: ./bench.toml if it exists, else a built-in one]",
+        "FILE",
+    ),
+]
+
+# of bench run, ab, profile
+Subject = Annotated[list[str] | None, option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))]
+
+# of bench run, ab, tune, profile
+Weights = Annotated[str | None, option("--weights", WEIGHTS_HELP, "FILE")]
+
+# of bench run
+CaseIds = Annotated[
+    list[str] | None,
+    option("--case", "measure only this case id; --list shows all ids", "ID"),
+]
+Replicates = Annotated[
+    int | None,
+    option("--replicates", "measure every case in N fresh processes [default: 5]", "N"),
+]
+Precision = Annotated[
+    float | None,
+    option(
+        "--precision",
+        "add replicates until half of the 95 % interval is below this share of the time "
+        "[default: 0.10]",
+        "SHARE",
+    ),
+]
+RunBudget = Annotated[
+    float | None,
+    option(
+        "--budget",
+        "start nothing new after this time, accelerators included [default: as in the TOML]",
+        "SECONDS",
+    ),
+]
+
+# of bench run, profile
+Timeout = Annotated[
+    float | None,
+    option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
+]
+
+# of bench run
+RunSeed = Annotated[
+    int | None, option("--seed", "seed for the order of the cases [default: 0]", "N")
+]
+RunQuick = Annotated[
+    bool,
+    option(
+        "--quick",
+        "measure whole networks alone, in three short replicates, in about a minute, with two "
+        "minutes more for each accelerator",
+    ),
+]
+FreshPeaks = Annotated[
+    bool,
+    option(
+        "--fresh-peaks",
+        "measure the machine's peaks again; else those of the last day are used",
+    ),
+]
+Name = Annotated[str | None, option("--name", "add this to the name of the run directory", "NAME")]
+RunOut = Annotated[Path | None, option("--out", "run directory [default: results/<time>-…]", "DIR")]
+RunResume = Annotated[
+    Path | None,
+    option(
+        "--resume",
+        "continue this run directory; only --replicates, --precision, --budget and --timeout "
+        "can be given with it",
+        "DIR",
+    ),
+]
+ListOnly = Annotated[
+    bool,
+    option("--list", "show the cases, the left-out combinations and the duration, then exit"),
+]
+
+# of bench compare
+Run2 = Annotated[
+    Path | None, typer.Argument(metavar="[RUN2]", help="the candidate; RUN is the baseline")
+]
+By = Annotated[
+    str | None,
+    option(
+        "--by",
+        "show the speedup of each value of this axis, e.g. memory_format",
+        "AXIS",
+        tuple(BY_NAME),
+    ),
+]
+
+# of bench check
+Baseline = Annotated[
+    Path,
+    typer.Option(
+        "--baseline",
+        metavar="RUN",
+        help="the run to compare with, or a folder of runs: the newest of this machine is the "
+        "baseline, the others are its history",
+    ),
+]
+CheckThreshold = Annotated[
+    float,
+    typer.Option(
+        "--threshold", metavar="SHARE", help="the smallest slowdown that counts, 0.05 = 5 %"
+    ),
+]
+CheckStrict = Annotated[
+    bool,
+    option("--strict", "exit with 1 for a SUSPECT, and with 3 for a case that is undecided"),
+]
+
+# of bench ab
+SideA = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="A",
+        help="the baseline: a git revision, . (the working tree), axis=value, or python=PATH",
+    ),
+]
+SideB = Annotated[str | None, typer.Argument(metavar="B", help="the candidate, of the same kind")]
+AbConfig = Annotated[
+    Path | None,
+    option(
+        "--config",
+        "TOML file with the cases [default: ./bench.toml if it exists, else the ConvNet]",
+        "FILE",
+    ),
+]
+AbThreshold = Annotated[
+    float | None,
+    option("--threshold", "the smallest slowdown that counts [default: 0.05 = 5 %]", "SHARE"),
+]
+Pairs = Annotated[
+    int | None,
+    option(
+        "--pairs",
+        "measure at most N fresh pairs of a case that may be slower [default: 40]",
+        "N",
+    ),
+]
+AbBudget = Annotated[
+    float | None,
+    option("--budget", "start no pair after this time [default: no limit]", "SECONDS"),
+]
+AbTimeout = Annotated[
+    float | None,
+    option(
+        "--timeout",
+        "end a process whose start or turn takes longer than this [default: 180]",
+        "SECONDS",
+    ),
+]
+AbSeed = Annotated[
+    int | None,
+    option("--seed", "seed for the order of cases and turns [default: random]", "N"),
+]
+AbStrict = Annotated[bool, option("--strict", "exit with 3 if a case is undecided or untrusted")]
+AbOut = Annotated[
+    Path | None, option("--out", "output directory [default: results/<time>-ab-…]", "DIR")
+]
+AbResume = Annotated[
+    Path | None,
+    option(
+        "--resume",
+        "continue this directory; --pairs adds pairs; only --budget, --timeout and --strict "
+        "can be given as well",
+        "DIR",
+    ),
+]
+
+# of bench bisect
+Good = Annotated[str | None, typer.Argument(metavar="GOOD", help="an older revision, e.g. v1.0")]
+Bad = Annotated[str | None, typer.Argument(metavar="BAD", help="a newer revision, e.g. HEAD")]
+BisectCase = Annotated[
+    str,
+    option(
+        "--case",
+        "choose the case with these words in its name [default: the flags select one case]",
+        "'training N=8'",
+        (),
+    ),
+]
+BisectPhase = Annotated[
+    str | None,
+    option(
+        "--phase",
+        "compare this phase of a step [default: the whole call]",
+        "PHASE",
+        ("forward", "backward", "optimizer"),
+    ),
+]
+BisectPairs = Annotated[
+    int | None, option("--pairs", "measure at most N pairs in the search [default: 80]", "N")
+]
+BisectOut = Annotated[
+    Path | None, option("--out", "output directory [default: results/<time>-bisect-…]", "DIR")
+]
+BisectResume = Annotated[Path | None, option("--resume", "continue this directory", "DIR")]
+
+# of bench tune
+TuneSubjects = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[SUBJECT]", help="as --subject", show_default=False),
+]
+TuneSubject = Annotated[str | None, option("--subject", SUBJECT_HELP, "SUBJECT")]
+Mode = Annotated[str | None, option("--mode", "inference [default] or training")]
+Batch = Annotated[
+    str | None,
+    option(
+        "--batch",
+        "images per call [default: 32]; for throughput the size from which it is doubled",
+        "N",
+    ),
+]
+TuneInput = Annotated[
+    str | None, option("--input", "input shape without the batch, e.g. 3,224,224")
+]
+Device = Annotated[str | None, option("--device", "[default: the first accelerator, else the CPU]")]
+Objective = Annotated[
+    str,
+    option("--objective", "latency [default], throughput, memory or energy"),
+]
+MaxError = Annotated[
+    float | None,
+    option(
+        "--max-error",
+        "refuse settings with a larger relative error against float64 [default: what rounding "
+        "in their own precision explains]",
+        "SHARE",
+    ),
+]
+MaxMemory = Annotated[
+    float | None, option("--max-memory", "refuse settings with a larger peak", "BYTES")
+]
+TuneBudget = Annotated[
+    float, option("--budget", "start nothing new after this time [default: 300]", "SECONDS")
+]
+Only = Annotated[
+    list[str] | None,
+    option("--only", "search this axis; can be repeated [default: all]", "AXIS"),
+]
+Fix = Annotated[
+    list[str] | None,
+    option("--fix", "give all settings this value, e.g. memory_format=contiguous"),
+]
+TuneTimeout = Annotated[
+    float,
+    option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
+]
+TuneSeed = Annotated[int, option("--seed", "seed for the order of cases [default: 0]", "N")]
+TuneOut = Annotated[
+    Path | None, option("--out", "output directory [default: results/<time>-tune-…]", "DIR")
+]
+
+# of bench report
+Runs = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="RUN…",
+        help="run directories, the oldest first; a directory of `bench profile` as well adds "
+        "each layer's share inside the network",
+    ),
+]
+ReportOut = Annotated[
+    Path | None,
+    option(
+        "--out",
+        "folder for the page [default: that of the run; a new one for several runs]",
+        "DIR",
+    ),
+]
+
+# of bench export
+Run = Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]
+To = Annotated[
+    str,
+    option("--to", "format: pytest-benchmark, github-action-benchmark or bencher", "FORMAT"),
+]
+ExportOut = Annotated[
+    Path | None, option("--out", "file to write [default: standard output]", "FILE")
+]
+
+# of bench profile
+ProfileConfig = Annotated[
+    Path | None,
+    option("--config", "TOML file with the cases [default: the ConvNet at 8 images]", "FILE"),
+]
+ProfileOut = Annotated[
+    Path | None, option("--out", "output directory [default: results/<time>-profile-…]", "DIR")
+]
+
+# of bench selftest
+SelftestQuick = Annotated[bool, option("--quick", "under a minute: shorter samples, no compiler")]
+
+# of bench init
+InitSubject = Annotated[
+    str, typer.Argument(metavar="SUBJECT", help="package.module:callable or my/models.py:make")
+]
+InitInput = Annotated[str | None, option("--input", "its shape without the batch, e.g. 3,224,224")]
+InitOut = Annotated[Path | None, option("--out", "the file to write (bench.toml)")]
+Force = Annotated[bool, option("--force", "replace a file that is there")]
