@@ -14,6 +14,7 @@ from bench.results.csv_files import write_csv
 from bench.verdict.exact_metrics import COUNTED, counted_findings
 from bench.verdict.markdown import (
     MAX_BYTES,
+    MOST_SENTENCE,
     all_of,
     changed_table,
     code,
@@ -32,7 +33,6 @@ from bench.verdict.text_table import Cell, Column, TextTable
 TIME = "time_s"  # the latency
 PIPELINED = "pipelined_s"  # the time of a call back-to-back with others, on an accelerator
 TIMES = (TIME, PIPELINED)
-MOST_SENTENCE = 1000  # characters of the headline or a note in the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

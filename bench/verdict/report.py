@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bench.core.records import Row
+from bench.core.row_names import CaseNames
 
 # In order, the worst first.  docs/glossary.md explains each.
 Verdict = Literal[
@@ -76,6 +77,10 @@ class CaseVerdict:
     findings: tuple[Finding, ...] = ()
     command: str | None = None  # the `bench ab` command that decides the case
     row: Row | None = None
+
+    def name(self, names: CaseNames) -> str:
+        """Return its name in a table; the case id if there is no row to name it by."""
+        return self.case_id if self.row is None else names.of(self.row)
 
     @property
     def changed(self) -> bool:

@@ -11,7 +11,7 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench.compare.cases import Case, any_row, by_case, is_ok, same_machine
+from bench.compare.cases import CaseRows, any_row, by_case, is_ok, same_machine
 from bench.core.errors import UserError
 from bench.core.records import Row
 from bench.results.corrected import uncorrected
@@ -83,7 +83,7 @@ def check(
     )
 
 
-def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVerdict:
+def _of_findings(base: CaseRows, value: CaseRows, findings: Sequence[Finding]) -> CaseVerdict:
     """Return the verdict of the worst finding; INCONCLUSIVE if there are no findings."""
     verdicts: set[Verdict] = {one.verdict for one in findings} or {"INCONCLUSIVE"}
     return CaseVerdict(
@@ -96,7 +96,7 @@ def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVe
     )
 
 
-def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdict:
+def _unmatched(case_id: str, base: CaseRows | None, value: CaseRows | None) -> CaseVerdict:
     """Return the verdict of a case that is missing in one of the runs, or not ok in one."""
     row = any_row(base or value or {})
     verdict: Verdict
@@ -118,17 +118,17 @@ def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdi
     )
 
 
-def _broken(case: Case) -> bool:
+def _broken(case: CaseRows) -> bool:
     return any(row.status in BROKEN for row in case.values())
 
 
-def _why(case: Case) -> str:
+def _why(case: CaseRows) -> str:
     row = next(one for one in case.values() if one.status != "ok")
     return f"{row.status}: {row.reason or 'no reason given'}"
 
 
 def _with_command(
-    case: CaseVerdict, there: Mapping[str, Case], commit: str | None, threshold: float
+    case: CaseVerdict, there: Mapping[str, CaseRows], commit: str | None, threshold: float
 ) -> CaseVerdict:
     """Add the `bench ab` command that decides the case, unless its verdict is clear."""
     if case.verdict in SETTLED or case.case_id not in there:
