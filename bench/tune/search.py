@@ -224,7 +224,7 @@ class Search:
         return (float("inf") if figure is None else figure), self.time_s(case)
 
     def _best_batch(self) -> int:
-        """Double the batch size while images per second rise; return the best case.
+        """Double the batch size while images per second rise; return the best size.
 
         Each size is measured beside the best one so far, in the same round.
         """

@@ -88,7 +88,7 @@ class TuneOutcome:
 
 
 def _dominates(other: Candidate, one: Candidate) -> bool:
-    """Return whether a is no worse in any figure and better in one; unknown counts as worst."""
+    """Return whether `other` is no worse in any figure and better in one; unknown is worst."""
     inf = float("inf")
 
     def figures(candidate: Candidate) -> tuple[float, float, float]:

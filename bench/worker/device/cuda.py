@@ -158,7 +158,7 @@ def tf32_in_products(device: str) -> Literal["off", "on"] | None:
 
 
 def tf32_override() -> str | None:
-    """Return the variable NVIDIA_TF32_OVERRIDE, which overrules the flags; None if not set."""
+    """Return `NVIDIA_TF32_OVERRIDE=0`, which overrules the flags; None if it is not set."""
     value = os.environ.get(OVERRIDE)
     return None if value is None else f"{OVERRIDE}={value}"
 
