@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from bench.core import units
 from bench.core.row_names import CaseNames, case_names
 from bench.core.text import number_of
-from bench.verdict.report import CaseVerdict, Report
+from bench.verdict.report import CaseReport, CheckReport
 
 MAX_BYTES = 60_000
 MAX_CHANGED = 20
@@ -24,7 +24,7 @@ _SPECIAL = {ord(character): f"&#{ord(character)};" for character in "|`*_[]\\~#@
 _HEAD = "| case | verdict | figure | baseline | now | worse by |\n|---|---|---|---|---|---|\n"
 
 
-def report_markdown(report: Report) -> str:
+def report_markdown(report: CheckReport) -> str:
     """Return the content of the file."""
     parts = [f"**{report.headline}**\n"]
     parts.append(
@@ -79,7 +79,7 @@ def escape(text: str, most: int = _MAX_NAME) -> str:
     return safe.replace("://", "&#58;//").replace("www.", "www&#46;")  # GitHub makes no link
 
 
-def _lines(case: CaseVerdict, names: CaseNames, *, only_changed: bool) -> list[str]:
+def _lines(case: CaseReport, names: CaseNames, *, only_changed: bool) -> list[str]:
     """Return a line of the table for each figure."""
     findings = [one for one in case.findings if not only_changed or one.verdict != "SAME"]
     name = escape(case.name(names))

@@ -10,7 +10,7 @@ from bench.core.records import Row
 from bench.core.row_names import case_names, settings
 from bench.core.text import number_of, printable
 from bench.verdict.markdown import figure, percent_more
-from bench.verdict.report import Report
+from bench.verdict.report import CheckReport
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
 __all__ = ["WIDTH", "check_table", "safe", "speedup_tables", "style_of"]
@@ -136,7 +136,7 @@ def _chosen(speedup: Speedup, by_id: Mapping[str, Row]) -> str:
     )
 
 
-def check_table(report: Report) -> TextTable:
+def check_table(report: CheckReport) -> TextTable:
     """Return the table of the changed cases, at most MOST_CASES; the others are in the report."""
     changed = [case for case in report.worst_first if case.changed]
     shown = changed[:MOST_CASES]
