@@ -45,7 +45,7 @@ def decided(
     directory: Path,
     *,
     incomplete: str | None,
-) -> ab_report.Report:
+) -> ab_report.AbReport:
     """Return the report of a comparison.
 
     directory:  the directory of the comparison, for the commands that resume it.
@@ -64,14 +64,14 @@ def decided(
         found = paired_test.untrusted(found, mixed)
     decisions = {one.key: one for one in found}
     rows = [
-        ab_report.Row(case_id=key, verdict="FAILED", note=why)
+        ab_report.AbRow(case_id=key, verdict="FAILED", note=why)
         for key, why in planned.missing.items()
     ]
     for key in planned.cases:
         rows += rows_of(key, planned, pairs, again, decisions, f"not measured: {incomplete}")
     a, b = planned.sides
     least = paired_test.bias(history)
-    return ab_report.Report(
+    return ab_report.AbReport(
         a=a.shown,
         b=b.shown,
         threshold=max(planned.threshold, least),
@@ -92,7 +92,7 @@ def _by_stage(nulls: Sequence[paired_test.PairedPhase]) -> list[paired_test.Pair
     return stages
 
 
-def write(path: Path, report: ab_report.Report, pairs: Pairs, code: int) -> None:
+def write(path: Path, report: ab_report.AbReport, pairs: Pairs, code: int) -> None:
     """Write the files of the report.  code: the exit code.  Raises AbError."""
     key = pairs.null_key()
     text = ab_report.markdown(report)
@@ -119,7 +119,7 @@ def write(path: Path, report: ab_report.Report, pairs: Pairs, code: int) -> None
         raise AbError(f"{path}: the report cannot be written: {error.strerror}") from None
 
 
-def tell(report: ab_report.Report, console: Console, path: Path) -> None:
+def tell(report: ab_report.AbReport, console: Console, path: Path) -> None:
     """Print the report on the terminal, and write it to GitHub's step summary."""
     problem = github.step_summary(ab_report.markdown(report))
     with contextlib.suppress(BrokenPipeError):  # nobody reads, but the exit code still counts

@@ -9,7 +9,7 @@ from bench.ab.scheduler import Pairs
 from bench.core.records import Status, whole_phase
 from bench.core.text import number_of
 from bench.verdict import ab_report, looks, paired_test
-from bench.verdict.ab_report import Row
+from bench.verdict.ab_report import AbRow
 from bench.verdict.report import Verdict
 
 NOT_REACHED = "not measured: the budget was used up"
@@ -24,7 +24,7 @@ def rows_of(
     again: Sequence[PhaseKey],
     decisions: Mapping[Hashable, paired_test.Decision],
     not_reached: str = NOT_REACHED,
-) -> list[Row]:
+) -> list[AbRow]:
     """Return the rows of a case; a case that failed or never ran has a single row.
 
     again:       phases that were measured again with fresh pairs.
@@ -35,11 +35,11 @@ def rows_of(
     failures, firsts = seen.failures(key), seen.of(key, "first")
     measured = [*firsts, *seen.of(key, "fresh")]
     if wrong := pairs.wrong(key):
-        return [Row(case_id=key, verdict="FAILED", note=_of_sides(wrong, "invalid: {}"))]
+        return [AbRow(case_id=key, verdict="FAILED", note=_of_sides(wrong, "invalid: {}"))]
     if pairs.given_up(key) or (failures and not measured):
         return [_failed(key, failures, len(measured), gated=gated)]
     if not measured:
-        return [Row(case_id=key, verdict="INCONCLUSIVE", outlook="go on", note=not_reached)]
+        return [AbRow(case_id=key, verdict="INCONCLUSIVE", outlook="go on", note=not_reached)]
     rows = []
     for phase in dict.fromkeys(phase for one in firsts for phase in one.samples):
         times = _decisive(pairs, key, phase, again)
@@ -73,14 +73,14 @@ def _decisive(
     return fresh if enough else first
 
 
-def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[Row]:
+def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[AbRow]:
     """Return a row for each phase that only one side has.
 
     gated: a phase that B lacks is FAILED; otherwise it is DIFFERS.
     """
     verdicts: dict[str, Verdict] = {"A": "FAILED" if gated else "DIFFERS", "B": "NEW"}
     return [
-        Row(
+        AbRow(
             case_id=key,
             phase=phase,
             figure="phase",
@@ -92,7 +92,7 @@ def _one_sided(key: str, measured: Sequence[Pair], *, gated: bool) -> list[Row]:
     ]
 
 
-def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -> Row:
+def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -> AbRow:
     """Return the row of a case that failed.
 
     gated: a case that fails only on side B is FAILED, whatever its status.
@@ -105,7 +105,7 @@ def _failed(key: str, failures: Sequence[Pair], measured: int, *, gated: bool) -
     verdict: Verdict = "FAILED"
     if all(why.status in NOT_TO_BLAME for why in reasons) and not lost:
         verdict = "UNMEASURED"
-    return Row(case_id=key, verdict=verdict, note=_why(failures, measured))
+    return AbRow(case_id=key, verdict=verdict, note=_why(failures, measured))
 
 
 def _why(failures: Sequence[Pair], measured: int) -> str:

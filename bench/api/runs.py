@@ -43,7 +43,7 @@ class Run:
 
     @property
     def path(self) -> Path:
-        """Its directory."""
+        """The run directory."""
         return self.results.path
 
     @property

@@ -44,7 +44,7 @@ class CallStep(InputState):
         self.output: Any = None
 
     def settle(self) -> None:
-        """Nothing is scaled."""
+        """Do nothing: there is no gradient scaler."""
 
     def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
         args, kwargs = self._inputs.take()
@@ -207,7 +207,7 @@ def _changes(settings: Settings, device: Device) -> tuple[Change, Change | None]
 
 
 def _flatten(held: Held) -> None:
-    """The copies of a recurrent layer's weights lie apart; cuDNN wants them in one piece."""
+    """Put the copied weights of recurrent layers into one block of memory, as cuDNN needs them."""
     for root in held.modules:
         for module in root.modules():
             if isinstance(module, nn.RNNBase):
@@ -265,7 +265,7 @@ class _Maker:
         return found
 
     def _module(self, ran: Callable[..., Any], function: Callable[..., Any]) -> nn.Module:
-        """ran: the function itself, or compiled."""
+        """Return the callable as a module.  ran: the function itself, or its compiled form."""
         if isinstance(ran, nn.Module) and len(self.given.turns) == 1:
             return ran
         bound, _ = self.given.bound(ran)
@@ -301,7 +301,7 @@ class _Maker:
         )
 
     def _made_optimizer(self) -> torch.optim.Optimizer | None:
-        """The user's own, which then takes the same steps without moving the weights."""
+        """Return the user's optimizer, set so that its steps do not change the weights."""
         made: Any = self.optimizer
         if made is None:
             return None

@@ -22,7 +22,7 @@ class SettingError(UserError, ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """None = as this process and this model have it."""
+    """Settings by axis; None leaves an axis as this process and this model have it."""
 
     mode: str | None = None
     device: str | None = None
@@ -40,7 +40,7 @@ class Settings:
 
     @property
     def given(self) -> dict[str, str]:
-        """Those that are not None."""
+        """The settings that are not None."""
         names = [one.name for one in fields(self)]
         return {name: one for name in names if (one := getattr(self, name)) is not None}
 

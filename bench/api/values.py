@@ -97,7 +97,7 @@ class PerSecond(Value):
 
     @classmethod
     def over(cls, items: int, time: Seconds) -> Self:
-        """Return items / time."""
+        """Return items per second, from the number of items and the time of one call."""
         low = None if time.high is None else items / time.high
         high = None if time.low is None else items / time.low
         return cls(items / time.median, low, high)

@@ -17,7 +17,7 @@ from bench.terminal.progress import wide_console
 from bench.verdict import ci, markdown, tables, two_runs
 from bench.verdict.github import annotate, step_summary
 from bench.verdict.junit import FILE, junit
-from bench.verdict.report import Report, exit_code
+from bench.verdict.report import CheckReport, exit_code
 
 OK = 0
 REPORT = "report.md"
@@ -100,7 +100,9 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     return code
 
 
-def _print_report(report: Report, console: Console, problem: str | None, written: Path) -> None:
+def _print_report(
+    report: CheckReport, console: Console, problem: str | None, written: Path
+) -> None:
     if not report.baseline_id:
         lines = [report.headline, "keep this run as one: copy its folder into results/baseline/"]
     else:

@@ -28,19 +28,19 @@ STYLES = {
 }
 
 
-def draw(folder: Path, report: ab_report.Report) -> Path | None:
+def draw(folder: Path, report: ab_report.AbReport) -> Path | None:
     """Write forest.png and .svg; return None if nothing was timed on both sides."""
     with rc_context():
         figure = forest(report)
     return save(figure, folder / NAME) if figure else None
 
 
-def forest(report: ab_report.Report) -> Figure | None:
+def forest(report: ab_report.AbReport) -> Figure | None:
     """Draw a row for each phase, grouped by case, the largest slowdown first."""
     timed = [row for row in report.rows if row.figure in ab_report.TIMES and row.ratio]
     if not timed:
         return None
-    by_case: dict[str, list[ab_report.Row]] = {}
+    by_case: dict[str, list[ab_report.AbRow]] = {}
     for row in timed:
         by_case.setdefault(row.case_id, []).append(row)
     cases = sorted(by_case, key=lambda name: -max(row.ratio or 0.0 for row in by_case[name]))
@@ -80,8 +80,8 @@ def _without_common_end(names: Sequence[str]) -> list[str]:
     return [":".join(one[: len(one) - common]) for one in parts]
 
 
-def _fitting(cases: Sequence[list[ab_report.Row]]) -> tuple[list[list[ab_report.Row]], int]:
-    shown: list[list[ab_report.Row]] = []
+def _fitting(cases: Sequence[list[ab_report.AbRow]]) -> tuple[list[list[ab_report.AbRow]], int]:
+    shown: list[list[ab_report.AbRow]] = []
     lines = 0
     for rows in cases:
         lines += len(rows) + 1
@@ -93,7 +93,7 @@ def _fitting(cases: Sequence[list[ab_report.Row]]) -> tuple[list[list[ab_report.
 
 def _panel(
     axes: Axes,
-    cases: Sequence[Sequence[ab_report.Row]],
+    cases: Sequence[Sequence[ab_report.AbRow]],
     names: Sequence[str],
     bands: Sequence[float],
 ) -> None:
@@ -124,7 +124,7 @@ def _percent(ratio: float) -> str:
     return f"{rounded:+d} %" if rounded else "0 %"
 
 
-def _row(row: ab_report.Row) -> marks.IntervalRow:
+def _row(row: ab_report.AbRow) -> marks.IntervalRow:
     ratio, label = row.ratio or 1.0, f"{row.phase}{ab_report.named(row)}"
     text, style = f"{100 * (ratio - 1):+.1f} %", STYLES[row.verdict]
     return marks.IntervalRow(label, ratio, row.ratio_low, row.ratio_high, text, style)

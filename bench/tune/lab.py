@@ -53,7 +53,7 @@ class ProcessLab:
         )
 
     def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
-        """Raises StartError, DiskFull."""
+        """See `bench.tune.search.Lab`.  Raises StartError, DiskFull."""
         order = list(cases)
         random.Random(f"{self.run.seed}:{number}").shuffle(order)
         found: dict[str, Outcome] = {}
@@ -79,7 +79,7 @@ class ProcessLab:
         return entry
 
     def static(self, case: Case) -> Static:
-        """Raises StartError, DiskFull."""
+        """See `bench.tune.search.Lab`.  Raises StartError, DiskFull."""
         pool = self._pool([case])
         folders = self.directory.folders
 

@@ -1,4 +1,4 @@
-"""The objective of a search: one number per candidate that is to be small."""
+"""The objective of a search: one number for each candidate; the smallest wins."""
 
 from collections.abc import Mapping
 from typing import Literal, get_args
@@ -11,16 +11,10 @@ Objective = Literal["latency", "throughput", "memory", "energy"]
 OBJECTIVES: tuple[Objective, ...] = get_args(Objective)
 # Objectives whose figures are counted and not timed: a race of rounds would add nothing.
 COUNTED: frozenset[Objective] = frozenset({"memory", "energy"})
-UNITS: Mapping[Objective, str] = {
-    "latency": "s",
-    "throughput": "s per image",
-    "memory": "B",
-    "energy": "J per image",
-}
 
 
 def time_s(found: Measurement, objective: Objective) -> float:
-    """Seconds: of one call for latency, else of an image of calls back to back.
+    """Return seconds: of one call for latency, otherwise of one image in back-to-back calls.
 
     Raises ValueError where the measurement has no such samples.
     """
@@ -34,7 +28,7 @@ def time_s(found: Measurement, objective: Objective) -> float:
 
 
 def counted(static: Static, objective: Objective) -> float | None:
-    """Bytes or joules per image; None where they are unknown."""
+    """Return bytes, or joules per image; None if they are unknown."""
     if objective == "memory":
         return static.metrics.get("peak_bytes")
     if objective == "energy":
@@ -43,5 +37,5 @@ def counted(static: Static, objective: Objective) -> float | None:
 
 
 def centre_of(costs: Mapping[int, float]) -> float:
-    """Geometric mean over the rounds."""
+    """Return the geometric mean of the costs of the rounds."""
     return centre(list(costs.values()))

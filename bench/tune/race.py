@@ -60,7 +60,7 @@ class Race:
 
     @property
     def widest(self) -> float:
-        """Half width of the widest interval of those left, as a ratio; 0 with one left."""
+        """The half width of the widest interval of the candidates left, as a ratio; 0 for one."""
         near = [one for one in self.standings if not one.behind]
         return max((one.high / one.ratio - 1.0 for one in near), default=0.0)
 
@@ -91,7 +91,7 @@ def standing(costs: Mapping[str, Costs], baseline: str | None = None) -> Race:
 
 
 def _leader(costs: Mapping[str, Costs], baseline: Costs) -> str:
-    """The fastest of those in the latest round: a dropped one has none in it."""
+    """Return the fastest candidate of the latest round, which holds no dropped ones."""
     latest = max(max(rounds) for rounds in costs.values())
     running = {key: rounds for key, rounds in costs.items() if latest in rounds}
 
@@ -102,12 +102,12 @@ def _leader(costs: Mapping[str, Costs], baseline: Costs) -> str:
 
 
 def _differences(rounds: Costs, leader: Costs) -> list[float]:
-    """Logs of the ratio in the rounds that both have."""
+    """Return log(cost / other cost) for each round that both candidates have."""
     return [math.log(rounds[one] / leader[one]) for one in rounds if one in leader]
 
 
 def _pooled(differences: Sequence[Sequence[float]]) -> tuple[float, int]:
-    """Standard deviation of a round over all candidates, and its degrees of freedom.
+    """Return the pooled standard deviation of a round, and its degrees of freedom.
 
     Candidates share the leader, so the degrees of freedom are counted as those of its rounds with
     the median number, not as their sum.

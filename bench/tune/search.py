@@ -33,7 +33,7 @@ FALLS = 2  # batch sizes in a row that are slower than the best one
 
 
 class Lab(Protocol):
-    """Measures; the search decides what."""
+    """Measures the cases that the search chooses."""
 
     def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
         """Measure each case once in fresh processes, in a random order; by case id."""
@@ -127,7 +127,7 @@ class Search:
         )
 
     def _may_win(self) -> list[Case]:
-        """Candidates whose figures can still decide: with a counted objective all of them."""
+        """Return the candidates that may still win; for a counted objective, all of them."""
         if self.objective in COUNTED:
             return [self.cases[key] for key in self.costs if key not in self.refused]
         return self.left()
@@ -136,7 +136,7 @@ class Search:
         return any(key not in self.refused for key in self.costs)
 
     def _with_plain(self, cases: Sequence[Case]) -> list[Case]:
-        """The plain setting is measured in every round: all speedups are against it."""
+        """Add the plain setting, which every round needs, because speedups are relative to it."""
         plain = self.plain
         assert plain is not None
         return list(cases) if plain in cases or plain.case_id in self.refused else [*cases, plain]
@@ -159,7 +159,7 @@ class Search:
             )
 
     def _fits(self, cases: int) -> bool:
-        """Whether a round of so many cases will probably end within the budget."""
+        """Return whether a round of this many cases will probably end within the budget."""
         left_s = self._deadline.left_s
         return left_s is None or cases * self._case_s <= left_s
 
@@ -173,7 +173,7 @@ class Search:
         self.costs.setdefault(key, {})[number] = objectives.time_s(outcome, self.objective)
 
     def _check(self, cases: Sequence[Case]) -> None:
-        """The float64 check of those that were not checked yet, the best first.
+        """Check unchecked candidates against float64, the best first.
 
         When one is refused, another leads, so that more may be left.
         """
@@ -197,7 +197,7 @@ class Search:
             self._check(self._may_win())
 
     def _compile(self, space: Space) -> None:
-        """One round of the compiler's modes on the best settings without one."""
+        """Measure one round of the compile modes on the best eager settings."""
         if not space.compiled or not self._any_left():
             return
         best = sorted(
@@ -218,13 +218,13 @@ class Search:
         self._check(self._may_win())
 
     def _order(self, case: Case) -> tuple[float, float]:
-        """The counted figure if there is one, then the time."""
+        """Return the sort key: the counted figure if there is one, then the time."""
         counted = self.objective in COUNTED and case.case_id in self.statics
         figure = objectives.counted(self.statics[case.case_id], self.objective) if counted else None
         return (float("inf") if figure is None else figure), self.time_s(case)
 
     def _best_batch(self) -> int:
-        """Double while images per second rise.
+        """Double the batch size while images per second rise; return the best size.
 
         Each size is measured beside the best one so far, in the same round.
         """
@@ -286,7 +286,7 @@ class Search:
         return best, others[0] if others else None
 
     def _ranked(self) -> list[Case]:
-        """All right candidates, the best first.  One without a figure cannot be ranked."""
+        """Return the candidates with a right result and a known figure, the best first."""
         barred = self.plain if self.plain_refused else None
         right = [
             self.cases[key]
@@ -329,7 +329,7 @@ class Search:
         return objectives.centre_of(plain) * math.exp(ratio)
 
     def _simplicity(self, case: Case, plain: Case) -> tuple[int, int, float]:
-        """Fewer settings changed, no compiler, a smaller error."""
+        """Return the sort key of simplicity: fewer changes, no compiler, a smaller error."""
         settings = changed(case, plain)
         static = self.statics.get(case.case_id)
         error = static.error if static and static.error is not None else float("inf")

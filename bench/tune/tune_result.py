@@ -88,7 +88,7 @@ class TuneOutcome:
 
 
 def _dominates(other: Candidate, one: Candidate) -> bool:
-    """No worse in any figure and better in one; an unknown figure counts as the worst."""
+    """Return whether `other` is no worse in any figure and better in one; unknown is worst."""
     inf = float("inf")
 
     def figures(candidate: Candidate) -> tuple[float, float, float]:
@@ -100,7 +100,7 @@ def _dominates(other: Candidate, one: Candidate) -> bool:
 
 
 def sentences(found: TuneOutcome) -> list[str]:
-    """The answer, its certainty, and what stands beside it."""
+    """Return the sentences: the winner, how certain it is, and the alternatives."""
     return [*_answer(found), *_second(found), *_limits(found)]
 
 
@@ -262,7 +262,7 @@ def refused_table(found: TuneOutcome) -> TextTable | None:
 
 
 def as_dict(found: TuneOutcome) -> dict[str, Any]:
-    """For tune.json."""
+    """Return the content of tune.json."""
 
     def confirmed(one: Confirmed | None) -> dict[str, Any] | None:
         return (

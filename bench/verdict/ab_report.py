@@ -14,6 +14,7 @@ from bench.results.csv_files import write_csv
 from bench.verdict.exact_metrics import COUNTED, counted_findings
 from bench.verdict.markdown import (
     MAX_BYTES,
+    MOST_SENTENCE,
     all_of,
     changed_table,
     code,
@@ -32,11 +33,10 @@ from bench.verdict.text_table import Cell, Column, TextTable
 TIME = "time_s"  # the latency
 PIPELINED = "pipelined_s"  # the time of a call back-to-back with others, on an accelerator
 TIMES = (TIME, PIPELINED)
-MOST_SENTENCE = 1000  # characters of the headline or a note in the file
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Row:
+class AbRow:
     """One figure of one phase of one case; the fields are the columns of ab.csv.
 
     Times are medians over the pairs, in seconds.  Ratios are B / A.
@@ -60,7 +60,7 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class AbReport:
     """The result of a comparison."""
 
     a: str  # the variants as messages name them
@@ -68,7 +68,7 @@ class Report:
     threshold: float
     # By case_id, for the cases that have their own.
     thresholds: Mapping[str, float] = dataclasses.field(default_factory=dict)
-    rows: tuple[Row, ...]
+    rows: tuple[AbRow, ...]
     cases: Mapping[str, Case] = dataclasses.field(default_factory=dict)  # by case_id, to name rows
     notes: tuple[str, ...] = ()
 
@@ -117,9 +117,9 @@ def time_row(
     b_s: float,
     decision: Decision,
     figure: str = TIME,
-) -> Row:
+) -> AbRow:
     """Return the row of a time.  a_s, b_s: medians over the pairs, in seconds."""
-    return Row(
+    return AbRow(
         case_id=case_id,
         phase=phase,
         figure=figure,
@@ -138,7 +138,7 @@ def time_row(
     )
 
 
-def doubted(row: Row, why: str) -> Row:
+def doubted(row: AbRow, why: str) -> AbRow:
     """Return the row of a case that failed in some pairs: SAME and IMPROVED become INCONCLUSIVE.
 
     why: the failures, as the row's note.
@@ -155,7 +155,7 @@ def counted_rows(
     b: Mapping[str, float],
     *,
     gated: bool,
-) -> list[Row]:
+) -> list[AbRow]:
     """Return a row for each counted figure.
 
     gated: an increase is REGRESSED; otherwise any difference is DIFFERS.
@@ -169,7 +169,7 @@ def counted_rows(
         elif one.verdict in ("REGRESSED", "IMPROVED"):
             verdict = one.verdict if gated else "DIFFERS"
         rows.append(
-            Row(
+            AbRow(
                 case_id=case_id,
                 phase=phase,
                 figure=one.figure,
@@ -183,7 +183,7 @@ def counted_rows(
     return rows
 
 
-def table(report: Report) -> TextTable:
+def table(report: AbReport) -> TextTable:
     """Return the table of all times, and of the counted figures that differ.
 
     Each case and phase has one line for its times and one for its counted figures.
@@ -221,21 +221,21 @@ def table(report: Report) -> TextTable:
     return made
 
 
-def _name(row: Row, report: Report, names: CaseNames) -> str:
+def _name(row: AbRow, report: AbReport, names: CaseNames) -> str:
     case = report.cases.get(row.case_id)
     return row.case_id if case is None else names.of(case)
 
 
-def _counted(rows: Iterable[Row]) -> dict[tuple[str, str | None], list[Row]]:
+def _counted(rows: Iterable[AbRow]) -> dict[tuple[str, str | None], list[AbRow]]:
     """Return the rows of counted figures by case and phase."""
-    by_phase: dict[tuple[str, str | None], list[Row]] = {}
+    by_phase: dict[tuple[str, str | None], list[AbRow]] = {}
     for row in rows:
         if row.figure not in (*TIMES, None):
             by_phase.setdefault((row.case_id, row.phase), []).append(row)
     return by_phase
 
 
-def _one_counted(row: Row) -> str:
+def _one_counted(row: AbRow) -> str:
     """Return a counted figure as text: `operators 51 → 53 (+3.9 %)`."""
     name = str(row.figure).removesuffix("_bytes").replace("_", " ")
     a, b = (figure(str(row.figure), value) for value in (row.a, row.b))
@@ -243,12 +243,12 @@ def _one_counted(row: Row) -> str:
     return f"{name} {a} → {b}{f' ({more})' if more else ''}"
 
 
-def ordered(rows: Sequence[Row]) -> list[Row]:
+def ordered(rows: Sequence[AbRow]) -> list[AbRow]:
     """Return the rows, those with the worst verdict first."""
     return sorted(rows, key=lambda row: WORST_FIRST.index(row.verdict))
 
 
-def _cells(row: Row) -> tuple[str, str, str, str, str]:
+def _cells(row: AbRow) -> tuple[str, str, str, str, str]:
     """Return the texts of the columns figure, A, B, ratio and verdict."""
     if row.figure is None:
         return row.note, "", "", "", row.verdict
@@ -257,14 +257,14 @@ def _cells(row: Row) -> tuple[str, str, str, str, str]:
     return f"{row.phase}{name}", a, b, ratio(row), row.verdict
 
 
-def named(row: Row) -> str:
+def named(row: AbRow) -> str:
     """Return the name of the figure, to follow the phase; empty for the latency."""
     if row.figure == PIPELINED:
         return " back-to-back"
     return "" if row.figure == TIME else f" {row.figure}"
 
 
-def ratio(row: Row) -> str:
+def ratio(row: AbRow) -> str:
     """Return how much more B takes than A: `+2.1 % (-0.4 to +4.7 %)`."""
     return percent_more(row.ratio, row.ratio_low, row.ratio_high)
 
@@ -275,7 +275,7 @@ LEGEND = (
 )
 
 
-def reach(row: Row) -> str:
+def reach(row: AbRow) -> str:
     """Return `would have found +37 %, needs about --pairs 112` for an INCONCLUSIVE row.
 
     A part that is unknown is left out.  The text is empty for other verdicts.
@@ -298,9 +298,9 @@ def reach(row: Row) -> str:
     return ", ".join(parts)
 
 
-def further(rows: Sequence[Row], directory: Path) -> list[str]:
+def further(rows: Sequence[AbRow], directory: Path) -> list[str]:
     """Return a sentence for each kind of INCONCLUSIVE times, with the command that can help."""
-    by_outlook: dict[Outlook, list[Row]] = {}
+    by_outlook: dict[Outlook, list[AbRow]] = {}
     for row in rows:
         if row.outlook is not None and row.verdict == "INCONCLUSIVE":
             by_outlook.setdefault(row.outlook, []).append(row)
@@ -327,18 +327,18 @@ def further(rows: Sequence[Row], directory: Path) -> list[str]:
     return sentences
 
 
-def _times(rows: Sequence[Row]) -> str:
+def _times(rows: Sequence[AbRow]) -> str:
     return number_of(len(rows), "undecided time")
 
 
-def _unfound(report: Report) -> bool:
+def _unfound(report: AbReport) -> bool:
     return any(map(reach, report.rows))
 
 
 _HEAD = "| case | figure | A | B | B / A (95 %) | verdict |\n|---|---|---|---|---|---|\n"
 
 
-def markdown(report: Report) -> str:
+def markdown(report: AbReport) -> str:
     """Return the content of report.md; the first line is the verdict, the size is under 60 kB."""
     head = [f"**{escape(report.headline, MOST_SENTENCE)}**\n"]
     head.append(
@@ -358,7 +358,7 @@ def markdown(report: Report) -> str:
     return text + folded(all_of(len(rows), "figure"), _HEAD, lines, room)
 
 
-def _changed_lines(rows: Sequence[Row], report: Report, names: CaseNames) -> list[list[str]]:
+def _changed_lines(rows: Sequence[AbRow], report: AbReport, names: CaseNames) -> list[list[str]]:
     """The times, a line each, then what is counted, a line for each case and phase."""
     found = [
         [_line(row, _name(row, report, names))] for row in rows if row.figure in (*TIMES, None)
@@ -373,7 +373,7 @@ def _changed_lines(rows: Sequence[Row], report: Report, names: CaseNames) -> lis
     return found
 
 
-def _line(row: Row, case: str) -> str:
+def _line(row: AbRow, case: str) -> str:
     """case: its name, or its id where all figures are listed."""
     name, a, b, shown, verdict = _cells(row)
     verdict = "; ".join(filter(None, (verdict, reach(row))))
@@ -382,7 +382,7 @@ def _line(row: Row, case: str) -> str:
     return f"| {first} | {escape(name)} | {a} | {b} | {shown} | {verdict}{note} |\n"
 
 
-def write_rows(path: Path, rows: Sequence[Row]) -> None:
-    """Write ab.csv: a line for each row, a column for each field of `Row`."""
-    names = [one.name for one in dataclasses.fields(Row)]
+def write_rows(path: Path, rows: Sequence[AbRow]) -> None:
+    """Write ab.csv: a line for each row, a column for each field of `AbRow`."""
+    names = [one.name for one in dataclasses.fields(AbRow)]
     write_csv(path, names, ([getattr(row, name) for name in names] for row in rows))

@@ -5,13 +5,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Literal
 
 from bench.verdict import ab_report
-from bench.verdict.report import CaseVerdict, Report, Verdict
+from bench.verdict.report import CaseReport, CheckReport, Verdict
 
 Outcome = Literal["passed", "failure", "error", "skipped"]
-# Every other verdict is "passed".  `of_check` adds the verdicts that only a check has.
+# Every other verdict is "passed".
 OUTCOMES: Mapping[Verdict, Outcome] = {
     "REGRESSED": "failure",
     "FAILED": "error",
@@ -21,6 +22,8 @@ OUTCOMES: Mapping[Verdict, Outcome] = {
     "ADVISORY": "skipped",
     "UNMEASURED": "skipped",
 }
+# A SUSPECT does not fail, and a null case that differed fails nothing.
+WARNED = frozenset({"SUSPECT", "UNTRUSTED"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,48 +38,53 @@ class CaseOutcome:
     warns: bool = False  # it gets a warning, although it does not fail
 
 
-def of_check(report: Report, *, strict: bool) -> list[CaseOutcome]:
+def of_check(report: CheckReport, *, strict: bool) -> list[CaseOutcome]:
     """Return the outcome of each case of a check.
 
     strict: a SUSPECT is a failure; otherwise it is skipped, with a warning.
     """
-    outcomes: Mapping[Verdict, Outcome] = {
-        **OUTCOMES,
+    own: Mapping[Verdict, Outcome] = {
         "SUSPECT": "failure" if strict else "skipped",
         "NEW": "skipped",
     }
     return [
-        CaseOutcome(
-            name=one.case_id,
-            group=one.subject,
-            outcome=outcomes.get(one.verdict, "passed"),
-            sentence=_check_sentence(one),
-            command=one.command,
-            warns=one.verdict == "SUSPECT" and not strict,
-        )
+        _outcome(one.case_id, one.subject, one.verdict, _check_sentence(one), own, one.command)
         for one in report.cases
     ]
 
 
-def of_ab(report: ab_report.Report) -> list[CaseOutcome]:
+def of_ab(report: ab_report.AbReport) -> list[CaseOutcome]:
     """Return the outcome of each case of a comparison; its worst row decides."""
-    by_case: dict[str, list[ab_report.Row]] = {}
+    by_case: dict[str, list[ab_report.AbRow]] = {}
     for row in ab_report.ordered(report.rows):
         by_case.setdefault(row.case_id, []).append(row)
-    worst = {name: rows[0] for name, rows in by_case.items()}
     return [
-        CaseOutcome(
-            name=name,
-            group="bench ab",
-            outcome=OUTCOMES.get(row.verdict, "passed"),
-            sentence=_ab_sentence(by_case[name]),
-            warns=row.verdict == "UNTRUSTED",
-        )
-        for name, row in worst.items()
+        _outcome(name, "bench ab", rows[0].verdict, _ab_sentence(rows))
+        for name, rows in by_case.items()
     ]
 
 
-def _check_sentence(case: CaseVerdict) -> str:
+def _outcome(
+    name: str,
+    group: str,
+    verdict: Verdict,
+    sentence: str,
+    own: Mapping[Verdict, Outcome] = MappingProxyType({}),
+    command: str | None = None,
+) -> CaseOutcome:
+    """own: outcomes of verdicts that only this command has."""
+    outcome = {**OUTCOMES, **own}.get(verdict, "passed")
+    return CaseOutcome(
+        name=name,
+        group=group,
+        outcome=outcome,
+        sentence=sentence,
+        command=command,
+        warns=verdict in WARNED and outcome == "skipped",
+    )
+
+
+def _check_sentence(case: CaseReport) -> str:
     finding = next((one for one in case.findings if one.verdict == case.verdict), None)
     if finding is None:
         return f"{case.verdict}: {case.note}" if case.note else case.verdict
@@ -85,7 +93,7 @@ def _check_sentence(case: CaseVerdict) -> str:
     return f"{case.verdict}: {finding.phase} {finding.figure}{worse}{note}"
 
 
-def _ab_sentence(rows: Sequence[ab_report.Row]) -> str:
+def _ab_sentence(rows: Sequence[ab_report.AbRow]) -> str:
     """Return the sentence of one case.  rows: all its rows, the worst first."""
     worst = rows[0]
     if worst.figure is None:

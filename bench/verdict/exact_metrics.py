@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bench.compare.cases import Case
+from bench.compare.cases import CaseRows
 from bench.verdict.report import Finding, Verdict
 
 
@@ -31,7 +31,7 @@ COUNTED = (
 Figures = Mapping[str, float | None]  # by name; None = unknown
 
 
-def of_case(case: Case) -> dict[str | None, Figures]:
+def of_case(case: CaseRows) -> dict[str | None, Figures]:
     """Return the counted figures of each phase."""
     names = [one.name for one in COUNTED]
     return {phase: {name: getattr(row, name) for name in names} for phase, row in case.items()}

@@ -12,17 +12,19 @@ import re
 from collections.abc import Sequence
 
 from bench.core import units
+from bench.core.row_names import CaseNames, case_names
 from bench.core.text import number_of
-from bench.verdict.report import CaseVerdict, Report
+from bench.verdict.report import CaseReport, CheckReport
 
 MAX_BYTES = 60_000
 MAX_CHANGED = 20
+MOST_SENTENCE = 1000  # characters of the headline or a note
 _MAX_NAME = 160  # characters; a longer name is cut in the middle
 _SPECIAL = {ord(character): f"&#{ord(character)};" for character in "|`*_[]\\~#@$"}
 _HEAD = "| case | verdict | figure | baseline | now | worse by |\n|---|---|---|---|---|---|\n"
 
 
-def report_markdown(report: Report) -> str:
+def report_markdown(report: CheckReport) -> str:
     """Return the content of the file."""
     parts = [f"**{report.headline}**\n"]
     parts.append(
@@ -31,17 +33,20 @@ def report_markdown(report: Report) -> str:
         + ("the same machine" if report.same_machine else "another machine")
         + (f", {report.earlier_runs} earlier runs.\n" if report.earlier_runs else ".\n")
     )
-    parts += fitting([f"- {escape(note)}" for note in report.notes], MAX_BYTES // 8)
+    parts += fitting([f"- {escape(note, MOST_SENTENCE)}" for note in report.notes], MAX_BYTES // 8)
+    names = case_names(case.row for case in report.cases if case.row is not None)
+    if names.above:
+        parts.append(f"\n{escape(names.above, MOST_SENTENCE)}\n")
     text = "\n".join(parts) + "\n"
     changed = [case for case in report.worst_first if case.changed]
     text += changed_table(
         _HEAD,
-        [_lines(case, only_changed=True) for case in changed],
+        [_lines(case, names, only_changed=True) for case in changed],
         MAX_BYTES // 2,
         "changed case",
     )
     text += _commands(report.commands, MAX_BYTES // 4)
-    cases = ["".join(_lines(case, only_changed=False)) for case in report.cases]
+    cases = ["".join(_lines(case, names, only_changed=False)) for case in report.cases]
     room = MAX_BYTES - len(text.encode())
     return text + folded(all_of(len(cases), "case"), _HEAD, cases, room, "case")
 
@@ -74,10 +79,10 @@ def escape(text: str, most: int = _MAX_NAME) -> str:
     return safe.replace("://", "&#58;//").replace("www.", "www&#46;")  # GitHub makes no link
 
 
-def _lines(case: CaseVerdict, *, only_changed: bool) -> list[str]:
+def _lines(case: CaseReport, names: CaseNames, *, only_changed: bool) -> list[str]:
     """Return a line of the table for each figure."""
     findings = [one for one in case.findings if not only_changed or one.verdict != "SAME"]
-    name = code(case.case_id)
+    name = escape(case.name(names))
     if not findings:
         return [f"| {name} | {case.verdict} | {escape(case.note)} |  |  |  |\n"]
     return [

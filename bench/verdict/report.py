@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from bench.core.records import Row
+from bench.core.row_names import CaseNames
 
 # In order, the worst first.  docs/glossary.md explains each.
 Verdict = Literal[
@@ -63,7 +64,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaseVerdict:
+class CaseReport:
     """One case with the verdict of its worst finding.
 
     row: any row of the case; it serves to name the case.
@@ -77,13 +78,17 @@ class CaseVerdict:
     command: str | None = None  # the `bench ab` command that decides the case
     row: Row | None = None
 
+    def name(self, names: CaseNames) -> str:
+        """Return its name in a table; the case id if there is no row to name it by."""
+        return self.case_id if self.row is None else names.of(self.row)
+
     @property
     def changed(self) -> bool:
         return self.verdict in _CHANGED or any(one.verdict in _CHANGED for one in self.findings)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class CheckReport:
     """The result of a check.
 
     measured:     the run has at least one case that is ok.
@@ -99,7 +104,7 @@ class Report:
     has_baseline: bool
     same_machine: bool
     earlier_runs: int
-    cases: tuple[CaseVerdict, ...]
+    cases: tuple[CaseReport, ...]
     notes: tuple[str, ...] = ()
 
     def count(self, *verdicts: Verdict) -> int:
@@ -107,10 +112,10 @@ class Report:
         return sum(counts[verdict] for verdict in verdicts)
 
     @property
-    def worst_first(self) -> list[CaseVerdict]:
+    def worst_first(self) -> list[CaseReport]:
         """The cases, ordered by verdict, then by the change of the worst figure."""
 
-        def rank(case: CaseVerdict) -> tuple[int, float]:
+        def rank(case: CaseReport) -> tuple[int, float]:
             worse = max((one.worse or 0.0 for one in case.findings), default=0.0)
             return WORST_FIRST.index(case.verdict), -worse
 
@@ -150,7 +155,7 @@ class Report:
         )
 
 
-def exit_code(report: Report, strict: bool = False) -> int:
+def exit_code(report: CheckReport, strict: bool = False) -> int:
     """Return the exit code: 0, 1, 3 or 4.
 
     4: a case is FAILED or MISSING, or nothing was measured.

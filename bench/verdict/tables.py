@@ -7,10 +7,10 @@ from rich.text import Text
 from bench.compare.speedup import ALONE, SHARED, Speedup, is_of_shared, legend_of, verdicts
 from bench.core import units
 from bench.core.records import Row
-from bench.core.row_names import CaseNames, case_names, settings
+from bench.core.row_names import case_names, settings
 from bench.core.text import number_of, printable
 from bench.verdict.markdown import figure, percent_more
-from bench.verdict.report import CaseVerdict, Report
+from bench.verdict.report import CheckReport
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
 __all__ = ["WIDTH", "check_table", "safe", "speedup_tables", "style_of"]
@@ -136,7 +136,7 @@ def _chosen(speedup: Speedup, by_id: Mapping[str, Row]) -> str:
     )
 
 
-def check_table(report: Report) -> TextTable:
+def check_table(report: CheckReport) -> TextTable:
     """Return the table of the changed cases, at most MOST_CASES; the others are in the report."""
     changed = [case for case in report.worst_first if case.changed]
     shown = changed[:MOST_CASES]
@@ -154,7 +154,7 @@ def check_table(report: Report) -> TextTable:
         above=names.above,
     )
     for case in shown:
-        name = _name(case, names)
+        name = case.name(names)
         if not case.findings:
             table.add(name, case.note, Cell(case.verdict, style_of(case.verdict)), "", "", "")
         for one in case.findings:
@@ -171,7 +171,3 @@ def check_table(report: Report) -> TextTable:
     if len(changed) > MOST_CASES:
         table.caption = f"{number_of(len(changed) - MOST_CASES, 'more changed case')} in the report"
     return table
-
-
-def _name(case: CaseVerdict, names: CaseNames) -> str:
-    return case.case_id if case.row is None else names.of(case.row)

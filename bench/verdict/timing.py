@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from scipy.special import ndtri
 from scipy.stats import false_discovery_control
 
-from bench.compare.cases import Case, by_case, same_machine, whole
+from bench.compare.cases import CaseRows, by_case, same_machine, whole
 from bench.compare.speedup import estimate, of_replicates
 from bench.core.records import Row
 from bench.core.text import number_of
@@ -84,7 +84,7 @@ class TimeTest:
 
 
 def tests_of(
-    both: Mapping[str, tuple[Case, Case]],
+    both: Mapping[str, tuple[CaseRows, CaseRows]],
     run: Results,
     baseline: Results,
     history: Sequence[Results],
@@ -133,7 +133,7 @@ def test_of(
     )
 
 
-def _past(case_id: str, base: Row, earlier: Sequence[Mapping[str, Case]]) -> list[Row]:
+def _past(case_id: str, base: Row, earlier: Sequence[Mapping[str, CaseRows]]) -> list[Row]:
     """Return the rows of the case in earlier runs of the baseline's machine."""
     found = (run.get(case_id, {}).get(base.phase) for run in earlier)
     return [one for one in found if one is not None and one.machine_id == base.machine_id]

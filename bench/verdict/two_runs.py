@@ -11,14 +11,14 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from bench.compare.cases import Case, any_row, by_case, is_ok, same_machine
+from bench.compare.cases import CaseRows, any_row, by_case, is_ok, same_machine
 from bench.core.errors import UserError
 from bench.core.records import Row
 from bench.results.corrected import uncorrected
 from bench.results.results import Results
 from bench.verdict.ab_command import settling_command
 from bench.verdict.exact_metrics import counted_findings, of_case
-from bench.verdict.report import WORST_FIRST, CaseVerdict, Finding, Report, Verdict
+from bench.verdict.report import WORST_FIRST, CaseReport, CheckReport, Finding, Verdict
 from bench.verdict.timing import ENOUGH_HISTORY, TimeTest, findings_of, tests_of
 
 BROKEN = ("crash", "error", "invalid", "timeout")
@@ -35,7 +35,7 @@ def check(
     baseline: Results | None,
     threshold: float = 0.05,
     history: Sequence[Results] = (),
-) -> Report:
+) -> CheckReport:
     """Return a verdict for each case of the baseline and of the run.
 
     threshold: τ, the smallest slowdown that matters, as a ratio - 1.
@@ -70,7 +70,7 @@ def check(
             cases.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
     commit = baseline.description.environment.git_commit if baseline else None
     rows = [(any_row(base), any_row(value)) for base, value in both.values()]
-    return Report(
+    return CheckReport(
         run_id=_run_id(run),
         baseline_id=_run_id(baseline) if baseline is not None else "",
         threshold=threshold,
@@ -83,10 +83,10 @@ def check(
     )
 
 
-def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVerdict:
+def _of_findings(base: CaseRows, value: CaseRows, findings: Sequence[Finding]) -> CaseReport:
     """Return the verdict of the worst finding; INCONCLUSIVE if there are no findings."""
     verdicts: set[Verdict] = {one.verdict for one in findings} or {"INCONCLUSIVE"}
-    return CaseVerdict(
+    return CaseReport(
         case_id=str(any_row(base).case_id),
         subject=str(any_row(value).subject),
         verdict=next(verdict for verdict in WORST_FIRST if verdict in verdicts),
@@ -96,7 +96,7 @@ def _of_findings(base: Case, value: Case, findings: Sequence[Finding]) -> CaseVe
     )
 
 
-def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdict:
+def _unmatched(case_id: str, base: CaseRows | None, value: CaseRows | None) -> CaseReport:
     """Return the verdict of a case that is missing in one of the runs, or not ok in one."""
     row = any_row(base or value or {})
     verdict: Verdict
@@ -113,23 +113,23 @@ def _unmatched(case_id: str, base: Case | None, value: Case | None) -> CaseVerdi
         verdict, note = "FAILED", _why(value)
     else:
         verdict, note = "UNMEASURED", _why(value)
-    return CaseVerdict(
+    return CaseReport(
         case_id=case_id, subject=str(row.subject), verdict=verdict, note=note, row=row
     )
 
 
-def _broken(case: Case) -> bool:
+def _broken(case: CaseRows) -> bool:
     return any(row.status in BROKEN for row in case.values())
 
 
-def _why(case: Case) -> str:
+def _why(case: CaseRows) -> str:
     row = next(one for one in case.values() if one.status != "ok")
     return f"{row.status}: {row.reason or 'no reason given'}"
 
 
 def _with_command(
-    case: CaseVerdict, there: Mapping[str, Case], commit: str | None, threshold: float
-) -> CaseVerdict:
+    case: CaseReport, there: Mapping[str, CaseRows], commit: str | None, threshold: float
+) -> CaseReport:
     """Add the `bench ab` command that decides the case, unless its verdict is clear."""
     if case.verdict in SETTLED or case.case_id not in there:
         return case

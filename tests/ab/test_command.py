@@ -27,7 +27,7 @@ from bench.plan.config import RunOptions
 from bench.results.journal import JournalError
 from bench.terminal.progress import wide_console
 from bench.verdict import ab_report, ci
-from bench.verdict.ab_report import Report, Row
+from bench.verdict.ab_report import AbReport, AbRow
 from bench.verdict.looks import Stage
 from bench.verdict.report import Verdict
 from tests.ab.test_decision import A, B, good, planned
@@ -38,13 +38,13 @@ from tests.support.paths import ROOT
 SUBJECTS = ROOT / "tests/subjects/ab_subjects.py"
 
 
-def row(verdict: Verdict, figure: str = "time_s", **changes: Any) -> Row:
+def row(verdict: Verdict, figure: str = "time_s", **changes: Any) -> AbRow:
     wanted = {"case_id": "net", "phase": "forward", "figure": figure, "verdict": verdict}
-    return Row(**{**wanted, **changes})
+    return AbRow(**{**wanted, **changes})
 
 
-def report(*rows: Row, **changes: Any) -> Report:
-    return Report(**{"a": "main", "b": ".", "threshold": 0.05, "rows": rows, **changes})
+def report(*rows: AbRow, **changes: Any) -> AbReport:
+    return AbReport(**{"a": "main", "b": ".", "threshold": 0.05, "rows": rows, **changes})
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def report(*rows: Row, **changes: Any) -> Report:
     ],
 )
 def test_the_first_line_and_the_exit_code_follow_from_the_rows(
-    rows: list[Row], headline: str, code: int, strictly: int
+    rows: list[AbRow], headline: str, code: int, strictly: int
 ) -> None:
     one = report(*rows)
     assert one.headline == headline
@@ -147,7 +147,7 @@ def test_the_report_names_changed_cases_as_the_table_does_and_folds_what_is_coun
     assert other.case_id in everything.replace("&#95;", "_")
 
 
-def printed(one: Report, width: int) -> str:
+def printed(one: AbReport, width: int) -> str:
     console = Console(width=width, record=True, file=io.StringIO())
     console.print(ab_report.table(one), width=width)
     return console.export_text()

@@ -18,7 +18,7 @@ from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.core.records import Status
 from bench.plan.config import RunOptions
-from bench.verdict.ab_report import Report, markdown
+from bench.verdict.ab_report import AbReport, markdown
 from bench.verdict.paired_test import PairedPhase, decide
 from tests.support.cases import case
 
@@ -93,7 +93,7 @@ def planned(
 
 def outcome(
     *records: Pair | SideStaticMetrics, incomplete: str | None = None, **plan: Any
-) -> Report:
+) -> AbReport:
     """plan: of `planned`.  Where no static metrics are given, each side has its own."""
     made = planned(**plan)
     both = of_records(*records, *(static(key, side) for key in made.cases for side in "AB"))
@@ -114,11 +114,11 @@ def of_records(*records: Pair | SideStaticMetrics) -> Pairs:
     )  # fmt: skip
 
 
-def said(report: Report) -> list[tuple[str | None, str, str]]:
+def said(report: AbReport) -> list[tuple[str | None, str, str]]:
     return [(row.phase, row.verdict, row.note) for row in report.rows if row.figure != "flops"]
 
 
-def codes(report: Report) -> tuple[int, int]:
+def codes(report: AbReport) -> tuple[int, int]:
     return report.exit_code(strict=False), report.exit_code(strict=True)
 
 

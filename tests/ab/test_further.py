@@ -18,7 +18,7 @@ from bench.ab.variants import Side
 from bench.commands import ab
 from bench.plan.config import RunOptions
 from bench.verdict import ab_report
-from bench.verdict.ab_report import Report, Row
+from bench.verdict.ab_report import AbReport, AbRow
 from bench.verdict.looks import Stage
 from tests.ab.test_scheduler import CHEAP, DEAR, World
 
@@ -50,7 +50,7 @@ class Comparison:
         world = World(directory / "pairs.jsonl", factor={KEYS[0]: factor}, noise=noise)
         return cls(directory, world, plan)
 
-    def measured(self, plan: int, budget_s: float | None = None) -> tuple[Pairs, Report]:
+    def measured(self, plan: int, budget_s: float | None = None) -> tuple[Pairs, AbReport]:
         pairs, complete = self.world.run(pairs=plan, budget_s=budget_s)
         planned = Planned(
             sides=tuple(Side(name=name, asked="amp=off", kind="settings") for name in "AB"),  # type: ignore[arg-type]
@@ -80,19 +80,19 @@ class Comparison:
         return again.pairs
 
 
-def decisive(pairs: Pairs, row: Row) -> tuple[Stage, int]:
+def decisive(pairs: Pairs, row: AbRow) -> tuple[Stage, int]:
     """Which pairs the verdict of a row rests on, or would, and how many were tried."""
     name = PhaseKey(row.case_id, row.phase or "forward")
     stage: Stage = "fresh" if name in pairs.suspects() else "first"
     return stage, len(pairs.seen.tried(row.case_id, stage))
 
 
-def undecided(report: Report) -> list[Row]:
+def undecided(report: AbReport) -> list[AbRow]:
     rows = [row for row in report.rows if row.figure in (ab_report.TIME, None)]
     return [row for row in rows if row.verdict == "INCONCLUSIVE"]
 
 
-def advised(report: Report, words: str) -> str:
+def advised(report: AbReport, words: str) -> str:
     """The command of the note with these words."""
     (note,) = [one for one in report.notes if words in one]
     _, found, command = note.partition("bench ab ")

@@ -19,7 +19,7 @@ from bench.engine.spent import Spent
 from bench.host.probed import Device, Probe, SubjectFound
 from bench.plan import config, expand
 from bench.results import run_directory
-from bench.verdict.ab_report import Report
+from bench.verdict.ab_report import AbReport
 from tests.support.cases import PLAIN
 
 FOLDERS = (
@@ -87,7 +87,7 @@ def test_so_is_that_of_a_comparison(
 ) -> None:
     monkeypatch.setattr(scheduler.Pairs, "measure", Ending.measure)
     monkeypatch.setattr(scheduler.Pairs, "interrupted", interrupted, raising=False)
-    nothing = Report(a="A", b="B", threshold=0.05, rows=())
+    nothing = AbReport(a="A", b="B", threshold=0.05, rows=())
     for function in ("decided", "write", "tell"):
         monkeypatch.setattr(decision, function, lambda *_, **__: nothing)
     path = Path(name)

@@ -8,27 +8,27 @@ from matplotlib.text import Text
 
 from bench.plots import forest
 from bench.plots.draw import rc_context
-from bench.verdict.ab_report import Report, Row
+from bench.verdict.ab_report import AbReport, AbRow
 from bench.verdict.report import Verdict
 from tests.support.figures import captions
 
 REST = "3x224x224:cpu:float32:amp=off:contiguous:compile=off:t=auto:retained"
 
 
-def row(subject: str, ratio: float, verdict: Verdict = "SAME", **more: object) -> Row:
+def row(subject: str, ratio: float, verdict: Verdict = "SAME", **more: object) -> AbRow:
     given = {
         "case_id": f"{subject}:inference:b8:{REST}", "phase": "forward", "figure": "time_s",
         "a": 0.01, "b": 0.01 * ratio, "ratio": ratio, "ratio_low": 0.97 * ratio,
         "ratio_high": 1.03 * ratio, "verdict": verdict, "pairs": 6,
     }  # fmt: skip
-    return Row(**{**given, **more})  # type: ignore[arg-type]
+    return AbRow(**{**given, **more})  # type: ignore[arg-type]
 
 
-def report(*rows: Row) -> Report:
-    return Report(a="main", b="HEAD", threshold=0.05, rows=rows)
+def report(*rows: AbRow) -> AbReport:
+    return AbReport(a="main", b="HEAD", threshold=0.05, rows=rows)
 
 
-def drawn(*rows: Row) -> tuple[list[str], list[str]]:
+def drawn(*rows: AbRow) -> tuple[list[str], list[str]]:
     """The labels of the lines from the top, and what stands right of them."""
     with rc_context():
         figure = forest.forest(report(*rows))
@@ -82,7 +82,7 @@ def test_many_cases_are_cut_and_that_is_said() -> None:
 
 def test_the_band_of_a_case_is_its_own_threshold() -> None:
     one, other = row("a", 1.02), row("b", 1.0)
-    made = Report(
+    made = AbReport(
         a="main", b="HEAD", threshold=0.05, rows=(one, other), thresholds={other.case_id: 0.25}
     )
     with rc_context():
@@ -99,7 +99,7 @@ def test_the_band_of_a_case_is_its_own_threshold() -> None:
 
 
 def test_nothing_timed_is_no_plot(tmp_path: Path) -> None:
-    failed = Row(case_id="net", verdict="FAILED", note="broken")
+    failed = AbRow(case_id="net", verdict="FAILED", note="broken")
     assert forest.draw(tmp_path, report(failed)) is None
     assert not list(tmp_path.iterdir())
 

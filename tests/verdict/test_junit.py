@@ -7,7 +7,7 @@ import pytest
 from bench.verdict import ab_report, ci
 from bench.verdict.github import annotations
 from bench.verdict.junit import junit
-from bench.verdict.report import CaseVerdict, Finding, Report, Verdict
+from bench.verdict.report import CaseReport, CheckReport, Finding, Verdict
 
 NASTY = 'net<b>&"\x1b[31m:b8,\n%'
 
@@ -24,15 +24,15 @@ def finding(verdict: Verdict) -> Finding:
     )
 
 
-def case(verdict: Verdict, name: str = "one", command: str | None = None) -> CaseVerdict:
-    return CaseVerdict(
+def case(verdict: Verdict, name: str = "one", command: str | None = None) -> CaseReport:
+    return CaseReport(
         case_id=name, subject="convnet", verdict=verdict, findings=(finding(verdict),),
         command=command,
     )  # fmt: skip
 
 
-def report(*cases: CaseVerdict) -> Report:
-    return Report(
+def report(*cases: CaseReport) -> CheckReport:
+    return CheckReport(
         run_id="now", baseline_id="then", threshold=0.05, measured=True, has_baseline=True,
         same_machine=True, earlier_runs=0, cases=cases,
     )  # fmt: skip
@@ -115,16 +115,16 @@ def test_github_shows_ten_of_a_kind() -> None:
     assert len(list(annotations(ci.of_check(many, strict=False)))) == 10
 
 
-def row(verdict: Verdict, name: str = "one", **more: object) -> ab_report.Row:
+def row(verdict: Verdict, name: str = "one", **more: object) -> ab_report.AbRow:
     given = {
         "phase": "forward", "figure": "time_s", "a": 1.0, "b": 1.2, "ratio": 1.2,
         "ratio_low": 1.1, "ratio_high": 1.3, "pairs": 6,
     }  # fmt: skip
-    return ab_report.Row(case_id=name, verdict=verdict, **{**given, **more})  # type: ignore[arg-type]
+    return ab_report.AbRow(case_id=name, verdict=verdict, **{**given, **more})  # type: ignore[arg-type]
 
 
-def compared(*rows: ab_report.Row) -> list[ci.CaseOutcome]:
-    return ci.of_ab(ab_report.Report(a="main", b=".", threshold=0.05, rows=rows))
+def compared(*rows: ab_report.AbRow) -> list[ci.CaseOutcome]:
+    return ci.of_ab(ab_report.AbReport(a="main", b=".", threshold=0.05, rows=rows))
 
 
 def test_a_case_of_a_comparison_is_judged_by_its_worst_phase() -> None:

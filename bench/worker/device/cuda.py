@@ -35,7 +35,7 @@ def has_tf32(index: int) -> bool:
 
 
 def capability(device: str) -> tuple[int, int] | None:
-    """Compute capability of an NVIDIA GPU; None for any other device."""
+    """Return the compute capability of an NVIDIA GPU, such as (9, 0); None for any other device."""
     type_, _, index = device.partition(":")
     if type_ != "cuda" or torch.version.hip is not None or not torch.cuda.is_available():
         return None
@@ -43,14 +43,17 @@ def capability(device: str) -> tuple[int, int] | None:
 
 
 def set_cudnn_benchmark(on: bool) -> None:
-    """Before the model is built: cuDNN tunes once per shape and process.  Raises CudaError."""
+    """Set cuDNN's benchmark mode.  Call it before the model is built.  Raises CudaError.
+
+    cuDNN chooses algorithms once for each shape and process.
+    """
     torch.backends.cudnn.benchmark = on
     if cudnn_benchmark() is not on:
         raise CudaError(f"cudnn_benchmark was set to {on} and reads {not on}")
 
 
 def cudnn_benchmark() -> bool:
-    """The state in force."""
+    """Return whether cuDNN's benchmark mode is on in this process."""
     return bool(torch.backends.cudnn.benchmark)
 
 
@@ -72,7 +75,7 @@ def untuned() -> Iterator[None]:
 
 
 def l2_bytes(device: str) -> int | None:
-    """Of the last cache before memory; None where the driver does not tell, or no CUDA device."""
+    """Return the bytes of the L2 cache; None if unknown or on a device that is not CUDA."""
     type_, _, index = device.partition(":")
     if type_ != "cuda":
         return None
@@ -117,7 +120,7 @@ def set_tf32(setting: Tf32) -> None:
 
 
 def tf32_state() -> Tf32 | Literal["mixed"]:
-    """The state in force; `mixed` is none that can be set."""
+    """Return the TF32 mode in force; `mixed` if the operations differ, which cannot be set."""
     used = {name for name, precision in tf32_precisions().items() if precision == "tf32"}
     states: dict[frozenset[str], Tf32] = {
         frozenset(): "off",
@@ -128,7 +131,7 @@ def tf32_state() -> Tf32 | Literal["mixed"]:
 
 
 def tf32_precisions() -> dict[str, str]:
-    """By operation, as torch resolves it: `tf32`, `ieee` or `none` (nobody asked: IEEE)."""
+    """Return the precision of each operation: `tf32`, `ieee` or `none` (not set, so IEEE)."""
     return {
         "conv": str(_backends.cudnn.conv.fp32_precision),
         "rnn": str(_backends.cudnn.rnn.fp32_precision),
@@ -155,7 +158,7 @@ def tf32_in_products(device: str) -> Literal["off", "on"] | None:
 
 
 def tf32_override() -> str | None:
-    """The variable that overrules the flags, as it is set; None where it is not."""
+    """Return `NVIDIA_TF32_OVERRIDE=0`, which overrules the flags; None if it is not set."""
     value = os.environ.get(OVERRIDE)
     return None if value is None else f"{OVERRIDE}={value}"
 
@@ -171,7 +174,7 @@ def precisions() -> tuple[str | None, bool | None, dict[str, str]]:
 
 
 def restore_precisions(stood: tuple[str | None, bool | None, dict[str, str]]) -> None:
-    """Set them as `precisions` found them, in the way in which they were set."""
+    """Restore the settings that `precisions` returned, through the same interface of torch."""
     matmul, cudnn, by_operation = stood
     if precisions() == stood:
         return

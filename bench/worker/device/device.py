@@ -29,11 +29,11 @@ class Device(TimedDevice, Protocol):
 
     @property
     def type(self) -> str:
-        """`cpu`, `cuda`, …: what autocast and GradScaler ask for."""
+        """The type, such as `cpu` or `cuda`, as autocast and GradScaler expect it."""
 
     @property
     def events_doubt(self) -> str | None:
-        """Why its events tell no device time; None: they do, or there is no need of them."""
+        """Why its events cannot be used; None if they can, or if none are needed."""
 
     @property
     def trial_s(self) -> float:
@@ -41,16 +41,16 @@ class Device(TimedDevice, Protocol):
 
     @property
     def memory_doubt(self) -> str | None:
-        """The error of a look at its memory; None: there was none, or no look."""
+        """The error of the last query of its memory; None if there was no error or no query."""
 
     def reset_peak(self) -> None:
-        """Begin a new peak at what is held now."""
+        """Set the peak to the memory that is held now."""
 
     def peak_bytes(self) -> int | None:
-        """Most that the allocator had given out at once; None where nothing counts it."""
+        """Return the most bytes that tensors had at once; None if they are not counted."""
 
     def reserved_peak_bytes(self) -> int | None:
-        """Most that the allocator held from the device; None where nothing counts it."""
+        """Return the most bytes that the allocator reserved; None if they are not counted."""
 
     def empty_cache(self) -> None:
         """Give memory that no tensor uses back to the device."""
@@ -68,7 +68,7 @@ def device_names() -> tuple[str, ...]:
 
 
 def open_device(name: str) -> Device:
-    """The device, initialised and idle.  Raises DeviceError."""
+    """Initialise the device and wait until it is idle.  Raises DeviceError."""
     if name == "cpu":
         # Without a look at the others: it would load the accelerator's driver into a process whose
         # memory is measured.
@@ -94,7 +94,7 @@ def open_device(name: str) -> Device:
 
 
 def _tried(device: "Accelerator") -> "Accelerator":
-    """Return it, with its events only if a trial shows that they tell the device's time."""
+    """Return the device; its events are used only if a trial shows that they tell its time."""
     start_s = wall_clock()
     device.events_doubt = event_trial.doubt(device, event_trial.scans(device.name))
     device.trial_s = wall_clock() - start_s
@@ -103,7 +103,7 @@ def _tried(device: "Accelerator") -> "Accelerator":
 
 
 def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
-    """Of the device's memory that is free, or kept by torch unused; None where nothing tells."""
+    """Return the share of the device's memory that is free or unused by torch; None if unknown."""
     try:
         index = torch.device(name).index or 0
         free, total = accelerator.get_memory_info(index)
@@ -229,5 +229,5 @@ class AcceleratorEvent:
         self._event.record(self._stream())
 
     def seconds_until(self, later: Self) -> float:
-        """torch counts in milliseconds; both events must be done."""
+        """Return the seconds to another event; both must be done.  torch counts in milliseconds."""
         return float(self._event.elapsed_time(later._event)) / 1e3

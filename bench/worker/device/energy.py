@@ -52,7 +52,7 @@ def energy_j_per_call(
 
 
 def _renewed_j(gpu: Gpu, between: Callable[[], object], clock: Callable[[], float]) -> float | None:
-    """The counter as soon as it is renewed; None where there is none.
+    """Return the energy counter right after its next update, in joules; None if there is none.
 
     between: done between two looks.
     """
@@ -65,7 +65,7 @@ def _renewed_j(gpu: Gpu, between: Callable[[], object], clock: Callable[[], floa
 
 
 def _calls_in(span_s: float, call_s: float, most: int) -> int:
-    """As many as fit, and one at least.
+    """Return how many calls fit into the time; at least one.
 
     most: the first calls say little of how long the others take.
     """

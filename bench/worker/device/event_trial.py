@@ -106,7 +106,7 @@ def _long_enough(
 
 
 def _idle_s(device: TimedDevice, clock: Callable[[], float]) -> float:
-    """Return the seconds of two events and a wait alone."""
+    """Return the seconds that two events and a wait take without any work between them."""
     device.wait()
     start = clock()
     device.event()
@@ -118,7 +118,7 @@ def _idle_s(device: TimedDevice, clock: Callable[[], float]) -> float:
 def _held_against_the_host(
     device: TimedDevice, piece: Piece, idle_s: float, clock: Callable[[], float], end_s: float
 ) -> tuple[float, str | None]:
-    """Seconds of a piece by the host's clock, and what is wrong with the events, or None."""
+    """Return the seconds of a piece by the host's clock, and the fault of the events or None."""
     beside_s = idle_s + piece.launch_s  # the clock runs before the first piece and after the last
     calls = max(CALLS, math.ceil(max(IDLE_S, IDLES * beside_s) / piece.call_s))
     found = list[tuple[float, float, float]]()

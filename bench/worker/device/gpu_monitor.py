@@ -22,7 +22,10 @@ IDLE_LOOKS, IDLE_LOOK_S = 12, 0.1
 
 @dataclass(slots=True)
 class GpuMonitor:
-    """The driver's figures of a GPU around the samples of a case; none without a GPU."""
+    """Reads the driver's figures of a GPU before and after the samples of a case.
+
+    Without a GPU there are none.
+    """
 
     gpu: Gpu | None
     pause: Callable[[float], None] = time.sleep
@@ -31,7 +34,7 @@ class GpuMonitor:
     _was_busy: bool | None = None  # before the samples, and not by this process
 
     def start(self) -> None:
-        """Call it while the GPU has nothing of this process to do, and after its first work."""
+        """Read the figures before the samples.  Call it after the first work, on an idle GPU."""
         if self.gpu is None:
             return
         self._before = self.gpu.snapshot()
@@ -39,25 +42,25 @@ class GpuMonitor:
         self._was_busy = None if self._before.samples else busy_beforehand(self.gpu, self.pause)
 
     def stop(self) -> None:
-        """After the samples."""
+        """Read the figures after the samples."""
         if self.gpu is not None and self._before is not None:
             self._after = self.gpu.snapshot(_latest_us(self._before))
 
     def contended(self) -> bool | None:
-        """Whether others computed on the GPU meanwhile; None: the driver does not tell."""
+        """Whether other processes used the GPU meanwhile; None if the driver does not tell."""
         if self._before is None or self._after is None:
             return None
         return contended(self._before, self._after, was_busy=self._was_busy)
 
     def flags(self) -> list[str]:
-        """Of the measurement: `throttled`, and `contended` where others used the GPU."""
+        """Return the flags: `throttled`, and `contended` if others used the GPU."""
         if self._before is None or self._after is None:
             return []
         hot = throttled(self._before, self._after)
         return (["throttled"] if hot else []) + (["contended"] if self.contended() else [])
 
     def columns(self) -> dict[str, float]:
-        """By column name."""
+        """Return the figures by column name."""
         return figures(self._before, self._after) if self._before and self._after else {}
 
     def state(self) -> dict[str, int]:
@@ -105,7 +108,7 @@ def _others_busy(before: GpuSnapshot, after: GpuSnapshot, own: int) -> bool:
 
 
 def other_contexts(look: GpuSnapshot, own: int | None = None) -> int | None:
-    """How many other processes may compute on the GPU, idle ones included; None: unknown."""
+    """Return the number of other processes with a context on the GPU; None if it is unknown."""
     if not look.contexts:  # this process is in it, or the list is not told in full
         return None
     own = os.getpid() if own is None else own
@@ -163,7 +166,7 @@ def power_w(before: GpuSnapshot, after: GpuSnapshot) -> float | None:
 
 
 def energy_between_j(before: GpuSnapshot, after: GpuSnapshot) -> float | None:
-    """None where it is not counted, or the counter began anew in between."""
+    """Return the joules between two snapshots; None if not counted or if the counter restarted."""
     if before.energy_j is None or after.energy_j is None or after.energy_j <= before.energy_j:
         return None
     return after.energy_j - before.energy_j

@@ -88,11 +88,11 @@ class Gpu:
         self._mig = self.is_slice if own or mode else None
 
     def close(self) -> None:
-        """Let go of the library."""
+        """Shut down NVML for this process."""
         self._query("nvmlShutdown")
 
     def settings(self) -> GpuSettings:
-        """The state while nothing changes it."""
+        """Return how the driver runs the GPU: settings that stay until somebody changes them."""
         driver = self._query("nvmlSystemGetDriverVersion")
         persistence = self._query("nvmlDeviceGetPersistenceMode", self._handle)
         limit_mw = self._query("nvmlDeviceGetPowerManagementLimit", self._handle)
@@ -124,13 +124,13 @@ class Gpu:
         )
 
     def energy_j(self) -> float | None:
-        """Of the board since the driver was loaded; of a slice unknown."""
+        """Return the board's joules since the driver was loaded; None for a slice of a GPU."""
         if self.is_slice:
             return None
         return _scaled(self._query("nvmlDeviceGetTotalEnergyConsumption", self._handle), 1e-3)
 
     def utilization_ratio(self) -> float | None:
-        """Share of the last sampling period, 1/6 to 1 s, in which a kernel of any process ran."""
+        """Return the share of the last sampling period (1/6 to 1 s) with a kernel running."""
         rates = self._query("nvmlDeviceGetUtilizationRates", self._handle)
         return _scaled(getattr(rates, "gpu", None), 0.01)
 
@@ -175,7 +175,7 @@ class Gpu:
         )
 
     def _query(self, function: str, *arguments: Any) -> Any:
-        """None where this GPU, driver or permission does not answer, or the bindings lack it."""
+        """Return the answer of one NVML function; None if it is refused or missing here."""
         try:
             return getattr(self._nvml, function)(*arguments)
         except (self._nvml.NVMLError, AttributeError):

@@ -43,7 +43,7 @@ class Controls:
         self._unless_full(lambda: self._begin(device_name))
 
     def __call__(self) -> None:
-        """Each control once, after a call that is not timed: the case has cooled its caches."""
+        """Time each control once, after an untimed call: the case has emptied its caches."""
         self._unless_full(self._sample_each)
 
     def _begin(self, device_name: str) -> None:

@@ -284,17 +284,6 @@ class TrainingStep(InputState):
         return float(self._scaler.get_scale()) if self._scaler else 1.0
 
     @property
-    def optimizer_settings(self) -> dict[str, Any]:
-        """Return the settings as requested; `foreach` and `fused` are None: torch chooses by
-        device.
-        """
-        if self._optimizer is None:
-            return {}
-        defaults, asked = self._optimizer.defaults, ("lr", "foreach", "fused")
-        name = type(self._optimizer).__name__
-        return {"name": name, **{one: defaults.get(one) for one in asked}}
-
-    @property
     def optimizer_state(self) -> list[Tensor]:
         """Return the optimizer's state between steps; SGD without momentum has none."""
         return list(pytree.tensors(list(self._optimizer.state.values()))) if self._optimizer else []
