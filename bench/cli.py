@@ -571,6 +571,56 @@ def report(
 
 
 @app.command()
+def history(
+    *,
+    runs: Annotated[
+        list[Path] | None,
+        typer.Argument(
+            metavar="[RUNS]…",
+            help="folders of runs, or run directories [default: results/history]",
+            show_default=False,
+        ),
+    ] = None,
+    case: Annotated[
+        list[str] | None,
+        _option("--case", "show only this case id, or those that match, e.g. '*:training:*'", "ID"),
+    ] = None,
+    branch: Annotated[
+        str,
+        _option("--branch", "order the runs along this branch [default: HEAD]", "REV"),
+    ] = "HEAD",
+    threshold: Annotated[
+        float,
+        _option("--threshold", "the smallest change that counts [default: 0.05 = 5 %]", "SHARE"),
+    ] = 0.05,
+    strict: Annotated[
+        bool, _option("--strict", "exit with 1 if a series is slower and that is not taken back")
+    ] = False,
+) -> None:
+    """Show what became slower or faster over the commits, and since when.
+
+    Reads a folder of runs, ordered by the first parents of the branch and never by the clock. Runs
+    of other machines and other sampling are other series; runs with uncommitted changes do not
+    count.
+
+    Exit codes: 0, with --strict 1 if a series is slower, 2 wrong use.
+    """
+    from bench.commands import history as past
+
+    _end(
+        lambda: past.run(
+            past.Asked(
+                runs=tuple(runs or ()),
+                cases=tuple(case or ()),
+                branch=branch,
+                threshold=threshold,
+                strict=strict,
+            )
+        )
+    )
+
+
+@app.command()
 def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")],
     to: Annotated[

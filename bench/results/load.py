@@ -77,6 +77,15 @@ def load(path: Path, *, samples: bool = True) -> Results:
     )
 
 
+def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Read some columns of a measurements.csv, for a store of many runs.
+
+    Their cells are checked as by `load`, but not how the rows fit together.  Raises ReadError.
+    """
+    table = _table(path, [one for one in names if _is_needed(one)])
+    return {name: table.values(name) for name in names}
+
+
 def description(folder: Path) -> Description:
     """Read run.json of a run directory; without any field if it is missing.  Raises ReadError."""
     path = folder / RUN
@@ -162,9 +171,13 @@ def _text(cell: str) -> str | None:
     return text_of(cell) or None
 
 
+def _is_needed(column: str) -> bool:
+    """Return whether every version of this suite wrote the column."""
+    return column not in LATER_COLUMNS and column not in _LATER_AXES
+
+
 def _rows(path: Path) -> tuple[Row, ...]:
-    needed = [name for name in COLUMNS if name not in LATER_COLUMNS and name not in _LATER_AXES]
-    table = _table(path, needed)
+    table = _table(path, [one for one in COLUMNS if _is_needed(one)])
     values = {name: table.values(name) for name in COLUMNS}
     rows = tuple(
         Row(**dict(zip(COLUMNS, cells, strict=True)))
