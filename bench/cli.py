@@ -29,7 +29,7 @@ app = typer.Typer(
 DISTRIBUTION = "convnet-bench"
 OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks")
+SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks", "--retry", "--confirm")
 SUBJECT_HELP = (
     "what to measure: convnet, package.module:callable, path/file.py:callable or "
     "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
@@ -615,6 +615,90 @@ def history(
                 branch=branch,
                 threshold=threshold,
                 strict=strict,
+            )
+        )
+    )
+
+
+@app.command()
+@with_axis_flags
+def backfill(
+    *,
+    axes: Mapping[str, Sequence[str]],
+    commits: Annotated[
+        str,
+        typer.Argument(metavar="REV..REV", help="the commits after the first, e.g. HEAD~40..HEAD"),
+    ],
+    every: Annotated[
+        int, _option("--every", "measure every N-th commit [default: 1, all of them]", "N")
+    ] = 1,
+    config: Annotated[
+        Path | None,
+        _option(
+            "--config",
+            "TOML file with the cases [default: ./bench.toml if it exists, else the ConvNet]",
+            "FILE",
+        ),
+    ] = None,
+    subject: Annotated[
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
+    ] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
+    replicates: Annotated[
+        int | None,
+        _option("--replicates", "measure every case in N fresh processes [default: 5]", "N"),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        _option(
+            "--budget", "start nothing new after this time, per commit [default: none]", "SECONDS"
+        ),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
+    ] = None,
+    quick: Annotated[
+        bool, _option("--quick", "three short replicates of each case, as bench run --quick")
+    ] = False,
+    out: Annotated[
+        Path | None, _option("--out", "the store [default: results/history]", "DIR")
+    ] = None,
+    retry: Annotated[
+        bool, _option("--retry", "try commits again that could not be measured before")
+    ] = False,
+    list_: Annotated[
+        bool, _option("--list", "show the commits that are not measured yet, then exit")
+    ] = False,
+) -> None:
+    """Measure past commits into a store, the newest first.
+
+    Each commit gets a worktree of its own; the working tree is not touched. The suite that measures
+    is this one for all of them, and only the subject's code is theirs. What is measured already is
+    not measured again, so the same command resumes. A commit that does not build is named and
+    skipped.
+    """
+    from bench.commands import backfill as past
+    from bench.history.store import STORE
+
+    _end(
+        lambda: past.run(
+            past.Asked(
+                range=commits,
+                every=every,
+                config=config,
+                axes={name: tuple(values) for name, values in axes.items() if values},
+                subjects=tuple(subject or ()),
+                options={
+                    "replicates": replicates,
+                    "budget_s": budget,
+                    "timeout_s": timeout,
+                    "weights": weights,
+                },
+                quick=quick,
+                out=out or STORE,
+                retry=retry,
+                list_only=list_,
             )
         )
     )

@@ -181,10 +181,16 @@ def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side,
     here = (folder or Path.cwd()).resolve()
     top = top_of(here)
     with worktrees.scratch(top) as scratch:
-        yield _open(a, scratch, here, top), _open(b, scratch, here, top)
+        yield placed(a, scratch, here, top), placed(b, scratch, here, top)
 
 
-def _open(side: Side, scratch: Path, here: Path, top: Path) -> Side:
+def placed(side: Side, scratch: Path, here: Path, top: Path) -> Side:
+    """Return the variant with its place; a revision gets a worktree in `scratch`.
+
+    here: the current directory, inside the repository `top`.
+
+    Raises SideError.
+    """
     if side.kind == "python":
         place = Place(python=side.place.python, folder=here)
         return dataclasses.replace(side, place=place)
