@@ -593,6 +593,22 @@ def history(
         float,
         _option("--threshold", "the smallest change that counts [default: 0.05 = 5 %]", "SHARE"),
     ] = 0.05,
+    confirm: Annotated[
+        bool,
+        _option(
+            "--confirm",
+            "compare the two commits around each finding in turns, as bench ab; what is not "
+            "confirmed is taken back",
+        ),
+    ] = False,
+    budget: Annotated[
+        float | None,
+        _option(
+            "--budget",
+            "with --confirm: start no pair of a comparison after this time [default: no limit]",
+            "SECONDS",
+        ),
+    ] = None,
     strict: Annotated[
         bool, _option("--strict", "exit with 1 if a series is slower and that is not taken back")
     ] = False,
@@ -615,9 +631,37 @@ def history(
                 branch=branch,
                 threshold=threshold,
                 strict=strict,
+                confirm=confirm,
+                budget_s=budget,
             )
         )
     )
+
+
+@app.command()
+def bless(
+    *,
+    cases: Annotated[
+        list[str],
+        typer.Argument(metavar="CASE…", help="case ids, or patterns such as 'convnet:training:*'"),
+    ],
+    why: Annotated[
+        str,
+        typer.Option(
+            "-m", "--why", metavar="WHY", help="why this level is right", show_default=False
+        ),
+    ],
+    at: Annotated[
+        str, _option("--at", "the first commit that has the level [default: HEAD]", "REV")
+    ] = "HEAD",
+) -> None:
+    """Accept the level of a case: bench history begins its series anew at a commit.
+
+    Writes bench-blessed.toml at the top of the repository; commit it.
+    """
+    from bench.commands import bless as accepting
+
+    _end(lambda: accepting.run(accepting.Asked(cases=tuple(cases), why=why, at=at)))
 
 
 @app.command()
@@ -665,7 +709,8 @@ def backfill(
         Path | None, _option("--out", "the store [default: results/history]", "DIR")
     ] = None,
     retry: Annotated[
-        bool, _option("--retry", "try commits again that could not be measured before")
+        bool,
+        _option("--retry", "measure again what failed before, or what other work disturbed"),
     ] = False,
     list_: Annotated[
         bool, _option("--list", "show the commits that are not measured yet, then exit")
@@ -679,7 +724,6 @@ def backfill(
     skipped.
     """
     from bench.commands import backfill as past
-    from bench.history.store import STORE
 
     _end(
         lambda: past.run(
@@ -696,7 +740,7 @@ def backfill(
                     "weights": weights,
                 },
                 quick=quick,
-                out=out or STORE,
+                out=out,
                 retry=retry,
                 list_only=list_,
             )

@@ -55,7 +55,7 @@ class Asked:
     subjects: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
     quick: bool = False
-    out: Path = STORE
+    out: Path | None = None  # None: the default store
     retry: bool = False
     list_only: bool = False
 
@@ -77,7 +77,8 @@ def run(asked: Asked) -> int:
     here = Path.cwd().resolve()
     settings = _settings(asked)
     wanted = _wanted(asked, here)
-    shelf = Shelf(asked.out / _machine(settings), past.digest_of(_what(settings)))
+    folder = asked.out or STORE
+    shelf = Shelf(folder / _machine(settings), past.digest_of(_what(settings)))
     left, done, skipped = past.left_to_do(wanted, shelf, retry=asked.retry)
     again = f", {skipped} skipped (--retry tries them again)" if skipped else ""
     say(
@@ -102,7 +103,7 @@ def run(asked: Asked) -> int:
         return INTERRUPTED
     finally:
         shutil.rmtree(shelf.unfinished, ignore_errors=True)
-    say(f"to see what changed: {command('bench', 'history', asked.out)}")
+    say(f"to see what changed: {command('bench', 'history', folder)}")
     return OK if measured or done or not left else NOTHING
 
 
@@ -198,7 +199,8 @@ def _in_process(
     commit: Commit, place: Place, asked: Asked, shelf: Shelf, scratch: Path
 ) -> Results | NotMeasured:
     """Run `bench.commands.past_run` in the tree.  Raises PastError."""
-    out = shelf.unfinished.resolve() / shelf.path(commit).name
+    path = shelf.free_path(commit)
+    out = shelf.unfinished.resolve() / path.name
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
     request = {
@@ -221,8 +223,8 @@ def _in_process(
         reasons = dict.fromkeys(f"{row.status}: {row.reason}" for row in found.rows)
         return NotMeasured(f"no case ran ({plain('; '.join(reasons), WHY_CHARACTERS)})")
     shelf.folder.mkdir(parents=True, exist_ok=True)
-    out.rename(shelf.path(commit))
-    return dataclasses.replace(found, path=shelf.path(commit))
+    out.rename(path)
+    return dataclasses.replace(found, path=path)
 
 
 def _child(place: Place, request: str, log: Path) -> int:
@@ -282,4 +284,6 @@ def _told(found: Results) -> str:
         for row in rows[:MOST_CASES]
     ]
     more = f" and {len(rows) - MOST_CASES} more" if len(rows) > MOST_CASES else ""
-    return f"{', '.join(parts)}{more}"
+    disturbed = any("contended" in row.flag_names for row in rows)
+    again = "; other work disturbed it, --retry measures it again" if disturbed else ""
+    return f"{', '.join(parts)}{more}{again}"

@@ -4,12 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.commands import confirm
 from bench.core.errors import UserError
 from bench.history import blessed, commits, findings, series, store
 from bench.history.findings import History
 from bench.history.store import LeftOut
+from bench.results.csv_files import MEASUREMENTS
 from bench.terminal import history as shown
 from bench.terminal.progress import wide_console
+from bench.verdict.tables import safe
 
 OK, SLOWER = 0, 1
 
@@ -27,12 +30,23 @@ class Asked:
     branch: str = "HEAD"
     threshold: float = 0.05
     strict: bool = False
+    confirm: bool = False
+    budget_s: float | None = None  # of each comparison
 
 
 def run(asked: Asked) -> int:
     """Print the history.  Return the exit code."""
     console = wide_console()
     history, left = read(asked)
+    folder = store_of(asked)
+    history = confirm.known(history, folder)
+    if asked.confirm:
+        history = confirm.confirm(
+            history,
+            folder,
+            asked.budget_s,
+            lambda text: console.print(safe(text), soft_wrap=True),
+        )
     shown.show(history, left, console)
     return code(history, strict=asked.strict)
 
@@ -59,6 +73,12 @@ def code(history: History, *, strict: bool) -> int:
     """Return the exit code: 1 with `strict` if a series is slower, and that was not taken back."""
     slower = any(one.is_slower and one.confirmation != "taken back" for one in history.findings)
     return SLOWER if strict and slower else OK
+
+
+def store_of(asked: Asked) -> Path:
+    """Return the folder that keeps the comparisons: the first one that was named."""
+    first = asked.runs[0] if asked.runs else store.STORE
+    return first.parent if (first / MEASUREMENTS).exists() or first.is_file() else first
 
 
 def _default() -> Path:

@@ -94,8 +94,9 @@ def _examined(series: Series) -> Examined:
     points = series.judged
     least = 2 * steps.LEAST
     if len(points) < least:
+        undisturbed = " undisturbed" if series.disturbed else ""
         since = " since it was blessed" if series.blessing else ""
-        return Examined(series, why_not=f"fewer than {least} runs{since}")
+        return Examined(series, why_not=f"fewer than {least}{undisturbed} runs{since}")
     if not (allowed := splits(points)):
         return Examined(series, why_not="all its runs are of one commit")
     logs = [math.log(one.time.seconds) for one in points]

@@ -1,6 +1,7 @@
 """The past commits of `bench backfill`: which are measured, and which could not be."""
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -8,8 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import UserError
+from bench.history import series, store
 from bench.history.commits import Commit
 from bench.results.csv_files import MEASUREMENTS
+from bench.results.load import ReadError
 from bench.results.run_directory import write_atomically
 
 SKIPPED = "skipped.json"
@@ -53,13 +56,16 @@ class Shelf:
     folder: Path
     what: str
 
-    def path(self, commit: Commit) -> Path:
-        """Return the run directory of a commit."""
-        return self.folder / f"{commit.short}-{self.what}"
+    def free_path(self, commit: Commit) -> Path:
+        """Return a run directory for a commit that does not exist yet."""
+        first = self.folder / f"{commit.short}-{self.what}"
+        numbered = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+        return next(one for one in itertools.chain([first], numbered) if not one.exists())
 
-    def has(self, commit: Commit) -> bool:
-        """Return whether the commit is measured."""
-        return (self.path(commit) / MEASUREMENTS).is_file()
+    def runs(self, commit: Commit) -> list[Path]:
+        """Return the run directories of a commit."""
+        found = self.folder.glob(f"{commit.short}-{self.what}*/{MEASUREMENTS}")
+        return sorted(one.parent for one in found)
 
     def skipped(self) -> dict[str, str]:
         """Return the commits that cannot be measured, with their reasons.  Raises PastError."""
@@ -94,9 +100,25 @@ class Shelf:
 def left_to_do(
     commits: Iterable[Commit], shelf: Shelf, *, retry: bool
 ) -> tuple[list[Commit], int, int]:
-    """Return the commits to measure, and how many are measured and skipped already."""
+    """Return the commits to measure, and how many are measured and skipped already.
+
+    retry: those that were skipped or disturbed are measured again.
+    """
     wanted = list(commits)
     skipped = {} if retry else shelf.skipped()
-    done = [one for one in wanted if shelf.has(one)]
-    left = [one for one in wanted if not shelf.has(one) and one.sha not in skipped]
+    done = {
+        one.sha
+        for one in wanted
+        if any(not (retry and is_disturbed(run)) for run in shelf.runs(one))
+    }
+    left = [one for one in wanted if one.sha not in done and one.sha not in skipped]
     return left, len(done), len(wanted) - len(done) - len(left)
+
+
+def is_disturbed(run: Path) -> bool:
+    """Return whether other work disturbed a run, so that no time of it counts."""
+    try:
+        ((found,), _) = store.read([run])
+    except (ValueError, ReadError):
+        return True
+    return all(map(series.is_disturbed, found.times.values()))

@@ -13,8 +13,6 @@ from bench.stats.steps import Level
 
 FIRST_MARKS = ("torch", "CUDA", "cuDNN", "driver", "kernel", "Python")  # before the others
 BYTES = "_bytes"
-# These follow the machine, not the case, where a comparison is made.
-NOT_ASKED = ("input",)
 
 
 def names_of(series: Sequence[Series]) -> CaseNames:
@@ -106,8 +104,13 @@ def _level(level: Level) -> str:
 
 
 def asked_of(finding: Finding) -> dict[str, str]:
-    """Return the axes of the case, by name; the input only where the case has one of its own."""
-    row = finding.series.row
+    """Return the axes of the case of a finding, by name."""
+    return _axes(finding.series)
+
+
+def _axes(series: Series) -> dict[str, str]:
+    """Return what a command has to ask for; an input of the subject's own needs no flag."""
+    row = series.row
     found = {
         axis.name: str(value)
         for axis in AXES
@@ -118,19 +121,28 @@ def asked_of(finding: Finding) -> dict[str, str]:
     return found
 
 
+def _flags(series: Series) -> list[str]:
+    """Return the flags of a command for this case; those of plain values are left out."""
+    own = _axes(series)
+    plain = {axis.name: axis.values[0] if axis.values else axis.default for axis in AXES}
+    return [
+        word
+        for axis in AXES
+        if axis.name in own and own[axis.name] != plain[axis.name]
+        for word in (axis.flag, own[axis.name])
+    ]
+
+
 def repeat(finding: Finding) -> str:
     """Return the command that compares the two commits here and now; empty if they are one."""
     if finding.commits == 0:
         return ""
-    row = finding.series.row
-    flags = [
-        word
-        for axis in AXES
-        if (value := asked_of(finding).get(axis.name)) is not None
-        and value != (axis.values[0] if axis.values else axis.default)
-        for word in (axis.flag, value)
-    ]
-    return command(
-        "bench", "ab", finding.before.commit.short, finding.after.commit.short,
-        "--subject", str(row.subject), *flags,
-    )  # fmt: skip
+    before, after = finding.before.commit, finding.after.commit
+    subject = str(finding.series.row.subject)
+    flags = _flags(finding.series)
+    return command("bench", "ab", before.short, after.short, "--subject", subject, *flags)
+
+
+def measure(series: Series) -> str:
+    """Return the command that measures the case of a series again."""
+    return command("bench", "run", "--subject", str(series.row.subject), *_flags(series))

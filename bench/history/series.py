@@ -8,6 +8,14 @@ from bench.history.blessed import Blessing, is_of
 from bench.history.commits import Commit, Line
 from bench.history.store import LeftOut, Run, Time
 
+# Flags of a time that says nothing about the code.
+DISTURBED = frozenset({"contended", "throttled", "growing", "implausible"})
+
+
+def is_disturbed(time: Time) -> bool:
+    """Return whether something else than the code decided a time."""
+    return not DISTURBED.isdisjoint(time.row.flag_names)
+
 
 @dataclass(frozen=True, slots=True)
 class Point:
@@ -20,6 +28,10 @@ class Point:
     commit: Commit
     run: Run
     time: Time
+
+    @property
+    def is_disturbed(self) -> bool:
+        return is_disturbed(self.time)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,7 +57,13 @@ class Series:
 
     @property
     def judged(self) -> tuple[Point, ...]:
-        return self.points[self.counted :]
+        """The points that steps are looked for in: undisturbed ones, since the last blessing."""
+        return tuple(one for one in self.points[self.counted :] if not one.is_disturbed)
+
+    @property
+    def disturbed(self) -> int:
+        """The number of points since the last blessing that do not count."""
+        return sum(one.is_disturbed for one in self.points[self.counted :])
 
 
 @dataclass(frozen=True, slots=True)

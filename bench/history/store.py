@@ -11,6 +11,7 @@ from bench.results import profile_load
 from bench.results.corrected import FACTOR
 from bench.results.csv_files import MEASUREMENTS, RUN
 from bench.results.load import ReadError, description, read_columns
+from bench.results.results import Results
 from bench.results.run_json import Description
 from bench.verdict.exact_metrics import COUNTED
 
@@ -150,20 +151,30 @@ def _read(folder: Path) -> Run:
     """Raises ReadError."""
     if not (folder / MEASUREMENTS).exists():
         raise ReadError("not finished, or its tables are not written")
-    described = description(folder)
     table = read_columns(folder / MEASUREMENTS, READ)
-    times: dict[str, Time] = {}
-    run_id = described.run_id or folder.name
     names = list(table)
-    for cells in zip(*table.values(), strict=True):
-        values = dict(zip(names, cells, strict=True))
-        whole = values["status"] == "ok" and values["phase"] == whole_phase(values["mode"])
-        if whole and (time := _time(Row(**values))) is not None:
-            times[str(values["case_id"])] = time
+    rows = (dict(zip(names, cells, strict=True)) for cells in zip(*table.values(), strict=True))
+    wholes = (Row(**one) for one in rows if _is_whole(one["status"], one["phase"], one["mode"]))
+    return _run(folder, description(folder), wholes)
+
+
+def of_results(results: Results) -> Run:
+    """Return a run that is loaded already."""
+    wholes = (one for one in results.rows if _is_whole(one.status, one.phase, one.mode))
+    path = results.path
+    return _run(path if path.is_dir() else path.parent, results.description, wholes)
+
+
+def _is_whole(status: str | None, phase: str | None, mode: str | None) -> bool:
+    return status == "ok" and phase == whole_phase(str(mode))
+
+
+def _run(folder: Path, described: Description, wholes: Iterable[Row]) -> Run:
+    times = {str(row.case_id): time for row in wholes if (time := _time(row)) is not None}
     around = described.environment
     return Run(
         path=folder,
-        run_id=run_id,
+        run_id=described.run_id or folder.name,
         commit=around.git_commit,
         dirty=around.git_dirty,
         started=described.started or "",

@@ -123,6 +123,19 @@ def test_a_series_that_is_not_judged_has_its_reason(runs: list[Run], why: str) -
     )
 
 
+def test_a_disturbed_run_is_in_its_series_and_is_not_judged() -> None:
+    runs = [
+        run_of(number, time_s, row={"flags": "noisy;contended"} if number >= 20 else {})
+        for number, time_s in enumerate(times((20, 0.100), (10, 0.300)))
+    ]
+    judged = history(runs)
+    assert judged.findings == ()
+    assert len(judged.examined[0].series.points) == 30
+    assert judged.examined[0].series.disturbed == 10
+    (few,) = history(runs[15:]).examined
+    assert few.why_not == "fewer than 10 undisturbed runs"
+
+
 def test_names_leave_out_what_all_series_share() -> None:
     gathered = series.gather(runs_of([0.1]), line_of(1)).series
     assert sentences.names_of(gathered).of(PLAIN) == "convnet inference N=8"
