@@ -20,6 +20,8 @@ CONFIRMED = "confirmed"  # folder of the store: the comparisons of `--confirm`
 DEEPEST = 6
 # Files of other commands' directories; one of a profile is told by `profile_load`.
 OTHERS = ("ab.json", "tune.json")
+# Parts of run.json that are large and not used here.
+NOT_READ = ("cases", "layers", "left_out", "parameters", "spent", "machine.peaks", "config.sweeps")
 NEEDED = ("run_id", "case_id", "subject", "mode", "phase", "status", "batch")
 TIMES = ("latency_median_s", "latency_low_s", "latency_high_s", "device_s", FACTOR)
 READ = tuple(
@@ -155,7 +157,7 @@ def _read(folder: Path) -> Run:
     names = list(table)
     rows = (dict(zip(names, cells, strict=True)) for cells in zip(*table.values(), strict=True))
     wholes = (Row(**one) for one in rows if _is_whole(one["status"], one["phase"], one["mode"]))
-    return _run(folder, description(folder), wholes)
+    return _run(folder, description(folder, NOT_READ), wholes)
 
 
 def of_results(results: Results) -> Run:

@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -86,13 +86,16 @@ def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
     return {name: table.values(name) for name in names}
 
 
-def description(folder: Path) -> Description:
-    """Read run.json of a run directory; without any field if it is missing.  Raises ReadError."""
+def description(folder: Path, without: Collection[str] = ()) -> Description:
+    """Read run.json of a run directory; without any field if it is missing.  Raises ReadError.
+
+    without: keys that are not read, for a store of many runs; `machine.peaks` is one of `machine`.
+    """
     path = folder / RUN
     if not path.exists():
         return Description()
     try:
-        return run_json.decode(_text_of(path))
+        return run_json.decode(_text_of(path), without)
     except DescriptionError as error:
         raise ReadError(f"{path}: {error}") from None
 
