@@ -706,7 +706,8 @@ def backfill(
         bool, _option("--quick", "three short replicates of each case, as bench run --quick")
     ] = False,
     out: Annotated[
-        Path | None, _option("--out", "the store [default: results/history]", "DIR")
+        Path | None,
+        _option("--out", "the store that gets the runs [default: results/history]", "DIR"),
     ] = None,
     retry: Annotated[
         bool,

@@ -14,6 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.records import COLUMNS, Case, whole_phase
@@ -91,8 +92,18 @@ def store(folder: Path, commits: list[str], measured: list[Case], like: dict[str
         (run / "measurements.csv").write_text(text.getvalue(), encoding="utf-8")
 
 
-def measured_read(repo: Path, folder: Path) -> tuple[float, int, str]:
-    """Return the seconds, the peak memory in bytes, and the output of `bench history`."""
+@dataclass(frozen=True, slots=True)
+class Took:
+    """The cost of one `bench history`.  cpu_s: processor time, which other work changes little."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+    output: str
+
+
+def measured_read(repo: Path, folder: Path) -> Took:
+    """Run `bench history` in a process of its own."""
     command = [sys.executable, "-m", "bench", "history", str(folder)]
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     began_s = time.monotonic()
@@ -104,7 +115,8 @@ def measured_read(repo: Path, folder: Path) -> tuple[float, int, str]:
     _, status, usage = os.wait4(process.pid, 0)
     if os.waitstatus_to_exitcode(status):
         raise SystemExit(f"bench history ended with {os.waitstatus_to_exitcode(status)}")
-    return time.monotonic() - began_s, usage.ru_maxrss * EACH_BYTES, output
+    wall_s, cpu_s = time.monotonic() - began_s, usage.ru_utime + usage.ru_stime
+    return Took(wall_s, cpu_s, usage.ru_maxrss * EACH_BYTES, output)
 
 
 def main() -> None:
@@ -118,10 +130,13 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         repo, folder = Path(scratch) / "repo", Path(scratch) / "store"
         store(folder, repository(repo, asked.runs), cases(asked.cases), like)
-        seconds, peak_bytes, output = measured_read(repo, folder)
-    print(output.splitlines()[0])
-    print(output.splitlines()[-1])
-    print(f"{asked.runs} runs of {asked.cases} cases: {seconds:.1f} s, {peak_bytes / 1e6:.0f} MB")
+        took = measured_read(repo, folder)
+    print(took.output.splitlines()[0])
+    print(took.output.splitlines()[-1])
+    print(
+        f"{asked.runs} runs of {asked.cases} cases: {took.wall_s:.1f} s ({took.cpu_s:.1f} s of "
+        f"processor time), {took.peak_bytes / 1e6:.0f} MB"
+    )
 
 
 if __name__ == "__main__":

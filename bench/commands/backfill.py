@@ -75,8 +75,8 @@ def run(asked: Asked) -> int:
         console.print(safe(text), soft_wrap=True)
 
     here = Path.cwd().resolve()
-    settings = _settings(asked)
     wanted = _wanted(asked, here)
+    settings = _settings(asked)
     folder = asked.out or STORE
     shelf = Shelf(folder / _machine(settings), past.digest_of(_what(settings)))
     left, done, skipped = past.left_to_do(wanted, shelf, retry=asked.retry)

@@ -10,6 +10,8 @@ from bench.history.store import Run
 from tests.support.cases import PLAIN, case
 from tests.support.history import line_of, run_of, runs_of
 
+OLD = {"torch": "2.13.0", "Python": "3.11.7"}
+
 
 def times(*levels: tuple[int, float], seed: int = 0) -> list[float]:
     """Runs at levels of seconds, with 1 % of noise."""
@@ -51,7 +53,7 @@ def test_between_two_measured_commits_the_number_of_commits_is_said() -> None:
 def test_a_new_torch_at_the_step_is_named_before_the_code() -> None:
     new = {"torch": "2.14.0", "Python": "3.11.7"}
     runs = [
-        run_of(number, time_s, **({"marks": new} if number >= 10 else {}))
+        run_of(number, time_s, marks=new if number >= 10 else OLD)
         for number, time_s in enumerate(times((10, 0.1), (10, 0.12)))
     ]
     (found,) = history(runs).findings
@@ -64,7 +66,7 @@ def test_a_new_torch_at_the_same_commit_is_no_change_of_the_code() -> None:
     new = {"torch": "2.14.0", "Python": "3.11.7"}
     runs = [
         run_of(0, time_s, run_id=f"{number:02}", started=f"2026-11-{number + 1:02}",
-               **({"marks": new} if number >= 10 else {}))
+               marks=new if number >= 10 else OLD)
         for number, time_s in enumerate(times((10, 0.1), (10, 0.12)))
     ]  # fmt: skip
     (found,) = history(runs).findings
