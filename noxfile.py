@@ -120,6 +120,13 @@ def sides(arguments: Sequence[str]) -> list[str]:
 
 
 @nox.session
+def history(session: nox.Session) -> None:
+    """What became slower over the commits, and since when: `nox -s history -- runs --confirm`."""
+    install(session)
+    session.run(python(session), "-m", "bench", "history", *session.posargs)
+
+
+@nox.session
 def profile(session: nox.Session) -> None:
     """Where time and memory go: `nox -s profile -- --mode training --batch 32`."""
     install(session)

@@ -332,6 +332,108 @@ def report(
 
 
 @app.command()
+def history(
+    *,
+    runs: flags.HistoryRuns = None,
+    case: flags.HistoryCase = None,
+    branch: flags.HistoryBranch = "HEAD",
+    threshold: flags.HistoryThreshold = 0.05,
+    confirm: flags.HistoryConfirm = False,
+    budget: flags.HistoryBudget = None,
+    strict: flags.HistoryStrict = False,
+) -> None:
+    """Show what became slower or faster over the commits, and since when.
+
+    Reads a folder of runs, ordered by the first parents of the branch and never by the clock. Runs
+    of other machines and other sampling are other series; runs with uncommitted changes do not
+    count.
+
+    Exit codes: 0, with --strict 1 if a series is slower, 2 wrong use.
+    """
+    from bench.commands import history as past
+
+    _end(
+        lambda: past.run(
+            past.Asked(
+                runs=tuple(runs or ()),
+                cases=tuple(case or ()),
+                branch=branch,
+                threshold=threshold,
+                strict=strict,
+                confirm=confirm,
+                budget_s=budget,
+            )
+        )
+    )
+
+
+@app.command()
+def bless(
+    *,
+    cases: flags.BlessCases,
+    why: flags.BlessWhy,
+    at: flags.BlessAt = "HEAD",
+) -> None:
+    """Accept the level of a case: bench history begins its series anew at a commit.
+
+    Writes bench-blessed.toml at the top of the repository; commit it.
+    """
+    from bench.commands import bless as accepting
+
+    _end(lambda: accepting.run(accepting.Asked(cases=tuple(cases), why=why, at=at)))
+
+
+@app.command()
+@flags.with_axis_flags
+def backfill(
+    *,
+    axes: Mapping[str, Sequence[str]],
+    commits: flags.BackfillCommits,
+    every: flags.BackfillEvery = 1,
+    config: flags.AbConfig = None,
+    subject: flags.Subject = None,
+    weights: flags.Weights = None,
+    replicates: flags.Replicates = None,
+    budget: flags.BackfillBudget = None,
+    timeout: flags.Timeout = None,
+    quick: flags.BackfillQuick = False,
+    out: flags.BackfillOut = None,
+    retry: flags.BackfillRetry = False,
+    list_: flags.BackfillList = False,
+) -> None:
+    """Measure past commits into a store, the newest first.
+
+    Each commit gets a worktree of its own; the working tree is not touched. The suite that measures
+    is this one for all of them, and only the subject's code is theirs. What is measured already is
+    not measured again, so the same command resumes. A commit that does not build is named and
+    skipped.
+    """
+    from bench.commands import backfill as past
+
+    _end(
+        lambda: past.run(
+            past.Asked(
+                range=commits,
+                every=every,
+                config=config,
+                axes={name: tuple(values) for name, values in axes.items() if values},
+                subjects=tuple(subject or ()),
+                options={
+                    "replicates": replicates,
+                    "budget_s": budget,
+                    "timeout_s": timeout,
+                    "weights": weights,
+                },
+                quick=quick,
+                out=out,
+                retry=retry,
+                list_only=list_,
+            )
+        )
+    )
+
+
+@app.command()
 def export(
     run: flags.Run,
     to: flags.To,

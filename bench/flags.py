@@ -12,7 +12,7 @@ import typer
 
 from bench.core.axes import AXES, BY_NAME, Axis
 
-SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks")
+SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks", "--retry", "--confirm")
 SUBJECT_HELP = (
     "what to measure: convnet, package.module:callable, path/file.py:callable or "
     "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
@@ -414,3 +414,84 @@ InitSubject = Annotated[
 InitInput = Annotated[str | None, option("--input", "its shape without the batch, e.g. 3,224,224")]
 InitOut = Annotated[Path | None, option("--out", "the file to write (bench.toml)")]
 Force = Annotated[bool, option("--force", "replace a file that is there")]
+
+# of bench history
+HistoryRuns = Annotated[
+    list[Path] | None,
+    typer.Argument(
+        metavar="[RUNS]…",
+        help="folders of runs, or run directories [default: results/history]",
+        show_default=False,
+    ),
+]
+HistoryCase = Annotated[
+    list[str] | None,
+    option("--case", "show only this case id, or those that match, e.g. '*:training:*'", "ID"),
+]
+HistoryBranch = Annotated[
+    str,
+    option("--branch", "order the runs along this branch [default: HEAD]", "REV"),
+]
+HistoryThreshold = Annotated[
+    float,
+    option("--threshold", "the smallest change that counts [default: 0.05 = 5 %]", "SHARE"),
+]
+HistoryConfirm = Annotated[
+    bool,
+    option(
+        "--confirm",
+        "compare the two commits around each finding in turns, as bench ab; what is not "
+        "confirmed is taken back",
+    ),
+]
+HistoryBudget = Annotated[
+    float | None,
+    option(
+        "--budget",
+        "with --confirm: start no pair of a comparison after this time [default: no limit]",
+        "SECONDS",
+    ),
+]
+HistoryStrict = Annotated[
+    bool, option("--strict", "exit with 1 if a series is slower and that is not taken back")
+]
+
+# of bench bless
+BlessCases = Annotated[
+    list[str],
+    typer.Argument(metavar="CASE…", help="case ids, or patterns such as 'convnet:training:*'"),
+]
+BlessWhy = Annotated[
+    str,
+    typer.Option("-m", "--why", metavar="WHY", help="why this level is right", show_default=False),
+]
+BlessAt = Annotated[
+    str, option("--at", "the first commit that has the level [default: HEAD]", "REV")
+]
+
+# of bench backfill
+BackfillCommits = Annotated[
+    str,
+    typer.Argument(metavar="REV..REV", help="the commits after the first, e.g. HEAD~40..HEAD"),
+]
+BackfillEvery = Annotated[
+    int, option("--every", "measure every N-th commit [default: 1, all of them]", "N")
+]
+BackfillBudget = Annotated[
+    float | None,
+    option("--budget", "start nothing new after this time, per commit [default: none]", "SECONDS"),
+]
+BackfillQuick = Annotated[
+    bool, option("--quick", "three short replicates of each case, as bench run --quick")
+]
+BackfillOut = Annotated[
+    Path | None,
+    option("--out", "the store that gets the runs [default: results/history]", "DIR"),
+]
+BackfillRetry = Annotated[
+    bool,
+    option("--retry", "measure again what failed before, or what other work disturbed"),
+]
+BackfillList = Annotated[
+    bool, option("--list", "show the commits that are not measured yet, then exit")
+]

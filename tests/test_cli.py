@@ -39,10 +39,22 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
 
 
 # Flags without a default: without them, nothing is selected, named or resumed.
-WITHOUT_DEFAULT = {"--subject", "--case", "--name", "--resume", "--by", "--baseline", "--input"}
+WITHOUT_DEFAULT = {
+    "--subject",
+    "--case",
+    "--name",
+    "--resume",
+    "--by",
+    "--baseline",
+    "--input",
+    "-m",
+}
 
 
-@pytest.mark.parametrize("command", ["run", "compare", "check", "ab", "report", "profile"])
+@pytest.mark.parametrize(
+    "command",
+    ["run", "compare", "check", "ab", "report", "profile", "history", "backfill", "bless"],
+)
 def test_the_help_of_a_flag_says_its_effect_and_its_default(command: str) -> None:
     flags = get_command(cli.app).commands[command].params  # type: ignore[attr-defined]
     for flag in (one for one in flags if one.param_type_name == "option"):
@@ -99,6 +111,9 @@ def test_the_start_of_the_command_line_imports_nothing_that_takes_long() -> None
         ),
         (("compare", "nowhere", "--by", "amp"), "bench: nowhere: no such file or directory"),
         (("check", "nowhere", "--baseline", "."), "bench: nowhere: no such file or directory"),
+        (("history", "nowhere"), "bench: HEAD: its commits cannot be listed"),
+        (("backfill", "HEAD"), "bench: HEAD: is not a range of commits"),
+        (("bless", "convnet:*", "-m", " "), "bench: -m: is empty; say why the level is accepted"),
     ],
 )
 def test_a_mistake_is_one_line_and_exit_code_2(

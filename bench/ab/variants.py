@@ -181,7 +181,7 @@ def opened(a: Side, b: Side, folder: Path | None = None) -> Iterator[tuple[Side,
     here = (folder or Path.cwd()).resolve()
     top = top_of(here)
     with worktrees.scratch(top) as scratch:
-        yield _open(a, scratch / a.name, here, top), _open(b, scratch / b.name, here, top)
+        yield placed(a, scratch / a.name, here, top), placed(b, scratch / b.name, here, top)
 
 
 def opened_in(side: Side, tree: Path, folder: Path | None = None) -> Side:
@@ -190,10 +190,17 @@ def opened_in(side: Side, tree: Path, folder: Path | None = None) -> Side:
     tree: the new worktree, in a folder of `worktrees.scratch`, which removes it.
     """
     here = (folder or Path.cwd()).resolve()
-    return _open(side, tree, here, top_of(here))
+    return placed(side, tree, here, top_of(here))
 
 
-def _open(side: Side, new: Path, here: Path, top: Path) -> Side:
+def placed(side: Side, new: Path, here: Path, top: Path) -> Side:
+    """Return the variant with its place; a revision gets a new worktree.
+
+    new: the worktree that is made, in a folder of `worktrees.scratch`.
+    here: the current directory, inside the repository `top`.
+
+    Raises SideError.
+    """
     if side.kind == "python":
         place = Place(python=side.place.python, folder=here)
         return dataclasses.replace(side, place=place)

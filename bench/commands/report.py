@@ -7,14 +7,18 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.core.errors import UserError
+from bench.commands import confirm
+from bench.core.errors import UserError, one_line
 from bench.core.text import command
+from bench.history import blessed, commits, findings, series, store
 from bench.html import page
+from bench.html.history import Shown, section
 from bench.plots import draw
 from bench.results import distinct_runs, profile_load, run_directory
 from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import load
 from bench.results.results import Results
+from bench.terminal.history import headline
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
@@ -44,7 +48,8 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     runs = distinct_runs.apart([_load(path) for path in paths])
     folder = out or _folder(paths)
     _refuse_foreign(folder, paths)
-    made = page.build(runs, profiles)
+    past, past_note = _past(runs) if len(runs) > 2 else (None, "")
+    made = page.build(runs, profiles, past, past_note)
     own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -57,6 +62,21 @@ def report(given: Sequence[Path], out: Path | None) -> int:
         raise ReportError(f"{folder}: cannot be written: {error.strerror}") from None
     _tell(console, folder, made)
     return OK
+
+
+def _past(runs: Sequence[Results]) -> tuple[Shown | None, str]:
+    """Return the history over the commits of the repository here, or why there is none."""
+    here = Path.cwd()
+    try:
+        line = commits.line(here)
+        accepted = blessed.read(commits.top(here) / blessed.FILE)
+    except UserError as error:
+        return None, f"No history over the commits: {one_line(error)}."
+    gathered = series.gather(map(store.of_results, runs), line, accepted)
+    history = findings.examine(gathered.series)
+    if runs[0].path.is_dir():
+        history = confirm.known(history, runs[0].path.parent)
+    return section(history, gathered.left, headline(history)), ""
 
 
 def _load(path: Path) -> Results:

@@ -17,12 +17,13 @@ START_S = 60.0  # for importing torch; added to the time limit of the process
 class Place:
     """How to start a process.
 
-    path: folders in which the subject's modules are searched, in this order (`bench.start`).
+    path: folders in which the subject's modules are searched, in this order (`bench.start`);
+          (): those that this process was given, else those around the current directory.
     """
 
     python: str = sys.executable
     folder: Path | None = None  # None: that of this process
-    path: tuple[Path, ...] = ()  # (): the current directory and the code folders around it
+    path: tuple[Path, ...] = ()
 
     def command(self, module: str, *arguments: str) -> list[str]:
         """Return the command that starts a module of the suite; it has a function `main`."""
@@ -31,7 +32,8 @@ class Place:
     def environment(self) -> Mapping[str, str]:
         """Return variables to add to those of this process."""
         return {
-            start.FOLDERS: os.pathsep.join(map(str, self.path)),
+            start.FOLDERS: os.pathsep.join(map(str, self.path))
+            or os.environ.get(start.FOLDERS, ""),
             "PYTHONPATH": start.without_current_directory(os.environ.get("PYTHONPATH", "")),
             # Also for processes that a subject starts: the user's files must not come first.
             "PYTHONSAFEPATH": "1",

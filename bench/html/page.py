@@ -29,6 +29,7 @@ from bench.html import (
     table_data,
     table_rows,
 )
+from bench.html.history import Shown
 from bench.insights import headlines
 from bench.plots import draw
 from bench.results import corrected, time_spent
@@ -60,9 +61,16 @@ class Page:
     whole: bool  # every row is in the table
 
 
-def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
+def build(
+    runs: Sequence[Results],
+    profiles: Sequence[Profiled] = (),
+    past: Shown | None = None,
+    past_note: str = "",
+) -> Page:
     """Return the page of runs, in the given order.
 
+    past:      the history over the commits, of three or more runs.
+    past_note: why there is none.
     profiles: profiles of cases of the runs; the page shows their layers inside the network and
               alone.
     """
@@ -73,7 +81,7 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
     cases = _wholes(rows)
     inside, not_inside = layer_tables.sections([(run_tables.name(r), r) for r in runs], profiles)
     columns = table_rows.columns(several=several)
-    headline = headlines.of_runs(runs)
+    headline = f"{past.headline}." if past and past.claims else headlines.of_runs(runs)
     page_findings = findings.of_runs(
         [(run_tables.name(run) if several else "", run) for run in runs]
     )
@@ -91,6 +99,8 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
         "more_count": page_findings.more_count,
         "changes": run_tables.changes(*runs) if len(runs) == 2 else None,
         "history": run_tables.history(runs) if len(runs) > 2 else None,
+        "past": past,
+        "past_note": past_note,
         "inside": inside,
         "inside_head": layer_tables.HEAD,
         "inside_notes": not_inside,
@@ -106,7 +116,8 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
         "runs": [_described(run, CONFIG_CHARS // len(runs)) for run in runs],
     }
     html, shown = _rendered(context, rows, several=several)
-    words = (headline, *(one.text for one in page_findings.first))
+    claims = () if past is None else tuple(one.text for one in past.claims)
+    words = (headline, *claims, *(one.text for one in page_findings.first))
     return Page(html, figures, words[:MOST_WORDS], shown is rows)
 
 

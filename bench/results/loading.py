@@ -8,7 +8,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, NoReturn
@@ -77,13 +77,25 @@ def load(path: Path, *, samples: bool = True) -> Results:
     )
 
 
-def description(folder: Path) -> Description:
-    """Read run.json of a run directory; without any field if it is missing.  Raises ReadError."""
+def read_columns(path: Path, names: Sequence[str]) -> dict[str, list[Any]]:
+    """Read some columns of a measurements.csv, for a store of many runs.
+
+    Their cells are checked as by `load`, but not how the rows fit together.  Raises ReadError.
+    """
+    table = _table(path, [one for one in names if _is_needed(one)])
+    return {name: table.values(name) for name in names}
+
+
+def description(folder: Path, without: Collection[str] = ()) -> Description:
+    """Read run.json of a run directory; without any field if it is missing.  Raises ReadError.
+
+    without: keys that are not read, for a store of many runs; `machine.peaks` is one of `machine`.
+    """
     path = folder / RUN
     if not path.exists():
         return Description()
     try:
-        return run_json.decode(_text_of(path))
+        return run_json.decode(_text_of(path), without)
     except DescriptionError as error:
         raise ReadError(f"{path}: {error}") from None
 
@@ -162,9 +174,13 @@ def _text(cell: str) -> str | None:
     return text_of(cell) or None
 
 
+def _is_needed(column: str) -> bool:
+    """Return whether every version of this suite wrote the column."""
+    return column not in LATER_COLUMNS and column not in _LATER_AXES
+
+
 def _rows(path: Path) -> tuple[Row, ...]:
-    needed = [name for name in COLUMNS if name not in LATER_COLUMNS and name not in _LATER_AXES]
-    table = _table(path, needed)
+    table = _table(path, [one for one in COLUMNS if _is_needed(one)])
     values = {name: table.values(name) for name in COLUMNS}
     rows = tuple(
         Row(**dict(zip(COLUMNS, cells, strict=True)))

@@ -4,7 +4,7 @@ Unknown keys are kept.  Keys that runs of earlier versions lack have their defau
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
@@ -187,12 +187,20 @@ class Description(_Part):
         }
 
 
-def decode(text: str) -> Description:
-    """Decode the text of a run.json.  Raises DescriptionError."""
+def decode(text: str, without: Collection[str] = ()) -> Description:
+    """Decode the text of a run.json.  Raises DescriptionError.
+
+    without: keys to leave out: `layers`, or one of an object: `machine.peaks`.
+    """
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise DescriptionError(f"is not valid JSON: {error}") from None
+    for name in without:
+        outer, _, inner = name.rpartition(".")
+        part = document.get(outer) if outer and isinstance(document, dict) else document
+        if isinstance(part, dict):
+            part.pop(inner, None)
     return of(document)
 
 

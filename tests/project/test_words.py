@@ -34,6 +34,7 @@ PLAIN_PACKAGES = (
     "terminal",
     "verdict",
     "engine",
+    "history",
     "worker",
     "tune",
     "api",

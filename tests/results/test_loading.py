@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bench.core.records import COLUMNS, STATUSES, Measurement, Row, Samples, to_line
 from bench.results import aggregate, run_json
 from bench.results.csv_files import SAMPLE_COLUMNS, write_measurements, write_samples
-from bench.results.loading import ReadError, load
+from bench.results.loading import ReadError, description, load
 from bench.results.results import samples_of
 from tests.support.cases import case
 from tests.support.results import measurement, replicates, run_of
@@ -347,3 +347,10 @@ def test_a_wrong_cell_behind_a_text_of_two_lines_is_named_by_its_line_in_the_fil
     path.write_bytes(path.read_bytes().replace(b",ok,", b",fine,"))
     with pytest.raises(ReadError, match="line 4: status is 'fine'"):
         load(path)
+
+
+def test_parts_of_a_description_can_be_left_out(tmp_path: Path) -> None:
+    run_of(tmp_path / "run", [])
+    found = description(tmp_path / "run", without=("config", "machine.cpu_model", "nowhere.at"))
+    assert not found.config.model_fields_set
+    assert found.machine.written() == {"machine_id": "m1"}

@@ -1,0 +1,92 @@
+"""`bench history --confirm`: compare the two commits around each finding, in turns."""
+
+import dataclasses
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from bench.ab import ab_plan
+from bench.ab.ab_directory import DESCRIPTION
+from bench.commands import ab as comparison
+from bench.core.errors import UserError, one_line
+from bench.history import confirmed, sentences
+from bench.history.confirmed import Answer
+from bench.history.findings import Finding, History
+from bench.host import environment, probe
+from bench.plan import config
+
+MOST_THRESHOLD = 0.05  # of the comparison; a smaller step is compared with half of its size
+PROBE_S = 60.0
+
+
+def known(history: History, store: Path) -> History:
+    """Return the history with the answers of earlier comparisons."""
+    return _with(history, lambda one: confirmed.read(confirmed.folder_of(store, one), one))
+
+
+def confirm(
+    history: History, store: Path, budget_s: float | None, say: Callable[[str], None]
+) -> History:
+    """Compare around each finding without an answer, and return the history with all answers.
+
+    budget_s: for each comparison; None: no limit.
+    """
+    left = [one for one in history.findings if not one.confirmation]
+    if not left:
+        return history
+    machine = _machine()
+    return _with(history, lambda one: _answer(one, store, machine, budget_s, say))
+
+
+def _with(history: History, answer: Callable[[Finding], Answer | None]) -> History:
+    found = tuple(
+        one if one.confirmation else confirmed.answered(one, answer(one))
+        for one in history.findings
+    )
+    return dataclasses.replace(history, findings=found)
+
+
+def _machine() -> str:
+    found = probe.look((), {}, PROBE_S)
+    return str(environment.machine(found.accelerators)["machine_id"])
+
+
+def _answer(
+    finding: Finding,
+    store: Path,
+    machine: str,
+    budget_s: float | None,
+    say: Callable[[str], None],
+) -> Answer:
+    if finding.commits == 0:
+        return Answer("undecided", "both runs are of one commit, so the code is the same")
+    if finding.series.machine != machine:
+        return Answer("undecided", "its runs are of another machine; confirm it there")
+    folder = confirmed.folder_of(store, finding)
+    say(f"confirm: {sentences.repeat(finding)}")
+    try:
+        comparison.run(_asked(finding, folder, budget_s))
+    except UserError as error:
+        return Answer("undecided", f"the comparison failed: {one_line(error)}")
+    found = confirmed.read(folder, finding)
+    return found or Answer("undecided", "the comparison has not ended; --confirm resumes it")
+
+
+def _asked(finding: Finding, folder: Path, budget_s: float | None) -> ab_plan.Asked:
+    """Return the flags of `bench ab` for this case alone; an unfinished one is resumed."""
+    options = {"budget_s": budget_s}
+    if (folder / DESCRIPTION).exists():
+        return ab_plan.Asked(resume=folder, options=options)
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    return ab_plan.Asked(
+        a=finding.before.commit.sha,
+        b=finding.after.commit.sha,
+        config=config.AB,
+        axes={name: (value,) for name, value in sentences.asked_of(finding).items()},
+        subjects=(str(finding.series.row.subject),),
+        threshold=min(MOST_THRESHOLD, abs(finding.step.ratio - 1) / 2),
+        own_threshold=True,
+        options=options,
+        out=folder,
+    )

@@ -1,0 +1,1 @@
+"""A folder of runs over the commits of a repository: series, steps, findings."""

@@ -1,0 +1,95 @@
+"""The first-parent line of a repository: the order of a history.
+
+Runs are ordered by it and never by the clock, because past commits can be measured afterwards.
+"""
+
+import subprocess
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from bench.core.errors import UserError
+from bench.host.environment import git_variables, refused_by_git
+
+MOST_S = 60
+_FIELD = "\x1f"
+
+
+class CommitsError(UserError):
+    """The line of commits cannot be read; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """One commit.  date: of the committer, YYYY-MM-DD."""
+
+    sha: str
+    date: str = ""
+    subject: str = ""
+
+    @property
+    def short(self) -> str:
+        return self.sha[:8]
+
+
+@dataclass(frozen=True)
+class Line:
+    """The commits of a branch along their first parents, the oldest first.
+
+    shallow: the clone has only the newest part of it.
+    """
+
+    commits: tuple[Commit, ...]
+    shallow: bool = False
+
+    @cached_property
+    def places(self) -> Mapping[str, int]:
+        return {commit.sha: place for place, commit in enumerate(self.commits)}
+
+
+def line(folder: Path, branch: str = "HEAD") -> Line:
+    """Read the line that ends at `branch`.  Raises CommitsError."""
+    if branch.startswith("-"):
+        raise CommitsError(f"{branch}: is not a revision; give e.g. --branch main")
+    form = f"--format=%H{_FIELD}%cs{_FIELD}%s"
+    why = f"{branch}: its commits cannot be listed"
+    text = git(folder, "log", "--first-parent", "--reverse", form, branch, "--", why=why)
+    found = [Commit(*one.split(_FIELD, 2)) for one in text.splitlines()]
+    shallow = git(folder, "rev-parse", "--is-shallow-repository", why=why) == "true"
+    return Line(tuple(found), shallow)
+
+
+def resolved(folder: Path, revision: str) -> str:
+    """Return the full name of a commit.  Raises CommitsError."""
+    why = f"{revision}: the repository has no such revision"
+    if not revision or revision.startswith("-"):
+        raise CommitsError(why)
+    return git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", why=why)
+
+
+def top(folder: Path) -> Path:
+    """Return the top folder of the repository.  Raises CommitsError."""
+    return Path(git(folder, "rev-parse", "--show-toplevel", why="no repository")).resolve()
+
+
+def git(folder: Path, *arguments: str, why: str) -> str:
+    """Return the output of git.  Raises CommitsError."""
+    try:
+        done = subprocess.run(
+            ["git", *arguments],
+            cwd=folder,
+            env=git_variables(),
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            errors="replace",
+            timeout=MOST_S,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise CommitsError(f"{why} (git: {getattr(error, 'strerror', None) or error})") from None
+    if done.returncode:
+        said = refused_by_git(done.stderr)
+        raise CommitsError(f"{why} ({said})" if said else why)
+    return done.stdout.strip()

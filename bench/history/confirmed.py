@@ -1,0 +1,78 @@
+"""The comparisons of `bench history --confirm`: their folders, and their answers."""
+
+import csv
+import dataclasses
+import hashlib
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.core.records import whole_phase
+from bench.history.findings import Confirmation, Finding
+from bench.history.store import CONFIRMED
+
+TABLE = "ab.csv"
+TIME = "time_s"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The verdict of a comparison about one finding.  told: in words."""
+
+    confirmation: Confirmation
+    told: str
+
+
+def folder_of(store: Path, finding: Finding) -> Path:
+    """Return the folder of the comparison: the two commits and a digest of the series."""
+    series = finding.series
+    key = f"{series.case_id} {series.machine}"
+    digest = hashlib.sha256(key.encode()).hexdigest()[:8]
+    before, after = finding.before.commit.short, finding.after.commit.short
+    return store / CONFIRMED / f"{before}-{after}-{digest}"
+
+
+def read(folder: Path, finding: Finding) -> Answer | None:
+    """Return the answer of a comparison; None if there is none that has ended."""
+    try:
+        text = (folder / TABLE).read_text(encoding="utf-8")
+    except OSError:
+        return None
+    whole = whole_phase(str(finding.series.row.mode))
+    rows = list(csv.DictReader(text.splitlines()))
+    times = [one for one in rows if one.get("figure") == TIME and one.get("phase") == whole]
+    if not times:
+        why = next((one["note"] for one in rows if one.get("note")), "nothing was measured")
+        return Answer("undecided", f"the comparison failed: {why}")
+    return _answer(times[0], finding)
+
+
+def _answer(row: dict[str, str], finding: Finding) -> Answer:
+    verdict, size = row["verdict"], _size(row)
+    if verdict == ("REGRESSED" if finding.is_slower else "IMPROVED"):
+        return Answer("confirmed", f"{size} between the two commits")
+    if verdict in ("UNTRUSTED", "FAILED", "UNMEASURED", "NEW", "MISSING"):
+        return Answer("undecided", f"the comparison of the two commits is {verdict}")
+    if verdict == "INCONCLUSIVE":
+        return Answer("taken back", f"not confirmed: {size} between the two commits")
+    return Answer("taken back", f"{verdict} between the two commits: {size}")
+
+
+def _size(row: dict[str, str]) -> str:
+    """`+9.8 % (8.1 to 11.5) in 16 pairs`."""
+    try:
+        more, low, high = (
+            100 * (float(row[name]) - 1) for name in ("ratio", "ratio_low", "ratio_high")
+        )
+    except ValueError:
+        return "no interval"
+    if not all(map(math.isfinite, (more, low, high))):
+        return "no interval"
+    return f"{more:+.1f} % ({low:.1f} to {high:.1f}) in {row['pairs']} pairs"
+
+
+def answered(finding: Finding, answer: Answer | None) -> Finding:
+    """Return the finding with the answer, if there is one."""
+    if answer is None:
+        return finding
+    return dataclasses.replace(finding, confirmation=answer.confirmation, told=answer.told)

@@ -1,0 +1,94 @@
+"""What the comparison of two commits says of a finding."""
+
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from bench.history import confirmed, findings, sentences, series
+from bench.history.findings import Finding
+from bench.verdict.ab_report import AbRow, write_rows
+from bench.verdict.report import Verdict
+from tests.support.cases import PLAIN
+from tests.support.history import line_of, runs_of
+
+
+def finding(after: float = 0.12) -> Finding:
+    seconds = [0.1 * (1 + 0.001 * (number % 3)) for number in range(20)]
+    seconds[10:] = [after * one / 0.1 for one in seconds[10:]]
+    gathered = series.gather(runs_of(seconds), line_of(30))
+    (found,) = findings.examine(gathered.series).findings
+    return found
+
+
+def compared(folder: Path, verdict: Verdict, ratio: float = 1.2, figure: str = "time_s") -> None:
+    folder.mkdir(parents=True)
+    row = AbRow(
+        case_id=PLAIN.case_id,
+        phase="forward",
+        figure=figure,
+        a=0.1,
+        b=0.1 * ratio,
+        ratio=ratio,
+        ratio_low=ratio - 0.02,
+        ratio_high=ratio + 0.02,
+        verdict=verdict,
+        pairs=16,
+        note="worker ended" if figure != "time_s" else "",
+    )
+    write_rows(folder / confirmed.TABLE, [row])
+
+
+@pytest.mark.parametrize(
+    ("after", "verdict", "confirmation"),
+    [
+        (0.12, "REGRESSED", "confirmed"),
+        (0.12, "SAME", "taken back"),
+        (0.12, "IMPROVED", "taken back"),
+        (0.12, "INCONCLUSIVE", "taken back"),
+        (0.12, "UNTRUSTED", "undecided"),
+        (0.08, "IMPROVED", "confirmed"),
+        (0.08, "REGRESSED", "taken back"),
+    ],
+)
+def test_a_finding_is_confirmed_by_its_own_direction_alone(
+    tmp_path: Path, after: float, verdict: Verdict, confirmation: str
+) -> None:
+    found = finding(after)
+    compared(tmp_path / "ab", verdict)
+    answer = confirmed.read(tmp_path / "ab", found)
+    assert answer is not None
+    assert answer.confirmation == confirmation
+
+
+def test_the_sentence_says_what_the_comparison_measured(tmp_path: Path) -> None:
+    found = finding()
+    compared(tmp_path / "ab", "REGRESSED", 1.19)
+    told = confirmed.answered(found, confirmed.read(tmp_path / "ab", found))
+    text = sentences.sentence(told, "x")
+    assert text.startswith("x is 20.0 % slower")
+    assert text.endswith("; confirmed: +19.0 % (17.0 to 21.0) in 16 pairs between the two commits")
+    back = dataclasses.replace(told, confirmation="taken back", told="SAME")
+    assert sentences.sentence(back, "x").startswith("taken back (SAME): x is 20.0 % slower")
+
+
+def test_a_comparison_that_failed_decides_nothing(tmp_path: Path) -> None:
+    compared(tmp_path / "ab", "FAILED", figure="")
+    answer = confirmed.read(tmp_path / "ab", finding())
+    assert answer is not None
+    assert answer == confirmed.Answer("undecided", "the comparison failed: worker ended")
+
+
+def test_without_a_comparison_a_finding_is_a_suspect(tmp_path: Path) -> None:
+    found = finding()
+    assert confirmed.answered(found, confirmed.read(tmp_path, found)) is found
+    assert sentences.sentence(found, "x").startswith("suspect: x is")
+
+
+def test_each_series_and_pair_of_commits_has_a_folder_of_its_own(tmp_path: Path) -> None:
+    found = finding()
+    other = dataclasses.replace(found, series=dataclasses.replace(found.series, machine="another"))
+    one, two = (confirmed.folder_of(tmp_path, each) for each in (found, other))
+    assert one != two
+    assert one.parent == tmp_path / "confirmed"
+    assert one.name.startswith("00000000-00000000-")
