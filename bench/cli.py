@@ -592,6 +592,19 @@ def export(
 def profile(
     *,
     axes: Mapping[str, Sequence[str]],
+    a: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[A]",
+            help="compare two variants: a git revision, . (the working tree), axis=value, or "
+            "python=PATH",
+            show_default=False,
+        ),
+    ] = None,
+    b: Annotated[
+        str | None,
+        typer.Argument(metavar="[B]", help="the candidate, of the same kind", show_default=False),
+    ] = None,
     config: Annotated[
         Path | None,
         _option("--config", "TOML file with the cases [default: the ConvNet at 8 images]", "FILE"),
@@ -604,6 +617,15 @@ def profile(
         float | None,
         _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
     ] = None,
+    rounds: Annotated[
+        int | None,
+        _option(
+            "--rounds",
+            "profile each case in N processes, which shows the noise of each part [default: 3; 5 "
+            "of each side for A and B]",
+            "N",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, _option("--out", "output directory [default: results/<time>-profile-…]", "DIR")
     ] = None,
@@ -612,9 +634,30 @@ def profile(
 
     Writes traces for ui.perfetto.dev and CSV files. Times under a profiler are no measurements; use
     bench run for those.
+
+    With A and B, e.g. bench profile main . or bench profile amp=off amp=bfloat16, both are profiled
+    in turns, and sentences say which layers and operators make the difference.
     """
     from bench.commands import profile as profiling
 
+    if (a is None) != (b is None):
+        raise typer.BadParameter(f"A and B belong together; only {a} is given")
+    if rounds is not None and rounds < 1:
+        raise typer.BadParameter(f"--rounds {rounds}: expected 1 or more")
+    if a is not None:
+        from bench.ab.plan import Asked
+        from bench.commands import profile_pair
+
+        pair = Asked(
+            a=a,
+            b=b,
+            config=config,
+            axes={name: tuple(values) for name, values in axes.items() if values},
+            subjects=tuple(subject or ()),
+            options={"timeout_s": timeout, "weights": weights},
+            out=out,
+        )
+        _end(lambda: profile_pair.run(pair, rounds))
     _end(
         lambda: profiling.run(
             profiling.Asked(
@@ -624,6 +667,7 @@ def profile(
                 timeout_s=timeout,
                 weights=weights,
                 out=out,
+                rounds=rounds,
             )
         )
     )
