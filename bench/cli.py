@@ -41,6 +41,12 @@ WEIGHTS_HELP = (
 )
 
 Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
+Comparable = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="a run directory, a measurements.csv, or a directory of bench profile"
+    ),
+]
 
 
 def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -285,7 +291,7 @@ def run_command(
 
 @app.command()
 def compare(
-    run: Paths,
+    run: Comparable,
     run2: Annotated[
         Path | None, typer.Argument(metavar="[RUN2]", help="the candidate; RUN is the baseline")
     ] = None,
@@ -300,6 +306,9 @@ def compare(
     ] = None,
 ) -> None:
     """Compare the settings within a run (--by), or two runs row by row.
+
+    Two directories of bench profile, or one with --by, are compared part by part: which layers and
+    operators make the difference.
 
     Reads results and measures nothing.
     """
@@ -400,6 +409,15 @@ def ab(
     strict: Annotated[
         bool, _option("--strict", "exit with 3 if a case is undecided or untrusted")
     ] = False,
+    explain: Annotated[
+        bool | None,
+        typer.Option(
+            "--explain/--no-explain",
+            help="profile what changed and name the causes: REGRESSED and IMPROVED cases, or none "
+            "[default: REGRESSED cases, if the budget has time left]",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, _option("--out", "output directory [default: results/<time>-ab-…]", "DIR")
     ] = None,
@@ -408,7 +426,7 @@ def ab(
         _option(
             "--resume",
             "continue this directory; --pairs adds pairs; only --budget, --timeout and --strict "
-            "can be given as well",
+            "--no-explain can be given as well",
             "DIR",
         ),
     ] = None,
@@ -444,6 +462,7 @@ def ab(
                 out=out,
                 resume=resume,
                 pairs=pairs,
+                explain=explain,
             )
         )
     )

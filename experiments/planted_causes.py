@@ -13,7 +13,6 @@ import json
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from bench.ab.profiles import PairProfiler
@@ -61,13 +60,10 @@ def names_the_cause(trial: Trial, found: Explanation) -> bool:
     return right and any(operator in first for operator in trial.operators)
 
 
-def profiled(
-    cases: Mapping[str, Case], folder: Path, rounds: int
-) -> tuple[Explanation | Failure, float]:
-    """Return the explanation of one trial, and the seconds that it took."""
-    start_s = time.monotonic()
+def profiler(folder: Path, rounds: int) -> PairProfiler:
+    """Return a profiler of two sides that differ in the subject alone."""
     sides = {name: Side(name=name, asked=name, kind="settings") for name in "AB"}
-    profiler = PairProfiler(
+    return PairProfiler(
         sides=sides,
         run=RunOptions(seed=0),
         directory=folder / "kept",
@@ -75,10 +71,6 @@ def profiled(
         tell=print,
         rounds=rounds,
     )
-    with profiler.open([cases]):
-        both = profiler.profile(cases)
-    found = both if isinstance(both, Failure) else explain(both["A"], both["B"])
-    return found, time.monotonic() - start_s
 
 
 def main() -> None:
@@ -89,36 +81,42 @@ def main() -> None:
     asked.add_argument("--only", default="", help="trials whose name has this text")
     asked.add_argument("--keep", type=Path, help="keep the profiles here")
     given = asked.parse_args()
-    right, called, of_equal = 0, 0, 0
+    outcomes: list[tuple[Trial | None, bool]] = []
     trials = [
         (f"{one.network} {one.plant} {one.layer} {one.mode}", one, of_trial(one)) for one in TRIALS
     ]
     everything: list[tuple[str, Trial | None, dict[str, Case]]] = [*trials]
     everything += [("equal code", None, one) for one in equal_trials(given.equal)]
     chosen = [one for one in everything if given.only in one[0]]
-    for number, (name, trial, cases) in enumerate(chosen):
-        folder = Path(tempfile.mkdtemp(prefix="planted-"))
-        try:
-            found, took_s = profiled(cases, folder, given.rounds)
-            if given.keep:
-                shutil.copytree(folder / "kept", given.keep / str(number))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        if isinstance(found, Failure):
-            print(f"FAILED {name}: {found.told}", flush=True)
-            continue
-        if trial is None:
-            of_equal += 1
-            called += bool(found.causes)
-            good = not found.causes
-        else:
-            good = names_the_cause(trial, found)
-            right += good
-        word = "right" if good else "WRONG"
-        line = {"trial": name, "said": found.sentences[0], "took_s": round(took_s, 1)}
-        print(word, json.dumps(line, ensure_ascii=False), flush=True)
-    count = sum(one[1] is not None for one in chosen)
-    print(f"{right} of {count} planted causes named; {called} of {of_equal} with equal code called")
+    folder = given.keep or Path(tempfile.mkdtemp(prefix="planted-"))
+    made = profiler(folder, given.rounds)
+    with made.open([cases for _, _, cases in chosen]) as opened:
+        for number, (name, trial, cases) in enumerate(chosen):
+            opened.directory = folder / str(number)
+            start_s = time.monotonic()
+            both = opened.profile(cases)
+            took_s = time.monotonic() - start_s
+            found = both if isinstance(both, Failure) else explain(both["A"], both["B"])
+            outcomes.append((trial, _told(name, trial, found, took_s)))
+    if not given.keep:
+        shutil.rmtree(folder, ignore_errors=True)
+    planted = [good for trial, good in outcomes if trial is not None]
+    equal = [good for trial, good in outcomes if trial is None]
+    print(
+        f"{sum(planted)} of {len(planted)} planted causes named; "
+        f"{len(equal) - sum(equal)} of {len(equal)} with equal code called"
+    )
+
+
+def _told(name: str, trial: Trial | None, found: Explanation | Failure, took_s: float) -> bool:
+    """Print the line of a trial, and return whether it went well."""
+    if isinstance(found, Failure):
+        print(f"FAILED {name}: {found.told}", flush=True)
+        return False
+    good = not found.causes if trial is None else names_the_cause(trial, found)
+    line = {"trial": name, "said": found.sentences[0], "took_s": round(took_s, 1)}
+    print("right" if good else "WRONG", json.dumps(line, ensure_ascii=False), flush=True)
+    return good
 
 
 if __name__ == "__main__":

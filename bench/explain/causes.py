@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.core import units
+from bench.core.text import number_of
 from bench.explain import align
 from bench.explain.differences import BETWEEN, IDLE, Difference, Whole
 from bench.results.profile_parts import GraphBreak, ModuleCall, StepParts
@@ -108,7 +109,16 @@ def find(
     """Return the causes, the most important first.  No part belongs to two of them."""
     rows, left = Rows.of(a, b, names), list(every)
     found: list[Cause] = []
-    for maker in (_broken_graphs, _new_modules, _modes, _formats, _dtypes, _modules):
+    for maker in (
+        _broken_graphs,
+        _new_modules,
+        _modes,
+        _formats,
+        _dtypes,
+        _gaps,
+        _copies,
+        _modules,
+    ):
         made, left = maker(a, b, rows, left)
         found += made
     return _ordered(found, whole)
@@ -163,7 +173,7 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
     types = {**{row: kind for row, (_, kind) in a.types.items()},
              **{row: kind for row, (_, kind) in b.types.items()}}  # fmt: skip
     layers = dict.fromkeys(one.layer for one in left if not one.layer.startswith("("))
-    in_a, in_b = _seen(left, "calls_a", rows.a), _seen(left, "calls_b", rows.b)
+    in_a, in_b = _seen(left, "a_s", rows.a), _seen(left, "b_s", rows.b)
     known = {row.partition("#")[0] for row in in_a & in_b}
     found: list[Cause] = []
     for row in sorted(
@@ -173,12 +183,17 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
         if not (is_new or is_gone) or row.startswith("("):
             continue
         name, _, number = row.partition("#")
-        inside = [one for one in layers if _inside(one, name, number)]
+        again = name in known
+        alone = in_b - in_a if is_new else in_a - in_b
+        inside = [
+            one
+            for one in layers
+            if _inside(one, name, number) or (again and one in alone and _inside(one, name))
+        ]
         parts, left = _take(left, inside)
         if not parts:
             continue
         kind = types.get(row, "") or types.get(name, "")
-        again = name in known
         phases = {part.phase for part in parts}
         if again:
             changes = [f"runs {'again' if is_new else 'less often'}"]
@@ -197,14 +212,17 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
     return found, left
 
 
-def _seen(left: Iterable[Difference], calls: str, modules: Mapping[str, ModuleCall]) -> set[str]:
-    return {one.layer for one in left if getattr(one, calls)} | set(modules)
+def _seen(left: Iterable[Difference], time: str, modules: Mapping[str, ModuleCall]) -> set[str]:
+    return {one.layer for one in left if getattr(one, time) > 0} | set(modules)
 
 
-def _inside(row: str, name: str, number: str) -> bool:
-    """Return whether a row is the call of a module or of one inside it, of the same number."""
+def _inside(row: str, name: str, number: str | None = None) -> bool:
+    """Return whether a row is a call of a module or of one inside it.
+
+    number: of the call; None: any.
+    """
     own, _, own_number = row.partition("#")
-    return own_number == number and (own == name or own.startswith(f"{name}."))
+    return number in (None, own_number) and (own == name or own.startswith(f"{name}."))
 
 
 def _modes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
@@ -296,6 +314,43 @@ def _parent(row: str, rows: Rows) -> str:
     return NETWORK
 
 
+def _gaps(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
+    """Time in which an accelerator waits for the host to launch its next kernel."""
+    gaps = [one for one in left if one.operator == IDLE]
+    if not any(one.beyond for one in gaps):
+        return [], left
+    parts = tuple(one for one in gaps if one.beyond or one.likely)
+    first = _largest(parts)[0]
+    before_s, after_s = (math.fsum(getattr(one, name) for one in parts) for name in ("a_s", "b_s"))
+    others = len({one.layer for one in parts}) - 1
+    change = (
+        f"launch gaps, in which the device idles, {units.seconds(before_s)} → "
+        f"{units.seconds(after_s)}"
+    )
+    change += f" (with those of {number_of(others, 'more layer')})" if others else ""
+    cause = Cause(layer=first.layer, changes=(change,), parts=parts, counted=False)
+    return [cause], [one for one in left if one not in parts]
+
+
+def _copies(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
+    """Copies that the device itself carries out, mostly between it and the host."""
+    found, taken = list[Cause](), list[Difference]()
+    for one in left:
+        kernels = {**one.kernels_a, **one.kernels_b}
+        if not kernels or not all(name.startswith("Memcpy") for name in kernels):
+            continue
+        if not (one.counted or one.beyond):
+            continue
+        name = _main_kernel(one.kernels_b) or _main_kernel(one.kernels_a)
+        before, after = (
+            sum(int(calls) for calls, _ in side.values()) for side in (one.kernels_a, one.kernels_b)
+        )
+        change = f"copies `{name}` under `{one.operator}` {before} → {after}"
+        taken.append(one)
+        found.append(Cause(layer=one.layer, changes=(change,), parts=(one,), counted=one.counted))
+    return found, [one for one in left if one not in taken]
+
+
 def _modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
     """Every module by itself: its settings, its operators, and parts beyond the noise."""
     found: list[Cause] = []
@@ -357,20 +412,28 @@ def _largest(parts: Iterable[Difference]) -> list[Difference]:
     return sorted(parts, key=lambda one: -abs(one.difference_s))
 
 
+# They make the host wait for the device, and break a graph, whatever time they take themselves.
+READS = ("aten::item", "aten::is_nonzero")
 # Parts below this share of the largest in a cause are told after all others.
 TELLING_SHARE = 0.1
 
 
 def _operators(parts: Iterable[Difference], a: StepParts, b: StepParts) -> list[str]:
-    """Say which operators differ: counted ones first, among those whose time matters.
+    """Say which operators differ: counted ones first.
 
-    Operators that take no time, such as views, come last, whatever their number.
+    Operators that take no time, such as views, are left out where others take some.
     """
     changed = [
-        one for one in _largest(parts) if (one.counted or one.beyond) and not _wraps(one.operator)
+        one
+        for one in _largest(parts)
+        if (one.counted or one.beyond or one.likely) and not _wraps(one.operator)
     ]
     most_s = max((abs(one.difference_s) for one in changed), default=0.0)
-    telling = [one for one in changed if abs(one.difference_s) >= TELLING_SHARE * most_s]
+    telling = [
+        one
+        for one in changed
+        if abs(one.difference_s) >= TELLING_SHARE * most_s or one.operator in READS
+    ]
     new = [one for one in telling if not one.calls_a and one.calls_b]
     gone = [one for one in telling if not one.calls_b and one.calls_a]
     said: list[str] = []
@@ -381,8 +444,9 @@ def _operators(parts: Iterable[Difference], a: StepParts, b: StepParts) -> list[
             f"`{instead.operator}` ({units.seconds(instead.a_s)})"
         )
         changed = [one for one in changed if one not in (first, instead)]
-    changed.sort(key=lambda one: (one not in telling, not one.counted))
-    return [*said, *(_changed(one, a, b) for one in changed)]
+    told = [one for one in telling if one in changed]
+    told.sort(key=lambda one: (not one.counted, one.operator not in READS))
+    return [*said, *(_changed(one, a, b) for one in told)]
 
 
 def _wraps(operator: str) -> bool:
@@ -407,41 +471,30 @@ def _changed(one: Difference, a: StepParts, b: StepParts) -> str:
     )
 
 
-def _before(one: Difference, _a: StepParts, b: StepParts) -> str:
-    """Say which operator follows a new one."""
+def _before(one: Difference, a: StepParts, b: StepParts) -> str:
+    """Say which operator follows a new one, among those that both sides call."""
     order = b.order.get((one.layer, one.phase), ())
     outer = one.within or one.operator
     if outer not in order:
         return ""
+    both = set(a.order.get((one.layer, one.phase), ()))
     rest = order[order.index(outer) + 1 :]
-    names = {outer, one.operator}
-    follows = next((name for name in rest if name not in names and _is_work(name)), None)
+    follows = next((name for name in rest if name in both and name != outer), None)
     return f" before `{follows}`" if follows else ""
 
 
-def _is_work(name: str) -> bool:
-    """Return whether an operator may do more than to allocate or to convert."""
-    small = (
-        "aten::empty",
-        "aten::to",
-        "aten::_to_copy",
-        "aten::clone",
-        "aten::copy_",
-        "aten::view",
-    )
-    return not name.startswith(small) and name not in ("aten::contiguous", "aten::as_strided")
-
-
 def _slower(one: Difference) -> str:
-    what = {
-        BETWEEN: "the time between operators (Python and dispatch)",
-        IDLE: "the time in which the device idles before its kernels (launch gaps)",
-    }.get(one.operator, f"`{one.operator}`")
-    kernels = ""
-    if one.kernels_b and one.operator not in (BETWEEN, IDLE):
-        name = max(one.kernels_b, key=lambda each: one.kernels_b[each][1])
-        kernels = f", kernel `{name}`"
-    return f"{what} {units.seconds(one.a_s)} → {units.seconds(one.b_s)}{kernels}"
+    times = f"{units.seconds(one.a_s)} → {units.seconds(one.b_s)}"
+    if one.operator == BETWEEN:
+        return f"the time between operators (Python and dispatch) {times}"
+    before, after = _main_kernel(one.kernels_a), _main_kernel(one.kernels_b)
+    if before and after and before != after:
+        return f"`{one.operator}` {times}: kernel `{after}` instead of `{before}`"
+    return f"`{one.operator}` {times}" + (f", kernel `{after}`" if after else "")
+
+
+def _main_kernel(kernels: Mapping[str, Sequence[float]]) -> str:
+    return max(kernels, key=lambda name: kernels[name][1], default="")
 
 
 def _signed(value_s: float) -> str:
@@ -452,3 +505,9 @@ def remainder(every: Sequence[Difference], causes: Sequence[Cause]) -> float:
     """Return the seconds of the difference that no cause has."""
     total = math.fsum(one.difference_s for one in every)
     return total - math.fsum(one.difference_s for one in causes)
+
+
+# In this order: the first that explains a part has it.
+MAKERS = (
+    _broken_graphs, _new_modules, _modes, _formats, _dtypes, _gaps, _copies, _modules,
+)  # fmt: skip

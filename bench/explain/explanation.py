@@ -13,6 +13,9 @@ from bench.results.profile_parts import StepParts
 
 MOST_SENTENCES = 8
 MOST_CHANGES = 3  # in one sentence
+TELLING_SHARE = 0.05  # of the largest phase: one with less is not named
+# They move data, and compute nothing.
+CONVERSIONS = ("aten::copy_", "aten::to_mkldnn", "aten::to_dense", "aten::quantize_per_tensor")
 _FIGURES = {
     "operators": "operators",
     "flops": "FLOPs",
@@ -69,6 +72,28 @@ class Explanation:
         return "; ".join(map(_count, self.counts))
 
     @property
+    def conversions(self) -> str:
+        """The copies and conversions that only one side makes, by layer; empty without any."""
+        found: dict[str, list[int]] = {}
+        for part in self.parts:
+            if part.counted and part.operator in CONVERSIONS:
+                calls = found.setdefault(part.layer, [0, 0])
+                calls[0] += part.calls_a
+                calls[1] += part.calls_b
+        return ", ".join(f"`{layer}` {a} → {b}" for layer, (a, b) in found.items() if a != b)
+
+    @property
+    def layers(self) -> list[tuple[str, float, float]]:
+        """Seconds of each layer on both sides, the largest difference first."""
+        found: dict[str, tuple[float, float]] = {}
+        for part in self.parts:
+            name = part.layer.partition("#")[0]
+            a_s, b_s = found.get(name, (0.0, 0.0))
+            found[name] = a_s + part.a_s, b_s + part.b_s
+        every = [(name, a_s, b_s) for name, (a_s, b_s) in found.items()]
+        return sorted(every, key=lambda one: -abs(one[2] - one[1]))
+
+    @property
     def rest(self) -> str:
         """The remainder, in one sentence."""
         small = "a difference within the noise in each part"
@@ -93,13 +118,12 @@ def explain(a: StepParts, b: StepParts) -> Explanation:
 
 
 def _sentence(cause: Cause, whole: Whole) -> str:
-    phases = {name: value for name, value in cause.phases.items() if value}
-    of = f"{next(iter(phases))} of " if len(phases) == 1 else ""
-    where = f", {cause.where}" if cause.where else ""
-    changes = "; ".join(cause.changes[:MOST_CHANGES])
-    return (
-        f"{of}`{cause.layer}`{where} {_signed(cause.difference_s)}{_share(cause, whole)}: {changes}"
-    )
+    most_s = max((abs(value) for value in cause.phases.values()), default=0.0)
+    phases = [name for name, value in cause.phases.items() if abs(value) > TELLING_SHARE * most_s]
+    of = f"{phases[0]} of " if len(phases) == 1 and phases[0] != "optimizer" else ""
+    where = f", {cause.where}," if cause.where else ""
+    by = f"{_signed(cause.difference_s)}{_share(cause, whole)}"
+    return f"{of}`{cause.layer}`{where} {by}: {'; '.join(cause.changes[:MOST_CHANGES])}"
 
 
 def _share(cause: Cause, whole: Whole) -> str:

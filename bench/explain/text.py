@@ -9,6 +9,7 @@ from bench.explain import explanation as explaining
 from bench.explain.explanation import Explanation
 from bench.results.csv_files import write_csv
 from bench.verdict.markdown import escape, fitting
+from bench.verdict.text_table import Column, TextTable
 
 TABLE = "difference.csv"
 MOST_BYTES = 12_000  # of the section
@@ -29,9 +30,28 @@ def lines(explanations: Sequence[Explanation], *, names: bool = True) -> list[st
             found.append(one.rest)
         if one.counts:
             found.append(f"counted: {one.counted}")
+        if one.conversions:
+            found.append(f"copies and conversions: {one.conversions}")
         if one.contended:
             found.append("other work disturbed the profile: the times of the parts are doubtful")
     return found
+
+
+def layers_table(one: Explanation) -> TextTable:
+    """Return the layers with the largest differences."""
+    made = TextTable(
+        "layers",
+        (
+            Column("layer", wraps=True),
+            Column("A", right=True),
+            Column("B", right=True),
+            Column("B - A", right=True),
+        ),
+        caption="host time of a step, without the profiler; on an accelerator the device's",
+    )
+    for name, a_s, b_s in one.layers[:MOST_ROWS]:
+        made.add(name, units.seconds(a_s), units.seconds(b_s), _signed(b_s - a_s))
+    return made
 
 
 def markdown(explanations: Sequence[Explanation], heading: str = "Why") -> str:

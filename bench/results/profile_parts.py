@@ -166,8 +166,3 @@ def read(folder: Path) -> StepParts:
         raise ReadError(f"{path}: cannot be read: {error.strerror}") from None
     except (KeyError, TypeError, ValueError, AttributeError, RecordError) as error:
         raise ReadError(f"{path}: is not a profile that this version can read: {error!r}") from None
-
-
-def folders(path: Path) -> list[Path]:
-    """Return the folders of cases below the directory of a profile, sorted by name."""
-    return sorted(one.parent for one in path.glob(f"*/{PARTS}"))

@@ -25,6 +25,7 @@ from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
 from bench.worker.model import compile as compiled
+from bench.worker.model import graph_breaks
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
 from bench.worker.profiler import memory as profile_memory
@@ -97,6 +98,7 @@ def run(request: Request) -> Facts:
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
     found |= memory | _flops(built, found["operators"])
     found["counted"] = _counted(found, built)
+    found["breaks"] = _breaks(built, found["counted"]["graph_breaks"])
     limits.allow_writing()  # a trace is larger than what a subject may write
     prof.export_chrome_trace(str(folder / TRACE))
     found["contended"] = load.contended
@@ -288,6 +290,18 @@ def _counted(found: Mapping[str, Any], built: prepare.BuiltCase) -> dict[str, fl
         "allocated_bytes": sum(own for own, _ in found["allocated"].values()) if known else None,
         "peak_bytes": memory["peak_bytes"] if memory else None,
     }
+
+
+def _breaks(built: prepare.BuiltCase, count: float | None) -> list[dict[str, Any]]:
+    """Return the places of graph breaks; none if torch cannot say."""
+    if not count:
+        return []
+    prepared = built.prepared
+    training = built.case.mode == "training"
+    try:
+        return graph_breaks.find(prepared.module, prepared.args, prepared.kwargs, training=training)
+    except Exception:  # the rest of the profile is still worth having
+        return []
 
 
 def _graph_breaks() -> int:

@@ -61,7 +61,7 @@ def of_window(
         owner = owners.at(event.start_ns) or Owner("", "")
         part = Part(*owner, event.name)
         own.append(part)
-        cost = found.setdefault(part, PartCost(within=outer))
+        cost = found.setdefault(part, PartCost(within=outer.name if outer else ""))
         cost.calls += 1
         cost.events += 1
     for event, _ in ranges:
@@ -73,15 +73,15 @@ def of_window(
     return found
 
 
-def _with_outermost(operators: Sequence[Event]) -> Iterator[tuple[Event, str]]:
-    """Yield each operator with the outermost operator around it that is no autograd node."""
+def _with_outermost(operators: Sequence[Event]) -> Iterator[tuple[Event, Event | None]]:
+    """Yield each operator with the outermost operator around it, or itself; no autograd node."""
     stacks: dict[int, list[Event]] = {}
     for event in operators:
         stack = stacks.setdefault(event.thread, [])
         while stack and stack[-1].end_ns <= event.start_ns:
             stack.pop()
         stack.append(event)
-        yield event, next((one.name for one in stack if "::" in one.name and not _node(one)), "")
+        yield event, next((one for one in stack if "::" in one.name and not _node(one)), None)
 
 
 def _node(event: Event) -> bool:
@@ -149,12 +149,12 @@ def _add_device(
         cost.kernels[one.event.name] = calls + 1, nanoseconds + fresh_ns
 
 
-def in_order(events: Iterable[Event], owners: Timeline) -> dict[Owner, list[str]]:
-    """Return the operators of one step in the order of their starts, without autograd's nodes."""
+def in_order(events: Sequence[Event], owners: Timeline) -> dict[Owner, list[str]]:
+    """Return the outermost operators of one step in the order of their starts, without nodes."""
     found: dict[Owner, list[str]] = {}
-    for one in events:
-        if one.kind == "cpu_op" and "::" in one.name and not _node(one):
-            owner = owners.at(one.start_ns)
-            if owner is not None and len(names := found.setdefault(owner, [])) < MOST_IN_ORDER:
-                names.append(one.name)
+    operators = [one for one in events if one.kind == "cpu_op" and one.end_ns > one.start_ns]
+    for one, outer in _with_outermost(operators):
+        owner = owners.at(one.start_ns) if one is outer else None
+        if owner is not None and len(names := found.setdefault(owner, [])) < MOST_IN_ORDER:
+            names.append(one.name)
     return found
