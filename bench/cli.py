@@ -568,7 +568,8 @@ def report(
         typer.Argument(
             metavar="RUN…",
             help="run directories, the oldest first; a directory of `bench profile` as well adds "
-            "each layer's share inside the network",
+            "each layer's share inside the network, one of `bench profile A B` or `bench ab` the "
+            "causes of a difference",
         ),
     ],
     out: Annotated[

@@ -13,12 +13,12 @@ from bench.core.text import number_of
 from bench.engine.workers import Experience
 from bench.explain import text
 from bench.explain.explanation import Explanation, explain
+from bench.results import pair_profiles
 from bench.results.load import ReadError
 from bench.results.profile_tables import ProfileReadError
 from bench.verdict import ab_report
 from bench.verdict.report import Verdict
 
-FOLDER = "profiles"
 MOST_CASES = 3  # those that changed most
 CASE_S = 25.0  # no round after the third begins later
 NEEDED_S = 40.0  # of a budget, for one case with its start
@@ -68,7 +68,7 @@ def explained(
             "bench profile A B explains every case."
         )
     chosen = [planned.cases[key] for key in keys[:room]]
-    folder, scratch = path / FOLDER, path / ".scratch" / FOLDER
+    folder, scratch = path / pair_profiles.FOLDER, path / ".scratch" / "profiles"
     shutil.rmtree(folder, ignore_errors=True)  # of the comparison before a resume
     found: list[Explanation] = []
     profiler = PairProfiler(

@@ -56,7 +56,7 @@ def run(asked: Asked) -> int:
 
 
 def _measure(
-    path: Path, planned: Planned, console: Console, *, strict: bool, explain: bool | None
+    path: Path, planned: Planned, console: Console, *, strict: bool, explain: bool | None = None
 ) -> int:
     began_s = time.monotonic()
     directory = run_directory.RunDir(path)

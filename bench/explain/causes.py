@@ -467,7 +467,7 @@ def _changed(one: Difference, a: StepParts, b: StepParts) -> str:
         return f"no more `{one.operator}`{inside} ({units.seconds(one.a_s)})"
     return (
         f"`{one.operator}`{inside} {one.calls_a} → {one.calls_b} calls "
-        f"({_signed(one.difference_s)})"
+        f"({units.signed(one.difference_s)})"
     )
 
 
@@ -495,10 +495,6 @@ def _slower(one: Difference) -> str:
 
 def _main_kernel(kernels: Mapping[str, Sequence[float]]) -> str:
     return max(kernels, key=lambda name: kernels[name][1], default="")
-
-
-def _signed(value_s: float) -> str:
-    return f"{'+' if value_s >= 0 else '-'}{units.seconds(abs(value_s))}"
 
 
 def remainder(every: Sequence[Difference], causes: Sequence[Cause]) -> float:

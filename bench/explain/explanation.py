@@ -60,9 +60,9 @@ class Explanation:
         whole = self.whole
         interval = ""
         if whole.low_s is not None and whole.high_s is not None:
-            interval = f" (95 %: {_signed(whole.low_s)} to {_signed(whole.high_s)})"
+            interval = f" (95 %: {units.signed(whole.low_s)} to {units.signed(whole.high_s)})"
         return (
-            f"B takes {_signed(whole.difference_s)}{interval} a step: "
+            f"B takes {units.signed(whole.difference_s)}{interval} a step: "
             f"{units.seconds(whole.a_s)} → {units.seconds(whole.b_s)}"
         )
 
@@ -97,7 +97,7 @@ class Explanation:
     def rest(self) -> str:
         """The remainder, in one sentence."""
         small = "a difference within the noise in each part"
-        return f"{_signed(self.remainder_s)} in no cause: {small}"
+        return f"{units.signed(self.remainder_s)} in no cause: {small}"
 
 
 def explain(a: StepParts, b: StepParts) -> Explanation:
@@ -122,7 +122,7 @@ def _sentence(cause: Cause, whole: Whole) -> str:
     phases = [name for name, value in cause.phases.items() if abs(value) > TELLING_SHARE * most_s]
     of = f"{phases[0]} of " if len(phases) == 1 and phases[0] != "optimizer" else ""
     where = f", {cause.where}," if cause.where else ""
-    by = f"{_signed(cause.difference_s)}{_share(cause, whole)}"
+    by = f"{units.signed(cause.difference_s)}{_share(cause, whole)}"
     return f"{of}`{cause.layer}`{where} {by}: {'; '.join(cause.changes[:MOST_CHANGES])}"
 
 
@@ -136,10 +136,6 @@ def _share(cause: Cause, whole: Whole) -> str:
     return f" ({share:.0%} of the {'slowdown' if whole.difference_s > 0 else 'speedup'})".replace(
         "%", " %"
     )
-
-
-def _signed(value_s: float) -> str:
-    return f"{'+' if value_s >= 0 else '-'}{units.seconds(abs(value_s))}"
 
 
 def _count(one: Count) -> str:

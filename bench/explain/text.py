@@ -50,7 +50,7 @@ def layers_table(one: Explanation) -> TextTable:
         caption="host time of a step, without the profiler; on an accelerator the device's",
     )
     for name, a_s, b_s in one.layers[:MOST_ROWS]:
-        made.add(name, units.seconds(a_s), units.seconds(b_s), _signed(b_s - a_s))
+        made.add(name, units.seconds(a_s), units.seconds(b_s), units.signed(b_s - a_s))
     return made
 
 
@@ -92,14 +92,10 @@ def _table(one: Explanation) -> str:
     largest = sorted(one.parts, key=lambda part: -abs(part.difference_s))[:MOST_ROWS]
     return head + "".join(
         f"| {escape(f'{part.phase} of {part.layer}: {part.operator}')} | {units.seconds(part.a_s)} "
-        f"| {units.seconds(part.b_s)} | {_signed(part.difference_s)} "
+        f"| {units.seconds(part.b_s)} | {units.signed(part.difference_s)} "
         f"| {part.calls_a} → {part.calls_b} |\n"
         for part in largest
     )
-
-
-def _signed(value_s: float) -> str:
-    return f"{'+' if value_s >= 0 else '-'}{units.seconds(abs(value_s))}"
 
 
 def write_table(folder: Path, explanations: Iterable[Explanation]) -> None:

@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from bench.compare.groups import split
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import number_of, printable, shortened
+from bench.explain.explanation import Explanation
 from bench.html import (
     findings,
     layers,
@@ -27,6 +28,7 @@ from bench.html import (
     svg,
     table_data,
     table_rows,
+    why,
 )
 from bench.html import runs as page_runs
 from bench.insights import headline as headlines
@@ -60,11 +62,16 @@ class Page:
     whole: bool  # every row is in the table
 
 
-def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
+def build(
+    runs: Sequence[Results],
+    profiles: Sequence[Profiled] = (),
+    explanations: Sequence[Explanation] = (),
+) -> Page:
     """Return the page of runs, in the given order.
 
     profiles: profiles of cases of the runs; the page shows their layers inside the network and
               alone.
+    explanations: of the difference of two variants of cases.
     """
     several = len(runs) > 1
     rows = [row for run in runs for row in run.rows]
@@ -91,6 +98,7 @@ def build(runs: Sequence[Results], profiles: Sequence[Profiled] = ()) -> Page:
         "more_count": page_findings.more_count,
         "changes": page_runs.changes(*runs) if len(runs) == 2 else None,
         "history": page_runs.history(runs) if len(runs) > 2 else None,
+        "why": why.sections(explanations),
         "inside": inside,
         "inside_head": layers.HEAD,
         "inside_notes": not_inside,

@@ -5,7 +5,7 @@ from bench.explain.align import aligned, rows, tree
 
 def described(*names_and_types: str) -> list[tuple[str, str, str, str]]:
     """`conv:Conv2d` is a module with that name and type."""
-    return [(*one.partition(":")[::2], "", "") for one in names_and_types]  # type: ignore[misc]
+    return [(*one.partition(":")[::2], "", "") for one in names_and_types]
 
 
 def pairs(a: list[str], b: list[str]) -> dict[str, str]:

@@ -24,7 +24,17 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "insights": ("core", "stats", "host", "results", "compare"),
     "explain": ("core", "stats", "results", "verdict"),
     "plots": ("core", "stats", "results", "compare", "verdict", "insights"),
-    "html": ("core", "stats", "host", "results", "compare", "verdict", "insights", "plots"),
+    "html": (
+        "core",
+        "stats",
+        "host",
+        "results",
+        "compare",
+        "verdict",
+        "insights",
+        "explain",
+        "plots",
+    ),
     "terminal": ("core", "stats", "plan", "results", "compare", "verdict", "insights"),
     "ab": (
         "core",

@@ -126,7 +126,7 @@ def _channels_last_lost(net: nn.Module, name: str) -> None:
 def _left_in_training(net: nn.Module, name: str) -> None:
     layer = net.get_submodule(name)
     layer.train()
-    layer.train = lambda mode=True: layer  # type: ignore[method-assign, assignment]  # noqa: ARG005
+    layer.train = lambda mode=True: layer  # type: ignore[method-assign]  # noqa: ARG005
 
 
 def _python_loop(net: nn.Module, name: str) -> None:
@@ -222,12 +222,12 @@ def _optimizer_foreach(_net: nn.Module, _name: str) -> None:
     def init(self: torch.optim.SGD, params: Any, **given: Any) -> None:
         own(self, params, **{**given, "foreach": True})
 
-    torch.optim.SGD.__init__ = init  # type: ignore[method-assign]
+    torch.optim.SGD.__init__ = init  # type: ignore[method-assign, assignment]
 
 
 def _graph_break(net: nn.Module, name: str) -> None:
     def forward(self: Any, x: Tensor) -> Any:
-        torch._dynamo.graph_break()  # type: ignore[no-untyped-call, attr-defined]
+        torch._dynamo.graph_break()
         return self.plain(x)
 
     _edit(net.get_submodule(name), forward)

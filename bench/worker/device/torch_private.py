@@ -449,7 +449,7 @@ def graph_breaks(call: Any, args: Any, kwargs: Any) -> list[tuple[str, str, int,
     """
     from torch import _dynamo
 
-    found = _dynamo.explain(call)(*args, **kwargs)  # type: ignore[no-untyped-call]
+    found = _dynamo.explain(call)(*args, **kwargs)
     breaks = []
     for one in getattr(found, "break_reasons", ()):
         stack = getattr(one, "user_stack", None) or []
