@@ -40,13 +40,14 @@ class PairProfiler:
     rounds: int = ROUNDS
     experience: Experience = field(default_factory=Experience)
     clock: Callable[[], float] = time.monotonic
+    make_pool: Callable[..., WorkerPool] = WorkerPool
     _pools: dict[str, WorkerPool] = field(default_factory=dict)
 
     @contextlib.contextmanager
     def open(self, cases: Sequence[Mapping[str, Case]]) -> Iterator["PairProfiler"]:
         """Start the interpreters of both sides, and end them afterwards.  Raises StartError."""
         self._pools = {
-            side: WorkerPool(
+            side: self.make_pool(
                 cases=[one[side] for one in cases],
                 folders=Folders(self.scratch / side, self.directory / "failures" / side),
                 log=self.scratch / f"{side}.log",

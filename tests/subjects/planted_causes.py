@@ -35,7 +35,7 @@ class Block(nn.Module):
 
 
 class ResNet(nn.Module):
-    """Input (N, 3, 64, 64)."""
+    """Input (N, 3, H, W)."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -251,9 +251,9 @@ PLANTS: Mapping[str, Callable[[nn.Module, str], None]] = {
     "graph_break": _graph_break,
 }
 NETWORKS: Mapping[str, tuple[Callable[[], nn.Module], str, int]] = {
-    "resnet": (ResNet, "3,64,64", 8),
+    "resnet": (ResNet, "3,32,32", 8),
     "transformer": (Transformer, "64,128", 16),
-    "convnet": (ConvNet, "3,224,224", 4),
+    "convnet": (ConvNet, "3,224,224", 2),
 }
 
 
