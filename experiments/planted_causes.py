@@ -36,6 +36,7 @@ def of_trial(trial: Trial) -> dict[str, Case]:
             memory_format=trial.memory_format,
             compile=trial.compile,
             device="cpu",
+            dtype="as-built" if trial.plant == "float64" else "float32",
             threads="1",  # other work on the machine then disturbs least
         )
         for side, subject in (("A", trial.before), ("B", trial.after))

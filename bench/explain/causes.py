@@ -437,8 +437,9 @@ def _operators(parts: Iterable[Difference], a: StepParts, b: StepParts) -> list[
     new = [one for one in telling if not one.calls_a and one.calls_b]
     gone = [one for one in telling if not one.calls_b and one.calls_a]
     said: list[str] = []
-    if new and gone:
-        first, instead = new[0], gone[0]
+    both = [(one, other) for one in new for other in gone if one.phase == other.phase]
+    if both:
+        first, instead = both[0]
         said.append(
             f"`{first.operator}` ({units.seconds(first.b_s)}) instead of "
             f"`{instead.operator}` ({units.seconds(instead.a_s)})"

@@ -22,7 +22,7 @@ class CallDetails:
     type: str
     training: bool
     settings: str  # as the module prints them
-    weights: str  # shapes of its own parameters
+    weights: str  # shapes and dtypes of its own parameters
     input_format: str = ""
     input_dtype: str = ""
     output_format: str = ""
@@ -95,5 +95,5 @@ def _settings(module: nn.Module) -> str:
 
 def _weights(module: nn.Module) -> str:
     own: Mapping[str, Tensor] = dict(module.named_parameters(recurse=False))
-    shapes = (f"{name} {'x'.join(map(str, one.shape))}" for name, one in own.items())
+    shapes = (f"{name} {'x'.join(map(str, one.shape))} {_dtype(one)}" for name, one in own.items())
     return ", ".join(shapes)[:MOST_TEXT]

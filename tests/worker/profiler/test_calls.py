@@ -22,7 +22,7 @@ def test_a_call_has_its_settings_weights_and_what_goes_in_and_comes_out() -> Non
     recorder.ends("conv", conv(IMAGE).double())
     seen = recorder.found["conv"]
     assert seen.settings == "3, 8, kernel_size=(3, 3), stride=(1, 1)"
-    assert seen.weights == "weight 8x3x3x3, bias 8"
+    assert seen.weights == "weight 8x3x3x3 float32, bias 8 float32"
     assert not seen.training
     assert (seen.input_dtype, seen.output_dtype) == ("float32", "float64")
     assert (seen.input_format, seen.output_shape) == ("contiguous", "2x8x2x2")
