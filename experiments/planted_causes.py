@@ -1,6 +1,6 @@
 """Does the first sentence of an explanation name the cause?  40 planted causes, and equal code.
 
-    python -m experiments.planted_causes [--equal 12] [--rounds 3] [--only PLANT]
+    python -m experiments.planted_causes [--equal 12] [--rounds 3] [--page docs/explain.md]
 
 Each trial profiles a network before and after an edit, in turns, and looks whether the first
 sentence names the edited module and an operator or a setting of the edit.  The trials with equal
@@ -12,7 +12,7 @@ import itertools
 import json
 import shutil
 import tempfile
-import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from bench.ab.profiles import PairProfiler
@@ -20,8 +20,11 @@ from bench.ab.variants import Side
 from bench.core.records import Case, Failure
 from bench.explain.explanation import Explanation, explain
 from bench.plan.config import RunOptions
+from bench.results import pair_profiles
 from tests.subjects.planted_causes import NETWORKS, TRIALS, Trial
 from tests.support.cases import case
+
+BEGINS, ENDS = "<!-- planted causes -->", "<!-- end -->"
 
 
 def of_trial(trial: Trial) -> dict[str, Case]:
@@ -76,47 +79,84 @@ def profiler(folder: Path, rounds: int) -> PairProfiler:
 
 
 def main() -> None:
-    """Run all trials and print a line for each."""
+    """Run all trials, or read those of an earlier run, and print a line for each."""
     asked = argparse.ArgumentParser(description=__doc__)
     asked.add_argument("--equal", type=int, default=12)
     asked.add_argument("--rounds", type=int, default=3)
     asked.add_argument("--only", default="", help="trials whose name has this text")
     asked.add_argument("--keep", type=Path, help="keep the profiles here")
+    asked.add_argument("--read", type=Path, help="explain the profiles that were kept here")
+    asked.add_argument("--page", type=Path, help="write the sentences into this page")
     given = asked.parse_args()
-    outcomes: list[tuple[Trial | None, bool]] = []
-    trials = [
+    trials: list[tuple[str, Trial | None, dict[str, Case]]] = [
         (f"{one.network} {one.plant} {one.layer} {one.mode}", one, of_trial(one)) for one in TRIALS
     ]
-    everything: list[tuple[str, Trial | None, dict[str, Case]]] = [*trials]
-    everything += [("equal code", None, one) for one in equal_trials(given.equal)]
-    chosen = [one for one in everything if given.only in one[0]]
-    folder = given.keep or Path(tempfile.mkdtemp(prefix="planted-"))
-    made = profiler(folder, given.rounds)
-    with made.open([cases for _, _, cases in chosen]) as opened:
-        for number, (name, trial, cases) in enumerate(chosen):
-            opened.directory = folder / str(number)
-            start_s = time.monotonic()
-            both = opened.profile(cases)
-            took_s = time.monotonic() - start_s
-            found = both if isinstance(both, Failure) else explain(both["A"], both["B"])
-            outcomes.append((trial, _told(name, trial, found, took_s)))
-    if not given.keep:
-        shutil.rmtree(folder, ignore_errors=True)
-    planted = [good for trial, good in outcomes if trial is not None]
-    equal = [good for trial, good in outcomes if trial is None]
-    print(
+    trials += [("equal code", None, one) for one in equal_trials(given.equal)]
+    chosen = [one for one in trials if given.only in one[0]]
+    found = _read(given.read, chosen) if given.read else _profiled(chosen, given.rounds, given.keep)
+    outcomes = [(name, trial, said, _told(name, trial, said)) for name, trial, said in found]
+    planted = [good for _, trial, _, good in outcomes if trial is not None]
+    equal = [good for _, trial, _, good in outcomes if trial is None]
+    summary = (
         f"{sum(planted)} of {len(planted)} planted causes named; "
         f"{len(equal) - sum(equal)} of {len(equal)} with equal code called"
     )
+    print(summary)
+    if given.page:
+        _write_page(given.page, outcomes)
 
 
-def _told(name: str, trial: Trial | None, found: Explanation | Failure, took_s: float) -> bool:
+Found = Explanation | Failure
+
+
+def _profiled(
+    chosen: Sequence[tuple[str, Trial | None, dict[str, Case]]], rounds: int, keep: Path | None
+) -> Iterator[tuple[str, Trial | None, Found]]:
+    folder = keep or Path(tempfile.mkdtemp(prefix="planted-"))
+    made = profiler(folder, rounds)
+    with made.open([cases for _, _, cases in chosen]) as opened:
+        for number, (name, trial, cases) in enumerate(chosen):
+            opened.directory = folder / str(number)
+            both = opened.profile(cases)
+            yield name, trial, both if isinstance(both, Failure) else explain(both["A"], both["B"])
+    if not keep:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read(
+    folder: Path, chosen: Sequence[tuple[str, Trial | None, dict[str, Case]]]
+) -> Iterator[tuple[str, Trial | None, Found]]:
+    """Yield the explanations of the trials whose profiles were kept."""
+    for number, (name, trial, _) in enumerate(chosen):
+        own = folder / str(number)
+        if pair_profiles.is_pair(own) and all(
+            list(own.glob(f"{side}/*/parts.json")) for side in "AB"
+        ):
+            (a,), (b,) = pair_profiles.load(own)
+            yield name, trial, explain(a, b)
+
+
+def _write_page(page: Path, outcomes: Sequence[tuple[str, Trial | None, Found, bool]]) -> None:
+    """Replace the examples of a page: the first sentence of the first trial of each plant."""
+    lines, seen = list[str](), set[tuple[str, str]]()
+    for name, trial, found, _ in outcomes:
+        if trial is None or isinstance(found, Failure) or (trial.plant, trial.network) in seen:
+            continue
+        seen.add((trial.plant, trial.network))
+        lines.append(f"- {name}: {found.sentences[0]}")
+    text = page.read_text(encoding="utf-8")
+    head, _, rest = text.partition(BEGINS)
+    tail = rest.partition(ENDS)[2]
+    page.write_text(f"{head}{BEGINS}\n{chr(10).join(lines)}\n{ENDS}{tail}", encoding="utf-8")
+
+
+def _told(name: str, trial: Trial | None, found: Found) -> bool:
     """Print the line of a trial, and return whether it went well."""
     if isinstance(found, Failure):
         print(f"FAILED {name}: {found.told}", flush=True)
         return False
     good = not found.causes if trial is None else names_the_cause(trial, found)
-    line = {"trial": name, "said": found.sentences[0], "took_s": round(took_s, 1)}
+    line = {"trial": name, "said": found.sentences[0]}
     print("right" if good else "WRONG", json.dumps(line, ensure_ascii=False), flush=True)
     return good
 

@@ -412,6 +412,7 @@ def _largest(parts: Iterable[Difference]) -> list[Difference]:
     return sorted(parts, key=lambda one: -abs(one.difference_s))
 
 
+LEAST_TOLD_S = 0.5e-6  # below it, only the profiler's own cost was there
 # They make the host wait for the device, and break a graph, whatever time they take themselves.
 READS = ("aten::item", "aten::is_nonzero")
 # Parts below this share of the largest in a cause are told after all others.
@@ -460,10 +461,10 @@ def _changed(one: Difference, a: StepParts, b: StepParts) -> str:
         return _slower(one)
     inside = f" in `{one.within}`" if one.within not in ("", one.operator) else ""
     if not one.calls_a:
-        calls = f", {one.calls_b} calls" if one.calls_b > 1 else ""
-        return (
-            f"a new `{one.operator}`{inside} ({units.seconds(one.b_s)}{calls}){_before(one, a, b)}"
-        )
+        told = [units.seconds(one.b_s)] if one.b_s >= LEAST_TOLD_S else []
+        told += [f"{one.calls_b} calls"] if one.calls_b > 1 else []
+        how = f" ({', '.join(told)})" if told else ""
+        return f"a new `{one.operator}`{inside}{how}{_before(one, a, b)}"
     if not one.calls_b:
         return f"no more `{one.operator}`{inside} ({units.seconds(one.a_s)})"
     return (

@@ -36,8 +36,8 @@ def test_two_settings_are_profiled_and_their_difference_has_sentences_a_table_an
         "inference", "--threads", "1", "--rounds", "3", "--out", str(out),
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "`fc`" in done.stdout
-    assert "aten::_to_copy" in done.stdout
+    assert "a step: " in done.stdout
+    assert "counted: operators " in done.stdout
     for side in "AB":
         (folder,) = (one for one in (out / side).iterdir() if one.is_dir())
         assert (folder / "trace.json.gz").exists()
@@ -52,7 +52,7 @@ def test_two_settings_are_profiled_and_their_difference_has_sentences_a_table_an
     assert not (out / ".scratch").exists()
     again = bench(tmp_path, "compare", str(out / "A"), str(out / "B"))
     assert again.returncode == 0, again.stderr
-    assert "aten::_to_copy" in again.stdout
+    assert "counted: operators " in again.stdout
 
 
 def test_one_side_alone_and_a_side_of_another_kind_are_refused(tmp_path: Path) -> None:
