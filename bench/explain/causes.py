@@ -14,10 +14,12 @@ from bench.core import units
 from bench.core.text import number_of
 from bench.explain import align
 from bench.explain.differences import BETWEEN, IDLE, Difference, Whole
-from bench.results.profile_parts import GraphBreak, ModuleCall, StepParts
+from bench.results.profile_parts import FusedKernel, GraphBreak, ModuleCall, StepParts
 
 EITHER = "either"  # as bench.worker.profiler.calls has it
 NETWORK = "(network)"
+GRAPH = "(compiled graph"  # the beginning of the row of a graph
+MOST_NAMES = 3  # operators and layers of one kernel
 SMALL_SHARE = 0.01  # of the step: a counted cause with a smaller difference comes last
 COUNTED_NAMES = (
     "operators", "flops", "graph_breaks", "layout_flips", "allocations", "allocated_bytes",
@@ -109,16 +111,7 @@ def find(
     """Return the causes, the most important first.  No part belongs to two of them."""
     rows, left = Rows.of(a, b, names), list(every)
     found: list[Cause] = []
-    for maker in (
-        _broken_graphs,
-        _new_modules,
-        _modes,
-        _formats,
-        _dtypes,
-        _gaps,
-        _copies,
-        _modules,
-    ):
+    for maker in MAKERS:
         made, left = maker(a, b, rows, left)
         found += made
     return _ordered(found, whole)
@@ -166,6 +159,43 @@ def _shown_break(one: GraphBreak) -> str:
     code = f" at `{one.code}`" if one.code else ""
     place = f" ({one.place})" if one.place else ""
     return f"{one.reason}{code}{place}"
+
+
+def _compiled(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
+    """Eager code against compiled code: graphs take the place of all layers.
+
+    The optimizer and the loss are not compiled, so their parts stay.
+    """
+    if (a.case.compile == "off") == (b.case.compile == "off"):
+        return [], left
+    side, other = (b, a) if a.case.compile == "off" else (a, b)
+    own = {row.partition("#")[0] for row in (*other.types, *side.types)}
+    parts = tuple(
+        one for one in left if one.layer.startswith(GRAPH) or one.layer.partition("#")[0] in own
+    )
+    if not parts:
+        return [], left
+    eager = math.fsum(one.calls_a if side is b else one.calls_b for one in parts)
+    kernels = [one for one in side.fused if one.calls or one.kind == "library"]
+    graphs = len({one.layer for one in parts if one.layer.startswith(GRAPH)})
+    into = f" into {number_of(len(kernels), 'kernel')}" if kernels else ""
+    change = (
+        f"{eager:.0f} operators of eager code are compiled{into} in {number_of(graphs, 'graph')}"
+    )
+    slowest = sorted(kernels, key=lambda one: -(one.time_s or 0.0))
+    changes = (change, *map(_computes, slowest))
+    cause = Cause(layer=NETWORK, changes=changes, parts=parts, counted=True)
+    return [cause], [one for one in left if one not in parts]
+
+
+def _computes(one: FusedKernel) -> str:
+    """Say which operators of which layers a kernel computes."""
+    time = f" ({units.seconds(one.time_s)})" if one.time_s else ""
+    operators = ", ".join(f"`{name}`" for name in list(dict.fromkeys(one.operators))[:MOST_NAMES])
+    layers = ", ".join(f"`{name}`" for name in one.layers[:MOST_NAMES])
+    more = len(one.layers) - MOST_NAMES
+    tail = f" and {number_of(more, 'more layer')}" if more > 0 else ""
+    return f"kernel `{one.kernel}`{time} computes {operators} of {layers}{tail}"
 
 
 def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
@@ -507,5 +537,13 @@ def remainder(every: Sequence[Difference], causes: Sequence[Cause]) -> float:
 
 # In this order: the first that explains a part has it.
 MAKERS = (
-    _broken_graphs, _new_modules, _modes, _formats, _dtypes, _gaps, _copies, _modules,
-)  # fmt: skip
+    _broken_graphs,
+    _compiled,
+    _new_modules,
+    _modes,
+    _formats,
+    _dtypes,
+    _gaps,
+    _copies,
+    _modules,
+)

@@ -70,6 +70,19 @@ class GraphBreak:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FusedKernel:
+    """A kernel of compiled code, and the operators of eager code that it computes."""
+
+    kernel: str
+    phase: str
+    kind: str  # fused | single | library
+    calls: int | None = None
+    time_s: float | None = None  # in one step; None: the profile has no event of that name
+    operators: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StepParts:
     """All that is known of the parts of one case's step."""
 
@@ -80,6 +93,7 @@ class StepParts:
     order: Mapping[tuple[str, str], tuple[str, ...]] = dataclasses.field(default_factory=dict)
     counted: Mapping[str, float | None] = dataclasses.field(default_factory=dict)
     breaks: tuple[GraphBreak, ...] = ()
+    fused: tuple[FusedKernel, ...] = ()
     contended: bool = False
 
     @property
@@ -104,6 +118,7 @@ def of_found(found: Mapping[str, Any], more: Iterable[Mapping[str, Any]] = ()) -
             order={(row, phase): tuple(names) for row, phase, names in found["parts"]["order"]},
             counted=found["counted"],
             breaks=tuple(map(_break, found.get("breaks", ()))),
+            fused=tuple(map(_fused, found.get("fused", ()))),
             contended=found["contended"],
         )
     except (KeyError, TypeError, ValueError, RecordError) as error:
@@ -120,6 +135,11 @@ def _round(found: Mapping[str, Any]) -> Round:
 
 def _break(found: Mapping[str, Any]) -> GraphBreak:
     return GraphBreak(**{**found, "modules": tuple(found["modules"])})
+
+
+def _fused(found: Mapping[str, Any]) -> FusedKernel:
+    lists = {name: tuple(found[name]) for name in ("operators", "layers")}
+    return FusedKernel(**{**found, **lists})
 
 
 def write(folder: Path, parts: StepParts) -> None:
@@ -139,6 +159,7 @@ def write(folder: Path, parts: StepParts) -> None:
         "order": [[*key, names] for key, names in parts.order.items()],
         "counted": parts.counted,
         "breaks": [dataclasses.asdict(one) for one in parts.breaks],
+        "fused": [dataclasses.asdict(one) for one in parts.fused],
         "contended": parts.contended,
     }
     text = json.dumps(document, allow_nan=False)
@@ -158,6 +179,7 @@ def read(folder: Path) -> StepParts:
             order={(row, phase): tuple(names) for row, phase, names in found["order"]},
             counted=found["counted"],
             breaks=tuple(map(_break, found["breaks"])),
+            fused=tuple(map(_fused, found.get("fused", ()))),
             contended=bool(found["contended"]),
         )
     except FileNotFoundError:

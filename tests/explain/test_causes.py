@@ -1,12 +1,13 @@
 """What changed in a network is named, where it is, with the time that goes with it."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from bench.explain.differences import BETWEEN, IDLE
 from bench.explain.explanation import Explanation, explain
-from bench.results.profile_parts import GraphBreak, PartTime, Round, StepParts
+from bench.results.profile_parts import FusedKernel, GraphBreak, PartTime, Round, StepParts
 from tests.explain.sides import BACK, CONV, FC, MODULES, NORM, PLAIN, called, part, side
 from tests.support.cases import case
 
@@ -175,6 +176,32 @@ def test_a_counted_cause_without_time_comes_after_one_with_time() -> None:
     b = side({**PLAIN, view: (1, 1e-6), CONV: (1, 20e-3)}, modules=MODULES)
     found = explain(plain(), b)
     assert [one.layer for one in found.causes] == ["layer1.conv", "fc"]
+
+
+def test_compiled_code_is_told_by_its_kernels_and_the_layers_that_they_compute() -> None:
+    graph = ("(compiled graph 0/0)", "forward", BETWEEN)
+    kernel = FusedKernel(
+        kernel="cpp_fused_add_relu_0",
+        phase="forward",
+        kind="fused",
+        calls=1,
+        time_s=2e-3,
+        operators=("aten::add", "aten::relu", "aten::relu"),
+        layers=("layer1.conv", "layer1.norm"),
+    )
+    optimizer = ("(optimizer)", "optimizer", "aten::add_")
+    types = {row: [row, "Module"] for row in ("layer1.conv", "layer1.norm", "fc")}
+    a = side({**PLAIN, optimizer: (1, 1e-3)}, modules=MODULES, types=types)
+    b = side({graph: (0, 20e-3), optimizer: (1, 1e-3)}, modules=MODULES, fused=(kernel,))
+    b = replace(b, case=case(compile="default"))
+    found = explain(a, b)
+    assert len(found.causes) == 1
+    assert found.sentences[0] == (
+        "`(network)` -16.0 ms (100 % of the speedup): 4 operators of eager code are compiled into "
+        "1 kernel in 1 graph; kernel `cpp_fused_add_relu_0` (2.00 ms) computes `aten::add`, "
+        "`aten::relu` of `layer1.conv`, `layer1.norm`"
+    )
+    assert found.remainder_s == pytest.approx(0)
 
 
 def device_side(*parts: PartTime) -> StepParts:
