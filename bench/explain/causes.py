@@ -19,6 +19,7 @@ from bench.results.profile_parts import FusedKernel, GraphBreak, ModuleCall, Ste
 EITHER = "either"  # as bench.worker.profiler.calls has it
 NETWORK = "(network)"
 GRAPH = "(compiled graph"  # the beginning of the row of a graph
+IN_THE_BACKWARD = " in the backward, as activation checkpointing does"
 MOST_NAMES = 3  # operators and layers of one kernel
 SMALL_SHARE = 0.01  # of the step: a counted cause with a smaller difference comes last
 COUNTED_NAMES = (
@@ -118,13 +119,16 @@ def find(
 
 
 def _ordered(causes: Sequence[Cause], whole: Whole) -> list[Cause]:
-    """Return counted causes before others, and those that explain the difference before others."""
-    sign = 1.0 if whole.difference_s >= 0 else -1.0
+    """Return counted causes before others, and those that explain the difference before others.
+
+    Where the difference of the steps is within its noise, its sign says nothing.
+    """
+    sign = 0.0 if not whole.beyond else 1.0 if whole.difference_s > 0 else -1.0
     small_s = SMALL_SHARE * whole.a_s
 
     def rank(one: Cause) -> tuple[bool, bool, float]:
-        matters = sign * one.difference_s >= small_s
-        return not matters, not one.counted, -sign * one.difference_s
+        size_s = sign * one.difference_s if sign else abs(one.difference_s)
+        return size_s < small_s, not one.counted, -size_s
 
     return sorted(causes, key=rank)
 
@@ -205,7 +209,7 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
     layers = dict.fromkeys(one.layer for one in left if not one.layer.startswith("("))
     in_a, in_b = _seen(left, "a_s", rows.a), _seen(left, "b_s", rows.b)
     known = {row.partition("#")[0] for row in in_a & in_b}
-    found: list[Cause] = []
+    found, left = _computed_again(a, b, left, {one for one in in_b - in_a if "#" in one}, known)
     for row in sorted(
         layers.keys() | rows.a.keys() | rows.b.keys(), key=lambda one: one.count(".")
     ):
@@ -228,7 +232,7 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
         if again:
             changes = [f"runs {'again' if is_new else 'less often'}"]
             if phases == {"backward"}:
-                changes[0] += " in the backward, as activation checkpointing does"
+                changes[0] += IN_THE_BACKWARD
         else:
             changes = [f"{'a new' if is_new else 'no more'} layer{f' ({kind})' if kind else ''}"]
         found.append(
@@ -239,6 +243,32 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
                 counted=True,
             )
         )
+    return found, left
+
+
+def _computed_again(
+    a: StepParts, b: StepParts, left: list[Difference], new: set[str], known: set[str]
+) -> Made:
+    """Modules whose inner modules run again in the backward: activation checkpointing of a forward.
+
+    new: rows of further calls that only B has.
+    """
+    backward = {one.layer for one in left if one.phase == "backward" and one.b_s > 0}
+    forward = {one.layer for one in left if one.phase == "forward" and one.b_s > 0}
+    again = {row for row in new & (backward - forward) if row.partition("#")[0] in known}
+    by_parent: dict[str, set[str]] = {}
+    for row in again:
+        by_parent.setdefault(row.partition("#")[0].rpartition(".")[0], set()).add(row)
+    found = []
+    for parent, inside in sorted(by_parent.items(), key=lambda one: one[0].count(".")):
+        itself = any(row.partition("#")[0] == parent for row in again)
+        if itself or len({row.partition("#")[0] for row in inside}) < 2:
+            continue
+        parts, left = _take(left, [row for row in again if _inside(row, parent)])
+        changes = (f"runs again{IN_THE_BACKWARD}", *_operators(parts, a, b)[:2])
+        if parts:
+            name = parent or NETWORK
+            found.append(Cause(layer=name, changes=changes, parts=parts, counted=True))
     return found, left
 
 

@@ -19,6 +19,7 @@ MOST_EVENT_S = 3e-6
 LEAST_ROUNDS = 3  # for an interval
 # Equal code differs by less in a part: from process to process, addresses and caches differ.
 LEAST_SHARE = 0.02  # of the step
+APART = 2.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,11 +213,28 @@ def _difference(
         b_s=statistics.median(time_s for _, time_s in b),
         low_s=low,
         high_s=high,
-        beyond=beyond and abs(math.fsum(values) / len(values)) >= least_s,
+        beyond=(beyond or _apart(_least_s(a), _least_s(b)))
+        and abs(math.fsum(values) / len(values)) >= least_s,
         steady_calls=len({*calls_a}) == 1 == len({*calls_b}),
         kernels_a=a[0][0].kernels,
         kernels_b=b[0][0].kernels,
     )
+
+
+def _least_s(side: Sequence[tuple[PartTime, float]]) -> list[float]:
+    """Return the time of the fastest step of each round, which other work disturbed least."""
+    return [time_s if part.least_s is None else part.least_s for part, time_s in side]
+
+
+def _apart(a: Sequence[float], b: Sequence[float]) -> bool:
+    """Return whether each round of one side takes APART times as long as every one of the other.
+
+    Few rounds have wide intervals, also where no noise could explain the difference.
+    a, b: the fastest step of each round.
+    """
+    if len(a) < LEAST_ROUNDS:
+        return False
+    return min(b) > APART * max(a) or min(a) > APART * max(b)
 
 
 def _interval(

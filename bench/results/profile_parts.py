@@ -29,6 +29,7 @@ class PartTime:
     calls: int = 0
     events: float = 0.0  # that the profiler recorded
     host_s: float = 0.0
+    least_s: float | None = None  # of the steps of the round, where it ran undisturbed
     device_s: float | None = None
     kernels: Mapping[str, Sequence[float]] = dataclasses.field(default_factory=dict)
 

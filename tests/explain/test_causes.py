@@ -91,6 +91,14 @@ def test_a_block_that_runs_again_in_the_backward_is_checkpointed() -> None:
     assert "runs again in the backward, as activation checkpointing does" in first(plain(), b)
 
 
+def test_a_block_whose_layers_all_run_again_is_named_itself() -> None:
+    """Its forward is called and not the module, so that the block has no second call."""
+    conv = ("layer1.conv#2", "backward", "aten::mkldnn_convolution")
+    norm = ("layer1.norm#2", "backward", "aten::native_batch_norm")
+    b = side({**PLAIN, conv: (1, 10e-3), norm: (1, 2e-3)}, modules=MODULES)
+    assert first(plain(), b).startswith("backward of `layer1` +12.0 ms")
+
+
 def test_a_layer_in_training_mode_is_named_by_its_mode() -> None:
     drop = ("layer1.norm", "forward", "aten::bernoulli_")
     trains = called("layer1.norm", "BatchNorm2d", training=True)

@@ -75,3 +75,9 @@ def test_calls_that_differ_from_round_to_round_are_not_counted() -> None:
     assert between(a, b)[BACK].counted
     first = replace(b.rounds[0], parts=a.rounds[0].parts)
     assert not between(a, replace(b, rounds=(first, *b.rounds[1:])))[BACK].counted
+
+
+def test_three_rounds_are_enough_where_no_noise_could_explain_the_difference() -> None:
+    noise = (1.0, 1.6, 0.9)
+    found = between(side(PLAIN, noise=noise), side({**PLAIN, FC: (1, 30e-3)}, noise=noise))
+    assert [key for key, one in found.items() if one.beyond] == [FC]

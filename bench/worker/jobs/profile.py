@@ -260,6 +260,7 @@ def _part(part: Part, seen: Sequence[PartCost], *, has_device: bool) -> dict[str
         "calls": statistics.median_low([one.calls for one in seen]),
         "events": statistics.fmean(one.events for one in seen),
         "host_s": _mean_s(one.host_ns for one in seen),
+        "least_s": min(one.device_ns if has_device else one.host_ns for one in seen) / 1e9,
         "device_s": _mean_s(one.device_ns for one in seen) if has_device else None,
         "kernels": kernels,
     }
