@@ -110,7 +110,7 @@ def _measure(
         code = report.exit_code(strict=strict) if stopped is None else WRONG
         outcome.write(path, report, pairs, code)
         if stopped is None and (keys := explained.cases(report, explain)):
-            left_s = _left_s(planned, began_s)
+            left_s = _left_s(planned, time.monotonic() - began_s)
             report = _with_causes(report, keys, planned, path, experience, left_s)
             outcome.write(path, report, pairs, code)
         run_directory.finish(directory, complete=incomplete is None)
@@ -126,10 +126,10 @@ def _measure(
     return code
 
 
-def _left_s(planned: Planned, began_s: float) -> float | None:
+def _left_s(planned: Planned, spent_s: float) -> float | None:
     """Return the seconds that are left of the budget; None without one."""
     budget_s = planned.run.budget_s
-    return None if budget_s is None else budget_s - (time.monotonic() - began_s)
+    return None if budget_s is None else budget_s - spent_s
 
 
 def _with_causes(

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from bench.ab import explained
+from bench.commands import ab
 from bench.core.errors import UserError
 from bench.core.records import Case, Failure
 from bench.engine.workers import Experience
@@ -146,3 +147,23 @@ def test_the_section_stands_in_the_report_before_the_full_table() -> None:
         )
     )
     assert text.index("REGRESSED") < text.index("### Why") < text.index("<details>")
+
+
+def test_the_command_adds_the_causes_to_its_report_and_changes_no_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(explained, "PairProfiler", FakeProfiler())
+    cases = {ONE: {"A": case(batch=1), "B": case(batch=1)}}
+    made = dataclasses.replace(planned(()), cases=cases)
+    before = report(row(ONE, "REGRESSED"))
+    after = ab._with_causes(before, [ONE], made, tmp_path, Experience(), None)
+    assert after.rows == before.rows
+    assert "<code>layer1.conv</code>" in after.causes
+    assert any("`layer1.conv` +20.0 ms" in line for line in after.causes_told)
+
+
+def test_what_is_left_of_a_budget_is_what_the_pairs_have_not_used() -> None:
+    made = planned(())
+    assert ab._left_s(made, 30.0) is None
+    run = made.run.model_copy(update={"budget_s": 100.0})
+    assert ab._left_s(dataclasses.replace(made, run=run), 30.0) == 70.0
