@@ -23,6 +23,7 @@ TORCH_TESTS = (
     "tests/worker/model/test_torch_compile.py",
     "tests/worker/device/test_device.py",
     "tests/worker/metrics/test_flops.py",
+    "tests/worker/model/test_graph_breaks.py",
     "tests/worker/model/test_growth.py",
     "tests/worker/model/test_pytree.py",
     "tests/worker/model/test_loss.py",

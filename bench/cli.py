@@ -130,11 +130,14 @@ def run_command(
 
 @app.command()
 def compare(
-    run: flags.Paths,
+    run: flags.Comparable,
     run2: flags.Run2 = None,
     by: flags.By = None,
 ) -> None:
     """Compare the settings within a run (--by), or two runs row by row.
+
+    Two directories of bench profile, or one with --by, are compared part by part: which layers and
+    operators make the difference.
 
     Reads results and measures nothing.
     """
@@ -177,6 +180,7 @@ def ab(
     timeout: flags.AbTimeout = None,
     seed: flags.AbSeed = None,
     strict: flags.AbStrict = False,
+    explain: flags.AbExplain = None,
     out: flags.AbOut = None,
     resume: flags.AbResume = None,
 ) -> None:
@@ -211,6 +215,7 @@ def ab(
                 out=out,
                 resume=resume,
                 pairs=pairs,
+                explain=explain,
             )
         )
     )
@@ -450,19 +455,43 @@ def export(
 def profile(
     *,
     axes: Mapping[str, Sequence[str]],
+    a: flags.ProfileA = None,
+    b: flags.ProfileB = None,
     config: flags.ProfileConfig = None,
     subject: flags.Subject = None,
     weights: flags.Weights = None,
     timeout: flags.Timeout = None,
+    rounds: flags.ProfileRounds = None,
     out: flags.ProfileOut = None,
 ) -> None:
     """Show where time and memory go: traces, layers, operators, memory over time.
 
     Writes traces for ui.perfetto.dev and CSV files. Times under a profiler are no measurements; use
     bench run for those.
+
+    With A and B, e.g. bench profile main . or bench profile amp=off amp=bfloat16, both are profiled
+    in turns, and sentences say which layers and operators make the difference.
     """
     from bench.commands import profile
 
+    if (a is None) != (b is None):
+        raise typer.BadParameter(f"A and B belong together; only {a} is given")
+    if rounds is not None and rounds < 1:
+        raise typer.BadParameter(f"--rounds {rounds}: expected 1 or more")
+    if a is not None:
+        from bench.ab.ab_plan import Asked
+        from bench.commands import profile_pair
+
+        pair = Asked(
+            a=a,
+            b=b,
+            config=config,
+            axes={name: tuple(values) for name, values in axes.items() if values},
+            subjects=tuple(subject or ()),
+            options={"timeout_s": timeout, "weights": weights},
+            out=out,
+        )
+        _end(lambda: profile_pair.run(pair, rounds))
     _end(
         lambda: profile.run(
             profile.Asked(
@@ -472,6 +501,7 @@ def profile(
                 timeout_s=timeout,
                 weights=weights,
                 out=out,
+                rounds=rounds,
             )
         )
     )

@@ -98,6 +98,12 @@ def option(
     )
 
 
+Comparable = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="a run directory, a measurements.csv, or a directory of bench profile"
+    ),
+]
 Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
 
 
@@ -277,8 +283,8 @@ AbResume = Annotated[
     Path | None,
     option(
         "--resume",
-        "continue this directory; --pairs adds pairs; only --budget, --timeout and --strict "
-        "can be given as well",
+        "continue this directory; --pairs adds pairs; only --budget, --timeout, --strict and "
+        "--no-explain can be given as well",
         "DIR",
     ),
 ]
@@ -373,7 +379,8 @@ Runs = Annotated[
     typer.Argument(
         metavar="RUN…",
         help="run directories, the oldest first; a directory of `bench profile` as well adds "
-        "each layer's share inside the network",
+        "each layer's share inside the network, one of `bench profile A B` or `bench ab` the "
+        "causes of a difference",
     ),
 ]
 ReportOut = Annotated[
@@ -494,4 +501,39 @@ BackfillRetry = Annotated[
 ]
 BackfillList = Annotated[
     bool, option("--list", "show the commits that are not measured yet, then exit")
+]
+
+# of bench ab
+AbExplain = Annotated[
+    bool | None,
+    typer.Option(
+        "--explain/--no-explain",
+        help="profile what changed and name the causes: REGRESSED and IMPROVED cases, or none "
+        "[default: REGRESSED cases, if the budget has time left]",
+        show_default=False,
+    ),
+]
+
+# of bench profile
+ProfileA = Annotated[
+    str | None,
+    typer.Argument(
+        metavar="[A]",
+        help="compare two variants: a git revision, . (the working tree), axis=value, or "
+        "python=PATH",
+        show_default=False,
+    ),
+]
+ProfileB = Annotated[
+    str | None,
+    typer.Argument(metavar="[B]", help="the candidate, of the same kind", show_default=False),
+]
+ProfileRounds = Annotated[
+    int | None,
+    option(
+        "--rounds",
+        "profile each case in N processes, which shows the noise of each part [default: 3; 5 "
+        "of each side for A and B]",
+        "N",
+    ),
 ]

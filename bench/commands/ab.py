@@ -3,22 +3,26 @@
 `run` reads as the table of contents of a comparison.
 """
 
+import dataclasses
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
-from bench.ab import ab_directory, ab_plan, decision, pair_journal, variants
+from bench.ab import ab_directory, ab_plan, decision, explained, pair_journal, variants
 from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
-from bench.core.text import command
+from bench.core.text import command, number_of
 from bench.engine.workers import Experience
+from bench.explain import text
 from bench.host import gpu_driver, preflight
 from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
-from bench.verdict import paired_test, tables
+from bench.verdict import ab_report, paired_test, tables
 
 WRONG, INTERRUPTED = 2, 130
 
@@ -46,15 +50,19 @@ def run(asked: Asked) -> int:
             console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
         devices = (case.device for sides in planned.cases.values() for case in sides.values())
         with gpu_driver.kept_loaded(devices):
-            return _measure(path, planned, console, strict=asked.strict)
+            return _measure(path, planned, console, strict=asked.strict, explain=asked.explain)
 
 
-def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) -> int:
+def _measure(
+    path: Path, planned: Planned, console: Console, *, strict: bool, explain: bool | None = None
+) -> int:
+    began_s = time.monotonic()
     directory = run_directory.RunDir(path)
     holder = run_directory.lock(directory)
     journal = Journal(path / pair_journal.NAME)
     history = ab_directory.null_history(path, planned.machine_id)
-    pairs = _pairs(path, planned, journal, paired_test.bias(history), console)
+    experience = Experience(tell=lambda text: console.print(tables.safe(text), soft_wrap=True))
+    pairs = _pairs(path, planned, journal, paired_test.bias(history), experience)
     incomplete: str | None = "the budget was used up"
     stopped: UserError | None = None
     try:
@@ -71,6 +79,10 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         report = decision.decided(planned, pairs, history, path, incomplete=incomplete)
         code = report.exit_code(strict=strict) if stopped is None else WRONG
         decision.write(path, report, pairs, code)
+        if stopped is None and (keys := explained.cases(report, explain)):
+            left_s = _left_s(planned, time.monotonic() - began_s)
+            report = _with_causes(report, keys, planned, path, experience, left_s)
+            decision.write(path, report, pairs, code)
         run_directory.finish(directory, complete=incomplete is None)
         if incomplete is not None:
             console.print(tables.safe(f"to measure the rest: {_go_on(path)}"), soft_wrap=True)
@@ -84,13 +96,10 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     return code
 
 
-def _pairs(path: Path, planned: Planned, journal: Journal, bias: float, console: Console) -> Pairs:
+def _pairs(
+    path: Path, planned: Planned, journal: Journal, bias: float, experience: Experience
+) -> Pairs:
     """Return the pairs to be measured, with those that the journal has already."""
-
-    def tell(text: str) -> None:
-        console.print(tables.safe(text), soft_wrap=True)
-
-    experience = Experience(tell=tell)
     by_side = {side.name: side for side in planned.sides}
     return Pairs(
         cases={key: one["A"] for key, one in planned.cases.items()},
@@ -113,7 +122,32 @@ def _pairs(path: Path, planned: Planned, journal: Journal, bias: float, console:
             number=number,
             experience=experience,
         ).open(),
-        tell=tell,
+        tell=experience.tell,
+    )
+
+
+def _left_s(planned: Planned, spent_s: float) -> float | None:
+    """Return the seconds that are left of the budget; None without one."""
+    budget_s = planned.run.budget_s
+    return None if budget_s is None else budget_s - spent_s
+
+
+def _with_causes(
+    report: ab_report.AbReport,
+    keys: Sequence[str],
+    planned: Planned,
+    path: Path,
+    experience: Experience,
+    left_s: float | None,
+) -> ab_report.AbReport:
+    """Return the report with the causes of what changed.  The verdicts stay as they are."""
+    experience.tell(f"profiling {number_of(len(keys), 'changed case')} to find the causes")
+    found, notes = explained.explained(keys, planned, path, experience, left_s=left_s)
+    return dataclasses.replace(
+        report,
+        notes=(*report.notes, *notes),
+        causes=text.markdown(found),
+        causes_told=tuple(text.lines(found)),
     )
 
 

@@ -10,11 +10,13 @@ from rich.console import Console
 from bench.commands import confirm
 from bench.core.errors import UserError, one_line
 from bench.core.text import command
+from bench.explain import matching
+from bench.explain.explanation import explain
 from bench.history import blessed, commits, findings, series, store
 from bench.html import page
 from bench.html.history import Shown, section
 from bench.plots import draw
-from bench.results import distinct_runs, profile_load, run_directory
+from bench.results import distinct_runs, pair_profiles, profile_load, run_directory
 from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import load
 from bench.results.results import Results
@@ -33,12 +35,14 @@ class ReportError(UserError):
 def report(given: Sequence[Path], out: Path | None) -> int:
     """Write the page, its plots, and a CSV if not all rows fit.  Return the exit code.
 
-    given: directories of runs, and of profiles, which show the layers inside the network.
+    given: directories of runs, of profiles, which show the layers inside the network, and of pairs
+           of profiles, whose difference is explained.
     out:   a folder; by default that of the run, or a new one in results/ for several runs.
     """
     console = wide_console()
     profiled = [path for path in given if profile_load.is_profile(path)]
-    paths = [path for path in given if path not in profiled]
+    pairs = [path for path in given if pair_profiles.is_pair(path)]
+    paths = [path for path in given if path not in (*profiled, *pairs)]
     if not paths:
         raise ReportError(
             f"{given[0]}: was left by `bench profile`; give the directory of a `bench run` before "
@@ -48,8 +52,11 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     runs = distinct_runs.apart([_load(path) for path in paths])
     folder = out or _folder(paths)
     _refuse_foreign(folder, paths)
+    explanations = [
+        explain(a, b) for path in pairs for a, b in matching.between(*pair_profiles.load(path))
+    ]
     past, past_note = _past(runs) if len(runs) > 2 else (None, "")
-    made = page.build(runs, profiles, past, past_note)
+    made = page.build(runs, profiles, past, past_note, explanations)
     own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -20,6 +20,11 @@ def seconds(value_s: float | None) -> str:
     return f"{_three(value_s / 1e-9)} ns"
 
 
+def signed(value_s: float) -> str:
+    """A difference of two durations: `0.0019` → `+1.90 ms`."""
+    return f"{'+' if value_s >= 0 else '-'}{seconds(abs(value_s))}"
+
+
 def count(value: float | None, unit: str = "") -> str:
     """`4712484864` → `4.71 G`; `count(2e9, "FLOP/s")` → `2.00 GFLOP/s`."""
     if value is None or not math.isfinite(value):

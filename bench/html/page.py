@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from bench.compare.groups import split
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import number_of, printable, shortened
+from bench.explain.explanation import Explanation
 from bench.html import (
     findings,
     layer_tables,
@@ -28,6 +29,7 @@ from bench.html import (
     svg,
     table_data,
     table_rows,
+    why,
 )
 from bench.html.history import Shown
 from bench.insights import headlines
@@ -66,6 +68,7 @@ def build(
     profiles: Sequence[Profiled] = (),
     past: Shown | None = None,
     past_note: str = "",
+    explanations: Sequence[Explanation] = (),
 ) -> Page:
     """Return the page of runs, in the given order.
 
@@ -73,6 +76,7 @@ def build(
     past_note: why there is none.
     profiles: profiles of cases of the runs; the page shows their layers inside the network and
               alone.
+    explanations: of the difference of two variants of cases.
     """
     several = len(runs) > 1
     rows = [row for run in runs for row in run.rows]
@@ -101,6 +105,7 @@ def build(
         "history": run_tables.history(runs) if len(runs) > 2 else None,
         "past": past,
         "past_note": past_note,
+        "why": why.sections(explanations),
         "inside": inside,
         "inside_head": layer_tables.HEAD,
         "inside_notes": not_inside,

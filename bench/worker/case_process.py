@@ -28,6 +28,7 @@ from bench.worker.device.device import free_share
 from bench.worker.jobs import (
     count_static_metrics,
     interleaved,
+    parts,
     prepare,
     profile,
     reference,
@@ -402,6 +403,7 @@ JOBS: Mapping[Job, Callable[[Request], Entry]] = {
     "measure": _measure,
     "static_metrics": _static_metrics,
     "profile": profile.run,
+    "parts": parts.run,
     "reference": _reference,
     "turns": interleaved.run,
     "fits": _fits,

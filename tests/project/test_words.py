@@ -35,6 +35,7 @@ PLAIN_PACKAGES = (
     "verdict",
     "engine",
     "history",
+    "explain",
     "worker",
     "tune",
     "api",

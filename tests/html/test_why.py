@@ -1,0 +1,36 @@
+"""The section of the page that says why two variants take other times."""
+
+from pathlib import Path
+
+from bench.explain.explanation import explain
+from bench.html.page import build
+from tests.explain.sides import CONV, MODULES, PLAIN, called, side
+from tests.support.cases import case
+from tests.support.results import replicates, run_of
+
+SLOWER = side({**PLAIN, CONV: (2, 30e-3)}, modules=MODULES)
+
+
+def test_the_page_has_the_sentences_and_the_layers_of_an_explanation(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", replicates(case(), [0.01] * 5))
+    html = build([run], explanations=[explain(side(PLAIN, modules=MODULES), SLOWER)]).html
+    assert '<section id="why">' in html
+    assert "forward of layer1.conv +20.0 ms (100 % of the slowdown)" in html
+    assert '<td class="name">layer1.conv</td><td class="n">30.0 ms</td>' in html
+
+
+def test_without_an_explanation_the_page_has_no_such_section(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", replicates(case(), [0.01] * 5))
+    assert 'id="why"' not in build([run]).html
+
+
+def test_a_layer_with_markup_in_its_name_is_text(tmp_path: Path) -> None:
+    key = ("<b>x", "forward", "aten::addmm")
+    modules = (called("<b>x", "Linear"),)
+    found = explain(
+        side({key: (1, 1e-3)}, modules=modules), side({key: (2, 9e-3)}, modules=modules)
+    )
+    run = run_of(tmp_path / "run", replicates(case(), [0.01] * 5))
+    html = build([run], explanations=[found]).html
+    assert "<b>x" not in html
+    assert "&lt;b&gt;x" in html

@@ -1,0 +1,42 @@
+"""The details of each call of a module."""
+
+import torch
+from torch import Tensor, nn
+
+from bench.worker.profiler.calls import CallRecorder, memory_format
+
+IMAGE = torch.zeros(2, 3, 4, 4)
+
+
+def test_the_memory_format_of_a_tensor_is_that_of_its_bytes() -> None:
+    assert memory_format(IMAGE) == "contiguous"
+    assert memory_format(IMAGE.to(memory_format=torch.channels_last)) == "channels_last"
+    assert memory_format(IMAGE[:, :1]) == "strided"
+    assert memory_format(torch.zeros(2, 3, 1, 1)) == "either"
+    assert memory_format(torch.zeros(2, 3)) == ""
+
+
+def test_a_call_has_its_settings_weights_and_what_goes_in_and_comes_out() -> None:
+    recorder, conv = CallRecorder(), nn.Conv2d(3, 8, 3).eval()
+    recorder.begins("conv", "conv", conv, ((IMAGE,), {}))
+    recorder.ends("conv", conv(IMAGE).double())
+    seen = recorder.found["conv"]
+    assert seen.settings == "3, 8, kernel_size=(3, 3), stride=(1, 1)"
+    assert seen.weights == "weight 8x3x3x3 float32, bias 8 float32"
+    assert not seen.training
+    assert (seen.input_dtype, seen.output_dtype) == ("float32", "float64")
+    assert (seen.input_format, seen.output_shape) == ("contiguous", "2x8x2x2")
+
+
+class Unprintable(nn.Module):
+    def extra_repr(self) -> str:
+        raise ValueError("no text")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_a_module_that_cannot_print_itself_has_no_settings() -> None:
+    recorder = CallRecorder()
+    recorder.begins("own", "own", Unprintable(), ())
+    assert recorder.found["own"].settings == ""
