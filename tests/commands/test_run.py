@@ -197,9 +197,9 @@ def test_what_the_system_refuses_while_a_run_measures_is_told_with_what_helps(
         raise OSError(number, os.strerror(number))
 
     monkeypatch.setattr(Ending, "measure", refuse)
-    run = begun(run_directory.create(Path("run"), {}))
+    one = begun(run_directory.create(Path("run"), {}))
     with pytest.raises(UserError) as raised:
-        said(lambda console: run._measure(run, console))
+        said(lambda console: run._measure(one, console))
     assert str(raised.value) == f"run: {told}"
 
 
