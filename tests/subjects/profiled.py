@@ -77,6 +77,23 @@ class KeepsItsOwn(nn.Module):
         return (self.weight * x.sum()).expand(1000).exp().sum()
 
 
+class _Large(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        block = torch.zeros(3_000_000)
+        return x + block[0]
+
+
+class Allocates(nn.Module):
+    """One layer needs twelve million bytes for as long as it works."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.large, self.last = nn.Linear(4, 4), _Large(), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.last(self.large(self.first(x))))
+
+
 class HeavyLoss(Planted):
     """The work lies in the loss."""
 

@@ -8,7 +8,6 @@ a count of FLOPs.  Everything is written to one folder beside the record.
 import contextlib
 import dataclasses
 import gc
-import gzip
 import json
 import shutil
 import statistics
@@ -28,6 +27,7 @@ from bench.worker.model import compile as compiled
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
 from bench.worker.profiler import memory as profile_memory
+from bench.worker.profiler import trace_file
 from bench.worker.profiler.device import (
     Work,
     bottleneck,
@@ -85,16 +85,26 @@ def run(request: Request) -> Facts:
         load.start()
         prof, events, profiled_s = _traced(built, ranges)
         load.stop()
+        memory_step = _memory_step(built, eager=eager)  # soon: it is in the same trace
         found = _analyse(events, ranges, plain, built)
         found["host"]["profiled_s"] = profiled_s
-        memory = _memory(built, eager=eager)
     prepare.end(built, begun, plain["whole_s"])
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
-    found |= memory | _flops(built, found["operators"])
+    found |= _memory(memory_step) | _flops(built, found["operators"])
     limits.allow_writing()  # a trace is larger than what a subject may write
-    prof.export_chrome_trace(str(folder / TRACE))
+    profiled = trace_file.Profiled(
+        events=events,
+        ranges=ranges,
+        counted=middle(steps(events)[WARM_STEPS:], MIDDLE_STEPS),
+        device=built.device.name,
+        memory=memory_step,
+    )
+    try:
+        of_trace = trace_file.write(prof.export_chrome_trace, folder / TRACE, profiled)
+    except trace_file.TraceFileError as error:  # the tables are still worth having
+        of_trace = [f"there is no trace: {error}"]
     found["contended"] = load.contended
-    found["notes"] = _notes(found, folder / TRACE, built)
+    found["notes"] = [*_notes(found, built), *of_trace]
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     return Facts(case=request.case, facts={"profiled_s": profiled_s})
 
@@ -285,14 +295,20 @@ def _kernels(works: Sequence[Sequence[Work]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["device_s"])
 
 
-def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
-    """Return the series and the peak, and by operator the bytes that it allocated."""
+def _memory_step(built: prepare.BuiltCase, *, eager: bool) -> profile_memory.MemoryStep | None:
+    """Record a step with its memory events; None where it would allocate nothing."""
     if compiled.uses_cuda_graphs(built.case.compile, built.device.type):
-        return {"memory": None, "allocated": {}}  # a replay allocates nothing
+        return None  # a replay allocates nothing
     module = built.prepared.module if eager else None
-    used = profile_memory.record(
-        built.step, built.prepared, module, torch.device(built.device.name)
-    )
+    device = torch.device(built.device.name)
+    return profile_memory.record(built.step, built.prepared, module, device)
+
+
+def _memory(step: profile_memory.MemoryStep | None) -> dict[str, Any]:
+    """Return the series and the peak, and by operator the bytes that it allocated."""
+    if step is None:
+        return {"memory": None, "allocated": {}}
+    used = step.usage
     start_ns = used.times_ns[0]
     return {
         "memory": {
@@ -330,7 +346,7 @@ def _no_flops(why: str) -> dict[str, Any]:
     return {"flops": {}, "flops_notes": [f"FLOPs by operator are not known: {why}"]}
 
 
-def _notes(found: Mapping[str, Any], trace: Path, built: prepare.BuiltCase) -> list[str]:
+def _notes(found: Mapping[str, Any], built: prepare.BuiltCase) -> list[str]:
     """Return notes for the reader of the figures."""
     notes = []
     if found["contended"]:
@@ -345,11 +361,6 @@ def _notes(found: Mapping[str, Any], trace: Path, built: prepare.BuiltCase) -> l
         notes.append("CUDA graphs allocate nothing when replayed: no memory over time")
     if not built.device.synchronous and not found["device"]:
         notes.append(f"torch's profiler saw no work on {built.device.name}: host times alone")
-    try:
-        with gzip.open(trace, "rt", encoding="utf-8") as file:
-            json.load(file)
-    except ValueError as error:  # a range of the subject with a name that breaks it
-        notes.append(f"the trace is no valid JSON ({error})")
     return notes
 
 
