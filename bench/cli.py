@@ -41,6 +41,12 @@ WEIGHTS_HELP = (
 )
 
 Paths = Annotated[Path, typer.Argument(metavar="RUN", help="a run directory or a measurements.csv")]
+Comparable = Annotated[
+    Path,
+    typer.Argument(
+        metavar="RUN", help="a run directory, a measurements.csv, or a directory of bench profile"
+    ),
+]
 
 
 def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
@@ -285,7 +291,7 @@ def run_command(
 
 @app.command()
 def compare(
-    run: Paths,
+    run: Comparable,
     run2: Annotated[
         Path | None, typer.Argument(metavar="[RUN2]", help="the candidate; RUN is the baseline")
     ] = None,
@@ -300,6 +306,9 @@ def compare(
     ] = None,
 ) -> None:
     """Compare the settings within a run (--by), or two runs row by row.
+
+    Two directories of bench profile, or one with --by, are compared part by part: which layers and
+    operators make the difference.
 
     Reads results and measures nothing.
     """
@@ -400,6 +409,15 @@ def ab(
     strict: Annotated[
         bool, _option("--strict", "exit with 3 if a case is undecided or untrusted")
     ] = False,
+    explain: Annotated[
+        bool | None,
+        typer.Option(
+            "--explain/--no-explain",
+            help="profile what changed and name the causes: REGRESSED and IMPROVED cases, or none "
+            "[default: REGRESSED cases, if the budget has time left]",
+            show_default=False,
+        ),
+    ] = None,
     out: Annotated[
         Path | None, _option("--out", "output directory [default: results/<time>-ab-…]", "DIR")
     ] = None,
@@ -408,7 +426,7 @@ def ab(
         _option(
             "--resume",
             "continue this directory; --pairs adds pairs; only --budget, --timeout and --strict "
-            "can be given as well",
+            "--no-explain can be given as well",
             "DIR",
         ),
     ] = None,
@@ -444,6 +462,7 @@ def ab(
                 out=out,
                 resume=resume,
                 pairs=pairs,
+                explain=explain,
             )
         )
     )
@@ -592,6 +611,19 @@ def export(
 def profile(
     *,
     axes: Mapping[str, Sequence[str]],
+    a: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[A]",
+            help="compare two variants: a git revision, . (the working tree), axis=value, or "
+            "python=PATH",
+            show_default=False,
+        ),
+    ] = None,
+    b: Annotated[
+        str | None,
+        typer.Argument(metavar="[B]", help="the candidate, of the same kind", show_default=False),
+    ] = None,
     config: Annotated[
         Path | None,
         _option("--config", "TOML file with the cases [default: the ConvNet at 8 images]", "FILE"),
@@ -604,6 +636,15 @@ def profile(
         float | None,
         _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
     ] = None,
+    rounds: Annotated[
+        int | None,
+        _option(
+            "--rounds",
+            "profile each case in N processes, which shows the noise of each part [default: 3; 5 "
+            "of each side for A and B]",
+            "N",
+        ),
+    ] = None,
     out: Annotated[
         Path | None, _option("--out", "output directory [default: results/<time>-profile-…]", "DIR")
     ] = None,
@@ -612,9 +653,30 @@ def profile(
 
     Writes traces for ui.perfetto.dev and CSV files. Times under a profiler are no measurements; use
     bench run for those.
+
+    With A and B, e.g. bench profile main . or bench profile amp=off amp=bfloat16, both are profiled
+    in turns, and sentences say which layers and operators make the difference.
     """
     from bench.commands import profile as profiling
 
+    if (a is None) != (b is None):
+        raise typer.BadParameter(f"A and B belong together; only {a} is given")
+    if rounds is not None and rounds < 1:
+        raise typer.BadParameter(f"--rounds {rounds}: expected 1 or more")
+    if a is not None:
+        from bench.ab.plan import Asked
+        from bench.commands import profile_pair
+
+        pair = Asked(
+            a=a,
+            b=b,
+            config=config,
+            axes={name: tuple(values) for name, values in axes.items() if values},
+            subjects=tuple(subject or ()),
+            options={"timeout_s": timeout, "weights": weights},
+            out=out,
+        )
+        _end(lambda: profile_pair.run(pair, rounds))
     _end(
         lambda: profiling.run(
             profiling.Asked(
@@ -624,6 +686,7 @@ def profile(
                 timeout_s=timeout,
                 weights=weights,
                 out=out,
+                rounds=rounds,
             )
         )
     )

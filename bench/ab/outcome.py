@@ -124,6 +124,8 @@ def tell(report: ab_report.Report, console: Console, path: Path) -> None:
     problem = github.step_summary(ab_report.markdown(report))
     with contextlib.suppress(BrokenPipeError):  # nobody reads, but the exit code still counts
         console.print(ab_report.table(report))
+        for line in report.causes_told:
+            console.print(tables.safe(line), soft_wrap=True)
         for note in (*report.notes, *([problem] if problem else [])):
             console.print(tables.safe(note), soft_wrap=True)
         console.print(tables.safe(f"report: {path / REPORT}"), soft_wrap=True)

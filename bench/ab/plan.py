@@ -59,6 +59,7 @@ class Asked:
     out: Path | None = None
     resume: Path | None = None
     pairs: int | None = None  # the most fresh pairs of a suspect
+    explain: bool | None = None  # find the causes; None: of what is REGRESSED
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,24 +3,28 @@
 `run` reads as the table of contents of a comparison.
 """
 
+import dataclasses
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 
 from bench.ab import directory as ab_directory
+from bench.ab import explained, outcome, plan, variants
 from bench.ab import journal as pair_journal
-from bench.ab import outcome, plan, variants
 from bench.ab.plan import AbError, Asked, Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
-from bench.core.text import command
+from bench.core.text import command, number_of
 from bench.engine.workers import Experience
+from bench.explain import text
 from bench.host import gpu_driver, preflight
 from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
-from bench.verdict import paired_test, tables
+from bench.verdict import ab_report, paired_test, tables
 
 WRONG, INTERRUPTED = 2, 130
 
@@ -48,10 +52,13 @@ def run(asked: Asked) -> int:
             console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
         devices = (case.device for sides in planned.cases.values() for case in sides.values())
         with gpu_driver.kept_loaded(devices):
-            return _measure(path, planned, console, strict=asked.strict)
+            return _measure(path, planned, console, strict=asked.strict, explain=asked.explain)
 
 
-def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) -> int:
+def _measure(
+    path: Path, planned: Planned, console: Console, *, strict: bool, explain: bool | None
+) -> int:
+    began_s = time.monotonic()
     directory = run_directory.RunDir(path)
     holder = run_directory.lock(directory)
     journal = Journal(path / pair_journal.NAME)
@@ -102,6 +109,10 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
         report = outcome.decided(planned, pairs, history, path, incomplete=incomplete)
         code = report.exit_code(strict=strict) if stopped is None else WRONG
         outcome.write(path, report, pairs, code)
+        if stopped is None and (keys := explained.cases(report, explain)):
+            left_s = _left_s(planned, began_s)
+            report = _with_causes(report, keys, planned, path, experience, left_s)
+            outcome.write(path, report, pairs, code)
         run_directory.finish(directory, complete=incomplete is None)
         if incomplete is not None:
             console.print(tables.safe(f"to measure the rest: {_go_on(path)}"), soft_wrap=True)
@@ -113,6 +124,31 @@ def _measure(path: Path, planned: Planned, console: Console, *, strict: bool) ->
     if stopped is not None:
         raise stopped
     return code
+
+
+def _left_s(planned: Planned, began_s: float) -> float | None:
+    """Return the seconds that are left of the budget; None without one."""
+    budget_s = planned.run.budget_s
+    return None if budget_s is None else budget_s - (time.monotonic() - began_s)
+
+
+def _with_causes(
+    report: ab_report.Report,
+    keys: Sequence[str],
+    planned: Planned,
+    path: Path,
+    experience: Experience,
+    left_s: float | None,
+) -> ab_report.Report:
+    """Return the report with the causes of what changed.  The verdicts stay as they are."""
+    experience.tell(f"profiling {number_of(len(keys), 'changed case')} to find the causes")
+    found, notes = explained.explained(keys, planned, path, experience, left_s=left_s)
+    return dataclasses.replace(
+        report,
+        notes=(*report.notes, *notes),
+        causes=text.markdown(found),
+        causes_told=tuple(text.lines(found)),
+    )
 
 
 def _interrupted(path: Path, console: Console) -> int:

@@ -11,8 +11,12 @@ from bench.compare import transfers
 from bench.core.errors import UserError
 from bench.core.row_names import case_names
 from bench.core.text import number_of
-from bench.results import distinct_runs, history
+from bench.explain import matching, text
+from bench.explain.explanation import explain
+from bench.results import distinct_runs, history, profile_load, profile_parts
 from bench.results.load import ReadError, load
+from bench.results.profile_load import is_profile
+from bench.results.profile_tables import SUMMARY
 from bench.results.results import Results
 from bench.terminal.progress import wide_console
 from bench.verdict import check as checking
@@ -33,6 +37,8 @@ class ReadingError(UserError):
 def compare(path: Path, other: Path | None, by: str | None) -> int:
     """Print the speedup of each value of `by`, or `other` against `path`.  Return the exit code."""
     console = wide_console()
+    if is_profile(path) and (other is None or is_profile(other)):
+        return _profiles(path, other, by, console)
     run = load(path)
     if other is None and by is None:
         raise ReadingError(
@@ -63,6 +69,45 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
     return OK
 
 
+def _profiles(path: Path, other: Path | None, by: str | None, console: Console) -> int:
+    """Print why the cases of two profiles, or two settings of one profile, take other times."""
+    first = _parts(path)
+    if other is not None:
+        pairs = matching.between(first, _parts(other))
+    elif by is not None:
+        pairs = matching.within(first, by)
+    else:
+        raise ReadingError(
+            f"{path}: compare with what? Give a second profile, or --by with an axis, e.g. "
+            "--by memory_format"
+        )
+    if not pairs:
+        raise ReadingError(
+            f"{path}: no two cases belong together"
+            + (f" with {other}" if other else f" that differ in {by} alone")
+        )
+    for a, b in pairs:
+        found = explain(a, b)
+        console.print(tables.safe(f"A: {a.case.case_id}"), soft_wrap=True)
+        console.print(tables.safe(f"B: {b.case.case_id}"), soft_wrap=True)
+        for line in text.lines([found], names=False):
+            console.print(tables.safe(line), soft_wrap=True)
+        console.print(text.layers_table(found))
+    if other is not None:
+        console.print(
+            "the profiles were made one after the other, so a change of the machine can pass for a "
+            "difference; bench profile A B takes turns"
+        )
+    return OK
+
+
+def _parts(path: Path) -> list[profile_parts.StepParts]:
+    """Return the cases of a profile, or the one case whose folder is given.  Raises ReadError."""
+    if (path / SUMMARY).exists():
+        return [profile_parts.read(path)]
+    return [profile_parts.read(folder) for folder in profile_load.folders(path)]
+
+
 def _only_in(path: Path, run: Results, other: Results) -> list[str]:
     """Name the cases that only the run at `path` has."""
     by_id = {str(row.case_id): row for row in run.rows}
@@ -86,18 +131,18 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     report = checking.check(run, stored, threshold, history=past)
     report = dataclasses.replace(report, notes=(*report.notes, *notes))
     code = exit_code(report, strict)
-    text = markdown.report_markdown(report)
+    written_text = markdown.report_markdown(report)
     cases = ci.of_check(report, strict=strict)
     suite = f"bench check {report.run_id} against {report.baseline_id or 'nothing'}"
     written = (path if path.is_dir() else path.parent) / REPORT
     try:
-        written.write_text(text, encoding="utf-8")
+        written.write_text(written_text, encoding="utf-8")
         written.with_name(FILE).write_text(junit(suite, cases), encoding="utf-8")
     except OSError as error:
         raise ReadingError(f"{written}: the report cannot be written: {error.strerror}") from None
     with contextlib.suppress(BrokenPipeError):  # the verdict is the exit code, read or not
         console = wide_console()
-        _print_report(report, console, step_summary(text), written)
+        _print_report(report, console, step_summary(written_text), written)
         annotate(cases, console)
     return code
 

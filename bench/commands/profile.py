@@ -12,12 +12,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
 from bench.commands import provenance
 from bench.core.errors import UserError
-from bench.core.records import Case, Entry, Failure
+from bench.core.records import Case, Failure
 from bench.core.text import number_of
 from bench.engine.requests import request
 from bench.engine.workers import Experience, WorkerPool
@@ -26,14 +27,14 @@ from bench.host.probed import Probe
 from bench.plan import config, expand
 from bench.plots.draw import rc_context, save
 from bench.plots.style import NothingToDraw
-from bench.results import profile_tables, run_directory
+from bench.results import profile_parts, profile_tables, run_directory
 from bench.results.journal import Journal
 from bench.terminal import profile_summary
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
 OK, FAILED, INTERRUPTED = 0, 4, 130
-FILES = ".files"  # beside a child's record: the folder with what it found
+ROUNDS = 3  # the least that give an interval
 HARMLESS = ("unsupported", "oom")  # what a setting cannot do here is no failure of the command
 
 
@@ -51,6 +52,7 @@ class Asked:
     timeout_s: float | None = None
     weights: str | None = None  # file for the subjects
     out: Path | None = None
+    rounds: int | None = None
 
 
 def run(asked: Asked) -> int:
@@ -79,15 +81,14 @@ def run(asked: Asked) -> int:
             console.print(tables.safe(text), soft_wrap=True)
 
         with gpu_driver.kept_loaded(case.device for case in planned.cases):
-            for entry in _entries(planned.cases, settings.run, directory, say):
-                match entry:
+            for made in _profiles(planned.cases, settings.run, directory, say, asked.rounds):
+                match made:
                     case Failure():
-                        failures.append(entry)
-                        said = f"{entry.status}: {entry.case.case_id}: {entry.told}"
-                        console.print(tables.safe(said), soft_wrap=True)
+                        failures.append(made)
+                        say(f"{made.status}: {made.case.case_id}: {made.told}")
                     case _:
-                        profiles.append(_kept(entry.case, directory))
-                        profile_summary.show(profiles[-1], console)
+                        profiles.append(made)
+                        profile_summary.show(made, console)
         return _end(profiles, failures, directory, console)
     except KeyboardInterrupt:
         said = f"interrupted; what was done lies in {directory.path}"
@@ -124,13 +125,17 @@ def _begin(
     )
 
 
-def _entries(
+def _profiles(
     cases: Sequence[Case],
     options: config.RunOptions,
     directory: run_directory.RunDir,
     say: Callable[[str], None],
-) -> Iterator[Entry]:
-    """Profile each case in a worker of its own; a crash in one does not affect the others."""
+    rounds: int | None,
+) -> Iterator[profile_tables.Profile | Failure]:
+    """Profile each case in workers of its own; a crash in one does not affect the others.
+
+    The first round is the whole profile; the others find the parts of the step alone.
+    """
     log = Journal(directory.journal)
     pool = WorkerPool(
         cases=cases,
@@ -143,20 +148,41 @@ def _entries(
         for case in cases:
             entry = pool.ask(request("profile", case, 0, options, directory.folders))
             log.append(entry)
-            yield entry
+            if isinstance(entry, Failure):
+                yield entry
+                continue
+            more: list[dict[str, Any]] = []
+            for number in range(1, ROUNDS if rounds is None else rounds):
+                again = pool.ask(request("parts", case, number, options, directory.folders))
+                if isinstance(again, Failure):
+                    say(f"round {number + 1} failed: {again.status}: {again.told}")
+                else:
+                    more.append(_further(case, directory))
+            yield _kept(case, directory, more)
     finally:
         pool.close()
         log.close()
 
 
-def _kept(case: Case, directory: run_directory.RunDir) -> profile_tables.Profile:
-    """Move the worker's files to their place, and add tables and a plot."""
-    name = directory.folders.of(case)
-    kept = directory.path / name
-    left = (directory.folders.scratch / f"{name}.profile.json").with_suffix(FILES)
+def _further(case: Case, directory: run_directory.RunDir) -> dict[str, Any]:
+    left = profile_tables.folder_of_worker(directory.folders, case, "parts")
+    found = profile_tables.found(left)
+    shutil.rmtree(left, ignore_errors=True)
+    return found
+
+
+def _kept(
+    case: Case, directory: run_directory.RunDir, more: Sequence[Mapping[str, Any]]
+) -> profile_tables.Profile:
+    """Move the worker's files to their place, and add tables and a plot.
+
+    more: what further rounds found.
+    """
+    kept = directory.path / directory.folders.of(case)
     try:
-        shutil.move(left, kept)
+        shutil.move(profile_tables.folder_of_worker(directory.folders, case, "profile"), kept)
         profile = profile_tables.load(kept)
+        profile_parts.write(kept, profile_parts.of_found(profile_tables.found(kept), more))
         profile_tables.write_case(profile)
         _draw(profile)
     except profile_tables.ProfileReadError as error:

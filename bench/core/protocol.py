@@ -14,7 +14,7 @@ from typing import Any, Literal, Self
 
 from bench.core.records import Case
 
-Job = Literal["measure", "facts", "profile", "reference", "turns", "fits"]
+Job = Literal["measure", "facts", "profile", "parts", "reference", "turns", "fits"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -42,15 +42,20 @@ class Profiled:
 
 
 def is_profile(path: Path) -> bool:
-    """Return whether `bench profile` made a directory."""
-    return any(path.glob(f"*/{SUMMARY}"))
+    """Return whether `bench profile` made a directory, or the folder of a case in one."""
+    return (path / SUMMARY).exists() or bool(folders(path))
+
+
+def folders(path: Path) -> list[Path]:
+    """Return the folders of the cases of a profile, sorted by name."""
+    return sorted(one.parent for one in path.glob(f"*/{SUMMARY}"))
 
 
 def load(path: Path) -> list[Profiled]:
     """Read the cases of a profile's directory, sorted by folder name.  Raises ReadError."""
     machine = _json(path / RUN).get("machine") if (path / RUN).exists() else None
     machine_id = machine.get("machine_id") if isinstance(machine, dict) else None
-    return [_case(one.parent, machine_id) for one in sorted(path.glob(f"*/{SUMMARY}"))]
+    return [_case(one, machine_id) for one in (folders(path) or [path])]
 
 
 def _case(folder: Path, machine_id: str | None) -> Profiled:

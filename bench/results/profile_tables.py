@@ -14,6 +14,7 @@ from typing import Any
 from bench.core import decode
 from bench.core.records import Case
 from bench.results.csv_files import write_csv
+from bench.results.run_directory import Folders
 
 FOUND, SUMMARY, MEMORY = "found.json", "profile.json", "memory.csv"
 OPERATORS, LAYERS, KERNELS = "operators.csv", "layers.csv", "kernels.csv"
@@ -88,6 +89,22 @@ class Profile:
     def residual_s(self) -> float:
         """The host's time outside of all layers: the loss, autograd's own work, the optimizer."""
         return math.fsum(row["host_s"] for row in self.layers if row["kind"] == "residual")
+
+
+def folder_of_worker(folders: Folders, case: Case, job: str) -> Path:
+    """Return the folder that a worker leaves beside its record."""
+    return (folders.scratch / f"{folders.of(case)}.{job}.json").with_suffix(".files")
+
+
+def found(folder: Path) -> dict[str, Any]:
+    """Return the content of a worker's file.  Raises ProfileReadError."""
+    try:
+        content = json.loads((folder / FOUND).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ProfileReadError(
+            f"{folder}: is not a profile: {type(error).__name__}: {error}"
+        ) from None
+    return dict(content)
 
 
 def load(folder: Path) -> Profile:

@@ -71,6 +71,8 @@ class Report:
     rows: tuple[Row, ...]
     cases: Mapping[str, Case] = dataclasses.field(default_factory=dict)  # by case_id, to name rows
     notes: tuple[str, ...] = ()
+    causes: str = ""  # a section of report.md, in Markdown
+    causes_told: tuple[str, ...] = ()  # the same for a terminal
 
     def count(self, *verdicts: Verdict, times: bool = False) -> int:
         """Return the number of rows with one of the verdicts; times: without counted figures."""
@@ -354,6 +356,7 @@ def markdown(report: Report) -> str:
     changed = [row for row in rows if row.verdict not in ("SAME", "INCONCLUSIVE")]
     text = "\n".join(head) + "\n"
     text += changed_table(_HEAD, _changed_lines(changed, report, names), MAX_BYTES // 2)
+    text += report.causes
     lines, room = [_line(row, row.case_id) for row in rows], MAX_BYTES - len(text.encode())
     return text + folded(all_of(len(rows), "figure"), _HEAD, lines, room)
 

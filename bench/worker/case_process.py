@@ -27,6 +27,7 @@ from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, refere
 from bench.worker.device.device import free_share
 from bench.worker.jobs import (
     interleaved,
+    parts,
     prepare,
     profile,
     reference,
@@ -401,6 +402,7 @@ JOBS: Mapping[Job, Callable[[Request], Entry]] = {
     "measure": _measure,
     "facts": _static_metrics,
     "profile": profile.run,
+    "parts": parts.run,
     "reference": _reference,
     "turns": interleaved.run,
     "fits": _fits,

@@ -33,6 +33,7 @@ PLAIN_PACKAGES = (
     "terminal",
     "verdict",
     "engine",
+    "explain",
     "worker",
     "tune",
     "api",

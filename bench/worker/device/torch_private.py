@@ -440,3 +440,27 @@ def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
     if own is not None:
         return dict(own)
     return dict(module.named_parameters(recurse=False, remove_duplicate=False))
+
+
+def graph_breaks(call: Any, args: Any, kwargs: Any) -> list[tuple[str, str, int, str]]:
+    """Return the reason, file, line and code of each graph break.
+
+    It compiles the function once more, without generating code, and forgets what was compiled.
+    """
+    from torch import _dynamo
+
+    found = _dynamo.explain(call)(*args, **kwargs)  # type: ignore[no-untyped-call]
+    breaks = []
+    for one in getattr(found, "break_reasons", ()):
+        stack = getattr(one, "user_stack", None) or []
+        last = stack[-1] if stack else None
+        reason = str(getattr(one, "reason", "")).strip().splitlines() or [""]
+        breaks.append(
+            (
+                reason[0],
+                last.filename if last else "",
+                int(last.lineno or 0) if last else 0,
+                (last.line or "").strip() if last else "",
+            )
+        )
+    return breaks

@@ -24,10 +24,12 @@ from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
 from bench.worker.model import compile as compiled
+from bench.worker.model import graph_breaks
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
 from bench.worker.profiler import memory as profile_memory
-from bench.worker.profiler import trace_file
+from bench.worker.profiler import parts, trace_file
+from bench.worker.profiler.calls import CallRecorder
 from bench.worker.profiler.device import (
     Work,
     bottleneck,
@@ -43,10 +45,12 @@ from bench.worker.profiler.owners import (
     OPTIMIZER,
     OUTSIDE,
     Owner,
+    Timeline,
     middle,
     steps,
     timeline,
 )
+from bench.worker.profiler.parts import Part, PartCost
 from bench.worker.profiler.ranges import Ranges
 from bench.worker.timing import contention, stopwatch
 
@@ -79,18 +83,21 @@ def run(request: Request) -> Facts:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     with prepare.no_recompiles(request.case):
-        plain = _without_profiler(built)
+        plain = without_profiler(built)
         ranges = Ranges(built.prepared.module if eager else None)
         load = contention.Meter()
         load.start()
-        prof, events, profiled_s = _traced(built, ranges)
+        prof, events, profiled_s = traced(built, ranges)
         load.stop()
         memory_step = _memory_step(built, eager=eager)  # soon: it is in the same trace
         found = _analyse(events, ranges, plain, built)
         found["host"]["profiled_s"] = profiled_s
+        found["modules"] = calls_of_modules(built)
     prepare.end(built, begun, plain["whole_s"])
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
     found |= _memory(memory_step) | _flops(built, found["operators"])
+    found["counted"] = _counted(found, built)
+    found["breaks"] = _breaks(built, found["counted"]["graph_breaks"])
     limits.allow_writing()  # a trace is larger than what a subject may write
     profiled = trace_file.Profiled(
         events=events,
@@ -109,14 +116,14 @@ def run(request: Request) -> Facts:
     return Facts(case=request.case, facts={"profiled_s": profiled_s})
 
 
-def _without_profiler(built: prepare.BuiltCase) -> dict[str, float]:
+def without_profiler(built: prepare.BuiltCase, count: int = STEPS) -> dict[str, float]:
     """The step without the profiler.  Seconds.
 
     whole_s: until the device is done; on an accelerator, of calls back to back, host_s to issue
     one and event_s of it between two events.
     """
     step, device, clock = built.step, built.device, stopwatch.wall_clock
-    found = {"whole_s": statistics.median(_steps_s(built, step))}
+    found = {"whole_s": statistics.median(steps_s(built, step, count))}
     if device.synchronous or not device.has_events:
         return found
     calls, first, last = step.prepare(2 * STEPS), device.event(), device.event()
@@ -143,7 +150,7 @@ def _prefault_memory() -> None:
         torch.ones(PREFAULT_BYTES, dtype=torch.uint8)
 
 
-def _steps_s(
+def steps_s(
     built: prepare.BuiltCase, call: Callable[[], object], steps: int = STEPS
 ) -> list[float]:
     """Seconds of each step until the device is done.  A wait a step, none within."""
@@ -158,7 +165,9 @@ def _steps_s(
     return times_s
 
 
-def _traced(built: prepare.BuiltCase, ranges: Ranges) -> tuple[Any, list[Event], float]:
+def traced(
+    built: prepare.BuiltCase, ranges: Ranges, count: int = STEPS
+) -> tuple[Any, list[Event], float]:
     """The profiler, for its trace, what it saw, and the seconds of a step under it.
 
     These are of the same kind as those without it (`_without_profiler`): until the device is done.
@@ -172,7 +181,7 @@ def _traced(built: prepare.BuiltCase, ranges: Ranges) -> tuple[Any, list[Event],
     gc.disable()
     try:
         with ranges.on(), profile(activities=activities) as prof:
-            times_s = _steps_s(built, lambda: ranges.run(built.step), WARM_STEPS + STEPS)
+            times_s = steps_s(built, lambda: ranges.run(built.step), WARM_STEPS + count)
     finally:
         if collects:
             gc.enable()
@@ -201,6 +210,7 @@ def _analyse(
             "unprofiled_s": plain["whole_s"],
         },
         "layers": _rows(host, device, ranges, has_device=bool(done)),
+        "parts": parts_of(events, ranges, windows, owners, works),
         "operators": _operators(events, windows, works),
         "kernels": _kernels(works),
         "device": None,
@@ -219,6 +229,94 @@ def _analyse(
             **dataclasses.asdict(said),
         }
     return found
+
+
+def parts_of(
+    events: Sequence[Event],
+    ranges: Ranges,
+    windows: Sequence[Event],
+    owners: Timeline,
+    works: Sequence[Sequence[Work]],
+) -> dict[str, Any]:
+    """Return the parts of a step: means over the windows, and the order of the operators."""
+    each = []
+    for window, done in zip(windows, works, strict=True):
+        inside = [one for one in events if window.start_ns <= one.start_ns < window.end_ns]
+        marked = [(one, row) for one in inside if (row := ranges.rows.get(one.name))]
+        each.append(parts.of_window(inside, owners, window, done, marked))
+    first = [one for one in events if windows[0].start_ns <= one.start_ns < windows[0].end_ns]
+    has_device = any(works)
+    return {
+        "rows": [
+            _part(part, [one.get(part, PartCost()) for one in each], has_device=has_device)
+            for part in dict.fromkeys(part for one in each for part in one)
+        ],
+        "order": [[*owner, names] for owner, names in parts.in_order(first, owners).items()],
+        "modules": {one.row: [one.module, one.type] for one in ranges.seen.values()},
+    }
+
+
+def _part(part: Part, seen: Sequence[PartCost], *, has_device: bool) -> dict[str, Any]:
+    kernels = {}
+    for name in dict.fromkeys(name for one in seen for name in one.kernels):
+        own = [one.kernels.get(name, (0, 0)) for one in seen]
+        kernels[name] = [statistics.median_low([n for n, _ in own]), _mean_s(ns for _, ns in own)]
+    return {
+        "layer": part.row,
+        "phase": part.phase,
+        "operator": part.operator,
+        "within": next((one.within for one in seen if one.within), ""),
+        "calls": statistics.median_low([one.calls for one in seen]),
+        "events": statistics.fmean(one.events for one in seen),
+        "host_s": _mean_s(one.host_ns for one in seen),
+        "device_s": _mean_s(one.device_ns for one in seen) if has_device else None,
+        "kernels": kernels,
+    }
+
+
+def calls_of_modules(built: prepare.BuiltCase) -> list[dict[str, Any]]:
+    """Return the details of each call of a module, from one more call, not compiled."""
+    recorder, ranges = CallRecorder(), Ranges(built.prepared.module)
+    ranges.on_call, ranges.on_output = recorder.begins, recorder.ends
+    built.eager.prepare(1)
+    try:
+        with ranges.on():
+            ranges.run(built.eager)
+    except (MemoryError, RuntimeError):  # eager code takes more memory than compiled code
+        return []
+    return [dataclasses.asdict(one) for one in recorder.found.values()]
+
+
+def _counted(found: Mapping[str, Any], built: prepare.BuiltCase) -> dict[str, float | None]:
+    """Return figures of one step that do not depend on time; None if one is unknown."""
+    memory, flops_ = found["memory"], found["flops"]
+    known = built.step is built.eager and found["allocated"]
+    return {
+        "operators": sum(row["calls"] for row in found["operators"]),
+        "flops": sum(flops_.values()) if flops_ else None,
+        "graph_breaks": _graph_breaks() if built.step is not built.eager else None,
+        "allocations": memory["allocations"] if memory else None,
+        "allocated_bytes": sum(own for own, _ in found["allocated"].values()) if known else None,
+        "peak_bytes": memory["peak_bytes"] if memory else None,
+    }
+
+
+def _breaks(built: prepare.BuiltCase, count: float | None) -> list[dict[str, Any]]:
+    """Return the places of graph breaks; none if torch cannot say."""
+    if not count:
+        return []
+    prepared = built.prepared
+    training = built.case.mode == "training"
+    try:
+        return graph_breaks.find(prepared.module, prepared.args, prepared.kwargs, training=training)
+    except Exception:  # the rest of the profile is still worth having
+        return []
+
+
+def _graph_breaks() -> int:
+    """Return how often a graph was broken; a frame that was given up counts as well."""
+    seen = compiled.read()
+    return seen.graph_breaks + seen.frames_total - seen.frames_ok
 
 
 def _rows(
@@ -316,6 +414,7 @@ def _memory(step: profile_memory.MemoryStep | None) -> dict[str, Any]:
             "bytes": {name: list(values) for name, values in used.bytes_by_category.items()},
             "peak": used.peak,
             "peak_bytes": used.peak_bytes,
+            "allocations": used.allocations,
             "alive": [
                 dataclasses.asdict(block) for block in used.alive[: profile_memory.MOST_ALIVE]
             ],

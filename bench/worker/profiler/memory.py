@@ -93,6 +93,7 @@ class Usage:
     alive: Sequence[Block]  # in use at the peak, the largest first
     # operator → bytes by itself, and with the operators inside
     allocated: Mapping[str, tuple[int, int]]
+    allocations: int = 0
 
     @property
     def peak_bytes(self) -> int:
@@ -139,7 +140,8 @@ def usage(
         if (total := sum(now.values())) > peak_bytes:
             peak, peak_bytes = len(times) - 1, total
     largest = sorted(_alive_after(peak, before, changes, made), key=lambda block: -block.bytes)
-    return Usage(times, series, peak, largest, _by_operator(changes))
+    count = sum(change.bytes > 0 for change in changes)
+    return Usage(times, series, peak, largest, _by_operator(changes), count)
 
 
 def _alive_after(

@@ -37,6 +37,8 @@ class ModuleCall:
 
 # A function that gets the row of a call and its output.
 OnOutput = Callable[[str, Any], None]
+# A function that gets the row of a call, the module's row and the module, and the arguments.
+OnCall = Callable[[str, str, nn.Module, Any], None]
 
 
 class _Thread(threading.local):
@@ -52,6 +54,7 @@ class Ranges:
 
     whole: nn.Module | None  # None: no module inside can be observed, as in compiled code
     on_output: OnOutput | None = None
+    on_call: OnCall | None = None
     rows: dict[str, str] = field(default_factory=dict)  # name of a range → row
     seen: dict[str, ModuleCall] = field(default_factory=dict)  # by row, in the order of the calls
     _names: dict[nn.Module, str] = field(default_factory=dict)
@@ -119,6 +122,8 @@ class Ranges:
         for one in outer:
             one.is_leaf = False
         own.append(seen)
+        if self.on_call is not None:
+            self.on_call(row, name, module, (args, kwargs))
         try:
             with record_function(self._range(row)):
                 output = _OWN_CALL(module, *args, **kwargs)

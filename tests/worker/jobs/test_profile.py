@@ -66,8 +66,8 @@ def test_a_step_under_the_profiler_and_without_it_are_both_timed_until_the_devic
     step = FakeStep(device, {"forward": 10e-3})
     monkeypatch.setattr(stopwatch, "wall_clock", device.clock)
     built: Any = SimpleNamespace(step=step, device=device)
-    assert profile._without_profiler(built)["whole_s"] == pytest.approx(11e-3)
-    _, _, profiled_s = profile._traced(built, Ranges(None))
+    assert profile.without_profiler(built)["whole_s"] == pytest.approx(11e-3)
+    _, _, profiled_s = profile.traced(built, Ranges(None))
     assert profiled_s == pytest.approx(11e-3)
 
 

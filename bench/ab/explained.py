@@ -1,0 +1,97 @@
+"""Explain the verdicts of a comparison: profile the cases that changed, and name the causes."""
+
+import shutil
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from bench.ab.plan import Planned
+from bench.ab.profiles import PairProfiler
+from bench.core.errors import UserError
+from bench.core.records import Failure
+from bench.core.text import number_of
+from bench.engine.workers import Experience
+from bench.explain import text
+from bench.explain.explanation import Explanation, explain
+from bench.results.load import ReadError
+from bench.results.profile_tables import ProfileReadError
+from bench.verdict import ab_report
+from bench.verdict.report import Verdict
+
+FOLDER = "profiles"
+MOST_CASES = 3  # those that changed most
+CASE_S = 25.0  # no round after the third begins later
+NEEDED_S = 40.0  # of a budget, for one case with its start
+
+
+def cases(report: ab_report.Report, asked: bool | None) -> list[str]:
+    """Return the cases to explain, those that changed most first.
+
+    asked: True also explains cases that improved, False none.
+    """
+    if asked is False:
+        return []
+    wanted: tuple[Verdict, ...] = ("REGRESSED", "IMPROVED") if asked else ("REGRESSED",)
+    changed: dict[str, float] = {}
+    for row in report.rows:
+        if row.verdict in wanted:
+            # A counted figure has no time, but is explained all the same.
+            size = abs((row.ratio or 1.0) - 1.0) if row.figure in ab_report.TIMES else 0.0
+            changed[row.case_id] = max(size, changed.get(row.case_id, 0.0))
+    return sorted(changed, key=lambda one: -changed[one])
+
+
+def explained(
+    keys: Sequence[str],
+    planned: Planned,
+    path: Path,
+    experience: Experience,
+    *,
+    left_s: float | None,
+    clock: Callable[[], float] = time.monotonic,
+) -> tuple[list[Explanation], list[str]]:
+    """Return the explanations, and notes about cases that have none.
+
+    Nothing that goes wrong here changes a verdict: it becomes a note.
+
+    left_s: of the budget; None without one.
+    """
+    notes: list[str] = []
+    if not keys:
+        return [], notes
+    if left_s is not None and left_s < NEEDED_S:
+        return [], ["The budget was used up before the causes could be looked for (--explain)."]
+    room = MOST_CASES if left_s is None else min(MOST_CASES, int(left_s // NEEDED_S))
+    if len(keys) > room:
+        notes.append(
+            f"The causes of {number_of(len(keys) - room, 'more case')} were not looked for: "
+            "bench profile A B explains every case."
+        )
+    chosen = [planned.cases[key] for key in keys[:room]]
+    folder, scratch = path / FOLDER, path / ".scratch" / FOLDER
+    shutil.rmtree(folder, ignore_errors=True)  # of the comparison before a resume
+    found: list[Explanation] = []
+    profiler = PairProfiler(
+        sides={side.name: side for side in planned.sides},
+        run=planned.run,
+        directory=folder,
+        scratch=scratch,
+        tell=experience.tell,
+        experience=experience,
+    )
+    try:
+        with profiler.open(chosen):
+            for sides in chosen:
+                both = profiler.profile(sides, until_s=clock() + CASE_S)
+                if isinstance(both, Failure):
+                    notes.append(f"The causes were not found: {both.case.case_id}: {both.told}")
+                else:
+                    found.append(explain(both["A"], both["B"]))
+        text.write_table(path, found)
+    except (UserError, ProfileReadError, ReadError, OSError) as error:
+        notes.append(f"The causes were not found: {error}")
+    except KeyboardInterrupt:
+        notes.append("The search for the causes was interrupted; the verdicts stand.")
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+    return found, notes

@@ -1,0 +1,136 @@
+"""The command `bench profile A B`: profile two variants in turns, and explain the difference."""
+
+import dataclasses
+import datetime
+import shutil
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from rich.console import Console
+
+from bench.ab import plan as planning
+from bench.ab import profiles, variants
+from bench.ab.plan import Planned
+from bench.core.records import Failure
+from bench.core.text import number_of
+from bench.explain import text
+from bench.explain.explanation import Explanation, explain
+from bench.host import environment, gpu_driver, preflight
+from bench.plan import config
+from bench.results import run_directory
+from bench.results.profile_parts import StepParts
+from bench.terminal.progress import wide_console
+from bench.verdict import github, tables
+
+OK, FAILED, INTERRUPTED = 0, 4, 130
+REPORT = "report.md"
+NAME = "profile-ab"
+
+
+def run(asked: planning.Asked, rounds: int | None = None) -> int:
+    """Profile, and write a directory.  Return the exit code."""
+    console = wide_console()
+    a, b = variants.parse(str(asked.a), str(asked.b))
+    if asked.out:
+        run_directory.refuse_existing(asked.out)
+    asked = dataclasses.replace(asked, config=asked.config or config.PROFILE)
+    with variants.opened(a, b) as both:
+        planned = planning.make(asked, *both)
+        directory = _begin(asked, planned)
+        console.print(tables.safe(_begins(planned)), soft_wrap=True)
+        for warning in preflight.warnings():
+            console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
+        devices = (case.device for sides in planned.cases.values() for case in sides.values())
+        try:
+            with gpu_driver.kept_loaded(devices):
+                return _profile(planned, directory, console, rounds or profiles.ROUNDS)
+        except KeyboardInterrupt:
+            said = f"interrupted; what was done lies in {directory.path}"
+            console.print(tables.safe(said), soft_wrap=True)
+            return INTERRUPTED
+        finally:
+            shutil.rmtree(directory.folders.scratch, ignore_errors=True)
+
+
+def _begins(planned: Planned) -> str:
+    a, b = planned.sides
+    return f"A: {a.shown}; B: {b.shown}; {number_of(len(planned.cases), 'case')}"
+
+
+def _begin(asked: planning.Asked, planned: Planned) -> run_directory.RunDir:
+    now = datetime.datetime.now(datetime.UTC)
+    return run_directory.create(
+        asked.out or run_directory.default_path(NAME, planned.sides[1].commit, now),
+        {
+            "command": ["bench", *sys.argv[1:]],
+            "started": now.isoformat(timespec="seconds"),
+            "sides": {side.name: side.as_dict() for side in planned.sides},
+            "machine": {"machine_id": planned.machine_id},
+            "environment": {**planned.facts, **environment.environment()},
+            "cases": list(planned.cases),
+            "missing": dict(planned.missing),
+        },
+    )
+
+
+def _profile(
+    planned: Planned, directory: run_directory.RunDir, console: Console, rounds: int
+) -> int:
+    def say(line: str) -> None:
+        console.print(tables.safe(line), soft_wrap=True)
+
+    profiler = profiles.PairProfiler(
+        sides={side.name: side for side in planned.sides},
+        run=planned.run,
+        directory=directory.path,
+        scratch=directory.folders.scratch,
+        tell=say,
+        rounds=rounds,
+    )
+    for key, why in planned.missing.items():
+        say(f"{key}: {why}")
+    found: list[Explanation] = []
+    failed: list[Failure] = []
+    with profiler.open(list(planned.cases.values())):
+        for sides in planned.cases.values():
+            match profiler.profile(sides):
+                case Failure() as failure:
+                    failed.append(failure)
+                    say(f"{failure.status}: {failure.case.case_id}: {failure.told}")
+                case both:
+                    found.append(explain(both["A"], both["B"]))
+                    for line in text.lines(found[-1:]):
+                        say(line)
+    return _end(found, failed, planned, directory.path, console)
+
+
+def _end(
+    found: Sequence[Explanation],
+    failed: Sequence[Failure],
+    planned: Planned,
+    path: Path,
+    console: Console,
+) -> int:
+    text.write_table(path, found)
+    report = _report(found, planned)
+    (path / REPORT).write_text(report, encoding="utf-8")
+    problem = github.step_summary(report)
+    lines = [
+        *([problem] if problem else []),
+        f"{path}/: {text.TABLE} has every part, {REPORT} the sentences",
+        f"open the traces ({path}/A/*/trace.json.gz, {path}/B/…) in ui.perfetto.dev",
+    ]
+    for line in lines:
+        console.print(tables.safe(line), soft_wrap=True)
+    return FAILED if failed or not found else OK
+
+
+def _report(found: Sequence[Explanation], planned: Planned) -> str:
+    a, b = planned.sides
+    head = f"A is `{a.shown}`, B is `{b.shown}`. Times are those of a step without the profiler.\n"
+    return head + text.markdown(found, "Where the difference is")
+
+
+def explained(both: Mapping[str, StepParts]) -> Explanation:
+    return explain(both["A"], both["B"])

@@ -1,0 +1,108 @@
+"""Aligns the modules of two networks: equal names first, then the position among the siblings.
+
+Names that are numbers (`nn.Sequential`) move when a layer is inserted, so siblings with such names
+are compared by what they are, in their order (Needleman & Wunsch 1970).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+
+@dataclass(slots=True)
+class Node:
+    """A module in the tree of names."""
+
+    name: str  # the whole dotted name
+    type: str = ""
+    weights: str = ""
+    settings: str = ""
+    inside: dict[str, "Node"] = field(default_factory=dict)  # by the last part of the name
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """The types of all modules inside, in order."""
+        return tuple(name for one in self.inside.values() for name in (one.type, *one.types))
+
+
+# What makes two modules alike.  The values only have to order the alternatives.
+_TYPE, _WEIGHTS, _SETTINGS, _INSIDE, _NAME, _POSITION = 4.0, 2.0, 1.0, 2.0, 1.5, 0.1
+
+
+def tree(modules: Iterable[tuple[str, str, str, str]]) -> Node:
+    """Return the tree of (dotted name, type, weights, settings), in the order of first calls."""
+    root = Node("")
+    for name, type_, weights, settings in modules:
+        node, path = root, list[str]()
+        for last in name.split("."):
+            path.append(last)
+            node = node.inside.setdefault(last, Node(".".join(path)))
+        node.type, node.weights, node.settings = type_, weights, settings
+    return root
+
+
+def aligned(a: Node, b: Node) -> dict[str, str]:
+    """Return the name of each module of B → the name of the module of A that corresponds."""
+    found: dict[str, str] = {}
+    for left, right in _pairs(list(a.inside.items()), list(b.inside.items())):
+        found[right.name] = left.name
+        found |= aligned(left, right)
+    return found
+
+
+def _pairs(a: Sequence[tuple[str, Node]], b: Sequence[tuple[str, Node]]) -> list[tuple[Node, Node]]:
+    left, right = dict(a), dict(b)
+    same = [name for name in left if name in right]
+    if left.keys() == right.keys() and all(left[name].type == right[name].type for name in same):
+        return [(left[name], right[name]) for name in same]
+    found = [(left[name], right[name]) for name in same if not name.isdigit()]
+    rest_a = [(name, one) for name, one in a if name.isdigit() or name not in right]
+    rest_b = [(name, one) for name, one in b if name.isdigit() or name not in left]
+    return found + _sequence(rest_a, rest_b)
+
+
+def _alike(a: tuple[str, Node], b: tuple[str, Node]) -> float:
+    (name_a, left), (name_b, right) = a, b
+    score = _POSITION + _NAME * (name_a == name_b)
+    if left.type != right.type:
+        return score
+    score += _TYPE + _WEIGHTS * (left.weights == right.weights)
+    return score + _SETTINGS * (left.settings == right.settings) + _INSIDE * _overlap(left, right)
+
+
+def _overlap(a: Node, b: Node) -> float:
+    """Return the share of the types inside that both have, by position."""
+    left, right = a.types, b.types
+    if not left and not right:
+        return 1.0
+    equal = sum(one == other for one, other in zip(left, right, strict=False))
+    return equal / max(len(left), len(right))
+
+
+def _sequence(
+    a: Sequence[tuple[str, Node]], b: Sequence[tuple[str, Node]]
+) -> list[tuple[Node, Node]]:
+    """Return the pairs, in order, whose likeness has the largest sum."""
+    best: list[list[float]] = [[0.0] * (len(b) + 1) for _ in range(len(a) + 1)]
+    for i in range(len(a) - 1, -1, -1):
+        for j in range(len(b) - 1, -1, -1):
+            both = best[i + 1][j + 1] + _alike(a[i], b[j])
+            best[i][j] = max(both, best[i + 1][j], best[i][j + 1])
+    found, i, j = list[tuple[Node, Node]](), 0, 0
+    while i < len(a) and j < len(b):
+        if best[i][j] == best[i + 1][j + 1] + _alike(a[i], b[j]):
+            found.append((a[i][1], b[j][1]))
+            i, j = i + 1, j + 1
+        elif best[i][j] == best[i + 1][j]:
+            i += 1
+        else:
+            j += 1
+    return found
+
+
+def rows(modules: Mapping[str, str], row: str) -> str | None:
+    """Return the row of A for a row of B: `layer#2` is the second call of the module `layer`.
+
+    modules: of `aligned`.  None if A has no such module.
+    """
+    name, mark, count = row.partition("#")
+    return f"{modules[name]}{mark}{count}" if name in modules else None

@@ -1,0 +1,513 @@
+"""Finds causes among the differences: what changed in a module, and the time that goes with it.
+
+A counted difference is exact: an operator that only one side calls, another setting, dtype, memory
+format or mode of a module.  Without one, a part is a cause only if its difference is beyond the
+noise.  Everything else is the remainder.
+"""
+
+import itertools
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bench.core import units
+from bench.core.text import number_of
+from bench.explain import align
+from bench.explain.differences import BETWEEN, IDLE, Difference, Whole
+from bench.results.profile_parts import GraphBreak, ModuleCall, StepParts
+
+EITHER = "either"  # as bench.worker.profiler.calls has it
+NETWORK = "(network)"
+SMALL_SHARE = 0.01  # of the step: a counted cause with a smaller difference comes last
+COUNTED_NAMES = (
+    "operators", "flops", "graph_breaks", "layout_flips", "allocations", "allocated_bytes",
+    "peak_bytes",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cause:
+    """A change in one place, and its part of the difference."""
+
+    layer: str  # the name in B, or in A if B lacks it
+    changes: tuple[str, ...]  # in words, the most important first
+    parts: tuple[Difference, ...]
+    counted: bool
+    where: str = ""  # more about the place
+
+    @property
+    def difference_s(self) -> float:
+        return math.fsum(part.difference_s for part in self.parts)
+
+    @property
+    def phases(self) -> dict[str, float]:
+        """Seconds of the difference by phase."""
+        found: dict[str, float] = {}
+        for part in self.parts:
+            found[part.phase] = found.get(part.phase, 0.0) + part.difference_s
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Count:
+    """A figure of the whole step that repeats exactly."""
+
+    name: str
+    a: float | None
+    b: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The calls of modules on both sides, by the name of the row in B."""
+
+    a: Mapping[str, ModuleCall]
+    b: Mapping[str, ModuleCall]
+    order: Sequence[str]
+
+    @classmethod
+    def of(cls, a: StepParts, b: StepParts, names: Mapping[str, str]) -> "Rows":
+        to_b = {left: right for right, left in names.items()}
+        left = {align.rows(to_b, one.row) or one.row: one for one in a.modules}
+        right = {one.row: one for one in b.modules}
+        return cls(left, right, list(dict.fromkeys((*right, *left))))
+
+    def both(self, row: str) -> tuple[ModuleCall, ModuleCall] | None:
+        return (self.a[row], self.b[row]) if row in self.a and row in self.b else None
+
+
+def counted(a: StepParts, b: StepParts) -> list[Count]:
+    """Return the counted figures of the step that differ."""
+    left = {**a.counted, "layout_flips": _flips(a.modules)}
+    right = {**b.counted, "layout_flips": _flips(b.modules)}
+    return [
+        Count(name=name, a=left.get(name), b=right.get(name))
+        for name in COUNTED_NAMES
+        if left.get(name) != right.get(name)
+        and (left.get(name) is not None or right.get(name) is not None)
+    ]
+
+
+def _flips(modules: Sequence[ModuleCall]) -> int:
+    """Return how often the memory format changes from one tensor to the next."""
+    formats = [
+        one
+        for module in modules
+        for one in (module.input_format, module.output_format)
+        if one not in ("", EITHER)
+    ]
+    return sum(one != other for one, other in itertools.pairwise(formats))
+
+
+def find(
+    a: StepParts,
+    b: StepParts,
+    every: Sequence[Difference],
+    names: Mapping[str, str],
+    whole: Whole,
+) -> list[Cause]:
+    """Return the causes, the most important first.  No part belongs to two of them."""
+    rows, left = Rows.of(a, b, names), list(every)
+    found: list[Cause] = []
+    for maker in (
+        _broken_graphs,
+        _new_modules,
+        _modes,
+        _formats,
+        _dtypes,
+        _gaps,
+        _copies,
+        _modules,
+    ):
+        made, left = maker(a, b, rows, left)
+        found += made
+    return _ordered(found, whole)
+
+
+def _ordered(causes: Sequence[Cause], whole: Whole) -> list[Cause]:
+    """Return counted causes before others, and those that explain the difference before others."""
+    sign = 1.0 if whole.difference_s >= 0 else -1.0
+    small_s = SMALL_SHARE * whole.a_s
+
+    def rank(one: Cause) -> tuple[bool, bool, float]:
+        matters = sign * one.difference_s >= small_s
+        return not matters, not one.counted, -sign * one.difference_s
+
+    return sorted(causes, key=rank)
+
+
+Made = tuple[list[Cause], list[Difference]]
+
+
+def _take(
+    left: Sequence[Difference], rows: Iterable[str]
+) -> tuple[tuple[Difference, ...], list[Difference]]:
+    own = set(rows)
+    return (
+        tuple(one for one in left if one.layer in own),
+        [one for one in left if one.layer not in own],
+    )
+
+
+def _broken_graphs(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
+    """A graph break changes every graph after it, so all parts of graphs belong to it."""
+    before, after = (one.counted.get("graph_breaks") for one in (a, b))
+    if before is None or after is None or before == after:
+        return [], left
+    more = after > before
+    new = [one for one in (b if more else a).breaks if one not in (a if more else b).breaks]
+    changes = [f"graph breaks {before:.0f} → {after:.0f}", *map(_shown_break, new[:2])]
+    layer = next((name for one in new for name in one.modules), "(compiled graph)")
+    cause = Cause(layer=layer, changes=tuple(changes), parts=tuple(left), counted=True)
+    return [cause], []
+
+
+def _shown_break(one: GraphBreak) -> str:
+    code = f" at `{one.code}`" if one.code else ""
+    place = f" ({one.place})" if one.place else ""
+    return f"{one.reason}{code}{place}"
+
+
+def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
+    """Modules that one side lacks, or calls more often: the outermost ones with all inside."""
+    types = {**{row: kind for row, (_, kind) in a.types.items()},
+             **{row: kind for row, (_, kind) in b.types.items()}}  # fmt: skip
+    layers = dict.fromkeys(one.layer for one in left if not one.layer.startswith("("))
+    in_a, in_b = _seen(left, "a_s", rows.a), _seen(left, "b_s", rows.b)
+    known = {row.partition("#")[0] for row in in_a & in_b}
+    found: list[Cause] = []
+    for row in sorted(
+        layers.keys() | rows.a.keys() | rows.b.keys(), key=lambda one: one.count(".")
+    ):
+        is_new, is_gone = row in in_b and row not in in_a, row in in_a and row not in in_b
+        if not (is_new or is_gone) or row.startswith("("):
+            continue
+        name, _, number = row.partition("#")
+        again = name in known
+        alone = in_b - in_a if is_new else in_a - in_b
+        inside = [
+            one
+            for one in layers
+            if _inside(one, name, number) or (again and one in alone and _inside(one, name))
+        ]
+        parts, left = _take(left, inside)
+        if not parts:
+            continue
+        kind = types.get(row, "") or types.get(name, "")
+        phases = {part.phase for part in parts}
+        if again:
+            changes = [f"runs {'again' if is_new else 'less often'}"]
+            if phases == {"backward"}:
+                changes[0] += " in the backward, as activation checkpointing does"
+        else:
+            changes = [f"{'a new' if is_new else 'no more'} layer{f' ({kind})' if kind else ''}"]
+        found.append(
+            Cause(
+                layer=name,
+                changes=(*changes, *_operators(parts, a, b)[:2]),
+                parts=parts,
+                counted=True,
+            )
+        )
+    return found, left
+
+
+def _seen(left: Iterable[Difference], time: str, modules: Mapping[str, ModuleCall]) -> set[str]:
+    return {one.layer for one in left if getattr(one, time) > 0} | set(modules)
+
+
+def _inside(row: str, name: str, number: str | None = None) -> bool:
+    """Return whether a row is a call of a module or of one inside it.
+
+    number: of the call; None: any.
+    """
+    own, _, own_number = row.partition("#")
+    return number in (None, own_number) and (own == name or own.startswith(f"{name}."))
+
+
+def _modes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
+    """Modules that are in training mode on one side only."""
+    changed = [
+        row
+        for row in rows.order
+        if (pair := rows.both(row)) and pair[0].training != pair[1].training
+    ]
+    if not changed or NETWORK in changed:
+        return [], left
+    found = []
+    while changed:
+        top = changed[0].partition("#")[0]
+        group = [row for row in changed if row == top or row.startswith((f"{top}.", f"{top}#"))]
+        changed = [row for row in changed if row not in group]
+        parts, left = _take(left, group)
+        modes = ["training" if one.training else "inference" for one in (rows.both(top) or ())]
+        changes = (f"{modes[0]} mode → {modes[1]} mode", *_operators(parts, a, b)[:2])
+        found.append(Cause(layer=top, changes=changes, parts=parts, counted=True))
+    return found, left
+
+
+def _formats(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
+    return _flow(a, b, rows, left, "format")
+
+
+def _dtypes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
+    return _flow(a, b, rows, left, "dtype")
+
+
+def _flow(a: StepParts, b: StepParts, rows: Rows, left: list[Difference], what: str) -> Made:
+    """Follow a changed memory format or dtype from the place where it first differs.
+
+    Where the network's own input differs, the two sides are settings, and no place is a cause.
+    """
+    changed = [row for row in rows.order if (pair := rows.both(row)) and _differs(pair, what)]
+    if not changed or any(_differs_in(rows.both(row), what) for row in changed if row == NETWORK):
+        return [], left
+    root = next(
+        (row for row in changed if _differs_in(rows.both(row), what) or _is_leaf(row, rows)),
+        changed[0],
+    )
+    first = rows.both(root)
+    assert first is not None
+    where = ""
+    flips_inside = not _differs_in(first, what)
+    layer = root
+    if what == "format" and not flips_inside:  # its input differs: the code around it converts
+        layer, where = _parent(root, rows), f"before `{root}`"
+    side = "input" if not flips_inside else "output"
+    before, after = (getattr(one, f"{side}_{what}") for one in first)
+    affected = [row for row in changed if row not in (NETWORK, layer)]
+    parts, left = _take(left, {layer, *affected})
+    others = sum(_is_leaf(row, rows) for row in affected) - (what == "dtype" or flips_inside)
+    follow = f"{others} more {'layer' if others == 1 else 'layers'} after it" if others > 0 else ""
+    changes = (
+        f"{'memory format' if what == 'format' else 'dtype'} {before} → {after}"
+        + (f" ({follow})" if follow else ""),
+        *_operators([one for one in parts if one.layer == layer], a, b)[:2],
+    )
+    return [Cause(layer=layer, changes=changes, parts=parts, counted=True, where=where)], left
+
+
+def _differs(pair: tuple[ModuleCall, ModuleCall], what: str) -> bool:
+    return _differs_in(pair, what) or _unequal(*(getattr(one, f"output_{what}") for one in pair))
+
+
+def _differs_in(pair: tuple[ModuleCall, ModuleCall] | None, what: str) -> bool:
+    return pair is not None and _unequal(*(getattr(one, f"input_{what}") for one in pair))
+
+
+def _unequal(a: str, b: str) -> bool:
+    return a != b and "" not in (a, b) and EITHER not in (a, b)
+
+
+def _is_leaf(row: str, rows: Rows) -> bool:
+    name = row.partition("#")[0]
+    return name != NETWORK and not any(one.startswith(f"{name}.") for one in rows.order)
+
+
+def _parent(row: str, rows: Rows) -> str:
+    """Return the row of the innermost module around it that is called."""
+    name = row.partition("#")[0]
+    while "." in name:
+        name = name.rpartition(".")[0]
+        if name in rows.b:
+            return name
+    return NETWORK
+
+
+def _gaps(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
+    """Time in which an accelerator waits for the host to launch its next kernel."""
+    gaps = [one for one in left if one.operator == IDLE]
+    if not any(one.beyond for one in gaps):
+        return [], left
+    parts = tuple(one for one in gaps if one.beyond or one.likely)
+    first = _largest(parts)[0]
+    before_s, after_s = (math.fsum(getattr(one, name) for one in parts) for name in ("a_s", "b_s"))
+    others = len({one.layer for one in parts}) - 1
+    change = (
+        f"launch gaps, in which the device idles, {units.seconds(before_s)} → "
+        f"{units.seconds(after_s)}"
+    )
+    change += f" (with those of {number_of(others, 'more layer')})" if others else ""
+    cause = Cause(layer=first.layer, changes=(change,), parts=parts, counted=False)
+    return [cause], [one for one in left if one not in parts]
+
+
+def _copies(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
+    """Copies that the device itself carries out, mostly between it and the host."""
+    found, taken = list[Cause](), list[Difference]()
+    for one in left:
+        kernels = {**one.kernels_a, **one.kernels_b}
+        if not kernels or not all(name.startswith("Memcpy") for name in kernels):
+            continue
+        if not (one.counted or one.beyond):
+            continue
+        name = _main_kernel(one.kernels_b) or _main_kernel(one.kernels_a)
+        before, after = (
+            sum(int(calls) for calls, _ in side.values()) for side in (one.kernels_a, one.kernels_b)
+        )
+        change = f"copies `{name}` under `{one.operator}` {before} → {after}"
+        taken.append(one)
+        found.append(Cause(layer=one.layer, changes=(change,), parts=(one,), counted=one.counted))
+    return found, [one for one in left if one not in taken]
+
+
+def _modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
+    """Every module by itself: its settings, its operators, and parts beyond the noise."""
+    found: list[Cause] = []
+    rest: list[Difference] = []
+    for layer in dict.fromkeys(one.layer.partition("#")[0] for one in left):
+        parts = [one for one in left if one.layer.partition("#")[0] == layer]
+        settings = _settings(rows.both(layer))
+        counts = any(one.counted for one in parts)
+        own = parts if settings else [one for one in parts if _belongs(one, counts=counts)]
+        rest += [one for one in parts if one not in own]
+        if not own:
+            continue
+        changes = (*settings, *_operators(own, a, b))
+        found.append(
+            Cause(layer=layer, changes=changes, parts=tuple(own), counted=bool(settings) or counts)
+        )
+    return found, rest
+
+
+def _belongs(one: Difference, *, counts: bool) -> bool:
+    """Return whether a part of a module is one of a cause.
+
+    counts: operators of the module differ, so that its other parts may follow from that.
+    """
+    return one.counted or one.beyond or (counts and one.likely)
+
+
+def _settings(pair: tuple[ModuleCall, ModuleCall] | None) -> list[str]:
+    """Say which settings of a module differ."""
+    if pair is None:
+        return []
+    a, b = pair
+    found = []
+    if a.type != b.type:
+        found.append(f"{a.type} → {b.type}")
+    if a.settings != b.settings:
+        before, after = _words(a.settings), _words(b.settings)
+        gone = [one for one in before if one not in after]
+        new = [one for one in after if one not in before]
+        found.append(f"{', '.join(gone) or 'no'} → {', '.join(new) or 'no'}")
+    elif a.weights != b.weights:
+        found.append(f"{a.weights or 'no weights'} → {b.weights or 'no weights'}")
+    return found
+
+
+def _words(settings: str) -> list[str]:
+    """Split `8, 8, kernel_size=(3, 3)` at commas outside of brackets."""
+    words, depth = [""], 0
+    for letter in settings:
+        depth += (letter in "([{") - (letter in ")]}")
+        if letter == "," and depth == 0:
+            words.append("")
+        else:
+            words[-1] += letter
+    return [one.strip() for one in words if one.strip()]
+
+
+def _largest(parts: Iterable[Difference]) -> list[Difference]:
+    return sorted(parts, key=lambda one: -abs(one.difference_s))
+
+
+# They make the host wait for the device, and break a graph, whatever time they take themselves.
+READS = ("aten::item", "aten::is_nonzero")
+# Parts below this share of the largest in a cause are told after all others.
+TELLING_SHARE = 0.1
+
+
+def _operators(parts: Iterable[Difference], a: StepParts, b: StepParts) -> list[str]:
+    """Say which operators differ: counted ones first.
+
+    Operators that take no time, such as views, are left out where others take some.
+    """
+    changed = [
+        one
+        for one in _largest(parts)
+        if (one.counted or one.beyond or one.likely) and not _wraps(one.operator)
+    ]
+    most_s = max((abs(one.difference_s) for one in changed), default=0.0)
+    telling = [
+        one
+        for one in changed
+        if abs(one.difference_s) >= TELLING_SHARE * most_s or one.operator in READS
+    ]
+    new = [one for one in telling if not one.calls_a and one.calls_b]
+    gone = [one for one in telling if not one.calls_b and one.calls_a]
+    said: list[str] = []
+    if new and gone:
+        first, instead = new[0], gone[0]
+        said.append(
+            f"`{first.operator}` ({units.seconds(first.b_s)}) instead of "
+            f"`{instead.operator}` ({units.seconds(instead.a_s)})"
+        )
+        changed = [one for one in changed if one not in (first, instead)]
+    told = [one for one in telling if one in changed]
+    told.sort(key=lambda one: (not one.counted, one.operator not in READS))
+    return [*said, *(_changed(one, a, b) for one in told)]
+
+
+def _wraps(operator: str) -> bool:
+    """Return whether it only calls another operator of the same name: autograd's own nodes."""
+    return operator.startswith("autograd::engine::")
+
+
+def _changed(one: Difference, a: StepParts, b: StepParts) -> str:
+    if not one.counted:
+        return _slower(one)
+    inside = f" in `{one.within}`" if one.within not in ("", one.operator) else ""
+    if not one.calls_a:
+        calls = f", {one.calls_b} calls" if one.calls_b > 1 else ""
+        return (
+            f"a new `{one.operator}`{inside} ({units.seconds(one.b_s)}{calls}){_before(one, a, b)}"
+        )
+    if not one.calls_b:
+        return f"no more `{one.operator}`{inside} ({units.seconds(one.a_s)})"
+    return (
+        f"`{one.operator}`{inside} {one.calls_a} → {one.calls_b} calls "
+        f"({_signed(one.difference_s)})"
+    )
+
+
+def _before(one: Difference, a: StepParts, b: StepParts) -> str:
+    """Say which operator follows a new one, among those that both sides call."""
+    order = b.order.get((one.layer, one.phase), ())
+    outer = one.within or one.operator
+    if outer not in order:
+        return ""
+    both = set(a.order.get((one.layer, one.phase), ()))
+    rest = order[order.index(outer) + 1 :]
+    follows = next((name for name in rest if name in both and name != outer), None)
+    return f" before `{follows}`" if follows else ""
+
+
+def _slower(one: Difference) -> str:
+    times = f"{units.seconds(one.a_s)} → {units.seconds(one.b_s)}"
+    if one.operator == BETWEEN:
+        return f"the time between operators (Python and dispatch) {times}"
+    before, after = _main_kernel(one.kernels_a), _main_kernel(one.kernels_b)
+    if before and after and before != after:
+        return f"`{one.operator}` {times}: kernel `{after}` instead of `{before}`"
+    return f"`{one.operator}` {times}" + (f", kernel `{after}`" if after else "")
+
+
+def _main_kernel(kernels: Mapping[str, Sequence[float]]) -> str:
+    return max(kernels, key=lambda name: kernels[name][1], default="")
+
+
+def _signed(value_s: float) -> str:
+    return f"{'+' if value_s >= 0 else '-'}{units.seconds(abs(value_s))}"
+
+
+def remainder(every: Sequence[Difference], causes: Sequence[Cause]) -> float:
+    """Return the seconds of the difference that no cause has."""
+    total = math.fsum(one.difference_s for one in every)
+    return total - math.fsum(one.difference_s for one in causes)
+
+
+# In this order: the first that explains a part has it.
+MAKERS = (
+    _broken_graphs, _new_modules, _modes, _formats, _dtypes, _gaps, _copies, _modules,
+)  # fmt: skip

@@ -1,0 +1,192 @@
+"""The explanation of one case: sentences, the counted figures, and every part."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from bench.core import units
+from bench.core.records import Case
+from bench.explain import causes as causing
+from bench.explain import differences as differing
+from bench.explain.causes import Cause, Count
+from bench.explain.differences import Difference, Whole
+from bench.results.profile_parts import StepParts
+
+MOST_SENTENCES = 8
+MOST_CHANGES = 3  # in one sentence
+TELLING_SHARE = 0.05  # of the largest phase: one with less is not named
+# They move data, and compute nothing.
+CONVERSIONS = ("aten::copy_", "aten::to_mkldnn", "aten::to_dense", "aten::quantize_per_tensor")
+_FIGURES = {
+    "operators": "operators",
+    "flops": "FLOPs",
+    "graph_breaks": "graph breaks",
+    "layout_flips": "changes of the memory format",
+    "allocations": "allocations",
+    "allocated_bytes": "allocated memory",
+    "peak_bytes": "peak memory",
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why B takes another time than A.  Seconds a step, without the profiler."""
+
+    case: Case  # of A
+    whole: Whole
+    counts: tuple[Count, ...]
+    causes: tuple[Cause, ...]
+    parts: tuple[Difference, ...]
+    remainder_s: float
+    rounds: int
+    contended: bool
+
+    @property
+    def sentences(self) -> list[str]:
+        """Return at most MOST_SENTENCES sentences, the most important first."""
+        found = [_sentence(one, self.whole) for one in self.causes[:MOST_SENTENCES]]
+        return found or [self._nothing()]
+
+    def _nothing(self) -> str:
+        if self.rounds < differing.LEAST_ROUNDS:
+            return (
+                f"no counted difference was found; {self.rounds} rounds are too few to tell a "
+                "difference of the times from noise"
+            )
+        return "no difference was found: nothing counted differs, and no part beyond its noise"
+
+    @property
+    def headline(self) -> str:
+        """The difference of the steps, in one line."""
+        whole = self.whole
+        interval = ""
+        if whole.low_s is not None and whole.high_s is not None:
+            interval = f" (95 %: {_signed(whole.low_s)} to {_signed(whole.high_s)})"
+        return (
+            f"B takes {_signed(whole.difference_s)}{interval} a step: "
+            f"{units.seconds(whole.a_s)} → {units.seconds(whole.b_s)}"
+        )
+
+    @property
+    def counted(self) -> str:
+        """The counted figures that differ, in one line; empty if none does."""
+        return "; ".join(map(_count, self.counts))
+
+    @property
+    def conversions(self) -> str:
+        """The copies and conversions that only one side makes, by layer; empty without any."""
+        found: dict[str, list[int]] = {}
+        for part in self.parts:
+            if part.counted and part.operator in CONVERSIONS:
+                calls = found.setdefault(part.layer, [0, 0])
+                calls[0] += part.calls_a
+                calls[1] += part.calls_b
+        return ", ".join(f"`{layer}` {a} → {b}" for layer, (a, b) in found.items() if a != b)
+
+    @property
+    def layers(self) -> list[tuple[str, float, float]]:
+        """Seconds of each layer on both sides, the largest difference first."""
+        found: dict[str, tuple[float, float]] = {}
+        for part in self.parts:
+            name = part.layer.partition("#")[0]
+            a_s, b_s = found.get(name, (0.0, 0.0))
+            found[name] = a_s + part.a_s, b_s + part.b_s
+        every = [(name, a_s, b_s) for name, (a_s, b_s) in found.items()]
+        return sorted(every, key=lambda one: -abs(one[2] - one[1]))
+
+    @property
+    def rest(self) -> str:
+        """The remainder, in one sentence."""
+        small = "a difference within the noise in each part"
+        return f"{_signed(self.remainder_s)} in no cause: {small}"
+
+
+def explain(a: StepParts, b: StepParts) -> Explanation:
+    """Explain the difference of two profiles of one case."""
+    names = differing.modules(a, b)
+    whole, parts = differing.whole(a, b), differing.differences(a, b, names)
+    found = causing.find(a, b, parts, names, whole)
+    return Explanation(
+        case=a.case,
+        whole=whole,
+        counts=tuple(causing.counted(a, b)),
+        causes=tuple(found),
+        parts=tuple(parts),
+        remainder_s=causing.remainder(parts, found),
+        rounds=min(len(a.rounds), len(b.rounds)),
+        contended=a.contended or b.contended,
+    )
+
+
+def _sentence(cause: Cause, whole: Whole) -> str:
+    most_s = max((abs(value) for value in cause.phases.values()), default=0.0)
+    phases = [name for name, value in cause.phases.items() if abs(value) > TELLING_SHARE * most_s]
+    of = f"{phases[0]} of " if len(phases) == 1 and phases[0] != "optimizer" else ""
+    where = f", {cause.where}," if cause.where else ""
+    by = f"{_signed(cause.difference_s)}{_share(cause, whole)}"
+    return f"{of}`{cause.layer}`{where} {by}: {'; '.join(cause.changes[:MOST_CHANGES])}"
+
+
+def _share(cause: Cause, whole: Whole) -> str:
+    """Return the share of the whole difference, where there is one and the share says something."""
+    if not whole.beyond:
+        return ""
+    share = cause.difference_s / whole.difference_s
+    if not 0.005 <= share <= 1.5:
+        return ""
+    return f" ({share:.0%} of the {'slowdown' if whole.difference_s > 0 else 'speedup'})".replace(
+        "%", " %"
+    )
+
+
+def _signed(value_s: float) -> str:
+    return f"{'+' if value_s >= 0 else '-'}{units.seconds(abs(value_s))}"
+
+
+def _count(one: Count) -> str:
+    a, b = (_figure(one.name, value) for value in (one.a, one.b))
+    return f"{_FIGURES[one.name]} {a} → {b}"
+
+
+def _figure(name: str, value: float | None) -> str:
+    if value is None:
+        return "unknown"
+    if name.endswith("bytes"):
+        return units.bytes_(value)
+    return units.count(value) if name == "flops" else f"{value:,.0f}"
+
+
+COLUMNS: dict[str, str] = {
+    "case_id": "of A",
+    "layer": "name in B; in A, if B has no such layer",
+    "phase": "forward, backward or optimizer",
+    "operator": "or (between operators), (device idle)",
+    "within": "the outermost operator that calls it",
+    "calls_a": "calls in one step; 0: A has no such part",
+    "calls_b": "",
+    "a_s": "seconds of a step, without the profiler; all rows of a case are the step",
+    "b_s": "",
+    "difference_s": "B - A",
+    "low_s": "of the 95 % interval over the rounds",
+    "high_s": "",
+    "evidence": "counted, beyond noise, or empty",
+    "cause": "number of the sentence; empty: remainder",
+}
+
+
+def rows(explanation: Explanation) -> list[list[object]]:
+    """Return the rows of difference.csv, the largest difference first."""
+    number = {
+        id(part): place for place, cause in enumerate(explanation.causes, 1) for part in cause.parts
+    }
+    largest: Sequence[Difference] = sorted(
+        explanation.parts, key=lambda one: -abs(one.difference_s)
+    )
+    return [
+        [
+            explanation.case.case_id, one.layer, one.phase, one.operator, one.within,
+            one.calls_a, one.calls_b, one.a_s, one.b_s, one.difference_s, one.low_s, one.high_s,
+            "counted" if one.counted else "beyond noise" if one.beyond else "",
+            number.get(id(one)),
+        ]
+        for one in largest
+    ]  # fmt: skip

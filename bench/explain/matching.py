@@ -1,0 +1,53 @@
+"""Which profiles of cases belong together: the same case, or one that differs in some settings."""
+
+from collections.abc import Callable, Sequence
+
+from bench.core.axes import AXES
+from bench.core.records import Case
+from bench.results.profile_parts import StepParts
+
+SAME = ("mode", "batch", "input")  # another work is no other setting
+Pair = tuple[StepParts, StepParts]
+
+
+def between(a: Sequence[StepParts], b: Sequence[StepParts]) -> list[Pair]:
+    """Return the pairs of two profiles: equal cases, else the case with the fewest other settings.
+
+    Each case is in one pair at most.
+    """
+    return _pairs(a, b, lambda one, other: not _differ(one, other) & set(SAME))
+
+
+def within(every: Sequence[StepParts], by: str) -> list[Pair]:
+    """Return the pairs of one profile that differ in one axis: each value against the first."""
+    found, seen = list[Pair](), list[StepParts]()
+    for one in every:
+        first = next((base for base in seen if _differ(base.case, one.case) == {by}), None)
+        if first is None:
+            seen.append(one)
+        else:
+            found.append((first, one))
+    return found
+
+
+def _pairs(
+    a: Sequence[StepParts], b: Sequence[StepParts], allowed: Callable[[Case, Case], bool]
+) -> list[Pair]:
+    ways = sorted(
+        (len(_differ(one.case, other.case)), i, j)
+        for i, one in enumerate(a)
+        for j, other in enumerate(b)
+        if allowed(one.case, other.case)
+    )
+    found: dict[int, int] = {}
+    for _, i, j in ways:
+        if i not in found and j not in found.values():
+            found[i] = j
+    return [(a[i], b[found[i]]) for i in sorted(found)]
+
+
+def _differ(a: Case, b: Case) -> set[str]:
+    """Return the axes, and `subject`, in which two cases differ."""
+    left, right = a.as_dict(), b.as_dict()
+    names = {"subject", *(axis.name for axis in AXES)}
+    return {name for name in names if left.get(name) != right.get(name)}

@@ -1,0 +1,234 @@
+"""What changed in a network is named, where it is, with the time that goes with it."""
+
+from typing import Any
+
+import pytest
+
+from bench.explain.differences import BETWEEN, IDLE
+from bench.explain.explanation import Explanation, explain
+from bench.results.profile_parts import GraphBreak, PartTime, Round, StepParts
+from tests.explain.sides import BACK, CONV, FC, MODULES, NORM, PLAIN, called, part, side
+from tests.support.cases import case
+
+COPY = ("layer1.conv", "backward", "aten::copy_")
+
+
+def first(a: StepParts, b: StepParts) -> str:
+    return explain(a, b).sentences[0]
+
+
+def plain(**more: Any) -> StepParts:
+    return side(PLAIN, modules=MODULES, **more)
+
+
+def test_equal_code_has_no_cause() -> None:
+    found = explain(plain(), plain(noise=(1.03, 0.96, 1.01, 1.0, 0.98)))
+    assert found.causes == ()
+    assert found.sentences == [
+        "no difference was found: nothing counted differs, and no part beyond its noise"
+    ]
+
+
+def test_a_new_operator_is_named_with_its_place_and_what_it_stands_before() -> None:
+    order = {COPY[:2]: ("aten::copy_", "aten::convolution_backward")}
+    before = {COPY[:2]: ("aten::convolution_backward",)}
+    b = side({**PLAIN, COPY: (1, 1.6e-3)}, modules=MODULES, order=order)
+    assert first(plain(order=before), b) == (
+        "backward of `layer1.conv` +1.60 ms (100 % of the slowdown): a new `aten::copy_` "
+        "(1.60 ms) before `aten::convolution_backward`"
+    )
+
+
+def test_what_no_cause_has_is_the_remainder() -> None:
+    found = explain(plain(), side({**PLAIN, COPY: (1, 2e-3), FC: (1, 4.3e-3)}, modules=MODULES))
+    assert [one.layer for one in found.causes] == ["layer1.conv"]
+    assert found.remainder_s == pytest.approx(0.3e-3)
+    total_s = sum(one.difference_s for one in found.causes) + found.remainder_s
+    assert total_s == pytest.approx(found.whole.difference_s)
+
+
+def test_python_in_a_forward_is_time_between_operators() -> None:
+    loop = ("layer1", "forward", BETWEEN)
+    b = side({**PLAIN, loop: (0, 9e-3)}, modules=MODULES)
+    a = side({**PLAIN, loop: (0, 0.1e-3)}, modules=MODULES)
+    assert "forward of `layer1` +8.90 ms" in first(a, b)
+    assert "between operators (Python and dispatch) 100 µs → 9.00 ms" in first(a, b)
+
+
+def test_a_setting_of_a_layer_is_told_before_its_time() -> None:
+    small = called("layer1.conv", "Conv2d", settings="8, 8, kernel_size=(3, 3), bias=False")
+    large = called("layer1.conv", "Conv2d", settings="8, 8, kernel_size=(7, 7), bias=False")
+    a = side(PLAIN, modules=(*MODULES[:2], small, *MODULES[3:]))
+    b = side({**PLAIN, CONV: (1, 30e-3)}, modules=(*MODULES[:2], large, *MODULES[3:]))
+    assert ": kernel_size=(3, 3) → kernel_size=(7, 7); " in first(a, b)
+    assert first(a, b).startswith("forward of `layer1.conv` +20.0 ms (100 % of the slowdown)")
+
+
+def test_an_inserted_layer_is_new_and_the_layers_behind_it_are_not() -> None:
+    names = ("net.0", "net.1")
+    keys = [(name, "forward", "aten::addmm") for name in ("net.0", "net.1", "net.2")]
+    a = side(
+        {keys[0]: (1, 5e-3), (names[1], "forward", "aten::relu"): (1, 2e-3)},
+        modules=(called("net.0", "Linear"), called("net.1", "ReLU")),
+        types={"net.0": ["net.0", "Linear"], "net.1": ["net.1", "ReLU"]},
+    )
+    b = side(
+        {keys[0]: (1, 5e-3), keys[1]: (1, 3e-3), ("net.2", "forward", "aten::relu"): (1, 2e-3)},
+        modules=(called("net.0", "Linear"), called("net.1", "Linear"), called("net.2", "ReLU")),
+        types={"net.1": ["net.1", "Linear"]},
+    )
+    found = explain(a, b)
+    assert [one.layer for one in found.causes] == ["net.1"]
+    assert "a new layer (Linear)" in found.sentences[0]
+
+
+def test_a_block_that_runs_again_in_the_backward_is_checkpointed() -> None:
+    again = ("layer1.conv#2", "backward", "aten::mkldnn_convolution")
+    whole = ("layer1#2", "backward", BETWEEN)
+    b = side({**PLAIN, again: (1, 10e-3), whole: (0, 0.1e-3)}, modules=MODULES)
+    assert first(plain(), b).startswith("backward of `layer1` +10.1 ms")
+    assert "runs again in the backward, as activation checkpointing does" in first(plain(), b)
+
+
+def test_a_layer_in_training_mode_is_named_by_its_mode() -> None:
+    drop = ("layer1.norm", "forward", "aten::bernoulli_")
+    trains = called("layer1.norm", "BatchNorm2d", training=True)
+    b = side({**PLAIN, drop: (1, 3e-3)}, modules=(*MODULES[:3], trains, MODULES[4]))
+    assert "`layer1.norm`" in first(plain(), b)
+    assert "inference mode → training mode; a new `aten::bernoulli_`" in first(plain(), b)
+
+
+def formats(*values: str) -> tuple[Any, ...]:
+    """The modules with these formats: input and output of layer1, of conv, norm and fc."""
+    pairs = [values[place : place + 2] for place in range(0, len(values), 2)]
+    return (
+        MODULES[0],
+        *(
+            called(one.row, one.type, input_format=given, output_format=made)
+            for one, (given, made) in zip(MODULES[1:], pairs, strict=True)
+        ),
+    )
+
+
+LAST, PLAINLY = "channels_last", "contiguous"
+
+
+def test_a_lost_memory_format_is_named_where_it_is_lost_and_has_what_follows() -> None:
+    """The code of layer1 converts before conv; conv and norm take longer for that."""
+    a = side(PLAIN, modules=formats(LAST, LAST, LAST, LAST, LAST, LAST, "", ""))
+    clone = ("layer1", "forward", "aten::clone")
+    b = side(
+        {**PLAIN, clone: (1, 1e-3), CONV: (1, 15e-3), NORM: (1, 4e-3)},
+        modules=formats(LAST, PLAINLY, PLAINLY, PLAINLY, PLAINLY, PLAINLY, "", ""),
+    )
+    found = explain(a, b)
+    assert len(found.causes) == 1
+    assert found.causes[0].difference_s == pytest.approx(8e-3)
+    assert "`layer1`, before `layer1.conv`, " in found.sentences[0]
+    assert "memory format channels_last → contiguous (2 more layers after it)" in found.sentences[0]
+    assert "a new `aten::clone`" in found.sentences[0]
+
+
+def test_a_layer_in_another_dtype_is_named_by_its_dtypes() -> None:
+    wide = called("layer1.conv", "Conv2d", input_dtype="float64", output_dtype="float64")
+    narrow = called("layer1.conv", "Conv2d", input_dtype="float32", output_dtype="float32")
+    slow = ("layer1.conv", "forward", "aten::_slow_conv2d_forward")
+    a = side(PLAIN, modules=(*MODULES[:2], narrow, *MODULES[3:]))
+    parts = {key: value for key, value in PLAIN.items() if key != CONV}
+    b = side({**parts, slow: (1, 40e-3)}, modules=(*MODULES[:2], wide, *MODULES[3:]))
+    assert "`layer1.conv`" in first(a, b)
+    assert "dtype float32 → float64" in first(a, b)
+    assert (
+        "`aten::_slow_conv2d_forward` (40.0 ms) instead of `aten::mkldnn_convolution` (10.0 ms)"
+        in first(a, b)
+    )
+
+
+def test_settings_that_change_the_networks_own_input_are_no_cause_of_one_place() -> None:
+    def net(dtype: str) -> tuple[Any, ...]:
+        own = {"input_dtype": dtype, "output_dtype": dtype}
+        return tuple(called(one.row, one.type, **own) for one in MODULES)
+
+    a = side(PLAIN, modules=net("float32"))
+    b = side({**PLAIN, CONV: (1, 5e-3), BACK: (1, 12e-3)}, modules=net("bfloat16"))
+    found = explain(a, b)
+    assert [one.layer for one in found.causes] == ["layer1.conv"]
+    assert "(100 % of the speedup)" in found.sentences[0]
+
+
+def test_a_graph_break_is_named_with_its_line_and_module() -> None:
+    graph = ("(compiled graph 0/0)", "forward", BETWEEN)
+    second = ("(compiled graph 1/0)", "forward", BETWEEN)
+    broken = GraphBreak(
+        reason="Tensor.item", place="net.py:7", code="x.item()", modules=("layer1",)
+    )
+    a = side({graph: (0, 5e-3)}, counted={"graph_breaks": 0.0})
+    b = side({graph: (0, 4e-3), second: (0, 4e-3)}, counted={"graph_breaks": 1.0}, breaks=(broken,))
+    assert first(a, b) == (
+        "forward of `layer1` +3.00 ms (100 % of the slowdown): graph breaks 0 → 1; Tensor.item at "
+        "`x.item()` (net.py:7)"
+    )
+
+
+def test_a_counted_cause_without_time_comes_after_one_with_time() -> None:
+    view = ("fc", "forward", "aten::view")
+    b = side({**PLAIN, view: (1, 1e-6), CONV: (1, 20e-3)}, modules=MODULES)
+    found = explain(plain(), b)
+    assert [one.layer for one in found.causes] == ["layer1.conv", "fc"]
+
+
+def device_side(*parts: PartTime) -> StepParts:
+    rounds = []
+    for factor in (1.0, 1.01, 0.99):
+        total_s = factor * sum(one.device_s or 0.0 for one in parts)
+        own = tuple(
+            part(
+                (one.layer, one.phase, one.operator),
+                one.calls,
+                one.host_s,
+                device_s=factor * (one.device_s or 0.0),
+                kernels=one.kernels,
+            )
+            for one in parts
+        )
+        rounds.append(Round(unprofiled_s=total_s, profiled_s=total_s, parts=own))
+    return StepParts(case=case(), rounds=tuple(rounds), modules=MODULES)
+
+
+def on_device(key: tuple[str, str, str], device_s: float, kernel: str, calls: int = 1) -> PartTime:
+    kernels = {kernel: [calls, device_s]} if kernel else {}
+    return part(key, calls, 1e-6, device_s=device_s, kernels=kernels)
+
+
+GAP = ("fc", "forward", IDLE)
+GEMM, GEMV = on_device(FC, 4e-3, "sgemm_128x64"), on_device(FC, 9e-3, "gemv2T")
+
+
+def explained_on_device(before: tuple[PartTime, ...], after: tuple[PartTime, ...]) -> Explanation:
+    return explain(device_side(*before), device_side(*after))
+
+
+def test_a_slower_kernel_is_named_under_its_operator() -> None:
+    conv = on_device(CONV, 10e-3, "implicit_gemm")
+    found = explained_on_device((conv, GEMM), (conv, GEMV))
+    assert found.sentences[0].endswith(
+        "`aten::addmm` 4.00 ms → 9.00 ms: kernel `gemv2T` instead of `sgemm_128x64`"
+    )
+
+
+def test_launch_gaps_are_a_cause_of_their_own() -> None:
+    gap, longer = on_device(GAP, 1e-3, "", 0), on_device(GAP, 6e-3, "", 0)
+    found = explained_on_device((GEMM, gap), (GEMM, longer))
+    assert found.sentences[0] == (
+        "forward of `fc` +5.00 ms (100 % of the slowdown): launch gaps, in which the device idles, "
+        "1.00 ms → 6.00 ms"
+    )
+
+
+def test_a_copy_between_host_and_device_is_a_cause_of_its_own() -> None:
+    copy = on_device(("fc", "forward", "aten::copy_"), 3e-3, "Memcpy HtoD (Pageable -> Device)")
+    found = explained_on_device((GEMM,), (GEMM, copy))
+    assert (
+        "copies `Memcpy HtoD (Pageable -> Device)` under `aten::copy_` 0 → 1"
+        in (found.sentences[0])
+    )
