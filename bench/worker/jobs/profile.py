@@ -24,11 +24,11 @@ from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
 from bench.worker.model import compile as compiled
-from bench.worker.model import graph_breaks
+from bench.worker.model import graph_breaks, layer_names
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
+from bench.worker.profiler import fused, parts, trace_file
 from bench.worker.profiler import memory as profile_memory
-from bench.worker.profiler import parts, trace_file
 from bench.worker.profiler.calls import CallRecorder
 from bench.worker.profiler.device import (
     Work,
@@ -51,7 +51,7 @@ from bench.worker.profiler.owners import (
     timeline,
 )
 from bench.worker.profiler.parts import Part, PartCost
-from bench.worker.profiler.ranges import Ranges
+from bench.worker.profiler.ranges import NETWORK, Ranges
 from bench.worker.timing import contention, stopwatch
 
 TRACE, FOUND = "trace.json.gz", "found.json"
@@ -75,9 +75,11 @@ def folder_of(out: str) -> Path:
 
 def run(request: Request) -> Facts:
     """Do the job.  Raises the errors of building the case, and Invalid."""
-    built = prepare.build(request)
-    begun = prepare.begin(built)
-    warm_up_calls(built.step)
+    compiled_kernels = fused.Recorder()
+    with compiled_kernels.on(request.case.compile):
+        built = prepare.build(request)
+        begun = prepare.begin(built)
+        warm_up_calls(built.step)
     eager = built.step is built.eager
     folder = folder_of(request.out)
     shutil.rmtree(folder, ignore_errors=True)
@@ -92,6 +94,7 @@ def run(request: Request) -> Facts:
         memory_step = _memory_step(built, eager=eager)  # soon: it is in the same trace
         found = _analyse(events, ranges, plain, built)
         found["host"]["profiled_s"] = profiled_s
+        found["fused"] = _fused(compiled_kernels, events, built)
         found["modules"] = calls_of_modules(built)
     prepare.end(built, begun, plain["whole_s"])
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
@@ -111,7 +114,7 @@ def run(request: Request) -> Facts:
     except trace_file.TraceFileError as error:  # the tables are still worth having
         of_trace = [f"there is no trace: {error}"]
     found["contended"] = load.contended
-    found["notes"] = [*_notes(found, built), *of_trace]
+    found["notes"] = [*_notes(found, built), *_of_threads(events, ranges), *of_trace]
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     return Facts(case=request.case, facts={"profiled_s": profiled_s})
 
@@ -393,6 +396,17 @@ def _kernels(works: Sequence[Sequence[Work]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["device_s"])
 
 
+def _fused(
+    seen: fused.Recorder, events: Sequence[Event], built: prepare.BuiltCase
+) -> list[dict[str, Any]]:
+    """Return the kernels of compiled code with their operators; none where nothing is compiled."""
+    own = layer_names.aliases(built.prepared.module)
+    seen.shown = lambda name: (layer_names.alias(name, own) or name) if name else NETWORK
+    windows, done = middle(steps(events)[WARM_STEPS:], MIDDLE_STEPS), work(events)
+    works = [launched_within(done, one.start_ns, one.end_ns) for one in windows]
+    return seen.rows(windows, events, works)
+
+
 def _memory_step(built: prepare.BuiltCase, *, eager: bool) -> profile_memory.MemoryStep | None:
     """Record a step with its memory events; None where it would allocate nothing."""
     if compiled.uses_cuda_graphs(built.case.compile, built.device.type):
@@ -461,6 +475,17 @@ def _notes(found: Mapping[str, Any], built: prepare.BuiltCase) -> list[str]:
     if not built.device.synchronous and not found["device"]:
         notes.append(f"torch's profiler saw no work on {built.device.name}: host times alone")
     return notes
+
+
+def _of_threads(events: Sequence[Event], ranges: Ranges) -> list[str]:
+    """Return a note on layers without events: the profiler sees no thread of a network's own."""
+    there = {ranges.rows[one.name] for one in events if one.name in ranges.rows}
+    unseen = list(dict.fromkeys(one.module for row, one in ranges.seen.items() if row not in there))
+    if not unseen:
+        return []
+    more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+    said = f"{unseen[0]}{more} ran in a thread that torch's profiler does not see"
+    return [f"{said}: the time and the operators count for the module that waited"]
 
 
 def _mean_s(times_ns: Iterable[int]) -> float:

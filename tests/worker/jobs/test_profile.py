@@ -208,6 +208,25 @@ def test_the_trace_is_valid_whatever_the_layers_are_called(
     assert not any("trace" in note for note in found["notes"])
 
 
+def test_a_range_of_the_subject_that_breaks_the_json_is_in_the_trace_with_its_name(
+    profiled: Profiled, tmp_path: Path
+) -> None:
+    found = profiled("tests.subjects.profiled:OddRange")
+    names = [one.name for its in trace_of(tmp_path).slices.values() for one in its]
+    assert names.count('say "hi", {"ph": "X"}') == 7  # six steps, and the one with memory events
+    assert not any("trace" in note for note in found["notes"])
+
+
+def test_a_layer_in_a_thread_of_the_network_is_named_as_unseen(
+    profiled: Profiled, tmp_path: Path
+) -> None:
+    found = profiled("tests.subjects.profiled:OwnThread")
+    (said,) = [note for note in found["notes"] if "thread" in note]
+    assert said.startswith("there ran in a thread that torch's profiler does not see")
+    assert rows(found)[NETWORK]["kind"] == "module"
+    assert trace_of(tmp_path).track("bench: phases and layers", "layers")
+
+
 def test_the_layers_of_the_trace_are_those_of_the_table(profiled: Profiled, tmp_path: Path) -> None:
     found = profiled("convnet", "training", "3,224,224", batch=2)
     trace = trace_of(tmp_path)
@@ -319,3 +338,25 @@ def test_compiled_code_is_one_row_a_graph_and_says_so(profiled: Profiled) -> Non
     assert graph["host_s"] > 0.3 * found["host"]["whole_s"]
     assert graph["backward_host_s"] > 0.2 * graph["host_s"]
     assert any("inside a graph there are no layers" in note for note in found["notes"])
+
+
+@pytest.mark.slow
+def test_compiled_code_names_the_operators_that_were_fused_into_a_kernel(
+    profiled: Profiled,
+) -> None:
+    found = profiled("tests.subjects.profiled:Fusible", "training", "3,8,8", compile="default")
+    forward = [row for row in found["fused"] if row["phase"] == "forward"]
+    (convolution,) = [row for row in forward if "aten::convolution" in row["operators"]]
+    assert convolution["layers"] == ["block.0"]
+    (norm,) = [row for row in forward if "aten::relu" in row["operators"]]
+    assert norm["kind"] == "fused"
+    assert any("batch_norm" in name for name in norm["operators"])
+    assert {"block.1", "block.2"} <= set(norm["layers"])
+    assert norm["calls"] >= 1
+    assert 0 < norm["time_s"] < found["host"]["whole_s"]
+    backward = [row for row in found["fused"] if row["phase"] == "backward"]
+    assert any("aten::threshold_backward" in row["operators"] for row in backward)
+
+
+def test_eager_code_has_no_fused_kernels(profiled: Profiled) -> None:
+    assert profiled("tests.subjects.profiled:Planted", "inference")["fused"] == []
