@@ -29,9 +29,10 @@ LARGE_BYTES = 200_000_000
 SAME_CLOCK_US = 1.0
 _EVENTS = re.compile(r'"traceEvents"\s*:\s*\[')
 _BETWEEN = re.compile(r"[\s,]*")
-_NAME = re.compile(r'^(\s*"name": ")(.*)(",?)$', re.MULTILINE)
+_NAME = re.compile(r'("name": )"(.*)"(,\s*"pid": )')  # the last `pid` ends it: none is in a name
 _END_OF_EVENT = "\n  }"
-_Frame = tuple[int, int, Mapping[str, Any]]  # begin and end of the events, other values
+_NO_END = "torch wrote a trace without events or without an end; is the disk full?"
+_Frame = tuple[int, Mapping[str, Any]]  # begin of the events, the values before them
 
 
 class TraceFileError(RuntimeError):
@@ -102,7 +103,7 @@ def write(
     try:
         with _open(path) as file:
             found = _write(file, text, frame, profiled, part)
-    except OSError:  # a part of a trace cannot be opened
+    except (OSError, TraceFileError):  # a part of a trace cannot be opened
         path.unlink(missing_ok=True)
         raise
     if found.lost:
@@ -129,8 +130,8 @@ class _Written:
 def _write(
     file: BinaryIO, text: str, frame: _Frame, profiled: Profiled, part: _Part | None
 ) -> _Written:
-    begin, end, rest = frame
-    clock = Clock(int(rest.get("baseTimeNanoseconds") or 0))
+    begin, head = frame
+    clock = Clock(int(head.get("baseTimeNanoseconds") or 0))
     done = _Written()
     first = next(iter(steps(profiled.events)), None)
 
@@ -139,26 +140,32 @@ def _write(
         done.size_bytes += len(data)
         file.write(data)
 
-    put(json.dumps(rest)[:-1] + (", " if rest else "") + '"traceEvents": [\n')
-    comma = ""
+    put(json.dumps(head)[:-1] + (", " if head else "") + '"traceEvents": [\n')
+    comma, rest = "", ""
     seen_step = False
-    for event, own_text in _events(text, begin, end):
+    for event, own_text in _events(text, begin):
         if event is None:
             done.lost += 1
             continue
+        if not event:
+            rest = own_text
+            break
         if not seen_step and first is not None and event.get("name") == STEP:
             seen_step = True
             done.same_clock = abs(event["ts"] - clock.us(first.start_ns)) <= SAME_CLOCK_US
         if part is None or part.holds(event, clock):
             put(comma + own_text)
             comma = ",\n"
+    if not rest:
+        raise TraceFileError(_NO_END)
     if seen_step and done.same_clock:
         for event in _tracks(profiled, clock, part):
             put(comma + json.dumps(event))
             comma = ",\n"
     else:
         done.same_clock = False
-    put("\n]}\n")
+    after = json.dumps(_values_after(rest))
+    put("\n]" + (", " if after != "{}" else "") + after[1:] + "\n")
     return done
 
 
@@ -192,40 +199,44 @@ def _open(path: Path) -> BinaryIO:
 
 
 def _frame(text: str) -> _Frame:
-    """Return where the list of events begins and ends, and the other values of the trace."""
+    """Return where the list of events begins, and the values before it."""
     begins = _EVENTS.search(text)
-    end = text.rfind("]")
-    if not begins or end < begins.end():
-        raise TraceFileError(
-            "torch wrote a trace without events or without an end; is the disk full?"
-        )
+    if not begins or not text.endswith("}", 0, len(text.rstrip())):
+        raise TraceFileError(_NO_END)
     try:
         head = json.loads(text[: begins.end()] + "]}")
-        tail = json.loads("{" + text[end + 1 :].lstrip().removeprefix(","))
     except ValueError as error:
         raise TraceFileError(f"torch wrote a trace that is no JSON: {error}") from None
-    rest = head | tail
-    rest.pop("traceEvents")
-    rest.pop("traceName", None)  # where torch wrote it
-    return begins.end(), end, rest
+    del head["traceEvents"]
+    return begins.end(), head
 
 
-def _events(text: str, begin: int, end: int) -> Iterator[tuple[TraceEvent | None, str]]:
-    """Yield each event with its text; None where it cannot be read."""
+def _values_after(text: str) -> Mapping[str, Any]:
+    """Return the values after the list of events: messages of kineto, or nothing."""
+    try:
+        found = json.loads("{" + text.lstrip().removeprefix("]").lstrip().removeprefix(","))
+    except ValueError:  # a message that breaks the JSON
+        return {}
+    return {name: value for name, value in found.items() if name != "traceName"}  # a path
+
+
+def _events(text: str, begin: int) -> Iterator[tuple[TraceEvent | None, str]]:
+    """Yield each event with its text, None where it cannot be read; at last what follows them."""
     decode = json.JSONDecoder().raw_decode
     place = _after_comma(text, begin)
-    while place < end:
+    while place < len(text) and text[place] != "]":
         try:
             event, after = decode(text, place)
             if "pid" not in event:  # a name that looks like the end of an event
                 raise ValueError
             own_text = text[place:after]
         except ValueError:
-            after = text.find(_END_OF_EVENT, place, end)
-            after = end if after < 0 else after + len(_END_OF_EVENT)
+            after = text.find(_END_OF_EVENT, place)
+            after = len(text) if after < 0 else after + len(_END_OF_EVENT)
             event, own_text = _mended(text[place:after])
         yield event, own_text
         place = _after_comma(text, after)
+    yield {}, text[place:]
 
 
 def _after_comma(text: str, place: int) -> int:
@@ -234,8 +245,8 @@ def _after_comma(text: str, place: int) -> int:
 
 
 def _mended(text: str) -> tuple[TraceEvent | None, str]:
-    """Return an event whose name breaks the JSON, as kineto writes it: each value on a line."""
-    text = _NAME.sub(lambda its: its[1][:-1] + json.dumps(its[2]) + its[3][1:], text)
+    """Return an event whose name breaks the JSON, as kineto writes it."""
+    text = _NAME.sub(lambda its: its[1] + json.dumps(its[2]) + its[3], text)
     try:
         return json.loads(text), text
     except ValueError:

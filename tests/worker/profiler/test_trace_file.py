@@ -1,12 +1,16 @@
 """The file of a trace: torch's events are kept, tracks are added, and it can always be opened."""
 
+import errno
+import io
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench.worker.profiler import trace_file
 from bench.worker.profiler.events import Event
 from bench.worker.profiler.ranges import Ranges
 from bench.worker.profiler.trace_file import Profiled, TraceFileError, write
@@ -91,12 +95,21 @@ def test_a_trace_with_another_clock_gets_no_tracks_and_says_so(tmp_path: Path) -
     assert set(read(path).slices) == {(77, 7)}
 
 
+def of_torch_2_11(text: str) -> str:
+    """Write several values on a line, and a message after the events, as kineto once did."""
+    text = re.sub(r',\n    "(cat|name|pid|tid)"', r', "\1"', text)
+    return text.replace('"traceName"', '"ERROR": ["a [message]"],\n  "traceName"')
+
+
+@pytest.mark.parametrize("written", [str, of_torch_2_11])
 @pytest.mark.parametrize("name", ['a "b" c', '"', '{"x": 1}', 'x"},  {"ph": "X"', "é\x01"])
-def test_a_name_that_breaks_the_json_is_mended(tmp_path: Path, name: str) -> None:
+def test_a_name_that_breaks_the_json_is_mended(
+    tmp_path: Path, name: str, written: Callable[[str], str]
+) -> None:
     odd = Event(name=name, start_ns=AT_NS + 20, end_ns=AT_NS + 30, kind="user_annotation")
     events = step(AT_NS, odd)
     path = tmp_path / "trace.json"
-    assert write(exported(torchs(events)), path, profiled(events)) == []
+    assert write(exported(written(torchs(events))), path, profiled(events)) == []
     assert [one.name for one in read(path).slices[77, 7]] == ["bench step", "bench forward", name]
 
 
@@ -141,7 +154,12 @@ def test_a_trace_below_the_limit_is_whole(tmp_path: Path) -> None:
     assert len(read(path).slices[77, 7]) == 4
 
 
-@pytest.mark.parametrize("text", ["", '{"traceEvents": [', torchs(step(AT_NS))[:200]])
+WHOLE = torchs(step(AT_NS))
+
+
+@pytest.mark.parametrize(
+    "text", ["", '{"traceEvents": [', WHOLE[:200], WHOLE[: WHOLE.rindex("\n  }") + 4]]
+)
 def test_a_trace_that_torch_did_not_finish_is_an_error(tmp_path: Path, text: str) -> None:
     with pytest.raises(TraceFileError, match="disk full"):
         write(exported(text), tmp_path / "trace.json", profiled(step(AT_NS)))
@@ -154,3 +172,19 @@ def test_what_torch_says_of_the_machine_is_kept(tmp_path: Path) -> None:
     whole: dict[str, Any] = json.loads(path.read_text())
     assert whole.pop("traceEvents")
     assert whole == {"schemaVersion": 1, "baseTimeNanoseconds": BASE_NS}
+    write(exported(of_torch_2_11(torchs(step(AT_NS)))), path, profiled(step(AT_NS)))
+    assert json.loads(path.read_text())["ERROR"] == ["a [message]"]
+
+
+def test_of_a_trace_for_which_the_disk_has_no_place_nothing_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Full(io.BytesIO):
+        def write(self, _: Any) -> int:
+            (tmp_path / "trace.json").touch()
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trace_file, "_open", lambda _: Full())
+    with pytest.raises(OSError, match="No space left"):
+        write(exported(WHOLE), tmp_path / "trace.json", profiled(step(AT_NS)))
+    assert list(tmp_path.iterdir()) == []
