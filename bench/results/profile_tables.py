@@ -18,6 +18,7 @@ from bench.results.run_directory import Folders
 
 FOUND, SUMMARY, MEMORY = "found.json", "profile.json", "memory.csv"
 OPERATORS, LAYERS, KERNELS = "operators.csv", "layers.csv", "kernels.csv"
+FUSED = "fused.csv"
 
 LAYER_COLUMNS: Mapping[str, str] = {
     "case_id": "joins with the other files",
@@ -48,6 +49,16 @@ OPERATOR_COLUMNS: Mapping[str, str] = {
     "allocated_bytes": "memory that it and the operators that it calls allocated",
     "flops": "FLOPs of convolutions and matrix products, multiply-add = 2; empty if unknown",
 }
+FUSED_COLUMNS: Mapping[str, str] = {
+    "case_id": "joins with the other files",
+    "kernel": "the name that inductor gave it, or the function of a library",
+    "phase": "forward · backward",
+    "kind": "fused (several operators) · single · library",
+    "calls": "number of calls in one step; empty: the profile has no event of that name",
+    "time_s": "time in one step: of the host on a CPU, else of the device; empty: unknown",
+    "operators": "the operators of eager code that it computes, in the order of the graph",
+    "layers": "the modules whose forward called them",
+}
 KERNEL_COLUMNS = ("case_id", "kernel", "operator", "calls", "device_s")
 
 
@@ -72,6 +83,7 @@ class Profile:
     device: Mapping[str, Any] | None  # times and verdict of an accelerator
     memory: Mapping[str, Any] | None
     notes: Sequence[str]
+    fused: Sequence[Mapping[str, Any]] = ()  # kernels of compiled code
 
     @property
     def on_device(self) -> bool:
@@ -130,6 +142,7 @@ def load(folder: Path) -> Profile:
             device=found["device"],
             memory=found["memory"],
             notes=found["notes"],
+            fused=found.get("fused", ()),
         )
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise ProfileReadError(
@@ -150,11 +163,13 @@ def write_case(profile: Profile) -> None:
 
 
 def write_all(folder: Path, profiles: Sequence[Profile]) -> None:
-    """Write the tables over all cases; kernels.csv only if an accelerator ran kernels."""
+    """Write the tables over all cases: kernels.csv if an accelerator ran, fused.csv if compiled."""
     _write(folder / LAYERS, LAYER_COLUMNS, profiles, _layer_rows)
     _write(folder / OPERATORS, OPERATOR_COLUMNS, profiles, lambda one: one.operators)
     if any(one.kernels for one in profiles):
         _write(folder / KERNELS, KERNEL_COLUMNS, profiles, lambda one: one.kernels)
+    if any(one.fused for one in profiles):
+        _write(folder / FUSED, FUSED_COLUMNS, profiles, _fused_rows)
 
 
 def _write(path: Path, columns: Iterable[str], profiles: Iterable[Profile], rows_of: Any) -> None:
@@ -165,6 +180,11 @@ def _write(path: Path, columns: Iterable[str], profiles: Iterable[Profile], rows
         for row in rows_of(one)
     )
     write_csv(path, names, lines)
+
+
+def _fused_rows(profile: Profile) -> Iterable[Mapping[str, Any]]:
+    for row in profile.fused:
+        yield {**row, **{name: "; ".join(row[name]) for name in ("operators", "layers")}}
 
 
 def _layer_rows(profile: Profile) -> Iterable[Mapping[str, Any]]:

@@ -1,7 +1,7 @@
 """Print a profile: sentences, and the slowest layers and operators of each case."""
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,11 +10,13 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.core import units
-from bench.results.profile_tables import LAYERS, MEMORY, OPERATORS, SUMMARY, Profile
+from bench.core.text import number_of
+from bench.results.profile_tables import FUSED, LAYERS, MEMORY, OPERATORS, SUMMARY, Profile
 from bench.verdict.tables import safe
 
 WIDTH = 100
 MOST = 10
+MOST_NAMES = 4  # of operators or layers in a sentence
 TRACE = "trace.json.gz"
 WORTH_SAYING = 0.1  # share of the step from which on a layer's backward is named by itself
 BOUND_BY = {
@@ -36,7 +38,15 @@ def show(profile: Profile, console: Console) -> None:
         console.print(safe(line), soft_wrap=True)
     console.print(_layers(profile, where), width=width)
     console.print(_operators(profile, where), width=width)
-    files = [TRACE, LAYERS, OPERATORS, *([MEMORY, "memory.png"] if profile.memory else []), SUMMARY]
+    more = [FUSED] if profile.fused else []
+    files = [
+        TRACE,
+        LAYERS,
+        OPERATORS,
+        *more,
+        *([MEMORY, "memory.png"] if profile.memory else []),
+        SUMMARY,
+    ]
     console.print(safe(f"{profile.folder}/: {', '.join(files)}"), soft_wrap=True)
 
 
@@ -57,6 +67,8 @@ def sentences(profile: Profile) -> list[str]:
         f"{units.seconds(profile.profiled_s)} a profiled step "
         f"({units.seconds(profile.unprofiled_s)} without the profiler); {_in_no_layer(profile)}"
     )
+    if profile.fused:
+        lines.append(fused(profile))
     if profile.device:
         lines.append(_bound(profile.device))
     if profile.memory:
@@ -92,6 +104,32 @@ def modules(layers: Iterable[Mapping[str, Any]], where: str) -> list[Module]:
         one.backward_s += row[f"backward_{where}_s"] or 0.0
         one.time_s += row[f"{where}_s"] or 0.0
     return sorted(found.values(), key=lambda one: -one.time_s)
+
+
+def fused(profile: Profile) -> str:
+    """Return how many operators run as how many kernels, and what the slowest fused one does."""
+    several = [row for row in profile.fused if row["kind"] == "fused"]
+    operators = number_of(sum(len(row["operators"]) for row in profile.fused), "operator")
+    calls = sum(row["calls"] or 1 for row in profile.fused)
+    library = sum(row["calls"] or 1 for row in profile.fused if row["kind"] == "library")
+    text = f"compiled: {operators} run as {number_of(calls, 'kernel')}"
+    text += f" ({library} of libraries)" if library else ""
+    if not several:
+        return f"{text}; none is fused"
+    top = several[0]
+    names = [name.rpartition("::")[2] for name in dict.fromkeys(top["operators"])]
+    time = f" ({units.seconds(top['time_s'])} in the {top['phase']})" if top["time_s"] else ""
+    return (
+        f"{text}; {_listed(names)} of {_listed(top['layers'])} are fused into {top['kernel']}{time}"
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return at most MOST_NAMES names as text."""
+    shown, more = list(names[:MOST_NAMES]), len(names) - MOST_NAMES
+    if more > 0:
+        return f"{', '.join(shown)} and {more} more"
+    return " and ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
 def _calls(one: Module) -> str:

@@ -160,6 +160,55 @@ def test_the_tables_over_all_cases_join_by_case_id(tmp_path: Path) -> None:
     assert not (tmp_path / "kernels.csv").exists()
 
 
+FUSED: list[dict[str, Any]] = [
+    {
+        "kernel": "cpp_fused_native_batch_norm_relu_0",
+        "phase": "forward",
+        "kind": "fused",
+        "calls": 2,
+        "time_s": 0.0012,
+        "operators": ["aten::native_batch_norm", "aten::relu"],
+        "layers": ["bn1", "relu1"],
+    },
+    {
+        "kernel": "extern_kernels.convolution",
+        "phase": "forward",
+        "kind": "library",
+        "calls": 3,
+        "time_s": None,
+        "operators": ["aten::convolution"] * 3,
+        "layers": ["conv1", "conv2", "conv3"],
+    },
+]
+
+
+def test_the_kernels_of_compiled_code_are_rows_and_a_sentence(tmp_path: Path) -> None:
+    one = profile(tmp_path, fused=FUSED)
+    profile_tables.write_case(one)
+    first, second = table(tmp_path / "fused.csv")
+    assert tuple(first) == tuple(profile_tables.FUSED_COLUMNS)
+    assert (first["operators"], first["layers"]) == (
+        "aten::native_batch_norm; aten::relu",
+        "bn1; relu1",
+    )
+    assert (second["calls"], second["time_s"]) == ("3", "")
+    assert (
+        "compiled: 5 operators run as 5 kernels (3 of libraries); native_batch_norm and relu of "
+        "bn1 and relu1 are fused into cpp_fused_native_batch_norm_relu_0 (1.20 ms in the forward)"
+    ) in profile_summary.sentences(one)
+    assert "fused.csv" in printed(one)
+
+
+def test_compiled_code_of_which_nothing_is_fused_says_so(tmp_path: Path) -> None:
+    said = profile_summary.sentences(profile(tmp_path, fused=FUSED[1:]))
+    assert "compiled: 3 operators run as 3 kernels (3 of libraries); none is fused" in said
+
+
+def test_eager_code_has_no_table_of_fused_kernels(tmp_path: Path) -> None:
+    profile_tables.write_case(profile(tmp_path))
+    assert not (tmp_path / "fused.csv").exists()
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"case": 3}', "{"])
 def test_what_is_no_profile_is_refused_in_one_line(tmp_path: Path, text: str) -> None:
     (tmp_path / profile_tables.FOUND).write_text(text)

@@ -1,9 +1,11 @@
 """Subjects of which it is known where their time goes."""
 
+import threading
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.profiler import record_function
 from torch.utils.checkpoint import checkpoint
 
 HEAVY = 384  # rows of the square matrices: half a millisecond each and more
@@ -75,6 +77,67 @@ class KeepsItsOwn(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (self.weight * x.sum()).expand(1000).exp().sum()
+
+
+class _Large(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        block = torch.zeros(3_000_000)
+        return x + block[0]
+
+
+class Allocates(nn.Module):
+    """One layer needs twelve million bytes for as long as it works."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.large, self.last = nn.Linear(4, 4), _Large(), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.last(self.large(self.first(x))))
+
+
+class Fusible(nn.Module):
+    """A compiler puts the batch norm and the ReLU of its block into one kernel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.block = nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.as_tensor(self.block(x))
+
+
+class OwnThread(nn.Module):
+    """One of its layers runs in a thread."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.here, self.there = nn.Linear(4, 4), nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        found: list[Tensor] = []
+        inference = torch.is_inference_mode_enabled()
+
+        def work() -> None:
+            with torch.inference_mode(inference):
+                found.append(self.there(x))
+
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join()
+        return torch.as_tensor(self.here(x)) + found[0]
+
+
+class OddRange(nn.Module):
+    """It has a range with a name that breaks the trace as torch writes it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with record_function('say "hi", {"ph": "X"}'):
+            return torch.as_tensor(self.fc(x))
 
 
 class HeavyLoss(Planted):

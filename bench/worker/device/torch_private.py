@@ -10,7 +10,7 @@ import importlib
 import importlib.util
 import re
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -464,3 +464,45 @@ def graph_breaks(call: Any, args: Any, kwargs: Any) -> list[tuple[str, str, int,
             )
         )
     return breaks
+
+
+@contextlib.contextmanager
+def watch_kernels(saw: Callable[[str, list[Any], bool, bool], None]) -> Iterator[None]:
+    """Tell of each kernel that inductor writes or calls from a library, while the context is open.
+
+    saw: gets the kernel's name, the nodes of the graph that it computes (`fx.Node`), and whether it
+         is of the backward, and of a library.
+
+    Kernels in C++ get a range each in a profile.  No cache is used: what comes out of one is not
+    written again.  `_inductor.debug.set_kernel_post_grad_provenance_tracing`, which inductor calls
+    for each kernel, `config.cpp.enable_kernel_profile` and `V.graph.is_backward`: seen in 2.11 to
+    2.13.  Without them nothing is told.
+    """
+    from torch._inductor import config, debug
+    from torch._inductor.codegen import cpp, triton
+    from torch._inductor.virtualized import V
+
+    name = "set_kernel_post_grad_provenance_tracing"
+    own: Any = getattr(debug, name, None)
+
+    def told(schedule: Any, kernel: str, is_extern: bool = False) -> Any:
+        with contextlib.suppress(Exception):  # of a new torch: the compiler has to go on
+            computed = [schedule] if is_extern else [getattr(one, "node", None) for one in schedule]
+            nodes = [node for one in computed for node in getattr(one, "origins", ())]
+            saw(kernel, nodes, bool(getattr(V.graph, "is_backward", False)), is_extern)
+        return own(schedule, kernel, is_extern)
+
+    places = [one for one in (debug, cpp, triton) if own and hasattr(one, name)]
+    wanted = {"force_disable_caches": True, "cpp.enable_kernel_profile": True}
+    try:
+        changes = config.patch(wanted)
+    except (AttributeError, KeyError):
+        changes = contextlib.nullcontext()
+    with changes:
+        for one in places:
+            setattr(one, name, told)
+        try:
+            yield
+        finally:
+            for one in places:
+                setattr(one, name, own)

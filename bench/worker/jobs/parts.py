@@ -12,6 +12,7 @@ from bench.core.records import StaticMetrics
 from bench.worker.jobs import prepare, profile
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
+from bench.worker.profiler import fused
 from bench.worker.profiler.device import launched_within, work
 from bench.worker.profiler.owners import middle, steps, timeline
 from bench.worker.profiler.ranges import Ranges
@@ -22,9 +23,10 @@ LEAST, MOST_PLAIN, MOST_TRACED = 5, 40, 12  # steps
 
 def run(request: Request) -> StaticMetrics:
     """Do the job.  Raises the errors of building the case, and Invalid."""
-    built = prepare.build(request)
-    begun = prepare.begin(built)
-    warm_up_calls(built.step)
+    with fused.Recorder().on(request.case.compile):  # the same code as in the first round
+        built = prepare.build(request)
+        begun = prepare.begin(built)
+        warm_up_calls(built.step)
     folder = profile.folder_of(request.out)
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -8,7 +8,6 @@ a count of FLOPs.  Everything is written to one folder beside the record.
 import contextlib
 import dataclasses
 import gc
-import gzip
 import json
 import shutil
 import statistics
@@ -24,10 +23,10 @@ from bench.core.records import StaticMetrics
 from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
-from bench.worker.model import graph_breaks, torch_compile
+from bench.worker.model import graph_breaks, layer_names, torch_compile
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
-from bench.worker.profiler import memory_trace, parts
+from bench.worker.profiler import fused, memory_trace, parts, trace_file
 from bench.worker.profiler.calls import CallRecorder
 from bench.worker.profiler.device import (
     Work,
@@ -50,7 +49,7 @@ from bench.worker.profiler.owners import (
     timeline,
 )
 from bench.worker.profiler.parts import Part, PartCost
-from bench.worker.profiler.ranges import Ranges
+from bench.worker.profiler.ranges import NETWORK, Ranges
 from bench.worker.timing import contention, stopwatch
 
 TRACE, FOUND = "trace.json.gz", "found.json"
@@ -74,9 +73,11 @@ def folder_of(out: str) -> Path:
 
 def run(request: Request) -> StaticMetrics:
     """Do the job.  Raises the errors of building the case, and Invalid."""
-    built = prepare.build(request)
-    begun = prepare.begin(built)
-    warm_up_calls(built.step)
+    compiled_kernels = fused.Recorder()
+    with compiled_kernels.on(request.case.compile):
+        built = prepare.build(request)
+        begun = prepare.begin(built)
+        warm_up_calls(built.step)
     eager = built.step is built.eager
     folder = folder_of(request.out)
     shutil.rmtree(folder, ignore_errors=True)
@@ -88,19 +89,30 @@ def run(request: Request) -> StaticMetrics:
         load.start()
         prof, events, profiled_s = traced(built, ranges)
         load.stop()
+        memory_step = _memory_step(built, eager=eager)  # soon: it is in the same trace
         found = _analyse(events, ranges, plain, built)
         found["host"]["profiled_s"] = profiled_s
+        found["fused"] = _fused(compiled_kernels, events, built)
         found["modules"] = calls_of_modules(built)
-        memory = _memory(built, eager=eager)
     prepare.end(built, begun, plain["whole_s"])
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
-    found |= memory | _flops(built, found["operators"])
+    found |= _memory(memory_step) | _flops(built, found["operators"])
     found["counted"] = _counted(found, built)
     found["breaks"] = _breaks(built, found["counted"]["graph_breaks"])
     limits.allow_writing()  # a trace is larger than what a subject may write
-    prof.export_chrome_trace(str(folder / TRACE))
+    profiled = trace_file.Profiled(
+        events=events,
+        ranges=ranges,
+        counted=middle(steps(events)[WARM_STEPS:], MIDDLE_STEPS),
+        device=built.device.name,
+        memory=memory_step,
+    )
+    try:
+        of_trace = trace_file.write(prof.export_chrome_trace, folder / TRACE, profiled)
+    except trace_file.TraceFileError as error:  # the tables are still worth having
+        of_trace = [f"there is no trace: {error}"]
     found["contended"] = load.contended
-    found["notes"] = _notes(found, folder / TRACE, built)
+    found["notes"] = [*_notes(found, built), *_of_threads(events, ranges), *of_trace]
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     return StaticMetrics(case=request.case, metrics={"profiled_s": profiled_s})
 
@@ -383,12 +395,31 @@ def _kernels(works: Sequence[Sequence[Work]]) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: -row["device_s"])
 
 
-def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
-    """Return the series and the peak, and by operator the bytes that it allocated."""
+def _fused(
+    seen: fused.Recorder, events: Sequence[Event], built: prepare.BuiltCase
+) -> list[dict[str, Any]]:
+    """Return the kernels of compiled code with their operators; none where nothing is compiled."""
+    own = layer_names.aliases(built.prepared.module)
+    seen.shown = lambda name: (layer_names.alias(name, own) or name) if name else NETWORK
+    windows, done = middle(steps(events)[WARM_STEPS:], MIDDLE_STEPS), work(events)
+    works = [launched_within(done, one.start_ns, one.end_ns) for one in windows]
+    return seen.rows(windows, events, works)
+
+
+def _memory_step(built: prepare.BuiltCase, *, eager: bool) -> memory_trace.MemoryStep | None:
+    """Record a step with its memory events; None where it would allocate nothing."""
     if torch_compile.uses_cuda_graphs(built.case.compile, built.device.type):
-        return {"memory": None, "allocated": {}}  # a replay allocates nothing
+        return None  # a replay allocates nothing
     module = built.prepared.module if eager else None
-    used = memory_trace.record(built.step, built.prepared, module, torch.device(built.device.name))
+    device = torch.device(built.device.name)
+    return memory_trace.record(built.step, built.prepared, module, device)
+
+
+def _memory(step: memory_trace.MemoryStep | None) -> dict[str, Any]:
+    """Return the series and the peak, and by operator the bytes that it allocated."""
+    if step is None:
+        return {"memory": None, "allocated": {}}
+    used = step.usage
     start_ns = used.times_ns[0]
     return {
         "memory": {
@@ -425,7 +456,7 @@ def _no_flops(why: str) -> dict[str, Any]:
     return {"flops": {}, "flops_notes": [f"FLOPs by operator are not known: {why}"]}
 
 
-def _notes(found: Mapping[str, Any], trace: Path, built: prepare.BuiltCase) -> list[str]:
+def _notes(found: Mapping[str, Any], built: prepare.BuiltCase) -> list[str]:
     """Return notes for the reader of the figures."""
     notes = []
     if found["contended"]:
@@ -440,12 +471,18 @@ def _notes(found: Mapping[str, Any], trace: Path, built: prepare.BuiltCase) -> l
         notes.append("CUDA graphs allocate nothing when replayed: no memory over time")
     if not built.device.synchronous and not found["device"]:
         notes.append(f"torch's profiler saw no work on {built.device.name}: host times alone")
-    try:
-        with gzip.open(trace, "rt", encoding="utf-8") as file:
-            json.load(file)
-    except ValueError as error:  # a range of the subject with a name that breaks it
-        notes.append(f"the trace is no valid JSON ({error})")
     return notes
+
+
+def _of_threads(events: Sequence[Event], ranges: Ranges) -> list[str]:
+    """Return a note on layers without events: the profiler sees no thread of a network's own."""
+    there = {ranges.rows[one.name] for one in events if one.name in ranges.rows}
+    unseen = list(dict.fromkeys(one.module for row, one in ranges.seen.items() if row not in there))
+    if not unseen:
+        return []
+    more = f" and {len(unseen) - 1} more" if len(unseen) > 1 else ""
+    said = f"{unseen[0]}{more} ran in a thread that torch's profiler does not see"
+    return [f"{said}: the time and the operators count for the module that waited"]
 
 
 def _mean_s(times_ns: Iterable[int]) -> float:

@@ -43,7 +43,7 @@ CATEGORIES = (
 MOST_ALIVE = 50  # most blocks in use at the peak that are named: the largest
 # Operators that only allocate for another operator, whose name is shown instead.
 _ALLOCATES = ("aten::empty", "aten::resize_", "aten::new_empty")
-_SEEN = "bench seen "
+SEEN = "bench seen "  # a range that puts a label on the time line
 
 
 class MemoryProfileError(RuntimeError):
@@ -98,6 +98,16 @@ class Usage:
     @property
     def peak_bytes(self) -> int:
         return sum(values[self.peak] for values in self.bytes_by_category.values())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MemoryStep:
+    """The step that was recorded with its memory events."""
+
+    usage: Usage
+    events: Sequence[Event]
+    owners: Timeline
+    ranges: Ranges
 
 
 def usage(
@@ -194,7 +204,7 @@ def _by_operator(changes: Iterable[Change]) -> dict[str, tuple[int, int]]:
 
 def record(
     step: Step, prepared: Prepared, whole: torch.nn.Module | None, device: torch.device
-) -> Usage:
+) -> MemoryStep:
     """Record one warm step.  whole: owner of the layers.  Raises MemoryProfileError."""
     ranges = Ranges(whole)
     notes = _LabelRecorder(device)
@@ -216,7 +226,8 @@ def record(
     labels = [AddressLabel(time_ns, *notes.found[number]) for number, time_ns in seen.items()]
     labels += _kept_for_backward(changes, events) if isinstance(step, TrainingStep) else []
     start_ns = min((event.start_ns for event in events), default=0)
-    return usage(before, changes, labels, start_ns)
+    used = usage(before, changes, labels, start_ns)
+    return MemoryStep(usage=used, events=events, owners=owners, ranges=ranges)
 
 
 def alive_before(step: Step, prepared: Prepared, device: torch.device) -> dict[int, Block]:
@@ -288,7 +299,7 @@ class _LabelRecorder:
     def _note(self, category: str, name: str, tensors: Iterable[Tensor], row: str = "") -> None:
         for one in tensors:
             for part in _parts(one) if _same(one.device, self.device) else ():
-                with record_function(f"{_SEEN}{len(self.found)}"):
+                with record_function(f"{SEEN}{len(self.found)}"):
                     self.found.append((part.untyped_storage().data_ptr(), category, name or row))
 
 
@@ -303,8 +314,8 @@ def _walk(
     while todo:
         event = todo.pop()
         todo.extend(event.children)
-        if torch_private.is_torch_operator(event) and event.name.startswith(_SEEN):
-            seen[int(event.name.removeprefix(_SEEN))] = event.start_time_ns
+        if torch_private.is_torch_operator(event) and event.name.startswith(SEEN):
+            seen[int(event.name.removeprefix(SEEN))] = event.start_time_ns
         extra = torch_private.allocation(event)
         if extra is not None and _same(extra.device, device):
             changes.append(_change(event, extra, owners))

@@ -7,6 +7,7 @@ timed (torch/nn/modules/transformer.py, why_not_sparsity_fast_path).
 
 import contextlib
 import re
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -31,12 +32,20 @@ class ModuleCall:
     module: str  # the module's row, without the number of the call
     type: str
     is_leaf: bool = True
+    caller: str = ""  # row of the module that called it; empty: none did
 
 
 # A function that gets the row of a call and its output.
 OnOutput = Callable[[str, Any], None]
 # A function that gets the row of a call, the module's row and the module, and the arguments.
 OnCall = Callable[[str, str, nn.Module, Any], None]
+
+
+class _Thread(threading.local):
+    """The calls that are open in this thread, the innermost last."""
+
+    def __init__(self) -> None:
+        self.open: list[ModuleCall] = []
 
 
 @dataclass(slots=True)
@@ -50,7 +59,9 @@ class Ranges:
     seen: dict[str, ModuleCall] = field(default_factory=dict)  # by row, in the order of the calls
     _names: dict[nn.Module, str] = field(default_factory=dict)
     _counts: dict[str, int] = field(default_factory=dict)
-    _open: list[ModuleCall] = field(default_factory=list)
+    _thread: _Thread = field(default_factory=_Thread)
+    _of_step: list[ModuleCall] = field(default_factory=list)  # open in the thread of the step
+    _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
         if self.whole is None:
@@ -84,7 +95,7 @@ class Ranges:
     def run(self, step: Step, observe: TrainingObserver | None = None) -> None:
         """Run one step with its phases marked.  look: see `TrainingStep`."""
         self._counts.clear()
-        self._open.clear()
+        self._of_step = self._thread.open
         phases = iter(step.phases)
         with record_function(STEP), contextlib.ExitStack() as open_:
 
@@ -99,19 +110,25 @@ class Ranges:
                 step(next_phase)
 
     def _call(self, name: str, module: nn.Module, args: Any, kwargs: Any) -> Any:
-        count = self._counts[name] = self._counts.get(name, 0) + 1
-        row = name if count == 1 else f"{name}#{count}"
-        seen = self.seen.setdefault(row, ModuleCall(row, name, type(module).__name__))
-        for outer in self._open:
-            outer.is_leaf = False
-        self._open.append(seen)
+        # A thread of the network's own has no call open: the one that it works for called it.
+        own = self._thread.open
+        outer = own or list(self._of_step)
+        caller = outer[-1].row if outer else ""
+        with self._lock:
+            count = self._counts[name] = self._counts.get(name, 0) + 1
+            row = name if count == 1 else f"{name}#{count}"
+            called = ModuleCall(row, name, type(module).__name__, caller=caller)
+            seen = self.seen.setdefault(row, called)
+        for one in outer:
+            one.is_leaf = False
+        own.append(seen)
         if self.on_call is not None:
             self.on_call(row, name, module, (args, kwargs))
         try:
             with record_function(self._range(row)):
                 output = _OWN_CALL(module, *args, **kwargs)
         finally:
-            self._open.pop()
+            own.pop()
         if self.on_output is not None:
             self.on_output(row, output)
         return output

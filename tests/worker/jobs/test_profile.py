@@ -1,9 +1,9 @@
 """A case under the profiler: its time goes to the layers that took it, and adds up."""
 
-import gzip
 import json
+import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -22,6 +22,7 @@ from bench.worker.profiler.ranges import NETWORK, Ranges
 from bench.worker.timing import stopwatch
 from tests.support.cases import case
 from tests.support.fake_device import FakeDevice, FakeStep
+from tests.support.trace_format import Slice, Trace, read
 
 Profiled = Callable[..., dict[str, Any]]
 
@@ -185,16 +186,116 @@ def test_real_networks_add_up(
         assert sum(values[place] for values in memory["bytes"].values()) <= memory["peak_bytes"]
 
 
-def test_the_trace_is_valid_json_whatever_the_layers_are_called(
+def trace_of(folder: Path) -> Trace:
+    return read(folder / "case.profile.files" / profile.TRACE)
+
+
+def own_ns(found: Sequence[Slice]) -> Iterator[tuple[Slice, int]]:
+    for number, one in enumerate(found):
+        inside = [its for its in found if its.around and its.around[-1] == number]
+        yield one, one.end_ns - one.start_ns - sum(its.end_ns - its.start_ns for its in inside)
+
+
+def test_the_trace_is_valid_whatever_the_layers_are_called(
     profiled: Profiled, tmp_path: Path
 ) -> None:
     found = profiled("tests.subjects.profiled:HostileNames")
     assert len([row for row in found["layers"] if row["kind"] == "layer"]) == 5
-    with gzip.open(tmp_path / "case.profile.files" / profile.TRACE, "rt") as file:
-        trace = json.load(file)
-    names = {event.get("name") for event in trace["traceEvents"]}
+    trace = trace_of(tmp_path)
+    names = {one.name for its in trace.slices.values() for one in its}
     assert {"bench step", "bench backward", "layer a??b", "layer a??b'"} <= names
-    assert not any("JSON" in note for note in found["notes"])
+    assert {'a"\\b', "backward of <b>\x1b[31m", "line\nbreak"} <= names  # on their own tracks
+    assert not any("trace" in note for note in found["notes"])
+
+
+def test_a_range_of_the_subject_that_breaks_the_json_is_in_the_trace_with_its_name(
+    profiled: Profiled, tmp_path: Path
+) -> None:
+    found = profiled("tests.subjects.profiled:OddRange")
+    names = [one.name for its in trace_of(tmp_path).slices.values() for one in its]
+    assert names.count('say "hi", {"ph": "X"}') == 7  # six steps, and the one with memory events
+    assert not any("trace" in note for note in found["notes"])
+
+
+def test_a_layer_in_a_thread_of_the_network_is_named_as_unseen(
+    profiled: Profiled, tmp_path: Path
+) -> None:
+    found = profiled("tests.subjects.profiled:OwnThread")
+    (said,) = [note for note in found["notes"] if "thread" in note]
+    assert said.startswith("there ran in a thread that torch's profiler does not see")
+    assert rows(found)[NETWORK]["kind"] == "module"
+    assert trace_of(tmp_path).track("bench: phases and layers", "layers")
+
+
+def test_the_layers_of_the_trace_are_those_of_the_table(profiled: Profiled, tmp_path: Path) -> None:
+    found = profiled("convnet", "training", "3,224,224", batch=2)
+    trace = trace_of(tmp_path)
+    counted = [
+        one
+        for one in trace.track("bench: phases and layers", "phases")
+        if one.name.endswith("(in the tables)")
+    ]
+    assert len(counted) == found["steps"] == profile.MIDDLE_STEPS
+    total = dict.fromkeys((name, phase) for name in rows(found) for phase in profile.PHASES)
+    times_ns = dict.fromkeys(total, 0)
+    for one, ns in own_ns(trace.track("bench: phases and layers", "layers")):
+        if any(step.start_ns <= one.start_ns < step.end_ns for step in counted):
+            times_ns[one.args["layer"], one.args["phase"]] += ns
+    for (name, phase), ns in times_ns.items():
+        expected_s = rows(found)[name][f"{phase}_host_s"]
+        assert ns / 1e9 / len(counted) == pytest.approx(expected_s, abs=1e-12), (name, phase)
+
+
+def test_the_mark_of_a_layer_encloses_its_operators_on_torchs_own_track(
+    profiled: Profiled, tmp_path: Path
+) -> None:
+    profiled("convnet", "training", "3,224,224", batch=2)
+    trace = trace_of(tmp_path)
+    layers = trace.track("bench: phases and layers", "layers")
+    for layer, operator, calls in (
+        ("conv1", "aten::conv2d", 6),
+        ("bn2", "aten::batch_norm", 6),
+        ("backward of pool1", "aten::max_pool2d_with_indices_backward", 6),
+        ("(optimizer)", "Optimizer.step#SGD.step", 6),
+    ):
+        marks = [one for one in layers if one.name == layer]
+        operators = [
+            one
+            for (pid, _), its in trace.slices.items()
+            if pid == os.getpid()
+            for one in its
+            if one.name == operator
+        ]
+        enclosed = [
+            one
+            for one in operators
+            if any(m.start_ns <= one.start_ns and one.end_ns <= m.end_ns for m in marks)
+        ]
+        assert len(enclosed) == calls, layer
+
+
+@pytest.mark.parametrize("mode", ["inference", "training"])
+def test_a_planted_allocation_is_in_the_memory_counter_of_the_trace(
+    profiled: Profiled, tmp_path: Path, mode: str
+) -> None:
+    """The layer holds 3 000 000 numbers of four bytes while it works, and no longer."""
+    found = profiled("tests.subjects.profiled:Allocates", mode)
+    trace = trace_of(tmp_path)
+    process = "bench: memory of cpu"
+    (mark,) = [
+        one
+        for one in trace.track(process, "layers")
+        if one.name == "large" and one.args["phase"] == "forward"
+    ]
+    used = [(at, its["bytes"]) for at, its in trace.counter("memory in use")]
+    inside = [size for at, size in used if mark.start_ns <= at < mark.end_ns]
+    outside = [size for at, size in used if not mark.start_ns <= at < mark.end_ns]
+    assert max(inside) - max(outside) == pytest.approx(12_000_000, rel=0.01)
+    by = trace.counter("memory by category")
+    assert max(its["temporary"] for _, its in by) == pytest.approx(12_000_000, rel=0.01)
+    assert max(size for _, size in used) == found["memory"]["peak_bytes"]
+    (step,) = [one for one in trace.track(process, "phases") if one.name == "step 0"]
+    assert step.start_ns <= mark.start_ns < mark.end_ns <= step.end_ns
 
 
 def test_operators_are_those_of_torchs_own_table() -> None:
@@ -237,3 +338,25 @@ def test_compiled_code_is_one_row_a_graph_and_says_so(profiled: Profiled) -> Non
     assert graph["host_s"] > 0.3 * found["host"]["whole_s"]
     assert graph["backward_host_s"] > 0.2 * graph["host_s"]
     assert any("inside a graph there are no layers" in note for note in found["notes"])
+
+
+@pytest.mark.slow
+def test_compiled_code_names_the_operators_that_were_fused_into_a_kernel(
+    profiled: Profiled,
+) -> None:
+    found = profiled("tests.subjects.profiled:Fusible", "training", "3,8,8", compile="default")
+    forward = [row for row in found["fused"] if row["phase"] == "forward"]
+    (convolution,) = [row for row in forward if "aten::convolution" in row["operators"]]
+    assert convolution["layers"] == ["block.0"]
+    (norm,) = [row for row in forward if "aten::relu" in row["operators"]]
+    assert norm["kind"] == "fused"
+    assert any("batch_norm" in name for name in norm["operators"])
+    assert {"block.1", "block.2"} <= set(norm["layers"])
+    assert norm["calls"] >= 1
+    assert 0 < norm["time_s"] < found["host"]["whole_s"]
+    backward = [row for row in found["fused"] if row["phase"] == "backward"]
+    assert any("aten::threshold_backward" in row["operators"] for row in backward)
+
+
+def test_eager_code_has_no_fused_kernels(profiled: Profiled) -> None:
+    assert profiled("tests.subjects.profiled:Planted", "inference")["fused"] == []

@@ -97,7 +97,7 @@ def stepped(**changes: str | int) -> tuple[Step, Prepared]:
 @pytest.mark.parametrize("mode", ["inference", "training"])
 def test_the_peak_of_the_convnet_is_the_one_that_a_run_reports(mode: str) -> None:
     step, prepared = stepped(mode=mode)
-    found = memory_trace.record(step, prepared, prepared.module, CPU)
+    found = memory_trace.record(step, prepared, prepared.module, CPU).usage
     reported, problems = count_static_metrics.find(
         step, step, prepared, case(mode=mode), CpuDevice()
     )
@@ -107,7 +107,7 @@ def test_the_peak_of_the_convnet_is_the_one_that_a_run_reports(mode: str) -> Non
 
 def test_of_a_convnet_in_training_parameters_gradients_and_inputs_are_exact() -> None:
     step, prepared = stepped(mode="training", batch=2)
-    found = memory_trace.record(step, prepared, prepared.module, CPU)
+    found = memory_trace.record(step, prepared, prepared.module, CPU).usage
     by = found.bytes_by_category
     weights = sum(one.nbytes for one in prepared.module.parameters())
     assert set(by["parameters"]) == {weights}
@@ -121,7 +121,7 @@ def test_of_a_convnet_in_training_parameters_gradients_and_inputs_are_exact() ->
 
 def test_activations_grow_in_the_forward_and_are_gone_after_the_backward() -> None:
     step, prepared = stepped(mode="training", batch=2)
-    found = memory_trace.record(step, prepared, prepared.module, CPU)
+    found = memory_trace.record(step, prepared, prepared.module, CPU).usage
     kept = found.bytes_by_category["activations"]
     assert kept[0] == 0
     assert max(kept) > 2 * 32 * 55 * 55 * 4  # of conv1 alone
@@ -133,14 +133,14 @@ def test_what_the_backward_needs_is_an_activation_though_no_layer_puts_it_out() 
     step, prepared = stepped(
         subject="tests.subjects.profiled:KeepsItsOwn", input="4", mode="training"
     )
-    found = memory_trace.record(step, prepared, prepared.module, CPU)
+    found = memory_trace.record(step, prepared, prepared.module, CPU).usage
     assert max(found.bytes_by_category["activations"]) >= 4000
 
 
 def test_the_values_of_a_sparse_gradient_are_a_gradient() -> None:
     subject = "tests.subjects.truths:SparseGradient"
     step, prepared = stepped(subject=subject, input="3:int64<10", batch=2, mode="training")
-    found = memory_trace.record(step, prepared, prepared.module, CPU)
+    found = memory_trace.record(step, prepared, prepared.module, CPU).usage
     looked_up = 2 * 3  # each a row of the table; its indices are the input's own
     assert max(found.bytes_by_category["gradients"]) == looked_up * 4 * 4
     held_by_the_loss = 2 * 4 * 4
@@ -168,7 +168,7 @@ def test_tied_weights_are_held_once() -> None:
     step, prepared = stepped(
         subject="tests.subjects.networks:LanguageModel", input="own", mode="training"
     )
-    found = memory_trace.record(step, prepared, prepared.module, CPU)
+    found = memory_trace.record(step, prepared, prepared.module, CPU).usage
     assert set(found.bytes_by_category["parameters"]) == {
         sum(one.nbytes for one in prepared.module.parameters())
     }
