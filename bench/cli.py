@@ -238,6 +238,14 @@ def run_command(
             "DIR",
         ),
     ] = None,
+    shard: Annotated[
+        str | None,
+        _option(
+            "--shard",
+            "measure the replicates of one of N machines; `bench merge` joins the directories",
+            "I/N",
+        ),
+    ] = None,
     list_: Annotated[
         bool,
         _option("--list", "show the cases, the left-out combinations and the duration, then exit"),
@@ -275,12 +283,38 @@ def run_command(
                 name=name,
                 out=out,
                 resume=resume,
+                shard=shard,
                 list_only=list_,
                 fresh_peaks=fresh_peaks,
                 began_s=BEGAN_S,
             )
         )
     )
+
+
+@app.command()
+def merge(
+    shards: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="DIR…", help="directories of `bench run --shard`, or a folder that has them"
+        ),
+    ],
+    out: Annotated[
+        Path,
+        typer.Option("--out", metavar="DIR", help="the new run directory", show_default=False),
+    ],
+) -> None:
+    """Merge the shards of a run that several machines measured into one run directory.
+
+    Machines of several kinds give one run directory a kind, inside of --out.
+
+    Exit codes: 0 merged, 2 the directories are not shards of one run, 4 merged, but shards are
+    missing.
+    """
+    from bench.commands import merge as merging
+
+    _end(lambda: merging.run(shards, out))
 
 
 @app.command()

@@ -25,6 +25,8 @@ from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case, Entry
+from bench.core.shard import WHOLE, Shard, ShardError
+from bench.core.shard import parse as parse_shard
 from bench.core.subject import SHIPPED, SubjectError, parse
 from bench.core.text import command, number_of, printable
 from bench.engine import largest
@@ -35,7 +37,7 @@ from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
 from bench.host import allocator, environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe, Source
-from bench.plan import config
+from bench.plan import config, digest
 from bench.plan import expand as plan
 from bench.plan.estimate import with_budget
 from bench.results import journal, run_directory, run_json
@@ -76,6 +78,7 @@ class Asked:
     name: str | None = None
     out: Path | None = None
     resume: Path | None = None
+    shard: str | None = None  # i/n
     list_only: bool = False
     fresh_peaks: bool = False
     began_s: float | None = None  # by time.monotonic; None: now
@@ -109,6 +112,7 @@ class _Begun:
     began_s: float | None = None  # by time.monotonic, when the command began; None: now
     budget_has_imports: bool = False
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
+    shard: Shard = WHOLE
 
 
 def run(asked: Asked) -> int:
@@ -122,6 +126,9 @@ def measured(asked: Asked, console: Console) -> Ran:
         begun = _resume(asked)
     else:
         settings = _config(asked)
+        shard = WHOLE
+        if asked.shard is not None:
+            shard, settings = _sharded(asked.shard, settings)
         if asked.out and not asked.list_only:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
@@ -131,11 +138,18 @@ def measured(asked: Asked, console: Console) -> Ran:
             as_plain_process=allocator.can_be_chosen(os.environ, platform.libc_ver()[0]),
             finds_largest=True,
         )
+        asked_for = digest.of(settings)  # without what this machine adds
         settings = with_budget(settings, planned)
+        if shard is not WHOLE and planned.largest:
+            raise MeasureError(
+                f"--shard {shard}: batch = max may differ from shard to shard; search it by a run "
+                "without --shard, and give the number"
+            )
         if asked.list_only:
             from bench.terminal import listing
 
-            listing.show(planned, estimate(planned, settings.run), found.names, console)
+            own = own_options(settings.run, shard)
+            listing.show(planned, estimate(planned, own), found.names, console)
             return Ran(None, OK)
         _say_what_is_planned(planned, console)
         if settings.chosen_without_file:
@@ -147,6 +161,8 @@ def measured(asked: Asked, console: Console) -> Ran:
             spent_s = time.monotonic() - search_began_s
             asked = dataclasses.replace(asked, began_s=asked.began_s + spent_s)
         begun = _begin(asked, settings, found, planned, largest_batches)
+        if shard is not WHOLE:
+            begun = _as_shard(begun, shard, asked_for)
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
         _say(console, text)
@@ -156,6 +172,41 @@ def measured(asked: Asked, console: Console) -> Ran:
         _say(console, f"note: {warning}")
     with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
         return Ran(begun.directory.path, _measure(begun, console))
+
+
+def _sharded(text: str, settings: config.Config) -> tuple[Shard, config.Config]:
+    """Return the shard, and the configuration of the whole run.  Raises MeasureError.
+
+    No shard sees the interval over all replicates, so none adds replicates for precision.
+    """
+    try:
+        shard = parse_shard(text)
+    except ShardError as error:
+        raise MeasureError(f"--shard {error}") from None
+    replicates = settings.run.replicates
+    if not shard.share(replicates):
+        raise MeasureError(
+            f"--shard {shard}: a shard takes whole replicates, and the run has {replicates}; "
+            f"make {replicates} shards or fewer, or give --replicates {shard.count}"
+        )
+    run = settings.run.model_copy(update={"max_replicates": replicates})
+    return shard, dataclasses.replace(settings, run=run)
+
+
+def own_options(run: config.RunOptions, shard: Shard) -> config.RunOptions:
+    """Return the options of the whole run with the replicates of this shard alone."""
+    if shard == WHOLE:
+        return run
+    own = shard.share(run.replicates)
+    return run.model_copy(update={"replicates": own, "max_replicates": own})
+
+
+def _as_shard(begun: _Begun, shard: Shard, asked_for: str) -> _Begun:
+    """Write into run.json which shard this is.  asked_for: the digest of the plan."""
+    document = json.loads(begun.directory.description.read_text(encoding="utf-8"))
+    document["shard"] = {"index": shard.index, "count": shard.count, "plan": asked_for}
+    run_directory.change(begun.directory, document)
+    return dataclasses.replace(begun, shard=shard, options=own_options(begun.options, shard))
 
 
 def _say_what_is_planned(planned: plan.Plan, console: Console) -> None:
@@ -311,6 +362,7 @@ def _resume(asked: Asked) -> _Begun:
     more = (
         asked.quick
         or asked.name
+        or asked.shard
         or asked.fresh_peaks
         or any(asked.options.get(name) is not None for name in ("seed", "weights"))
     )
@@ -356,10 +408,16 @@ def _resume(asked: Asked) -> _Begun:
             f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
         )
     changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
+    shard = described.shard.shard if described.shard else WHOLE
+    if shard != WHOLE and longer.replicates != options.replicates:
+        raise MeasureError(
+            f"--resume {path}: is shard {shard}; its number of replicates cannot change, since "
+            "that of the other shards does not"
+        )
     return _Begun(
         directory,
         plan.Plan(cases, ()),
-        longer,
+        own_options(longer, shard),
         found.torch,
         found.names,
         found.sources,
@@ -367,6 +425,7 @@ def _resume(asked: Asked) -> _Begun:
         stored["machine"],
         asked.began_s,
         description=changed,
+        shard=shard,
     )
 
 
@@ -416,6 +475,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             seen=seen,
             began_s=_budget_began_s(begun, start),
             one_off=_peaks(begun, bar.note),
+            shard=begun.shard,
             spent=Spent(imports_s=start - began_s),
         )
         try:

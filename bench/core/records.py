@@ -131,6 +131,7 @@ class Samples:
 
 HOST_TIMES = "host_times"  # key of a Measurement's state: why a device has no times of its own
 INFINITE = "infinite"  # key of a Measurement's state: where the output is infinite
+NODE = "node"  # key of an outcome's state: which of several machines of one kind measured it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,6 +255,10 @@ class Row:
     flags: str | None = _column("doubts about the row, joined by ;")
     reason: str | None = _column("why the status is not ok, or why a flag is set, if known")
     replicates: int | None = _column("number of fresh interpreters that measured the case")
+    nodes: int | None = _column(
+        "number of machines of one kind that measured the case; their spread is the standard "
+        "error of a time; empty for a single machine"
+    )
     samples: int | None = _column(
         "number of latency samples (of device samples if a phase has no latency)"
     )
@@ -395,6 +400,6 @@ LATER_COLUMNS = frozenset(
         for kind in ("latency", "pipelined")
         for what in ("error", "between", "corrected")
     }
-    | {"earlier_runs", "control_factor", "largest_batch"}
+    | {"earlier_runs", "control_factor", "largest_batch", "nodes"}
     | LATER_METRICS
 )

@@ -24,6 +24,7 @@ from bench.core.records import (
     Status,
     whole_phase,
 )
+from bench.core.shard import WHOLE, Shard
 from bench.engine import blocks, policy, static_metrics
 from bench.engine.blocks import Block, Blocks, Round
 from bench.engine.fork_server import ForkServer
@@ -148,6 +149,7 @@ class Runner:
 
     one_off: is done after the first round, where it fits in; else when all blocks are through.
     began_s: by the clock, when the command began: its budget counts from there; None: now.
+    shard:   decides the numbers of the replicates; `run.replicates` is how many it takes.
     """
 
     plan: Plan
@@ -159,6 +161,7 @@ class Runner:
     clock: Callable[[], float] = time.monotonic
     one_off: OneOff | None = None
     began_s: float | None = None
+    shard: Shard = WHOLE
     spent: Spent = field(default_factory=Spent)
     start: Callable[..., ForkServer] = ForkServer
     _blocks: Blocks = field(init=False, repr=False)
@@ -172,7 +175,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._experience = Experience(tell=self.watcher.note)
-        self._blocks = Blocks.of(self.plan.cases)
+        self._blocks = Blocks.of(self.plan.cases, self.shard)
 
     def measure(self) -> bool:
         """Measure until it is enough.  Whether that was before the budget ended.

@@ -7,7 +7,7 @@ PAGE = ROOT / "results" / "README.md"
 
 CONTRACT = """
 run_id, case_id, subject, mode, phase, batch, input, device, dtype, amp, memory_format, compile,
-cudnn_benchmark, tf32, threads, allocator, grad_mode, status, flags, reason, replicates, samples,
+cudnn_benchmark, tf32, threads, allocator, grad_mode, status, flags, reason, replicates, nodes, samples,
 latency_median_s, latency_low_s, latency_high_s, latency_error_ratio, latency_between_ratio,
 latency_corrected_ratio, latency_min_s, latency_mean_s, latency_p90_s, latency_p95_s, latency_p99_s,
 pipelined_s, pipelined_low_s, pipelined_high_s, pipelined_error_ratio, pipelined_between_ratio,
