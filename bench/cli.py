@@ -29,7 +29,7 @@ app = typer.Typer(
 DISTRIBUTION = "convnet-bench"
 OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
-SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks")
+SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks", "--count")
 SUBJECT_HELP = (
     "what to measure: convnet, package.module:callable, path/file.py:callable or "
     "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
@@ -318,6 +318,91 @@ def merge(
 
 
 @app.command()
+@with_axis_flags
+def fleet(
+    *,
+    axes: Mapping[str, Sequence[str]],
+    subjects: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[SUBJECT]…", help="as --subject", show_default=False),
+    ] = None,
+    config: Annotated[
+        Path | None,
+        _option("--config", "as for `bench run`; a file inside this folder", "FILE"),
+    ] = None,
+    subject: Annotated[
+        list[str] | None, _option("--subject", SUBJECT_HELP, "SUBJECT", ("convnet",))
+    ] = None,
+    weights: Annotated[str | None, _option("--weights", WEIGHTS_HELP, "FILE")] = None,
+    case: Annotated[list[str] | None, _option("--case", "measure only this case id", "ID")] = None,
+    replicates: Annotated[
+        int | None,
+        _option("--replicates", "measure N replicates on each kind of machine [default: 5]", "N"),
+    ] = None,
+    budget: Annotated[
+        float | None,
+        _option("--budget", "start nothing new in a replicate after this time", "SECONDS"),
+    ] = None,
+    timeout: Annotated[
+        float | None,
+        _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
+    ] = None,
+    seed: Annotated[
+        int | None, _option("--seed", "seed for the order of the cases [default: 0]", "N")
+    ] = None,
+    quick: Annotated[bool, _option("--quick", "as for `bench run`")] = False,
+    name: Annotated[
+        str | None, _option("--name", "add this to the name of the directory", "NAME")
+    ] = None,
+    address: Annotated[
+        str,
+        _option("--address", "of the cluster's head [default: auto, a head on this machine]"),
+    ] = "auto",
+    out: Annotated[
+        Path | None, _option("--out", "output directory [default: results/<time>-fleet-…]", "DIR")
+    ] = None,
+    resume: Annotated[
+        Path | None,
+        _option("--resume", "continue this directory; only --address can be given with it", "DIR"),
+    ] = None,
+) -> None:
+    """Measure one run on all machines of a Ray cluster, one replicate a machine at a time.
+
+    Needs the extra: pip install 'convnet-bench[fleet]'. Writes one run directory for each kind of
+    machine; docs/machines.md says how a machine joins.
+
+    Exit codes: 0 every kind has its replicates, 2 wrong use, 4 some are missing (--resume).
+    """
+    from bench.commands import fleet as measuring
+    from bench.commands import run as measure
+
+    _end(
+        lambda: measuring.run(
+            measuring.Asked(
+                run=measure.Asked(
+                    config=config,
+                    axes={name: tuple(values) for name, values in axes.items() if values},
+                    subjects=(*(subjects or ()), *(subject or ())),
+                    cases=tuple(case or ()),
+                    options={
+                        "replicates": replicates,
+                        "budget_s": budget,
+                        "timeout_s": timeout,
+                        "seed": seed,
+                        "weights": weights,
+                    },
+                    quick=quick,
+                    name=name,
+                ),
+                address=address,
+                out=out,
+                resume=resume,
+            )
+        )
+    )
+
+
+@app.command()
 def compare(
     run: Paths,
     run2: Annotated[
@@ -431,6 +516,14 @@ def ab(
         int | None,
         _option("--seed", "seed for the order of cases and turns [default: random]", "N"),
     ] = None,
+    count: Annotated[
+        bool,
+        _option(
+            "--count",
+            "compare the instructions of a call instead of its time: exact, for host work on the "
+            "CPU (Python, dispatch, optimizer)",
+        ),
+    ] = False,
     strict: Annotated[
         bool, _option("--strict", "exit with 3 if a case is undecided or untrusted")
     ] = False,
@@ -457,9 +550,10 @@ def ab(
     """
     from bench.ab.plan import Asked
     from bench.commands import ab as comparison
+    from bench.commands import count as counting
 
     _end(
-        lambda: comparison.run(
+        lambda: (counting.run if count else comparison.run)(
             Asked(
                 a=a,
                 b=b,

@@ -32,7 +32,7 @@ from bench.core.text import command, number_of, printable
 from bench.engine import largest
 from bench.engine.estimate import estimate
 from bench.engine.requests import request
-from bench.engine.scheduler import OneOff, Runner, RunSoFar
+from bench.engine.scheduler import Known, OneOff, Runner, RunSoFar
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
 from bench.host import allocator, environment, gpu_driver, preflight, probe
@@ -79,6 +79,7 @@ class Asked:
     out: Path | None = None
     resume: Path | None = None
     shard: str | None = None  # i/n
+    known: Known | None = None  # of the same plan, from other machines
     list_only: bool = False
     fresh_peaks: bool = False
     began_s: float | None = None  # by time.monotonic; None: now
@@ -113,6 +114,7 @@ class _Begun:
     budget_has_imports: bool = False
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
     shard: Shard = WHOLE
+    known: Known | None = None
 
 
 def run(asked: Asked) -> int:
@@ -125,7 +127,7 @@ def measured(asked: Asked, console: Console) -> Ran:
     if asked.resume:
         begun = _resume(asked)
     else:
-        settings = _config(asked)
+        settings = config_of(asked)
         shard = WHOLE
         if asked.shard is not None:
             shard, settings = _sharded(asked.shard, settings)
@@ -163,6 +165,7 @@ def measured(asked: Asked, console: Console) -> Ran:
         begun = _begin(asked, settings, found, planned, largest_batches)
         if shard is not WHOLE:
             begun = _as_shard(begun, shard, asked_for)
+        begun = dataclasses.replace(begun, known=asked.known)
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
         _say(console, text)
@@ -234,7 +237,8 @@ def _say(console: Console, text: str) -> None:
     console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _config(asked: Asked) -> config.Config:
+def config_of(asked: Asked) -> config.Config:
+    """Return the configuration that the flags ask for.  Raises ConfigError."""
     given = {name: value for name, value in asked.options.items() if value is not None}
     quick = dict(QUICK) if asked.quick else {}
     if "budget_s" in given:
@@ -458,6 +462,8 @@ def _measure(begun: _Begun, console: Console) -> int:
         run_directory.change(directory, begun.description)
     log = journal.Journal(directory.journal)
     seen = RunSoFar()
+    if begun.known:
+        seen.learn(begun.known)
     for entry in journal.read(directory.journal):
         seen.add(entry)
     interrupted, stopped, enough = False, None, False

@@ -354,6 +354,11 @@ class Row:
     recompiles: int | None = _column("recompiles of the compiled module during the measurement")
     layout_flips: int | None = _column("changes of memory format from layer to layer")
     page_faults: float | None = _column("minor page faults per call")
+    instructions: float | None = _column(
+        "instructions of one call in user mode, over all threads; empty where the processor's "
+        "counters are not visible, as in most virtual machines"
+    )
+    cycles: float | None = _column("cycles of the processors in one call, in user mode, likewise")
     contention_ratio: float | None = _column(
         "time that the most delayed thread waited for a processor / time of the samples"
     )
@@ -369,9 +374,10 @@ class Row:
         "streaming-multiprocessor clock, read once right after the samples: Hz"
     )
     power_w: float | None = _column(
-        "power of the board: mean from its energy over warm-up, samples and controls if these "
-        "take 2 s or longer, else one reading after them; empty for a slice of a board (MIG): "
-        "W"
+        "power of the board of a GPU, or on a CPU of all processor packages (RAPL, where it may be "
+        "read; other work is in it): mean from its energy over warm-up, samples and controls if "
+        "these take 2 s or longer, else one reading after them; empty for a slice of a board "
+        "(MIG): W"
     )
     temperature_c: float | None = _column("temperature, read once after the samples: °C")
     gpu_utilization_ratio: float | None = _column(
@@ -379,7 +385,8 @@ class Row:
         "read once right after the samples"
     )
     energy_j_per_image: float | None = _column(
-        "energy of the board over calls back-to-back for 2 s or longer / images: J"
+        "energy of the board, or of the processor packages, over calls back-to-back for 2 s or "
+        "longer / images: J"
     )
     device_name: str | None = _column("name that the driver reports")
     torch_version: str | None = _column("torch.__version__")
@@ -392,7 +399,7 @@ class Row:
 
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))
 # Metrics that the worker finds, and that earlier results lack.
-LATER_METRICS = frozenset({"host_issue_s", "process_start_s"})
+LATER_METRICS = frozenset({"host_issue_s", "process_start_s", "instructions", "cycles"})
 # Results that were written before there were these are read as if they were empty.
 LATER_COLUMNS = frozenset(
     {

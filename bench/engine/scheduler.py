@@ -9,7 +9,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -59,6 +59,19 @@ class Watcher(Protocol):
     def note(self, text: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Found for the same plan on another machine of the same kind.
+
+    static_metrics: ids of cases that need none any more.  wrong: ids of cases that compute
+                    something else.  calls: per pipelined sample, by case id.
+    """
+
+    static_metrics: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass
 class RunSoFar:
     """All outcomes of a run so far, and what follows for the next."""
@@ -66,6 +79,12 @@ class RunSoFar:
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     facts: set[str] = field(default_factory=set)
     wrong: set[str] = field(default_factory=set)  # cases that compute something else
+    known_calls: Mapping[str, int] = field(default_factory=dict)  # as `Known`
+
+    def learn(self, known: Known) -> None:
+        self.facts |= set(known.static_metrics)
+        self.wrong |= set(known.wrong)
+        self.known_calls = known.calls
 
     def add(self, entry: Entry) -> None:
         if isinstance(entry, Facts):
@@ -100,7 +119,7 @@ class RunSoFar:
                 for one in outcome.samples:
                     if one.kind == "pipelined" and one.phase == whole_phase(case.mode):
                         return one.calls_per_sample
-        return None
+        return self.known_calls.get(case.case_id)
 
     def half_width(self, case: Case) -> float:
         """Relative half-width of the 95 % interval of the whole's latency; unknown: infinity."""

@@ -5,13 +5,20 @@ from pathlib import Path
 import pytest
 
 from bench.commands import derive
-from bench.core.records import Facts, Failure, Measurement
+from bench.core.records import Entry, Facts, Failure, Measurement
+from bench.plots import draw
 from bench.results import journal
 from bench.shards import merge, read
 from tests.support import shards
 from tests.support.cases import case
 from tests.support.results import measurement
 from tests.support.shards import shard
+
+
+@pytest.fixture(autouse=True)
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take a second each, and no figure is in them."""
+    monkeypatch.setattr(draw, "draw", lambda _: ([], []))
 
 
 def merged_once(*paths: Path) -> merge.Merged:
@@ -73,7 +80,7 @@ def test_a_case_that_one_shard_found_wrong_is_wrong_in_the_merged_run(tmp_path: 
     wrong = Facts(case=case(), facts={}, invalid="the output differs")
     paths = []
     for index, facts in ((1, right), (2, wrong)):
-        own = [measurement(case(), index - 1, 1.0), facts]
+        own: list[Entry] = [measurement(case(), index - 1, 1.0), facts]
         document["shard"] = {"index": index, "count": 2, "plan": "p"}
         paths.append(shards.write(tmp_path / f"s{index}", own, document))
     found = [one for one in merge.entries(merged_once(*paths).parts) if isinstance(one, Facts)]
