@@ -1,5 +1,6 @@
 """The command `bench fleet`: the machines of a cluster measure one run, a directory a kind."""
 
+import dataclasses
 import datetime
 import sys
 from dataclasses import dataclass
@@ -58,7 +59,7 @@ def run(asked: Asked) -> int:
             asked.run.name or "fleet", git["git_commit"], datetime.datetime.now(datetime.UTC)
         )
         directories.refuse_existing(path)
-        fields = unit.asked_fields(asked.run)
+        fields = unit.asked_fields(_inside(asked.run, Path.cwd()))
     with on_ray.connected(asked.address, Path.cwd()) as cluster:
         if not asked.resume:
             directories.create(
@@ -98,6 +99,32 @@ def run(asked: Asked) -> int:
     if interrupted:
         return INTERRUPTED
     return OK if complete else FAILED
+
+
+def _inside(asked: measure.Asked, folder: Path) -> measure.Asked:
+    """Return the flags with paths that hold on every node.  Raises FleetError.
+
+    Only the folder is sent there.
+    """
+    weights = asked.options.get("weights")
+    return dataclasses.replace(
+        asked,
+        config=asked.config and Path(_relative("--config", asked.config, folder)),
+        options={
+            **asked.options,
+            "weights": weights and _relative("--weights", Path(weights), folder),
+        },
+    )
+
+
+def _relative(flag: str, path: Path, folder: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(folder.resolve()))
+    except ValueError:
+        raise FleetError(
+            f"{flag} {path}: lies outside of {folder}, which is all that the machines get; copy it "
+            "there"
+        ) from None
 
 
 def _own_details() -> dict[str, object]:

@@ -15,7 +15,7 @@ from bench.fleet.cluster import Answer, Lost, Node
 RESOURCE = "bench"  # a node has one, which a unit takes whole
 LABEL = "bench-kind"
 # Of the folder that every node gets a copy of, beside what git ignores.
-NOT_SENT = [".git", "results", "**/__pycache__", "**/*.pt", "**/*.pth"]
+NOT_SENT = [".git", "results", "**/__pycache__"]
 START = (
     "RAY_worker_niceness=0 RAY_memory_monitor_refresh_ms=0 ray start --address=HEAD:6379 "
     "--num-cpus=1 --resources='{\"bench\": 1}' --object-store-memory=100000000 "
