@@ -11,7 +11,7 @@ import os
 import platform
 import struct
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 NUMBERS = {"x86_64": 298, "aarch64": 241, "riscv64": 241}  # of the system call
@@ -20,7 +20,8 @@ EVENTS = {"cycles": 0, "instructions": 1}
 SIZE = 112  # PERF_ATTR_SIZE_VER5
 DISABLED, INHERIT, EXCLUDE_KERNEL, EXCLUDE_HV = 1 << 0, 1 << 1, 1 << 5, 1 << 6
 ENABLED_AND_RUNNING = 1 | 2  # read_format: total time enabled, total time running
-ENABLE, DISABLE, RESET = 0x2400, 0x2401, 0x2403  # ioctls
+ENABLE, DISABLE = 0x2400, 0x2401  # ioctls
+LOOK_BYTES = 24
 CLOSE_ON_EXEC = 8
 PARANOID = Path("/proc/sys/kernel/perf_event_paranoid")
 
@@ -49,17 +50,24 @@ def attributes(event: str) -> bytes:
     return head.ljust(SIZE, b"\0")
 
 
-@dataclass(frozen=True, slots=True)
+Look = tuple[int, int, int]  # count, nanoseconds enabled, nanoseconds running
+
+
+@dataclass(slots=True)
 class Counters:
-    """Open counters, by event; they count between `start` and `stop`."""
+    """Open counters, by event; they count between `start` and `stop`.
+
+    Differences are taken, since a reset leaves what threads counted that have ended.
+    """
 
     handles: dict[str, int]
+    _before: dict[str, Look] = field(default_factory=dict)
 
     def start(self) -> None:
         import fcntl
 
-        for handle in self.handles.values():
-            fcntl.ioctl(handle, RESET, 0)
+        for event, handle in self.handles.items():
+            self._before[event] = look(os.read(handle, LOOK_BYTES))
         for handle in self.handles.values():
             fcntl.ioctl(handle, ENABLE, 0)
 
@@ -69,16 +77,25 @@ class Counters:
 
         for handle in self.handles.values():
             fcntl.ioctl(handle, DISABLE, 0)
-        return {event: scaled(os.read(handle, 24)) for event, handle in self.handles.items()}
+        return {
+            event: between(self._before[event], look(os.read(handle, LOOK_BYTES)))
+            for event, handle in self.handles.items()
+        }
 
     def close(self) -> None:
         for handle in self.handles.values():
             os.close(handle)
 
 
-def scaled(answer: bytes) -> float:
-    """Return the count; if others used the counter as well, it is scaled to the whole time."""
+def look(answer: bytes) -> Look:
+    """Decode what the kernel answers to a read."""
     count, enabled, running = struct.unpack("=QQQ", answer)
+    return count, enabled, running
+
+
+def between(before: Look, after: Look) -> float:
+    """Return the count; if others used the counter as well, it is scaled to the whole time."""
+    count, enabled, running = (late - early for early, late in zip(before, after, strict=True))
     return float(count) if running in (0, enabled) else count * enabled / running
 
 

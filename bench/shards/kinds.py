@@ -9,6 +9,7 @@ from typing import Any
 # These must be equal in all shards, since a figure of another version is another figure.
 VERSIONS = ("bench", "torch", "cuDNN", "Python", "commit")
 # The numbers of the allowed processors say nothing about their speed; how many there are does.
+WHICH_DEVICES = "_VISIBLE_DEVICES"  # a scheduler sets it: one of several that are alike
 NO_KIND = frozenset({*VERSIONS, "state of the working tree", "set of processors allowed"})
 
 
@@ -35,7 +36,11 @@ def kind(fixed: Mapping[str, Any], label: str | None = None) -> str:
 
     label: sets machines apart that look alike, by a name that their owner gave.
     """
-    details = {name: value for name, value in fixed.items() if name not in NO_KIND}
+    details = {
+        name: value
+        for name, value in fixed.items()
+        if name not in NO_KIND and not name.endswith(WHICH_DEVICES)
+    }
     text = json.dumps([details, label], sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:8]
 

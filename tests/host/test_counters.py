@@ -65,9 +65,10 @@ def test_only_user_mode_is_counted_and_threads_that_start_later_are() -> None:
 
 
 def test_a_counter_that_others_used_as_well_is_scaled_to_the_whole_time() -> None:
-    assert counters.scaled(struct.pack("=QQQ", 1000, 200, 200)) == 1000
-    assert counters.scaled(struct.pack("=QQQ", 1000, 200, 50)) == 4000
-    assert counters.scaled(struct.pack("=QQQ", 0, 0, 0)) == 0
+    assert counters.between((0, 0, 0), (1000, 200, 200)) == 1000
+    assert counters.between((500, 100, 100), (1500, 300, 150)) == 4000
+    assert counters.between((500, 100, 100), (500, 100, 100)) == 0
+    assert counters.look(struct.pack("=QQQ", 1, 2, 3)) == (1, 2, 3)
 
 
 def test_the_level_of_the_kernel_is_told(tmp_path: Path) -> None:

@@ -501,8 +501,8 @@ MUTATIONS = (
     Mutation(
         "page faults divided by the calls of the warm-up as well",
         "bench/worker/case_process.py",
-        "load.columns(times.calls_sampled)",
-        "load.columns(times.calls_made)",
+        "counting.columns(times.calls_sampled)",
+        "counting.columns(times.calls_made)",
         CHILD,
     ),
     Mutation(

@@ -27,6 +27,9 @@ def test_the_version_of_the_code_and_the_numbers_of_processors_make_no_kind() ->
     here = kinds.kind(FIXED)
     assert kinds.kind({**FIXED, "torch": "2.14.0", "commit": "9"}) == here
     assert kinds.kind({**FIXED, "set of processors allowed": [2, 3]}) == here
+    for number in "01":
+        given = {"environment variable CUDA_VISIBLE_DEVICES": number}
+        assert kinds.kind({**FIXED, **given}) == here
 
 
 def test_another_version_is_named_with_both_of_its_values() -> None:
