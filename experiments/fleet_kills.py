@@ -17,7 +17,7 @@ from typing import Any
 
 from bench.fleet import journal
 
-UNITS = 12
+UNITS = 6  # of each kind
 STORE_BYTES = 80_000_000
 LATEST_S = 6.0  # of a kill, after the last
 ROOT = Path(__file__).parents[1]

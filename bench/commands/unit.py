@@ -20,7 +20,7 @@ from bench.commands import provenance
 from bench.commands import run as measure
 from bench.core.errors import UserError, one_line
 from bench.engine.scheduler import Known
-from bench.host import environment, probe
+from bench.host import environment, priority, probe
 from bench.host.orphans import end_with_parent
 from bench.results import journal
 from bench.results.csv_files import RUN
@@ -30,6 +30,7 @@ def main() -> None:
     """Answer one request."""
     asked = json.loads(sys.stdin.read())
     end_with_parent(asked["parent"])
+    alone = only_unit(Path(tempfile.gettempdir()))
     try:
         answer = JOBS[asked["job"]](asked)
     except UserError as error:
@@ -37,27 +38,24 @@ def main() -> None:
     beside = Path(asked["out"]).with_suffix(".tmp")
     beside.write_text(json.dumps(answer), encoding="utf-8")
     beside.rename(asked["out"])
+    os.close(alone)
 
 
-def niceness() -> str | None:
-    """Undo what Ray did to the priority; return why that is not possible, or None."""
-    if not hasattr(os, "setpriority"):
-        return None
-    try:
-        if os.getpriority(os.PRIO_PROCESS, 0) > 0:
-            os.setpriority(os.PRIO_PROCESS, 0, 0)
-    except OSError:
-        nice = os.getpriority(os.PRIO_PROCESS, 0)
-        return (
-            f"processes start at nice {nice} there, and only root can undo that; start the node "
-            "with RAY_worker_niceness=0"
-        )
-    return None
+def only_unit(folder: Path) -> int:
+    """Wait until no other unit of this user measures on this machine; return the lock.
+
+    A unit of a driver that was killed may take a moment to end.
+    """
+    import fcntl
+
+    handle = os.open(folder / f"bench-unit-{os.getuid()}.lock", os.O_RDWR | os.O_CREAT, 0o600)
+    fcntl.flock(handle, fcntl.LOCK_EX)
+    return handle
 
 
 def look(_: Mapping[str, Any]) -> dict[str, Any]:
     """Return what is fixed about this machine and its software."""
-    if why := niceness():
+    if why := priority.undo_nice():
         return {"error": why}
     found = probe.look((), {}, 180.0)
     machine = provenance.machine(found)
@@ -69,7 +67,7 @@ def look(_: Mapping[str, Any]) -> dict[str, Any]:
 
 def shard(asked: Mapping[str, Any]) -> dict[str, Any]:
     """Measure a shard of one replicate, and return its run directory."""
-    if why := niceness():
+    if why := priority.undo_nice():
         return {"error": why}
     given = {name: _tuples(value) for name, value in asked["run"].items()}
     given["config"] = None if given["config"] is None else Path(given["config"])

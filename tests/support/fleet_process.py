@@ -8,8 +8,8 @@ import os
 import sys
 from pathlib import Path
 
-from bench.commands import unit as real_unit
 from bench.fleet import on_ray
+from bench.host import priority
 from bench.host.orphans import end_with_parent
 from tests.support import fleets
 from tests.support.paths import ROOT
@@ -33,7 +33,7 @@ def unit() -> None:
     """Answer as a unit does, with the priority and the variables that it began with."""
     asked = json.loads(sys.stdin.read())
     end_with_parent(asked["parent"])
-    if why := real_unit.niceness():
+    if why := priority.undo_nice():
         answer: dict[str, object] = {"error": why}
     elif asked["job"] == "look":
         answer = {"fixed": fleets.fixed(), "devices": {"cpu": "AMD EPYC"}, "node": "here"}
