@@ -86,6 +86,7 @@ def run_command(
     name: flags.Name = None,
     out: flags.RunOut = None,
     resume: flags.RunResume = None,
+    shard: flags.RunCommandShard = None,
     list_: flags.ListOnly = False,
 ) -> None:
     """Measure the sweep, or your own model, and write a run directory.
@@ -120,9 +121,83 @@ def run_command(
                 name=name,
                 out=out,
                 resume=resume,
+                shard=shard,
                 list_only=list_,
                 fresh_peaks=fresh_peaks,
                 began_s=BEGAN_S,
+            )
+        )
+    )
+
+
+@app.command()
+def merge(
+    shards: flags.MergeShards,
+    out: flags.MergeOut,
+) -> None:
+    """Merge the shards of a run that several machines measured into one run directory.
+
+    Machines of several kinds give one run directory a kind, inside of --out.
+
+    Exit codes: 0 merged, 2 the directories are not shards of one run, 4 merged, but shards are
+    missing.
+    """
+    from bench.commands import merge as merging
+
+    _end(lambda: merging.run(shards, out))
+
+
+@app.command()
+@flags.with_axis_flags
+def fleet(
+    *,
+    axes: Mapping[str, Sequence[str]],
+    subjects: flags.RunSubjects = None,
+    config: flags.FleetConfig = None,
+    subject: flags.Subject = None,
+    weights: flags.Weights = None,
+    case: flags.FleetCase = None,
+    replicates: flags.FleetReplicates = None,
+    budget: flags.FleetBudget = None,
+    timeout: flags.Timeout = None,
+    seed: flags.RunSeed = None,
+    quick: flags.FleetQuick = False,
+    name: flags.FleetName = None,
+    address: flags.FleetAddress = "auto",
+    out: flags.FleetOut = None,
+    resume: flags.FleetResume = None,
+) -> None:
+    """Measure one run on all machines of a Ray cluster, one replicate a machine at a time.
+
+    Needs the extra: pip install 'convnet-bench[fleet]'. Writes one run directory for each kind of
+    machine; docs/machines.md says how a machine joins.
+
+    Exit codes: 0 every kind has its replicates, 2 wrong use, 4 some are missing (--resume).
+    """
+    from bench.commands import fleet as measuring
+    from bench.commands import run as measure
+
+    _end(
+        lambda: measuring.run(
+            measuring.Asked(
+                run=measure.Asked(
+                    config=config,
+                    axes={name: tuple(values) for name, values in axes.items() if values},
+                    subjects=(*(subjects or ()), *(subject or ())),
+                    cases=tuple(case or ()),
+                    options={
+                        "replicates": replicates,
+                        "budget_s": budget,
+                        "timeout_s": timeout,
+                        "seed": seed,
+                        "weights": weights,
+                    },
+                    quick=quick,
+                    name=name,
+                ),
+                address=address,
+                out=out,
+                resume=resume,
             )
         )
     )
@@ -179,6 +254,7 @@ def ab(
     budget: flags.AbBudget = None,
     timeout: flags.AbTimeout = None,
     seed: flags.AbSeed = None,
+    count: flags.AbCount = False,
     strict: flags.AbStrict = False,
     explain: flags.AbExplain = None,
     out: flags.AbOut = None,
@@ -194,9 +270,10 @@ def ab(
     """
     from bench.ab.ab_plan import Asked
     from bench.commands import ab
+    from bench.commands import count as counting
 
     _end(
-        lambda: ab.run(
+        lambda: (counting.run if count else ab.run)(
             Asked(
                 a=a,
                 b=b,

@@ -12,7 +12,16 @@ import typer
 
 from bench.core.axes import AXES, BY_NAME, Axis
 
-SWITCHES = ("--quick", "--list", "--strict", "--force", "--fresh-peaks", "--retry", "--confirm")
+SWITCHES = (
+    "--quick",
+    "--list",
+    "--strict",
+    "--force",
+    "--fresh-peaks",
+    "--retry",
+    "--confirm",
+    "--count",
+)
 SUBJECT_HELP = (
     "what to measure: convnet, package.module:callable, path/file.py:callable or "
     "torch.nn:Conv2d(3, 8, 3); append /layer for one layer, /* for all layers"
@@ -535,5 +544,65 @@ ProfileRounds = Annotated[
         "profile each case in N processes, which shows the noise of each part [default: 3; 5 "
         "of each side for A and B]",
         "N",
+    ),
+]
+
+# of bench run_command
+RunCommandShard = Annotated[
+    str | None,
+    option(
+        "--shard",
+        "measure the replicates of one of N machines; `bench merge` joins the directories",
+        "I/N",
+    ),
+]
+
+# of bench merge
+MergeShards = Annotated[
+    list[Path],
+    typer.Argument(
+        metavar="DIR…", help="directories of `bench run --shard`, or a folder that has them"
+    ),
+]
+MergeOut = Annotated[
+    Path,
+    typer.Option("--out", metavar="DIR", help="the new run directory", show_default=False),
+]
+
+# of bench fleet
+FleetConfig = Annotated[
+    Path | None,
+    option("--config", "as for `bench run`; a file inside this folder", "FILE"),
+]
+FleetCase = Annotated[list[str] | None, option("--case", "measure only this case id", "ID")]
+FleetReplicates = Annotated[
+    int | None,
+    option("--replicates", "measure N replicates on each kind of machine [default: 5]", "N"),
+]
+FleetBudget = Annotated[
+    float | None,
+    option("--budget", "start nothing new in a replicate after this time", "SECONDS"),
+]
+FleetQuick = Annotated[bool, option("--quick", "as for `bench run`")]
+FleetName = Annotated[str | None, option("--name", "add this to the name of the directory", "NAME")]
+FleetAddress = Annotated[
+    str,
+    option("--address", "of the cluster's head [default: auto, a head on this machine]"),
+]
+FleetOut = Annotated[
+    Path | None, option("--out", "output directory [default: results/<time>-fleet-…]", "DIR")
+]
+FleetResume = Annotated[
+    Path | None,
+    option("--resume", "continue this directory; only --address can be given with it", "DIR"),
+]
+
+# of bench ab
+AbCount = Annotated[
+    bool,
+    option(
+        "--count",
+        "compare the instructions of a call instead of its time: exact, for host work on the "
+        "CPU (Python, dispatch, optimizer)",
     ),
 ]

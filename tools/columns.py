@@ -25,7 +25,8 @@ its whole phase (`forward` in inference, `step` in training). Exceptions:
 - `relative_error` on `forward` is that of output, loss and buffers; on `backward` that of the
   gradients; on the line of the whole the larger of the two.
 
-Clock, power, temperature, utilisation and energy come from the driver of NVIDIA GPUs.
+Clock, power, temperature, utilisation and energy come from the driver of NVIDIA GPUs; on a CPU
+power and energy come from the counters of its packages (RAPL), where they may be read.
 
 | column | meaning |
 |---|---|

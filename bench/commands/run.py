@@ -25,17 +25,19 @@ from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Case, Entry
+from bench.core.shard import WHOLE, Shard, ShardError
+from bench.core.shard import parse as parse_shard
 from bench.core.subject import SHIPPED, SubjectError, parse
 from bench.core.text import command, number_of, printable
 from bench.engine import largest
 from bench.engine.requests import request
 from bench.engine.run_estimate import estimate
-from bench.engine.scheduler import OneOff, Runner, RunSoFar
+from bench.engine.scheduler import Known, OneOff, Runner, RunSoFar
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
 from bench.host import allocators, environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe, Source
-from bench.plan import config, expand
+from bench.plan import config, digest, expand
 from bench.plan.case_costs import with_budget
 from bench.results import journal, run_directory, run_json
 from bench.terminal import brief
@@ -75,6 +77,8 @@ class Asked:
     name: str | None = None
     out: Path | None = None
     resume: Path | None = None
+    shard: str | None = None  # i/n
+    known: Known | None = None  # of the same plan, from other machines
     list_only: bool = False
     fresh_peaks: bool = False
     began_s: float | None = None  # by time.monotonic; None: now
@@ -108,6 +112,8 @@ class _Begun:
     began_s: float | None = None  # by time.monotonic, when the command began; None: now
     budget_has_imports: bool = False
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
+    shard: Shard = WHOLE
+    known: Known | None = None
 
 
 def run(asked: Asked) -> int:
@@ -120,7 +126,10 @@ def measured(asked: Asked, console: Console) -> Ran:
     if asked.resume:
         begun = _resume(asked)
     else:
-        settings = _config(asked)
+        settings = config_of(asked)
+        shard = WHOLE
+        if asked.shard is not None:
+            shard, settings = _sharded(asked.shard, settings)
         if asked.out and not asked.list_only:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
         found = _look(settings)
@@ -130,11 +139,18 @@ def measured(asked: Asked, console: Console) -> Ran:
             as_plain_process=allocators.can_be_chosen(os.environ, platform.libc_ver()[0]),
             finds_largest=True,
         )
+        asked_for = digest.of(settings)  # without what this machine adds
         settings = with_budget(settings, planned)
+        if shard is not WHOLE and planned.largest:
+            raise MeasureError(
+                f"--shard {shard}: batch = max may differ from shard to shard; search it by a run "
+                "without --shard, and give the number"
+            )
         if asked.list_only:
             from bench.terminal import listing
 
-            listing.show(planned, estimate(planned, settings.run), found.names, console)
+            own = own_options(settings.run, shard)
+            listing.show(planned, estimate(planned, own), found.names, console)
             return Ran(None, OK)
         _say_what_is_planned(planned, console)
         if settings.chosen_without_file:
@@ -146,6 +162,9 @@ def measured(asked: Asked, console: Console) -> Ran:
             spent_s = time.monotonic() - search_began_s
             asked = dataclasses.replace(asked, began_s=asked.began_s + spent_s)
         begun = _begin(asked, settings, found, planned, largest_batches)
+        if shard is not WHOLE:
+            begun = _as_shard(begun, shard, asked_for)
+        begun = dataclasses.replace(begun, known=asked.known)
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
         _say(console, text)
@@ -155,6 +174,41 @@ def measured(asked: Asked, console: Console) -> Ran:
         _say(console, f"note: {warning}")
     with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
         return Ran(begun.directory.path, _measure(begun, console))
+
+
+def _sharded(text: str, settings: config.Config) -> tuple[Shard, config.Config]:
+    """Return the shard, and the configuration of the whole run.  Raises MeasureError.
+
+    No shard sees the interval over all replicates, so none adds replicates for precision.
+    """
+    try:
+        shard = parse_shard(text)
+    except ShardError as error:
+        raise MeasureError(f"--shard {error}") from None
+    replicates = settings.run.replicates
+    if not shard.share(replicates):
+        raise MeasureError(
+            f"--shard {shard}: a shard takes whole replicates, and the run has {replicates}; "
+            f"make {replicates} shards or fewer, or give --replicates {shard.count}"
+        )
+    run = settings.run.model_copy(update={"max_replicates": replicates})
+    return shard, dataclasses.replace(settings, run=run)
+
+
+def own_options(run: config.RunOptions, shard: Shard) -> config.RunOptions:
+    """Return the options of the whole run with the replicates of this shard alone."""
+    if shard == WHOLE:
+        return run
+    own = shard.share(run.replicates)
+    return run.model_copy(update={"replicates": own, "max_replicates": own})
+
+
+def _as_shard(begun: _Begun, shard: Shard, asked_for: str) -> _Begun:
+    """Write into run.json which shard this is.  asked_for: the digest of the plan."""
+    document = json.loads(begun.directory.description.read_text(encoding="utf-8"))
+    document["shard"] = {"index": shard.index, "count": shard.count, "plan": asked_for}
+    run_directory.change(begun.directory, document)
+    return dataclasses.replace(begun, shard=shard, options=own_options(begun.options, shard))
 
 
 def _say_what_is_planned(planned: expand.Plan, console: Console) -> None:
@@ -182,7 +236,8 @@ def _say(console: Console, text: str) -> None:
     console.print(Text(printable(text)), soft_wrap=True)
 
 
-def _config(asked: Asked) -> config.Config:
+def config_of(asked: Asked) -> config.Config:
+    """Return the configuration that the flags ask for.  Raises ConfigError."""
     given = {name: value for name, value in asked.options.items() if value is not None}
     quick = dict(QUICK) if asked.quick else {}
     if "budget_s" in given:
@@ -319,11 +374,12 @@ def _resume(asked: Asked) -> _Begun:
         raise MeasureError(
             f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
         )
+    shard = _same_shard(described, options, longer, path)
     changed = {**stored, "config": {**stored["config"], **longer.model_dump()}}
     return _Begun(
         directory,
         expand.Plan(cases, ()),
-        longer,
+        own_options(longer, shard),
         found.torch,
         found.names,
         found.sources,
@@ -331,7 +387,24 @@ def _resume(asked: Asked) -> _Begun:
         stored["machine"],
         asked.began_s,
         description=changed,
+        shard=shard,
     )
+
+
+def _same_shard(
+    described: run_json.Description,
+    options: config.RunOptions,
+    longer: config.RunOptions,
+    path: Path,
+) -> Shard:
+    """Return the shard of a run that is resumed.  Raises MeasureError if it would take more."""
+    shard = described.shard.shard if described.shard else WHOLE
+    if shard != WHOLE and longer.replicates != options.replicates:
+        raise MeasureError(
+            f"--resume {path}: is shard {shard}; its number of replicates cannot change, since "
+            "that of the other shards does not"
+        )
+    return shard
 
 
 def _refuse_flags_beside_resume(asked: Asked) -> None:
@@ -340,6 +413,7 @@ def _refuse_flags_beside_resume(asked: Asked) -> None:
     more = (
         asked.quick
         or asked.name
+        or asked.shard
         or asked.fresh_peaks
         or any(asked.options.get(name) is not None for name in ("seed", "weights"))
     )
@@ -425,6 +499,8 @@ def _measure(begun: _Begun, console: Console) -> int:
         run_directory.change(directory, begun.description)
     log = journal.Journal(directory.journal)
     seen = RunSoFar()
+    if begun.known:
+        seen.learn(begun.known)
     for entry in journal.read(directory.journal):
         seen.add(entry)
     interrupted, stopped, enough = False, None, False
@@ -442,6 +518,7 @@ def _measure(begun: _Begun, console: Console) -> int:
             seen=seen,
             began_s=_budget_began_s(begun, start),
             one_off=_peaks(begun, bar.note),
+            shard=begun.shard,
             spent=Spent(imports_s=start - began_s),
         )
         try:

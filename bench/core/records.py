@@ -135,6 +135,7 @@ class Samples:
 
 HOST_TIMES = "host_times"  # key of a Measurement's state: why a device has no times of its own
 INFINITE = "infinite"  # key of a Measurement's state: where the output is infinite
+NODE = "node"  # key of an outcome's state: which of several machines of one kind measured it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -267,6 +268,10 @@ class Row:
     flags: str | None = _column("doubts about the row, joined by ;")
     reason: str | None = _column("why the status is not ok, or why a flag is set, if known")
     replicates: int | None = _column("number of fresh interpreters that measured the case")
+    nodes: int | None = _column(
+        "number of machines of one kind that measured the case; their spread is the standard "
+        "error of a time; empty for a single machine"
+    )
     samples: int | None = _column(
         "number of latency samples (of device samples if a phase has no latency)"
     )
@@ -362,6 +367,11 @@ class Row:
     recompiles: int | None = _column("recompiles of the compiled module during the measurement")
     layout_flips: int | None = _column("changes of memory format from layer to layer")
     page_faults: float | None = _column("minor page faults per call")
+    instructions: float | None = _column(
+        "instructions of one call in user mode, over all threads; empty where the processor's "
+        "counters are not visible, as in most virtual machines"
+    )
+    cycles: float | None = _column("cycles of the processors in one call, in user mode, likewise")
     contention_ratio: float | None = _column(
         "time that the most delayed thread waited for a processor / time of the samples"
     )
@@ -377,9 +387,10 @@ class Row:
         "streaming-multiprocessor clock, read once right after the samples: Hz"
     )
     power_w: float | None = _column(
-        "power of the board: mean from its energy over warm-up, samples and controls if these "
-        "take 2 s or longer, else one reading after them; empty for a slice of a board (MIG): "
-        "W"
+        "power of the board of a GPU, or on a CPU of all processor packages (RAPL, where it may be "
+        "read; other work is in it): mean from its energy over warm-up, samples and controls if "
+        "these take 2 s or longer, else one reading after them; empty for a slice of a board "
+        "(MIG): W"
     )
     temperature_c: float | None = _column("temperature, read once after the samples: °C")
     gpu_utilization_ratio: float | None = _column(
@@ -387,7 +398,8 @@ class Row:
         "read once right after the samples"
     )
     energy_j_per_image: float | None = _column(
-        "energy of the board over calls back-to-back for 2 s or longer / images: J"
+        "energy of the board, or of the processor packages, over calls back-to-back for 2 s or "
+        "longer / images: J"
     )
     device_name: str | None = _column("name that the driver reports")
     torch_version: str | None = _column("torch.__version__")
@@ -400,7 +412,7 @@ class Row:
 
 COLUMNS: tuple[str, ...] = tuple(column.name for column in dataclasses.fields(Row))
 # Metrics that the worker finds, and that earlier results lack.
-LATER_METRICS = frozenset({"host_issue_s", "process_start_s"})
+LATER_METRICS = frozenset({"host_issue_s", "process_start_s", "instructions", "cycles"})
 # Results that were written before there were these are read as if they were empty.
 LATER_COLUMNS = frozenset(
     {
@@ -408,6 +420,6 @@ LATER_COLUMNS = frozenset(
         for kind in ("latency", "pipelined")
         for what in ("error", "between", "corrected")
     }
-    | {"earlier_runs", "control_factor", "largest_batch"}
+    | {"earlier_runs", "control_factor", "largest_batch", "nodes"}
     | LATER_METRICS
 )

@@ -25,6 +25,7 @@ from typing import Protocol
 
 from bench.core.axes import AXES
 from bench.core.records import Case
+from bench.core.shard import WHOLE, Shard
 from bench.core.subject import parse
 
 COMPILE_OFF = "off"
@@ -79,13 +80,15 @@ class Blocks:
     """The cases of a plan by block.
 
     anchors: case id → the cases of blocks above that ratios of the case stand on.
+    shard:   decides the numbers of the rounds.
     """
 
     members: Mapping[Block, tuple[Case, ...]]
     anchors: Mapping[str, tuple[Case, ...]]
+    shard: Shard = WHOLE
 
     @classmethod
-    def of(cls, cases: Sequence[Case]) -> "Blocks":
+    def of(cls, cases: Sequence[Case], shard: Shard = WHOLE) -> "Blocks":
         plain = _plain_ones(cases)
         block_of = {case.case_id: _block(case, plain) for case in cases}
         return cls(
@@ -102,6 +105,7 @@ class Blocks:
                 )
                 for case in cases
             },
+            shard=shard,
         )
 
     def next_round(
@@ -121,7 +125,7 @@ class Blocks:
             if block is Block.PLAIN and together is not False:
                 settings = self._needing(Block.SETTINGS, seen, least)
             number = self._next_number(seen)
-            first = number == 0 or together is None
+            first = number == self.shard.first or together is None
             joined = own if first else own + settings
             found = Round(
                 block,
@@ -184,11 +188,12 @@ class Blocks:
         return {number for case in self._all() for number in seen.replicates(case)}
 
     def _next_number(self, seen: SoFar) -> int:
-        return max(self._numbers(seen), default=-1) + 1
+        last = max(self._numbers(seen), default=None)
+        return self.shard.first if last is None else last + self.shard.count
 
     def _gone_on_with(self, found: Round, seen: SoFar) -> Round:
         """The same round under the last number, if that one was begun for the same block."""
-        last = found.replicate - 1
+        last = found.replicate - self.shard.count
         blocks = [b for b in Block if any(last in seen.replicates(c) for c in self.members[b])]
         joint = {Block.PLAIN, Block.SETTINGS}
         same = bool(blocks) and (

@@ -9,7 +9,7 @@ import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -24,6 +24,7 @@ from bench.core.records import (
     Status,
     whole_phase,
 )
+from bench.core.shard import WHOLE, Shard
 from bench.engine import blocks, policy, static_metrics
 from bench.engine.blocks import Block, Blocks, Round
 from bench.engine.fork_server import ForkServer
@@ -58,6 +59,19 @@ class Watcher(Protocol):
     def note(self, text: str) -> None: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Known:
+    """Found for the same plan on another machine of the same kind.
+
+    static_metrics: ids of cases that need none any more.  wrong: ids of cases that compute
+                    something else.  calls: per pipelined sample, by case id.
+    """
+
+    static_metrics: tuple[str, ...] = ()
+    wrong: tuple[str, ...] = ()
+    calls: Mapping[str, int] = field(default_factory=dict)
+
+
 @dataclass
 class RunSoFar:
     """All outcomes of a run so far, and what follows for the next."""
@@ -65,6 +79,12 @@ class RunSoFar:
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     with_static_metrics: set[str] = field(default_factory=set)
     wrong: set[str] = field(default_factory=set)  # cases that compute something else
+    known_calls: Mapping[str, int] = field(default_factory=dict)  # as `Known`
+
+    def learn(self, known: Known) -> None:
+        self.with_static_metrics |= set(known.static_metrics)
+        self.wrong |= set(known.wrong)
+        self.known_calls = known.calls
 
     def add(self, entry: Entry) -> None:
         if isinstance(entry, StaticMetrics):
@@ -99,7 +119,7 @@ class RunSoFar:
                 for one in outcome.samples:
                     if one.kind == "pipelined" and one.phase == whole_phase(case.mode):
                         return one.calls_per_sample
-        return None
+        return self.known_calls.get(case.case_id)
 
     def half_width(self, case: Case) -> float:
         """Relative half-width of the 95 % interval of the whole's latency; unknown: infinity."""
@@ -148,6 +168,7 @@ class Runner:
 
     one_off: is done after the first round, where it fits in; else when all blocks are through.
     began_s: by the clock, when the command began: its budget counts from there; None: now.
+    shard:   decides the numbers of the replicates; `run.replicates` is how many it takes.
     """
 
     plan: Plan
@@ -159,6 +180,7 @@ class Runner:
     clock: Callable[[], float] = time.monotonic
     one_off: OneOff | None = None
     began_s: float | None = None
+    shard: Shard = WHOLE
     spent: Spent = field(default_factory=Spent)
     start: Callable[..., ForkServer] = ForkServer
     _blocks: Blocks = field(init=False, repr=False)
@@ -172,7 +194,7 @@ class Runner:
 
     def __post_init__(self) -> None:
         self._experience = Experience(tell=self.watcher.note)
-        self._blocks = Blocks.of(self.plan.cases)
+        self._blocks = Blocks.of(self.plan.cases, self.shard)
 
     def measure(self) -> bool:
         """Measure until it is enough.  Whether that was before the budget ended.

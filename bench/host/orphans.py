@@ -6,7 +6,10 @@ only their environment shows where they come from.
 """
 
 import contextlib
+import ctypes
 import os
+import signal
+import sys
 import time
 import uuid
 from collections.abc import Iterator, Mapping
@@ -15,6 +18,18 @@ import psutil
 
 MARK = "BENCH_DESCENDS_FROM"
 CLEAR_UP_S = 10.0  # then give up
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """Let the kernel end this process when its parent ends, for any reason.
+
+    parent: its process id, in case it ended before this call.
+    """
+    if sys.platform.startswith("linux"):
+        ctypes.CDLL(None, use_errno=True).prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if parent is not None and os.getppid() != parent:
+        os._exit(1)
 
 
 def mark() -> Mapping[str, str]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from bench.core.text import printable, short_words
 from bench.html import table_rows
-from bench.insights import collect
+from bench.insights import collect, machines
 from bench.insights.insight import Insight
 from bench.results.results import Results
 
@@ -54,11 +54,14 @@ class Findings:
 def of_runs(runs: Sequence[tuple[str, Results]]) -> Findings:
     """Return the findings of runs, which are given with their names.
 
-    For several runs, only doubts are among the first findings.
+    For several runs, only doubts are among the first findings; for those of several kinds of
+    machines also which of them gives most images a second.
     """
     insights = [(name, [_printable(one) for one in collect.of_run(run)]) for name, run in runs]
     several = len(runs) > 1
     first = _first([one for _, own in insights for one in own], ("doubt",) if several else ORDER)
+    kinds = [_printable(one) for one in machines.of_runs([run for _, run in runs])]
+    first = [*kinds[:MOST_FIRST], *first][:MOST_FIRST]
     more: list[Part] = []
     for name, own in insights:
         rest = [one for one in own if not any(one is chosen for chosen in first)]
@@ -67,7 +70,7 @@ def of_runs(runs: Sequence[tuple[str, Results]]) -> Findings:
             (f"{name} · {head}" if name and head else name or head, findings, left_out)
             for head, findings, left_out in parts
         ]
-    count = sum(len(own) for _, own in insights) - len(first)
+    count = sum(len(own) for _, own in insights) + len(kinds) - len(first)
     return Findings([finding(one) for one in first], more, count)
 
 

@@ -20,6 +20,7 @@ MOST_CHARS = 300  # characters of a text; the CSV has the full names and reasons
 HALF_WIDTH = "half_width_ratio"
 TIME = "time_s"
 SETTINGS = "settings"
+CSV_ALONE = frozenset({"instructions", "cycles", "nodes"})  # few runs have them
 MEANING: Mapping[str, str] = {
     column.name: str(column.metadata["doc"]) for column in dataclasses.fields(Row)
 } | {
@@ -36,10 +37,11 @@ def time_s(row: Row) -> float | None:
 
 
 def data(rows: Sequence[Row]) -> str:
-    """Return the JSON: all columns of the CSV that are not empty, and derived ones for sorting."""
+    """Return the JSON: the columns of the CSV that are not empty, and derived ones for sorting."""
     columns = {
         column.name: [getattr(row, column.name) for row in rows]
         for column in dataclasses.fields(Row)
+        if column.name not in CSV_ALONE
     }
     derived = {TIME: list(map(time_s, rows)), HALF_WIDTH: list(map(half_width, rows))}
     packed = {name: own for name, values in columns.items() if (own := pack(values))}

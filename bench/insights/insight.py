@@ -15,6 +15,7 @@ Kind = Literal[
     "slowdown",
     "none",
     "batch",
+    "machine",
     "device",
     "launch",
     "layers",

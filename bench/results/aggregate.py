@@ -18,6 +18,7 @@ from bench.core.records import (
     INFINITE,
     LATER_COLUMNS,
     LATER_METRICS,
+    NODE,
     TRAINING_PHASES,
     Case,
     Entry,
@@ -300,14 +301,30 @@ def _times(
         "latency_p90_s": percentile(latency, 90),
         "latency_p95_s": percentile(latency, 95),
         "latency_p99_s": percentile(latency, 99),
+        "nodes": _nodes(ok),
         "pipelined_s": _centre(pipelined_medians),
         "device_s": _centre(_medians(ok, phase, "device")),
     }
     for kind in measured:
         apart = between_runs.of([one[kind] for one in runs])
-        own = ratios.centre(kinds[kind])
+        own = _own_centre(ok, phase, kind)
         figures |= _interval(kind, centre(kinds[kind]), own, apart, stopped=stopped)
     return figures
+
+
+def _own_centre(ok: Sequence[Measurement], phase: str, kind: str) -> ratios.Centre:
+    """Return the centre of the replicates; over machines, if several measured them."""
+    having = [(one, times) for one in ok if (times := _of(one, phase, kind))]
+    medians = [statistics.median(times) for _, times in having]
+    nodes = [str(one.state.get(NODE)) for one, _ in having]
+    several = len(set(nodes)) > 1
+    return ratios.centre_over_nodes(medians, nodes) if several else ratios.centre(medians)
+
+
+def _nodes(ok: Sequence[Measurement]) -> int | None:
+    """Return the number of machines, if there are several."""
+    count = len({one.state.get(NODE) for one in ok})
+    return count if count > 1 else None
 
 
 def _interval(
@@ -337,6 +354,7 @@ def _corrected(row: Row, ok: Sequence[Measurement], learnt: Learnt, *, stopped: 
     }
     if (
         rule is None
+        or row.nodes is not None  # each has a usual level of its own
         or row.control_s is None
         or not all(replicates.values())
         or not replicates.keys() <= rule.sds.keys()

@@ -57,6 +57,7 @@ def _candidates(folder: Path, run: Description) -> Iterator[tuple[Path, Descript
             continue
         if (
             other.machine.machine_id == machine
+            and other.shard is None  # its replicates are in the merged run
             and other.run_id != run.run_id
             and (other.started or "~") < run.started
             and other.config.sampling == run.config.sampling
@@ -133,7 +134,7 @@ def beside(baseline: Results, run: Results) -> list[Results]:
         except ReadError:
             continue
         theirs, its = other.description.config, baseline.description.config
-        if not _earlier(other, run) or theirs.sampling != its.sampling:
+        if other.description.shard or not _earlier(other, run) or theirs.sampling != its.sampling:
             continue
         # A copy is not another run.
         if baseline.machines & other.machines and seen.isdisjoint(other.run_ids):

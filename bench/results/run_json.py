@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, Strict, ValidationError
 
+from bench.core.shard import Shard
 from bench.core.text import printable, shortened
 from bench.stats import between_runs
 
@@ -91,9 +92,13 @@ class PeaksOrigin(_Part):
 
 
 class Machine(_Part):
-    """The computer; its GPUs and its peaks by device, and the origin of the peaks if known."""
+    """The computer; its GPUs and its peaks by device, and the origin of the peaks if known.
+
+    node: tells apart the computers of one kind, which have the same machine_id.
+    """
 
     machine_id: str | None = None
+    node: str | None = None
     gpus: dict[str, GpuDetails] = Field(default_factory=dict)
     peaks: dict[str, Many[SizeSweep]] = Field(default_factory=dict)
     peaks_from: dict[str, PeaksOrigin] = Field(default_factory=dict)
@@ -160,6 +165,18 @@ class LargestBatch(_Part):
     reason: str | None = None
 
 
+class ShardOf(_Part):
+    """The shard that a run is.  plan: a digest of what the whole run was asked to measure."""
+
+    index: Annotated[int, Field(ge=1, lt=10**6)]
+    count: Annotated[int, Field(ge=1, lt=10**6)]
+    plan: str
+
+    @property
+    def shard(self) -> Shard:
+        return Shard(self.index, self.count)
+
+
 class Description(_Part):
     """The description of a run; without any field if run.json is missing."""
 
@@ -173,6 +190,7 @@ class Description(_Part):
     layers: dict[str, Many[Layer]] = Field(default_factory=dict)  # by subject, in order of calls
     cases: Many[dict[str, JsonValue]] = ()
     largest_batches: dict[str, LargestBatch] = Field(default_factory=dict)  # by case id
+    shard: ShardOf | None = None  # None: a whole run
 
     @property
     def is_known(self) -> bool:

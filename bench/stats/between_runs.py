@@ -113,7 +113,7 @@ def centre_from_row(row: Row, column: str) -> Centre:
     error = getattr(row, f"{name}_error_ratio", None)
     log = math.log(time_s) - math.log(row.control_factor or 1.0)
     if error is not None and n > 1:
-        return Centre(log, error**2, n)
+        return Centre(log, error**2, n, row.nodes)
     if row.earlier_runs is not None:
         return Centre(log, None, n)
     low, high = (getattr(row, f"{name}_{end}_s", None) for end in ("low", "high"))

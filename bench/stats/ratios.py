@@ -125,11 +125,13 @@ class Centre:
     log: float
     variance: float | None  # of that mean; None = unknown
     n: int
+    nodes: int | None = None  # machines that measured, if several: `variance` is over them
 
     @property
     def part(self) -> Part | None:
         """Its variance, as far as the replicates of one run can see it."""
-        return None if self.variance is None else Part(self.variance, self.n - 1)
+        independent = self.n if self.nodes is None else self.nodes
+        return None if self.variance is None else Part(self.variance, independent - 1)
 
 
 def centre(medians: Sequence[float]) -> Centre:
@@ -137,6 +139,24 @@ def centre(medians: Sequence[float]) -> Centre:
     logs = [math.log(median) for median in medians]
     n = len(logs)
     return Centre(math.fsum(logs) / n, statistics.variance(logs) / n if n > 1 else None, n)
+
+
+def centre_over_nodes(medians: Sequence[float], nodes: Sequence[str]) -> Centre:
+    """Return the centre of durations that several machines of one kind measured.
+
+    nodes: the machine of each duration, two or more different ones.
+
+    The replicates of one machine share its luck, so the machines are the independent ones: the
+    variance of a mean of clusters (Liang & Zeger 1986), with K / (K - 1) for K machines.
+    """
+    logs = [math.log(median) for median in medians]
+    mean = math.fsum(logs) / len(logs)
+    sums: dict[str, float] = {}
+    for node, log in zip(nodes, logs, strict=True):
+        sums[node] = sums.get(node, 0.0) + log - mean
+    k = len(sums)
+    variance = math.fsum(one**2 for one in sums.values()) / len(logs) ** 2 * k / (k - 1)
+    return Centre(mean, variance, len(logs), nodes=k)
 
 
 def centre_of_interval(median: float, low: float | None, high: float | None, n: int) -> Centre:

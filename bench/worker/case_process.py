@@ -23,7 +23,8 @@ from bench.core.text import printable
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
-from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, reference_work
+from bench.worker.counting import meter
+from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, rapl, reference_work
 from bench.worker.device.device import free_share
 from bench.worker.jobs import (
     count_static_metrics,
@@ -224,9 +225,12 @@ def _disk_trouble(error: BaseException) -> DiskTrouble | None:
 
 def _measure(request: Request) -> Entry:
     limit = call_timing.Limit(wall_clock(), request.timeout_s)
+    counters = meter.counters_here()  # before threads start: they are counted as well
     built = prepare.build(request)
     begun = prepare.begin(built)
     load = contention.Meter()
+    counting = meter.CountingMeter(load, counters)
+    power = meter.PowerMeter(rapl.opened() if built.device.synchronous else None)
 
     def room(error: Exception) -> str | None:
         return _out_of_memory(error, lambda: _nearly_full(request.case.device))
@@ -235,6 +239,7 @@ def _measure(request: Request) -> Entry:
     driver = gpu_monitor.GpuMonitor(nvidia.gpu_of(request.case.device))
     built.device.wait()
     driver.start()
+    power.start()
     with prepare.no_recompiles(request.case):
         times = call_timing.measure(
             built.step,
@@ -242,9 +247,10 @@ def _measure(request: Request) -> Entry:
             request.budget,
             calls=request.calls,
             between=known,
-            meter=load,
+            meter=counting,
             limit=limit,
         )
+    power.stop()
     driver.stop()
     host = _host_metrics(built, times)
     moved = _transfers(built, room)
@@ -263,7 +269,12 @@ def _measure(request: Request) -> Entry:
         replicate=request.replicate,
         samples=times.samples + moved.samples,
         flags=tuple(dict.fromkeys(flags)),
-        metrics=found | host | moved.metrics | driver.columns() | load.columns(times.calls_sampled),
+        metrics=found
+        | host
+        | moved.metrics
+        | driver.columns()
+        | power.columns()
+        | counting.columns(times.calls_sampled),
         state=seen
         | ({"doubts": doubts} if doubts else {})
         | ({"left_out": left_out} if left_out else {}),

@@ -157,9 +157,9 @@ def test_a_run_without_a_file_has_the_sweep_of_what_it_is_asked_for(
 
 
 def test_a_quick_run_with_a_budget_of_its_own_has_no_other_limit() -> None:
-    quick = run._config(run.Asked(quick=True)).run
+    quick = run.config_of(run.Asked(quick=True)).run
     assert (quick.replicates, quick.extras_s, quick.budget_s) == (3, 50.0, 80.0)
-    own = run._config(run.Asked(quick=True, options={"budget_s": 20.0})).run
+    own = run.config_of(run.Asked(quick=True, options={"budget_s": 20.0})).run
     assert (own.extras_s, own.budget_s) == (None, 20.0)
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bench.core.records import Case
+from bench.core.shard import Shard
 from bench.engine.blocks import Block, Blocks, Round, fits
 from bench.stats import ratios
 from tests.support.cases import case
@@ -209,3 +210,34 @@ def test_pairs_of_different_rounds_would_take_the_drift_for_a_speedup() -> None:
     }
     means = [math.fsum(map(math.log, own)) / len(own) for own in times.values()]
     assert means[1] - means[0] > math.log(1.3)
+
+
+def test_the_shards_of_a_run_have_its_replicates_and_the_same_rounds() -> None:
+    """Whatever the number of shards: the numbers are apart, and anchors stay in their round."""
+    for count in (2, 3):
+        numbers: dict[str, list[int]] = {}
+        for index in range(1, count + 1):
+            shard, seen = Shard(index, count), Seen()
+            blocks = Blocks.of(ALL, shard)
+            while one := blocks.next_round(seen, shard.share(3), together=True):
+                assert one.replicate % count == index - 1
+                assert {case.case_id for case in one.anchors} <= {
+                    anchor.case_id for own in one.own for anchor in blocks.anchors[own.case_id]
+                }
+                seen.add((*one.own, *one.anchors, *one.later), one.replicate)
+            for case_id, own in seen.numbers.items():
+                numbers.setdefault(case_id, []).extend(own)
+        for each in ALL:
+            assert len(numbers[each.case_id]) == len(set(numbers[each.case_id])) >= 3
+
+
+def test_an_interrupted_round_of_a_shard_keeps_its_number() -> None:
+    shard, seen = Shard(2, 3), Seen()
+    blocks = Blocks.of((PLAIN, TRAINING), shard)
+    seen.add([PLAIN], 1)
+    resumed = blocks.next_round(seen, 2, together=True, resumed=True)
+    assert resumed is not None
+    assert (resumed.replicate, resumed.own) == (1, (TRAINING,))
+    other = blocks.next_round(seen, 2, together=True)
+    assert other is not None
+    assert other.replicate == 4

@@ -501,8 +501,8 @@ MUTATIONS = (
     Mutation(
         "page faults divided by the calls of the warm-up as well",
         "bench/worker/case_process.py",
-        "load.columns(times.calls_sampled)",
-        "load.columns(times.calls_made)",
+        "counting.columns(times.calls_sampled)",
+        "counting.columns(times.calls_made)",
         CHILD,
     ),
     Mutation(
@@ -848,5 +848,40 @@ MUTATIONS = (
         "by_work[: sweep.most_layers]",
         "by_work",
         PLAN,
+    ),
+    Mutation(
+        "two shards give the same number to a replicate",
+        "bench/engine/blocks.py",
+        "else last + self.shard.count",
+        "else last + 1",
+        BLOCKS,
+    ),
+    Mutation(
+        "replicates of several machines count as independent",
+        "bench/stats/ratios.py",
+        "self.n if self.nodes is None else self.nodes",
+        "self.n",
+        ("tests/stats/test_ratios.py",),
+    ),
+    Mutation(
+        "a counter of energy that wraps around goes backwards",
+        "bench/worker/device/rapl.py",
+        "more_uj if more_uj >= 0 else more_uj + self.range_uj + 1",
+        "more_uj",
+        ("tests/worker/device/test_rapl.py",),
+    ),
+    Mutation(
+        "a unit of an odd machine counts",
+        "bench/fleet/journal.py",
+        "(one.kind_id, one.node) not in odd",
+        "True",
+        ("tests/fleet/test_driver.py",),
+    ),
+    Mutation(
+        "the set-up of a count is part of a call",
+        "bench/verdict/counted.py",
+        "mean = (counts[lengths[-1]] - counts[lengths[0]]) / (lengths[-1] - lengths[0])",
+        "mean = counts[lengths[-1]] / lengths[-1]",
+        ("tests/verdict/test_counted.py",),
     ),
 )

@@ -332,3 +332,19 @@ def test_earlier_runs_say_what_runs_differ_by() -> None:
     assert row.latency_between_ratio == pytest.approx(mixed)
     assert row.earlier_runs == 3
     assert row.latency_high_s == pytest.approx(0.01 * math.exp(mixed * reference.t.ppf(0.975, 9)))
+
+
+def test_replicates_of_two_machines_have_the_interval_of_two_machines() -> None:
+    """Each machine agrees with itself, and they differ by 10 %: the replicates alone saw little."""
+    times = [0.0100, 0.0110, 0.0100, 0.0110, 0.0100, 0.0110]
+    by_node: list[Entry] = [
+        measurement(case(), number, time_s, state={"node": "ab"[number % 2]})
+        for number, time_s in enumerate(times)
+    ]
+    apart, together = only(by_node), only(replicates(case(), times))
+    assert (apart.nodes, together.nodes) == (2, None)
+    assert apart.latency_median_s == together.latency_median_s
+    # the means of the two machines: log 1.1 apart, so their mean has half of that as its error
+    assert apart.latency_error_ratio == pytest.approx(math.log(1.1) / 2)
+    assert together.latency_error_ratio == pytest.approx(0.0213, abs=1e-4)
+    assert (apart.latency_high_s or 0) > (together.latency_high_s or 0)

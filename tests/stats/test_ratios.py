@@ -125,3 +125,23 @@ def test_a_ratio_that_no_float_holds_is_infinite_or_nothing() -> None:
     found = ratios.paired({0: 1.7e308}, {0: 5e-324})
     assert found is not None
     assert (found.ratio, found.reciprocal().ratio) == (math.inf, 0.0)
+
+
+def test_replicates_of_two_machines_are_as_sure_as_two_machines() -> None:
+    """Four times that agree on each of two machines do not make eight that are independent."""
+    times = [1.0] * 4 + [math.exp(0.2)] * 4
+    found = ratios.centre_over_nodes(times, ["a"] * 4 + ["b"] * 4)
+    assert found.log == pytest.approx(0.1)
+    assert (found.n, found.nodes) == (8, 2)
+    # as the two means 0 and 0.2: variance 0.02, of their mean the half
+    assert found.variance == pytest.approx(0.01)
+    assert found.part == ratios.Part(found.variance or 0.0, 1)
+
+
+def test_machines_count_by_their_replicates() -> None:
+    found = ratios.centre_over_nodes([1.0, 1.0, 1.0, math.e], ["a", "a", "b", "c"])
+    assert found.log == pytest.approx(0.25)
+    # sums of residuals: -0.5, -0.25, 0.75; their squares / 16 * 3 / 2
+    assert found.variance == pytest.approx(0.875 / 16 * 1.5)
+    assert found.part is not None
+    assert found.part.df == 2

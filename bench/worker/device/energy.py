@@ -1,9 +1,12 @@
-"""How much energy a call takes, from the counter of an NVIDIA GPU.  Rule 30 of docs/trust.md."""
+"""How much energy a call takes, from a counter of a GPU or of the processor's packages.
+
+Rule 30 of docs/trust.md.
+"""
 
 from collections.abc import Callable
+from typing import Protocol
 
 from bench.worker.device.gpu_monitor import ENERGY_S
-from bench.worker.device.nvidia import Gpu
 from bench.worker.timing.stopwatch import wall_clock
 
 WAIT_S = 0.05  # of calls back to back: long against a wait, short against ENERGY_S
@@ -13,8 +16,15 @@ EDGE_S = 0.01
 MOST_EDGE_S = 0.5  # from here on it is taken as it is
 
 
+class EnergyCounter(Protocol):
+    """A counter that grows: of a GPU's board, or of all packages of a processor."""
+
+    def energy_j(self) -> float | None:
+        """Return the energy so far; None where it is not counted."""
+
+
 def energy_j_per_call(
-    gpu: Gpu,
+    gpu: EnergyCounter,
     call: Callable[[], object],
     wait: Callable[[], None],
     clock: Callable[[], float] = wall_clock,
@@ -51,7 +61,9 @@ def energy_j_per_call(
     return (after_j - before_j) / calls
 
 
-def _renewed_j(gpu: Gpu, between: Callable[[], object], clock: Callable[[], float]) -> float | None:
+def _renewed_j(
+    gpu: EnergyCounter, between: Callable[[], object], clock: Callable[[], float]
+) -> float | None:
     """Return the energy counter right after its next update, in joules; None if there is none.
 
     between: done between two looks.

@@ -12,7 +12,7 @@ from torch import nn
 from bench.core.records import Case
 from bench.core.subject import parse
 from bench.worker.checks import layout_changes
-from bench.worker.device import energy, nvidia
+from bench.worker.device import energy, nvidia, rapl
 from bench.worker.device.device import NOT_COUNTED, Device
 from bench.worker.metrics import bytes_moved, flops, peak_memory
 from bench.worker.metrics.peak_memory import begin_call
@@ -21,7 +21,7 @@ from bench.worker.model.build import Prepared
 from bench.worker.model.step import Step, warm_up_calls
 
 MOST_NAMES = 5  # of layers that a message names
-# Metrics that are asked for where no call succeeds as well; energy is none of a CPU's.
+# Metrics that are asked for where no call succeeds as well; energy is not counted everywhere.
 NEED_NO_CALL = ("parameters", "energy_j_per_image")
 
 
@@ -177,20 +177,26 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Metrics:
 
 
 def _energy(step: Step, case: Case, device: Device) -> Metrics:
-    """Of an NVIDIA GPU: in a pass of its own, for samples are too short to count energy.
+    """Of an NVIDIA GPU, or of the processor's packages: in a pass of its own.
+
+    Samples are too short to count energy.
 
     Of wholes alone: it takes more than two seconds, and a network has many layers.
     """
     if parse(case.subject).layer is not None:
-        return {}
-    gpu = nvidia.gpu_of(device.name)
-    if gpu is None:
         return {}
 
     def call() -> None:
         step.prepare(1)
         step()
 
+    if case.device == "cpu":
+        packages = rapl.opened()
+        used_j = energy.energy_j_per_call(packages, call, device.wait) if packages else None
+        return {} if used_j is None else {"energy_j_per_image": used_j / case.batch}
+    gpu = nvidia.gpu_of(device.name)
+    if gpu is None:
+        return {}
     joules = energy.energy_j_per_call(gpu, call, device.wait)
     gpu.close()
     if gpu.is_slice:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import psutil
 
+from bench.host import orphans
 from bench.host.environment import GROUPS, PROC, cgroup_files
 
 try:
@@ -32,9 +33,7 @@ def die_with_parent(parent: int | None = None) -> None:
 
     parent: its process id, in case it ended before this call.
     """
-    _prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    if parent is not None and os.getppid() != parent:
-        os._exit(1)
+    orphans.end_with_parent(parent)
 
 
 def outlive_parent() -> None:

@@ -61,7 +61,7 @@ class Board:
 
 
 def energy(board: Board, call: Callable[[], object] | None = None) -> float | None:
-    return energy_j_per_call(board, call or board.call, board.wait, board.clock)  # type: ignore[arg-type]
+    return energy_j_per_call(board, call or board.call, board.wait, board.clock)
 
 
 @pytest.mark.parametrize("call_s", [1e-4, 1.7e-3, 0.02, 0.3, 1.1, 12.0])

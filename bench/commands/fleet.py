@@ -1,0 +1,151 @@
+"""The command `bench fleet`: the machines of a cluster measure one run, a directory a kind."""
+
+import dataclasses
+import datetime
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from bench.commands import derive, provenance, unit
+from bench.commands import merge as merging
+from bench.commands import run as measure
+from bench.core.text import command, printable
+from bench.fleet import directories, on_ray
+from bench.fleet import journal as fleet_journal
+from bench.fleet.driver import Driver, FleetError, versions_of
+from bench.host import environment, probe
+from bench.results import run_directory
+from bench.results.journal import Journal
+from bench.terminal import run_summary
+from bench.terminal.progress import wide_console
+
+OK, FAILED, INTERRUPTED = 0, 4, 130
+GIT = ("git_commit", "git_dirty", "git_changes")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asked:
+    """The flags of `bench fleet`.  run: those of `bench run` among them."""
+
+    run: measure.Asked
+    address: str = "auto"
+    out: Path | None = None
+    resume: Path | None = None
+
+
+def run(asked: Asked) -> int:
+    """Measure on all machines of the cluster.  Return the exit code.
+
+    Raises FleetError, RayError, RunDirError, ConfigError.
+    """
+    console = wide_console()
+    on_ray.ray_module()  # before anything takes time
+    git = {name: environment.git_state(Path.cwd())[name] for name in GIT}
+    versions = versions_of(_own_details())
+    if asked.resume:
+        path = asked.resume
+        stored = directories.reopen(path)
+        if stored["versions"] != versions or stored["git"] != git:
+            raise FleetError(
+                f"--resume {path}: the code or a version has changed since it began; begin anew"
+            )
+        fields, units = stored["asked"], int(stored["units"])
+    else:
+        units = measure.config_of(asked.run).run.replicates
+        path = asked.out or run_directory.default_path(
+            asked.run.name or "fleet", git["git_commit"], datetime.datetime.now(datetime.UTC)
+        )
+        directories.refuse_existing(path)
+        fields = unit.asked_fields(_inside(asked.run, Path.cwd()))
+    with on_ray.connected(asked.address, Path.cwd()) as cluster:
+        if not asked.resume:
+            directories.create(
+                path,
+                {
+                    "command": ["bench", *sys.argv[1:]],
+                    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+                    "asked": fields,
+                    "units": units,
+                    "versions": versions,
+                    "git": git,
+                },
+            )
+        log = Journal(path / fleet_journal.NAME)
+        driver = Driver(
+            cluster=cluster,
+            log=log,
+            lines=fleet_journal.read(path / fleet_journal.NAME),
+            run=fields,
+            units=units,
+            versions=versions,
+            git=git,
+            tell=lambda text: _say(console, text),
+        )
+        interrupted, complete = False, False
+        try:
+            complete = driver.measure()
+        except KeyboardInterrupt:
+            interrupted = True
+        finally:
+            log.close()
+    _results(path, driver, console)
+    if not complete:
+        if not driver.machines:
+            _say(console, f"no node measures; start one by: {on_ray.START}")
+        _say(console, f"to measure the rest: {command('bench', 'fleet', '--resume', path)}")
+    if interrupted:
+        return INTERRUPTED
+    return OK if complete else FAILED
+
+
+def _inside(asked: measure.Asked, folder: Path) -> measure.Asked:
+    """Return the flags with paths that hold on every node.  Raises FleetError.
+
+    Only the folder is sent there.
+    """
+    weights = asked.options.get("weights")
+    return dataclasses.replace(
+        asked,
+        config=asked.config and Path(_relative("--config", asked.config, folder)),
+        options={
+            **asked.options,
+            "weights": weights and _relative("--weights", Path(weights), folder),
+        },
+    )
+
+
+def _relative(flag: str, path: Path, folder: Path) -> str:
+    try:
+        return str(path.resolve().relative_to(folder.resolve()))
+    except ValueError:
+        raise FleetError(
+            f"{flag} {path}: lies outside of {folder}, which is all that the machines get; copy it "
+            "there"
+        ) from None
+
+
+def _own_details() -> dict[str, object]:
+    """Return what is fixed about this process' software."""
+    found = probe.look((), {}, 180.0)
+    machine = provenance.machine(found)
+    around = provenance.software(found, environment.environment())
+    return environment.fixed_details(machine, around)
+
+
+def _results(path: Path, driver: Driver, console: Console) -> None:
+    """Write the run directory of each kind, and print its table."""
+    made = directories.write_runs(path, driver.lines, ["bench", *sys.argv[1:]])
+    for folder, merged in made:
+        _say(console, merging.told(merged, folder))
+        results, entries, plots = derive.write_all(folder)
+        run_summary.show(results, entries, plots, console)
+    if len(made) > 1:
+        folders = [str(folder) for folder, _ in made]
+        _say(console, f"which machine is worth its price: {command('bench', 'report', *folders)}")
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(Text(printable(text)), soft_wrap=True)

@@ -1,0 +1,84 @@
+"""The command `bench merge DIR… --out RUN`: the shards of a run become one run directory."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.text import Text
+
+from bench.commands import derive
+from bench.core.text import command, printable
+from bench.results import run_directory
+from bench.shards import merge, read
+from bench.shards.merge import Merged
+from bench.terminal import run_summary
+from bench.terminal.progress import wide_console
+
+OK, FAILED = 0, 4
+
+
+def run(given: Sequence[Path], out: Path) -> int:
+    """Merge shards and print the result of each kind of machine.  Return the exit code.
+
+    Raises ShardsError, RunDirError, JournalError.
+    """
+    console = wide_console()
+    run_directory.refuse_existing(out)
+    merged = merge.by_kind(read.parts(given))
+    for one in merged:
+        for part in one.again:
+            _say(
+                console,
+                f"note: {part.path}: shard {part.shard} is given more than once, and counts once",
+            )
+    if len(merged) > 1:
+        _say(console, f"{len(merged)} kinds of machine: each is a run of its own in {out}")
+    for one in merged:
+        path = out if len(merged) == 1 else out / one.name
+        merge.write(one, path, ["bench", *sys.argv[1:]])
+        _say(console, told(one, path))
+        results, entries, plots = derive.write_all(path)
+        run_summary.show(results, entries, plots, console)
+    lacking = merge.missing(merged)
+    if lacking:
+        _say(console, _what_to_do(lacking, merged[0]))
+    return FAILED if lacking else OK
+
+
+def told(one: Merged, path: Path) -> str:
+    """Return `results/x: shards 1, 2 of 4, measured by 2 machines of the kind …`."""
+    numbers = ", ".join(map(str, one.shards))
+    nodes = len({part.node for part in one.parts})
+    by = "1 machine" if nodes == 1 else f"{nodes} machines"
+    which = "shard" if len(one.shards) == 1 else "shards"
+    return f"{path}: {which} {numbers} of {one.parts[0].shard.count}, measured by {by} ({one.name})"
+
+
+def _what_to_do(lacking: Sequence[int], one: Merged) -> str:
+    count, first = one.parts[0].shard.count, lacking[0]
+    numbers = ", ".join(map(str, lacking))
+    which, are = ("shard", "is") if len(lacking) == 1 else ("shards", "are")
+    asked = [word for word in one.parts[0].description.command if isinstance(word, str)]
+    repeat = command(*_with_shard(asked, f"{first}/{count}"))
+    return (
+        f"{which} {numbers} of {count} {are} missing, so these figures have fewer replicates; "
+        f"measure, for example: {repeat}"
+    )
+
+
+def _with_shard(asked: Sequence[str], shard: str) -> list[str]:
+    """Replace the shard in a command, and leave out its run directory."""
+    words, found = iter(asked), list[str]()
+    for word in words:
+        name = word.partition("=")[0]
+        if name in ("--shard", "--out"):
+            if "=" not in word:
+                next(words, None)
+            continue
+        found.append(word)
+    return [*found, "--shard", shard]
+
+
+def _say(console: Console, text: str) -> None:
+    console.print(Text(printable(text)), soft_wrap=True)
