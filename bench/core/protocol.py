@@ -164,6 +164,7 @@ class Turn:
 
     calls: int  # whose mean is a sample
     samples: int
+    host_times: bool = False  # of an accelerator: its events do not see all work of one side
     kind: Literal["turn"] = "turn"
 
 
@@ -192,6 +193,7 @@ class Warm:
 
     call_s: float
     proof: Proof
+    missed_by_events: str | None = None  # why its events do not see all of its work
     kind: Literal["warm"] = "warm"
 
 

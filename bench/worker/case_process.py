@@ -17,7 +17,16 @@ import torch
 
 from bench.core.errors import NO_SPACE
 from bench.core.protocol import Job, Request
-from bench.core.records import Case, Entry, Facts, Failure, Measurement, Status, to_line
+from bench.core.records import (
+    MISSED_BY_EVENTS,
+    Case,
+    Entry,
+    Facts,
+    Failure,
+    Measurement,
+    Status,
+    to_line,
+)
 from bench.core.subject import parse
 from bench.core.text import printable
 from bench.worker.checks import finite
@@ -253,6 +262,8 @@ def _measure(request: Request) -> Entry:
         left_out["controls"] = known.left_out
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
     seen |= driver.state()
+    if times.missed_by_events is not None:
+        seen[MISSED_BY_EVENTS] = times.missed_by_events
     doubts = doubts_of(times.settled, times.moved, seen)
     flags = [*doubts, *prepare.flags(seen)]
     if load.contended:

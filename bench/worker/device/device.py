@@ -102,6 +102,11 @@ def _tried(device: "Accelerator") -> "Accelerator":
     return device
 
 
+def wait_for(name: str, accelerator: Any = torch.accelerator) -> None:
+    """Wait for an accelerator that is in use already, without opening it."""
+    accelerator.synchronize(torch.device(name).index or 0)
+
+
 def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
     """Of the device's memory that is free, or kept by torch unused; None where nothing tells."""
     try:
