@@ -16,6 +16,7 @@ from bench.verdict.tables import safe
 WIDTH = 100
 MOST = 10
 TRACE = "trace.json.gz"
+SNAPSHOT = "memory_snapshot.pickle"  # of an allocator that keeps its history
 WORTH_SAYING = 0.1  # share of the step from which on a layer's backward is named by itself
 BOUND_BY = {
     "device": "bound by the device: only less or faster work on it helps",
@@ -36,7 +37,9 @@ def show(profile: Profile, console: Console) -> None:
         console.print(safe(line), soft_wrap=True)
     console.print(_layers(profile, where), width=width)
     console.print(_operators(profile, where), width=width)
-    files = [TRACE, LAYERS, OPERATORS, *([MEMORY, "memory.png"] if profile.memory else []), SUMMARY]
+    snapshot = [SNAPSHOT] if (profile.folder / SNAPSHOT).is_file() else []
+    series = [MEMORY, "memory.png"] if profile.memory else []
+    files = [TRACE, LAYERS, OPERATORS, *series, *snapshot, SUMMARY]
     console.print(safe(f"{profile.folder}/: {', '.join(files)}"), soft_wrap=True)
 
 

@@ -7,6 +7,7 @@ runs.
 
 import json
 import os
+import pickle
 import statistics
 import subprocess
 import sys
@@ -562,6 +563,14 @@ def test_a_profile_sees_the_kernels_and_what_bounds_the_step(
     owned_s = sum(row["device_s"] for row in found["layers"])
     assert owned_s == pytest.approx(found["device"]["busy_s"], rel=1e-6)
     assert found["memory"]["bytes"]["parameters"][0] == 4 * (4096 * 4096 + 4096)
+    assert not [one for one in found["notes"] if "allocator" in one]
+    if device.type == "cuda":
+        file = profile.folder_of(asked.out) / profile.SNAPSHOT
+        traces = pickle.loads(file.read_bytes())["device_traces"]
+        actions = [one for trace in traces for one in trace]
+        output_bytes = 4 * 4096 * 4096
+        assert output_bytes in {one["size"] for one in actions if one["action"] == "alloc"}
+        assert any(one.get("frames") for one in actions)
 
 
 # --- what was asked for is proven --------------------------------------------------------------

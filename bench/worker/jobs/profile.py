@@ -28,6 +28,7 @@ from bench.worker.model import compile as compiled
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
 from bench.worker.profiler import memory as profile_memory
+from bench.worker.profiler import memory_history
 from bench.worker.profiler.device import (
     Work,
     bottleneck,
@@ -50,7 +51,7 @@ from bench.worker.profiler.owners import (
 from bench.worker.profiler.ranges import Ranges
 from bench.worker.timing import contention, stopwatch
 
-TRACE, FOUND = "trace.json.gz", "found.json"
+TRACE, SNAPSHOT, FOUND = "trace.json.gz", "memory_snapshot.pickle", "found.json"
 STEPS = 5  # the trace stays small enough to open
 MIDDLE_STEPS = 3  # all figures are means over those of median length: means add up, medians do not
 PREFAULT_BYTES = 2**28
@@ -88,13 +89,14 @@ def run(request: Request) -> Facts:
         found = _analyse(events, ranges, plain, built)
         found["host"]["profiled_s"] = profiled_s
         memory = _memory(built, eager=eager)
+        history = _history(built, folder / SNAPSHOT)
     prepare.end(built, begun, plain["whole_s"])
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
     found |= memory | _flops(built, found["operators"])
     limits.allow_writing()  # a trace is larger than what a subject may write
     prof.export_chrome_trace(str(folder / TRACE))
     found["contended"] = load.contended
-    found["notes"] = _notes(found, folder / TRACE, built)
+    found["notes"] = [*_notes(found, folder / TRACE, built), *history]
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     return Facts(case=request.case, facts={"profiled_s": profiled_s})
 
@@ -306,6 +308,25 @@ def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
         },
         "allocated": used.allocated,
     }
+
+
+def _history(built: prepare.BuiltCase, file: Path) -> list[str]:
+    """Write what the accelerator's allocator did in one step, where it keeps that; return notes."""
+    step, device = built.step, built.device
+
+    def call() -> None:
+        step.prepare(1)
+        step()
+        device.wait()
+
+    module = getattr(torch, device.type, None)
+    try:
+        with limits.large_files():
+            memory_history.write(getattr(module, "memory", None), call, file)
+    except Exception as error:  # the rest of the profile is still worth having
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        return [f"the history of the allocator could not be kept: {said}"]
+    return []
 
 
 def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
