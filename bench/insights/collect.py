@@ -1,7 +1,7 @@
 """All insights of a run, in the order of use.
 
 Doubts come first, then devices, the best settings, plain scripts, the speedup of each setting,
-batch sizes, the time of the layers, and the roofline.
+batch sizes, memory in fragments, the time of the layers, and the roofline.
 """
 
 from collections import Counter
@@ -14,7 +14,14 @@ from bench.compare.speedup import Speedup
 from bench.core import units
 from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import are, number_of
-from bench.insights import batch_scaling, launch_bound, plain_process, roofline, settings
+from bench.insights import (
+    batch_scaling,
+    fragmentation,
+    launch_bound,
+    plain_process,
+    roofline,
+    settings,
+)
 from bench.insights import layers as layer_share
 from bench.insights.insight import Insight, compared, listed
 from bench.results import main_memory
@@ -53,6 +60,8 @@ def of_run(run: Results) -> list[Insight]:
         found += settings.speedups(group, medians)
     for group in wholes:
         found += batch_scaling.scaling(group, medians)
+    for group in wholes:
+        found += fragmentation.insights(group)
     for group in wholes:
         layers = by_layer.get((group.subject, group.input))
         shares = layer_share.shares(run, _with_phases(group, rows), layers)

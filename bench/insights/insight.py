@@ -17,6 +17,7 @@ Kind = Literal[
     "batch",
     "device",
     "launch",
+    "memory",
     "layers",
     "roofline",
     "doubt",

@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, supported_activities
 
+from bench.core.allocator_advice import fragmentation
 from bench.core.protocol import Request
 from bench.core.records import Facts
 from bench.worker.device import torch_private
@@ -312,12 +313,18 @@ def _memory(built: prepare.BuiltCase, *, eager: bool) -> dict[str, Any]:
 
 def _history(built: prepare.BuiltCase, file: Path) -> list[str]:
     """Write what the accelerator's allocator did in one step, where it keeps that; return notes."""
-    step, device = built.step, built.device
+    step, device, notes = built.step, built.device, list[str]()
+    if device.synchronous:
+        return notes
 
     def call() -> None:
         step.prepare(1)
         step()
         device.wait()
+
+    device.wait()
+    device.empty_cache()
+    device.reset_peak()
 
     module = getattr(torch, device.type, None)
     try:
@@ -325,8 +332,11 @@ def _history(built: prepare.BuiltCase, file: Path) -> list[str]:
             memory_history.write(getattr(module, "memory", None), call, file)
     except Exception as error:  # the rest of the profile is still worth having
         said = " ".join(str(error).split())[:300] or type(error).__name__
-        return [f"the history of the allocator could not be kept: {said}"]
-    return []
+        notes.append(f"the history of the allocator could not be kept: {said}")
+    if not compiled.uses_cuda_graphs(built.case.compile, device.type):
+        reserved = device.reserved_peak_bytes()
+        notes += filter(None, [fragmentation(device.name, device.peak_bytes(), reserved)])
+    return notes
 
 
 def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
