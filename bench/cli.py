@@ -205,6 +205,16 @@ def run_command(
         float | None,
         _option("--timeout", "end a case that takes longer than this [default: 180]", "SECONDS"),
     ] = None,
+    isolation: Annotated[
+        str | None,
+        _option(
+            "--isolation",
+            "run each case in a process of its own, or in one for each device and replicate, which "
+            "saves the start of processes but lets a case find what others left [default: process]",
+            "HOW",
+            ("process", "session"),
+        ),
+    ] = None,
     seed: Annotated[
         int | None, _option("--seed", "seed for the order of the cases [default: 0]", "N")
     ] = None,
@@ -268,6 +278,7 @@ def run_command(
                     "precision": precision,
                     "budget_s": budget,
                     "timeout_s": timeout,
+                    "isolation": isolation,
                     "seed": seed,
                     "weights": weights,
                 },

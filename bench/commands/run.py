@@ -55,7 +55,7 @@ QUICK: Mapping[str, float] = {
 QUICK_ACCELERATOR_S = 120.0  # more for each accelerator
 OK, FAILED, INTERRUPTED = 0, 4, 130
 NEWER_OPTIONS = frozenset(
-    {"weights", "extras_s", "accelerator_budget_s"}
+    {"weights", "extras_s", "accelerator_budget_s", "isolation"}
 )  # keys that run.json of earlier runs lacks
 
 
@@ -312,7 +312,7 @@ def _resume(asked: Asked) -> _Begun:
         asked.quick
         or asked.name
         or asked.fresh_peaks
-        or any(asked.options.get(name) is not None for name in ("seed", "weights"))
+        or any(asked.options.get(name) is not None for name in ("seed", "weights", "isolation"))
     )
     if others or more or asked.list_only:
         raise MeasureError(
