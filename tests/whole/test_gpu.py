@@ -14,7 +14,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
@@ -487,6 +487,38 @@ def test_forks_of_a_process_that_has_used_the_gpu_are_not_made(tmp_path: Path) -
     found = asked(one, tmp_path, "measure", **SMALL)
     one.close()
     assert isinstance(found, Measurement)
+
+
+@needs_cuda
+def test_a_session_opens_the_gpu_once_and_its_cases_agree_with_those_of_their_own(
+    session: ForkServer, tmp_path: Path
+) -> None:
+    """Products that keep the GPU busy, so that the host's noise is no part of their time."""
+    busy: dict[str, Any] = {"subject": "torch.nn:Linear(4096, 4096)", "input": "4096"}
+    found = []
+    each: tuple[tuple[Literal["process", "session"], int], ...]
+    each = (("process", 4096), ("session", 2048), ("session", 4096))
+    for isolation, batch in each:
+        folders = Folders(scratch=tmp_path, failures=tmp_path / "failures")
+        own = {"device": NAME, "threads": None, "allocator": None, "cudnn_benchmark": "off"}
+        one = case(**{**own, "tf32": "off", "batch": batch, **busy})
+        wish = request("measure", one, 0, RunOptions(samples_s=0.2, isolation=isolation), folders)
+        found.append(collect(wish, session.ask(wish), folders))
+    alone, first, second = found
+    assert isinstance(alone, Measurement), alone
+    assert isinstance(first, Measurement), first
+    assert isinstance(second, Measurement), second
+    assert first.facts["process_start_s"] > 0
+    assert second.state["earlier_cases"] == 1
+    assert "process_start_s" not in second.facts
+
+    def pipelined_s(one: Measurement) -> float:
+        (samples,) = [
+            row for row in one.samples if (row.phase, row.kind) == ("forward", "pipelined")
+        ]
+        return statistics.median(samples.times_s)
+
+    assert pipelined_s(second) == pytest.approx(pipelined_s(alone), rel=0.1)
 
 
 HOLDS = """

@@ -40,7 +40,10 @@ def wait(pid: int, timeout_s: float, runner: int) -> int | None:
         seen = _seen(pid, handle, (), timeout_s, runner)
     finally:
         os.close(handle)
-    return _exit_code(pid) if handle in seen else _end(pid, runner_gone=bool(seen))
+    if handle in seen:
+        return _exit_code(pid)
+    _end(pid, runner_gone=bool(seen))
+    return None
 
 
 def wait_for_answer(
@@ -55,7 +58,8 @@ def wait_for_answer(
         return answer
     if process in seen or answers in seen:  # it is ending: its end of the pipe is closed
         return _exit_code(pid)
-    return _end(pid, runner_gone=bool(seen))
+    _end(pid, runner_gone=bool(seen))
+    return None
 
 
 def _seen(
