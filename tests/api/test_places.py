@@ -17,7 +17,7 @@ class Lying(Tensor):
     place = "cuda:1"
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         return torch.device(self.place)
 
 
