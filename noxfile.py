@@ -157,7 +157,8 @@ def gpu(session: nox.Session) -> None:
     """Prove on a GPU that its figures are true: twenty checks, then the tests that need one."""
     install(session, "dev")
     session.run(python(session), "-m", "experiments.gpu", *session.posargs)
-    session.run(python(session), "-m", "pytest", "-m", "gpu")
+    at_once = ("-p", "tests.support.failures_at_once", "-o", "console_output_style=times")
+    session.run(python(session), "-m", "pytest", "-m", "gpu", "-v", "--tb=short", *at_once)
 
 
 @nox.session

@@ -606,3 +606,15 @@ AbCount = Annotated[
         "CPU (Python, dispatch, optimizer)",
     ),
 ]
+
+# of bench run_command
+RunCommandIsolation = Annotated[
+    str | None,
+    option(
+        "--isolation",
+        "run each case in a process of its own, or in one for each device and replicate, which "
+        "saves the start of processes but lets a case find what others left [default: process]",
+        "HOW",
+        ("process", "session"),
+    ),
+]

@@ -54,6 +54,10 @@ class ChildEnded(Exception):  # noqa: N818 - says what happened
 class Participant(Protocol):
     """One variant of a pair, as the interleaving uses it."""
 
+    @property
+    def host_times(self) -> bool:
+        """Whether the events of its device do not see all of its work, known after `start`."""
+
     def start(self) -> float:
         """Build the case, warm up, and return the seconds of a call.  Raises ChildEnded.
 
@@ -67,10 +71,11 @@ class Participant(Protocol):
         """End the worker and return its measurement, or the failure."""
 
 
-def turn_for(call_s: float) -> Turn:
+def turn_for(call_s: float, *, host_times: bool = False) -> Turn:
     """Return a turn of about TURN_S; a sample has several calls if they are short."""
     calls = max(1, math.ceil(TURN_S / MOST_SAMPLES / max(call_s, 1e-9)))
-    return Turn(calls, max(1, min(MOST_SAMPLES, round(TURN_S / (calls * max(call_s, 1e-9))))))
+    samples = max(1, min(MOST_SAMPLES, round(TURN_S / (calls * max(call_s, 1e-9)))))
+    return Turn(calls, samples, host_times)
 
 
 def interleave(
@@ -89,7 +94,8 @@ def interleave(
             call_s[id(side)] = side.start()
     both_in_memory = id(builds[0]) in call_s
     if len(call_s) == 2:
-        turn = turn_for(call_s[id(a)])
+        # The samples of both sides are of one kind, or they cannot be compared.
+        turn = turn_for(call_s[id(a)], host_times=a.host_times or b.host_times)
         for order in _orders(a, b, draw, turns):
             taken = [_took(side, turn) for side in order]
             if not all(taken):
@@ -156,6 +162,7 @@ class PipedChild:
         self._open: list[int] = []
         self._unread = b""
         self.proof: Proof | None = None
+        self.host_times = False
 
     @property
     def killed(self) -> bool:
@@ -173,6 +180,7 @@ class PipedChild:
         self._server.begin(self._asked)
         warm = self._hear(Warm)
         self.proof = warm.proof
+        self.host_times = warm.missed_by_events is not None
         return warm.call_s
 
     def take(self, turn: Turn) -> None:

@@ -68,6 +68,8 @@ class PairWorkers:
         )
         for child, name in ((a, "A"), (b, "A" if null else "B")):
             self._prove(child.proof, name)
+        for entry in found:
+            self.experience.tell_host_times(entry)
         pair = pair_of(self.stage, self.number, key, *found, null=null)
         return dataclasses.replace(pair, wall_s=time.monotonic() - start_s)
 

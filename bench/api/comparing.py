@@ -23,6 +23,7 @@ from bench.api.shown import table
 from bench.api.values import Seconds, Speedup
 from bench.core.protocol import Budget
 from bench.stats import intervals, ratios
+from bench.worker.device.device import open_device
 from bench.worker.jobs.interleaved import InterleavedSampler
 from bench.worker.model import torch_compile
 from bench.worker.timing import call_timing, contention
@@ -171,6 +172,8 @@ def compare(
 def _compared(ready: Session, budget: Budget, batch: int | None) -> Compared:
     doubts = Doubts()
     found = [_output(ready, one) for one in ready.works]
+    if hidden := ready.hidden_accelerator(one.step.output for one in ready.works):
+        ready = ready.on(open_device(hidden))
     steady = [_warm(ready, one, budget, doubts) for one in ready.works]
     frames = torch_compile.frames()
     race = Race([(one.name, one.step) for one in ready.works], ready, budget)

@@ -60,6 +60,7 @@ def of_call(work: Work, wait: Callable[[], None]) -> Given:
     gradients: list[Tensor] = []
     seed_all(SEED)
     step.prepare(1)
+    wait()  # a callable that works in a stream of its own would read numbers that are not there yet
     if isinstance(step, TrainingStep) and module is not None:
 
         def collect(_inputs: Any, _loss: Tensor | None) -> None:

@@ -1,22 +1,23 @@
 """From callables and inputs to steps that can be timed, and back to the process as it was."""
 
 import contextlib
+import dataclasses
 import inspect
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.api import inputs, restored
+from bench.api import inputs, places, restored
 from bench.api.held import Held, held_by
 from bench.api.inputs import Inputs
 from bench.api.settings import Settings
 from bench.core.errors import UserError
 from bench.worker.checks import state
 from bench.worker.device.device import Device, DeviceError, open_device
-from bench.worker.model import compile_tools, loss, random_state, torch_compile, twins
+from bench.worker.model import compile_tools, loss, pytree, random_state, torch_compile, twins
 from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
 from bench.worker.model.step_inputs import StepInputs
 
@@ -91,6 +92,20 @@ class Session:
     held: Held
     inputs: Inputs
     restorer: restored.Restorer
+    in_use: Mapping[str, int]  # accelerators before the first call (`places.accelerators_in_use`)
+
+    def hidden_accelerator(self, outputs: Iterable[Any]) -> str | None:
+        """Return the accelerator that a call has used, though neither inputs nor models showed it.
+
+        outputs: of that call.  A call on the CPU has then not been waited for.
+        """
+        if self.mode != CALL or self.device.type != "cpu" or self.settings.device is not None:
+            return None
+        used = places.accelerators_in_use()
+        return places.worked_on(self.in_use, used, pytree.tensors(tuple(outputs)))
+
+    def on(self, device: Device) -> "Session":
+        return dataclasses.replace(self, device=device)
 
 
 @contextlib.contextmanager
@@ -112,11 +127,13 @@ def opened(
     held = held_by([*functions.values(), of_output, optimizer], given.turns)
     _refuse_weights(held, training=mode == "training")
     device = _device(held, given, settings)
+    in_use = places.accelerators_in_use() if mode == CALL else {}
     settings.require_effect(device.type)
     restorer = restored.Restorer(held, given.tensors)
     change, of_input = _changes(settings, device)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(random_state.kept(device.type))
+        for type_ in {device.type, *(name.partition(":")[0] for name in in_use)}:
+            stack.enter_context(random_state.kept(type_))
         stack.enter_context(state.switches_kept())
         if mode == "training":
             stack.enter_context(restored.gradients_enabled())
@@ -135,7 +152,7 @@ def opened(
                 given = given.mapped(_needs_gradient)
         maker = _Maker(device, settings, mode, given, held, of_output, optimizer)
         works = tuple(maker.work(name, one) for name, one in functions.items())
-        yield Session(device, mode, given.batch, settings, works, held, given, restorer)
+        yield Session(device, mode, given.batch, settings, works, held, given, restorer, in_use)
 
 
 def _mode(functions: Mapping[str, Any], settings: Settings) -> str:
@@ -167,26 +184,9 @@ def _refuse_weights(held: Held, *, training: bool) -> None:
 
 
 def _device(held: Held, given: Inputs, settings: Settings) -> Device:
-    places: dict[str, str] = {}  # device → the first thing that lies there
-    for module in held.modules:
-        for name, one in (*module.named_parameters(), *module.named_buffers()):
-            places.setdefault(str(one.device), f"{name} of {type(module).__name__}")
-    for place, one in enumerate(given.tensors, start=1):
-        if one.ndim or one.device.type != "cpu":  # a single number may lie on the CPU
-            places.setdefault(str(one.device), f"tensor {place} of the inputs")
-    if settings.device is None and len(places) > 1:
-        said = ", ".join(f"{what} is on {device}" for device, what in places.items())
-        raise SessionError(
-            f"the model and its inputs are on several devices: {said}; move them to one with .to(…)"
-        )
-    if "meta" in places:
-        raise SessionError(
-            f"{places['meta']} is on the device meta, which has no numbers: build the model on a "
-            "real device"
-        )
     try:
-        return open_device(settings.device or next(iter(places), "cpu"))
-    except DeviceError as error:
+        return open_device(places.device_of(held, given, settings.device))
+    except (DeviceError, places.PlaceError) as error:
         raise SessionError(str(error)) from None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.compare import speedup, transfers
+from bench.compare import speedup, transfers, unlike
 from bench.core.errors import UserError
 from bench.core.row_names import case_names
 from bench.core.text import number_of
@@ -54,10 +54,12 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
         run, second = distinct_runs.apart([run, load(other)])
         speedups = speedup.between(run, second)
         left_out += _only_in(path, run, second) + _only_in(other, second, run)
+    notes = unlike.within(run) if by == "device" else []
+    notes += unlike.between(run, second) if second is not None else []
     rows = run.rows if second is None else (*run.rows, *second.rows)
     for table in tables.speedup_tables(speedups, rows):
         console.print(table)
-    for line in left_out[:20]:
+    for line in (*notes, *left_out[:20]):
         console.print(tables.safe(line), soft_wrap=True)
     if len(left_out) > 20:
         more = number_of(len(left_out) - 20, "more case")
@@ -127,6 +129,7 @@ def check(path: Path, baseline: Path, threshold: float, *, strict: bool) -> int:
     stored, notes = _baseline(baseline, run)
     past = history.beside(stored, run) if stored else []
     report = two_runs.check(run, stored, threshold, history=past)
+    notes += unlike.between(stored, run) if stored else []
     report = dataclasses.replace(report, notes=(*report.notes, *notes))
     code = exit_code(report, strict)
     written_text = markdown.report_markdown(report)

@@ -216,5 +216,13 @@ def _end(
         tables.safe(f"open a trace ({traces}) in ui.perfetto.dev or chrome://tracing"),
         soft_wrap=True,
     )
+    if any((one.folder / profile_summary.SNAPSHOT).is_file() for one in profiles):
+        snapshots = f"{directory.path}/*/{profile_summary.SNAPSHOT}"
+        console.print(
+            tables.safe(
+                f"open what the allocator did in a step ({snapshots}) at pytorch.org/memory_viz"
+            ),
+            soft_wrap=True,
+        )
     bad = [one for one in failures if one.status not in HARMLESS]
     return FAILED if bad or not profiles else OK

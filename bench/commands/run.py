@@ -56,7 +56,7 @@ QUICK: Mapping[str, float] = {
 QUICK_ACCELERATOR_S = 120.0  # more for each accelerator
 OK, FAILED, INTERRUPTED = 0, 4, 130
 NEWER_OPTIONS = frozenset(
-    {"weights", "extras_s", "accelerator_budget_s"}
+    {"weights", "extras_s", "accelerator_budget_s", "isolation"}
 )  # keys that run.json of earlier runs lacks
 
 
@@ -415,7 +415,7 @@ def _refuse_flags_beside_resume(asked: Asked) -> None:
         or asked.name
         or asked.shard
         or asked.fresh_peaks
-        or any(asked.options.get(name) is not None for name in ("seed", "weights"))
+        or any(asked.options.get(name) is not None for name in ("seed", "weights", "isolation"))
     )
     if others or more or asked.list_only:
         raise MeasureError(

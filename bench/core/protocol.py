@@ -77,6 +77,9 @@ class Request:
     pipes: str | None = None  # of turns: names of its two pipes, without their endings
     weights: str | None = None  # file that is loaded into a subject of the user's
     host_clock: bool = False  # of turns: the whole call alone, by the host's clock
+    shared: bool = False  # the process may run other cases of the device before and after
+    earlier_cases: int = 0  # that this process has run
+    transfers: bool = True  # of an accelerator; False: another case has timed the same
     # The fork server fills in these: torch's switches as they stood before any subject was
     # imported (bench.worker.checks.state), and its own number.
     switches: Mapping[str, Any] = dataclasses.field(default_factory=dict)
@@ -164,6 +167,7 @@ class Turn:
 
     calls: int  # whose mean is a sample
     samples: int
+    host_times: bool = False  # of an accelerator: its events do not see all work of one side
     kind: Literal["turn"] = "turn"
 
 
@@ -192,6 +196,7 @@ class Warm:
 
     call_s: float
     proof: Proof
+    missed_by_events: str | None = None  # why its events do not see all of its work
     kind: Literal["warm"] = "warm"
 
 

@@ -134,6 +134,7 @@ class Samples:
 
 
 HOST_TIMES = "host_times"  # key of a Measurement's state: why a device has no times of its own
+MISSED_BY_EVENTS = "missed_by_events"  # likewise: why this case has none on such a device
 INFINITE = "infinite"  # key of a Measurement's state: where the output is infinite
 NODE = "node"  # key of an outcome's state: which of several machines of one kind measured it
 

@@ -25,7 +25,7 @@ from bench.core.records import (
     whole_phase,
 )
 from bench.core.shard import WHOLE, Shard
-from bench.engine import blocks, policy, static_metrics
+from bench.engine import blocks, policy, shared_transfers, static_metrics
 from bench.engine.blocks import Block, Blocks, Round
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
@@ -369,15 +369,22 @@ class Runner:
                 reason=f"not tried: batch {smaller.case.batch} ran out of memory already",
             )
         else:
-            entry = self._ask("measure", case, replicate, pool)
-            assert not isinstance(entry, StaticMetrics)
-            outcome = entry
+            outcome = self._measured(case, replicate, pool)
         if repeats and isinstance(outcome, Measurement):
             outcome = dataclasses.replace(outcome, state={**outcome.state, "repeats": 1})
         self._disturbed_in_a_row = self._disturbed_in_a_row + 1 if _contended(outcome) else 0
         self._keep(outcome)
         self.spent.add(outcome)
         return outcome
+
+    def _measured(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
+        every = (one for outcomes in self.seen.outcomes.values() for one in outcomes)
+        other = shared_transfers.timed(every, case, replicate)
+        entry = self._ask("measure", case, replicate, pool, transfers=other is None)
+        assert not isinstance(entry, StaticMetrics)
+        if other is not None and isinstance(entry, Measurement):
+            return shared_transfers.with_transfers(entry, other)
+        return entry
 
     def _rest_of_one_off(self) -> bool:
         """Do what did not fit in between the rounds.  False: there was no time for all of it."""
@@ -442,9 +449,12 @@ class Runner:
         self.journal.append(entry)
         self.seen.add(entry)
 
-    def _ask(self, job: Job, case: Case, replicate: int, pool: WorkerPool) -> Entry:
+    def _ask(
+        self, job: Job, case: Case, replicate: int, pool: WorkerPool, *, transfers: bool = True
+    ) -> Entry:
         calls = self.seen.calls(case)
         asked = request(job, case, replicate, self.run, self.folders, calls=calls)
+        asked = dataclasses.replace(asked, transfers=transfers)
         if job != "measure" and (most_s := self._extras.budget_s) is not None:
             longest_s = max(SHORTEST_ONE_OFF_S, ONE_OFF_SHARE * most_s)
             asked = dataclasses.replace(asked, timeout_s=min(asked.timeout_s, longest_s))

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bench.core.protocol import Ended, Request, WorkerLost
-from bench.core.records import HOST_TIMES, Case, Entry, Measurement
+from bench.core.records import HOST_TIMES, MISSED_BY_EVENTS, Case, Entry, Measurement
 from bench.core.subject import parse
 from bench.engine import policy
 from bench.engine.collect import collect
@@ -38,6 +38,18 @@ class Experience:
             self.said.add(about or text)
             self.tell(text)
 
+    def tell_host_times(self, entry: Entry) -> None:
+        """Print, once, why a device or a case has host times alone, if it has."""
+        if not isinstance(entry, Measurement):
+            return
+        device, case_id = entry.case.device, entry.case.case_id
+        for key, whose in ((HOST_TIMES, device), (MISSED_BY_EVENTS, case_id)):
+            if key in entry.state:
+                self.tell_new(
+                    f"{whose} has host times alone; its events are not used: {entry.state[key]}",
+                    about=f"{key} of {whose}",
+                )
+
 
 @dataclass(kw_only=True)
 class WorkerPool:
@@ -63,13 +75,7 @@ class WorkerPool:
         """Return the record of one child.  Raises StartError, DiskFull."""
         ended = policy.tried(lambda: self._ended(request), lambda one: one.killed)
         entry = collect(request, ended, self.folders)
-        if isinstance(entry, Measurement) and HOST_TIMES in entry.state:
-            device = entry.case.device
-            self.experience.tell_new(
-                f"{device} has host times alone; its events are not used: "
-                f"{entry.state[HOST_TIMES]}",
-                about=f"{HOST_TIMES} of {device}",
-            )
+        self.experience.tell_host_times(entry)
         return entry
 
     def _ended(self, request: Request) -> Ended:

@@ -18,11 +18,12 @@ MOST_FIRST = 8
 MOST_DOUBTS = 3  # among the first findings
 MOST_SENTENCES = 200  # below one heading, over all runs
 # The order of kinds among the first findings.  The table of speedups shows other kinds already.
-ORDER = ("doubt", "launch", "best", "process", "device", "batch", "layers", "roofline")
+ORDER = ("doubt", "launch", "best", "process", "device", "batch", "memory", "layers", "roofline")
 HEADINGS = (
     ("A plain script", ("process",)),
     ("Setting by setting", ("speedup", "mixed", "none", "slowdown")),
     ("Batch size", ("batch",)),
+    ("Memory", ("memory",)),
     ("Layers against the whole", ("layers",)),
     ("Against what this machine can do", ("roofline",)),
 )

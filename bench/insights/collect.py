@@ -1,7 +1,7 @@
 """All insights of a run, in the order of use.
 
 Doubts come first, then devices, the best settings, plain scripts, the speedup of each setting,
-batch sizes, the time of the layers, and the roofline.
+batch sizes, memory in fragments, the time of the layers, and the roofline.
 """
 
 from collections import Counter
@@ -16,6 +16,7 @@ from bench.core.records import FLAGS, Row, whole_phase
 from bench.core.text import are, number_of
 from bench.insights import (
     batch_scaling,
+    fragmentation,
     launch_bound,
     layer_share,
     plain_process,
@@ -59,6 +60,8 @@ def of_run(run: Results) -> list[Insight]:
         found += settings.speedups(group, medians)
     for group in wholes:
         found += batch_scaling.scaling(group, medians)
+    for group in wholes:
+        found += fragmentation.insights(group)
     for group in wholes:
         layers = by_layer.get((group.subject, group.input))
         shares = layer_share.shares(run, _with_phases(group, rows), layers)

@@ -18,6 +18,7 @@ Kind = Literal[
     "machine",
     "device",
     "launch",
+    "memory",
     "layers",
     "roofline",
     "doubt",

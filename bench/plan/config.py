@@ -70,6 +70,8 @@ class RunOptions(pydantic.BaseModel):
     samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6
     warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
     min_samples: Annotated[int, pydantic.Field(ge=1, le=200)] = 5  # no kind has more than 200
+    # A process for each case, or one for the cases of a device in a replicate (docs/gpu.md).
+    isolation: Literal["process", "session"] = "process"
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
     weights: str | None = None  # file that is loaded into each subject but the shipped one
 

@@ -18,6 +18,7 @@ WIDTH = 100
 MOST = 10
 MOST_NAMES = 4  # of operators or layers in a sentence
 TRACE = "trace.json.gz"
+SNAPSHOT = "memory_snapshot.pickle"  # of an allocator that keeps its history
 WORTH_SAYING = 0.1  # share of the step from which on a layer's backward is named by itself
 BOUND_BY = {
     "device": "bound by the device: only less or faster work on it helps",
@@ -38,13 +39,13 @@ def show(profile: Profile, console: Console) -> None:
         console.print(safe(line), soft_wrap=True)
     console.print(_layers(profile, where), width=width)
     console.print(_operators(profile, where), width=width)
-    more = [FUSED] if profile.fused else []
     files = [
         TRACE,
         LAYERS,
         OPERATORS,
-        *more,
+        *([FUSED] if profile.fused else []),
         *([MEMORY, "memory.png"] if profile.memory else []),
+        *([SNAPSHOT] if (profile.folder / SNAPSHOT).is_file() else []),
         SUMMARY,
     ]
     console.print(safe(f"{profile.folder}/: {', '.join(files)}"), soft_wrap=True)

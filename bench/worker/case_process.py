@@ -11,13 +11,23 @@ import sys
 import traceback
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import torch
 
+from bench.core.allocator_advice import pressure
 from bench.core.errors import NO_SPACE
 from bench.core.protocol import Job, Request
-from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics, Status, to_line
+from bench.core.records import (
+    MISSED_BY_EVENTS,
+    Case,
+    Entry,
+    Failure,
+    Measurement,
+    StaticMetrics,
+    Status,
+    to_line,
+)
 from bench.core.subject import parse
 from bench.core.text import printable
 from bench.worker.checks import finite
@@ -25,7 +35,7 @@ from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
 from bench.worker.counting import meter
 from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, rapl, reference_work
-from bench.worker.device.device import free_share
+from bench.worker.device.device import free_share, memory_pressure
 from bench.worker.jobs import (
     count_static_metrics,
     interleaved,
@@ -43,6 +53,7 @@ from bench.worker.process import limits
 from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
 
+T = TypeVar("T")
 NEARLY_FULL = 0.1  # share of a device's memory that is free at most
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"
@@ -68,8 +79,8 @@ def begin(request: Request) -> None:
     limits.limit_resources(on_cpu=case.device == "cpu", compiles=case.compile != torch_compile.OFF)
 
 
-def run(request: Request) -> None:
-    """Do the job and write a record, complete or not at all, whatever happens.
+def run(request: Request) -> Entry:
+    """Do the job, and write and return a record, complete or not at all, whatever happens.
 
     Raises OSError if it cannot be written.
     """
@@ -90,6 +101,7 @@ def run(request: Request) -> None:
     if entry is None:
         entry = _failure(request, caught)
     write(entry, Path(request.out))
+    return entry
 
 
 def _failure(request: Request, error: BaseException | None) -> Failure:
@@ -239,27 +251,40 @@ def _measure(request: Request) -> Entry:
     driver = gpu_monitor.GpuMonitor(nvidia.gpu_of(request.case.device))
     built.device.wait()
     driver.start()
+    before = memory_pressure(request.case.device)
+
+    def take() -> call_timing.Timing:
+        with prepare.no_recompiles(request.case):
+            return call_timing.measure(
+                built.step,
+                built.device,
+                request.budget,
+                calls=request.calls,
+                between=known,
+                meter=counting,
+                limit=limit,
+            )
+
     power.start()
-    with prepare.no_recompiles(request.case):
-        times = call_timing.measure(
-            built.step,
-            built.device,
-            request.budget,
-            calls=request.calls,
-            between=known,
-            meter=counting,
-            limit=limit,
-        )
+    times = with_room(take, known, room, built.device.empty_cache)
     power.stop()
+    after = memory_pressure(request.case.device)
     driver.stop()
     host = _host_metrics(built, times)
-    moved = _transfers(built, room)
+    moved = _transfers(built, room) if request.transfers else transfer_times.Moved()
     left_out = dict(moved.left_out)
     if known.left_out is not None:
         left_out["controls"] = known.left_out
     found, seen = prepare.end(built, begun, _steady_s(times, built.step.whole))
+    if request.earlier_cases:  # what comes once in a process has come before
+        found.pop("first_call_s")
+        host.pop("process_start_s", None)
+        seen["earlier_cases"] = request.earlier_cases
     seen |= driver.state()
-    doubts = doubts_of(times.settled, times.moved, seen)
+    if times.missed_by_events is not None:
+        seen[MISSED_BY_EVENTS] = times.missed_by_events
+    full = pressure(after[0] - before[0], after[1] - before[1])
+    doubts = doubts_of(times.settled, times.moved, seen, full)
     flags = [*doubts, *prepare.flags(seen)]
     if load.contended:
         flags.append("contended")
@@ -284,6 +309,26 @@ def _measure(request: Request) -> Entry:
     )
 
 
+def with_room(
+    take: Callable[[], T],
+    controls: reference_work.Controls,
+    why_no_memory: Callable[[Exception], str | None],
+    empty_cache: Callable[[], None],
+) -> T:
+    """Take the samples; where memory ends while the controls hold some, take them again without.
+
+    A case that fits alone is not to fail for what the suite adds.
+    """
+    try:
+        return take()
+    except Exception as error:
+        why = why_no_memory(error)
+        if why is None or not controls.give_way(f"the case needs their memory: {why}"):
+            raise
+    empty_cache()  # not above: the traceback holds what the call had allocated
+    return take()
+
+
 def _host_metrics(built: prepare.BuiltCase, times: call_timing.Timing) -> dict[str, float]:
     """Return the host's time to open an accelerator, and to issue one call; nothing on a CPU.
 
@@ -303,13 +348,16 @@ def _host_metrics(built: prepare.BuiltCase, times: call_timing.Timing) -> dict[s
     return found if waits else {**found, "host_issue_s": times.host_issue_s}
 
 
-def doubts_of(settled: bool, moved: float | None, state: Mapping[str, Any]) -> dict[str, str]:
+def doubts_of(
+    settled: bool, moved: float | None, state: Mapping[str, Any], full: str | None = None
+) -> dict[str, str]:
     """Return the flags of the times with their reasons.
 
     moved: rise through the samples, as a ratio.
     state: of `prepare.end`, which may have some doubts itself.
+    full:  says that the device's memory was nearly full.
     """
-    said = [text for text in (dict(state.get("doubts", {})).get("unsteady"),) if text]
+    said = [text for text in (dict(state.get("doubts", {})).get("unsteady"), full) if text]
     if moved is not None:
         verb = "rose" if moved > 0 else "fell"
         said.append(f"the times {verb} by {abs(moved):.0%} through the samples")

@@ -24,11 +24,12 @@ from typing import Any, TextIO
 from bench import start
 from bench.core.protocol import Ended, Ending, Hello, Request, Started, to_line
 from bench.host.interpreter import COMPILER, HERE
-from bench.worker import case_process
+from bench.worker import case_process, session
 from bench.worker.checks import state
 from bench.worker.device import torch_private
 from bench.worker.model.build import import_seeded
 from bench.worker.process import forks, import_effects, limits, supervise
+from bench.worker.session import Session
 
 torch_private.import_dynamo()
 
@@ -89,17 +90,23 @@ def main() -> None:
 def _serve(pipes: Pipes, switches: dict[str, Any], *, fork: bool, early: bool) -> None:
     """Start a child for each request: a fork of this process, or else an interpreter of its own."""
     unusable: set[str] = set()  # types of device that no fork of this process can use
+    sessions: dict[str, Session] = {}  # by device
     for line in iter(pipes.requests.readline, ""):
         asked = Request.of_line(line)
         asked = dataclasses.replace(asked, switches=switches, parent=os.getpid())
         type_ = asked.case.device.partition(":")[0]
         start, killed = time.perf_counter(), limits.oom_kills()
         notes: tuple[str, ...] = ()
-        how = _forked(asked, pipes) if fork and type_ not in unusable else _spawned(asked, pipes)
+        if not fork or type_ in unusable:
+            how: Ending | None = _spawned(asked, pipes)
+        elif session.suits(asked):
+            how = _in_session(asked, pipes, sessions)
+        else:
+            how = _forked(asked, pipes, [one for held in sessions.values() for one in held.handles])
         if how is None:
             unusable.add(type_)
             how, notes = _spawned(asked, pipes), (_no_forks(type_, early=early),)
-        supervise.end_orphans()
+        supervise.end_orphans([one.pid for one in sessions.values()])
         out_of_memory = killed is not None and (limits.oom_kills() or 0) > killed
         wall_s = time.perf_counter() - start
         pipes.answer(Ended(how=how, out_of_memory=out_of_memory, wall_s=wall_s, notes=notes))
@@ -158,9 +165,29 @@ def _no_forks(type_: str, *, early: bool) -> str:
     )
 
 
-def _forked(asked: Request, pipes: Pipes) -> Ending | None:
+def _in_session(asked: Request, pipes: Pipes, sessions: dict[str, Session]) -> Ending | None:
+    """Run a case in the worker of its device.  None: as in `_forked`."""
+    device = asked.case.device
+    held = sessions.pop(device, None)
+    if held is not None and held.dead:
+        held.end()
+        held = None
+    if held is None:
+        others = [handle for one in sessions.values() for handle in one.handles]
+        held = Session.started([*pipes.handles(), *others])
+    how = held.run(asked, pipes.requests.fileno())
+    if held.over:
+        held.end()
+    else:
+        sessions[device] = held
+    return how
+
+
+def _forked(asked: Request, pipes: Pipes, handles: Sequence[int]) -> Ending | None:
     """Run a forked child.  None: a fork of this process cannot use the device, and the job was not
     done.
+
+    handles: others of this process, which the child closes.
     """
     poisoned = mmap.mmap(-1, 1)  # shared; an exit code could be a subject's own
     sys.stdout.flush()
@@ -169,7 +196,7 @@ def _forked(asked: Request, pipes: Pipes) -> Ending | None:
     if pid == 0:
         code = 1
         try:
-            _become_child(asked, pipes)
+            _become_child(asked, (*pipes.handles(), *handles))
             if forks.cannot_use(asked.case.device):
                 poisoned[0] = 1
             else:
@@ -187,11 +214,11 @@ def _forked(asked: Request, pipes: Pipes) -> Ending | None:
     return None if poisoned[0] else supervise.ending(ended)
 
 
-def _become_child(asked: Request, pipes: Pipes) -> None:
+def _become_child(asked: Request, handles: Sequence[int]) -> None:
     """Give the child a session, streams and limits of its own."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    for handle in pipes.handles():  # those of modules that a subject imported stay open
+    for handle in handles:  # those of modules that a subject imported stay open
         os.close(handle)
     log = os.open(asked.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
     for target in (1, 2):

@@ -1,5 +1,6 @@
 """The Python door on an accelerator: `pytest -m gpu`, for owners of one."""
 
+import time
 from typing import Any
 
 import pytest
@@ -78,8 +79,8 @@ def test_settings_of_cuda_are_in_force_and_do_not_outlive_the_call() -> None:
 
 @needs_cuda
 def test_work_in_a_stream_of_its_own_is_waited_for() -> None:
-    size = 4096
-    a = torch.randn(size, size, device=NAME)
+    """Neither inputs nor models show the device: the tensor that both callables use does."""
+    a = torch.randn(4096, 4096, device=NAME)
     side = torch.cuda.Stream(NAME)
 
     def here() -> torch.Tensor:
@@ -91,7 +92,30 @@ def test_work_in_a_stream_of_its_own_is_waited_for() -> None:
 
     found = bench.compare({"here": here, "aside": aside}, **QUICK)
     assert isinstance(found, Compared)
-    assert 0.7 < found.speedup.ratio < 1.4
+    assert found.device == NAME
+    assert found.same_outputs, found.outputs["aside"]
+    assert 0.7 < found.speedup.ratio < 1.4, found
+    alone = bench.measure(aside, **QUICK)
+    assert isinstance(alone, Measured)
+    assert "by events: part of its work runs in a stream of its own" in " ".join(alone.doubts)
+    assert alone.latency.median == pytest.approx(found.times["here"].median, rel=0.3)
+
+
+@needs_cuda
+def test_a_callable_that_makes_its_tensors_on_the_gpu_is_waited_for() -> None:
+    def makes() -> None:
+        one = torch.ones(4096, 4096, device=NAME)
+        for _ in range(8):
+            one @ one
+
+    found = bench.measure(makes, **QUICK)
+    assert isinstance(found, Measured)
+    assert found.device == NAME
+    start = time.perf_counter()
+    makes()
+    launched_s = time.perf_counter() - start
+    torch.cuda.synchronize(NAME)
+    assert found.latency.median > 3 * launched_s
 
 
 def test_a_comparison_interleaves_there_too() -> None:

@@ -141,6 +141,35 @@ def stage(tmp_path: Path) -> Callable[..., Stage]:
     return build
 
 
+def test_transfers_are_timed_once_in_each_replicate_and_all_rows_have_them(
+    stage: Callable[..., Stage],
+) -> None:
+    gpu: dict[str, Any] = {"device": "cuda:0", "threads": None, "allocator": None}
+    cases = tuple(case(**gpu, cudnn_benchmark="off", tf32=name) for name in ("off", "on"))
+    copied = Samples(phase="input_pinned", kind="latency", calls_per_sample=1, times_s=(2e-3,))
+    run: Stage | None = None
+
+    def answer(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
+        assert run is not None
+        found = works(job, one, replicate)
+        if isinstance(found, Measurement) and run.asked[-1].transfers:
+            return dataclasses.replace(found, samples=(*found.samples, copied))
+        return found
+
+    run = stage(answer, cases, replicates=2)
+    assert run.runner.measure()
+    asked = [one for one in run.asked if one.job == "measure"]
+    assert sorted((one.replicate, one.transfers) for one in asked) == [
+        (0, False),
+        (0, True),
+        (1, False),
+        (1, True),
+    ]
+    for outcome in run.watched.outcomes:
+        assert isinstance(outcome, Measurement)
+        assert copied in outcome.samples
+
+
 def test_every_case_is_measured_in_every_replicate_and_replicates_are_outermost(
     stage: Callable[..., Stage],
 ) -> None:

@@ -18,6 +18,7 @@ class FakeDevice:
     launch_s: what the host spends on handing over one piece of work.
     look_s:   what one look at the clock costs.
     event_s:  what making an event costs the host; to record one that is there costs nothing.
+    wait_s:   what a wait costs the host after the device is done.
     """
 
     def __init__(
@@ -26,16 +27,19 @@ class FakeDevice:
         launch_s: float = 1e-5,
         look_s: float = 0.0,
         event_s: float = 0.0,
+        wait_s: float = 0.0,
         has_events: bool = True,
         synchronous: bool = False,
     ) -> None:
         self.launch_s = launch_s
         self.look_s = look_s
         self.event_s = event_s
+        self.wait_s = wait_s
         self.has_events = has_events
         self.synchronous = synchronous
         self.now_s = 100.0  # of the host; a clock that starts at 0 would hide a forgotten start
         self.free_s = 100.0  # when the queue will be empty
+        self.aside_free_s = 100.0  # likewise that of another stream, in which no event is recorded
         self.waited_s = 0.0  # up to when the host knows the device to be done
         self.waits = 0
 
@@ -50,10 +54,16 @@ class FakeDevice:
         if self.synchronous:
             self.now_s = self.free_s
 
+    def submit_aside(self, work_s: float) -> None:
+        """Queue work in the other stream."""
+        self.now_s += self.launch_s
+        self.aside_free_s = max(self.aside_free_s, self.now_s) + work_s
+
     def wait(self) -> None:
         self.waits += 1
-        self.now_s = max(self.now_s, self.free_s)
+        self.now_s = max(self.now_s, self.free_s, self.aside_free_s)
         self.waited_s = self.now_s
+        self.now_s += self.wait_s
 
     def event(self) -> "FakeEvent":
         self.now_s += self.event_s

@@ -181,6 +181,30 @@ def test_a_training_step_on_the_device_has_the_values_of_the_cpu(site: Path) -> 
     assert said(site, TRAIN + textwrap.dedent(code)) == "same\n"
 
 
+def test_a_callable_without_inputs_is_waited_for_on_the_device_that_it_uses(site: Path) -> None:
+    """It holds a tensor there, or makes one and puts out nothing."""
+    code = """
+    import bench
+    import torch
+
+    one = torch.ones(2, 2, device="sim:1")
+
+    def holds():
+        return one + one
+
+    def makes():
+        torch.ones(2, 2, device="sim:1").add_(1)
+
+    for function in (holds, makes):
+        found = bench.measure(function, samples_s=0.02, warmup_s=0.0)
+        print(found.device, found.latency.median > 0.0024, found.first_call_s > 0.0024)
+    found = bench.compare({"makes": makes, "holds": holds}, samples_s=0.02, warmup_s=0.0)
+    print(found.device, all(time_s.median > 0.0024 for time_s in found.times.values()))
+    """
+    expected = "sim:1 True True\nsim:1 True True\nsim:1 True\n"
+    assert said(site, code, **TIMES) == expected
+
+
 def test_autocast_and_the_gradient_scaler_work_in_half_precision(site: Path) -> None:
     code = """
     (_, here) = train("cpu", amp=torch.float16)

@@ -20,6 +20,7 @@ from bench.core.subject import parse
 from bench.worker import case_process
 from bench.worker.device import cuda
 from bench.worker.device.device import CpuDevice, Device
+from bench.worker.device.reference_work import Controls
 from bench.worker.jobs import prepare, transfer_times
 from bench.worker.model.build import SubjectRaised, build
 from bench.worker.model.step_inputs import NoSteps, StepError, UnsupportedError
@@ -82,6 +83,52 @@ def test_a_doubt_of_the_times_says_why(
     assert case_process.doubts_of(settled, moved, {}) == words
     seen = {"doubts": {"unsteady": "it grows"}}
     assert case_process.doubts_of(settled, moved, seen)["unsteady"].startswith("it grows")
+    full = case_process.doubts_of(settled, moved, {}, "memory is nearly full")
+    assert full["unsteady"].startswith("memory is nearly full")
+
+
+class Crowded:
+    """A device with room for a case, or for the controls, or for both."""
+
+    def __init__(self, room: int) -> None:
+        self.room = room
+        self.emptied = 0
+
+    def take(self, controls: Controls, needs: int) -> str:
+        held = 0 if controls.left_out else 20
+        if held + needs > self.room:
+            raise torch.OutOfMemoryError("out of memory: no room")
+        return "with controls" if held else "alone"
+
+    def measured(self, needs: int) -> tuple[str, Controls]:
+        controls = Controls("cpu", CpuDevice())
+
+        def empty() -> None:
+            self.emptied += 1
+
+        def take() -> str:
+            return self.take(controls, needs)
+
+        return case_process.with_room(take, controls, _no_room, empty), controls
+
+
+def _no_room(error: Exception) -> str | None:
+    return str(error) if isinstance(error, torch.OutOfMemoryError) else None
+
+
+def test_a_case_that_fits_without_the_controls_is_measured_without_them() -> None:
+    device = Crowded(100)
+    found, controls = device.measured(90)
+    assert found == "alone"
+    assert controls.left_out == "the case needs their memory: out of memory: no room"
+    assert controls.times_s == {}
+    assert device.emptied == 1
+    assert Crowded(100).measured(80)[0] == "with controls"
+
+
+def test_a_case_that_does_not_fit_alone_is_out_of_memory() -> None:
+    with pytest.raises(torch.OutOfMemoryError):
+        Crowded(100).measured(101)
 
 
 def test_calls_per_sample_are_those_of_the_request() -> None:

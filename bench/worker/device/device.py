@@ -102,6 +102,26 @@ def _tried(device: "Accelerator") -> "Accelerator":
     return device
 
 
+def memory_pressure(name: str, accelerator: Any = torch.accelerator) -> tuple[int, int]:
+    """Return how often an accelerator's allocator gave its cache back to ask again, and failed.
+
+    Both since the process began; 0 where nothing counts them, and on the CPU.
+    """
+    asked = torch.device(name)
+    if asked.type == "cpu":
+        return 0, 0
+    try:
+        stats: Mapping[str, int] = accelerator.memory_stats(asked.index or 0)
+    except (RuntimeError, NotImplementedError):
+        return 0, 0
+    return stats.get("num_alloc_retries", 0), stats.get("num_ooms", 0)
+
+
+def wait_for(name: str, accelerator: Any = torch.accelerator) -> None:
+    """Wait for an accelerator that is in use already, without opening it."""
+    accelerator.synchronize(torch.device(name).index or 0)
+
+
 def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
     """Return the share of the device's memory that is free or unused by torch; None if unknown."""
     try:

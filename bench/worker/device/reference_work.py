@@ -53,6 +53,14 @@ class Controls:
         for times in self.times_s.values():
             times.clear()
 
+    def give_way(self, why: str) -> bool:
+        """Give their memory back to the case; whether there was any to give."""
+        held = bool(self._works)
+        if held:
+            self.left_out = why
+            self._works, self.times_s = {}, {}
+        return held
+
     def _unless_full(self, act: Callable[[], None]) -> None:
         try:
             act()
@@ -60,7 +68,7 @@ class Controls:
             self.left_out = self._why_no_memory(error)
             if self.left_out is None:
                 raise
-            self._works, self.times_s = {}, {}  # gives their memory back to the case
+            self._works, self.times_s = {}, {}
 
     def _sample_each(self) -> None:
         with torch.inference_mode(), no_garbage_collection():

@@ -305,6 +305,25 @@ def _on_device(name: str) -> str:
     return WAIT if _DEVICE_WAIT.fullmatch(name) else KERNEL
 
 
+@contextlib.contextmanager
+def memory_history(memory: Any, most_entries: int) -> Iterator[Callable[[], Any] | None]:
+    """Inside, an allocator keeps its last events with their stacks; yields what reads them.
+
+    memory: `torch.cuda.memory`, or the like of another accelerator.
+    `_record_memory_history`, `_snapshot`: seen in 2.11 to 2.13.  Without them None.
+    """
+    record = getattr(memory, "_record_memory_history", None)
+    snapshot = getattr(memory, "_snapshot", None)
+    if record is None or snapshot is None:
+        yield None
+        return
+    record(enabled="all", stacks="python", max_entries=most_entries)
+    try:
+        yield snapshot
+    finally:
+        record(enabled=None)
+
+
 # --- tensors and modules ---------------------------------------------------------------------
 
 

@@ -28,10 +28,10 @@ from bench.core.protocol import (
     order_of_line,
     to_line,
 )
-from bench.core.records import Measurement, Samples
+from bench.core.records import MISSED_BY_EVENTS, Measurement, Samples
 from bench.core.subject import parse
 from bench.worker.jobs import prepare
-from bench.worker.timing import call_timing, contention, sampler, stopwatch
+from bench.worker.timing import call_timing, contention, event_sight, sampler, stopwatch
 
 PAUSE_S = 0.02  # libgomp's threads of the other side spin on for 10 ms
 UNTIMED_CALLS = 2  # caches are the other side's, and one's own threads sleep
@@ -70,20 +70,26 @@ class InterleavedSampler:
         self.calls_sampled = 0
         # As in `timing`: events where they can be trusted; else the host's clock, inside the
         # step only where work is done when its call returns.
-        self._events = device.has_events and not host_clock
+        self._has_events = self._events = device.has_events and not host_clock
         self._marked = device.synchronous and len(step.phases) > 1 and not host_clock
         # A wait inside a call costs a device what it had queued, which single calls do not see.
         self._in_a_row = not device.synchronous and not host_clock
         self._step = step
-        shown = len(step.phases) > 1 and (self._events or self._marked)
-        self._phases = (step.whole, *(step.phases if shown else ()))
 
-    def turn(self, calls: int, samples: int) -> list[Samples]:
+    @property
+    def _phases(self) -> tuple[str, ...]:
+        shown = len(self._step.phases) > 1 and (self._events or self._marked)
+        return (self._step.whole, *(self._step.phases if shown else ()))
+
+    def turn(self, calls: int, samples: int, *, host_times: bool = False) -> list[Samples]:
         """Take the samples of one turn: at most so many, each the mean of `calls` single calls.
 
         On an accelerator it then takes as many calls back to back, in a few blocks of one sample
         each.
+
+        host_times: the device's events are not used, since they do not see all work of one side.
         """
+        self._events = self._has_events and not host_times
         watch = self._watch
         self._pause(PAUSE_S)
         for _ in range(UNTIMED_CALLS):
@@ -172,9 +178,10 @@ def run(request: Request) -> Measurement:
         one = InterleavedSampler(built.step, built.device, load, host_clock=request.host_clock)
         gc.collect()  # what the building left behind is not cleared away during a sample
         seen = proof(parse(request.case.subject).module)
-        channel.send(Warm(call_s=steady.call_s, proof=seen))
+        missed, _ = event_sight.missed_work(built.step, built.device)
+        channel.send(Warm(call_s=steady.call_s, proof=seen, missed_by_events=missed))
         for turn in channel.turns():
-            taken += one.turn(turn.calls, turn.samples)
+            taken += one.turn(turn.calls, turn.samples, host_times=turn.host_times)
             channel.send(TurnTaken())
     whole = [
         min(samples.times_s)
@@ -182,6 +189,7 @@ def run(request: Request) -> Measurement:
         if samples.phase == built.step.whole and samples.kind != "pipelined"
     ]
     found, state = prepare.end(built, begun, min(whole, default=0.0))
+    state |= {} if missed is None else {MISSED_BY_EVENTS: missed}
     growing = prepare.flags(state)
     flags = [] if steady.settled and not growing else ["unsteady", *growing]
     return Measurement(

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 from torch.profiler import ProfilerActivity, profile, supported_activities
 
+from bench.core.allocator_advice import fragmentation
 from bench.core.protocol import Request
 from bench.core.records import StaticMetrics
 from bench.worker.device import torch_private
@@ -26,7 +27,7 @@ from bench.worker.metrics import flops
 from bench.worker.model import graph_breaks, layer_names, torch_compile
 from bench.worker.model.step import warm_up_calls
 from bench.worker.process import limits
-from bench.worker.profiler import fused, memory_trace, parts, trace_file
+from bench.worker.profiler import fused, memory_history, memory_trace, parts, trace_file
 from bench.worker.profiler.calls import CallRecorder
 from bench.worker.profiler.device import (
     Work,
@@ -52,7 +53,7 @@ from bench.worker.profiler.parts import Part, PartCost
 from bench.worker.profiler.ranges import NETWORK, Ranges
 from bench.worker.timing import contention, stopwatch
 
-TRACE, FOUND = "trace.json.gz", "found.json"
+TRACE, SNAPSHOT, FOUND = "trace.json.gz", "memory_snapshot.pickle", "found.json"
 STEPS = 5  # the trace stays small enough to open
 MIDDLE_STEPS = 3  # all figures are means over those of median length: means add up, medians do not
 PREFAULT_BYTES = 2**28
@@ -94,6 +95,7 @@ def run(request: Request) -> StaticMetrics:
         found["host"]["profiled_s"] = profiled_s
         found["fused"] = _fused(compiled_kernels, events, built)
         found["modules"] = calls_of_modules(built)
+        history = _history(built, folder / SNAPSHOT)
     prepare.end(built, begun, plain["whole_s"])
     found |= {"case_id": request.case.case_id, "case": request.case.as_dict()}
     found |= _memory(memory_step) | _flops(built, found["operators"])
@@ -112,7 +114,7 @@ def run(request: Request) -> StaticMetrics:
     except trace_file.TraceFileError as error:  # the tables are still worth having
         of_trace = [f"there is no trace: {error}"]
     found["contended"] = load.contended
-    found["notes"] = [*_notes(found, built), *_of_threads(events, ranges), *of_trace]
+    found["notes"] = [*_notes(found, built), *_of_threads(events, ranges), *of_trace, *history]
     (folder / FOUND).write_text(json.dumps(found, allow_nan=False), encoding="utf-8")
     return StaticMetrics(case=request.case, metrics={"profiled_s": profiled_s})
 
@@ -432,6 +434,34 @@ def _memory(step: memory_trace.MemoryStep | None) -> dict[str, Any]:
         },
         "allocated": used.allocated,
     }
+
+
+def _history(built: prepare.BuiltCase, file: Path) -> list[str]:
+    """Write what the accelerator's allocator did in one step, where it keeps that; return notes."""
+    step, device, notes = built.step, built.device, list[str]()
+    if device.synchronous:
+        return notes
+
+    def call() -> None:
+        step.prepare(1)
+        step()
+        device.wait()
+
+    device.wait()
+    device.empty_cache()
+    device.reset_peak()
+
+    module = getattr(torch, device.type, None)
+    try:
+        with limits.large_files():
+            memory_history.write(getattr(module, "memory", None), call, file)
+    except Exception as error:  # the rest of the profile is still worth having
+        said = " ".join(str(error).split())[:300] or type(error).__name__
+        notes.append(f"the history of the allocator could not be kept: {said}")
+    if not torch_compile.uses_cuda_graphs(built.case.compile, device.type):
+        reserved = device.reserved_peak_bytes()
+        notes += filter(None, [fragmentation(device.name, device.peak_bytes(), reserved)])
+    return notes
 
 
 def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import os
 import select
 import signal
 import time
+from collections.abc import Collection, Sequence
 
 import psutil
 
@@ -35,25 +36,59 @@ def wait(pid: int, timeout_s: float, runner: int) -> int | None:
     Blocks: there is no polling beside a timing.
     """
     handle = os.pidfd_open(pid)
-    watched = select.poll()
-    watched.register(handle, select.POLLIN)
-    watched.register(runner, 0)  # reports only that the other end is closed
     try:
-        seen = dict(watched.poll(1000 * min(timeout_s, LONGEST_S)))
-        if handle in seen:
-            return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
-        if not seen:  # it hangs: make it print where
-            watched.unregister(runner)
-            os.kill(pid, signal.SIGQUIT)
-            watched.poll(1000 * TRACE_S)
+        seen = _seen(pid, handle, (), timeout_s, runner)
     finally:
         os.close(handle)
+    if handle in seen:
+        return _exit_code(pid)
+    _end(pid, runner_gone=bool(seen))
+    return None
+
+
+def wait_for_answer(
+    pid: int, process: int, answers: int, timeout_s: float, runner: int
+) -> bytes | int | None:
+    """Return a byte from a child that goes on, or its exit code as `wait` does.
+
+    process: handle of the child.  answers: of the pipe that it writes to.
+    """
+    seen = _seen(pid, process, (answers,), timeout_s, runner)
+    if answers in seen and (answer := os.read(answers, 1)):
+        return answer
+    if process in seen or answers in seen:  # it is ending: its end of the pipe is closed
+        return _exit_code(pid)
+    _end(pid, runner_gone=bool(seen))
+    return None
+
+
+def _seen(
+    pid: int, process: int, answers: Sequence[int], timeout_s: float, runner: int
+) -> Collection[int]:
+    """Wait for one of these handles; of a child that hangs until the limit there is none."""
+    watched = select.poll()
+    for handle in (process, *answers):
+        watched.register(handle, select.POLLIN)
+    watched.register(runner, 0)  # reports only that the other end is closed
+    seen = dict(watched.poll(1000 * min(timeout_s, LONGEST_S)))
+    if not seen:  # it hangs: make it print where
+        watched.unregister(runner)
+        os.kill(pid, signal.SIGQUIT)
+        watched.poll(1000 * TRACE_S)
+    return seen
+
+
+def _exit_code(pid: int) -> int:
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+def _end(pid: int, *, runner_gone: bool) -> None:
+    """End a child; without a runner everything ends."""
     end_session(pid)
     os.waitpid(pid, 0)
-    if seen:
+    if runner_gone:
         end_orphans()
         os._exit(1)
-    return None
 
 
 def ending(code: int | None) -> Ending:
@@ -80,19 +115,28 @@ def end_session(pid: int) -> None:
             end(pid, signal.SIGKILL)
 
 
-def end_orphans() -> None:
+def end_orphans(kept: Collection[int] = ()) -> None:
     """End processes that a subject left running: a subreaper is the parent of all of them.
 
-    The kernel says when there are none; a list of processes can miss one that is just forking.
+    The kernel says when there are none; a list of processes can miss one that is just forking, so
+    beside workers that are kept two lists in a row have to be without others.
+
+    kept: ids of workers that go on.
     """
     give_up_s = time.monotonic() + CLEAR_UP_S
+    without_others = 0
     while time.monotonic() < give_up_s:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
             return
-        for process in psutil.Process().children(recursive=True):
+        every = psutil.Process().children(recursive=True)
+        others = [one for one in every if one.pid not in kept]
+        for process in others:
             with contextlib.suppress(psutil.NoSuchProcess):
                 process.kill()
+        without_others = 0 if others else without_others + 1
+        if kept and without_others == 2:
+            return
         time.sleep(0.001)  # nothing is being timed: the next child starts after this

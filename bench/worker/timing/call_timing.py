@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bench.core.protocol import Budget
 from bench.core.records import Samples
-from bench.worker.timing import settling
+from bench.worker.timing import event_sight, settling
 from bench.worker.timing.sampler import Meter, Sampler
 from bench.worker.timing.stopwatch import (
     ClockError,
@@ -57,6 +57,7 @@ class Timing:
     timed_s: float  # warm-up and samples, without `between`
     warmup_s: float  # of that, the warm-up
     host_issue_s: float | None = None  # per call (`Sampler.host_issue_s`)
+    missed_by_events: str | None = None  # why there are no device times, of a device with events
 
 
 class TooSlowError(Exception):
@@ -177,11 +178,15 @@ def measure(
     if calls is None:
         calls = calls_for(steady.call_s, budget, resolution_s)
     calls = step.prepare(calls)
+    missed, tried = event_sight.missed_work(step, device, clock)
+    events = device.has_events and missed is None
     if limit is not None:
-        singles = 2 if device.has_events else 1
+        singles = 2 if events else 1
         limit.refuse(clock(), steady.call_s, budget.min_samples * (singles + calls))
     watch = Stopwatch(step, device, clock)
-    sampler = Sampler(watch=watch, budget=budget, calls=calls, between=between, meter=meter)
+    sampler = Sampler(
+        watch=watch, budget=budget, calls=calls, between=between, meter=meter, events=events
+    )
     gc.collect()  # what the building left behind is not cleared away during a sample
     samples = sampler.take(steady.call_s)
     return Timing(
@@ -189,9 +194,10 @@ def measure(
         calls_per_sample=calls,
         settled=steady.settled,
         moved=settling.moved([one.times_s for one in samples if one.phase == step.whole]),
-        calls_made=steady.calls_made + watch.calls_made,
+        calls_made=steady.calls_made + tried + watch.calls_made,
         calls_sampled=sampler.calls_sampled,
         timed_s=steady.timed_s + sampler.spent_s,
         warmup_s=steady.timed_s,
         host_issue_s=sampler.host_issue_s,
+        missed_by_events=missed,
     )

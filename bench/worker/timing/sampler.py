@@ -33,6 +33,7 @@ class Sampler:
     calls: int  # per pipelined sample
     between: Callable[[], None] | None
     meter: Meter | None
+    events: bool  # whether the device's own times are taken as well
     spent_s: float = 0.0
     calls_sampled: int = 0
     latency: list[list[float]] = field(default_factory=list)
@@ -45,7 +46,7 @@ class Sampler:
     def take(self, call_s: float) -> tuple[Samples, ...]:
         """Take all samples; `call_s` is the approximate time of a call, for planning only."""
         budget, clock = self.budget, self.watch.clock
-        kinds = 3 if self.watch.device.has_events else 2
+        kinds = 3 if self.events else 2
         # A pipelined sample of short calls takes as long as many single ones: take several of
         # these a round, as many as fill max_samples, but no longer than the pipelined one.
         rounds = budget.samples_s / (kinds * self.calls * call_s)
@@ -92,7 +93,7 @@ class Sampler:
             self.pipelined.append(watch.span_s(ready) / ready)
             if not watch.device.synchronous:
                 self.issued_s.append(watch.issued_s / ready)
-        if watch.device.has_events:
+        if self.events:
             for _ in range(min(singles, most - len(self.device))):
                 self.device.append(watch.device_s())
 
@@ -115,7 +116,7 @@ class Sampler:
 
     def _enough(self) -> bool:
         kinds = [len(self.latency), len(self.pipelined)]
-        if self.watch.device.has_events:
+        if self.events:
             kinds.append(len(self.device))
         if min(kinds) >= self.budget.max_samples:
             return True

@@ -127,8 +127,7 @@ class Stopwatch:
         idle.
         """
         self.step.prepare(1)
-        while len(self._events) <= len(self.step.phases):
-            self._events.append(self.device.event())
+        self._make_events(len(self.step.phases) + 1)
         unused = iter(self._events)
         with no_garbage_collection():
             next(unused).record()
@@ -139,6 +138,33 @@ class Stopwatch:
         events = self._events[: len(self._events) - len(list(unused))]
         phases = [a.seconds_until(b) for a, b in itertools.pairwise(events)]
         return [_positive(events[0].seconds_until(events[-1])), *phases]
+
+    def both_s(self) -> tuple[float, float]:
+        """Return the seconds of one call on an idle device, by the host's clock and by events."""
+        self.step.prepare(1)
+        self.calls_made += 1
+        return self._between_events(self.step)
+
+    def empty_s(self) -> float:
+        """Return the host's seconds of two events and a wait, without a call between them."""
+        return self._between_events(lambda: None)[0]
+
+    def _between_events(self, work: Callable[[], object]) -> tuple[float, float]:
+        self._make_events(2)
+        first, last = self._events[:2]
+        with no_garbage_collection():
+            self.device.wait()
+            begin = self.clock()
+            first.record()
+            work()
+            last.record()
+            self.device.wait()
+            end = self.clock()
+        return end - begin, first.seconds_until(last)
+
+    def _make_events(self, count: int) -> None:
+        while len(self._events) < count:
+            self._events.append(self.device.event())
 
 
 def _positive(duration_s: float) -> float:

@@ -16,6 +16,7 @@ from bench.worker.device.device import (
     CpuDevice,
     DeviceError,
     device_names,
+    memory_pressure,
     open_device,
 )
 from tests.support.paths import ROOT
@@ -106,6 +107,16 @@ def test_peaks_are_those_of_the_cases_own_device() -> None:
     device.reset_peak()
     assert device.peak_bytes() == 1001
     assert device.reserved_peak_bytes() == 2001
+
+
+def test_an_allocator_that_asked_again_has_its_retries_and_failures_counted() -> None:
+    counts = {"num_alloc_retries": 3, "num_ooms": 1}
+    fake = FakeAccelerator(counts)
+    fake.reset_peak_memory_stats(1)
+    assert memory_pressure("cuda:1", fake) == (4, 2)  # each is one more on the second device
+    assert memory_pressure("cuda:1", FakeAccelerator(None)) == (0, 0)
+    assert memory_pressure("cuda:0", FakeAccelerator({})) == (0, 0)
+    assert memory_pressure("cpu", FakeAccelerator(counts)) == (0, 0)
 
 
 @pytest.mark.parametrize("stats", [None, {}, {"allocated_bytes.all.peak": 0}])

@@ -107,6 +107,23 @@ def test_an_accelerator_without_events_has_its_whole_alone() -> None:
     assert kinds == [("step", "latency"), ("step", "pipelined")]
 
 
+def test_a_turn_by_the_hosts_times_has_no_phases_and_keeps_its_calls_back_to_back() -> None:
+    device = FakeDevice(launch_s=1e-6)
+    found = sampler(device, FakeStep(device, {"forward": 0.01, "backward": 0.03})).turn(
+        1, 3, host_times=True
+    )
+    assert [(one.phase, one.kind) for one in found] == [("step", "latency"), ("step", "pipelined")]
+
+
+def test_where_the_events_of_one_side_miss_work_both_sides_take_host_times() -> None:
+    for place in range(2):
+        log: list[tuple[Any, ...]] = []
+        sides = FakeSide("A", log), FakeSide("B", log)
+        sides[place].host_times = True
+        interleave(*sides, random.Random(1), 2)
+        assert [one.taken[0].host_times for one in sides] == [True, True]
+
+
 def test_a_side_that_is_much_slower_has_shorter_turns_but_never_an_empty_one() -> None:
     device = FakeDevice(synchronous=True, has_events=False, launch_s=0.0)
     (few,) = sampler(device, FakeStep(device, {"forward": 0.15})).turn(1, 20)
@@ -137,7 +154,8 @@ class FakeSide:
     call_s: float = 0.01
     ends_at: int = 10**6  # turns
     turns: int = 0
-    begun: list[bool] = field(default_factory=list)
+    taken: list[Turn] = field(default_factory=list)
+    host_times: bool = False
 
     def start(self) -> float:
         self.log.append((self.name, "start"))
@@ -147,6 +165,7 @@ class FakeSide:
 
     def take(self, turn: Turn) -> None:
         self.log.append((self.name, turn.calls, turn.samples))
+        self.taken.append(turn)
         self.turns += 1
         if self.turns > self.ends_at:
             raise ChildEnded
@@ -214,6 +233,7 @@ class Hungry:
     starts: int = 0
     held: int = 0
     failed: bool = False
+    host_times: bool = False
 
     def start(self) -> float:
         self.starts, self.failed = self.starts + 1, False

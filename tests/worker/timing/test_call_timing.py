@@ -174,6 +174,43 @@ def test_an_accelerator_without_events_gets_the_whole_alone() -> None:
     ]
 
 
+def test_work_in_a_stream_that_nothing_waits_for_is_timed_by_the_host_alone() -> None:
+    """Events around the call would tell the two launches: 0.02 ms."""
+    device = FakeDevice(launch_s=LAUNCH_S)
+    step = FakeStep(device, {"forward": 1e-9}, on_call=lambda: device.submit_aside(5e-3))
+    found = timed(device, step)
+    assert kinds(found) == [("forward", "latency"), ("forward", "pipelined")]
+    assert each(found, "forward", "latency") == pytest.approx(LAUNCH_S + 5e-3, rel=0.01)
+    assert each(found, "forward", "pipelined") == pytest.approx(5e-3, rel=0.01)
+    assert found.missed_by_events is not None
+    assert "5.01 ms by the host's clock and 0.02 ms by events" in found.missed_by_events
+    assert found.calls_made == step.calls
+
+
+@pytest.mark.parametrize("aside_s", [0.0, 2e-4])
+def test_events_that_see_nearly_all_work_are_used(aside_s: float) -> None:
+    """A stream of its own that ends before the current one hides nothing."""
+    device = FakeDevice(launch_s=LAUNCH_S)
+    step = FakeStep(device, {"forward": 5e-3}, on_call=lambda: device.submit_aside(aside_s))
+    found = timed(device, step)
+    assert found.missed_by_events is None
+    assert each(found, "forward", "device") == pytest.approx(5e-3 + 2 * LAUNCH_S, rel=0.01)
+
+
+def test_launch_bound_calls_keep_their_events() -> None:
+    """The host's clock runs while it records events; the share is large, and no work is missed."""
+    device = FakeDevice(launch_s=1e-6, event_s=2e-5, wait_s=2e-5)
+    found = timed(device, FakeStep(device, {"forward": 1e-6}))
+    assert found.missed_by_events is None
+    assert ("forward", "device") in kinds(found)
+
+
+def test_work_that_prepares_a_call_is_not_taken_for_work_that_events_miss() -> None:
+    device = FakeDevice(launch_s=LAUNCH_S)
+    found = timed(device, FakeStep(device, {"forward": 1e-3}, copy_s=1e-2))
+    assert found.missed_by_events is None
+
+
 def test_a_cpu_gets_its_phases_from_the_clock_and_they_add_up_to_the_step() -> None:
     device = cpu()
     timing = timed(device, FakeStep(device, TRAINING_S))
@@ -363,7 +400,7 @@ def test_slow_calls_get_the_fewest_samples_of_each_kind() -> None:
     step = FakeStep(device, {"forward": 0.5})
     timing = timed(device, step)
     assert [len(s.times_s) for s in timing.samples] == [5, 5, 5]
-    assert timing.calls_made == step.calls == 18  # three of them warm-up
+    assert timing.calls_made == step.calls == 19  # three warm up; one tries the events
 
 
 def test_samples_stop_when_their_time_is_spent() -> None:
