@@ -241,6 +241,7 @@ def _measure(request: Request) -> Entry:
             built.device,
             request.budget,
             calls=request.calls,
+            made=prepare.CALLS_BEFORE,
             between=known,
             meter=load,
             limit=limit,
@@ -324,7 +325,8 @@ def _transfers(
         if why := why_no_memory(error):
             return transfers.Moved(left_out={"transfers": why})
         raise
-    return transfers.measure(every, built.device, why_no_memory=why_no_memory)
+    budget = transfers.budget(built.request.budget)
+    return transfers.measure(every, built.device, budget=budget, why_no_memory=why_no_memory)
 
 
 def _steady_s(times: measure.Timing, whole: str) -> float:

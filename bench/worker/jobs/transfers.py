@@ -7,7 +7,7 @@ alone with an idle device before and after, and back to back with one wait at th
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -23,6 +23,15 @@ from bench.worker.timing import stopwatch
 # A copy does the same each time, and needs neither a long warm-up nor many samples.
 INPUT, INPUT_PINNED, OUTPUT, OUTPUT_PINNED = TRANSFER_PHASES
 BUDGET = Budget(warmup_s=0.02, warmup_cap_s=0.2, samples_s=0.06, max_samples=50)
+
+
+SHARE = 0.2  # of the time for the samples of the case that those of one copy take at most
+
+
+def budget(of_case: Budget) -> Budget:
+    """Return the budget of each copy: a short run of a case has short ones."""
+    samples_s = min(BUDGET.samples_s, SHARE * of_case.samples_s)
+    return replace(BUDGET, samples_s=samples_s, warmup_s=min(BUDGET.warmup_s, samples_s / 3))
 
 
 @dataclass(frozen=True, slots=True)
