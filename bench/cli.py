@@ -212,8 +212,8 @@ def run_command(
         bool,
         _option(
             "--quick",
-            "measure whole networks alone, in three short replicates, in about a minute, with two "
-            "minutes more for each accelerator",
+            "measure whole networks alone, in three short replicates, in about a minute, with a "
+            "minute more for each accelerator",
         ),
     ] = False,
     fresh_peaks: Annotated[

@@ -43,6 +43,7 @@ def request(
         stage=str(scratch / f"{name}.{job}.stage"),
         timeout_s=run.timeout_s,
         weights=run.weights_file,
+        energy=run.energy,
     )
 
 

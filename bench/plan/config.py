@@ -71,6 +71,7 @@ class RunOptions(pydantic.BaseModel):
     warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
     min_samples: Annotated[int, pydantic.Field(ge=1, le=200)] = 5  # no kind has more than 200
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
+    energy: bool = True  # whether the energy of a GPU is counted, which takes 2 s a case
     weights: str | None = None  # file that is loaded into each subject but the shipped one
 
     @property
@@ -316,6 +317,8 @@ def _check_weights(found: _File, place: str) -> None:
     path = found.run.weights
     if path is None:
         return
+    if Path(path).is_dir():
+        raise ConfigError(f"{place}: weights = {path!r} is a folder; give a file in it")
     if not Path(path).is_file():
         raise ConfigError(f"{place}: weights = {path!r}: no such file")
     wholes = {parse(one).whole for sweep in found.sweep for one in sweep.subjects}

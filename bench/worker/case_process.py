@@ -269,8 +269,8 @@ def _measure(request: Request) -> Entry:
         | ({"doubts": doubts} if doubts else {})
         | ({"left_out": left_out} if left_out else {}),
         controls={name: tuple(times) for name, times in known.times_s.items()},
-        timed_s=times.timed_s,
-        warmup_s=times.warmup_s,
+        timed_s=times.timed_s + moved.timed_s,
+        warmup_s=times.warmup_s + moved.warmup_s,
     )
 
 
@@ -345,7 +345,12 @@ def _static_metrics(request: Request) -> Facts:
     except Exception as error:  # a kind of tensor that cannot be kept; the facts are still found
         doubt = f"its values cannot be kept: {type(error).__name__}: {_error_text(error)[:200]}"
     found, problems = static_metrics.find(
-        built.step, built.eager, built.prepared, request.case, built.device
+        built.step,
+        built.eager,
+        built.prepared,
+        request.case,
+        built.device,
+        energy_too=request.energy,
     )
     result = (
         NumericsResult(doubt=doubt)

@@ -200,7 +200,9 @@ def begin(ready: BuiltCase) -> SettledCase:
     )
 
 
-def _layers_and_work(ready: BuiltCase, *, counted: bool) -> tuple[dict[str, Any], growth.Work | None]:
+def _layers_and_work(
+    ready: BuiltCase, *, counted: bool
+) -> tuple[dict[str, Any], growth.Work | None]:
     """Return the state of the layers, and the work of a call: both from one call.
 
     counted: whether the work is asked for; where it cannot be counted, the layers are looked at in

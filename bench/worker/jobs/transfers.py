@@ -64,6 +64,8 @@ class Moved:
     samples: tuple[Samples, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)  # bytes by phase
     left_out: Mapping[str, str] = field(default_factory=dict)  # phase → why memory was too small
+    timed_s: float = 0.0  # warm-up and samples of all copies
+    warmup_s: float = 0.0  # of that, the warm-up
 
 
 def copies(inputs: Any, outputs: Any, device_name: str) -> list[Copies]:
@@ -129,6 +131,7 @@ def measure(
     samples: list[Samples] = []
     metrics: dict[str, float] = {}
     left_out: dict[str, str] = {}
+    timed_s = warmup_s = 0.0
     for copy in every:
         try:
             copy()  # the first allocates
@@ -140,5 +143,7 @@ def measure(
             left_out[copy.name] = why
             continue
         samples += taken.samples
+        timed_s += taken.timed_s
+        warmup_s += taken.warmup_s
         metrics[f"bytes_moved:{copy.name}"] = copy.bytes_
-    return Moved(tuple(samples), metrics, left_out)
+    return Moved(tuple(samples), metrics, left_out, timed_s, warmup_s)
