@@ -10,6 +10,7 @@ start.remove_current_directory()
 from typer.main import get_command
 
 from bench.cli import INTERRUPTED, WRONG_USE, app
+from bench.core import wrong_use
 from bench.core.errors import refused
 from bench.terminal.streams import steady
 
@@ -28,7 +29,8 @@ def main() -> None:
             raise
         words = " ".join(sys.argv[1:2])
         command = f"bench {words}" if words in getattr(COMMAND, "commands", {}) else "bench"
-        print(f"bench: {' '.join(message().split())}; see {command} --help", file=sys.stderr)
+        said = wrong_use.said(message(), sys.argv[1:])
+        print(f"bench: {said}; see {command} --help", file=sys.stderr)
         code = WRONG_USE
     except KeyboardInterrupt:
         code = INTERRUPTED

@@ -177,8 +177,8 @@ RunQuick = Annotated[
     bool,
     option(
         "--quick",
-        "measure whole networks alone, in three short replicates, in about a minute, with two "
-        "minutes more for each accelerator",
+        "measure whole networks alone, in three short replicates, in about a minute, with a "
+        "minute more for each accelerator",
     ),
 ]
 FreshPeaks = Annotated[

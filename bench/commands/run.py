@@ -45,18 +45,20 @@ from bench.terminal.progress import Bar, wide_console
 
 # Of --quick.  On a quiet machine a run ends before `extras_s`, or soon after; on a busy one what
 # lacks its replicates has the time up to `budget_s`.
-QUICK: Mapping[str, float] = {
+QUICK: Mapping[str, Any] = {
     "replicates": 3,
     "samples_s": 0.1,
     "warmup_s": 0.1,
     "min_samples": 3,
     "extras_s": 50.0,
     "budget_s": 80.0,
+    "energy": False,
+    "isolation": "session",  # one process for the cases of an accelerator saves what costs once
 }
-QUICK_ACCELERATOR_S = 120.0  # more for each accelerator
+QUICK_ACCELERATOR_S = 60.0  # more for each accelerator
 OK, FAILED, INTERRUPTED = 0, 4, 130
 NEWER_OPTIONS = frozenset(
-    {"weights", "extras_s", "accelerator_budget_s", "isolation"}
+    {"weights", "extras_s", "accelerator_budget_s", "isolation", "energy"}
 )  # keys that run.json of earlier runs lacks
 
 

@@ -76,6 +76,7 @@ class Request:
     reference: str | None = None  # file with the float64 values of a subject that is no layer
     pipes: str | None = None  # of turns: names of its two pipes, without their endings
     weights: str | None = None  # file that is loaded into a subject of the user's
+    energy: bool = True  # whether the static metrics have the energy of a GPU, which takes 2 s
     host_clock: bool = False  # of turns: the whole call alone, by the host's clock
     shared: bool = False  # the process may run other cases of the device before and after
     earlier_cases: int = 0  # that this process has run

@@ -44,6 +44,7 @@ def request(
         timeout_s=run.timeout_s,
         weights=run.weights_file,
         shared=job == "measure" and run.isolation == "session",
+        energy=run.energy,
     )
 
 

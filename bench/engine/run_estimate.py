@@ -36,7 +36,8 @@ def estimate(plan: Plan, run: RunOptions) -> Estimate:
                 add(case, costs.compile_warm_s if known else costs.compile_cold_s)
                 compiled_before.add(case.case_id)
     for case in (*plan.cases, *largest):
-        add(case, costs_of(case).metrics_s + _bytes(case) * costs_of(case).metrics_s_per_byte)
+        metrics_s = costs_of(case).metrics_s - (0.0 if run.energy else costs_of(case).energy_s)
+        add(case, metrics_s + _bytes(case) * costs_of(case).metrics_s_per_byte)
     for case in largest:
         add(case, ATTEMPTS * (costs_of(case).measure_s + run.warmup_s))
     total_s = starts_s + sum(shares.values())

@@ -30,7 +30,7 @@ from bench.engine.blocks import Block, Blocks, Round
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
 from bench.engine.spent import Spent
-from bench.engine.workers import Experience, WorkerPool, opened
+from bench.engine.workers import Experience, Starting, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal
@@ -190,7 +190,8 @@ class Runner:
     _experience: Experience = field(init=False)
     _together: bool | None = None  # whether settings run in the rounds of the plain cases
     _disturbed_in_a_row: int = 0
-    _started_s: float = 0.0  # that the interpreters of the last round took to start
+    _started_s: float = 0.0  # that the interpreters of a round took to start at most
+    _next: Starting | None = None  # the interpreters of the round that follows
 
     def __post_init__(self) -> None:
         self._experience = Experience(tell=self.watcher.note)
@@ -211,9 +212,12 @@ class Runner:
         self.watcher.begin(self._left())
         if budget_s is None or any(map(self.seen.measured, self._cases(Block.SETTINGS))):
             self._together = True
-        if not (self._all_blocks() and self._rest_of_one_off()):
-            return False
-        self._further()
+        try:
+            if not (self._all_blocks() and self._rest_of_one_off()):
+                return False
+            self._further()
+        finally:
+            self._drop_next()
         return True
 
     def _all_blocks(self) -> bool:
@@ -265,8 +269,22 @@ class Runner:
             elif one.block is Block.PLAIN and self._together is None:
                 self._together = False  # there are none
             self._do_one_off()
-            self._find_static_metrics(self._without_static_metrics(), one.replicate, pool)
+            if todo := self._to_be_counted():
+                self._start_next(one)  # meanwhile nothing is timed
+                self._find_static_metrics(todo, one.replicate, pool)
         return True
+
+    def _to_be_counted(self) -> list[Case]:
+        """Cases whose counted figures are wanted now, so that they cost no replicate of others.
+
+        Those of the plain cases follow their first replicate, the others' follow their last.
+        """
+        plain = {case.case_id for case in self._cases(Block.PLAIN)}
+        return [
+            case
+            for case in self._without_static_metrics()
+            if case.case_id in plain or len(self.seen.replicates(case)) >= self.run.replicates
+        ]
 
     def _settings_fit(self, one: Round, each_s: float) -> bool:
         left_s = self._deadline.left_s
@@ -438,12 +456,15 @@ class Runner:
         def ask(job: Job, case: Case) -> Entry:
             return self._ask(job, case, replicate, pool)
 
+        took_s = 0.0
         for done, case in enumerate(cases):
-            if not self._may_do_one_off(self.spent.one_off_s / done if done else 0.0):
+            if not self._may_do_one_off(took_s / done if done else 0.0):
                 return
             begin_s = self.clock()
             self._keep(static_metrics.find(case, ask, self.folders))
-            self.spent.one_off_s += self.clock() - begin_s
+            case_s = self.clock() - begin_s
+            took_s += case_s
+            self.spent.one_off_s += case_s
 
     def _keep(self, entry: Entry) -> None:
         self.journal.append(entry)
@@ -460,10 +481,8 @@ class Runner:
             asked = dataclasses.replace(asked, timeout_s=min(asked.timeout_s, longest_s))
         return pool.ask(asked)
 
-    @contextlib.contextmanager
-    def _opened(self, one: Round, cases: Sequence[Case]) -> Iterator[WorkerPool]:
-        """Fresh interpreters for this round.  Raises StartError."""
-        pool = WorkerPool(
+    def _pool(self, one: Round, cases: Sequence[Case]) -> WorkerPool:
+        return WorkerPool(
             cases=cases,
             folders=self.folders,
             log=self.folders.scratch / f"replicate-{one.replicate}.log",
@@ -471,10 +490,32 @@ class Runner:
             experience=self._experience,
             start=self.start,
         )
+
+    def _start_next(self, now: Round) -> None:
+        """Begin to start the interpreters of the round that follows, if one does."""
+        if self._next is None and (following := self._next_round(resumed=False)):
+            cases = (*following.own, *following.anchors, *following.later)
+            if following.replicate != now.replicate:
+                self._next = Starting(self._pool(following, cases))
+
+    def _drop_next(self) -> None:
+        if self._next is not None:
+            self._next.drop()
+            self._next = None
+
+    @contextlib.contextmanager
+    def _opened(self, one: Round, cases: Sequence[Case]) -> Iterator[WorkerPool]:
+        """Fresh interpreters for this round.  Raises StartError."""
+        pool = self._pool(one, cases)
         begin_s = self.clock()
+        if self._next is not None and self._next.pool.serves_as(pool):
+            pool, self._next = self._next.started(), None
+        else:
+            self._drop_next()
         with opened(pool):
-            self._started_s = self.clock() - begin_s
-            self.spent.imports_s += self._started_s
+            waited_s = self.clock() - begin_s
+            self._started_s = max(self._started_s, waited_s)
+            self.spent.imports_s += waited_s
             yield pool
 
 

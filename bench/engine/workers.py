@@ -107,11 +107,44 @@ class WorkerPool:
             unshared |= server.unshared
         return server
 
+    def serves_as(self, other: "WorkerPool") -> bool:
+        """Whether this pool has the fork servers that the other one needs, and no more."""
+        return self._kinds() == other._kinds()
+
+    def _kinds(self) -> dict[str | None, object]:
+        """Imports and devices of each fork server, by its allocator."""
+        return {
+            allocator: (
+                {parse(one.subject).module for one in self.cases},
+                {one.device == "cpu" for one in self.cases if one.allocator == allocator},
+                any(one.compile != "off" for one in self.cases if one.allocator == allocator),
+            )
+            for allocator in self.allocators
+        }
+
     def close(self) -> None:
         """End the fork servers; the next request starts new ones."""
         for server in self._open.values():
             server.close()
         self._open.clear()
+
+
+class Starting:
+    """A pool whose fork servers start while something else is done."""
+
+    def __init__(self, pool: WorkerPool) -> None:
+        self.pool = pool
+        self._threads = ThreadPoolExecutor(max(1, len(pool.allocators)))
+        self._servers = [self._threads.submit(pool.server, one) for one in pool.allocators]
+
+    def started(self) -> WorkerPool:
+        """Wait until all have started; `opened` starts again what could not be started here."""
+        self._threads.shutdown()
+        return self.pool
+
+    def drop(self) -> None:
+        """End them, as soon as they have started."""
+        self.started().close()
 
 
 @contextlib.contextmanager

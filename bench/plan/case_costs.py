@@ -18,6 +18,7 @@ class Costs:
 
     measure_s: float  # a worker, and on an accelerator its context and libraries
     metrics_s: float = 0.0  # the static metrics, once a case
+    energy_s: float = 0.0  # of these, counting the energy
     compile_cold_s: float
     compile_warm_s: float
     # Per byte of a whole subject's inputs: copies to and from an accelerator are measured.
@@ -30,6 +31,7 @@ CPU = Costs(measure_s=0.06, compile_cold_s=20.0, compile_warm_s=4.0)  # experime
 ACCELERATOR = Costs(
     measure_s=1.1,
     metrics_s=2.7,
+    energy_s=2.0,
     compile_cold_s=10.0,
     compile_warm_s=1.3,
     transfer_s_per_byte=5.5e-9,

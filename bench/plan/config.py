@@ -73,6 +73,7 @@ class RunOptions(pydantic.BaseModel):
     # A process for each case, or one for the cases of a device in a replicate (docs/gpu.md).
     isolation: Literal["process", "session"] = "process"
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
+    energy: bool = True  # whether the energy of a GPU is counted, which takes 2 s a case
     weights: str | None = None  # file that is loaded into each subject but the shipped one
 
     @property
@@ -318,6 +319,8 @@ def _check_weights(found: _File, place: str) -> None:
     path = found.run.weights
     if path is None:
         return
+    if Path(path).is_dir():
+        raise ConfigError(f"{place}: weights = {path!r} is a folder; give a file in it")
     if not Path(path).is_file():
         raise ConfigError(f"{place}: weights = {path!r}: no such file")
     wholes = {parse(one).whole for sweep in found.sweep for one in sweep.subjects}

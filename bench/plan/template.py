@@ -13,7 +13,11 @@ _TEXT = Template(
 [run]
 replicates = 5      # fresh processes for each case; an interval needs several
 precision = 0.10    # more replicates where an interval is wider than ± 10 %
-budget_s = 300      # after so many seconds nothing is started; `--resume` goes on
+budget_s = 320      # after so many seconds nothing is started; `--resume` goes on
+accelerator_budget_s = 300   # so much more for each accelerator that is measured
+
+# `bench run` measures the plain cases on a CPU as a plain process as well, without this suite's
+# settings of the C library's allocator, unless a sweep names an allocator.
 
 [[sweep]] # the network under two memory formats
 subject = $subject
@@ -22,19 +26,29 @@ mode = ["inference", "training"]
 batch = $batch
 memory_format = $memory_format
 
-[[sweep]] # as a plain script runs it, without this suite's settings of the C library's allocator
-subject = $subject
-$input
-mode = ["inference", "training"]
-batch = $last
-allocator = "system"
-
 [[sweep]] # autocast
 subject = $subject
 $input
 mode = ["inference", "training"]
 batch = $last
 amp = "bfloat16"
+emulated = false    # not on a CPU without bfloat16 instructions, where it is slow
+
+[[sweep]] # cuDNN searches the fastest algorithm for each shape
+on = "accelerators"
+subject = $subject
+$input
+mode = ["inference", "training"]
+batch = $last
+cudnn_benchmark = "on"
+
+[[sweep]] # TF32 in matrix products as well; torch's default has it in convolutions
+on = "accelerators"
+subject = $subject
+$input
+mode = ["inference", "training"]
+batch = $last
+tf32 = "on"
 
 # [[sweep]] # torch.compile; the first compilation of a training step takes half a minute or more
 # subject = $subject

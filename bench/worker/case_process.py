@@ -260,6 +260,7 @@ def _measure(request: Request) -> Entry:
                 built.device,
                 request.budget,
                 calls=request.calls,
+                made=prepare.CALLS_BEFORE,
                 between=known,
                 meter=counting,
                 limit=limit,
@@ -304,8 +305,8 @@ def _measure(request: Request) -> Entry:
         | ({"doubts": doubts} if doubts else {})
         | ({"left_out": left_out} if left_out else {}),
         controls={name: tuple(times) for name, times in known.times_s.items()},
-        timed_s=times.timed_s,
-        warmup_s=times.warmup_s,
+        timed_s=times.timed_s + moved.timed_s,
+        warmup_s=times.warmup_s + moved.warmup_s,
     )
 
 
@@ -383,7 +384,8 @@ def _transfers(
         if why := why_no_memory(error):
             return transfer_times.Moved(left_out={"transfers": why})
         raise
-    return transfer_times.measure(every, built.device, why_no_memory=why_no_memory)
+    budget = transfer_times.budget(built.request.budget)
+    return transfer_times.measure(every, built.device, budget=budget, why_no_memory=why_no_memory)
 
 
 def _steady_s(times: call_timing.Timing, whole: str) -> float:
@@ -404,7 +406,12 @@ def _static_metrics(request: Request) -> StaticMetrics:
     ) as error:  # a kind of tensor that cannot be kept; the other metrics are still found
         doubt = f"its values cannot be kept: {type(error).__name__}: {_error_text(error)[:200]}"
     found, problems = count_static_metrics.find(
-        built.step, built.eager, built.prepared, request.case, built.device
+        built.step,
+        built.eager,
+        built.prepared,
+        request.case,
+        built.device,
+        energy_too=request.energy,
     )
     result = (
         NumericsResult(doubt=doubt)

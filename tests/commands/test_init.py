@@ -41,12 +41,40 @@ def test_the_file_is_one_that_a_run_takes(
     assert {case.input for case in plan.cases} == {"3,224,224"}
     assert {case.mode for case in plan.cases} == {"inference", "training"}
     assert {case.memory_format for case in plan.cases} == {"contiguous", "channels_last"}
-    assert {case.allocator for case in plan.cases} == {"retained", "system"}
+    assert {case.allocator for case in plan.cases} == {"retained"}
     assert {case.compile for case in plan.cases} == {"off"}
     assert capsys.readouterr().out.splitlines() == [
         "the input of net:make is guessed 3,224,224; change it in bench.toml if it is wrong",
         "bench.toml is written; next: bench run",
     ]
+
+
+def test_the_file_has_the_settings_of_a_run_without_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = SubjectFound(guessed="3,224,224", layers_error="unknown")
+    finds(monkeypatch, make=found)
+    init.run(Asked(subject="net:make"))
+    gpu = Device(name="cuda:0", shown="a GPU", has_cudnn=True, has_tf32=True)
+    probe = Probe(
+        torch="2.13.0",
+        facts={},
+        devices={"cpu": Device(name="cpu", shown="a CPU", has_bfloat16=True), "cuda:0": gpu},
+        subjects={"net:make": found},
+    )
+
+    def settings(of: config.Config) -> set[tuple[object, ...]]:
+        plan = expand.make(of, probe, as_plain_process=True)
+        axes = ("mode", "device", "amp", "memory_format", "cudnn_benchmark", "tf32", "allocator")
+        return {
+            tuple(getattr(case, name) for name in axes)
+            for case in plan.cases
+            if case.batch == 8 and case.compile == "off"
+        }
+
+    flags = {"device": ("cpu", "cuda:0")}
+    own = config.load(None, default=config.OWN, subjects=("net:make",), flags=flags)
+    assert settings(config.load(folder / "bench.toml", flags=flags)) == settings(own)
 
 
 def test_what_is_commented_out_can_be_put_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

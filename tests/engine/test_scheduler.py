@@ -584,6 +584,44 @@ def test_one_off_work_that_does_not_fit_in_waits_until_every_block_is_through(
     assert at == [sum(1 for _ in measured_order(run))]
 
 
+def test_other_one_off_work_does_not_make_the_counted_figures_look_dear(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(replicates=2, budget_s=200)
+    run.runner.spent.one_off_s = 20.0  # of the 30 s that one-off work may take
+    assert run.runner.measure()
+    jobs = [one.job for one in run.asked if one.job != "reference"]
+    assert jobs[:6] == ["measure"] * 3 + ["facts"] * 3
+
+
+def test_the_counted_figures_of_settings_wait_for_their_replicates(
+    stage: Callable[..., Stage],
+) -> None:
+    setting = dataclasses.replace(PLAIN, threads="1")
+    run = stage(cases=(PLAIN, setting), replicates=2)
+    assert run.runner.measure()
+    asked = [(one.job, one.case) for one in run.asked if one.job != "reference"]
+    assert asked.index(("static_metrics", PLAIN)) == 2
+    assert asked.index(("static_metrics", setting)) == 5
+
+
+def test_the_interpreters_of_the_next_round_start_while_figures_are_counted(
+    stage: Callable[..., Stage],
+) -> None:
+    run = stage(cases=(PLAIN,), replicates=2)
+    at: list[int] = []  # requests so far when an interpreter is started
+    start = run.runner.start
+
+    def noted(**given: Any) -> Any:
+        at.append(sum(one.job == "measure" for one in run.asked))
+        return start(**given)
+
+    run.runner.start = noted
+    assert run.runner.measure()
+    assert at == [0, 1]
+    assert [one.job for one in run.asked if one.job != "reference"].count("measure") == 2
+
+
 def test_one_off_work_that_never_fits_in_is_said(stage: Callable[..., Stage]) -> None:
     run = stage(cases=(PLAIN,), replicates=2, budget_s=60)
     run.runner.one_off = OneOff(lambda: pytest.fail("there is no time"), 100.0, "measure peaks")

@@ -110,7 +110,7 @@ MUTATIONS = (
     Mutation(
         "no warm-up, so that slow first calls are samples",
         TIMING,
-        "    steady = warm_up(step, device, budget, clock)\n",
+        "    steady = warm_up(step, device, budget, clock, made=made)\n",
         "    call_s = first_call(step, device, clock)\n"
         "    steady = Steady(settled=True, call_s=call_s, calls_made=1, timed_s=call_s)\n",
         TIMER,

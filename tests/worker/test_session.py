@@ -30,7 +30,7 @@ def asked(tmp_path: Path, of: Case, job: Any = "measure", run: RunOptions = SHAR
         ("measure", {}, "session", True),
         ("measure", {"mode": "training", "amp": "bfloat16"}, "session", True),
         ("measure", {}, "process", False),
-        ("facts", {}, "session", False),
+        ("static_metrics", {}, "session", False),
         ("measure", {"compile": "default"}, "session", False),
         ("measure", {"threads": "1"}, "session", True),
         ("measure", {"device": "cuda:0", "cudnn_benchmark": "on"}, "session", False),

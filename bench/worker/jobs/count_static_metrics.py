@@ -33,7 +33,13 @@ Metrics = Mapping[str, float]
 
 
 def find(
-    step: Step, eager: Step, prepared: Prepared, case: Case, device: Device
+    step: Step,
+    eager: Step,
+    prepared: Prepared,
+    case: Case,
+    device: Device,
+    *,
+    energy_too: bool = True,
 ) -> tuple[dict[str, float], dict[str, str]]:
     """Return metrics by column name, and by metric the reason why others are unknown.
 
@@ -54,7 +60,7 @@ def find(
         ("flops", lambda: _flops(eager)),
         ("operators", lambda: _operators(step, eager)),
         ("bytes_moved", lambda: _bytes_moved(eager, prepared)),
-        ("energy_j_per_image", lambda: _energy(step, case, device)),
+        ("energy_j_per_image", lambda: _energy(step, case, device) if energy_too else {}),
         ("layout_flips", lambda: _layout_flips(step, eager, prepared)),
     )
     found: dict[str, float] = {}

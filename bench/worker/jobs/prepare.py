@@ -27,6 +27,7 @@ from bench.worker.timing import call_timing
 from bench.worker.timing.stopwatch import wall_clock
 
 COUNTED_S = 5.0  # a call that takes longer is not made once more to count its work
+CALLS_BEFORE = 2  # of the step by `begin` at least: the first one, and the one that is looked at
 SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
 
 
@@ -178,10 +179,8 @@ def begin(ready: BuiltCase) -> SettledCase:
         seen["tf32_in_products"] = runs
     work = None
     if not compiles:
-        seen |= state.layer_state(module, step)
-        if first_call_s <= COUNTED_S:
-            step.prepare(1)
-            work = growth.work_of(step)
+        layers, work = _layers_and_work(ready, counted=first_call_s <= COUNTED_S)
+        seen |= layers
     refuse(state.problems(case, seen, ready.asked))
     if not compiles:
         refuse_compiled(ready, frames)
@@ -198,6 +197,28 @@ def begin(ready: BuiltCase) -> SettledCase:
         sizes,
         work,
     )
+
+
+def _layers_and_work(
+    ready: BuiltCase, *, counted: bool
+) -> tuple[dict[str, Any], growth.Work | None]:
+    """Return the state of the layers, and the work of a call: both from one call.
+
+    counted: whether the work is asked for; where it cannot be counted, the layers are looked at in
+             a call of their own.
+    """
+    step, module = ready.step, ready.prepared.module
+    seen: dict[str, Any] = {}
+
+    def look() -> None:
+        seen.update(state.layer_state(module, step))
+
+    work = growth.work_of(look) if counted else None
+    if work is None:
+        if counted:
+            step.prepare(1)
+        look()
+    return seen, work
 
 
 def refuse_compiled(ready: BuiltCase, frames: int) -> None:

@@ -7,7 +7,7 @@ alone with an idle device before and after, and back to back with one wait at th
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -22,6 +22,15 @@ from bench.worker.timing import call_timing, stopwatch
 # A copy does the same each time, and needs neither a long warm-up nor many samples.
 INPUT, INPUT_PINNED, OUTPUT, OUTPUT_PINNED = TRANSFER_PHASES
 BUDGET = Budget(warmup_s=0.02, warmup_cap_s=0.2, samples_s=0.06, max_samples=50)
+
+
+SHARE = 0.2  # of the time for the samples of the case that those of one copy take at most
+
+
+def budget(of_case: Budget) -> Budget:
+    """Return the budget of each copy: a short run of a case has short ones."""
+    samples_s = min(BUDGET.samples_s, SHARE * of_case.samples_s)
+    return replace(BUDGET, samples_s=samples_s, warmup_s=min(BUDGET.warmup_s, samples_s / 3))
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +63,8 @@ class Moved:
     samples: tuple[Samples, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)  # bytes by phase
     left_out: Mapping[str, str] = field(default_factory=dict)  # phase → why memory was too small
+    timed_s: float = 0.0  # warm-up and samples of all copies
+    warmup_s: float = 0.0  # of that, the warm-up
 
 
 def copies(inputs: Any, outputs: Any, device_name: str) -> list[Copies]:
@@ -119,6 +130,7 @@ def measure(
     samples: list[Samples] = []
     metrics: dict[str, float] = {}
     left_out: dict[str, str] = {}
+    timed_s = warmup_s = 0.0
     for copy in every:
         try:
             copy()  # the first allocates
@@ -130,5 +142,7 @@ def measure(
             left_out[copy.name] = why
             continue
         samples += taken.samples
+        timed_s += taken.timed_s
+        warmup_s += taken.warmup_s
         metrics[f"bytes_moved:{copy.name}"] = copy.bytes_
-    return Moved(tuple(samples), metrics, left_out)
+    return Moved(tuple(samples), metrics, left_out, timed_s, warmup_s)

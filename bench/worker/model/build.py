@@ -166,8 +166,8 @@ def load(ref: SubjectRef) -> Any:
         if ref.module == missing or ref.module.startswith(f"{missing}."):
             hint = _hidden(ref) or near.modules(ref.module, missing, start.subject_folders())
             raise SubjectError(
-                f"{ref.whole}: no module named {missing!r}, installed or in the current directory"
-                f"{hint}"
+                f"{ref.whole}: no module named {missing!r}, installed or in the current directory "
+                f"as {missing.replace('.', '/')}.py{hint}"
             ) from None
         raise SubjectError(
             f"{ref.whole}: {ref.module} needs {missing!r}, not installed", missing=missing

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from bench.core.protocol import Budget
 from bench.core.records import Samples
 from bench.worker.timing import event_sight, settling
-from bench.worker.timing.sampler import Meter, Sampler
+from bench.worker.timing.sampler import Meter, Sampler, alike
 from bench.worker.timing.stopwatch import (
     ClockError,
     Stopwatch,
@@ -31,6 +31,7 @@ RESIZE = 4
 # Times that still fall when the warm-up's cap is reached get so many times the cap: what settles
 # within 1 s from +50 % takes 4.4 s until it agrees with half of the time before.
 FALLING = 4
+LEAST_CALLS = 2  # of the warm-up itself: fewer cannot be told to agree
 TIMEOUT_MARGIN = 1.5  # between what a case needs and the time limit that is proposed
 
 
@@ -99,8 +100,12 @@ def warm_up(
     device: TimedDevice,
     budget: Budget,
     clock: Callable[[], float] = wall_clock,
+    *,
+    made: int = 0,
 ) -> Steady:
     """Call until the times have settled.
+
+    made: real calls of this step in this process so far, which count as calls of the warm-up.
 
     Blocks of calls are timed.  After enough calls and time, the work is settled if the last window
     of blocks agrees with the one before and with that of half of the time.  Work that has not
@@ -110,6 +115,7 @@ def warm_up(
     begin = clock()
     # Twenty blocks in the shortest warm-up: two windows, and room for the sizing of blocks.
     target_s = max(budget.sample_s, budget.warmup_s / 20)
+    least = max(min(LEAST_CALLS, budget.warmup_calls), budget.warmup_calls - made)
     calls, blocks_s, sized = 1, list[float](), False
     while True:
         ready = step.prepare(calls)  # fewer where inputs of all calls would not fit in memory
@@ -124,7 +130,7 @@ def warm_up(
             calls *= 2
             blocks_s = [block_s]  # blocks of another size are not comparable
         spent_s = clock() - begin
-        if watch.calls_made < budget.warmup_calls:
+        if watch.calls_made < least:
             continue
         window = min(settling.WINDOW_BLOCKS, max(1, int(WINDOW_S / (block_s * ready))))
         settled = full and spent_s >= budget.warmup_s and settling.settled(blocks_s, window)
@@ -156,6 +162,7 @@ def measure(
     *,
     resolution_s: float | None = None,
     calls: int | None = None,
+    made: int = 0,
     between: Callable[[], None] | None = None,
     meter: Meter | None = None,
     limit: Limit | None = None,
@@ -166,6 +173,7 @@ def measure(
     clock:        monotonic seconds; tests pass a fake one.
     resolution_s: of the clock; None = find out.
     calls:        per pipelined sample where an earlier replicate has fixed them.
+    made:         calls before this one, as `warm_up` counts them.
     between:      called after every `budget.block_s` of samples, outside them: the controls.
     meter:        runs during the samples alone, neither while warming up nor in `between`.
     limit:        of the case; samples that would exceed it are not begun.
@@ -174,7 +182,7 @@ def measure(
     """
     if resolution_s is None:
         resolution_s = clock_resolution_s(clock)
-    steady = warm_up(step, device, budget, clock)
+    steady = warm_up(step, device, budget, clock, made=made)
     if calls is None:
         calls = calls_for(steady.call_s, budget, resolution_s)
     calls = step.prepare(calls)
@@ -182,7 +190,8 @@ def measure(
     events = device.has_events and missed is None
     if limit is not None:
         singles = 2 if events else 1
-        limit.refuse(clock(), steady.call_s, budget.min_samples * (singles + calls))
+        in_a_round = 1 if alike(device, calls) else singles + calls
+        limit.refuse(clock(), steady.call_s, budget.min_samples * in_a_round)
     watch = Stopwatch(step, device, clock)
     sampler = Sampler(
         watch=watch, budget=budget, calls=calls, between=between, meter=meter, events=events

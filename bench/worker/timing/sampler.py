@@ -9,7 +9,7 @@ from typing import Protocol
 
 from bench.core.protocol import Budget
 from bench.core.records import Samples
-from bench.worker.timing.stopwatch import Stopwatch
+from bench.worker.timing.stopwatch import Stopwatch, TimedDevice
 
 CACHES_S = 0.05  # a call as long as this does not feel in what state the caches were
 
@@ -22,6 +22,15 @@ class Meter(Protocol):
 
     def stop(self) -> None:
         """End it."""
+
+
+def alike(device: TimedDevice, calls: int) -> bool:
+    """Return whether a pipelined sample of so many calls is nothing else than a single call.
+
+    Calls so long that one fills a sample, on a device without a queue: both kinds wait for nothing
+    and time one call, so one sample serves for both.
+    """
+    return calls == 1 and device.synchronous and not device.has_events
 
 
 @dataclass(slots=True, kw_only=True)
@@ -46,7 +55,7 @@ class Sampler:
     def take(self, call_s: float) -> tuple[Samples, ...]:
         """Take all samples; `call_s` is the approximate time of a call, for planning only."""
         budget, clock = self.budget, self.watch.clock
-        kinds = 3 if self.events else 2
+        kinds = 1 if self._alike else 3 if self.events else 2
         # A pipelined sample of short calls takes as long as many single ones: take several of
         # these a round, as many as fill max_samples, but no longer than the pipelined one.
         rounds = budget.samples_s / (kinds * self.calls * call_s)
@@ -88,7 +97,9 @@ class Sampler:
             self.latency.append(watch.latency_s(marked=self._marked))
             if not watch.device.synchronous:
                 self.issued_alone_s.append(watch.issued_s)
-        if len(self.pipelined) < most:
+        if self._alike:
+            self.pipelined = [times[0] for times in self.latency]
+        elif len(self.pipelined) < most:
             ready = watch.step.prepare(self.calls)
             self.pipelined.append(watch.span_s(ready) / ready)
             if not watch.device.synchronous:
@@ -96,6 +107,11 @@ class Sampler:
         if self.events:
             for _ in range(min(singles, most - len(self.device))):
                 self.device.append(watch.device_s())
+
+    @property
+    def _alike(self) -> bool:
+        """Return whether a sample serves for both kinds."""
+        return alike(self.watch.device, self.calls)
 
     @property
     def host_issue_s(self) -> float | None:

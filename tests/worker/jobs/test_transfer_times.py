@@ -65,9 +65,27 @@ def test_where_memory_cannot_be_pinned_there_is_no_such_phase(
     assert [one.name for one in found] == ["input_pageable", "output_pageable"]
 
 
+def test_copies_of_a_short_run_are_short() -> None:
+    assert transfer_times.budget(Budget(samples_s=0.6)) == transfer_times.BUDGET
+    short = transfer_times.budget(Budget(samples_s=0.1))
+    assert (short.samples_s, short.warmup_s) == pytest.approx((0.02, 0.02 / 3))
+
+
 def test_training_brings_nothing_back() -> None:
     names = [one.name for one in transfer_times.copies((torch.zeros(4),), (), "cpu")]
     assert not any(name.startswith("output") for name in names)
+
+
+def test_the_time_of_copies_is_known(machine: Machine) -> None:
+    ways = [transfer_times.Copies(name, lambda: machine.submit(0.001), 4) for name in ("a", "b")]
+    moved = transfer_times.measure(
+        ways, open_device(NAME), machine.clock, budget=BUDGET, resolution_s=1e-9
+    )
+    alone = call_timing.measure(
+        ways[0], open_device(NAME), BUDGET, machine.clock, resolution_s=1e-9
+    )
+    assert moved.timed_s == pytest.approx(2 * alone.timed_s, rel=0.02)
+    assert moved.warmup_s == pytest.approx(2 * alone.warmup_s, rel=0.02)
 
 
 def test_a_copy_that_returns_before_it_is_done_is_waited_for(machine: Machine) -> None:
