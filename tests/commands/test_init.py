@@ -58,7 +58,7 @@ def test_the_file_has_the_settings_of_a_run_without_one(
     gpu = Device(name="cuda:0", shown="a GPU", has_cudnn=True, has_tf32=True)
     probe = Probe(
         torch="2.13.0",
-        facts={},
+        torch_details={},
         devices={"cpu": Device(name="cpu", shown="a CPU", has_bfloat16=True), "cuda:0": gpu},
         subjects={"net:make": found},
     )

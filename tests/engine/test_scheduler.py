@@ -591,7 +591,7 @@ def test_other_one_off_work_does_not_make_the_counted_figures_look_dear(
     run.runner.spent.one_off_s = 20.0  # of the 30 s that one-off work may take
     assert run.runner.measure()
     jobs = [one.job for one in run.asked if one.job != "reference"]
-    assert jobs[:6] == ["measure"] * 3 + ["facts"] * 3
+    assert jobs[:6] == ["measure"] * 3 + ["static_metrics"] * 3
 
 
 def test_the_counted_figures_of_settings_wait_for_their_replicates(

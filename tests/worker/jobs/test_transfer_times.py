@@ -15,6 +15,7 @@ from bench.insights.collect import of_run
 from bench.plots.draw import build
 from bench.worker.device.device import open_device
 from bench.worker.jobs import transfer_times
+from bench.worker.timing import call_timing
 from tests.support.cases import case
 from tests.support.fake_accelerator import LAUNCH_S, NAME, Machine, install
 from tests.support.results import run_of
