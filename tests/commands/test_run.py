@@ -158,9 +158,9 @@ def test_a_run_without_a_file_has_the_sweep_of_what_it_is_asked_for(
 
 
 def test_a_quick_run_with_a_budget_of_its_own_has_no_other_limit() -> None:
-    quick = measure._config(measure.Asked(quick=True)).run
+    quick = measure.config_of(measure.Asked(quick=True)).run
     assert (quick.replicates, quick.extras_s, quick.budget_s) == (3, 50.0, 80.0)
-    own = measure._config(measure.Asked(quick=True, options={"budget_s": 20.0})).run
+    own = measure.config_of(measure.Asked(quick=True, options={"budget_s": 20.0})).run
     assert (own.extras_s, own.budget_s) == (None, 20.0)
 
 

@@ -1,6 +1,7 @@
 """What a shard of `bench run` is, and what `bench merge` says."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(draw, "draw", lambda _: ([], []))
 
 
-def settings(**options: object) -> config.Config:
+def settings(**options: Any) -> config.Config:
     return config.load(config.DEFAULT, **options)
 
 

@@ -1,13 +1,14 @@
 """The digest of a plan: equal for what is measured alike, whatever file it came from."""
 
 from pathlib import Path
+from typing import Any
 
 from bench.plan import config, digest
 
 SWEEP = "[[sweep]]\nbatch = [1, 8]\n"
 
 
-def load(folder: Path, text: str = SWEEP, **options: object) -> config.Config:
+def load(folder: Path, text: str = SWEEP, **options: Any) -> config.Config:
     folder.mkdir(exist_ok=True)
     file = folder / "bench.toml"
     file.write_text(text, encoding="utf-8")
