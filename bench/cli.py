@@ -548,8 +548,8 @@ def report(
         list[Path],
         typer.Argument(
             metavar="RUN…",
-            help="run directories, the oldest first; a directory of `bench profile` as well adds "
-            "each layer's share inside the network",
+            help="run directories, the oldest first, or a folder of them; a directory of `bench "
+            "profile` as well adds each layer's share inside the network",
         ),
     ],
     out: Annotated[
@@ -563,7 +563,8 @@ def report(
 ) -> None:
     """Write one HTML page: findings in sentences, plots, and every row.
 
-    Two runs are shown side by side, three or more as a history. The page needs no network.
+    Two runs are shown side by side, three or more as a history over the commits of the repository
+    here. The page needs no network.
     """
     from bench.commands import report as page
 
