@@ -27,12 +27,13 @@ def known(history: History, store: Path) -> History:
 def confirm(
     history: History, store: Path, budget_s: float | None, say: Callable[[str], None]
 ) -> History:
-    """Compare around each finding without an answer, and return the history with all answers.
+    """Compare around each finding that is not decided, and return the history with all answers.
+
+    A comparison that did not get all its pairs is resumed.
 
     budget_s: for each comparison; None: no limit.
     """
-    left = [one for one in history.findings if not one.confirmation]
-    if not left:
+    if all(map(_is_decided, history.findings)):
         return history
     machine = _machine()
     return _with(history, lambda one: _answer(one, store, machine, budget_s, say))
@@ -40,10 +41,14 @@ def confirm(
 
 def _with(history: History, answer: Callable[[Finding], Answer | None]) -> History:
     found = tuple(
-        one if one.confirmation else confirmed.answered(one, answer(one))
+        one if _is_decided(one) else confirmed.answered(one, answer(one))
         for one in history.findings
     )
     return dataclasses.replace(history, findings=found)
+
+
+def _is_decided(finding: Finding) -> bool:
+    return finding.confirmation in ("confirmed", "taken back")
 
 
 def _machine() -> str:
