@@ -1,6 +1,5 @@
 """`bench history --confirm`: compare the two commits around each finding, in turns."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,11 +18,6 @@ MOST_THRESHOLD = 0.05  # of the comparison; a smaller step is compared with half
 PROBE_S = 60.0
 
 
-def known(history: History, store: Path) -> History:
-    """Return the history with the answers of earlier comparisons."""
-    return _with(history, lambda one: confirmed.read(confirmed.folder_of(store, one), one))
-
-
 def confirm(
     history: History, store: Path, budget_s: float | None, say: Callable[[str], None]
 ) -> History:
@@ -33,22 +27,10 @@ def confirm(
 
     budget_s: for each comparison; None: no limit.
     """
-    if all(map(_is_decided, history.findings)):
+    if all(map(confirmed.is_decided, history.findings)):
         return history
     machine = _machine()
-    return _with(history, lambda one: _answer(one, store, machine, budget_s, say))
-
-
-def _with(history: History, answer: Callable[[Finding], Answer | None]) -> History:
-    found = tuple(
-        one if _is_decided(one) else confirmed.answered(one, answer(one))
-        for one in history.findings
-    )
-    return dataclasses.replace(history, findings=found)
-
-
-def _is_decided(finding: Finding) -> bool:
-    return finding.confirmation in ("confirmed", "taken back")
+    return confirmed.with_answers(history, lambda one: _answer(one, store, machine, budget_s, say))
 
 
 def _machine() -> str:

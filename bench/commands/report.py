@@ -7,10 +7,9 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.commands import confirm
 from bench.core.errors import UserError, one_line
 from bench.core.text import command
-from bench.history import blessed, commits, findings, series, store
+from bench.history import blessed, commits, confirmed, findings, series, store
 from bench.html import page
 from bench.html.history import Shown, section
 from bench.plots import draw
@@ -88,7 +87,7 @@ def _past(runs: Sequence[Results], first: Path) -> tuple[Shown | None, str]:
     gathered = series.gather(map(store.of_results, runs), line, accepted)
     history = findings.examine(gathered.series)
     is_store = first.is_dir() and not (first / MEASUREMENTS).exists()
-    history = confirm.known(history, first if is_store else _directory(first).parent)
+    history = confirmed.known(history, first if is_store else _directory(first).parent)
     return section(history, gathered.left, headline(history)), ""
 
 

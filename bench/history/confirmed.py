@@ -3,11 +3,12 @@
 import csv
 import dataclasses
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.records import whole_phase
-from bench.history.findings import Confirmation, Finding
+from bench.history.findings import Confirmation, Finding, History
 from bench.history.store import CONFIRMED
 
 TABLE = "ab.csv"
@@ -20,6 +21,24 @@ class Answer:
 
     confirmation: Confirmation
     told: str
+
+
+def known(history: History, store: Path) -> History:
+    """Return the history with the answers of earlier comparisons."""
+    return with_answers(history, lambda one: read(folder_of(store, one), one))
+
+
+def with_answers(history: History, answer: Callable[[Finding], Answer | None]) -> History:
+    """Return the history with an answer for each finding that is not decided."""
+    found = tuple(
+        one if is_decided(one) else answered(one, answer(one)) for one in history.findings
+    )
+    return dataclasses.replace(history, findings=found)
+
+
+def is_decided(finding: Finding) -> bool:
+    """Return whether a comparison has decided about a finding."""
+    return finding.confirmation in ("confirmed", "taken back")
 
 
 def folder_of(store: Path, finding: Finding) -> Path:
