@@ -408,7 +408,8 @@ def report(
 ) -> None:
     """Write one HTML page: findings in sentences, plots, and every row.
 
-    Two runs are shown side by side, three or more as a history. The page needs no network.
+    Two runs are shown side by side, three or more as a history over the commits of the repository
+    here. The page needs no network.
     """
     from bench.commands import report
 

@@ -302,3 +302,15 @@ def test_a_side_is_looked_for_in_its_own_folders(
     place = Place(path=(tmp_path / "a", tmp_path / "b"))
     monkeypatch.setenv(start.FOLDERS, place.environment()[start.FOLDERS])
     assert start.subject_folders() == [str(tmp_path / "a"), str(tmp_path / "b")]
+
+
+def test_a_process_hands_on_the_folders_that_it_was_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run in the tree of a past commit starts processes that measure the same tree."""
+    monkeypatch.setenv(start.FOLDERS, str(tmp_path))
+    assert HERE.environment()[start.FOLDERS] == str(tmp_path)
+    other = Place(path=(tmp_path / "a",))
+    assert other.environment()[start.FOLDERS] == str(tmp_path / "a")
+    monkeypatch.delenv(start.FOLDERS)
+    assert HERE.environment()[start.FOLDERS] == ""

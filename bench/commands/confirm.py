@@ -1,6 +1,5 @@
 """`bench history --confirm`: compare the two commits around each finding, in turns."""
 
-import dataclasses
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -19,31 +18,19 @@ MOST_THRESHOLD = 0.05  # of the comparison; a smaller step is compared with half
 PROBE_S = 60.0
 
 
-def known(history: History, store: Path) -> History:
-    """Return the history with the answers of earlier comparisons."""
-    return _with(history, lambda one: confirmed.read(confirmed.folder_of(store, one), one))
-
-
 def confirm(
     history: History, store: Path, budget_s: float | None, say: Callable[[str], None]
 ) -> History:
-    """Compare around each finding without an answer, and return the history with all answers.
+    """Compare around each finding that is not decided, and return the history with all answers.
+
+    A comparison that did not get all its pairs is resumed.
 
     budget_s: for each comparison; None: no limit.
     """
-    left = [one for one in history.findings if not one.confirmation]
-    if not left:
+    if all(map(confirmed.is_decided, history.findings)):
         return history
     machine = _machine()
-    return _with(history, lambda one: _answer(one, store, machine, budget_s, say))
-
-
-def _with(history: History, answer: Callable[[Finding], Answer | None]) -> History:
-    found = tuple(
-        one if one.confirmation else confirmed.answered(one, answer(one))
-        for one in history.findings
-    )
-    return dataclasses.replace(history, findings=found)
+    return confirmed.with_answers(history, lambda one: _answer(one, store, machine, budget_s, say))
 
 
 def _machine() -> str:

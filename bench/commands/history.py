@@ -4,9 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.commands import confirm
 from bench.core.errors import UserError
-from bench.history import blessed, commits, findings, series, store
+from bench.history import blessed, commits, confirmed, findings, series, store
 from bench.history.findings import History
 from bench.history.store import LeftOut
 from bench.results.csv_files import MEASUREMENTS
@@ -39,8 +38,10 @@ def run(asked: Asked) -> int:
     console = wide_console()
     history, left = read(asked)
     folder = store_of(asked)
-    history = confirm.known(history, folder)
+    history = confirmed.known(history, folder)
     if asked.confirm:
+        from bench.commands import confirm  # what measures is slow to import
+
         history = confirm.confirm(
             history,
             folder,

@@ -7,12 +7,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench.commands import confirm
 from bench.core.errors import UserError, one_line
 from bench.core.text import command
 from bench.explain import matching
 from bench.explain.explanation import explain
-from bench.history import blessed, commits, findings, series, store
+from bench.history import blessed, commits, confirmed, findings, series, store
 from bench.html import page
 from bench.html.history import Shown, section
 from bench.plots import draw
@@ -25,6 +24,7 @@ from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
 NAME = "report.html"
+OF_RUNS = (MEASUREMENTS, "run.json", "ab.json")  # files of the directory of a command
 OK = 0
 
 
@@ -42,7 +42,8 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     console = wide_console()
     profiled = [path for path in given if profile_load.is_profile(path)]
     pairs = [path for path in given if pair_profiles.is_pair(path)]
-    paths = [path for path in given if path not in (*profiled, *pairs)]
+    named = [path for path in given if path not in (*profiled, *pairs)]
+    paths = [run for path in named for run in _runs_of(path)]
     if not paths:
         raise ReportError(
             f"{given[0]}: was left by `bench profile`; give the directory of a `bench run` before "
@@ -55,7 +56,7 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     explanations = [
         explain(a, b) for path in pairs for a, b in matching.between(*pair_profiles.load(path))
     ]
-    past, past_note = _past(runs) if len(runs) > 2 else (None, "")
+    past, past_note = _past(runs, named[0]) if len(runs) > 2 else (None, "")
     made = page.build(runs, profiles, past, past_note, explanations)
     own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
     try:
@@ -71,8 +72,19 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     return OK
 
 
-def _past(runs: Sequence[Results]) -> tuple[Shown | None, str]:
-    """Return the history over the commits of the repository here, or why there is none."""
+def _runs_of(path: Path) -> list[Path]:
+    """Return the finished runs of a store; a path that is no store stays as it is."""
+    if not path.is_dir() or any((path / name).exists() for name in OF_RUNS):
+        return [path]
+    found = [run for run in store.folders_of_runs(path) if (run / MEASUREMENTS).exists()]
+    return found or [path]
+
+
+def _past(runs: Sequence[Results], first: Path) -> tuple[Shown | None, str]:
+    """Return the history over the commits of the repository here, or why there is none.
+
+    first: the first path of the command: a store, or a run in it.
+    """
     here = Path.cwd()
     try:
         line = commits.line(here)
@@ -81,8 +93,8 @@ def _past(runs: Sequence[Results]) -> tuple[Shown | None, str]:
         return None, f"No history over the commits: {one_line(error)}."
     gathered = series.gather(map(store.of_results, runs), line, accepted)
     history = findings.examine(gathered.series)
-    if runs[0].path.is_dir():
-        history = confirm.known(history, runs[0].path.parent)
+    is_store = first.is_dir() and not (first / MEASUREMENTS).exists()
+    history = confirmed.known(history, first if is_store else _directory(first).parent)
     return section(history, gathered.left, headline(history)), ""
 
 

@@ -3,12 +3,12 @@
 import csv
 import dataclasses
 import hashlib
-import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.records import whole_phase
-from bench.history.findings import Confirmation, Finding
+from bench.history.findings import Confirmation, Finding, History
 from bench.history.store import CONFIRMED
 
 TABLE = "ab.csv"
@@ -21,6 +21,24 @@ class Answer:
 
     confirmation: Confirmation
     told: str
+
+
+def known(history: History, store: Path) -> History:
+    """Return the history with the answers of earlier comparisons."""
+    return with_answers(history, lambda one: read(folder_of(store, one), one))
+
+
+def with_answers(history: History, answer: Callable[[Finding], Answer | None]) -> History:
+    """Return the history with an answer for each finding that is not decided."""
+    found = tuple(
+        one if is_decided(one) else answered(one, answer(one)) for one in history.findings
+    )
+    return dataclasses.replace(history, findings=found)
+
+
+def is_decided(finding: Finding) -> bool:
+    """Return whether a comparison has decided about a finding."""
+    return finding.confirmation in ("confirmed", "taken back")
 
 
 def folder_of(store: Path, finding: Finding) -> Path:
@@ -53,9 +71,23 @@ def _answer(row: dict[str, str], finding: Finding) -> Answer:
         return Answer("confirmed", f"{size} between the two commits")
     if verdict in ("UNTRUSTED", "FAILED", "UNMEASURED", "NEW", "MISSING"):
         return Answer("undecided", f"the comparison of the two commits is {verdict}")
-    if verdict == "INCONCLUSIVE":
-        return Answer("taken back", f"not confirmed: {size} between the two commits")
+    if verdict == "INCONCLUSIVE" and not _excludes(row, finding):
+        why = (
+            "more pairs are needed: --confirm resumes"
+            if row["outlook"] == "go on"
+            else "INCONCLUSIVE"
+        )
+        return Answer("undecided", f"{why}; {size} between the two commits")
     return Answer("taken back", f"{verdict} between the two commits: {size}")
+
+
+def _excludes(row: dict[str, str], finding: Finding) -> bool:
+    """Return whether the interval of an undecided comparison leaves out a change of that size."""
+    try:
+        low, high = float(row["ratio_low"]), float(row["ratio_high"])
+    except ValueError:
+        return False
+    return high < finding.step.ratio if finding.is_slower else low > finding.step.ratio
 
 
 def _size(row: dict[str, str]) -> str:
@@ -65,9 +97,7 @@ def _size(row: dict[str, str]) -> str:
             100 * (float(row[name]) - 1) for name in ("ratio", "ratio_low", "ratio_high")
         )
     except ValueError:
-        return "no interval"
-    if not all(map(math.isfinite, (more, low, high))):
-        return "no interval"
+        return f"no interval yet in {row['pairs'] or 0} pairs"
     return f"{more:+.1f} % ({low:.1f} to {high:.1f}) in {row['pairs']} pairs"
 
 

@@ -21,7 +21,13 @@ def finding(after: float = 0.12) -> Finding:
     return found
 
 
-def compared(folder: Path, verdict: Verdict, ratio: float = 1.2, figure: str = "time_s") -> None:
+def compared(
+    folder: Path,
+    verdict: Verdict,
+    ratio: float = 1.2,
+    figure: str = "time_s",
+    half: float | None = 0.02,
+) -> None:
     folder.mkdir(parents=True)
     row = AbRow(
         case_id=PLAIN.case_id,
@@ -30,9 +36,10 @@ def compared(folder: Path, verdict: Verdict, ratio: float = 1.2, figure: str = "
         a=0.1,
         b=0.1 * ratio,
         ratio=ratio,
-        ratio_low=ratio - 0.02,
-        ratio_high=ratio + 0.02,
+        ratio_low=None if half is None else ratio - half,
+        ratio_high=None if half is None else ratio + half,
         verdict=verdict,
+        outlook="go on" if verdict == "INCONCLUSIVE" else None,
         pairs=16,
         note="worker ended" if figure != "time_s" else "",
     )
@@ -45,7 +52,7 @@ def compared(folder: Path, verdict: Verdict, ratio: float = 1.2, figure: str = "
         (0.12, "REGRESSED", "confirmed"),
         (0.12, "SAME", "taken back"),
         (0.12, "IMPROVED", "taken back"),
-        (0.12, "INCONCLUSIVE", "taken back"),
+        (0.12, "INCONCLUSIVE", "undecided"),
         (0.12, "UNTRUSTED", "undecided"),
         (0.08, "IMPROVED", "confirmed"),
         (0.08, "REGRESSED", "taken back"),
@@ -59,6 +66,27 @@ def test_a_finding_is_confirmed_by_its_own_direction_alone(
     answer = confirmed.read(tmp_path / "ab", found)
     assert answer is not None
     assert answer.confirmation == confirmation
+
+
+@pytest.mark.parametrize(
+    ("after", "ratio", "half", "confirmation"),
+    [
+        (0.12, 1.02, 0.05, "taken back"),  # +20 % was found, and at most 7 % are there
+        (0.12, 1.02, 0.30, "undecided"),
+        (0.12, 15.0, None, "undecided"),  # the budget ended after one pair
+        (0.08, 0.98, 0.05, "taken back"),
+        (0.08, 0.98, 0.30, "undecided"),
+    ],
+)
+def test_an_undecided_comparison_takes_back_only_what_its_interval_leaves_out(
+    tmp_path: Path, after: float, ratio: float, half: float | None, confirmation: str
+) -> None:
+    compared(tmp_path / "ab", "INCONCLUSIVE", ratio, half=half)
+    answer = confirmed.read(tmp_path / "ab", finding(after))
+    assert answer is not None
+    assert answer.confirmation == confirmation
+    if confirmation == "undecided":
+        assert answer.told.startswith("more pairs are needed: --confirm resumes; ")
 
 
 def test_the_sentence_says_what_the_comparison_measured(tmp_path: Path) -> None:

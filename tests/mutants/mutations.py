@@ -23,6 +23,8 @@ READY = ("tests/worker/jobs/test_prepare.py",)
 CHILD = ("tests/worker/test_case_process.py",)
 COMPILED = ("tests/worker/model/test_torch_compile.py",)
 PLAN = ("tests/plan/test_expand.py",)
+STEPS = ("tests/stats/test_steps.py",)
+SERIES = ("tests/history/test_series.py",)
 SESSION = ("tests/engine/test_fork_server.py",)
 
 
@@ -890,5 +892,75 @@ MUTATIONS = (
         "mean = (counts[lengths[-1]] - counts[lengths[0]]) / (lengths[-1] - lengths[0])",
         "mean = counts[lengths[-1]] / lengths[-1]",
         ("tests/verdict/test_counted.py",),
+    ),
+    Mutation(
+        "a split is tested as if it had not been chosen",
+        "bench/stats/steps.py",
+        "    return min(bound, simulated)",
+        "    return single",
+        STEPS,
+    ),
+    Mutation(
+        "steps are not corrected for the number of series",
+        "bench/stats/steps.py",
+        "if own <= share",
+        "if p <= share",
+        STEPS,
+    ),
+    Mutation(
+        "four slow runs are a level",
+        "bench/stats/steps.py",
+        "self.agrees >= AGREEING",
+        "self.agrees >= 0.5",
+        STEPS,
+    ),
+    Mutation(
+        "a rise that came back is a finding",
+        "bench/stats/steps.py",
+        "gone |= set(range(number, later + 1))",
+        "pass",
+        STEPS,
+    ),
+    Mutation(
+        "runs are ordered by the clock",
+        "bench/history/series.py",
+        "key=lambda one: (one.place, one.run.started, one.run.run_id)",
+        "key=lambda one: (one.run.started, one.place, one.run.run_id)",
+        SERIES,
+    ),
+    Mutation(
+        "runs with uncommitted changes count",
+        "bench/history/series.py",
+        '    if run.dirty:\n        return "its tree had uncommitted changes"\n',
+        "",
+        SERIES,
+    ),
+    Mutation(
+        "machines share a series",
+        "bench/history/series.py",
+        "key = (case_id, run.machine, run.sampling)",
+        "key = (case_id, run.sampling)",
+        SERIES,
+    ),
+    Mutation(
+        "a corrected time comes into a history",
+        "bench/history/store.py",
+        "        row.latency_median_s / factor,",
+        "        row.latency_median_s,",
+        ("tests/history/test_store.py",),
+    ),
+    Mutation(
+        "disturbed runs count",
+        "bench/history/series.py",
+        "if not one.is_disturbed)",
+        ")",
+        ("tests/history/test_findings.py",),
+    ),
+    Mutation(
+        "a comparison without an interval takes a finding back",
+        "bench/history/confirmed.py",
+        'if verdict == "INCONCLUSIVE" and not _excludes(row, finding):',
+        "if False:",
+        ("tests/history/test_confirmed.py",),
     ),
 )

@@ -108,3 +108,64 @@ def test_the_sessions_that_a_workflow_runs_are_those_of_the_noxfile(file: Path) 
     sessions = set(re.findall(r"^def (\w+)\(session: nox", NOXFILE, flags=re.MULTILINE))
     names = {name.replace("_", "-") for name in sessions}
     assert {name for line in asked for name in line.split()} <= names
+
+
+def step(workflow: str, name: str) -> str:
+    """The script of a step."""
+    text = (WORKFLOW.parent / workflow).read_text(encoding="utf-8")
+    found = re.search(
+        rf"- name: {name}\n(?: {{8}}env:\n(?: {{10}}.*\n)+)? {{8}}run: \|\n((?: {{10}}.*\n)+)", text
+    )
+    assert found is not None, name
+    return textwrap.dedent(found[1])
+
+
+@pytest.mark.slow
+def test_the_nightly_runs_pile_up_in_a_branch_that_holds_nothing_else(tmp_path: Path) -> None:
+    commands = tmp_path / "commands"
+    commands.mkdir()
+    fake = 'mkdir -p "$4/plots"; echo ",ok," > "$4/measurements.csv"; exit 4'
+    (commands / "bench").write_text(f"#!/bin/sh\n{fake}\n")
+    (commands / "bench").chmod(0o755)
+    remote = tmp_path / "remote.git"
+    own = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+
+    def git(folder: Path, *arguments: str) -> str:
+        done = subprocess.run(
+            ["git", *own, *arguments], cwd=folder, capture_output=True, text=True, check=True
+        )
+        return done.stdout
+
+    git(tmp_path, "init", "--quiet", "--bare", str(remote))
+    for night in (1, 2):
+        work = tmp_path / f"night{night}" / "work"
+        work.mkdir(parents=True)
+        git(work, "init", "--quiet", "-b", "main")
+        (work / "net.py").write_text("x = 1\n")
+        git(work, "add", ".")
+        git(work, "commit", "--quiet", "-m", f"night {night}")
+        for name in ("fetch the store", "measure", "keep the run"):
+            done = subprocess.run(
+                [
+                    "bash",
+                    "--noprofile",
+                    "--norc",
+                    "-eo",
+                    "pipefail",
+                    "-c",
+                    step("history.yml", name),
+                ],
+                cwd=work,
+                env={
+                    "PATH": f"{commands}:{os.environ['PATH']}",
+                    "STORE": str(work / ".." / "store"),
+                    "REMOTE": str(remote),
+                },
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert done.returncode == 0, f"{name}: {done.stderr}"
+        files = git(remote, "ls-tree", "-r", "--name-only", "history").splitlines()
+        assert len(files) == night
+        assert all(re.fullmatch(r"runs/\w+-[0-9a-f]{8}/measurements\.csv", one) for one in files)

@@ -114,6 +114,7 @@ def test_past_commits_are_measured_with_their_own_code_and_what_fails_is_named(
     assert "fewer than 10" in shown.stdout
 
 
+@pytest.mark.alone
 def test_a_finding_is_confirmed_or_taken_back_and_an_accepted_level_is_silent(
     repo: Path, bench: Call
 ) -> None:
