@@ -388,8 +388,8 @@ Runs = Annotated[
     typer.Argument(
         metavar="RUN…",
         help="run directories, the oldest first, or a folder of them; a directory of `bench "
-        "profile` as well adds each layer's share inside the network, one of `bench profile A B` or "
-        "`bench ab` the causes of a difference",
+        "profile` as well adds each layer's share inside the network, one of `bench profile A B` "
+        "or `bench ab` the causes of a difference",
     ),
 ]
 ReportOut = Annotated[

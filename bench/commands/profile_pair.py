@@ -12,7 +12,8 @@ from rich.console import Console
 from bench.ab import ab_plan as planning
 from bench.ab import profiles, variants
 from bench.ab.ab_plan import Planned
-from bench.core.records import Failure
+from bench.core.errors import UserError
+from bench.core.records import Case, Failure
 from bench.core.text import number_of
 from bench.explain import text
 from bench.explain.explanation import Explanation, explain
@@ -20,12 +21,18 @@ from bench.host import environment, gpu_driver, preflight
 from bench.plan import config
 from bench.results import run_directory
 from bench.results.profile_parts import StepParts
+from bench.results.profile_tables import ProfileReadError
 from bench.terminal.progress import wide_console
 from bench.verdict import github, tables
+from bench.verdict.markdown import code
 
 OK, FAILED, INTERRUPTED = 0, 4, 130
 REPORT = "report.md"
 NAME = "profile-ab"
+
+
+class PairError(UserError):
+    """The two profiles cannot be made or stored; the message is one line."""
 
 
 def run(asked: planning.Asked, rounds: int | None = None) -> int:
@@ -94,7 +101,7 @@ def _profile(
     failed: list[Failure] = []
     with profiler.open(list(planned.cases.values())):
         for sides in planned.cases.values():
-            match profiler.profile(sides):
+            match _both(profiler, sides):
                 case Failure() as failure:
                     failed.append(failure)
                     say(f"{failure.status}: {failure.case.case_id}: {failure.told}")
@@ -105,6 +112,16 @@ def _profile(
     return _end(found, failed, planned, directory.path, console)
 
 
+def _both(
+    profiler: profiles.PairProfiler, sides: Mapping[str, Case]
+) -> Mapping[str, StepParts] | Failure:
+    """Profile one case.  Raises PairError."""
+    try:
+        return profiler.profile(sides)
+    except (ProfileReadError, OSError) as error:
+        raise PairError(f"the profile of {sides['A'].case_id}: {error}") from None
+
+
 def _end(
     found: Sequence[Explanation],
     failed: Sequence[Failure],
@@ -112,9 +129,12 @@ def _end(
     path: Path,
     console: Console,
 ) -> int:
-    text.write_table(path, found)
     report = _report(found, planned)
-    (path / REPORT).write_text(report, encoding="utf-8")
+    try:
+        text.write_table(path, found)
+        (path / REPORT).write_text(report, encoding="utf-8")
+    except OSError as error:
+        raise PairError(f"{path}: cannot be written: {error.strerror or error}") from None
     problem = github.step_summary(report)
     lines = [
         *([problem] if problem else []),
@@ -128,9 +148,6 @@ def _end(
 
 def _report(found: Sequence[Explanation], planned: Planned) -> str:
     a, b = planned.sides
-    head = f"A is `{a.shown}`, B is `{b.shown}`. Times are those of a step without the profiler.\n"
+    sides = f"A is {code(a.shown)}, B is {code(b.shown)}."
+    head = f"{sides} Times are those of a step without the profiler.\n"
     return head + text.markdown(found, "Where the difference is")
-
-
-def explained(both: Mapping[str, StepParts]) -> Explanation:
-    return explain(both["A"], both["B"])

@@ -121,13 +121,16 @@ def find(
 def _ordered(causes: Sequence[Cause], whole: Whole) -> list[Cause]:
     """Return counted causes before others, and those that explain the difference before others.
 
-    Where the difference of the steps is within its noise, its sign says nothing.
+    Where the difference of the steps is within its noise, times say little: all counted causes
+    stand first.
     """
-    sign = 0.0 if not whole.beyond else 1.0 if whole.difference_s > 0 else -1.0
+    sign = 1.0 if whole.difference_s > 0 else -1.0
     small_s = SMALL_SHARE * whole.a_s
 
     def rank(one: Cause) -> tuple[bool, bool, float]:
-        size_s = sign * one.difference_s if sign else abs(one.difference_s)
+        if not whole.beyond:
+            return False, not one.counted, -abs(one.difference_s)
+        size_s = sign * one.difference_s
         return size_s < small_s, not one.counted, -size_s
 
     return sorted(causes, key=rank)
@@ -450,7 +453,7 @@ def _settings(pair: tuple[ModuleCall, ModuleCall] | None) -> list[str]:
         before, after = _words(a.settings), _words(b.settings)
         gone = [one for one in before if one not in after]
         new = [one for one in after if one not in before]
-        found.append(f"{', '.join(gone) or 'no'} → {', '.join(new) or 'no'}")
+        found.append(f"{', '.join(gone) or 'the default'} → {', '.join(new) or 'the default'}")
     elif a.weights != b.weights:
         found.append(f"{a.weights or 'no weights'} → {b.weights or 'no weights'}")
     return found
@@ -507,7 +510,10 @@ def _operators(parts: Iterable[Difference], a: StepParts, b: StepParts) -> list[
         )
         changed = [one for one in changed if one not in (first, instead)]
     told = [one for one in telling if one in changed]
+    exact = next((one for one in changed if one.counted), None)
     told.sort(key=lambda one: (not one.counted, one.operator not in READS))
+    if exact is not None and not any(one.counted for one in telling):
+        told.append(exact)
     return [*said, *(_changed(one, a, b) for one in told)]
 
 

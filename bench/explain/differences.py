@@ -222,8 +222,12 @@ def _difference(
 
 
 def _least_s(side: Sequence[tuple[PartTime, float]]) -> list[float]:
-    """Return the time of the fastest step of each round, which other work disturbed least."""
-    return [time_s if part.least_s is None else part.least_s for part, time_s in side]
+    """Return the time of the fastest step of each round, which other work disturbed least.
+
+    Empty if it is unknown; a part that a side lacks takes no time.
+    """
+    least = [0.0 if part is _NONE else part.least_s for part, _ in side]
+    return [one for one in least if one is not None] if None not in least else []
 
 
 def _apart(a: Sequence[float], b: Sequence[float]) -> bool:
@@ -232,7 +236,7 @@ def _apart(a: Sequence[float], b: Sequence[float]) -> bool:
     Few rounds have wide intervals, also where no noise could explain the difference.
     a, b: the fastest step of each round.
     """
-    if len(a) < LEAST_ROUNDS:
+    if min(len(a), len(b)) < LEAST_ROUNDS:
         return False
     return min(b) > APART * max(a) or min(a) > APART * max(b)
 

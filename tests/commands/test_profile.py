@@ -45,6 +45,7 @@ def test_without_flags_the_convnet_is_profiled_in_both_modes(tmp_path: Path) -> 
             "memory.csv",
             "memory.png",
             "memory.svg",
+            "parts.json",
             "profile.json",
         }
         with gzip.open(folder / "trace.json.gz", "rt", encoding="utf-8") as file:

@@ -12,7 +12,8 @@ Parts = Mapping[tuple[str, str, str], tuple[int, float]]
 
 def part(key: tuple[str, str, str], calls: int, host_s: float, **more: Any) -> PartTime:
     layer, phase, operator = key
-    return PartTime(layer=layer, phase=phase, operator=operator, calls=calls, host_s=host_s, **more)
+    own = {"calls": calls, "host_s": host_s, "least_s": host_s, **more}
+    return PartTime(layer=layer, phase=phase, operator=operator, **own)
 
 
 def side(

@@ -81,3 +81,14 @@ def test_three_rounds_are_enough_where_no_noise_could_explain_the_difference() -
     noise = (1.0, 1.6, 0.9)
     found = between(side(PLAIN, noise=noise), side({**PLAIN, FC: (1, 30e-3)}, noise=noise))
     assert [key for key, one in found.items() if one.beyond] == [FC]
+
+
+def test_a_part_that_other_work_disturbed_in_most_steps_is_not_apart() -> None:
+    """Its fastest step is as fast as ever."""
+    noise = (1.0, 1.6, 0.9)
+    a, b = side(PLAIN, noise=noise), side({**PLAIN, FC: (1, 30e-3)}, noise=noise)
+    rounds = tuple(
+        replace(one, parts=tuple(replace(part, least_s=4e-3) for part in one.parts))
+        for one in b.rounds
+    )
+    assert not between(a, replace(b, rounds=rounds))[FC].beyond

@@ -19,7 +19,7 @@ FLAGS = {
     flag
     for one in (BENCH, *COMMANDS.values())
     for parameter in one.params
-    for flag in parameter.opts
+    for flag in (*parameter.opts, *parameter.secondary_opts)
 }
 # pytest-benchmark's, nox's, and those of the scripts in experiments
 OTHERS = {"--benchmark-compare", "--benchmark-json", "--no-venv"} | {
@@ -104,7 +104,11 @@ def test_every_rule_has_a_row_that_names_a_test() -> None:
 def test_every_command_and_flag_that_a_page_shows_exists(page: Path) -> None:
     for name, given in commands(page):
         assert name in COMMANDS, f"{page.name}: bench {name}"
-        known = {flag for parameter in COMMANDS[name].params for flag in parameter.opts}
+        known = {
+            flag
+            for parameter in COMMANDS[name].params
+            for flag in (*parameter.opts, *parameter.secondary_opts)
+        }
         for flag in given:
             assert flag in known, f"{page.name}: bench {name} {flag}"
 
