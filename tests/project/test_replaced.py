@@ -10,7 +10,6 @@ import pytest
 import convnet_bench
 from tests.support.paths import ROOT
 
-
 START = "import sys; sys.path.insert(0, {!r}); import convnet_bench; convnet_bench.main()"
 
 
