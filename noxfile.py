@@ -4,6 +4,7 @@ Each session makes its own environment from constraints.txt.  `nox --no-venv -s 
 the Python that runs nox instead, for those who have their own torch.
 """
 
+import shutil
 import sys
 import tomllib
 from collections.abc import Sequence
@@ -200,6 +201,43 @@ def without(package: str, constraints: str) -> str:
     """The constraints that leave one package open."""
     kept = [line for line in constraints.splitlines() if not line.startswith(f"{package}==")]
     return "\n".join(kept) + "\n"
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """Build the documentation in build/site; `nox -s docs -- serve` shows it while you write."""
+    install(session, "docs")
+    command = session.posargs or ["build"]
+    example = Path("build/example.html")
+    example.unlink(missing_ok=True)
+    session.run(
+        python(session), "-m", "bench", "report", "results/example", "--out", str(example),
+        silent=True,
+    )  # fmt: skip
+    session.run(python(session), "-m", "mkdocs", *command, env={"NO_MKDOCS_2_WARNING": "1"})
+
+
+@nox.session
+def tutorials(session: nox.Session) -> None:
+    """Run the commands of the tutorials, and put their output into the pages."""
+    install(session)
+    pages = session.posargs or sorted(map(str, Path("docs/tutorials").glob("*.md")))
+    session.run(python(session), "-m", "tools.tutorials", *pages)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Build sdist and wheel, check them, and use the wheel in an environment of its own."""
+    if session.virtualenv.is_sandboxed:
+        session.install("-c", CONSTRAINTS, "build", "twine", "check-wheel-contents")
+    out = Path("build/dist")
+    shutil.rmtree(out, ignore_errors=True)
+    session.run(python(session), "-m", "build", "--outdir", str(out))
+    made = sorted(map(str, out.iterdir()))
+    session.run(python(session), "-m", "twine", "check", "--strict", *made)
+    wheel = next(one for one in made if one.endswith(".whl"))
+    session.run("check-wheel-contents", wheel)
+    session.run(python(session), "-m", "tools.try_wheel", wheel)
 
 
 @nox.session

@@ -36,7 +36,7 @@ def show_version(wanted: bool) -> None:
         try:
             found = metadata.version(DISTRIBUTION)
         except metadata.PackageNotFoundError:  # a checkout on the path
-            found = "(not installed; pyproject.toml has the version)"
+            found = "(not installed; the version comes from the tag of the checkout)"
         typer.echo(f"{DISTRIBUTION} {found}")
         raise typer.Exit(OK)
 

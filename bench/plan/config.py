@@ -58,21 +58,25 @@ class RunOptions(pydantic.BaseModel):
 
     model_config = STRICT
 
+    # Fresh interpreters for each case.
     replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] = 5
+    # Up to so many for a case whose interval is wide; None: twice as many, with a budget 100.
     max_replicates: Annotated[int, pydantic.Field(ge=1, le=MOST_REPLICATES)] | None = None
+    # Half the width of the interval, as a share of the time, at which a case gets no more.
     precision: Annotated[float, pydantic.Field(gt=0, lt=1)] = 0.10
+    # No case is begun after this time; None: no limit.
     budget_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     # After this time only what lacks its replicates is begun; None: the budget alone holds.
     extras_s: Annotated[float, pydantic.Field(gt=0)] | None = None
     # Added to budget_s for each accelerator that is measured (`bench.plan.case_costs.with_budget`).
     accelerator_budget_s: Annotated[float, pydantic.Field(ge=0)] | None = None
-    timeout_s: Annotated[float, pydantic.Field(gt=0, le=1e6)] = 180.0
-    samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6
-    warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2
+    timeout_s: Annotated[float, pydantic.Field(gt=0, le=1e6)] = 180.0  # of one case
+    samples_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.6  # of each kind of samples
+    warmup_s: Annotated[float, pydantic.Field(gt=0, le=600)] = 0.2  # the least
     min_samples: Annotated[int, pydantic.Field(ge=1, le=200)] = 5  # no kind has more than 200
     # A process for each case, or one for the cases of a device in a replicate (docs/gpu.md).
     isolation: Literal["process", "session"] = "process"
-    seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0
+    seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0  # of the order of the cases
     energy: bool = True  # whether the energy of a GPU is counted, which takes 2 s a case
     weights: str | None = None  # file that is loaded into each subject but the shipped one
 
@@ -130,6 +134,7 @@ class Sweep(pydantic.BaseModel):
     model_config = STRICT
 
     axes: Mapping[str, tuple[str, ...]] = pydantic.Field(alias="[axes]")  # no key of a file
+    # SUBJECT, SUBJECT/layer or SUBJECT/*; one or a list.
     subjects: Annotated[tuple[str, ...], pydantic.BeforeValidator(_subjects)] = pydantic.Field(
         ("convnet",), alias="subject"
     )

@@ -47,7 +47,9 @@ def test_pre_commit_checks_with_the_versions_of_the_lint_session() -> None:
 
 def test_version_and_licence_are_the_same_wherever_they_stand() -> None:
     citation = read("CITATION.cff")
-    assert f"\nversion: {PROJECT['project']['version']}\n" in citation
+    released = re.findall(r"^## \[(\d[\d.]*)\]", read("CHANGELOG.md"), flags=re.MULTILINE)
+    assert f"\nversion: {released[0]}\n" in citation
+    assert "version" in PROJECT["project"]["dynamic"]  # it comes from the tag
     assert PROJECT["project"]["license"] == "Apache-2.0"
     assert "\nlicense: Apache-2.0\n" in citation
     assert read("LICENSE").split()[:4] == ["Apache", "License", "Version", "2.0,"]
