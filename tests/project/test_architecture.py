@@ -87,10 +87,24 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "tune",
     ),
     "cli": ("core", "host", "plan", "ab", "commands", "selftest"),
+    "fixtures": (
+        "core",
+        "stats",
+        "host",
+        "verdict",
+        "api",
+        "worker.timing",
+        "worker.device",
+        "worker.model",
+        "worker.checks",
+        "worker.metrics",
+        "worker.jobs",
+    ),
     "pytest_plugin": (
         "start",
         "core",
         "plan",
+        "fixtures",
         "worker.timing",
         "worker.device",
         "worker.model",
@@ -130,7 +144,7 @@ OWNED = {
     "pydantic": ("core", "plan", "results"),
     "rich": ("terminal", "verdict", "commands", "selftest", "ab"),
     "psutil": ("host", "worker", "selftest"),
-    "pytest": ("pytest_plugin",),
+    "pytest": ("pytest_plugin", "fixtures"),
     "pytest_benchmark": ("pytest_plugin",),
 }
 
