@@ -575,10 +575,17 @@ def export(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="run directory")],
     to: Annotated[
         str,
-        _option("--to", "format: pytest-benchmark, github-action-benchmark or bencher", "FORMAT"),
+        _option(
+            "--to",
+            "format: pytest-benchmark, github-action-benchmark, bencher, asv or parquet",
+            "FORMAT",
+        ),
     ],
     out: Annotated[
-        Path | None, _option("--out", "file to write [default: standard output]", "FILE")
+        Path | None,
+        _option(
+            "--out", "file to write; for asv its results folder [default: standard output]", "FILE"
+        ),
     ] = None,
 ) -> None:
     """Write the results of a run as a file for another tool."""
