@@ -30,7 +30,7 @@ from bench.start import roots
 from bench.terminal.progress import wide_console
 from bench.tune import objective as goals
 from bench.tune import outcome, space
-from bench.tune.confirm import Confirmed, confirmed
+from bench.tune.confirm import Confirmation
 from bench.tune.lab import ProcessLab
 from bench.tune.objective import Objective
 from bench.tune.outcome import Candidate, TuneOutcome
@@ -38,7 +38,6 @@ from bench.tune.search import Search
 
 BUDGET_S = 300.0
 CONFIRM_SHARE = 0.3  # of the budget, kept for the fresh pairs
-PAIRS = 8
 SAMPLES_S, WARMUP_S = 0.25, 0.1
 OK, FAILED, INTERRUPTED = 0, 4, 130
 
@@ -141,13 +140,17 @@ def _search(
         max_memory=asked.max_memory,
     )
     interrupted = False
-    pairs: dict[str, Confirmed | None] = {}
+    pairs = Confirmation({})
     cases = [case.device for case in search.space_at(search.batch).eager]
     try:
         try:
             with gpu_driver.kept_loaded(cases):
                 search.run()
-                _confirm(search, lab, lambda: time.monotonic() - start_s > asked.budget_s, pairs)
+                if search.can_answer():
+                    pairs = _confirmation(search)
+                if pairs.compared:
+                    say("fresh pairs of the best setting and of what it is compared with")
+                pairs.run(lab.pair, lambda: time.monotonic() - start_s > asked.budget_s)
         except KeyboardInterrupt:
             interrupted = True
             say("interrupted; the best so far:")
@@ -166,30 +169,22 @@ def _search(
     return INTERRUPTED if interrupted else OK
 
 
-def _confirm(
-    search: Search,
-    lab: ProcessLab,
-    ended: Callable[[], bool],
-    found: dict[str, Confirmed | None],
-) -> None:
-    """Fresh pairs of the winner against plain, then against the second best, into `found`."""
-    if not search.can_answer():
-        return
+def _confirmation(search: Search) -> Confirmation:
+    """The winner is compared with plain and with the second best; with neither if it is plain."""
     winner, second = search.winner()
     plain = search.plain
     assert plain is not None
-    if winner != plain and plain.case_id not in search.refused and not ended():
-        search.tell(f"{PAIRS} fresh pairs of the best setting against plain")
-        found["plain"] = confirmed(lab.pairs(plain, winner, PAIRS, ended))
-    if second not in (None, plain) and not ended():
-        assert second is not None
-        search.tell(f"{PAIRS} fresh pairs of the best setting against the second best")
-        found["second"] = confirmed(lab.pairs(second, winner, PAIRS, ended))
+    compared: dict[str, tuple[Case, Case]] = {}
+    if winner != plain and plain.case_id not in search.refused:
+        compared["plain"] = plain, winner
+    if second is not None and second != plain:
+        compared["second"] = second, winner
+    return Confirmation(compared)
 
 
 def _outcome(
     search: Search,
-    pairs: Mapping[str, Confirmed | None],
+    pairs: Confirmation,
     spent_s: float,
     options: RunOptions,
 ) -> TuneOutcome:
@@ -201,8 +196,8 @@ def _outcome(
         plain=plain,
         winner=winner,
         second=second,
-        against_plain=pairs.get("plain"),
-        against_second=pairs.get("second"),
+        against_plain=pairs.of("plain"),
+        against_second=pairs.of("second"),
         candidates=tuple(
             Candidate(
                 search.cases[key],

@@ -9,11 +9,12 @@ Order of the work, so that a budget cuts what matters least:
 5. rounds of all that may still be the best, until one is left or their times agree within NEAR.
 """
 
+import contextlib
 import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -39,8 +40,8 @@ class Lab(Protocol):
     def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
         """Measure each case once in fresh processes, in a random order; by case id."""
 
-    def static(self, case: Case) -> Static:
-        """Check a case against float64 and count its memory."""
+    def statics(self, cases: Sequence[Case]) -> Generator[Static, None, None]:
+        """Check each case against float64 and count its memory, when it is asked for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,20 +183,26 @@ class Search:
         plain = self.plain
         if plain is not None and plain.case_id in self.costs and plain not in waiting:
             waiting += [plain] if plain.case_id not in self.statics else []
-        for case in waiting:
-            if self._deadline.spent:
-                return
-            static = self.statics[case.case_id] = self.lab.static(case)
-            why = refused(static, self.max_error, self.max_memory)
-            if why is None:
-                continue
-            self.tell(f"{case.case_id} is refused: {why}")
-            if case == plain and not static.wrong:
-                self.plain_refused = Refused(case, why)
-            else:
-                self.refused[case.case_id] = Refused(case, why)
-        if waiting and any(case.case_id not in self.statics for case in self._may_win()):
+        if not waiting or self._deadline.spent:
+            return
+        with contextlib.closing(self.lab.statics(waiting)) as found:
+            for case, static in zip(waiting, found, strict=False):
+                self._keep(case, static)
+                if self._deadline.spent:
+                    return
+        if any(case.case_id not in self.statics for case in self._may_win()):
             self._check(self._may_win())
+
+    def _keep(self, case: Case, static: Static) -> None:
+        self.statics[case.case_id] = static
+        why = refused(static, self.max_error, self.max_memory)
+        if why is None:
+            return
+        self.tell(f"{case.case_id} is refused: {why}")
+        if case == self.plain and not static.wrong:
+            self.plain_refused = Refused(case, why)
+        else:
+            self.refused[case.case_id] = Refused(case, why)
 
     def _compile(self, space: Space) -> None:
         """One round of the compiler's modes on the best settings without one."""
