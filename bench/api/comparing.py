@@ -13,6 +13,7 @@ from bench.api.measuring import (
     USUAL,
     WHY_IN_PROCESS,
     Doubts,
+    budget_of,
     errors_explained,
     require_settings,
 )
@@ -164,14 +165,16 @@ def compare(
     )
     given = inputs.of(args, {**kwargs, **(keywords or {})})
     opened = session.opened(functions, given, settings, of_output=loss, optimizer=optimizer)
+    budget = budget_of(samples_s, warmup_s)
     with errors_explained(kwargs), opened as ready:
-        budget = Budget(samples_s=samples_s, warmup_s=warmup_s)
         return _compared(ready, budget, ready.batch if batch is None else batch)
 
 
 def _compared(ready: Session, budget: Budget, batch: int | None) -> Compared:
     doubts = Doubts()
     found = [_output(ready, one) for one in ready.works]
+    for work in ready.works:
+        session.refuse_unstarted(work.name, work.step.output)
     steady = [_warm(ready, one, budget, doubts) for one in ready.works]
     frames = compiled.frames()
     race = Race([(one.name, one.step) for one in ready.works], ready, budget)
