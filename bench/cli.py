@@ -508,16 +508,45 @@ def tune(
     out: Annotated[
         Path | None, _option("--out", "output directory [default: results/<time>-tune-…]", "DIR")
     ] = None,
+    resume: Annotated[
+        Path | None,
+        _option("--resume", "continue the interrupted search of this directory", "DIR"),
+    ] = None,
+    verify: Annotated[
+        Path | None,
+        _option(
+            "--verify",
+            "measure the best.toml of an earlier search again, and search nothing",
+            "TOML",
+        ),
+    ] = None,
 ) -> None:
     """Find the fastest settings of a network that still compute the right result.
 
     Every setting is checked against float64, then raced in fresh processes; the winner is confirmed
     against the plain setting in fresh pairs. Prints the code to paste.
 
-    Exit codes: 0 a setting was found, 2 wrong use, 4 no setting gave a right result.
+    Exit codes: 0 a setting was found, 1 with --verify: it is wrong or not faster here, 2 wrong use,
+    4 no setting gave a right result.
     """
     from bench.commands import tune as tuning
 
+    if resume is not None:
+        if subjects or subject or verify or out:
+            raise typer.BadParameter(
+                "--resume goes on with what that search was; give no other flag"
+            )
+        directory = resume
+        _end(lambda: tuning.resume(directory))
+        return
+    if verify is not None:
+        from bench.commands import tune_verify
+
+        if subjects or subject:
+            raise typer.BadParameter("--verify names its subject in the TOML file; give no other")
+        path = verify
+        _end(lambda: tune_verify.run(path, budget, timeout))
+        return
     given = {"mode": mode, "batch": batch, "input": input_, "device": device}
     named = [*(subjects or ()), *([subject] if subject else [])]
     if len(named) > 1:

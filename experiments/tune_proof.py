@@ -36,7 +36,7 @@ from bench.tune.lab import ProcessLab
 
 HERE = "experiments.tune_networks"
 CORES = 2
-ROUNDS = 2  # of each exhaustive sweep
+ROUNDS = 3  # of each exhaustive sweep
 BUDGET_S = 60.0  # of a real search
 
 

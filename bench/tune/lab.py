@@ -14,6 +14,7 @@ from bench.engine.workers import Experience, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.results.journal import Journal
 from bench.results.run_directory import RunDir
+from bench.tune.earlier import Earlier
 from bench.tune.objective import Objective
 from bench.tune.static import Static
 from bench.verdict.paired_test import pair_value
@@ -26,6 +27,7 @@ class ProcessLab:
     """A `bench.tune.search.Lab` made of processes; a round is a replicate of a run.
 
     budget_s: the time after which nothing is repeated.
+    earlier:  measurements of an interrupted search, which are not made again.
     """
 
     directory: RunDir
@@ -35,6 +37,7 @@ class ProcessLab:
     budget_s: float | None
     tell: Callable[[str], None]
     clock: Callable[[], float]
+    earlier: Earlier = field(default_factory=Earlier)
     experience: Experience = field(init=False)
     _calls: dict[str, int] = field(default_factory=dict)
 
@@ -51,6 +54,10 @@ class ProcessLab:
 
     def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
         """Raises StartError, DiskFull."""
+        if (known := self.earlier.round(number, cases)) is not None:
+            for outcome in known.values():
+                self._keep_calls(outcome)
+            return known
         order = list(cases)
         random.Random(f"{self.run.seed}:{number}").shuffle(order)
         found: dict[str, Outcome] = {}
@@ -69,11 +76,15 @@ class ProcessLab:
         calls = self._calls.get(case.case_id)
         folders = self.directory.folders
         entry = pool.ask(requests.request("measure", case, number, self.run, folders, calls=calls))
+        self._keep_calls(entry)
+        return entry
+
+    def _keep_calls(self, entry: Entry) -> None:
+        """Keep the number of calls in a sample: it is the same in all rounds."""
         if isinstance(entry, Measurement):
             for samples in entry.samples:
-                if samples.phase == whole_phase(case.mode) and samples.kind == "pipelined":
-                    self._calls.setdefault(case.case_id, samples.calls_per_sample)
-        return entry
+                if samples.phase == whole_phase(entry.case.mode) and samples.kind == "pipelined":
+                    self._calls.setdefault(entry.case.case_id, samples.calls_per_sample)
 
     def statics(self, cases: Sequence[Case]) -> Generator[Static, None, None]:
         """Raises StartError, DiskFull."""
@@ -83,11 +94,15 @@ class ProcessLab:
         def ask(job: Job, asked: Case) -> Entry:
             return pool.ask(requests.request(job, asked, 0, self.run, folders))
 
-        with opened(pool):
+        try:  # the pool starts with the first request
             for case in cases:
-                found = static_metrics.facts(case, ask, folders)
-                self.journal.append(found)
+                known = self.earlier.statics.get(case.case_id)
+                found = known or static_metrics.facts(case, ask, folders)
+                if known is None:
+                    self.journal.append(found)
                 yield Static.of(found)
+        finally:
+            pool.close()
 
     def pair(self, number: int, compared: Sequence[tuple[Case, Case]]) -> list[float | None]:
         """log(time of b / time of a) of each comparison (a, b), which take turns.
