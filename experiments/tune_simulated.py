@@ -187,13 +187,9 @@ def simulated(sweep: Sweep, seed: int) -> Searched:
         clock=lambda: lab.now_s,
     )
     search.run()
-    winner, second = search.winner()
+    winner, _ = search.winner()
     plain = sweep.space.plain
-    compared = {} if winner == plain else {"plain": (plain, winner)}
-    if second not in (None, plain):
-        assert second is not None
-        compared["second"] = second, winner
-    pairs = Confirmation(compared)
+    pairs = Confirmation(search.comparisons())
     pairs.run(lab.pair, lambda: lab.now_s > BUDGET_S)
     printed = pairs.of("plain")
     holds = None
@@ -218,8 +214,8 @@ def of_trial(sweep: Sweep, trial: Trial) -> Searched:
 
 def report(store: Store, trials: int) -> str:
     """A table of Markdown: simulated searches and real ones, for each network."""
-    heads = ("network", "settings", "searches", "choice within 3 %")
-    heads += ("time by the sweep's (median, worst)", "interval holds")
+    heads = ["network", "settings", "searches", "choice within 3 %"]
+    heads += ["time by the sweep's (median, worst)", "interval holds"]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     real = store.all(Trial)
     for name, network in NETWORKS.items():

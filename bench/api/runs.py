@@ -5,7 +5,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pandas as pd
 
@@ -169,12 +169,17 @@ def run(
     written, and the message names the directory to resume.
     """
     axes, options = _split(settings)
-    names = tuple(map(name_of_subject, [*_several(subjects), *_several(subject)]))
+    given = [
+        one
+        for several in (subjects, subject)
+        for one in ([several] if isinstance(several, str) or callable(several) else several)
+    ]
+    names = tuple(map(name_of_subject, given))
     asked = command.Asked(
         config=None if config is None else Path(config),
         axes=axes,
         subjects=names,
-        cases=tuple(one for given in (case, cases) for one in _several(given)),
+        cases=(*_texts(case), *_texts(cases)),
         options=options,
         quick=quick,
         fresh_peaks=fresh_peaks,
@@ -190,14 +195,9 @@ def run(
     return load(ran.path)
 
 
-T = TypeVar("T")
-
-
-def _several(given: T | Sequence[T]) -> list[T]:
+def _texts(given: str | Sequence[str]) -> list[str]:
     """Return a list of what may be a single one."""
-    if isinstance(given, str) or callable(given):
-        return [given]  # type: ignore[list-item]
-    return list(given)  # type: ignore[arg-type]
+    return [given] if isinstance(given, str) else list(given)
 
 
 def _split(settings: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, Any]]:

@@ -220,7 +220,7 @@ def _search(
             with gpu_driver.kept_loaded(cases):
                 search.run()
                 if search.can_answer():
-                    pairs = _confirmation(search)
+                    pairs = Confirmation(search.comparisons())
                 if pairs.compared:
                     say("fresh pairs of the best setting and of what it is compared with")
                 pairs.run(lab.pair, lambda: time.monotonic() - start_s > asked.budget_s)
@@ -240,19 +240,6 @@ def _search(
         run_directory.finish(directory, complete=not interrupted)
         run_directory.release(holder)
     return INTERRUPTED if interrupted else OK
-
-
-def _confirmation(search: Search) -> Confirmation:
-    """The winner is compared with plain and with the second best; with neither if it is plain."""
-    winner, second = search.winner()
-    plain = search.plain
-    assert plain is not None
-    compared: dict[str, tuple[Case, Case]] = {}
-    if winner != plain and plain.case_id not in search.refused:
-        compared["plain"] = plain, winner
-    if second is not None and second != plain:
-        compared["second"] = second, winner
-    return Confirmation(compared)
 
 
 def _outcome(

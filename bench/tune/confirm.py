@@ -9,8 +9,9 @@ from bench.core.records import Case
 from bench.stats.intervals import LEAST_REPLICATES, STOPPED_LEVEL, centre, t_quantile
 
 LEAST_PAIRS, MOST_PAIRS = 5, 8
-# Half width of an interval, as a ratio, at which no more pairs are taken.
-PRECISE = 0.02
+# Half width of an interval on logs at which no more pairs are taken: absolute, or as a share of the
+# speedup's log.  1.5× ± 5 % says all that a user needs.
+PRECISE, PRECISE_SHARE = 0.02, 0.125
 
 # number of the pair, comparisons → log(time of b / time of a) of each; None where it failed
 TakePair = Callable[[int, Sequence[tuple[Case, Case]]], list[float | None]]
@@ -84,7 +85,9 @@ class Confirmation:
         if name in self.failed:
             return False
         half = _half(values) if len(values) >= LEAST_PAIRS else None
-        return half is None or math.expm1(half) > PRECISE
+        if half is None:
+            return True
+        return half > max(PRECISE, PRECISE_SHARE * abs(statistics.fmean(values)))
 
     def of(self, name: str) -> Confirmed | None:
         """Return the speedup of b over a; None without a pair."""

@@ -28,7 +28,7 @@ from bench.tune.space import Space, changed
 from bench.tune.static import Static, refused
 
 NEAR = 0.02  # two settings within this share of each other are the same to a user
-MOST_ROUNDS = 12
+MOST_ROUNDS = 8
 COMPILED_ON = 3  # the best settings without a compiler, on which it is tried
 MOST_DOUBLINGS = 12
 FALLS = 2  # batch sizes in a row that are slower than the best one
@@ -292,6 +292,22 @@ class Search:
         best = min(equal, key=lambda case: self._simplicity(case, plain))
         others = [case for case in ranked if case != best]
         return best, others[0] if others else None
+
+    def comparisons(self) -> dict[str, tuple[Case, Case]]:
+        """The pairs (a, b) that confirm the winner b, by name; none where plain wins.
+
+        The second best is compared only while the race has not told it from the winner: another
+        comparison would cost as much as the search and change nothing.
+        """
+        winner, second = self.winner()
+        plain = self.plain
+        assert plain is not None
+        found: dict[str, tuple[Case, Case]] = {}
+        if winner != plain and plain.case_id not in self.refused:
+            found["plain"] = plain, winner
+        if second is not None and second != plain and second in self.left():
+            found["second"] = second, winner
+        return found
 
     def _ranked(self) -> list[Case]:
         """All right candidates, the best first.  One without a figure cannot be ranked."""
