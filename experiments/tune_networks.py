@@ -84,8 +84,8 @@ class _Shortcut(nn.Module):
 
 
 def planted() -> nn.Module:
-    """(N, 3, H, W) → (N, 10): `residual`, the fastest and wrong in channels_last."""
+    """(N, 3, H, W) → (N, 10): six more blocks, which it leaves out in channels_last."""
     network = residual()
     assert isinstance(network, nn.Sequential)
-    network[1] = _Shortcut(network[1])
+    network[1] = _Shortcut(nn.Sequential(*(Residual(32) for _ in range(6))))
     return network
