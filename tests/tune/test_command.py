@@ -10,7 +10,7 @@ import pytest
 from tests.support.paths import ROOT
 
 SEARCH = ["experiments.tune_networks:planted", "--input", "3,64,64", "--batch", "4"]
-SEARCH += ["--device", "cpu", "--only", "memory_format", "--budget", "60"]
+SEARCH += ["--device", "cpu", "--only", "memory_format", "--budget", "300"]
 
 
 def tune(*flags: str) -> subprocess.CompletedProcess[str]:
