@@ -367,16 +367,35 @@ def tune(
     timeout: flags.TuneTimeout = 180.0,
     seed: flags.TuneSeed = 0,
     out: flags.TuneOut = None,
+    resume: flags.TuneResume = None,
+    verify: flags.TuneVerify = None,
 ) -> None:
     """Find the fastest settings of a network that still compute the right result.
 
     Every setting is checked against float64, then raced in fresh processes; the winner is confirmed
     against the plain setting in fresh pairs. Prints the code to paste.
 
-    Exit codes: 0 a setting was found, 2 wrong use, 4 no setting gave a right result.
+    Exit codes: 0 a setting was found, 1 with --verify: it is wrong or not faster here, 2 wrong use,
+    4 no setting gave a right result.
     """
     from bench.commands import tune
 
+    if resume is not None:
+        if subjects or subject or verify or out:
+            raise typer.BadParameter(
+                "--resume goes on with what that search was; give no other flag"
+            )
+        directory = resume
+        _end(lambda: tune.resume(directory))
+        return
+    if verify is not None:
+        from bench.commands import tune_verify
+
+        if subjects or subject:
+            raise typer.BadParameter("--verify names its subject in the TOML file; give no other")
+        path = verify
+        _end(lambda: tune_verify.run(path, budget, timeout))
+        return
     given = {"mode": mode, "batch": batch, "input": input_, "device": device}
     named = [*(subjects or ()), *([subject] if subject else [])]
     if len(named) > 1:

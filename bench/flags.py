@@ -405,10 +405,15 @@ ReportOut = Annotated[
 Run = Annotated[Path, typer.Argument(metavar="RUN", help="run directory")]
 To = Annotated[
     str,
-    option("--to", "format: pytest-benchmark, github-action-benchmark or bencher", "FORMAT"),
+    option(
+        "--to",
+        "format: pytest-benchmark, github-action-benchmark, bencher, asv or parquet",
+        "FORMAT",
+    ),
 ]
 ExportOut = Annotated[
-    Path | None, option("--out", "file to write [default: standard output]", "FILE")
+    Path | None,
+    option("--out", "file to write; for asv its results folder [default: standard output]", "FILE"),
 ]
 
 # of bench profile
@@ -616,5 +621,19 @@ RunCommandIsolation = Annotated[
         "saves the start of processes but lets a case find what others left [default: process]",
         "HOW",
         ("process", "session"),
+    ),
+]
+
+# of bench tune
+TuneResume = Annotated[
+    Path | None,
+    option("--resume", "continue the interrupted search of this directory", "DIR"),
+]
+TuneVerify = Annotated[
+    Path | None,
+    option(
+        "--verify",
+        "measure the best.toml of an earlier search again, and search nothing",
+        "TOML",
     ),
 ]

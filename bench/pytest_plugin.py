@@ -8,9 +8,10 @@ Two fixtures, both used once a test as pytest-benchmark's own is:
     def test_mine(bench_callable):
         bench_callable(my_function, my_tensor, on="cuda:0")
 
-What pytest-benchmark prints, stores and compares is then latency: one call, the device idle
-before and after.  All else (its tables, --benchmark-compare, --benchmark-json, histograms) is
-as its users know it.  Without it, or under --benchmark-disable, the work is done once.
+pytest-benchmark prints, stores and compares the latency: one call, the device idle before and
+after.  All else (its tables, --benchmark-compare, --benchmark-json, histograms) is as its users
+know it.  A second table and `extra_info` have percentiles, peak memory and the error against
+float64.  Without pytest-benchmark, or under --benchmark-disable, the work is done once.
 
 Loaded by every pytest where this package is installed, so torch is imported in the fixtures only,
 and `bench` stays a name of the user's: `convnet_bench` loads this module.
@@ -25,12 +26,20 @@ import pytest
 from bench import start
 
 if TYPE_CHECKING:
-    from bench.core.protocol import Budget
     from bench.core.records import Case
+    from bench.fixtures.extras import Extra
+    from bench.fixtures.measuring import Found
     from bench.worker.device.device import Device
-    from bench.worker.model.step import Step
+
+MARK = "bench_slowdown"
+MARK_HELP = (
+    f"{MARK}(allowed=1.05): fail if the test became slower than its saved baseline by more than "
+    "this ratio, by the rule of `bench check`."
+)
 
 Bench = Callable[..., Any]
+FOUND = pytest.StashKey[list[tuple[str, dict[str, object]]]]()  # tests and their figures
+MARKED = pytest.StashKey[int]()  # number of collected tests with the mark
 
 
 class BenchWarning(pytest.PytestWarning):
@@ -50,12 +59,33 @@ def pytest_configure(config: pytest.Config) -> None:
     plugins = config.pluginmanager
     if plugins.hasplugin("bench-fixtures"):
         return  # loaded by its entry point, and by name
+    config.addinivalue_line("markers", MARK_HELP)
+    config.stash[FOUND] = []
     present = plugins.hasplugin("benchmark") or plugins.hasplugin("pytest_benchmark.plugin")
     plugins.register(WithBenchmark() if present else WithoutBenchmark(), "bench-fixtures")
 
 
 class WithBenchmark:
     """The fixtures where pytest-benchmark is loaded."""
+
+    def pytest_collection_modifyitems(
+        self, config: pytest.Config, items: list[pytest.Item]
+    ) -> None:
+        """Count the tests whose slowdown is decided: each is decided for all of them."""
+        config.stash[MARKED] = sum(one.get_closest_marker(MARK) is not None for one in items)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Print the figures that pytest-benchmark's table has no column for."""
+        found = terminalreporter.config.stash[FOUND]
+        if not found or terminalreporter.config.getoption("benchmark_quiet", False):
+            return
+        with start.own_names():
+            from bench.fixtures import table
+        if text := table.lines(found):
+            terminalreporter.write_line("")
+            terminalreporter.write_line("bench: percentiles, memory and results")
+            for line in text:
+                terminalreporter.write_line(line)
 
     @pytest.fixture
     def bench_case(self, benchmark: Any, request: pytest.FixtureRequest) -> Bench:
@@ -83,12 +113,22 @@ class WithoutBenchmark:
 
 
 def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
-    def bench_case(subject: str = "convnet", **settings: object) -> Any:
+    def bench_case(
+        subject: str = "convnet",
+        *,
+        max_latency_s: float | None = None,
+        max_peak_bytes: float | None = None,
+        check: bool = True,
+        **settings: object,
+    ) -> Any:
         with start.own_names():
+            from bench.fixtures import extras, measuring
+            from bench.fixtures.limits import Limits
             from bench.worker.device.device import open_device
             from bench.worker.jobs.prepare import make_step
             from bench.worker.model.build import prepare
 
+        limits = Limits(latency_s=max_latency_s, peak_bytes=max_peak_bytes)
         case = make_case(subject, settings)
         device = open_device(case.device)
         with _settings(case), _random_state():
@@ -96,25 +136,78 @@ def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
             step = make_step(prepared, prepared.module, case, device.type)
             info = {"case_id": case.case_id, **case.as_dict()}
             known = {name: value for name, value in info.items() if value is not None}
-            _measure(benchmark, step, device, request, known)
+            test = measuring.UsedFixture(
+                benchmark, request.node, device, limits, subject, known, _accelerators(device), warn
+            )
+            figures = measuring.run(
+                test, step, lambda: extras.of_case(case, device, check=check), _marked(request)
+            )
+        _keep(request, figures)
         return step.output
+
+    def warn(doubt: str) -> None:
+        request.node.warn(BenchWarning(doubt))
 
     return bench_case
 
 
 def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
     def bench_callable(
-        function: Callable[..., Any], /, *args: Any, on: str = "cpu", **kwargs: Any
+        function: Callable[..., Any],
+        /,
+        *args: Any,
+        on: str = "cpu",
+        max_latency_s: float | None = None,
+        max_peak_bytes: float | None = None,
+        **kwargs: Any,
     ) -> Any:
         with start.own_names():
+            from bench.fixtures import extras, measuring
+            from bench.fixtures.limits import Limits
             from bench.worker.device.device import open_device
 
+        limits = Limits(latency_s=max_latency_s, peak_bytes=max_peak_bytes)
         device = open_device(on)
         step = CallableStep(lambda: function(*args, **kwargs))
-        _measure(benchmark, step, device, request, {"device": device.name})
+        name = str(getattr(function, "__name__", None) or type(function).__name__)
+        known: dict[str, object] = {"device": device.name}
+        test = measuring.UsedFixture(
+            benchmark, request.node, device, limits, name, known, _accelerators(device), warn
+        )
+
+        def find() -> "Extra":
+            step.output = None  # the last output would count as memory of this call
+            return extras.of_callable(function, args, kwargs, step, device)
+
+        _keep(request, measuring.run(test, step, find, _marked(request)))
         return step.output
 
+    def warn(doubt: str) -> None:
+        request.node.warn(BenchWarning(doubt))
+
     return bench_callable
+
+
+def _accelerators(device: "Device") -> dict[str, str]:
+    """The device with the name that its driver reports; nothing for a CPU."""
+    import torch
+
+    if device.type != "cuda":
+        return {} if device.type == "cpu" else {device.name: device.type}
+    return {device.name: torch.cuda.get_device_name(device.name)}
+
+
+def _marked(request: pytest.FixtureRequest) -> int:
+    """Number of tests of this pytest whose slowdown is decided."""
+    return max(1, request.config.stash.get(MARKED, 1))
+
+
+def _keep(request: pytest.FixtureRequest, found: "Found") -> None:
+    """Keep the figures for the table, and fail the test if there is a problem."""
+    if found.figures:
+        request.config.stash[FOUND].append((request.node.name, found.figures))
+    if found.problems:
+        pytest.fail("\n".join(found.problems), pytrace=False)
 
 
 class CallableStep:
@@ -199,86 +292,3 @@ def _random_state() -> Iterator[None]:
     # A driver that nobody has initialised has no state, and asking would initialise it.
     with random_state.kept("cuda" if torch.cuda.is_initialized() else "cpu"):
         yield
-
-
-def _measure(
-    benchmark: Any | None,
-    step: "Step",
-    device: "Device",
-    request: pytest.FixtureRequest,
-    info: dict[str, object],
-) -> None:
-    """Warm up, choose rounds and calls, and hand the call and its wait to pytest-benchmark."""
-    with start.own_names():
-        from bench.worker.timing import call_timing, contention, stopwatch
-
-    def restore() -> None:
-        step.prepare(1)
-        device.wait()
-
-    def call_and_wait() -> None:
-        step()
-        device.wait()
-
-    if benchmark is None:
-        restore()
-        call_and_wait()
-        return
-    if not benchmark.enabled:
-        benchmark.pedantic(call_and_wait, setup=restore)
-        return
-    budget = _budget(request)
-    first_call_s = call_timing.first_call(step, device)
-    step.settle()
-    steady = call_timing.warm_up(step, device, budget)
-    calls = call_timing.calls_for(steady.call_s, budget, stopwatch.clock_resolution_s())
-    if step.need_preparing:
-        calls = 1  # its setup, outside the timed span, goes with one call a round
-    rounds = round(budget.samples_s / (calls * steady.call_s))
-    benchmark.extra_info.update(
-        info, quantity="latency", first_call_s=first_call_s, settled=steady.settled
-    )
-    before = contention.snapshot()
-    with stopwatch.no_garbage_collection():
-        benchmark.pedantic(
-            call_and_wait,
-            setup=restore if step.need_preparing else None,
-            rounds=min(budget.max_samples, max(budget.min_samples, rounds)),
-            iterations=calls,
-        )
-    load = contention.difference(before, contention.snapshot())
-    benchmark.extra_info["contention_ratio"] = load.contention_ratio
-    for doubt in doubts(settled=steady.settled, contention_ratio=load.contention_ratio):
-        request.node.warn(BenchWarning(doubt))
-
-
-def doubts(*, settled: bool, contention_ratio: float | None) -> list[str]:
-    """Why the figures should not be believed yet, in words: other work triples them silently."""
-    with start.own_names():
-        from bench.worker.timing.contention import CONTENDED_RATIO
-
-    found = []
-    if not settled:
-        found.append("the times had not settled when the warm-up ended")
-    if contention_ratio is not None and contention_ratio >= CONTENDED_RATIO:
-        found.append(
-            f"other work on this machine: threads waited for a processor during "
-            f"{100 * contention_ratio:.0f} % of the time"
-        )
-    return found
-
-
-def _budget(request: pytest.FixtureRequest) -> "Budget":
-    """As --benchmark-max-time and --benchmark-min-rounds say, or the test's own mark."""
-    with start.own_names():
-        from bench.core.protocol import Budget
-
-    mark = request.node.get_closest_marker("benchmark")
-    own = mark.kwargs if mark else {}
-    option = request.config.getoption
-    least = int(own.get("min_rounds", option("benchmark_min_rounds")))
-    return Budget(
-        samples_s=float(own.get("max_time", option("benchmark_max_time"))),
-        min_samples=least,
-        max_samples=max(least, Budget().max_samples),
-    )

@@ -2,10 +2,10 @@
 
     python -m experiments.comparison --rounds 8 --out docs/comparison-figures.md
 
-A round asks each tool once, in a random order, for the time of inference of the ConvNet at 8 images,
-each in fresh processes.  Further rounds ask for a network with a tenth more work.  Printed: the
-spread of each tool's answers, the time that an answer takes, how often the tool's own rule calls two
-rounds of the same network slower, and how often it finds the added work.
+A round asks each tool once, in a random order, for the time of inference of the ConvNet at 8
+images, each in fresh processes.  Further rounds ask for a network with a tenth more work.  It
+prints the spread of each tool's answers, the time that an answer takes, how often the tool's own
+rule calls two rounds of the same network slower, and how often it finds the added work.
 
 Needs asv beside this project (`pip install asv`).  Nothing else may run meanwhile.
 """
@@ -268,19 +268,25 @@ def shares(tool: Tool) -> tuple[str, str]:
 
 
 def table(all_tools: Sequence[Tool]) -> str:
+    head = (
+        "tool",
+        "median",
+        "SD of its answers",
+        "an answer takes",
+        "the same code is called slower",
+    )
     lines = [
-        "| tool | median | spread of answers (SD) | an answer takes | the same code is called slower | "
-        "a tenth more work is found |",
+        f"| {' | '.join((*head, '10 % more is found'))} |",
         "|---|---|---|---|---|---|",
     ]
     for tool in all_tools:
         times = [one.seconds for one in tool.answers]
         spread = statistics.stdev(map(math.log, times))
         same, found = shares(tool)
+        wall_s = statistics.median(one.wall_s for one in tool.answers)
         lines.append(
             f"| {tool.name} {tool.version} | {1000 * statistics.median(times):.2f} ms | "
-            f"{100 * spread:.1f} % | {statistics.median(one.wall_s for one in tool.answers):.0f} s | "
-            f"{same} | {found} |"
+            f"{100 * spread:.1f} % | {wall_s:.0f} s | {same} | {found} |"
         )
     return "\n".join(lines) + "\n"
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from bench.pytest_plugin import BenchCaseError, CallableStep, doubts, make_case
+from bench.fixtures.measuring import doubts
+from bench.pytest_plugin import BenchCaseError, CallableStep, make_case
 from tests.support.paths import ROOT
 
 pytest_plugins = ["pytester"]
@@ -197,3 +198,157 @@ def test_a_case_leaves_the_random_numbers_of_the_test_as_they_were(
 ) -> None:
     runner.makepyfile(RANDOM)
     runner.runpytest_subprocess(*OURS).assert_outcomes(passed=1)
+
+
+FIGURES = """
+import pytest
+
+def test_case(bench_case):
+    bench_case("torch.nn:Linear(4, 3)", input="4", batch=2)
+
+def test_mine(bench_callable):
+    import torch
+    weight = torch.ones(1000, 1000)
+    bench_callable(lambda x: x + weight, torch.ones(1000, 1000))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
+def test_memory_percentiles_and_the_error_are_in_the_json_and_in_a_table(
+    runner: pytest.Pytester,
+) -> None:
+    runner.makepyfile(FIGURES)
+    result = runner.runpytest_subprocess(
+        *BOTH, "--benchmark-json=out.json", "--benchmark-min-rounds=300"
+    )
+    result.assert_outcomes(passed=2)
+    result.stdout.fnmatch_lines(["Name *p90*p95*p99*peak memory*error*", "test_case *e-*"])
+    found = stored(runner.path)
+    case, mine = (found[name]["extra_info"] for name in ("test_case", "test_mine"))
+    weights, inputs, outputs = 4 * (4 * 3 + 3), 4 * 2 * 4, 4 * 2 * 3
+    assert weights + inputs + outputs <= case["peak_bytes"] < 1000
+    assert 0 <= case["relative_error"] < 1e-5
+    assert case["latency_p90_s"] <= case["latency_p95_s"] <= case["latency_p99_s"]
+    assert mine["peak_bytes"] == 3 * 4_000_000
+    assert mine["unknown"] == {"relative_error": "a callable has no reference"}
+    assert "relative_error" not in mine
+
+
+LIMITED = """
+import torch
+
+def test_within(bench_case):
+    bench_case("torch.nn:Linear(4, 3)", input="4", max_latency_s=60, max_peak_bytes=1e6)
+
+def test_slow(bench_case):
+    bench_case("torch.nn:Linear(4, 3)", input="4", max_latency_s=1e-9)
+
+def test_large(bench_case):
+    bench_case("torch.nn:Linear(4, 3)", input="4", max_peak_bytes=10)
+
+def test_both(bench_callable):
+    bench_callable(torch.ones, 1000, max_latency_s=1e-9, max_peak_bytes=10)
+
+def test_wrong_limit(bench_case):
+    bench_case("torch.nn:Linear(4, 3)", input="4", max_latency_s="fast")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
+def test_limits_fail_a_test_with_a_sentence(runner: pytest.Pytester) -> None:
+    runner.makepyfile(LIMITED)
+    result = runner.runpytest_subprocess(*BOTH)
+    result.assert_outcomes(passed=1, failed=4)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*Linear(4, 3) takes * (median of * rounds); max_latency_s=1e-09 allows *",
+            "*Linear(4, 3) needs * at its peak; max_peak_bytes=10 allows 10 B",
+            "ones needs 4.00 kB at its peak; max_peak_bytes=10 allows 10 B",
+            "*LimitError: max_latency_s='fast': expected a number above 0",
+        ]
+    )
+
+
+@pytest.mark.slow
+def test_under_benchmark_disable_memory_is_still_limited(runner: pytest.Pytester) -> None:
+    runner.makepyfile(LIMITED)
+    result = runner.runpytest_subprocess(*BOTH, "--benchmark-disable")
+    result.assert_outcomes(passed=2, failed=3)
+
+
+WRONG = """
+SUBJECT = "tests.subjects.truths:WrongInChannelsLast"
+SETTINGS = {"input": "3,8,8", "batch": 2, "memory_format": "channels_last"}
+
+def test_wrong(bench_case):
+    bench_case(SUBJECT, **SETTINGS)
+
+def test_unchecked(bench_case):
+    bench_case(SUBJECT, **SETTINGS, check=False)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
+def test_a_wrong_result_fails_the_test(runner: pytest.Pytester) -> None:
+    runner.makepyfile(WRONG)
+    result = runner.runpytest_subprocess(*BOTH)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["the result of *WrongInChannelsLast is wrong: *"])
+
+
+SLOWDOWN = """
+import pytest
+
+@pytest.mark.bench_slowdown(allowed=1.05)
+def test_marked(bench_case):
+    bench_case("torch.nn:Linear(4, 3)", input="4")
+
+def test_free(bench_case):
+    bench_case("torch.nn:Linear(4, 3)", input="4")
+"""
+
+
+def save_copies(folder: Path, factors: list[float]) -> None:
+    """Replace the saved runs by copies of the first, with times that are so many times as long."""
+    first = min(folder.glob(".benchmarks/*/0001_*.json"))
+    saved = json.loads(first.read_text())
+    for number, factor in enumerate(factors, start=1):
+        copy = json.loads(json.dumps(saved))
+        for one in copy["benchmarks"]:
+            one["stats"]["median"] *= factor
+        first.with_name(f"{number:04}_copy.json").write_text(json.dumps(copy))
+    first.unlink()
+
+
+NEAR = [1.0, 1.001, 0.999, 1.002, 0.998, 1.0, 1.001]
+
+
+@pytest.mark.slow
+@pytest.mark.alone  # pytest-benchmark measures nothing in a worker of xdist
+@pytest.mark.parametrize(
+    ("factors", "verdict", "failed"),
+    [
+        ([one / 50 for one in NEAR], "REGRESSED", 1),
+        ([one * 50 for one in NEAR], "IMPROVED", 0),
+        ([1 / 50], "SUSPECT", 0),
+    ],
+)
+def test_a_marked_test_fails_if_it_is_slower_than_its_saved_runs(
+    runner: pytest.Pytester, factors: list[float], verdict: str, failed: int
+) -> None:
+    runner.makepyfile(SLOWDOWN)
+    first = runner.runpytest_subprocess(*BOTH, "--benchmark-save=first", "--strict-markers")
+    first.assert_outcomes(passed=2)
+    first.stdout.fnmatch_lines(["*has no saved time of the same case on this machine*"])
+    save_copies(runner.path, factors)
+    result = runner.runpytest_subprocess(*BOTH)
+    outcomes = result.parseoutcomes()
+    assert (outcomes.get("failed", 0), outcomes["passed"]) == (failed, 2 - failed)
+    result.stdout.fnmatch_lines([f"test_marked *{verdict}"])
+    if verdict != "IMPROVED":
+        result.stdout.fnmatch_lines(
+            [f"*times the baseline (*, {len(factors)} saved run*{verdict}*"]
+        )

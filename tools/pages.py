@@ -98,7 +98,7 @@ def toml_keys() -> str:
 
 def _fields(model: Any) -> list[tuple[str, ...]]:
     comments = _comments(model)
-    found = []
+    found: list[tuple[str, ...]] = []
     for name, field in model.model_fields.items():
         key = field.alias or name
         if key.startswith("["):

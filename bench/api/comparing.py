@@ -13,6 +13,7 @@ from bench.api.measuring import (
     USUAL,
     WHY_IN_PROCESS,
     Doubts,
+    budget_of,
     errors_explained,
     require_settings,
 )
@@ -164,8 +165,8 @@ def compare(
     )
     given = inputs.of(args, {**kwargs, **(keywords or {})})
     opened = session.opened(functions, given, settings, of_output=loss, optimizer=optimizer)
+    budget = budget_of(samples_s, warmup_s)
     with errors_explained(kwargs), opened as ready:
-        budget = Budget(samples_s=samples_s, warmup_s=warmup_s)
         return _compared(ready, budget, ready.batch if batch is None else batch)
 
 
@@ -174,6 +175,8 @@ def _compared(ready: Session, budget: Budget, batch: int | None) -> Compared:
     found = [_output(ready, one) for one in ready.works]
     if hidden := ready.hidden_accelerator(one.step.output for one in ready.works):
         ready = ready.on(open_device(hidden))
+    for work in ready.works:
+        session.refuse_unstarted(work.name, work.step.output)
     steady = [_warm(ready, one, budget, doubts) for one in ready.works]
     frames = torch_compile.frames()
     race = Race([(one.name, one.step) for one in ready.works], ready, budget)

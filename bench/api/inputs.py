@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import UserError
-from bench.worker.model import pytree, twins
+from bench.worker.model import pytree, random_state, twins
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -60,7 +60,9 @@ def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inputs:
     """
     if len(args) != 1 or kwargs or not _gives_inputs(args[0]):
         return Inputs(((args, dict(kwargs)),))
-    turns = tuple(map(_arguments, itertools.islice(iter(args[0]), MOST_TURNS)))
+    # A generator that draws random numbers leaves the random state as it was, too.
+    with random_state.kept("cuda" if torch.cuda.is_initialized() else "cpu"):
+        turns = tuple(map(_arguments, itertools.islice(iter(args[0]), MOST_TURNS)))
     if not turns:
         raise InputError("the generator gave no input: give it at least one")
     return Inputs(turns)

@@ -1,6 +1,7 @@
 """Measure a model, a function or a training step in this process."""
 
 import contextlib
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 from bench.api import inputs, quiet, session
 from bench.api.held import module_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
-from bench.api.settings import Settings, checked, unknown_keyword
+from bench.api.settings import SettingError, Settings, checked, unknown_keyword
 from bench.api.shown import table
 from bench.api.values import Bytes, PerSecond, Seconds
 from bench.core import units
@@ -145,12 +146,23 @@ def measure(
         }
     )
     given = inputs.of(args, {**kwargs, **(keywords or {})})
-    budget = Budget(samples_s=samples_s, warmup_s=warmup_s)
+    budget = budget_of(samples_s, warmup_s)
     opened = session.opened(
         {name_of(model): model}, given, settings, of_output=loss, optimizer=optimizer
     )
     with errors_explained(kwargs), opened as ready:
         return _measured(ready, ready.works[0], budget, ready.batch if batch is None else batch)
+
+
+def budget_of(samples_s: float, warmup_s: float) -> Budget:
+    """Return the budget of a measurement.  Raises SettingError."""
+    for name, value in (("samples_s", samples_s), ("warmup_s", warmup_s)):
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not (number and math.isfinite(value) and value >= 0):
+            raise SettingError(f"{name} is {value!r}: expected a number of seconds")
+    if samples_s == 0:
+        raise SettingError("samples_s is 0: expected a number of seconds above 0")
+    return Budget(samples_s=samples_s, warmup_s=warmup_s)
 
 
 def name_of(function: Any) -> str:
@@ -184,6 +196,7 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
     step = work.step
     begin_s = wall_clock()
     first_call_s = call_timing.first_call(step, ready.device)
+    session.refuse_unstarted(work.name, step.output)
     if hidden := ready.hidden_accelerator([step.output]):
         wait_for(hidden)
         first_call_s = wall_clock() - begin_s

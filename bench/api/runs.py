@@ -26,6 +26,7 @@ from bench.terminal.progress import wide_console
 
 MOST_ROWS = 40  # of the table in a notebook
 Subject = str | Callable[..., Any]
+FLAGS: Mapping[str, str] = {"budget": "budget_s", "timeout": "timeout_s"}  # flag → option
 
 
 class RunError(UserError):
@@ -136,9 +137,12 @@ def run(
     subjects: Subject | Sequence[Subject] = (),
     /,
     *,
+    subject: Subject | Sequence[Subject] = (),
     config: str | PathLike[str] | None = None,
+    case: str | Sequence[str] = (),
     cases: str | Sequence[str] = (),
     quick: bool = False,
+    fresh_peaks: bool = False,
     name: str | None = None,
     out: str | PathLike[str] | None = None,
     resume: str | PathLike[str] | None = None,
@@ -148,10 +152,15 @@ def run(
     """Measure a sweep, each case in fresh processes, as the command `bench run` does.
 
     subjects: `package.module:callable`, one or several, or a function or class that can be
-              imported; none = those of the configuration.
+              imported; none = those of the configuration.  Also by the name of the flag, `subject`.
+    config:   a TOML file.  Without it, and without a bench.toml in the current directory, a
+              network of your own is measured in the sweep that the command has for one: whole,
+              at each setting that makes sense here.
+    case:     case ids; `cases` is another name.
     settings: axes, a value or a list of values: batch=[1, 8], input="3,224,224"; and the options
-              of a run: replicates=5, precision=0.1, budget_s=60, samples_s, warmup_s, timeout_s,
-              min_samples, max_replicates, seed, weights.
+              of a run: replicates=5, precision=0.1, budget=60, timeout=180, samples_s, warmup_s,
+              min_samples, max_replicates, seed, weights.  `budget_s` and `timeout_s`, as in a TOML
+              file, are other names.
     progress: show what is measured, and the summary at the end.
 
     All else is as the flags of `bench run`.  Cases that failed are in `failures`.
@@ -160,15 +169,20 @@ def run(
     written, and the message names the directory to resume.
     """
     axes, options = _split(settings)
-    given = [subjects] if isinstance(subjects, str) or callable(subjects) else list(subjects)
+    given = [
+        one
+        for several in (subjects, subject)
+        for one in ([several] if isinstance(several, str) or callable(several) else several)
+    ]
     names = tuple(map(name_of_subject, given))
     asked = Asked(
         config=None if config is None else Path(config),
         axes=axes,
         subjects=names,
-        cases=(cases,) if isinstance(cases, str) else tuple(cases),
+        cases=(*_texts(case), *_texts(cases)),
         options=options,
         quick=quick,
+        fresh_peaks=fresh_peaks,
         name=name,
         out=None if out is None else Path(out),
         resume=None if resume is None else Path(resume),
@@ -181,6 +195,11 @@ def run(
     return load(ran.path)
 
 
+def _texts(given: str | Sequence[str]) -> list[str]:
+    """Return a list of what may be a single one."""
+    return [given] if isinstance(given, str) else list(given)
+
+
 def _split(settings: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str, Any]]:
     """Split settings into axes and options.  Raises RunError."""
     axes: dict[str, list[str]] = {}
@@ -189,10 +208,12 @@ def _split(settings: Mapping[str, Any]) -> tuple[dict[str, list[str]], dict[str,
         if name in BY_NAME:
             several = isinstance(value, Sequence) and not isinstance(value, str)
             axes[name] = [_checked(name, one) for one in (value if several else [value])]
-        elif name in RunOptions.model_fields:
-            options[name] = value
+        elif (option := FLAGS.get(name, name)) in RunOptions.model_fields:
+            if option in options:
+                raise RunError(f"{option} is given twice: as {option} and as {name}")
+            options[option] = value
         else:
-            known = [*BY_NAME, *RunOptions.model_fields]
+            known = [*BY_NAME, *FLAGS, *RunOptions.model_fields]
             near = did_you_mean(name, known)
             raise RunError(
                 f"{name!r} is not a setting of a run: choose from {', '.join(known)}{near}"
@@ -255,4 +276,6 @@ def _command(asked: Asked) -> tuple[str, ...]:
         ),
     ):
         parts += [] if value is None else [flag, str(value)]
-    return (*parts, "--quick") if asked.quick else tuple(parts)
+    parts += ["--quick"] if asked.quick else []
+    parts += ["--fresh-peaks"] if asked.fresh_peaks else []
+    return tuple(parts)

@@ -168,6 +168,23 @@ def _mode(functions: Mapping[str, Any], settings: Settings) -> str:
     return "inference" if modules or settings.grad_mode is not None else CALL
 
 
+def refuse_unstarted(name: str, output: Any) -> None:
+    """Raise SessionError where a call has only made a coroutine or a generator and run nothing."""
+    kinds = {
+        "a coroutine": inspect.iscoroutine(output),
+        "a generator": inspect.isgenerator(output),
+        "an async generator": inspect.isasyncgen(output),
+    }
+    for kind, found in kinds.items():
+        if found:
+            if inspect.iscoroutine(output):
+                output.close()  # else Python warns that it was never awaited
+            raise SessionError(
+                f"a call of {name} gives {kind}, which has run nothing yet: measure a function "
+                "that runs it to its end"
+            )
+
+
 def _refuse_weights(held: Held, *, training: bool) -> None:
     for module in held.modules:
         for name, one in (*module.named_parameters(), *module.named_buffers()):

@@ -20,16 +20,18 @@ from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.subject import inside, parse
-from bench.core.text import printable
+from bench.core.text import number_of, printable
 from bench.host import environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe
 from bench.plan.config import RunOptions
 from bench.results import run_directory
 from bench.results.journal import Journal
+from bench.results.journal import read as read_journal
 from bench.start import roots
 from bench.terminal.progress import wide_console
 from bench.tune import objectives, space, tune_result
-from bench.tune.confirm import Confirmed, confirmed
+from bench.tune.confirm import Confirmation
+from bench.tune.earlier import Earlier
 from bench.tune.lab import ProcessLab
 from bench.tune.objectives import Objective
 from bench.tune.search import Search
@@ -37,7 +39,6 @@ from bench.tune.tune_result import Candidate, TuneOutcome
 
 BUDGET_S = 300.0
 CONFIRM_SHARE = 0.3  # of the budget, kept for the fresh pairs
-PAIRS = 8
 SAMPLES_S, WARMUP_S = 0.25, 0.1
 OK, FAILED, INTERRUPTED = 0, 4, 130
 
@@ -108,6 +109,75 @@ def run(asked: Asked) -> int:
     return _search(asked, objective, space_at, directory, options, console, say)
 
 
+def resume(path: Path) -> int:
+    """Continue an interrupted search with the budget that it began with.  Return the exit code.
+
+    Rounds that were measured whole and checks are taken from the journal; pairs are taken anew.
+    """
+    directory, stored = run_directory.reopen(path)
+    asked = _asked_by(path, stored)
+    console = wide_console()
+    options = RunOptions(
+        **{key: stored["config"][key] for key in RunOptions.model_fields if key in stored["config"]}
+    )
+    subject = inside(asked.subject, roots())
+    axes = _axes(asked)
+    inputs = {parse(subject).whole: axes["input"][0]} if "input" in axes else {}
+    found = probe.built(
+        probe.look((subject,), inputs, options.timeout_s, weights=options.weights_file)
+    )
+    _refuse_changes(path, stored, found)
+    objective, device = _objective(asked), _device(asked, found)
+    choice = space.Choice.of(asked.only, asked.fix)
+    cores = len(environment.machine({})["processors_allowed"] or [0])
+
+    def space_at(batch: int) -> space.Space:
+        own = {**axes, "batch": (str(batch),)}
+        return space.make(found, subject, device, choice, cores, own)
+
+    def say(text: str) -> None:
+        console.print(Text(printable(text)), soft_wrap=True)
+
+    known = Earlier.of(read_journal(directory.journal))
+    say(f"{number_of(len(known.outcomes), 'measurement')} of {path} are taken over")
+    return _search(asked, objective, space_at, directory, options, console, say, known)
+
+
+def _asked_by(path: Path, stored: Mapping[str, Any]) -> Asked:
+    """The flags of a search, from its run.json.  Raises TuneError."""
+    try:
+        fields = dict(stored["tune"])
+        fields["axes"] = {name: tuple(values) for name, values in fields["axes"].items()}
+        for name in ("only", "fix"):
+            fields[name] = tuple(fields[name])
+        return Asked(**fields)
+    except (KeyError, TypeError, AttributeError):
+        raise TuneError(f"--resume {path}: is not the directory of a search") from None
+
+
+def _refuse_changes(path: Path, stored: Mapping[str, Any], found: Probe) -> None:
+    """Raise TuneError if the machine or the code is not that of the search any more."""
+    try:
+        before = environment.fixed_details(stored["machine"], stored["environment"])
+    except (KeyError, TypeError, AttributeError) as error:
+        raise TuneError(f"--resume {path}: its run.json is damaged ({error})") from None
+    machine = provenance.machine(found)
+    now = environment.fixed_details(machine, {**found.torch_details, **environment.environment()})
+    differs = [
+        f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
+        for what in dict.fromkeys((*before, *now))
+        if before.get(what) != now.get(what)
+    ]
+    sources = stored["environment"].get("sources", {})
+    differs += [
+        f"another {name}: its file has changed since"
+        for name, digest in found.digests.items()
+        if sources.get(name, digest) != digest
+    ]
+    if differs:
+        raise TuneError(f"--resume {path}: {'; '.join(differs)}; start a new search")
+
+
 def _search(
     asked: Asked,
     objective: Objective,
@@ -116,6 +186,7 @@ def _search(
     options: RunOptions,
     console: Console,
     say: Callable[[str], None],
+    earlier: Earlier | None = None,
 ) -> int:
     holder = run_directory.lock(directory)
     journal = Journal(directory.journal)
@@ -128,6 +199,7 @@ def _search(
         budget_s=asked.budget_s,
         tell=say,
         clock=time.monotonic,
+        earlier=earlier or Earlier(),
     )
     search = Search(
         space_at=space_at,
@@ -140,16 +212,20 @@ def _search(
         max_memory=asked.max_memory,
     )
     interrupted = False
-    pairs: dict[str, Confirmed | None] = {}
+    pairs = Confirmation({})
     cases = [case.device for case in search.space_at(search.batch).eager]
     try:
         try:
             with gpu_driver.kept_loaded(cases):
                 search.run()
-                _confirm(search, lab, lambda: time.monotonic() - start_s > asked.budget_s, pairs)
+                if search.can_answer():
+                    pairs = Confirmation(search.comparisons())
+                if pairs.compared:
+                    say("fresh pairs of the best setting and of what it is compared with")
+                pairs.run(lab.pair, lambda: time.monotonic() - start_s > asked.budget_s)
         except KeyboardInterrupt:
             interrupted = True
-            say("interrupted; the best so far:")
+            say(f"interrupted; bench tune --resume {directory.path} continues; the best so far:")
         if not search.can_answer():
             code = _nothing(search, say)
             return INTERRUPTED if interrupted else code
@@ -165,30 +241,9 @@ def _search(
     return INTERRUPTED if interrupted else OK
 
 
-def _confirm(
-    search: Search,
-    lab: ProcessLab,
-    ended: Callable[[], bool],
-    found: dict[str, Confirmed | None],
-) -> None:
-    """Fresh pairs of the winner against plain, then against the second best, into `found`."""
-    if not search.can_answer():
-        return
-    winner, second = search.winner()
-    plain = search.plain
-    assert plain is not None
-    if winner != plain and plain.case_id not in search.refused and not ended():
-        search.tell(f"{PAIRS} fresh pairs of the best setting against plain")
-        found["plain"] = confirmed(lab.pairs(plain, winner, PAIRS, ended))
-    if second not in (None, plain) and not ended():
-        assert second is not None
-        search.tell(f"{PAIRS} fresh pairs of the best setting against the second best")
-        found["second"] = confirmed(lab.pairs(second, winner, PAIRS, ended))
-
-
 def _outcome(
     search: Search,
-    pairs: Mapping[str, Confirmed | None],
+    pairs: Confirmation,
     spent_s: float,
     options: RunOptions,
 ) -> TuneOutcome:
@@ -200,8 +255,8 @@ def _outcome(
         plain=plain,
         winner=winner,
         second=second,
-        against_plain=pairs.get("plain"),
-        against_second=pairs.get("second"),
+        against_plain=pairs.of("plain"),
+        against_second=pairs.of("second"),
         candidates=tuple(
             Candidate(
                 search.cases[key],

@@ -24,10 +24,10 @@ def pytest_benchmark(run: Results) -> str:
     replicates.
     """
     described = run.description
-    times = _samples(run)
+    times = samples_of(run)
     found = []
-    for row in _timed(run):
-        samples_s = times.get((row.case_id, row.phase))
+    for row in timed(run):
+        samples_s = times.get((str(row.case_id), str(row.phase)))
         if samples_s:
             found.append(_benchmark(row, samples_s))
     commit = described.environment.git_commit
@@ -42,7 +42,7 @@ def pytest_benchmark(run: Results) -> str:
 
 
 def _benchmark(row: Row, samples_s: Sequence[float]) -> dict[str, Any]:
-    name = _name(row)
+    name = name_of(row)
     low, middle, high = _quartiles(samples_s)
     mean = statistics.fmean(samples_s)
     fence = 1.5 * (high - low)  # Tukey's, beyond which pytest-benchmark counts outliers
@@ -94,13 +94,13 @@ def github_action_benchmark(run: Results) -> str:
     memory in bytes; the range is half of the 95 % interval over processes.
     """
     found: list[dict[str, Any]] = []
-    for row in _timed(run):
+    for row in timed(run):
         value_s, low, high = float(row.latency_median_s or 0), row.latency_low_s, row.latency_high_s
-        one: dict[str, Any] = {"name": _name(row), "unit": "ms", "value": value_s * 1e3}
+        one: dict[str, Any] = {"name": name_of(row), "unit": "ms", "value": value_s * 1e3}
         if low is not None and high is not None:
             one["range"] = f"± {(high - low) / 2 * 1e3:.4g}"
         found.append(one)
-        if row.peak_bytes is not None and _is_whole(row):
+        if row.peak_bytes is not None and is_whole(row):
             name = f"{row.case_id} peak memory"
             found.append({"name": name, "unit": "bytes", "value": row.peak_bytes})
     return _text(_some(found, run))
@@ -113,16 +113,16 @@ def bencher(run: Results) -> str:
     its bounds.  The measure `latency` is in nanoseconds, `throughput` in operations per second.
     """
     found: dict[str, dict[str, dict[str, float]]] = {}
-    for row in _timed(run):
+    for row in timed(run):
         ends_s = (row.latency_median_s, row.latency_low_s, row.latency_high_s)
         measures = {"latency": _bounded([None if one is None else one * 1e9 for one in ends_s])}
         if row.images_per_s is not None:
             measures["throughput"] = {"value": row.images_per_s}
-        if row.peak_bytes is not None and _is_whole(row):
+        if row.peak_bytes is not None and is_whole(row):
             measures["memory"] = {"value": float(row.peak_bytes)}
-        found[_name(row)] = measures
+        found[name_of(row)] = measures
     if not found:
-        raise _nothing(run)
+        raise nothing_to_export(run)
     return _text(found)
 
 
@@ -138,33 +138,37 @@ FORMATS: Mapping[str, Callable[[Results], str]] = {
 }
 
 
-def _timed(run: Results) -> Iterator[Row]:
+def timed(run: Results) -> Iterator[Row]:
+    """Yield the rows with a latency."""
     return (row for row in run.rows if row.status == "ok" and row.latency_median_s)
 
 
-def _samples(run: Results) -> dict[tuple[str | None, str | None], list[float]]:
+def samples_of(run: Results) -> dict[tuple[str, str], list[float]]:
+    """Return the latency samples by case and phase: seconds."""
     frame = run.sample_frame
     single = frame[frame["kind"] == "latency"]
     groups = single.groupby(["case_id", "phase"], sort=False)["seconds"]
     return {(str(case), str(phase)): list(times) for (case, phase), times in groups}
 
 
-def _is_whole(row: Row) -> bool:
+def is_whole(row: Row) -> bool:
+    """Whether the row stands for the whole call."""
     return row.phase == whole_phase(row.mode or "")
 
 
-def _name(row: Row) -> str:
+def name_of(row: Row) -> str:
     """The case; of a training's phases also the phase."""
-    return str(row.case_id) if _is_whole(row) else f"{row.case_id} {row.phase}"
+    return str(row.case_id) if is_whole(row) else f"{row.case_id} {row.phase}"
 
 
 def _some(found: list[dict[str, Any]], run: Results) -> list[dict[str, Any]]:
     if not found:
-        raise _nothing(run)
+        raise nothing_to_export(run)
     return found
 
 
-def _nothing(run: Results) -> ExportError:
+def nothing_to_export(run: Results) -> ExportError:
+    """Return the error of a run without times."""
     return ExportError(
         f"{run.path}: no case has a latency and its samples, so there is nothing to export; give "
         "the directory of a finished `bench run`"

@@ -1,10 +1,20 @@
-"""The speedup of the winner in fresh pairs, so that the selection does not flatter it.  Pure."""
+"""The speedup of the winner in fresh pairs, so that the selection does not flatter it."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
-from bench.stats.intervals import LEAST_REPLICATES, centre, log_interval
+from bench.core.records import Case
+from bench.stats.intervals import LEAST_REPLICATES, STOPPED_LEVEL, centre, t_quantile
+
+LEAST_PAIRS, MOST_PAIRS = 5, 8
+# Half width of an interval on logs at which no more pairs are taken: absolute, or as a share of the
+# speedup's log.  1.5× ± 5 % says all that a user needs.
+PRECISE, PRECISE_SHARE = 0.02, 0.125
+
+# number of the pair, comparisons → log(time of b / time of a) of each; None where it failed
+TakePair = Callable[[int, Sequence[tuple[Case, Case]]], list[float | None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +38,57 @@ def confirmed(values: Sequence[float]) -> Confirmed | None:
     """From log(candidate time / baseline time) of each pair; None without any."""
     if not values:
         return None
-    ratios = [math.exp(-one) for one in values]
-    enough = len(ratios) >= LEAST_REPLICATES
-    low, high = (enough and log_interval(ratios)) or (None, None)
-    return Confirmed(centre(ratios), low, high, len(ratios))
+    ratio = centre([math.exp(-one) for one in values])
+    half = _half(values)
+    if half is None:
+        return Confirmed(ratio, None, None, len(values))
+    return Confirmed(ratio, ratio * math.exp(-half), ratio * math.exp(half), len(values))
+
+
+def _half(values: Sequence[float]) -> float | None:
+    """Half width of the interval on logs.
+
+    The pairs end where their spread is small, perhaps by chance: STOPPED_LEVEL.
+    """
+    n = len(values)
+    if n < LEAST_REPLICATES:
+        return None
+    return t_quantile(n - 1, STOPPED_LEVEL) * statistics.stdev(values) / math.sqrt(n)
+
+
+@dataclass
+class Confirmation:
+    """Fresh pairs of some comparisons (a, b), by name; an interrupt keeps what was taken."""
+
+    compared: Mapping[str, tuple[Case, Case]]
+    values: dict[str, list[float]] = field(default_factory=dict)
+    failed: set[str] = field(default_factory=set)
+
+    def run(self, take: TakePair, ended: Callable[[], bool]) -> None:
+        """Take pairs until each comparison is precise, failed, or has MOST_PAIRS.
+
+        ended: whether no further pair may begin.
+        """
+        for number in range(MOST_PAIRS):
+            left = [name for name in self.compared if self._open(name)]
+            if not left or ended():
+                return
+            found = take(number, [self.compared[name] for name in left])
+            for name, value in zip(left, found, strict=True):
+                if value is None:
+                    self.failed.add(name)
+                else:
+                    self.values.setdefault(name, []).append(value)
+
+    def _open(self, name: str) -> bool:
+        values = self.values.get(name, [])
+        if name in self.failed:
+            return False
+        half = _half(values) if len(values) >= LEAST_PAIRS else None
+        if half is None:
+            return True
+        return half > max(PRECISE, PRECISE_SHARE * abs(statistics.fmean(values)))
+
+    def of(self, name: str) -> Confirmed | None:
+        """Return the speedup of b over a; None without a pair."""
+        return confirmed(self.values.get(name, []))

@@ -2,14 +2,11 @@
 
 import contextlib
 import random
-import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from bench.ab.pair_journal import BACK_TO_BACK
-from bench.ab.variants import Side
-from bench.ab.workers import PairWorkers
+from bench.ab.interleave import PipedChild, interleave
+from bench.ab.pair_journal import BACK_TO_BACK, pair_of
 from bench.core.protocol import Job
 from bench.core.records import Case, Entry, Failure, Measurement, Outcome, whole_phase
 from bench.engine import policy, requests, static_metrics
@@ -17,6 +14,7 @@ from bench.engine.workers import Experience, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.results.journal import Journal
 from bench.results.run_directory import RunDir
+from bench.tune.earlier import Earlier
 from bench.tune.objectives import Objective
 from bench.tune.static import Static
 from bench.verdict.paired_test import pair_value
@@ -29,6 +27,7 @@ class ProcessLab:
     """A `bench.tune.search.Lab` made of processes; a round is a replicate of a run.
 
     budget_s: the time after which nothing is repeated.
+    earlier:  measurements of an interrupted search, which are not made again.
     """
 
     directory: RunDir
@@ -38,6 +37,7 @@ class ProcessLab:
     budget_s: float | None
     tell: Callable[[str], None]
     clock: Callable[[], float]
+    earlier: Earlier = field(default_factory=Earlier)
     experience: Experience = field(init=False)
     _calls: dict[str, int] = field(default_factory=dict)
 
@@ -53,7 +53,11 @@ class ProcessLab:
         )
 
     def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
-        """See `bench.tune.search.Lab`.  Raises StartError, DiskFull."""
+        """Raises StartError, DiskFull."""
+        if (known := self.earlier.round(number, cases)) is not None:
+            for outcome in known.values():
+                self._keep_calls(outcome)
+            return known
         order = list(cases)
         random.Random(f"{self.run.seed}:{number}").shuffle(order)
         found: dict[str, Outcome] = {}
@@ -61,70 +65,80 @@ class ProcessLab:
         with opened(pool):
             for case in order:
                 entry, _ = self._repeats.least_disturbed(
-                    lambda case=case: self._measured(pool, case, number)  # type: ignore[misc]
+                    lambda case=case: self.measured(pool, case, number)  # type: ignore[misc]
                 )
                 self.journal.append(entry)
                 if isinstance(entry, Measurement | Failure):
                     found[case.case_id] = entry
         return found
 
-    def _measured(self, pool: WorkerPool, case: Case, number: int) -> Entry:
+    def measured(self, pool: WorkerPool, case: Case, number: int) -> Entry:
         calls = self._calls.get(case.case_id)
         folders = self.directory.folders
         entry = pool.ask(requests.request("measure", case, number, self.run, folders, calls=calls))
-        if isinstance(entry, Measurement):
-            for samples in entry.samples:
-                if samples.phase == whole_phase(case.mode) and samples.kind == "pipelined":
-                    self._calls.setdefault(case.case_id, samples.calls_per_sample)
+        self._keep_calls(entry)
         return entry
 
-    def static(self, case: Case) -> Static:
-        """See `bench.tune.search.Lab`.  Raises StartError, DiskFull."""
-        pool = self._pool([case])
+    def _keep_calls(self, entry: Entry) -> None:
+        """Keep the number of calls in a sample: it is the same in all rounds."""
+        if isinstance(entry, Measurement):
+            for samples in entry.samples:
+                if samples.phase == whole_phase(entry.case.mode) and samples.kind == "pipelined":
+                    self._calls.setdefault(entry.case.case_id, samples.calls_per_sample)
+
+    def statics(self, cases: Sequence[Case]) -> Generator[Static, None, None]:
+        """Raises StartError, DiskFull."""
+        pool = self._pool(cases)
         folders = self.directory.folders
 
         def ask(job: Job, asked: Case) -> Entry:
             return pool.ask(requests.request(job, asked, 0, self.run, folders))
 
-        with opened(pool):
-            found = static_metrics.find(case, ask, folders)
-        self.journal.append(found)
-        return Static.of(found)
+        try:  # the pool starts with the first request
+            for case in cases:
+                known = self.earlier.statics.get(case.case_id)
+                found = known or static_metrics.find(case, ask, folders)
+                if known is None:
+                    self.journal.append(found)
+                yield Static.of(found)
+        finally:
+            pool.close()
 
-    def pairs(self, a: Case, b: Case, most: int, end: Callable[[], bool]) -> list[float]:
-        """log(time of b / time of a) of fresh pairs that take turns; fewer where one fails.
+    def pair(self, number: int, compared: Sequence[tuple[Case, Case]]) -> list[float | None]:
+        """log(time of b / time of a) of each comparison (a, b), which take turns.
 
-        end: whether no further pair may begin.
+        None for one that failed.  Both sides have fresh interpreters, in which each comparison has
+        processes of its own.  Raises StartError, DiskFull.
         """
-        values: list[float] = []
-        sides = {
-            name: Side(name=name, asked=case.case_id, kind="settings")
-            for name, case in (("A", a), ("B", b))
-        }
-        key = a.case_id
-        for number in range(most):
-            if end():
-                break
-            with tempfile.TemporaryDirectory(prefix="pairs-", dir=self.directory.path) as folder:
-                Path(folder, ".scratch").mkdir()
-                workers = PairWorkers(
-                    sides=sides,
-                    cases={key: {"A": a, "B": b}},
-                    run=self.run,
-                    directory=Path(folder),
-                    stage="fresh",
-                    number=number,
-                    experience=self.experience,
-                )
-                with workers.open():
-                    pair = workers.compare(key, null=False)
-            if pair.failed:
-                self.tell("; ".join(f"{name}: {why}" for name, why in pair.failed.items()))
-                break
-            value = self._value(pair.samples, a)
-            if value is not None:
-                values.append(value)
+        pools = [self._pool([pair[side] for pair in compared], f"-{side}") for side in (0, 1)]
+        draw = random.Random(f"{self.run.seed}:pair:{number}")
+        values: list[float | None] = [None] * len(compared)
+        with opened(*pools):
+            for place in draw.sample(range(len(compared)), len(compared)):
+                values[place] = self._compared(number, pools, compared[place], draw)
         return values
+
+    def _compared(
+        self,
+        number: int,
+        pools: Sequence[WorkerPool],
+        cases: tuple[Case, Case],
+        draw: random.Random,
+    ) -> float | None:
+        children = [
+            PipedChild(
+                pool.server(case.allocator),
+                requests.turns(case, number, self.run, pool.folders, host_clock=False),
+                pool.folders,
+            )
+            for pool, case in zip(pools, cases, strict=True)
+        ]
+        found = interleave(children[0], children[1], draw)
+        pair = pair_of("fresh", number, cases[1].case_id, *found, null=False)
+        if pair.failed:
+            self.tell("; ".join(f"{name}: {why}" for name, why in pair.failed.items()))
+            return None
+        return self._value(pair.samples, cases[0])
 
     def _value(
         self, samples: Mapping[str, tuple[Sequence[float], Sequence[float]]], case: Case
@@ -136,14 +150,14 @@ class ProcessLab:
                 return pair_value(*samples[phase])
         return None
 
-    def _pool(self, cases: Sequence[Case]) -> WorkerPool:
+    def _pool(self, cases: Sequence[Case], name: str = "") -> WorkerPool:
         scratch = self.directory.folders.scratch
         with contextlib.suppress(FileExistsError):
             scratch.mkdir(parents=True)
         return WorkerPool(
             cases=cases,
             folders=self.directory.folders,
-            log=scratch / "server.log",
+            log=scratch / f"server{name}.log",
             timeout_s=self.run.timeout_s,
             experience=self.experience,
         )

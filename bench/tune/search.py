@@ -9,11 +9,12 @@ Order of the work, so that a budget cuts what matters least:
 5. rounds of all that may still be the best, until one is left or their times agree within NEAR.
 """
 
+import contextlib
 import dataclasses
 import math
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -26,7 +27,7 @@ from bench.tune.space import Space, changed
 from bench.tune.static import Static, refused
 
 NEAR = 0.02  # two settings within this share of each other are the same to a user
-MOST_ROUNDS = 12
+MOST_ROUNDS = 8
 COMPILED_ON = 3  # the best settings without a compiler, on which it is tried
 MOST_DOUBLINGS = 12
 FALLS = 2  # batch sizes in a row that are slower than the best one
@@ -38,8 +39,8 @@ class Lab(Protocol):
     def round(self, number: int, cases: Sequence[Case]) -> Mapping[str, Outcome]:
         """Measure each case once in fresh processes, in a random order; by case id."""
 
-    def static(self, case: Case) -> Static:
-        """Check a case against float64 and count its memory."""
+    def statics(self, cases: Sequence[Case]) -> Generator[Static, None, None]:
+        """Check each case against float64 and count its memory, when it is asked for the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,20 +182,26 @@ class Search:
         plain = self.plain
         if plain is not None and plain.case_id in self.costs and plain not in waiting:
             waiting += [plain] if plain.case_id not in self.statics else []
-        for case in waiting:
-            if self._deadline.spent:
-                return
-            static = self.statics[case.case_id] = self.lab.static(case)
-            why = refused(static, self.max_error, self.max_memory)
-            if why is None:
-                continue
-            self.tell(f"{case.case_id} is refused: {why}")
-            if case == plain and not static.wrong:
-                self.plain_refused = Refused(case, why)
-            else:
-                self.refused[case.case_id] = Refused(case, why)
-        if waiting and any(case.case_id not in self.statics for case in self._may_win()):
+        if not waiting or self._deadline.spent:
+            return
+        with contextlib.closing(self.lab.statics(waiting)) as found:
+            for case, static in zip(waiting, found, strict=False):
+                self._keep(case, static)
+                if self._deadline.spent:
+                    return
+        if any(case.case_id not in self.statics for case in self._may_win()):
             self._check(self._may_win())
+
+    def _keep(self, case: Case, static: Static) -> None:
+        self.statics[case.case_id] = static
+        why = refused(static, self.max_error, self.max_memory)
+        if why is None:
+            return
+        self.tell(f"{case.case_id} is refused: {why}")
+        if case == self.plain and not static.wrong:
+            self.plain_refused = Refused(case, why)
+        else:
+            self.refused[case.case_id] = Refused(case, why)
 
     def _compile(self, space: Space) -> None:
         """Measure one round of the compile modes on the best eager settings."""
@@ -284,6 +291,22 @@ class Search:
         best = min(equal, key=lambda case: self._simplicity(case, plain))
         others = [case for case in ranked if case != best]
         return best, others[0] if others else None
+
+    def comparisons(self) -> dict[str, tuple[Case, Case]]:
+        """The pairs (a, b) that confirm the winner b, by name; none where plain wins.
+
+        The second best is compared only while the race has not told it from the winner: another
+        comparison would cost as much as the search and change nothing.
+        """
+        winner, second = self.winner()
+        plain = self.plain
+        assert plain is not None
+        found: dict[str, tuple[Case, Case]] = {}
+        if winner != plain and plain.case_id not in self.refused:
+            found["plain"] = plain, winner
+        if second is not None and second != plain and second in self.left():
+            found["second"] = second, winner
+        return found
 
     def _ranked(self) -> list[Case]:
         """Return the candidates with a right result and a known figure, the best first."""

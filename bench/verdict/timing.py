@@ -165,19 +165,24 @@ def controls_of(past: Sequence[Row], base: Row, value: Row) -> Estimate | None:
     )
 
 
-def findings_of(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[Finding]]:
+def findings_of(
+    tests: Sequence[TimeTest], threshold: float, families: int = 1
+) -> dict[str, list[Finding]]:
     """Return a finding for each test, by case.
 
     The p-values of one machine are corrected together (Benjamini–Hochberg).
+
+    families: the number of such groups of tests that are decided apart; each is decided for all
+              of them (Bonferroni).
     """
     log_bound = math.log1p(threshold)
     testable = [
         one for one in tests if same_machine(one.base, one.value) and one.used.error is not None
     ]
-    worse = _adjusted({id(one): one.alarming.p_above(0.0) for one in testable})
-    better = _adjusted({id(one): one.used.p_below(0.0) for one in testable})
-    seen = _adjusted({id(one): one.replicates.p_above(log_bound) for one in testable})
-    family = len({one.case_id for one in testable})
+    worse = _adjusted({id(one): one.alarming.p_above(0.0) for one in testable}, families)
+    better = _adjusted({id(one): one.used.p_below(0.0) for one in testable}, families)
+    seen = _adjusted({id(one): one.replicates.p_above(log_bound) for one in testable}, families)
+    family = len({one.case_id for one in testable}) * families
     findings: dict[str, list[Finding]] = {}
     for one in tests:
         verdict: Verdict
@@ -192,12 +197,13 @@ def findings_of(tests: Sequence[TimeTest], threshold: float) -> dict[str, list[F
     return findings
 
 
-def _adjusted(ps: Mapping[int, float | None]) -> dict[int, float]:
+def _adjusted(ps: Mapping[int, float | None], families: int) -> dict[int, float]:
     """Return the corrected p-values; unknown ones are left out."""
     known = {key: p for key, p in ps.items() if p is not None}
     if not known:
         return {}
-    return dict(zip(known, map(float, false_discovery_control(list(known.values()))), strict=True))
+    corrected = map(float, false_discovery_control(list(known.values())))
+    return {key: min(1.0, families * p) for key, p in zip(known, corrected, strict=True)}
 
 
 @dataclass(frozen=True, slots=True)

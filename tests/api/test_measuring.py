@@ -334,3 +334,35 @@ def test_a_recurrent_layer_keeps_its_weights() -> None:
 def test_nothing_of_the_profiler_is_written(capfd: pytest.CaptureFixture[str]) -> None:
     bench.measure(small(), torch.randn(3, 4), **QUICK)
     assert capfd.readouterr() == ("", "")
+
+
+async def _later() -> int:
+    return 1
+
+
+def _some() -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("function", "kind"), [(_later, "a coroutine"), (_some, "a generator")], ids=["async", "yields"]
+)
+def test_a_call_that_runs_nothing_yet_is_refused(function: Any, kind: str) -> None:
+    with pytest.raises(SessionError, match=f"gives {kind}, which has run nothing yet"):
+        bench.measure(function)
+    with pytest.raises(SessionError, match=f"gives {kind}, which has run nothing yet"):
+        bench.compare({"a": function, "b": function})
+
+
+@pytest.mark.parametrize("value", [-1.0, 0, float("nan"), float("inf"), "1", True])
+def test_the_seconds_of_samples_are_above_0(value: Any) -> None:
+    with pytest.raises(SettingError, match="expected a number of seconds"):
+        bench.measure(torch.ones, 1, samples_s=value)
+    with pytest.raises(SettingError, match="expected a number of seconds"):
+        bench.compare({"a": torch.ones, "b": torch.zeros}, 1, samples_s=value)
+
+
+def test_a_generator_that_draws_leaves_the_random_state_as_it_was() -> None:
+    before = torch.get_rng_state()
+    bench.measure(torch.relu, (torch.randn(4) for _ in range(3)), samples_s=0.01, warmup_s=0.0)
+    assert torch.equal(torch.get_rng_state(), before)

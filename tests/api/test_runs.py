@@ -11,6 +11,7 @@ from bench.api.pictures import PictureError
 from bench.api.runs import RunError, name_of_subject
 from bench.commands import run
 from bench.core.errors import UserError
+from bench.plan import config
 from tests.support import synthetic
 from tests.support.results import run_of
 
@@ -136,6 +137,48 @@ def test_settings_are_those_of_the_command(monkeypatch: pytest.MonkeyPatch, path
         "bench run a:b --input 3,8,8 --batch 1 --batch 8 --compile default --tf32 off "
         "--replicates 3 --budget 9.0"
     )
+
+
+def asked_by(monkeypatch: pytest.MonkeyPatch, path: Path, *given: Any, **more: Any) -> Any:
+    """What `bench.run` asks the command for."""
+    seen: list[run.Asked] = []
+
+    def measured(asked: run.Asked, _console: Any) -> run.Ran:
+        seen.append(asked)
+        return run.Ran(path, 0)
+
+    monkeypatch.setattr(run, "measured", measured)
+    bench.run(*given, **more)
+    return seen[0]
+
+
+def test_a_network_of_ones_own_gets_the_sweep_that_the_command_has_for_it(
+    monkeypatch: pytest.MonkeyPatch, path: Path, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)  # where there is no bench.toml
+    asked = asked_by(monkeypatch, path, maker)
+    assert asked.subjects == ("tests.api.test_runs:maker",)
+    assert run._default_sweep(asked) == config.OWN
+    flags = run.Asked(subjects=("tests.api.test_runs:maker",))
+    assert run.config_of(asked) == run.config_of(flags)
+
+
+def test_the_names_of_the_flags_are_those_of_the_parameters(
+    monkeypatch: pytest.MonkeyPatch, path: Path
+) -> None:
+    asked = asked_by(
+        monkeypatch, path, subject="a:b", case="c", budget=9.0, timeout=3.0, fresh_peaks=True
+    )
+    assert (asked.subjects, asked.cases, asked.fresh_peaks) == (("a:b",), ("c",), True)
+    assert asked.options == {"budget_s": 9.0, "timeout_s": 3.0}
+    assert " ".join(asked.described) == (
+        "bench run a:b --case c --budget 9.0 --timeout 3.0 --fresh-peaks"
+    )
+
+
+def test_an_option_that_is_given_by_both_names_is_refused() -> None:
+    with pytest.raises(RunError, match="budget_s is given twice"):
+        bench.run("a:b", budget=9.0, budget_s=8.0)
 
 
 def test_a_run_that_was_interrupted_interrupts_the_script(

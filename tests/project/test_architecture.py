@@ -122,10 +122,24 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     ),
     "flags": ("core",),
     "cli": ("flags", "host", "plan", "ab", "bisect", "commands", "selftest", "core"),
+    "fixtures": (
+        "core",
+        "stats",
+        "host",
+        "verdict",
+        "api",
+        "worker.timing",
+        "worker.device",
+        "worker.model",
+        "worker.checks",
+        "worker.metrics",
+        "worker.jobs",
+    ),
     "pytest_plugin": (
         "start",
         "core",
         "plan",
+        "fixtures",
         "worker.timing",
         "worker.device",
         "worker.model",
@@ -167,7 +181,7 @@ OWNED = {
     "ray": ("fleet",),
     "rich": ("terminal", "verdict", "commands", "selftest", "ab"),
     "psutil": ("host", "worker", "selftest"),
-    "pytest": ("pytest_plugin",),
+    "pytest": ("pytest_plugin", "fixtures"),
     "pytest_benchmark": ("pytest_plugin",),
 }
 

@@ -23,7 +23,14 @@ FLAGS = {
     for flag in (*parameter.opts, *parameter.secondary_opts)
 }
 # pytest-benchmark's, nox's, and those of the scripts in experiments
-OTHERS = {"--benchmark-compare", "--benchmark-json", "--no-venv"} | {
+OTHERS = {
+    "--benchmark-autosave",
+    "--benchmark-compare",
+    "--benchmark-disable",
+    "--benchmark-json",
+    "--benchmark-save",
+    "--no-venv",
+} | {
     flag
     for script in (ROOT / "experiments").glob("*.py")
     for flag in re.findall(r'add_argument\("(--[a-z-]+)"', script.read_text(encoding="utf-8"))

@@ -39,6 +39,7 @@ PLAIN_PACKAGES = (
     "worker",
     "tune",
     "api",
+    "fixtures",
 )
 
 # Names that still have a forbidden word, by word.  Take a name out when it is renamed; a name that

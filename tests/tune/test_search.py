@@ -3,7 +3,7 @@
 import dataclasses
 import math
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import pytest
@@ -64,10 +64,11 @@ class FakeLab:
             )
         return found
 
-    def static(self, case: Case) -> Static:
-        self.now_s += 1.0
-        self.checked.append(case.case_id)
-        return self.static_of(case)
+    def statics(self, cases: Sequence[Case]) -> Generator[Static, None, None]:
+        for one in cases:
+            self.now_s += 1.0
+            self.checked.append(one.case_id)
+            yield self.static_of(one)
 
 
 def search(lab: FakeLab, objective: str = "latency", **more: object) -> Search:

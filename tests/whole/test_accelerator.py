@@ -232,7 +232,7 @@ def peak(device: Device, step: Any) -> dict[str, float]:
         restore=False,
     )
     one = case(device=NAME, threads=None, allocator=None)
-    return dict(count_static_metrics._peak(step, prepared, one, device))
+    return dict(count_static_metrics.peak(step, prepared, one, device))
 
 
 def test_the_peak_is_that_of_the_call_and_not_of_what_ran_before(machine: Machine) -> None:

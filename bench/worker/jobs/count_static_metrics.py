@@ -55,7 +55,7 @@ def find(
     # Memory first: what the other passes leave behind must not count.
     collectors: tuple[tuple[str, Callable[[], Metrics]], ...] = (
         ("process_peak_bytes", lambda: _process_peak(step, prepared)),
-        ("peak_bytes", lambda: _peak(step, prepared, case, device)),
+        ("peak_bytes", lambda: peak(step, prepared, case, device)),
         ("parameters", lambda: {"parameters": _parameters(prepared)}),
         ("flops", lambda: _flops(eager)),
         ("operators", lambda: _operators(step, eager)),
@@ -120,7 +120,7 @@ def _process_peak(step: Step, prepared: Prepared) -> Metrics:
     return {"process_peak_bytes": peak_memory.process_peak_bytes(step)}
 
 
-def _peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Metrics:
+def peak(step: Step, prepared: Prepared, case: Case, device: Device) -> Metrics:
     """Return peak and reserved bytes.
 
     With CUDA graphs the peak is the reserved one: a replay allocates nothing.

@@ -1,0 +1,37 @@
+"""The measurements of an interrupted search, read from its journal.  Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from bench.core.records import Case, Entry, Failure, Measurement, Outcome, StaticMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """Outcomes by round and case id, and static metrics by case id."""
+
+    outcomes: Mapping[tuple[int, str], Outcome] = field(default_factory=dict)
+    statics: Mapping[str, StaticMetrics] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, entries: Iterable[Entry]) -> "Earlier":
+        """Read the entries of a journal; of repeats, the last one counts."""
+        outcomes: dict[tuple[int, str], Outcome] = {}
+        statics: dict[str, StaticMetrics] = {}
+        for entry in entries:
+            match entry:
+                case Measurement() | Failure():
+                    outcomes[entry.replicate, entry.case.case_id] = entry
+                case StaticMetrics():
+                    statics[entry.case.case_id] = entry
+        return cls(outcomes, statics)
+
+    def round(self, number: int, cases: Sequence[Case]) -> dict[str, Outcome] | None:
+        """Return a round that was measured whole; None if a case of it is missing.
+
+        The rest of a round would be measured at another time than its beginning, and the two
+        could not be compared.
+        """
+        found = {case.case_id: self.outcomes.get((number, case.case_id)) for case in cases}
+        known = {key: one for key, one in found.items() if one is not None}
+        return known if len(known) == len(cases) else None

@@ -1,0 +1,89 @@
+"""Fresh pairs: how many are taken, and what an interrupt leaves."""
+
+import dataclasses
+import random
+from collections.abc import Sequence
+
+import pytest
+
+from bench.core.records import Case
+from bench.tune.confirm import LEAST_PAIRS, MOST_PAIRS, Confirmation, confirmed
+from tests.support.cases import case
+
+PLAIN = case(subject="net", batch=8)
+FAST = dataclasses.replace(PLAIN, memory_format="channels_last")
+BOTH = {"plain": (PLAIN, FAST), "second": (FAST, PLAIN)}
+
+
+def taking(noise: float, asked: list[int]) -> object:
+    """A pair whose logs scatter by `noise` around -0.5."""
+    rng = random.Random(1)
+
+    def take(_: int, compared: Sequence[tuple[Case, Case]]) -> list[float | None]:
+        asked.append(len(compared))
+        return [-0.5 + rng.gauss(0, noise) for _ in compared]
+
+    return take
+
+
+def test_pairs_that_agree_are_few_and_those_that_scatter_are_more() -> None:
+    for noise, pairs in ((0.001, LEAST_PAIRS), (0.2, MOST_PAIRS)):
+        asked: list[int] = []
+        found = Confirmation(BOTH)
+        found.run(taking(noise, asked), lambda: False)  # type: ignore[arg-type]
+        assert asked == [2] * pairs
+
+
+def test_both_comparisons_have_their_speedup_and_its_interval() -> None:
+    found = Confirmation(BOTH)
+    found.run(taking(0.01, []), lambda: False)  # type: ignore[arg-type]
+    for name in BOTH:
+        seen = found.of(name)
+        assert seen is not None
+        assert seen.low is not None
+        assert seen.high is not None
+        assert seen.low < 1.6487 < seen.high
+        assert seen.faster
+
+
+def test_a_comparison_that_failed_is_not_tried_again_and_the_other_goes_on() -> None:
+    asked: list[int] = []
+
+    def take(_: int, compared: Sequence[tuple[Case, Case]]) -> list[float | None]:
+        asked.append(len(compared))
+        return [None if a == FAST else -0.5 for a, _ in compared]
+
+    found = Confirmation(BOTH)
+    found.run(take, lambda: False)
+    assert asked == [2, 1, 1, 1, 1]
+    assert found.of("second") is None
+    assert found.of("plain") is not None
+
+
+def test_an_interrupt_keeps_the_pairs_that_were_taken() -> None:
+    def take(number: int, compared: Sequence[tuple[Case, Case]]) -> list[float | None]:
+        if number == 3:
+            raise KeyboardInterrupt
+        return [-0.5] * len(compared)
+
+    found = Confirmation(BOTH)
+    with pytest.raises(KeyboardInterrupt):
+        found.run(take, lambda: False)
+    kept = found.of("plain")
+    assert kept is not None
+    assert kept.pairs == 3
+
+
+def test_no_pair_begins_after_the_budget() -> None:
+    asked: list[int] = []
+    found = Confirmation(BOTH)
+    found.run(taking(0.1, asked), lambda: len(asked) == 2)  # type: ignore[arg-type]
+    assert asked == [2, 2]
+
+
+def test_the_interval_is_wider_because_the_pairs_end_where_they_agree() -> None:
+    values = [-0.50, -0.52, -0.48, -0.51, -0.49]
+    found = confirmed(values)
+    assert found is not None
+    assert found.low is not None
+    assert found.low < 1.6487 * 2.718281828 ** (-2.776 * 0.0158113883 / 5**0.5)

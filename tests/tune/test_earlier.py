@@ -1,0 +1,30 @@
+"""The measurements of an interrupted search are not made again."""
+
+import dataclasses
+
+from bench.core.records import Failure, StaticMetrics
+from bench.tune.earlier import Earlier
+from tests.support.cases import case
+from tests.support.results import measurement
+
+PLAIN = case(mode="inference", batch=8)
+LAST = dataclasses.replace(PLAIN, memory_format="channels_last")
+WHOLE = [measurement(PLAIN, 0, 0.010), measurement(LAST, 0, 0.008)]
+
+
+def test_a_whole_round_is_taken_from_the_journal_and_a_part_is_not() -> None:
+    found = Earlier.of([*WHOLE, measurement(PLAIN, 1, 0.011)])
+    assert found.round(0, [PLAIN, LAST]) == {PLAIN.case_id: WHOLE[0], LAST.case_id: WHOLE[1]}
+    assert found.round(1, [PLAIN, LAST]) is None
+    assert found.round(2, [PLAIN]) is None
+
+
+def test_a_failure_is_an_outcome_and_the_last_of_repeats_counts() -> None:
+    failed = Failure(case=LAST, replicate=0, status="oom", reason="no memory")
+    found = Earlier.of([*WHOLE, failed])
+    assert found.round(0, [LAST]) == {LAST.case_id: failed}
+
+
+def test_checks_are_kept_by_case() -> None:
+    facts = StaticMetrics(case=LAST, metrics={"peak_bytes": 8.0})
+    assert Earlier.of([facts]).statics == {LAST.case_id: facts}
