@@ -34,6 +34,8 @@ TORCH_TESTS = (
     "tests/worker/metrics/test_peak_memory.py",
     "tests/worker/jobs/test_profile.py",
     "tests/worker/profiler/test_memory_trace.py",
+    "tests/worker/profiler/test_memory_history.py",
+    "tests/worker/profiler/test_fused.py",
     "tests/engine/test_collect.py",
     "tests/engine/test_fork_server.py",
     "tests/worker/checks/test_state.py",

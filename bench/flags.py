@@ -557,7 +557,8 @@ RunCommandShard = Annotated[
     str | None,
     option(
         "--shard",
-        "measure the replicates of one of N machines; `bench merge` joins the directories",
+        "measure the replicates of one of N machines; `bench merge` joins the directories "
+        "[default: those of all]",
         "I/N",
     ),
 ]

@@ -139,7 +139,7 @@ def test_a_checkout_that_is_not_installed_has_no_version(
     monkeypatch.setattr(cli, "DISTRIBUTION", "convnet-bench-that-nobody-installed")
     with pytest.raises(typer.Exit):
         cli.show_version(wanted=True)
-    said = "(not installed; pyproject.toml has the version)"
+    said = "(not installed; the version comes from the tag of the checkout)"
     assert capsys.readouterr().out == f"convnet-bench-that-nobody-installed {said}\n"
 
 

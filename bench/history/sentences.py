@@ -111,14 +111,14 @@ def asked_of(finding: Finding) -> dict[str, str]:
 def _axes(series: Series) -> dict[str, str]:
     """Return what a command has to ask for; an input of the subject's own needs no flag."""
     row = series.row
-    found = {
+    on_cpu = row.device == "cpu"
+    return {
         axis.name: str(value)
         for axis in AXES
-        if (value := getattr(row, axis.name)) is not None and value != "own"
+        if (value := getattr(row, axis.name)) is not None
+        and value != "own"
+        and axis.means_something(mode=str(row.mode), on_cpu=on_cpu, cudnn=True, tf32=True)
     }
-    if row.mode == "training":
-        found.pop("grad_mode", None)
-    return found
 
 
 def _flags(series: Series) -> list[str]:

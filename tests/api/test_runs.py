@@ -147,7 +147,7 @@ def asked_by(monkeypatch: pytest.MonkeyPatch, path: Path, *given: Any, **more: A
         seen.append(asked)
         return run.Ran(path, 0)
 
-    monkeypatch.setattr(run, "measured", measured)
+    monkeypatch.setattr("bench.api.runs.measured", measured)
     bench.run(*given, **more)
     return seen[0]
 

@@ -112,7 +112,7 @@ def test_where_a_profile_that_was_interrupted_lies_is_said_as_it_is(
     monkeypatch.setattr(profile, "_look", lambda _: found)
     monkeypatch.setattr(expand, "make", lambda *_: expand.Plan((), ()))
     monkeypatch.setattr(profile, "_begin", lambda *_: run_directory.RunDir(Path(name)))
-    monkeypatch.setattr(profile, "_entries", interrupt)
+    monkeypatch.setattr(profile, "_profiles", interrupt)
     assert profile.run(profile.Asked()) == 130
     shown = name.replace("\x1b", "?")
     last = capsys.readouterr().out.splitlines()[-1]

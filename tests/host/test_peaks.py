@@ -116,7 +116,7 @@ def test_a_folder_for_temporary_files_that_is_closed_costs_the_peaks_alone(
     monkeypatch.setattr(tempfile, "tempdir", "/proc")
     found, (problem,) = peaks.measure([case()], timeout_s=1)
     assert found == {}
-    assert problem.startswith("cpu: /proc/bench-peaks-")
+    assert problem.startswith("cpu: /proc/bench-peak_measuring-")
 
 
 @pytest.mark.slow

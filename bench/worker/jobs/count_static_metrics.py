@@ -196,13 +196,11 @@ def _energy(step: Step, case: Case, device: Device) -> Metrics:
         step.prepare(1)
         step()
 
-    if case.device == "cpu":
-        packages = rapl.opened()
-        used_j = energy.energy_j_per_call(packages, call, device.wait) if packages else None
-        return {} if used_j is None else {"energy_j_per_image": used_j / case.batch}
     gpu = nvidia.gpu_of(device.name)
     if gpu is None:
-        return {}
+        packages = rapl.opened() if case.device == "cpu" else None
+        used_j = energy.energy_j_per_call(packages, call, device.wait) if packages else None
+        return {} if used_j is None else {"energy_j_per_image": used_j / case.batch}
     joules = energy.energy_j_per_call(gpu, call, device.wait)
     gpu.close()
     if gpu.is_slice:
