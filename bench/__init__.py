@@ -3,6 +3,7 @@
     measure  one model or function, in this process
     compare  several, which take turns in this process
     run      a sweep, each case in fresh processes, as the command `bench run`
+    tune     the fastest settings that are still right, as the command `bench tune`
     load     the results of a run
 
 Nothing else is imported with this package: torch comes with the first use of one of these names.
@@ -16,8 +17,9 @@ if TYPE_CHECKING:
     from bench.api.measuring import measure as measure
     from bench.api.runs import load as load
     from bench.api.runs import run as run
+    from bench.api.tuning import tune as tune
 
-__all__ = ["compare", "load", "measure", "run"]
+__all__ = ["compare", "load", "measure", "run", "tune"]
 
 _DOORS = {
     "load": "bench.api.runs",
@@ -27,8 +29,8 @@ _DOORS = {
 
 
 def __getattr__(name: str) -> Any:
-    if name == "compare":
-        return import_module("bench.compare")  # a package that can be called
+    if name in ("compare", "tune"):
+        return import_module(f"bench.{name}")  # a package that can be called
     if name not in _DOORS:
         raise AttributeError(f"module 'bench' has no attribute {name!r}")
     return getattr(import_module(_DOORS[name]), name)

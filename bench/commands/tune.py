@@ -65,9 +65,22 @@ class Asked:
     out: Path | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ran:
+    """A search that ended.  found: None if no setting gave a right result."""
+
+    path: Path
+    code: int
+    found: TuneOutcome | None
+
+
 def run(asked: Asked) -> int:
     """Search, and write a directory.  Return the exit code."""
-    console = wide_console()
+    return measured(asked, wide_console()).code
+
+
+def measured(asked: Asked, console: Console) -> Ran:
+    """Search, and write a directory."""
     objective = _objective(asked)
     choice = space.Choice.of(asked.only, asked.fix)
     axes = _axes(asked)
@@ -140,7 +153,7 @@ def resume(path: Path) -> int:
 
     known = Earlier.of(read_journal(directory.journal))
     say(f"{number_of(len(known.outcomes), 'measurement')} of {path} are taken over")
-    return _search(asked, objective, space_at, directory, options, console, say, known)
+    return _search(asked, objective, space_at, directory, options, console, say, known).code
 
 
 def _asked_by(path: Path, stored: Mapping[str, Any]) -> Asked:
@@ -187,7 +200,7 @@ def _search(
     console: Console,
     say: Callable[[str], None],
     earlier: Earlier | None = None,
-) -> int:
+) -> Ran:
     holder = run_directory.lock(directory)
     journal = Journal(directory.journal)
     start_s = time.monotonic()
@@ -227,8 +240,8 @@ def _search(
             interrupted = True
             say(f"interrupted; bench tune --resume {directory.path} continues; the best so far:")
         if not search.can_answer():
-            code = _nothing(search, say)
-            return INTERRUPTED if interrupted else code
+            code = INTERRUPTED if interrupted else _nothing(search, say)
+            return Ran(path=directory.path, code=code, found=None)
         made = _outcome(search, pairs, time.monotonic() - start_s, options)
         if interrupted and made.against_plain is None:
             made = replace(made, unconfirmed="the search was interrupted before")
@@ -238,7 +251,7 @@ def _search(
         journal.close()
         run_directory.finish(directory, complete=not interrupted)
         run_directory.release(holder)
-    return INTERRUPTED if interrupted else OK
+    return Ran(path=directory.path, code=INTERRUPTED if interrupted else OK, found=made)
 
 
 def _outcome(

@@ -174,14 +174,14 @@ class Search:
         self.costs.setdefault(key, {})[number] = objectives.time_s(outcome, self.objective)
 
     def _check(self, cases: Sequence[Case]) -> None:
-        """Check unchecked candidates against float64, the best first.
+        """Check unchecked candidates against float64, plain first, then the best.
 
         When one is refused, another leads, so that more may be left.
         """
         waiting = [case for case in cases if case.case_id not in self.statics]
         plain = self.plain
         if plain is not None and plain.case_id in self.costs and plain not in waiting:
-            waiting += [plain] if plain.case_id not in self.statics else []
+            waiting = [*([plain] if plain.case_id not in self.statics else []), *waiting]
         if not waiting or self._deadline.spent:
             return
         with contextlib.closing(self.lab.statics(waiting)) as found:
@@ -194,7 +194,7 @@ class Search:
 
     def _keep(self, case: Case, static: Static) -> None:
         self.statics[case.case_id] = static
-        why = refused(static, self.max_error, self.max_memory)
+        why = refused(static, self.max_error, self.max_memory) or self._unlike_plain(static)
         if why is None:
             return
         self.tell(f"{case.case_id} is refused: {why}")
@@ -202,6 +202,13 @@ class Search:
             self.plain_refused = Refused(case, why)
         else:
             self.refused[case.case_id] = Refused(case, why)
+
+    def _unlike_plain(self, static: Static) -> str | None:
+        """Return why a candidate is refused that cannot be checked although plain could."""
+        plain = self.statics.get(self.plain.case_id) if self.plain is not None else None
+        if static.doubt is None or plain is None or plain.doubt is not None:
+            return None
+        return f"its result could not be checked, and that of plain could: {static.doubt}"
 
     def _compile(self, space: Space) -> None:
         """Measure one round of the compile modes on the best eager settings."""

@@ -156,6 +156,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
         "plots",
         "terminal",
         "commands",
+        "tune",
         "worker.timing",
         "worker.device",
         "worker.model",

@@ -156,6 +156,21 @@ def test_an_unknown_error_is_refused_only_where_a_bound_was_asked_for() -> None:
     assert "unknown (it draws random numbers)" in bound.refused[BOTH.case_id].reason
 
 
+def test_a_setting_that_cannot_be_checked_does_not_win_where_plain_could() -> None:
+    unknown = Static({}, doubt="the float64 reference would take over 5 s")
+
+    def static_of(one: Case) -> Static:
+        return unknown if one.memory_format == "channels_last" else Static({"relative_error": 0.0})
+
+    found = search(FakeLab(time_s, static_of=static_of))
+    found.run()
+    winner, _ = found.winner()
+    assert winner.memory_format == "contiguous"
+    whys = [one.reason for key, one in found.refused.items() if "channels_last" in key]
+    assert whys
+    assert all("could not be checked, and that of plain could" in why for why in whys)
+
+
 def test_a_setting_that_fails_is_refused_with_its_status() -> None:
     failure = Failure(case=BOTH, replicate=0, status="unsupported", reason="no bfloat16 here")
     found = search(FakeLab(time_s, failing={BOTH.case_id: failure}))
