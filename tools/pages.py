@@ -128,6 +128,8 @@ def _comments(model: Any) -> dict[str, str]:
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [" ".join(str(cell).split()).replace("|", "\\|") for cell in row]
+        cells = [
+            " ".join(str(cell).split()).replace("|", "\\|").replace("<", "&lt;") for cell in row
+        ]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"

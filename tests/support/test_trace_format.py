@@ -37,7 +37,7 @@ def test_slices_know_those_around_them() -> None:
         ([event("C", args={})], "needs numbers"),
         ([event("C", args={"x": 1}, ts=2), event("C", args={"x": 1}, ts=1)], "back in time"),
         ([event("C", args={"x": 1}), event("C", args={"y": 1})], "changes its series"),
-        ([event("M", name="thread_nam", args={"name": "t"})], "metadata"),
+        ([event("M", name="thread_label", args={"name": "t"})], "metadata"),
         ([event("s", id=1, cat="c")], "one end"),
         ([event("s", id=1, cat="c"), event("s", id=1, cat="c")], "one id"),
     ],
