@@ -128,8 +128,14 @@ def _comments(model: Any) -> dict[str, str]:
 def _table(head: tuple[str, ...], rows: list[Any]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + "---|" * len(head)]
     for row in rows:
-        cells = [
-            " ".join(str(cell).split()).replace("|", "\\|").replace("<", "&lt;") for cell in row
-        ]
+        cells = [_cell(str(cell)) for cell in row]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Return the text in one line, with `<` escaped outside of code."""
+    parts = " ".join(text.split()).replace("|", "\\|").split("`")
+    return "`".join(
+        part if number % 2 else part.replace("<", "&lt;") for number, part in enumerate(parts)
+    )
