@@ -413,7 +413,7 @@ To = Annotated[
 ]
 ExportOut = Annotated[
     Path | None,
-    option("--out", "file to write; for asv its results folder [default: standard output]", "FILE"),
+    option("--out", "file to write; asv and parquet need it [default: standard output]", "FILE"),
 ]
 
 # of bench profile
@@ -618,8 +618,8 @@ RunCommandIsolation = Annotated[
     str | None,
     option(
         "--isolation",
-        "run each case in a process of its own, or in one for each device and replicate, which "
-        "saves the start of processes but lets a case find what others left [default: process]",
+        "process = each case in a process of its own; session = one process for each device and "
+        "replicate, which saves starts but lets a case find what others left [default: process]",
         "HOW",
         ("process", "session"),
     ),

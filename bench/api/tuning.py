@@ -18,7 +18,7 @@ from bench.tune.tune_result import TuneOutcome
 
 
 class TuneFailed(UserError):  # noqa: N818 - says what happened
-    """No setting gave a right result."""
+    """No setting gave a right result, or none was checked in time."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, repr=False)
@@ -110,7 +110,7 @@ def tune(
     only:     axes to search.  fix: settings that all candidates have, "memory_format=contiguous".
     progress: show the candidates racing, and the answer.
 
-    Raises UserError with a message in one line, TuneFailed if no setting gave a right result, and
+    Raises UserError with a message in one line, TuneFailed if no setting was found, and
     KeyboardInterrupt after the best so far is written.
     """
     asked_axes = {"mode": mode, "batch": batch, "input": input, "device": device}
@@ -134,5 +134,8 @@ def tune(
     if ran.code == command.INTERRUPTED:
         raise KeyboardInterrupt(f"bench tune --resume {ran.path} continues the search")
     if ran.found is None:
-        raise TuneFailed(f"{ran.path}: no setting gave a right result; its table says why")
+        raise TuneFailed(
+            f"{ran.path}: no setting was found: none gave a right result, or the budget ended "
+            "before one was checked; its journal.jsonl has what was measured"
+        )
     return Tuned(path=ran.path, results=ran.found)

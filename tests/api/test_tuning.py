@@ -54,7 +54,7 @@ def test_no_right_setting_is_an_error_in_one_line(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     ran(monkeypatch, command.Ran(path=tmp_path, code=4, found=None))
-    with pytest.raises(tuning.TuneFailed, match="no setting gave a right result"):
+    with pytest.raises(tuning.TuneFailed, match="no setting was found: none gave a right result"):
         bench.tune("net:make")
 
 

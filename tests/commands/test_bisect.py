@@ -1,0 +1,178 @@
+"""The command `bench bisect`: the choice of a case, the journal, and a search in a repository."""
+
+import csv
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from bench.ab import ab_plan, scheduler
+from bench.ab.pair_journal import Pair
+from bench.bisect import journal as bisect_journal
+from bench.bisect.commits import BisectError, Commit
+from bench.bisect.journal import Broken, Confirmed, Measured, to_line
+from bench.bisect.posterior import Suspects
+from bench.bisect.search import CannotRunError
+from bench.commands import bisect
+from bench.results.journal import Journal
+from bench.terminal.progress import wide_console
+from bench.verdict.looks import Stage
+from tests.ab.test_variants import git
+from tests.support.paths import ROOT
+
+COMMITS = [Commit(f"{n}" * 40, f"change {n}", "2026-01-02") for n in range(1, 5)]
+
+
+def chosen(names: dict[str, str], text: str, monkeypatch: pytest.MonkeyPatch) -> str:
+    monkeypatch.setattr(ab_plan, "names", lambda _: names)
+    planned: Any = SimpleNamespace(missing={"x": "side B has no such case"})
+    return bisect._chosen(planned, text)
+
+
+NAMES = {"net:training:b8": "net training N=8", "net:training:b1": "net training N=1"}
+
+
+def test_a_case_is_chosen_by_words_of_its_name_or_by_its_id(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert chosen(NAMES, "N=8 training", monkeypatch) == "net:training:b8"
+    assert chosen(NAMES, "net:training:b1", monkeypatch) == "net:training:b1"
+    assert chosen({"only": "net training"}, "", monkeypatch) == "only"
+
+
+@pytest.mark.parametrize(
+    ("names", "text", "words"),
+    [
+        (NAMES, "", "needs one case, and 2 are selected: net training N=8; net training N=1"),
+        (NAMES, "N=3", "--case 'N=3' fits none of the cases: net training N=8; "),
+        ({}, "", "no common case: side B has no such case"),
+    ],
+)
+def test_a_choice_that_is_none_names_the_cases(
+    names: dict[str, str], text: str, words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(BisectError, match=words):
+        chosen(names, text, monkeypatch)
+
+
+class LivePairs:
+    """Pairs that are known; a commit without values cannot be measured."""
+
+    phase = "forward"
+
+    def __init__(self, values: dict[str, float]) -> None:
+        self.values, self.asked = values, list[str]()
+        good = SimpleNamespace(commit="0" * 40)
+        self.planned = SimpleNamespace(sides=(good, None))
+
+    def pair(self, commit: Commit, number: int) -> tuple[Pair, float]:
+        self.asked.append(commit.sha)
+        if commit.sha not in self.values:
+            raise CannotRunError("it does not import")
+        pair = Pair(stage="fresh", number=number, key="k", samples={"forward": ((1.0,), (1.1,))})
+        return pair, self.values[commit.sha]
+
+
+def measure(path: Path, values: dict[str, float]) -> tuple[bisect._Measure, LivePairs]:
+    live = LivePairs(values)
+    found = bisect._Measure(
+        commits=COMMITS, pairs=live, journal=Journal(path), console=wide_console(),  # type: ignore[arg-type]
+        stored=bisect_journal.read(path),
+    )  # fmt: skip
+    return found, live
+
+
+def test_what_the_journal_has_is_not_measured_again(tmp_path: Path) -> None:
+    path = tmp_path / bisect_journal.NAME
+    one, two, three = (commit.sha for commit in COMMITS[:3])
+    lines: list[bisect_journal.Line] = [
+        Measured(commit=one, value=0.1, good_s=1.0, commit_s=1.1),
+        Broken(commit=two, why="it does not import"),
+        Confirmed(parent=one, commit=three, differs=True, report="x"),
+    ]
+    path.write_text("".join(f"{to_line(line)}\n" for line in lines))
+    found, live = measure(path, {one: 0.2, three: 0.3})
+    assert found.pair(1) == 0.1
+    with pytest.raises(CannotRunError, match="it does not import"):
+        found.pair(2)
+    assert found.differs(Suspects(2, 3, 0.9), slower=True)
+    assert live.asked == []
+    assert found.pair(1) == 0.2  # the journal has one pair of it
+    assert live.asked == [one]
+    assert (found.count, found.values[1], found.confirmation) == (2, [0.1, 0.2], "x")
+
+
+def test_each_answer_is_on_disk_before_the_next(tmp_path: Path) -> None:
+    path = tmp_path / bisect_journal.NAME
+    path.touch()
+    found, _ = measure(path, {COMMITS[0].sha: 0.25})
+    found.pair(1)
+    with pytest.raises(CannotRunError):
+        found.pair(2)
+    kinds = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
+    assert kinds == ["pair", "broken"]
+
+
+def test_a_resume_takes_no_other_search(tmp_path: Path) -> None:
+    with pytest.raises(BisectError, match="give it without revisions"):
+        bisect.run(bisect.Wanted(resume=tmp_path, good="v1"))
+    with pytest.raises(BisectError, match="is not a bisection: No such file"):
+        bisect.run(bisect.Wanted(resume=tmp_path / "nowhere"))
+    (tmp_path / bisect.DESCRIPTION).write_text("{}")
+    with pytest.raises(BisectError, match="is damaged"):
+        bisect.run(bisect.Wanted(resume=tmp_path))
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Five commits; the fourth does four times the work, the third does not import."""
+    folder = tmp_path / "repository"
+    (folder / "pkg").mkdir(parents=True)
+    git(folder, "init", "--quiet", "--initial-branch=main")
+    text = (ROOT / "tests" / "subjects" / "ab_subjects.py").read_text()
+    for number, (times, broken) in enumerate([(1, ""), (1, ""), (1, "oops("), (4, ""), (4, "")]):
+        (folder / "pkg/__init__.py").write_text(f"NUMBER = {number}\n")
+        work = text.replace("range(self.count", f"range({times} * self.count")
+        (folder / "pkg/net.py").write_text(f"{work}\nNUMBER = {number}\n{broken}\n")
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "-m", f"commit {number}")
+    monkeypatch.chdir(folder)
+    monkeypatch.setattr(scheduler.Pairs, "_most", few)
+    return folder
+
+
+def few(_: scheduler.Pairs, stage: Stage) -> int:
+    """So few pairs of the confirmation that only its counted figures decide."""
+    return 2 if stage == "first" else 1
+
+
+def table(path: Path) -> Sequence[dict[str, str]]:
+    with (path / "bisect.csv").open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+@pytest.mark.slow
+@pytest.mark.alone
+def test_the_commit_with_more_work_is_found_beside_one_that_does_not_import(
+    repository: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    axes = {"mode": ("inference",), "batch": ("8",), "threads": ("1",)}
+    subjects = ("pkg.net:Products(8)",)
+    code = bisect.run(
+        bisect.Wanted(good="HEAD~4", bad="main", subjects=subjects, axes=axes, out=out)
+    )
+    assert code == bisect.FOUND
+    rows = table(out)
+    assert [row["subject"] for row in rows] == [f"commit {n}" for n in range(1, 5)]
+    both = float(rows[1]["probability"]) + float(rows[2]["probability"])
+    assert both > 0.95  # the third cannot run, so that it and the fourth are one answer
+    assert "SyntaxError" in rows[1]["not_measured"] or rows[1]["not_measured"] == ""
+    report = (out / "report.md").read_text()
+    assert report.startswith("**")
+    assert "confirms the change" in report
+    assert (out / "bisect.png").is_file()
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
