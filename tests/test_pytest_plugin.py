@@ -264,8 +264,8 @@ def test_limits_fail_a_test_with_a_sentence(runner: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines_random(
         [
             "*Linear(4, 3) takes * (median of * rounds); max_latency_s=1e-09 allows *",
-            "*Linear(4, 3) needs * at its peak; max_peak_bytes=10 allows 10 B",
-            "ones needs 4.00 kB at its peak; max_peak_bytes=10 allows 10 B",
+            "*Linear(4, 3) needs * at its peak; max_peak_bytes=10 allows 10.0 B",
+            "ones needs 4.00 kB at its peak; max_peak_bytes=10 allows 10.0 B",
             "*LimitError: max_latency_s='fast': expected a number above 0",
         ]
     )
