@@ -8,7 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated
+from typing import Annotated, NoReturn
 
 import typer
 
@@ -80,14 +80,14 @@ def run_command(
     precision: flags.Precision = None,
     budget: flags.RunBudget = None,
     timeout: flags.Timeout = None,
-    isolation: flags.RunCommandIsolation = None,
+    isolation: flags.Isolation = None,
     seed: flags.RunSeed = None,
     quick: flags.RunQuick = False,
     fresh_peaks: flags.FreshPeaks = False,
     name: flags.Name = None,
     out: flags.RunOut = None,
     resume: flags.RunResume = None,
-    shard: flags.RunCommandShard = None,
+    shard: flags.Shard = None,
     list_: flags.ListOnly = False,
 ) -> None:
     """Measure the sweep, or your own model, and write a run directory.
@@ -107,7 +107,7 @@ def run_command(
         lambda: run.run(
             run.Asked(
                 config=config,
-                axes={name: tuple(values) for name, values in axes.items() if values},
+                axes=axes,
                 subjects=(*(subjects or ()), *(subject or ())),
                 cases=tuple(case or ()),
                 options={
@@ -144,9 +144,9 @@ def merge(
     Exit codes: 0 merged, 2 the directories are not shards of one run, 4 merged, but shards are
     missing.
     """
-    from bench.commands import merge as merging
+    from bench.commands import merge
 
-    _end(lambda: merging.run(shards, out))
+    _end(lambda: merge.run(shards, out))
 
 
 @app.command()
@@ -176,15 +176,14 @@ def fleet(
 
     Exit codes: 0 every kind has its replicates, 2 wrong use, 4 some are missing (--resume).
     """
-    from bench.commands import fleet as measuring
-    from bench.commands import run as measure
+    from bench.commands import fleet, run
 
     _end(
-        lambda: measuring.run(
-            measuring.Asked(
-                run=measure.Asked(
+        lambda: fleet.run(
+            fleet.Asked(
+                run=run.Asked(
                     config=config,
-                    axes={name: tuple(values) for name, values in axes.items() if values},
+                    axes=axes,
                     subjects=(*(subjects or ()), *(subject or ())),
                     cases=tuple(case or ()),
                     options={
@@ -280,7 +279,7 @@ def ab(
                 a=a,
                 b=b,
                 config=config,
-                axes={name: tuple(values) for name, values in axes.items() if values},
+                axes=axes,
                 subjects=tuple(subject or ()),
                 threshold=0.05 if threshold is None else threshold,
                 own_threshold=threshold is not None,
@@ -337,7 +336,7 @@ def bisect(
                 case=case,
                 phase=phase,
                 config=config,
-                axes={name: tuple(values) for name, values in axes.items() if values},
+                axes=axes,
                 subjects=tuple(subject or ()),
                 options={"budget_s": budget, "timeout_s": timeout, "weights": weights},
                 most_pairs=MOST_PAIRS if pairs is None else pairs,
@@ -387,17 +386,13 @@ def tune(
             raise typer.BadParameter(
                 "--resume goes on with what that search was; give no other flag"
             )
-        directory = resume
-        _end(lambda: tune.resume(directory))
-        return
+        _end(tune.resume, resume)
     if verify is not None:
         from bench.commands import tune_verify
 
         if subjects or subject:
             raise typer.BadParameter("--verify names its subject in the TOML file; give no other")
-        path = verify
-        _end(lambda: tune_verify.run(path, budget, timeout))
-        return
+        _end(tune_verify.run, verify, budget, timeout)
     given = {"mode": mode, "batch": batch, "input": input_, "device": device}
     named = [*(subjects or ()), *([subject] if subject else [])]
     if len(named) > 1:
@@ -456,11 +451,11 @@ def history(
 
     Exit codes: 0, with --strict 1 if a series is slower, 2 wrong use.
     """
-    from bench.commands import history as past
+    from bench.commands import history
 
     _end(
-        lambda: past.run(
-            past.Asked(
+        lambda: history.run(
+            history.Asked(
                 runs=tuple(runs or ()),
                 cases=tuple(case or ()),
                 branch=branch,
@@ -484,9 +479,9 @@ def bless(
 
     Writes bench-blessed.toml at the top of the repository; commit it.
     """
-    from bench.commands import bless as accepting
+    from bench.commands import bless
 
-    _end(lambda: accepting.run(accepting.Asked(cases=tuple(cases), why=why, at=at)))
+    _end(lambda: bless.run(bless.Asked(cases=tuple(cases), why=why, at=at)))
 
 
 @app.command()
@@ -514,15 +509,15 @@ def backfill(
     not measured again, so the same command resumes. A commit that does not build is named and
     skipped.
     """
-    from bench.commands import backfill as past
+    from bench.commands import backfill
 
     _end(
-        lambda: past.run(
-            past.Asked(
+        lambda: backfill.run(
+            backfill.Asked(
                 range=commits,
                 every=every,
                 config=config,
-                axes={name: tuple(values) for name, values in axes.items() if values},
+                axes=axes,
                 subjects=tuple(subject or ()),
                 options={
                     "replicates": replicates,
@@ -587,7 +582,7 @@ def profile(
             a=a,
             b=b,
             config=config,
-            axes={name: tuple(values) for name, values in axes.items() if values},
+            axes=axes,
             subjects=tuple(subject or ()),
             options={"timeout_s": timeout, "weights": weights},
             out=out,
@@ -597,7 +592,7 @@ def profile(
         lambda: profile.run(
             profile.Asked(
                 config=config,
-                axes={name: tuple(values) for name, values in axes.items() if values},
+                axes=axes,
                 subjects=tuple(subject or ()),
                 timeout_s=timeout,
                 weights=weights,
@@ -644,7 +639,7 @@ def doctor() -> None:
     _end(doctor.run)
 
 
-def _end(command: Callable[[], int]) -> None:
+def _end(command: Callable[..., int], *arguments: object) -> NoReturn:
     """Exit with the command's code; an error that a user can fix is one line on stderr."""
     from bench.core.errors import UserError, one_line, refused
 
@@ -652,7 +647,7 @@ def _end(command: Callable[[], int]) -> None:
         if signal.getsignal(number := getattr(signal, ending)) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     try:
-        code = command()
+        code = command(*arguments)
     except UserError as error:
         print(f"bench: {one_line(error)}", file=sys.stderr)
         code = WRONG_USE

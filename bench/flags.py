@@ -34,14 +34,14 @@ WEIGHTS_HELP = (
 
 
 def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
-    """Add a repeatable flag for every axis; the command gets all of them as `axes`.
+    """Add a repeatable flag for every axis; the command gets those that were given as `axes`.
 
     Typer reads flags from the signature and has no other way to add them from a list.
     """
 
     def run(**given: Any) -> None:
-        axes = {axis.name: given.pop(axis.name) or [] for axis in AXES}
-        command(axes=axes, **given)
+        asked = {axis.name: tuple(given.pop(axis.name) or ()) for axis in AXES}
+        command(axes={name: values for name, values in asked.items() if values}, **given)
 
     signature = inspect.signature(command, eval_str=True)
     own = [one for name, one in signature.parameters.items() if name != "axes"]
@@ -553,7 +553,7 @@ ProfileRounds = Annotated[
 ]
 
 # of bench run_command
-RunCommandShard = Annotated[
+Shard = Annotated[
     str | None,
     option(
         "--shard",
@@ -614,7 +614,7 @@ AbCount = Annotated[
 ]
 
 # of bench run_command
-RunCommandIsolation = Annotated[
+Isolation = Annotated[
     str | None,
     option(
         "--isolation",
