@@ -17,12 +17,12 @@ from typing import Any, Literal
 
 from bench.ab import worktrees
 from bench.ab.own_packages import own_packages
-from bench.ab.worktrees import GitError, git, top_of
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.protocol import Proof
 from bench.host.environment import git_state, refused_by_git
+from bench.host.git import GitError, git, top_of
 from bench.host.interpreter import HERE, Place
 
 Kind = Literal["revision", "settings", "python"]

@@ -7,8 +7,8 @@ from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.ab.worktrees import GitError, git
 from bench.core.errors import UserError
+from bench.host.git import GitError, git
 
 # A commit that changes a file which the subject imports is this many times as probable as others.
 TOUCHING = 10.0

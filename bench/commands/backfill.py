@@ -30,6 +30,7 @@ from bench.history.commits import Commit
 from bench.history.past import PastError, Shelf
 from bench.history.store import STORE
 from bench.host import environment, probe
+from bench.host.git import git_variables, top_of
 from bench.host.interpreter import Place
 from bench.plan import config
 from bench.results.csv_files import MEASUREMENTS
@@ -152,7 +153,7 @@ def _measure(
     here: Path,
 ) -> Results | NotMeasured:
     """Measure a commit in a worktree of its own, and put the run into the store."""
-    top = worktrees.top_of(here)
+    top = top_of(here)
     with worktrees.scratch(top) as scratch:
         try:
             side = variants.placed(_side(commit), scratch / commit.sha, here, top)
@@ -233,7 +234,7 @@ def _child(place: Place, request: str, log: Path) -> int:
         process = subprocess.Popen(
             place.command("bench.commands.past_run"),
             cwd=place.folder,
-            env={**environment.git_variables(), **place.environment()},
+            env={**git_variables(), **place.environment()},
             stdin=subprocess.PIPE,
             stdout=output,
             stderr=subprocess.STDOUT,

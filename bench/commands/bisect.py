@@ -34,6 +34,7 @@ from bench.core.records import SCHEMA_VERSION, Case, whole_phase
 from bench.core.text import command, number_of
 from bench.engine import policy
 from bench.host import environment, gpu_driver, preflight
+from bench.host.git import top_of
 from bench.plots import posterior as posterior_plot
 from bench.results import run_directory
 from bench.results.journal import Journal
@@ -77,7 +78,7 @@ def run(wanted: Wanted) -> int:
         config=wanted.config, axes=wanted.axes, subjects=wanted.subjects, options=wanted.options
     )
     deadline = policy.Deadline.begun(wanted.options.get("budget_s"), time.monotonic)
-    top = worktrees.top_of(Path.cwd())
+    top = top_of(Path.cwd())
     with worktrees.scratch(top) as scratch:
         sides = [
             variants.opened_in(one, scratch / name) for one, name in ((good, "GOOD"), (bad, "BAD"))

@@ -10,7 +10,8 @@ from functools import cached_property
 from pathlib import Path
 
 from bench.core.errors import UserError
-from bench.host.environment import git_variables, refused_by_git
+from bench.host import git as host_git
+from bench.host.environment import refused_by_git
 
 MOST_S = 60
 _FIELD = "\x1f"
@@ -76,17 +77,7 @@ def top(folder: Path) -> Path:
 def git(folder: Path, *arguments: str, why: str) -> str:
     """Return the output of git.  Raises CommitsError."""
     try:
-        done = subprocess.run(
-            ["git", *arguments],
-            cwd=folder,
-            env=git_variables(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=MOST_S,
-            check=False,
-        )
+        done = host_git.asked(folder, *arguments, timeout_s=MOST_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         raise CommitsError(f"{why} (git: {getattr(error, 'strerror', None) or error})") from None
     if done.returncode:

@@ -18,6 +18,7 @@ import psutil
 
 from bench import start
 from bench.core.text import command
+from bench.host import git
 
 WANTED_VARIABLES = re.compile(
     r"LD_PRELOAD|GLIBC_TUNABLES|"
@@ -36,6 +37,7 @@ SECRET = re.compile(r"TOKEN|SECRET|PASSWORD|KEY|CREDENTIAL", re.IGNORECASE)
 SUITE = Path(start.SUITE).resolve()
 # The parts of the suite that measure; the others only read results.
 MEASURES = ("ab", "core", "engine", "host", "plan", "worker", "start.py")
+GIT_S = 20  # after which an answer of git counts as none
 PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
 # What torch and the driver tell of a GPU → how messages name it.
 FIXED_OF_GPUS = {
@@ -235,30 +237,10 @@ def _ratio(quota: str | None = None, period: str | None = None) -> float | None:
         return None
 
 
-# Those of git-rev-parse(1) --local-env-vars that point to another repository.  A git hook sets
-# them, and with them git would work on the user's own index.
-_GIT_ELSEWHERE = frozenset(
-    f"GIT_{name}"
-    for name in (
-        "DIR", "WORK_TREE", "IMPLICIT_WORK_TREE", "INDEX_FILE", "OBJECT_DIRECTORY",
-        "ALTERNATE_OBJECT_DIRECTORIES", "COMMON_DIR", "PREFIX", "SHALLOW_FILE", "GRAFT_FILE",
-    )
-)  # fmt: skip
-
-
-def git_variables() -> dict[str, str]:
-    """Return an environment in which git uses only the folder that it is started in.
-
-    Its messages are in English, because they are parsed.
-    """
-    own = {name: value for name, value in os.environ.items() if name not in _GIT_ELSEWHERE}
-    return {**own, "LC_ALL": "C"}
-
-
 def no_commit(folder: Path) -> str | None:
     """Return why `folder` has no commit, and what to do; None if it has one."""
     try:
-        done = _asked(folder, "rev-parse", "--verify", "HEAD")
+        done = git.asked(folder, "rev-parse", "--verify", "HEAD", timeout_s=GIT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         return f"git: {getattr(error, 'strerror', None) or 'it did not answer within 20 s'}"
     if done.returncode == 0:
@@ -286,24 +268,10 @@ def refused_by_git(said: str) -> str | None:
 
 def _git(folder: Path, *arguments: str) -> str | None:
     try:
-        done = _asked(folder, *arguments)
+        done = git.asked(folder, *arguments, timeout_s=GIT_S)
     except (OSError, subprocess.TimeoutExpired):
         return None
     return done.stdout.strip() if done.returncode == 0 else None
-
-
-def _asked(folder: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """Raises OSError, TimeoutExpired."""
-    return subprocess.run(
-        ["git", *arguments],
-        cwd=folder,
-        env=git_variables(),
-        capture_output=True,
-        encoding="utf-8",
-        errors="replace",
-        timeout=20,
-        check=False,
-    )
 
 
 def last_cache_bytes(processors: Collection[int] | None = None, sys: Path = SYS) -> int | None:

@@ -15,6 +15,7 @@ import pytest
 from bench.ab import worktrees
 from bench.ab.variants import Side, SideError, bring, lacks, opened, parse, unproven
 from bench.core.protocol import Proof
+from bench.host import git as host_git
 from bench.host.environment import no_commit
 
 
@@ -146,7 +147,7 @@ def test_worktrees_are_gone_however_it_ends_and_those_of_others_stay(
 def test_worktrees_are_gone_though_a_second_signal_comes_while_they_are_removed(
     repository: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
 ) -> None:
-    kept = worktrees.git
+    kept = host_git.git
 
     def hurried(folder: Path, *arguments: str, **more: Any) -> str:
         if arguments[:2] == ("worktree", "remove"):
