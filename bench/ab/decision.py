@@ -125,8 +125,8 @@ def tell(report: ab_report.AbReport, console: Console, path: Path) -> None:
     with contextlib.suppress(BrokenPipeError):  # nobody reads, but the exit code still counts
         console.print(ab_report.table(report))
         for line in report.causes_told:
-            console.print(tables.safe(line), soft_wrap=True)
+            tables.say(console, line)
         for note in (*report.notes, *([problem] if problem else [])):
-            console.print(tables.safe(note), soft_wrap=True)
-        console.print(tables.safe(f"report: {path / REPORT}"), soft_wrap=True)
+            tables.say(console, note)
+        tables.say(console, f"report: {path / REPORT}")
         github.annotate(ci.of_ab(report), console)

@@ -45,9 +45,9 @@ def run(asked: Asked) -> int:
             path = ab_directory.create(asked, planned)
         else:
             path = ab_directory.reopen(asked, planned, stored)
-        console.print(tables.safe(ab_plan.begins(planned)), soft_wrap=True)
+        tables.say(console, ab_plan.begins(planned))
         for warning in preflight.warnings():
-            console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
+            tables.say(console, f"note: {warning}")
         devices = (case.device for sides in planned.cases.values() for case in sides.values())
         with gpu_driver.kept_loaded(devices):
             return _measure(path, planned, console, strict=asked.strict, explain=asked.explain)
@@ -61,7 +61,7 @@ def _measure(
     holder = run_directory.lock(directory)
     journal = Journal(path / pair_journal.NAME)
     history = ab_directory.null_history(path, planned.machine_id)
-    experience = Experience(tell=lambda text: console.print(tables.safe(text), soft_wrap=True))
+    experience = Experience(tell=lambda text: tables.say(console, text))
     pairs = _pairs(path, planned, journal, paired_test.bias(history), experience)
     incomplete: str | None = "the budget was used up"
     stopped: UserError | None = None
@@ -85,7 +85,7 @@ def _measure(
             decision.write(path, report, pairs, code)
         run_directory.finish(directory, complete=incomplete is None)
         if incomplete is not None:
-            console.print(tables.safe(f"to measure the rest: {_go_on(path)}"), soft_wrap=True)
+            tables.say(console, f"to measure the rest: {_go_on(path)}")
         decision.tell(report, console, path)
     except KeyboardInterrupt:
         return _interrupted(path, console)
@@ -152,7 +152,7 @@ def _with_causes(
 
 
 def _interrupted(path: Path, console: Console) -> int:
-    console.print(tables.safe(f"interrupted; go on with: {_go_on(path)}"), soft_wrap=True)
+    tables.say(console, f"interrupted; go on with: {_go_on(path)}")
     return INTERRUPTED
 
 

@@ -13,6 +13,7 @@ import subprocess
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -37,7 +38,7 @@ from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import load
 from bench.results.results import Results
 from bench.terminal.progress import wide_console
-from bench.verdict.tables import safe
+from bench.verdict import tables
 
 OK, NOTHING, INTERRUPTED = 0, 4, 130
 END_S = 90.0  # for a run that is interrupted to write what it has
@@ -72,8 +73,7 @@ def run(asked: Asked) -> int:
     """Measure what is not measured yet.  Return the exit code."""
     console = wide_console()
 
-    def say(text: str) -> None:
-        console.print(safe(text), soft_wrap=True)
+    say = partial(tables.say, console)
 
     here = Path.cwd().resolve()
     wanted = _wanted(asked, here)

@@ -10,7 +10,7 @@ from bench.core.near import did_you_mean
 from bench.history import blessed, commits, store
 from bench.history.blessed import Blessing
 from bench.terminal.progress import wide_console
-from bench.verdict.tables import safe
+from bench.verdict import tables
 
 OK = 0
 
@@ -44,10 +44,10 @@ def run(asked: Asked, today: datetime.date | None = None) -> int:
     given = [Blessing(case, at, asked.why.strip()) for case in asked.cases]
     blessed.add(path, given, today or datetime.datetime.now(datetime.UTC).date())
     for note in _unknown(asked.cases):
-        console.print(safe(f"note: {note}"), soft_wrap=True)
+        tables.say(console, f"note: {note}")
     for one in given:
         text = f"{one.case}: accepted from {at[:8]} on; commit {path.name}"
-        console.print(safe(text), soft_wrap=True)
+        tables.say(console, text)
     return OK
 
 

@@ -60,7 +60,7 @@ def compare(path: Path, other: Path | None, by: str | None) -> int:
     for table in tables.speedup_tables(speedups, rows):
         console.print(table)
     for line in (*notes, *left_out[:20]):
-        console.print(tables.safe(line), soft_wrap=True)
+        tables.say(console, line)
     if len(left_out) > 20:
         more = number_of(len(left_out) - 20, "more case")
         console.print(f"… and {more} that only one of the two runs has")
@@ -88,10 +88,10 @@ def _profiles(path: Path, other: Path | None, by: str | None, console: Console) 
         )
     for a, b in pairs:
         found = explain(a, b)
-        console.print(tables.safe(f"A: {a.case.case_id}"), soft_wrap=True)
-        console.print(tables.safe(f"B: {b.case.case_id}"), soft_wrap=True)
+        tables.say(console, f"A: {a.case.case_id}")
+        tables.say(console, f"B: {b.case.case_id}")
         for line in text.lines([found], names=False):
-            console.print(tables.safe(line), soft_wrap=True)
+            tables.say(console, line)
         console.print(text.layers_table(found))
     if other is not None:
         console.print(
@@ -166,7 +166,7 @@ def _print_report(
         lines.append(f"… and {more} in the report")
     lines += [problem] if problem else []
     for line in (*lines, f"report: {written}"):
-        console.print(tables.safe(line), soft_wrap=True)
+        tables.say(console, line)
 
 
 def _baseline(path: Path, run: Results) -> tuple[Results | None, list[str]]:

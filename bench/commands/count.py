@@ -8,8 +8,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from bench.ab import ab_plan, counting, variants
 from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.core.records import SCHEMA_VERSION
@@ -36,26 +34,26 @@ def run(asked: Asked) -> int:
         )
     counter = counting.find()
     if counter.engine is None:
-        _say(console, f"unsupported: {counter.why}")
+        tables.say(console, f"unsupported: {counter.why}")
         return UNDECIDED if asked.strict else 0
     if asked.out:
         run_directory.refuse_existing(asked.out)
     a, b = variants.parse(asked.a, asked.b)
     with variants.opened(a, b) as both:
         planned = ab_plan.make(asked, *both)
-        _say(console, f"A: {a.shown}; B: {b.shown}; counted by {counter.why}")
+        tables.say(console, f"A: {a.shown}; B: {b.shown}; counted by {counter.why}")
         path = asked.out or run_directory.default_path(
             "count", both[1].commit, datetime.datetime.now(datetime.UTC)
         )
         with run_directory.new(path) as folder:
             cases, canaries = counting.compared(
-                planned, counter.engine, folder, lambda text: _say(console, text)
+                planned, counter.engine, folder, lambda text: tables.say(console, text)
             )
             document = _document(planned, counter, cases, canaries, path)
             run_directory.write_atomically(folder / FILE, json.dumps(document, indent=1) + "\n")
     for line in lines(cases, ab_plan.names(planned), planned.missing):
-        _say(console, line)
-    _say(console, f"{path / FILE}")
+        tables.say(console, line)
+    tables.say(console, f"{path / FILE}")
     return counted.exit_code(cases, strict=asked.strict)
 
 
@@ -109,7 +107,3 @@ def _document(
         "cases": [dataclasses.asdict(one) for one in cases],
         "missing": dict(planned.missing),
     }
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(tables.safe(text), soft_wrap=True)

@@ -7,12 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
-from rich.text import Text
 
 from bench.commands import derive, provenance, unit
 from bench.commands import merge as merging
 from bench.commands import run as measure
-from bench.core.text import command, printable
+from bench.core.text import command
 from bench.fleet import directories, on_ray
 from bench.fleet import journal as fleet_journal
 from bench.fleet.driver import Driver, FleetError, versions_of
@@ -21,6 +20,7 @@ from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal import run_summary
 from bench.terminal.progress import wide_console
+from bench.verdict import tables
 
 OK, FAILED, INTERRUPTED = 0, 4, 130
 GIT = ("git_commit", "git_dirty", "git_changes")
@@ -82,7 +82,7 @@ def run(asked: Asked) -> int:
             units=units,
             versions=versions,
             git=git,
-            tell=lambda text: _say(console, text),
+            tell=lambda text: tables.say(console, text),
         )
         interrupted, complete = False, False
         try:
@@ -94,8 +94,8 @@ def run(asked: Asked) -> int:
     _results(path, driver, console)
     if not complete:
         if not driver.machines:
-            _say(console, f"no node measures; start one by: {on_ray.START}")
-        _say(console, f"to measure the rest: {command('bench', 'fleet', '--resume', path)}")
+            tables.say(console, f"no node measures; start one by: {on_ray.START}")
+        tables.say(console, f"to measure the rest: {command('bench', 'fleet', '--resume', path)}")
     if interrupted:
         return INTERRUPTED
     return OK if complete else FAILED
@@ -139,13 +139,11 @@ def _results(path: Path, driver: Driver, console: Console) -> None:
     """Write the run directory of each kind, and print its table."""
     made = directories.write_runs(path, driver.lines, ["bench", *sys.argv[1:]])
     for folder, merged in made:
-        _say(console, merging.told(merged, folder))
+        tables.say(console, merging.told(merged, folder))
         results, entries, plots = derive.write_all(folder)
         run_summary.show(results, entries, plots, console)
     if len(made) > 1:
         folders = [str(folder) for folder, _ in made]
-        _say(console, f"which machine is worth its price: {command('bench', 'report', *folders)}")
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(Text(printable(text)), soft_wrap=True)
+        tables.say(
+            console, f"which machine is worth its price: {command('bench', 'report', *folders)}"
+        )

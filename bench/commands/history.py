@@ -11,7 +11,7 @@ from bench.history.store import LeftOut
 from bench.results.csv_files import MEASUREMENTS
 from bench.terminal import history as shown
 from bench.terminal.progress import wide_console
-from bench.verdict.tables import safe
+from bench.verdict import tables
 
 OK, SLOWER = 0, 1
 
@@ -46,7 +46,7 @@ def run(asked: Asked) -> int:
             history,
             folder,
             asked.budget_s,
-            lambda text: console.print(safe(text), soft_wrap=True),
+            lambda text: tables.say(console, text),
         )
     shown.show(history, left, console)
     return code(history, strict=asked.strict)

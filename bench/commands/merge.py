@@ -4,16 +4,14 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.console import Console
-from rich.text import Text
-
 from bench.commands import derive
-from bench.core.text import command, printable
+from bench.core.text import command
 from bench.results import run_directory
 from bench.shards import merge, read
 from bench.shards.merge import Merged
 from bench.terminal import run_summary
 from bench.terminal.progress import wide_console
+from bench.verdict import tables
 
 OK, FAILED = 0, 4
 
@@ -28,21 +26,21 @@ def run(given: Sequence[Path], out: Path) -> int:
     merged = merge.by_kind(read.parts(given))
     for one in merged:
         for part in one.again:
-            _say(
+            tables.say(
                 console,
                 f"note: {part.path}: shard {part.shard} is given more than once, and counts once",
             )
     if len(merged) > 1:
-        _say(console, f"{len(merged)} kinds of machine: each is a run of its own in {out}")
+        tables.say(console, f"{len(merged)} kinds of machine: each is a run of its own in {out}")
     for one in merged:
         path = out if len(merged) == 1 else out / one.name
         merge.write(one, path, ["bench", *sys.argv[1:]])
-        _say(console, told(one, path))
+        tables.say(console, told(one, path))
         results, entries, plots = derive.write_all(path)
         run_summary.show(results, entries, plots, console)
     lacking = merge.missing(merged)
     if lacking:
-        _say(console, _what_to_do(lacking, merged[0]))
+        tables.say(console, _what_to_do(lacking, merged[0]))
     return FAILED if lacking else OK
 
 
@@ -78,7 +76,3 @@ def _with_shard(asked: Sequence[str], shard: str) -> list[str]:
             continue
         found.append(word)
     return [*found, "--shard", shard]
-
-
-def _say(console: Console, text: str) -> None:
-    console.print(Text(printable(text)), soft_wrap=True)

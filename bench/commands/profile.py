@@ -11,6 +11,7 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -70,15 +71,11 @@ def run(asked: Asked) -> int:
     found = _look(settings)
     planned = expand.make(settings, found)
     directory = _begin(asked, settings, found, planned)
-    console.print(
-        tables.safe(f"{number_of(len(planned.cases), 'case')}; torch {found.torch}"), soft_wrap=True
-    )
+    tables.say(console, f"{number_of(len(planned.cases), 'case')}; torch {found.torch}")
     profiles: list[profile_tables.Profile] = []
     failures: list[Failure] = []
     try:
-
-        def say(text: str) -> None:
-            console.print(tables.safe(text), soft_wrap=True)
+        say = partial(tables.say, console)
 
         with gpu_driver.kept_loaded(case.device for case in planned.cases):
             for made in _profiles(planned.cases, settings.run, directory, say, asked.rounds):
@@ -92,7 +89,7 @@ def run(asked: Asked) -> int:
         return _end(profiles, failures, directory, console)
     except KeyboardInterrupt:
         said = f"interrupted; what was done lies in {directory.path}"
-        console.print(tables.safe(said), soft_wrap=True)
+        tables.say(console, said)
         return INTERRUPTED
     finally:
         shutil.rmtree(directory.folders.scratch, ignore_errors=True)
@@ -210,19 +207,14 @@ def _end(
     profile_tables.write_all(directory.path, profiles)
     console.print()
     names = f"{profile_tables.LAYERS}, {profile_tables.OPERATORS}"
-    console.print(tables.safe(f"{directory.path}/: {names} over all cases"), soft_wrap=True)
+    tables.say(console, f"{directory.path}/: {names} over all cases")
     traces = f"{directory.path}/*/{profile_summary.TRACE}"
-    console.print(
-        tables.safe(f"open a trace ({traces}) in ui.perfetto.dev or chrome://tracing"),
-        soft_wrap=True,
-    )
+    tables.say(console, f"open a trace ({traces}) in ui.perfetto.dev or chrome://tracing")
     if any((one.folder / profile_summary.SNAPSHOT).is_file() for one in profiles):
         snapshots = f"{directory.path}/*/{profile_summary.SNAPSHOT}"
-        console.print(
-            tables.safe(
-                f"open what the allocator did in a step ({snapshots}) at pytorch.org/memory_viz"
-            ),
-            soft_wrap=True,
+        tables.say(
+            console,
+            f"open what the allocator did in a step ({snapshots}) at pytorch.org/memory_viz",
         )
     bad = [one for one in failures if one.status not in HARMLESS]
     return FAILED if bad or not profiles else OK

@@ -5,6 +5,7 @@ import datetime
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 
 from rich.console import Console
@@ -45,16 +46,16 @@ def run(asked: planning.Asked, rounds: int | None = None) -> int:
     with variants.opened(a, b) as both:
         planned = planning.make(asked, *both)
         directory = _begin(asked, planned)
-        console.print(tables.safe(_begins(planned)), soft_wrap=True)
+        tables.say(console, _begins(planned))
         for warning in preflight.warnings():
-            console.print(tables.safe(f"note: {warning}"), soft_wrap=True)
+            tables.say(console, f"note: {warning}")
         devices = (case.device for sides in planned.cases.values() for case in sides.values())
         try:
             with gpu_driver.kept_loaded(devices):
                 return _profile(planned, directory, console, rounds or profiles.ROUNDS)
         except KeyboardInterrupt:
             said = f"interrupted; what was done lies in {directory.path}"
-            console.print(tables.safe(said), soft_wrap=True)
+            tables.say(console, said)
             return INTERRUPTED
         finally:
             shutil.rmtree(directory.folders.scratch, ignore_errors=True)
@@ -84,8 +85,7 @@ def _begin(asked: planning.Asked, planned: Planned) -> run_directory.RunDir:
 def _profile(
     planned: Planned, directory: run_directory.RunDir, console: Console, rounds: int
 ) -> int:
-    def say(line: str) -> None:
-        console.print(tables.safe(line), soft_wrap=True)
+    say = partial(tables.say, console)
 
     profiler = profiles.PairProfiler(
         sides={side.name: side for side in planned.sides},
@@ -142,7 +142,7 @@ def _end(
         f"open the traces ({path}/A/*/trace.json.gz, {path}/B/…) in ui.perfetto.dev",
     ]
     for line in lines:
-        console.print(tables.safe(line), soft_wrap=True)
+        tables.say(console, line)
     return FAILED if failed or not found else OK
 
 

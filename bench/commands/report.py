@@ -147,5 +147,5 @@ def _copy_tables(folder: Path, runs: Sequence[Results]) -> None:
 
 def _tell(console: Console, folder: Path, made: page.Page) -> None:
     for one in made.first_words:
-        console.print(tables.safe(f"- {one}"), soft_wrap=True)
-    console.print(tables.safe(f"report: {folder / NAME}"), soft_wrap=True)
+        tables.say(console, f"- {one}")
+    tables.say(console, f"report: {folder / NAME}")

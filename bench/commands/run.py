@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from bench.commands import machine_peaks, provenance
 from bench.commands.machine_peaks import MachinePeaks
@@ -28,7 +27,7 @@ from bench.core.records import Case, Entry
 from bench.core.shard import WHOLE, Shard, ShardError
 from bench.core.shard import parse as parse_shard
 from bench.core.subject import SHIPPED, SubjectError, parse
-from bench.core.text import command, number_of, printable
+from bench.core.text import command, number_of
 from bench.engine import largest
 from bench.engine.requests import request
 from bench.engine.run_estimate import estimate
@@ -42,6 +41,7 @@ from bench.plan.case_costs import with_budget
 from bench.results import journal, run_directory, run_json
 from bench.terminal import brief
 from bench.terminal.progress import Bar, wide_console
+from bench.verdict import tables
 
 # Of --quick.  On a quiet machine a run ends before `extras_s`, or soon after; on a busy one what
 # lacks its replicates has the time up to `budget_s`.
@@ -156,7 +156,7 @@ def measured(asked: Asked, console: Console) -> Ran:
             return Ran(None, OK)
         _say_what_is_planned(planned, console)
         if settings.chosen_without_file:
-            _say(console, brief.of(planned.cases))
+            tables.say(console, brief.of(planned.cases))
         search_began_s = time.monotonic()
         with gpu_driver.kept_loaded(case.device for case in planned.largest):
             planned, largest_batches = _with_largest(planned, settings, console)
@@ -169,11 +169,11 @@ def measured(asked: Asked, console: Console) -> Ran:
         begun = dataclasses.replace(begun, known=asked.known)
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
-        _say(console, text)
+        tables.say(console, text)
     if why := environment.no_commit(Path.cwd()):
-        _say(console, f"note: no commit is stored beside the figures: {why}")
+        tables.say(console, f"note: no commit is stored beside the figures: {why}")
     for warning in preflight.warnings():
-        _say(console, f"note: {warning}")
+        tables.say(console, f"note: {warning}")
     with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
         return Ran(begun.directory.path, _measure(begun, console))
 
@@ -217,25 +217,20 @@ def _say_what_is_planned(planned: expand.Plan, console: Console) -> None:
     """Print notes on what is left out and may be a surprise, and on guessed inputs."""
     for one in planned.left_out:
         if one.settings == expand.LAYERS:
-            _say(console, f"note: {one.reason}")
+            tables.say(console, f"note: {one.reason}")
         elif one.settings == expand.DEVICE:
-            _say(console, f"note: {one.subject} is left out: {one.reason}")
+            tables.say(console, f"note: {one.subject} is left out: {one.reason}")
     for name, text in planned.guessed.items():
-        _say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
+        tables.say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
 
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:
     here = ", ".join(f"{name} ({shown})" for name, shown in begun.devices.items())
     none = "" if len(begun.devices) > 1 else "; no accelerator"
-    _say(
+    tables.say(
         console,
         f"{number_of(len(begun.plan.cases), 'case')}; torch {begun.torch} finds {here}{none}",
     )
-
-
-def _say(console: Console, text: str) -> None:
-    """Print a line without wrapping, so that commands in it can be copied."""
-    console.print(Text(printable(text)), soft_wrap=True)
 
 
 def config_of(asked: Asked) -> config.Config:
@@ -341,7 +336,7 @@ def _with_largest(
             folders=folders,
             log=folders.scratch / "largest.log",
             timeout_s=settings.run.timeout_s,
-            experience=Experience(tell=lambda text: _say(console, text)),
+            experience=Experience(tell=lambda text: tables.say(console, text)),
         )
 
         def attempt(case: Case) -> Entry:
@@ -351,7 +346,7 @@ def _with_largest(
             for asked in planned.largest:
                 found = largest.find(asked, attempt)
                 name = asked.case_id.replace(":b1:", ":bmax:", 1)
-                _say(console, f"{name}: {largest.described(found)}")
+                tables.say(console, f"{name}: {largest.described(found)}")
                 case = dataclasses.replace(asked, batch=found.batch or 1)
                 cases.setdefault(case.case_id, case)
                 if found.batch is not None:
@@ -538,13 +533,13 @@ def _measure(begun: _Begun, console: Console) -> int:
     run_directory.finish(directory, complete=enough)
     run_directory.release(holder)
     if mixed := probe.edited(begun.sources):
-        _say(console, f"note: {mixed}; start a new run")
+        tables.say(console, f"note: {mixed}; start a new run")
     go_on = command("bench", "run", "--resume", directory.path)
     if interrupted:
-        _say(console, f"interrupted; go on with: {go_on}")
+        tables.say(console, f"interrupted; go on with: {go_on}")
         return INTERRUPTED
     if not enough:
-        _say(console, f"to measure the rest: {go_on}")
+        tables.say(console, f"to measure the rest: {go_on}")
     if stopped:
         raise stopped
     return code

@@ -8,11 +8,11 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.text import Text
 
 from bench.commands import provenance
 from bench.core.axes import BY_NAME, MAX_BATCH, AxisError
@@ -36,6 +36,7 @@ from bench.tune.lab import ProcessLab
 from bench.tune.objectives import Objective
 from bench.tune.search import Search
 from bench.tune.tune_result import Candidate, TuneOutcome
+from bench.verdict import tables
 
 BUDGET_S = 300.0
 CONFIRM_SHARE = 0.3  # of the budget, kept for the fresh pairs
@@ -109,8 +110,7 @@ def measured(asked: Asked, console: Console) -> Ran:
     first = space_at(int(axes["batch"][0]))
     directory = _create(asked, found, first, options)
 
-    def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
+    say = partial(tables.say, console)
 
     say(
         f"{len(first.eager)} settings of {printable(subject)} on {device}, then "
@@ -148,8 +148,7 @@ def resume(path: Path) -> int:
         own = {**axes, "batch": (str(batch),)}
         return space.make(found, subject, device, choice, cores, own)
 
-    def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
+    say = partial(tables.say, console)
 
     known = Earlier.of(read_journal(directory.journal))
     say(f"{number_of(len(known.outcomes), 'measurement')} of {path} are taken over")

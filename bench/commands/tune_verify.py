@@ -4,16 +4,14 @@ import json
 import tempfile
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-from rich.text import Text
 
 from bench.commands import provenance
 from bench.commands.tune import SAMPLES_S, WARMUP_S, TuneError
 from bench.compare.groups import label
 from bench.core.records import Case
-from bench.core.text import printable
 from bench.host import probe
 from bench.host.probed import Probe
 from bench.plan import config, expand
@@ -25,6 +23,7 @@ from bench.tune.confirm import Confirmation
 from bench.tune.lab import ProcessLab
 from bench.tune.space import changed
 from bench.tune.verified import Verified
+from bench.verdict import tables
 
 OK, NOT_FASTER, FAILED = 0, 1, 4
 
@@ -42,8 +41,7 @@ def run(path: Path, budget_s: float, timeout_s: float) -> int:
     )
     plain, winner = _cases(file, asked, found)
 
-    def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
+    say = partial(tables.say, console)
 
     if plain == winner:
         say(f"{file}: the plain setting is the choice of the search; there is nothing to verify")

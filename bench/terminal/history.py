@@ -11,7 +11,7 @@ from bench.core.text import are, number_of
 from bench.history import findings, sentences
 from bench.history.findings import Examined, Finding, History
 from bench.history.store import LeftOut
-from bench.verdict.tables import safe
+from bench.verdict import tables
 from bench.verdict.text_table import Cell, Column, TextTable
 
 BARS = "▁▂▃▄▅▆▇█"
@@ -26,7 +26,7 @@ def show(history: History, left: Sequence[LeftOut], console: Console) -> None:
     names, apart = sentences.names_of(series), sentences.has_several_machines(series)
 
     def say(text: str = "") -> None:
-        console.print(safe(text), soft_wrap=True)
+        tables.say(console, text)
 
     say(headline(history))
     for one in history.findings:

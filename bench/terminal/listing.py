@@ -2,14 +2,15 @@
 
 from collections import Counter
 from collections.abc import Mapping
+from functools import partial
 
 from rich.console import Console
-from rich.text import Text
 
 from bench.core import units
-from bench.core.text import number_of, printable
+from bench.core.text import number_of
 from bench.plan.case_costs import Estimate
 from bench.plan.expand import DEVICE, SWEEP, Plan
+from bench.verdict import tables
 
 
 def show(plan: Plan, estimate: Estimate, names: Mapping[str, str], console: Console) -> None:
@@ -18,8 +19,7 @@ def show(plan: Plan, estimate: Estimate, names: Mapping[str, str], console: Cons
     names: of the devices, as their drivers report them.
     """
 
-    def say(text: str) -> None:
-        console.print(Text(printable(text)), soft_wrap=True)
+    say = partial(tables.say, console)
 
     for case in plan.cases:
         say(case.case_id)

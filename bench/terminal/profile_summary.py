@@ -12,6 +12,7 @@ from rich.table import Table
 from bench.core import units
 from bench.core.text import number_of
 from bench.results.profile_tables import FUSED, LAYERS, MEMORY, OPERATORS, SUMMARY, Profile
+from bench.verdict import tables
 from bench.verdict.tables import safe
 
 WIDTH = 100
@@ -36,7 +37,7 @@ def show(profile: Profile, console: Console) -> None:
     console.print()
     console.print(safe(profile.case.case_id), soft_wrap=True, style="bold")
     for line in (*sentences(profile), *(f"note: {note}" for note in profile.notes)):
-        console.print(safe(line), soft_wrap=True)
+        tables.say(console, line)
     console.print(_layers(profile, where), width=width)
     console.print(_operators(profile, where), width=width)
     files = [
@@ -48,7 +49,7 @@ def show(profile: Profile, console: Console) -> None:
         *([SNAPSHOT] if (profile.folder / SNAPSHOT).is_file() else []),
         SUMMARY,
     ]
-    console.print(safe(f"{profile.folder}/: {', '.join(files)}"), soft_wrap=True)
+    tables.say(console, f"{profile.folder}/: {', '.join(files)}")
 
 
 def sentences(profile: Profile) -> list[str]:

@@ -19,6 +19,7 @@ from bench.core.records import Case, Failure, Outcome, whole_phase
 from bench.core.row_names import case_names
 from bench.core.text import number_of, printable
 from bench.terminal.live import LiveTable
+from bench.verdict import tables
 from bench.verdict.text_table import WIDTH
 
 PLAIN_WIDTH = 100  # columns, where the output goes to a file or a pipe
@@ -119,7 +120,7 @@ class Bar:
         self._live.update(drawn, refresh=True)
 
     def note(self, text: str) -> None:
-        self._console.print(Text(printable(text)), soft_wrap=True)
+        tables.say(self._console, text)
 
 
 def _short(outcome: Outcome) -> str:

@@ -23,7 +23,8 @@ from bench.results import corrected, time_spent
 from bench.results.results import Results
 from bench.stats import between_runs
 from bench.stats.intervals import LEAST_REPLICATES
-from bench.verdict.tables import safe, style_of
+from bench.verdict import tables
+from bench.verdict.tables import style_of
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable, wrapped
 
 MOST_ROWS = 60
@@ -83,7 +84,7 @@ def _told(run: Results) -> list[Insight]:
 
 def _say(console: Console, lines: Iterable[str]) -> None:
     for line in lines:
-        console.print(safe(line), soft_wrap=True)
+        tables.say(console, line)
 
 
 def speedups(grid: Grid) -> TextTable:

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from rich.console import Console
 from rich.text import Text
 
 from bench.compare.speedup import ALONE, SHARED, Speedup, is_of_shared, legend_of, verdicts
@@ -43,6 +44,11 @@ def style_of(verdict: str) -> str:
 def safe(text: str) -> Text:
     """Return the text without control characters; square brackets are not read as markup."""
     return Text(printable(text))
+
+
+def say(console: Console, text: str) -> None:
+    """Print a text on a line of its own, which only the terminal breaks."""
+    console.print(safe(text), soft_wrap=True)
 
 
 def speedup_tables(speedups: Iterable[Speedup], rows: Iterable[Row]) -> list[TextTable]:
