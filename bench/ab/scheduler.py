@@ -39,6 +39,17 @@ FRUITLESS = 3  # after so many disturbed repeats in a row, the machine counts as
 INSTEAD = MOST_PAIRS  # pairs with a number from here on replace pairs that failed
 
 
+def repeats(deadline: policy.Deadline) -> policy.RepeatPolicy[Pair]:
+    """Return the policy that measures a pair again while other work disturbs it."""
+    return policy.RepeatPolicy(
+        deadline=deadline,
+        contended=contended,
+        disturbance=lambda pair: (contended(pair), disturbance(pair)),
+        stands=lambda pair: bool(pair.failed),  # a failure counts, even if a repeat works
+        fruitless=FRUITLESS,
+    )
+
+
 class Workers(Protocol):
     """The worker processes of one pair."""
 
@@ -75,13 +86,7 @@ class Pairs:
         After a KeyboardInterrupt, the journal has the pairs that were finished.
         """
         self._deadline = policy.Deadline.begun(self.budget_s, self.clock)
-        self._repeats = policy.RepeatPolicy(
-            deadline=self._deadline,
-            contended=contended,
-            disturbance=lambda pair: (contended(pair), disturbance(pair)),
-            stands=lambda pair: bool(pair.failed),  # a failure counts, even if a repeat works
-            fruitless=FRUITLESS,
-        )
+        self._repeats = repeats(self._deadline)
         if not all(self._stage("first", block) for block in self._blocks()):
             return False
         self._chosen = self.suspects()  # from the first pairs, which are complete now

@@ -36,10 +36,12 @@ class PairWorkers:
     stage: Stage
     number: int
     experience: Experience = field(default_factory=Experience)
+    null: bool = True  # whether A can be compared with itself, which takes a pool of its own
     pools: dict[str, WorkerPool] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.pools = {name: self._pool(name) for name in ("A", "B", AGAIN)}
+        names = ("A", "B", AGAIN) if self.null else ("A", "B")
+        self.pools = {name: self._pool(name) for name in names}
 
     def _pool(self, name: str) -> WorkerPool:
         """Make a worker pool with its own folders, since compiler caches must not be shared."""

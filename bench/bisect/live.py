@@ -6,7 +6,8 @@ from pathlib import Path
 
 from bench.ab import ab_plan, variants
 from bench.ab.ab_plan import AbError, Asked, Look, Planned
-from bench.ab.pair_journal import Pair, contended, disturbance
+from bench.ab.pair_journal import Pair
+from bench.ab.scheduler import repeats
 from bench.ab.variants import Side, SideError
 from bench.ab.workers import PairWorkers
 from bench.bisect.commits import Commit
@@ -17,7 +18,6 @@ from bench.engine.fork_server import StartError
 from bench.engine.workers import Experience
 from bench.verdict.paired_test import pair_value
 
-FRUITLESS = 3  # disturbed repeats in a row, after which the machine counts as always busy
 TRIES = 2  # a commit whose pairs fail so often cannot be measured
 
 
@@ -54,13 +54,7 @@ class Pairs:
 
     def __post_init__(self) -> None:
         self._experience = Experience(tell=self.tell)
-        self._repeats = policy.RepeatPolicy(
-            deadline=self.deadline,
-            contended=contended,
-            disturbance=lambda pair: (contended(pair), disturbance(pair)),
-            stands=lambda pair: bool(pair.failed),
-            fruitless=FRUITLESS,
-        )
+        self._repeats = repeats(self.deadline)
         bad = self.planned.sides[1]
         assert bad.commit is not None
         self._places[bad.commit] = Place(bad, self.planned.cases[self.key]["B"])
@@ -105,6 +99,7 @@ class Pairs:
                 stage="fresh",
                 number=number,
                 experience=self._experience,
+                null=False,
             )
             with workers.open():
                 return workers.compare(self.key, null=False)

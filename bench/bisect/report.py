@@ -13,6 +13,7 @@ from bench.bisect.search import ENOUGH, Answer, Search
 from bench.core import units
 from bench.core.text import command, number_of
 from bench.verdict.markdown import code, escape
+from bench.verdict.text_table import Column, TextTable
 
 MOST_SHOWN = 10  # commits in the table of the terminal and of the report
 LEAST_SHARE = 0.005  # less probable commits are left out
@@ -130,6 +131,18 @@ def ratio(values: Sequence[float]) -> float:
 
 COLUMNS = ("commit", "date", "subject", "probability", "pairs", "ratio", "not_measured")
 HEAD = ("commit", "subject", "probability", "pairs", "time / GOOD")
+
+
+def text_table(found: Found) -> TextTable:
+    """Return the most probable commits as a table for a terminal."""
+    right = HEAD[2:]
+    made = TextTable(
+        "The most probable commits",
+        [Column(name, right=name in right, wraps=name == "subject") for name in HEAD],
+    )
+    for row in found.rows():
+        made.add(*row)
+    return made
 
 
 def markdown(found: Found) -> str:

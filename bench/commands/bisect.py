@@ -12,6 +12,7 @@ import time
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -89,20 +90,27 @@ def run(wanted: Wanted) -> int:
         path = _directory(wanted, commits, key, planned)
         own = {key: planned.cases[key]}
         one = dataclasses.replace(planned, cases=own)
-        tell = _teller(console)
-        for line in _beginning(commits, one, key):
+        tell = partial(tables.say, console)
+        prior = weights(commits, _imported(planned))
+        for line in _beginning(commits, one, key, prior):
             tell(line)
+        phase = wanted.phase or whole_phase(own[key]["A"].mode)
         pairs = Pairs(
-            planned=one, asked=asked, key=key, phase=wanted.phase or _phase(own[key]["A"]),
+            planned=one, asked=asked, key=key, phase=phase,
             directory=path, folder=Path.cwd(), scratch=scratch, deadline=deadline, tell=tell,
             known=known,
         )  # fmt: skip
         with gpu_driver.kept_loaded([case.device for case in own[key].values()]):
-            return _search(wanted, commits, pairs, path, console)
+            return _search(wanted, commits, prior, pairs, path, console)
 
 
 def _search(
-    wanted: Wanted, commits: Sequence[Commit], pairs: Pairs, path: Path, console: Console
+    wanted: Wanted,
+    commits: Sequence[Commit],
+    prior: Sequence[float],
+    pairs: Pairs,
+    path: Path,
+    console: Console,
 ) -> int:
     directory = run_directory.RunDir(path)
     holder = run_directory.lock(directory)
@@ -111,10 +119,8 @@ def _search(
         commits=commits, pairs=pairs, journal=journal, console=console,
         stored=bisect_journal.read(path / bisect_journal.NAME),
     )  # fmt: skip
-    search = Search(
-        weights(commits, _imported(pairs.planned)), measure, most_pairs=wanted.most_pairs
-    )
-    tell = _teller(console)
+    search = Search(prior, measure, most_pairs=wanted.most_pairs)
+    tell = partial(tables.say, console)
     search.tell = lambda now: tell(report.progress(now, commits, measure.count))
     go_on = command("bench", "bisect", "--resume", path)
     try:
@@ -267,10 +273,6 @@ def _chosen(planned: Planned, text: str) -> str:
     )
 
 
-def _phase(case: Case) -> str:
-    return whole_phase(case.mode)
-
-
 def _imported(planned: Planned) -> set[str]:
     """Return the files that the subject imports on either side, relative to the repository."""
     found: set[str] = set()
@@ -286,9 +288,10 @@ def _imported(planned: Planned) -> set[str]:
     return found
 
 
-def _beginning(commits: Sequence[Commit], planned: Planned, key: str) -> list[str]:
-    own = weights(commits, _imported(planned))
-    touching = sum(one > 1 for one in own)
+def _beginning(
+    commits: Sequence[Commit], planned: Planned, key: str, prior: Sequence[float]
+) -> list[str]:
+    touching = sum(one > 1 for one in prior)
     name = ab_plan.names(planned)[key]
     good, torch = str(planned.sides[0].commit)[:9], " and ".join({*planned.versions.values()})
     return [
@@ -297,10 +300,6 @@ def _beginning(commits: Sequence[Commit], planned: Planned, key: str) -> list[st
         f"case: {name}; torch {torch}",
         *(f"note: {warning}" for warning in preflight.warnings()),
     ]
-
-
-def _teller(console: Console) -> Any:
-    return lambda text: console.print(tables.safe(text), soft_wrap=True)
 
 
 def _directory(wanted: Wanted, commits: Sequence[Commit], key: str, planned: Planned) -> Path:
@@ -380,16 +379,13 @@ def _write(path: Path, found: report.Found) -> None:
 
 
 def _tell(found: report.Found, console: Console, path: Path) -> None:
-    tell = _teller(console)
+    tell = partial(tables.say, console)
     tell("")
     tell(found.headline)
     for sentence in found.sentences():
         tell(f"- {sentence}")
     if found.answer is not Answer.NO_EFFECT:
         tell("")
-        widths = [max(map(len, column)) for column in zip(report.HEAD, *found.rows(), strict=True)]
-        for row in (report.HEAD, *found.rows()):
-            cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=True)]
-            tell("  ".join(cells).rstrip())
+        console.print(report.text_table(found))
     tell("")
     tell(f"report: {path / 'report.md'}; plot: {path / posterior_plot.NAME}")

@@ -5,7 +5,7 @@ import io
 import random
 
 from bench.bisect.commits import Commit
-from bench.bisect.report import Found, markdown, progress, table
+from bench.bisect.report import Found, markdown, progress, table, text_table
 from bench.bisect.search import Answer, Search
 from tests.bisect.test_search import Simulated
 
@@ -51,6 +51,9 @@ def test_without_a_difference_nothing_is_blamed() -> None:
 
 def test_the_table_has_every_commit_and_markdown_escapes_subjects() -> None:
     one = found()
+    shown = "\n".join(line.plain for line in text_table(one).lines(100))
+    assert "555555555" in shown
+    assert "time / GOOD" in shown
     rows = list(csv.DictReader(io.StringIO(table(one))))
     assert [row["commit"] for row in rows] == [commit.sha for commit in COMMITS]
     assert sum(float(row["probability"]) for row in rows) > 0.999
