@@ -31,8 +31,8 @@ from bench.verdict.ab_report import AbReport, AbRow
 from bench.verdict.looks import Stage
 from bench.verdict.report import Verdict
 from tests.ab.test_decision import A, B, good, planned
-from tests.ab.test_variants import git
 from tests.support.cases import case
+from tests.support.git import git
 from tests.support.paths import ROOT
 
 SUBJECTS = ROOT / "tests/subjects/ab_subjects.py"

@@ -3,7 +3,6 @@
 import os
 import shutil
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping
 from dataclasses import replace
@@ -17,14 +16,7 @@ from bench.ab.variants import Side, SideError, bring, lacks, opened, parse, unpr
 from bench.core.protocol import Proof
 from bench.host import git as host_git
 from bench.host.environment import no_commit
-
-
-def git(folder: Path, *arguments: str) -> str:
-    who = ["-c", "user.name=Test", "-c", "user.email=test@example.org"]
-    done = subprocess.run(
-        ["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+from tests.support.git import git
 
 
 @pytest.fixture

@@ -1,19 +1,11 @@
 """The commits between two revisions, as a repository has them."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from bench.bisect.commits import BisectError, Commit, between, weights
-
-
-def git(folder: Path, *arguments: str) -> str:
-    own = ("-c", "user.name=n", "-c", "user.email=n@example.com")
-    done = subprocess.run(
-        ["git", *own, *arguments], cwd=folder, check=True, capture_output=True, text=True
-    )
-    return done.stdout.strip()
+from tests.support.git import git
 
 
 def commit(folder: Path, name: str, subject: str) -> str:

@@ -20,7 +20,7 @@ from bench.commands import bisect
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
 from bench.verdict.looks import Stage
-from tests.ab.test_variants import git
+from tests.support.git import git
 from tests.support.paths import ROOT
 
 COMMITS = [Commit(f"{n}" * 40, f"change {n}", "2026-01-02") for n in range(1, 5)]

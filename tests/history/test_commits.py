@@ -1,22 +1,14 @@
 """The first-parent line of real repositories."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
 
 from bench.history import commits
 from bench.history.commits import CommitsError
+from tests.support.git import git
 
 pytestmark = pytest.mark.slow
-
-
-def git(folder: Path, *arguments: str) -> str:
-    names = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-    done = subprocess.run(
-        ["git", *names, *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 def commit(folder: Path, message: str) -> str:

@@ -12,6 +12,7 @@ import pytest
 
 from bench.history import blessed
 from tests.support.cases import case
+from tests.support.git import git
 from tests.support.history import write_run
 from tests.support.paths import ROOT
 
@@ -36,14 +37,6 @@ def make():
 """
 FLAGS = ("--subject", "net:make", "--input", "3,32,32", "--batch", "4", "--mode", "inference")
 Call = Callable[..., subprocess.CompletedProcess[str]]
-
-
-def git(folder: Path, *arguments: str) -> str:
-    names = ("-c", "user.name=a", "-c", "user.email=a@example.org")
-    done = subprocess.run(
-        ["git", *names, *arguments], cwd=folder, capture_output=True, text=True, check=True
-    )
-    return done.stdout.strip()
 
 
 def commit(folder: Path, text: str, message: str) -> str:
