@@ -17,11 +17,10 @@ from bench.core.records import (
     Entry,
     Failure,
     Measurement,
-    RecordError,
     Status,
     stored_fields,
 )
-from bench.results.journal import lines
+from bench.results.journal import records
 from bench.verdict.looks import Stage
 from bench.verdict.paired_test import mean_value, pair_value
 
@@ -254,9 +253,6 @@ def to_line(record: Record) -> str:
 def read(path: Path) -> PairsSoFar:
     """Read the complete lines of a journal.  Raises PairJournalError."""
     seen = PairsSoFar()
-    for number, line in lines(path, PairJournalError):
-        try:
-            seen.add(_RECORD.of_json(line))
-        except RecordError as error:
-            raise PairJournalError(f"{path}, line {number}: {error}") from None
+    for record in records(path, _RECORD.of_json, PairJournalError):
+        seen.add(record)
     return seen

@@ -12,8 +12,7 @@ from typing import Literal
 
 from bench.bisect.commits import BisectError
 from bench.core.decode import Decoder, tagged
-from bench.core.records import RecordError
-from bench.results.journal import lines
+from bench.results.journal import records
 
 NAME = "bisect.jsonl"
 
@@ -83,9 +82,6 @@ class Stored:
 def read(path: Path) -> Stored:
     """Read the complete lines of a journal.  Raises BisectError."""
     stored = Stored()
-    for number, text in lines(path, BisectError):
-        try:
-            stored.add(_LINE.of_json(text))
-        except RecordError as error:
-            raise BisectError(f"{path}, line {number}: {error}") from None
+    for line in records(path, _LINE.of_json, BisectError):
+        stored.add(line)
     return stored

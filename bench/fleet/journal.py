@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 from bench.core.decode import Decoder, tagged
 from bench.core.errors import UserError
-from bench.core.records import RecordError
 from bench.results import journal
 
 NAME = "fleet.jsonl"
@@ -77,13 +76,7 @@ def read(path: Path) -> list[Line]:
     """Return the complete lines; none if there is no file.  Raises FleetJournalError."""
     if not path.exists():
         return []
-    found: list[Line] = []
-    for number, line in journal.lines(path, FleetJournalError):
-        try:
-            found.append(_LINE.of_json(line))
-        except RecordError as error:
-            raise FleetJournalError(f"{path}, line {number}: {error}") from None
-    return found
+    return list(journal.records(path, _LINE.of_json, FleetJournalError))
 
 
 def counting(lines: Iterable[Line]) -> list[Done]:

@@ -5,14 +5,16 @@ Only complete lines count.  An incomplete last line is cut off before anything i
 
 import contextlib
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 from bench.core import decode
 from bench.core.errors import UserError
 from bench.core.records import Entry, RecordError, StaticMetrics, to_line
 
 NAME = "journal.jsonl"
+T = TypeVar("T")
 
 
 class JournalError(UserError):
@@ -71,13 +73,21 @@ def read(path: Path) -> list[Entry]:
 
     Raises JournalError if a complete line is not an entry; the message has its number.
     """
-    entries: list[Entry] = []
-    for number, line in lines(path, JournalError):
+    return without_repeats(records(path, decode.entry, JournalError))
+
+
+def records(path: Path, of_line: Callable[[bytes], T], error: type[UserError]) -> Iterator[T]:
+    """Yield the records of the complete lines.
+
+    of_line: raises RecordError for a line that is not a record.
+
+    Raises `error`, with the number of the line.
+    """
+    for number, line in lines(path, error):
         try:
-            entries.append(decode.entry(line))
-        except RecordError as error:
-            raise JournalError(f"{path}, line {number}: {error}") from None
-    return without_repeats(entries)
+            yield of_line(line)
+        except RecordError as why:
+            raise error(f"{path}, line {number}: {why}") from None
 
 
 def lines(path: Path, error: type[UserError]) -> Iterator[tuple[int, bytes]]:
