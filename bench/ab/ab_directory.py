@@ -11,7 +11,6 @@ from typing import Any
 
 from bench.ab import pair_journal, variants
 from bench.ab.ab_plan import AbError, Asked, Planned
-from bench.core.records import SCHEMA_VERSION
 from bench.host import environment
 from bench.plan import config
 from bench.results import run_directory
@@ -28,18 +27,13 @@ def create(asked: Asked, planned: Planned) -> Path:
     commit = planned.sides[1].commit
     path = asked.out or run_directory.default_path("ab", commit, now)
     document = {
-        "schema": SCHEMA_VERSION,
-        "run_id": path.name,
         "command": ["bench", *sys.argv[1:]],
         "started": now.isoformat(timespec="seconds"),
         **_description(asked, planned),
         "pairs": planned.pairs,
         "environment": {**planned.torch_details, **environment.environment()},
     }
-    with run_directory.new(path) as folder:
-        run_directory.RunDir(folder).folders.scratch.mkdir()
-        (folder / pair_journal.NAME).touch()
-        run_directory.write_atomically(folder / DESCRIPTION, json.dumps(document, indent=1) + "\n")
+    run_directory.create(path, document, name=DESCRIPTION, journal=pair_journal.NAME)
     return path
 
 

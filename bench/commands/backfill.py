@@ -19,6 +19,7 @@ from typing import Any
 
 from bench.ab import variants, worktrees
 from bench.ab.variants import Side
+from bench.commands import provenance
 from bench.commands import run as measuring
 from bench.core import units
 from bench.core.axes import BY_NAME
@@ -30,7 +31,7 @@ from bench.history import commits, past
 from bench.history.commits import Commit
 from bench.history.past import PastError, Shelf
 from bench.history.store import STORE
-from bench.host import environment, probe
+from bench.host import probe
 from bench.host.git import git_variables, top_of
 from bench.host.interpreter import Place
 from bench.plan import config
@@ -79,7 +80,9 @@ def run(asked: Asked) -> int:
     wanted = _wanted(asked, here)
     settings = _settings(asked)
     folder = asked.out or STORE
-    shelf = Shelf(folder / _machine(settings), past.digest_of(_what(settings)))
+    shelf = Shelf(
+        folder / provenance.machine_id(settings.run.timeout_s), past.digest_of(_what(settings))
+    )
     left, done, skipped = past.left_to_do(wanted, shelf, retry=asked.retry)
     again = f", {skipped} skipped (--retry tries them again)" if skipped else ""
     say(
@@ -137,12 +140,6 @@ def _wanted(asked: Asked, here: Path) -> list[Commit]:
     if not found:
         raise PastError(f"{asked.range}: has no commit")
     return found
-
-
-def _machine(settings: config.Config) -> str:
-    """Return the machine_id, which depends on the accelerators that torch finds."""
-    found = probe.look((), {}, settings.run.timeout_s)
-    return str(environment.machine(found.accelerators)["machine_id"])
 
 
 def _measure(

@@ -31,7 +31,7 @@ from bench.bisect.search import MOST_PAIRS, Answer, CannotRunError, OutOfBudgetE
 from bench.commands import ab
 from bench.core.axes import AXES
 from bench.core.errors import UserError
-from bench.core.records import SCHEMA_VERSION, Case, whole_phase
+from bench.core.records import Case, whole_phase
 from bench.core.text import command, number_of
 from bench.engine import policy
 from bench.host import environment, gpu_driver, preflight
@@ -309,8 +309,6 @@ def _directory(wanted: Wanted, commits: Sequence[Commit], key: str, planned: Pla
     now = datetime.datetime.now(datetime.UTC)
     path = wanted.out or run_directory.default_path("bisect", commits[-1].sha, now)
     document = {
-        "schema": SCHEMA_VERSION,
-        "run_id": path.name,
         "command": ["bench", *sys.argv[1:]],
         "started": now.isoformat(timespec="seconds"),
         "good": planned.sides[0].commit,
@@ -327,10 +325,7 @@ def _directory(wanted: Wanted, commits: Sequence[Commit], key: str, planned: Pla
         "machine_id": planned.machine_id,
         "environment": {**planned.torch_details, **environment.environment()},
     }
-    with run_directory.new(path) as folder:
-        run_directory.RunDir(folder).folders.scratch.mkdir()
-        (folder / bisect_journal.NAME).touch()
-        run_directory.write_atomically(folder / DESCRIPTION, json.dumps(document, indent=1) + "\n")
+    run_directory.create(path, document, name=DESCRIPTION, journal=bisect_journal.NAME)
     return path
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 from bench.ab import ab_plan
 from bench.ab.ab_directory import DESCRIPTION
 from bench.commands import ab as comparison
+from bench.commands import provenance
 from bench.core.errors import UserError, one_line
 from bench.history import confirmed, sentences
 from bench.history.confirmed import Answer
 from bench.history.findings import Finding, History
-from bench.host import environment, probe
 from bench.plan import config
 
 MOST_THRESHOLD = 0.05  # of the comparison; a smaller step is compared with half of its size
@@ -29,13 +29,8 @@ def confirm(
     """
     if all(map(confirmed.is_decided, history.findings)):
         return history
-    machine = _machine()
+    machine = provenance.machine_id(PROBE_S)
     return confirmed.with_answers(history, lambda one: _answer(one, store, machine, budget_s, say))
-
-
-def _machine() -> str:
-    found = probe.look((), {}, PROBE_S)
-    return str(environment.machine(found.accelerators)["machine_id"])
 
 
 def _answer(

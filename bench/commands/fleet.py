@@ -44,7 +44,7 @@ def run(asked: Asked) -> int:
     console = wide_console()
     on_ray.ray_module()  # before anything takes time
     git = {name: environment.git_state(Path.cwd())[name] for name in GIT}
-    versions = versions_of(_own_details())
+    versions = versions_of(provenance.fixed(probe.look((), {}, 180.0)))
     if asked.resume:
         path = asked.resume
         stored = directories.reopen(path)
@@ -125,14 +125,6 @@ def _relative(flag: str, path: Path, folder: Path) -> str:
             f"{flag} {path}: lies outside of {folder}, which is all that the machines get; copy it "
             "there"
         ) from None
-
-
-def _own_details() -> dict[str, object]:
-    """Return what is fixed about this process' software."""
-    found = probe.look((), {}, 180.0)
-    machine = provenance.machine(found)
-    around = provenance.software(found, environment.environment())
-    return environment.fixed_details(machine, around)
 
 
 def _results(path: Path, driver: Driver, console: Console) -> None:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from bench.host import environment
+from bench.host import environment, probe
 from bench.host.probed import Probe
 
 
@@ -15,3 +15,34 @@ def machine(found: Probe) -> dict[str, Any]:
 def software(found: Probe, around: Mapping[str, Any]) -> dict[str, Any]:
     """Return versions and sources.  around: `environment.environment()`."""
     return {**found.torch_details, **around, "sources": found.digests}
+
+
+def machine_id(timeout_s: float) -> str:
+    """Return the id of this machine, which depends on the accelerators that torch finds."""
+    found = probe.look((), {}, timeout_s)
+    return str(environment.machine(found.accelerators)["machine_id"])
+
+
+def fixed(found: Probe) -> dict[str, object]:
+    """Return the details of the machine and its software on which figures depend."""
+    return environment.fixed_details(machine(found), software(found, environment.environment()))
+
+
+def differences(before: Mapping[str, Any], sources: Mapping[str, Any], found: Probe) -> list[str]:
+    """Return what has changed on this machine and in the code since, one text each.
+
+    before:  `environment.fixed_details` of run.json.
+    sources: digests of the modules then, by name; a module that is not there counts as unchanged.
+    """
+    now = environment.fixed_details(
+        machine(found), {**found.torch_details, **environment.environment()}
+    )
+    return [
+        f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
+        for what in dict.fromkeys((*before, *now))
+        if before.get(what) != now.get(what)
+    ] + [
+        f"another {name}: its file has changed since"
+        for name, digest in found.digests.items()
+        if sources.get(name, digest) != digest
+    ]

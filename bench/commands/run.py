@@ -367,7 +367,7 @@ def _resume(asked: Asked) -> _Begun:
         probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
     )
     machine = provenance.machine(found)
-    if differs := _differences(before, described, machine, found):
+    if differs := provenance.differences(before, described.environment.sources, found):
         raise MeasureError(
             f"--resume {path}: {'; '.join(differs)}; start a new run and compare the two"
         )
@@ -443,28 +443,6 @@ def _stored_plan(
         return described, before, _cases(stored), options
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise MeasureError(f"--resume {path}: its run.json is damaged ({error})") from None
-
-
-def _differences(
-    before: Mapping[str, Any],
-    described: run_json.Description,
-    machine: Mapping[str, Any],
-    found: Probe,
-) -> list[str]:
-    """Return the details of the machine and the code that have changed since, one text each.
-
-    before: details of the machine as run.json has them.
-    """
-    now = environment.fixed_details(machine, {**found.torch_details, **environment.environment()})
-    return [
-        f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
-        for what in dict.fromkeys((*before, *now))
-        if before.get(what) != now.get(what)
-    ] + [
-        f"another {name}: its file has changed since"
-        for name, digest in found.digests.items()
-        if described.environment.sources.get(name, digest) != digest
-    ]
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:

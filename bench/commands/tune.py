@@ -83,11 +83,10 @@ def run(asked: Asked) -> int:
 def measured(asked: Asked, console: Console) -> Ran:
     """Search, and write a directory."""
     objective = _objective(asked)
-    choice = space.Choice.of(asked.only, asked.fix)
-    axes = _axes(asked)
+    choice = space.Choice.of(asked.only, asked.fix)  # what is wrong is told before the probe
+    axes, subject = _axes(asked), inside(asked.subject, roots())
     if asked.out:
         run_directory.refuse_existing(asked.out)
-    subject = inside(asked.subject, roots())
     options = RunOptions(
         samples_s=SAMPLES_S,
         warmup_s=WARMUP_S,
@@ -95,23 +94,13 @@ def measured(asked: Asked, console: Console) -> Ran:
         seed=asked.seed,
         weights=asked.weights,
     )
-    inputs = {parse(subject).whole: axes["input"][0]} if "input" in axes else {}
-    found = probe.built(
-        probe.look((subject,), inputs, options.timeout_s, weights=options.weights_file)
-    )
+    found = _look(asked, options)
     device = _device(asked, found)
     _check_objective(objective, device, subject)
-    cores = len(environment.machine({})["processors_allowed"] or [0])
-
-    def space_at(batch: int) -> space.Space:
-        own = {**axes, "batch": (str(batch),)}
-        return space.make(found, subject, device, choice, cores, own)
-
+    space_at = _spaces(asked, choice, found, device)
     first = space_at(int(axes["batch"][0]))
     directory = _create(asked, found, first, options)
-
     say = partial(tables.say, console)
-
     say(
         f"{len(first.eager)} settings of {printable(subject)} on {device}, then "
         f"{', '.join(first.compiled) or 'no mode'} of torch.compile on the best; about "
@@ -133,26 +122,38 @@ def resume(path: Path) -> int:
     options = RunOptions(
         **{key: stored["config"][key] for key in RunOptions.model_fields if key in stored["config"]}
     )
+    found = _look(asked, options)
+    _refuse_changes(path, stored, found)
+    objective, choice = _objective(asked), space.Choice.of(asked.only, asked.fix)
+    space_at = _spaces(asked, choice, found, _device(asked, found))
+    say = partial(tables.say, console)
+    known = Earlier.of(read_journal(directory.journal))
+    say(f"{number_of(len(known.outcomes), 'measurement')} of {path} are taken over")
+    return _search(asked, objective, space_at, directory, options, console, say, known).code
+
+
+def _look(asked: Asked, options: RunOptions) -> Probe:
+    """Return what the probe finds.  Raises ProbeError if the subject cannot be built."""
     subject = inside(asked.subject, roots())
     axes = _axes(asked)
     inputs = {parse(subject).whole: axes["input"][0]} if "input" in axes else {}
-    found = probe.built(
+    return probe.built(
         probe.look((subject,), inputs, options.timeout_s, weights=options.weights_file)
     )
-    _refuse_changes(path, stored, found)
-    objective, device = _objective(asked), _device(asked, found)
-    choice = space.Choice.of(asked.only, asked.fix)
+
+
+def _spaces(
+    asked: Asked, choice: space.Choice, found: Probe, device: str
+) -> Callable[[int], space.Space]:
+    """Return the function that makes the space of a batch size."""
+    subject, axes = inside(asked.subject, roots()), _axes(asked)
     cores = len(environment.machine({})["processors_allowed"] or [0])
 
     def space_at(batch: int) -> space.Space:
         own = {**axes, "batch": (str(batch),)}
         return space.make(found, subject, device, choice, cores, own)
 
-    say = partial(tables.say, console)
-
-    known = Earlier.of(read_journal(directory.journal))
-    say(f"{number_of(len(known.outcomes), 'measurement')} of {path} are taken over")
-    return _search(asked, objective, space_at, directory, options, console, say, known).code
+    return space_at
 
 
 def _asked_by(path: Path, stored: Mapping[str, Any]) -> Asked:
@@ -173,19 +174,8 @@ def _refuse_changes(path: Path, stored: Mapping[str, Any], found: Probe) -> None
         before = environment.fixed_details(stored["machine"], stored["environment"])
     except (KeyError, TypeError, AttributeError) as error:
         raise TuneError(f"--resume {path}: its run.json is damaged ({error})") from None
-    machine = provenance.machine(found)
-    now = environment.fixed_details(machine, {**found.torch_details, **environment.environment()})
-    differs = [
-        f"another {what}: it was {before.get(what)}, this is {now.get(what)}"
-        for what in dict.fromkeys((*before, *now))
-        if before.get(what) != now.get(what)
-    ]
     sources = stored["environment"].get("sources", {})
-    differs += [
-        f"another {name}: its file has changed since"
-        for name, digest in found.digests.items()
-        if sources.get(name, digest) != digest
-    ]
+    differs = provenance.differences(before, sources, found)
     if differs:
         raise TuneError(f"--resume {path}: {'; '.join(differs)}; start a new search")
 

@@ -20,7 +20,7 @@ from bench.commands import provenance
 from bench.commands import run as measure
 from bench.core.errors import UserError, one_line
 from bench.engine.scheduler import Known
-from bench.host import environment, priority, probe
+from bench.host import priority, probe
 from bench.host.orphans import end_with_parent
 from bench.results import journal
 from bench.results.csv_files import RUN
@@ -58,11 +58,11 @@ def look(_: Mapping[str, Any]) -> dict[str, Any]:
     if why := priority.undo_nice():
         return {"error": why}
     found = probe.look((), {}, 180.0)
-    machine = provenance.machine(found)
-    fixed = environment.fixed_details(
-        machine, provenance.software(found, environment.environment())
-    )
-    return {"fixed": fixed, "devices": found.names, "node": machine["node"]}
+    return {
+        "fixed": provenance.fixed(found),
+        "devices": found.names,
+        "node": provenance.machine(found)["node"],
+    }
 
 
 def shard(asked: Mapping[str, Any]) -> dict[str, Any]:

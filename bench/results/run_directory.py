@@ -73,14 +73,24 @@ def default_path(name: str | None, commit: str | None, now: datetime.datetime) -
     return RESULTS / "-".join(parts)
 
 
-def create(path: Path, description: Mapping[str, Any]) -> RunDir:
-    """Make a new directory with its run.json.  Raises RunDirError."""
+def create(
+    path: Path,
+    description: Mapping[str, Any],
+    *,
+    name: str | None = None,
+    journal: str | None = None,
+) -> RunDir:
+    """Make a new directory with its description and an empty journal.  Raises RunDirError.
+
+    name, journal: the names of both files, where they are not those of a run.
+    """
     with new(path) as folder:
         run = RunDir(folder)
         run.folders.scratch.mkdir()
         document = {"schema": SCHEMA_VERSION, "run_id": path.name, **description}
-        write_atomically(run.description, json.dumps(document, indent=1) + "\n")
-        run.journal.touch()
+        file = folder / name if name else run.description
+        write_atomically(file, json.dumps(document, indent=1) + "\n")
+        (folder / journal if journal else run.journal).touch()
     return RunDir(path)
 
 
