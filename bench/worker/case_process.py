@@ -71,6 +71,14 @@ DISK: Mapping[DiskTrouble, str] = {
 }
 
 
+def into_log(request: Request) -> None:
+    """Let what this process prints go to the log of its case."""
+    log = os.open(request.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    for target in (1, 2):
+        os.dup2(log, target)
+    os.close(log)
+
+
 def begin(request: Request) -> None:
     """Set the limits of this process for its case."""
     assert request.parent is not None
@@ -235,6 +243,32 @@ def _disk_trouble(error: BaseException) -> DiskTrouble | None:
     return None
 
 
+def _timed(
+    built: prepare.BuiltCase,
+    known: reference_work.Controls,
+    counting: meter.CountingMeter,
+    limit: call_timing.Limit,
+    room: Callable[[Exception], str | None],
+) -> call_timing.Timing:
+    """Take the samples, without the controls if memory ends while they hold some."""
+    request = built.request
+
+    def take() -> call_timing.Timing:
+        with prepare.no_recompiles(request.case):
+            return call_timing.measure(
+                built.step,
+                built.device,
+                request.budget,
+                calls=request.calls,
+                made=prepare.CALLS_BEFORE,
+                between=known,
+                meter=counting,
+                limit=limit,
+            )
+
+    return with_room(take, known, room, built.device.empty_cache)
+
+
 def _measure(request: Request) -> Entry:
     limit = call_timing.Limit(wall_clock(), request.timeout_s)
     counters = meter.counters_here()  # before threads start: they are counted as well
@@ -253,21 +287,8 @@ def _measure(request: Request) -> Entry:
     driver.start()
     before = memory_pressure(request.case.device)
 
-    def take() -> call_timing.Timing:
-        with prepare.no_recompiles(request.case):
-            return call_timing.measure(
-                built.step,
-                built.device,
-                request.budget,
-                calls=request.calls,
-                made=prepare.CALLS_BEFORE,
-                between=known,
-                meter=counting,
-                limit=limit,
-            )
-
     power.start()
-    times = with_room(take, known, room, built.device.empty_cache)
+    times = _timed(built, known, counting, limit, room)
     power.stop()
     after = memory_pressure(request.case.device)
     driver.stop()

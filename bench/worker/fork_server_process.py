@@ -220,10 +220,7 @@ def _become_child(asked: Request, handles: Sequence[int]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for handle in handles:  # those of modules that a subject imported stay open
         os.close(handle)
-    log = os.open(asked.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for target in (1, 2):
-        os.dup2(log, target)
-    os.close(log)
+    case_process.into_log(asked)
     case_process.begin(asked)
 
 

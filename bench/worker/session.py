@@ -118,10 +118,7 @@ def _become(orders: int, answers: int, handles: Sequence[int]) -> None:
 def _answer(asked: Request) -> bytes:
     """Run one case, and clear away what it leaves as far as that can be done."""
     unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    log = os.open(asked.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-    for target in (1, 2):
-        os.dup2(log, target)
-    os.close(log)
+    case_process.into_log(asked)
     case_process.begin(asked)
     if asked.earlier_cases == 0 and forks.cannot_use(asked.case.device):
         return CANNOT
