@@ -113,21 +113,7 @@ def make(
     by_key = {
         name: {_key(case, changed): case for case in one.cases} for name, one in plans.items()
     }
-    cases: dict[str, dict[str, Case]] = {}
-    missing: dict[str, str] = {}
-    lacking: dict[str, Case] = {}
-    for key in dict.fromkeys((*by_key["A"], *by_key["B"])):
-        own = {name: by_key[name][key] for name in ("A", "B") if key in by_key[name]}
-        shown = next(iter(own.values())).case_id
-        if len(own) == 2:
-            cases[shown] = own
-        else:
-            has, lacks = ("A", "B") if "A" in own else ("B", "A")
-            whys = {_shown(name, found[has]): why for name, why in lost[lacks].items()}
-            lacking[shown] = own[has]
-            subject = own[has].subject
-            none = f"side {lacks} has no such case"
-            missing[shown] = whys.get(subject, whys.get(parse(subject).whole, none))
+    cases, missing, lacking = _matched(by_key, lost, found)
     if not cases and (every := [*lost["A"].values(), *lost["B"].values()]):
         raise AbError(every[0])
     settings = _config(asked, a)
@@ -152,6 +138,30 @@ def make(
         brought=tuple(dict.fromkeys(file for _, files in looked.values() for file in files)),
         pairs=asked.pairs or FRESH_PAIRS,
     )
+
+
+def _matched(
+    by_key: Mapping[str, Mapping[tuple[Any, ...], Case]],
+    lost: Mapping[str, Mapping[str, str]],
+    found: Mapping[str, Probe],
+) -> tuple[dict[str, dict[str, Case]], dict[str, str], dict[str, Case]]:
+    """Return the cases that both sides have, and those of one side: reasons, and the cases."""
+    cases: dict[str, dict[str, Case]] = {}
+    missing: dict[str, str] = {}
+    lacking: dict[str, Case] = {}
+    for key in dict.fromkeys((*by_key["A"], *by_key["B"])):
+        own = {name: by_key[name][key] for name in ("A", "B") if key in by_key[name]}
+        shown = next(iter(own.values())).case_id
+        if len(own) == 2:
+            cases[shown] = own
+        else:
+            has, lacks = ("A", "B") if "A" in own else ("B", "A")
+            whys = {_shown(name, found[has]): why for name, why in lost[lacks].items()}
+            lacking[shown] = own[has]
+            subject = own[has].subject
+            none = f"side {lacks} has no such case"
+            missing[shown] = whys.get(subject, whys.get(parse(subject).whole, none))
+    return cases, missing, lacking
 
 
 def begins(planned: Planned) -> str:

@@ -3,8 +3,10 @@
 import dataclasses
 import datetime
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -43,36 +45,14 @@ def run(asked: Asked) -> int:
     """
     console = wide_console()
     on_ray.ray_module()  # before anything takes time
-    git = {name: environment.git_state(Path.cwd())[name] for name in GIT}
+    state = environment.git_state(Path.cwd())
+    git = {name: state[name] for name in GIT}
     versions = versions_of(provenance.fixed(probe.look((), {}, 180.0)))
-    if asked.resume:
-        path = asked.resume
-        stored = directories.reopen(path)
-        if stored["versions"] != versions or stored["git"] != git:
-            raise FleetError(
-                f"--resume {path}: the code or a version has changed since it began; begin anew"
-            )
-        fields, units = stored["asked"], int(stored["units"])
-    else:
-        units = measure.config_of(asked.run).run.replicates
-        path = asked.out or run_directory.default_path(
-            asked.run.name or "fleet", git["git_commit"], datetime.datetime.now(datetime.UTC)
-        )
-        directories.refuse_existing(path)
-        fields = unit.asked_fields(_inside(asked.run, Path.cwd()))
+    begun = _begun(asked, versions, git)
+    path, fields, units = begun.path, begun.fields, begun.units
     with on_ray.connected(asked.address, Path.cwd()) as cluster:
         if not asked.resume:
-            directories.create(
-                path,
-                {
-                    "command": ["bench", *sys.argv[1:]],
-                    "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-                    "asked": fields,
-                    "units": units,
-                    "versions": versions,
-                    "git": git,
-                },
-            )
+            _create(begun, versions, git)
         log = Journal(path / fleet_journal.NAME)
         driver = Driver(
             cluster=cluster,
@@ -99,6 +79,51 @@ def run(asked: Asked) -> int:
     if interrupted:
         return INTERRUPTED
     return OK if complete else FAILED
+
+
+@dataclass(frozen=True, slots=True)
+class _Begun:
+    """A fleet that begins or goes on.  fields: the flags of `bench run`, as its units get them."""
+
+    path: Path
+    fields: Mapping[str, Any]
+    units: int
+
+
+def _begun(asked: Asked, versions: Mapping[str, str], git: Mapping[str, Any]) -> _Begun:
+    """Return the fleet that is resumed, or a new one, of which nothing is on disk yet.
+
+    Raises FleetError, RunDirError, ConfigError.
+    """
+    if asked.resume:
+        stored = directories.reopen(asked.resume)
+        if stored["versions"] != versions or stored["git"] != git:
+            raise FleetError(
+                f"--resume {asked.resume}: the code or a version has changed since it began; begin "
+                "anew"
+            )
+        return _Begun(asked.resume, stored["asked"], int(stored["units"]))
+    units = measure.config_of(asked.run).run.replicates
+    path = asked.out or run_directory.default_path(
+        asked.run.name or "fleet", git["git_commit"], datetime.datetime.now(datetime.UTC)
+    )
+    directories.refuse_existing(path)
+    return _Begun(path, unit.asked_fields(_inside(asked.run, Path.cwd())), units)
+
+
+def _create(begun: _Begun, versions: Mapping[str, str], git: Mapping[str, Any]) -> None:
+    """Make the directory.  Raises RunDirError."""
+    directories.create(
+        begun.path,
+        {
+            "command": ["bench", *sys.argv[1:]],
+            "started": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+            "asked": begun.fields,
+            "units": begun.units,
+            "versions": versions,
+            "git": git,
+        },
+    )
 
 
 def _inside(asked: measure.Asked, folder: Path) -> measure.Asked:
