@@ -14,7 +14,7 @@ import sys
 
 
 def _is_here(part: str) -> bool:
-    """Whether a part of the import path is the current directory, however it is written."""
+    """Return whether a part of the import path is the current directory, however it is written."""
     try:
         return os.path.realpath(part or ".") == os.path.realpath(os.getcwd())
     except OSError:  # the current directory was removed

@@ -196,7 +196,7 @@ def first_stage_s(planned: Planned) -> float:
 
 
 def names(planned: Planned) -> dict[str, str]:
-    """By key, the name of the case in tables."""
+    """Return the name of each case in tables, by key."""
     found = case_names((one["A"] for one in planned.cases.values()), short=True)
     return {key: found.of(one["A"]) or key for key, one in planned.cases.items()}
 

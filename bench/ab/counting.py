@@ -35,7 +35,10 @@ _COUNTED: Decoder[Counted] = Decoder(Counted, "answer of a count")
 
 @dataclass(frozen=True, slots=True)
 class Counter:
-    """The instrument that counts here.  engine: None = there is none.  why: for messages."""
+    """The instrument that counts here.
+
+    engine: None if there is no instrument.  why: the reason for this choice, for messages.
+    """
 
     engine: Engine | None
     why: str

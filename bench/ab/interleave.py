@@ -166,7 +166,7 @@ class PipedChild:
 
     @property
     def killed(self) -> bool:
-        """Whether something outside the worker killed it, so that the case may be fine."""
+        """Return whether something outside the worker killed it, so that the case may be fine."""
         return self._ended is not None and self._ended.killed
 
     def start(self) -> float:

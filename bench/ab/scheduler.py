@@ -98,9 +98,10 @@ class Pairs:
         return self._stage("fresh", again)
 
     def _blocks(self) -> list[list[str]]:
-        """All cases together; by a budget that is too short for them, whole networks apart.
+        """Return the blocks of cases: one with all, or whole networks before layers.
 
-        Apart they take longer, because layers then have interpreters of their own.
+        They are apart only if the budget is too short for all cases.  Apart they take longer,
+        because layers then have interpreters of their own.
         """
         wholes = [key for key in self.cases if self._is_whole(key)]
         layers = [key for key in self.cases if not self._is_whole(key)]

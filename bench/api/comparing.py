@@ -75,7 +75,7 @@ class Compared:
 
     @property
     def same_outputs(self) -> bool:
-        """Whether all outputs are those of the base but for rounding."""
+        """Return whether all outputs are those of the base but for rounding."""
         return all(one.same for one in self.outputs.values())
 
     @property

@@ -235,7 +235,7 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
 
 
 def _sizes(ready: Session) -> dict[str, int]:
-    """How much the modules hold beside their parameters."""
+    """Return how much the modules hold beside their parameters."""
     found: dict[str, int] = {}
     for place, module in enumerate(ready.held.modules):
         found |= {f"{place} {name}": size for name, size in growth.sizes(module).items()}

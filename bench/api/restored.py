@@ -60,7 +60,7 @@ def _distinct(found: Iterable[Tensor]) -> list[Tensor]:
 
 
 def _has_memory(one: Tensor) -> bool:
-    """Whether its memory can be exchanged: an ordinary tensor that autograd may see."""
+    """Return whether its memory can be exchanged: an ordinary tensor that autograd may see."""
     return twins.is_strided(one) and not one.is_inference() and one.device.type != "meta"
 
 

@@ -65,7 +65,7 @@ class Run:
 
     @property
     def failures(self) -> dict[str, str]:
-        """Why cases were not measured, by case id."""
+        """Return why cases were not measured, by case id."""
         return {
             str(row.case_id): f"{row.status}: {row.reason}"
             for row in self.results.rows

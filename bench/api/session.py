@@ -208,7 +208,7 @@ def _device(held: Held, given: Inputs, settings: Settings) -> Device:
 
 
 def _changes(settings: Settings, device: Device) -> tuple[Change, Change | None]:
-    """How the numbers of the weights are copied, and how inputs are changed, if at all."""
+    """Return how the numbers of the weights are copied, and how inputs are changed, if at all."""
     if settings.memory_format is None and settings.device is None:
         return twins.twin, None
     layout = inputs.laid_out(settings.memory_format) if settings.memory_format else None
@@ -340,7 +340,7 @@ class _Maker:
 
 
 def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
-    """Whether `step()` alone is refused, as LBFGS does."""
+    """Return whether `step()` alone is refused, as LBFGS does."""
     try:
         inspect.signature(optimizer.step).bind()
     except TypeError:

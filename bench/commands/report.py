@@ -29,7 +29,7 @@ OK = 0
 
 
 class ReportError(UserError):
-    """No page can be made of these results."""
+    """These results give no page; the message is one line."""
 
 
 def report(given: Sequence[Path], out: Path | None) -> int:
@@ -81,7 +81,7 @@ def _runs_of(path: Path) -> list[Path]:
 
 
 def _past(runs: Sequence[Results], first: Path) -> tuple[Shown | None, str]:
-    """Return the history over the commits of the repository here, or why there is none.
+    """Return the history over the commits of this repository, and a note if there is no history.
 
     first: the first path of the command: a store, or a run in it.
     """

@@ -446,7 +446,7 @@ def _stored_plan(
 
 
 def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
-    """Raises KeyError, TypeError or ValueError where they are none."""
+    """Return the stored cases.  Raises KeyError, TypeError or ValueError if they are damaged."""
     cases = tuple(map(decode.case, stored["cases"]))
     for case in cases:
         parse(case.subject)

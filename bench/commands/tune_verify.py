@@ -130,7 +130,7 @@ def _stored(folder: Path) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
 
 
 def _changed(described: Mapping[str, Any], found: Probe) -> list[str]:
-    """Whether the machine and torch are those of the search."""
+    """Return whether the machine and torch are those of the search."""
     said = []
     then = described.get("machine", {}).get("machine_id")
     if then is not None and then != provenance.machine(found)["machine_id"]:

@@ -71,7 +71,7 @@ class Speedup:
 
     @property
     def of_whole(self) -> bool:
-        """Whether its phase stands for the whole case."""
+        """Return whether its phase stands for the whole case."""
         return self.phase == whole_phase(self.mode)
 
 

@@ -70,11 +70,11 @@ class Axis:
 
     @property
     def of_device(self) -> bool:
-        """Whether some devices have it and others do not."""
+        """Return whether some devices have it and others do not."""
         return self.meaning in ("cpu", "cudnn", "tf32")
 
     def means_something(self, *, mode: str, on_cpu: bool, cudnn: bool, tf32: bool) -> bool:
-        """Whether the axis means something for this mode on this kind of device."""
+        """Return whether the axis means something for this mode on this kind of device."""
         holds: dict[Meaning, bool] = {
             "everywhere": True,
             "cpu": on_cpu,
@@ -246,7 +246,7 @@ AXES: tuple[Axis, ...] = (
 
 
 def allows_tf32(value: str | None) -> bool:
-    """Whether some operation may use TensorFloat-32 with this value of its axis."""
+    """Return whether some operation may use TensorFloat-32 with this value of its axis."""
     return value in ("default", "on")
 
 

@@ -28,7 +28,7 @@ MOST_CHARACTERS = 300  # of a message: it may repeat what a file holds
 
 
 class Decoder(Generic[T]):
-    """From JSON to one kind of record, or to a tagged union of several."""
+    """A decoder from JSON to one kind of record, or to a tagged union of several."""
 
     def __init__(self, kind: Any, name: str) -> None:
         """kind: a type; a union is told apart by `kind`, a dataclass has its own configuration.
@@ -59,7 +59,7 @@ class Decoder(Generic[T]):
 
 
 def or_text(of_text: Callable[[str], T]) -> BeforeValidator:
-    """In the place of a record there may be a text, in files of earlier versions."""
+    """Return a validator that also accepts a text in the place of a record, for older files."""
     return BeforeValidator(lambda value: of_text(value) if isinstance(value, str) else value)
 
 
@@ -97,7 +97,7 @@ def entry(line: str | bytes) -> Entry:
 
 
 def _in_range(found: Entry) -> dict[str, bool]:
-    """By field: whether it has a value that its type does not rule out and nothing ever writes."""
+    """Return, by field, whether its value is one that this suite writes."""
     good = {"case.batch": found.case.batch > 0}
     match found:
         case Measurement():

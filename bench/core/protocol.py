@@ -19,7 +19,7 @@ Job = Literal["measure", "static_metrics", "profile", "parts", "reference", "tur
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hello:
-    """To a new fork server: what it imports once for all its children."""
+    """The message to a new fork server: what it imports once for all its children."""
 
     modules: tuple[str, ...]
     inductor: bool  # torch's compiler as well
@@ -150,7 +150,7 @@ class Ended:
 
     @property
     def killed(self) -> bool:
-        """Whether something outside killed it: no verdict on the case.
+        """Return whether something outside killed it: no verdict on the case.
 
         A subject that kills itself does so again at the next try.
         """
@@ -164,7 +164,10 @@ class Ended:
 
 @dataclass(frozen=True, slots=True)
 class Turn:
-    """To a child of an interleaved pair: take samples.  The same for both sides, all the time."""
+    """The order to a child of an interleaved pair to take samples.
+
+    It is the same for both sides, all the time.
+    """
 
     calls: int  # whose mean is a sample
     samples: int
@@ -174,7 +177,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class NoMoreTurns:
-    """To a child of an interleaved pair: verify the case, write the record and end."""
+    """The order to a child of an interleaved pair to verify the case, write the record and end."""
 
     kind: Literal["no-more-turns"] = "no-more-turns"
 
@@ -220,5 +223,5 @@ Message = Hello | Started | Request | Ended | Turn | NoMoreTurns | Warm | TurnTa
 
 
 def to_line(message: Message) -> str:
-    """With its newline."""
+    """Return the message as a line of JSON with its newline."""
     return json.dumps(dataclasses.asdict(message)) + "\n"

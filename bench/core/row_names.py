@@ -62,7 +62,7 @@ def setting_name(axis: str, value: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CaseNames:
-    """How a table names its cases.
+    """The names of cases in a table.
 
     above: what all of them have in common: `all on cpu, 3,224,224, float32`; empty without cases.
     apart: the axes that differ between the cases.

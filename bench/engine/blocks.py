@@ -138,7 +138,7 @@ class Blocks:
         return None
 
     def rounds_left(self, block: Block, seen: SoFar, least: int) -> tuple[int, int]:
-        """How many rounds a block still needs at least, and the anchors in each of them."""
+        """Return how many rounds a block still needs at least, and the anchors in each of them."""
         own = self._needing(block, seen, least)
         rounds = max((least - len(seen.replicates(case)) for case in own), default=0)
         return rounds, len(self._anchors_of(own, seen))
@@ -221,7 +221,7 @@ class Blocks:
 def fits(
     *, each_s: float, start_s: float, plain: int, settings: int, now: int, left_s: float
 ) -> bool:
-    """Whether the plain cases and the settings can run together in the time that is left.
+    """Return whether the plain cases and the settings can run together in the time that is left.
 
     each_s:  that an outcome of a plain case took.  start_s: that the interpreters took to start.
     plain, settings: outcomes that are still wanted of them.  now: of the settings', in this round.
@@ -231,7 +231,7 @@ def fits(
 
 
 def shuffled(cases: Sequence[Case], seed: str) -> list[Case]:
-    """In an order that the seed decides."""
+    """Return the cases in an order that the seed decides."""
     found = list(cases)
     random.Random(seed).shuffle(found)
     return found
@@ -246,14 +246,14 @@ def _settings(case: Case) -> dict[str, str | None]:
 
 
 def _from_default(case: Case) -> int:
-    """How many settings are not at their default."""
+    """Return how many settings are not at their default."""
     return sum(getattr(case, axis.name) not in (None, axis.default) for axis in SETTINGS)
 
 
 def _plain_ones(cases: Sequence[Case]) -> dict[tuple[object, ...], Case]:
-    """By network, mode, batch, input and device: the eager case nearest to the defaults.
+    """Return the eager case nearest to the defaults, by network, mode, batch, input and device.
 
-    Where a user asks for channels_last alone, that is the plain one.
+    Where a user asks for channels_last alone, that case is the plain one.
     """
     found: dict[tuple[object, ...], Case] = {}
     for case in cases:
@@ -274,7 +274,7 @@ def _block(case: Case, plain: Mapping[tuple[object, ...], Case]) -> Block:
 
 
 def _stands_on(case: Case, other: Case, plain: Mapping[tuple[object, ...], Case]) -> bool:
-    """Whether a ratio of `case` has `other` as its base.
+    """Return whether a ratio of `case` has `other` as its base.
 
     A whole network stands on the plain one and on those that differ in one setting; a layer on its
     network under the same settings, or on the plain one.

@@ -16,7 +16,7 @@ Found = TypeVar("Found")
 
 
 def given_up(failures: Sequence[Collection[str]], final: Collection[str]) -> bool:
-    """Whether a case is tried no more.
+    """Return whether a case is tried no more.
 
     failures: the statuses of each time that it failed.  final: statuses that no chance decides.
     """
@@ -55,7 +55,7 @@ class Deadline:
 
     @property
     def left_s(self) -> float | None:
-        """None: without end."""
+        """The seconds that are left; None without a budget."""
         return None if self.budget_s is None else max(0.0, self.budget_s - self.elapsed_s)
 
     def said(self, where: str) -> str:
@@ -112,7 +112,7 @@ class Allowance:
     taken_s: float = 0.0
 
     def covers(self, cost_s: float) -> bool:
-        """Whether something that takes so long may be begun."""
+        """Return whether something that takes so long may be begun."""
         if self.deadline.spent:
             return False
         left_s = self.deadline.left_s

@@ -1,4 +1,4 @@
-"""How long a run will take, before anything is measured.  Pure."""
+"""Estimate how long a run will take, before anything is measured.  Pure."""
 
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field

@@ -74,7 +74,7 @@ class Known:
 
 @dataclass
 class RunSoFar:
-    """All outcomes of a run so far, and what follows for the next."""
+    """The outcomes of a run so far, and what follows for the next."""
 
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     with_static_metrics: set[str] = field(default_factory=set)
@@ -104,7 +104,7 @@ class RunSoFar:
         return any(isinstance(one, Measurement) for one in self.of(case))
 
     def disturbed(self, case: Case, wanted: int) -> bool:
-        """Whether other work leaves it fewer quiet replicates than are wanted."""
+        """Return whether other work leaves it fewer quiet replicates than are wanted."""
         ok = [one for one in self.of(case) if isinstance(one, Measurement)]
         return any(map(_contended, ok)) and sum(not _contended(one) for one in ok) < wanted
 
@@ -451,7 +451,10 @@ class Runner:
         ]
 
     def _find_static_metrics(self, cases: Sequence[Case], replicate: int, pool: WorkerPool) -> None:
-        """Of as many as there is time for; none waits for longer than its share of the time."""
+        """Find the static metrics of as many cases as there is time for.
+
+        No case waits longer than its share of the time.
+        """
 
         def ask(job: Job, case: Case) -> Entry:
             return self._ask(job, case, replicate, pool)

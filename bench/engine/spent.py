@@ -1,4 +1,4 @@
-"""Where the time of a run went: seconds by what they were spent on.  Pure."""
+"""Sum up where the time of a run went: seconds by what they were spent on.  Pure."""
 
 import dataclasses
 import math

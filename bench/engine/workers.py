@@ -108,7 +108,7 @@ class WorkerPool:
         return server
 
     def serves_as(self, other: "WorkerPool") -> bool:
-        """Whether this pool has the fork servers that the other one needs, and no more."""
+        """Return whether this pool has the fork servers that the other one needs, and no more."""
         return self._kinds() == other._kinds()
 
     def _kinds(self) -> dict[str | None, object]:

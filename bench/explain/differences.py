@@ -47,12 +47,12 @@ class Difference:
 
     @property
     def likely(self) -> bool:
-        """Whether the interval of this part alone leaves out 0."""
+        """Return whether the interval of this part alone leaves out 0."""
         return self.low_s is not None and self.high_s is not None and self.low_s * self.high_s > 0
 
     @property
     def counted(self) -> bool:
-        """Whether the number of calls differs, which is exact."""
+        """Return whether the number of calls differs, which is exact."""
         return self.steady_calls and self.calls_a != self.calls_b
 
 
@@ -71,7 +71,7 @@ class Whole:
 
     @property
     def beyond(self) -> bool:
-        """Whether the interval of the difference leaves out 0."""
+        """Return whether the interval of the difference leaves out 0."""
         return self.low_s is not None and self.high_s is not None and self.low_s * self.high_s > 0
 
 

@@ -119,7 +119,7 @@ class Driver:
         return any(map(self._left_of, self._kinds()))
 
     def _worth_waiting(self) -> bool:
-        """Whether a node that joins would get a unit, or none was seen yet."""
+        """Return whether a node that joins would get a unit, or none was seen yet."""
         return not self.machines or any(
             self._tries(kind_id, unit) < TRIES
             for kind_id in self._kinds()

@@ -41,7 +41,7 @@ def is_of(pattern: str, case_id: str) -> bool:
 
 
 def read(path: Path) -> list[Blessing]:
-    """Read the file; empty if there is none.  Raises BlessedError."""
+    """Return the accepted levels; empty if there is no file.  Raises BlessedError."""
     try:
         document = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:

@@ -51,7 +51,7 @@ def folder_of(store: Path, finding: Finding) -> Path:
 
 
 def read(folder: Path, finding: Finding) -> Answer | None:
-    """Return the answer of a comparison; None if there is none that has ended."""
+    """Return the answer of a comparison; None if no comparison has ended."""
     try:
         text = (folder / TABLE).read_text(encoding="utf-8")
     except OSError:

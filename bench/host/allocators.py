@@ -39,7 +39,7 @@ def environment(allocator: str | None, given: Mapping[str, str]) -> dict[str, st
 
 
 def can_be_chosen(given: Mapping[str, str], libc: str) -> bool:
-    """Whether the axis has an effect: on glibc, which no other allocator replaces.
+    """Return whether the axis has an effect: on glibc, which no other allocator replaces.
 
     libc: as `platform.libc_ver` names it.
     """

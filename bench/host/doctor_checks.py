@@ -214,7 +214,7 @@ def _number(text: str | None) -> float | None:
 
 
 def _known(text: str) -> str | None:
-    """None where the card has no such thing, or the driver does not tell."""
+    """Return the value; None if the card has no such thing, or the driver does not tell."""
     return None if text.startswith("[") or not text or text in UNTOLD else text
 
 

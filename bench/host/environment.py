@@ -153,7 +153,10 @@ def fixed_details(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict
 
 
 def _fixed_of_gpus(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """By device.  Whether the driver stays loaded (persistence) changes no figure."""
+    """Return the details of each GPU on which figures depend, by device.
+
+    Whether the driver stays loaded (persistence) changes no figure.
+    """
     return {
         f"{words} of {name}": details.get(key)
         for name, details in gpus.items()

@@ -93,7 +93,7 @@ class Store:
 
 
 def is_fresh(kept: Kept, now: datetime.datetime) -> bool:
-    """Whether it is of the last day; a clock that was set back makes none."""
+    """Return whether it is of the last day; a clock that was set back makes none."""
     try:
         age = now - datetime.datetime.fromisoformat(kept.measured)
     except (ValueError, TypeError):

@@ -152,7 +152,7 @@ def _swap(folders: KernelFolders) -> str | None:
 
 
 def read_text(path: Path) -> str:
-    """A file of the kernel; "" where there is none, or where its process ended meanwhile."""
+    """Return a file of the kernel; empty if it is not there, or its process has ended."""
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError:

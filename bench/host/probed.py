@@ -86,7 +86,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Probe:
-    """All that the plan has to know."""
+    """The result of the probe: all that the plan has to know."""
 
     __pydantic_config__: ClassVar[Mapping[str, Any]] = STRICT
 
@@ -109,7 +109,7 @@ class Probe:
 
     @property
     def gpus(self) -> dict[str, dict[str, Any]]:
-        """By device, for run.json; what is unknown is left out."""
+        """The details of each GPU for run.json, by device; unknown details are left out."""
         return {
             name: {
                 key: value
@@ -122,5 +122,5 @@ class Probe:
 
     @property
     def digests(self) -> dict[str, str]:
-        """Of the sources, for run.json: a folder of this machine is nobody's business."""
+        """The digests of the sources for run.json, without their folders on this machine."""
         return {name: one.digest for name, one in self.sources.items()}

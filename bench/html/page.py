@@ -70,12 +70,12 @@ def build(
     past_note: str = "",
     explanations: Sequence[Explanation] = (),
 ) -> Page:
-    """Return the page of runs, in the given order.
+    """Return the page of runs, which stand in the given order.
 
-    past:      the history over the commits, of three or more runs.
-    past_note: why there is none.
-    profiles: profiles of cases of the runs; the page shows their layers inside the network and
-              alone.
+    past:         the history over the commits, of three or more runs.
+    past_note:    why there is no history.
+    profiles:     profiles of cases of the runs; the page shows their layers inside the network and
+                  alone.
     explanations: of the difference of two variants of cases.
     """
     several = len(runs) > 1

@@ -106,7 +106,7 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
 
 
 def _of_shared(run: Results) -> str:
-    """Why two times do not give the speedup, where one of the table does not."""
+    """Return a note if a speedup, which is of shared replicates, is not the ratio of its times."""
     times = {str(row.case_id): call_s(row) for row in run.rows if _is_whole(row)}
     cells = (
         one

@@ -45,7 +45,7 @@ MANY = 0.1  # of the cases; fewer are visible in their own rows
 
 
 def of_run(run: Results) -> list[Insight]:
-    """All insights of a run, from the figures as measured."""
+    """Return all insights of a run, from the figures as measured."""
     run = uncorrected(run)
     rows, medians, machine = run.rows, run.medians, run.description.machine
     wholes = groups(rows)
@@ -131,7 +131,7 @@ def doubts(rows: Sequence[Row]) -> list[Insight]:
 
 
 def _causes(row: Row) -> list[str]:
-    """Its flags, without `unsteady` where the growing work is the cause."""
+    """Return the flags of a row, without `unsteady` if the growing work is its cause."""
     own = row.flag_names
     return [flag for flag in own if not (flag == "unsteady" and "growing" in own)]
 

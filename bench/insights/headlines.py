@@ -134,7 +134,7 @@ def _digits(ratio: float) -> str:
 
 
 def _of_many(contests: Sequence[Contest]) -> str:
-    """Of several subjects: by mode, the setting that most of them gain from."""
+    """Return, of several subjects and by mode, the setting that most of them gain from."""
     told = []
     for mode in dict.fromkeys(one.mode for one in contests):
         own = [one for one in contests if one.mode == mode]

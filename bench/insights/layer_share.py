@@ -94,7 +94,7 @@ def _layer(row: Row) -> str:
 
 
 def _alike(layer: Row, whole: Row | Case) -> bool:
-    """Whether both have the same input, device and settings; the layer is not compiled."""
+    """Return whether both have one input, device and settings, and the layer is not compiled."""
     same = ("batch", "device", "input", *(axis for axis in SETTINGS if axis != "compile"))
     return layer.compile in (None, "off") and all(
         getattr(layer, name) == getattr(whole, name) for name in same

@@ -53,7 +53,7 @@ def of_runs(runs: Sequence[Results]) -> list[Insight]:
 
 
 def _counts(row: Row) -> bool:
-    """Whether it is the whole phase of a whole network that measured its throughput."""
+    """Return whether it is the whole phase of a whole network that measured its throughput."""
     return (
         row.status == "ok"
         and row.phase == whole_phase(str(row.mode))

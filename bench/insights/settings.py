@@ -75,7 +75,7 @@ class Contest:
 
     @property
     def settings(self) -> int:
-        """How many others the plain one was compared with."""
+        """Return how many others the plain one was compared with."""
         return len({one.setting for one in self.speedups})
 
     @property

@@ -82,7 +82,7 @@ class RunOptions(pydantic.BaseModel):
 
     @property
     def weights_file(self) -> str | None:
-        """Its absolute path: a worker may run in another folder."""
+        """The absolute path of the file, because a worker may run in another folder."""
         return None if self.weights is None else str(Path(self.weights).absolute())
 
     @property
@@ -149,7 +149,7 @@ class Sweep(pydantic.BaseModel):
     @pydantic.model_validator(mode="before")
     @classmethod
     def _of_table(cls, table: Any) -> Any:
-        """In a file each axis is a key of its own."""
+        """Collect the axes of a table: in a file each axis is a key of its own."""
         if not isinstance(table, dict):
             return table
         axes = {
@@ -179,7 +179,7 @@ class Config:
 
     @property
     def chosen_without_file(self) -> bool:
-        """Whether a sweep that ships was taken, with flags or without."""
+        """Return whether a sweep that ships was taken, with flags or without."""
         return self.source in (FLAGS, *NAMES.values())
 
     def as_dict(self) -> dict[str, Any]:
@@ -320,7 +320,7 @@ def _checked(
 
 
 def _check_weights(found: _File, place: str) -> None:
-    """Raises ConfigError where there is no such file, or no subject to load it into."""
+    """Refuse a file that is not there, or no subject to load it into.  Raises ConfigError."""
     path = found.run.weights
     if path is None:
         return

@@ -32,7 +32,7 @@ NO_ARITHMETIC = frozenset({"Flatten", "Identity", "Unflatten"})  # they compute 
 
 
 class PlanError(UserError):
-    """No plan can be made; the message says what is missing and what exists."""
+    """The plan cannot be made; the message says what is missing and what exists."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,14 +353,14 @@ def _emulated(settings: Mapping[str, str], sweep: Sweep, device: Device) -> str 
 
 
 def has_images(input_: str) -> bool:
-    """Whether an input of the axis has three dimensions beside the batch; `own` may have."""
+    """Return whether an input of the axis has three dimensions beside the batch; `own` may have."""
     if input_ == "own":
         return True
     return any(part.split(":")[0].count(",") == 2 for part in input_.split(";"))
 
 
 def _case(subject: str, settings: Mapping[str, str], device: Device) -> Case:
-    """The case with these values; an axis that means nothing there is None."""
+    """Return the case with these values; an axis without meaning there is None."""
     values: dict[str, Any] = {
         axis.name: settings[axis.name]
         if axis.means_something(

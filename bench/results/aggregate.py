@@ -222,7 +222,7 @@ def _flags(
 
 
 def _launch_bound(ok: Sequence[Measurement], whole: str) -> bool:
-    """Whether the host issues calls for most of the time that they take back-to-back."""
+    """Return whether the host issues calls for most of the time that they take back-to-back."""
     shares = [
         one.metrics["host_issue_s"] / statistics.median(times)
         for one in ok

@@ -96,7 +96,7 @@ def merged(path: str, before: Mapping[str, Any], new: Mapping[str, Any]) -> dict
 
 
 def _milliseconds(started: str | None) -> int:
-    """Of the start of the run, since 1970: asv's dates are those of JavaScript."""
+    """Return the start of the run in milliseconds since 1970, as asv stores dates."""
     if started is None:
         return 0
     return round(datetime.datetime.fromisoformat(started).timestamp() * 1000)

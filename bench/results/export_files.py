@@ -152,7 +152,7 @@ def samples_of(run: Results) -> dict[tuple[str, str], list[float]]:
 
 
 def is_whole(row: Row) -> bool:
-    """Whether the row stands for the whole call."""
+    """Return whether the row stands for the whole call."""
     return row.phase == whole_phase(row.mode or "")
 
 

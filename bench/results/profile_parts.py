@@ -85,7 +85,7 @@ class FusedKernel:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StepParts:
-    """All that is known of the parts of one case's step."""
+    """The parts of one case's step, with all that is known of them."""
 
     case: Case
     rounds: tuple[Round, ...]
@@ -99,7 +99,7 @@ class StepParts:
 
     @property
     def on_device(self) -> bool:
-        """Whether the accelerator's times are known; then these are the cost."""
+        """Return whether the accelerator's times are known; then these are the cost."""
         return any(part.device_s for one in self.rounds for part in one.parts)
 
 

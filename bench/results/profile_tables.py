@@ -87,7 +87,7 @@ class Profile:
 
     @property
     def on_device(self) -> bool:
-        """Whether the accelerator's times are known; then these are the cost."""
+        """Return whether the accelerator's times are known; then these are the cost."""
         return any(row.get("device_s") for row in self.layers)
 
     @property

@@ -121,7 +121,7 @@ def centre_from_row(row: Row, column: str) -> Centre:
 
 
 def corrected_column(kind: str) -> str:
-    """Of the SD from run to run that is left at the usual level of the controls."""
+    """Return the column with the between-run SD that is left at the usual level of the controls."""
     return f"{kind}_corrected_ratio"
 
 

@@ -129,7 +129,7 @@ class Centre:
 
     @property
     def part(self) -> Part | None:
-        """Its variance, as far as the replicates of one run can see it."""
+        """The variance, as far as the replicates of one run can see it."""
         independent = self.n if self.nodes is None else self.nodes
         return None if self.variance is None else Part(self.variance, independent - 1)
 

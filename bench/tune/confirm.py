@@ -35,7 +35,7 @@ class Confirmed:
 
 
 def confirmed(values: Sequence[float]) -> Confirmed | None:
-    """From log(candidate time / baseline time) of each pair; None without any."""
+    """Return the speedup by log(candidate / baseline) of each pair's times; None without pairs."""
     if not values:
         return None
     ratio = centre([math.exp(-one) for one in values])

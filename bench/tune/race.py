@@ -42,7 +42,7 @@ class Standing:
 
     @property
     def behind(self) -> bool:
-        """Whether it is slower than the leader beyond doubt."""
+        """Return whether it is slower than the leader beyond doubt."""
         return self.low > 1.0
 
 

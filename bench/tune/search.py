@@ -114,7 +114,7 @@ class Search:
         return [self.cases[key] for key in self.race().left] if self._any_left() else []
 
     def can_answer(self) -> bool:
-        """Whether a setting was measured that may win."""
+        """Return whether a setting was measured that may win."""
         return bool(self._ranked())
 
     def unchecked(self) -> int:

@@ -38,7 +38,7 @@ class Choice:
 
     @classmethod
     def of(cls, only: Sequence[str], fixed: Sequence[str]) -> "Choice":
-        """From the flags `--only AXIS` and `--fix AXIS=VALUE`.  Raises SpaceError."""
+        """Return the choice of `--only AXIS` and `--fix AXIS=VALUE`.  Raises SpaceError."""
         for name in only:
             if name not in SEARCHED:
                 near = did_you_mean(name, SEARCHED)

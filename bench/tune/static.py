@@ -29,7 +29,7 @@ class Static:
 
 
 def refused(static: Static, max_error: float | None, max_memory: float | None) -> str | None:
-    """Why a candidate may not win; None if it may.
+    """Return why a candidate may not win; None if it may.
 
     max_error: largest relative error against float64.  max_memory: largest peak in bytes.
     """

@@ -28,7 +28,7 @@ class Verified:
 
     @property
     def holds(self) -> bool:
-        """Whether the setting is right and faster than plain."""
+        """Return whether the setting is right and faster than plain."""
         return self.static.wrong is None and self.again is not None and self.again.faster
 
 

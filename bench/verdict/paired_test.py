@@ -91,7 +91,7 @@ class PairedPhase:
 
     @property
     def again(self) -> bool:
-        """Whether it has enough fresh pairs, so that these decide."""
+        """Return whether it has enough fresh pairs, so that these decide."""
         return len(self.fresh) >= LEAST_FRESH
 
     def of_first(self, pairs: int | None = None) -> "PairedPhase":

@@ -44,10 +44,10 @@ class Perf:
         self.counts: dict[str, float] = {}
 
     def begin(self) -> None:
-        """Nothing has to be switched on."""
+        """Do nothing: the counter needs no start."""
 
     def end(self) -> None:
-        """Nothing has to be switched off."""
+        """Do nothing: the counter needs no end."""
 
     def count(self, name: str, work: Callable[[], None]) -> None:
         self._counters.start()

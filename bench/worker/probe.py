@@ -140,7 +140,7 @@ def devices() -> list[probed.Device]:
 
 
 def gpu_details(name: str) -> probed.GpuDetails:
-    """Of `cuda:1`: what torch knows, and what NVIDIA's driver tells."""
+    """Return the details of a device such as `cuda:1`, from torch and from NVIDIA's driver."""
     properties = torch.cuda.get_device_properties(int(name.partition(":")[2] or 0))
     of_driver: dict[str, Any] = {}
     if gpu := nvidia.gpu_of(name):

@@ -27,7 +27,7 @@ WELL, LAST, CANNOT = b"+", b"-", b"!"  # measured; failed; the device cannot be 
 
 
 def suits(asked: Request) -> bool:
-    """Whether a case may share its process.
+    """Return whether a case may share its process.
 
     A compiler keeps code and counters, and cuDNN keeps the algorithms that it found by their
     shapes, so that the next case would not be what it asks for.  Switches of torch are put back
@@ -62,7 +62,7 @@ class Session:
 
     @property
     def dead(self) -> bool:
-        """Whether it has ended since its last case."""
+        """Return whether it has ended since its last case."""
         watched = select.poll()
         watched.register(self.process, select.POLLIN)
         return bool(watched.poll(0))

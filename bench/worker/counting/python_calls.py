@@ -1,4 +1,4 @@
-"""How often each function of Python is called in one call of a case."""
+"""Count how often each function of Python is called in one call of a case."""
 
 import sys
 from collections import Counter

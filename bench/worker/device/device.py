@@ -33,7 +33,7 @@ class Device(TimedDevice, Protocol):
 
     @property
     def events_doubt(self) -> str | None:
-        """Why its events cannot be used; None if they can, or if none are needed."""
+        """Return why its events cannot be used; None if they can, or if none are needed."""
 
     @property
     def trial_s(self) -> float:
@@ -144,7 +144,7 @@ def _name(type_: str, index: int) -> str:
 
 
 class CpuDevice:
-    """Nothing to wait for: a call has done its work when it returns."""
+    """The CPU, on which a call has done its work when it returns."""
 
     name = type = "cpu"
     synchronous = True

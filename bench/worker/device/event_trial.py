@@ -46,7 +46,7 @@ def doubt(
     works: Iterable[Callable[[], object]],
     clock: Callable[[], float] | None = None,
 ) -> str | None:
-    """Why its events tell no device time; None: they do.
+    """Return why its events tell no device time; None: they do.
 
     works: pieces of work on the device, each longer than the one before.
     clock: of the host, monotonic seconds; None: the one that timing reads.

@@ -70,7 +70,7 @@ class GpuMonitor:
 
 
 def throttled(before: GpuSnapshot, after: GpuSnapshot) -> bool | None:
-    """Whether heat or a fault held the clocks back between two looks; None: unknown."""
+    """Return whether heat or a fault held the clocks back between two looks; None: unknown."""
     if before.faulty or after.faulty:
         return True
     if before.hot_s is None or after.hot_s is None:
@@ -81,7 +81,7 @@ def throttled(before: GpuSnapshot, after: GpuSnapshot) -> bool | None:
 def contended(
     before: GpuSnapshot, after: GpuSnapshot, *, was_busy: bool | None, own: int | None = None
 ) -> bool | None:
-    """Whether another process used the GPU between two looks; None: unknown.
+    """Return whether another process used the GPU between two looks; None: unknown.
 
     A context that is idle, of a notebook or a desktop, disturbs nothing.  Where the driver tells
     no process' use, a context that is new counts, for it is made to be used, and `was_busy`.
@@ -124,7 +124,7 @@ def _hidden_self(among: AbstractSet[int], known: AbstractSet[int], own: int) -> 
 
 
 def busy_beforehand(gpu: Gpu, pause: Callable[[float], None]) -> bool | None:
-    """Whether the GPU is busy while this process leaves it alone; None: unknown.
+    """Return whether the GPU is busy while this process leaves it alone; None: unknown.
 
     It looks until the GPU is idle, or longer than what this process did before can show.
     """

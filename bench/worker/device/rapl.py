@@ -35,7 +35,7 @@ class Package:
 
 @dataclass(slots=True)
 class Rapl:
-    """All packages of this machine together; other work on the machine is in it."""
+    """The packages of this machine together; the energy of other work is in it."""
 
     packages: list[Package] = field(default_factory=list)
 
@@ -50,7 +50,7 @@ class Rapl:
 
 
 def opened(folder: Path = POWERCAP) -> Rapl | None:
-    """Return the counters; None where there are none, or where one may not be read."""
+    """Return the counters; None if the machine has none, or one may not be read."""
     try:
         packages = [
             Package(

@@ -107,7 +107,7 @@ def counters_so_far() -> Mapping[str, Mapping[str, int]]:
 
 
 def cuda_graph_recorded() -> bool | None:
-    """Whether inductor has recorded a CUDA graph in this process; None where nothing tells.
+    """Return whether inductor has recorded a CUDA graph in this process; None where nothing tells.
 
     `cudagraph_recorded_non_static_inputs` among the counters, 0 or more once there is a graph, and
     `CUDAGraphTreeManager.roots`, the first graphs of each tree: seen in 2.11 to 2.13.  The module
@@ -150,7 +150,7 @@ def uncompile(module: nn.Module) -> bool:
 
 
 def in_bad_fork(device_type: str) -> bool:
-    """Whether this process was forked after torch had initialised that type's driver.
+    """Return whether this process was forked after torch had initialised that type's driver.
 
     `torch.cuda._is_in_bad_fork`, `torch.xpu._is_in_bad_fork`: seen in 2.11 to 2.13.  Without it
     False: a case that then runs fails in torch's own words.
@@ -180,7 +180,7 @@ class DispatchMode(TorchDispatchMode):
 
 
 def is_operator(function: Any) -> bool:
-    """Whether what a DispatchMode is given can be taken apart (`torch._ops.OpOverload`).
+    """Return whether what a DispatchMode is given can be taken apart (`torch._ops.OpOverload`).
 
     Seen in 2.11 to 2.13.  Without the class: whether it has the method that takes it apart.
     """
@@ -341,7 +341,7 @@ def keep_versions(tensors: Sequence[Tensor]) -> contextlib.AbstractContextManage
 
 
 def version(tensor: Tensor) -> int:
-    """How often the tensor, or a view of it, was written to (`Tensor._version`).
+    """Return how often the tensor, or a view of it, was written to (`Tensor._version`).
 
     Seen in 2.11 to 2.13.  Raises TorchPrivateError.
     """

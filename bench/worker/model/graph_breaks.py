@@ -1,4 +1,4 @@
-"""Where torch.compile leaves the graph: the line, and the modules whose forward has it."""
+"""Find where torch.compile leaves the graph: the line, and the modules whose forward has it."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

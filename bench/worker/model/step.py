@@ -66,11 +66,11 @@ class Step(Protocol):
 
     @property
     def cold(self) -> bool:
-        """Whether inputs take turns, so that a cache does not hold the next one."""
+        """Return whether inputs take turns, so that a cache does not hold the next one."""
 
     @property
     def doubt(self) -> str | None:
-        """Why no two calls are the same, where that is seen."""
+        """Return why no two calls are the same, where that is seen."""
 
     @property
     def skipped_steps(self) -> int:

@@ -34,7 +34,7 @@ class TimedDevice(Protocol):
 
     @property
     def synchronous(self) -> bool:
-        """Whether work is done when its call returns: the clock may be read inside."""
+        """Return whether work is done when its call returns: the clock may be read inside."""
 
     @property
     def has_events(self) -> bool:
