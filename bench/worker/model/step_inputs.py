@@ -90,6 +90,7 @@ class StepInputs:
         if restore is not None:
             self._settle(restore=restore)
         self._trial: _Trial | None = None
+        self._held: list[Tensor] = []
         self._tried = restore is not None and not self._objects
 
     def _settle(self, *, restore: bool) -> None:
@@ -160,6 +161,9 @@ class StepInputs:
     def _inspect_trial(self, trial: _Trial) -> None:
         """Find out what the first call has changed in its inputs."""
         self._trial = None
+        # glibc takes and returns memory in larger pieces once a larger block was freed (mallopt(3),
+        # M_MMAP_THRESHOLD): a script frees no copy of its inputs, so these are kept.
+        self._held = [one for one in trial.tensors if one.device.type == "cpu"]
         self._objects = (
             trial.before is not None
             and trial.given is not self._given
