@@ -625,6 +625,15 @@ Isolation = Annotated[
     ),
 ]
 
+ParallelDevices = Annotated[
+    bool,
+    option(
+        "--parallel-devices",
+        "measure cases of different devices at the same time, which is sooner but lets one device "
+        "disturb another; flagged parallel",
+    ),
+]
+
 # of bench tune
 TuneResume = Annotated[
     Path | None,

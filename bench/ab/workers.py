@@ -86,7 +86,7 @@ class PairWorkers:
         pool, case = self.pools[name], self.cases[key]["B" if name == "B" else "A"]
         kinds = {one.device.partition(":")[0] for one in self.cases[key].values()}
         asked = requests.turns(case, self.number, self.run, pool.folders, host_clock=len(kinds) > 1)
-        return PipedChild(pool.server(case.allocator), asked, pool.folders)
+        return PipedChild(pool.server_of(case), asked, pool.folders)
 
     def static_metrics(self, key: str) -> list[SideStaticMetrics]:
         """Find the static metrics of both sides; each is compared with its own reference."""

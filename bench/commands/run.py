@@ -57,8 +57,9 @@ QUICK: Mapping[str, Any] = {
 }
 QUICK_ACCELERATOR_S = 60.0  # more for each accelerator
 OK, FAILED, INTERRUPTED = 0, 4, 130
+DECIDED_AT_THE_START = ("seed", "weights", "isolation", "parallel_devices")
 NEWER_OPTIONS = frozenset(
-    {"weights", "extras_s", "accelerator_budget_s", "isolation", "energy"}
+    {"weights", "extras_s", "accelerator_budget_s", "isolation", "parallel_devices", "energy"}
 )  # keys that run.json of earlier runs lacks
 
 
@@ -412,7 +413,7 @@ def _refuse_flags_beside_resume(asked: Asked) -> None:
         or asked.name
         or asked.shard
         or asked.fresh_peaks
-        or any(asked.options.get(name) is not None for name in ("seed", "weights", "isolation"))
+        or any(asked.options.get(name) is not None for name in DECIDED_AT_THE_START)
     )
     if others or more or asked.list_only:
         raise MeasureError(

@@ -38,6 +38,7 @@ FLAGS: Mapping[str, str] = {
     "samples",
     "unsteady": "the times had not settled after the warm-up, or moved through the samples, or "
     "each call does more than the last",
+    "parallel": "other devices of the machine were measured at the same time (--parallel-devices)",
     "growing": "the calls are not alike on any machine: each one does more than the last, "
     "leaves more behind, or changes its inputs",
     "noisy": "the replicates' interval is wider than the precision asked for (forward or step)",

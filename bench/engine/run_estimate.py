@@ -40,7 +40,8 @@ def estimate(plan: Plan, run: RunOptions) -> Estimate:
         add(case, metrics_s + _bytes(case) * costs_of(case).metrics_s_per_byte)
     for case in largest:
         add(case, ATTEMPTS * (costs_of(case).measure_s + run.warmup_s))
-    total_s = starts_s + sum(shares.values())
+    together = max if run.parallel_devices else sum
+    total_s = starts_s + together(shares.values() or [0.0])
     if run.budget_s:
         total_s = min(total_s, run.budget_s * BEYOND_BUDGET)
     return Estimate(total_s=total_s, by_device_s=shares)

@@ -8,8 +8,10 @@ import contextlib
 import dataclasses
 import math
 import statistics
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -30,7 +32,7 @@ from bench.engine.blocks import Block, Blocks, Round
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
 from bench.engine.spent import Spent
-from bench.engine.workers import Experience, Starting, WorkerPool, opened
+from bench.engine.workers import Experience, Starting, Stopped, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal
@@ -192,9 +194,11 @@ class Runner:
     _disturbed_in_a_row: int = 0
     _started_s: float = 0.0  # that the interpreters of a round took to start at most
     _next: Starting | None = None  # the interpreters of the round that follows
+    # Of all that the threads of several devices share; they measure outside it.
+    _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
-        self._experience = Experience(tell=self.watcher.note)
+        self._experience = Experience(tell=self._note)
         self._blocks = Blocks.of(self.plan.cases, self.shard)
 
     def measure(self) -> bool:
@@ -301,13 +305,42 @@ class Runner:
         self, order: Sequence[Case], one: Round, pool: WorkerPool, repeats: int = 0
     ) -> bool:
         """False: the budget is spent."""
+        if not pool.parallel:
+            return all(self._case_done(case, one, pool, repeats) for case in order)
+        lanes: dict[str, list[Case]] = {}
         for case in order:
+            lanes.setdefault(case.device, []).append(case)
+
+        def measure(cases: Sequence[Case]) -> bool:
+            return all(self._case_done(case, one, pool, repeats) for case in cases)
+
+        with ThreadPoolExecutor(max(1, len(lanes))) as threads:
+            running = [threads.submit(measure, cases) for cases in lanes.values()]
+            try:
+                wait(running, return_when=FIRST_EXCEPTION)
+            finally:  # an error of one, or Ctrl-C: none of the others goes on
+                if not all(lane.done() and not lane.exception() for lane in running):
+                    pool.stop()
+        errors = [error for lane in running if (error := lane.exception())]
+        for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
+            raise error  # what stopped the others, and not that they were stopped
+        return all(lane.result() for lane in running)
+
+    def _case_done(self, case: Case, one: Round, pool: WorkerPool, repeats: int) -> bool:
+        """Measure a case unless it is given up.  False: the budget is spent."""
+        with self._lock:
             if self._deadline.spent:
                 return False
-            if not self.seen.given_up(case):
-                outcome = self._outcome(case, one.replicate, pool, repeats)
-                self.watcher.done(outcome, self._left())
+            if self.seen.given_up(case):
+                return True
+        outcome = self._outcome(case, one.replicate, pool, repeats)
+        with self._lock:
+            self.watcher.done(outcome, self._left())
         return True
+
+    def _note(self, text: str) -> None:
+        with self._lock:
+            self.watcher.note(text)
 
     def _again(self, block: Block) -> None:
         """Further replicates of what other work disturbed, while that helps and time is left."""
@@ -379,7 +412,9 @@ class Runner:
         )
 
     def _outcome(self, case: Case, replicate: int, pool: WorkerPool, repeats: int = 0) -> Outcome:
-        if smaller := self.seen.smaller_oom(case):
+        with self._lock:
+            smaller = self.seen.smaller_oom(case)
+        if smaller:
             outcome: Outcome = Failure(
                 case=case,
                 replicate=replicate,
@@ -390,14 +425,18 @@ class Runner:
             outcome = self._measured(case, replicate, pool)
         if repeats and isinstance(outcome, Measurement):
             outcome = dataclasses.replace(outcome, state={**outcome.state, "repeats": 1})
-        self._disturbed_in_a_row = self._disturbed_in_a_row + 1 if _contended(outcome) else 0
-        self._keep(outcome)
-        self.spent.add(outcome)
+        if pool.parallel and isinstance(outcome, Measurement):
+            outcome = dataclasses.replace(outcome, flags=(*outcome.flags, "parallel"))
+        with self._lock:
+            self._disturbed_in_a_row = self._disturbed_in_a_row + 1 if _contended(outcome) else 0
+            self._keep(outcome)
+            self.spent.add(outcome)
         return outcome
 
     def _measured(self, case: Case, replicate: int, pool: WorkerPool) -> Outcome:
-        every = (one for outcomes in self.seen.outcomes.values() for one in outcomes)
-        other = shared_transfers.timed(every, case, replicate)
+        with self._lock:
+            every = (one for outcomes in self.seen.outcomes.values() for one in outcomes)
+            other = shared_transfers.timed(every, case, replicate)
         entry = self._ask("measure", case, replicate, pool, transfers=other is None)
         assert not isinstance(entry, StaticMetrics)
         if other is not None and isinstance(entry, Measurement):
@@ -476,7 +515,8 @@ class Runner:
     def _ask(
         self, job: Job, case: Case, replicate: int, pool: WorkerPool, *, transfers: bool = True
     ) -> Entry:
-        calls = self.seen.calls(case)
+        with self._lock:
+            calls = self.seen.calls(case)
         asked = request(job, case, replicate, self.run, self.folders, calls=calls)
         asked = dataclasses.replace(asked, transfers=transfers)
         if job != "measure" and (most_s := self._extras.budget_s) is not None:
@@ -492,6 +532,7 @@ class Runner:
             timeout_s=self.run.timeout_s,
             experience=self._experience,
             start=self.start,
+            parallel=self.run.parallel_devices and len({one.device for one in cases}) > 1,
         )
 
     def _start_next(self, now: Round) -> None:

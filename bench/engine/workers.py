@@ -1,4 +1,4 @@
-"""The worker pool: fork servers by allocator, which ask children for records.
+"""The worker pool: fork servers by allocator and device, which ask children for records.
 
 All commands measure through it, so that one rule decides what is shared, started again and retried.
 """
@@ -51,11 +51,25 @@ class Experience:
                 )
 
 
+@dataclass(frozen=True, slots=True)
+class ServerKind:
+    """The cases that one fork server serves.  device: None: those of all devices."""
+
+    allocator: str | None
+    device: str | None = None
+
+
+class Stopped(Exception):  # noqa: N818 - says what happened
+    """The pool was stopped while it measured; there is no outcome."""
+
+
 @dataclass(kw_only=True)
 class WorkerPool:
     """The fork servers of one place for these cases, one for each allocator.
 
     They start when they are first needed, or all together in `opened`.  One that ended is replaced.
+
+    parallel: each device has fork servers of its own, so `ask` may be called by a thread for each.
     """
 
     cases: Sequence[Case]
@@ -65,14 +79,19 @@ class WorkerPool:
     place: Place = HERE
     experience: Experience = field(default_factory=Experience)
     start: Callable[..., ForkServer] = ForkServer
-    _open: dict[str | None, ForkServer] = field(default_factory=dict)
+    parallel: bool = False
+    _open: dict[ServerKind, ForkServer] = field(default_factory=dict)
+    _stopped: bool = False
 
     @property
-    def allocators(self) -> list[str | None]:
-        return list(dict.fromkeys(case.allocator for case in self.cases))
+    def kinds(self) -> list[ServerKind]:
+        return list(dict.fromkeys(map(self._kind, self.cases)))
+
+    def _kind(self, case: Case) -> ServerKind:
+        return ServerKind(case.allocator, case.device if self.parallel else None)
 
     def ask(self, request: Request) -> Entry:
-        """Return the record of one child.  Raises StartError, DiskFull."""
+        """Return the record of one child.  Raises StartError, DiskFull, Stopped."""
         ended = policy.tried(lambda: self._ended(request), lambda one: one.killed)
         entry = collect(request, ended, self.folders)
         self.experience.tell_host_times(entry)
@@ -80,25 +99,33 @@ class WorkerPool:
 
     def _ended(self, request: Request) -> Ended:
         make_room(request)
-        server = self.server(request.case.allocator)
-        ended = server.ask(request)
+        ended = self.server(self._kind(request.case)).ask(request)
+        if self._stopped:
+            raise Stopped
         if isinstance(ended.how, WorkerLost):
             case_id = request.case.case_id
             self.experience.tell(f"{case_id}: {ended.how.why}; a new one is started")
         return ended
 
-    def server(self, allocator: str | None) -> ForkServer:
-        """Return the fork server for an allocator.  Raises StartError."""
-        server = self._open.get(allocator)
+    def server_of(self, case: Case) -> ForkServer:
+        """Return the fork server that serves a case.  Raises StartError."""
+        return self.server(self._kind(case))
+
+    def server(self, kind: ServerKind) -> ForkServer:
+        """Return the fork server of a kind.  Raises StartError, Stopped."""
+        if self._stopped:
+            raise Stopped
+        server = self._open.get(kind)
         if server is None or server.dead:
             unshared = self.experience.unshared.setdefault(self.place, set())
-            devices = {one.device for one in self.cases if one.allocator == allocator}
-            server = self._open[allocator] = self.start(
-                allocator=allocator,
+            served = [one for one in self.cases if self._kind(one) == kind]
+            devices = {one.device for one in served}
+            names = [kind.allocator, *([kind.device.replace(":", "-")] if kind.device else [])]
+            server = self._open[kind] = self.start(
+                allocator=kind.allocator,
                 modules=sorted({parse(one.subject).module for one in self.cases} - unshared),
-                inductor=COMPILER not in unshared
-                and any(one.compile != "off" and one.allocator == allocator for one in self.cases),
-                log=self.log.with_stem(f"{self.log.stem}-{allocator}"),
+                inductor=COMPILER not in unshared and any(one.compile != "off" for one in served),
+                log=self.log.with_stem("-".join([self.log.stem, *map(str, names)])),
                 timeout_s=self.timeout_s,
                 place=self.place,
                 cpu_only=devices == {"cpu"},
@@ -109,18 +136,27 @@ class WorkerPool:
 
     def serves_as(self, other: "WorkerPool") -> bool:
         """Return whether this pool has the fork servers that the other one needs, and no more."""
-        return self._kinds() == other._kinds()
+        return self._needs() == other._needs()
 
-    def _kinds(self) -> dict[str | None, object]:
-        """Imports and devices of each fork server, by its allocator."""
-        return {
-            allocator: (
-                {parse(one.subject).module for one in self.cases},
-                {one.device == "cpu" for one in self.cases if one.allocator == allocator},
-                any(one.compile != "off" for one in self.cases if one.allocator == allocator),
-            )
-            for allocator in self.allocators
+    def _needs(self) -> dict[ServerKind, object]:
+        """Imports and devices of each fork server."""
+        served = {
+            kind: [one for one in self.cases if self._kind(one) == kind] for kind in self.kinds
         }
+        return {
+            kind: (
+                {parse(one.subject).module for one in self.cases},
+                {one.device == "cpu" for one in cases},
+                any(one.compile != "off" for one in cases),
+            )
+            for kind, cases in served.items()
+        }
+
+    def stop(self) -> None:
+        """Kill the fork servers, so that each thread that waits for one gets Stopped."""
+        self._stopped = True
+        for server in list(self._open.values()):
+            server.kill()
 
     def close(self) -> None:
         """End the fork servers; the next request starts new ones."""
@@ -134,8 +170,8 @@ class Starting:
 
     def __init__(self, pool: WorkerPool) -> None:
         self.pool = pool
-        self._threads = ThreadPoolExecutor(max(1, len(pool.allocators)))
-        self._servers = [self._threads.submit(pool.server, one) for one in pool.allocators]
+        self._threads = ThreadPoolExecutor(max(1, len(pool.kinds)))
+        self._servers = [self._threads.submit(pool.server, one) for one in pool.kinds]
 
     def started(self) -> WorkerPool:
         """Wait until all have started; `opened` starts again what could not be started here."""
@@ -150,7 +186,7 @@ class Starting:
 @contextlib.contextmanager
 def opened(*pools: WorkerPool) -> Iterator[None]:
     """Start all fork servers, and end them when the block ends.  Raises StartError."""
-    needed = [(pool, allocator) for pool in pools for allocator in pool.allocators]
+    needed = [(pool, kind) for pool in pools for kind in pool.kinds]
     try:
         # All together take half as long: nothing is timed yet.
         with ThreadPoolExecutor(max(1, len(needed))) as starting:

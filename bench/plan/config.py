@@ -76,6 +76,8 @@ class RunOptions(pydantic.BaseModel):
     min_samples: Annotated[int, pydantic.Field(ge=1, le=200)] = 5  # no kind has more than 200
     # A process for each case, or one for the cases of a device in a replicate (docs/gpu.md).
     isolation: Literal["process", "session"] = "process"
+    # Whether cases of different devices are measured at the same time, and flagged `parallel`.
+    parallel_devices: bool = False
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0  # of the order of the cases
     energy: bool = True  # whether the energy of a GPU is counted, which takes 2 s a case
     weights: str | None = None  # file that is loaded into each subject but the shipped one

@@ -34,7 +34,7 @@ MOST_PROCESSES = 2
 MOST_SENTENCES = 6
 MOST_REASONS = 3
 MOST_PLOTS = 8  # that are named
-FLAG_LETTERS = dict(zip(FLAGS, "cugnfpltiv2", strict=True))
+FLAG_LETTERS = dict(zip(FLAGS, "cudgnfpltiv2", strict=True))
 SPEEDUP_AXES = tuple(axis.name for axis in AXES if axis.compared)
 
 

@@ -127,7 +127,7 @@ class ProcessLab:
     ) -> float | None:
         children = [
             PipedChild(
-                pool.server(case.allocator),
+                pool.server_of(case),
                 requests.turns(case, number, self.run, pool.folders, host_clock=False),
                 pool.folders,
             )

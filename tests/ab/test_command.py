@@ -23,6 +23,7 @@ from bench.ab.variants import Side, SideError
 from bench.ab.workers import PairWorkers
 from bench.commands import ab
 from bench.engine.fork_server import StartError
+from bench.engine.workers import ServerKind
 from bench.plan.config import RunOptions
 from bench.results.journal import JournalError
 from bench.terminal.progress import wide_console
@@ -345,7 +346,7 @@ def test_two_kinds_of_device_are_compared_by_the_hosts_clock(
     )  # fmt: skip
     server: Any = SimpleNamespace(dead=False)
     for name in "AB":
-        workers.pools[name]._open[case().allocator] = server
+        workers.pools[name]._open[ServerKind(case().allocator)] = server
         assert workers._child(name, A)._asked.host_clock is by_host
 
 

@@ -32,7 +32,7 @@ class FakePool:
     timeout_s: float = 0.0
     place: Any = None
     experience: Any = None
-    allocators: tuple[str, ...] = ()
+    kinds: tuple[str, ...] = ()
     ended: list[str] = field(default_factory=list)
 
     def ask(self, request: Request) -> Entry:

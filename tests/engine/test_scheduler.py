@@ -1,6 +1,7 @@
 """The runner against sessions that answer from memory: no process, no torch, a clock of our own."""
 
 import dataclasses
+import threading
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from bench.core.records import (
     StaticMetrics,
     to_line,
 )
+from bench.engine.collect import DiskFull
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
@@ -72,6 +74,9 @@ class FakeForkServer:
         return Ended(how=Exited(0), wall_s=0.5)
 
     def close(self) -> None:
+        self.dead = True
+
+    def kill(self) -> None:
         self.dead = True
 
 
@@ -682,3 +687,66 @@ def test_the_count_of_what_is_left_has_the_bases_that_layers_measure_again(
     assert run.watched.left[0] == 3 + 3 + 3
     assert len(run.watched.outcomes) == 9
     assert run.watched.left[-1] == 0
+
+
+ON_TWO = tuple(
+    case(batch=batch, device=device, threads=None, allocator=None)
+    for device in ("cuda:0", "cuda:1")
+    for batch in (1, 8)
+)
+
+
+def test_parallel_devices_are_measured_at_the_same_time_and_flagged(
+    stage: Callable[..., Stage],
+) -> None:
+    both = threading.Barrier(2, timeout=30)  # broken, which raises, unless two cases are under way
+
+    def meets(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
+        if job == "measure":
+            both.wait()
+        return works(job, one, replicate)
+
+    here = stage(meets, ON_TWO, replicates=2, parallel_devices=True)
+    assert here.runner.measure()
+    found = [one for one in read(here.path) if isinstance(one, Measurement)]
+    assert Counter(one.case.device for one in found) == {"cuda:0": 4, "cuda:1": 4}
+    assert all("parallel" in one.flags for one in found)
+
+
+def test_devices_take_turns_unless_it_is_asked_otherwise(stage: Callable[..., Stage]) -> None:
+    threads = set[int]()
+
+    def seen_by(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
+        threads.add(threading.get_ident())
+        return works(job, one, replicate)
+
+    here = stage(seen_by, ON_TWO, replicates=2)
+    assert here.runner.measure()
+    assert threads == {threading.get_ident()}
+    assert not any(one.flags for one in read(here.path) if isinstance(one, Measurement))
+
+
+def test_one_device_alone_is_not_parallel(stage: Callable[..., Stage]) -> None:
+    here = stage(works, ON_TWO[:2], replicates=1, parallel_devices=True)
+    assert here.runner.measure()
+    assert not any(one.flags for one in read(here.path) if isinstance(one, Measurement))
+
+
+def test_an_error_on_one_device_ends_the_others_and_what_they_measured_then_does_not_count(
+    stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both = threading.Barrier(2, timeout=30)
+    over = threading.Event()
+
+    def breaks(job: str, one: Case, replicate: int) -> Entry | WorkerLost | None:
+        both.wait()
+        if one.device == "cuda:1":
+            raise DiskFull("no room")
+        assert over.wait(30)
+        return works(job, one, replicate)
+
+    here = stage(breaks, ON_TWO, replicates=1, parallel_devices=True)
+    monkeypatch.setattr(FakeForkServer, "kill", lambda _: over.set())
+    with pytest.raises(DiskFull, match="no room"):
+        here.runner.measure()
+    assert here.ids() == []

@@ -166,7 +166,7 @@ def test_what_cannot_be_shared_is_left_out_of_later_servers_of_its_place_alone(
     world.unshared = frozenset({"convnet.network"})
     other = Place(python="/other/python")
     for place in (HERE, HERE, other):
-        world.pool(place=place).server("retained")
+        world.pool(place=place).server_of(PLAIN)
     assert [one.started["modules"] for one in world.servers] == [
         ["convnet.network"],
         [],
@@ -220,3 +220,16 @@ def test_an_attempt_is_made_three_times_at_most(kills: int, made: int) -> None:
     killed: Callable[[int], bool] = lambda number: number < kills  # noqa: E731
     assert tried(attempt, killed) == made - 1
     assert len(attempts) == made
+
+
+def test_parallel_devices_have_fork_servers_of_their_own(world: World) -> None:
+    first, second = (case(device=f"cuda:{i}", threads=None, allocator=None) for i in range(2))
+    with opened(world.pool(first, second)):
+        assert len(world.servers) == 1
+    pool = world.pool(first, second)
+    pool.parallel = True
+    with opened(pool):
+        assert [one.started["log"].name for one in world.servers[1:]] == [
+            "servers-None-cuda-0.log",
+            "servers-None-cuda-1.log",
+        ]

@@ -398,6 +398,33 @@ mode = "training"
     assert any(status == "ok" for _, status in outcomes[ended[0] + 1 :])
 
 
+def test_devices_are_measured_at_the_same_time_if_that_is_asked_for(
+    site: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "net.py").write_text(SUBJECT)
+    chosen = ["--device", "sim:0", "--device", "sim:1", "--input", "3,8,8", "--batch", "2"]
+    run = [
+        "--mode",
+        "inference",
+        "--amp",
+        "off",
+        "--memory-format",
+        "contiguous",
+        "--compile",
+        "off",
+    ]
+    found = bench(
+        tmp_path, site, "run", "net.py:Net", *chosen, *run, "--replicates", "2", "--quick",
+        "--parallel-devices", "--out", "r", **TIMES,
+    )  # fmt: skip
+    assert found.returncode == 0, found.stdout + found.stderr
+    rows = list(csv.DictReader((tmp_path / "r" / "measurements.csv").open()))
+    wholes = [one for one in rows if one["phase"] == "forward"]
+    assert {one["device"] for one in wholes} == {"sim:0", "sim:1"}
+    assert all("parallel" in one["flags"] for one in wholes)
+    assert all(one["status"] == "ok" for one in wholes)
+
+
 def test_speedups_by_device_hold_the_device_against_the_cpu(run: Path, site: Path) -> None:
     done = bench(run.parent, site, "compare", "run", "--by", "device")
     assert done.returncode == 0, done.stdout + done.stderr
