@@ -33,6 +33,7 @@ from bench.worker.model import (
     twins,
     weights,
 )
+from bench.worker.model.layer_names import LayerError
 from bench.worker.model.step_inputs import UnsupportedError
 
 SEED = 0
@@ -205,7 +206,7 @@ def prepare(case: Case, enter: Callable[[str], None] = lambda _: None) -> Prepar
     enter: is told the stage that begins (`bench.core.protocol`).
 
     channels_last applies to 4-dimensional weights and inputs; those of other dimensions (text,
-    video) stay as they are.  Raises SubjectError, inputs.InputError, layers.LayerError, or
+    video) stay as they are.  Raises SubjectError, inputs.InputError, LayerError, or
     StepError for a layer that has no backward.
     """
     ref = parse(case.subject)
@@ -324,7 +325,14 @@ def _layer(
     backward = None
     if case.mode == "training":
         backward = functools.partial(_backward, loss.of(whole, scaled=False))
-    seen = layers.capture(whole, name, args, kwargs, context, backward)
+    training = case.mode == "training"
+    try:
+        seen = layers.capture(whole, name, args, kwargs, context, backward, training=training)
+    except LayerError:
+        if training:
+            raise
+        # Only a training forward calls it, as the auxiliary heads of some networks.
+        seen = layers.capture(whole, name, args, kwargs, context)
     if case.mode == "training" and not seen.with_gradients:
         raise UnsupportedError(
             f"training is not supported here: the network calls {name} without gradients "

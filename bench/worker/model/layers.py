@@ -1,6 +1,7 @@
 """The layers of a network, and the input of each inside the network.
 
-One untimed, training-mode, grad-enabled call of the whole shows both.  A layer is a module that was
+One untimed, grad-enabled call of the whole shows both: in training mode the layers that there are,
+in the mode of a case the input of one.  A layer is a module that was
 called and that called no other.  Where nothing inside is called (MultiheadAttention multiplies with
 the weights of its out_proj itself), the outer module is the layer.  So it is where a
 parametrization makes its weight (weight_norm), and where TorchScript runs the inside.
@@ -91,11 +92,14 @@ def capture(
     kwargs: Mapping[str, Any],
     context: Context = contextlib.nullcontext,
     backward: Callable[[Any], None] | None = None,
+    *,
+    training: bool = True,
 ) -> Captured:
     """Capture one layer, or any other called module, with its input inside `module`.
 
     name:     dotted or the network's own; `name#2` for the second call.
     context:  entered around the call, e.g. autocast.
+    training: mode of the network in this call: BatchNorm, dropout and shapes can depend on it.
     backward: runs the backward of the whole, from its output.  Where the layer is called without
               gradients, the backward may call it again with gradients: reentrant checkpoints do so,
               and other functions that recompute what they did not keep.
@@ -107,7 +111,7 @@ def capture(
     watch = _CallRecorder(names, wanted=layer_names.resolve(module, name, names))
     watch.waits = backward is not None
     with (
-        watch.on(module),
+        watch.on(module, training=training),
         _gradients_restored(module, args, kwargs),
         torch.enable_grad(),
         contextlib.suppress(_StopCall),
@@ -170,11 +174,11 @@ class _CallRecorder:
     _given: tuple[tuple[Any, ...], dict[str, Any]] | None = None
 
     @contextlib.contextmanager
-    def on(self, whole: nn.Module) -> Iterator[None]:
-        """Set training mode and hooks; both are restored at the end."""
+    def on(self, whole: nn.Module, *, training: bool = True) -> Iterator[None]:
+        """Set the mode and hooks; both are restored at the end."""
         handles = []
         with restored(whole), _not_compiled():
-            whole.train()
+            whole.train(training)
             try:
                 for inner in self.names:
                     # Before the module's own hooks, which are part of its work.  Not through its

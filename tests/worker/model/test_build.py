@@ -208,6 +208,12 @@ def test_the_shipped_networks_layers_go_by_both_names() -> None:
         assert prepared.args[0].shape == (2, 3, 224, 224)
 
 
+def test_a_layer_that_only_training_calls_is_measured_in_inference_as_well() -> None:
+    subject = "tests.subjects.models:Drops/auxiliary"
+    one = case(subject=subject, mode="inference", batch=6, input="4")
+    assert prepare(one).args[0].shape == (6, 4)
+
+
 def test_the_shipped_network_brings_its_own_loss() -> None:
     prepared = prepare(case(batch=2, mode="training"))
     assert not isinstance(prepared.loss, FixedGradient)

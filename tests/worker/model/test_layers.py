@@ -10,7 +10,15 @@ from torch import Tensor, nn
 from bench.worker.model import layers, pytree
 from bench.worker.model.layer_names import LayerError
 from bench.worker.model.loss import FixedGradient
-from tests.subjects.models import AllFrozen, FrozenTrunk, Recurrent, Residual, Text, TwoInputs
+from tests.subjects.models import (
+    AllFrozen,
+    Drops,
+    FrozenTrunk,
+    Recurrent,
+    Residual,
+    Text,
+    TwoInputs,
+)
 
 IMAGE = torch.randn(2, 3, 8, 8)
 NETWORKS: dict[str, tuple[nn.Module, tuple[Any, ...], dict[str, Any]]] = {
@@ -288,3 +296,14 @@ def test_no_except_clause_of_the_network_swallows_the_end_of_the_capture() -> No
     careful = Careful()
     layers.capture(careful, "inner", (torch.randn(1, 2),), {})
     assert not careful.went_on
+
+
+@pytest.mark.parametrize(("training", "rows"), [(True, 3), (False, 6)])
+def test_the_input_is_that_of_the_mode(training: bool, rows: int) -> None:
+    seen = layers.capture(Drops(), "last", (torch.randn(6, 4),), {}, training=training)
+    assert seen.args[0].shape == (rows, 4)
+
+
+def test_a_single_image_reaches_a_layer_behind_batch_norm_in_inference() -> None:
+    network = nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4), nn.Linear(4, 2))
+    assert layers.capture(network, "2", (torch.randn(1, 4),), {}, training=False).name == "2"
