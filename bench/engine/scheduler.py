@@ -11,7 +11,6 @@ import statistics
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -27,12 +26,12 @@ from bench.core.records import (
     whole_phase,
 )
 from bench.core.shard import WHOLE, Shard
-from bench.engine import blocks, policy, shared_transfers, static_metrics
+from bench.engine import blocks, lanes, policy, shared_transfers, static_metrics
 from bench.engine.blocks import Block, Blocks, Round
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
 from bench.engine.spent import Spent
-from bench.engine.workers import Experience, Starting, Stopped, WorkerPool, opened
+from bench.engine.workers import Experience, Starting, WorkerPool, opened
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal
@@ -302,38 +301,54 @@ class Runner:
         )
 
     def _measure_all(
-        self, order: Sequence[Case], one: Round, pool: WorkerPool, repeats: int = 0
+        self,
+        order: Sequence[Case],
+        one: Round,
+        pool: WorkerPool,
+        repeats: int = 0,
+        *,
+        deadline: policy.Deadline | None = None,
     ) -> bool:
-        """False: the budget is spent."""
-        if not pool.parallel:
-            return all(self._case_done(case, one, pool, repeats) for case in order)
-        lanes: dict[str, list[Case]] = {}
-        for case in order:
-            lanes.setdefault(case.device, []).append(case)
+        """Measure the cases in their order; with --parallel-devices in this order on each device.
+
+        deadline: by default that of the run.  False: its time is over.
+        """
+        until = deadline or self._deadline
+        by_device = lanes.by_device(order) if pool.parallel else []
+        beside = len(by_device) > 1
 
         def measure(cases: Sequence[Case]) -> bool:
-            return all(self._case_done(case, one, pool, repeats) for case in cases)
+            return all(
+                self._case_done(case, one, pool, repeats, until, beside=beside) for case in cases
+            )
 
-        with ThreadPoolExecutor(max(1, len(lanes))) as threads:
-            running = [threads.submit(measure, cases) for cases in lanes.values()]
-            try:
-                wait(running, return_when=FIRST_EXCEPTION)
-            finally:  # an error of one, or Ctrl-C: none of the others goes on
-                if not all(lane.done() and not lane.exception() for lane in running):
-                    pool.stop()
-        errors = [error for lane in running if (error := lane.exception())]
-        for error in sorted(errors, key=lambda error: isinstance(error, Stopped)):
-            raise error  # what stopped the others, and not that they were stopped
-        return all(lane.result() for lane in running)
+        if not beside:
+            return measure(order)
+        before, begin_s = dataclasses.replace(self.spent), self.clock()
+        enough = lanes.side_by_side(by_device, measure, pool.stop)
+        self.spent = self.spent.within(before, self.clock() - begin_s)
+        return enough
 
-    def _case_done(self, case: Case, one: Round, pool: WorkerPool, repeats: int) -> bool:
-        """Measure a case unless it is given up.  False: the budget is spent."""
+    def _case_done(
+        self,
+        case: Case,
+        one: Round,
+        pool: WorkerPool,
+        repeats: int,
+        until: policy.Deadline,
+        *,
+        beside: bool,
+    ) -> bool:
+        """Measure a case unless it is given up.  False: the time is over.
+
+        beside: other devices are measured at the same time.
+        """
         with self._lock:
-            if self._deadline.spent:
+            if until.spent:
                 return False
             if self.seen.given_up(case):
                 return True
-        outcome = self._outcome(case, one.replicate, pool, repeats)
+        outcome = self._outcome(case, one.replicate, pool, repeats, beside=beside)
         with self._lock:
             self.watcher.done(outcome, self._left())
         return True
@@ -385,10 +400,8 @@ class Runner:
             widest = sorted(wide, key=self.seen.half_width, reverse=True)
             one = self._blocks.further(widest, self.seen)
             with self._opened(one, one.own) as pool:
-                for case in one.own:
-                    if self._extras.spent:
-                        return
-                    self.watcher.done(self._outcome(case, one.replicate, pool), 0)
+                if not self._measure_all(one.own, one, pool, deadline=self._extras):
+                    return
 
     def _cases(self, block: Block) -> tuple[Case, ...]:
         return self._blocks.members[block]
@@ -411,7 +424,15 @@ class Runner:
             if not self.seen.given_up(case)
         )
 
-    def _outcome(self, case: Case, replicate: int, pool: WorkerPool, repeats: int = 0) -> Outcome:
+    def _outcome(
+        self,
+        case: Case,
+        replicate: int,
+        pool: WorkerPool,
+        repeats: int = 0,
+        *,
+        beside: bool = False,
+    ) -> Outcome:
         with self._lock:
             smaller = self.seen.smaller_oom(case)
         if smaller:
@@ -425,7 +446,7 @@ class Runner:
             outcome = self._measured(case, replicate, pool)
         if repeats and isinstance(outcome, Measurement):
             outcome = dataclasses.replace(outcome, state={**outcome.state, "repeats": 1})
-        if pool.parallel and isinstance(outcome, Measurement):
+        if beside and isinstance(outcome, Measurement):
             outcome = dataclasses.replace(outcome, flags=(*outcome.flags, "parallel"))
         with self._lock:
             self._disturbed_in_a_row = self._disturbed_in_a_row + 1 if _contended(outcome) else 0

@@ -37,6 +37,15 @@ class Spent:
     def total_s(self) -> float:
         return math.fsum(dataclasses.asdict(self).values())
 
+    def within(self, before: "Spent", wall_s: float) -> "Spent":
+        """With what was added since `before` shortened to `wall_s`: devices worked side by side."""
+        added_s = self.total_s - before.total_s
+        if added_s <= wall_s:
+            return self
+        then, now = dataclasses.asdict(before), dataclasses.asdict(self)
+        share = wall_s / added_s
+        return Spent(**{name: then[name] + share * (now[name] - then[name]) for name in now})
+
     def completed(self, total_s: float) -> "Spent":
         """With the rest of `total_s` as waiting."""
         known_s = self.total_s - self.waiting_s

@@ -132,6 +132,9 @@ class WorkerPool:
                 say=self.experience.tell_new,
             )
             unshared |= server.unshared
+            if self._stopped:  # meanwhile
+                server.kill()
+                raise Stopped
         return server
 
     def serves_as(self, other: "WorkerPool") -> bool:

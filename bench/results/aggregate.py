@@ -196,10 +196,11 @@ def _flags(
 ) -> str | None:
     """Return the flags of a case in the order of FLAGS, joined by semicolons.
 
-    A flag of replicates counts if at least a third of them have it.
+    A flag of replicates counts if at least a third of them have it; `parallel`, if one has it: that
+    was asked for.
     """
     counts = Counter(flag for one in ok for flag in set(one.flags))
-    found = {flag for flag, count in counts.items() if 3 * count >= len(ok)}
+    found = {flag for flag, count in counts.items() if 3 * count >= len(ok) or flag == "parallel"}
     whole = whole_phase(seen.case.mode)
     by_kind = [_medians(ok, whole, kind) for kind in ("latency", "pipelined", "device")]
     judged = next(filter(None, by_kind), [])

@@ -20,6 +20,13 @@ def test_what_no_part_accounts_for_is_waiting() -> None:
     assert spent.completed(4.0).waiting_s == 0.0
 
 
+def test_devices_side_by_side_count_the_time_that_passed() -> None:
+    before = Spent(imports_s=2.0, samples_s=1.0)
+    after = Spent(imports_s=2.0, samples_s=5.0, warmup_s=4.0)
+    assert after.within(before, 4.0) == Spent(imports_s=2.0, samples_s=3.0, warmup_s=2.0)
+    assert after.within(before, 9.0) == after
+
+
 def test_the_sessions_of_a_run_add_up_and_damaged_parts_count_nothing() -> None:
     own = Spent(imports_s=2.0, samples_s=3.0)
     stored = {"imports_s": 1.0, "samples_s": "3", "warmup_s": True, "waiting_s": float("nan")}

@@ -269,16 +269,14 @@ def test_a_case_that_has_static_metrics_alone_was_not_measured() -> None:
 
 
 def test_a_flag_counts_from_a_third_of_the_replicates_on() -> None:
-    def flagged(count: int) -> str | None:
+    def flagged(count: int, flag: str = "contended") -> str | None:
         return only(
-            [
-                measurement(case(), n, 0.01, flags=("contended",) if n < count else ())
-                for n in range(6)
-            ]
+            [measurement(case(), n, 0.01, flags=(flag,) if n < count else ()) for n in range(6)]
         ).flags
 
     assert flagged(1) is None
     assert flagged(2) == "contended"
+    assert flagged(1, "parallel") == "parallel"
 
 
 def test_a_flag_that_the_row_bears_brings_its_reason_along() -> None:
