@@ -2,9 +2,10 @@
 
     python -m experiments.python_door [--trials N] [SUBJECT ...]
 
-Each case is measured by `bench run` in processes of its own, and then N times in this process, with
-the same settings and the C library's allocator on both sides.  A line gives the median over the
-trials by the latency of the run, and the seconds that one call of `bench.measure` took.
+Each case is measured by `bench run` in processes of its own, and then N times by `bench.measure` in
+one new process, with the same settings and the C library's allocator on both sides.  A line gives
+the median over the trials by the latency of the run, and the seconds that one call of
+`bench.measure` took.  Nothing else may run meanwhile.
 """
 
 import argparse
@@ -12,6 +13,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
 from pathlib import Path
 
 import bench
@@ -48,7 +51,9 @@ def main() -> None:
         if row is None or row.latency_median_s is None:
             print(f"{case.case_id}: not measured by the run")
             continue
-        times_s, costs_s = _trials(case, asked.trials)
+        # A new one, because memory that an earlier case freed changes the allocator's state.
+        with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as process:
+            times_s, costs_s = process.submit(_trials, case, asked.trials).result()
         ratios.append(statistics.median(times_s) / row.latency_median_s)
         print(f"{case.case_id}: {ratios[-1]:.3f}, {statistics.median(costs_s):.2f} s each")
     print(_summary(ratios))

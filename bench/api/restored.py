@@ -1,7 +1,8 @@
 """Leave a process as it was: models, optimizers, random numbers and switches of torch.
 
-While the measurement runs, each tensor of a model has a copy of its numbers, at another place in
-memory.  Afterwards it gets its own memory back, which nothing has written to.
+While the measurement runs, each tensor of a model has a copy of its numbers, in pages of its own:
+the copies are freed afterwards, and a free would change the state of the C library's allocator.
+Then the tensor gets its own memory back, which nothing has written to.
 """
 
 import contextlib
@@ -33,13 +34,13 @@ class KeptTensors:
         self._read = [one for one in every if id(one) not in swapped]
         self.versioned = tuple(one for one in every if not one.is_inference())
 
-    def begin(self, change: Change = twins.twin) -> None:
+    def begin(self, change: Change = twins.apart) -> None:
         """Take the gradients away, and give each tensor a changed copy of its numbers."""
         for one, _ in self._gradients:
             one.grad = None
         self.renew(change)
 
-    def renew(self, change: Change = twins.twin) -> None:
+    def renew(self, change: Change = twins.apart) -> None:
         """Give each tensor a new copy of the numbers that it had at the beginning."""
         for one, own in self._own:
             one.data = change(own)
@@ -168,10 +169,10 @@ class Restorer:
         own = [one for module in held.modules for one in module_tensors(module)]
         changed = [one for one in (*own, *held.tensors) if id(one) not in ids]
         self._tensors = KeptTensors(changed, given)
-        self._change: Change = twins.twin
+        self._change: Change = twins.apart
 
     @contextlib.contextmanager
-    def restored(self, change: Change = twins.twin) -> Iterator[None]:
+    def restored(self, change: Change = twins.apart) -> Iterator[None]:
         """Meanwhile every tensor has a changed copy of its numbers, and no gradient."""
         versioned = (
             *self._tensors.versioned,

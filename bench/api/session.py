@@ -210,7 +210,7 @@ def _device(held: Held, given: Inputs, settings: Settings) -> Device:
 def _changes(settings: Settings, device: Device) -> tuple[Change, Change | None]:
     """Return how the numbers of the weights are copied, and how inputs are changed, if at all."""
     if settings.memory_format is None and settings.device is None:
-        return twins.twin, None
+        return twins.apart, None
     layout = inputs.laid_out(settings.memory_format) if settings.memory_format else None
 
     def moved(tensor: Tensor) -> Tensor:
@@ -218,7 +218,7 @@ def _changes(settings: Settings, device: Device) -> tuple[Change, Change | None]
         return layout(there) if layout else there
 
     def copied(tensor: Tensor) -> Tensor:
-        return moved(twins.twin(tensor))
+        return moved(twins.apart(tensor))
 
     return copied, moved
 

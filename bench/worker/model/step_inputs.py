@@ -1,6 +1,7 @@
 """The inputs of a step, call after call: restored, cold, or always the same."""
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -90,7 +91,6 @@ class StepInputs:
         if restore is not None:
             self._settle(restore=restore)
         self._trial: _Trial | None = None
-        self._held: list[Tensor] = []
         self._tried = restore is not None and not self._objects
 
     def _settle(self, *, restore: bool) -> None:
@@ -138,32 +138,30 @@ class StepInputs:
     def _first(self) -> _Trial:
         """Return copies for the first call; an object that cannot be copied stays itself."""
         problem, uncopied = None, None
+        empty = twins.in_own_pages  # these copies are freed before the samples
         try:
-            given = self._restored()
+            given = self._restored(empty)
         except Exception as error:  # an object of the subject may raise anything
             problem = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
             self._all_copied = False
-            given = self._tensors_alone()
+            given = self._tensors_alone(empty)
             uncopied = growth.Fingerprint.of(self._given)
         tensors = list(pytree.tensors(given))
         before = growth.Fingerprint.of(given) if self._objects else None
         return _Trial(given, tensors, inplace.versions(tensors), before, problem, uncopied)
 
-    def _tensors_alone(self) -> _Arguments:
+    def _tensors_alone(self, empty: twins.Empty) -> _Arguments:
         """Return the inputs with copied tensors; the inputs themselves where not even that is
         possible.
         """
         try:
-            return self._restored()
+            return self._restored(empty)
         except Exception:  # a tuple of its own class, a tensor of its own class
             return self._given
 
     def _inspect_trial(self, trial: _Trial) -> None:
         """Find out what the first call has changed in its inputs."""
         self._trial = None
-        # glibc takes and returns memory in larger pieces once a larger block was freed (mallopt(3),
-        # M_MMAP_THRESHOLD): a script frees no copy of its inputs, so these are kept.
-        self._held = [one for one in trial.tensors if one.device.type == "cpu"]
         self._objects = (
             trial.before is not None
             and trial.given is not self._given
@@ -190,7 +188,7 @@ class StepInputs:
         except (RuntimeError, ValueError):  # a layout or dtype that torch cannot compare
             return True
 
-    def _copied(self) -> _Arguments:
+    def _copied(self, fresh: Callable[[Tensor], Tensor]) -> _Arguments:
         """Return the inputs with copies of all their objects and of the tensors in these.
 
         A tensor that is an argument itself is copied unless no call writes to it.
@@ -200,16 +198,17 @@ class StepInputs:
         if self.restores is False:
             plain = {id(one) for one in (*args, *kwargs.values()) if isinstance(one, Tensor)}
         memo = {
-            id(one): one if id(one) in plain else self._fresh(one)
-            for one in pytree.tensors(self._given)
+            id(one): one if id(one) in plain else fresh(one) for one in pytree.tensors(self._given)
         }
         copied: _Arguments = copy.deepcopy(self._given, memo)
         return copied
 
-    def _restored(self) -> _Arguments:
+    def _restored(self, empty: twins.Empty = torch.empty_strided) -> _Arguments:
+        """Return fresh copies.  empty: makes their memory."""
+        fresh = functools.partial(self._fresh, empty=empty)
         if self._objects and self._all_copied:
-            return self._copied()
-        return self._mapped(self._fresh)
+            return self._copied(fresh)
+        return self._mapped(fresh)
 
     def _mapped(self, change: Callable[[Tensor], Tensor]) -> _Arguments:
         """Return the inputs with changed tensors.  Raises attributes.CopyError at the first
@@ -257,9 +256,12 @@ class StepInputs:
         for leaf in self._leaves[self._turn]:
             leaf.grad = None
 
-    def _fresh(self, kept: Tensor) -> Tensor:
+    def _fresh(self, kept: Tensor, empty: twins.Empty) -> Tensor:
         if self._gradients and kept.requires_grad:
             # A leaf that requires a gradient must not be written to; its copy may be, as may the
             # output of the layer before, which is the input inside a network.
-            return kept.detach().requires_grad_().clone()
-        return twins.twin(kept.detach())
+            leaf = kept.detach().requires_grad_()
+            if empty is torch.empty_strided or not twins.is_strided(kept) or 0 in kept.stride():
+                return leaf.clone()
+            return twins.twin(kept.detach(), empty).copy_(leaf)
+        return twins.twin(kept.detach(), empty)

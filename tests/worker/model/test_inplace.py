@@ -1,13 +1,12 @@
 """Whether a module writes to its input, seen in its first call."""
 
-import weakref
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model import inplace
+from bench.worker.model import inplace, twins
 from bench.worker.model.loss import FixedGradient
 from bench.worker.model.step import InferenceStep, Step, TrainingStep
 from tests.subjects.models import Recurrent, Residual, Text
@@ -183,20 +182,48 @@ def test_a_slice_that_nobody_writes_to_is_not_changed() -> None:
     assert inplace.changed([one], [other])
 
 
-def test_the_copy_of_the_first_call_is_not_freed_before_the_samples() -> None:
+class Looks(nn.Module):
+    """Keeps what it is given."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.given: list[Tensor] = []
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.given.append(x)
+        return x * 2
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_the_copy_of_the_first_call_is_out_of_sight_of_the_c_librarys_allocator(
+    training: bool,
+) -> None:
     # A free of a large block changes how glibc's allocator serves every later call.
-    seen: list[weakref.ref[Tensor]] = []
-
-    class Looks(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            seen.append(weakref.ref(x))
-            return x * 2
-
-    step = InferenceStep(Looks().eval(), (torch.ones(3),), {}, device_type="cpu", restore=None)
+    module, x = Looks().train(training), torch.randn(2, 3, 100, 100)
+    x = x.contiguous(memory_format=torch.channels_last).requires_grad_(training)
+    how: dict[str, Any] = {"device_type": "cpu", "restore": None}
+    step: Step = (
+        TrainingStep(module, (x,), {}, loss=FixedGradient(scaled=False), **how)
+        if training
+        else InferenceStep(module, (x,), {}, **how)
+    )
     for _ in range(3):
         step.prepare(1)
         step()
-    first, second, third = (one() for one in seen)
-    assert first is not None
-    assert first is not second
-    assert second is third
+    first, second, third = module.given
+    assert not first.untyped_storage().resizable()
+    assert second is third is x
+    assert torch.equal(first, x)
+    assert first.stride() == x.stride()
+    assert first.requires_grad is training
+    assert first.is_leaf is not training
+
+
+def test_small_copies_and_those_of_an_accelerator_are_ordinary() -> None:
+    for size, device in (((3,), "cpu"), ((0, 5), "cpu"), ((100, 1000), "meta")):
+        made = twins.in_own_pages(
+            size, torch.empty(size).stride(), dtype=torch.float32, device=torch.device(device)
+        )
+        assert made.shape == size
+        assert made.device.type == device
+        assert made.untyped_storage().resizable()
