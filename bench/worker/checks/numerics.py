@@ -186,6 +186,9 @@ class _Comparison:
             return
         if explanation.explained or (others and explanation.few):
             self.doubts.append(f"{said}: rounding may do that here, as may a mistake")
+        elif self.witnesses == [] and share < MUCH:
+            why = "the network could not be computed with other rounding"
+            self.doubts.append(f"{words(differ)}: {why}")
         else:
             self.wrong.append(said)
 

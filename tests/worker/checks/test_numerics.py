@@ -14,7 +14,7 @@ from bench.core.records import Case
 from bench.worker.checks import exact, numerics, rounding
 from bench.worker.checks.exact import Reference
 from bench.worker.checks.numerics import compare
-from bench.worker.checks.values import NoReferenceError, Values, gather
+from bench.worker.checks.values import LABELS, NoReferenceError, Values, gather
 from bench.worker.jobs import prepare, reference
 from tests.support.cases import case
 
@@ -150,6 +150,17 @@ def test_a_seed_that_decides_the_result_leaves_it_unverified() -> None:
         exact.of(values(1.0, 2.0), values(1.0, 2.0), values(1.0, 0.0))
     made = exact.of(values(1.0, 2.0), values(1.0, 2.5), values(1.0, 2.5))
     assert made.rounding == {"output": 0.5}
+
+
+def test_few_other_choices_are_no_mistake_where_other_rounding_cannot_be_tried() -> None:
+    got, wanted = values(1, 2, 3, 5, group=LABELS), against(0.0, 1, 2, 3, 4, group=LABELS)
+    first = compare(got, wanted, "bfloat16")
+    assert first.suspected == {LABELS}
+    without = compare(got, wanted, "bfloat16", [])
+    assert without.wrong is None
+    assert "could not be computed with other rounding" in str(without.doubt)
+    most = compare(values(5, 6, 7, 4, group=LABELS), wanted, "bfloat16", [])
+    assert most.wrong is not None
 
 
 def test_a_mask_of_infinities_is_the_same_mask() -> None:
