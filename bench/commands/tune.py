@@ -213,20 +213,12 @@ def _search(
         max_error=asked.max_error,
         max_memory=asked.max_memory,
     )
-    interrupted = False
-    pairs = Confirmation({})
-    cases = [case.device for case in search.space_at(search.batch).eager]
+    interrupted = True  # unless it goes through
     try:
-        try:
-            with gpu_driver.kept_loaded(cases):
-                search.run()
-                if search.can_answer():
-                    pairs = Confirmation(search.comparisons())
-                if pairs.compared:
-                    say("fresh pairs of the best setting and of what it is compared with")
-                pairs.run(lab.pair, lambda: time.monotonic() - start_s > asked.budget_s)
-        except KeyboardInterrupt:
-            interrupted = True
+        pairs, interrupted = _raced(
+            search, lab, lambda: time.monotonic() - start_s > asked.budget_s, say
+        )
+        if interrupted:
             say(f"interrupted; bench tune --resume {directory.path} continues; the best so far:")
         if not search.can_answer():
             code = INTERRUPTED if interrupted else _nothing(search, say)
@@ -241,6 +233,28 @@ def _search(
         run_directory.finish(directory, complete=not interrupted)
         run_directory.release(holder)
     return Ran(path=directory.path, code=INTERRUPTED if interrupted else OK, found=made)
+
+
+def _raced(
+    search: Search, lab: ProcessLab, over: Callable[[], bool], say: Callable[[str], None]
+) -> tuple[Confirmation, bool]:
+    """Search, and confirm in fresh pairs.  Return the pairs, and whether Ctrl-C ended it.
+
+    over: whether the budget is spent.
+    """
+    pairs = Confirmation({})
+    devices = [case.device for case in search.space_at(search.batch).eager]
+    try:
+        with gpu_driver.kept_loaded(devices):
+            search.run()
+            if search.can_answer():
+                pairs = Confirmation(search.comparisons())
+            if pairs.compared:
+                say("fresh pairs of the best setting and of what it is compared with")
+            pairs.run(lab.pair, over)
+    except KeyboardInterrupt:
+        return pairs, True
+    return pairs, False
 
 
 def _outcome(

@@ -4,9 +4,15 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from bench.commands import tune as command
+from bench.plan.config import RunOptions
+from bench.results import run_directory
+from bench.results.journal import JournalError
+from bench.terminal.progress import wide_console
 from tests.support.paths import ROOT
 
 SEARCH = ["experiments.tune_networks:planted", "--input", "3,64,64", "--batch", "4"]
@@ -64,3 +70,18 @@ def test_a_folder_that_is_not_a_search_is_refused_in_one_line(tmp_path: Path) ->
     done = tune("--resume", str(tmp_path))
     assert done.returncode == 2
     assert "is not a run directory" in done.stderr
+
+
+def test_what_a_resume_needs_stays_when_the_disk_is_full(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def full(*_: Any) -> Any:
+        raise JournalError("no space left; make room, then go on with --resume")
+
+    directory = run_directory.create(tmp_path / "search", {})
+    monkeypatch.setattr(command, "_raced", full)
+    with pytest.raises(JournalError):
+        command._search(
+            command.Asked(), "latency", full, directory, RunOptions(), wide_console(), print
+        )
+    assert directory.folders.scratch.is_dir()
