@@ -79,9 +79,14 @@ class Stored:
                 self.confirmed[line.parent, line.commit] = line
 
 
+def lines(path: Path) -> list[Line]:
+    """Return the complete lines of a journal.  Raises BisectError."""
+    return list(records(path, _LINE.of_json, BisectError))
+
+
 def read(path: Path) -> Stored:
-    """Read the complete lines of a journal.  Raises BisectError."""
+    """Read the answers of a journal.  Raises BisectError."""
     stored = Stored()
-    for line in records(path, _LINE.of_json, BisectError):
+    for line in lines(path):
         stored.add(line)
     return stored
