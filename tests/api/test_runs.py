@@ -152,6 +152,12 @@ def asked_by(monkeypatch: pytest.MonkeyPatch, path: Path, *given: Any, **more: A
     return seen[0]
 
 
+def test_a_switch_is_a_flag_without_a_value(monkeypatch: pytest.MonkeyPatch, path: Path) -> None:
+    asked = asked_by(monkeypatch, path, "a:b", parallel_devices=True)
+    assert asked.options == {"parallel_devices": True}
+    assert " ".join(asked.described) == "bench run a:b --parallel-devices"
+
+
 def test_a_network_of_ones_own_gets_the_sweep_that_the_command_has_for_it(
     monkeypatch: pytest.MonkeyPatch, path: Path, tmp_path: Path
 ) -> None:
