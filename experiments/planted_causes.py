@@ -88,6 +88,8 @@ def main() -> None:
     asked.add_argument("--read", type=Path, help="explain the profiles that were kept here")
     asked.add_argument("--page", type=Path, help="write the sentences into this page")
     given = asked.parse_args()
+    if given.page and BEGINS not in given.page.read_text(encoding="utf-8"):
+        asked.error(f"{given.page}: has no line {BEGINS}")
     trials: list[tuple[str, Trial | None, dict[str, Case]]] = [
         (f"{one.network} {one.plant} {one.layer} {one.mode}", one, of_trial(one)) for one in TRIALS
     ]
