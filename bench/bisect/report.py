@@ -85,11 +85,22 @@ class Found:
                 )
             )
         if self.answer is Answer.UNDECIDED:
-            found.append(
-                f"The search stops at {100 * ENOUGH:.0f} %. Several commits may share the change. "
-                f"To go on: {command('bench', 'bisect', '--resume', self.directory)}"
-            )
+            found.append(self._undecided())
         return found
+
+    def _undecided(self) -> str:
+        """Return why there is no answer, and how to go on."""
+        go_on = command("bench", "bisect", "--resume", self.directory)
+        if why := self.search.unconfirmed:
+            short = self.commits[self.suspects.last - 1].short
+            return (
+                f"The comparison of {short} with the commit before it decides nothing "
+                f"({self.confirmation}): {why}. To compare again: {go_on}"
+            )
+        return (
+            f"The search stops at {100 * ENOUGH:.0f} %. Several commits may share the change. "
+            f"To go on: {go_on}"
+        )
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Return the most probable commits: hash, subject, probability, pairs, time of GOOD."""

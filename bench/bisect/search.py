@@ -3,6 +3,7 @@
 First the effect: pairs of GOOD and BAD until their interval excludes "no change".  Then single
 pairs of GOOD and the commit that splits the probability in half, until one commit has 95 %.  At the
 end, this commit is compared with the one before it.  If they do not differ, the search goes on.
+If the comparison decides nothing, the search ends undecided.
 """
 
 import enum
@@ -42,11 +43,18 @@ class Measure(Protocol):
         """Return log(commit / GOOD) of a new pair.  Raises CannotRunError, OutOfBudgetError."""
 
     def differs(self, suspects: Suspects, *, slower: bool) -> bool:
-        """Return whether the last suspect differs from the commit before the first one."""
+        """Return whether the last suspect differs from the commit before the first one.
+
+        Raises UnconfirmedError, OutOfBudgetError.
+        """
 
 
 class OutOfBudgetError(Exception):
     """No pair may be started any more."""
+
+
+class UnconfirmedError(Exception):
+    """The comparison of a suspect decides nothing; the message says why."""
 
 
 @dataclass
@@ -66,6 +74,7 @@ class Search:
     refuted: list[Suspects] = field(default_factory=list)
     pairs: int = 0  # of the search
     last: tuple[int, float] | None = None  # the last pair: commit and value
+    unconfirmed: str = ""  # why the last comparison decided nothing
     posterior: Posterior = field(init=False)
 
     def __post_init__(self) -> None:
@@ -82,6 +91,9 @@ class Search:
                 return Answer.NO_EFFECT
             return self._search()
         except OutOfBudgetError:
+            return Answer.UNDECIDED
+        except UnconfirmedError as error:
+            self.unconfirmed = str(error)
             return Answer.UNDECIDED
 
     def interval(self) -> tuple[float, float]:

@@ -21,16 +21,23 @@ from rich.console import Console
 from bench.ab import ab_plan, variants, worktrees
 from bench.ab.ab_plan import Asked, Planned
 from bench.ab.variants import Side
+from bench.bisect import confirmation, report
 from bench.bisect import journal as bisect_journal
-from bench.bisect import report
 from bench.bisect.commits import BisectError, Commit, between, weights
 from bench.bisect.journal import Broken, Confirmed, Measured, Stored
 from bench.bisect.live import Pairs
 from bench.bisect.posterior import Suspects
-from bench.bisect.search import MOST_PAIRS, Answer, CannotRunError, OutOfBudgetError, Search
+from bench.bisect.search import (
+    MOST_PAIRS,
+    Answer,
+    CannotRunError,
+    OutOfBudgetError,
+    Search,
+    UnconfirmedError,
+)
 from bench.commands import ab
 from bench.core.axes import AXES
-from bench.core.errors import UserError
+from bench.core.errors import UserError, one_line
 from bench.core.records import Case, whole_phase
 from bench.core.text import command, number_of
 from bench.engine import policy
@@ -44,7 +51,6 @@ from bench.verdict import tables
 
 DESCRIPTION = "bisect.json"
 FOUND, WRONG, UNDECIDED, INTERRUPTED = 0, 2, 3, 130
-REGRESSED = 1  # exit code of `bench ab`
 CODES = {Answer.FOUND: FOUND, Answer.NO_EFFECT: UNDECIDED, Answer.UNDECIDED: UNDECIDED}
 
 
@@ -194,7 +200,10 @@ class _Measure:
         return value
 
     def differs(self, suspects: Suspects, *, slower: bool) -> bool:
-        """Compare the last suspect with the commit before the first one by `bench ab`."""
+        """Compare the last suspect with the commit before the first one by `bench ab`.
+
+        Only an answer is written to the journal, so that a resume compares again without one.
+        """
         before = suspects.first - 1
         good = str(self.pairs.planned.sides[0].commit)
         parent = self.commits[before - 1].sha if before else good
@@ -207,26 +216,42 @@ class _Measure:
         return known.differs
 
     def _compared(self, parent: str, commit: str, *, slower: bool) -> Confirmed:
-        if self.pairs.deadline.spent:
+        """Return the answer of a new comparison.
+
+        Raises UnconfirmedError if it decides nothing, OutOfBudgetError if the budget is the reason.
+        """
+        deadline = self.pairs.deadline
+        if deadline.spent:
             raise OutOfBudgetError
+        # Side B takes longer if the change is there, since an improvement is compared backwards.
         sides = (parent, commit) if slower else (commit, parent)
         out = _free(self.pairs.directory / f"confirm-{commit[:9]}")
+        self.confirmation = str(out)
         self.console.print()
-        code = ab.run(
-            dataclasses.replace(
-                self.pairs.asked,
-                a=sides[0],
-                b=sides[1],
-                out=out,
-                axes=_axes(self.pairs.planned.cases[self.pairs.key]["A"]),
-                subjects=(self.pairs.planned.cases[self.pairs.key]["A"].subject,),
-                options={**self.pairs.asked.options, "budget_s": self.pairs.deadline.left_s},
-            )
+        try:
+            code = ab.run(self._asked(*sides, out))
+            self.console.print()
+            if code == INTERRUPTED:
+                raise KeyboardInterrupt
+            differs = confirmation.differs(out, self.pairs.phase)
+        except (UserError, UnconfirmedError) as error:
+            if deadline.spent:
+                raise OutOfBudgetError from None
+            raise UnconfirmedError(one_line(error)) from None
+        return Confirmed(parent=parent, commit=commit, differs=differs, report=str(out))
+
+    def _asked(self, a: str, b: str, out: Path) -> Asked:
+        """Return the arguments of `bench ab` for this case alone."""
+        case = self.pairs.planned.cases[self.pairs.key]["A"]
+        return dataclasses.replace(
+            self.pairs.asked,
+            a=a,
+            b=b,
+            out=out,
+            axes=_axes(case),
+            subjects=(case.subject,),
+            options={**self.pairs.asked.options, "budget_s": self.pairs.deadline.left_s},
         )
-        self.console.print()
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        return Confirmed(parent=parent, commit=commit, differs=code == REGRESSED, report=str(out))
 
 
 def _axes(case: Case) -> dict[str, tuple[str, ...]]:

@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from bench.bisect.posterior import Suspects
-from bench.bisect.search import Answer, CannotRunError, OutOfBudgetError, Search
+from bench.bisect.search import (
+    Answer,
+    CannotRunError,
+    OutOfBudgetError,
+    Search,
+    UnconfirmedError,
+)
 
 
 @dataclass
@@ -21,6 +27,7 @@ class Simulated:
     broken: frozenset[int] = frozenset()
     most: int = 10_000
     same: bool = False  # no commit differs from the one before it
+    unsure: str = ""  # why the comparison decides nothing
     asked: list[int] = field(default_factory=list)
     compared: list[Suspects] = field(default_factory=list)
 
@@ -35,6 +42,8 @@ class Simulated:
     def differs(self, suspects: Suspects, *, slower: bool) -> bool:
         assert slower is (self.effect > 0)
         self.compared.append(suspects)
+        if self.unsure:
+            raise UnconfirmedError(self.unsure)
         return not self.same and suspects.first <= self.culprit <= suspects.last
 
 
@@ -92,6 +101,15 @@ def test_an_answer_that_the_comparison_refutes_is_not_given() -> None:
     assert search.run() is Answer.UNDECIDED
     assert search.refuted[0] == world.compared[0]
     assert search.refuted[0].first == 5
+
+
+def test_a_comparison_that_decides_nothing_ends_the_search_and_blames_or_clears_nobody() -> None:
+    world = Simulated(5, 0.1, 0.01, random.Random(1), unsure="UNTRUSTED: it is too noisy")
+    search = Search([1.0] * 8, world)
+    assert search.run() is Answer.UNDECIDED
+    assert search.unconfirmed == "UNTRUSTED: it is too noisy"
+    assert (len(world.compared), search.refuted) == (1, [])
+    assert search.suspects().share > 0.95
 
 
 def test_a_spent_budget_leaves_what_is_known() -> None:

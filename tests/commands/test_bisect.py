@@ -9,17 +9,21 @@ from typing import Any
 
 import pytest
 
-from bench.ab import ab_plan, scheduler
+from bench.ab import ab_plan
+from bench.ab.ab_plan import AbError, Asked
 from bench.ab.pair_journal import Pair
 from bench.bisect import journal as bisect_journal
 from bench.bisect.commits import BisectError, Commit
 from bench.bisect.journal import Broken, Confirmed, Measured, to_line
 from bench.bisect.posterior import Suspects
-from bench.bisect.search import CannotRunError
-from bench.commands import bisect
+from bench.bisect.search import CannotRunError, OutOfBudgetError, UnconfirmedError
+from bench.commands import ab, bisect
+from bench.engine.policy import Deadline
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
-from bench.verdict.looks import Stage
+from bench.verdict.ab_report import AbRow, write_rows
+from bench.verdict.report import Verdict
+from tests.support.cases import case
 from tests.support.git import git
 from tests.support.paths import ROOT
 
@@ -61,23 +65,30 @@ def test_a_choice_that_is_none_names_the_cases(
 class LivePairs:
     """Pairs that are known; a commit without values cannot be measured."""
 
-    phase = "forward"
+    phase, key = "forward", "k"
+    asked = Asked(options={"seed": 7})
 
-    def __init__(self, values: dict[str, float]) -> None:
-        self.values, self.asked = values, list[str]()
+    def __init__(
+        self, values: dict[str, float], directory: Path = Path(), budget_s: float | None = None
+    ) -> None:
+        self.values, self.tried, self.directory = values, list[str](), directory
         good = SimpleNamespace(commit="0" * 40)
-        self.planned = SimpleNamespace(sides=(good, None))
+        self.planned = SimpleNamespace(sides=(good, None), cases={"k": {"A": case()}})
+        self.now_s = 10.0
+        self.deadline = Deadline(budget_s, lambda: self.now_s, 0.0)
 
     def pair(self, commit: Commit, number: int) -> tuple[Pair, float]:
-        self.asked.append(commit.sha)
+        self.tried.append(commit.sha)
         if commit.sha not in self.values:
             raise CannotRunError("it does not import")
         pair = Pair(stage="fresh", number=number, key="k", samples={"forward": ((1.0,), (1.1,))})
         return pair, self.values[commit.sha]
 
 
-def measure(path: Path, values: dict[str, float]) -> tuple[bisect._Measure, LivePairs]:
-    live = LivePairs(values)
+def measure(
+    path: Path, values: dict[str, float], budget_s: float | None = None
+) -> tuple[bisect._Measure, LivePairs]:
+    live = LivePairs(values, path.parent, budget_s)
     found = bisect._Measure(
         commits=COMMITS, pairs=live, journal=Journal(path), console=wide_console(),  # type: ignore[arg-type]
         stored=bisect_journal.read(path),
@@ -99,9 +110,9 @@ def test_what_the_journal_has_is_not_measured_again(tmp_path: Path) -> None:
     with pytest.raises(CannotRunError, match="it does not import"):
         found.pair(2)
     assert found.differs(Suspects(2, 3, 0.9), slower=True)
-    assert live.asked == []
+    assert live.tried == []
     assert found.pair(1) == 0.2  # the journal has one pair of it
-    assert live.asked == [one]
+    assert live.tried == [one]
     assert (found.count, found.values[1], found.confirmation) == (2, [0.1, 0.2], "x")
 
 
@@ -114,6 +125,121 @@ def test_each_answer_is_on_disk_before_the_next(tmp_path: Path) -> None:
         found.pair(2)
     kinds = [json.loads(line)["kind"] for line in path.read_text().splitlines()]
     assert kinds == ["pair", "broken"]
+
+
+class Compared:
+    """`bench ab` with a known result; it keeps what it was asked."""
+
+    def __init__(self, code: int, *verdicts: tuple[str, Verdict]) -> None:
+        """verdicts: with the figure of each."""
+        self.code, self.asked = code, list[Asked]()
+        self.rows = [
+            AbRow(case_id="k", phase="forward", figure=figure, verdict=verdict)
+            for figure, verdict in verdicts
+        ]
+
+    def __call__(self, asked: Asked) -> int:
+        self.asked.append(asked)
+        assert asked.out is not None
+        asked.out.mkdir()
+        write_rows(asked.out / "ab.csv", self.rows)
+        return self.code
+
+
+def confirmed(path: Path) -> list[bool]:
+    """The answers of comparisons in the journal."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [line["differs"] for line in lines if line["kind"] == "confirmed"]
+
+
+@pytest.mark.parametrize(
+    ("compared", "differs"),
+    [
+        (Compared(1, ("time_s", "REGRESSED")), True),
+        (Compared(0, ("time_s", "SAME")), False),
+        (Compared(1, ("operators", "REGRESSED"), ("time_s", "SAME")), False),
+    ],
+)
+def test_a_comparison_answers_by_the_time_alone_and_is_not_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared: Compared, differs: bool
+) -> None:
+    monkeypatch.setattr(ab, "run", compared)
+    path = tmp_path / bisect_journal.NAME
+    path.touch()
+    found, _ = measure(path, {})
+    assert found.differs(Suspects(2, 2, 0.96), slower=True) is differs
+    assert confirmed(path) == [differs]
+    again, _ = measure(path, {})
+    assert again.differs(Suspects(2, 2, 0.96), slower=True) is differs
+    (asked,) = compared.asked
+    assert (asked.a, asked.b) == (COMMITS[0].sha, COMMITS[1].sha)
+
+
+def test_an_improvement_is_compared_backwards(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compared = Compared(1, ("time_s", "REGRESSED"))
+    monkeypatch.setattr(ab, "run", compared)
+    path = tmp_path / bisect_journal.NAME
+    path.touch()
+    assert measure(path, {})[0].differs(Suspects(2, 2, 0.96), slower=False)
+    assert (compared.asked[0].a, compared.asked[0].b) == (COMMITS[1].sha, COMMITS[0].sha)
+
+
+@pytest.mark.parametrize(
+    "compared",
+    [
+        Compared(0, ("time_s", "INCONCLUSIVE")),
+        Compared(0, ("time_s", "UNTRUSTED")),
+        Compared(1, ("operators", "REGRESSED"), ("time_s", "INCONCLUSIVE")),
+        Compared(4),
+    ],
+)
+def test_a_comparison_that_decides_nothing_is_no_answer_and_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compared: Compared
+) -> None:
+    monkeypatch.setattr(ab, "run", compared)
+    path = tmp_path / bisect_journal.NAME
+    path.touch()
+    for _ in range(2):
+        found, _ = measure(path, {})
+        with pytest.raises(UnconfirmedError):
+            found.differs(Suspects(2, 2, 0.96), slower=True)
+    assert confirmed(path) == []
+    first, second = (asked.out for asked in compared.asked)
+    assert found.confirmation == str(second) != str(first)
+
+
+def test_a_comparison_that_the_budget_cut_is_no_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / bisect_journal.NAME
+    path.touch()
+    found, live = measure(path, {}, budget_s=11.0)
+    compared = Compared(0, ("time_s", "INCONCLUSIVE"))
+
+    def run(asked: Asked) -> int:
+        live.now_s = 12.0  # the comparison took what was left
+        return compared(asked)
+
+    monkeypatch.setattr(ab, "run", run)
+    with pytest.raises(OutOfBudgetError):
+        found.differs(Suspects(2, 2, 0.96), slower=True)
+    assert compared.asked[0].options == {"seed": 7, "budget_s": 1.0}
+    assert confirmed(path) == []
+
+
+def test_a_comparison_that_cannot_start_ends_the_search_with_its_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(_: Asked) -> int:
+        raise AbError("A (111111111): subject does not import")
+
+    monkeypatch.setattr(ab, "run", run)
+    path = tmp_path / bisect_journal.NAME
+    path.touch()
+    with pytest.raises(UnconfirmedError, match="subject does not import"):
+        measure(path, {})[0].differs(Suspects(2, 2, 0.96), slower=True)
 
 
 def test_a_resume_takes_no_other_search(tmp_path: Path) -> None:
@@ -140,13 +266,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         git(folder, "add", ".")
         git(folder, "commit", "--quiet", "-m", f"commit {number}")
     monkeypatch.chdir(folder)
-    monkeypatch.setattr(scheduler.Pairs, "_most", few)
     return folder
-
-
-def few(_: scheduler.Pairs, stage: Stage) -> int:
-    """So few pairs of the confirmation that only its counted figures decide."""
-    return 2 if stage == "first" else 1
 
 
 def table(path: Path) -> Sequence[dict[str, str]]:
