@@ -47,6 +47,7 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
             "axes": {name: list(values) for name, values in asked.axes.items()},
             "subjects": list(asked.subjects),
             "threshold": asked.threshold,
+            **({"for_all": True} if asked.for_all else {}),
             "seed": planned.run.seed,
             **({"weights": planned.run.weights} if planned.run.weights else {}),
         },
@@ -103,6 +104,7 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             axes={name: tuple(given) for name, given in before["axes"].items()},
             subjects=tuple(before["subjects"]),
             threshold=before["threshold"],
+            for_all=before.get("for_all", False),
             options={**asked.options, "seed": before["seed"], "weights": before.get("weights")},
             pairs=_more_pairs(asked, int(stored.get("pairs", FRESH_PAIRS))),
         )

@@ -1,6 +1,7 @@
-"""The comparison at the end of a search, and the answer of its table."""
+"""The comparison at the end of a search: its threshold, and the answer of its table."""
 
 import csv
+import math
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +11,14 @@ from bench.bisect.search import UnconfirmedError
 from bench.core.text import number_of
 from bench.verdict.ab_report import PIPELINED, TIME
 from bench.verdict.markdown import percent_more
+
+# A smaller change is compared with half of its size.
+MOST_THRESHOLD = 0.05
+
+
+def threshold(change: float) -> float:
+    """Return the threshold that finds a change.  change: a log ratio of either sign."""
+    return min(MOST_THRESHOLD, math.expm1(abs(change)) / 2)
 
 
 def differs(folder: Path, phase: str) -> bool:

@@ -42,8 +42,10 @@ class Measure(Protocol):
     def pair(self, commit: int) -> float:
         """Return log(commit / GOOD) of a new pair.  Raises CannotRunError, OutOfBudgetError."""
 
-    def differs(self, suspects: Suspects, *, slower: bool) -> bool:
-        """Return whether the last suspect differs from the commit before the first one.
+    def differs(self, suspects: Suspects, change: float) -> bool:
+        """Return whether the last suspect made the change, against the commit before the first one.
+
+        change: log(BAD / GOOD), above 0 is slower.
 
         Raises UnconfirmedError, OutOfBudgetError.
         """
@@ -127,7 +129,7 @@ class Search:
         while True:
             suspects = self.suspects()
             if suspects.share >= ENOUGH:
-                if self.measure.differs(suspects, slower=self.posterior.slower):
+                if self.measure.differs(suspects, self.posterior.change()):
                     return Answer.FOUND
                 self.refuted.append(suspects)
                 if len(self.refuted) > MOST_REFUTED:

@@ -199,7 +199,7 @@ class _Measure:
         )
         return value
 
-    def differs(self, suspects: Suspects, *, slower: bool) -> bool:
+    def differs(self, suspects: Suspects, change: float) -> bool:
         """Compare the last suspect with the commit before the first one by `bench ab`.
 
         Only an answer is written to the journal, so that a resume compares again without one.
@@ -210,12 +210,12 @@ class _Measure:
         commit = self.commits[suspects.last - 1].sha
         known = self.stored.confirmed.get((parent, commit))
         if known is None:
-            known = self._compared(parent, commit, slower=slower)
+            known = self._compared(parent, commit, change)
             self.journal.append_line(bisect_journal.to_line(known))
         self.confirmation = known.report
         return known.differs
 
-    def _compared(self, parent: str, commit: str, *, slower: bool) -> Confirmed:
+    def _compared(self, parent: str, commit: str, change: float) -> Confirmed:
         """Return the answer of a new comparison.
 
         Raises UnconfirmedError if it decides nothing, OutOfBudgetError if the budget is the reason.
@@ -224,12 +224,12 @@ class _Measure:
         if deadline.spent:
             raise OutOfBudgetError
         # Side B takes longer if the change is there, since an improvement is compared backwards.
-        sides = (parent, commit) if slower else (commit, parent)
+        sides = (parent, commit) if change > 0 else (commit, parent)
         out = _free(self.pairs.directory / f"confirm-{commit[:9]}")
         self.confirmation = str(out)
         self.console.print()
         try:
-            code = ab.run(self._asked(*sides, out))
+            code = ab.run(self._asked(*sides, out, confirmation.threshold(change)))
             self.console.print()
             if code == INTERRUPTED:
                 raise KeyboardInterrupt
@@ -240,7 +240,7 @@ class _Measure:
             raise UnconfirmedError(one_line(error)) from None
         return Confirmed(parent=parent, commit=commit, differs=differs, report=str(out))
 
-    def _asked(self, a: str, b: str, out: Path) -> Asked:
+    def _asked(self, a: str, b: str, out: Path, threshold: float) -> Asked:
         """Return the arguments of `bench ab` for this case alone."""
         case = self.pairs.planned.cases[self.pairs.key]["A"]
         return dataclasses.replace(
@@ -250,6 +250,8 @@ class _Measure:
             out=out,
             axes=_axes(case),
             subjects=(case.subject,),
+            threshold=threshold,
+            for_all=True,
             options={**self.pairs.asked.options, "budget_s": self.pairs.deadline.left_s},
         )
 

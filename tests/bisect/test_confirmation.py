@@ -1,5 +1,6 @@
 """The answer of the comparison at the end of a search."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -71,3 +72,9 @@ def test_what_decides_nothing_is_no_answer_and_says_why(
 def test_a_comparison_without_a_table_is_no_answer(tmp_path: Path) -> None:
     with pytest.raises(UnconfirmedError, match=r"ab\.csv cannot be read: No such file"):
         confirmation.differs(tmp_path, "forward")
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_change_is_compared_with_half_of_its_size_and_at_most_five_percent(sign: int) -> None:
+    found = [confirmation.threshold(sign * math.log(times)) for times in (1.03, 1.08, 1.5)]
+    assert found == [pytest.approx(0.015), pytest.approx(0.04), 0.05]

@@ -30,6 +30,7 @@ class Simulated:
     unsure: str = ""  # why the comparison decides nothing
     asked: list[int] = field(default_factory=list)
     compared: list[Suspects] = field(default_factory=list)
+    changes: list[float] = field(default_factory=list)
 
     def pair(self, commit: int) -> float:
         if commit in self.broken:
@@ -39,8 +40,9 @@ class Simulated:
         self.asked.append(commit)
         return self.draw.gauss(0, self.sd) + (self.effect if commit >= self.culprit else 0.0)
 
-    def differs(self, suspects: Suspects, *, slower: bool) -> bool:
-        assert slower is (self.effect > 0)
+    def differs(self, suspects: Suspects, change: float) -> bool:
+        assert (change > 0) is (self.effect > 0)
+        self.changes.append(change)
         self.compared.append(suspects)
         if self.unsure:
             raise UnconfirmedError(self.unsure)
@@ -110,6 +112,13 @@ def test_a_comparison_that_decides_nothing_ends_the_search_and_blames_or_clears_
     assert search.unconfirmed == "UNTRUSTED: it is too noisy"
     assert (len(world.compared), search.refuted) == (1, [])
     assert search.suspects().share > 0.95
+
+
+@pytest.mark.parametrize("effect", [math.log(1.04), -math.log(1.04)])
+def test_the_comparison_knows_the_size_of_the_change(effect: float) -> None:
+    _, world, answer = searched(16, 9, 2, effect=effect, sd=0.005)
+    assert answer is Answer.FOUND
+    assert world.changes == [pytest.approx(effect, abs=0.01)]
 
 
 def test_a_spent_budget_leaves_what_is_known() -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from types import SimpleNamespace
@@ -109,7 +110,7 @@ def test_what_the_journal_has_is_not_measured_again(tmp_path: Path) -> None:
     assert found.pair(1) == 0.1
     with pytest.raises(CannotRunError, match="it does not import"):
         found.pair(2)
-    assert found.differs(Suspects(2, 3, 0.9), slower=True)
+    assert found.differs(Suspects(2, 3, 0.9), math.log(1.1))
     assert live.tried == []
     assert found.pair(1) == 0.2  # the journal has one pair of it
     assert live.tried == [one]
@@ -167,10 +168,10 @@ def test_a_comparison_answers_by_the_time_alone_and_is_not_made_again(
     path = tmp_path / bisect_journal.NAME
     path.touch()
     found, _ = measure(path, {})
-    assert found.differs(Suspects(2, 2, 0.96), slower=True) is differs
+    assert found.differs(Suspects(2, 2, 0.96), math.log(1.1)) is differs
     assert confirmed(path) == [differs]
     again, _ = measure(path, {})
-    assert again.differs(Suspects(2, 2, 0.96), slower=True) is differs
+    assert again.differs(Suspects(2, 2, 0.96), math.log(1.1)) is differs
     (asked,) = compared.asked
     assert (asked.a, asked.b) == (COMMITS[0].sha, COMMITS[1].sha)
 
@@ -182,8 +183,22 @@ def test_an_improvement_is_compared_backwards(
     monkeypatch.setattr(ab, "run", compared)
     path = tmp_path / bisect_journal.NAME
     path.touch()
-    assert measure(path, {})[0].differs(Suspects(2, 2, 0.96), slower=False)
+    assert measure(path, {})[0].differs(Suspects(2, 2, 0.96), -math.log(1.1))
     assert (compared.asked[0].a, compared.asked[0].b) == (COMMITS[1].sha, COMMITS[0].sha)
+
+
+@pytest.mark.parametrize("change", [math.log(1.04), -math.log(1.04)])
+def test_a_small_change_is_compared_with_half_of_its_size_whatever_the_sweep_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, change: float
+) -> None:
+    compared = Compared(1, ("time_s", "REGRESSED"))
+    monkeypatch.setattr(ab, "run", compared)
+    path = tmp_path / bisect_journal.NAME
+    path.touch()
+    assert measure(path, {})[0].differs(Suspects(2, 2, 0.96), change)
+    (asked,) = compared.asked
+    assert asked.threshold == pytest.approx(0.02)
+    assert asked.for_all
 
 
 @pytest.mark.parametrize(
@@ -204,7 +219,7 @@ def test_a_comparison_that_decides_nothing_is_no_answer_and_is_made_again(
     for _ in range(2):
         found, _ = measure(path, {})
         with pytest.raises(UnconfirmedError):
-            found.differs(Suspects(2, 2, 0.96), slower=True)
+            found.differs(Suspects(2, 2, 0.96), math.log(1.1))
     assert confirmed(path) == []
     first, second = (asked.out for asked in compared.asked)
     assert found.confirmation == str(second) != str(first)
@@ -224,7 +239,7 @@ def test_a_comparison_that_the_budget_cut_is_no_answer(
 
     monkeypatch.setattr(ab, "run", run)
     with pytest.raises(OutOfBudgetError):
-        found.differs(Suspects(2, 2, 0.96), slower=True)
+        found.differs(Suspects(2, 2, 0.96), math.log(1.1))
     assert compared.asked[0].options == {"seed": 7, "budget_s": 1.0}
     assert confirmed(path) == []
 
@@ -239,7 +254,7 @@ def test_a_comparison_that_cannot_start_ends_the_search_with_its_reason(
     path = tmp_path / bisect_journal.NAME
     path.touch()
     with pytest.raises(UnconfirmedError, match="subject does not import"):
-        measure(path, {})[0].differs(Suspects(2, 2, 0.96), slower=True)
+        measure(path, {})[0].differs(Suspects(2, 2, 0.96), math.log(1.1))
 
 
 def test_a_resume_takes_no_other_search(tmp_path: Path) -> None:
