@@ -18,6 +18,7 @@ ENOUGH = 0.95  # probability at which the search stops
 LOOKS = (6, 9, 13, 18)  # numbers of pairs of GOOD and BAD after which the effect is looked at
 # For the interval of each look.  A wrong "changed" is found out by the confirmation at the end.
 EFFECT_LEVEL = 0.99
+LEAST_PAIRS = 2  # of GOOD and BAD, for an interval
 MOST_PAIRS = 80  # of the search, without those of the effect
 REFUTED = 0.01  # the weight left to a commit that does not differ from the one before it
 MOST_REFUTED = 2
@@ -99,7 +100,7 @@ class Search:
             return Answer.UNDECIDED
 
     def interval(self) -> tuple[float, float]:
-        """Return the interval of BAD / GOOD at EFFECT_LEVEL.  It needs two pairs."""
+        """Return the interval of BAD / GOOD at EFFECT_LEVEL.  It needs LEAST_PAIRS pairs."""
         low, high = effect_interval(self.effect_values, EFFECT_LEVEL)
         return math.exp(low), math.exp(high)
 

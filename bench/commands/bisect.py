@@ -406,7 +406,7 @@ def _tell(found: report.Found, console: Console, path: Path) -> None:
     tell(found.headline)
     for sentence in found.sentences():
         tell(f"- {sentence}")
-    if found.answer is not Answer.NO_EFFECT:
+    if found.is_ranked:
         tell("")
         console.print(report.text_table(found))
     tell("")

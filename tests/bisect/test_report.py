@@ -5,9 +5,11 @@ import io
 import random
 from typing import Any
 
+import pytest
+
 from bench.bisect.commits import Commit
 from bench.bisect.report import Found, markdown, progress, table, text_table
-from bench.bisect.search import Search
+from bench.bisect.search import Answer, Search
 from tests.bisect.test_search import Simulated
 
 COMMITS = [Commit(f"{n:x}" * 40, f"change | {n}", "2026-01-02") for n in range(1, 9)]
@@ -50,6 +52,19 @@ def test_a_comparison_that_decides_nothing_is_told_with_its_reason() -> None:
         "(results/x/confirm): INCONCLUSIVE, +3.1 % in 4 pairs. "
         "To compare again: bench bisect --resume results/x"
     )
+
+
+@pytest.mark.parametrize(("most", "pairs"), [(0, "0 pairs"), (1, "1 pair")])
+def test_a_budget_that_ends_before_two_pairs_is_one_sentence(most: int, pairs: str) -> None:
+    one = found(most=most)
+    assert one.answer is Answer.UNDECIDED
+    assert one.headline == "The commit that changed Net inference N=2 is not known yet"
+    (sentence,) = one.sentences()
+    assert sentence == (
+        f"The budget ended after {pairs} of GOOD and BAD, which say nothing yet. "
+        "To go on: bench bisect --resume results/x"
+    )
+    assert "|" not in markdown(one).replace("&#124;", "")
 
 
 def test_without_a_difference_nothing_is_blamed() -> None:

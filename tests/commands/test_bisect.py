@@ -20,6 +20,7 @@ from bench.bisect.posterior import Suspects
 from bench.bisect.search import CannotRunError, OutOfBudgetError, UnconfirmedError
 from bench.commands import ab, bisect
 from bench.engine.policy import Deadline
+from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
 from bench.verdict.ab_report import AbRow, write_rows
@@ -79,6 +80,8 @@ class LivePairs:
         self.deadline = Deadline(budget_s, lambda: self.now_s, 0.0)
 
     def pair(self, commit: Commit, number: int) -> tuple[Pair, float]:
+        if self.deadline.spent:
+            raise OutOfBudgetError
         self.tried.append(commit.sha)
         if commit.sha not in self.values:
             raise CannotRunError("it does not import")
@@ -255,6 +258,31 @@ def test_a_comparison_that_cannot_start_ends_the_search_with_its_reason(
     path.touch()
     with pytest.raises(UnconfirmedError, match="subject does not import"):
         measure(path, {})[0].differs(Suspects(2, 2, 0.96), math.log(1.1))
+
+
+def begun(path: Path) -> Path:
+    """The directory of a search without a pair."""
+    run_directory.create(path, {}, name=bisect.DESCRIPTION, journal=bisect_journal.NAME)
+    return path
+
+
+def searched(path: Path, live: LivePairs, monkeypatch: pytest.MonkeyPatch) -> int:
+    """Search in a directory; the exit code."""
+    monkeypatch.setattr(ab_plan, "names", lambda _: {"k": "net training N=8"})
+    pairs: Any = live
+    wanted = bisect.Wanted(good="v1", bad="HEAD")
+    return bisect._search(wanted, COMMITS, [1.0] * len(COMMITS), pairs, path, wide_console())
+
+
+def test_a_budget_shorter_than_the_set_up_leaves_a_report_and_exit_code_3(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = begun(tmp_path / "out")
+    live = LivePairs({}, path, budget_s=1.0)
+    assert searched(path, live, monkeypatch) == bisect.UNDECIDED
+    said = " ".join(capsys.readouterr().out.split())
+    assert "The budget ended after 0 pairs of GOOD and BAD" in said
+    assert "The budget ended after 0 pairs" in (path / "report.md").read_text()
 
 
 def test_a_resume_takes_no_other_search(tmp_path: Path) -> None:
