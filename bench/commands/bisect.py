@@ -18,7 +18,7 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.ab import ab_plan, variants, worktrees
+from bench.ab import ab_directory, ab_plan, variants, worktrees
 from bench.ab.ab_plan import Asked, Planned
 from bench.ab.variants import Side
 from bench.bisect import confirmation, report
@@ -166,11 +166,11 @@ class _Measure:
 
     def pair(self, commit: int) -> float:
         one = self.commits[commit - 1]
-        if one.sha in self.stored.broken:
-            raise CannotRunError(self.stored.broken[one.sha])
-        if waiting := self.stored.pairs.get(one.sha):
+        if waiting := self.stored.pairs.get(one.sha):  # they come before a failure of the commit
             value = waiting.popleft().value
-        else:
+        elif one.sha in self.stored.broken and commit != len(self.commits):
+            raise CannotRunError(self.stored.broken[one.sha])
+        else:  # BAD is tried again, because there is no search without it
             value = self._new(one)
         self.count += 1
         self.values[commit].append(value)
@@ -331,6 +331,7 @@ def _beginning(
 
 def _directory(wanted: Wanted, commits: Sequence[Commit], key: str, planned: Planned) -> Path:
     if wanted.resume:
+        _refuse_changes(wanted.resume, planned)
         run_directory.make_scratch(run_directory.RunDir(wanted.resume))
         return wanted.resume
     now = datetime.datetime.now(datetime.UTC)
@@ -349,11 +350,29 @@ def _directory(wanted: Wanted, commits: Sequence[Commit], key: str, planned: Pla
             "seed": planned.run.seed,
             "weights": wanted.options.get("weights"),
         },
-        "machine_id": planned.machine_id,
+        **ab_directory.fixed(planned),
         "environment": {**planned.torch_details, **environment.environment()},
     }
     run_directory.create(path, document, name=DESCRIPTION, journal=bisect_journal.NAME)
     return path
+
+
+def _refuse_changes(path: Path, planned: Planned) -> None:
+    """Raise BisectError if the ratios of a resumed search would not be comparable."""
+    if changed := ab_directory.changed(_document(path), ab_directory.fixed(planned)):
+        raise BisectError(
+            f"--resume {path}: changed since then: {', '.join(changed)}; start a new search"
+        )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return the content of bisect.json.  Raises BisectError."""
+    try:
+        return dict(json.loads((path / DESCRIPTION).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BisectError(f"--resume {path}: is not a bisection: {error.strerror}") from None
+    except (ValueError, TypeError) as error:
+        raise BisectError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
 
 
 def _stored(wanted: Wanted) -> Wanted:
@@ -365,8 +384,8 @@ def _stored(wanted: Wanted) -> Wanted:
             "--resume continues a search as it was begun; give it without revisions and without "
             "other flags than --budget, --pairs and --timeout"
         )
+    stored = _document(path)
     try:
-        stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         before = stored["asked"]
         options = {"seed": before["seed"], "weights": before["weights"]}
         given = {name: value for name, value in wanted.options.items() if value is not None}
@@ -381,9 +400,7 @@ def _stored(wanted: Wanted) -> Wanted:
             subjects=tuple(before["subjects"]),
             options={**options, **given},
         )
-    except OSError as error:
-        raise BisectError(f"--resume {path}: is not a bisection: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise BisectError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
 
 

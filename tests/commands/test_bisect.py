@@ -1,6 +1,7 @@
 """The command `bench bisect`: the choice of a case, the journal, and a search in a repository."""
 
 import csv
+import dataclasses
 import json
 import math
 from collections.abc import Sequence
@@ -20,11 +21,14 @@ from bench.bisect.posterior import Suspects
 from bench.bisect.search import CannotRunError, OutOfBudgetError, UnconfirmedError
 from bench.commands import ab, bisect
 from bench.engine.policy import Deadline
+from bench.host import environment
+from bench.host.probed import Source
 from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
 from bench.verdict.ab_report import AbRow, write_rows
 from bench.verdict.report import Verdict
+from tests.ab.test_decision import planned
 from tests.support.cases import case
 from tests.support.git import git
 from tests.support.paths import ROOT
@@ -118,6 +122,31 @@ def test_what_the_journal_has_is_not_measured_again(tmp_path: Path) -> None:
     assert found.pair(1) == 0.2  # the journal has one pair of it
     assert live.tried == [one]
     assert (found.count, found.values[1], found.confirmation) == (2, [0.1, 0.2], "x")
+
+
+def test_pairs_of_the_journal_come_before_the_failure_that_ended_them(tmp_path: Path) -> None:
+    path = tmp_path / bisect_journal.NAME
+    one = COMMITS[0].sha
+    lines: list[bisect_journal.Line] = [
+        Measured(commit=one, value=0.1, good_s=1.0, commit_s=1.1),
+        Measured(commit=one, value=0.2, good_s=1.0, commit_s=1.2),
+        Broken(commit=one, why="out of memory"),
+    ]
+    path.write_text("".join(f"{to_line(line)}\n" for line in lines))
+    found, live = measure(path, {one: 0.3})
+    assert [found.pair(1), found.pair(1)] == [0.1, 0.2]
+    with pytest.raises(CannotRunError, match="out of memory"):
+        found.pair(1)
+    assert live.tried == []
+
+
+def test_bad_is_tried_again_though_it_could_not_be_measured_before(tmp_path: Path) -> None:
+    path = tmp_path / bisect_journal.NAME
+    bad = COMMITS[-1].sha
+    path.write_text(f"{to_line(Broken(commit=bad, why='the fork server did not start'))}\n")
+    found, live = measure(path, {bad: 0.3})
+    assert found.pair(len(COMMITS)) == 0.3
+    assert live.tried == [bad]
 
 
 def test_each_answer_is_on_disk_before_the_next(tmp_path: Path) -> None:
@@ -293,6 +322,31 @@ def test_a_resume_takes_no_other_search(tmp_path: Path) -> None:
     (tmp_path / bisect.DESCRIPTION).write_text("{}")
     with pytest.raises(BisectError, match="is damaged"):
         bisect.run(bisect.Wanted(resume=tmp_path))
+
+
+def test_a_search_is_not_gone_on_with_on_another_machine_or_by_another_torch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(environment, "git_state", lambda _: {"git_commit": None})
+    path = tmp_path / "out"
+    plan = dataclasses.replace(planned(), torch_details={"torch": "2.13.0", "threads": 2})
+    assert bisect._directory(bisect.Wanted(out=path), COMMITS, "k", plan) == path
+    again = bisect.Wanted(resume=path)
+    assert bisect._directory(again, COMMITS, "k", plan) == path
+    changes: list[tuple[str, Any]] = [
+        ("machine_id", "m2"),
+        ("torch", {"A": "2.12.0"}),
+        ("sources", {"B": {"net": Source(file="net.py", digest="1")}}),
+    ]
+    for name, value in changes:
+        field = {"torch": "versions"}.get(name, name)
+        other = dataclasses.replace(plan, **{field: value})
+        with pytest.raises(BisectError, match=f"changed since then: {name}; start a new search"):
+            bisect._directory(again, COMMITS, "k", other)
+    with monkeypatch.context() as here:
+        here.setenv("ATEN_CPU_CAPABILITY", "default")
+        with pytest.raises(BisectError, match="environment variable ATEN_CPU_CAPABILITY"):
+            bisect._directory(again, COMMITS, "k", plan)
 
 
 @pytest.fixture
