@@ -118,8 +118,24 @@ def _search(
     path: Path,
     console: Console,
 ) -> int:
+    """Search and report while no other process may write into the directory."""
     directory = run_directory.RunDir(path)
     holder = run_directory.lock(directory)
+    try:
+        return _locked(wanted, commits, prior, pairs, directory, console)
+    finally:
+        run_directory.release(holder)
+
+
+def _locked(
+    wanted: Wanted,
+    commits: Sequence[Commit],
+    prior: Sequence[float],
+    pairs: Pairs,
+    directory: run_directory.RunDir,
+    console: Console,
+) -> int:
+    path = directory.path
     journal = Journal(path / bisect_journal.NAME)
     measure = _Measure(
         commits=commits, pairs=pairs, journal=journal, console=console,
@@ -138,7 +154,6 @@ def _search(
         raise BisectError(f"BAD cannot be measured: {error}") from None
     finally:
         journal.close()
-        run_directory.release(holder)
     found = report.Found(
         good=str(pairs.planned.sides[0].commit), bad=commits[-1].sha,
         case=ab_plan.names(pairs.planned)[pairs.key], phase=pairs.phase, commits=commits,

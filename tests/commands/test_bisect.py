@@ -314,6 +314,24 @@ def test_a_budget_shorter_than_the_set_up_leaves_a_report_and_exit_code_3(
     assert "The budget ended after 0 pairs" in (path / "report.md").read_text()
 
 
+def test_nobody_else_may_write_into_the_directory_until_it_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = begun(tmp_path / "out")
+    refused: list[str] = []
+
+    def finish(run: run_directory.RunDir, *, complete: bool) -> None:
+        with pytest.raises(run_directory.RunDirError) as caught:
+            run_directory.lock(run)
+        refused.append(f"{caught.value}; complete: {complete}")
+
+    monkeypatch.setattr(run_directory, "finish", finish)
+    searched(path, LivePairs({}, path, budget_s=1.0), monkeypatch)
+    said = f"{path}: another `bench run` is writing here; wait for it; complete: False"
+    assert refused == [said]
+    run_directory.release(run_directory.lock(run_directory.RunDir(path)))
+
+
 def test_a_resume_takes_no_other_search(tmp_path: Path) -> None:
     with pytest.raises(BisectError, match="give it without revisions"):
         bisect.run(bisect.Wanted(resume=tmp_path, good="v1"))
