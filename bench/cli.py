@@ -377,7 +377,7 @@ def tune(
     and raced; the winner is confirmed against the plain setting in fresh pairs. Prints the code to
     paste.
 
-    Exit codes: 0 a setting was found, 1 with --verify: it is wrong or not faster here, 2 wrong use,
+    Exit codes: 0 a setting was found, 1 with --verify: it is wrong or not better here, 2 wrong use,
     4 no setting gave a right result or was checked in time.
     """
     from bench.commands import tune

@@ -43,9 +43,9 @@ class World:
         changed = self.effect if commit >= self.culprit else 0.0
         return self.own[commit] + self.draw.gauss(0, sd) + changed
 
-    def differs(self, suspects: Suspects, *, slower: bool) -> bool:
+    def differs(self, suspects: Suspects, change: float) -> bool:
         """Answer as a comparison that makes no error."""
-        assert slower is (self.effect > 0) or self.effect == 0
+        assert (change > 0) is (self.effect > 0) or self.effect == 0
         return self.effect != 0 and suspects.first <= self.culprit <= suspects.last
 
 

@@ -47,9 +47,20 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
             "axes": {name: list(values) for name, values in asked.axes.items()},
             "subjects": list(asked.subjects),
             "threshold": asked.threshold,
+            **({"for_all": True} if asked.for_all else {}),
             "seed": planned.run.seed,
             **({"weights": planned.run.weights} if planned.run.weights else {}),
         },
+        **fixed(planned),
+        "cases": list(planned.cases),
+        "missing": dict(planned.missing),
+        "thresholds": dict(planned.thresholds),
+    }
+
+
+def fixed(planned: Planned) -> dict[str, Any]:
+    """Return the code of both sides, the machine and the conditions, which no resume may change."""
+    return {
         "torch": dict(planned.versions),
         "proof": {name: dict(files) for name, files in planned.proof.items()},
         "sources": {
@@ -58,9 +69,6 @@ def _description(asked: Asked, planned: Planned) -> dict[str, Any]:
         },
         "machine_id": planned.machine_id,
         "conditions": _conditions(planned),
-        "cases": list(planned.cases),
-        "missing": dict(planned.missing),
-        "thresholds": dict(planned.thresholds),
     }
 
 
@@ -103,6 +111,7 @@ def stored(asked: Asked) -> tuple[Asked, dict[str, Any]]:
             axes={name: tuple(given) for name, given in before["axes"].items()},
             subjects=tuple(before["subjects"]),
             threshold=before["threshold"],
+            for_all=before.get("for_all", False),
             options={**asked.options, "seed": before["seed"], "weights": before.get("weights")},
             pairs=_more_pairs(asked, int(stored.get("pairs", FRESH_PAIRS))),
         )
@@ -137,20 +146,25 @@ def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
         name: {**side, "asked": stored["sides"][name]["asked"]}
         for name, side in now["sides"].items()
     }
-    differs = [name for name, value in now.items() if stored.get(name) != value]
-    if "conditions" in differs:
-        before, here = dict(stored.get("conditions", {})), now["conditions"]
-        differs.remove("conditions")
-        differs += [one for one in {**before, **here} if before.get(one) != here.get(one)]
-    if differs:
+    if differs := changed(stored, now):
         raise AbError(
             f"--resume {path}: changed since then: {', '.join(differs)}; start a new comparison"
         )
     run_directory.make_scratch(run_directory.RunDir(path))
     if planned.pairs != stored.get("pairs", FRESH_PAIRS):
-        changed = json.dumps({**stored, "pairs": planned.pairs}, indent=1) + "\n"
-        run_directory.write_atomically(path / DESCRIPTION, changed)
+        text = json.dumps({**stored, "pairs": planned.pairs}, indent=1) + "\n"
+        run_directory.write_atomically(path / DESCRIPTION, text)
     return path
+
+
+def changed(stored: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Return the names of what is not as it was stored; of the conditions, each by its own name."""
+    differs = [name for name, value in now.items() if stored.get(name) != value]
+    if "conditions" in differs:
+        before, here = dict(stored.get("conditions", {})), now["conditions"]
+        differs.remove("conditions")
+        differs += [one for one in {**before, **here} if before.get(one) != here.get(one)]
+    return differs
 
 
 def null_history(path: Path, machine_id: str) -> list[float]:

@@ -55,6 +55,7 @@ class Asked:
     subjects: tuple[str, ...] = ()
     threshold: float = 0.05
     own_threshold: bool = False  # --threshold was given
+    for_all: bool = False  # the threshold is also that of sweeps which have their own
     options: Mapping[str, Any] = field(default_factory=dict)  # of config.RunOptions
     strict: bool = False
     out: Path | None = None
@@ -123,11 +124,7 @@ def make(
         missing=missing,
         run=_seeded(settings.run),
         threshold=asked.threshold,
-        thresholds={
-            key: plans["A"].thresholds[one["A"].case_id]
-            for key, one in cases.items()
-            if one["A"].case_id in plans["A"].thresholds
-        },
+        thresholds={} if asked.for_all else _own_thresholds(cases, plans["A"]),
         machine_id=environment.machine(found["A"].accelerators)["machine_id"],
         versions={name: one.torch for name, one in found.items()},
         proof={side.name: _files(side, found[side.name], broken[side.name]) for side in (a, b)},
@@ -138,6 +135,12 @@ def make(
         brought=tuple(dict.fromkeys(file for _, files in looked.values() for file in files)),
         pairs=asked.pairs or FRESH_PAIRS,
     )
+
+
+def _own_thresholds(cases: Mapping[str, Mapping[str, Case]], plan: expand.Plan) -> dict[str, float]:
+    """Return the thresholds of the cases whose sweep has its own.  plan: of side A."""
+    found = {key: plan.thresholds.get(one["A"].case_id) for key, one in cases.items()}
+    return {key: one for key, one in found.items() if one is not None}
 
 
 def _matched(

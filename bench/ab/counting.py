@@ -71,8 +71,24 @@ def find() -> Counter:
     return Counter("callgrind", f"callgrind, since {why}")
 
 
-def refused(case: Case) -> str | None:
-    """Return why a case is not counted, or None."""
+def refused(sides: Mapping[str, Case]) -> str | None:
+    """Return why a case is not counted, or None.
+
+    sides: the case by side.  One side that cannot be counted is enough.
+    """
+    whys = {name: why for name, one in sides.items() if (why := _refused(one))}
+    if whys:
+        name, why = next(iter(whys.items()))
+        return why if len(whys) == len(sides) else f"side {name}: {why}"
+    threads = {name: str(one.threads) for name, one in sides.items()}
+    if len({*threads.values()}) > 1:
+        asked = " and ".join(f"{one} ({name})" for name, one in threads.items())
+        return f"its sides differ in threads, {asked}, and both are counted with one thread"
+    return None
+
+
+def _refused(case: Case) -> str | None:
+    """Return why one side of a case is not counted, or None."""
     if case.device != "cpu":
         return f"it runs on {case.device}, whose work no counter of the processor sees"
     if case.compile != "off":
@@ -89,7 +105,7 @@ def compared(
 
     Raises AbError, SideError.
     """
-    refusals = {key: why for key, one in planned.cases.items() if (why := refused(one["A"]))}
+    refusals = {key: why for key, one in planned.cases.items() if (why := refused(one))}
     keys = [key for key in planned.cases if key not in refusals]
     found = [CaseCount(key=key, verdict="UNSUPPORTED", note=why) for key, why in refusals.items()]
     if not keys:

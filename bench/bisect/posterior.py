@@ -88,6 +88,11 @@ class Posterior:
         weights = np.exp(logs - logs.max()).sum(axis=0)
         return _median(EFFECTS, weights.sum(axis=1)), _median(SCALES, weights.sum(axis=0))
 
+    def change(self) -> float:
+        """Return the median of the effect as log(BAD / GOOD): above 0 is slower."""
+        size, _ = self.effect()
+        return size if self.slower else -size
+
     def _logs(self) -> Array:
         """Return the logarithm of the weight by commit, effect and scale."""
         shape = (self.commits + 1, len(EFFECTS), len(SCALES))

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from bench.bisect.commits import Commit
 from bench.bisect.posterior import Suspects
-from bench.bisect.search import ENOUGH, Answer, Search
+from bench.bisect.search import ENOUGH, LEAST_PAIRS, Answer, Search
 from bench.core import units
 from bench.core.text import command, number_of
 from bench.verdict.markdown import code, escape
@@ -50,11 +50,28 @@ class Found:
             return f"The commit that changed {self.case} is not known yet"
         return f"{self._named(self.suspects)} made {self.case} {self._by()}"
 
+    @property
+    def too_few(self) -> bool:
+        """Return whether the search ended before two pairs of GOOD and BAD were measured."""
+        return len(self.search.effect_values) < LEAST_PAIRS
+
+    @property
+    def is_ranked(self) -> bool:
+        """Return whether the pairs say something about single commits."""
+        return self.answer is not Answer.NO_EFFECT and not self.too_few
+
+    @property
+    def _go_on(self) -> str:
+        return command("bench", "bisect", "--resume", self.directory)
+
     def sentences(self) -> list[str]:
         """Return what was found and how sure it is, one finding a sentence."""
         search = self.search
-        low, high = search.interval()
         pairs = number_of(len(search.effect_values), "pair")
+        if self.too_few:
+            ended = f"The budget ended after {pairs} of GOOD and BAD, which say nothing yet."
+            return [f"{ended} To go on: {self._go_on}"]
+        low, high = search.interval()
         times = f"{low:.3f} to {high:.3f} times the time of GOOD"
         found = [f"BAD takes {times} (99 % interval over {pairs}, phase {self.phase})."]
         if self.answer is Answer.NO_EFFECT:
@@ -85,11 +102,21 @@ class Found:
                 )
             )
         if self.answer is Answer.UNDECIDED:
-            found.append(
-                f"The search stops at {100 * ENOUGH:.0f} %. Several commits may share the change. "
-                f"To go on: {command('bench', 'bisect', '--resume', self.directory)}"
-            )
+            found.append(self._undecided())
         return found
+
+    def _undecided(self) -> str:
+        """Return why there is no answer, and how to go on."""
+        if why := self.search.unconfirmed:
+            short = self.commits[self.suspects.last - 1].short
+            return (
+                f"The comparison of {short} with the commit before it decides nothing "
+                f"({self.confirmation}): {why}. To compare again: {self._go_on}"
+            )
+        return (
+            f"The search stops at {100 * ENOUGH:.0f} %. Several commits may share the change. "
+            f"To go on: {self._go_on}"
+        )
 
     def rows(self) -> list[tuple[str, str, str, str, str]]:
         """Return the most probable commits: hash, subject, probability, pairs, time of GOOD."""
@@ -152,7 +179,7 @@ def markdown(found: Found) -> str:
     ends = f"GOOD {code(found.good[:9])}, BAD {code(found.bad[:9])}"
     lines.append(f"{ends}, {count} on the first-parent line.")
     lines += ["", *(f"- {escape(one)}" for one in found.sentences()), ""]
-    if found.answer is not Answer.NO_EFFECT:
+    if found.is_ranked:
         lines += ["| " + " | ".join(HEAD) + " |", "|---|---|---:|---:|---:|"]
         lines += ["| " + " | ".join(map(escape, row)) + " |" for row in found.rows()]
     return "\n".join(lines).rstrip() + "\n"

@@ -3,6 +3,7 @@
 First the effect: pairs of GOOD and BAD until their interval excludes "no change".  Then single
 pairs of GOOD and the commit that splits the probability in half, until one commit has 95 %.  At the
 end, this commit is compared with the one before it.  If they do not differ, the search goes on.
+If the comparison decides nothing, the search ends undecided.
 """
 
 import enum
@@ -17,6 +18,7 @@ ENOUGH = 0.95  # probability at which the search stops
 LOOKS = (6, 9, 13, 18)  # numbers of pairs of GOOD and BAD after which the effect is looked at
 # For the interval of each look.  A wrong "changed" is found out by the confirmation at the end.
 EFFECT_LEVEL = 0.99
+LEAST_PAIRS = 2  # of GOOD and BAD, for an interval
 MOST_PAIRS = 80  # of the search, without those of the effect
 REFUTED = 0.01  # the weight left to a commit that does not differ from the one before it
 MOST_REFUTED = 2
@@ -41,12 +43,21 @@ class Measure(Protocol):
     def pair(self, commit: int) -> float:
         """Return log(commit / GOOD) of a new pair.  Raises CannotRunError, OutOfBudgetError."""
 
-    def differs(self, suspects: Suspects, *, slower: bool) -> bool:
-        """Return whether the last suspect differs from the commit before the first one."""
+    def differs(self, suspects: Suspects, change: float) -> bool:
+        """Return whether the last suspect made the change, against the commit before the first one.
+
+        change: log(BAD / GOOD), above 0 is slower.
+
+        Raises UnconfirmedError, OutOfBudgetError.
+        """
 
 
 class OutOfBudgetError(Exception):
     """No pair may be started any more."""
+
+
+class UnconfirmedError(Exception):
+    """The comparison of a suspect decides nothing; the message says why."""
 
 
 @dataclass
@@ -66,6 +77,7 @@ class Search:
     refuted: list[Suspects] = field(default_factory=list)
     pairs: int = 0  # of the search
     last: tuple[int, float] | None = None  # the last pair: commit and value
+    unconfirmed: str = ""  # why the last comparison decided nothing
     posterior: Posterior = field(init=False)
 
     def __post_init__(self) -> None:
@@ -83,9 +95,12 @@ class Search:
             return self._search()
         except OutOfBudgetError:
             return Answer.UNDECIDED
+        except UnconfirmedError as error:
+            self.unconfirmed = str(error)
+            return Answer.UNDECIDED
 
     def interval(self) -> tuple[float, float]:
-        """Return the interval of BAD / GOOD at EFFECT_LEVEL.  It needs two pairs."""
+        """Return the interval of BAD / GOOD at EFFECT_LEVEL.  It needs LEAST_PAIRS pairs."""
         low, high = effect_interval(self.effect_values, EFFECT_LEVEL)
         return math.exp(low), math.exp(high)
 
@@ -115,7 +130,7 @@ class Search:
         while True:
             suspects = self.suspects()
             if suspects.share >= ENOUGH:
-                if self.measure.differs(suspects, slower=self.posterior.slower):
+                if self.measure.differs(suspects, self.posterior.change()):
                     return Answer.FOUND
                 self.refuted.append(suspects)
                 if len(self.refuted) > MOST_REFUTED:

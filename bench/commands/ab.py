@@ -56,9 +56,24 @@ def run(asked: Asked) -> int:
 def _measure(
     path: Path, planned: Planned, console: Console, *, strict: bool, explain: bool | None = None
 ) -> int:
-    began_s = time.monotonic()
+    """Measure, decide and report while no other process may write into the directory."""
     directory = run_directory.RunDir(path)
     holder = run_directory.lock(directory)
+    try:
+        return _locked(directory, planned, console, strict=strict, explain=explain)
+    finally:
+        run_directory.release(holder)
+
+
+def _locked(
+    directory: run_directory.RunDir,
+    planned: Planned,
+    console: Console,
+    *,
+    strict: bool,
+    explain: bool | None,
+) -> int:
+    began_s, path = time.monotonic(), directory.path
     journal = Journal(path / pair_journal.NAME)
     history = ab_directory.null_history(path, planned.machine_id)
     experience = Experience(tell=lambda text: tables.say(console, text))
@@ -74,7 +89,6 @@ def _measure(
         incomplete, stopped = str(error), error
     finally:
         journal.close()
-        run_directory.release(holder)
     try:
         report = decision.decided(planned, pairs, history, path, incomplete=incomplete)
         code = report.exit_code(strict=strict) if stopped is None else WRONG

@@ -18,19 +18,26 @@ from typing import Any
 
 from rich.console import Console
 
-from bench.ab import ab_plan, variants, worktrees
+from bench.ab import ab_directory, ab_plan, variants, worktrees
 from bench.ab.ab_plan import Asked, Planned
 from bench.ab.variants import Side
+from bench.bisect import confirmation, report
 from bench.bisect import journal as bisect_journal
-from bench.bisect import report
 from bench.bisect.commits import BisectError, Commit, between, weights
 from bench.bisect.journal import Broken, Confirmed, Measured, Stored
 from bench.bisect.live import Pairs
 from bench.bisect.posterior import Suspects
-from bench.bisect.search import MOST_PAIRS, Answer, CannotRunError, OutOfBudgetError, Search
+from bench.bisect.search import (
+    MOST_PAIRS,
+    Answer,
+    CannotRunError,
+    OutOfBudgetError,
+    Search,
+    UnconfirmedError,
+)
 from bench.commands import ab
 from bench.core.axes import AXES
-from bench.core.errors import UserError
+from bench.core.errors import UserError, one_line
 from bench.core.records import Case, whole_phase
 from bench.core.text import command, number_of
 from bench.engine import policy
@@ -44,7 +51,6 @@ from bench.verdict import tables
 
 DESCRIPTION = "bisect.json"
 FOUND, WRONG, UNDECIDED, INTERRUPTED = 0, 2, 3, 130
-REGRESSED = 1  # exit code of `bench ab`
 CODES = {Answer.FOUND: FOUND, Answer.NO_EFFECT: UNDECIDED, Answer.UNDECIDED: UNDECIDED}
 
 
@@ -112,8 +118,24 @@ def _search(
     path: Path,
     console: Console,
 ) -> int:
+    """Search and report while no other process may write into the directory."""
     directory = run_directory.RunDir(path)
     holder = run_directory.lock(directory)
+    try:
+        return _locked(wanted, commits, prior, pairs, directory, console)
+    finally:
+        run_directory.release(holder)
+
+
+def _locked(
+    wanted: Wanted,
+    commits: Sequence[Commit],
+    prior: Sequence[float],
+    pairs: Pairs,
+    directory: run_directory.RunDir,
+    console: Console,
+) -> int:
+    path = directory.path
     journal = Journal(path / bisect_journal.NAME)
     measure = _Measure(
         commits=commits, pairs=pairs, journal=journal, console=console,
@@ -132,7 +154,6 @@ def _search(
         raise BisectError(f"BAD cannot be measured: {error}") from None
     finally:
         journal.close()
-        run_directory.release(holder)
     found = report.Found(
         good=str(pairs.planned.sides[0].commit), bad=commits[-1].sha,
         case=ab_plan.names(pairs.planned)[pairs.key], phase=pairs.phase, commits=commits,
@@ -160,11 +181,11 @@ class _Measure:
 
     def pair(self, commit: int) -> float:
         one = self.commits[commit - 1]
-        if one.sha in self.stored.broken:
-            raise CannotRunError(self.stored.broken[one.sha])
-        if waiting := self.stored.pairs.get(one.sha):
+        if waiting := self.stored.pairs.get(one.sha):  # they come before a failure of the commit
             value = waiting.popleft().value
-        else:
+        elif one.sha in self.stored.broken and commit != len(self.commits):
+            raise CannotRunError(self.stored.broken[one.sha])
+        else:  # BAD is tried again, because there is no search without it
             value = self._new(one)
         self.count += 1
         self.values[commit].append(value)
@@ -193,40 +214,61 @@ class _Measure:
         )
         return value
 
-    def differs(self, suspects: Suspects, *, slower: bool) -> bool:
-        """Compare the last suspect with the commit before the first one by `bench ab`."""
+    def differs(self, suspects: Suspects, change: float) -> bool:
+        """Compare the last suspect with the commit before the first one by `bench ab`.
+
+        Only an answer is written to the journal, so that a resume compares again without one.
+        """
         before = suspects.first - 1
         good = str(self.pairs.planned.sides[0].commit)
         parent = self.commits[before - 1].sha if before else good
         commit = self.commits[suspects.last - 1].sha
         known = self.stored.confirmed.get((parent, commit))
         if known is None:
-            known = self._compared(parent, commit, slower=slower)
+            known = self._compared(parent, commit, change)
             self.journal.append_line(bisect_journal.to_line(known))
         self.confirmation = known.report
         return known.differs
 
-    def _compared(self, parent: str, commit: str, *, slower: bool) -> Confirmed:
-        if self.pairs.deadline.spent:
+    def _compared(self, parent: str, commit: str, change: float) -> Confirmed:
+        """Return the answer of a new comparison.
+
+        Raises UnconfirmedError if it decides nothing, OutOfBudgetError if the budget is the reason.
+        """
+        deadline = self.pairs.deadline
+        if deadline.spent:
             raise OutOfBudgetError
-        sides = (parent, commit) if slower else (commit, parent)
+        # Side B takes longer if the change is there, since an improvement is compared backwards.
+        sides = (parent, commit) if change > 0 else (commit, parent)
         out = _free(self.pairs.directory / f"confirm-{commit[:9]}")
+        self.confirmation = str(out)
         self.console.print()
-        code = ab.run(
-            dataclasses.replace(
-                self.pairs.asked,
-                a=sides[0],
-                b=sides[1],
-                out=out,
-                axes=_axes(self.pairs.planned.cases[self.pairs.key]["A"]),
-                subjects=(self.pairs.planned.cases[self.pairs.key]["A"].subject,),
-                options={**self.pairs.asked.options, "budget_s": self.pairs.deadline.left_s},
-            )
+        try:
+            code = ab.run(self._asked(*sides, out, confirmation.threshold(change)))
+            self.console.print()
+            if code == INTERRUPTED:
+                raise KeyboardInterrupt
+            differs = confirmation.differs(out, self.pairs.phase)
+        except (UserError, UnconfirmedError) as error:
+            if deadline.spent:
+                raise OutOfBudgetError from None
+            raise UnconfirmedError(one_line(error)) from None
+        return Confirmed(parent=parent, commit=commit, differs=differs, report=str(out))
+
+    def _asked(self, a: str, b: str, out: Path, threshold: float) -> Asked:
+        """Return the arguments of `bench ab` for this case alone."""
+        case = self.pairs.planned.cases[self.pairs.key]["A"]
+        return dataclasses.replace(
+            self.pairs.asked,
+            a=a,
+            b=b,
+            out=out,
+            axes=_axes(case),
+            subjects=(case.subject,),
+            threshold=threshold,
+            for_all=True,
+            options={**self.pairs.asked.options, "budget_s": self.pairs.deadline.left_s},
         )
-        self.console.print()
-        if code == INTERRUPTED:
-            raise KeyboardInterrupt
-        return Confirmed(parent=parent, commit=commit, differs=code == REGRESSED, report=str(out))
 
 
 def _axes(case: Case) -> dict[str, tuple[str, ...]]:
@@ -304,6 +346,7 @@ def _beginning(
 
 def _directory(wanted: Wanted, commits: Sequence[Commit], key: str, planned: Planned) -> Path:
     if wanted.resume:
+        _refuse_changes(wanted.resume, planned)
         run_directory.make_scratch(run_directory.RunDir(wanted.resume))
         return wanted.resume
     now = datetime.datetime.now(datetime.UTC)
@@ -322,11 +365,29 @@ def _directory(wanted: Wanted, commits: Sequence[Commit], key: str, planned: Pla
             "seed": planned.run.seed,
             "weights": wanted.options.get("weights"),
         },
-        "machine_id": planned.machine_id,
+        **ab_directory.fixed(planned),
         "environment": {**planned.torch_details, **environment.environment()},
     }
     run_directory.create(path, document, name=DESCRIPTION, journal=bisect_journal.NAME)
     return path
+
+
+def _refuse_changes(path: Path, planned: Planned) -> None:
+    """Raise BisectError if the ratios of a resumed search would not be comparable."""
+    if changed := ab_directory.changed(_document(path), ab_directory.fixed(planned)):
+        raise BisectError(
+            f"--resume {path}: changed since then: {', '.join(changed)}; start a new search"
+        )
+
+
+def _document(path: Path) -> dict[str, Any]:
+    """Return the content of bisect.json.  Raises BisectError."""
+    try:
+        return dict(json.loads((path / DESCRIPTION).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise BisectError(f"--resume {path}: is not a bisection: {error.strerror}") from None
+    except (ValueError, TypeError) as error:
+        raise BisectError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
 
 
 def _stored(wanted: Wanted) -> Wanted:
@@ -338,8 +399,8 @@ def _stored(wanted: Wanted) -> Wanted:
             "--resume continues a search as it was begun; give it without revisions and without "
             "other flags than --budget, --pairs and --timeout"
         )
+    stored = _document(path)
     try:
-        stored = json.loads((path / DESCRIPTION).read_text(encoding="utf-8"))
         before = stored["asked"]
         options = {"seed": before["seed"], "weights": before["weights"]}
         given = {name: value for name, value in wanted.options.items() if value is not None}
@@ -354,9 +415,7 @@ def _stored(wanted: Wanted) -> Wanted:
             subjects=tuple(before["subjects"]),
             options={**options, **given},
         )
-    except OSError as error:
-        raise BisectError(f"--resume {path}: is not a bisection: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise BisectError(f"--resume {path}: its {DESCRIPTION} is damaged ({error})") from None
 
 
@@ -379,7 +438,7 @@ def _tell(found: report.Found, console: Console, path: Path) -> None:
     tell(found.headline)
     for sentence in found.sentences():
         tell(f"- {sentence}")
-    if found.answer is not Answer.NO_EFFECT:
+    if found.is_ranked:
         tell("")
         console.print(report.text_table(found))
     tell("")

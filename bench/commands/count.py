@@ -54,7 +54,7 @@ def run(asked: Asked) -> int:
     for line in lines(cases, ab_plan.names(planned), planned.missing):
         tables.say(console, line)
     tables.say(console, f"{path / FILE}")
-    return counted.exit_code(cases, strict=asked.strict)
+    return counted.exit_code(cases, missing=bool(planned.missing), strict=asked.strict)
 
 
 def lines(

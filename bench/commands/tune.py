@@ -26,7 +26,6 @@ from bench.host.probed import Probe
 from bench.plan.config import RunOptions
 from bench.results import run_directory
 from bench.results.journal import Journal
-from bench.results.journal import read as read_journal
 from bench.start import roots
 from bench.terminal.progress import wide_console
 from bench.tune import objectives, space, tune_result
@@ -127,7 +126,7 @@ def resume(path: Path) -> int:
     objective, choice = _objective(asked), space.Choice.of(asked.only, asked.fix)
     space_at = _spaces(asked, choice, found, _device(asked, found))
     say = partial(tables.say, console)
-    known = Earlier.of(read_journal(directory.journal))
+    known = Earlier.read(directory.journal)
     say(f"{number_of(len(known.outcomes), 'measurement')} of {path} are taken over")
     return _search(asked, objective, space_at, directory, options, console, say, known).code
 

@@ -21,6 +21,7 @@ from bench.terminal.progress import wide_console
 from bench.tune import tune_result, verified
 from bench.tune.confirm import Confirmation
 from bench.tune.lab import ProcessLab
+from bench.tune.objectives import COUNTED, Objective
 from bench.tune.space import changed
 from bench.tune.verified import Verified
 from bench.verdict import tables
@@ -29,7 +30,9 @@ OK, NOT_FASTER, FAILED = 0, 1, 4
 
 
 def run(path: Path, budget_s: float, timeout_s: float) -> int:
-    """Measure plain and the setting of best.toml again.  Return the exit code.
+    """Measure plain and the setting of best.toml again, by the objective of the search.
+
+    Return the exit code.
 
     path: best.toml, or the folder of a search.
     """
@@ -53,7 +56,7 @@ def run(path: Path, budget_s: float, timeout_s: float) -> int:
     made = _measured(plain, winner, options, budget_s, say, _stored(file.parent), found)
     for sentence in verified.sentences(made):
         say(sentence)
-    if made.again is None and made.static.wrong is None:
+    if not made.is_compared and made.static.wrong is None:
         return FAILED
     return OK if made.holds else NOT_FASTER
 
@@ -88,6 +91,8 @@ def _measured(
     """stored: tune.json and run.json of the search."""
     begun_s = time.monotonic()
     searched, described = stored
+    objective: Objective = searched.get("objective", "latency")
+    is_counted = objective in COUNTED
     with tempfile.TemporaryDirectory(prefix="bench-verify-") as folder:
         directory = RunDir(Path(folder))
         directory.folders.scratch.mkdir()
@@ -96,15 +101,15 @@ def _measured(
             directory=directory,
             run=options,
             journal=journal,
-            objective=searched.get("objective", "latency"),
+            objective=objective,
             budget_s=budget_s,
             tell=say,
             clock=time.monotonic,
         )
         try:
-            (static,) = lab.statics([winner])
+            *of_plain, static = lab.statics([plain, winner] if is_counted else [winner])
             pairs = Confirmation({"plain": (plain, winner)})
-            if static.wrong is None:
+            if static.wrong is None and not is_counted:
                 pairs.run(lab.pair, lambda: time.monotonic() - begun_s > budget_s)
         finally:
             journal.close()
@@ -114,6 +119,8 @@ def _measured(
         again=pairs.of("plain"),
         promised=verified.of_stored(searched.get("against_plain")),
         changed=tuple(_changed(described, found)),
+        objective=objective,
+        plain=of_plain[0] if of_plain else None,
     )
 
 

@@ -1,9 +1,12 @@
-"""The measurements of an interrupted search, read from its journal.  Pure."""
+"""The measurements of an interrupted search, read from its journal."""
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from bench.core import decode
 from bench.core.records import Case, Entry, Failure, Measurement, Outcome, StaticMetrics
+from bench.results.journal import JournalError, records
 
 
 @dataclass(frozen=True, slots=True)
@@ -12,6 +15,14 @@ class Earlier:
 
     outcomes: Mapping[tuple[int, str], Outcome] = field(default_factory=dict)
     statics: Mapping[str, StaticMetrics] = field(default_factory=dict)
+
+    @classmethod
+    def read(cls, journal: Path) -> "Earlier":
+        """Read a journal with its repeats: a round that was cut is in it again.
+
+        Raises JournalError.
+        """
+        return cls.of(records(journal, decode.entry, JournalError))
 
     @classmethod
     def of(cls, entries: Iterable[Entry]) -> "Earlier":

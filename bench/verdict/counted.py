@@ -116,11 +116,14 @@ def more_calls(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
     return dict(found[:MOST_CAUSES])
 
 
-def exit_code(cases: Sequence[CaseCount], *, strict: bool) -> int:
-    """0 nothing got worse, 1 REGRESSED, 3 undecided (if strict), 4 a case failed."""
+def exit_code(cases: Sequence[CaseCount], *, missing: bool, strict: bool) -> int:
+    """0 nothing got worse, 1 REGRESSED, 3 undecided (if strict), 4 a case failed or is missing.
+
+    missing: one side lacks a case.
+    """
     found = {one.verdict for one in cases}
     if "REGRESSED" in found:
         return 1
-    if "FAILED" in found:
+    if missing or "FAILED" in found:
         return 4
     return 3 if strict and found & {"UNTRUSTED", "UNSUPPORTED"} else 0

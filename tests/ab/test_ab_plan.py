@@ -97,6 +97,21 @@ def test_a_bench_toml_that_came_to_be_is_not_what_a_resumed_comparison_was_asked
     assert again.config == Path("bench.toml")
 
 
+def test_a_threshold_for_all_is_that_of_a_sweep_with_its_own_and_stays_so_in_a_resume(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    found(monkeypatch)
+    (tmp_path / "ci.toml").write_text("[[sweep]]\nthreshold = 0.2\n")
+    asked = Asked(config=Path("ci.toml"), threshold=0.01)
+    assert list(make(asked, *SIDES).thresholds.values()) == [0.2]
+    whole = dataclasses.replace(asked, for_all=True, out=tmp_path / "out")
+    planned = make(whole, *SIDES)
+    assert (planned.threshold, planned.thresholds) == (0.01, {})
+    path = ab_directory.create(whole, planned)
+    again, stored = ab_directory.stored(Asked(resume=path))
+    assert ab_directory.reopen(again, make(again, *SIDES), stored) == path
+
+
 def test_a_resume_may_add_pairs_and_not_take_them_away(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,6 +25,7 @@ from bench.commands import ab
 from bench.engine.fork_server import StartError
 from bench.engine.workers import ServerKind
 from bench.plan.config import RunOptions
+from bench.results import run_directory
 from bench.results.journal import JournalError
 from bench.terminal.progress import wide_console
 from bench.verdict import ab_report, ci
@@ -319,6 +320,28 @@ def test_who_interrupts_the_end_is_told_how_to_go_on(
     monkeypatch.setattr(decision, step, interrupt)
     assert measured(out, monkeypatch, lambda: True) == 130
     assert f"interrupted; go on with: bench ab --resume {out}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("module", "step"),
+    [(decision, "decided"), (decision, "write"), (run_directory, "finish")],
+)
+def test_nobody_else_may_write_into_the_directory_until_it_is_finished(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, module: ModuleType, step: str
+) -> None:
+    out = begun(tmp_path)
+    whole, refused = getattr(module, step), list[str]()
+
+    def beside(*given: Any, **more: Any) -> Any:
+        with pytest.raises(run_directory.RunDirError) as caught:
+            run_directory.lock(run_directory.RunDir(out))
+        refused.append(str(caught.value))
+        return whole(*given, **more)
+
+    monkeypatch.setattr(module, step, beside)
+    assert measured(out, monkeypatch, lambda: False) == 0
+    assert refused == [f"{out}: another `bench run` is writing here; wait for it"]
+    run_directory.release(run_directory.lock(run_directory.RunDir(out)))
 
 
 def test_a_first_line_is_never_cut_within_a_case_id() -> None:

@@ -1,12 +1,16 @@
 """From the counts of six processes to the verdict on a case."""
 
+import dataclasses
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 
 from bench.ab import counting
 from bench.ab.counting import Process
 from bench.core.counted import CaseCounted
+from bench.core.records import Case
+from tests.ab.test_decision import planned
 from tests.support.cases import case
 
 KEY = "k"
@@ -58,6 +62,11 @@ def test_a_side_that_fails_or_whose_calls_differ_says_so() -> None:
     assert uneven.note.startswith("side B: its calls differ from each other")
 
 
+def both(a: dict[str, str], b: dict[str, str]) -> dict[str, Case]:
+    """The case by side, with the changes of each."""
+    return {"A": case(**a), "B": case(**b)}
+
+
 @pytest.mark.parametrize(
     ("changes", "says"),
     [
@@ -66,9 +75,27 @@ def test_a_side_that_fails_or_whose_calls_differ_says_so() -> None:
         ({"threads": "4"}, "it asks for 4 threads"),
     ],
 )
-def test_a_case_that_counts_say_nothing_about_is_refused(
+def test_a_case_that_counts_say_nothing_about_is_refused_on_either_side(
     changes: dict[str, str], says: str
 ) -> None:
-    assert (counting.refused(case(**changes)) or "").startswith(says)
-    assert counting.refused(case()) is None
-    assert counting.refused(case(threads="1")) is None
+    assert (counting.refused(both(changes, changes)) or "").startswith(says)
+    assert (counting.refused(both(changes, {})) or "").startswith(f"side A: {says}")
+    assert (counting.refused(both({}, changes)) or "").startswith(f"side B: {says}")
+    assert counting.refused(both({}, {})) is None
+    assert counting.refused(both({"threads": "1"}, {"threads": "1"})) is None
+
+
+def test_sides_that_differ_in_threads_alone_would_be_counted_as_the_same_and_are_refused() -> None:
+    assert counting.refused(both({"threads": "auto"}, {"threads": "1"})) == (
+        "its sides differ in threads, auto (A) and 1 (B), and both are counted with one thread"
+    )
+    assert counting.refused(both({"amp": "off"}, {"amp": "bfloat16"})) is None
+
+
+def test_a_side_that_cannot_be_counted_starts_no_process(tmp_path: Path) -> None:
+    plan = planned()
+    sides = both({}, {"compile": "default"})
+    plan = dataclasses.replace(plan, cases={KEY: sides})
+    found, canaries = counting.compared(plan, "perf", tmp_path, print)
+    assert [(one.verdict, one.note[:7]) for one in found] == [("UNSUPPORTED", "side B:")]
+    assert canaries == {}

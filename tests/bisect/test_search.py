@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 import pytest
 
 from bench.bisect.posterior import Suspects
-from bench.bisect.search import Answer, CannotRunError, OutOfBudgetError, Search
+from bench.bisect.search import (
+    Answer,
+    CannotRunError,
+    OutOfBudgetError,
+    Search,
+    UnconfirmedError,
+)
 
 
 @dataclass
@@ -21,8 +27,10 @@ class Simulated:
     broken: frozenset[int] = frozenset()
     most: int = 10_000
     same: bool = False  # no commit differs from the one before it
+    unsure: str = ""  # why the comparison decides nothing
     asked: list[int] = field(default_factory=list)
     compared: list[Suspects] = field(default_factory=list)
+    changes: list[float] = field(default_factory=list)
 
     def pair(self, commit: int) -> float:
         if commit in self.broken:
@@ -32,9 +40,12 @@ class Simulated:
         self.asked.append(commit)
         return self.draw.gauss(0, self.sd) + (self.effect if commit >= self.culprit else 0.0)
 
-    def differs(self, suspects: Suspects, *, slower: bool) -> bool:
-        assert slower is (self.effect > 0)
+    def differs(self, suspects: Suspects, change: float) -> bool:
+        assert (change > 0) is (self.effect > 0)
+        self.changes.append(change)
         self.compared.append(suspects)
+        if self.unsure:
+            raise UnconfirmedError(self.unsure)
         return not self.same and suspects.first <= self.culprit <= suspects.last
 
 
@@ -92,6 +103,22 @@ def test_an_answer_that_the_comparison_refutes_is_not_given() -> None:
     assert search.run() is Answer.UNDECIDED
     assert search.refuted[0] == world.compared[0]
     assert search.refuted[0].first == 5
+
+
+def test_a_comparison_that_decides_nothing_ends_the_search_and_blames_or_clears_nobody() -> None:
+    world = Simulated(5, 0.1, 0.01, random.Random(1), unsure="UNTRUSTED: it is too noisy")
+    search = Search([1.0] * 8, world)
+    assert search.run() is Answer.UNDECIDED
+    assert search.unconfirmed == "UNTRUSTED: it is too noisy"
+    assert (len(world.compared), search.refuted) == (1, [])
+    assert search.suspects().share > 0.95
+
+
+@pytest.mark.parametrize("effect", [math.log(1.04), -math.log(1.04)])
+def test_the_comparison_knows_the_size_of_the_change(effect: float) -> None:
+    _, world, answer = searched(16, 9, 2, effect=effect, sd=0.005)
+    assert answer is Answer.FOUND
+    assert world.changes == [pytest.approx(effect, abs=0.01)]
 
 
 def test_a_spent_budget_leaves_what_is_known() -> None:

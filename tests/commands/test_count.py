@@ -1,7 +1,17 @@
 """The lines of a comparison by counts."""
 
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+
+from bench.ab import ab_plan, counting
+from bench.ab.ab_plan import Asked
 from bench.commands import count
-from bench.verdict.counted import CaseCount, Cause
+from bench.host import environment
+from bench.verdict.counted import CaseCount, Cause, Verdict
+from tests.ab.test_decision import planned
 
 
 def test_a_case_has_its_change_and_the_functions_that_account_for_it() -> None:
@@ -30,3 +40,18 @@ def test_a_case_has_its_change_and_the_functions_that_account_for_it() -> None:
 def test_a_case_without_counts_says_why() -> None:
     lost = CaseCount(key="k", verdict="UNSUPPORTED", note="it runs on cuda:0")
     assert list(count.lines([lost], {}, {})) == ["k: UNSUPPORTED: it runs on cuda:0"]
+
+
+@pytest.mark.parametrize(("verdict", "code"), [("SAME", 4), ("REGRESSED", 1)])
+def test_a_case_that_one_side_lacks_fails_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verdict: Verdict, code: int
+) -> None:
+    plan = dataclasses.replace(planned(), missing={"gone": "side B: subject Net does not build"})
+    monkeypatch.setattr(environment, "git_state", lambda _: {"git_commit": None})
+    monkeypatch.setattr(ab_plan, "make", lambda *_: plan)
+    monkeypatch.setattr(counting, "find", lambda: counting.Counter("perf", "its counters"))
+    counts = [CaseCount(key="k", verdict=verdict)]
+    monkeypatch.setattr(counting, "compared", lambda *_: (counts, {}))
+    out = tmp_path / "out"
+    assert count.run(Asked(a="amp=off", b="amp=off", out=out)) == code
+    assert json.loads((out / "count.json").read_text())["missing"] == dict(plan.missing)

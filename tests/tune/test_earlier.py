@@ -1,8 +1,10 @@
 """The measurements of an interrupted search are not made again."""
 
 import dataclasses
+from pathlib import Path
 
 from bench.core.records import Failure, StaticMetrics
+from bench.results.journal import Journal
 from bench.tune.earlier import Earlier
 from tests.support.cases import case
 from tests.support.results import measurement
@@ -28,3 +30,17 @@ def test_a_failure_is_an_outcome_and_the_last_of_repeats_counts() -> None:
 def test_checks_are_kept_by_case() -> None:
     facts = StaticMetrics(case=LAST, metrics={"peak_bytes": 8.0})
     assert Earlier.of([facts]).statics == {LAST.case_id: facts}
+
+
+def test_a_round_that_was_cut_and_measured_again_is_of_the_second_time_alone(
+    tmp_path: Path,
+) -> None:
+    cut = [measurement(PLAIN, 2, 0.010)]
+    again = [measurement(LAST, 2, 0.016), measurement(PLAIN, 2, 0.020)]
+    path = tmp_path / "journal.jsonl"
+    journal = Journal(path)
+    for entry in [*cut, *again]:
+        journal.append(entry)
+    journal.close()
+    found = Earlier.read(path).round(2, [PLAIN, LAST])
+    assert found == {LAST.case_id: again[0], PLAIN.case_id: again[1]}

@@ -49,18 +49,21 @@ def test_functions_are_named_by_what_they_add_and_take_away() -> None:
 
 
 @pytest.mark.parametrize(
-    ("verdicts", "strict", "code"),
+    ("verdicts", "missing", "strict", "code"),
     [
-        (["SAME", "IMPROVED"], False, 0),
-        (["SAME", "REGRESSED", "FAILED"], False, 1),
-        (["FAILED"], False, 4),
-        (["UNTRUSTED"], False, 0),
-        (["UNTRUSTED"], True, 3),
-        (["UNSUPPORTED"], True, 3),
+        (["SAME", "IMPROVED"], False, False, 0),
+        (["SAME", "REGRESSED", "FAILED"], False, False, 1),
+        (["SAME", "REGRESSED"], True, False, 1),
+        (["FAILED"], False, False, 4),
+        (["SAME"], True, False, 4),
+        (["UNTRUSTED"], True, True, 4),
+        (["UNTRUSTED"], False, False, 0),
+        (["UNTRUSTED"], False, True, 3),
+        (["UNSUPPORTED"], False, True, 3),
     ],
 )
 def test_the_exit_code_says_whether_anything_got_worse(
-    verdicts: list[counted.Verdict], strict: bool, code: int
+    verdicts: list[counted.Verdict], missing: bool, strict: bool, code: int
 ) -> None:
     cases = [CaseCount(key="k", verdict=one) for one in verdicts]
-    assert counted.exit_code(cases, strict=strict) == code
+    assert counted.exit_code(cases, missing=missing, strict=strict) == code
