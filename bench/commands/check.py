@@ -188,7 +188,7 @@ def _baseline(path: Path, run: Results) -> tuple[Results | None, list[str]]:
             except ReadError as error:
                 notes.append(f"Left out of the baselines: {error}")
                 continue
-            if run.run_ids.isdisjoint(one.run_ids):
+            if not one.identity.is_same(run.identity):  # a copy is no baseline
                 stored.append(one)
     same = [one for one in stored if run.machines & one.machines]
     return max(same or stored, key=_began, default=None), notes

@@ -70,9 +70,10 @@ def check(
             cases.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
     commit = baseline.description.environment.git_commit if baseline else None
     rows = [(any_row(base), any_row(value)) for base, value in both.values()]
+    run_id, baseline_id = _names(run, baseline)
     return CheckReport(
-        run_id=_run_id(run),
-        baseline_id=_run_id(baseline) if baseline is not None else "",
+        run_id=run_id,
+        baseline_id=baseline_id,
         threshold=threshold,
         measured=any(map(is_ok, here.values())),
         has_baseline=any(map(is_ok, there.values())),
@@ -184,6 +185,15 @@ def _notes(
             "in that folder."
         )
     return notes
+
+
+def _names(run: Results, baseline: Results | None) -> tuple[str, str]:
+    """Return the names of both runs; a baseline of the same name is named by its path."""
+    own = _run_id(run)
+    if baseline is None:
+        return own, ""
+    other = _run_id(baseline)
+    return own, str(baseline.path) if other == own else other
 
 
 def _run_id(run: Results) -> str:

@@ -51,6 +51,15 @@ def test_a_copy_of_a_run_counts_a_single_time(tmp_path: Path) -> None:
     assert [one.why for one in left] == [f"a copy of {tmp_path / 'a' / 'one'}"]
 
 
+def test_runs_that_all_got_the_same_name_count_each(tmp_path: Path) -> None:
+    write_run(tmp_path / "a" / "now", sha(1), {PLAIN: 0.1})
+    write_run(tmp_path / "b" / "now", sha(1), {PLAIN: 0.1}, started="2026-11-02T00:00:00+00:00")
+    write_run(tmp_path / "c" / "now", sha(1), {PLAIN: 0.1}, machine="m2")
+    write_run(tmp_path / "d" / "now", sha(2), {PLAIN: 0.1})
+    runs, left = store.read([tmp_path])
+    assert ([one.path.parent.name for one in runs], left) == (["a", "b", "c", "d"], [])
+
+
 def test_a_damaged_and_an_unfinished_run_are_named_and_the_others_are_read(tmp_path: Path) -> None:
     write_run(tmp_path / "good", sha(1), {PLAIN: 0.1})
     write_run(tmp_path / "bad", sha(1), {PLAIN: 0.1}, rows={"latency_median_s": "fast"})
