@@ -12,7 +12,7 @@ from bench.results.corrected import FACTOR
 from bench.results.csv_files import MEASUREMENTS, RUN
 from bench.results.loading import ReadError, description, read_columns
 from bench.results.results import Results
-from bench.results.run_json import Description, Identity
+from bench.results.run_json import Description, Identity, Sampling
 from bench.verdict.exact_metrics import COUNTED
 
 STORE = Path("results/history")
@@ -58,7 +58,6 @@ class Run:
     machine:  machine_id.
     node:     tells apart the computers of one kind, which have the same machine_id.
     kind:     how people name the machine: its accelerators, or its processor.
-    sampling: the options that determine how much its times scatter.
     marks:    versions that can change the times without a change of the code, by name.
     times:    by case_id.
     """
@@ -70,7 +69,7 @@ class Run:
     started: str
     machine: str | None
     kind: str
-    sampling: tuple[object, ...]
+    sampling: Sampling
     marks: Mapping[str, str] = field(default_factory=dict)
     times: Mapping[str, Time] = field(default_factory=dict)
     node: str | None = None

@@ -118,12 +118,15 @@ def series(runs: Sequence[Results]) -> dict[Key, Series]:
 def beside(baseline: Results, run: Results) -> list[Results]:
     """Return the other runs of the baseline's machine in its parent folder, sorted by name.
 
-    These are left out: the baseline, the run itself, links (`latest`), runs that began later than
-    the run, runs with another sampling than the baseline (a quick run scatters more), and folders
-    that cannot be read.
+    The list is empty if the two differ in their sampling, since a quick run scatters more.  These
+    are left out: both runs and their copies, links (`latest`), runs that began later than the run,
+    runs with another sampling, and folders that cannot be read.
     """
     judged = {baseline.path.resolve(), run.path.resolve()}
+    its = run.description.config.sampling
     if not baseline.machines or not baseline.path.is_dir():
+        return []
+    if baseline.description.config.sampling != its:
         return []
     found = []
     seen = [baseline.identity, run.identity]
@@ -134,8 +137,8 @@ def beside(baseline: Results, run: Results) -> list[Results]:
             other = load(folder, samples=False)
         except ReadError:
             continue
-        theirs, its = other.description.config, baseline.description.config
-        if other.description.shard or not _earlier(other, run) or theirs.sampling != its.sampling:
+        described = other.description
+        if described.shard or not _earlier(other, run) or described.config.sampling != its:
             continue
         # A copy is not another run.
         copied = any(other.identity.is_same(one) for one in seen)

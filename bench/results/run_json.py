@@ -66,6 +66,21 @@ class Identity:
         return named_alike and all(a == b for a, b in others if a and b)
 
 
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The options of a run that determine what its times are and how much they scatter.
+
+    Their names are those of the keys of `[run]`.  None: unknown.
+    """
+
+    samples_s: float | None
+    warmup_s: float | None
+    min_samples: int | None
+    replicates: int
+    isolation: str = "process"
+    parallel_devices: bool = False
+
+
 class _Part(BaseModel):
     """An object of run.json.  Types are not converted: a text is not accepted as a number."""
 
@@ -154,6 +169,8 @@ class Config(_Part):
     samples_s: float | None = None
     warmup_s: float | None = None
     min_samples: int | None = None
+    isolation: str = "process"
+    parallel_devices: bool = False
 
     @property
     def adds_replicates(self) -> bool:
@@ -162,9 +179,15 @@ class Config(_Part):
         return asked >= between_runs.ENOUGH_ASKED if most is None else most > asked
 
     @property
-    def sampling(self) -> tuple[object, ...]:
-        """The options that determine how much the times scatter."""
-        return self.samples_s, self.warmup_s, self.min_samples, self.replicates
+    def sampling(self) -> Sampling:
+        return Sampling(
+            self.samples_s,
+            self.warmup_s,
+            self.min_samples,
+            self.replicates,
+            self.isolation,
+            self.parallel_devices,
+        )
 
 
 class Layer(_Part):

@@ -1,5 +1,6 @@
 """Which of the stored runs `bench check` takes for the baseline, and which for its history."""
 
+import html
 import shutil
 from pathlib import Path
 from typing import Any
@@ -60,3 +61,39 @@ def test_copies_of_one_run_are_no_history(tmp_path: Path) -> None:
     slow = measured(tmp_path / "slow", 20, 1.2, run_id="slow")
     assert check(slow.path, tmp_path / "baseline", 0.05, strict=False) == 3
     assert "fewer than 5 earlier runs" in report_of(slow)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "told"),
+    [
+        (
+            {"samples_s": 0.1, "replicates": 3},
+            "(samples_s 0.6, replicates 5) than this run (samples_s 0.1, replicates 3). Times",
+        ),
+        ({"isolation": "session"}, "another sampling (isolation process) than this run"),
+        ({"parallel_devices": True}, "another sampling (parallel_devices False) than this run"),
+    ],
+)
+def test_runs_with_another_sampling_are_no_history_and_a_note_says_so(
+    tmp_path: Path, sampling: dict[str, Any], told: str
+) -> None:
+    """A quick run scatters more than the prediction from full runs allows."""
+    full = {"samples_s": 0.6, "replicates": 5}
+    stored(tmp_path / "baseline", config=full)
+    slow = measured(tmp_path / "now", 20, 1.2, config={**full, **sampling})
+    assert check(slow.path, tmp_path / "baseline", 0.05, strict=False) == 3
+    assert told in html.unescape(report_of(slow))
+    assert "fewer than 5 earlier runs" not in report_of(slow)
+
+
+def test_runs_with_the_same_sampling_go_before_newer_ones_with_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    quick = {"samples_s": 0.1, "replicates": 3}
+    stored(Path("baseline"), config=quick)
+    measured(Path("baseline/full"), 10, config={"samples_s": 0.6, "replicates": 5})
+    slow = measured(Path("now"), 20, 1.2, config=quick)
+    assert check(slow.path, Path("baseline"), 0.05, strict=False) == 1
+    assert "against baseline <code>baseline/6</code>" in report_of(slow)
+    assert "another sampling" not in report_of(slow)

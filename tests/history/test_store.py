@@ -6,6 +6,7 @@ import pytest
 
 from bench.history import store
 from bench.results.loading import ReadError
+from bench.results.run_json import Sampling
 from tests.support.cases import PLAIN, case
 from tests.support.history import sha, write_run
 
@@ -32,7 +33,7 @@ def test_a_run_has_the_whole_phase_of_each_case(tmp_path: Path) -> None:
     }
     assert run.times[PLAIN.case_id].high_s == pytest.approx(0.102)
     assert (run.commit, run.dirty, run.machine, run.kind) == (sha(1), False, "m1", "AMD EPYC")
-    assert run.sampling == (0.1, 0.1, 3, 3)
+    assert run.sampling == Sampling(0.1, 0.1, 3, 3)
     assert run.marks["torch"] == "2.13.0"
 
 

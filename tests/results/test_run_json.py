@@ -57,6 +57,15 @@ def test_a_run_is_told_from_others_by_more_than_its_name(
     assert of(run).identity.is_same(of({**run, **other}).identity) is is_same
 
 
+def test_the_sampling_of_a_run_that_lacks_later_keys_is_as_it_was_then() -> None:
+    older = {"samples_s": 0.6, "warmup_s": 0.2, "min_samples": 5, "replicates": 5}
+    now = {**older, "isolation": "process", "parallel_devices": False}
+    assert of({"config": older}).config.sampling == of({"config": now}).config.sampling
+    for changed in ({"isolation": "session"}, {"parallel_devices": True}):
+        other = of({"config": {**now, **changed}})
+        assert other.config.sampling != of({"config": now}).config.sampling
+
+
 def test_keys_of_a_later_version_are_kept() -> None:
     run = of({"later": {"a": [1]}, "machine": {"cores": 2}})
     assert run.written() == {"machine": {"cores": 2}, "later": {"a": [1]}}

@@ -10,6 +10,7 @@ from typing import Any
 from bench.core.records import COLUMNS, Case, whole_phase
 from bench.history.commits import Commit, Line
 from bench.history.store import Run, Time
+from bench.results.run_json import Sampling
 from tests.support.cases import PLAIN, case
 
 ENVIRONMENT: Mapping[str, Any] = {
@@ -96,7 +97,7 @@ def run_of(number: int, seconds: float, one: Case = PLAIN, **changes: Any) -> Ru
         "started": "2026-11-01T00:00:00+00:00",
         "machine": "m1",
         "kind": "AMD EPYC",
-        "sampling": (0.1, 0.1, 3, 3),
+        "sampling": Sampling(0.1, 0.1, 3, 3),
         "marks": {"torch": "2.13.0", "Python": "3.11.7"},
         "times": {one.case_id: Time(Row(**columns), seconds, seconds / 1.02, seconds * 1.02)},
     }
