@@ -47,9 +47,11 @@ def _answer(
     folder = confirmed.folder_of(store, finding)
     say(f"confirm: {sentences.repeat(finding)}")
     try:
-        comparison.run(_asked(finding, folder, budget_s))
+        code = comparison.run(_asked(finding, folder, budget_s))
     except UserError as error:
         return Answer("undecided", f"the comparison failed: {one_line(error)}")
+    if code == comparison.INTERRUPTED:  # not this comparison alone: the whole command
+        raise KeyboardInterrupt
     found = confirmed.read(folder, finding)
     return found or Answer("undecided", "the comparison has not ended; --confirm resumes it")
 
