@@ -69,6 +69,22 @@ def resolved(folder: Path, revision: str) -> str:
     return git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", why=why)
 
 
+def first_with(folder: Path, line: Line, sha: str) -> str | None:
+    """Return the first commit of the line that contains a commit; None if none does.
+
+    sha: a full name.  Raises CommitsError.
+    """
+    if sha in line.places:
+        return sha
+    if not line.commits:
+        return None
+    since = f"{sha}..{line.commits[-1].sha}"
+    why = f"{sha[:8]}: the commits after it cannot be listed"
+    after = git(folder, "rev-list", "--ancestry-path", since, why=why).split()
+    places = [line.places[one] for one in after if one in line.places]
+    return line.commits[min(places)].sha if places else None
+
+
 def top(folder: Path) -> Path:
     """Return the top folder of the repository.  Raises CommitsError."""
     return Path(git(folder, "rev-parse", "--show-toplevel", why="no repository")).resolve()
