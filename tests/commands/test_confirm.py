@@ -5,9 +5,12 @@ from pathlib import Path
 import pytest
 
 from bench.ab import ab_plan
+from bench.ab.ab_directory import ChangedError
 from bench.commands import ab, confirm, provenance
 from bench.history import findings, series
+from bench.history.confirmed import folder_of
 from bench.history.findings import History
+from bench.verdict.ab_report import AbRow, write_rows
 from tests.support.cases import PLAIN, case
 from tests.support.history import line_of, run_of
 
@@ -63,3 +66,39 @@ def test_a_comparison_that_is_interrupted_ends_the_command(
     with pytest.raises(KeyboardInterrupt):
         confirmed(tmp_path)
     assert len(made.asked) == 1
+
+
+class Upgraded(Comparison):
+    """`bench ab` after torch changed: it refuses to resume, and a new comparison is clear."""
+
+    def run(self, asked: ab_plan.Asked) -> int:
+        super().run(asked)
+        if asked.resume is not None:
+            raise ChangedError(f"--resume {asked.resume}: changed since then: torch")
+        assert asked.out is not None
+        assert not asked.out.exists()
+        asked.out.mkdir()
+        (asked.out / "ab.json").write_text("{}")
+        row = AbRow(
+            case_id="", phase="forward", figure="time_s", a=0.1, b=0.12, ratio=1.2, ratio_low=1.18,
+            ratio_high=1.22, verdict="REGRESSED", outlook=None, pairs=8, note="",
+        )  # fmt: skip
+        write_rows(asked.out / "ab.csv", [row])
+        return 1
+
+
+def test_a_comparison_that_cannot_be_resumed_is_kept_and_begun_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, said = Upgraded(), list[str]()
+    monkeypatch.setattr(ab, "run", made.run)
+    folders = [folder_of(tmp_path, one) for one in history().findings]
+    folders[0].mkdir(parents=True)
+    (folders[0] / "ab.json").write_text("old")
+    folders[0].with_name(f"{folders[0].name}-old-1").mkdir()
+    found = confirm.confirm(history(), tmp_path, None, said.append)
+    assert [one.confirmation for one in found.findings] == ["confirmed", "confirmed"]
+    assert [one.resume for one in made.asked] == [folders[0], None, None]
+    kept = folders[0].with_name(f"{folders[0].name}-old-2")
+    assert (kept / "ab.json").read_text() == "old"
+    assert any(f"{kept} keeps the old one" in one for one in said)
