@@ -42,6 +42,7 @@ def write_run(
     environment: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     rows: Mapping[str, Any] | None = None,
+    flags: Mapping[Case, str] | None = None,
 ) -> Path:
     """Write a run directory with a latency for each case, and 2 % on either side of it."""
     folder.mkdir(parents=True)
@@ -76,6 +77,7 @@ def write_run(
                     "latency_high_s": repr(share * seconds * 1.02),
                     "machine_id": machine,
                     "torch_version": "2.13.0",
+                    "flags": (flags or {}).get(one, ""),
                     **(rows or {}),
                 }
             )
