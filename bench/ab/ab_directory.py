@@ -21,6 +21,10 @@ DESCRIPTION = "ab.json"
 STORED_ELSEWHERE = ("machine", "commit", "state of the working tree")
 
 
+class ChangedError(AbError):
+    """A comparison is not resumed: the code, the machine or the conditions changed since."""
+
+
 def create(asked: Asked, planned: Planned) -> Path:
     """Make a new directory with its ab.json.  Raises RunDirError."""
     now = datetime.datetime.now(datetime.UTC)
@@ -137,7 +141,7 @@ def _more_pairs(asked: Asked, before: int) -> int:
 def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
     """Open the directory of a comparison for a resume.
 
-    Raises AbError if the code, the machine or the conditions changed since.
+    Raises ChangedError.
     """
     path = asked.resume
     assert path is not None
@@ -147,7 +151,7 @@ def reopen(asked: Asked, planned: Planned, stored: Mapping[str, Any]) -> Path:
         for name, side in now["sides"].items()
     }
     if differs := changed(stored, now):
-        raise AbError(
+        raise ChangedError(
             f"--resume {path}: changed since then: {', '.join(differs)}; start a new comparison"
         )
     run_directory.make_scratch(run_directory.RunDir(path))

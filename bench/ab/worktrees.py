@@ -61,7 +61,7 @@ def _forget_gone(top: Path) -> None:
     """
     with contextlib.suppress(GitError):
         listed = git(top, "worktree", "list", "--porcelain", why="", own_session=True)
-        for line in listed.splitlines():
+        for line in listed.split("\n"):  # a folder may have any other character in its name
             tree = Path(line.removeprefix("worktree "))
             ours = line.startswith("worktree ") and tree.parent.name.startswith(SCRATCH)
             if ours and not tree.parent.exists():

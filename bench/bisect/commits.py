@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import UserError
-from bench.host.git import GitError, git
+from bench.host.git import PLAIN_LOG, GitError, git
 
 # A commit that changes a file which the subject imports is this many times as probable as others.
 TOUCHING = 10.0
-# The start of a commit and of its fields in the output of git; no name or subject has them.
+# The start of a commit and of its fields in the output of git; no name of a file has them.
 _START, _FIELD = "\0", "\x1f"
 
 
@@ -50,13 +50,13 @@ def between(good: str, bad: str, folder: Path) -> list[Commit]:
         raise BisectError(f"GOOD ({good[:9]}) is not an ancestor of BAD ({bad[:9]}){how}")
     layout = "%x00" + "%x1f".join(("%H", "%cs", "%s"))
     listed = _git(
-        folder, "log", "--first-parent", "-m", "--reverse", "--name-only", f"--format={layout}",
-        f"{good}..{bad}",
+        folder, "log", *PLAIN_LOG, "--first-parent", "-m", "--reverse", "--name-only",
+        f"--format={layout}", f"{good}..{bad}",
     )  # fmt: skip
     found = []
     for text in listed.split(_START)[1:]:
         head, *files = text.strip("\n").split("\n")
-        sha, date, subject = head.split(_FIELD)
+        sha, date, subject = (*head.split(_FIELD, 2), "")[:3]  # git() strips an empty subject
         found.append(Commit(sha, subject, date, tuple(one for one in files if one)))
     return found
 

@@ -27,10 +27,9 @@ from bench.core.protocol import Proof
 from bench.core.records import whole_phase
 from bench.core.row_names import case_names
 from bench.core.text import command, number_of, plain
-from bench.history import commits, past
+from bench.history import commits, past, store
 from bench.history.commits import Commit
 from bench.history.past import PastError, Shelf
-from bench.history.store import STORE
 from bench.host import probe
 from bench.host.git import git_variables, top_of
 from bench.host.interpreter import Place
@@ -79,7 +78,7 @@ def run(asked: Asked) -> int:
     here = Path.cwd().resolve()
     wanted = _wanted(asked, here)
     settings = _settings(asked)
-    folder = asked.out or STORE
+    folder = asked.out or store.STORE
     shelf = Shelf(
         folder / provenance.machine_id(settings.run.timeout_s), past.digest_of(_what(settings))
     )
@@ -282,6 +281,6 @@ def _told(found: Results) -> str:
         for row in rows[:MOST_CASES]
     ]
     more = f" and {len(rows) - MOST_CASES} more" if len(rows) > MOST_CASES else ""
-    disturbed = any("contended" in row.flag_names for row in rows)
-    again = "; other work disturbed it, --retry measures it again" if disturbed else ""
+    flags = past.disturbances(store.of_results(found))
+    again = f"; flagged {', '.join(flags)}, so --retry measures it again" if flags else ""
     return f"{', '.join(parts)}{more}{again}"

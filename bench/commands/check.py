@@ -172,7 +172,8 @@ def _print_report(
 def _baseline(path: Path, run: Results) -> tuple[Results | None, list[str]]:
     """Return the run at `path`, or the newest run of this machine in a folder of runs.
 
-    None if the folder is empty.  The notes name the runs that could not be read.
+    Runs with the same sampling go before others.  None if the folder is empty.  The notes name the
+    runs that could not be read.
     """
     if not path.exists():
         raise ReadingError(f"--baseline {path}: no such file or directory")
@@ -188,10 +189,12 @@ def _baseline(path: Path, run: Results) -> tuple[Results | None, list[str]]:
             except ReadError as error:
                 notes.append(f"Left out of the baselines: {error}")
                 continue
-            if run.run_ids.isdisjoint(one.run_ids):
+            if not one.identity.is_same(run.identity):  # a copy is no baseline
                 stored.append(one)
     same = [one for one in stored if run.machines & one.machines]
-    return max(same or stored, key=_began, default=None), notes
+    sampling = run.description.config.sampling
+    alike = [one for one in same if one.description.config.sampling == sampling]
+    return max(alike or same or stored, key=_began, default=None), notes
 
 
 def _began(run: Results) -> tuple[str, str]:

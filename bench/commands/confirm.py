@@ -1,11 +1,12 @@
 """`bench history --confirm`: compare the two commits around each finding, in turns."""
 
+import itertools
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 from bench.ab import ab_plan
-from bench.ab.ab_directory import DESCRIPTION
+from bench.ab.ab_directory import DESCRIPTION, ChangedError
 from bench.commands import ab as comparison
 from bench.commands import provenance
 from bench.core.errors import UserError, one_line
@@ -23,7 +24,7 @@ def confirm(
 ) -> History:
     """Compare around each finding that is not decided, and return the history with all answers.
 
-    A comparison that did not get all its pairs is resumed.
+    A comparison that did not get all its pairs is resumed, or begun anew if that is refused.
 
     budget_s: for each comparison; None: no limit.
     """
@@ -47,11 +48,36 @@ def _answer(
     folder = confirmed.folder_of(store, finding)
     say(f"confirm: {sentences.repeat(finding)}")
     try:
-        comparison.run(_asked(finding, folder, budget_s))
+        code = _compared(finding, folder, budget_s, say)
     except UserError as error:
         return Answer("undecided", f"the comparison failed: {one_line(error)}")
+    if code == comparison.INTERRUPTED:  # not this comparison alone: the whole command
+        raise KeyboardInterrupt
     found = confirmed.read(folder, finding)
     return found or Answer("undecided", "the comparison has not ended; --confirm resumes it")
+
+
+def _compared(
+    finding: Finding, folder: Path, budget_s: float | None, say: Callable[[str], None]
+) -> int:
+    """Compare the two commits, and return the exit code.  Raises UserError.
+
+    If torch or the machine changed since an unfinished comparison, a new one begins and the old
+    one is kept under another name.
+    """
+    try:
+        return comparison.run(_asked(finding, folder, budget_s))
+    except ChangedError as error:
+        kept = _free(folder)
+        folder.rename(kept)
+        say(f"confirm: a new comparison begins, and {kept} keeps the old one ({one_line(error)})")
+        return comparison.run(_asked(finding, folder, budget_s))
+
+
+def _free(folder: Path) -> Path:
+    """Return a name for the folder of an old comparison that does not exist yet."""
+    numbered = (folder.with_name(f"{folder.name}-old-{number}") for number in itertools.count(1))
+    return next(one for one in numbered if not one.exists())
 
 
 def _asked(finding: Finding, folder: Path, budget_s: float | None) -> ab_plan.Asked:

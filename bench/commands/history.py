@@ -36,7 +36,7 @@ class Asked:
 def run(asked: Asked) -> int:
     """Print the history.  Return the exit code."""
     console = wide_console()
-    history, left = read(asked)
+    history, left, notes = read(asked)
     folder = store_of(asked)
     history = confirmed.known(history, folder)
     if asked.confirm:
@@ -49,17 +49,23 @@ def run(asked: Asked) -> int:
             lambda text: tables.say(console, text),
         )
     shown.show(history, left, console)
+    for note in notes:
+        tables.say(console, f"note: {note}")
     return code(history, strict=asked.strict)
 
 
-def read(asked: Asked) -> tuple[History, Sequence[LeftOut]]:
-    """Read the store and judge its series.  Raises UserError."""
+def read(asked: Asked) -> tuple[History, Sequence[LeftOut], Sequence[str]]:
+    """Read the store and judge its series.  Raises UserError.
+
+    The notes name the blessings that are not used.
+    """
     if not 0 < asked.threshold < 1:
         raise HistoryError(f"--threshold {asked.threshold}: expected e.g. 0.05 for 5 %")
     here = Path.cwd()
     line = commits.line(here, asked.branch)
     runs, unread = store.read(asked.runs or (_default(),))
-    accepted = blessed.read(commits.top(here) / blessed.FILE)
+    given = blessed.read(commits.top(here) / blessed.FILE)
+    accepted, notes = blessed.placed(given, here, line)
     gathered = series.gather(runs, line, accepted, asked.cases)
     if asked.cases and not gathered.series:
         known = sorted({case_id for run in runs for case_id in run.times})
@@ -67,7 +73,8 @@ def read(asked: Asked) -> tuple[History, Sequence[LeftOut]]:
             f"--case {' '.join(asked.cases)}: no run has it; the runs have "
             f"{', '.join(known[:3]) or 'no case'}{' and others' if len(known) > 3 else ''}"
         )
-    return findings.examine(gathered.series, asked.threshold), (*unread, *gathered.left)
+    history = findings.examine(gathered.series, asked.threshold)
+    return history, (*unread, *gathered.left), notes
 
 
 def code(history: History, *, strict: bool) -> int:

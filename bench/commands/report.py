@@ -88,14 +88,15 @@ def _past(runs: Sequence[Results], first: Path) -> tuple[Shown | None, str]:
     here = Path.cwd()
     try:
         line = commits.line(here)
-        accepted = blessed.read(commits.top(here) / blessed.FILE)
+        given = blessed.read(commits.top(here) / blessed.FILE)
+        accepted, notes = blessed.placed(given, here, line)
     except UserError as error:
         return None, f"No history over the commits: {one_line(error)}."
     gathered = series.gather(map(store.of_results, runs), line, accepted)
     history = findings.examine(gathered.series)
     is_store = first.is_dir() and not (first / MEASUREMENTS).exists()
     history = confirmed.known(history, first if is_store else _directory(first).parent)
-    return section(history, gathered.left, headline(history)), ""
+    return section(history, gathered.left, headline(history), notes), ""
 
 
 def _load(path: Path) -> Results:

@@ -362,7 +362,7 @@ def _resume(asked: Asked) -> _Begun:
     _refuse_flags_beside_resume(asked)
     directory, stored = run_directory.reopen(path)
     described, before, cases, options = _stored_plan(path, stored)
-    longer = config.run_options(options.model_dump(), asked.options, f"--resume {path}")
+    longer = _longer(options, asked)
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
     found = probe.built(
         probe.look(tuple(wholes), {}, longer.timeout_s, weights=longer.weights_file)
@@ -387,6 +387,17 @@ def _resume(asked: Asked) -> _Begun:
         description=changed,
         shard=shard,
     )
+
+
+def _longer(options: config.RunOptions, asked: Asked) -> config.RunOptions:
+    """Return the stored options, changed by those of the resume.  Raises ConfigError.
+
+    A new budget is for everything that is left: `extras_s` was a part of the budget before it.
+    """
+    stored = options.model_dump()
+    if asked.options.get("budget_s") is not None:
+        stored["extras_s"] = None
+    return config.run_options(stored, asked.options, f"--resume {asked.resume}")
 
 
 def _same_shard(

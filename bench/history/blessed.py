@@ -5,12 +5,15 @@ import fnmatch
 import json
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.core.errors import UserError
+from bench.history import commits
+from bench.history.commits import CommitsError, Line
 
 FILE = "bench-blessed.toml"
+MOST_AT = 40  # characters of a revision in a note
 _HEAD = """\
 # Levels of cases that are accepted: `bench history` begins each series anew at its commit.
 # Written by `bench bless`; it can be edited by hand.
@@ -26,7 +29,7 @@ class Blessing:
     """An accepted level.
 
     case: a case id, or a pattern with `*`.
-    at:   the full name of the first commit that has the level.
+    at:   the first commit that has the level: its full name, or any revision, written by hand.
     """
 
     case: str
@@ -62,6 +65,37 @@ def _blessing(path: Path, number: int, entry: object) -> Blessing:
         if not isinstance(found.get(name), str) or not found[name]:
             raise BlessedError(f"{path}: blessed number {number} has no text for {name}")
     return Blessing(found["case"], found["at"], found["why"], str(found.get("when", "")))
+
+
+def placed(given: Sequence[Blessing], folder: Path, line: Line) -> tuple[list[Blessing], list[str]]:
+    """Return the blessings with the commits of the line where they begin, and notes.
+
+    The commit of a blessing may stand on a branch that was merged later: then the level begins at
+    the first commit of the line that contains it.  A note names each blessing that is not used.
+    """
+    found, notes = [], []
+    for one in given:
+        place, why = _place(one.at, folder, line)
+        if place is None:
+            notes.append(f"the blessing of {one.case} at {one.at[:MOST_AT]} is not used: {why}")
+        else:
+            found.append(replace(one, at=place))
+    return found, notes
+
+
+def _place(at: str, folder: Path, line: Line) -> tuple[str | None, str]:
+    """Return the commit of the line where a blessing begins; else None and why there is none."""
+    if at in line.places:
+        return at, ""
+    try:
+        place = commits.first_with(folder, line, commits.resolved(folder, at))
+    except CommitsError as error:
+        more = "; the clone is shallow: git fetch --unshallow" if line.shallow else ""
+        return None, f"{error}{more}"
+    return place, (
+        "the branch does not contain this commit, which may have been squashed or rebased; bless "
+        "the case again at a commit of the branch"
+    )
 
 
 def add(path: Path, given: Sequence[Blessing], today: datetime.date) -> None:

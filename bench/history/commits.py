@@ -3,6 +3,7 @@
 Runs are ordered by it and never by the clock, because past commits can be measured afterwards.
 """
 
+import re
 import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from bench.host.environment import refused_by_git
 
 MOST_S = 60
 _FIELD = "\x1f"
+_BEGIN = re.compile(rf"(?:[0-9a-f]{{40}}|[0-9a-f]{{64}}){_FIELD}")  # SHA-1 or SHA-256
 
 
 class CommitsError(UserError):
@@ -55,10 +57,17 @@ def line(folder: Path, branch: str = "HEAD") -> Line:
         raise CommitsError(f"{branch}: is not a revision; give e.g. --branch main")
     form = f"--format=%H{_FIELD}%cs{_FIELD}%s"
     why = f"{branch}: its commits cannot be listed"
-    text = git(folder, "log", "--first-parent", "--reverse", form, branch, "--", why=why)
-    found = [Commit(*one.split(_FIELD, 2)) for one in text.splitlines()]
+    asked = ("--first-parent", "--reverse", "-z", form, branch, "--")
+    text = git(folder, "log", *host_git.PLAIN_LOG, *asked, why=why)
+    found = [_commit(one) for one in text.split("\0") if _BEGIN.match(one)]
     shallow = git(folder, "rev-parse", "--is-shallow-repository", why=why) == "true"
     return Line(tuple(found), shallow)
+
+
+def _commit(text: str) -> Commit:
+    """Parse a commit; its subject may have any character, also those that end a line elsewhere."""
+    sha, date, subject = (*text.split(_FIELD, 2), "")[:3]  # git() strips an empty subject
+    return Commit(sha, date, " ".join(subject.split()))
 
 
 def resolved(folder: Path, revision: str) -> str:
@@ -67,6 +76,22 @@ def resolved(folder: Path, revision: str) -> str:
     if not revision or revision.startswith("-"):
         raise CommitsError(why)
     return git(folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}", why=why)
+
+
+def first_with(folder: Path, line: Line, sha: str) -> str | None:
+    """Return the first commit of the line that contains a commit; None if none does.
+
+    sha: a full name.  Raises CommitsError.
+    """
+    if sha in line.places:
+        return sha
+    if not line.commits:
+        return None
+    since = f"{sha}..{line.commits[-1].sha}"
+    why = f"{sha[:8]}: the commits after it cannot be listed"
+    after = git(folder, "rev-list", "--ancestry-path", since, why=why).split()
+    places = [line.places[one] for one in after if one in line.places]
+    return line.commits[min(places)].sha if places else None
 
 
 def top(folder: Path) -> Path:

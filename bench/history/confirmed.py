@@ -3,6 +3,7 @@
 import csv
 import dataclasses
 import hashlib
+import io
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -57,7 +58,7 @@ def read(folder: Path, finding: Finding) -> Answer | None:
     except OSError:
         return None
     whole = whole_phase(str(finding.series.row.mode))
-    rows = list(csv.DictReader(text.splitlines()))
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
     times = [one for one in rows if one.get("figure") == TIME and one.get("phase") == whole]
     if not times:
         why = next((one["note"] for one in rows if one.get("note")), "nothing was measured")

@@ -15,6 +15,8 @@ from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import ReadError
 from bench.results.run_directory import write_atomically
 
+# Flags of times that do not count, and that a new measurement would have as well.
+LASTING = frozenset({"growing", "parallel"})
 SKIPPED = "skipped.json"
 RANGE = ".."
 
@@ -116,9 +118,15 @@ def left_to_do(
 
 
 def is_disturbed(run: Path) -> bool:
-    """Return whether other work disturbed a run, so that no time of it counts."""
+    """Return whether a time of a run does not count, and a new one might."""
     try:
         ((found,), _) = store.read([run])
     except (ValueError, ReadError):
         return True
-    return all(map(series.is_disturbed, found.times.values()))
+    return not found.times or bool(disturbances(found))
+
+
+def disturbances(run: store.Run) -> list[str]:
+    """Return the flags for which times of a run do not count, sorted, without LASTING ones."""
+    flags = {flag for time in run.times.values() for flag in time.row.flag_names}
+    return sorted(flags & (series.DISTURBED - LASTING))

@@ -31,9 +31,12 @@ def has_several_machines(series: Sequence[Series]) -> bool:
 
 def title(series: Series) -> str:
     """`AMD EPYC (machine 7f16a65f), 5 replicates of 0.35 s`: which series a table has."""
-    samples_s, _, _, replicates = series.sampling
-    time = "" if samples_s is None else f" of {samples_s} s"
-    return f"{series.kind} (machine {series.machine[:8]}), {replicates} replicates{time}"
+    own = series.sampling
+    time = "" if own.samples_s is None else f" of {own.samples_s} s"
+    parts = [f"{own.replicates} replicates{time}"]
+    parts += [f"isolation {own.isolation}"] if own.isolation != "process" else []
+    parts += ["parallel devices"] if own.parallel_devices else []
+    return f"{series.kind} (machine {series.machine[:8]}), {', '.join(parts)}"
 
 
 def change(finding: Finding) -> str:

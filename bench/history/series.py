@@ -7,9 +7,10 @@ from bench.core.records import Row
 from bench.history.blessed import Blessing, is_of
 from bench.history.commits import Commit, Line
 from bench.history.store import LeftOut, Run, Time
+from bench.results.run_json import Sampling
 
 # Flags of a time that says nothing about the code.
-DISTURBED = frozenset({"contended", "throttled", "growing", "implausible"})
+DISTURBED = frozenset({"contended", "throttled", "growing", "implausible", "parallel"})
 
 
 def is_disturbed(time: Time) -> bool:
@@ -45,7 +46,7 @@ class Series:
     case_id: str
     machine: str
     kind: str
-    sampling: tuple[object, ...]
+    sampling: Sampling
     points: tuple[Point, ...]
     counted: int = 0
     blessing: Blessing | None = None

@@ -12,7 +12,7 @@ from bench.results.corrected import FACTOR
 from bench.results.csv_files import MEASUREMENTS, RUN
 from bench.results.loading import ReadError, description, read_columns
 from bench.results.results import Results
-from bench.results.run_json import Description
+from bench.results.run_json import Description, Identity, Sampling
 from bench.verdict.exact_metrics import COUNTED
 
 STORE = Path("results/history")
@@ -56,8 +56,8 @@ class Run:
     """One run of a store.
 
     machine:  machine_id.
+    node:     tells apart the computers of one kind, which have the same machine_id.
     kind:     how people name the machine: its accelerators, or its processor.
-    sampling: the options that determine how much its times scatter.
     marks:    versions that can change the times without a change of the code, by name.
     times:    by case_id.
     """
@@ -69,9 +69,21 @@ class Run:
     started: str
     machine: str | None
     kind: str
-    sampling: tuple[object, ...]
+    sampling: Sampling
     marks: Mapping[str, str] = field(default_factory=dict)
     times: Mapping[str, Time] = field(default_factory=dict)
+    node: str | None = None
+
+    @property
+    def identity(self) -> Identity:
+        """The details that tell the run from others."""
+        return Identity(
+            run_id=self.run_id,
+            started=self.started or None,
+            machine=self.machine,
+            node=self.node,
+            commit=self.commit,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,15 +150,16 @@ def _below(folder: Path, depth: int) -> Iterator[Path]:
 
 
 def _without_copies(runs: Iterable[Run], left: list[LeftOut]) -> list[Run]:
-    first: dict[tuple[object, ...], Run] = {}
+    kept, named = list[Run](), dict[str, list[Run]]()
     for run in runs:
-        # Two machines can choose the same name in the same second; then these differ.
-        key = (run.run_id, run.started, run.machine, run.commit)
-        if key in first:
-            left.append(LeftOut(run.path, f"a copy of {first[key].path}"))
+        same_name = named.setdefault(run.run_id, [])
+        first = next((one for one in same_name if one.identity.is_same(run.identity)), None)
+        if first is not None:
+            left.append(LeftOut(run.path, f"a copy of {first.path}"))
         else:
-            first[key] = run
-    return list(first.values())
+            same_name.append(run)
+            kept.append(run)
+    return kept
 
 
 def _read(folder: Path) -> Run:
@@ -185,6 +198,7 @@ def _run(folder: Path, described: Description, wholes: Iterable[Row]) -> Run:
         sampling=described.config.sampling,
         marks=_marks(described),
         times=times,
+        node=described.machine.node,
     )
 
 

@@ -17,6 +17,9 @@ _GIT_ELSEWHERE = frozenset(
     )
 )  # fmt: skip
 
+# Flags of `git log` against settings of the user that change its output: signatures, encoding.
+PLAIN_LOG = ("--no-show-signature", "--encoding=UTF-8")
+
 
 def git_variables() -> dict[str, str]:
     """Return an environment in which git uses only the folder that it is started in.

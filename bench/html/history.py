@@ -66,8 +66,13 @@ class Shown:
     more: str
 
 
-def section(history: History, left: Sequence[LeftOut], headline: str) -> Shown:
-    """Return the section.  Series with findings come first in their group."""
+def section(
+    history: History, left: Sequence[LeftOut], headline: str, notes: Sequence[str] = ()
+) -> Shown:
+    """Return the section.  Series with findings come first in their group.
+
+    notes: further lines below what was left out.
+    """
     series = [one.series for one in history.examined]
     names, apart = sentences.names_of(series), sentences.has_several_machines(series)
     claims = [
@@ -93,7 +98,8 @@ def section(history: History, left: Sequence[LeftOut], headline: str) -> Shown:
         )
     more = f"{not_shown} more series {are(not_shown)} left out." if not_shown else ""
     told = findings.told(history.census)
-    return Shown(headline, tuple(claims), tuple(groups), told, tuple(_left(left)), more)
+    below = (*_left(left), *map(_text, notes))
+    return Shown(headline, tuple(claims), tuple(groups), told, below, more)
 
 
 def _groups(history: History) -> list[list[Examined]]:

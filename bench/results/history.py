@@ -9,7 +9,7 @@ from bench.results.corrected import uncorrected
 from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import ReadError, description, load
 from bench.results.results import Results
-from bench.results.run_json import Description, Environment
+from bench.results.run_json import Description, Environment, Identity
 from bench.stats import between_runs, ratios
 from bench.stats.control_rule import Key, Point, Series
 
@@ -28,15 +28,16 @@ def before(folder: Path, run: Description) -> list[Results]:
     run: run.json of the run in `folder`.
     """
     found = sorted(_candidates(folder, run), key=lambda one: one[1].started or "")
-    runs, ids = list[Results](), set[object]()
+    runs, seen = list[Results](), list[Identity]()
     for path, other in reversed(found):
-        if len(runs) == MOST or other.run_id in ids:  # a copy is not another run
+        # A copy is not another run.
+        if len(runs) == MOST or any(other.identity.is_same(one) for one in seen):
             continue
         try:
             runs.append(load(path, samples=False))
         except ReadError:
             continue
-        ids.add(other.run_id)
+        seen.append(other.identity)
     return runs[::-1]
 
 
@@ -58,7 +59,7 @@ def _candidates(folder: Path, run: Description) -> Iterator[tuple[Path, Descript
         if (
             other.machine.machine_id == machine
             and other.shard is None  # its replicates are in the merged run
-            and other.run_id != run.run_id
+            and not other.identity.is_same(run.identity)
             and (other.started or "~") < run.started
             and other.config.sampling == run.config.sampling
             and _same_build(other.environment, run.environment)
@@ -117,15 +118,18 @@ def series(runs: Sequence[Results]) -> dict[Key, Series]:
 def beside(baseline: Results, run: Results) -> list[Results]:
     """Return the other runs of the baseline's machine in its parent folder, sorted by name.
 
-    These are left out: the baseline, the run itself, links (`latest`), runs that began later than
-    the run, runs with another sampling than the baseline (a quick run scatters more), and folders
-    that cannot be read.
+    The list is empty if the two differ in their sampling, since a quick run scatters more.  These
+    are left out: both runs and their copies, links (`latest`), runs that began later than the run,
+    runs with another sampling, and folders that cannot be read.
     """
     judged = {baseline.path.resolve(), run.path.resolve()}
+    its = run.description.config.sampling
     if not baseline.machines or not baseline.path.is_dir():
         return []
+    if baseline.description.config.sampling != its:
+        return []
     found = []
-    seen = baseline.run_ids | run.run_ids
+    seen = [baseline.identity, run.identity]
     for folder in sorted(baseline.path.resolve().parent.iterdir()):
         if folder.is_symlink() or not folder.is_dir() or folder in judged:
             continue
@@ -133,13 +137,14 @@ def beside(baseline: Results, run: Results) -> list[Results]:
             other = load(folder, samples=False)
         except ReadError:
             continue
-        theirs, its = other.description.config, baseline.description.config
-        if other.description.shard or not _earlier(other, run) or theirs.sampling != its.sampling:
+        described = other.description
+        if described.shard or not _earlier(other, run) or described.config.sampling != its:
             continue
         # A copy is not another run.
-        if baseline.machines & other.machines and seen.isdisjoint(other.run_ids):
+        copied = any(other.identity.is_same(one) for one in seen)
+        if baseline.machines & other.machines and not copied:
             found.append(other)
-            seen |= other.run_ids
+            seen.append(other.identity)
     return found
 
 

@@ -10,7 +10,7 @@ import pandas as pd
 
 from bench.core.records import Entry, Measurement, Row
 from bench.results.csv_files import SAMPLE_COLUMNS
-from bench.results.run_json import Description
+from bench.results.run_json import Description, Identity
 
 # (run_id, case_id, phase, kind) → replicate → median of its samples in seconds
 Medians = Mapping[tuple[str | None, str, str, str], Mapping[int, float]]
@@ -66,6 +66,16 @@ class Results:
     @cached_property
     def run_ids(self) -> frozenset[str]:
         return frozenset(row.run_id for row in self.rows if row.run_id)
+
+    @property
+    def identity(self) -> Identity:
+        """The details that tell the run from others; without a run.json, those in its rows."""
+        own = self.description.identity
+        return replace(
+            own,
+            run_id=own.run_id or min(self.run_ids, default=None),
+            machine=own.machine or min(self.machines, default=None),
+        )
 
     @cached_property
     def machines(self) -> frozenset[str]:

@@ -5,6 +5,7 @@ Unknown keys are kept.  Keys that runs of earlier versions lack have their defau
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, Any, TypeVar
 
@@ -34,6 +35,50 @@ _EXPECTED = {
 
 class DescriptionError(ValueError):
     """The text is not a run.json; the message has the key and what was expected, in one line."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Identity:
+    """The details that a run shares with its copies, and with no other run.
+
+    A run_id alone is not enough: it is the name of the directory at the start, and the next job
+    or another machine can choose the same one.  None: unknown.
+    """
+
+    run_id: str | None
+    started: str | None
+    machine: str | None
+    node: str | None
+    commit: str | None
+
+    def is_same(self, other: "Identity") -> bool:
+        """Return whether both are one run or copies of it.
+
+        Two runs with the same name differ if another detail differs that is known of both.
+        """
+        others = (
+            (self.started, other.started),
+            (self.machine, other.machine),
+            (self.node, other.node),
+            (self.commit, other.commit),
+        )
+        named_alike = self.run_id is not None and self.run_id == other.run_id
+        return named_alike and all(a == b for a, b in others if a and b)
+
+
+@dataclass(frozen=True, slots=True)
+class Sampling:
+    """The options of a run that determine what its times are and how much they scatter.
+
+    Their names are those of the keys of `[run]`.  None: unknown.
+    """
+
+    samples_s: float | None
+    warmup_s: float | None
+    min_samples: int | None
+    replicates: int
+    isolation: str = "process"
+    parallel_devices: bool = False
 
 
 class _Part(BaseModel):
@@ -124,6 +169,8 @@ class Config(_Part):
     samples_s: float | None = None
     warmup_s: float | None = None
     min_samples: int | None = None
+    isolation: str = "process"
+    parallel_devices: bool = False
 
     @property
     def adds_replicates(self) -> bool:
@@ -132,9 +179,15 @@ class Config(_Part):
         return asked >= between_runs.ENOUGH_ASKED if most is None else most > asked
 
     @property
-    def sampling(self) -> tuple[object, ...]:
-        """The options that determine how much the times scatter."""
-        return self.samples_s, self.warmup_s, self.min_samples, self.replicates
+    def sampling(self) -> Sampling:
+        return Sampling(
+            self.samples_s,
+            self.warmup_s,
+            self.min_samples,
+            self.replicates,
+            self.isolation,
+            self.parallel_devices,
+        )
 
 
 class Layer(_Part):
@@ -195,6 +248,17 @@ class Description(_Part):
     @property
     def is_known(self) -> bool:
         return bool(self.model_fields_set)
+
+    @property
+    def identity(self) -> Identity:
+        """The details that tell the run from others."""
+        return Identity(
+            run_id=self.run_id,
+            started=self.started,
+            machine=self.machine.machine_id,
+            node=self.machine.node,
+            commit=self.environment.git_commit,
+        )
 
     @cached_property
     def layers_by_name(self) -> Mapping[str, Mapping[str, Layer]]:

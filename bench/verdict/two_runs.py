@@ -9,7 +9,7 @@ this gives at most a SUSPECT, which `bench ab` decides.
 import math
 import statistics
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import fields, replace
 
 from bench.compare.cases import CaseRows, any_row, by_case, is_ok, same_machine
 from bench.core.errors import UserError
@@ -70,9 +70,10 @@ def check(
             cases.append(_unmatched(case_id, there.get(case_id), here.get(case_id)))
     commit = baseline.description.environment.git_commit if baseline else None
     rows = [(any_row(base), any_row(value)) for base, value in both.values()]
+    run_id, baseline_id = _names(run, baseline)
     return CheckReport(
-        run_id=_run_id(run),
-        baseline_id=_run_id(baseline) if baseline is not None else "",
+        run_id=run_id,
+        baseline_id=baseline_id,
         threshold=threshold,
         measured=any(map(is_ok, here.values())),
         has_baseline=any(map(is_ok, there.values())),
@@ -177,13 +178,46 @@ def _notes(
             "The baseline was measured with uncommitted changes, so its commit is not the code "
             "that was measured."
         )
-    if any(same_machine(*pair) for pair in rows) and not any(one.predicted for one in tests):
+    comparable = any(same_machine(*pair) for pair in rows)
+    if comparable and (note := _other_sampling(run, baseline)):
+        notes.append(note)
+    elif comparable and not any(one.predicted for one in tests):
         notes.append(
             f"The baseline folder has fewer than {ENOUGH_HISTORY} earlier runs of this machine, so "
             "a slowdown is at most a SUSPECT, and few times are SAME. Keep runs of unchanged code "
             "in that folder."
         )
     return notes
+
+
+def _other_sampling(run: Results, baseline: Results) -> str:
+    """Return the settings of the sampling that differ, in a sentence; empty if none does."""
+    own, other = run.description.config.sampling, baseline.description.config.sampling
+    names = [one.name for one in fields(own) if getattr(own, one.name) != getattr(other, one.name)]
+    if not names:
+        return ""
+    before, now = (
+        ", ".join(f"{name} {_known(getattr(each, name))}" for name in names)
+        for each in (other, own)
+    )
+    return (
+        f"The baseline was measured with another sampling ({before}) than this run ({now}). Times "
+        "of another sampling scatter differently, so earlier runs are not used and a slowdown is "
+        "at most a SUSPECT. Keep runs with the sampling of this run in the baseline folder."
+    )
+
+
+def _known(value: object) -> str:
+    return "unknown" if value is None else str(value)
+
+
+def _names(run: Results, baseline: Results | None) -> tuple[str, str]:
+    """Return the names of both runs; a baseline of the same name is named by its path."""
+    own = _run_id(run)
+    if baseline is None:
+        return own, ""
+    other = _run_id(baseline)
+    return own, str(baseline.path) if other == own else other
 
 
 def _run_id(run: Results) -> str:

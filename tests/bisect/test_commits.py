@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from bench.bisect.commits import BisectError, Commit, between, weights
-from tests.support.git import git
+from tests.support.git import git, sign_all
 
 
 def commit(folder: Path, name: str, subject: str) -> str:
@@ -38,6 +38,17 @@ def test_the_line_of_first_parents_from_the_oldest_with_the_files_of_a_merge(
     assert [one.files for one in found] == [("größe.txt",), ("side.py",), ("net.py",)]
     assert found[0].subject == "a subject — with signs | and more"
     assert weights(found, {"side.py", "net.py"}) == [1.0, 10.0, 10.0]
+
+
+@pytest.mark.slow
+def test_neither_signatures_nor_a_subject_without_a_word_hide_a_commit(repository: Path) -> None:
+    sign_all(repository)
+    first = commit(repository, "net.py", "first")
+    second = commit(repository, "net.py", "one\u2028two\x1fthree")
+    git(repository, "commit", "--quiet", "--allow-empty", "--allow-empty-message", "-m", "")
+    last = git(repository, "rev-parse", "HEAD")
+    found = between(first, last, repository)
+    assert [(one.sha, one.files) for one in found] == [(second, ("net.py",)), (last, ())]
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 
 from bench.history import commits
 from bench.history.commits import CommitsError
-from tests.support.git import git
+from tests.support.git import git, sign_all
 
 pytestmark = pytest.mark.slow
 
@@ -52,3 +52,31 @@ def test_a_revision_that_is_none_is_refused(tmp_path: Path, revision: str) -> No
 def test_a_folder_without_a_repository_is_refused(tmp_path: Path) -> None:
     with pytest.raises(CommitsError, match="not a git repository"):
         commits.line(tmp_path)
+
+
+def test_signatures_that_the_log_shows_are_no_commits(tmp_path: Path) -> None:
+    git(tmp_path, "init", "--quiet", "-b", "main")
+    sign_all(tmp_path)
+    names = [commit(tmp_path, f"{number}") for number in range(3)]
+    assert "gpg: Signature made" in git(tmp_path, "log")
+    assert [one.sha for one in commits.line(tmp_path).commits] == names
+
+
+@pytest.mark.parametrize(
+    ("message", "subject"),
+    [
+        ("one\u2028two\x85three\x0cfour", "one two three four"),
+        ("with \x1f in it", "with in it"),
+        ("", ""),
+    ],
+)
+def test_a_subject_may_have_any_character_or_none(
+    tmp_path: Path, message: str, subject: str
+) -> None:
+    git(tmp_path, "init", "--quiet", "-b", "main")
+    first = commit(tmp_path, "first")
+    git(tmp_path, "commit", "--quiet", "--allow-empty", "--allow-empty-message", "-m", message)
+    last = git(tmp_path, "rev-parse", "HEAD")
+    found = commits.line(tmp_path).commits
+    assert [one.sha for one in found] == [first, last]
+    assert found[1].subject == subject

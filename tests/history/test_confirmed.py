@@ -27,6 +27,7 @@ def compared(
     ratio: float = 1.2,
     figure: str = "time_s",
     half: float | None = 0.02,
+    note: str = "worker ended",
 ) -> None:
     folder.mkdir(parents=True)
     row = AbRow(
@@ -41,7 +42,7 @@ def compared(
         verdict=verdict,
         outlook="go on" if verdict == "INCONCLUSIVE" else None,
         pairs=16,
-        note="worker ended" if figure != "time_s" else "",
+        note=note if figure != "time_s" else "",
     )
     write_rows(folder / confirmed.TABLE, [row])
 
@@ -105,6 +106,13 @@ def test_a_comparison_that_failed_decides_nothing(tmp_path: Path) -> None:
     answer = confirmed.read(tmp_path / "ab", finding())
     assert answer is not None
     assert answer == confirmed.Answer("undecided", "the comparison failed: worker ended")
+
+
+def test_the_reason_of_a_failure_may_have_any_character(tmp_path: Path) -> None:
+    note = "worker\u2028ended\x85, early"
+    compared(tmp_path / "ab", "FAILED", figure="", note=note)
+    answer = confirmed.read(tmp_path / "ab", finding())
+    assert answer == confirmed.Answer("undecided", f"the comparison failed: {note}")
 
 
 def test_without_a_comparison_a_finding_is_a_suspect(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 from bench.history import past
 from bench.history.commits import Commit
 from bench.history.past import PastError, Shelf
-from tests.support.cases import PLAIN
+from tests.support.cases import PLAIN, case
 from tests.support.history import line_of, write_run
 
 COMMITS = line_of(10).commits
@@ -64,6 +64,22 @@ def test_a_disturbed_run_is_measured_again_beside_the_first_when_asked(tmp_path:
     second = own.free_path(one)
     assert second.name == f"{first.name}-2"
     write_run(second, one.sha, {PLAIN: 0.1})
+    assert past.left_to_do([one], own, retry=True) == ([], 1, 0)
+
+
+def test_one_disturbed_case_is_enough_for_a_run_to_be_measured_again(tmp_path: Path) -> None:
+    one, own, other = Commit("1" * 40), shelf(tmp_path), case(batch=32)
+    flags = {other: "noisy;contended"}
+    write_run(own.free_path(one), one.sha, {PLAIN: 0.1, other: 0.2}, flags=flags)
+    assert past.left_to_do([one], own, retry=True) == ([one], 0, 0)
+
+
+@pytest.mark.parametrize("flag", ["growing", "parallel", "noisy"])
+def test_a_flag_that_a_new_run_would_have_as_well_is_no_reason_for_one(
+    tmp_path: Path, flag: str
+) -> None:
+    one, own = Commit("1" * 40), shelf(tmp_path)
+    write_run(own.free_path(one), one.sha, {PLAIN: 0.1}, flags={PLAIN: flag})
     assert past.left_to_do([one], own, retry=True) == ([], 1, 0)
 
 

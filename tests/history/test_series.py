@@ -1,7 +1,8 @@
 """Which runs come into which series, and in which order."""
 
-from bench.history import series
+from bench.history import sentences, series
 from bench.history.blessed import Blessing
+from bench.results.run_json import Sampling
 from tests.support.cases import PLAIN, case
 from tests.support.history import line_of, run_of, runs_of, sha
 
@@ -25,8 +26,27 @@ def test_the_runs_of_one_commit_are_ordered_by_their_start() -> None:
 
 
 def test_machines_and_samplings_are_series_of_their_own() -> None:
-    runs = [run_of(0, 0.1), run_of(1, 0.1, machine="m2"), run_of(2, 0.1, sampling=(0.5, 1, 5, 5))]
-    assert len(series.gather(runs, line_of(3)).series) == 3
+    runs = [
+        run_of(0, 0.1),
+        run_of(1, 0.1, machine="m2"),
+        run_of(2, 0.1, sampling=Sampling(0.5, 1.0, 5, 5)),
+        run_of(3, 0.1, sampling=Sampling(0.5, 1.0, 5, 5, isolation="session")),
+        run_of(4, 0.1, sampling=Sampling(0.5, 1.0, 5, 5, parallel_devices=True)),
+    ]
+    gathered = series.gather(runs, line_of(5)).series
+    assert len(gathered) == 5
+    assert [sentences.title(one) for one in gathered[2:]] == [
+        "AMD EPYC (machine m1), 5 replicates of 0.5 s",
+        "AMD EPYC (machine m1), 5 replicates of 0.5 s, isolation session",
+        "AMD EPYC (machine m1), 5 replicates of 0.5 s, parallel devices",
+    ]
+
+
+def test_a_time_that_was_measured_beside_other_devices_is_shown_and_does_not_count() -> None:
+    beside = run_of(1, 0.2, row={"flags": "parallel"})
+    (found,) = series.gather([run_of(0, 0.1), beside, run_of(2, 0.1)], line_of(3)).series
+    assert len(found.points) == 3
+    assert [one.place for one in found.judged] == [0, 2]
 
 
 def test_a_run_that_cannot_be_placed_is_left_out_with_its_reason() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from bench.history import store
 from bench.results.loading import ReadError
+from bench.results.run_json import Sampling
 from tests.support.cases import PLAIN, case
 from tests.support.history import sha, write_run
 
@@ -32,7 +33,7 @@ def test_a_run_has_the_whole_phase_of_each_case(tmp_path: Path) -> None:
     }
     assert run.times[PLAIN.case_id].high_s == pytest.approx(0.102)
     assert (run.commit, run.dirty, run.machine, run.kind) == (sha(1), False, "m1", "AMD EPYC")
-    assert run.sampling == (0.1, 0.1, 3, 3)
+    assert run.sampling == Sampling(0.1, 0.1, 3, 3)
     assert run.marks["torch"] == "2.13.0"
 
 
@@ -49,6 +50,15 @@ def test_a_copy_of_a_run_counts_a_single_time(tmp_path: Path) -> None:
     runs, left = store.read([tmp_path, tmp_path / "a"])
     assert len(runs) == 1
     assert [one.why for one in left] == [f"a copy of {tmp_path / 'a' / 'one'}"]
+
+
+def test_runs_that_all_got_the_same_name_count_each(tmp_path: Path) -> None:
+    write_run(tmp_path / "a" / "now", sha(1), {PLAIN: 0.1})
+    write_run(tmp_path / "b" / "now", sha(1), {PLAIN: 0.1}, started="2026-11-02T00:00:00+00:00")
+    write_run(tmp_path / "c" / "now", sha(1), {PLAIN: 0.1}, machine="m2")
+    write_run(tmp_path / "d" / "now", sha(2), {PLAIN: 0.1})
+    runs, left = store.read([tmp_path])
+    assert ([one.path.parent.name for one in runs], left) == (["a", "b", "c", "d"], [])
 
 
 def test_a_damaged_and_an_unfinished_run_are_named_and_the_others_are_read(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from pathlib import Path
 
 from bench.history import findings, series
 from bench.history.blessed import Blessing
@@ -96,6 +97,16 @@ def test_runs_that_are_left_out_are_named_by_their_reason() -> None:
     left = [LeftOut(run.path, "no commit is stored in it") for run in runs_of(FLAT)[:4]]
     page = section(findings.examine(gathered.series), left, "")
     assert page.left == ("left out: 4 runs: no commit is stored in it (run0, run1, run2)",)
+
+
+def test_notes_stand_below_what_is_left_out() -> None:
+    gathered = series.gather(runs_of(FLAT), line_of(30))
+    left = [LeftOut(Path("run"), "no commit is stored in it")]
+    page = section(findings.examine(gathered.series), left, "", ["the blessing of a is not used"])
+    assert page.left == (
+        "left out: 1 run: no commit is stored in it (run)",
+        "the blessing of a is not used",
+    )
 
 
 def test_one_run_alone_has_a_chart() -> None:

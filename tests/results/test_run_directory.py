@@ -71,7 +71,7 @@ def test_a_comparison_is_not_gone_on_with_under_other_conditions(
     begin_comparison(tmp_path / "ab")
     asked, stored = ab_directory.stored(Asked(resume=tmp_path / "ab"))
     monkeypatch.setenv("ATEN_CPU_CAPABILITY", "default")
-    with pytest.raises(UserError) as caught:
+    with pytest.raises(ab_directory.ChangedError) as caught:
         ab_directory.reopen(asked, PLANNED, stored)
     assert str(caught.value) == (
         f"--resume {tmp_path}/ab: changed since then: environment variable "

@@ -33,6 +33,39 @@ def test_a_run_of_an_earlier_version_has_defaults_for_what_it_lacks() -> None:
     assert not Description().is_known
 
 
+@pytest.mark.parametrize(
+    ("other", "is_same"),
+    [
+        ({}, True),
+        ({"run_id": "other"}, False),
+        ({"started": "2026-03-02T00:00:00+00:00"}, False),
+        ({"machine": {"machine_id": "m2", "node": "n1"}}, False),
+        ({"machine": {"machine_id": "m1", "node": "n2"}}, False),
+        ({"environment": {"git_commit": "4567"}}, False),
+        ({"started": None, "machine": {}}, True),  # an unknown detail tells nothing apart
+    ],
+)
+def test_a_run_is_told_from_others_by_more_than_its_name(
+    other: dict[str, Any], is_same: bool
+) -> None:
+    run = {
+        "run_id": "now",
+        "started": "2026-03-01T00:00:00+00:00",
+        "machine": {"machine_id": "m1", "node": "n1"},
+        "environment": {"git_commit": "0123"},
+    }
+    assert of(run).identity.is_same(of({**run, **other}).identity) is is_same
+
+
+def test_the_sampling_of_a_run_that_lacks_later_keys_is_as_it_was_then() -> None:
+    older = {"samples_s": 0.6, "warmup_s": 0.2, "min_samples": 5, "replicates": 5}
+    now = {**older, "isolation": "process", "parallel_devices": False}
+    assert of({"config": older}).config.sampling == of({"config": now}).config.sampling
+    for changed in ({"isolation": "session"}, {"parallel_devices": True}):
+        other = of({"config": {**now, **changed}})
+        assert other.config.sampling != of({"config": now}).config.sampling
+
+
 def test_keys_of_a_later_version_are_kept() -> None:
     run = of({"later": {"a": [1]}, "machine": {"cores": 2}})
     assert run.written() == {"machine": {"cores": 2}, "later": {"a": [1]}}

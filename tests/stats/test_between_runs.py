@@ -166,6 +166,13 @@ def test_copies_of_one_run_are_one_run(tmp_path: Path) -> None:
     assert len(history.before(tmp_path / "now", run_json.of(run))) == 2
 
 
+def test_runs_that_all_got_the_same_name_are_several_runs(tmp_path: Path) -> None:
+    for day in range(1, 4):
+        neighbour(tmp_path / f"{day}", day, run_id="now")
+    run = {**RUN, "run_id": "now", "started": started(9), "environment": environment()}
+    assert len(history.before(tmp_path / "now", run_json.of(run))) == 3
+
+
 def test_a_folder_that_cannot_be_listed_teaches_nothing(tmp_path: Path) -> None:
     """A run directory may be reached by whoever may not look around it."""
     run = {**RUN, "run_id": "now", "started": started(10), "environment": environment()}

@@ -10,6 +10,7 @@ from typing import Any
 from bench.core.records import COLUMNS, Case, whole_phase
 from bench.history.commits import Commit, Line
 from bench.history.store import Run, Time
+from bench.results.run_json import Sampling
 from tests.support.cases import PLAIN, case
 
 ENVIRONMENT: Mapping[str, Any] = {
@@ -41,6 +42,7 @@ def write_run(
     environment: Mapping[str, Any] | None = None,
     config: Mapping[str, Any] | None = None,
     rows: Mapping[str, Any] | None = None,
+    flags: Mapping[Case, str] | None = None,
 ) -> Path:
     """Write a run directory with a latency for each case, and 2 % on either side of it."""
     folder.mkdir(parents=True)
@@ -75,6 +77,7 @@ def write_run(
                     "latency_high_s": repr(share * seconds * 1.02),
                     "machine_id": machine,
                     "torch_version": "2.13.0",
+                    "flags": (flags or {}).get(one, ""),
                     **(rows or {}),
                 }
             )
@@ -96,7 +99,7 @@ def run_of(number: int, seconds: float, one: Case = PLAIN, **changes: Any) -> Ru
         "started": "2026-11-01T00:00:00+00:00",
         "machine": "m1",
         "kind": "AMD EPYC",
-        "sampling": (0.1, 0.1, 3, 3),
+        "sampling": Sampling(0.1, 0.1, 3, 3),
         "marks": {"torch": "2.13.0", "Python": "3.11.7"},
         "times": {one.case_id: Time(Row(**columns), seconds, seconds / 1.02, seconds * 1.02)},
     }

@@ -48,10 +48,10 @@ def replicates(case: Case, times_s: Sequence[float], **more: Any) -> list[Entry]
 
 
 def run_of(folder: Path, entries: Sequence[Entry], **run: Any) -> Results:
-    """The entries as a run directory, written and read; its id is the folder's name."""
+    """The entries as a run directory, written and read; its id is the folder's name by default."""
     described = {**RUN, "run_id": folder.name, **run}
     folder.mkdir(parents=True)
     (folder / "run.json").write_text(json.dumps(described), encoding="utf-8")
     write_measurements(folder / "measurements.csv", rows(entries, run=run_json.of(described)))
-    write_samples(folder / "samples.csv", samples_of(entries, folder.name))
+    write_samples(folder / "samples.csv", samples_of(entries, str(described["run_id"])))
     return load(folder)

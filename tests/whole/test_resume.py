@@ -92,6 +92,16 @@ def test_a_longer_limit_holds_for_the_look_at_the_subjects_as_well(
     assert limits_s == [600.0]
 
 
+def test_a_new_budget_of_a_quick_run_is_for_everything_that_is_left(run: Path) -> None:
+    """The peaks and the counted figures would have only the 50 s that they have in a quick run."""
+    quick = config.RunOptions(budget_s=80.0, extras_s=50.0).model_dump()
+    store(run, lambda document: document.update(config=quick))
+    assert resume(run).options.extras_s == 50.0
+    begun = resume(run, budget_s=600.0)
+    assert (begun.options.budget_s, begun.options.extras_s) == (600.0, None)
+    assert begun.description["config"]["extras_s"] is None
+
+
 def test_an_option_that_makes_no_sense_is_one_line(run: Path) -> None:
     with pytest.raises(UserError, match="--replicates: replicates = 0; expected greater"):
         resume(run, replicates=0)
