@@ -1,5 +1,7 @@
 """What one call of a case does, seen on small layers."""
 
+import io
+import itertools
 from collections.abc import Callable
 from threading import Lock
 from types import SimpleNamespace
@@ -9,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model import attributes, pytree, step_inputs
+from bench.worker.model import attributes, growth, pytree, step_inputs
 from bench.worker.model.loss import FixedGradient, LossError
 from bench.worker.model.step import InferenceStep, Step, TrainingStep
-from bench.worker.model.step_inputs import StepError
+from bench.worker.model.step_inputs import StepError, UnsupportedError
 
 
 class Spy(nn.Module):
@@ -478,6 +480,66 @@ def test_objects_that_no_call_changes_are_given_as_they_are() -> None:
     assert given[0] != id(x)
     assert given[1:] == [id(x), id(x)]
     assert step.prepare(7) == 7
+
+
+class Counts:
+    """An iterator written in Python: its state shows."""
+
+    def __init__(self, until: int) -> None:
+        self.at, self.until = 0, until
+
+    def __iter__(self) -> "Counts":
+        return self
+
+    def __next__(self) -> int:
+        if self.at == self.until:
+            raise StopIteration
+        self.at += 1
+        return self.at
+
+
+class AddsEach(nn.Module):
+    def forward(self, x: Tensor, steps: Any) -> Tensor:
+        for step in steps["each"] if isinstance(steps, dict) else steps:
+            x = x + step
+        return x
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ((one for one in range(3)), r"^input 2 is an iterator \(generator\), .*: give a list$"),
+        (iter([1, 2]), r"^input 2 is an iterator \(list_iterator\)"),
+        (map(abs, [1, 2]), r"^input 2 is an iterator \(map\)"),
+        ({"each": iter((1, 2))}, r"^input 2 holds an iterator \(tuple_iterator\)"),
+        (SimpleNamespace(each=zip([1], [2], strict=True)), r"^input 2 holds an iterator \(zip\)"),
+    ],
+)
+def test_an_iterator_that_the_first_call_would_use_up_is_refused(steps: Any, said: str) -> None:
+    with pytest.raises(UnsupportedError, match=said):
+        InferenceStep(AddsEach().eval(), (torch.ones(2), steps), {}, device_type="cpu")
+    with pytest.raises(UnsupportedError, match=r"^the input 'steps' "):
+        TrainingStep(
+            AddsEach().train(),
+            (torch.ones(2),),
+            {"steps": steps},
+            loss=total,
+            device_type="cpu",
+            restore=None,
+        )
+
+
+@pytest.mark.parametrize("steps", [[1, 2], {"each": range(1, 3)}, Counts(2)])
+def test_steps_that_can_be_read_again_are_read_in_each_call(steps: Any) -> None:
+    step = InferenceStep(
+        AddsEach().eval(), (torch.ones(2), steps), {}, device_type="cpu", restore=None
+    )
+    assert [call(step).tolist() for _ in range(3)] == [[4.0, 4.0]] * 3
+    assert step.doubt is None
+
+
+def test_an_iterator_without_an_end_and_a_file_are_given_as_they_are() -> None:
+    assert growth.read_once((itertools.count(), itertools.cycle([1]), io.StringIO("a")), {}) is None
 
 
 class Locked:
