@@ -17,7 +17,7 @@ import torch
 
 from bench.core.allocator_advice import pressure
 from bench.core.errors import NO_SPACE
-from bench.core.protocol import Job, Request
+from bench.core.protocol import Budget, Job, Request
 from bench.core.records import (
     MISSED_BY_EVENTS,
     Case,
@@ -55,6 +55,9 @@ from bench.worker.timing.stopwatch import wall_clock
 
 T = TypeVar("T")
 NEARLY_FULL = 0.1  # share of a device's memory that is free at most
+# Of the time limit that a batch may need to be one that fits: the process that measures it later
+# may be slower, and its warm-up longer.
+FITS_SHARE = 0.9
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"
     r"|not implemented for '|is not supported|not supported on|[Uu]nsupported (dtype|scalarType)"
@@ -269,8 +272,9 @@ def _timed(
     return with_room(take, known, room, built.device.empty_cache)
 
 
-def _measure(request: Request) -> Entry:
-    limit = call_timing.Limit(wall_clock(), request.timeout_s)
+def _measure(request: Request, least: Budget | None = None) -> Entry:
+    """Measure the case.  least: see `call_timing.Limit`."""
+    limit = call_timing.Limit(wall_clock(), request.timeout_s, least)
     counters = meter.counters_here()  # before threads start: they are counted as well
     built = prepare.build(request)
     begun = prepare.begin(built)
@@ -471,7 +475,8 @@ def _reference(request: Request) -> StaticMetrics:
 def _fits(request: Request) -> StaticMetrics:
     """Measure the case with one sample of each kind; it raises if memory ends.
 
-    So a batch that fits can be measured.
+    It also raises where the calls of the whole budget would exceed the time limit.  So a batch that
+    fits can be measured.
     """
     short = dataclasses.replace(
         request.budget,
@@ -482,7 +487,9 @@ def _fits(request: Request) -> StaticMetrics:
         min_samples=1,
         max_samples=1,
     )
-    _measure(dataclasses.replace(request, job="measure", budget=short))
+    timeout_s = FITS_SHARE * request.timeout_s
+    tried = dataclasses.replace(request, job="measure", budget=short, timeout_s=timeout_s)
+    _measure(tried, least=request.budget)
     return StaticMetrics(case=request.case, metrics={})
 
 

@@ -5,6 +5,7 @@ import errno
 import math
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -28,6 +29,7 @@ from bench.worker.process import limits
 from bench.worker.timing import call_timing, contention
 from tests.support import fake_compiler
 from tests.support.cases import case
+from tests.support.fake_device import FakeDevice, FakeStep
 
 QUICK: dict[str, Any] = {"warmup_cap_s": 0.0, "samples_s": 0.0, "block_s": 0.005}
 
@@ -223,6 +225,29 @@ def test_a_batch_that_fits_is_one_that_can_be_measured(monkeypatch: pytest.Monke
     monkeypatch.setattr(call_timing, "measure", no_room)
     with pytest.raises(torch.OutOfMemoryError):
         case_process.JOBS["fits"](request)
+
+
+@pytest.mark.parametrize(
+    ("call_s", "fits", "measures"),
+    [(7.0, True, True), (8.0, False, True), (9.0, False, False), (20.0, False, False)],
+)
+def test_a_batch_whose_calls_exceed_the_time_limit_does_not_fit(
+    call_s: float, fits: bool, measures: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is 60 s, and a measurement needs 2 calls to warm up and 5 samples."""
+    measure = call_timing.measure
+
+    def slow(_step: Any, _device: Any, budget: Budget, **more: Any) -> call_timing.Timing:
+        device = FakeDevice(launch_s=0.0, has_events=False, synchronous=True)
+        more["limit"] = dataclasses.replace(more["limit"], start_s=device.clock())
+        step = FakeStep(device, {"forward": call_s})
+        return measure(step, device, budget, device.clock, resolution_s=1e-7, **more)
+
+    monkeypatch.setattr(call_timing, "measure", slow)
+    for job, passes in (("fits", fits), ("measure", measures)):
+        request = dataclasses.replace(asked(), job=job)  # type: ignore[arg-type]
+        with nullcontext() if passes else pytest.raises(call_timing.TooSlowError):
+            case_process.JOBS[job](request)  # type: ignore[index]
 
 
 def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
