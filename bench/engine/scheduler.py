@@ -285,7 +285,8 @@ class Runner:
                 self._together = False  # there are none
             self._do_one_off()
             if todo := self._to_be_counted():
-                self._start_next(one)  # meanwhile nothing is timed
+                if not self.run.energy:  # of a whole machine, and importing torch costs some
+                    self._start_next(one)  # meanwhile nothing is timed
                 self._find_static_metrics(todo, one.replicate, pool)
         return True
 

@@ -660,10 +660,28 @@ def test_a_reference_that_the_budget_ended_is_asked_for_once_and_again_with_more
     assert not why.exists()
 
 
+@pytest.mark.parametrize("energy", [False, True])
+def test_no_interpreters_start_while_the_energy_of_the_machine_is_counted(
+    energy: bool, stage: Callable[..., Stage]
+) -> None:
+    run: Stage | None = None
+    starting: list[bool] = []
+
+    def answer(job: str, one: Case, replicate: int) -> Answered:
+        assert run is not None
+        if job == "static_metrics":
+            starting.append(run.runner._next is not None)
+        return works(job, one, replicate)
+
+    run = stage(answer, (PLAIN,), replicates=2, energy=energy)
+    assert run.runner.measure()
+    assert starting == [not energy]
+
+
 def test_the_interpreters_of_the_next_round_start_while_figures_are_counted(
     stage: Callable[..., Stage],
 ) -> None:
-    run = stage(cases=(PLAIN,), replicates=2)
+    run = stage(cases=(PLAIN,), replicates=2, energy=False)
     at: list[int] = []  # requests so far when an interpreter is started
     start = run.runner.start
 
