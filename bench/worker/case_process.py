@@ -252,8 +252,12 @@ def _timed(
     counting: meter.CountingMeter,
     limit: call_timing.Limit,
     room: Callable[[Exception], str | None],
+    restart: Callable[[], None],
 ) -> call_timing.Timing:
-    """Take the samples, without the controls if memory ends while they hold some."""
+    """Take the samples, without the controls if memory ends while they hold some.
+
+    restart: frees memory, and forgets what was seen of the first attempt.
+    """
     request = built.request
 
     def take() -> call_timing.Timing:
@@ -269,7 +273,7 @@ def _timed(
                 limit=limit,
             )
 
-    return with_room(take, known, room, built.device.empty_cache)
+    return with_room(take, known, room, restart)
 
 
 def _measure(request: Request, least: Budget | None = None) -> Entry:
@@ -291,8 +295,15 @@ def _measure(request: Request, least: Budget | None = None) -> Entry:
     driver.start()
     before = memory_pressure(request.case.device)
 
+    def restart() -> None:
+        nonlocal before
+        built.device.empty_cache()
+        counting.clear()
+        before = memory_pressure(request.case.device)
+        power.start()
+
     power.start()
-    times = _timed(built, known, counting, limit, room)
+    times = _timed(built, known, counting, limit, room, restart)
     power.stop()
     after = memory_pressure(request.case.device)
     driver.stop()
@@ -339,7 +350,7 @@ def with_room(
     take: Callable[[], T],
     controls: reference_work.Controls,
     why_no_memory: Callable[[Exception], str | None],
-    empty_cache: Callable[[], None],
+    restart: Callable[[], None],
 ) -> T:
     """Take the samples; where memory ends while the controls hold some, take them again without.
 
@@ -351,7 +362,7 @@ def with_room(
         why = why_no_memory(error)
         if why is None or not controls.give_way(f"the case needs their memory: {why}"):
             raise
-    empty_cache()  # not above: the traceback holds what the call had allocated
+    restart()  # not above: the traceback holds what the call had allocated
     return take()
 
 

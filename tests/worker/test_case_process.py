@@ -2,6 +2,7 @@
 
 import dataclasses
 import errno
+import itertools
 import math
 import os
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from bench.core.protocol import Budget, Request
 from bench.core.records import Failure, Measurement
 from bench.core.subject import parse
 from bench.worker import case_process
+from bench.worker.counting import meter
 from bench.worker.device import cuda
 from bench.worker.device.device import CpuDevice, Device
 from bench.worker.device.reference_work import Controls
@@ -281,6 +283,36 @@ def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
     assert found.metrics["page_faults"] == len(looks) / 2 * 600 / sampled[0]
     assert found.metrics["contention_ratio"] == 0.5
     assert "contended" in found.flags
+
+
+def test_the_meters_forget_samples_that_memory_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first attempt faults 600 pages in each of its blocks, the second none."""
+    measure, seen = call_timing.measure, list[meter.CountingMeter]()
+    faults = itertools.count(0, 600)
+    before = contention.snapshot
+
+    def look() -> contention.Snapshot:
+        return dataclasses.replace(before(), page_faults=0 if len(seen) > 1 else next(faults))
+
+    def runs_out_once(*args: Any, **more: Any) -> call_timing.Timing:
+        seen.append(more["meter"])
+        if len(seen) > 1:
+            return measure(*args, **more)
+        more["between"]()  # the controls now hold memory
+        more["meter"].start()
+        more["meter"].counts["cycles"] = 1e9
+        more["meter"].stop()
+        assert more["meter"].load.columns(1)["page_faults"] == 600
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(contention, "snapshot", look)
+    monkeypatch.setattr(meter, "counters_here", lambda: None)
+    monkeypatch.setattr(call_timing, "measure", runs_out_once)
+    found = measured()
+    assert len(seen) == 2
+    assert found.state["left_out"]["controls"].startswith("the case needs their memory")
+    assert found.metrics["page_faults"] == 0
+    assert "cycles" not in found.metrics
 
 
 def test_compiled_code_that_recompiles_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:
