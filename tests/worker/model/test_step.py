@@ -711,3 +711,45 @@ def test_a_new_attribute_of_the_last_output_is_noticed() -> None:
     assert step.doubt is None
     step.output.other = torch.ones(1)
     assert "another structure" in str(step.doubt)
+
+
+class ChangesSize(nn.Module):
+    """sizes: first sizes of its outputs, call after call."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.sizes = list(sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[: self.sizes.pop(0)] * self.weight
+
+
+@pytest.mark.parametrize("amp", ["off", "float16"])
+@pytest.mark.parametrize(
+    ("sizes", "drawn"), [((2, 2, 2), False), ((2, 3, 2), True), ((2, 2, 1), True)]
+)
+def test_a_fixed_gradient_that_is_drawn_after_the_first_call_is_said(
+    sizes: tuple[int, ...], drawn: bool, amp: str
+) -> None:
+    module = ChangesSize(*sizes).train()
+    given, loss = torch.ones(8, 3), FixedGradient(scaled=amp != "off")
+    step = TrainingStep(module, (given,), {}, loss=loss, device_type="cpu", amp=amp)
+    call(step)
+    assert step.doubt is None
+    for _ in sizes[1:]:
+        call(step)
+    assert (step.doubt is not None) is drawn
+    assert not drawn or "was drawn inside the timed span" in str(step.doubt)
+
+
+def test_gradients_of_a_size_that_other_calls_have_used_are_no_doubt() -> None:
+    loss = FixedGradient(scaled=False)
+    loss.gradient(0, torch.ones(2, 3))  # of the same network, not compiled
+    step = TrainingStep(
+        ChangesSize(2, 2).train(), (torch.ones(8, 3),), {}, loss=loss, device_type="cpu"
+    )
+    call(step)
+    loss.gradient(0, torch.ones(3, 2).T)
+    call(step)
+    assert step.doubt is None
