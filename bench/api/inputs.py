@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bench.core.errors import UserError
-from bench.worker.model import pytree, random_state, twins
+from bench.worker.model import growth, pytree, random_state, twins
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -59,13 +59,21 @@ def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inputs:
     first MOST_TURNS are taken from it.  Raise InputError.
     """
     if len(args) != 1 or kwargs or not _gives_inputs(args[0]):
+        _refuse_read_once(args, kwargs)
         return Inputs(((args, dict(kwargs)),))
     # A generator that draws random numbers leaves the random state as it was, too.
     with random_state.kept("cuda" if torch.cuda.is_initialized() else "cpu"):
         turns = tuple(map(_arguments, itertools.islice(iter(args[0]), MOST_TURNS)))
     if not turns:
         raise InputError("the generator gave no input: give it at least one")
+    for turn in turns:
+        _refuse_read_once(*turn)
     return Inputs(turns)
+
+
+def _refuse_read_once(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    if said := growth.read_once(args, kwargs):
+        raise InputError(said)
 
 
 def _gives_inputs(one: Any) -> bool:

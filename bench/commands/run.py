@@ -221,6 +221,8 @@ def _say_what_is_planned(planned: expand.Plan, console: Console) -> None:
             tables.say(console, f"note: {one.reason}")
         elif one.settings == expand.DEVICE:
             tables.say(console, f"note: {one.subject} is left out: {one.reason}")
+        elif one.settings == expand.BATCH:
+            tables.say(console, f"note: {one.subject}: {one.reason}")
     for name, text in planned.guessed.items():
         tables.say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
 

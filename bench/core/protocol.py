@@ -70,7 +70,8 @@ class Request:
     cache: str  # folder for what compiling leaves
     out: str  # the record goes here
     log: str  # standard output and error go here
-    timeout_s: float  # for the work, as the user asked
+    timeout_s: float  # for the work, as the user asked, or less
+    timeout_is: str = "--timeout"  # in messages: what sets it
     lives_s: float | None = None  # then its process is ended; None: after timeout_s
     stage: str | None = None  # what it is at goes here
     reference: str | None = None  # file with the float64 values of a subject that is no layer

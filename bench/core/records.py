@@ -191,6 +191,8 @@ class StaticMetrics:
     metrics: Mapping[str, float]
     problems: Mapping[str, str] = field(default_factory=dict)  # by metric: why it is unknown
     invalid: str | None = None  # reason, where the case computes something else
+    # The time limit that ended some of it: a resume with a longer one tries again.
+    limit_s: float | None = None
     wall_s: float = 0.0
     kind: Literal["facts"] = "facts"  # as the journal has it
 

@@ -72,7 +72,8 @@ def _refuse_full_disk(*folders: Path | str) -> None:
 def _explain(ended: Ended, asked: Request) -> tuple[Status, str]:
     match ended.how:
         case TimedOut():
-            return "timeout", f"not done after {asked.timeout_s:.0f} s (--timeout){_stage(asked)}"
+            limit = f"{asked.timeout_s:.0f} s ({asked.timeout_is})"
+            return "timeout", f"not done after {limit}{_stage(asked)}"
         case Signalled("SIGKILL") if ended.out_of_memory:
             return "oom", "ended by the kernel, for memory ran out"
         case Signalled("SIGKILL"):

@@ -79,5 +79,6 @@ def described(found: Largest) -> str:
         return f"no batch fits after {attempts}: {found.status}: {found.reason}"
     if found.refused is None:
         return f"batch {found.batch} fits; the search ended after {attempts}: {found.reason}"
-    why = "memory runs out" if found.status == "oom" else "a call takes longer than --timeout"
+    slow = "the calls of a measurement take longer than --timeout"
+    why = "memory runs out" if found.status == "oom" else slow
     return f"batch {found.batch} fits, and at {found.refused} {why} ({attempts})"

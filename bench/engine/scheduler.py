@@ -44,6 +44,7 @@ FRUITLESS = 5  # outcomes in a row that were disturbed: the machine is busy for 
 # Of the budget that one-off work may take before every block has its replicates.
 ONE_OFF_SHARE = 0.15
 SHORTEST_ONE_OFF_S = 15.0  # that a float64 reference may take, however small the budget is
+SHARE_OF_BUDGET = "its share of --budget; --resume with a larger one tries again"
 BLOCK_NAMES = {
     Block.PLAIN: "whole networks",
     Block.SETTINGS: "other settings",
@@ -79,6 +80,8 @@ class RunSoFar:
 
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     with_static_metrics: set[str] = field(default_factory=set)
+    # By case id the time limit that ended the search for some of them.
+    static_limits_s: dict[str, float] = field(default_factory=dict)
     wrong: set[str] = field(default_factory=set)  # cases that compute something else
     known_calls: Mapping[str, int] = field(default_factory=dict)  # as `Known`
 
@@ -90,10 +93,18 @@ class RunSoFar:
     def add(self, entry: Entry) -> None:
         if isinstance(entry, StaticMetrics):
             self.with_static_metrics.add(entry.case.case_id)
+            self.static_limits_s.pop(entry.case.case_id, None)
+            if entry.limit_s is not None:
+                self.static_limits_s[entry.case.case_id] = entry.limit_s
             if entry.invalid:
                 self.wrong.add(entry.case.case_id)
         else:
             self.outcomes.setdefault(entry.case.case_id, []).append(entry)
+
+    def counted(self, case: Case, limit_s: float) -> bool:
+        """Return whether its static metrics are not to be looked for under this time limit."""
+        ended_s = self.static_limits_s.get(case.case_id, limit_s)
+        return case.case_id in self.with_static_metrics and ended_s >= limit_s
 
     def of(self, case: Case) -> list[Outcome]:
         return self.outcomes.get(case.case_id, [])
@@ -273,7 +284,8 @@ class Runner:
                 self._together = False  # there are none
             self._do_one_off()
             if todo := self._to_be_counted():
-                self._start_next(one)  # meanwhile nothing is timed
+                if not self.run.energy:  # of a whole machine, and importing torch costs some
+                    self._start_next(one)  # meanwhile nothing is timed
                 self._find_static_metrics(todo, one.replicate, pool)
         return True
 
@@ -507,7 +519,7 @@ class Runner:
             case
             for block in Block
             for case in self._cases(block)
-            if case.case_id not in self.seen.with_static_metrics and self.seen.measured(case)
+            if not self.seen.counted(case, self._one_off_limit_s) and self.seen.measured(case)
         ]
 
     def _find_static_metrics(self, cases: Sequence[Case], replicate: int, pool: WorkerPool) -> None:
@@ -524,10 +536,18 @@ class Runner:
             if not self._may_do_one_off(took_s / done if done else 0.0):
                 return
             begin_s = self.clock()
-            self._keep(static_metrics.find(case, ask, self.folders))
+            found = static_metrics.find(case, ask, self.folders, limit_s=self._one_off_limit_s)
+            self._keep(found)
             case_s = self.clock() - begin_s
             took_s += case_s
             self.spent.one_off_s += case_s
+
+    @property
+    def _one_off_limit_s(self) -> float:
+        """The time limit of a reference, and of counting: a short budget shortens it."""
+        most_s = self._extras.budget_s
+        share_s = math.inf if most_s is None else ONE_OFF_SHARE * most_s
+        return min(self.run.timeout_s, max(SHORTEST_ONE_OFF_S, share_s))
 
     def _keep(self, entry: Entry) -> None:
         self.journal.append(entry)
@@ -540,9 +560,8 @@ class Runner:
             calls = self.seen.calls(case)
         asked = request(job, case, replicate, self.run, self.folders, calls=calls)
         asked = dataclasses.replace(asked, transfers=transfers)
-        if job != "measure" and (most_s := self._extras.budget_s) is not None:
-            longest_s = max(SHORTEST_ONE_OFF_S, ONE_OFF_SHARE * most_s)
-            asked = dataclasses.replace(asked, timeout_s=min(asked.timeout_s, longest_s))
+        if job != "measure" and (limit_s := self._one_off_limit_s) < asked.timeout_s:
+            asked = dataclasses.replace(asked, timeout_s=limit_s, timeout_is=SHARE_OF_BUDGET)
         return pool.ask(asked)
 
     def _pool(self, one: Round, cases: Sequence[Case]) -> WorkerPool:

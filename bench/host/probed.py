@@ -63,6 +63,7 @@ class SubjectFound:
     raised: str | None = None  # there is one, and its own code raised, or ended or hung the probe
     missing: str | None = None  # the module that its import does not find
     has_inputs: bool = False  # it has example_inputs
+    fixed_batch: int | None = None  # of example_inputs, where its argument changes nothing
     guessed: str | None = None  # an input that it takes, where it has no example_inputs
     parameters: int | None = None
     file: str | None = None  # where its code lies

@@ -19,8 +19,8 @@ from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.plan.config import Config, On, Sweep, layers_of
 
 SHIPPED_INPUT = {"convnet": "3,224,224"}
-# Values of LeftOut.settings: all layers of a subject, a whole sweep, a device.
-LAYERS, SWEEP, DEVICE = "layers", "sweep", "device"
+# Values of LeftOut.settings: all layers of a subject, a whole sweep, a device, batches.
+LAYERS, SWEEP, DEVICE, BATCH = "layers", "sweep", "device", "batch"
 NOT_ON: Mapping[On, str] = {  # why a sweep has no case
     "cpu": "the sweep is for the CPU, which is not measured",
     "accelerators": "the sweep is for accelerators, and none is measured",
@@ -129,6 +129,7 @@ def _of_sweep(
             why = "the name of the layer has characters that cannot be printed"
             left_out[subject, LAYERS, why] = LeftOut(subject, LAYERS, why)
             continue
+        whole = parse(subject).whole
         for settings in _combinations(sweep, subject, devices, probe):
             device = probe.devices[settings["device"]]
             reason = (
@@ -140,6 +141,10 @@ def _of_sweep(
                 shown = " ".join(f"{key}={value}" for key, value in settings.items())
                 left_out.setdefault((subject, shown, reason), LeftOut(subject, shown, reason))
                 continue
+            fixed = _fixed_batch(settings, whole, probe)
+            if fixed is not None and fixed != settings["batch"]:
+                left_out[whole, BATCH, ""] = LeftOut(whole, BATCH, _ignores_batch(fixed))
+                settings["batch"] = fixed
             batch = settings["batch"]
             number = "1" if batch == MAX_BATCH else batch
             yield batch, _case(subject, {**settings, "batch": number}, device)
@@ -234,6 +239,19 @@ def _combinations(
         values.append(given or (str(axis.default),))
     for combination in itertools.product(*values):
         yield dict(zip(BY_NAME, combination, strict=True))
+
+
+def _fixed_batch(settings: Mapping[str, str], whole: str, probe: Probe) -> str | None:
+    """Return the only batch that the subject's own inputs have; None if they follow the axis."""
+    fixed = probe.subjects[whole].fixed_batch
+    return str(fixed) if fixed is not None and settings["input"] == "own" else None
+
+
+def _ignores_batch(fixed: str) -> str:
+    return (
+        f"example_inputs(batch) gives the same sizes for every batch, so N={fixed} is measured and "
+        "no other; let it use its argument, or give --input"
+    )
 
 
 def _devices(sweep: Sweep, probe: Probe) -> tuple[tuple[str, ...], dict[str, str]]:

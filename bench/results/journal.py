@@ -102,9 +102,14 @@ def lines(path: Path, error: type[UserError]) -> Iterator[tuple[int, bytes]]:
 
 
 def without_repeats(entries: Iterable[Entry]) -> list[Entry]:
-    """Return the first outcome of each (case, replicate), and the first static metrics of each."""
+    """Return the first outcome of each (case, replicate), and the first static metrics of each.
+
+    Static metrics that a time limit has ended give way to those of a later try.
+    """
     seen: dict[tuple[str, int | None], Entry] = {}
     for entry in entries:
         key = (entry.case.case_id, None if isinstance(entry, StaticMetrics) else entry.replicate)
-        seen.setdefault(key, entry)
+        other = seen.setdefault(key, entry)
+        if isinstance(other, StaticMetrics) and other.limit_s is not None:
+            seen[key] = entry
     return list(seen.values())

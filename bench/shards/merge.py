@@ -73,7 +73,7 @@ def entries(parts: Sequence[Part]) -> list[Entry]:
     """Return the entries of all parts as one journal would have them: replicate after replicate.
 
     Each outcome names its node, if there are several.  Of the static metrics of a case those count
-    that found it wrong; else those with the fewest problems.
+    that found it wrong; else those that no time limit ended, and with the fewest problems.
     """
     several = len({part.node for part in parts}) > 1
     placed = [
@@ -107,8 +107,8 @@ def _of_node(entry: Entry, node: str) -> Entry:
     return dataclasses.replace(entry, state={**entry.state, NODE: node})
 
 
-def _doubt(one: StaticMetrics) -> tuple[bool, int]:
-    return one.invalid is None, len(one.problems)
+def _doubt(one: StaticMetrics) -> tuple[bool, bool, int]:
+    return one.invalid is None, one.limit_s is not None, len(one.problems)
 
 
 def document(merged: Merged, command: Sequence[str]) -> dict[str, Any]:

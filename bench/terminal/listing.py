@@ -9,7 +9,7 @@ from rich.console import Console
 from bench.core import units
 from bench.core.text import number_of
 from bench.plan.case_costs import Estimate
-from bench.plan.expand import DEVICE, SWEEP, Plan
+from bench.plan.expand import BATCH, DEVICE, SWEEP, Plan
 from bench.verdict import tables
 
 
@@ -29,7 +29,8 @@ def show(plan: Plan, estimate: Estimate, names: Mapping[str, str], console: Cons
         say("")
         say("left out:")
         counted = Counter(
-            (one.subject, one.reason, one.settings in (SWEEP, DEVICE)) for one in plan.left_out
+            (one.subject, one.reason, one.settings in (BATCH, SWEEP, DEVICE))
+            for one in plan.left_out
         )
         for (subject, reason, all_of_it), count in counted.items():
             many = f" ({number_of(count, 'combination')})"

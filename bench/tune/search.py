@@ -247,6 +247,9 @@ class Search:
         for _ in range(MOST_DOUBLINGS):
             batch *= 2
             larger = self.space_at(batch).plain
+            if larger.batch != batch:
+                why = "the inputs of the network have the same sizes for every batch"
+                break
             found = self.lab.round(self._rounds_before, [best, larger])
             self._rounds_before += 1
             costs_s = {

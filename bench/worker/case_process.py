@@ -17,7 +17,7 @@ import torch
 
 from bench.core.allocator_advice import pressure
 from bench.core.errors import NO_SPACE
-from bench.core.protocol import Job, Request
+from bench.core.protocol import Budget, Job, Request
 from bench.core.records import (
     MISSED_BY_EVENTS,
     Case,
@@ -55,6 +55,9 @@ from bench.worker.timing.stopwatch import wall_clock
 
 T = TypeVar("T")
 NEARLY_FULL = 0.1  # share of a device's memory that is free at most
+# Of the time limit that a batch may need to be one that fits: the process that measures it later
+# may be slower, and its warm-up longer.
+FITS_SHARE = 0.9
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"
     r"|not implemented for '|is not supported|not supported on|[Uu]nsupported (dtype|scalarType)"
@@ -249,8 +252,12 @@ def _timed(
     counting: meter.CountingMeter,
     limit: call_timing.Limit,
     room: Callable[[Exception], str | None],
+    restart: Callable[[], None],
 ) -> call_timing.Timing:
-    """Take the samples, without the controls if memory ends while they hold some."""
+    """Take the samples, without the controls if memory ends while they hold some.
+
+    restart: frees memory, and forgets what was seen of the first attempt.
+    """
     request = built.request
 
     def take() -> call_timing.Timing:
@@ -266,11 +273,12 @@ def _timed(
                 limit=limit,
             )
 
-    return with_room(take, known, room, built.device.empty_cache)
+    return with_room(take, known, room, restart)
 
 
-def _measure(request: Request) -> Entry:
-    limit = call_timing.Limit(wall_clock(), request.timeout_s)
+def _measure(request: Request, least: Budget | None = None) -> Entry:
+    """Measure the case.  least: see `call_timing.Limit`."""
+    limit = call_timing.Limit(wall_clock(), request.timeout_s, least)
     counters = meter.counters_here()  # before threads start: they are counted as well
     built = prepare.build(request)
     begun = prepare.begin(built)
@@ -287,8 +295,15 @@ def _measure(request: Request) -> Entry:
     driver.start()
     before = memory_pressure(request.case.device)
 
+    def restart() -> None:
+        nonlocal before
+        built.device.empty_cache()
+        counting.clear()
+        before = memory_pressure(request.case.device)
+        power.start()
+
     power.start()
-    times = _timed(built, known, counting, limit, room)
+    times = _timed(built, known, counting, limit, room, restart)
     power.stop()
     after = memory_pressure(request.case.device)
     driver.stop()
@@ -335,7 +350,7 @@ def with_room(
     take: Callable[[], T],
     controls: reference_work.Controls,
     why_no_memory: Callable[[Exception], str | None],
-    empty_cache: Callable[[], None],
+    restart: Callable[[], None],
 ) -> T:
     """Take the samples; where memory ends while the controls hold some, take them again without.
 
@@ -347,7 +362,7 @@ def with_room(
         why = why_no_memory(error)
         if why is None or not controls.give_way(f"the case needs their memory: {why}"):
             raise
-    empty_cache()  # not above: the traceback holds what the call had allocated
+    restart()  # not above: the traceback holds what the call had allocated
     return take()
 
 
@@ -471,7 +486,8 @@ def _reference(request: Request) -> StaticMetrics:
 def _fits(request: Request) -> StaticMetrics:
     """Measure the case with one sample of each kind; it raises if memory ends.
 
-    So a batch that fits can be measured.
+    It also raises where the calls of the whole budget would exceed the time limit.  So a batch that
+    fits can be measured.
     """
     short = dataclasses.replace(
         request.budget,
@@ -482,7 +498,9 @@ def _fits(request: Request) -> StaticMetrics:
         min_samples=1,
         max_samples=1,
     )
-    _measure(dataclasses.replace(request, job="measure", budget=short))
+    timeout_s = FITS_SHARE * request.timeout_s
+    tried = dataclasses.replace(request, job="measure", budget=short, timeout_s=timeout_s)
+    _measure(tried, least=request.budget)
     return StaticMetrics(case=request.case, metrics={})
 
 

@@ -174,8 +174,13 @@ def subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectF
     spec = given or guessed or (SHIPPED_INPUT if whole in SHIPPED else "own")
     with contextlib.suppress(Exception):  # without its input; its own rows will say why
         give_weights(module, spec)
+    fixed = None
+    if has_inputs and whole not in SHIPPED:
+        with contextlib.suppress(Exception):  # it raises again in its own rows
+            fixed = inputs.fixed_batch(module)
     found = probed.SubjectFound(
         has_inputs=has_inputs,
+        fixed_batch=fixed,
         guessed=guessed,
         parameters=sum(one.numel() for one in module.parameters() if not is_lazy(one)),
         file=_file(ref, module),

@@ -30,11 +30,14 @@ def suits(asked: Request) -> bool:
     """Return whether a case may share its process.
 
     A compiler keeps code and counters, and cuDNN keeps the algorithms that it found by their
-    shapes, so that the next case would not be what it asks for.  Switches of torch are put back
-    before each case.
+    shapes, so that the next case would not be what it asks for.  The C library's own allocator
+    takes and returns memory in larger pieces once a larger block was freed (mallopt(3),
+    M_MMAP_THRESHOLD), so that a case after others would not be a plain process.  Switches of torch
+    are put back before each case.
     """
     case = asked.case
-    return asked.shared and case.compile == "off" and case.cudnn_benchmark != "on"
+    alone = case.compile != "off" or case.cudnn_benchmark == "on" or case.allocator == "system"
+    return asked.shared and not alone
 
 
 @dataclass(slots=True)

@@ -192,6 +192,19 @@ def test_a_generator_without_inputs_is_refused() -> None:
         bench.measure(small(), iter(()))
 
 
+def test_an_iterator_among_the_inputs_is_refused_however_they_are_given() -> None:
+    def times(x: Tensor, steps: Any) -> Tensor:
+        for step in steps:
+            x = x * step
+        return x
+
+    x = torch.randn(3, 4)
+    with pytest.raises(InputError, match=r"input 2 is an iterator .*: give a list"):
+        bench.measure(times, x, (one for one in (1, 2)), **QUICK)
+    with pytest.raises(InputError, match=r"input 2 is an iterator .*: give a list"):
+        bench.measure(times, ((x, iter([size])) for size in (1, 2)), **QUICK)
+
+
 def test_inputs_that_a_call_writes_to_are_left_as_they_were() -> None:
     x = torch.randn(3, 4)
     before = x.clone()

@@ -1,5 +1,6 @@
 """What a child left, and what its end says, become a record; a full disk becomes none."""
 
+import dataclasses
 import errno
 import tempfile
 from pathlib import Path
@@ -85,6 +86,13 @@ def test_a_case_ended_for_its_time_says_what_it_was_at(folders: Folders) -> None
     assert found.reason.startswith("not done after 9 s (--timeout), in its first call?[2Jyyy")
     assert len(found.reason) < 150
     assert not Path(str(one.stage)).exists()
+
+
+def test_a_time_limit_that_the_budget_has_shortened_is_named(folders: Folders) -> None:
+    one = dataclasses.replace(asked(folders), timeout_is="its share of --budget")
+    found = collect(one, Ended(how=TimedOut()), folders)
+    assert isinstance(found, Failure)
+    assert found.reason == "not done after 9 s (its share of --budget)"
 
 
 @pytest.mark.parametrize("left", ["", "nonsense", "[]", "{}"])

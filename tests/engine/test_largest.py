@@ -64,10 +64,12 @@ def test_a_network_that_needs_two_images_is_tried_with_two() -> None:
     assert memory.tried[:2] == [1, 2]
 
 
-def test_a_call_that_takes_too_long_ends_the_search_as_memory_does() -> None:
+def test_calls_that_take_too_long_end_the_search_as_memory_does() -> None:
     found = find(ONE, Memory(4, status="timeout"))
     assert (found.batch, found.refused) == (4, 5)
-    assert "a call takes longer than --timeout" in described(found)
+    assert described(found) == (
+        "batch 4 fits, and at 5 the calls of a measurement take longer than --timeout (6 attempts)"
+    )
 
 
 def test_where_no_batch_fits_it_says_so() -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench.core.protocol import Ended, Exited, Request, Signalled, WorkerLost
+from bench.core.protocol import Ended, Exited, Request, Signalled, TimedOut, WorkerLost
 from bench.core.records import (
     Case,
     Entry,
@@ -30,7 +30,8 @@ from bench.results.journal import Journal, read
 from bench.results.run_directory import Folders
 from tests.support.cases import case
 
-Answer = Callable[[str, Case, int], Entry | WorkerLost | None]
+Answered = Entry | WorkerLost | TimedOut | None
+Answer = Callable[[str, Case, int], Answered]
 CASES = (case(batch=1), case(batch=8), case(batch=32))
 
 
@@ -68,7 +69,7 @@ class FakeForkServer:
         match entry:
             case None:
                 return Ended(how=Signalled("SIGSEGV"))
-            case WorkerLost():
+            case WorkerLost() | TimedOut():
                 return Ended(how=entry)
         Path(request.out).write_text(to_line(entry))
         return Ended(how=Exited(0), wall_s=0.5)
@@ -610,10 +611,77 @@ def test_the_counted_figures_of_settings_wait_for_their_replicates(
     assert asked.index(("static_metrics", setting)) == 5
 
 
+def static_found(run: Stage) -> list[StaticMetrics]:
+    return [one for one in read(run.path) if isinstance(one, StaticMetrics)]
+
+
+def test_counting_that_the_budget_ended_says_so_and_a_resume_with_more_time_tries_again(
+    stage: Callable[..., Stage],
+) -> None:
+    def late(job: str, one: Case, replicate: int) -> Answered:
+        return TimedOut() if job == "static_metrics" else works(job, one, replicate)
+
+    run = stage(late, (PLAIN,), replicates=2, budget_s=60)
+    assert run.runner.measure()
+    (found,) = static_found(run)
+    assert found.limit_s == 15.0
+    assert found.problems == {
+        "all": "not done after 15 s (its share of --budget; --resume with a larger one tries again)"
+    }
+    assert [one.job for one in run.asked].count("static_metrics") == 1
+    same = stage(cases=(PLAIN,), replicates=2, budget_s=60)
+    assert same.runner.measure()
+    assert same.asked == []
+    more = stage(cases=(PLAIN,), replicates=2, budget_s=600)
+    assert more.runner.measure()
+    assert [one.timeout_s for one in more.asked if one.job == "static_metrics"] == [90.0]
+    (again,) = static_found(more)
+    assert (again.metrics, again.problems, again.limit_s) == ({"flops": 5.0}, {}, None)
+
+
+def test_a_reference_that_the_budget_ended_is_asked_for_once_and_again_with_more_time(
+    stage: Callable[..., Stage], tmp_path: Path
+) -> None:
+    cases = (PLAIN, dataclasses.replace(PLAIN, threads="1"))  # of one reference
+
+    def late(job: str, one: Case, replicate: int) -> Answered:
+        return TimedOut() if job == "reference" else works(job, one, replicate)
+
+    run = stage(late, cases, replicates=2, budget_s=60)
+    assert run.runner.measure()
+    assert [one.limit_s for one in static_found(run)] == [15.0, 15.0]
+    assert [one.job for one in run.asked].count("reference") == 1
+    (why,) = tmp_path.glob("scratch/reference/*.txt")
+    assert why.read_text().startswith("there is no float64 reference: not done after 15 s (its ")
+    more = stage(cases=cases, replicates=2, budget_s=600)
+    assert more.runner.measure()
+    assert "reference" in [one.job for one in more.asked]
+    assert [one.limit_s for one in static_found(more)] == [None, None]
+    assert not why.exists()
+
+
+@pytest.mark.parametrize("energy", [False, True])
+def test_no_interpreters_start_while_the_energy_of_the_machine_is_counted(
+    energy: bool, stage: Callable[..., Stage]
+) -> None:
+    run: Stage | None = None
+    starting: list[bool] = []
+
+    def answer(job: str, one: Case, replicate: int) -> Answered:
+        assert run is not None
+        if job == "static_metrics":
+            starting.append(run.runner._next is not None)
+        return works(job, one, replicate)
+
+    run = stage(answer, (PLAIN,), replicates=2, energy=energy)
+    assert run.runner.measure()
+    assert starting == [not energy]
+
+
 def test_the_interpreters_of_the_next_round_start_while_figures_are_counted(
     stage: Callable[..., Stage],
 ) -> None:
-    run = stage(cases=(PLAIN,), replicates=2)
+    run = stage(cases=(PLAIN,), replicates=2, energy=False)
     at: list[int] = []  # requests so far when an interpreter is started
     start = run.runner.start
 

@@ -105,6 +105,14 @@ def test_what_is_left_of_a_look_that_was_killed_is_ended_as_well() -> None:
 
 
 @pytest.mark.slow
+def test_own_inputs_that_ignore_the_batch_are_found() -> None:
+    name, follows = "tests.subjects.hostile:FourImages", "tests.subjects.hostile:RemembersInADict"
+    found = probe.look([name, follows], {}, LONG_S)
+    assert found.subjects[name].fixed_batch == 4
+    assert found.subjects[follows].fixed_batch is None
+
+
+@pytest.mark.slow
 def test_what_a_subject_imports_is_known_by_its_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,7 +6,7 @@ import pytest
 from bench.core.row_names import settings
 from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.plan.config import OWN, QUICK, load
-from bench.plan.expand import LeftOut, Plan, PlanError, make
+from bench.plan.expand import BATCH, LeftOut, Plan, PlanError, make
 
 CPU = Device(name="cpu", shown="a CPU")
 GPU = Device(name="cuda:0", shown="a GPU", has_cudnn=True, has_tf32=True)
@@ -332,6 +332,31 @@ def test_a_guess_is_not_used_where_an_input_is_given() -> None:
     plan = make(load(subjects=["m:net"], flags={"input": ["3,32,32"]}), found)
     assert {case.input for case in plan.cases} == {"3,32,32"}
     assert plan.guessed == {}
+
+
+def test_a_network_whose_own_inputs_ignore_the_batch_is_measured_at_the_one_they_have() -> None:
+    found = _probe(**{"m:net": SubjectFound(has_inputs=True, fixed_batch=4, layers=LAYERS)})
+    flags = {"batch": ["1", "32", "max"], "mode": ["inference"], "device": ["cpu"]}
+    plan = make(load(subjects=["m:net"], flags=flags), found, finds_largest=True)
+    assert {case.subject for case in plan.cases} >= {"m:net", "m:net/act"}
+    assert {case.batch for case in plan.cases} == {4}
+    assert plan.largest == ()
+    assert [one for one in plan.left_out if one.settings == BATCH] == [
+        LeftOut(
+            "m:net",
+            BATCH,
+            "example_inputs(batch) gives the same sizes for every batch, so N=4 is measured and no "
+            "other; let it use its argument, or give --input",
+        )
+    ]
+
+
+def test_a_batch_is_as_asked_for_where_the_inputs_have_it_or_are_not_the_networks_own() -> None:
+    found = _probe(**{"m:net": SubjectFound(has_inputs=True, fixed_batch=4)})
+    for flags in ({"batch": ["4"]}, {"batch": ["1", "32"], "input": ["3,32,32"]}):
+        plan = make(load(subjects=["m:net"], flags={**flags, "compile": ["off"]}), found)
+        assert {str(case.batch) for case in plan.cases} == set(flags["batch"])
+        assert not any(one.settings == BATCH for one in plan.left_out)
 
 
 @pytest.mark.parametrize(

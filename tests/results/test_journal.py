@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bench.core.records import Entry, Failure, StaticMetrics, to_line
-from bench.results.journal import Journal, JournalError, read
+from bench.results.journal import Journal, JournalError, read, without_repeats
 from tests.support.cases import PLAIN, case
 from tests.support.paths import ROOT
 from tests.support.results import measurement
@@ -37,6 +37,15 @@ def test_an_entry_is_on_disk_when_append_returns(tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     Journal(path).append(_failure(0))  # not closed, as after a kill
     assert read(path) == [_failure(0)]
+
+
+def test_static_metrics_that_a_time_limit_ended_give_way_to_those_of_a_later_try() -> None:
+    late, later, whole, again = (
+        StaticMetrics(case=PLAIN, metrics={"flops": float(number)}, limit_s=limit_s)
+        for number, limit_s in enumerate((15.0, 30.0, None, 60.0))
+    )
+    assert without_repeats([late, later]) == [later]
+    assert without_repeats([late, later, whole, again]) == [whole]
 
 
 ENTRIES: list[Entry] = [

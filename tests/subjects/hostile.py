@@ -651,3 +651,10 @@ class Trained(Small):
 
 
 TRAINED = 7.0  # of each weight
+
+
+class FourImages(Small):
+    """Its own inputs are four, whatever it is asked for."""
+
+    def example_inputs(self, batch: int = 1) -> Any:
+        return torch.randn(4, 4)

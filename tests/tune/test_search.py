@@ -191,6 +191,16 @@ def test_where_nothing_helps_plain_is_the_answer() -> None:
     assert found.winner()[0] == PLAIN
 
 
+def test_throughput_of_a_network_with_one_batch_alone_has_no_larger_one() -> None:
+    lab, told = FakeLab(time_s), list[str]()
+    found = search(lab, "throughput")
+    space = Space(PLAIN, EAGER, ("default",))
+    found.space_at, found.tell = lambda _: space, told.append
+    found.run()
+    assert found.winner()[0].batch == 8
+    assert told[0] == "N=8 is used: the inputs of the network have the same sizes for every batch"
+
+
 def test_throughput_doubles_the_batch_until_memory_ends() -> None:
     def per_call_s(one: Case) -> float:
         return (1e-3 + 1e-3 * one.batch) * time_s(one)

@@ -2,9 +2,11 @@
 
 import dataclasses
 import errno
+import itertools
 import math
 import os
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -18,6 +20,7 @@ from bench.core.protocol import Budget, Request
 from bench.core.records import Failure, Measurement
 from bench.core.subject import parse
 from bench.worker import case_process
+from bench.worker.counting import meter
 from bench.worker.device import cuda
 from bench.worker.device.device import CpuDevice, Device
 from bench.worker.device.reference_work import Controls
@@ -28,6 +31,7 @@ from bench.worker.process import limits
 from bench.worker.timing import call_timing, contention
 from tests.support import fake_compiler
 from tests.support.cases import case
+from tests.support.fake_device import FakeDevice, FakeStep
 
 QUICK: dict[str, Any] = {"warmup_cap_s": 0.0, "samples_s": 0.0, "block_s": 0.005}
 
@@ -225,6 +229,29 @@ def test_a_batch_that_fits_is_one_that_can_be_measured(monkeypatch: pytest.Monke
         case_process.JOBS["fits"](request)
 
 
+@pytest.mark.parametrize(
+    ("call_s", "fits", "measures"),
+    [(7.0, True, True), (8.0, False, True), (9.0, False, False), (20.0, False, False)],
+)
+def test_a_batch_whose_calls_exceed_the_time_limit_does_not_fit(
+    call_s: float, fits: bool, measures: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is 60 s, and a measurement needs 2 calls to warm up and 5 samples."""
+    measure = call_timing.measure
+
+    def slow(_step: Any, _device: Any, budget: Budget, **more: Any) -> call_timing.Timing:
+        device = FakeDevice(launch_s=0.0, has_events=False, synchronous=True)
+        more["limit"] = dataclasses.replace(more["limit"], start_s=device.clock())
+        step = FakeStep(device, {"forward": call_s})
+        return measure(step, device, budget, device.clock, resolution_s=1e-7, **more)
+
+    monkeypatch.setattr(call_timing, "measure", slow)
+    for job, passes in (("fits", fits), ("measure", measures)):
+        request = dataclasses.replace(asked(), job=job)  # type: ignore[arg-type]
+        with nullcontext() if passes else pytest.raises(call_timing.TooSlowError):
+            case_process.JOBS[job](request)  # type: ignore[index]
+
+
 def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -256,6 +283,36 @@ def test_what_the_meter_saw_is_in_the_record_by_sampled_call(
     assert found.metrics["page_faults"] == len(looks) / 2 * 600 / sampled[0]
     assert found.metrics["contention_ratio"] == 0.5
     assert "contended" in found.flags
+
+
+def test_the_meters_forget_samples_that_memory_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first attempt faults 600 pages in each of its blocks, the second none."""
+    measure, seen = call_timing.measure, list[meter.CountingMeter]()
+    faults = itertools.count(0, 600)
+    before = contention.snapshot
+
+    def look() -> contention.Snapshot:
+        return dataclasses.replace(before(), page_faults=0 if len(seen) > 1 else next(faults))
+
+    def runs_out_once(*args: Any, **more: Any) -> call_timing.Timing:
+        seen.append(more["meter"])
+        if len(seen) > 1:
+            return measure(*args, **more)
+        more["between"]()  # the controls now hold memory
+        more["meter"].start()
+        more["meter"].counts["cycles"] = 1e9
+        more["meter"].stop()
+        assert more["meter"].load.columns(1)["page_faults"] == 600
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(contention, "snapshot", look)
+    monkeypatch.setattr(meter, "counters_here", lambda: None)
+    monkeypatch.setattr(call_timing, "measure", runs_out_once)
+    found = measured()
+    assert len(seen) == 2
+    assert found.state["left_out"]["controls"].startswith("the case needs their memory")
+    assert found.metrics["page_faults"] == 0
+    assert "cycles" not in found.metrics
 
 
 def test_compiled_code_that_recompiles_is_not_sampled(monkeypatch: pytest.MonkeyPatch) -> None:

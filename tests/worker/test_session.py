@@ -35,6 +35,7 @@ def asked(tmp_path: Path, of: Case, job: Any = "measure", run: RunOptions = SHAR
         ("measure", {"threads": "1"}, "session", True),
         ("measure", {"device": "cuda:0", "cudnn_benchmark": "on"}, "session", False),
         ("measure", {"device": "cuda:0", "cudnn_benchmark": "off"}, "session", True),
+        ("measure", {"allocator": "system"}, "session", False),
     ],
 )
 def test_only_measurements_that_leave_nothing_for_the_next_share_a_process(

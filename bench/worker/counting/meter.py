@@ -30,6 +30,11 @@ class CountingMeter:
                 self.counts[event] = self.counts.get(event, 0.0) + count
         self.load.stop()
 
+    def clear(self) -> None:
+        """Forget all blocks so far."""
+        self.load.blocks.clear()
+        self.counts.clear()
+
     def columns(self, calls: int) -> dict[str, float]:
         """Return the columns of both by name.  calls: made during the blocks."""
         counted = {event: count / calls for event, count in self.counts.items() if calls and count}

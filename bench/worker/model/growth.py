@@ -1,10 +1,12 @@
 """Finds state that grows from call to call: in the inputs, in the module, in the work of a call."""
 
 import functools
+import io
+import itertools
 import sys
 import types
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,13 +14,15 @@ import torch
 from torch import Tensor, nn
 
 from bench.worker.device import torch_private
-from bench.worker.model import pieces
+from bench.worker.model import pieces, pytree
 
 MOST_OBJECTS = 20_000  # objects read in one value: a table of words holds more, and is no state
 _PLAIN = (type(None), bool, int, float, complex, str, bytes, torch.dtype, torch.device)
 _CODE = (type, types.ModuleType, types.FunctionType, types.BuiltinFunctionType, nn.Module)
 _CONTAINERS = (list, dict, set, deque)
 _MODULES_OWN = frozenset(vars(nn.Module()))
+# An endless one is never used up, and a file can be read again from its start.
+_READ_AGAIN = (itertools.count, itertools.cycle, io.IOBase)
 # calls, each of which has to do more than the one before: this is no chance (1 in 24)
 _RISING_CALLS = 3
 
@@ -62,6 +66,31 @@ def _names(slots: Any) -> tuple[str, ...]:
 def holds_state(value: Any) -> bool:
     """Return whether a call could leave state in the value, apart from tensors' numbers."""
     return any(not isinstance(one, (*_PLAIN, Tensor, tuple)) for one in _objects(value))
+
+
+def read_once(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Say which input can be read only once, and what to give instead; else return None.
+
+    The first call would use it up, and each later call would do the work of an empty one.
+    """
+    named = {f"input {number}": one for number, one in enumerate(args, 1)}
+    named |= {f"the input {name!r}": one for name, one in kwargs.items()}
+    for name, value in named.items():
+        for one in _objects(value):
+            if _is_used_up(one):
+                verb = "is" if one is value else "holds"
+                return (
+                    f"{name} {verb} an iterator ({pytree.class_name(one)}), which the first call "
+                    "would use up, so that each later call would find it empty: give a list"
+                )
+    return None
+
+
+def _is_used_up(one: Any) -> bool:
+    """Return whether it can be read once.  One written in Python shows its state as attributes."""
+    if not isinstance(one, Iterator) or isinstance(one, _READ_AGAIN):
+        return False
+    return not isinstance(getattr(type(one), "__next__", None), types.FunctionType)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model import dtypes, pytree, twins
+from bench.worker.model import dtypes, pytree, signature, twins
 
 SEED = 0
 OWN = "own"
@@ -36,6 +36,10 @@ _DTYPES: dict[str, torch.dtype] = {
 }
 _PART = re.compile(r"(?P<shape>[0-9,]*)(?::(?P<dtype>[a-z]+[0-9]*)(?:<(?P<bound>[0-9]+))?)?")
 _HOW = "write e.g. 3,224,224 or '3,224,224; 10:int64<1000' (without the batch)"
+
+# Batches whose `example_inputs` are compared with those of 2.  The second is larger than most
+# paddings (to 4 or 8 images), and is tried only where the first changes nothing.
+_OTHER_BATCHES = (3, 16)
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
@@ -124,6 +128,26 @@ def make(
 
     settled: Arguments = pytree.map_tensors(settle, (args, kwargs))
     return settled
+
+
+def fixed_batch(module: nn.Module) -> int | None:
+    """Return the batch of the module's `example_inputs` if its argument changes nothing, else None.
+
+    It is the first size of its tensors; 1 where these differ, as those of a graph do.  Raises
+    InputError, and anything that the method may.
+    """
+    first = _example_inputs(module, 2)
+    work = _work(first)
+    if any(_work(_example_inputs(module, batch)) != work for batch in _OTHER_BATCHES):
+        return None
+    sizes = {one.size(0) for one in pytree.tensors(first) if one.ndim}
+    return max(1, *sizes) if len(sizes) == 1 else 1
+
+
+def _work(given: Arguments) -> tuple[str, list[Any]]:
+    """Return by what the inputs of two batches differ: sizes, plain values, counts in tensors."""
+    whole = (one for one in pytree.tensors(given) if not _has_no_bound(one.dtype))
+    return signature.of(given), [one.tolist() for one in whole if one.numel() == 1]
 
 
 def draw(spec: InputSpec, batch: int, dtype: torch.dtype, generator: torch.Generator) -> Tensor:

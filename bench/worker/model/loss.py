@@ -12,6 +12,9 @@ from bench.worker.model import pytree, twins
 from bench.worker.model.step_inputs import UnsupportedError
 
 SEED = 1
+# Of each tensor of the output: its size should not change, but compiled code may lay it out in
+# another way than eager code does.
+MOST_KEPT = 4
 Loss = Callable[[Any], Tensor]
 
 
@@ -77,7 +80,8 @@ class FixedGradient:
     a ReLU and would be timed with it.  The value is 0.
 
     g has the output's own memory format: a contiguous gradient would slow channels_last layers.  A
-    plain sum would give BatchNorm a zero gradient.  g is made once per shape.
+    plain sum would give BatchNorm a zero gradient.  g is made once per shape; the last
+    MOST_KEPT of each tensor are kept.
 
     scaled: a GradScaler multiplies the loss, so g has to be multiplied as well.
     """
@@ -85,6 +89,7 @@ class FixedGradient:
     def __init__(self, *, scaled: bool) -> None:
         self._scaled = scaled
         self._numbers: dict[Any, Tensor] = {}
+        self.drawn = 0  # how many were made so far
 
     def __call__(self, output: Any) -> Tensor:
         """Return a scalar for a GradScaler to multiply.  Raises LossError."""
@@ -116,6 +121,8 @@ class FixedGradient:
     def _drawn(self, place: int, one: Tensor) -> Tensor:
         key = (place, one.shape, one.dtype, one.device, one.stride())
         if key not in self._numbers:
+            self._make_room(place)
+            self.drawn += 1
             numbers = torch.Generator().manual_seed(SEED + place)
             # float32 whatever the default is: the same numbers in every dtype
             single = torch.complex64 if one.is_complex() else torch.float32
@@ -124,6 +131,11 @@ class FixedGradient:
             with torch.no_grad():
                 self._numbers[key] = torch.empty_like(one, requires_grad=False).copy_(made)
         return self._numbers[key]
+
+    def _make_room(self, place: int) -> None:
+        kept = [key for key in self._numbers if key[0] == place]
+        if len(kept) >= MOST_KEPT:
+            del self._numbers[kept[0]]
 
     def held(self) -> tuple[Tensor, ...]:
         """Return the tensors made so far: they are in use in every call."""

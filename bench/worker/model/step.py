@@ -33,6 +33,11 @@ OF_AN_EARLIER_GRAPH = re.compile(
 WARM_UP_CALLS = 3  # CUDA graphs are recorded in the second, replayed from the third on
 _AMP_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
+REDRAWN = (
+    "the output has another size or layout than in the first call, so that calls do other work, "
+    "and the gradient from which the backward starts was drawn inside the timed span; return the "
+    "same sizes from each call, or give the module a method loss(output)"
+)
 
 # A function that sees the inputs and the loss (None where no number is computed) of a training
 # step, when the gradients exist and before the optimizer takes them.
@@ -257,8 +262,10 @@ class TrainingStep(InputState):
         self._optimizer = optimizer or _optimizer(module)
         self._scaler = _scaler(self._optimizer, device_type, amp)
         # A fixed gradient needs no scalar, unless a GradScaler has to multiply one.
-        self._seeded = loss if isinstance(loss, FixedGradient) and not self._scaler else None
-        self._output_paths = OutputPaths() if isinstance(loss, FixedGradient) else None
+        self._fixed = loss if isinstance(loss, FixedGradient) else None
+        self._seeded = None if self._scaler else self._fixed
+        self._output_paths = OutputPaths() if self._fixed else None
+        self._redrawn = False  # a fixed gradient, after the first call
         self._scaled_steps = 0  # handed to GradScaler
         self._taken_steps = 0  # steps that it took
         if self._optimizer and self._scaler:
@@ -276,7 +283,8 @@ class TrainingStep(InputState):
     def doubt(self) -> str | None:
         """Return why calls differ.  Walks through the last output: never call it while timing."""
         of_output = self._output_paths.doubt(self.output) if self._output_paths else None
-        return "; ".join(one for one in (super().doubt, of_output) if one) or None
+        of_gradient = REDRAWN if self._redrawn else None
+        return "; ".join(one for one in (super().doubt, of_output, of_gradient) if one) or None
 
     @property
     def scale(self) -> float:
@@ -339,6 +347,7 @@ class TrainingStep(InputState):
     ) -> None:
         args, kwargs = self._inputs.take()
         self.output = None  # the last output would count towards this call's peak memory
+        drawn = self._fixed.drawn if self._fixed else 0
         if self._cudagraphs:
             torch.compiler.cudagraph_mark_step_begin()
         with self._autocast():
@@ -347,11 +356,13 @@ class TrainingStep(InputState):
         if mark:
             mark()
         self._backward(loss)
+        if self._fixed and self._fixed.drawn != drawn:
+            self._redrawn = self._first_call_checked
         if not self._first_call_checked:
             self._first_call_checked = True
             self._require_gradients((args, kwargs))
         if observe:
-            observe((args, kwargs), None if isinstance(self._loss, FixedGradient) else loss)
+            observe((args, kwargs), None if self._fixed else loss)
         if self._optimizer:
             if mark:
                 mark()

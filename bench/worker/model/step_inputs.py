@@ -73,6 +73,8 @@ class StepInputs:
 
         rotate_bytes: rotate through copies that together exceed this; where inputs are restored,
         write over as much memory after that.  0 = always the same inputs, from the cache.
+
+        Raises UnsupportedError for an iterator among the inputs.
         """
         self._given: _Arguments = (tuple(args), dict(kwargs))
         self._gradients = gradients
@@ -87,6 +89,8 @@ class StepInputs:
         self.restores: bool | None = restore  # before every call; None before the first
         self.doubt: str | None = None  # why no two calls are the same
         self._objects = growth.holds_state((*args, *kwargs.values()))
+        if self._objects and (said := growth.read_once(args, kwargs)):
+            raise UnsupportedError(said)
         self._all_copied = True  # as far as it was tried
         if restore is not None:
             self._settle(restore=restore)

@@ -71,6 +71,7 @@ class Limit:
 
     start_s: float  # by the clock
     timeout_s: float
+    least: Budget | None = None  # of which warm-up and samples must fit in; None: of the budget
 
     def refuse(self, now_s: float, call_s: float, calls: int) -> None:
         """Raise TooSlowError if so many more calls would take too long."""
@@ -79,8 +80,8 @@ class Limit:
             return
         enough_s = 10 * math.ceil((spent_s + needed_s) * TIMEOUT_MARGIN / 10)
         raise TooSlowError(
-            f"a call takes {call_s:.3g} s: {spent_s:.0f} s were spent, and the {calls} calls of "
-            f"the least samples would take {needed_s:.0f} s more; give --timeout {enough_s}, or a "
+            f"a call takes {call_s:.3g} s: {spent_s:.0f} s were spent, and the {calls} calls that "
+            f"are still needed would take {needed_s:.0f} s more; give --timeout {enough_s}, or a "
             "smaller batch"
         )
 
@@ -115,7 +116,7 @@ def warm_up(
     begin = clock()
     # Twenty blocks in the shortest warm-up: two windows, and room for the sizing of blocks.
     target_s = max(budget.sample_s, budget.warmup_s / 20)
-    least = max(min(LEAST_CALLS, budget.warmup_calls), budget.warmup_calls - made)
+    least = least_calls(budget, made)
     calls, blocks_s, sized = 1, list[float](), False
     while True:
         ready = step.prepare(calls)  # fewer where inputs of all calls would not fit in memory
@@ -143,6 +144,11 @@ def warm_up(
                 calls_made=watch.calls_made,
                 timed_s=spent_s,
             )
+
+
+def least_calls(budget: Budget, made: int) -> int:
+    """Return the calls that a warm-up makes at least.  made: as `warm_up` counts them."""
+    return max(min(LEAST_CALLS, budget.warmup_calls), budget.warmup_calls - made)
 
 
 def calls_for(call_s: float, budget: Budget, resolution_s: float) -> int:
@@ -191,7 +197,9 @@ def measure(
     if limit is not None:
         singles = 2 if events else 1
         in_a_round = 1 if alike(device, calls) else singles + calls
-        limit.refuse(clock(), steady.call_s, budget.min_samples * in_a_round)
+        whole = limit.least or budget
+        warming = max(0, least_calls(whole, made) - steady.calls_made)
+        limit.refuse(clock(), steady.call_s, warming + whole.min_samples * in_a_round)
     watch = Stopwatch(step, device, clock)
     sampler = Sampler(
         watch=watch, budget=budget, calls=calls, between=between, meter=meter, events=events

@@ -1,5 +1,6 @@
 """What a subject is called with."""
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -146,3 +147,32 @@ def test_the_modules_own_complex_inputs_stay_complex() -> None:
     assert given.dtype is torch.complex128
     assert bool((given.imag == 2).all())
     assert (sparse.dtype, sparse.layout) == (torch.float64, torch.sparse_coo)
+
+
+def of_batch(given: Callable[[int], Any]) -> nn.Module:
+    class Own(nn.Module):
+        def example_inputs(self, batch: int) -> Any:
+            return given(batch)
+
+    return Own()
+
+
+@pytest.mark.parametrize(
+    ("given", "fixed"),
+    [
+        (lambda _: torch.randn(4, 3), 4),
+        (lambda _: {"x": torch.randn(4, 3), "mask": torch.ones(4)}, 4),
+        (lambda _: (torch.randn(5, 3), torch.ones(2, 9, dtype=torch.int64)), 1),  # a graph
+        (lambda _: (torch.ones(()), 7), 1),
+        (lambda batch: torch.randn(batch, 3), None),
+        (lambda batch: torch.randn(9, batch, 3), None),
+        (lambda batch: torch.randn(8 * ((batch + 7) // 8), 3), None),  # padded
+        (lambda batch: ([torch.randn(3)] * batch,), None),
+        (lambda batch: (torch.randn(4, 3), batch), None),
+        (lambda batch: (torch.randn(4, 3), torch.tensor(batch)), None),
+    ],
+)
+def test_own_inputs_that_are_the_same_for_every_batch_are_told(
+    given: Callable[[int], Any], fixed: int | None
+) -> None:
+    assert inputs.fixed_batch(of_batch(given)) == fixed

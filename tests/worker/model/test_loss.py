@@ -46,6 +46,16 @@ def test_a_gradient_is_drawn_once() -> None:
     assert len(made.held()) == 2
 
 
+def test_the_last_gradients_of_each_tensor_are_kept_and_no_others() -> None:
+    made = FixedGradient(scaled=False)
+    beside = made.gradient(1, output(3))
+    for size in range(1, 30):
+        made.gradient(0, output(size))
+    assert made.drawn == 30
+    assert sorted(len(one) for one in made.held()) == [3, 26, 27, 28, 29]
+    assert made.gradient(1, output(3)) is beside
+
+
 def test_a_scaled_loss_scales_the_gradient() -> None:
     x = torch.zeros(4, requires_grad=True)
     made = FixedGradient(scaled=True)

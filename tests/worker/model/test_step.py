@@ -1,5 +1,7 @@
 """What one call of a case does, seen on small layers."""
 
+import io
+import itertools
 from collections.abc import Callable
 from threading import Lock
 from types import SimpleNamespace
@@ -9,10 +11,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bench.worker.model import attributes, pytree, step_inputs
+from bench.worker.model import attributes, growth, pytree, step_inputs
 from bench.worker.model.loss import FixedGradient, LossError
 from bench.worker.model.step import InferenceStep, Step, TrainingStep
-from bench.worker.model.step_inputs import StepError
+from bench.worker.model.step_inputs import StepError, UnsupportedError
 
 
 class Spy(nn.Module):
@@ -480,6 +482,66 @@ def test_objects_that_no_call_changes_are_given_as_they_are() -> None:
     assert step.prepare(7) == 7
 
 
+class Counts:
+    """An iterator written in Python: its state shows."""
+
+    def __init__(self, until: int) -> None:
+        self.at, self.until = 0, until
+
+    def __iter__(self) -> "Counts":
+        return self
+
+    def __next__(self) -> int:
+        if self.at == self.until:
+            raise StopIteration
+        self.at += 1
+        return self.at
+
+
+class AddsEach(nn.Module):
+    def forward(self, x: Tensor, steps: Any) -> Tensor:
+        for step in steps["each"] if isinstance(steps, dict) else steps:
+            x = x + step
+        return x
+
+
+@pytest.mark.parametrize(
+    ("steps", "said"),
+    [
+        ((one for one in range(3)), r"^input 2 is an iterator \(generator\), .*: give a list$"),
+        (iter([1, 2]), r"^input 2 is an iterator \(list_iterator\)"),
+        (map(abs, [1, 2]), r"^input 2 is an iterator \(map\)"),
+        ({"each": iter((1, 2))}, r"^input 2 holds an iterator \(tuple_iterator\)"),
+        (SimpleNamespace(each=zip([1], [2], strict=True)), r"^input 2 holds an iterator \(zip\)"),
+    ],
+)
+def test_an_iterator_that_the_first_call_would_use_up_is_refused(steps: Any, said: str) -> None:
+    with pytest.raises(UnsupportedError, match=said):
+        InferenceStep(AddsEach().eval(), (torch.ones(2), steps), {}, device_type="cpu")
+    with pytest.raises(UnsupportedError, match=r"^the input 'steps' "):
+        TrainingStep(
+            AddsEach().train(),
+            (torch.ones(2),),
+            {"steps": steps},
+            loss=total,
+            device_type="cpu",
+            restore=None,
+        )
+
+
+@pytest.mark.parametrize("steps", [[1, 2], {"each": range(1, 3)}, Counts(2)])
+def test_steps_that_can_be_read_again_are_read_in_each_call(steps: Any) -> None:
+    step = InferenceStep(
+        AddsEach().eval(), (torch.ones(2), steps), {}, device_type="cpu", restore=None
+    )
+    assert [call(step).tolist() for _ in range(3)] == [[4.0, 4.0]] * 3
+    assert step.doubt is None
+
+
+def test_an_iterator_without_an_end_and_a_file_are_given_as_they_are() -> None:
+    assert growth.read_once((itertools.count(), itertools.cycle([1]), io.StringIO("a")), {}) is None
+
+
 class Locked:
     """No copy can be made of it.  tensor: that it holds."""
 
@@ -649,3 +711,45 @@ def test_a_new_attribute_of_the_last_output_is_noticed() -> None:
     assert step.doubt is None
     step.output.other = torch.ones(1)
     assert "another structure" in str(step.doubt)
+
+
+class ChangesSize(nn.Module):
+    """sizes: first sizes of its outputs, call after call."""
+
+    def __init__(self, *sizes: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(3))
+        self.sizes = list(sizes)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[: self.sizes.pop(0)] * self.weight
+
+
+@pytest.mark.parametrize("amp", ["off", "float16"])
+@pytest.mark.parametrize(
+    ("sizes", "drawn"), [((2, 2, 2), False), ((2, 3, 2), True), ((2, 2, 1), True)]
+)
+def test_a_fixed_gradient_that_is_drawn_after_the_first_call_is_said(
+    sizes: tuple[int, ...], drawn: bool, amp: str
+) -> None:
+    module = ChangesSize(*sizes).train()
+    given, loss = torch.ones(8, 3), FixedGradient(scaled=amp != "off")
+    step = TrainingStep(module, (given,), {}, loss=loss, device_type="cpu", amp=amp)
+    call(step)
+    assert step.doubt is None
+    for _ in sizes[1:]:
+        call(step)
+    assert (step.doubt is not None) is drawn
+    assert not drawn or "was drawn inside the timed span" in str(step.doubt)
+
+
+def test_gradients_of_a_size_that_other_calls_have_used_are_no_doubt() -> None:
+    loss = FixedGradient(scaled=False)
+    loss.gradient(0, torch.ones(2, 3))  # of the same network, not compiled
+    step = TrainingStep(
+        ChangesSize(2, 2).train(), (torch.ones(8, 3),), {}, loss=loss, device_type="cpu"
+    )
+    call(step)
+    loss.gradient(0, torch.ones(3, 2).T)
+    call(step)
+    assert step.doubt is None

@@ -92,8 +92,8 @@ def test_samples_that_would_exceed_the_limit_are_not_begun() -> None:
     with pytest.raises(TooSlowError) as caught:
         measure(step, device, Budget(), device.clock, resolution_s=RESOLUTION_S, limit=limit)
     assert str(caught.value) == (
-        "a call takes 20 s: 60 s were spent, and the 5 calls of the least samples would take "
-        "100 s more; give --timeout 240, or a smaller batch"
+        "a call takes 20 s: 60 s were spent, and the 5 calls that are still needed would "
+        "take 100 s more; give --timeout 240, or a smaller batch"
     )
     enough = Limit(device.clock(), 160.0)
     found = measure(step, device, Budget(), device.clock, resolution_s=RESOLUTION_S, limit=enough)
@@ -101,10 +101,30 @@ def test_samples_that_would_exceed_the_limit_are_not_begun() -> None:
     assert len(only(found, "forward", "latency").times_s) == Budget().min_samples
 
 
+def test_a_limit_counts_the_calls_of_the_budget_that_it_is_for() -> None:
+    """One sample is taken here, and the whole budget needs two warm-up calls and five samples."""
+    budget = replace(
+        Budget(), warmup_s=0.0, warmup_calls=1, warmup_cap_s=0.0, samples_s=0.0, min_samples=1,
+        max_samples=1,
+    )  # fmt: skip
+
+    def tried(timeout_s: float) -> Timing:
+        device = cpu()
+        step = FakeStep(device, {"forward": 20.0})
+        limit = Limit(device.clock(), timeout_s, least=Budget())
+        return measure(
+            step, device, budget, device.clock, resolution_s=RESOLUTION_S, made=2, limit=limit
+        )
+
+    with pytest.raises(TooSlowError, match="20 s were spent, and the 6 calls that are still need"):
+        tried(139.0)
+    assert len(only(tried(140.0), "forward", "latency").times_s) == 1
+
+
 def test_the_limit_counts_the_device_times_as_well() -> None:
     device = FakeDevice(launch_s=LAUNCH_S)
     step = FakeStep(device, {"forward": 1.0})
-    with pytest.raises(TooSlowError, match="the 15 calls of the least samples"):
+    with pytest.raises(TooSlowError, match="the 15 calls that are still needed"):
         measure(
             step,
             device,
