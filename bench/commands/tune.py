@@ -32,8 +32,8 @@ from bench.tune import objectives, space, tune_result
 from bench.tune.confirm import Confirmation
 from bench.tune.earlier import Earlier
 from bench.tune.lab import ProcessLab
-from bench.tune.objectives import Objective
-from bench.tune.search import Search
+from bench.tune.objectives import COUNTED, Objective
+from bench.tune.search import NEAR, Search
 from bench.tune.tune_result import Candidate, TuneOutcome
 from bench.verdict import tables
 
@@ -81,6 +81,7 @@ def run(asked: Asked) -> int:
 
 def measured(asked: Asked, console: Console) -> Ran:
     """Search, and write a directory."""
+    start_s = time.monotonic()
     objective = _objective(asked)
     choice = space.Choice.of(asked.only, asked.fix)  # what is wrong is told before the probe
     axes, subject = _axes(asked), inside(asked.subject, roots())
@@ -107,7 +108,7 @@ def measured(asked: Asked, console: Console) -> Ran:
     )
     for warning in preflight.warnings():
         say(f"note: {warning}")
-    return _search(asked, objective, space_at, directory, options, console, say)
+    return _search(asked, objective, space_at, directory, options, console, say, start_s)
 
 
 def resume(path: Path) -> int:
@@ -115,6 +116,7 @@ def resume(path: Path) -> int:
 
     Rounds that were measured whole and checks are taken from the journal; pairs are taken anew.
     """
+    start_s = time.monotonic()
     directory, stored = run_directory.reopen(path)
     asked = _asked_by(path, stored)
     console = wide_console()
@@ -128,7 +130,9 @@ def resume(path: Path) -> int:
     say = partial(tables.say, console)
     known = Earlier.read(directory.journal)
     say(f"{number_of(len(known.outcomes), 'measurement')} of {path} are taken over")
-    return _search(asked, objective, space_at, directory, options, console, say, known).code
+    return _search(
+        asked, objective, space_at, directory, options, console, say, start_s, known
+    ).code
 
 
 def _look(asked: Asked, options: RunOptions) -> Probe:
@@ -187,11 +191,12 @@ def _search(
     options: RunOptions,
     console: Console,
     say: Callable[[str], None],
+    start_s: float,
     earlier: Earlier | None = None,
 ) -> Ran:
+    """Search and answer.  start_s: when the command began; its budget counts from there."""
     holder = run_directory.lock(directory)
     journal = Journal(directory.journal)
-    start_s = time.monotonic()
     lab = ProcessLab(
         directory=directory,
         run=options,
@@ -207,16 +212,14 @@ def _search(
         batch=int(_axes(asked)["batch"][0]),
         objective=objective,
         lab=lab,
-        budget_s=asked.budget_s * (1 - CONFIRM_SHARE),
+        budget_s=asked.budget_s * (1 - CONFIRM_SHARE) - (time.monotonic() - start_s),
         tell=say,
         max_error=asked.max_error,
         max_memory=asked.max_memory,
     )
     interrupted = True  # unless it goes through
     try:
-        pairs, interrupted = _raced(
-            search, lab, lambda: time.monotonic() - start_s > asked.budget_s, say
-        )
+        pairs, interrupted = _raced(search, lab, start_s + asked.budget_s, say)
         if interrupted:
             say(f"interrupted; bench tune --resume {directory.path} continues; the best so far:")
         if not search.can_answer():
@@ -235,13 +238,21 @@ def _search(
 
 
 def _raced(
-    search: Search, lab: ProcessLab, over: Callable[[], bool], say: Callable[[str], None]
+    search: Search, lab: ProcessLab, end_s: float, say: Callable[[str], None]
 ) -> tuple[Confirmation, bool]:
     """Search, and confirm in fresh pairs.  Return the pairs, and whether Ctrl-C ended it.
 
-    over: whether the budget is spent.
+    end_s: on the monotonic clock; no pair begins that would end later.
     """
-    pairs = Confirmation({})
+    pairs, longest_s = Confirmation({}), 0.0
+
+    def pair(number: int, compared: Sequence[tuple[Case, Case]]) -> list[float | None]:
+        nonlocal longest_s
+        begin_s = time.monotonic()
+        found = lab.pair(number, compared)
+        longest_s = max(longest_s, time.monotonic() - begin_s)
+        return found
+
     devices = [case.device for case in search.space_at(search.batch).eager]
     try:
         with gpu_driver.kept_loaded(devices):
@@ -250,7 +261,7 @@ def _raced(
                 pairs = Confirmation(search.comparisons())
             if pairs.compared:
                 say("fresh pairs of the best setting and of what it is compared with")
-            pairs.run(lab.pair, over)
+            pairs.run(pair, lambda: time.monotonic() + longest_s > end_s)
     except KeyboardInterrupt:
         return pairs, True
     return pairs, False
@@ -263,6 +274,9 @@ def _outcome(
     options: RunOptions,
 ) -> TuneOutcome:
     winner, second = search.winner()
+    better = None if search.objective in COUNTED else pairs.of_second(NEAR)
+    if better and second is not None:
+        winner, second, pairs = second, winner, better
     plain = search.plain
     assert plain is not None
     return TuneOutcome(

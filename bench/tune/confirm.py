@@ -92,3 +92,25 @@ class Confirmation:
     def of(self, name: str) -> Confirmed | None:
         """Return the speedup of b over a; None without a pair."""
         return confirmed(self.values.get(name, []))
+
+    def of_second(self, near: float) -> "Confirmation | None":
+        """Return the pairs of the second best in the place of the winner, if they say it is faster.
+
+        near: by less than this share two settings are the same to a user.
+
+        The speedup of the second best over plain is that of the winner by that of the winner over
+        the second best, pair by pair of the same number.
+        """
+        told = self.of("second")
+        if told is None or told.high is None or told.high >= 1 or told.ratio > 1 / (1 + near):
+            return None
+        second, winner = self.compared["second"]
+        of_winner = self.values["second"]
+        compared, values = {"second": (winner, second)}, {"second": [-one for one in of_winner]}
+        if "plain" in self.values:
+            compared["plain"] = self.compared["plain"][0], second
+            both = zip(self.values["plain"], of_winner, strict=False)
+            values["plain"] = [over_plain - over_second for over_plain, over_second in both]
+        elif "plain" not in self.compared:  # plain was the winner
+            compared["plain"], values["plain"] = (winner, second), values["second"]
+        return Confirmation(compared, values)

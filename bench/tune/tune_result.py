@@ -81,9 +81,16 @@ class TuneOutcome:
 
     @property
     def front(self) -> tuple[Candidate, ...]:
-        """Candidates that no other beats in time, memory and error at once; the fastest first."""
+        """The winner, and candidates that no other beats in time, memory and error at once.
+
+        The fastest comes first.  The winner may be beaten by less than two settings are told apart.
+        """
         checked = [one for one in self.candidates if one.static is not None]
-        kept = [one for one in checked if not any(_dominates(other, one) for other in checked)]
+        kept = [
+            one
+            for one in checked
+            if one.case == self.winner or not any(_dominates(other, one) for other in checked)
+        ]
         return tuple(sorted(kept, key=lambda one: one.time_s))
 
 
@@ -158,8 +165,8 @@ def _second(found: TuneOutcome) -> Iterator[str]:
         yield f"The second best is {name}; the first is {_ratio(confirmed)} as fast."
     elif confirmed.high is not None and confirmed.high < 1.0:
         yield (
-            f"{name} is a little faster ({_ratio(confirmed)} seen from the other side), but within "
-            "2 % in the race; the simpler setting is named."
+            f"{name} is a little faster ({_ratio(confirmed)} seen from the other side), but by "
+            "less than 2 %; the simpler setting is named."
         )
     else:
         yield (
@@ -218,10 +225,10 @@ def toml(found: TuneOutcome) -> str:
 
 
 def front_table(found: TuneOutcome) -> TextTable:
-    """The settings that nothing beats in time, memory and error at once."""
+    """The winner, and the settings that nothing beats in time, memory and error at once."""
     per_image = found.objective != "latency"
     table = TextTable(
-        "Settings that no other beats in time, memory and error at once",
+        "The choice, and settings that no other beats in time, memory and error at once",
         (
             Column("setting", wraps=True),
             Column("time an image" if per_image else "time a call", right=True),

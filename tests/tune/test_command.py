@@ -82,6 +82,6 @@ def test_what_a_resume_needs_stays_when_the_disk_is_full(
     monkeypatch.setattr(command, "_raced", full)
     with pytest.raises(JournalError):
         command._search(
-            command.Asked(), "latency", full, directory, RunOptions(), wide_console(), print
+            command.Asked(), "latency", full, directory, RunOptions(), wide_console(), print, 0.0
         )
     assert directory.folders.scratch.is_dir()

@@ -1,6 +1,7 @@
 """Fresh pairs: how many are taken, and what an interrupt leaves."""
 
 import dataclasses
+import math
 import random
 from collections.abc import Sequence
 
@@ -87,3 +88,35 @@ def test_the_interval_is_wider_because_the_pairs_end_where_they_agree() -> None:
     assert found is not None
     assert found.low is not None
     assert found.low < 1.6487 * 2.718281828 ** (-2.776 * 0.0158113883 / 5**0.5)
+
+
+def test_a_second_best_that_the_pairs_show_faster_takes_the_place_of_the_winner() -> None:
+    third = dataclasses.replace(FAST, compile="default")
+    pairs = Confirmation(
+        {"plain": (PLAIN, FAST), "second": (third, FAST)},
+        # time of FAST / time of the other: 0.8 of PLAIN, 1.05 of the second best
+        {"plain": [math.log(0.8)] * 5, "second": [math.log(1.05 + 0.001 * n) for n in range(5)]},
+    )
+    better = pairs.of_second(0.02)
+    assert better is not None
+    assert better.compared == {"plain": (PLAIN, third), "second": (FAST, third)}
+    over_plain, over_second = better.of("plain"), better.of("second")
+    assert over_plain is not None
+    assert over_second is not None
+    assert over_plain.ratio == pytest.approx(1.052 / 0.8, rel=1e-3)
+    assert over_second.ratio == pytest.approx(1.052, rel=1e-3)
+    assert over_second.faster
+    assert pairs.of_second(0.10) is None  # as good as equal
+
+
+def test_a_second_best_that_is_faster_than_plain_is_compared_with_plain() -> None:
+    pairs = Confirmation({"second": (FAST, PLAIN)}, {"second": [0.1, 0.11, 0.1, 0.09, 0.1]})
+    better = pairs.of_second(0.02)
+    assert better is not None
+    assert better.compared["plain"] == (PLAIN, FAST)
+    assert better.of("plain") == better.of("second")
+
+
+def test_a_second_best_that_is_slower_or_not_told_apart_stays_the_second() -> None:
+    for values in ([-0.1] * 5, [0.3, -0.2, 0.1, 0.2, -0.1], [0.1]):
+        assert Confirmation({"second": (FAST, PLAIN)}, {"second": values}).of_second(0.02) is None
