@@ -59,7 +59,7 @@ def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inputs:
     first MOST_TURNS are taken from it.  Raise InputError.
     """
     if len(args) != 1 or kwargs or not _gives_inputs(args[0]):
-        _refuse_read_once(args, kwargs)
+        _refuse_iterators(args, kwargs)
         return Inputs(((args, dict(kwargs)),))
     # A generator that draws random numbers leaves the random state as it was, too.
     with random_state.kept("cuda" if torch.cuda.is_initialized() else "cpu"):
@@ -67,12 +67,12 @@ def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inputs:
     if not turns:
         raise InputError("the generator gave no input: give it at least one")
     for turn in turns:
-        _refuse_read_once(*turn)
+        _refuse_iterators(*turn)
     return Inputs(turns)
 
 
-def _refuse_read_once(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-    if said := growth.read_once(args, kwargs):
+def _refuse_iterators(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+    if said := growth.used_up(args, kwargs):
         raise InputError(said)
 
 

@@ -68,16 +68,16 @@ def holds_state(value: Any) -> bool:
     return any(not isinstance(one, (*_PLAIN, Tensor, tuple)) for one in _objects(value))
 
 
-def read_once(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
-    """Say which input can be read only once, and what to give instead; else return None.
+def used_up(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
+    """Say which input the first call would use up, and what to give instead; else return None.
 
-    The first call would use it up, and each later call would do the work of an empty one.
+    Each later call would do the work of an empty one.
     """
     named = {f"input {number}": one for number, one in enumerate(args, 1)}
     named |= {f"the input {name!r}": one for name, one in kwargs.items()}
     for name, value in named.items():
         for one in _objects(value):
-            if _is_used_up(one):
+            if _can_be_used_up(one):
                 verb = "is" if one is value else "holds"
                 return (
                     f"{name} {verb} an iterator ({pytree.class_name(one)}), which the first call "
@@ -86,8 +86,8 @@ def read_once(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
     return None
 
 
-def _is_used_up(one: Any) -> bool:
-    """Return whether it can be read once.  One written in Python shows its state as attributes."""
+def _can_be_used_up(one: Any) -> bool:
+    """Return whether no second call can read it.  One written in Python shows its state as attributes."""
     if not isinstance(one, Iterator) or isinstance(one, _READ_AGAIN):
         return False
     return not isinstance(getattr(type(one), "__next__", None), types.FunctionType)

@@ -89,7 +89,7 @@ class StepInputs:
         self.restores: bool | None = restore  # before every call; None before the first
         self.doubt: str | None = None  # why no two calls are the same
         self._objects = growth.holds_state((*args, *kwargs.values()))
-        if self._objects and (said := growth.read_once(args, kwargs)):
+        if self._objects and (said := growth.used_up(args, kwargs)):
             raise UnsupportedError(said)
         self._all_copied = True  # as far as it was tried
         if restore is not None:

@@ -539,7 +539,7 @@ def test_steps_that_can_be_read_again_are_read_in_each_call(steps: Any) -> None:
 
 
 def test_an_iterator_without_an_end_and_a_file_are_given_as_they_are() -> None:
-    assert growth.read_once((itertools.count(), itertools.cycle([1]), io.StringIO("a")), {}) is None
+    assert growth.used_up((itertools.count(), itertools.cycle([1]), io.StringIO("a")), {}) is None
 
 
 class Locked:
