@@ -32,6 +32,7 @@ from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, Starting, WorkerPool, opened
+from bench.host import rapl
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results.journal import Journal
@@ -284,10 +285,17 @@ class Runner:
                 self._together = False  # there are none
             self._do_one_off()
             if todo := self._to_be_counted():
-                if not self.run.energy:  # of a whole machine, and importing torch costs some
+                if not self._energy_is_counted():  # importing torch costs some
                     self._start_next(one)  # meanwhile nothing is timed
                 self._find_static_metrics(todo, one.replicate, pool)
         return True
+
+    def _energy_is_counted(self) -> bool:
+        """Return whether static metrics have an energy: of an accelerator, or of the packages."""
+        if not self.run.energy:
+            return False
+        on_cpu = all(case.device == "cpu" for case in self.plan.cases)
+        return not on_cpu or rapl.opened() is not None
 
     def _to_be_counted(self) -> list[Case]:
         """Cases whose counted figures are wanted now, so that they cost no replicate of others.

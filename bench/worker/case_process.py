@@ -30,11 +30,12 @@ from bench.core.records import (
 )
 from bench.core.subject import parse
 from bench.core.text import printable
+from bench.host import rapl
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
 from bench.worker.counting import meter
-from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, rapl, reference_work
+from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, reference_work
 from bench.worker.device.device import free_share, memory_pressure
 from bench.worker.jobs import (
     count_static_metrics,

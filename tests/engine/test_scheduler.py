@@ -23,6 +23,7 @@ from bench.core.records import (
 )
 from bench.engine.collect import DiskFull
 from bench.engine.scheduler import OneOff, Runner, RunSoFar
+from bench.host import rapl
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from bench.results import quiet
@@ -660,10 +661,11 @@ def test_a_reference_that_the_budget_ended_is_asked_for_once_and_again_with_more
     assert not why.exists()
 
 
-@pytest.mark.parametrize("energy", [False, True])
+@pytest.mark.parametrize(("energy", "readable"), [(True, True), (True, False), (False, True)])
 def test_no_interpreters_start_while_the_energy_of_the_machine_is_counted(
-    energy: bool, stage: Callable[..., Stage]
+    energy: bool, readable: bool, stage: Callable[..., Stage], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(rapl, "opened", lambda: rapl.Rapl() if readable else None)
     run: Stage | None = None
     starting: list[bool] = []
 
@@ -675,7 +677,7 @@ def test_no_interpreters_start_while_the_energy_of_the_machine_is_counted(
 
     run = stage(answer, (PLAIN,), replicates=2, energy=energy)
     assert run.runner.measure()
-    assert starting == [not energy]
+    assert starting == [not (energy and readable)]
 
 
 def test_the_interpreters_of_the_next_round_start_while_figures_are_counted(

@@ -601,7 +601,7 @@ MUTATIONS = (
     Mutation(
         "one interpreter for both allocators",
         "bench/engine/workers.py",
-        "server = self._open.get(allocator)",
+        "server = self._open.get(kind)",
         "server = next(iter(self._open.values()), None)",
         RUNNER,
     ),
@@ -874,10 +874,10 @@ MUTATIONS = (
     ),
     Mutation(
         "a counter of energy that wraps around goes backwards",
-        "bench/worker/device/rapl.py",
+        "bench/host/rapl.py",
         "more_uj if more_uj >= 0 else more_uj + self.range_uj + 1",
         "more_uj",
-        ("tests/worker/device/test_rapl.py",),
+        ("tests/host/test_rapl.py",),
     ),
     Mutation(
         "a unit of an odd machine counts",

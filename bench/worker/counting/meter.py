@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from bench.host import counters
-from bench.worker.device.rapl import Rapl
+from bench.host.rapl import Rapl
 from bench.worker.timing.contention import Meter
 from bench.worker.timing.stopwatch import wall_clock
 

@@ -11,8 +11,9 @@ from torch import nn
 
 from bench.core.records import Case
 from bench.core.subject import parse
+from bench.host import rapl
 from bench.worker.checks import layout_changes
-from bench.worker.device import energy, nvidia, rapl
+from bench.worker.device import energy, nvidia
 from bench.worker.device.device import NOT_COUNTED, Device
 from bench.worker.metrics import bytes_moved, flops, peak_memory
 from bench.worker.metrics.peak_memory import begin_call

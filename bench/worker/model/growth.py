@@ -87,7 +87,10 @@ def used_up(args: Sequence[Any], kwargs: Mapping[str, Any]) -> str | None:
 
 
 def _can_be_used_up(one: Any) -> bool:
-    """Return whether no second call can read it.  One written in Python shows its state as attributes."""
+    """Return whether no second call can read it.
+
+    The state of one that is written in Python shows in its attributes.
+    """
     if not isinstance(one, Iterator) or isinstance(one, _READ_AGAIN):
         return False
     return not isinstance(getattr(type(one), "__next__", None), types.FunctionType)

@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from bench.host.rapl import Rapl
 from bench.worker.counting.meter import CountingMeter, PowerMeter
-from bench.worker.device.rapl import Rapl
 from bench.worker.timing.contention import Meter, Snapshot
 
 

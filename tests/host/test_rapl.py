@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.worker.device import rapl
+from bench.host import rapl
 
 RANGE_UJ = 262_143_328_850  # of a desktop processor
 
