@@ -77,6 +77,7 @@ MAY_IMPORT: dict[str, tuple[str, ...]] = {
     "worker.jobs": (
         "start",
         "core",
+        "host",
         "worker.timing",
         "worker.device",
         "worker.process",
