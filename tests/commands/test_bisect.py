@@ -27,6 +27,7 @@ from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
 from bench.verdict.ab_report import AbRow, write_rows
+from bench.verdict.looks import LEAST_FRESH
 from bench.verdict.report import Verdict
 from tests.ab.test_decision import planned
 from tests.support.cases import case
@@ -381,6 +382,7 @@ def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         git(folder, "add", ".")
         git(folder, "commit", "--quiet", "-m", f"commit {number}")
     monkeypatch.chdir(folder)
+    monkeypatch.setattr(ab_plan, "FRESH_PAIRS", LEAST_FRESH)  # enough for four times the work
     return folder
 
 
