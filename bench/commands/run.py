@@ -363,6 +363,9 @@ def _resume(asked: Asked) -> _Begun:
     assert path is not None
     _refuse_flags_beside_resume(asked)
     directory, stored = run_directory.reopen(path)
+    if "tune" in stored:
+        how = command("bench", "tune", "--resume", path)
+        raise MeasureError(f"--resume {path}: is a search of bench tune; go on with: {how}")
     described, before, cases, options = _stored_plan(path, stored)
     longer = _longer(options, asked)
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
@@ -523,6 +526,7 @@ def _measure(begun: _Begun, console: Console) -> int:
     code, failed = _results(directory, runner.spent.completed(time.monotonic() - began_s), console)
     stopped = stopped or failed
     run_directory.finish(directory, complete=enough)
+    run_directory.link_latest(directory)
     run_directory.release(holder)
     if mixed := probe.edited(begun.sources):
         tables.say(console, f"note: {mixed}; start a new run")

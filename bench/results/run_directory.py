@@ -171,9 +171,13 @@ def make_scratch(run: RunDir) -> None:
 
 
 def finish(run: RunDir, *, complete: bool) -> None:
-    """Remove the scratch folder of a complete run, and let the link `latest` point to it."""
+    """Remove the scratch folder of a complete run."""
     if complete:
         shutil.rmtree(run.folders.scratch, ignore_errors=True)
+
+
+def link_latest(run: RunDir) -> None:
+    """Let the link `latest` point to a run; searches and comparisons are no runs."""
     if run.path.resolve().parent == RESULTS.resolve():
         link = RESULTS / "latest"
         try:

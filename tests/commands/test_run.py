@@ -139,6 +139,24 @@ def test_a_resume_that_is_refused_for_another_run_changes_nothing() -> None:
     assert json.loads(directory.description.read_text())["config"] == {"replicates": 2}
 
 
+def test_a_search_is_not_resumed_as_a_run(tmp_path: Path) -> None:
+    search = run_directory.create(tmp_path / "search", {"tune": {}})
+    with pytest.raises(run.MeasureError, match="go on with: bench tune --resume"):
+        run._resume(run.Asked(resume=search.path))
+
+
+def test_the_link_latest_names_the_last_run_and_no_search(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        made = run_directory.create(Path("results") / name, {})
+        run_directory.finish(made, complete=True)
+        if name == "one":
+            run_directory.link_latest(made)
+    assert Path("results/latest").resolve().name == "one"
+
+
 @pytest.mark.parametrize(
     ("asked", "sweep"),
     [

@@ -130,7 +130,7 @@ def test_a_finding_is_confirmed_or_taken_back_and_an_accepted_level_is_silent(
     assert suspects.returncode == 1
     assert suspects.stdout.count("- suspect:") == 2
 
-    done = bench("history", "store", "--confirm", "--budget", "60", "--strict")
+    done = bench("history", "store", "--confirm", "--budget", "180", "--strict")
     assert done.returncode == 1, done.stdout + done.stderr
     assert "confirmed: +" in done.stdout
     assert "- taken back (" in done.stdout
