@@ -26,7 +26,7 @@ FRUITLESS = 3  # disturbed repeats in a row, after which nothing is repeated
 class ProcessLab:
     """A `bench.tune.search.Lab` made of processes; a round is a replicate of a run.
 
-    budget_s: the time after which nothing is repeated.
+    budget_s: the time after which nothing is repeated, and nothing is compiled any more.
     earlier:  measurements of an interrupted search, which are not made again.
     """
 
@@ -64,6 +64,8 @@ class ProcessLab:
         pool = self._pool(order)
         with opened(pool):
             for case in order:
+                if case.compile != "off" and self._repeats.deadline.spent:
+                    continue  # compiling can take longer than all the rest
                 entry, _ = self._repeats.least_disturbed(
                     lambda case=case: self.measured(pool, case, number)  # type: ignore[misc]
                 )

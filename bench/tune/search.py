@@ -20,6 +20,7 @@ from typing import Protocol
 
 from bench.core import units
 from bench.core.records import Case, Failure, Measurement, Outcome
+from bench.core.text import number_of
 from bench.engine.policy import Deadline
 from bench.tune import objectives, race
 from bench.tune.objectives import COUNTED, Objective
@@ -228,6 +229,7 @@ class Search:
             for case in list(chosen.values())[:COMPILED_ON]
             for mode in space.compiled
         ]
+        self.tell(f"{number_of(len(compiled), 'setting')} will be compiled, which takes longer")
         self._round(self._with_plain([*self.left(), *compiled]))
         self._check(self._may_win())
 
