@@ -68,6 +68,7 @@ def explained(
             "bench profile A B explains every case."
         )
     chosen = [planned.cases[key] for key in keys[:room]]
+    experience.tell(f"profiling {number_of(len(chosen), 'changed case')} to find the causes")
     folder, scratch = path / pair_profiles.FOLDER, path / ".scratch" / "profiles"
     shutil.rmtree(folder, ignore_errors=True)  # of the comparison before a resume
     found: list[Explanation] = []

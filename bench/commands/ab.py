@@ -15,7 +15,7 @@ from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
-from bench.core.text import command, number_of
+from bench.core.text import command
 from bench.engine.workers import Experience
 from bench.explain import text
 from bench.host import gpu_driver, preflight
@@ -155,7 +155,6 @@ def _with_causes(
     left_s: float | None,
 ) -> ab_report.AbReport:
     """Return the report with the causes of what changed.  The verdicts stay as they are."""
-    experience.tell(f"profiling {number_of(len(keys), 'changed case')} to find the causes")
     found, notes = explained.explained(keys, planned, path, experience, left_s=left_s)
     return dataclasses.replace(
         report,

@@ -1,6 +1,7 @@
 """The command `bench report RUN… [PROFILE…]`: it reads results and writes one page."""
 
 import datetime
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -99,6 +100,14 @@ def _past(runs: Sequence[Results], first: Path) -> tuple[Shown | None, str]:
     return section(history, gathered.left, headline(history), notes), ""
 
 
+def _is_search(path: Path) -> bool:
+    """Return whether a directory is one of `bench tune`; a damaged one is not."""
+    try:
+        return "tune" in json.loads(run_directory.RunDir(path).description.read_text("utf-8"))
+    except (OSError, ValueError, TypeError):
+        return False
+
+
 def _load(path: Path) -> Results:
     """Load a finished run.  Raises ReportError, and the errors of `load`."""
     if (path / "ab.json").exists():
@@ -107,6 +116,11 @@ def _load(path: Path) -> Results:
             "`bench run`"
         )
     if run_directory.RunDir(path).description.exists() and not (path / MEASUREMENTS).exists():
+        if _is_search(path):
+            raise ReportError(
+                f"{path}: was left by `bench tune`, whose own report lies in it; give the "
+                "directory of a `bench run`"
+            )
         go_on = command("bench", "run", "--resume", path)
         raise ReportError(f"{path}: the run is not finished; go on with: {go_on}")
     found = load(path)

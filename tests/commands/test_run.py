@@ -139,6 +139,12 @@ def test_a_resume_that_is_refused_for_another_run_changes_nothing() -> None:
     assert json.loads(directory.description.read_text())["config"] == {"replicates": 2}
 
 
+def test_a_search_is_no_run_to_report(tmp_path: Path) -> None:
+    search = run_directory.create(tmp_path / "search", {"tune": {}})
+    with pytest.raises(UserError, match="was left by `bench tune`"):
+        report.report([search.path], None)
+
+
 def test_a_search_is_not_resumed_as_a_run(tmp_path: Path) -> None:
     search = run_directory.create(tmp_path / "search", {"tune": {}})
     with pytest.raises(run.MeasureError, match="go on with: bench tune --resume"):
