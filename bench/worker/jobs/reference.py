@@ -20,13 +20,22 @@ from torch import Tensor
 
 from bench.core.axes import AS_BUILT
 from bench.core.records import Case
+from bench.core.text import shortened
 from bench.worker.checks import witness
 from bench.worker.checks.exact import Reference
 from bench.worker.checks.exact import of as of_values
 from bench.worker.checks.values import NoReferenceError, Values, gather
 from bench.worker.jobs.prepare import make_step
 from bench.worker.model import dtypes, loss, pytree, twins
-from bench.worker.model.build import DTYPES, SEED, Prepared, place_in_mode, prepare, seed_all
+from bench.worker.model.build import (
+    DTYPES,
+    OF_DTYPES,
+    SEED,
+    Prepared,
+    place_in_mode,
+    prepare,
+    seed_all,
+)
 from bench.worker.process import limits
 from bench.worker.timing.stopwatch import wall_clock
 
@@ -144,10 +153,7 @@ def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
     except RuntimeError as error:
         if case.dtype != AS_BUILT:
             raise
-        text = " ".join(str(error).split())[:200]
-        raise NoReferenceError(
-            f"the subject casts to dtypes of its own, so that float64 cannot do the same: {text}"
-        ) from error
+        raise NoReferenceError(_own_dtypes(error)) from error
     if spent_s * SLOWER > MOST_S:
         raise NoReferenceError(
             f"the float64 reference would take over {MOST_S:.0f} s (float32: {spent_s:.1f} s)"
@@ -162,9 +168,19 @@ def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
             with _default_dtype(torch.float64):
                 exact, _ = _values(case, wide, "float64")
         except (MemoryError, RuntimeError) as error:
-            text = " ".join(str(error).split())[:200]
+            if OF_DTYPES.search(str(error)):
+                raise NoReferenceError(_own_dtypes(error)) from error
+            text = shortened(" ".join(str(error).split()), 200)
             raise NoReferenceError(f"there is no float64 reference: {text}") from error
     return of_values(exact, single, again)
+
+
+def _own_dtypes(error: Exception) -> str:
+    text = shortened(" ".join(str(error).split()), 160)
+    return (
+        "there is no float64 reference: the subject casts to dtypes of its own (.float(), .half(), "
+        f".to(…)), so that float64 cannot do the same (torch: {text})"
+    )
 
 
 def _values(case: Case, prepared: Prepared, dtype: str) -> tuple[Values, float]:

@@ -20,6 +20,7 @@ from bench import start
 from bench.core.axes import AS_BUILT
 from bench.core.records import Case
 from bench.core.subject import SHIPPED, SubjectRef, layer_name, parse
+from bench.core.text import shortened
 from bench.worker.device import torch_private
 from bench.worker.model import (
     dtypes,
@@ -40,7 +41,9 @@ SEED = 0
 LAZY_BATCH = 2  # images that tell a lazy layer its sizes
 
 # torch's messages where it cannot combine two dtypes.
-OF_DTYPES = re.compile(r"dtype|scalar type|BFloat16|Half|Double|Float\b|data type|type mismatch")
+OF_DTYPES = re.compile(
+    r"dtype|scalar type|[Ii]nput type|BFloat16|Half|Double|Float\b|data type|type mismatch"
+)
 
 DTYPES = {  # all values of the axis but `as-built`, which changes nothing
     "float64": torch.float64,  # only for references; no value of the axis
@@ -247,7 +250,7 @@ def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
     except RuntimeError as error:
         if case.dtype == AS_BUILT or built_in <= {case.dtype} or not OF_DTYPES.search(str(error)):
             raise
-        text = " ".join(str(error).split())[:120]
+        text = shortened(" ".join(str(error).split()), 160)
         raise UnsupportedError(
             f"the subject is built in {' and '.join(sorted(built_in))}, and {case.dtype} alone is "
             f"not supported by it: give --dtype {AS_BUILT}, which keeps these (torch: {text})"

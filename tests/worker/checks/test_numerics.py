@@ -311,3 +311,8 @@ def test_gradients_are_those_of_parameters_and_of_inputs_that_have_any() -> None
     gradient: Tensor = seen.groups["gradients"][0]
     assert tuple(gradient.shape) == tuple(prepared.args[0].shape)
     assert bool((gradient != 0).any())
+
+
+def test_a_forward_that_casts_says_so_where_float64_cannot_follow() -> None:
+    with pytest.raises(NoReferenceError, match=r"casts to dtypes of its own \(\.float\(\), "):
+        reference.of_whole(case(subject="tests.subjects.models:Casts", input="3,8,8", batch=2))
