@@ -51,6 +51,8 @@ def test_a_row_has_the_centre_of_the_replicates_medians_and_its_error() -> None:
     assert (row.samples, row.replicates) == (15, 5)
     assert row.latency_min_s == 0.010
     assert row.latency_mean_s == pytest.approx((2 * 0.054 + 5) / 15)
+    low, high = row.latency_low_s or 0.0, row.latency_high_s or 0.0
+    assert math.sqrt(low * high) == pytest.approx(row.latency_median_s)
 
 
 def test_the_interval_of_a_time_has_what_runs_differ_by_beside_the_replicates_error() -> None:
