@@ -44,6 +44,17 @@ def refuse_pairs(pairs: int | None) -> None:
         )
 
 
+THRESHOLD = 0.05  # as a share of the time of side A
+
+
+def threshold_for(change: float) -> float:
+    """Return the threshold of a comparison that confirms a change; half of it, if it is small.
+
+    change: its size as a share, above 0.
+    """
+    return min(THRESHOLD, change / 2)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Asked:
     """The arguments and flags of `bench ab`."""
@@ -53,7 +64,7 @@ class Asked:
     config: Path | None = None
     axes: Mapping[str, Sequence[str]] = field(default_factory=dict)
     subjects: tuple[str, ...] = ()
-    threshold: float = 0.05
+    threshold: float = THRESHOLD
     own_threshold: bool = False  # --threshold was given
     for_all: bool = False  # the threshold is also that of sweeps which have their own
     options: Mapping[str, Any] = field(default_factory=dict)  # of config.RunOptions

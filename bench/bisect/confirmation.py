@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from pathlib import Path
 
+from bench.ab import ab_plan
 from bench.ab.decision import TABLE
 from bench.ab.pair_journal import BACK_TO_BACK
 from bench.bisect.search import UnconfirmedError
@@ -12,13 +13,10 @@ from bench.core.text import number_of
 from bench.verdict.ab_report import PIPELINED, TIME
 from bench.verdict.markdown import percent_more
 
-# A smaller change is compared with half of its size.
-MOST_THRESHOLD = 0.05
-
 
 def threshold(change: float) -> float:
     """Return the threshold that finds a change.  change: a log ratio of either sign."""
-    return min(MOST_THRESHOLD, math.expm1(abs(change)) / 2)
+    return ab_plan.threshold_for(math.expm1(abs(change)))
 
 
 def differs(folder: Path, phase: str) -> bool:

@@ -15,7 +15,6 @@ from bench.history.confirmed import Answer
 from bench.history.findings import Finding, History
 from bench.plan import config
 
-MOST_THRESHOLD = 0.05  # of the comparison; a smaller step is compared with half of its size
 PROBE_S = 60.0
 
 
@@ -93,7 +92,7 @@ def _asked(finding: Finding, folder: Path, budget_s: float | None) -> ab_plan.As
         config=config.AB,
         axes={name: (value,) for name, value in sentences.asked_of(finding).items()},
         subjects=(str(finding.series.row.subject),),
-        threshold=min(MOST_THRESHOLD, abs(finding.step.ratio - 1) / 2),
+        threshold=ab_plan.threshold_for(abs(finding.step.ratio - 1)),
         own_threshold=True,
         options=options,
         out=folder,
