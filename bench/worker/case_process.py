@@ -36,7 +36,7 @@ from bench.worker.checks.numerics import NumericsResult
 from bench.worker.checks.values import NoReferenceError
 from bench.worker.counting import meter
 from bench.worker.device import cuda, gpu_monitor, nvidia, out_of_memory, reference_work
-from bench.worker.device.device import free_share, memory_pressure
+from bench.worker.device.device import Device, free_share, memory_pressure
 from bench.worker.jobs import (
     count_static_metrics,
     interleaved,
@@ -247,18 +247,41 @@ def _disk_trouble(error: BaseException) -> DiskTrouble | None:
     return None
 
 
+@dataclasses.dataclass(slots=True)
+class _Watched:
+    """Meters of the samples, which forget an attempt that is made again."""
+
+    device: Device
+    counting: meter.CountingMeter
+    power: meter.PowerMeter
+    pressure_before: tuple[int, int] = (0, 0)
+
+    def start(self) -> None:
+        self.pressure_before = memory_pressure(self.device.name)
+        self.power.start()
+
+    def restart(self) -> None:
+        """Free memory, and forget the first attempt."""
+        self.device.empty_cache()
+        self.counting.clear()
+        self.start()
+
+    def stop(self) -> str | None:
+        """End the metering; say that the device's memory was nearly full, if it was."""
+        self.power.stop()
+        after = memory_pressure(self.device.name)
+        before = self.pressure_before
+        return pressure(after[0] - before[0], after[1] - before[1])
+
+
 def _timed(
     built: prepare.BuiltCase,
     known: reference_work.Controls,
-    counting: meter.CountingMeter,
+    watched: _Watched,
     limit: call_timing.Limit,
     room: Callable[[Exception], str | None],
-    restart: Callable[[], None],
 ) -> call_timing.Timing:
-    """Take the samples, without the controls if memory ends while they hold some.
-
-    restart: frees memory, and forgets what was seen of the first attempt.
-    """
+    """Take the samples, without the controls if memory ends while they hold some."""
     request = built.request
 
     def take() -> call_timing.Timing:
@@ -270,11 +293,11 @@ def _timed(
                 calls=request.calls,
                 made=prepare.CALLS_BEFORE,
                 between=known,
-                meter=counting,
+                meter=watched.counting,
                 limit=limit,
             )
 
-    return with_room(take, known, room, restart)
+    return with_room(take, known, room, watched.restart)
 
 
 def _measure(request: Request, least: Budget | None = None) -> Entry:
@@ -294,19 +317,10 @@ def _measure(request: Request, least: Budget | None = None) -> Entry:
     driver = gpu_monitor.GpuMonitor(nvidia.gpu_of(request.case.device))
     built.device.wait()
     driver.start()
-    before = memory_pressure(request.case.device)
-
-    def restart() -> None:
-        nonlocal before
-        built.device.empty_cache()
-        counting.clear()
-        before = memory_pressure(request.case.device)
-        power.start()
-
-    power.start()
-    times = _timed(built, known, counting, limit, room, restart)
-    power.stop()
-    after = memory_pressure(request.case.device)
+    watched = _Watched(built.device, counting, power)
+    watched.start()
+    times = _timed(built, known, watched, limit, room)
+    full = watched.stop()
     driver.stop()
     host = _host_metrics(built, times)
     moved = _transfers(built, room) if request.transfers else transfer_times.Moved()
@@ -321,7 +335,6 @@ def _measure(request: Request, least: Budget | None = None) -> Entry:
     seen |= driver.state()
     if times.missed_by_events is not None:
         seen[MISSED_BY_EVENTS] = times.missed_by_events
-    full = pressure(after[0] - before[0], after[1] - before[1])
     doubts = doubts_of(times.settled, times.moved, seen, full)
     flags = [*doubts, *prepare.flags(seen)]
     if load.contended:
