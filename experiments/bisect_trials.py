@@ -19,11 +19,13 @@ import tempfile
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 
 from bench.bisect import journal
 from bench.bisect.journal import Confirmed, Measured
-from experiments.live import share
+from bench.host.git import git
+from experiments.live import share, with_folder
 
 COMMITS = 64
 LAYERS, MORE = 25, 2
@@ -63,14 +65,8 @@ class Trial:
 
 def make_repository(folder: Path, culprit: int) -> list[str]:
     """Make the commits, GOOD first; return their hashes."""
-
-    def git(*arguments: str) -> str:
-        done = subprocess.run(
-            ["git", *arguments], cwd=folder, check=True, capture_output=True, text=True
-        )
-        return done.stdout
-
-    git("init", "--quiet")
+    call = partial(git, folder, why="the repository cannot be made")
+    call("init", "--quiet")
     who = ["-c", "user.name=trial", "-c", "user.email=trial@example.org"]
     for number in range(COMMITS + 1):
         layers = LAYERS + (MORE if number >= culprit else 0)
@@ -78,9 +74,9 @@ def make_repository(folder: Path, culprit: int) -> list[str]:
         if number == BROKEN:
             text += "import a_module_that_does_not_exist\n"
         (folder / "net.py").write_text(text, encoding="utf-8")
-        git("add", "--all")
-        git(*who, "commit", "--quiet", "--message", f"commit {number}")
-    return git("log", "--reverse", "--format=%H").split()
+        call("add", "--all")
+        call(*who, "commit", "--quiet", "--message", f"commit {number}")
+    return call("log", "--reverse", "--format=%H").split()
 
 
 def trial(culprit: int, out: Path) -> Trial:
@@ -129,12 +125,7 @@ def show(found: Sequence[Trial]) -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--trials", type=int, default=5)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--read", type=Path)
-    asked = parser.parse_args()
-    folder = asked.read or asked.out
-    if folder is None:
-        parser.error("give --out, to measure, or --read")
+    asked, folder = with_folder(parser)
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / FILE
     lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []

@@ -113,6 +113,17 @@ def show(folders: Iterable[Path]) -> None:
                 print(f"  {phase}: {counts}")
 
 
+def with_folder(parser: argparse.ArgumentParser) -> tuple[argparse.Namespace, Path]:
+    """Add `--out` and `--read`, and return the arguments and the folder that one of them names."""
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--read", type=Path)
+    asked = parser.parse_args()
+    folder = asked.read or asked.out
+    if folder is None:
+        parser.error("give --out, to measure, or --read")
+    return asked, folder
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--same", type=int, default=0, help="so many comparisons of identical code")
@@ -120,12 +131,7 @@ def main() -> None:
     parser.add_argument("--extra", type=float, default=0.10)
     parser.add_argument("--busy", action="store_true", help="beside one busy process")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path)
-    parser.add_argument("--read", type=Path)
-    asked = parser.parse_args()
-    folder = asked.read or asked.out
-    if folder is None:
-        parser.error("give --out, to measure, or --read")
+    asked, folder = with_folder(parser)
     if asked.out:
         repository = folder / "repository"
         if not repository.exists():
