@@ -1,4 +1,4 @@
-"""Where a process of the suite finds its modules, whatever files lie in the user's folder.
+"""Set the import path of a process of the suite, whatever files lie in the user's folder.
 
 A file `bench.py`, `random.py` or `convnet.py` beside a model must not be run instead of the module
 of that name.  So every process starts this file by its path, and the order of the import path is
@@ -121,9 +121,9 @@ class InstalledFinder:
 
 
 def subject_folders() -> list[str]:
-    """Where a user's own modules are looked for.
+    """Return the folders in which a user's own modules are looked for.
 
-    As told by who started this process; else here and at the top of the repository, and under
+    The starting process names them; else they are here and at the top of the repository, and under
     `src` there.
     """
     if given := os.environ.get(FOLDERS):
@@ -161,7 +161,7 @@ def add_subject_folders() -> None:
 
 
 def _keep_installed(folders: Sequence[str]) -> None:
-    """What torch and the suite need must not come from these folders, which are on the path."""
+    """Keep packages that torch and the suite need from being taken from these folders."""
     if clashing := _needed_and_here(folders):
         finder: Any = InstalledFinder(frozenset(clashing), frozenset(folders))
         sys.meta_path.insert(0, finder)
@@ -209,7 +209,7 @@ def _canonical(name: str) -> str:
 
 
 def hidden(name: str) -> str | None:
-    """What hides a module of the user's, as a sentence; None where nothing does.
+    """Return a sentence about the file that hides a module of the user's, or None.
 
     name: at the top, as it was imported.
     """

@@ -11,7 +11,7 @@ from bench.core.records import Measurement, Outcome
 
 @dataclass(kw_only=True)
 class Spent:
-    """Of this process; `waiting_s` is what no other part accounts for.
+    """The seconds of this process by use; `waiting_s` is the rest that no other part explains.
 
     imports_s:  looking at machine and subjects, and starting the interpreters.
     building_s: forks, building the network, first calls, checks; failed outcomes as a whole.

@@ -29,9 +29,9 @@ def find(case: Case, ask: Ask, folders: Folders, *, limit_s: float | None = None
 
 
 def _need_reference(case: Case, ask: Ask, folders: Folders, limit_s: float | None) -> bool:
-    """Make the reference once for a subject; a layer makes its own from its input.
+    """Make the reference of a subject if there is none yet.  Layers make their own.
 
-    Return whether there is none because the time limit ended its work.
+    Return whether it is missing because the time limit ended its work.
     """
     path = folders.reference(case)
     why_not, late = path.with_suffix(".txt"), path.with_suffix(".late")

@@ -84,7 +84,7 @@ def placed(given: Sequence[Blessing], folder: Path, line: Line) -> tuple[list[Bl
 
 
 def _place(at: str, folder: Path, line: Line) -> tuple[str | None, str]:
-    """Return the commit of the line where a blessing begins; else None and why there is none."""
+    """Return the commit on the line at which a blessing begins, or None and the reason."""
     if at in line.places:
         return at, ""
     try:

@@ -1,4 +1,4 @@
-"""Where the time of a run went, in parts: for the page and for the end of a run."""
+"""Tell what the time of a run was spent on, for the page and for the end of a run."""
 
 import math
 from dataclasses import dataclass

@@ -22,7 +22,7 @@ class ShardsError(UserError):
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What was measured on one machine.
+    """The part of a run that one machine measured.
 
     path:    the directory of the shard, or where it came from.
     written: run.json as it was read.

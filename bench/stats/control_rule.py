@@ -225,7 +225,7 @@ def _fit(pairs: Sequence[_Pair], without: int | None) -> tuple[float, float] | N
 
 
 def _p_of_runs(pairs: Sequence[_Pair], slope: float) -> float:
-    """Of the runs' means: its cases share a run's level, so it counts once, however many it has."""
+    """Return the p-value over the means of the runs: the cases of a run share one level."""
     by_run: dict[int, list[tuple[float, float]]] = {}
     for pair in pairs:
         for run, control, time in pair.centred(None):
