@@ -31,6 +31,11 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
 
 
+def error_line(error: BaseException, most: int) -> str:
+    """Return the text of an error on one line, shortened to `most` characters."""
+    return shortened(" ".join(str(error).split()), most)
+
+
 def short_words(text: str, most: int) -> str:
     """Shorten each word of a sentence to `most` characters."""
     return re.sub(rf"\S{{{most + 1},}}", lambda found: shortened(found[0], most), text)

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from bench.core.axes import AS_BUILT
 from bench.core.records import Case
-from bench.core.text import shortened
+from bench.core.text import error_line
 from bench.worker.checks import witness
 from bench.worker.checks.exact import Reference
 from bench.worker.checks.exact import of as of_values
@@ -170,13 +170,13 @@ def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
         except (MemoryError, RuntimeError) as error:
             if OF_DTYPES.search(str(error)):
                 raise NoReferenceError(_own_dtypes(error)) from error
-            text = shortened(" ".join(str(error).split()), 200)
+            text = error_line(error, 200)
             raise NoReferenceError(f"there is no float64 reference: {text}") from error
     return of_values(exact, single, again)
 
 
 def _own_dtypes(error: Exception) -> str:
-    text = shortened(" ".join(str(error).split()), 160)
+    text = error_line(error, 160)
     return (
         "there is no float64 reference: the subject casts to dtypes of its own (.float(), .half(), "
         f".to(…)), so that float64 cannot do the same (torch: {text})"

@@ -20,7 +20,7 @@ from bench import start
 from bench.core.axes import AS_BUILT
 from bench.core.records import Case
 from bench.core.subject import SHIPPED, SubjectRef, layer_name, parse
-from bench.core.text import shortened
+from bench.core.text import error_line
 from bench.worker.device import torch_private
 from bench.worker.model import (
     dtypes,
@@ -250,7 +250,7 @@ def mixed_dtypes_named(case: Case, built_in: frozenset[str]) -> Iterator[None]:
     except RuntimeError as error:
         if case.dtype == AS_BUILT or built_in <= {case.dtype} or not OF_DTYPES.search(str(error)):
             raise
-        text = shortened(" ".join(str(error).split()), 160)
+        text = error_line(error, 160)
         raise UnsupportedError(
             f"the subject is built in {' and '.join(sorted(built_in))}, and {case.dtype} alone is "
             f"not supported by it: give --dtype {AS_BUILT}, which keeps these (torch: {text})"
