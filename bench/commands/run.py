@@ -34,7 +34,7 @@ from bench.engine.run_estimate import estimate
 from bench.engine.scheduler import Known, OneOff, Runner, RunSoFar
 from bench.engine.spent import Spent
 from bench.engine.workers import Experience, WorkerPool, opened
-from bench.host import allocators, environment, gpu_driver, preflight, probe
+from bench.host import allocators, environment, gpu_driver, preflight, probe, wait_policy
 from bench.host.probed import Probe, Source
 from bench.plan import config, digest, expand
 from bench.plan.case_costs import with_budget
@@ -57,9 +57,17 @@ QUICK: Mapping[str, Any] = {
 }
 QUICK_ACCELERATOR_S = 60.0  # more for each accelerator
 OK, FAILED, INTERRUPTED = 0, 4, 130
-DECIDED_AT_THE_START = ("seed", "weights", "isolation", "parallel_devices")
+DECIDED_AT_THE_START = ("seed", "weights", "isolation", "parallel_devices", "wait_policy")
 NEWER_OPTIONS = frozenset(
-    {"weights", "extras_s", "accelerator_budget_s", "isolation", "parallel_devices", "energy"}
+    {
+        "weights",
+        "extras_s",
+        "accelerator_budget_s",
+        "isolation",
+        "parallel_devices",
+        "wait_policy",
+        "energy",
+    }
 )  # keys that run.json of earlier runs lacks
 
 
@@ -126,48 +134,9 @@ def run(asked: Asked) -> int:
 
 def measured(asked: Asked, console: Console) -> Ran:
     """Measure, and write a run directory."""
-    if asked.resume:
-        begun = _resume(asked)
-    else:
-        settings = config_of(asked)
-        shard = WHOLE
-        if asked.shard is not None:
-            shard, settings = _sharded(asked.shard, settings)
-        if asked.out and not asked.list_only:
-            run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
-        found = _look(settings)
-        planned = expand.make(
-            settings,
-            found,
-            as_plain_process=allocators.can_be_chosen(os.environ, platform.libc_ver()[0]),
-            finds_largest=True,
-        )
-        asked_for = digest.of(settings)  # without what this machine adds
-        settings = with_budget(settings, planned)
-        if shard is not WHOLE and planned.largest:
-            raise MeasureError(
-                f"--shard {shard}: batch = max may differ from shard to shard; search it by a run "
-                "without --shard, and give the number"
-            )
-        if asked.list_only:
-            from bench.terminal import listing
-
-            own = own_options(settings.run, shard)
-            listing.show(planned, estimate(planned, own), found.names, console)
-            return Ran(None, OK)
-        _say_what_is_planned(planned, console)
-        if settings.chosen_without_file:
-            tables.say(console, brief.of(planned.cases))
-        search_began_s = time.monotonic()
-        with gpu_driver.kept_loaded(case.device for case in planned.largest):
-            planned, largest_batches = _with_largest(planned, settings, console)
-        if asked.began_s is not None:  # the search is no part of the imports
-            spent_s = time.monotonic() - search_began_s
-            asked = dataclasses.replace(asked, began_s=asked.began_s + spent_s)
-        begun = _begin(asked, settings, found, planned, largest_batches)
-        if shard is not WHOLE:
-            begun = _as_shard(begun, shard, asked_for)
-        begun = dataclasses.replace(begun, known=asked.known)
+    begun = _resume(asked) if asked.resume else _planned(asked, console)
+    if begun is None:
+        return Ran(None, OK)
     _say_what_is_here(begun, console)
     for text in machine_peaks.told(begun.machine):
         tables.say(console, text)
@@ -177,6 +146,70 @@ def measured(asked: Asked, console: Console) -> Ran:
         tables.say(console, f"note: {warning}")
     with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
         return Ran(begun.directory.path, _measure(begun, console))
+
+
+def for_a_busy_machine(settings: config.Config, console: Console) -> config.Config:
+    """Let waiting threads sleep if other processes compute now, unless the user has decided.
+
+    A quick run would not end in its time otherwise (`bench.host.wait_policy`).
+    """
+    run = settings.run
+    if "wait_policy" in run.model_fields_set or wait_policy.chosen_by_user(os.environ):
+        return settings
+    if not preflight.busy_processes():
+        return settings
+    tables.say(
+        console,
+        "note: other processes are computing: threads that wait for each other sleep here "
+        "(OMP_WAIT_POLICY=passive); times are no higher, but not those of a quiet machine",
+    )
+    chosen = run.model_copy(update={"wait_policy": "passive"})
+    return dataclasses.replace(settings, run=chosen)
+
+
+def _planned(asked: Asked, console: Console) -> _Begun | None:
+    """Plan a new run and make its directory; None if its cases were only listed."""
+    settings = config_of(asked)
+    shard = WHOLE
+    if asked.shard is not None:
+        shard, settings = _sharded(asked.shard, settings)
+    if asked.out and not asked.list_only:
+        run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
+    found = _look(settings)
+    planned = expand.make(
+        settings,
+        found,
+        as_plain_process=allocators.can_be_chosen(os.environ, platform.libc_ver()[0]),
+        finds_largest=True,
+    )
+    asked_for = digest.of(settings)  # without what this machine adds
+    settings = with_budget(settings, planned)
+    if shard is not WHOLE and planned.largest:
+        raise MeasureError(
+            f"--shard {shard}: batch = max may differ from shard to shard; search it by a run "
+            "without --shard, and give the number"
+        )
+    if asked.list_only:
+        from bench.terminal import listing
+
+        own = own_options(settings.run, shard)
+        listing.show(planned, estimate(planned, own), found.names, console)
+        return None
+    if asked.quick:
+        settings = for_a_busy_machine(settings, console)
+    _say_what_is_planned(planned, console)
+    if settings.chosen_without_file:
+        tables.say(console, brief.of(planned.cases))
+    search_began_s = time.monotonic()
+    with gpu_driver.kept_loaded(case.device for case in planned.largest):
+        planned, largest_batches = _with_largest(planned, settings, console)
+    if asked.began_s is not None:  # the search is no part of the imports
+        spent_s = time.monotonic() - search_began_s
+        asked = dataclasses.replace(asked, began_s=asked.began_s + spent_s)
+    begun = _begin(asked, settings, found, planned, largest_batches)
+    if shard is not WHOLE:
+        begun = _as_shard(begun, shard, asked_for)
+    return dataclasses.replace(begun, known=asked.known)
 
 
 def _sharded(text: str, settings: config.Config) -> tuple[Shard, config.Config]:
@@ -340,6 +373,7 @@ def _with_largest(
             log=folders.scratch / "largest.log",
             timeout_s=settings.run.timeout_s,
             experience=Experience(tell=lambda text: tables.say(console, text)),
+            wait_policy=settings.run.wait_policy,
         )
 
         def attempt(case: Case) -> Entry:

@@ -16,7 +16,9 @@ from bench.core.protocol import Ended, Hello, Request, Started, WorkerLost, to_l
 from bench.core.records import RecordError
 from bench.engine.policy import TRIES
 from bench.host import allocators, orphans
+from bench.host import wait_policy as wait_policies
 from bench.host.interpreter import COMPILER, HERE, START_S, Place
+from bench.host.wait_policy import WaitPolicy
 
 GRACE_S = 60.0  # to end a child and clean up after it, in addition to the child's own limit
 END_S = 20.0  # a fork server cleans up for ten seconds at most (bench.worker.process.supervise)
@@ -65,6 +67,7 @@ class ForkServer:
         timeout_s: float = 180.0,
         place: Place = HERE,
         cpu_only: bool = False,
+        wait_policy: WaitPolicy = "default",
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         """Start it.  Raises StartError.
@@ -78,6 +81,7 @@ class ForkServer:
         """
         self._say = say
         environment = {**allocators.environment(allocator, os.environ), **place.environment()}
+        environment = wait_policies.environment(wait_policy, environment)
         self._place = place
         environment.setdefault("TORCHINDUCTOR_COMPILE_THREADS", "1")  # no pool beside the timing
         # An import that asks torch.cuda.is_available(), as inductor's does in torch 2.11, would

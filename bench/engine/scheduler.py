@@ -581,6 +581,7 @@ class Runner:
             experience=self._experience,
             start=self.start,
             parallel=self.run.parallel_devices and len({one.device for one in cases}) > 1,
+            wait_policy=self.run.wait_policy,
         )
 
     def _start_next(self, now: Round) -> None:

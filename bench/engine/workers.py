@@ -17,6 +17,7 @@ from bench.engine.collect import collect
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import make_room
 from bench.host.interpreter import COMPILER, HERE, Place
+from bench.host.wait_policy import WaitPolicy
 from bench.results.run_directory import Folders
 
 
@@ -80,6 +81,7 @@ class WorkerPool:
     experience: Experience = field(default_factory=Experience)
     start: Callable[..., ForkServer] = ForkServer
     parallel: bool = False
+    wait_policy: WaitPolicy = "default"
     _open: dict[ServerKind, ForkServer] = field(default_factory=dict)
     _stopped: bool = False
 
@@ -129,6 +131,7 @@ class WorkerPool:
                 timeout_s=self.timeout_s,
                 place=self.place,
                 cpu_only=devices == {"cpu"},
+                wait_policy=self.wait_policy,
                 say=self.experience.tell_new,
             )
             unshared |= server.unshared

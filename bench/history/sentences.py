@@ -36,6 +36,7 @@ def title(series: Series) -> str:
     parts = [f"{own.replicates} replicates{time}"]
     parts += [f"isolation {own.isolation}"] if own.isolation != "process" else []
     parts += ["parallel devices"] if own.parallel_devices else []
+    parts += [f"wait policy {own.wait_policy}"] if own.wait_policy != "default" else []
     return f"{series.kind} (machine {series.machine[:8]}), {', '.join(parts)}"
 
 

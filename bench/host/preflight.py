@@ -67,15 +67,24 @@ def _load(folders: KernelFolders, threads: int) -> str | None:
     )
 
 
-def _busy(folders: KernelFolders, pause: Callable[[], None]) -> str | None:
-    """Count busy processes.  Names and owners are left out, because runs are published."""
+def busy_processes(
+    folders: KernelFolders | None = None,
+    pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
+) -> int:
+    """Return how many other processes compute now.  pause: as for `warnings`."""
+    folders = folders or KernelFolders()
     before = dict(_ticks(folders.proc))
     pause()
     enough = (
         BUSY_SHARE * BUSY_CHECK_S * (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
     )
     after = dict(_ticks(folders.proc))
-    count = sum(ticks - before.get(pid, ticks) >= enough for pid, ticks in after.items())
+    return sum(ticks - before.get(pid, ticks) >= enough for pid, ticks in after.items())
+
+
+def _busy(folders: KernelFolders, pause: Callable[[], None]) -> str | None:
+    """Count busy processes.  Names and owners are left out, because runs are published."""
+    count = busy_processes(folders, pause)
     if not count:
         return None
     who, them = ("process is", "it") if count == 1 else ("processes are", "them")

@@ -78,6 +78,9 @@ class RunOptions(pydantic.BaseModel):
     isolation: Literal["process", "session"] = "process"
     # Whether cases of different devices are measured at the same time, and flagged `parallel`.
     parallel_devices: bool = False
+    # passive: threads that wait for each other sleep, and leave the processor to other processes
+    # (`bench.host.wait_policy`).
+    wait_policy: Literal["default", "passive"] = "default"
     seed: Annotated[int, pydantic.Field(ge=0, lt=2**32)] = 0  # of the order of the cases
     energy: bool = True  # whether the energy of a GPU is counted, which takes 2 s a case
     weights: str | None = None  # file that is loaded into each subject but the shipped one

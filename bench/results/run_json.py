@@ -79,6 +79,7 @@ class Sampling:
     replicates: int
     isolation: str = "process"
     parallel_devices: bool = False
+    wait_policy: str = "default"
 
 
 class _Part(BaseModel):
@@ -171,6 +172,7 @@ class Config(_Part):
     min_samples: int | None = None
     isolation: str = "process"
     parallel_devices: bool = False
+    wait_policy: str = "default"
 
     @property
     def adds_replicates(self) -> bool:
@@ -187,6 +189,7 @@ class Config(_Part):
             self.replicates,
             self.isolation,
             self.parallel_devices,
+            self.wait_policy,
         )
 
 

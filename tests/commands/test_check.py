@@ -72,6 +72,7 @@ def test_copies_of_one_run_are_no_history(tmp_path: Path) -> None:
         ),
         ({"isolation": "session"}, "another sampling (isolation process) than this run"),
         ({"parallel_devices": True}, "another sampling (parallel_devices False) than this run"),
+        ({"wait_policy": "passive"}, "another sampling (wait_policy default) than this run"),
     ],
 )
 def test_runs_with_another_sampling_are_no_history_and_a_note_says_so(

@@ -187,6 +187,35 @@ def test_a_quick_run_with_a_budget_of_its_own_has_no_other_limit() -> None:
     assert (own.extras_s, own.budget_s) == (None, 20.0)
 
 
+@pytest.mark.parametrize(
+    ("busy", "variables", "given", "policy"),
+    [
+        (0, {}, {}, "default"),
+        (1, {}, {}, "passive"),
+        (2, {"OMP_WAIT_POLICY": "active"}, {}, "default"),
+        (2, {"GOMP_SPINCOUNT": "100"}, {}, "default"),
+        (2, {}, {"wait_policy": "default"}, "default"),
+    ],
+)
+def test_waiting_threads_sleep_in_a_quick_run_beside_busy_processes_unless_the_user_decided(
+    monkeypatch: pytest.MonkeyPatch,
+    busy: int,
+    variables: dict[str, str],
+    given: dict[str, str],
+    policy: str,
+) -> None:
+    for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME", "GOMP_SPINCOUNT"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(run.preflight, "busy_processes", lambda: busy)
+    settings = run.config_of(run.Asked(quick=True, options=given))
+    console = Console(record=True, width=200)
+    assert run.for_a_busy_machine(settings, console).run.wait_policy == policy
+    said = "threads that wait for each other sleep" in console.export_text()
+    assert said is (policy == "passive")
+
+
 def test_imports_count_as_time_of_the_budget_up_to_its_half(tmp_path: Path) -> None:
     def began(began_s: float | None, budget_s: float | None) -> float:
         one = begun(run_directory.RunDir(tmp_path), began_s=began_s, budget_has_imports=True)

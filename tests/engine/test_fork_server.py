@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from bench.engine.fork_server import ForkServer
+from bench.host.wait_policy import WaitPolicy
 
 
 class Started(Exception):  # noqa: N818 - what a process would have been given
@@ -91,3 +92,35 @@ def test_accelerators_are_hidden_where_all_cases_are_on_the_cpu_and_nowhere_else
     }
     expected = hidden if cpu_only else {**users, "ONEAPI_DEVICE_SELECTOR": None}
     assert {name: environment.get(name) for name in hidden} == expected
+
+
+@pytest.mark.parametrize(
+    ("policy", "own", "expected"),
+    [
+        ("default", {}, {}),
+        ("passive", {}, {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "0"}),
+        ("passive", {"KMP_BLOCKTIME": "5"}, {"OMP_WAIT_POLICY": "passive", "KMP_BLOCKTIME": "5"}),
+    ],
+)
+def test_waiting_threads_sleep_in_every_child_if_the_run_says_so(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    policy: WaitPolicy,
+    own: dict[str, str],
+    expected: dict[str, str],
+) -> None:
+    def start(*_: object, env: dict[str, str], **__: object) -> None:
+        raise Started(env)
+
+    for name in ("OMP_WAIT_POLICY", "KMP_BLOCKTIME"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in own.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(subprocess, "Popen", start)
+    with pytest.raises(Started) as caught:
+        ForkServer(
+            allocator=None, modules=[], inductor=False, log=tmp_path / "log", wait_policy=policy
+        )
+    (environment,) = caught.value.args
+    known = ("OMP_WAIT_POLICY", "KMP_BLOCKTIME")
+    assert {name: environment[name] for name in known if name in environment} == expected

@@ -1,5 +1,6 @@
 """The pool of workers with fork servers that answer from memory."""
 
+import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -108,6 +109,13 @@ def test_accelerators_are_hidden_from_fork_servers_whose_cases_are_all_on_the_cp
     with opened(pool):
         hidden = {one.started["allocator"]: one.started["cpu_only"] for one in world.servers}
     assert hidden == {PLAIN.allocator: True, None: False}
+
+
+def test_fork_servers_start_with_the_wait_policy_of_their_run(world: World) -> None:
+    for policy in ("default", "passive"):
+        pool = dataclasses.replace(world.pool(), wait_policy=policy)
+        with opened(pool):
+            assert world.servers[-1].started["wait_policy"] == policy
 
 
 def test_a_fork_server_starts_when_it_is_needed_and_serves_what_follows(world: World) -> None:

@@ -59,9 +59,18 @@ def test_a_run_is_told_from_others_by_more_than_its_name(
 
 def test_the_sampling_of_a_run_that_lacks_later_keys_is_as_it_was_then() -> None:
     older = {"samples_s": 0.6, "warmup_s": 0.2, "min_samples": 5, "replicates": 5}
-    now = {**older, "isolation": "process", "parallel_devices": False}
+    now = {
+        **older,
+        "isolation": "process",
+        "parallel_devices": False,
+        "wait_policy": "default",
+    }
     assert of({"config": older}).config.sampling == of({"config": now}).config.sampling
-    for changed in ({"isolation": "session"}, {"parallel_devices": True}):
+    for changed in (
+        {"isolation": "session"},
+        {"parallel_devices": True},
+        {"wait_policy": "passive"},
+    ):
         other = of({"config": {**now, **changed}})
         assert other.config.sampling != of({"config": now}).config.sampling
 
