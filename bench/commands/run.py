@@ -160,8 +160,8 @@ def for_a_busy_machine(settings: config.Config, console: Console) -> config.Conf
         return settings
     tables.say(
         console,
-        "note: other processes are computing: threads that wait for each other sleep here "
-        "(OMP_WAIT_POLICY=passive); times are no higher, but not those of a quiet machine",
+        "note: other processes are computing, so threads that wait for each other sleep here "
+        "(OMP_WAIT_POLICY=passive): the run ends sooner; compare it with such runs only",
     )
     chosen = run.model_copy(update={"wait_policy": "passive"})
     return dataclasses.replace(settings, run=chosen)

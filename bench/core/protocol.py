@@ -81,6 +81,7 @@ class Request:
     host_clock: bool = False  # of turns: the whole call alone, by the host's clock
     shared: bool = False  # the process may run other cases of the device before and after
     earlier_cases: int = 0  # that this process has run
+    looked: bool = False  # an earlier replicate has looked at what the layers compute
     transfers: bool = True  # of an accelerator; False: another case has timed the same
     # The fork server fills in these: torch's switches as they stood before any subject was
     # imported (bench.worker.checks.state), and its own number.

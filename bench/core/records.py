@@ -151,6 +151,7 @@ class Measurement:
     metrics: Mapping[str, float] = field(default_factory=dict)  # by column name; unknown: absent
     state: Mapping[str, Any] = field(default_factory=dict)  # as read back
     controls: Mapping[str, tuple[float, ...]] = field(default_factory=dict)  # seconds, by name
+    controls_s: float = 0.0  # that they took, with their untimed calls; 0 in older journals
     wall_s: float = 0.0  # of the whole outcome, as its runner saw it
     timed_s: float = 0.0  # of it, warm-up and samples
     warmup_s: float = 0.0  # of that, warm-up; 0 in journals that do not tell

@@ -9,6 +9,8 @@ from bench.engine.fork_server import GRACE_S
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 
+BUSY_WARMUP_CAP_S = 0.5
+
 
 def request(
     job: Job,
@@ -32,7 +34,7 @@ def request(
         calls=calls,
         budget=Budget(
             warmup_s=run.warmup_s,
-            warmup_cap_s=max(Budget().warmup_cap_s, 2 * run.warmup_s),
+            warmup_cap_s=_warmup_cap_s(run),
             samples_s=run.samples_s,
             min_samples=run.min_samples,
         ),
@@ -46,6 +48,12 @@ def request(
         shared=job == "measure" and run.isolation == "session",
         energy=run.energy,
     )
+
+
+def _warmup_cap_s(run: RunOptions) -> float:
+    """Seconds after which a warm-up ends, settled or not; beside busy processes little settles."""
+    most_s = BUSY_WARMUP_CAP_S if run.wait_policy == "passive" else Budget().warmup_cap_s
+    return max(most_s, 2 * run.warmup_s)
 
 
 def turns(

@@ -237,18 +237,15 @@ class Runner:
 
     def _all_blocks(self) -> bool:
         """Every block has what was asked for, or is given up.  False: the budget is spent."""
-        block, resumed = None, bool(self.seen.outcomes)
+        begun, resumed = set[Block](), bool(self.seen.outcomes)
         while one := self._next_round(resumed=resumed):
-            if block is not None and one.block is not block:
-                finished, block = block, None
-                self._again(finished)
-                continue  # what was measured again took a number
-            block, resumed = one.block, False
+            begun.add(one.block)
+            resumed = False
             if not self._round(one) and self._left():
                 where = f"replicate {one.replicate + 1}"
                 self.watcher.note(self._deadline.said(f"{where}: {self._what_is_missing()}"))
                 return False
-        if block is not None:
+        for block in sorted(begun):  # not before: a repeat would cost a block below its replicates
             self._again(block)
         return True
 
@@ -438,11 +435,13 @@ class Runner:
         return rounds * anchors
 
     def _left_of(self, cases: Sequence[Case]) -> int:
-        return sum(
-            max(0, self.run.replicates - len(self.seen.replicates(case)))
-            for case in cases
-            if not self.seen.given_up(case)
-        )
+        return sum(map(self._missing_of, cases))
+
+    def _missing_of(self, case: Case) -> int:
+        """Return how many replicates a case lacks; none if it is given up."""
+        if self.seen.given_up(case):
+            return 0
+        return max(0, self.run.replicates - len(self.seen.replicates(case)))
 
     def _outcome(
         self,
@@ -515,8 +514,19 @@ class Runner:
         if budget_s is None or left_s is None:
             return True
         if self._left():
-            return self.spent.one_off_s + cost_s <= ONE_OFF_SHARE * budget_s
+            fits = self.spent.one_off_s + cost_s <= ONE_OFF_SHARE * budget_s
+            return fits and self._replicates_fit(cost_s)
         return not self._extras.spent and cost_s <= left_s
+
+    def _replicates_fit(self, beside_s: float) -> bool:
+        """Return whether what is left to measure will probably end in time, beside so much else."""
+        left_s = self._deadline.left_s
+        took = [one.wall_s for case in self.plan.cases for one in self.seen.of(case)]
+        if left_s is None or not took:
+            return True
+        rounds = max(map(self._missing_of, self.plan.cases), default=0)
+        needed_s = self._left() * statistics.fmean(took) + rounds * self._started_s
+        return blocks.MARGIN * needed_s + beside_s <= left_s
 
     def _without_static_metrics(self) -> list[Case]:
         """Cases that ran and whose counted figures were not looked for yet, the best block first.
@@ -565,9 +575,9 @@ class Runner:
         self, job: Job, case: Case, replicate: int, pool: WorkerPool, *, transfers: bool = True
     ) -> Entry:
         with self._lock:
-            calls = self.seen.calls(case)
+            calls, looked = self.seen.calls(case), self.seen.measured(case)
         asked = request(job, case, replicate, self.run, self.folders, calls=calls)
-        asked = dataclasses.replace(asked, transfers=transfers)
+        asked = dataclasses.replace(asked, transfers=transfers, looked=looked)
         if job != "measure" and (limit_s := self._one_off_limit_s) < asked.timeout_s:
             asked = dataclasses.replace(asked, timeout_s=limit_s, timeout_is=SHARE_OF_BUDGET)
         return pool.ask(asked)

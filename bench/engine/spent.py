@@ -15,11 +15,13 @@ class Spent:
 
     imports_s:  looking at machine and subjects, and starting the interpreters.
     building_s: forks, building the network, first calls, checks; failed outcomes as a whole.
+    controls_s: known work that is timed between the samples, and tells how fast the machine was.
     one_off_s:  float64 references, counted figures, the machine's peaks.
     """
 
     imports_s: float = 0.0
     building_s: float = 0.0
+    controls_s: float = 0.0
     one_off_s: float = 0.0
     warmup_s: float = 0.0
     samples_s: float = 0.0
@@ -31,7 +33,8 @@ class Spent:
             return
         self.warmup_s += outcome.warmup_s
         self.samples_s += outcome.timed_s - outcome.warmup_s
-        self.building_s += max(0.0, outcome.wall_s - outcome.timed_s)
+        self.controls_s += outcome.controls_s
+        self.building_s += max(0.0, outcome.wall_s - outcome.timed_s - outcome.controls_s)
 
     @property
     def total_s(self) -> float:

@@ -276,12 +276,16 @@ class _Watched:
 
 def _timed(
     built: prepare.BuiltCase,
+    made: int,
     known: reference_work.Controls,
     watched: _Watched,
     limit: call_timing.Limit,
     room: Callable[[Exception], str | None],
 ) -> call_timing.Timing:
-    """Take the samples, without the controls if memory ends while they hold some."""
+    """Take the samples, without the controls if memory ends while they hold some.
+
+    made: calls of the step before.
+    """
     request = built.request
 
     def take() -> call_timing.Timing:
@@ -291,7 +295,7 @@ def _timed(
                 built.device,
                 request.budget,
                 calls=request.calls,
-                made=prepare.CALLS_BEFORE,
+                made=made,
                 between=known,
                 meter=watched.counting,
                 limit=limit,
@@ -319,7 +323,7 @@ def _measure(request: Request, least: Budget | None = None) -> Entry:
     driver.start()
     watched = _Watched(built.device, counting, power)
     watched.start()
-    times = _timed(built, known, watched, limit, room)
+    times = _timed(built, begun.calls, known, watched, limit, room)
     full = watched.stop()
     driver.stop()
     host = _host_metrics(built, times)
@@ -355,6 +359,7 @@ def _measure(request: Request, least: Budget | None = None) -> Entry:
         | ({"doubts": doubts} if doubts else {})
         | ({"left_out": left_out} if left_out else {}),
         controls={name: tuple(times) for name, times in known.times_s.items()},
+        controls_s=known.spent_s,
         timed_s=times.timed_s + moved.timed_s,
         warmup_s=times.warmup_s + moved.warmup_s,
     )

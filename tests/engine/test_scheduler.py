@@ -468,6 +468,31 @@ LAYER = dataclasses.replace(PLAIN, subject="convnet/conv1")
 ALL_BLOCKS = (LAYER, COMPILED, LAST, PLAIN)
 
 
+def test_repeats_of_a_block_wait_until_those_below_have_their_replicates(
+    stage: Callable[..., Stage],
+) -> None:
+    first_is_disturbed = answering(
+        lambda one, replicate: 0.7 if one == PLAIN and replicate < 3 else 0.0
+    )
+    run = stage(first_is_disturbed, cases=(PLAIN, LAYER), replicates=2, budget_s=100)
+    assert run.runner.measure()
+    last = measured_order(run)[-2:]
+    assert {one for one, _ in last} == {PLAIN, LAYER}  # both sides of a ratio
+    assert [replicate for one, replicate in measured_order(run) if one == LAYER] == [2, 3, 4]
+    assert {replicate for _, replicate in last} == {4}
+
+
+def test_slow_calls_are_looked_at_by_the_first_replicate_that_measured(
+    stage: Callable[..., Stage],
+) -> None:
+    def fails_at_first(job: str, one: Case, replicate: int) -> Answered:
+        return None if replicate == 0 else works(job, one, replicate)
+
+    run = stage(fails_at_first, cases=CASES[:1], replicates=3)
+    run.runner.measure()
+    assert [one.looked for one in run.asked if one.job == "measure"] == [False, False, True]
+
+
 def measured_order(run: Stage) -> list[tuple[Case, int]]:
     return [(one.case, one.replicate) for one in read(run.path) if isinstance(one, Measurement)]
 
@@ -589,6 +614,18 @@ def test_one_off_work_that_does_not_fit_in_waits_until_every_block_is_through(
     run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 10.0, "measure peaks")
     assert run.runner.measure()
     assert at == [sum(1 for _ in measured_order(run))]
+
+
+@pytest.mark.parametrize(("budget_s", "begun_after"), [(16, []), (100, [3])])
+def test_one_off_work_costs_no_replicate(
+    stage: Callable[..., Stage], budget_s: int, begun_after: list[int]
+) -> None:
+    """After three outcomes of 0.5 s the other 27 need 15 s."""
+    run = stage(replicates=10, budget_s=budget_s)
+    at: list[int] = []
+    run.runner.one_off = OneOff(lambda: at.append(len(run.watched.outcomes)), 1.0, "measure peaks")
+    run.runner.measure()
+    assert at == begun_after
 
 
 def test_other_one_off_work_does_not_make_the_counted_figures_look_dear(

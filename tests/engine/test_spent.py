@@ -5,13 +5,20 @@ from bench.engine.spent import Spent
 from tests.support.cases import case
 
 
-def test_an_outcome_is_building_warm_up_and_samples() -> None:
+def test_an_outcome_is_building_controls_warm_up_and_samples() -> None:
     spent = Spent()
-    spent.add(
-        Measurement(case=case(), replicate=0, samples=(), wall_s=5.0, timed_s=3.0, warmup_s=1.0)
+    measured = Measurement(
+        case=case(),
+        replicate=0,
+        samples=(),
+        wall_s=5.0,
+        timed_s=3.0,
+        warmup_s=1.0,
+        controls_s=0.5,
     )
+    spent.add(measured)
     spent.add(Failure(case=case(), replicate=1, status="crash", reason="it died", wall_s=4.0))
-    assert spent == Spent(building_s=2.0 + 4.0, warmup_s=1.0, samples_s=2.0)
+    assert spent == Spent(building_s=1.5 + 4.0, controls_s=0.5, warmup_s=1.0, samples_s=2.0)
 
 
 def test_what_no_part_accounts_for_is_waiting() -> None:

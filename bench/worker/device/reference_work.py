@@ -40,6 +40,7 @@ class Controls:
         self._why_no_memory = why_no_memory
         self.times_s: dict[str, list[float]] = {}
         self.left_out: str | None = None
+        self.spent_s = 0.0  # in all of them
         self._unless_full(lambda: self._begin(device_name))
 
     def __call__(self) -> None:
@@ -62,6 +63,7 @@ class Controls:
         return held
 
     def _unless_full(self, act: Callable[[], None]) -> None:
+        start_s = self._clock()
         try:
             act()
         except Exception as error:
@@ -69,6 +71,8 @@ class Controls:
             if self.left_out is None:
                 raise
             self._works, self.times_s = {}, {}
+        finally:
+            self.spent_s += self._clock() - start_s
 
     def _sample_each(self) -> None:
         with torch.inference_mode(), no_garbage_collection():

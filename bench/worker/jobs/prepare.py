@@ -27,7 +27,7 @@ from bench.worker.timing import call_timing
 from bench.worker.timing.stopwatch import wall_clock
 
 COUNTED_S = 5.0  # a call that takes longer is not made once more to count its work
-CALLS_BEFORE = 2  # of the step by `begin` at least: the first one, and the one that is looked at
+LOOKED_S = 0.1  # a call that takes longer is looked at in the first replicate of its case alone
 SETTLE_CALLS = 3  # of compiled code, before recompiling is a fault; CUDA graphs record in them
 
 
@@ -62,7 +62,16 @@ class SettledCase:
     infinite: finite.InfiniteMasks  # of its first output
     frames: int  # that dynamo had looked at before the first call
     sizes: dict[str, int]  # of what the module keeps from call to call
-    work: growth.Work | None  # of one call; of compiled code unknown
+    work: growth.Work | None  # of one call; None: unknown, as of compiled code, or not counted
+    looked: bool  # at what the layers compute, in a call of its own
+
+    @property
+    def calls(self) -> int:
+        """Return the calls of the step so far, at least: the first one, and one looked at.
+
+        Compiled code has made more, while it settled.
+        """
+        return 2 if self.looked or self.compiling is not None else 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +187,8 @@ def begin(ready: BuiltCase) -> SettledCase:
     if case.tf32 is not None and (runs := cuda.tf32_in_products(case.device)):
         seen["tf32_in_products"] = runs
     work = None
-    if not compiles:
+    looks = not ready.request.looked or first_call_s <= LOOKED_S
+    if not compiles and looks:
         layers, work = _layers_and_work(ready, counted=first_call_s <= COUNTED_S)
         seen |= layers
     refuse(state.problems(case, seen, ready.asked))
@@ -196,6 +206,7 @@ def begin(ready: BuiltCase) -> SettledCase:
         frames,
         sizes,
         work,
+        looks,
     )
 
 
@@ -259,8 +270,9 @@ def end(
         found |= _compile_metrics(begun.compiling, progress, ready, compiling_s)
         if ready.graphs:
             seen["cuda_graphs"] = "recorded" if progress.cudagraph_recorded else "unknown"
-        seen |= _eager_state(ready)
-        refuse(state.problems(case, seen, ready.asked))
+        if begun.looked:
+            seen |= _eager_state(ready)
+            refuse(state.problems(case, seen, ready.asked))
     else:
         refuse_compiled(ready, begun.frames)
     if begun.searching_call_s is not None:

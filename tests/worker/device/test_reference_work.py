@@ -28,6 +28,13 @@ def test_each_call_leaves_one_figure_of_each_control() -> None:
     assert controls.times_s == {name: [1.0, 1.0] for name in ("matmul", "copy", "convolution")}
 
 
+def test_the_time_of_the_controls_has_their_first_and_untimed_calls_in_it() -> None:
+    controls = Controls("cpu", FakeDevice(), Looks())
+    assert controls.spent_s == 7.0  # two looks a control, and the last one
+    controls()
+    assert controls.spent_s == 14.0
+
+
 def test_the_device_is_idle_when_a_control_begins_and_when_it_ends() -> None:
     device = FakeDevice()
     controls = Controls("cpu", device)

@@ -80,6 +80,21 @@ def test_what_is_not_as_asked_is_refused_before_the_samples(
         begin(build(subject, **settings))
 
 
+@pytest.mark.parametrize(
+    ("looked", "first_call_s", "looks"),
+    [(False, 5.0, True), (True, 5.0, False), (True, 0.01, True)],
+)
+def test_a_slow_call_is_looked_at_once_in_all_replicates_and_a_short_one_in_each(
+    monkeypatch: pytest.MonkeyPatch, *, looked: bool, first_call_s: float, looks: bool
+) -> None:
+    built = build("hostile:Small")
+    monkeypatch.setattr(call_timing, "first_call", lambda step, _: step() or first_call_s)
+    begun = begin(replace(built, request=replace(built.request, looked=looked)))
+    assert ("output_dtypes" in begun.state) is looks
+    assert (begun.work is not None) is looks
+    assert begun.calls == (2 if looks else 1)
+
+
 def test_what_was_turned_during_the_samples_is_refused_after_them() -> None:
     built = build("hostile:Small")
     begun = begin(built)
