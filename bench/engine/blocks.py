@@ -29,9 +29,6 @@ from bench.core.shard import WHOLE, Shard
 from bench.core.subject import parse
 
 COMPILE_OFF = "off"
-# The settings cost more than the plain cases: another dtype may be emulated.  A larger margin would
-# measure plain alone first, and then again beside the settings, which takes longer.
-MARGIN = 1.1
 NOT_SETTINGS = frozenset({"mode", "batch", "input", "device"})
 SETTINGS = tuple(axis for axis in AXES if axis.name not in NOT_SETTINGS)
 
@@ -219,15 +216,27 @@ class Blocks:
 
 
 def fits(
-    *, each_s: float, start_s: float, plain: int, settings: int, now: int, left_s: float
+    *,
+    first_s: float,
+    later_s: float,
+    start_s: float,
+    plain: int,
+    settings: int,
+    now: int,
+    left_s: float,
 ) -> bool:
     """Return whether the plain cases and the settings can run together in the time that is left.
 
-    each_s:  that an outcome of a plain case took.  start_s: that the interpreters took to start.
+    There is no margin: otherwise plain is measured alone first, and then again beside the settings,
+    which takes longer.  Of the last outcome, only the beginning must lie in the time.
+
+    first_s: that an outcome of a plain case took in its first replicate.  later_s: in a later one.
+    start_s: that the interpreters took to start.
     plain, settings: outcomes that are still wanted of them.  now: of the settings', in this round.
     """
     rounds = max(0.0, settings / now - 1) if now else 0.0
-    return MARGIN * ((plain + settings) * each_s + rounds * start_s) <= left_s
+    needed_s = now * first_s + (plain + settings - now) * later_s + rounds * start_s
+    return needed_s - later_s <= left_s
 
 
 def shuffled(cases: Sequence[Case], seed: str) -> list[Case]:

@@ -272,8 +272,8 @@ class Runner:
             if not self._measure_all(order, one, pool):
                 return False
             if one.later:
-                each_s = (self.clock() - begin_s) / len(order)
-                self._together = self._settings_fit(one, each_s)
+                first_s = (self.clock() - begin_s) / len(order)
+                self._together = self._settings_fit(one, first_s)
                 if self._together and not self._measure_all(
                     one.order_of_later(self.run.seed), one, pool
                 ):
@@ -306,10 +306,18 @@ class Runner:
             if case.case_id in plain or len(self.seen.replicates(case)) >= self.run.replicates
         ]
 
-    def _settings_fit(self, one: Round, each_s: float) -> bool:
+    def _settings_fit(self, one: Round, first_s: float) -> bool:
+        """Return whether the settings fit in beside plain.  first_s: that an outcome took here."""
         left_s = self._deadline.left_s
+        once_s = [
+            found.once_s
+            for case in one.own
+            for found in self.seen.of(case)[-1:]
+            if isinstance(found, Measurement)
+        ]
         return left_s is None or blocks.fits(
-            each_s=each_s,
+            first_s=first_s,
+            later_s=first_s - statistics.fmean(once_s or [0.0]),
             start_s=self._started_s,
             plain=self._left_of(self._cases(Block.PLAIN)),
             settings=self._left_of(self._cases(Block.SETTINGS)),
@@ -526,7 +534,7 @@ class Runner:
             return True
         rounds = max(map(self._missing_of, self.plan.cases), default=0)
         needed_s = self._left() * statistics.fmean(took) + rounds * self._started_s
-        return blocks.MARGIN * needed_s + beside_s <= left_s
+        return needed_s + beside_s <= left_s
 
     def _without_static_metrics(self) -> list[Case]:
         """Cases that ran and whose counted figures were not looked for yet, the best block first.

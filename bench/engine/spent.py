@@ -8,6 +8,8 @@ from typing import Any
 
 from bench.core.records import Measurement, Outcome
 
+COMPILING = ("compile_cold_s", "compile_warm_s")  # metrics, of which a Measurement has one
+
 
 @dataclass(kw_only=True)
 class Spent:
@@ -15,12 +17,14 @@ class Spent:
 
     imports_s:  looking at machine and subjects, and starting the interpreters.
     building_s: forks, building the network, first calls, checks; failed outcomes as a whole.
+    compiling_s: first calls of compiled code, as far as a later call takes less.
     controls_s: known work that is timed between the samples, and tells how fast the machine was.
     one_off_s:  float64 references, counted figures, the machine's peaks.
     """
 
     imports_s: float = 0.0
     building_s: float = 0.0
+    compiling_s: float = 0.0
     controls_s: float = 0.0
     one_off_s: float = 0.0
     warmup_s: float = 0.0
@@ -34,7 +38,10 @@ class Spent:
         self.warmup_s += outcome.warmup_s
         self.samples_s += outcome.timed_s - outcome.warmup_s
         self.controls_s += outcome.controls_s
-        self.building_s += max(0.0, outcome.wall_s - outcome.timed_s - outcome.controls_s)
+        building_s = max(0.0, outcome.wall_s - outcome.timed_s - outcome.controls_s)
+        compiling_s = min(sum(outcome.metrics.get(name, 0.0) for name in COMPILING), building_s)
+        self.compiling_s += compiling_s
+        self.building_s += building_s - compiling_s
 
     @property
     def total_s(self) -> float:

@@ -362,6 +362,7 @@ def _measure(request: Request, least: Budget | None = None) -> Entry:
         controls_s=known.spent_s,
         timed_s=times.timed_s + moved.timed_s,
         warmup_s=times.warmup_s + moved.warmup_s,
+        once_s=begun.once_s,
     )
 
 

@@ -152,13 +152,20 @@ def test_what_was_disturbed_is_measured_again_with_both_sides_of_its_ratios() ->
     assert (of_amp.own, of_amp.anchors) == ((AMP,), (PLAIN,))
 
 
-@pytest.mark.parametrize(("left_s", "expected"), [(60.0, True), (40.0, False)])
+@pytest.mark.parametrize(("left_s", "expected"), [(39.6, True), (39.4, False)])
 def test_whether_both_fit_is_reckoned_from_what_the_first_round_took(
     left_s: float, expected: bool
 ) -> None:
-    # 2 plain cases twice more, 6 settings three times: 22 outcomes of 1.5 s, two starts of 4 s:
-    # 41 s, and 53.3 s with the margin.
-    assert fits(each_s=1.5, start_s=4, plain=4, settings=18, now=6, left_s=left_s) is expected
+    # 2 plain cases twice more, 6 settings three times: 6 outcomes of 1.5 s, 16 of 1.5 s, two starts
+    # of 4 s; the last one has to begin in time.
+    known = {"start_s": 4, "plain": 4, "settings": 18, "now": 6, "left_s": left_s}
+    assert fits(first_s=1.5, later_s=1.5, **known) is expected
+
+
+def test_later_replicates_that_take_less_make_room_for_the_settings() -> None:
+    # 6 outcomes of 1.5 s, 15 of 1 s, two starts of 4 s: 32 s
+    assert fits(first_s=1.5, later_s=1, start_s=4, plain=4, settings=18, now=6, left_s=32)
+    assert not fits(first_s=1.5, later_s=1.1, start_s=4, plain=4, settings=18, now=6, left_s=32)
 
 
 def speedup(together: bool, of: Case, slowdown: float, seed: int) -> ratios.Estimate:

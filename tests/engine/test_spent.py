@@ -21,6 +21,17 @@ def test_an_outcome_is_building_controls_warm_up_and_samples() -> None:
     assert spent == Spent(building_s=1.5 + 4.0, controls_s=0.5, warmup_s=1.0, samples_s=2.0)
 
 
+def test_compiling_is_a_part_of_its_own() -> None:
+    spent = Spent()
+    for metrics in ({"compile_cold_s": 6.0}, {"compile_warm_s": 1.0}):
+        spent.add(
+            Measurement(
+                case=case(), replicate=0, samples=(), metrics=metrics, wall_s=9.0, timed_s=2.0
+            )
+        )
+    assert spent == Spent(building_s=1.0 + 6.0, compiling_s=6.0 + 1.0, samples_s=4.0)
+
+
 def test_what_no_part_accounts_for_is_waiting() -> None:
     spent = Spent(imports_s=2.0, samples_s=3.0)
     assert spent.completed(9.0) == Spent(imports_s=2.0, samples_s=3.0, waiting_s=4.0)

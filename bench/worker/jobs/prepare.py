@@ -64,6 +64,7 @@ class SettledCase:
     sizes: dict[str, int]  # of what the module keeps from call to call
     work: growth.Work | None  # of one call; None: unknown, as of compiled code, or not counted
     looked: bool  # at what the layers compute, in a call of its own
+    looked_s: float  # that this call took
 
     @property
     def calls(self) -> int:
@@ -72,6 +73,15 @@ class SettledCase:
         Compiled code has made more, while it settled.
         """
         return 2 if self.looked or self.compiling is not None else 1
+
+    @property
+    def once_s(self) -> float:
+        """Return the seconds that no later replicate of the case takes.
+
+        They are those of the call that is looked at, and of the one that is held against it at the
+        end.
+        """
+        return 2 * self.looked_s if self.first_call_s > LOOKED_S else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +198,11 @@ def begin(ready: BuiltCase) -> SettledCase:
         seen["tf32_in_products"] = runs
     work = None
     looks = not ready.request.looked or first_call_s <= LOOKED_S
+    start_s = wall_clock()
     if not compiles and looks:
         layers, work = _layers_and_work(ready, counted=first_call_s <= COUNTED_S)
         seen |= layers
+    looked_s = wall_clock() - start_s
     refuse(state.problems(case, seen, ready.asked))
     if not compiles:
         refuse_compiled(ready, frames)
@@ -207,6 +219,7 @@ def begin(ready: BuiltCase) -> SettledCase:
         sizes,
         work,
         looks,
+        looked_s,
     )
 
 
