@@ -9,7 +9,8 @@ of its sides were measured in the same round.  Two rules see to that:
 - The plain cases and the settings run in the same rounds if the time that the first plain
   replicate took says that both fit into the budget.  In the first round the plain cases come
   first, so that there are figures soon; in the others the order is random over both, so that a
-  drift inside a round has no direction.
+  drift inside a round has no direction.  So do compiled networks and layers, which saves the
+  starts of half of the interpreters.
 - Else each round of a lower block measures its anchors again: those cases of the blocks above that
   its ratios stand on.  Replicate numbers go on, so what was measured at another time has another
   number and is not paired.
@@ -42,6 +43,12 @@ class Block(enum.IntEnum):
     LAYERS = 3
 
 
+# A block → the one below it, whose cases join its rounds where both fit into the budget.
+JOINS: Mapping[Block, Block] = {Block.PLAIN: Block.SETTINGS, Block.COMPILED: Block.LAYERS}
+# Which blocks the one below has joined; a block that is missing: not decided yet.
+Joined = Mapping[Block, bool]
+
+
 class SoFar(Protocol):
     """The results of a run."""
 
@@ -55,7 +62,8 @@ class Round:
 
     own:     cases whose replicates are wanted.
     anchors: cases of the blocks above, measured again so that ratios have both sides here.
-    later:   cases that join after `own` if there is time: the settings in the first round.
+    later:   cases that join after `own` if there is time: those of the block below in the first
+             round of a block.
     """
 
     block: Block
@@ -106,11 +114,10 @@ class Blocks:
         )
 
     def next_round(
-        self, seen: SoFar, least: int, *, together: bool | None, resumed: bool = False
+        self, seen: SoFar, least: int, *, joined: Joined, resumed: bool = False
     ) -> Round | None:
         """Return the next round; None if every case has `least` replicates or is tried no more.
 
-        together: whether the settings run with the plain cases; None: not decided yet.
         resumed:  an interrupted round may be continued: it keeps its number, and its outcomes are
                   not measured again.
         """
@@ -118,27 +125,35 @@ class Blocks:
             own = self._needing(block, seen, least)
             if not own:
                 continue
-            settings: tuple[Case, ...] = ()
-            if block is Block.PLAIN and together is not False:
-                settings = self._needing(Block.SETTINGS, seen, least)
+            below: tuple[Case, ...] = ()
+            if block in JOINS and joined.get(block) is not False:
+                below = self._needing(JOINS[block], seen, least)
             number = self._next_number(seen)
-            first = number == self.shard.first or together is None
-            joined = own if first else own + settings
+            first = number == self.shard.first or block not in joined
+            all_own = own if first else own + below
             found = Round(
                 block,
                 number,
-                joined,
-                self._anchors_of(joined, seen),
-                settings if first else (),
+                all_own,
+                self._anchors_of((*own, *below), seen),
+                below if first else (),
             )
             return self._gone_on_with(found, seen) if resumed else found
         return None
 
-    def rounds_left(self, block: Block, seen: SoFar, least: int) -> tuple[int, int]:
-        """Return how many rounds a block still needs at least, and the anchors in each of them."""
-        own = self._needing(block, seen, least)
-        rounds = max((least - len(seen.replicates(case)) for case in own), default=0)
-        return rounds, len(self._anchors_of(own, seen))
+    def anchors_left(self, seen: SoFar, least: int, *, joined: Joined) -> int:
+        """Return how many outcomes of anchors the rounds that are left have, as far as is known."""
+        total = 0
+        for block in Block:
+            below = next((one for one, other in JOINS.items() if other is block), None)
+            if below is not None and joined.get(below) is not False:
+                continue  # it has no rounds of its own
+            own = self._needing(block, seen, least)
+            if block in JOINS and joined.get(block) is not False:
+                own += self._needing(JOINS[block], seen, least)
+            rounds = max((least - len(seen.replicates(case)) for case in own), default=0)
+            total += rounds * len(self._anchors_of(own, seen))
+        return total
 
     def again(self, disturbed: Iterable[Case], block: Block, seen: SoFar) -> Round:
         """A further replicate of cases that other work disturbed, with both sides of each ratio."""
@@ -192,9 +207,9 @@ class Blocks:
         """The same round under the last number, if that one was begun for the same block."""
         last = found.replicate - self.shard.count
         blocks = [b for b in Block if any(last in seen.replicates(c) for c in self.members[b])]
-        joint = {Block.PLAIN, Block.SETTINGS}
-        same = bool(blocks) and (
-            max(blocks) is found.block or (found.block in joint and max(blocks) in joint)
+        same = bool(blocks) and any(
+            found.block in joint and max(blocks) in joint
+            for joint in ({found.block}, *map(set, JOINS.items()))
         )
         # Of a block that begins, nothing has that number: it was the round of a block above.
         if not same or not any(last in seen.replicates(c) for c in self.members[found.block]):
@@ -215,28 +230,24 @@ class Blocks:
         )
 
 
-def fits(
-    *,
-    first_s: float,
-    later_s: float,
-    start_s: float,
-    plain: int,
-    settings: int,
-    now: int,
-    left_s: float,
-) -> bool:
-    """Return whether the plain cases and the settings can run together in the time that is left.
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Outcomes that are still wanted.  each_s: seconds of one of them."""
 
-    There is no margin: otherwise plain is measured alone first, and then again beside the settings,
-    which takes longer.  Of the last outcome, only the beginning must lie in the time.
+    count: int
+    each_s: float
 
-    first_s: that an outcome of a plain case took in its first replicate.  later_s: in a later one.
-    start_s: that the interpreters took to start.
-    plain, settings: outcomes that are still wanted of them.  now: of the settings', in this round.
+
+def fits(wanted: Collection[Wanted], *, rounds: float, round_s: float, left_s: float) -> bool:
+    """Return whether two blocks can run together in the time that is left.
+
+    There is no margin: otherwise the upper one is measured alone first, and then again beside the
+    other, which takes longer.  Of the last outcome, only the beginning must lie in the time.
+
+    rounds: that still have to start.  round_s: seconds that one takes beside what is wanted.
     """
-    rounds = max(0.0, settings / now - 1) if now else 0.0
-    needed_s = now * first_s + (plain + settings - now) * later_s + rounds * start_s
-    return needed_s - later_s <= left_s
+    needed_s = sum(one.count * one.each_s for one in wanted) + rounds * round_s
+    return needed_s - max((one.each_s for one in wanted if one.count), default=0.0) <= left_s
 
 
 def shuffled(cases: Sequence[Case], seed: str) -> list[Case]:

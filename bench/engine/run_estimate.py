@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from bench.core.records import Case
 from bench.core.subject import parse
-from bench.engine.blocks import COMPILE_OFF, Blocks, Round
+from bench.engine.blocks import COMPILE_OFF, JOINS, Blocks, Round
 from bench.plan.case_costs import ATTEMPTS, Estimate, costs_of, input_bytes
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
@@ -66,9 +66,10 @@ def outcomes(cases: Sequence[Case], replicates: int) -> int:
 
 
 def rounds(cases: Sequence[Case], replicates: int) -> Iterator[Round]:
-    """Those of a run in which the settings fit in beside the plain cases, and nothing fails."""
+    """Those of a run in which each block that can join the one above does, and nothing fails."""
     blocks, seen = Blocks.of(cases), _Simulated()
-    while one := blocks.next_round(seen, replicates, together=True):
+    joined = dict.fromkeys(JOINS, True)
+    while one := blocks.next_round(seen, replicates, joined=joined):
         for case in (*one.own, *one.anchors, *one.later):
             seen.numbers.setdefault(case.case_id, set()).add(one.replicate)
         yield one

@@ -27,7 +27,7 @@ from bench.core.records import (
 )
 from bench.core.shard import WHOLE, Shard
 from bench.engine import blocks, lanes, policy, shared_transfers, static_metrics
-from bench.engine.blocks import Block, Blocks, Round
+from bench.engine.blocks import JOINS, Block, Blocks, Round, Wanted
 from bench.engine.fork_server import ForkServer
 from bench.engine.requests import request
 from bench.engine.spent import Spent
@@ -41,6 +41,7 @@ from bench.stats.intervals import relative_half_width
 
 FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these
 REPEATS_SHARE = 0.2  # of the time left that repeats of what was disturbed may take
+WARM_SHARE = 0.2  # of the time of the first compiling that a later one takes: its cache is full
 FRUITLESS = 5  # outcomes in a row that were disturbed: the machine is busy for good
 # Of the budget that one-off work may take before every block has its replicates.
 ONE_OFF_SHARE = 0.15
@@ -201,7 +202,8 @@ class Runner:
     _extras: policy.Deadline = field(init=False, repr=False)
     _repeats: policy.Allowance = field(init=False, repr=False)
     _experience: Experience = field(init=False)
-    _together: bool | None = None  # whether settings run in the rounds of the plain cases
+    # Blocks → whether the block below runs in their rounds; not there: not decided yet.
+    _joined: dict[Block, bool] = field(default_factory=dict, repr=False)
     _disturbed_in_a_row: int = 0
     _started_s: float = 0.0  # that the interpreters of a round took to start at most
     _next: Starting | None = None  # the interpreters of the round that follows
@@ -225,8 +227,9 @@ class Runner:
         )
         self._repeats = policy.Allowance(deadline=self._extras, share=REPEATS_SHARE)
         self.watcher.begin(self._left())
-        if budget_s is None or any(map(self.seen.measured, self._cases(Block.SETTINGS))):
-            self._together = True
+        for block, below in JOINS.items():
+            if budget_s is None or any(map(self.seen.measured, self._cases(below))):
+                self._joined[block] = True
         try:
             if not (self._all_blocks() and self._rest_of_one_off()):
                 return False
@@ -251,7 +254,7 @@ class Runner:
 
     def _next_round(self, *, resumed: bool) -> Round | None:
         return self._blocks.next_round(
-            self.seen, self.run.replicates, together=self._together, resumed=resumed
+            self.seen, self.run.replicates, joined=self._joined, resumed=resumed
         )
 
     def _what_is_missing(self) -> str:
@@ -271,15 +274,11 @@ class Runner:
             order = one.order(self.run.seed)
             if not self._measure_all(order, one, pool):
                 return False
-            if one.later:
+            if one.later or (one.block in JOINS and one.block not in self._joined):
                 first_s = (self.clock() - begin_s) / len(order)
-                self._together = self._settings_fit(one, first_s)
-                if self._together and not self._measure_all(
-                    one.order_of_later(self.run.seed), one, pool
-                ):
+                joined = self._joined[one.block] = bool(one.later) and self._fits(one, first_s)
+                if joined and not self._measure_all(one.order_of_later(self.run.seed), one, pool):
                     return False
-            elif one.block is Block.PLAIN and self._together is None:
-                self._together = False  # there are none
             self._do_one_off()
             if todo := self._to_be_counted():
                 if not self._energy_is_counted():  # importing torch costs some
@@ -306,24 +305,55 @@ class Runner:
             if case.case_id in plain or len(self.seen.replicates(case)) >= self.run.replicates
         ]
 
-    def _settings_fit(self, one: Round, first_s: float) -> bool:
-        """Return whether the settings fit in beside plain.  first_s: that an outcome took here."""
+    def _fits(self, one: Round, first_s: float) -> bool:
+        """Return whether the block below fits into the rounds of this one, after its first round.
+
+        first_s: that an outcome took in it.
+        """
         left_s = self._deadline.left_s
-        once_s = [
-            found.once_s
-            for case in one.own
-            for found in self.seen.of(case)[-1:]
-            if isinstance(found, Measurement)
-        ]
-        return left_s is None or blocks.fits(
-            first_s=first_s,
-            later_s=first_s - statistics.fmean(once_s or [0.0]),
-            start_s=self._started_s,
-            plain=self._left_of(self._cases(Block.PLAIN)),
-            settings=self._left_of(self._cases(Block.SETTINGS)),
-            now=len(one.later),
+        if left_s is None:
+            return True
+        wanted = self._settings_wanted if one.block is Block.PLAIN else self._layers_wanted
+        rounds = max(map(self._missing_of, (*self._cases(one.block), *one.later)), default=0)
+        anchors_s = sum(map(self._wall_s, one.anchors))
+        return blocks.fits(
+            wanted(one, first_s),
+            # One outcome of each case that joins now is of the round that has started.
+            rounds=rounds - 1,
+            round_s=self._started_s + anchors_s,
             left_s=left_s,
         )
+
+    def _settings_wanted(self, one: Round, first_s: float) -> list[Wanted]:
+        """Return what plain cases and settings still need: settings take as long as plain."""
+        once_s = [found.once_s for found in self._last_of(one.own)]
+        later_s = first_s - statistics.fmean(once_s or [0.0])
+        now = len(one.later)
+        left = self._left_of(self._cases(Block.PLAIN)) + self._left_of(self._cases(Block.SETTINGS))
+        return [Wanted(now, first_s), Wanted(left - now, later_s)]
+
+    def _layers_wanted(self, one: Round, first_s: float) -> list[Wanted]:
+        """Return what compiled networks and layers still need.
+
+        A layer takes as long as its whole network at most.
+        """
+        wholes = [*self._cases(Block.PLAIN), *self._cases(Block.SETTINGS)]
+        eager_s = [found.wall_s for found in self._last_of(wholes)]
+        compiled_s = [
+            found.wall_s - (1 - WARM_SHARE) * found.metrics.get("compile_cold_s", 0.0)
+            for found in self._last_of(one.own)
+        ]
+        layers = self._left_of(self._cases(Block.LAYERS))
+        compiled = self._left_of(self._cases(Block.COMPILED))
+        return [
+            Wanted(layers, statistics.fmean(eager_s or [first_s])),
+            Wanted(compiled, max(compiled_s, default=first_s)),
+        ]
+
+    def _last_of(self, cases: Sequence[Case]) -> list[Measurement]:
+        """Return the last outcome of each case that was measured in it."""
+        last = [found for case in cases for found in self.seen.of(case)[-1:]]
+        return [found for found in last if isinstance(found, Measurement)]
 
     def _measure_all(
         self,
@@ -385,8 +415,8 @@ class Runner:
     def _again(self, block: Block) -> None:
         """Further replicates of what other work disturbed, while that helps and time is left."""
         members = [*self._cases(block)]
-        if block is Block.PLAIN and self._together:
-            members += self._cases(Block.SETTINGS)
+        if self._joined.get(block):
+            members += self._cases(JOINS[block])
         for repeats in range(1, policy.MOST_REPEATS + 1):
             disturbed = [
                 case
@@ -433,14 +463,8 @@ class Runner:
 
     def _left(self) -> int:
         """Outcomes still to be measured, as far as is known; with those of the anchors."""
-        return self._left_of(self.plan.cases) + sum(map(self._anchors_left, Block))
-
-    def _anchors_left(self, block: Block) -> int:
-        """Those that the rounds of a block add to its own."""
-        if block is Block.SETTINGS and self._together is not False:
-            return 0  # the plain cases are of the same rounds
-        rounds, anchors = self._blocks.rounds_left(block, self.seen, self.run.replicates)
-        return rounds * anchors
+        anchors = self._blocks.anchors_left(self.seen, self.run.replicates, joined=self._joined)
+        return self._left_of(self.plan.cases) + anchors
 
     def _left_of(self, cases: Sequence[Case]) -> int:
         return sum(map(self._missing_of, cases))

@@ -468,6 +468,20 @@ LAYER = dataclasses.replace(PLAIN, subject="convnet/conv1")
 ALL_BLOCKS = (LAYER, COMPILED, LAST, PLAIN)
 
 
+@pytest.mark.parametrize(("budget_s", "together"), [(100, True), (13, False)])
+def test_layers_run_in_the_rounds_of_compiled_networks_if_both_fit(
+    stage: Callable[..., Stage], budget_s: int, together: bool
+) -> None:
+    run = stage(cases=ALL_BLOCKS, replicates=3, budget_s=budget_s)
+    run.runner.measure()
+    numbers = {
+        one: {replicate for other, replicate in measured_order(run) if other == one}
+        for one in (COMPILED, LAYER)
+    }
+    assert numbers[COMPILED] == {3, 4, 5}
+    assert (numbers[LAYER] == {3, 4, 5}) is together
+
+
 def test_repeats_of_a_block_wait_until_those_below_have_their_replicates(
     stage: Callable[..., Stage],
 ) -> None:
