@@ -6,11 +6,10 @@ blocks above it have as many replicates as were asked for, so a budget cuts from
 Ratios are paired by replicate, and the speed of a machine drifts.  So a ratio is safe only if both
 of its sides were measured in the same round.  Two rules see to that:
 
-- The plain cases and the settings run in the same rounds if the time that the first plain
-  replicate took says that both fit into the budget.  In the first round the plain cases come
-  first, so that there are figures soon; in the others the order is random over both, so that a
-  drift inside a round has no direction.  So do compiled networks and layers, which saves the
-  starts of half of the interpreters.
+- The settings run in the rounds of the plain cases, and the layers in those of the compiled
+  networks, if the time that the first round of the upper block took says that both fit into the
+  budget.  In that first round the upper block comes first, so that there are figures soon; in the
+  others the order is random over both, so that a drift inside a round has no direction.
 - Else each round of a lower block measures its anchors again: those cases of the blocks above that
   its ratios stand on.  Replicate numbers go on, so what was measured at another time has another
   number and is not paired.
