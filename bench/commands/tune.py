@@ -29,7 +29,7 @@ from bench.results.journal import Journal
 from bench.start import roots
 from bench.terminal.progress import wide_console
 from bench.tune import objectives, space, tune_result
-from bench.tune.confirm import Confirmation
+from bench.tune.confirm import SEARCH_PAIRS, Confirmation
 from bench.tune.earlier import Earlier
 from bench.tune.lab import ProcessLab
 from bench.tune.objectives import COUNTED, Objective
@@ -258,7 +258,7 @@ def _raced(
         with gpu_driver.kept_loaded(devices):
             search.run()
             if search.can_answer():
-                pairs = Confirmation(search.comparisons())
+                pairs = Confirmation(search.comparisons(), most=SEARCH_PAIRS)
             if pairs.compared:
                 say("fresh pairs of the best setting and of what it is compared with")
             pairs.run(pair, lambda: time.monotonic() + longest_s > end_s)

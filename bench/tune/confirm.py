@@ -9,6 +9,9 @@ from bench.core.records import Case
 from bench.stats.intervals import LEAST_REPLICATES, STOPPED_LEVEL, centre, t_quantile
 
 LEAST_PAIRS, MOST_PAIRS = 5, 8
+# Of a search: more of them narrow the interval, and take longer than the race
+# (`python -m experiments.tune_proof`).
+SEARCH_PAIRS = 4
 # Half width of an interval on logs at which no more pairs are taken: absolute, or as a share of the
 # speedup's log.  1.5× ± 5 % says all that a user needs.
 PRECISE, PRECISE_SHARE = 0.02, 0.125
@@ -58,18 +61,22 @@ def _half(values: Sequence[float]) -> float | None:
 
 @dataclass
 class Confirmation:
-    """Fresh pairs of some comparisons (a, b), by name; an interrupt keeps what was taken."""
+    """Fresh pairs of some comparisons (a, b), by name; an interrupt keeps what was taken.
+
+    most: pairs of each comparison.
+    """
 
     compared: Mapping[str, tuple[Case, Case]]
     values: dict[str, list[float]] = field(default_factory=dict)
     failed: set[str] = field(default_factory=set)
+    most: int = MOST_PAIRS
 
     def run(self, take: TakePair, ended: Callable[[], bool]) -> None:
-        """Take pairs until each comparison is precise, failed, or has MOST_PAIRS.
+        """Take pairs until each comparison is precise, failed, or has `most` of them.
 
         ended: whether no further pair may begin.
         """
-        for number in range(MOST_PAIRS):
+        for number in range(self.most):
             left = [name for name in self.compared if self._open(name)]
             if not left or ended():
                 return

@@ -6,7 +6,7 @@ Order of the work, so that a budget cuts what matters least:
 2. one round of every setting without a compiler; those far behind the leader are dropped;
 3. the float64 check of those left, and their memory; wrong ones are refused;
 4. the compiler's modes on the best of them;
-5. rounds of all that may still be the best, until one is left or their times agree within NEAR.
+5. rounds of all that may still be the best, until one is left or their times agree within ENOUGH.
 """
 
 import contextlib
@@ -28,8 +28,12 @@ from bench.tune.space import Space, changed
 from bench.tune.static import Static, refused
 
 NEAR = 0.02  # two settings within this share of each other are the same to a user
-MOST_ROUNDS = 8
-COMPILED_ON = 3  # the best settings without a compiler, on which it is tried
+# The race ends when the intervals of all that are left are within ENOUGH of the leader.  Both were
+# chosen on the rounds of `python -m experiments.tune_proof`: more rounds take longer and choose no
+# better, and neither does the compiler on more than one setting.
+ENOUGH = 0.04
+MOST_ROUNDS = 6
+MOST_COMPILED_ON = 3  # settings on which the compiler is tried, until it works
 MOST_DOUBLINGS = 12
 FALLS = 2  # batch sizes in a row that are slower than the best one
 
@@ -92,7 +96,7 @@ class Search:
         while self._any_left() and not self._deadline.spent and self.rounds < MOST_ROUNDS:
             found = self.race()
             # Round 0 alone says nothing of the spread.
-            if self.rounds >= race.LEAST_ROUNDS and (len(found.left) == 1 or found.widest < NEAR):
+            if self.rounds >= race.LEAST_ROUNDS and (len(found.left) == 1 or found.widest < ENOUGH):
                 self.complete = True
                 return
             cases = self._with_plain([self.cases[key] for key in found.left])
@@ -212,7 +216,10 @@ class Search:
         return f"its result could not be checked, and that of plain could: {static.doubt}"
 
     def _compile(self, space: Space) -> None:
-        """Measure one round of the compile modes on the best eager settings."""
+        """Measure one round of the compile modes on the best eager setting.
+
+        Where no mode works on it, the next best one is tried.
+        """
         if not space.compiled or not self._any_left():
             return
         best = sorted(
@@ -224,14 +231,14 @@ class Search:
         chosen: dict[tuple[str, ...], Case] = {}
         for case in best:
             chosen.setdefault((case.dtype, case.amp, case.memory_format), case)
-        compiled = [
-            dataclasses.replace(case, compile=mode)
-            for case in list(chosen.values())[:COMPILED_ON]
-            for mode in space.compiled
-        ]
-        self.tell(f"{number_of(len(compiled), 'setting')} will be compiled, which takes longer")
-        self._round(self._with_plain([*self.left(), *compiled]))
-        self._check(self._may_win())
+        for case in list(chosen.values())[:MOST_COMPILED_ON]:
+            compiled = [dataclasses.replace(case, compile=mode) for mode in space.compiled]
+            self.tell(f"{number_of(len(compiled), 'setting')} will be compiled, which takes longer")
+            self._round(self._with_plain([*self.left(), *compiled]))
+            self._check(self._may_win())
+            known = self.costs.keys() - self.refused.keys()
+            if self._deadline.spent or any(one.case_id in known for one in compiled):
+                return
 
     def _order(self, case: Case) -> tuple[float, float]:
         """Return the sort key: the counted figure if there is one, then the time."""

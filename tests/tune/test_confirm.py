@@ -35,6 +35,14 @@ def test_pairs_that_agree_are_few_and_those_that_scatter_are_more() -> None:
         assert asked == [2] * pairs
 
 
+def test_a_search_takes_as_many_pairs_as_it_is_given() -> None:
+    asked: list[int] = []
+    found = Confirmation(BOTH, most=4)
+    found.run(taking(0.2, asked), lambda: False)  # type: ignore[arg-type]
+    assert asked == [2] * 4
+    assert found.of("plain") is not None
+
+
 def test_both_comparisons_have_their_speedup_and_its_interval() -> None:
     found = Confirmation(BOTH)
     found.run(taking(0.01, []), lambda: False)  # type: ignore[arg-type]

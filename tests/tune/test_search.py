@@ -179,6 +179,20 @@ def test_a_setting_that_fails_is_refused_with_its_status() -> None:
     assert found.winner()[0] == compiled(AMP)
 
 
+def test_the_compiler_is_tried_on_the_best_setting_and_on_the_next_where_it_fails() -> None:
+    lab = FakeLab(time_s)
+    search(lab).run()
+    tried = {key for keys in lab.rounds for key in keys if "compile=default" in key}
+    assert tried == {compiled(BOTH).case_id}
+    failure = Failure(case=compiled(BOTH), replicate=0, status="error", reason="no such operator")
+    found = search(FakeLab(time_s, failing={compiled(BOTH).case_id: failure}))
+    found.run()
+    assert found.refused[compiled(BOTH).case_id].reason == "error: no such operator"
+    assert found.winner()[0] == BOTH
+    tried = {key for key in found.costs if "compile=default" in key}
+    assert tried == {compiled(AMP).case_id}
+
+
 def test_of_equal_settings_the_simplest_is_named() -> None:
     found = search(FakeLab(lambda one: 10e-3 / (1.5 if one.amp == "bfloat16" else 1.0)))
     found.run()
