@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from bench.commands.tune import BUDGET_S, CONFIRM_SHARE
 from bench.core.decode import case as case_of
 from bench.core.records import Case, Measurement, Samples
-from bench.tune import search as search_module
 from bench.tune.confirm import SEARCH_PAIRS, Confirmation
 from bench.tune.search import Search
 from bench.tune.space import Space
@@ -188,12 +187,10 @@ def simulated(sweep: Sweep, seed: int) -> Searched:
         clock=lambda: lab.now_s,
     )
     search.run()
-    winner, second = search.winner()
     plain = sweep.space.plain
     pairs = Confirmation(search.comparisons(), most=SEARCH_PAIRS)
     pairs.run(lab.pair, lambda: lab.now_s > BUDGET_S)
-    if second is not None and (better := pairs.of_second(search_module.NEAR)):
-        winner, pairs = second, better
+    winner, _, pairs = search.answer(pairs)
     printed = pairs.of("plain")
     holds = None
     if printed is not None and printed.low is not None and printed.high is not None:

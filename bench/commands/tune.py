@@ -32,8 +32,8 @@ from bench.tune import objectives, space, tune_result
 from bench.tune.confirm import SEARCH_PAIRS, Confirmation
 from bench.tune.earlier import Earlier
 from bench.tune.lab import ProcessLab
-from bench.tune.objectives import COUNTED, Objective
-from bench.tune.search import NEAR, Search
+from bench.tune.objectives import Objective
+from bench.tune.search import Search
 from bench.tune.tune_result import Candidate, TuneOutcome
 from bench.verdict import tables
 
@@ -273,10 +273,7 @@ def _outcome(
     spent_s: float,
     options: RunOptions,
 ) -> TuneOutcome:
-    winner, second = search.winner()
-    better = None if search.objective in COUNTED else pairs.of_second(NEAR)
-    if better and second is not None:
-        winner, second, pairs = second, winner, better
+    winner, second, pairs = search.answer(pairs)
     plain = search.plain
     assert plain is not None
     return TuneOutcome(

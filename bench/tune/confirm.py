@@ -100,17 +100,29 @@ class Confirmation:
         """Return the speedup of b over a; None without a pair."""
         return confirmed(self.values.get(name, []))
 
-    def of_second(self, near: float) -> "Confirmation | None":
-        """Return the pairs of the second best in the place of the winner, if they say it is faster.
+    def of_second(self, near: float, *, simpler: bool) -> "Confirmation | None":
+        """Return the pairs of the second best in the place of the winner, if it is to be named.
 
-        near: by less than this share two settings are the same to a user.
+        That is so if they say that it is faster, or, of a simpler one, if they cannot tell the two
+        apart.
 
-        The speedup of the second best over plain is that of the winner by that of the winner over
-        the second best, pair by pair of the same number.
+        near:    by less than this share two settings are the same to a user.
+        simpler: whether the second best is the simpler setting.
         """
         told = self.of("second")
-        if told is None or told.high is None or told.high >= 1 or told.ratio > 1 / (1 + near):
+        if told is None or told.low is None or told.high is None:
             return None
+        faster = told.high < 1 and told.ratio <= 1 / (1 + near)
+        if not faster and not (simpler and told.low <= 1):
+            return None
+        return self._exchanged()
+
+    def _exchanged(self) -> "Confirmation":
+        """Return the pairs as if the second best were the winner.
+
+        Its speedup over plain is that of the winner by that of the winner over it, pair by pair of
+        the same number.
+        """
         second, winner = self.compared["second"]
         of_winner = self.values["second"]
         compared, values = {"second": (winner, second)}, {"second": [-one for one in of_winner]}

@@ -23,6 +23,7 @@ from bench.core.records import Case, Failure, Measurement, Outcome
 from bench.core.text import number_of
 from bench.engine.policy import Deadline
 from bench.tune import objectives, race
+from bench.tune.confirm import Confirmation
 from bench.tune.objectives import COUNTED, Objective
 from bench.tune.space import Space, changed
 from bench.tune.static import Static, refused
@@ -326,6 +327,19 @@ class Search:
         if second is not None and second != plain and second in self.left():
             found["second"] = second, winner
         return found
+
+    def answer(self, pairs: Confirmation) -> tuple[Case, Case | None, Confirmation]:
+        """Return the setting to use, the best of the others, and the pairs from its side.
+
+        pairs: fresh ones of `comparisons`.
+        """
+        winner, second = self.winner()
+        assert self.plain is not None
+        if second is None or self.objective in COUNTED:
+            return winner, second, pairs
+        simpler = self._simplicity(second, self.plain) < self._simplicity(winner, self.plain)
+        exchanged = pairs.of_second(NEAR, simpler=simpler)
+        return (second, winner, exchanged) if exchanged else (winner, second, pairs)
 
     def _ranked(self) -> list[Case]:
         """Return the candidates with a right result and a known figure, the best first."""

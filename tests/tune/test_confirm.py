@@ -105,7 +105,7 @@ def test_a_second_best_that_the_pairs_show_faster_takes_the_place_of_the_winner(
         # time of FAST / time of the other: 0.8 of PLAIN, 1.05 of the second best
         {"plain": [math.log(0.8)] * 5, "second": [math.log(1.05 + 0.001 * n) for n in range(5)]},
     )
-    better = pairs.of_second(0.02)
+    better = pairs.of_second(0.02, simpler=False)
     assert better is not None
     assert better.compared == {"plain": (PLAIN, third), "second": (FAST, third)}
     over_plain, over_second = better.of("plain"), better.of("second")
@@ -114,17 +114,33 @@ def test_a_second_best_that_the_pairs_show_faster_takes_the_place_of_the_winner(
     assert over_plain.ratio == pytest.approx(1.052 / 0.8, rel=1e-3)
     assert over_second.ratio == pytest.approx(1.052, rel=1e-3)
     assert over_second.faster
-    assert pairs.of_second(0.10) is None  # as good as equal
+    assert pairs.of_second(0.10, simpler=False) is None  # as good as equal
 
 
 def test_a_second_best_that_is_faster_than_plain_is_compared_with_plain() -> None:
     pairs = Confirmation({"second": (FAST, PLAIN)}, {"second": [0.1, 0.11, 0.1, 0.09, 0.1]})
-    better = pairs.of_second(0.02)
+    better = pairs.of_second(0.02, simpler=False)
     assert better is not None
     assert better.compared["plain"] == (PLAIN, FAST)
     assert better.of("plain") == better.of("second")
 
 
+APART, NOT_TOLD = [-0.1] * 5, [0.3, -0.2, 0.1, 0.2, -0.1]
+
+
+def of_second(values: list[float], *, simpler: bool) -> Confirmation | None:
+    pairs = Confirmation({"second": (FAST, PLAIN)}, {"second": values})
+    return pairs.of_second(0.02, simpler=simpler)
+
+
 def test_a_second_best_that_is_slower_or_not_told_apart_stays_the_second() -> None:
-    for values in ([-0.1] * 5, [0.3, -0.2, 0.1, 0.2, -0.1], [0.1]):
-        assert Confirmation({"second": (FAST, PLAIN)}, {"second": values}).of_second(0.02) is None
+    for values in (APART, NOT_TOLD, [0.1]):
+        assert of_second(values, simpler=False) is None
+
+
+def test_a_simpler_setting_that_cannot_be_told_from_the_winner_is_named_first() -> None:
+    found = of_second(NOT_TOLD, simpler=True)
+    assert found is not None
+    assert found.compared["second"] == (PLAIN, FAST)
+    for values in (APART, [0.1]):  # it is slower; one pair says nothing
+        assert of_second(values, simpler=True) is None

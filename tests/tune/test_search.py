@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from bench.core.records import Case, Failure, Measurement, Outcome, Samples
+from bench.tune.confirm import Confirmation
 from bench.tune.search import Search
 from bench.tune.space import Space
 from bench.tune.static import Static
@@ -191,6 +192,23 @@ def test_the_compiler_is_tried_on_the_best_setting_and_on_the_next_where_it_fail
     assert found.winner()[0] == BOTH
     tried = {key for key in found.costs if "compile=default" in key}
     assert tried == {compiled(AMP).case_id}
+
+
+@pytest.mark.parametrize(
+    ("values", "named"),
+    [([-0.2, 0.2, -0.1, 0.1], BOTH), ([-0.1] * 4, compiled(BOTH)), ([0.1] * 4, BOTH)],
+)
+def test_of_two_that_fresh_pairs_cannot_tell_apart_the_simpler_is_the_answer(
+    values: list[float], named: Case
+) -> None:
+    found = search(FakeLab(time_s))
+    found.run()
+    assert found.winner() == (compiled(BOTH), BOTH)
+    # log(time of the compiled one / time of the other)
+    pairs = Confirmation({"second": (BOTH, compiled(BOTH))}, {"second": values})
+    winner, second, _ = found.answer(pairs)
+    assert winner == named
+    assert {winner, second} == {BOTH, compiled(BOTH)}
 
 
 def test_of_equal_settings_the_simplest_is_named() -> None:
