@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 from bench.core import units
 from bench.core.text import number_of
-from bench.explain import align
 from bench.explain.differences import BETWEEN, IDLE, Difference, Whole
 from bench.results.profile_parts import FusedKernel, GraphBreak, ModuleCall, StepParts
 
@@ -62,17 +61,15 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The calls of modules on both sides, by the name of the row in B."""
+    """The calls of modules on both sides, by row: the names are those of B."""
 
     a: Mapping[str, ModuleCall]
     b: Mapping[str, ModuleCall]
     order: Sequence[str]
 
     @classmethod
-    def of(cls, a: StepParts, b: StepParts, names: Mapping[str, str]) -> "Rows":
-        to_b = {left: right for right, left in names.items()}
-        left = {align.rows(to_b, one.row) or one.row: one for one in a.modules}
-        right = {one.row: one for one in b.modules}
+    def of(cls, a: StepParts, b: StepParts) -> "Rows":
+        left, right = ({one.row: one for one in side.modules} for side in (a, b))
         return cls(left, right, list(dict.fromkeys((*right, *left))))
 
     def both(self, row: str) -> tuple[ModuleCall, ModuleCall] | None:
@@ -102,15 +99,12 @@ def _flips(modules: Sequence[ModuleCall]) -> int:
     return sum(one != other for one, other in itertools.pairwise(formats))
 
 
-def find(
-    a: StepParts,
-    b: StepParts,
-    every: Sequence[Difference],
-    names: Mapping[str, str],
-    whole: Whole,
-) -> list[Cause]:
-    """Return the causes, the most important first.  No part belongs to two of them."""
-    rows, left = Rows.of(a, b, names), list(every)
+def find(a: StepParts, b: StepParts, every: Sequence[Difference], whole: Whole) -> list[Cause]:
+    """Return the causes, the most important first.  No part belongs to two of them.
+
+    a: with the names of B (`align.renamed`).
+    """
+    rows, left = Rows.of(a, b), list(every)
     found: list[Cause] = []
     for maker in MAKERS:
         made, left = maker(a, b, rows, left)

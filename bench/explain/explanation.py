@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.core import units
 from bench.core.records import Case
+from bench.explain import align
 from bench.explain import causes as causing
 from bench.explain import differences as differing
 from bench.explain.causes import Cause, Count
@@ -102,9 +103,9 @@ class Explanation:
 
 def explain(a: StepParts, b: StepParts) -> Explanation:
     """Explain the difference of two profiles of one case."""
-    names = differing.modules(a, b)
-    whole, parts = differing.whole(a, b), differing.differences(a, b, names)
-    found = causing.find(a, b, parts, names, whole)
+    a = align.renamed(a, b)
+    whole, parts = differing.whole(a, b), differing.differences(a, b)
+    found = causing.find(a, b, parts, whole)
     return Explanation(
         case=a.case,
         whole=whole,
@@ -153,7 +154,7 @@ def _figure(name: str, value: float | None) -> str:
 
 COLUMNS: dict[str, str] = {
     "case_id": "of A",
-    "layer": "name in B; in A, if B has no such layer",
+    "layer": "name in B; in A, if B has no such layer, with (in A) if B has another of that name",
     "phase": "forward, backward or optimizer",
     "operator": "or (between operators), (device idle)",
     "within": "the outermost operator that calls it",

@@ -83,6 +83,52 @@ def test_an_inserted_layer_is_new_and_the_layers_behind_it_are_not() -> None:
     assert "a new layer (Linear)" in found.sentences[0]
 
 
+def test_a_removed_layer_is_told_by_its_own_name_type_and_time() -> None:
+    """Its name in A is that of the layer behind it in B."""
+    a = side(
+        {
+            ("net.0", "forward", "aten::addmm"): (1, 5e-3),
+            ("net.1", "forward", "aten::addmm"): (1, 3e-3),
+            ("net.2", "forward", "aten::addmm"): (1, 2e-3),
+            ("net.2", "forward", "aten::relu"): (1, 1e-3),
+        },
+        modules=(called("net.0", "Linear"), called("net.1", "Gate"), called("net.2", "Linear")),
+        types={"net.1": ["net.1", "Gate"], "net.2": ["net.2", "Linear"]},
+    )
+    b = side(
+        {
+            ("net.0", "forward", "aten::addmm"): (1, 5e-3),
+            ("net.1", "forward", "aten::addmm"): (1, 2e-3),
+            ("net.1", "forward", "aten::relu"): (1, 1e-3),
+        },
+        modules=(called("net.0", "Linear"), called("net.1", "Linear")),
+        types={"net.1": ["net.1", "Linear"]},
+    )
+    found = explain(a, b)
+    (sentence,) = found.sentences
+    assert sentence == (
+        "forward of `net.1 (in A)` -3.00 ms (100 % of the speedup): no more layer (Gate); no more "
+        "`aten::addmm` (3.00 ms)"
+    )
+    assert found.remainder_s == pytest.approx(0)
+
+
+def test_an_operator_of_a_moved_layer_stands_before_the_one_that_it_stands_before() -> None:
+    """The new operator's layer has another number in A."""
+    relu, copy = ("net.1", "forward", "aten::relu"), ("net.1", "forward", "aten::copy_")
+    a = side(
+        {("net.0", "forward", "aten::relu"): (1, 2e-3)},
+        modules=(called("net.0", "ReLU"),),
+        order={("net.0", "forward"): ("aten::relu",)},
+    )
+    b = side(
+        {("net.0", "forward", "aten::addmm"): (1, 1e-3), relu: (1, 2e-3), copy: (1, 4e-3)},
+        modules=(called("net.0", "Linear"), called("net.1", "ReLU")),
+        order={("net.1", "forward"): ("aten::copy_", "aten::relu")},
+    )
+    assert first(a, b).endswith("a new `aten::copy_` (4.00 ms) before `aten::relu`")
+
+
 def test_a_block_that_runs_again_in_the_backward_is_checkpointed() -> None:
     again = ("layer1.conv#2", "backward", "aten::mkldnn_convolution")
     whole = ("layer1#2", "backward", BETWEEN)

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench.explain import differences as differing
+from bench.explain.align import renamed
 from bench.explain.differences import IDLE, Difference
 from bench.results.profile_parts import Round, StepParts
 from tests.explain.sides import BACK, CONV, FC, NORM, PLAIN, part, side
@@ -13,7 +14,7 @@ from tests.support.cases import case
 
 
 def between(a: StepParts, b: StepParts) -> dict[tuple[str, str, str], Difference]:
-    found = differing.differences(a, b, differing.modules(a, b))
+    found = differing.differences(renamed(a, b), b)
     return {(one.layer, one.phase, one.operator): one for one in found}
 
 
