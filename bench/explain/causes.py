@@ -7,6 +7,7 @@ noise.  Everything else is the remainder.
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -149,11 +150,27 @@ def _broken_graphs(a: StepParts, b: StepParts, _rows: Rows, left: list[Differenc
     if before is None or after is None or before == after:
         return [], left
     more = after > before
-    new = [one for one in (b if more else a).breaks if one not in (a if more else b).breaks]
+    new = _only_in(*((b.breaks, a.breaks) if more else (a.breaks, b.breaks)))
     changes = [f"graph breaks {before:.0f} → {after:.0f}", *map(_shown_break, new[:2])]
     layer = next((name for one in new for name in one.modules), "(compiled graph)")
     cause = Cause(layer=layer, changes=tuple(changes), parts=tuple(left), counted=True)
     return [cause], []
+
+
+def _only_in(one: Sequence[GraphBreak], other: Sequence[GraphBreak]) -> list[GraphBreak]:
+    """Return the breaks that only one side has, wherever in the file their lines are now."""
+    left = Counter(map(_code, other))
+    found = []
+    for each in one:
+        if left[_code(each)]:
+            left[_code(each)] -= 1
+        else:
+            found.append(each)
+    return found
+
+
+def _code(one: GraphBreak) -> tuple[str, str, tuple[str, ...]]:
+    return one.reason, one.code, one.modules
 
 
 def _shown_break(one: GraphBreak) -> str:

@@ -225,6 +225,28 @@ def test_a_graph_break_is_named_with_its_line_and_module() -> None:
     )
 
 
+def test_a_graph_break_whose_line_moved_is_not_the_new_one() -> None:
+    def broken(line: int, code: str, module: str) -> GraphBreak:
+        place = f"net.py:{line}"
+        return GraphBreak(reason="Tensor.item", place=place, code=code, modules=(module,))
+
+    graph = ("(compiled graph 0/0)", "forward", BETWEEN)
+    a = side(
+        {graph: (0, 5e-3)},
+        counted={"graph_breaks": 1.0},
+        breaks=(broken(40, "x.item()", "layer1"),),
+    )
+    b = side(
+        {graph: (0, 8e-3)},
+        counted={"graph_breaks": 2.0},
+        breaks=(broken(45, "x.item()", "layer1"), broken(90, "y.item()", "fc")),
+    )
+    assert first(a, b) == (
+        "forward of `fc` +3.00 ms (100 % of the slowdown): graph breaks 1 → 2; Tensor.item at "
+        "`y.item()` (net.py:90)"
+    )
+
+
 def test_a_counted_cause_without_time_comes_after_one_with_time() -> None:
     view = ("fc", "forward", "aten::view")
     b = side({**PLAIN, view: (1, 1e-6), CONV: (1, 20e-3)}, modules=MODULES)
