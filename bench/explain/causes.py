@@ -460,14 +460,26 @@ def _settings(pair: tuple[ModuleCall, ModuleCall] | None) -> list[str]:
     found = []
     if a.type != b.type:
         found.append(f"{a.type} → {b.type}")
-    if a.settings != b.settings:
-        before, after = _words(a.settings), _words(b.settings)
-        gone = [one for one in before if one not in after]
-        new = [one for one in after if one not in before]
-        found.append(f"{', '.join(gone) or 'the default'} → {', '.join(new) or 'the default'}")
+    before, after = _different(_words(a.settings), _words(b.settings))
+    if before or after:
+        found.append(f"{before or 'the default'} → {after or 'the default'}")
     elif a.weights != b.weights:
         found.append(f"{a.weights or 'no weights'} → {b.weights or 'no weights'}")
     return found
+
+
+def _different(a: Sequence[str], b: Sequence[str]) -> tuple[str, str]:
+    """Return the words of both sides that differ; all words without a name, if one of them does.
+
+    `8, 8` → `8, 16` says which of the two numbers changed, and `8` → `16` does not.
+    """
+    places = [[one for one in side if "=" not in one] for side in (a, b)]
+    differ = places[0] != places[1]
+    left, right = (
+        ", ".join(one for one in side if (differ if "=" not in one else one not in other))
+        for side, other in ((a, b), (b, a))
+    )
+    return left, right
 
 
 def _words(settings: str) -> list[str]:

@@ -65,6 +65,30 @@ def test_a_setting_of_a_layer_is_told_before_its_time() -> None:
     assert first(a, b).startswith("forward of `layer1.conv` +20.0 ms (100 % of the slowdown)")
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "told"),
+    [
+        ("8, 8, bias=False", "8, 16, bias=False", "8, 8 → 8, 16"),
+        ("8, 16, bias=False", "16, 8, bias=False", "8, 16 → 16, 8"),
+        ("8, 8, bias=False", "8, 8", "bias=False → the default"),
+        ("", "p=0.5", "the default → p=0.5"),
+    ],
+)
+def test_settings_without_a_name_are_told_by_their_places(
+    before: str, after: str, told: str
+) -> None:
+    left, right = (called("layer1.conv", "Conv2d", settings=one) for one in (before, after))
+    a = side(PLAIN, modules=(*MODULES[:2], left, *MODULES[3:]))
+    b = side({**PLAIN, CONV: (1, 30e-3)}, modules=(*MODULES[:2], right, *MODULES[3:]))
+    assert f": {told}; " in first(a, b)
+
+
+def test_settings_in_another_order_are_the_same() -> None:
+    left, right = (called("layer1", "Block", settings=one) for one in ("p=1, q=2", "q=2, p=1"))
+    a = side(PLAIN, modules=(MODULES[0], left, *MODULES[2:]))
+    assert explain(a, side(PLAIN, modules=(MODULES[0], right, *MODULES[2:]))).causes == ()
+
+
 def test_an_inserted_layer_is_new_and_the_layers_behind_it_are_not() -> None:
     names = ("net.0", "net.1")
     keys = [(name, "forward", "aten::addmm") for name in ("net.0", "net.1", "net.2")]
