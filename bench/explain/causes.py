@@ -224,20 +224,14 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
     in_a, in_b = _seen(left, "a_s", rows.a), _seen(left, "b_s", rows.b)
     known = {row.partition("#")[0] for row in in_a & in_b}
     found, left = _computed_again(a, b, left, {one for one in in_b - in_a if "#" in one}, known)
-    for row in sorted(
-        layers.keys() | rows.a.keys() | rows.b.keys(), key=lambda one: one.count(".")
-    ):
+    for row in sorted(dict.fromkeys((*rows.order, *layers)), key=lambda one: one.count(".")):
         is_new, is_gone = row in in_b and row not in in_a, row in in_a and row not in in_b
         if not (is_new or is_gone) or row.startswith("("):
             continue
-        name, _, number = row.partition("#")
+        name = row.partition("#")[0]
         again = name in known
         alone = in_b - in_a if is_new else in_a - in_b
-        inside = [
-            one
-            for one in layers
-            if _inside(one, name, number) or (again and one in alone and _inside(one, name))
-        ]
+        inside = [one for one in layers if _inside(one, name) and (one in alone or not again)]
         parts, left = _take(left, inside)
         if not parts:
             continue
@@ -246,7 +240,8 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
         if again:
             changes = [f"runs {'again' if is_new else 'less often'}"]
             if phases == {"backward"}:
-                changes[0] += IN_THE_BACKWARD
+                runs = "runs" if is_new else "no longer runs"
+                changes = [f"{runs} again{IN_THE_BACKWARD}"]
         else:
             changes = [f"{'a new' if is_new else 'no more'} layer{f' ({kind})' if kind else ''}"]
         found.append(
@@ -290,13 +285,10 @@ def _seen(left: Iterable[Difference], time: str, modules: Mapping[str, ModuleCal
     return {one.layer for one in left if getattr(one, time) > 0} | set(modules)
 
 
-def _inside(row: str, name: str, number: str | None = None) -> bool:
-    """Return whether a row is a call of a module or of one inside it.
-
-    number: of the call; None: any.
-    """
-    own, _, own_number = row.partition("#")
-    return number in (None, own_number) and (own == name or own.startswith(f"{name}."))
+def _inside(row: str, name: str) -> bool:
+    """Return whether a row is a call of a module or of one inside it."""
+    own = row.partition("#")[0]
+    return own == name or own.startswith(f"{name}.")
 
 
 def _modes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:

@@ -84,9 +84,11 @@ def test_settings_without_a_name_are_told_by_their_places(
 
 
 def test_settings_in_another_order_are_the_same() -> None:
-    left, right = (called("layer1", "Block", settings=one) for one in ("p=1, q=2", "q=2, p=1"))
-    a = side(PLAIN, modules=(MODULES[0], left, *MODULES[2:]))
-    assert explain(a, side(PLAIN, modules=(MODULES[0], right, *MODULES[2:]))).causes == ()
+    a, b = (
+        side(PLAIN, modules=(*MODULES[:2], called("layer1.conv", "Conv2d", settings=one)))
+        for one in ("p=1, q=2", "q=2, p=1")
+    )
+    assert explain(a, b).causes == ()
 
 
 def test_an_inserted_layer_is_new_and_the_layers_behind_it_are_not() -> None:
@@ -105,6 +107,57 @@ def test_an_inserted_layer_is_new_and_the_layers_behind_it_are_not() -> None:
     found = explain(a, b)
     assert [one.layer for one in found.causes] == ["net.1"]
     assert "a new layer (Linear)" in found.sentences[0]
+
+
+def test_a_new_block_has_all_calls_of_the_layers_inside_it() -> None:
+    """A layer that is called twice, as the activation of a residual block is."""
+    relu = ("block.relu", "forward", "aten::relu")
+    again = ("block.relu#2", "forward", "aten::relu")
+    b = side(
+        {**PLAIN, relu: (1, 2e-3), again: (1, 3e-3)},
+        modules=(
+            *MODULES,
+            called("block", "Block"),
+            called("block.relu", "ReLU"),
+            called("block.relu#2", "ReLU"),
+        ),
+        types={"block": ["block", "Block"]},
+    )
+    found = explain(plain(), b)
+    assert [one.layer for one in found.causes] == ["block"]
+    assert first(plain(), b).startswith("forward of `block` +5.00 ms")
+
+
+def test_a_new_layer_that_is_called_three_times_is_one_cause() -> None:
+    calls = [(f"relu{count}", "forward", "aten::relu") for count in ("", "#2", "#3")]
+    own = tuple(called(row, "ReLU") for row, _, _ in calls)
+    b = side({**PLAIN, **dict.fromkeys(calls, (1, 2e-3))}, modules=(*MODULES, *own))
+    found = explain(plain(), b)
+    assert [one.layer for one in found.causes] == ["relu"]
+    assert found.causes[0].difference_s == pytest.approx(6e-3)
+
+
+def test_a_further_call_of_a_module_has_only_what_it_adds() -> None:
+    """Its inner layer is called twice in each call of it."""
+    relus = [(f"block.relu{count}", "forward", "aten::relu") for count in ("", "#2", "#3", "#4")]
+    rows = ("block", *(row for row, _, _ in relus))
+    a = side(
+        {**PLAIN, relus[0]: (1, 1e-3), relus[1]: (1, 1e-3)},
+        modules=(*MODULES, *(called(row, "Module") for row in rows[:3])),
+    )
+    b = side(
+        {**PLAIN, **dict.fromkeys(relus, (1, 1e-3)), relus[1]: (1, 8e-3)},
+        modules=(*MODULES, *(called(row, "Module") for row in (*rows, "block#2"))),
+    )
+    found = explain(a, b)
+    again = next(one for one in found.causes if "runs again" in one.changes)
+    assert {part.layer for part in again.parts} == {"block.relu#3", "block.relu#4"}
+
+
+def test_a_block_that_is_no_longer_checkpointed_is_told_so() -> None:
+    again = ("layer1.conv#2", "backward", "aten::mkldnn_convolution")
+    a = side({**PLAIN, again: (1, 10e-3)}, modules=MODULES)
+    assert "no longer runs again in the backward, as activation checkpointing" in first(a, plain())
 
 
 def test_a_removed_layer_is_told_by_its_own_name_type_and_time() -> None:
