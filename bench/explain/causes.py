@@ -145,7 +145,7 @@ def _take(
 
 
 def _broken_graphs(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """A graph break changes every graph after it, so all parts of graphs belong to it."""
+    """A graph break changes every graph after it, so all parts but the optimizer's belong to it."""
     before, after = (one.counted.get("graph_breaks") for one in (a, b))
     if before is None or after is None or before == after:
         return [], left
@@ -153,8 +153,9 @@ def _broken_graphs(a: StepParts, b: StepParts, _rows: Rows, left: list[Differenc
     new = _only_in(*((b.breaks, a.breaks) if more else (a.breaks, b.breaks)))
     changes = [f"graph breaks {before:.0f} → {after:.0f}", *map(_shown_break, new[:2])]
     layer = next((name for one in new for name in one.modules), "(compiled graph)")
-    cause = Cause(layer=layer, changes=tuple(changes), parts=tuple(left), counted=True)
-    return [cause], []
+    parts = tuple(one for one in left if one.phase != "optimizer")
+    cause = Cause(layer=layer, changes=tuple(changes), parts=parts, counted=True)
+    return [cause], [one for one in left if one.phase == "optimizer"]
 
 
 def _only_in(one: Sequence[GraphBreak], other: Sequence[GraphBreak]) -> list[GraphBreak]:

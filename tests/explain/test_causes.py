@@ -302,6 +302,19 @@ def test_a_graph_break_is_named_with_its_line_and_module() -> None:
     )
 
 
+def test_the_optimizer_has_no_part_in_a_graph_break() -> None:
+    graph = ("(compiled graph 0/0)", "forward", BETWEEN)
+    fused = ("(optimizer)", "optimizer", "aten::_foreach_add_")
+    loop = ("(optimizer)", "optimizer", "aten::add_")
+    a = side({graph: (0, 5e-3), fused: (1, 1e-3)}, counted={"graph_breaks": 0.0})
+    b = side({graph: (0, 7e-3), loop: (60, 9e-3)}, counted={"graph_breaks": 1.0})
+    found = explain(a, b)
+    assert [(one.layer, round(one.difference_s, 6)) for one in found.causes] == [
+        ("(optimizer)", 8e-3),
+        ("(compiled graph)", 2e-3),
+    ]
+
+
 def test_a_graph_break_whose_line_moved_is_not_the_new_one() -> None:
     def broken(line: int, code: str, module: str) -> GraphBreak:
         place = f"net.py:{line}"
