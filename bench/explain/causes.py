@@ -342,16 +342,24 @@ def _flow(a: StepParts, b: StepParts, rows: Rows, left: list[Difference], what: 
         layer, where = _parent(root, rows), f"before `{root}`"
     side = "input" if not flips_inside else "output"
     before, after = (getattr(one, f"{side}_{what}") for one in first)
-    affected = [row for row in changed if row not in (NETWORK, layer)]
+    affected = [row for row in changed if row not in (NETWORK, layer) and _follows(row, rows)]
     parts, left = _take(left, {layer, *affected})
-    others = sum(_is_leaf(row, rows) for row in affected) - (what == "dtype" or flips_inside)
+    others = sum(_is_leaf(row, rows) for row in affected)
     follow = f"{others} more {'layer' if others == 1 else 'layers'} after it" if others > 0 else ""
+    own = _changed_settings(*first) if layer == root else ""
     changes = (
+        *([own] if own else []),
         f"{'memory format' if what == 'format' else 'dtype'} {before} → {after}"
         + (f" ({follow})" if follow else ""),
         *_operators([one for one in parts if one.layer == layer], a, b)[:2],
     )
     return [Cause(layer=layer, changes=changes, parts=parts, counted=True, where=where)], left
+
+
+def _follows(row: str, rows: Rows) -> bool:
+    """Return whether a module has the same settings on both sides, so that it only follows."""
+    pair = rows.both(row)
+    return pair is None or not _changed_settings(*pair)
 
 
 def _differs(pair: tuple[ModuleCall, ModuleCall], what: str) -> bool:
@@ -450,15 +458,17 @@ def _settings(pair: tuple[ModuleCall, ModuleCall] | None) -> list[str]:
     if pair is None:
         return []
     a, b = pair
-    found = []
-    if a.type != b.type:
-        found.append(f"{a.type} → {b.type}")
-    before, after = _different(_words(a.settings), _words(b.settings))
-    if before or after:
-        found.append(f"{before or 'the default'} → {after or 'the default'}")
+    found = [f"{a.type} → {b.type}"] if a.type != b.type else []
+    if changed := _changed_settings(a, b):
+        found.append(changed)
     elif a.weights != b.weights:
         found.append(f"{a.weights or 'no weights'} → {b.weights or 'no weights'}")
     return found
+
+
+def _changed_settings(a: ModuleCall, b: ModuleCall) -> str:
+    before, after = _different(_words(a.settings), _words(b.settings))
+    return f"{before or 'the default'} → {after or 'the default'}" if before or after else ""
 
 
 def _different(a: Sequence[str], b: Sequence[str]) -> tuple[str, str]:

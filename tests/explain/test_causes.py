@@ -261,6 +261,48 @@ def test_a_lost_memory_format_is_named_where_it_is_lost_and_has_what_follows() -
     assert "a new `aten::clone`" in found.sentences[0]
 
 
+def test_a_layer_whose_own_settings_changed_does_not_only_follow_a_lost_format() -> None:
+    a = side(PLAIN, modules=formats(LAST, LAST, LAST, LAST, LAST, LAST, "", ""))
+    modules = formats(LAST, PLAINLY, PLAINLY, PLAINLY, PLAINLY, PLAINLY, "", "")
+    other = replace(modules[3], settings="8, momentum=0.5")
+    b = side(
+        {**PLAIN, CONV: (1, 15e-3), NORM: (1, 9e-3)}, modules=(*modules[:3], other, modules[4])
+    )
+    found = explain(a, b)
+    assert [one.layer for one in found.causes] == ["layer1.norm", "layer1"]
+    assert "the default → 8, momentum=0.5" in found.sentences[0]
+    assert "(1 more layer after it)" in found.sentences[1]
+
+
+def test_the_settings_of_a_layer_that_changes_the_format_are_told_before_it() -> None:
+    a = side(PLAIN, modules=formats(LAST, LAST, LAST, LAST, LAST, LAST, "", ""))
+    modules = formats(LAST, PLAINLY, LAST, PLAINLY, PLAINLY, PLAINLY, "", "")
+    wide = replace(modules[2], settings="kernel_size=(7, 7)")
+    b = side({**PLAIN, CONV: (1, 15e-3)}, modules=(*modules[:2], wide, *modules[3:]))
+    assert ": the default → kernel_size=(7, 7); memory format channels_last → cont" in first(a, b)
+
+
+def test_layers_that_follow_a_changed_dtype_are_all_counted() -> None:
+    def net(dtype: str) -> tuple[Any, ...]:
+        own = {"input_dtype": dtype, "output_dtype": dtype}
+        return (*MODULES[:2], *(called(one.row, one.type, **own) for one in MODULES[2:]))
+
+    b = side({**PLAIN, CONV: (1, 40e-3)}, modules=net("float64"))
+    said = first(side(PLAIN, modules=net("float32")), b)
+    assert "`layer1.conv` +30.0 ms" in said
+    assert "dtype float32 → float64 (2 more layers after it)" in said
+
+
+def test_layers_that_follow_a_format_that_changes_inside_a_layer_are_all_counted() -> None:
+    a = side(PLAIN, modules=formats(LAST, LAST, LAST, LAST, LAST, LAST, "", ""))
+    b = side(
+        {**PLAIN, NORM: (1, 9e-3)},
+        modules=formats(LAST, PLAINLY, LAST, PLAINLY, PLAINLY, PLAINLY, "", ""),
+    )
+    assert "`layer1.conv`" in first(a, b)
+    assert "(1 more layer after it)" in first(a, b)
+
+
 def test_a_layer_in_another_dtype_is_named_by_its_dtypes() -> None:
     wide = called("layer1.conv", "Conv2d", input_dtype="float64", output_dtype="float64")
     narrow = called("layer1.conv", "Conv2d", input_dtype="float32", output_dtype="float32")
