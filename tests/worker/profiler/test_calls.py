@@ -40,3 +40,18 @@ def test_a_module_that_cannot_print_itself_has_no_settings() -> None:
     recorder = CallRecorder()
     recorder.begins("own", "own", Unprintable(), ())
     assert recorder.found["own"].settings == ""
+
+
+class WithFunction(nn.Module):
+    def extra_repr(self) -> str:
+        return f"act={(lambda x: x)}, p=0.5"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_settings_have_no_address_which_differs_from_process_to_process() -> None:
+    recorder = CallRecorder()
+    recorder.begins("own", "own", WithFunction(), ())
+    settings = recorder.found["own"].settings
+    assert settings == "act=<function WithFunction.extra_repr.<locals>.<lambda>>, p=0.5"
