@@ -1,5 +1,6 @@
 """Details of each call of a module: what it is set to, what goes in and what comes out."""
 
+import contextlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -56,7 +57,8 @@ class CallRecorder:
         one, seen = _first(output), self.found.get(row)
         if one is not None and seen is not None:
             seen.output_format, seen.output_dtype = memory_format(one), _dtype(one)
-            seen.output_shape = "x".join(map(str, one.shape))
+            with contextlib.suppress(RuntimeError):  # a nested tensor has none
+                seen.output_shape = "x".join(map(str, one.shape))
 
 
 def memory_format(tensor: Tensor) -> str:
