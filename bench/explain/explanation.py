@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.core import units
 from bench.core.records import Case
+from bench.core.text import are, number_of
 from bench.explain import align
 from bench.explain import causes as causing
 from bench.explain import differences as differing
@@ -48,12 +49,21 @@ class Explanation:
         return found or [self._nothing()]
 
     def _nothing(self) -> str:
+        """Say why there is no cause: nothing differs, or nothing that has a place."""
+        counted = "nothing counted differs"
+        if self.counts:
+            counted = "counted figures of the whole step differ, but none of a module"
+        times = "no part beyond its noise"
         if self.rounds < differing.LEAST_ROUNDS:
-            return (
-                f"no counted difference was found; {self.rounds} rounds are too few to tell a "
-                "difference of the times from noise"
-            )
-        return "no difference was found: nothing counted differs, and no part beyond its noise"
+            times = f"{self._rounds} to tell a difference of the times from noise"
+        elif self.whole.beyond:
+            times = "the step differs beyond its noise, but no part of it does"
+        found = "cause" if self.counts or self.whole.beyond else "difference"
+        return f"no {found} was found: {counted}, and {times}"
+
+    @property
+    def _rounds(self) -> str:
+        return f"{number_of(self.rounds, 'round')} {are(self.rounds)} too few"
 
     @property
     def headline(self) -> str:

@@ -30,6 +30,32 @@ def test_equal_code_has_no_cause() -> None:
     ]
 
 
+def test_without_a_cause_a_counted_figure_that_differs_is_not_denied() -> None:
+    a, b = (plain(counted={"peak_bytes": size}) for size in (1e6, 2e6))
+    assert first(a, b) == (
+        "no cause was found: counted figures of the whole step differ, but none of a module, and "
+        "no part beyond its noise"
+    )
+
+
+def test_a_step_that_differs_by_small_parts_alone_is_not_called_equal() -> None:
+    """Each of sixty parts takes 1.6 % of the step, and a fifth longer in B."""
+    keys = [(f"layer{number}", "forward", "aten::relu") for number in range(60)]
+    a, b = (side(dict.fromkeys(keys, (1, time_s))) for time_s in (1e-4, 1.2e-4))
+    assert first(a, b) == (
+        "no cause was found: nothing counted differs, and the step differs beyond its noise, but "
+        "no part of it does"
+    )
+
+
+def test_one_round_is_too_few_to_tell_times_apart() -> None:
+    a, b = (side(PLAIN, noise=(noise,), modules=MODULES) for noise in (1.0, 1.5))
+    assert first(a, b) == (
+        "no difference was found: nothing counted differs, and 1 round is too few to tell a "
+        "difference of the times from noise"
+    )
+
+
 def test_a_new_operator_is_named_with_its_place_and_what_it_stands_before() -> None:
     order = {COPY[:2]: ("aten::copy_", "aten::convolution_backward")}
     before = {COPY[:2]: ("aten::convolution_backward",)}
