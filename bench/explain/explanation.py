@@ -1,5 +1,6 @@
 """The explanation of one case: sentences, the counted figures, and every part."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -106,9 +107,15 @@ class Explanation:
 
     @property
     def rest(self) -> str:
-        """The remainder, in one sentence."""
+        """The causes without a sentence, and the remainder."""
         small = "a difference within the noise in each part"
-        return f"{units.signed(self.remainder_s)} in no cause: {small}"
+        if self.rounds < differing.LEAST_ROUNDS:
+            small = f"{self._rounds} to know the noise"
+        said = f"{units.signed(self.remainder_s)} in no cause: {small}"
+        if more := self.causes[MOST_SENTENCES:]:
+            more_s = units.signed(math.fsum(one.difference_s for one in more))
+            said = f"{more_s} in {number_of(len(more), 'more cause')}; {said}"
+        return said
 
 
 def explain(a: StepParts, b: StepParts) -> Explanation:
@@ -176,7 +183,7 @@ COLUMNS: dict[str, str] = {
     "low_s": "of the 95 % interval over the rounds",
     "high_s": "",
     "evidence": "counted, beyond noise, or empty",
-    "cause": "number of the sentence; empty: remainder",
+    "cause": "number of the sentence, from 9 on without one; empty: remainder",
 }
 
 

@@ -74,6 +74,19 @@ def test_what_no_cause_has_is_the_remainder() -> None:
     assert total_s == pytest.approx(found.whole.difference_s)
 
 
+def test_causes_without_a_sentence_are_told_with_their_time() -> None:
+    copies = {(f"layer{number}", "forward", "aten::copy_"): (1, 1e-3) for number in range(10)}
+    relus = {(f"layer{number}", "forward", "aten::relu"): (1, 5e-3) for number in range(10)}
+    found = explain(side(relus), side({**relus, **copies}))
+    assert len(found.sentences) == 8
+    assert found.rest.startswith("+2.00 ms in 2 more causes; ")
+
+
+def test_with_too_few_rounds_the_rest_is_not_called_noise() -> None:
+    a, b = (side(PLAIN, noise=(noise,), modules=MODULES) for noise in (1.0, 1.5))
+    assert explain(a, b).rest == "+18.0 ms in no cause: 1 round is too few to know the noise"
+
+
 def test_python_in_a_forward_is_time_between_operators() -> None:
     loop = ("layer1", "forward", BETWEEN)
     b = side({**PLAIN, loop: (0, 9e-3)}, modules=MODULES)
