@@ -194,27 +194,28 @@ def _compiled(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -
     )
     if not parts:
         return [], left
-    eager = math.fsum(one.calls_a if side is b else one.calls_b for one in parts)
+    eager = number_of(sum(one.calls_a if side is b else one.calls_b for one in parts), "operator")
     kernels = [one for one in side.fused if one.calls or one.kind == "library"]
-    graphs = len({one.layer for one in parts if one.layer.startswith(GRAPH)})
-    into = f" into {number_of(len(kernels), 'kernel')}" if kernels else ""
-    change = (
-        f"{eager:.0f} operators of eager code are compiled{into} in {number_of(graphs, 'graph')}"
-    )
+    graphs = number_of(len({one.layer for one in parts if one.layer.startswith(GRAPH)}), "graph")
+    into = f"{number_of(len(kernels), 'kernel')} in " if kernels else ""
+    change = f"{eager} of eager code are compiled {f'into {into}' if into else 'in '}{graphs}"
+    if side is a:
+        change = f"{eager} of eager code take the place of {into}{graphs}"
     slowest = sorted(kernels, key=lambda one: -(one.time_s or 0.0))
-    changes = (change, *map(_computes, slowest))
+    verb = "computes" if side is b else "computed"
+    changes = (change, *(_computes(one, verb) for one in slowest))
     cause = Cause(layer=NETWORK, changes=changes, parts=parts, counted=True)
     return [cause], [one for one in left if one not in parts]
 
 
-def _computes(one: FusedKernel) -> str:
-    """Say which operators of which layers a kernel computes."""
+def _computes(one: FusedKernel, verb: str) -> str:
+    """Say which operators of which layers a kernel computes, or computed in A."""
     time = f" ({units.seconds(one.time_s)})" if one.time_s else ""
     operators = ", ".join(f"`{name}`" for name in list(dict.fromkeys(one.operators))[:MOST_NAMES])
     layers = ", ".join(f"`{name}`" for name in one.layers[:MOST_NAMES])
     more = len(one.layers) - MOST_NAMES
     tail = f" and {number_of(more, 'more layer')}" if more > 0 else ""
-    return f"kernel `{one.kernel}`{time} computes {operators} of {layers}{tail}"
+    return f"kernel `{one.kernel}`{time} {verb} {operators} of {layers}{tail}"
 
 
 def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
