@@ -514,11 +514,9 @@ def _operators(parts: Iterable[Difference], a: StepParts, b: StepParts) -> list[
 
     Operators that take no time, such as views, are left out where others take some.
     """
-    changed = [
-        one
-        for one in _largest(parts)
-        if (one.counted or one.beyond or one.likely) and not _wraps(one.operator)
-    ]
+    every = [one for one in _largest(parts) if one.counted or one.beyond or one.likely]
+    # A node has a time of its own where a hook runs in it.
+    changed = [one for one in every if not _wraps(one.operator)] or every
     most_s = max((abs(one.difference_s) for one in changed), default=0.0)
     telling = [
         one

@@ -95,6 +95,17 @@ def test_python_in_a_forward_is_time_between_operators() -> None:
     assert "between operators (Python and dispatch) 100 µs → 9.00 ms" in first(a, b)
 
 
+def test_the_time_of_a_hook_is_told_by_the_node_in_which_it_runs() -> None:
+    node = "autograd::engine::evaluate_function: ReluBackward0"
+    a, b = (
+        side({**PLAIN, ("fc", "backward", node): (1, time_s)}, modules=MODULES)
+        for time_s in (0.1e-3, 9e-3)
+    )
+    assert first(a, b) == (
+        f"backward of `fc` +8.90 ms (100 % of the slowdown): `{node}` 100 µs → 9.00 ms"
+    )
+
+
 def test_a_setting_of_a_layer_is_told_before_its_time() -> None:
     small = called("layer1.conv", "Conv2d", settings="8, 8, kernel_size=(3, 3), bias=False")
     large = called("layer1.conv", "Conv2d", settings="8, 8, kernel_size=(7, 7), bias=False")
