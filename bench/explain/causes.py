@@ -422,6 +422,8 @@ def _copies(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -
             sum(int(calls) for calls, _ in side.values()) for side in (one.kernels_a, one.kernels_b)
         )
         change = f"copies `{name}` under `{one.operator}` {before} → {after}"
+        if before == after:  # they take longer, or are of another kind
+            change += f", {units.seconds(one.a_s)} → {units.seconds(one.b_s)}"
         taken.append(one)
         found.append(Cause(layer=one.layer, changes=(change,), parts=(one,), counted=one.counted))
     return found, [one for one in left if one not in taken]

@@ -522,3 +522,12 @@ def test_a_copy_between_host_and_device_is_a_cause_of_its_own() -> None:
         "copies `Memcpy HtoD (Pageable -> Device)` under `aten::copy_` 0 → 1"
         in (found.sentences[0])
     )
+
+
+def test_copies_that_only_take_longer_are_told_with_their_times() -> None:
+    key = ("fc", "forward", "aten::copy_")
+    short, long = (
+        on_device(key, time_s, "Memcpy HtoD (Pinned -> Device)") for time_s in (1e-3, 6e-3)
+    )
+    found = explained_on_device((GEMM, short), (GEMM, long))
+    assert found.sentences[0].endswith("under `aten::copy_` 1 → 1, 1.00 ms → 6.00 ms")
