@@ -304,11 +304,13 @@ def _modes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Ma
         return [], left
     found = []
     while changed:
+        pair = rows.both(changed[0])
+        assert pair is not None
+        modes = ["training" if one.training else "inference" for one in pair]
         top = changed[0].partition("#")[0]
         group = [row for row in changed if row == top or row.startswith((f"{top}.", f"{top}#"))]
         changed = [row for row in changed if row not in group]
         parts, left = _take(left, group)
-        modes = ["training" if one.training else "inference" for one in (rows.both(top) or ())]
         changes = (f"{modes[0]} mode → {modes[1]} mode", *_operators(parts, a, b)[:2])
         found.append(Cause(layer=top, changes=changes, parts=parts, counted=True))
     return found, left

@@ -280,6 +280,14 @@ def test_a_layer_in_training_mode_is_named_by_its_mode() -> None:
     assert "inference mode → training mode; a new `aten::bernoulli_`" in first(plain(), b)
 
 
+def test_a_module_in_another_mode_in_its_second_call_alone_is_told_with_both_modes() -> None:
+    second = ("fc#2", "forward", "aten::addmm")
+    evaluated, trained = (called("fc#2", "Linear", training=mode) for mode in (False, True))
+    a = side({**PLAIN, second: (1, 4e-3)}, modules=(*MODULES, evaluated))
+    b = side({**PLAIN, second: (1, 9e-3)}, modules=(*MODULES, trained))
+    assert "`fc` +5.00 ms (100 % of the slowdown): inference mode → training mode" in first(a, b)
+
+
 def formats(*values: str) -> tuple[Any, ...]:
     """The modules with these formats: input and output of layer1, of conv, norm and fc."""
     pairs = [values[place : place + 2] for place in range(0, len(values), 2)]
