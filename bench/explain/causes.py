@@ -89,8 +89,10 @@ def counted(a: StepParts, b: StepParts) -> list[Count]:
     ]
 
 
-def _flips(modules: Sequence[ModuleCall]) -> int:
-    """Return how often the memory format changes from one tensor to the next."""
+def _flips(modules: Sequence[ModuleCall]) -> int | None:
+    """Return how often the memory format changes from one tensor to the next; None if unknown."""
+    if not modules:
+        return None
     formats = [
         one
         for module in modules

@@ -52,14 +52,15 @@ class Explanation:
     def _nothing(self) -> str:
         """Say why there is no cause: nothing differs, or nothing that has a place."""
         counted = "nothing counted differs"
-        if self.counts:
+        differ = any(None not in (one.a, one.b) for one in self.counts)
+        if differ:
             counted = "counted figures of the whole step differ, but none of a module"
         times = "no part beyond its noise"
         if self.rounds < differing.LEAST_ROUNDS:
             times = f"{self._rounds} to tell a difference of the times from noise"
         elif self.whole.beyond:
             times = "the step differs beyond its noise, but no part of it does"
-        found = "cause" if self.counts or self.whole.beyond else "difference"
+        found = "cause" if differ or self.whole.beyond else "difference"
         return f"no {found} was found: {counted}, and {times}"
 
     @property

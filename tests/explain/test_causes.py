@@ -288,6 +288,13 @@ def test_a_module_in_another_mode_in_its_second_call_alone_is_told_with_both_mod
     assert "`fc` +5.00 ms (100 % of the slowdown): inference mode → training mode" in first(a, b)
 
 
+def test_changes_of_the_format_are_unknown_without_the_details_of_modules() -> None:
+    flips = formats("contiguous", LAST, LAST, PLAINLY, PLAINLY, LAST, "", "")
+    found = explain(side(PLAIN, modules=flips), side(PLAIN))
+    assert found.counted == "changes of the memory format 3 → unknown"
+    assert found.sentences[0].startswith("no difference was found: nothing counted differs")
+
+
 def formats(*values: str) -> tuple[Any, ...]:
     """The modules with these formats: input and output of layer1, of conv, norm and fc."""
     pairs = [values[place : place + 2] for place in range(0, len(values), 2)]
