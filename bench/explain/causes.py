@@ -235,7 +235,7 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
         name = row.partition("#")[0]
         again = name in known
         alone = in_b - in_a if is_new else in_a - in_b
-        inside = [one for one in layers if _inside(one, name) and (one in alone or not again)]
+        inside = [one for one in layers if one in alone and _inside(one, name)]
         parts, left = _take(left, inside)
         if not parts:
             continue

@@ -178,6 +178,11 @@ def test_a_new_block_has_all_calls_of_the_layers_inside_it() -> None:
     assert first(plain(), b).startswith("forward of `block` +5.00 ms")
 
 
+def test_layers_that_are_called_without_the_block_around_them_are_no_removed_block() -> None:
+    inlined = (MODULES[0], *MODULES[2:])
+    assert explain(plain(), side(PLAIN, modules=inlined)).causes == ()
+
+
 def test_a_new_layer_that_is_called_three_times_is_one_cause() -> None:
     calls = [(f"relu{count}", "forward", "aten::relu") for count in ("", "#2", "#3")]
     own = tuple(called(row, "ReLU") for row, _, _ in calls)
