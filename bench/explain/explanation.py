@@ -118,6 +118,12 @@ class Explanation:
             said = f"{more_s} in {number_of(len(more), 'more cause')}; {said}"
         return said
 
+    @property
+    def doubt(self) -> str:
+        """The reason to doubt the times; empty without one."""
+        said = "other work disturbed the profile: the times of the parts are doubtful"
+        return said if self.contended else ""
+
 
 def explain(a: StepParts, b: StepParts) -> Explanation:
     """Explain the difference of two profiles of one case."""

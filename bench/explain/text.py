@@ -33,8 +33,8 @@ def lines(explanations: Sequence[Explanation], *, names: bool = True) -> list[st
             found.append(f"counted: {one.counted}")
         if one.conversions:
             found.append(f"copies and conversions: {one.conversions}")
-        if one.contended:
-            found.append("other work disturbed the profile: the times of the parts are doubtful")
+        if one.doubt:
+            found.append(one.doubt)
     return found
 
 
@@ -81,6 +81,8 @@ def _case(one: Explanation, name: str) -> list[str]:
     if one.counts:
         parts.append(f"Counted (exact): {escape(one.counted, MOST_SENTENCE)}\n\n")
     parts += [f"{place}. {_with_code(text)}\n" for place, text in enumerate(one.sentences, 1)]
+    if one.doubt:
+        parts.append(f"\nBut {one.doubt}.\n")
     if one.causes:
         parts.append(f"\nRemainder: {escape(one.rest, MOST_SENTENCE)}.\n")
         parts.append(_table(one))
