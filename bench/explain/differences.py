@@ -101,18 +101,42 @@ def differences(a: StepParts, b: StepParts) -> list[Difference]:
     tests = sum(_mean_s(key, left) >= least_s or _mean_s(key, right) >= least_s for key in keys)
     share = (1 - LEVEL) / max(1, tests)
     every = [_difference(key, left, right, least_s=least_s, share=share) for key in keys]
-    return _adding_up(every, wholes)
+    return _adding_up(every, wholes, on_device=on_device)
 
 
 def _mean_s(key: Key, side: Sequence[Mapping[Key, tuple[PartTime, float]]]) -> float:
     return math.fsum(one[key][1] for one in side if key in one) / len(side)
 
 
-def _adding_up(every: Sequence[Difference], wholes: Whole) -> list[Difference]:
-    """Return the parts such that those of each side add up to its step, as medians do not."""
-    a_s, b_s = (math.fsum(getattr(one, name) for one in every) for name in ("a_s", "b_s"))
-    left, right = (wholes.a_s / a_s if a_s else 1.0), (wholes.b_s / b_s if b_s else 1.0)
-    return [replace(one, a_s=one.a_s * left, b_s=one.b_s * right) for one in every]
+def _adding_up(every: Sequence[Difference], wholes: Whole, *, on_device: bool) -> list[Difference]:
+    """Return the parts such that those of each side add up to its step, as medians do not.
+
+    on_device: idle times alone are scaled, where they leave room for it.
+    """
+    left, right = (
+        _factors(every, name, step_s, on_device=on_device)
+        for name, step_s in (("a_s", wholes.a_s), ("b_s", wholes.b_s))
+    )
+    return [
+        replace(
+            one, a_s=one.a_s * left[one.operator == IDLE], b_s=one.b_s * right[one.operator == IDLE]
+        )
+        for one in every
+    ]
+
+
+def _factors(
+    every: Sequence[Difference], name: str, step_s: float, *, on_device: bool
+) -> tuple[float, float]:
+    """Return the factor of work and the one of idle time that make the parts of a side its step."""
+    busy_s, idle_s = (
+        math.fsum(getattr(one, name) for one in every if (one.operator == IDLE) == idle)
+        for idle in (False, True)
+    )
+    if on_device and idle_s > 0 and step_s > busy_s:
+        return 1.0, (step_s - busy_s) / idle_s
+    factor = step_s / (busy_s + idle_s) if busy_s + idle_s else 1.0
+    return factor, factor
 
 
 def _event_s(rounds: Sequence[Round]) -> float:

@@ -48,6 +48,22 @@ def test_a_profiler_that_slows_the_host_makes_no_kernel_longer() -> None:
     assert found["fc", "forward", IDLE].a_s == pytest.approx(2e-3)
 
 
+def test_gaps_whose_medians_do_not_add_up_make_no_kernel_longer() -> None:
+    """In each round another of three gaps is long."""
+    rounds = []
+    for long in range(3):
+        gaps = [
+            part((f"fc{place}", "forward", IDLE), 0, 0.0, device_s=5e-3 if place == long else 1e-3)
+            for place in range(3)
+        ]
+        own = (part(CONV, 1, 0.0, device_s=10e-3), *gaps)
+        rounds.append(Round(unprofiled_s=17e-3, profiled_s=17e-3, parts=own))
+    both = StepParts(case=case(), rounds=tuple(rounds))
+    found = between(both, both)
+    assert found[CONV].a_s == pytest.approx(10e-3)
+    assert math.fsum(one.b_s for one in found.values()) == pytest.approx(17e-3)
+
+
 def test_noise_of_every_round_is_no_difference() -> None:
     a = side(PLAIN, noise=(1.0, 1.2, 0.9, 1.1, 1.0))
     b = side(PLAIN, noise=(1.15, 1.0, 1.05, 0.95, 1.2))
