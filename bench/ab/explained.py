@@ -88,11 +88,15 @@ def explained(
                     notes.append(f"The causes were not found: {both.case.case_id}: {both.told}")
                 else:
                     found.append(explain(both["A"], both["B"]))
-        text.write_table(path, found)
     except (UserError, ProfileReadError, ReadError, OSError) as error:
         notes.append(f"The causes were not found: {error}")
     except KeyboardInterrupt:
         notes.append("The search for the causes was interrupted; the verdicts stand.")
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+    if found:
+        try:
+            text.write_table(path, found)
+        except OSError as error:
+            notes.append(f"{path / text.TABLE}: cannot be written: {error.strerror or error}")
     return found, notes

@@ -69,6 +69,24 @@ class PairProfiler:
 
         until_s: of the clock; no round after the third begins later.
         """
+        whole = False
+        try:
+            both = self._rounds(case, until_s)
+            whole = not isinstance(both, Failure)
+        finally:
+            if not whole:
+                self._forget(case)
+        return both
+
+    def _forget(self, case: Mapping[str, Case]) -> None:
+        """Remove what was kept of a case: half of a pair cannot be compared."""
+        for side in SIDES:
+            kept = self.directory / side / self._pools[side].folders.of(case[side])
+            shutil.rmtree(kept, ignore_errors=True)
+
+    def _rounds(
+        self, case: Mapping[str, Case], until_s: float | None
+    ) -> Mapping[str, StepParts] | Failure:
         draw = random.Random(f"{self.run.seed}:{case['A'].case_id}")
         found: dict[str, list[Mapping[str, object]]] = {side: [] for side in SIDES}
         for number in range(self.rounds):

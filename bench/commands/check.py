@@ -93,11 +93,11 @@ def _profiles(path: Path, other: Path | None, by: str | None, console: Console) 
         for line in text.lines([found], names=False):
             tables.say(console, line)
         console.print(text.layers_table(found))
-    if other is not None:
-        console.print(
-            "the profiles were made one after the other, so a change of the machine can pass for a "
-            "difference; bench profile A B takes turns"
-        )
+    made = "the profiles were" if other is not None else "the profiles of the cases were"
+    console.print(
+        f"{made} made one after the other, so a change of the machine can pass for a "
+        "difference; bench profile A B takes turns"
+    )
     return OK
 
 

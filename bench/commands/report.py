@@ -55,7 +55,7 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     folder = out or _folder(paths)
     _refuse_foreign(folder, paths)
     explanations = [
-        explain(a, b) for path in pairs for a, b in matching.between(*pair_profiles.load(path))
+        explain(a, b) for path in pairs for a, b in matching.sides(*pair_profiles.load(path))
     ]
     past, past_note = _past(runs, named[0]) if len(runs) > 2 else (None, "")
     made = page.build(runs, profiles, past, past_note, explanations)

@@ -4,8 +4,12 @@ Names that are numbers (`nn.Sequential`) move when a layer is inserted, so sibli
 are compared by what they are, in their order (Needleman & Wunsch 1970).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+from bench.results.profile_parts import StepParts
+
+ONLY_IN_A = " (in A)"  # after the name of a module whose name another module has in B
 
 
 @dataclass(slots=True)
@@ -22,6 +26,13 @@ class Node:
     def types(self) -> tuple[str, ...]:
         """The types of all modules inside, in order."""
         return tuple(name for one in self.inside.values() for name in (one.type, *one.types))
+
+    @property
+    def names(self) -> Iterator[str]:
+        """The names of all modules inside."""
+        for one in self.inside.values():
+            yield one.name
+            yield from one.names
 
 
 # What makes two modules alike.  The values only have to order the alternatives.
@@ -99,10 +110,68 @@ def _sequence(
     return found
 
 
-def rows(modules: Mapping[str, str], row: str) -> str | None:
-    """Return the row of A for a row of B: `layer#2` is the second call of the module `layer`.
+def renamed(a: StepParts, b: StepParts) -> StepParts:
+    """Return A with the names that its modules have in B.
 
-    modules: of `aligned`.  None if A has no such module.
+    A module that B lacks keeps its name, with ONLY_IN_A after it if another module has that name.
     """
-    name, mark, count = row.partition("#")
-    return f"{modules[name]}{mark}{count}" if name in modules else None
+    names = names_in_b(*(tree(_described(one)) for one in (a, b)))
+
+    def module(name: str) -> str:
+        return names.get(name, name)
+
+    def row(name: str) -> str:  # `layer#2` is the second call of the module `layer`
+        own, mark, count = name.partition("#")
+        return f"{module(own)}{mark}{count}"
+
+    return replace(
+        a,
+        rounds=tuple(
+            replace(one, parts=tuple(replace(part, layer=row(part.layer)) for part in one.parts))
+            for one in a.rounds
+        ),
+        modules=tuple(
+            replace(one, row=row(one.row), module=module(one.module)) for one in a.modules
+        ),
+        types={row(name): (module(own), type_) for name, (own, type_) in a.types.items()},
+        order={(row(name), phase): calls for (name, phase), calls in a.order.items()},
+        breaks=tuple(replace(one, modules=tuple(map(module, one.modules))) for one in a.breaks),
+        fused=tuple(replace(one, layers=tuple(map(module, one.layers))) for one in a.fused),
+    )
+
+
+def names_in_b(a: Node, b: Node) -> dict[str, str]:
+    """Return the name of each module of A → its name among those of B, which no other has."""
+    partners = {left: right for right, left in aligned(a, b).items()}
+    return dict(_among(a, partners, set(b.names), ""))
+
+
+def _among(
+    a: Node, partners: Mapping[str, str], taken: set[str], around: str
+) -> Iterator[tuple[str, str]]:
+    """Yield the old and the new name of each module inside.
+
+    around: the new name of `a`, if it is marked; else empty.
+    """
+    for last, one in a.inside.items():
+        marked = ""
+        if (name := partners.get(one.name)) is None:
+            name = f"{around}.{last}" if around else one.name
+            if name in taken:
+                name += ONLY_IN_A
+            marked = name if name != one.name else ""
+        yield one.name, name
+        yield from _among(one, partners, taken, marked)
+
+
+def _described(side: StepParts) -> list[tuple[str, str, str, str]]:
+    """Return name, type, weights and settings of each module, in the order of first calls."""
+    found = {
+        one.module: (one.module, one.type, one.weights, one.settings)
+        for one in reversed(side.modules)
+    }
+    in_order = [found[one.module] for one in side.modules]
+    others = dict.fromkeys(
+        part.layer.partition("#")[0] for one in side.rounds for part in one.parts
+    )
+    return [*dict.fromkeys(in_order), *((name, "", "", "") for name in others if name not in found)]

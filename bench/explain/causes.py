@@ -7,12 +7,12 @@ noise.  Everything else is the remainder.
 
 import itertools
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.core import units
 from bench.core.text import number_of
-from bench.explain import align
 from bench.explain.differences import BETWEEN, IDLE, Difference, Whole
 from bench.results.profile_parts import FusedKernel, GraphBreak, ModuleCall, StepParts
 
@@ -62,17 +62,15 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """The calls of modules on both sides, by the name of the row in B."""
+    """The calls of modules on both sides, by row: the names are those of B."""
 
     a: Mapping[str, ModuleCall]
     b: Mapping[str, ModuleCall]
     order: Sequence[str]
 
     @classmethod
-    def of(cls, a: StepParts, b: StepParts, names: Mapping[str, str]) -> "Rows":
-        to_b = {left: right for right, left in names.items()}
-        left = {align.rows(to_b, one.row) or one.row: one for one in a.modules}
-        right = {one.row: one for one in b.modules}
+    def of(cls, a: StepParts, b: StepParts) -> "Rows":
+        left, right = ({one.row: one for one in side.modules} for side in (a, b))
         return cls(left, right, list(dict.fromkeys((*right, *left))))
 
     def both(self, row: str) -> tuple[ModuleCall, ModuleCall] | None:
@@ -91,8 +89,10 @@ def counted(a: StepParts, b: StepParts) -> list[Count]:
     ]
 
 
-def _flips(modules: Sequence[ModuleCall]) -> int:
-    """Return how often the memory format changes from one tensor to the next."""
+def _flips(modules: Sequence[ModuleCall]) -> int | None:
+    """Return how often the memory format changes from one tensor to the next; None if unknown."""
+    if not modules:
+        return None
     formats = [
         one
         for module in modules
@@ -102,15 +102,12 @@ def _flips(modules: Sequence[ModuleCall]) -> int:
     return sum(one != other for one, other in itertools.pairwise(formats))
 
 
-def find(
-    a: StepParts,
-    b: StepParts,
-    every: Sequence[Difference],
-    names: Mapping[str, str],
-    whole: Whole,
-) -> list[Cause]:
-    """Return the causes, the most important first.  No part belongs to two of them."""
-    rows, left = Rows.of(a, b, names), list(every)
+def find(a: StepParts, b: StepParts, every: Sequence[Difference], whole: Whole) -> list[Cause]:
+    """Return the causes, the most important first.  No part belongs to two of them.
+
+    a: with the names of B (`align.renamed`).
+    """
+    rows, left = Rows.of(a, b), list(every)
     found: list[Cause] = []
     for maker in MAKERS:
         made, left = maker(a, b, rows, left)
@@ -150,16 +147,33 @@ def _take(
 
 
 def _broken_graphs(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """A graph break changes every graph after it, so all parts of graphs belong to it."""
+    """A graph break changes every graph after it, so all parts but the optimizer's belong to it."""
     before, after = (one.counted.get("graph_breaks") for one in (a, b))
     if before is None or after is None or before == after:
         return [], left
     more = after > before
-    new = [one for one in (b if more else a).breaks if one not in (a if more else b).breaks]
+    new = _only_in(*((b.breaks, a.breaks) if more else (a.breaks, b.breaks)))
     changes = [f"graph breaks {before:.0f} → {after:.0f}", *map(_shown_break, new[:2])]
     layer = next((name for one in new for name in one.modules), "(compiled graph)")
-    cause = Cause(layer=layer, changes=tuple(changes), parts=tuple(left), counted=True)
-    return [cause], []
+    parts = tuple(one for one in left if one.phase != "optimizer")
+    cause = Cause(layer=layer, changes=tuple(changes), parts=parts, counted=True)
+    return [cause], [one for one in left if one.phase == "optimizer"]
+
+
+def _only_in(one: Sequence[GraphBreak], other: Sequence[GraphBreak]) -> list[GraphBreak]:
+    """Return the breaks that only one side has, wherever in the file their lines are now."""
+    left = Counter(map(_code, other))
+    found = []
+    for each in one:
+        if left[_code(each)]:
+            left[_code(each)] -= 1
+        else:
+            found.append(each)
+    return found
+
+
+def _code(one: GraphBreak) -> tuple[str, str, tuple[str, ...]]:
+    return one.reason, one.code, one.modules
 
 
 def _shown_break(one: GraphBreak) -> str:
@@ -182,27 +196,28 @@ def _compiled(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -
     )
     if not parts:
         return [], left
-    eager = math.fsum(one.calls_a if side is b else one.calls_b for one in parts)
+    eager = number_of(sum(one.calls_a if side is b else one.calls_b for one in parts), "operator")
     kernels = [one for one in side.fused if one.calls or one.kind == "library"]
-    graphs = len({one.layer for one in parts if one.layer.startswith(GRAPH)})
-    into = f" into {number_of(len(kernels), 'kernel')}" if kernels else ""
-    change = (
-        f"{eager:.0f} operators of eager code are compiled{into} in {number_of(graphs, 'graph')}"
-    )
+    graphs = number_of(len({one.layer for one in parts if one.layer.startswith(GRAPH)}), "graph")
+    into = f"{number_of(len(kernels), 'kernel')} in " if kernels else ""
+    change = f"{eager} of eager code are compiled {f'into {into}' if into else 'in '}{graphs}"
+    if side is a:
+        change = f"{eager} of eager code take the place of {into}{graphs}"
     slowest = sorted(kernels, key=lambda one: -(one.time_s or 0.0))
-    changes = (change, *map(_computes, slowest))
+    verb = "computes" if side is b else "computed"
+    changes = (change, *(_computes(one, verb) for one in slowest))
     cause = Cause(layer=NETWORK, changes=changes, parts=parts, counted=True)
     return [cause], [one for one in left if one not in parts]
 
 
-def _computes(one: FusedKernel) -> str:
-    """Say which operators of which layers a kernel computes."""
+def _computes(one: FusedKernel, verb: str) -> str:
+    """Say which operators of which layers a kernel computes, or computed in A."""
     time = f" ({units.seconds(one.time_s)})" if one.time_s else ""
     operators = ", ".join(f"`{name}`" for name in list(dict.fromkeys(one.operators))[:MOST_NAMES])
     layers = ", ".join(f"`{name}`" for name in one.layers[:MOST_NAMES])
     more = len(one.layers) - MOST_NAMES
     tail = f" and {number_of(more, 'more layer')}" if more > 0 else ""
-    return f"kernel `{one.kernel}`{time} computes {operators} of {layers}{tail}"
+    return f"kernel `{one.kernel}`{time} {verb} {operators} of {layers}{tail}"
 
 
 def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
@@ -213,20 +228,14 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
     in_a, in_b = _seen(left, "a_s", rows.a), _seen(left, "b_s", rows.b)
     known = {row.partition("#")[0] for row in in_a & in_b}
     found, left = _computed_again(a, b, left, {one for one in in_b - in_a if "#" in one}, known)
-    for row in sorted(
-        layers.keys() | rows.a.keys() | rows.b.keys(), key=lambda one: one.count(".")
-    ):
+    for row in sorted(dict.fromkeys((*rows.order, *layers)), key=lambda one: one.count(".")):
         is_new, is_gone = row in in_b and row not in in_a, row in in_a and row not in in_b
         if not (is_new or is_gone) or row.startswith("("):
             continue
-        name, _, number = row.partition("#")
+        name = row.partition("#")[0]
         again = name in known
         alone = in_b - in_a if is_new else in_a - in_b
-        inside = [
-            one
-            for one in layers
-            if _inside(one, name, number) or (again and one in alone and _inside(one, name))
-        ]
+        inside = [one for one in layers if one in alone and _inside(one, name)]
         parts, left = _take(left, inside)
         if not parts:
             continue
@@ -235,7 +244,8 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
         if again:
             changes = [f"runs {'again' if is_new else 'less often'}"]
             if phases == {"backward"}:
-                changes[0] += IN_THE_BACKWARD
+                runs = "runs" if is_new else "no longer runs"
+                changes = [f"{runs} again{IN_THE_BACKWARD}"]
         else:
             changes = [f"{'a new' if is_new else 'no more'} layer{f' ({kind})' if kind else ''}"]
         found.append(
@@ -279,13 +289,10 @@ def _seen(left: Iterable[Difference], time: str, modules: Mapping[str, ModuleCal
     return {one.layer for one in left if getattr(one, time) > 0} | set(modules)
 
 
-def _inside(row: str, name: str, number: str | None = None) -> bool:
-    """Return whether a row is a call of a module or of one inside it.
-
-    number: of the call; None: any.
-    """
-    own, _, own_number = row.partition("#")
-    return number in (None, own_number) and (own == name or own.startswith(f"{name}."))
+def _inside(row: str, name: str) -> bool:
+    """Return whether a row is a call of a module or of one inside it."""
+    own = row.partition("#")[0]
+    return own == name or own.startswith(f"{name}.")
 
 
 def _modes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
@@ -299,11 +306,13 @@ def _modes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Ma
         return [], left
     found = []
     while changed:
+        pair = rows.both(changed[0])
+        assert pair is not None
+        modes = ["training" if one.training else "inference" for one in pair]
         top = changed[0].partition("#")[0]
         group = [row for row in changed if row == top or row.startswith((f"{top}.", f"{top}#"))]
         changed = [row for row in changed if row not in group]
         parts, left = _take(left, group)
-        modes = ["training" if one.training else "inference" for one in (rows.both(top) or ())]
         changes = (f"{modes[0]} mode → {modes[1]} mode", *_operators(parts, a, b)[:2])
         found.append(Cause(layer=top, changes=changes, parts=parts, counted=True))
     return found, left
@@ -338,16 +347,24 @@ def _flow(a: StepParts, b: StepParts, rows: Rows, left: list[Difference], what: 
         layer, where = _parent(root, rows), f"before `{root}`"
     side = "input" if not flips_inside else "output"
     before, after = (getattr(one, f"{side}_{what}") for one in first)
-    affected = [row for row in changed if row not in (NETWORK, layer)]
+    affected = [row for row in changed if row not in (NETWORK, layer) and _follows(row, rows)]
     parts, left = _take(left, {layer, *affected})
-    others = sum(_is_leaf(row, rows) for row in affected) - (what == "dtype" or flips_inside)
+    others = sum(_is_leaf(row, rows) for row in affected)
     follow = f"{others} more {'layer' if others == 1 else 'layers'} after it" if others > 0 else ""
+    own = _changed_settings(*first) if layer == root else ""
     changes = (
+        *([own] if own else []),
         f"{'memory format' if what == 'format' else 'dtype'} {before} → {after}"
         + (f" ({follow})" if follow else ""),
         *_operators([one for one in parts if one.layer == layer], a, b)[:2],
     )
     return [Cause(layer=layer, changes=changes, parts=parts, counted=True, where=where)], left
+
+
+def _follows(row: str, rows: Rows) -> bool:
+    """Return whether a module has the same settings on both sides, so that it only follows."""
+    pair = rows.both(row)
+    return pair is None or not _changed_settings(*pair)
 
 
 def _differs(pair: tuple[ModuleCall, ModuleCall], what: str) -> bool:
@@ -409,6 +426,8 @@ def _copies(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -
             sum(int(calls) for calls, _ in side.values()) for side in (one.kernels_a, one.kernels_b)
         )
         change = f"copies `{name}` under `{one.operator}` {before} → {after}"
+        if before == after:  # they take longer, or are of another kind
+            change += f", {units.seconds(one.a_s)} → {units.seconds(one.b_s)}"
         taken.append(one)
         found.append(Cause(layer=one.layer, changes=(change,), parts=(one,), counted=one.counted))
     return found, [one for one in left if one not in taken]
@@ -446,17 +465,31 @@ def _settings(pair: tuple[ModuleCall, ModuleCall] | None) -> list[str]:
     if pair is None:
         return []
     a, b = pair
-    found = []
-    if a.type != b.type:
-        found.append(f"{a.type} → {b.type}")
-    if a.settings != b.settings:
-        before, after = _words(a.settings), _words(b.settings)
-        gone = [one for one in before if one not in after]
-        new = [one for one in after if one not in before]
-        found.append(f"{', '.join(gone) or 'the default'} → {', '.join(new) or 'the default'}")
+    found = [f"{a.type} → {b.type}"] if a.type != b.type else []
+    if changed := _changed_settings(a, b):
+        found.append(changed)
     elif a.weights != b.weights:
         found.append(f"{a.weights or 'no weights'} → {b.weights or 'no weights'}")
     return found
+
+
+def _changed_settings(a: ModuleCall, b: ModuleCall) -> str:
+    before, after = _different(_words(a.settings), _words(b.settings))
+    return f"{before or 'the default'} → {after or 'the default'}" if before or after else ""
+
+
+def _different(a: Sequence[str], b: Sequence[str]) -> tuple[str, str]:
+    """Return the words of both sides that differ; all words without a name, if one of them does.
+
+    `8, 8` → `8, 16` says which of the two numbers changed, and `8` → `16` does not.
+    """
+    places = [[one for one in side if "=" not in one] for side in (a, b)]
+    differ = places[0] != places[1]
+    left, right = (
+        ", ".join(one for one in side if (differ if "=" not in one else one not in other))
+        for side, other in ((a, b), (b, a))
+    )
+    return left, right
 
 
 def _words(settings: str) -> list[str]:
@@ -487,11 +520,9 @@ def _operators(parts: Iterable[Difference], a: StepParts, b: StepParts) -> list[
 
     Operators that take no time, such as views, are left out where others take some.
     """
-    changed = [
-        one
-        for one in _largest(parts)
-        if (one.counted or one.beyond or one.likely) and not _wraps(one.operator)
-    ]
+    every = [one for one in _largest(parts) if one.counted or one.beyond or one.likely]
+    # A node has a time of its own where a hook runs in it.
+    changed = [one for one in every if not _wraps(one.operator)] or every
     most_s = max((abs(one.difference_s) for one in changed), default=0.0)
     telling = [
         one

@@ -8,7 +8,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
-from bench.explain import align
 from bench.results.profile_parts import PartTime, Round, StepParts
 from bench.stats.intervals import LEVEL, t_quantile
 
@@ -89,59 +88,55 @@ def whole(a: StepParts, b: StepParts) -> Whole:
     return Whole(a_s=left, b_s=right, low_s=low, high_s=high)
 
 
-def modules(a: StepParts, b: StepParts) -> dict[str, str]:
-    """Return the module of B → that of A."""
-    return align.aligned(*(align.tree(_described(one)) for one in (a, b)))
-
-
-def _described(side: StepParts) -> list[tuple[str, str, str, str]]:
-    found = {
-        one.module: (one.module, one.type, one.weights, one.settings)
-        for one in reversed(side.modules)
-    }
-    in_order = [found[one.module] for one in side.modules]
-    others = dict.fromkeys(
-        part.layer.partition("#")[0] for one in side.rounds for part in one.parts
-    )
-    return [*dict.fromkeys(in_order), *((name, "", "", "") for name in others if name not in found)]
-
-
-def differences(a: StepParts, b: StepParts, names: Mapping[str, str]) -> list[Difference]:
-    """Return the difference of each part.
-
-    names: the module of B → that of A.
-    """
+def differences(a: StepParts, b: StepParts) -> list[Difference]:
+    """Return the difference of each part.  a: with the names of B (`align.renamed`)."""
     on_device = a.on_device and b.on_device
     count = min(len(a.rounds), len(b.rounds))
     event_s = _event_s((*a.rounds[:count], *b.rounds[:count])) if not on_device else 0.0
-    to_b = {left: right for right, left in names.items()}
     left = [_scaled(one, event_s, on_device=on_device) for one in a.rounds[:count]]
     right = [_scaled(one, event_s, on_device=on_device) for one in b.rounds[:count]]
-    # The names of B are those of the rows, so that both sides have the same keys.
-    left = [{_renamed(key, to_b): one for key, one in side.items()} for side in left]
     wholes = whole(a, b)
     keys = dict.fromkeys(key for side in (*right, *left) for key in side)
     least_s = LEAST_SHARE * wholes.a_s
     tests = sum(_mean_s(key, left) >= least_s or _mean_s(key, right) >= least_s for key in keys)
     share = (1 - LEVEL) / max(1, tests)
     every = [_difference(key, left, right, least_s=least_s, share=share) for key in keys]
-    return _adding_up(every, wholes)
+    return _adding_up(every, wholes, on_device=on_device)
 
 
 def _mean_s(key: Key, side: Sequence[Mapping[Key, tuple[PartTime, float]]]) -> float:
     return math.fsum(one[key][1] for one in side if key in one) / len(side)
 
 
-def _adding_up(every: Sequence[Difference], wholes: Whole) -> list[Difference]:
-    """Return the parts such that those of each side add up to its step, as medians do not."""
-    a_s, b_s = (math.fsum(getattr(one, name) for one in every) for name in ("a_s", "b_s"))
-    left, right = (wholes.a_s / a_s if a_s else 1.0), (wholes.b_s / b_s if b_s else 1.0)
-    return [replace(one, a_s=one.a_s * left, b_s=one.b_s * right) for one in every]
+def _adding_up(every: Sequence[Difference], wholes: Whole, *, on_device: bool) -> list[Difference]:
+    """Return the parts such that those of each side add up to its step, as medians do not.
+
+    on_device: idle times alone are scaled, where they leave room for it.
+    """
+    left, right = (
+        _factors(every, name, step_s, on_device=on_device)
+        for name, step_s in (("a_s", wholes.a_s), ("b_s", wholes.b_s))
+    )
+    return [
+        replace(
+            one, a_s=one.a_s * left[one.operator == IDLE], b_s=one.b_s * right[one.operator == IDLE]
+        )
+        for one in every
+    ]
 
 
-def _renamed(key: Key, to_b: Mapping[str, str]) -> Key:
-    row = align.rows(to_b, key[0])
-    return (key[0] if row is None else row, key[1], key[2])
+def _factors(
+    every: Sequence[Difference], name: str, step_s: float, *, on_device: bool
+) -> tuple[float, float]:
+    """Return the factor of work and the one of idle time that make the parts of a side its step."""
+    busy_s, idle_s = (
+        math.fsum(getattr(one, name) for one in every if (one.operator == IDLE) == idle)
+        for idle in (False, True)
+    )
+    if on_device and idle_s > 0 and step_s > busy_s:
+        return 1.0, (step_s - busy_s) / idle_s
+    factor = step_s / (busy_s + idle_s) if busy_s + idle_s else 1.0
+    return factor, factor
 
 
 def _event_s(rounds: Sequence[Round]) -> float:

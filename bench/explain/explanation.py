@@ -1,10 +1,13 @@
 """The explanation of one case: sentences, the counted figures, and every part."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bench.core import units
 from bench.core.records import Case
+from bench.core.text import are, number_of
+from bench.explain import align
 from bench.explain import causes as causing
 from bench.explain import differences as differing
 from bench.explain.causes import Cause, Count
@@ -47,12 +50,22 @@ class Explanation:
         return found or [self._nothing()]
 
     def _nothing(self) -> str:
+        """Say why there is no cause: nothing differs, or nothing that has a place."""
+        counted = "nothing counted differs"
+        differ = any(None not in (one.a, one.b) for one in self.counts)
+        if differ:
+            counted = "counted figures of the whole step differ, but none of a module"
+        times = "no part beyond its noise"
         if self.rounds < differing.LEAST_ROUNDS:
-            return (
-                f"no counted difference was found; {self.rounds} rounds are too few to tell a "
-                "difference of the times from noise"
-            )
-        return "no difference was found: nothing counted differs, and no part beyond its noise"
+            times = f"{self._rounds} to tell a difference of the times from noise"
+        elif self.whole.beyond:
+            times = "the step differs beyond its noise, but no part of it does"
+        found = "cause" if differ or self.whole.beyond else "difference"
+        return f"no {found} was found: {counted}, and {times}"
+
+    @property
+    def _rounds(self) -> str:
+        return f"{number_of(self.rounds, 'round')} {are(self.rounds)} too few"
 
     @property
     def headline(self) -> str:
@@ -95,16 +108,28 @@ class Explanation:
 
     @property
     def rest(self) -> str:
-        """The remainder, in one sentence."""
+        """The causes without a sentence, and the remainder."""
         small = "a difference within the noise in each part"
-        return f"{units.signed(self.remainder_s)} in no cause: {small}"
+        if self.rounds < differing.LEAST_ROUNDS:
+            small = f"{self._rounds} to know the noise"
+        said = f"{units.signed(self.remainder_s)} in no cause: {small}"
+        if more := self.causes[MOST_SENTENCES:]:
+            more_s = units.signed(math.fsum(one.difference_s for one in more))
+            said = f"{more_s} in {number_of(len(more), 'more cause')}; {said}"
+        return said
+
+    @property
+    def doubt(self) -> str:
+        """The reason to doubt the times; empty without one."""
+        said = "other work disturbed the profile: the times of the parts are doubtful"
+        return said if self.contended else ""
 
 
 def explain(a: StepParts, b: StepParts) -> Explanation:
     """Explain the difference of two profiles of one case."""
-    names = differing.modules(a, b)
-    whole, parts = differing.whole(a, b), differing.differences(a, b, names)
-    found = causing.find(a, b, parts, names, whole)
+    a = align.renamed(a, b)
+    whole, parts = differing.whole(a, b), differing.differences(a, b)
+    found = causing.find(a, b, parts, whole)
     return Explanation(
         case=a.case,
         whole=whole,
@@ -153,7 +178,7 @@ def _figure(name: str, value: float | None) -> str:
 
 COLUMNS: dict[str, str] = {
     "case_id": "of A",
-    "layer": "name in B; in A, if B has no such layer",
+    "layer": "name in B; in A, if B has no such layer, with (in A) if B has another of that name",
     "phase": "forward, backward or optimizer",
     "operator": "or (between operators), (device idle)",
     "within": "the outermost operator that calls it",
@@ -165,7 +190,7 @@ COLUMNS: dict[str, str] = {
     "low_s": "of the 95 % interval over the rounds",
     "high_s": "",
     "evidence": "counted, beyond noise, or empty",
-    "cause": "number of the sentence; empty: remainder",
+    "cause": "number of the sentence, from 9 on without one; empty: remainder",
 }
 
 

@@ -18,6 +18,11 @@ def between(a: Sequence[StepParts], b: Sequence[StepParts]) -> list[Pair]:
     return _pairs(a, b, lambda one, other: not _differ(one, other) & set(SAME))
 
 
+def sides(a: Sequence[StepParts], b: Sequence[StepParts]) -> list[Pair]:
+    """Return the pairs of two variants that were profiled in turns: they may differ in any axis."""
+    return _pairs(a, b, lambda *_: True)
+
+
 def within(every: Sequence[StepParts], by: str) -> list[Pair]:
     """Return the pairs of one profile that differ in one axis: each value against the first."""
     found, seen = list[Pair](), list[StepParts]()

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from bench.core import units
 from bench.core.row_names import case_names
+from bench.core.text import number_of
 from bench.explain import explanation as explaining
 from bench.explain.explanation import Explanation
 from bench.results.csv_files import write_csv
@@ -32,8 +33,8 @@ def lines(explanations: Sequence[Explanation], *, names: bool = True) -> list[st
             found.append(f"counted: {one.counted}")
         if one.conversions:
             found.append(f"copies and conversions: {one.conversions}")
-        if one.contended:
-            found.append("other work disturbed the profile: the times of the parts are doubtful")
+        if one.doubt:
+            found.append(one.doubt)
     return found
 
 
@@ -55,21 +56,37 @@ def layers_table(one: Explanation) -> TextTable:
 
 
 def markdown(explanations: Sequence[Explanation], heading: str = "Why") -> str:
-    """Return the section of a report; empty without explanations."""
+    """Return the section of a report, of at most MOST_BYTES; empty without explanations."""
     if not explanations:
         return ""
     shown = case_names([one.case for one in explanations], short=True)
     parts = [f"\n### {heading}\n"]
-    for one in explanations:
-        name = shown.of(one.case) or one.case.case_id
-        parts.append(f"\n**{escape(name)}**: {escape(one.headline, MOST_SENTENCE)}\n\n")
-        if one.counts:
-            parts.append(f"Counted (exact): {escape(one.counted, MOST_SENTENCE)}\n\n")
-        parts += [f"{place}. {_with_code(text)}\n" for place, text in enumerate(one.sentences, 1)]
-        if one.causes:
-            parts.append(f"\nRemainder: {escape(one.rest, MOST_SENTENCE)}.\n")
-            parts.append(_table(one))
-    return "".join(fitting(parts, MOST_BYTES))
+    room = MOST_BYTES - len(_left_out(len(explanations)).encode()) - len(parts[0].encode())
+    cases = [_case(one, shown.of(one.case) or one.case.case_id) for one in explanations]
+    whole = fitting(["".join(one) for one in cases], room)
+    parts += whole or fitting(cases[0], room)
+    if left := len(cases) - max(1, len(whole)):
+        parts.append(_left_out(left))
+    return "".join(parts)
+
+
+def _left_out(count: int) -> str:
+    have = "has" if count == 1 else "have"
+    return f"\n{number_of(count, 'more case')} {have} no room here: {TABLE} has every part.\n"
+
+
+def _case(one: Explanation, name: str) -> list[str]:
+    """Return the lines of one case, in the order of their use."""
+    parts = [f"\n**{escape(name)}**: {escape(one.headline, MOST_SENTENCE)}\n\n"]
+    if one.counts:
+        parts.append(f"Counted (exact): {escape(one.counted, MOST_SENTENCE)}\n\n")
+    parts += [f"{place}. {_with_code(text)}\n" for place, text in enumerate(one.sentences, 1)]
+    if one.doubt:
+        parts.append(f"\nBut {one.doubt}.\n")
+    if one.causes:
+        parts.append(f"\nRemainder: {escape(one.rest, MOST_SENTENCE)}.\n")
+        parts.append(_table(one))
+    return parts
 
 
 def _with_code(text: str) -> str:

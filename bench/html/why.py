@@ -15,7 +15,7 @@ def sections(explanations: Sequence[Explanation]) -> list[dict[str, Any]]:
     return [
         {
             "title": printable(one.case.case_id),
-            "headline": one.headline,
+            "headline": f"{one.headline}; {one.doubt}" if one.doubt else one.headline,
             "sentences": [printable(text).replace("`", "") for text in one.sentences],
             "counted": one.counted,
             "rest": f"{one.rest}." if one.causes else "",

@@ -49,8 +49,11 @@ def test_a_counted_figure_that_regressed_is_explained_after_times() -> None:
 class FakeProfiler:
     """Profiles without processes; `raises` or `fails` says how it ends."""
 
-    def __init__(self, raises: BaseException | None = None, *, fails: bool = False) -> None:
-        self.raises, self.fails = raises, fails
+    def __init__(
+        self, raises: BaseException | None = None, *, fails: bool = False, cases: int = 0
+    ) -> None:
+        """cases: that are profiled before it raises."""
+        self.raises, self.fails, self.cases = raises, fails, cases
         self.profiled: list[str] = []
 
     def __call__(self, **_: Any) -> "FakeProfiler":
@@ -58,7 +61,7 @@ class FakeProfiler:
 
     @contextmanager
     def open(self, _: Sequence[Mapping[str, Case]]) -> Iterator["FakeProfiler"]:
-        if self.raises is not None:
+        if self.raises is not None and not self.cases:
             raise self.raises
         yield self
 
@@ -66,6 +69,8 @@ class FakeProfiler:
         self, sides: Mapping[str, Case], until_s: float | None = None
     ) -> Mapping[str, StepParts] | Failure:
         assert until_s is not None
+        if self.raises is not None and len(self.profiled) == self.cases:
+            raise self.raises
         self.profiled.append(sides["A"].case_id)
         if self.fails:
             return Failure(case=sides["A"], replicate=0, status="oom", reason="side B: too large")
@@ -127,6 +132,16 @@ def test_an_error_becomes_a_note_and_no_verdict_changes(
     found, notes = of(FakeProfiler(error), monkeypatch, tmp_path)
     assert found == []
     assert said in notes[-1]
+
+
+@pytest.mark.parametrize("error", [UserError("broken"), KeyboardInterrupt()])
+def test_the_cases_before_an_error_have_their_table(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    found, _ = of(FakeProfiler(error, cases=1), monkeypatch, tmp_path)
+    assert len(found) == 1
+    table = (tmp_path / "difference.csv").read_text(encoding="utf-8")
+    assert table.count("aten::mkldnn_convolution") == 1
 
 
 def test_a_case_that_cannot_be_profiled_is_named(

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from bench.ab.profiles import PairProfiler
 from bench.ab.variants import Side
 from bench.core.protocol import Request
@@ -104,6 +106,29 @@ def test_a_side_that_fails_ends_the_case_and_is_named(tmp_path: Path) -> None:
         both = opened.profile(CASES)
     assert isinstance(both, Failure)
     assert both.reason == "side B: broken"
+
+
+@pytest.mark.parametrize("fails", ["off", "bfloat16"])
+def test_half_of_a_pair_is_not_kept(tmp_path: Path, fails: str) -> None:
+    """The order of the sides is drawn, so that one of the two is profiled before it fails."""
+    with profiler(tmp_path, [], fails=fails).open([CASES]) as opened:
+        assert isinstance(opened.profile(CASES), Failure)
+    assert not list(tmp_path.glob("[AB]/*"))
+
+
+def test_an_interrupted_case_is_not_kept(tmp_path: Path) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def clock() -> float:
+        if asked:  # in the second round
+            raise KeyboardInterrupt
+        return 0.0
+
+    made = profiler(tmp_path, asked, clock=clock)
+    with pytest.raises(KeyboardInterrupt), made.open([CASES]) as opened:
+        opened.profile(CASES, until_s=1.0)
+    assert len(asked) == 2
+    assert not list(tmp_path.glob("[AB]/*"))
 
 
 def test_late_rounds_are_left_out_but_three_are_always_made(tmp_path: Path) -> None:

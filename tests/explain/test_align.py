@@ -1,6 +1,7 @@
 """Modules of two versions of a network find each other."""
 
-from bench.explain.align import aligned, rows, tree
+from bench.explain.align import aligned, names_in_b, renamed, tree
+from tests.explain.sides import called, side
 
 
 def described(*names_and_types: str) -> list[tuple[str, str, str, str]]:
@@ -43,6 +44,42 @@ def test_what_lies_inside_a_renamed_module_moves_with_it() -> None:
     assert found == {"new": "old", "new.conv": "old.conv"}
 
 
-def test_the_second_call_of_a_module_belongs_to_its_second_call() -> None:
-    assert rows({"new": "old"}, "new#2") == "old#2"
-    assert rows({"new": "old"}, "other") is None
+def names(a: list[str], b: list[str]) -> dict[str, str]:
+    return names_in_b(tree(described(*a)), tree(described(*b)))
+
+
+def test_a_removed_layer_does_not_take_the_name_of_the_layer_that_moves_to_its_place() -> None:
+    found = names(
+        ["net.0:Conv2d", "net.1:Dropout", "net.2:ReLU", "net.3:Linear"],
+        ["net.0:Conv2d", "net.1:ReLU", "net.2:Linear"],
+    )
+    assert found == {
+        "net": "net",
+        "net.0": "net.0",
+        "net.1": "net.1 (in A)",
+        "net.2": "net.1",
+        "net.3": "net.2",
+    }
+
+
+def test_what_lies_inside_a_removed_block_stays_inside_it() -> None:
+    found = names(
+        ["net.0:Block", "net.0.conv:Conv2d", "net.1:Other", "net.1.conv:Conv2d"],
+        ["net.0:Other", "net.0.conv:Conv2d"],
+    )
+    assert found["net.0"] == "net.0 (in A)"
+    assert found["net.0.conv"] == "net.0 (in A).conv"
+    assert found["net.1.conv"] == "net.0.conv"
+
+
+def test_a_layer_that_only_a_has_keeps_its_name_where_it_is_free() -> None:
+    assert names(["conv:Conv2d", "drop:Dropout"], ["conv:Conv2d"])["drop"] == "drop"
+
+
+def test_the_second_call_of_a_renamed_module_moves_with_the_first() -> None:
+    key = ("old#2", "forward", "aten::relu")
+    a = side({key: (1, 1e-3)}, modules=(called("old", "ReLU"), called("old#2", "ReLU")))
+    b = side({}, modules=(called("new", "ReLU"), called("new#2", "ReLU")))
+    found = renamed(a, b)
+    assert [one.layer for one in found.rounds[0].parts] == ["new#2"]
+    assert [(one.row, one.module) for one in found.modules] == [("new", "new"), ("new#2", "new")]

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bench.explain import differences as differing
+from bench.explain.align import renamed
 from bench.explain.differences import IDLE, Difference
 from bench.results.profile_parts import Round, StepParts
 from tests.explain.sides import BACK, CONV, FC, NORM, PLAIN, part, side
@@ -13,7 +14,7 @@ from tests.support.cases import case
 
 
 def between(a: StepParts, b: StepParts) -> dict[tuple[str, str, str], Difference]:
-    found = differing.differences(a, b, differing.modules(a, b))
+    found = differing.differences(renamed(a, b), b)
     return {(one.layer, one.phase, one.operator): one for one in found}
 
 
@@ -45,6 +46,22 @@ def test_a_profiler_that_slows_the_host_makes_no_kernel_longer() -> None:
     found = between(own, own)
     assert found[CONV].a_s == pytest.approx(10e-3)
     assert found["fc", "forward", IDLE].a_s == pytest.approx(2e-3)
+
+
+def test_gaps_whose_medians_do_not_add_up_make_no_kernel_longer() -> None:
+    """In each round another of three gaps is long."""
+    rounds = []
+    for long in range(3):
+        gaps = [
+            part((f"fc{place}", "forward", IDLE), 0, 0.0, device_s=5e-3 if place == long else 1e-3)
+            for place in range(3)
+        ]
+        own = (part(CONV, 1, 0.0, device_s=10e-3), *gaps)
+        rounds.append(Round(unprofiled_s=17e-3, profiled_s=17e-3, parts=own))
+    both = StepParts(case=case(), rounds=tuple(rounds))
+    found = between(both, both)
+    assert found[CONV].a_s == pytest.approx(10e-3)
+    assert math.fsum(one.b_s for one in found.values()) == pytest.approx(17e-3)
 
 
 def test_noise_of_every_round_is_no_difference() -> None:

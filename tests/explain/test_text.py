@@ -2,6 +2,7 @@
 
 import csv
 import math
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -48,8 +49,28 @@ def test_without_explanations_there_is_no_section() -> None:
     assert text.markdown([]) == ""
 
 
-def test_many_cases_stay_within_the_room_of_the_section() -> None:
-    assert len(text.markdown([explained()] * 100).encode()) <= text.MOST_BYTES
+def test_many_cases_stay_within_the_room_of_the_section_and_the_others_are_counted() -> None:
+    section = text.markdown([explained()] * 100)
+    assert len(section.encode()) <= text.MOST_BYTES
+    told = section.count("**: B takes ")
+    assert 1 < told < 100
+    said = f"\n{100 - told} more cases have no room here: difference.csv has every part.\n"
+    assert section.endswith(said)
+    assert section.count("| part | A | B |") == told  # no case is cut
+
+
+def test_a_disturbed_profile_is_told_in_the_report_too() -> None:
+    found = replace(explained(), contended=True)
+    said = "other work disturbed the profile: the times of the parts are doubtful"
+    assert said in text.lines([found])
+    assert f"But {said}." in text.markdown([found])
+    assert said not in text.markdown([explained()])
+
+
+def test_few_cases_are_all_there() -> None:
+    section = text.markdown([explained()] * 2)
+    assert section.count("**: B takes ") == 2
+    assert "no room" not in section
 
 
 def test_the_table_has_every_part_and_the_parts_add_up(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """The section of the page that says why two variants take other times."""
 
+from dataclasses import replace
 from pathlib import Path
 
 from bench.explain.explanation import explain
@@ -17,6 +18,13 @@ def test_the_page_has_the_sentences_and_the_layers_of_an_explanation(tmp_path: P
     assert '<section id="why">' in html
     assert "forward of layer1.conv +20.0 ms (100 % of the slowdown)" in html
     assert '<td class="name">layer1.conv</td><td class="n">30.0 ms</td>' in html
+
+
+def test_the_page_says_that_other_work_disturbed_the_profile(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", replicates(case(), [0.01] * 5))
+    found = explain(side(PLAIN, modules=MODULES), replace(SLOWER, contended=True))
+    html = build([run], explanations=[found]).html
+    assert "; other work disturbed the profile: the times of the parts are doubtful" in html
 
 
 def test_without_an_explanation_the_page_has_no_such_section(tmp_path: Path) -> None:

@@ -293,11 +293,11 @@ def calls_of_modules(built: prepare.BuiltCase) -> list[dict[str, Any]]:
 
 def _counted(found: Mapping[str, Any], built: prepare.BuiltCase) -> dict[str, float | None]:
     """Return figures of one step that do not depend on time; None if one is unknown."""
-    memory, flops_ = found["memory"], found["flops"]
-    known = built.step is built.eager and found["allocated"]
+    memory = found["memory"]
+    known = built.step is built.eager and memory is not None
     return {
         "operators": sum(row["calls"] for row in found["operators"]),
-        "flops": sum(flops_.values()) if flops_ else None,
+        "flops": found["flops_total"],
         "graph_breaks": _graph_breaks() if built.step is not built.eager else None,
         "allocations": memory["allocations"] if memory else None,
         "allocated_bytes": sum(own for own, _ in found["allocated"].values()) if known else None,
@@ -465,7 +465,10 @@ def _history(built: prepare.BuiltCase, file: Path) -> list[str]:
 
 
 def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
-    """Return FLOPs by operator, and a note on operators without; compiled code has none."""
+    """Return FLOPs by operator, a note on operators without, and the sum, if all are known.
+
+    Compiled code has none.
+    """
     if built.step is not built.eager:
         return _no_flops("compiled code hides its operators")
     try:
@@ -479,11 +482,13 @@ def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> 
         notes.append(f"FLOPs of {', '.join(hidden)} are not known, as these hide their work")
     if lost:
         notes.append(f"FLOPs of {', '.join(lost)} are in no row: the trace has no such operators")
-    return {"flops": counted, "flops_notes": notes}
+    total = None if hidden else sum(counted.values())
+    return {"flops": counted, "flops_notes": notes, "flops_total": total}
 
 
 def _no_flops(why: str) -> dict[str, Any]:
-    return {"flops": {}, "flops_notes": [f"FLOPs by operator are not known: {why}"]}
+    notes = [f"FLOPs by operator are not known: {why}"]
+    return {"flops": {}, "flops_notes": notes, "flops_total": None}
 
 
 def _notes(found: Mapping[str, Any], built: prepare.BuiltCase) -> list[str]:

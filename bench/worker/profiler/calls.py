@@ -1,5 +1,7 @@
 """Details of each call of a module: what it is set to, what goes in and what comes out."""
 
+import contextlib
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from bench.worker.model import pytree
 
 MOST_TEXT = 300  # characters of a module's settings
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 EITHER = "either"  # of a tensor whose order of bytes is that of both formats
 
 
@@ -54,7 +57,8 @@ class CallRecorder:
         one, seen = _first(output), self.found.get(row)
         if one is not None and seen is not None:
             seen.output_format, seen.output_dtype = memory_format(one), _dtype(one)
-            seen.output_shape = "x".join(map(str, one.shape))
+            with contextlib.suppress(RuntimeError):  # a nested tensor has none
+                seen.output_shape = "x".join(map(str, one.shape))
 
 
 def memory_format(tensor: Tensor) -> str:
@@ -90,7 +94,8 @@ def _settings(module: nn.Module) -> str:
         text = module.extra_repr()
     except Exception:
         return ""
-    return " ".join(str(text).split())[:MOST_TEXT]
+    # `<function f at 0x7f…>` has another address in each process, and is the same setting.
+    return " ".join(_ADDRESS.sub("", str(text)).split())[:MOST_TEXT]
 
 
 def _weights(module: nn.Module) -> str:

@@ -107,9 +107,10 @@ class Recorder:
 def seen_in(
     window: Event, events: Iterable[Event], done: Iterable[Work]
 ) -> dict[tuple[str, str], tuple[int, int]]:
-    """Return calls and nanoseconds by name and phase: of the host's ranges and the device's work.
+    """Return calls and nanoseconds by name and phase: of the device's work, else the host's ranges.
 
-    A kernel of the forward and one of the backward may have one name.
+    A kernel of the forward and one of the backward may have one name.  Triton puts a range with the
+    name of a kernel around its launch: the launch is no call of its own.
     """
     inside = [one for one in events if window.start_ns <= one.start_ns < window.end_ns]
     backward = [one for one in inside if PHASES.get(one.name) == "backward"]
@@ -118,10 +119,15 @@ def seen_in(
         own = any(one.start_ns <= time_ns < one.end_ns for one in backward)
         return "backward" if own else "forward"
 
+    launched = [(one.event.name, one.launched_ns, one.event.duration_ns) for one in done]
+    on_device = {name for name, _, _ in launched}
+    ranges = [
+        (name, one.start_ns, one.duration_ns)
+        for one in inside
+        if one.kind != "device" and (name := _GRAPH.sub("", one.name)) not in on_device
+    ]
     found: dict[tuple[str, str], tuple[int, int]] = {}
-    seen = [(_GRAPH.sub("", one.name), one.start_ns, one.duration_ns) for one in inside]
-    seen += [(one.event.name, one.launched_ns, one.event.duration_ns) for one in done]
-    for name, time_ns, duration_ns in seen:
+    for name, time_ns, duration_ns in (*ranges, *launched):
         calls, total_ns = found.get((name, phase(time_ns)), (0, 0))
         found[name, phase(time_ns)] = calls + 1, total_ns + duration_ns
     return found

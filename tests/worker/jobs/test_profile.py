@@ -164,6 +164,11 @@ def test_the_fused_path_of_a_transformer_layer_is_profiled_as_it_is_timed(
     assert sum(found["flops"].values()) > 0  # of the other layers
     said = "FLOPs of aten::_transformer_encoder_layer_fwd are not known, as these hide their work"
     assert said in found["notes"]
+    assert found["counted"]["flops"] is None  # a part of them is not the number of the step
+
+
+def test_a_step_without_products_has_zero_flops(profiled: Profiled) -> None:
+    assert profiled("torch.nn:ReLU", "inference")["counted"]["flops"] == 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """The details of each call of a module."""
 
+import pytest
 import torch
 from torch import Tensor, nn
 
@@ -40,3 +41,29 @@ def test_a_module_that_cannot_print_itself_has_no_settings() -> None:
     recorder = CallRecorder()
     recorder.begins("own", "own", Unprintable(), ())
     assert recorder.found["own"].settings == ""
+
+
+class WithFunction(nn.Module):
+    def extra_repr(self) -> str:
+        return f"act={(lambda x: x)}, p=0.5"
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x
+
+
+def test_settings_have_no_address_which_differs_from_process_to_process() -> None:
+    recorder = CallRecorder()
+    recorder.begins("own", "own", WithFunction(), ())
+    settings = recorder.found["own"].settings
+    assert settings == "act=<function WithFunction.extra_repr.<locals>.<lambda>>, p=0.5"
+
+
+@pytest.mark.filterwarnings("ignore:The PyTorch API of nested")
+def test_a_nested_tensor_has_no_shape_and_all_other_details() -> None:
+    """The fast path of torch.nn.TransformerEncoder has nested tensors between its layers."""
+    nested = torch.nested.nested_tensor([torch.zeros(2, 3), torch.zeros(1, 3)])
+    recorder = CallRecorder()
+    recorder.begins("own", "own", nn.Identity(), ((nested,), {}))
+    recorder.ends("own", nested)
+    seen = recorder.found["own"]
+    assert (seen.output_shape, seen.output_dtype) == ("", "float32")

@@ -88,6 +88,15 @@ def test_a_kernel_of_triton_has_the_time_of_the_device_in_the_phase_of_its_launc
     assert (row["kind"], row["layers"]) == ("fused", ["net.act"])
 
 
+def test_a_kernel_of_triton_counts_once_beside_its_launch_and_its_event_in_the_trace() -> None:
+    made = Recorder()
+    made.saw("triton_poi_fused_relu_0", [node(ATEN.relu.default, "act", 1)], False, False)
+    launch = ranged("triton_poi_fused_relu_0", 100, 180, "cpu_op")
+    kernel = Event(name="triton_poi_fused_relu_0", start_ns=150, end_ns=170, kind="device")
+    (row,) = made.rows([STEP], [*EVENTS, launch, kernel], [[Work(kernel, 120, None)]])
+    assert (row["calls"], row["time_s"]) == (1, pytest.approx(20e-9))
+
+
 def test_nodes_without_an_operator_of_eager_code_are_left_out() -> None:
     made = Recorder()
     bare = SimpleNamespace(op="call_function", name="n", meta={})
