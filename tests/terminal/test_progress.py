@@ -1,10 +1,12 @@
 import io
 import re
+from collections.abc import Mapping
 
 import pytest
 from rich.console import Console
 
 from bench.core.records import Failure, Measurement, Samples, StaticMetrics
+from bench.stats import ratios
 from bench.terminal.live import LiveTable
 from bench.terminal.progress import Bar
 from tests.support.cases import case
@@ -96,6 +98,30 @@ def test_single_calls_are_not_compared_with_calls_back_to_back() -> None:
     assert "convnet inference N=8 plain 900 µs 1 replicate" in lines
     told = "convnet inference N=8 amp=bfloat16 300 µs 1 replicate 3.00×"
     assert any(line.startswith(told) for line in lines)
+
+
+def test_a_drawing_of_many_rows_compares_each_a_single_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[int] = []
+    paired = ratios.paired
+
+    def counted(base: Mapping[int, float], value: Mapping[int, float]) -> ratios.Estimate | None:
+        compared.append(len(value))
+        return paired(base, value)
+
+    sizes = range(1, 11)
+    plain = [case(batch=size) for size in sizes]
+    many = [case(batch=size, threads=str(count)) for size in sizes for count in range(1, 21)]
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=90, height=25, color_system=None)
+    with Bar(console, cases=[*plain, *many]) as bar:
+        bar.begin(211)
+        for left, one in enumerate(reversed([*plain, *many])):
+            bar.done(measurement(one, 0, 0.001), left + 1)
+        monkeypatch.setattr(ratios, "paired", counted)
+        bar.done(measurement(case(), 1, 0.001), 0)
+    assert len(compared) == len(many)
 
 
 @pytest.mark.parametrize(("width", "height"), [(90, 25), (40, 12), (30, 5), (80, 2)])
