@@ -26,6 +26,11 @@ class Change:
     interval: str
     verdict: str
 
+    @property
+    def css(self) -> str:
+        """The class of the verdict's colour; `slower if alone` has none, as on a terminal."""
+        return self.verdict if self.verdict in ("faster", "slower") else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.commands import report
+from bench.compare import speedup
 from bench.core.records import TRAINING_PHASES, Entry, Failure, Row
 from bench.html import findings, page, run_tables, svg, table_data
 from bench.html.page import build, repeat
@@ -142,6 +143,24 @@ def test_two_runs_are_before_and_after_and_more_are_a_history(tmp_path: Path) ->
     assert [one.full for one in found.runs] == ["run2", "run1", "run0"]
     assert found.rows[0].cells[0].startswith("30.0 ms")
     assert "History" in build(runs).html
+
+
+def test_a_verdict_that_holds_only_alone_has_no_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = case(batch=64)
+    runs = [
+        run_of(
+            tmp_path / name,
+            [*replicates(case(), [time_s] * 5), *replicates(slow, [2 * time_s] * 5)],
+        )
+        for name, time_s in (("one", 0.01), ("two", 0.02))
+    ]
+    words = ["slower", f"slower {speedup.ALONE}"]
+    monkeypatch.setattr(speedup, "verdicts", lambda _: words)
+    html = build(runs).html
+    assert '<td class="slower">slower</td>' in html
+    assert "<td>slower if alone</td>" in html
 
 
 def test_runs_of_two_machines_say_that_they_do_not_judge_the_code(tmp_path: Path) -> None:
