@@ -16,6 +16,7 @@ from bench.results.results import Results
 
 MOST_CHARS = 60  # characters of a name
 MOST_CELLS = 600  # cells of all tables together
+MOST_TABLE_CELLS = MOST_CELLS // 2  # so that inference and training both have a table
 MOST_COLUMNS = 16
 _MARKS = {"faster": "▲", "slower": "▼", "unclear": "≈", "none": "?"}
 _CSS: Mapping[speedup_grid.GridWord, str] = {
@@ -65,12 +66,14 @@ class Table:
 
     columns:  the batch sizes as they are shown.
     left_out: how many more there are.
+    is_cut:   whether there are more settings, which are slower than those shown.
     """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Line, ...]
     left_out: int = 0
+    is_cut: bool = False
 
 
 NOT_MEASURED = Cell("–")
@@ -197,6 +200,11 @@ def _limited(found: Sequence[Group], compared: Compared) -> tuple[list[Table], s
     narrowed = any(table.left_out for table in shown)
     notes = [f"{number_of(left, 'more table')} {are(left)} left out."] if left else []
     notes += [f"A table has at most {MOST_COLUMNS} batch sizes."] if narrowed else []
+    if any(table.is_cut for table in shown):
+        notes.append(
+            f"A table has at most {MOST_TABLE_CELLS} cells, those of plain and of the fastest "
+            "settings."
+        )
     notes += ["All figures are in measurements.csv."] if notes else []
     return shown, " ".join(notes)
 
@@ -231,11 +239,13 @@ def _table(caption: str, group: Group, rows: Sequence[Row], compared: Compared) 
         for setting in dict.fromkeys(setting for setting, _ in by_place)
     ]
     lines.sort(key=lambda one: (one[0] != PLAIN, -_best(one[1])))
+    kept = lines[: MOST_TABLE_CELLS // len(batches)]
     return Table(
         caption=caption,
         columns=tuple("N unknown" if one is None else f"N={one}" for one in batches),
-        rows=tuple(Line(label(setting), tuple(cells)) for setting, cells in lines),
+        rows=tuple(Line(label(setting), tuple(cells)) for setting, cells in kept),
         left_out=left_out,
+        is_cut=len(kept) < len(lines),
     )
 
 
