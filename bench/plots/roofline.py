@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,14 +24,14 @@ KINDS = {
     "memory": (Style(style.BLUE, "s"), "limited by memory"),
     "neither": (Style(style.GREY, "o"), "far from both limits"),
 }
-ARITHMETIC = ("dtype", "amp", "tf32")
+IN_TITLE = ("dtype", "amp", "tf32", "threads")
 MOST_LABELS = 10  # labels of a panel, for the longest calls
 MOST_UNCOUNTED = 3  # layers without a point that the notes name
 MOST_LINES = 24  # lines of the layers without FLOPs
 
 
 def roofline(run: Results) -> dict[str, Figure]:
-    """The figures by subject, input, device and arithmetic.  Raises NothingToDraw."""
+    """The figures by subject, input, device, arithmetic and threads.  Raises NothingToDraw."""
     rows, machine = run.rows, run.description.machine
     found, uncounted = points(rows, machine, layer_types(run)), unknown(rows, machine)
     found = [one for one in found if one.row.phase == whole_phase(str(one.row.mode))]
@@ -38,36 +39,51 @@ def roofline(run: Results) -> dict[str, Figure]:
     for group in groups(rows, layers=True):
         ids = {row.case_id for row in group.rows}
         own = [one for one in found if one.row.case_id in ids]
-        kinds = dict.fromkeys((one.row.device, one.arithmetic) for one in own)
-        for device, kind in kinds:
-            here = [one for one in own if (one.row.device, one.arithmetic) == (device, kind)]
+        roofs = list(dict.fromkeys(map(_roof_of, own)))
+        for roof in roofs:
+            here = [one for one in own if _roof_of(one) == roof]
             batch = max({one.row.batch or 0 for one in here}, key=lambda n: (_count(here, n), n))
             shown = [one for one in here if one.row.batch == batch]
-            shown += _wholes(found, group, str(device), kind, batch)
-            name = group.name if len(kinds) == 1 else f"{group.name} {device} {kind}"
+            shown += _wholes(found, group, shown)
             without = [row for row in uncounted if row.case_id in ids and row.batch == batch]
-            drawn[name] = _figure(run, group, shown, without)
+            several = len({one.threads for one in roofs}) > 1
+            name = " ".join((group.name, *(roof.words(threads=several) if len(roofs) > 1 else ())))
+            drawn[name] = _figure(run, group, shown, without, threads=several)
     if not drawn:
         raise NothingToDraw("no layers beside measured peaks of the machine")
     return drawn
+
+
+class Roof(NamedTuple):
+    """The details that the limits depend on."""
+
+    device: str
+    arithmetic: str
+    threads: str | None
+
+    def words(self, *, threads: bool) -> list[str]:
+        """Return the parts of a name.  threads: whether the number of threads is one."""
+        told = threads and self.threads is not None
+        return [self.device, self.arithmetic, *([f"threads {self.threads}"] if told else [])]
+
+
+def _roof_of(one: Point) -> Roof:
+    return Roof(str(one.row.device), one.arithmetic, one.row.threads)
 
 
 def _count(found: Sequence[Point], batch: int) -> int:
     return sum(one.row.batch == batch for one in found)
 
 
-def _wholes(
-    found: Sequence[Point], group: Group, device: str, kind: str, batch: int
-) -> list[Point]:
-    """Return the rows of the network in its plain setting, in which its layers were measured."""
+def _wholes(found: Sequence[Point], group: Group, layers: Sequence[Point]) -> list[Point]:
+    """Return the network in the settings in which these layers were measured."""
+    first, settings = layers[0], {group.setting(one.row) for one in layers}
     return [
         one
         for one in found
         if (one.row.subject, one.row.input) == (group.subject, group.input)
-        and (one.row.device, one.arithmetic, one.row.batch) == (device, kind, batch)
-        and one.row.compile == "off"
-        and one.row.memory_format == "contiguous"
-        and one.row.allocator in (None, "retained")
+        and (_roof_of(one), one.row.batch) == (_roof_of(first), first.row.batch)
+        and group.setting(one.row) in settings
     ]
 
 
@@ -82,7 +98,9 @@ def _notes(found: Sequence[Point], uncounted: Sequence[Row]) -> Iterator[str]:
         yield f"FLOPs unknown: {', '.join(plain(n, 28) for n in names[:MOST_UNCOUNTED])}{more}"
 
 
-def _figure(run: Results, group: Group, found: Sequence[Point], uncounted: Sequence[Row]) -> Figure:
+def _figure(
+    run: Results, group: Group, found: Sequence[Point], uncounted: Sequence[Row], *, threads: bool
+) -> Figure:
     modes = [mode for mode in ("inference", "training") if any(o.row.mode == mode for o in found)]
     rows = [one.row for one in found]
     without = [one for one in found if one.flop_per_s is None]
@@ -92,7 +110,8 @@ def _figure(run: Results, group: Group, found: Sequence[Point], uncounted: Seque
     made = sheet(
         Captions(
             f"Roofline: how close {plain(group.subject)} comes to the limits of this machine",
-            f"{device_name(run, group, str(first.row.device))} · {first.arithmetic} · "
+            f"{device_name(run, group, str(first.row.device))} · "
+            f"{' · '.join(_roof_of(first).words(threads=threads)[1:])} · "
             f"batch {first.row.batch} · limits measured in this run (black lines): "
             f"{units.count(first.compute_per_s, 'FLOP/s')} and "
             f"{units.bytes_(first.memory.bytes_per_s)}/s {first.memory.where}",
@@ -215,9 +234,8 @@ def _rate(name: str, one: Point | None, group: Group) -> marks.IntervalRow:
 
 
 def _name(row: Row, group: Group) -> str:
-    """Return the layer and its settings, without the arithmetic, which is in the title."""
+    """Return the layer or the network with its settings, without those that the title has."""
     layer = split(row.subject or "")[1]
-    if layer is None:
-        return plain(group.subject, 28)
-    setting = tuple(part for part in group.setting(row) if part[0] not in ARITHMETIC)
-    return plain(layer, 28) + (f", {label(setting)}" if setting else "")
+    setting = tuple(part for part in group.setting(row) if part[0] not in IN_TITLE)
+    name = plain(group.subject if layer is None else layer, 28)
+    return name + (f", {label(setting)}" if setting else "")

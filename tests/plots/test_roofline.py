@@ -3,10 +3,14 @@
 import dataclasses
 from pathlib import Path
 
+from matplotlib.figure import Figure
+
 from bench.plots.draw import rc_context
 from bench.plots.roofline import roofline
+from bench.results import run_json
 from bench.results.loading import load
 from bench.results.results import Results
+from tests.support.figures import captions
 
 ROOT = Path(__file__).parents[2]
 
@@ -34,6 +38,54 @@ def test_a_layer_measured_in_two_settings_has_a_row_for_each() -> None:
         name for layer in layers for name in (layer, f"{layer}, channels_last")
     )
     assert len([line for line in rates.lines if str(line.get_label()) in labels]) == 12
+
+
+def with_changes(run: Results, whole: bool, **changes: str) -> Results:
+    """The run with its layers, or with its network, measured in another setting too."""
+    more = tuple(
+        dataclasses.replace(row, case_id=f"{row.case_id}:{changes}", **changes)  # type: ignore[arg-type]
+        for row in run.rows
+        if ("/" in str(row.subject)) != whole and row.amp == "off"
+    )
+    return dataclasses.replace(run, rows=run.rows + more)
+
+
+def labels_of(figure: Figure) -> list[str]:
+    return [text.get_text() for text in figure.axes[0].texts]
+
+
+def test_the_network_has_a_point_in_the_settings_of_its_layers_alone() -> None:
+    run = load(ROOT / "tests/data/earlier_run")
+    with rc_context():
+        (figure,) = roofline(with_changes(run, whole=True, grad_mode="enabled")).values()
+        (both,) = roofline(in_two_settings(run)).values()
+    assert [one for one in labels_of(figure) if "convnet" in one] == ["convnet  36 %"]
+    named = [one for one in labels_of(both) if "convnet" in one]
+    assert len(named) == 2
+    assert len({one.partition("  ")[0] for one in named}) == 2
+
+
+def test_each_number_of_threads_has_a_figure_with_its_own_limits() -> None:
+    run = load(ROOT / "tests/data/earlier_run")
+    described = run.description.written()
+    (peaks,) = described["machine"]["peaks"]["cpu"]
+    slower = {
+        name: [{**point, "per_s": point["per_s"] / 2} for point in points]
+        for name, points in peaks["arithmetic"].items()
+    }
+    described["machine"]["peaks"]["cpu"] = [peaks, {**peaks, "threads": "1", "arithmetic": slower}]
+    run = dataclasses.replace(run, description=run_json.of(described))
+    with rc_context():
+        figures = roofline(with_changes(run, whole=False, threads="1"))
+    assert list(figures) == ["convnet cpu float32 threads auto", "convnet cpu float32 threads 1"]
+    auto, single = (
+        " ".join(" ".join(one.get_text() for one in captions(figure)).split())
+        for figure in figures.values()
+    )
+    assert "threads auto" in auto
+    assert "threads 1" in single
+    assert "conv1  85 %" in labels_of(figures["convnet cpu float32 threads auto"])
+    assert "conv1  170 %" in labels_of(figures["convnet cpu float32 threads 1"])
 
 
 def test_both_limits_and_the_share_of_each_layer_are_said() -> None:
