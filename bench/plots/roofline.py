@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from matplotlib.axes import Axes
@@ -26,6 +27,8 @@ KINDS = {
 }
 IN_TITLE = ("dtype", "amp", "tf32", "threads")
 MOST_LABELS = 10  # labels of a panel, for the longest calls
+LABELS_HIGH = 15  # so many labels, one above the other, fill a panel
+LETTER_WIDTH = 0.019  # of a label / that of the panel
 MOST_UNCOUNTED = 3  # layers without a point that the notes name
 MOST_LINES = 24  # lines of the layers without FLOPs
 
@@ -155,7 +158,7 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     xs = [one.intensity or 1.0 for one in counted]
     ys = [one.flop_per_s or 1.0 for one in counted]
     low, high = min(*xs, roof.ridge) / 2.5, max(*xs, roof.ridge) * 2.5
-    bottom, top = min(ys) / 2.5, roof.compute_per_s * 2.2
+    bottom, top = min(ys) / 2.5, max(roof.compute_per_s, *ys) * 2.2
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(low, high)
@@ -170,45 +173,91 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
         color=INK,
         linewidth=1.5,
     )
-    longest = sorted(shown, key=lambda one: -(one.row.pipelined_s or 0.0))[:MOST_LABELS]
-    labels: list[float] = []  # their places so far
-    for one in sorted(shown, key=lambda one: -(one.flop_per_s or 0.0)):
-        x, y = one.intensity or 1.0, one.flop_per_s or 1.0
+    for one in shown:
         mark, hollow = _mark(one, group)
-        axes.plot(x, y, **marks.marker(mark, hollow=hollow))
-        if one in longest:
-            right = x < math.sqrt(low * high)
-            height = math.log10(top / bottom) / 15  # of a label
-            highest = math.log10(roof.compute_per_s) - height
-            reach = x * (high / low) ** (0.35 if right else -0.35)
-            beside = [
-                math.log10(other.flop_per_s or 1.0)
-                for other in shown
-                if min(x, reach) < (other.intensity or 1.0) < max(x, reach)
-            ]
-            place = _free(min(math.log10(y), highest), [*labels, *beside], height)
-            labels.append(place)
-            axes.annotate(
-                f"{_name(one.row, group)}  {100 * one.reached:.0f} %",
-                (x, y),
-                xytext=(x * (high / low) ** (0.025 if right else -0.025), 10**place),
-                arrowprops={
-                    "arrowstyle": "-",
-                    "color": style.FAINT,
-                    "linewidth": 0.7,
-                    "shrinkA": 0,
-                },
-                ha="left" if right else "right",
-                va="center",
-                color=INK,
-            )
+        axes.plot(one.intensity or 1.0, one.flop_per_s or 1.0, **marks.marker(mark, hollow=hollow))
+    for its in _labels(shown, group, (low, high), (bottom, top)):
+        axes.annotate(
+            its.text,
+            its.point,
+            xytext=its.place,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": style.FAINT,
+                "linewidth": 0.7,
+                "shrinkA": 0,
+            },
+            ha="left" if its.place[0] > its.point[0] else "right",
+            va="center",
+            color=INK,
+        )
 
 
-def _free(wanted: float, taken: Sequence[float], height: float) -> float:
-    """Return the next free height below; the roof is above."""
-    while any(abs(wanted - one) < height for one in taken):
-        wanted -= height / 4
-    return wanted
+@dataclass(frozen=True, slots=True)
+class PointLabel:
+    """The text of a point, and the place of its end that is nearer to the point."""
+
+    text: str
+    point: tuple[float, float]
+    place: tuple[float, float]
+
+
+def _labels(
+    shown: Sequence[Point], group: Group, xs: marks.Limits, ys: marks.Limits
+) -> list[PointLabel]:
+    """Return the labels of the longest calls, below the roof.
+
+    A label stands beside its point, in the half of the panel that has more room, and on no other
+    label.  It stands on no other point either if there is such a place.  A label without a place is
+    left out.
+    """
+    longest = sorted(shown, key=lambda one: -(one.row.pipelined_s or 0.0))[:MOST_LABELS]
+    width, height = math.log10(xs[1] / xs[0]), math.log10(ys[1] / ys[0]) / LABELS_HIGH
+    least = math.log10(ys[0]) + height / 2
+    most = math.log10(shown[0].compute_per_s) - height
+    taken: list[tuple[float, float, float]] = []  # from, to, height
+    found: list[PointLabel] = []
+    for one in sorted(longest, key=lambda one: -(one.flop_per_s or 0.0)):
+        text = f"{_name(one.row, group)}  {100 * one.reached:.0f} %"
+        x, y = _place(one)
+        side = 1 if x < math.log10(xs[0]) + width / 2 else -1
+        begin = x + side * 0.025 * width
+        left, right = sorted((x, begin + side * width * LETTER_WIDTH * len(text)))
+        labels = [at for start, end, at in taken if start < right and left < end]
+        points_ = [_place(other)[1] for other in shown if left < _place(other)[0] < right]
+        place = _free(y, (least, most), height, (labels, points_))
+        if place is not None:
+            taken.append((left, right, place))
+            found.append(PointLabel(text, (10**x, 10**y), (10**begin, 10**place)))
+    return found
+
+
+def _place(one: Point) -> tuple[float, float]:
+    """Return the logs of intensity and rate of a point that has FLOPs."""
+    return math.log10(one.intensity or 1.0), math.log10(one.flop_per_s or 1.0)
+
+
+def _free(
+    wanted: float,
+    limits: marks.Limits,
+    height: float,
+    taken: tuple[Sequence[float], Sequence[float]],
+) -> float | None:
+    """Return the height nearest to the wanted one at which a label is free; None if there is none.
+
+    taken: by other labels, and by points, which a label may cover if there is no other place.
+    """
+    low, high = limits
+    step = height / 4
+    count = max(0, math.floor((high - low) / step))
+    places = [min(max(wanted, low), high), *(low + number * step for number in range(count + 1))]
+    places.sort(key=lambda one: abs(one - wanted))
+    labels, points_ = taken
+    for things in ((*labels, *points_), labels):
+        for place in places:
+            if all(abs(place - one) >= height for one in things):
+                return place
+    return None
 
 
 def _rates(
