@@ -69,6 +69,7 @@ def build(
     past: Shown | None = None,
     past_note: str = "",
     explanations: Sequence[Explanation] = (),
+    notes: Sequence[str] = (),
 ) -> Page:
     """Return the page of runs, which stand in the given order.
 
@@ -77,6 +78,7 @@ def build(
     profiles:     profiles of cases of the runs; the page shows their layers inside the network and
                   alone.
     explanations: of the difference of two variants of cases.
+    notes:        lines below the details, such as runs that are left out.
     """
     several = len(runs) > 1
     rows = [row for run in runs for row in run.rows]
@@ -98,6 +100,7 @@ def build(
         "recipes": recipe.recipes(runs[-1], MOST_RECIPES),
         "subtitle": _subtitle(runs),
         "details": list(_details(runs, cases)),
+        "notes": [_short(one, MOST_CHARS) for one in notes],
         "findings": page_findings.first,
         "more_findings": page_findings.more,
         "more_count": page_findings.more_count,

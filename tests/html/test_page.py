@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -357,6 +358,36 @@ def test_what_another_command_left_is_no_run(tmp_path: Path, left: str, command:
     (tmp_path / left).touch()
     with pytest.raises(report.ReportError, match=f"was left by `bench {command}`"):
         report.report([tmp_path], None)
+
+
+def test_a_damaged_run_of_a_store_is_left_out_with_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    for name, start in (("one", "01"), ("two", "02"), ("damaged", "03")):
+        run_of(store / name, few(), started=f"2026-01-{start}T00:00:00+00:00")
+    (store / "damaged/measurements.csv").write_text("", encoding="utf-8")
+    shutil.copytree(store / "one", store / "one-again")
+    (store / "open").mkdir()
+    (store / "open/run.json").write_text("{}", encoding="utf-8")
+    assert report.report([store], tmp_path / "page") == 0
+    html = (tmp_path / "page/report.html").read_text(encoding="utf-8")
+    assert "two against one, the largest change first" in html
+    printed = " ".join(capsys.readouterr().out.split())
+    for told in (
+        "left out: 1 run: measurements.csv: is empty; a CSV starts with its column names",
+        "left out: 1 run: a copy of ",
+        "left out: 1 run: not finished, or its tables are not written",
+    ):
+        assert told in html
+        assert told in printed
+
+
+def test_a_store_of_damaged_runs_is_one_line(tmp_path: Path) -> None:
+    run_of(tmp_path / "store/one", few())
+    (tmp_path / "store/one/measurements.csv").write_text("", encoding="utf-8")
+    with pytest.raises(report.ReportError, match=r"none of its runs can be read; .* is empty"):
+        report.report([tmp_path / "store"], tmp_path / "page")
 
 
 def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
