@@ -146,6 +146,26 @@ def test_two_runs_are_before_and_after_and_more_are_a_history(tmp_path: Path) ->
     assert "History" in build(runs).html
 
 
+def test_a_case_that_failed_in_one_of_the_runs_is_told(tmp_path: Path) -> None:
+    broken = Failure(case=case(amp="bfloat16"), replicate=0, status="crash", reason="signal 11")
+    runs = [
+        run_of(
+            tmp_path / f"run{number}",
+            [*replicates(case(), [0.01] * 5), *own],
+            started=f"2026-01-0{1 + number}T00:00:00+00:00",
+        )
+        for number, own in enumerate(([], replicates(case(amp="bfloat16"), [0.01] * 5), [broken]))
+    ]
+    told = run_tables.changes(*runs[1:]).left_out
+    assert told == f"1 case is ok in run1 only: {broken.case.case_id} (crash)."
+    assert run_tables.changes(runs[2], runs[1]).left_out == told
+    assert run_tables.changes(runs[1], runs[1]).left_out == ""
+    cells = {one.case: one.cells for one in run_tables.history(runs).rows}
+    assert cells[broken.case.case_id][0] == ""
+    assert cells[broken.case.case_id][1].startswith("10.0 ms")
+    assert cells[broken.case.case_id][2] == "crash"
+
+
 def test_a_verdict_that_holds_only_alone_has_no_colour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
