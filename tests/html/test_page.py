@@ -86,6 +86,14 @@ def test_a_page_needs_nothing_from_anywhere(tmp_path: Path) -> None:
     assert ("content", f"{policy}script-src 'unsafe-inline'") in reader.attributes
 
 
+def test_every_rule_of_the_style_sheet_has_something_to_style() -> None:
+    rules = set(re.findall(r"\.([a-zA-Z][\w-]*)", (page.PARTS / "page.css").read_text("utf-8")))
+    code = [*page.PARTS.parent.glob("*.py"), page.PARTS / "page.html", page.PARTS / "page.js"]
+    words = {word for one in code for word in re.findall(r"[\w-]+", one.read_text("utf-8"))}
+    numbered = {f"part{number}" for number in range(6)}
+    assert rules - words - numbered == set()
+
+
 def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
     nasty = case(subject=f"net{HOSTILE}")
     broken = Failure(case=case(subject="b"), replicate=0, status="error", reason=HOSTILE)
