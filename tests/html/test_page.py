@@ -174,6 +174,21 @@ def test_a_case_that_failed_in_one_of_the_runs_is_told(tmp_path: Path) -> None:
     assert cells[broken.case.case_id][2] == "crash"
 
 
+def test_of_more_than_two_runs_the_code_to_paste_is_that_of_the_newest(tmp_path: Path) -> None:
+    plain = replicates(case(), [0.010, 0.011, 0.012, 0.011, 0.010])
+    fast = [0.005, 0.005, 0.006, 0.005, 0.005]
+    old, new = (
+        [*plain, *replicates(case(**setting), fast)]
+        for setting in ({"memory_format": "channels_last"}, {"amp": "bfloat16"})
+    )
+    runs = [
+        run_of(tmp_path / name, entries, started=f"2026-01-0{start}T00:00:00+00:00")
+        for name, entries, start in (("new", new, 3), ("old", old, 2), ("older", old, 1))
+    ]
+    assert "<h2>Use it: amp bfloat16 for convnet inference" in build(runs).html
+    assert "<h2>Use it: channels_last for convnet inference" in build(runs[:2]).html
+
+
 def test_a_verdict_that_holds_only_alone_has_no_colour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
