@@ -176,9 +176,11 @@ def _folder(paths: Sequence[Path]) -> Path:
 
 
 def _plots(folder: Path, made: page.Page) -> None:
-    (folder / draw.FOLDER).mkdir(exist_ok=True)
+    plots = folder / draw.FOLDER
+    plots.mkdir(exist_ok=True)
+    draw.clear(plots)  # those of an earlier page
     for name, figure in made.figures.items():
-        draw.save(figure, folder / draw.FOLDER / f"{name}.png")
+        draw.save(figure, plots / f"{name}.png")
 
 
 def _copy_tables(folder: Path, runs: Sequence[Results]) -> None:

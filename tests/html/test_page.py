@@ -395,6 +395,18 @@ def test_the_page_of_one_run_lies_in_its_folder_beside_its_plots(tmp_path: Path)
     assert list((folder / "plots").glob("*.svg"))
 
 
+def test_a_new_page_in_the_folder_of_another_leaves_none_of_its_plots(tmp_path: Path) -> None:
+    page_, second = tmp_path / "page", case(subject="m:other")
+    run_of(tmp_path / "two", [*few(), *replicates(second, [0.01] * 3)])
+    run_of(tmp_path / "one", few())
+    assert report.report([tmp_path / "two"], page_) == 0
+    assert (page_ / "plots/latency-m-other.png").exists()
+    (page_ / "plots/own.png").touch()
+    assert report.report([tmp_path / "one"], page_) == 0
+    names = sorted(one.stem for one in (page_ / "plots").glob("*.png"))
+    assert names == ["gain", "latency", "own", "throughput"]
+
+
 @pytest.mark.parametrize(("left", "command"), [("ab.json", "ab"), ("case/profile.json", "profile")])
 def test_what_another_command_left_is_no_run(tmp_path: Path, left: str, command: str) -> None:
     (tmp_path / left).parent.mkdir(exist_ok=True)
