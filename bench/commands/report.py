@@ -184,10 +184,10 @@ def _plots(folder: Path, made: page.Page) -> None:
 
 
 def _copy_tables(folder: Path, runs: Sequence[Results]) -> None:
-    """Copy the full tables, one file for each run."""
+    """Copy the full tables, one file for each run; the page names them so."""
     for number, run in enumerate(runs, 1):
         source = run.path / MEASUREMENTS if run.path.is_dir() else run.path
-        name = MEASUREMENTS if len(runs) == 1 else f"measurements-{number}.csv"
+        name = source.name if len(runs) == 1 else f"measurements-{number}.csv"
         shutil.copyfile(source, folder / name)
 
 

@@ -35,6 +35,7 @@ from bench.html.history import Shown
 from bench.insights import headlines
 from bench.plots import draw
 from bench.results import corrected, time_spent
+from bench.results.csv_files import MEASUREMENTS
 from bench.results.profile_load import Profiled
 from bench.results.results import Results
 from bench.results.run_json import Description
@@ -55,12 +56,15 @@ _NOT_SHOWN = ("peaks",)
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The HTML, and the parts of it that the caller prints or stores."""
+    """The HTML, and the parts of it that the caller prints or stores.
+
+    whole: no text points to the tables beside the page.
+    """
 
     html: str
     figures: Mapping[str, Figure]  # by file name without its ending
     first_words: tuple[str, ...]  # its most important sentences
-    whole: bool  # every row is in the table
+    whole: bool
 
 
 def build(
@@ -87,6 +91,7 @@ def build(
     cases = _wholes(rows)
     inside, not_inside = layer_tables.sections([(run_tables.name(r), r) for r in runs], profiles)
     columns = table_rows.columns(several=several)
+    where = _tables_beside(runs)
     headline = f"{past.headline}." if past and past.claims else headlines.of_runs(runs)
     page_findings = findings.of_runs(
         [(run_tables.name(run) if several else "", run) for run in runs]
@@ -96,7 +101,7 @@ def build(
         "js": Markup((PARTS / "page.js").read_text(encoding="utf-8")),
         "title": _title(runs),
         "headline": headline,
-        **_speedups(runs),
+        **_speedups(runs, where),
         "recipes": recipe.recipes(_newest(runs), MOST_RECIPES),
         "subtitle": _subtitle(runs),
         "details": list(_details(runs, cases)),
@@ -116,17 +121,28 @@ def build(
         "plots_note": plots_note,
         "failures": _failures(cases),
         "failures_note": _more(
-            [row for row in cases if row.status != "ok"], MOST_FAILURES, " in measurements.csv"
+            [row for row in cases if row.status != "ok"],
+            MOST_FAILURES,
+            f" in {where} beside this page",
         ),
         "flags": _flags(cases),
         "several": several,
         "columns": columns,
         "runs": [_described(run, CONFIG_CHARS // len(runs)) for run in runs],
     }
-    html, shown = _rendered(context, rows, several=several)
+    html, shown = _rendered(context, rows, where, several=several)
     claims = () if past is None else tuple(one.text for one in past.claims)
     words = (headline, *claims, *(one.text for one in page_findings.first))
-    return Page(html, figures, words[:MOST_WORDS], shown is rows)
+    told = context["tables_note"], context["failures_note"]
+    whole = shown is rows and not any(where in note for note in told)
+    return Page(html, figures, words[:MOST_WORDS], whole)
+
+
+def _tables_beside(runs: Sequence[Results]) -> str:
+    """Return the name of the table with all figures, as it lies beside the page."""
+    if len(runs) > 1:
+        return "measurements-1.csv and so on"
+    return MEASUREMENTS if runs[0].path.is_dir() else printable(runs[0].path.name)
 
 
 def _newest(runs: Sequence[Results]) -> Results:
@@ -136,8 +152,8 @@ def _newest(runs: Sequence[Results]) -> Results:
     return sorted(runs, key=lambda run: run.description.started or "")[-1]
 
 
-def _speedups(runs: Sequence[Results]) -> dict[str, Any]:
-    tables, note = speedup_tables.of_runs(runs)
+def _speedups(runs: Sequence[Results], where: str) -> dict[str, Any]:
+    tables, note = speedup_tables.of_runs(runs, where)
     return {
         "tables": tables[:MOST_TABLES],
         "more_tables": tables[MOST_TABLES:],
@@ -146,7 +162,7 @@ def _speedups(runs: Sequence[Results]) -> dict[str, Any]:
 
 
 def _rendered(
-    context: Mapping[str, Any], rows: Sequence[Row], *, several: bool
+    context: Mapping[str, Any], rows: Sequence[Row], where: str, *, several: bool
 ) -> tuple[str, Sequence[Row]]:
     """Return the HTML with as many rows in its table as PAGE_BYTES allow, and these rows."""
     template = jinja2.Environment(
@@ -158,7 +174,7 @@ def _rendered(
         html = template.render(
             context,
             rows=table_rows.lines(shown, several=several),
-            rows_note=_rows_note(rows, shown, several=several),
+            rows_note=_rows_note(rows, shown, where),
             selects=table_rows.selects(shown, several=several),
             data=Markup(table_data.data(shown)),
         )
@@ -285,10 +301,9 @@ def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows_note(rows: Sequence[Row], shown: Sequence[Row], *, several: bool) -> str:
+def _rows_note(rows: Sequence[Row], shown: Sequence[Row], where: str) -> str:
     if len(rows) == len(shown):
         return ""
-    where = "measurements-1.csv and so on" if several else "measurements.csv"
     if not shown:
         return (
             f"{number_of(len(rows), 'row')} are too many for this page. All are in {where} beside "

@@ -12,6 +12,7 @@ from bench.core.records import Row, whole_phase
 from bench.core.text import are, number_of, printable, shortened
 from bench.insights.costs import call_s
 from bench.results.corrected import uncorrected
+from bench.results.csv_files import MEASUREMENTS
 from bench.results.results import Results
 
 MOST_CHARS = 60  # characters of a name
@@ -80,8 +81,8 @@ NOT_MEASURED = Cell("–")
 Compared = Mapping[str, Cell]  # by case_id
 
 
-def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
-    """Return the tables and a note about them.
+def of_runs(runs: Sequence[Results], where: str = MEASUREMENTS) -> tuple[list[Table], str]:
+    """Return the tables and a note about them.  where: the file that has all figures.
 
     One run: each setting is compared with the plain one.  Several runs: the last is compared with
     the first.
@@ -94,7 +95,7 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
             "in the table of all rows is always of single calls. The colours are corrected for "
             "the number of cells."
         )
-        tables, left_out = _limited(groups(run.rows), _against_plain(run))
+        tables, left_out = _limited(groups(run.rows), _against_plain(run), where)
         return tables, " ".join(filter(None, (note, _of_shared(run), _of_allocator(run), left_out)))
     first, last = runs[0], runs[-1]
     if len(runs) > 2:
@@ -104,7 +105,7 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
         f"Speedup over the {'first' if len(runs) == 2 else 'oldest'} run, with its 95 % interval. "
         "The colours are corrected for the number of comparisons."
     )
-    tables, left_out = _limited(groups(last.rows), cells)
+    tables, left_out = _limited(groups(last.rows), cells, where)
     return tables, " ".join(filter(None, (note, left_out)))
 
 
@@ -191,7 +192,7 @@ def _title(row: Row) -> str:
     return ", ".join((units.seconds(call_s(row)), *row.flag_names))
 
 
-def _limited(found: Sequence[Group], compared: Compared) -> tuple[list[Table], str]:
+def _limited(found: Sequence[Group], compared: Compared, where: str) -> tuple[list[Table], str]:
     """Return the tables of the groups, as many as MOST_CELLS allow, and a note of the rest."""
     every = [table for group in found for table in _tables(group, compared, several=len(found) > 1)]
     cells = itertools.accumulate(len(table.columns) * len(table.rows) for table in every)
@@ -205,7 +206,7 @@ def _limited(found: Sequence[Group], compared: Compared) -> tuple[list[Table], s
             f"A table has at most {MOST_TABLE_CELLS} cells, those of plain and of the fastest "
             "settings."
         )
-    notes += ["All figures are in measurements.csv."] if notes else []
+    notes += [f"All figures are in {where}."] if notes else []
     return shown, " ".join(notes)
 
 

@@ -14,7 +14,7 @@ import pytest
 from bench.commands import report
 from bench.compare import speedup
 from bench.core.records import TRAINING_PHASES, Entry, Failure, Row
-from bench.html import findings, page, run_tables, svg, table_data
+from bench.html import findings, page, run_tables, speedup_tables, svg, table_data
 from bench.html.page import build, repeat
 from bench.insights import collect
 from bench.results import run_json
@@ -259,6 +259,29 @@ def test_too_many_rows_are_the_whole_cases_with_the_csv_beside(
     assert "those of whole cases. All are in measurements.csv" in html
     copied = (tmp_path / "out/measurements.csv").read_bytes()
     assert copied == (folder / "measurements.csv").read_bytes()
+
+
+@pytest.mark.parametrize("limit", ["MOST_FAILURES", "MOST_COLUMNS"])
+def test_a_table_that_the_page_points_to_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(page if limit == "MOST_FAILURES" else speedup_tables, limit, 1)
+    broken = [
+        Failure(case=case(batch=size), replicate=0, status="oom", reason="full")
+        for size in (64, 65)
+    ]
+    for name in ("one", "two"):
+        run_of(tmp_path / name, [*few(), *broken])
+    given = {"page1": ["one"], "page2": ["one", "two"], "page3": ["one/measurements.csv"]}
+    for out, names in given.items():
+        assert report.report([tmp_path / name for name in names], tmp_path / out) == 0
+    one, two, file = ((tmp_path / out / "report.html").read_text(encoding="utf-8") for out in given)
+    assert "in measurements.csv" in one
+    assert "in measurements-1.csv and so on" in two
+    assert "in measurements.csv" in file
+    assert (tmp_path / "page1/measurements.csv").exists()
+    assert (tmp_path / "page2/measurements-2.csv").exists()
+    assert (tmp_path / "page3/measurements.csv").exists()
 
 
 @pytest.mark.parametrize(
