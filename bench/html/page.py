@@ -49,7 +49,8 @@ MOST_RECIPES = 6
 MOST_CHARS = 600  # characters of a reason or of a detail of the environment
 CONFIG_CHARS = 100_000  # characters of all runs' configurations together
 MOST_WORDS = 5  # sentences of the page that the terminal shows
-MOST_SUBJECTS = 2  # subjects with plots
+MOST_SUBJECTS = 2  # subjects of a run with plots
+MOST_DRAWN = 3  # runs with plots
 PLOTS_BYTES = 1_500_000  # size of all pictures together
 _NOT_SHOWN = ("peaks",)
 
@@ -235,9 +236,9 @@ def _details(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[st
 
 
 def _figures(runs: Sequence[Results]) -> dict[str, Figure]:
-    """Return the plots of at most three runs, the first ones."""
+    """Return the plots of the first runs."""
     found: dict[str, Figure] = {}
-    for number, run in enumerate(runs[:3]):
+    for number, run in enumerate(runs[:MOST_DRAWN]):
         own, _ = draw.build(_first_subjects(run))
         found |= {name if not number else f"{name}-{number + 1}": one for name, one in own.items()}
     return found
@@ -266,11 +267,16 @@ def _pictures(
     verb = "is" if left == 1 else "are"
     plots = number_of(left, "more plot")
     notes = [f"{plots} {verb} in the folder beside this page."] if left else []
-    subjects = {split(row.subject or "")[0] for run in runs for row in run.rows}
-    if len(subjects) > MOST_SUBJECTS:
+    if len(runs) > MOST_DRAWN:
+        notes.append(f"The plots are those of the first {MOST_DRAWN} of {len(runs)} runs.")
+    subjects = max(
+        len({split(row.subject or "")[0] for row in run.rows}) for run in runs[:MOST_DRAWN]
+    )
+    if subjects > MOST_SUBJECTS:
+        of = f"{subjects} subjects" if len(runs) == 1 else f"up to {subjects} subjects of each run"
         notes.append(
-            f"The plots show the first {MOST_SUBJECTS} of {len(subjects)} subjects; those of all "
-            "subjects are in the folder plots/ of the run."
+            f"The plots show the first {MOST_SUBJECTS} of {of}; those of all subjects are in the "
+            "folder plots/ of the run."
         )
     return found, " ".join(notes)
 

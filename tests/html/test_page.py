@@ -189,6 +189,20 @@ def test_of_more_than_two_runs_the_code_to_paste_is_that_of_the_newest(tmp_path:
     assert "<h2>Use it: channels_last for convnet inference" in build(runs[:2]).html
 
 
+def test_runs_and_subjects_without_plots_are_told(tmp_path: Path) -> None:
+    def run(name: str, *subjects: str) -> Results:
+        own = [one for each in subjects for one in replicates(case(subject=each), [0.01] * 3)]
+        return run_of(tmp_path / name, own)
+
+    two = [run("one", "m:a", "m:b"), run("two", "m:c", "m:d")]
+    assert "The plots" not in build(two).html
+    many = build([*two, run("three", "m:a", "m:b", "m:c"), run("four", "m:a")]).html
+    assert (
+        "The plots are those of the first 3 of 4 runs. The plots show the first 2 of up to" in many
+    )
+    assert "of up to 3 subjects of each run; those of all subjects are" in many
+
+
 def test_a_verdict_that_holds_only_alone_has_no_colour(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
