@@ -221,7 +221,7 @@ def _details(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[st
     yield "torch", _short(", ".join(torches) or "unknown", MOST_CHARS)
     started = [run.description.started for run in runs if run.description.started]
     if started:
-        yield "measured", printable(min(started)[:16].replace("T", " "))
+        yield "measured", f"{printable(min(started)[:16].replace('T', ' '))} UTC"
     good = sum(row.status == "ok" for row in cases)
     yield "cases", f"{good}" + (f" of {len(cases)}" if good < len(cases) else "")
     replicates = [int(row.replicates) for row in cases if row.replicates]

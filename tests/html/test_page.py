@@ -76,6 +76,11 @@ def test_a_page_says_what_it_found_first_and_then_shows_it(tmp_path: Path) -> No
     assert "git checkout 0123abc4567" in html
 
 
+def test_the_time_of_a_run_names_its_time_zone(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", few(), started="2026-01-02T03:04:05+00:00")
+    assert "<li>measured <b>2026-01-02 03:04 UTC</b></li>" in build([run]).html
+
+
 def test_a_page_needs_nothing_from_anywhere(tmp_path: Path) -> None:
     html = build([run_of(tmp_path / "run", few())]).html
     reader = Reader(html)
