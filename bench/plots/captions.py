@@ -109,10 +109,11 @@ def footer(run: Results, group: Group, rows: Sequence[Row], *notes: str) -> str:
     )
 
 
-def interval_note(rows: Sequence[Row]) -> str:
-    """The meaning of the bars of times."""
-    deviation = between_runs.describe_rows(rows)
-    if any(row.latency_corrected_ratio is not None for row in rows):
+def interval_note(rows: Sequence[Row], kind: str = "latency") -> str:
+    """The meaning of the bars of times.  kind: `latency` or `pipelined`."""
+    deviation = between_runs.describe_rows(rows, kind)
+    column = between_runs.corrected_column(kind)
+    if any(getattr(row, column) is not None for row in rows):
         deviation += ", at the usual level of the controls"
     return f"bars: 95 % interval, {deviation or 'over replicates'}"
 

@@ -55,7 +55,8 @@ def _figure(run: Results, whole: Group, quantity: Quantity) -> Figure | None:
     if not spans:
         return None
     one_batch = len(group.batches) == 1
-    note = interval_note(group.rows) if any(span.low and span.high for span in spans) else ""
+    bars = any(span.low and span.high for span in spans)
+    note = interval_note(group.rows, quantity.kind) if bars else ""
     captions = Captions(
         quantity.title.format(plain(group.subject)),
         subtitle(run, group, f"batch {group.batches[0]}" if one_batch else ""),

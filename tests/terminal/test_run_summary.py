@@ -110,6 +110,15 @@ def test_what_the_intervals_of_times_include_is_said_with_its_source() -> None:
     assert interval_note(alone) == "bars: 95 % interval, over replicates"
 
 
+def test_a_plot_of_throughput_says_what_its_own_intervals_include() -> None:
+    (row,) = result(*replicates(case(), [0.010, 0.011, 0.012]))
+    found = [dataclasses.replace(row, pipelined_between_ratio=0.02, earlier_runs=6)]
+    assert interval_note(found) == "bars: 95 % interval, 4.6 % between runs (6 earlier runs)"
+    assert interval_note(found, "pipelined") == (
+        "bars: 95 % interval, 2.0 % between runs (6 earlier runs)"
+    )
+
+
 def test_a_quiet_run_says_nothing_of_disturbance() -> None:
     assert _disturbed([disturbed(0), disturbed(1)]) == []
 
