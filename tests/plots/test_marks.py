@@ -80,6 +80,7 @@ def test_rows_without_values_keep_their_labels_and_say_so(axes: Axes) -> None:
         (8e6, 6e8, "B/s", ["10 MB/s", "30 MB/s", "100 MB/s", "300 MB/s"]),
         (0.2, 7.0, "", ["0.2", "0.5", "1", "2", "5"]),
         (90.0, 2e3, "", ["100", "200", "500", "1 k", "2 k"]),
+        (0.08, 1.5e4, "", ["0.1", "1", "10", "100", "1 k", "10 k"]),
     ],
 )
 def test_ticks_are_few_and_bear_their_unit(
