@@ -152,6 +152,9 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     """Draw the rate over the intensity, both logarithmic, and the two ceilings."""
     counted = [one for one in all_ if one.flop_per_s and one.intensity]
     if not shown or not counted:
+        axes.set_xticks([])  # else it would go from 0 to 1 of no unit
+        if not counted:  # else another panel has the ticks of this row
+            axes.set_yticks([])
         marks.empty_panel(axes, "no layer with FLOPs")
         return
     roof = shown[0]

@@ -68,6 +68,7 @@ def test_rows_without_values_keep_their_labels_and_say_so(axes: Axes) -> None:
     interval_rows(axes, [IntervalRow("a"), IntervalRow("b")], "s", "time")
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
     assert [text.get_text() for text in axes.texts] == ["not measured"]
+    assert len(axes.get_xticks()) == 0
 
 
 @pytest.mark.parametrize(

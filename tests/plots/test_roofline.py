@@ -149,6 +149,21 @@ def test_a_layer_far_above_the_peak_is_inside_the_panel() -> None:
     assert highest < figure.axes[0].get_ylim()[1]
 
 
+def test_a_panel_without_a_point_has_no_ticks() -> None:
+    run = load(ROOT / "tests/data/earlier_run")
+    rows = tuple(
+        row
+        for row in run.rows
+        if row.subject in ("convnet/bn1", "convnet/relu1") and row.mode == "inference"
+    )
+    with rc_context():
+        (figure,) = roofline(dataclasses.replace(run, rows=rows)).values()
+    above, below = figure.axes
+    assert [one.get_text() for one in above.texts] == ["no layer with FLOPs"]
+    assert len(above.get_xticks()) == len(above.get_yticks()) == 0
+    assert len(below.get_xticks()) > 0
+
+
 def test_both_limits_and_the_share_of_each_layer_are_said() -> None:
     with rc_context():
         (figure,) = roofline(load(ROOT / "tests/data/earlier_run")).values()
