@@ -422,6 +422,17 @@ def test_of_40_settings_eight_are_named_and_the_rest_are_counted(tmp_path: Path)
     assert len(names(panels(figures["latency"])["inference cpu"])) == 40
 
 
+def test_the_plain_setting_is_among_the_rows_that_are_drawn_of_many(tmp_path: Path) -> None:
+    entries = times(case(), 0.1)
+    for number in range(1, 60):
+        entries += times(case(threads=str(number)), 0.01 + 0.0001 * number)
+    figures, _ = drawn_from(tmp_path, entries)
+    rows = rows_of(figures["latency"])
+    assert rows[:2] == ["plain", "threads 1"]
+    assert len(rows) == 40
+    assert "plain and the 39 best of 60 settings" in texts(figures["latency"])
+
+
 def test_what_all_rows_share_is_said_once_and_is_no_setting(tmp_path: Path) -> None:
     entries = [
         one
