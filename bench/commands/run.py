@@ -157,7 +157,7 @@ def measured(asked: Asked, console: Console) -> Ran:
             return Ran(None, OK)
         _say_what_is_planned(planned, console)
         if settings.chosen_without_file:
-            tables.say(console, brief.of(planned.cases))
+            tables.say(console, brief.of(planned.cases, planned.largest))
         search_began_s = time.monotonic()
         with gpu_driver.kept_loaded(case.device for case in planned.largest):
             planned, largest_batches = _with_largest(planned, settings, console)
