@@ -109,7 +109,7 @@ def build(
         "notes": [_short(one, MOST_CHARS) for one in notes],
         "findings": page_findings.first,
         "more_findings": page_findings.more,
-        "more_count": page_findings.more_count,
+        "more_count": number_of(page_findings.more_count, "more finding"),
         "changes": run_tables.changes(*runs) if len(runs) == 2 else None,
         "history": run_tables.history(runs) if len(runs) > 2 else None,
         "past": past,
@@ -158,6 +158,7 @@ def _speedups(runs: Sequence[Results], where: str) -> dict[str, Any]:
     return {
         "tables": tables[:MOST_TABLES],
         "more_tables": tables[MOST_TABLES:],
+        "more_tables_count": number_of(len(tables[MOST_TABLES:]), "more table"),
         "tables_note": note,
     }
 

@@ -8,7 +8,7 @@ from matplotlib.lines import Line2D
 
 from bench.compare.groups import Group, Setting, groups, label
 from bench.core.records import Row
-from bench.core.text import plain
+from bench.core.text import number_of, plain
 from bench.plots import marks
 from bench.plots.captions import (
     by_group,
@@ -117,5 +117,5 @@ def _legend(group: Group, style: Mapping[Setting, Style]) -> list[Line2D]:
     entries = [marks.legend_entry(style[setting], label(setting), line=True) for setting in named]
     others = len(group.settings) - len(named)
     if others:
-        entries.append(marks.legend_entry(OTHER, f"{others} other settings", line=True))
+        entries.append(marks.legend_entry(OTHER, number_of(others, "other setting"), line=True))
     return [*entries, *marks.flag_entry(group.rows)]

@@ -407,6 +407,20 @@ def test_at_most_eight_findings_stand_open_and_the_others_are_folded(tmp_path: P
     assert html.index("<h2>What it says</h2>") < html.index('<details id="more">')
 
 
+def test_what_is_folded_alone_is_counted_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MOST_TABLES", 1)
+    monkeypatch.setattr(findings, "MOST_FIRST", 1)
+    found = findings.of_runs
+    monkeypatch.setattr(
+        findings, "of_runs", lambda runs: dataclasses.replace(found(runs), more_count=1)
+    )
+    html = build([run_of(tmp_path / "run", synthetic.entries(layers=False))]).html
+    assert "<summary>1 more table</summary>" in html
+    assert "<summary>1 more finding</summary>" in html
+
+
 def test_a_heading_has_so_many_sentences_and_says_how_many_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

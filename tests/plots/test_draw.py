@@ -422,6 +422,17 @@ def test_of_40_settings_eight_are_named_and_the_rest_are_counted(tmp_path: Path)
     assert len(names(panels(figures["latency"])["inference cpu"])) == 40
 
 
+def test_a_single_setting_without_a_name_is_counted_as_one(tmp_path: Path) -> None:
+    entries = [
+        entry
+        for batch in (1, 8)
+        for threads in ("auto", *map(str, range(1, 9)))
+        for entry in times(case(batch=batch, threads=threads), 0.01)
+    ]
+    figures, _ = drawn_from(tmp_path, entries)
+    assert legend(figures["latency"])[-1] == "1 other setting"
+
+
 def test_the_plain_setting_is_among_the_rows_that_are_drawn_of_many(tmp_path: Path) -> None:
     entries = times(case(), 0.1)
     for number in range(1, 60):
