@@ -65,6 +65,15 @@ def test_github_action_benchmark_gets_a_list_of_names_units_and_values(run: Resu
     assert one["range"].startswith("± ")
 
 
+@pytest.mark.parametrize("name", export_files.FORMATS)
+def test_a_file_is_the_same_in_every_encoding(tmp_path: Path, name: str) -> None:
+    odd = dataclasses.replace(CASE, subject="größe.netz:Ü")
+    found = run_of(tmp_path / "odd", [measurement(odd, one, 0.010 + one) for one in range(3)])
+    text = export_files.FORMATS[name](found)
+    assert text.isascii()
+    assert "größe.netz:Ü" in str(json.loads(text))
+
+
 def test_bencher_gets_nanoseconds_with_their_bounds(run: Results) -> None:
     found = json.loads(export_files.bencher(run))[CASE.case_id]
     latency = found["latency"]
