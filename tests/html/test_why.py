@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from bench.explain.explanation import explain
+from bench.html import why
 from bench.html.page import build
 from tests.explain.sides import CONV, MODULES, PLAIN, called, side
 from tests.support.cases import case
@@ -17,6 +18,22 @@ def test_the_page_has_the_sentences_and_the_layers_of_an_explanation(tmp_path: P
     assert '<section id="why">' in html
     assert "forward of layer1.conv +20.0 ms (100 % of the slowdown)" in html
     assert '<td class="name">layer1.conv</td><td class="n">30.0 ms</td>' in html
+
+
+def test_conversions_and_a_disturbed_profile_are_told_as_on_the_terminal() -> None:
+    copies = ("layer1.conv", "forward", "aten::copy_")
+    many = {(f"layer{number}", "forward", "aten::addmm"): (1, 1e-3) for number in range(20)}
+    quiet = explain(side(PLAIN, modules=MODULES), side(PLAIN, modules=MODULES))
+    disturbed = explain(
+        side({**PLAIN, **many}, modules=MODULES),
+        side({**PLAIN, **many, copies: (3, 5e-3)}, modules=MODULES, contended=True),
+    )
+    assert why.sections([quiet])[0]["notes"] == []
+    assert why.sections([disturbed])[0]["notes"] == [
+        "Copies and conversions: layer1.conv 0 → 3.",
+        "Other work disturbed the profile: the times of the parts are doubtful.",
+        "11 more layers are left out.",
+    ]
 
 
 def test_without_an_explanation_the_page_has_no_such_section(tmp_path: Path) -> None:
