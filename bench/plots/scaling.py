@@ -14,6 +14,7 @@ from bench.plots.captions import (
     by_group,
     footer,
     interval_note,
+    left_out,
     plain_means,
     styles,
     subtitle,
@@ -60,7 +61,14 @@ def _figure(run: Results, whole: Group, quantity: Quantity) -> Figure | None:
     captions = Captions(
         quantity.title.format(plain(group.subject)),
         subtitle(run, group, f"batch {group.batches[0]}" if one_batch else ""),
-        footer(run, group, group.rows, *plain_means(group), note),
+        footer(
+            run,
+            group,
+            group.rows,
+            *plain_means(group),
+            note,
+            left_out(len(whole.rows) - len(group.rows), "case", f"no {quantity.short}"),
+        ),
     )
     return (dots if one_batch else _lines)(run, group, quantity, captions)
 
