@@ -54,7 +54,7 @@ def test_a_table_of_many_settings_has_plain_and_the_fastest_ones(tmp_path: Path)
         for threads in range(settings)
         for entry in replicates(
             case(batch=batch, mode=mode, threads=str(threads) if threads else "auto"),
-            [0.01 if not threads else 0.02 - 0.0001 * threads] * 3,
+            [0.01 if not threads else 0.02 - 0.0004 * threads] * 3,
         )
     ]
     tables, note = of_runs([run_of(tmp_path / "run", entries)])
