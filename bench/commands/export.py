@@ -1,7 +1,9 @@
 """The command `bench export RUN --to FORMAT`: results for other tools."""
 
+import contextlib
 import json
 import os
+import re
 import sys
 import tempfile
 from pathlib import Path
@@ -9,6 +11,7 @@ from typing import Any
 
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
+from bench.host.git import PLAIN_LOG, GitError, git
 from bench.results import export_asv, export_files
 from bench.results.loading import load
 from bench.results.results import Results
@@ -55,12 +58,23 @@ def _write_text(text: str, out: Path | None) -> None:
 
 def _write_asv(found: Results, folder: Path) -> None:
     """Add the run to a results folder of asv; results of other runs stay there."""
-    for name, content in export_asv.files(found).items():
+    committed_ms = _committed_ms(found.description.environment.git_commit)
+    for name, content in export_asv.files(found, committed_ms).items():
         file = folder / name
         if file.exists():
             content = export_asv.merged(name, _read(file), content)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(content, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _committed_ms(commit: str | None) -> int | None:
+    """Return when a commit was made, by the repository around us; None if it has no such commit."""
+    if commit is None or not re.fullmatch("[0-9a-f]{40}|[0-9a-f]{64}", commit):
+        return None
+    with contextlib.suppress(GitError, ValueError):
+        form = ("--no-patch", *PLAIN_LOG, "--format=%ct")
+        return 1000 * int(git(Path.cwd(), "show", *form, commit, "--", why="unknown commit"))
+    return None
 
 
 def _read(file: Path) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from bench.results import distinct_runs, pair_profiles, profile_load, run_direct
 from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import load
 from bench.results.results import Results
-from bench.terminal.history import headline
+from bench.terminal.history import headline, left_out
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
@@ -44,21 +44,24 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     profiled = [path for path in given if profile_load.is_profile(path)]
     pairs = [path for path in given if pair_profiles.is_pair(path)]
     named = [path for path in given if path not in (*profiled, *pairs)]
-    paths = [run for path in named for run in _runs_of(path)]
-    if not paths:
+    if not named:
         raise ReportError(
             f"{given[0]}: was left by `bench profile`; give the directory of a `bench run` before "
             "it, beside whose layers it is shown"
         )
     profiles = [case for path in profiled for case in profile_load.load(path)]
-    runs = distinct_runs.apart([_load(path) for path in paths])
+    loaded = [_loaded(path) for path in named]
+    left = [one for _, own in loaded for one in own]
+    runs = distinct_runs.apart([run for own, _ in loaded for run in own])
+    paths = [run.path for run in runs]
     folder = out or _folder(paths)
     _refuse_foreign(folder, paths)
     explanations = [
         explain(a, b) for path in pairs for a, b in matching.sides(*pair_profiles.load(path))
     ]
-    past, past_note = _past(runs, named[0]) if len(runs) > 2 else (None, "")
-    made = page.build(runs, profiles, past, past_note, explanations)
+    past, past_note = _past(runs, named[0], left) if len(runs) > 2 else (None, "")
+    notes = left_out(left)
+    made = page.build(runs, profiles, past, past_note, explanations, () if past else notes)
     own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -69,22 +72,48 @@ def report(given: Sequence[Path], out: Path | None) -> int:
         run_directory.write_atomically(folder / NAME, made.html)
     except OSError as error:
         raise ReportError(f"{folder}: cannot be written: {error.strerror}") from None
+    for line in notes:
+        tables.say(console, f"note: {line}")
     _tell(console, folder, made)
     return OK
 
 
-def _runs_of(path: Path) -> list[Path]:
-    """Return the finished runs of a store; a path that is no store stays as it is."""
+def _loaded(path: Path) -> tuple[list[Results], list[store.LeftOut]]:
+    """Return the run at a path; of a store its runs, and those that are left out.
+
+    Raises ReportError, and the errors of `load`.
+    """
     if not path.is_dir() or any((path / name).exists() for name in OF_RUNS):
-        return [path]
-    found = [run for run in store.folders_of_runs(path) if (run / MEASUREMENTS).exists()]
-    return found or [path]
+        return [_load(path)], []
+    runs, left = list[Results](), list[store.LeftOut]()
+    for folder in store.folders_of_runs(path):
+        if not (folder / MEASUREMENTS).exists():
+            left.append(store.LeftOut(folder, store.UNFINISHED))
+            continue
+        try:
+            run = _load(folder)
+        except UserError as error:  # a damaged run must not hide the others
+            left.append(store.LeftOut(folder, store.inside(one_line(error), folder)))
+            continue
+        first = next((one for one in runs if one.identity.is_same(run.identity)), None)
+        if first is None:
+            runs.append(run)
+        else:
+            left.append(store.LeftOut(folder, f"a copy of {first.path}"))
+    if not runs and left:
+        raise ReportError(
+            f"{path}: none of its runs can be read; of the first, {left[0].path}: {left[0].why}"
+        )
+    return (runs, left) if runs else ([_load(path)], left)
 
 
-def _past(runs: Sequence[Results], first: Path) -> tuple[Shown | None, str]:
+def _past(
+    runs: Sequence[Results], first: Path, left: Sequence[store.LeftOut]
+) -> tuple[Shown | None, str]:
     """Return the history over the commits of this repository, and a note if there is no history.
 
     first: the first path of the command: a store, or a run in it.
+    left:  runs of the store that are not among the runs.
     """
     here = Path.cwd()
     try:
@@ -97,7 +126,7 @@ def _past(runs: Sequence[Results], first: Path) -> tuple[Shown | None, str]:
     history = findings.examine(gathered.series)
     is_store = first.is_dir() and not (first / MEASUREMENTS).exists()
     history = confirmed.known(history, first if is_store else _directory(first).parent)
-    return section(history, gathered.left, headline(history), notes), ""
+    return section(history, [*left, *gathered.left], headline(history), notes), ""
 
 
 def _is_search(path: Path) -> bool:
@@ -147,16 +176,18 @@ def _folder(paths: Sequence[Path]) -> Path:
 
 
 def _plots(folder: Path, made: page.Page) -> None:
-    (folder / draw.FOLDER).mkdir(exist_ok=True)
+    plots = folder / draw.FOLDER
+    plots.mkdir(exist_ok=True)
+    draw.clear(plots)  # those of an earlier page
     for name, figure in made.figures.items():
-        draw.save(figure, folder / draw.FOLDER / f"{name}.png")
+        draw.save(figure, plots / f"{name}.png")
 
 
 def _copy_tables(folder: Path, runs: Sequence[Results]) -> None:
-    """Copy the full tables, one file for each run."""
+    """Copy the full tables, one file for each run; the page names them so."""
     for number, run in enumerate(runs, 1):
         source = run.path / MEASUREMENTS if run.path.is_dir() else run.path
-        name = MEASUREMENTS if len(runs) == 1 else f"measurements-{number}.csv"
+        name = source.name if len(runs) == 1 else f"measurements-{number}.csv"
         shutil.copyfile(source, folder / name)
 
 

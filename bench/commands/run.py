@@ -199,7 +199,7 @@ def _planned(asked: Asked, console: Console) -> _Begun | None:
         settings = for_a_busy_machine(settings, console)
     _say_what_is_planned(planned, console)
     if settings.chosen_without_file:
-        tables.say(console, brief.of(planned.cases))
+        tables.say(console, brief.of(planned.cases, planned.largest))
     search_began_s = time.monotonic()
     with gpu_driver.kept_loaded(case.device for case in planned.largest):
         planned, largest_batches = _with_largest(planned, settings, console)

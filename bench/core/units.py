@@ -32,7 +32,8 @@ def count(value: float | None, unit: str = "") -> str:
     for scale, prefix in _PREFIXES:
         if abs(value) >= 0.9995 * scale:
             return f"{_three(value / scale)} {prefix}{unit}".rstrip()
-    return f"{_three(value)} {unit}".rstrip()
+    shown = f"{value:#.2g}" if 0 < abs(value) < 0.0995 else _three(value)  # `0.0033`, not `0.00`
+    return f"{shown} {unit}".rstrip()
 
 
 def bytes_(value_bytes: float | None) -> str:

@@ -18,6 +18,7 @@ from bench.verdict.exact_metrics import COUNTED
 STORE = Path("results/history")
 CONFIRMED = "confirmed"  # folder of the store: the comparisons of `--confirm`
 DEEPEST = 6
+UNFINISHED = "not finished, or its tables are not written"
 # Files of other commands' directories; one of a profile is told by `profile_load`.
 OTHERS = ("ab.json", "tune.json")
 # Parts of run.json that are large and not used here.
@@ -118,11 +119,11 @@ def read(paths: Sequence[Path]) -> tuple[list[Run], list[LeftOut]]:
             try:
                 runs.append(_read(folder))
             except ReadError as error:
-                left.append(LeftOut(folder, _inside(str(error), folder)))
+                left.append(LeftOut(folder, inside(str(error), folder)))
     return _without_copies(runs, left), left
 
 
-def _inside(message: str, folder: Path) -> str:
+def inside(message: str, folder: Path) -> str:
     """Return a message with paths relative to the folder."""
     return message.replace(f"{folder}{os.sep}", "").removeprefix(f"{folder}: ")
 
@@ -165,7 +166,7 @@ def _without_copies(runs: Iterable[Run], left: list[LeftOut]) -> list[Run]:
 def _read(folder: Path) -> Run:
     """Raises ReadError."""
     if not (folder / MEASUREMENTS).exists():
-        raise ReadError("not finished, or its tables are not written")
+        raise ReadError(UNFINISHED)
     table = read_columns(folder / MEASUREMENTS, READ)
     names = list(table)
     rows = (dict(zip(names, cells, strict=True)) for cells in zip(*table.values(), strict=True))

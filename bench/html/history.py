@@ -142,7 +142,8 @@ def _chart(one: Examined, name: str, own: Sequence[Finding]) -> Chart:
     if one.series.blessing is not None:
         told += f"; accepted: {one.series.blessing.why}"
     change = "; ".join(sentences.change(each) for each in own) or one.why_not
-    kind = _kind(own[0]) if own else "soft"
+    kinds = set(map(_kind, own))
+    kind = next((one for one in ("loss", "gain") if one in kinds), "soft")
     svg = _picture(one, own, f"{name}: {told}. {change}")
     command = sentences.measure(one.series)
     return Chart(_text(name), svg, _text(told), _text(change), kind, command)

@@ -35,6 +35,7 @@ from bench.html.history import Shown
 from bench.insights import headlines
 from bench.plots import draw
 from bench.results import corrected, time_spent
+from bench.results.csv_files import MEASUREMENTS
 from bench.results.profile_load import Profiled
 from bench.results.results import Results
 from bench.results.run_json import Description
@@ -48,19 +49,23 @@ MOST_RECIPES = 6
 MOST_CHARS = 600  # characters of a reason or of a detail of the environment
 CONFIG_CHARS = 100_000  # characters of all runs' configurations together
 MOST_WORDS = 5  # sentences of the page that the terminal shows
-MOST_SUBJECTS = 2  # subjects with plots
+MOST_SUBJECTS = 2  # subjects of a run with plots
+MOST_DRAWN = 3  # runs with plots
 PLOTS_BYTES = 1_500_000  # size of all pictures together
 _NOT_SHOWN = ("peaks",)
 
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """The HTML, and the parts of it that the caller prints or stores."""
+    """The HTML, and the parts of it that the caller prints or stores.
+
+    whole: no text points to the tables beside the page.
+    """
 
     html: str
     figures: Mapping[str, Figure]  # by file name without its ending
     first_words: tuple[str, ...]  # its most important sentences
-    whole: bool  # every row is in the table
+    whole: bool
 
 
 def build(
@@ -69,6 +74,7 @@ def build(
     past: Shown | None = None,
     past_note: str = "",
     explanations: Sequence[Explanation] = (),
+    notes: Sequence[str] = (),
 ) -> Page:
     """Return the page of runs, which stand in the given order.
 
@@ -77,6 +83,7 @@ def build(
     profiles:     profiles of cases of the runs; the page shows their layers inside the network and
                   alone.
     explanations: of the difference of two variants of cases.
+    notes:        lines below the details, such as runs that are left out.
     """
     several = len(runs) > 1
     rows = [row for run in runs for row in run.rows]
@@ -85,6 +92,7 @@ def build(
     cases = _wholes(rows)
     inside, not_inside = layer_tables.sections([(run_tables.name(r), r) for r in runs], profiles)
     columns = table_rows.columns(several=several)
+    where = _tables_beside(runs)
     headline = f"{past.headline}." if past and past.claims else headlines.of_runs(runs)
     page_findings = findings.of_runs(
         [(run_tables.name(run) if several else "", run) for run in runs]
@@ -94,13 +102,14 @@ def build(
         "js": Markup((PARTS / "page.js").read_text(encoding="utf-8")),
         "title": _title(runs),
         "headline": headline,
-        **_speedups(runs),
-        "recipes": recipe.recipes(runs[-1], MOST_RECIPES),
+        **_speedups(runs, where),
+        "recipes": recipe.recipes(_newest(runs), MOST_RECIPES),
         "subtitle": _subtitle(runs),
         "details": list(_details(runs, cases)),
+        "notes": [_short(one, MOST_CHARS) for one in notes],
         "findings": page_findings.first,
         "more_findings": page_findings.more,
-        "more_count": page_findings.more_count,
+        "more_count": number_of(page_findings.more_count, "more finding"),
         "changes": run_tables.changes(*runs) if len(runs) == 2 else None,
         "history": run_tables.history(runs) if len(runs) > 2 else None,
         "past": past,
@@ -113,30 +122,49 @@ def build(
         "plots_note": plots_note,
         "failures": _failures(cases),
         "failures_note": _more(
-            [row for row in cases if row.status != "ok"], MOST_FAILURES, " in measurements.csv"
+            [row for row in cases if row.status != "ok"],
+            MOST_FAILURES,
+            f" in {where} beside this page",
         ),
         "flags": _flags(cases),
         "several": several,
         "columns": columns,
         "runs": [_described(run, CONFIG_CHARS // len(runs)) for run in runs],
     }
-    html, shown = _rendered(context, rows, several=several)
+    html, shown = _rendered(context, rows, where, several=several)
     claims = () if past is None else tuple(one.text for one in past.claims)
     words = (headline, *claims, *(one.text for one in page_findings.first))
-    return Page(html, figures, words[:MOST_WORDS], shown is rows)
+    told = context["tables_note"], context["failures_note"]
+    whole = shown is rows and not any(where in note for note in told)
+    return Page(html, figures, words[:MOST_WORDS], whole)
 
 
-def _speedups(runs: Sequence[Results]) -> dict[str, Any]:
-    tables, note = speedup_tables.of_runs(runs)
+def _tables_beside(runs: Sequence[Results]) -> str:
+    """Return the name of the table with all figures, as it lies beside the page."""
+    if len(runs) > 1:
+        return "measurements-1.csv and so on"
+    return MEASUREMENTS if runs[0].path.is_dir() else printable(runs[0].path.name)
+
+
+def _newest(runs: Sequence[Results]) -> Results:
+    """Return the run after the change: of two the second, of more the one that began last."""
+    if len(runs) <= 2:
+        return runs[-1]
+    return sorted(runs, key=lambda run: run.description.started or "")[-1]
+
+
+def _speedups(runs: Sequence[Results], where: str) -> dict[str, Any]:
+    tables, note = speedup_tables.of_runs(runs, where)
     return {
         "tables": tables[:MOST_TABLES],
         "more_tables": tables[MOST_TABLES:],
+        "more_tables_count": number_of(len(tables[MOST_TABLES:]), "more table"),
         "tables_note": note,
     }
 
 
 def _rendered(
-    context: Mapping[str, Any], rows: Sequence[Row], *, several: bool
+    context: Mapping[str, Any], rows: Sequence[Row], where: str, *, several: bool
 ) -> tuple[str, Sequence[Row]]:
     """Return the HTML with as many rows in its table as PAGE_BYTES allow, and these rows."""
     template = jinja2.Environment(
@@ -148,7 +176,7 @@ def _rendered(
         html = template.render(
             context,
             rows=table_rows.lines(shown, several=several),
-            rows_note=_rows_note(rows, shown, several=several),
+            rows_note=_rows_note(rows, shown, where),
             selects=table_rows.selects(shown, several=several),
             data=Markup(table_data.data(shown)),
         )
@@ -194,7 +222,7 @@ def _details(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[st
     yield "torch", _short(", ".join(torches) or "unknown", MOST_CHARS)
     started = [run.description.started for run in runs if run.description.started]
     if started:
-        yield "measured", printable(min(started)[:16].replace("T", " "))
+        yield "measured", f"{printable(min(started)[:16].replace('T', ' '))} UTC"
     good = sum(row.status == "ok" for row in cases)
     yield "cases", f"{good}" + (f" of {len(cases)}" if good < len(cases) else "")
     replicates = [int(row.replicates) for row in cases if row.replicates]
@@ -209,9 +237,9 @@ def _details(runs: Sequence[Results], cases: Sequence[Row]) -> Iterator[tuple[st
 
 
 def _figures(runs: Sequence[Results]) -> dict[str, Figure]:
-    """Return the plots of at most three runs, the first ones."""
+    """Return the plots of the first runs."""
     found: dict[str, Figure] = {}
-    for number, run in enumerate(runs[:3]):
+    for number, run in enumerate(runs[:MOST_DRAWN]):
         own, _ = draw.build(_first_subjects(run))
         found |= {name if not number else f"{name}-{number + 1}": one for name, one in own.items()}
     return found
@@ -240,11 +268,16 @@ def _pictures(
     verb = "is" if left == 1 else "are"
     plots = number_of(left, "more plot")
     notes = [f"{plots} {verb} in the folder beside this page."] if left else []
-    subjects = {split(row.subject or "")[0] for run in runs for row in run.rows}
-    if len(subjects) > MOST_SUBJECTS:
+    if len(runs) > MOST_DRAWN:
+        notes.append(f"The plots are those of the first {MOST_DRAWN} of {len(runs)} runs.")
+    subjects = max(
+        len({split(row.subject or "")[0] for row in run.rows}) for run in runs[:MOST_DRAWN]
+    )
+    if subjects > MOST_SUBJECTS:
+        of = f"{subjects} subjects" if len(runs) == 1 else f"up to {subjects} subjects of each run"
         notes.append(
-            f"The plots show the first {MOST_SUBJECTS} of {len(subjects)} subjects; those of all "
-            "subjects are in the folder plots/ of the run."
+            f"The plots show the first {MOST_SUBJECTS} of {of}; those of all subjects are in the "
+            "folder plots/ of the run."
         )
     return found, " ".join(notes)
 
@@ -275,10 +308,9 @@ def _flags(cases: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def _rows_note(rows: Sequence[Row], shown: Sequence[Row], *, several: bool) -> str:
+def _rows_note(rows: Sequence[Row], shown: Sequence[Row], where: str) -> str:
     if len(rows) == len(shown):
         return ""
-    where = "measurements-1.csv and so on" if several else "measurements.csv"
     if not shown:
         return (
             f"{number_of(len(rows), 'row')} are too many for this page. All are in {where} beside "

@@ -109,7 +109,10 @@ def code(values: Mapping[str, str]) -> Iterator[str]:
     moved = _moved(values)
     yield f"model = model{moved}.{'train' if training else 'eval'}()"
     if moved:
-        yield f"x = x{moved}  # every input that is an image"
+        images = any(word in moved for word in ("dtype=", "memory_format="))
+        yield f"x = x{moved}  # every input{' that is an image' if images else ''}"
+    if training and (device := values.get("device", "cpu")) != "cpu":
+        yield f'target = target.to("{device}")'
     if (mode := values.get("compile", "off")) != "off":
         named = "" if mode == "default" else f', mode="{mode}"'
         yield f"model = torch.compile(model, dynamic=False{named})"

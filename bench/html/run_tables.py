@@ -12,6 +12,7 @@ from bench.results.results import Results
 MOST_ROWS = 400
 MOST_CELLS = 12_000  # cells of a history
 MOST_CHARS = 160  # characters of a name
+MOST_NAMED = 3  # cases that are ok in one run only
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +26,11 @@ class Change:
     speedup: str
     interval: str
     verdict: str
+
+    @property
+    def css(self) -> str:
+        """The class of the verdict's colour; `slower if alone` has none, as on a terminal."""
+        return self.verdict if self.verdict in ("faster", "slower") else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +77,7 @@ def changes(a: Results, b: Results) -> Changes:
         if alone
         else []
     )
+    notes += filter(None, (_only_ok(a, b), _only_ok(b, a)))
     if len(speedups) > MOST_ROWS:
         left = len(speedups) - MOST_ROWS
         told = "The smallest change is" if left == 1 else f"The {left:,} smallest changes are"
@@ -80,6 +87,18 @@ def changes(a: Results, b: Results) -> Changes:
         rows=tuple(map(_change, speedups[:MOST_ROWS], speedup.verdicts(speedups))),
         left_out=" ".join(notes),
     )
+
+
+def _only_ok(ok: Results, other: Results) -> str:
+    """Name the cases that have figures in one run and none in the other; empty without any."""
+    bad = {row.case_id: row.status for row in other.rows if row.status != "ok"}
+    good = dict.fromkeys(row.case_id for row in ok.rows if row.status == "ok")
+    cases = [f"{_text(str(case))} ({bad[case]})" for case in good if case in bad]
+    if not cases:
+        return ""
+    more = f" and {len(cases) - MOST_NAMED} more" if len(cases) > MOST_NAMED else ""
+    count = f"{number_of(len(cases), 'case')} {are(len(cases))}"
+    return f"{count} ok in {name(ok)} only: {', '.join(cases[:MOST_NAMED])}{more}."
 
 
 def _log(ratio: float) -> float:
@@ -105,7 +124,7 @@ def history(runs: Sequence[Results]) -> History:
     cells: dict[str, list[str]] = {}
     for place, run in enumerate(ordered):
         for row in run.rows:
-            if row.phase == whole_phase(str(row.mode)):
+            if row.phase in (None, whole_phase(str(row.mode))):
                 own = cells.setdefault(str(row.case_id), [""] * len(ordered))
                 own[place] = _time(row)
     most = min(MOST_ROWS, max(10, MOST_CELLS // len(ordered)))
@@ -119,6 +138,9 @@ def history(runs: Sequence[Results]) -> History:
 
 
 def _time(row: Row) -> str:
+    """Return the time with its interval, or the status of a case that has none."""
+    if row.status != "ok":
+        return str(row.status)
     time_s = row.latency_median_s if row.latency_median_s is not None else row.device_s
     if row.latency_low_s is None or row.latency_high_s is None:
         return units.seconds(time_s)

@@ -12,10 +12,12 @@ from bench.core.records import Row, whole_phase
 from bench.core.text import are, number_of, printable, shortened
 from bench.insights.costs import call_s
 from bench.results.corrected import uncorrected
+from bench.results.csv_files import MEASUREMENTS
 from bench.results.results import Results
 
 MOST_CHARS = 60  # characters of a name
 MOST_CELLS = 600  # cells of all tables together
+MOST_TABLE_CELLS = MOST_CELLS // 2  # so that inference and training both have a table
 MOST_COLUMNS = 16
 _MARKS = {"faster": "▲", "slower": "▼", "unclear": "≈", "none": "?"}
 _CSS: Mapping[speedup_grid.GridWord, str] = {
@@ -65,20 +67,22 @@ class Table:
 
     columns:  the batch sizes as they are shown.
     left_out: how many more there are.
+    is_cut:   whether there are more settings, which are slower than those shown.
     """
 
     caption: str
     columns: tuple[str, ...]
     rows: tuple[Line, ...]
     left_out: int = 0
+    is_cut: bool = False
 
 
 NOT_MEASURED = Cell("–")
 Compared = Mapping[str, Cell]  # by case_id
 
 
-def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
-    """Return the tables and a note about them.
+def of_runs(runs: Sequence[Results], where: str = MEASUREMENTS) -> tuple[list[Table], str]:
+    """Return the tables and a note about them.  where: the file that has all figures.
 
     One run: each setting is compared with the plain one.  Several runs: the last is compared with
     the first.
@@ -91,7 +95,7 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
             "in the table of all rows is always of single calls. The colours are corrected for "
             "the number of cells."
         )
-        tables, left_out = _limited(groups(run.rows), _against_plain(run))
+        tables, left_out = _limited(groups(run.rows), _against_plain(run), where)
         return tables, " ".join(filter(None, (note, _of_shared(run), _of_allocator(run), left_out)))
     first, last = runs[0], runs[-1]
     if len(runs) > 2:
@@ -101,7 +105,7 @@ def of_runs(runs: Sequence[Results]) -> tuple[list[Table], str]:
         f"Speedup over the {'first' if len(runs) == 2 else 'oldest'} run, with its 95 % interval. "
         "The colours are corrected for the number of comparisons."
     )
-    tables, left_out = _limited(groups(last.rows), cells)
+    tables, left_out = _limited(groups(last.rows), cells, where)
     return tables, " ".join(filter(None, (note, left_out)))
 
 
@@ -188,7 +192,7 @@ def _title(row: Row) -> str:
     return ", ".join((units.seconds(call_s(row)), *row.flag_names))
 
 
-def _limited(found: Sequence[Group], compared: Compared) -> tuple[list[Table], str]:
+def _limited(found: Sequence[Group], compared: Compared, where: str) -> tuple[list[Table], str]:
     """Return the tables of the groups, as many as MOST_CELLS allow, and a note of the rest."""
     every = [table for group in found for table in _tables(group, compared, several=len(found) > 1)]
     cells = itertools.accumulate(len(table.columns) * len(table.rows) for table in every)
@@ -197,7 +201,12 @@ def _limited(found: Sequence[Group], compared: Compared) -> tuple[list[Table], s
     narrowed = any(table.left_out for table in shown)
     notes = [f"{number_of(left, 'more table')} {are(left)} left out."] if left else []
     notes += [f"A table has at most {MOST_COLUMNS} batch sizes."] if narrowed else []
-    notes += ["All figures are in measurements.csv."] if notes else []
+    if any(table.is_cut for table in shown):
+        notes.append(
+            f"A table has at most {MOST_TABLE_CELLS} cells, those of plain and of the fastest "
+            "settings."
+        )
+    notes += [f"All figures are in {where}."] if notes else []
     return shown, " ".join(notes)
 
 
@@ -231,11 +240,13 @@ def _table(caption: str, group: Group, rows: Sequence[Row], compared: Compared) 
         for setting in dict.fromkeys(setting for setting, _ in by_place)
     ]
     lines.sort(key=lambda one: (one[0] != PLAIN, -_best(one[1])))
+    kept = lines[: MOST_TABLE_CELLS // len(batches)]
     return Table(
         caption=caption,
         columns=tuple("N unknown" if one is None else f"N={one}" for one in batches),
-        rows=tuple(Line(label(setting), tuple(cells)) for setting, cells in lines),
+        rows=tuple(Line(label(setting), tuple(cells)) for setting, cells in kept),
         left_out=left_out,
+        is_cut=len(kept) < len(lines),
     )
 
 

@@ -104,15 +104,16 @@ def footer(run: Results, group: Group, rows: Sequence[Row], *notes: str) -> str:
         f"torch {torch}" if torch else "",
         _replicates(rows),
         *notes,
-        _left_out(group.failed),
+        _failed(group.failed),
         f"run {plain(str(run_id), 80)}" if run_id else "",
     )
 
 
-def interval_note(rows: Sequence[Row]) -> str:
-    """The meaning of the bars of times."""
-    deviation = between_runs.describe_rows(rows)
-    if any(row.latency_corrected_ratio is not None for row in rows):
+def interval_note(rows: Sequence[Row], kind: str = "latency") -> str:
+    """The meaning of the bars of times.  kind: `latency` or `pipelined`."""
+    deviation = between_runs.describe_rows(rows, kind)
+    column = between_runs.corrected_column(kind)
+    if any(getattr(row, column) is not None for row in rows):
         deviation += ", at the usual level of the controls"
     return f"bars: 95 % interval, {deviation or 'over replicates'}"
 
@@ -126,10 +127,12 @@ def _replicates(rows: Sequence[Row]) -> str:
     return f"{many} replicate" + ("" if high == 1 else "s")
 
 
-def _left_out(failed: Sequence[Row]) -> str:
+def _failed(failed: Sequence[Row]) -> str:
     counts = Counter(str(row.status) for row in failed)
-    if not counts:
-        return ""
     kinds = ", ".join(f"{count} {status}" for status, count in counts.most_common())
-    total = len(failed)
-    return f"{number_of(total, 'case')} not shown: {kinds}"
+    return left_out(len(failed), "case", kinds)
+
+
+def left_out(count: int, noun: str, why: str) -> str:
+    """`3 cases not shown: 2 oom, 1 crash`; empty if there are none."""
+    return f"{number_of(count, noun)} not shown: {why}" if count else ""

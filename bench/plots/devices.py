@@ -18,6 +18,7 @@ from bench.plots.quantity import throughput_of
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import FAINT, STYLES, Style, batch_axis, value_ticks
 from bench.results.results import Medians, Results
+from bench.stats.intervals import LEAST_REPLICATES
 
 Spanned = Callable[[Row, Row], Span | None]  # the row of the base and that of the device → ratio
 TRANSFER_SHAPES = {"pageable": ("<", ":"), "pinned": (">", "-.")}  # marker and line
@@ -58,7 +59,7 @@ def _figure(run: Results, whole: Group, medians: Medians) -> Figure | None:
         Captions(
             f"Devices: how fast {plain(group.subject)} runs on the CPU and on accelerators",
             subtitle(run, group),
-            footer(run, group, group.rows, *plain_means(group), interval_note(group.rows)),
+            footer(run, group, group.rows, *plain_means(group), _bars(group, speeds, ratios)),
         ),
         [2.1, 2.1],
         len(group.modes),
@@ -97,6 +98,19 @@ def _figure(run: Results, whole: Group, medians: Medians) -> Figure | None:
             plain_ones = (c for c in ratios if (c.mode, c.name) == (mode, f"{c.device} plain"))
             _write_values(below, [point for curve in plain_ones for point in curve.points])
     return made.fitted()
+
+
+def _bars(group: Group, speeds: Iterable[Curve], ratios: Iterable[Curve]) -> str:
+    """The meaning of the bars; empty if there are none."""
+    told = [
+        (speeds, interval_note(group.rows, "pipelined")),
+        (ratios, "those of speedups: over the replicates of this run"),
+    ]
+    return "; ".join(
+        note
+        for curves, note in told
+        if any(point.span.low is not None for one in curves for point in one.points)
+    )
 
 
 def _write_values(axes: Axes, points: Iterable[marks.CurvePoint]) -> None:
@@ -190,7 +204,8 @@ def _ratio_with_transfers(group: Group, way: str, medians: Medians) -> Spanned:
         if not total or not alone:
             return None
         one, _ = transfers.estimate(alone, total, same_run=cpu.run_id == there.run_id)
-        return Span(one.ratio, *(one.interval() or (None, None)))
+        interval = one.interval() if one.n >= LEAST_REPLICATES else None
+        return Span(one.ratio, *(interval or (None, None)))
 
     return span
 

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from matplotlib.figure import Figure
 
-from bench.compare.groups import Group, Setting, label
+from bench.compare.groups import PLAIN, Group, Setting, label
 from bench.plots import marks
 from bench.plots.captions import titled_panels
 from bench.plots.quantity import Quantity, rank
@@ -23,9 +23,13 @@ def dots(run: Results, group: Group, quantity: Quantity, captions: Captions) -> 
     The group has a single batch size.
     """
     best = rank(group, quantity)
-    kept = sorted(group.settings, key=lambda setting: best.get(setting, math.inf))[:MOST_ROWS]
-    if len(kept) < len(group.settings):
-        more = f"the {len(kept)} best of {len(group.settings)} settings"
+    ranked = sorted(group.settings, key=lambda setting: best.get(setting, math.inf))
+    kept = ranked[:MOST_ROWS]
+    if len(kept) < len(ranked):
+        more = f"the {len(kept)} best of {len(ranked)} settings"
+        if PLAIN in ranked and PLAIN not in kept:
+            kept[-1] = PLAIN
+            more = f"plain and the {len(kept) - 1} best of {len(ranked)} settings"
         captions = Captions(captions.title, f"{captions.subtitle} · {more}", captions.footer)
     measured = {
         device: {group.setting(r) for r in group.rows if r.device == device}

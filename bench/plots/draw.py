@@ -57,7 +57,7 @@ def draw(run: Results) -> Drawn:
     figures, reasons = build(run)
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
-    _clear(folder)
+    clear(folder)
     paths = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
     return Drawn(paths, reasons)
 
@@ -111,7 +111,7 @@ def rc_context() -> Iterator[None]:
         yield
 
 
-def _clear(folder: Path) -> None:
+def clear(folder: Path) -> None:
     """Remove older plots, which could be mistaken for current ones."""
     for old in folder.iterdir():
         if old.suffix in (".png", ".svg") and old.stem.split("-")[0] in PLOTS:

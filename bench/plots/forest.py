@@ -115,13 +115,15 @@ def _panel(
         lines += [marks.IntervalRow(name, heading=True), *map(_row, rows)]
     xlabel = "◀ B is faster        change of the time (%)        B is slower ▶"
     marks.interval_rows(axes, lines, "×", xlabel, (1 / reach, reach))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: _percent(ratio)))
+    digits = max(1, 1 - math.floor(math.log10(100 * max(reach - 1, 1e-6) / 3)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda ratio, _: _percent(ratio, digits)))
     axes.axvline(1, color=FAINT, linewidth=1.2)
 
 
-def _percent(ratio: float) -> str:
-    rounded = round(100 * (ratio - 1))
-    return f"{rounded:+d} %" if rounded else "0 %"
+def _percent(ratio: float, digits: int) -> str:
+    """`+5 %`, `-0.5 %`, with at most so many digits after the point."""
+    text = f"{100 * (ratio - 1):+.{digits}f}".rstrip("0").rstrip(".")
+    return "0 %" if text in ("+", "-", "+0", "-0") else f"{text} %"
 
 
 def _row(row: ab_report.AbRow) -> marks.IntervalRow:

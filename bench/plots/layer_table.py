@@ -22,6 +22,7 @@ class Table:
 
     rows:   mode → layer → phase → its row.
     counts: the number of equal layers that a row represents; absent: one.
+    without: the number of layers that were measured and have no such time.
     """
 
     device: str
@@ -30,6 +31,7 @@ class Table:
     column: str
     rows: Mapping[str, Mapping[str, Mapping[str, Row]]]
     counts: Mapping[str, int]
+    without: int = 0
 
     def span(self, row: Row) -> Span | None:
         """The time of a phase, in seconds."""
@@ -74,9 +76,9 @@ def layer_table(run: Results, group: Group, device: str) -> Table | None:
     Of the combinations with the most layers it has the setting nearest to plain, and then the
     largest batch.
     """
-    rows = [row for row in group.rows if row.device == device and row.phase in PHASES]
-    column = _column(rows, device)
-    rows = [row for row in rows if finite(getattr(row, column)) is not None]
+    every = [row for row in group.rows if row.device == device and row.phase in PHASES]
+    column = _column(every, device)
+    rows = [row for row in every if finite(getattr(row, column)) is not None]
     if not rows:
         return None
     order = group.settings
@@ -92,7 +94,11 @@ def layer_table(run: Results, group: Group, device: str) -> Table | None:
             layer = split(row.subject or "")[1] or ""
             of_layer = table.setdefault(str(row.mode), {}).setdefault(layer, {})
             of_layer[str(row.phase)] = row
-    return Table(device, batch, label(setting), column, table, _counts(run, group))
+    here = (row for row in every if (group.setting(row), row.batch) == (setting, batch))
+    measured = {split(row.subject or "")[1] or "" for row in here}
+    shown = {layer for of_mode in table.values() for layer in of_mode}
+    without = len(measured - shown)
+    return Table(device, batch, label(setting), column, table, _counts(run, group), without)
 
 
 def _column(rows: Sequence[Row], device: str) -> str:

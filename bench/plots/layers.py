@@ -11,7 +11,7 @@ from bench.core import units
 from bench.core.records import Row
 from bench.core.text import plain
 from bench.plots import marks
-from bench.plots.captions import by_group, footer, subtitle, titled_panels
+from bench.plots.captions import by_group, footer, left_out, subtitle, titled_panels
 from bench.plots.layer_table import PHASES, TIMES, Table, layer_table, network_order
 from bench.plots.sheet import Captions, sheet
 from bench.plots.style import BLUE, INK, ORANGE, Style
@@ -68,6 +68,7 @@ def _notes(tables: Sequence[Table]) -> list[str]:
         notes.append("black lines: 95 % interval of each phase")
     if any(t.counts.get(layer, 1) > 1 for t in tables for layer in t.layers):
         notes.append("×n: n equal layers, one of them measured and drawn, all in its share")
+    notes += [left_out(one.without, "layer", f"no {TIMES[one.column][2]}") for one in tables]
     return notes
 
 

@@ -66,6 +66,7 @@ def interval_rows(
     axes.set_ylim(len(rows) - 0.4, -0.6)
     spans = [Span(row.value, row.low, row.high) for row in rows if row.value is not None]
     if not spans:
+        axes.set_xticks([])  # else it would go from 0 to 1 of no unit
         empty_panel(axes, "not measured")
         return
     low, high = limits or log_limits(spans, margin=0.08)

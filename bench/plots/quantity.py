@@ -18,6 +18,7 @@ class Quantity:
     span:   returns the value and interval of a row in SI units; None if unknown.
     show:   returns a value as text with its unit.
     lower:  whether lower is better.
+    kind:   the kind of the times behind it, `latency` or `pipelined`.
     """
 
     title: str
@@ -27,6 +28,7 @@ class Quantity:
     span: Callable[[Row], Span | None]
     show: Callable[[float], str]
     lower: bool
+    kind: str = "latency"
 
 
 def _latency(row: Row) -> Span | None:
@@ -68,6 +70,7 @@ THROUGHPUT = Quantity(
     throughput_of,
     units.count,
     lower=False,
+    kind="pipelined",
 )
 MEMORY = Quantity(
     "Peak memory: how much memory {} needs",

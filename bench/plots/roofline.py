@@ -2,6 +2,8 @@
 
 import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -23,14 +25,16 @@ KINDS = {
     "memory": (Style(style.BLUE, "s"), "limited by memory"),
     "neither": (Style(style.GREY, "o"), "far from both limits"),
 }
-ARITHMETIC = ("dtype", "amp", "tf32")
+IN_TITLE = ("dtype", "amp", "tf32", "threads")
 MOST_LABELS = 10  # labels of a panel, for the longest calls
+LABELS_HIGH = 15  # so many labels, one above the other, fill a panel
+LETTER_WIDTH = 0.019  # of a label / that of the panel
 MOST_UNCOUNTED = 3  # layers without a point that the notes name
 MOST_LINES = 24  # lines of the layers without FLOPs
 
 
 def roofline(run: Results) -> dict[str, Figure]:
-    """The figures by subject, input, device and arithmetic.  Raises NothingToDraw."""
+    """The figures by subject, input, device, arithmetic and threads.  Raises NothingToDraw."""
     rows, machine = run.rows, run.description.machine
     found, uncounted = points(rows, machine, layer_types(run)), unknown(rows, machine)
     found = [one for one in found if one.row.phase == whole_phase(str(one.row.mode))]
@@ -38,36 +42,51 @@ def roofline(run: Results) -> dict[str, Figure]:
     for group in groups(rows, layers=True):
         ids = {row.case_id for row in group.rows}
         own = [one for one in found if one.row.case_id in ids]
-        kinds = dict.fromkeys((one.row.device, one.arithmetic) for one in own)
-        for device, kind in kinds:
-            here = [one for one in own if (one.row.device, one.arithmetic) == (device, kind)]
+        roofs = list(dict.fromkeys(map(_roof_of, own)))
+        for roof in roofs:
+            here = [one for one in own if _roof_of(one) == roof]
             batch = max({one.row.batch or 0 for one in here}, key=lambda n: (_count(here, n), n))
             shown = [one for one in here if one.row.batch == batch]
-            shown += _wholes(found, group, str(device), kind, batch)
-            name = group.name if len(kinds) == 1 else f"{group.name} {device} {kind}"
+            shown += _wholes(found, group, shown)
             without = [row for row in uncounted if row.case_id in ids and row.batch == batch]
-            drawn[name] = _figure(run, group, shown, without)
+            several = len({one.threads for one in roofs}) > 1
+            name = " ".join((group.name, *(roof.words(threads=several) if len(roofs) > 1 else ())))
+            drawn[name] = _figure(run, group, shown, without, threads=several)
     if not drawn:
         raise NothingToDraw("no layers beside measured peaks of the machine")
     return drawn
+
+
+class Roof(NamedTuple):
+    """The details that the limits depend on."""
+
+    device: str
+    arithmetic: str
+    threads: str | None
+
+    def words(self, *, threads: bool) -> list[str]:
+        """Return the parts of a name.  threads: whether the number of threads is one."""
+        told = threads and self.threads is not None
+        return [self.device, self.arithmetic, *([f"threads {self.threads}"] if told else [])]
+
+
+def _roof_of(one: Point) -> Roof:
+    return Roof(str(one.row.device), one.arithmetic, one.row.threads)
 
 
 def _count(found: Sequence[Point], batch: int) -> int:
     return sum(one.row.batch == batch for one in found)
 
 
-def _wholes(
-    found: Sequence[Point], group: Group, device: str, kind: str, batch: int
-) -> list[Point]:
-    """Return the rows of the network in its plain setting, in which its layers were measured."""
+def _wholes(found: Sequence[Point], group: Group, layers: Sequence[Point]) -> list[Point]:
+    """Return the network in the settings in which these layers were measured."""
+    first, settings = layers[0], {group.setting(one.row) for one in layers}
     return [
         one
         for one in found
         if (one.row.subject, one.row.input) == (group.subject, group.input)
-        and (one.row.device, one.arithmetic, one.row.batch) == (device, kind, batch)
-        and one.row.compile == "off"
-        and one.row.memory_format == "contiguous"
-        and one.row.allocator in (None, "retained")
+        and (_roof_of(one), one.row.batch) == (_roof_of(first), first.row.batch)
+        and group.setting(one.row) in settings
     ]
 
 
@@ -82,7 +101,9 @@ def _notes(found: Sequence[Point], uncounted: Sequence[Row]) -> Iterator[str]:
         yield f"FLOPs unknown: {', '.join(plain(n, 28) for n in names[:MOST_UNCOUNTED])}{more}"
 
 
-def _figure(run: Results, group: Group, found: Sequence[Point], uncounted: Sequence[Row]) -> Figure:
+def _figure(
+    run: Results, group: Group, found: Sequence[Point], uncounted: Sequence[Row], *, threads: bool
+) -> Figure:
     modes = [mode for mode in ("inference", "training") if any(o.row.mode == mode for o in found)]
     rows = [one.row for one in found]
     without = [one for one in found if one.flop_per_s is None]
@@ -92,7 +113,8 @@ def _figure(run: Results, group: Group, found: Sequence[Point], uncounted: Seque
     made = sheet(
         Captions(
             f"Roofline: how close {plain(group.subject)} comes to the limits of this machine",
-            f"{device_name(run, group, str(first.row.device))} · {first.arithmetic} · "
+            f"{device_name(run, group, str(first.row.device))} · "
+            f"{' · '.join(_roof_of(first).words(threads=threads)[1:])} · "
             f"batch {first.row.batch} · limits measured in this run (black lines): "
             f"{units.count(first.compute_per_s, 'FLOP/s')} and "
             f"{units.bytes_(first.memory.bytes_per_s)}/s {first.memory.where}",
@@ -130,13 +152,16 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
     """Draw the rate over the intensity, both logarithmic, and the two ceilings."""
     counted = [one for one in all_ if one.flop_per_s and one.intensity]
     if not shown or not counted:
+        axes.set_xticks([])  # else it would go from 0 to 1 of no unit
+        if not counted:  # else another panel has the ticks of this row
+            axes.set_yticks([])
         marks.empty_panel(axes, "no layer with FLOPs")
         return
     roof = shown[0]
     xs = [one.intensity or 1.0 for one in counted]
     ys = [one.flop_per_s or 1.0 for one in counted]
     low, high = min(*xs, roof.ridge) / 2.5, max(*xs, roof.ridge) * 2.5
-    bottom, top = min(ys) / 2.5, roof.compute_per_s * 2.2
+    bottom, top = min(ys) / 2.5, max(roof.compute_per_s, *ys) * 2.2
     axes.set_xscale("log")
     axes.set_yscale("log")
     axes.set_xlim(low, high)
@@ -151,45 +176,91 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
         color=INK,
         linewidth=1.5,
     )
-    longest = sorted(shown, key=lambda one: -(one.row.pipelined_s or 0.0))[:MOST_LABELS]
-    labels: list[float] = []  # their places so far
-    for one in sorted(shown, key=lambda one: -(one.flop_per_s or 0.0)):
-        x, y = one.intensity or 1.0, one.flop_per_s or 1.0
+    for one in shown:
         mark, hollow = _mark(one, group)
-        axes.plot(x, y, **marks.marker(mark, hollow=hollow))
-        if one in longest:
-            right = x < math.sqrt(low * high)
-            height = math.log10(top / bottom) / 15  # of a label
-            highest = math.log10(roof.compute_per_s) - height
-            reach = x * (high / low) ** (0.35 if right else -0.35)
-            beside = [
-                math.log10(other.flop_per_s or 1.0)
-                for other in shown
-                if min(x, reach) < (other.intensity or 1.0) < max(x, reach)
-            ]
-            place = _free(min(math.log10(y), highest), [*labels, *beside], height)
-            labels.append(place)
-            axes.annotate(
-                f"{_name(one.row, group)}  {100 * one.reached:.0f} %",
-                (x, y),
-                xytext=(x * (high / low) ** (0.025 if right else -0.025), 10**place),
-                arrowprops={
-                    "arrowstyle": "-",
-                    "color": style.FAINT,
-                    "linewidth": 0.7,
-                    "shrinkA": 0,
-                },
-                ha="left" if right else "right",
-                va="center",
-                color=INK,
-            )
+        axes.plot(one.intensity or 1.0, one.flop_per_s or 1.0, **marks.marker(mark, hollow=hollow))
+    for its in _labels(shown, group, (low, high), (bottom, top)):
+        axes.annotate(
+            its.text,
+            its.point,
+            xytext=its.place,
+            arrowprops={
+                "arrowstyle": "-",
+                "color": style.FAINT,
+                "linewidth": 0.7,
+                "shrinkA": 0,
+            },
+            ha="left" if its.place[0] > its.point[0] else "right",
+            va="center",
+            color=INK,
+        )
 
 
-def _free(wanted: float, taken: Sequence[float], height: float) -> float:
-    """Return the next free height below; the roof is above."""
-    while any(abs(wanted - one) < height for one in taken):
-        wanted -= height / 4
-    return wanted
+@dataclass(frozen=True, slots=True)
+class PointLabel:
+    """The text of a point, and the place of its end that is nearer to the point."""
+
+    text: str
+    point: tuple[float, float]
+    place: tuple[float, float]
+
+
+def _labels(
+    shown: Sequence[Point], group: Group, xs: marks.Limits, ys: marks.Limits
+) -> list[PointLabel]:
+    """Return the labels of the longest calls, below the roof.
+
+    A label stands beside its point, in the half of the panel that has more room, and on no other
+    label.  It stands on no other point either if there is such a place.  A label without a place is
+    left out.
+    """
+    longest = sorted(shown, key=lambda one: -(one.row.pipelined_s or 0.0))[:MOST_LABELS]
+    width, height = math.log10(xs[1] / xs[0]), math.log10(ys[1] / ys[0]) / LABELS_HIGH
+    least = math.log10(ys[0]) + height / 2
+    most = math.log10(shown[0].compute_per_s) - height
+    taken: list[tuple[float, float, float]] = []  # from, to, height
+    found: list[PointLabel] = []
+    for one in sorted(longest, key=lambda one: -(one.flop_per_s or 0.0)):
+        text = f"{_name(one.row, group)}  {100 * one.reached:.0f} %"
+        x, y = _place(one)
+        side = 1 if x < math.log10(xs[0]) + width / 2 else -1
+        begin = x + side * 0.025 * width
+        left, right = sorted((x, begin + side * width * LETTER_WIDTH * len(text)))
+        labels = [at for start, end, at in taken if start < right and left < end]
+        points_ = [_place(other)[1] for other in shown if left < _place(other)[0] < right]
+        place = _free(y, (least, most), height, (labels, points_))
+        if place is not None:
+            taken.append((left, right, place))
+            found.append(PointLabel(text, (10**x, 10**y), (10**begin, 10**place)))
+    return found
+
+
+def _place(one: Point) -> tuple[float, float]:
+    """Return the logs of intensity and rate of a point that has FLOPs."""
+    return math.log10(one.intensity or 1.0), math.log10(one.flop_per_s or 1.0)
+
+
+def _free(
+    wanted: float,
+    limits: marks.Limits,
+    height: float,
+    taken: tuple[Sequence[float], Sequence[float]],
+) -> float | None:
+    """Return the height nearest to the wanted one at which a label is free; None if there is none.
+
+    taken: by other labels, and by points, which a label may cover if there is no other place.
+    """
+    low, high = limits
+    step = height / 4
+    count = max(0, math.floor((high - low) / step))
+    places = [min(max(wanted, low), high), *(low + number * step for number in range(count + 1))]
+    places.sort(key=lambda one: abs(one - wanted))
+    labels, points_ = taken
+    for things in ((*labels, *points_), labels):
+        for place in places:
+            if all(abs(place - one) >= height for one in things):
+                return place
+    return None
 
 
 def _rates(
@@ -215,9 +286,8 @@ def _rate(name: str, one: Point | None, group: Group) -> marks.IntervalRow:
 
 
 def _name(row: Row, group: Group) -> str:
-    """Return the layer and its settings, without the arithmetic, which is in the title."""
+    """Return the layer or the network with its settings, without those that the title has."""
     layer = split(row.subject or "")[1]
-    if layer is None:
-        return plain(group.subject, 28)
-    setting = tuple(part for part in group.setting(row) if part[0] not in ARITHMETIC)
-    return plain(layer, 28) + (f", {label(setting)}" if setting else "")
+    setting = tuple(part for part in group.setting(row) if part[0] not in IN_TITLE)
+    name = plain(group.subject if layer is None else layer, 28)
+    return name + (f", {label(setting)}" if setting else "")

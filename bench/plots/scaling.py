@@ -8,12 +8,13 @@ from matplotlib.lines import Line2D
 
 from bench.compare.groups import Group, Setting, groups, label
 from bench.core.records import Row
-from bench.core.text import plain
+from bench.core.text import number_of, plain
 from bench.plots import marks
 from bench.plots.captions import (
     by_group,
     footer,
     interval_note,
+    left_out,
     plain_means,
     styles,
     subtitle,
@@ -55,11 +56,19 @@ def _figure(run: Results, whole: Group, quantity: Quantity) -> Figure | None:
     if not spans:
         return None
     one_batch = len(group.batches) == 1
-    note = interval_note(group.rows) if any(span.low and span.high for span in spans) else ""
+    bars = any(span.low and span.high for span in spans)
+    note = interval_note(group.rows, quantity.kind) if bars else ""
     captions = Captions(
         quantity.title.format(plain(group.subject)),
         subtitle(run, group, f"batch {group.batches[0]}" if one_batch else ""),
-        footer(run, group, group.rows, *plain_means(group), note),
+        footer(
+            run,
+            group,
+            group.rows,
+            *plain_means(group),
+            note,
+            left_out(len(whole.rows) - len(group.rows), "case", f"no {quantity.short}"),
+        ),
     )
     return (dots if one_batch else _lines)(run, group, quantity, captions)
 
@@ -116,5 +125,5 @@ def _legend(group: Group, style: Mapping[Setting, Style]) -> list[Line2D]:
     entries = [marks.legend_entry(style[setting], label(setting), line=True) for setting in named]
     others = len(group.settings) - len(named)
     if others:
-        entries.append(marks.legend_entry(OTHER, f"{others} other settings", line=True))
+        entries.append(marks.legend_entry(OTHER, number_of(others, "other setting"), line=True))
     return [*entries, *marks.flag_entry(group.rows)]

@@ -13,6 +13,7 @@ from matplotlib.axis import Axis
 from matplotlib.ticker import (
     EngFormatter,
     FixedLocator,
+    FuncFormatter,
     LogLocator,
     MaxNLocator,
     NullFormatter,
@@ -101,9 +102,14 @@ def value_ticks(axis: Axis, low: float, high: float, unit: str) -> None:
         else MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10])
     )
     axis.set_minor_locator(NullLocator())
-    # "300 m" without a unit would be read as metres, and "2 k×" is no number that people write.
-    plain = unit == "×" or (not unit and high < 1000)
-    axis.set_major_formatter(StrMethodFormatter("{x:g}" + unit) if plain else EngFormatter(unit))
+    # "2 k×" is no number that people write.
+    shown = StrMethodFormatter("{x:g}×") if unit == "×" else EngFormatter(unit)
+    axis.set_major_formatter(shown if unit else FuncFormatter(_number))
+
+
+def _number(value: float, _: int | None = None) -> str:
+    """`0.3`, `20`, `3 k`: without a unit, `300 m` would be read as metres."""
+    return f"{value:g}" if abs(value) < 1000 else str(EngFormatter()(value))
 
 
 def batch_axis(axes: Axes, batches: Sequence[int]) -> None:

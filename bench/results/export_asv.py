@@ -36,8 +36,11 @@ COLUMNS = (
 )
 
 
-def files(run: Results) -> dict[str, dict[str, Any]]:
+def files(run: Results, committed_ms: int | None = None) -> dict[str, dict[str, Any]]:
     """Return the content of asv's files by their path below its results folder.
+
+    committed_ms: when the commit was made, in milliseconds since 1970; asv draws its graphs over
+                  it.  None: unknown, then the start of the run is used.
 
     Raises ExportError for a run without a commit or without times.
     """
@@ -66,7 +69,7 @@ def files(run: Results) -> dict[str, dict[str, Any]]:
     result = {
         "commit_hash": commit,
         "env_name": ENVIRONMENT,
-        "date": started_ms,
+        "date": started_ms if committed_ms is None else committed_ms,
         "params": {**own, "python": python, "torch": torch},
         "python": python,
         "requirements": {"torch": torch},

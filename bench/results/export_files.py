@@ -176,4 +176,5 @@ def nothing_to_export(run: Results) -> ExportError:
 
 
 def _text(found: Any) -> str:
-    return json.dumps(found, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    # ASCII, because the output may be a stream of another encoding than JSON's.
+    return json.dumps(found, indent=2, allow_nan=False) + "\n"

@@ -141,20 +141,17 @@ def describe(ones: Sequence[Between]) -> str:
     return f"{_range(sds)} % between runs ({whence})"
 
 
-def describe_rows(rows: Iterable[Row]) -> str:
-    """Return the text for the latencies of a run; empty if they do not include it."""
-    ones = [
-        Between(
-            row.latency_between_ratio
-            if row.latency_corrected_ratio is None
-            else row.latency_corrected_ratio,
-            int(row.earlier_runs),
-        )
-        for row in rows
-        if row.latency_between_ratio is not None
-        and row.earlier_runs is not None
-        and row.latency_low_s is not None
-    ]
+def describe_rows(rows: Iterable[Row], kind: str = "latency") -> str:
+    """Return the text for the times of a run; empty if they do not include it.
+
+    kind: `latency` or `pipelined`.
+    """
+    ones = []
+    for row in rows:
+        between = getattr(row, f"{kind}_between_ratio")
+        left = getattr(row, corrected_column(kind))
+        if None not in (between, row.earlier_runs, getattr(row, f"{kind}_low_s")):
+            ones.append(Between(between if left is None else left, int(row.earlier_runs or 0)))
     return describe(ones) if ones else ""
 
 

@@ -95,9 +95,13 @@ def _table(group: Sequence[Examined], found: Sequence[Finding]) -> TextTable:
             units.seconds(points[0].time.seconds),
             units.seconds(points[-1].time.seconds),
             bars([one.time.seconds for one in points]),
-            Cell(change(each, own), "red" if any(one.is_slower for one in own) else ""),
+            Cell(change(each, own), "red" if any(map(_is_loss, own)) else ""),
         )
     return table
+
+
+def _is_loss(one: Finding) -> bool:
+    return one.is_slower and one.confirmation != "taken back"
 
 
 def change(each: Examined, own: Sequence[Finding]) -> str:

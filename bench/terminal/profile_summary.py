@@ -5,17 +5,15 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.table import Table
 
 from bench.core import units
 from bench.core.text import number_of
 from bench.results.profile_tables import FUSED, LAYERS, MEMORY, OPERATORS, SUMMARY, Profile
 from bench.verdict import tables
 from bench.verdict.tables import safe
+from bench.verdict.text_table import Column, TextTable
 
-WIDTH = 100
 MOST = 10
 MOST_NAMES = 4  # of operators or layers in a sentence
 TRACE = "trace.json.gz"
@@ -31,15 +29,15 @@ BOUND_BY = {
 
 
 def show(profile: Profile, console: Console) -> None:
-    """Print one case, in at most 100 columns."""
-    width = min(WIDTH, console.width)
+    """Print one case, its tables in at most 100 columns."""
     where = "device" if profile.on_device else "host"
     console.print()
     console.print(safe(profile.case.case_id), soft_wrap=True, style="bold")
     for line in (*sentences(profile), *(f"note: {note}" for note in profile.notes)):
         tables.say(console, line)
-    console.print(_layers(profile, where), width=width)
-    console.print(_operators(profile, where), width=width)
+    console.print()
+    console.print(_layers(profile, where))
+    console.print(_operators(profile, where))
     files = [
         TRACE,
         LAYERS,
@@ -182,18 +180,22 @@ def _share(part_s: float | None, whole_s: float) -> str:
     return f"{100 * (part_s or 0.0) / whole_s:.0f} %" if whole_s else "–"
 
 
-def _layers(profile: Profile, where: str) -> Table:
+def _layers(profile: Profile, where: str) -> TextTable:
     ordered = modules(profile.layers, where)
-    table = _table(f"the slowest layers, {where} time per step")
-    table.add_column("layer", overflow="fold", min_width=24)
-    table.add_column("type", overflow="fold")
-    for name in ("calls", "forward", "backward", "together", "share"):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = ("calls", "forward", "backward", "together", "share")
+    table = TextTable(
+        f"the slowest layers, {where} time per step",
+        (
+            Column("layer", wraps=True),
+            Column("type", wraps=True),
+            *(Column(name, right=True) for name in names),
+        ),
+    )
     whole_s = _whole(profile)[1]
     for one in ordered[:MOST]:
-        table.add_row(
-            safe(one.name),
-            safe(one.type),
+        table.add(
+            one.name,
+            one.type,
             str(one.calls) if one.kind != "residual" else "",
             *(units.seconds(t) if t else "" for t in (one.forward_s, one.backward_s, one.time_s)),
             _share(one.time_s, whole_s),
@@ -201,19 +203,20 @@ def _layers(profile: Profile, where: str) -> Table:
     if rest := ordered[MOST:]:
         rest_s = math.fsum(one.time_s for one in rest)
         shown = units.seconds(rest_s), _share(rest_s, whole_s)
-        table.add_row(f"{len(rest)} more", "", "", "", "", *shown)
+        table.add(f"{len(rest)} more", "", "", "", "", *shown)
     return table
 
 
-def _operators(profile: Profile, where: str) -> Table:
-    table = _table(f"the slowest operators, {where} time per step")
-    table.add_column("operator", overflow="fold", min_width=24)
-    for name in ("calls", "self", "total", "share", "allocates", "FLOP"):
-        table.add_column(name, justify="right", no_wrap=True)
+def _operators(profile: Profile, where: str) -> TextTable:
+    names = ("calls", "self", "total", "share", "allocates", "FLOP")
+    table = TextTable(
+        f"the slowest operators, {where} time per step",
+        (Column("operator", wraps=True), *(Column(name, right=True) for name in names)),
+    )
     whole_s = _whole(profile)[1]
     for row in profile.operators[:MOST]:
-        table.add_row(
-            safe(row["operator"]),
+        table.add(
+            row["operator"],
             str(row["calls"]),
             units.seconds(row[f"self_{where}_s"]),
             units.seconds(row[f"{where}_s"]),
@@ -222,13 +225,3 @@ def _operators(profile: Profile, where: str) -> Table:
             units.count(row["flops"]) if row["flops"] else "",
         )
     return table
-
-
-def _table(title: str) -> Table:
-    return Table(
-        title=safe(title),
-        title_justify="left",
-        box=SIMPLE_HEAD,
-        pad_edge=False,
-        padding=(0, 1, 0, 0),
-    )

@@ -36,10 +36,16 @@ class PipedConsole(Console):
 def wide_console(*, quiet: bool = False) -> Console:
     """Return a console as wide as the terminal, or 100 columns without one, as in a notebook.
 
+    Without a terminal it is not interactive, also where FORCE_COLOR asks for colours, as many
+    CI services do: a table that is drawn again and again would fill the log.
+
     quiet: it shows nothing.
     """
-    width = None if sys.stdout.isatty() else PLAIN_WIDTH
-    return PipedConsole(width=width, quiet=quiet, force_jupyter=False)
+    if sys.stdout.isatty():
+        return PipedConsole(quiet=quiet, force_jupyter=False)
+    return PipedConsole(
+        width=PLAIN_WIDTH, quiet=quiet, force_jupyter=False, force_interactive=False
+    )
 
 
 class Bar:
@@ -79,7 +85,7 @@ class Bar:
     def begin(self, outcomes: int) -> None:
         self._start = self._clock()
         told = f"measuring {number_of(outcomes, 'outcome')}"
-        if self._console.is_terminal:
+        if self._console.is_interactive:  # a terminal that can move its cursor
             # Transient: the summary takes its place.  No thread: it may not draw in a measurement.
             self._live = Live(console=self._console, auto_refresh=False, transient=True)
             self._live.start()

@@ -3,13 +3,14 @@
 import re
 import statistics
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 from rich.console import Console
 
 from bench.compare.speedup import SHARED, is_of_shared
+from bench.compare.speedup_grid import Cell as GridCell
 from bench.compare.speedup_grid import Grid, GridWord, speedup_table
 from bench.core import units
 from bench.core.axes import AXES
@@ -52,7 +53,7 @@ def show(
     console.print()
     grids = speedup_table(run)
     for grid in grids:
-        console.print(speedups(grid))
+        console.print(speedups(grid, _implausible(run.rows)))
     if grids:
         _say(console, wrapped(_colours(grids, run.rows), width))
         console.print()
@@ -87,8 +88,11 @@ def _say(console: Console, lines: Iterable[str]) -> None:
         tables.say(console, line)
 
 
-def speedups(grid: Grid) -> TextTable:
-    """Return the settings × batch sizes of one mode, each cell coloured by its verdict."""
+def speedups(grid: Grid, implausible: Collection[str] = ()) -> TextTable:
+    """Return the settings × batch sizes of one mode, each cell coloured by its verdict.
+
+    implausible: case ids whose speedups are not to be believed, and have no colour.
+    """
     device = "" if grid.device == "cpu" else f" on {grid.device}"
     table = TextTable(
         f"{grid.name} {grid.mode}{device}: speedup over plain (95 % interval)",
@@ -98,20 +102,42 @@ def speedups(grid: Grid) -> TextTable:
         ),
     )
     for line in grid.lines:
-        cells = (
-            (cell.text, style_of(cell.verdict)) if cell else ("–", "dim") for cell in line.cells
-        )
-        table.add(line.setting, *(Cell(text, style) for text, style in cells))
+        cells = (_speedup(cell, implausible) for cell in line.cells)
+        table.add(line.setting, *cells)
     return table
+
+
+def _implausible(rows: Iterable[Row]) -> set[str]:
+    return {str(row.case_id) for row in rows if "implausible" in row.flag_names}
+
+
+def _is_of(cell: GridCell, case_ids: Collection[str]) -> bool:
+    return cell.base_case_id in case_ids or cell.value_case_id in case_ids
+
+
+def _speedup(cell: GridCell | None, implausible: Collection[str]) -> Cell:
+    if cell is None:
+        return Cell("–", "dim")
+    if _is_of(cell, implausible):
+        return Cell(f"{units.speedup(cell.ratio)} implausible", "dim")
+    return Cell(cell.text, style_of(cell.verdict))
 
 
 def _colours(grids: Sequence[Grid], rows: Sequence[Row]) -> str:
     """Say what a speedup is of, how many are faster and slower, and for what that holds."""
+    implausible = _implausible(rows)
     words = Counter(
-        cell.verdict for grid in grids for line in grid.lines for cell in line.cells if cell
+        "implausible" if _is_of(cell, implausible) else cell.verdict
+        for grid in grids
+        for line in grid.lines
+        for cell in line.cells
+        if cell
     )
     colours = {"faster": " (green)", "slower": " (red)"}
-    parts = [f"{words[word]} {word}{colours.get(word, '')}" for word in get_args(GridWord)]
+    parts = [
+        f"{words[word]} {word}{colours.get(word, '')}"
+        for word in (*get_args(GridWord), "implausible")
+    ]
     shown = [part for part in parts if not part.startswith("0 ")]
     count = words.total()
     together = f" (tested together, all {count})" if count > 1 else ""

@@ -28,6 +28,9 @@ def test_counts_and_bytes_are_decimal() -> None:
     assert units.count(999.99) == "1.00 k"
     assert units.bytes_(48_140_000) == "48.1 MB"
     assert units.bytes_(None) == "–"
+    assert units.count(0.5) == "0.50"
+    assert units.count(0.00333, "/s") == "0.0033 /s"
+    assert units.count(0.0) == "0.00"
 
 
 def test_gains_keep_two_digits_however_small() -> None:

@@ -1,5 +1,6 @@
 """The history on the page: claims first, then a chart for each series."""
 
+import dataclasses
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -40,6 +41,17 @@ def test_a_series_that_is_slower_comes_first_with_its_claim_and_its_command() ->
     assert first.command.startswith("bench run --subject convnet --batch 8")
     assert second.change == ""
     assert page.census == "2 of 2 series judged"
+
+
+def test_the_worst_finding_that_stands_decides_the_colour_of_a_chart() -> None:
+    found = findings.examine(series.gather(runs_of(SLOWER), line_of(100)).series)
+    (loss,) = found.findings
+    back = dataclasses.replace(loss, confirmation="taken back")
+    turned = dataclasses.replace(loss.step, before=loss.step.after, after=loss.step.before)
+    gain = dataclasses.replace(loss, step=turned)
+    for own, kind in (((back, loss), "loss"), ((gain, loss), "loss"), ((back, gain), "gain")):
+        page = section(dataclasses.replace(found, findings=own), [], "the headline")
+        assert page.groups[0].charts[0].kind == kind
 
 
 def test_a_chart_has_its_levels_and_its_step() -> None:

@@ -4,6 +4,7 @@ import dataclasses
 import json
 import math
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -11,8 +12,9 @@ from typing import Any
 import pytest
 
 from bench.commands import report
+from bench.compare import speedup
 from bench.core.records import TRAINING_PHASES, Entry, Failure, Row
-from bench.html import findings, page, run_tables, svg, table_data
+from bench.html import findings, page, run_tables, speedup_tables, svg, table_data
 from bench.html.page import build, repeat
 from bench.insights import collect
 from bench.results import run_json
@@ -74,6 +76,11 @@ def test_a_page_says_what_it_found_first_and_then_shows_it(tmp_path: Path) -> No
     assert "git checkout 0123abc4567" in html
 
 
+def test_the_time_of_a_run_names_its_time_zone(tmp_path: Path) -> None:
+    run = run_of(tmp_path / "run", few(), started="2026-01-02T03:04:05+00:00")
+    assert "<li>measured <b>2026-01-02 03:04 UTC</b></li>" in build([run]).html
+
+
 def test_a_page_needs_nothing_from_anywhere(tmp_path: Path) -> None:
     html = build([run_of(tmp_path / "run", few())]).html
     reader = Reader(html)
@@ -82,6 +89,14 @@ def test_a_page_needs_nothing_from_anywhere(tmp_path: Path) -> None:
     assert all(value and value.startswith(("data:", "#")) for value in sources)
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'; "
     assert ("content", f"{policy}script-src 'unsafe-inline'") in reader.attributes
+
+
+def test_every_rule_of_the_style_sheet_has_something_to_style() -> None:
+    rules = set(re.findall(r"\.([a-zA-Z][\w-]*)", (page.PARTS / "page.css").read_text("utf-8")))
+    code = [*page.PARTS.parent.glob("*.py"), page.PARTS / "page.html", page.PARTS / "page.js"]
+    words = {word for one in code for word in re.findall(r"[\w-]+", one.read_text("utf-8"))}
+    numbered = {f"part{number}" for number in range(6)}
+    assert rules - words - numbered == set()
 
 
 def test_names_are_text_whatever_they_hold(tmp_path: Path) -> None:
@@ -144,6 +159,73 @@ def test_two_runs_are_before_and_after_and_more_are_a_history(tmp_path: Path) ->
     assert "History" in build(runs).html
 
 
+def test_a_case_that_failed_in_one_of_the_runs_is_told(tmp_path: Path) -> None:
+    broken = Failure(case=case(amp="bfloat16"), replicate=0, status="crash", reason="signal 11")
+    runs = [
+        run_of(
+            tmp_path / f"run{number}",
+            [*replicates(case(), [0.01] * 5), *own],
+            started=f"2026-01-0{1 + number}T00:00:00+00:00",
+        )
+        for number, own in enumerate(([], replicates(case(amp="bfloat16"), [0.01] * 5), [broken]))
+    ]
+    told = run_tables.changes(*runs[1:]).left_out
+    assert told == f"1 case is ok in run1 only: {broken.case.case_id} (crash)."
+    assert run_tables.changes(runs[2], runs[1]).left_out == told
+    assert run_tables.changes(runs[1], runs[1]).left_out == ""
+    cells = {one.case: one.cells for one in run_tables.history(runs).rows}
+    assert cells[broken.case.case_id][0] == ""
+    assert cells[broken.case.case_id][1].startswith("10.0 ms")
+    assert cells[broken.case.case_id][2] == "crash"
+
+
+def test_of_more_than_two_runs_the_code_to_paste_is_that_of_the_newest(tmp_path: Path) -> None:
+    plain = replicates(case(), [0.010, 0.011, 0.012, 0.011, 0.010])
+    fast = [0.005, 0.005, 0.006, 0.005, 0.005]
+    old, new = (
+        [*plain, *replicates(case(**setting), fast)]
+        for setting in ({"memory_format": "channels_last"}, {"amp": "bfloat16"})
+    )
+    runs = [
+        run_of(tmp_path / name, entries, started=f"2026-01-0{start}T00:00:00+00:00")
+        for name, entries, start in (("new", new, 3), ("old", old, 2), ("older", old, 1))
+    ]
+    assert "<h2>Use it: amp bfloat16 for convnet inference" in build(runs).html
+    assert "<h2>Use it: channels_last for convnet inference" in build(runs[:2]).html
+
+
+def test_runs_and_subjects_without_plots_are_told(tmp_path: Path) -> None:
+    def run(name: str, *subjects: str) -> Results:
+        own = [one for each in subjects for one in replicates(case(subject=each), [0.01] * 3)]
+        return run_of(tmp_path / name, own)
+
+    two = [run("one", "m:a", "m:b"), run("two", "m:c", "m:d")]
+    assert "The plots" not in build(two).html
+    many = build([*two, run("three", "m:a", "m:b", "m:c"), run("four", "m:a")]).html
+    assert (
+        "The plots are those of the first 3 of 4 runs. The plots show the first 2 of up to" in many
+    )
+    assert "of up to 3 subjects of each run; those of all subjects are" in many
+
+
+def test_a_verdict_that_holds_only_alone_has_no_colour(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow = case(batch=64)
+    runs = [
+        run_of(
+            tmp_path / name,
+            [*replicates(case(), [time_s] * 5), *replicates(slow, [2 * time_s] * 5)],
+        )
+        for name, time_s in (("one", 0.01), ("two", 0.02))
+    ]
+    words = ["slower", f"slower {speedup.ALONE}"]
+    monkeypatch.setattr(speedup, "verdicts", lambda _: words)
+    html = build(runs).html
+    assert '<td class="slower">slower</td>' in html
+    assert "<td>slower if alone</td>" in html
+
+
 def test_runs_of_two_machines_say_that_they_do_not_judge_the_code(tmp_path: Path) -> None:
     one = run_of(tmp_path / "one", replicates(case(), [0.01] * 5))
     machine = {"machine_id": "m2"}
@@ -198,6 +280,29 @@ def test_too_many_rows_are_the_whole_cases_with_the_csv_beside(
     assert copied == (folder / "measurements.csv").read_bytes()
 
 
+@pytest.mark.parametrize("limit", ["MOST_FAILURES", "MOST_COLUMNS"])
+def test_a_table_that_the_page_points_to_lies_beside_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, limit: str
+) -> None:
+    monkeypatch.setattr(page if limit == "MOST_FAILURES" else speedup_tables, limit, 1)
+    broken = [
+        Failure(case=case(batch=size), replicate=0, status="oom", reason="full")
+        for size in (64, 65)
+    ]
+    for name in ("one", "two"):
+        run_of(tmp_path / name, [*few(), *broken])
+    given = {"page1": ["one"], "page2": ["one", "two"], "page3": ["one/measurements.csv"]}
+    for out, names in given.items():
+        assert report.report([tmp_path / name for name in names], tmp_path / out) == 0
+    one, two, file = ((tmp_path / out / "report.html").read_text(encoding="utf-8") for out in given)
+    assert "in measurements.csv" in one
+    assert "in measurements-1.csv and so on" in two
+    assert "in measurements.csv" in file
+    assert (tmp_path / "page1/measurements.csv").exists()
+    assert (tmp_path / "page2/measurements-2.csv").exists()
+    assert (tmp_path / "page3/measurements.csv").exists()
+
+
 @pytest.mark.parametrize(
     ("values", "packed"),
     [
@@ -248,7 +353,6 @@ def test_four_thousand_rows_of_which_every_column_is_filled_leave_room_for_the_p
 ) -> None:
     monkeypatch.setattr(page, "_figures", lambda _: {})
     made = build([rows_of(tmp_path / "run", filled(1000))])
-    assert made.whole
     assert made.html.count("<tr data-row") == 4000
     assert len(made.html.encode()) < page.PAGE_BYTES - page.PLOTS_BYTES
 
@@ -302,6 +406,20 @@ def test_at_most_eight_findings_stand_open_and_the_others_are_folded(tmp_path: P
     assert html.index("<h2>What it says</h2>") < html.index('<details id="more">')
 
 
+def test_what_is_folded_alone_is_counted_as_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MOST_TABLES", 1)
+    monkeypatch.setattr(findings, "MOST_FIRST", 1)
+    found = findings.of_runs
+    monkeypatch.setattr(
+        findings, "of_runs", lambda runs: dataclasses.replace(found(runs), more_count=1)
+    )
+    html = build([run_of(tmp_path / "run", synthetic.entries(layers=False))]).html
+    assert "<summary>1 more table</summary>" in html
+    assert "<summary>1 more finding</summary>" in html
+
+
 def test_a_heading_has_so_many_sentences_and_says_how_many_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -332,12 +450,54 @@ def test_the_page_of_one_run_lies_in_its_folder_beside_its_plots(tmp_path: Path)
     assert list((folder / "plots").glob("*.svg"))
 
 
+def test_a_new_page_in_the_folder_of_another_leaves_none_of_its_plots(tmp_path: Path) -> None:
+    page_, second = tmp_path / "page", case(subject="m:other")
+    run_of(tmp_path / "two", [*few(), *replicates(second, [0.01] * 3)])
+    run_of(tmp_path / "one", few())
+    assert report.report([tmp_path / "two"], page_) == 0
+    assert (page_ / "plots/latency-m-other.png").exists()
+    (page_ / "plots/own.png").touch()
+    assert report.report([tmp_path / "one"], page_) == 0
+    names = sorted(one.stem for one in (page_ / "plots").glob("*.png"))
+    assert names == ["gain", "latency", "own", "throughput"]
+
+
 @pytest.mark.parametrize(("left", "command"), [("ab.json", "ab"), ("case/profile.json", "profile")])
 def test_what_another_command_left_is_no_run(tmp_path: Path, left: str, command: str) -> None:
     (tmp_path / left).parent.mkdir(exist_ok=True)
     (tmp_path / left).touch()
     with pytest.raises(report.ReportError, match=f"was left by `bench {command}`"):
         report.report([tmp_path], None)
+
+
+def test_a_damaged_run_of_a_store_is_left_out_with_its_reason(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    store = tmp_path / "store"
+    for name, start in (("one", "01"), ("two", "02"), ("damaged", "03")):
+        run_of(store / name, few(), started=f"2026-01-{start}T00:00:00+00:00")
+    (store / "damaged/measurements.csv").write_text("", encoding="utf-8")
+    shutil.copytree(store / "one", store / "one-again")
+    (store / "open").mkdir()
+    (store / "open/run.json").write_text("{}", encoding="utf-8")
+    assert report.report([store], tmp_path / "page") == 0
+    html = (tmp_path / "page/report.html").read_text(encoding="utf-8")
+    assert "two against one, the largest change first" in html
+    printed = " ".join(capsys.readouterr().out.split())
+    for told in (
+        "left out: 1 run: measurements.csv: is empty; a CSV starts with its column names",
+        "left out: 1 run: a copy of ",
+        "left out: 1 run: not finished, or its tables are not written",
+    ):
+        assert told in html
+        assert told in printed
+
+
+def test_a_store_of_damaged_runs_is_one_line(tmp_path: Path) -> None:
+    run_of(tmp_path / "store/one", few())
+    (tmp_path / "store/one/measurements.csv").write_text("", encoding="utf-8")
+    with pytest.raises(report.ReportError, match=r"none of its runs can be read; .* is empty"):
+        report.report([tmp_path / "store"], tmp_path / "page")
 
 
 def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:

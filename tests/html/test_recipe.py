@@ -17,7 +17,8 @@ def test_a_float16_step_goes_through_a_scaler_with_the_backward_outside_autocast
         "import torch",
         "",
         'model = model.to("cuda:0").train()',
-        'x = x.to("cuda:0")  # every input that is an image',
+        'x = x.to("cuda:0")  # every input',
+        'target = target.to("cuda:0")',
         "model = torch.compile(model, dynamic=False)",
         'scaler = torch.amp.GradScaler("cuda")  # a single time, before the loop',
         'with torch.autocast("cuda", dtype=torch.float16):',
@@ -26,6 +27,15 @@ def test_a_float16_step_goes_through_a_scaler_with_the_backward_outside_autocast
         "scaler.step(optimizer)",
         "scaler.update()",
         "optimizer.zero_grad()",
+    ]
+
+
+def test_a_layout_or_a_dtype_is_for_images_alone() -> None:
+    values = {"mode": "inference", "memory_format": "channels_last", "device": "cuda:0"}
+    assert list(code(values))[3:] == [
+        'x = x.to("cuda:0", memory_format=torch.channels_last)  # every input that is an image',
+        "with torch.inference_mode():",
+        "    y = model(x)",
     ]
 
 

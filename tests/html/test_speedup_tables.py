@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from bench.compare.speedup import SHARED
-from bench.html.speedup_tables import MOST_CELLS, MOST_COLUMNS, of_runs
+from bench.html.speedup_tables import MOST_CELLS, MOST_COLUMNS, MOST_TABLE_CELLS, of_runs
 from bench.results.results import Results
 from tests.support.cases import case
 from tests.support.results import measurement, replicates, run_of
@@ -43,6 +43,27 @@ def test_batch_sizes_beyond_the_limit_are_told(tmp_path: Path) -> None:
     (table,), note = of_runs([run_of(tmp_path / "run", entries)])
     assert len(table.columns) == MOST_COLUMNS
     assert f"A table has at most {MOST_COLUMNS} batch sizes." in note
+
+
+def test_a_table_of_many_settings_has_plain_and_the_fastest_ones(tmp_path: Path) -> None:
+    batches, settings = 10, MOST_TABLE_CELLS // 10 + 5
+    entries = [
+        entry
+        for batch in range(1, batches + 1)
+        for mode in ("inference", "training")
+        for threads in range(settings)
+        for entry in replicates(
+            case(batch=batch, mode=mode, threads=str(threads) if threads else "auto"),
+            [0.01 if not threads else 0.02 - 0.0004 * threads] * 3,
+        )
+    ]
+    tables, note = of_runs([run_of(tmp_path / "run", entries)])
+    assert [one.caption for one in tables] == ["convnet inference", "convnet training"]
+    for one in tables:
+        assert len(one.rows) == MOST_TABLE_CELLS // batches
+        assert [line.name for line in one.rows[:2]] == ["plain", f"threads {settings - 1}"]
+    told = f"A table has at most {MOST_TABLE_CELLS} cells, those of plain and of the fastest"
+    assert f"{told} settings. All figures are in measurements.csv." in note
 
 
 def test_the_variables_of_the_allocator_are_told_apart_from_a_speedup(tmp_path: Path) -> None:

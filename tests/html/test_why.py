@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bench.explain.explanation import explain
+from bench.html import why
 from bench.html.page import build
 from tests.explain.sides import CONV, MODULES, PLAIN, called, side
 from tests.support.cases import case
@@ -25,6 +26,19 @@ def test_the_page_says_that_other_work_disturbed_the_profile(tmp_path: Path) -> 
     found = explain(side(PLAIN, modules=MODULES), replace(SLOWER, contended=True))
     html = build([run], explanations=[found]).html
     assert "; other work disturbed the profile: the times of the parts are doubtful" in html
+def test_conversions_and_layers_that_are_left_out_are_told() -> None:
+    copies = ("layer1.conv", "forward", "aten::copy_")
+    many = {(f"layer{number}", "forward", "aten::addmm"): (1, 1e-3) for number in range(20)}
+    quiet = explain(side(PLAIN, modules=MODULES), side(PLAIN, modules=MODULES))
+    disturbed = explain(
+        side({**PLAIN, **many}, modules=MODULES),
+        side({**PLAIN, **many, copies: (3, 5e-3)}, modules=MODULES, contended=True),
+    )
+    assert why.sections([quiet])[0]["notes"] == []
+    assert why.sections([disturbed])[0]["notes"] == [
+        "Copies and conversions: layer1.conv 0 → 3.",
+        "11 more layers are left out.",
+    ]
 
 
 def test_without_an_explanation_the_page_has_no_such_section(tmp_path: Path) -> None:

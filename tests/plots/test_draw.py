@@ -16,7 +16,7 @@ from matplotlib.text import Text
 from bench.compare import speedup
 from bench.compare.groups import groups, label
 from bench.compare.setting_speedup import against_plain
-from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics
+from bench.core.records import Case, Entry, Failure, Measurement, Samples, StaticMetrics
 from bench.plots import draw
 from bench.results.loading import load
 from bench.results.results import Results
@@ -396,6 +396,33 @@ def test_rows_that_are_not_ok_are_left_out_and_counted(tmp_path: Path) -> None:
     assert "3 cases not shown: 2 oom, 1 crash" in said
 
 
+def test_cases_without_a_figure_are_counted(tmp_path: Path) -> None:
+    peak = StaticMetrics(case=case(), metrics={"peak_bytes": 10**6})
+    entries = [peak, *times(case(), 0.009), *times(case(amp="bfloat16"), 0.004)]
+    figures, _ = drawn_from(tmp_path, entries)
+    assert "1 case not shown: no peak memory" in texts(figures["memory"])
+    assert "not shown" not in texts(figures["latency"])
+
+
+def test_layers_without_a_device_time_are_counted(tmp_path: Path) -> None:
+    on_gpu = {
+        "device": "cuda:0", "cudnn_benchmark": "off", "tf32": "off", "threads": None,
+        "allocator": None,
+    }  # fmt: skip
+    entries = [
+        Measurement(
+            case=case(subject=f"net:N/{layer}", **on_gpu),
+            replicate=number,
+            samples=(Samples(phase="forward", kind=kind, calls_per_sample=1, times_s=(0.001,)),),
+        )
+        for layer, kind in (("a", "device"), ("b", "device"), ("c", "latency"))
+        for number in range(3)
+    ]
+    figures, _ = drawn_from(tmp_path, list(entries))
+    assert rows_of(figures["layers"]) == ["a", "b"]
+    assert "1 layer not shown: no device time" in texts(figures["layers"])
+
+
 def test_a_flagged_row_has_a_hollow_marker_that_the_legend_explains(tmp_path: Path) -> None:
     doubted: list[Entry] = [
         dataclasses.replace(one, flags=("contended",)) if isinstance(one, Measurement) else one
@@ -420,6 +447,28 @@ def test_of_40_settings_eight_are_named_and_the_rest_are_counted(tmp_path: Path)
     assert shown[:8] == ["plain", *(f"threads {at}" for at in range(34, 41))]
     assert shown[8] == "32 other settings"
     assert len(names(panels(figures["latency"])["inference cpu"])) == 40
+
+
+def test_a_single_setting_without_a_name_is_counted_as_one(tmp_path: Path) -> None:
+    entries = [
+        entry
+        for batch in (1, 8)
+        for threads in ("auto", *map(str, range(1, 9)))
+        for entry in times(case(batch=batch, threads=threads), 0.01)
+    ]
+    figures, _ = drawn_from(tmp_path, entries)
+    assert legend(figures["latency"])[-1] == "1 other setting"
+
+
+def test_the_plain_setting_is_among_the_rows_that_are_drawn_of_many(tmp_path: Path) -> None:
+    entries = times(case(), 0.1)
+    for number in range(1, 60):
+        entries += times(case(threads=str(number)), 0.01 + 0.0001 * number)
+    figures, _ = drawn_from(tmp_path, entries)
+    rows = rows_of(figures["latency"])
+    assert rows[:2] == ["plain", "threads 1"]
+    assert len(rows) == 40
+    assert "plain and the 39 best of 60 settings" in texts(figures["latency"])
 
 
 def test_what_all_rows_share_is_said_once_and_is_no_setting(tmp_path: Path) -> None:

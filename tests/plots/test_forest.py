@@ -98,6 +98,23 @@ def test_the_band_of_a_case_is_its_own_threshold() -> None:
     assert any("± 5.0 %, or the case's own threshold" in each for each in written)
 
 
+@pytest.mark.parametrize(
+    ("threshold", "some"),
+    [(0.003, {"-0.5 %", "0 %", "+0.5 %"}), (0.05, {"-5 %", "0 %", "+5 %", "+10 %"})],
+)
+def test_each_tick_has_a_text_of_its_own(threshold: float, some: set[str]) -> None:
+    near = row("a", 1.0, ratio_low=0.9995, ratio_high=1.0005)
+    with rc_context():
+        figure = forest.forest(AbReport(a="main", b="HEAD", threshold=threshold, rows=(near,)))
+        assert figure is not None
+        axes = figure.axes[0]
+        low, high = axes.get_xlim()
+        shown = axes.xaxis.get_major_formatter()
+        texts = [shown(float(at)) for at in axes.get_xticks() if low <= at <= high]
+    assert len(set(texts)) == len(texts)
+    assert some <= set(texts)
+
+
 def test_nothing_timed_is_no_plot(tmp_path: Path) -> None:
     failed = AbRow(case_id="net", verdict="FAILED", note="broken")
     assert forest.draw(tmp_path, report(failed)) is None

@@ -68,6 +68,7 @@ def test_rows_without_values_keep_their_labels_and_say_so(axes: Axes) -> None:
     interval_rows(axes, [IntervalRow("a"), IntervalRow("b")], "s", "time")
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["a", "b"]
     assert [text.get_text() for text in axes.texts] == ["not measured"]
+    assert len(axes.get_xticks()) == 0
 
 
 @pytest.mark.parametrize(
@@ -80,6 +81,7 @@ def test_rows_without_values_keep_their_labels_and_say_so(axes: Axes) -> None:
         (8e6, 6e8, "B/s", ["10 MB/s", "30 MB/s", "100 MB/s", "300 MB/s"]),
         (0.2, 7.0, "", ["0.2", "0.5", "1", "2", "5"]),
         (90.0, 2e3, "", ["100", "200", "500", "1 k", "2 k"]),
+        (0.08, 1.5e4, "", ["0.1", "1", "10", "100", "1 k", "10 k"]),
     ],
 )
 def test_ticks_are_few_and_bear_their_unit(

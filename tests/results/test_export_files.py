@@ -12,6 +12,7 @@ import pytest
 
 from bench.commands import export
 from bench.core.errors import UserError
+from bench.host.git import git
 from bench.results import export_asv, export_files
 from bench.results.results import Results
 from tests.support.cases import case
@@ -64,6 +65,15 @@ def test_github_action_benchmark_gets_a_list_of_names_units_and_values(run: Resu
     assert one["range"].startswith("± ")
 
 
+@pytest.mark.parametrize("name", export_files.FORMATS)
+def test_a_file_is_the_same_in_every_encoding(tmp_path: Path, name: str) -> None:
+    odd = dataclasses.replace(CASE, subject="größe.netz:Ü")
+    found = run_of(tmp_path / "odd", [measurement(odd, one, 0.010 + one) for one in range(3)])
+    text = export_files.FORMATS[name](found)
+    assert text.isascii()
+    assert "größe.netz:Ü" in str(json.loads(text))
+
+
 def test_bencher_gets_nanoseconds_with_their_bounds(run: Results) -> None:
     found = json.loads(export_files.bencher(run))[CASE.case_id]
     latency = found["latency"]
@@ -111,6 +121,28 @@ def test_asv_keeps_what_another_run_left_in_its_folder(run: Results, tmp_path: P
         CASE.case_id,
         "version",
     }
+
+
+@pytest.mark.slow  # git is a process
+def test_the_date_in_asv_is_that_of_the_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_COMMITTER_DATE", "2025-03-04T05:06:07+0000")
+    names = ("-c", "user.name=a", "-c", "user.email=a@example.org")
+    git(tmp_path, "init", "--quiet", why="init")
+    git(tmp_path, *names, "commit", "--quiet", "--allow-empty", "-m", "one", why="commit")
+    commit = git(tmp_path, "rev-parse", "HEAD", why="rev-parse")
+    for sha, date in ((commit, 1741064767000), ("0" * 40, 1767323045000)):
+        run_of(
+            tmp_path / sha,
+            [measurement(CASE, 0, 0.010)],
+            started="2026-01-02T03:04:05+00:00",
+            environment={"git_commit": sha},
+        )
+        assert export.run(tmp_path / sha, "asv", tmp_path / "asv") == 0
+        file = next((tmp_path / "asv").glob(f"*/{sha[:8]}-convnet-bench.json"))
+        assert json.loads(file.read_text(encoding="utf-8"))["date"] == date
 
 
 @pytest.mark.slow  # the import of asv starts a process

@@ -4,6 +4,7 @@ import csv
 import dataclasses
 import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -95,8 +96,8 @@ def table(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def printed(one: Profile) -> str:
-    console = Console(file=io.StringIO(), width=100)
+def printed(one: Profile, width: int = 100) -> str:
+    console = Console(file=io.StringIO(), width=width)
     profile_summary.show(one, console)
     text = console.file
     assert isinstance(text, io.StringIO)
@@ -250,6 +251,18 @@ def test_what_is_printed_is_narrow_harmless_and_names_the_files(tmp_path: Path) 
     tables, files = text.rsplit("\n", 2)[:2]
     assert max(map(len, tables.splitlines()[-20:])) <= 100
     assert "trace.json.gz, layers.csv, operators.csv, memory.csv, memory.png" in files
+
+
+def test_on_a_narrow_terminal_the_tables_have_every_figure_whole(tmp_path: Path) -> None:
+    one = profile(tmp_path)
+    wide, narrow = (
+        printed(one, width).partition("the slowest layers")[2].rsplit("\n", 2)[0]
+        for width in (100, 40)
+    )
+    figures = re.findall(r"[0-9.]+ (?:[mµ]?s|%|[kM]?B)", wide)
+    assert len(figures) > 10
+    assert [one for one in figures if one not in narrow] == []
+    assert max(map(len, narrow.splitlines())) <= 40
 
 
 def test_a_layer_called_often_is_one_line_with_its_calls_and_their_sum(tmp_path: Path) -> None:

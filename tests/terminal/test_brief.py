@@ -18,6 +18,14 @@ def test_networks_modes_batches_settings_and_layers_stand_in_one_line() -> None:
     )
 
 
+def test_a_batch_that_is_still_to_be_found_stands_last() -> None:
+    one = dataclasses.replace(PLAIN, batch=1)
+    assert of([], [one]) == "measures resnet18, inference, N=max: plain" + END
+    assert of([PLAIN, dataclasses.replace(PLAIN, batch=32)], [one]) == (
+        "measures resnet18, inference, N=4, 32, max: plain" + END
+    )
+
+
 def test_layers_alone_say_whose_they_are() -> None:
     other = dataclasses.replace(LAYER, subject="my.models:resnet18/fc", batch=8)
     assert of([LAYER, other]) == "measures 2 layers, resnet18, inference, N=4, 8: plain" + END

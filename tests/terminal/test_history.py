@@ -65,6 +65,15 @@ def test_the_headline_counts_series_and_names_what_was_taken_back() -> None:
     assert shown.headline(history(run_of(0, 0.1))) == "no series could be judged"
 
 
+def test_a_change_is_red_unless_it_was_taken_back() -> None:
+    found = history(*runs_of(times(0.1, 0.12)))
+    (slower,) = found.findings
+    back = dataclasses.replace(slower, confirmation="taken back")
+    for findings_, style in (((slower,), "red"), ((back,), ""), ((back, slower), "red")):
+        (row,) = shown._table(found.examined, findings_).rows
+        assert row[-1].style == style
+
+
 def test_left_out_runs_are_counted_by_reason() -> None:
     left = [LeftOut(Path(f"run{n}"), "no commit is stored in it") for n in range(5)]
     left.append(LeftOut(Path("x"), "a copy of y"))

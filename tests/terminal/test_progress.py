@@ -1,12 +1,14 @@
 import io
 import re
+from collections.abc import Mapping
 
 import pytest
 from rich.console import Console
 
 from bench.core.records import Failure, Measurement, Samples, StaticMetrics
+from bench.stats import ratios
 from bench.terminal.live import LiveTable
-from bench.terminal.progress import Bar
+from bench.terminal.progress import Bar, wide_console
 from tests.support.cases import case
 from tests.support.results import measurement, replicates
 
@@ -30,6 +32,33 @@ def test_without_a_terminal_there_are_plain_lines() -> None:
     assert "1/2" in drawn
     assert "\x1b" not in drawn
     assert "crash: ?[31mSIGSEGV" in drawn
+
+
+def test_a_pipe_has_plain_lines_also_where_colours_are_forced(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    with Bar(wide_console()) as bar:
+        bar.begin(1)
+        bar.done(Measurement(case=case(), replicate=0, samples=(TIMES,)), 0)
+    out = capsys.readouterr().out
+    assert "\x1b[?25l" not in out  # hides the cursor, as a drawing does
+    assert [" ".join(line.split()) for line in out.splitlines()] == [
+        "measuring 1 outcome",
+        "1/1 0:00 left convnet inference N=8 2.00 ms",
+    ]
+
+
+def test_a_terminal_that_cannot_move_its_cursor_has_plain_lines() -> None:
+    file, now = io.StringIO(), iter(range(100))
+    console = Console(
+        file=file, force_terminal=True, width=90, color_system=None, _environ={"TERM": "dumb"}
+    )
+    with Bar(console, clock=lambda: float(next(now))) as bar:
+        bar.begin(1)
+        bar.done(Measurement(case=case(), replicate=0, samples=(TIMES,)), 0)
+    assert file.getvalue().splitlines()[0] == "measuring 1 outcome"
+    assert "convnet inference N=8" in file.getvalue()
 
 
 def test_on_a_terminal_the_table_shows_count_time_left_and_the_figures() -> None:
@@ -96,6 +125,30 @@ def test_single_calls_are_not_compared_with_calls_back_to_back() -> None:
     assert "convnet inference N=8 plain 900 µs 1 replicate" in lines
     told = "convnet inference N=8 amp=bfloat16 300 µs 1 replicate 3.00×"
     assert any(line.startswith(told) for line in lines)
+
+
+def test_a_drawing_of_many_rows_compares_each_a_single_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared: list[int] = []
+    paired = ratios.paired
+
+    def counted(base: Mapping[int, float], value: Mapping[int, float]) -> ratios.Estimate | None:
+        compared.append(len(value))
+        return paired(base, value)
+
+    sizes = range(1, 11)
+    plain = [case(batch=size) for size in sizes]
+    many = [case(batch=size, threads=str(count)) for size in sizes for count in range(1, 21)]
+    file = io.StringIO()
+    console = Console(file=file, force_terminal=True, width=90, height=25, color_system=None)
+    with Bar(console, cases=[*plain, *many]) as bar:
+        bar.begin(211)
+        for left, one in enumerate(reversed([*plain, *many])):
+            bar.done(measurement(one, 0, 0.001), left + 1)
+        monkeypatch.setattr(ratios, "paired", counted)
+        bar.done(measurement(case(), 1, 0.001), 0)
+    assert len(compared) == len(many)
 
 
 @pytest.mark.parametrize(("width", "height"), [(90, 25), (40, 12), (30, 5), (80, 2)])

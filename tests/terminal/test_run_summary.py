@@ -110,6 +110,15 @@ def test_what_the_intervals_of_times_include_is_said_with_its_source() -> None:
     assert interval_note(alone) == "bars: 95 % interval, over replicates"
 
 
+def test_a_plot_of_throughput_says_what_its_own_intervals_include() -> None:
+    (row,) = result(*replicates(case(), [0.010, 0.011, 0.012]))
+    found = [dataclasses.replace(row, pipelined_between_ratio=0.02, earlier_runs=6)]
+    assert interval_note(found) == "bars: 95 % interval, 4.6 % between runs (6 earlier runs)"
+    assert interval_note(found, "pipelined") == (
+        "bars: 95 % interval, 2.0 % between runs (6 earlier runs)"
+    )
+
+
 def test_a_quiet_run_says_nothing_of_disturbance() -> None:
     assert _disturbed([disturbed(0), disturbed(1)]) == []
 
@@ -191,6 +200,28 @@ def test_each_cell_of_the_speedups_stands_unbroken_and_has_the_colour_of_its_ver
     styles = [[str(span.style) for span in line.spans] for line in lines[4:6]]
     assert ["green" in styles[0], "red" in styles[1]] == [True, True]
     assert [round(cell.ratio, 3) for line in step.lines for cell in line.cells if cell] == [3.0]
+
+
+def test_the_speedup_of_an_implausible_case_has_no_colour(tmp_path: Path) -> None:
+    entries = [
+        *replicates(case(), [0.020, 0.021, 0.022]),
+        *replicates(case(memory_format="channels_last"), [0.010, 0.0104, 0.0112]),
+        *replicates(case(amp="bfloat16"), [0.001, 0.00104, 0.00112]),
+    ]
+    run = run_of(tmp_path / "run", entries)
+    rows_ = tuple(
+        dataclasses.replace(row, flags="implausible") if row.amp == "bfloat16" else row
+        for row in run.rows
+    )
+    run = dataclasses.replace(run, rows=rows_)
+    console = Console(file=io.StringIO(), width=100, color_system="standard", force_terminal=True)
+    show(run, [], [], console)
+    assert isinstance(console.file, io.StringIO)
+    printed_ = console.file.getvalue()
+    (line,) = (one for one in printed_.splitlines() if one.startswith("amp=bfloat16 "))
+    assert "19.9× implausible" in line
+    assert "\x1b[32m" not in line
+    assert "1 faster (green), 1 implausible (tested" in " ".join(printed_.split())
 
 
 def test_a_time_of_two_replicates_has_no_interval_but_says_how_many_there_are() -> None:
