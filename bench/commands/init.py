@@ -6,11 +6,11 @@ from pathlib import Path
 from rich.text import Text
 
 from bench.core.errors import UserError
-from bench.core.subject import SHIPPED, inside, parse
+from bench.core.subject import SHIPPED, parse
 from bench.core.text import command, printable
 from bench.host import probe
 from bench.plan import config, expand, template
-from bench.start import roots
+from bench.plan.subject_files import named
 from bench.terminal.progress import wide_console
 
 PROBE_LIMIT_S = 120.0
@@ -36,7 +36,7 @@ def run(asked: Asked) -> int:
     """Build the network once, and write the file.  Raises InitError, ProbeError, SubjectError."""
     if asked.out.exists() and not asked.force:
         raise InitError(f"{asked.out} exists; --force replaces it, --out writes another file")
-    subject = inside(asked.subject, roots())
+    subject = named(asked.subject)
     whole = parse(subject).whole
     given = {whole: asked.input} if asked.input else {}
     found = probe.built(probe.look((whole,), given, PROBE_LIMIT_S)).subjects[whole]
