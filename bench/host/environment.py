@@ -147,12 +147,12 @@ def fixed_details(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict
         "number of processors allowed": machine["affinity"],
         "set of processors allowed": machine.get("processors_allowed"),
         "quota of processors": machine["quota_cores"],
-        **_fixed_of_gpus(machine.get("gpus", {})),
+        **fixed_of_gpus(machine.get("gpus", {})),
         **{f"environment variable {name}": value for name, value in around["variables"].items()},
     }
 
 
-def _fixed_of_gpus(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def fixed_of_gpus(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the details of each GPU on which figures depend, by device.
 
     Whether the driver stays loaded (persistence) changes no figure.
