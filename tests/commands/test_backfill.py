@@ -3,7 +3,9 @@
 from pathlib import Path
 
 import pytest
+from typer.main import get_command
 
+from bench import cli
 from bench.commands import backfill, past_run
 from bench.history import past
 from bench.history.commits import Commit
@@ -56,3 +58,14 @@ def test_weights_are_those_of_the_folder_of_the_command_for_every_commit(
     of_commit = past_run.asked_of(request)
     found = config.load(of_commit.config, **of_commit.options)
     assert found.run.weights_file == str(here / "w.pt")
+
+
+def test_the_budget_of_a_file_holds_for_each_commit_and_the_help_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "bench.toml").write_text("[run]\nbudget_s = 320\n")
+    monkeypatch.chdir(tmp_path)
+    assert backfill._settings(backfill.Asked(range="a..b")).run.budget_s == 320
+    flags = get_command(cli.app).commands["backfill"].params  # type: ignore[attr-defined]
+    (budget,) = (one for one in flags if "--budget" in one.opts)
+    assert budget.help.endswith("[default: as in the TOML]")
