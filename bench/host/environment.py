@@ -47,19 +47,34 @@ FIXED_OF_GPUS = {
     "power_limit_w": "power limit",
     "mig": "MIG mode",
 }
-WANTED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma")
+WANTED_FLAGS = (
+    "avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma",
+    "asimddp", "asimdhp", "bf16", "i8mm", "sve", "sve2",  # of ARM
+)  # fmt: skip
+# Implementer and part of common ARM cores (util-linux, sys-utils/lscpu-arm.c).
+ARM_CORES = {
+    ("0x41", "0xd03"): "Cortex-A53",
+    ("0x41", "0xd05"): "Cortex-A55",
+    ("0x41", "0xd08"): "Cortex-A72",
+    ("0x41", "0xd0b"): "Cortex-A76",
+    ("0x41", "0xd0c"): "Neoverse-N1",
+    ("0x41", "0xd40"): "Neoverse-V1",
+    ("0x41", "0xd49"): "Neoverse-N2",
+    ("0x41", "0xd4f"): "Neoverse-V2",
+}
 
 
-def machine(accelerators: Mapping[str, str]) -> dict[str, Any]:
+def machine(accelerators: Mapping[str, str], proc: Path = PROC) -> dict[str, Any]:
     """Return the stable details of the machine, and `machine_id`, a digest of them.
 
     accelerators: device name → name that its driver reports.
     """
+    flags = _cpu_flags(proc)
     stable = {
         "system": platform.system(),
         "architecture": platform.machine(),
-        "cpu_model": cpu_model(),
-        "cpu_flags": [flag for flag in WANTED_FLAGS if flag in _cpu_flags()],
+        "cpu_model": cpu_model(proc),
+        "cpu_flags": [flag for flag in WANTED_FLAGS if flag in flags],
         "cores": psutil.cpu_count(logical=False),
         "processors": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
@@ -298,17 +313,44 @@ def last_cache_bytes(processors: Collection[int] | None = None, sys: Path = SYS)
     return sum(size for (level, _), size in sizes.items() if level == last) or None
 
 
-def _cpuinfo(key: str) -> str:
+def _cpuinfo(key: str, proc: Path) -> list[str]:
+    """Return the different values of a key, in the order of the processors."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        text = (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
+        return []
+    found = re.findall(rf"^{key}[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
+    return list(dict.fromkeys(one.strip() for one in found if one.strip()))
+
+
+def cpu_model(proc: Path = PROC) -> str:
+    """Return the name of the processor.
+
+    Linux tells no name of an ARM processor: its cores have numbers, several where they differ.
+    """
+    named = _cpuinfo("model name", proc)[:1] or [", ".join(_arm_cores(proc)) or _of_macos()]
+    return named[0] or platform.processor() or platform.machine()
+
+
+def _arm_cores(proc: Path) -> list[str]:
+    makers = _cpuinfo("CPU implementer", proc)
+    return sorted(
+        ARM_CORES.get((maker, part), f"ARM {maker} {part}")
+        for maker in makers[:1]
+        for part in _cpuinfo("CPU part", proc)
+    )
+
+
+def _of_macos() -> str:
+    if platform.system() != "Darwin":
         return ""
-    found = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
-    return found[1] if found else ""
-
-
-def cpu_model() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    try:
+        asked = ("sysctl", "-n", "machdep.cpu.brand_string")
+        return subprocess.run(
+            asked, capture_output=True, encoding="utf-8", timeout=GIT_S, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def has_bfloat16() -> bool:
@@ -316,8 +358,10 @@ def has_bfloat16() -> bool:
     return not _cpu_flags().isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _cpu_flags() -> set[str]:
-    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+def _cpu_flags(proc: Path = PROC) -> set[str]:
+    """Return those of the first processor."""
+    found = _cpuinfo("flags", proc) or _cpuinfo("Features", proc)
+    return set(found[0].split()) if found else set()
 
 
 def _first_line(path: Path) -> str | None:
