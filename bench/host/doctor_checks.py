@@ -4,12 +4,9 @@
 matter for some settings only.  Each finding says what is wrong and how to mend it.
 """
 
-import csv
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.core import units
@@ -17,43 +14,14 @@ from bench.core.errors import refused
 from bench.core.text import number_of
 from bench.host import environment, kernel_checks, preflight
 from bench.host.finding import Finding
+from bench.host.listed_gpus import VISIBLE, Gpu, nvidia_smi, visible
 from bench.host.probe import ProbeError
 from bench.host.probed import Probe
 
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")
 LEAST_DISK_BYTES = 2**30  # a run, its compile caches and its float64 references take less
-SMI_FIELDS = (
-    "index",
-    "name",
-    "driver_version",
-    "power.limit",
-    "power.default_limit",
-    "persistence_mode",
-    "compute_mode",
-    "ecc.mode.current",
-    "ecc.mode.pending",
-    "ecc.errors.uncorrected.volatile.total",
-)
 # The oldest driver, by its first number, for each CUDA (CUDA Compatibility, minor versions).
 OLDEST_DRIVERS = {11: 450, 12: 525, 13: 580}
-SMI_LIMIT_S = 20.0
-UNTOLD = ("N/A", "Not Supported", "Unknown Error")  # in brackets mostly
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU as `nvidia-smi` lists it; what it does not know is None."""
-
-    index: str
-    name: str
-    driver: str
-    power_limit_w: float | None
-    default_limit_w: float | None
-    persistence: bool | None = None
-    compute_mode: str | None = None  # Default, Exclusive_Process, Prohibited
-    ecc: str | None = None  # Enabled, Disabled
-    ecc_pending: str | None = None  # after the next restart
-    ecc_errors: int | None = None  # uncorrected ones since the driver was loaded
 
 
 def findings(
@@ -87,7 +55,7 @@ def findings(
         yield found
         return
     yield from _compiler(found)
-    yield from _devices(found, listed)
+    yield from _devices(found, listed, variables)
 
 
 def _asked(ask_torch: Callable[[], Probe]) -> Probe | Finding:
@@ -175,65 +143,35 @@ def _commit(folder: Path) -> Iterator[Finding]:
         )
 
 
-def nvidia_smi() -> list[Gpu]:
-    """The GPUs that NVIDIA's driver lists; none where its tool is missing or does not answer."""
-    command = ["nvidia-smi", f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", timeout=SMI_LIMIT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    lines = [] if done.returncode else done.stdout.splitlines()
-    rows = [row for row in csv.reader(lines, skipinitialspace=True) if len(row) == len(SMI_FIELDS)]
-    return [_gpu(row) for row in rows]
-
-
-def _gpu(row: list[str]) -> Gpu:
-    index, name, driver, *more = row
-    limit, default, persistence, compute_mode, ecc, pending, errors = map(_known, more)
-    return Gpu(
-        index=index,
-        name=name,
-        driver=driver,
-        power_limit_w=_number(limit),
-        default_limit_w=_number(default),
-        persistence=None if persistence is None else persistence == "Enabled",
-        compute_mode=compute_mode,
-        ecc=ecc,
-        ecc_pending=pending,
-        ecc_errors=None if (count := _number(errors)) is None else int(count),
-    )
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
-def _known(text: str) -> str | None:
-    """Return the value; None if the card has no such thing, or the driver does not tell."""
-    return None if text.startswith("[") or not text or text in UNTOLD else text
-
-
-def _devices(found: Probe, listed: list[Gpu]) -> Iterator[Finding]:
+def _devices(
+    found: Probe, listed: Sequence[Gpu], variables: Mapping[str, str]
+) -> Iterator[Finding]:
     yield Finding("ok", f"torch {found.torch}")
     accelerators = [one for one in found.devices.values() if one.type != "cpu"]
+    seen = visible(listed, variables)
     for device in accelerators:
         yield Finding("ok", f"{device.name} is {device.shown}")
     if listed and not any(one.type == "cuda" for one in accelerators):
-        yield _unseen(found, listed[0])
-    for gpu in listed:
+        yield _unseen(found, listed[0], {} if seen else variables)
+    for gpu in seen:
         yield from _gpu_settings(gpu)
     if not accelerators and not listed:
         yield Finding("lacks", "no accelerator: figures are of the CPU alone")
 
 
-def _unseen(found: Probe, gpu: Gpu) -> Finding:
-    """NVIDIA's driver lists a GPU that torch cannot use."""
+def _unseen(found: Probe, gpu: Gpu, hiding: Mapping[str, str]) -> Finding:
+    """NVIDIA's driver lists a GPU that torch cannot use.
+
+    hiding: the variables, if they hide all GPUs.
+    """
     lists = f"NVIDIA's driver {gpu.driver} lists {gpu.name}, and torch {found.torch}"
+    without_cuda = found.torch_details.get("cuda", "unknown") is None or "+cpu" in found.torch
+    if hiding and not without_cuda:
+        return Finding(
+            "lacks",
+            f"{lists} does not see it, because {VISIBLE} is {hiding[VISIBLE]!r}",
+            f"unset {VISIBLE}, or give it numbers or UUIDs of nvidia-smi -L",
+        )
     cuda = str(found.torch_details.get("cuda") or "").partition(".")[0]
     oldest = OLDEST_DRIVERS.get(int(cuda)) if cuda.isdecimal() else None
     major = gpu.driver.partition(".")[0]
@@ -244,7 +182,7 @@ def _unseen(found: Probe, gpu: Gpu) -> Finding:
             f"install driver {oldest} or newer, or the torch build for an older CUDA "
             "(pytorch.org/get-started)",
         )
-    build = "is built without CUDA" if "+cpu" in found.torch else "does not find it"
+    build = "is built without CUDA" if without_cuda else "does not find it"
     return Finding(
         "lacks",
         f"{lists} {build}",

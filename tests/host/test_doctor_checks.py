@@ -11,8 +11,8 @@ from rich.console import Console
 
 from bench.commands import doctor
 from bench.host import doctor_checks, preflight
-from bench.host.doctor_checks import Gpu
 from bench.host.finding import Finding
+from bench.host.listed_gpus import Gpu
 from bench.host.probe import ProbeError
 from bench.host.probed import Device, Probe
 from tests.worker.process.test_limits import lay
@@ -142,6 +142,35 @@ def test_a_gpu_that_torch_does_not_find_is_told_apart_from_no_gpu(found: Found) 
     assert first.text.endswith("torch 2.13.0+cu130 does not find it")
 
 
+@pytest.mark.parametrize("value", ["", "-1", "7", "GPU-ff", "NoDevFiles"])
+def test_a_gpu_that_a_variable_hides_needs_no_other_torch(found: Found, value: str) -> None:
+    probe = dataclasses.replace(
+        torch(version="2.13.0+cu130"), torch_details={"compiler": "/bin/g++", "cuda": "13.0"}
+    )
+    (one,) = odd(found(probe=probe, gpus=(CARD,), variables={"CUDA_VISIBLE_DEVICES": value}))
+    assert one == Finding(
+        "lacks",
+        "NVIDIA's driver 550.54 lists NVIDIA H100, and torch 2.13.0+cu130 does not see it, because "
+        f"CUDA_VISIBLE_DEVICES is {value!r}",
+        "unset CUDA_VISIBLE_DEVICES, or give it numbers or UUIDs of nvidia-smi -L",
+    )
+
+
+def test_a_torch_of_any_packager_without_cuda_is_told(found: Found) -> None:
+    probe = dataclasses.replace(
+        torch(version="2.13.0"), torch_details={"compiler": "/bin/g++", "cuda": None}
+    )
+    first, *_ = odd(found(probe=probe, gpus=(CARD,), variables={"CUDA_VISIBLE_DEVICES": ""}))
+    assert first.text.endswith("torch 2.13.0 is built without CUDA")
+
+
+def test_a_cap_of_a_gpu_that_is_hidden_spoils_nothing(found: Found) -> None:
+    gpus = (card(index="0"), card(power_limit_w=350.0))
+    assert odd(found(gpus=gpus, variables={"CUDA_VISIBLE_DEVICES": "0"})) == []
+    (one,) = odd(found(gpus=gpus, variables={"CUDA_VISIBLE_DEVICES": "1"}))
+    assert one.text.startswith("GPU 1 is capped")
+
+
 def test_a_capped_gpu_is_found(found: Found) -> None:
     (one,) = odd(found(gpus=(CARD,)))
     assert one == Finding(
@@ -268,47 +297,3 @@ def test_the_exit_code_says_whether_something_spoils_figures(
     assert doctor.run(console) == 1
     shown = console.export_text().splitlines()
     assert shown[:3] == ["ok      fine", "lacks   no ? compiler", "        install one"]
-
-
-def test_what_nvidia_smi_prints_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    printed = (
-        "0, NVIDIA H100 80GB HBM3, 550.54, 350.00, 700.00, Enabled, Default, Enabled, Disabled, 2\n"
-        "1, Tesla T4, 550.54, [N/A], ERR!, Disabled, Exclusive_Process, [N/A], [N/A], [N/A]\n"
-    )
-
-    def run(command: list[str], **_: object) -> SimpleNamespace:
-        assert command[0] == "nvidia-smi"
-        return SimpleNamespace(returncode=0, stdout=printed)
-
-    monkeypatch.setattr("subprocess.run", run)
-    assert doctor_checks.nvidia_smi() == [
-        Gpu(
-            "0",
-            "NVIDIA H100 80GB HBM3",
-            "550.54",
-            350.0,
-            700.0,
-            persistence=True,
-            compute_mode="Default",
-            ecc="Enabled",
-            ecc_pending="Disabled",
-            ecc_errors=2,
-        ),
-        Gpu(
-            "1",
-            "Tesla T4",
-            "550.54",
-            None,
-            None,
-            persistence=False,
-            compute_mode="Exclusive_Process",
-        ),
-    ]
-
-
-def test_without_nvidia_smi_no_gpu_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_: object, **__: object) -> None:
-        raise FileNotFoundError
-
-    monkeypatch.setattr("subprocess.run", run)
-    assert doctor_checks.nvidia_smi() == []
