@@ -39,7 +39,8 @@ def run(asked: Asked) -> int:
     subject = named(asked.subject)
     whole = parse(subject).whole
     given = {whole: asked.input} if asked.input else {}
-    found = probe.built(probe.look((whole,), given, PROBE_LIMIT_S)).subjects[whole]
+    look = probe.look((whole,), given, PROBE_LIMIT_S, slow=probe.LOOK_AT_IT)
+    found = probe.built(look).subjects[whole]
     if asked.input is None and not (found.has_inputs or found.guessed or whole in SHIPPED):
         raise InitError(
             f"{whole}: no input is known. Give --input, e.g. --input 3,224,224 (without the batch)"

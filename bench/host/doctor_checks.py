@@ -20,6 +20,12 @@ from bench.host.probed import Probe
 
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")
 LEAST_DISK_BYTES = 2**30  # a run, its compile caches and its float64 references take less
+TRACED = "so that a figure can be traced to its code"
+COMMITS = {
+    environment.NO_GIT: f"install git, and run in a git repository, {TRACED}",
+    environment.NO_REPOSITORY: f"run in a git repository, {TRACED}",
+    environment.NO_COMMIT: f"commit the code first, {TRACED}",
+}
 # The oldest driver, by its first number, for each CUDA (CUDA Compatibility, minor versions).
 OLDEST_DRIVERS = {11: 450, 12: 525, 13: 580}
 
@@ -62,7 +68,8 @@ def _asked(ask_torch: Callable[[], Probe]) -> Probe | Finding:
     try:
         return ask_torch()
     except ProbeError as error:
-        mend = "install torch for this Python"
+        missing = "No module named 'torch'" in str(error)
+        mend = "install torch for this Python" if missing else None
         return Finding("spoils", f"torch cannot be used: {error}", mend)
 
 
@@ -136,11 +143,8 @@ def _disk(folder: Path) -> Iterator[Finding]:
 
 def _commit(folder: Path) -> Iterator[Finding]:
     if why := environment.no_commit(folder):
-        yield Finding(
-            "lacks",
-            f"no commit is stored beside the figures: {why}",
-            "run in a git repository, so that a figure can be traced to its code",
-        )
+        text = f"no commit is stored beside the figures: {why}"
+        yield Finding("lacks", text, COMMITS.get(why))
 
 
 def _devices(

@@ -38,6 +38,10 @@ SUITE = Path(start.SUITE).resolve()
 # The parts of the suite that measure; the others only read results.
 MEASURES = ("ab", "core", "engine", "host", "plan", "worker", "start.py")
 GIT_S = 20  # after which an answer of git counts as none
+# Why no commit is known; other reasons say themselves what to do.
+NO_GIT = "git is not installed"
+NO_REPOSITORY = "this is not a git repository"
+NO_COMMIT = "the repository has no commit yet"
 PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
 # What torch and the driver tell of a GPU → how messages name it.
 FIXED_OF_GPUS = {
@@ -260,12 +264,14 @@ def no_commit(folder: Path) -> str | None:
     try:
         done = git.asked(folder, "rev-parse", "--verify", "HEAD", timeout_s=GIT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
+        if isinstance(error, FileNotFoundError) and folder.is_dir():
+            return NO_GIT
         return f"git: {getattr(error, 'strerror', None) or 'it did not answer within 20 s'}"
     if done.returncode == 0:
         return None
     if (why := refused_by_git(done.stderr)) is not None:
         return why
-    return "the repository has no commit yet"
+    return NO_COMMIT
 
 
 def refused_by_git(said: str) -> str | None:
@@ -274,7 +280,7 @@ def refused_by_git(said: str) -> str | None:
     said: the message of git, in English.
     """
     if "not a git repository" in said:
-        return "this is not a git repository"
+        return NO_REPOSITORY
     if owned := re.search(r"detected dubious ownership in repository at '(.*)'", said):
         mend = command("git", "config", "--global", "--add", "safe.directory", owned[1])
         return f"the repository {owned[1]} belongs to another user; if you trust it: {mend}"

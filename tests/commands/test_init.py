@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def finds(monkeypatch: pytest.MonkeyPatch, **found: SubjectFound) -> None:
     subjects = {f"net:{name}": one for name, one in found.items()}
     probe = Probe(torch="2.13.0", torch_details={}, devices=CPU, subjects=subjects)
-    monkeypatch.setattr("bench.host.probe.look", lambda *_: probe)
+    monkeypatch.setattr("bench.host.probe.look", lambda *_, **__: probe)
 
 
 def planned(folder: Path, **found: SubjectFound) -> expand.Plan:
@@ -136,7 +136,7 @@ def test_the_name_of_a_subject_may_hold_what_toml_would_read(
         devices=CPU,
         subjects={name: SubjectFound(has_inputs=True)},
     )
-    monkeypatch.setattr("bench.host.probe.look", lambda *_: probe)
+    monkeypatch.setattr("bench.host.probe.look", lambda *_, **__: probe)
     init.run(Asked(subject=name))
     assert config.load(folder / "bench.toml").sweeps[0].subjects == (name,)
 

@@ -264,6 +264,48 @@ def test_without_torch_the_check_says_so_and_ends(
     assert last.text == "torch cannot be used: no module named torch"
 
 
+@pytest.mark.parametrize(
+    ("why", "mend"),
+    [
+        ("the probe of torch ended with exit code 1: ModuleNotFoundError: No module named 'torch'",
+         "install torch for this Python"),
+        ("/tmp/bench-probe-x: No space left on device; make room there", None),
+        ("importing torch took more than 120 s; end other work", None),
+    ],
+)  # fmt: skip
+def test_torch_is_to_be_installed_only_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, mend: str | None
+) -> None:
+    monkeypatch.setattr("bench.host.environment.no_commit", lambda _: None)
+
+    def broken() -> Probe:
+        raise ProbeError(why)
+
+    *_, last = doctor_checks.findings(
+        broken, preflight.KernelFolders(tmp_path, tmp_path, tmp_path), {}, tmp_path, list, list
+    )
+    assert last == Finding("spoils", f"torch cannot be used: {why}", mend)
+
+
+@pytest.mark.parametrize(
+    ("why", "mend"),
+    [
+        ("git is not installed", "install git, and run in a git repository"),
+        ("this is not a git repository", "run in a git repository"),
+        ("the repository has no commit yet", "commit the code first"),
+        ("the repository /x belongs to another user; if you trust it: git config", ""),
+    ],
+)
+def test_a_commit_that_is_not_known_has_the_remedy_of_its_own_reason(
+    found: Found, monkeypatch: pytest.MonkeyPatch, why: str, mend: str
+) -> None:
+    monkeypatch.setattr("bench.host.environment.no_commit", lambda _: why)
+    (one,) = odd(found())
+    assert one.text == f"no commit is stored beside the figures: {why}"
+    assert str(one.mend or "").startswith(mend)
+    assert (one.mend is None) == (not mend)
+
+
 def test_a_disk_that_is_full_is_found(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = SimpleNamespace(free=5 * 10**7)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)

@@ -141,6 +141,17 @@ def test_which_processors_are_allowed_makes_no_other_machine(
     assert len({one["machine_id"] for one in found}) == 1
 
 
+def test_a_machine_without_git_is_told_that_it_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "git")
+
+    monkeypatch.setattr("bench.host.git.asked", asked)
+    assert environment.no_commit(tmp_path) == "git is not installed"
+    assert environment.no_commit(tmp_path / "gone") == "git: No such file or directory"
+
+
 GRAVITON = """\
 processor\t: {number}
 Features\t: fp asimd {features}

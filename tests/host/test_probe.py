@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.host import interpreter, probe
+from bench.host import helper, interpreter, probe
 from bench.host.probed import Probe
 from tests.support.processes import running
 
@@ -26,6 +26,28 @@ def test_a_folder_for_temporary_files_that_is_closed_is_one_line(
     said = str(caught.value)
     assert said.startswith("/proc/bench-probe-")
     assert said.endswith("may read and write it, or choose another (TMPDIR)")
+
+
+def test_what_is_too_slow_is_told_what_its_command_can_do_about_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise helper.HelperLate("not done")
+
+    monkeypatch.setattr(helper, "ask", late)
+    said = []
+    asked: tuple[tuple[list[str], str], ...] = (
+        ([SMALL], probe.BY_FLAG),
+        ([SMALL], probe.LOOK_AT_IT),
+        ([], probe.BY_FLAG),
+    )
+    for subjects, slow in asked:
+        with pytest.raises(probe.ProbeError) as caught:
+            probe.look(subjects, {}, 20.0, slow=slow)
+        said.append(str(caught.value))
+    assert said[0].endswith("took more than 80 s; give --timeout, or look at what it does")
+    assert said[1].endswith(f"building {SMALL} took more than 80 s; look at what it does")
+    assert said[2].startswith("importing torch took more than 80 s; end other work, and see ")
 
 
 HALF = """#!{python}
