@@ -5,7 +5,7 @@ It reads /proc and /sys of Linux.  A check whose file is missing gives no warnin
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bench.host import allocators, environment
 BUSY_CHECK_S = 0.25  # long enough to tell a busy process from one that woke up for a moment
 BUSY_SHARE = 0.5  # of one processor
 LOAD_SHARE = 0.5  # of the processors
+SIBLINGS = "topology/thread_siblings_list"  # processors of one core
 SWAP_BYTES = 100 * 2**20  # idle processes always have some memory in swap
 
 
@@ -35,20 +36,20 @@ class KernelFolders:
 def warnings(
     folders: KernelFolders | None = None,
     pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
-    allowed: int | None = None,
+    allowed: Sequence[int] | None = None,
 ) -> list[str]:
     """Return one line for each thing that could disturb a measurement now.
 
     pause:   waits for BUSY_CHECK_S; processes that compute meanwhile are busy.
-    allowed: number of processors that this process may use; None = ask the system.
+    allowed: numbers of the processors that this process may use; None = ask the system.
     """
     folders = folders or KernelFolders()
-    threads = allowed or environment.affinity() or os.cpu_count() or 1
+    numbers = allowed or environment.processors_allowed() or range(os.cpu_count() or 1)
     found = (
-        _load(folders, threads),
+        _load(folders),
         _busy(folders, pause),
-        _quota(folders, threads),
-        _siblings(folders, threads),
+        _quota(folders, len(numbers)),
+        _siblings(folders, numbers),
         _governor(folders),
         _battery(folders),
         _swap(folders),
@@ -57,12 +58,15 @@ def warnings(
     return [text for text in found if text]
 
 
-def _load(folders: KernelFolders, threads: int) -> str | None:
+def _load(folders: KernelFolders) -> str | None:
+    """Compare the load with all processors of the machine: it is the load of all of them."""
     load = _number((read_text(folders.proc / "loadavg").split() or [""])[0])
-    if load <= LOAD_SHARE * threads:
+    names = (line.partition(" ")[0] for line in read_text(folders.proc / "stat").splitlines())
+    there = sum(name.removeprefix("cpu").isdecimal() for name in names) or os.cpu_count() or 1
+    if load <= LOAD_SHARE * there:
         return None
     return (
-        f"the machine is busy (load {load:.1f} on {number_of(threads, 'processor')}): "
+        f"the machine is busy (load {load:.1f} on {number_of(there, 'processor')}): "
         "expect wide intervals"
     )
 
@@ -105,13 +109,15 @@ def _quota(folders: KernelFolders, threads: int) -> str | None:
     )
 
 
-def _siblings(folders: KernelFolders, threads: int) -> str | None:
+def _siblings(folders: KernelFolders, allowed: Sequence[int]) -> str | None:
+    """Count the cores of the processors that may be used; those of one core share its list."""
     shared = [
-        read_text(path).strip()
-        for path in folders.processors.glob("cpu[0-9]*/topology/thread_siblings_list")
+        text
+        for number in allowed
+        if (text := read_text(folders.processors / f"cpu{number}" / SIBLINGS).strip())
     ]
     cores = len(set(shared))
-    if not cores or cores >= min(threads, len(shared)):
+    if cores == len(shared):
         return None
     return (
         f"{len(shared)} processors are {number_of(cores, 'core')} (SMT): use at most "
