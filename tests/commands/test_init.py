@@ -77,6 +77,16 @@ def test_the_file_has_the_settings_of_a_run_without_one(
     assert settings(config.load(folder / "bench.toml", flags=flags)) == settings(own)
 
 
+@pytest.mark.parametrize("given", ["3x224x224", "3, 224, 224", "", "3,0,224"])
+def test_an_input_that_a_run_would_refuse_is_refused_before_anything_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    finds(monkeypatch, make=SubjectFound(has_inputs=True))
+    with pytest.raises(InitError, match=rf"^--input: input is '{given}'; expected e\.g\. 3,224"):
+        init.run(Asked(subject="net:make", input=given))
+    assert not (folder / "bench.toml").exists()
+
+
 def test_what_is_commented_out_can_be_put_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = SubjectFound(has_inputs=True, layers_error="unknown")
     finds(monkeypatch, make=found)
