@@ -60,7 +60,7 @@ def findings(
     if isinstance(found, Finding):
         yield found
         return
-    yield from _compiler(found)
+    yield from _compiler(found, variables)
     yield from _devices(found, listed, variables)
 
 
@@ -105,15 +105,17 @@ def _threads(variables: Mapping[str, str]) -> Iterator[Finding]:
             )
 
 
-def _compiler(found: Probe) -> Iterator[Finding]:
-    compiler = found.torch_details.get("compiler")
+def _compiler(found: Probe, variables: Mapping[str, str]) -> Iterator[Finding]:
+    compiler, named = found.torch_details.get("compiler"), variables.get("CXX")
     if compiler:
         yield Finding("ok", f"torch.compile has a C++ compiler: {compiler}")
     else:
         yield Finding(
             "lacks",
             "no C++ compiler: torch.compile cannot work on the CPU",
-            "install g++ (Debian, Ubuntu: apt-get install g++)",
+            "install g++ (Debian, Ubuntu: apt-get install g++)"
+            if named is None
+            else f"unset CXX, which is {named!r}, or let it name a C++ compiler",
         )
     said = {
         (one.compile_lacks, one.compile_mend)

@@ -111,6 +111,12 @@ def test_a_missing_compiler_is_named_with_what_it_is_for(found: Found) -> None:
     )
 
 
+def test_a_variable_that_names_no_compiler_is_named(found: Found) -> None:
+    card = Device(name="cuda:0", shown="a card")
+    (one,) = odd(found(probe=torch(card, compiler=None), variables={"CXX": "g++-99"}))
+    assert one.mend == "unset CXX, which is 'g++-99', or let it name a C++ compiler"
+
+
 def test_a_gpu_on_which_nothing_can_be_compiled_is_named_once_with_what_to_install(
     found: Found,
 ) -> None:
