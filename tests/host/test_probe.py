@@ -74,7 +74,8 @@ def test_importing_torch_takes_nothing_of_the_time_that_a_subject_is_given() -> 
 @pytest.mark.parametrize(
     ("name", "timeout_s", "why"),
     [
-        ("ExitsWhenBuilt", LONG_S, "ended with exit code 1: no"),
+        ("ExitsWhenBuilt", LONG_S, "its code called sys.exit(no) when it was imported or built"),
+        ("LeavesAndDiesWhenBuilt(3606)", LONG_S, "ended with exit code -9: "),
         ("HangsWhenBuilt", 12.0, "took more than 12 s"),
     ],
 )
@@ -108,8 +109,12 @@ def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
 
 @pytest.mark.slow
 def test_alone_it_is_an_error_that_names_it() -> None:
-    with pytest.raises(probe.ProbeError, match=r"the probe of .*hostile:ExitsWhenBuilt ended"):
-        look("tests.subjects.hostile:ExitsWhenBuilt")
+    with pytest.raises(
+        probe.ProbeError, match=r"the probe of .*hostile:LeavesAndDiesWhenBuilt\(3607\) ended"
+    ):
+        look("tests.subjects.hostile:LeavesAndDiesWhenBuilt(3607)")
+    with pytest.raises(probe.ProbeError, match=r"subject .*hostile:ExitsWhenBuilt: its code calle"):
+        probe.built(look("tests.subjects.hostile:ExitsWhenBuilt"))
 
 
 @pytest.mark.slow
