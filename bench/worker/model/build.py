@@ -139,7 +139,7 @@ def _copy(made: nn.Module, shown: str) -> nn.Module:
 
 def _hidden(ref: SubjectRef) -> str:
     """Return the end of a message: another module hides a module of the user's."""
-    found = start.hidden(ref.module.partition(".")[0])
+    found = start.hidden(ref.module)
     return f" ({found})" if found else ""
 
 
