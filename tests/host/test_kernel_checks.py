@@ -139,6 +139,20 @@ def test_counters_are_those_of_all_processors(tmp_path: Path) -> None:
     assert read == Counters(virtual=True, throttled=7, stolen=100.0, ticks=1000.0)
 
 
+def test_heat_that_several_processors_tell_of_is_counted_once(tmp_path: Path) -> None:
+    for number in range(4):  # two packages of one core with two threads
+        lay(
+            tmp_path / CPUS / f"cpu{number}",
+            {
+                "topology/physical_package_id": f"{number // 2}\n",
+                "topology/core_id": "0\n",
+                "thermal_throttle/package_throttle_count": f"{1 + number // 2}\n",
+                "thermal_throttle/core_throttle_count": f"{3 + number // 2}\n",
+            },
+        )
+    assert kernel_checks.counters(places(tmp_path)).throttled == 1 + 2 + 3 + 4
+
+
 def test_a_machine_without_these_files_has_no_counters(tmp_path: Path) -> None:
     read = kernel_checks.counters(places(tmp_path))
     assert read == Counters(virtual=False, throttled=None, stolen=0.0, ticks=0.0)
