@@ -75,6 +75,9 @@ def _preference(places: KernelFolders) -> Iterator[Finding]:
 def _capped(places: KernelFolders) -> Iterator[Finding]:
     folder = places.processors / "cpu0/cpufreq"
     limit, highest = _number(folder / "scaling_max_freq"), _number(folder / "cpuinfo_max_freq")
+    if _number(places.processors / "intel_pstate/no_turbo"):
+        # Older kernels still tell the boosted rate then, to which nothing can raise the limit.
+        highest = _number(folder / "base_frequency")
     if limit is not None and highest and limit < CAPPED * highest:
         yield Finding(
             "spoils",

@@ -35,6 +35,17 @@ def found(root: Path, files: dict[str, str]) -> list[Finding]:
             f"{CPUS}/cpu0/cpufreq/scaling_max_freq": "3400000\n",
             f"{CPUS}/cpu0/cpufreq/cpuinfo_max_freq": "3500000\n",
         },
+        {
+            f"{CPUS}/intel_pstate/no_turbo": "1\n",
+            f"{CPUS}/cpu0/cpufreq/scaling_max_freq": "2600000\n",
+            f"{CPUS}/cpu0/cpufreq/cpuinfo_max_freq": "4000000\n",
+            f"{CPUS}/cpu0/cpufreq/base_frequency": "2600000\n",
+        },
+        {
+            f"{CPUS}/intel_pstate/no_turbo": "1\n",
+            f"{CPUS}/cpu0/cpufreq/scaling_max_freq": "2600000\n",
+            f"{CPUS}/cpu0/cpufreq/cpuinfo_max_freq": "4000000\n",
+        },
         {"proc/sys/kernel/perf_event_paranoid": "2\n"},
         {"groups/memory.max": "max\n"},
         {"groups/memory/memory.limit_in_bytes": "9223372036854771712\n"},
@@ -78,6 +89,17 @@ def test_a_machine_as_it_should_be_has_no_finding(tmp_path: Path, files: dict[st
             "spoils",
             "the clock rate is limited to 1.2 GHz of 3.5 GHz",
             "echo 3500000 | sudo tee",
+        ),
+        (
+            {
+                f"{CPUS}/intel_pstate/no_turbo": "1\n",
+                f"{CPUS}/cpu0/cpufreq/scaling_max_freq": "1200000\n",
+                f"{CPUS}/cpu0/cpufreq/cpuinfo_max_freq": "4000000\n",
+                f"{CPUS}/cpu0/cpufreq/base_frequency": "2600000\n",
+            },
+            "spoils",
+            "the clock rate is limited to 1.2 GHz of 2.6 GHz",
+            "echo 2600000 | sudo tee",
         ),
         (
             {"proc/sys/kernel/perf_event_paranoid": "4\n"},
