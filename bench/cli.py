@@ -614,7 +614,8 @@ def selftest(
 ) -> None:
     """Test the suite on this machine with work of known length, FLOPs and memory.
 
-    Exit codes: 0 all checks passed, 1 a check failed, 4 nothing could be measured.
+    Exit codes: 0 all checks passed, 1 a check failed, 4 nothing could be measured, or it stopped
+    early.
     """
     from bench.selftest import command
 
