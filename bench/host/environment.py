@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -196,6 +196,14 @@ def git_state(folder: Path) -> dict[str, Any]:
         "git_dirty": None if changes is None else bool(changes),
         "git_changes": of_changes,
     }
+
+
+def is_new_to_git(folder: Path, files: Iterable[Path]) -> bool:
+    """Return whether one of these files lies in the repository, neither tracked nor ignored."""
+    top = git.top_of(folder)
+    inside = [str(one) for one in files if one.is_relative_to(top)]
+    others = ("ls-files", "--others", "--exclude-standard", "-z", "--")
+    return bool(inside) and bool(_git(top, *others, *inside))
 
 
 def digest(file: Path) -> str | None:

@@ -14,7 +14,7 @@ from bench.core.subject import parse
 from bench.host import helper
 from bench.host.environment import digest
 from bench.host.interpreter import HERE, START_S, Place
-from bench.host.probed import Probe, Source, SubjectFound
+from bench.host.probed import OF_WEIGHTS, Probe, Source, SubjectFound
 
 _PROBE: Decoder[Probe] = Decoder(Probe, "answer of a probe")
 LOOK_AT_IT = "look at what it does"
@@ -55,7 +55,7 @@ def look(
     found = _look(subjects, inputs, timeout_s, place, weights, slow)
     if weights is None or (of_file := digest(Path(weights))) is None:
         return found
-    name = f"weights {Path(weights).name}"
+    name = f"{OF_WEIGHTS}{Path(weights).name}"
     given = Source(file=weights, digest=of_file)
     return dataclasses.replace(found, sources={**found.sources, name: given})
 
