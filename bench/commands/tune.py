@@ -20,7 +20,7 @@ from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.subject import parse
-from bench.core.text import number_of, printable
+from bench.core.text import command, number_of, printable
 from bench.host import environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe
 from bench.plan.config import RunOptions
@@ -221,7 +221,8 @@ def _search(
     try:
         pairs, interrupted = _raced(search, lab, start_s + asked.budget_s, say)
         if interrupted:
-            say(f"interrupted; bench tune --resume {directory.path} continues; the best so far:")
+            go_on = command("bench", "tune", "--resume", directory.path)
+            say(f"interrupted; {go_on} continues; the best so far:")
         if not search.can_answer():
             code = INTERRUPTED if interrupted else _nothing(search, say)
             return Ran(path=directory.path, code=code, found=None)
