@@ -36,22 +36,20 @@ def findings(
     variables: Mapping[str, str] = os.environ,
     folder: Path | None = None,
     gpus: Callable[[], list[Gpu]] | None = None,
-    disturbed: Callable[[], list[str]] = preflight.warnings,
+    disturbed: Callable[[], list[str]] = preflight.disturbances,
 ) -> Iterator[Finding]:
     """All checks, one after the other, each as soon as it is known.
 
     ask_torch: looks at torch and its devices in a process of its own.  Raises ProbeError.
-    disturbed: the warnings of `preflight`, which say themselves how to mend each.
+    disturbed: the warnings of `preflight` but those on threads, which need the probe.
     """
     places = places or preflight.KernelFolders()
     before = kernel_checks.counters(places)
     yield _processors()
-    for warning in disturbed():
-        what, _, mend = warning.partition(": ")
-        yield Finding("spoils", what, mend or None)
+    yield from map(_spoils, disturbed())
     yield from kernel_checks.findings(places)
     yield from _clock(places)
-    yield from _threads(variables)
+    yield from _threads(variables, places)
     yield from _disk(folder or Path.cwd())
     yield from _commit(folder or Path.cwd())
     listed = (gpus or nvidia_smi)()
@@ -60,8 +58,16 @@ def findings(
     if isinstance(found, Finding):
         yield found
         return
+    threads = found.torch_details.get("threads")
+    yield from map(_spoils, preflight.too_many_threads(places, threads=threads))
     yield from _compiler(found, variables)
     yield from _devices(found, listed, variables)
+
+
+def _spoils(warning: str) -> Finding:
+    """A warning of `preflight`, which says itself how to mend it."""
+    what, _, mend = warning.partition(": ")
+    return Finding("spoils", what, mend or None)
 
 
 def _asked(ask_torch: Callable[[], Probe]) -> Probe | Finding:
@@ -92,11 +98,15 @@ def _clock(places: preflight.KernelFolders) -> Iterator[Finding]:
         )
 
 
-def _threads(variables: Mapping[str, str]) -> Iterator[Finding]:
+def _threads(variables: Mapping[str, str], places: preflight.KernelFolders) -> Iterator[Finding]:
+    """A thread for each processor, for each core, or for each that a quota allows is right."""
     allowed = environment.affinity() or os.cpu_count() or 1
+    cores = len(set(preflight.cores_of(places, preflight.processors())))
+    quota = environment.quota_cores(places.proc, places.groups)
+    right = {allowed, cores or allowed, allowed if quota is None else max(1, int(quota))}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         value = variables.get(name, "")
-        if value.isdecimal() and int(value) != allowed:
+        if value.isdecimal() and int(value) not in right:
             yield Finding(
                 "spoils",
                 f"{name}={value} sets the threads of torch; "

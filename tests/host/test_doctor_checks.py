@@ -102,6 +102,40 @@ def test_variables_that_set_another_number_of_threads_are_found(found: Found) ->
     assert one.text == "OMP_NUM_THREADS=1 sets the threads of torch; 2 processors may be used"
 
 
+def two_cores_of_two(quota: str = "max 100000\n") -> dict[str, str]:
+    """Four processors; a control group with this quota."""
+    siblings = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    files = {siblings.format(one): f"{one % 2},{one % 2 + 2}\n" for one in range(4)}
+    return {**files, "proc/self/cgroup": "0::/\n", "groups/cpu.max": quota}
+
+
+def with_threads(count: int) -> Probe:
+    probe = torch(Device(name="cuda:0", shown="NVIDIA H100"))
+    return dataclasses.replace(probe, torch_details={**probe.torch_details, "threads": count})
+
+
+def test_threads_that_torch_takes_by_itself_spoil_nothing_where_each_has_a_core(
+    found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.host.environment.processors_allowed", lambda: [0, 1, 2, 3])
+    assert odd(found(two_cores_of_two(), with_threads(2))) == []
+    (one,) = odd(found(two_cores_of_two(), with_threads(4)))
+    assert one == Finding(
+        "spoils", "4 processors are 2 cores (SMT)", "use at most 2 threads (--threads 2)"
+    )
+
+
+@pytest.mark.parametrize(("count", "spoils"), [("4", 0), ("2", 0), ("1", 0), ("3", 1)])
+def test_a_variable_that_sets_a_thread_for_each_core_or_for_the_quota_is_right(
+    found: Found, monkeypatch: pytest.MonkeyPatch, count: str, spoils: int
+) -> None:
+    monkeypatch.setattr("bench.host.environment.affinity", lambda: 4)
+    monkeypatch.setattr("bench.host.environment.processors_allowed", lambda: [0, 1, 2, 3])
+    files = two_cores_of_two(quota="150000 100000\n")
+    asked = {"OMP_NUM_THREADS": count}
+    assert len(odd(found(files, with_threads(1), variables=asked))) == spoils
+
+
 def test_a_missing_compiler_is_named_with_what_it_is_for(found: Found) -> None:
     card = Device(name="cuda:0", shown="a card")
     (one,) = odd(found(probe=torch(card, compiler=None)))

@@ -39,12 +39,13 @@ def look(tmp_path: Path) -> Look:
         files: dict[str, str] | None = None,
         later: dict[str, str] | None = None,
         allowed: Sequence[int] = range(4),
+        threads: int | None = None,
     ) -> list[str]:
         lay(tmp_path, {**QUIET, **(files or {})})
         folders = preflight.KernelFolders(
             tmp_path / "proc", tmp_path / "sys", tmp_path / "sys/fs/cgroup"
         )
-        return preflight.warnings(folders, lambda: lay(tmp_path, later or {}), allowed)
+        return preflight.warnings(folders, lambda: lay(tmp_path, later or {}), allowed, threads)
 
     return one
 
@@ -150,6 +151,38 @@ def test_only_processors_that_may_be_used_are_counted_as_threads_of_a_core(
     look: Look, allowed: list[int], says: list[str]
 ) -> None:
     assert look(EIGHT, allowed=allowed) == says
+
+
+def test_as_many_threads_as_there_are_cores_disturb_nothing(look: Look) -> None:
+    """torch takes a thread for each core by itself where it has MKL."""
+    assert look(EIGHT, allowed=range(8), threads=4) == []
+    (said,) = look(EIGHT, allowed=range(8), threads=5)
+    assert said == "8 processors are 4 cores (SMT): use at most 4 threads (--threads 4)"
+    assert len(look(EIGHT, allowed=range(8))) == 1
+
+
+def test_as_many_threads_as_a_quota_allows_are_not_halted(look: Look) -> None:
+    quota = {"sys/fs/cgroup/cpu.max": "200000 100000\n"}
+    assert look(quota, threads=2) == []
+    (said,) = look(quota, threads=3)
+    assert said == "the container may use 2 of 4 processors and is halted beyond that: --threads 2"
+
+
+@pytest.mark.parametrize(
+    ("asked", "auto", "most"),
+    [
+        (["auto"], 4, 4),
+        (["auto", "2"], 4, 4),
+        (["8", None, "auto"], 4, 8),
+        (["8", "auto"], None, None),
+        (["8"], None, 8),
+        ([], 4, None),
+    ],
+)
+def test_the_most_threads_are_those_of_the_cases_and_torchs_own(
+    asked: list[str | None], auto: int | None, most: int | None
+) -> None:
+    assert preflight.most_threads(asked, auto) == most
 
 
 def test_other_busy_processes_are_counted_and_not_named(look: Look) -> None:
