@@ -202,7 +202,7 @@ def is_new_to_git(folder: Path, files: Iterable[Path]) -> bool:
     """Return whether one of these files lies in the repository, neither tracked nor ignored."""
     top = git.top_of(folder)
     inside = [str(one) for one in files if one.is_relative_to(top)]
-    others = ("ls-files", "--others", "--exclude-standard", "-z", "--")
+    others = ("--literal-pathspecs", "ls-files", "--others", "--exclude-standard", "-z", "--")
     return bool(inside) and bool(_git(top, *others, *inside))
 
 

@@ -27,11 +27,12 @@ def probe(**files: Path) -> Probe:
 def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "repository"
     folder.mkdir()
-    for name in ("net.py", "made.py", "new.py"):
+    for name in ("net.py", "made.py", "new.py", "net[w].py"):
         (folder / name).write_text("one = 1\n")
     (folder / ".gitignore").write_text("made.py\nw.pt\n")
     git(folder, "init", "--quiet")
-    git(folder, "add", "net.py", ".gitignore")
+    git(folder, "add", "net.py", "net[w].py", ".gitignore")
+    (folder / "netw.py").touch()
     git(folder, "commit", "--quiet", "-m", "first")
     monkeypatch.chdir(folder)
     return folder
@@ -49,6 +50,7 @@ def test_a_subject_in_a_file_that_git_does_not_have_is_an_uncommitted_change(
 
     assert dirty(net=repository / "net.py", new=repository / "new.py") is True
     assert dirty(net=repository / "net.py") is False
+    assert dirty(net=repository / "net[w].py") is False
     assert dirty(net=repository / "net.py", made=repository / "made.py") is False
     assert dirty(other=repository.parent / "elsewhere.py") is False
     assert dirty(weights_new=repository / "new.py") is False
