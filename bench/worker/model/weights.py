@@ -124,11 +124,15 @@ def _is_state_dict(found: Mapping[Any, Any]) -> bool:
 
 
 def without_wrappers(state: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
-    """Return the keys without the prefixes of torch.compile and nn.DataParallel."""
-    own = set(module.state_dict())
+    """Return the keys without the prefixes of torch.compile and nn.DataParallel.
+
+    A module may have such names itself: then the keys that are more of its own count.
+    """
+    own = module.state_dict().keys()
     if not any(COMPILED in key for key in own):
         state = {key.replace(COMPILED, ""): value for key, value in state.items()}
-    wrapped = all(key.startswith(PARALLEL) for key in state)
-    if wrapped and not any(key.startswith(PARALLEL) for key in own):
-        state = {key.removeprefix(PARALLEL): value for key, value in state.items()}
+    if all(key.startswith(PARALLEL) for key in state):
+        bare = {key.removeprefix(PARALLEL): value for key, value in state.items()}
+        if len(own & bare.keys()) >= len(own & state.keys()):
+            state = bare
     return dict(state)

@@ -42,6 +42,17 @@ def test_a_state_dict_is_found_alone_in_a_checkpoint_and_under_wrappers(
     assert module.bias.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
+def test_a_network_with_a_part_called_module_gets_its_weights_with_and_without_wrappers(
+    tmp_path: Path, prefix: str
+) -> None:
+    wrapping, inner = nn.Module(), nn.Linear(3, 2)
+    wrapping.module = inner
+    held = {f"{prefix}module.{name}": one for name, one in ones().items()}
+    load(wrapping, saved(tmp_path, held))
+    assert inner.bias.tolist() == [1.0, 1.0]
+
+
 class Harmful:
     def __reduce__(self) -> Any:
         return (sys.exit, (7,))
