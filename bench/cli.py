@@ -7,7 +7,6 @@ so that `bench --help` answers at once.
 import signal
 import sys
 import time
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from typing import Annotated, NoReturn
 
@@ -649,6 +648,8 @@ def failed(error: Exception) -> int:
 
     A fault of this suite has a code of its own, since Python's is that of REGRESSED.
     """
+    import traceback
+
     from bench.core.errors import UserError, one_line, refused
 
     if type(error).__name__ == "Abort":  # how older versions of typer tell of Ctrl-C
