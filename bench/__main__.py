@@ -9,12 +9,20 @@ start.remove_current_directory()
 
 from typer.main import get_command
 
-from bench.cli import INTERRUPTED, WRONG_USE, app
+from bench.cli import INTERRUPTED, WRONG_USE, app, failed
 from bench.core import wrong_use
 from bench.core.errors import refused
 from bench.terminal.streams import steady
 
 COMMAND = get_command(app)
+
+
+def _wrong_use(message: str) -> int:
+    words = " ".join(sys.argv[1:2])
+    command = f"bench {words}" if words in getattr(COMMAND, "commands", {}) else "bench"
+    said = wrong_use.said(message, sys.argv[1:])
+    print(f"bench: {said}; see {command} --help", file=sys.stderr)
+    return WRONG_USE
 
 
 def main() -> None:
@@ -25,13 +33,7 @@ def main() -> None:
     except Exception as error:
         # The class of these errors is click's own or, in later versions, a copy inside typer.
         message = getattr(error, "format_message", None)
-        if message is None:
-            raise
-        words = " ".join(sys.argv[1:2])
-        command = f"bench {words}" if words in getattr(COMMAND, "commands", {}) else "bench"
-        said = wrong_use.said(message(), sys.argv[1:])
-        print(f"bench: {said}; see {command} --help", file=sys.stderr)
-        code = WRONG_USE
+        code = failed(error) if message is None else _wrong_use(message())
     except KeyboardInterrupt:
         code = INTERRUPTED
     output.flush()

@@ -26,6 +26,7 @@ app = typer.Typer(
 
 DISTRIBUTION = "convnet-bench"
 OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
+INTERNAL = 70  # EX_SOFTWARE (sysexits.h)
 
 
 def show_version(wanted: bool) -> None:
@@ -612,7 +613,8 @@ def selftest(
 ) -> None:
     """Test the suite on this machine with work of known length, FLOPs and memory.
 
-    Exit codes: 0 all checks passed, 1 a check failed, 4 nothing could be measured.
+    Exit codes: 0 all checks passed, 1 a check failed, 4 nothing could be measured, or it stopped
+    early.
     """
     from bench.selftest import command
 
@@ -639,6 +641,25 @@ def doctor() -> None:
     from bench.commands import doctor
 
     _end(doctor.run)
+
+
+def failed(error: Exception) -> int:
+    """Say what ended a command outside of `_end`, and return the exit code.
+
+    A fault of this suite has a code of its own, since Python's is that of REGRESSED.
+    """
+    import traceback
+
+    from bench.core.errors import UserError, one_line, refused
+
+    if type(error).__name__ == "Abort":  # how older versions of typer tell of Ctrl-C
+        return INTERRUPTED
+    if isinstance(error, OSError):  # --install-completion in a home that cannot be written
+        print(f"bench: {one_line(UserError(refused(error)))}", file=sys.stderr)
+        return WRONG_USE
+    traceback.print_exception(error)
+    print("bench: this is a fault of bench; please report it with these lines", file=sys.stderr)
+    return INTERNAL
 
 
 def _end(command: Callable[..., int], *arguments: object) -> NoReturn:

@@ -500,7 +500,11 @@ BackfillEvery = Annotated[
 ]
 BackfillBudget = Annotated[
     float | None,
-    option("--budget", "start nothing new after this time, per commit [default: none]", "SECONDS"),
+    option(
+        "--budget",
+        "start nothing new after this time, per commit [default: as in the TOML]",
+        "SECONDS",
+    ),
 ]
 BackfillQuick = Annotated[
     bool, option("--quick", "three short replicates of each case, as bench run --quick")

@@ -208,11 +208,12 @@ def _canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def hidden(name: str) -> str | None:
+def hidden(asked: str) -> str | None:
     """Return a sentence about the file that hides a module of the user's, or None.
 
-    name: at the top, as it was imported.
+    asked: the module that was imported, dotted.
     """
+    name, *inside = asked.split(".")
     if name in sys.stdlib_module_names:
         by = f"Python's own module {name}"
     elif name in OWN:
@@ -221,12 +222,27 @@ def hidden(name: str) -> str | None:
         by = f"the installed package {name}"
     module = sys.modules.get(name)
     file = os.path.realpath(str(getattr(module, "__file__", None) or ""))
+    parts = [os.path.realpath(part) for part in getattr(module, "__path__", ())]
     for folder in subject_folders():
         for own in (os.path.join(folder, f"{name}.py"), os.path.join(folder, name)):
             there = os.path.isfile(own) or os.path.isfile(os.path.join(own, "__init__.py"))
             if there and not file.startswith(os.path.realpath(own)):
                 return f"{os.path.relpath(own)} is hidden by {by}: rename it"
+            # A folder without `__init__.py` comes after every package, installed ones as well.
+            code = os.path.join(own, *inside)
+            has_code = inside and (os.path.isfile(f"{code}.py") or os.path.isdir(code))
+            if has_code and not there and os.path.realpath(own) not in parts:
+                return f"the folder {os.path.relpath(own)} is hidden by {by}: {_shown_by(name)}"
     return None
+
+
+def _shown_by(name: str) -> str:
+    """Return what makes a folder without `__init__.py` the one that is imported."""
+    fixed = name in sys.stdlib_module_names or name in OWN
+    kept_installed = any(
+        isinstance(one, InstalledFinder) and name in one.names for one in sys.meta_path
+    )
+    return "rename it" if fixed or kept_installed else "rename it, or put an __init__.py into it"
 
 
 kept: dict[str, ModuleType] = {}  # ours, while those names are the user's

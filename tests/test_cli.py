@@ -271,6 +271,49 @@ def test_the_list_shows_every_case_what_is_left_out_and_the_time(bench: Bench) -
     assert f"{len(cases)} cases, about " in done.stdout
 
 
+def test_a_fault_of_the_suite_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.failed(KeyError("ns")) == 70
+    said = capsys.readouterr().err
+    assert "KeyError: 'ns'" in said
+    assert said.endswith("this is a fault of bench; please report it with these lines\n")
+
+
+def test_ctrl_c_under_an_older_typer_is_an_interruption(capsys: pytest.CaptureFixture[str]) -> None:
+    abort = type("Abort", (RuntimeError,), {})
+    assert cli.failed(abort()) == 130
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.slow
+def test_a_home_that_cannot_be_written_gets_no_completion_and_one_line(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("HOME", str(tmp_path / "file"))
+    monkeypatch.setenv("_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION", "1")
+    done = bench("--install-completion", "fish")
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"bench: {tmp_path}/file")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.slow
+def test_an_error_that_nobody_expects_ends_with_a_code_of_its_own() -> None:
+    script = (
+        "import sys, bench.__main__ as door\n"
+        "class Broken:\n"
+        "    commands = {}\n"
+        "    def main(self, **given): raise KeyError('ns')\n"
+        "door.COMMAND = Broken()\n"
+        "door.main()\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 70
+    assert "Traceback" in done.stderr
+
+
 @pytest.fixture
 def own_signals() -> Iterator[None]:
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}

@@ -200,6 +200,43 @@ def test_a_subject_in_a_hidden_file_is_told_what_hides_it(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    ("subject", "says"),
+    [
+        ("blocks/nets.py:Net", "blocks is hidden by the installed package blocks: rename it, or "),
+        (
+            "statistics/nets.py:Net",
+            "statistics is hidden by Python's own module statistics: rename",
+        ),
+    ],
+)
+def test_a_folder_without_init_is_told_what_hides_it(
+    poisoned: Path, subject: str, says: str
+) -> None:
+    site = poisoned.parent / "site"
+    (site / "blocks").mkdir(parents=True)
+    (site / "blocks/__init__.py").touch()
+    (poisoned / "statistics.py").unlink()
+    for name in ("blocks", "statistics"):
+        (poisoned / name).mkdir()
+        (poisoned / name / "nets.py").write_text("class Net: pass\n")
+    path = os.pathsep.join((str(ROOT), str(site)))
+    done = call(
+        poisoned,
+        *script(poisoned),
+        "run",
+        "--subject",
+        subject,
+        "--input",
+        "3",
+        "--list",
+        path=path,
+    )
+    assert done.returncode == 2
+    assert f"(the folder {says}" in done.stderr
+
+
+@pytest.mark.slow
 def test_a_users_module_comes_before_an_installed_one_of_that_name(poisoned: Path) -> None:
     site = poisoned.parent / "site"
     site.mkdir()

@@ -19,7 +19,7 @@ from bench.core.records import Case
 from bench.core.row_names import case_names
 from bench.core.subject import layer_text, parse
 from bench.core.text import number_of
-from bench.host import environment, probe
+from bench.host import environment, preflight, probe
 from bench.host.probed import Probe, Source
 from bench.plan import case_costs, config, expand
 from bench.verdict.looks import FIRST_PAIRS, FRESH_PAIRS, LEAST_FRESH, MOST_PAIRS, first_pairs
@@ -207,6 +207,12 @@ def first_stage_s(planned: Planned) -> float:
     total_s = len(planned.cases) * CASE_S * firsts / FIRST_PAIRS
     total_s += 2 * sum(case_costs.compile_s(one["A"], firsts) for one in planned.cases.values())
     return total_s
+
+
+def most_threads(planned: Planned) -> int | None:
+    """Return the largest number of threads of a case on any side; None = unknown."""
+    asked = (case.threads for sides in planned.cases.values() for case in sides.values())
+    return preflight.most_threads(asked, planned.torch_details.get("threads"))
 
 
 def names(planned: Planned) -> dict[str, str]:

@@ -46,7 +46,7 @@ def run(asked: Asked) -> int:
         else:
             path = ab_directory.reopen(asked, planned, stored)
         tables.say(console, ab_plan.begins(planned))
-        for warning in preflight.warnings():
+        for warning in preflight.warnings(threads=ab_plan.most_threads(planned)):
             tables.say(console, f"note: {warning}")
         devices = (case.device for sides in planned.cases.values() for case in sides.values())
         with gpu_driver.kept_loaded(devices):

@@ -155,7 +155,7 @@ def _measure(
             side = variants.placed(_side(commit), scratch / commit.sha, here, top)
             if why := _not_built(side, settings):
                 raise PastError(why)
-            found = _in_process(commit, side.place, asked, shelf, scratch)
+            found = _in_process(commit, side.place, asked, settings, shelf, scratch)
         except (PastError, variants.SideError, probe.ProbeError) as error:
             found = NotMeasured(f"cannot be measured: {plain(str(error), WHY_CHARACTERS)}")
     if isinstance(found, NotMeasured):
@@ -193,24 +193,20 @@ def _not_built(side: Side, settings: config.Config) -> str:
 
 
 def _in_process(
-    commit: Commit, place: Place, asked: Asked, shelf: Shelf, scratch: Path
+    commit: Commit,
+    place: Place,
+    asked: Asked,
+    settings: config.Config,
+    shelf: Shelf,
+    scratch: Path,
 ) -> Results | NotMeasured:
     """Run `bench.commands.past_run` in the tree.  Raises PastError."""
     path = shelf.free_path(commit)
     out = shelf.unfinished.resolve() / path.name
     shutil.rmtree(out, ignore_errors=True)
     out.parent.mkdir(parents=True, exist_ok=True)
-    request = {
-        "config": str(config.file_of(asked.config, config.AB).resolve()),
-        "axes": {name: list(values) for name, values in asked.axes.items()},
-        "subjects": list(asked.subjects),
-        "options": {key: one for key, one in asked.options.items() if one is not None},
-        "quick": asked.quick,
-        "out": str(out),
-        "command": _command(asked),
-    }
     log = scratch / "log.txt"
-    code = _child(place, json.dumps(request), log)
+    code = _child(place, json.dumps(_request(asked, settings, out)), log)
     if code == INTERRUPTED:
         raise KeyboardInterrupt
     if not (out / MEASUREMENTS).is_file():
@@ -222,6 +218,22 @@ def _in_process(
     shelf.folder.mkdir(parents=True, exist_ok=True)
     out.rename(path)
     return dataclasses.replace(found, path=path)
+
+
+def _request(asked: Asked, settings: config.Config, out: Path) -> dict[str, Any]:
+    """Return what `past_run` is asked for; it runs in another folder, so paths are absolute."""
+    options = {key: one for key, one in asked.options.items() if one is not None}
+    if weights := settings.run.weights_file:  # by a flag or in the TOML file
+        options["weights"] = weights
+    return {
+        "config": str(config.file_of(asked.config, config.AB).resolve()),
+        "axes": {name: list(values) for name, values in asked.axes.items()},
+        "subjects": list(asked.subjects),
+        "options": options,
+        "quick": asked.quick,
+        "out": str(out),
+        "command": _command(asked),
+    }
 
 
 def _child(place: Place, request: str, log: Path) -> int:

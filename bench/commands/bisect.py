@@ -340,7 +340,10 @@ def _beginning(
         f"{number_of(len(commits), 'commit')} after GOOD ({good}) up to BAD ({commits[-1].short})",
         f"{touching} of them change a file that the subject imports: these are more probable",
         f"case: {name}; torch {torch}",
-        *(f"note: {warning}" for warning in preflight.warnings()),
+        *(
+            f"note: {warning}"
+            for warning in preflight.warnings(threads=ab_plan.most_threads(planned))
+        ),
     ]
 
 

@@ -5,12 +5,13 @@ from pathlib import Path
 
 from rich.text import Text
 
+from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
-from bench.core.subject import SHIPPED, inside, parse
+from bench.core.subject import SHIPPED, parse
 from bench.core.text import command, printable
 from bench.host import probe
 from bench.plan import config, expand, template
-from bench.start import roots
+from bench.plan.subject_files import named
 from bench.terminal.progress import wide_console
 
 PROBE_LIMIT_S = 120.0
@@ -36,23 +37,32 @@ def run(asked: Asked) -> int:
     """Build the network once, and write the file.  Raises InitError, ProbeError, SubjectError."""
     if asked.out.exists() and not asked.force:
         raise InitError(f"{asked.out} exists; --force replaces it, --out writes another file")
-    subject = inside(asked.subject, roots())
+    subject, own = named(asked.subject), _input(asked.input)
     whole = parse(subject).whole
-    given = {whole: asked.input} if asked.input else {}
-    found = probe.built(probe.look((whole,), given, PROBE_LIMIT_S)).subjects[whole]
-    if asked.input is None and not (found.has_inputs or found.guessed or whole in SHIPPED):
+    given = {whole: own} if own else {}
+    look = probe.look((whole,), given, PROBE_LIMIT_S, slow=probe.LOOK_AT_IT)
+    found = probe.built(look).subjects[whole]
+    if own is None and not (found.has_inputs or found.guessed or whole in SHIPPED):
         raise InitError(
             f"{whole}: no input is known. Give --input, e.g. --input 3,224,224 (without the batch)"
         )
-    input_ = asked.input or found.guessed or expand.SHIPPED_INPUT.get(whole)
+    input_ = own or found.guessed or expand.SHIPPED_INPUT.get(whole)
     text = template.text(
         subject, input_, BATCHES, images=input_ is None or expand.has_images(input_)
     )
     _write(asked.out, text, replace=asked.force)
-    if found.guessed and asked.input is None:
+    if found.guessed and own is None:
         _say(f"the input of {whole} is guessed {input_}; change it in {asked.out} if it is wrong")
     _say(f"{asked.out} is written; next: {command('bench', 'run', *_config(asked.out))}")
     return OK
+
+
+def _input(given: str | None) -> str | None:
+    """Return the value as the file takes it.  Raises InitError."""
+    try:
+        return None if given is None else BY_NAME["input"].check(given)
+    except AxisError as error:
+        raise InitError(f"--input: {error}") from None
 
 
 def _say(text: str) -> None:

@@ -2,26 +2,39 @@
 
 import datetime
 import json
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from bench.core.records import Case
 from bench.engine.scheduler import OneOff
-from bench.host import peaks
+from bench.host import environment, peaks
 from bench.host.kept_peaks import Store, cache_folder, written
 from bench.results import run_directory
 
 Measure = Callable[[Sequence[Case], float], tuple[dict[str, list[dict[str, Any]]], list[str]]]
-# What the peaks depend on, beside the devices: `machine` and `environment` of run.json.
+# What the peaks depend on, beside the devices: `machine` and `environment` of run.json, the
+# settings of the GPUs and the variables of the process.
 BUILD = ("torch", "torch_git", "cuda", "hip", "cudnn", "cpu_capability", "threads")
-MACHINE = ("machine_id", "affinity", "processors_allowed", "quota_cores")
+MACHINE = ("machine_id", "affinity", "processors_allowed", "quota_cores", "governor")
 
 
-def store(machine: Mapping[str, Any], environment: Mapping[str, Any]) -> Store:
-    """Return the place where the peaks of this machine and build of torch are kept."""
+def store(
+    machine: Mapping[str, Any],
+    torch_details: Mapping[str, Any],
+    given: Mapping[str, str] = os.environ,
+) -> Store:
+    """Return the place where the peaks of this machine and build of torch are kept.
+
+    given: the variables of this process.  Peaks under `DNNL_MAX_CPU_ISA=SSE41` or a power limit
+           would make the rows of the next run impossibly fast.
+    """
     known = {name: machine.get(name) for name in MACHINE}
-    return Store(cache_folder(), known | {name: environment.get(name) for name in BUILD})
+    known |= {name: torch_details.get(name) for name in BUILD}
+    known["gpus"] = environment.fixed_of_gpus(machine.get("gpus", {}))
+    known["variables"] = environment.variables(given, given.get("HOME", ""))
+    return Store(cache_folder(given), known)
 
 
 @dataclass(frozen=True, slots=True)

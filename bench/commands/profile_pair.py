@@ -47,7 +47,7 @@ def run(asked: planning.Asked, rounds: int | None = None) -> int:
         planned = planning.make(asked, *both)
         directory = _begin(asked, planned)
         tables.say(console, _begins(planned))
-        for warning in preflight.warnings():
+        for warning in preflight.warnings(threads=planning.most_threads(planned)):
             tables.say(console, f"note: {warning}")
         devices = (case.device for sides in planned.cases.values() for case in sides.values())
         try:

@@ -1,6 +1,7 @@
 """The parts of run.json that every command writes from a probe."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from bench.host import environment, probe
@@ -13,8 +14,15 @@ def machine(found: Probe) -> dict[str, Any]:
 
 
 def software(found: Probe, around: Mapping[str, Any]) -> dict[str, Any]:
-    """Return versions and sources.  around: `environment.environment()`."""
-    return {**found.torch_details, **around, "sources": found.digests}
+    """Return versions and sources.  around: `environment.environment()`.
+
+    A subject in a file that git does not have is an uncommitted change as well.
+    """
+    modules = [Path(one.file) for one in found.modules.values()]
+    dirty = around.get("git_dirty")
+    if dirty is False:
+        dirty = environment.is_new_to_git(Path.cwd(), modules)
+    return {**found.torch_details, **around, "git_dirty": dirty, "sources": found.digests}
 
 
 def machine_id(timeout_s: float) -> str:

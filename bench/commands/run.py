@@ -123,6 +123,7 @@ class _Begun:
     began_s: float | None = None  # by time.monotonic, when the command began; None: now
     budget_has_imports: bool = False
     description: Mapping[str, Any] | None = None  # of a resume that changes it: the new run.json
+    auto_threads: int | None = None  # torch's own choice; None: unknown
     shard: Shard = WHOLE
     known: Known | None = None
 
@@ -142,7 +143,9 @@ def measured(asked: Asked, console: Console) -> Ran:
         tables.say(console, text)
     if why := environment.no_commit(Path.cwd()):
         tables.say(console, f"note: no commit is stored beside the figures: {why}")
-    for warning in preflight.warnings():
+    asked_threads = (case.threads for case in begun.plan.cases)
+    threads = preflight.most_threads(asked_threads, begun.auto_threads)
+    for warning in preflight.warnings(threads=threads):
         tables.say(console, f"note: {warning}")
     with gpu_driver.kept_loaded(case.device for case in begun.plan.cases):
         return Ran(begun.directory.path, _measure(begun, console))
@@ -351,6 +354,7 @@ def _begin(
         machine,
         asked.began_s,
         budget_has_imports=asked.quick,
+        auto_threads=found.torch_details.get("threads"),
     )
 
 
@@ -425,6 +429,7 @@ def _resume(asked: Asked) -> _Begun:
         asked.began_s,
         description=changed,
         shard=shard,
+        auto_threads=found.torch_details.get("threads"),
     )
 
 

@@ -19,14 +19,14 @@ from bench.core.axes import BY_NAME, MAX_BATCH, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.records import Case
-from bench.core.subject import inside, parse
-from bench.core.text import number_of, printable
+from bench.core.subject import parse
+from bench.core.text import command, number_of, printable
 from bench.host import environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe
 from bench.plan.config import RunOptions
+from bench.plan.subject_files import named
 from bench.results import run_directory
 from bench.results.journal import Journal
-from bench.start import roots
 from bench.terminal.progress import wide_console
 from bench.tune import objectives, space, tune_result
 from bench.tune.confirm import SEARCH_PAIRS, Confirmation
@@ -84,7 +84,7 @@ def measured(asked: Asked, console: Console) -> Ran:
     start_s = time.monotonic()
     objective = _objective(asked)
     choice = space.Choice.of(asked.only, asked.fix)  # what is wrong is told before the probe
-    axes, subject = _axes(asked), inside(asked.subject, roots())
+    axes, subject = _axes(asked), named(asked.subject)
     if asked.out:
         run_directory.refuse_existing(asked.out)
     options = RunOptions(
@@ -137,7 +137,7 @@ def resume(path: Path) -> int:
 
 def _look(asked: Asked, options: RunOptions) -> Probe:
     """Return what the probe finds.  Raises ProbeError if the subject cannot be built."""
-    subject = inside(asked.subject, roots())
+    subject = named(asked.subject)
     axes = _axes(asked)
     inputs = {parse(subject).whole: axes["input"][0]} if "input" in axes else {}
     return probe.built(
@@ -149,7 +149,7 @@ def _spaces(
     asked: Asked, choice: space.Choice, found: Probe, device: str
 ) -> Callable[[int], space.Space]:
     """Return the function that makes the space of a batch size."""
-    subject, axes = inside(asked.subject, roots()), _axes(asked)
+    subject, axes = named(asked.subject), _axes(asked)
     cores = len(environment.machine({})["processors_allowed"] or [0])
 
     def space_at(batch: int) -> space.Space:
@@ -221,7 +221,8 @@ def _search(
     try:
         pairs, interrupted = _raced(search, lab, start_s + asked.budget_s, say)
         if interrupted:
-            say(f"interrupted; bench tune --resume {directory.path} continues; the best so far:")
+            go_on = command("bench", "tune", "--resume", directory.path)
+            say(f"interrupted; {go_on} continues; the best so far:")
         if not search.can_answer():
             code = INTERRUPTED if interrupted else _nothing(search, say)
             return Ran(path=directory.path, code=code, found=None)

@@ -33,9 +33,10 @@ def said(message: str, arguments: Sequence[str]) -> str:
 
 
 def _given(flag: str, arguments: Sequence[str]) -> str | None:
-    """Return the value of a flag as it was written, if it was."""
+    """Return the value of a flag as it was written, if it was; the last of several is used."""
+    given = None
     for place, one in enumerate(arguments):
         name, equals, value = one.partition("=")
         if name == flag:
-            return value if equals else next(iter(arguments[place + 1 :]), None)
-    return None
+            given = value if equals else next(iter(arguments[place + 1 :]), None)
+    return given

@@ -4,12 +4,9 @@
 matter for some settings only.  Each finding says what is wrong and how to mend it.
 """
 
-import csv
 import os
 import shutil
-import subprocess
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from bench.core import units
@@ -17,43 +14,20 @@ from bench.core.errors import refused
 from bench.core.text import number_of
 from bench.host import environment, kernel_checks, preflight
 from bench.host.finding import Finding
+from bench.host.listed_gpus import VISIBLE, Gpu, nvidia_smi, visible
 from bench.host.probe import ProbeError
 from bench.host.probed import Probe
 
 SLOW_CLOCKS = ("hpet", "acpi_pm", "jiffies")
 LEAST_DISK_BYTES = 2**30  # a run, its compile caches and its float64 references take less
-SMI_FIELDS = (
-    "index",
-    "name",
-    "driver_version",
-    "power.limit",
-    "power.default_limit",
-    "persistence_mode",
-    "compute_mode",
-    "ecc.mode.current",
-    "ecc.mode.pending",
-    "ecc.errors.uncorrected.volatile.total",
-)
+TRACED = "so that a figure can be traced to its code"
+COMMITS = {
+    environment.NO_GIT: f"install git, and run in a git repository, {TRACED}",
+    environment.NO_REPOSITORY: f"run in a git repository, {TRACED}",
+    environment.NO_COMMIT: f"commit the code first, {TRACED}",
+}
 # The oldest driver, by its first number, for each CUDA (CUDA Compatibility, minor versions).
 OLDEST_DRIVERS = {11: 450, 12: 525, 13: 580}
-SMI_LIMIT_S = 20.0
-UNTOLD = ("N/A", "Not Supported", "Unknown Error")  # in brackets mostly
-
-
-@dataclass(frozen=True, slots=True)
-class Gpu:
-    """A GPU as `nvidia-smi` lists it; what it does not know is None."""
-
-    index: str
-    name: str
-    driver: str
-    power_limit_w: float | None
-    default_limit_w: float | None
-    persistence: bool | None = None
-    compute_mode: str | None = None  # Default, Exclusive_Process, Prohibited
-    ecc: str | None = None  # Enabled, Disabled
-    ecc_pending: str | None = None  # after the next restart
-    ecc_errors: int | None = None  # uncorrected ones since the driver was loaded
 
 
 def findings(
@@ -62,22 +36,20 @@ def findings(
     variables: Mapping[str, str] = os.environ,
     folder: Path | None = None,
     gpus: Callable[[], list[Gpu]] | None = None,
-    disturbed: Callable[[], list[str]] = preflight.warnings,
+    disturbed: Callable[[], list[str]] = preflight.disturbances,
 ) -> Iterator[Finding]:
     """All checks, one after the other, each as soon as it is known.
 
     ask_torch: looks at torch and its devices in a process of its own.  Raises ProbeError.
-    disturbed: the warnings of `preflight`, which say themselves how to mend each.
+    disturbed: the warnings of `preflight` but those on threads, which need the probe.
     """
     places = places or preflight.KernelFolders()
     before = kernel_checks.counters(places)
     yield _processors()
-    for warning in disturbed():
-        what, _, mend = warning.partition(": ")
-        yield Finding("spoils", what, mend or None)
+    yield from map(_spoils, disturbed())
     yield from kernel_checks.findings(places)
     yield from _clock(places)
-    yield from _threads(variables)
+    yield from _threads(variables, places)
     yield from _disk(folder or Path.cwd())
     yield from _commit(folder or Path.cwd())
     listed = (gpus or nvidia_smi)()
@@ -86,15 +58,24 @@ def findings(
     if isinstance(found, Finding):
         yield found
         return
-    yield from _compiler(found)
-    yield from _devices(found, listed)
+    threads = found.torch_details.get("threads")
+    yield from map(_spoils, preflight.too_many_threads(places, threads=threads))
+    yield from _compiler(found, variables)
+    yield from _devices(found, listed, variables)
+
+
+def _spoils(warning: str) -> Finding:
+    """A warning of `preflight`, which says itself how to mend it."""
+    what, _, mend = warning.partition(": ")
+    return Finding("spoils", what, mend or None)
 
 
 def _asked(ask_torch: Callable[[], Probe]) -> Probe | Finding:
     try:
         return ask_torch()
     except ProbeError as error:
-        mend = "install torch for this Python"
+        missing = "No module named 'torch'" in str(error)
+        mend = "install torch for this Python" if missing else None
         return Finding("spoils", f"torch cannot be used: {error}", mend)
 
 
@@ -117,11 +98,15 @@ def _clock(places: preflight.KernelFolders) -> Iterator[Finding]:
         )
 
 
-def _threads(variables: Mapping[str, str]) -> Iterator[Finding]:
+def _threads(variables: Mapping[str, str], places: preflight.KernelFolders) -> Iterator[Finding]:
+    """A thread for each processor, for each core, or for each that a quota allows is right."""
     allowed = environment.affinity() or os.cpu_count() or 1
+    cores = len(set(preflight.cores_of(places, preflight.processors())))
+    quota = environment.quota_cores(places.proc, places.groups)
+    right = {allowed, cores or allowed, allowed if quota is None else max(1, int(quota))}
     for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
         value = variables.get(name, "")
-        if value.isdecimal() and int(value) != allowed:
+        if value.isdecimal() and int(value) not in right:
             yield Finding(
                 "spoils",
                 f"{name}={value} sets the threads of torch; "
@@ -130,15 +115,17 @@ def _threads(variables: Mapping[str, str]) -> Iterator[Finding]:
             )
 
 
-def _compiler(found: Probe) -> Iterator[Finding]:
-    compiler = found.torch_details.get("compiler")
+def _compiler(found: Probe, variables: Mapping[str, str]) -> Iterator[Finding]:
+    compiler, named = found.torch_details.get("compiler"), variables.get("CXX")
     if compiler:
         yield Finding("ok", f"torch.compile has a C++ compiler: {compiler}")
     else:
         yield Finding(
             "lacks",
             "no C++ compiler: torch.compile cannot work on the CPU",
-            "install g++ (Debian, Ubuntu: apt-get install g++)",
+            "install g++ (Debian, Ubuntu: apt-get install g++)"
+            if named is None
+            else f"unset CXX, which is {named!r}, or let it name a C++ compiler",
         )
     said = {
         (one.compile_lacks, one.compile_mend)
@@ -168,72 +155,39 @@ def _disk(folder: Path) -> Iterator[Finding]:
 
 def _commit(folder: Path) -> Iterator[Finding]:
     if why := environment.no_commit(folder):
-        yield Finding(
-            "lacks",
-            f"no commit is stored beside the figures: {why}",
-            "run in a git repository, so that a figure can be traced to its code",
-        )
+        text = f"no commit is stored beside the figures: {why}"
+        yield Finding("lacks", text, COMMITS.get(why))
 
 
-def nvidia_smi() -> list[Gpu]:
-    """The GPUs that NVIDIA's driver lists; none where its tool is missing or does not answer."""
-    command = ["nvidia-smi", f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"]
-    try:
-        done = subprocess.run(
-            command, capture_output=True, encoding="utf-8", timeout=SMI_LIMIT_S, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return []
-    lines = [] if done.returncode else done.stdout.splitlines()
-    rows = [row for row in csv.reader(lines, skipinitialspace=True) if len(row) == len(SMI_FIELDS)]
-    return [_gpu(row) for row in rows]
-
-
-def _gpu(row: list[str]) -> Gpu:
-    index, name, driver, *more = row
-    limit, default, persistence, compute_mode, ecc, pending, errors = map(_known, more)
-    return Gpu(
-        index=index,
-        name=name,
-        driver=driver,
-        power_limit_w=_number(limit),
-        default_limit_w=_number(default),
-        persistence=None if persistence is None else persistence == "Enabled",
-        compute_mode=compute_mode,
-        ecc=ecc,
-        ecc_pending=pending,
-        ecc_errors=None if (count := _number(errors)) is None else int(count),
-    )
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return None if text is None else float(text)
-    except ValueError:
-        return None
-
-
-def _known(text: str) -> str | None:
-    """Return the value; None if the card has no such thing, or the driver does not tell."""
-    return None if text.startswith("[") or not text or text in UNTOLD else text
-
-
-def _devices(found: Probe, listed: list[Gpu]) -> Iterator[Finding]:
+def _devices(
+    found: Probe, listed: Sequence[Gpu], variables: Mapping[str, str]
+) -> Iterator[Finding]:
     yield Finding("ok", f"torch {found.torch}")
     accelerators = [one for one in found.devices.values() if one.type != "cpu"]
+    seen = visible(listed, variables)
     for device in accelerators:
         yield Finding("ok", f"{device.name} is {device.shown}")
     if listed and not any(one.type == "cuda" for one in accelerators):
-        yield _unseen(found, listed[0])
-    for gpu in listed:
+        yield _unseen(found, listed[0], {} if seen else variables)
+    for gpu in seen:
         yield from _gpu_settings(gpu)
     if not accelerators and not listed:
         yield Finding("lacks", "no accelerator: figures are of the CPU alone")
 
 
-def _unseen(found: Probe, gpu: Gpu) -> Finding:
-    """NVIDIA's driver lists a GPU that torch cannot use."""
+def _unseen(found: Probe, gpu: Gpu, hiding: Mapping[str, str]) -> Finding:
+    """NVIDIA's driver lists a GPU that torch cannot use.
+
+    hiding: the variables, if they hide all GPUs.
+    """
     lists = f"NVIDIA's driver {gpu.driver} lists {gpu.name}, and torch {found.torch}"
+    without_cuda = found.torch_details.get("cuda", "unknown") is None or "+cpu" in found.torch
+    if hiding and not without_cuda:
+        return Finding(
+            "lacks",
+            f"{lists} does not see it, because {VISIBLE} is {hiding[VISIBLE]!r}",
+            f"unset {VISIBLE}, or give it numbers or UUIDs of nvidia-smi -L",
+        )
     cuda = str(found.torch_details.get("cuda") or "").partition(".")[0]
     oldest = OLDEST_DRIVERS.get(int(cuda)) if cuda.isdecimal() else None
     major = gpu.driver.partition(".")[0]
@@ -244,7 +198,7 @@ def _unseen(found: Probe, gpu: Gpu) -> Finding:
             f"install driver {oldest} or newer, or the torch build for an older CUDA "
             "(pytorch.org/get-started)",
         )
-    build = "is built without CUDA" if "+cpu" in found.torch else "does not find it"
+    build = "is built without CUDA" if without_cuda else "does not find it"
     return Finding(
         "lacks",
         f"{lists} {build}",

@@ -10,7 +10,7 @@ import os
 import platform
 import re
 import subprocess
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +38,10 @@ SUITE = Path(start.SUITE).resolve()
 # The parts of the suite that measure; the others only read results.
 MEASURES = ("ab", "core", "engine", "host", "plan", "worker", "start.py")
 GIT_S = 20  # after which an answer of git counts as none
+# Why no commit is known; other reasons say themselves what to do.
+NO_GIT = "git is not installed"
+NO_REPOSITORY = "this is not a git repository"
+NO_COMMIT = "the repository has no commit yet"
 PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
 # What torch and the driver tell of a GPU → how messages name it.
 FIXED_OF_GPUS = {
@@ -47,19 +51,34 @@ FIXED_OF_GPUS = {
     "power_limit_w": "power limit",
     "mig": "MIG mode",
 }
-WANTED_FLAGS = ("avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma")
+WANTED_FLAGS = (
+    "avx2", "avx512f", "avx512_bf16", "amx_bf16", "avx512_fp16", "amx_tile", "fma",
+    "asimddp", "asimdhp", "bf16", "i8mm", "sve", "sve2",  # of ARM
+)  # fmt: skip
+# Implementer and part of common ARM cores (util-linux, sys-utils/lscpu-arm.c).
+ARM_CORES = {
+    ("0x41", "0xd03"): "Cortex-A53",
+    ("0x41", "0xd05"): "Cortex-A55",
+    ("0x41", "0xd08"): "Cortex-A72",
+    ("0x41", "0xd0b"): "Cortex-A76",
+    ("0x41", "0xd0c"): "Neoverse-N1",
+    ("0x41", "0xd40"): "Neoverse-V1",
+    ("0x41", "0xd49"): "Neoverse-N2",
+    ("0x41", "0xd4f"): "Neoverse-V2",
+}
 
 
-def machine(accelerators: Mapping[str, str]) -> dict[str, Any]:
+def machine(accelerators: Mapping[str, str], proc: Path = PROC) -> dict[str, Any]:
     """Return the stable details of the machine, and `machine_id`, a digest of them.
 
     accelerators: device name → name that its driver reports.
     """
+    flags = _cpu_flags(proc)
     stable = {
         "system": platform.system(),
         "architecture": platform.machine(),
-        "cpu_model": cpu_model(),
-        "cpu_flags": [flag for flag in WANTED_FLAGS if flag in _cpu_flags()],
+        "cpu_model": cpu_model(proc),
+        "cpu_flags": [flag for flag in WANTED_FLAGS if flag in flags],
         "cores": psutil.cpu_count(logical=False),
         "processors": psutil.cpu_count(),
         "memory_gib": round(psutil.virtual_memory().total / 2**30),
@@ -147,12 +166,12 @@ def fixed_details(machine: Mapping[str, Any], around: Mapping[str, Any]) -> dict
         "number of processors allowed": machine["affinity"],
         "set of processors allowed": machine.get("processors_allowed"),
         "quota of processors": machine["quota_cores"],
-        **_fixed_of_gpus(machine.get("gpus", {})),
+        **fixed_of_gpus(machine.get("gpus", {})),
         **{f"environment variable {name}": value for name, value in around["variables"].items()},
     }
 
 
-def _fixed_of_gpus(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+def fixed_of_gpus(gpus: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
     """Return the details of each GPU on which figures depend, by device.
 
     Whether the driver stays loaded (persistence) changes no figure.
@@ -177,6 +196,14 @@ def git_state(folder: Path) -> dict[str, Any]:
         "git_dirty": None if changes is None else bool(changes),
         "git_changes": of_changes,
     }
+
+
+def is_new_to_git(folder: Path, files: Iterable[Path]) -> bool:
+    """Return whether one of these files lies in the repository, neither tracked nor ignored."""
+    top = git.top_of(folder)
+    inside = [str(one) for one in files if one.is_relative_to(top)]
+    others = ("--literal-pathspecs", "ls-files", "--others", "--exclude-standard", "-z", "--")
+    return bool(inside) and bool(_git(top, *others, *inside))
 
 
 def digest(file: Path) -> str | None:
@@ -245,12 +272,14 @@ def no_commit(folder: Path) -> str | None:
     try:
         done = git.asked(folder, "rev-parse", "--verify", "HEAD", timeout_s=GIT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
+        if isinstance(error, FileNotFoundError) and folder.is_dir():
+            return NO_GIT
         return f"git: {getattr(error, 'strerror', None) or 'it did not answer within 20 s'}"
     if done.returncode == 0:
         return None
     if (why := refused_by_git(done.stderr)) is not None:
         return why
-    return "the repository has no commit yet"
+    return NO_COMMIT
 
 
 def refused_by_git(said: str) -> str | None:
@@ -259,7 +288,7 @@ def refused_by_git(said: str) -> str | None:
     said: the message of git, in English.
     """
     if "not a git repository" in said:
-        return "this is not a git repository"
+        return NO_REPOSITORY
     if owned := re.search(r"detected dubious ownership in repository at '(.*)'", said):
         mend = command("git", "config", "--global", "--add", "safe.directory", owned[1])
         return f"the repository {owned[1]} belongs to another user; if you trust it: {mend}"
@@ -298,17 +327,44 @@ def last_cache_bytes(processors: Collection[int] | None = None, sys: Path = SYS)
     return sum(size for (level, _), size in sizes.items() if level == last) or None
 
 
-def _cpuinfo(key: str) -> str:
+def _cpuinfo(key: str, proc: Path) -> list[str]:
+    """Return the different values of a key, in the order of the processors."""
     try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+        text = (proc / "cpuinfo").read_text(encoding="utf-8", errors="replace")
     except OSError:
+        return []
+    found = re.findall(rf"^{key}[ \t]*:[ \t]*(.*)$", text, re.MULTILINE)
+    return list(dict.fromkeys(one.strip() for one in found if one.strip()))
+
+
+def cpu_model(proc: Path = PROC) -> str:
+    """Return the name of the processor.
+
+    Linux tells no name of an ARM processor: its cores have numbers, several where they differ.
+    """
+    named = _cpuinfo("model name", proc)[:1] or [", ".join(_arm_cores(proc)) or _of_macos()]
+    return named[0] or platform.processor() or platform.machine()
+
+
+def _arm_cores(proc: Path) -> list[str]:
+    makers = _cpuinfo("CPU implementer", proc)
+    return sorted(
+        ARM_CORES.get((maker, part), f"ARM {maker} {part}")
+        for maker in makers[:1]
+        for part in _cpuinfo("CPU part", proc)
+    )
+
+
+def _of_macos() -> str:
+    if platform.system() != "Darwin":
         return ""
-    found = re.search(rf"^{key}\s*:\s*(.*)$", text, re.MULTILINE)
-    return found[1] if found else ""
-
-
-def cpu_model() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
+    try:
+        asked = ("sysctl", "-n", "machdep.cpu.brand_string")
+        return subprocess.run(
+            asked, capture_output=True, encoding="utf-8", timeout=GIT_S, check=True
+        ).stdout.strip()
+    except (OSError, subprocess.SubprocessError):
+        return ""
 
 
 def has_bfloat16() -> bool:
@@ -316,8 +372,10 @@ def has_bfloat16() -> bool:
     return not _cpu_flags().isdisjoint(("avx512_bf16", "amx_bf16", "bf16"))
 
 
-def _cpu_flags() -> set[str]:
-    return set((_cpuinfo("flags") or _cpuinfo("Features")).split())
+def _cpu_flags(proc: Path = PROC) -> set[str]:
+    """Return those of the first processor."""
+    found = _cpuinfo("flags", proc) or _cpuinfo("Features", proc)
+    return set(found[0].split()) if found else set()
 
 
 def _first_line(path: Path) -> str | None:

@@ -75,6 +75,9 @@ def _preference(places: KernelFolders) -> Iterator[Finding]:
 def _capped(places: KernelFolders) -> Iterator[Finding]:
     folder = places.processors / "cpu0/cpufreq"
     limit, highest = _number(folder / "scaling_max_freq"), _number(folder / "cpuinfo_max_freq")
+    if _number(places.processors / "intel_pstate/no_turbo"):
+        # Older kernels still tell the boosted rate then, to which nothing can raise the limit.
+        highest = _number(folder / "base_frequency")
     if limit is not None and highest and limit < CAPPED * highest:
         yield Finding(
             "spoils",
@@ -151,16 +154,30 @@ class Counters:
 
 def counters(places: KernelFolders) -> Counters:
     """Read them now."""
-    files = places.processors.glob("cpu[0-9]*/thermal_throttle/*_throttle_count")
-    throttled = [int(one) for file in files if (one := _number(file)) is not None]
+    throttled = _throttle_counts(places)
     words = read_text(places.proc / "stat").partition("\n")[0].split()
     ticks = [float(one) for one in words[1:9]] if words[:1] == ["cpu"] else []
     return Counters(
         virtual=" hypervisor" in read_text(places.proc / "cpuinfo"),
-        throttled=sum(throttled) if throttled else None,
+        throttled=sum(throttled.values()) if throttled else None,
         stolen=ticks[7] if len(ticks) > 7 else 0.0,
         ticks=sum(ticks),
     )
+
+
+def _throttle_counts(places: KernelFolders) -> dict[tuple[str, ...], int]:
+    """Return each count once: all processors of a core, or of a package, show the same one."""
+    found: dict[tuple[str, ...], int] = {}
+    for file in places.processors.glob("cpu[0-9]*/thermal_throttle/*_throttle_count"):
+        processor = file.parents[1]
+        package, core = (
+            read_text(processor / "topology" / name).strip() or processor.name
+            for name in ("physical_package_id", "core_id")
+        )
+        whole = file.name.startswith("package")
+        if (count := _number(file)) is not None:
+            found[(file.name, package, "" if whole else core)] = int(count)
+    return found
 
 
 def grown(before: Counters, after: Counters) -> Iterator[Finding]:

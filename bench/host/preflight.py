@@ -5,7 +5,7 @@ It reads /proc and /sys of Linux.  A check whose file is missing gives no warnin
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from bench.host import allocators, environment
 BUSY_CHECK_S = 0.25  # long enough to tell a busy process from one that woke up for a moment
 BUSY_SHARE = 0.5  # of one processor
 LOAD_SHARE = 0.5  # of the processors
+SIBLINGS = "topology/thread_siblings_list"  # processors of one core
 SWAP_BYTES = 100 * 2**20  # idle processes always have some memory in swap
 
 
@@ -35,20 +36,50 @@ class KernelFolders:
 def warnings(
     folders: KernelFolders | None = None,
     pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
-    allowed: int | None = None,
+    allowed: Sequence[int] | None = None,
+    threads: int | None = None,
 ) -> list[str]:
     """Return one line for each thing that could disturb a measurement now.
 
     pause:   waits for BUSY_CHECK_S; processes that compute meanwhile are busy.
-    allowed: number of processors that this process may use; None = ask the system.
+    allowed: numbers of the processors that this process may use; None = ask the system.
+    threads: that will compute; None = as many as there are processors.
     """
+    return [*disturbances(folders, pause), *too_many_threads(folders, allowed, threads)]
+
+
+def most_threads(asked: Iterable[str | None], auto: int | None) -> int | None:
+    """Return the largest number of threads of some cases; None = unknown.
+
+    asked: values of the axis.  auto: torch's own choice, as the probe finds it.
+    """
+    found = [auto if one is None or one == "auto" else int(one) for one in asked]
+    known = [one for one in found if one is not None]
+    return max(known) if known and len(known) == len(found) else None
+
+
+def too_many_threads(
+    folders: KernelFolders | None = None,
+    allowed: Sequence[int] | None = None,
+    threads: int | None = None,
+) -> list[str]:
+    """Return a line if more threads compute than there are cores, or than a quota allows."""
     folders = folders or KernelFolders()
-    threads = allowed or environment.affinity() or os.cpu_count() or 1
+    numbers = processors(allowed)
+    used = min(len(numbers), threads or len(numbers))
+    found = _quota(folders, len(numbers), used), _siblings(folders, numbers, used)
+    return [text for text in found if text]
+
+
+def disturbances(
+    folders: KernelFolders | None = None,
+    pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
+) -> list[str]:
+    """Return one line for each thing but the number of threads."""
+    folders = folders or KernelFolders()
     found = (
-        _load(folders, threads),
+        _load(folders),
         _busy(folders, pause),
-        _quota(folders, threads),
-        _siblings(folders, threads),
         _governor(folders),
         _battery(folders),
         _swap(folders),
@@ -57,12 +88,15 @@ def warnings(
     return [text for text in found if text]
 
 
-def _load(folders: KernelFolders, threads: int) -> str | None:
+def _load(folders: KernelFolders) -> str | None:
+    """Compare the load with all processors of the machine: it is the load of all of them."""
     load = _number((read_text(folders.proc / "loadavg").split() or [""])[0])
-    if load <= LOAD_SHARE * threads:
+    names = (line.partition(" ")[0] for line in read_text(folders.proc / "stat").splitlines())
+    there = sum(name.removeprefix("cpu").isdecimal() for name in names) or os.cpu_count() or 1
+    if load <= LOAD_SHARE * there:
         return None
     return (
-        f"the machine is busy (load {load:.1f} on {number_of(threads, 'processor')}): "
+        f"the machine is busy (load {load:.1f} on {number_of(there, 'processor')}): "
         "expect wide intervals"
     )
 
@@ -103,24 +137,32 @@ def _ticks(proc: Path) -> Iterator[tuple[str, int]]:
             yield folder.name, int(_number(fields[11]) + _number(fields[12]))
 
 
-def _quota(folders: KernelFolders, threads: int) -> str | None:
+def processors(allowed: Sequence[int] | None = None) -> Sequence[int]:
+    """Return the numbers of the processors that this process may use."""
+    return allowed or environment.processors_allowed() or range(os.cpu_count() or 1)
+
+
+def _quota(folders: KernelFolders, there: int, threads: int) -> str | None:
     quota = environment.quota_cores(folders.proc, folders.groups)
     if quota is None or quota >= threads:
         return None
     return (
-        f"the container may use {quota:g} of {number_of(threads, 'processor')} and is "
+        f"the container may use {quota:g} of {number_of(there, 'processor')} and is "
         "halted beyond that: "
         f"--threads {max(1, int(quota))}"
     )
 
 
-def _siblings(folders: KernelFolders, threads: int) -> str | None:
-    shared = [
-        read_text(path).strip()
-        for path in folders.processors.glob("cpu[0-9]*/topology/thread_siblings_list")
-    ]
+def cores_of(folders: KernelFolders, allowed: Sequence[int]) -> list[str]:
+    """Return for each of these processors what those of its core share; empty if unknown."""
+    shared = (read_text(folders.processors / f"cpu{number}" / SIBLINGS) for number in allowed)
+    return [text for one in shared if (text := one.strip())]
+
+
+def _siblings(folders: KernelFolders, allowed: Sequence[int], threads: int) -> str | None:
+    shared = cores_of(folders, allowed)
     cores = len(set(shared))
-    if not cores or cores >= min(threads, len(shared)):
+    if cores >= min(threads, len(shared)):
         return None
     return (
         f"{len(shared)} processors are {number_of(cores, 'core')} (SMT): use at most "

@@ -14,9 +14,11 @@ from bench.core.subject import parse
 from bench.host import helper
 from bench.host.environment import digest
 from bench.host.interpreter import HERE, START_S, Place
-from bench.host.probed import Probe, Source, SubjectFound
+from bench.host.probed import OF_WEIGHTS, Probe, Source, SubjectFound
 
 _PROBE: Decoder[Probe] = Decoder(Probe, "answer of a probe")
+LOOK_AT_IT = "look at what it does"
+BY_FLAG = f"give --timeout, or {LOOK_AT_IT}"
 
 
 class ProbeError(UserError):
@@ -38,6 +40,7 @@ def look(
     timeout_s: float,
     place: Place = HERE,
     weights: str | None = None,
+    slow: str = BY_FLAG,
 ) -> Probe:
     """Start a probe and wait for it.  Raises ProbeError.
 
@@ -47,11 +50,12 @@ def look(
     subjects:  names; those that end in `/*` have their layers listed.
     inputs:    input by subject without its layer; a subject that is missing uses its own.
     timeout_s: for importing and building the subjects, in addition to START_S.
+    slow:      what to do about a subject that takes longer; LOOK_AT_IT without such a flag.
     """
-    found = _look(subjects, inputs, timeout_s, place, weights)
+    found = _look(subjects, inputs, timeout_s, place, weights, slow)
     if weights is None or (of_file := digest(Path(weights))) is None:
         return found
-    name = f"weights {Path(weights).name}"
+    name = f"{OF_WEIGHTS}{Path(weights).name}"
     given = Source(file=weights, digest=of_file)
     return dataclasses.replace(found, sources={**found.sources, name: given})
 
@@ -62,23 +66,24 @@ def _look(
     timeout_s: float,
     place: Place,
     weights: str | None,
+    slow: str,
 ) -> Probe:
     """All subjects in one probe or, where one of them ends it, each in its own."""
     try:
-        return _ask(subjects, inputs, timeout_s, place, weights)
+        return _ask(subjects, inputs, timeout_s, place, weights, slow)
     except ProbeError:
         wholes = list(dict.fromkeys(parse(one).whole for one in subjects))
         if len(wholes) < 2:
             raise
     # One subject ends the probe: probe each alone, so that only the rows of that one fail.
-    found = _ask((), {}, timeout_s, place, weights)
+    found = _ask((), {}, timeout_s, place, weights, slow)
     seen: dict[str, SubjectFound] = {}
     sources: dict[str, Source] = {}
     lost: list[str] = []
     for whole in wholes:
         own = [one for one in subjects if parse(one).whole == whole]
         try:
-            alone = _ask(own, inputs, timeout_s, place, weights)
+            alone = _ask(own, inputs, timeout_s, place, weights, slow)
             seen |= alone.subjects
             sources |= alone.sources
         except ProbeError as error:
@@ -109,6 +114,7 @@ def _ask(
     timeout_s: float,
     place: Place,
     weights: str | None,
+    slow: str,
 ) -> Probe:
     """One probe process.  Raises ProbeError."""
     shown, limit_s = ", ".join(subjects) or "torch", START_S + timeout_s
@@ -116,9 +122,13 @@ def _ask(
     try:
         return helper.ask("bench.worker.probe", request, _PROBE, limit_s, place=place)
     except helper.HelperLate:
+        if not subjects:
+            raise ProbeError(
+                f"importing torch took more than {limit_s:.0f} s; end other work, and see whether "
+                f"it is installed on a slow disk ({place.python})"
+            ) from None
         raise ProbeError(
-            f"importing and building {shown} took more than {limit_s:.0f} s; "
-            "give --timeout, or look at what it does"
+            f"importing and building {shown} took more than {limit_s:.0f} s; {slow}"
         ) from None
     except helper.HelperEnded as error:
         raise ProbeError(

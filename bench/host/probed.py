@@ -7,6 +7,8 @@ from typing import Any, ClassVar, Self
 
 from bench.core.records import STRICT
 
+OF_WEIGHTS = "weights "  # the name of a source that is no module begins so
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuDetails:
@@ -120,6 +122,11 @@ class Probe:
             for name, one in self.devices.items()
             if one.gpu is not None
         }
+
+    @property
+    def modules(self) -> dict[str, Source]:
+        """The sources without a file of weights."""
+        return {name: one for name, one in self.sources.items() if not name.startswith(OF_WEIGHTS)}
 
     @property
     def digests(self) -> dict[str, str]:

@@ -16,9 +16,9 @@ import pydantic
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
-from bench.core.subject import SHIPPED, SubjectError, inside, parse
+from bench.core.subject import SHIPPED, SubjectError, parse
 from bench.core.text import plain, short_words
-from bench.start import roots
+from bench.plan.subject_files import named
 
 # The sweeps that ship: of `bench run` (for the ConvNet, for a subject that is named, and with
 # --quick), `bench profile` and `bench ab`.
@@ -121,7 +121,7 @@ def _values(name: str, value: Any, check: Callable[[Any], str]) -> tuple[str, ..
 
 
 def _subject(value: Any) -> str:
-    found = inside(str(value), roots())
+    found = named(str(value))
     parse(found)
     return found
 

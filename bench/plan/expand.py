@@ -15,6 +15,7 @@ from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.row_names import NOT_SETTINGS
 from bench.core.subject import SHIPPED, layer_name, layer_text, parse
+from bench.core.text import command
 from bench.host.probed import Device, Layer, Probe, SubjectFound
 from bench.plan.config import Config, On, Sweep, layers_of
 
@@ -181,7 +182,7 @@ def _smaller_layers(sweep: Sweep, probe: Probe) -> dict[str, str]:
     found = {parse(name).whole: probe.subjects[parse(name).whole] for name in wholes}
     return {
         whole: f"of the {len(one.layers)} layers of {whole} the {sweep.most_layers} that compute "
-        f"the most are measured; --subject {whole}/* measures all"
+        f"the most are measured; {command('--subject', f'{whole}/*')} measures all"
         for whole, one in found.items()
         if sweep.most_layers is not None and len(one.layers) > sweep.most_layers
     }
@@ -365,9 +366,10 @@ def _emulated(settings: Mapping[str, str], sweep: Sweep, device: Device) -> str 
     """Return why bfloat16 is left out of a sweep without emulated arithmetic."""
     if sweep.emulated or device.has_bfloat16:
         return None
-    if "bfloat16" not in (settings["amp"], settings["dtype"]):
+    axis = next((name for name in ("amp", "dtype") if settings[name] == "bfloat16"), None)
+    if axis is None:
         return None
-    return f"{device.shown} has no instructions for bfloat16; --amp bfloat16 measures it"
+    return f"{device.shown} has no instructions for bfloat16; --{axis} bfloat16 measures it"
 
 
 def has_images(input_: str) -> bool:

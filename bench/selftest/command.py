@@ -49,8 +49,7 @@ def run(*, quick: bool) -> int:
         console.print(summary(lines), highlight=False)
     if stopped:
         console.print(Text(f"the selftest stopped: {stopped}"))
-        return NOTHING
-    return code(lines)
+    return code(lines, stopped=bool(stopped))
 
 
 def _measure(found: Probe, quick: bool, lines: list[Line]) -> None:
@@ -114,9 +113,9 @@ def summary(lines: Sequence[Line]) -> str:
     return ", ".join(f"{count} {verdict}" for verdict, count in counts.items())
 
 
-def code(lines: Sequence[Line]) -> int:
-    """Return the exit code: 1 if a check failed, 4 if all were skipped, else 0."""
+def code(lines: Sequence[Line], *, stopped: bool = False) -> int:
+    """Return the exit code: 1 if a check failed, 4 if all were skipped or it stopped, else 0."""
     verdicts = {line.result.verdict for line in lines}
     if "FAILED" in verdicts:
         return WRONG
-    return OK if "ok" in verdicts else NOTHING
+    return OK if "ok" in verdicts and not stopped else NOTHING

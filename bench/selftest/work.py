@@ -23,6 +23,8 @@ from bench.core.records import Case, Entry, Failure, Measurement, StaticMetrics
 from bench.engine.requests import request
 from bench.engine.workers import WorkerPool
 from bench.host import allocators, helper
+from bench.host.environment import PROC
+from bench.host.preflight import read_text
 from bench.plan.config import RunOptions
 from bench.results.run_directory import Folders
 from bench.selftest.expectations import Result
@@ -205,4 +207,16 @@ def processors() -> list[int]:
 def busy_share() -> float:
     """Return the load of the busiest of our processors while the suite does nothing, 0 to 1."""
     shares = psutil.cpu_percent(interval=LOOK_S, percpu=True)
-    return max((shares[one] for one in processors() if one < len(shares)), default=0.0) / 100
+    return busiest(shares, read_text(PROC / "stat"), processors()) / 100
+
+
+def busiest(shares: Sequence[float], stat: str, allowed: Sequence[int]) -> float:
+    """Return the largest share of the allowed processors.
+
+    shares: in the order of /proc/stat, in which processors that are switched off are missing.
+    stat:   its text; empty: the system has none, and numbers its processors without gaps.
+    """
+    told = (line.partition(" ")[0].removeprefix("cpu") for line in stat.splitlines())
+    numbers = [int(one) for one in told if one.isdecimal()] or range(len(shares))
+    by_number = dict(zip(numbers, shares, strict=False))  # one may have just been switched on
+    return max((by_number.get(one, 0.0) for one in allowed), default=0.0)

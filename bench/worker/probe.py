@@ -161,6 +161,17 @@ def _device_name(type_: str, index: int) -> str:
 
 def subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectFound:
     """Build a subject once, and call it once if its layers are asked for."""
+    try:
+        return _subject(whole, want_layers, given)
+    except SystemExit as error:  # a script without a guard, which ends, or parses arguments
+        text = " ".join(str(error).split())[:300]
+        return probed.SubjectFound.unknown(
+            f"{whole}: its code called sys.exit({text}) when it was imported or built; put what a "
+            'script does under `if __name__ == "__main__":`'
+        )
+
+
+def _subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectFound:
     ref = parse(whole)
     try:
         module = build(ref)

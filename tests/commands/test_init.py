@@ -22,7 +22,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def finds(monkeypatch: pytest.MonkeyPatch, **found: SubjectFound) -> None:
     subjects = {f"net:{name}": one for name, one in found.items()}
     probe = Probe(torch="2.13.0", torch_details={}, devices=CPU, subjects=subjects)
-    monkeypatch.setattr("bench.host.probe.look", lambda *_: probe)
+    monkeypatch.setattr("bench.host.probe.look", lambda *_, **__: probe)
 
 
 def planned(folder: Path, **found: SubjectFound) -> expand.Plan:
@@ -75,6 +75,16 @@ def test_the_file_has_the_settings_of_a_run_without_one(
     flags = {"device": ("cpu", "cuda:0")}
     own = config.load(None, default=config.OWN, subjects=("net:make",), flags=flags)
     assert settings(config.load(folder / "bench.toml", flags=flags)) == settings(own)
+
+
+@pytest.mark.parametrize("given", ["3x224x224", "3, 224, 224", "", "3,0,224"])
+def test_an_input_that_a_run_would_refuse_is_refused_before_anything_is_written(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, given: str
+) -> None:
+    finds(monkeypatch, make=SubjectFound(has_inputs=True))
+    with pytest.raises(InitError, match=rf"^--input: input is '{given}'; expected e\.g\. 3,224"):
+        init.run(Asked(subject="net:make", input=given))
+    assert not (folder / "bench.toml").exists()
 
 
 def test_what_is_commented_out_can_be_put_in(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +146,7 @@ def test_the_name_of_a_subject_may_hold_what_toml_would_read(
         devices=CPU,
         subjects={name: SubjectFound(has_inputs=True)},
     )
-    monkeypatch.setattr("bench.host.probe.look", lambda *_: probe)
+    monkeypatch.setattr("bench.host.probe.look", lambda *_, **__: probe)
     init.run(Asked(subject=name))
     assert config.load(folder / "bench.toml").sweeps[0].subjects == (name,)
 

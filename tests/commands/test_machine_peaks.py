@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bench.commands.machine_peaks import MachinePeaks, told
+from bench.commands.machine_peaks import MachinePeaks, store, told
 from bench.core.records import Case
 from bench.host.kept_peaks import Store
 from bench.results import run_directory, run_json
@@ -119,3 +119,35 @@ def test_peaks_that_cannot_be_measured_are_said(tmp_path: Path, build: Build) ->
         "note: its peaks are unknown, so no row is held against them (cpu: no such device)"
     ]
     assert machine_of(directory)["peaks"] == {}
+
+
+HOST = {"machine_id": "m1", "governor": "performance", "gpus": {"cuda:0": {"power_limit_w": 700.0}}}
+
+
+@pytest.mark.parametrize(
+    ("machine", "variables"),
+    [
+        ({}, {"DNNL_MAX_CPU_ISA": "SSE41"}),
+        ({}, {"NVIDIA_TF32_OVERRIDE": "0"}),
+        ({"gpus": {"cuda:0": {"power_limit_w": 200.0}}}, {}),
+        ({"governor": "powersave"}, {}),
+    ],
+)
+def test_peaks_under_what_slows_the_machine_serve_no_run_without_it(
+    tmp_path: Path, machine: dict[str, Any], variables: dict[str, str]
+) -> None:
+    home = {"HOME": str(tmp_path)}
+    slow = store({**HOST, **machine}, {"torch": "2.13.0"}, {**home, **variables})
+    slow.save([CPU], {"cpu": [SWEEP]}, NOON)
+    assert store(HOST, {"torch": "2.13.0"}, home).load([CPU], NOON) == {}
+    assert list(slow.load([CPU], NOON)) == ["cpu"]
+
+
+def test_what_changes_no_rate_leaves_the_kept_peaks_in_use(tmp_path: Path) -> None:
+    home = {"HOME": str(tmp_path)}
+    store(HOST, {"torch": "2.13.0"}, home).save([CPU], {"cpu": [SWEEP]}, NOON)
+    awake = {"gpus": {"cuda:0": {"power_limit_w": 700.0, "persistence": True}}}
+    again = store(
+        {**HOST, **awake}, {"torch": "2.13.0"}, {**home, "TORCH_HOME": "/t", "EDITOR": "e"}
+    )
+    assert list(again.load([CPU], NOON)) == ["cpu"]

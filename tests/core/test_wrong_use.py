@@ -26,6 +26,11 @@ INTEGER = "Input should be a valid integer, unable to parse string as an integer
             ["run", "--budget", "abc"],
             "--budget: 'abc' is not understood; expected a number",
         ),
+        (
+            "Invalid value for '--budget': 'abc' is not a valid float.",
+            ["run", "--budget", "60", "--budget=abc"],
+            "--budget: 'abc' is not understood; expected a number",
+        ),
         ("Missing option '--baseline'.", ["check"], "Missing option '--baseline'"),
         ("No such command 'plot'.\n", ["plot"], "No such command 'plot'"),
         (

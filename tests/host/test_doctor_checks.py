@@ -11,8 +11,8 @@ from rich.console import Console
 
 from bench.commands import doctor
 from bench.host import doctor_checks, preflight
-from bench.host.doctor_checks import Gpu
 from bench.host.finding import Finding
+from bench.host.listed_gpus import Gpu
 from bench.host.probe import ProbeError
 from bench.host.probed import Device, Probe
 from tests.worker.process.test_limits import lay
@@ -102,6 +102,40 @@ def test_variables_that_set_another_number_of_threads_are_found(found: Found) ->
     assert one.text == "OMP_NUM_THREADS=1 sets the threads of torch; 2 processors may be used"
 
 
+def two_cores_of_two(quota: str = "max 100000\n") -> dict[str, str]:
+    """Four processors; a control group with this quota."""
+    siblings = "sys/devices/system/cpu/cpu{}/topology/thread_siblings_list"
+    files = {siblings.format(one): f"{one % 2},{one % 2 + 2}\n" for one in range(4)}
+    return {**files, "proc/self/cgroup": "0::/\n", "groups/cpu.max": quota}
+
+
+def with_threads(count: int) -> Probe:
+    probe = torch(Device(name="cuda:0", shown="NVIDIA H100"))
+    return dataclasses.replace(probe, torch_details={**probe.torch_details, "threads": count})
+
+
+def test_threads_that_torch_takes_by_itself_spoil_nothing_where_each_has_a_core(
+    found: Found, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bench.host.environment.processors_allowed", lambda: [0, 1, 2, 3])
+    assert odd(found(two_cores_of_two(), with_threads(2))) == []
+    (one,) = odd(found(two_cores_of_two(), with_threads(4)))
+    assert one == Finding(
+        "spoils", "4 processors are 2 cores (SMT)", "use at most 2 threads (--threads 2)"
+    )
+
+
+@pytest.mark.parametrize(("count", "spoils"), [("4", 0), ("2", 0), ("1", 0), ("3", 1)])
+def test_a_variable_that_sets_a_thread_for_each_core_or_for_the_quota_is_right(
+    found: Found, monkeypatch: pytest.MonkeyPatch, count: str, spoils: int
+) -> None:
+    monkeypatch.setattr("bench.host.environment.affinity", lambda: 4)
+    monkeypatch.setattr("bench.host.environment.processors_allowed", lambda: [0, 1, 2, 3])
+    files = two_cores_of_two(quota="150000 100000\n")
+    asked = {"OMP_NUM_THREADS": count}
+    assert len(odd(found(files, with_threads(1), variables=asked))) == spoils
+
+
 def test_a_missing_compiler_is_named_with_what_it_is_for(found: Found) -> None:
     card = Device(name="cuda:0", shown="a card")
     (one,) = odd(found(probe=torch(card, compiler=None)))
@@ -109,6 +143,12 @@ def test_a_missing_compiler_is_named_with_what_it_is_for(found: Found) -> None:
         "lacks",
         "no C++ compiler: torch.compile cannot work on the CPU",
     )
+
+
+def test_a_variable_that_names_no_compiler_is_named(found: Found) -> None:
+    card = Device(name="cuda:0", shown="a card")
+    (one,) = odd(found(probe=torch(card, compiler=None), variables={"CXX": "g++-99"}))
+    assert one.mend == "unset CXX, which is 'g++-99', or let it name a C++ compiler"
 
 
 def test_a_gpu_on_which_nothing_can_be_compiled_is_named_once_with_what_to_install(
@@ -140,6 +180,35 @@ def test_a_gpu_that_torch_does_not_find_is_told_apart_from_no_gpu(found: Found) 
     )
     first, *_ = odd(found(probe=torch(version="2.13.0+cu130"), gpus=(CARD,)))
     assert first.text.endswith("torch 2.13.0+cu130 does not find it")
+
+
+@pytest.mark.parametrize("value", ["", "-1", "7", "GPU-ff", "NoDevFiles"])
+def test_a_gpu_that_a_variable_hides_needs_no_other_torch(found: Found, value: str) -> None:
+    probe = dataclasses.replace(
+        torch(version="2.13.0+cu130"), torch_details={"compiler": "/bin/g++", "cuda": "13.0"}
+    )
+    (one,) = odd(found(probe=probe, gpus=(CARD,), variables={"CUDA_VISIBLE_DEVICES": value}))
+    assert one == Finding(
+        "lacks",
+        "NVIDIA's driver 550.54 lists NVIDIA H100, and torch 2.13.0+cu130 does not see it, because "
+        f"CUDA_VISIBLE_DEVICES is {value!r}",
+        "unset CUDA_VISIBLE_DEVICES, or give it numbers or UUIDs of nvidia-smi -L",
+    )
+
+
+def test_a_torch_of_any_packager_without_cuda_is_told(found: Found) -> None:
+    probe = dataclasses.replace(
+        torch(version="2.13.0"), torch_details={"compiler": "/bin/g++", "cuda": None}
+    )
+    first, *_ = odd(found(probe=probe, gpus=(CARD,), variables={"CUDA_VISIBLE_DEVICES": ""}))
+    assert first.text.endswith("torch 2.13.0 is built without CUDA")
+
+
+def test_a_cap_of_a_gpu_that_is_hidden_spoils_nothing(found: Found) -> None:
+    gpus = (card(index="0"), card(power_limit_w=350.0))
+    assert odd(found(gpus=gpus, variables={"CUDA_VISIBLE_DEVICES": "0"})) == []
+    (one,) = odd(found(gpus=gpus, variables={"CUDA_VISIBLE_DEVICES": "1"}))
+    assert one.text.startswith("GPU 1 is capped")
 
 
 def test_a_capped_gpu_is_found(found: Found) -> None:
@@ -235,6 +304,48 @@ def test_without_torch_the_check_says_so_and_ends(
     assert last.text == "torch cannot be used: no module named torch"
 
 
+@pytest.mark.parametrize(
+    ("why", "mend"),
+    [
+        ("the probe of torch ended with exit code 1: ModuleNotFoundError: No module named 'torch'",
+         "install torch for this Python"),
+        ("/tmp/bench-probe-x: No space left on device; make room there", None),
+        ("importing torch took more than 120 s; end other work", None),
+    ],
+)  # fmt: skip
+def test_torch_is_to_be_installed_only_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str, mend: str | None
+) -> None:
+    monkeypatch.setattr("bench.host.environment.no_commit", lambda _: None)
+
+    def broken() -> Probe:
+        raise ProbeError(why)
+
+    *_, last = doctor_checks.findings(
+        broken, preflight.KernelFolders(tmp_path, tmp_path, tmp_path), {}, tmp_path, list, list
+    )
+    assert last == Finding("spoils", f"torch cannot be used: {why}", mend)
+
+
+@pytest.mark.parametrize(
+    ("why", "mend"),
+    [
+        ("git is not installed", "install git, and run in a git repository"),
+        ("this is not a git repository", "run in a git repository"),
+        ("the repository has no commit yet", "commit the code first"),
+        ("the repository /x belongs to another user; if you trust it: git config", ""),
+    ],
+)
+def test_a_commit_that_is_not_known_has_the_remedy_of_its_own_reason(
+    found: Found, monkeypatch: pytest.MonkeyPatch, why: str, mend: str
+) -> None:
+    monkeypatch.setattr("bench.host.environment.no_commit", lambda _: why)
+    (one,) = odd(found())
+    assert one.text == f"no commit is stored beside the figures: {why}"
+    assert str(one.mend or "").startswith(mend)
+    assert (one.mend is None) == (not mend)
+
+
 def test_a_disk_that_is_full_is_found(found: Found, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = SimpleNamespace(free=5 * 10**7)
     monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
@@ -268,47 +379,3 @@ def test_the_exit_code_says_whether_something_spoils_figures(
     assert doctor.run(console) == 1
     shown = console.export_text().splitlines()
     assert shown[:3] == ["ok      fine", "lacks   no ? compiler", "        install one"]
-
-
-def test_what_nvidia_smi_prints_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    printed = (
-        "0, NVIDIA H100 80GB HBM3, 550.54, 350.00, 700.00, Enabled, Default, Enabled, Disabled, 2\n"
-        "1, Tesla T4, 550.54, [N/A], ERR!, Disabled, Exclusive_Process, [N/A], [N/A], [N/A]\n"
-    )
-
-    def run(command: list[str], **_: object) -> SimpleNamespace:
-        assert command[0] == "nvidia-smi"
-        return SimpleNamespace(returncode=0, stdout=printed)
-
-    monkeypatch.setattr("subprocess.run", run)
-    assert doctor_checks.nvidia_smi() == [
-        Gpu(
-            "0",
-            "NVIDIA H100 80GB HBM3",
-            "550.54",
-            350.0,
-            700.0,
-            persistence=True,
-            compute_mode="Default",
-            ecc="Enabled",
-            ecc_pending="Disabled",
-            ecc_errors=2,
-        ),
-        Gpu(
-            "1",
-            "Tesla T4",
-            "550.54",
-            None,
-            None,
-            persistence=False,
-            compute_mode="Exclusive_Process",
-        ),
-    ]
-
-
-def test_without_nvidia_smi_no_gpu_is_listed(monkeypatch: pytest.MonkeyPatch) -> None:
-    def run(*_: object, **__: object) -> None:
-        raise FileNotFoundError
-
-    monkeypatch.setattr("subprocess.run", run)
-    assert doctor_checks.nvidia_smi() == []

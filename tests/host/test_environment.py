@@ -141,6 +141,58 @@ def test_which_processors_are_allowed_makes_no_other_machine(
     assert len({one["machine_id"] for one in found}) == 1
 
 
+def test_a_machine_without_git_is_told_that_it_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def asked(*_: object, **__: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", "git")
+
+    monkeypatch.setattr("bench.host.git.asked", asked)
+    assert environment.no_commit(tmp_path) == "git is not installed"
+    assert environment.no_commit(tmp_path / "gone") == "git: No such file or directory"
+
+
+GRAVITON = """\
+processor\t: {number}
+Features\t: fp asimd {features}
+CPU implementer\t: 0x41
+CPU architecture: 8
+CPU part\t: {part}
+
+"""
+
+
+def arm(folder: Path, *cores: tuple[str, str]) -> Path:
+    """/proc of a machine with these cores: part and features."""
+    folder.mkdir()
+    (folder / "cpuinfo").write_text(
+        "".join(
+            GRAVITON.format(number=number, part=part, features=features)
+            for number, (part, features) in enumerate(cores)
+        )
+    )
+    return folder
+
+
+def test_arm_machines_of_one_size_are_told_apart_by_their_cores(tmp_path: Path) -> None:
+    two = arm(tmp_path / "2", *[("0xd0c", "asimddp")] * 2)
+    three = arm(tmp_path / "3", *[("0xd40", "asimddp sve bf16")] * 2)
+    phone = arm(tmp_path / "phone", ("0xd05", ""), ("0xd0b", ""), ("0xfff", ""))
+    names = [environment.cpu_model(one) for one in (two, three, phone)]
+    assert names == ["Neoverse-N1", "Neoverse-V1", "ARM 0x41 0xfff, Cortex-A55, Cortex-A76"]
+    found = [environment.machine({}, one) for one in (two, three, phone)]
+    assert [one["cpu_flags"] for one in found[:2]] == [["asimddp"], ["asimddp", "bf16", "sve"]]
+    assert len({one["machine_id"] for one in found}) == 3
+
+
+def test_a_processor_that_linux_names_has_that_name(tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(
+        "vendor_id\t: GenuineIntel\nmodel name\t: Intel(R) Xeon(R)\nflags\t\t: fpu avx2 bmi\n"
+    )
+    found = environment.machine({}, tmp_path)
+    assert (found["cpu_model"], found["cpu_flags"]) == ("Intel(R) Xeon(R)", ["avx2"])
+
+
 @pytest.mark.slow
 def test_a_difference_is_the_same_whatever_shows_it(tmp_path: Path) -> None:
     def git(*arguments: str) -> None:

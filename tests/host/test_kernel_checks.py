@@ -35,6 +35,17 @@ def found(root: Path, files: dict[str, str]) -> list[Finding]:
             f"{CPUS}/cpu0/cpufreq/scaling_max_freq": "3400000\n",
             f"{CPUS}/cpu0/cpufreq/cpuinfo_max_freq": "3500000\n",
         },
+        {
+            f"{CPUS}/intel_pstate/no_turbo": "1\n",
+            f"{CPUS}/cpu0/cpufreq/scaling_max_freq": "2600000\n",
+            f"{CPUS}/cpu0/cpufreq/cpuinfo_max_freq": "4000000\n",
+            f"{CPUS}/cpu0/cpufreq/base_frequency": "2600000\n",
+        },
+        {
+            f"{CPUS}/intel_pstate/no_turbo": "1\n",
+            f"{CPUS}/cpu0/cpufreq/scaling_max_freq": "2600000\n",
+            f"{CPUS}/cpu0/cpufreq/cpuinfo_max_freq": "4000000\n",
+        },
         {"proc/sys/kernel/perf_event_paranoid": "2\n"},
         {"groups/memory.max": "max\n"},
         {"groups/memory/memory.limit_in_bytes": "9223372036854771712\n"},
@@ -78,6 +89,17 @@ def test_a_machine_as_it_should_be_has_no_finding(tmp_path: Path, files: dict[st
             "spoils",
             "the clock rate is limited to 1.2 GHz of 3.5 GHz",
             "echo 3500000 | sudo tee",
+        ),
+        (
+            {
+                f"{CPUS}/intel_pstate/no_turbo": "1\n",
+                f"{CPUS}/cpu0/cpufreq/scaling_max_freq": "1200000\n",
+                f"{CPUS}/cpu0/cpufreq/cpuinfo_max_freq": "4000000\n",
+                f"{CPUS}/cpu0/cpufreq/base_frequency": "2600000\n",
+            },
+            "spoils",
+            "the clock rate is limited to 1.2 GHz of 2.6 GHz",
+            "echo 2600000 | sudo tee",
         ),
         (
             {"proc/sys/kernel/perf_event_paranoid": "4\n"},
@@ -137,6 +159,20 @@ def test_counters_are_those_of_all_processors(tmp_path: Path) -> None:
     )
     read = kernel_checks.counters(places(tmp_path))
     assert read == Counters(virtual=True, throttled=7, stolen=100.0, ticks=1000.0)
+
+
+def test_heat_that_several_processors_tell_of_is_counted_once(tmp_path: Path) -> None:
+    for number in range(4):  # two packages of one core with two threads
+        lay(
+            tmp_path / CPUS / f"cpu{number}",
+            {
+                "topology/physical_package_id": f"{number // 2}\n",
+                "topology/core_id": "0\n",
+                "thermal_throttle/package_throttle_count": f"{1 + number // 2}\n",
+                "thermal_throttle/core_throttle_count": f"{3 + number // 2}\n",
+            },
+        )
+    assert kernel_checks.counters(places(tmp_path)).throttled == 1 + 2 + 3 + 4
 
 
 def test_a_machine_without_these_files_has_no_counters(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """A look at machines laid out in files: a line for each thing that disturbs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ from tests.worker.process.test_limits import lay
 
 QUIET = {
     "proc/loadavg": "0.10 0.20 0.30 1/200 4711\n",
+    "proc/stat": "cpu  9 0 9 9\n" + "".join(f"cpu{one} 9 0 9 9\n" for one in range(4)) + "intr 5\n",
     "proc/meminfo": "MemTotal: 8000000 kB\nSwapTotal: 4000000 kB\nSwapFree: 3990000 kB\n",
     "proc/self/cgroup": "0::/\n",
     "proc/31/stat": "31 (worker) S 1 31 31 0 -1 0 0 0 0 0 500 20 0 0 20 0 1 0 9 0 0\n",
@@ -34,12 +35,17 @@ Look = Callable[..., list[str]]
 def look(tmp_path: Path) -> Look:
     """Warnings of the quiet machine with some files changed; `later` comes during the look."""
 
-    def one(files: dict[str, str] | None = None, later: dict[str, str] | None = None) -> list[str]:
+    def one(
+        files: dict[str, str] | None = None,
+        later: dict[str, str] | None = None,
+        allowed: Sequence[int] = range(4),
+        threads: int | None = None,
+    ) -> list[str]:
         lay(tmp_path, {**QUIET, **(files or {})})
         folders = preflight.KernelFolders(
             tmp_path / "proc", tmp_path / "sys", tmp_path / "sys/fs/cgroup"
         )
-        return preflight.warnings(folders, lambda: lay(tmp_path, later or {}), allowed=4)
+        return preflight.warnings(folders, lambda: lay(tmp_path, later or {}), allowed, threads)
 
     return one
 
@@ -50,7 +56,7 @@ def test_of_a_quiet_machine_nothing_is_said(look: Look) -> None:
 
 def test_of_a_machine_that_tells_nothing_nothing_is_said(tmp_path: Path) -> None:
     nowhere = preflight.KernelFolders(tmp_path, tmp_path, tmp_path)
-    assert preflight.warnings(nowhere, lambda: None, allowed=4) == []
+    assert preflight.warnings(nowhere, lambda: None, range(4)) == []
 
 
 @pytest.mark.parametrize(
@@ -114,6 +120,69 @@ CPU = "sys/devices/system/cpu"
 )
 def test_what_disturbs_is_said_in_a_line(look: Look, files: dict[str, str], says: str) -> None:
     assert look(files) == [says]
+
+
+def test_the_load_of_a_machine_is_held_against_all_of_its_processors(look: Look) -> None:
+    busy = {"proc/loadavg": "1.90 1.00 0.50 3/200 4711\n"}
+    assert look(busy, allowed=[0]) == []
+    (said,) = look({"proc/loadavg": "2.10 1.00 0.50 3/200 4711\n"}, allowed=[0])
+    assert said.startswith("the machine is busy (load 2.1 on 4 processors)")
+
+
+EIGHT = {
+    f"{CPU}/cpu{one}/topology/thread_siblings_list": f"{one % 4},{one % 4 + 4}\n"
+    for one in range(8)
+}
+
+
+@pytest.mark.parametrize(
+    ("allowed", "says"),
+    [
+        ([0, 1, 2, 3], []),
+        ([1, 6], []),
+        ([0, 4], ["2 processors are 1 core (SMT): use at most 1 thread (--threads 1)"]),
+        (
+            [0, 1, 2, 3, 4, 5],
+            ["6 processors are 4 cores (SMT): use at most 4 threads (--threads 4)"],
+        ),
+    ],
+)
+def test_only_processors_that_may_be_used_are_counted_as_threads_of_a_core(
+    look: Look, allowed: list[int], says: list[str]
+) -> None:
+    assert look(EIGHT, allowed=allowed) == says
+
+
+def test_as_many_threads_as_there_are_cores_disturb_nothing(look: Look) -> None:
+    """torch takes a thread for each core by itself where it has MKL."""
+    assert look(EIGHT, allowed=range(8), threads=4) == []
+    (said,) = look(EIGHT, allowed=range(8), threads=5)
+    assert said == "8 processors are 4 cores (SMT): use at most 4 threads (--threads 4)"
+    assert len(look(EIGHT, allowed=range(8))) == 1
+
+
+def test_as_many_threads_as_a_quota_allows_are_not_halted(look: Look) -> None:
+    quota = {"sys/fs/cgroup/cpu.max": "200000 100000\n"}
+    assert look(quota, threads=2) == []
+    (said,) = look(quota, threads=3)
+    assert said == "the container may use 2 of 4 processors and is halted beyond that: --threads 2"
+
+
+@pytest.mark.parametrize(
+    ("asked", "auto", "most"),
+    [
+        (["auto"], 4, 4),
+        (["auto", "2"], 4, 4),
+        (["8", None, "auto"], 4, 8),
+        (["8", "auto"], None, None),
+        (["8"], None, 8),
+        ([], 4, None),
+    ],
+)
+def test_the_most_threads_are_those_of_the_cases_and_torchs_own(
+    asked: list[str | None], auto: int | None, most: int | None
+) -> None:
+    assert preflight.most_threads(asked, auto) == most
 
 
 def test_other_busy_processes_are_counted_and_not_named(look: Look) -> None:

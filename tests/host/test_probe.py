@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.host import interpreter, probe
+from bench.host import helper, interpreter, probe
 from bench.host.probed import Probe
 from tests.support.processes import running
 
@@ -26,6 +26,28 @@ def test_a_folder_for_temporary_files_that_is_closed_is_one_line(
     said = str(caught.value)
     assert said.startswith("/proc/bench-probe-")
     assert said.endswith("may read and write it, or choose another (TMPDIR)")
+
+
+def test_what_is_too_slow_is_told_what_its_command_can_do_about_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def late(*_: object, **__: object) -> None:
+        raise helper.HelperLate("not done")
+
+    monkeypatch.setattr(helper, "ask", late)
+    said = []
+    asked: tuple[tuple[list[str], str], ...] = (
+        ([SMALL], probe.BY_FLAG),
+        ([SMALL], probe.LOOK_AT_IT),
+        ([], probe.BY_FLAG),
+    )
+    for subjects, slow in asked:
+        with pytest.raises(probe.ProbeError) as caught:
+            probe.look(subjects, {}, 20.0, slow=slow)
+        said.append(str(caught.value))
+    assert said[0].endswith("took more than 80 s; give --timeout, or look at what it does")
+    assert said[1].endswith(f"building {SMALL} took more than 80 s; look at what it does")
+    assert said[2].startswith("importing torch took more than 80 s; end other work, and see ")
 
 
 HALF = """#!{python}
@@ -52,7 +74,8 @@ def test_importing_torch_takes_nothing_of_the_time_that_a_subject_is_given() -> 
 @pytest.mark.parametrize(
     ("name", "timeout_s", "why"),
     [
-        ("ExitsWhenBuilt", LONG_S, "ended with exit code 1: no"),
+        ("ExitsWhenBuilt", LONG_S, "its code called sys.exit(no) when it was imported or built"),
+        ("LeavesAndDiesWhenBuilt(3606)", LONG_S, "ended with exit code -9: "),
         ("HangsWhenBuilt", 12.0, "took more than 12 s"),
     ],
 )
@@ -86,8 +109,12 @@ def test_a_subject_that_raises_when_it_is_built_costs_itself_alone() -> None:
 
 @pytest.mark.slow
 def test_alone_it_is_an_error_that_names_it() -> None:
-    with pytest.raises(probe.ProbeError, match=r"the probe of .*hostile:ExitsWhenBuilt ended"):
-        look("tests.subjects.hostile:ExitsWhenBuilt")
+    with pytest.raises(
+        probe.ProbeError, match=r"the probe of .*hostile:LeavesAndDiesWhenBuilt\(3607\) ended"
+    ):
+        look("tests.subjects.hostile:LeavesAndDiesWhenBuilt(3607)")
+    with pytest.raises(probe.ProbeError, match=r"subject .*hostile:ExitsWhenBuilt: its code calle"):
+        probe.built(look("tests.subjects.hostile:ExitsWhenBuilt"))
 
 
 @pytest.mark.slow

@@ -415,8 +415,8 @@ def test_of_its_layers_the_twelve_with_the_most_work_are_measured_in_their_order
     assert layers == sorted(layers, key=lambda one: int(one.removeprefix("a:b/conv")))
     (why,) = [one.reason for one in plan.left_out if one.settings == "layers"]
     assert why == (
-        "of the 20 layers of a:b the 12 that compute the most are measured; --subject a:b/* "
-        "measures all"
+        "of the 20 layers of a:b the 12 that compute the most are measured; --subject "
+        "'a:b/*' measures all"
     )
 
 
@@ -444,6 +444,16 @@ def test_emulated_bfloat16_is_left_out_unless_a_flag_asks_for_it() -> None:
     assert why in {one.reason for one in plan.left_out}
     asked = make(load(default=QUICK, flags={"amp": ["bfloat16"]}), _probe(old))
     assert {case.amp for case in asked.cases} == {"bfloat16"}
+
+
+def test_emulated_bfloat16_of_the_weights_is_measured_by_their_own_flag(tmp_path: Path) -> None:
+    old = Device(name="cpu", shown="an old CPU", has_bfloat16=False)
+    path = tmp_path / "b.toml"
+    path.write_text('[[sweep]]\ndtype = ["float32", "bfloat16"]\nemulated = false\n')
+    plan = make(load(path), _probe(old))
+    assert [one.reason for one in plan.left_out] == [
+        "an old CPU has no instructions for bfloat16; --dtype bfloat16 measures it"
+    ]
 
 
 def test_tf32_off_and_default_are_one_case_where_the_device_has_none() -> None:

@@ -508,6 +508,20 @@ def test_a_failed_check_is_1_and_nothing_judged_is_4(
     assert command.code(lines_of(*given)) == code
 
 
+def test_a_selftest_that_stops_early_is_4_unless_a_check_had_failed() -> None:
+    assert command.code(lines_of("ok", "skipped"), stopped=True) == 4
+    assert command.code(lines_of("ok", "FAILED"), stopped=True) == 1
+
+
+def test_the_load_is_that_of_the_allowed_processors_where_some_are_switched_off() -> None:
+    stat = "cpu  1 2\ncpu0 1 2\ncpu2 1 2\ncpu4 1 2\nintr 7\n"
+    shares = [5.0, 10.0, 90.0]
+    assert work.busiest(shares, stat, [0, 2, 4]) == 90.0
+    assert work.busiest(shares, stat, [2]) == 10.0
+    assert work.busiest(shares, "", [1]) == 10.0
+    assert work.busiest([], "", [0]) == 0.0
+
+
 def test_the_summary_counts_the_verdicts() -> None:
     assert command.summary(lines_of("ok", "FAILED", "ok")) == "2 ok, 1 FAILED"
 

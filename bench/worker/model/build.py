@@ -45,6 +45,8 @@ OF_DTYPES = re.compile(
     r"dtype|scalar type|[Ii]nput type|BFloat16|Half|Double|Float\b|data type|type mismatch"
 )
 
+OF_PACKAGE = re.compile(r"no known parent package|beyond top-level package")
+
 DTYPES = {  # all values of the axis but `as-built`, which changes nothing
     "float64": torch.float64,  # only for references; no value of the axis
     "float32": torch.float32,
@@ -139,7 +141,7 @@ def _copy(made: nn.Module, shown: str) -> nn.Module:
 
 def _hidden(ref: SubjectRef) -> str:
     """Return the end of a message: another module hides a module of the user's."""
-    found = start.hidden(ref.module.partition(".")[0])
+    found = start.hidden(ref.module)
     return f" ({found})" if found else ""
 
 
@@ -178,8 +180,19 @@ def load(ref: SubjectRef) -> Any:
         ) from error
     except Exception as error:  # importing runs the user's code
         raise SubjectRaised(
-            f"{ref.whole}: importing it raised {_words(error)}", missing=_not_found(error)
+            f"{ref.whole}: importing it raised {_words(error)}{_without_package(error)}",
+            missing=_not_found(error),
         ) from error
+
+
+def _without_package(error: Exception) -> str:
+    """Return the end of a message: a file of a package was named without the package."""
+    if not (isinstance(error, ImportError) and OF_PACKAGE.search(str(error))):
+        return ""
+    return (
+        "; a relative import needs the package around it: change to a folder above, and write the "
+        "path of the file from there"
+    )
 
 
 def _not_found(error: Exception) -> str | None:

@@ -38,7 +38,7 @@ class Tools:
 
 NO_CXX = Missing(
     "torch.compile needs a C++ compiler on a CPU",
-    "install g++ (Debian, Ubuntu: apt-get install g++)",
+    "install g++ (Debian, Ubuntu: apt-get install g++); CXX has to name a compiler, if it is set",
 )
 NO_CC = Missing(
     "torch.compile needs a C compiler on a GPU, with which triton builds its launcher",
@@ -104,8 +104,13 @@ def tools() -> Tools:
 
 
 def cxx() -> str | None:
-    """Return the C++ compiler that inductor would use, or None."""
-    return _first(os.environ.get("CXX"), "g++", "clang++")
+    """Return the C++ compiler that inductor would use, or None.
+
+    It tries the one that CXX names and no other, else that of the system
+    (torch/_inductor/config.py, `cpp.cxx`).
+    """
+    own = "clang++" if sys.platform == "darwin" else "g++"
+    return _first(os.environ.get("CXX", own))
 
 
 def _cc() -> str | None:

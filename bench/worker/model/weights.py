@@ -44,7 +44,11 @@ def load_given(module: nn.Module) -> None:
 
 
 def load(module: nn.Module, path: Path) -> None:
-    """Load the state dict; every key has to agree.  Raises WeightsError."""
+    """Load the state dict; every key has to agree.  Raises WeightsError.
+
+    A tensor that a module has by two names may be in the file by one of them, as safetensors
+    stores it.
+    """
     state = without_wrappers(state_dict(_read(path), path), module)
     try:
         found = module.load_state_dict(state, strict=False)
@@ -53,13 +57,24 @@ def load(module: nn.Module, path: Path) -> None:
         raise WeightsError(
             f"{path.name} does not fit: {(lines or [type(error).__name__])[-1]}"
         ) from None
+    lacking = _without_shared(found.missing_keys, state, module)
     said = [
         f"{word} {_named(keys)}"
-        for word, keys in (("lacks", found.missing_keys), ("has unexpected", found.unexpected_keys))
+        for word, keys in (("lacks", lacking), ("has unexpected", found.unexpected_keys))
         if keys
     ]
     if said:
         raise WeightsError(f"{path.name} does not fit: it {' and '.join(said)}")
+
+
+def _without_shared(keys: list[str], state: Mapping[str, Any], module: nn.Module) -> list[str]:
+    """Return the keys whose parameter or buffer is not loaded by another of its names."""
+    own: dict[str, Tensor] = {
+        **dict(module.named_parameters(remove_duplicate=False)),
+        **dict(module.named_buffers(remove_duplicate=False)),
+    }
+    loaded = {id(own[key]) for key in state if key in own}
+    return [key for key in keys if key not in own or id(own[key]) not in loaded]
 
 
 def _named(keys: list[str]) -> str:
@@ -96,21 +111,28 @@ def state_dict(found: Any, path: Path) -> Mapping[str, Any]:
     """Return the state dict in the contents of a file.  Raises WeightsError."""
     if isinstance(found, Mapping):
         for one in (*(found.get(name) for name in INSIDE), found):
-            if isinstance(one, Mapping) and any(
-                isinstance(value, Tensor) for value in one.values()
-            ):
+            if isinstance(one, Mapping) and _is_state_dict(one):
                 return one
     raise WeightsError(
         f"{path.name} has no state dict, neither by itself nor under {', '.join(INSIDE)}"
     )
 
 
+def _is_state_dict(found: Mapping[Any, Any]) -> bool:
+    some = any(isinstance(value, Tensor) for value in found.values())
+    return some and all(isinstance(key, str) for key in found)
+
+
 def without_wrappers(state: Mapping[str, Any], module: nn.Module) -> dict[str, Any]:
-    """Return the keys without the prefixes of torch.compile and nn.DataParallel."""
-    own = set(module.state_dict())
+    """Return the keys without the prefixes of torch.compile and nn.DataParallel.
+
+    A module may have such names itself: then the keys that are more of its own count.
+    """
+    own = module.state_dict().keys()
     if not any(COMPILED in key for key in own):
         state = {key.replace(COMPILED, ""): value for key, value in state.items()}
-    wrapped = all(key.startswith(PARALLEL) for key in state)
-    if wrapped and not any(key.startswith(PARALLEL) for key in own):
-        state = {key.removeprefix(PARALLEL): value for key, value in state.items()}
+    if all(key.startswith(PARALLEL) for key in state):
+        bare = {key.removeprefix(PARALLEL): value for key, value in state.items()}
+        if len(own & bare.keys()) >= len(own & state.keys()):
+            state = bare
     return dict(state)

@@ -37,6 +37,9 @@ def broken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "broken_subject.py").write_text(BROKEN)
     (tmp_path / "needs_subject.py").write_text("import not_installed_anywhere")
     (tmp_path / "raises_subject.py").write_text("1 / 0")
+    (tmp_path / "inside_subject.py").write_text("from .layers import Block")
+    (tmp_path / "outer_subject").mkdir()
+    (tmp_path / "outer_subject/net.py").write_text("from ..layers import Block")
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.path", [one for one in sys.path if one])
 
@@ -78,6 +81,8 @@ def test_a_network_that_its_module_made_is_copied_and_has_the_same_weights_every
         ("torch.no_such:x", "no module named 'torch.no_such'"),
         ("needs_subject:x", "needs_subject needs 'not_installed_anywhere', not installed"),
         ("raises_subject:x", "importing it raised ZeroDivisionError: division by zero"),
+        ("inside_subject:x", "known parent package; a relative import needs the package around it"),
+        ("outer_subject.net:x", "top-level package; a relative import needs the package around it"),
         ("torch.nn:NoSuch", "torch.nn:NoSuch: torch.nn has no callable 'NoSuch'"),
         ("broken_subject:number", "has no callable 'number'"),
         ("broken_subject:fails", "fails raised RuntimeError: no weights"),

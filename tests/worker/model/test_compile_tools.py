@@ -93,9 +93,17 @@ def test_the_compilers_are_those_that_inductor_and_triton_would_take(
     install(bare, "clang")
     install(bare, "clang++")
     assert compile_tools.tools().cc == str(bare / "clang")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert compile_tools.tools().cxx is None
+    monkeypatch.setattr("sys.platform", "darwin")
     assert compile_tools.tools().cxx == str(bare / "clang++")
-    monkeypatch.setenv("CC", "no-such-compiler")  # triton takes no other then
-    assert compile_tools.tools().cc is None
+    monkeypatch.setenv("CXX", "clang++")
+    monkeypatch.setattr("sys.platform", "linux")
+    assert compile_tools.tools().cxx == str(bare / "clang++")
+    install(bare, "g++")
+    for name in ("CC", "CXX"):
+        monkeypatch.setenv(name, "no-such-compiler")  # triton and inductor take no other then
+    assert (compile_tools.tools().cxx, compile_tools.tools().cc) == (None, None)
 
 
 def test_python_h_and_triton_are_looked_for_where_they_are_used(

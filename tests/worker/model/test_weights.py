@@ -42,6 +42,17 @@ def test_a_state_dict_is_found_alone_in_a_checkpoint_and_under_wrappers(
     assert module.bias.tolist() == [1.0, 1.0]
 
 
+@pytest.mark.parametrize("prefix", ["", "module.", "module._orig_mod."])
+def test_a_network_with_a_part_called_module_gets_its_weights_with_and_without_wrappers(
+    tmp_path: Path, prefix: str
+) -> None:
+    wrapping, inner = nn.Module(), nn.Linear(3, 2)
+    wrapping.module = inner
+    held = {f"{prefix}module.{name}": one for name, one in ones().items()}
+    load(wrapping, saved(tmp_path, held))
+    assert inner.bias.tolist() == [1.0, 1.0]
+
+
 class Harmful:
     def __reduce__(self) -> Any:
         return (sys.exit, (7,))
@@ -55,12 +66,36 @@ class Harmful:
         ({**ones(), "bias": torch.ones(9)}, "size mismatch for bias"),
         ({"epoch": 3}, "w.pt has no state dict, neither by itself nor under state_dict"),
         (3, "w.pt has no state dict"),
+        ({0: torch.ones(2, 3)}, "w.pt has no state dict"),
         (Harmful(), "holds more than tensors and plain values"),
     ],
 )
 def test_what_does_not_fit_is_named(tmp_path: Path, held: Any, says: str) -> None:
     with pytest.raises(WeightsError, match=says):
         load(nn.Linear(3, 2), saved(tmp_path, held))
+
+
+class Tied(nn.Module):
+    """A network whose last layer has the weights of the first."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False)
+        self.last.weight = self.first.weight
+
+
+@pytest.mark.parametrize("name", ["first.weight", "last.weight"])
+def test_a_tensor_of_two_names_may_be_stored_by_one_of_them(tmp_path: Path, name: str) -> None:
+    module = Tied()
+    load(module, saved(tmp_path, {name: torch.full((3, 3), 7.0)}))
+    assert module.first.weight is module.last.weight
+    assert module.last.weight.tolist() == [[7.0] * 3] * 3
+
+
+def test_tensors_of_equal_sizes_that_are_not_shared_are_all_needed(tmp_path: Path) -> None:
+    module = nn.Sequential(nn.Linear(3, 3, bias=False), nn.Linear(3, 3, bias=False))
+    with pytest.raises(WeightsError, match=r"it lacks 1\.weight$"):
+        load(module, saved(tmp_path, {"0.weight": torch.ones(3, 3)}))
 
 
 def test_a_file_of_safetensors_without_its_package_says_what_to_install(
