@@ -39,7 +39,7 @@ TIMES = (TIME, PIPELINED)
 class AbRow:
     """One figure of one phase of one case; the fields are the columns of ab.csv.
 
-    Times are medians over the pairs, in seconds.  Ratios are B / A.
+    Times are in seconds, in the middle of the pairs and B / A apart.  Ratios are B / A.
     """
 
     case_id: str  # of variant A
@@ -120,7 +120,7 @@ def time_row(
     decision: Decision,
     figure: str = TIME,
 ) -> AbRow:
-    """Return the row of a time.  a_s, b_s: medians over the pairs, in seconds."""
+    """Return the row of a time.  a_s, b_s: in the middle of the pairs, in seconds."""
     return AbRow(
         case_id=case_id,
         phase=phase,
