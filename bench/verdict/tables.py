@@ -11,7 +11,7 @@ from bench.core.records import Row
 from bench.core.row_names import case_names, settings
 from bench.core.text import number_of, printable
 from bench.verdict.markdown import figure, percent_more
-from bench.verdict.report import CheckReport
+from bench.verdict.report import CheckReport, worse_than_earlier
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
 __all__ = ["WIDTH", "check_table", "safe", "speedup_tables", "style_of"]
@@ -174,6 +174,8 @@ def check_table(report: CheckReport) -> TextTable:
                     percent_more(one.worse, one.low, one.high),
                 )
                 name = ""
-    if len(changed) > MOST_CASES:
-        table.caption = f"{number_of(len(changed) - MOST_CASES, 'more changed case')} in the report"
+    told = [one for case in shown for one in case.findings if one.verdict not in QUIET]
+    more = number_of(len(changed) - MOST_CASES, "more changed case")
+    notes = [f"{more} in the report"] if len(changed) > MOST_CASES else []
+    table.caption = "; ".join(filter(None, [*notes, worse_than_earlier(report, told)]))
     return table

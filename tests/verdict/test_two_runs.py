@@ -672,3 +672,23 @@ def test_the_table_of_a_check_fits_a_hundred_columns(tmp_path: Path, baseline: R
     assert max(map(len, text.splitlines())) <= 100
     assert "SUSPECT" in text
     assert "MISSING" in text
+
+
+def test_a_change_against_the_earlier_runs_is_told_where_the_two_figures_say_another(
+    tmp_path: Path,
+) -> None:
+    """The run takes 13 % more than the baseline, which was a slow one, and 19 % than all six."""
+    sentence = (
+        "`worse by` of a time is against 6 earlier runs, of which the baseline is one, so it can "
+        "differ from now / baseline"
+    )
+    past = history(tmp_path, [0.98, 1.02, 1.01, 0.99, 1.00])
+    base = run_of(tmp_path / "base", replicates(case(), slower(1.06)))
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.20))), base, history=past)
+    assert report.cases[0].verdict == "REGRESSED"
+    assert check_table(report).caption == sentence
+    assert "is against 6 earlier runs, of which" in report_markdown(report)
+    usual = run_of(tmp_path / "usual", replicates(case(), QUIET))
+    report = two_runs.check(run_of(tmp_path / "b", replicates(case(), slower(1.2))), usual)
+    assert check_table(report).caption == ""
+    assert "earlier runs, of which" not in report_markdown(report)
