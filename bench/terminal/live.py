@@ -99,7 +99,7 @@ class LiveTable:
             return row.failure or "–", "", Cell("")
         width = intervals.relative_half_width(medians)
         enough = count >= intervals.LEAST_REPLICATES and width is not None
-        spread = units.percent(width) if enough else units.number_of_replicates(count)
+        spread = units.half_width(width) if enough else units.number_of_replicates(count)
         return units.seconds(intervals.centre(medians)), spread, self._speedup_cell(row)
 
     def _speedup_cell(self, row: LiveRow) -> Cell:

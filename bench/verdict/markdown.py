@@ -109,11 +109,18 @@ def figure(name: str, value: float | None) -> str:
 
 
 def percent_more(ratio: float | None, low: float | None, high: float | None) -> str:
-    """Return a ratio as a change in percent with its interval: `+12.3 % (+8.0 to +16.9 %)`."""
+    """Return a ratio as a change in percent with its interval: `+12.3 % (+8.0 to +16.9 %)`.
+
+    The interval is `(too wide)` if it says nothing.
+    """
     if ratio is None:
         return ""
     text = f"{100 * (ratio - 1):+.1f} %"
-    if low is not None and high is not None:
+    if low is None or high is None:
+        return text
+    if units.is_too_wide(ratio, low, high):
+        text += f" ({units.TOO_WIDE})"
+    else:
         text += f" ({100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %)"
     return text
 

@@ -20,7 +20,7 @@ from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.core.records import Status
 from bench.plan.config import RunOptions
-from bench.verdict.ab_report import AbReport, markdown
+from bench.verdict.ab_report import AbReport, markdown, table
 from bench.verdict.paired_test import PairedPhase, decide
 from tests.support.cases import case
 
@@ -297,6 +297,16 @@ def test_the_times_shown_are_as_far_apart_as_their_ratio_in_noisy_pairs_too() ->
     assert row.b is not None
     assert row.b / row.a == pytest.approx(row.ratio)
     assert math.sqrt(row.a * row.b) == pytest.approx(math.sqrt(0.0009 * 0.0011 * 100), rel=0.1)
+
+
+def test_an_interval_that_says_nothing_is_told_in_words_in_table_and_report() -> None:
+    factors = (0.1, 9.0, 1.1, 0.2, 6.0, 1.0)
+    noisy = [pair(A, number, factor) for number, factor in enumerate(factors)]
+    for found, is_told in ((outcome(*noisy), True), (outcome(*good(A)), False)):
+        shown = " ".join(line.plain for line in table(found).lines(100))
+        assert (" (too wide) " in shown) == is_told
+        assert ("so wide that it says nothing" in " ".join(shown.split())) == is_told
+        assert ("Too wide: the 95 % interval is so wide" in markdown(found)) == is_told
 
 
 def test_the_times_of_a_quiet_case_are_those_of_its_pairs() -> None:

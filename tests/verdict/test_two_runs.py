@@ -16,7 +16,7 @@ from bench.results.history import beside
 from bench.results.loading import load
 from bench.results.results import Results
 from bench.verdict import two_runs
-from bench.verdict.markdown import report_markdown
+from bench.verdict.markdown import percent_more, report_markdown
 from bench.verdict.report import CaseReport, CheckReport, Finding, exit_code
 from bench.verdict.tables import check_table
 from bench.verdict.two_runs import CheckError
@@ -692,3 +692,16 @@ def test_a_change_against_the_earlier_runs_is_told_where_the_two_figures_say_ano
     report = two_runs.check(run_of(tmp_path / "b", replicates(case(), slower(1.2))), usual)
     assert check_table(report).caption == ""
     assert "earlier runs, of which" not in report_markdown(report)
+
+
+def test_a_change_whose_interval_says_nothing_is_told_in_words() -> None:
+    assert percent_more(1.123, 1.08, 1.169) == "+12.3 % (+8.0 to +16.9 %)"
+    assert percent_more(1.02, 0.3, 3.5) == "+2.0 % (too wide)"
+    assert percent_more(6.0, 1.5, 24.0) == "+500.0 % (+50.0 to +2300.0 %)"
+    assert percent_more(1.02, None, None) == "+2.0 %"
+    finding = Finding(
+        figure="latency_median_s", phase="forward", base=1.0, value=1.02, worse=1.02, low=0.3,
+        high=3.5, verdict="SUSPECT",
+    )  # fmt: skip
+    report = of_cases(CaseReport(case_id="a", subject="s", verdict="SUSPECT", findings=(finding,)))
+    assert check_table(report).caption.startswith("too wide: the 95 % interval is so wide")
