@@ -37,9 +37,10 @@ def run(asked: Asked) -> int:
     if asked.out.exists() and not asked.force:
         raise InitError(f"{asked.out} exists; --force replaces it, --out writes another file")
     subject = inside(asked.subject, roots())
-    whole = parse(subject).whole
+    asked_for = parse(subject)
+    whole = asked_for.whole
     given = {whole: asked.input} if asked.input else {}
-    found = probe.built(probe.look((whole,), given, PROBE_LIMIT_S)).subjects[whole]
+    found = probe.built(probe.look((asked_for.shown,), given, PROBE_LIMIT_S)).subjects[whole]
     if asked.input is None and not (found.has_inputs or found.guessed or whole in SHIPPED):
         raise InitError(
             f"{whole}: no input is known. Give --input, e.g. --input 3,224,224 (without the batch)"
