@@ -16,7 +16,13 @@ from bench.history import blessed, commits, confirmed, findings, series, store
 from bench.html import page
 from bench.html.history import Shown, section
 from bench.plots import draw
-from bench.results import distinct_runs, pair_profiles, profile_load, run_directory
+from bench.results import (
+    distinct_runs,
+    pair_profiles,
+    profile_load,
+    results_folder,
+    run_directory,
+)
 from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import load
 from bench.results.results import Results
@@ -61,6 +67,7 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     made = page.build(runs, profiles, past, past_note, explanations)
     own = len(paths) == 1 and folder.resolve() == _directory(paths[0]).resolve()
     try:
+        results_folder.make_for(folder)
         folder.mkdir(parents=True, exist_ok=True)
         if not (own and any((folder / draw.FOLDER).glob("*.png"))):
             _plots(folder, made)

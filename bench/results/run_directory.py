@@ -17,8 +17,9 @@ from typing import Any
 from bench.core.errors import UserError, refused
 from bench.core.records import SCHEMA_VERSION, Case
 from bench.core.text import command
+from bench.results import results_folder
+from bench.results.results_folder import RESULTS
 
-RESULTS = Path("results")
 DESCRIPTIONS = ("run.json", "ab.json")  # a directory with one of them can be resumed
 
 
@@ -103,6 +104,7 @@ def new(path: Path) -> Iterator[Path]:
     refuse_existing(path)
     folder = path.with_name(f".bench-{uuid.uuid4().hex}")
     try:
+        results_folder.make_for(path)
         folder.mkdir(parents=True)
         yield folder
         folder.rename(path)
