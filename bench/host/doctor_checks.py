@@ -228,7 +228,12 @@ def _devices(found: Probe, listed: list[Gpu]) -> Iterator[Finding]:
     for gpu in listed:
         yield from _gpu_settings(gpu)
     if not accelerators and not listed:
-        yield Finding("lacks", "no accelerator: figures are of the CPU alone")
+        built_for_gpu = found.torch_details.get("cuda") or found.torch_details.get("hip")
+        yield Finding(
+            "lacks",
+            "no accelerator: figures are of the CPU alone",
+            found.no_gpu if built_for_gpu else None,
+        )
 
 
 def _unseen(found: Probe, gpu: Gpu) -> Finding:
@@ -245,6 +250,8 @@ def _unseen(found: Probe, gpu: Gpu) -> Finding:
             "(pytorch.org/get-started)",
         )
     build = "is built without CUDA" if "+cpu" in found.torch else "does not find it"
+    if cuda and found.no_gpu:
+        return Finding("lacks", f"{lists} {build}", found.no_gpu)
     return Finding(
         "lacks",
         f"{lists} {build}",

@@ -58,6 +58,7 @@ def main() -> None:
             whole: subject(ref, want_layers, request["inputs"].get(whole))
             for whole, (ref, want_layers) in whole_subjects(request["subjects"]).items()
         },
+        no_gpu=cuda.no_gpu(sum(device.type == "cuda" for device in found)),
     )
     # Last: the subjects have been imported by now.
     answer = dataclasses.replace(answer, sources=sources())
