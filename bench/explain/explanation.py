@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from bench.core import units
 from bench.core.records import Case
+from bench.core.text import number_of
 from bench.explain import causes as causing
 from bench.explain import differences as differing
 from bench.explain.causes import Cause, Count
@@ -56,15 +57,23 @@ class Explanation:
 
     @property
     def headline(self) -> str:
-        """The difference of the steps, in one line."""
+        """The difference of the steps, in one line, and whether it is beyond their noise."""
         whole = self.whole
         interval = ""
         if whole.low_s is not None and whole.high_s is not None:
             interval = f" (95 %: {units.signed(whole.low_s)} to {units.signed(whole.high_s)})"
-        return (
+        takes = (
             f"B takes {units.signed(whole.difference_s)}{interval} a step: "
             f"{units.seconds(whole.a_s)} → {units.seconds(whole.b_s)}"
         )
+        if not interval:
+            rounds = number_of(self.rounds, "round")
+            return f"{takes}; {rounds} cannot tell this from noise"
+        if whole.beyond:
+            return takes
+        if self.causes:
+            return f"parts differ, but the whole step not beyond the noise of the two: {takes}"
+        return f"no difference beyond the noise of the two: {takes}"
 
     @property
     def counted(self) -> str:
