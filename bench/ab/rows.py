@@ -1,5 +1,6 @@
 """Make the rows of one case: its times, its counted figures, or the reason of a failure."""
 
+import math
 import statistics
 from collections.abc import Hashable, Mapping, Sequence
 
@@ -43,10 +44,8 @@ def rows_of(
     rows = []
     for phase in dict.fromkeys(phase for one in firsts for phase in one.samples):
         times = _decisive(pairs, key, phase, again)
-        a_s, b_s = (
-            statistics.median(statistics.median(pair[side]) for pair in times) for side in (0, 1)
-        )
         decision = decisions[PhaseKey(key, phase)]
+        a_s, b_s = middle_times(times, decision.ratio)
         own = phase.removesuffix(BACK_TO_BACK)
         figure = ab_report.TIME if own == phase else ab_report.PIPELINED
         rows.append(ab_report.time_row(key, own, a_s, b_s, decision, figure))
@@ -59,6 +58,26 @@ def rows_of(
         counted[side] = {**(static.metrics if static else {}), **measured[0].metrics.get(side, {})}
     whole = whole_phase(planned.cases[key]["A"].mode)
     return rows + ab_report.counted_rows(key, whole, counted["A"], counted["B"], gated=gated)
+
+
+def middle_times(
+    pairs: Sequence[tuple[Sequence[float], Sequence[float]]], ratio: float | None
+) -> tuple[float, float]:
+    """Return the seconds of A and B in the middle of the pairs, B / A apart.
+
+    The medians of A and of B over all pairs can say the opposite of B / A, which is of the pairs,
+    if these are few and noisy.  So the level is the median of √(A·B) over the pairs, and the ratio
+    divides it.
+
+    pairs: the samples of A and of B of each.
+    ratio: B / A; None if it is unknown, which gives the medians.
+    """
+    medians = [(statistics.median(a), statistics.median(b)) for a, b in pairs]
+    if ratio is None:
+        a_s, b_s = (statistics.median(pair[side] for pair in medians) for side in (0, 1))
+        return a_s, b_s
+    level_s = statistics.median(math.sqrt(a) * math.sqrt(b) for a, b in medians)
+    return level_s / math.sqrt(ratio), level_s * math.sqrt(ratio)
 
 
 def _decisive(

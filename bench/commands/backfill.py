@@ -34,6 +34,7 @@ from bench.host import probe
 from bench.host.git import git_variables, top_of
 from bench.host.interpreter import Place
 from bench.plan import config
+from bench.results import results_folder
 from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import load
 from bench.results.results import Results
@@ -204,6 +205,7 @@ def _in_process(
     path = shelf.free_path(commit)
     out = shelf.unfinished.resolve() / path.name
     shutil.rmtree(out, ignore_errors=True)
+    results_folder.make_for(shelf.folder)
     out.parent.mkdir(parents=True, exist_ok=True)
     log = scratch / "log.txt"
     code = _child(place, json.dumps(_request(asked, settings, out)), log)

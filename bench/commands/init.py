@@ -38,9 +38,10 @@ def run(asked: Asked) -> int:
     if asked.out.exists() and not asked.force:
         raise InitError(f"{asked.out} exists; --force replaces it, --out writes another file")
     subject, own = named(asked.subject), _input(asked.input)
-    whole = parse(subject).whole
+    asked_for = parse(subject)
+    whole = asked_for.whole
     given = {whole: own} if own else {}
-    look = probe.look((whole,), given, PROBE_LIMIT_S, slow=probe.LOOK_AT_IT)
+    look = probe.look((asked_for.shown,), given, PROBE_LIMIT_S, slow=probe.LOOK_AT_IT)
     found = probe.built(look).subjects[whole]
     if own is None and not (found.has_inputs or found.guessed or whole in SHIPPED):
         raise InitError(

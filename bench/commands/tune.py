@@ -23,9 +23,10 @@ from bench.core.subject import parse
 from bench.core.text import command, number_of, printable
 from bench.host import environment, gpu_driver, preflight, probe
 from bench.host.probed import Probe
+from bench.plan import expand
 from bench.plan.config import RunOptions
 from bench.plan.subject_files import named
-from bench.results import run_directory
+from bench.results import directory_kind, run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
 from bench.tune import objectives, space, tune_result
@@ -117,7 +118,7 @@ def resume(path: Path) -> int:
     Rounds that were measured whole and checks are taken from the journal; pairs are taken anew.
     """
     start_s = time.monotonic()
-    directory, stored = run_directory.reopen(path)
+    directory, stored = run_directory.reopen(path, (directory_kind.SEARCH,))
     asked = _asked_by(path, stored)
     console = wide_console()
     options = RunOptions(
@@ -381,18 +382,12 @@ def _axes(asked: Asked) -> dict[str, tuple[str, ...]]:
 
 
 def _device(asked: Asked, found: Probe) -> str:
-    """The one that is named, else the first accelerator, else the CPU.  Raises TuneError."""
+    """The one that is named, else the first accelerator, else the CPU.  Raises PlanError."""
     given = tuple(asked.axes.get("device", ()))
     if not given:
         accelerators = [name for name in found.devices if name != "cpu"]
         return accelerators[0] if accelerators else "cpu"
-    name = given[0] if given[0] in found.devices else f"{given[0]}:0"
-    if name not in found.devices:
-        near = did_you_mean(given[0], found.devices)
-        raise TuneError(
-            f"--device {given[0]}: torch {found.torch} finds {', '.join(found.devices)}{near}"
-        )
-    return name
+    return expand.one_device(given[0], found)
 
 
 def _create(

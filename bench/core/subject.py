@@ -18,7 +18,7 @@ from bench.core.near import did_you_mean
 SHIPPED = {"convnet": ("convnet.network", "ConvNet")}
 
 _HOW = (
-    "write convnet, package.module:callable, package.module:callable(64, 3, stride=2), "
+    "write convnet, folder/file.py:callable, package.module:callable(64, 3, stride=2), "
     "or one of these followed by /layer or /*"
 )
 _STARS = re.compile(r"\\*\*")  # the layer * is written \*, since /* means all layers
@@ -39,6 +39,13 @@ class SubjectRef:
     kwargs: dict[str, Any] = field(default_factory=dict)
     layer: str | None = None  # dotted name, shipped name, or * for all; as it is written
     whole: str  # the name without its layer
+    # As it was written, if that was a file or another path; empty: a dotted name.
+    file: str = field(default="", compare=False)
+
+    @property
+    def shown(self) -> str:
+        """The name without its layer, with the file of the module as it was written."""
+        return f"{self.file}{self.whole.removeprefix(self.module)}" if self.file else self.whole
 
 
 def parse(text: str) -> SubjectRef:
@@ -60,7 +67,7 @@ def parse(text: str) -> SubjectRef:
     module = _module(place.strip(), text)
     if not colon and place.strip().endswith(".py"):
         raise SubjectError(
-            f"subject {text!r} is a file without a callable; write {module}:callable"
+            f"subject {text!r} is a file without a callable; write {place.strip()}:callable"
         )
     if not colon:
         near = did_you_mean(head.strip(), SHIPPED)
@@ -81,6 +88,7 @@ def parse(text: str) -> SubjectRef:
         kwargs=kwargs,
         layer=_layer(tail[1:]),
         whole=f"{module}:{callable_}{call}",
+        file="" if place.strip() == module else place.strip(),
     )
 
 
@@ -135,7 +143,7 @@ def _module(place: str, text: str) -> str:
     if path.is_absolute() or ".." in parts:
         raise SubjectError(
             f"subject {text!r} is a path outside the current directory and its repository; change "
-            f"to the folder of its code, and write {path.name}:callable"
+            f"to the folder of its code, and write {PurePosixPath(name).name}:callable"
         )
     if wrong := [one for one in parts if not one.isidentifier()]:
         raise SubjectError(

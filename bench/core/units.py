@@ -5,6 +5,12 @@ import math
 from bench.core.text import number_of
 
 _PREFIXES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))
+TOO_WIDE = "too wide"  # in the place of an interval, or of half of one
+WHY_TOO_WIDE = (
+    "too wide: the 95 % interval is so wide that it says nothing; more replicates or pairs, or a "
+    "quieter machine, narrow it"
+)
+_MOST_HALF_WIDTH = 1.0  # of an interval that says something, as a share of its figure
 _SMALL = ((1.0, ""), (1e-3, "m"), (1e-6, "µ"), (1e-9, "n"))
 
 
@@ -55,13 +61,28 @@ def speedup(ratio: float | None) -> str:
 def speedup_with_interval(
     ratio: float | None, low: float | None, high: float | None, replicates: int
 ) -> str:
-    """`1.40× (1.24–1.58)`; without an interval `1.40× (2 replicates)`."""
+    """`1.40× (1.24–1.58)`; without an interval `1.40× (2 replicates)`; `1.40× (too wide)`."""
     if ratio is None or not math.isfinite(ratio):
         return "–"
     if low is None or high is None:
         return f"{speedup(ratio)} ({number_of_replicates(replicates)})"
+    if is_too_wide(ratio, low, high):
+        return f"{speedup(ratio)} ({TOO_WIDE})"
     ends = (speedup(end).removesuffix("×") for end in (low, high))
     return f"{speedup(ratio)} ({'–'.join(ends)})"
+
+
+def is_too_wide(ratio: float, low: float, high: float) -> bool:
+    """Return whether the interval of a ratio says nothing: it is wide, and 1 is in it."""
+    wide = not math.isfinite(high - low) or (high - low) / 2 >= _MOST_HALF_WIDTH * ratio
+    return wide and low <= 1 <= high
+
+
+def half_width(share: float | None) -> str:
+    """Half of an interval, as a share of its figure: `0.031` → `3.1 %`, `3.77` → `too wide`."""
+    if share is None or not (share >= _MOST_HALF_WIDTH or math.isinf(share)):
+        return percent(share)
+    return TOO_WIDE
 
 
 def number_of_replicates(count: int) -> str:
@@ -70,7 +91,7 @@ def number_of_replicates(count: int) -> str:
 
 
 def percent(ratio: float | None) -> str:
-    """`0.0834` → `8.3 %`; from tenfold on, which intervals of two replicates can be, `> 1000 %`."""
+    """`0.0834` → `8.3 %`; from tenfold on `> 1000 %`."""
     if ratio is None or not math.isfinite(ratio):
         return "–"
     return f"{100 * ratio:.1f} %" if ratio < 10 else "> 1000 %"

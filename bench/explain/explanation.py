@@ -69,15 +69,23 @@ class Explanation:
 
     @property
     def headline(self) -> str:
-        """The difference of the steps, in one line."""
+        """The difference of the steps, in one line, and whether it is beyond their noise."""
         whole = self.whole
         interval = ""
         if whole.low_s is not None and whole.high_s is not None:
             interval = f" (95 %: {units.signed(whole.low_s)} to {units.signed(whole.high_s)})"
-        return (
+        takes = (
             f"B takes {units.signed(whole.difference_s)}{interval} a step: "
             f"{units.seconds(whole.a_s)} → {units.seconds(whole.b_s)}"
         )
+        if not interval:
+            rounds = number_of(self.rounds, "round")
+            return f"{takes}; {rounds} cannot tell this from noise"
+        if whole.beyond:
+            return takes
+        if self.causes:
+            return f"parts differ, but the whole step not beyond the noise of the two: {takes}"
+        return f"no difference beyond the noise of the two: {takes}"
 
     @property
     def counted(self) -> str:

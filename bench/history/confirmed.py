@@ -8,6 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from bench.core import units
 from bench.core.records import whole_phase
 from bench.history.findings import Confirmation, Finding, History
 from bench.history.store import CONFIRMED
@@ -94,11 +95,12 @@ def _excludes(row: dict[str, str], finding: Finding) -> bool:
 def _size(row: dict[str, str]) -> str:
     """`+9.8 % (8.1 to 11.5) in 16 pairs`."""
     try:
-        more, low, high = (
-            100 * (float(row[name]) - 1) for name in ("ratio", "ratio_low", "ratio_high")
-        )
+        ratios = [float(row[name]) for name in ("ratio", "ratio_low", "ratio_high")]
     except ValueError:
         return f"no interval yet in {row['pairs'] or 0} pairs"
+    more, low, high = (100 * (one - 1) for one in ratios)
+    if units.is_too_wide(*ratios):
+        return f"{more:+.1f} % ({units.TOO_WIDE}) in {row['pairs']} pairs"
     return f"{more:+.1f} % ({low:.1f} to {high:.1f}) in {row['pairs']} pairs"
 
 

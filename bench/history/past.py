@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.core.errors import UserError
 from bench.history import series, store
 from bench.history.commits import Commit
+from bench.results import results_folder
 from bench.results.csv_files import MEASUREMENTS
 from bench.results.loading import ReadError
 from bench.results.run_directory import write_atomically
@@ -82,6 +83,7 @@ class Shelf:
 
     def skip(self, commit: Commit, why: str) -> None:
         """Remember that a commit cannot be measured.  Raises OSError."""
+        results_folder.make_for(self.folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         document = {**self.skipped(), commit.sha: why}
         write_atomically(self._skipped, json.dumps(document, indent=1) + "\n")

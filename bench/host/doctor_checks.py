@@ -172,7 +172,12 @@ def _devices(
     for gpu in seen:
         yield from _gpu_settings(gpu)
     if not accelerators and not listed:
-        yield Finding("lacks", "no accelerator: figures are of the CPU alone")
+        built_for_gpu = found.torch_details.get("cuda") or found.torch_details.get("hip")
+        yield Finding(
+            "lacks",
+            "no accelerator: figures are of the CPU alone",
+            found.no_gpu if built_for_gpu else None,
+        )
 
 
 def _unseen(found: Probe, gpu: Gpu, hiding: Mapping[str, str]) -> Finding:
@@ -199,6 +204,8 @@ def _unseen(found: Probe, gpu: Gpu, hiding: Mapping[str, str]) -> Finding:
             "(pytorch.org/get-started)",
         )
     build = "is built without CUDA" if without_cuda else "does not find it"
+    if cuda and found.no_gpu:
+        return Finding("lacks", f"{lists} {build}", found.no_gpu)
     return Finding(
         "lacks",
         f"{lists} {build}",

@@ -10,13 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core import units
-from bench.core.text import number_of
+from bench.core.text import number_of, printable
 from bench.host import allocators, environment
 
 BUSY_CHECK_S = 0.25  # long enough to tell a busy process from one that woke up for a moment
 BUSY_SHARE = 0.5  # of one processor
 LOAD_SHARE = 0.5  # of the processors
 SIBLINGS = "topology/thread_siblings_list"  # processors of one core
+NAMED = 2  # processes in a line
+LEAST_SHARE = 0.05  # of one processor, of a process that is named
 SWAP_BYTES = 100 * 2**20  # idle processes always have some memory in swap
 
 
@@ -77,9 +79,11 @@ def disturbances(
 ) -> list[str]:
     """Return one line for each thing but the number of threads."""
     folders = folders or KernelFolders()
+    others = _others(folders.proc, pause)
+    busy = [one for one in others if one.share >= BUSY_SHARE]
     found = (
-        _load(folders),
-        _busy(folders, pause),
+        _load(folders, [] if busy else others),
+        _busy(busy),
         _governor(folders),
         _battery(folders),
         _swap(folders),
@@ -88,15 +92,29 @@ def disturbances(
     return [text for text in found if text]
 
 
-def _load(folders: KernelFolders) -> str | None:
-    """Compare the load with all processors of the machine: it is the load of all of them."""
+@dataclass(frozen=True, slots=True)
+class Other:
+    """Another process.  share: its processor time over the look, 1 is all of one processor."""
+
+    pid: str
+    name: str
+    share: float
+
+
+def _load(folders: KernelFolders, others: Sequence[Other]) -> str | None:
+    """Compare the load with all processors of the machine: it is the load of all of them.
+
+    others: the busiest first, to be named.
+    """
     load = _number((read_text(folders.proc / "loadavg").split() or [""])[0])
     names = (line.partition(" ")[0] for line in read_text(folders.proc / "stat").splitlines())
     there = sum(name.removeprefix("cpu").isdecimal() for name in names) or os.cpu_count() or 1
     if load <= LOAD_SHARE * there:
         return None
+    named = _named([one for one in others if one.share >= LEAST_SHARE])
+    busiest = f", most by {named}" if named else ""
     return (
-        f"the machine is busy (load {load:.1f} on {number_of(there, 'processor')}): "
+        f"the machine is busy (load {load:.1f} on {number_of(there, 'processor')}{busiest}): "
         "expect wide intervals"
     )
 
@@ -106,35 +124,63 @@ def busy_processes(
     pause: Callable[[], None] = lambda: time.sleep(BUSY_CHECK_S),
 ) -> int:
     """Return how many other processes compute now.  pause: as for `warnings`."""
-    folders = folders or KernelFolders()
-    before = dict(_ticks(folders.proc))
-    pause()
-    enough = (
-        BUSY_SHARE * BUSY_CHECK_S * (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
-    )
-    after = dict(_ticks(folders.proc))
-    return sum(ticks - before.get(pid, ticks) >= enough for pid, ticks in after.items())
+    others = _others((folders or KernelFolders()).proc, pause)
+    return sum(one.share >= BUSY_SHARE for one in others)
 
 
-def _busy(folders: KernelFolders, pause: Callable[[], None]) -> str | None:
-    """Count busy processes.  Names and owners are left out, because runs are published."""
-    count = busy_processes(folders, pause)
-    if not count:
+def _busy(busy: Sequence[Other]) -> str | None:
+    """Name the busiest.  Owners and arguments are left out, because outputs are published."""
+    if not busy:
         return None
-    who, them = ("process is", "it") if count == 1 else ("processes are", "them")
-    return f"{count} other {who} computing: end {them}, or expect rows flagged contended"
+    who, them = ("process is", "it") if len(busy) == 1 else ("processes are", "them")
+    return (
+        f"{len(busy)} other {who} computing ({_named(busy)}): end {them}, or expect rows flagged "
+        "contended"
+    )
 
 
-def _ticks(proc: Path) -> Iterator[tuple[str, int]]:
-    """Yield the processor time of each other process in clock ticks (proc_pid_stat(5))."""
+def _named(others: Sequence[Other]) -> str:
+    """Return `4711 python 99 % of a processor, 4712 cc1plus 52 %, …`; empty without any."""
+    shown = [f"{one.pid} {one.name} {100 * one.share:.0f} %" for one in others[:NAMED]]
+    first = [f"{shown[0]} of a processor"] if shown else []
+    return ", ".join([*first, *shown[1:], *(["…"] if len(others) > NAMED else [])])
+
+
+def _others(proc: Path, pause: Callable[[], None]) -> list[Other]:
+    """Return the other processes with what they computed during the pause, the busiest first."""
+    begun_s, before = _uptime_s(proc), {pid: ticks for pid, _, ticks in _ticks(proc)}
+    pause()
+    later_s = _uptime_s(proc)
+    look_s = later_s - begun_s if later_s > begun_s else BUSY_CHECK_S
+    whole = look_s * (os.sysconf("SC_CLK_TCK") if hasattr(os, "sysconf") else 100)
+    found = [
+        Other(pid, name, (ticks - before.get(pid, ticks)) / whole)
+        for pid, name, ticks in _ticks(proc)
+    ]
+    return sorted(found, key=lambda one: -one.share)
+
+
+def _uptime_s(proc: Path) -> float:
+    """Return the seconds since the machine was started; 0 if they are unknown."""
+    return _number((read_text(proc / "uptime").split() or [""])[0])
+
+
+def _ticks(proc: Path) -> Iterator[tuple[str, str, int]]:
+    """Yield number, name and clock ticks of processor time of each other process.
+
+    Source: proc_pid_stat(5).  The name is that of the command, at most 15 characters.
+    """
     try:
         folders = [one for one in proc.iterdir() if one.name.isdigit()]
     except OSError:
         return
     for folder in folders:
-        fields = read_text(folder / "stat").rpartition(")")[2].split()  # a name may hold anything
+        head, _, rest = read_text(folder / "stat").rpartition(")")  # a name may hold anything
+        fields = rest.split()
         if len(fields) > 12 and folder.name != str(os.getpid()):
-            yield folder.name, int(_number(fields[11]) + _number(fields[12]))
+            # A warning has one colon: what is wrong stands before it, the way to mend it behind.
+            name = printable(head.partition("(")[2]).replace(":", "").strip() or "?"
+            yield folder.name, name, int(_number(fields[11]) + _number(fields[12]))
 
 
 def processors(allowed: Sequence[int] | None = None) -> Sequence[int]:

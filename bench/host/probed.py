@@ -99,6 +99,7 @@ class Probe:
     subjects: Mapping[str, SubjectFound]
     # By module what the subjects came with, neither installed nor of this project.
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
+    no_gpu: str | None = None  # why torch finds no GPU, or not all, and what to do
 
     @property
     def names(self) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """Tables of speedups for the page: settings by batch sizes, a table for each mode and device."""
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from bench.compare import speedup, speedup_grid
@@ -96,7 +96,8 @@ def of_runs(runs: Sequence[Results], where: str = MEASUREMENTS) -> tuple[list[Ta
             "the number of cells."
         )
         tables, left_out = _limited(groups(run.rows), _against_plain(run), where)
-        return tables, " ".join(filter(None, (note, _of_shared(run), _of_allocator(run), left_out)))
+        notes = (note, _of_shared(run), _of_wide(tables), _of_allocator(run), left_out)
+        return tables, " ".join(filter(None, notes))
     first, last = runs[0], runs[-1]
     if len(runs) > 2:
         first, *_, last = sorted(runs, key=lambda run: run.description.started or "")
@@ -106,7 +107,7 @@ def of_runs(runs: Sequence[Results], where: str = MEASUREMENTS) -> tuple[list[Ta
         "The colours are corrected for the number of comparisons."
     )
     tables, left_out = _limited(groups(last.rows), cells, where)
-    return tables, " ".join(filter(None, (note, left_out)))
+    return tables, " ".join(filter(None, (note, _of_wide(tables), left_out)))
 
 
 def _of_shared(run: Results) -> str:
@@ -124,6 +125,17 @@ def _of_shared(run: Results) -> str:
         for one in cells
     )
     return f"{speedup.SHARED[0].upper()}{speedup.SHARED[1:]}." if differs else ""
+
+
+def _of_wide(tables: Iterable[Table]) -> str:
+    """Return a note if an interval says nothing."""
+    told = any(
+        cell.interval == units.TOO_WIDE
+        for table in tables
+        for line in table.rows
+        for cell in line.cells
+    )
+    return f"{units.WHY_TOO_WIDE[0].upper()}{units.WHY_TOO_WIDE[1:]}." if told else ""
 
 
 def _is_whole(row: Row) -> bool:
@@ -180,7 +192,10 @@ def _against_run(a: Results, b: Results) -> Mapping[str, Cell]:
 
 
 def _cell(ratio: float, low: float | None, high: float | None, css: str, row: Row) -> Cell:
-    interval = "" if low is None or high is None else f"{_number(low)}–{_number(high)}"
+    interval = ""
+    if low is not None and high is not None:
+        wide = units.is_too_wide(ratio, low, high)
+        interval = units.TOO_WIDE if wide else f"{_number(low)}–{_number(high)}"
     return Cell(units.speedup(ratio), interval, css, _title(row))
 
 

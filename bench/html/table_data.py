@@ -24,7 +24,8 @@ CSV_ALONE = frozenset({"instructions", "cycles", "nodes"})  # few runs have them
 MEANING: Mapping[str, str] = {
     column.name: str(column.metadata["doc"]) for column in dataclasses.fields(Row)
 } | {
-    HALF_WIDTH: "half of the latency's 95 % interval / the latency",
+    HALF_WIDTH: "half of the latency's 95 % interval / the latency; too wide: 100 % or more, which "
+    "says nothing",
     TIME: "time of one call, device idle before and after; for a phase inside a step on an "
     "accelerator, the time between two events: s",
     SETTINGS: "the differences from the plain setting",

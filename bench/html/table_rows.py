@@ -111,7 +111,7 @@ def _line(row: Row, name: str, *, several: bool) -> Line:
         Cell("" if row.batch is None else f"{row.batch}"),
         _text(settings(row)),
         _number(units.seconds, time_s(row)),
-        _number(units.percent, half_width(row)),
+        _number(units.half_width, half_width(row)),
         _number(units.count, row.images_per_s),
         _number(units.bytes_, row.peak_bytes),
         _number(units.count, row.flop_per_s),

@@ -4,6 +4,7 @@
 replaces its axis in every sweep.  Each mistake is reported in one line that names its place.
 """
 
+import contextlib
 import reprlib
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
@@ -13,12 +14,14 @@ from typing import Annotated, Any, Literal
 
 import pydantic
 
+from bench.core import code_names
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
 from bench.core.near import did_you_mean
 from bench.core.subject import SHIPPED, SubjectError, parse
 from bench.core.text import plain, short_words
 from bench.plan.subject_files import named
+from bench.start import roots
 
 # The sweeps that ship: of `bench run` (for the ConvNet, for a subject that is named, and with
 # --quick), `bench profile` and `bench ab`.
@@ -122,8 +125,22 @@ def _values(name: str, value: Any, check: Callable[[Any], str]) -> tuple[str, ..
 
 def _subject(value: Any) -> str:
     found = named(str(value))
-    parse(found)
+    try:
+        parse(found)
+    except SubjectError as error:
+        raise SubjectError(f"{error}{_names_in(found.strip())}") from None
     return found
+
+
+def _names_in(place: str) -> str:
+    """Return `; it has Net, make_net` for a file without a callable, if it can be read."""
+    if not place.endswith(".py"):
+        return ""
+    for root in roots():
+        with contextlib.suppress(OSError, ValueError):
+            names = code_names.defined(Path(root, place).read_text(encoding="utf-8"))
+            return f"; it has {code_names.listed(names)}" if names else ""
+    return ""
 
 
 def _subjects(value: Any) -> tuple[str, ...]:

@@ -269,7 +269,7 @@ def _devices(sweep: Sweep, probe: Probe) -> tuple[tuple[str, ...], dict[str, str
         elif device == "all":
             names.update(dict.fromkeys(probe.devices))
         else:
-            names.setdefault(_one_device(device, probe))
+            names.setdefault(one_device(device, probe))
     there = tuple(name for name in names if sweep.on in ("any", _kind(name)))
     same = {
         one.name: firsts[one.type, one.shown]
@@ -287,10 +287,13 @@ def _first_of_each_kind(devices: Iterable[Device]) -> dict[tuple[str, str], str]
     return found
 
 
-def _one_device(device: str, probe: Probe) -> str:
+def one_device(device: str, probe: Probe) -> str:
+    """Return the full name of a device: `cuda` is `cuda:0`.  Raises PlanError."""
     full = device if device in probe.devices else f"{device}:0"
     if full not in probe.devices:
         there = ", ".join(probe.devices)
+        if device.partition(":")[0] == "cuda" and probe.no_gpu:
+            raise PlanError(f"--device {device}: {probe.no_gpu}; expected one of {there}")
         raise PlanError(
             f"--device {device}: torch {probe.torch} finds no such device; "
             f"expected one of {there}{did_you_mean(device, probe.devices)}"

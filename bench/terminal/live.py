@@ -159,7 +159,7 @@ def _cells(row: LiveRow, figures: _Figures) -> tuple[str, str, Cell]:
         return row.failure or "–", "", Cell("")
     width = intervals.relative_half_width(medians)
     enough = count >= intervals.LEAST_REPLICATES and width is not None
-    spread = units.percent(width) if enough else units.number_of_replicates(count)
+    spread = units.half_width(width) if enough else units.number_of_replicates(count)
     return units.seconds(intervals.centre(medians)), spread, _speedup_cell(figures.speedup)
 
 

@@ -61,6 +61,7 @@ def show(
     for line in (
         *_accelerators(run.rows),
         *_legend(run.rows),
+        *_wide(run.rows, grids),
         *_between(run.rows),
         "",
         *_odd(run.rows, entries),
@@ -198,11 +199,11 @@ def _cells(row: Row) -> list[str]:
 
 
 def uncertainty(row: Row) -> str:
-    """`3.1 %`, half of the interval; `2 replicates` where these are too few for one."""
+    """`3.1 %`, half of the interval, or `too wide`; `2 replicates` where these are too few."""
     width = half_width(row)
     if width is None or (row.replicates or 0) < LEAST_REPLICATES:
         return units.number_of_replicates(row.replicates) if row.replicates else ""
-    return units.percent(width)
+    return units.half_width(width)
 
 
 def _accelerators(rows: Iterable[Row]) -> list[str]:
@@ -215,6 +216,13 @@ def _legend(rows: Iterable[Row]) -> list[str]:
     """Explain the letters that occur in the last column."""
     used = {flag for row in rows for flag in row.flag_names}
     return [f"{FLAG_LETTERS[flag]}  {flag}: {FLAGS[flag]}" for flag in FLAGS if flag in used]
+
+
+def _wide(rows: Iterable[Row], grids: Iterable[Grid]) -> list[str]:
+    """Explain intervals that say nothing, if there are any."""
+    ratios = (cell.text for grid in grids for line in grid.lines for cell in line.cells if cell)
+    told = any(units.TOO_WIDE in text for text in (*ratios, *map(uncertainty, rows)))
+    return [units.WHY_TOO_WIDE] if told else []
 
 
 def _between(rows: Sequence[Row]) -> list[str]:

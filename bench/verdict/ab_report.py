@@ -39,7 +39,7 @@ TIMES = (TIME, PIPELINED)
 class AbRow:
     """One figure of one phase of one case; the fields are the columns of ab.csv.
 
-    Times are medians over the pairs, in seconds.  Ratios are B / A.
+    Times are in seconds, in the middle of the pairs and B / A apart.  Ratios are B / A.
     """
 
     case_id: str  # of variant A
@@ -120,7 +120,7 @@ def time_row(
     decision: Decision,
     figure: str = TIME,
 ) -> AbRow:
-    """Return the row of a time.  a_s, b_s: medians over the pairs, in seconds."""
+    """Return the row of a time.  a_s, b_s: in the middle of the pairs, in seconds."""
     return AbRow(
         case_id=case_id,
         phase=phase,
@@ -206,7 +206,7 @@ def table(report: AbReport) -> TextTable:
         ),
         above=names.above,
         caption=f"A: {report.a}; B: {report.b}; threshold {units.percent(report.threshold)}; "
-        "B / A with the 95 % interval over pairs" + (f". {LEGEND}" if _unfound(report) else ""),
+        "B / A with the 95 % interval over pairs" + "".join(f". {one}" for one in _legends(report)),
     )
     before = ""
     for row in (row for row in shown if row.figure in (*TIMES, None)):
@@ -333,8 +333,13 @@ def _times(rows: Sequence[AbRow]) -> str:
     return number_of(len(rows), "undecided time")
 
 
-def _unfound(report: AbReport) -> bool:
-    return any(map(reach, report.rows))
+def _legends(report: AbReport) -> list[str]:
+    """Explain the words that occur in the table."""
+    wide = any(units.TOO_WIDE in ratio(row) for row in report.rows)
+    return [
+        *([LEGEND] if any(map(reach, report.rows)) else []),
+        *([f"{units.WHY_TOO_WIDE[0].upper()}{units.WHY_TOO_WIDE[1:]}"] if wide else []),
+    ]
 
 
 _HEAD = "| case | figure | A | B | B / A (95 %) | verdict |\n|---|---|---|---|---|---|\n"
@@ -346,7 +351,8 @@ def markdown(report: AbReport) -> str:
     head.append(
         f"A is {code(report.a)}, B is {code(report.b)}; threshold "
         f"{units.percent(report.threshold)}; B / A above 1 is slower."
-        + (f" {LEGEND}.\n" if _unfound(report) else "\n")
+        + "".join(f" {one}." for one in _legends(report))
+        + "\n"
     )
     head += fitting([f"- {escape(note, MOST_SENTENCE)}" for note in report.notes], MAX_BYTES // 8)
     rows = ordered(report.rows)

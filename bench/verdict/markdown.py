@@ -14,7 +14,7 @@ from collections.abc import Sequence
 from bench.core import units
 from bench.core.row_names import CaseNames, case_names
 from bench.core.text import number_of
-from bench.verdict.report import CaseReport, CheckReport
+from bench.verdict.report import CaseReport, CheckReport, worse_than_earlier
 
 MAX_BYTES = 60_000
 MAX_CHANGED = 20
@@ -37,6 +37,9 @@ def report_markdown(report: CheckReport) -> str:
     names = case_names(case.row for case in report.cases if case.row is not None)
     if names.above:
         parts.append(f"\n{escape(names.above, MOST_SENTENCE)}\n")
+    every = [one for case in report.cases for one in case.findings]
+    if differs := worse_than_earlier(report, every):
+        parts.append(f"\n{escape(differs, MOST_SENTENCE)}.\n")
     text = "\n".join(parts) + "\n"
     changed = [case for case in report.worst_first if case.changed]
     text += changed_table(
@@ -106,11 +109,18 @@ def figure(name: str, value: float | None) -> str:
 
 
 def percent_more(ratio: float | None, low: float | None, high: float | None) -> str:
-    """Return a ratio as a change in percent with its interval: `+12.3 % (+8.0 to +16.9 %)`."""
+    """Return a ratio as a change in percent with its interval: `+12.3 % (+8.0 to +16.9 %)`.
+
+    The interval is `(too wide)` if it says nothing.
+    """
     if ratio is None:
         return ""
     text = f"{100 * (ratio - 1):+.1f} %"
-    if low is not None and high is not None:
+    if low is None or high is None:
+        return text
+    if units.is_too_wide(ratio, low, high):
+        text += f" ({units.TOO_WIDE})"
+    else:
         text += f" ({100 * (low - 1):+.1f} to {100 * (high - 1):+.1f} %)"
     return text
 

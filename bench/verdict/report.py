@@ -4,7 +4,7 @@ The exit code is derived from the report.  No figure is computed here.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -26,6 +26,7 @@ Verdict = Literal[
     "UNMEASURED",  # neither variant can run it, or B cannot for a reason outside its code
     "SAME",
 ]
+SHOWN = 0.01  # a reader who divides two figures of three digits may be off by so much
 WORST_FIRST: tuple[Verdict, ...] = get_args(Verdict)
 _CHANGED = frozenset({"FAILED", "MISSING", "REGRESSED", "SUSPECT", "IMPROVED", "NEW"})
 
@@ -61,6 +62,14 @@ class Finding:
     high: float | None = None
     verdict: Verdict
     note: str = ""
+
+    @property
+    def of_the_two(self) -> bool:
+        """Return whether `worse` is the ratio of `base` and `value` as a reader sees them."""
+        if not (self.base and self.value and self.worse):
+            return True
+        more = self.value / self.base
+        return min(abs(self.worse / more - 1), abs(self.worse * more - 1)) <= SHOWN
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -153,6 +162,16 @@ class CheckReport:
             self.count("INCONCLUSIVE"),
             rest,
         )
+
+
+def worse_than_earlier(report: CheckReport, findings: Iterable[Finding]) -> str:
+    """Return a sentence where `worse by` is not the ratio of the two figures beside it."""
+    if not report.earlier_runs or all(one.of_the_two for one in findings):
+        return ""
+    return (
+        f"`worse by` of a time is against {report.earlier_runs} earlier runs, of which the "
+        "baseline is one, so it can differ from now / baseline"
+    )
 
 
 def exit_code(report: CheckReport, strict: bool = False) -> int:

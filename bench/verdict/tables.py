@@ -11,7 +11,7 @@ from bench.core.records import Row
 from bench.core.row_names import case_names, settings
 from bench.core.text import number_of, printable
 from bench.verdict.markdown import figure, percent_more
-from bench.verdict.report import CheckReport
+from bench.verdict.report import CheckReport, worse_than_earlier
 from bench.verdict.text_table import WIDTH, Cell, Column, TextTable
 
 __all__ = ["WIDTH", "check_table", "safe", "speedup_tables", "style_of"]
@@ -95,6 +95,8 @@ def _speedup_table(
         caption=f"compared: {quantities}; method: {methods}{_runs(speedups)}"
         f"{f'; {legend}' if legend else ''}{f'; {SHARED}' if shared else ''}",
     )
+    if any(units.TOO_WIDE in _interval(speedup) for speedup in speedups):
+        table.caption += f"; {units.WHY_TOO_WIDE}"
     for speedup, verdict in zip(speedups, words, strict=True):
         style = style_of(verdict)
         table.add(
@@ -102,15 +104,14 @@ def _speedup_table(
             speedup.phase if len(phases) > 1 else "",
             figure("s_s", speedup.base_s),
             figure("s_s", speedup.value_s),
-            Cell(
-                units.speedup_with_interval(
-                    speedup.ratio, speedup.low, speedup.high, speedup.replicates
-                ),
-                style,
-            ),
+            Cell(_interval(speedup), style),
             Cell(verdict, style),
         )
     return table
+
+
+def _interval(one: Speedup) -> str:
+    return units.speedup_with_interval(one.ratio, one.low, one.high, one.replicates)
 
 
 def _factors(speedups: Sequence[Speedup], by_id: Mapping[str, Row]) -> list[float]:
@@ -174,6 +175,11 @@ def check_table(report: CheckReport) -> TextTable:
                     percent_more(one.worse, one.low, one.high),
                 )
                 name = ""
-    if len(changed) > MOST_CASES:
-        table.caption = f"{number_of(len(changed) - MOST_CASES, 'more changed case')} in the report"
+    told = [one for case in shown for one in case.findings if one.verdict not in QUIET]
+    more = number_of(len(changed) - MOST_CASES, "more changed case")
+    notes = [f"{more} in the report"] if len(changed) > MOST_CASES else []
+    changes = (percent_more(one.worse, one.low, one.high) for one in told)
+    if any(units.TOO_WIDE in text for text in changes):
+        notes.append(units.WHY_TOO_WIDE)
+    table.caption = "; ".join(filter(None, [*notes, worse_than_earlier(report, told)]))
     return table

@@ -55,9 +55,10 @@ def main() -> None:
         torch_details=torch_details(),
         devices={device.name: device for device in found},
         subjects={
-            whole: subject(whole, names, request["inputs"].get(whole))
-            for whole, names in whole_subjects(request["subjects"]).items()
+            whole: subject(ref, want_layers, request["inputs"].get(whole))
+            for whole, (ref, want_layers) in whole_subjects(request["subjects"]).items()
         },
+        no_gpu=cuda.no_gpu(sum(device.type == "cuda" for device in found)),
     )
     # Last: the subjects have been imported by now.
     answer = dataclasses.replace(answer, sources=sources())
@@ -88,12 +89,13 @@ def sources() -> dict[str, probed.Source]:
     return found
 
 
-def whole_subjects(names: Sequence[str]) -> dict[str, bool]:
-    """Return subjects without their layers → whether layers are asked for."""
-    found: dict[str, bool] = {}
+def whole_subjects(names: Sequence[str]) -> dict[str, tuple[SubjectRef, bool]]:
+    """Return by name without its layer: the subject as first written, whether layers are asked."""
+    found: dict[str, tuple[SubjectRef, bool]] = {}
     for name in names:
         ref = parse(name)
-        found[ref.whole] = found.get(ref.whole, False) or ref.layer is not None
+        first, want_layers = found.get(ref.whole, (ref, False))
+        found[ref.whole] = first, want_layers or ref.layer is not None
     return found
 
 
@@ -159,20 +161,20 @@ def _device_name(type_: str, index: int) -> str:
     return str(name(index)) if name else type_
 
 
-def subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectFound:
+def subject(ref: SubjectRef, want_layers: bool, given: str | None) -> probed.SubjectFound:
     """Build a subject once, and call it once if its layers are asked for."""
     try:
-        return _subject(whole, want_layers, given)
+        return _subject(ref, want_layers, given)
     except SystemExit as error:  # a script without a guard, which ends, or parses arguments
         text = " ".join(str(error).split())[:300]
         return probed.SubjectFound.unknown(
-            f"{whole}: its code called sys.exit({text}) when it was imported or built; put what a "
-            'script does under `if __name__ == "__main__":`'
+            f"{ref.shown}: its code called sys.exit({text}) when it was imported or built; put "
+            'what a script does under `if __name__ == "__main__":`'
         )
 
 
-def _subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectFound:
-    ref = parse(whole)
+def _subject(ref: SubjectRef, want_layers: bool, given: str | None) -> probed.SubjectFound:
+    whole = ref.whole
     try:
         module = build(ref)
     except SubjectRaised as error:

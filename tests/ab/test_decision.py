@@ -1,6 +1,7 @@
 """What `bench ab` makes of its pairs, beyond the decision itself."""
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -14,11 +15,12 @@ from bench.ab.ab_plan import Planned
 from bench.ab.decision import _by_stage
 from bench.ab.interleave import TOGETHER
 from bench.ab.pair_journal import Failed, Pair, PairsSoFar, SideStaticMetrics
+from bench.ab.rows import middle_times
 from bench.ab.scheduler import Pairs
 from bench.ab.variants import Side
 from bench.core.records import Status
 from bench.plan.config import RunOptions
-from bench.verdict.ab_report import AbReport, markdown
+from bench.verdict.ab_report import AbReport, markdown, table
 from bench.verdict.paired_test import PairedPhase, decide
 from tests.support.cases import case
 
@@ -283,6 +285,34 @@ def test_the_times_shown_are_those_that_decide() -> None:
         again = [pair(A, n, 1.2, stage="fresh") for n in range(fresh)]
         found = outcome(*good(A, 1.5), *again, *nulls())
         assert found.rows[0].b == pytest.approx(shown_s, rel=0.01)
+
+
+def test_the_times_shown_are_as_far_apart_as_their_ratio_in_noisy_pairs_too() -> None:
+    """Their medians are 10 and 11 ms, and five of six pairs are faster in B."""
+    of_pairs = ((10, 9), (10, 9), (10, 9), (12, 11), (9, 30), (13, 12))
+    times = [((a / 1e3,) * 4, (b / 1e3,) * 4) for a, b in of_pairs]
+    found = outcome(*(pair(A, n, samples={"forward": both}) for n, both in enumerate(times)))
+    row = next(one for one in found.rows if one.figure == "time_s")
+    assert row.a is not None
+    assert row.b is not None
+    assert row.b / row.a == pytest.approx(row.ratio)
+    assert math.sqrt(row.a * row.b) == pytest.approx(math.sqrt(0.0009 * 0.0011 * 100), rel=0.1)
+
+
+def test_an_interval_that_says_nothing_is_told_in_words_in_table_and_report() -> None:
+    factors = (0.1, 9.0, 1.1, 0.2, 6.0, 1.0)
+    noisy = [pair(A, number, factor) for number, factor in enumerate(factors)]
+    for found, is_told in ((outcome(*noisy), True), (outcome(*good(A)), False)):
+        shown = " ".join(line.plain for line in table(found).lines(100))
+        assert (" (too wide) " in shown) == is_told
+        assert ("so wide that it says nothing" in " ".join(shown.split())) == is_told
+        assert ("Too wide: the 95 % interval is so wide" in markdown(found)) == is_told
+
+
+def test_the_times_of_a_quiet_case_are_those_of_its_pairs() -> None:
+    quiet = [((0.010, 0.011, 0.012), (0.020, 0.022, 0.024))] * 6
+    assert middle_times(quiet, 2.0) == pytest.approx((0.011, 0.022))
+    assert middle_times(quiet, None) == pytest.approx((0.011, 0.022))
 
 
 def test_pairs_against_itself_that_failed_are_said() -> None:

@@ -72,15 +72,30 @@ def test_files_and_layers_may_have_any_name(text: str, whole: str, layer: str | 
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        ("/abs/nets.py:X", "change to the folder of its code, and write nets:callable"),
+        ("/abs/nets.py:X", "change to the folder of its code, and write nets.py:callable"),
         ("../nets.py:X", "is a path outside the current directory and its repository"),
         ("my-nets/a.py:X", "'my-nets' is not a valid name of a Python module"),
-        ("mynet.py", "is a file without a callable; write mynet:callable"),
+        ("mynet.py", "is a file without a callable; write mynet.py:callable"),
     ],
 )
 def test_a_path_that_is_no_module_is_told_what_is_right(text: str, says: str) -> None:
     with pytest.raises(SubjectError, match=re.escape(says)):
         parse(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("my/models.py:make(3)/conv1", "my/models.py:make(3)"),
+        ("models.py:net", "models.py:net"),
+        ("my/models:net", "my/models:net"),
+        ("my.models:net/*", "my.models:net"),
+        ("convnet/conv1", "convnet"),
+    ],
+)
+def test_a_file_is_shown_as_it_was_written(text: str, shown: str) -> None:
+    assert parse(text).shown == shown
+    assert parse("my/models.py:net") == parse("my.models:net")
 
 
 @given(st.text(st.characters(exclude_categories=("C", "Z")), min_size=1))

@@ -47,3 +47,18 @@ def test_shares_and_waits() -> None:
     assert units.duration(75) == "1:15"
     assert units.duration(4000) == "1:06:40"
     assert units.duration(-3) == "0:00"
+
+
+def test_half_an_interval_of_a_hundred_percent_is_too_wide_to_be_a_figure() -> None:
+    assert units.half_width(0.031) == "3.1 %"
+    assert units.half_width(0.999) == "99.9 %"
+    assert [units.half_width(one) for one in (1.0, 3.77, 4e9, math.inf)] == ["too wide"] * 4
+    assert units.half_width(None) == units.half_width(math.nan) == "–"
+
+
+def test_a_speedup_whose_interval_says_nothing_is_told_in_words() -> None:
+    assert units.speedup_with_interval(1.4, 1.24, 1.58, 5) == "1.40× (1.24–1.58)"
+    assert units.speedup_with_interval(1.2, 0.3, 4.8, 5) == "1.20× (too wide)"
+    assert units.speedup_with_interval(1.2, 0.0, math.inf, 5) == "1.20× (too wide)"
+    # It is wide, and yet it says that the setting is faster.
+    assert units.speedup_with_interval(8.0, 3.0, 21.0, 5) == "8.00× (3.00–21)"

@@ -34,6 +34,23 @@ def test_a_terminal_shows_the_difference_then_sentences_then_what_is_left() -> N
     assert "copies and conversions: `fc` 0 → 2" in lines
 
 
+def test_a_difference_within_the_noise_is_told_as_such_before_any_cause() -> None:
+    a = side(PLAIN, noise=(1.0, 1.1, 0.9))
+    same = explain(a, side(PLAIN, noise=(1.1, 0.9, 1.03)))
+    assert same.headline.startswith("no difference beyond the noise of the two: B takes +")
+    assert " (95 %: -" in same.headline
+    more = {**PLAIN, ("fc", "forward", "aten::copy_"): (2, 1e-5)}
+    of_parts = explain(a, side(more, noise=(1.1, 0.9, 1.03)))
+    assert of_parts.causes
+    assert of_parts.headline.startswith(
+        "parts differ, but the whole step not beyond the noise of the two: B takes +"
+    )
+    few = explain(side(PLAIN, noise=(1.0, 1.1)), side(PLAIN, noise=(2.0, 2.2)))
+    assert few.headline == (
+        "B takes +37.8 ms a step: 37.8 ms → 75.6 ms; 2 rounds cannot tell this from noise"
+    )
+
+
 def test_a_report_has_code_for_names_and_no_markup_of_a_subject() -> None:
     broken = GraphBreak(reason="<b>|x", place="net.py:1", code="y[0]", modules=("layer1",))
     a = side(PLAIN, counted={"graph_breaks": 0})

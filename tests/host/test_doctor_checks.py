@@ -211,6 +211,23 @@ def test_a_cap_of_a_gpu_that_is_hidden_spoils_nothing(found: Found) -> None:
     assert one.text.startswith("GPU 1 is capped")
 
 
+def test_why_torch_finds_no_gpu_is_told_where_it_is_built_for_one(found: Found) -> None:
+    why = "CUDA_VISIBLE_DEVICES='' hides the GPU: unset it, or name a GPU that exists"
+    probe = dataclasses.replace(
+        torch(version="2.13.0+cu130"),
+        torch_details={"compiler": "/bin/g++", "cuda": "13.0"},
+        no_gpu=why,
+    )
+    first, *_ = odd(found(probe=probe, gpus=(card(driver="580.1"),)))
+    assert first.text.endswith("torch 2.13.0+cu130 does not find it")
+    assert first.mend == why
+    (one,) = odd(found(probe=probe))
+    assert one.mend == why
+    for_cpu = dataclasses.replace(torch(version="2.13.0+cpu"), no_gpu="is built for the CPU alone")
+    (one,) = odd(found(probe=for_cpu))
+    assert one.mend is None
+
+
 def test_a_capped_gpu_is_found(found: Found) -> None:
     (one,) = odd(found(gpus=(CARD,)))
     assert one == Finding(

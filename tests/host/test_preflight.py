@@ -185,18 +185,51 @@ def test_the_most_threads_are_those_of_the_cases_and_torchs_own(
     assert preflight.most_threads(asked, auto) == most
 
 
-def test_other_busy_processes_are_counted_and_not_named(look: Look) -> None:
+def test_the_busiest_two_processes_are_named_in_one_line(look: Look) -> None:
     working = QUIET["proc/31/stat"].replace(" 500 20 ", " 515 25 ")
     assert look(later={"proc/31/stat": working}) == [
-        "1 other process is computing: end it, or expect rows flagged contended"
+        (
+            "1 other process is computing (31 worker 80 % of a processor): end it, or expect rows "
+            "flagged contended"
+        )
     ]
-    both = {
-        name: QUIET[name].replace(" 500 20 ", " 530 20 ")
-        for name in ("proc/31/stat", "proc/32/stat")
+    third = QUIET["proc/31/stat"].replace("31 (worker)", "33 (nginx: a)")
+    begun = {"proc/33/stat": third}
+    three = {
+        "proc/31/stat": QUIET["proc/31/stat"].replace(" 500 20 ", " 513 20 "),
+        "proc/32/stat": QUIET["proc/32/stat"].replace(" 500 20 ", " 530 20 "),
+        "proc/33/stat": third.replace(" 500 20 ", " 525 20 "),
     }
-    assert look(later=both) == [
-        "2 other processes are computing: end them, or expect rows flagged contended"
+    assert look(begun, later=three) == [
+        (
+            "3 other processes are computing (32 a) R (b 120 % of a processor, 33 nginx a 100 %, "
+            "…): end them, or expect rows flagged contended"
+        )
     ]
+
+
+def test_the_share_is_of_the_time_that_the_look_took(look: Look) -> None:
+    """On a busy machine a pause of 0.25 s takes longer: 40 ticks in 0.5 s are 80 %."""
+    working = QUIET["proc/31/stat"].replace(" 500 20 ", " 530 30 ")
+    assert look(
+        {"proc/uptime": "100.00 1.0\n"}, {"proc/uptime": "100.50 1.0\n", "proc/31/stat": working}
+    ) == [
+        (
+            "1 other process is computing (31 worker 80 % of a processor): end it, or expect rows "
+            "flagged contended"
+        )
+    ]
+
+
+def test_a_load_of_which_no_process_is_busy_now_names_those_that_did_the_most(look: Look) -> None:
+    some = QUIET["proc/31/stat"].replace(" 500 20 ", " 510 20 ")
+    loaded = {"proc/loadavg": "2.10 1.00 0.50 3/200 4711\n"}
+    (said,) = look(loaded, {"proc/31/stat": some})
+    assert said == (
+        "the machine is busy (load 2.1 on 4 processors, most by 31 worker 40 % of a processor): "
+        "expect wide intervals"
+    )
+    assert said.count(": ") == 1  # where `bench doctor` divides it
 
 
 def test_who_woke_up_once_or_just_began_is_not_busy(look: Look) -> None:

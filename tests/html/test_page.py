@@ -13,6 +13,7 @@ import pytest
 
 from bench.commands import report
 from bench.compare import speedup
+from bench.core.errors import UserError
 from bench.core.records import TRAINING_PHASES, Entry, Failure, Row
 from bench.html import findings, page, run_tables, speedup_tables, svg, table_data
 from bench.html.page import build, repeat
@@ -466,7 +467,7 @@ def test_a_new_page_in_the_folder_of_another_leaves_none_of_its_plots(tmp_path: 
 def test_what_another_command_left_is_no_run(tmp_path: Path, left: str, command: str) -> None:
     (tmp_path / left).parent.mkdir(exist_ok=True)
     (tmp_path / left).touch()
-    with pytest.raises(report.ReportError, match=f"was left by `bench {command}`"):
+    with pytest.raises(UserError, match=f"was left by `bench {command}`"):
         report.report([tmp_path], None)
 
 
@@ -502,7 +503,7 @@ def test_a_store_of_damaged_runs_is_one_line(tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(report.ReportError, match="go on with: bench run --resume"):
+    with pytest.raises(ReadError, match="go on with: bench run --resume"):
         report.report([tmp_path], None)
 
 

@@ -83,3 +83,13 @@ def test_a_speedup_that_two_times_do_not_give_is_explained(tmp_path: Path) -> No
     entries = replicates(case(), [0.01] * 3) + replicates(case(amp="bfloat16"), [0.02] * 3) + more
     _, note = of_runs([run_of(tmp_path / "run", entries)])
     assert sentence in note
+
+
+def test_a_speedup_whose_interval_says_nothing_is_told_and_explained(tmp_path: Path) -> None:
+    _, note = of_runs([small(tmp_path)])
+    assert "oo wide" not in note
+    noisy = [0.02, 0.002, 0.2]
+    entries = replicates(case(), [0.01] * 3) + replicates(case(amp="bfloat16"), noisy)
+    (table,), note = of_runs([run_of(tmp_path / "run", entries)])
+    assert [line.cells[0].interval for line in table.rows] == ["", "too wide"]
+    assert "Too wide: the 95 % interval is so wide that it says nothing; more" in note

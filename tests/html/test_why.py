@@ -26,6 +26,8 @@ def test_the_page_says_that_other_work_disturbed_the_profile(tmp_path: Path) -> 
     found = explain(side(PLAIN, modules=MODULES), replace(SLOWER, contended=True))
     html = build([run], explanations=[found]).html
     assert "; other work disturbed the profile: the times of the parts are doubtful" in html
+
+
 def test_conversions_and_layers_that_are_left_out_are_told() -> None:
     copies = ("layer1.conv", "forward", "aten::copy_")
     many = {(f"layer{number}", "forward", "aten::addmm"): (1, 1e-3) for number in range(20)}

@@ -1,3 +1,4 @@
+import re
 from pathlib import Path
 from typing import Any
 
@@ -197,3 +198,16 @@ def test_a_byte_order_mark_is_no_part_of_the_configuration(tmp_path: Path) -> No
     path = tmp_path / "marked.toml"
     path.write_bytes(b"\xef\xbb\xbf[run]\nreplicates = 3\n")
     assert load(path).run.replicates == 3
+
+
+def test_a_file_without_a_callable_is_told_with_the_names_in_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "nets.py").write_text("class Net: ...\ndef make_net(): ...\n")
+    said = "subject 'nets.py' is a file without a callable; write nets.py:callable"
+    with pytest.raises(ConfigError, match=f"{re.escape(said)}; it has Net, make_net$"):
+        load(subjects=["nets.py"])
+    (tmp_path / "nets.py").unlink()
+    with pytest.raises(ConfigError, match=f"{re.escape(said)}$"):
+        load(subjects=["nets.py"])

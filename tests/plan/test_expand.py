@@ -482,3 +482,14 @@ def test_a_plan_of_nothing_but_the_largest_batch_is_a_plan() -> None:
     plan = make(config, _probe(), finds_largest=True)
     assert plan.cases == ()
     assert plan.largest
+
+
+def test_a_gpu_that_is_not_found_is_told_with_the_reason_of_the_probe() -> None:
+    hidden = "CUDA_VISIBLE_DEVICES='' hides the GPU: unset it, or name a GPU that exists"
+    probe = replace(_probe(CPU), no_gpu=hidden)
+    for device in ("cuda", "cuda:1"):
+        with pytest.raises(PlanError) as caught:
+            _ids(probe, device=[device])
+        assert str(caught.value) == f"--device {device}: {hidden}; expected one of cpu"
+    with pytest.raises(PlanError, match=r"--device xpu: torch 2\.13\.0 finds no such device"):
+        _ids(probe, device=["xpu"])

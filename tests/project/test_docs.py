@@ -44,15 +44,20 @@ def text(page: Path) -> str:
     return page.read_text(encoding="utf-8")
 
 
-def code(page: Path) -> list[str]:
+def code(page: str) -> list[str]:
     """The lines of code blocks, and what stands between backticks."""
-    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", text(page), flags=re.MULTILINE | re.DOTALL)
-    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", text(page))
+    blocks = re.findall(r"^ *```\w*\n(.*?)^ *```", page, flags=re.MULTILINE | re.DOTALL)
+    spans = re.findall(r"(?<!`)`([^`\n]+)`(?!`)", page)
     return [line.strip() for block in blocks for line in block.splitlines()] + spans
 
 
 def commands(page: Path) -> list[tuple[str, list[str]]]:
     """Every `bench COMMAND` that a page shows, with its flags."""
+    return commands_of(text(page))
+
+
+def commands_of(page: str) -> list[tuple[str, list[str]]]:
+    """The same for the text of a page, or a part of it."""
     found = [
         re.match(r"(?:\$ |- run: )?bench ([a-z]\w*)(?![\w.:-])([^#]*)", one) for one in code(page)
     ]
@@ -130,10 +135,20 @@ def test_every_command_and_flag_that_a_page_shows_exists(page: Path) -> None:
 
 @each_page
 def test_every_flag_that_a_page_names_by_itself_exists(page: Path) -> None:
-    for span in code(page):
+    for span in code(text(page)):
         if span.startswith("--"):
             for flag in flags(span):
                 assert flag in FLAGS | OTHERS, f"{page.name}: {flag}"
+
+
+@pytest.mark.parametrize(
+    ("page", "heading"), [("docs/tutorials/gate.md", "# Gate"), ("docs/ci.md", "## A pull request")]
+)
+def test_the_fast_gate_and_its_time_stand_where_a_newcomer_begins(page: str, heading: str) -> None:
+    first = text(ROOT / page).partition(heading)[2].partition("```")[0]
+    given = [one for name, one in commands_of(first) if name == "ab" and one]
+    assert given == [["--subject", "--input", "--batch", "--mode"]]
+    assert re.search(r"The fast gate.*about 20 s if nothing is slower", first, re.DOTALL)
 
 
 def test_what_a_page_shows_is_found() -> None:

@@ -20,6 +20,7 @@ from bench.terminal.run_summary import (
     _odd,
     _process_starts,
     _unverified,
+    _wide,
     cases,
     show,
     speedups,
@@ -135,6 +136,20 @@ def printed(found: Sequence[Row]) -> str:
     console.print(cases(found))
     assert isinstance(console.file, io.StringIO)
     return console.file.getvalue()
+
+
+def test_an_interval_that_says_nothing_is_told_in_words_and_explained() -> None:
+    found = result(*replicates(case(), [0.01, 0.1, 0.001]))
+    assert "too wide" in printed(found)
+    assert _wide(found, ()) == [
+        (
+            "too wide: the 95 % interval is so wide that it says nothing; more replicates or "
+            "pairs, or a quieter machine, narrow it"
+        )
+    ]
+    quiet = result(*replicates(case(), [0.01] * 3))
+    assert "too wide" not in printed(quiet)
+    assert _wide(quiet, ()) == []
 
 
 def test_a_subject_of_several_inputs_is_named_with_them() -> None:

@@ -16,7 +16,7 @@ from bench.results.history import beside
 from bench.results.loading import load
 from bench.results.results import Results
 from bench.verdict import two_runs
-from bench.verdict.markdown import report_markdown
+from bench.verdict.markdown import percent_more, report_markdown
 from bench.verdict.report import CaseReport, CheckReport, Finding, exit_code
 from bench.verdict.tables import check_table
 from bench.verdict.two_runs import CheckError
@@ -672,3 +672,36 @@ def test_the_table_of_a_check_fits_a_hundred_columns(tmp_path: Path, baseline: R
     assert max(map(len, text.splitlines())) <= 100
     assert "SUSPECT" in text
     assert "MISSING" in text
+
+
+def test_a_change_against_the_earlier_runs_is_told_where_the_two_figures_say_another(
+    tmp_path: Path,
+) -> None:
+    """The run takes 13 % more than the baseline, which was a slow one, and 19 % than all six."""
+    sentence = (
+        "`worse by` of a time is against 6 earlier runs, of which the baseline is one, so it can "
+        "differ from now / baseline"
+    )
+    past = history(tmp_path, [0.98, 1.02, 1.01, 0.99, 1.00])
+    base = run_of(tmp_path / "base", replicates(case(), slower(1.06)))
+    report = two_runs.check(now(tmp_path, replicates(case(), slower(1.20))), base, history=past)
+    assert report.cases[0].verdict == "REGRESSED"
+    assert check_table(report).caption == sentence
+    assert "is against 6 earlier runs, of which" in report_markdown(report)
+    usual = run_of(tmp_path / "usual", replicates(case(), QUIET))
+    report = two_runs.check(run_of(tmp_path / "b", replicates(case(), slower(1.2))), usual)
+    assert check_table(report).caption == ""
+    assert "earlier runs, of which" not in report_markdown(report)
+
+
+def test_a_change_whose_interval_says_nothing_is_told_in_words() -> None:
+    assert percent_more(1.123, 1.08, 1.169) == "+12.3 % (+8.0 to +16.9 %)"
+    assert percent_more(1.02, 0.3, 3.5) == "+2.0 % (too wide)"
+    assert percent_more(6.0, 1.5, 24.0) == "+500.0 % (+50.0 to +2300.0 %)"
+    assert percent_more(1.02, None, None) == "+2.0 %"
+    finding = Finding(
+        figure="latency_median_s", phase="forward", base=1.0, value=1.02, worse=1.02, low=0.3,
+        high=3.5, verdict="SUSPECT",
+    )  # fmt: skip
+    report = of_cases(CaseReport(case_id="a", subject="s", verdict="SUSPECT", findings=(finding,)))
+    assert check_table(report).caption.startswith("too wide: the 95 % interval is so wide")

@@ -12,6 +12,9 @@ from typing import Any, Literal
 import pynvml
 import torch
 
+from bench.core import no_gpu as why_no_gpu
+from bench.core.text import error_line
+
 # In torch's warning of a wait (`c10/cuda/CUDAFunctions.cpp`).
 SYNCHRONIZES = "called a synchronizing CUDA operation"
 Tf32 = Literal["default", "off", "on"]  # values of the axis
@@ -20,6 +23,7 @@ _backends: Any = torch.backends  # replaced at run time by objects that its anno
 
 OVERRIDE = "NVIDIA_TF32_OVERRIDE"  # 0 or 1 (NVIDIA, cuBLAS and cuDNN documentation)
 PRODUCT = 512  # n × n: as in the controls, and large enough for tensor cores
+MOST_WORDS = 160  # characters of an error of torch
 TF32_ERROR = 1e-5  # relative, between what float32 and TF32 make
 
 
@@ -32,6 +36,23 @@ def has_tf32(index: int) -> bool:
     if torch.version.hip is not None or not torch.cuda.is_available():
         return False
     return torch.cuda.get_device_capability(index) >= (8, 0)
+
+
+def no_gpu(count: int) -> str | None:
+    """Return why torch finds no GPU, or not all; None if no reason is known.
+
+    count: number of GPUs that it finds.  May initialise the driver, so never before a fork.
+    """
+    build = why_no_gpu.Build(
+        torch=torch.__version__, cuda=torch.version.cuda, hip=torch.version.hip
+    )
+    problem = None
+    if not count and (build.cuda or build.hip):
+        try:
+            torch.cuda.init()
+        except (RuntimeError, AssertionError) as error:
+            problem = error_line(error, MOST_WORDS)
+    return why_no_gpu.why(build, problem, count, os.environ)
 
 
 def capability(device: str) -> tuple[int, int] | None:

@@ -10,7 +10,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
-from bench.worker.device import event_trial
+from bench.worker.device import cuda, event_trial
 from bench.worker.timing.stopwatch import Event, TimedDevice, wall_clock
 
 NOT_COUNTED = "the device does not count its memory"
@@ -80,7 +80,10 @@ def open_device(name: str) -> Device:
         raise DeviceError(f"device {name!r} is no name of a device; {there_is}") from None
     index = asked.index or 0
     if _name(asked.type, index) not in device_names():
-        raise DeviceError(f"device {name!r} does not exist here; {there_is}")
+        gpus = sum(one.startswith("cuda:") for one in device_names())
+        why = cuda.no_gpu(gpus) if asked.type == "cuda" else None
+        because = f"; {why}" if why else ""
+        raise DeviceError(f"device {name!r} does not exist here; {there_is}{because}")
     if asked.type == "cpu":  # `cpu:0`
         return CpuDevice()
     try:

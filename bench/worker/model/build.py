@@ -100,13 +100,13 @@ def _built(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
         try:
             weights.load_given(module)
         except weights.WeightsError as error:
-            raise SubjectError(f"{ref.whole}: --weights: {error}") from None
+            raise SubjectError(f"{ref.shown}: --weights: {error}") from None
     return module, parts
 
 
 def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
     """Return the module with the weights from its own code."""
-    shown = ref.whole
+    shown = ref.shown
     module = load(ref)
     made: Any = module
     for name in ref.callable.split("."):
@@ -114,8 +114,9 @@ def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
     if isinstance(made, nn.Module) and not ref.called:
         return torch_compile.take_apart(_copy(made, shown))
     if not callable(made):
-        hint = _hidden(ref) or near.callables(module, ref.callable)
-        raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}{hint}")
+        hint = _hidden(ref) or near.own_names(module) + near.callables(module, ref.callable)
+        place = ref.file or ref.module
+        raise SubjectError(f"{shown}: {place} has no callable {ref.callable!r}{hint}")
     if isinstance(made, nn.Module):
         raise SubjectError(f"{shown}: is a network already; leave its parentheses away")
     seed_all(SEED)
@@ -170,17 +171,15 @@ def load(ref: SubjectRef) -> Any:
     except ModuleNotFoundError as error:
         missing = error.name or ref.module
         if ref.module == missing or ref.module.startswith(f"{missing}."):
-            hint = _hidden(ref) or near.modules(ref.module, missing, start.subject_folders())
-            raise SubjectError(
-                f"{ref.whole}: no module named {missing!r}, installed or in the current directory "
-                f"as {missing.replace('.', '/')}.py{hint}"
-            ) from None
+            hint = _hidden(ref) or near.modules(ref, missing, start.subject_folders())
+            raise SubjectError(f"{ref.shown}: {_not_there(ref, missing)}{hint}") from None
         raise SubjectError(
-            f"{ref.whole}: {ref.module} needs {missing!r}, not installed", missing=missing
+            f"{ref.shown}: {ref.file or ref.module} needs {missing!r}, not installed",
+            missing=missing,
         ) from error
     except Exception as error:  # importing runs the user's code
         raise SubjectRaised(
-            f"{ref.whole}: importing it raised {_words(error)}{_without_package(error)}",
+            f"{ref.shown}: importing it raised {_words(error)}{_without_package(error)}",
             missing=_not_found(error),
         ) from error
 
@@ -193,6 +192,15 @@ def _without_package(error: Exception) -> str:
         "; a relative import needs the package around it: change to a folder above, and write the "
         "path of the file from there"
     )
+
+
+def _not_there(ref: SubjectRef, missing: str) -> str:
+    """Return why the module of a subject is not found, in the way in which it was written."""
+    if ref.file:
+        file = ref.file if ref.file.endswith(".py") else f"{ref.file}.py"
+        return f"no file {file!r} in the current directory or its repository"
+    file = f"{missing.replace('.', '/')}.py"
+    return f"no module named {missing!r}, installed or in the current directory as {file}"
 
 
 def _not_found(error: Exception) -> str | None:

@@ -84,6 +84,26 @@ def test_a_device_that_does_not_exist_is_an_error_that_says_what_there_is(name: 
         open_device(name)
 
 
+def test_a_gpu_that_does_not_exist_is_told_with_the_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    def init() -> None:
+        raise RuntimeError("No CUDA GPUs are available\nat line 3")
+
+    monkeypatch.setattr("torch.accelerator.current_accelerator", lambda **_: None)
+    monkeypatch.setattr("torch.version.cuda", "13.0")
+    monkeypatch.setattr("torch.cuda.init", init)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    with pytest.raises(DeviceError, match=r"there is: cpu; CUDA_VISIBLE_DEVICES=-1 hides the GPU"):
+        open_device("cuda")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES")
+    with pytest.raises(DeviceError, match=r"no GPU \(No CUDA GPUs are available at line 3\)$"):
+        open_device("cuda:0")
+    with pytest.raises(DeviceError, match=r"there is: cpu$"):
+        open_device("xpu")
+    monkeypatch.setattr("torch.version.cuda", None)
+    with pytest.raises(DeviceError, match="is built for the CPU alone"):
+        open_device("cuda")
+
+
 def test_a_name_that_is_none_is_an_error_in_one_line() -> None:
     with pytest.raises(DeviceError, match="'gpu' is no name of a device") as caught:
         open_device("gpu")

@@ -79,6 +79,17 @@ def test_a_network_that_its_module_made_is_copied_and_has_the_same_weights_every
     [
         ("no_such_module:x", "or in the current directory as no_such_module.py"),
         ("torch.no_such:x", "no module named 'torch.no_such'"),
+        (
+            "broken_subjct.py:fails",
+            (
+                "broken_subjct.py:fails: no file 'broken_subjct.py' in the current directory or "
+                "its repository; did you mean 'broken_subject.py:fails'?"
+            ),
+        ),
+        (
+            "broken_subject.py:fail",
+            "broken_subject.py:fail: broken_subject.py has no callable 'fail'; it has fails, gives",
+        ),
         ("needs_subject:x", "needs_subject needs 'not_installed_anywhere', not installed"),
         ("raises_subject:x", "importing it raised ZeroDivisionError: division by zero"),
         ("inside_subject:x", "known parent package; a relative import needs the package around it"),
