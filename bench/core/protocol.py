@@ -74,6 +74,7 @@ class Request:
     timeout_is: str = "--timeout"  # in messages: what sets it
     lives_s: float | None = None  # then its process is ended; None: after timeout_s
     stage: str | None = None  # what it is at goes here
+    reference_s: float = 5.0  # that the float64 reference may take
     reference: str | None = None  # file with the float64 values of a subject that is no layer
     pipes: str | None = None  # of turns: names of its two pipes, without their endings
     weights: str | None = None  # file that is loaded into a subject of the user's

@@ -155,7 +155,7 @@ class Measurement:
     wall_s: float = 0.0  # of the whole outcome, as its runner saw it
     timed_s: float = 0.0  # of it, warm-up and samples
     warmup_s: float = 0.0  # of that, warm-up; 0 in journals that do not tell
-    once_s: float = 0.0  # of wall_s, what later replicates of a slow case do not take again
+    looking_s: float = 0.0  # of wall_s: calls that later replicates of a slow case do not make
     kind: Literal["measurement"] = "measurement"
 
     @property

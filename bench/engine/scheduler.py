@@ -326,8 +326,8 @@ class Runner:
 
     def _settings_wanted(self, one: Round, first_s: float) -> list[Wanted]:
         """Return what plain cases and settings still need: settings take as long as plain."""
-        once_s = [found.once_s for found in self._last_of(one.own)]
-        later_s = first_s - statistics.fmean(once_s or [0.0])
+        looking_s = [found.looking_s for found in self._last_of(one.own)]
+        later_s = first_s - statistics.fmean(looking_s or [0.0])
         now = len(one.later)
         left = self._left_of(self._cases(Block.PLAIN)) + self._left_of(self._cases(Block.SETTINGS))
         return [Wanted(now, first_s), Wanted(left - now, later_s)]

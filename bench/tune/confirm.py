@@ -103,7 +103,7 @@ class Confirmation:
     def of_second(self, near: float, *, simpler: bool) -> "Confirmation | None":
         """Return the pairs of the second best in the place of the winner, if it is to be named.
 
-        That is so if they say that it is faster, or, of a simpler one, if they cannot tell the two
+        It is named if they say that it is faster; a simpler one also if they cannot tell the two
         apart.
 
         near:    by less than this share two settings are the same to a user.

@@ -362,7 +362,7 @@ def _measure(request: Request, least: Budget | None = None) -> Entry:
         controls_s=known.spent_s,
         timed_s=times.timed_s + moved.timed_s,
         warmup_s=times.warmup_s + moved.warmup_s,
-        once_s=begun.once_s,
+        looking_s=begun.looking_s,
     )
 
 
@@ -497,7 +497,7 @@ def _reference(request: Request) -> StaticMetrics:
     path = Path(str(request.reference))
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        reference.save(reference.of_whole(request.case), path)
+        reference.save(reference.of_whole(request.case, request.reference_s), path)
     except NoReferenceError as error:
         path.with_suffix(".txt").write_text(str(error), encoding="utf-8")
     return StaticMetrics(case=request.case, metrics={})

@@ -97,7 +97,7 @@ def test_a_resume_of_another_commands_directory_names_the_right_command(
 ) -> None:
     path = lay(tmp_path / "left", {file: content})
     with pytest.raises(UserError) as caught:
-        OWN[resumed](path)
+        OWN[resumed](path)  # type: ignore[no-untyped-call]
     said = f" of `bench {made_by}`; go on with: bench {made_by} --resume {path}"
     assert str(caught.value).endswith(said) == (made_by != resumed)
 

@@ -75,7 +75,7 @@ class SettledCase:
         return 2 if self.looked or self.compiling is not None else 1
 
     @property
-    def once_s(self) -> float:
+    def looking_s(self) -> float:
         """Return the seconds that no later replicate of the case takes.
 
         They are those of the call that is looked at, and of the one that is held against it at the

@@ -9,6 +9,7 @@ then nothing is said about the result.
 import contextlib
 import dataclasses
 import errno
+import math
 import re
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
@@ -44,7 +45,6 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-MOST_S = 5.0
 # Of float64 beside float32 on the CPU: convolutions, which lose their fast kernels, were 4 times
 # slower, matrix products twice.
 SLOWER = 4.0
@@ -84,14 +84,14 @@ def _in_precision(text: str, dtype: str) -> str:
     return re.sub(pattern, lambda found: f":{names[found[1]]}", text)
 
 
-def of_whole(case: Case) -> Reference:
+def of_whole(case: Case, most_s: float = math.inf) -> Reference:
     """Make the reference of a whole subject.  Raises NoReferenceError, and the subject's errors."""
-    return _compute(case, lambda dtype: prepare(plain(case, dtype)))
+    return _compute(lambda dtype: prepare(plain(case, dtype)), case, most_s)
 
 
-def of_layer(case: Case, captured: Prepared) -> Reference:
+def of_layer(case: Case, captured: Prepared, most_s: float = math.inf) -> Reference:
     """Make the reference of a layer, from its captured input.  Raises NoReferenceError."""
-    return _compute(case, _layer_builder(case, captured))
+    return _compute(_layer_builder(case, captured), case, most_s)
 
 
 def _layer_builder(case: Case, captured: Prepared) -> Callable[[str], Prepared]:
@@ -147,16 +147,17 @@ def witnesses(case: Case, captured: Prepared, used: str, groups: Collection[str]
     return found
 
 
-def _compute(case: Case, build: Callable[[str], Prepared]) -> Reference:
+def _compute(build: Callable[[str], Prepared], case: Case, most_s: float) -> Reference:
+    """Compute it.  Raises NoReferenceError if float64 would take longer than `most_s`."""
     try:
         single, spent_s = _values(case, build("float32"), "float32")
     except RuntimeError as error:
         if case.dtype != AS_BUILT:
             raise
         raise NoReferenceError(_own_dtypes(error)) from error
-    if spent_s * SLOWER > MOST_S:
+    if spent_s * SLOWER > most_s:
         raise NoReferenceError(
-            f"the float64 reference would take over {MOST_S:.0f} s (float32: {spent_s:.1f} s)"
+            f"the float64 reference would take over {most_s:.0f} s (float32: {spent_s:.1f} s)"
         )
     other = build("float32")
     seed_all(SEED + 1)

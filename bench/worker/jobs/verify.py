@@ -51,7 +51,7 @@ def compare_with_reference(
         if built.prepared.layer is None:
             against = reference.load(Path(whole or ""))
         else:
-            against = reference.of_layer(built.case, built.prepared)
+            against = reference.of_layer(built.case, built.prepared, built.request.reference_s)
         used = rounding.arithmetic(built.case, _tensors(built), convolves=_convolves(built))
         seen = numerics.compare(values, against, used)
         if not (seen.wrong or seen.suspected):

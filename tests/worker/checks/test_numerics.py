@@ -18,12 +18,6 @@ from bench.worker.checks.values import LABELS, NoReferenceError, Values, gather
 from bench.worker.jobs import prepare, reference
 from tests.support.cases import case
 
-
-@pytest.fixture(autouse=True)
-def _a_busy_machine_takes_no_reference_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "MOST_S", 1e9)
-
-
 ONE = (torch.tensor([3.0, 4.0], dtype=torch.float64),)  # norm 5
 
 
@@ -39,7 +33,7 @@ def built(one: Case) -> prepare.BuiltCase:
     return prepare.build(
         Request(
             job="static_metrics", case=one, replicate=0, calls=None, budget=Budget(), cache="",
-            out="", log="", timeout_s=60,
+            out="", log="", timeout_s=60, reference_s=1e9,
         )
     )  # fmt: skip
 
@@ -271,10 +265,9 @@ def test_dropout_is_verified_where_it_does_nothing() -> None:
     }
 
 
-def test_a_reference_that_takes_long_is_not_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "MOST_S", 1e-9)
+def test_a_reference_that_takes_long_is_not_made() -> None:
     with pytest.raises(NoReferenceError, match="would take over"):
-        reference.of_whole(case(subject="torch.nn:Linear(4, 4)", input="4"))
+        reference.of_whole(case(subject="torch.nn:Linear(4, 4)", input="4"), 1e-9)
 
 
 def test_a_reference_is_the_same_after_its_file(tmp_path: Path) -> None:

@@ -29,7 +29,6 @@ BFLOAT16 = {"dtype": "bfloat16"}
 
 @pytest.fixture(autouse=True)
 def _a_busy_machine_takes_nothing_away(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "MOST_S", 1e9)
     monkeypatch.setattr(reference, "MOST_WITNESSED_S", 1e9)
 
 
@@ -207,11 +206,12 @@ def test_an_output_of_no_element_says_that_nothing_was_compared(tmp_path: Path) 
     assert verdict(odd("FindsNothing", "4", mode="training"), tmp_path).errors["gradients"] == 0.0
 
 
-def static_metrics_of(one: Case, folder: Path) -> StaticMetrics:
+def static_metrics_of(one: Case, folder: Path, reference_s: float = 1e9) -> StaticMetrics:
     def ask(job: Job) -> StaticMetrics:
         request = Request(
             job=job, case=one, replicate=0, calls=None, budget=Budget(), cache="", log="",
             out=str(folder / "out.json"), timeout_s=60, reference=str(folder / "reference.pt"),
+            reference_s=reference_s,
         )  # fmt: skip
         found = case_process.JOBS[job](request)
         assert isinstance(found, StaticMetrics)
@@ -222,13 +222,10 @@ def static_metrics_of(one: Case, folder: Path) -> StaticMetrics:
 
 
 @pytest.mark.slow
-def test_infinities_count_as_meant_only_where_a_reference_has_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_infinities_count_as_meant_only_where_a_reference_has_them(tmp_path: Path) -> None:
     assert static_metrics_of(odd("Policy", "8"), tmp_path).invalid is None
-    monkeypatch.setattr(reference, "MOST_S", 0.0)
     (tmp_path / "reference.pt").unlink()
-    invalid = static_metrics_of(odd("Policy", "8"), tmp_path).invalid
+    invalid = static_metrics_of(odd("Policy", "8"), tmp_path, 0.0).invalid
     assert invalid is not None
     assert invalid.startswith(
         "the output is not finite: 6 of 18 numbers of its tensor 1 (3, 6) are infinite, and no "
