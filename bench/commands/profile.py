@@ -216,5 +216,10 @@ def _end(
             console,
             f"open what the allocator did in a step ({snapshots}) at pytorch.org/memory_viz",
         )
+    return exit_code(len(profiles), failures)
+
+
+def exit_code(profiled: int, failures: Sequence[Failure]) -> int:
+    """Return the exit code for a number of profiled cases and the failures."""
     bad = [one for one in failures if one.status not in HARMLESS]
-    return FAILED if bad or not profiles else OK
+    return FAILED if bad or not profiled else OK

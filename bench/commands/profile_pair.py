@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.ab import ab_plan as planning
 from bench.ab import profiles, variants
 from bench.ab.ab_plan import Planned
+from bench.commands.profile import INTERRUPTED, exit_code
 from bench.core.errors import UserError
 from bench.core.records import Case, Failure
 from bench.core.text import number_of
@@ -27,7 +28,6 @@ from bench.terminal.progress import wide_console
 from bench.verdict import github, tables
 from bench.verdict.markdown import code
 
-OK, FAILED, INTERRUPTED = 0, 4, 130
 REPORT = "report.md"
 NAME = "profile-ab"
 
@@ -143,7 +143,7 @@ def _end(
     ]
     for line in lines:
         tables.say(console, line)
-    return FAILED if failed or not found else OK
+    return exit_code(len(found), failed)
 
 
 def _report(found: Sequence[Explanation], planned: Planned) -> str:

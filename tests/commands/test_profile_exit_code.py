@@ -1,0 +1,42 @@
+"""The exit code of `bench profile`, with one variant or two."""
+
+import io
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench.commands import profile_pair
+from bench.commands.profile import exit_code
+from bench.core.records import Failure, Status
+from bench.explain.explanation import explain
+from tests.ab.test_decision import planned
+from tests.explain.sides import PLAIN, side
+from tests.support.cases import case
+
+
+@pytest.mark.parametrize(
+    ("profiled", "status", "code"),
+    [(2, None, 0), (2, "unsupported", 0), (2, "oom", 0), (2, "crash", 4), (0, "unsupported", 4)],
+)
+def test_a_setting_that_cannot_run_here_is_no_failure_beside_cases_that_ran(
+    profiled: int, status: Status | None, code: int
+) -> None:
+    assert exit_code(profiled, [failed(status)] if status else []) == code
+
+
+def failed(status: Status) -> Failure:
+    return Failure(case=case(), replicate=0, status=status, reason="side B: no such kernel")
+
+
+def ended(folder: Path, *failures: Failure) -> int:
+    found = [explain(side(PLAIN), side(PLAIN))]
+    return profile_pair._end(found, failures, planned(()), folder, Console(file=io.StringIO()))
+
+
+def test_two_variants_have_the_exit_codes_of_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    assert ended(tmp_path, failed("unsupported")) == 0
+    assert ended(tmp_path, failed("crash")) == 4
