@@ -1,4 +1,4 @@
-"""The exit code of `bench profile`, with one variant or two."""
+"""How `bench profile` ends: its exit code, and the cases without a profile."""
 
 import io
 from pathlib import Path
@@ -40,3 +40,13 @@ def test_two_variants_have_the_exit_codes_of_one(
     monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
     assert ended(tmp_path, failed("unsupported")) == 0
     assert ended(tmp_path, failed("crash")) == 4
+
+
+def test_the_report_names_the_cases_without_a_profile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("GITHUB_STEP_SUMMARY", raising=False)
+    ended(tmp_path, failed("crash"))
+    report = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "Without a profile:\n\n- convnet:inference:" in report
+    assert "crash: side B: no such kernel" in report
