@@ -49,7 +49,7 @@ def of_run(run: Results) -> str:
         return _of_devices(run, measured) or _of_plain(measured)
     if len(wholes) == 1:
         return _of_one(*contests[0])
-    return _of_many([one for _, own in contests for one in own])
+    return _of_many([(group, one) for group, own in contests for one in own])
 
 
 def _on_one_device(contests: Sequence[Contest]) -> list[Contest]:
@@ -133,11 +133,11 @@ def _digits(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{ratio:.2f}"
 
 
-def _of_many(contests: Sequence[Contest]) -> str:
+def _of_many(contests: Sequence[tuple[Group, Contest]]) -> str:
     """Return, of several subjects and by mode, the setting that most of them gain from."""
     told = []
-    for mode in dict.fromkeys(one.mode for one in contests):
-        own = [one for one in contests if one.mode == mode]
+    for mode in dict.fromkeys(one.mode for _, one in contests):
+        own = [one for _, one in contests if one.mode == mode]
         won = Counter(one.preferred[0].setting for one in own if one.preferred)
         if not won:
             told.append(f"no setting is shown to make {mode} faster")
@@ -149,11 +149,19 @@ def _of_many(contests: Sequence[Contest]) -> str:
             if one.preferred and one.preferred[0].setting == setting
             for ratio in one.preferred
         ]
-        told.append(
-            f"{label(setting)} makes {mode} {_span(speedups)} faster in {count} of {len(own)}"
-        )
+        of = _works([group for group, one in contests if one.mode == mode])
+        told.append(f"{label(setting)} makes {mode} {_span(speedups)} faster in {count} of {of}")
     text = "; ".join(told)
-    return f"{text[:1].upper()}{text[1:]}." if text.startswith("no ") else f"{text} subjects."
+    return f"{text[:1].upper()}{text[1:]}." if text.startswith("no ") else f"{text}."
+
+
+def _works(wholes: Sequence[Group]) -> str:
+    """`3 subjects`; `3 inputs` of a single one; of both: `3 subjects and inputs`."""
+    subjects = len({one.subject for one in wholes})
+    if subjects == 1 < len(wholes):
+        return number_of(len(wholes), "input")
+    each = number_of(len(wholes), "subject")
+    return each if subjects == len(wholes) else f"{each} and inputs"
 
 
 def _of_devices(run: Results, measured: Sequence[Group]) -> str:
