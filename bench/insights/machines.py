@@ -3,6 +3,7 @@
 Each kind stands for itself with its best settings: that is what somebody gets who buys time on it.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -34,22 +35,28 @@ class Offer:
 
 
 def of_runs(runs: Sequence[Results]) -> list[Insight]:
-    """Return a finding for each network and mode that several kinds of machines measured."""
+    """Return a finding for each network, input and mode that several kinds of machines measured."""
     newest: dict[str, Results] = {}
     for run in sorted(runs, key=lambda one: one.description.started or ""):
         for machine in run.machines:
             newest[str(machine)] = run
     if len(newest) < 2:
         return []
-    works: dict[tuple[str, str], dict[str, Row]] = {}
+    works: dict[tuple[str, str, str], dict[str, Row]] = {}
     for machine, run in newest.items():
         for row in run.rows:
             if not _counts(row):
                 continue
-            own = works.setdefault((str(row.subject), str(row.mode)), {})
+            work = (str(row.subject), str(row.input), str(row.mode))
+            own = works.setdefault(work, {})
             if _rate(row) > (_rate(own[machine]) if machine in own else 0.0):
                 own[machine] = row
-    return [_finding(work, list(own.values())) for work, own in works.items() if len(own) > 1]
+    compared = {work: list(own.values()) for work, own in works.items() if len(own) > 1}
+    inputs = Counter((subject, mode) for subject, _, mode in compared)
+    return [
+        _finding(mode, f"{subject} on {shape}" if inputs[subject, mode] > 1 else subject, rows)
+        for (subject, shape, mode), rows in compared.items()
+    ]
 
 
 def _counts(row: Row) -> bool:
@@ -73,9 +80,9 @@ def _rate(row: Row) -> float:
     return row.images_per_s or 0.0
 
 
-def _finding(work: tuple[str, str], rows: Sequence[Row]) -> Insight:
+def _finding(mode: str, subject: str, rows: Sequence[Row]) -> Insight:
+    """rows: one of each kind of machine."""
     offers = sorted(map(_offer, rows), key=lambda one: -one.per_s)
-    subject, mode = work
     first, second = offers[0], offers[1]
     names = case_names([one.row for one in offers], short=True)
     told = [f"{one.machine} {_images(one)}" for one in offers]
