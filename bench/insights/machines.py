@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.core.row_names import case_names
 from bench.core.subject import SubjectError, parse
@@ -89,7 +90,8 @@ def _finding(mode: str, subject: str, rows: Sequence[Row]) -> Insight:
     if first.surely_above(second):
         text = (
             f"{mode} of {subject}: {first.machine} gives most images a second, "
-            f"{first.per_s / second.per_s:.3g} times as many as {second.machine}: {listed(told)}."
+            f"{_short(first.per_s / second.per_s)} times as many as {second.machine}: "
+            f"{listed(told)}."
         )
     else:
         text = (
@@ -99,7 +101,7 @@ def _finding(mode: str, subject: str, rows: Sequence[Row]) -> Insight:
     counted = [(one.machine, one.per_j) for one in offers if one.per_j is not None]
     if counted:
         best = max(counted, key=lambda one: one[1])
-        each = listed([f"{machine} {per_j:.3g}" for machine, per_j in counted])
+        each = listed([f"{machine} {_short(per_j)}" for machine, per_j in counted])
         text += f" Images for a joule, counted a single time: {each}"
         text += f"; {best[0]} gives most." if len(counted) > 1 else "."
     settings = [f"{one.machine}: {names.of(one.row) or one.row.case_id}" for one in offers]
@@ -121,5 +123,10 @@ def _offer(row: Row) -> Offer:
 
 def _images(one: Offer) -> str:
     if one.low is None or one.high is None:
-        return f"{one.per_s:,.4g} (no interval)"
-    return f"{one.per_s:,.4g} ({one.low:,.4g}–{one.high:,.4g})"
+        return f"{_short(one.per_s)} (no interval)"
+    return f"{_short(one.per_s)} ({_short(one.low)}–{_short(one.high)})"
+
+
+def _short(value: float) -> str:
+    """Three digits; from a thousand on `12.3 k`."""
+    return f"{value:.3g}" if value < 999.5 else units.count(value)

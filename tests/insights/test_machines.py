@@ -69,6 +69,15 @@ def test_each_input_that_both_measured_is_a_finding_of_its_own(tmp_path: Path) -
     ]
 
 
+def test_many_images_a_second_are_told_with_a_prefix(tmp_path: Path) -> None:
+    (found,) = machines.of_runs(
+        [run(tmp_path, "m1", "Xeon", 0.004), run(tmp_path, "m2", "EPYC", 0.0001)]
+    )
+    assert "EPYC 80.0 k (" in found.text
+    assert "Xeon 2.00 k (" in found.text
+    assert "e+0" not in found.text
+
+
 def test_machines_whose_intervals_overlap_are_not_told_apart(tmp_path: Path) -> None:
     (found,) = machines.of_runs(
         [run(tmp_path, "m1", "Xeon", 0.0100), run(tmp_path, "m2", "EPYC", 0.0101)]
