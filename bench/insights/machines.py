@@ -83,7 +83,10 @@ def _rate(row: Row) -> float:
 
 def _finding(mode: str, subject: str, rows: Sequence[Row]) -> Insight:
     """rows: one of each kind of machine."""
-    offers = sorted(map(_offer, rows), key=lambda one: -one.per_s)
+    seen = Counter(map(_device, rows))
+    offers = sorted(
+        (_offer(row, alone=seen[_device(row)] == 1) for row in rows), key=lambda one: -one.per_s
+    )
     first, second = offers[0], offers[1]
     names = case_names([one.row for one in offers], short=True)
     told = [f"{one.machine} {_images(one)}" for one in offers]
@@ -113,11 +116,16 @@ def _finding(mode: str, subject: str, rows: Sequence[Row]) -> Insight:
     )
 
 
-def _offer(row: Row) -> Offer:
+def _device(row: Row) -> str:
+    return str(row.device_name or row.device)
+
+
+def _offer(row: Row, *, alone: bool) -> Offer:
+    """alone: no other kind has its name, as one with another driver or number of processors has."""
     batch = row.batch or 0
     low = batch / row.pipelined_high_s if row.pipelined_high_s else None
     high = batch / row.pipelined_low_s if row.pipelined_low_s else None
-    machine = str(row.device_name or row.device)
+    machine = _device(row) if alone else f"{_device(row)} ({str(row.machine_id)[:8]})"
     return Offer(machine, row, _rate(row), low, high)
 
 

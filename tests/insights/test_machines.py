@@ -69,6 +69,13 @@ def test_each_input_that_both_measured_is_a_finding_of_its_own(tmp_path: Path) -
     ]
 
 
+def test_two_kinds_with_the_same_processor_are_told_apart(tmp_path: Path) -> None:
+    (found,) = machines.of_runs(
+        [run(tmp_path, "m1", "Xeon", 0.04), run(tmp_path, "m2", "Xeon", 0.01)]
+    )
+    assert "Xeon (m2) gives most images a second, 4 times as many as Xeon (m1): " in found.text
+
+
 def test_many_images_a_second_are_told_with_a_prefix(tmp_path: Path) -> None:
     (found,) = machines.of_runs(
         [run(tmp_path, "m1", "Xeon", 0.004), run(tmp_path, "m2", "EPYC", 0.0001)]
