@@ -61,11 +61,12 @@ def of_runs(runs: Sequence[Results]) -> list[Insight]:
 
 
 def _counts(row: Row) -> bool:
-    """Return whether it is the whole phase of a whole network that measured its throughput."""
+    """Return whether it is the whole phase of a whole network, with a throughput that can be."""
     return (
         row.status == "ok"
         and row.phase == whole_phase(str(row.mode))
         and row.images_per_s is not None
+        and "implausible" not in row.flag_names
         and _is_whole(str(row.subject))
     )
 

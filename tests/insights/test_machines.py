@@ -76,6 +76,17 @@ def test_two_kinds_with_the_same_processor_are_told_apart(tmp_path: Path) -> Non
     assert "Xeon (m2) gives most images a second, 4 times as many as Xeon (m1): " in found.text
 
 
+def test_a_row_that_is_faster_than_possible_is_no_offer(tmp_path: Path) -> None:
+    fast = run(tmp_path, "m2", "EPYC", 0.01)
+    rows = [dataclasses.replace(row, flags="implausible") for row in fast.rows]
+    assert (
+        machines.of_runs(
+            [run(tmp_path, "m1", "Xeon", 0.04), dataclasses.replace(fast, rows=tuple(rows))]
+        )
+        == []
+    )
+
+
 def test_many_images_a_second_are_told_with_a_prefix(tmp_path: Path) -> None:
     (found,) = machines.of_runs(
         [run(tmp_path, "m1", "Xeon", 0.004), run(tmp_path, "m2", "EPYC", 0.0001)]
