@@ -40,9 +40,9 @@ def of_run(run: Results) -> str:
     wholes = groups(run.rows)
     if not wholes:
         return _of_layers(run.rows)
-    measured = [group for group in wholes if group.rows]
-    if not measured:
+    if not any(group.rows for group in wholes):
         return _of_failures(wholes)
+    measured = [_plausible(group) for group in wholes if group.rows]
     contests = [(group, _on_one_device(settings.contests(group, run.medians))) for group in wholes]
     contests = [(group, own) for group, own in contests if own]
     if not contests:
@@ -50,6 +50,11 @@ def of_run(run: Results) -> str:
     if len(wholes) == 1:
         return _of_one(*contests[0])
     return _of_many([(group, one) for group, own in contests for one in own])
+
+
+def _plausible(group: Group) -> Group:
+    """Return the group without rows that are faster than their machine allows."""
+    return group.of(row for row in group.rows if "implausible" not in row.flag_names)
 
 
 def _on_one_device(contests: Sequence[Contest]) -> list[Contest]:
@@ -170,6 +175,8 @@ def _of_devices(run: Results, measured: Sequence[Group]) -> str:
         found = [one for one in speedup.within(run, "device") if one.of_whole]
     except MatchError:
         return ""
+    known = {row.case_id for group in measured for row in group.rows}
+    found = [one for one in found if {one.base_case_id, one.value_case_id} <= known]
     found = [one for one in found if (one.value, one.mode) == (found[-1].value, found[0].mode)]
     if not found:
         return ""
