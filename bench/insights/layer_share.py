@@ -157,7 +157,12 @@ def _ratio(
 
 def insights(found: Sequence[Shares], name: str) -> list[Insight]:
     """One insight for each whole and phase."""
-    return [_insight(one, name) for one in found if one.shares]
+    several = len({one.whole.device for one in found}) > 1
+    return [
+        _insight(one, f"{name} on {one.whole.device}" if several else name)
+        for one in found
+        if one.shares
+    ]
 
 
 def _insight(one: Shares, name: str) -> Insight:
