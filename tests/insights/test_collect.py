@@ -367,6 +367,17 @@ def test_what_equal_layers_take_together_is_not_said_of_one(tmp_path: Path) -> N
     )
 
 
+def test_two_modes_of_the_compiler_are_told_apart_beside_the_layers(tmp_path: Path) -> None:
+    entries = layered(0.004, 0.003)
+    for mode in ("default", "max-autotune"):
+        entries += replicates(case(subject="net", compile=mode), [0.005] * 5)
+    _, *compiled = told(tmp_path, *entries, kind="layers", layers=TWO)
+    assert [one.text.partition("the time of ")[2].partition(" at ")[0] for one in compiled] == [
+        "compiled inference of net",
+        "compiled (max-autotune) inference of net",
+    ]
+
+
 def test_layers_on_several_devices_are_told_with_their_device(tmp_path: Path) -> None:
     entries = layered(0.004, 0.003)
     for name, time_s in (("net", 0.001), ("net/a", 0.0001), ("net/b", 0.0004)):
