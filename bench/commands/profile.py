@@ -71,6 +71,8 @@ def run(asked: Asked) -> int:
     found = _look(settings)
     planned = expand.make(settings, found)
     directory = _begin(asked, settings, found, planned)
+    for note in planned.notes:
+        tables.say(console, f"note: {note}")
     tables.say(console, f"{number_of(len(planned.cases), 'case')}; torch {found.torch}")
     profiles: list[profile_tables.Profile] = []
     failures: list[Failure] = []

@@ -1,18 +1,33 @@
-"""How `bench profile` ends: its exit code, and the cases without a profile."""
+"""What `bench profile` says of its plan, and how it ends, without a process."""
 
 import io
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
-from bench.commands import profile_pair
+from bench.commands import profile, profile_pair
 from bench.commands.profile import exit_code
 from bench.core.records import Failure, Status
 from bench.explain.explanation import explain
+from bench.plan import expand
+from bench.results.run_directory import RunDir
 from tests.ab.test_decision import planned
 from tests.explain.sides import PLAIN, side
 from tests.support.cases import case
+
+
+def test_what_a_run_says_of_its_plan_a_profile_says_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = expand.Plan((), (), guessed={"m:net": "3,224,224"})
+    monkeypatch.setattr(profile, "_look", lambda _: SimpleNamespace(torch="2.13"))
+    monkeypatch.setattr(expand, "make", lambda *_: plan)
+    monkeypatch.setattr(profile, "_begin", lambda *_: RunDir(tmp_path))
+    profile.run(profile.Asked())
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "note: the input of m:net is guessed 3,224,224; --input says otherwise" in printed
 
 
 @pytest.mark.parametrize(
