@@ -57,7 +57,7 @@ class Plan:
 
     @property
     def notes(self) -> list[str]:
-        """What is left out and may be a surprise, and the inputs that were guessed."""
+        """The combinations whose absence may be a surprise, and the inputs that were guessed."""
         notes = []
         for one in self.left_out:
             if one.settings == LAYERS:
