@@ -71,6 +71,8 @@ def run(asked: Asked) -> int:
     found = _look(settings)
     planned = expand.make(settings, found)
     directory = _begin(asked, settings, found, planned)
+    for note in planned.notes:
+        tables.say(console, f"note: {note}")
     tables.say(console, f"{number_of(len(planned.cases), 'case')}; torch {found.torch}")
     profiles: list[profile_tables.Profile] = []
     failures: list[Failure] = []
@@ -216,5 +218,10 @@ def _end(
             console,
             f"open what the allocator did in a step ({snapshots}) at pytorch.org/memory_viz",
         )
+    return exit_code(len(profiles), failures)
+
+
+def exit_code(profiled: int, failures: Sequence[Failure]) -> int:
+    """Return the exit code for a number of profiled cases and the failures."""
     bad = [one for one in failures if one.status not in HARMLESS]
-    return FAILED if bad or not profiles else OK
+    return FAILED if bad or not profiled else OK

@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.ab import ab_plan as planning
 from bench.ab import profiles, variants
 from bench.ab.ab_plan import Planned
+from bench.commands.profile import INTERRUPTED, exit_code
 from bench.core.errors import UserError
 from bench.core.records import Case, Failure
 from bench.core.text import number_of
@@ -25,9 +26,8 @@ from bench.results.profile_parts import StepParts
 from bench.results.profile_tables import ProfileReadError
 from bench.terminal.progress import wide_console
 from bench.verdict import github, tables
-from bench.verdict.markdown import code
+from bench.verdict.markdown import MOST_SENTENCE, code, escape
 
-OK, FAILED, INTERRUPTED = 0, 4, 130
 REPORT = "report.md"
 NAME = "profile-ab"
 
@@ -129,7 +129,7 @@ def _end(
     path: Path,
     console: Console,
 ) -> int:
-    report = _report(found, planned)
+    report = _report(found, failed, planned)
     try:
         text.write_table(path, found)
         (path / REPORT).write_text(report, encoding="utf-8")
@@ -143,11 +143,17 @@ def _end(
     ]
     for line in lines:
         tables.say(console, line)
-    return FAILED if failed or not found else OK
+    return exit_code(len(found), failed)
 
 
-def _report(found: Sequence[Explanation], planned: Planned) -> str:
+def _report(found: Sequence[Explanation], failed: Sequence[Failure], planned: Planned) -> str:
     a, b = planned.sides
     sides = f"A is {code(a.shown)}, B is {code(b.shown)}."
     head = f"{sides} Times are those of a step without the profiler.\n"
-    return head + text.markdown(found, "Where the difference is")
+    without = [
+        *((one.case.case_id, f"{one.status}: {one.told}") for one in failed),
+        *planned.missing.items(),
+    ]
+    lines = [f"- {escape(key)}: {escape(why, MOST_SENTENCE)}\n" for key, why in without]
+    lost = f"\nWithout a profile:\n\n{''.join(lines)}" if lines else ""
+    return head + text.markdown(found, "Where the difference is") + lost

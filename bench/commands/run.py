@@ -251,16 +251,8 @@ def _as_shard(begun: _Begun, shard: Shard, asked_for: str) -> _Begun:
 
 
 def _say_what_is_planned(planned: expand.Plan, console: Console) -> None:
-    """Print notes on what is left out and may be a surprise, and on guessed inputs."""
-    for one in planned.left_out:
-        if one.settings == expand.LAYERS:
-            tables.say(console, f"note: {one.reason}")
-        elif one.settings == expand.DEVICE:
-            tables.say(console, f"note: {one.subject} is left out: {one.reason}")
-        elif one.settings == expand.BATCH:
-            tables.say(console, f"note: {one.subject}: {one.reason}")
-    for name, text in planned.guessed.items():
-        tables.say(console, f"note: the input of {name} is guessed {text}; --input says otherwise")
+    for note in planned.notes:
+        tables.say(console, f"note: {note}")
 
 
 def _say_what_is_here(begun: _Begun, console: Console) -> None:

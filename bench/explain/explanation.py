@@ -190,7 +190,7 @@ COLUMNS: dict[str, str] = {
     "phase": "forward, backward or optimizer",
     "operator": "or (between operators), (device idle)",
     "within": "the outermost operator that calls it",
-    "calls_a": "calls in one step; 0: A has no such part",
+    "calls_a": "calls in one step; 0: A has no such part, or the part is no operator",
     "calls_b": "",
     "a_s": "seconds of a step, without the profiler; all rows of a case are the step",
     "b_s": "",

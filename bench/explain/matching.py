@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 
-from bench.core.axes import AXES
+from bench.core.axes import BY_NAME
 from bench.core.records import Case
 from bench.results.profile_parts import StepParts
 
@@ -52,7 +52,10 @@ def _pairs(
 
 
 def _differ(a: Case, b: Case) -> set[str]:
-    """Return the axes, and `subject`, in which two cases differ."""
+    """Return the axes, and `subject`, in which two cases differ.
+
+    An axis that means nothing on the device of one of them agrees with any value.
+    """
     left, right = a.as_dict(), b.as_dict()
-    names = {"subject", *(axis.name for axis in AXES)}
-    return {name for name in names if left.get(name) != right.get(name)}
+    both = {name: (left.get(name), right.get(name)) for name in ("subject", *BY_NAME)}
+    return {name for name, values in both.items() if None not in values and len({*values}) > 1}

@@ -40,16 +40,21 @@ def of_run(run: Results) -> str:
     wholes = groups(run.rows)
     if not wholes:
         return _of_layers(run.rows)
-    measured = [group for group in wholes if group.rows]
-    if not measured:
+    if not any(group.rows for group in wholes):
         return _of_failures(wholes)
+    measured = [_plausible(group) for group in wholes if group.rows]
     contests = [(group, _on_one_device(settings.contests(group, run.medians))) for group in wholes]
     contests = [(group, own) for group, own in contests if own]
     if not contests:
         return _of_devices(run, measured) or _of_plain(measured)
     if len(wholes) == 1:
         return _of_one(*contests[0])
-    return _of_many([one for _, own in contests for one in own])
+    return _of_many([(group, one) for group, own in contests for one in own])
+
+
+def _plausible(group: Group) -> Group:
+    """Return the group without rows that are faster than their machine allows."""
+    return group.of(row for row in group.rows if "implausible" not in row.flag_names)
 
 
 def _on_one_device(contests: Sequence[Contest]) -> list[Contest]:
@@ -133,11 +138,11 @@ def _digits(ratio: float) -> str:
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{ratio:.2f}"
 
 
-def _of_many(contests: Sequence[Contest]) -> str:
+def _of_many(contests: Sequence[tuple[Group, Contest]]) -> str:
     """Return, of several subjects and by mode, the setting that most of them gain from."""
     told = []
-    for mode in dict.fromkeys(one.mode for one in contests):
-        own = [one for one in contests if one.mode == mode]
+    for mode in dict.fromkeys(one.mode for _, one in contests):
+        own = [one for _, one in contests if one.mode == mode]
         won = Counter(one.preferred[0].setting for one in own if one.preferred)
         if not won:
             told.append(f"no setting is shown to make {mode} faster")
@@ -149,11 +154,19 @@ def _of_many(contests: Sequence[Contest]) -> str:
             if one.preferred and one.preferred[0].setting == setting
             for ratio in one.preferred
         ]
-        told.append(
-            f"{label(setting)} makes {mode} {_span(speedups)} faster in {count} of {len(own)}"
-        )
+        of = _works([group for group, one in contests if one.mode == mode])
+        told.append(f"{label(setting)} makes {mode} {_span(speedups)} faster in {count} of {of}")
     text = "; ".join(told)
-    return f"{text[:1].upper()}{text[1:]}." if text.startswith("no ") else f"{text} subjects."
+    return f"{text[:1].upper()}{text[1:]}." if text.startswith("no ") else f"{text}."
+
+
+def _works(wholes: Sequence[Group]) -> str:
+    """`3 subjects`; `3 inputs` of a single one; of both: `3 subjects and inputs`."""
+    subjects = len({one.subject for one in wholes})
+    if subjects == 1 < len(wholes):
+        return number_of(len(wholes), "input")
+    each = number_of(len(wholes), "subject")
+    return each if subjects == len(wholes) else f"{each} and inputs"
 
 
 def _of_devices(run: Results, measured: Sequence[Group]) -> str:
@@ -162,6 +175,8 @@ def _of_devices(run: Results, measured: Sequence[Group]) -> str:
         found = [one for one in speedup.within(run, "device") if one.of_whole]
     except MatchError:
         return ""
+    known = {row.case_id for group in measured for row in group.rows}
+    found = [one for one in found if {one.base_case_id, one.value_case_id} <= known]
     found = [one for one in found if (one.value, one.mode) == (found[-1].value, found[0].mode)]
     if not found:
         return ""

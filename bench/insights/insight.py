@@ -89,7 +89,9 @@ def factor(span: Span) -> str:
 
 
 def _short(ratio: float) -> str:
-    """Two decimals, or three digits: `1.00`, `0.047`, `12.3`."""
+    """Two decimals, or three digits: `1.00`, `0.047`, `12.3`; from a thousand on all: `1235`."""
+    if ratio >= 999.5:
+        return f"{ratio:.0f}"
     return f"{ratio:.2f}" if 0.1 <= ratio < 10 else f"{ratio:.3g}"
 
 

@@ -157,7 +157,12 @@ def _ratio(
 
 def insights(found: Sequence[Shares], name: str) -> list[Insight]:
     """One insight for each whole and phase."""
-    return [_insight(one, name) for one in found if one.shares]
+    several = len({one.whole.device for one in found}) > 1
+    return [
+        _insight(one, f"{name} on {one.whole.device}" if several else name)
+        for one in found
+        if one.shares
+    ]
 
 
 def _insight(one: Shares, name: str) -> Insight:
@@ -189,7 +194,8 @@ def _largest(one: Shares, where: str) -> str:
 
 def _sum_and_whole(one: Shares, where: str) -> str:
     """The sum of the layers' times compared with the whole, and the likely reasons."""
-    whole = f"compiled {where}" if one.compiled else "the whole"
+    mode = "" if one.whole.compile == "default" else f"({one.whole.compile}) "
+    whole = f"compiled {mode}{where}" if one.compiled else "the whole"
     span = one.sum_of_whole
     if span is None or span.low is None or span.high is None:
         return f"The sum of the layers cannot be compared with {whole}: too few replicates."

@@ -170,7 +170,9 @@ def insights(
                 by_case.setdefault(key, []).append(own[id(row)])
     if not by_case and problem:
         return [Insight(kind="doubt", text=f"There is no roofline: {problem}.", evidence="")]
-    return [_insight(key, points_) for key, points_ in by_case.items()] + _uncounted(uncounted)
+    several = len({device for *_, device in by_case}) > 1
+    told = [_insight(key, points_, several=several) for key, points_ in by_case.items()]
+    return told + _uncounted(uncounted)
 
 
 def _uncounted(rows: Sequence[Row]) -> list[Insight]:
@@ -189,8 +191,12 @@ def _uncounted(rows: Sequence[Row]) -> list[Insight]:
     ]
 
 
-def _insight(key: tuple[str, str, int | None, str], found: list[Point]) -> Insight:
+def _insight(
+    key: tuple[str, str, int | None, str], found: list[Point], *, several: bool
+) -> Insight:
+    """several: devices were measured, so that the text names its own."""
     whole, mode, batch, device = key
+    on = f" on {device}" if several else ""
     found = sorted(found, key=lambda one: -(one.row.pipelined_s or 0.0))
     ceilings = {one.arithmetic: one.compute_per_s for one in found}
     most = " and ".join(
@@ -200,7 +206,7 @@ def _insight(key: tuple[str, str, int | None, str], found: list[Point]) -> Insig
     partial = any(one.partial for one in found)
     return Insight(
         kind="roofline",
-        text=f"In {mode} of {whole} at N={batch}, {' '.join(_limits(found))}",
+        text=f"In {mode} of {whole}{on} at N={batch}, {' '.join(_limits(found))}",
         evidence=f"{device}: at most {most}, {units.bytes_(memory.bytes_per_s)}/s {memory.where}; "
         "a layer above 100 % of the bandwidth works from a cache; bytes are a lower bound, "
         "computed from shapes" + (", without those of the optimizer" if partial else ""),

@@ -56,6 +56,22 @@ class Plan:
     # At batch 1: cases that are measured at the largest batch that fits (`bench.engine.largest`).
     largest: tuple[Case, ...] = ()
 
+    @property
+    def notes(self) -> list[str]:
+        """The combinations whose absence may be a surprise, and the inputs that were guessed."""
+        notes = []
+        for one in self.left_out:
+            if one.settings == LAYERS:
+                notes.append(one.reason)
+            elif one.settings == DEVICE:
+                notes.append(f"{one.subject} is left out: {one.reason}")
+            elif one.settings == BATCH:
+                notes.append(f"{one.subject}: {one.reason}")
+        return notes + [
+            f"the input of {name} is guessed {text}; --input says otherwise"
+            for name, text in self.guessed.items()
+        ]
+
 
 def make(
     config: Config, probe: Probe, *, as_plain_process: bool = False, finds_largest: bool = False

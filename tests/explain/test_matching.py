@@ -37,3 +37,8 @@ def test_inside_a_profile_each_value_of_an_axis_is_compared_with_the_first() -> 
     a, last, other = of(), of(**LAST), of(mode="training")
     assert within([a, other, last], "memory_format") == [(a, last)]
     assert within([a, other, last], "dtype") == []
+
+
+def test_a_device_without_threads_is_another_device_alone() -> None:
+    a, gpu = of(), of(device="cuda:0", threads=None, allocator=None, tf32="default")
+    assert within([a, gpu], "device") == [(a, gpu)]

@@ -367,6 +367,26 @@ def test_what_equal_layers_take_together_is_not_said_of_one(tmp_path: Path) -> N
     )
 
 
+def test_two_modes_of_the_compiler_are_told_apart_beside_the_layers(tmp_path: Path) -> None:
+    entries = layered(0.004, 0.003)
+    for mode in ("default", "max-autotune"):
+        entries += replicates(case(subject="net", compile=mode), [0.005] * 5)
+    _, *compiled = told(tmp_path, *entries, kind="layers", layers=TWO)
+    assert [one.text.partition("the time of ")[2].partition(" at ")[0] for one in compiled] == [
+        "compiled inference of net",
+        "compiled (max-autotune) inference of net",
+    ]
+
+
+def test_layers_on_several_devices_are_told_with_their_device(tmp_path: Path) -> None:
+    entries = layered(0.004, 0.003)
+    for name, time_s in (("net", 0.001), ("net/a", 0.0001), ("net/b", 0.0004)):
+        entries += replicates(case(subject=name, device="cuda:0"), [time_s] * 5)
+    first, second = told(tmp_path, *entries, kind="layers", layers=TWO)
+    assert "in inference of net on cpu at N=8 goes to 2 equal calls of b" in first.text
+    assert "in inference of net on cuda:0 at N=8 goes to 2 equal calls of b" in second.text
+
+
 def test_layers_of_another_setting_than_the_wholes_are_not_held_against_it(tmp_path: Path) -> None:
     entries = replicates(case(subject="net"), [0.01] * 5)
     for name in ("net/a", "net/b"):

@@ -38,6 +38,64 @@ def test_the_best_settings_of_each_machine_are_compared_with_intervals(tmp_path:
     assert found.case_ids == (case(batch=8).case_id,) * 2
 
 
+def test_only_the_same_input_is_compared(tmp_path: Path) -> None:
+    """The second machine is slower, and measured a smaller input as well."""
+    small = case(batch=8, input="3,32,32")
+    slow = run(tmp_path, "m1", "Xeon", 0.04)
+    fast = run(tmp_path, "m2", "EPYC", 0.01)
+    entries = [*replicates(small, [0.0001 * one for one in STEADY])]
+    other = run_of(
+        tmp_path / "small", entries, machine={"machine_id": "m1"}, devices={"cpu": "Xeon"}
+    )
+    both = dataclasses.replace(slow, rows=(*slow.rows, *other.rows))
+    (found,) = machines.of_runs([both, fast])
+    assert found.text.startswith("inference of convnet: EPYC gives most images a second, 4 times")
+
+
+def test_each_input_that_both_measured_is_a_finding_of_its_own(tmp_path: Path) -> None:
+    def of(machine: str, device: str, call_s: float) -> Results:
+        entries = [
+            entry
+            for shape in ("3,32,32", "3,224,224")
+            for entry in replicates(case(input=shape), [call_s * one for one in STEADY])
+        ]
+        described = {"machine": {"machine_id": machine}, "devices": {"cpu": device}}
+        return run_of(tmp_path / machine, entries, **described)
+
+    found = machines.of_runs([of("m1", "Xeon", 0.04), of("m2", "EPYC", 0.01)])
+    assert [one.text.partition(":")[0] for one in found] == [
+        "inference of convnet on 3,32,32",
+        "inference of convnet on 3,224,224",
+    ]
+
+
+def test_two_kinds_with_the_same_processor_are_told_apart(tmp_path: Path) -> None:
+    (found,) = machines.of_runs(
+        [run(tmp_path, "m1", "Xeon", 0.04), run(tmp_path, "m2", "Xeon", 0.01)]
+    )
+    assert "Xeon (m2) gives most images a second, 4 times as many as Xeon (m1): " in found.text
+
+
+def test_a_row_that_is_faster_than_possible_is_no_offer(tmp_path: Path) -> None:
+    fast = run(tmp_path, "m2", "EPYC", 0.01)
+    rows = [dataclasses.replace(row, flags="implausible") for row in fast.rows]
+    assert (
+        machines.of_runs(
+            [run(tmp_path, "m1", "Xeon", 0.04), dataclasses.replace(fast, rows=tuple(rows))]
+        )
+        == []
+    )
+
+
+def test_many_images_a_second_are_told_with_a_prefix(tmp_path: Path) -> None:
+    (found,) = machines.of_runs(
+        [run(tmp_path, "m1", "Xeon", 0.004), run(tmp_path, "m2", "EPYC", 0.0001)]
+    )
+    assert "EPYC 80.0 k (" in found.text
+    assert "Xeon 2.00 k (" in found.text
+    assert "e+0" not in found.text
+
+
 def test_machines_whose_intervals_overlap_are_not_told_apart(tmp_path: Path) -> None:
     (found,) = machines.of_runs(
         [run(tmp_path, "m1", "Xeon", 0.0100), run(tmp_path, "m2", "EPYC", 0.0101)]

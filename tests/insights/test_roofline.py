@@ -8,7 +8,7 @@ import pytest
 
 from bench.core.records import Entry, Row, StaticMetrics
 from bench.insights.collect import no_ceilings, of_run
-from bench.insights.roofline import layer_types, points
+from bench.insights.roofline import insights, layer_types, points
 from bench.plots.draw import build
 from bench.results.run_json import Machine
 from tests.support.cases import case
@@ -137,6 +137,16 @@ def entries() -> list[Entry]:
         found += replicates(one, [time_s] * 5)
         found.append(StaticMetrics(case=one, metrics={"flops": flops, "bytes_moved": moved}))
     return found
+
+
+def test_sentences_of_several_devices_name_their_device() -> None:
+    gpu = {"cpu": [LADDER], "cuda:0": [LADDER]}
+    rows = [row(), row(case_id="gpu", device="cuda:0")]
+    told = insights(points(rows, Machine.model_validate({"peaks": gpu})), None)
+    assert [one.text.partition(",")[0] for one in told] == [
+        "In inference of net on cpu at N=8",
+        "In inference of net on cuda:0 at N=8",
+    ]
 
 
 def test_the_sentence_names_what_binds_and_what_neither_bound_explains(tmp_path: Path) -> None:

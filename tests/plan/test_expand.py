@@ -325,6 +325,7 @@ def test_an_input_that_was_guessed_is_used_and_told() -> None:
     plan = make(load(subjects=["m:net"]), found)
     assert {case.input for case in plan.cases} == {"3,224,224"}
     assert plan.guessed == {"m:net": "3,224,224"}
+    assert plan.notes[-1] == ("the input of m:net is guessed 3,224,224; --input says otherwise")
 
 
 def test_a_guess_is_not_used_where_an_input_is_given() -> None:

@@ -219,7 +219,8 @@ def record(
         raise MemoryProfileError("torch's profiler recorded nothing")
     events = of_kineto(results, None)
     owners = timeline(events, ranges.rows)
-    seen, changes, total = _walk(torch_private.event_tree(results), owners, device)
+    operators = frozenset(one.name for one in events if one.kind == "cpu_op")
+    seen, changes, total = _walk(torch_private.event_tree(results), owners, device, operators)
     if total is not None:
         rest = total - sum(block.bytes for block in before.values())
         before[-1] = Block(max(rest, 0), "temporary", "alive before the step")
@@ -304,9 +305,12 @@ class _LabelRecorder:
 
 
 def _walk(
-    roots: Iterable[Any], owners: Timeline, device: torch.device
+    roots: Iterable[Any], owners: Timeline, device: torch.device, operators: frozenset[str]
 ) -> tuple[dict[int, int], list[Change], int | None]:
-    """Return the time of each label, the changes, and on an accelerator the bytes in use before."""
+    """Return the time of each label, the changes, and on an accelerator the bytes in use before.
+
+    operators: their names; the tree has ranges as well.
+    """
     seen: dict[int, int] = {}
     changes: list[Change] = []
     totals: dict[int, int] = {}  # by time: bytes in use before a change
@@ -318,7 +322,7 @@ def _walk(
             seen[int(event.name.removeprefix(SEEN))] = event.start_time_ns
         extra = torch_private.allocation(event)
         if extra is not None and _same(extra.device, device):
-            changes.append(_change(event, extra, owners))
+            changes.append(_change(event, extra, owners, operators))
             totals[event.start_time_ns] = extra.total_allocated - extra.alloc_size
     changes.sort(key=lambda change: change.time_ns)
     # The CPU's counter begins with the profiler; a caching allocator's counter includes everything.
@@ -331,7 +335,7 @@ def _same(one: torch.device, other: torch.device) -> bool:
     return (one.type, one.index or 0) == (other.type, other.index or 0)
 
 
-def _change(event: Any, extra: Any, owners: Timeline) -> Change:
+def _change(event: Any, extra: Any, owners: Timeline, operators: frozenset[str]) -> Change:
     owner = owners.at(event.start_time_ns)
     names, outer = [], event.parent
     while outer is not None:
@@ -343,7 +347,7 @@ def _change(event: Any, extra: Any, owners: Timeline) -> Change:
         bytes=extra.alloc_size,
         row=owner.row if owner else "",
         phase=owner.phase if owner else "",
-        operators=tuple(name for name in names if "::" in name or name.endswith("Backward0")),
+        operators=tuple(name for name in names if name in operators),
     )
 
 

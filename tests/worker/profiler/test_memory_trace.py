@@ -84,6 +84,16 @@ def test_an_operator_allocates_by_itself_and_with_what_it_calls() -> None:
     assert usage({}, [change], [], 0).alive[0].operator == "aten::add"
 
 
+def test_an_operator_without_a_namespace_has_the_memory_of_those_that_it_calls() -> None:
+    """A node of autograd whose forward has several overloads."""
+    step, prepared = stepped(
+        subject="tests.subjects.networks:ResNet", input="3,32,32", batch=2, mode="training"
+    )
+    found = memory_trace.record(step, prepared, prepared.module, CPU).usage
+    assert found.allocated["MeanBackward1"][1] > 0
+    assert not any(name.startswith(("bench ", "layer ")) for name in found.allocated)
+
+
 def stepped(**changes: str | int) -> tuple[Step, Prepared]:
     chosen = case(**changes)
     prepared = prepare(chosen)
