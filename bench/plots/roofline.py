@@ -180,6 +180,7 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
         mark, hollow = _mark(one, group)
         axes.plot(one.intensity or 1.0, one.flop_per_s or 1.0, **marks.marker(mark, hollow=hollow))
     for its in _labels(shown, group, (low, high), (bottom, top)):
+        is_right = its.place[0] > its.point[0]
         axes.annotate(
             its.text,
             its.point,
@@ -189,8 +190,9 @@ def _roof(axes: Axes, shown: Sequence[Point], group: Group, all_: Sequence[Point
                 "color": style.FAINT,
                 "linewidth": 0.7,
                 "shrinkA": 0,
+                "relpos": (0.0 if is_right else 1.0, 0.5),  # from the end beside the point
             },
-            ha="left" if its.place[0] > its.point[0] else "right",
+            ha="left" if is_right else "right",
             va="center",
             color=INK,
         )
@@ -205,62 +207,94 @@ class PointLabel:
     place: tuple[float, float]
 
 
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """Logs of the edges of a panel and of the height of a label; labels are below `most`."""
+
+    left: float
+    right: float
+    least: float
+    most: float
+    height: float
+
+    @property
+    def width(self) -> float:
+        return self.right - self.left
+
+
+@dataclass(frozen=True, slots=True)
+class Spot:
+    """A place of a label, as logs.  covers: whether a point is below it."""
+
+    covers: bool
+    left: float
+    right: float
+    at: float
+    begin: float
+
+
 def _labels(
     shown: Sequence[Point], group: Group, xs: marks.Limits, ys: marks.Limits
 ) -> list[PointLabel]:
     """Return the labels of the longest calls, below the roof.
 
-    A label stands beside its point, in the half of the panel that has more room, and on no other
-    label.  It stands on no other point either if there is such a place.  A label without a place is
-    left out.
+    A label stands beside its point, on no other label, and on no other point if there is such a
+    place.  A label without a place is left out.
     """
     longest = sorted(shown, key=lambda one: -(one.row.pipelined_s or 0.0))[:MOST_LABELS]
-    width, height = math.log10(xs[1] / xs[0]), math.log10(ys[1] / ys[0]) / LABELS_HIGH
-    least = math.log10(ys[0]) + height / 2
+    bottom, top = map(math.log10, ys)
+    height = (top - bottom) / LABELS_HIGH
     most = math.log10(shown[0].compute_per_s) - height
-    taken: list[tuple[float, float, float]] = []  # from, to, height
+    panel = Panel(math.log10(xs[0]), math.log10(xs[1]), bottom + height / 2, most, height)
+    points_ = [_place(one) for one in shown]
+    taken: list[Spot] = []
     found: list[PointLabel] = []
     for one in sorted(longest, key=lambda one: -(one.flop_per_s or 0.0)):
         text = f"{_name(one.row, group)}  {100 * one.reached:.0f} %"
         x, y = _place(one)
-        side = 1 if x < math.log10(xs[0]) + width / 2 else -1
-        begin = x + side * 0.025 * width
-        left, right = sorted((x, begin + side * width * LETTER_WIDTH * len(text)))
-        labels = [at for start, end, at in taken if start < right and left < end]
-        points_ = [_place(other)[1] for other in shown if left < _place(other)[0] < right]
-        place = _free(y, (least, most), height, (labels, points_))
-        if place is not None:
-            taken.append((left, right, place))
-            found.append(PointLabel(text, (10**x, 10**y), (10**begin, 10**place)))
+        inner = 1 if x < panel.left + panel.width / 2 else -1  # the side with more room
+        spots = [_spot(len(text), (x, y), side, panel, taken, points_) for side in (inner, -inner)]
+        free = [
+            spot
+            for number, spot in enumerate(spots)
+            if spot and (not number or panel.left <= spot.left < spot.right <= panel.right)
+        ]
+        if free:
+            spot = min(free, key=lambda each: (each.covers, abs(each.at - y)))
+            taken.append(spot)
+            found.append(PointLabel(text, (10**x, 10**y), (10**spot.begin, 10**spot.at)))
     return found
+
+
+def _spot(
+    characters: int,
+    point: tuple[float, float],
+    side: int,
+    panel: Panel,
+    taken: Sequence[Spot],
+    points_: Sequence[tuple[float, float]],
+) -> Spot | None:
+    """Return the free place on one side of a point that is nearest to it; None if there is none."""
+    x, y = point
+    begin = x + side * 0.025 * panel.width
+    left, right = sorted((x, begin + side * panel.width * LETTER_WIDTH * characters))
+    labels = [one.at for one in taken if one.left < right and left < one.right]
+    heights = [other for at, other in points_ if left < at < right]
+    low, high = panel.least, panel.most
+    step = panel.height / 4
+    count = max(0, math.floor((high - low) / step))
+    places = [min(max(y, low), high), *(low + number * step for number in range(count + 1))]
+    places.sort(key=lambda one: abs(one - y))
+    for covers, things in ((False, [*labels, *heights]), (True, labels)):
+        for place in places:
+            if all(abs(place - one) >= panel.height for one in things):
+                return Spot(covers, left, right, place, begin)
+    return None
 
 
 def _place(one: Point) -> tuple[float, float]:
     """Return the logs of intensity and rate of a point that has FLOPs."""
     return math.log10(one.intensity or 1.0), math.log10(one.flop_per_s or 1.0)
-
-
-def _free(
-    wanted: float,
-    limits: marks.Limits,
-    height: float,
-    taken: tuple[Sequence[float], Sequence[float]],
-) -> float | None:
-    """Return the height nearest to the wanted one at which a label is free; None if there is none.
-
-    taken: by other labels, and by points, which a label may cover if there is no other place.
-    """
-    low, high = limits
-    step = height / 4
-    count = max(0, math.floor((high - low) / step))
-    places = [min(max(wanted, low), high), *(low + number * step for number in range(count + 1))]
-    places.sort(key=lambda one: abs(one - wanted))
-    labels, points_ = taken
-    for things in ((*labels, *points_), labels):
-        for place in places:
-            if all(abs(place - one) >= height for one in things):
-                return place
-    return None
 
 
 def _rates(

@@ -162,13 +162,14 @@ def test_two_runs_are_before_and_after_and_more_are_a_history(tmp_path: Path) ->
 
 def test_a_case_that_failed_in_one_of_the_runs_is_told(tmp_path: Path) -> None:
     broken = Failure(case=case(amp="bfloat16"), replicate=0, status="crash", reason="signal 11")
+    others: list[list[Entry]] = [[], replicates(case(amp="bfloat16"), [0.01] * 5), [broken]]
     runs = [
         run_of(
             tmp_path / f"run{number}",
             [*replicates(case(), [0.01] * 5), *own],
             started=f"2026-01-0{1 + number}T00:00:00+00:00",
         )
-        for number, own in enumerate(([], replicates(case(amp="bfloat16"), [0.01] * 5), [broken]))
+        for number, own in enumerate(others)
     ]
     told = run_tables.changes(*runs[1:]).left_out
     assert told == f"1 case is ok in run1 only: {broken.case.case_id} (crash)."
