@@ -67,7 +67,7 @@ def test_a_search_waits_longer_for_a_reference_than_a_run(
     class Pool:
         def ask(self, request: Request) -> Entry:
             asked.append(request)
-            return StaticMetrics(case=request.case)
+            return StaticMetrics(case=request.case, metrics={})
 
         def close(self) -> None:
             pass
