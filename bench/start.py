@@ -39,7 +39,7 @@ def remove_current_directory() -> None:
 
 
 def without_current_directory(given: str) -> str:
-    """PYTHONPATH without the current directory, which has its own place behind."""
+    """Return PYTHONPATH without the current directory, which is added at a later place."""
     return os.pathsep.join(part for part in given.split(os.pathsep) if not _is_here(part))
 
 
@@ -72,7 +72,7 @@ def _spec_of_own(name: str, folder: str) -> ModuleSpec | None:
 
 
 def is_own(module: ModuleType) -> bool:
-    """Whether it is of this suite or the shipped network, and not a user's of the same name."""
+    """Return whether a module is the suite's or the shipped network, not a user's namesake."""
     file = getattr(module, "__file__", None)
     root = os.path.dirname(SUITE)
     folders = [os.path.join(root, one) + os.sep for one in OWN]
@@ -257,12 +257,12 @@ class KeptFinder:
         return kept[spec.name]
 
     def exec_module(self, module: ModuleType) -> None:
-        """It was executed."""
+        """Do nothing, because the module was executed before."""
 
 
 @contextlib.contextmanager
 def own_names() -> Iterator[None]:
-    """Meanwhile `bench` and `convnet` are this project's; afterwards what the user's path says.
+    """Make `bench` and `convnet` mean this project's modules inside the block.
 
     For pytest, which runs in the process of the user's tests.  The current directory and the
     tests' folder, which may come first there, stand behind the standard library meanwhile.

@@ -30,7 +30,7 @@ class Held:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Those of all modules, each once."""
+        """Return the parameters of all modules, without duplicates."""
         every = (one for module in self.modules for one in module.parameters())
         return list({id(one): one for one in every}.values())
 

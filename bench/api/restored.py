@@ -173,7 +173,7 @@ class Restorer:
 
     @contextlib.contextmanager
     def restored(self, change: Change = twins.apart) -> Iterator[None]:
-        """Meanwhile every tensor has a changed copy of its numbers, and no gradient."""
+        """Give every tensor a changed copy of its numbers and no gradient, inside the block."""
         versioned = (
             *self._tensors.versioned,
             *(tensor for one in self._optimizers for tensor in one.versioned),
@@ -196,7 +196,7 @@ class Restorer:
 
 
 def gradients_enabled() -> contextlib.AbstractContextManager[None]:
-    """Gradients, also inside the caller's `no_grad` or `inference_mode`."""
+    """Enable gradients, also inside the caller's `no_grad` or `inference_mode`."""
     stack = contextlib.ExitStack()
     stack.enter_context(torch.inference_mode(False))
     stack.enter_context(torch.enable_grad())

@@ -1,4 +1,4 @@
-"""From callables and inputs to steps that can be timed, and back to the process as it was."""
+"""Make steps that can be timed from callables and inputs, and restore the process after them."""
 
 import contextlib
 import dataclasses
@@ -232,7 +232,7 @@ def _flatten(held: Held) -> None:
 
 
 def _outside_inference_mode(tensor: Tensor) -> Tensor:
-    """Autograd takes no tensor that was made in inference_mode; it takes a copy of one."""
+    """Return a tensor that autograd accepts: a copy of one that was made in inference_mode."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 

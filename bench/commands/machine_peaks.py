@@ -34,7 +34,7 @@ class MachinePeaks:
     measure: Measure = peaks.measure
 
     def kept(self) -> dict[str, Any]:
-        """`peaks` and `peaks_from` of run.json, as far as earlier runs have measured them."""
+        """Return `peaks` and `peaks_from` of run.json for devices that earlier runs measured."""
         found = self.store.load(self.cases, self.now())
         return {
             "peaks": {device: one.fields for device, one in found.items()},

@@ -471,7 +471,7 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
 
 
 def _budget_began_s(begun: _Begun, now_s: float) -> float:
-    """Imports count, but half of the budget is for measuring, however long they took."""
+    """Return when the budget began.  Imports count, but at most half of the budget."""
     if not begun.budget_has_imports or begun.began_s is None or begun.options.budget_s is None:
         return now_s
     return max(begun.began_s, now_s - begun.options.budget_s / 2)

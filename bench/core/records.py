@@ -158,7 +158,7 @@ class Measurement:
 
     @property
     def doubts(self) -> dict[str, str]:
-        """Reasons for the flags, by flag, as far as the worker gave them."""
+        """Return the reason for each flag for which the worker gave one."""
         said = self.state.get("doubts")
         return {str(k): str(v) for k, v in said.items()} if isinstance(said, Mapping) else {}
 

@@ -36,7 +36,7 @@ def count(value: float | None, unit: str = "") -> str:
 
 
 def bytes_(value_bytes: float | None) -> str:
-    """Decimal, as the columns are: `48140000` → `48.1 MB`."""
+    """Return bytes with a decimal prefix, as in the columns: `48140000` → `48.1 MB`."""
     return count(value_bytes, "B")
 
 

@@ -66,7 +66,7 @@ def outcomes(cases: Sequence[Case], replicates: int) -> int:
 
 
 def rounds(cases: Sequence[Case], replicates: int) -> Iterator[Round]:
-    """Those of a run in which the settings fit in beside the plain cases, and nothing fails."""
+    """Return the rounds of a run in which the settings fit beside the plain cases and work."""
     blocks, seen = Blocks.of(cases), _Simulated()
     while one := blocks.next_round(seen, replicates, together=True):
         for case in (*one.own, *one.anchors, *one.later):

@@ -55,7 +55,7 @@ BLOCK_NAMES = {
 
 
 class Watcher(Protocol):
-    """Is told between the cases what happens."""
+    """Receives messages about the run between the cases."""
 
     def begin(self, outcomes: int) -> None: ...
     def done(self, outcome: Outcome, left: int) -> None: ...
@@ -64,7 +64,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """Found for the same plan on another machine of the same kind.
+    """Results for the same plan from another machine of the same kind.
 
     static_metrics: ids of cases that need none any more.  wrong: ids of cases that compute
                     something else.  calls: per pipelined sample, by case id.
@@ -236,7 +236,7 @@ class Runner:
         return True
 
     def _all_blocks(self) -> bool:
-        """Every block has what was asked for, or is given up.  False: the budget is spent."""
+        """Measure all blocks, or give them up.  Return False if the budget is spent."""
         block, resumed = None, bool(self.seen.outcomes)
         while one := self._next_round(resumed=resumed):
             if block is not None and one.block is not block:
@@ -266,7 +266,7 @@ class Runner:
         )
 
     def _round(self, one: Round) -> bool:
-        """One replicate; the first one decides what joins it.  False: the budget is spent."""
+        """Measure one replicate; the first decides what joins it.  False: the budget is spent."""
         if self._deadline.spent:
             return False
         with self._opened(one, (*one.own, *one.anchors, *one.later)) as pool:
@@ -298,7 +298,7 @@ class Runner:
         return not on_cpu or rapl.opened() is not None
 
     def _to_be_counted(self) -> list[Case]:
-        """Cases whose counted figures are wanted now, so that they cost no replicate of others.
+        """Return the cases to count now, so that counting costs no replicate of other cases.
 
         Those of the plain cases follow their first replicate, the others' follow their last.
         """
@@ -378,7 +378,7 @@ class Runner:
             self.watcher.note(text)
 
     def _again(self, block: Block) -> None:
-        """Further replicates of what other work disturbed, while that helps and time is left."""
+        """Repeat replicates that other work disturbed, while that helps and time is left."""
         members = [*self._cases(block)]
         if block is Block.PLAIN and self._together:
             members += self._cases(Block.SETTINGS)
@@ -401,11 +401,11 @@ class Runner:
             self._repeats.taken_s += self.clock() - begin_s
 
     def _wall_s(self, case: Case) -> float:
-        """Seconds that its last outcome took."""
+        """Return the seconds that the last outcome of the case took."""
         return self.seen.of(case)[-1].wall_s
 
     def _further(self) -> None:
-        """Beyond what was asked for, only what is not yet precise, the widest first."""
+        """Add replicates to cases that are not yet precise, the widest interval first."""
         most = self.run.most_replicates
         while not self._extras.spent:
             wide = [
@@ -427,11 +427,11 @@ class Runner:
         return self._blocks.members[block]
 
     def _left(self) -> int:
-        """Outcomes still to be measured, as far as is known; with those of the anchors."""
+        """Return the known number of outcomes still to be measured, anchors included."""
         return self._left_of(self.plan.cases) + sum(map(self._anchors_left, Block))
 
     def _anchors_left(self, block: Block) -> int:
-        """Those that the rounds of a block add to its own."""
+        """Return the number of outcomes of anchors in the remaining rounds of a block."""
         if block is Block.SETTINGS and self._together is not False:
             return 0  # the plain cases are of the same rounds
         rounds, anchors = self._blocks.rounds_left(block, self.seen, self.run.replicates)
@@ -510,7 +510,7 @@ class Runner:
             self.spent.one_off_s += self.clock() - begin_s
 
     def _may_do_one_off(self, cost_s: float) -> bool:
-        """Before all blocks are through within its share of the budget; then in the time left."""
+        """Return whether it fits: into its share of the budget, after all blocks into the rest."""
         budget_s, left_s = self._extras.budget_s, self._extras.left_s
         if budget_s is None or left_s is None:
             return True
@@ -519,7 +519,7 @@ class Runner:
         return not self._extras.spent and cost_s <= left_s
 
     def _without_static_metrics(self) -> list[Case]:
-        """Cases that ran and whose counted figures were not looked for yet, the best block first.
+        """Return the cases that ran but were not counted yet, the best block first.
 
         Those of a resume as well: it may have ended before they were found.
         """
@@ -597,7 +597,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _opened(self, one: Round, cases: Sequence[Case]) -> Iterator[WorkerPool]:
-        """Fresh interpreters for this round.  Raises StartError."""
+        """Start interpreters for this round.  Raises StartError."""
         pool = self._pool(one, cases)
         begin_s = self.clock()
         if self._next is not None and self._next.pool.serves_as(pool):

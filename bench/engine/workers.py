@@ -142,7 +142,7 @@ class WorkerPool:
         return self._needs() == other._needs()
 
     def _needs(self) -> dict[ServerKind, object]:
-        """Imports and devices of each fork server."""
+        """Return the imports and devices of each fork server."""
         served = {
             kind: [one for one in self.cases if self._kind(one) == kind] for kind in self.kinds
         }

@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 
 class HelperError(RuntimeError):
-    """There is no answer; the message is one line."""
+    """A helper gave no answer; the message is one line."""
 
 
 class HelperLate(HelperError):  # noqa: N818 - says what happened
-    """It was not done in its time, and was ended."""
+    """A helper was ended because it took too long."""
 
 
 class HelperEnded(HelperError):  # noqa: N818 - says what happened
-    """It ended without an answer; the message is the last line that it said."""
+    """A helper ended without an answer; the message is the last line that it wrote."""
 
     def __init__(self, said: str, code: int) -> None:
         super().__init__(said)

@@ -73,7 +73,7 @@ class SubjectFound:
 
     @classmethod
     def unknown(cls, why: str) -> Self:
-        """One that could not be looked at: its own rows will say why."""
+        """Return a subject that could not be probed; its rows will say why."""
         return cls(raised=why, layers_error=why, has_inputs=True)
 
 

@@ -53,7 +53,7 @@ def of_run(run: Results) -> str:
 
 
 def _on_one_device(contests: Sequence[Contest]) -> list[Contest]:
-    """Those of an accelerator where there is one, else of the CPU."""
+    """Return the contests of one accelerator if there is any, else those of the CPU."""
     devices = list(dict.fromkeys(one.device for one in contests))
     chosen = next((one for one in devices if one != "cpu"), "cpu")
     return [one for one in contests if one.device == chosen]
@@ -88,7 +88,7 @@ def _none_won(name: str, contests: Sequence[Contest]) -> str:
 
 
 def _lost(one: Contest) -> str:
-    """One mode, beside another that has a winner."""
+    """Describe one mode without a winner, beside another mode that has one."""
     if all(ratio.span.high is None for ratio in one.speedups):
         return f"{one.mode} has too few replicates to tell"
     if _all_below(one.speedups, 1.0):
@@ -157,7 +157,7 @@ def _of_many(contests: Sequence[Contest]) -> str:
 
 
 def _of_devices(run: Results, measured: Sequence[Group]) -> str:
-    """One device against another, where only the plain setting was measured; else empty."""
+    """Compare two devices if only the plain setting was measured; else return an empty text."""
     try:
         found = [one for one in speedup.within(run, "device") if one.of_whole]
     except MatchError:
@@ -209,7 +209,7 @@ def _name(text: str) -> str:
 
 
 def _against(a: Results, b: Results, subject: str) -> str:
-    """b against a, in whole cases; the verdicts are those of the table of changes."""
+    """Compare b with a in whole cases, by the verdicts of the table of changes."""
     speedups = speedup.between(a, b)
     words = speedup.verdicts(speedups)
     cases = [(one, word) for one, word in zip(speedups, words, strict=True) if one.of_whole]

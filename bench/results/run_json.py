@@ -119,7 +119,7 @@ class SizeSweep(_Part):
 
 
 class GpuDetails(_Part):
-    """How a GPU was set, as torch and its driver told (`bench.host.probed`)."""
+    """Settings of a GPU, as torch and its driver report them (`bench.host.probed`)."""
 
     driver: str | None = None
     capability: str | None = None
@@ -130,7 +130,7 @@ class GpuDetails(_Part):
 
 
 class PeaksOrigin(_Part):
-    """When peaks were measured (ISO 8601 in UTC), and whether an earlier run did."""
+    """The time when peaks were measured (ISO 8601, UTC).  kept: by an earlier run."""
 
     measured: str
     kept: bool
@@ -174,7 +174,7 @@ class Config(_Part):
 
     @property
     def adds_replicates(self) -> bool:
-        """Whether the run added replicates to cases that were not precise enough (`RunOptions`)."""
+        """Return whether the run added replicates to imprecise cases (`RunOptions`)."""
         asked, most = self.replicates, self.max_replicates
         return asked >= between_runs.ENOUGH_ASKED if most is None else most > asked
 

@@ -119,7 +119,7 @@ class Search:
         return bool(self._ranked())
 
     def unchecked(self) -> int:
-        """How many settings look faster than the winner, but were not checked against float64."""
+        """Return how many settings look faster than the winner but were not checked in float64."""
         if self.objective in COUNTED or not self.can_answer():
             return 0
         winner_s = self.time_s(self.winner()[0])

@@ -106,7 +106,7 @@ def restore_switches(stood: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def switches_kept() -> Iterator[None]:
-    """Afterwards torch's switches, cuDNN's and those of TF32 stand as before."""
+    """Restore the switches of torch, cuDNN and TF32 after the block."""
     stood, benchmark, precisions = switches(), cuda.cudnn_benchmark(), cuda.precisions()
     try:
         yield

@@ -1,4 +1,4 @@
-"""One thin path to every device: wait for it, mark events on it, ask for its memory.
+"""Wait for any device, mark events on it, and read its memory, through one interface.
 
 Accelerators go through `torch.accelerator`, whatever their maker.  A device that cannot be
 waited for is an error, never a number.
@@ -139,7 +139,7 @@ def _first_line(error: Exception) -> str:
 
 
 def _name(type_: str, index: int) -> str:
-    """CPU and MPS are always one device, and written without an index."""
+    """Return the name of a device; CPU and MPS are always one device and get no index."""
     return type_ if type_ in ("cpu", "mps") and index == 0 else f"{type_}:{index}"
 
 
@@ -224,7 +224,7 @@ class Accelerator:
             self._accelerator.empty_cache()
 
     def _peak(self, counter: str) -> int | None:
-        """`max_memory_allocated` returns 0 for a counter that is missing: ask for the counter.
+        """Return the counter itself, because `max_memory_allocated` is 0 for a missing counter.
 
         Opening the device allocated there, so a peak of 0 is no peak but a counter that does
         not count.

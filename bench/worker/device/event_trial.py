@@ -1,4 +1,4 @@
-"""Whether a device's events tell the device's own time: found out by a trial, for each device.
+"""Try out whether a device's events have the time of the device itself, for each device.
 
 Some backends stamp an event when it is recorded, some when a listener on the host hears of it
 (MPS: ATen/mps/MPSEvent.h), and a driver may count in another unit.  So events are tried in two
@@ -72,7 +72,7 @@ def doubt(
 
 
 def scans(device_name: str) -> Iterator[Callable[[], object]]:
-    """Ever longer works that need no library and hardly any memory.
+    """Yield ever longer work that needs no library and hardly any memory.
 
     A cumulative sum down few columns: each is one chain of additions, slow on any accelerator
     (ATen/native/cuda/ScanUtils.cuh, tensor_kernel_scan_outer_dim).  Of whole numbers, since that

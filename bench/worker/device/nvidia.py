@@ -55,7 +55,7 @@ class GpuSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuSettings:
-    """How the driver runs a GPU.  None: unknown."""
+    """Settings of a GPU by its driver.  None: unknown."""
 
     driver: str | None
     power_limit_w: float | None
@@ -64,7 +64,7 @@ class GpuSettings:
 
 
 class Gpu:
-    """One GPU of torch's, as NVML knows it: by UUID, for the two number devices differently."""
+    """One GPU of torch's, found in NVML by its UUID, since the two number devices differently."""
 
     def __init__(
         self, uuid: str, nvml: Any = pynvml, clock: Callable[[], float] = wall_clock

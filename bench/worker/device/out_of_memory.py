@@ -1,4 +1,4 @@
-"""Whether an exception means that memory ended: torch and its libraries have many words for it."""
+"""Recognize exceptions that mean out of memory; torch and its libraries word them differently."""
 
 import errno
 import re

@@ -102,7 +102,7 @@ def dynamo_counters() -> Mapping[str, Mapping[str, int]]:
 
 
 def counters_so_far() -> Mapping[str, Mapping[str, int]]:
-    """As `dynamo_counters`, and nothing where this process has not imported dynamo."""
+    """Return `dynamo_counters`, or nothing if this process has not imported dynamo."""
     return getattr(sys.modules.get(f"{DYNAMO}.utils"), "counters", {})
 
 
@@ -189,7 +189,7 @@ def is_operator(function: Any) -> bool:
 
 
 def sparse_addmm() -> Any | None:
-    """`aten::_sparse_addmm`, which the backward of a sparse product is; None: it has another name.
+    """Return `aten::_sparse_addmm`, the backward of a sparse product; None: no such name.
 
     Seen in 2.11 to 2.13.
     """
@@ -197,9 +197,9 @@ def sparse_addmm() -> Any | None:
 
 
 def makes_views(function: Any) -> tuple[bool, ...]:
-    """Which results of an operator share memory with what it is given, in order; () = unknown.
+    """Return, for each result of an operator, whether it shares memory with an argument.
 
-    `OpOverload._schema`: seen in 2.11 to 2.13.  Without it nothing is known.
+    `OpOverload._schema`: seen in 2.11 to 2.13.  Without it the answer is () = unknown.
     """
     returned = getattr(getattr(function, "_schema", None), "returns", ())
     return tuple(one.alias_info is not None and not one.alias_info.is_write for one in returned)
@@ -248,12 +248,12 @@ def event_tree(results: Any) -> Sequence[Any]:
 
 
 def is_torch_operator(event: Any) -> bool:
-    """Whether an event of the tree is an operator or a range.  `tag`: seen in 2.11 to 2.13."""
+    """Return whether an event is an operator or a range.  `tag`: seen in 2.11 to 2.13."""
     return _tag(event) == "TorchOp"
 
 
 def allocation(event: Any) -> Any | None:
-    """`ptr`, `alloc_size`, `total_allocated` and `device`, where an event of the tree is one.
+    """Return `ptr`, `alloc_size`, `total_allocated` and `device` of an allocation, else None.
 
     `tag` and `extra_fields`: seen in 2.11 to 2.13.
     """
@@ -307,7 +307,7 @@ def _on_device(name: str) -> str:
 
 @contextlib.contextmanager
 def memory_history(memory: Any, most_entries: int) -> Iterator[Callable[[], Any] | None]:
-    """Inside, an allocator keeps its last events with their stacks; yields what reads them.
+    """Let an allocator keep its last events with their stacks; yield a function that reads them.
 
     memory: `torch.cuda.memory`, or the like of another accelerator.
     `_record_memory_history`, `_snapshot`: seen in 2.11 to 2.13.  Without them None.
@@ -328,7 +328,7 @@ def memory_history(memory: Any, most_entries: int) -> Iterator[Callable[[], Any]
 
 
 def keep_versions(tensors: Sequence[Tensor]) -> contextlib.AbstractContextManager[Any]:
-    """Afterwards the counters of writes stand as before: a graph that was waiting stays valid.
+    """Restore the counters of writes after the block, so that a waiting graph stays valid.
 
     Only for tensors that get their numbers back.  `_unsafe_preserve_version_counter`: seen in 2.11
     to 2.13.  Without it the counters rise.
@@ -415,7 +415,7 @@ def set_own_module(module: nn.Module, name: str, value: nn.Module) -> None:
 
 
 def hooks(module: nn.Module) -> list[Any]:
-    """All that a call of this module alone, or its backward, calls besides.
+    """Return the functions that a call of this module alone, or its backward, calls besides.
 
     `Module._forward_hooks` …: seen in 2.11 to 2.13.  Those that torch no longer has are left out.
     """

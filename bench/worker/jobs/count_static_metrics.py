@@ -184,11 +184,11 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Metrics:
 
 
 def _energy(step: Step, case: Case, device: Device) -> Metrics:
-    """Of an NVIDIA GPU, or of the processor's packages: in a pass of its own.
+    """Measure the energy of an NVIDIA GPU or of the processor's packages in its own pass.
 
     Samples are too short to count energy.
 
-    Of wholes alone: it takes more than two seconds, and a network has many layers.
+    Layers have none: it takes more than two seconds, and a network has many layers.
     """
     if parse(case.subject).layer is not None:
         return {}

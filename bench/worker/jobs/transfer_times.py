@@ -68,7 +68,7 @@ class Moved:
 
 
 def copies(inputs: Any, outputs: Any, device_name: str) -> list[Copies]:
-    """Of all tensors in the two trees, which lie on the device.
+    """Return the copies of all tensors in the two trees, which lie on the device.
 
     inputs, outputs: tuples, lists or dicts of tensors; nothing in `outputs` is no phase.
     Pinned ones are left out where torch cannot pin memory for this device.

@@ -1,4 +1,4 @@
-"""From a subject's name to a module, ready to be called under a case's settings."""
+"""Build the module of a named subject, ready to be called under a case's settings."""
 
 import contextlib
 import copy

@@ -61,13 +61,11 @@ class Step(Protocol):
 
     @property
     def restores(self) -> bool | None:
-        """Whether inputs are restored before each call, which writes to them; None before the
-        first.
-        """
+        """Return whether a call writes to inputs, which are then restored; None before a call."""
 
     @property
     def need_preparing(self) -> bool:
-        """Whether each call needs `prepare` first; known once the second call is prepared."""
+        """Return whether each call needs `prepare` first; known once the second is prepared."""
 
     @property
     def cold(self) -> bool:
@@ -79,7 +77,7 @@ class Step(Protocol):
 
     @property
     def skipped_steps(self) -> int:
-        """Training steps that GradScaler skipped: they timed no optimizer."""
+        """Return the number of training steps that GradScaler skipped: they timed no optimizer."""
 
     def prepare(self, calls: int) -> int:
         """Restore the inputs for at most so many calls; return for how many.

@@ -98,7 +98,7 @@ class StepInputs:
         self._tried = restore is not None and not self._objects
 
     def _settle(self, *, restore: bool) -> None:
-        """From now on restore the inputs, or use the same ones again."""
+        """Choose to restore the inputs from now on, or to use the same ones again."""
         self.restores = restore
         self._ready = [] if restore else None
         if restore:

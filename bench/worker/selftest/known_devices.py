@@ -212,7 +212,7 @@ def _measure_accelerator(name: str) -> Figures:
 
 
 def main() -> None:
-    """Answer, or be the process beside."""
+    """Answer, or run as the process beside."""
     if BESIDE in sys.argv:
         _be_beside(sys.argv[2])
         return
