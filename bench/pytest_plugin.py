@@ -272,7 +272,7 @@ def make_case(subject: str, settings: dict[str, object]) -> "Case":
 
 @contextlib.contextmanager
 def _settings(case: "Case") -> Iterator[None]:
-    """The case's settings, and afterwards those of the test's process again."""
+    """Apply the case's settings inside the block, and restore those of the test's process."""
     with start.own_names():
         from bench.worker.checks import state
         from bench.worker.device import settings
@@ -284,7 +284,7 @@ def _settings(case: "Case") -> Iterator[None]:
 
 @contextlib.contextmanager
 def _random_state() -> Iterator[None]:
-    """Afterwards torch, Python and numpy draw on as if nothing had been drawn or seeded here."""
+    """Restore the random state of torch, Python and numpy after the block."""
     import torch
 
     from bench.worker.model import random_state

@@ -65,7 +65,7 @@ class Compared:
 
     @property
     def speedup(self) -> Speedup:
-        """The only one.  Raises SessionError where more than two were compared."""
+        """Return the speedup of the second callable.  Raises SessionError if there are more."""
         if len(self.speedups) != 1:
             raise SessionError(
                 f"{len(self.times)} callables were compared: choose one of "

@@ -141,7 +141,7 @@ def _numbers(what: str, base: Tensors, other: Tensors, factor: float) -> Output:
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """NaN is equal to NaN here."""
+    """Return whether all numbers are equal.  NaN equals NaN here."""
     if one.is_floating_point() or one.is_complex():
         return torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)) and torch.equal(
             torch.isnan(one), torch.isnan(other)

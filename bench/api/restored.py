@@ -24,7 +24,7 @@ class KeptTensors:
     """The numbers of tensors, their gradients and flags, as they were."""
 
     def __init__(self, changed: Iterable[Tensor], read: Iterable[Tensor] = ()) -> None:
-        """changed: get copies of their numbers.  read: only gradients and flags are kept."""
+        """Keep tensors.  changed: they get copies.  read: only gradients and flags are kept."""
         self._swapped = [one for one in _distinct(changed) if _has_memory(one)]
         swapped = {id(one) for one in self._swapped}
         every = _distinct([*self._swapped, *read])
@@ -191,7 +191,7 @@ class Restorer:
             yield
 
     def renew(self) -> None:
-        """The numbers of all tensors as they were at the beginning."""
+        """Give all tensors the numbers that they had at the beginning."""
         self._tensors.renew(self._change)
 
 

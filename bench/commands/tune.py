@@ -365,7 +365,7 @@ def _check_objective(objective: Objective, device: str, subject: str) -> None:
 
 
 def _axes(asked: Asked) -> dict[str, tuple[str, ...]]:
-    """One value of each; batch has its default.  Raises TuneError."""
+    """Return one value for each axis that is given, and for the batch.  Raises TuneError."""
     found: dict[str, tuple[str, ...]] = {}
     for name, values in {"batch": (), **asked.axes}.items():
         given = tuple(values) or ((str(BY_NAME[name].default),) if name == "batch" else ())
@@ -383,7 +383,7 @@ def _axes(asked: Asked) -> dict[str, tuple[str, ...]]:
 
 
 def _device(asked: Asked, found: Probe) -> str:
-    """The one that is named, else the first accelerator, else the CPU.  Raises TuneError."""
+    """Return the named device, else the first accelerator, else the CPU.  Raises TuneError."""
     given = tuple(asked.axes.get("device", ()))
     if not given:
         accelerators = [name for name in found.devices if name != "cpu"]

@@ -112,7 +112,7 @@ class Case:
 
     @property
     def case_id(self) -> str:
-        """The same on all machines and in all runs.  Join on it; do not parse it."""
+        """Return the id, equal on all machines and in all runs.  Join on it; do not parse it."""
         parts = [self.subject]
         for axis in AXES:
             value = getattr(self, axis.name)

@@ -192,7 +192,7 @@ class Blocks:
         return self.shard.first if last is None else last + self.shard.count
 
     def _gone_on_with(self, found: Round, seen: SoFar) -> Round:
-        """The same round under the last number, if that one was begun for the same block."""
+        """Return the round under the last number, if that was begun for the same block."""
         last = found.replicate - self.shard.count
         blocks = [b for b in Block if any(last in seen.replicates(c) for c in self.members[b])]
         joint = {Block.PLAIN, Block.SETTINGS}

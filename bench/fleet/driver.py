@@ -247,7 +247,7 @@ class Driver:
             self.tell(f"node {address} is left out: {why}; its units are measured elsewhere")
 
     def _lost(self, flight: _Flight, why: str) -> None:
-        """Something outside ended a unit: no verdict on any case, and it is tried again."""
+        """Record that a unit was ended from outside: no case gets a verdict, and it is retried."""
         on = flight.on
         self._lost_in_a_row[on.identity] = self._lost_in_a_row.get(on.identity, 0) + 1
         if flight.machine is not None and flight.unit is not None:
@@ -268,7 +268,7 @@ class Driver:
             self.tell(f"node {on.address} lost {BENCHED_AFTER} units in a row; it gets no more")
 
     def _refuse(self, flight: _Flight, why: str) -> None:
-        """The process itself says why it cannot measure: another node may be able to."""
+        """Refuse a node whose process says why it cannot measure; another node may be able to."""
         if flight.unit is None:
             self.refused.add(flight.on.identity)
             self.tell(f"node {flight.on.address} is refused: {why}")

@@ -106,7 +106,7 @@ def _processors() -> Finding:
 
 
 def _clock(places: preflight.KernelFolders) -> Iterator[Finding]:
-    """A clock that is no register of the processor is read in microseconds."""
+    """Report a slow clock: one outside the processor takes microseconds to read."""
     file = places.sys / "devices/system/clocksource/clocksource0/current_clocksource"
     name = preflight.read_text(file).strip()
     if name in SLOW_CLOCKS:
@@ -232,7 +232,7 @@ def _devices(found: Probe, listed: list[Gpu]) -> Iterator[Finding]:
 
 
 def _unseen(found: Probe, gpu: Gpu) -> Finding:
-    """NVIDIA's driver lists a GPU that torch cannot use."""
+    """Report a GPU that NVIDIA's driver lists and torch cannot use."""
     lists = f"NVIDIA's driver {gpu.driver} lists {gpu.name}, and torch {found.torch}"
     cuda = str(found.torch_details.get("cuda") or "").partition(".")[0]
     oldest = OLDEST_DRIVERS.get(int(cuda)) if cuda.isdecimal() else None
@@ -254,7 +254,7 @@ def _unseen(found: Probe, gpu: Gpu) -> Finding:
 
 
 def _gpu_settings(gpu: Gpu) -> Iterator[Finding]:
-    """Source: nvidia-smi(1), on --power-limit, --persistence-mode, --compute-mode, --ecc-config."""
+    """Report settings that spoil figures (nvidia-smi(1): power limit, compute mode, ECC)."""
     setting, name = f"sudo nvidia-smi -i {gpu.index}", f"GPU {gpu.index}"
     limit, default = gpu.power_limit_w, gpu.default_limit_w
     if limit is not None and default is not None and limit < default:

@@ -110,7 +110,7 @@ def _run(
 
 
 def _tail(file: Path) -> str:
-    """The last of what was said, however much that was."""
+    """Return the end of the output in the file, at most TAIL_BYTES."""
     with file.open("rb") as said:
         said.seek(max(0, file.stat().st_size - TAIL_BYTES))
         return said.read().decode("utf-8", errors="replace").strip()

@@ -42,7 +42,7 @@ def _huge_pages(places: KernelFolders) -> Iterator[Finding]:
 
 
 def _boost(places: KernelFolders) -> Iterator[Finding]:
-    """Each driver has a switch of its own; amd-pstate has one for each processor as well."""
+    """Report boost.  Each driver has its own switch; amd-pstate has one per processor as well."""
     switches = [
         (places.processors / "intel_pstate/no_turbo", "0", "1"),
         (places.processors / "cpufreq/boost", "1", "0"),
@@ -60,7 +60,7 @@ def _boost(places: KernelFolders) -> Iterator[Finding]:
 
 
 def _preference(places: KernelFolders) -> Iterator[Finding]:
-    """With intel_pstate and amd-pstate the preference decides, and not the governor alone."""
+    """Report a preference for low power, which also decides in intel_pstate and amd-pstate."""
     file = places.processors / "cpu0/cpufreq/energy_performance_preference"
     found = read_text(file).strip()
     if found in SAVING:

@@ -105,7 +105,7 @@ class Probe:
 
     @property
     def accelerators(self) -> dict[str, str]:
-        """The same without the CPU."""
+        """Return the names that drivers report, by device, without the CPU."""
         return {name: shown for name, shown in self.names.items() if name != "cpu"}
 
     @property

@@ -31,7 +31,7 @@ class Line:
 
     @property
     def shares_ratio(self) -> float | None:
-        """Above 1: the layer has a larger share inside the network than alone."""
+        """Return the share inside the network by the share alone; None if unknown."""
         if self.inside_ratio is None or not self.alone_ratio:
             return None
         return self.inside_ratio / self.alone_ratio

@@ -157,7 +157,7 @@ def is_whole(row: Row) -> bool:
 
 
 def name_of(row: Row) -> str:
-    """The case; of a training's phases also the phase."""
+    """Return the case, and for a phase of training also the phase."""
     return str(row.case_id) if is_whole(row) else f"{row.case_id} {row.phase}"
 
 

@@ -201,12 +201,12 @@ class Layer(_Part):
 
     @property
     def row_name(self) -> str:
-        """The name in the subjects of its rows."""
+        """Return the name of the layer in the subjects of its rows."""
         return self.alias or self.name
 
     @property
     def all_calls(self) -> int:
-        """The number of calls of it and its equals in one call of the network."""
+        """Return the number of calls of the layer and its equals in one call of the network."""
         return self.calls or 1 + len(self.same_as or ())
 
 

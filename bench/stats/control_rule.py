@@ -105,7 +105,7 @@ class CaseRule:
     runs: int
 
     def log_factor(self, control: float) -> float:
-        """The time is multiplied by its exponential.  control: log of the controls of this run."""
+        """Return the log of the factor of a time.  control: log of the controls of this run."""
         return -self.slope * (control - self.level)
 
     def reaches(self, control: float) -> bool:
@@ -176,7 +176,7 @@ class _Pair:
     controls: Mapping[int, float]
 
     def centred(self, without: int | None) -> Iterator[tuple[int, float, float]]:
-        """(run, control, time) less their means."""
+        """Yield (run, control, time), the latter two less their means."""
         runs = [run for run in self.times if run != without]
         control = statistics.fmean(self.controls[run] for run in runs)
         time = statistics.fmean(self.times[run] for run in runs)

@@ -406,7 +406,7 @@ def own_modules(module: nn.Module) -> dict[str, nn.Module | None]:
 
 
 def set_own_module(module: nn.Module, name: str, value: nn.Module) -> None:
-    """As `set_own_buffer`."""
+    """Set a module as `set_own_buffer` sets a buffer."""
     own = getattr(module, "_modules", None)
     if own is not None:
         own[name] = value
@@ -424,7 +424,7 @@ def hooks(module: nn.Module) -> list[Any]:
 
 
 def forward_pre_hooks(module: nn.Module) -> tuple[Any, ...]:
-    """`Module._forward_pre_hooks`: seen in 2.11 to 2.13.  Raises TorchPrivateError."""
+    """Return `Module._forward_pre_hooks`: seen in 2.11 to 2.13.  Raises TorchPrivateError."""
     try:
         return tuple(module._forward_pre_hooks.values())
     except AttributeError:
@@ -445,7 +445,7 @@ def apply(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
 
 
 def set_own_parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
-    """As `set_own_buffer`."""
+    """Set a parameter as `set_own_buffer` sets a buffer."""
     own = getattr(module, "_parameters", None)
     if own is not None:
         own[name] = value

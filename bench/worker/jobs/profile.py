@@ -156,7 +156,7 @@ def _prefault_memory() -> None:
 def steps_s(
     built: prepare.BuiltCase, call: Callable[[], object], steps: int = STEPS
 ) -> list[float]:
-    """Seconds of each step until the device is done.  A wait a step, none within."""
+    """Return the seconds of each step until the device is done.  It waits only between steps."""
     device, clock, times_s = built.device, stopwatch.wall_clock, list[float]()
     for _ in range(steps):
         built.step.prepare(1)

@@ -119,7 +119,7 @@ def _first(*names: str | None) -> str | None:
 
 
 def _python_h() -> Path:
-    """Debian's own scheme has another folder, which triton passes over, too."""
+    """Return the path of Python.h.  Debian's scheme has another folder; triton skips it, too."""
     scheme = sysconfig.get_default_scheme()
     paths = sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)
     return Path(paths["include"]) / "Python.h"
