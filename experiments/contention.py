@@ -1,4 +1,4 @@
-"""How many rows are flagged `contended` on this machine, quiet and beside busy processes.
+"""Count the rows flagged `contended` on this machine, quiet and beside busy processes.
 
     python -m experiments.contention
 
@@ -31,13 +31,13 @@ allocator = ["retained"]
 
 
 def spin() -> None:
-    """Until it is ended."""
+    """Keep a processor busy until the process is ended."""
     while True:
         pass
 
 
 def flagged(folder: Path, config: Path) -> tuple[int, int]:
-    """Cases flagged `contended`, and all that are ok, of one run."""
+    """Return the number of cases flagged `contended`, and of all that are ok, of one run."""
     command = [sys.executable, "-m", "bench", "run", "--config", str(config), "--out", str(folder)]
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:

@@ -1,4 +1,4 @@
-"""Claims about the layers of the ConvNet, answered by numbers: writes docs/convnet.md.
+"""Answer claims about the layers of the ConvNet by numbers, and write docs/convnet.md.
 
 python -m experiments.convnet_layers            measures first, for over two minutes
 python -m experiments.convnet_layers RUN        takes the times from a finished run
@@ -50,7 +50,7 @@ def answer(holds: bool, yes: str = "true", no: str = "not found") -> str:
 
 
 def seen() -> dict[str, Any]:
-    """Answers that need no clock: seeded, float32 on the CPU."""
+    """Return the answers that need no clock: seeded, float32 on the CPU."""
     torch.manual_seed(0)
     net = ConvNet(10).train()
     with torch.no_grad():
@@ -96,7 +96,7 @@ def seen() -> dict[str, Any]:
 
 
 def timed(data: Results) -> dict[str, Any]:
-    """Answers from a run of CONFIG."""
+    """Return the answers from a run of CONFIG."""
     rows = {
         (row.subject, row.mode, row.batch): row
         for row in data.rows
@@ -105,7 +105,7 @@ def timed(data: Results) -> dict[str, Any]:
     medians = data.medians
 
     def times_as_long(base: Row, value: Row, scale: float = 1.0, of: int = 1) -> Span:
-        """value / base, by replicate.  of: so many it was chosen from (Bonferroni)."""
+        """Return value / base by replicate.  of: number of choices (Bonferroni)."""
         one, other = (
             medians[row.run_id, str(row.case_id), str(row.phase), "latency"]
             for row in (value, base)
@@ -168,7 +168,7 @@ def images(count: int) -> Tensor:
 
 
 def mean_off(maps: Tensor, batch: int) -> float:
-    """Of 64 batches' means from that of all: root mean square, in standard deviations."""
+    """Return the distance of 64 batches' means from the mean of all: RMS, in SDs."""
     means = maps.mean((2, 3))  # (images, C)
     drawn = torch.stack([means[torch.randint(len(means), (batch,))].mean(0) for _ in range(64)])
     return float(((drawn - means.mean(0)) / maps.std((0, 2, 3))).square().mean().sqrt())

@@ -1,4 +1,4 @@
-"""How far the first minute leads: `bench run --quick` against the targets of this suite.
+"""Compare the first minute of `bench run --quick` with the targets of this suite.
 
     python -m experiments.first_minute --out DIR             measures, and prints the table
     python -m experiments.first_minute --read DIR            prints it again
@@ -54,7 +54,7 @@ class Took:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a run answers.
+    """The number of questions that a run answers.
 
     covered:   cases with every replicate that was asked for; of so many.
     intervals: speedups with an interval; of so many that are printed.
@@ -154,14 +154,14 @@ def against(seconds: float | None, target_s: float | None) -> str:
 
 
 def spin() -> None:
-    """Until it is ended."""
+    """Keep a processor busy until the process is ended."""
     while True:
         pass
 
 
 @contextlib.contextmanager
 def neighbours(count: int) -> Iterator[None]:
-    """So many busy processes."""
+    """Run `count` busy processes inside the block."""
     running = [multiprocessing.Process(target=spin, daemon=True) for _ in range(count)]
     for one in running:
         one.start()

@@ -28,7 +28,7 @@ def sha(number: int) -> str:
 
 
 def line_of(count: int) -> Line:
-    """Commits 0 to count - 1."""
+    """Return the line of the commits 0 to count - 1."""
     return Line(tuple(Commit(sha(one), "2026-11-03", f"change {one}") for one in range(count)))
 
 
@@ -112,7 +112,7 @@ def runs_of(seconds: Sequence[float], one: Case = PLAIN) -> list[Run]:
 
 
 def fifty_cases() -> list[Case]:
-    """Half of them inference, half training."""
+    """Return fifty cases: half of them inference, half training."""
     return [
         case(mode=mode, batch=batch, grad_mode=grad)
         for batch in range(1, 26)
