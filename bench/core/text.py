@@ -31,9 +31,21 @@ def shortened(text: str, most: int) -> str:
     return f"{text[:head]}…{text[len(text) - (most - 1 - head) :]}"
 
 
+def shortened_line(text: str, most: int) -> str:
+    """Return sentences on one line of at most `most` characters, shortened between words."""
+    line = " ".join(text.split())
+    if len(line) <= most:
+        return line
+    head = (most - 3) * 2 // 3
+    before = line[: head + 1].rpartition(" ")[0] or line[:head]
+    tail = most - 3 - len(before)
+    after = line[-tail - 1 :].partition(" ")[2] or line[-tail:]
+    return f"{before} … {after}"
+
+
 def error_line(error: BaseException, most: int) -> str:
-    """Return the text of an error on one line, shortened to `most` characters."""
-    return shortened(" ".join(str(error).split()), most)
+    """Return the text of an error on one line of at most `most` characters."""
+    return shortened_line(str(error), most)
 
 
 def short_words(text: str, most: int) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
+from bench.core.text import shortened_line
 from bench.fleet import launcher
 from bench.fleet.cluster import Answer, Lost, Node
 
@@ -86,7 +87,7 @@ class RayCluster:
             return Answer(str(self._ray.get(handle)))
         except self._ray.exceptions.RayError as error:
             first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return Lost(f"{type(error).__name__}: {first}"[:300])
+            return Lost(shortened_line(f"{type(error).__name__}: {first}", 300))
 
 
 @contextlib.contextmanager

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.core import decode
 from bench.core.records import Case, RecordError
+from bench.core.text import shortened
 from bench.results.csv_files import RUN, text_of
 from bench.results.loading import ReadError
 from bench.results.profile_tables import LAYER_COLUMNS, LAYERS, SUMMARY
@@ -121,6 +122,7 @@ def _value(path: Path, line: int, name: str, cell: str) -> str | float | None:
         value = math.nan
     if not 0 <= value < math.inf:
         raise ReadError(
-            f"{path}, line {line}: {name} is {cell[:60]!r}; expected a time or a share, 0 or above"
+            f"{path}, line {line}: {name} is {shortened(cell, 60)!r}; "
+            "expected a time or a share, 0 or above"
         )
     return value

@@ -29,7 +29,7 @@ from bench.core.records import (
     to_line,
 )
 from bench.core.subject import parse
-from bench.core.text import printable
+from bench.core.text import printable, shortened_line
 from bench.host import rapl
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
@@ -55,6 +55,7 @@ from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
 
 T = TypeVar("T")
+MOST_TEXT = 300  # characters of a reason
 NEARLY_FULL = 0.1  # share of a device's memory that is free at most
 # Of the time limit that a batch may need to be one that fits: the process that measures it later
 # may be slower, and its warm-up longer.
@@ -146,7 +147,7 @@ def describe(
     nearly_full: whether the device has hardly any memory left.
     """
     name, text = printable(type(error).__name__), _error_text(error)
-    short = _shortened(text)
+    short = shortened_line(text, MOST_TEXT)
     if trouble := _disk_trouble(error):
         return "error", f"{DISK[trouble]}: {name}: {short}"
     match error:
@@ -155,11 +156,11 @@ def describe(
         case call_timing.TooSlowError():
             return "timeout", short
         case _ if lacks := _not_possible_here(error, text):
-            return "unsupported", _shortened(lacks)
+            return "unsupported", shortened_line(lacks, MOST_TEXT)
         case SystemExit() | KeyboardInterrupt():
             return "crash", f"{name}: {short}"
         case _ if memory := _out_of_memory(error, nearly_full):
-            return "oom", _shortened(memory)
+            return "oom", shortened_line(memory, MOST_TEXT)
         case NotImplementedError() if _unsupported(error, text):
             return "unsupported", f"{name}: {short}"
         case StepError():
@@ -192,10 +193,6 @@ def _out_of_memory(error: BaseException, nearly_full: Callable[[], bool]) -> str
 def _nearly_full(device_name: str) -> bool:
     share = None if device_name == "cpu" else free_share(device_name)
     return share is not None and share < NEARLY_FULL
-
-
-def _shortened(text: str) -> str:
-    return text if len(text) <= 300 else text[:297] + "…"
 
 
 def _unsupported(error: BaseException, text: str) -> bool:
@@ -451,10 +448,9 @@ def _static_metrics(request: Request) -> StaticMetrics:
         verify.keep_first_call(built, kept)
     except NoReferenceError as error:
         doubt = str(error)
-    except (
-        Exception
-    ) as error:  # a kind of tensor that cannot be kept; the other metrics are still found
-        doubt = f"its values cannot be kept: {type(error).__name__}: {_error_text(error)[:200]}"
+    except Exception as error:  # a kind of tensor that cannot be kept; the rest is still found
+        text = shortened_line(_error_text(error), 200)
+        doubt = f"its values cannot be kept: {type(error).__name__}: {text}"
     found, problems = count_static_metrics.find(
         built.step,
         built.eager,

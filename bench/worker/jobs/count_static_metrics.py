@@ -11,6 +11,7 @@ from torch import nn
 
 from bench.core.records import Case
 from bench.core.subject import parse
+from bench.core.text import error_line
 from bench.host import rapl
 from bench.worker.checks import layout_changes
 from bench.worker.device import energy, nvidia
@@ -91,7 +92,7 @@ def _warm_up(step: Step) -> str | None:
 
 
 def _error_text(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
+    text = error_line(error, 300)
     return text if isinstance(error, MetricError) else f"{type(error).__name__}: {text}"
 
 

@@ -21,6 +21,7 @@ from torch.profiler import ProfilerActivity, profile, supported_activities
 from bench.core.allocator_advice import fragmentation
 from bench.core.protocol import Request
 from bench.core.records import StaticMetrics
+from bench.core.text import error_line
 from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
@@ -456,7 +457,7 @@ def _history(built: prepare.BuiltCase, file: Path) -> list[str]:
         with limits.large_files():
             memory_history.write(getattr(module, "memory", None), call, file)
     except Exception as error:  # the rest of the profile is still worth having
-        said = " ".join(str(error).split())[:300] or type(error).__name__
+        said = error_line(error, 300) or type(error).__name__
         notes.append(f"the history of the allocator could not be kept: {said}")
     if not torch_compile.uses_cuda_graphs(built.case.compile, device.type):
         reserved = device.reserved_peak_bytes()
@@ -471,7 +472,7 @@ def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> 
     try:
         counted, hidden = flops.by_operator(built.eager)
     except Exception as error:  # the rest of the profile is still worth having
-        return _no_flops(" ".join(str(error).split())[:300])
+        return _no_flops(error_line(error, 300))
     there = {row["operator"] for row in operators}
     lost = [name for name, count in counted.items() if count and name not in there]
     notes = []

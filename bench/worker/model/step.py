@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from bench.core.text import number_of
+from bench.core.text import error_line, number_of
 from bench.worker.model import graph, growth, pytree
 from bench.worker.model.loss import FixedGradient, no_backward_message
 from bench.worker.model.output_paths import OutputPaths
@@ -210,7 +210,7 @@ def _grad_mode_error(error: RuntimeError, asked: str) -> StepError | None:
     if asked == "enabled" or not NEEDS_AUTOGRAD.search(str(error)):
         return None
     others = "no_grad or enabled" if asked == "inference_mode" else "enabled"
-    text = " ".join(str(error).split())[:120]
+    text = error_line(error, 120)
     return UnsupportedError(
         f"the forward takes gradients itself, which is not supported under {asked}: give "
         f"--grad-mode {others} (torch: {text})"
