@@ -9,9 +9,10 @@ start.remove_current_directory()
 
 from typer.main import get_command
 
-from bench.cli import INTERRUPTED, WRONG_USE, app
+from bench.cli import app
 from bench.core import wrong_use
 from bench.core.errors import refused
+from bench.core.exit_codes import INTERRUPTED, WRONG_USE
 from bench.terminal.streams import steady
 
 COMMAND = get_command(app)

@@ -13,6 +13,7 @@ from typing import Annotated, NoReturn, ParamSpec
 import typer
 
 from bench import flags
+from bench.core.exit_codes import INTERRUPTED, OK, WRONG_USE
 
 P = ParamSpec("P")
 BEGAN_S = time.monotonic()  # before what a command imports
@@ -26,7 +27,6 @@ app = typer.Typer(
 )
 
 DISTRIBUTION = "convnet-bench"
-OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
 
 
 def show_version(wanted: bool) -> None:

@@ -11,11 +11,12 @@ import pandas as pd
 
 from bench.api.pictures import Pictures, pictures
 from bench.api.shown import table
-from bench.commands.run import INTERRUPTED, Asked, measured
+from bench.commands.run import Asked, measured
 from bench.compare import speedup
 from bench.core import units
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
+from bench.core.exit_codes import INTERRUPTED
 from bench.core.near import did_you_mean
 from bench.core.records import Row, whole_phase
 from bench.insights import collect, headlines

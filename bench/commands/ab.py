@@ -15,6 +15,7 @@ from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
+from bench.core.exit_codes import INTERRUPTED, WRONG_USE
 from bench.core.text import command
 from bench.engine.workers import Experience
 from bench.explain import text
@@ -23,8 +24,6 @@ from bench.results import run_directory
 from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
 from bench.verdict import ab_report, paired_test, tables
-
-WRONG, INTERRUPTED = 2, 130
 
 
 def run(asked: Asked) -> int:
@@ -91,7 +90,7 @@ def _locked(
         journal.close()
     try:
         report = decision.decided(planned, pairs, history, path, incomplete=incomplete)
-        code = report.exit_code(strict=strict) if stopped is None else WRONG
+        code = report.exit_code(strict=strict) if stopped is None else WRONG_USE
         decision.write(path, report, pairs, code)
         if stopped is None and (keys := explained.cases(report, explain)):
             left_s = _left_s(planned, time.monotonic() - began_s)

@@ -6,6 +6,7 @@ from pathlib import Path
 from rich.text import Text
 
 from bench.core.errors import UserError
+from bench.core.exit_codes import OK
 from bench.core.subject import SHIPPED, inside, parse
 from bench.core.text import command, printable
 from bench.host import probe
@@ -15,7 +16,6 @@ from bench.terminal.progress import wide_console
 
 PROBE_LIMIT_S = 120.0
 BATCHES = (1, 8)
-OK = 0
 
 
 class InitError(UserError):

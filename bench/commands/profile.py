@@ -19,6 +19,7 @@ from rich.console import Console
 
 from bench.commands import provenance
 from bench.core.errors import UserError
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.records import Case, Failure
 from bench.core.text import number_of
 from bench.engine.requests import request
@@ -34,7 +35,6 @@ from bench.terminal import profile_summary
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
-OK, FAILED, INTERRUPTED = 0, 4, 130
 ROUNDS = 3  # the least that give an interval
 HARMLESS = ("unsupported", "oom")  # what a setting cannot do here is no failure of the command
 

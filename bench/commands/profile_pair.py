@@ -14,6 +14,7 @@ from bench.ab import ab_plan as planning
 from bench.ab import profiles, variants
 from bench.ab.ab_plan import Planned
 from bench.core.errors import UserError
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.records import Case, Failure
 from bench.core.text import number_of
 from bench.explain import text
@@ -27,7 +28,6 @@ from bench.terminal.progress import wide_console
 from bench.verdict import github, tables
 from bench.verdict.markdown import code
 
-OK, FAILED, INTERRUPTED = 0, 4, 130
 REPORT = "report.md"
 NAME = "profile-ab"
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from rich.console import Console
 
 from bench.core.errors import UserError, one_line
+from bench.core.exit_codes import OK
 from bench.core.text import command
 from bench.explain import matching
 from bench.explain.explanation import explain
@@ -26,7 +27,6 @@ from bench.verdict import tables
 
 NAME = "report.html"
 OF_RUNS = (MEASUREMENTS, "run.json", "ab.json")  # files of the directory of a command
-OK = 0
 
 
 class ReportError(UserError):

@@ -23,6 +23,7 @@ from bench.commands import machine_peaks, provenance
 from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.records import Case, Entry
 from bench.core.shard import WHOLE, Shard, ShardError
 from bench.core.shard import parse as parse_shard
@@ -56,7 +57,6 @@ QUICK: Mapping[str, Any] = {
     "isolation": "session",  # one process for the cases of an accelerator saves what costs once
 }
 QUICK_ACCELERATOR_S = 60.0  # more for each accelerator
-OK, FAILED, INTERRUPTED = 0, 4, 130
 DECIDED_AT_THE_START = ("seed", "weights", "isolation", "parallel_devices")
 NEWER_OPTIONS = frozenset(
     {"weights", "extras_s", "accelerator_budget_s", "isolation", "parallel_devices", "energy"}

@@ -17,6 +17,7 @@ from rich.console import Console
 from bench.commands import provenance
 from bench.core.axes import BY_NAME, MAX_BATCH, AxisError
 from bench.core.errors import UserError
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.subject import inside, parse
@@ -40,7 +41,6 @@ from bench.verdict import tables
 BUDGET_S = 300.0
 CONFIRM_SHARE = 0.3  # of the budget, kept for the fresh pairs
 SAMPLES_S, WARMUP_S = 0.25, 0.1
-OK, FAILED, INTERRUPTED = 0, 4, 130
 
 
 class TuneError(UserError):

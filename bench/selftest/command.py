@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.core.errors import UserError, one_line
+from bench.core.exit_codes import BAD_RESULT, FAILED, OK
 from bench.core.text import printable
 from bench.host import probe
 from bench.host.probed import Probe
@@ -29,7 +30,6 @@ from bench.terminal.progress import PLAIN_WIDTH, PipedConsole
 QUICK = RunOptions(samples_s=0.05, warmup_s=0.05)
 FULL = RunOptions(samples_s=0.2, warmup_s=0.1)
 PROBE_LIMIT_S = 120.0
-OK, WRONG, NOTHING = 0, 1, 4
 
 
 def run(*, quick: bool) -> int:
@@ -49,7 +49,7 @@ def run(*, quick: bool) -> int:
         console.print(summary(lines), highlight=False)
     if stopped:
         console.print(Text(f"the selftest stopped: {stopped}"))
-        return NOTHING
+        return FAILED
     return code(lines)
 
 
@@ -118,5 +118,5 @@ def code(lines: Sequence[Line]) -> int:
     """Return the exit code: 1 if a check failed, 4 if all were skipped, else 0."""
     verdicts = {line.result.verdict for line in lines}
     if "FAILED" in verdicts:
-        return WRONG
-    return OK if "ok" in verdicts else NOTHING
+        return BAD_RESULT
+    return OK if "ok" in verdicts else FAILED
