@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from convnet.geometry import Convolution, GeometryError, pooled_size
 
-CONV1 = Convolution(in_channels=3, out_channels=32, kernel=8, stride=4)
-CONV2 = Convolution(in_channels=32, out_channels=64, kernel=7, stride=2)
+CONV1 = Convolution(out_channels=32, kernel=8, stride=4)
+CONV2 = Convolution(out_channels=64, kernel=7, stride=2)
 POOL = 2
 SEED = 0
 

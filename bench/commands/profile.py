@@ -24,7 +24,7 @@ from bench.core.records import Case, Failure
 from bench.core.text import number_of
 from bench.engine.requests import request
 from bench.engine.workers import Experience, WorkerPool
-from bench.host import environment, gpu_driver, probe
+from bench.host import environment, gpu_driver
 from bench.host.probed import Probe
 from bench.plan import config, expand
 from bench.plots.draw import rc_context, save
@@ -68,7 +68,7 @@ def run(asked: Asked) -> int:
     )
     if asked.out:
         run_directory.refuse_existing(asked.out)
-    found = _look(settings)
+    found = provenance.look(settings)
     planned = expand.make(settings, found)
     directory = _begin(asked, settings, found, planned)
     tables.say(console, f"{number_of(len(planned.cases), 'case')}; torch {found.torch}")
@@ -93,13 +93,6 @@ def run(asked: Asked) -> int:
         return INTERRUPTED
     finally:
         shutil.rmtree(directory.folders.scratch, ignore_errors=True)
-
-
-def _look(settings: config.Config) -> Probe:
-    run = settings.run
-    return probe.built(
-        probe.look(settings.subjects(), settings.inputs(), run.timeout_s, weights=run.weights_file)
-    )
 
 
 def _begin(

@@ -135,7 +135,7 @@ def measured(asked: Asked, console: Console) -> Ran:
             shard, settings = _sharded(asked.shard, settings)
         if asked.out and not asked.list_only:
             run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
-        found = _look(settings)
+        found = provenance.look(settings)
         planned = expand.make(
             settings,
             found,
@@ -263,13 +263,6 @@ def _default_sweep(asked: Asked) -> Path:
     except SubjectError:  # `config.load` says so, with the flag
         return config.OWN
     return config.DEFAULT if wholes <= set(SHIPPED) else config.OWN
-
-
-def _look(settings: config.Config) -> Probe:
-    run = settings.run
-    return probe.built(
-        probe.look(settings.subjects(), settings.inputs(), run.timeout_s, weights=run.weights_file)
-    )
 
 
 def _begin(

@@ -174,7 +174,8 @@ class Starting:
     def __init__(self, pool: WorkerPool) -> None:
         self.pool = pool
         self._threads = ThreadPoolExecutor(max(1, len(pool.kinds)))
-        self._servers = [self._threads.submit(pool.server, one) for one in pool.kinds]
+        for kind in pool.kinds:
+            self._threads.submit(pool.server, kind)
 
     def started(self) -> WorkerPool:
         """Wait until all have started; `opened` starts again what could not be started here."""

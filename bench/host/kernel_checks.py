@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core import units
+from bench.core.text import times
 from bench.host import environment
 from bench.host.finding import Finding
 from bench.host.preflight import KernelFolders, read_text
@@ -191,19 +192,15 @@ def _throttled(before: Counters, after: Counters) -> Iterator[Finding]:
     if more > 0:
         yield Finding(
             "spoils",
-            f"the processor is too hot: it was slowed {_times(more)} during this check",
+            f"the processor is too hot: it was slowed {times(more)} during this check",
             "let it cool, clean its fan, or limit its clock rate (sudo cpupower frequency-set -u)",
         )
     else:
         yield Finding(
             "ok",
-            f"the processor was slowed for heat {_times(after.throttled)} since it was started, "
+            f"the processor was slowed for heat {times(after.throttled)} since it was started, "
             "and not during this check",
         )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _number(file: Path) -> float | None:

@@ -138,7 +138,7 @@ def _answer(found: TuneOutcome) -> Iterator[str]:
     if found.objective in COUNTED:
         yield f"{name} is the {adjective} of {count} settings for {_of(found)}."
         if confirmed is not None:
-            yield f"Its speedup over plain is {_ratio(confirmed)} in {_pairs(confirmed)}."
+            yield f"Its speedup over plain is {confirmed.text} in {_pairs(confirmed)}."
     elif confirmed is None:
         yield (
             f"{name} is the {adjective} of {count} settings for {_of(found)} in the race. It was "
@@ -147,12 +147,12 @@ def _answer(found: TuneOutcome) -> Iterator[str]:
     elif confirmed.faster:
         yield (
             f"{name} is the {adjective} of {count} settings for {_of(found)}: "
-            f"{_ratio(confirmed)} against plain in {_pairs(confirmed)}."
+            f"{confirmed.text} against plain in {_pairs(confirmed)}."
         )
     else:
         yield (
             f"No setting is shown to be faster than plain for {_of(found)}. The best of {count} is "
-            f"{name}: {_ratio(confirmed)} against plain in {_pairs(confirmed)}."
+            f"{name}: {confirmed.text} against plain in {_pairs(confirmed)}."
         )
 
 
@@ -162,16 +162,15 @@ def _second(found: TuneOutcome) -> Iterator[str]:
         return
     name = found.name(second)
     if confirmed.faster:
-        yield f"The second best is {name}; the first is {_ratio(confirmed)} as fast."
+        yield f"The second best is {name}; the first is {confirmed.text} as fast."
     elif confirmed.high is not None and confirmed.high < 1.0:
         yield (
-            f"{name} is a little faster ({_ratio(confirmed)} seen from the other side), but by "
+            f"{name} is a little faster ({confirmed.text} seen from the other side), but by "
             "less than 2 %; the simpler setting is named."
         )
     else:
         yield (
-            f"{name} cannot be told from it ({_ratio(confirmed)}); the simpler setting is named "
-            "first."
+            f"{name} cannot be told from it ({confirmed.text}); the simpler setting is named first."
         )
 
 
@@ -185,10 +184,6 @@ def _limits(found: TuneOutcome) -> Iterator[str]:
         yield "The search did not end: a larger --budget may find a better setting."
     if found.refused:
         yield f"{number_of(len(found.refused), 'setting')} had to be refused; the table says why."
-
-
-def _ratio(one: Confirmed) -> str:
-    return units.speedup_with_interval(one.ratio, one.low, one.high, one.pairs)
 
 
 def _pairs(one: Confirmed) -> str:

@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from bench.ab import decision, scheduler
-from bench.commands import ab, profile, report, run
+from bench.commands import ab, profile, provenance, report, run
 from bench.core.errors import UserError
 from bench.engine.spent import Spent
 from bench.host.probed import Device, Probe, SubjectFound
@@ -109,7 +109,7 @@ def test_where_a_profile_that_was_interrupted_lies_is_said_as_it_is(
         raise KeyboardInterrupt
 
     found = SimpleNamespace(torch="2.13.0")
-    monkeypatch.setattr(profile, "_look", lambda _: found)
+    monkeypatch.setattr(provenance, "look", lambda _: found)
     monkeypatch.setattr(expand, "make", lambda *_: expand.Plan((), ()))
     monkeypatch.setattr(profile, "_begin", lambda *_: run_directory.RunDir(Path(name)))
     monkeypatch.setattr(profile, "_profiles", interrupt)
@@ -240,7 +240,7 @@ def test_the_list_of_a_machine_with_eight_gpus_names_the_time_of_each_device(
         devices={one.name: one for one in devices},
         subjects={"convnet": SubjectFound(has_inputs=True)},
     )
-    monkeypatch.setattr(run, "_look", lambda _: probe)
+    monkeypatch.setattr(provenance, "look", lambda _: probe)
     assert run.run(run.Asked(list_only=True)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  cuda:7: it is like cuda:0; --device cuda:7 or --device all measures it" in lines

@@ -848,8 +848,8 @@ MUTATIONS = (
     Mutation(
         "the expected duration leaves out the anchors",
         "bench/engine/run_estimate.py",
-        "len(one.own) + len(one.anchors)",
-        "len(one.own)",
+        "for case in (*one.own, *one.anchors, *one.later):\n            add(",
+        "for case in (*one.own, *one.later):\n            add(",
         ("tests/engine/test_run_estimate.py",),
     ),
     Mutation(

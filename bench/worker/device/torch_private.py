@@ -376,7 +376,11 @@ def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
 
 def set_own_buffer(module: nn.Module, name: str, value: Tensor | None) -> None:
     """Put a buffer in its place past a `__setattr__` of the module's own, where torch allows."""
-    own = getattr(module, "_buffers", None)
+    _set_own(module, "_buffers", name, value)
+
+
+def _set_own(module: nn.Module, among: str, name: str, value: object) -> None:
+    own = getattr(module, among, None)
     if own is not None:
         own[name] = value
     else:
@@ -407,11 +411,7 @@ def own_modules(module: nn.Module) -> dict[str, nn.Module | None]:
 
 def set_own_module(module: nn.Module, name: str, value: nn.Module) -> None:
     """Set a module as `set_own_buffer` sets a buffer."""
-    own = getattr(module, "_modules", None)
-    if own is not None:
-        own[name] = value
-    else:
-        setattr(module, name, value)
+    _set_own(module, "_modules", name, value)
 
 
 def hooks(module: nn.Module) -> list[Any]:
@@ -446,11 +446,7 @@ def apply(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
 
 def set_own_parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
     """Set a parameter as `set_own_buffer` sets a buffer."""
-    own = getattr(module, "_parameters", None)
-    if own is not None:
-        own[name] = value
-    else:
-        setattr(module, name, value)
+    _set_own(module, "_parameters", name, value)
 
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
