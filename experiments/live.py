@@ -15,7 +15,6 @@ revision in which each takes EXTRA longer (`experiments.slowed`).  Nothing else 
 import argparse
 import csv
 import json
-import multiprocessing
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from experiments import slowed
+from experiments.busy import neighbours
 
 ROOT = Path(__file__).parents[1]
 SAME = ["--subject", "convnet", "--subject", "convnet/*"]
@@ -62,12 +62,6 @@ def compare(folder: Path, out: Path, name: str, flags: Sequence[str], seed: int)
         raise SystemExit(done.stderr)
     (out / "live.json").write_text(json.dumps(took), encoding="utf-8")
     print(f"{out.name}: exit code {done.returncode}, {took['wall_s']:.0f} s", flush=True)
-
-
-def spin() -> None:
-    """Keep a processor busy until the process is ended."""
-    while True:
-        pass
 
 
 def verdicts(out: Path) -> tuple[str, dict[str, dict[str, str]]]:
@@ -137,16 +131,13 @@ def main() -> None:
         if not repository.exists():
             repository.mkdir(parents=True)
             make_repository(repository, asked.extra)
-        neighbour = multiprocessing.Process(target=spin, daemon=True)
-        if asked.busy:
-            neighbour.start()
-        for name, flags, count in (("same", SAME, asked.same), ("slowed", SLOWED, asked.slowed)):
-            for number in range(count):
-                out = folder / f"{name}-{number:02d}"
-                if not (out / "live.json").exists():
-                    compare(repository, out.absolute(), name, flags, asked.seed + number)
-        if asked.busy:
-            neighbour.terminate()
+        counts = (("same", SAME, asked.same), ("slowed", SLOWED, asked.slowed))
+        with neighbours(int(asked.busy)):
+            for name, flags, count in counts:
+                for number in range(count):
+                    out = folder / f"{name}-{number:02d}"
+                    if not (out / "live.json").exists():
+                        compare(repository, out.absolute(), name, flags, asked.seed + number)
     show(sorted(one.parent for one in folder.glob("*/live.json")))
 
 
