@@ -164,7 +164,7 @@ def _with_causes(
 
 
 def _interrupted(path: Path, console: Console) -> int:
-    tables.say(console, f"interrupted; go on with: {_go_on(path)}")
+    tables.say(console, f"interrupted; to resume: {_go_on(path)}")
     return INTERRUPTED
 
 

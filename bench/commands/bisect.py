@@ -148,7 +148,7 @@ def _locked(
     try:
         answer = search.run()
     except KeyboardInterrupt:
-        tell(f"interrupted; go on with: {go_on}")
+        tell(f"interrupted; to resume: {go_on}")
         return INTERRUPTED
     except CannotRunError as error:
         raise BisectError(f"BAD cannot be measured: {error}") from None

@@ -88,7 +88,7 @@ def run(asked: Asked) -> int:
                         profile_summary.show(made, console)
         return _end(profiles, failures, directory, console)
     except KeyboardInterrupt:
-        said = f"interrupted; what was done lies in {directory.path}"
+        said = f"interrupted; the results so far are in {directory.path}"
         tables.say(console, said)
         return INTERRUPTED
     finally:

@@ -54,7 +54,7 @@ def run(asked: planning.Asked, rounds: int | None = None) -> int:
             with gpu_driver.kept_loaded(devices):
                 return _profile(planned, directory, console, rounds or profiles.ROUNDS)
         except KeyboardInterrupt:
-            said = f"interrupted; what was done lies in {directory.path}"
+            said = f"interrupted; the results so far are in {directory.path}"
             tables.say(console, said)
             return INTERRUPTED
         finally:

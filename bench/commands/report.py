@@ -48,7 +48,7 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     if not paths:
         raise ReportError(
             f"{given[0]}: was left by `bench profile`; give the directory of a `bench run` before "
-            "it, beside whose layers it is shown"
+            "it; the profile is shown beside the layers of that run"
         )
     profiles = [case for path in profiled for case in profile_load.load(path)]
     runs = distinct_runs.apart([_load(path) for path in paths])
@@ -112,17 +112,17 @@ def _load(path: Path) -> Results:
     """Load a finished run.  Raises ReportError, and the errors of `load`."""
     if (path / "ab.json").exists():
         raise ReportError(
-            f"{path}: was left by `bench ab`, whose own report lies in it; give the directory of a "
-            "`bench run`"
+            f"{path}: was left by `bench ab`, which has its own report in it; give the directory "
+            "of a `bench run`"
         )
     if run_directory.RunDir(path).description.exists() and not (path / MEASUREMENTS).exists():
         if _is_search(path):
             raise ReportError(
-                f"{path}: was left by `bench tune`, whose own report lies in it; give the "
+                f"{path}: was left by `bench tune`, which has its own report in it; give the "
                 "directory of a `bench run`"
             )
         go_on = command("bench", "run", "--resume", path)
-        raise ReportError(f"{path}: the run is not finished; go on with: {go_on}")
+        raise ReportError(f"{path}: the run is not finished; to resume: {go_on}")
     found = load(path)
     if not found.rows:
         raise ReportError(f"{path}: its {MEASUREMENTS} has no rows; is the run finished?")

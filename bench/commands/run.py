@@ -358,7 +358,7 @@ def _resume(asked: Asked) -> _Begun:
     directory, stored = run_directory.reopen(path)
     if "tune" in stored:
         how = command("bench", "tune", "--resume", path)
-        raise MeasureError(f"--resume {path}: is a search of bench tune; go on with: {how}")
+        raise MeasureError(f"--resume {path}: is a search of bench tune; to resume: {how}")
     described, before, cases, options = _stored_plan(path, stored)
     longer = _longer(options, asked)
     wholes = dict.fromkeys(parse(case.subject).whole for case in cases)
@@ -426,8 +426,8 @@ def _refuse_flags_beside_resume(asked: Asked) -> None:
     )
     if others or more or asked.list_only:
         raise MeasureError(
-            f"--resume {asked.resume}: goes on with what that run was; of all flags only "
-            "--replicates, --precision, --budget and --timeout may stand beside it"
+            f"--resume {asked.resume}: continues that run as it was; the only other flags "
+            "allowed are --replicates, --precision, --budget and --timeout"
         )
 
 
@@ -525,7 +525,7 @@ def _measure(begun: _Begun, console: Console) -> int:
         tables.say(console, f"note: {mixed}; start a new run")
     go_on = command("bench", "run", "--resume", directory.path)
     if interrupted:
-        tables.say(console, f"interrupted; go on with: {go_on}")
+        tables.say(console, f"interrupted; to resume: {go_on}")
         return INTERRUPTED
     if not enough:
         tables.say(console, f"to measure the rest: {go_on}")

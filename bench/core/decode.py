@@ -83,7 +83,7 @@ def case(fields: Any) -> Case:
     """Raises RecordError."""
     found = _CASE.of_fields(fields)
     if found.batch <= 0:
-        raise RecordError(f"not a case: batch: {found.batch} is no number of samples")
+        raise RecordError(f"not a case: batch: {found.batch} is not a number of samples")
     return found
 
 

@@ -273,7 +273,7 @@ def _read(path: Path, source: str) -> dict[str, Any]:
     except UnicodeDecodeError:
         raise ConfigError(f"{source}: is no UTF-8 text, so no TOML") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: is no TOML: {error}") from None
+        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{source}: is nested too deeply") from None
     except ValueError:  # what Python, and no rule of TOML, refuses: a number of 5000 digits

@@ -226,7 +226,7 @@ def _error_lines(error: BaseException) -> str:
     try:
         return "".join(str(error))
     except BaseException:
-        return "what it says cannot be shown"
+        return "its text cannot be shown"
 
 
 def _disk_trouble(error: BaseException) -> DiskTrouble | None:

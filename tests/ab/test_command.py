@@ -319,7 +319,7 @@ def test_who_interrupts_the_end_is_told_how_to_go_on(
     out = begun(tmp_path)
     monkeypatch.setattr(decision, step, interrupt)
     assert measured(out, monkeypatch, lambda: True) == 130
-    assert f"interrupted; go on with: bench ab --resume {out}" in capsys.readouterr().out
+    assert f"interrupted; to resume: bench ab --resume {out}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def said(act: Any) -> list[str]:
 
 @pytest.mark.parametrize(("name", "word"), FOLDERS)
 @pytest.mark.parametrize(
-    ("interrupted", "begins"), [(True, "interrupted; go on with"), (False, "to measure the rest")]
+    ("interrupted", "begins"), [(True, "interrupted; to resume"), (False, "to measure the rest")]
 )
 def test_the_command_to_go_on_with_is_one_line_that_a_shell_takes_as_it_is(
     monkeypatch: pytest.MonkeyPatch, name: str, word: str, interrupted: bool, begins: str
@@ -97,7 +97,7 @@ def test_so_is_that_of_a_comparison(
         run=config.RunOptions(), threshold=0.05, pairs=40,
     )  # fmt: skip
     lines = said(lambda console: ab._measure(path, planned, console, strict=False))
-    begins = "interrupted; go on with" if interrupted else "to measure the rest"
+    begins = "interrupted; to resume" if interrupted else "to measure the rest"
     assert lines == [f"{begins}: bench ab --resume {word}"]
 
 
@@ -116,13 +116,13 @@ def test_where_a_profile_that_was_interrupted_lies_is_said_as_it_is(
     assert profile.run(profile.Asked()) == 130
     shown = name.replace("\x1b", "?")
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"interrupted; what was done lies in {shown}"
+    assert last == f"interrupted; the results so far are in {shown}"
 
 
 def test_a_run_that_is_not_finished_is_no_report_but_a_command_that_is_safe() -> None:
     path = Path("my run; touch owned")
     run_directory.create(path, {})
-    with pytest.raises(UserError, match=r"go on with: bench run --resume 'my run; touch owned'$"):
+    with pytest.raises(UserError, match=r"to resume: bench run --resume 'my run; touch owned'$"):
         report.report([path], None)
 
 
@@ -147,7 +147,7 @@ def test_a_search_is_no_run_to_report(tmp_path: Path) -> None:
 
 def test_a_search_is_not_resumed_as_a_run(tmp_path: Path) -> None:
     search = run_directory.create(tmp_path / "search", {"tune": {}})
-    with pytest.raises(run.MeasureError, match="go on with: bench tune --resume"):
+    with pytest.raises(run.MeasureError, match="to resume: bench tune --resume"):
         run._resume(run.Asked(resume=search.path))
 
 
@@ -210,7 +210,7 @@ def test_the_time_of_every_session_is_added_up_in_the_description(tmp_path: Path
 @pytest.mark.parametrize(
     ("number", "told"),
     [
-        (errno.ENOSPC, "No space left on device; make room, then go on with --resume"),
+        (errno.ENOSPC, "No space left on device; make room, then continue with --resume"),
         (errno.EACCES, "Permission denied"),
     ],
 )

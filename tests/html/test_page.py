@@ -342,7 +342,7 @@ def test_what_another_command_left_is_no_run(tmp_path: Path, left: str, command:
 
 def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(report.ReportError, match="go on with: bench run --resume"):
+    with pytest.raises(report.ReportError, match="to resume: bench run --resume"):
         report.report([tmp_path], None)
 
 

@@ -77,7 +77,7 @@ def open_device(name: str) -> Device:
     try:
         asked = torch.device(name)
     except RuntimeError:
-        raise DeviceError(f"device {name!r} is no name of a device; {there_is}") from None
+        raise DeviceError(f"device {name!r} is not the name of a device; {there_is}") from None
     index = asked.index or 0
     if _name(asked.type, index) not in device_names():
         raise DeviceError(f"device {name!r} does not exist here; {there_is}")

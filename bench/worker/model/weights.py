@@ -91,7 +91,7 @@ def _tried(read: Any, path: Path) -> Any:
         ) from None
     except Exception as error:  # of whatever the file is
         text = error_line(error, 200)
-        raise WeightsError(f"{path.name} is no file of weights ({text})") from None
+        raise WeightsError(f"{path.name} is not a file of weights ({text})") from None
 
 
 def state_dict(found: Any, path: Path) -> Mapping[str, Any]:
