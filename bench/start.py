@@ -296,7 +296,7 @@ def own_names() -> Iterator[None]:
 def main() -> None:
     """Run the `main` of a module of the suite: its name, and what it is given."""
     first = min(_standard(), default=0)
-    # Of PYTHONPATH, and of an older Python the folder of this file.
+    # The entries of PYTHONPATH; an older Python adds the folder of this file.
     before = [part for part in sys.path[:first] if os.path.realpath(part) != SUITE]
     del sys.path[:first]
     behind = max(_standard(), default=-1) + 1

@@ -21,7 +21,7 @@ from bench.worker.model import compile_tools, loss, pytree, random_state, torch_
 from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
 from bench.worker.model.step_inputs import StepInputs
 
-# Which optimizer takes the steps: one that exists, or what makes one from parameters.
+# The optimizer of the steps, or a function that makes one from parameters.
 Optimizer = torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
 Loss = Callable[[Any], Tensor]
 Change = Callable[[Tensor], Tensor]

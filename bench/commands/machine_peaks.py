@@ -13,7 +13,7 @@ from bench.host.kept_peaks import Store, cache_folder, written
 from bench.results import run_directory
 
 Measure = Callable[[Sequence[Case], float], tuple[dict[str, list[dict[str, Any]]], list[str]]]
-# What the peaks depend on, beside the devices: `machine` and `environment` of run.json.
+# The keys of `environment` and `machine` of run.json on which the peaks depend, beside the devices.
 BUILD = ("torch", "torch_git", "cuda", "hip", "cudnn", "cpu_capability", "threads")
 MACHINE = ("machine_id", "affinity", "processors_allowed", "quota_cores")
 

@@ -44,8 +44,8 @@ from bench.terminal import brief
 from bench.terminal.progress import Bar, wide_console
 from bench.verdict import tables
 
-# Of --quick.  On a quiet machine a run ends before `extras_s`, or soon after; on a busy one what
-# lacks its replicates has the time up to `budget_s`.
+# The options of --quick.  On a quiet machine a run ends before `extras_s`, or soon after; on a
+# busy one, cases that lack replicates have the time up to `budget_s`.
 QUICK: Mapping[str, Any] = {
     "replicates": 3,
     "samples_s": 0.1,

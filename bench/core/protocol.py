@@ -189,7 +189,7 @@ class Proof:
 
     subject: str | None  # its file
     files: tuple[str, ...]  # all that are no library's
-    # By their paths below the folder that they were imported from, `ns/mylib/__init__.py`: files.
+    # Path below the folder of the import, such as `ns/mylib/__init__.py` → file.
     packages: Mapping[str, str] = dataclasses.field(default_factory=dict)
     python: str | None = None
     torch: str | None = None

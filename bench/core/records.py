@@ -15,11 +15,11 @@ from bench.core.axes import AXES
 
 SCHEMA_VERSION = 1
 
-# How records are read (`bench.core.decode`): pydantic's settings, without pydantic.
+# Pydantic's settings for reading records (`bench.core.decode`), without pydantic.
 STRICT: Mapping[str, Any] = {"strict": True, "allow_inf_nan": False}
 
-# By field of a record: its key in the journals, where that is an older word.  Changing a key would
-# make the files of earlier versions unreadable.
+# Field of a record → its key in the journals, if that is an older word.  Another key would make the
+# files of earlier versions unreadable.
 STORED_KEYS: Mapping[str, str] = {"metrics": "facts"}
 
 Status = Literal["ok", "unsupported", "invalid", "oom", "timeout", "crash", "error"]
@@ -58,7 +58,7 @@ BEYOND_CACHE = 4
 
 INFERENCE_PHASES = ("forward",)
 TRAINING_PHASES = ("forward", "backward", "optimizer", "step")
-# Of subjects as a whole on an accelerator, outside their steps: from and to memory of the host.
+# Phases of whole subjects on an accelerator, outside their steps: copies from and to the host.
 TRANSFER_PHASES = ("input_pageable", "input_pinned", "output_pageable", "output_pinned")
 
 
@@ -74,8 +74,8 @@ def defaults_of_earlier(fields: Mapping[str, Any]) -> dict[str, str]:
     return {axis.name: str(axis.default) for axis in AXES if axis.later}
 
 
-# Of a failure, where it decides what the runner does: `disk-full` on the disk of the child, or
-# `together`, both sides of a comparison do not fit into memory at once.
+# The cause of a failure that decides what the runner does: `disk-full` on the disk of the child, or
+# `together` if both sides of a comparison do not fit into memory at once.
 Cause = Literal["disk-full", "together"]
 
 

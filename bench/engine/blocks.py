@@ -199,7 +199,7 @@ class Blocks:
         same = bool(blocks) and (
             max(blocks) is found.block or (found.block in joint and max(blocks) in joint)
         )
-        # Of a block that begins, nothing has that number: it was the round of a block above.
+        # No case of a new block has that number: it was the round of a block above.
         if not same or not any(last in seen.replicates(c) for c in self.members[found.block]):
             return found
 

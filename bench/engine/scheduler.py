@@ -42,7 +42,7 @@ from bench.stats.intervals import relative_half_width
 FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no chance decides these
 REPEATS_SHARE = 0.2  # of the time left that repeats of what was disturbed may take
 FRUITLESS = 5  # outcomes in a row that were disturbed: the machine is busy for good
-# Of the budget that one-off work may take before every block has its replicates.
+# The share of the budget that one-off work may take before every block has its replicates.
 ONE_OFF_SHARE = 0.15
 SHORTEST_ONE_OFF_S = 15.0  # that a float64 reference may take, however small the budget is
 SHARE_OF_BUDGET = "its share of --budget; --resume with a larger one tries again"
@@ -81,7 +81,7 @@ class RunSoFar:
 
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     with_static_metrics: set[str] = field(default_factory=set)
-    # By case id the time limit that ended the search for some of them.
+    # Case id → the time limit that ended the search for some of its static metrics.
     static_limits_s: dict[str, float] = field(default_factory=dict)
     wrong: set[str] = field(default_factory=set)  # cases that compute something else
     known_calls: Mapping[str, int] = field(default_factory=dict)  # as `Known`
@@ -205,7 +205,7 @@ class Runner:
     _disturbed_in_a_row: int = 0
     _started_s: float = 0.0  # that the interpreters of a round took to start at most
     _next: Starting | None = None  # the interpreters of the round that follows
-    # Of all that the threads of several devices share; they measure outside it.
+    # Protects everything that the threads of several devices share; they measure outside it.
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:

@@ -133,7 +133,7 @@ class Driver:
         computers = {flight.machine.node for flight in self._in_flight.values() if flight.machine}
         free = [one for one in nodes if one.identity not in busy]
         for node in free:
-            # Which computer it is shows later; until then its address keeps two of them apart.
+            # The computer of a node is known later; until then its address tells nodes apart.
             if node.identity not in self.machines and node.address not in addresses:
                 addresses.add(node.address)
                 self._start(_Flight(node, None, None), {"job": "look"})

@@ -15,7 +15,7 @@ from bench.fleet.cluster import Answer, Lost, Node
 
 RESOURCE = "bench"  # a node has one, which a unit takes whole
 LABEL = "bench-kind"
-# Of the folder that every node gets a copy of, beside what git ignores.
+# Every node gets a copy of the folder without these and without the files that git ignores.
 NOT_SENT = [".git", "results", "**/__pycache__"]
 START = (
     "RAY_worker_niceness=0 RAY_memory_monitor_refresh_ms=0 ray start --address=HEAD:6379 "
@@ -46,7 +46,7 @@ class RayCluster:
     def __init__(self, ray: Any) -> None:
         """ray: the module, connected to a cluster."""
         self._ray = ray
-        # By value: a node's own copy of this suite may be of another version, which it then says.
+        # The launcher is sent by value: a node's own copy of this suite may be of another version.
         ray.cloudpickle.register_pickle_by_value(launcher)
         self._launch = ray.remote(
             num_cpus=0,

@@ -39,7 +39,7 @@ SUITE = Path(start.SUITE).resolve()
 MEASURES = ("ab", "core", "engine", "host", "plan", "worker", "start.py")
 GIT_S = 20  # after which an answer of git counts as none
 PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
-# What torch and the driver tell of a GPU → how messages name it.
+# Details of a GPU from torch and its driver → their names in messages.
 FIXED_OF_GPUS = {
     "driver": "driver",
     "capability": "compute capability",

@@ -95,7 +95,7 @@ class Probe:
     torch_details: Mapping[str, Any]  # for run.json
     devices: Mapping[str, Device]
     subjects: Mapping[str, SubjectFound]
-    # By module what the subjects came with, neither installed nor of this project.
+    # Module → source of the modules of the subjects that are neither installed nor this project's.
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
 
     @property

@@ -39,7 +39,7 @@ LOCAL = Path("bench.toml")
 MOST_REPLICATES = 1000
 ENOUGH = 5  # replicates, before an interval says whether it is narrow (rule 9)
 STRICT = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-# By the type of pydantic's error; others say it well themselves.
+# Type of pydantic's error → the expected value; the other errors are clear by themselves.
 EXPECTED = {
     "model_type": "a table",
     "tuple_type": "[[sweep]], a list of tables",
@@ -145,7 +145,7 @@ class Sweep(pydantic.BaseModel):
     most_layers: Annotated[int, pydantic.Field(ge=1)] | None = None
     emulated: bool = True  # False: bfloat16 only on devices that have instructions for it
     on: On = "any"  # the devices that the sweep is for
-    # Of `bench ab`, for these cases; None = the comparison's.
+    # The threshold of `bench ab` for these cases; None = that of the comparison.
     threshold: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
 
     @pydantic.model_validator(mode="before")
@@ -235,7 +235,7 @@ def load(
     path = file_of(path, default)
     source = NAMES.get(path, str(path))
     flagged = _flagged({**(flags or {}), "subject": subjects})
-    # Who asks for bfloat16 by a flag gets it, also where it is emulated.
+    # A flag for bfloat16 holds on machines that emulate it, too.
     asked = {"emulated": True} if flagged.keys() & {"amp", "dtype"} else {}
     found = _checked(_read(path, source), source, options, flagged | asked)
     chosen = FLAGS if path in NAMES and (flagged or only) else source

@@ -113,7 +113,7 @@ def combined(log: float, parts: Sequence[Part], n: int) -> Estimate:
     total = math.fsum(part.variance for part in parts)
     if total == 0:
         return Estimate(log, 0.0, math.fsum(part.df for part in parts), n)
-    # Of shares of the total: squares of tiny variances would underflow.
+    # Shares of the total are squared, because squares of tiny variances would underflow.
     scatter = math.fsum((part.variance / total) ** 2 / part.df for part in parts)
     return Estimate(log, math.sqrt(total), 1 / scatter if scatter else math.inf, n)
 

@@ -138,7 +138,7 @@ def without_spikes(values: Logs) -> Logs:
     around = np.lib.stride_tricks.sliding_window_view(np.pad(values, 2, mode="reflect"), 5)
     middle = np.median(around, axis=1)
     away = values - middle
-    # Of normal noise, 1.4826 times the median is the SD; a third of the distances or so is 0.
+    # The SD of normal noise is 1.4826 times the median; about a third of the distances is 0.
     scale = 1.4826 * float(np.median(np.abs(away[away != 0.0]))) if away.any() else 0.0
     kept: Logs = np.where(np.abs(away) > SPIKE * scale, middle, values)
     return kept

@@ -202,7 +202,7 @@ def _between(rows: Sequence[Row]) -> list[str]:
 
 def _odd(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
     """Return a line for each reason why cases failed or are doubted, with the first case."""
-    # Without the file that each failure names: it is another one every time.
+    # Equal reasons are joined without the file that each failure names.
     reasons = {one.told: one.reason for one in entries if isinstance(one, Failure)}
     same: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:

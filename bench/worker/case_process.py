@@ -57,8 +57,8 @@ from bench.worker.timing.stopwatch import wall_clock
 T = TypeVar("T")
 MOST_TEXT = 300  # characters of a reason
 NEARLY_FULL = 0.1  # share of a device's memory that is free at most
-# Of the time limit that a batch may need to be one that fits: the process that measures it later
-# may be slower, and its warm-up longer.
+# The share of the time limit that a batch may need to fit: the process that measures it later may
+# be slower, and its warm-up longer.
 FITS_SHARE = 0.9
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"

@@ -70,8 +70,8 @@ def device_names() -> tuple[str, ...]:
 def open_device(name: str) -> Device:
     """Initialise the device and wait until it is idle.  Raises DeviceError."""
     if name == "cpu":
-        # Without a look at the others: it would load the accelerator's driver into a process whose
-        # memory is measured.
+        # No other device is looked at, because that would load an accelerator's driver into a
+        # process whose memory is measured.
         return CpuDevice()
     there_is = f"there is: {', '.join(device_names())}"
     try:
@@ -192,7 +192,7 @@ class Accelerator:
         self._accelerator = accelerator
 
     def wait(self) -> None:
-        # With its index: without one, torch waits for whichever device is current.
+        # torch waits for the current device if it gets no index.
         self._accelerator.synchronize(self._index)
 
     def event(self) -> "AcceleratorEvent":
@@ -218,8 +218,7 @@ class Accelerator:
         return self._peak("reserved_bytes.all.peak")
 
     def empty_cache(self) -> None:
-        # Of an allocator that torch does not know so well ("Allocator for X is not a
-        # DeviceAllocator") nothing can be asked back.
+        # Some allocators cannot return memory ("Allocator for X is not a DeviceAllocator").
         with contextlib.suppress(RuntimeError, NotImplementedError):
             self._accelerator.empty_cache()
 

@@ -13,7 +13,7 @@ from bench.worker.device.nvidia import Gpu, GpuSnapshot
 
 ENERGY_S = 2.0  # shortest time over which the energy counter, renewed every 0.1 s or so, says much
 THROTTLED_SHARE = 0.01  # of the time held back by heat
-# Of a sampling period, by another process' kernels.  A desktop that redraws takes less.
+# The share of a sampling period for another process' kernels.  A desktop that redraws takes less.
 BUSY_SHARE = 0.1
 # The utilization rate is that of a period of up to a second (nvmlUtilization_t).  A GPU that we
 # leave alone for longer shows the work of others alone.

@@ -17,8 +17,8 @@ from bench.worker.timing.stopwatch import wall_clock
 # Numbers of nvml.h, which its binary interface keeps.  The bindings rename or remove their names.
 SUCCESS, NOT_FOUND = 0, 6  # nvmlReturn_t
 CLOCK_SM, TEMPERATURE_GPU, PERF_POLICY_THERMAL, MIG_ENABLE = 1, 0, 1, 1
-# What slows a GPU down that is not a normal limit of its power: too hot, or the board pulled the
-# brake.  Snapshots can miss them, so the counter of time lost to heat is read as well.
+# Reasons for a lower clock other than the normal limit of power: heat, or a brake of the board.
+# Snapshots can miss them, so the counter of time lost to heat is read as well.
 # nvmlClocksEventReason… (before: nvmlClocksThrottleReason…) HwSlowdown, SwThermalSlowdown,
 # HwThermalSlowdown, HwPowerBrakeSlowdown.
 FAULT_REASONS = 0x08 | 0x20 | 0x40 | 0x80

@@ -161,7 +161,7 @@ def _operators(step: Step, eager: Step) -> Metrics:
 
 def _bytes_moved(eager: Step, prepared: Prepared) -> Metrics:
     _need_open_weights(prepared.module)
-    # Those of this very call: inputs may take turns, and a restored one is a copy.
+    # The inputs of this very call: inputs may take turns, and a restored one is a copy.
     given: list[Any] = []
     # not the module's own method, which a ScriptModule refuses, though it calls its hooks
     seen = nn.Module.register_forward_pre_hook(

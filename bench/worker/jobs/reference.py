@@ -45,8 +45,8 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 MOST_S = 5.0
-# Of float64 beside float32 on the CPU: convolutions, which lose their fast kernels, were 4 times
-# slower, matrix products twice.
+# Time of float64 / time of float32 on the CPU: 4 for convolutions, which lose their fast kernels,
+# and 2 for matrix products.
 SLOWER = 4.0
 MOST_MEMORY = 0.25  # of what is free
 # Runs that differ by rounding alone, asked for where a result is suspected; at least one is made.

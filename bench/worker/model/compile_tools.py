@@ -58,7 +58,7 @@ TOO_OLD = Missing(
     f"is below {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}",
     "leave compile=off",
 )
-# As torch and triton say it themselves, where a look beforehand did not show it.
+# Messages of torch and triton for tools whose lack the look beforehand did not show.
 SAID = {
     "No working C++ compiler found": NO_CXX,
     "Failed to find C compiler": NO_CC,

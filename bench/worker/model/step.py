@@ -18,10 +18,10 @@ from bench.worker.model.output_paths import OutputPaths
 from bench.worker.model.step_inputs import NoSteps, StepError, StepInputs, UnsupportedError
 
 # GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
-# Never inside a measurement: every sample of a step then does the same work.
+# The scale does not grow inside a measurement, so that every sample does the same work.
 NEVER = 2**30
 
-# From GradScaler's first scale, 2^16, down to 1 are 16 halvings, each a skipped step.
+# GradScaler starts at 2^16; 16 halvings, each a skipped step, lead to 1.
 SETTLE_CALLS = 24
 SETTLED_CALLS = 3  # in a row
 
