@@ -189,7 +189,7 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
 
 
 def _accelerators(device: "Device") -> dict[str, str]:
-    """The device with the name that its driver reports; nothing for a CPU."""
+    """Return the device with the name that its driver reports; nothing for a CPU."""
     import torch
 
     if device.type != "cuda":
@@ -198,7 +198,7 @@ def _accelerators(device: "Device") -> dict[str, str]:
 
 
 def _marked(request: pytest.FixtureRequest) -> int:
-    """Number of tests of this pytest whose slowdown is decided."""
+    """Return the number of tests of this pytest whose slowdown is decided."""
     return max(1, request.config.stash.get(MARKED, 1))
 
 
@@ -236,7 +236,7 @@ class CallableStep:
 
 
 def make_case(subject: str, settings: dict[str, object]) -> "Case":
-    """A case from settings by axis name.  Raises BenchCaseError, axes.AxisError."""
+    """Return a case from settings by axis name.  Raises BenchCaseError, axes.AxisError."""
     with start.own_names():
         from bench.core.axes import AXES, BY_NAME, MAX_BATCH
         from bench.core.records import Case

@@ -22,7 +22,7 @@ def _is_here(part: str) -> bool:
 
 
 def _standard() -> list[int]:
-    """The positions of the standard library in the import path."""
+    """Return the positions of the standard library in the import path."""
     library = os.path.dirname(os.__file__)
     archive = f"python{sys.version_info[0]}{sys.version_info[1]}.zip"
     return [
@@ -134,7 +134,7 @@ def subject_folders() -> list[str]:
 
 
 def roots() -> tuple[str, str]:
-    """The current directory, and the top of its repository; the same where it has none."""
+    """Return the current directory, and the top of its repository; the same where it has none."""
     here = os.getcwd()
     top = here
     while not os.path.exists(os.path.join(top, ".git")):
@@ -168,7 +168,7 @@ def _keep_installed(folders: Sequence[str]) -> None:
 
 
 def _needed_and_here(folders: Sequence[str]) -> list[str]:
-    """Names of modules in `folders` that are installed as well, and needed by torch or here."""
+    """Return names of modules in `folders` that are also installed and needed by torch or here."""
     here = set()
     for folder in folders:
         with contextlib.suppress(OSError):
@@ -185,7 +185,7 @@ def _needed_and_here(folders: Sequence[str]) -> list[str]:
 
 
 def _needed() -> frozenset[str]:
-    """The modules at the top of torch, of this suite, and of all that they require."""
+    """Return the modules at the top of torch, of this suite, and of all that they require."""
     from importlib import metadata
 
     left, seen = list(ROOTS), set[str]()

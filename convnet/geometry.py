@@ -14,7 +14,7 @@ class GeometryError(ValueError):
 def output_size(
     size: int, kernel: int, *, stride: int = 1, padding: int = 0, dilation: int = 1
 ) -> int:
-    """Length of the output along one side, in pixels.
+    """Return the length of the output along one side, in pixels.
 
     Raises GeometryError for sizes that make no sense, or where the kernel does not fit.
     """
@@ -35,7 +35,7 @@ def output_size(
 def pooled_size(
     size: int, kernel: int, *, stride: int | None = None, padding: int = 0, dilation: int = 1
 ) -> int:
-    """The same for a pooling, whose stride is its kernel where none is given."""
+    """Return the length of a pooling's output, whose stride is its kernel where none is given."""
     return output_size(size, kernel, stride=stride or kernel, padding=padding, dilation=dilation)
 
 
@@ -48,5 +48,5 @@ class Convolution:
     stride: int
 
     def output(self, size: int) -> int:
-        """Side of the output for a side of the input: pixels.  Raises GeometryError."""
+        """Return the side of the output for a side of the input: pixels.  Raises GeometryError."""
         return output_size(size, self.kernel, stride=self.stride)

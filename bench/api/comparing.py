@@ -226,7 +226,7 @@ def _output(ready: Session, work: Work) -> outputs.Given:
 
 
 def _warm(ready: Session, work: Work, budget: Budget, doubts: Doubts) -> float:
-    """Seconds of a call once it is warm."""
+    """Return the seconds of a call once it is warm."""
     work.step.settle()
     steady = call_timing.warm_up(work.step, ready.device, budget)
     if not steady.settled:

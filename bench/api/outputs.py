@@ -157,7 +157,7 @@ def _wide(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
 
 
 def _eps(one: Tensor) -> float:
-    """The spacing of its numbers next to 1; whole numbers have none."""
+    """Return the spacing of its numbers next to 1; whole numbers have none."""
     return torch.finfo(one.dtype).eps if one.is_floating_point() or one.is_complex() else 0.0
 
 

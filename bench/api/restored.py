@@ -89,7 +89,7 @@ class KeptModule:
 
 
 def _contents(attributes: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Containers of these attributes, and copies of what is in them."""
+    """Return the containers of these attributes, and copies of what is in them."""
     kinds = (dict, OrderedDict, list, set)
     return [(one, one.copy()) for one in attributes.values() if type(one) in kinds]
 

@@ -74,7 +74,7 @@ class Run:
         }
 
     def speedups(self, by: str) -> pd.DataFrame:
-        """The speedup of each value of a setting over the first, a row for each case and phase.
+        """Return the speedups of a setting's values over the first, a row for each case and phase.
 
         by: the name of an axis with several values here, such as `memory_format`.
 
@@ -257,7 +257,7 @@ def name_of_subject(subject: Subject) -> str:
 
 
 def _command(asked: Asked) -> tuple[str, ...]:
-    """The command that does the same, for run.json and the page."""
+    """Return the command that does the same, for run.json and the page."""
     parts = ["bench", "run", *asked.subjects]
     parts += [
         part

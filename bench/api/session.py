@@ -351,7 +351,7 @@ def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def _owner(module: nn.Module) -> nn.Module:
-    """The module that may have a loss of its own."""
+    """Return the module that may have a loss of its own."""
     if isinstance(module, Wrapped) and len(module.inner) == 1:
         return module.inner[0]
     return module

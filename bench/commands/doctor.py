@@ -31,7 +31,7 @@ def run(console: Console | None = None) -> int:
 
 
 def summary(spoils: int, lacks: int) -> str:
-    """The last line: `2 things spoil figures here; 1 thing is missing`."""
+    """Return the last line: `2 things spoil figures here; 1 thing is missing`."""
     if not spoils and not lacks:
         return "nothing here spoils figures"
     parts = [f"{_things(spoils)} figures here" if spoils else "nothing here spoils figures"]

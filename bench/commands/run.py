@@ -255,7 +255,7 @@ def config_of(asked: Asked) -> config.Config:
 
 
 def _default_sweep(asked: Asked) -> Path:
-    """The sweep of a run without a TOML file."""
+    """Return the sweep of a run without a TOML file."""
     if asked.quick and not asked.cases:  # a case may be one of a layer
         return config.QUICK
     try:
@@ -471,7 +471,7 @@ def _budget_began_s(begun: _Begun, now_s: float) -> float:
 
 
 def _peaks(begun: _Begun, say: Callable[[str], None]) -> OneOff | None:
-    """The measuring of the peaks that the run still lacks."""
+    """Return the work that measures the peaks that the run still lacks."""
     if begun.peaks is None:
         return None
     return begun.peaks.one_off(begun.machine, begun.directory, begun.options.timeout_s, say)

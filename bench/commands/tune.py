@@ -160,7 +160,7 @@ def _spaces(
 
 
 def _asked_by(path: Path, stored: Mapping[str, Any]) -> Asked:
-    """The flags of a search, from its run.json.  Raises TuneError."""
+    """Return the flags of a search, from its run.json.  Raises TuneError."""
     try:
         fields = dict(stored["tune"])
         fields["axes"] = {name: tuple(values) for name, values in fields["axes"].items()}

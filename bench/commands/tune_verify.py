@@ -61,7 +61,7 @@ def run(path: Path, budget_s: float, timeout_s: float) -> int:
 
 
 def _cases(file: Path, asked: config.Config, found: Probe) -> tuple[Case, Case]:
-    """The plain case and that of the winner.  Raises TuneError where one cannot run here."""
+    """Return the plain case and that of the winner.  Raises TuneError where one cannot run here."""
     cases: list[Case] = []
     for sweep in asked.sweeps:
         alone = config.Config(run=asked.run, sweeps=(sweep,), source=str(file))

@@ -260,5 +260,5 @@ def plainest(axis: Axis, there: Collection[str]) -> str:
 
 
 def natural(text: str) -> tuple[int, str]:
-    """A key to sort values by: numbers by their size."""
+    """Return a key to sort values by: numbers by their size."""
     return (int(text) if text.isdecimal() else 0, text)

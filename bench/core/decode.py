@@ -88,7 +88,7 @@ def case(fields: Any) -> Case:
 
 
 def entry(line: str | bytes) -> Entry:
-    """The record of a journal line, of an earlier version as well.  Raises RecordError."""
+    """Return the record of a journal line, of an earlier version as well.  Raises RecordError."""
     found = _ENTRY.of_json(line)
     for name, good in _in_range(found).items():
         if not good:

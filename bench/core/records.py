@@ -211,7 +211,7 @@ def stored_fields(record: Any) -> dict[str, Any]:
 
 
 def to_line(entry: Entry) -> str:
-    """One line of JSON, without the newline."""
+    """Return one line of JSON, without the newline."""
     head: dict[str, Any] = {"kind": entry.kind, "case_id": entry.case.case_id}
     match entry:
         case Measurement():

@@ -144,7 +144,7 @@ class Blocks:
         return rounds, len(self._anchors_of(own, seen))
 
     def again(self, disturbed: Iterable[Case], block: Block, seen: SoFar) -> Round:
-        """A further replicate of cases that other work disturbed, with both sides of each ratio."""
+        """Return a replicate of cases that other work disturbed, with both sides of each ratio."""
         ids = {case.case_id for case in disturbed}
         begun = [case for case in self._all() if seen.replicates(case) and not seen.given_up(case)]
         own = tuple(case for case in begun if case.case_id in ids)
@@ -161,7 +161,7 @@ class Blocks:
         return Round(block, self._next_number(seen), own, partners)
 
     def further(self, cases: Iterable[Case], seen: SoFar) -> Round:
-        """A further replicate of cases that are not precise yet, the first of them first."""
+        """Return a further replicate of cases that are not precise yet, the first of them first."""
         return Round(Block.LAYERS, self._next_number(seen), tuple(cases))
 
     def _all(self) -> list[Case]:

@@ -149,7 +149,7 @@ class RunSoFar:
         return math.inf if width is None else width
 
     def smaller_oom(self, case: Case) -> Failure | None:
-        """The failure of the same case at a smaller batch, where memory ran out."""
+        """Return the failure of the same case at a smaller batch, where memory ran out."""
         for outcomes in self.outcomes.values():
             for one in outcomes:
                 if (
@@ -258,7 +258,7 @@ class Runner:
         )
 
     def _what_is_missing(self) -> str:
-        """The blocks that lack replicates, in words."""
+        """Return the blocks that lack replicates, in words."""
         return "; ".join(
             f"{name}: {count} outcomes are missing"
             for block, name in BLOCK_NAMES.items()

@@ -150,7 +150,7 @@ def _take(
 
 
 def _broken_graphs(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """A graph break changes every graph after it, so all parts of graphs belong to it."""
+    """Find graph breaks.  One changes every graph after it, so all parts of graphs belong to it."""
     before, after = (one.counted.get("graph_breaks") for one in (a, b))
     if before is None or after is None or before == after:
         return [], left
@@ -169,7 +169,7 @@ def _shown_break(one: GraphBreak) -> str:
 
 
 def _compiled(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """Eager code against compiled code: graphs take the place of all layers.
+    """Compare eager code with compiled code, whose graphs take the place of all layers.
 
     The optimizer and the loss are not compiled, so their parts stay.
     """
@@ -206,7 +206,7 @@ def _computes(one: FusedKernel) -> str:
 
 
 def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
-    """Modules that one side lacks, or calls more often: the outermost ones with all inside."""
+    """Find modules that one side lacks or calls more often: the outermost ones with all inside."""
     types = {**{row: kind for row, (_, kind) in a.types.items()},
              **{row: kind for row, (_, kind) in b.types.items()}}  # fmt: skip
     layers = dict.fromkeys(one.layer for one in left if not one.layer.startswith("("))
@@ -252,7 +252,7 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
 def _computed_again(
     a: StepParts, b: StepParts, left: list[Difference], new: set[str], known: set[str]
 ) -> Made:
-    """Modules whose inner modules run again in the backward: activation checkpointing of a forward.
+    """Find modules whose inner modules run again in the backward (activation checkpointing).
 
     new: rows of further calls that only B has.
     """
@@ -289,7 +289,7 @@ def _inside(row: str, name: str, number: str | None = None) -> bool:
 
 
 def _modes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
-    """Modules that are in training mode on one side only."""
+    """Find modules that are in training mode on one side only."""
     changed = [
         row
         for row in rows.order
@@ -378,7 +378,7 @@ def _parent(row: str, rows: Rows) -> str:
 
 
 def _gaps(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """Time in which an accelerator waits for the host to launch its next kernel."""
+    """Find the time in which an accelerator waits for the host to launch its next kernel."""
     gaps = [one for one in left if one.operator == IDLE]
     if not any(one.beyond for one in gaps):
         return [], left
@@ -396,7 +396,7 @@ def _gaps(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> 
 
 
 def _copies(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """Copies that the device itself carries out, mostly between it and the host."""
+    """Find copies that the device itself carries out, mostly between it and the host."""
     found, taken = list[Cause](), list[Difference]()
     for one in left:
         kernels = {**one.kernels_a, **one.kernels_b}
@@ -415,7 +415,7 @@ def _copies(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -
 
 
 def _modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
-    """Every module by itself: its settings, its operators, and parts beyond the noise."""
+    """Look at every module by itself: its settings, its operators, and parts beyond the noise."""
     found: list[Cause] = []
     rest: list[Difference] = []
     for layer in dict.fromkeys(one.layer.partition("#")[0] for one in left):

@@ -64,7 +64,7 @@ def findings(
     gpus: Callable[[], list[Gpu]] | None = None,
     disturbed: Callable[[], list[str]] = preflight.warnings,
 ) -> Iterator[Finding]:
-    """All checks, one after the other, each as soon as it is known.
+    """Yield the findings of all checks, each as soon as it is known.
 
     ask_torch: looks at torch and its devices in a process of its own.  Raises ProbeError.
     disturbed: the warnings of `preflight`, which say themselves how to mend each.
@@ -176,7 +176,7 @@ def _commit(folder: Path) -> Iterator[Finding]:
 
 
 def nvidia_smi() -> list[Gpu]:
-    """The GPUs that NVIDIA's driver lists; none where its tool is missing or does not answer."""
+    """Return the GPUs that NVIDIA's driver lists; none if its tool is missing or is silent."""
     command = ["nvidia-smi", f"--query-gpu={','.join(SMI_FIELDS)}", "--format=csv,noheader,nounits"]
     try:
         done = subprocess.run(

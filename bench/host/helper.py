@@ -49,7 +49,7 @@ def ask(
     environment: Mapping[str, str] = os.environ,
     in_parts: bool = False,
 ) -> T:
-    """The answer of the module's `main`.  Raises HelperError.
+    """Return the answer of the module's `main`.  Raises HelperError.
 
     request: comes to its standard input in one line, with `out`, the file for the answer, and
              `parent`, the number of this process.
@@ -88,7 +88,7 @@ def _run(
     errors: Path,
     limit_s: float,
 ) -> int:
-    """The exit code.  Raises OSError, TimeoutExpired."""
+    """Return the exit code.  Raises OSError, TimeoutExpired."""
     marked = orphans.mark()
     # Files, not pipes: what a subject leaves running would hold a pipe open.
     with asked.open("rb") as given, errors.open("wb") as said:

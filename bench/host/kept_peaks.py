@@ -106,7 +106,7 @@ def written(now: datetime.datetime) -> str:
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The suite's folder in that of the user's caches (XDG Base Directory); None without a home."""
+    """Return the suite's folder in the user's cache (XDG Base Directory); None without a home."""
     base = Path(environ.get("XDG_CACHE_HOME") or "")
     if not base.is_absolute():  # the standard has a relative one ignored
         home = environ.get("HOME")

@@ -23,7 +23,7 @@ CAPPED = 0.95  # of the highest clock rate
 
 
 def findings(places: KernelFolders) -> Iterator[Finding]:
-    """The checks that look once."""
+    """Yield the findings of the checks that look once."""
     yield from _huge_pages(places)
     yield from _boost(places)
     yield from _preference(places)
@@ -110,7 +110,7 @@ def _memory(places: KernelFolders) -> Iterator[Finding]:
 
 
 def _group_limit_bytes(places: KernelFolders) -> float | None:
-    """The lowest limit of this process' control group and of those above it; None = no limit."""
+    """Return the lowest limit of this process' control groups, the inner and outer; None = none."""
     limits = [
         _number(file)
         for name in ("memory.max", "memory.limit_in_bytes")
@@ -165,7 +165,7 @@ def counters(places: KernelFolders) -> Counters:
 
 
 def grown(before: Counters, after: Counters) -> Iterator[Finding]:
-    """The findings between two readings."""
+    """Yield the findings between two readings."""
     yield from _throttled(before, after)
     if not after.virtual:
         return

@@ -176,7 +176,7 @@ def _subtitle(runs: Sequence[Results]) -> str:
 
 
 def _devices(cases: Sequence[Row]) -> Iterator[str]:
-    """The names that drivers report; numbers tell several accelerators apart."""
+    """Yield the names that drivers report; numbers tell several accelerators apart."""
     numbers: dict[str, dict[str, None]] = {}
     for row in cases:
         if name := row.device_name or row.device:

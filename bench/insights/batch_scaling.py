@@ -17,7 +17,7 @@ ENOUGH = 0.95  # of the best throughput
 
 
 def scaling(group: Group, medians: Medians) -> list[Insight]:
-    """One insight for each mode and device with two or more batch sizes in the plain setting."""
+    """Return an insight for each mode and device with two or more batch sizes in plain."""
     found = []
     for device in group.devices:
         for mode in group.modes:
@@ -76,7 +76,7 @@ def _enough(work: str, enough: Row, other: Row, medians: Medians) -> str:
 
 
 def _throughput(base: Row, value: Row, medians: Medians) -> Span | None:
-    """Images/s at `value` / images/s at `base`."""
+    """Return images/s at `value` / images/s at `base`."""
     found = ratio(base, value, medians)
     if found is None:
         return None
@@ -105,7 +105,7 @@ def _at_the_end(work: str, before: Row, largest: Row, medians: Medians) -> str:
 
 
 def _memory(rows: Sequence[Row]) -> str:
-    """The memory of one more image: the slope between the smallest and the largest batch."""
+    """Return the memory of one more image: the slope between the smallest and the largest batch."""
     known = [row for row in rows if row.peak_bytes and row.batch]
     if len(known) < 2:
         return ""

@@ -25,7 +25,7 @@ MOST_BATCHES = 3  # that are named
 
 
 def of_runs(runs: Sequence[Results]) -> str:
-    """The headline of one run; of two, the second against the first; of more, over time."""
+    """Return the headline of one run; of two, the second against the first; of more, over time."""
     if len(runs) == 1:
         return of_run(runs[0])
     if len(runs) == 2:
@@ -35,7 +35,7 @@ def of_runs(runs: Sequence[Results]) -> str:
 
 
 def of_run(run: Results) -> str:
-    """The setting that makes each mode faster, and by how much."""
+    """Return the setting that makes each mode faster, and by how much."""
     run = uncorrected(run)
     wholes = groups(run.rows)
     if not wholes:
@@ -127,7 +127,7 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _digits(ratio: float) -> str:
-    """Two digits, but three near 1, where the second says nothing."""
+    """Return the number with two digits, but with three near 1."""
     if ratio >= 10:
         return f"{ratio:.0f}"
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{ratio:.2f}"

@@ -42,7 +42,7 @@ class Insight:
 
 
 def compared(value: str, base: str, work: str, speedups: Mapping[int, Span]) -> str:
-    """Sentences that compare `value` with `base` at each batch size.
+    """Return sentences that compare `value` with `base` at each batch size.
 
     work:     such as `inference of convnet`.
     speedups: time of base / time of value, by batch size.
@@ -89,7 +89,7 @@ def factor(span: Span) -> str:
 
 
 def _short(ratio: float) -> str:
-    """Two decimals, or three digits: `1.00`, `0.047`, `12.3`."""
+    """Return the number with two decimals, or with three digits: `1.00`, `0.047`, `12.3`."""
     return f"{ratio:.2f}" if 0.1 <= ratio < 10 else f"{ratio:.3g}"
 
 

@@ -100,7 +100,7 @@ class RunOptions(pydantic.BaseModel):
 
 
 def _values(name: str, value: Any, check: Callable[[Any], str]) -> tuple[str, ...]:
-    """One value or a list of them, each in its normal form, without repetition.
+    """Return the given value or values in their normal form, without repetition.
 
     Raises ValueError, which pydantic collects.
     """
@@ -243,7 +243,7 @@ def load(
 
 
 def _flagged(flags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The flags that are given, checked.  Raises ConfigError."""
+    """Return the flags that are given, checked.  Raises ConfigError."""
     found: dict[str, tuple[str, ...]] = {}
     for name, values in flags.items():
         check = BY_NAME[name].check if name in BY_NAME else _subject
@@ -281,7 +281,7 @@ def _read(path: Path, source: str) -> dict[str, Any]:
 
 
 def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:
-    """The `[run]` table with the options that are not None in its place.  Raises ConfigError."""
+    """Return the `[run]` table, changed by the options that are not None.  Raises ConfigError."""
     return _checked({"run": table}, source, options, {}, of_sweeps=False).run
 
 
@@ -293,7 +293,7 @@ def _checked(
     *,
     of_sweeps: bool = True,
 ) -> _File:
-    """The document with these options in [run], flags in each sweep.  Raises ConfigError.
+    """Return the document with these options in [run], flags in each sweep.  Raises ConfigError.
 
     of_sweeps: the document has the sweeps of the run, so that its subjects are known.
     """
@@ -339,7 +339,7 @@ def _check_weights(found: _File, place: str) -> None:
 
 
 def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[str]) -> str:
-    """The first mistake: where it is, the key, and what is expected.
+    """Return the first mistake: where it is, the key, and what is expected.
 
     flags: keys of [run] that were given by flags.
     """

@@ -110,7 +110,7 @@ def footer(run: Results, group: Group, rows: Sequence[Row], *notes: str) -> str:
 
 
 def interval_note(rows: Sequence[Row]) -> str:
-    """The meaning of the bars of times."""
+    """Return the meaning of the bars of times."""
     deviation = between_runs.describe_rows(rows)
     if any(row.latency_corrected_ratio is not None for row in rows):
         deviation += ", at the usual level of the controls"

@@ -32,7 +32,7 @@ class Table:
     counts: Mapping[str, int]
 
     def span(self, row: Row) -> Span | None:
-        """The time of a phase, in seconds."""
+        """Return the time of a phase, in seconds."""
         low, high, _ = TIMES[self.column]
         value = finite(getattr(row, self.column))
         if value is None:

@@ -30,7 +30,7 @@ MOST_LINES = 24  # lines of the layers without FLOPs
 
 
 def roofline(run: Results) -> dict[str, Figure]:
-    """The figures by subject, input, device and arithmetic.  Raises NothingToDraw."""
+    """Return the figures by subject, input, device and arithmetic.  Raises NothingToDraw."""
     rows, machine = run.rows, run.description.machine
     found, uncounted = points(rows, machine, layer_types(run)), unknown(rows, machine)
     found = [one for one in found if one.row.phase == whole_phase(str(one.row.mode))]
@@ -122,7 +122,7 @@ def _kind(one: Point, group: Group) -> str:
 
 
 def _mark(one: Point, group: Group) -> tuple[Style, bool]:
-    """The style of a point, and whether it is hollow."""
+    """Return the style of a point, and whether it is hollow."""
     return KINDS[_kind(one, group)][0], bool(flags([one.row]))
 
 

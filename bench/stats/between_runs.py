@@ -62,7 +62,7 @@ def of(earlier: Sequence[Centre]) -> Between:
 def interval(
     own: Centre, between: Between, *, stopped: bool, more: Sequence[Part] = ()
 ) -> tuple[float, float] | None:
-    """The 95 % interval of a time of this machine: what other runs of the same code centre on.
+    """Return the 95 % interval of the centre of all runs of this code on this machine.
 
     stopped: replicates were added while their interval was wide; see STOPPED_LEVEL.
     more:    what else the time is not sure of.

@@ -113,7 +113,7 @@ class CaseRule:
         return abs(self.log_factor(control)) <= math.log(MOST_MOVED)
 
     def uncertainty(self, control: float) -> list[Part]:
-        """The uncertainty of the move itself: the usual level, and the slope."""
+        """Return the uncertainty of the move itself: the usual level, and the slope."""
         df = self.runs - 1
         level = (self.slope * self.level_sd) ** 2 * OF_USUAL / self.runs
         slope = (self.slope_error * (control - self.level)) ** 2
@@ -160,7 +160,7 @@ def _case_rule(series: Series, evidence: Evidence) -> CaseRule | None:
 
 
 def usual(logs: Sequence[float]) -> float:
-    """The median of the means of all pairs (Hodges and Lehmann, 1963).
+    """Return the median of the means of all pairs (Hodges and Lehmann, 1963).
 
     One odd run in five does not draw it away, and it is known nearly as well as the mean.
     """
@@ -212,7 +212,7 @@ def _evidence(device: str, series: Iterable[Series]) -> Evidence:
 
 
 def _fit(pairs: Sequence[_Pair], without: int | None) -> tuple[float, float] | None:
-    """The slope, and SD after / SD before; None where times or controls do not move at all."""
+    """Return the slope, and SD after / SD before; None if times or controls do not move."""
     points = [point for pair in pairs for point in pair.centred(without)]
     controls = math.fsum(x * x for _, x, _ in points)
     before = math.fsum(y * y for _, _, y in points)

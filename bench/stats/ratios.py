@@ -46,7 +46,7 @@ class Estimate:
         return _exp(self.log)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """The two-sided interval of the ratio; None where the error is unknown."""
+        """Return the two-sided interval of the ratio; None where the error is unknown."""
         if self.error is None:
             return None
         half = quantile((1 + level) / 2, self.df) * self.error
@@ -78,7 +78,7 @@ class Estimate:
         return Estimate(-self.log, self.error, self.df, self.n)
 
     def smallest_effect(self, threshold: float) -> float | None:
-        """The slowdown that is found with a power of 80 %, as a ratio - 1.
+        """Return the slowdown that is found with a power of 80 %, as a ratio - 1.
 
         τ + (t.95 + t.80)·s/√n, on the logs.
         """

@@ -78,7 +78,7 @@ class LiveTable:
         return table
 
     def _useful(self, rows: list[LiveRow], most: int) -> list[LiveRow]:
-        """The last outcome, plain rows, the largest speedups; those not yet measured come last."""
+        """Return the last outcome, plain rows, the largest speedups; unmeasured rows come last."""
 
         def rank(row: LiveRow) -> tuple[bool, bool, bool, float]:
             speedup = self._speedup(row)
@@ -121,7 +121,7 @@ class LiveTable:
         return ratios.paired(self._times_s(plain), self._times_s(row))
 
     def _times_s(self, row: LiveRow) -> dict[int, float]:
-        """The times that are shown and compared: of one kind in all rows of a mode and device.
+        """Return the times to show and compare: of one kind in all rows of a mode and device.
 
         Calls back to back give the throughput; some have single calls alone, as steps on a CPU.
         """

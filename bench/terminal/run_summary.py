@@ -76,7 +76,7 @@ def show(
 
 
 def _told(run: Results) -> list[Insight]:
-    """The findings to print: the first few, then the one that has a command to copy."""
+    """Return the findings to print: the first few, then the one that has a command to copy."""
     found = collect.of_run(run)
     process = sorted((one for one in found if one.kind == PROCESS), key=lambda one: not one.command)
     return [one for one in found if one.kind in TOLD][:MOST_SENTENCES] + process[:MOST_PROCESSES]

@@ -52,7 +52,7 @@ def confirmed(values: Sequence[float]) -> Confirmed | None:
 
 
 def _half(values: Sequence[float]) -> float | None:
-    """Half width of the interval on logs.
+    """Return half width of the interval on logs.
 
     The pairs end where their spread is small, perhaps by chance: STOPPED_LEVEL.
     """

@@ -191,7 +191,7 @@ def _pairs(one: Confirmed) -> str:
 
 
 def code(found: TuneOutcome) -> str:
-    """Python to paste for the winner; environment variables stand above as comments."""
+    """Return Python code to paste for the winner, with environment variables as comments."""
     case = found.winner
     values = {axis.name: str(getattr(case, axis.name)) for axis in AXES if _set(case, axis.name)}
     lines = [f"#     {line}" for line in recipe.shell(values.get("allocator"))]
@@ -204,7 +204,7 @@ def _set(case: Case, axis: str) -> bool:
 
 
 def toml(found: TuneOutcome) -> str:
-    """A configuration that measures the plain setting and the winner again."""
+    """Return a configuration that measures the plain setting and the winner again."""
     lines = ["# The plain setting and the best one: bench run --config best.toml", ""]
     if found.weights:
         lines += ["[run]", f"weights = {json.dumps(found.weights)}", ""]
@@ -220,7 +220,7 @@ def toml(found: TuneOutcome) -> str:
 
 
 def front_table(found: TuneOutcome) -> TextTable:
-    """The winner, and the settings that nothing beats in time, memory and error at once."""
+    """Return the winner, and the settings that nothing beats in time, memory and error at once."""
     per_image = found.objective != "latency"
     table = TextTable(
         "The choice, and settings that no other beats in time, memory and error at once",
@@ -249,7 +249,7 @@ def front_table(found: TuneOutcome) -> TextTable:
 
 
 def refused_table(found: TuneOutcome) -> TextTable | None:
-    """The refused settings, each with its reason; None without any."""
+    """Return the refused settings, each with its reason; None without any."""
     if not found.refused:
         return None
     more = len(found.refused) - MOST_REFUSED
@@ -306,7 +306,7 @@ def write(folder: Path, found: TuneOutcome) -> None:
 
 
 def points(found: TuneOutcome) -> list[Point]:
-    """The settings whose error is known, for the plot of time against error."""
+    """Return the settings whose error is known, for the plot of time against error."""
     front = {one.case for one in found.front}
 
     def role(case: Case) -> time_error.Role:

@@ -69,7 +69,7 @@ def of_stored(one: Mapping[str, Any] | None) -> Confirmed | None:
 
 
 def sentences(found: Verified) -> list[str]:
-    """The answer, what the search had found, and what has changed since."""
+    """Return the answer, what the search had found, and what has changed since."""
     said = [_answer(found)]
     if found.promised is not None and found.again is not None:
         said.append(_against_search(found.again, found.promised))

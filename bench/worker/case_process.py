@@ -142,7 +142,7 @@ def write(entry: Entry, path: Path) -> None:
 def describe(
     error: BaseException, nearly_full: Callable[[], bool] = lambda: False
 ) -> tuple[Status, str]:
-    """The status that an exception means, and its first line.
+    """Return the status that an exception means, and its first line.
 
     nearly_full: whether the device has hardly any memory left.
     """

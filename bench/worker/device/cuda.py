@@ -189,7 +189,7 @@ def restore_precisions(stood: tuple[str | None, bool | None, dict[str, str]]) ->
 
 
 def nvml_handle(uuid: str, nvml: Any = pynvml) -> Any | None:
-    """NVML's handle of torch's device, or None.  NVML has to be initialised.
+    """Return NVML's handle of torch's device, or None.  NVML has to be initialised.
 
     By UUID: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER renumber torch's devices, not NVML's.
     torch leaves the prefix out (`torch.cuda.get_device_properties(0).uuid`).

@@ -57,7 +57,7 @@ class Device(TimedDevice, Protocol):
 
 
 def device_names() -> tuple[str, ...]:
-    """The CPU and every accelerator found: `("cpu", "cuda:0", "cuda:1")`, `("cpu", "mps")`.
+    """Return the CPU and every accelerator found: `("cpu", "cuda:0", "cuda:1")`, `("cpu", "mps")`.
 
     May initialise the accelerator's driver, so never before a fork.
     """

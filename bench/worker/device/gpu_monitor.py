@@ -156,7 +156,7 @@ def figures(before: GpuSnapshot, after: GpuSnapshot) -> dict[str, float]:
 
 
 def power_w(before: GpuSnapshot, after: GpuSnapshot) -> float | None:
-    """The mean between two looks, ENERGY_S or more apart, from the energy; else the later reading.
+    """Return the mean power by the energy between two looks, or the later reading if they are near.
 
     On GPUs before Ampere a reading is of one moment, since then the mean of the last second
     (nvmlDeviceGetPowerUsage).

@@ -104,7 +104,7 @@ class Gpu:
         )
 
     def snapshot(self, since_us: int = 0) -> GpuSnapshot:
-        """All figures now.  The board's energy and power are not those of a slice of it.
+        """Return all figures now.  The board's energy and power are not those of a slice of it.
 
         since_us: samples of processes later than that, by the driver's clock; 0: all it still has.
         """
@@ -183,7 +183,7 @@ class Gpu:
 
 
 def gpu_of(device: str) -> Gpu | None:
-    """The driver's view of torch's `cuda:1`; None where it has none (other makers, no library)."""
+    """Return the driver's view of torch's `cuda:1`; None if it has none (no NVIDIA, no NVML)."""
     type_, _, index = device.partition(":")
     if type_ != "cuda":
         return None

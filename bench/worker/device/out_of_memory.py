@@ -27,7 +27,7 @@ ONLY_IF_FULL = re.compile(
 def reason(
     error: BaseException, text: str, nearly_full: Callable[[], bool] = lambda: False
 ) -> str | None:
-    """The line of the text that says it; None: memory is not what ended.
+    """Return the line of the text that says it; None: memory is not what ended.
 
     text:        of the error, as it says itself, lines and all.
     nearly_full: whether the device has hardly any memory left.

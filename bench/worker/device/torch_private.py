@@ -127,7 +127,7 @@ def cuda_graph_recorded() -> bool | None:
 
 
 def compiled_from(module: object) -> nn.Module | None:
-    """The module that `torch.compile` has wrapped (`OptimizedModule._orig_mod`); None: no wrapper.
+    """Return the module inside of torch.compile's wrapper (`OptimizedModule._orig_mod`), or None.
 
     Seen in 2.11 to 2.13.
     """
@@ -209,7 +209,7 @@ def makes_views(function: Any) -> tuple[bool, ...]:
 
 
 def switch(library: str, name: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
-    """Getter and setter of `torch.backends.LIBRARY.NAME`, e.g. of `cudnn` and `enabled`.
+    """Return the getter and setter of `torch.backends.LIBRARY.NAME`, e.g. of `cudnn` and `enabled`.
 
     Those of torch._C (seen in 2.11 to 2.13): `torch.backends.disable_global_flags()`, which a
     subject may call, locks the public setter.  Without them the public ones.
@@ -227,7 +227,7 @@ def switch(library: str, name: str) -> tuple[Callable[[], bool], Callable[[bool]
 
 
 def recorded(prof: Any) -> Any | None:
-    """All that `torch.profiler.profile` saw, a `_ProfilerResult`; None: nothing.
+    """Return everything that `torch.profiler.profile` saw, a `_ProfilerResult`; None: nothing.
 
     `profile.profiler.kineto_results`: seen in 2.11 to 2.13.  Without it None.
     """
@@ -235,7 +235,7 @@ def recorded(prof: Any) -> Any | None:
 
 
 def event_tree(results: Any) -> Sequence[Any]:
-    """The roots of the recorded events (`_ProfilerEvent`), which know what is inside them.
+    """Return the roots of the recorded events (`_ProfilerEvent`), which know what is inside them.
 
     `experimental_event_tree`: seen in 2.11 to 2.13.  Raises TorchPrivateError.
     """
@@ -276,7 +276,7 @@ def device_type(event: Any) -> str:
 
 
 def activity(event: Any) -> str:
-    """Kineto's name of the kind of a `_KinetoEvent`: cpu_op, cuda_runtime, kernel …
+    """Return Kineto's name of the kind of a `_KinetoEvent`: cpu_op, cuda_runtime, kernel …
 
     `activity_type`: seen in 2.13, missing in 2.11.  Without it the kind is told by the side that
     it is on, by `is_user_annotation` (seen in 2.11 to 2.13), and by its name.
@@ -352,7 +352,7 @@ def version(tensor: Tensor) -> int:
 
 
 def coo_parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices and values of a sparse COO tensor that need not be coalesced.
+    """Return the indices and values of a sparse COO tensor that need not be coalesced.
 
     `Tensor._indices`, `Tensor._values`: seen in 2.11 to 2.13.  Raises TorchPrivateError: the
     public ones refuse a tensor that is not coalesced, and a coalesced copy is other memory.
@@ -364,7 +364,7 @@ def coo_parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
-    """The buffers of this module alone, those that are None and repeated ones as well.
+    """Return the buffers of this module alone, those that are None and repeated ones as well.
 
     `Module._buffers`: seen in 2.11 to 2.13.  Without it the public ones, which leave None out.
     """
@@ -388,7 +388,7 @@ def _set_own(module: nn.Module, among: str, name: str, value: object) -> None:
 
 
 def jagged_parts(tensor: Any) -> list[Tensor]:
-    """Values, offsets and lengths of a jagged tensor, those that it has.
+    """Return the values, offsets and lengths of a jagged tensor, those that it has.
 
     `NestedTensor._values` …: seen in 2.11 to 2.13.  Without them the public ones, of which
     `values()` fails for what inference_mode made.
@@ -401,7 +401,7 @@ def jagged_parts(tensor: Any) -> list[Tensor]:
 
 
 def own_modules(module: nn.Module) -> dict[str, nn.Module | None]:
-    """The modules right below, one that stands there twice under both names.
+    """Return the modules right below, one that stands there twice under both names.
 
     `Module._modules`: seen in 2.11 to 2.13.  Without it the public ones, each once.
     """
@@ -450,7 +450,7 @@ def set_own_parameter(module: nn.Module, name: str, value: nn.Parameter | None) 
 
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
-    """The parameters of this module alone; `Module._parameters`, as `own_buffers`."""
+    """Return the parameters of this module alone; `Module._parameters`, as `own_buffers`."""
     own = getattr(module, "_parameters", None)
     if own is not None:
         return dict(own)

@@ -121,7 +121,7 @@ def run(request: Request) -> StaticMetrics:
 
 
 def without_profiler(built: prepare.BuiltCase, count: int = STEPS) -> dict[str, float]:
-    """The step without the profiler.  Seconds.
+    """Return the seconds of the step without the profiler.
 
     whole_s: until the device is done; on an accelerator, of calls back to back, host_s to issue
     one and event_s of it between two events.
@@ -172,7 +172,7 @@ def steps_s(
 def traced(
     built: prepare.BuiltCase, ranges: Ranges, count: int = STEPS
 ) -> tuple[Any, list[Event], float]:
-    """The profiler, for its trace, what it saw, and the seconds of a step under it.
+    """Return the profiler, for its trace, what it saw, and the seconds of a step under it.
 
     These are of the same kind as those without it (`_without_profiler`): until the device is done.
     """
