@@ -213,7 +213,7 @@ class Runner:
         self._blocks = Blocks.of(self.plan.cases, self.shard)
 
     def measure(self) -> bool:
-        """Measure until it is enough.  Whether that was before the budget ended.
+        """Measure until it is enough.  Return whether that was before the budget ended.
 
         KeyboardInterrupt passes through; the journal then holds what was finished.
         """
@@ -521,7 +521,7 @@ class Runner:
     def _without_static_metrics(self) -> list[Case]:
         """Return the cases that ran but were not counted yet, the best block first.
 
-        Those of a resume as well: it may have ended before they were found.
+        A resumed run has such cases, too: it may have ended before they were counted.
         """
         return [
             case

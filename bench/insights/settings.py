@@ -82,7 +82,7 @@ class Contest:
     def preferred(self) -> tuple[SettingSpeedup, ...]:
         """The setting that wins at the most batch sizes, where it is faster; else empty.
 
-        Of two that win as often it is the one with the larger speedup.
+        If two win as often, it is the one with the larger speedup.
         """
         wins = Counter(one.setting for one in self.winners)
         if not wins:

@@ -71,7 +71,7 @@ class Table:
 def layer_table(run: Results, group: Group, device: str) -> Table | None:
     """Return the table at one setting and batch size.
 
-    Of the combinations with the most layers it has the setting nearest to plain, and then the
+    They are those with the most layers, then with the setting nearest to plain, then with the
     largest batch.
     """
     rows = [row for row in group.rows if row.device == device and row.phase in PHASES]

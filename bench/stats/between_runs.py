@@ -96,9 +96,9 @@ def default_part() -> Part:
 
 
 def from_row(row: Row, column: str) -> Between:
-    """Read it from a row of measurements.csv; rows of earlier versions have the default.
+    """Read the spread from a row of measurements.csv; rows of earlier versions have the default.
 
-    Of times as they were measured, also where the row's are at the usual level of the controls.
+    It is that of times as measured, even if the row's times are at the controls' usual level.
     """
     sd = getattr(row, f"{stem(column)}_between_ratio", None)
     return Between() if sd is None or row.earlier_runs is None else Between(sd, row.earlier_runs)

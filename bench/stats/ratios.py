@@ -1,7 +1,7 @@
 """Ratios of durations with their standard errors.  Pure functions of numbers.
 
-All intervals are Student's t on natural logarithms, since noise multiplies.  How often they cover
-the true ratio: docs/trust.md, "What an interval holds".
+All intervals are Student's t on natural logarithms, since noise multiplies.  Their coverage is
+in docs/trust.md, "What an interval holds".
 """
 
 import math

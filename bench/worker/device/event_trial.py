@@ -75,9 +75,9 @@ def doubt(
 def scans(device_name: str) -> Iterator[Callable[[], object]]:
     """Yield ever longer work that needs no library and hardly any memory.
 
-    A cumulative sum down few columns: each is one chain of additions, slow on any accelerator
-    (ATen/native/cuda/ScanUtils.cuh, tensor_kernel_scan_outer_dim).  Of whole numbers, since that
-    of floating ones is refused under `torch.use_deterministic_algorithms`.
+    It is a cumulative sum down few columns: each is one chain of additions, slow on any accelerator
+    (ATen/native/cuda/ScanUtils.cuh, tensor_kernel_scan_outer_dim).  The numbers are whole, since
+    `torch.use_deterministic_algorithms` refuses floating ones.
     """
     for rows in ROWS:
         table = torch.zeros(rows, COLUMNS, dtype=torch.int32, device=device_name)

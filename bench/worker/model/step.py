@@ -1,6 +1,6 @@
 """One real call of a case: an inference, or a whole training step with its phases.
 
-Not timed here: `bench.worker.timing` calls a step and passes it a mark to set between two phases.
+`bench.worker.timing` times a step: it calls it and passes a mark to set between two phases.
 """
 
 import contextlib
