@@ -53,6 +53,17 @@ def error_line(error: BaseException, most: int) -> str:
     return shortened_line(str(error), most)
 
 
+def typed_error(error: BaseException, most: int) -> str:
+    """Return `ValueError: its text` on one line, the text of at most `most` characters."""
+    text = error_line(error, most)
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's text, or its type if it has no text."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
+
+
 def short_words(text: str, most: int) -> str:
     """Shorten each word of a sentence to `most` characters."""
     return re.sub(rf"\S{{{most + 1},}}", lambda found: shortened(found[0], most), text)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
-from bench.core.text import shortened_line
+from bench.core.text import first_line, shortened_line
 from bench.fleet import launcher
 from bench.fleet.cluster import Answer, Lost, Node
 
@@ -86,8 +86,7 @@ class RayCluster:
         try:
             return Answer(str(self._ray.get(handle)))
         except self._ray.exceptions.RayError as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return Lost(shortened_line(f"{type(error).__name__}: {first}", 300))
+            return Lost(shortened_line(f"{type(error).__name__}: {first_line(error)}", 300))
 
 
 @contextlib.contextmanager
@@ -102,8 +101,7 @@ def connected(address: str, folder: Path) -> Iterator[RayCluster]:
             logging_level=logging.ERROR,
         )
     except Exception as error:  # Ray raises many kinds, also ones of its own dependencies
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RayError(f"--address {address}: no cluster of Ray: {first}") from None
+        raise RayError(f"--address {address}: no cluster of Ray: {first_line(error)}") from None
     try:
         yield RayCluster(ray)
     finally:

@@ -83,7 +83,6 @@ def build(
     figures = _figures(runs)
     pictures, plots_note = _pictures(figures, runs)
     cases = _wholes(rows)
-    inside, not_inside = layer_tables.sections([(run_tables.name(r), r) for r in runs], profiles)
     columns = table_rows.columns(several=several)
     headline = f"{past.headline}." if past and past.claims else headlines.of_runs(runs)
     page_findings = findings.of_runs(
@@ -106,9 +105,7 @@ def build(
         "past": past,
         "past_note": past_note,
         "why": why.sections(explanations),
-        "inside": inside,
-        "inside_head": layer_tables.HEAD,
-        "inside_notes": not_inside,
+        **_layers_inside(runs, profiles),
         "plots": pictures,
         "plots_note": plots_note,
         "failures": _failures(cases),
@@ -124,6 +121,12 @@ def build(
     claims = () if past is None else tuple(one.text for one in past.claims)
     words = (headline, *claims, *(one.text for one in page_findings.first))
     return Page(html, figures, words[:MOST_WORDS], shown is rows)
+
+
+def _layers_inside(runs: Sequence[Results], profiles: Sequence[Profiled]) -> dict[str, Any]:
+    named = [(run_tables.name(run), run) for run in runs]
+    inside, notes = layer_tables.sections(named, profiles)
+    return {"inside": inside, "inside_head": layer_tables.HEAD, "inside_notes": notes}
 
 
 def _speedups(runs: Sequence[Results]) -> dict[str, Any]:

@@ -22,7 +22,7 @@ from torch.nn.parameter import is_lazy
 
 from bench import start
 from bench.core.subject import SHIPPED, SubjectRef, parse
-from bench.core.text import error_line
+from bench.core.text import typed_error
 from bench.host import probed
 from bench.host.environment import cpu_model, digest, has_bfloat16
 from bench.worker.device import cuda, nvidia
@@ -193,8 +193,7 @@ def subject(whole: str, want_layers: bool, given: str | None) -> probed.SubjectF
         need_gradients(module, (args, kwargs))
         seen, others = layers.list_layers(module, args, kwargs)
     except Exception as error:  # whatever a forward raises, in one line
-        text = error_line(error, 300)
-        return dataclasses.replace(found, layers_error=f"{type(error).__name__}: {text}")
+        return dataclasses.replace(found, layers_error=typed_error(error, 300))
     return dataclasses.replace(
         found, layers=tuple(map(_layer, seen)), modules=tuple(map(_layer, others))
     )

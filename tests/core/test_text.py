@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.text import command, error_line, number_of, printable, shortened_line
+from bench.core.text import (
+    command,
+    error_line,
+    first_line,
+    number_of,
+    printable,
+    shortened_line,
+    typed_error,
+)
 
 HOSTILE = (
     "run",
@@ -63,3 +71,15 @@ def test_an_error_is_shortened_between_words(most: int, shown: str) -> None:
 
 def test_a_word_that_is_too_long_is_cut() -> None:
     assert shortened_line("x" * 100, 12) == "xxxxxx … xxx"
+
+
+@pytest.mark.parametrize(
+    ("error", "typed", "first"),
+    [
+        (ValueError("no key\n  a"), "ValueError: no key a", "no key"),
+        (KeyError(), "KeyError", "KeyError"),
+    ],
+)
+def test_an_error_is_named_by_its_type(error: Exception, typed: str, first: str) -> None:
+    assert typed_error(error, 60) == typed
+    assert first_line(error) == first

@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from bench.core.text import first_line
 from bench.worker.device import event_trial
 from bench.worker.timing.stopwatch import Event, TimedDevice, wall_clock
 
@@ -88,7 +89,7 @@ def open_device(name: str) -> Device:
         torch.empty(1, device=torch.device(asked.type, index))
         torch.accelerator.synchronize(index)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = _first_line(error)
+        why = first_line(error)
         raise DeviceError(f"device {name!r} cannot be waited for ({why}); {there_is}") from error
     return _tried(Accelerator(asked.type, index, has_events=True))
 
@@ -132,10 +133,6 @@ def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
         return None
     kept = stats.get("reserved_bytes.all.current", 0) - stats.get("allocated_bytes.all.current", 0)
     return float(free + kept) / total if total else None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
 
 
 def _name(type_: str, index: int) -> str:
@@ -209,7 +206,7 @@ class Accelerator:
             self._accelerator.reset_peak_memory_stats(self._index)
         except (RuntimeError, NotImplementedError) as error:
             # The peak is one since the start: not what was asked for.
-            self.memory_doubt = _first_line(error)
+            self.memory_doubt = first_line(error)
 
     def peak_bytes(self) -> int | None:
         return self._peak("allocated_bytes.all.peak")
@@ -233,7 +230,7 @@ class Accelerator:
         try:
             stats: Mapping[str, int] = self._accelerator.memory_stats(self._index)
         except (RuntimeError, NotImplementedError) as error:
-            self.memory_doubt = _first_line(error)
+            self.memory_doubt = first_line(error)
             return None
         return stats.get(counter) or None
 

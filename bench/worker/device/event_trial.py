@@ -15,7 +15,7 @@ from itertools import pairwise
 
 import torch
 
-from bench.core.text import shortened_line
+from bench.core.text import typed_error
 from bench.worker.timing.stopwatch import TimedDevice, wall_clock
 
 ROWS = tuple(2**power for power in range(8, 21, 2))  # of the scanned table, until it takes long
@@ -69,7 +69,7 @@ def doubt(
                 break
         return said
     except Exception as error:  # whatever a backend without events raises
-        return shortened_line(f"they raise {type(error).__name__}: {error}", 200)
+        return f"they raise {typed_error(error, 200)}"
 
 
 def scans(device_name: str) -> Iterator[Callable[[], object]]:

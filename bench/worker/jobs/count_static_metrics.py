@@ -11,7 +11,7 @@ from torch import nn
 
 from bench.core.records import Case
 from bench.core.subject import parse
-from bench.core.text import error_line
+from bench.core.text import error_line, typed_error
 from bench.host import rapl
 from bench.worker.checks import layout_changes
 from bench.worker.device import energy, nvidia
@@ -92,8 +92,7 @@ def _warm_up(step: Step) -> str | None:
 
 
 def _error_text(error: Exception) -> str:
-    text = error_line(error, 300)
-    return text if isinstance(error, MetricError) else f"{type(error).__name__}: {text}"
+    return (error_line if isinstance(error, MetricError) else typed_error)(error, 300)
 
 
 def _need_open_weights(module: nn.Module) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bench.core.text import error_line
+from bench.core.text import typed_error
 from bench.worker.model import growth, inplace, pieces, pytree, twins
 
 # Room for prepared inputs of a layer that writes to its input; if it is full, a sample has fewer
@@ -147,7 +147,7 @@ class StepInputs:
         try:
             given = self._restored(empty)
         except Exception as error:  # an object of the subject may raise anything
-            problem = f"{type(error).__name__}: {error_line(error, 120)}"
+            problem = typed_error(error, 120)
             self._all_copied = False
             given = self._tensors_alone(empty)
             uncopied = growth.Fingerprint.of(self._given)
