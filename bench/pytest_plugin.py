@@ -244,7 +244,7 @@ def make_case(subject: str, settings: dict[str, object]) -> "Case":
 
     unknown = sorted(set(settings) - set(BY_NAME))
     if unknown:
-        raise BenchCaseError(f"{unknown[0]!r} is no setting; choose from {', '.join(BY_NAME)}")
+        raise BenchCaseError(f"{unknown[0]!r} is not a setting; choose from {', '.join(BY_NAME)}")
     for name in (one.name for one in AXES if one.at_start):  # `bench run` gives each case its own
         if settings.get(name, "off") != "off":
             raise BenchCaseError(f"{name} needs a process of its own: use `bench run --{name}`")

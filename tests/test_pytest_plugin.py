@@ -157,7 +157,7 @@ def test_what_needs_a_process_of_its_own_is_refused(name: str) -> None:
 
 
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(BenchCaseError, match="'size' is no setting; choose from mode, batch"):
+    with pytest.raises(BenchCaseError, match="'size' is not a setting; choose from mode, batch"):
         make_case("convnet", {"size": 3})
 
 

@@ -32,7 +32,7 @@ def run(asked: Asked) -> int:
     ab_plan.refuse_pairs(asked.pairs)
     asked, stored = ab_directory.stored(asked) if asked.resume else (asked, None)
     if not 0 < asked.threshold < 1:
-        raise AbError(f"--threshold {asked.threshold}: is no slowdown; write e.g. 0.05 for 5 %")
+        raise AbError(f"--threshold {asked.threshold}: is not a slowdown; write e.g. 0.05 for 5 %")
     if asked.a is None or asked.b is None:
         raise AbError("two sides are needed: bench ab A B, e.g. bench ab main .")
     a, b = variants.parse(asked.a, asked.b)

@@ -99,8 +99,8 @@ def _begun(asked: Asked, versions: Mapping[str, str], git: Mapping[str, Any]) ->
         stored = directories.reopen(asked.resume)
         if stored["versions"] != versions or stored["git"] != git:
             raise FleetError(
-                f"--resume {asked.resume}: the code or a version has changed since it began; begin "
-                "anew"
+                f"--resume {asked.resume}: the code or a version has changed since it began; "
+                "start a new fleet run"
             )
         return _Begun(asked.resume, stored["asked"], int(stored["units"]))
     units = measure.config_of(asked.run).run.replicates

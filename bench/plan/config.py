@@ -271,7 +271,7 @@ def _read(path: Path, source: str) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{source}: is no UTF-8 text, so no TOML") from None
+        raise ConfigError(f"{source}: is not UTF-8 text, so it is not valid TOML") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{source}: is not valid TOML: {error}") from None
     except RecursionError:

@@ -383,7 +383,7 @@ def lasting(fitted: Fitted) -> list[Step]:
     return [step for number, step in enumerate(fitted.steps) if number not in gone]
 
 
-def significant(ps: Sequence[float], share: float = FALSE_SHARE) -> float:
+def significant(ps: Sequence[float]) -> float:
     """Return the largest p that is significant among all judged series (Benjamini & Hochberg 1995).
 
     0 if none is.
@@ -391,4 +391,4 @@ def significant(ps: Sequence[float], share: float = FALSE_SHARE) -> float:
     if not ps:
         return 0.0
     adjusted = stats.false_discovery_control(ps)
-    return max((p for p, own in zip(ps, adjusted, strict=True) if own <= share), default=0.0)
+    return max((p for p, own in zip(ps, adjusted, strict=True) if own <= FALSE_SHARE), default=0.0)

@@ -43,7 +43,9 @@ class Choice:
             if name not in SEARCHED:
                 near = did_you_mean(name, SEARCHED)
                 known = ", ".join(SEARCHED)
-                raise SpaceError(f"--only {name}: is no axis of a search; there are {known}{near}")
+                raise SpaceError(
+                    f"--only {name}: is not an axis of a search; expected one of {known}{near}"
+                )
         values: dict[str, str] = {}
         for text in fixed:
             name, equals, value = text.partition("=")

@@ -239,8 +239,8 @@ def test_a_report_whose_changed_part_alone_is_large_stays_under_60_kb() -> None:
     [
         (Asked(), "two sides are needed"),
         (Asked(a="amp=off"), "two sides are needed"),
-        (Asked(a="amp=off", b="amp=off", threshold=0.0), "--threshold 0.0: is no slowdown"),
-        (Asked(a="amp=off", b="amp=off", threshold=5.0), "--threshold 5.0: is no slowdown"),
+        (Asked(a="amp=off", b="amp=off", threshold=0.0), "--threshold 0.0: is not a slowdown"),
+        (Asked(a="amp=off", b="amp=off", threshold=5.0), "--threshold 5.0: is not a slowdown"),
         (Asked(a="a", b="b", resume=Path("x")), "--resume x: a resume keeps"),
         (Asked(resume=Path("nowhere")), "--resume nowhere: is not a comparison"),
     ],

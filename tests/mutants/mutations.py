@@ -904,8 +904,8 @@ MUTATIONS = (
     Mutation(
         "steps are not corrected for the number of series",
         "bench/stats/steps.py",
-        "if own <= share",
-        "if p <= share",
+        "if own <= FALSE_SHARE",
+        "if p <= FALSE_SHARE",
         STEPS,
     ),
     Mutation(

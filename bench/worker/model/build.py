@@ -115,7 +115,7 @@ def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
         hint = _hidden(ref) or near.callables(module, ref.callable)
         raise SubjectError(f"{shown}: {ref.module} has no callable {ref.callable!r}{hint}")
     if isinstance(made, nn.Module):
-        raise SubjectError(f"{shown}: is a network already; leave its parentheses away")
+        raise SubjectError(f"{shown}: is a network already; remove its parentheses")
     seed_all(SEED)
     try:
         result = made(*ref.args, **ref.kwargs)
