@@ -54,7 +54,7 @@ def runner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest
 
 
 def stored(folder: Path) -> dict[str, Any]:
-    """What --benchmark-json left, by test."""
+    """Return the entries of --benchmark-json by test."""
     entries = json.loads((folder / "out.json").read_text())["benchmarks"]
     return {entry["name"]: entry for entry in entries}
 

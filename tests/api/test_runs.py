@@ -141,7 +141,7 @@ def test_settings_are_those_of_the_command(monkeypatch: pytest.MonkeyPatch, path
 
 
 def asked_by(monkeypatch: pytest.MonkeyPatch, path: Path, *given: Any, **more: Any) -> Any:
-    """What `bench.run` asks the command for."""
+    """Return the request of `bench.run` to the command."""
     seen: list[run.Asked] = []
 
     def measured(asked: run.Asked, _console: Any) -> run.Ran:

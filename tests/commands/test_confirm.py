@@ -1,4 +1,4 @@
-"""How `bench history --confirm` goes through the findings, with a comparison that is made up."""
+"""The way of `bench history --confirm` through the findings, with a made-up comparison."""
 
 from pathlib import Path
 

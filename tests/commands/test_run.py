@@ -1,4 +1,4 @@
-"""What `bench run` and `bench ab` say at their end, and what a second run into a directory does."""
+"""The last lines of `bench run` and `bench ab`, and a second run into a directory."""
 
 import dataclasses
 import errno

@@ -1,4 +1,4 @@
-"""What a shard of `bench run` is, and what `bench merge` says."""
+"""The shards of `bench run`, and the messages of `bench merge`."""
 
 from pathlib import Path
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a child left, and what its end says, become a record; a full disk becomes none."""
+"""A child's files and its end become a record; a full disk becomes none."""
 
 import dataclasses
 import errno

@@ -1,4 +1,4 @@
-"""What must not survive: one line of the timer broken at a time, and the tests that turn red."""
+"""Mutations that must not survive: one line broken at a time, and the tests that must fail."""
 
 from dataclasses import dataclass
 

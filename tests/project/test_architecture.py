@@ -1,4 +1,4 @@
-"""Which package may import which, and which packages own which library."""
+"""The packages that may import each other, and the owners of the libraries."""
 
 import ast
 import sys
@@ -290,7 +290,7 @@ UNDOCUMENTED = {"activity_type", "experimental_event_tree", "kineto_results"}
 
 
 def _private_names(tree: ast.AST) -> Iterator[str]:
-    """What code takes from torch's objects and modules and torch does not promise to keep."""
+    """Yield the names that code takes from torch and that torch does not promise to keep."""
     own = {
         node.attr
         for node in ast.walk(tree)
