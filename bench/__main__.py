@@ -12,6 +12,7 @@ from typer.main import get_command
 from bench.cli import INTERRUPTED, WRONG_USE, app, failed
 from bench.core import wrong_use
 from bench.core.errors import refused
+from bench.core.exit_codes import INTERRUPTED, WRONG_USE
 from bench.terminal.streams import steady
 
 COMMAND = get_command(app)

@@ -8,12 +8,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Annotated, NoReturn
+from typing import Annotated, NoReturn, ParamSpec
 
 import typer
 
 from bench import flags
+from bench.core.exit_codes import INTERRUPTED, OK, WRONG_USE
 
+P = ParamSpec("P")
 BEGAN_S = time.monotonic()  # before what a command imports
 
 app = typer.Typer(
@@ -99,40 +101,36 @@ def run_command(
     The flags from --mode on are axes. Each replaces the values of that axis in the sweep and can be
     repeated: --batch 1 --batch 8. A default holds if no flag and no TOML file sets the axis.
 
-    In the TOML file, on = "cpu" or on = "accelerators" in a [[sweep]] limits it to devices of that
-    sort. In [run], budget_s is the time without accelerators, and accelerator_budget_s is added for
-    each accelerator that is measured.
+    In the TOML file, on = "cpu" or "accelerators" limits a [[sweep]] to such devices. In [run],
+    budget_s is the time without accelerators; accelerator_budget_s is added for each accelerator.
     """
     from bench.commands import run
 
-    _end(
-        lambda: run.run(
-            run.Asked(
-                config=config,
-                axes=axes,
-                subjects=(*(subjects or ()), *(subject or ())),
-                cases=tuple(case or ()),
-                options={
-                    "replicates": replicates,
-                    "precision": precision,
-                    "budget_s": budget,
-                    "timeout_s": timeout,
-                    "isolation": isolation,
-                    "parallel_devices": parallel_devices or None,
-                    "seed": seed,
-                    "weights": weights,
-                },
-                quick=quick,
-                name=name,
-                out=out,
-                resume=resume,
-                shard=shard,
-                list_only=list_,
-                fresh_peaks=fresh_peaks,
-                began_s=BEGAN_S,
-            )
-        )
+    asked = run.Asked(
+        config=config,
+        axes=axes,
+        subjects=(*(subjects or ()), *(subject or ())),
+        cases=tuple(case or ()),
+        options={
+            "replicates": replicates,
+            "precision": precision,
+            "budget_s": budget,
+            "timeout_s": timeout,
+            "isolation": isolation,
+            "parallel_devices": parallel_devices or None,
+            "seed": seed,
+            "weights": weights,
+        },
+        quick=quick,
+        name=name,
+        out=out,
+        resume=resume,
+        shard=shard,
+        list_only=list_,
+        fresh_peaks=fresh_peaks,
+        began_s=BEGAN_S,
     )
+    _end(run.run, asked)
 
 
 @app.command()
@@ -149,7 +147,7 @@ def merge(
     """
     from bench.commands import merge
 
-    _end(lambda: merge.run(shards, out))
+    _end(merge.run, shards, out)
 
 
 @app.command()
@@ -181,30 +179,27 @@ def fleet(
     """
     from bench.commands import fleet, run
 
-    _end(
-        lambda: fleet.run(
-            fleet.Asked(
-                run=run.Asked(
-                    config=config,
-                    axes=axes,
-                    subjects=(*(subjects or ()), *(subject or ())),
-                    cases=tuple(case or ()),
-                    options={
-                        "replicates": replicates,
-                        "budget_s": budget,
-                        "timeout_s": timeout,
-                        "seed": seed,
-                        "weights": weights,
-                    },
-                    quick=quick,
-                    name=name,
-                ),
-                address=address,
-                out=out,
-                resume=resume,
-            )
-        )
+    asked = fleet.Asked(
+        run=run.Asked(
+            config=config,
+            axes=axes,
+            subjects=(*(subjects or ()), *(subject or ())),
+            cases=tuple(case or ()),
+            options={
+                "replicates": replicates,
+                "budget_s": budget,
+                "timeout_s": timeout,
+                "seed": seed,
+                "weights": weights,
+            },
+            quick=quick,
+            name=name,
+        ),
+        address=address,
+        out=out,
+        resume=resume,
     )
+    _end(fleet.run, asked)
 
 
 @app.command()
@@ -222,7 +217,7 @@ def compare(
     """
     from bench.commands import check
 
-    _end(lambda: check.compare(run, run2, by))
+    _end(check.compare, run, run2, by)
 
 
 @app.command()
@@ -240,7 +235,7 @@ def check(
     """
     from bench.commands import check
 
-    _end(lambda: check.check(run, baseline, threshold, strict=strict))
+    _end(check.check, run, baseline, threshold, strict=strict)
 
 
 @app.command()
@@ -276,30 +271,27 @@ def ab(
     from bench.commands import ab
     from bench.commands import count as counting
 
-    _end(
-        lambda: (counting.run if count else ab.run)(
-            Asked(
-                a=a,
-                b=b,
-                config=config,
-                axes=axes,
-                subjects=tuple(subject or ()),
-                threshold=0.05 if threshold is None else threshold,
-                own_threshold=threshold is not None,
-                options={
-                    "budget_s": budget,
-                    "timeout_s": timeout,
-                    "seed": seed,
-                    "weights": weights,
-                },
-                strict=strict,
-                out=out,
-                resume=resume,
-                pairs=pairs,
-                explain=explain,
-            )
-        )
+    asked = Asked(
+        a=a,
+        b=b,
+        config=config,
+        axes=axes,
+        subjects=tuple(subject or ()),
+        threshold=0.05 if threshold is None else threshold,
+        own_threshold=threshold is not None,
+        options={
+            "budget_s": budget,
+            "timeout_s": timeout,
+            "seed": seed,
+            "weights": weights,
+        },
+        strict=strict,
+        out=out,
+        resume=resume,
+        pairs=pairs,
+        explain=explain,
     )
+    _end(counting.run if count else ab.run, asked)
 
 
 @app.command()
@@ -331,23 +323,20 @@ def bisect(
     from bench.bisect.search import MOST_PAIRS
     from bench.commands import bisect
 
-    _end(
-        lambda: bisect.run(
-            bisect.Wanted(
-                good=good,
-                bad=bad,
-                case=case,
-                phase=phase,
-                config=config,
-                axes=axes,
-                subjects=tuple(subject or ()),
-                options={"budget_s": budget, "timeout_s": timeout, "weights": weights},
-                most_pairs=MOST_PAIRS if pairs is None else pairs,
-                out=out,
-                resume=resume,
-            )
-        )
+    wanted = bisect.Wanted(
+        good=good,
+        bad=bad,
+        case=case,
+        phase=phase,
+        config=config,
+        axes=axes,
+        subjects=tuple(subject or ()),
+        options={"budget_s": budget, "timeout_s": timeout, "weights": weights},
+        most_pairs=MOST_PAIRS if pairs is None else pairs,
+        out=out,
+        resume=resume,
     )
+    _end(bisect.run, wanted)
 
 
 @app.command()
@@ -381,43 +370,36 @@ def tune(
     Exit codes: 0 a setting was found, 1 with --verify: it is wrong or not better here, 2 wrong use,
     4 no setting gave a right result or was checked in time.
     """
-    from bench.commands import tune
+    from bench.commands import tune, tune_verify
 
+    named = [*(subjects or ()), *([subject] if subject else [])]
+    given = {"mode": mode, "batch": batch, "input": input_, "device": device}
     if resume is not None:
-        others = (subjects, subject, weights, mode, batch, input_, device, max_error, max_memory)
-        if any(others) or only or fix or verify or out or (objective, budget) != ("latency", 300.0):
-            raise typer.BadParameter(
-                "--resume goes on with what that search was; give no other flag"
-            )
+        others = (*named, *given.values(), weights, max_error, max_memory, only, fix, verify, out)
+        if any(others) or (objective, budget) != ("latency", 300.0):
+            raise typer.BadParameter("--resume continues a search as it began; give no other flag")
         _end(tune.resume, resume)
     if verify is not None:
-        from bench.commands import tune_verify
-
-        if subjects or subject:
+        if named:
             raise typer.BadParameter("--verify names its subject in the TOML file; give no other")
         _end(tune_verify.run, verify, budget, timeout)
-    given = {"mode": mode, "batch": batch, "input": input_, "device": device}
-    named = [*(subjects or ()), *([subject] if subject else [])]
     if len(named) > 1:
         raise typer.BadParameter(f"one search is for one subject; {len(named)} are given")
-    _end(
-        lambda: tune.run(
-            tune.Asked(
-                subject=named[0] if named else "convnet",
-                axes={name: (value,) for name, value in given.items() if value is not None},
-                objective=objective,
-                max_error=max_error,
-                max_memory=max_memory,
-                budget_s=budget,
-                only=tuple(only or ()),
-                fix=tuple(fix or ()),
-                weights=weights,
-                timeout_s=timeout,
-                seed=seed,
-                out=out,
-            )
-        )
+    asked = tune.Asked(
+        subject=named[0] if named else "convnet",
+        axes={name: (value,) for name, value in given.items() if value is not None},
+        objective=objective,
+        max_error=max_error,
+        max_memory=max_memory,
+        budget_s=budget,
+        only=tuple(only or ()),
+        fix=tuple(fix or ()),
+        weights=weights,
+        timeout_s=timeout,
+        seed=seed,
+        out=out,
     )
+    _end(tune.run, asked)
 
 
 @app.command()
@@ -432,7 +414,7 @@ def report(
     """
     from bench.commands import report
 
-    _end(lambda: report.report(runs, out))
+    _end(report.report, runs, out)
 
 
 @app.command()
@@ -456,19 +438,16 @@ def history(
     """
     from bench.commands import history
 
-    _end(
-        lambda: history.run(
-            history.Asked(
-                runs=tuple(runs or ()),
-                cases=tuple(case or ()),
-                branch=branch,
-                threshold=threshold,
-                strict=strict,
-                confirm=confirm,
-                budget_s=budget,
-            )
-        )
+    asked = history.Asked(
+        runs=tuple(runs or ()),
+        cases=tuple(case or ()),
+        branch=branch,
+        threshold=threshold,
+        strict=strict,
+        confirm=confirm,
+        budget_s=budget,
     )
+    _end(history.run, asked)
 
 
 @app.command()
@@ -484,7 +463,7 @@ def bless(
     """
     from bench.commands import bless
 
-    _end(lambda: bless.run(bless.Asked(cases=tuple(cases), why=why, at=at)))
+    _end(bless.run, bless.Asked(cases=tuple(cases), why=why, at=at))
 
 
 @app.command()
@@ -514,27 +493,24 @@ def backfill(
     """
     from bench.commands import backfill
 
-    _end(
-        lambda: backfill.run(
-            backfill.Asked(
-                range=commits,
-                every=every,
-                config=config,
-                axes=axes,
-                subjects=tuple(subject or ()),
-                options={
-                    "replicates": replicates,
-                    "budget_s": budget,
-                    "timeout_s": timeout,
-                    "weights": weights,
-                },
-                quick=quick,
-                out=out,
-                retry=retry,
-                list_only=list_,
-            )
-        )
+    asked = backfill.Asked(
+        range=commits,
+        every=every,
+        config=config,
+        axes=axes,
+        subjects=tuple(subject or ()),
+        options={
+            "replicates": replicates,
+            "budget_s": budget,
+            "timeout_s": timeout,
+            "weights": weights,
+        },
+        quick=quick,
+        out=out,
+        retry=retry,
+        list_only=list_,
     )
+    _end(backfill.run, asked)
 
 
 @app.command()
@@ -546,7 +522,7 @@ def export(
     """Write the results of a run as a file for another tool."""
     from bench.commands import export
 
-    _end(lambda: export.run(run, to, out))
+    _end(export.run, run, to, out)
 
 
 @app.command()
@@ -590,20 +566,17 @@ def profile(
             options={"timeout_s": timeout, "weights": weights},
             out=out,
         )
-        _end(lambda: profile_pair.run(pair, rounds))
-    _end(
-        lambda: profile.run(
-            profile.Asked(
-                config=config,
-                axes=axes,
-                subjects=tuple(subject or ()),
-                timeout_s=timeout,
-                weights=weights,
-                out=out,
-                rounds=rounds,
-            )
-        )
+        _end(profile_pair.run, pair, rounds)
+    asked = profile.Asked(
+        config=config,
+        axes=axes,
+        subjects=tuple(subject or ()),
+        timeout_s=timeout,
+        weights=weights,
+        out=out,
+        rounds=rounds,
     )
+    _end(profile.run, asked)
 
 
 @app.command()
@@ -618,7 +591,7 @@ def selftest(
     """
     from bench.selftest import command
 
-    _end(lambda: command.run(quick=quick))
+    _end(command.run, quick=quick)
 
 
 @app.command()
@@ -632,7 +605,7 @@ def init(
     from bench.commands import init
     from bench.plan.config import LOCAL
 
-    _end(lambda: init.run(init.Asked(subject=subject, input=input_, out=out or LOCAL, force=force)))
+    _end(init.run, init.Asked(subject=subject, input=input_, out=out or LOCAL, force=force))
 
 
 @app.command()
@@ -670,7 +643,7 @@ def _end(command: Callable[..., int], *arguments: object) -> NoReturn:
         if signal.getsignal(number := getattr(signal, ending)) == signal.SIG_DFL:
             signal.signal(number, signal.default_int_handler)
     try:
-        code = command(*arguments)
+        code = command(*arguments, **named)
     except UserError as error:
         print(f"bench: {one_line(error)}", file=sys.stderr)
         code = WRONG_USE

@@ -71,7 +71,7 @@ def with_axis_flags(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def _values_of(axis: Axis) -> tuple[str, ...]:
-    """The values that a shell can offer; those that an axis lists, or has by name."""
+    """Return the values that a shell can offer; those that an axis lists, or has by name."""
     if axis.name == "device":
         return ("auto", "cpu", "cuda:0", "mps", "xpu:0")
     return axis.values or tuple(filter(None, [axis.default]))
@@ -87,7 +87,7 @@ def _completing(words: Sequence[str]) -> Callable[[str], list[str]]:
 
 
 def _axis_help(axis: Axis) -> str:
-    """The effect of the axis, its values and its default."""
+    """Return the effect of the axis, its values and its default."""
     values = f"one of {', '.join(axis.values)}" if axis.values else ""
     default = f"default: {axis.default}" if axis.default else ""
     notes = "; ".join(filter(None, (values, default)))

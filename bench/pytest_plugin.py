@@ -189,7 +189,7 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
 
 
 def _accelerators(device: "Device") -> dict[str, str]:
-    """The device with the name that its driver reports; nothing for a CPU."""
+    """Return the device with the name that its driver reports; nothing for a CPU."""
     import torch
 
     if device.type != "cuda":
@@ -198,7 +198,7 @@ def _accelerators(device: "Device") -> dict[str, str]:
 
 
 def _marked(request: pytest.FixtureRequest) -> int:
-    """Number of tests of this pytest whose slowdown is decided."""
+    """Return the number of tests of this pytest whose slowdown is decided."""
     return max(1, request.config.stash.get(MARKED, 1))
 
 
@@ -236,7 +236,7 @@ class CallableStep:
 
 
 def make_case(subject: str, settings: dict[str, object]) -> "Case":
-    """A case from settings by axis name.  Raises BenchCaseError, axes.AxisError."""
+    """Return a case from settings by axis name.  Raises BenchCaseError, axes.AxisError."""
     with start.own_names():
         from bench.core.axes import AXES, BY_NAME, MAX_BATCH
         from bench.core.records import Case
@@ -244,7 +244,7 @@ def make_case(subject: str, settings: dict[str, object]) -> "Case":
 
     unknown = sorted(set(settings) - set(BY_NAME))
     if unknown:
-        raise BenchCaseError(f"{unknown[0]!r} is no setting; choose from {', '.join(BY_NAME)}")
+        raise BenchCaseError(f"{unknown[0]!r} is not a setting; choose from {', '.join(BY_NAME)}")
     for name in (one.name for one in AXES if one.at_start):  # `bench run` gives each case its own
         if settings.get(name, "off") != "off":
             raise BenchCaseError(f"{name} needs a process of its own: use `bench run --{name}`")
@@ -272,7 +272,7 @@ def make_case(subject: str, settings: dict[str, object]) -> "Case":
 
 @contextlib.contextmanager
 def _settings(case: "Case") -> Iterator[None]:
-    """The case's settings, and afterwards those of the test's process again."""
+    """Apply the case's settings inside the block, and restore those of the test's process."""
     with start.own_names():
         from bench.worker.checks import state
         from bench.worker.device import settings
@@ -284,7 +284,7 @@ def _settings(case: "Case") -> Iterator[None]:
 
 @contextlib.contextmanager
 def _random_state() -> Iterator[None]:
-    """Afterwards torch, Python and numpy draw on as if nothing had been drawn or seeded here."""
+    """Restore the random state of torch, Python and numpy after the block."""
     import torch
 
     from bench.worker.model import random_state

@@ -22,7 +22,7 @@ def _is_here(part: str) -> bool:
 
 
 def _standard() -> list[int]:
-    """The positions of the standard library in the import path."""
+    """Return the positions of the standard library in the import path."""
     library = os.path.dirname(os.__file__)
     archive = f"python{sys.version_info[0]}{sys.version_info[1]}.zip"
     return [
@@ -39,7 +39,7 @@ def remove_current_directory() -> None:
 
 
 def without_current_directory(given: str) -> str:
-    """PYTHONPATH without the current directory, which has its own place behind."""
+    """Return PYTHONPATH without the current directory, which is added at a later place."""
     return os.pathsep.join(part for part in given.split(os.pathsep) if not _is_here(part))
 
 
@@ -72,7 +72,7 @@ def _spec_of_own(name: str, folder: str) -> ModuleSpec | None:
 
 
 def is_own(module: ModuleType) -> bool:
-    """Whether it is of this suite or the shipped network, and not a user's of the same name."""
+    """Return whether a module is the suite's or the shipped network, not a user's namesake."""
     file = getattr(module, "__file__", None)
     root = os.path.dirname(SUITE)
     folders = [os.path.join(root, one) + os.sep for one in OWN]
@@ -134,7 +134,7 @@ def subject_folders() -> list[str]:
 
 
 def roots() -> tuple[str, str]:
-    """The current directory, and the top of its repository; the same where it has none."""
+    """Return the current directory, and the top of its repository; the same where it has none."""
     here = os.getcwd()
     top = here
     while not os.path.exists(os.path.join(top, ".git")):
@@ -168,7 +168,7 @@ def _keep_installed(folders: Sequence[str]) -> None:
 
 
 def _needed_and_here(folders: Sequence[str]) -> list[str]:
-    """Names of modules in `folders` that are installed as well, and needed by torch or here."""
+    """Return names of modules in `folders` that are also installed and needed by torch or here."""
     here = set()
     for folder in folders:
         with contextlib.suppress(OSError):
@@ -185,7 +185,7 @@ def _needed_and_here(folders: Sequence[str]) -> list[str]:
 
 
 def _needed() -> frozenset[str]:
-    """The modules at the top of torch, of this suite, and of all that they require."""
+    """Return the modules at the top of torch, of this suite, and of all that they require."""
     from importlib import metadata
 
     left, seen = list(ROOTS), set[str]()
@@ -273,12 +273,12 @@ class KeptFinder:
         return kept[spec.name]
 
     def exec_module(self, module: ModuleType) -> None:
-        """It was executed."""
+        """Do nothing, because the module was executed before."""
 
 
 @contextlib.contextmanager
 def own_names() -> Iterator[None]:
-    """Meanwhile `bench` and `convnet` are this project's; afterwards what the user's path says.
+    """Make `bench` and `convnet` mean this project's modules inside the block.
 
     For pytest, which runs in the process of the user's tests.  The current directory and the
     tests' folder, which may come first there, stand behind the standard library meanwhile.
@@ -312,7 +312,7 @@ def own_names() -> Iterator[None]:
 def main() -> None:
     """Run the `main` of a module of the suite: its name, and what it is given."""
     first = min(_standard(), default=0)
-    # Of PYTHONPATH, and of an older Python the folder of this file.
+    # The entries of PYTHONPATH; an older Python adds the folder of this file.
     before = [part for part in sys.path[:first] if os.path.realpath(part) != SUITE]
     del sys.path[:first]
     behind = max(_standard(), default=-1) + 1

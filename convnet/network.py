@@ -8,14 +8,14 @@ from torch import Tensor, nn
 
 from convnet.geometry import Convolution, GeometryError, pooled_size
 
-CONV1 = Convolution(in_channels=3, out_channels=32, kernel=8, stride=4)
-CONV2 = Convolution(in_channels=32, out_channels=64, kernel=7, stride=2)
+CONV1 = Convolution(out_channels=32, kernel=8, stride=4)
+CONV2 = Convolution(out_channels=64, kernel=7, stride=2)
 POOL = 2
 SEED = 0
 
 
 def feature_size(image_size: int) -> int:
-    """Side of the map that reaches the classifier: 224 → 5.  Raises GeometryError."""
+    """Return the side of the map that reaches the classifier: 224 → 5.  Raises GeometryError."""
     size = CONV1.output(image_size)
     size = pooled_size(size, POOL)
     size = CONV2.output(size)
@@ -23,7 +23,7 @@ def feature_size(image_size: int) -> int:
 
 
 def smallest_image() -> int:
-    """The smallest image_size that leaves a pixel to classify."""
+    """Return the smallest image_size that leaves a pixel to classify."""
     size = 1
     while True:
         try:

@@ -1,4 +1,4 @@
-"""How often `bench bisect` names the right commit, and by how many pairs: simulated searches.
+"""Simulate how often `bench bisect` names the right commit, and after how many pairs.
 
 python -m experiments.bisect_rates [--trials 300]
 """

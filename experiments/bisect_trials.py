@@ -1,4 +1,4 @@
-"""How often `bench bisect` names the right commit, live: repositories with a planted slowdown.
+"""Try how often `bench bisect` names the right commit of repositories with a planted slowdown.
 
     python -m experiments.bisect_trials --trials 5 --out DIR      adds so many searches
     python -m experiments.bisect_trials --read DIR                prints the table again

@@ -1,4 +1,4 @@
-"""How often `bench check` is wrong: verdicts of simulated suites, by the functions that decide.
+"""Simulate how often `bench check` is wrong, with the functions that decide there.
 
     python -m experiments.checked                    2000 suites a line, two minutes
     python -m experiments.checked --suites 500
@@ -39,7 +39,7 @@ Medians = dict[tuple[str | None, str, str, str], dict[int, float]]
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """How runs of one code differ on it, as SDs of logs.
+    """A machine on which runs of one code differ by these SDs of logs.
 
     shared:   of the level of a run.
     own:      of each case in a run beside that.
@@ -100,7 +100,7 @@ def measured(
 def earlier_runs(
     machine: Machine, count: int, slowed: float, rng: random.Random
 ) -> list[tuple[dict[str, Row], Medians]]:
-    """So many runs of the same code, then the one that is judged.
+    """Return `count` runs of the same code, then the one that is judged.
 
     As `bench run` does, each learns from those before it what runs of one code differ by.
     """
@@ -129,7 +129,7 @@ def _between(past: Sequence[Row]) -> dict[str, Any]:
 def verdicts(
     machine: Machine, earlier: int, slowed: float, rng: random.Random
 ) -> dict[str, set[str]]:
-    """By case those of its times.
+    """Return, by case, the verdicts of its times.
 
     earlier: runs before the judged one, at least one: the newest is the baseline.
     """
@@ -152,7 +152,7 @@ def verdicts(
 def rates(
     machine: Machine, earlier: int, slowed: float, suites: int, rng: random.Random
 ) -> Counter[str]:
-    """Of so many suites: those with an alarm, and what became of the slowed case."""
+    """Count the suites with an alarm, and the verdicts of the slowed case."""
     counts: Counter[str] = Counter()
     for _ in range(suites):
         found = verdicts(machine, earlier, slowed, rng)

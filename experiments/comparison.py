@@ -1,4 +1,4 @@
-"""The same question asked of several tools: how long does a call take, and did it get slower?
+"""Ask several tools the same question: how long does a call take, and did it get slower?
 
     python -m experiments.comparison --rounds 8 --out docs/comparison-figures.md
 
@@ -114,7 +114,7 @@ class Answer:
 
 @dataclass
 class Tool:
-    """ask: measures in a folder.  slower: the tool's own rule on two answers; None: it has none."""
+    """One tool.  ask: measures in a folder.  slower: its own rule on two answers, or None."""
 
     name: str
     distribution: str
@@ -158,7 +158,7 @@ def by_pytest(folder: Path, number: int) -> tuple[float, Path]:
 
 
 def pytest_slower(before: Path, after: Path) -> bool:
-    """As `--benchmark-compare-fail=median:5%` decides: the stored medians and a percentage."""
+    """Decide as `--benchmark-compare-fail=median:5%`: by the stored medians and a percentage."""
     first, second = (
         json.loads(one.read_text())["benchmarks"][0]["stats"]["median"] for one in (before, after)
     )
@@ -189,7 +189,7 @@ def by_asv(folder: Path, number: int) -> tuple[float, Path]:
 
 
 def asv_slower(before: Path, after: Path) -> bool:
-    """As `asv continuous` decides, with its default factor and its own statistics."""
+    """Decide as `asv continuous`, with its default factor and its own statistics."""
     from asv import _stats as asv_statistics  # it has no public name
 
     read = []
@@ -224,7 +224,7 @@ def by_bench(folder: Path, number: int) -> tuple[float, Path]:
 
 
 def bench_slower(before: Path, after: Path) -> bool:
-    """As `bench check` decides: REGRESSED."""
+    """Return whether `bench check` says REGRESSED."""
     code = subprocess.run(
         [sys.executable, "-m", "bench", "check", str(after), "--baseline", str(before)],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,

@@ -1,4 +1,4 @@
-"""How many rows are flagged `contended` on this machine, quiet and beside busy processes.
+"""Count the rows flagged `contended` on this machine, quiet and beside busy processes.
 
     python -m experiments.contention
 
@@ -8,12 +8,13 @@ one busy process a core.  Nothing else may run meanwhile.
 
 import argparse
 import csv
-import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+from experiments.busy import neighbours
 
 CONFIG = """
 [run]
@@ -30,14 +31,8 @@ allocator = ["retained"]
 """
 
 
-def spin() -> None:
-    """Until it is ended."""
-    while True:
-        pass
-
-
 def flagged(folder: Path, config: Path) -> tuple[int, int]:
-    """Cases flagged `contended`, and all that are ok, of one run."""
+    """Return the number of cases flagged `contended`, and of all that are ok, of one run."""
     command = [sys.executable, "-m", "bench", "run", "--config", str(config), "--out", str(folder)]
     subprocess.run(command, check=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     with (folder / "measurements.csv").open(encoding="utf-8", newline="") as file:
@@ -55,15 +50,10 @@ def main() -> None:
         config.write_text(CONFIG, encoding="utf-8")
         found, cases = flagged(scratch / "quiet", config)
         print(f"quiet: {found} of {cases} cases flagged", flush=True)
-        neighbours = [
-            multiprocessing.Process(target=spin, daemon=True) for _ in range(os.cpu_count() or 1)
-        ]
-        for one in neighbours:
-            one.start()
-        found, cases = flagged(scratch / "busy", config)
-        for one in neighbours:
-            one.kill()
-        print(f"beside {len(neighbours)} busy processes: {found} of {cases} cases flagged")
+        count = os.cpu_count() or 1
+        with neighbours(count):
+            found, cases = flagged(scratch / "busy", config)
+        print(f"beside {count} busy processes: {found} of {cases} cases flagged")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Claims about the layers of the ConvNet, answered by numbers: writes docs/convnet.md.
+"""Answer claims about the layers of the ConvNet by numbers, and write docs/convnet.md.
 
 python -m experiments.convnet_layers            measures first, for over two minutes
 python -m experiments.convnet_layers RUN        takes the times from a finished run
@@ -8,7 +8,7 @@ import math
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,9 +20,11 @@ from bench.core import units
 from bench.core.records import Row, whole_phase
 from bench.insights.insight import factor
 from bench.results.loading import load
-from bench.results.results import Results
+from bench.results.results import Medians, Results
 from bench.stats import ratios
 from convnet.network import ConvNet
+
+Rows = Mapping[tuple[str | None, str | None, int | None], Row]  # by subject, mode and batch
 
 CONFIG = Path(__file__).with_suffix(".toml")
 TEMPLATE = Path(__file__).with_suffix(".md")
@@ -50,7 +52,7 @@ def answer(holds: bool, yes: str = "true", no: str = "not found") -> str:
 
 
 def seen() -> dict[str, Any]:
-    """Answers that need no clock: seeded, float32 on the CPU."""
+    """Return the answers that need no clock: seeded, float32 on the CPU."""
     torch.manual_seed(0)
     net = ConvNet(10).train()
     with torch.no_grad():
@@ -96,45 +98,28 @@ def seen() -> dict[str, Any]:
 
 
 def timed(data: Results) -> dict[str, Any]:
-    """Answers from a run of CONFIG."""
+    """Return the answers from a run of CONFIG."""
     rows = {
         (row.subject, row.mode, row.batch): row
         for row in data.rows
         if row.status == "ok" and row.phase == whole_phase(str(row.mode))
     }
-    medians = data.medians
-
-    def times_as_long(base: Row, value: Row, scale: float = 1.0, of: int = 1) -> Span:
-        """value / base, by replicate.  of: so many it was chosen from (Bonferroni)."""
-        one, other = (
-            medians[row.run_id, str(row.case_id), str(row.phase), "latency"]
-            for row in (value, base)
-        )
-        found = ratios.paired(one, other)
-        assert found is not None, f"{base.case_id} and {value.case_id} share no replicate"
-        low, high = found.interval(1 - 0.05 / of) or (math.nan, math.nan)
-        return Span(found.ratio * scale, low * scale, high * scale)
-
-    def latency_s(row: Row) -> float:
-        assert row.latency_median_s is not None
-        return row.latency_median_s
-
-    normal = {n: rows["convnet/bn1", "training", n] for n in BATCHES}
-    best = min(BATCHES, key=lambda n: latency_s(normal[n]) / n)
-    longer = times_as_long(normal[best], normal[64], best / 64, len(BATCHES) - 1)
-    pairs = {
-        n: [rows[f"torch.nn:{name}", "inference", n] for name in ("ReLU", "Sigmoid")]
-        for n in (8, 32)
-    }
-    sigmoid = {n: times_as_long(relu, other) for n, (relu, other) in pairs.items()}
-    peaks = {
-        mode: [rows[subject, mode, 32].peak_bytes or 0 for subject in ("convnet", BARE)]
-        for mode in ("inference", "training")
-    }
     machine = data.description.machine.written()
     torch_version = data.description.environment.torch
     return {
         "machine": f"{machine['cpu_model']}, {machine['cores']} cores, torch {torch_version}",
+        **large_batches(rows, data.medians),
+        **sigmoid_against_relu(rows, data.medians),
+        **pooling(rows),
+    }
+
+
+def large_batches(rows: Rows, medians: Medians) -> dict[str, Any]:
+    """Compare the time per image of batch norm in training over the batch sizes."""
+    normal = {n: rows["convnet/bn1", "training", n] for n in BATCHES}
+    best = min(BATCHES, key=lambda n: latency_s(normal[n]) / n)
+    longer = times_as_long(medians, normal[best], normal[64], best / 64, len(BATCHES) - 1)
+    return {
         "images": ", ".join(
             f"{units.seconds(latency_s(normal[n]) / n)} an image at N={n}"
             for n in sorted({1, best, 64})
@@ -143,15 +128,36 @@ def timed(data: Results) -> dict[str, Any]:
         "best": best,
         "batches": len(BATCHES),
         "large_batch": answer((longer.low or 0) > 1, "true here", "no difference found"),
+    }
+
+
+def sigmoid_against_relu(rows: Rows, medians: Medians) -> dict[str, Any]:
+    """Compare the times of Sigmoid and ReLU in inference."""
+    pairs = {
+        n: (rows["torch.nn:ReLU", "inference", n], rows["torch.nn:Sigmoid", "inference", n])
+        for n in (8, 32)
+    }
+    longer = {n: times_as_long(medians, relu, other) for n, (relu, other) in pairs.items()}
+    return {
         "relu_times": "; ".join(
             f"at N={n} {units.seconds(latency_s(relu))} against {units.seconds(latency_s(other))}, "
-            f"{factor(sigmoid[n])} as long"
+            f"{factor(longer[n])} as long"
             for n, (relu, other) in pairs.items()
         ),
         "relu": answer(
-            all((span.low or 0) > 1 for span in sigmoid.values()),
+            all((span.low or 0) > 1 for span in longer.values()),
             no="no difference found at every batch size",
         ),
+    }
+
+
+def pooling(rows: Rows) -> dict[str, Any]:
+    """Compare the peak memory of the ConvNet with and without pooling at N = 32."""
+    peaks = {
+        mode: [rows[subject, mode, 32].peak_bytes or 0 for subject in ("convnet", BARE)]
+        for mode in ("inference", "training")
+    }
+    return {
         "peaks": "; ".join(
             f"{mode} {units.bytes_(pooled)} with, {units.bytes_(bare)} without "
             f"(×{bare / pooled:.2f})"
@@ -161,6 +167,22 @@ def timed(data: Results) -> dict[str, Any]:
     }
 
 
+def times_as_long(medians: Medians, base: Row, value: Row, scale: float = 1.0, of: int = 1) -> Span:
+    """Return value / base by replicate.  of: number of choices (Bonferroni)."""
+    one, other = (
+        medians[row.run_id, str(row.case_id), str(row.phase), "latency"] for row in (value, base)
+    )
+    found = ratios.paired(one, other)
+    assert found is not None, f"{base.case_id} and {value.case_id} share no replicate"
+    low, high = found.interval(1 - 0.05 / of) or (math.nan, math.nan)
+    return Span(found.ratio * scale, low * scale, high * scale)
+
+
+def latency_s(row: Row) -> float:
+    assert row.latency_median_s is not None
+    return row.latency_median_s
+
+
 def images(count: int) -> Tensor:
     """Noise with a brightness and a contrast of its own for each image: (N, 3, 224, 224)."""
     contrast = torch.rand(count, 1, 1, 1) + 0.5
@@ -168,7 +190,7 @@ def images(count: int) -> Tensor:
 
 
 def mean_off(maps: Tensor, batch: int) -> float:
-    """Of 64 batches' means from that of all: root mean square, in standard deviations."""
+    """Return the distance of 64 batches' means from the mean of all: RMS, in SDs."""
     means = maps.mean((2, 3))  # (images, C)
     drawn = torch.stack([means[torch.randint(len(means), (batch,))].mean(0) for _ in range(64)])
     return float(((drawn - means.mean(0)) / maps.std((0, 2, 3))).square().mean().sqrt())

@@ -1,4 +1,4 @@
-"""How often times are corrected by the controls, wrongly and rightly, by simulation.
+"""Simulate how often times are corrected by the controls, wrongly and rightly.
 
     python -m experiments.corrected                1000 draws a line, some minutes
     python -m experiments.corrected --draws 200    a look
@@ -33,7 +33,7 @@ LEAST_MOVED = 50  # times, to say how many of their intervals hold the truth
 
 @dataclass(frozen=True, slots=True)
 class Machine:
-    """SDs of logs.
+    """A machine, by its SDs of logs.
 
     shared:   of the level that all cases of a run share.
     own:      of what each case of a run has besides.
@@ -109,7 +109,7 @@ def run_of(machine: Machine, cases: int, rng: random.Random) -> list[Run]:
 
 
 def learnt_from(runs: Sequence[Sequence[Run]]) -> Learnt:
-    """By case: its number is its name."""
+    """Learn from runs; the name of a case is its number."""
     return control_rule.learn(
         {
             (str(case), "forward"): Series(
@@ -127,7 +127,7 @@ def learnt_from(runs: Sequence[Sequence[Run]]) -> Learnt:
 
 @dataclass(frozen=True, slots=True)
 class Printed:
-    """Logs: a time, and the ends of its interval."""
+    """A time and the ends of its interval, as logs."""
 
     time: float
     low: float
@@ -150,7 +150,7 @@ def by_rule(run: Run, rule: control_rule.CaseRule) -> Printed:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of so many draws: whether the rule said yes, and what was printed without and with it.
+    """The result of many draws: the share of yes, and the times printed without and with the rule.
 
     moved: those that the rule moved.
     """

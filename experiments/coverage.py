@@ -1,4 +1,4 @@
-"""How often the 95 % intervals of `bench run` hold what they are of, by simulation.
+"""Simulate how often the 95 % intervals of `bench run` hold the true value.
 
     python -m experiments.coverage                 4000 draws a line, a minute
 
@@ -35,7 +35,7 @@ def stopped(level: float, noise: float, rng: random.Random) -> list[float]:
 
 
 def held_at(medians: Sequence[float], level: float) -> bool:
-    """Whether the interval over the replicates holds 1, from which they were drawn."""
+    """Return whether the interval over the replicates holds 1, from which they were drawn."""
     own = centre(medians)
     half = t_quantile(own.n - 1, level) * math.sqrt(own.variance or 0.0)
     return abs(own.log) <= half

@@ -1,4 +1,4 @@
-"""How far independent runs of one and the same code differ, and whether their intervals hold that.
+"""Measure how far independent runs of the same code differ, and whether intervals cover that.
 
     python -m experiments.drift --runs 8                   measures, one run after the other: 12 min
     python -m experiments.drift --runs 8 --out /tmp/drift  the same, into a folder of that name
@@ -80,9 +80,9 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Ruled:
-    """One run by what the rule learnt from all the others.
+    """One run, corrected by the rule that all the others taught.
 
-    evidence: of those.  by_case: a case's latency before and after, and its ends after, as logs.
+    evidence: of the others.  by_case: its latency before and after, and its ends after, as logs.
     """
 
     evidence: control_rule.Evidence
@@ -93,7 +93,7 @@ Way = Callable[[Sequence[Seen]], list[float]]
 
 
 def measure(out: Path, runs: int, replicates: int) -> None:
-    """So many runs into so many folders; what goes wrong in one is said, and the next is begun."""
+    """Make runs, each in its own folder.  A run that fails is reported, and the next begins."""
     out.mkdir(parents=True, exist_ok=True)
     config = out / "drift.toml"
     budget_s = max(LEAST_BUDGET_S, 60 * MINUTES / runs - AROUND_S)
@@ -117,7 +117,7 @@ def measure(out: Path, runs: int, replicates: int) -> None:
 
 
 def load(folders: Sequence[Path]) -> list[dict[str, Seen]]:
-    """Each run's cases, the runs in the order in which they were made.
+    """Return the cases of each run, in the order in which the runs were made.
 
     What each row says is reckoned again, as `bench run` would after the runs before it.
     """
@@ -152,7 +152,7 @@ def _centres(row: Row) -> dict[str, ratios.Centre]:
 
 
 def ruled(folders: Sequence[Path]) -> list[Ruled]:
-    """Each run as `bench run` would print it after all the others."""
+    """Return each run as `bench run` would print it after all the others."""
     read_ = [(read(one / "journal.jsonl"), description(one)) for one in folders]
     plain = [
         [row for row in aggregate.rows(entries, run=run) if row.phase] for entries, run in read_
@@ -179,7 +179,7 @@ def ruled(folders: Sequence[Path]) -> list[Ruled]:
 
 
 def _learnt(runs: Mapping[int, Sequence[Row]]) -> Learnt:
-    """From rows as they were measured."""
+    """Learn from rows as they were measured."""
     points: dict[tuple[str, str], dict[int, Point]] = {}
     first: dict[tuple[str, str], Row] = {}
     for number, rows in runs.items():
@@ -198,14 +198,14 @@ def _learnt(runs: Mapping[int, Sequence[Row]]) -> Learnt:
 
 
 def _ends(row: Row) -> tuple[float, float] | None:
-    """Of the latency's interval, as logs."""
+    """Return the ends of the latency's interval, as logs."""
     if row.latency_low_s is None or row.latency_high_s is None:
         return None
     return math.log(row.latency_low_s), math.log(row.latency_high_s)
 
 
 def _seen(row: Row, default: Row, found: Sequence[Measurement]) -> Seen | None:
-    """None for phases that are no whole, and without an interval or controls.
+    """Return the case as logs; None for a part of a call, and without an interval or controls.
 
     default: the row that stands there without earlier runs.
     """
@@ -244,12 +244,12 @@ def raw(runs: Sequence[Seen]) -> list[float]:
 
 
 def divided(runs: Sequence[Seen], names: Sequence[str]) -> list[float]:
-    """By the geometric mean of the controls."""
+    """Return the times divided by the geometric mean of the controls, as logs."""
     return [one.time - statistics.fmean(one.controls[name] for name in names) for one in runs]
 
 
 def fitted(runs: Sequence[Seen], names: Sequence[str]) -> list[float]:
-    """With the slope that the other runs have, in what the controls moved."""
+    """Return the times less the controls' move, by the slope of the other runs, as logs."""
     moved = [statistics.fmean(one.controls[name] for name in names) for one in runs]
     result = []
     for number, one in enumerate(runs):
@@ -269,7 +269,7 @@ def _slope(xs: Sequence[float], ys: Sequence[float]) -> float:
 
 
 def holds(runs: Sequence[Seen], ends: Callable[[Seen], tuple[float, float]]) -> list[bool]:
-    """By run: whether its interval holds the median of the other runs' times."""
+    """Return, by run, whether its interval holds the median of the other runs' times."""
     found = []
     for number, one in enumerate(runs):
         others = [other.time for place, other in enumerate(runs) if place != number]
@@ -279,7 +279,7 @@ def holds(runs: Sequence[Seen], ends: Callable[[Seen], tuple[float, float]]) -> 
 
 
 def single(runs: Sequence[Seen]) -> list[bool]:
-    """By pair of runs: whether the printed interval of the one holds the other's time."""
+    """Return, by pair of runs, whether the printed interval of one holds the other's time."""
     return [
         one.printed[0] <= other.time <= one.printed[1]
         for one, other in itertools.permutations(runs, 2)
@@ -297,7 +297,7 @@ def _ways() -> dict[str, Way]:
 
 
 def show(runs: Sequence[dict[str, Seen]]) -> None:
-    """All that was found."""
+    """Print all findings."""
     found = {case: [run[case] for run in runs if case in run] for run in runs for case in run}
     by_case = {case: found[case] for case in sorted(found) if len(found[case]) >= LEAST_RUNS}
     for case, seen in found.items():
@@ -337,7 +337,7 @@ def show(runs: Sequence[dict[str, Seen]]) -> None:
 
 
 def show_rule(runs: Sequence[Ruled]) -> None:
-    """What the rule makes of each run."""
+    """Print the result of the rule for each run."""
     print("\nThe rule, each run by what was learnt from the others")
     for number, one in enumerate(runs):
         said = one.evidence
@@ -390,7 +390,7 @@ def _show_ways(by_case: Mapping[str, Sequence[Seen]]) -> None:
 
 
 def _show_default(by_case: Mapping[str, Sequence[Seen]]) -> None:
-    """What stands in `between` beside what these runs would say."""
+    """Print the default of `between_runs` beside the value from these runs."""
     whole = [statistics.variance(raw(seen)) for seen in by_case.values()]
     inside = [statistics.fmean(one.error**2 for one in seen) for seen in by_case.values()]
     left = [max(0.0, all_ - own) for all_, own in zip(whole, inside, strict=True)]

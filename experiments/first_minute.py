@@ -1,4 +1,4 @@
-"""How far the first minute leads: `bench run --quick` against the targets of this suite.
+"""Compare the first minute of `bench run --quick` with the targets of this suite.
 
     python -m experiments.first_minute --out DIR             measures, and prints the table
     python -m experiments.first_minute --read DIR            prints it again
@@ -9,15 +9,13 @@ run meanwhile.  They share a cache folder of their own, which is empty at first.
 """
 
 import argparse
-import contextlib
 import json
-import multiprocessing
 import os
 import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -29,6 +27,7 @@ from bench.core.records import whole_phase
 from bench.results.loading import load
 from bench.results.results import Results
 from bench.verdict.text_table import Column, TextTable
+from experiments.busy import neighbours
 
 ROOT = Path(__file__).parents[1]
 RESNET = ["--subject", "tests.subjects.networks:ResNet18", "--input", "3,224,224", "--batch", "4"]
@@ -54,7 +53,7 @@ class Took:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answers:
-    """What a run answers.
+    """The number of questions that a run answers.
 
     covered:   cases with every replicate that was asked for; of so many.
     intervals: speedups with an interval; of so many that are printed.
@@ -151,26 +150,6 @@ def against(seconds: float | None, target_s: float | None) -> str:
         return shown
     missed = seconds is None or seconds > target_s
     return f"{shown} ({target_s:.0f} s{', missed' if missed else ''})"
-
-
-def spin() -> None:
-    """Until it is ended."""
-    while True:
-        pass
-
-
-@contextlib.contextmanager
-def neighbours(count: int) -> Iterator[None]:
-    """So many busy processes."""
-    running = [multiprocessing.Process(target=spin, daemon=True) for _ in range(count)]
-    for one in running:
-        one.start()
-    try:
-        yield
-    finally:
-        for one in running:
-            one.terminate()
-            one.join()
 
 
 def show(folder: Path) -> None:

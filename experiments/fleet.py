@@ -1,4 +1,4 @@
-"""Do units that Ray starts take as long as those that are started without it?
+"""Compare the times of units that Ray starts with those of units started without it.
 
 `python -m experiments.fleet --pairs 12 --out FILE` starts a head and a node of Ray on this machine,
 and measures the ConvNet by turns: a unit through Ray, and the same unit as a process of this

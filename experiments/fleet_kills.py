@@ -1,4 +1,4 @@
-"""Kill nodes and the driver of a fleet at random moments: is anything lost or counted twice?
+"""Kill nodes and the driver of a fleet at random, and look for lost or repeated units.
 
 `python -m experiments.fleet_kills --kills 10` starts a cluster of Ray with three nodes of one kind
 and one of another on this machine.  The units measure nothing and take about a second; drivers,
@@ -43,7 +43,7 @@ def driver(address: str, folder: Path) -> "subprocess.Popen[bytes]":
 
 
 def main() -> None:
-    """Kill, resume, and say what the journal has."""
+    """Kill, resume, and print the content of the journal."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)

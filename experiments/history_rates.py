@@ -1,4 +1,4 @@
-"""How often `bench history` calls a change that is none, and how often it misses one.
+"""Simulate how often `bench history` reports a change wrongly, and how often it misses one.
 
 `python -m experiments.history_rates [--series N]` simulates series of 50 runs; seeded.
 """
@@ -28,7 +28,7 @@ def heavy(rng: np.random.Generator) -> Series:
 
 
 def spiky(rng: np.random.Generator) -> Series:
-    """Three runs in a hundred are 25 % slower."""
+    """Return a series in which three runs in a hundred are 25 % slower."""
     return flat(rng) + np.where(rng.random(RUNS) < 0.03, math.log(1.25), 0.0)
 
 
@@ -52,7 +52,7 @@ def creeping(rng: np.random.Generator) -> Series:
 
 
 def came_back(rng: np.random.Generator) -> Series:
-    """Ten runs in the middle are 10 % slower."""
+    """Return a series in which ten runs in the middle are 10 % slower."""
     values = flat(rng)
     values[20:30] += math.log(1.1)
     return values

@@ -1,4 +1,4 @@
-"""How long `bench history` takes for a large store, and how much memory.
+"""Measure the time and memory of `bench history` for a large store.
 
 `python -m experiments.history_size [--runs 1000] [--cases 50]` makes a repository and a store in a
 temporary folder, and reads it in a process of its own.
@@ -24,7 +24,7 @@ EACH_BYTES = 1024  # ru_maxrss of Linux is in KiB
 
 
 def cases(count: int) -> list[Case]:
-    """Half of them inference, half training."""
+    """Return cases: half of them inference, half training."""
     return [
         Case(
             subject="convnet",

@@ -1,4 +1,4 @@
-"""What a process for each case costs, and what it is good for: `--isolation process | session`.
+"""Measure cost and use of a process for each case: `--isolation process` and `session`.
 
     python -m experiments.isolation                        eight rounds on the CPU
     python -m experiments.isolation --device cuda:0 --rounds 12
@@ -49,7 +49,7 @@ def sweep(device: str) -> str:
 
 
 def medians_s(folder: Path, config: Path, how: str) -> dict[str, float]:
-    """By case, of one replicate of `bench run`: calls back to back."""
+    """Return the back-to-back time of each case in one replicate of `bench run`."""
     command = [sys.executable, "-m", "bench", "run", "--config", str(config), "--isolation", how]
     subprocess.run([*command, "--out", str(folder)], check=True, stdout=subprocess.DEVNULL)
     with (folder / "measurements.csv").open(newline="", encoding="utf-8") as file:
@@ -58,7 +58,7 @@ def medians_s(folder: Path, config: Path, how: str) -> dict[str, float]:
 
 
 def order(number: int) -> tuple[str, ...]:
-    """ABBA, so that drift cancels."""
+    """Return the order ABBA, so that drift cancels."""
     return HOW if number % 2 == 0 else HOW[::-1]
 
 

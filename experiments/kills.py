@@ -1,4 +1,4 @@
-"""Kill a run again and again, go on with it, and count: `python -m experiments.kills [--kills 20]`.
+"""Kill and resume a run again and again, and count: `python -m experiments.kills [--kills 20]`.
 
 SIGKILL goes at random moments to the runner, a replicate or a worker of one small sweep.  A
 runner that was killed is followed by `bench run --resume`.  At the end each case has each of its
@@ -73,7 +73,7 @@ class Sweep:
         self.started += 1
 
     def processes(self) -> Mapping[str, list[psutil.Process]]:
-        """Those that are there now, by role."""
+        """Return the running processes by role."""
         assert self.process is not None
         found: dict[str, list[psutil.Process]] = {role: [] for role in ROLES}
         try:
@@ -89,7 +89,7 @@ class Sweep:
         return found
 
     def done(self) -> bool:
-        """Whether it ran to its end; else it is gone on with.  Raises KillsError."""
+        """Return whether it ran to its end; else resume it.  Raises KillsError."""
         assert self.process is not None
         code = self.process.poll()
         if code == 0:
@@ -134,7 +134,7 @@ def kill_one(sweep: Sweep, role: str, delay_s: float) -> int | None:
 
 
 def problems(run: Path, replicates: int) -> list[str]:
-    """What is missing, or there twice."""
+    """Return descriptions of missing and repeated entries."""
     lines = [json.loads(line) for line in (run / "journal.jsonl").read_text().splitlines()]
     count = Counter((one["case_id"], one.get("replicate", "facts")) for one in lines)
     found = [f"{key} stands {times} times" for key, times in count.items() if times > 1]
@@ -156,7 +156,7 @@ def problems(run: Path, replicates: int) -> list[str]:
 
 
 def torment(folder: Path, kills: int, seed: int) -> Counter[str]:
-    """Kills by role.  Prints each.  Raises KillsError."""
+    """Kill processes, print each, and return the kills by role.  Raises KillsError."""
     chance = random.Random(seed)
     replicates = max(8, kills)  # so that every kill finds it at work
     (folder / "bench.toml").write_text(SWEEP.format(replicates=replicates), encoding="utf-8")
@@ -192,7 +192,7 @@ def _tail(folder: Path) -> str:
 
 
 def main() -> None:
-    """0 where nothing was lost, counted twice or left running."""
+    """Exit with 0 if nothing was lost, counted twice or left running."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--seed", type=int, default=0)

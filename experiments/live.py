@@ -1,4 +1,4 @@
-"""How often `bench ab` is wrong, live: on identical code, and on a subject with known extra work.
+"""Try how often `bench ab` is wrong: on identical code, and on known extra work.
 
     python -m experiments.live --same 13 --slowed 6 --out DIR      measures
     python -m experiments.live --same 2 --busy --out DIR           beside one busy process
@@ -15,7 +15,6 @@ revision in which each takes EXTRA longer (`experiments.slowed`).  Nothing else 
 import argparse
 import csv
 import json
-import multiprocessing
 import shutil
 import subprocess
 import sys
@@ -27,6 +26,7 @@ from pathlib import Path
 from scipy.stats import binomtest
 
 from experiments import slowed
+from experiments.busy import neighbours
 
 ROOT = Path(__file__).parents[1]
 SAME = ["--subject", "convnet", "--subject", "convnet/*"]
@@ -52,7 +52,7 @@ def git(folder: Path, *arguments: str) -> None:
 
 
 def compare(folder: Path, out: Path, name: str, flags: Sequence[str], seed: int) -> None:
-    """One comparison; how long it took is left beside its report."""
+    """Make one comparison, and write its duration beside its report."""
     sides = ["before", "after"] if name == "slowed" else ["before", "before"]
     command = [sys.executable, "-m", "bench", "ab", *sides, *flags, "--seed", str(seed)]
     start_s = time.monotonic()
@@ -64,14 +64,8 @@ def compare(folder: Path, out: Path, name: str, flags: Sequence[str], seed: int)
     print(f"{out.name}: exit code {done.returncode}, {took['wall_s']:.0f} s", flush=True)
 
 
-def spin() -> None:
-    """Until it is ended."""
-    while True:
-        pass
-
-
 def verdicts(out: Path) -> tuple[str, dict[str, dict[str, str]]]:
-    """What it was, and by case the verdict of each of its phases."""
+    """Return the name of a comparison and, by case, the verdicts of its phases."""
     found: dict[str, dict[str, str]] = {}
     with (out / "ab.csv").open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
@@ -81,13 +75,13 @@ def verdicts(out: Path) -> tuple[str, dict[str, dict[str, str]]]:
 
 
 def share(count: int, of: int) -> str:
-    """With the interval of Clopper and Pearson (1934)."""
+    """Return the share with the interval of Clopper and Pearson (1934)."""
     ends = binomtest(count, of).proportion_ci(method="exact")
     return f"{count} of {of} = {count / of:.1%} (95 %: {ends.low:.1%} to {ends.high:.1%})"
 
 
 def show(folders: Iterable[Path]) -> None:
-    """Both rates, and the time per case.
+    """Print both rates, and the time per case.
 
     Cases of one comparison share its minutes, so comparisons are counted as well.
     """
@@ -137,16 +131,13 @@ def main() -> None:
         if not repository.exists():
             repository.mkdir(parents=True)
             make_repository(repository, asked.extra)
-        neighbour = multiprocessing.Process(target=spin, daemon=True)
-        if asked.busy:
-            neighbour.start()
-        for name, flags, count in (("same", SAME, asked.same), ("slowed", SLOWED, asked.slowed)):
-            for number in range(count):
-                out = folder / f"{name}-{number:02d}"
-                if not (out / "live.json").exists():
-                    compare(repository, out.absolute(), name, flags, asked.seed + number)
-        if asked.busy:
-            neighbour.terminate()
+        counts = (("same", SAME, asked.same), ("slowed", SLOWED, asked.slowed))
+        with neighbours(int(asked.busy)):
+            for name, flags, count in counts:
+                for number in range(count):
+                    out = folder / f"{name}-{number:02d}"
+                    if not (out / "live.json").exists():
+                        compare(repository, out.absolute(), name, flags, asked.seed + number)
     show(sorted(one.parent for one in folder.glob("*/live.json")))
 
 

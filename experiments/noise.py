@@ -1,4 +1,4 @@
-"""What makes identical processes differ: the same cases under several settings of the process.
+"""Find causes why identical processes differ: the same cases under several process settings.
 
     python -m experiments.noise --rounds 12
 

@@ -1,4 +1,4 @@
-"""What the harness costs beside the measuring: `python -m experiments.overhead RUN…`.
+"""Compute the cost of the harness beside the measuring: `python -m experiments.overhead RUN…`.
 
 Reads journals.  For forked cases that are not compiled, the overhead is the wall time of an
 outcome less its first call, warm-up and samples: the fork, building the subject (for a layer also

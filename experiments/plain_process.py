@@ -1,4 +1,4 @@
-"""Whether the row `as a plain process` is the time that a plain script gets.
+"""Compare the row `as a plain process` with the time that a plain script gets.
 
     python -m experiments.plain_process                    eight rounds of inference at 8 images
     python -m experiments.plain_process --batch 32 --rounds 12
@@ -63,7 +63,7 @@ WITHIN = 0.05  # the target: the row is within 5 % of the script
 
 
 def row_s(folder: Path, mode: str, batch: int, kind: str) -> float:
-    """Median of single calls of one replicate of `bench run`."""
+    """Return the median of single calls of one replicate of `bench run`."""
     command = [sys.executable, "-m", "bench", "run", "convnet", "--out", str(folder)]
     command += ["--mode", mode, "--batch", str(batch), "--device", "cpu", "--allocator", kind]
     command += ["--memory-format", "contiguous", "--amp", "off", "--compile", "off"]
@@ -77,7 +77,7 @@ def row_s(folder: Path, mode: str, batch: int, kind: str) -> float:
 
 
 def script_s(mode: str, batch: int, kind: str) -> float:
-    """Median of single calls of the plain script in a process of its own."""
+    """Return the median of single calls of the plain script in a process of its own."""
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, mode, str(batch), str(SECONDS)],
         env=allocators.environment(kind, os.environ),

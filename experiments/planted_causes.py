@@ -1,4 +1,4 @@
-"""Does the first sentence of an explanation name the cause?  40 planted causes, and equal code.
+"""Test whether explanations name the cause first: 40 planted causes, and equal code.
 
     python -m experiments.planted_causes [--equal 12] [--rounds 3] [--page docs/explain.md]
 

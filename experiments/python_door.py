@@ -1,4 +1,4 @@
-"""Whether `bench.measure` agrees with `bench run`, and how long it takes.
+"""Compare `bench.measure` with `bench run`, and measure how long it takes.
 
     python -m experiments.python_door [--trials N] [SUBJECT ...]
 
@@ -60,7 +60,7 @@ def main() -> None:
 
 
 def _trials(case: Case, count: int) -> tuple[list[float], list[float]]:
-    """Latencies by `bench.measure`, and what each of its calls took: seconds."""
+    """Return the latencies by `bench.measure`, and the seconds of each of its calls."""
     prepared = prepare(case)
     times_s, costs_s = [], []
     for _ in range(count):

@@ -43,7 +43,7 @@ SDS = (0.03, 0.12, 0.25)
 
 @dataclass(frozen=True, slots=True)
 class Rates:
-    """Of some suites."""
+    """Rates of some suites."""
 
     alarms: int  # suites in which any case is REGRESSED
     verdicts: Counter[str]  # of the cases that were looked at
@@ -59,7 +59,7 @@ def rates(
     effect: float = 0.0,
     interrupted: bool = False,
 ) -> Rates:
-    """effect: of one case of each suite, whose verdicts and pairs alone are then counted."""
+    """Return the rates.  effect: of one case of each suite, which alone is then counted."""
     which = None
     if effect:
         both, which = suites.slowed(both, effect, rng)
@@ -88,7 +88,7 @@ def of_file(
     interrupted: bool = False,
     **way: bool,
 ) -> Rates:
-    """way: of `experiments.suites.drawn`."""
+    """Return the rates of a file.  way: of `experiments.suites.drawn`."""
     rng = np.random.default_rng(seed)
     both = suites.drawn(suites.load(path), draws, rng, **way)
     return rates(both, threshold, rng, effect=effect, interrupted=interrupted)
@@ -104,7 +104,7 @@ def of_noise(
     seed: int = 0,
     interrupted: bool = False,
 ) -> Rates:
-    """Identical code; many suites in parts, for they need not fit in memory together."""
+    """Return the rates of identical code, suites in parts because of the memory."""
     alarms, verdicts, first, fresh = 0, Counter[str](), 0.0, 0.0
     for part, some in enumerate(_parts(draws, cases)):
         rng = np.random.default_rng([seed, part])

@@ -1,4 +1,4 @@
-"""How long a page takes, and how much memory, for a run of many cases.
+"""Measure the time and memory that a page takes for a run of many cases.
 
     python -m experiments.report                  1 000, 1 600 and 10 000 cases
     python -m experiments.report --cases 1000

@@ -1,4 +1,4 @@
-"""The whole rule of `bench ab` on thousands of suites at once: both stages, the looks, the family.
+"""Apply the rule of `bench ab` to thousands of suites at once: stages, looks, the family.
 
 The functions that decide are those of `bench.verdict.paired_test`, one case at a time; a replay of
 1,600 suites takes these a quarter of an hour.  `tests/experiments/test_replay.py` holds the two
@@ -32,7 +32,7 @@ NAMES = ("INCONCLUSIVE", "REGRESSED", "IMPROVED", "SAME")
 
 @dataclass(frozen=True, slots=True)
 class Values:
-    """Of the pairs of one stage: (suites, cases, pairs).
+    """Values of the pairs of one stage: (suites, cases, pairs).
 
     centres, means: of the middle of their samples, and of their means.
     """
@@ -44,13 +44,13 @@ class Values:
         return Values(self.centres[..., :pairs], self.means[..., :pairs])
 
     def of(self, chosen: Flags) -> "Values":
-        """(chosen cases, pairs)"""
+        """Return the values of the chosen cases: (chosen cases, pairs)."""
         return Values(self.centres[chosen], self.means[chosen])
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """Of each case in each suite: (suites, cases)."""
+    """Outcomes of each case in each suite: (suites, cases)."""
 
     verdicts: Counts  # places in NAMES
     first: Counts  # pairs
@@ -63,7 +63,7 @@ def judge(
     threshold: float,
     ended: NDArray[np.float64] | None = None,
 ) -> Outcome:
-    """first: FIRST_PAIRS of each case.  fresh: FRESH_PAIRS, of which suspects use what they need.
+    """Decide.  first: FIRST_PAIRS of each case.  fresh: FRESH_PAIRS; suspects use what they need.
 
     ended: (suites), the part of a suite's comparisons after which its budget ends; None = never.
     """
@@ -110,7 +110,7 @@ def _suspects(values: Floats, bound: float) -> Flags:
 def _stops(
     fresh: Floats, chosen: Flags, family: NDArray[np.int64], bound: float
 ) -> tuple[Counts, Flags]:
-    """After how many fresh pairs a case gets no more, and whether a look was clear by then."""
+    """Return after how many fresh pairs a case stops, and whether a look was clear by then."""
     stops = np.where(chosen, fresh.shape[-1], 0)
     done, worst = ~chosen, np.ones(chosen.shape)
     for look in planned(fresh.shape[-1]):
@@ -124,7 +124,7 @@ def _stops(
 
 
 def _reached(wanted: Counts, most: NDArray[np.int64]) -> Counts:
-    """Of pairs that are measured in turns, one a case, how many each case gets of `most`."""
+    """Return how many of `most` pairs each case gets, measured in turns, one per case."""
     rounds = np.arange(int(wanted.max(initial=0)))[None, :, None] < wanted[:, None, :]
     place = np.cumsum(rounds.reshape(len(wanted), -1), -1).reshape(rounds.shape)
     return np.asarray((rounds & (place <= most[:, None, None])).sum(1))
@@ -139,7 +139,7 @@ def _verdicts(
     settled: Flags,
     clear: Flags,
 ) -> Outcome:
-    """firsts, freshes: pairs that each case got.  settled, clear: it was clear at a look."""
+    """Decide.  firsts, freshes: pairs of each case.  settled, clear: it was clear at a look."""
     clear = clear & (firsts >= FIRST_LOOK)
     again = freshes >= LEAST_FRESH
     family = again.sum(-1)
@@ -189,7 +189,7 @@ def _verdicts(
 
 
 def _adjusted(p: Floats, within: Flags, family: NDArray[np.int64]) -> Floats:
-    """After Benjamini–Hochberg along the cases; those outside of the family do not count."""
+    """Adjust p by Benjamini–Hochberg along the cases; those outside the family do not count."""
     outside = 2.0
     sorted_at = np.argsort(np.where(within, p, outside), -1)
     ordered = np.take_along_axis(np.where(within, p, outside), sorted_at, -1)

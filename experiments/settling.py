@@ -1,4 +1,4 @@
-"""How often steady work is called unsteady, and what settles slowly is not: simulated.
+"""Simulate how often steady work is called unsteady, and slowly settling work is not.
 
     python -m experiments.settling
 
@@ -58,7 +58,7 @@ def normal(deviation: float) -> Callable[[random.Random], list[float]]:
 
 
 def remembering(deviation: float, memory: float) -> Callable[[random.Random], list[float]]:
-    """Each log is `memory` times the one before, and noise."""
+    """Return series in which each log is `memory` times the one before, plus noise."""
 
     def series(numbers: random.Random) -> list[float]:
         new = deviation * math.sqrt(1 - memory**2)
@@ -96,7 +96,7 @@ NOISE = {
 
 
 def settles(more: float, time_s: float) -> tuple[float, bool, float]:
-    """Error of the median of the samples, whether it is said, seconds of warm-up."""
+    """Return the error of the samples' median, whether it is flagged, and the warm-up seconds."""
     device = FakeDevice(launch_s=0.0, has_events=False, synchronous=True)
     start = device.now_s
 

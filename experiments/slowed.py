@@ -63,7 +63,7 @@ class Slowed(nn.Module):
 
 
 def wait_busy(began_s: float) -> None:
-    """For EXTRA times the time that has passed since then."""
+    """Wait, busy, for EXTRA times the time that has passed since `began_s`."""
     now_s = time.perf_counter()
     end_s = now_s + EXTRA * (now_s - began_s)
     while time.perf_counter() < end_s:

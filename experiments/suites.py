@@ -52,7 +52,7 @@ def drawn(
     fixed: bool = False,
     replace: bool = True,
 ) -> tuple[Values, Values]:
-    """Suites of all the cases of a file: first and fresh pairs.
+    """Draw suites of all the cases of a file: first and fresh pairs.
 
     joint:   the cases of a suite have the same pairs, and so the same minutes.
     fixed:   sides as they were measured; else which process is called A is drawn: the code is
@@ -91,7 +91,7 @@ def split(both: Values) -> tuple[Values, Values]:
 def slowed(
     both: tuple[Values, Values], effect: float, rng: np.random.Generator
 ) -> tuple[tuple[Values, Values], NDArray[np.int64]]:
-    """One case of each suite, drawn, takes 1 + effect times as long; which one, by suite."""
+    """Slow one drawn case of each suite by 1 + effect.  Return also the case, by suite."""
     suites, cases, _ = both[0].centres.shape
     which = np.asarray(rng.integers(cases, size=suites), np.int64)
     by = (np.arange(cases)[None, :] == which[:, None])[..., None] * math.log1p(effect)
@@ -102,7 +102,7 @@ def slowed(
 def made(
     kind: str, suites: int, cases: int, sd: float, rng: np.random.Generator
 ) -> tuple[Values, Values]:
-    """Of made-up noise; the mean of a pair's samples is its middle."""
+    """Make suites of made-up noise; the mean of a pair's samples is its middle."""
     values = noise(kind, (suites, cases, FIRST_PAIRS + FRESH_PAIRS), sd, rng)
     return split(Values(values, values))
 
@@ -127,7 +127,7 @@ def _modes(share: float) -> Callable[[Shape, float, np.random.Generator], Floats
 
 
 def _spikes(shape: Shape, sd: float, rng: np.random.Generator) -> Floats:
-    """Three processes in ten were held up, for an exponential time."""
+    """Draw noise in which three processes in ten are held up for an exponential time."""
     share = 0.3
     scale = sd / math.sqrt(2 * (2 * share - share**2))
     each = [(rng.random(shape) < share) * rng.exponential(scale, shape) for _ in range(2)]

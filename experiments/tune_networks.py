@@ -71,7 +71,7 @@ def transformer() -> nn.Module:
 
 
 class _Shortcut(nn.Module):
-    """It leaves out its work where its input is channels_last: faster, and wrong."""
+    """Module that skips its work if its input is channels_last: faster, and wrong."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
@@ -84,7 +84,7 @@ class _Shortcut(nn.Module):
 
 
 def planted() -> nn.Module:
-    """(N, 3, H, W) → (N, 10): six more blocks, which it leaves out in channels_last."""
+    """Return a network (N, 3, H, W) → (N, 10) with six blocks that it skips in channels_last."""
     network = residual()
     assert isinstance(network, nn.Sequential)
     network[1] = _Shortcut(nn.Sequential(*(Residual(32) for _ in range(6))))

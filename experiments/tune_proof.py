@@ -1,4 +1,4 @@
-"""Whether `bench tune` finds the best setting, in how much of the time of a whole sweep.
+"""Test whether `bench tune` finds the best setting, and in how much of a whole sweep's time.
 
     python -m experiments.tune_proof measure --out DIR --seconds 380    # again and again: it adds
     python -m experiments.tune_proof report --out DIR [--trials N]
@@ -103,7 +103,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """What was measured: a file of lines for each kind."""
+    """The measurements: a file of lines for each kind."""
 
     folder: Path
 
@@ -135,7 +135,7 @@ class TimedLab(ProcessLab):
 
 
 def candidates(of: Network) -> tuple[space.Space, list[Case]]:
-    """Every setting of a search: those without a compiler, and each of them with it."""
+    """Return every setting of a search, without a compiler and with it."""
     found = probe.built(probe.look((of.subject,), {of.subject: of.input}, 120.0))
     made = space.make(found, of.subject, "cpu", space.Choice(), CORES, of.axes)
     compiled = [replace(case, compile=mode) for case in made.eager for mode in made.compiled]
@@ -198,7 +198,7 @@ def _check(name: str, store: Store, folder: Path) -> None:
 
 
 def _trial(name: str, of: Network, store: Store, folder: Path) -> None:
-    """One real search, then fresh pairs of what it found."""
+    """Make one real search, then fresh pairs of its result."""
     out = folder / f"trial-{time.time():.0f}"
     start_s = time.monotonic()
     command = [sys.executable, "-m", "bench", "tune", of.subject, "--input", of.input]

@@ -1,4 +1,4 @@
-"""Searches that are simulated on the rounds of exhaustive sweeps, and the report on both.
+"""Simulate searches on the rounds of exhaustive sweeps, and report on both.
 
 A made round draws the common deviation of a measured round, and for each setting one of its own
 residuals.  So a drawn time has the spread that the setting had from process to process and from
@@ -59,7 +59,7 @@ class Sweep:
 
     @property
     def exhaustive_s(self) -> float:
-        """Seconds of all settings in REPLICATES rounds, and of the check of each."""
+        """Return the seconds of all settings in REPLICATES rounds, and of the check of each."""
         rounds = REPLICATES * (self.start_s + sum(self.walls_s.values()))
         cold = sum(self.cold_s[key] - self.walls_s[key] for key in self.walls_s)
         checks = sum(self.check_s[case.compile != "off"] for case in self.cases)

@@ -1,4 +1,4 @@
-"""What every test starts from."""
+"""The state from which every test starts."""
 
 import signal
 from collections.abc import Iterator
@@ -36,7 +36,7 @@ def own_cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]
 
 @pytest.fixture(autouse=True)
 def signals_as_they_were() -> Iterator[None]:
-    """What is for a child that ends would have the tests after it wait for signals in vain."""
+    """Check that a test leaves the signals unblocked, since later tests wait for them."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     yield
     assert signal.pthread_sigmask(signal.SIG_SETMASK, before) == before

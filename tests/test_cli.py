@@ -354,7 +354,7 @@ def test_what_nohup_ignores_stays_ignored() -> None:
 
 
 def _offered(folder: Path, *words: str) -> list[str]:
-    """What bash is offered for the last of the words, as it asks for it."""
+    """Return the completions of the last word, requested as bash does."""
     done = subprocess.run(
         [sys.executable, "-m", "bench"],
         cwd=folder,

@@ -54,7 +54,7 @@ def runner(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest
 
 
 def stored(folder: Path) -> dict[str, Any]:
-    """What --benchmark-json left, by test."""
+    """Return the entries of --benchmark-json by test."""
     entries = json.loads((folder / "out.json").read_text())["benchmarks"]
     return {entry["name"]: entry for entry in entries}
 
@@ -157,7 +157,7 @@ def test_what_needs_a_process_of_its_own_is_refused(name: str) -> None:
 
 
 def test_an_unknown_setting_is_refused() -> None:
-    with pytest.raises(BenchCaseError, match="'size' is no setting; choose from mode, batch"):
+    with pytest.raises(BenchCaseError, match="'size' is not a setting; choose from mode, batch"):
         make_case("convnet", {"size": 3})
 
 

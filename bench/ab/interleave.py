@@ -56,7 +56,7 @@ class Participant(Protocol):
 
     @property
     def host_times(self) -> bool:
-        """Whether the events of its device do not see all of its work, known after `start`."""
+        """Return whether its device's events miss a part of its work; known after `start`."""
 
     def start(self) -> float:
         """Build the case, warm up, and return the seconds of a call.  Raises ChildEnded.
@@ -155,7 +155,7 @@ class PipedChild:
     """A participant that is a worker process; two named pipes connect it."""
 
     def __init__(self, server: ForkServer, asked: Request, folders: Folders) -> None:
-        """asked: a request with the job `turns` and the names of the pipes."""
+        """Take a request `asked`, whose job is `turns`; it names the pipes."""
         self._server, self._asked, self._folders = server, asked, folders
         self._prefix = str(asked.pipes)
         self._ended: Ended | None = None

@@ -164,7 +164,7 @@ class Pairs:
         return True
 
     def _rank(self, stage: Stage, key: str) -> tuple[bool, float]:
-        """The place of a case in a pair, so that what a budget cuts off matters least."""
+        """Return the place of a case in a pair, so that a budget cuts off what matters least."""
         if stage == "first":
             return not self._is_whole(key), 0.0
         chosen = {one.phase for one in self._chosen if one.key == key}

@@ -65,7 +65,7 @@ class Compared:
 
     @property
     def speedup(self) -> Speedup:
-        """The only one.  Raises SessionError where more than two were compared."""
+        """Return the speedup of the second callable.  Raises SessionError if there are more."""
         if len(self.speedups) != 1:
             raise SessionError(
                 f"{len(self.times)} callables were compared: choose one of "
@@ -226,7 +226,7 @@ def _output(ready: Session, work: Work) -> outputs.Given:
 
 
 def _warm(ready: Session, work: Work, budget: Budget, doubts: Doubts) -> float:
-    """Seconds of a call once it is warm."""
+    """Return the seconds of a call once it is warm."""
     work.step.settle()
     steady = call_timing.warm_up(work.step, ready.device, budget)
     if not steady.settled:

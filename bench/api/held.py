@@ -30,7 +30,7 @@ class Held:
 
     @property
     def parameters(self) -> list[nn.Parameter]:
-        """Those of all modules, each once."""
+        """Return the parameters of all modules, without duplicates."""
         every = (one for module in self.modules for one in module.parameters())
         return list({id(one): one for one in every}.values())
 
@@ -115,7 +115,7 @@ def _is_library(one: Any) -> bool:
 
 
 def _named_in(function: types.FunctionType) -> list[Any]:
-    """Objects that the code of a function names."""
+    """Return the objects that the code of a function names."""
     found: list[Any] = [
         *(function.__defaults__ or ()),
         *(function.__kwdefaults__ or {}).values(),
@@ -133,6 +133,6 @@ def _named_in(function: types.FunctionType) -> list[Any]:
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """Global names in a function's code and in the functions inside it."""
+    """Return the global names in a function's code and in the functions inside it."""
     inner = (one for one in code.co_consts if isinstance(one, types.CodeType))
     return set(code.co_names).union(*map(_names, inner))

@@ -268,7 +268,11 @@ class Doubts:
             )
 
     def of_calls(self, why: str | None, grown: list[str], frames: int) -> None:
-        """grown: names of what holds more after the samples.  frames: compiled meanwhile."""
+        """Add doubts about the calls.
+
+        grown:  names of objects that hold more after the samples.
+        frames: number of frames that torch compiled during the samples.
+        """
         if why:
             self.say("growing", why)
         if grown:
@@ -327,7 +331,7 @@ def _memory(ready: Session, work: Work, doubts: Doubts) -> Bytes | None:
 
 
 def _allocated_bytes(ready: Session, step: Callable[[], object]) -> int:
-    """Most that one call had allocated at once, above what was there before."""
+    """Return the most bytes that one call had allocated at once, beyond those from before it."""
     device = ready.device
     if device.type == "cpu":
         with quiet.profiler():

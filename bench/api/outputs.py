@@ -1,4 +1,4 @@
-"""Whether two callables put out the same, but for rounding."""
+"""Compare the outputs of two callables, up to rounding."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
@@ -36,7 +36,7 @@ class Given:
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """How an output differs from that of the base.
+    """The difference between an output and that of the base.
 
     same:     equal, or different by what rounding explains.
     relative: norm of the difference / norm of the base; None where they cannot be subtracted.
@@ -79,7 +79,7 @@ def _kept(tensors: Iterable[Tensor]) -> tuple[Tensor, ...]:
 
 
 def _form(output: Any) -> str:
-    """Containers and their keys; of tensors and other values nothing."""
+    """Return the containers and their keys as text, with only the kind of each value."""
     match output:
         case Tensor():
             return "tensor"
@@ -117,7 +117,7 @@ def _gradients(base: Tensors, other: Tensors, output: Output) -> Output:
 
 
 def _numbers(what: str, base: Tensors, other: Tensors, factor: float) -> Output:
-    """factor: how much more than in outputs rounding does here."""
+    """Compare numbers.  factor: how much larger rounding errors are here than in outputs."""
     pairs = list(zip(base, other, strict=True))
     kinds = sorted(f"{_name(b)} instead of {_name(a)}" for a, b in pairs if a.dtype != b.dtype)
     note = f" ({', '.join(dict.fromkeys(kinds))})" if kinds else ""
@@ -141,7 +141,7 @@ def _numbers(what: str, base: Tensors, other: Tensors, factor: float) -> Output:
 
 
 def _equal(one: Tensor, other: Tensor) -> bool:
-    """NaN is equal to NaN here."""
+    """Return whether all numbers are equal.  NaN equals NaN here."""
     if one.is_floating_point() or one.is_complex():
         return torch.equal(torch.nan_to_num(one), torch.nan_to_num(other)) and torch.equal(
             torch.isnan(one), torch.isnan(other)
@@ -150,14 +150,14 @@ def _equal(one: Tensor, other: Tensor) -> bool:
 
 
 def _wide(tensors: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """In float64; of a complex tensor two numbers each."""
+    """Return float64 tensors; each complex number becomes two numbers."""
     dense = [one.to_dense() if one.layout is not torch.strided else one for one in tensors]
     real = [torch.view_as_real(one.resolve_conj()) if one.is_complex() else one for one in dense]
     return tuple(one.to(torch.float64) for one in real)
 
 
 def _eps(one: Tensor) -> float:
-    """The spacing of its numbers next to 1; whole numbers have none."""
+    """Return the spacing of its numbers next to 1; whole numbers have none."""
     return torch.finfo(one.dtype).eps if one.is_floating_point() or one.is_complex() else 0.0
 
 

@@ -40,7 +40,7 @@ class Pictures(Mapping[str, Figure]):
 
     @property
     def figure(self) -> Figure:
-        """The only one.  Raises PictureError where there are several."""
+        """Return the only figure.  Raises PictureError if there are several."""
         if len(self.figures) != 1:
             raise PictureError(
                 f"there are {len(self.figures)} figures: choose one of {', '.join(self.figures)}"

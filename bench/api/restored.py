@@ -24,7 +24,7 @@ class KeptTensors:
     """The numbers of tensors, their gradients and flags, as they were."""
 
     def __init__(self, changed: Iterable[Tensor], read: Iterable[Tensor] = ()) -> None:
-        """changed: get copies of their numbers.  read: only gradients and flags are kept."""
+        """Keep tensors.  changed: they get copies.  read: only gradients and flags are kept."""
         self._swapped = [one for one in _distinct(changed) if _has_memory(one)]
         swapped = {id(one) for one in self._swapped}
         every = _distinct([*self._swapped, *read])
@@ -89,7 +89,7 @@ class KeptModule:
 
 
 def _contents(attributes: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Containers of these attributes, and copies of what is in them."""
+    """Return the containers of these attributes, and copies of what is in them."""
     kinds = (dict, OrderedDict, list, set)
     return [(one, one.copy()) for one in attributes.values() if type(one) in kinds]
 
@@ -173,7 +173,7 @@ class Restorer:
 
     @contextlib.contextmanager
     def restored(self, change: Change = twins.apart) -> Iterator[None]:
-        """Meanwhile every tensor has a changed copy of its numbers, and no gradient."""
+        """Give every tensor a changed copy of its numbers and no gradient, inside the block."""
         versioned = (
             *self._tensors.versioned,
             *(tensor for one in self._optimizers for tensor in one.versioned),
@@ -191,12 +191,12 @@ class Restorer:
             yield
 
     def renew(self) -> None:
-        """The numbers of all tensors as they were at the beginning."""
+        """Give all tensors the numbers that they had at the beginning."""
         self._tensors.renew(self._change)
 
 
 def gradients_enabled() -> contextlib.AbstractContextManager[None]:
-    """Gradients, also inside the caller's `no_grad` or `inference_mode`."""
+    """Enable gradients, also inside the caller's `no_grad` or `inference_mode`."""
     stack = contextlib.ExitStack()
     stack.enter_context(torch.inference_mode(False))
     stack.enter_context(torch.enable_grad())

@@ -11,11 +11,12 @@ import pandas as pd
 
 from bench.api.pictures import Pictures, pictures
 from bench.api.shown import table
-from bench.commands.run import INTERRUPTED, Asked, measured
+from bench.commands.run import Asked, measured
 from bench.compare import speedup
 from bench.core import units
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
+from bench.core.exit_codes import INTERRUPTED
 from bench.core.near import did_you_mean
 from bench.core.records import Row, whole_phase
 from bench.insights import collect, headlines
@@ -73,7 +74,7 @@ class Run:
         }
 
     def speedups(self, by: str) -> pd.DataFrame:
-        """The speedup of each value of a setting over the first, a row for each case and phase.
+        """Return the speedups of a setting's values over the first, a row for each case and phase.
 
         by: the name of an axis with several values here, such as `memory_format`.
 
@@ -256,7 +257,7 @@ def name_of_subject(subject: Subject) -> str:
 
 
 def _command(asked: Asked) -> tuple[str, ...]:
-    """The command that does the same, for run.json and the page."""
+    """Return the command that does the same, for run.json and the page."""
     parts = ["bench", "run", *asked.subjects]
     parts += [
         part

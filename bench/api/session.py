@@ -1,4 +1,4 @@
-"""From callables and inputs to steps that can be timed, and back to the process as it was."""
+"""Make steps that can be timed from callables and inputs, and restore the process after them."""
 
 import contextlib
 import dataclasses
@@ -21,7 +21,7 @@ from bench.worker.model import compile_tools, loss, pytree, random_state, torch_
 from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
 from bench.worker.model.step_inputs import StepInputs
 
-# Which optimizer takes the steps: one that exists, or what makes one from parameters.
+# The optimizer of the steps, or a function that makes one from parameters.
 Optimizer = torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
 Loss = Callable[[Any], Tensor]
 Change = Callable[[Tensor], Tensor]
@@ -232,7 +232,7 @@ def _flatten(held: Held) -> None:
 
 
 def _outside_inference_mode(tensor: Tensor) -> Tensor:
-    """Autograd takes no tensor that was made in inference_mode; it takes a copy of one."""
+    """Return a tensor that autograd accepts: a copy of one that was made in inference_mode."""
     return tensor.clone() if tensor.is_inference() else tensor
 
 
@@ -351,7 +351,7 @@ def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
 
 
 def _owner(module: nn.Module) -> nn.Module:
-    """The module that may have a loss of its own."""
+    """Return the module that may have a loss of its own."""
     if isinstance(module, Wrapped) and len(module.inner) == 1:
         return module.inner[0]
     return module

@@ -12,6 +12,7 @@ from bench.api.runs import name_of_subject
 from bench.commands import tune as command
 from bench.core.axes import AXES
 from bench.core.errors import UserError
+from bench.core.exit_codes import INTERRUPTED
 from bench.terminal.progress import wide_console
 from bench.tune import tune_result
 from bench.tune.tune_result import TuneOutcome
@@ -131,7 +132,7 @@ def tune(
         ),
         wide_console(quiet=not progress),
     )
-    if ran.code == command.INTERRUPTED:
+    if ran.code == INTERRUPTED:
         raise KeyboardInterrupt(f"bench tune --resume {ran.path} continues the search")
     if ran.found is None:
         raise TuneFailed(

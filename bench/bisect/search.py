@@ -26,7 +26,7 @@ AGAIN_COST = 0.97  # a commit that is not set up yet is chosen if it is better b
 
 
 class Answer(enum.Enum):
-    """How a search ended."""
+    """The outcome of a search."""
 
     FOUND = "found"
     NO_EFFECT = "GOOD and BAD do not differ"
@@ -53,7 +53,7 @@ class Measure(Protocol):
 
 
 class OutOfBudgetError(Exception):
-    """No pair may be started any more."""
+    """The budget allows no further pair."""
 
 
 class UnconfirmedError(Exception):

@@ -15,6 +15,7 @@ from bench.ab.ab_plan import AbError, Asked, Planned
 from bench.ab.scheduler import Pairs
 from bench.ab.workers import PairWorkers
 from bench.core.errors import UserError
+from bench.core.exit_codes import INTERRUPTED, WRONG_USE
 from bench.core.text import command
 from bench.engine.workers import Experience
 from bench.explain import text
@@ -24,8 +25,6 @@ from bench.results.journal import Journal
 from bench.terminal.progress import wide_console
 from bench.verdict import ab_report, paired_test, tables
 
-WRONG, INTERRUPTED = 2, 130
-
 
 def run(asked: Asked) -> int:
     """Compare, and write a directory.  Return the exit code."""
@@ -33,7 +32,7 @@ def run(asked: Asked) -> int:
     ab_plan.refuse_pairs(asked.pairs)
     asked, stored = ab_directory.stored(asked) if asked.resume else (asked, None)
     if not 0 < asked.threshold < 1:
-        raise AbError(f"--threshold {asked.threshold}: is no slowdown; write e.g. 0.05 for 5 %")
+        raise AbError(f"--threshold {asked.threshold}: is not a slowdown; write e.g. 0.05 for 5 %")
     if asked.a is None or asked.b is None:
         raise AbError("two sides are needed: bench ab A B, e.g. bench ab main .")
     a, b = variants.parse(asked.a, asked.b)
@@ -91,7 +90,7 @@ def _locked(
         journal.close()
     try:
         report = decision.decided(planned, pairs, history, path, incomplete=incomplete)
-        code = report.exit_code(strict=strict) if stopped is None else WRONG
+        code = report.exit_code(strict=strict) if stopped is None else WRONG_USE
         decision.write(path, report, pairs, code)
         if stopped is None and (keys := explained.cases(report, explain)):
             left_s = _left_s(planned, time.monotonic() - began_s)
@@ -165,7 +164,7 @@ def _with_causes(
 
 
 def _interrupted(path: Path, console: Console) -> int:
-    tables.say(console, f"interrupted; go on with: {_go_on(path)}")
+    tables.say(console, f"interrupted; to resume: {_go_on(path)}")
     return INTERRUPTED
 
 

@@ -23,6 +23,7 @@ from bench.commands import provenance
 from bench.commands import run as measuring
 from bench.core import units
 from bench.core.axes import BY_NAME
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.protocol import Proof
 from bench.core.records import whole_phase
 from bench.core.row_names import case_names
@@ -41,7 +42,6 @@ from bench.results.results import Results
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
-OK, NOTHING, INTERRUPTED = 0, 4, 130
 END_S = 90.0  # for a run that is interrupted to write what it has
 WHY_CHARACTERS = 300
 MOST_CASES = 3  # in the line of a commit
@@ -108,7 +108,7 @@ def run(asked: Asked) -> int:
     finally:
         shutil.rmtree(shelf.unfinished, ignore_errors=True)
     say(f"to see what changed: {command('bench', 'history', folder)}")
-    return OK if measured or done or not left else NOTHING
+    return OK if measured or done or not left else FAILED
 
 
 def _settings(asked: Asked) -> config.Config:

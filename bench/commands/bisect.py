@@ -38,6 +38,7 @@ from bench.bisect.search import (
 from bench.commands import ab
 from bench.core.axes import AXES
 from bench.core.errors import UserError, one_line
+from bench.core.exit_codes import INTERRUPTED, OK, UNDECIDED
 from bench.core.records import Case, whole_phase
 from bench.core.text import command, number_of
 from bench.engine import policy
@@ -50,8 +51,7 @@ from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
 DESCRIPTION = "bisect.json"
-FOUND, WRONG, UNDECIDED, INTERRUPTED = 0, 2, 3, 130
-CODES = {Answer.FOUND: FOUND, Answer.NO_EFFECT: UNDECIDED, Answer.UNDECIDED: UNDECIDED}
+CODES = {Answer.FOUND: OK, Answer.NO_EFFECT: UNDECIDED, Answer.UNDECIDED: UNDECIDED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -148,7 +148,7 @@ def _locked(
     try:
         answer = search.run()
     except KeyboardInterrupt:
-        tell(f"interrupted; go on with: {go_on}")
+        tell(f"interrupted; to resume: {go_on}")
         return INTERRUPTED
     except CannotRunError as error:
         raise BisectError(f"BAD cannot be measured: {error}") from None

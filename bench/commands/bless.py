@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import UserError
+from bench.core.exit_codes import OK
 from bench.core.near import did_you_mean
 from bench.history import blessed, commits, store
 from bench.history.blessed import Blessing
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
-
-OK = 0
 
 
 class BlessError(UserError):

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from bench.compare import speedup, transfers, unlike
 from bench.core.errors import UserError
+from bench.core.exit_codes import OK
 from bench.core.row_names import case_names
 from bench.core.text import number_of
 from bench.explain import matching, text
@@ -24,7 +25,6 @@ from bench.verdict.github import annotate, step_summary
 from bench.verdict.junit import FILE, junit
 from bench.verdict.report import CheckReport, exit_code
 
-OK = 0
 REPORT = "report.md"
 MOST_COMMANDS = 5  # on the terminal
 

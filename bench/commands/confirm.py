@@ -10,6 +10,7 @@ from bench.ab.ab_directory import ChangedError
 from bench.commands import ab as comparison
 from bench.commands import provenance
 from bench.core.errors import UserError, one_line
+from bench.core.exit_codes import INTERRUPTED
 from bench.history import confirmed, sentences
 from bench.history.confirmed import Answer
 from bench.history.findings import Finding, History
@@ -51,7 +52,7 @@ def _answer(
         code = _compared(finding, folder, budget_s, say)
     except UserError as error:
         return Answer("undecided", f"the comparison failed: {one_line(error)}")
-    if code == comparison.INTERRUPTED:  # not this comparison alone: the whole command
+    if code == INTERRUPTED:  # not this comparison alone: the whole command
         raise KeyboardInterrupt
     found = confirmed.read(folder, finding)
     return found or Answer("undecided", "the comparison has not ended; --confirm resumes it")

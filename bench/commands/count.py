@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.ab import ab_plan, counting, variants
 from bench.ab.ab_plan import AbError, Asked, Planned
+from bench.core.exit_codes import OK, UNDECIDED
 from bench.core.records import SCHEMA_VERSION
 from bench.core.text import number_of, shortened
 from bench.host import environment
@@ -19,7 +20,6 @@ from bench.verdict import counted, tables
 from bench.verdict.counted import CaseCount
 
 FILE = "count.json"
-UNDECIDED = 3
 
 
 def run(asked: Asked) -> int:
@@ -35,7 +35,7 @@ def run(asked: Asked) -> int:
     counter = counting.find()
     if counter.engine is None:
         tables.say(console, f"unsupported: {counter.why}")
-        return UNDECIDED if asked.strict else 0
+        return UNDECIDED if asked.strict else OK
     if asked.out:
         run_directory.refuse_existing(asked.out)
     a, b = variants.parse(asked.a, asked.b)

@@ -37,7 +37,7 @@ def write_all(path: Path) -> Derived:
     rows = _in_order_of_plan(made, run)
     results = Results(path, tuple(rows), run, samples_of(kept, run.run_id))
     try:
-        plots, _ = draw.draw(results)
+        plots = draw.draw(results)
     finally:  # whatever a plot trips over: the figures are written
         csv_files.write_measurements(path / csv_files.MEASUREMENTS, rows)
         csv_files.write_samples(path / csv_files.SAMPLES, results.sample_frame)

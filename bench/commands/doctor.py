@@ -5,17 +5,17 @@ from collections import Counter
 from rich.console import Console
 from rich.text import Text
 
+from bench.core.exit_codes import BAD_RESULT, OK
 from bench.core.text import are, number_of, printable
 from bench.host import doctor_checks, probe
 from bench.terminal.progress import wide_console
 
 PROBE_LIMIT_S = 60.0
-OK, FOUND = 0, 1
 STYLES = {"ok": "green", "spoils": "bold red", "lacks": "yellow"}
 
 
 def run(console: Console | None = None) -> int:
-    """Print each finding as it is known.  The exit code: FOUND where something spoils figures."""
+    """Print each finding as it is known.  Return BAD_RESULT if something spoils figures."""
     console = console or wide_console()
     counts: Counter[str] = Counter()
     for one in doctor_checks.findings(lambda: probe.look((), {}, PROBE_LIMIT_S)):
@@ -27,11 +27,11 @@ def run(console: Console | None = None) -> int:
             console.print(Text(f"        {printable(one.mend)}", style="default"), soft_wrap=True)
     console.print()
     console.print(summary(counts["spoils"], counts["lacks"]))
-    return FOUND if counts["spoils"] else OK
+    return BAD_RESULT if counts["spoils"] else OK
 
 
 def summary(spoils: int, lacks: int) -> str:
-    """The last line: `2 things spoil figures here; 1 thing is missing`."""
+    """Return the last line: `2 things spoil figures here; 1 thing is missing`."""
     if not spoils and not lacks:
         return "nothing here spoils figures"
     parts = [f"{_things(spoils)} figures here" if spoils else "nothing here spoils figures"]

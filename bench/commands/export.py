@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
+from bench.core.exit_codes import OK
 from bench.core.near import did_you_mean
 from bench.host.git import PLAIN_LOG, GitError, git
 from bench.results import export_asv, export_files
 from bench.results.loading import load
 from bench.results.results import Results
 
-OK = 0
 ASV, PARQUET = "asv", "parquet"
 KNOWN = (*export_files.FORMATS, ASV, PARQUET)
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from bench.commands import derive, provenance, unit
 from bench.commands import merge as merging
 from bench.commands import run as measure
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.text import command
 from bench.fleet import directories, on_ray
 from bench.fleet import journal as fleet_journal
@@ -24,7 +25,6 @@ from bench.terminal import run_summary
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
-OK, FAILED, INTERRUPTED = 0, 4, 130
 GIT = ("git_commit", "git_dirty", "git_changes")
 
 
@@ -99,8 +99,8 @@ def _begun(asked: Asked, versions: Mapping[str, str], git: Mapping[str, Any]) ->
         stored = directories.reopen(asked.resume)
         if stored["versions"] != versions or stored["git"] != git:
             raise FleetError(
-                f"--resume {asked.resume}: the code or a version has changed since it began; begin "
-                "anew"
+                f"--resume {asked.resume}: the code or a version has changed since it began; "
+                "start a new fleet run"
             )
         return _Begun(asked.resume, stored["asked"], int(stored["units"]))
     units = measure.config_of(asked.run).run.replicates

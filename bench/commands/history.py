@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core.errors import UserError
+from bench.core.exit_codes import BAD_RESULT, OK
 from bench.history import blessed, commits, confirmed, findings, series, store
 from bench.history.findings import History
 from bench.history.store import LeftOut
@@ -12,8 +13,6 @@ from bench.results.csv_files import MEASUREMENTS
 from bench.terminal import history as shown
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
-
-OK, SLOWER = 0, 1
 
 
 class HistoryError(UserError):
@@ -80,7 +79,7 @@ def read(asked: Asked) -> tuple[History, Sequence[LeftOut], Sequence[str]]:
 def code(history: History, *, strict: bool) -> int:
     """Return the exit code: 1 with `strict` if a series is slower, and that was not taken back."""
     slower = any(one.is_slower and one.confirmation != "taken back" for one in history.findings)
-    return SLOWER if strict and slower else OK
+    return BAD_RESULT if strict and slower else OK
 
 
 def store_of(asked: Asked) -> Path:

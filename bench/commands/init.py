@@ -16,7 +16,6 @@ from bench.terminal.progress import wide_console
 
 PROBE_LIMIT_S = 120.0
 BATCHES = (1, 8)
-OK = 0
 
 
 class InitError(UserError):

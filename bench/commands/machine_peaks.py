@@ -47,7 +47,7 @@ class MachinePeaks:
     measure: Measure = peaks.measure
 
     def kept(self) -> dict[str, Any]:
-        """`peaks` and `peaks_from` of run.json, as far as earlier runs have measured them."""
+        """Return `peaks` and `peaks_from` of run.json for devices that earlier runs measured."""
         found = self.store.load(self.cases, self.now())
         return {
             "peaks": {device: one.fields for device, one in found.items()},
@@ -63,7 +63,7 @@ class MachinePeaks:
         timeout_s: float,
         say: Callable[[str], None],
     ) -> OneOff | None:
-        """The work that measures what `machine` of run.json lacks; None where it lacks nothing."""
+        """Return the work that measures the missing parts of `machine` in run.json, or None."""
         lacking = [case for case in self.cases if case.device not in machine.get("peaks", {})]
         if not lacking:
             return None
@@ -99,7 +99,7 @@ class MachinePeaks:
 
 
 def told(machine: Mapping[str, Any]) -> list[str]:
-    """The devices whose peaks were kept, in words."""
+    """Return the devices whose peaks were kept, in words."""
     return [
         f"note: the peaks of {device} are those of {origin['measured']}; --fresh-peaks measures "
         "them again"

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bench.commands import derive
+from bench.core.exit_codes import FAILED, OK
 from bench.core.text import command
 from bench.results import run_directory
 from bench.shards import merge, read
@@ -12,8 +13,6 @@ from bench.shards.merge import Merged
 from bench.terminal import run_summary
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
-
-OK, FAILED = 0, 4
 
 
 def run(given: Sequence[Path], out: Path) -> int:

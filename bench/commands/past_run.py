@@ -11,9 +11,8 @@ from typing import Any
 
 from bench.commands import run as measure
 from bench.core.errors import UserError, one_line
+from bench.core.exit_codes import INTERRUPTED, WRONG_USE
 from bench.terminal.progress import wide_console
-
-WRONG, INTERRUPTED = 2, 130
 
 
 def asked_of(request: dict[str, Any]) -> measure.Asked:
@@ -36,7 +35,7 @@ def main() -> None:
         code = measure.measured(asked, wide_console()).code
     except UserError as error:
         sys.stderr.write(f"{one_line(error)}\n")
-        code = WRONG
+        code = WRONG_USE
     except KeyboardInterrupt:
         code = INTERRUPTED
     sys.exit(code)

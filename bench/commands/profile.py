@@ -19,11 +19,12 @@ from rich.console import Console
 
 from bench.commands import provenance
 from bench.core.errors import UserError
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.records import Case, Failure
 from bench.core.text import number_of
 from bench.engine.requests import request
 from bench.engine.workers import Experience, WorkerPool
-from bench.host import environment, gpu_driver, probe
+from bench.host import environment, gpu_driver
 from bench.host.probed import Probe
 from bench.plan import config, expand
 from bench.plots.draw import rc_context, save
@@ -34,7 +35,6 @@ from bench.terminal import profile_summary
 from bench.terminal.progress import wide_console
 from bench.verdict import tables
 
-OK, FAILED, INTERRUPTED = 0, 4, 130
 ROUNDS = 3  # the least that give an interval
 HARMLESS = ("unsupported", "oom")  # what a setting cannot do here is no failure of the command
 
@@ -68,7 +68,7 @@ def run(asked: Asked) -> int:
     )
     if asked.out:
         run_directory.refuse_existing(asked.out)
-    found = _look(settings)
+    found = provenance.look(settings)
     planned = expand.make(settings, found)
     directory = _begin(asked, settings, found, planned)
     for note in planned.notes:
@@ -90,18 +90,11 @@ def run(asked: Asked) -> int:
                         profile_summary.show(made, console)
         return _end(profiles, failures, directory, console)
     except KeyboardInterrupt:
-        said = f"interrupted; what was done lies in {directory.path}"
+        said = f"interrupted; the results so far are in {directory.path}"
         tables.say(console, said)
         return INTERRUPTED
     finally:
         shutil.rmtree(directory.folders.scratch, ignore_errors=True)
-
-
-def _look(settings: config.Config) -> Probe:
-    run = settings.run
-    return probe.built(
-        probe.look(settings.subjects(), settings.inputs(), run.timeout_s, weights=run.weights_file)
-    )
 
 
 def _begin(

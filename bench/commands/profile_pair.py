@@ -15,6 +15,7 @@ from bench.ab import profiles, variants
 from bench.ab.ab_plan import Planned
 from bench.commands.profile import INTERRUPTED, exit_code
 from bench.core.errors import UserError
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.records import Case, Failure
 from bench.core.text import number_of
 from bench.explain import text
@@ -54,7 +55,7 @@ def run(asked: planning.Asked, rounds: int | None = None) -> int:
             with gpu_driver.kept_loaded(devices):
                 return _profile(planned, directory, console, rounds or profiles.ROUNDS)
         except KeyboardInterrupt:
-            said = f"interrupted; what was done lies in {directory.path}"
+            said = f"interrupted; the results so far are in {directory.path}"
             tables.say(console, said)
             return INTERRUPTED
         finally:

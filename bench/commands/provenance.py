@@ -1,4 +1,4 @@
-"""The parts of run.json that every command writes from a probe."""
+"""Probe for a command, and make the parts of run.json that follow from the probe."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -6,6 +6,15 @@ from typing import Any
 
 from bench.host import environment, probe
 from bench.host.probed import Probe
+from bench.plan.config import Config
+
+
+def look(settings: Config) -> Probe:
+    """Probe the subjects of a configuration.  Raises ProbeError if none of them can be built."""
+    run = settings.run
+    return probe.built(
+        probe.look(settings.subjects(), settings.inputs(), run.timeout_s, weights=run.weights_file)
+    )
 
 
 def machine(found: Probe) -> dict[str, Any]:

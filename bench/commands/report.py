@@ -51,7 +51,7 @@ def report(given: Sequence[Path], out: Path | None) -> int:
     if not named:
         raise ReportError(
             f"{given[0]}: was left by `bench profile`; give the directory of a `bench run` before "
-            "it, beside whose layers it is shown"
+            "it; the profile is shown beside the layers of that run"
         )
     profiles = [case for path in profiled for case in profile_load.load(path)]
     loaded = [_loaded(path) for path in named]

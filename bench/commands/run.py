@@ -23,6 +23,7 @@ from bench.commands import machine_peaks, provenance
 from bench.commands.machine_peaks import MachinePeaks
 from bench.core import decode
 from bench.core.errors import UserError
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.records import Case, Entry
 from bench.core.shard import WHOLE, Shard, ShardError
 from bench.core.shard import parse as parse_shard
@@ -43,8 +44,8 @@ from bench.terminal import brief
 from bench.terminal.progress import Bar, wide_console
 from bench.verdict import tables
 
-# Of --quick.  On a quiet machine a run ends before `extras_s`, or soon after; on a busy one what
-# lacks its replicates has the time up to `budget_s`.
+# The options of --quick.  On a quiet machine a run ends before `extras_s`, or soon after; on a
+# busy one, cases that lack replicates have the time up to `budget_s`.
 QUICK: Mapping[str, Any] = {
     "replicates": 3,
     "samples_s": 0.1,
@@ -283,7 +284,7 @@ def config_of(asked: Asked) -> config.Config:
 
 
 def _default_sweep(asked: Asked) -> Path:
-    """The sweep of a run without a TOML file."""
+    """Return the sweep of a run without a TOML file."""
     if asked.quick and not asked.cases:  # a case may be one of a layer
         return config.QUICK
     try:
@@ -291,13 +292,6 @@ def _default_sweep(asked: Asked) -> Path:
     except SubjectError:  # `config.load` says so, with the flag
         return config.OWN
     return config.DEFAULT if wholes <= set(SHIPPED) else config.OWN
-
-
-def _look(settings: config.Config) -> Probe:
-    run = settings.run
-    return probe.built(
-        probe.look(settings.subjects(), settings.inputs(), run.timeout_s, weights=run.weights_file)
-    )
 
 
 def _begin(
@@ -461,8 +455,8 @@ def _refuse_flags_beside_resume(asked: Asked) -> None:
     )
     if others or more or asked.list_only:
         raise MeasureError(
-            f"--resume {asked.resume}: goes on with what that run was; of all flags only "
-            "--replicates, --precision, --budget and --timeout may stand beside it"
+            f"--resume {asked.resume}: continues that run as it was; the only other flags "
+            "allowed are --replicates, --precision, --budget and --timeout"
         )
 
 
@@ -499,14 +493,14 @@ def _cases(stored: Mapping[str, Any]) -> tuple[Case, ...]:
 
 
 def _budget_began_s(begun: _Begun, now_s: float) -> float:
-    """Imports count, but half of the budget is for measuring, however long they took."""
+    """Return when the budget began.  Imports count, but at most half of the budget."""
     if not begun.budget_has_imports or begun.began_s is None or begun.options.budget_s is None:
         return now_s
     return max(begun.began_s, now_s - begun.options.budget_s / 2)
 
 
 def _peaks(begun: _Begun, say: Callable[[str], None]) -> OneOff | None:
-    """The measuring of the peaks that the run still lacks."""
+    """Return the work that measures the peaks that the run still lacks."""
     if begun.peaks is None:
         return None
     return begun.peaks.one_off(begun.machine, begun.directory, begun.options.timeout_s, say)
@@ -560,7 +554,7 @@ def _measure(begun: _Begun, console: Console) -> int:
         tables.say(console, f"note: {mixed}; start a new run")
     go_on = command("bench", "run", "--resume", directory.path)
     if interrupted:
-        tables.say(console, f"interrupted; go on with: {go_on}")
+        tables.say(console, f"interrupted; to resume: {go_on}")
         return INTERRUPTED
     if not enough:
         tables.say(console, f"to measure the rest: {go_on}")

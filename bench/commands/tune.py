@@ -17,6 +17,7 @@ from rich.console import Console
 from bench.commands import provenance
 from bench.core.axes import BY_NAME, MAX_BATCH, AxisError
 from bench.core.errors import UserError
+from bench.core.exit_codes import FAILED, INTERRUPTED, OK
 from bench.core.near import did_you_mean
 from bench.core.records import Case
 from bench.core.subject import parse
@@ -41,7 +42,6 @@ from bench.verdict import tables
 BUDGET_S = 300.0
 CONFIRM_SHARE = 0.3  # of the budget, kept for the fresh pairs
 SAMPLES_S, WARMUP_S = 0.25, 0.1
-OK, FAILED, INTERRUPTED = 0, 4, 130
 
 
 class TuneError(UserError):
@@ -161,7 +161,7 @@ def _spaces(
 
 
 def _asked_by(path: Path, stored: Mapping[str, Any]) -> Asked:
-    """The flags of a search, from its run.json.  Raises TuneError."""
+    """Return the flags of a search, from its run.json.  Raises TuneError."""
     try:
         fields = dict(stored["tune"])
         fields["axes"] = {name: tuple(values) for name, values in fields["axes"].items()}
@@ -364,7 +364,7 @@ def _check_objective(objective: Objective, device: str, subject: str) -> None:
 
 
 def _axes(asked: Asked) -> dict[str, tuple[str, ...]]:
-    """One value of each; batch has its default.  Raises TuneError."""
+    """Return one value for each axis that is given, and for the batch.  Raises TuneError."""
     found: dict[str, tuple[str, ...]] = {}
     for name, values in {"batch": (), **asked.axes}.items():
         given = tuple(values) or ((str(BY_NAME[name].default),) if name == "batch" else ())

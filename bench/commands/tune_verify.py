@@ -11,6 +11,7 @@ from typing import Any
 from bench.commands import provenance
 from bench.commands.tune import SAMPLES_S, WARMUP_S, TuneError
 from bench.compare.groups import label
+from bench.core.exit_codes import BAD_RESULT, FAILED, OK
 from bench.core.records import Case
 from bench.host import probe
 from bench.host.probed import Probe
@@ -25,8 +26,6 @@ from bench.tune.objectives import COUNTED, Objective
 from bench.tune.space import changed
 from bench.tune.verified import Verified
 from bench.verdict import tables
-
-OK, NOT_FASTER, FAILED = 0, 1, 4
 
 
 def run(path: Path, budget_s: float, timeout_s: float) -> int:
@@ -58,11 +57,11 @@ def run(path: Path, budget_s: float, timeout_s: float) -> int:
         say(sentence)
     if not made.is_compared and made.static.wrong is None:
         return FAILED
-    return OK if made.holds else NOT_FASTER
+    return OK if made.holds else BAD_RESULT
 
 
 def _cases(file: Path, asked: config.Config, found: Probe) -> tuple[Case, Case]:
-    """The plain case and that of the winner.  Raises TuneError where one cannot run here."""
+    """Return the plain case and that of the winner.  Raises TuneError where one cannot run here."""
     cases: list[Case] = []
     for sweep in asked.sweeps:
         alone = config.Config(run=asked.run, sweeps=(sweep,), source=str(file))

@@ -95,7 +95,7 @@ def shard(asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _tuples(value: Any) -> Any:
-    """JSON has lists where `Asked` has tuples."""
+    """Turn the lists of JSON into the tuples of `Asked`."""
     return tuple(value) if isinstance(value, list) else value
 
 

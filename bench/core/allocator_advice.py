@@ -1,6 +1,7 @@
 """Words about an accelerator's allocator: memory in fragments, and memory that was nearly full."""
 
 from bench.core import units
+from bench.core.text import times
 
 # Beside what is in use, torch's allocator keeps libraries' workspaces (32 MiB of cuBLAS on Hopper)
 # and rounds blocks up to segments of 2 MiB or 20 MiB, so a little more is no fragmentation.
@@ -37,15 +38,11 @@ def pressure(retries: int, ooms: int) -> str | None:
     """
     if ooms:
         return (
-            f"the device ran out of memory {_times(ooms)} during the samples, and the calls went on"
+            f"the device ran out of memory {times(ooms)} during the samples, and the calls went on"
         )
     if retries:
         return (
-            f"the allocator gave its cache back {_times(retries)} during the samples, because the "
+            f"the allocator gave its cache back {times(retries)} during the samples, because the "
             "device's memory is nearly full"
         )
     return None
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"

@@ -31,7 +31,7 @@ OTHER_NAMES = {
 }
 
 
-# Where an axis means something.  Elsewhere a case has None for it.
+# The cases in which an axis means something.  Other cases have None for it.
 Meaning = Literal["everywhere", "cpu", "cudnn", "tf32", "inference"]
 
 # The value of `allocator` that a process has without this suite, in the words of tables and plots.
@@ -260,5 +260,5 @@ def plainest(axis: Axis, there: Collection[str]) -> str:
 
 
 def natural(text: str) -> tuple[int, str]:
-    """A key to sort values by: numbers by their size."""
+    """Return a key to sort values by: numbers by their size."""
     return (int(text) if text.isdecimal() else 0, text)

@@ -1,4 +1,4 @@
-"""JSON from files and from other processes becomes records whose fields are what their types say.
+"""Decode JSON from files and other processes into records whose fields have the declared types.
 
 For the parent process alone: a worker may run in an interpreter that has no pydantic.
 """
@@ -50,7 +50,7 @@ class Decoder(Generic[T]):
             raise RecordError(f"not a {self._name}: {error}") from None
 
     def of_fields(self, fields: Any) -> T:
-        """The same of JSON that was read already.  Raises RecordError."""
+        """Decode JSON that was parsed already.  Raises RecordError."""
         try:
             text = json.dumps(fields)
         except (TypeError, ValueError, RecursionError) as error:
@@ -64,7 +64,7 @@ def or_text(of_text: Callable[[str], T]) -> BeforeValidator:
 
 
 def tagged(union: Any) -> Any:
-    """A union whose members say in their field `kind` which one they are."""
+    """Return the union as one whose members are told apart by their field `kind`."""
     return Annotated[union, Discriminator("kind")]
 
 
@@ -83,12 +83,12 @@ def case(fields: Any) -> Case:
     """Raises RecordError."""
     found = _CASE.of_fields(fields)
     if found.batch <= 0:
-        raise RecordError(f"not a case: batch: {found.batch} is no number of samples")
+        raise RecordError(f"not a case: batch: {found.batch} is not a number of samples")
     return found
 
 
 def entry(line: str | bytes) -> Entry:
-    """The record of a journal line, of an earlier version as well.  Raises RecordError."""
+    """Return the record of a journal line, of an earlier version as well.  Raises RecordError."""
     found = _ENTRY.of_json(line)
     for name, good in _in_range(found).items():
         if not good:

@@ -6,9 +6,7 @@ from collections.abc import Iterable, Mapping
 ALIKE = 0.65  # share of common letters (difflib) from which two words are taken for one
 
 
-def nearest(
-    word: str, known: Iterable[str], others: Mapping[str, str] | None = None, cutoff: float = ALIKE
-) -> str | None:
+def nearest(word: str, known: Iterable[str], others: Mapping[str, str] | None = None) -> str | None:
     """Return the known word that is most like `word`, whatever its case; None = none is like it.
 
     others: further names of known words, e.g. fp16 for float16.
@@ -17,7 +15,7 @@ def nearest(
     meant = (others or {}).get(word.lower())
     if meant is not None and meant.lower() in by_lower:
         return by_lower[meant.lower()]
-    found = difflib.get_close_matches(word.lower(), by_lower, 1, cutoff=cutoff)
+    found = difflib.get_close_matches(word.lower(), by_lower, 1, cutoff=ALIKE)
     return by_lower[found[0]] if found else None
 
 

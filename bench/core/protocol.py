@@ -42,7 +42,7 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Budget:
-    """How long one case may be measured in one replicate.
+    """The time limits and numbers of samples of one case in one replicate.
 
     A slow call exceeds it: three calls of warm-up and `min_samples` of each kind are always
     made, so a call of 0.5 s takes 1.5 s + 5 x 2 x 0.5 s (on an accelerator with events 3 x).
@@ -187,11 +187,11 @@ class NoMoreTurns:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """Which code a process runs."""
+    """The files that show which code a process runs."""
 
     subject: str | None  # its file
     files: tuple[str, ...]  # all that are no library's
-    # By their paths below the folder that they were imported from, `ns/mylib/__init__.py`: files.
+    # Path below the folder of the import, such as `ns/mylib/__init__.py` → file.
     packages: Mapping[str, str] = dataclasses.field(default_factory=dict)
     python: str | None = None
     torch: str | None = None

@@ -15,11 +15,11 @@ from bench.core.axes import AXES
 
 SCHEMA_VERSION = 1
 
-# How records are read (`bench.core.decode`): pydantic's settings, without pydantic.
+# Pydantic's settings for reading records (`bench.core.decode`), without pydantic.
 STRICT: Mapping[str, Any] = {"strict": True, "allow_inf_nan": False}
 
-# By field of a record: its key in the journals, where that is an older word.  Changing a key would
-# make the files of earlier versions unreadable.
+# Field of a record → its key in the journals, if that is an older word.  Another key would make the
+# files of earlier versions unreadable.
 STORED_KEYS: Mapping[str, str] = {"metrics": "facts"}
 
 Status = Literal["ok", "unsupported", "invalid", "oom", "timeout", "crash", "error"]
@@ -58,7 +58,7 @@ BEYOND_CACHE = 4
 
 INFERENCE_PHASES = ("forward",)
 TRAINING_PHASES = ("forward", "backward", "optimizer", "step")
-# Of subjects as a whole on an accelerator, outside their steps: from and to memory of the host.
+# Phases of whole subjects on an accelerator, outside their steps: copies from and to the host.
 TRANSFER_PHASES = ("input_pageable", "input_pinned", "output_pageable", "output_pinned")
 
 
@@ -74,8 +74,8 @@ def defaults_of_earlier(fields: Mapping[str, Any]) -> dict[str, str]:
     return {axis.name: str(axis.default) for axis in AXES if axis.later}
 
 
-# Of a failure, where it decides what the runner does: `disk-full` on the disk of the child, or
-# `together`, both sides of a comparison do not fit into memory at once.
+# The cause of a failure that decides what the runner does: `disk-full` on the disk of the child, or
+# `together` if both sides of a comparison do not fit into memory at once.
 Cause = Literal["disk-full", "together"]
 
 
@@ -112,7 +112,7 @@ class Case:
 
     @property
     def case_id(self) -> str:
-        """The same on all machines and in all runs.  Join on it; do not parse it."""
+        """Return the id, equal on all machines and in all runs.  Join on it; do not parse it."""
         parts = [self.subject]
         for axis in AXES:
             value = getattr(self, axis.name)
@@ -160,7 +160,7 @@ class Measurement:
 
     @property
     def doubts(self) -> dict[str, str]:
-        """Reasons for the flags, by flag, as far as the worker gave them."""
+        """Return the reason for each flag for which the worker gave one."""
         said = self.state.get("doubts")
         return {str(k): str(v) for k, v in said.items()} if isinstance(said, Mapping) else {}
 
@@ -213,7 +213,7 @@ def stored_fields(record: Any) -> dict[str, Any]:
 
 
 def to_line(entry: Entry) -> str:
-    """One line of JSON, without the newline."""
+    """Return one line of JSON, without the newline."""
     head: dict[str, Any] = {"kind": entry.kind, "case_id": entry.case.case_id}
     match entry:
         case Measurement():

@@ -124,7 +124,7 @@ def case_names(cases: Iterable[Row | Case], *, short: bool = False) -> CaseNames
 
 
 def _values(cases: Iterable[Row | Case], name: str) -> set[object]:
-    """The values of an axis; an empty one, which has no meaning on its device, agrees with any."""
+    """Return the values of an axis.  An empty one, which has no meaning, agrees with any."""
     values = {getattr(one, name) for one in cases}
     return values - {None} or values
 
@@ -177,6 +177,6 @@ def _callable(subject: str) -> str:
 
 
 def half_width(row: Row) -> float | None:
-    """Half of the 95 % interval of the latency divided by the median; None = unknown."""
+    """Return half of the 95 % interval of the latency divided by the median; None = unknown."""
     low, high, median = row.latency_low_s, row.latency_high_s, row.latency_median_s
     return None if low is None or high is None or not median else (high - low) / 2 / median

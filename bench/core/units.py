@@ -27,7 +27,7 @@ def seconds(value_s: float | None) -> str:
 
 
 def signed(value_s: float) -> str:
-    """A difference of two durations: `0.0019` → `+1.90 ms`."""
+    """Return a difference of two durations: `0.0019` → `+1.90 ms`."""
     return f"{'+' if value_s >= 0 else '-'}{seconds(abs(value_s))}"
 
 
@@ -43,7 +43,7 @@ def count(value: float | None, unit: str = "") -> str:
 
 
 def bytes_(value_bytes: float | None) -> str:
-    """Decimal, as the columns are: `48140000` → `48.1 MB`."""
+    """Return bytes with a decimal prefix, as in the columns: `48140000` → `48.1 MB`."""
     return count(value_bytes, "B")
 
 
@@ -98,7 +98,7 @@ def percent(ratio: float | None) -> str:
 
 
 def duration(value_s: float) -> str:
-    """A duration in minutes: `75` → `1:15`, `4000` → `1:06:40`."""
+    """Return a duration in minutes: `75` → `1:15`, `4000` → `1:06:40`."""
     whole = max(0, round(value_s))
     hours, rest = divmod(whole, 3600)
     minutes, secs = divmod(rest, 60)
@@ -106,7 +106,7 @@ def duration(value_s: float) -> str:
 
 
 def _three(value: float) -> str:
-    """Three significant digits, never in scientific notation below a million."""
+    """Return three significant digits, never in scientific notation below a million."""
     size = abs(value)
     if size >= 99.95:
         return f"{value:.0f}"

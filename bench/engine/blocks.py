@@ -155,7 +155,7 @@ class Blocks:
         return total
 
     def again(self, disturbed: Iterable[Case], block: Block, seen: SoFar) -> Round:
-        """A further replicate of cases that other work disturbed, with both sides of each ratio."""
+        """Return a replicate of cases that other work disturbed, with both sides of each ratio."""
         ids = {case.case_id for case in disturbed}
         begun = [case for case in self._all() if seen.replicates(case) and not seen.given_up(case)]
         own = tuple(case for case in begun if case.case_id in ids)
@@ -172,7 +172,7 @@ class Blocks:
         return Round(block, self._next_number(seen), own, partners)
 
     def further(self, cases: Iterable[Case], seen: SoFar) -> Round:
-        """A further replicate of cases that are not precise yet, the first of them first."""
+        """Return a further replicate of cases that are not precise yet, the first of them first."""
         return Round(Block.LAYERS, self._next_number(seen), tuple(cases))
 
     def _all(self) -> list[Case]:
@@ -203,14 +203,14 @@ class Blocks:
         return self.shard.first if last is None else last + self.shard.count
 
     def _gone_on_with(self, found: Round, seen: SoFar) -> Round:
-        """The same round under the last number, if that one was begun for the same block."""
+        """Return the round under the last number, if that was begun for the same block."""
         last = found.replicate - self.shard.count
         blocks = [b for b in Block if any(last in seen.replicates(c) for c in self.members[b])]
         same = bool(blocks) and any(
             found.block in joint and max(blocks) in joint
             for joint in ({found.block}, *map(set, JOINS.items()))
         )
-        # Of a block that begins, nothing has that number: it was the round of a block above.
+        # No case of a new block has that number: it was the round of a block above.
         if not same or not any(last in seen.replicates(c) for c in self.members[found.block]):
             return found
 

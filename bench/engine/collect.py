@@ -15,7 +15,7 @@ from bench.results.run_directory import Folders
 LOG_KEPT_BYTES = 64 * 2**10
 STAGE_CHARACTERS = 100
 ROOM_BYTES = 2**20  # a record and its log need less
-HOW_ON = "make room, then go on with --resume"
+HOW_ON = "make room, then continue with --resume"
 
 
 class DiskFull(UserError):  # noqa: N818 - says what happened
@@ -75,7 +75,7 @@ def _explain(ended: Ended, asked: Request) -> tuple[Status, str]:
             limit = f"{asked.timeout_s:.0f} s ({asked.timeout_is})"
             return "timeout", f"not done after {limit}{_stage(asked)}"
         case Signalled("SIGKILL") if ended.out_of_memory:
-            return "oom", "ended by the kernel, for memory ran out"
+            return "oom", "ended by the kernel because memory ran out"
         case Signalled("SIGKILL"):
             return "crash", "ended by SIGKILL, and not by the kernel for want of memory"
         case Signalled(name):

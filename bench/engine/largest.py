@@ -66,7 +66,7 @@ def find(case: Case, attempt: Callable[[Case], Entry]) -> Largest:
 
 
 def _next(low: int, refused: int) -> int:
-    """Twice the last one as long as none was refused, then the middle."""
+    """Return twice the last size until one was refused, then the middle."""
     if refused > MOST:
         return min(max(1, 2 * low), MOST)
     return (low + refused) // 2

@@ -1,4 +1,4 @@
-"""When to measure again, when to stop: what a run and a comparison of two sides decide alike.
+"""Decide when to measure again and when to stop, for runs and for comparisons of two sides.
 
 Rules on numbers only.  `bench.engine.scheduler` and `bench.ab.scheduler` decide whom to ask and
 what to write.
@@ -101,7 +101,7 @@ class RepeatPolicy(Generic[Found]):
 
 @dataclass(kw_only=True)
 class Allowance:
-    """How much time something that is not asked for may take of what is left.
+    """The share of the time left that extra work, which nobody asked for, may take.
 
     share: of the time left.  It counts what was taken already, so that the whole of it stays below
            that share of the time that was left at first.  Without a budget: of the time so far.

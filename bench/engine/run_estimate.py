@@ -59,12 +59,6 @@ def _bytes(case: Case) -> int:
     return 0 if parse(case.subject).layer else input_bytes(case)
 
 
-def outcomes(cases: Sequence[Case], replicates: int) -> int:
-    """Return the number of outcomes of a whole run, with those of anchors."""
-    every = rounds(cases, replicates)
-    return sum(len(one.own) + len(one.anchors) + len(one.later) for one in every)
-
-
 def rounds(cases: Sequence[Case], replicates: int) -> Iterator[Round]:
     """Those of a run in which each block that can join the one above does, and nothing fails."""
     blocks, seen = Blocks.of(cases), _Simulated()

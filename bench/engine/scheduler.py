@@ -43,7 +43,7 @@ FINAL: frozenset[Status] = frozenset({"unsupported", "invalid", "oom"})  # no ch
 REPEATS_SHARE = 0.2  # of the time left that repeats of what was disturbed may take
 WARM_SHARE = 0.2  # of the time of the first compiling that a later one takes: its cache is full
 FRUITLESS = 5  # outcomes in a row that were disturbed: the machine is busy for good
-# Of the budget that one-off work may take before every block has its replicates.
+# The share of the budget that one-off work may take before every block has its replicates.
 ONE_OFF_SHARE = 0.15
 SHORTEST_ONE_OFF_S = 15.0  # that a float64 reference may take, however small the budget is
 SHARE_OF_BUDGET = "its share of --budget; --resume with a larger one tries again"
@@ -56,7 +56,7 @@ BLOCK_NAMES = {
 
 
 class Watcher(Protocol):
-    """Is told between the cases what happens."""
+    """Receives messages about the run between the cases."""
 
     def begin(self, outcomes: int) -> None: ...
     def done(self, outcome: Outcome, left: int) -> None: ...
@@ -65,7 +65,7 @@ class Watcher(Protocol):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Known:
-    """Found for the same plan on another machine of the same kind.
+    """Results for the same plan from another machine of the same kind.
 
     static_metrics: ids of cases that need none any more.  wrong: ids of cases that compute
                     something else.  calls: per pipelined sample, by case id.
@@ -82,7 +82,7 @@ class RunSoFar:
 
     outcomes: dict[str, list[Outcome]] = field(default_factory=dict)
     with_static_metrics: set[str] = field(default_factory=set)
-    # By case id the time limit that ended the search for some of them.
+    # Case id → the time limit that ended the search for some of its static metrics.
     static_limits_s: dict[str, float] = field(default_factory=dict)
     wrong: set[str] = field(default_factory=set)  # cases that compute something else
     known_calls: Mapping[str, int] = field(default_factory=dict)  # as `Known`
@@ -150,7 +150,7 @@ class RunSoFar:
         return math.inf if width is None else width
 
     def smaller_oom(self, case: Case) -> Failure | None:
-        """The failure of the same case at a smaller batch, where memory ran out."""
+        """Return the failure of the same case at a smaller batch, where memory ran out."""
         for outcomes in self.outcomes.values():
             for one in outcomes:
                 if (
@@ -207,7 +207,7 @@ class Runner:
     _disturbed_in_a_row: int = 0
     _started_s: float = 0.0  # that the interpreters of a round took to start at most
     _next: Starting | None = None  # the interpreters of the round that follows
-    # Of all that the threads of several devices share; they measure outside it.
+    # Protects everything that the threads of several devices share; they measure outside it.
     _lock: threading.RLock = field(default_factory=threading.RLock, repr=False)
 
     def __post_init__(self) -> None:
@@ -215,7 +215,7 @@ class Runner:
         self._blocks = Blocks.of(self.plan.cases, self.shard)
 
     def measure(self) -> bool:
-        """Measure until it is enough.  Whether that was before the budget ended.
+        """Measure until it is enough.  Return whether that was before the budget ended.
 
         KeyboardInterrupt passes through; the journal then holds what was finished.
         """
@@ -258,7 +258,7 @@ class Runner:
         )
 
     def _what_is_missing(self) -> str:
-        """The blocks that lack replicates, in words."""
+        """Return the blocks that lack replicates, in words."""
         return "; ".join(
             f"{name}: {count} outcomes are missing"
             for block, name in BLOCK_NAMES.items()
@@ -266,7 +266,7 @@ class Runner:
         )
 
     def _round(self, one: Round) -> bool:
-        """One replicate; the first one decides what joins it.  False: the budget is spent."""
+        """Measure one replicate; the first decides what joins it.  False: the budget is spent."""
         if self._deadline.spent:
             return False
         with self._opened(one, (*one.own, *one.anchors, *one.later)) as pool:
@@ -294,7 +294,7 @@ class Runner:
         return not on_cpu or rapl.opened() is not None
 
     def _to_be_counted(self) -> list[Case]:
-        """Cases whose counted figures are wanted now, so that they cost no replicate of others.
+        """Return the cases to count now, so that counting costs no replicate of other cases.
 
         Those of the plain cases follow their first replicate, the others' follow their last.
         """
@@ -413,7 +413,7 @@ class Runner:
             self.watcher.note(text)
 
     def _again(self, block: Block) -> None:
-        """Further replicates of what other work disturbed, while that helps and time is left."""
+        """Repeat replicates that other work disturbed, while that helps and time is left."""
         members = [*self._cases(block)]
         if self._joined.get(block):
             members += self._cases(JOINS[block])
@@ -436,11 +436,11 @@ class Runner:
             self._repeats.taken_s += self.clock() - begin_s
 
     def _wall_s(self, case: Case) -> float:
-        """Seconds that its last outcome took."""
+        """Return the seconds that the last outcome of the case took."""
         return self.seen.of(case)[-1].wall_s
 
     def _further(self) -> None:
-        """Beyond what was asked for, only what is not yet precise, the widest first."""
+        """Add replicates to cases that are not yet precise, the widest interval first."""
         most = self.run.most_replicates
         while not self._extras.spent:
             wide = [
@@ -541,7 +541,7 @@ class Runner:
             self.spent.one_off_s += self.clock() - begin_s
 
     def _may_do_one_off(self, cost_s: float) -> bool:
-        """Before all blocks are through within its share of the budget; then in the time left."""
+        """Return whether it fits: into its share of the budget, after all blocks into the rest."""
         budget_s, left_s = self._extras.budget_s, self._extras.left_s
         if budget_s is None or left_s is None:
             return True
@@ -561,9 +561,9 @@ class Runner:
         return needed_s + beside_s <= left_s
 
     def _without_static_metrics(self) -> list[Case]:
-        """Cases that ran and whose counted figures were not looked for yet, the best block first.
+        """Return the cases that ran but were not counted yet, the best block first.
 
-        Those of a resume as well: it may have ended before they were found.
+        A resumed run has such cases, too: it may have ended before they were counted.
         """
         return [
             case
@@ -640,7 +640,7 @@ class Runner:
 
     @contextlib.contextmanager
     def _opened(self, one: Round, cases: Sequence[Case]) -> Iterator[WorkerPool]:
-        """Fresh interpreters for this round.  Raises StartError."""
+        """Start interpreters for this round.  Raises StartError."""
         pool = self._pool(one, cases)
         begin_s = self.clock()
         if self._next is not None and self._next.pool.serves_as(pool):

@@ -48,7 +48,7 @@ class Spent:
         return math.fsum(dataclasses.asdict(self).values())
 
     def within(self, before: "Spent", wall_s: float) -> "Spent":
-        """With what was added since `before` shortened to `wall_s`: devices worked side by side."""
+        """Shorten the time added since `before` to `wall_s`, because devices worked in parallel."""
         added_s = self.total_s - before.total_s
         if added_s <= wall_s:
             return self
@@ -57,12 +57,12 @@ class Spent:
         return Spent(**{name: then[name] + share * (now[name] - then[name]) for name in now})
 
     def completed(self, total_s: float) -> "Spent":
-        """With the rest of `total_s` as waiting."""
+        """Return a copy with the rest of `total_s` as waiting."""
         known_s = self.total_s - self.waiting_s
         return dataclasses.replace(self, waiting_s=max(0.0, total_s - known_s))
 
     def with_earlier(self, stored: object) -> "Spent":
-        """Added to what run.json has of the sessions before; parts of another shape count 0."""
+        """Add the earlier sessions from run.json; parts of another shape count as 0."""
         known: Mapping[str, Any] = stored if isinstance(stored, dict) else {}
         own = dataclasses.asdict(self)
         return Spent(**{name: value + _seconds(known.get(name)) for name, value in own.items()})

@@ -145,7 +145,7 @@ class WorkerPool:
         return self._needs() == other._needs()
 
     def _needs(self) -> dict[ServerKind, object]:
-        """Imports and devices of each fork server."""
+        """Return the imports and devices of each fork server."""
         served = {
             kind: [one for one in self.cases if self._kind(one) == kind] for kind in self.kinds
         }
@@ -177,7 +177,8 @@ class Starting:
     def __init__(self, pool: WorkerPool) -> None:
         self.pool = pool
         self._threads = ThreadPoolExecutor(max(1, len(pool.kinds)))
-        self._servers = [self._threads.submit(pool.server, one) for one in pool.kinds]
+        for kind in pool.kinds:
+            self._threads.submit(pool.server, kind)
 
     def started(self) -> WorkerPool:
         """Wait until all have started; `opened` starts again what could not be started here."""

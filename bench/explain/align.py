@@ -35,7 +35,7 @@ class Node:
             yield from one.names
 
 
-# What makes two modules alike.  The values only have to order the alternatives.
+# Weights of the reasons why two modules are alike.  They only have to order the alternatives.
 _TYPE, _WEIGHTS, _SETTINGS, _INSIDE, _NAME, _POSITION = 4.0, 2.0, 1.0, 2.0, 1.5, 0.1
 
 

@@ -183,7 +183,7 @@ def _shown_break(one: GraphBreak) -> str:
 
 
 def _compiled(a: StepParts, b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """Eager code against compiled code: graphs take the place of all layers.
+    """Compare eager code with compiled code, whose graphs take the place of all layers.
 
     The optimizer and the loss are not compiled, so their parts stay.
     """
@@ -221,7 +221,7 @@ def _computes(one: FusedKernel, verb: str) -> str:
 
 
 def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
-    """Modules that one side lacks, or calls more often: the outermost ones with all inside."""
+    """Find modules that one side lacks or calls more often: the outermost ones with all inside."""
     types = {**{row: kind for row, (_, kind) in a.types.items()},
              **{row: kind for row, (_, kind) in b.types.items()}}  # fmt: skip
     layers = dict.fromkeys(one.layer for one in left if not one.layer.startswith("("))
@@ -262,7 +262,7 @@ def _new_modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference])
 def _computed_again(
     a: StepParts, b: StepParts, left: list[Difference], new: set[str], known: set[str]
 ) -> Made:
-    """Modules whose inner modules run again in the backward: activation checkpointing of a forward.
+    """Find modules whose inner modules run again in the backward (activation checkpointing).
 
     new: rows of further calls that only B has.
     """
@@ -296,7 +296,7 @@ def _inside(row: str, name: str) -> bool:
 
 
 def _modes(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
-    """Modules that are in training mode on one side only."""
+    """Find modules that are in training mode on one side only."""
     changed = [
         row
         for row in rows.order
@@ -395,7 +395,7 @@ def _parent(row: str, rows: Rows) -> str:
 
 
 def _gaps(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """Time in which an accelerator waits for the host to launch its next kernel."""
+    """Find the time in which an accelerator waits for the host to launch its next kernel."""
     gaps = [one for one in left if one.operator == IDLE]
     if not any(one.beyond for one in gaps):
         return [], left
@@ -413,7 +413,7 @@ def _gaps(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> 
 
 
 def _copies(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -> Made:
-    """Copies that the device itself carries out, mostly between it and the host."""
+    """Find copies that the device itself carries out, mostly between it and the host."""
     found, taken = list[Cause](), list[Difference]()
     for one in left:
         kernels = {**one.kernels_a, **one.kernels_b}
@@ -434,7 +434,7 @@ def _copies(_a: StepParts, _b: StepParts, _rows: Rows, left: list[Difference]) -
 
 
 def _modules(a: StepParts, b: StepParts, rows: Rows, left: list[Difference]) -> Made:
-    """Every module by itself: its settings, its operators, and parts beyond the noise."""
+    """Look at every module by itself: its settings, its operators, and parts beyond the noise."""
     found: list[Cause] = []
     rest: list[Difference] = []
     for layer in dict.fromkeys(one.layer.partition("#")[0] for one in left):

@@ -32,7 +32,7 @@ _FIGURES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Explanation:
-    """Why B takes another time than A.  Seconds a step, without the profiler."""
+    """The causes why B takes another time than A.  Seconds per step, without the profiler."""
 
     case: Case  # of A
     whole: Whole

@@ -1,4 +1,4 @@
-"""Which profiles of cases belong together: the same case, or one that differs in some settings."""
+"""Pair the profiles of cases: of the same case, or of one that differs in some settings."""
 
 from collections.abc import Callable, Sequence
 

@@ -41,7 +41,9 @@ def reopen(path: Path) -> dict[str, Any]:
             f"--resume {path}: is not the directory of a fleet: {error.strerror}"
         ) from None
     except (ValueError, KeyError, TypeError, RecursionError):
-        raise FleetError(f"--resume {path}: its {DESCRIPTION} is damaged; begin anew") from None
+        raise FleetError(
+            f"--resume {path}: its {DESCRIPTION} is damaged; start a new fleet run"
+        ) from None
     return dict(document)
 
 

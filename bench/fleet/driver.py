@@ -133,7 +133,7 @@ class Driver:
         computers = {flight.machine.node for flight in self._in_flight.values() if flight.machine}
         free = [one for one in nodes if one.identity not in busy]
         for node in free:
-            # Which computer it is shows later; until then its address keeps two of them apart.
+            # The computer of a node is known later; until then its address tells nodes apart.
             if node.identity not in self.machines and node.address not in addresses:
                 addresses.add(node.address)
                 self._start(_Flight(node, None, None), {"job": "look"})
@@ -247,7 +247,7 @@ class Driver:
             self.tell(f"node {address} is left out: {why}; its units are measured elsewhere")
 
     def _lost(self, flight: _Flight, why: str) -> None:
-        """Something outside ended a unit: no verdict on any case, and it is tried again."""
+        """Record that a unit was ended from outside: no case gets a verdict, and it is retried."""
         on = flight.on
         self._lost_in_a_row[on.identity] = self._lost_in_a_row.get(on.identity, 0) + 1
         if flight.machine is not None and flight.unit is not None:
@@ -268,7 +268,7 @@ class Driver:
             self.tell(f"node {on.address} lost {BENCHED_AFTER} units in a row; it gets no more")
 
     def _refuse(self, flight: _Flight, why: str) -> None:
-        """The process itself says why it cannot measure: another node may be able to."""
+        """Refuse a node whose process says why it cannot measure; another node may be able to."""
         if flight.unit is None:
             self.refused.add(flight.on.identity)
             self.tell(f"node {flight.on.address} is refused: {why}")

@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from bench.core.errors import UserError
+from bench.core.text import first_line, shortened_line
 from bench.fleet import launcher
 from bench.fleet.cluster import Answer, Lost, Node
 
 RESOURCE = "bench"  # a node has one, which a unit takes whole
 LABEL = "bench-kind"
-# Of the folder that every node gets a copy of, beside what git ignores.
+# Every node gets a copy of the folder without these and without the files that git ignores.
 NOT_SENT = [".git", "results", "**/__pycache__"]
 START = (
     "RAY_worker_niceness=0 RAY_memory_monitor_refresh_ms=0 ray start --address=HEAD:6379 "
@@ -45,7 +46,7 @@ class RayCluster:
     def __init__(self, ray: Any) -> None:
         """ray: the module, connected to a cluster."""
         self._ray = ray
-        # By value: a node's own copy of this suite may be of another version, which it then says.
+        # The launcher is sent by value: a node's own copy of this suite may be of another version.
         ray.cloudpickle.register_pickle_by_value(launcher)
         self._launch = ray.remote(
             num_cpus=0,
@@ -85,8 +86,7 @@ class RayCluster:
         try:
             return Answer(str(self._ray.get(handle)))
         except self._ray.exceptions.RayError as error:
-            first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            return Lost(f"{type(error).__name__}: {first}"[:300])
+            return Lost(shortened_line(f"{type(error).__name__}: {first_line(error)}", 300))
 
 
 @contextlib.contextmanager
@@ -101,8 +101,7 @@ def connected(address: str, folder: Path) -> Iterator[RayCluster]:
             logging_level=logging.ERROR,
         )
     except Exception as error:  # Ray raises many kinds, also ones of its own dependencies
-        first = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise RayError(f"--address {address}: no cluster of Ray: {first}") from None
+        raise RayError(f"--address {address}: no cluster of Ray: {first_line(error)}") from None
     try:
         yield RayCluster(ray)
     finally:

@@ -35,7 +35,6 @@ class Blessing:
     case: str
     at: str
     why: str
-    when: str = ""
 
 
 def is_of(pattern: str, case_id: str) -> bool:
@@ -64,7 +63,7 @@ def _blessing(path: Path, number: int, entry: object) -> Blessing:
     for name in ("case", "at", "why"):
         if not isinstance(found.get(name), str) or not found[name]:
             raise BlessedError(f"{path}: blessed number {number} has no text for {name}")
-    return Blessing(found["case"], found["at"], found["why"], str(found.get("when", "")))
+    return Blessing(found["case"], found["at"], found["why"])
 
 
 def placed(given: Sequence[Blessing], folder: Path, line: Line) -> tuple[list[Blessing], list[str]]:

@@ -55,7 +55,7 @@ class Examined:
 
 @dataclass(frozen=True, slots=True)
 class Census:
-    """How many series there are, and why some were not judged: reason → number."""
+    """The numbers of series: all, judged, and not judged by reason."""
 
     series: int
     judged: int

@@ -79,7 +79,7 @@ class Shelf:
         except FileNotFoundError:
             return {}
         except (OSError, ValueError, AttributeError) as error:
-            raise PastError(f"{path}: cannot be read ({error}); remove it, or mend it") from None
+            raise PastError(f"{path}: cannot be read ({error}); remove or repair it") from None
 
     def skip(self, commit: Commit, why: str) -> None:
         """Remember that a commit cannot be measured.  Raises OSError."""

@@ -116,7 +116,7 @@ def _why_not(run: Run, line: Line) -> str:
 
 
 def _series(points: list[Point], line: Line, blessings: Sequence[Blessing]) -> Series:
-    """The clock orders only the runs of one commit."""
+    """Return the points as a series by commit; the clock orders only runs of one commit."""
     ordered = sorted(points, key=lambda one: (one.place, one.run.started, one.run.run_id))
     last = ordered[-1]
     case_id = str(last.time.row.case_id)

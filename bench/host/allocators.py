@@ -47,7 +47,7 @@ def can_be_chosen(given: Mapping[str, str], libc: str) -> bool:
 
 
 def exports() -> str:
-    """The line that gives a plain script `allocator=retained`, for a shell."""
+    """Return the line that gives a plain script `allocator=retained`, for a shell."""
     chosen = environment("retained", {})
     return "export " + " ".join(f"{name}={value}" for name, value in chosen.items())
 

@@ -38,7 +38,7 @@ def findings(
     gpus: Callable[[], list[Gpu]] | None = None,
     disturbed: Callable[[], list[str]] = preflight.disturbances,
 ) -> Iterator[Finding]:
-    """All checks, one after the other, each as soon as it is known.
+    """Yield the findings of all checks, each as soon as it is known.
 
     ask_torch: looks at torch and its devices in a process of its own.  Raises ProbeError.
     disturbed: the warnings of `preflight` but those on threads, which need the probe.
@@ -87,7 +87,7 @@ def _processors() -> Finding:
 
 
 def _clock(places: preflight.KernelFolders) -> Iterator[Finding]:
-    """A clock that is no register of the processor is read in microseconds."""
+    """Report a slow clock: one outside the processor takes microseconds to read."""
     file = places.sys / "devices/system/clocksource/clocksource0/current_clocksource"
     name = preflight.read_text(file).strip()
     if name in SLOW_CLOCKS:
@@ -215,7 +215,7 @@ def _unseen(found: Probe, gpu: Gpu, hiding: Mapping[str, str]) -> Finding:
 
 
 def _gpu_settings(gpu: Gpu) -> Iterator[Finding]:
-    """Source: nvidia-smi(1), on --power-limit, --persistence-mode, --compute-mode, --ecc-config."""
+    """Report settings that spoil figures (nvidia-smi(1): power limit, compute mode, ECC)."""
     setting, name = f"sudo nvidia-smi -i {gpu.index}", f"GPU {gpu.index}"
     limit, default = gpu.power_limit_w, gpu.default_limit_w
     if limit is not None and default is not None and limit < default:

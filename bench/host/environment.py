@@ -43,7 +43,7 @@ NO_GIT = "git is not installed"
 NO_REPOSITORY = "this is not a git repository"
 NO_COMMIT = "the repository has no commit yet"
 PROC, SYS, GROUPS = Path("/proc"), Path("/sys"), Path("/sys/fs/cgroup")
-# What torch and the driver tell of a GPU → how messages name it.
+# Details of a GPU from torch and its driver → their names in messages.
 FIXED_OF_GPUS = {
     "driver": "driver",
     "capability": "compute capability",

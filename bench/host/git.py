@@ -7,8 +7,8 @@ from pathlib import Path
 
 from bench.core.errors import UserError
 
-# Those of git-rev-parse(1) --local-env-vars that point to another repository.  A git hook sets
-# them, and with them git would work on the user's own index.
+# Variables of git-rev-parse(1) --local-env-vars that point to another repository.  A git hook sets
+# them, and git would then work on the user's own index.
 _GIT_ELSEWHERE = frozenset(
     f"GIT_{name}"
     for name in (

@@ -12,7 +12,7 @@ from typing import Any
 
 @contextlib.contextmanager
 def kept_loaded(devices: Iterable[str], nvml: Any = None) -> Iterator[None]:
-    """As long as the block lasts, where a `cuda` device is among these and NVML is there.
+    """Keep the driver loaded inside the block, if a `cuda` device is given and NVML exists.
 
     nvml: the bindings; None: the real ones.
     """
@@ -30,7 +30,7 @@ def kept_loaded(devices: Iterable[str], nvml: Any = None) -> Iterator[None]:
 
 
 def _bindings() -> Any:
-    """None where they do not load."""
+    """Return the bindings of NVML, or None if they do not load."""
     try:
         import pynvml  # it takes 20 ms, which commands without a GPU save
     except ImportError:
@@ -39,7 +39,7 @@ def _bindings() -> Any:
 
 
 def _hold(nvml: Any) -> bool:
-    """Whether NVML has to be let go of.  All GPUs: it numbers them otherwise than torch does."""
+    """Open NVML for all GPUs, because torch numbers them differently.  Return whether it opened."""
     try:
         nvml.nvmlInit()
     except nvml.NVMLError:

@@ -24,15 +24,15 @@ T = TypeVar("T")
 
 
 class HelperError(RuntimeError):
-    """There is no answer; the message is one line."""
+    """A helper gave no answer; the message is one line."""
 
 
 class HelperLate(HelperError):  # noqa: N818 - says what happened
-    """It was not done in its time, and was ended."""
+    """A helper was ended because it took too long."""
 
 
 class HelperEnded(HelperError):  # noqa: N818 - says what happened
-    """It ended without an answer; the message is the last line that it said."""
+    """A helper ended without an answer; the message is the last line that it wrote."""
 
     def __init__(self, said: str, code: int) -> None:
         super().__init__(said)
@@ -49,7 +49,7 @@ def ask(
     environment: Mapping[str, str] = os.environ,
     in_parts: bool = False,
 ) -> T:
-    """The answer of the module's `main`.  Raises HelperError.
+    """Return the answer of the module's `main`.  Raises HelperError.
 
     request: comes to its standard input in one line, with `out`, the file for the answer, and
              `parent`, the number of this process.
@@ -88,7 +88,7 @@ def _run(
     errors: Path,
     limit_s: float,
 ) -> int:
-    """The exit code.  Raises OSError, TimeoutExpired."""
+    """Return the exit code.  Raises OSError, TimeoutExpired."""
     marked = orphans.mark()
     # Files, not pipes: what a subject leaves running would hold a pipe open.
     with asked.open("rb") as given, errors.open("wb") as said:
@@ -110,7 +110,7 @@ def _run(
 
 
 def _tail(file: Path) -> str:
-    """The last of what was said, however much that was."""
+    """Return the end of the output in the file, at most TAIL_BYTES."""
     with file.open("rb") as said:
         said.seek(max(0, file.stat().st_size - TAIL_BYTES))
         return said.read().decode("utf-8", errors="replace").strip()

@@ -15,7 +15,7 @@ START_S = 60.0  # for importing torch; added to the time limit of the process
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """How to start a process.
+    """An interpreter, a folder and an import path with which a process is started.
 
     path: folders in which the subject's modules are searched, in this order (`bench.start`);
           (): those that this process was given, else those around the current directory.

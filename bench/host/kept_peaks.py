@@ -33,7 +33,7 @@ class Kept:
 
     @property
     def fields(self) -> list[dict[str, Any]]:
-        """As run.json has them."""
+        """Return the size sweeps in the form of run.json."""
         return [dataclasses.asdict(one) for one in self.size_sweeps]
 
 
@@ -52,7 +52,7 @@ class Store:
     build: Mapping[str, Any]
 
     def load(self, cases: Sequence[Case], now: datetime.datetime) -> dict[str, Kept]:
-        """By device: what was measured in the last day for such cases."""
+        """Return, by device, the peaks measured in the last day for such cases."""
         found = {}
         for device in peaks.devices(cases):
             kept = self._read(device, cases)
@@ -66,7 +66,7 @@ class Store:
         found: Mapping[str, Sequence[Mapping[str, Any]]],
         now: datetime.datetime,
     ) -> None:
-        """All but those that other work disturbed."""
+        """Save the peaks that no other work disturbed."""
         for device, size_sweeps in found.items():
             path = self._path(device, cases)
             if path is None or peaks.disturbed({device: size_sweeps}):
@@ -106,7 +106,7 @@ def written(now: datetime.datetime) -> str:
 
 
 def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
-    """The suite's folder in that of the user's caches (XDG Base Directory); None without a home."""
+    """Return the suite's folder in the user's cache (XDG Base Directory); None without a home."""
     base = Path(environ.get("XDG_CACHE_HOME") or "")
     if not base.is_absolute():  # the standard has a relative one ignored
         home = environ.get("HOME")
@@ -117,7 +117,7 @@ def cache_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
 
 
 def _replace(path: Path, text: str) -> None:
-    """All of it or what was there before; two runs may write at once.  Raises OSError."""
+    """Write the whole file or leave the old one, even if two runs write.  Raises OSError."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=".peaks-")
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:

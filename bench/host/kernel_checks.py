@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bench.core import units
+from bench.core.text import times
 from bench.host import environment
 from bench.host.finding import Finding
 from bench.host.preflight import KernelFolders, read_text
@@ -22,7 +23,7 @@ CAPPED = 0.95  # of the highest clock rate
 
 
 def findings(places: KernelFolders) -> Iterator[Finding]:
-    """The checks that look once."""
+    """Yield the findings of the checks that look once."""
     yield from _huge_pages(places)
     yield from _boost(places)
     yield from _preference(places)
@@ -42,7 +43,7 @@ def _huge_pages(places: KernelFolders) -> Iterator[Finding]:
 
 
 def _boost(places: KernelFolders) -> Iterator[Finding]:
-    """Each driver has a switch of its own; amd-pstate has one for each processor as well."""
+    """Report boost.  Each driver has its own switch; amd-pstate has one per processor as well."""
     switches = [
         (places.processors / "intel_pstate/no_turbo", "0", "1"),
         (places.processors / "cpufreq/boost", "1", "0"),
@@ -60,7 +61,7 @@ def _boost(places: KernelFolders) -> Iterator[Finding]:
 
 
 def _preference(places: KernelFolders) -> Iterator[Finding]:
-    """With intel_pstate and amd-pstate the preference decides, and not the governor alone."""
+    """Report a preference for low power, which also decides in intel_pstate and amd-pstate."""
     file = places.processors / "cpu0/cpufreq/energy_performance_preference"
     found = read_text(file).strip()
     if found in SAVING:
@@ -112,7 +113,7 @@ def _memory(places: KernelFolders) -> Iterator[Finding]:
 
 
 def _group_limit_bytes(places: KernelFolders) -> float | None:
-    """The lowest limit of this process' control group and of those above it; None = no limit."""
+    """Return the lowest limit of this process' control groups, the inner and outer; None = none."""
     limits = [
         _number(file)
         for name in ("memory.max", "memory.limit_in_bytes")
@@ -181,7 +182,7 @@ def _throttle_counts(places: KernelFolders) -> dict[tuple[str, ...], int]:
 
 
 def grown(before: Counters, after: Counters) -> Iterator[Finding]:
-    """The findings between two readings."""
+    """Yield the findings between two readings."""
     yield from _throttled(before, after)
     if not after.virtual:
         return
@@ -208,19 +209,15 @@ def _throttled(before: Counters, after: Counters) -> Iterator[Finding]:
     if more > 0:
         yield Finding(
             "spoils",
-            f"the processor is too hot: it was slowed {_times(more)} during this check",
+            f"the processor is too hot: it was slowed {times(more)} during this check",
             "let it cool, clean its fan, or limit its clock rate (sudo cpupower frequency-set -u)",
         )
     else:
         yield Finding(
             "ok",
-            f"the processor was slowed for heat {_times(after.throttled)} since it was started, "
+            f"the processor was slowed for heat {times(after.throttled)} since it was started, "
             "and not during this check",
         )
-
-
-def _times(count: int) -> str:
-    return "once" if count == 1 else f"{count} times"
 
 
 def _number(file: Path) -> float | None:

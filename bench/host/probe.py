@@ -1,4 +1,4 @@
-"""How a probe is started.
+"""Start a probe.
 
 It runs in a process that exits (`bench.worker.probe`), because looking at a device initialises it
 and poisons forks.
@@ -68,7 +68,7 @@ def _look(
     weights: str | None,
     slow: str,
 ) -> Probe:
-    """All subjects in one probe or, where one of them ends it, each in its own."""
+    """Probe all subjects in one process or, if one of them ends it, each in its own."""
     try:
         return _ask(subjects, inputs, timeout_s, place, weights, slow)
     except ProbeError:
@@ -116,7 +116,7 @@ def _ask(
     weights: str | None,
     slow: str,
 ) -> Probe:
-    """One probe process.  Raises ProbeError."""
+    """Run one probe process.  Raises ProbeError."""
     shown, limit_s = ", ".join(subjects) or "torch", START_S + timeout_s
     request = {"subjects": list(subjects), "inputs": dict(inputs), "weights": weights}
     try:

@@ -75,7 +75,7 @@ class SubjectFound:
 
     @classmethod
     def unknown(cls, why: str) -> Self:
-        """One that could not be looked at: its own rows will say why."""
+        """Return a subject that could not be probed; its rows will say why."""
         return cls(raised=why, layers_error=why, has_inputs=True)
 
 
@@ -97,7 +97,7 @@ class Probe:
     torch_details: Mapping[str, Any]  # for run.json
     devices: Mapping[str, Device]
     subjects: Mapping[str, SubjectFound]
-    # By module what the subjects came with, neither installed nor of this project.
+    # Module → source of the modules of the subjects that are neither installed nor this project's.
     sources: Mapping[str, Source] = dataclasses.field(default_factory=dict)
     no_gpu: str | None = None  # why torch finds no GPU, or not all, and what to do
 
@@ -108,7 +108,7 @@ class Probe:
 
     @property
     def accelerators(self) -> dict[str, str]:
-        """The same without the CPU."""
+        """Return the names that drivers report, by device, without the CPU."""
         return {name: shown for name, shown in self.names.items() if name != "cpu"}
 
     @property

@@ -151,7 +151,7 @@ def _chart(one: Examined, name: str, own: Sequence[Finding]) -> Chart:
 
 @dataclass(frozen=True, slots=True)
 class _Scale:
-    """From a place on the line and a log of seconds to the view box."""
+    """Converts a place on the line and a log of seconds to the view box."""
 
     first: int
     last: int

@@ -90,7 +90,6 @@ def build(
     figures = _figures(runs)
     pictures, plots_note = _pictures(figures, runs)
     cases = _wholes(rows)
-    inside, not_inside = layer_tables.sections([(run_tables.name(r), r) for r in runs], profiles)
     columns = table_rows.columns(several=several)
     where = _tables_beside(runs)
     headline = f"{past.headline}." if past and past.claims else headlines.of_runs(runs)
@@ -115,9 +114,7 @@ def build(
         "past": past,
         "past_note": past_note,
         "why": why.sections(explanations),
-        "inside": inside,
-        "inside_head": layer_tables.HEAD,
-        "inside_notes": not_inside,
+        **_layers_inside(runs, profiles),
         "plots": pictures,
         "plots_note": plots_note,
         "failures": _failures(cases),
@@ -204,7 +201,7 @@ def _subtitle(runs: Sequence[Results]) -> str:
 
 
 def _devices(cases: Sequence[Row]) -> Iterator[str]:
-    """The names that drivers report; numbers tell several accelerators apart."""
+    """Yield the names that drivers report; numbers tell several accelerators apart."""
     numbers: dict[str, dict[str, None]] = {}
     for row in cases:
         if name := row.device_name or row.device:

@@ -17,7 +17,7 @@ ENOUGH = 0.95  # of the best throughput
 
 
 def scaling(group: Group, medians: Medians) -> list[Insight]:
-    """One insight for each mode and device with two or more batch sizes in the plain setting."""
+    """Return an insight for each mode and device with two or more batch sizes in plain."""
     found = []
     for device in group.devices:
         for mode in group.modes:
@@ -38,7 +38,7 @@ def scaling(group: Group, medians: Medians) -> list[Insight]:
 
 
 def _of_rows(work: str, rows: Sequence[Row], medians: Medians) -> Insight:
-    """rows: by batch."""
+    """Return the insight on rows by batch."""
     best = max(rows, key=_rate)
     enough = next(row for row in rows if _rate(row) >= ENOUGH * _rate(best))
     largest = rows[-1]
@@ -59,7 +59,7 @@ def _of_rows(work: str, rows: Sequence[Row], medians: Medians) -> Insight:
 
 
 def _enough(work: str, enough: Row, other: Row, medians: Medians) -> str:
-    """other: the batch with the highest throughput; the largest one if that is `enough`."""
+    """Compare `enough` with `other`: the batch of highest throughput, or else the largest."""
     share = _throughput(other, enough, medians) or Span(_rate(enough) / _rate(other))
     percent, doubt = f"{100 * share.value:.0f} %", ""
     if share.low is None or share.high is None:
@@ -76,7 +76,7 @@ def _enough(work: str, enough: Row, other: Row, medians: Medians) -> str:
 
 
 def _throughput(base: Row, value: Row, medians: Medians) -> Span | None:
-    """Images/s at `value` / images/s at `base`."""
+    """Return images/s at `value` / images/s at `base`."""
     found = ratio(base, value, medians)
     if found is None:
         return None
@@ -87,7 +87,7 @@ def _throughput(base: Row, value: Row, medians: Medians) -> Span | None:
 
 
 def _at_the_end(work: str, before: Row, largest: Row, medians: Medians) -> str:
-    """The largest batch has the highest throughput; is it higher than that of the one before?"""
+    """Compare the largest batch, which has the highest throughput, with the one before."""
     found = _throughput(before, largest, medians)
     if found is None:
         return f"The growth of throughput for {work} at N={largest.batch} is unknown."
@@ -105,7 +105,7 @@ def _at_the_end(work: str, before: Row, largest: Row, medians: Medians) -> str:
 
 
 def _memory(rows: Sequence[Row]) -> str:
-    """The memory of one more image: the slope between the smallest and the largest batch."""
+    """Return the memory of one more image: the slope between the smallest and the largest batch."""
     known = [row for row in rows if row.peak_bytes and row.batch]
     if len(known) < 2:
         return ""

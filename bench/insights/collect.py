@@ -75,7 +75,7 @@ def of_run(run: Results) -> list[Insight]:
 
 
 def _with_phases(group: Group, rows: Iterable[Row]) -> Group:
-    """The group with one row for each case: that of the whole phase."""
+    """Return the group with one row for each case: that of the whole phase."""
     ids = {row.case_id for row in group.rows}
     return group.of(
         row for row in rows if row.case_id in ids and row.phase == whole_phase(str(row.mode))
@@ -83,7 +83,7 @@ def _with_phases(group: Group, rows: Iterable[Row]) -> Group:
 
 
 def no_ceilings(run: Results) -> str | None:
-    """The reason why the run has no measured peaks, or None."""
+    """Return the reason why the run has no measured peaks, or None."""
     if not run.description.is_known:
         return "the machine's peaks are in run.json, which is missing"
     peaks = [one for own in run.description.machine.peaks.values() for one in own]
@@ -96,7 +96,7 @@ def no_ceilings(run: Results) -> str | None:
 
 
 def doubts(rows: Sequence[Row]) -> list[Insight]:
-    """Flags that many cases have, with advice, and cases without figures."""
+    """Return the flags that many cases have, with advice, and cases without figures."""
     whole = [row for row in rows if row.phase in (None, whole_phase(str(row.mode)))]
     cases = {row.case_id: row for row in whole}
     flags = {name: _causes(row) for name, row in cases.items()}
@@ -137,7 +137,7 @@ def _causes(row: Row) -> list[str]:
 
 
 def _devices(run: Results) -> list[Insight]:
-    """The CPU against each accelerator, by batch size, both in the plain setting.
+    """Compare the CPU with each accelerator, by batch size, both in the plain setting.
 
     Other settings are not compared: bfloat16 is slow on most CPUs and fast on most accelerators.
     """

@@ -15,7 +15,7 @@ NEVER = "practically never"
 
 
 def costs(speedups: Sequence[SettingSpeedup]) -> list[str]:
-    """Whole sentences about memory and error."""
+    """Return whole sentences about memory and error."""
     found = []
     rows = [one.rows for one in speedups]
     memory = [
@@ -36,17 +36,17 @@ def costs(speedups: Sequence[SettingSpeedup]) -> list[str]:
 
 
 def paybacks(faster: Iterable[SettingSpeedup]) -> list[str]:
-    """One-time costs of the settings that are faster, and the calls that pay them back."""
+    """Return one-time costs of the settings that are faster, and the calls that pay them back."""
     return [text for one in faster if (text := _one_time_cost(one))]
 
 
 def call_s(row: Row) -> float | None:
-    """The time of a back-to-back call; else the latency."""
+    """Return the time of a back-to-back call; else the latency."""
     return finite(row.pipelined_s) or finite(row.latency_median_s)
 
 
 def _error(base: Row, value: Row) -> float:
-    """The relative error of the setting if it is far larger than that of plain, else 0."""
+    """Return the relative error of the setting if it is far larger than that of plain, else 0."""
     if value.relative_error is None:
         return 0.0
     usual = ERROR * (base.relative_error or 0.0)
@@ -89,7 +89,7 @@ def _paid_back(cost_s: float, before_s: float, speedup: Span) -> str:
 
 
 def _calls(cost_s: float, before_s: float, speedup: float) -> str:
-    """The number of calls with three digits: a single measurement is not more precise."""
+    """Return the number of calls with three digits: a single measurement is not more precise."""
     saved_s = before_s * (1 - 1 / speedup)
     if saved_s <= 0 or cost_s / saved_s > MOST_CALLS:
         return NEVER

@@ -10,7 +10,7 @@ from bench.insights.insight import Insight
 
 
 def insights(group: Group) -> Iterator[Insight]:
-    """One sentence for each mode and device: its case with the most memory in fragments."""
+    """Yield one sentence for each mode and device: its case with the most memory in fragments."""
     for device in group.devices:
         for mode in group.modes:
             rows = [row for row in group.rows if (row.mode, row.device) == (mode, device)]

@@ -25,7 +25,7 @@ MOST_BATCHES = 3  # that are named
 
 
 def of_runs(runs: Sequence[Results]) -> str:
-    """The headline of one run; of two, the second against the first; of more, over time."""
+    """Return the headline of one run; of two, the second against the first; of more, over time."""
     if len(runs) == 1:
         return of_run(runs[0])
     if len(runs) == 2:
@@ -35,7 +35,7 @@ def of_runs(runs: Sequence[Results]) -> str:
 
 
 def of_run(run: Results) -> str:
-    """The setting that makes each mode faster, and by how much."""
+    """Return the setting that makes each mode faster, and by how much."""
     run = uncorrected(run)
     wholes = groups(run.rows)
     if not wholes:
@@ -58,7 +58,7 @@ def _plausible(group: Group) -> Group:
 
 
 def _on_one_device(contests: Sequence[Contest]) -> list[Contest]:
-    """Those of an accelerator where there is one, else of the CPU."""
+    """Return the contests of one accelerator if there is any, else those of the CPU."""
     devices = list(dict.fromkeys(one.device for one in contests))
     chosen = next((one for one in devices if one != "cpu"), "cpu")
     return [one for one in contests if one.device == chosen]
@@ -93,7 +93,7 @@ def _none_won(name: str, contests: Sequence[Contest]) -> str:
 
 
 def _lost(one: Contest) -> str:
-    """One mode, beside another that has a winner."""
+    """Describe one mode without a winner, beside another mode that has one."""
     if all(ratio.span.high is None for ratio in one.speedups):
         return f"{one.mode} has too few replicates to tell"
     if _all_below(one.speedups, 1.0):
@@ -132,7 +132,7 @@ def _span(values: Sequence[float]) -> str:
 
 
 def _digits(ratio: float) -> str:
-    """Two digits, but three near 1, where the second says nothing."""
+    """Return the number with two digits, but with three near 1."""
     if ratio >= 10:
         return f"{ratio:.0f}"
     return f"{ratio:.1f}" if ratio >= 1.1 else f"{ratio:.2f}"
@@ -170,7 +170,7 @@ def _works(wholes: Sequence[Group]) -> str:
 
 
 def _of_devices(run: Results, measured: Sequence[Group]) -> str:
-    """One device against another, where only the plain setting was measured; else empty."""
+    """Compare two devices if only the plain setting was measured; else return an empty text."""
     try:
         found = [one for one in speedup.within(run, "device") if one.of_whole]
     except MatchError:
@@ -224,7 +224,7 @@ def _name(text: str) -> str:
 
 
 def _against(a: Results, b: Results, subject: str) -> str:
-    """b against a, in whole cases; the verdicts are those of the table of changes."""
+    """Compare b with a in whole cases, by the verdicts of the table of changes."""
     speedups = speedup.between(a, b)
     words = speedup.verdicts(speedups)
     cases = [(one, word) for one, word in zip(speedups, words, strict=True) if one.of_whole]

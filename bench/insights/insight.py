@@ -42,7 +42,7 @@ class Insight:
 
 
 def compared(value: str, base: str, work: str, speedups: Mapping[int, Span]) -> str:
-    """Sentences that compare `value` with `base` at each batch size.
+    """Return sentences that compare `value` with `base` at each batch size.
 
     work:     such as `inference of convnet`.
     speedups: time of base / time of value, by batch size.

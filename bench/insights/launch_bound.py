@@ -9,7 +9,7 @@ from bench.insights.insight import Insight, listed
 
 
 def insights(group: Group) -> Iterator[Insight]:
-    """One sentence for each mode and device that has such cases in eager mode."""
+    """Yield one sentence for each mode and device that has such cases in eager mode."""
     for device in group.devices:
         for mode in group.modes:
             rows = _rows(group, mode, device)
@@ -18,7 +18,7 @@ def insights(group: Group) -> Iterator[Insight]:
 
 
 def _rows(group: Group, mode: str, device: str) -> list[Row]:
-    """One launch-bound row for each batch size, in the plain setting where it is among them."""
+    """Return one launch-bound row for each batch size, that of the plain setting if possible."""
     found: dict[int, Row] = {}
     for row in sorted(group.rows, key=lambda row: (row.batch or 0, len(group.setting(row)))):
         here = (row.mode, row.device, row.compile) == (mode, device, "off")

@@ -37,7 +37,7 @@ class Shares:
 
 
 def shares(run: Results, wholes: Group, layers: Group | None) -> list[Shares]:
-    """The shares of every whole that has layers of the same mode, batch, device and settings.
+    """Return the shares of every whole with layers of the same mode, batch, device and settings.
 
     Only the plain and the compiled wholes are used.  Layers are never compiled.
     """
@@ -58,14 +58,14 @@ def shares(run: Results, wholes: Group, layers: Group | None) -> list[Shares]:
 
 
 def phases(like: Row | Case) -> tuple[str, ...]:
-    """The phases in which layers take part."""
+    """Return the phases in which layers take part."""
     return ("forward",) if like.mode == "inference" else ("forward", "backward")
 
 
 def measured(
     like: Row | Case, layers: Group, calls: Mapping[str, int], phase: str
 ) -> tuple[dict[str, Row], dict[str, int]]:
-    """The rows of the layers that were measured like `like`, and the calls that the phase makes.
+    """Return the rows of the layers measured like `like`, and the calls that the phase makes.
 
     calls: of every layer in one call of the whole.
 
@@ -136,7 +136,7 @@ def _with_equals(name: str, calls: Mapping[str, int]) -> str:
 def _ratio(
     whole: Row, phase: str, by_layer: Mapping[str, Row], calls: Mapping[str, int], medians: Medians
 ) -> Span | None:
-    """Sum / whole, from the replicates that have the whole and every layer."""
+    """Return the sum / whole, from the replicates that have the whole and every layer."""
     for kind in ("latency", "device"):
         of_whole = medians.get((whole.run_id, str(whole.case_id), phase, kind), {})
         of_layers = {

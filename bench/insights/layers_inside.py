@@ -31,7 +31,7 @@ class Line:
 
     @property
     def shares_ratio(self) -> float | None:
-        """Above 1: the layer has a larger share inside the network than alone."""
+        """Return the share inside the network by the share alone; None if unknown."""
         if self.inside_ratio is None or not self.alone_ratio:
             return None
         return self.inside_ratio / self.alone_ratio
@@ -53,7 +53,7 @@ class Beside:
 
 
 def of_run(run: Results, profiles: Sequence[Profiled]) -> tuple[list[Beside], list[str]]:
-    """The comparisons, and for each case without one a line that says why."""
+    """Return the comparisons, and for each case without one a line that says why."""
     run = uncorrected(run)
     by_subject = {(one.subject, one.input): one for one in groups(run.rows, layers=True)}
     found: list[Beside] = []
@@ -112,7 +112,7 @@ def _of_case(run: Results, layers: Group | None, profiled: Profiled) -> list[Bes
 
 
 def _inside(profiled: Profiled, names: Mapping[str, str], key: str) -> dict[str, float]:
-    """Seconds by measured layer.
+    """Return the seconds by measured layer.
 
     A call that the run does not know counts for its module: for example a layer that is computed
     again in the backward.
@@ -126,7 +126,7 @@ def _inside(profiled: Profiled, names: Mapping[str, str], key: str) -> dict[str,
 
 
 def _alone_s(row: Row, where: str) -> float:
-    """Seconds of one call; device time if the time inside is device time."""
+    """Return the seconds of one call; device time if the time inside is device time."""
     if where == "device" and row.device_s is not None:
         return row.device_s
     return row.latency_median_s or row.device_s or 0.0

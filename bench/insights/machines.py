@@ -1,4 +1,4 @@
-"""Which kind of machine gives most images a second, and most for a joule.
+"""Find the kinds of machine with the most images per second and per joule.
 
 Each kind stands for itself with its best settings: that is what somebody gets who buys time on it.
 """

@@ -17,7 +17,7 @@ HOW = "Set these environment variables before Python starts, and a script takes 
 
 
 def insights(groups: Sequence[Group], medians: Medians) -> list[Insight]:
-    """One for each subject that was measured as a plain process as well.
+    """Return one insight for each subject that was measured as a plain process as well.
 
     The first of them that is slower has the variables that help.
     """

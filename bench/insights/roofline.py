@@ -71,7 +71,7 @@ class Point:
 
 
 def layer_types(run: Results) -> dict[str, str]:
-    """The types of the layers by subject, as run.json has them: `net/fc1` → `Linear`."""
+    """Return the types of the layers by subject, as run.json has them: `net/fc1` → `Linear`."""
     return {
         f"{whole}/{name}": layer.type
         for whole, layers in run.description.layers_by_name.items()
@@ -83,7 +83,7 @@ def layer_types(run: Results) -> dict[str, str]:
 def points(
     rows: Iterable[Row], machine: Machine, types: Mapping[str, str] | None = None
 ) -> list[Point]:
-    """The points of all rows that have FLOPs, bytes, a time and measured ceilings.
+    """Return the points of all rows that have FLOPs, bytes, a time and measured ceilings.
 
     types: of `layer_types`; without them a layer is held against the fastest arithmetic.
     """
@@ -97,7 +97,7 @@ def points(
 
 
 def unknown(rows: Iterable[Row], machine: Machine) -> list[Row]:
-    """The rows that have everything for a point but the number of FLOPs."""
+    """Return the rows that have everything for a point but the number of FLOPs."""
     return [row for row in rows if row.flops is None and _of_row(row, machine, {})]
 
 
@@ -130,7 +130,7 @@ def _point(row: Row, peaks: Peaks, kind: str) -> Point | None:
 
 
 def arithmetic(row: Row, layer_type: str | None = None) -> str:
-    """The fastest arithmetic that its products may use: a dtype or `tf32`.
+    """Return the fastest arithmetic that its products may use: a dtype or `tf32`.
 
     By default torch lets convolutions use TF32 and matrix products not
     (https://docs.pytorch.org/docs/stable/notes/cuda.html).  A layer of unknown type may have both.
@@ -142,7 +142,7 @@ def arithmetic(row: Row, layer_type: str | None = None) -> str:
 
 
 def _type(row: Row, types: Mapping[str, str]) -> str | None:
-    """The type of the layer; of a subject `torch.nn:Linear(8, 4)` the class itself."""
+    """Return the type of the layer; of a subject `torch.nn:Linear(8, 4)` the class itself."""
     subject = str(row.subject)
     place, colon, call = subject.partition(":")
     if place == "torch.nn" and colon and "/" not in call:
@@ -153,7 +153,7 @@ def _type(row: Row, types: Mapping[str, str]) -> str | None:
 def insights(
     found: Iterable[Point], problem: str | None, uncounted: Sequence[Row] = ()
 ) -> list[Insight]:
-    """The limits of the layers, one insight for each mode, batch and device; else the reason.
+    """Return the limits of the layers by mode, batch and device, one insight each; else the reason.
 
     Only the plain setting is used, so that every layer occurs a single time and all have the same
     ceilings.
@@ -176,7 +176,7 @@ def insights(
 
 
 def _uncounted(rows: Sequence[Row]) -> list[Insight]:
-    """Layers without a point.  With zero FLOPs they would look limited by memory."""
+    """Return the layers without a point.  With zero FLOPs they would look limited by memory."""
     names = list(dict.fromkeys(str(row.subject) for row in rows if split(row.subject or "")[1]))
     if not names:
         return []
@@ -215,7 +215,7 @@ def _insight(
 
 
 def _limits(found: Sequence[Point]) -> list[str]:
-    """Sentences about the layers, the slowest first."""
+    """Return sentences about the layers, the slowest first."""
     short = [one for one in found if (one.row.pipelined_s or 1.0) < SHORT_S]
     long = [one for one in found if one not in short]
     sentences = []

@@ -31,7 +31,7 @@ class Series:
 
 
 def series(group: Group, medians: Medians) -> list[Series]:
-    """One series for every setting but the plain one.
+    """Return one series for every setting but the plain one.
 
     Implausible rows are left out, and so are those that are launch-bound: a faster device would not
     have made them faster.  Settings of torch.compile stay: they may issue fewer launches.
@@ -49,7 +49,7 @@ def series(group: Group, medians: Medians) -> list[Series]:
 
 
 def speedups(group: Group, medians: Medians) -> list[Insight]:
-    """One insight for each setting, mode and device; the largest speedup comes first.
+    """Return one insight for each setting, mode and device; the largest speedup comes first.
 
     The plain process has insights of its own (`plain_process`).
     """
@@ -82,7 +82,7 @@ class Contest:
     def preferred(self) -> tuple[SettingSpeedup, ...]:
         """The setting that wins at the most batch sizes, where it is faster; else empty.
 
-        Of two that win as often it is the one with the larger speedup.
+        If two win as often, it is the one with the larger speedup.
         """
         wins = Counter(one.setting for one in self.winners)
         if not wins:
@@ -93,7 +93,7 @@ class Contest:
         )
 
     def rivals(self, one: SettingSpeedup, medians: Medians) -> list[SettingSpeedup]:
-        """The settings that a winner cannot be told from, the fastest first."""
+        """Return the settings that a winner cannot be told from, the fastest first."""
         found = [
             other
             for other in self.speedups
@@ -105,7 +105,7 @@ class Contest:
 
 
 def contests(group: Group, medians: Medians) -> list[Contest]:
-    """One for each mode and device that has more than the plain setting.
+    """Return one contest for each mode and device that has more than the plain setting.
 
     The plain process takes no part: it is how a script runs today, and nothing to change to.
     """
@@ -131,7 +131,7 @@ def _winners(speedups: Sequence[SettingSpeedup], level: float) -> Iterator[Setti
 
 
 def best(group: Group, medians: Medians) -> list[Insight]:
-    """The fastest setting for each mode and device, with its batch sizes."""
+    """Return the fastest setting for each mode and device, with its batch sizes."""
     return [
         _best(group, work_of(group, one.mode, one.device), one, medians)
         for one in contests(group, medians)
@@ -139,7 +139,7 @@ def best(group: Group, medians: Medians) -> list[Insight]:
 
 
 def _best(group: Group, work: str, contest: Contest, medians: Medians) -> Insight:
-    """The fastest setting, chosen so that the choice is wrong in at most 5 % of cases.
+    """Return the fastest setting, chosen so that the choice is wrong in at most 5 % of cases.
 
     With several settings, one of them may look faster by chance.  Each interval therefore has the
     level 1 - 0.05 / number of settings (Bonferroni), at each batch size.  The fastest setting is
@@ -162,7 +162,7 @@ def _best(group: Group, work: str, contest: Contest, medians: Medians) -> Insigh
 
 
 def _winner(work: str, own: Sequence[SettingSpeedup], contest: Contest, medians: Medians) -> str:
-    """One setting with its speedups, the settings that may be as fast, and its costs."""
+    """Return one setting with its speedups, the settings that may be as fast, and its costs."""
     each = [f"{factor(one.span)} at N={one.batch}" for one in own]
     found = [f"{label(own[0].setting)} is the fastest setting for {work}: {listed(each)}."]
     by_rivals: dict[str, list[str]] = {}
@@ -193,7 +193,7 @@ def _intervals(many: int, level: float) -> str:
 
 
 def _none_faster(work: str, speedups: Sequence[SettingSpeedup], many: int, level: float) -> str:
-    """The plain setting is not beaten; settings that would win without the others are named."""
+    """Say that no setting beats plain, and name those that would win without the others."""
     tried = f"{many} other was" if many == 1 else f"{many} others were"
     with_ = f" with {_intervals(many, level)}" if many > 1 else ""
     text = f"No setting was found faster than plain for {work}: {tried} tested{with_}."

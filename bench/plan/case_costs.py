@@ -48,7 +48,7 @@ class Estimate:
 
 
 def compile_s(case: Case, processes: int) -> float:
-    """Seconds for compiling in so many processes, of which the first has an empty cache."""
+    """Return the seconds for compiling in some processes; the first has an empty cache."""
     if case.compile == "off":
         return 0.0
     costs = costs_of(case)
@@ -60,7 +60,7 @@ def costs_of(case: Case) -> Costs:
 
 
 def input_bytes(case: Case) -> int:
-    """Bytes of the inputs of one call, with 4 to a number; 0 where the subject makes its own."""
+    """Return the bytes of one call's inputs, 4 to a number; 0 if the subject makes its own."""
     if case.input == "own":
         return 0
     shapes = (part.partition(":")[0].strip() for part in case.input.split(";"))

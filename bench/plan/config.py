@@ -42,7 +42,7 @@ LOCAL = Path("bench.toml")
 MOST_REPLICATES = 1000
 ENOUGH = 5  # replicates, before an interval says whether it is narrow (rule 9)
 STRICT = pydantic.ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
-# By the type of pydantic's error; others say it well themselves.
+# Type of pydantic's error → the expected value; the other errors are clear by themselves.
 EXPECTED = {
     "model_type": "a table",
     "tuple_type": "[[sweep]], a list of tables",
@@ -106,7 +106,7 @@ class RunOptions(pydantic.BaseModel):
 
 
 def _values(name: str, value: Any, check: Callable[[Any], str]) -> tuple[str, ...]:
-    """One value or a list of them, each in its normal form, without repetition.
+    """Return the given value or values in their normal form, without repetition.
 
     Raises ValueError, which pydantic collects.
     """
@@ -165,7 +165,7 @@ class Sweep(pydantic.BaseModel):
     most_layers: Annotated[int, pydantic.Field(ge=1)] | None = None
     emulated: bool = True  # False: bfloat16 only on devices that have instructions for it
     on: On = "any"  # the devices that the sweep is for
-    # Of `bench ab`, for these cases; None = the comparison's.
+    # The threshold of `bench ab` for these cases; None = that of the comparison.
     threshold: Annotated[float, pydantic.Field(gt=0, lt=1)] | None = None
 
     @pydantic.model_validator(mode="before")
@@ -255,7 +255,7 @@ def load(
     path = file_of(path, default)
     source = NAMES.get(path, str(path))
     flagged = _flagged({**(flags or {}), "subject": subjects})
-    # Who asks for bfloat16 by a flag gets it, also where it is emulated.
+    # A flag for bfloat16 holds on machines that emulate it, too.
     asked = {"emulated": True} if flagged.keys() & {"amp", "dtype"} else {}
     found = _checked(_read(path, source), source, options, flagged | asked)
     chosen = FLAGS if path in NAMES and (flagged or only) else source
@@ -263,7 +263,7 @@ def load(
 
 
 def _flagged(flags: Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
-    """The flags that are given, checked.  Raises ConfigError."""
+    """Return the flags that are given, checked.  Raises ConfigError."""
     found: dict[str, tuple[str, ...]] = {}
     for name, values in flags.items():
         check = BY_NAME[name].check if name in BY_NAME else _subject
@@ -291,9 +291,9 @@ def _read(path: Path, source: str) -> dict[str, Any]:
     except OSError as error:
         raise ConfigError(f"{source}: cannot be read: {error.strerror}") from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{source}: is no UTF-8 text, so no TOML") from None
+        raise ConfigError(f"{source}: is not UTF-8 text, so it is not valid TOML") from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError(f"{source}: is no TOML: {error}") from None
+        raise ConfigError(f"{source}: is not valid TOML: {error}") from None
     except RecursionError:
         raise ConfigError(f"{source}: is nested too deeply") from None
     except ValueError:  # what Python, and no rule of TOML, refuses: a number of 5000 digits
@@ -301,7 +301,7 @@ def _read(path: Path, source: str) -> dict[str, Any]:
 
 
 def run_options(table: Any, options: Mapping[str, Any], source: str) -> RunOptions:
-    """The `[run]` table with the options that are not None in its place.  Raises ConfigError."""
+    """Return the `[run]` table, changed by the options that are not None.  Raises ConfigError."""
     return _checked({"run": table}, source, options, {}, of_sweeps=False).run
 
 
@@ -313,7 +313,7 @@ def _checked(
     *,
     of_sweeps: bool = True,
 ) -> _File:
-    """The document with these options in [run], flags in each sweep.  Raises ConfigError.
+    """Return the document with these options in [run], flags in each sweep.  Raises ConfigError.
 
     of_sweeps: the document has the sweeps of the run, so that its subjects are known.
     """
@@ -359,7 +359,7 @@ def _check_weights(found: _File, place: str) -> None:
 
 
 def _one_line(error: pydantic.ValidationError, source: str, flags: Collection[str]) -> str:
-    """The first mistake: where it is, the key, and what is expected.
+    """Return the first mistake: where it is, the key, and what is expected.
 
     flags: keys of [run] that were given by flags.
     """

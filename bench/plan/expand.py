@@ -420,7 +420,7 @@ def _case(subject: str, settings: Mapping[str, str], device: Device) -> Case:
 def _with_twins(
     cases: Mapping[str, Case], thresholds: Mapping[str, float]
 ) -> tuple[dict[str, Case], dict[str, float]]:
-    """The cases, each plain one followed by the same case as a plain process runs it."""
+    """Return the cases, each plain one followed by the same case as a plain process runs it."""
     found, limits = {}, dict(thresholds)
     plain = _plain(cases.values())
     for case_id, case in cases.items():
@@ -434,7 +434,7 @@ def _with_twins(
 
 
 def _plain(cases: Iterable[Case]) -> set[str]:
-    """The ids of the cases that a subject's other settings are compared with."""
+    """Return the ids of the cases that a subject's other settings are compared with."""
     by_network: dict[tuple[str, str], list[Case]] = {}
     for case in cases:
         by_network.setdefault((case.subject, case.input), []).append(case)

@@ -68,7 +68,7 @@ tf32 = "on"
 
 
 def text(subject: str, input_: str | None, batches: Sequence[int], *, images: bool) -> str:
-    """The file for a subject as it is named on the command line.
+    """Return the file for a subject as it is named on the command line.
 
     input_: a value of the axis `input`; None = the network's own `example_inputs`.
     images: whether an input is an image, so that channels_last makes sense.

@@ -41,7 +41,7 @@ class Curve:
 
 
 def devices(run: Results) -> dict[str, Figure]:
-    """The figures by subject and input.  Raises NothingToDraw."""
+    """Return the figures by subject and input.  Raises NothingToDraw."""
     medians = run.medians
     return by_group(
         groups(run.rows),

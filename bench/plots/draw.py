@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
@@ -41,20 +41,12 @@ PLOTS: Mapping[str, Callable[[Results], dict[str, Figure]]] = {
 OF_TIMES = frozenset({"latency", "throughput", "memory"})
 
 
-class Drawn(NamedTuple):
-    """The plots that were drawn, and the reasons why others were not.
+def draw(run: Results) -> list[Path]:
+    """Write the plots of a run into the folder `plots` of its directory; replace older ones.
 
-    paths:   the PNG files in the order of `PLOTS`; the same folder has each as SVG as well.
-    reasons: texts of the form "NAME: reason".
+    Return the PNG files in the order of `PLOTS`.  The folder has each as SVG as well.
     """
-
-    paths: list[Path]
-    reasons: list[str]
-
-
-def draw(run: Results) -> Drawn:
-    """Write the plots of a run into the folder `plots` of its directory; replace older ones."""
-    figures, reasons = build(run)
+    figures, _ = build(run)
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
     clear(folder)
@@ -63,7 +55,7 @@ def draw(run: Results) -> Drawn:
 
 
 def build(run: Results) -> tuple[dict[str, Figure], list[str]]:
-    """Return the figures by file name without suffix, and the reasons why others are missing."""
+    """Return the figures by file name without suffix, and a "NAME: reason" for each other plot."""
     figures: dict[str, Figure] = {}
     reasons: list[str] = []
     measured = uncorrected(run)

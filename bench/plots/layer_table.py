@@ -34,7 +34,7 @@ class Table:
     without: int = 0
 
     def span(self, row: Row) -> Span | None:
-        """The time of a phase, in seconds."""
+        """Return the time of a phase, in seconds."""
         low, high, _ = TIMES[self.column]
         value = finite(getattr(row, self.column))
         if value is None:
@@ -73,7 +73,7 @@ class Table:
 def layer_table(run: Results, group: Group, device: str) -> Table | None:
     """Return the table at one setting and batch size.
 
-    Of the combinations with the most layers it has the setting nearest to plain, and then the
+    They are those with the most layers, then with the setting nearest to plain, then with the
     largest batch.
     """
     every = [row for row in group.rows if row.device == device and row.phase in PHASES]

@@ -24,7 +24,7 @@ NO_MARKER = Style(INK, "")  # not needed, since the end of the bars is the value
 
 
 def layers(run: Results) -> dict[str, Figure]:
-    """The figures by subject and input.  Raises NothingToDraw."""
+    """Return the figures by subject and input.  Raises NothingToDraw."""
     return by_group(
         groups(run.rows, layers=True),
         lambda group: _figure(run, group),

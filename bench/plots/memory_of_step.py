@@ -30,7 +30,7 @@ MOST_BLOCKS = 12
 
 
 def memory(profile: Profile) -> Figure:
-    """Stacked areas over time, and the largest blocks in use at the peak.
+    """Draw stacked areas over time, and the largest blocks in use at the peak.
 
     Raises NothingToDraw.
     """

@@ -144,7 +144,7 @@ def _kind(one: Point, group: Group) -> str:
 
 
 def _mark(one: Point, group: Group) -> tuple[Style, bool]:
-    """The style of a point, and whether it is hollow."""
+    """Return the style of a point, and whether it is hollow."""
     return KINDS[_kind(one, group)][0], bool(flags([one.row]))
 
 

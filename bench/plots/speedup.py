@@ -28,7 +28,7 @@ Line = tuple[int, Setting]  # batch and setting: a row of the panel
 
 
 def gain(run: Results) -> dict[str, Figure]:
-    """The figures by subject and input.  Raises NothingToDraw."""
+    """Return the figures by subject and input.  Raises NothingToDraw."""
     medians = run.medians
     return by_group(
         groups(run.rows),

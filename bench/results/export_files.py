@@ -18,7 +18,7 @@ class ExportError(UserError):
 
 
 def pytest_benchmark(run: Results) -> str:
-    """A file for `pytest-benchmark compare`: a benchmark for each case and phase.
+    """Return a file for `pytest-benchmark compare`: a benchmark for each case and phase.
 
     Source: pytest_benchmark/stats.py, `Stats.as_dict`; its statistics are over the samples of all
     replicates.
@@ -88,7 +88,7 @@ def _quartiles(samples_s: Sequence[float]) -> tuple[float, float, float]:
 
 
 def github_action_benchmark(run: Results) -> str:
-    """A file for the tool `customSmallerIsBetter` of github-action-benchmark.
+    """Return a file for the tool `customSmallerIsBetter` of github-action-benchmark.
 
     Source: its README: a list of name, unit, value, range and extra.  Times are in milliseconds,
     memory in bytes; the range is half of the 95 % interval over processes.
@@ -107,7 +107,7 @@ def github_action_benchmark(run: Results) -> str:
 
 
 def bencher(run: Results) -> str:
-    """A file in Bencher Metric Format, for `bencher run --adapter json --file`.
+    """Return a file in Bencher Metric Format, for `bencher run --adapter json --file`.
 
     Source: bencher.dev/docs/reference/bencher-metric-format: by benchmark and measure a value with
     its bounds.  The measure `latency` is in nanoseconds, `throughput` in operations per second.
@@ -157,7 +157,7 @@ def is_whole(row: Row) -> bool:
 
 
 def name_of(row: Row) -> str:
-    """The case; of a training's phases also the phase."""
+    """Return the case, and for a phase of training also the phase."""
     return str(row.case_id) if is_whole(row) else f"{row.case_id} {row.phase}"
 
 

@@ -53,7 +53,7 @@ class Journal:
         except OSError as error:
             with contextlib.suppress(OSError):  # a device file cannot be truncated
                 os.ftruncate(self._handle, before)
-            why = f"{error.strerror}; make room, then go on with --resume"
+            why = f"{error.strerror}; make room, then continue with --resume"
             raise JournalError(f"{self.path}: cannot be written: {why}") from None
         if os.fstat(self._handle).st_nlink == 0:
             raise JournalError(f"{self.path}: was removed while the run wrote to it")

@@ -122,6 +122,7 @@ def _value(path: Path, line: int, name: str, cell: str) -> str | float | None:
         value = math.nan
     if not 0 <= value < math.inf:
         raise ReadError(
-            f"{path}, line {line}: {name} is {cell[:60]!r}; expected a time or a share, 0 or above"
+            f"{path}, line {line}: {name} is {shortened(cell, 60)!r}; "
+            "expected a time or a share, 0 or above"
         )
     return value

@@ -136,7 +136,7 @@ def change(run: RunDir, document: Mapping[str, Any]) -> None:
 def stopped_by(error: OSError) -> str:
     """Return why the system stopped a run, and what helps if its disk is full."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return f"{error.strerror or error}{'; make room, then go on with --resume' if full else ''}"
+    return f"{error.strerror or error}{'; make room, then continue with --resume' if full else ''}"
 
 
 def reopen(

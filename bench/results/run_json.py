@@ -120,7 +120,7 @@ class SizeSweep(_Part):
 
 
 class GpuDetails(_Part):
-    """How a GPU was set, as torch and its driver told (`bench.host.probed`)."""
+    """Settings of a GPU, as torch and its driver report them (`bench.host.probed`)."""
 
     driver: str | None = None
     capability: str | None = None
@@ -131,7 +131,7 @@ class GpuDetails(_Part):
 
 
 class PeaksOrigin(_Part):
-    """When peaks were measured (ISO 8601 in UTC), and whether an earlier run did."""
+    """The time when peaks were measured (ISO 8601, UTC).  kept: by an earlier run."""
 
     measured: str
     kept: bool
@@ -176,7 +176,7 @@ class Config(_Part):
 
     @property
     def adds_replicates(self) -> bool:
-        """Whether the run added replicates to cases that were not precise enough (`RunOptions`)."""
+        """Return whether the run added replicates to imprecise cases (`RunOptions`)."""
         asked, most = self.replicates, self.max_replicates
         return asked >= between_runs.ENOUGH_ASKED if most is None else most > asked
 
@@ -204,12 +204,12 @@ class Layer(_Part):
 
     @property
     def row_name(self) -> str:
-        """The name in the subjects of its rows."""
+        """Return the name of the layer in the subjects of its rows."""
         return self.alias or self.name
 
     @property
     def all_calls(self) -> int:
-        """The number of calls of it and its equals in one call of the network."""
+        """Return the number of calls of the layer and its equals in one call of the network."""
         return self.calls or 1 + len(self.same_as or ())
 
 

@@ -18,6 +18,7 @@ from rich.table import Table
 from rich.text import Text
 
 from bench.core.errors import UserError, one_line
+from bench.core.exit_codes import BAD_RESULT, FAILED, OK
 from bench.core.text import printable
 from bench.host import probe
 from bench.host.probed import Probe
@@ -29,7 +30,6 @@ from bench.terminal.progress import PLAIN_WIDTH, PipedConsole
 QUICK = RunOptions(samples_s=0.05, warmup_s=0.05)
 FULL = RunOptions(samples_s=0.2, warmup_s=0.1)
 PROBE_LIMIT_S = 120.0
-OK, WRONG, NOTHING = 0, 1, 4
 
 
 def run(*, quick: bool) -> int:

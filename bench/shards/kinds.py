@@ -1,4 +1,4 @@
-"""Which machines are of one kind, and which software is another version.  Pure."""
+"""Group machines by kind, and tell versions of software apart.  Pure."""
 
 import hashlib
 import json

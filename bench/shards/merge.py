@@ -72,8 +72,8 @@ def missing(merged: Sequence[Merged]) -> list[int]:
 def entries(parts: Sequence[Part]) -> list[Entry]:
     """Return the entries of all parts as one journal would have them: replicate after replicate.
 
-    Each outcome names its node, if there are several.  Of the static metrics of a case those count
-    that found it wrong; else those that no time limit ended, and with the fewest problems.
+    Each outcome names its node, if there are several.  A case has the static metrics that
+    found it wrong; else those that no time limit ended, and with the fewest problems.
     """
     several = len({part.node for part in parts}) > 1
     placed = [

@@ -62,7 +62,7 @@ def of(earlier: Sequence[Centre]) -> Between:
 def interval(
     own: Centre, between: Between, *, stopped: bool, more: Sequence[Part] = ()
 ) -> tuple[float, float] | None:
-    """The 95 % interval of a time of this machine: what other runs of the same code centre on.
+    """Return the 95 % interval of the centre of all runs of this code on this machine.
 
     stopped: replicates were added while their interval was wide; see STOPPED_LEVEL.
     more:    what else the time is not sure of.
@@ -96,9 +96,9 @@ def default_part() -> Part:
 
 
 def from_row(row: Row, column: str) -> Between:
-    """Read it from a row of measurements.csv; rows of earlier versions have the default.
+    """Read the spread from a row of measurements.csv; rows of earlier versions have the default.
 
-    Of times as they were measured, also where the row's are at the usual level of the controls.
+    It is that of times as measured, even if the row's times are at the controls' usual level.
     """
     sd = getattr(row, f"{stem(column)}_between_ratio", None)
     return Between() if sd is None or row.earlier_runs is None else Between(sd, row.earlier_runs)

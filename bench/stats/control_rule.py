@@ -1,4 +1,4 @@
-"""Whether the controls say how fast this machine was, learnt from its earlier runs.  Pure.
+"""Learn from earlier runs whether the controls show the speed of this machine.  Pure.
 
 The controls are known work that is measured beside every case.  On some machines, times that are
 divided by them differ less from run to run; on others they differ more.  So earlier runs of the
@@ -58,7 +58,7 @@ class Series:
 
     @property
     def kinds(self) -> list[str]:
-        """Those that every run has."""
+        """Return the kinds of times that every run has."""
         first, *others = (one.times for one in self.points.values())
         return [kind for kind in first if all(kind in one for one in others)]
 
@@ -89,7 +89,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class CaseRule:
-    """How the times of one case and phase are moved.
+    """A correction of the times of one case and phase.
 
     level:    usual log of its controls.
     level_sd: of the controls from run to run.
@@ -105,15 +105,15 @@ class CaseRule:
     runs: int
 
     def log_factor(self, control: float) -> float:
-        """The time is multiplied by its exponential.  control: log of the controls of this run."""
+        """Return the log of the factor of a time.  control: log of the controls of this run."""
         return -self.slope * (control - self.level)
 
     def reaches(self, control: float) -> bool:
-        """Whether controls with this log are near enough to the earlier runs' to say anything."""
+        """Return whether these controls are near enough to those of earlier runs to be used."""
         return abs(self.log_factor(control)) <= math.log(MOST_MOVED)
 
     def uncertainty(self, control: float) -> list[Part]:
-        """The uncertainty of the move itself: the usual level, and the slope."""
+        """Return the uncertainty of the move itself: the usual level, and the slope."""
         df = self.runs - 1
         level = (self.slope * self.level_sd) ** 2 * OF_USUAL / self.runs
         slope = (self.slope_error * (control - self.level)) ** 2
@@ -128,7 +128,7 @@ class Learnt:
     evidence: Mapping[str, Evidence] = field(default_factory=dict)  # by device
 
     def rule(self, key: Key) -> CaseRule | None:
-        """None where the time stays as it was measured."""
+        """Return the rule of a case and phase, or None if its time stays as measured."""
         series = self.series.get(key)
         if series is None or len(series.points) < ENOUGH:
             return None
@@ -139,13 +139,13 @@ class Learnt:
 
 
 def learn(series: Mapping[Key, Series]) -> Learnt:
-    """From the earlier runs of one machine."""
+    """Learn the rules from the earlier runs of one machine."""
     devices = {one.device for one in series.values()}
     return Learnt(series, {device: _evidence(device, series.values()) for device in devices})
 
 
 def _case_rule(series: Series, evidence: Evidence) -> CaseRule | None:
-    """None where this very case clearly differed more after the division than before."""
+    """Return the rule of a case, or None if the division clearly made its runs differ more."""
     points = list(series.points.values())
     controls = [one.control for one in points]
     sds = {}
@@ -160,7 +160,7 @@ def _case_rule(series: Series, evidence: Evidence) -> CaseRule | None:
 
 
 def usual(logs: Sequence[float]) -> float:
-    """The median of the means of all pairs (Hodges and Lehmann, 1963).
+    """Return the median of the means of all pairs (Hodges and Lehmann, 1963).
 
     One odd run in five does not draw it away, and it is known nearly as well as the mean.
     """
@@ -176,7 +176,7 @@ class _Pair:
     controls: Mapping[int, float]
 
     def centred(self, without: int | None) -> Iterator[tuple[int, float, float]]:
-        """(run, control, time) less their means."""
+        """Yield (run, control, time), the latter two less their means."""
         runs = [run for run in self.times if run != without]
         control = statistics.fmean(self.controls[run] for run in runs)
         time = statistics.fmean(self.times[run] for run in runs)
@@ -212,7 +212,7 @@ def _evidence(device: str, series: Iterable[Series]) -> Evidence:
 
 
 def _fit(pairs: Sequence[_Pair], without: int | None) -> tuple[float, float] | None:
-    """The slope, and SD after / SD before; None where times or controls do not move at all."""
+    """Return the slope, and SD after / SD before; None if times or controls do not move."""
     points = [point for pair in pairs for point in pair.centred(without)]
     controls = math.fsum(x * x for _, x, _ in points)
     before = math.fsum(y * y for _, _, y in points)
@@ -236,7 +236,7 @@ def _p_of_runs(pairs: Sequence[_Pair], slope: float) -> float:
 
 
 def p_of_no_difference(times: Sequence[float], gone: Sequence[float]) -> float:
-    """One-sided p of: the times differ no less without what is `gone`; near 1 they differ more.
+    """Return the one-sided p of no smaller variance without `gone`; near 1 it is larger.
 
     Variances of paired figures are equal where their sum and their difference are uncorrelated
     (Pitman and Morgan, 1939).

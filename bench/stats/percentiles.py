@@ -51,6 +51,6 @@ def bimodal(medians: Sequence[float]) -> bool:
 
 
 def _squares(values: Sequence[float]) -> float:
-    """Sum of squared deviations from the mean."""
+    """Return the sum of squared deviations from the mean."""
     mean = math.fsum(values) / len(values)
     return math.fsum((value - mean) ** 2 for value in values)

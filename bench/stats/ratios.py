@@ -1,7 +1,7 @@
 """Ratios of durations with their standard errors.  Pure functions of numbers.
 
-All intervals are Student's t on natural logarithms, since noise multiplies.  How often they cover
-the true ratio: docs/trust.md, "What an interval holds".
+All intervals are Student's t on natural logarithms, since noise multiplies.  Their coverage is
+in docs/trust.md, "What an interval holds".
 """
 
 import math
@@ -46,7 +46,7 @@ class Estimate:
         return _exp(self.log)
 
     def interval(self, level: float = LEVEL) -> tuple[float, float] | None:
-        """The two-sided interval of the ratio; None where the error is unknown."""
+        """Return the two-sided interval of the ratio; None where the error is unknown."""
         if self.error is None:
             return None
         half = quantile((1 + level) / 2, self.df) * self.error
@@ -78,7 +78,7 @@ class Estimate:
         return Estimate(-self.log, self.error, self.df, self.n)
 
     def smallest_effect(self, threshold: float) -> float | None:
-        """The slowdown that is found with a power of 80 %, as a ratio - 1.
+        """Return the slowdown that is found with a power of 80 %, as a ratio - 1.
 
         τ + (t.95 + t.80)·s/√n, on the logs.
         """
@@ -113,7 +113,7 @@ def combined(log: float, parts: Sequence[Part], n: int) -> Estimate:
     total = math.fsum(part.variance for part in parts)
     if total == 0:
         return Estimate(log, 0.0, math.fsum(part.df for part in parts), n)
-    # Of shares of the total: squares of tiny variances would underflow.
+    # Shares of the total are squared, because squares of tiny variances would underflow.
     scatter = math.fsum((part.variance / total) ** 2 / part.df for part in parts)
     return Estimate(log, math.sqrt(total), 1 / scatter if scatter else math.inf, n)
 

@@ -138,7 +138,7 @@ def without_spikes(values: Logs) -> Logs:
     around = np.lib.stride_tricks.sliding_window_view(np.pad(values, 2, mode="reflect"), 5)
     middle = np.median(around, axis=1)
     away = values - middle
-    # Of normal noise, 1.4826 times the median is the SD; a third of the distances or so is 0.
+    # The SD of normal noise is 1.4826 times the median; about a third of the distances is 0.
     scale = 1.4826 * float(np.median(np.abs(away[away != 0.0]))) if away.any() else 0.0
     kept: Logs = np.where(np.abs(away) > SPIKE * scale, middle, values)
     return kept
@@ -383,7 +383,7 @@ def lasting(fitted: Fitted) -> list[Step]:
     return [step for number, step in enumerate(fitted.steps) if number not in gone]
 
 
-def significant(ps: Sequence[float], share: float = FALSE_SHARE) -> float:
+def significant(ps: Sequence[float]) -> float:
     """Return the largest p that is significant among all judged series (Benjamini & Hochberg 1995).
 
     0 if none is.
@@ -391,4 +391,4 @@ def significant(ps: Sequence[float], share: float = FALSE_SHARE) -> float:
     if not ps:
         return 0.0
     adjusted = stats.false_discovery_control(ps)
-    return max((p for p, own in zip(ps, adjusted, strict=True) if own <= share), default=0.0)
+    return max((p for p, own in zip(ps, adjusted, strict=True) if own <= FALSE_SHARE), default=0.0)

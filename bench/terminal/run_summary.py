@@ -78,7 +78,7 @@ def show(
 
 
 def _told(run: Results) -> list[Insight]:
-    """The findings to print: the first few, then the one that has a command to copy."""
+    """Return the findings to print: the first few, then the one that has a command to copy."""
     found = collect.of_run(run)
     process = sorted((one for one in found if one.kind == PROCESS), key=lambda one: not one.command)
     return [one for one in found if one.kind in TOLD][:MOST_SENTENCES] + process[:MOST_PROCESSES]
@@ -235,8 +235,8 @@ def _between(rows: Sequence[Row]) -> list[str]:
 
 
 def _odd(rows: Iterable[Row], entries: Iterable[Entry]) -> list[str]:
-    """Why cases are not ok, or doubted: a line for each reason, with the first case named."""
-    # Without the file that each failure names: it is another one every time.
+    """Return a line for each reason why cases failed or are doubted, with the first case."""
+    # Equal reasons are joined without the file that each failure names.
     reasons = {one.told: one.reason for one in entries if isinstance(one, Failure)}
     same: dict[tuple[str | None, str], list[Row]] = {}
     for row in rows:

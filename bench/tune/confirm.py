@@ -5,6 +5,7 @@ import statistics
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.core import units
 from bench.core.records import Case
 from bench.stats.intervals import LEAST_REPLICATES, STOPPED_LEVEL, centre, t_quantile
 
@@ -36,6 +37,11 @@ class Confirmed:
     def faster(self) -> bool:
         return self.low is not None and self.low > 1.0
 
+    @property
+    def text(self) -> str:
+        """`1.40× (1.24–1.58)`, or `1.40× (2 replicates)`."""
+        return units.speedup_with_interval(self.ratio, self.low, self.high, self.pairs)
+
 
 def confirmed(values: Sequence[float]) -> Confirmed | None:
     """Return the speedup by log(candidate / baseline) of each pair's times; None without pairs."""
@@ -49,7 +55,7 @@ def confirmed(values: Sequence[float]) -> Confirmed | None:
 
 
 def _half(values: Sequence[float]) -> float | None:
-    """Half width of the interval on logs.
+    """Return half width of the interval on logs.
 
     The pairs end where their spread is small, perhaps by chance: STOPPED_LEVEL.
     """

@@ -66,7 +66,7 @@ class Race:
 
 
 def standing(costs: Mapping[str, Costs], baseline: str | None = None) -> Race:
-    """The state after these rounds.
+    """Return the state after these rounds.
 
     baseline: the key that has a cost in every round, with which candidates of different rounds are
               compared; None or a missing one = the key with the most rounds.

@@ -108,7 +108,7 @@ class Search:
         self.complete = self.rounds >= MOST_ROUNDS
 
     def race(self) -> race.Race:
-        """The standing of all candidates that are right, and of the plain setting.
+        """Return the standing of all candidates that are right, and of the plain setting.
 
         Raises ValueError where none was measured.
         """
@@ -116,7 +116,7 @@ class Search:
         return race.standing(known, self.plain.case_id if self.plain else None)
 
     def left(self) -> list[Case]:
-        """Candidates that may still be the best, the leader first."""
+        """Return the candidates that may still be the best, the leader first."""
         return [self.cases[key] for key in self.race().left] if self._any_left() else []
 
     def can_answer(self) -> bool:
@@ -124,7 +124,7 @@ class Search:
         return bool(self._ranked())
 
     def unchecked(self) -> int:
-        """How many settings look faster than the winner, but were not checked against float64."""
+        """Return how many settings look faster than the winner but were not checked in float64."""
         if self.objective in COUNTED or not self.can_answer():
             return 0
         winner_s = self.time_s(self.winner()[0])
@@ -286,7 +286,7 @@ class Search:
         return best.batch
 
     def winner(self) -> tuple[Case, Case | None]:
-        """The setting to use, and the best of the others; the simplest of those that are equal.
+        """Return the setting to use, the simplest of equal ones, and the best of the others.
 
         Raises ValueError where no setting is right.
         """
@@ -313,7 +313,7 @@ class Search:
         return best, others[0] if others else None
 
     def comparisons(self) -> dict[str, tuple[Case, Case]]:
-        """The pairs (a, b) that confirm the winner b, by name; none where plain wins.
+        """Return the pairs (a, b) that confirm the winner b, by name; none where plain wins.
 
         The second best is compared only while the race has not told it from the winner: another
         comparison would cost as much as the search and change nothing.
@@ -372,7 +372,7 @@ class Search:
         return found
 
     def time_s(self, case: Case) -> float:
-        """Seconds of a setting, from its ratio to plain in the rounds that both have.
+        """Return the seconds of a setting, from its ratio to plain in the rounds that both have.
 
         Settings have different rounds, and rounds differ: a mean of its own would mix the two.
         """

@@ -43,7 +43,9 @@ class Choice:
             if name not in SEARCHED:
                 near = did_you_mean(name, SEARCHED)
                 known = ", ".join(SEARCHED)
-                raise SpaceError(f"--only {name}: is no axis of a search; there are {known}{near}")
+                raise SpaceError(
+                    f"--only {name}: is not an axis of a search; expected one of {known}{near}"
+                )
         values: dict[str, str] = {}
         for text in fixed:
             name, equals, value = text.partition("=")
@@ -76,7 +78,7 @@ class Space:
 
 
 def values_of(device: Device, mode: str, cores: int) -> dict[str, tuple[str, ...]]:
-    """Values of each searched axis that make sense on the device, the plain one first."""
+    """Return the values of each searched axis that make sense on the device, plain first."""
     on_cpu = device.type == "cpu"
     found: dict[str, tuple[str, ...]] = {name: (str(BY_NAME[name].default),) for name in SEARCHED}
     found["memory_format"] = BY_NAME["memory_format"].values
@@ -105,7 +107,7 @@ def make(
     cores: int,
     axes: Mapping[str, Sequence[str]],
 ) -> Space:
-    """The candidates.
+    """Return the candidates.
 
     device: by its full name.  cores: processors that may be used.
     axes:   mode, batch and input of all candidates, one value each; a missing one is the default.
@@ -146,7 +148,7 @@ def _config(subject: str, axes: Mapping[str, Sequence[str]]) -> Config:
 
 
 def changed(case: Case, plain: Case) -> tuple[tuple[str, str], ...]:
-    """The axes in which a case differs from the plain one, with its values."""
+    """Return the axes in which a case differs from the plain one, with its values."""
     return tuple(
         (name, str(getattr(case, name)))
         for name in (*SEARCHED, "batch")

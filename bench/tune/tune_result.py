@@ -138,7 +138,7 @@ def _answer(found: TuneOutcome) -> Iterator[str]:
     if found.objective in COUNTED:
         yield f"{name} is the {adjective} of {count} settings for {_of(found)}."
         if confirmed is not None:
-            yield f"Its speedup over plain is {_ratio(confirmed)} in {_pairs(confirmed)}."
+            yield f"Its speedup over plain is {confirmed.text} in {_pairs(confirmed)}."
     elif confirmed is None:
         yield (
             f"{name} is the {adjective} of {count} settings for {_of(found)} in the race. It was "
@@ -147,12 +147,12 @@ def _answer(found: TuneOutcome) -> Iterator[str]:
     elif confirmed.faster:
         yield (
             f"{name} is the {adjective} of {count} settings for {_of(found)}: "
-            f"{_ratio(confirmed)} against plain in {_pairs(confirmed)}."
+            f"{confirmed.text} against plain in {_pairs(confirmed)}."
         )
     else:
         yield (
             f"No setting is shown to be faster than plain for {_of(found)}. The best of {count} is "
-            f"{name}: {_ratio(confirmed)} against plain in {_pairs(confirmed)}."
+            f"{name}: {confirmed.text} against plain in {_pairs(confirmed)}."
         )
 
 
@@ -162,16 +162,15 @@ def _second(found: TuneOutcome) -> Iterator[str]:
         return
     name = found.name(second)
     if confirmed.faster:
-        yield f"The second best is {name}; the first is {_ratio(confirmed)} as fast."
+        yield f"The second best is {name}; the first is {confirmed.text} as fast."
     elif confirmed.high is not None and confirmed.high < 1.0:
         yield (
-            f"{name} is a little faster ({_ratio(confirmed)} seen from the other side), but by "
+            f"{name} is a little faster ({confirmed.text} seen from the other side), but by "
             "less than 2 %; the simpler setting is named."
         )
     else:
         yield (
-            f"{name} cannot be told from it ({_ratio(confirmed)}); the simpler setting is named "
-            "first."
+            f"{name} cannot be told from it ({confirmed.text}); the simpler setting is named first."
         )
 
 
@@ -187,16 +186,12 @@ def _limits(found: TuneOutcome) -> Iterator[str]:
         yield f"{number_of(len(found.refused), 'setting')} had to be refused; the table says why."
 
 
-def _ratio(one: Confirmed) -> str:
-    return units.speedup_with_interval(one.ratio, one.low, one.high, one.pairs)
-
-
 def _pairs(one: Confirmed) -> str:
     return number_of(one.pairs, "fresh pair")
 
 
 def code(found: TuneOutcome) -> str:
-    """Python to paste for the winner; environment variables stand above as comments."""
+    """Return Python code to paste for the winner, with environment variables as comments."""
     case = found.winner
     values = {axis.name: str(getattr(case, axis.name)) for axis in AXES if _set(case, axis.name)}
     lines = [f"#     {line}" for line in recipe.shell(values.get("allocator"))]
@@ -209,7 +204,7 @@ def _set(case: Case, axis: str) -> bool:
 
 
 def toml(found: TuneOutcome) -> str:
-    """A configuration that measures the plain setting and the winner again."""
+    """Return a configuration that measures the plain setting and the winner again."""
     lines = ["# The plain setting and the best one: bench run --config best.toml", ""]
     if found.weights:
         lines += ["[run]", f"weights = {json.dumps(found.weights)}", ""]
@@ -225,7 +220,7 @@ def toml(found: TuneOutcome) -> str:
 
 
 def front_table(found: TuneOutcome) -> TextTable:
-    """The winner, and the settings that nothing beats in time, memory and error at once."""
+    """Return the winner, and the settings that nothing beats in time, memory and error at once."""
     per_image = found.objective != "latency"
     table = TextTable(
         "The choice, and settings that no other beats in time, memory and error at once",
@@ -254,7 +249,7 @@ def front_table(found: TuneOutcome) -> TextTable:
 
 
 def refused_table(found: TuneOutcome) -> TextTable | None:
-    """The refused settings, each with its reason; None without any."""
+    """Return the refused settings, each with its reason; None without any."""
     if not found.refused:
         return None
     more = len(found.refused) - MOST_REFUSED
@@ -311,7 +306,7 @@ def write(folder: Path, found: TuneOutcome) -> None:
 
 
 def points(found: TuneOutcome) -> list[Point]:
-    """The settings whose error is known, for the plot of time against error."""
+    """Return the settings whose error is known, for the plot of time against error."""
     front = {one.case for one in found.front}
 
     def role(case: Case) -> time_error.Role:

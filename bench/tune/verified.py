@@ -69,7 +69,7 @@ def of_stored(one: Mapping[str, Any] | None) -> Confirmed | None:
 
 
 def sentences(found: Verified) -> list[str]:
-    """The answer, what the search had found, and what has changed since."""
+    """Return the answer, what the search had found, and what has changed since."""
     said = [_answer(found)]
     if found.promised is not None and found.again is not None:
         said.append(_against_search(found.again, found.promised))
@@ -87,9 +87,7 @@ def _answer(found: Verified) -> str:
         return _counted(found)
     if found.again is None:
         return f"{found.name} could not be measured against plain."
-    measured = (
-        f"{_ratio(found.again)} against plain in {number_of(found.again.pairs, 'fresh pair')}"
-    )
+    measured = f"{found.again.text} against plain in {number_of(found.again.pairs, 'fresh pair')}"
     if found.again.faster:
         return f"{found.name} is faster here: {measured}."
     return f"{found.name} is not shown to be faster here: {measured}. Search again."
@@ -115,13 +113,9 @@ def _figure(value: float, objective: Objective) -> str:
 def _against_search(again: Confirmed, promised: Confirmed) -> str:
     ends = (again.low, again.high, promised.low, promised.high)
     if None in ends:
-        return f"The search had found {_ratio(promised)}; the two cannot be told apart."
+        return f"The search had found {promised.text}; the two cannot be told apart."
     low, high, low_then, high_then = (float(one or 0) for one in ends)
     if low <= high_then and low_then <= high:
-        return f"The search had found {_ratio(promised)}, which agrees."
+        return f"The search had found {promised.text}, which agrees."
     word = "more" if again.ratio > promised.ratio else "less"
-    return f"It is {word} than the search had found: {_ratio(promised)}."
-
-
-def _ratio(one: Confirmed) -> str:
-    return units.speedup_with_interval(one.ratio, one.low, one.high, one.pairs)
+    return f"It is {word} than the search had found: {promised.text}."

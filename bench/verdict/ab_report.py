@@ -368,7 +368,7 @@ def markdown(report: AbReport) -> str:
 
 
 def _changed_lines(rows: Sequence[AbRow], report: AbReport, names: CaseNames) -> list[list[str]]:
-    """The times, a line each, then what is counted, a line for each case and phase."""
+    """Return a line for each time, then a line for each case and phase with counted figures."""
     found = [
         [_line(row, _name(row, report, names))] for row in rows if row.figure in (*TIMES, None)
     ]
@@ -383,7 +383,7 @@ def _changed_lines(rows: Sequence[AbRow], report: AbReport, names: CaseNames) ->
 
 
 def _line(row: AbRow, case: str) -> str:
-    """case: its name, or its id where all figures are listed."""
+    """Return the line of a figure.  case: its name, or its id where all figures are listed."""
     name, a, b, shown, verdict = _cells(row)
     verdict = "; ".join(filter(None, (verdict, reach(row))))
     note = f" ({escape(row.note)})" if row.note and row.figure else ""

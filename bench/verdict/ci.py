@@ -72,7 +72,7 @@ def _outcome(
     own: Mapping[Verdict, Outcome] = MappingProxyType({}),
     command: str | None = None,
 ) -> CaseOutcome:
-    """own: outcomes of verdicts that only this command has."""
+    """Return the outcome of a verdict.  own: those of verdicts that only this command has."""
     outcome = {**OUTCOMES, **own}.get(verdict, "passed")
     return CaseOutcome(
         name=name,

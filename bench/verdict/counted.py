@@ -117,7 +117,7 @@ def more_calls(a: Mapping[str, int], b: Mapping[str, int]) -> dict[str, int]:
 
 
 def exit_code(cases: Sequence[CaseCount], *, missing: bool, strict: bool) -> int:
-    """0 nothing got worse, 1 REGRESSED, 3 undecided (if strict), 4 a case failed or is missing.
+    """Return 0: nothing got worse, 1: REGRESSED, 3: undecided (if strict), 4: failed or missing.
 
     missing: one side lacks a case.
     """

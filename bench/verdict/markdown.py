@@ -55,7 +55,7 @@ def report_markdown(report: CheckReport) -> str:
 
 
 def all_of(count: int, noun: str) -> str:
-    """`All 3 cases`, as a heading."""
+    """Return `All 3 cases`, as a heading."""
     return f"The {noun}" if count == 1 else f"All {number_of(count, noun)}"
 
 

@@ -115,7 +115,7 @@ def _interval(one: Speedup) -> str:
 
 
 def _factors(speedups: Sequence[Speedup], by_id: Mapping[str, Row]) -> list[float]:
-    """Images of value / images of base in a call, by which a speedup of batch sizes is larger."""
+    """Return images of value / images of base per call, the factor of speedups of batch sizes."""
     return [
         (by_id[one.value_case_id].batch or 1) / (by_id[one.base_case_id].batch or 1)
         if one.axis == "batch"

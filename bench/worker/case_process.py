@@ -29,7 +29,7 @@ from bench.core.records import (
     to_line,
 )
 from bench.core.subject import parse
-from bench.core.text import printable
+from bench.core.text import printable, shortened_line
 from bench.host import rapl
 from bench.worker.checks import finite
 from bench.worker.checks.numerics import NumericsResult
@@ -55,9 +55,10 @@ from bench.worker.timing import call_timing, contention
 from bench.worker.timing.stopwatch import wall_clock
 
 T = TypeVar("T")
+MOST_TEXT = 300  # characters of a reason
 NEARLY_FULL = 0.1  # share of a device's memory that is free at most
-# Of the time limit that a batch may need to be one that fits: the process that measures it later
-# may be slower, and its warm-up longer.
+# The share of the time limit that a batch may need to fit: the process that measures it later may
+# be slower, and its warm-up longer.
 FITS_SHARE = 0.9
 UNSUPPORTED = re.compile(
     r"Expected more than 1 value per channel"
@@ -141,12 +142,12 @@ def write(entry: Entry, path: Path) -> None:
 def describe(
     error: BaseException, nearly_full: Callable[[], bool] = lambda: False
 ) -> tuple[Status, str]:
-    """The status that an exception means, and its first line.
+    """Return the status that an exception means, and its first line.
 
     nearly_full: whether the device has hardly any memory left.
     """
     name, text = printable(type(error).__name__), _error_text(error)
-    short = _shortened(text)
+    short = shortened_line(text, MOST_TEXT)
     if trouble := _disk_trouble(error):
         return "error", f"{DISK[trouble]}: {name}: {short}"
     match error:
@@ -155,11 +156,11 @@ def describe(
         case call_timing.TooSlowError():
             return "timeout", short
         case _ if lacks := _not_possible_here(error, text):
-            return "unsupported", _shortened(lacks)
+            return "unsupported", shortened_line(lacks, MOST_TEXT)
         case SystemExit() | KeyboardInterrupt():
             return "crash", f"{name}: {short}"
         case _ if memory := _out_of_memory(error, nearly_full):
-            return "oom", _shortened(memory)
+            return "oom", shortened_line(memory, MOST_TEXT)
         case NotImplementedError() if _unsupported(error, text):
             return "unsupported", f"{name}: {short}"
         case StepError():
@@ -194,10 +195,6 @@ def _nearly_full(device_name: str) -> bool:
     return share is not None and share < NEARLY_FULL
 
 
-def _shortened(text: str) -> str:
-    return text if len(text) <= 300 else text[:297] + "…"
-
-
 def _unsupported(error: BaseException, text: str) -> bool:
     """Return whether torch cannot do it; a subject's own words do not count."""
     if isinstance(error, NotImplementedError):
@@ -229,7 +226,7 @@ def _error_lines(error: BaseException) -> str:
     try:
         return "".join(str(error))
     except BaseException:
-        return "what it says cannot be shown"
+        return "its text cannot be shown"
 
 
 def _disk_trouble(error: BaseException) -> DiskTrouble | None:
@@ -457,10 +454,9 @@ def _static_metrics(request: Request) -> StaticMetrics:
         verify.keep_first_call(built, kept)
     except NoReferenceError as error:
         doubt = str(error)
-    except (
-        Exception
-    ) as error:  # a kind of tensor that cannot be kept; the other metrics are still found
-        doubt = f"its values cannot be kept: {type(error).__name__}: {_error_text(error)[:200]}"
+    except Exception as error:  # a kind of tensor that cannot be kept; the rest is still found
+        text = shortened_line(_error_text(error), 200)
+        doubt = f"its values cannot be kept: {type(error).__name__}: {text}"
     found, problems = count_static_metrics.find(
         built.step,
         built.eager,

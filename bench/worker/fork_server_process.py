@@ -157,7 +157,7 @@ def _not_shared(unshared: Sequence[str]) -> tuple[str, ...]:
 
 
 def _no_forks(type_: str, *, early: bool) -> str:
-    """early: before any subject was imported."""
+    """Return the reason against forks.  early: found before any subject was imported."""
     who = "torch, or what this Python loads when it starts," if early else "an import"
     return (
         f"a forked process cannot use {type_} here: {who} began its driver beforehand; so each "

@@ -183,7 +183,7 @@ def best_s(
 
 
 def _drawn(*shape: int, device: str, dtype: torch.dtype) -> torch.Tensor:
-    """Drawn on the device: a CPU would draw a large matrix for as long as a size sweep may take."""
+    """Draw on the device, because a CPU needs as long for a large matrix as a whole size sweep."""
     return torch.randn(shape, device=device).to(dtype)
 
 

@@ -22,6 +22,7 @@ from torch.nn.parameter import is_lazy
 
 from bench import start
 from bench.core.subject import SHIPPED, SubjectRef, parse
+from bench.core.text import typed_error
 from bench.host import probed
 from bench.host.environment import cpu_model, digest, has_bfloat16
 from bench.worker.device import cuda, nvidia
@@ -205,8 +206,7 @@ def _subject(ref: SubjectRef, want_layers: bool, given: str | None) -> probed.Su
         need_gradients(module, (args, kwargs))
         seen, others = layers.list_layers(module, args, kwargs)
     except Exception as error:  # whatever a forward raises, in one line
-        text = " ".join(str(error).split())[:300]
-        return dataclasses.replace(found, layers_error=f"{type(error).__name__}: {text}")
+        return dataclasses.replace(found, layers_error=typed_error(error, 300))
     return dataclasses.replace(
         found, layers=tuple(map(_layer, seen)), modules=tuple(map(_layer, others))
     )

@@ -1,4 +1,4 @@
-"""Whether the suite says the truth about an accelerator: twenty checks, and a table to paste.
+"""Check in twenty ways that the suite is right about an accelerator; make a table to paste.
 
     python -m experiments.gpu                       the first accelerator, about six minutes
     python -m experiments.gpu --device cuda:1 --out /tmp/proof
@@ -49,7 +49,7 @@ def say(text: str) -> None:
 
 
 def run(*arguments: str, limit_s: float) -> str:
-    """Standard output of a module of this interpreter; what it ends with is told, never raised."""
+    """Return the output of a module.  Its exit code is printed, and a failure is not raised."""
     begin = time.monotonic()
     command = [sys.executable, "-m", *arguments]
     try:
@@ -71,7 +71,7 @@ def oracle(question: str, device: str) -> dict[str, Any]:
 
 
 def forks(device: str, folder: Path) -> tuple[str, ...]:
-    """What a fork server with torch's compiler says when it measures one case on the device."""
+    """Return the notes of a fork server with torch's compiler after one case on the device."""
     notes: list[str] = []
     server = ForkServer(
         allocator=None, modules=["convnet"], inductor=True, log=folder / "log", say=notes.append
@@ -109,7 +109,7 @@ def sweep(device: str, folder: Path) -> Path:
 
 
 def profiles(device: str, folder: Path) -> dict[str, dict[str, Any]]:
-    """`device` of profile.json: of the large product, and of the ConvNet at N = 1."""
+    """Return `device` of profile.json of the large product, and of the ConvNet at N = 1."""
     large = ("--input", "8192", "--batch", "8192", "--dtype", "bfloat16")
     asked = {
         "product": ("--subject", PRODUCT, *large),

@@ -70,7 +70,7 @@ class Evidence:
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """judge: whether it passes, and the figures that were seen.  Raises NotFound, Skipped."""
+    """One check.  judge: whether it passes, and the figures.  Raises NotFound, Skipped."""
 
     number: int
     name: str
@@ -90,7 +90,7 @@ class Result:
 
 
 def results(evidence: Evidence) -> list[Result]:
-    """Every check, in order; a figure that is missing is a failure, not a gap."""
+    """Return the results of all checks in order.  A missing figure is a failure."""
     return [_result(check, evidence) for check in CHECKS]
 
 

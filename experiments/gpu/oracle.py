@@ -1,4 +1,4 @@
-"""Figures of an accelerator by plain torch, in a process of its own: nothing of the suite is used.
+"""Measure an accelerator by plain torch in a process of its own, without the suite.
 
 `python -m experiments.gpu.oracle start|rates DEVICE` prints one JSON object.
 """
@@ -84,7 +84,7 @@ def _seconds_per_call(call: Callable[[], object], wait: Callable[[], None]) -> f
 
 
 def _driver(device: str, call: Callable[[], None], wait: Callable[[], None]) -> Mapping[str, Any]:
-    """NVML's figures of the card; none where there is no NVML (AMD) or no such counter."""
+    """Return NVML's figures of the card; none without NVML (AMD) or without such a counter."""
     import pynvml
     import torch
 

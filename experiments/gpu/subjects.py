@@ -1,4 +1,4 @@
-"""Networks for the checks that no network of the project serves."""
+"""Networks for checks for which the project has no network."""
 
 from torch import Tensor, nn
 

@@ -1,4 +1,4 @@
-"""What `bench ab` was asked: which cases, which of them one side lacks, how long it takes."""
+"""The plan of `bench ab`: its cases, those that one side lacks, and its duration."""
 
 import dataclasses
 from pathlib import Path
@@ -33,7 +33,7 @@ def layers(*names: str) -> SubjectFound:
 
 
 def found(monkeypatch: pytest.MonkeyPatch, **by_side: SubjectFound) -> None:
-    """What the probe of each side finds of NET; of the ConvNet nothing but that it is there."""
+    """Let the probe of each side find this of NET, and of the ConvNet only that it exists."""
 
     def look(*asked: Any) -> Probe:
         place: Place = asked[3]

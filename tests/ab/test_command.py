@@ -239,8 +239,8 @@ def test_a_report_whose_changed_part_alone_is_large_stays_under_60_kb() -> None:
     [
         (Asked(), "two sides are needed"),
         (Asked(a="amp=off"), "two sides are needed"),
-        (Asked(a="amp=off", b="amp=off", threshold=0.0), "--threshold 0.0: is no slowdown"),
-        (Asked(a="amp=off", b="amp=off", threshold=5.0), "--threshold 5.0: is no slowdown"),
+        (Asked(a="amp=off", b="amp=off", threshold=0.0), "--threshold 0.0: is not a slowdown"),
+        (Asked(a="amp=off", b="amp=off", threshold=5.0), "--threshold 5.0: is not a slowdown"),
         (Asked(a="a", b="b", resume=Path("x")), "--resume x: a resume keeps"),
         (Asked(resume=Path("nowhere")), "--resume nowhere: is not a comparison"),
     ],
@@ -319,7 +319,7 @@ def test_who_interrupts_the_end_is_told_how_to_go_on(
     out = begun(tmp_path)
     monkeypatch.setattr(decision, step, interrupt)
     assert measured(out, monkeypatch, lambda: True) == 130
-    assert f"interrupted; go on with: bench ab --resume {out}" in capsys.readouterr().out
+    assert f"interrupted; to resume: bench ab --resume {out}" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

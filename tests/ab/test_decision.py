@@ -1,4 +1,4 @@
-"""What `bench ab` makes of its pairs, beyond the decision itself."""
+"""The result that `bench ab` makes of its pairs, beyond the decision itself."""
 
 import json
 import math
@@ -56,7 +56,7 @@ def pair(key: str, number: int, factor: float = 1.0, **more: Any) -> Pair:
 
 
 def because(why: str) -> Failed:
-    """why: `status: reason`."""
+    """Return a failure.  why: `status: reason`."""
     status, _, reason = why.partition(": ")
     return Failed(status=cast(Status, status), reason=reason)
 
@@ -105,7 +105,7 @@ def outcome(
 
 
 def of_records(*records: Pair | SideStaticMetrics) -> Pairs:
-    """What was measured, and nothing that could measure more."""
+    """Return pairs with these records that cannot measure more."""
     seen = PairsSoFar()
     for one in records:
         seen.add(one)

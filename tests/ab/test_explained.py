@@ -1,4 +1,4 @@
-"""Which verdicts get their causes, and what happens if none can be found."""
+"""The causes of verdicts, and the case that none can be found."""
 
 import dataclasses
 from collections.abc import Iterator, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""What a comparison advises for what it left undecided, held against what a resume then does."""
+"""The advice of a comparison on undecided cases, against the effect of a resume."""
 
 import itertools
 import json
@@ -81,7 +81,7 @@ class Comparison:
 
 
 def decisive(pairs: Pairs, row: AbRow) -> tuple[Stage, int]:
-    """Which pairs the verdict of a row rests on, or would, and how many were tried."""
+    """Return the stage of the pairs that decide a row, and how many were tried."""
     name = PhaseKey(row.case_id, row.phase or "forward")
     stage: Stage = "fresh" if name in pairs.suspects() else "first"
     return stage, len(pairs.seen.tried(row.case_id, stage))

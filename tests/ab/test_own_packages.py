@@ -1,4 +1,4 @@
-"""Which packages a revision has of its own, by the paths that it tracks."""
+"""The packages that a revision has of its own, by the paths that it tracks."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Which pair is measured next: stages, the null case, the budget, a resume."""
+"""The choice of the next pair: stages, the null case, the budget, a resume."""
 
 import dataclasses
 import json
@@ -282,7 +282,7 @@ def test_a_case_that_fails_twice_is_given_up_and_the_others_go_on(world: World) 
 
 
 def at(world: World, *wanted: object) -> int:
-    """Which of the comparisons of an undisturbed world this is."""
+    """Return the number of a comparison in an undisturbed world."""
     (found,) = [number for number, made in enumerate(world.made) if made == wanted]
     return found
 

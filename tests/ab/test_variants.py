@@ -1,4 +1,4 @@
-"""What a side is, where its code lies, and when what ran was not its code."""
+"""The sides of a comparison, their folders, and code of another side that ran instead."""
 
 import os
 import shutil

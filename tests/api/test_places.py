@@ -1,4 +1,4 @@
-"""Where callables work, told by what they hold and by what a call did."""
+"""The device of callables, by the tensors that they hold and by the effects of a call."""
 
 from typing import Any
 

@@ -10,6 +10,7 @@ import bench
 from bench.api.pictures import PictureError
 from bench.api.runs import RunError, name_of_subject
 from bench.commands import run
+from bench.core import exit_codes
 from bench.core.errors import UserError
 from bench.plan import config
 from tests.support import synthetic
@@ -140,7 +141,7 @@ def test_settings_are_those_of_the_command(monkeypatch: pytest.MonkeyPatch, path
 
 
 def asked_by(monkeypatch: pytest.MonkeyPatch, path: Path, *given: Any, **more: Any) -> Any:
-    """What `bench.run` asks the command for."""
+    """Return the request of `bench.run` to the command."""
     seen: list[run.Asked] = []
 
     def measured(asked: run.Asked, _console: Any) -> run.Ran:
@@ -190,7 +191,7 @@ def test_an_option_that_is_given_by_both_names_is_refused() -> None:
 def test_a_run_that_was_interrupted_interrupts_the_script(
     monkeypatch: pytest.MonkeyPatch, path: Path
 ) -> None:
-    ended = run.Ran(path, run.INTERRUPTED)
+    ended = run.Ran(path, exit_codes.INTERRUPTED)
     monkeypatch.setattr("bench.api.runs.measured", lambda *_: ended)
     with pytest.raises(KeyboardInterrupt, match="resume="):
         bench.run("a:b")

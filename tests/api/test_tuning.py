@@ -8,6 +8,7 @@ import pytest
 import bench
 from bench.api import tuning
 from bench.commands import tune as command
+from bench.core import exit_codes
 from bench.core.errors import UserError
 from tests.tune.test_tune_result import made
 
@@ -61,7 +62,7 @@ def test_no_right_setting_is_an_error_in_one_line(
 def test_ctrl_c_names_the_command_that_goes_on(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    ran(monkeypatch, command.Ran(path=tmp_path, code=command.INTERRUPTED, found=made()))
+    ran(monkeypatch, command.Ran(path=tmp_path, code=exit_codes.INTERRUPTED, found=made()))
     with pytest.raises(KeyboardInterrupt, match=r"bench tune --resume .* continues"):
         bench.tune("net:make")
 

@@ -1,4 +1,4 @@
-"""What `bench backfill` says of a commit that was measured."""
+"""The sentences of `bench backfill` about a commit that was measured."""
 
 from pathlib import Path
 

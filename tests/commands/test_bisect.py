@@ -20,6 +20,7 @@ from bench.bisect.journal import Broken, Confirmed, Measured, to_line
 from bench.bisect.posterior import Suspects
 from bench.bisect.search import CannotRunError, OutOfBudgetError, UnconfirmedError
 from bench.commands import ab, bisect
+from bench.core import exit_codes
 from bench.engine.policy import Deadline
 from bench.host import environment
 from bench.host.probed import Source
@@ -309,7 +310,7 @@ def test_a_budget_shorter_than_the_set_up_leaves_a_report_and_exit_code_3(
 ) -> None:
     path = begun(tmp_path / "out")
     live = LivePairs({}, path, budget_s=1.0)
-    assert searched(path, live, monkeypatch) == bisect.UNDECIDED
+    assert searched(path, live, monkeypatch) == exit_codes.UNDECIDED
     said = " ".join(capsys.readouterr().out.split())
     assert "The budget ended after 0 pairs of GOOD and BAD" in said
     assert "The budget ended after 0 pairs" in (path / "report.md").read_text()
@@ -402,7 +403,7 @@ def test_the_commit_with_more_work_is_found_beside_one_that_does_not_import(
     code = bisect.run(
         bisect.Wanted(good="HEAD~4", bad="main", subjects=subjects, axes=axes, out=out)
     )
-    assert code == bisect.FOUND
+    assert code == exit_codes.OK
     rows = table(out)
     assert [row["subject"] for row in rows] == [f"commit {n}" for n in range(1, 5)]
     both = float(rows[1]["probability"]) + float(rows[2]["probability"])

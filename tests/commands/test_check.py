@@ -1,4 +1,4 @@
-"""Which of the stored runs `bench check` takes for the baseline, and which for its history."""
+"""The stored runs that `bench check` takes as baseline and as history."""
 
 import html
 import shutil

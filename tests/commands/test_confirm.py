@@ -1,4 +1,4 @@
-"""How `bench history --confirm` goes through the findings, with a comparison that is made up."""
+"""The way of `bench history --confirm` through the findings, with a made-up comparison."""
 
 from pathlib import Path
 
@@ -7,6 +7,7 @@ import pytest
 from bench.ab import ab_plan
 from bench.ab.ab_directory import ChangedError
 from bench.commands import ab, confirm, provenance
+from bench.core import exit_codes
 from bench.history import findings, series
 from bench.history.confirmed import folder_of
 from bench.history.findings import History
@@ -61,7 +62,7 @@ def test_each_finding_is_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 def test_a_comparison_that_is_interrupted_ends_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    made = Comparison(code=ab.INTERRUPTED)
+    made = Comparison(code=exit_codes.INTERRUPTED)
     monkeypatch.setattr(ab, "run", made.run)
     with pytest.raises(KeyboardInterrupt):
         confirmed(tmp_path)

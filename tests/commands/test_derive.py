@@ -28,8 +28,8 @@ def measured(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def drawn_nothing(_: Results) -> draw.Drawn:
-    return draw.Drawn([], [])
+def drawn_nothing(_: Results) -> list[Path]:
+    return []
 
 
 def test_the_results_in_memory_are_those_that_the_files_give(
@@ -50,9 +50,9 @@ def test_plots_are_made_before_there_is_a_table_to_read(
 ) -> None:
     seen: list[tuple[bool, int]] = []
 
-    def look(run: Results) -> draw.Drawn:
+    def look(run: Results) -> list[Path]:
         seen.append(((run.path / "measurements.csv").exists(), len(run.rows)))
-        return draw.Drawn([], [])
+        return []
 
     monkeypatch.setattr(draw, "draw", look)
     derive.write_all(measured)
@@ -62,7 +62,7 @@ def test_plots_are_made_before_there_is_a_table_to_read(
 def test_tables_are_written_whatever_a_plot_trips_over(
     measured: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def trip(_: Results) -> draw.Drawn:
+    def trip(_: Results) -> list[Path]:
         raise ZeroDivisionError
 
     monkeypatch.setattr(draw, "draw", trip)

@@ -1,4 +1,4 @@
-"""What `bench fleet` sends to other machines."""
+"""The files and settings that `bench fleet` sends to other machines."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What `bench run` and `bench ab` say at their end, and what a second run into a directory does."""
+"""The last lines of `bench run` and `bench ab`, and a second run into a directory."""
 
 import dataclasses
 import errno
@@ -13,7 +13,7 @@ import pytest
 from rich.console import Console
 
 from bench.ab import decision, scheduler
-from bench.commands import ab, profile, report, run
+from bench.commands import ab, profile, provenance, report, run
 from bench.core.errors import UserError
 from bench.engine.spent import Spent
 from bench.host.probed import Device, Probe, SubjectFound
@@ -69,7 +69,7 @@ def said(act: Any) -> list[str]:
 
 @pytest.mark.parametrize(("name", "word"), FOLDERS)
 @pytest.mark.parametrize(
-    ("interrupted", "begins"), [(True, "interrupted; go on with"), (False, "to measure the rest")]
+    ("interrupted", "begins"), [(True, "interrupted; to resume"), (False, "to measure the rest")]
 )
 def test_the_command_to_go_on_with_is_one_line_that_a_shell_takes_as_it_is(
     monkeypatch: pytest.MonkeyPatch, name: str, word: str, interrupted: bool, begins: str
@@ -97,7 +97,7 @@ def test_so_is_that_of_a_comparison(
         run=config.RunOptions(), threshold=0.05, pairs=40,
     )  # fmt: skip
     lines = said(lambda console: ab._measure(path, planned, console, strict=False))
-    begins = "interrupted; go on with" if interrupted else "to measure the rest"
+    begins = "interrupted; to resume" if interrupted else "to measure the rest"
     assert lines == [f"{begins}: bench ab --resume {word}"]
 
 
@@ -109,20 +109,20 @@ def test_where_a_profile_that_was_interrupted_lies_is_said_as_it_is(
         raise KeyboardInterrupt
 
     found = SimpleNamespace(torch="2.13.0")
-    monkeypatch.setattr(profile, "_look", lambda _: found)
+    monkeypatch.setattr(provenance, "look", lambda _: found)
     monkeypatch.setattr(expand, "make", lambda *_: expand.Plan((), ()))
     monkeypatch.setattr(profile, "_begin", lambda *_: run_directory.RunDir(Path(name)))
     monkeypatch.setattr(profile, "_profiles", interrupt)
     assert profile.run(profile.Asked()) == 130
     shown = name.replace("\x1b", "?")
     last = capsys.readouterr().out.splitlines()[-1]
-    assert last == f"interrupted; what was done lies in {shown}"
+    assert last == f"interrupted; the results so far are in {shown}"
 
 
 def test_a_run_that_is_not_finished_is_no_report_but_a_command_that_is_safe() -> None:
     path = Path("my run; touch owned")
     run_directory.create(path, {})
-    with pytest.raises(UserError, match=r"go on with: bench run --resume 'my run; touch owned'$"):
+    with pytest.raises(UserError, match=r"to resume: bench run --resume 'my run; touch owned'$"):
         report.report([path], None)
 
 
@@ -239,7 +239,7 @@ def test_the_time_of_every_session_is_added_up_in_the_description(tmp_path: Path
 @pytest.mark.parametrize(
     ("number", "told"),
     [
-        (errno.ENOSPC, "No space left on device; make room, then go on with --resume"),
+        (errno.ENOSPC, "No space left on device; make room, then continue with --resume"),
         (errno.EACCES, "Permission denied"),
     ],
 )
@@ -269,7 +269,7 @@ def test_the_list_of_a_machine_with_eight_gpus_names_the_time_of_each_device(
         devices={one.name: one for one in devices},
         subjects={"convnet": SubjectFound(has_inputs=True)},
     )
-    monkeypatch.setattr(run, "_look", lambda _: probe)
+    monkeypatch.setattr(provenance, "look", lambda _: probe)
     assert run.run(run.Asked(list_only=True)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "  cuda:7: it is like cuda:0; --device cuda:7 or --device all measures it" in lines

@@ -1,4 +1,4 @@
-"""What a shard of `bench run` is, and what `bench merge` says."""
+"""The shards of `bench run`, and the messages of `bench merge`."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from tests.support.shards import shard
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a second each, and no figure is in them."""
-    monkeypatch.setattr(draw, "draw", lambda _: ([], []))
+    monkeypatch.setattr(draw, "draw", lambda _: [])
 
 
 def settings(**options: Any) -> config.Config:

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from bench.commands import tune_verify
+from bench.core import exit_codes
 from bench.core.records import Case
 from bench.host import environment, probe
 from bench.host.probed import Device, Probe, SubjectFound
@@ -56,9 +57,9 @@ def search(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize(
     ("peaks", "code"),
     [
-        ({"contiguous": 15e6, "channels_last": 12e6}, tune_verify.OK),
-        ({"contiguous": 15e6, "channels_last": 15e6}, tune_verify.NOT_FASTER),
-        ({"channels_last": 12e6}, tune_verify.FAILED),
+        ({"contiguous": 15e6, "channels_last": 12e6}, exit_codes.OK),
+        ({"contiguous": 15e6, "channels_last": 15e6}, exit_codes.BAD_RESULT),
+        ({"channels_last": 12e6}, exit_codes.FAILED),
     ],
 )
 def test_a_search_for_less_memory_is_verified_by_the_memory(
@@ -73,6 +74,6 @@ def test_a_search_for_speed_is_verified_by_pairs(
 ) -> None:
     monkeypatch.setattr(Lab, "peaks", {}, raising=False)
     (search / "tune.json").write_text(json.dumps({"objective": "latency"}))
-    assert tune_verify.run(search, 60.0, 60.0) == tune_verify.NOT_FASTER
+    assert tune_verify.run(search, 60.0, 60.0) == exit_codes.BAD_RESULT
     said = " ".join(capsys.readouterr().out.split())
     assert "channels_last is not shown to be faster here: 1.00×" in said

@@ -1,4 +1,4 @@
-"""Which rows are about the same thing but for one axis."""
+"""The pairs of rows that differ in one axis alone."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""What is read becomes records whose fields are what their types say, or an error of one line."""
+"""JSON becomes records whose fields have the declared types, or an error of one line."""
 
 import json
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""How tables name cases."""
+"""The names of cases in tables."""
 
 from bench.core.records import Row
 from bench.core.row_names import accelerators, case_names

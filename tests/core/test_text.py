@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from bench.core.text import command, number_of, printable
+from bench.core.text import (
+    command,
+    error_line,
+    first_line,
+    number_of,
+    printable,
+    shortened_line,
+    typed_error,
+)
 
 HOSTILE = (
     "run",
@@ -46,3 +54,32 @@ def test_a_plain_command_is_as_a_user_writes_it() -> None:
 )
 def test_a_number_agrees_with_its_noun(count: int, told: str) -> None:
     assert number_of(count, "case") == told
+
+
+@pytest.mark.parametrize(
+    ("most", "shown"),
+    [
+        (41, "the file weights.pt has no key conv1.bias"),
+        (30, "the file … no key conv1.bias"),
+        (26, "the file … key conv1.bias"),
+    ],
+)
+def test_an_error_is_shortened_between_words(most: int, shown: str) -> None:
+    error = ValueError("the file weights.pt\n  has no key conv1.bias")
+    assert error_line(error, most) == shown
+
+
+def test_a_word_that_is_too_long_is_cut() -> None:
+    assert shortened_line("x" * 100, 12) == "xxxxxx … xxx"
+
+
+@pytest.mark.parametrize(
+    ("error", "typed", "first"),
+    [
+        (ValueError("no key\n  a"), "ValueError: no key a", "no key"),
+        (KeyError(), "KeyError", "KeyError"),
+    ],
+)
+def test_an_error_is_named_by_its_type(error: Exception, typed: str, first: str) -> None:
+    assert typed_error(error, 60) == typed
+    assert first_line(error) == first

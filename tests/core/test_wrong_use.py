@@ -1,4 +1,4 @@
-"""What the command line does not understand is said with the value that was given."""
+"""Messages about wrong use of the command line name the value that was given."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What a child left, and what its end says, become a record; a full disk becomes none."""
+"""A child's files and its end become a record; a full disk becomes none."""
 
 import dataclasses
 import errno
@@ -40,7 +40,7 @@ def full(*_: object, **__: object) -> Any:
         (
             Ended(how=Signalled("SIGKILL"), out_of_memory=True),
             "oom",
-            "ended by the kernel, for memory ran out",
+            "ended by the kernel because memory ran out",
         ),
         (
             Ended(how=Signalled("SIGKILL")),
@@ -121,7 +121,7 @@ def test_a_full_disk_is_no_verdict_on_the_case_whatever_the_exit_code(
         collect(asked(folders), Ended(how=Exited(1)), folders)
     assert str(caught.value) == (
         f"{folders.scratch}: no space left on the disk: No space left on device; "
-        "make room, then go on with --resume"
+        "make room, then continue with --resume"
     )
 
 
@@ -138,7 +138,7 @@ NO_ROOM = "no space left on the disk: InductorError: OSError: [Errno 28] No spac
 def test_a_full_disk_in_a_compilers_cache_is_no_verdict_though_the_compiler_cleared_up(
     folders: Folders,
 ) -> None:
-    with pytest.raises(DiskFull, match="make room, then go on with --resume"):
+    with pytest.raises(DiskFull, match="make room, then continue with --resume"):
         collect(
             told(folders, NO_ROOM, "disk-full", compile="default"), Ended(how=Exited(0)), folders
         )

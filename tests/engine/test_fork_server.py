@@ -1,4 +1,4 @@
-"""How a fork server is started: its environment."""
+"""The environment in which a fork server starts."""
 
 import subprocess
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What another machine found for the same plan is not looked for again."""
+"""Results of another machine for the same plan are not searched again."""
 
 from bench.core.records import Failure, StaticMetrics
 from bench.engine.scheduler import Known, RunSoFar

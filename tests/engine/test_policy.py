@@ -1,4 +1,4 @@
-"""When to measure again and when to stop, by numbers alone."""
+"""The rules for measuring again and for stopping, by numbers alone."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass

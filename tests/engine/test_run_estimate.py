@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from bench.core.records import Case
-from bench.engine.run_estimate import estimate, outcomes, rounds
+from bench.engine.run_estimate import estimate, rounds
 from bench.plan.config import RunOptions
 from bench.plan.expand import Plan
 from tests.support.cases import case

@@ -47,7 +47,7 @@ class FakeServer:
 
 @dataclass
 class World:
-    """Where fork servers start, and how children end."""
+    """The folder in which fork servers start, and the ends of their children."""
 
     folder: Path
     ends: list[Ended] = field(default_factory=list)

@@ -1,4 +1,4 @@
-"""What `experiments.drift` says of runs whose times are known."""
+"""The report of `experiments.drift` on runs whose times are known."""
 
 import json
 import random

@@ -1,4 +1,4 @@
-"""What the experiment about processes tells of its figures."""
+"""The report of the experiment about processes."""
 
 import pytest
 

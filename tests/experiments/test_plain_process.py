@@ -1,4 +1,4 @@
-"""What the comparison of a plain script with its row says."""
+"""The comparison of a plain script with its row."""
 
 from experiments.plain_process import told
 

@@ -1,4 +1,4 @@
-"""What changed in a network is named, where it is, with the time that goes with it."""
+"""The changes in a network are named with their place and their time."""
 
 from dataclasses import replace
 from typing import Any

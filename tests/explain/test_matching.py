@@ -1,4 +1,4 @@
-"""Which cases of two profiles belong together."""
+"""The cases of two profiles that belong together."""
 
 from dataclasses import replace
 

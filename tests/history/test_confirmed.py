@@ -1,4 +1,4 @@
-"""What the comparison of two commits says of a finding."""
+"""The sentences about a finding after the comparison of its two commits."""
 
 import dataclasses
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Which past commits a backfill measures, and which it does not measure again."""
+"""The past commits that a backfill measures, and those that it skips."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Which runs come into which series, and in which order."""
+"""The series of runs, and the order of their runs."""
 
 from bench.history import sentences, series
 from bench.history.blessed import Blessing

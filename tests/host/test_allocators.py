@@ -1,4 +1,4 @@
-"""Which allocators can be chosen, and how a user chooses them by hand."""
+"""The choice of allocators, by a setting and by hand."""
 
 import pytest
 

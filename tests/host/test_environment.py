@@ -1,4 +1,4 @@
-"""What a run keeps of its surroundings, and what has to be the same for a resume."""
+"""The surroundings that a run stores, and those that a resume needs unchanged."""
 
 import subprocess
 from pathlib import Path

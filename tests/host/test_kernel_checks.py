@@ -1,4 +1,4 @@
-"""What the kernel's files of a machine say, and how to mend it."""
+"""The findings from the kernel's files of a machine, with their remedies."""
 
 from pathlib import Path
 

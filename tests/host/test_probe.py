@@ -1,4 +1,4 @@
-"""What a probe finds where a subject will not be looked at."""
+"""The result of a probe for subjects that cannot be looked at."""
 
 import sys
 import tempfile

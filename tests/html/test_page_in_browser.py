@@ -52,7 +52,7 @@ def click(header: str) -> str:
 
 
 def cells(chrome: Browser, column: str) -> list[str]:
-    """What the rows show in a column, from top to bottom."""
+    """Return the texts of a column, from top to bottom."""
     place = f"document.querySelector('th[data-column={column}]').cellIndex"
     return list(chrome.run(f"{ROWS}.map((one) => one.cells[{place}].textContent.trim())"))
 

@@ -482,7 +482,7 @@ def test_a_disturbed_machine_and_failed_cases_are_said_first(tmp_path: Path) -> 
 
 
 def flagged(tmp_path: Path, *flags: str) -> list[str]:
-    """What is advised of cases with these flags."""
+    """Return the advice on cases with these flags."""
     entries = [
         dataclasses.replace(one, flags=flags) if isinstance(one, Measurement) else one
         for one in replicates(case(), times(1.0))

@@ -1,4 +1,4 @@
-"""Which machine gives most images a second, from runs of several kinds."""
+"""The machine with the most images per second, from runs of several kinds."""
 
 import dataclasses
 from pathlib import Path

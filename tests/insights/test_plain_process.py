@@ -1,4 +1,4 @@
-"""How the row `as a plain process` is told beside plain."""
+"""The sentence on the row `as a plain process` beside plain."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What must not survive: one line of the timer broken at a time, and the tests that turn red."""
+"""Mutations that must not survive: one line broken at a time, and the tests that must fail."""
 
 from dataclasses import dataclass
 
@@ -848,8 +848,8 @@ MUTATIONS = (
     Mutation(
         "the expected duration leaves out the anchors",
         "bench/engine/run_estimate.py",
-        "len(one.own) + len(one.anchors)",
-        "len(one.own)",
+        "for case in (*one.own, *one.anchors, *one.later):\n            add(",
+        "for case in (*one.own, *one.later):\n            add(",
         ("tests/engine/test_run_estimate.py",),
     ),
     Mutation(
@@ -904,8 +904,8 @@ MUTATIONS = (
     Mutation(
         "steps are not corrected for the number of series",
         "bench/stats/steps.py",
-        "if own <= share",
-        "if p <= share",
+        "if own <= FALSE_SHARE",
+        "if p <= FALSE_SHARE",
         STEPS,
     ),
     Mutation(

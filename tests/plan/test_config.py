@@ -90,7 +90,7 @@ def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
         ("[[sweep]]\nlayers = 'yes'", r"sweep 1: layers = 'yes'; expected true or false"),
         ("[[sweep]]\naxes = 3", r"sweep 1: unknown key 'axes'; there are subject"),
         ("[[sweep]]\nsubjects = 'a:b'", r"unknown key 'subjects'; did you mean 'subject'\?"),
-        ("= 3", r"is no TOML"),
+        ("= 3", r"is not valid TOML"),
         ("[run]\nseed = " + "9" * 5000, r"holds a number that is too long to be read"),
         (
             "[run]\nseed = 0x" + "f" * 5000,
@@ -103,7 +103,7 @@ def test_a_flag_replaces_its_axis_in_every_sweep(tmp_path: Path) -> None:
         ("[[sweep]]\nsubject = {a = 3}", r"subject holds a list in a list, or a table"),
         ("[[sweep]]\nbatch = " + "[" * 100 + "]" * 100, r"batch holds a list in a list"),
         ("0x" + "f" * 20 + " = 3", r"unknown key '0xf"),
-        ("seed = \0", r"is no TOML"),
+        ("seed = \0", r"is not valid TOML"),
         ("run = 3", r"run = 3; expected a table"),
     ],
 )

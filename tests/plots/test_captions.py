@@ -1,4 +1,4 @@
-"""How plots, tables and the page name the devices of a machine."""
+"""The names of a machine's devices in plots, tables and the page."""
 
 from pathlib import Path
 

@@ -87,7 +87,7 @@ def test_every_link_leads_somewhere(page: Path) -> None:
 
 
 def made(page: Path) -> bool:
-    """Whether the site has a page that is made from the code."""
+    """Return whether the site has a page that is made from the code."""
     docs = ROOT / "docs"
     return page.is_relative_to(docs) and str(page.relative_to(docs)) in pages()
 

@@ -1,4 +1,4 @@
-"""Which torch the session `oldest_torch` installs, and what it runs."""
+"""The torch that the session `oldest_torch` installs, and the tests that it runs."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What decides whether a pull request passes, run as a runner's shell runs it."""
+"""The steps that decide about a pull request, run by a shell as a runner does."""
 
 import os
 import re

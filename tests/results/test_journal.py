@@ -176,7 +176,7 @@ def test_a_disk_that_fills_up_within_a_line_leaves_what_was_there(
         return written
 
     monkeypatch.setattr(os, "write", fills_up)
-    with pytest.raises(JournalError, match="No space left on device; make room, then go on with"):
+    with pytest.raises(JournalError, match="left on device; make room, then continue with"):
         log.append(_failure(1))
     monkeypatch.undo()
     assert read(path) == [_failure(0)]

@@ -40,7 +40,7 @@ ROW = Row(
 
 
 def judged(**changes: Any) -> tuple[bool, bool]:
-    """Whether it is impossible, whether it is doubtful."""
+    """Return whether the row is impossible, and whether it is doubtful."""
     row = dataclasses.replace(ROW, **changes)
     peaks = of_row(row, MACHINE)
     assert peaks is not None

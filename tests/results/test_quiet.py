@@ -1,4 +1,4 @@
-"""Which replicates count where other work disturbed some."""
+"""The choice of replicates if other work disturbed some."""
 
 import pytest
 

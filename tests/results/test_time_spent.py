@@ -1,4 +1,4 @@
-"""Where the time of a run went."""
+"""The parts of the time of a run."""
 
 import pytest
 

@@ -18,7 +18,7 @@ from tests.support.shards import shard
 @pytest.fixture(autouse=True)
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take a second each, and no figure is in them."""
-    monkeypatch.setattr(draw, "draw", lambda _: ([], []))
+    monkeypatch.setattr(draw, "draw", lambda _: [])
 
 
 def merged_once(*paths: Path) -> merge.Merged:

@@ -1,4 +1,4 @@
-"""What runs of one code differ by: learnt from earlier runs, else a default; and told."""
+"""The spread between runs of one code: learnt from earlier runs, else a default; and told."""
 
 import csv
 import json

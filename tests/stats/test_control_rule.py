@@ -1,4 +1,4 @@
-"""Whether the controls help is learnt from earlier runs; only a clear yes moves a time."""
+"""The use of the controls is learnt from earlier runs; only a clear yes moves a time."""
 
 import math
 import random

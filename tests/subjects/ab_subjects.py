@@ -5,7 +5,7 @@ from torch import Tensor, nn
 
 
 class Products(nn.Module):
-    """So many products of 128 × 128 in a row."""
+    """A sequence of `count` products of 128 × 128."""
 
     def __init__(self, count: int) -> None:
         super().__init__()
@@ -32,7 +32,7 @@ class FailsHalfway(Products):
 
 
 class LiesUnderAutocast(Products):
-    """Half of the truth where autocast is on, for its products are not asked for."""
+    """Returns half of the right result and skips its products if autocast is on."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x / 2 if torch.is_autocast_enabled("cpu") else super().forward(x)

@@ -70,7 +70,7 @@ def raises(error: BaseException) -> type[Small]:
 
 
 class Nameless(BaseException):
-    """No Exception, and what it says cannot be said."""
+    """An error that is not an Exception and whose text cannot be read."""
 
     def __str__(self) -> str:
         raise RuntimeError("never")
@@ -217,7 +217,7 @@ class LeavesAndDiesWhenBuilt(Small):
 
 
 def detach() -> None:
-    """As daemons do: fork, a session of its own, fork again."""
+    """Leave a process behind as daemons do: fork, begin a session, fork again."""
     if os.fork() == 0:
         os.setsid()
         if os.fork() == 0:
@@ -237,7 +237,7 @@ class Fills(Small):
 
 
 class EatsUp(Small):
-    """Beyond what it was allowed, until the kernel ends it."""
+    """Takes memory beyond its limit until the kernel ends it."""
 
     def forward(self, x: Tensor) -> Any:
         hard = resource.getrlimit(resource.RLIMIT_DATA)[1]
@@ -267,7 +267,7 @@ def lower_limits() -> None:
 
 
 def remove_records() -> None:
-    """Where its log lies, there lies its record."""
+    """Remove the folder of the log, which has the records as well."""
     shutil.rmtree(Path("/proc/self/fd/1").readlink().parent)
 
 
@@ -323,7 +323,7 @@ class WithoutCompiling(Small):
 
 
 class CachesInItsFirstCall(Small):
-    """As position tables and masks are: compiled code settles in the second call."""
+    """Makes a mask in its first call, as position tables are; compiled code settles later."""
 
     mask: Tensor | None = None
 
@@ -513,7 +513,7 @@ class Log:
 
 
 class ShallowLog(Log):
-    """Its copies are shallow ones; the lists inside can be copied."""
+    """A log that cannot be copied deeply; the lists inside can."""
 
     def __deepcopy__(self, memo: object) -> "ShallowLog":
         raise TypeError("one of a kind")
@@ -550,7 +550,7 @@ class RemembersUncopied(Remembers):
 
 
 class RemembersInADict(nn.Module):
-    """Written as users write a cache: a dict of lists."""
+    """Has a cache as users write it: a dict of lists."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -654,7 +654,7 @@ TRAINED = 7.0  # of each weight
 
 
 class FourImages(Small):
-    """Its own inputs are four, whatever it is asked for."""
+    """Gives inputs of four images for any batch size."""
 
     def example_inputs(self, batch: int = 1) -> Any:
         return torch.randn(4, 4)

@@ -129,7 +129,7 @@ class OwnThread(nn.Module):
 
 
 class OddRange(nn.Module):
-    """It has a range with a name that breaks the trace as torch writes it."""
+    """Has a range with a name that breaks the trace as torch writes it."""
 
     def __init__(self) -> None:
         super().__init__()

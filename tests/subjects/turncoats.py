@@ -19,7 +19,7 @@ class _Small(nn.Module):
         return self.fc(x)
 
     def turn(self) -> None:
-        """Overridden."""
+        """Change the process; subclasses override this."""
 
 
 class Precision(_Small):
@@ -48,7 +48,7 @@ class DefaultDtype(_Small):
 
 
 class GradOff(_Small):
-    """Not in its forward: inference_mode puts it back after each call."""
+    """Switches gradients off when it is built, since inference_mode undoes that in a forward."""
 
     def __init__(self) -> None:
         super().__init__()

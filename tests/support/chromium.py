@@ -40,7 +40,7 @@ class Browser:
     _session: str | None = None
 
     def call(self, method: str, **parameters: Any) -> dict[str, Any]:
-        """Its answer.  Events that come meanwhile are kept."""
+        """Return the answer to a call.  Events that come meanwhile are kept."""
         self._number += 1
         message: dict[str, Any] = {"id": self._number, "method": method, "params": parameters}
         if self._session:
@@ -74,7 +74,7 @@ class Browser:
     _loaded = False
 
     def open(self, path: Path, *, width: int = 1280, dark: bool = False) -> None:
-        """Until it is loaded."""
+        """Open a page, and wait until it is loaded."""
         self.call(
             "Emulation.setDeviceMetricsOverride",
             width=width, height=900, deviceScaleFactor=1, mobile=width < 600,
@@ -93,7 +93,7 @@ class Browser:
         return found["result"].get("value")
 
     def screenshot(self, path: Path, *, whole: bool = False) -> None:
-        """As PNG; whole: the page to its end."""
+        """Write a PNG of the page.  whole: to its end."""
         # Pictures further down are loaded when they come into view.
         self.run("document.querySelectorAll('img').forEach((one) => { one.loading = 'eager'; })")
         self.run("Promise.all(Array.from(document.images, (one) => one.decode()))")
@@ -106,7 +106,7 @@ class Browser:
 
 @contextmanager
 def browser(profile: Path) -> Iterator[Browser]:
-    """A fresh one, whose profile lies in that folder."""
+    """Start a fresh browser whose profile lies in that folder."""
     assert PATH is not None
     to_read, to_write = os.pipe()
     from_read, from_write = os.pipe()

@@ -59,7 +59,7 @@ class Machine:
         queue.pending.append((queue.free_s, bytes_))
 
     def synchronize(self, index: int | None = None) -> None:
-        """Of the device asked for; of the current one if none is; of none before its first use."""
+        """Wait for this device, or for the current one; do nothing before its first use."""
         self.waits += 1
         queue = self.queues[0 if index is None else index]
         if not queue.initialised:
@@ -95,11 +95,11 @@ class Machine:
 
 
 class NotDoneError(RuntimeError):
-    """torch raises where an event's time is asked for before it has passed."""
+    """Error of torch for an event whose time is asked for too early."""
 
 
 def install(patch: pytest.MonkeyPatch, stamps: Stamps = "device") -> Machine:
-    """The machine, in place of torch's."""
+    """Put the machine in place of torch's."""
     machine = Machine()
     real_empty, real_ones = torch.empty, torch.ones
 
@@ -132,7 +132,7 @@ def install(patch: pytest.MonkeyPatch, stamps: Stamps = "device") -> Machine:
                 self.told_s += next(heard_after_s)
 
         def elapsed_time(self, other: "Event") -> float:
-            """Milliseconds."""
+            """Return milliseconds."""
             if other.at_s > machine.queues[other.index].done_s:
                 raise NotDoneError("the event has not passed yet")
             unit = {"microseconds": 1e6, "zero": 0.0}.get(stamps, 1e3)
@@ -155,7 +155,7 @@ def install(patch: pytest.MonkeyPatch, stamps: Stamps = "device") -> Machine:
 
 
 class _Work(torch.autograd.Function):
-    """The same numbers; forward and backward cost what they are told to."""
+    """Identity whose forward and backward take the given times."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, layer: "Layer") -> Tensor:
@@ -170,7 +170,7 @@ class _Work(torch.autograd.Function):
 
 
 class Layer(nn.Module):
-    """(N, 4) → (N, 4), computed on the CPU; its cost lies on the fake device.
+    """Layer (N, 4) → (N, 4), computed on the CPU; its cost lies on the fake device.
 
     slow_first_s: of the first call, on top: context, lazy modules, tuning.
     """

@@ -1,4 +1,4 @@
-"""torch.compile without inductor: graphs, guards and counters are dynamo's, the code is eager."""
+"""Fake of torch.compile without inductor: dynamo's graphs, guards and counters, eager code."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from bench.worker.model import torch_compile
 
 
 def install(patch: pytest.MonkeyPatch) -> None:
-    """In place of the compiler, as in a process that has compiled nothing."""
+    """Put the fake in place of the compiler, as in a process that has compiled nothing."""
 
     def compile_module(module: nn.Module, mode: str, _device_type: str) -> Any:
         if mode == torch_compile.OFF:

@@ -9,7 +9,7 @@ from typing import Self
 
 
 class NotWaitedForError(Exception):
-    """An event was asked for its time while it still lay in the queue."""
+    """Error of an event whose time is asked for while it is in the queue."""
 
 
 class FakeDevice:
@@ -86,7 +86,7 @@ class FakeEvent:
 
 @dataclass(slots=True)
 class FakeStep:
-    """Phases that take what they are told to.
+    """Step whose phases take the given times.
 
     phases_s: device seconds by phase.
     slower:   factors for the first calls, e.g. (100,) for one slow first call.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def built(source: str, name: str, folder: Path) -> Path:
-    """`tests/SOURCE` as a shared library of this name, by which a process knows it."""
+    """Build `tests/SOURCE` as a shared library of this name, by which a process knows it."""
     compiler = next(filter(None, map(shutil.which, ("cc", "gcc", "g++", "clang"))), None)
     assert compiler, "a C compiler is needed: apt-get install gcc"
     target = folder / name

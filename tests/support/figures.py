@@ -1,4 +1,4 @@
-"""Figures for the tests: their texts, and whether all that they show has a place of its own."""
+"""Figures for the tests: their texts, and the overlaps of their parts."""
 
 from itertools import combinations
 

@@ -79,7 +79,7 @@ class Made:
 
 @dataclass
 class MadeUpCluster:
-    """Units end in the order of their start, each when it is waited for."""
+    """A cluster whose units end in the order of their start, each when it is waited for."""
 
     made: list[Made]
     before_end: Callable[[int], None] = lambda _: None

@@ -40,7 +40,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """From here the seconds of `--stop-after` count."""
+    """Start to count the seconds of `--stop-after`."""
     config.stash[BEGAN_S] = time.monotonic()
 
 
@@ -83,7 +83,7 @@ def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
 
 @contextmanager
 def quick() -> Iterator[list[str]]:
-    """Inside, a process or a sleep fails the test.  Yields the messages of what was refused.
+    """Let a process or a sleep fail the test inside the block.  Yields the messages.
 
     A default argument that was bound to `time.sleep` at import is not seen.
     """

@@ -11,7 +11,7 @@ from bench.core.records import COLUMNS, Case, whole_phase
 from bench.history.commits import Commit, Line
 from bench.history.store import Run, Time
 from bench.results.run_json import Sampling
-from tests.support.cases import PLAIN, case
+from tests.support.cases import PLAIN
 
 ENVIRONMENT: Mapping[str, Any] = {
     "torch": "2.13.0",
@@ -28,7 +28,7 @@ def sha(number: int) -> str:
 
 
 def line_of(count: int) -> Line:
-    """Commits 0 to count - 1."""
+    """Return the line of the commits 0 to count - 1."""
     return Line(tuple(Commit(sha(one), "2026-11-03", f"change {one}") for one in range(count)))
 
 
@@ -109,12 +109,3 @@ def run_of(number: int, seconds: float, one: Case = PLAIN, **changes: Any) -> Ru
 def runs_of(seconds: Sequence[float], one: Case = PLAIN) -> list[Run]:
     """A run at each commit from 0 on."""
     return [run_of(number, time_s, one) for number, time_s in enumerate(seconds)]
-
-
-def fifty_cases() -> list[Case]:
-    """Half of them inference, half training."""
-    return [
-        case(mode=mode, batch=batch, grad_mode=grad)
-        for batch in range(1, 26)
-        for mode, grad in (("inference", "inference_mode"), ("training", None))
-    ]

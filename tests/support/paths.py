@@ -1,4 +1,4 @@
-"""Where the repository lies."""
+"""Paths of the repository and of its test data."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""What runs on this machine."""
+"""Processes that run on this machine."""
 
 import psutil
 

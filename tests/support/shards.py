@@ -32,7 +32,7 @@ def entries() -> list[Entry]:
 
 
 def of_shard(all_entries: Sequence[Entry], index: int, count: int) -> list[Entry]:
-    """Its replicates; each shard finds the static metrics of all its cases."""
+    """Return the entries of a shard: its replicates, and the static metrics of all its cases."""
     return [
         one
         for one in all_entries

@@ -84,7 +84,7 @@ def _forward_s(one: Case) -> float:
 def measured(
     one: Case, base_s: float, replicates: int, rng: random.Random, noise: float = 0.04
 ) -> Iterator[Measurement]:
-    """Its replicates; `base_s` is what a forward takes."""
+    """Yield the replicates of a case whose forward takes `base_s`."""
     for number in range(replicates):
         factor = rng.lognormvariate(0, noise)
         spans = {"forward": base_s * factor}

@@ -133,7 +133,7 @@ def ns(us: Any) -> int:
 
 
 def _no_constant(text: str) -> None:
-    raise TraceFormatError(f"{text} is no JSON")
+    raise TraceFormatError(f"{text} is not valid JSON")
 
 
 def _check(event: Mapping[str, Any]) -> None:

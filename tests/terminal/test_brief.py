@@ -1,4 +1,4 @@
-"""What a run is going to measure, in one line."""
+"""The line about the cases that a run is going to measure."""
 
 import dataclasses
 

@@ -1,4 +1,4 @@
-"""What is printed at the end of a run."""
+"""The summary that is printed at the end of a run."""
 
 import dataclasses
 import io

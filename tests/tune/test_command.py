@@ -76,7 +76,7 @@ def test_what_a_resume_needs_stays_when_the_disk_is_full(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     def full(*_: Any) -> Any:
-        raise JournalError("no space left; make room, then go on with --resume")
+        raise JournalError("no space left; make room, then continue with --resume")
 
     directory = run_directory.create(tmp_path / "search", {})
     monkeypatch.setattr(command, "_raced", full)

@@ -1,4 +1,4 @@
-"""What a CI service reads of a check: junit.xml and GitHub's annotations."""
+"""The files of a check for a CI service: junit.xml and GitHub's annotations."""
 
 from xml.etree import ElementTree
 

@@ -1,4 +1,4 @@
-"""What a comparison would have found, and what it would take: held against the whole rule."""
+"""The slowdown that a comparison would have found, and the pairs that it needs."""
 
 import math
 

@@ -208,7 +208,7 @@ def test_a_run_that_is_ended_anywhere_goes_on_and_measures_everything_once(
     out, _ = process.communicate(timeout=100)
     if end == signal.SIGINT:
         assert process.returncode == 130
-        assert f"go on with: bench run --resume {run.name}" in out
+        assert f"to resume: bench run --resume {run.name}" in out
         assert (run / "measurements.csv").exists()
     finished = set(outcomes(run))
     assert finished
@@ -278,7 +278,7 @@ def test_a_run_on_a_disk_that_is_full_stops_and_goes_on_when_there_is_room(tmp_p
     assert said.startswith("bench: ")
     assert said.count("\n") == 1
     assert "o space left on" in said
-    assert "make room, then go on with --resume" in said
+    assert "make room, then continue with --resume" in said
     assert "bench run --resume run" in (kept / "first.out").read_text()
     assert (kept / "second.code").read_text() == "4\n", (kept / "second.err").read_text()
     after = outcomes(kept / "run")

@@ -108,7 +108,7 @@ def test_a_well_behaved_subject_is_measured(measure: Measure) -> None:
     [
         ("Raises", "error", "RuntimeError: shapes do not fit <b>here</b> (failures/"),
         ("RaisesAtTheTenth", "error", "ValueError: tenth call (failures/"),
-        ("RaisesBase", "error", "Nameless: what it says cannot be shown (failures/"),
+        ("RaisesBase", "error", "Nameless: its text cannot be shown (failures/"),
         ("RaisesHuge", "error", "ValueError: much much much "),
         (
             "RaisesEscapes",
@@ -425,7 +425,7 @@ def test_the_kernel_ends_the_child_and_not_the_replicate_where_memory_runs_out(
         (small_group / "cgroup.procs").write_text(str(one._process.pid))
         found = ask(one, "tests.subjects.hostile:EatsUp", folders(tmp_path), 60.0)
         assert isinstance(found, Failure)
-        assert (found.status, found.reason) == ("oom", "ended by the kernel, for memory ran out")
+        assert (found.status, found.reason) == ("oom", "ended by the kernel because memory ran out")
         assert isinstance(
             ask(one, "tests.subjects.hostile:Small", folders(tmp_path), 60.0), Measurement
         )

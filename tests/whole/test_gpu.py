@@ -1,4 +1,4 @@
-"""What only a GPU can show: `pytest -m gpu`, for owners of one.
+"""Tests that need a GPU: `pytest -m gpu`, for owners of one.
 
 Each test asks one thing of the device that the fake one (`tests/support/fake_accelerator.py`) can
 only pretend: that waits wait, events agree with the clock, counters count, and flags change what

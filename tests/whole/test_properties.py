@@ -372,7 +372,7 @@ def refusal(folder: Path, other: Results) -> str | None:
 
 
 def is_one_line_about(folder: Path, refused: str | None) -> bool:
-    """Whether a refusal, if there is one, names the file, so that a reader can mend it."""
+    """Return whether a refusal, if there is one, is one line that names the file."""
     return refused is None or ("\n" not in refused and str(folder) in refused)
 
 

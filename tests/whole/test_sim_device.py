@@ -83,7 +83,7 @@ def variables(site: Path, **settings: object) -> dict[str, str]:
 
 
 def said(site: Path, code: str, **settings: object) -> str:
-    """What this Python code prints; the backend is loaded by `import torch`."""
+    """Return the output of Python code; `import torch` loads the backend."""
     done = subprocess.run(
         [sys.executable, "-c", textwrap.dedent(code)],
         env=variables(site, **settings),

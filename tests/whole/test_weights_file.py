@@ -153,7 +153,7 @@ def test_a_file_of_safetensors_is_loaded(tmp_path: Path) -> None:
 def test_a_damaged_file_of_safetensors_is_one_line(tmp_path: Path, held: bytes) -> None:
     pytest.importorskip("safetensors.torch")
     (tmp_path / "w.safetensors").write_bytes(held)
-    with pytest.raises(WeightsError, match=r"w\.safetensors is no file of weights") as caught:
+    with pytest.raises(WeightsError, match=r"w\.safetensors is not a file of weights") as caught:
         load(nn.Linear(3, 2), tmp_path / "w.safetensors")
     assert "\n" not in str(caught.value)
 

@@ -1,4 +1,4 @@
-"""How two results differ, as norms and as masks.  Pure functions of tensors."""
+"""Differences of two results, as norms and as masks.  Pure functions of tensors."""
 
 import math
 

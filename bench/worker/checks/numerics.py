@@ -161,7 +161,7 @@ class _Comparison:
             self.errors[group] = explanation.share
             self.allowed[group] = max(explanation.allowed, explanation.share)
         elif explanation.explained or explanation.few:
-            self.doubts.append(f"{words}: how many rows there are hangs on rounding")
+            self.doubts.append(f"{words}: the number of rows depends on rounding")
         else:
             self.wrong.append(
                 f"{words}: {explanation.unmatched} rows have no equal on the other side "
@@ -264,7 +264,7 @@ class _Comparison:
             if explanation.unstable and self.errors[group] >= MUCH:
                 self.doubts.append(
                     f"{group} in {self.used} differ from float64 eager by "
-                    f"{self.errors[group]:.0%}: most of it hangs on rounding here"
+                    f"{self.errors[group]:.0%}: most of it depends on rounding here"
                 )
             return
         said = f"{self.allowed[group]:.2g}"

@@ -1,4 +1,4 @@
-"""How much each arithmetic rounds."""
+"""Rounding errors of each arithmetic."""
 
 from collections.abc import Iterable
 

@@ -18,8 +18,8 @@ from torch import Tensor
 # places (bench.worker.checks.witness); tests/worker/checks/test_stability.py counts the verdicts on
 # right results.
 TOLERANCE_FACTOR = 3.0  # of counts; norms grow with the root of a count
-# Where no more places than this differ that no witness knew, and they are few of many, the result
-# is neither right nor wrong.
+# The result is neither right nor wrong if at most this many places differ that no witness knew, and
+# they are few of many.
 FEW, FEW_OF_ALL = 3, 0.1
 # share of what is compared; above it, so much depends on rounding that a comparison says little
 UNSTABLE = 0.5

@@ -106,7 +106,7 @@ def restore_switches(stood: Mapping[str, Any]) -> None:
 
 @contextlib.contextmanager
 def switches_kept() -> Iterator[None]:
-    """Afterwards torch's switches, cuDNN's and those of TF32 stand as before."""
+    """Restore the switches of torch, cuDNN and TF32 after the block."""
     stood, benchmark, precisions = switches(), cuda.cudnn_benchmark(), cuda.precisions()
     try:
         yield
@@ -258,9 +258,9 @@ def problems(case: Case, state: Mapping[str, Any], asked: Mapping[str, Any]) -> 
 
 
 def _tf32_problems(case: Case, state: Mapping[str, Any]) -> list[str]:
-    """The flags may say what is asked for, and a variable of the driver's libraries overrule them.
+    """Report products whose TF32 is not that of the flags: a variable of the driver overrules them.
 
-    Where the flags themselves differ, that has been said.
+    Flags that differ are reported elsewhere.
     """
     runs = state.get("tf32_in_products")
     expected = "on" if case.tf32 == "on" else "off"  # torch's default has none in products

@@ -32,7 +32,7 @@ class CudaError(Exception):
 
 
 def has_tf32(index: int) -> bool:
-    """TensorFloat-32 came with compute capability 8.0 (Ampere); torch's flag is NVIDIA's only."""
+    """Return whether a GPU has TensorFloat-32: NVIDIA's, from compute capability 8.0 (Ampere)."""
     if torch.version.hip is not None or not torch.cuda.is_available():
         return False
     return torch.cuda.get_device_capability(index) >= (8, 0)
@@ -80,7 +80,7 @@ def cudnn_benchmark() -> bool:
 
 @contextlib.contextmanager
 def untuned() -> Iterator[None]:
-    """Inside, cuDNN takes algorithms without a search, and those it finds are not kept for outside.
+    """Make cuDNN choose algorithms without a search, and keep none of them for outside the block.
 
     It keeps them by shape and by `deterministic` (ConvolutionParams in ATen/native/cudnn).  So a
     call inside loads libraries, handles and kernels, and leaves the search of benchmark mode to
@@ -105,9 +105,10 @@ def l2_bytes(device: str) -> int | None:
 
 
 def waits_for_device(device: str, call: Callable[[], object]) -> bool:
-    """Whether a call waits for its CUDA device itself, e.g. by `.item()`.  False on other devices.
+    """Return whether a call itself waits for its CUDA device, for example by `.item()`.
 
-    torch warns of most such waits (`torch.cuda.set_sync_debug_mode`).  The mode is put back.
+    It is False on other devices.  torch warns of most such waits
+    (`torch.cuda.set_sync_debug_mode`).  The mode is put back.
     """
     if device.partition(":")[0] != "cuda":
         return False
@@ -209,7 +210,7 @@ def restore_precisions(stood: tuple[str | None, bool | None, dict[str, str]]) ->
 
 
 def nvml_handle(uuid: str, nvml: Any = pynvml) -> Any | None:
-    """NVML's handle of torch's device, or None.  NVML has to be initialised.
+    """Return NVML's handle of torch's device, or None.  NVML has to be initialised.
 
     By UUID: CUDA_VISIBLE_DEVICES and CUDA_DEVICE_ORDER renumber torch's devices, not NVML's.
     torch leaves the prefix out (`torch.cuda.get_device_properties(0).uuid`).

@@ -1,4 +1,4 @@
-"""One thin path to every device: wait for it, mark events on it, ask for its memory.
+"""Wait for any device, mark events on it, and read its memory, through one interface.
 
 Accelerators go through `torch.accelerator`, whatever their maker.  A device that cannot be
 waited for is an error, never a number.
@@ -57,7 +57,7 @@ class Device(TimedDevice, Protocol):
 
 
 def device_names() -> tuple[str, ...]:
-    """The CPU and every accelerator found: `("cpu", "cuda:0", "cuda:1")`, `("cpu", "mps")`.
+    """Return the CPU and every accelerator found: `("cpu", "cuda:0", "cuda:1")`, `("cpu", "mps")`.
 
     May initialise the accelerator's driver, so never before a fork.
     """
@@ -70,14 +70,14 @@ def device_names() -> tuple[str, ...]:
 def open_device(name: str) -> Device:
     """Initialise the device and wait until it is idle.  Raises DeviceError."""
     if name == "cpu":
-        # Without a look at the others: it would load the accelerator's driver into a process whose
-        # memory is measured.
+        # No other device is looked at, because that would load an accelerator's driver into a
+        # process whose memory is measured.
         return CpuDevice()
     there_is = f"there is: {', '.join(device_names())}"
     try:
         asked = torch.device(name)
     except RuntimeError:
-        raise DeviceError(f"device {name!r} is no name of a device; {there_is}") from None
+        raise DeviceError(f"device {name!r} is not the name of a device; {there_is}") from None
     index = asked.index or 0
     if _name(asked.type, index) not in device_names():
         gpus = sum(one.startswith("cuda:") for one in device_names())
@@ -91,7 +91,7 @@ def open_device(name: str) -> Device:
         torch.empty(1, device=torch.device(asked.type, index))
         torch.accelerator.synchronize(index)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        why = _first_line(error)
+        why = first_line(error)
         raise DeviceError(f"device {name!r} cannot be waited for ({why}); {there_is}") from error
     return _tried(Accelerator(asked.type, index, has_events=True))
 
@@ -137,12 +137,8 @@ def free_share(name: str, accelerator: Any = torch.accelerator) -> float | None:
     return float(free + kept) / total if total else None
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]
-
-
 def _name(type_: str, index: int) -> str:
-    """CPU and MPS are always one device, and written without an index."""
+    """Return the name of a device; CPU and MPS are always one device and get no index."""
     return type_ if type_ in ("cpu", "mps") and index == 0 else f"{type_}:{index}"
 
 
@@ -195,7 +191,7 @@ class Accelerator:
         self._accelerator = accelerator
 
     def wait(self) -> None:
-        # With its index: without one, torch waits for whichever device is current.
+        # torch waits for the current device if it gets no index.
         self._accelerator.synchronize(self._index)
 
     def event(self) -> "AcceleratorEvent":
@@ -212,7 +208,7 @@ class Accelerator:
             self._accelerator.reset_peak_memory_stats(self._index)
         except (RuntimeError, NotImplementedError) as error:
             # The peak is one since the start: not what was asked for.
-            self.memory_doubt = _first_line(error)
+            self.memory_doubt = first_line(error)
 
     def peak_bytes(self) -> int | None:
         return self._peak("allocated_bytes.all.peak")
@@ -221,13 +217,12 @@ class Accelerator:
         return self._peak("reserved_bytes.all.peak")
 
     def empty_cache(self) -> None:
-        # Of an allocator that torch does not know so well ("Allocator for X is not a
-        # DeviceAllocator") nothing can be asked back.
+        # Some allocators cannot return memory ("Allocator for X is not a DeviceAllocator").
         with contextlib.suppress(RuntimeError, NotImplementedError):
             self._accelerator.empty_cache()
 
     def _peak(self, counter: str) -> int | None:
-        """`max_memory_allocated` returns 0 for a counter that is missing: ask for the counter.
+        """Return the counter itself, because `max_memory_allocated` is 0 for a missing counter.
 
         Opening the device allocated there, so a peak of 0 is no peak but a counter that does
         not count.
@@ -237,7 +232,7 @@ class Accelerator:
         try:
             stats: Mapping[str, int] = self._accelerator.memory_stats(self._index)
         except (RuntimeError, NotImplementedError) as error:
-            self.memory_doubt = _first_line(error)
+            self.memory_doubt = first_line(error)
             return None
         return stats.get(counter) or None
 

@@ -1,4 +1,4 @@
-"""How much energy a call takes, from a counter of a GPU or of the processor's packages.
+"""Measure the energy of a call by a counter of a GPU or of the processor's packages.
 
 Rule 30 of docs/trust.md.
 """
@@ -29,7 +29,7 @@ def energy_j_per_call(
     wait: Callable[[], None],
     clock: Callable[[], float] = wall_clock,
 ) -> float | None:
-    """From the counter of total energy over ENERGY_S or longer; None where there is none.
+    """Measure by the counter of total energy over at least ENERGY_S; None without a counter.
 
     The whole board's energy, and so what it needs when idle is in it.  A call that takes longer
     than ENERGY_S is made once.  Nothing but the clock is read while the GPU works, since it would

@@ -1,4 +1,4 @@
-"""Whether a device's events tell the device's own time: found out by a trial, for each device.
+"""Try out whether a device's events have the time of the device itself, for each device.
 
 Some backends stamp an event when it is recorded, some when a listener on the host hears of it
 (MPS: ATen/mps/MPSEvent.h), and a driver may count in another unit.  So events are tried in two
@@ -15,6 +15,7 @@ from itertools import pairwise
 
 import torch
 
+from bench.core.text import typed_error
 from bench.worker.timing.stopwatch import TimedDevice, wall_clock
 
 ROWS = tuple(2**power for power in range(8, 21, 2))  # of the scanned table, until it takes long
@@ -68,15 +69,15 @@ def doubt(
                 break
         return said
     except Exception as error:  # whatever a backend without events raises
-        return " ".join(f"they raise {type(error).__name__}: {error}".split())[:200]
+        return f"they raise {typed_error(error, 200)}"
 
 
 def scans(device_name: str) -> Iterator[Callable[[], object]]:
-    """Ever longer works that need no library and hardly any memory.
+    """Yield ever longer work that needs no library and hardly any memory.
 
-    A cumulative sum down few columns: each is one chain of additions, slow on any accelerator
-    (ATen/native/cuda/ScanUtils.cuh, tensor_kernel_scan_outer_dim).  Of whole numbers, since that
-    of floating ones is refused under `torch.use_deterministic_algorithms`.
+    It is a cumulative sum down few columns: each is one chain of additions, slow on any accelerator
+    (ATen/native/cuda/ScanUtils.cuh, tensor_kernel_scan_outer_dim).  The numbers are whole, since
+    `torch.use_deterministic_algorithms` refuses floating ones.
     """
     for rows in ROWS:
         table = torch.zeros(rows, COLUMNS, dtype=torch.int32, device=device_name)

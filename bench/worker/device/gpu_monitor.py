@@ -13,7 +13,7 @@ from bench.worker.device.nvidia import Gpu, GpuSnapshot
 
 ENERGY_S = 2.0  # shortest time over which the energy counter, renewed every 0.1 s or so, says much
 THROTTLED_SHARE = 0.01  # of the time held back by heat
-# Of a sampling period, by another process' kernels.  A desktop that redraws takes less.
+# The share of a sampling period for another process' kernels.  A desktop that redraws takes less.
 BUSY_SHARE = 0.1
 # The utilization rate is that of a period of up to a second (nvmlUtilization_t).  A GPU that we
 # leave alone for longer shows the work of others alone.
@@ -47,7 +47,7 @@ class GpuMonitor:
             self._after = self.gpu.snapshot(_latest_us(self._before))
 
     def contended(self) -> bool | None:
-        """Whether other processes used the GPU meanwhile; None if the driver does not tell."""
+        """Return whether other processes used the GPU meanwhile; None if the driver cannot tell."""
         if self._before is None or self._after is None:
             return None
         return contended(self._before, self._after, was_busy=self._was_busy)
@@ -64,7 +64,7 @@ class GpuMonitor:
         return figures(self._before, self._after) if self._before and self._after else {}
 
     def state(self) -> dict[str, int]:
-        """`other_contexts`: processes that may compute on the GPU, whether they do or not."""
+        """Return `other_contexts`: processes that may compute on the GPU, also if they do not."""
         others = other_contexts(self._after) if self._after else None
         return {} if others is None else {"other_contexts": others}
 
@@ -116,7 +116,7 @@ def other_contexts(look: GpuSnapshot, own: int | None = None) -> int | None:
 
 
 def _hidden_self(among: AbstractSet[int], known: AbstractSet[int], own: int) -> int:
-    """1 where this process is one of `among` by an id that it does not know.
+    """Return 1 if this process is one of `among` by an id that it does not know.
 
     In a container the driver reports ids of the host, among which one's own is not found.
     """
@@ -142,7 +142,7 @@ def _latest_us(look: GpuSnapshot) -> int:
 
 
 def figures(before: GpuSnapshot, after: GpuSnapshot) -> dict[str, float]:
-    """By column name; unknown ones are left out.
+    """Return the known figures by column name.
 
     after: taken while the GPU is still warm, and its clock high.
     """
@@ -156,7 +156,7 @@ def figures(before: GpuSnapshot, after: GpuSnapshot) -> dict[str, float]:
 
 
 def power_w(before: GpuSnapshot, after: GpuSnapshot) -> float | None:
-    """The mean between two looks, ENERGY_S or more apart, from the energy; else the later reading.
+    """Return the mean power by the energy between two looks, or the later reading if they are near.
 
     On GPUs before Ampere a reading is of one moment, since then the mean of the last second
     (nvmlDeviceGetPowerUsage).

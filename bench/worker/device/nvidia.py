@@ -17,8 +17,8 @@ from bench.worker.timing.stopwatch import wall_clock
 # Numbers of nvml.h, which its binary interface keeps.  The bindings rename or remove their names.
 SUCCESS, NOT_FOUND = 0, 6  # nvmlReturn_t
 CLOCK_SM, TEMPERATURE_GPU, PERF_POLICY_THERMAL, MIG_ENABLE = 1, 0, 1, 1
-# What slows a GPU down that is not a normal limit of its power: too hot, or the board pulled the
-# brake.  Snapshots can miss them, so the counter of time lost to heat is read as well.
+# Reasons for a lower clock other than the normal limit of power: heat, or a brake of the board.
+# Snapshots can miss them, so the counter of time lost to heat is read as well.
 # nvmlClocksEventReason… (before: nvmlClocksThrottleReason…) HwSlowdown, SwThermalSlowdown,
 # HwThermalSlowdown, HwPowerBrakeSlowdown.
 FAULT_REASONS = 0x08 | 0x20 | 0x40 | 0x80
@@ -55,7 +55,7 @@ class GpuSnapshot:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GpuSettings:
-    """How the driver runs a GPU.  None: unknown."""
+    """Settings of a GPU by its driver.  None: unknown."""
 
     driver: str | None
     power_limit_w: float | None
@@ -64,7 +64,7 @@ class GpuSettings:
 
 
 class Gpu:
-    """One GPU of torch's, as NVML knows it: by UUID, for the two number devices differently."""
+    """One GPU of torch's, found in NVML by its UUID, since the two number devices differently."""
 
     def __init__(
         self, uuid: str, nvml: Any = pynvml, clock: Callable[[], float] = wall_clock
@@ -104,7 +104,7 @@ class Gpu:
         )
 
     def snapshot(self, since_us: int = 0) -> GpuSnapshot:
-        """All figures now.  The board's energy and power are not those of a slice of it.
+        """Return all figures now.  The board's energy and power are not those of a slice of it.
 
         since_us: samples of processes later than that, by the driver's clock; 0: all it still has.
         """
@@ -183,7 +183,7 @@ class Gpu:
 
 
 def gpu_of(device: str) -> Gpu | None:
-    """The driver's view of torch's `cuda:1`; None where it has none (other makers, no library)."""
+    """Return the driver's view of torch's `cuda:1`; None if it has none (no NVIDIA, no NVML)."""
     type_, _, index = device.partition(":")
     if type_ != "cuda":
         return None

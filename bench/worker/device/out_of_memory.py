@@ -1,4 +1,4 @@
-"""Whether an exception means that memory ended: torch and its libraries have many words for it."""
+"""Recognize exceptions that mean out of memory; torch and its libraries word them differently."""
 
 import errno
 import re
@@ -27,7 +27,7 @@ ONLY_IF_FULL = re.compile(
 def reason(
     error: BaseException, text: str, nearly_full: Callable[[], bool] = lambda: False
 ) -> str | None:
-    """The line of the text that says it; None: memory is not what ended.
+    """Return the line of the text that says it; None: memory is not what ended.
 
     text:        of the error, as it says itself, lines and all.
     nearly_full: whether the device has hardly any memory left.

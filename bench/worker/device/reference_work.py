@@ -19,7 +19,7 @@ SEED = 0
 
 
 class Controls:
-    """Called between two blocks of samples; `times_s` has a figure a control and call."""
+    """Reference work between two blocks of samples; `times_s` has one time per control and call."""
 
     def __init__(
         self,
@@ -28,7 +28,7 @@ class Controls:
         clock: Callable[[], float] = wall_clock,
         why_no_memory: Callable[[Exception], str | None] = lambda _: None,
     ) -> None:
-        """device_name: where the controls compute; they allocate 20 MB there.
+        """Prepare the controls on `device_name`, where they allocate 20 MB.
 
         why_no_memory: why an exception means that memory ended; None: it means something else.
         Where it ended, the controls are given up, `left_out` says why, and nothing is raised: the

@@ -102,7 +102,7 @@ def dynamo_counters() -> Mapping[str, Mapping[str, int]]:
 
 
 def counters_so_far() -> Mapping[str, Mapping[str, int]]:
-    """As `dynamo_counters`, and nothing where this process has not imported dynamo."""
+    """Return `dynamo_counters`, or nothing if this process has not imported dynamo."""
     return getattr(sys.modules.get(f"{DYNAMO}.utils"), "counters", {})
 
 
@@ -127,7 +127,7 @@ def cuda_graph_recorded() -> bool | None:
 
 
 def compiled_from(module: object) -> nn.Module | None:
-    """The module that `torch.compile` has wrapped (`OptimizedModule._orig_mod`); None: no wrapper.
+    """Return the module inside of torch.compile's wrapper (`OptimizedModule._orig_mod`), or None.
 
     Seen in 2.11 to 2.13.
     """
@@ -189,7 +189,7 @@ def is_operator(function: Any) -> bool:
 
 
 def sparse_addmm() -> Any | None:
-    """`aten::_sparse_addmm`, which the backward of a sparse product is; None: it has another name.
+    """Return `aten::_sparse_addmm`, the backward of a sparse product; None: no such name.
 
     Seen in 2.11 to 2.13.
     """
@@ -197,9 +197,9 @@ def sparse_addmm() -> Any | None:
 
 
 def makes_views(function: Any) -> tuple[bool, ...]:
-    """Which results of an operator share memory with what it is given, in order; () = unknown.
+    """Return, for each result of an operator, whether it shares memory with an argument.
 
-    `OpOverload._schema`: seen in 2.11 to 2.13.  Without it nothing is known.
+    `OpOverload._schema`: seen in 2.11 to 2.13.  Without it the answer is () = unknown.
     """
     returned = getattr(getattr(function, "_schema", None), "returns", ())
     return tuple(one.alias_info is not None and not one.alias_info.is_write for one in returned)
@@ -209,7 +209,7 @@ def makes_views(function: Any) -> tuple[bool, ...]:
 
 
 def switch(library: str, name: str) -> tuple[Callable[[], bool], Callable[[bool], None]]:
-    """Getter and setter of `torch.backends.LIBRARY.NAME`, e.g. of `cudnn` and `enabled`.
+    """Return the getter and setter of `torch.backends.LIBRARY.NAME`, e.g. of `cudnn` and `enabled`.
 
     Those of torch._C (seen in 2.11 to 2.13): `torch.backends.disable_global_flags()`, which a
     subject may call, locks the public setter.  Without them the public ones.
@@ -227,7 +227,7 @@ def switch(library: str, name: str) -> tuple[Callable[[], bool], Callable[[bool]
 
 
 def recorded(prof: Any) -> Any | None:
-    """All that `torch.profiler.profile` saw, a `_ProfilerResult`; None: nothing.
+    """Return everything that `torch.profiler.profile` saw, a `_ProfilerResult`; None: nothing.
 
     `profile.profiler.kineto_results`: seen in 2.11 to 2.13.  Without it None.
     """
@@ -235,7 +235,7 @@ def recorded(prof: Any) -> Any | None:
 
 
 def event_tree(results: Any) -> Sequence[Any]:
-    """The roots of the recorded events (`_ProfilerEvent`), which know what is inside them.
+    """Return the roots of the recorded events (`_ProfilerEvent`), which know what is inside them.
 
     `experimental_event_tree`: seen in 2.11 to 2.13.  Raises TorchPrivateError.
     """
@@ -248,12 +248,12 @@ def event_tree(results: Any) -> Sequence[Any]:
 
 
 def is_torch_operator(event: Any) -> bool:
-    """Whether an event of the tree is an operator or a range.  `tag`: seen in 2.11 to 2.13."""
+    """Return whether an event is an operator or a range.  `tag`: seen in 2.11 to 2.13."""
     return _tag(event) == "TorchOp"
 
 
 def allocation(event: Any) -> Any | None:
-    """`ptr`, `alloc_size`, `total_allocated` and `device`, where an event of the tree is one.
+    """Return `ptr`, `alloc_size`, `total_allocated` and `device` of an allocation, else None.
 
     `tag` and `extra_fields`: seen in 2.11 to 2.13.
     """
@@ -276,7 +276,7 @@ def device_type(event: Any) -> str:
 
 
 def activity(event: Any) -> str:
-    """Kineto's name of the kind of a `_KinetoEvent`: cpu_op, cuda_runtime, kernel …
+    """Return Kineto's name of the kind of a `_KinetoEvent`: cpu_op, cuda_runtime, kernel …
 
     `activity_type`: seen in 2.13, missing in 2.11.  Without it the kind is told by the side that
     it is on, by `is_user_annotation` (seen in 2.11 to 2.13), and by its name.
@@ -307,7 +307,7 @@ def _on_device(name: str) -> str:
 
 @contextlib.contextmanager
 def memory_history(memory: Any, most_entries: int) -> Iterator[Callable[[], Any] | None]:
-    """Inside, an allocator keeps its last events with their stacks; yields what reads them.
+    """Let an allocator keep its last events with their stacks; yield a function that reads them.
 
     memory: `torch.cuda.memory`, or the like of another accelerator.
     `_record_memory_history`, `_snapshot`: seen in 2.11 to 2.13.  Without them None.
@@ -328,7 +328,7 @@ def memory_history(memory: Any, most_entries: int) -> Iterator[Callable[[], Any]
 
 
 def keep_versions(tensors: Sequence[Tensor]) -> contextlib.AbstractContextManager[Any]:
-    """Afterwards the counters of writes stand as before: a graph that was waiting stays valid.
+    """Restore the counters of writes after the block, so that a waiting graph stays valid.
 
     Only for tensors that get their numbers back.  `_unsafe_preserve_version_counter`: seen in 2.11
     to 2.13.  Without it the counters rise.
@@ -352,7 +352,7 @@ def version(tensor: Tensor) -> int:
 
 
 def coo_parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Indices and values of a sparse COO tensor that need not be coalesced.
+    """Return the indices and values of a sparse COO tensor that need not be coalesced.
 
     `Tensor._indices`, `Tensor._values`: seen in 2.11 to 2.13.  Raises TorchPrivateError: the
     public ones refuse a tensor that is not coalesced, and a coalesced copy is other memory.
@@ -364,7 +364,7 @@ def coo_parts(tensor: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
-    """The buffers of this module alone, those that are None and repeated ones as well.
+    """Return the buffers of this module alone, those that are None and repeated ones as well.
 
     `Module._buffers`: seen in 2.11 to 2.13.  Without it the public ones, which leave None out.
     """
@@ -376,7 +376,11 @@ def own_buffers(module: nn.Module) -> dict[str, Tensor | None]:
 
 def set_own_buffer(module: nn.Module, name: str, value: Tensor | None) -> None:
     """Put a buffer in its place past a `__setattr__` of the module's own, where torch allows."""
-    own = getattr(module, "_buffers", None)
+    _set_own(module, "_buffers", name, value)
+
+
+def _set_own(module: nn.Module, among: str, name: str, value: object) -> None:
+    own = getattr(module, among, None)
     if own is not None:
         own[name] = value
     else:
@@ -384,7 +388,7 @@ def set_own_buffer(module: nn.Module, name: str, value: Tensor | None) -> None:
 
 
 def jagged_parts(tensor: Any) -> list[Tensor]:
-    """Values, offsets and lengths of a jagged tensor, those that it has.
+    """Return the values, offsets and lengths of a jagged tensor, those that it has.
 
     `NestedTensor._values` …: seen in 2.11 to 2.13.  Without them the public ones, of which
     `values()` fails for what inference_mode made.
@@ -397,7 +401,7 @@ def jagged_parts(tensor: Any) -> list[Tensor]:
 
 
 def own_modules(module: nn.Module) -> dict[str, nn.Module | None]:
-    """The modules right below, one that stands there twice under both names.
+    """Return the modules right below, one that stands there twice under both names.
 
     `Module._modules`: seen in 2.11 to 2.13.  Without it the public ones, each once.
     """
@@ -406,16 +410,12 @@ def own_modules(module: nn.Module) -> dict[str, nn.Module | None]:
 
 
 def set_own_module(module: nn.Module, name: str, value: nn.Module) -> None:
-    """As `set_own_buffer`."""
-    own = getattr(module, "_modules", None)
-    if own is not None:
-        own[name] = value
-    else:
-        setattr(module, name, value)
+    """Set a module as `set_own_buffer` sets a buffer."""
+    _set_own(module, "_modules", name, value)
 
 
 def hooks(module: nn.Module) -> list[Any]:
-    """All that a call of this module alone, or its backward, calls besides.
+    """Return the functions that a call of this module alone, or its backward, calls besides.
 
     `Module._forward_hooks` …: seen in 2.11 to 2.13.  Those that torch no longer has are left out.
     """
@@ -424,7 +424,7 @@ def hooks(module: nn.Module) -> list[Any]:
 
 
 def forward_pre_hooks(module: nn.Module) -> tuple[Any, ...]:
-    """`Module._forward_pre_hooks`: seen in 2.11 to 2.13.  Raises TorchPrivateError."""
+    """Return `Module._forward_pre_hooks`: seen in 2.11 to 2.13.  Raises TorchPrivateError."""
     try:
         return tuple(module._forward_pre_hooks.values())
     except AttributeError:
@@ -445,16 +445,12 @@ def apply(module: nn.Module, change: Callable[[Tensor], Tensor]) -> None:
 
 
 def set_own_parameter(module: nn.Module, name: str, value: nn.Parameter | None) -> None:
-    """As `set_own_buffer`."""
-    own = getattr(module, "_parameters", None)
-    if own is not None:
-        own[name] = value
-    else:
-        setattr(module, name, value)
+    """Set a parameter as `set_own_buffer` sets a buffer."""
+    _set_own(module, "_parameters", name, value)
 
 
 def own_parameters(module: nn.Module) -> dict[str, nn.Parameter | None]:
-    """The parameters of this module alone; `Module._parameters`, as `own_buffers`."""
+    """Return the parameters of this module alone; `Module._parameters`, as `own_buffers`."""
     own = getattr(module, "_parameters", None)
     if own is not None:
         return dict(own)

@@ -11,6 +11,7 @@ from torch import nn
 
 from bench.core.records import Case
 from bench.core.subject import parse
+from bench.core.text import error_line, typed_error
 from bench.host import rapl
 from bench.worker.checks import layout_changes
 from bench.worker.device import energy, nvidia
@@ -91,8 +92,7 @@ def _warm_up(step: Step) -> str | None:
 
 
 def _error_text(error: Exception) -> str:
-    text = " ".join(str(error).split())[:300]
-    return text if isinstance(error, MetricError) else f"{type(error).__name__}: {text}"
+    return (error_line if isinstance(error, MetricError) else typed_error)(error, 300)
 
 
 def _need_open_weights(module: nn.Module) -> None:
@@ -160,7 +160,7 @@ def _operators(step: Step, eager: Step) -> Metrics:
 
 def _bytes_moved(eager: Step, prepared: Prepared) -> Metrics:
     _need_open_weights(prepared.module)
-    # Those of this very call: inputs may take turns, and a restored one is a copy.
+    # The inputs of this very call: inputs may take turns, and a restored one is a copy.
     given: list[Any] = []
     # not the module's own method, which a ScriptModule refuses, though it calls its hooks
     seen = nn.Module.register_forward_pre_hook(
@@ -184,11 +184,11 @@ def _bytes_moved(eager: Step, prepared: Prepared) -> Metrics:
 
 
 def _energy(step: Step, case: Case, device: Device) -> Metrics:
-    """Of an NVIDIA GPU, or of the processor's packages: in a pass of its own.
+    """Measure the energy of an NVIDIA GPU or of the processor's packages in its own pass.
 
     Samples are too short to count energy.
 
-    Of wholes alone: it takes more than two seconds, and a network has many layers.
+    Layers have none: it takes more than two seconds, and a network has many layers.
     """
     if parse(case.subject).layer is not None:
         return {}

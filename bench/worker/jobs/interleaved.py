@@ -68,8 +68,8 @@ class InterleavedSampler:
         self._pause = pause
         self._meter = meter
         self.calls_sampled = 0
-        # As in `timing`: events where they can be trusted; else the host's clock, inside the
-        # step only where work is done when its call returns.
+        # Events are used if they can be trusted, as in `timing`; else the host's clock, and inside
+        # the step only if work is done when its call returns.
         self._has_events = self._events = device.has_events and not host_clock
         self._marked = device.synchronous and len(step.phases) > 1 and not host_clock
         # A wait inside a call costs a device what it had queued, which single calls do not see.

@@ -159,9 +159,9 @@ def make_step(
 
 
 def _rotate_bytes(request: Request, prepared: Prepared) -> int:
-    """A layer's input comes from memory: inputs that together exceed twice the GPU's L2 (rule 17).
+    """Return the bytes of the inputs that a layer takes in turns: twice the GPU's L2 (rule 17).
 
-    A model is hot by nature, and what is counted is not timed.
+    Its input then comes from memory.  Whole models and counted figures need no turns.
     """
     if request.job not in ("measure", "turns") or prepared.layer is None:
         return 0

@@ -21,6 +21,7 @@ from torch.profiler import ProfilerActivity, profile, supported_activities
 from bench.core.allocator_advice import fragmentation
 from bench.core.protocol import Request
 from bench.core.records import StaticMetrics
+from bench.core.text import error_line
 from bench.worker.device import torch_private
 from bench.worker.jobs import prepare
 from bench.worker.metrics import flops
@@ -120,7 +121,7 @@ def run(request: Request) -> StaticMetrics:
 
 
 def without_profiler(built: prepare.BuiltCase, count: int = STEPS) -> dict[str, float]:
-    """The step without the profiler.  Seconds.
+    """Return the seconds of the step without the profiler.
 
     whole_s: until the device is done; on an accelerator, of calls back to back, host_s to issue
     one and event_s of it between two events.
@@ -156,7 +157,7 @@ def _prefault_memory() -> None:
 def steps_s(
     built: prepare.BuiltCase, call: Callable[[], object], steps: int = STEPS
 ) -> list[float]:
-    """Seconds of each step until the device is done.  A wait a step, none within."""
+    """Return the seconds of each step until the device is done.  It waits only between steps."""
     device, clock, times_s = built.device, stopwatch.wall_clock, list[float]()
     for _ in range(steps):
         built.step.prepare(1)
@@ -171,7 +172,7 @@ def steps_s(
 def traced(
     built: prepare.BuiltCase, ranges: Ranges, count: int = STEPS
 ) -> tuple[Any, list[Event], float]:
-    """The profiler, for its trace, what it saw, and the seconds of a step under it.
+    """Return the profiler, for its trace, what it saw, and the seconds of a step under it.
 
     These are of the same kind as those without it (`_without_profiler`): until the device is done.
     """
@@ -456,7 +457,7 @@ def _history(built: prepare.BuiltCase, file: Path) -> list[str]:
         with limits.large_files():
             memory_history.write(getattr(module, "memory", None), call, file)
     except Exception as error:  # the rest of the profile is still worth having
-        said = " ".join(str(error).split())[:300] or type(error).__name__
+        said = error_line(error, 300) or type(error).__name__
         notes.append(f"the history of the allocator could not be kept: {said}")
     if not torch_compile.uses_cuda_graphs(built.case.compile, device.type):
         reserved = device.reserved_peak_bytes()
@@ -474,7 +475,7 @@ def _flops(built: prepare.BuiltCase, operators: Iterable[Mapping[str, Any]]) -> 
     try:
         counted, hidden = flops.by_operator(built.eager)
     except Exception as error:  # the rest of the profile is still worth having
-        return _no_flops(" ".join(str(error).split())[:300])
+        return _no_flops(error_line(error, 300))
     there = {row["operator"] for row in operators}
     lost = [name for name, count in counted.items() if count and name not in there]
     notes = []

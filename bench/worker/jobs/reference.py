@@ -236,7 +236,7 @@ def save(made: Reference, path: Path) -> None:
         beside.unlink(missing_ok=True)
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise  # no verdict on the case
-        text = " ".join(str(error).split())[:200]
+        text = error_line(error, 200)
         raise NoReferenceError(f"its values cannot be written to {path.parent}: {text}") from error
 
 

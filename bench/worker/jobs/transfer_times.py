@@ -68,7 +68,7 @@ class Moved:
 
 
 def copies(inputs: Any, outputs: Any, device_name: str) -> list[Copies]:
-    """Of all tensors in the two trees, which lie on the device.
+    """Return the copies of all tensors in the two trees, which lie on the device.
 
     inputs, outputs: tuples, lists or dicts of tensors; nothing in `outputs` is no phase.
     Pinned ones are left out where torch cannot pin memory for this device.
@@ -106,7 +106,7 @@ def _fetcher(received: Sequence[Tensor], targets: Sequence[Tensor]) -> Callable[
 
 
 def _pinned(hosts: Sequence[Tensor]) -> list[Tensor]:
-    """Copies in page-locked memory; none where this backend has no such thing, or no more of it."""
+    """Return copies in page-locked memory; none if the backend has none, or no more of it."""
     try:
         return [one.pin_memory() for one in hosts]
     except (RuntimeError, NotImplementedError):
@@ -122,7 +122,7 @@ def measure(
     resolution_s: float | None = None,
     why_no_memory: Callable[[Exception], str | None] = lambda _: None,
 ) -> Moved:
-    """Samples of every copy, and the bytes that each moves, as metrics of its phase.
+    """Return the samples of every copy, and the bytes that each moves, as metrics of its phase.
 
     why_no_memory: why an exception means that memory ended; None: it means something else.  A
                    phase without room is left out: the case itself has been timed by then.

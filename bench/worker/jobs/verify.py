@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from bench.core.text import typed_error
 from bench.worker.checks import exact, numerics, rounding
 from bench.worker.checks.values import NoReferenceError, gather
 from bench.worker.jobs import reference
@@ -61,10 +62,7 @@ def compare_with_reference(
     except NoReferenceError as error:
         return numerics.NumericsResult(doubt=str(error))
     except Exception as error:  # a subject may raise anything, in float64 above all
-        text = " ".join(str(error).split())[:200]
-        return numerics.NumericsResult(
-            doubt=f"there is no reference: {type(error).__name__}: {text}"
-        )
+        return numerics.NumericsResult(doubt=f"there is no reference: {typed_error(error, 200)}")
     finally:
         kept.unlink(missing_ok=True)
 

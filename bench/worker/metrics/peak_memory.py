@@ -1,4 +1,4 @@
-"""How much memory a call needs: three figures with three meanings (none is taken while timing).
+"""Peak memory of a call: three figures with three meanings, none measured while timing.
 
 allocated: most that the allocator had given out at once; on the CPU torch has no such counter,
            so it is computed from the memory in use before and the allocations of one call;

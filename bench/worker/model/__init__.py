@@ -1,1 +1,1 @@
-"""From the name of a subject to a network, its inputs, and a step that can be called."""
+"""Build the network of a named subject, its inputs, and a step that can be called."""

@@ -1,8 +1,8 @@
 """Attributes of objects of a model's own classes, which may hold tensors.
 
 The attributes of a dataclass, a namespace, a distribution or an object with `__slots__` are read.
-Those of modules, types, functions, iterators, locks, files and all other objects of Python, torch
-or C are not: they hold no output, and some of them lead to the whole process.
+Attributes of modules, types, functions, iterators, locks, files and all other objects of Python,
+torch or C are not read: they hold no output, and some of them lead to the whole process.
 """
 
 import copy

@@ -1,4 +1,4 @@
-"""From a subject's name to a module, ready to be called under a case's settings."""
+"""Build the module of a named subject, ready to be called under a case's settings."""
 
 import contextlib
 import copy
@@ -118,7 +118,7 @@ def _made(ref: SubjectRef) -> tuple[nn.Module, tuple[str, ...]]:
         place = ref.file or ref.module
         raise SubjectError(f"{shown}: {place} has no callable {ref.callable!r}{hint}")
     if isinstance(made, nn.Module):
-        raise SubjectError(f"{shown}: is a network already; leave its parentheses away")
+        raise SubjectError(f"{shown}: is a network already; remove its parentheses")
     seed_all(SEED)
     try:
         result = made(*ref.args, **ref.kwargs)

@@ -58,7 +58,7 @@ TOO_OLD = Missing(
     f"is below {LEAST_CAPABILITY[0]}.{LEAST_CAPABILITY[1]}",
     "leave compile=off",
 )
-# As torch and triton say it themselves, where a look beforehand did not show it.
+# Messages of torch and triton for tools whose lack the look beforehand did not show.
 SAID = {
     "No working C++ compiler found": NO_CXX,
     "Failed to find C compiler": NO_CC,
@@ -124,7 +124,7 @@ def _first(*names: str | None) -> str | None:
 
 
 def _python_h() -> Path:
-    """Debian's own scheme has another folder, which triton passes over, too."""
+    """Return the path of Python.h.  Debian's scheme has another folder; triton skips it, too."""
     scheme = sysconfig.get_default_scheme()
     paths = sysconfig.get_paths("posix_prefix" if scheme == "posix_local" else scheme)
     return Path(paths["include"]) / "Python.h"

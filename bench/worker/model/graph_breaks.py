@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from bench.core.text import shortened_line
 from bench.worker.device import torch_private
 from bench.worker.model import layer_names
 
@@ -27,7 +28,7 @@ def find(
     for reason, file, line, code in seen:
         place = f"{Path(file).name}:{line}" if file else ""
         found[place, reason] = {
-            "reason": reason[:MOST_TEXT],
+            "reason": shortened_line(reason, MOST_TEXT),
             "place": place,
             "code": code[:MOST_TEXT],
             "modules": _modules_at(module, file, line)[:MOST_MODULES],

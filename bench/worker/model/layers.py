@@ -337,7 +337,7 @@ def _layer(call: _Call, aliases: Mapping[str, str], same: Sequence[Any]) -> Laye
 
 
 def _work(module: nn.Module, inputs: Sequence[Tensor], outputs: Sequence[Tensor]) -> float:
-    """About how much a call computes, in multiply-adds; from sizes alone, so always the same.
+    """Estimate the multiply-adds of a call from sizes alone, so that it is always the same.
 
     Each weight is used at every position of the output.
     """

@@ -12,8 +12,8 @@ from bench.worker.model import pytree, twins
 from bench.worker.model.step_inputs import UnsupportedError
 
 SEED = 1
-# Of each tensor of the output: its size should not change, but compiled code may lay it out in
-# another way than eager code does.
+# Gradients kept for each tensor of the output.  Its size should not change, but compiled code may
+# lay it out in another way than eager code does.
 MOST_KEPT = 4
 Loss = Callable[[Any], Tensor]
 

@@ -1,6 +1,6 @@
 """One real call of a case: an inference, or a whole training step with its phases.
 
-Not timed here: `bench.worker.timing` calls a step and passes it a mark to set between two phases.
+`bench.worker.timing` times a step: it calls it and passes a mark to set between two phases.
 """
 
 import contextlib
@@ -11,17 +11,17 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from bench.core.text import number_of
+from bench.core.text import error_line, number_of
 from bench.worker.model import graph, growth, pytree
 from bench.worker.model.loss import FixedGradient, no_backward_message
 from bench.worker.model.output_paths import OutputPaths
 from bench.worker.model.step_inputs import NoSteps, StepError, StepInputs, UnsupportedError
 
 # GradScaler doubles its scale after so many steps, and the next step may overflow and be skipped.
-# Never inside a measurement: every sample of a step then does the same work.
+# The scale does not grow inside a measurement, so that every sample does the same work.
 NEVER = 2**30
 
-# From GradScaler's first scale, 2^16, down to 1 are 16 halvings, each a skipped step.
+# GradScaler starts at 2^16; 16 halvings, each a skipped step, lead to 1.
 SETTLE_CALLS = 24
 SETTLED_CALLS = 3  # in a row
 
@@ -61,13 +61,11 @@ class Step(Protocol):
 
     @property
     def restores(self) -> bool | None:
-        """Whether inputs are restored before each call, which writes to them; None before the
-        first.
-        """
+        """Return whether a call writes to inputs, which are then restored; None before a call."""
 
     @property
     def need_preparing(self) -> bool:
-        """Whether each call needs `prepare` first; known once the second call is prepared."""
+        """Return whether each call needs `prepare` first; known once the second is prepared."""
 
     @property
     def cold(self) -> bool:
@@ -79,7 +77,7 @@ class Step(Protocol):
 
     @property
     def skipped_steps(self) -> int:
-        """Training steps that GradScaler skipped: they timed no optimizer."""
+        """Return the number of training steps that GradScaler skipped: they timed no optimizer."""
 
     def prepare(self, calls: int) -> int:
         """Restore the inputs for at most so many calls; return for how many.
@@ -212,7 +210,7 @@ def _grad_mode_error(error: RuntimeError, asked: str) -> StepError | None:
     if asked == "enabled" or not NEEDS_AUTOGRAD.search(str(error)):
         return None
     others = "no_grad or enabled" if asked == "inference_mode" else "enabled"
-    text = " ".join(str(error).split())[:120]
+    text = error_line(error, 120)
     return UnsupportedError(
         f"the forward takes gradients itself, which is not supported under {asked}: give "
         f"--grad-mode {others} (torch: {text})"

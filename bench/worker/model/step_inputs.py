@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bench.core.text import typed_error
 from bench.worker.model import growth, inplace, pieces, pytree, twins
 
 # Room for prepared inputs of a layer that writes to its input; if it is full, a sample has fewer
@@ -98,7 +99,7 @@ class StepInputs:
         self._tried = restore is not None and not self._objects
 
     def _settle(self, *, restore: bool) -> None:
-        """From now on restore the inputs, or use the same ones again."""
+        """Choose to restore the inputs from now on, or to use the same ones again."""
         self.restores = restore
         self._ready = [] if restore else None
         if restore:
@@ -146,7 +147,7 @@ class StepInputs:
         try:
             given = self._restored(empty)
         except Exception as error:  # an object of the subject may raise anything
-            problem = f"{type(error).__name__}: {' '.join(str(error).split())[:120]}"
+            problem = typed_error(error, 120)
             self._all_copied = False
             given = self._tensors_alone(empty)
             uncopied = growth.Fingerprint.of(self._given)

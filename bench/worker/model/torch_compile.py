@@ -18,8 +18,8 @@ from bench.worker.model import compile_tools
 
 OFF = "off"
 ITSELF = "itself"  # the name of the whole among its compiled parts
-# Of the operators of eager code, as many may run beside the graphs (a network of several graphs);
-# where it is more, the row shows eager code.
+# The share of eager code's operators that may run beside the graphs (a network of several graphs).
+# With more, the row shows eager code.
 MOST_EAGER = 0.5
 _GRAPH = "## Call CompiledFxGraph"  # as inductor names one in a profile
 

@@ -12,6 +12,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.core.text import error_line
+
 # keys under which a checkpoint keeps the state dict
 INSIDE = ("state_dict", "model_state_dict", "model")
 MOST_NAMES = 3  # of keys that a message names
@@ -103,8 +105,8 @@ def _tried(read: Any, path: Path) -> Any:
             "could run code: save model.state_dict() alone"
         ) from None
     except Exception as error:  # of whatever the file is
-        text = " ".join(str(error).split())[:200]
-        raise WeightsError(f"{path.name} is no file of weights ({text})") from None
+        text = error_line(error, 200)
+        raise WeightsError(f"{path.name} is not a file of weights ({text})") from None
 
 
 def state_dict(found: Any, path: Path) -> Mapping[str, Any]:

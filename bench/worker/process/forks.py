@@ -67,7 +67,7 @@ def _loaded(library: str) -> Any | None:
 
 
 def _types_that_a_fork_tells() -> Sequence[str]:
-    """Types of device whose driver does not tell, but torch in a fork, where there is one."""
+    """Return the types of device about which torch is asked in a fork, because no driver tells."""
     version: Any = torch.version
     asked = (("cuda", "hip", "/dev/kfd"), ("xpu", "xpu", "/dev/dri"))
     return [

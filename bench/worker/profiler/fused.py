@@ -16,7 +16,7 @@ from bench.worker.profiler.device import Work
 from bench.worker.profiler.events import Event
 from bench.worker.profiler.owners import PHASES
 
-# How dynamo writes a module: L['self'].layer1[0], L['self']._modules['layer1']._modules['0'], …
+# A module as dynamo writes it: L['self'].layer1[0], L['self']._modules['layer1']._modules['0'], …
 _PART = re.compile(r"\.(\w+)|\[['\"]?([^'\"\]]+)['\"]?\]")
 _ROOT = re.compile(r"^(L\[['\"]\w+['\"]\]|\w+)")
 _NOT_NAMES = {"_modules", "_orig_mod"}

@@ -142,8 +142,8 @@ def _phase(phases: Timeline, event: Event) -> str:
 def _makers(events: Iterable[Event]) -> dict[tuple[int, int], Event]:
     """Return (thread, sequence number) → the forward operator that made the node.
 
-    An operator has the number that the next node will get, whether it makes a node or not.  Of
-    several operators with one number the latest made the node, as kineto's own arrows show it
+    An operator has the number that the next node will get, whether it makes a node or not.  If
+    several operators have one number, the latest made the node, as kineto's own arrows show it
     (torch/csrc/profiler/kineto_client_interface, generateForwardBackwardLinks).
     """
     return {

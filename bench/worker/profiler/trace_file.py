@@ -206,7 +206,7 @@ def _frame(text: str) -> _Frame:
     try:
         head = json.loads(text[: begins.end()] + "]}")
     except ValueError as error:
-        raise TraceFileError(f"torch wrote a trace that is no JSON: {error}") from None
+        raise TraceFileError(f"torch wrote a trace that is not valid JSON: {error}") from None
     del head["traceEvents"]
     return begins.end(), head
 

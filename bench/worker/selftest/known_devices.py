@@ -18,6 +18,7 @@ from pathlib import Path
 import torch
 
 from bench.core.protocol import Budget
+from bench.core.text import error_line
 from bench.host.interpreter import HERE
 from bench.worker.device import device, nvidia
 from bench.worker.device.gpu_monitor import GpuMonitor
@@ -208,11 +209,11 @@ def _measure_accelerator(name: str) -> Figures:
             found |= neighbour(lambda: GpuMonitor(gpu), work_long, lambda: another_process(name))
         return found
     except (RuntimeError, device.DeviceError, stopwatch.ClockError) as error:
-        return {"error": " ".join(str(error).split())[:200] or type(error).__name__}
+        return {"error": error_line(error, 200) or type(error).__name__}
 
 
 def main() -> None:
-    """Answer, or be the process beside."""
+    """Answer, or run as the process beside."""
     if BESIDE in sys.argv:
         _be_beside(sys.argv[2])
         return

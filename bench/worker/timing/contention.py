@@ -16,10 +16,10 @@ try:
 except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
-# From here on a case is flagged `contended`.  Two threads on two cores waited together for 0.04 s
-# of 3 s on a quiet machine and for 2.2 s beside one busy process: the one that waited more for
-# 0.007 to 0.013 of the time, and for 0.37 to 0.73.  What the most delayed thread waits does not
-# grow with their number, as the sum does.
+# A case is flagged `contended` from this share on.  Two threads on two cores waited together for
+# 0.04 s of 3 s on a quiet machine and for 2.2 s beside one busy process: the one that waited more
+# for 0.007 to 0.013 of the time, and for 0.37 to 0.73.  The wait of the most delayed thread does
+# not grow with their number, as the sum does.
 CONTENDED_RATIO = 0.1
 
 TASKS = Path("/proc/self/task")

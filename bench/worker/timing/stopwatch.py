@@ -38,7 +38,7 @@ class TimedDevice(Protocol):
 
     @property
     def has_events(self) -> bool:
-        """Whether its events have the time of the device, not of the host that is told of them."""
+        """Return whether its events have the time of the device itself, not of the host."""
 
     def wait(self) -> None:
         """Return once the device is idle."""

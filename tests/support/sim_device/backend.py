@@ -29,11 +29,11 @@ _library.sim_set_faults.argtypes = (ctypes.c_char_p,)
 
 
 class SimError(Exception):
-    """There is no setting of that name."""
+    """Error of a setting that does not exist."""
 
 
 def configure(*, fault: str | None = None, **settings: float) -> None:
-    """`configure(kernel_us=100, fault="no_wait")`: from now on, in this process.
+    """Set this process up from now on: `configure(kernel_us=100, fault="no_wait")`.
 
     Raises SimError.
     """
@@ -45,12 +45,12 @@ def configure(*, fault: str | None = None, **settings: float) -> None:
 
 
 def kernels() -> int:
-    """Launched so far, copies included."""
+    """Return the number of launches so far, copies included."""
     return int(_library.sim_kernels())
 
 
 class _Sim(ModuleType):
-    """`torch.sim`: what torch looks for in the module of a backend."""
+    """The module `torch.sim` with the functions that torch needs of a backend."""
 
     @staticmethod
     def is_available() -> bool:

@@ -55,7 +55,7 @@ def _cache() -> Path:
 
 
 def _key(compiler: str) -> str:
-    """Of all that decides what is built."""
+    """Return a digest of everything that decides what is built."""
     try:
         version = subprocess.run(
             [compiler, "--version"], capture_output=True, text=True, check=True

@@ -1,4 +1,4 @@
-"""Whether a result is right: pure comparisons, and traps of every kind that torch can set."""
+"""The check of results: pure comparisons, and traps of every kind that torch can set."""
 
 import dataclasses
 import math

@@ -1,4 +1,4 @@
-"""Whether rounding explains a difference: pure figures."""
+"""The differences that rounding explains: pure figures."""
 
 import pytest
 import torch

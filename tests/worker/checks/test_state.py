@@ -1,4 +1,4 @@
-"""What was asked for is what ran: traps of each kind, through the very path of a run."""
+"""The settings that ran are those that were asked for: traps of each kind, as in a run."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What a call computed, taken from a device that lacks what the CPU has."""
+"""The values of a call, taken from a device that lacks a part of what the CPU has."""
 
 from typing import Any
 

@@ -105,7 +105,7 @@ def test_a_gpu_that_does_not_exist_is_told_with_the_reason(monkeypatch: pytest.M
 
 
 def test_a_name_that_is_none_is_an_error_in_one_line() -> None:
-    with pytest.raises(DeviceError, match="'gpu' is no name of a device") as caught:
+    with pytest.raises(DeviceError, match="'gpu' is not the name of a device") as caught:
         open_device("gpu")
     assert "\n" not in str(caught.value)
 

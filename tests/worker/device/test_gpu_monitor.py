@@ -1,4 +1,4 @@
-"""What the driver saw of a GPU around the samples: pure judgements, and when it is asked."""
+"""The driver's view of a GPU around the samples, and the times of the looks."""
 
 import dataclasses
 import os

@@ -1,4 +1,4 @@
-"""What ran is held against what was asked for, before the samples and after them.
+"""The comparison of the settings that ran with the request, before and after the samples.
 
 In this process, and compiled by dynamo alone: `test_faults` and `test_state` go the way of a run.
 """

@@ -67,7 +67,7 @@ def test_a_network_that_its_module_made_is_copied_and_has_the_same_weights_every
     assert isinstance(weights, torch.Tensor)
     assert isinstance(other, torch.Tensor)
     assert torch.equal(weights, other)
-    with pytest.raises(SubjectError, match="leave its parentheses away"):
+    with pytest.raises(SubjectError, match="remove its parentheses"):
         build(parse("made_subject:net()"))
     with pytest.raises(SubjectError, match=r"cannot be copied .*; give a function that makes it"):
         build(parse("made_subject:held"))

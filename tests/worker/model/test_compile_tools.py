@@ -1,4 +1,4 @@
-"""What torch.compile lacks on machines that are made up."""
+"""The missing tools of torch.compile on made-up machines."""
 
 import dataclasses
 from pathlib import Path

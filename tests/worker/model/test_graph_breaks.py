@@ -1,4 +1,4 @@
-"""Where torch.compile leaves the graph."""
+"""The places where torch.compile leaves the graph."""
 
 import pytest
 import torch

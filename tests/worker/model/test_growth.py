@@ -1,4 +1,4 @@
-"""What a call leaves behind is seen in lists, dicts, objects, slots, graphs and shapes."""
+"""Objects left behind by a call are seen in lists, dicts, objects, slots, graphs and shapes."""
 
 from collections import deque
 from types import SimpleNamespace

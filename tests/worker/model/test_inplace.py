@@ -1,4 +1,4 @@
-"""Whether a module writes to its input, seen in its first call."""
+"""Writes of a module to its input, seen in its first call."""
 
 from typing import Any
 

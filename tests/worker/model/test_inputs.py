@@ -1,4 +1,4 @@
-"""What a subject is called with."""
+"""The inputs with which a subject is called."""
 
 from collections.abc import Callable
 from typing import Any

@@ -1,4 +1,4 @@
-"""What one call of a case does, seen on small layers."""
+"""The effects of one call of a case, on small layers."""
 
 import io
 import itertools

@@ -1,4 +1,4 @@
-"""Whether a fork of a process can use an accelerator, with a CUDA driver that is made up."""
+"""The use of an accelerator in a fork, with a made-up CUDA driver."""
 
 import json
 import os

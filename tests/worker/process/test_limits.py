@@ -1,4 +1,4 @@
-"""What memory is free, and whether the kernel ended who wanted more, from laid-out files."""
+"""Free memory, and processes that the kernel ended for memory, from laid-out files."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""How a child is ended and what its end is called."""
+"""The end of a child, and the name of that end."""
 
 import signal
 import subprocess

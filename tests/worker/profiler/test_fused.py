@@ -1,4 +1,4 @@
-"""Which operators a kernel of compiled code computes, from made-up graphs."""
+"""The operators that a kernel of compiled code computes, from made-up graphs."""
 
 from types import SimpleNamespace
 from typing import Any

@@ -1,4 +1,4 @@
-"""Whether times have settled, by numbers that are told in advance."""
+"""The test for settled times, by numbers that are told in advance."""
 
 import math
 import random

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from convnet.geometry import Convolution, GeometryError, output_size, pooled_size
+from convnet.geometry import GeometryError, output_size, pooled_size
 
 
 def test_the_notes_own_example_gives_55() -> None:
@@ -60,18 +60,3 @@ def test_the_formula_agrees_with_torch_over_a_grid(stage: str) -> None:
 def test_sizes_that_make_no_sense_are_refused(size: int, kernel: int, more: dict[str, int]) -> None:
     with pytest.raises(GeometryError, match=r"at least|does not fit"):
         output_size(size, kernel, **more)
-
-
-def test_one_filter_of_the_first_convolution_has_192_weights_and_the_layer_6176_parameters() -> (
-    None
-):
-    first = Convolution(in_channels=3, out_channels=32, kernel=8, stride=4)
-    assert first.parameters == 32 * 192 + 32 == 6176
-    real = nn.Conv2d(3, 32, 8, 4)
-    assert first.parameters == sum(one.numel() for one in real.parameters())
-
-
-def test_work_and_traffic_of_the_first_convolution_are_as_counted_by_hand() -> None:
-    first = Convolution(in_channels=3, out_channels=32, kernel=8, stride=4)
-    assert first.multiply_adds(224, batch=2) == 2 * 55 * 55 * 32 * 192
-    assert first.moved_bytes(224, batch=2) == 4 * (2 * 3 * 224**2 + 2 * 32 * 55**2 + 6176)
