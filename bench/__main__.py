@@ -9,7 +9,7 @@ start.remove_current_directory()
 
 from typer.main import get_command
 
-from bench.cli import INTERRUPTED, WRONG_USE, app, failed
+from bench.cli import app, failed
 from bench.core import wrong_use
 from bench.core.errors import refused
 from bench.core.exit_codes import INTERRUPTED, WRONG_USE

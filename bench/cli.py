@@ -13,7 +13,7 @@ from typing import Annotated, NoReturn, ParamSpec
 import typer
 
 from bench import flags
-from bench.core.exit_codes import INTERRUPTED, OK, WRONG_USE
+from bench.core.exit_codes import INTERNAL, INTERRUPTED, OK, WRONG_USE
 
 P = ParamSpec("P")
 BEGAN_S = time.monotonic()  # before what a command imports
@@ -27,8 +27,6 @@ app = typer.Typer(
 )
 
 DISTRIBUTION = "convnet-bench"
-OK, REGRESSED, WRONG_USE, UNDECIDED, FAILED, INTERRUPTED = 0, 1, 2, 3, 4, 130
-INTERNAL = 70  # EX_SOFTWARE (sysexits.h)
 
 
 def show_version(wanted: bool) -> None:
@@ -635,7 +633,7 @@ def failed(error: Exception) -> int:
     return INTERNAL
 
 
-def _end(command: Callable[..., int], *arguments: object) -> NoReturn:
+def _end(command: Callable[P, int], *arguments: P.args, **named: P.kwargs) -> NoReturn:
     """Exit with the command's code; an error that a user can fix is one line on stderr."""
     from bench.core.errors import UserError, one_line, refused
 

@@ -7,6 +7,7 @@ from rich.text import Text
 
 from bench.core.axes import BY_NAME, AxisError
 from bench.core.errors import UserError
+from bench.core.exit_codes import OK
 from bench.core.subject import SHIPPED, parse
 from bench.core.text import command, printable
 from bench.host import probe

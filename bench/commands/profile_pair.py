@@ -13,9 +13,9 @@ from rich.console import Console
 from bench.ab import ab_plan as planning
 from bench.ab import profiles, variants
 from bench.ab.ab_plan import Planned
-from bench.commands.profile import INTERRUPTED, exit_code
+from bench.commands.profile import exit_code
 from bench.core.errors import UserError
-from bench.core.exit_codes import FAILED, INTERRUPTED, OK
+from bench.core.exit_codes import INTERRUPTED
 from bench.core.records import Case, Failure
 from bench.core.text import number_of
 from bench.explain import text

@@ -57,7 +57,6 @@ QUICK: Mapping[str, Any] = {
     "isolation": "session",  # one process for the cases of an accelerator saves what costs once
 }
 QUICK_ACCELERATOR_S = 60.0  # more for each accelerator
-OK, FAILED, INTERRUPTED = 0, 4, 130
 DECIDED_AT_THE_START = ("seed", "weights", "isolation", "parallel_devices", "wait_policy")
 NEWER_OPTIONS = frozenset(
     {
@@ -179,7 +178,7 @@ def _planned(asked: Asked, console: Console) -> _Begun | None:
         shard, settings = _sharded(asked.shard, settings)
     if asked.out and not asked.list_only:
         run_directory.refuse_existing(asked.out)  # before the probe, which takes seconds
-    found = _look(settings)
+    found = provenance.look(settings)
     planned = expand.make(
         settings,
         found,

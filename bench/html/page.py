@@ -150,6 +150,12 @@ def _newest(runs: Sequence[Results]) -> Results:
     return sorted(runs, key=lambda run: run.description.started or "")[-1]
 
 
+def _layers_inside(runs: Sequence[Results], profiles: Sequence[Profiled]) -> dict[str, Any]:
+    named = [(run_tables.name(run), run) for run in runs]
+    inside, notes = layer_tables.sections(named, profiles)
+    return {"inside": inside, "inside_head": layer_tables.HEAD, "inside_notes": notes}
+
+
 def _speedups(runs: Sequence[Results], where: str) -> dict[str, Any]:
     tables, note = speedup_tables.of_runs(runs, where)
     return {

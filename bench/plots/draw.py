@@ -50,8 +50,7 @@ def draw(run: Results) -> list[Path]:
     folder = run.path / FOLDER
     folder.mkdir(exist_ok=True)
     clear(folder)
-    paths = [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
-    return Drawn(paths, reasons)
+    return [save(figure, folder / f"{name}.png") for name, figure in figures.items()]
 
 
 def build(run: Results) -> tuple[dict[str, Figure], list[str]]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bench.core import decode
 from bench.core.records import Case, RecordError
+from bench.core.text import shortened
 from bench.results import directory_kind
 from bench.results.csv_files import RUN, text_of
 from bench.results.loading import ReadError

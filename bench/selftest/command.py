@@ -117,5 +117,5 @@ def code(lines: Sequence[Line], *, stopped: bool = False) -> int:
     """Return the exit code: 1 if a check failed, 4 if all were skipped or it stopped, else 0."""
     verdicts = {line.result.verdict for line in lines}
     if "FAILED" in verdicts:
-        return WRONG
-    return OK if "ok" in verdicts and not stopped else NOTHING
+        return BAD_RESULT
+    return OK if "ok" in verdicts and not stopped else FAILED

@@ -16,6 +16,7 @@ from bench.ab import decision, scheduler
 from bench.commands import ab, profile, provenance, report, run
 from bench.core.errors import UserError
 from bench.engine.spent import Spent
+from bench.host import preflight
 from bench.host.probed import Device, Probe, SubjectFound
 from bench.plan import config, expand
 from bench.results import run_directory
@@ -208,7 +209,7 @@ def test_waiting_threads_sleep_in_a_quick_run_beside_busy_processes_unless_the_u
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr(run.preflight, "busy_processes", lambda: busy)
+    monkeypatch.setattr(preflight, "busy_processes", lambda: busy)
     settings = run.config_of(run.Asked(quick=True, options=given))
     console = Console(record=True, width=200)
     assert run.for_a_busy_machine(settings, console).run.wait_policy == policy

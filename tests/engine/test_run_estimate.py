@@ -24,8 +24,10 @@ def estimate_s(cases: tuple[Case, ...], run: RunOptions) -> float:
 def test_the_bases_of_ratios_that_lower_blocks_measure_again_are_counted() -> None:
     """Three rounds each: plain with its setting; compiled, two layers and plain."""
     cases = (PLAIN, LAST, COMPILED, *LAYERS)
-    assert outcomes(cases, 3) == 3 * 2 + 3 * 4
-    assert [one.replicate for one in rounds(cases, 3)] == list(range(6))
+    found = [*rounds(cases, 3)]
+    assert [one.replicate for one in found] == list(range(6))
+    sizes = [len((*one.own, *one.anchors, *one.later)) for one in found]
+    assert sizes == [2, 2, 2, 4, 4, 4]
 
 
 def test_a_round_costs_its_outcomes_and_the_start_of_its_interpreters() -> None:

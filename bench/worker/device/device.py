@@ -10,6 +10,7 @@ from typing import Any, Protocol, Self
 
 import torch
 
+from bench.core.text import first_line
 from bench.worker.device import cuda, event_trial
 from bench.worker.timing.stopwatch import Event, TimedDevice, wall_clock
 
