@@ -118,7 +118,7 @@ def mistaken(path: Path, expected: Collection[Kind]) -> str | None:
     found = kind_of(path)
     if found is None or found in expected:
         return None
-    how = f"; go on with: {found.resume(path)}" if found.resumed else ""
+    how = f"; to resume: {found.resume(path)}" if found.resumed else ""
     return f"is {found.words} of `bench {found.made_by}`{how}"
 
 
@@ -129,7 +129,7 @@ def no_run(path: Path) -> str | None:
         return None
     if found in RUNS:
         how = found.resume(path) if found.resumed else "bench merge, into another folder"
-        return f"{path}: the run is not finished; go on with: {how}"
+        return f"{path}: the run is not finished; to resume: {how}"
     return (
         f"{path}: was left by `bench {found.made_by}`, whose own report lies in it; give the "
         "directory of a `bench run`"

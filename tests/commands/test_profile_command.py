@@ -22,7 +22,7 @@ def test_what_a_run_says_of_its_plan_a_profile_says_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     plan = expand.Plan((), (), guessed={"m:net": "3,224,224"})
-    monkeypatch.setattr(profile, "_look", lambda _: SimpleNamespace(torch="2.13"))
+    monkeypatch.setattr(provenance, "look", lambda _: SimpleNamespace(torch="2.13"))
     monkeypatch.setattr(expand, "make", lambda *_: plan)
     monkeypatch.setattr(profile, "_begin", lambda *_: RunDir(tmp_path))
     profile.run(profile.Asked())

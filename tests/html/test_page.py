@@ -504,7 +504,7 @@ def test_a_store_of_damaged_runs_is_one_line(tmp_path: Path) -> None:
 
 def test_a_run_that_is_not_finished_says_how_to_go_on(tmp_path: Path) -> None:
     (tmp_path / "run.json").write_text("{}")
-    with pytest.raises(ReadError, match="go on with: bench run --resume"):
+    with pytest.raises(ReadError, match="to resume: bench run --resume"):
         report.report([tmp_path], None)
 
 

@@ -98,7 +98,7 @@ def test_a_resume_of_another_commands_directory_names_the_right_command(
     path = lay(tmp_path / "left", {file: content})
     with pytest.raises(UserError) as caught:
         OWN[resumed](path)  # type: ignore[no-untyped-call]
-    said = f" of `bench {made_by}`; go on with: bench {made_by} --resume {path}"
+    said = f" of `bench {made_by}`; to resume: bench {made_by} --resume {path}"
     assert str(caught.value).endswith(said) == (made_by != resumed)
 
 
@@ -109,7 +109,7 @@ def test_a_resume_of_another_commands_directory_names_the_right_command(
         ({"bisect.json": {}}, "was left by `bench bisect`, whose own report lies in it"),
         ({"run.json": {"tune": {}}}, "was left by `bench tune`, whose own report lies in it"),
         ({"run.json": {"sides": {}}}, "was left by `bench profile A B`, whose own report"),
-        ({"run.json": {}}, "the run is not finished; go on with: bench run --resume"),
+        ({"run.json": {}}, "the run is not finished; to resume: bench run --resume"),
         ({}, "has no measurements.csv; give the directory of a finished run"),
     ],
 )
