@@ -173,6 +173,9 @@ def _share(cause: Cause, whole: Whole) -> str:
 
 def _count(one: Count) -> str:
     a, b = (_figure(one.name, value) for value in (one.a, one.b))
+    if a == b:  # they differ by less than three digits show
+        unit = " B" if one.name.endswith("bytes") else ""
+        a, b = (f"{value:,.0f}{unit}" for value in (one.a or 0.0, one.b or 0.0))
     return f"{_FIGURES[one.name]} {a} → {b}"
 
 

@@ -1,13 +1,18 @@
 """The page of a store: its findings come first, in the repository that it belongs to."""
 
+import dataclasses
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from bench.commands import report
-from tests.support.cases import PLAIN
+from bench.results import profile_parts
+from tests.explain.sides import PLAIN as PARTS
+from tests.explain.sides import side
+from tests.support.cases import PLAIN, case
 from tests.support.history import write_run
+from tests.support.results import replicates, run_of
 
 pytestmark = pytest.mark.slow
 
@@ -57,3 +62,17 @@ def test_runs_outside_a_repository_have_a_table_and_the_reason(
     html = Path("page/report.html").read_text(encoding="utf-8")
     assert "No history over the commits: HEAD: its commits cannot be listed" in html
     assert "Every run in numbers" in html
+
+
+def test_variants_of_other_batch_sizes_are_explained_on_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    run_of(tmp_path / "run", replicates(PLAIN, [0.01] * 5))
+    for name, batch in (("A", 8), ("B", 16)):
+        folder = tmp_path / "why" / name / "0"
+        folder.mkdir(parents=True)
+        (folder / "profile.json").write_text("{}")
+        profile_parts.write(folder, dataclasses.replace(side(PARTS), case=case(batch=batch)))
+    assert report.report([Path("run"), Path("why")], Path("page")) == 0
+    assert '<section id="why">' in Path("page/report.html").read_text(encoding="utf-8")

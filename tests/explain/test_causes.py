@@ -30,6 +30,13 @@ def test_equal_code_has_no_cause() -> None:
     ]
 
 
+def test_figures_that_differ_by_little_are_told_with_all_digits() -> None:
+    a, b = (plain(counted={"peak_bytes": size, "flops": size}) for size in (23_201_024, 23_201_280))
+    assert explain(a, b).counted == (
+        "FLOPs 23,201,024 → 23,201,280; peak memory 23,201,024 B → 23,201,280 B"
+    )
+
+
 def test_without_a_cause_a_counted_figure_that_differs_is_not_denied() -> None:
     a, b = (plain(counted={"peak_bytes": size}) for size in (1e6, 2e6))
     assert first(a, b) == (
