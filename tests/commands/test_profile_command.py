@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import pytest
 from rich.console import Console
 
-from bench.commands import profile, profile_pair
+from bench.commands import profile, profile_pair, provenance
 from bench.commands.profile import exit_code
 from bench.core.records import Failure, Status
 from bench.explain.explanation import explain
