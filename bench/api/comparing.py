@@ -177,10 +177,12 @@ def _compared(ready: Session, budget: Budget, batch: int | None) -> Compared:
         ready = ready.on(open_device(hidden))
     for work in ready.works:
         session.refuse_unstarted(work.name, work.step.output)
+    ready.refuse_used_up()
     steady = [_warm(ready, one, budget, doubts) for one in ready.works]
     frames = torch_compile.frames()
     race = Race([(one.name, one.step) for one in ready.works], ready, budget)
     taken = race.run(steady)
+    ready.refuse_used_up()
     doubts.of_machine(race.meter)
     doubts.of_calls(None, [], torch_compile.frames() - frames)
     for work in ready.works:

@@ -22,11 +22,13 @@ class Held:
     """Everything that a call may change and that can be restored.
 
     modules: without those inside another one.  tensors: beside the modules' own.
+    iterators: beside the modules' own; they cannot be restored.
     """
 
     modules: tuple[nn.Module, ...]
     optimizers: tuple[torch.optim.Optimizer, ...]
     tensors: tuple[Tensor, ...]
+    iterators: tuple[Iterator[Any], ...] = ()
 
     @property
     def parameters(self) -> list[nn.Parameter]:
@@ -44,6 +46,7 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
     modules: dict[int, nn.Module] = {}
     optimizers: dict[int, torch.optim.Optimizer] = {}
     found: dict[int, Tensor] = {}
+    iterators: dict[int, Iterator[Any]] = {}
     for one in _walk([*functions, *trees]):
         match one:
             case nn.Module():
@@ -52,6 +55,8 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
                 optimizers[id(one)] = one
             case Tensor():
                 found[id(one)] = one
+            case Iterator():
+                iterators[id(one)] = one
     for optimizer in optimizers.values():
         for group in optimizer.param_groups:
             found |= {id(one): one for one in group["params"]}
@@ -64,6 +69,7 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
         roots,
         tuple(optimizers.values()),
         tuple(one for one in found.values() if id(one) not in own),
+        tuple(iterators.values()),
     )
 
 

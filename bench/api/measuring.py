@@ -197,6 +197,7 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
     begin_s = wall_clock()
     first_call_s = call_timing.first_call(step, ready.device)
     session.refuse_unstarted(work.name, step.output)
+    ready.refuse_used_up()
     if hidden := ready.hidden_accelerator([step.output]):
         wait_for(hidden)
         first_call_s = wall_clock() - begin_s
@@ -207,6 +208,7 @@ def _measured(ready: Session, work: Work, budget: Budget, batch: int | None) -> 
     infinite = finite.infinite_masks(step.output)
     meter = contention.Meter()
     timed = call_timing.measure(step, ready.device, budget, meter=meter)
+    ready.refuse_used_up()
     doubts = Doubts()
     doubts.of_timing(timed, meter)
     doubts.of_calls(step.doubt, growth.grown(sizes, _sizes(ready)), torch_compile.frames() - frames)

@@ -17,7 +17,15 @@ from bench.api.settings import Settings
 from bench.core.errors import UserError
 from bench.worker.checks import state
 from bench.worker.device.device import Device, DeviceError, open_device
-from bench.worker.model import compile_tools, loss, pytree, random_state, torch_compile, twins
+from bench.worker.model import (
+    compile_tools,
+    growth,
+    loss,
+    pytree,
+    random_state,
+    torch_compile,
+    twins,
+)
 from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
 from bench.worker.model.step_inputs import StepInputs
 
@@ -93,6 +101,12 @@ class Session:
     inputs: Inputs
     restorer: restored.Restorer
     in_use: Mapping[str, int]  # accelerators before the first call (`places.accelerators_in_use`)
+    iterators: growth.HeldIterators  # before the first call
+
+    def refuse_used_up(self) -> None:
+        """Raise SessionError if the calls so far have used up an iterator that they read."""
+        if said := self.iterators.used_up():
+            raise SessionError(said)
 
     def hidden_accelerator(self, outputs: Iterable[Any]) -> str | None:
         """Return the accelerator that a call has used, though neither inputs nor models showed it.
@@ -127,6 +141,7 @@ def opened(
     held = held_by([*functions.values(), of_output, optimizer], given.turns)
     _refuse_weights(held, training=mode == "training")
     device = _device(held, given, settings)
+    iterators = _iterators(held)
     in_use = places.accelerators_in_use() if mode == CALL else {}
     settings.require_effect(device.type)
     restorer = restored.Restorer(held, given.tensors)
@@ -152,7 +167,9 @@ def opened(
                 given = given.mapped(_needs_gradient)
         maker = _Maker(device, settings, mode, given, held, of_output, optimizer)
         works = tuple(maker.work(name, one) for name, one in functions.items())
-        yield Session(device, mode, given.batch, settings, works, held, given, restorer, in_use)
+        yield Session(
+            device, mode, given.batch, settings, works, held, given, restorer, in_use, iterators
+        )
 
 
 def _mode(functions: Mapping[str, Any], settings: Settings) -> str:
@@ -198,6 +215,12 @@ def _refuse_weights(held: Held, *, training: bool) -> None:
                     f"{name} of {type(module).__name__} has no size yet, because the module is "
                     "lazy: call the model once before you measure it"
                 )
+
+
+def _iterators(held: Held) -> growth.HeldIterators:
+    others = growth.HeldIterators.of(("a variable of the callable", one) for one in held.iterators)
+    own = growth.HeldIterators.of_module(*held.modules)
+    return growth.HeldIterators((*own.kept, *others.kept))
 
 
 def _device(held: Held, given: Inputs, settings: Settings) -> Device:

@@ -205,6 +205,46 @@ def test_an_iterator_among_the_inputs_is_refused_however_they_are_given() -> Non
         bench.measure(times, ((x, iter([size])) for size in (1, 2)), **QUICK)
 
 
+class Stepping(nn.Module):
+    """Reads an iterator that it holds."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.steps = iter([1, 2])
+
+    def forward(self, x: Tensor) -> Tensor:
+        for step in self.steps:
+            x = x * step
+        return x
+
+
+def test_an_iterator_that_a_model_or_a_callable_reads_to_its_end_is_refused() -> None:
+    x, steps = torch.randn(3, 4), (one for one in (1, 2))
+
+    def closing(x: Tensor) -> Tensor:
+        for step in steps:
+            x = x * step
+        return x
+
+    said = r"an iterator \(\w+\), which the calls have used up, .*: keep a list"
+    with pytest.raises(SessionError, match=f"steps is or holds {said}"):
+        bench.measure(Stepping(), x, **QUICK)
+    with pytest.raises(SessionError, match=f"a variable of the callable is or holds {said}"):
+        bench.measure(closing, x, **QUICK)
+    with pytest.raises(SessionError, match=f"steps is or holds {said}"):
+        bench.compare({"a": Stepping(), "b": nn.ReLU()}, x, **QUICK)
+
+
+def test_a_model_that_ends_its_iterator_among_the_samples_is_refused() -> None:
+    left = iter(range(20))
+
+    def until_it_ends(x: Tensor) -> Tensor:
+        return x * 2 if next(left, None) is None else x * 3
+
+    with pytest.raises(SessionError, match="which the calls have used up"):
+        bench.measure(until_it_ends, torch.randn(3, 4), **QUICK)
+
+
 def test_inputs_that_a_call_writes_to_are_left_as_they_were() -> None:
     x = torch.randn(3, 4)
     before = x.clone()

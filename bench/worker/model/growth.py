@@ -109,8 +109,8 @@ class HeldIterators:
     kept: tuple[tuple[str, Any], ...]
 
     @classmethod
-    def of_module(cls, module: nn.Module) -> "HeldIterators":
-        return cls.of(_state_holders(module))
+    def of_module(cls, *modules: nn.Module) -> "HeldIterators":
+        return cls.of(itertools.chain(*map(_state_holders, modules)))
 
     @classmethod
     def of(cls, values: Iterable[tuple[str, Any]]) -> "HeldIterators":
