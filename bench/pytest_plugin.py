@@ -122,7 +122,7 @@ def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
         **settings: object,
     ) -> Any:
         with start.own_names():
-            from bench.fixtures import extras, measuring
+            from bench.fixtures import extras, measuring, own_batch
             from bench.fixtures.limits import Limits
             from bench.worker.device.device import open_device
             from bench.worker.jobs.prepare import make_step
@@ -133,6 +133,7 @@ def _case_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Bench:
         device = open_device(case.device)
         with _settings(case), _random_state():
             prepared = prepare(case)
+            case = own_batch.of_inputs(case, prepared, asked="batch" in settings)
             step = make_step(prepared, prepared.module, case, device.type)
             info = {"case_id": case.case_id, **case.as_dict()}
             known = {name: value for name, value in info.items() if value is not None}

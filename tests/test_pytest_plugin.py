@@ -278,6 +278,23 @@ def test_under_benchmark_disable_memory_is_still_limited(runner: pytest.Pytester
     result.assert_outcomes(passed=2, failed=3)
 
 
+OWN_BATCH = """
+def test_follows(bench_case):
+    bench_case("tests.subjects.hostile:FourImages", batch=4)
+
+def test_ignores(bench_case):
+    bench_case("tests.subjects.hostile:FourImages", batch=8)
+"""
+
+
+@pytest.mark.slow
+def test_a_batch_that_example_inputs_ignores_fails_the_test(runner: pytest.Pytester) -> None:
+    runner.makepyfile(OWN_BATCH)
+    result = runner.runpytest_subprocess(*OURS)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*batch=8: example_inputs(batch) of * gives the same sizes*"])
+
+
 WRONG = """
 SUBJECT = "tests.subjects.truths:WrongInChannelsLast"
 SETTINGS = {"input": "3,8,8", "batch": 2, "memory_format": "channels_last"}
