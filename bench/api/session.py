@@ -26,7 +26,7 @@ from bench.worker.model import (
     torch_compile,
     twins,
 )
-from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep
+from bench.worker.model.step import InferenceStep, InputState, Step, TrainingStep, autocast
 from bench.worker.model.step_inputs import StepInputs
 
 # Which optimizer takes the steps: one that exists, or what makes one from parameters.
@@ -41,14 +41,25 @@ class SessionError(UserError):
 
 
 class CallStep(InputState):
-    """A call of anything, in the caller's own grad mode and modes of modules."""
+    """A call of anything, in the caller's own grad mode and modes of modules.
+
+    amp: is entered inside the call, as users do.
+    """
 
     phases: tuple[str, ...] = (CALL,)
     whole = CALL
     skipped_steps = 0
 
-    def __init__(self, function: Callable[..., Any], given: inputs.Arguments) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        given: inputs.Arguments,
+        *,
+        device_type: str = "cpu",
+        amp: str = "off",
+    ) -> None:
         self._function = function
+        self._autocast = autocast(device_type, amp)
         self._inputs = StepInputs(*given, restore=None, gradients=True)
         self.output: Any = None
 
@@ -58,7 +69,8 @@ class CallStep(InputState):
     def __call__(self, mark: Callable[[], None] | None = None) -> None:  # noqa: ARG002
         args, kwargs = self._inputs.take()
         self.output = None  # the last output would count towards this call's peak memory
-        self.output = self._function(*args, **kwargs)
+        with self._autocast():
+            self.output = self._function(*args, **kwargs)
 
 
 class Wrapped(nn.Module):
@@ -279,8 +291,8 @@ class _Maker:
     def work(self, name: str, function: Callable[..., Any]) -> Work:
         ran = self._compiled(function)
         if self.mode == CALL:
-            eager = CallStep(*self.given.bound(function))
-            step = eager if ran is function else CallStep(*self.given.bound(ran))
+            eager = self._call(function)
+            step = eager if ran is function else self._call(ran)
             return Work(name, step, eager, None)
         whole = self._module(function, function)
         of_output = self._loss(whole) if self.mode == "training" else None
@@ -289,6 +301,11 @@ class _Maker:
             return Work(name, eager_step, eager_step, whole, of_output)
         ran_step = self._step(self._module(ran, function), of_output)
         return Work(name, ran_step, eager_step, whole, of_output)
+
+    def _call(self, function: Callable[..., Any]) -> CallStep:
+        bound, given = self.given.bound(function)
+        amp = self.settings.amp or "off"
+        return CallStep(bound, given, device_type=self.device.type, amp=amp)
 
     def _loss(self, module: nn.Module) -> Loss:
         return self.of_output or loss.of(_owner(module), scaled=self.settings.amp == "float16")

@@ -348,6 +348,21 @@ def test_a_setting_that_the_model_does_not_follow_is_refused() -> None:
         bench.measure(Own(), torch.randn(3, 4), amp="bfloat16", **QUICK)
 
 
+@pytest.mark.parametrize("amp", [None, "off", "bfloat16"])
+def test_a_callable_that_is_no_module_runs_under_autocast_as_well(amp: str | None) -> None:
+    model, seen = small(), set[torch.dtype]()
+
+    def call(x: Tensor) -> Tensor:
+        out: Tensor = model(x)
+        seen.add(out.dtype)
+        return out
+
+    found = bench.measure(call, torch.randn(3, 4), amp=amp, **QUICK)
+    assert found.mode == "call"
+    assert seen == {torch.bfloat16 if amp == "bfloat16" else torch.float32}
+    assert not torch.is_autocast_enabled("cpu")
+
+
 def test_an_output_that_is_not_a_number_is_said() -> None:
     found = bench.measure(lambda x: x / 0 - x / 0, torch.ones(3), **QUICK)
     assert any("NaN" in one for one in found.doubts)
