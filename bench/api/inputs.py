@@ -12,6 +12,7 @@ from bench.core.errors import UserError
 from bench.worker.model import growth, pytree, random_state, twins
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+Bound = tuple[Callable[..., Any], Arguments]  # a function, and what it is given
 
 MOST_TURNS = 16  # inputs that are taken from a generator, and then take turns
 
@@ -39,7 +40,7 @@ class Inputs:
     def mapped(self, change: Callable[[Tensor], Tensor]) -> "Inputs":
         return Inputs(tuple(pytree.map_tensors(change, one) for one in self.turns))
 
-    def bound(self, function: Callable[..., Any]) -> tuple[Callable[..., Any], Arguments]:
+    def bound(self, function: Callable[..., Any]) -> Bound:
         """Return the function and what to give it; where inputs take turns, it takes none."""
         if len(self.turns) == 1:
             return function, self.turns[0]
@@ -50,6 +51,26 @@ class Inputs:
             return function(*args, **kwargs)
 
         return next_call, ((), {})
+
+
+def without(kinds: tuple[type, ...], function: Callable[..., Any], given: Arguments) -> Bound:
+    """Return the function with its arguments of these kinds in it, and the others to give to it."""
+    args, kwargs = given
+    places = {place: one for place, one in enumerate(args) if isinstance(one, kinds)}
+    named = {name: one for name, one in kwargs.items() if isinstance(one, kinds)}
+    if not places and not named:
+        return function, given
+
+    def call(*others: Any, **by_name: Any) -> Any:
+        left = iter(others)
+        whole = [
+            places[place] if place in places else next(left)
+            for place in range(len(others) + len(places))
+        ]
+        return function(*whole, **named, **by_name)
+
+    rest = tuple(one for place, one in enumerate(args) if place not in places)
+    return call, (rest, {name: one for name, one in kwargs.items() if name not in named})
 
 
 def of(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Inputs:

@@ -33,6 +33,7 @@ from bench.worker.model.step_inputs import StepInputs
 Optimizer = torch.optim.Optimizer | Callable[[Any], torch.optim.Optimizer]
 Loss = Callable[[Any], Tensor]
 Change = Callable[[Tensor], Tensor]
+RESTORED = (nn.Module, torch.optim.Optimizer)  # arguments that are restored at the end
 CALL = "call"  # the mode of a callable that is no module: it is called as it is
 
 
@@ -58,9 +59,10 @@ class CallStep(InputState):
         device_type: str = "cpu",
         amp: str = "off",
     ) -> None:
-        self._function = function
+        # A copy of a model or an optimizer for each call would be others' work.
+        self._function, others = inputs.without(RESTORED, function, given)
         self._autocast = autocast(device_type, amp)
-        self._inputs = StepInputs(*given, restore=None, gradients=True)
+        self._inputs = StepInputs(*others, restore=None, gradients=True)
         self.output: Any = None
 
     def settle(self) -> None:

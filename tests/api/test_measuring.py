@@ -149,6 +149,28 @@ def test_a_bound_method_that_trains_leaves_weights_and_optimizer_as_they_were() 
         assert all(torch.equal(value, held[key][name]) for name, value in one.items())
 
 
+def test_a_step_that_is_given_its_model_and_optimizer_works_on_these() -> None:
+    model, x = small(), torch.randn(3, 4)
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.1)
+    seen, states = set[int](), list[int]()
+
+    def step(x: Tensor, model: nn.Module, *, cache: list[int], adam: Any) -> None:
+        seen.add(id(model))
+        states.append(len(adam.state))
+        cache.append(1)
+        model(x).square().mean().backward()
+        adam.step()
+        adam.zero_grad()
+
+    def measured() -> object:
+        return bench.measure(step, x, model, cache=[], adam=optimizer, **QUICK)
+
+    unchanged(measured, model)
+    assert seen == {id(model)}
+    assert set(states[1:]) == {4}
+    assert len(optimizer.state) == 0
+
+
 @pytest.mark.parametrize("existing", [True, False])
 def test_own_loss_and_optimizer_take_the_steps_and_move_nothing(existing: bool) -> None:
     model, losses = small(), list[float]()
