@@ -94,7 +94,10 @@ class WithBenchmark:
 
     @pytest.fixture
     def bench_callable(self, benchmark: Any, request: pytest.FixtureRequest) -> Bench:
-        """Measure `function(*args, **kwargs)` on the device `on`; gives its result."""
+        """Measure `function(*args, **kwargs)`; gives its result.
+
+        on: the device to wait for; None = that of the tensors that it is given or uses.
+        """
         return _callable_bench(benchmark, request)
 
 
@@ -167,32 +170,29 @@ def _callable_bench(benchmark: Any | None, request: pytest.FixtureRequest) -> Be
         function: Callable[..., Any],
         /,
         *args: Any,
-        on: str = "cpu",
+        on: str | None = None,
         max_latency_s: float | None = None,
         max_peak_bytes: float | None = None,
         **kwargs: Any,
     ) -> Any:
         with start.own_names():
-            from bench.api.session import CallStep, refuse_unstarted
-            from bench.fixtures import extras, measuring
+            from bench.fixtures import callables, extras, measuring
             from bench.fixtures.limits import Limits
-            from bench.worker.device.device import open_device
 
         limits = Limits(latency_s=max_latency_s, peak_bytes=max_peak_bytes)
-        device = open_device(on)
-        step = CallStep(function, (args, kwargs))
-        name = str(getattr(function, "__name__", None) or type(function).__name__)
+        opened = callables.opened(function, args, kwargs, on)
+        step, device = opened.step, opened.device
         known: dict[str, object] = {"device": device.name}
         test = measuring.UsedFixture(
             benchmark,
             request.node,
             device,
             limits,
-            name,
+            opened.name,
             known,
             _accelerators(device),
             warn,
-            check=lambda: refuse_unstarted(name, step.output),
+            check=opened.check,
         )
 
         def find() -> "Extra":

@@ -312,6 +312,37 @@ def test_calls_are_alike_or_refused_in_a_line(
     )
 
 
+PLACES = """
+from bench.api import places
+
+def test_of_its_tensors(bench_callable, monkeypatch):
+    monkeypatch.setattr(places, "accelerator_of", lambda held, given: "cuda:77")
+    bench_callable(len, [1])
+
+def test_as_it_is_told(bench_callable, monkeypatch):
+    monkeypatch.setattr(places, "accelerator_of", lambda held, given: "cuda:77")
+    assert bench_callable(len, [1], on="cpu") == 1
+
+def test_unseen(bench_callable, monkeypatch):
+    counts = iter(range(100))
+    monkeypatch.setattr(places, "accelerators_in_use", lambda: {"cuda:0": next(counts)})
+    bench_callable(len, [1])
+"""
+
+
+@pytest.mark.slow
+def test_a_callable_is_waited_for_where_its_tensors_lie(runner: pytest.Pytester) -> None:
+    runner.makepyfile(PLACES)
+    result = runner.runpytest_subprocess(*OURS)
+    result.assert_outcomes(passed=1, failed=2)
+    result.stdout.fnmatch_lines_random(
+        [
+            "*DeviceError: device 'cuda:77' does not exist here*",
+            "*a call of len works on cuda:0, and nothing waits for it: give on='cuda:0'*",
+        ]
+    )
+
+
 GROWING = """
 def test_grows(bench_case):
     bench_case("tests.subjects.hostile:Streaming", input="4", batch=2, check=False)
