@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from bench.api import inputs, quiet, session
+from bench.api import compiled, inputs, quiet, session
 from bench.api.held import module_tensors
 from bench.api.session import Loss, Optimizer, Session, SessionError, Work
 from bench.api.settings import SettingError, Settings, checked, unknown_keyword
@@ -290,6 +290,8 @@ def require_settings(ready: Session, work: Work) -> None:
     The layers are looked at in a call of eager code: hooks do not see compiled code.
     """
     asked = ready.settings
+    if said := compiled.problem(ready.compiling, work.step, work.eager):
+        raise SessionError(said)
     if work.module is None or not (asked.amp or asked.memory_format):
         return
     work.eager.prepare(1)

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.api import inputs, places, restored
+from bench.api import compiled, inputs, places, restored
 from bench.api.held import Held, held_by
 from bench.api.inputs import Inputs
 from bench.api.settings import Settings
@@ -116,6 +116,7 @@ class Session:
     restorer: restored.Restorer
     in_use: Mapping[str, int]  # accelerators before the first call (`places.accelerators_in_use`)
     iterators: growth.HeldIterators  # before the first call
+    compiling: torch_compile.CompileState | None  # before the first call; None: nothing compiles
 
     def refuse_used_up(self) -> None:
         """Raise SessionError if the calls so far have used up an iterator that they read."""
@@ -182,7 +183,17 @@ def opened(
         maker = _Maker(device, settings, mode, given, held, of_output, optimizer)
         works = tuple(maker.work(name, one) for name, one in functions.items())
         yield Session(
-            device, mode, given.batch, settings, works, held, given, restorer, in_use, iterators
+            device,
+            mode,
+            given.batch,
+            settings,
+            works,
+            held,
+            given,
+            restorer,
+            in_use,
+            iterators,
+            compiled.so_far(settings.compile),
         )
 
 
