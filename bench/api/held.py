@@ -74,12 +74,12 @@ def held_by(functions: Iterable[Any], *trees: Any) -> Held:
 
 
 def module_tensors(module: nn.Module) -> Iterator[Tensor]:
-    """Parameters, buffers, and tensors that are attributes or stand in lists and dicts of these."""
+    """Parameters, buffers, and tensors that are attributes or stand in containers of these."""
     for inner in module.modules():
         yield from inner.parameters(recurse=False)
         yield from inner.buffers(recurse=False)
         for value in vars(inner).values():
-            if isinstance(value, Tensor | list | tuple | dict):
+            if isinstance(value, Tensor | list | tuple | dict | deque):
                 yield from tensors(value)
 
 

@@ -6,7 +6,7 @@ Then the tensor gets its own memory back, which nothing has written to.
 """
 
 import contextlib
-from collections import OrderedDict
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
@@ -18,6 +18,7 @@ from bench.worker.device import torch_private
 from bench.worker.model import twins
 
 Change = Callable[[Tensor], Tensor]
+CONTAINERS = (dict, OrderedDict, defaultdict, Counter, list, set, deque)  # of these very classes
 
 
 class KeptTensors:
@@ -65,53 +66,80 @@ def _has_memory(one: Tensor) -> bool:
     return twins.is_strided(one) and not one.is_inference() and one.device.type != "meta"
 
 
+class KeptObject:
+    """The attributes of an object: which they are, and what the containers in them hold."""
+
+    def __init__(self, one: object) -> None:
+        self._own = vars(one)
+        self._attributes = dict(self._own)
+        self._contents = _contents(self._own)
+
+    def restore(self) -> None:
+        for name in [name for name in self._own if name not in self._attributes]:
+            del self._own[name]
+        for name, value in self._attributes.items():
+            if self._own.get(name, self._own) is not value:
+                self._own[name] = value
+        for container, held in self._contents:
+            _refill(container, held)
+
+
 class KeptModule:
     """The attributes of a module and of those inside: modes, hooks, lists, names of buffers."""
 
     def __init__(self, module: nn.Module) -> None:
-        self._kept = [
-            (inner, inner.training, dict(vars(inner)), _contents(vars(inner)))
-            for inner in module.modules()
-        ]
+        self._kept = [(inner, inner.training, KeptObject(inner)) for inner in module.modules()]
 
     def restore(self) -> None:
-        for inner, training, attributes, contents in self._kept:
-            own = vars(inner)
-            for name in [name for name in own if name not in attributes]:
-                del own[name]
-            for name, value in attributes.items():
-                if own.get(name, own) is not value:
-                    own[name] = value
-            for container, held in contents:
-                _refill(container, held)
+        for inner, training, attributes in self._kept:
+            attributes.restore()
             if inner.training is not training:  # a scripted module keeps it elsewhere
                 inner.training = training
 
 
 def _contents(attributes: Mapping[str, Any]) -> list[tuple[Any, Any]]:
-    """Containers of these attributes, and copies of what is in them."""
-    kinds = (dict, OrderedDict, list, set)
-    return [(one, one.copy()) for one in attributes.values() if type(one) in kinds]
+    """Return the containers in these attributes, also inside each other, and copies of them."""
+    found: dict[int, tuple[Any, Any]] = {}
+    left = list(attributes.values())
+    while left:
+        one = left.pop()
+        if type(one) in CONTAINERS and id(one) not in found:
+            found[id(one)] = one, _copied(one)
+            left += [inner for inner in _flat(one) if type(inner) in (tuple, *CONTAINERS)]
+        elif type(one) is tuple:
+            left += [inner for inner in one if type(inner) in (tuple, *CONTAINERS)]
+    return list(found.values())
+
+
+def _copied(container: Any) -> Any:
+    return list(container.items()) if isinstance(container, dict) else list(container)
 
 
 def _refill(container: Any, held: Any) -> None:
     """Put the same objects into a container again, in the same order."""
-    same = len(container) == len(held) and all(
-        a is b for a, b in zip(_flat(container), _flat(held), strict=True)
-    )
-    if same:
+    now = _copied(container)
+    if len(now) == len(held) and all(map(_same, now, held)):
         return
     container.clear()
-    if isinstance(container, list):
-        container.extend(held)
-    else:
+    if isinstance(container, dict):
+        for key, value in held:
+            container[key] = value
+    elif isinstance(container, set):
         container.update(held)
+    else:
+        container.extend(held)
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Return whether they are one object, or pairs of the same ones."""
+    if one is other:
+        return True
+    pairs = type(one) is tuple and type(other) is tuple and len(one) == len(other) == 2
+    return pairs and one[0] is other[0] and one[1] is other[1]
 
 
 def _flat(container: Any) -> list[Any]:
-    if isinstance(container, dict):
-        return [one for pair in container.items() for one in pair]
-    return list(container)
+    return list(container.values()) if isinstance(container, dict) else list(container)
 
 
 class KeptOptimizer:

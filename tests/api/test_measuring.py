@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from collections import Counter, OrderedDict, defaultdict, deque
 from collections.abc import Iterator
 from typing import Any
 
@@ -36,6 +37,42 @@ def test_the_settings_of_a_measurement_do_not_outlive_it() -> None:
     found = unchanged(lambda: bench.measure(model, x, **asked, **QUICK), model)
     assert isinstance(found, Measured)
     assert found.settings["memory_format"] == "channels_last"
+
+
+class Logging(nn.Module):
+    """Keeps what it saw in containers of every kind, and inside of each other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.fc = nn.Linear(4, 3)
+        self.by_name: dict[str, list[Tensor]] = defaultdict(list)
+        self.last: deque[Tensor] = deque([torch.zeros(4)], maxlen=3)
+        self.sizes = Counter({4: 2})
+        self.deep = ({"keys": [[1]], "seen": OrderedDict(a={1})}, 7)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.by_name["x"].append(x)
+        self.last[-1].add_(1)
+        self.last.append(x.sum(0))
+        self.sizes[len(x)] += 1
+        first: Any = self.deep[0]
+        first["keys"][0].append(2)
+        first["seen"]["a"].add(first["keys"][0][-1])
+        first["new"] = x
+        out: Tensor = self.fc(x)
+        return out
+
+
+def test_containers_of_every_kind_are_left_with_what_was_in_them() -> None:
+    model = Logging()
+    zeros = model.last[0]
+    bench.measure(model, torch.randn(6, 4), **QUICK)
+    assert dict(model.by_name) == {}
+    assert model.by_name.default_factory is list  # type: ignore[attr-defined]
+    assert (list(model.last), model.last.maxlen) == ([zeros], 3)
+    assert zeros.tolist() == [0, 0, 0, 0]
+    assert model.sizes == {4: 2}
+    assert model.deep == ({"keys": [[1]], "seen": {"a": {1}}}, 7)
 
 
 def test_an_error_of_the_model_leaves_all_as_it_was_and_keeps_its_type() -> None:
